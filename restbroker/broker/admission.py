@@ -43,7 +43,7 @@ from restbroker.job.outcome import Reason
 from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.light import light
 from restbroker.servers.contract import Connector
-from restbroker.store.tickets import has_key
+from restbroker.store.tickets import DIES
 from restbroker.telemetry.events import OperatorWarning
 
 _KNOWN_LIMIT = 500
@@ -121,6 +121,8 @@ _MORE_TO_CHECK = frozenset(
     (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, claims.KEY_FIELD, claims.LOCK_FIELD, active_job.WRAPPED)
 )
 """Fields with which a job is read and admitted by itself."""
+_DIES = f":{DIES}"
+"""What is in each ticket whose job is to die, and perhaps in one whose key has it."""
 _MOST_ARGS = 4
 _REPLY_IDS = frozenset((type(None), str, int, float))
 
@@ -212,7 +214,7 @@ class Admission:
 
         Return None if it is to be read and admitted by itself; `job` is unchanged then.
         """
-        if job.forgotten or job.size_bytes or self.crashes.counts or has_key(job.ticket) or self.plan.order is not None:
+        if job.forgotten or job.size_bytes or self.crashes.counts or _DIES in job.ticket or self.plan.order is not None:
             return None
         payload = read(job.raw, job.queue, "")
         if type(payload) is not Job or not payload.jid or payload.maybe_run:
@@ -231,7 +233,7 @@ class Admission:
         if reply_id is not None and self.plan.policy.reply_queue is None:
             return None
         known = self._known.get((name, job.queue))
-        if known is None or known.endpoint is not self.endpoints.of(name):
+        if known is None or known.endpoint.spec is not self.plan.connector.spec(name):
             return None
         if not self._admit_with(known, job, payload, token, reply_id):
             return None

@@ -11,7 +11,7 @@ and closes the entrance.
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeAlias, assert_never
 
 import attrs
@@ -103,11 +103,14 @@ class AdaptiveSemaphore:
                 self._in_delivery -= 1
         self._is_waking = False
 
-    def note_delivered(self, now_s: float, count: int) -> None:
-        """Note that `count` jobs that entered were delivered together; `wake_waiting` must follow."""
+    def leave_together(self, now_s: float, count: int) -> None:
+        """Note that `count` jobs that entered were delivered together, and let the next ones in."""
         others = self._in_delivery - 1
         self._in_delivery -= count
-        self._adaptive.note_answers(now_s, others, count)
+        if self._adaptive.limit < self._adaptive.ceiling:
+            self._adaptive.note_answers(now_s, others, count)
+        if self._line:
+            self.wake_waiting()
 
     def note_answer(self, now_s: float) -> None:
         """Note that the target answered one of the jobs in delivery, which is to leave."""
@@ -165,11 +168,14 @@ class Breaker:
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     is_reported: bool = False
     """Whether it was reported that it is tripped, and not yet that it was reset."""
+    admits: bool = attrs.field(default=False, init=False)
+    """Whether jobs may be fetched and sent."""
+    reason: Reason | None = attrs.field(default=_START, init=False)
+    """Why it is tripped; None while it admits jobs."""
     semaphore: AdaptiveSemaphore = attrs.field(init=False)
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
     _delivered_at_s: float = float("-inf")
-    _reason: Reason | None = _START
     _tripped_at_s: float = attrs.field(factory=trio.current_time)
     _probed_at_s: float = float("-inf")
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -185,14 +191,9 @@ class Breaker:
         self.semaphore = AdaptiveSemaphore(Adaptive(self.concurrency))
 
     @property
-    def admits(self) -> bool:
-        """Whether jobs may be fetched and sent."""
-        return self._reason is None
-
-    @property
     def is_untried(self) -> bool:
         """Whether it has been tripped from the beginning, with no result of a probe yet."""
-        return self._reason is _START
+        return self.reason is _START
 
     @property
     def tripped_for_s(self) -> float:
@@ -209,11 +210,6 @@ class Breaker:
         """Seconds until the pause for that Retry-After ends unless a probe ends it, 0 without one."""
         return self.rules.paused_for_s(trio.current_time())
 
-    @property
-    def reason(self) -> Reason | None:
-        """Why the breaker is tripped; None while it admits jobs."""
-        return self._reason
-
     async def wait_to_admit(self) -> bool:
         """Wait until jobs may be sent; return False if the pool stops instead. Safe to cancel."""
         while not self.admits and not self.stopped:
@@ -225,13 +221,16 @@ class Breaker:
         while self.admits:
             await self._changed.park()
 
-    def note_delivered(self, command: str, count: int) -> None:
-        """Note that `count` jobs of this command were delivered together; `semaphore.wake_waiting` must follow."""
+    def note_delivered(self, counts: Mapping[str, int]) -> None:
+        """Note how many jobs of each command were delivered together, and let the next ones in."""
         self._delivered_at_s = now_s = self._clock.current_time()
-        self._failing.discard(command)
-        self.answers += count
-        self.rules.note_delivered(now_s, command, count)
-        self.semaphore.note_delivered(now_s, count)
+        total = 0
+        for command, count in counts.items():
+            self._failing.discard(command)
+            self.rules.note_answer(now_s, command, count, deferred=False)
+            total += count
+        self.answers += total
+        self.semaphore.leave_together(now_s, total)
 
     def observe(
         self,
@@ -408,9 +407,9 @@ class Breaker:
             self._trip(reason)
 
     def _trip(self, reason: Reason) -> None:
-        if self._reason is None:
+        if self.admits:
             self._tripped_at_s = trio.current_time()
-        self._reason = reason
+        self.admits, self.reason = False, reason
         self.semaphore.close()
         if not self.is_reported:
             self.is_reported = True
@@ -426,7 +425,7 @@ class Breaker:
         if probe.version is not None and probe.version != self.server_version:
             self.server_version = probe.version
             self.report(VersionReported(self.target, probe.version, probe.detail))
-        self._reason = self.denied = None
+        self.admits, self.reason, self.denied = True, None, None
         self.was_let_in = True
         self.is_reported = False
         self._changed.unpark_all()

@@ -65,7 +65,7 @@ from restbroker.broker.health import Lease
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.steps import IN_TASK, Asked, PlannedEndpoint, step
 from restbroker.job.command import Call
-from restbroker.job.outcome import Delivered, Outcome
+from restbroker.job.outcome import Outcome
 from restbroker.store.claims import ClaimRequest, OtherHolder
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.exchange import Exchange
@@ -107,8 +107,8 @@ class Driver(Protocol):
         """Go on with what came of a step, or with the reason why nothing came. Raise nothing."""
         ...
 
-    def finish_planned(self, delivery: "Delivery", outcome: Delivered) -> None:
-        """Go on with what the plan says of the answer. Raise nothing."""
+    def finish(self, delivery: "Delivery", outcome: Outcome | None, error: Exception | None) -> None:
+        """Go on with what came of a round: an outcome, or the exception of the connector. Raise nothing."""
         ...
 
 
@@ -292,9 +292,10 @@ class Delivery:
         if not self.is_effect:
             return
         checks = self.checks
-        if not checks.reservations.has(self.job):
+        job = self.job
+        if not checks.reservations.has(job):
             raise JobTakenAway
-        if self.job.expires_at_s is not None and self.job.is_expired(time.time()):
+        if job.expires_at_s is not None and job.is_expired(time.time()):
             raise JobExpired
         if self.is_over or not checks.breaker.admits or checks.breaker.stopped or not checks.lease.is_fresh:
             raise SendingStopped
@@ -316,7 +317,7 @@ class Delivery:
         if self.is_over:
             return
         if self.planned is not None and (outcome := self.planned.outcome(response)) is not None:
-            self.driver.finish_planned(self, outcome)
+            self.driver.finish(self, outcome, None)
         else:
             self.driver.advance(self, response, None)
 

@@ -127,13 +127,8 @@ class JobInProgress:
     took_s: float = 0.0
     event: JobFinished | None = None
     """What is reported of it otherwise; None if nothing is, or not yet."""
-    memory_bytes: int = attrs.field(init=False)
-    """About how many bytes of memory it takes while it is in progress."""
-
-    def __attrs_post_init__(self) -> None:
-        """Estimate its memory once, however often that is read."""
-        raw = self.raw
-        self.memory_bytes = len(raw) if len(raw) < WEIGHED_FROM_BYTES else memory_bytes(raw)
+    memory_bytes: int = 0
+    """About how many bytes of memory it takes while it is in progress, since it is in `Reservations`."""
 
     @property
     def was_sent(self) -> bool:
@@ -280,12 +275,15 @@ class JobInProgress:
         self.settlement, self.event, self.context, self.settling = settlement, event, context, DECIDED
 
     def decide_delivered(self, settlement: Settlement, status: int, took_s: float, context: Context | None) -> None:
-        """Keep the settlement of a delivered job of which only status and duration (`took_s`, seconds) are reported.
+        """Note as `answer` does, and keep the settlement of a delivered job.
 
-        Raise `IllegalTransition` if a settlement was decided before.
+        Of that only status and duration (`took_s`, seconds) are reported. Raise `IllegalTransition` if a settlement was
+        decided before.
         """
         if self.settling:
             raise self._illegal(DECIDED)
+        if self.delivery is SENDING:
+            self.delivery = ANSWERED
         self.settlement, self.context, self.settling = settlement, context, DECIDED
         self.status, self.took_s = status, took_s
 
@@ -340,8 +338,11 @@ class Reservations:
     def add(self, jobs: Sequence[JobInProgress]) -> None:
         """Add jobs that Redis lists, in the order of their tickets."""
         if jobs:
-            self.jobs.update([(job.ticket, job) for job in jobs])
-            self.memory_bytes += sum([job.memory_bytes for job in jobs])
+            for job in jobs:
+                raw = job.raw
+                job.memory_bytes = len(raw) if len(raw) < WEIGHED_FROM_BYTES else memory_bytes(raw)
+                self.memory_bytes += job.memory_bytes
+                self.jobs[job.ticket] = job
             self.last_number = max(self.last_number, jobs[-1].number)
 
     def skip_to(self, number: int) -> None:

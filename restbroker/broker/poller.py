@@ -164,7 +164,7 @@ class Poller:
             return
         if self._is_behind:
             await self._catch_up()
-        if self.plan.old_order.kept_elsewhere.is_set():
+        if self.plan.kept_elsewhere.is_set():
             self.limited = "order"
             await trio.sleep(_ORDERED_ELSEWHERE_WAIT_S)
             return
@@ -264,7 +264,7 @@ class Poller:
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
         if got.is_drained:
-            self.plan.old_order.forget()
+            self.plan.end_drain()
             return
         if got.has_old_keys:
             self.limited = None if got.jobs else "old_order"
@@ -299,7 +299,7 @@ class Poller:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cancel_on, self.quiet, nursery.cancel_scope)
-                nursery.start_soon(cancel_on, self.plan.old_order.kept_elsewhere, nursery.cancel_scope)
+                nursery.start_soon(cancel_on, self.plan.kept_elsewhere, nursery.cancel_scope)
                 nursery.start_soon(self._cancel_when_tripped, nursery.cancel_scope)
                 stood = await standing.begin(self._standing_request, self._take_plain)
                 while stood and self._may_stand and standing.is_well:
@@ -318,7 +318,7 @@ class Poller:
 
     @property
     def _may_stand(self) -> bool:
-        is_held = self.acker.refused or self.crashes.counts or self.plan.old_order.kept_elsewhere.is_set()
+        is_held = self.acker.refused or self.crashes.counts or self.plan.kept_elsewhere.is_set()
         return not (is_held or self._is_behind)
 
     def _standing_request(self) -> FetchRequest | None:

@@ -9,8 +9,8 @@ matter, at its start, and while Redis is away; a pause that a prober made ends b
 
 import math
 import random
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, Literal, ParamSpec, Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
 
 import attrs
 import orjson
@@ -19,8 +19,10 @@ import trio
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.link import unreachable_reason
+from restbroker.broker.judging import unreachable_reason
 from restbroker.broker.rules import UNTOUCHED_S
+from restbroker.broker.target_plan import TargetPlan
+from restbroker.config.target_secrets import remove_secrets
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
@@ -28,6 +30,7 @@ from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.probing import ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
 from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Request, Response, Transport
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -255,3 +258,40 @@ class SharingOverRedis:
         except StoreRefused:
             pass  # a user without the right to these keys: then every process probes by itself
         return None
+
+
+@attrs.frozen
+class ProbeLink:
+    """Sends the requests of a probe, which needs none of the checks for a job."""
+
+    _transport: Transport
+
+    def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
+        """Send the request and return the answer; raise `NotSent`, or `MaybeSent` if it was sent and not answered."""
+        return self._transport.send(request)
+
+    send = ask
+
+    async def task(self) -> None:
+        """Do nothing: a probe has a task."""
+
+
+async def probe(plan: TargetPlan) -> Probe:
+    """Send the target a harmless request, and return what its connector makes of the answer.
+
+    Raise `NotSent` or `MaybeSent` if there was none. A bug in the connector gives a `Probe` that is not `ok`. No text
+    of the result has a secret of the target.
+    """
+    try:
+        found = await plan.connector.probe(ProbeLink(plan.transport))
+        return attrs.evolve(
+            found,
+            version=remove_secrets(found.version, plan.target),
+            detail=remove_secrets(found.detail, plan.target),
+            hint=None if found.hint is None else plan.target.name_own_keys(remove_secrets(found.hint, plan.target)),
+        )
+    except (NotSent, MaybeSent):
+        raise
+    except Exception as error:  # noqa: BLE001 - a connector's bug must not end the prober
+        bug = plan.bug("The probe", error)
+        return Probe(ok=False, denied=False, version=None, detail=bug.message, hint=bug.hint)

@@ -60,21 +60,21 @@ class BatchSize:
         """Note a group of `count` jobs that were settled at `now_s`."""
         self._groups.append(count)
         self.lead = 2 * max(self._groups)
-        self._roll(now_s)
+        elapsed_s = now_s - self._started_s
+        if elapsed_s >= self.span_s:
+            self._previous = self._current if elapsed_s < 2 * self.span_s else 0
+            self._current = 0
+            self._started_s = now_s
         self._current += count
 
     def reserve(self, now_s: float) -> int:
         """Return how many jobs to keep ready."""
-        self._roll(now_s)
-        return max(_LEAST, min(_MOST, max(self._current, self._previous)))
-
-    def _roll(self, now_s: float) -> None:
         elapsed_s = now_s - self._started_s
         if elapsed_s < self.span_s:
-            return
-        self._previous = self._current if elapsed_s < 2 * self.span_s else 0
-        self._current = 0
-        self._started_s = now_s
+            found = max(self._current, self._previous)
+        else:
+            found = self._current if elapsed_s < 2 * self.span_s else 0
+        return max(_LEAST, min(_MOST, found))
 
 
 @attrs.define(eq=False)

@@ -179,13 +179,13 @@ class Reaper:
                 if now is not None and _takes_jobs(now):
                     ordered.update(now.queues)
         for plan, pool in self.plain:
-            kept, old = not ordered.isdisjoint(plan.target.queues), plan.old_order
-            if old.kept_elsewhere.is_set() and not kept and not old.text:
+            kept = not ordered.isdisjoint(plan.target.queues)
+            if plan.kept_elsewhere.is_set() and not kept and plan.order is None:
                 target = plan.target.name
                 if await self.health.call_until_up(self.store, old_order.is_left, target):
-                    old.drain(plan.target.lines_text)
+                    plan.drain()
                     await self.health.call_until_up(self.store, identities.write_fairness, pool.name, plan.fairness)
-            old.give_way(is_kept_elsewhere=kept)
+            plan.give_way(is_kept_elsewhere=kept)
 
     async def _registration(self, identity: str) -> Registration | None:
         try:

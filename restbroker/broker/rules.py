@@ -66,22 +66,6 @@ class _Window:
     answers: int = 0
     deferred: int = 0
 
-    def count(self, number: int, answers: int, *, deferred: bool) -> None:
-        if not self.slices or number > self.slices[-1].number:
-            self.slices.append(_Slice(number))
-        current = self.slices[-1]
-        current.answers += answers
-        self.answers += answers
-        if deferred:
-            current.deferred += 1
-            self.deferred += 1
-
-    def forget_before(self, number: int) -> None:
-        while self.slices and self.slices[0].number <= number - _SLICES:
-            gone = self.slices.popleft()
-            self.answers -= gone.answers
-            self.deferred -= gone.deferred
-
 
 @attrs.define
 class TripRules:
@@ -136,19 +120,16 @@ class TripRules:
             self._lengthen(now_s, None)
         self._trip_if_failing(now_s)
 
-    def note_answer(self, now_s: float, command: str = "", *, deferred: bool) -> None:
-        """Note that the target answered; `deferred`: with "not now". While it is tripped, this changes nothing."""
+    def note_answer(self, now_s: float, command: str = "", count: int = 1, *, deferred: bool) -> None:
+        """Note that the target answered `count` jobs; `deferred`: one, with "not now".
+
+        While it is tripped, this changes nothing.
+        """
         self._silent = 0
         self._answered_at_s = now_s
-        self._count(now_s, command, 1, deferred=deferred)
+        self._count(now_s, command, count, deferred=deferred)
         if deferred:
             self._trip_if_failing(now_s)
-
-    def note_delivered(self, now_s: float, command: str, count: int) -> None:
-        """Note that the target answered as many jobs of this command, none with "not now"."""
-        self._silent = 0
-        self._answered_at_s = now_s
-        self._count(now_s, command, count, deferred=False)
 
     def is_alone(self, command: str) -> bool:
         """Tell whether this command alone fails: half of its last answers are "not now", and fewer of the others'."""
@@ -255,11 +236,21 @@ class TripRules:
         if now_s >= self._slice_ends_s:
             self._number = number = int(now_s / _SLICE_S)
             self._slice_ends_s = (number + 1) * _SLICE_S
-            for one in self._commands.values():
-                one.forget_before(number)
+            for window in self._commands.values():
+                while window.slices and window.slices[0].number <= number - _SLICES:
+                    gone = window.slices.popleft()
+                    window.answers -= gone.answers
+                    window.deferred -= gone.deferred
         name = command[:_LONGEST_NAME]
         window = self._commands.get(name) or self._new_window(name)
-        window.count(self._number, answers, deferred=deferred)
+        slices = window.slices
+        if not slices or self._number > slices[-1].number:
+            slices.append(_Slice(self._number))
+        slices[-1].answers += answers
+        window.answers += answers
+        if deferred:
+            slices[-1].deferred += 1
+            window.deferred += 1
 
     def _new_window(self, name: str) -> _Window:
         if len(self._commands) >= MOST_COMMANDS:

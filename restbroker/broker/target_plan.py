@@ -16,32 +16,6 @@ from restbroker.store.jobs import Limits
 from restbroker.transport.message import Transport
 
 
-@attrs.define(eq=False)
-class OldOrder:
-    """What a target without `OrderBy` says while keys are held of an old one; "": there are none.
-
-    `kept_elsewhere` is set while another process does its jobs in order, so that none is taken here.
-    """
-
-    text: str = ""
-    kept_elsewhere: trio.Event = attrs.field(factory=trio.Event)
-
-    def drain(self, after: str) -> None:
-        """Note that keys are held: only their jobs are handed out. `after`: what the target says then."""
-        self.text = drain_text(Order().text, after)
-
-    def forget(self) -> None:
-        """Note that no key is held any more."""
-        self.text = ""
-
-    def give_way(self, *, is_kept_elsewhere: bool) -> None:
-        """Note whether another process does its jobs in order."""
-        if is_kept_elsewhere:
-            self.kept_elsewhere.set()
-        elif self.kept_elsewhere.is_set():
-            self.kept_elsewhere = trio.Event()
-
-
 class Closable(Protocol):
     """An object with connections of its own."""
 
@@ -50,9 +24,9 @@ class Closable(Protocol):
         ...
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class TargetPlan:
-    """The parts that a worker pool is made of."""
+    """The parts that a worker pool is made of, and what it does with jobs of one key now."""
 
     target: Target
     connector: Connector
@@ -69,34 +43,37 @@ class TargetPlan:
     bug: Callable[[str, Exception], Reason] = lambda what, error: Reason("Bug", f"{what}: {type(error).__name__}.")
     """Returns what is reported of the connector's unforeseen error; `what` ("The probe") begins the sentence."""
 
-    old_order: OldOrder = attrs.field(factory=OldOrder, eq=False)
-    """What is left of an order that the target does not have any more."""
-    _order: Order | None = attrs.field(init=False)
-    _lines_text: str = attrs.field(init=False)
-
-    @_order.default
-    def _find_order(self) -> Order | None:
-        return self.target.order
-
-    @_lines_text.default
-    def _find_lines_text(self) -> str:
-        return self.target.lines_text
-
     is_ours: bool = True
     """Whether the connector is one of restbroker's own kinds."""
 
     event_commands: frozenset[str] = frozenset()
     """The commands that events become, whose dead jobs are counted by themselves."""
 
-    @property
-    def fairness(self) -> str:
-        """What the target says of its fairness or its order, as the store takes it; "": nothing."""
-        return self.old_order.text or self._lines_text
+    order: Order | None = attrs.field(init=False)
+    """How jobs of one key are done one after the other; None: they are not."""
+    fairness: str = attrs.field(init=False)
+    """What the target says of its fairness or its order, as the store takes it; "": nothing."""
+    kept_elsewhere: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set while it has no `OrderBy` and another process does its jobs in order, so that none is taken here."""
 
-    @property
-    def order(self) -> Order | None:
-        """How jobs of one key are done one after the other; None: they are not."""
-        return Order() if self.old_order.text else self._order
+    def __attrs_post_init__(self) -> None:
+        """Begin as the target says."""
+        self.end_drain()
+
+    def drain(self) -> None:
+        """Note that keys are held of an old order, though the target has none: only their jobs are handed out."""
+        self.order, self.fairness = Order(), drain_text(Order().text, self.target.lines_text)
+
+    def end_drain(self) -> None:
+        """Note that no key of an old order is held any more."""
+        self.order, self.fairness = self.target.order, self.target.lines_text
+
+    def give_way(self, *, is_kept_elsewhere: bool) -> None:
+        """Note whether another process does its jobs in order."""
+        if is_kept_elsewhere:
+            self.kept_elsewhere.set()
+        elif self.kept_elsewhere.is_set():
+            self.kept_elsewhere = trio.Event()
 
     @property
     def workers(self) -> int:

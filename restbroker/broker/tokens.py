@@ -66,7 +66,8 @@ class Tokens:
     now_s: Callable[[], float] = monotonic
     used: dict[str, float] = attrs.field(factory=dict)
     _secrets: tuple[Proof, ...] = attrs.field(default=(), repr=False)
-    _values: tuple[str, ...] = attrs.field(default=(), repr=False)
+    values: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """The texts to keep out of every message: the current secrets and those that were replaced last."""
     _encoded: tuple[bytes, ...] = attrs.field(default=(), repr=False)
     _said: dict[tuple[str, str], Json] = attrs.field(factory=dict, repr=False)
     _digests: dict[str, list[str]] = attrs.field(factory=dict, repr=False)
@@ -119,14 +120,9 @@ class Tokens:
         """Have every file read at the next use, even if it looks unchanged."""
         self._look, self._looked_at_s = None, -inf
 
-    @property
-    def values(self) -> tuple[str, ...]:
-        """The texts to keep out of every message: the current secrets and those that were replaced last."""
-        return self._values
-
     def hide(self, text: str, limit: int) -> str:
         """Return the text without secrets, cut to `limit` characters."""
-        return hiding.text(text, self._values, limit)
+        return hiding.text(text, self.values, limit)
 
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs
@@ -137,7 +133,7 @@ class Tokens:
             digest = hmac.digest(one.secret.encode(), _FIXED_TEXT, "sha256").hex()[:16]
             self._digests.setdefault(one.token.name, []).append(digest)
         # What was replaced stays hidden: jobs that came with it may not be settled, and told of, yet.
-        self._values = (*known, *(value for value in self._values if value not in known))[: len(known) + _REPLACED]
+        self.values = (*known, *(value for value in self.values if value not in known))[: len(known) + _REPLACED]
         self._encoded = tuple(one.encode() for one in known)
 
     def _signer(self, signature: Signature | None, signed: bytes | None) -> Proof | None:
@@ -159,7 +155,8 @@ class Tokens:
         bad tokens thus costs little more than looks at the files.
         """
         look, now_s = self._look_now(), self.now_s()
-        self._looked_at_s = now_s
+        # Without files there is nothing to look at.
+        self._looked_at_s = now_s if look else inf
         again = (misfit or bool(self._unusable)) and now_s - self._read_at_s >= _LOOK_S
         if not look or (look == self._look and not again):
             return False

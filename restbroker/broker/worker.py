@@ -33,13 +33,11 @@ from restbroker.broker.delivery import (
     Delivery,
     JobExpired,
     JobIsDuplicate,
-    JobTakenAway,
     SendChecks,
-    SendingStopped,
 )
 from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates, Timers
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
-from restbroker.broker.link import is_ours, outcome_of, redact_outcome
+from restbroker.broker.judging import Judge
 from restbroker.broker.order_warnings import ON_DEAD_IGNORED
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import SLOTS_FULL, Settler
@@ -98,6 +96,7 @@ class Worker:
     """The transport, if its requests can be made without a task."""
     _advance: Callable[[Run, object, Exception | None], Step] | None = attrs.field(init=False)
     """What advances the connector by a step; None: it needs a task."""
+    _judging: Judge = attrs.field(init=False)
     _plans: Plans | None = attrs.field(init=False, default=None)
     """The plans of a connector that has some."""
     _for_tasks: deque[Delivery] = attrs.field(factory=deque)
@@ -109,6 +108,7 @@ class Worker:
 
     def __attrs_post_init__(self) -> None:
         """Find out once what does not change."""
+        self._judging = Judge(self.plan, self.reservations, self.breaker)
         transport = self.plan.transport
         self._client = transport if isinstance(transport, LeanClient) else None
         self._advance = None
@@ -268,7 +268,8 @@ class Worker:
         """Go on with the places of a job that left the slot: that in the slot, and that of the worker."""
         delivery.has_room = delivery.job.in_slot = True
         self._note_come(delivery)
-        self._do(delivery, self._wait_to_start)
+        if not self._has_ended:
+            self._do(delivery, self._wait_to_start)
 
     def _wait_to_start(self, delivery: Delivery) -> None:
         """Begin a round as soon as the breaker admits it, it has a share of the rate limit, and the lease is fresh."""
@@ -473,16 +474,6 @@ class Worker:
         delivery.run = self.plan.connector.deliver(delivery.call(), delivery)
         self.advance(delivery, None, None)
 
-    def finish_planned(self, delivery: Delivery, outcome: Delivered) -> None:
-        """Judge a round whose answer the plan understood."""
-        try:
-            assert delivery.planned is not None  # noqa: S101 - it was started so
-            delivery.planned.plan.note_delivered()
-        except Exception as bug:  # noqa: BLE001 - the connector's
-            self._fail(delivery, bug)
-        else:
-            self._finish(delivery, outcome, None)
-
     def _follow_plan(self, delivery: Delivery, got: object, error: Exception | None) -> None:
         """Have `deliver` go on with what came to the request that it would have sent first."""
         delivery.is_taken_over = True
@@ -496,7 +487,7 @@ class Worker:
             self._stop_round(delivery)
             was_sent = delivery.job.delivery >= SENDING
             dropped = Uncertain(reason_of(delivery.admitted.endpoint.spec, _DROPPED)) if was_sent else None
-            self._finish(delivery, dropped, None if was_sent else error)
+            self.finish(delivery, dropped, None if was_sent else error)
         elif (
             isinstance(got, Response)
             and got.status in _LOGIN_REFUSED
@@ -520,11 +511,11 @@ class Worker:
                 step = advance(run, got, error)
             except StopIteration as end:
                 delivery.run = None
-                self._finish(delivery, end.value, None)
+                self.finish(delivery, end.value, None)
                 return
             except Exception as problem:  # noqa: BLE001 - a connector's bug must not end the worker
                 delivery.run = None
-                self._finish(delivery, None, problem)
+                self.finish(delivery, None, problem)
                 return
             if type(step) is Request:
                 self._exchange(delivery, step)
@@ -584,10 +575,10 @@ class Worker:
                 self._do(delivery, self._settle_cancelled)
         if is_done:
             delivery.scope = delivery.run = None
-            self._finish(delivery, outcome, error)
+            self.finish(delivery, outcome, error)
 
     # 7. Judged
-    def _finish(self, delivery: Delivery, outcome: Outcome | None, error: Exception | None) -> None:
+    def finish(self, delivery: Delivery, outcome: Outcome | None, error: Exception | None) -> None:
         """Judge what came of a round: an outcome, or the exception of the connector."""
         self._finished.append((delivery, outcome, error))
         if len(self._finished) > 1 or self._is_judging:
@@ -605,51 +596,43 @@ class Worker:
             while self._finished:
                 # What ends meanwhile is taken in the next turn: many that fail at once are no recursion.
                 finished, self._finished = self._finished, []
-                self._judge_batch(finished)
+                delivered: dict[str, int] = {}
+                settled: list[JobInProgress] = []
+                now_s = time.perf_counter()
+                for delivery, outcome, error in finished:
+                    if delivery.is_over:
+                        continue
+                    job, admitted, took_s = delivery.job, delivery.admitted, now_s - delivery.started_s
+                    try:
+                        if delivery.planned is not None:
+                            delivery.planned.plan.note_delivered()
+                        if type(outcome) is not Delivered or outcome.by_us or not delivery.has_place:
+                            self._judge(delivery, outcome, error, took_s)
+                            continue
+                        # Most jobs: those that came together count together.
+                        self.settler.settle(job, admitted.payload, admitted.endpoint.spec, outcome, duration_s=took_s)
+                    except Exception as bug:  # noqa: BLE001 - whatever it is; its text may hold secrets
+                        self._fail(delivery, bug)
+                        continue
+                    del self._deliveries[job]
+                    delivery.is_over, delivery.has_place = True, False
+                    delivered[job.command] = delivered.get(job.command, 0) + 1
+                    settled.append(job)
+                if settled:
+                    self.acks.add_all(settled)
+                    self.breaker.note_delivered(delivered)
+                    self.ready.note_done(len(settled))
         finally:
             self._is_judging = False
         if not self._deliveries:
             self._changed.unpark_all()
-
-    def _judge_batch(self, finished: list[tuple[Delivery, Outcome | None, Exception | None]]) -> None:
-        delivered: dict[str, int] = {}
-        settled: list[JobInProgress] = []
-        now_s = time.perf_counter()
-        for delivery, outcome, error in finished:
-            if delivery.is_over:
-                continue
-            job, admitted, took_s = delivery.job, delivery.admitted, now_s - delivery.started_s
-            try:
-                if type(outcome) is not Delivered or outcome.by_us or not delivery.has_place:
-                    self._judge(delivery, outcome, error, took_s)
-                    continue
-                # Most jobs: those that came together count together.
-                job.answer()
-                self.settler.settle(job, admitted.payload, admitted.endpoint.spec, outcome, duration_s=took_s)
-            except Exception as bug:  # noqa: BLE001 - whatever it is; its text may hold secrets
-                self._fail(delivery, bug)
-                continue
-            del self._deliveries[job]
-            delivery.is_over, delivery.has_place = True, False
-            delivered[job.command] = delivered.get(job.command, 0) + 1
-            settled.append(job)
-        if settled:
-            for command, count in delivered.items():
-                self.breaker.note_delivered(command, count)
-            self.acks.add_all(settled)
-            self.breaker.semaphore.wake_waiting()
-            self.ready.note_done(len(settled))
-
-    def _is_by_target(self, delivery: Delivery, outcome: Outcome) -> bool:
-        """Tell whether an outcome says something about the target, and not only what its connector thinks of a job."""
-        return delivery.job.delivery >= SENDING or not is_ours(outcome)
 
     def _judge(self, delivery: Delivery, outcome: Outcome | None, error: Exception | None, took_s: float) -> None:
         """Settle the job by what came of a round, or have another round."""
         job, admitted = delivery.job, delivery.admitted
         delivery.may_be_marked = job.at_most_once
         try:
-            final = self._interpret(delivery, outcome, error, took_s)
+            final = self._judging.interpret(delivery, outcome, error, took_s)
         except NotYet as why:
             self._delay(delivery, why.wait_s)
             return
@@ -677,67 +660,6 @@ class Worker:
                 self._end(delivery)
             case _:
                 assert_never(final)
-
-    def _interpret(
-        self, delivery: Delivery, outcome: Outcome | None, error: Exception | None, took_s: float
-    ) -> Outcome | None:
-        """Return what came of a round, without secrets, once the breaker has noted it; None: it is to be sent again.
-
-        No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
-        matter what the connector made of it. Raise `NotYet`, `JobExpired` and `JobIsDuplicate`, of an unsent job.
-        """
-        job, spec = delivery.job, delivery.admitted.endpoint.spec
-        if isinstance(error, JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate):
-            return self._note_unsent(job, error)
-        if error is None and not isinstance(outcome, Outcome):
-            error = TypeError("It returned no outcome.")
-        if error is not None:
-            outcome = outcome_of(self.plan, job, error, spec)
-        assert outcome is not None  # noqa: S101 - one of the two is there
-        outcome = self._note_outcome(delivery, outcome, took_s)
-        if isinstance(outcome, Denied | Unsent):
-            job.hold(effected=delivery.has_continued)
-            return Uncertain(_PART_DONE) if job.is_uncertain else outcome
-        if isinstance(outcome, Deferred) and job.effected and job.at_most_once:
-            return Uncertain(_PART_DONE)
-        if not isinstance(outcome, Uncertain):
-            job.answer()
-        return outcome
-
-    def _note_outcome(self, delivery: Delivery, outcome: Outcome, took_s: float) -> Outcome:
-        """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it."""
-        job, call = delivery.job, delivery.call()
-        if not isinstance(outcome, Delivered):
-            outcome = redact_outcome(self.plan, outcome, call, delivery.admitted.endpoint.spec)
-            if job.delivery < SENDING:
-                outcome = settle.before_sending(outcome)
-            elif job.at_most_once and isinstance(outcome, Denied):
-                # Before the breaker sees it: no probe is asked whether it may be sent again.
-                outcome = settle.apply_at_most_once(outcome)
-        if self._is_by_target(delivery, outcome):
-            self.breaker.observe(
-                outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
-            )
-        return settle.apply_at_most_once(outcome) if job.at_most_once else outcome
-
-    def _note_unsent(
-        self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
-    ) -> Uncertain | None:
-        """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
-
-        None: it waits to be sent, unless it was released. Raise `JobExpired` and `JobIsDuplicate` again.
-        """
-        job.hold()
-        if isinstance(why, JobExpired | JobIsDuplicate):
-            raise why
-        if isinstance(why, JobTakenAway) and not self.reservations.has(job):
-            return None
-        if job.is_uncertain:
-            # Also if Redis gave it away: it applies nothing then, but if the job comes again, it is known that it ran.
-            return Uncertain(_PART_DONE)
-        if isinstance(why, JobTakenAway):
-            self.reservations.release(job.ticket)
-        return None
 
     def _probe_soon(self, delivery: Delivery, denied: Denied, took_s: float) -> None:
         """Have a probe find out, in a task, whether the denial concerns this job alone."""
@@ -863,11 +785,6 @@ class Worker:
         self._end(delivery)
 
 
-_PART_DONE = Reason(
-    "Uncertain",
-    "A part of the command ran; restbroker could not send the rest, and AtMostOnce forbids sending it again.",
-    "Check on the server what was done. A retry sends the whole command again.",
-)
 _DROPPED = Reason(
     "Uncertain",
     "restbroker sent the command but read no answer, and does not repeat it: that would be another request.",

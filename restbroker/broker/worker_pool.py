@@ -20,10 +20,9 @@ from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.link import probe
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.poller import Poller
-from restbroker.broker.prober import Prober, SharingOverRedis
+from restbroker.broker.prober import Prober, SharingOverRedis, probe
 from restbroker.broker.queue_waiter import QueueWaiter, StandingFetches
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
@@ -174,7 +173,7 @@ class WorkerPool:
         """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
         if target.order is None and await self._health.call_until_up(self._store, old_order.is_left, target.name):
-            self.plan.old_order.drain(target.lines_text)
+            self.plan.drain()
         facts = same_host.this_process(target.name)
         while not await self._health.call_until_up(
             self._store,

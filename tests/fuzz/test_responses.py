@@ -9,7 +9,7 @@ import trio
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from restbroker.broker.link import ProbeLink
+from restbroker.broker.prober import ProbeLink
 from restbroker.config.target import Engine, Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied, Probe, Rejected, Uncertain, Unsent

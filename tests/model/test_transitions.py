@@ -328,14 +328,14 @@ async def _jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgott
 
 async def _one_is_cancelled_in_the_instant_of_its_answer(story: Story) -> None:
     await _all_is_well(story)
-    finish, cancelled = Worker._finish, list[bool]()  # noqa: SLF001 - the instant
+    finish, cancelled = Worker.finish, list[bool]()
 
     def cancel_and_finish(worker: Worker, *what: Any) -> None:
         cancelled.extend(story.first.status.cancel(one.thread) for one in story.first.status.running_jobs())
         finish(worker, *what)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Worker, "_finish", cancel_and_finish)
+        patch.setattr(Worker, "finish", cancel_and_finish)
         story.push(1, "safe")
         await trio.sleep(1)
     assert cancelled == [True]

@@ -295,8 +295,7 @@ def delivered_alone(breaker: Breaker) -> None:
 
 
 def delivered_together(breaker: Breaker) -> None:
-    breaker.note_delivered("c", 1)
-    breaker.semaphore.wake_waiting()
+    breaker.note_delivered({"c": 1})
 
 
 @pytest.mark.parametrize("deliver", [delivered_alone, delivered_together])
@@ -372,8 +371,7 @@ async def test_places_come_to_jobs_in_the_order_in_which_they_asked() -> None:
     for _ in range(2):
         line.deliver()
     assert line.began == ["a", "b", "c", "d", "e", "not f", "g", "h"]
-    line.breaker.note_delivered("c", 2)
-    line.breaker.semaphore.wake_waiting()
+    line.breaker.note_delivered({"c": 2})
     line.job("j")
     assert line.began[8:] == ["i", "j"]
     assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 0)
@@ -504,8 +502,8 @@ async def test_five_gateway_answers_in_a_row_trip_it_at_once_whichever_the_comma
     """Two commands by turns excuse each other no more, nor does what was delivered a moment ago."""
     for commands in (("a",), ("a", "b"), ("a", "b", "c", "d", "e")):
         breaker = well()
-        breaker.note_delivered("a", 10_000)
-        breaker.note_delivered("b", 10_000)
+        breaker.note_delivered({"a": 10_000})
+        breaker.note_delivered({"b": 10_000})
         for number in range(4):
             breaker.observe(LOST, commands[number % len(commands)], is_retry=number % 2 == 0)
         assert breaker.admits
@@ -515,7 +513,7 @@ async def test_five_gateway_answers_in_a_row_trip_it_at_once_whichever_the_comma
 
 async def test_at_most_once_a_503_counts_as_lost_and_another_ends_no_row() -> None:
     breaker = well()
-    breaker.note_delivered("once", 10_000)
+    breaker.note_delivered({"once": 10_000})
     for _ in range(5):
         assert breaker.admits
         breaker.observe(PAGE_503, "other")
@@ -527,7 +525,7 @@ async def test_what_the_target_itself_answers_ends_a_row_of_a_gateways() -> None
     own = Deferred(Reason("ServerError", "500", None, 500), ran="maybe")
     for answer in (own, Delivered("0", 0, 200), Rejected(Reason("NotFound", "404", None, 404))):
         breaker = well()
-        breaker.note_delivered("b", 10_000)
+        breaker.note_delivered({"b": 10_000})
         for number in range(40):
             breaker.observe(answer if number % 5 == 4 else LOST, "a" if number % 2 else "b")
         assert breaker.admits, answer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from restbroker.broker.link import unreachable_reason
+from restbroker.broker.judging import unreachable_reason
 from restbroker.errors import ConfigError
 from restbroker.transport.errors import NotSent
 

@@ -1,63 +1,99 @@
-"""The link of a probe; what an exception or an outcome of a connector means for a job, and why deliveries fail.
+"""What came of a round: the outcome that counts for the job, without secrets, once the breaker has noted it.
 
-Always holds: what comes out of here shows no secret, whatever a connector put into it.
+Number 7 of a job's life, as far as it is no step: the worker calls `interpret` for each round that did not simply
+deliver its job, and settles the job by what it returns, or has another round. Always holds: what comes out of here
+shows no secret, whatever a connector put into it; and of a job that was not sent, nothing says that it was.
 """
 
-from collections.abc import Coroutine
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import attrs
 
-from restbroker.broker.job_in_progress import SENDING, JobInProgress
+from restbroker.broker.breaker import Breaker
+from restbroker.broker.delivery import Delivery, JobExpired, JobIsDuplicate, JobTakenAway, SendingStopped
+from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.config.target_secrets import remove_secrets, spellings_of, spellings_of_texts
+from restbroker.config.target_secrets import spellings_of, spellings_of_texts
 from restbroker.errors import ConfigError
-from restbroker.job import hiding, redact
+from restbroker.job import hiding, redact, settle
 from restbroker.job.command import Call, CommandSpec
-from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Transport
 
 _Failed: TypeAlias = Rejected | Deferred | Uncertain | Unsent | Denied
 
 
-@attrs.frozen
-class ProbeLink:
-    """Sends the requests of a probe, which needs none of the checks for a job."""
+@attrs.define(eq=False)
+class Judge:
+    """Judges the rounds of one pool."""
 
-    _transport: Transport
+    plan: TargetPlan
+    reservations: Reservations
+    breaker: Breaker
 
-    def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """Send the request and return the answer; raise `NotSent`, or `MaybeSent` if it was sent and not answered."""
-        return self._transport.send(request)
+    def interpret(
+        self, delivery: Delivery, outcome: Outcome | None, error: Exception | None, took_s: float
+    ) -> Outcome | None:
+        """Return what came of a round, without secrets, once the breaker has noted it; None: it is to be sent again.
 
-    send = ask
+        No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
+        matter what the connector made of it. Raise `NotYet`, `JobExpired` and `JobIsDuplicate`, of an unsent job.
+        """
+        job, spec = delivery.job, delivery.admitted.endpoint.spec
+        if isinstance(error, JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate):
+            return self._note_unsent(job, error)
+        if error is None and not isinstance(outcome, Outcome):
+            error = TypeError("It returned no outcome.")
+        if error is not None:
+            outcome = outcome_of(self.plan, job, error, spec)
+        assert outcome is not None  # noqa: S101 - one of the two is there
+        outcome = self._note_outcome(delivery, outcome, took_s)
+        if isinstance(outcome, Denied | Unsent):
+            job.hold(effected=delivery.has_continued)
+            return Uncertain(_PART_DONE) if job.is_uncertain else outcome
+        if isinstance(outcome, Deferred) and job.effected and job.at_most_once:
+            return Uncertain(_PART_DONE)
+        if not isinstance(outcome, Uncertain):
+            job.answer()
+        return outcome
 
-    async def task(self) -> None:
-        """Do nothing: a probe has a task."""
+    def _note_outcome(self, delivery: Delivery, outcome: Outcome, took_s: float) -> Outcome:
+        """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it."""
+        job, call = delivery.job, delivery.call()
+        if not isinstance(outcome, Delivered):
+            outcome = redact_outcome(self.plan, outcome, call, delivery.admitted.endpoint.spec)
+            if job.delivery < SENDING:
+                outcome = settle.before_sending(outcome)
+            elif job.at_most_once and isinstance(outcome, Denied):
+                # Before the breaker sees it: no probe is asked whether it may be sent again.
+                outcome = settle.apply_at_most_once(outcome)
+        # Else it says what its connector thinks of a job, and nothing about the target.
+        if job.delivery >= SENDING or not is_ours(outcome):
+            self.breaker.observe(
+                outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
+            )
+        return settle.apply_at_most_once(outcome) if job.at_most_once else outcome
 
+    def _note_unsent(
+        self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
+    ) -> Uncertain | None:
+        """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
 
-async def probe(plan: TargetPlan) -> Probe:
-    """Send the target a harmless request, and return what its connector makes of the answer.
-
-    Raise `NotSent` or `MaybeSent` if there was none. A bug in the connector gives a `Probe` that is not `ok`. No text
-    of the result has a secret of the target.
-    """
-    try:
-        found = await plan.connector.probe(ProbeLink(plan.transport))
-        return attrs.evolve(
-            found,
-            version=remove_secrets(found.version, plan.target),
-            detail=remove_secrets(found.detail, plan.target),
-            hint=None if found.hint is None else plan.target.name_own_keys(remove_secrets(found.hint, plan.target)),
-        )
-    except (NotSent, MaybeSent):
-        raise
-    except Exception as error:  # noqa: BLE001 - a connector's bug must not end the prober
-        bug = plan.bug("The probe", error)
-        return Probe(ok=False, denied=False, version=None, detail=bug.message, hint=bug.hint)
+        None: it waits to be sent, unless it was released. Raise `JobExpired` and `JobIsDuplicate` again.
+        """
+        job.hold()
+        if isinstance(why, JobExpired | JobIsDuplicate):
+            raise why
+        if isinstance(why, JobTakenAway) and not self.reservations.has(job):
+            return None
+        if job.is_uncertain:
+            # Also if Redis gave it away: it applies nothing then, but if the job comes again, it is known that it ran.
+            return Uncertain(_PART_DONE)
+        if isinstance(why, JobTakenAway):
+            self.reservations.release(job.ticket)
+        return None
 
 
 def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: CommandSpec | None) -> Outcome:
@@ -147,3 +183,10 @@ def no_answer_reason(problem: MaybeSent) -> Reason:
         return Reason("TimedOut", problem.message, hint)
     hint = "The server stopped, or a proxy in front drops connections: check the logs of both."
     return Reason("ConnectionLost", problem.message, hint)
+
+
+_PART_DONE = Reason(
+    "Uncertain",
+    "A part of the command ran; restbroker could not send the rest, and AtMostOnce forbids sending it again.",
+    "Check on the server what was done. A retry sends the whole command again.",
+)
