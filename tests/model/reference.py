@@ -86,6 +86,9 @@ class Reference:
     def read(self, identity: str) -> Registration | None:
         return self.data.infos.get(identity)
 
+    def delete_unnamed(self) -> None:
+        """No payload is too large here."""
+
     def is_left(self, _target: str) -> bool:
         """Order per key has a model of its own."""
         return False

@@ -35,6 +35,7 @@ from restbroker.store import (
     heartbeats,
     identities,
     jobs,
+    large,
     limits,
     old_order,
     pauses,
@@ -62,6 +63,7 @@ BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
     jobs: ("register", "fetch", "mark", "read_jobs", "retire", "isolate", "rejoin"),
     old_order: ("is_left", "held_by_others"),
+    large: ("delete_unnamed",),
     heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
     identities: ("live_identities", "fenced_identities", "read"),
     sets: ("due", "promote"),
