@@ -19,7 +19,6 @@ from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import ProcessView, Summaries, parts_of, services
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
-from restbroker.broker.group.worker_channel import WorkerChannel
 from restbroker.broker.periodic import PeriodicJob
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.service import Service
@@ -27,6 +26,7 @@ from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
+from restbroker.broker.workers.worker_channel import WorkerChannel
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.job.policy import Policy
@@ -100,7 +100,7 @@ async def _main(
         return _replanned(plan, new)
 
     reload = Reload(config, load, log, report, replan, plan.targets, observers=supervisors, warns=line is None)
-    # What a group has one of, its supervisor serves, and tells of.
+    # What there is one of for all workers, their supervisor serves, and reports.
     parts = parts_of(config) if line is None else set()
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
     served = services(lambda: reload.config, parts, view, report, plan.open_control)

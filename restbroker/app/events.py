@@ -1,6 +1,6 @@
 """Makes the services that receive events of servers. Imported by `services` if the configuration has `Events`.
 
-Always holds: in a group, the supervisor receives events for all workers.
+Always holds: with `--processes` the supervisor receives events for all workers.
 """
 
 import time

@@ -41,7 +41,7 @@ class LoopLag:
 
 
 def process_samples(counters: Counters, status: Status, worker: int | None = None) -> Samples:
-    """Return the values of this moment. `worker`: the number of this worker in a group; None: there is no group."""
+    """Return the values of this moment. `worker`: the number of this worker under a supervisor; None: there is none."""
     own: Samples = {"restbroker_workers": {(): 1}, "restbroker_workers_wanted": {(): 1}}
     if worker is not None:
         number = (str(worker),)

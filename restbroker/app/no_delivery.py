@@ -1,4 +1,4 @@
-"""Runs a process that delivers no jobs itself: the supervisor of a group, or one that only serves pages or rosters.
+"""Runs a process that delivers no jobs itself: the supervisor of workers, or one that only serves pages or rosters.
 
 `cli.run` calls `supervise` for a configuration with more than one process, `cli.web` and `cli.roster` call `serve`.
 Always holds: nothing is fetched, delivered or recovered here; a supervisor serves the pages, takes in events and speaks
@@ -18,10 +18,10 @@ from restbroker import __version__
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import Part, ProcessView, Summaries, local_services, parts_of
-from restbroker.broker.group.supervisor import Supervisor
 from restbroker.broker.service import Service
 from restbroker.broker.signals import STOP, dump
 from restbroker.broker.status.view import View
+from restbroker.broker.workers.supervisor import Supervisor
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, GroupStarted, GroupStopped
@@ -36,7 +36,7 @@ Load: TypeAlias = Callable[[], LoadedConfig]
 
 
 def supervise(config: Config, load: Load, command: Sequence[str], *, json_logs: bool = False) -> int:
-    """Serve until the group gets a signal to stop, and return the exit code: the worst of all, or 0.
+    """Serve until a signal stops all workers, and return the exit code: the worst of all, or 0.
 
     `load` returns the current configuration; `command` plus a worker's number starts a worker.
     """
@@ -55,8 +55,7 @@ async def _supervise(config: Config, load: Load, command: Sequence[str], log: Lo
     # Of what it counts itself there are only events: it takes them in for all.
     counters = Counters()
     supervisor = Supervisor(command, config.processes, log)
-    # Not `is_alive`: a group that has no worker tries to start one, and systemd could do no more than end that.
-    systemd = notifiers(os.environ, supervisor.view, lambda: not supervisor.any_hangs())
+    systemd = notifiers(os.environ, supervisor.view)
 
     def report(event: Event) -> None:
         log(event)

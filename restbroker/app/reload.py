@@ -58,7 +58,7 @@ class Reload:
     """The reload of one process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
     `plan` makes a broker of a configuration, and raises `ConfigError`; `targets` are those that count now. None: the
-    process delivers nothing. `reload_workers` has a group's workers do the same: these report what changed, and the
+    process delivers nothing. `reload_workers` has a supervisor's workers do so: these report what changed, and the
     supervisor (`warns`) what matters in it.
     """
 

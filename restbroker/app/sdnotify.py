@@ -20,9 +20,7 @@ from restbroker.broker.status.view import View
 _LOOK_S = 0.5
 
 
-def notifiers(
-    environ: MutableMapping[str, str], view: Callable[[], View], is_alive: Callable[[], bool] = lambda: True
-) -> list["Notifier"]:
+def notifiers(environ: MutableMapping[str, str], view: Callable[[], View]) -> list["Notifier"]:
     """Return a `Notifier` in a list if systemd listens, else an empty list.
 
     systemd's variables are removed from `environ`: no child may speak for this process.
@@ -31,21 +29,19 @@ def notifiers(
     limit_us = environ.pop("WATCHDOG_USEC", "")
     pid = environ.pop("WATCHDOG_PID", "")
     watched = limit_us.isdecimal() and int(limit_us) > 0 and pid in {"", str(os.getpid())}
-    return [Notifier(address, view, int(limit_us) / 1e6 if watched else None, is_alive)] if address else []
+    return [Notifier(address, view, int(limit_us) / 1e6 if watched else None)] if address else []
 
 
 @attrs.define(eq=False)
 class Notifier:
     """The connection to systemd, one per process.
 
-    systemd kills a process that is silent for `watchdog_s` seconds; None: it may be silent for any time. While
-    `is_alive` returns False the process is silent, as it is when its own loop hangs.
+    systemd kills a process that is silent for `watchdog_s` seconds, as it is when its loop hangs; None: it may be.
     """
 
     address: str
     view: Callable[[], View]
     watchdog_s: float | None = None
-    is_alive: Callable[[], bool] = lambda: True
     _told: frozenset[str] = frozenset()
     _reloading: bool = False
 
@@ -58,8 +54,7 @@ class Notifier:
                 self._tell(_state(self.view()))
                 now_s = trio.current_time()
                 if self.watchdog_s is not None and now_s >= due_s:
-                    if self.is_alive():
-                        self._send(["WATCHDOG=1"])
+                    self._send(["WATCHDOG=1"])
                     due_s = now_s + self.watchdog_s / 2
                 wake_s = now_s + _LOOK_S
                 await trio.sleep_until(wake_s if self.watchdog_s is None else min(wake_s, due_s))

@@ -1,7 +1,7 @@
 """What the process does when it gets a signal.
 
 `watch` is one task, open until the process ends, or the second signal would not be seen; the process record calls `act`
-for the requests of Sidekiq Web, and a worker of a group for those of its supervisor. SIGTERM and SIGINT drain, a second
+for the requests of Sidekiq Web, and a worker for those of its supervisor. SIGTERM and SIGINT drain, a second
 one stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits for;
 SIGHUP loads the configuration again.
 """

@@ -14,11 +14,11 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.group import restart_backoff, supervisor
-from restbroker.broker.group.restart_backoff import RestartBackoff
-from restbroker.broker.group.supervisor import Supervisor
-from restbroker.broker.group.worker_channel import HUNG_S, START_S, Worker, WorkerReport, read_report
 from restbroker.broker.status.view import View, together
+from restbroker.broker.workers import restart_backoff, supervisor, worker_channel
+from restbroker.broker.workers.restart_backoff import RestartBackoff
+from restbroker.broker.workers.supervisor import Supervisor
+from restbroker.broker.workers.worker_channel import START_S, Worker, WorkerReport, read_report
 from restbroker.telemetry.events import Event, GroupFailed, OperatorWarning
 from tests.support.wait import until_async
 
@@ -36,6 +36,9 @@ class Group:
     may_start: Callable[[], Awaitable[bool]] = restart_backoff.always
     reloads: list[None] = attrs.field(factory=list)
     code: int | None = None
+
+    def events_of(self, kind: type[OperatorWarning]) -> list[OperatorWarning]:
+        return [event for event in self.events if isinstance(event, kind)]
 
     def told(self) -> list[str]:
         return [event.message for event in self.events if isinstance(event, OperatorWarning)]
@@ -115,7 +118,7 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
     (failed,) = one.events
     assert isinstance(failed, GroupFailed)
     assert failed.code == code
-    assert " before any worker of the group was ready" in failed.message
+    assert " before any worker was ready" in failed.message
     assert ("dmesg" in failed.hint) == (code == 137)
 
 
@@ -240,14 +243,6 @@ async def test_a_reload_is_over_when_every_worker_has_reloaded_or_is_gone() -> N
     assert len(one.reloads) == 1
 
 
-def worker_of(pid: int, view: View = STARTING, line: object = None, *, heard: bool = False) -> Worker:
-    """Of no process at all."""
-    worker = Worker(SimpleNamespace(pid=pid), line, view, last_report_s=0.0)  # type: ignore[arg-type]
-    if heard:
-        worker.note_line()
-    return worker
-
-
 def line_of(*views: View) -> Sequence[WorkerReport | None]:
     return [read_report(WorkerReport(view, 3).line()) for view in views]
 
@@ -259,51 +254,111 @@ def test_what_a_worker_tells_is_read_as_it_was_and_what_is_odd_is_left_out() -> 
     assert read_report(newer.replace(b'"phase"', b'"colour": 1, "phase"')) == WorkerReport(READY, 3)
     for odd in (b"", b"{}", b"[]", b"\xff", b'{"view": {}, "reloads": 1}', b'{"view": null, "reloads": 1}', b"5"):
         assert read_report(odd) is None
-    older = WorkerReport(READY, 3).line().replace(b', "silent": null', b"")
-    assert b"silent" not in older
+    older = WorkerReport(READY, 3).line().replace(b', "store_reason": null', b"")
+    assert b"store_reason" not in older
     assert read_report(older) == WorkerReport(READY, 3)
 
 
-async def test_a_worker_that_says_nothing_for_long_counts_as_hung_and_the_group_is_not_ready(
-    autojump_clock: trio.testing.MockClock,
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_channel, "STATUS_S", 0.5)
+    monkeypatch.setattr(worker_channel, "KILL_AFTER_S", 0.2)
+    monkeypatch.setattr(supervisor, "KILL_AFTER_S", 0.2)
+    monkeypatch.setattr(supervisor, "_LOOK_S", 0.05)
+
+
+def counted(tmp_path: Path) -> str:
+    """Sets `first` to how many workers began before this one."""
+    return f"first = len(os.listdir({str(tmp_path)!r})); open({str(tmp_path)!r} + f'/{{os.getpid()}}', 'w').close()"
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("ignores", [False, True], ids=["obeys-term", "ignores-term"])
+async def test_a_worker_that_hangs_is_ended_and_gets_a_successor(tmp_path: Path, *, ignores: bool) -> None:
+    how = "signal.signal(signal.SIGTERM, signal.SIG_IGN)" if ignores else ""
+    hangs = f"first < 1 and ({how or 'None'}, {SAY_READY}, time.sleep(60))"
+    speaks = ("line.settimeout(0.1)", "while True:", f"  {SAY_READY}", "  try: sys.exit(line.recv(1)[0] - 15)")
+    async with running(group(counted(tmp_path), hangs, *speaks, "  except TimeoutError: pass")) as one:
+        await until_async(lambda: len(list(tmp_path.iterdir())) == 2, "it has a successor")
+        await one.serve()
+    (message,) = one.told()
+    assert "did not report for" in message
+    assert "was ended. No other worker is left" in message
+    (event,) = one.events_of(OperatorWarning)
+    assert event.hint is not None
+    assert "suspended, or its event loop was blocked" in event.hint
+    assert one.code == 0
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_workers_that_hang_are_replaced_one_at_a_time(tmp_path: Path) -> None:
+    hangs = f"first < 3 and ({SAY_READY}, time.sleep(60))"
+    # The successors take a while to be ready.
+    async with running(group(counted(tmp_path), hangs, "time.sleep(1)", SAY_READY, "line.recv(1)", count=3)) as one:
+        await until_async(one.told, "the first is ended")
+        before = one.workers()
+        await until_async(lambda: len(one.workers()) == 3, "its successor begins")
+        successor = next(worker for worker in one.workers() if worker not in before)
+        await until_async(lambda: len(one.told()) == 2, "the second is ended")
+        assert successor.has_reported
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_worker_whose_line_ends_gets_a_successor(tmp_path: Path) -> None:
+    cut = f"first < 1 and ({SAY_READY}, line.close(), time.sleep(60))"
+    async with running(group(counted(tmp_path), cut, *OBEYS)) as one:
+        await until_async(lambda: len(list(tmp_path.iterdir())) == 2, "it has a successor")
+        await one.serve()
+    (message,) = one.told()
+    assert "closed its line to the supervisor and was ended" in message
+
+
+async def test_time_in_which_the_supervisor_itself_stood_still_counts_for_nothing(
+    mock_clock: trio.testing.MockClock,
 ) -> None:
-    one = group(count=1).supervisor
-    one._workers[1] = worker_of(4711, READY, heard=True)
-    assert one.is_alive()
-    assert one.view().unready is None
-    await trio.sleep(HUNG_S)
-    assert not one.is_alive()
-    assert one.view().unready == "No answer from worker 1 (pid 4711)."
-    one._workers[1] = worker_of(4711, READY)
-    assert one.is_alive()
+    one = group().supervisor
+    process = SimpleNamespace(pid=4711)
+    worker = one._workers[1] = Worker(process, line=None, has_reported=True)  # type: ignore[arg-type]
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one._end_hung)
+        for step_s in (1.0, 1.0, 100.0, 1.0):
+            await trio.testing.wait_all_tasks_blocked()
+            mock_clock.jump(step_s)
+        await trio.testing.wait_all_tasks_blocked()
+        assert worker.status_age_s == 3.0
+        nursery.cancel_scope.cancel()
 
 
-async def test_a_group_without_a_worker_for_long_is_not_alive_but_does_not_hang(
+@pytest.mark.parametrize(
+    ("age_s", "has_reported", "is_hung"),
+    [(29.0, True, False), (30.0, True, True), (59.0, False, False), (60.0, False, True)],
+)
+def test_a_worker_hangs_30_s_after_its_last_report_or_60_s_after_its_start(
+    age_s: float, *, has_reported: bool, is_hung: bool
+) -> None:
+    worker = Worker(SimpleNamespace(pid=1), None, status_age_s=age_s, has_reported=has_reported)  # type: ignore[arg-type]
+    assert worker.is_hung is is_hung
+    worker.note_line()
+    assert worker.status_age_s == 0
+
+
+async def test_workers_of_which_none_reports_for_a_minute_are_not_alive(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     one = group(count=2).supervisor
     ours, theirs = socket.socketpair()
-    worker = one._workers[1] = worker_of(4711, line=ours)
+    worker = one._workers[1] = Worker(SimpleNamespace(pid=4711), ours)  # type: ignore[arg-type]
     assert one.is_alive()
     with ours:
         with theirs:
             theirs.sendall(WorkerReport(READY, 0).line())
         await one._listen(worker)
     del one._workers[1]
-    await trio.sleep(HUNG_S - 1)
+    await trio.sleep(START_S - 1)
     assert one.is_alive()
     await trio.sleep(1)
     assert not one.is_alive()
-    # One that is just being started says nothing for a while; but not if one after the other ends without a word.
-    one._workers[1] = worker_of(4711, line=ours)
-    assert one.is_alive()
-    await trio.sleep(START_S - HUNG_S - 1)
-    another = one._workers[1] = worker_of(4712, line=ours)
-    another.last_report_s = trio.current_time()
-    assert one.is_alive()
-    await trio.sleep(1)
-    assert not one.is_alive()
-    assert not one.any_hangs()
+    assert not one.view().heartbeat_fresh
 
 
 def test_a_group_is_ready_when_each_is_and_names_every_closed_target() -> None:

@@ -11,9 +11,9 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker.group.worker_channel import WorkerChannel, WorkerReport, read_report, read_samples
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
+from restbroker.broker.workers.worker_channel import WorkerChannel, WorkerReport, read_report, read_samples
 from restbroker.telemetry import metrics
 from restbroker.telemetry.events import Event
 from restbroker.telemetry.metrics import Samples
@@ -116,7 +116,7 @@ async def test_a_supervisor_that_does_not_read_is_still_obeyed(line: Line) -> No
 async def test_values_for_metrics_are_written_in_a_thread_and_those_of_the_end_are_told_too(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("restbroker.broker.group.worker_channel._MEASURE_S", 0.0)
+    monkeypatch.setattr("restbroker.broker.workers.worker_channel._MEASURE_S", 0.0)
     written_in: list[int] = []
 
     def written(samples: Samples) -> object:
@@ -124,7 +124,7 @@ async def test_values_for_metrics_are_written_in_a_thread_and_those_of_the_end_a
         return metrics.to_json(samples)
 
     count = itertools.count()
-    monkeypatch.setattr("restbroker.broker.group.worker_channel.to_json", written)
+    monkeypatch.setattr("restbroker.broker.workers.worker_channel.to_json", written)
     line.channel.samples = lambda: {"restbroker_workers": {(): next(count)}}
     async with line.running():
         await until_async(lambda: written_in, "values are written")

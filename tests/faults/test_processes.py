@@ -284,7 +284,7 @@ def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_o
         names = [raw(name).decode() for name in items(client.command("SMEMBERS", "processes"))]
         (name,) = [name for name in names if f":{victim}:" in name]
         client.command("LPUSH", f"{name}-signals", "TERM")
-        running.wait_for(rf"Worker \d \(pid {victim}\) was stopped, but not by the group", timeout_s=90)
+        running.wait_for(rf"Worker \d \(pid {victim}\) was stopped, but not by its supervisor", timeout_s=90)
         running.wait_for(r"broker\.started", times=3, timeout_s=60)
         group.wait_until_ready()
         assert running.stop() == 0

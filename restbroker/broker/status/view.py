@@ -20,8 +20,7 @@ class View:
     """The broker at one moment. `down_targets` is {target that gets no jobs now: code of the reason}.
 
     `finishing`: how many jobs still run under an earlier configuration. `refused`: a pool waits until Redis gives out
-    or settles jobs again. `store_reason`: why Redis cannot be used, in the log's words. `silent`: which workers of a
-    group do not answer, as a sentence.
+    or settles jobs again. `store_reason`: why Redis cannot be used, in the log's words.
     """
 
     phase: Phase
@@ -31,15 +30,12 @@ class View:
     finishing: int = 0
     refused: bool = False
     store_reason: str | None = None
-    silent: str | None = None
 
     @property
     def unready(self) -> str | None:
         """Why this process takes no jobs; None if it does, or is quiet. A target that is down is no reason."""
         if self.phase in {"starting", "stopping"}:
             return f"The broker is {self.phase}."
-        if self.silent is not None:
-            return self.silent
         if not self.store_up:
             return self.store_reason or "Redis is unavailable."
         if not self.heartbeat_fresh:

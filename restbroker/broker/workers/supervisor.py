@@ -1,10 +1,11 @@
 """`run --processes N`: one process that delivers nothing and keeps N workers alive, each a whole `restbroker run`.
 
 `app` runs it. Always holds: a signal to the supervisor is passed on to every worker, and what lasts (a stop, no more
-jobs) also to those that start later; a worker that ended is started again unless the group is to end; when the
-supervisor dies, however, its workers end too (see `worker_channel`); a group of which any worker was ever ready ends by
-a signal only, no matter what becomes of its workers or of the configuration; no job depends on the supervisor, since
-workers give back what a dead one had.
+jobs) also to those that start later; a worker that ended, or whose line ended, is started again unless all are to end;
+one that hangs is ended first, by time in which the supervisor itself ran on time (a suspended machine is no worker's
+fault), and no other before its successor has reported; when the supervisor dies, however, its workers end too (see
+`worker_channel`); once any worker was ready, only a signal ends the supervisor, no matter what becomes of its workers
+or of the configuration; no job depends on it, since workers give back what a dead one had.
 """
 
 import signal
@@ -14,12 +15,19 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
-from restbroker.broker.group import restart_backoff
-from restbroker.broker.group.restart_backoff import End, RestartBackoff, end_of, failure, restart_warning
-from restbroker.broker.group.worker_channel import HUNG_S, STARTING, Worker, WorkerHealth, read_report, read_samples
 from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, dump
 from restbroker.broker.status.view import View, together
+from restbroker.broker.workers import restart_backoff
+from restbroker.broker.workers.restart_backoff import End, RestartBackoff, end_of, failure, restart_warning
+from restbroker.broker.workers.worker_channel import (
+    KILL_AFTER_S,
+    START_S,
+    STARTING,
+    Worker,
+    read_report,
+    read_samples,
+)
 from restbroker.telemetry.events import GroupStopping, Report
 from restbroker.telemetry.metrics import MergedMetrics
 
@@ -29,6 +37,7 @@ KILL_S = 10.0
 """Seconds after a second signal until what still lives is killed: a hung worker must not hold up the end."""
 _RELOAD_S = 30.0
 _LAST_WORDS_S = 0.5
+_LOOK_S = 1.0
 _CHUNK_BYTES = 65536
 
 
@@ -56,11 +65,9 @@ class Supervisor:
     _reload: trio.Event = attrs.field(factory=trio.Event)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _backoff: RestartBackoff = attrs.field(init=False)
-    _health: WorkerHealth = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = MergedMetrics(self.count)
-        self._health = WorkerHealth(self._workers, self.report)
         self._backoff = RestartBackoff(lambda: bool(self._workers), self._changed, self._stop)
 
     async def run(
@@ -69,16 +76,16 @@ class Supervisor:
         reload: Callable[[], Awaitable[object]],
         may_start: Callable[[], Awaitable[bool]] = restart_backoff.always,
     ) -> int:
-        """Keep the workers alive until a signal ends the group; return the exit code: 0, or the greatest of all.
+        """Keep the workers alive until a signal ends them all; return the exit code: 0, or the greatest of all.
 
         `reload` is called at each SIGHUP, `may_start` before a worker is started again: if it may not, it waits on. If
-        a worker fails before any was ready, the group gives up and ends.
+        a worker fails before any was ready, the supervisor gives up, and all end.
         """
         async with trio.open_nursery() as process:
             await process.start(self._watch_signals)
             process.start_soon(self._reloads, reload)
             process.start_soon(self._kill_late)
-            process.start_soon(self._health.watch)
+            process.start_soon(self._end_hung)
             for service in services:
                 await process.start(service.run)
             async with trio.open_nursery() as workers:
@@ -92,20 +99,11 @@ class Supervisor:
         views = [worker.view for worker in self._workers.values()]
         views += [STARTING] * (self.count - len(views))
         seen = together(views, stopping=self._stop.is_set())
-        return seen if self.is_alive() else attrs.evolve(seen, heartbeat_fresh=False, silent=self._health.problem())
+        return seen if self.is_alive() else attrs.evolve(seen, heartbeat_fresh=False)
 
     def is_alive(self) -> bool:
-        """Tell whether a worker reported of late and none hangs; True before any report.
-
-        Of late is within `HUNG_S` seconds, or as many as a worker has that was started and has not reported yet.
-        """
-        patience_s = max([worker.patience_s for worker in self._workers.values()], default=HUNG_S)
-        is_heard = self._heard_at_s is None or trio.current_time() - self._heard_at_s < patience_s
-        return is_heard and not self.any_hangs()
-
-    def any_hangs(self) -> bool:
-        """Tell whether a live worker has stopped to report, so that its event loop must hang."""
-        return bool(self._health.silent_workers())
+        """Tell whether a worker reported within the last `START_S` seconds; True before any report."""
+        return self._heard_at_s is None or trio.current_time() - self._heard_at_s < START_S
 
     def pids(self) -> frozenset[int]:
         """Return the process ids of the workers that live."""
@@ -161,8 +159,23 @@ class Supervisor:
         for worker in self._workers.values():
             worker.process.kill()
 
+    async def _end_hung(self) -> None:
+        """End workers that hang, one at a time, until cancelled."""
+        while True:
+            due_s = trio.current_time() + _LOOK_S
+            await trio.sleep_until(due_s)
+            if trio.current_time() - due_s >= _LOOK_S:
+                # It was held up itself: what they reported meanwhile is not read yet.
+                continue
+            workers = list(self._workers.values())
+            for worker in workers:
+                worker.status_age_s += _LOOK_S
+            hung = next((worker for worker in workers if worker.is_hung), None)
+            if hung is not None and all(worker.has_reported or worker.is_hung for worker in workers):
+                await hung.end(f"did not report for {hung.status_age_s:.0f} s and was ended")
+
     async def _keep(self, number: int, may_start: Callable[[], Awaitable[bool]] = restart_backoff.always) -> None:
-        """Keep one worker alive until the group ends."""
+        """Keep one worker alive until all are to end."""
         wait_s = restart_backoff.FIRST_WAIT_S
         self._backoff.note_start()
         while not self._stop.is_set():
@@ -180,7 +193,7 @@ class Supervisor:
             wait_s = await self._backoff.wait(wait_s, may_start)
 
     def _give_up(self, number: int, end: End) -> None:
-        # No worker ever delivered: the person who started the group should know, not wait.
+        # No worker ever delivered: the person who started them should know, not wait.
         self.report(failure(number, end))
         self._codes.append(end.code)
         self._orders.append(signal.SIGTERM)
@@ -205,7 +218,7 @@ class Supervisor:
                 for order in self._orders:
                     worker.order(order)
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._listen, worker)
+                    nursery.start_soon(self._follow, worker)
                     await process.wait()
                     # Until the line's end; but a child of the worker's may hold it open.
                     nursery.cancel_scope.deadline = trio.current_time() + _LAST_WORDS_S
@@ -213,7 +226,15 @@ class Supervisor:
                 del self._workers[number]
                 self.metrics.remove_worker(process.pid)
                 self._changed.unpark_all()
-        return end_of(process.pid, process.returncode or 0)
+        return end_of(process.pid, process.returncode or 0, worker.ended_for)
+
+    async def _follow(self, worker: Worker) -> None:
+        """Read what a worker reports; end one whose line ended, unless it ends by itself."""
+        await self._listen(worker)
+        with trio.move_on_after(KILL_AFTER_S):
+            await worker.process.wait()
+            return
+        await worker.end("closed its line to the supervisor and was ended")
 
     async def _listen(self, worker: Worker) -> None:
         # A duplicate: closing it must not close what `order` uses.

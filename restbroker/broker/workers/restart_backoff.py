@@ -1,8 +1,8 @@
-"""When the workers of a group are restarted, and the messages about how they ended. The supervisor calls it.
+"""When workers are restarted, and the messages about how they ended. The supervisor calls it.
 
 Always holds: a worker that keeps ending is restarted less and less often; but while no worker lives, jobs wait, so that
-one is started at once, though no two within `ALONE_S` seconds; and each message is true of the group as it is: a dead
-worker's jobs are requeued by another worker.
+one is started at once, though no two within `ALONE_S` seconds; and each message is true of the workers as they are: a
+dead one's jobs are requeued by another.
 """
 
 import math
@@ -21,13 +21,13 @@ ALONE_S = 1.0
 
 
 async def always() -> bool:
-    """Return True at once: the `may_start` of a group whose workers may always start."""
+    """Return True at once: the `may_start` of workers that may always start."""
     return True
 
 
 @attrs.define(eq=False)
 class RestartBackoff:
-    """The restarts of a group's workers. `any_lives` tells whether one lives; `stop` ends all waiting.
+    """The restarts of workers. `any_lives` tells whether one lives; `stop` ends all waiting.
 
     Code that changes what `any_lives` returns unparks `changed`.
     """
@@ -43,7 +43,7 @@ class RestartBackoff:
         self._tried_at_s = trio.current_time()
 
     async def wait(self, wait_s: float, may_start: Callable[[], Awaitable[bool]]) -> float:
-        """Wait until a worker may be restarted or the group ends; return the `wait_s` for the worker's next restart.
+        """Wait until a worker may be restarted or all are to end; return the `wait_s` for the worker's next restart.
 
         `wait_s` (seconds) is how long to wait while other workers live. It is doubled after each wait; while
         `may_start` returns False, another wait follows.
@@ -76,11 +76,15 @@ class RestartBackoff:
 
 @attrs.frozen
 class End:
-    """How a worker ended, in words and as an exit code. `pid` is None if it never began."""
+    """How a worker ended, in words and as an exit code.
+
+    `pid` is None if it never began. `is_ours`: the supervisor ended it, since it hung.
+    """
 
     how: str
     code: int
     pid: int | None = None
+    is_ours: bool = False
 
     def of(self, number: int) -> str:
         """Return the beginning of a sentence about worker `number`."""
@@ -88,12 +92,18 @@ class End:
         return f"{who} {self.how}"
 
 
-def end_of(pid: int, code: int) -> End:
-    """Return the end of a process from its exit code as Python gives it: below 0 for a signal."""
+def end_of(pid: int, code: int, ended_for: str) -> End:
+    """Return the end of a process from its exit code as Python gives it: below 0 for a signal.
+
+    `ended_for`: why the supervisor ended it; "": it did not.
+    """
+    exit_code = 128 - code if code < 0 else code
+    if ended_for:
+        return End(ended_for, exit_code, pid, is_ours=True)
     if code < 0:
         names = {number.value: number.name for number in signal.Signals}
-        return End(f"was killed by {names.get(-code, -code)}", 128 - code, pid)
-    return End(f"ended with {code}" if code else "was stopped, but not by the group", code, pid)
+        return End(f"was killed by {names.get(-code, -code)}", exit_code, pid)
+    return End(f"ended with {code}" if code else "was stopped, but not by its supervisor", exit_code, pid)
 
 
 def restart_warning(number: int, end: End, wait_s: float, *, alone: bool) -> OperatorWarning:
@@ -104,18 +114,20 @@ def restart_warning(number: int, end: End, wait_s: float, *, alone: bool) -> Ope
     start = f"It is restarted within {duration_text(wait_s)}"
     if alone:
         start = "No other worker is left, so one is started within a second"
-    hint = _why(end) if end.code else None
+    hint = _why(end) if end.code or end.is_ours else None
     message = f"{end.of(number)}. {start}; another worker returns its jobs to their queues."
     return OperatorWarning("WorkerEnded", message, hint)
 
 
 def failure(number: int, end: End) -> GroupFailed:
-    """Return the report that the group gives up, since this worker ended before any was ready."""
-    message = f"{end.of(number)} before any worker of the group was ready. The group gives up."
-    return GroupFailed(end.code, message, f"{_why(end)} Then start the group again.")
+    """Return the report that the supervisor gives up, since this worker ended before any was ready."""
+    message = f"{end.of(number)} before any worker was ready. All end."
+    return GroupFailed(end.code, message, f"{_why(end)} Then start restbroker again.")
 
 
 def _why(end: End) -> str:
+    if end.is_ours:
+        return "It was suspended, or its event loop was blocked: the log lines before this one may say why."
     if end.code == 128 + signal.SIGKILL:
         # It had no time for a last line.
         return (

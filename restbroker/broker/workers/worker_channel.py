@@ -4,14 +4,13 @@ Towards the worker, each byte is the number of a signal, and is acted on as that
 line is JSON: a `WorkerReport`, when it has changed and once a second, and, where /metrics is served, the values for it,
 every two seconds and at the end. Real signals would not do: one that comes before a worker listens would end or suspend
 it, and a byte waits. Always holds: when the supervisor is gone, however it went, the line ends, and the worker drains
-and ends too; an order that came before the worker was up counts before it takes a job; a supervisor that does not read
-holds nothing up; and the supervisor reports a worker that lives and is silent, once when that begins and once when it
-is over, and ends none: one that is suspended may have a reason (a debugger), and its jobs are requeued without that.
+and ends too; an order that came before the worker was up counts before it takes a job; and a supervisor that does not
+read holds nothing up.
 """
 
 import json
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 
 import attrs
@@ -20,20 +19,20 @@ import trio
 from restbroker.broker import signals
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
-from restbroker.config.values import duration_text
-from restbroker.telemetry.events import OperatorWarning, Report
+from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples, from_json, to_json
 
 REPORT_S = 1.0
 """Seconds between two lines of a worker at most; one that is silent for much longer hangs."""
-HUNG_S = 10.0
-"""Seconds of silence after which a worker counts as one whose event loop hangs."""
+STATUS_S = 30.0
+"""A worker whose last report is so many seconds old hangs."""
 START_S = 60.0
-"""Seconds of silence from its start on after which a worker counts so; a full machine takes long to start many."""
+"""Seconds within which a worker must report after its start; a full machine takes long to start many."""
+KILL_AFTER_S = 5.0
+"""Seconds from the SIGTERM to a worker that hangs until SIGKILL."""
 STARTING = View("starting", store_up=True, heartbeat_fresh=True, down_targets={})
 _MEASURE_S = 2.0
 _CHECK_S = 0.25
-_LOOK_S = 1.0
 _GONE = "the supervisor is gone"
 _ORIGIN = "the supervisor"
 _CHUNK_BYTES = 4096
@@ -163,15 +162,17 @@ class WorkerChannel:
 class Worker:
     """A worker as its supervisor knows it.
 
-    `last_report_s`: when it reported last, or was started, on Trio's clock. `patience_s`: how long it may be silent.
+    `status_age_s`: how long ago it reported, in time in which the supervisor itself ran on time. `ended_for`: why the
+    supervisor ended it, as a part of a sentence; "": it did not.
     """
 
     process: trio.Process
     line: socket.socket
     view: View = STARTING
     reloads: int = 0
-    last_report_s: float = attrs.field(factory=trio.current_time)
-    patience_s: float = START_S
+    status_age_s: float = 0.0
+    has_reported: bool = False
+    ended_for: str = ""
 
     def order(self, number: int) -> None:
         """Order the worker to act as if it got the signal `number`; do nothing if its end of the socket is closed."""
@@ -184,70 +185,18 @@ class Worker:
 
     def note_line(self) -> None:
         """Note that a line came from the worker now, so that it lives."""
-        self.last_report_s, self.patience_s = trio.current_time(), HUNG_S
+        self.status_age_s, self.has_reported = 0.0, True
 
     @property
-    def is_silent(self) -> bool:
-        """Whether its last line came `HUNG_S` seconds ago or more, or it was started `START_S` ago and said nothing."""
-        return trio.current_time() - self.last_report_s >= self.patience_s
+    def is_hung(self) -> bool:
+        """Whether its last report is `STATUS_S` seconds old, or it was started `START_S` ago and never reported."""
+        return self.status_age_s >= (STATUS_S if self.has_reported else START_S)
 
-
-@attrs.define(eq=False)
-class WorkerHealth:
-    """The watch for workers that hang. `workers`: {number: worker} of those that live."""
-
-    workers: Mapping[int, Worker]
-    report: Report
-    _reported: Mapping[int, float] = attrs.field(factory=dict)
-    """The workers that were reported to hang: {process id: when it had reported last}."""
-
-    def silent_workers(self) -> dict[int, Worker]:
-        """Return the workers that hang now, by their numbers."""
-        return {number: worker for number, worker in self.workers.items() if worker.is_silent}
-
-    def problem(self) -> str | None:
-        """Return which workers hang, as a sentence; None if none does."""
-        names = [f"worker {number} (pid {worker.process.pid})" for number, worker in self.silent_workers().items()]
-        return f"No answer from {', '.join(names)}." if names else None
-
-    async def watch(self) -> None:
-        """Report workers that begin to hang, or no longer do, until cancelled."""
-        while True:
-            due_s = trio.current_time() + _LOOK_S
-            await trio.sleep_until(due_s)
-            # Was it held up itself, it has not read yet what they reported meanwhile.
-            if trio.current_time() - due_s < _LOOK_S:
-                self.check()
-
-    def check(self) -> None:
-        """Report each worker that began to hang, or answers again, since the last call; nothing about ended workers."""
-        hung: dict[int, float] = {}
-        for number, worker in self.workers.items():
-            pid, heard_at_s = worker.process.pid, worker.last_report_s
-            if worker.is_silent:
-                hung[pid] = self._reported.get(pid, heard_at_s)
-                if pid not in self._reported:
-                    self.report(_hang_warning(number, pid, trio.current_time() - heard_at_s))
-            elif pid in self._reported:
-                self.report(_recovery_notice(number, pid, heard_at_s - self._reported[pid]))
-        self._reported = hung
-
-
-def _hang_warning(number: int, pid: int, silent_s: float) -> OperatorWarning:
-    """Return the warning about a worker that lives and has been silent for `silent_s` seconds."""
-    message = (
-        f"Worker {number} (pid {pid}) has not answered for {duration_text(silent_s)}: it is suspended, or its "
-        "event loop is blocked. It is not killed; 20 s after its last heartbeat, another worker returns its "
-        "jobs to their queues."
-    )
-    hint = (
-        f"Find the cause (ps -o stat,wchan -p {pid}; T: suspended, kill -CONT {pid}). If it does not recover: "
-        f"kill -KILL {pid}; another worker replaces it."
-    )
-    return OperatorWarning("WorkerHangs", message, hint)
-
-
-def _recovery_notice(number: int, pid: int, silent_s: float) -> OperatorWarning:
-    """Return the report that a worker answers again which was reported to hang, after `silent_s` seconds."""
-    message = f"Worker {number} (pid {pid}) answers again, after {duration_text(silent_s)}."
-    return OperatorWarning("WorkerAnswers", message, "Nothing; if it happens again, find the cause.")
+    async def end(self, why: str) -> None:
+        """End its process, and wait until it has ended: with SIGTERM, and `KILL_AFTER_S` seconds later with SIGKILL."""
+        self.ended_for = why
+        self.process.terminate()
+        with trio.move_on_after(KILL_AFTER_S):
+            await self.process.wait()
+        self.process.kill()
+        await self.process.wait()

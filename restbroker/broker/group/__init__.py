@@ -1,1 +1,0 @@
-"""`run --processes N`: a supervisor and its workers, each of them a whole broker."""
