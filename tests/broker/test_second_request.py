@@ -211,6 +211,7 @@ async def test_what_redis_forgot_to_have_given_away_between_two_requests_is_not_
         (pool,) = harness.status.pools
         await harness.until(lambda: not pool.reservations.jobs, "it is no longer in progress")
         pool.acker.health.note_outage(ConnectionEnded("Redis restarted."))
+        # As a restart does: what stood in Redis before it takes nothing.
         harness.client.command("CLIENT", "KILL", "TYPE", "normal")
         harness.push("once")
         await harness.until(lambda: harness.size("dead"), "it is dead")

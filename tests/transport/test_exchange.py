@@ -7,7 +7,6 @@ import os
 import random
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -384,43 +383,6 @@ async def test_bytes_of_tls_behind_an_answer_leave_its_connection_to_the_next_re
         await last.end()
         assert last.response is not None
         nursery.cancel_scope.cancel()
-
-
-async def test_new_keys_wanted_in_the_middle_of_a_large_body_tear_nothing(ours: Authority) -> None:
-    """OpenSSL's own server, as Python's cannot ask for them; it reads on only as its output is read."""
-    body = b"\xff" * 8 * MIB
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = ["openssl", "s_server", "-accept", str(port), "-tls1_3"]
-    for option, path in zip(("-cert", "-key"), ours.pair("server"), strict=True):
-        command += [option, str(path)]
-    process = await trio.lowlevel.open_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert process.stdin is not None
-    assert process.stdout is not None
-    output = b""
-    try:
-        while b"ACCEPT" not in output:
-            output += await process.stdout.receive_some()
-        async with running(ours) as (client, _), trio.open_nursery() as nursery:
-            client._pool.target = attrs.evolve(client._pool.target, url=Url("https", "127.0.0.1", port))
-            sink = Noting()
-            exchange = service(client).start(post(body=body, timeout_s=120.0), sink)
-            await until_async(lambda: exchange.state is State.SENDING, "it sends")
-            await trio.testing.wait_all_tasks_blocked(0.02)
-            with trio.fail_after(120):
-                received = reads = 0
-                while received < len(body):
-                    if reads % 20 == 0 and received < len(body) // 2:
-                        await process.stdin.send_all(b"K\n")
-                    received += (await process.stdout.receive_some()).count(b"\xff")
-                    reads += 1
-                await process.stdin.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0")
-                await sink.over.wait()
-            assert sink.response is not None, sink.error
-            nursery.cancel_scope.cancel()
-    finally:
-        process.kill()
-        await process.wait()
 
 
 async def hang_up(_stream: trio.abc.Stream) -> bool:

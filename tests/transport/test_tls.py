@@ -285,18 +285,18 @@ async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -
 
 async def test_what_tls_itself_has_to_send_goes_behind_what_waits_to_be_sent(ours: Authority) -> None:
     """As new keys do; here it is a certificate that is requested late, which a test can have done at will."""
-    async with wired(ours, asks_late=True) as (wire, peer):
+    async with wired(ours, asks_late=True) as (wire, peer), trio.open_nursery() as nursery:
         body, got = bytes(4 * MIB), 0
         assert not wire.begin(body)
+        nursery.start_soon(wire.send_rest)
+        await wait_all_tasks_blocked()
         peer.tls.verify_client_post_handshake()
         peer.tls.write(b"early")
         await peer.send()
         assert await receive(wire) == b"early"
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(wire.send_rest)
-            while got < len(body):
-                peer.incoming.write(await peer.end.recv(65536))
-                with contextlib.suppress(ssl.SSLWantReadError):
-                    while part := peer.tls.read(65536):
-                        got += len(part)
+        while got < len(body):
+            peer.incoming.write(await peer.end.recv(65536))
+            with contextlib.suppress(ssl.SSLWantReadError):
+                while part := peer.tls.read(65536):
+                    got += len(part)
         assert peer.tls.getpeercert()

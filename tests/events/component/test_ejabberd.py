@@ -116,17 +116,12 @@ def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: Redi
         reads(broker)
         until(lambda: f"{broker.process.pid} reads" in run(["check"], directory=tmp_path).stdout, "it is known", 60)
         assert checked(tmp_path) == ["Component", "EventCame"]
-        broker.process.kill()
-    assert checked(tmp_path) == ["Component", "EventCame", "NotServing"], "what was killed reads no more"
     # Its other name is none of mod_service_log's.
     configure(tmp_path, speaking, redis_server, Name=REMOTE, ForeignName=True)
     assert checked(tmp_path, "--events", "--within", "1s") == ["ForeignName", "Component", "EventLost", "NotServing"]
-    configure(tmp_path, speaking, redis_server, Pass="wrong")
-    assert checked(tmp_path) == ["ComponentDenied"]
-    for port in (speaking.c2s_port, speaking.port):
-        configure(tmp_path, speaking, redis_server, Address=f"127.0.0.1:{port}")
-        (found,) = findings(tmp_path)
-        assert "components" in found["message"]
+    configure(tmp_path, speaking, redis_server, Address=f"127.0.0.1:{speaking.c2s_port}")
+    (found,) = findings(tmp_path)
+    assert "components" in found["message"]
 
 
 def findings(place: Path, *words: str) -> list[dict[str, str]]:
