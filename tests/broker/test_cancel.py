@@ -22,7 +22,7 @@ from restbroker.store.client import Client
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request
 from tests.broker import test_admission as admission
-from tests.broker.conftest import Harness, Held, refuse
+from tests.broker.conftest import Harness, Held
 from tests.support.wait import NEVER_S
 
 
@@ -173,30 +173,6 @@ async def test_a_job_that_waits_for_its_target_and_is_cancelled_in_the_instant_o
         assert harness.status.cancel(thread) is True
     assert [parked["error_class"] for parked in harness.members("dead")] == ["Cancelled"]
     assert harness.size("queue:rest") == 0
-
-
-async def test_a_marked_job_cancelled_as_it_gets_a_place_frees_it(harness: Harness) -> None:
-    """With Concurrency 1 nothing would be sent any more if its worker, woken in that tick, kept the place."""
-    taken = trio.Event()
-
-    def take_place() -> bool:
-        taken.set()
-        return True
-
-    harness.concurrency, harness.at_most_once, harness.target.answer = 1, ("once",), refuse
-    async with harness.broker():
-        await harness.until(lambda: harness.status.pools, "it serves")
-        (pool,) = harness.status.pools
-        places = pool.breaker.semaphore
-        # As another job does: it gets the place when the marked job, which cannot be sent, leaves it.
-        harness.target.before = lambda _call: places.wait_in_line(take_place)
-        harness.push("once")
-        await harness.until(lambda: taken.is_set() and places.waiting_jobs, "the marked job waits for it")
-        places.leave()
-        assert harness.status.cancel(running(harness, "jid-once-0").thread) is True
-        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
-        assert places.capacity == 1
-    assert [parked["error_class"] for parked in harness.members("dead")] == ["Cancelled"]
 
 
 async def test_a_cancelled_job_whose_connector_still_cleans_up_when_the_broker_is_cut_off_is_parked(

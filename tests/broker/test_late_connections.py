@@ -1,8 +1,5 @@
 """A connection may come long after it was asked for: what must not be sent any more by then is not."""
 
-import json
-from collections.abc import Callable
-
 import attrs
 import pytest
 import trio
@@ -12,13 +9,10 @@ from restbroker.broker.health import Lease, boot_time_s
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
 from restbroker.job.outcome import Reason
-from restbroker.store import identities, jobs
-from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.connection import Connection
+from restbroker.store import identities
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.errors import NotSent
-from tests.broker.conftest import FINE, Harness, Held
-from tests.support.redis_server import RedisServer
+from tests.broker.conftest import FINE, Harness
 
 
 @attrs.define(eq=False)
@@ -121,66 +115,3 @@ async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_the
         pool.worker.checks.lease.confirm(boot_time_s())
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")
     assert len(harness.target.sent) == 1
-
-
-@attrs.define(eq=False)
-class Forgetful:
-    """A Redis that is killed while the poller waits for the committer, and comes back as it was saved before."""
-
-    harness: Harness
-    redis: RedisServer
-    killed: bool = False
-
-    def connect(self, _settings: StoreSettings) -> Connection:
-        return _Told(self)
-
-    async def before_finish(self) -> None:
-        if not self.killed:
-            self.killed = True
-            self.harness.push("once", first=9)
-            lock = pool_of(self.harness).acker.lock
-            await self.harness.until(lambda: lock.statistics().tasks_waiting, "the poller waits")
-            self.redis.kill()
-            self.harness.client.close()
-            self.redis.start()
-            # As it was saved, nothing was to be taken yet.
-            self.redis.command("SREM paused rest")
-
-
-class _Told(Connection):
-    def __init__(self, what: Forgetful) -> None:
-        super().__init__(open_client(StoreSettings(what.redis.url)))
-        self._what = what
-
-    async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
-        await self._what.before_finish()
-        return await super().finish(request, now_s)
-
-
-@pytest.mark.promise("At least once, and seldom more", "after an outage Redis is asked before more is taken")
-async def test_after_an_outage_that_the_committer_sat_out_nothing_is_fetched_before_it_was_compared(
-    harness: Harness, make_redis: Callable[..., RedisServer]
-) -> None:
-    redis = harness.on(make_redis())
-    harness.concurrency, harness.at_most_once = 2, ("once",)
-    redis.command("ACL SETUSER default -blmove")  # so that no fetch stands in Redis, and each waits for the committer
-    what = Forgetful(harness, redis)
-    harness.connect = what.connect
-    harness.target.answers.append(first := Held())
-    harness.target.answer = others = Held()
-    async with harness.broker():
-        await harness.until(lambda: harness.target.probes, "it serves")
-        payloads = [json.dumps({"class": "Add", "jid": f"j{n}", "args": ["once", {"n": n}, "t"]}) for n in range(3)]
-        harness.client.command("SADD", "paused", "rest")
-        harness.client.command("LPUSH", "queue:rest", *payloads)
-        assert redis.command("SAVE").startswith("+OK")
-        harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: len(harness.target.sent) == 2, "two are sent")
-        first.let.set()
-        await harness.until(lambda: what.killed, "the first is being settled")
-        others.let.set()
-        await harness.until(
-            lambda: harness.size("queue:rest") == 0 and not pool_of(harness).reservations.jobs, "all is done"
-        )
-    # The fourth was pushed after Redis was saved.
-    assert len(harness.target.sent) == 3

@@ -293,6 +293,7 @@ async def test_jobs_of_a_standing_fetch_whose_answer_is_lost_are_adopted_and_don
     assert len(harness.target.sent) == 60
 
 
+@pytest.mark.promise("At least once, and seldom more", "after an outage Redis is asked before more is taken")
 async def test_a_rise_of_outages_ends_it_and_redis_is_compared_before_more_is_taken(
     harness: Harness, compared: list[str]
 ) -> None:
