@@ -3,7 +3,6 @@
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,30 +113,6 @@ def test_a_fifo_in_place_of_the_file_is_refused_and_neither_a_reload_nor_a_stop_
             reload(broker, r"ERROR +config\.refused .*env\.json cannot be read: it is a FIFO", 1)
             reload(broker, r"ERROR +config\.refused", 2)
             assert broker.stop() == 0
-
-
-@pytest.mark.promise("At least once, and seldom more", "a reload cuts nothing off")
-def test_what_must_not_run_twice_is_finished_by_the_generation_that_sent_it(several: Several, tmp_path: Path) -> None:
-    answers = threading.Event()
-
-    def wait(_arrival: Arrival) -> int:
-        answers.wait(30)
-        return 200
-
-    with AnsweringServer(wait) as server:
-        once = target(server.port, "o", Concurrency=5, AtMostOnce=["check_account"], RequestTimeout="60s")
-        several.configure({"one": once})
-        several.push("o", range(20))
-        with started(several.command, directory=tmp_path / "run") as broker:
-            until(lambda: len(server.arrivals) == 5, "five are on their way")
-            several.configure({"one": {**once, "Concurrency": 2}})
-            reload(broker, r"broker\.started", 2)
-            until(lambda: len(server.arrivals) == 7, "the new generation sends two more")
-            answers.set()
-            several.wait_until_finished()
-            until(lambda: several.client.command("HLEN", "restbroker:beats") == 1, "the old generation has ended")
-            assert broker.stop() == 0
-    assert times_done(server) == dict.fromkeys(range(20), 1)
 
 
 @pytest.mark.promise("A good citizen", "no job dies of a rotation")

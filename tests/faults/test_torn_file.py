@@ -26,7 +26,6 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.identities import ProcessInfo
 from restbroker.telemetry.events import Event, OperatorWarning, StoreRewrite
-from tests.support.redis_line import Line
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -224,23 +223,3 @@ def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: Redis
     trio.run(fail_and_mend, clock=clock)
     assert [event.code for event in told if isinstance(event, OperatorWarning)] == ["RewriteRefused"]
     assert [event for event in told if isinstance(event, StoreRewrite)] == [StoreRewrite()]
-
-
-@pytest.mark.nightly
-def test_of_two_brokers_one_has_each_run_of_redis_write_its_file_again(own_line: Line) -> None:
-    line, redis = own_line, own_line.bench.redis
-    line.under_load(brokers=2)
-    for starts in (1, 2):
-        with client_of(redis) as client:
-            wait_until_written(redis, client)
-        until(lambda starts=starts: asked(line) >= starts, "it is told")  # type: ignore[misc]
-        assert asked(line) == starts
-        redis.kill()
-        line.wait_until_lost()
-        line.bench.revive_redis()
-        line.wait_until_back()
-    line.assert_each_is_answered_once()
-
-
-def asked(line: Line) -> int:
-    return sum(broker.output().count(" redis.rewrite ") for broker in line.bench.brokers)

@@ -70,18 +70,6 @@ def of_empty_lists(number: int) -> bytes:
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
-def test_no_worker_keeps_a_job_that_is_done(bench: Bench, tell: Tell) -> None:
-    bench.configure(ResponseQueue="")
-    broker = bench.start()
-    for number in range(8):
-        bench.push([of_empty_lists(number)])
-        bench.wait_until_finished()
-    tell(f"8 jobs of lists, one after the other: peak {peak_kib(broker) // 1024} MiB")
-    assert len(bench.proxy.of_jobs()) == 8
-    assert peak_kib(broker) < MOST_KIB
-
-
-@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @pytest.mark.promise("Producers: jobs", "payloads in progress take little memory")
 def test_jobs_that_take_more_memory_than_bytes_are_few_at_a_time(bench: Bench, tell: Tell) -> None:
     bench.configure()

@@ -4,6 +4,7 @@ import heapq
 import random
 
 import attrs
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -44,6 +45,7 @@ def ready(limit: Adaptive, now_s: float, answers: int) -> None:
         limit.note_answer(now_s, limit.limit - 1)
 
 
+@pytest.mark.promise("A good citizen", "a server is asked for what it can do")
 @rows(("ceiling", "units"), [(20, 8), (50, 1), (50, 2), (50, 8), (100, 4), (20, 16), (500, 100)])
 @rows("fails_after_s", [0.002, 1.0])
 def test_it_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units: int, fails_after_s: float) -> None:
