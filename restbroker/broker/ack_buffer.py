@@ -3,11 +3,12 @@
 A worker calls `add` for each job that has its settlement, and takes its next job at once. The acker calls `take` for
 all jobs in the buffer, unless a fetch settles them in its own round trip (`Acker.settle_and_fetch`). While more jobs
 can be started, the acker waits a moment for a larger group, since a call of Redis costs about as much for fifty jobs as
-for one; when none can, it settles at once. Always holds: each job in the buffer is in `Reservations.jobs` too until
-Redis confirms its settlement, so nothing is lost with the buffer; and it never holds more jobs than were fetched.
+for one; when none can, it settles at once, without the acker's task if that is possible. Always holds: each job in the
+buffer is in `Reservations.jobs` too until Redis confirms its settlement, so nothing is lost with the buffer; and it
+never holds more jobs than were fetched.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 import trio
@@ -40,6 +41,8 @@ class AckBuffer:
     """
 
     ready: ReadyBuffer
+    settle_now: Callable[[], bool] = lambda: False
+    """Sends what waits here in this step, or once what it sent before is answered; False: the acker's task has to."""
     _jobs: list[JobInProgress] = attrs.field(factory=list)
     _acker: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _more: bool = False
@@ -60,7 +63,16 @@ class AckBuffer:
         self._jobs += jobs
         self._more = more = self.ready.is_ready
         if (not self._gathers or not more or len(self._jobs) >= GROUP_ENOUGH) and self._acker:
+            if not (more or self._gathers) and self.settle_now():
+                return
             self._acker.unpark_all()
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def wake(self) -> None:
+        """Have the acker's task settle what waits here."""
+        self._acker.unpark_all()
 
     def put_back(self, jobs: list[JobInProgress]) -> None:
         """Put jobs that were taken and could not be settled back in front of all others, in this order."""

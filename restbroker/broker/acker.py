@@ -1,11 +1,15 @@
 """Settles jobs in Redis, in groups: the jobs that are decided while one group is written are the next group.
 
 One task per pool. The poller's fetches settle a group in the same round trip (`settle_and_fetch`), since that costs
-less than a second one. Always holds: a job is released only when Redis has confirmed its settlement; during an outage
-of Redis the settlements wait here, never more than were fetched, and are written when it is back; the jobs that a fetch
-settles are released, or back in the buffer, however the fetch ends.
+less than a second one. While few jobs come, their settlements leave in the step in which they are decided, and who
+listens for answers notes that of Redis (`_settle_now`): the task would cost a turn of Trio's loop more. It does so
+where order or fairness may want the next job handed on, after an outage, for what Redis refuses, and at the end. Always
+holds: a job is released only when Redis has confirmed its settlement; during an outage of Redis the settlements wait
+here, never more than were fetched, and are written when it is back; the jobs that a fetch settles are released, or back
+in the buffer, however the fetch ends.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -27,8 +31,9 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
 from restbroker.job.settlement import Dead, Retry, Schedule, is_unchanged_requeue
 from restbroker.store import jobs as store_jobs
-from restbroker.store.connection import Connection
+from restbroker.store.connection import BUSY_S, Connection
 from restbroker.store.jobs import Code, FetchAnswer, FetchRequest, FinishRequest
+from restbroker.transport.upkeep import Upkeep
 
 _REFUSED_WAIT_S = 5.0
 _UNNOTICED_S = 10.0
@@ -48,26 +53,102 @@ class Acker:
     batch_size: BatchSize
     crashes: CrashCounts
     settler: Settler
+    upkeep: Upkeep
     refused: list[JobInProgress] = attrs.field(factory=list)
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     successor: trio.Event = attrs.field(factory=trio.Event)
     """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
+    _is_sent: bool = False
+    """Whether a group was sent without a task, and not answered yet."""
+    _sent_at_s: float = -math.inf
+    _is_due: bool = False
+    """Whether a group will be sent without a task in a moment."""
+    _bug: Exception | None = None
+    """What was raised while its answer was noted."""
 
     async def run(self) -> None:
         """Settle until `close` and until the buffer is empty. When cancelled, what is not settled stays reserved."""
+        if not self.plan.fairness:
+            self.buffer.settle_now = self._settle_now
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
-            while await self.buffer.wait_for_group():
-                async with self.lock:
-                    await self.commit(self.buffer.take())
+            while await self.buffer.wait_for_group() or self._is_sent:
+                if self._bug is not None:
+                    raise self._bug
+                if self.buffer:
+                    async with self.lock:
+                        await self.commit(self.buffer.take())
+                else:
+                    # No one listens any more.
+                    await self.store.land()
             beside.cancel_scope.cancel()
+
+    def _settle_now(self) -> bool:
+        """Send the settlements in the buffer without a task; return False if that is not possible.
+
+        One group at a time: those that come meanwhile follow once it is answered, or a moment later where jobs come so
+        fast that a few can be settled together.
+        """
+        if self._is_sent or self._is_due:
+            return True
+        if self.refused or self.crashes.counts or not self.health.is_up or self.lock.locked():
+            return False
+        readiness = self.upkeep.readiness
+        if trio.current_time() - self._sent_at_s < BUSY_S and readiness.is_kept:
+            self._is_due = True
+            readiness.call_later(self._settle_due)
+            return True
+        return self._send_group()
+
+    def _settle_due(self) -> None:
+        self._is_due = False
+        if self.buffer and not self._is_sent and not (not self.lock.locked() and self._send_group()):
+            self.buffer.wake()
+
+    def _send_group(self) -> bool:
+        group = self.buffer.take()
+        request, last, began_s = self._request(group), self.reservations.last_number, trio.current_time()
+
+        def note(answer: list[Code] | StoreUnavailable | None) -> None:
+            self._is_sent = False
+            try:
+                self._note_answer(group, answer, began_s, mark=(request.hwm, last))
+            except Exception as bug:  # noqa: BLE001 - it must not end the task that listens
+                self._bug = bug
+                self.buffer.put_back(group)
+            if self.buffer and not (isinstance(answer, list) and self._settle_now()):
+                self.buffer.wake()
+
+        self._sent_at_s = began_s
+        readiness, deadlines = self.upkeep.readiness, self.upkeep.deadlines
+        self._is_sent = self.store.send_finish(request, time.time(), watch=readiness, deadlines=deadlines, done=note)
+        if not self._is_sent:
+            self.buffer.put_back(group)
+        return self._is_sent
+
+    def _note_answer(
+        self,
+        group: list[JobInProgress],
+        answer: list[Code] | StoreUnavailable | None,
+        began_s: float,
+        mark: tuple[int, int],
+    ) -> None:
+        if isinstance(answer, list):
+            self.health.note_write(began_s)
+            self.ready.confirm(*mark)
+            self.buffer.put_back(self._note(group, answer, self.refused))
+            return
+        if answer is not None:
+            _note_request(group)
+            self.health.note_outage(answer, began_s)
+        self.buffer.put_back(group)
 
     @property
     def is_busy(self) -> bool:
         """Whether a group is being settled, or is about to be, so that a call of Redis is made anyway."""
-        return self.buffer.is_busy
+        return self._is_sent or self.buffer.is_busy
 
     def forget_successors(self) -> None:
         """Note that a fetch begins, which learns of all that `successor` was set for until now."""

@@ -109,7 +109,7 @@ class Generation:
             store=store,
             health=self.health,
             queues=QueueWaiter(waiters),
-            watch=self.plan.upkeep.readiness,
+            upkeep=self.plan.upkeep,
             report_of_breaker=self._report_of_breaker,
             pools=len(self.plan.targets),
         )

@@ -40,6 +40,7 @@ _FULL_WAIT_S = 0.1
 _TRIPPED_WAIT_S = 1.0
 _COMPARED_WITHIN_S = 2.0
 _ORDERED_ELSEWHERE_WAIT_S = 0.5
+_ON_ITS_WAY_S = 0.001
 
 
 @attrs.define(eq=False)
@@ -78,8 +79,8 @@ class Poller:
     _outages: int = 0
     _failed: bool = False
     _asked_at_s: float = 0.0
-    _brought: tuple[FetchRequest, FetchAnswer] | None = None
-    """What a standing fetch brought that is not plain."""
+    _brought: list[tuple[FetchRequest, FetchAnswer]] = attrs.field(factory=list)
+    """What standing fetches brought that is not plain."""
     _bug: Exception | None = None
     """What was raised while plain jobs were handed out."""
     _compared: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
@@ -100,6 +101,8 @@ class Poller:
             await self._run()
         finally:
             self._has_ended = True
+            if self.standing is not None:
+                self.standing.close()
             self._compared.unpark_all()
 
     async def wait_to_compare(self) -> None:
@@ -114,7 +117,7 @@ class Poller:
     async def _run(self) -> None:
         wait_s = FIRST_WAIT_S
         await self.lease.granted.wait()
-        while not self.breaker.stopped and (self._failed or not self.quiet.is_set()):
+        while not self.breaker.stopped and (self._is_lost or not self.quiet.is_set()):
             try:
                 if self.quiet.is_set():
                     # A standing fetch that was ended may have taken jobs.
@@ -144,6 +147,7 @@ class Poller:
         jobs, so the prober waits for this (`wait_to_compare`).
         """
         breaker = self.breaker
+        self._end_standing()
         while not breaker.admits and not breaker.stopped:
             self.limited = None
             if self._is_behind:
@@ -156,17 +160,31 @@ class Poller:
     @property
     def _is_behind(self) -> bool:
         """Whether an answer of Redis may have been lost since the last comparison."""
-        return self._failed or self.health.outages != self._outages
+        return self._is_lost or self.health.outages != self._outages
+
+    @property
+    def _is_lost(self) -> bool:
+        return self._failed or (self.standing is not None and self.standing.is_lost)
+
+    def _end_standing(self) -> None:
+        """Have nothing taken any more by what stands. What it took, perhaps, is compared with Redis next."""
+        if self.standing is not None:
+            self.standing.close()
 
     async def _once(self) -> None:
         if self.acker.refused:
+            self._end_standing()
             await trio.sleep(_REFUSED_WAIT_S)
             return
         if self._is_behind:
             await self._catch_up()
         if self.plan.kept_elsewhere.is_set():
             self.limited = "order"
+            self._end_standing()
             await trio.sleep(_ORDERED_ELSEWHERE_WAIT_S)
+            return
+        if self._brought:
+            await self._deal_with_brought()
             return
         reserve = 0 if self._shares else self.batch_size.reserve(trio.current_time())
         await self.ready.wait_for_demand(reserve)
@@ -176,16 +194,22 @@ class Poller:
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
         if fetched is not None:
             await self._deal_with(*fetched)
-            while self._brought is not None:
-                (request, got), self._brought = self._brought, None
-                await self._deal_with(request, got)
         else:
             # Workers are idle, but all that the breaker permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_FULL_WAIT_S):
                 await self.reservations.wait_for_release()
 
-    def _request(self, reserve: int) -> FetchRequest | None:
-        """Return what to fetch now; None if nothing is wanted, or nothing may be taken."""
+    async def _deal_with_brought(self) -> None:
+        while self._brought:
+            await self._deal_with(*self._brought.pop(0))
+            if self.standing is not None:
+                self.standing.go_on()
+
+    def _request(self, reserve: int, shares: int = 0) -> FetchRequest | None:
+        """Return what to fetch now; None if nothing is wanted, or nothing may be taken.
+
+        `shares`: how many fetches may stand, of which this is one; 0: it is no such one.
+        """
         if self._is_behind:
             # The acker had its turn, and waited with it for the end of an outage.
             return None
@@ -212,11 +236,12 @@ class Poller:
             target=target.name,
             queues=queues,
             base=last,
-            count=want,
+            count=-(-want // max(1, shares)),
             hwm=mark,
             limits=plan.limits,
             most_bytes=most_bytes,
             fairness=plan.fairness,
+            follows=shares > 0,
         )
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
@@ -224,12 +249,12 @@ class Poller:
         self.limited = None
         match got:
             case FetchResult():
-                self.ready.confirm(request.hwm, request.base + len(got.jobs))
+                self._confirm(request, got)
                 if request.count and (got.counts or self.counts):
                     self._note_counts(got.counts)
                 await self._adopt(got, request.count)
-            case store_jobs.Duplicate():
-                self._failed = True
+            case store_jobs.Duplicate(last):
+                self._failed = not await self._is_on_its_way(last)
             case store_jobs.TargetPaused(for_ms):
                 self.ready.confirm(request.hwm, request.base)
                 await self._hold("paused", for_ms)
@@ -241,6 +266,20 @@ class Poller:
                 await trio.sleep_forever()
             case _:
                 assert_never(got)
+
+    def _confirm(self, request: FetchRequest, got: FetchResult) -> None:
+        """Note up to which ticket number jobs may be started, now that Redis has answered."""
+        self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
+
+    async def _is_on_its_way(self, number: int) -> bool:
+        """Wait for what standing fetches took; return whether they took all jobs up to this ticket number."""
+        standing = self.standing
+        with trio.move_on_after(LOOK_EVERY_S):
+            while self.reservations.last_number < number and standing is not None and standing.is_awaited:
+                await trio.sleep(_ON_ITS_WAY_S)
+                if self._brought:
+                    return True
+        return self.reservations.last_number >= number
 
     async def _hold(self, why: str, for_ms: int) -> None:
         self.limited = why
@@ -283,6 +322,9 @@ class Poller:
         unreadable = frozenset(self.plan.target.queues) if full else got.paused | got.bad
         if not (unreadable or got.counts) and await self._stand_by():
             return
+        self._end_standing()
+        if self._is_lost or self._brought:
+            return
         if self.plan.order is None:
             await self.queues.wait_beside(self.ready, unreadable)
         else:
@@ -307,10 +349,10 @@ class Poller:
                         await standing.over.wait()
                 nursery.cancel_scope.cancel()
         finally:
-            self._failed = standing.end() or self._failed
+            standing.end()
         if self._bug is not None:
             raise self._bug
-        return stood or self._failed
+        return stood
 
     async def _cancel_when_tripped(self, scope: trio.CancelScope) -> None:
         await self.breaker.wait_to_trip()
@@ -325,7 +367,8 @@ class Poller:
         """Return what a fetch that stands from now on is to ask for; None if none may stand."""
         if not (self._may_stand and self.ready.is_free):
             return None
-        request = self._request(self.batch_size.reserve(trio.current_time()))
+        shares = len(self.plan.target.queues)
+        request = self._request(self.batch_size.reserve(trio.current_time()), shares)
         return request if request is not None and request.count else None
 
     def _take_plain(self, request: FetchRequest, got: FetchAnswer, asked_at_s: float) -> bool:
@@ -335,12 +378,12 @@ class Poller:
         """
         self._asked_at_s = asked_at_s
         if not (isinstance(got, FetchResult) and got.is_plain and got.recoveries_version == self.crashes.version):
-            self._brought = request, got
+            self._brought.append((request, got))
             return False
         try:
             self.health.note_write(asked_at_s)
             self.limited = None
-            self.ready.confirm(request.hwm, request.base + len(got.jobs))
+            self._confirm(request, got)
             if got.jobs:
                 jobs = self._new_jobs(got)
                 self.reservations.add(jobs)
@@ -397,6 +440,12 @@ class Poller:
     async def _catch_up(self) -> None:
         """Compare what Redis lists as ours with what we know, and hand over what is to be run."""
         outages = self.health.outages
+        if self.standing is not None:
+            # What they took, whether it is here or not, is found in Redis' list.
+            self.standing.close()
+            self.standing.note_compared()
+        self._failed = True
+        self._brought.clear()
         self._asked_at_s = trio.current_time()
         jobs = await self.reconcile()
         self._failed, self._outages = False, outages

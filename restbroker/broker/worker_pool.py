@@ -34,15 +34,15 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs, old_order
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.upkeep import Upkeep
 
 
 @attrs.define(eq=False)
 class WorkerPool:
     """One generation of a target's workers, with their agents. `quiet`: it takes no more jobs.
 
-    `queues` waits for its queues, `watch` listens for fetches that stand there; all other calls of Redis go to `store`.
-    `report_of_breaker` gets the breaker's events. `pools`: how many pools the process has, this one included.
+    `queues` waits for its queues, all other calls of Redis go to `store`; `upkeep` listens for answers that no task
+    awaits. `report_of_breaker` gets the breaker's events. `pools`: how many pools the process has, this one included.
     """
 
     plan: TargetPlan
@@ -52,7 +52,7 @@ class WorkerPool:
     _store: Connection
     _health: StoreHealth
     _queues: QueueWaiter
-    _watch: Readiness
+    _upkeep: Upkeep
     _report_of_breaker: Report
     _pools: int
     stopping: trio.Event = attrs.field(factory=trio.Event)
@@ -92,6 +92,7 @@ class WorkerPool:
             batch_size=batch_size,
             crashes=crashes,
             settler=settler,
+            upkeep=self._upkeep,
         )
         gates = RedisGates(plan, identity, store, health)
         checks = SendChecks(plan.transport, reservations, self.breaker, self.lease, gates)
@@ -141,6 +142,7 @@ class WorkerPool:
         )
         limits = self.plan.limits
         stands = not (self.plan.fairness or limits.emission_us or limits.in_flight)
+        waiters, readiness = self._queues.waiters, self._upkeep.readiness
         return Poller(
             plan=self.plan,
             identity=self.identity,
@@ -156,7 +158,7 @@ class WorkerPool:
             poison=poison,
             queues=self._queues,
             reconcile=self.recovery.reconcile,
-            standing=StandingFetches(self._queues.waiters, self._watch, self.reservations) if stands else None,
+            standing=StandingFetches(waiters, readiness, self.reservations) if stands else None,
         )
 
     @property

@@ -6,6 +6,7 @@ error, and the call is not repeated over another one. An answer of another shape
 that a proxy or a fork that answers differently is named instead of crashing far from the cause.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
@@ -164,15 +165,26 @@ class Client:
             self._fail(error)
         return [] if replies is None else self._check(replies, [self._question], may_ask=False)
 
-    def send(self, commands: Commands) -> None:
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ended while no answer was due, or never began."""
+        return self._link is None or self._link.has_ended()
+
+    @property
+    def timeout_s(self) -> float:
+        """The seconds that an answer may take."""
+        return self._endpoint.timeout_s
+
+    def send(self, commands: Commands, most_bytes: float = math.inf) -> bool:
         """Send commands over a connection that is watched for its end, and has answered all that was sent before.
 
-        `replies` returns what comes of them. Never blocks. Raise `StoreUnavailable`: then none of them will be done.
-        Neither closes the connection: the caller has to if one raises, once it is not watched any more.
+        Return False, and send nothing, if they are longer than `most_bytes`. `replies` returns what comes of them.
+        Never blocks. Raise `StoreUnavailable`: then none of them will be done. Neither closes the connection: the
+        caller has to if one raises, once it is not watched any more.
         """
         assert self._link is not None  # noqa: S101 - it is watched
         try:
-            self._link.ask(commands)
+            return self._link.ask(commands, most_bytes)
         except OSError as error:
             raise self._translated(error) from error
 

@@ -60,6 +60,7 @@ _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
 _ORDER_AT: Final = 7
 """Where a fetch's answer says what it does of order."""
+_BASE_AT: Final = 8
 _DRAINED: Final = 2
 
 
@@ -84,7 +85,8 @@ class FetchRequest:
     `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
-    `fairness`: what the target says of it (`job.fairness`), or of its order (`job.order`); "": nothing.
+    `fairness`: what the target says of it (`job.fairness`), or of its order (`job.order`); "": nothing. `follows`:
+    other fetches may take jobs before this one is done; its tickets follow theirs, and `hwm` rises by as much.
     """
 
     identity: str
@@ -97,6 +99,7 @@ class FetchRequest:
     most_bytes: int = MAX_BYTES
     limit_bytes: int = PAYLOAD_LIMIT_BYTES
     fairness: str = ""
+    follows: bool = False
 
 
 @light
@@ -131,7 +134,7 @@ class FetchResult:
     `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more.
     `counts`: of each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is
     due, whose last try failed; None: none is. `has_old_keys`: keys of another OrderBy are held, and nothing is taken
-    from lists; `is_drained`: none is any more, and the target has no OrderBy.
+    from lists; `is_drained`: none is any more, and the target has no OrderBy. `base`: the last number issued before.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -143,6 +146,7 @@ class FetchResult:
     due_ms: int | None = None
     has_old_keys: bool = False
     is_drained: bool = False
+    base: int = 0
 
     @property
     def is_plain(self) -> bool:
@@ -232,7 +236,7 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     numbers += [request.most_bytes, request.limit_bytes]
     lists = [keys.queue(queue) for queue in request.queues]
     fixed = _fixed_keys(keys, request.identity, request.target)
-    arguments: list[Argument] = [request.identity, *numbers, request.fairness, *request.queues]
+    arguments: list[Argument] = [request.identity, *numbers, request.fairness, int(request.follows), *request.queues]
     paces = [keys.classify_lock(queue) for queue in request.queues] if request.fairness else []
     of_order: list[str] = []
     if is_order(request.fairness):
@@ -269,10 +273,11 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
             return LimitReached("dead", integer(answer[1]))
         case _:
             paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
+            base = integer(answer[_BASE_AT]) if request.follows and len(answer) > _BASE_AT else request.base
             order = items(answer[_ORDER_AT]) if len(answer) > _ORDER_AT and answer[_ORDER_AT] is not None else [-1, 0]
             due_ms, state = integer(order[0]), integer(order[1])
             return FetchResult(
-                jobs=_read_batches(request, items(answer[4]), order[2:]),
+                jobs=_read_batches(request, items(answer[4]), order[2:], base),
                 paused=paused,
                 bad=bad,
                 recoveries_version=integer(answer[1]),
@@ -281,6 +286,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
                 due_ms=None if due_ms < 0 else due_ms,
                 has_old_keys=state == 1,
                 is_drained=state == _DRAINED,
+                base=base,
             )
 
 
@@ -350,13 +356,15 @@ def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> Id
     return IdentityUnknown() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
 
 
-def _read_batches(request: FetchRequest, batches: Sequence[Reply], ends: Sequence[Reply]) -> tuple[FetchedJob, ...]:
+def _read_batches(
+    request: FetchRequest, batches: Sequence[Reply], ends: Sequence[Reply], base: int
+) -> tuple[FetchedJob, ...]:
     """Return the jobs. `ends`: of all, what their tickets end with; empty where no job has a key."""
     taken: list[FetchedJob] = []
     for batch in batches:
         position, queue_index, *jobs = items(batch, 2)
         queue, index = request.queues[integer(position) - 1], integer(queue_index)
-        numbered = enumerate(jobs, request.base + len(taken) + 1)
+        numbered = enumerate(jobs, base + len(taken) + 1)
         # Of a job that is too large there is but its length.
         taken += [
             FetchedJob(f"{number}:{index}", number, queue, job)

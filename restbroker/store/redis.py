@@ -6,6 +6,7 @@ twice, and only `connect` connects. A link must be closed after an exchange that
 would be taken for the next one's.
 """
 
+import math
 import os
 import select
 import socket
@@ -166,15 +167,19 @@ class Link:
             yield wait
         return replies
 
-    def ask(self, commands: Commands) -> None:
+    def ask(self, commands: Commands, most_bytes: float = math.inf) -> bool:
         """Send commands without waiting for their answers, which `receive` returns. Nothing else may be sent meanwhile.
 
-        Never blocks, since they are short, and what was sent before has been answered.
+        Return False, and send nothing, if they are longer than `most_bytes`. Never blocks, since they are short, and
+        what was sent before has been answered.
         """
         message = pack(commands)
+        if len(message) > most_bytes:
+            return False
         self.answers.expected = len(commands)
         if self._send(message) < len(message):
             raise TimeoutError
+        return True
 
     def receive(self) -> Replies | None:
         """Read what is there, at most 256 KiB; return all replies once the last one has come, else None.

@@ -53,7 +53,8 @@ class RoundTrips:
     enter: Callable[[], Awaitable[None]]
     send: Callable[[Sequence[ScriptCall]], Awaitable[Replies]]
     leave: Callable[[], None]
-    _is_busy: bool = False
+    is_busy: bool = False
+    """Whether a round trip is under way."""
     _waiting: deque[_Waiting] = attrs.field(factory=deque)
 
     async def run(self, scripts: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
@@ -63,18 +64,18 @@ class RoundTrips:
         """
         # No other task runs first if it is free: an idle broker's job would wait for that.
         await trio.lowlevel.checkpoint_if_cancelled()
-        if self._is_busy:
+        if self.is_busy:
             replies = await self._wait(scripts)
             if replies is not None:
                 return check_replies(replies)
-        self._is_busy = True
+        self.is_busy = True
         try:
             return check_replies(await self._run_with_others(scripts))
         finally:
             if self._waiting:
                 trio.lowlevel.reschedule(self._waiting.popleft().task)
             else:
-                self._is_busy = False
+                self.is_busy = False
 
     async def _wait(self, scripts: Sequence[ScriptCall]) -> Replies | None:
         """Wait until another task has run these scripts too; return their replies, None if this task is to run them."""

@@ -5,19 +5,18 @@ comes alone (`wait`), or with the script `fetch` behind it in the same message (
 wait has ended, and answers both at once. So a job that comes to an idle pool is here after half a round trip, under a
 ticket as ever, with all looked at by then that a fetch looks at.
 
-Always holds: a wait alone takes no job; a standing fetch may take some until it is answered, or outdated (another fetch
-of the identity has taken jobs, so that its answer will be `Duplicate`), or its connection is closed; and if its answer
-is lost it may have taken them, as any fetch.
+Always holds: a wait alone takes no job; a standing fetch may take some until it is answered, or its connection is
+closed; and if its answer is lost it may have taken them, as any fetch.
 """
 
 from collections.abc import Callable
-from typing import Final, Protocol, TypeAlias
+from typing import Final, TypeAlias
 
 import trio
 
 from restbroker.errors import RestbrokerError
 from restbroker.store.client import Client, evalsha
-from restbroker.store.connection import LOOK_EVERY_S, on_trio
+from restbroker.store.connection import LOOK_EVERY_S, Watch, on_trio
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
 from restbroker.store.redis import Argument
 
@@ -32,20 +31,6 @@ Answered: TypeAlias = Callable[[FetchRequest, FetchAnswer | None, float], None]
 
 None: it was refused or lost; what it took, if anything, the next fetch tells. It may not wait or raise.
 """
-
-
-class Watch(Protocol):
-    """Calls those whose descriptors can be read, as `transport.upkeep.Readiness` does."""
-
-    is_kept: bool
-
-    def watch(self, descriptor: int, who: "Waiter") -> None:
-        """Call `who.on_readable` when the descriptor can be read, until `forget` or a call of `who.note_unwatched`."""
-        ...
-
-    def forget(self, descriptor: int) -> None:
-        """Watch it no more; to be called before it is closed."""
-        ...
 
 
 class Waiter:
@@ -71,7 +56,7 @@ class Waiter:
         is not being fetched (paused, limited). Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel at any
         moment, with effect at once. Ends a fetch that stands.
         """
-        if self.fetch is not None:
+        if self.fetch is not None or self._watch is not None:
             self.close()
         until_s = trio.current_time() + max(timeout_s, 0.01)
         while (now_s := trio.current_time()) < until_s:
@@ -98,7 +83,7 @@ class Waiter:
         return False
 
     async def begin(self, watch: Watch, answered: Answered) -> bool:
-        """Connect if it is not, and call `answered` for each fetch that stands from now on until `rest`.
+        """Connect if it is not, and call `answered` for each fetch that stands from now on until `close`.
 
         Return False if that is not possible here. Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel.
         """
@@ -107,14 +92,15 @@ class Waiter:
             client = await self._connect()
         if not watch.is_kept:
             return False
-        watch.watch(client.descriptor, self)
+        if self._watch is None:
+            watch.watch(client.descriptor, self)
         self._watch, self._answered = watch, answered
         return True
 
     def stand(self, queue: str, fetch: FetchRequest) -> bool:
         """Have this fetch stand until `queue` holds a job, `BLOCK_S` seconds at most; return False if it does not.
 
-        Then the connection has ended. To be called between `begin` and `rest`, while none stands.
+        Then the connection has ended. To be called between `begin` and `close`, while none stands.
         """
         client = self._client
         if client is None or not client.is_open or self._watch is None:
@@ -162,19 +148,14 @@ class Waiter:
         """Note that nothing watches it any more."""
         self._watch = None
 
-    def rest(self) -> None:
-        """Call `answered` no more. A fetch that stands goes on standing, and may take jobs unless it is outdated."""
-        if self._watch is not None and self._client is not None:
-            self._watch.forget(self._client.descriptor)
-        self._watch = None
-
     def close(self) -> None:
         """Close the connection, which ends what is blocked on it; no wait may be running.
 
         A fetch that stood may have taken jobs.
         """
-        self.rest()
-        self.fetch = None
+        if self._watch is not None and self._client is not None:
+            self._watch.forget(self._client.descriptor)
+        self._watch = self.fetch = None
         if self._client is not None:
             self._client.close()
             self._client = None

@@ -37,6 +37,7 @@ _FEW: Final = 2
 _NAP_S: Final = 0.00015
 _MANY: Final = 8
 """With fewer requests under way, it does not nap."""
+_LATER_S: Final = 0.001
 _VAIN_NAPS: Final = 5
 """After so many naps in vain in a row, one look in 1024 has a nap: a fast target is served beside slow ones."""
 TICK_S: Final = 0.1
@@ -79,6 +80,9 @@ class Readiness:
     """
     _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
+    _later: list[Callable[[], None]] = attrs.field(factory=list)
+    _until_later: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Ends the wait when `_later` is to be called: a scope of each wait costs more than the others together."""
     _found: int = _BATCH
     _vain_naps: int = 0
     _looks_without_nap: int = 0
@@ -97,6 +101,12 @@ class Readiness:
         if self._watched.pop(descriptor, None) is not None and self._descriptors is not None:
             self._descriptors.unregister(descriptor)
 
+    def call_later(self, call: Callable[[], None]) -> None:
+        """Call `call` in a millisecond, or when `run` ends; to be used while `is_kept`. It may not wait or raise."""
+        if not self._later:
+            self._until_later.deadline = trio.current_time() + _LATER_S
+        self._later.append(call)
+
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen for all that is watched, until cancelled; where there is no epoll, do nothing until then."""
         try:
@@ -108,14 +118,23 @@ class Readiness:
         with descriptors, self._watching(descriptors):
             task_status.started()
             while True:
-                began_s = time.perf_counter()
-                await trio.lowlevel.wait_readable(descriptors.fileno())
-                came = self._look(descriptors, began_s)
-                for _ in range(_ROUNDS):
-                    # What came while others were called is taken at once: a turn of Trio's loop costs as much as a job.
-                    if not came:
-                        break
-                    came = self._call(descriptors, came)
+                with trio.CancelScope() as self._until_later:
+                    while not self._later or trio.current_time() < self._until_later.deadline:
+                        began_s = time.perf_counter()
+                        await trio.lowlevel.wait_readable(descriptors.fileno())
+                        came = self._look(descriptors, began_s)
+                        for _ in range(_ROUNDS):
+                            # What came while others were called is taken at once: a turn of Trio's loop costs as much
+                            # as a job.
+                            if not came:
+                                break
+                            came = self._call(descriptors, came)
+                self._call_later()
+
+    def _call_later(self) -> None:
+        calls, self._later = self._later, []
+        for call in calls:
+            call()
 
     def _look(self, descriptors: select.epoll, began_s: float) -> list[tuple[int, int]]:
         """Return what is readable, after a nap if one pays; the wait for it began at `began_s` (by `perf_counter`).
@@ -171,6 +190,7 @@ class Readiness:
             watched, self._watched = self._watched, {}
             for who in watched.values():
                 who.note_unwatched()
+            self._call_later()
 
 
 class Expirable(Protocol):

@@ -76,6 +76,9 @@ class Stepped(Connection):
             self.freeze.at("fetched")
         return got
 
+    def send_finish(self, *_args: Any, **_kwargs: Any) -> bool:
+        return False  # the acker's task settles, by `finish`
+
     async def finish(self, request: FinishRequest, now_s: float) -> list[Code]:
         self.freeze.at("before the settlement")
         codes = await super().finish(request, now_s)

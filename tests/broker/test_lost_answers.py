@@ -42,6 +42,9 @@ class Lossy(Connection):
         self._lose({jobs.fetch: result})
         return result
 
+    def send_finish(self, *_args: Any, **_kwargs: Any) -> bool:
+        return False  # the acker's task settles, by `finish`
+
     async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
         result = await super().finish(request, now_s)
         self._lose({jobs.finish: result})

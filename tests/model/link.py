@@ -13,7 +13,8 @@ import trio
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs
-from restbroker.store.waiter import Answered, Watch
+from restbroker.store.connection import Deadlines, Settled, Watch
+from restbroker.store.waiter import Answered
 from tests.model.reference import Reference
 
 P = ParamSpec("P")
@@ -47,10 +48,16 @@ class SimulatedConnection:
 
     way: Way
     turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    ours: contextvars.Context = attrs.field(factory=contextvars.copy_context)
+    """That of the process: a person who cancels a job has it settled in another one."""
+    sent: bool = False
+    """Whether a settlement was sent that no task awaits."""
+    landed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     async def call(self, function: Callable[Concatenate[Reference, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The reference answers instead of Redis."""
         way = self.way
+        await self.land()
         async with self.turn:
             with trio.CancelScope(shield=True):
                 await trio.sleep(ROUND_TRIP_S / 2)
@@ -68,6 +75,49 @@ class SimulatedConnection:
     async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
         """As `fetch`."""
         return await self.call(self._finish, request, now_s)
+
+    def send_finish(
+        self,
+        request: jobs.FinishRequest,
+        now_s: float,
+        *,
+        watch: Watch,
+        deadlines: Deadlines,  # noqa: ARG002 - what is lost is noticed at once here
+        done: Settled,
+    ) -> bool:
+        """Sends it, which takes no step; the answer is read in a step of this process."""
+        if self.turn.borrowed_tokens or self.sent or self.way.cut or not watch.is_kept:
+            return False
+        self.sent = True
+        trio.lowlevel.spawn_system_task(self._settle, request, now_s, done)
+        return True
+
+    async def land(self) -> None:
+        """Until that has come."""
+        while self.sent:
+            await self.landed.park()
+
+    async def _settle(self, request: jobs.FinishRequest, now_s: float, done: Settled) -> None:
+        answer: list[jobs.Code] | StoreUnavailable | None
+        try:
+            await trio.sleep(ROUND_TRIP_S / 2)
+            self._require()
+            answer = self._finish(self.way.reference, request, now_s)
+            self.way.waiting.unpark_all()
+            await trio.sleep(ROUND_TRIP_S / 2)
+            self._require()
+        except StoreUnavailable as error:
+            answer = error
+        except StoreRefused:
+            answer = None
+        trio.lowlevel.spawn_system_task(self._read, done, answer, context=self.ours)
+
+    async def _read(self, done: Settled, answer: list[jobs.Code] | StoreUnavailable | None) -> None:
+        """In a step of this process."""
+        self.sent = False
+        self.landed.unpark_all()
+        done(answer)
+        await trio.lowlevel.checkpoint()
 
     async def exchange(
         self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest
@@ -132,16 +182,12 @@ class SimulatedWaiter:
         """Until it is lost."""
         return not self.way.cut
 
-    def rest(self) -> None:
-        """Nothing is outdated where there is one queue."""
-        self._answered = None
-
     def close(self) -> None:
         """What Redis has not begun, it does not begin any more, unless the message is late."""
         self.fetch = None
         if self.way.cut or not self.way.loses():
             self._stands.cancel()
-        self.rest()
+        self._answered = None
 
     async def _stand(
         self, queue: str, fetch: jobs.FetchRequest, scope: trio.CancelScope, ours: contextvars.Context

@@ -106,7 +106,9 @@ class Reference:
         last = hand.last or 0
         if request.identity not in self.data.alive:
             return IdentityUnknown()
-        if last > request.base:
+        if last > request.base and request.follows:
+            request = attrs.evolve(request, base=last, hwm=request.hwm + last - request.base)
+        elif last > request.base:
             return Duplicate(last)
         stopped = self._stopped(request)
         if stopped is not None:
@@ -126,6 +128,7 @@ class Reference:
             self.data.runs_version,
             more,
             self._counts(request, without_key) if has_lines else (),
+            base=request.base,
         )
 
     def classify(self, target: str, queue: str, fairness: str, _took_ms: int) -> ClassifyAnswer:

@@ -152,7 +152,6 @@ async def test_a_wait_alone_ends_one_that_stands(server: Server) -> None:
     registered(server.settings)
     async with standing_on(server.settings) as one:
         await one.stand("me")
-        one.waiter.rest()
         assert not await one.waiter.wait("a", 0.05)
         server.raw.lpush("ns:queue:a", "job")
         assert await one.waiter.wait("a", 20.0)
@@ -164,16 +163,23 @@ async def test_a_wait_alone_ends_one_that_stands(server: Server) -> None:
         assert await one.jobs() == [("1:1", b"another")]
 
 
-async def test_one_that_is_outdated_is_answered_in_the_next_session_of_its_connection(server: Server) -> None:
-    registered(server.settings)
+async def test_where_others_took_jobs_it_takes_none_unless_its_tickets_may_follow(server: Server) -> None:
+    pool = registered(server.settings)
     async with standing_on(server.settings) as one:
-        await one.stand("me")
-        one.waiter.rest()
-        server.raw.hset("ns:restbroker:ip:me", "last", 1)
-        assert await one.begin()
-        assert one.waiter.fetch is not None
-        server.raw.lpush("ns:queue:a", "job")
-        assert await one.answer() == Duplicate(1)
+        for place, follows in enumerate([False, True]):
+            assert await one.begin()
+            request = FetchRequest("me", "t", ("a",), 3, 10, 5, follows=follows)
+            assert one.waiter.stand("a", request)
+            server.raw.hset("ns:restbroker:ip:me", "last", 40)
+            server.raw.lpush("ns:queue:a", "job")
+            answer = await one.answer(place)
+            if follows:
+                assert isinstance(answer, FetchResult)
+                assert (answer.base, [job.ticket for job in answer.jobs]) == (40, ["41:1"])
+            else:
+                assert answer == Duplicate(40)
+                assert server.raw.lpop("ns:queue:a") == b"job"
+    assert jobs.read_jobs(pool.client, "me").hwm == 41, "two more might have been started"
 
 
 @pytest.mark.parametrize("again", ["kill", "stop"])
@@ -261,7 +267,6 @@ async def test_over_tls_all_that_came_is_read(make_redis: Callable[..., RedisSer
     raw, base = redis.Redis(port=own.port), 0
     async with standing_on(settings) as one:
         for place, sizes in enumerate([(10,), (70_000,), (300_000, 300_000, 300_000, 1), (1_000_000, 16_384, 16_385)]):
-            one.waiter.rest()
             await one.stand("me", base)
             raw.lpush("queue:a", *(b"x" * size for size in sizes))
             assert [len(job) for _, job in await one.jobs(place)] == list(sizes)

@@ -8,13 +8,14 @@
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
 --       between two jobs, how many may follow each other at once, jobs in progress of all identities, size of the dead
 --       set; then how many bytes may be looked at, and how many a job may have;
---       what the target says of its fairness (JSON, '' for nothing); the queues' names in their lists' order
+--       what the target says of its fairness (JSON, '' for nothing); 1 if tickets and hwm may follow what was issued
+--       since, else 0; the queues' names in their lists' order
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
---        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, order}
---          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
+--        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, order, base}
+--          base: only where it may follow, what was issued before. Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
 --          too large its length stands in the place of its bytes, which stay here. more: 1 if the bytes ended it.
 --          counts: only where queues have lines, or may get them: for each, how many jobs its list and its lines have,
 --          and how many of those that were moved have no key of their own.
@@ -32,7 +33,7 @@
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
 -- go back do not move it back. Sent twice: the second answers DUP when the first took something.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 11, 11, 500, 1000, 'clear'
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 11, 12, 500, 1000, 'clear'
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
 -- Taken at once from a list, whose jobs' lengths no one knows before: each call more costs the jobs of a chunk 2 %.
 local CHUNK = 20
@@ -44,7 +45,7 @@ local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3
 local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
 local left_bytes, limit_bytes, fairness = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
-local queue_count = #ARGV - FIXED_ARGV
+local follows, queue_count = ARGV[12] == '1', #ARGV - FIXED_ARGV
 
 -- Without its record no one could requeue its jobs: it has to take another name.
 if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
@@ -53,7 +54,9 @@ end
 -- These reads also surface a wrong type before the first write.
 local known = redis.call('HMGET', KEYS[2], 'last', 'hwm')
 local last, old_hwm = tonumber(known[1] or '0'), tonumber(known[2] or '0')
-if last > base then
+if last > base and follows then
+  base, hwm = last, hwm + last - base
+elseif last > base then
   return {'DUP', last}
 end
 local function clock_us()
@@ -462,4 +465,4 @@ if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)
 end
 confirm(number)
-return {'OK', version, paused, bad, taken, more, counts, order and order_says or nil}
+return {'OK', version, paused, bad, taken, more, counts or false, order and order_says or false, follows and base or nil}
