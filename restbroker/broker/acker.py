@@ -11,32 +11,249 @@ in the buffer, however the fetch ends.
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from array import array
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import assert_never
 
 import attrs
 import trio
 
-from restbroker.broker.ack_buffer import AckBuffer, group_size
 from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress, Reservations
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
-from restbroker.broker.recently_settled import RecentlySettled
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
-from restbroker.job.settlement import Dead, Retry, Schedule, is_unchanged_requeue
+from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import BUSY_S, Connection
 from restbroker.store.jobs import Code, FetchAnswer, FetchRequest, FinishRequest
+from restbroker.store.tickets import MAX_BATCH
 from restbroker.transport.upkeep import Upkeep
 
 _REFUSED_WAIT_S = 5.0
 _UNNOTICED_S = 10.0
+GATHER_S = 0.003
+GROUP_ENOUGH = 50
+"""How many jobs are worth a call of their own: no more are waited for."""
+GROUP_LIMIT = MAX_BATCH
+"""The most jobs in one group: a thousand workers finish more than this while one is written."""
+KEPT_S = 10.0
+KEPT_BYTES = 32 * 1024 * 1024
+LOSS_S = 60.0
+_OVERHEAD_BYTES = 120
+
+
+def group_size(jobs: list[JobInProgress]) -> int:
+    """Return how many jobs from the front of `jobs` one call of Redis settles: `GROUP_LIMIT` at most.
+
+    A group ends with its first oversized job, since Redis takes long to settle that.
+    """
+    group = jobs[:GROUP_LIMIT]
+    return next((place for place, job in enumerate(group, 1) if job.size_bytes), len(group))
+
+
+@attrs.define(eq=False)
+class AckBuffer:
+    """The jobs of one pool that have a settlement and wait for the acker, oldest first.
+
+    While more jobs can be started, the acker waits a moment for a larger group, since a call of Redis costs about as
+    much for fifty jobs as for one; when none can, it settles at once. Each job in it is in `Reservations.jobs` too
+    until Redis confirms its settlement, so nothing is lost with it. It is a list and no memory channel, which would
+    wake the acker once per job.
+    """
+
+    ready: ReadyBuffer
+    settle_now: Callable[[], bool] = lambda: False
+    """Sends what waits here in this step, or once what it sent before is answered; False: the acker's task has to."""
+    jobs: list[JobInProgress] = attrs.field(factory=list)
+    _acker: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _more: bool = False
+    _gathers: bool = False
+    _closed: bool = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a group is being settled, or is about to be, so that a call of Redis is made anyway."""
+        return bool(self.jobs) or not self._acker
+
+    def add(self, job: JobInProgress) -> None:
+        """Add a job with its settlement. If others can be started, more will follow soon."""
+        self.add_all((job,))
+
+    def add_all(self, jobs: Iterable[JobInProgress]) -> None:
+        """Add jobs as `add` does."""
+        self.jobs += jobs
+        self._more = more = self.ready.is_ready
+        if (not self._gathers or not more or len(self.jobs) >= GROUP_ENOUGH) and self._acker:
+            if not (more or self._gathers) and self.settle_now():
+                return
+            self._acker.unpark_all()
+
+    def wake(self) -> None:
+        """Have the acker's task settle what waits here."""
+        self._acker.unpark_all()
+
+    def put_back(self, jobs: list[JobInProgress]) -> None:
+        """Put jobs that were taken and could not be settled back in front of all others, in this order."""
+        if jobs:
+            self.jobs[:0] = jobs
+            self._acker.unpark_all()
+
+    def take(self) -> list[JobInProgress]:
+        """Remove and return the next group, the oldest job first (see `group_size`); an empty list if none waits."""
+        count = group_size(self.jobs)
+        jobs = self.jobs[:count]
+        del self.jobs[:count]
+        return jobs
+
+    async def wait_for_group(self) -> bool:
+        """Wait until `take` has jobs to return; return False once the buffer is closed and empty. Safe to cancel."""
+        while True:
+            while not self.jobs and not self._closed:
+                await self._acker.park()
+            if self._more and not self._closed and len(self.jobs) < GROUP_ENOUGH:
+                self._gathers = True
+                try:
+                    with trio.move_on_after(GATHER_S):
+                        await self._acker.park()
+                finally:
+                    self._gathers = False
+            # A fetch may have taken them along meanwhile.
+            if self.jobs or self._closed:
+                return bool(self.jobs)
+
+    def close(self) -> None:
+        """Note that no more jobs will be added; to be called when the last worker has ended."""
+        self._closed = True
+        self._acker.unpark_all()
+
+
+@attrs.define(eq=False)
+class _Group:
+    """What was settled together, column by column. An object for each ticket and each hash would take 96 bytes more."""
+
+    at_s: float
+    tickets: str
+    """The tickets, one after the other, with blanks between them."""
+    settlements: list[Settlement]
+    jobs: "array[int]"
+    """The hash of each job's bytes."""
+    size_bytes: int
+
+    def forget(self, count: int) -> None:
+        """Forget the first `count` jobs."""
+        self.size_bytes -= sum(map(_size, self.settlements[:count]))
+        self.tickets = " ".join(self.tickets.split()[count:])
+        del self.settlements[:count], self.jobs[:count]
+
+
+@attrs.define(eq=False)
+class RecentlySettled:
+    """The settlements of the last seconds of one pool, in case Redis forgets them; bounded by time and size.
+
+    A Redis that restarts without its last second, or a replica that takes over, may list jobs as in progress that were
+    settled: they are settled again, and not run. Or it may have them in their queue, as if they had never been taken:
+    then they run again, as jobs that may have run. `now_s` is the time by any rising clock, the same for all methods.
+    """
+
+    _groups: deque[_Group] = attrs.field(factory=deque)
+    _size_bytes: int = 0
+    _by_ticket: dict[str, Settlement] | None = None
+    """All by ticket, made at the first look-up: that is after an outage, and at the end."""
+    _lost: set[int] = attrs.field(factory=set)
+    _lost_until_s: float = float("-inf")
+
+    def add(self, tickets: Iterable[str], settlements: list[Settlement], jobs: Iterable[bytes], now_s: float) -> None:
+        """Keep settlements that Redis confirmed, with the ticket and the bytes of each job, all in the same order."""
+        size_bytes = sum(map(_size, settlements))
+        self._groups.append(
+            _Group(
+                at_s=now_s,
+                tickets=" ".join(tickets),
+                settlements=settlements,
+                jobs=array("q", map(hash, jobs)),
+                size_bytes=size_bytes,
+            )
+        )
+        self._size_bytes += size_bytes
+        self._by_ticket = None
+        self.forget(now_s)
+
+    def get(self, ticket: str) -> Settlement | None:
+        """Return the settlement of this ticket; None if it is not kept, or not any more."""
+        if self._by_ticket is None:
+            self._by_ticket = {
+                ticket: settlement
+                for group in self._groups
+                for ticket, settlement in zip(group.tickets.split(), group.settlements, strict=True)
+            }
+        return self._by_ticket.get(ticket)
+
+    def forget(self, now_s: float) -> None:
+        """Drop settlements older than `KEPT_S` seconds, and the oldest beyond `KEPT_BYTES`.
+
+        To be called now and then, so that an idle pool keeps none.
+        """
+        groups = self._groups
+        while groups and (now_s - groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(groups) > 1)):
+            self._size_bytes -= groups.popleft().size_bytes
+            self._by_ticket = None
+        if not groups:
+            return
+        newest, count, surplus_bytes = self._groups[-1], 0, self._size_bytes - KEPT_BYTES
+        while surplus_bytes > 0:
+            surplus_bytes -= _size(newest.settlements[count])
+            count += 1
+        if count:
+            newest.forget(count)
+            self._size_bytes = newest.size_bytes
+
+    def note_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
+        """Note that Redis may have lost its last writes: for `LOSS_S` seconds `may_have_run` is true of some jobs.
+
+        These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
+        """
+        settled = {
+            job
+            for group in self._groups
+            for settlement, job in zip(group.settlements, group.jobs, strict=True)
+            if not is_unchanged_requeue(settlement)
+        }
+        earlier = self._lost if now_s < self._lost_until_s else set()
+        self._lost = earlier | settled | {hash(job) for job in jobs}
+        self._lost_until_s = now_s + LOSS_S
+
+    def may_have_run(self, job: bytes, now_s: float) -> bool:
+        """Tell whether a fetched job (its bytes) is one of those that `note_loss` noted.
+
+        Each is reported once, since a second job with equal bytes is a new job.
+        """
+        if not self._lost or hash(job) not in self._lost:
+            return False
+        self._lost.remove(hash(job))
+        return now_s < self._lost_until_s
+
+
+def _size(settlement: Settlement) -> int:
+    if isinstance(settlement, Ack) and not settlement.replies:
+        return _OVERHEAD_BYTES
+    match settlement:
+        case Ack(replies) | Drop(replies):
+            return _OVERHEAD_BYTES + sum([len(reply.payload) for reply in replies])
+        case Retry(_, payload, replies) | Dead(_, payload, replies):
+            return _OVERHEAD_BYTES + len(payload) + sum([len(reply.payload) for reply in replies])
+        case Schedule(_, payload):
+            return _OVERHEAD_BYTES + len(payload)
+        case Requeue(payload):
+            return _OVERHEAD_BYTES + len(payload)
+        case _:
+            assert_never(settlement)
 
 
 @attrs.define(eq=False)
@@ -77,7 +294,7 @@ class Acker:
             while await self.buffer.wait_for_group() or self._is_sent:
                 if self._bug is not None:
                     raise self._bug
-                if self.buffer:
+                if self.buffer.jobs:
                     async with self.lock:
                         await self.commit(self.buffer.take())
                 else:
@@ -104,7 +321,7 @@ class Acker:
 
     def _settle_due(self) -> None:
         self._is_due = False
-        if self.buffer and not self._is_sent and not (not self.lock.locked() and self._send_group()):
+        if self.buffer.jobs and not self._is_sent and not (not self.lock.locked() and self._send_group()):
             self.buffer.wake()
 
     def _send_group(self) -> bool:
@@ -113,12 +330,20 @@ class Acker:
 
         def note(answer: list[Code] | StoreUnavailable | None) -> None:
             self._is_sent = False
+            again = group
             try:
-                self._note_answer(group, answer, began_s, mark=(request.hwm, last))
+                if isinstance(answer, list):
+                    self.health.note_write(began_s)
+                    self.ready.confirm(request.hwm, last)
+                    again = self._note(group, answer, self.refused)
+                elif answer is not None:
+                    _note_request(group)
+                    self.health.note_outage(answer, began_s)
             except Exception as bug:  # noqa: BLE001 - it must not end the task that listens
                 self._bug = bug
-                self.buffer.put_back(group)
-            if self.buffer and not (isinstance(answer, list) and self._settle_now()):
+            if again:
+                self.buffer.put_back(again)
+            if self.buffer.jobs and not (isinstance(answer, list) and self._settle_now()):
                 self.buffer.wake()
 
         self._sent_at_s = began_s
@@ -127,23 +352,6 @@ class Acker:
         if not self._is_sent:
             self.buffer.put_back(group)
         return self._is_sent
-
-    def _note_answer(
-        self,
-        group: list[JobInProgress],
-        answer: list[Code] | StoreUnavailable | None,
-        began_s: float,
-        mark: tuple[int, int],
-    ) -> None:
-        if isinstance(answer, list):
-            self.health.note_write(began_s)
-            self.ready.confirm(*mark)
-            self.buffer.put_back(self._note(group, answer, self.refused))
-            return
-        if answer is not None:
-            _note_request(group)
-            self.health.note_outage(answer, began_s)
-        self.buffer.put_back(group)
 
     @property
     def is_busy(self) -> bool:

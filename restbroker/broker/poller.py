@@ -1,11 +1,13 @@
 """Takes jobs from Redis for one pool, in batches, and hands them to the workers.
 
-One task per pool. Always holds: one fetch at a time; no fetch while the breaker is tripped or Redis refuses to settle;
-and after anything that may have lost an answer, what Redis lists as ours is compared with what we know before more is
-taken. An empty queue is waited for without taking from it, or by a fetch that stands in Redis until there is a job: the
-task that listens for its answer hands plain jobs out and sends the next, and leaves all else to the poller.
+One task per pool. Always holds: one fetch at a time, but for those that stand; no fetch while the breaker is tripped or
+Redis refuses to settle; and after anything that may have lost an answer, what Redis lists as ours is compared with what
+we know before more is taken. An empty queue is waited for without taking from it, or by a fetch that stands in Redis
+until there is a job: the task that listens for its answer hands plain jobs out and sends the next, and leaves all else
+to the poller.
 """
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from typing import assert_never
@@ -21,26 +23,156 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_order import draw_order
-from restbroker.broker.queue_waiter import QueueWaiter, StandingFetches
+from restbroker.broker.queue_waiter import REFUSED_WAIT_S, QueueWaiter, let_others_run
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
-from restbroker.store.connection import LOOK_EVERY_S
+from restbroker.store.connection import BUSY_S, LOOK_EVERY_S, Watch
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
 from restbroker.store.tickets import MAX_BATCH
+from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import JobsClassified
 
 HELD_BYTES = 16 * 1024 * 1024
 """Nothing more is taken while a pool's jobs take so many bytes of memory: few pools need more at a time."""
-_REFUSED_WAIT_S = 1.0
 _FULL_WAIT_S = 0.1
 _TRIPPED_WAIT_S = 1.0
 _COMPARED_WITHIN_S = 2.0
 _ORDERED_ELSEWHERE_WAIT_S = 0.5
 _ON_ITS_WAY_S = 0.001
+
+
+@attrs.define(eq=False)
+class StandingFetches:
+    """The fetches of one pool that stand in Redis: one per queue, each asks for all queues.
+
+    They are sent between `begin` and `end`, each as soon as the one before it is answered, or a moment later where jobs
+    come so fast that a few can be taken together. They stand until they are answered, or until `close`; `over` is set
+    when no more may be sent. Each may take jobs while the others stand: the numbers of their tickets tell the order,
+    and what comes too early waits. `again_at_s`: before, none is sent, so that a Redis that refuses is asked seldom.
+    """
+
+    waiters: dict[str, Waiter]
+    watch: Watch
+    reservations: Reservations
+    over: trio.Event = attrs.field(factory=trio.Event)
+    again_at_s: float = -math.inf
+    _ask: Callable[[], FetchRequest | None] = lambda: None
+    _take: Callable[[FetchRequest, FetchAnswer, float], bool] = lambda _fetch, _answer, _at_s: False
+    _is_open: bool = False
+    _is_lost: bool = False
+    _early: dict[int, tuple[FetchRequest, FetchResult, float]] = attrs.field(factory=dict)
+    """The answers that came before another one, by the number below their first ticket."""
+    _early_at_s: float = 0.0
+    _stood_at_s: float = -math.inf
+    _is_due: bool = False
+
+    async def begin(
+        self, ask: Callable[[], FetchRequest | None], take: Callable[[FetchRequest, FetchAnswer, float], bool]
+    ) -> bool:
+        """Have fetches stand; return whether any does. `end` must follow. Safe to cancel.
+
+        `ask` returns what is to be fetched now, or None if nothing is. `take` is called with a fetch, its answer and
+        when it was sent, also after `end`, and tells whether the next may stand; neither may wait or raise. Before, it
+        lets workers that have just got jobs send them.
+        """
+        self._ask, self._take, self.over = ask, take, trio.Event()
+        await let_others_run()
+        if trio.current_time() < self.again_at_s:
+            return False
+        try:
+            for waiter in self.waiters.values():
+                if not await waiter.begin(self.watch, self._note_answer):
+                    return False
+        except (StoreUnavailable, StoreRefused):
+            # As in `QueueWaiter`: the next fetch will tell.
+            self._rest_a_while()
+            return False
+        self._is_open = True
+        self._stand()
+        return not self.over.is_set()
+
+    @property
+    def is_well(self) -> bool:
+        """Whether all can still be answered, and `over` is not set."""
+        return not (self.over.is_set() or self.is_lost) and all(one.can_answer for one in self.waiters.values())
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether some took jobs, perhaps, of which nothing is known."""
+        return self._is_lost or (bool(self._early) and trio.current_time() - self._early_at_s > LOOK_EVERY_S)
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether jobs may be on their way."""
+        return bool(self._early) or any(one.fetch is not None for one in self.waiters.values())
+
+    def end(self) -> None:
+        """Send no more. Unless `over` is set, jobs may not be taken any more."""
+        self._is_open = False
+        if not self.over.is_set():
+            self.close()
+
+    def close(self) -> None:
+        """End those that stand; they may have taken jobs."""
+        self._is_lost = self._is_lost or self.is_awaited
+        self._early.clear()
+        for waiter in self.waiters.values():
+            if waiter.fetch is not None:
+                waiter.close()
+
+    def note_compared(self) -> None:
+        """Note that all that was taken will be known by a comparison with Redis; nothing may stand."""
+        self._is_lost = False
+
+    def go_on(self) -> None:
+        """Take the answers that came too early, where their turn has come."""
+        while (early := self._early.pop(self.reservations.last_number, None)) is not None:
+            self._deal_with(*early)
+
+    def _note_answer(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
+        if isinstance(answer, FetchResult) and answer.jobs and answer.base != self.reservations.last_number:
+            self._early_at_s = self._early_at_s if self._early else trio.current_time()
+            self._early[answer.base] = fetch, answer, sent_at_s
+            return
+        self._deal_with(fetch, answer, sent_at_s)
+        if self._early:
+            self.go_on()
+
+    def _deal_with(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
+        if answer is None:
+            self._is_lost = True
+            self._rest_a_while()
+            self.over.set()
+        elif not self._take(fetch, answer, sent_at_s):
+            self.over.set()
+        elif trio.current_time() - self._stood_at_s >= BUSY_S:
+            self._stand()
+        elif not self._is_due:
+            self._is_due = True
+            self.watch.call_later(self._stand_again)
+
+    def _stand_again(self) -> None:
+        self._is_due = False
+        self._stand()
+
+    def _stand(self) -> None:
+        """Have a fetch stand for each queue that has none."""
+        self._stood_at_s = trio.current_time()
+        for queue, waiter in self.waiters.items():
+            if waiter.fetch is None and self._is_open and not self.over.is_set():
+                fetch = self._ask()
+                if fetch is None:
+                    self.over.set()
+                elif not waiter.stand(queue, fetch):
+                    self._rest_a_while()
+                    self.over.set()
+
+    def _rest_a_while(self) -> None:
+        self.again_at_s = trio.current_time() + REFUSED_WAIT_S
 
 
 @attrs.define(eq=False)
@@ -117,7 +249,7 @@ class Poller:
     async def _run(self) -> None:
         wait_s = FIRST_WAIT_S
         await self.lease.granted.wait()
-        while not self.breaker.stopped and (self._is_lost or not self.quiet.is_set()):
+        while not self.breaker.stopped and (self._is_behind or not self.quiet.is_set()):
             try:
                 if self.quiet.is_set():
                     # A standing fetch that was ended may have taken jobs.
@@ -136,7 +268,7 @@ class Poller:
             except StoreRefused as error:
                 self.limited = "refused"
                 self.identity.warn_once("FetchRefused", error.message, error.hint)
-                await trio.sleep(_REFUSED_WAIT_S)
+                await trio.sleep(REFUSED_WAIT_S)
             else:
                 wait_s = FIRST_WAIT_S
 
@@ -160,11 +292,9 @@ class Poller:
     @property
     def _is_behind(self) -> bool:
         """Whether an answer of Redis may have been lost since the last comparison."""
-        return self._is_lost or self.health.outages != self._outages
-
-    @property
-    def _is_lost(self) -> bool:
-        return self._failed or (self.standing is not None and self.standing.is_lost)
+        standing = self.standing
+        is_lost = self._failed or (standing is not None and standing.is_lost)
+        return is_lost or self.health.outages != self._outages
 
     def _end_standing(self) -> None:
         """Have nothing taken any more by what stands. What it took, perhaps, is compared with Redis next."""
@@ -174,7 +304,7 @@ class Poller:
     async def _once(self) -> None:
         if self.acker.refused:
             self._end_standing()
-            await trio.sleep(_REFUSED_WAIT_S)
+            await trio.sleep(REFUSED_WAIT_S)
             return
         if self._is_behind:
             await self._catch_up()
@@ -184,7 +314,7 @@ class Poller:
             await trio.sleep(_ORDERED_ELSEWHERE_WAIT_S)
             return
         if self._brought:
-            await self._deal_with_brought()
+            await self._deal_with(*self._brought.pop(0))
             return
         reserve = 0 if self._shares else self.batch_size.reserve(trio.current_time())
         await self.ready.wait_for_demand(reserve)
@@ -198,12 +328,6 @@ class Poller:
             # Workers are idle, but all that the breaker permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_FULL_WAIT_S):
                 await self.reservations.wait_for_release()
-
-    async def _deal_with_brought(self) -> None:
-        while self._brought:
-            await self._deal_with(*self._brought.pop(0))
-            if self.standing is not None:
-                self.standing.go_on()
 
     def _request(self, reserve: int, shares: int = 0) -> FetchRequest | None:
         """Return what to fetch now; None if nothing is wanted, or nothing may be taken.
@@ -269,7 +393,8 @@ class Poller:
 
     def _confirm(self, request: FetchRequest, got: FetchResult) -> None:
         """Note up to which ticket number jobs may be started, now that Redis has answered."""
-        self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
+        base = got.base if request.follows else request.base
+        self.ready.confirm(request.hwm + base - request.base, base + len(got.jobs))
 
     async def _is_on_its_way(self, number: int) -> bool:
         """Wait for what standing fetches took; return whether they took all jobs up to this ticket number."""
@@ -300,6 +425,8 @@ class Poller:
         if got.jobs:
             # No name for these jobs here: they, and what is parsed of them, would stay in memory during the wait below.
             await self._make_ready(self._new_jobs(got))
+            if self.standing is not None:
+                self.standing.go_on()
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
         if got.is_drained:
@@ -316,14 +443,20 @@ class Poller:
             await self._wait_for_more(got)
 
     async def _wait_for_more(self, got: FetchResult) -> None:
+        if self._brought:
+            return
         # A list with jobs ends the wait at once, though its jobs cannot be taken; what waits in lines for its
         # predecessor does not.
         full = any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts)
         unreadable = frozenset(self.plan.target.queues) if full else got.paused | got.bad
         if not (unreadable or got.counts) and await self._stand_by():
             return
-        self._end_standing()
-        if self._is_lost or self._brought:
+        if self._is_behind or self._brought:
+            return
+        if self.standing is not None and self.standing.is_awaited:
+            # No more may stand beside the others until something changes here.
+            with trio.move_on_after(_FULL_WAIT_S):
+                await self.reservations.wait_for_release()
             return
         if self.plan.order is None:
             await self.queues.wait_beside(self.ready, unreadable)
@@ -365,7 +498,7 @@ class Poller:
 
     def _standing_request(self) -> FetchRequest | None:
         """Return what a fetch that stands from now on is to ask for; None if none may stand."""
-        if not (self._may_stand and self.ready.is_free):
+        if not self.ready.is_free or self.acker.refused or self.crashes.counts:
             return None
         shares = len(self.plan.target.queues)
         request = self._request(self.batch_size.reserve(trio.current_time()), shares)

@@ -26,7 +26,7 @@ import trio
 
 from restbroker.broker import steps
 from restbroker.broker.acceptance import CLOCKS_DIFFER
-from restbroker.broker.ack_buffer import AckBuffer
+from restbroker.broker.acker import AckBuffer
 from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.delivery import (

@@ -10,8 +10,7 @@ import attrs
 import trio
 
 from restbroker.broker import same_host
-from restbroker.broker.ack_buffer import AckBuffer
-from restbroker.broker.acker import Acker
+from restbroker.broker.acker import AckBuffer, Acker
 from restbroker.broker.admission import Admission, Endpoints
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.crash_counts import CrashCounts
@@ -21,13 +20,12 @@ from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poison import PoisonDetector
-from restbroker.broker.poller import Poller
+from restbroker.broker.poller import Poller, StandingFetches
 from restbroker.broker.prober import Prober, SharingOverRedis, probe
-from restbroker.broker.queue_waiter import QueueWaiter, StandingFetches
+from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
-from restbroker.broker.reports import Reports
-from restbroker.broker.settler import Settler
+from restbroker.broker.settler import Reports, Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker import Worker
 from restbroker.errors import StoreRefused, StoreUnavailable

@@ -50,8 +50,14 @@ class Client:
     _sentinels: "Sentinels | None" = None
     _place: "Address | None" = None
     _link: Link | None = None
+    timeout_s: float = attrs.field(init=False)
+    """The seconds that an answer may take."""
     _question: Sequence[Argument] = ()
     """The command that `ask` sent."""
+
+    @timeout_s.default
+    def _find_timeout(self) -> float:
+        return self._endpoint.timeout_s
 
     def command(self, *arguments: Argument) -> Reply:
         """Send one command and return its reply. Raise `StoreUnavailable` or `StoreRefused`."""
@@ -170,21 +176,20 @@ class Client:
         """Whether it ended while no answer was due, or never began."""
         return self._link is None or self._link.has_ended()
 
-    @property
-    def timeout_s(self) -> float:
-        """The seconds that an answer may take."""
-        return self._endpoint.timeout_s
-
     def send(self, commands: Commands, most_bytes: float = math.inf) -> bool:
-        """Send commands over a connection that is watched for its end, and has answered all that was sent before.
+        """Send commands over a connection that is watched for its end.
 
-        Return False, and send nothing, if they are longer than `most_bytes`. `replies` returns what comes of them.
-        Never blocks. Raise `StoreUnavailable`: then none of them will be done. Neither closes the connection: the
-        caller has to if one raises, once it is not watched any more.
+        Return False, and send nothing, if they are longer than `most_bytes`, or the connection is not open, or has not
+        answered all that was sent before. `replies` returns what comes of them. Never blocks. Raise `StoreUnavailable`:
+        then none of them will be done. Neither closes the connection: the caller has to if one raises, once it is not
+        watched any more.
         """
-        assert self._link is not None  # noqa: S101 - it is watched
+        link = self._link
+        strays = self._sentinels is not None and self._sentinels.master != self._place
+        if link is None or strays or link.answers.expected:
+            return False
         try:
-            return self._link.ask(commands, most_bytes)
+            return link.ask(commands, most_bytes)
         except OSError as error:
             raise self._translated(error) from error
 

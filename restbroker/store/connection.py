@@ -21,7 +21,7 @@ import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.store import events
-from restbroker.store.client import Client, Reply, ScriptCall, check_replies, evalsha
+from restbroker.store.client import Client, Reply, ScriptCall, evalsha
 from restbroker.store.codes import Code
 from restbroker.store.events import IncomingEvent, PushResult
 from restbroker.store.exchange import Exchange
@@ -175,7 +175,7 @@ class Connection:
         """
         client = self._client
         is_in_use = self._sent is not None or self._lock.borrowed_tokens or self.trips is not self._own_trips
-        if is_in_use or self.trips.is_busy or not watch.is_kept or not client.is_open or client.is_waiting:
+        if is_in_use or self.trips.is_busy or not watch.is_kept:
             return False
         steps = FinishSteps(client.keys, request, now_s)
         if len(steps.calls) != 1:
@@ -212,14 +212,17 @@ class Connection:
         if replies is None:
             return True
         # What is refused meets the same in the call of the acker's task, which deals with it.
-        with contextlib.suppress(RestbrokerError):
-            codes = sent.steps.read_replies(check_replies(replies))
+        if not isinstance(replies[0], RestbrokerError):
+            with contextlib.suppress(StoreRefused):
+                codes = sent.steps.read_replies([replies[0]])
         self._end(sent, codes)
         return True
 
     def note_unwatched(self) -> None:
-        """Have `land` read what is to come."""
+        """Have `land` read what is to come, and keep its deadline."""
         self._watch = None
+        if self._sent is not None:
+            self._sent.deadlines.due.pop(self, None)
         self._landed.unpark_all()
 
     def expire(self) -> None:

@@ -19,7 +19,7 @@ from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
-from restbroker.store.settling import FinishRequest, finish, line_keys, own_line_keys
+from restbroker.store.settling import FinishRequest, finish, line_keys, list_keys, own_line_keys
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
 
 _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
+_COUNTS_AT: Final = 6
 _ORDER_AT: Final = 7
 """Where a fetch's answer says what it does of order."""
 _BASE_AT: Final = 8
@@ -234,12 +235,12 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     numbers = [request.base, min(request.count, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
-    lists = [keys.queue(queue) for queue in request.queues]
+    lists = list_keys(keys, request.queues)
     fixed = _fixed_keys(keys, request.identity, request.target)
     arguments: list[Argument] = [request.identity, *numbers, request.fairness, int(request.follows), *request.queues]
     paces = [keys.classify_lock(queue) for queue in request.queues] if request.fairness else []
     of_order: list[str] = []
-    if is_order(request.fairness):
+    if request.fairness and is_order(request.fairness):
         of_order = own_line_keys(keys, request.target, request.queues, request.fairness)[3 * len(request.queues) :]
         of_order = [*of_order, keys.order_by(request.target)]
     return "fetch", [*fixed, *lists, *line_keys(keys, request.queues), *paces, *of_order], arguments
@@ -274,6 +275,9 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
         case _:
             paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
             base = integer(answer[_BASE_AT]) if request.follows and len(answer) > _BASE_AT else request.base
+            counts: tuple[QueueCounts, ...] = ()
+            if len(answer) > _COUNTS_AT and answer[_COUNTS_AT] is not None:
+                counts = _read_counts(request.queues, answer[_COUNTS_AT])
             order = items(answer[_ORDER_AT]) if len(answer) > _ORDER_AT and answer[_ORDER_AT] is not None else [-1, 0]
             due_ms, state = integer(order[0]), integer(order[1])
             return FetchResult(
@@ -282,7 +286,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
                 bad=bad,
                 recoveries_version=integer(answer[1]),
                 more=more,
-                counts=_read_counts(request.queues, answer[6:7]),
+                counts=counts,
                 due_ms=None if due_ms < 0 else due_ms,
                 has_old_keys=state == 1,
                 is_drained=state == _DRAINED,
@@ -290,8 +294,8 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
             )
 
 
-def _read_counts(queues: Sequence[str], found: Sequence[Reply]) -> tuple[QueueCounts, ...]:
-    numbers = [integer(number) for one in found if one is not None for number in items(one)]
+def _read_counts(queues: Sequence[str], found: Reply) -> tuple[QueueCounts, ...]:
+    numbers = [integer(number) for number in items(found)]
     counts = zip(queues, numbers[::3], numbers[1::3], numbers[2::3], strict=False)
     return tuple(QueueCounts(queue, in_list, in_lines, without_key) for queue, in_list, in_lines, without_key in counts)
 

@@ -120,7 +120,8 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
     recorded = 0 if request.records is None else len(batch)
     # A job that goes back needs it, or has a key; no other pays for it.
     needs_lines = any(isinstance(settlement, Requeue) for _, settlement in batch[plain:])
-    needs_lines = needs_lines or (is_order(request.fairness) and any(has_key(ticket) for ticket, _ in batch))
+    if request.fairness and is_order(request.fairness):
+        needs_lines = needs_lines or any(has_key(ticket) for ticket, _ in batch)
     fairness = request.fairness if needs_lines else ""
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
     arguments += [fairness, PAYLOAD_LIMIT_BYTES] if fairness else [fairness]
@@ -129,13 +130,19 @@ def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int,
         arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
         died = settlement if isinstance(settlement, Dead) else None
         arguments += destinations.of(_replies(settlement), settlement.claims, died)
-    lists = [*(keys.queue(name) for name in request.queues), *destinations.lists]
+    lists = [*list_keys(keys, request.queues), *destinations.lists]
     if fairness:
         lists += own_line_keys(keys, request.target, request.queues, fairness)
     if request.records is not None:
         lists.append(keys.history)
         arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
     return "finish", [*_common_keys(keys, request.identity, request.target, int(now_s // _DAY_S)), *lists], arguments
+
+
+@lru_cache(_KNOWN)
+def list_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
+    """Return the lists of these queues."""
+    return [keys.queue(queue) for queue in queues]
 
 
 @lru_cache(_KNOWN)

@@ -48,6 +48,7 @@ class Waiter:
         self._watch: Watch | None = None
         """What watches the connection now, if anything does."""
         self._answered: Answered | None = None
+        self._move: list[Argument] = []
 
     async def wait(self, queue: str, timeout_s: float) -> bool:
         """Wait until the queue holds a job, at most `timeout_s` seconds; return whether it does, and take none.
@@ -103,12 +104,17 @@ class Waiter:
         Then the connection has ended. To be called between `begin` and `close`, while none stands.
         """
         client = self._client
-        if client is None or not client.is_open or self._watch is None:
+        if client is None or self._watch is None:
             return False
+        move = self._move
+        if not move:
+            self._move = move = _blocking_move(client, queue)
         try:
-            client.send([_blocking_move(client, queue), evalsha(fetch_call(client.keys, fetch))])
+            was_sent = client.send([move, evalsha(fetch_call(client.keys, fetch))])
         except RestbrokerError:
             self.close()
+            return False
+        if not was_sent:
             return False
         self.fetch = fetch
         self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S

@@ -22,7 +22,7 @@ from restbroker.servers import registry
 from restbroker.store import queues
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import Event
+from restbroker.telemetry.events import Event, JobsDelivered
 from tests.support.answering import AnsweringServer
 from tests.support.redis_server import RedisServer, redis_binary
 from tests.support.several import Several, target
@@ -61,8 +61,11 @@ class Trace:
 
 
 async def _run(loaded: LoadedConfig, redis_url: str, trace: Trace) -> None:
-    events: list[Event] = []
-    plan, control = plan_of(loaded.config, events.append, Counters()), Control()
+    def note(event: Event) -> None:
+        if isinstance(event, JobsDelivered):
+            sys.setprofile(None)
+
+    plan, control = plan_of(loaded.config, note, Counters()), Control()
     client = open_client(StoreSettings(redis_url))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(broker.run, plan, control)

@@ -22,7 +22,7 @@ QUEUES = ("a", "b", "c")
 def _long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What ends a wait here is what should, and not its time."""
     monkeypatch.setattr(module, "_WAIT_S", 3600.0)
-    monkeypatch.setattr(module, "_REFUSED_WAIT_S", 3600.0)
+    monkeypatch.setattr(module, "REFUSED_WAIT_S", 3600.0)
     monkeypatch.setattr(waiter, "BLOCK_S", 3600.0)
     monkeypatch.setattr(acker, "_REFUSED_WAIT_S", 0.01)
 

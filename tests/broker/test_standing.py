@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import queue_waiter
+from restbroker.broker import poller, queue_waiter
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
@@ -283,7 +283,7 @@ def _lose_answers(monkeypatch: pytest.MonkeyPatch, share: float) -> Callable[[],
 async def test_jobs_of_a_standing_fetch_whose_answer_is_lost_are_adopted_and_done_once(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, queues: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(queue_waiter, "_REFUSED_WAIT_S", 0.0)
+    monkeypatch.setattr(poller, "REFUSED_WAIT_S", 0.0)
     lost, harness.queues = _lose_answers(monkeypatch, 0.3), queues
     async with harness.broker():
         for number in range(60):

@@ -7,10 +7,18 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.ack_buffer import GATHER_S, GROUP_ENOUGH, GROUP_LIMIT, AckBuffer
+from restbroker.broker.acker import (
+    GATHER_S,
+    GROUP_ENOUGH,
+    GROUP_LIMIT,
+    KEPT_BYTES,
+    KEPT_S,
+    LOSS_S,
+    AckBuffer,
+    RecentlySettled,
+)
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
-from restbroker.broker.recently_settled import KEPT_BYTES, KEPT_S, LOSS_S, RecentlySettled
 from restbroker.job.settlement import Ack, Reply, Requeue
 
 

@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
+from restbroker.broker.acker import KEPT_S, RecentlySettled
 from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth, boot_time_s
-from restbroker.broker.recently_settled import KEPT_S, RecentlySettled
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.job.settlement import Ack
 from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreOutageChanged
