@@ -1,6 +1,5 @@
-"""What others may do to our keys while a broker runs: other types, entries that are no jobs, a cleaned-up registry."""
+"""What others may do to our keys while a broker runs: other types, and entries that are no jobs."""
 
-import json
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -8,12 +7,11 @@ import pytest
 
 from restbroker.job.json_types import Json
 from restbroker.store import identities
-from restbroker.store.client import items, raw, text
-from tests.support.bench import CONCURRENCY, REPLIES, Bench, job_id, payload
+from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.counting_proxy import refusal
 from tests.support.process import Running
 from tests.support.redis_line import Line
-from tests.support.shared import FAST_RETRIES, TOKEN
+from tests.support.shared import TOKEN
 from tests.support.wait import until
 
 NEIGHBOURS = 16
@@ -75,29 +73,6 @@ def limited(bench: Bench) -> Json:
     return None if known is None else known.facts.get("limited")
 
 
-ANSWERS_GO_TO = {"the response queue": f"queue:{REPLIES}", "queues": "queues", "a reply key": "restbroker:reply:mine"}
-
-
-@pytest.mark.promise("No command is lost", "a key is of another type")
-@pytest.mark.nightly
-@pytest.mark.parametrize("where", ANSWERS_GO_TO)
-def test_an_answer_that_redis_refuses_parks_its_job_and_no_other(line: Line, where: str) -> None:
-    bench, key = line.bench, ANSWERS_GO_TO[where]
-    fields = json.loads(payload(VICTIM, "check_account", None if where == "a reply key" else "r", user="u"))
-    job = json.dumps({**fields, "reply_to": key} if where == "a reply key" else fields).encode()
-    bench.push([*neighbours(0)[: NEIGHBOURS // 2], job, *neighbours(0)[NEIGHBOURS // 2 :]])
-    spoil(bench, key)
-    broker = bench.start()
-    bench.wait_until_finished()
-    assert bench.done() == {job_id(number) for number in [*range(NEIGHBOURS), VICTIM]}
-    (parked,) = bench.members("dead")
-    assert (parked["jid"], parked["error_class"]) == (job_id(VICTIM), "ReplyRefused")
-    assert key in parked["error_message"]
-    broker.wait_for(rf"ReplyRefused.*{key}")
-    assert line.ready() == 200
-    assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
-
-
 def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
@@ -149,37 +124,6 @@ def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_i
     assert bench.done() == {job_id(number) for number in range(len(LOOKED_AT) * NEIGHBOURS)}
     assert all(len(sent) == 1 for sent in bench.proxy.of_jobs().values())
     line.assert_outages(0)
-
-
-def clean_up_as_ruby_does(bench: Bench) -> None:
-    """`ProcessSet#cleanup` of Sidekiq 6 to 8, a minute after a death: processes without a hash leave the set."""
-    for key in items(bench.client.command("KEYS", "*")):
-        if text(key).count(":") >= 2 and not text(key).startswith(("restbroker:", "queue:", "stat:")):
-            bench.client.command("DEL", raw(key))
-    for name in items(bench.client.command("SMEMBERS", "processes")):
-        if bench.client.command("HGET", raw(name), "info") is None:
-            bench.client.command("SREM", "processes", raw(name))
-
-
-@pytest.mark.promise("No command is lost", "Sidekiq cleans its list of processes")
-@pytest.mark.nightly
-def test_jobs_of_a_dead_process_come_back_after_ruby_has_cleaned_its_registry(bench: Bench) -> None:
-    bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
-    bench.proxy.answers.clear()
-    dead = bench.start()
-    bench.push(neighbours(0, CONCURRENCY))
-    until(lambda: len(bench.proxy.of_jobs()) == CONCURRENCY, "all are on their way")
-    dead.process.kill()
-    dead.wait()
-    clean_up_as_ruby_does(bench)
-    bench.client.command("DEL", "processes")
-    bench.proxy.answers.set()
-    bench.start()
-    bench.wait_until_finished()
-    assert bench.done() == {job_id(number) for number in range(CONCURRENCY)}
-    # A connection that ejabberd resets for its short backlog may cost a sending more, and no run.
-    runs = {job: sum(one.status is not None for one in sent) for job, sent in bench.proxy.of_jobs().items()}
-    assert runs == dict.fromkeys(runs, 2)
 
 
 @pytest.mark.promise("A good citizen", "entries that are no jobs hold no due job up")

@@ -246,6 +246,7 @@ def test_a_killed_process_is_shown_for_a_minute_at_most(citizen: Citizen) -> Non
     assert citizen.ask("processes.rb")["size"] == 0
 
 
+@pytest.mark.promise("No command is lost", "Sidekiq cleans its list of processes")
 @pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
 @pytest.mark.nightly
 def test_jobs_of_a_killed_process_come_back_after_ruby_has_pruned_it(citizen: Citizen) -> None:
