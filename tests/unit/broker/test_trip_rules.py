@@ -34,16 +34,6 @@ def test_an_answer_of_any_kind_ends_a_row_of_unsent(breaker: TripRules) -> None:
         breaker.note_answer(moment + 4, deferred=moment % 16 == 0)
 
 
-def test_only_a_probe_leads_back() -> None:
-    breaker = opened()
-    breaker.probe_failed(102.0, "refused")
-    assert (breaker.tripped_at_s, breaker.reason) == (100.0, "refused")
-    breaker.note_answer(103.0, deferred=False)
-    assert not breaker.permits
-    breaker.probe_ok(104.0)
-    assert breaker.permits
-
-
 def test_nothing_from_before_counts_after_closing(breaker: TripRules) -> None:
     for _ in range(19):
         breaker.note_answer(1.0, deferred=True)
@@ -107,31 +97,6 @@ def test_it_opens_exactly_when_the_plain_rule_says_so(steps: list[tuple[float, b
         assert (not breaker.permits) is expected
         if expected:
             return
-
-
-@given(st.lists(st.tuples(st.floats(-3, 30), st.integers(0, 5)), max_size=100))
-def test_whatever_happens_it_stays_consistent_and_small(steps: list[tuple[float, int]]) -> None:
-    breaker = TripRules()
-    now_s = 1000.0
-    for pause_s, what in steps:
-        now_s += pause_s
-        match what:
-            case 0:
-                breaker.note_unsent(now_s)
-            case 1 | 2:
-                breaker.note_answer(now_s, deferred=what == 1)
-            case 3:
-                breaker.trip(now_s, "429", 5.0)
-                assert breaker.probe_due_s(now_s, 0.0) >= 4.999
-            case 4:
-                breaker.probe_failed(now_s, "refused")
-                assert breaker.probe_due_s(now_s, 0.0) >= 0.999
-            case _:
-                breaker.probe_ok(now_s)
-                assert breaker.permits
-        assert breaker.probe_due_s(now_s, 0.5) >= 0
-        assert (breaker.reason is None) is breaker.permits
-        assert all(len(window.slices) <= 20 for window in breaker._commands.values())
 
 
 def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well(
