@@ -10,6 +10,7 @@ to the poller.
 import math
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import assert_never
 
 import attrs
@@ -43,6 +44,8 @@ _TRIPPED_WAIT_S = 1.0
 _COMPARED_WITHIN_S = 2.0
 _ORDERED_ELSEWHERE_WAIT_S = 0.5
 _ON_ITS_WAY_S = 0.001
+_FEW = 2
+"""So many jobs of several queues are worth one fetch for all of them, and a pause before the next."""
 
 
 @attrs.define(eq=False)
@@ -50,9 +53,11 @@ class StandingFetches:
     """The fetches of one pool that stand in Redis: one per queue, each asks for all queues.
 
     They are sent between `begin` and `end`, each as soon as the one before it is answered, or a moment later where jobs
-    come so fast that a few can be taken together. They stand until they are answered, or until `close`; `over` is set
-    when no more may be sent. Each may take jobs while the others stand: the numbers of their tickets tell the order,
-    and what comes too early waits. `again_at_s`: before, none is sent, so that a Redis that refuses is asked seldom.
+    come so fast that a few can be taken together. While they come so fast to several queues, one look at all queues in
+    a millisecond takes the place of those that would stand: a call of Redis brings what else takes one for each queue.
+    They stand until they are answered, or until `close`; `over` is set when no more may be sent. Each may take jobs
+    while the others stand: the numbers of their tickets tell the order, and what comes too early waits. `again_at_s`:
+    before, none is sent, so that a Redis that refuses is asked seldom.
     """
 
     waiters: dict[str, Waiter]
@@ -69,6 +74,8 @@ class StandingFetches:
     _early_at_s: float = 0.0
     _stood_at_s: float = -math.inf
     _is_due: bool = False
+    _look: FetchRequest | None = None
+    """The fetch that was sent for all queues after a pause, and is not answered yet."""
 
     async def begin(
         self, ask: Callable[[], FetchRequest | None], take: Callable[[FetchRequest, FetchAnswer, float], bool]
@@ -120,6 +127,7 @@ class StandingFetches:
         """End those that stand; they may have taken jobs."""
         self._is_lost = self._is_lost or self.is_awaited
         self._early.clear()
+        self._look = None
         for waiter in self.waiters.values():
             if waiter.fetch is not None:
                 waiter.close()
@@ -143,33 +151,53 @@ class StandingFetches:
             self.go_on()
 
     def _deal_with(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
+        was_look = fetch is self._look
+        if was_look:
+            self._look = None
         if answer is None:
             self._is_lost = True
             self._rest_a_while()
             self.over.set()
         elif not self._take(fetch, answer, sent_at_s):
             self.over.set()
-        elif trio.current_time() - self._stood_at_s >= BUSY_S:
-            self._stand()
-        elif not self._is_due:
+        elif self._look is None:
+            came = len(answer.jobs) if isinstance(answer, FetchResult) else 0
+            if came >= _FEW if was_look else trio.current_time() - self._stood_at_s < BUSY_S:
+                self._stand_later()
+            else:
+                self._stand()
+
+    def _stand_later(self) -> None:
+        if not self._is_due:
             self._is_due = True
             self.watch.call_later(self._stand_again)
 
     def _stand_again(self) -> None:
+        """Have fetches stand again after a pause; or make one for all queues, if jobs came to several of them."""
         self._is_due = False
-        self._stand()
+        free = [waiter for waiter in self.waiters.values() if waiter.fetch is None]
+        if len(free) < _FEW:
+            self._stand()
+        else:
+            self._look = self._send(free[0].look)
 
     def _stand(self) -> None:
         """Have a fetch stand for each queue that has none."""
         self._stood_at_s = trio.current_time()
         for queue, waiter in self.waiters.items():
-            if waiter.fetch is None and self._is_open and not self.over.is_set():
-                fetch = self._ask()
-                if fetch is None:
-                    self.over.set()
-                elif not waiter.stand(queue, fetch):
-                    self._rest_a_while()
-                    self.over.set()
+            if waiter.fetch is None:
+                self._send(partial(waiter.stand, queue))
+
+    def _send(self, send: Callable[[FetchRequest], bool]) -> FetchRequest | None:
+        if not self._is_open or self.over.is_set():
+            return None
+        fetch = self._ask()
+        if fetch is not None and send(fetch):
+            return fetch
+        if fetch is not None:
+            self._rest_a_while()
+        self.over.set()
+        return None
 
     def _rest_a_while(self) -> None:
         self.again_at_s = trio.current_time() + REFUSED_WAIT_S

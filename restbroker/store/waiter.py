@@ -18,7 +18,7 @@ from restbroker.errors import RestbrokerError
 from restbroker.store.client import Client, evalsha
 from restbroker.store.connection import LOOK_EVERY_S, Watch, on_trio
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
-from restbroker.store.redis import Argument
+from restbroker.store.redis import Argument, Commands
 
 BLOCK_S = 2.0
 LATE_S = 1.0
@@ -44,7 +44,7 @@ class Waiter:
         self.fetch: FetchRequest | None = None
         self._open = open_client
         self._client: Client | None = None
-        self._overdue_at_s = 0.0
+        self._sent_at_s = self._overdue_at_s = 0.0
         self._watch: Watch | None = None
         """What watches the connection now, if anything does."""
         self._answered: Answered | None = None
@@ -106,19 +106,27 @@ class Waiter:
         client = self._client
         if client is None or self._watch is None:
             return False
-        move = self._move
-        if not move:
-            self._move = move = _blocking_move(client, queue)
+        if not self._move:
+            self._move = _blocking_move(client, queue)
+        return self._send(client, [self._move, evalsha(fetch_call(client.keys, fetch))], fetch, BLOCK_S)
+
+    def look(self, fetch: FetchRequest) -> bool:
+        """Have this fetch answered at once, as `stand` does otherwise."""
+        client = self._client
+        if client is None or self._watch is None:
+            return False
+        return self._send(client, [evalsha(fetch_call(client.keys, fetch))], fetch, 0.0)
+
+    def _send(self, client: Client, commands: Commands, fetch: FetchRequest, stands_s: float) -> bool:
         try:
-            was_sent = client.send([move, evalsha(fetch_call(client.keys, fetch))])
+            was_sent = client.send(commands)
         except RestbrokerError:
             self.close()
             return False
-        if not was_sent:
-            return False
-        self.fetch = fetch
-        self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
-        return True
+        if was_sent:
+            self.fetch, self._sent_at_s = fetch, trio.current_time()
+            self._overdue_at_s = self._sent_at_s + stands_s + LATE_S
+        return was_sent
 
     @property
     def can_answer(self) -> bool:
@@ -138,7 +146,7 @@ class Waiter:
             if replies is None and client.received_bytes < _MOST_BYTES:
                 return True
             self.fetch = None
-            waited, fetched = replies or (None, None)
+            waited, fetched = (replies[0], replies[-1]) if replies else (None, None)
             if replies is None or isinstance(waited, RestbrokerError):
                 # It is too large, or Redis refuses the wait itself, so that the next one would end at once.
                 self.close()
@@ -147,7 +155,7 @@ class Waiter:
             answer = None if replies is None else read_fetch(client.keys, fetch, fetched)
         except RestbrokerError:
             self.close()
-        answered(fetch, answer, self._overdue_at_s - BLOCK_S - LATE_S)
+        answered(fetch, answer, self._sent_at_s)
         return True
 
     def note_unwatched(self) -> None:

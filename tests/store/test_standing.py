@@ -91,6 +91,21 @@ async def test_a_job_is_here_under_its_ticket_as_soon_as_it_is_pushed(server: Se
     assert not server.raw.exists("ns:queue:a")
 
 
+@on_both
+async def test_a_look_is_answered_at_once(server: Server) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        assert await one.begin()
+        assert one.waiter.look(FetchRequest("me", "t", ("a",), 0, 10, 0))
+        assert await one.jobs() == []
+        server.raw.lpush("ns:queue:a", "job", "next")
+        assert one.waiter.look(FetchRequest("me", "t", ("a",), 0, 10, 0))
+        assert await one.jobs(1) == [("1:1", b"job"), ("2:1", b"next")]
+        assert one.waiter.fetch is None
+        await one.stand("me", base=2)
+        await until_blocked(server)
+
+
 async def test_it_is_answered_when_its_time_is_over_and_has_taken_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What several standing fetches of one pool took is dealt with in the order of its tickets, or compared with Redis."""
 
+from collections.abc import Callable
 from typing import cast
 
 import attrs
@@ -12,7 +13,6 @@ from restbroker.broker.poller import StandingFetches
 from restbroker.store.connection import LOOK_EVERY_S, Watch
 from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FetchResult, TargetPaused
 from restbroker.store.waiter import Answered, Waiter
-from restbroker.transport.upkeep import Readiness
 
 
 @attrs.define(eq=False)
@@ -20,7 +20,13 @@ class Fake:
     """A waiter whose fetch is answered by hand."""
 
     fetch: FetchRequest | None = None
+    is_look: bool = False
     answered: Answered | None = None
+
+    @property
+    def state(self) -> str:
+        """What was sent and is not answered."""
+        return "nothing" if self.fetch is None else "look" if self.is_look else "stands"
 
     async def begin(self, _watch: Watch, answered: Answered) -> bool:
         self.answered = answered
@@ -28,7 +34,11 @@ class Fake:
         return True
 
     def stand(self, _queue: str, fetch: FetchRequest) -> bool:
-        self.fetch = fetch
+        self.fetch, self.is_look = fetch, False
+        return True
+
+    def look(self, fetch: FetchRequest) -> bool:
+        self.fetch, self.is_look = fetch, True
         return True
 
     @property
@@ -50,14 +60,29 @@ def taken(base: int, count: int = 1) -> FetchResult:
     return FetchResult(tuple(jobs), frozenset(), frozenset(), 0, base=base)
 
 
+@attrs.define
+class Later:
+    """Makes calls a moment later, by hand."""
+
+    calls: list[Callable[[], None]] = attrs.field(factory=list)
+
+    def call_later(self, call: Callable[[], None]) -> None:
+        self.calls.append(call)
+
+    def pass_moment(self) -> None:
+        calls, self.calls = self.calls, []
+        for call in calls:
+            call()
+
+
 class Pool:
     """Two queues, and the numbers of the jobs that were taken."""
 
     def __init__(self) -> None:
-        self.a, self.b, self.reservations = Fake(), Fake(), Reservations()
+        self.a, self.b, self.reservations, self.later = Fake(), Fake(), Reservations(), Later()
         self.numbers: list[int] = []
         waiters = {"a": cast("Waiter", self.a), "b": cast("Waiter", self.b)}
-        self.standing = StandingFetches(waiters, Readiness(), self.reservations)
+        self.standing = StandingFetches(waiters, cast("Watch", self.later), self.reservations)
 
     def ask(self) -> FetchRequest:
         return FetchRequest("me", "t", ("a", "b"), self.reservations.last_number, 5, 5, follows=True)
@@ -68,6 +93,10 @@ class Pool:
         self.reservations.add([JobInProgress(job.ticket, job.number, job.queue, job.raw) for job in answer.jobs])
         self.numbers += [job.number for job in answer.jobs]
         return True
+
+    @property
+    def states(self) -> tuple[str, str]:
+        return self.a.state, self.b.state
 
     async def begin(self) -> StandingFetches:
         assert await self.standing.begin(self.ask, self.take)
@@ -123,3 +152,81 @@ async def test_if_it_is_ended_before_it_is_over_what_stands_may_have_taken_jobs(
     standing.end()
     assert standing.is_lost
     assert (pool.a.fetch, pool.b.fetch) == (None, None)
+
+
+async def look_of(pool: Pool) -> StandingFetches:
+    """Return the fetches once jobs came to both queues in a moment."""
+    standing = await pool.begin()
+    pool.a.answer(taken(0))
+    pool.b.answer(taken(1))
+    assert pool.states == ("nothing", "nothing")
+    pool.later.pass_moment()
+    assert pool.states == ("look", "nothing")
+    return standing
+
+
+async def test_while_jobs_come_fast_to_several_queues_one_look_takes_them(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    await look_of(pool)
+    for base in (2, 4):
+        pool.a.answer(taken(base, 2))
+        assert pool.states == ("nothing", "nothing")
+        pool.later.pass_moment()
+        assert pool.states == ("look", "nothing")
+    pool.a.answer(taken(6))
+    assert pool.states == ("stands", "stands")
+    assert pool.numbers == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_while_jobs_come_fast_to_one_queue_its_fetch_stands_again(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    await pool.begin()
+    pool.a.answer(taken(0))
+    assert pool.states == ("nothing", "stands")
+    pool.later.pass_moment()
+    assert pool.states == ("stands", "stands")
+    await trio.sleep(0.001)
+    pool.a.answer(taken(1))
+    assert pool.states == ("stands", "stands")
+
+
+async def test_what_still_stands_is_taken_beside_a_look_and_sent_after_it(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    standing = await pool.begin()
+    third = Fake()
+    standing.waiters["c"] = cast("Waiter", third)
+    standing.over.set()
+    await pool.begin()
+    pool.a.answer(taken(0))
+    pool.b.answer(taken(1))
+    pool.later.pass_moment()
+    third.answer(taken(2))
+    assert (*pool.states, third.state) == ("look", "nothing", "nothing")
+    pool.a.answer(taken(3, 0))
+    assert (*pool.states, third.state) == ("stands", "stands", "stands")
+    assert pool.numbers == [1, 2, 3]
+
+
+@pytest.mark.parametrize("answer", [None, TargetPaused(10)])
+async def test_a_look_that_brings_nothing_plain_is_the_last(
+    answer: FetchAnswer | None, autojump_clock: MockClock
+) -> None:
+    pool = Pool()
+    standing = await look_of(pool)
+    pool.a.answer(answer)
+    assert standing.over.is_set()
+    assert pool.states == ("nothing", "nothing")
+    assert standing.is_lost == (answer is None)
+
+
+async def test_a_look_that_is_ended_may_have_taken_jobs(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    standing = await look_of(pool)
+    standing.end()
+    assert standing.is_lost
+    standing.note_compared()
+    await pool.begin()
+    assert pool.states == ("stands", "stands")
+    pool.a.answer(taken(2, 2))
+    pool.later.pass_moment()
+    assert pool.states == ("stands", "stands")
