@@ -109,12 +109,10 @@ class RampClosed(Exception):
 class RampTicket(Generic[C]):
     """The place of one task in line, which waits for the permission to connect as `who`.
 
-    If `takes`, it also takes a connection that another task gives back, which is then in `connection`. `is_served`: it
-    has got one of the two.
+    `connection`: one that another task gave back. `is_served`: it has got one of the two.
     """
 
     who: object
-    takes: bool
     connection: C | None = None
     is_served: bool = False
     _parked: trio.lowlevel.Task | None = None
@@ -164,25 +162,15 @@ class ConnectRamp(Generic[C]):
         last call returned was not fit for use, so that the caller is first in line. Raise `RampClosed` if the ramp is
         closed. When cancelled, the caller has neither a connection nor the permission to connect.
         """
-        return await self._acquire(RampTicket(who, takes=True), again=again)
-
-    async def begin(self, who: object) -> None:
-        """Wait until `who` may connect, which is at once if it connects already or the ramp is closed.
-
-        When cancelled, it may not.
-        """
-        if who not in self._begun:
-            with contextlib.suppress(RampClosed):
-                await self._acquire(RampTicket(who, takes=False))
+        return await self._acquire(RampTicket(who), again=again)
 
     def give(self, connection: C) -> None:
-        """Give a connection that is fit for use to the first in line that takes one, or else to `_spare`."""
-        for place in self.line:
-            if place.takes:
-                place.connection = connection
-                self._serve(place)
-                return
-        self._spare(connection)
+        """Give a connection that is fit for use to the first in line, or else to `_spare`."""
+        if (place := next(iter(self.line), None)) is None:
+            self._spare(connection)
+        else:
+            place.connection = connection
+            self._serve(place)
 
     def close(self) -> None:
         """Close the ramp: wake all in line, which raise `RampClosed`, as does each later `acquire`."""

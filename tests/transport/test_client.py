@@ -93,7 +93,7 @@ async def test_host_length_path_and_query_are_sent_as_they_are_meant() -> None:
 
 
 async def test_none_is_kept_once_others_need_them_more_and_what_is_still_to_be_sent_is_sent() -> None:
-    async with pair() as (transport, server):
+    async with pair(engine="lean") as (transport, server):
         server.script.append(recorder.stall())
         async with trio.open_nursery() as nursery:
             nursery.start_soon(transport.send, post())
@@ -106,6 +106,18 @@ async def test_none_is_kept_once_others_need_them_more_and_what_is_still_to_be_s
             await one_is_open(server)
             nursery.cancel_scope.cancel()
         assert server.connections == 3
+
+
+async def test_over_httpx_the_idle_ones_are_closed_with_the_last_that_is_used() -> None:
+    async with pair(engine="httpx") as (transport, server):
+        await transport.send(post())
+        server.script.append(recorder.answer(after_s=0.1))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(transport.send, post())
+            await until_async(lambda: len(server.requests) == 2, "it is there")
+            await transport.keep_none()
+            assert (await transport.send(post())).status == 200
+        await all_closed(server)
 
 
 async def one_is_open(server: Recorder) -> None:

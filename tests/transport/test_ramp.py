@@ -24,7 +24,7 @@ async def test_only_so_many_connect_at_once(autojump_clock: MockClock) -> None:
     began: list[int] = []
 
     async def connect(who: int) -> None:
-        await ramp.begin(who)
+        await ramp.acquire(who)
         began.append(who)
 
     async with trio.open_nursery() as nursery:
@@ -44,7 +44,7 @@ async def test_a_server_that_does_not_answer_is_connected_to_slowly(autojump_clo
     ramp = new()
     began_s = trio.current_time()
     for who in range(3 * START):
-        await ramp.begin(who)
+        await ramp.acquire(who)
     assert abs(trio.current_time() - began_s - 2 * PATIENCE_S) < 0.001
 
 
@@ -53,7 +53,7 @@ async def test_an_end_without_a_beginning_does_nothing() -> None:
     ramp.end("nobody")
     ramp.note_answered("nobody")
     with trio.fail_after(1):
-        await ramp.begin("somebody")
+        await ramp.acquire("somebody")
 
 
 async def come_up(ramp: ConnectRamp[str], connections: int, answer_s: float) -> float:
@@ -61,7 +61,7 @@ async def come_up(ramp: ConnectRamp[str], connections: int, answer_s: float) -> 
     began_s = trio.current_time()
 
     async def connect(who: int) -> None:
-        await ramp.begin(who)
+        await ramp.acquire(who)
         await trio.sleep(answer_s)
         ramp.note_answered(who)
 
@@ -87,7 +87,7 @@ async def test_each_answer_lets_two_more_connect_and_the_first_four_come_back_at
     await come_up(ramp, 2 * START, ANSWER_S)
     assert ramp.limiter.limit == 4 * START
     await trio.sleep(REST_S + 0.1)
-    await ramp.begin("next")
+    await ramp.acquire("next")
     assert ramp.limiter.limit == START
 
 
@@ -96,7 +96,7 @@ async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(auto
     await come_up(ramp, 100, ANSWER_S)
     began_s: list[float] = []
     for who in range(20):
-        await ramp.begin(who)
+        await ramp.acquire(who)
         began_s.append(trio.current_time())
     assert began_s[19] - began_s[0] >= 15.9 * GAP_S
 
@@ -107,7 +107,7 @@ async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, tr
     await come_up(ramp, 100, ANSWER_S)
     limit = ramp.limiter.limit
     assert limit > 4 * START
-    await ramp.begin("troubled")
+    await ramp.acquire("troubled")
     await trio.sleep(3 * ANSWER_S)
     if trouble == "late":
         ramp.note_answered("troubled")
@@ -119,7 +119,7 @@ async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, tr
 async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockClock) -> None:
     ramp = new()
     for who in range(START):
-        await ramp.begin(who)
+        await ramp.acquire(who)
     await trio.sleep(0.2)
     ramp.note_answered(0)
     assert ramp.limiter.patience_s == pytest.approx(0.4)
@@ -146,26 +146,8 @@ async def full() -> Waiters:
     spare: list[str] = []
     ramp = ConnectRamp(spare.append)
     for who in range(100, 100 + START):
-        await ramp.begin(who)
+        await ramp.acquire(who)
     return Waiters(ramp, spare)
-
-
-async def test_who_only_may_connect_gets_no_connection_of_others(autojump_clock: MockClock) -> None:
-    waiters = await full()
-    ramp = waiters.ramp
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(ramp.begin, "own")
-        await wait_all_tasks_blocked()
-        ramp.give("a")
-        assert waiters.spare == ["a"]
-        nursery.start_soon(waiters.wait, 1)
-        await wait_all_tasks_blocked()
-        ramp.give("b")
-        await wait_all_tasks_blocked()
-        assert (waiters.served, len(ramp.line)) == ([(1, "b")], 1)
-        ramp.release(100)
-        await wait_all_tasks_blocked()
-        assert ramp.line == {}
 
 
 async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: MockClock) -> None:
@@ -242,7 +224,6 @@ async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock
     async with trio.open_nursery() as nursery:
         for _ in range(3):
             nursery.start_soon(wait)
-        nursery.start_soon(waiters.ramp.begin, "whose exchange goes on")
         await wait_all_tasks_blocked()
         waiters.ramp.close()
     await wait()
