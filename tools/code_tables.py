@@ -58,8 +58,8 @@ def _cell(text: str) -> str:
 
 def _when(names: str) -> str:
     """Some lines ask for nothing unless they are warnings."""
-    levels = {LOG_EVENTS[name].levels for name in names.split(", ")}
-    return " as a warning" if all("warning" in each and ("info" in each or "debug" in each) for each in levels) else ""
+    levels = [{*LOG_EVENTS[name].levels} for name in names.split(", ")]
+    return " as a warning" if all("warning" in each and each & {"info", "debug"} for each in levels) else ""
 
 
 if __name__ == "__main__":

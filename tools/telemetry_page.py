@@ -1,21 +1,11 @@
 """Writes docs/telemetry.md, the page about metrics and lines of the log, from their definitions. `make reference` does.
 
-Always holds: a test compares the page with this. A line's levels and fields are those of
-lines that are made here, of events with every combination of what decides; `telemetry.log_events` says what it means.
+Always holds: a test compares the page with this.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
 from pathlib import Path
-from typing import Any, Final, get_args, get_origin, get_type_hints
 
-import attrs
-
-from restbroker.telemetry import lines
-from restbroker.telemetry.events import JobFinished, OneEvent, TargetDown
-from restbroker.telemetry.latency import Histogram
-from restbroker.telemetry.lines import Line
-from restbroker.telemetry.log_events import LOG_EVENTS
+from restbroker.telemetry.log_events import LOG_EVENTS, LogEvent
 from restbroker.telemetry.metrics import PROCESS, REDIS, Metric
 
 _METRICS = """\
@@ -68,27 +58,12 @@ See also [how lines are written](operations.md#the-log-and-its-level) and
 | event and level | fields | when |
 |---|---|---|
 """
-_VALUES: Final[Mapping[object, tuple[object, ...]]] = {bool: (False, True), int: (0, 1), float: (1.0,), str: ("x",)}
-_JOB: Final = JobFinished(
-    "t",
-    "q",
-    "c",
-    jid="j",
-    outcome="deferred",
-    fate="retry",
-    attempt=1,
-    duration_s=1.0,
-    status=500,
-    code="C",
-    message="m",
-    hint="c",
-)
 
 
 def markdown() -> str:
     """Return the generated part of docs/telemetry.md, as Markdown: the tables of metrics and of log lines."""
     tables = [_METRICS, _METRIC_ROWS, *map(_metric, PROCESS), _OF_REDIS, _METRIC_ROWS, *map(_metric, REDIS)]
-    return "".join([*tables, _LINES, *_rows()])
+    return "".join([*tables, _LINES, *map(_line, LOG_EVENTS.values())])
 
 
 def write(root: Path = Path()) -> None:
@@ -101,52 +76,5 @@ def _metric(metric: Metric) -> str:
     return f"| `{metric.name}` | {metric.kind}{labels} | {metric.meaning} |\n"
 
 
-def _rows() -> Iterator[str]:
-    """Yield the row of each name of a line."""
-    for event, made in sorted(sample_lines().items()):
-        fields = dict.fromkeys(name for line in made for name, value in line.fields.items() if value is not None)
-        levels, meaning = LOG_EVENTS[event]
-        yield f"| `{event}` {levels} | `{' '.join(fields)}` | {meaning} |\n"
-
-
-def sample_lines() -> Mapping[str, list[Line]]:
-    """Return name → all lines of this name that there may be."""
-    found: dict[str, list[Line]] = {}
-    for line in (*_of_several(), *_of_events()):
-        found.setdefault(line.event, []).append(line)
-    return found
-
-
-def _of_several() -> Iterator[Line]:
-    """Yield the lines that `telemetry.log` makes of several events, or of one that goes on."""
-    latency = Histogram()
-    latency.add([1.0])
-    yield lines.failure_line(_JOB)
-    yield lines.repeated_failures_line("t", "C", 1)
-    yield lines.repeated_warnings_line("C", 1)
-    yield lines.summary_line("t", 1, 0, elapsed_s=10.0, latency=latency)
-    yield lines.events_line("s", {"accepted": 1, "duplicate": 1}, 10.0)
-    yield from (
-        lines.reminder_line(lines.line_of(TargetDown("t", "C", "m", "c", denied=denied)), 60)
-        for denied in (False, True)
-    )
-
-
-def _of_events() -> Iterator[Line]:
-    kinds: Iterable[type[Any]] = get_args(OneEvent)
-    for kind in kinds:
-        yield from map(lines.line_of, _each(kind))
-
-
-def _each(kind: type[Any]) -> Iterator[OneEvent]:
-    """Yield an event with every combination of values that may decide how its line looks."""
-    hints = get_type_hints(kind)
-    names = [field.name for field in attrs.fields(kind)]
-    for values in product(*(_values(hints[name]) for name in names)):
-        yield kind(**dict(zip(names, values, strict=True)))
-
-
-def _values(hint: Any) -> tuple[object, ...]:  # noqa: ANN401 - a type, as it was written
-    if get_origin(hint) is tuple:
-        return (("x",),)
-    return _VALUES.get(hint) or _VALUES[next(one for one in get_args(hint) if one is not type(None))]
+def _line(line: LogEvent) -> str:
+    return f"| `{line.name}` {', '.join(line.levels)} | `{line.fields}` | {line.meaning} |\n"

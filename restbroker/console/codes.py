@@ -83,18 +83,17 @@ def _explanations(wanted: str | None) -> Iterator[Explanation]:
                     yield _row(code, table["what"], meaning, hint=hint, page=table["page"])
     for name, event in LOG_EVENTS.items():
         if wanted in (None, name):
-            yield _explain_log_event(name, event)
+            yield _explain_log_event(event)
     for number, meaning in MEANINGS.items():
         if wanted in (None, f"{number:d}"):
             hint = _EXIT_HINTS.get(number, "stderr says why.")
             yield Explanation(code=f"{number:d}", what="an exit code", meaning=meaning, hint=hint, page="docs/cli.md")
 
 
-def _explain_log_event(name: str, event: LogEvent) -> Explanation:
-    hint = next(
-        (hint for lines, hint in HINTS.items() if name in lines.split(", ")), "Nothing: it is only for information."
-    )
-    return _row(name, f"a line of the log ({event.levels})", event.meaning, hint=hint, page="docs/telemetry.md")
+def _explain_log_event(event: LogEvent) -> Explanation:
+    hints = (hint for names, hint in HINTS.items() if event.name in names.split(", "))
+    hint, levels = next(hints, "Nothing: it is only for information."), ", ".join(event.levels)
+    return _row(event.name, f"a line of the log ({levels})", event.meaning, hint=hint, page="docs/telemetry.md")
 
 
 def _row(code: str, what: str, meaning: str, hint: str, page: str) -> Explanation:

@@ -1,15 +1,28 @@
-"""The events that rooms report; sinks (`telemetry.log`, the stats of a process) turn them into lines and numbers.
+"""The events that rooms report; sinks (`telemetry.log`, `telemetry.counters`) turn them into lines and numbers.
 
-`log_events` says what the lines mean, for those who read the log. Always holds: `report` is synchronous, never blocks
-and never raises; no event holds a secret or a message's text.
+The `log` of a class is its row in log_events.toml: its line, level and meaning, and the metrics that it moves. Always
+holds: `report` is synchronous, never blocks and never raises; no event holds a secret or a message's text.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import ClassVar, Final, TypeAlias
 
 import attrs
 
 from restbroker.light import light
+from restbroker.telemetry.log_events import LOG_EVENTS
+
+
+def _tenths(time_s: float) -> float:
+    return round(time_s, 1)
+
+
+def _seconds(time_s: float) -> int:
+    return round(time_s)
+
+
+def _ms(time_s: float | None) -> float | None:
+    return None if time_s is None else round(time_s * 1000, 2)
 
 
 @light
@@ -22,6 +35,7 @@ class JobFinished:
     `retry`, `dead`, `schedule`: deferred, `back`: requeued, `drop`: gone, as it asked).
     """
 
+    log: ClassVar = LOG_EVENTS["job.done"]
     target: str
     queue: str
     command: str
@@ -37,6 +51,11 @@ class JobFinished:
     note: str | None = None
     admitted: bool = False
     """Whether the job was let in: its form, its token and what it asks for were right."""
+
+    @property
+    def duration_ms(self) -> float | None:
+        """How long the try took, as the line says it."""
+        return _ms(self.duration_s)
 
 
 @light
@@ -59,6 +78,7 @@ class TargetDown:
     Each process logs this itself: a group has a line for each worker.
     """
 
+    log: ClassVar = LOG_EVENTS["target.down"]
     target: str
     code: str
     message: str
@@ -70,14 +90,16 @@ class TargetDown:
 class TargetUp:
     """A target is up again."""
 
+    log: ClassVar = LOG_EVENTS["target.up"]
     target: str
-    down_for_s: float
+    down_for_s: float = attrs.field(converter=_tenths)
 
 
 @attrs.frozen
 class VersionReported:
     """A target reported its version."""
 
+    log: ClassVar = LOG_EVENTS["target.found"]
     target: str
     version: str | None
     detail: str
@@ -87,6 +109,7 @@ class VersionReported:
 class StoreLost:
     """Redis is unavailable; once per outage, by each process."""
 
+    log: ClassVar = LOG_EVENTS["redis.lost"]
     message: str
 
 
@@ -94,26 +117,35 @@ class StoreLost:
 class StoreOutageChanged:
     """An outage of Redis lasts, and its reason has changed; it began `for_s` seconds ago."""
 
+    log: ClassVar = LOG_EVENTS["still"]._replace(
+        levels=("error",),
+        fields="what for_s message hint",
+        texts={"what": "redis.lost", **LOG_EVENTS["redis.lost"].texts},
+    )
     message: str
-    for_s: float
+    for_s: float = attrs.field(converter=_seconds)
 
 
 @attrs.frozen
 class StoreBack:
     """Redis is available again."""
 
-    outage_s: float
+    log: ClassVar = LOG_EVENTS["redis.back"]
+    outage_s: float = attrs.field(converter=_tenths)
 
 
 @attrs.frozen
 class StoreRewrite:
     """This process asked Redis to rewrite its append-only file."""
 
+    log: ClassVar = LOG_EVENTS["redis.rewrite"]
+
 
 @attrs.frozen
 class IdentityFenced:
     """This process lost its identity, and continues under another."""
 
+    log: ClassVar = LOG_EVENTS["fenced"]
     identity: str
 
 
@@ -125,6 +157,7 @@ class JobsRecovered:
     `AtMostOnce`, or are `Poison`, and are in the dead set.
     """
 
+    log: ClassVar = LOG_EVENTS["jobs.recovered"]
     identity: str
     jobs: int
     maybe_run: int
@@ -138,16 +171,25 @@ class JobsClassified:
     `took_s`: how long that took; None: they were moved by a fetch.
     """
 
+    log: ClassVar = LOG_EVENTS["jobs.classified"]
     target: str
     queue: str
     without_key: int
     took_s: float | None = None
+
+    @property
+    def duration_ms(self) -> float | None:
+        """How long that took, as the line says it."""
+        return _ms(self.took_s)
 
 
 @attrs.frozen
 class JobDied:
     """A job of a dead process died too, since it must not run again."""
 
+    log: ClassVar = LOG_EVENTS["job.failed"]._replace(
+        fields="code command jid queue message fate", texts={"fate": "dead"}
+    )
     code: str
     command: str | None
     jid: str
@@ -159,6 +201,7 @@ class JobDied:
 class JobsPromoted:
     """Due jobs went from `retry` or `schedule` to their queues; a warning if unreadable ones died (`dead`)."""
 
+    log: ClassVar = LOG_EVENTS["jobs.promoted"]
     zset: str
     jobs: int
     dead: int = 0
@@ -168,6 +211,7 @@ class JobsPromoted:
 class PauseEnded:
     """A pause by `who` of a queue, a target or a periodic command (`kind`) has ended."""
 
+    log: ClassVar = LOG_EVENTS["pause.ended"]
     kind: str
     name: str
     who: str | None
@@ -182,6 +226,7 @@ class PeriodicDue:
     `alarming`: no job was pushed, though no person wanted that.
     """
 
+    log: ClassVar = LOG_EVENTS["periodic.due"]
     name: str
     outcome: str
     at: str
@@ -194,6 +239,7 @@ class PeriodicDue:
 class BrokerStarted:
     """The process takes jobs. `down`: the targets that its breakers have already reported as down."""
 
+    log: ClassVar = LOG_EVENTS["broker.started"]
     pid: int
     version: str
     targets: tuple[str, ...]
@@ -206,6 +252,7 @@ class BrokerStarted:
 class BrokerStopping:
     """A drain started; jobs that are not done after `timeout_s` seconds are cut off."""
 
+    log: ClassVar = LOG_EVENTS["broker.stopping"]
     why: str
     timeout_s: float
 
@@ -214,6 +261,7 @@ class BrokerStopping:
 class BrokerQuiet:
     """The process takes no more jobs until a restart; `why` names the signal."""
 
+    log: ClassVar = LOG_EVENTS["broker.quiet"]
     why: str
 
 
@@ -222,20 +270,37 @@ class BrokerStopped:
     """The end of the process; a warning if Redis did not accept the results (not `clean`).
 
     `requeued` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time, so they may
-    have run; those that are safe to repeat were requeued too. `remaining` jobs stay in progress until another process
+    have run; those that are safe to repeat were requeued too. `reserved` jobs stay in progress until another process
     requeues them.
     """
 
+    log: ClassVar = LOG_EVENTS["broker.stopped"]
     clean: bool
     requeued: int
     uncertain: int
-    remaining: int = 0
+    reserved: int = 0
+
+    @property
+    def remaining(self) -> int | None:
+        """The jobs that are still in progress in Redis, if any may be."""
+        return None if self.clean else self.reserved
+
+    @property
+    def message(self) -> str | None:
+        """What Redis did not accept, if anything."""
+        return None if self.clean else self.log.texts["left" if self.reserved else "listed"]
+
+    @property
+    def hint(self) -> str | None:
+        """What to do about that."""
+        return None if self.clean else self.log.texts["left_hint" if self.reserved else "listed_hint"]
 
 
 @attrs.frozen
 class GroupStarted:
     """The supervisor of `--processes` is about to start its workers."""
 
+    log: ClassVar = LOG_EVENTS["group.started"]
     pid: int
     version: str
     processes: int
@@ -245,6 +310,7 @@ class GroupStarted:
 class GroupStopping:
     """The supervisor asks all its workers to end."""
 
+    log: ClassVar = LOG_EVENTS["group.stopping"]
     why: str
 
 
@@ -252,6 +318,7 @@ class GroupStopping:
 class GroupFailed:
     """The group ends, with `code`, because none of its workers was ever ready."""
 
+    log: ClassVar = LOG_EVENTS["group.failed"]
     code: int
     message: str
     hint: str
@@ -261,6 +328,7 @@ class GroupFailed:
 class GroupStopped:
     """No worker of the group is left; `code` is the supervisor's exit code (a warning unless 0)."""
 
+    log: ClassVar = LOG_EVENTS["group.stopped"]
     code: int
 
 
@@ -268,6 +336,7 @@ class GroupStopped:
 class ConfigReloaded:
     """A reloaded configuration is in use from now on, for these targets."""
 
+    log: ClassVar = LOG_EVENTS["config.reloaded"]
     targets: tuple[str, ...]
 
 
@@ -275,11 +344,14 @@ class ConfigReloaded:
 class ConfigUnchanged:
     """The configuration was reloaded and is the same."""
 
+    log: ClassVar = LOG_EVENTS["config.unchanged"]
+
 
 @attrs.frozen
 class ConfigRefused:
     """The configuration was reloaded and cannot be used; the previous one stays."""
 
+    log: ClassVar = LOG_EVENTS["config.refused"]
     message: str
     hint: str | None = None
 
@@ -288,6 +360,7 @@ class ConfigRefused:
 class ListenerStarted:
     """A web app listens at these URLs."""
 
+    log: ClassVar = LOG_EVENTS["listening"]
     what: str
     addresses: tuple[str, ...]
 
@@ -296,20 +369,27 @@ class ListenerStarted:
 class SourceOpened:
     """restbroker reads events from this source for the first time; later times are `RabbitMQBack`, `OpenfireBack`."""
 
+    log: ClassVar = LOG_EVENTS["source.opened"]
     source: str
     server: str
 
 
 @light
 class EventHandled:
-    """A server reported something; `log_events` has the outcomes.
+    """A server reported something; log_events.toml has the outcomes.
 
     `took_s`: seconds until a server that waits was answered.
     """
 
+    log: ClassVar = LOG_EVENTS["event"]
     source: str
     outcome: str
     took_s: float | None = None
+
+    @property
+    def duration_ms(self) -> float | None:
+        """How long that took, as the line says it."""
+        return _ms(self.took_s)
 
 
 ORDER_STOPPED: Final = "OrderStopped"
@@ -320,6 +400,7 @@ ORDER_STOPPED: Final = "OrderStopped"
 class OperatorWarning:
     """An operator should know this: its code says what to do."""
 
+    log: ClassVar = LOG_EVENTS["warning"]
     code: str
     message: str
     hint: str | None = None

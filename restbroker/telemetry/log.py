@@ -21,7 +21,6 @@ from typing import TextIO
 import attrs
 import orjson
 
-from restbroker.telemetry import lines
 from restbroker.telemetry.events import (
     BrokerStarted,
     Event,
@@ -37,7 +36,7 @@ from restbroker.telemetry.events import (
     TargetUp,
 )
 from restbroker.telemetry.latency import Histogram
-from restbroker.telemetry.lines import Fields, Level, Line, line_of
+from restbroker.telemetry.log_events import LOG_EVENTS, Fields, Level, Line
 
 _RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # More kinds of failure than this within ten seconds are counted together.
@@ -119,9 +118,9 @@ class LogSink:
             case EventHandled(source, outcome):
                 self._event_outcomes[source][outcome] += 1
                 if self._is_written("debug"):
-                    self._write(line_of(event))
+                    self._write(event.log.line(event))
             case _:
-                self._write(line_of(event))
+                self._write(event.log.line(event))
                 self._remember(event)
 
     def tick(self, now_s: float) -> None:
@@ -135,33 +134,34 @@ class LogSink:
         repeats, self._repeats = self._repeats, {}
         for (target, code), count in repeats.items():
             if count:
-                self._write(lines.repeated_failures_line(target, code, count))
+                self._write_sum("jobs.failed", target=target, code=code, count=count)
         warnings, self._warnings = self._warnings, {}
         for code in dict.fromkeys(code for code, _ in warnings):
             count = sum(max(0, times - _SAME_WORDS) for (one, _), times in warnings.items() if one == code)
             if count:
-                self._write(lines.repeated_warnings_line(code, count))
-        heard, self._event_outcomes = self._event_outcomes, defaultdict(Counter)
-        for source, outcomes in heard.items():
-            self._write(lines.events_line(source, outcomes, elapsed_s))
+                self._write_sum("warnings", code=code, count=count)
+        events, self._event_outcomes = self._event_outcomes, defaultdict(Counter)
+        for source, outcomes in events.items():
+            rate_per_s = _rate_per_s(outcomes.total(), elapsed_s)
+            self._write_sum("events", source=source, **dict(sorted(outcomes.items())), rate_per_s=rate_per_s)
         sums, self._totals = self._totals, defaultdict(_Totals)
         for target, sum_ in sums.items():
-            self._write(
-                lines.summary_line(target, sum_.delivered, sum_.failed, elapsed_s=elapsed_s, latency=sum_.latency)
-            )
+            counts = {"delivered": sum_.delivered, "failed": sum_.failed}
+            rate_per_s = _rate_per_s(sum(counts.values()), elapsed_s)
+            self._write_sum("summary", target=target, **counts, rate_per_s=rate_per_s, **sum_.latency.summary_ms())
         for problem in self._problems.values():
             self._remind(problem, now_s)
 
     def _remember(self, event: OneEvent) -> None:
         match event:
             case StoreLost():
-                self._problems["redis"] = _Problem(line_of(event), self.now_s())
+                self._problems["redis"] = _Problem(event.log.line(event), self.now_s())
             case StoreOutageChanged(message) if (problem := self._problems.get("redis")) is not None:
-                problem.line = line_of(StoreLost(message))
+                problem.line = StoreLost.log.line(StoreLost(message))
             case StoreBack():
                 self._problems.pop("redis", None)
             case TargetDown(target):
-                self._problems[f"target {target}"] = _Problem(line_of(event), self.now_s())
+                self._problems[f"target {target}"] = _Problem(event.log.line(event), self.now_s())
             case TargetUp(target):
                 self._problems.pop(f"target {target}", None)
             case BrokerStarted(down=down):
@@ -176,7 +176,8 @@ class LogSink:
             problem.reminded_s = now_s
         elif now_s - problem.reminded_s >= REMIND_S:
             problem.reminded_s = now_s
-            self._write(lines.reminder_line(problem.line, max(0.0, self.now_s() - problem.since_s)))
+            first, for_s = problem.line, round(max(0.0, self.now_s() - problem.since_s))
+            self._write(Line(first.level, "still", {"what": first.event, "for_s": for_s, **first.fields}))
 
     def _add_delivered_jobs(self, event: JobsDelivered) -> None:
         sums = self._totals[event.target]
@@ -185,13 +186,13 @@ class LogSink:
             sums.latency.add(durations_s)
         if self._is_written("debug"):
             for job in event.each():
-                self._write(line_of(job))
+                self._write(job.log.line(job))
 
     def _add_job(self, event: JobFinished) -> None:
         if event.outcome == "duplicate":
             # No try at all. A warning tells of one that was signed; what else comes twice is no one's fault.
             if self._is_written("debug"):
-                self._write(line_of(event))
+                self._write(event.log.line(event))
             return
         sums = self._totals[event.target]
         if event.outcome != "expired":
@@ -202,7 +203,7 @@ class LogSink:
         if event.outcome != "delivered" or event.fate == "dead":
             self._write_failure(event)
         if self._is_written("debug"):
-            self._write(line_of(event))
+            self._write(event.log.line(event))
 
     def _write_failure(self, event: JobFinished) -> None:
         kind = (event.target, event.code or event.outcome)
@@ -214,7 +215,7 @@ class LogSink:
             # Anyone without a token may push as many as they like.
             self._repeats[kind] += 1
             return
-        self._write(lines.failure_line(event))
+        self._write(LOG_EVENTS["job.failed"].line(event))
 
     def _write_warning(self, event: OperatorWarning) -> None:
         # Anyone may ask for a page that fails, or try to log in, as often as they like.
@@ -223,10 +224,13 @@ class LogSink:
             kind = (event.code, _OTHER)
         self._warnings[kind] = self._warnings.get(kind, 0) + 1
         if self._warnings[kind] <= _SAME_WORDS:
-            self._write(line_of(event))
+            self._write(event.log.line(event))
 
     def _is_written(self, level: Level) -> bool:
         return _RANKS[level] >= _RANKS[self.settings.level]
+
+    def _write_sum(self, name: str, **fields: object) -> None:
+        self._write(Line(LOG_EVENTS[name].levels[0], name, fields))
 
     def _write(self, line: Line) -> None:
         if not self._is_written(line.level):
@@ -238,6 +242,10 @@ class LogSink:
         with contextlib.suppress(OSError, ValueError):
             self.stream.write(render(_time(self.now_s()), line.level, line.event, fields) + "\n")
             self.stream.flush()
+
+
+def _rate_per_s(count: int, elapsed_s: float) -> float:
+    return round(count / max(elapsed_s, 0.001), 1)
 
 
 def _time(now_s: float) -> str:

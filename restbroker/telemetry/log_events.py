@@ -1,24 +1,56 @@
-"""What each line of the log means, and what to do about it: docs/telemetry.md and docs/operations.md have these tables.
+"""Each line of the log, once: its levels, fields and fixed texts, the metrics that it moves, and what it means.
 
-Used by `tools.telemetry_page` and `explain`. Always holds: each line that `telemetry.lines` makes is here once, with
-the levels that it may have; texts may have Markdown, with links as from `docs`.
+`telemetry.events` gives each class its row, from which `telemetry.log` makes lines and `telemetry.counters` numbers;
+`explain` and the pages (docs/telemetry.md, docs/operations.md) show the rows. Always holds: it loads quickly, without
+attrs.
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
+
+Level = Literal["debug", "info", "warning", "error"]
+Fields: TypeAlias = Mapping[str, Any]
+
+
+class Line(NamedTuple):
+    """One line: its level, the name of what happened, and the fields; fields that are None are left out."""
+
+    level: Level
+    event: str
+    fields: Fields
 
 
 class LogEvent(NamedTuple):
-    """What a line of the log says; `levels` has each level that it may have, with commas between them."""
+    """What a line of the log has and says.
 
-    levels: str
+    `levels`: its level, and the other one that it has if the event's attribute `second_if` is true. `fields`: names of
+    attributes of the event, with blanks between them; `texts`: what some of them say instead, with `{0.name}` for an
+    attribute. `metrics`: by its name, the attribute that is added to the metric; `""`: one is added.
+    """
+
+    name: str
+    levels: Sequence[Level]
+    fields: str
     meaning: str
+    second_if: str = ""
+    texts: Mapping[str, str] = MappingProxyType({})
+    metrics: Mapping[str, str] = MappingProxyType({})
+
+    def line(self, event: object) -> Line:
+        """Return the line for this event."""
+        second = bool(self.second_if and getattr(event, self.second_if))
+        fields = {
+            name: self.texts[name].format(event) if name in self.texts else getattr(event, name)
+            for name in self.fields.split()
+        }
+        return Line(self.levels[second], self.name, fields)
 
 
 _DATA: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
-LOG_EVENTS: Final[Mapping[str, LogEvent]] = {name: LogEvent(**row) for name, row in _DATA["events"].items()}
+LOG_EVENTS: Final[Mapping[str, LogEvent]] = {name: LogEvent(name, **row) for name, row in _DATA["events"].items()}
 HINTS: Final[Mapping[str, str]] = _DATA["hints"]
 """What to do about a line, by its name; lines that need nothing are left out.
 

@@ -229,7 +229,7 @@ async def test_what_is_taken_after_the_end_of_a_generation_was_looked_at_is_back
     async with harness.broker():
         await until_it_stands(harness)
     (stopped,) = harness.of(BrokerStopped)
-    assert (stopped.clean, stopped.remaining, stopped.requeued) == (True, 0, 1)
+    assert (stopped.clean, stopped.reserved, stopped.requeued) == (True, 0, 1)
     assert (harness.size("queue:rest"), harness.client.command("KEYS", "restbroker:i*")) == (1, [])
 
 

@@ -26,7 +26,7 @@ async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(ha
     assert harness.size("queue:rest") == 9
     order = [harness.client.command("RPOP", "queue:rest") for _ in range(9)]
     assert [b'"n": %d' % number in bytes(raw) for number, raw in zip(range(3, 12), order, strict=True)] == [True] * 9  # type: ignore[arg-type]
-    assert (harness.of(BrokerStopped)[0].clean, harness.of(BrokerStopped)[0].remaining) == (True, 0)
+    assert (harness.of(BrokerStopped)[0].clean, harness.of(BrokerStopped)[0].reserved) == (True, 0)
     assert harness.client.command("KEYS", "restbroker:i*") == []
 
 

@@ -309,12 +309,12 @@ class Paths:
 
 def _behind(serving: Serving) -> Behind:
     samples, client = serving.counters.samples(), serving.client
-    durations = [sum(one.counts) for one in samples[_DURATIONS].values() if isinstance(one, Histogram)]
+    durations = [sum(one.counts) for one in samples.get(_DURATIONS, {}).values() if isinstance(one, Histogram)]
     return Behind(
         requests=serving.server.requests,
         redis={key: _content(client, key) for key in _keys(client)},
         finished=Counter(str(attrs.evolve(event, duration_s=0.0)) for event in serving.finished()),
-        samples={name: str(sorted(samples[name].items())) for name in _SAMPLES} | {_DURATIONS: str(durations)},
+        samples={name: str(sorted(samples.get(name, {}).items())) for name in _SAMPLES} | {_DURATIONS: str(durations)},
     )
 
 

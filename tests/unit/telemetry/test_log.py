@@ -2,11 +2,11 @@
 import io
 import json
 import os
+from typing import get_args
 
 import attrs
 import pytest
 
-from restbroker.telemetry import lines
 from restbroker.telemetry.events import (
     BrokerStarted,
     BrokerStopped,
@@ -14,19 +14,23 @@ from restbroker.telemetry.events import (
     Event,
     EventHandled,
     GroupStopped,
+    JobDied,
     JobFinished,
     JobsDelivered,
     JobsPromoted,
+    OneEvent,
     OperatorWarning,
     PauseEnded,
+    PeriodicDue,
     StoreBack,
     StoreLost,
     StoreOutageChanged,
     TargetDown,
     TargetUp,
 )
-from restbroker.telemetry.lines import Level
 from restbroker.telemetry.log import LogSettings, LogSink
+from restbroker.telemetry.log_events import LOG_EVENTS, Level
+from restbroker.telemetry.metrics import METRICS
 from tests.support.rows import rows
 
 DELIVERED = JobFinished("ejabberd", "rest", "status", "j1", "delivered", "ack", 1, 0.01, 200)
@@ -42,6 +46,14 @@ LINES: list[tuple[Event, str]] = [
     ),
     (TargetDown("e", "Denied", "401", denied=True), "ERROR   target.down target=e code=Denied message=401"),
     (TargetUp("e", 61.25), "INFO    target.up target=e down_for_s=61.2"),
+    (
+        StoreOutageChanged("m", 61.7),
+        f'ERROR   still what=redis.lost for_s=62 message=m hint="{StoreLost.log.texts["hint"]}"',
+    ),
+    (
+        JobDied("C", "status", "j1", "rest", "m"),
+        "INFO    job.failed code=C command=status jid=j1 queue=rest message=m fate=dead",
+    ),
     (PauseEnded("queue", "rest", "ann", None), "INFO    pause.ended kind=queue name=rest who=ann"),
     (JobsPromoted("retry", 3), "DEBUG   jobs.promoted zset=retry jobs=3 dead=0"),
     (JobsPromoted("retry", 3, 1), "WARNING jobs.promoted zset=retry jobs=3 dead=1"),
@@ -51,14 +63,19 @@ LINES: list[tuple[Event, str]] = [
     ),
     (BrokerStopped(clean=True, requeued=2, uncertain=0), "INFO    broker.stopped requeued=2 uncertain=0"),
     (
-        BrokerStopped(clean=False, requeued=0, uncertain=1, remaining=5),
-        f'WARNING broker.stopped requeued=0 uncertain=1 remaining=5 message="{lines._LEFT}" hint="{lines._LEFT_HINT}"',
+        BrokerStopped(clean=False, requeued=0, uncertain=1, reserved=5),
+        (
+            'WARNING broker.stopped requeued=0 uncertain=1 remaining=5 message="{left}" hint="{left_hint}"'.format(
+                **BrokerStopped.log.texts
+            )
+        ),
     ),
     (
         BrokerStopped(clean=False, requeued=0, uncertain=0),
         (
-            "WARNING broker.stopped requeued=0 uncertain=0 remaining=0 "
-            f'message="{lines._STILL_LISTED}" hint="{lines._STILL_LISTED_HINT}"'
+            'WARNING broker.stopped requeued=0 uncertain=0 remaining=0 message="{listed}" hint="{listed_hint}"'.format(
+                **BrokerStopped.log.texts
+            )
         ),
     ),
     (
@@ -78,7 +95,7 @@ LINES: list[tuple[Event, str]] = [
         ),
     ),
 ]
-"""Where the level or the form depends on what happened; the fields of every event are in tests/golden."""
+"""Where the level or the form depends on what happened."""
 
 
 def sink(level: Level = "info", *, json: bool = False) -> tuple[LogSink, io.StringIO]:
@@ -351,3 +368,35 @@ def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
     log(FAILED)
     assert stream.getvalue().count("job.failed") == 2
     assert "jobs.failed" not in stream.getvalue()
+
+
+HIDDEN = {(BrokerStarted, "down"), (BrokerStopped, "clean"), (BrokerStopped, "reserved"), (JobFinished, "admitted")}
+HIDDEN |= {(PeriodicDue, "alarming"), (TargetDown, "denied")}
+OF_SEVERAL = {"events", "jobs.failed", "summary", "warnings"}
+
+
+def test_each_event_has_what_its_line_and_its_metrics_name_and_shows_all_it_has() -> None:
+    for kind in get_args(OneEvent):
+        row = kind.log
+        fields = {*row.fields.split()}
+        names = (fields - {*row.texts}) | {name for name in (row.second_if, *row.metrics.values()) if name}
+        labels = {label for name in row.metrics for label in METRICS[name].labels}
+        assert [name for name in names | labels if not hasattr(kind, name)] == [], kind
+        assert len(row.levels) == 1 + bool(row.second_if), kind
+        shown = fields | {"took_s" if "duration_ms" in fields else "", "duration_s" if "duration_ms" in fields else ""}
+        assert {(kind, field.name) for field in attrs.fields(kind)} - HIDDEN <= {(kind, name) for name in shown}
+    assert {kind.log.name for kind in get_args(OneEvent)} == {*LOG_EVENTS} - OF_SEVERAL
+
+
+def test_each_line_of_several_events_has_the_fields_of_its_row() -> None:
+    log, stream = sink(json=True)
+    for _ in range(5):
+        log(FAILED)
+        log(OperatorWarning("C", "m"))
+    for outcome in ("accepted", "duplicate"):
+        log(EventHandled("s", outcome))
+    log.tick(1.0)
+    written = {line["event"]: line for line in map(json.loads, stream.getvalue().splitlines())}
+    for name in OF_SEVERAL:
+        assert [*written[name]][3:] == LOG_EVENTS[name].fields.split()
+        assert [written[name]["level"]] == [*LOG_EVENTS[name].levels]
