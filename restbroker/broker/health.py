@@ -90,6 +90,8 @@ class StoreHealth:
     report: Report
     outages: int = 0
     away_s: float = 0.0
+    is_up: bool = True
+    """Whether Redis can be used, as far as known."""
     _redis_clock_s: tuple[float, float] | None = None
     """How far Redis' clock is ahead of the boot clock, at least and at most; None: not known yet."""
     _lost_at_s: float | None = None
@@ -99,11 +101,6 @@ class StoreHealth:
     _stands_s: float = FIRST_CHANGE_S
     _stands_until_s: float = -math.inf
     _back_at_s: float = -math.inf
-
-    @property
-    def is_up(self) -> bool:
-        """Whether Redis can be used, as far as known."""
-        return self._lost_at_s is None
 
     async def call_until_up(
         self, connection: Connection, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs
@@ -161,7 +158,7 @@ class StoreHealth:
             return
         self.outages += 1
         if not isinstance(error, ConnectionEnded) and began_s >= self._back_at_s:
-            self._lost_at_s = trio.current_time()
+            self._lost_at_s, self.is_up = trio.current_time(), False
             self._stands_s = FIRST_CHANGE_S
             self._tell(error)
             self.report(StoreLost(str(error)))
@@ -170,7 +167,7 @@ class StoreHealth:
         """Note that a write that began at `began_s` was done: that ends an outage, unless it began before that."""
         if self._lost_at_s is not None and began_s >= self._lost_at_s:
             outage_s = trio.current_time() - self._lost_at_s
-            self._lost_at_s = self.reason = None
+            self._lost_at_s, self.reason, self.is_up = None, None, True
             self._back_at_s = trio.current_time()
             self.away_s += outage_s
             self.report(StoreBack(outage_s))

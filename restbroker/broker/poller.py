@@ -10,7 +10,6 @@ to the poller.
 import math
 import random
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import assert_never
 
 import attrs
@@ -173,31 +172,22 @@ class StandingFetches:
             self.watch.call_later(self._stand_again)
 
     def _stand_again(self) -> None:
-        """Have fetches stand again after a pause; or make one for all queues, if jobs came to several of them."""
         self._is_due = False
-        free = [waiter for waiter in self.waiters.values() if waiter.fetch is None]
-        if len(free) < _FEW:
-            self._stand()
-        else:
-            self._look = self._send(free[0].look)
+        self._stand(is_look=sum(waiter.fetch is None for waiter in self.waiters.values()) >= _FEW)
 
-    def _stand(self) -> None:
-        """Have a fetch stand for each queue that has none."""
+    def _stand(self, *, is_look: bool = False) -> None:
+        """Have a fetch stand for each queue that has none; or have one look at all queues at once."""
         self._stood_at_s = trio.current_time()
         for queue, waiter in self.waiters.items():
-            if waiter.fetch is None:
-                self._send(partial(waiter.stand, queue))
-
-    def _send(self, send: Callable[[FetchRequest], bool]) -> FetchRequest | None:
-        if not self._is_open or self.over.is_set():
-            return None
-        fetch = self._ask()
-        if fetch is not None and send(fetch):
-            return fetch
-        if fetch is not None:
-            self._rest_a_while()
-        self.over.set()
-        return None
+            if waiter.fetch is None and self._look is None and self._is_open and not self.over.is_set():
+                fetch = self._ask()
+                if fetch is None:
+                    self.over.set()
+                elif not waiter.stand(fetch, None if is_look else queue):
+                    self._rest_a_while()
+                    self.over.set()
+                elif is_look:
+                    self._look = fetch
 
     def _rest_a_while(self) -> None:
         self.again_at_s = trio.current_time() + REFUSED_WAIT_S
@@ -357,15 +347,19 @@ class Poller:
             with trio.move_on_after(_FULL_WAIT_S):
                 await self.reservations.wait_for_release()
 
-    def _request(self, reserve: int, shares: int = 0) -> FetchRequest | None:
+    def _request(self, reserve: int | None = None) -> FetchRequest | None:
         """Return what to fetch now; None if nothing is wanted, or nothing may be taken.
 
-        `shares`: how many fetches may stand, of which this is one; 0: it is no such one.
+        Without a `reserve` it is for a fetch that stands: each brings its share.
         """
+        plan, ready, breaker, stands = self.plan, self.ready, self.breaker, reserve is None
+        if reserve is None:
+            reserve = self.batch_size.reserve(trio.current_time())
+            if not ready.is_free or self.acker.refused or self.crashes.counts:
+                return None
         if self._is_behind:
             # The acker had its turn, and waited with it for the end of an outage.
             return None
-        plan, ready, breaker = self.plan, self.ready, self.breaker
         room = min(ready.free_places, breaker.semaphore.capacity)
         most = plan.limits.in_flight
         share = most - len(self.reservations.jobs) if most else MAX_BATCH
@@ -388,12 +382,12 @@ class Poller:
             target=target.name,
             queues=queues,
             base=last,
-            count=-(-want // max(1, shares)),
+            count=-(-want // len(queues)) if stands else want,
             hwm=mark,
             limits=plan.limits,
             most_bytes=most_bytes,
             fairness=plan.fairness,
-            follows=shares > 0,
+            follows=stands,
         )
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
@@ -401,7 +395,7 @@ class Poller:
         self.limited = None
         match got:
             case FetchResult():
-                self._confirm(request, got)
+                self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
                 if request.count and (got.counts or self.counts):
                     self._note_counts(got.counts)
                 await self._adopt(got, request.count)
@@ -418,11 +412,6 @@ class Poller:
                 await trio.sleep_forever()
             case _:
                 assert_never(got)
-
-    def _confirm(self, request: FetchRequest, got: FetchResult) -> None:
-        """Note up to which ticket number jobs may be started, now that Redis has answered."""
-        base = got.base if request.follows else request.base
-        self.ready.confirm(request.hwm + base - request.base, base + len(got.jobs))
 
     async def _is_on_its_way(self, number: int) -> bool:
         """Wait for what standing fetches took; return whether they took all jobs up to this ticket number."""
@@ -504,7 +493,7 @@ class Poller:
                 nursery.start_soon(cancel_on, self.quiet, nursery.cancel_scope)
                 nursery.start_soon(cancel_on, self.plan.kept_elsewhere, nursery.cancel_scope)
                 nursery.start_soon(self._cancel_when_tripped, nursery.cancel_scope)
-                stood = await standing.begin(self._standing_request, self._take_plain)
+                stood = await standing.begin(self._request, self._take_plain)
                 while stood and self._may_stand and standing.is_well:
                     with trio.move_on_after(LOOK_EVERY_S):
                         await standing.over.wait()
@@ -524,14 +513,6 @@ class Poller:
         is_held = self.acker.refused or self.crashes.counts or self.plan.kept_elsewhere.is_set()
         return not (is_held or self._is_behind)
 
-    def _standing_request(self) -> FetchRequest | None:
-        """Return what a fetch that stands from now on is to ask for; None if none may stand."""
-        if not self.ready.is_free or self.acker.refused or self.crashes.counts:
-            return None
-        shares = len(self.plan.target.queues)
-        request = self._request(self.batch_size.reserve(trio.current_time()), shares)
-        return request if request is not None and request.count else None
-
     def _take_plain(self, request: FetchRequest, got: FetchAnswer, asked_at_s: float) -> bool:
         """Hand out what a standing fetch brought, and return whether another may stand; if it is not plain, keep it.
 
@@ -544,7 +525,7 @@ class Poller:
         try:
             self.health.note_write(asked_at_s)
             self.limited = None
-            self._confirm(request, got)
+            self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
             if got.jobs:
                 jobs = self._new_jobs(got)
                 self.reservations.add(jobs)

@@ -88,7 +88,7 @@ class Tokens:
         """
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
-        place = signing.place_of(given, self._encoded)
+        place = place_of(given, self._encoded)
         if place is not None:
             return self._secrets[place]
         signature = signing.read(given)
@@ -98,7 +98,7 @@ class Tokens:
         found = self._signer(signature, signed)
         if found is not None or not self._refresh(misfit=True):
             return found
-        place = signing.place_of(given, self._encoded)
+        place = place_of(given, self._encoded)
         return self._signer(signature, signed) if place is None else self._secrets[place]
 
     def secret_digests(self) -> Mapping[str, Sequence[str]]:
@@ -206,3 +206,17 @@ def _stat_of(path: Path) -> tuple[int, ...] | None:
         return None
     # The time of the last change also tells of new rights, and of a file that brought its old date along.
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
+    """Return the index of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
+
+    Compare with all of them in constant time, so that the time tells nothing.
+    """
+    if not isinstance(given, str) or not given:
+        return None
+    offered, found = given.encode("utf-8"), None
+    for place, secret in enumerate(secrets):
+        if hmac.compare_digest(offered, secret) and found is None:
+            found = place
+    return found

@@ -125,20 +125,6 @@ def matching_secret(signature: Signature, secrets: Sequence[str], signed: bytes)
     return matches.index(True) if any(matches) else None
 
 
-def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
-    """Return the index of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
-
-    Compare with all of them in constant time, so that the time tells nothing.
-    """
-    if not isinstance(given, str) or not given:
-        return None
-    offered, found = given.encode("utf-8"), None
-    for place, secret in enumerate(secrets):
-        if hmac.compare_digest(offered, secret) and found is None:
-            found = place
-    return found
-
-
 def fingerprint(signature: Signature) -> str:
     """Return the 32 hexadecimal digits under which the job of this signature is recorded as done."""
     return signature.text[-64:-32]

@@ -14,7 +14,18 @@ from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.order import is_order
 from restbroker.light import light
-from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_fields, integer, items, names, raw, text
+from restbroker.store.client import (
+    Argument,
+    Client,
+    Reply,
+    ScriptCall,
+    as_fields,
+    integer,
+    items,
+    names,
+    text,
+    unexpected_reply,
+)
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
@@ -135,7 +146,8 @@ class FetchResult:
     `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more.
     `counts`: of each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is
     due, whose last try failed; None: none is. `has_old_keys`: keys of another OrderBy are held, and nothing is taken
-    from lists; `is_drained`: none is any more, and the target has no OrderBy. `base`: the last number issued before.
+    from lists; `is_drained`: none is any more, and the target has no OrderBy. `base`: the last number issued before,
+    that of the request unless it `follows`.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -259,7 +271,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
     if isinstance(reply, StoreRefused):
         raise _naming_keys(reply, keys, request.target)
     answer = items(reply, 1)
-    match raw(answer[0]):
+    match answer[0]:
         case b"FENCED":
             return IdentityUnknown()
         case b"DUP":
@@ -272,7 +284,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
             return LimitReached("in_flight", integer(answer[1]))
         case b"DEAD":
             return LimitReached("dead", integer(answer[1]))
-        case _:
+        case b"OK":
             paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
             base = integer(answer[_BASE_AT]) if request.follows and len(answer) > _BASE_AT else request.base
             counts: tuple[QueueCounts, ...] = ()
@@ -292,6 +304,8 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
                 is_drained=state == _DRAINED,
                 base=base,
             )
+        case other:
+            raise unexpected_reply("what was fetched", other)
 
 
 def _read_counts(queues: Sequence[str], found: Reply) -> tuple[QueueCounts, ...]:

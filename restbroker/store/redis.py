@@ -104,7 +104,7 @@ class Answers:
     """Parses the answers to the commands that were sent from a server's bytes; does no input or output."""
 
     def __init__(self) -> None:
-        self._reader = hiredis.Reader(protocolError=ErrorReply, replyError=ErrorReply, notEnoughData=_INCOMPLETE)
+        self.reader = hiredis.Reader(protocolError=ErrorReply, replyError=ErrorReply, notEnoughData=_INCOMPLETE)
         self._replies: Replies = []
         self.expected = 0
         """How many are to come, including those that came."""
@@ -118,18 +118,13 @@ class Answers:
         if the bytes are no RESP.
         """
         self.received_bytes += count
-        self._reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
-        while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
+        self.reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
+        while len(self._replies) < self.expected and (reply := self.reader.gets()) is not _INCOMPLETE:
             self._replies.append(reply)
         if len(self._replies) < self.expected:
             return None
         replies, self._replies, self.expected, self.received_bytes = self._replies, [], 0, 0
         return replies
-
-    @property
-    def has_surplus(self) -> bool:
-        """Whether bytes are left behind the expected answers, once `feed` has returned these."""
-        return self._reader.has_data()
 
 
 class Link:
@@ -203,7 +198,7 @@ class Link:
 
     def has_ended(self) -> bool:
         """Tell whether it ended while no answer was due; also if there is anything to read, which is no answer then."""
-        if self.answers.has_surplus:
+        if self.answers.reader.has_data():
             return True
         try:
             self.socket.recv_into(self._buffer, 1)

@@ -18,7 +18,7 @@ from restbroker.errors import RestbrokerError
 from restbroker.store.client import Client, evalsha
 from restbroker.store.connection import LOOK_EVERY_S, Watch, on_trio
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
-from restbroker.store.redis import Argument, Commands
+from restbroker.store.redis import Argument
 
 BLOCK_S = 2.0
 LATE_S = 1.0
@@ -98,26 +98,20 @@ class Waiter:
         self._watch, self._answered = watch, answered
         return True
 
-    def stand(self, queue: str, fetch: FetchRequest) -> bool:
-        """Have this fetch stand until `queue` holds a job, `BLOCK_S` seconds at most; return False if it does not.
+    def stand(self, fetch: FetchRequest, queue: str | None) -> bool:
+        """Have this fetch stand until `queue` holds a job, `BLOCK_S` seconds at most; None: it is answered at once.
 
-        Then the connection has ended. To be called between `begin` and `close`, while none stands.
+        Return False if it was not sent: then the connection has ended. To be called between `begin` and `close`, while
+        none stands.
         """
         client = self._client
         if client is None or self._watch is None:
             return False
-        if not self._move:
-            self._move = _blocking_move(client, queue)
-        return self._send(client, [self._move, evalsha(fetch_call(client.keys, fetch))], fetch, BLOCK_S)
-
-    def look(self, fetch: FetchRequest) -> bool:
-        """Have this fetch answered at once, as `stand` does otherwise."""
-        client = self._client
-        if client is None or self._watch is None:
-            return False
-        return self._send(client, [evalsha(fetch_call(client.keys, fetch))], fetch, 0.0)
-
-    def _send(self, client: Client, commands: Commands, fetch: FetchRequest, stands_s: float) -> bool:
+        commands = [evalsha(fetch_call(client.keys, fetch))]
+        if queue is not None:
+            if not self._move:
+                self._move = _blocking_move(client, queue)
+            commands.insert(0, self._move)
         try:
             was_sent = client.send(commands)
         except RestbrokerError:
@@ -125,7 +119,7 @@ class Waiter:
             return False
         if was_sent:
             self.fetch, self._sent_at_s = fetch, trio.current_time()
-            self._overdue_at_s = self._sent_at_s + stands_s + LATE_S
+            self._overdue_at_s = self._sent_at_s + LATE_S + (0.0 if queue is None else BLOCK_S)
         return was_sent
 
     @property

@@ -38,7 +38,7 @@ class Standing:
 
     async def stand(self, identity: str, base: int = 0, count: int = 10) -> None:
         assert await self.begin()
-        assert self.waiter.stand("a", FetchRequest(identity, "t", ("a",), base, count, 0))
+        assert self.waiter.stand(FetchRequest(identity, "t", ("a",), base, count, 0), "a")
 
     async def answer(self, place: int = 0) -> FetchAnswer | None:
         await until_async(lambda: len(self.brought) > place, "it is answered")
@@ -84,7 +84,7 @@ async def test_a_job_is_here_under_its_ticket_as_soon_as_it_is_pushed(server: Se
         server.raw.lpush("ns:queue:a", "job")
         assert await one.jobs() == [("8:1", b"job")]
         assert one.waiter.fetch is None
-        assert one.waiter.stand("a", FetchRequest("me", "t", ("a",), 8, 10, 0))
+        assert one.waiter.stand(FetchRequest("me", "t", ("a",), 8, 10, 0), "a")
         server.raw.lpush("ns:queue:a", "next")
         assert await one.jobs(1) == [("9:1", b"next")]
     assert server.raw.hgetall("ns:restbroker:ip:me").items() >= {b"8:1": b"job", b"9:1": b"next"}.items()
@@ -96,10 +96,10 @@ async def test_a_look_is_answered_at_once(server: Server) -> None:
     registered(server.settings)
     async with standing_on(server.settings) as one:
         assert await one.begin()
-        assert one.waiter.look(FetchRequest("me", "t", ("a",), 0, 10, 0))
+        assert one.waiter.stand(FetchRequest("me", "t", ("a",), 0, 10, 0), None)
         assert await one.jobs() == []
         server.raw.lpush("ns:queue:a", "job", "next")
-        assert one.waiter.look(FetchRequest("me", "t", ("a",), 0, 10, 0))
+        assert one.waiter.stand(FetchRequest("me", "t", ("a",), 0, 10, 0), None)
         assert await one.jobs(1) == [("1:1", b"job"), ("2:1", b"next")]
         assert one.waiter.fetch is None
         await one.stand("me", base=2)
@@ -184,7 +184,7 @@ async def test_where_others_took_jobs_it_takes_none_unless_its_tickets_may_follo
         for place, follows in enumerate([False, True]):
             assert await one.begin()
             request = FetchRequest("me", "t", ("a",), 3, 10, 5, follows=follows)
-            assert one.waiter.stand("a", request)
+            assert one.waiter.stand(request, "a")
             server.raw.hset("ns:restbroker:ip:me", "last", 40)
             server.raw.lpush("ns:queue:a", "job")
             answer = await one.answer(place)
@@ -209,7 +209,7 @@ async def test_when_redis_ends_it_is_lost_and_the_next_connects_anew(
         getattr(own, again)()
         assert await one.answer() is None
         assert not one.waiter.can_answer
-        assert not one.waiter.stand("a", FetchRequest("me", "t", ("a",), 0, 10, 0))
+        assert not one.waiter.stand(FetchRequest("me", "t", ("a",), 0, 10, 0), "a")
         own.start()
         registered(settings)
         own.command("LPUSH queue:a job")
@@ -223,7 +223,7 @@ async def test_when_the_connection_ends_while_none_stands_the_next_does_not_stan
         assert await one.begin()
         server.raw.client_kill_filter(_type="normal", skipme=True)
         await until_async(lambda: not one.waiter.can_answer, "its end is noticed")
-        assert not one.waiter.stand("a", FetchRequest("me", "t", ("a",), 0, 10, 0))
+        assert not one.waiter.stand(FetchRequest("me", "t", ("a",), 0, 10, 0), "a")
         assert one.waiter.fetch is None
 
 
@@ -250,7 +250,7 @@ async def test_where_redis_refuses_the_wait_the_fetch_is_done_and_no_other_stand
     async with standing_on(settings) as one:
         await one.stand("me")
         assert await one.jobs() == [("1:1", b"job")]
-        assert not one.waiter.stand("a", FetchRequest("me", "t", ("a",), 1, 10, 0))
+        assert not one.waiter.stand(FetchRequest("me", "t", ("a",), 1, 10, 0), "a")
 
 
 async def test_where_redis_knows_no_script_any_more_nothing_is_taken(server: Server) -> None:

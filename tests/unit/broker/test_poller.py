@@ -122,7 +122,7 @@ class Pool:
         answer = self.answers.pop(0) if self.answers else NOTHING
         if isinstance(answer, Exception):
             raise answer
-        return request, answer
+        return request, attrs.evolve(answer, base=request.base) if isinstance(answer, FetchResult) else answer
 
     def serve(self, places: int) -> None:
         """So many places are free; who takes one keeps it."""

@@ -33,12 +33,8 @@ class Fake:
         await trio.lowlevel.checkpoint()
         return True
 
-    def stand(self, _queue: str, fetch: FetchRequest) -> bool:
-        self.fetch, self.is_look = fetch, False
-        return True
-
-    def look(self, fetch: FetchRequest) -> bool:
-        self.fetch, self.is_look = fetch, True
+    def stand(self, fetch: FetchRequest, queue: str | None) -> bool:
+        self.fetch, self.is_look = fetch, queue is None
         return True
 
     @property

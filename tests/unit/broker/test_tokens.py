@@ -5,13 +5,14 @@ from pathlib import Path
 import attrs
 import pytest
 
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.tokens import Tokens, place_of
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.json_types import Json
 from restbroker.telemetry.events import Event, OperatorWarning
+from tests.support.rows import rows
 
 
 @attrs.define(eq=False)
@@ -197,3 +198,31 @@ def test_a_bad_token_has_a_changed_file_read_at_once_and_a_second_later_one_that
     assert name_of(tokens, "newest") is None
     clock.at_s += 1.0
     assert name_of(tokens, "newest") == "t"
+
+
+def test_each_secret_is_found_at_its_place() -> None:
+    assert place_of("one", [b"one", b"two"]) == 0
+    assert place_of("two", [b"one", b"two"]) == 1
+    assert place_of("one", [b"two", b"one", b"one"]) == 1, "of equal ones the first is meant"
+
+
+@pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
+def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+
+    def compare(given: bytes, secret: bytes) -> bool:
+        compared.append(secret)
+        return given == secret
+
+    monkeypatch.setattr("hmac.compare_digest", compare)
+    assert place_of("one", [b"one", b"two", b"three"]) == 0
+    assert compared == [b"one", b"two", b"three"]
+
+
+@rows("given", ["", "on", "onee", "ONE", None, 1, True, ["one"], {"one": 1}])
+def test_anything_else_is_no_secret(given: Json) -> None:
+    assert place_of(given, [b"one"]) is None
+
+
+def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
+    assert place_of("", [b""]) is None

@@ -270,31 +270,3 @@ def test_every_signature_is_compared_with_in_constant_time(monkeypatch: pytest.M
     assert place(signature, ["s3cret", "another"], "j1", submitted({})) == 0
     assert [offered for offered, _ in compared] == [signature.text.encode()] * 2
     assert compared[0][1] != compared[1][1]
-
-
-def test_each_secret_is_found_at_its_place() -> None:
-    assert signing.place_of("one", [b"one", b"two"]) == 0
-    assert signing.place_of("two", [b"one", b"two"]) == 1
-    assert signing.place_of("one", [b"two", b"one", b"one"]) == 1, "of equal ones the first is meant"
-
-
-@pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
-def test_every_secret_is_compared_with_even_after_one_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[bytes] = []
-
-    def compare(given: bytes, secret: bytes) -> bool:
-        compared.append(secret)
-        return given == secret
-
-    monkeypatch.setattr("hmac.compare_digest", compare)
-    assert signing.place_of("one", [b"one", b"two", b"three"]) == 0
-    assert compared == [b"one", b"two", b"three"]
-
-
-@rows("given", ["", "on", "onee", "ONE", None, 1, True, ["one"], {"one": 1}])
-def test_anything_else_is_no_secret(given: Json) -> None:
-    assert signing.place_of(given, [b"one"]) is None
-
-
-def test_an_empty_secret_never_matches_even_if_one_is_configured() -> None:
-    assert signing.place_of("", [b""]) is None
