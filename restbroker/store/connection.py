@@ -122,6 +122,8 @@ class Connection:
         self._sent: _Sent | None = None
         self._landed = trio.lowlevel.ParkingLot()
         self._is_landing = False
+        self._waiting = 0
+        """How many wait in `land`: nothing more is sent before they had their turn."""
 
     @property
     def keys(self) -> Keys:
@@ -174,8 +176,8 @@ class Connection:
         `land`.
         """
         client = self._client
-        is_in_use = self._sent is not None or self._lock.borrowed_tokens or self.trips is not self._own_trips
-        if is_in_use or self.trips.is_busy or not watch.is_kept:
+        is_in_use = self._sent is not None or self._waiting or self._lock.borrowed_tokens
+        if is_in_use or self.trips is not self._own_trips or self.trips.is_busy or not watch.is_kept:
             return False
         steps = FinishSteps(client.keys, request, now_s)
         if len(steps.calls) != 1:
@@ -235,22 +237,29 @@ class Connection:
 
     async def land(self) -> None:
         """Wait until what was sent without a task is answered; read the answer if no one listens. Safe to cancel."""
-        while (sent := self._sent) is not None:
-            if self._watch is not None or self._is_landing:
-                await self._landed.park()
-                continue
-            self._is_landing = True
-            try:
-                with trio.move_on_at(sent.due_s) as scope:
-                    await trio.lowlevel.wait_readable(self._client.descriptor)
-                if scope.cancelled_caught:
-                    self.expire()
-                else:
-                    self.on_readable()
-            finally:
-                self._is_landing = False
-                self._landed.unpark_all()
+        self._waiting += 1
+        try:
+            while self._sent is not None:
+                await self._wait_for_answer(self._sent)
+        finally:
+            self._waiting -= 1
         self._forget_watch()
+
+    async def _wait_for_answer(self, sent: _Sent) -> None:
+        if self._watch is not None or self._is_landing:
+            await self._landed.park()
+            return
+        self._is_landing = True
+        try:
+            with trio.move_on_at(sent.due_s) as scope:
+                await trio.lowlevel.wait_readable(self._client.descriptor)
+            if scope.cancelled_caught:
+                self.expire()
+            else:
+                self.on_readable()
+        finally:
+            self._is_landing = False
+            self._landed.unpark_all()
 
     def _end(self, sent: _Sent, answer: list[Code] | StoreUnavailable | None) -> None:
         self._sent = None

@@ -239,3 +239,31 @@ async def test_a_settlement_that_no_socket_takes_at_once_is_sent_by_the_ackers_t
         assert not store.send_finish(
             request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=lambda _: None
         )
+
+
+async def test_a_call_that_waits_comes_before_the_settlement_that_follows(harness: Harness) -> None:
+    """Where Redis is far away, settlements follow one another at once, and marks would wait for their last."""
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: settled(harness) == 1, "the connection is open")
+        store, upkeep = pool_of(harness).acker.store, pool_of(harness).acker.upkeep
+        name, target = pool_of(harness).identity.name, pool_of(harness).plan.target
+        request = jobs.FinishRequest(name, target.name, target.queues, 0, [("99:1", Ack())])
+        sends: list[bool] = []
+
+        def send() -> bool:
+            sends.append(
+                len(sends) < 50
+                and store.send_finish(
+                    request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=lambda _: note()
+                )
+            )
+            return sends[-1]
+
+        def note() -> None:
+            send()
+
+        await harness.until(send, "the connection is free")
+        del sends[:-1]
+        await store.call(jobs.read_jobs, name)
+    assert sends == [True, False]
