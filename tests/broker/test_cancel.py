@@ -65,12 +65,15 @@ async def test_a_job_that_was_sent_is_parked_as_one_that_may_have_run_and_the_ot
 
 
 async def test_a_job_that_was_not_sent_yet_is_parked_as_such(harness: Harness) -> None:
-    harness.target.connected = trio.sleep_forever
+    harness.concurrency, harness.target.connected = 1, trio.sleep_forever
     harness.push()
     async with harness.broker():
         await until_running(harness, 1)
         assert harness.status.cancel(running(harness, "jid-safe-0").thread) is True
         await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        harness.target.connected = None
+        harness.push(first=1)
+        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "its place is free")
     (parked,) = harness.members("dead")
     assert parked["error_class"] == "Cancelled"
     assert "before it was sent" in parked["error_message"]
