@@ -169,12 +169,12 @@ class SimulatedWaiter:
         self._answered = answered
         return True
 
-    def stand(self, queue: str, fetch: jobs.FetchRequest) -> bool:
+    def stand(self, fetch: jobs.FetchRequest, queue: str | None) -> bool:
         """Sends it, which takes no step."""
         if self.way.cut:
             return False
         self.fetch, self._stands = fetch, trio.CancelScope()
-        trio.lowlevel.spawn_system_task(self._stand, queue, fetch, self._stands, contextvars.copy_context())
+        trio.lowlevel.spawn_system_task(self._stand, fetch, queue, self._stands, contextvars.copy_context())
         return True
 
     @property
@@ -190,13 +190,13 @@ class SimulatedWaiter:
         self._answered = None
 
     async def _stand(
-        self, queue: str, fetch: jobs.FetchRequest, scope: trio.CancelScope, ours: contextvars.Context
+        self, fetch: jobs.FetchRequest, queue: str | None, scope: trio.CancelScope, ours: contextvars.Context
     ) -> None:
         way, sent_at_s = self.way, trio.current_time()
         with scope:
             await trio.sleep(ROUND_TRIP_S / 2)
             with trio.move_on_after(BLOCK_S):
-                while not way.reference.data.lists[f"queue:{queue}"] and not way.cut:
+                while queue is not None and not way.reference.data.lists[f"queue:{queue}"] and not way.cut:
                     await way.waiting.park()
             answer = None
             if not (way.cut or way.loses()):
