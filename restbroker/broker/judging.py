@@ -147,20 +147,16 @@ def redact_outcome(plan: TargetPlan, outcome: _Failed, call: Call, spec: Command
 
 
 def _redact(plan: TargetPlan, outcome: _Failed, call: Call, spec: CommandSpec | None) -> _Failed:
-    bodies = frozenset() if plan.shows_bodies else redact.bodies_of(call.command.arguments)
-    secrets, reason = redact.secret_values(spec, call.command.arguments) | bodies, outcome.reason
+    # If an argument names a secret, the server's words are hidden by its kind; the sentences are ours.
+    secrets = redact.secret_values(spec, call.command.arguments, with_texts=False, show_bodies=plan.shows_bodies)
     of_target = spellings_of(plan.target.all_secrets)
-    own = of_target | spellings_of_texts(plan.tokens.values)
-    text = None if isinstance(outcome, Uncertain | Unsent) else outcome.text
-    # It takes a third of the time of hiding, and nearly all answers repeat no secret.
-    if len(reason.message) + len(reason.hint or "") <= hiding.EXCERPT_LIMIT and hiding.leaves_unchanged(
-        filter(None, (reason.message, reason.hint, text)), secrets, own
-    ):
+    hide = hiding.make_hide(secrets, of_target | spellings_of_texts(plan.tokens.values))
+    outcome = attrs.evolve(outcome, reason=outcome.reason.hide_secrets(hide, hiding.EXCERPT_LIMIT))
+    if isinstance(outcome, Uncertain | Unsent) or outcome.text is None:
         return outcome
-    outcome = attrs.evolve(outcome, reason=reason.hide_secrets(hiding.make_hide(secrets, own), hiding.EXCERPT_LIMIT))
-    if isinstance(outcome, Uncertain | Unsent) or text is None:
-        return outcome
-    return attrs.evolve(outcome, text=hiding.mask_secrets(text, of_target | hiding.spellings_of(bodies)))
+    # Its producer's own secrets are in its own answer.
+    bodies = hiding.spellings_of(one for one in secrets if isinstance(one, hiding.Bodies))
+    return attrs.evolve(outcome, text=hiding.mask_secrets(outcome.text, of_target | bodies))
 
 
 def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:

@@ -14,7 +14,6 @@ from typing import Final, TypeVar
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.job import hiding
-from restbroker.job.spellings import Spelling
 
 T = TypeVar("T", str, str | None)
 _WORD: Final = re.compile(r"[a-z]{0,12}|.{0,5}", re.DOTALL)
@@ -30,7 +29,7 @@ def spellings_of_texts(texts: Iterable[str]) -> hiding.Spellings:
     """Return all spellings in which these secrets of the configuration may occur in a text."""
     # Each for itself: together a ticket of many kilobytes would be too many characters.
     each = [_spellings_of(text) for text in set(texts)]
-    return each[0] if len(each) == 1 else frozenset[Spelling]().union(*each)
+    return each[0] if len(each) == 1 else frozenset[hiding.Secret]().union(*each)
 
 
 def remove_secrets(text: T, target: Target) -> T:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, repeat
 from typing import Final
 
+from restbroker.job.endpoint import bare
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 
@@ -41,7 +42,8 @@ def refusal(fields: Mapping[str, Json]) -> Reason | None:
     places = chain(_PLACES, repeat("a further value"))
     for place, value in zip(places, args, strict=False) if isinstance(args, list) else ():
         for name, kind in _objects(place, value):
-            return Reason("BadArguments", f"Of this job of ActiveJob, {name} is an object of Rails: {kind}.", _FIX)
+            message = f"Of this job of ActiveJob, {name} is an object of Rails: {bare(kind)}."
+            return Reason("BadArguments", message, _FIX)
     return None
 
 
@@ -64,7 +66,7 @@ def _objects(place: str, value: Json) -> Iterator[tuple[str, str]]:
                 yield from _objects(place, one)
         case dict():
             for name, one in value.items():
-                yield from _objects(f'"{name}"', one)
+                yield from _objects(f'"{bare(name)}"', one)
         case _:
             pass
 

@@ -121,7 +121,7 @@ def _arguments(given: Json) -> dict[str, Json] | list[Json] | Reason:
         case list() if value and all(isinstance(item, str) for item in value):
             return value
         case list():
-            return _from_list(value)
+            return from_list(value)
         case _:
             return _refuse(f"The arguments (second element) are {_describe(given)}.")
 
@@ -130,7 +130,8 @@ def _describe(given: Json) -> str:
     return "a string that is not JSON of an object or list" if isinstance(given, str) else kind_of(given)
 
 
-def _from_list(items: list[Json]) -> dict[str, Json] | Reason:
+def from_list(items: list[Json]) -> dict[str, Json] | Reason:
+    """Return the arguments by name that a list has in pairs or objects of one key, none twice; or why it is refused."""
     arguments: dict[str, Json] = {}
     for position, item in enumerate(items, start=1):
         match item:

@@ -103,12 +103,11 @@ def payload(
     """
 
     def whole() -> bytes:
-        own = redact.secrets_of(fields, spec)
-        if len(own) > _MOST_SECRETS or sum(map(len, own)) > _MOST_CHARACTERS:
+        own = redact.look(fields, spec, show_bodies=show_bodies)[1]
+        if len(own) > _MOST_SECRETS or sum(len(one) for one in own if isinstance(one, str)) > _MOST_CHARACTERS:
             return minimal_payload(fields, command, queue, secrets)
         name = with_command_name(fields, command or command_of(fields)).get(DISPLAY_FIELD)
-        bodies = frozenset() if show_bodies else redact.bodies_of(fields.get("args"))
-        hides = redact.hides_of(own | bodies, secrets)
+        hides = redact.hides_of(fields, own, secrets)
         few = {key: _truncate(fields[key], _LIMITS[0], _LIMITS[0].levels) for key in (*_TEXTS, "tags") if key in fields}
         # The arguments as they are: a name that is cut away may say what is secret of those left.
         few |= {"args": fields["args"]} if "args" in fields else {}

@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TypeAlias
 
 from restbroker.job.json_types import Json
+from restbroker.job.names import has_a_name, has_a_sign
 from restbroker.job.reason import Reason
 
 _SAFE = re.compile(r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9_.~-]*)*", re.ASCII)
@@ -79,8 +80,14 @@ def either(names: Sequence[str]) -> str:
 
 
 def quote(text: str) -> str:
-    """Return a text in quotes for an error message; of one longer than 80 characters only its length.
+    """Return a text in quotes for an error message; only its length if `bare` would."""
+    return repr(text) if bare(text) is text else bare(text)
+
+
+def bare(text: str) -> str:
+    """Return a text for an error message; of one longer than 80 characters, or that names a secret, only its length.
 
     It is not cut: a secret that is cut could not be recognised any more.
     """
-    return repr(text) if len(text) <= _QUOTED_CHARACTERS else f"(of {len(text)} characters)"
+    is_open = len(text) <= _QUOTED_CHARACTERS and not (has_a_sign(text) and has_a_name(text))
+    return text if is_open else f"(of {len(text)} characters)"

@@ -1,156 +1,93 @@
-"""Takes known secrets out of texts, in all spellings in which servers echo them.
+"""Takes secrets out of texts for people: logs, errors, pages, replies.
 
-Called by connectors and the broker for messages and excerpts, by `job.redact` and `job.display` for jobs. Always holds:
-no secret of six characters or more leaves here in a form that docs/appendix/security.md lists (plain, in base64,
-escaped, in part at the mark of a cut), nor six characters in a row of a text that names a secret, but for names of
-XMPP (`job.markup`), nor sixteen of a message text that is hidden; what is cut was masked before; and no text that is
-hidden for people can start a new line in a log.
+Called by connectors and the broker for a server's words, by `job.redact` and `job.display` for jobs. Always holds: a
+secret of six characters or more is masked as it is, in JSON, a URL, HTML and base64; a text that repeats one in any
+other form that `readings` reads, or the beginning of one where it was cut, is hidden as a whole. A shorter one is
+masked where it stands as a word: in a longer word it is mostly by chance, and a mask there would give it away. What is
+cut was masked before, nothing for people can start a new line in a log, and the time grows with the length alone.
 """
 
+import base64
+import contextlib
+import json
 import re
-from bisect import bisect_left
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from functools import lru_cache
-from itertools import chain, islice, takewhile
-from typing import TypeAlias, assert_never
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache, partial
+from html import escape, unescape
+from itertools import chain
+from typing import Final, TypeAlias
+from urllib.parse import quote, quote_plus, unquote
 
 import attrs
 
-from restbroker.job import escapes, headers, markup
-from restbroker.job.escapes import MOST_CHARACTERS, MOST_ROUNDS
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
-from restbroker.job.spellings import (
-    FLOAT,
-    SHORTEST_ANYWHERE,
-    SURROGATE,
-    Spelling,
-    base64_spellings,
-    pattern_form,
-    spellings,
-    unescaped_spellings,
-)
 
-MASK = "***"
-EXCERPT_LIMIT = 500
-START_LIMIT = 16_384
-"""So many characters are read of a text whose beginning is shown: more of a hostile one would hold up all targets."""
-
-# A job of a megabyte could have so many that looking for them held up all others for ten seconds.
-MOST_SECRETS = 200
-_MOST_CHARACTERS = 20_000
-_MOST_LOOKS = 1_000_000
-"""How often spellings are searched for in the texts of one job or answer: that takes a tenth of a second."""
+MASK: Final = "***"
+HIDDEN: Final = "(hidden: it may repeat a secret of the job)"
+# In the place of a secret: it may be anything, so that nothing of a text is shown.
+EVERYTHING: Final = re.compile(r"(?s).+")
+EXCERPT_LIMIT: Final = 500
+# So many characters are read of a text whose beginning is shown: more of a hostile one would hold up all targets.
+START_LIMIT: Final = 16_384
+# Of more secrets, or longer ones, nothing of a text is shown; in a longer text no escapes are read.
+MOST_SECRETS: Final = 200
+_MOST_CHARACTERS: Final = 65_536
+# How often secrets are searched for in the texts of one job or answer: that takes a tenth of a second.
+_MOST_LOOKS: Final = 1_000_000
+_ROUNDS: Final = 3
+_SHORTEST_ANYWHERE: Final = 6
+_SHORTEST_BASE64: Final = 4
+_SHORTEST_BODY: Final = 3
+# So many characters in a row of a message text hide what repeats them; fewer are in any error by chance.
+_RUN: Final = 16
+_LONGEST_ESCAPED: Final = 8192
+# What may stand beside a word that is shown: blanks, quotes, brackets, and what separates parts of a JID.
+_AROUND: Final = " '\"<>:@/"
 # Line breaks of every kind, other control characters, and what turns the direction of writing.
-_UNSEEMLY = re.compile("[\\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+_UNSEEMLY: Final = re.compile("[\\s\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+_SCHEMES: Final = ("basic", "bearer", "authorization", "://")
 # Behind the scheme a word of prose is none: "Basic training is over".
-_CREDENTIALS = re.compile(
+_CREDENTIALS: Final = re.compile(
     r"\b(?i:basic|bearer)\s+(?!(?:[A-Z]+|[A-Za-z]?[a-z]{0,19})(?![A-Za-z0-9+/=_~]|[.-][A-Za-z0-9]))[A-Za-z0-9+/=._~-]{4,}"
     r"|(?i:authorization)\W{1,4}((?i:basic|bearer)\s+[^\s\"']+)"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)"
 )
-# Where someone cut a text, also behind its quotes or in brackets, and with how much is missing: `...`, `"(...)`,
-# `[truncated 9 chars]`, `... (9 more chars)`, `[9 chars truncated]`. In a form "+" is a blank.
-_CUT_MARK = re.compile(
-    r"""["']?\s?[\[({<]?(?:\.{2,}+|[\u2025\u2026]|(?:[0-9]{1,9} [a-z]{1,10} )?(?i:truncated))"""
-    r"""(?:[\s+(]{0,2}\+?[0-9][0-9,]{0,10}[ +](?:more[ +])?[a-z]{1,10}+)?[\])}>]?["']?\s?["']?"""
+# The marks of someone who cut a text.
+_CUT: Final = ("..", "\u2025", "\u2026", "truncated")
+_ESCAPE: Final = re.compile("[\\\\%&<\xc2-\xf4]")
+# What someone wrote in place of characters: bytes of Python, Lua or Erlang, and Erlang's lists of them; signs of JSON,
+# Ruby or Erlang; numbers of XML and HTML. Those of URLs the library reads.
+_ESCAPED: Final = re.compile(
+    r"(?P<bytes>(?:\\x[0-9A-Fa-f]{2})+|(?:\\[0-9]{1,3})+|<<[0-9]{1,3}(?:,[\s+]*+[0-9]{1,3})*+(?:,[\s+]*+\.\.\.)?>>)"
+    r"""|\\[ux]\{(?P<point>[0-9A-Fa-f]{1,6})\}|(?P<json>(?:\\u[0-9A-Fa-f]{4})+|\\["/\\bfnrt])|\\(?P<plain>')"""
+    r"|&\#0{0,20}(?P<number>[0-9]{1,7}|[xX]0{0,20}[0-9A-Fa-f]{1,6});?|(?P<name>&[A-Za-z][A-Za-z0-9]{1,31};?)"
 )
-_MOST_PIECES = 200
-"""In a text with more marks of a cut, all that lies between two of them may be of a secret."""
-_MAY_BE_ESCAPED = re.compile(r"[\\%&]")
-_LONGEST_ESCAPED = 8192
-Spellings: TypeAlias = frozenset[Spelling]
-_IN_PIECES = ""
-_IN_RUNS = "(?!!)"
-_SHOWN = "(?!)"
-_SHOWN_IN_RUNS = "(?!!!)"
-"""Four marks in the place of a spelling's pattern.
-
-`_IN_PIECES`: any six characters of the text in a row are masked. `_SHOWN`: it is shown where it stands as a word.
-`_IN_RUNS`: any sixteen characters in a row are masked, but those that are in a text that is `_SHOWN_IN_RUNS`.
-"""
-_OF_TEXTS = (_IN_PIECES, _IN_RUNS, _SHOWN, _SHOWN_IN_RUNS)
-_PIECE = 8
-"""The length of the pieces by which runs are found. Shorter runs are in common with any error by chance."""
-_SHORTEST_RUN = 2 * _PIECE
-_END = 100
-"""So many characters at each end of a message text are also masked as a secret is: in a short one, or before a cut."""
-_SHORTEST = 3
-_SHORT = re.compile(r"(?<!\w)(?=\w*\d)\w{3,5}(?!\w)")
-"""Shorter words with a digit, as a PIN is, are masked where they stand alone, and so are short lines."""
-_WORD = re.compile(r"(?<!\w)\w{1,5}(?!\w)")
-_EDGE = re.compile(r"(?<!\w)|(?!\w)")
-"""Matches at any place that is not within a word."""
-_CODED = re.compile(r"(?i)(?<!\w)(?:basic|apikey) +[a-z0-9+/=]{8,}")
-_NAMES = frozenset(
-    name[start:end]
-    for name in ("passwords", "secrets", "cookies", "credentials", "authorization")
-    for start in range(len(name))
-    for end in range(start + SHORTEST_ANYWHERE, len(name) + 1)
-)
-"""Parts of these words are no secrets where they stand alone, so that errors may name them."""
-_AROUND = " '\"<>:@/"
-"""What may stand beside a word that is shown: blanks, quotes, brackets, and what separates parts of a JID."""
-_BETWEEN = re.compile("[@/]")
-_APART = "|"
-_LONGEST_LEFT = 2000
-_MAY_CHANGE = (
-    *("basic", "bearer", "authorization", "://"),  # credentials
-    *("..", "truncated"),  # what is cut
-    *("\\", "%", "&", "<<"),  # what is escaped
-    *(f" {_APART}", f"{_APART} "),  # blanks at an end of a text
-)
-"""Where none of these is in lower-case texts of ASCII, masking has nothing to find in them but spellings."""
-_ANYTHING: Spellings = frozenset({("", "(?s:.+)")})
-Hide: TypeAlias = Callable[[str, int], str]
-"""A function that takes secrets out of a text and cuts it to a number of characters."""
-
-
-@attrs.frozen
-class Text:
-    """Texts of a job, one on each line, that name a secret; at which place of them it stands is unknown.
-
-    `visible`: the job's other texts, which are shown, one on each line.
-    """
-
-    text: str
-    visible: str = ""
-
-    def __len__(self) -> int:
-        return len(self.text)
+# UTF-8 that was read as Latin-1.
+_MISREAD: Final = re.compile("[\xc2-\xf4][\x80-\xbf]{1,3}")
+_OF_URLS: Final = str.maketrans("+/", "-_")
+# A header's value, which is more than a secret alone: with its scheme, or in pairs, as of a cookie.
+_HEADER: Final = re.compile(r"(?i)(?:basic|bearer|token|digest|apikey) +\S|[\w.-]++=\S")
+# The schemes under which `user:secret` stands in base64.
+_CODED: Final = ("basic", "apikey")
 
 
 @attrs.frozen
 class Bodies:
-    """Message texts of a job. `visible`: the job's other texts, which are shown, one on each line."""
+    """Message texts of a job. `visible`: the job's texts that are shown, one on each line."""
 
     texts: frozenset[str]
     visible: str = ""
 
-    def __len__(self) -> int:
-        return sum(min(len(one), 2 * _END) for one in self.texts)
 
-
-Secret: TypeAlias = str | Text | Bodies
-
-
-@attrs.frozen
-class _MaskPatterns:
-    """What is masked, and what stays shown.
-
-    `spellings` are masked, the longest first, and `pieces` of six characters of texts. `visible` has short words, and
-    each piece that is shown: between two line breaks, behind one if a word begins so, before one if a word ends so.
-    `runs` has the pieces of message texts, one behind the other, each with what stands before and behind it.
-    """
-
-    spellings: list[Spelling]
-    pieces: frozenset[str]
-    visible: frozenset[str]
-    runs: Mapping[str, tuple[str, str]] = {}
-    shown: str = ""
-
-
-_NOTHING = _MaskPatterns([], frozenset(), frozenset())
+# A text, message texts, or what matches one.
+Secret: TypeAlias = str | Bodies | re.Pattern[str]
+# Secrets, with the forms of each that are searched for as they are.
+Spellings: TypeAlias = frozenset[Secret]
+# A function that takes secrets out of a text and cuts it to a number of characters.
+Hide: TypeAlias = Callable[[str, int], str]
 
 
 def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) -> str:
@@ -162,14 +99,12 @@ def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) ->
 
 
 def spellings_of(secrets: Iterable[Secret]) -> Spellings:
-    """Return all spellings of these secrets, and of each `Text` its pieces. One secret takes 0.2 ms.
-
-    If the secrets are too many or too long, return a pattern that masks everything.
-    """
-    sought = frozenset(secrets)
-    if len(sought) > MOST_SECRETS or sum(map(len, sought)) > _MOST_CHARACTERS:
-        return _ANYTHING
-    return frozenset(chain.from_iterable(map(_spellings_of, sought)))
+    """Return the secrets with the forms in which they are searched for; `EVERYTHING` if they are too many or long."""
+    texts, others = _split(frozenset(secrets))
+    bodies = [text for one in others if isinstance(one, Bodies) for text in one.texts]
+    if len(texts) > MOST_SECRETS or sum(map(len, (*texts, *bodies))) > _MOST_CHARACTERS:
+        return frozenset((EVERYTHING,))
+    return frozenset(others).union(*map(_forms, texts), *(_forms(one) for one in bodies if len(one) >= _SHORTEST_BODY))
 
 
 def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spellings:
@@ -177,16 +112,40 @@ def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = fro
 
     `pairs` are names and values. `also`: more names that are secret, in lower case.
     """
-    logins = [_login(value) for name, value in pairs if is_secret(name) or name.lower() in also]
-    return logins[0] if len(logins) == 1 else frozenset[Spelling]().union(*logins)
+    return frozenset[Secret]().union(
+        *(_login(value) for name, value in pairs if is_secret(name) or name.lower() in also)
+    )
 
 
-def mask_secrets(message: str, known: Spellings, rounds: int = MOST_ROUNDS) -> str:
+def parts_of(header: str) -> set[str]:
+    """Return what a server may repeat of a header's value by itself; an empty set if it is a secret alone.
+
+    That is what stands behind its scheme, of `Basic` the password, and the values of its pairs and quoted texts.
+    """
+    return _parts(header) if _HEADER.match(header) else set()
+
+
+def mask_secrets(message: str, known: Spellings) -> str:
     """Return the whole message with a mask for each known secret, and for credentials and passwords in URLs.
 
-    `rounds`: how many levels of escapes are read.
+    If it repeats a secret in another form, return `HIDDEN`.
     """
-    return _mask_secrets(message, _mask_patterns(known), rounds)
+    if EVERYTHING in known:
+        return HIDDEN if message else message
+    spans = _spans(message, known)
+    if _repeats(_mask(message, spans), known):
+        spans = _spans(message, _with_escaped(known))
+        if _repeats(_mask(message, spans), known):
+            return HIDDEN
+    return _mask(message, spans + _credentials(message))
+
+
+def mask_in_place(message: str, known: Spellings) -> str:
+    """Return the message with a mask for each known secret as it is, in JSON, a URL and HTML, whatever else it repeats.
+
+    It is for answers that are their producers' own.
+    """
+    return _mask(message, _spans(message, _with_escaped(known)) + _credentials(message))
 
 
 def beginning(text: str, known: Spellings, limit: int = START_LIMIT) -> str:
@@ -194,64 +153,41 @@ def beginning(text: str, known: Spellings, limit: int = START_LIMIT) -> str:
 
     If the text is longer, the last of them are left out: they may be the beginning of a secret that was cut.
     """
-    is_clean = len(text) <= limit and leaves_unchanged([text], (), known)
-    return text if is_clean else _beginning(text, _mask_patterns(known), limit)
+    masked = mask_secrets(text[:limit], known)
+    if len(text) <= limit or masked == HIDDEN:
+        return masked
+    longest = max(map(len, _split(known)[0]), default=0)
+    # So many characters may stand for one (`&amp;amp;amp;#101;`). Half of a refusal is left for what its server says; a
+    # secret that is long, as a ticket, has few characters that anybody escapes.
+    return masked[: max(0, len(masked) - max(longest, min(20 * longest, _LONGEST_ESCAPED)))]
 
 
 def make_hide(secrets: Iterable[Secret], known: Spellings = frozenset()) -> Hide:
     """Return a function (message, limit) that does what `text` does, for the texts of one job or answer.
 
-    The spellings of `secrets` are made once; `known` are spellings that exist already. With very many texts and
-    secrets, the last texts are masked as a whole.
+    `known` are spellings that exist already. With very many texts and secrets, the last texts are masked as a whole.
     """
-    sought = frozenset(secrets)
-    hidden = _mask_patterns(known | spellings_of(sought) if sought else known)
-    shortest = min(
-        map(len, chain((one for one, _ in hidden.spellings[-1:]), islice(hidden.pieces, 1), islice(hidden.runs, 1))),
-        default=0,
-    )
+    sought = known | spellings_of(secrets)
+    texts, others = _split(sought)
+    shortest = 1 if others else min(_SHORTEST_ANYWHERE, *map(len, texts)) if texts else 0
     looks = 0
 
     def hide(message: str, limit: int) -> str:
         nonlocal looks
-        most = START_LIMIT if limit <= EXCERPT_LIMIT else len(message)
-        is_cut, message = len(message) > most, message[: most + 1]
         # A large job may have 200,000 texts, nearly all too short.
-        may_be_part = len(message) >= SHORTEST_ANYWHERE and (
-            _CUT_MARK.search(message) is not None or _MAY_BE_ESCAPED.search(message) is not None
-        )
-        sought = hidden if len(message) >= shortest or may_be_part else _NOTHING
-        looks += len(sought.spellings) + (4 * len(message) if sought is hidden else 0)
+        of_this = sought if len(message) >= shortest else frozenset[Secret]()
+        looks += len(of_this)
         if looks > _MOST_LOOKS:
             return MASK
-        line = _beginning(SURROGATE.sub("\ufffd", message), sought, most)
-        # Once more, since a secret with blanks in it may only come about now.
-        line = _mask_secrets(_UNSEEMLY.sub(" ", line).strip(), sought, 0)
-        return line[: max(limit - 1, 0)] + "…" if is_cut or len(line) > limit else line
+        most = START_LIMIT if limit <= EXCERPT_LIMIT else len(message)
+        line = beginning(_SURROGATE.sub("\ufffd", message), of_this, most)
+        if (on_one := _UNSEEMLY.sub(" ", line).strip()) != line:
+            # Once more, since a secret with blanks in it may only come about now.
+            line = mask_secrets(on_one, of_this)
+        is_cut = len(line) > limit or (len(message) > most and line != HIDDEN)
+        return line[: max(limit - 1, 0)] + "…" if is_cut else line
 
     return hide
-
-
-def leaves_unchanged(texts: Iterable[str], secrets: Collection[Secret], known: Spellings) -> bool:
-    """Tell whether it is certain that `make_hide` leaves all of these texts as they are. It is cheaper than hiding.
-
-    Of a `Text` among the secrets nothing is certain.
-    """
-    line = _APART.join(("", *texts, ""))
-    if len(line) > _LONGEST_LEFT or len(secrets) > MOST_SECRETS or sum(map(len, secrets)) > _MOST_CHARACTERS:
-        return False
-    small = line.casefold()
-    if not line.isascii() or any(sign in small for sign in _MAY_CHANGE) or _UNSEEMLY.sub(" ", line) != line:
-        return False
-    named = [one for one in secrets if isinstance(one, str)]
-    bodies = [one for one in secrets if isinstance(one, Bodies)]
-    if len(named) + len(bodies) < len(secrets):
-        return False
-    # Others have escapes, and there are none.
-    each = chain(known, chain.from_iterable(map(unescaped_spellings, named)))
-    if any(spelling in line and re.search(pattern, line) for spelling, pattern in each):
-        return False
-    return not any(_spans(line, _mask_patterns(frozenset(_of_bodies(one))), 0) for one in bodies)
 
 
 def hide_everywhere(value: Json, hide: Hide, limit: int) -> Json:
@@ -267,221 +203,186 @@ def hide_everywhere(value: Json, hide: Hide, limit: int) -> Json:
         case dict():
             return {hide(key, limit): hide_everywhere(item, hide, limit) for key, item in value.items()}
         case int() | float() if not isinstance(value, bool):
-            text = str(value)
-            return value if hide(text, len(text)) == text else MASK
+            number = str(value)
+            return value if hide(number, len(number)) == number else MASK
         case _:
             return value
 
 
-def _beginning(text: str, hidden: _MaskPatterns, limit: int) -> str:
-    masked = _mask_secrets(text[:limit], hidden, MOST_ROUNDS)
-    if len(text) <= limit:
-        return masked
-    longest = len(hidden.spellings[0][0]) if hidden.spellings else 0
-    # So many characters may stand for one (`&amp;amp;amp;#101;`). Half of a refusal is left for what its server says; a
-    # secret that is long, as a ticket, has few characters that anybody escapes.
-    return masked[: max(0, len(masked) - max(longest, min(20 * longest, _LONGEST_ESCAPED)))]
+def readings(text: str) -> Iterator[str]:
+    """Yield the text, then what it means if the escapes in it are read, three times; a long text only as it is.
+
+    Bytes may be octal (Erlang's) or decimal (Lua's), and in a form "+" is a blank.
+    """
+    yield text
+    if "+" in text:
+        yield text.replace("+", " ")
+    if len(text) <= _MOST_CHARACTERS and _ESCAPE.search(text):
+        octal = [*_read(text, 8)]
+        yield from octal
+        if any("\\" in one for one in (text, *octal)):
+            yield from _read(text, 10)
 
 
-def _mask_secrets(line: str, hidden: _MaskPatterns, rounds: int) -> str:
-    # Both in the text as it came: either may end within the other, and would leave its rest.
-    found = [one.span(one.lastindex or 0) for one in _CREDENTIALS.finditer(line)]
-    return _mask_spans(line, found + _find_secrets(line, hidden, rounds))
+def _read(text: str, base: int) -> Iterator[str]:
+    steps = (_unquote, partial(_ESCAPED.sub, partial(_meaning, base)), partial(_MISREAD.sub, _reread))
+    for _ in range(_ROUNDS):
+        start = text
+        for step in steps:
+            before, text = text, step(text)
+            if text != before:
+                yield from (text, text.replace("+", " ")) if "+" in text else (text,)
+        if text == start:
+            return
 
 
-def _mask_spans(line: str, spans: list[tuple[int, int]]) -> str:
-    """Return the line with a mask for each span, one where they overlap."""
-    shown, end = [], 0
+def _unquote(text: str) -> str:
+    # More often, since the semicolon of an entity may be escaped itself.
+    return unquote(unquote(unquote(text)))
+
+
+def _reread(found: re.Match[str]) -> str:
+    return found[0].encode("latin-1").decode("utf-8", "replace")
+
+
+def _meaning(base: int, found: re.Match[str]) -> str:
+    text = found[0]
+    with contextlib.suppress(ValueError):  # then it is none
+        match found.lastgroup:
+            case "bytes":
+                numbers, base = re.findall("x..|[0-9]+", text), 10 if text[0] == "<" else base
+                raw = bytes(int(one[1:], 16) if one[0] == "x" else int(one, base) for one in numbers)
+                return raw.decode("utf-8", "replace") + ("..." if "..." in text else "")
+            case "point":
+                return chr(int(found["point"], 16))
+            case "number":
+                number = found["number"]
+                return chr(int(number[1:], 16) if number[0] in "xX" else int(number))
+            case "name":
+                return unescape(text)
+            case "json":
+                return str(json.loads(f'"{text}"'))
+            case _:
+                return "'"
+    return text
+
+
+def _forms(secret: str) -> Iterator[Secret]:
+    """Yield the forms in which a secret is searched for: as it is, as it may be read, and in base64."""
+    plain = {secret, secret.rstrip("\\"), *readings(secret)}
+    if not secret.isascii():
+        composed = unicodedata.normalize("NFC", secret)
+        plain |= {composed, unicodedata.normalize("NFD", secret), _SURROGATE.sub("\ufffd", secret)}
+        # With what a program could not read or write; of a text without Latin letters nothing is left to find.
+        lossy = (composed.encode(one, "replace").decode("utf-8", "replace") for one in ("latin-1", "ascii"))
+        plain.update(one for one in lossy if any(map(str.isalnum, one)))
+    for form in plain:
+        yield from (one for one in (form, _UNSEEMLY.sub(" ", form)) if one.strip())
+        # In base64 of "user:secret" it has one of three alignments. The characters at its ends mix with those of its
+        # neighbours: what lies between is searched for.
+        raw = form.encode("utf-8", "replace")
+        for offset in range(3):
+            coded = base64.b64encode(b"\0" * offset + raw).decode()
+            coded = coded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
+            # No word is mistaken for it.
+            for one in {coded, coded.translate(_OF_URLS)} if len(coded) >= _SHORTEST_BASE64 else ():
+                yield one if len(one) >= _SHORTEST_ANYWHERE else re.compile(re.escape(one))
+
+
+def _with_escaped(known: Spellings) -> Spellings:
+    """Return the spellings, and those as they are written in JSON, HTML and URLs."""
+    return known.union(*map(_escaped_forms, _split(known)[0]))
+
+
+def _escaped_forms(secret: str) -> set[str]:
+    """Return how a text is written in JSON, HTML and URLs."""
+    raw = secret.encode("utf-8", "replace")
+    in_json = {json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
+    in_json |= {one.replace("/", "\\/") for one in in_json}
+    return in_json | {escape(secret), escape(secret, quote=False), quote_plus(raw), quote(raw), quote(raw, safe="")}
+
+
+@lru_cache(maxsize=8)  # of the texts of one job
+def _split(known: Spellings) -> tuple[list[str], list[Bodies | re.Pattern[str]]]:
+    return [one for one in known if isinstance(one, str)], [one for one in known if not isinstance(one, str)]
+
+
+def _credentials(message: str) -> list[tuple[int, int]]:
+    small = message.casefold()
+    found = _CREDENTIALS.finditer(message) if any(scheme in small for scheme in _SCHEMES) else ()
+    return [one.span(one.lastindex or 0) for one in found]
+
+
+def _spans(message: str, known: Spellings) -> list[tuple[int, int]]:
+    """Return where in the message secrets are as they are."""
+    texts, others = _split(known)
+    spans = [span for text in texts if text in message for span in _places(message, text)]
+    patterns = (one for one in others if isinstance(one, re.Pattern))
+    return spans + [one.span() for pattern in patterns for one in pattern.finditer(message)]
+
+
+def _mask(message: str, spans: list[tuple[int, int]]) -> str:
+    """Return the message with a mask for each span, one where they overlap."""
+    shown, end = list[str](), 0
     for start, after in sorted(spans):
-        if start >= end:
-            shown += [line[end:start], MASK]
+        if start > end or not shown:
+            shown += [message[end:start], MASK]
         end = max(end, after)
-    return "".join([*shown, line[end:]])
+    return "".join([*shown, message[end:]]) if spans else message
 
 
-def _find_secrets(line: str, hidden: _MaskPatterns, rounds: int) -> list[tuple[int, int]]:
-    return _spans(line, hidden, rounds if len(line) <= MOST_CHARACTERS else 0) if hidden != _NOTHING else []
-
-
-def _spans(line: str, hidden: _MaskPatterns, rounds: int) -> list[tuple[int, int]]:
-    """Return where in the line a secret is, as it stands there or escaped."""
-    present = [pattern for spelling, pattern in hidden.spellings if spelling in line]
-    # Each for itself: two may overlap.
-    found = [one.span() for pattern in present for one in re.finditer(pattern, line)]
-    found += [span for span in _cut_spans(line, hidden) if span[0] < span[1]]
-    if hidden.pieces:
-        found += _find_pieces(line, hidden)
-    if hidden.runs:
-        found += _find_runs(line, hidden)
-    decoded, places = escapes.decode(line) if rounds else (line, [])
-    if places:
-        found += [escapes.place_of(span, places) for span in _spans(decoded, hidden, rounds - 1)]
-    return found
-
-
-def _cut_spans(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
-    """Yield where a beginning, an end or a piece of a secret is: `sesame-47...`, `...same-4711`, `...same-4...`."""
-    edges = [0, *chain.from_iterable(mark.span() for mark in _CUT_MARK.finditer(line)), len(line)]
-    if len(edges) == 2 or not hidden.spellings:
-        return
-    spellings = sorted(spelling for spelling, _ in hidden.spellings)
-    backwards = sorted(spelling[::-1] for spelling in spellings)
-    first, last = ({one[:SHORTEST_ANYWHERE] for one in each} for each in (spellings, backwards))
-    longest, whole = len(hidden.spellings[0][0]), "\n".join(spellings)
-    for start, end in zip(edges[::2], edges[1::2], strict=True):
-        # In a form a "+" beside the mark is a blank, and else the secret's own.
-        for before in (end, end - 1 if line[start:end].endswith("+") else end) if end < len(line) else ():
-            yield before - _unfinished_length(line[max(start, before - longest) : before], spellings, first), before
-        for behind in (start, start + 1 if line[start:end].startswith("+") else start) if start else ():
-            yield behind, behind + _unfinished_length(line[behind : min(behind + longest, end)][::-1], backwards, last)
-        is_between = start and end < len(line) and SHORTEST_ANYWHERE <= end - start <= longest
-        if is_between and (len(edges) > 2 * _MOST_PIECES or line[start:end] in whole):
+def _places(line: str, form: str) -> Iterator[tuple[int, int]]:
+    """Yield where the form is in the line, if it is short as a word alone."""
+    start = line.find(form)
+    while start >= 0:
+        end = start + len(form)
+        beside = (line[start - 1 : start], line[end : end + 1])
+        if len(form) >= _SHORTEST_ANYWHERE or not any(one.isalnum() or one == "_" for one in beside):
             yield start, end
+        start = line.find(form, end)
 
 
-def _unfinished_length(text: str, spellings: list[str], first: set[str]) -> int:
-    """Return how much of the text's end begins a spelling; `first` has the first characters of each."""
-    for at in range(len(text) - SHORTEST_ANYWHERE + 1):
-        if text[at : at + SHORTEST_ANYWHERE] in first:
-            place = bisect_left(spellings, text[at:])
-            if place < len(spellings) and spellings[place].startswith(text[at:]):
-                return len(text) - at
-    return 0
+def _repeats(masked: str, known: Spellings) -> bool:
+    """Tell whether a masked text may repeat a secret in a form that has to be read, or in part."""
+    if len(masked) > _MOST_CHARACTERS and _ESCAPE.search(masked):
+        return bool(known)
+    texts, others = _split(known)
+    begins = [one[:_SHORTEST_ANYWHERE] for one in texts if len(one) > _SHORTEST_ANYWHERE]
+    read = [*readings(masked)]
+    # Where someone cut the text, the beginning may be all that is left.
+    is_cut = any(mark in one.casefold() for one in read for mark in _CUT)
+    return any(
+        any(text in one and any(_places(one, text)) for text in texts)
+        or (is_cut and any(begin in one for begin in begins))
+        or any(_is_in(secret, one) for secret in others)
+        for one in read
+    )
 
 
-def _find_pieces(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
-    """Yield where six characters in a row or more are of texts that name a secret, but for words that are shown."""
-    marks = bytearray(len(line))
-    places = [at for at, piece in enumerate(_pieces(line)) if piece in hidden.pieces]
-    for at in places:
-        marks[at : at + SHORTEST_ANYWHERE] = b"x" * SHORTEST_ANYWHERE
-    for start, end in _visible_words(line, places, hidden.visible):
-        marks[start:end] = bytes(end - start)
-    for found in re.finditer(b"x+", marks):
-        start, end = found.span()
-        word = line[start:end].strip(_AROUND)
-        is_shown = word.lower() in _NAMES or all(part in hidden.visible for part in _BETWEEN.split(word))
-        # Fewer signs without a word are what is left beside one.
-        if not is_shown and (word or end - start >= SHORTEST_ANYWHERE):
-            yield start, end
+def _is_in(secret: Bodies | re.Pattern[str], reading: str) -> bool:
+    if isinstance(secret, re.Pattern):
+        return secret.search(reading) is not None
+    found = set(_runs(reading)).intersection(chain.from_iterable(map(_runs, secret.texts)))
+    return any(run.strip(_AROUND) not in secret.visible for run in found)
 
 
-def _visible_words(line: str, places: list[int], shown: frozenset[str]) -> Iterator[tuple[int, int]]:
-    """Yield where whole words are that are whole words of what is shown: "bobsmith", and not in "bobsmith99"."""
-    marks = bytearray(len(line))
-    for at in places:
-        marks[at] = f"\n{line[at : at + SHORTEST_ANYWHERE]}\n" in shown
-    for run in re.finditer(b"\1+", marks):
-        pieces = [(at, line[at : at + SHORTEST_ANYWHERE]) for at in range(*run.span())]
-        start = next((at for at, piece in pieces if _EDGE.match(line, at) and f"\n{piece}" in shown), len(line))
-        ends = ((at + SHORTEST_ANYWHERE, piece) for at, piece in reversed(pieces))
-        end = next((at for at, piece in ends if _EDGE.match(line, at) and f"{piece}\n" in shown), 0)
-        if end - start >= SHORTEST_ANYWHERE:
-            yield start, end
-
-
-def _find_runs(line: str, hidden: _MaskPatterns) -> Iterator[tuple[int, int]]:
-    """Yield where sixteen characters in a row or more are of message texts, but for what is shown elsewhere."""
-    marks = bytearray(len(line))
-    for at, piece in enumerate(_pieces(line, _PIECE)):
-        if piece in hidden.runs:
-            before, behind = hidden.runs[piece]
-            end = at + _PIECE
-            start = at - _common_length(reversed(line[max(0, at - len(before)) : at]), reversed(before))
-            end += _common_length(line[end : end + _PIECE], behind)
-            marks[start:end] = b"x" * (end - start)
-    for found in re.finditer(b"x{%d,}" % _SHORTEST_RUN, marks):
-        if line[slice(*found.span())].strip(_AROUND) not in hidden.shown:
-            yield found.span()
-
-
-def _common_length(one: Iterable[str], other: Iterable[str]) -> int:
-    return len(list(takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False))))
-
-
-def _spellings_of(secret: Secret) -> Iterator[Spelling]:
-    match secret:
-        case str():
-            return spellings(secret)
-        case Text():
-            return _of_text(secret)
-        case Bodies():
-            return _of_bodies(secret)
-        case _:
-            assert_never(secret)
-
-
-def _of_bodies(secret: Bodies) -> Iterator[Spelling]:
-    """Yield what is masked of message texts; what is escaped is decoded first."""
-    for form in chain.from_iterable(map(escapes.forms, secret.texts)):
-        coded = base64_spellings(form.encode("utf-8", "replace")) if len(form) <= MOST_CHARACTERS else set[str]()
-        yield from ((each, re.escape(each)) for each in coded if len(each) <= 2 * _END)
-        plain = {form, " ".join(form.split()), form.replace(" ", "+")}  # in a form "+" is a blank
-        yield from ((each, _IN_RUNS) for each in plain | coded)
-        for end in {end for one in plain for end in (one[:_END], one[-_END:]) if len(one.strip()) >= _SHORTEST}:
-            yield end, pattern_form(end).format(re.escape(end))
-    yield secret.visible, _SHOWN_IN_RUNS
-
-
-def _of_text(secret: Text) -> Iterator[Spelling]:
-    """Yield what is masked of texts that name a secret: where in them it stands is unknown."""
-    short: set[str] = set()
-    shown = {line for line in secret.visible.split("\n") if len(line) < SHORTEST_ANYWHERE}
-    shown_words = set(_WORD.findall(secret.visible))
-    for form in chain(*map(escapes.forms, {secret.text, SURROGATE.sub("\ufffd", secret.text)})):
-        short.update(_SHORT.findall(form))
-        lines = form.split("\n")
-        short.update(line for line in lines if _SHORTEST <= len(line) < SHORTEST_ANYWHERE or FLOAT.fullmatch(line))
-        short.update(chain.from_iterable(headers.repeatable_parts(header) for header in _CODED.findall(form)))
-        shown.update(shown_words.intersection(_WORD.findall(form)))
-        yield from ((whole, _IN_PIECES) for whole in _with_plus(markup.without_names(form)))
-        coded = chain.from_iterable(base64_spellings(one.encode("utf-8", "replace")) for one in _with_plus(form))
-        yield from ((one, _IN_PIECES) for one in coded)
-    if len(short - shown) > MOST_SECRETS:
-        yield from _ANYTHING
-        return
-    yield from chain.from_iterable(map(spellings, short - shown))
-    yield from ((text, _SHOWN) for text in {secret.visible, *shown} if text)
-
-
-def _with_plus(form: str) -> set[str]:
-    """Return what may stand for this: in a form "+" is a blank."""
-    return {form, form.replace("+", " "), form.replace(" ", "+")}
-
-
-@lru_cache(maxsize=8)  # asked two or three times about the same answer
-def _mask_patterns(known: Spellings) -> _MaskPatterns:
-    # Masking a short one first would leave the rest of a longer one that contains it.
-    whole = sorted((one for one in known if one[1] not in _OF_TEXTS), key=lambda one: -len(one[0]))
-    pieces = frozenset(chain.from_iterable(_pieces(text) for text, pattern in known if pattern == _IN_PIECES))
-    texts = [text for text, pattern in known if pattern == _SHOWN]
-    visible = frozenset(texts).union(*(_visible_pieces(text, pieces) for text in texts))
-    runs = {
-        text[at : at + _PIECE]: (text[max(0, at - _PIECE) : at], text[at + _PIECE : at + 2 * _PIECE])
-        for text, pattern in known
-        if pattern == _IN_RUNS
-        for at in range(0, len(text) - _PIECE + 1, _PIECE)
-    }
-    shown = "\n".join(text for text, pattern in known if pattern == _SHOWN_IN_RUNS)
-    return _MaskPatterns(whole, pieces, visible, runs=runs, shown=shown)
-
-
-def _visible_pieces(text: str, pieces: frozenset[str]) -> Iterator[str]:
-    for at, piece in enumerate(_pieces(text)):
-        if piece in pieces:
-            yield f"\n{piece}\n"
-            if _EDGE.match(text, at):
-                yield f"\n{piece}"
-            if _EDGE.match(text, at + SHORTEST_ANYWHERE):
-                yield f"{piece}\n"
-
-
-def _pieces(text: str, size: int = SHORTEST_ANYWHERE) -> Iterator[str]:
-    return (text[at : at + size] for at in range(len(text) - size + 1))
+def _runs(text: str) -> Iterator[str]:
+    return (text[at : at + _RUN] for at in range(len(text) - _RUN + 1))
 
 
 @lru_cache(maxsize=64)  # a target has one or two, at most some dozen
 def _login(header: str) -> Spellings:
-    alone = headers.repeatable_parts(header)
-    # Each for itself: together a ticket of many kilobytes would be too many characters.
-    return spellings_of(alone) if header[:6].lower() == "basic " else spellings_of([header]) | spellings_of(alone)
+    return spellings_of({header, *_parts(header)})
+
+
+def _parts(header: str) -> set[str]:
+    scheme, _, credentials = header.partition(" ")
+    behind = credentials.strip() if scheme.isalpha() else header
+    # Not so in a header that someone wrote by hand.
+    with contextlib.suppress(ValueError):
+        if scheme.lower() in _CODED:
+            return {behind, base64.b64decode(behind, validate=True).decode("utf-8", "replace").partition(":")[2]}
+    pieces = [*re.split(r"[\s;,]+", behind), *re.findall(r"""["'](.+?)["']""", behind)]
+    read = {one for piece in pieces for one in (piece, unquote(piece))}
+    found = {part.strip("\"'") for one in read for part in (one, one.partition("=")[2], one.partition(":")[2])}
+    return {behind, *(one for one in found if len(one) >= _SHORTEST_ANYWHERE)}

@@ -20,6 +20,7 @@ DEFAULT_RETRIES = 25
 ERROR_MESSAGE_LIMIT = 10_000
 """Sidekiq's own limit, in characters."""
 ATTEMPTS_FIELD = "restbroker_attempts"
+TRY_FIELDS = ("at", "status", "outcome", "code", "ms", "excerpt")
 ATTEMPTS_KEPT = 10
 UNREADABLE_CLASS = "Restbroker::Unreadable"
 

@@ -266,8 +266,8 @@ def _reveals_value(view: Job, fields: Mapping[str, Json], action: Action) -> boo
     specs = [view.context.spec(queue, view.command) for queue in (view.queue, action.queue)]
     if specs[0] == specs[1]:
         return False
-    bodies, hides = view.context.show_bodies, redact.hides_of(frozenset())
-    was, now = (redact.job(fields, spec, show_bodies=bodies, hides=hides)["args"] for spec in specs)
+    bodies = view.context.show_bodies
+    was, now = (redact.look(fields, spec, show_bodies=bodies)[0] for spec in specs)
     return not keeps_hidden(was, now)
 
 

@@ -289,7 +289,7 @@ class _Forms:
         return None
 
     def _hide(self, spec: CommandSpec | None, values: Mapping[str, Json]) -> hiding.Hide:
-        return redact.hides_of(redact.secret_values(spec, values), self.context.secrets)[1]
+        return hiding.make_hide(redact.secret_values(spec, values, with_texts=False), self.context.secrets)
 
 
 def _fields_of(name: str, new: str) -> str:
@@ -343,7 +343,7 @@ def _as_stored(wanted: _EditPlan, view: Job, proof: Proof, *, who: str, now_s: f
     fields = {name: value for name, value in fields.items() if name not in _OF_ITS_RUN}
     # No one could tell afterwards that what was replaced is a secret.
     for name in {"error_message", retry.ATTEMPTS_FIELD} & fields.keys():
-        fields[name] = view.without_secrets(fields[name])
+        fields[name] = view.failure_without_secrets(fields[name])
     fields["args"] = [wanted.command.endpoint, dict(wanted.command.arguments), *args[2:]]
     fields[REVISION_FIELD] = revision_of(fields) + 1
     if "command" in wanted.names:

@@ -20,7 +20,7 @@ from restbroker.job.hiding import MASK
 from restbroker.job.job import UNCERTAIN_FIELD, fields_of, may_have_run_before
 from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
-from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, UNREADABLE_CLASS, read_count
+from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS, read_count
 from restbroker.job.settle import DEFERRED_AT_FIELD
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.where import Condition, Where
@@ -31,7 +31,6 @@ _TEXT_LIMIT: Final = 2000
 _WHOLE: Final = 1_048_576
 SHOWN_BYTES: Final = 65_536
 """Of larger jobs the arguments are not shown, nor texts that are longer."""
-_TRY_FIELDS: Final = ("at", "status", "outcome", "code", "ms", "excerpt")
 _MOST_VALUES: Final = 200
 _LARGEST: Final = 10**18
 EDITED: Final = "edited"
@@ -149,12 +148,12 @@ class Job:
     @property
     def shown_command(self) -> str | None:
         """The job's command, or else its class, with secrets masked."""
-        return self._display(self.command or self._text("class"), _WORD_LIMIT, self._hides[1])
+        return self._display(self.command or self._text("class"), _WORD_LIMIT)
 
     @property
     def shown_code(self) -> str | None:
         """The job's error class, with secrets masked."""
-        return self._display(self.code, _WORD_LIMIT, self._hides[1])
+        return self._display(self.code, _WORD_LIMIT)
 
     @property
     def count(self) -> int | None:
@@ -192,7 +191,7 @@ class Job:
         """
         if self._open is None:
             return None
-        return rubyjson.dumps([self.jid, self.code, self.reason, *self._open]).lower()
+        return rubyjson.dumps([self.shown_jid, self.shown_code, self.message, *self._open]).lower()
 
     def says(self, text: str) -> bool:
         """Tell whether this text is in the job's id, command, argument values or error, with secrets masked."""
@@ -200,6 +199,10 @@ class Job:
 
     def without_secrets(self, words: Json) -> Json:
         """Return `words` with the job's secrets masked."""
+        return hiding.hide_everywhere(words, self._hides[1], _WHOLE)
+
+    def failure_without_secrets(self, words: Json) -> Json:
+        """Return `words` of the job's last error or of its tries with its secrets masked."""
         return hiding.hide_everywhere(words, self._hides[0], _WHOLE)
 
     @property
@@ -259,9 +262,9 @@ class Job:
             jid=self.shown_jid,
             queue=self._display(self.queue, _WORD_LIMIT),
             target=self.context.target(self.queue),
-            command=self._display(self.command, _WORD_LIMIT, self._hides[1]),
+            command=self._display(self.command, _WORD_LIMIT),
             arguments=self._shown_arguments(),
-            error_class=self._display(self.code, _WORD_LIMIT, self._hides[1]),
+            error_class=self._display(self.code, _WORD_LIMIT),
             message=self.message,
             attempts=self.attempts,
             failed_at_s=self.moment("failed_at"),
@@ -313,7 +316,7 @@ class Job:
         """Why the job failed, with secrets masked."""
         if self.fields is None:
             return "This entry is not a job: it is not a JSON object."
-        return self._display(self.reason, _TEXT_LIMIT)
+        return self._display(self.reason, _TEXT_LIMIT, self._hides[0])
 
     @cached_property
     def _arguments(self) -> Mapping[str, Json]:
@@ -333,10 +336,16 @@ class Job:
     @cached_property
     def _hides(self) -> tuple[hiding.Hide, hiding.Hide]:
         spec = self.context.spec(self.queue, self.command)
-        own = redact.secrets_of(self.fields or {}, spec) | redact.secret_values(spec, self._arguments)
-        if not self.context.show_bodies:
-            own |= redact.bodies_of((self.fields or {}).get("args"))
-        return redact.hides_of(own, self.context.secrets)
+        fields, (args, secrets) = self.fields or {}, self._look
+        if not (len(args) > 1 and isinstance(args[1], dict)):  # a list is named here alone
+            secrets |= redact.secret_values(spec, self._arguments)
+        return redact.hides_of(fields, secrets, self.context.secrets)
+
+    @cached_property
+    def _look(self) -> tuple[list[Json], frozenset[hiding.Secret]]:
+        """Return its `args`, masked by their names alone, and the secrets in them."""
+        spec = self.context.spec(self.queue, self.command)
+        return redact.look(self.fields or {}, spec, show_bodies=self.context.show_bodies)
 
     def _text(self, name: str) -> str | None:
         value = (self.fields or {}).get(name)
@@ -348,16 +357,16 @@ class Job:
         if len(text) > SHOWN_BYTES:
             # A part of it could end within a secret, which nothing would find then.
             return f"(not shown: it has {len(text):,} characters)"
-        return (hide or self._hides[0])(text, limit)
+        return (hide or self._hides[1])(text, limit)
 
     def _clean(self, one: Mapping[str, Json]) -> Mapping[str, Json]:
         """Return the parts that a try has, without what else a producer may have put there."""
-        return {name: self._visible(one[name]) for name in _TRY_FIELDS if name in one}
+        return {name: self._visible(one[name]) for name in TRY_FIELDS if name in one}
 
     def _visible(self, value: Json) -> Json:
         match value:
             case str():
-                return self._display(value, _WORD_LIMIT)
+                return self._display(value, _WORD_LIMIT, self._hides[0])
             case int() | float() if -_LARGEST < value < _LARGEST:
                 return hiding.hide_everywhere(value, self._hides[0], _WORD_LIMIT)
             case None:
@@ -371,22 +380,21 @@ class Job:
         if self._arguments:
             shown: Json = self._masked_arguments
         else:
-            spec = self.context.spec(self.queue, self.command)
-            listed = redact.job(self.fields or {}, spec, show_bodies=self.context.show_bodies, hides=self._hides)[
-                "args"
-            ]
-            shown = listed[1] if isinstance(listed, list) and len(listed) > 1 and self.command is not None else listed
+            listed = self._look[0]
+            shown = listed[1] if len(listed) > 1 and self.command is not None else listed
         return hiding.hide_everywhere(shown, self._hides[1], _TEXT_LIMIT)
 
     @cached_property
     def _open(self) -> list[Json] | None:
-        """Return its `args` as they are shown; None where that takes a search for its secrets in each of its texts."""
+        """Return its `args` as they are shown; None where it is too large to be looked through, or no job."""
         words = (self.jid, self.command, self.code, self.queue)
-        if any(len(word) > _WORD_LIMIT for word in words if word is not None):
+        if self.is_large or not self.is_job or any(len(word) > _WORD_LIMIT for word in words if word is not None):
             return None
-        spec, bodies = self.context.spec(self.queue, self.command), self.context.show_bodies
-        known, size_bytes = self.context.secrets, len(self.raw)
-        return redact.mask_by_names(self.fields or {}, spec, show_bodies=bodies, size_bytes=size_bytes, known=known)
+        text = rubyjson.dumps([*self._look[0]]).decode()
+        if self._hides[1](text, _WHOLE) == text:  # which is sooner seen at once
+            return self._look[0]
+        shown = hiding.hide_everywhere([*self._look[0]], self._hides[1], _WHOLE)
+        return shown if isinstance(shown, list) else None
 
     def _actual(self, condition: Condition) -> Json:
         """Return what the condition is about, as it is."""
@@ -408,7 +416,7 @@ class Job:
             return hiding.hide_everywhere(self._masked_arguments.get(name, MASK), self._hides[1], _WHOLE)
         match condition.field, found:
             case "message", str(text):
-                return text if self._open is not None else self._hides[0](text, _WHOLE)
+                return self._hides[0](text, _WHOLE)
             case "jid" | "command" | "error", str(text):
                 return self._plain(text)
             case _:

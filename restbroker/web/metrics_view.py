@@ -175,7 +175,7 @@ def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spellin
     """Return a job's fields without secrets, which a producer may have written anywhere in it."""
 
     def shown() -> Json:
-        hides = redact.hides_of_job(fields, spec, secrets, show_bodies=show_bodies)
+        hides = redact.hides_of(fields, redact.look(fields, spec, show_bodies=show_bodies)[1], secrets)
         return hiding.hide_everywhere(
             redact.job(fields, spec, show_bodies=show_bodies, hides=hides), hides[1], sys.maxsize
         )

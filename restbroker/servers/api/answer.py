@@ -35,7 +35,7 @@ class MaskedText:
     """The masked texts of one answer; `text` is its body, masked and cut."""
 
     text: str
-    _location: str = attrs.field(repr=False)
+    _response: Response = attrs.field(repr=False)
     _known: hiding.Spellings = attrs.field(repr=False)
     _hide: hiding.Hide = attrs.field(repr=False)
 
@@ -44,17 +44,20 @@ class MaskedText:
         return hiding.beginning(words, self._known)
 
     def hide(self, words: str) -> str:
-        """Return a part of the answer on one line, masked and cut."""
-        return self._hide(words, WORDS_LIMIT)
+        """Return a part of the answer on one line, masked and cut; if it is hidden, with the size of the answer."""
+        shown = self._hide(words, WORDS_LIMIT)
+        return f"{len(self._response.body):,} bytes {shown}" if shown == hiding.HIDDEN else shown
 
     def version(self, words: str) -> str | None:
         """Return the first word of a text that tells a version, masked and cut; None if there is none."""
-        return (self.hide(words).split() or [""])[0][:_VERSION_LIMIT] or None
+        shown = self._hide(words, WORDS_LIMIT)
+        return None if shown == hiding.HIDDEN else (shown.split() or [""])[0][:_VERSION_LIMIT] or None
 
     def address(self) -> str:
         """Return the address that a redirect names, masked, without login and query; "" if the answer names none."""
-        where = self._hide(self._location, len(self._location))
-        return self.hide(_LOGIN.sub("//", where).partition("?")[0])
+        location = self._response.headers.get("location", "")
+        where = self._hide(location, len(location))
+        return self._hide(_LOGIN.sub("//", where).partition("?")[0], WORDS_LIMIT)
 
 
 def mask_response(response: Response, known: hiding.Spellings) -> MaskedText:
@@ -62,8 +65,7 @@ def mask_response(response: Response, known: hiding.Spellings) -> MaskedText:
     known |= hiding.login_spellings(response.request_pairs) | spellings_of(response.secrets)
     # A character has four bytes at most, and one more character tells that there are more.
     body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")
-    location = response.headers.get("location", "")
-    return MaskedText(hiding.beginning(body, known), location, known, hiding.make_hide((), known))
+    return MaskedText(hiding.beginning(body, known), response, known, hiding.make_hide((), known))
 
 
 class Deferral(TypedDict, total=False):
@@ -98,12 +100,13 @@ class AnswerForm:
 
 @attrs.frozen
 class Answer:
-    """One answer. `message`: the server's message, masked, for people; `body`: parsed and masked, None if not parsed.
+    """One answer. `message`: the server's message, masked, for people; `text`: its body, masked and cut.
 
     `is_own`: it comes from the server's own API, and is not a page of a proxy, as far as its reader can tell.
 
-    `code`, the server's own name of the error, and `raw_message`, its message, are not masked, and only for the code
-    that judges: a password may be "ejabberd". `now_s` (epoch seconds) is for a Retry-After that names a date.
+    `code`, the server's own name of the error, `raw_message`, its message, and `body`, parsed (None if its kind does
+    not parse it), are not masked, and only for the code that judges: a password may be "ejabberd". `now_s` (epoch
+    seconds) is for a Retry-After that names a date.
     """
 
     response: Response = attrs.field(repr=False)
@@ -113,7 +116,7 @@ class Answer:
     raw_message: str = attrs.field(repr=False)
     now_s: float
     _form: AnswerForm = attrs.field(repr=False)
-    body: Json = None
+    body: Json = attrs.field(default=None, repr=False)
     is_own: bool = True
 
     @property

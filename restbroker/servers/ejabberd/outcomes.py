@@ -107,10 +107,11 @@ _FORM: Final = AnswerForm(_error, prefix="The server says: ", is_own=lambda resp
 def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
     """Return the answer in this response, with these secrets and the login masked wherever the server echoes them.
 
-    Its `body` is parsed, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API always sends.
+    Its `body` is parsed and not masked, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API
+    always sends.
     """
     answer = api_answer.read(_FORM, response, secrets, now_s)
-    return attrs.evolve(answer, body=_parse(answer.text.encode())[0])
+    return attrs.evolve(answer, body=_parse(response.body)[0])
 
 
 def _read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:

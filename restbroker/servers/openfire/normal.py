@@ -21,7 +21,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.openfire.entities import AFFILIATIONS, ROOM_FLAGS, ROOM_LISTS
 
 _LOGIN: Final = r"ofchat-?[0-9]+(?![\w@])"
-LOGINS: Final[Spellings] = frozenset({("ofchat", _LOGIN)})
+LOGINS: Final[Spellings] = frozenset((re.compile(_LOGIN),))
 """The pattern of login ids of the Chat API (read): who holds an id can act as the user it belongs to."""
 
 _Scalar = Literal["whole", "flag", "date"]

@@ -358,7 +358,8 @@ def _stanza_error(
     kind = told.get("type")
     kind = kind if isinstance(kind, str) and kind in _TYPES else usual
     words = f": {answer.masked_text.hide(said)}" if isinstance(said, str) and said else ""
-    message = f"The answer is the error {answer.masked_text.hide(condition)} (type {kind}){words}"
+    known = condition if condition in _CONDITIONS else answer.masked_text.hide(condition)
+    message = f"The answer is the error {known} (type {kind}){words}"
     match kind:
         case "wait" if condition == _TIMED_OUT and not asks:
             return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, message)

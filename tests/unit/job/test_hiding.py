@@ -1,99 +1,155 @@
-"""What servers make of a secret when they repeat it: its spellings, and the parts of a header's value."""
+"""What servers make of a secret when they repeat it: none is shown, and what is no secret is."""
 
 import base64
 import json
 import random
 import re
+import time
 import unicodedata
 from collections.abc import Callable
 from html import escape
 from html.entities import codepoint2name
-from typing import Literal
-from unittest.mock import Mock
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from restbroker.job import hiding
-from restbroker.job.hiding import MASK
+from restbroker.job.hiding import HIDDEN, MASK
 from tests.support.rows import rows
 
-# What these write as `\u00XX` in JSON, beside what JSON itself asks for.
-JSON_ESCAPES = {
-    "Go, Rails": ("<>&", "04x"),
-    "Gson": ("<>&='", "04x"),
-    "Flask": ("<>&'", "04x"),
-    "ASP.NET": ("<>&'+`", "04X"),
-    "each in lower case": ("<>&'+", "04x"),
+SECRETS = {
+    "letters": "sesame4711",
+    "signs": "s3cr+et/Sh4red!==",
+    "quotes": 'it\'s "p4ss" & <word>',
+    "percent signs": "50%25 of %41bcdef",
+    "umlauts": "Pässwörd für Zoë",
+    "other letters": "パスワード-4711-пароль",
+    "beyond the first plane": "key🔑and🔒more",
+    "line breaks": "first\nsecond\tthird",
+    "backslashes": "a\\u0041b\\n\\\\c\\x41z",
+    "entities": "x&amp;y&#97;z&lt;w",
+    "an object": '{"user": "a", "pin": 4711}',
 }
-# How these write a quotation mark, an apostrophe and a plus in HTML.
-HTML_ESCAPES = {
-    "Rails, PHP, Java": ("&quot;", "&#39;", "+"),
-    "PHP of old": ("&quot;", "&#039;", "+"),
-    "Jinja, Go": ("&#34;", "&#39;", "+"),
-    "Go's templates": ("&#34;", "&#39;", "&#43;"),
-    "ASP.NET": ("&quot;", "&#x27;", "&#x2B;"),
+
+
+def as_numbers(form: str) -> Callable[[str], str]:
+    return lambda text: "".join(form.format(ord(one)) for one in text)
+
+
+def of_bytes(form: str) -> Callable[[str], str]:
+    return lambda text: "".join(form.format(one) for one in text.encode())
+
+
+def in_json(text: str) -> str:
+    return json.dumps(text)[1:-1]
+
+
+def in_json_beside(signs: str, form: str) -> Callable[[str], str]:
+    """In JSON of a server that writes these signs as numbers as well."""
+    return lambda text: "".join(f"\\u{ord(one):{form}}" if one in signs else one for one in in_json(text))
+
+
+def in_html_with(quotation: str, apostrophe: str, plus: str = "+") -> Callable[[str], str]:
+    return lambda text: escape(text, quote=False).replace('"', quotation).replace("'", apostrophe).replace("+", plus)
+
+
+def in_base64(text: str) -> str:
+    return base64.b64encode(f"a:{text}".encode()).decode()
+
+
+WAYS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "JSON": in_json,
+    "JSON of UTF-8": lambda text: json.dumps(text, ensure_ascii=False)[1:-1],
+    "JSON of PHP": lambda text: in_json(text).replace("/", "\\/"),
+    "JSON of Go and Rails": in_json_beside("<>&", "04x"),
+    "JSON of Gson": in_json_beside("<>&='", "04x"),
+    "JSON of ASP.NET": in_json_beside("<>&'+`", "04X"),
+    "JSON in JSON": lambda text: in_json(in_json(text)),
+    "HTML": escape,
+    "HTML of PHP": in_html_with("&quot;", "&#039;"),
+    "HTML of Go": in_html_with("&#34;", "&#39;", "&#43;"),
+    "HTML of ASP.NET": in_html_with("&quot;", "&#x27;", "&#x2B;"),
+    "HTML in HTML": lambda text: escape(escape(text)),
+    "decimal numbers of XML": as_numbers("&#{};"),
+    "hexadecimal numbers of XML": as_numbers("&#x{:04X};"),
+    "names of HTML": lambda text: "".join(f"&{codepoint2name.get(ord(one), f'#{ord(one)}')};" for one in text),
+    "URL": quote,
+    "URL with all signs": lambda text: quote(text, safe=""),
+    "form": quote_plus,
+    "URL in small letters": lambda text: re.sub("%..", lambda one: one[0].lower(), quote(text, safe="")),
+    "URL, each character": of_bytes("%{:02x}"),
+    "URL in a URL": lambda text: quote(f"/x?a={quote(text, safe='')}", safe=""),
+    "form in a form in a form": lambda text: quote_plus(quote_plus(quote_plus(text))),
+    "HTML in JSON in a URL": lambda text: quote(in_json(escape(text))),
+    "bytes of Python": of_bytes("\\x{:02x}"),
+    "bytes of Lua": of_bytes("\\{:03}"),
+    "bytes of Erlang": of_bytes("\\{:03o}"),
+    "a list of Erlang": lambda text: f"<<{of_bytes('{},')(text)[:-1]}>>",
+    "Ruby": as_numbers("\\u{{{:X}}}"),
+    "UTF-8 read as Latin-1": lambda text: text.encode().decode("latin-1"),
+    "base64": in_base64,
+    "base64 of URLs": lambda text: base64.urlsafe_b64encode(f"a:{text}".encode()).decode(),
+    "base64 in a URL": lambda text: quote(in_base64(text), safe=""),
+    "other code points": lambda text: unicodedata.normalize("NFD", text),
+    "cut": lambda text: f"{text[:7]}...",
+    "cut in JSON": lambda text: in_json(f"{text[:7]}…"),
 }
-EVERY = "all<of>these&in'one=and+the`same\""
-printable = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="*"), min_size=6, max_size=20)
 
 
-def quoted_by(server: str, secret: str) -> str:
-    characters, form = JSON_ESCAPES[server]
-    quoted = json.dumps(secret)[1:-1]
-    quoted = quoted.replace('\\"', "\\u0022") if server == "ASP.NET" else quoted
-    return "".join(f"\\u{ord(one):{form}}" if one in characters else one for one in quoted)
-
-
-def in_html_of(server: str, secret: str) -> str:
-    quotation, apostrophe, plus = HTML_ESCAPES[server]
-    return escape(secret, quote=False).replace('"', quotation).replace("'", apostrophe).replace("+", plus)
-
-
-@given(printable)
-@example(EVERY)
-def test_a_secret_is_found_in_json_and_html_however_servers_escape_what_may_be_misread(secret: str) -> None:
-    told = {server: quoted_by(server, secret) for server in JSON_ESCAPES}
-    told |= {f"HTML of {server}": in_html_of(server, secret) for server in HTML_ESCAPES}
-    wrong = {server: text for server, text in told.items() if hiding.text(f"no {text}!", [secret]) != f"no {MASK}!"}
-    assert not wrong
-
-
-@rows("spelling", [r"pl\u002Bus\u0022\u00E9\u003Cq\u003E", r"pl+us\"é\u003cq\u003e", r"pl+us\"\u00e9\u003cq\u003e"])
-def test_a_secret_beyond_ascii_is_found_in_the_json_of_such_servers_too(spelling: str) -> None:
-    assert hiding.text(f"no {spelling}!", ['pl+us"é<q>']) == f"no {MASK}!"
-
-
-def in_a_script(text: str) -> str:
-    return quote(text, safe="!'()*")
-
-
-def in_a_path(text: str) -> str:
-    return quote(text, safe="!$&'()*+,;=:@")
-
-
-def in_small_letters(text: str) -> str:
-    return re.sub("%..", lambda found: found[0].lower(), quote(text, safe=""))
+def leaks(told: str, secret: str, spell: Callable[[str], str]) -> bool:
+    """Tell whether six characters in a row of how the secret is repeated are left, that others have not as well."""
+    if told == HIDDEN:
+        return False
+    spelling, other = spell(secret), spell("~" * len(secret.encode())) + "Q%3D%3D w%3D%3D"
+    pieces = {spelling[at : at + 6] for at in range(len(spelling) - 5)}
+    return MASK not in told or any(one in told and one not in other for one in pieces)
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-@rows("once", [quote, quote_plus, in_a_script, in_a_path, in_small_letters])
-@rows("again", [quote, quote_plus, in_a_script, in_a_path, in_small_letters])
-@rows("secret", ["s3cr+et/Sh4red!", "a b", "p/w!", "b0b", "gr\u00fc\u00df & 'so' (x)"])
-def test_a_secret_is_found_in_a_url_that_is_encoded_within_another(
-    secret: str, once: Callable[[str], str], again: Callable[[str], str]
-) -> None:
-    url = "/login.jsp?url=" + again(f"/x?type={once('=')}add&password{once('=')}{once(secret)}&username=b")
-    told = hiding.text(url, [secret])
-    assert MASK in told
-    assert again(once(secret)) not in told
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_secret_is_shown_in_none_of_the_ways_of_repeating_it(secret: str) -> None:
+    told = {way: hiding.text(f"no, <{spell(secret)}> is wrong", [secret]) for way, spell in WAYS.items()}
+    assert {way: text for way, text in told.items() if leaks(text, secret, WAYS[way])} == {}
 
 
-def test_a_secret_has_some_dozens_of_spellings_and_not_thousands() -> None:
-    """Each is looked for in each text, and takes time to make."""
-    assert len(hiding.spellings_of([f"{other}é\"+/<&>='-{'x' * 20}" for other in range(100)])) < 100 * 60
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+def test_a_secret_is_masked_in_place_in_json_a_url_html_and_base64(secret: str) -> None:
+    for way in ("as it is", "JSON", "JSON of UTF-8", "JSON of PHP", "HTML", "URL", "URL with all signs", "form"):
+        assert hiding.text(f"no, <{WAYS[way](secret)}> is wrong", [secret]) == f"no, <{MASK}> is wrong", way
+    assert hiding.text(f"no, {in_base64(secret)} is wrong", [secret]).startswith("no, YT")
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=6, max_size=20),
+    st.lists(
+        st.sampled_from([spell for way, spell in WAYS.items() if " in " not in way or "letters" in way][:18]),
+        min_size=1,
+        max_size=2,
+    ),
+)
+def test_no_secret_survives_two_ways_one_within_the_other(secret: str, ways: list[Callable[[str], str]]) -> None:
+    assume(len(secret.strip()) >= 6 and "*" not in secret and len(set(secret)) > 2)
+    spelling = secret
+    for way in ways:
+        spelling = way(spelling)
+    told = hiding.text(f"no, {spelling} is wrong", [secret], 2000)
+    assert told == HIDDEN or (MASK in told and spelling not in told)
+
+
+def test_what_is_hidden_as_a_whole_says_so_and_what_has_no_secret_is_shown() -> None:
+    assert hiding.text("no, \\x73esame4711 is wrong", ["sesame4711"]) == HIDDEN
+    for told in ("no, \\x74esame4711 &amp; %41", "no... sesam 4711", "<<1,2>> %zz &x; \\u12", "Zoë & Ãx", "a+b"):
+        assert hiding.text(told, ["sesame4711"]) == told
+
+
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
+@rows("told", ["sesame-47...", "(sesame-)...", "sesame-4[truncated 9 chars]", "sesame-4\\u2026", "sesame-47\u2025"])
+def test_a_text_with_the_beginning_of_a_secret_that_someone_cut_is_hidden(told: str) -> None:
+    assert hiding.text(f"no {told}", ["sesame-4711"]) == HIDDEN
 
 
 # Of three letters behind a name of another length less than four characters are the secret's alone.
@@ -201,11 +257,6 @@ def test_in_a_header_any_word_is_a_credential(between: str) -> None:
     assert hiding.text(f"Authorization{between}Bearer sesame", ()) == f"Authorization{between}{MASK}"
 
 
-def test_where_a_text_was_cut_words_that_are_shown_anyway_shorten_it_no_further() -> None:
-    known = hiding.spellings_of([hiding.Text("<password>x1</password>", "a-long-word-that-is-shown@example.org")])
-    assert hiding.beginning("no such user, sorry.", known, 19) == "no such user, sorry"
-
-
 def test_of_basic_the_password_is_known_and_not_the_user() -> None:
     coded = base64.b64encode(b"administrator:sekret12345").decode()
     known = hiding.login_spellings([("Authorization", f"Basic {coded}")])
@@ -218,196 +269,6 @@ def test_a_ticket_of_many_kilobytes_hides_nothing_but_itself() -> None:
     assert hiding.mask_secrets(f"not {ticket} again", known) == f"not {MASK} again"
 
 
-@given(
-    st.lists(st.tuples(st.from_regex(r"[a-z]{1,5}", fullmatch=True), printable), min_size=1, max_size=12),
-    st.sampled_from(["; ", ";", ", ", ","]),
-)
-def test_each_secret_of_a_cookie_is_found(pairs: list[tuple[str, str]], between: str) -> None:
-    plain = [(name, value.translate({ord(one): "." for one in " ;,\"'"})) for name, value in pairs]
-    known = hiding.login_spellings([("Cookie", between.join(f"{name}={value}" for name, value in plain))])
-    for _, value in plain:
-        assert hiding.mask_secrets(f"<{value}>", known) == f"<{MASK}>"
-
-
-def test_the_logins_of_a_dozen_headers_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    spellings_of = Mock(side_effect=hiding.spellings_of)
-    monkeypatch.setattr(hiding, "spellings_of", spellings_of)
-    logins = [(f"X-Token-{other}", f'Token a="{other}-once-é+/<sekret"') for other in range(12)]
-    hiding.login_spellings(logins)
-    at_first = spellings_of.call_count
-    for _ in range(10):
-        hiding.login_spellings(logins)
-    assert spellings_of.call_count == at_first > 0
-
-
-def as_numbers(form: str) -> Callable[[str], str]:
-    return lambda text: "".join(form.format(ord(one)) for one in text)
-
-
-def of_bytes(form: str) -> Callable[[str], str]:
-    return lambda text: "".join(form.format(one) for one in text.encode())
-
-
-def in_base64(coding: str, form: Literal["NFC", "NFD"]) -> Callable[[str], str]:
-    return lambda text: base64.b64encode(f"a:{unicodedata.normalize(form, text)}".encode(coding)).decode()
-
-
-WAYS: dict[str, Callable[[str], str]] = {
-    "percent-encoded, in mixed letters": lambda text: quote(text, safe="").replace("%C3", "%c3"),
-    "percent-encoded, each character": of_bytes("%{:02x}"),
-    "percent-encoded three times": lambda text: quote(quote(quote(text, safe=""), safe=""), safe=""),
-    "percent-encoded as Latin-1": lambda text: quote(text.encode("latin-1"), safe=""),
-    "as decimal numbers of XML": as_numbers("&#{};"),
-    "as hexadecimal numbers of XML": as_numbers("&#x{:04X};"),
-    "as names of HTML": lambda text: "".join(f"&{codepoint2name.get(ord(one), f'#{ord(one)}')};" for one in text),
-    "in HTML in JSON in HTML": lambda text: escape(json.dumps(escape(text))[1:-1]),
-    "as numbers of JSON, in mixed letters": lambda text: as_numbers("\\u{:04x}")(text).replace("e", "E", 1),
-    "as JSON in JSON in JSON": lambda text: json.dumps(json.dumps(json.dumps(text)))[7:-7],
-    "as Ruby writes it": as_numbers("\\u{{{:X}}}"),
-    "as Erlang writes it": as_numbers("\\x{{{:X}}}"),
-    "as Python's bytes": of_bytes("\\x{:02x}"),
-    "as Lua's bytes": of_bytes("\\{:03}"),
-    "as Erlang's bytes": of_bytes("\\{:03o}"),
-    "as Erlang's list of bytes": lambda text: f"<<{of_bytes('{},')(text)[:-1]}>>",
-    "as Erlang's list on lines in JSON": lambda text: json.dumps(
-        f"<<{of_bytes('{},')(text)[:-1]}>>".replace(",", ",\n ")
-    )[1:-1],
-    "as UTF-8 that was read as Latin-1": lambda text: text.encode().decode("latin-1"),
-    "as Latin-1 that was read as UTF-8": lambda text: text.encode("latin-1").decode("utf-8", "replace"),
-    "without what ASCII has not": lambda text: text.encode("ascii", "replace").decode(),
-}
-
-
-@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-@rows("form", ["NFC", "NFD"])
-@rows("way", WAYS)
-@rows("secret", ["P\u00e4ss w\u00f6rd&<4711>", "\u00e9/x+y'z\"\u00fc", "\u00fcb3r"])
-def test_a_secret_is_found_however_it_is_escaped(secret: str, way: str, form: Literal["NFC", "NFD"]) -> None:
-    told = hiding.text(f"no, {WAYS[way](secret)} is wrong", [unicodedata.normalize(form, secret)])
-    assert told == f"no, {MASK} is wrong"
-
-
-@rows("secret", ["+_(=='\\5%b14?9", "\\\\@1YX._0f$'+1%Y9:!\"(?.@", "/ %13X/2~#c;f*)="])
-def test_a_secret_with_what_looks_like_an_escape_is_found_among_escapes(secret: str) -> None:
-    for told in (escape(escape(secret)), quote(escape(escape(secret))), json.dumps(secret.replace("/", "\\/"))[1:-1]):
-        assert hiding.text(f"no, {told} is wrong", [secret]) == f"no, {MASK} is wrong"
-
-
-@rows("way", [lambda told: json.dumps(told, ensure_ascii=False)[1:-1], lambda told: escape(escape(told))])
-def test_what_looks_like_an_escape_only_in_other_code_points_is_found_too(way: Callable[[str], str]) -> None:
-    secret = 'z"c\u00f69/0%d\u00e4<b=>'
-    told = way(unicodedata.normalize("NFD", secret))
-    assert hiding.text(f"no, {told} is wrong", [secret]) == f"no, {MASK} is wrong"
-
-
-@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-@rows("repeated", ["NFC", "NFD"])
-@rows("way", [str, quote, escape, ascii, in_base64("utf-8", "NFD"), in_base64("latin-1", "NFC")])
-def test_a_secret_is_found_in_other_code_points(repeated: Literal["NFC", "NFD"], way: Callable[[str], str]) -> None:
-    secret = "P\u00e4ssw\u00f6rd-4711"
-    given_secret = unicodedata.normalize("NFD" if repeated == "NFC" else "NFC", secret)
-    told = hiding.text(f"no, {way(unicodedata.normalize(repeated, secret))}!", [given_secret])
-    assert MASK in told
-    assert not [part for part in ("4711", "ssw", "LTQ3", "00Nz", "tNDc") if part in told]
-
-
-@pytest.mark.parametrize("is_ascii", [True, False])
-def test_a_secret_is_found_in_the_base64_of_json_that_escapes_it(is_ascii: bool) -> None:
-    body = json.dumps({"user": "a", "password": 's\u00e9same-"4711"'}, ensure_ascii=is_ascii)
-    told = hiding.text(base64.b64encode(body.encode()).decode(), ['s\u00e9same-"4711"'])
-    assert MASK in told
-    assert not [part for part in ("FtZS", "hbWU", "YW1l", "NDcx", "Q3MT", "0Nz") if part in told]
-
-
-@given(st.text(st.sampled_from('a%&\\u0041;#xc3\u00c3\u00a4"{}n'), max_size=40), st.text(max_size=3))
-def test_what_is_no_secret_stays_as_it_came_whatever_it_looks_like(text: str, more: str) -> None:
-    assert hiding.mask_secrets(text + more, hiding.spellings_of(["sesame-4711"])) == text + more
-
-
-@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-@rows(
-    ("told", "shown"),
-    [
-        ("set('bob', 's\u00e9same-47...')", "set('bob', '***...')"),
-        ("s\u00e9same-47\u2026 is wrong", "***\u2026 is wrong"),
-        ("...ame-4711' is wrong", "...***' is wrong"),
-        ("\u2026ame-4711, ...same-4711", "\u2026***, ...***"),
-        ('"password":"s\u00e9same-47"[truncated 9 chars]', '"password":"***"[truncated 9 chars]'),
-        (r'{"a": "\"s\u00e9same-47\"[truncated 9 chars]"}', r'{"a": "\"***\"[truncated 9 chars]"}'),
-        ("{'s\u00e9same-4...-4711'}, s\u00e9sames\u00e9same-4[...]", "{'***...-4711'}, s\u00e9same***[...]"),
-        ("'s\u00e9same-'... 4 more characters", "'***'... 4 more characters"),
-        ("s%C3%A9same-4&hellip;", "***&hellip;"),
-        ("s\u00e9same-4 ..., 's\u00e9same-4' ... and s\u00e9same-4(...)", "*** ..., '***' ... and ***(...)"),
-        ("s\u00e9same-47.. and s\u00e9same-4\u2025", "***.. and ***\u2025"),
-        ("s\u00e9same-4(truncated), s\u00e9same-4 (truncated)", "***(truncated), *** (truncated)"),
-        ("s\u00e9same-4<...>, s\u00e9same-4&lt;...&gt;", "***<...>, ***&lt;...&gt;"),
-        ("(...) same-4711, <...>same-4711", "(...) ***, <...>***"),
-        (
-            "s\u00e9same[truncated 4 chars]e-4711, ... (5 more bytes) e-4711",
-            "***[truncated 4 chars]***, ... (5 more bytes) ***",
-        ),
-        ("'...'same-4711", "'...'***"),
-        ("...ame-47..., ...same-4...", "...***..., ...***..."),
-        ("s\u00e9same-4[Truncated], s\u00e9same-4{...}", "***[Truncated], ***{...}"),
-        ("s\u00e9same-4[9 chars truncated]", "***[9 chars truncated]"),
-        ("s\u00e9same-4... (12,345 chars), ...(+9 chars)same-4711", "***... (12,345 chars), ...(+9 chars)***"),
-        ("... 'same-4711'", "... '***'"),
-        ("%5Btruncated+9+chars%5Dsame-4711", "%5Btruncated+9+chars%5D***"),
-        ("<<115,195,169,115,97,109,101,45,...>> and <<1,...>>", "*** and <<1,...>>"),
-        (
-            "s\u00e9sam... and s\u00e9same-47 and the rest... -4711",
-            "s\u00e9sam... and s\u00e9same-47 and the rest... -4711",
-        ),
-    ],
-)
-def test_what_is_left_of_a_secret_that_a_server_cut_is_masked(told: str, shown: str) -> None:
-    assert hiding.text(told, ["s\u00e9same-4711"]) == shown
-    assert hiding.text(told, ["another-s\u00e9same"]) == told
-
-
-def test_a_long_fragment_is_masked_to_its_end() -> None:
-    token = random.Random(5).randbytes(1500).hex()
-    for told in (f"bad token: {token[:2500]}... x", f"bad: ...{token[-2500:]} x", f"bad: ...{token[9:2500]}... x"):
-        assert not re.search(r"[0-9a-f]{6}", hiding.text(told, [token], 20_000))
-
-
-def test_a_plus_beside_a_mark_is_the_secrets_own_or_the_blank_of_a_form() -> None:
-    assert hiding.text("bad p w/x+(...), (...)+z=123", ["p w/x+y+z=123"]) == "bad ***(...), (...)***"
-    assert hiding.text("bad+Sh4redS3c+..., ...+cret9%21", ["Sh4redS3cret9!"]) == "bad+***+..., ...+***"
-
-
-def test_a_part_is_masked_also_where_all_is_shorter_than_the_secret_and_the_mark_is_escaped() -> None:
-    assert hiding.text(r"sesame-4\u2026", ["sesame-4711-open"]) == r"***\u2026"
-
-
-_LIST = "%3C%3C" + ",+".join(map(str, b"horse/+battery=")) + "%3E%3E"
-
-
-@rows(
-    "told",
-    ["horse%2F&#43;battery%3D", r"horse%2F\u002bbattery%3D", "horse%5C%2F%2Bbattery%3D", "horse%2F+battery=", _LIST],
-)
-def test_a_blank_that_a_form_made_a_plus_is_found_whatever_was_escaped_then(told: str) -> None:
-    assert hiding.mask_secrets(f"e: {told} z", hiding.spellings_of(["horse/ battery="])) == "e: *** z"
-
-
-@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-@rows("way", ["as decimal numbers of XML", "percent-encoded three times"])
-def test_of_words_that_are_far_longer_than_what_is_shown_no_escaped_secret_is(way: str) -> None:
-    secret = "s\u00e9same-4711"
-    told = hiding.text(f"no {WAYS[way](secret)} {'x' * 70_000}", [secret])
-    assert told.startswith(f"no {MASK} x")
-    assert len(told) == hiding.EXCERPT_LIMIT
-
-
-@rows("way", WAYS)
-def test_of_a_text_that_was_cut_no_beginning_of_a_secret_is_left_however_it_is_escaped(way: str) -> None:
-    known = hiding.spellings_of(["s\u00e9same-4711"])
-    text = "." * 1000 + WAYS[way]("s\u00e9same-4711")
-    for size in range(1001, len(text)):
-        assert hiding.beginning(text, known, size).strip(".") == ""
-
-
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize(
     "form", ["\\u{:04x}", "&#{};", "&amp;#{};", "&amp;amp;amp;#{};", "%252525{:x}", "\\\\\\\\u{:04x}"]
@@ -417,16 +278,8 @@ def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(for
     known = hiding.login_spellings([("Authorization", f"Bearer {token}")])
     text = as_numbers(form)(token)
     for size in (*range(1, 20), *range(20, len(text), 331), *range(len(text) - 8, len(text))):
-        cut = "z" * (16_384 - size) + text[:size]
-        shown = hiding.beginning(cut + text[size:] + "z", known)
-        assert shown.strip("z") == "", size
-        assert len(shown) > 2000, size
-
-
-def test_a_cut_text_of_nothing_but_a_secret_leaves_no_beginning_of_the_last_one() -> None:
-    known, told = hiding.spellings_of(["s\u00e9same-4711"]), as_numbers("&amp;amp;amp;#{};")("s\u00e9same-4711")
-    for size in range(16_384 - len(told), 16_384, 5):
-        assert hiding.beginning(told * 200, known, size).replace(MASK, "") == ""
+        shown = hiding.beginning("z" * (16_384 - size) + text + "z", known)
+        assert shown == HIDDEN or shown.strip("z") == "", size
 
 
 def test_where_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_escaped() -> None:
@@ -434,8 +287,13 @@ def test_where_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_
     assert hiding.beginning("Bad gateway".ljust(20_000), known).startswith("Bad gateway ")
 
 
+def test_a_text_too_long_to_be_read_is_hidden_if_it_has_an_escape() -> None:
+    known = hiding.spellings_of(["sesame4711"])
+    assert hiding.mask_secrets("x" * 70_000 + "\\x73esame4711", known) == HIDDEN
+    assert hiding.mask_in_place("%41 sesame4711 " * 7000, known) == f"%41 {MASK} " * 7000
+
+
 def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_hidden_as_a_whole() -> None:
-    """Five thousand spellings in each text of a job: 23 s of one of a mebibyte (measured)."""
     hide = hiding.make_hide(f'c/"{number}é' for number in range(150))
     shown = hiding.hide_everywhere([f"a text, {number}" for number in range(2000)], hide, 99)
     assert isinstance(shown, list)
@@ -443,30 +301,24 @@ def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_
     assert hide('c/"7é', 99) == MASK
 
 
-_PIECES = st.sampled_from(
-    [
-        *"abz019+/=_-%&<>\"'\\\tü☂{}[]|:;. \n",
-        "sesame",
-        "4711",
-        "...",
-        "…",
-        "Basic ",
-        "://u:",
-        "@h",
-        "&lt;",
-        "%41",
-        "1.5e3",
-    ]
-)
-_PIECES_OF_TEXT = st.lists(_PIECES, max_size=8).map("".join)
+@rows("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
+def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_shown(secrets: list[str]) -> None:
+    assert hiding.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == HIDDEN
 
 
-@given(st.lists(_PIECES_OF_TEXT, min_size=1, max_size=3), st.lists(_PIECES_OF_TEXT, max_size=4), st.data())
-def test_what_is_certain_to_be_left_as_it_is_is_left(secrets: list[str], texts: list[str], data: st.DataObject) -> None:
-    every = sorted(spelling for spelling, _ in hiding.spellings_of(secrets))
-    if every:
-        texts.append(data.draw(_PIECES_OF_TEXT) + data.draw(st.sampled_from(every)) + data.draw(_PIECES_OF_TEXT))
-    hide = hiding.make_hide(secrets)
-    for some in (texts, *([text] for text in texts)):
-        if hiding.leaves_unchanged(some, secrets, frozenset()):
-            assert [hide(text, 2000) for text in some] == some
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
+@rows(("secret", "text"), [
+    ("sesame-4711", "sesame-471" * 100_000),
+    ("sesame-4711", "sesame-..." * 100_000),
+    ("a" * 4000, "a" * 1_000_000),
+    ("a" * 4000, ("a" * 3999 + "b...") * 250),
+    ("ab" * 3000, "ab..." * 200_000),
+    ("sesame-4711", "sesame-4711" * 90_000),
+    ("a b c d e f", "a+b+c+" * 160_000),
+    ("sesame-4711", "&#" * 500_000),
+])  # fmt: skip
+def test_a_text_of_a_megabyte_is_soon_looked_through(secret: str, text: str) -> None:
+    hide = hiding.make_hide([secret])
+    began_s = time.process_time()
+    hide(text, 500)
+    assert time.process_time() - began_s < 0.5, "a tenth of it on a quiet machine"

@@ -1,6 +1,5 @@
 import base64
 import json
-import time
 from html import escape
 from urllib.parse import quote, quote_plus
 
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 
 from restbroker.job import hiding, redact
 from restbroker.job.command import ArgumentSpec, CommandSpec
-from restbroker.job.hiding import MASK
+from restbroker.job.hiding import EVERYTHING, HIDDEN, MASK
 from restbroker.job.json_types import Json
 from tests.support.rows import rows
 
@@ -62,77 +61,13 @@ def test_a_text_that_speaks_of_a_password_does_not_hide_the_next() -> None:
     assert redact.secret_values(None, given_values) == frozenset()
 
 
-def test_of_what_a_text_that_names_a_secret_says_errors_repeat_only_what_other_arguments_show() -> None:
-    text = "<iq to='bob@example.org'><password>Pa5s-word</password></iq>"
-    found = redact.secret_values(None, {"stanza": text, "user": "bob@example.org", "reason": "Pa5s-wards"})
-    told = "bob@example.org: no <password>Pa5s-word</password>"
-    assert hiding.text(told, found) == f"bob@example.org: no {MASK}"
-    assert hiding.text(told, redact.secret_values(None, {"stanza": text})) == f"{MASK}: no {MASK}"
-
-
-def test_a_secret_that_begins_with_a_shown_word_or_stands_in_a_hidden_message_is_no_shown_word() -> None:
-    stanza = "<iq><password>bobsmith99</password><pin>hunter22</pin></iq>"
-    found = redact.secret_values(None, {"user": "bobsmith", "body": "It is hunter22", "stanza": stanza})
-    told = hiding.text("bobsmith: bobsmith99 and hunter22 are too weak", found)
-    assert told == f"bobsmith: {MASK} and {MASK} are too weak"
-
-
-@rows(("shown", "hidden", "line"), [
-    ([f"r{number:04}@e.org" for number in range(150)], "a='r0000@e.org' b='r0149@e.org'", "r0000@e.org, r0149@e.org"),
-    ("bob7@e.org", "to='bob7@e.org' pin='bob7'", "bob7@e.org: bob7 is away"),
-    ("my big room", "of my big room here", "no room 'my big room' here"),
-    ("room@e.org", ["room", "x=1"], "no room at e.org"),
-    ("conference.e.org", "a conference.e.org'", "no conference.e.org'"),
-    ("conference.e.org", "in the conference.e.org.", "no room in conference.e.org: 'conference.e.org'"),
-    (["bob", "example.org"], "to='bob@example.org/x'", "bob@example.org is away"),
-    (["bob", "e.org", "phone"], '{jid,<<"bob@e.org/phone">>}', '<<"bob@e.org/phone">> is away'),
-    ("bob", "'bob'<password>x", "The 'Password' of 'bob' is no password"),
-])  # fmt: skip
-def test_names_that_other_arguments_show_are_shown_in_what_a_server_says(shown: Json, hidden: Json, line: str) -> None:
-    found = redact.secret_values(None, {"name": shown, "form": [hidden, ["password=", "hunter22"], 1]})
-    assert hiding.text(line, found) == line
-    assert hiding.text(f"{line} <hunter22>", found) == f"{line} <{MASK}>"
-
-
-@rows(("shown", "secret"), [
-    ("hunter22", "hunter"), ("headhunter", "hunter"), ("hunter", "hunter22"), ("hunter", "my-hunter_22"),
-    ("hunters", "hunter"), ("bob", "<::@@>"), (["bob", 2024], "bob-2024"),
-    ("bob", "secret99"), ("bob", "secret-password"), ("bob", "my_secret"),
-])  # fmt: skip
-def test_a_secret_that_a_shown_word_or_the_name_of_a_secret_is_a_part_of_is_masked(shown: Json, secret: str) -> None:
-    found = redact.secret_values(None, {"user": shown, "stanza": f"<password>{secret}</password>"})
-    for told in (f"wrong {secret}", f'no "{secret}"!'):
-        assert hiding.text(told, found) == told.replace(secret, MASK)
-
-
 @rows("args", [
     ["register", {"opts": [["body", "hunter22"]], "stanza": "<password>hunter22</password>"}, "t"],
     ["register", "{broken hunter22 <password>", "t"],
     ['{"hunter22', {"stanza": "<password>hunter22</password>"}, "t"],
 ])  # fmt: skip
 def test_a_word_that_nothing_shows_is_no_shown_word(args: list[Json]) -> None:
-    assert "hunter22" not in hiding.text("no hunter22", redact.secrets_of({"args": args}))
-
-
-def test_of_a_text_that_names_a_secret_a_server_may_repeat_a_form_with_plus_in_the_place_of_blanks() -> None:
-    found = redact.secret_values(None, {"form": [["password", "correct horse!"]]})
-    assert hiding.text("no password=correct+horse%21&x=1", found) == f"no password={MASK}&x=1"
-    found = redact.secret_values(None, {"form": "password=correct+h0rse"})
-    coded = base64.b64encode(b"correct h0rse").decode()
-    assert MASK in hiding.text(f"no {coded}", found)
-
-
-@rows(("secret", "told"), [
-    (1e21, ["1e+21", "1.0e+21", "1.0E21", "1e21", "1000000000000000000000"]),
-    (1234567.0, ["1234567.0", "1234567", "1.234567E6", "1.234567e+06"]),
-    (-1.5e-05, ["-1.5e-05", "-1.5E-5", "-0.000015"]),
-    ("12345678.5", ["1.23456785E7", "1.23456785e+07"]),
-])  # fmt: skip
-def test_a_secret_that_is_a_number_is_found_as_other_languages_write_it(secret: Json, told: list[str]) -> None:
-    for given_values in ({"password": secret}, {"form": [["password", secret]]}):
-        found = redact.secret_values(None, given_values)
-        assert [hiding.text(f"no {number}!", found) for number in told] == [f"no {MASK}!" for _ in told]
-        assert hiding.text("no 21 of 765432 or 1.5", found) == "no 21 of 765432 or 1.5"
+    assert "hunter22" not in hiding.text("no hunter22", redact.look({"args": args})[1])
 
 
 @rows("beside", [
@@ -153,30 +88,14 @@ def test_what_lies_beside_the_arguments_of_a_job_changes_nothing_of_how_they_are
 ])  # fmt: skip
 def test_the_names_of_members_of_an_argument_that_names_a_secret_are_in_no_error(value: Json) -> None:
     found = redact.secret_values(None, {"cmd": value, "user": {"nickname": "bob"}})
-    assert hiding.text("no field hunter22x, and no name, in cmd, nickname", found) == (
-        f"no field {MASK}, and no name, in cmd, nickname"
-    )
-    assert "hunter22x" not in hiding.text("no hunter22x", redact.secrets_of({"args": ["c", [value, 5], "t"]}))
+    assert hiding.text("no field hunter22x", found) == HIDDEN
+    assert hiding.text("no hunter22x", redact.look({"args": ["c", [value, 5], "t"]})[1]) == HIDDEN
 
 
 def test_an_answer_that_is_its_producers_is_without_the_secrets_alone() -> None:
     values: dict[str, Json] = {"password": "Pa5s-word", "stanza": "<password>sesame-4711</password>"}
     told = "no Pa5s-word, no sesame-4711"
     assert hiding.text(told, redact.secret_values(None, values, with_texts=False)) == f"no {MASK}, no sesame-4711"
-
-
-def test_words_that_are_shown_take_no_long_time_to_leave_however_many_there_are() -> None:
-    words = " ".join(f"{number:06}" for number in range(9_000))
-    began_s = time.process_time()
-    found = redact.secret_values(None, {"note": words, "stanza": "password: " + "a b c d " * 2000})
-    assert "b c d" not in hiding.text("no b c d a b c d", found)
-    assert time.process_time() - began_s < 3.0
-
-
-def test_of_a_text_with_more_short_words_than_are_looked_for_no_message_is_shown() -> None:
-    words = "".join(f"<i>a{number:03}</i>" for number in range(hiding.MOST_SECRETS))
-    found = redact.secret_values(None, {"stanza": f"<x>{words}<password>z4711</password></x>"})
-    assert hiding.text("wrong z4711 here", found) == MASK
 
 
 @rows("value", [
@@ -224,28 +143,7 @@ def test_secret_values_are_found_wherever_they_hide() -> None:
         {"code": 1234, "users": [{"password": "a", "tokens": ["b", {"x": "c"}]}], "pairs": [["secret", "dee"]], "n": 9},
     )
     assert {one for one in found if isinstance(one, str)} == {"1234", "a", "b", "c"}
-    assert hiding.text("no dee, no 9", found) == f"no {MASK}, no 9"
-
-
-@rows(
-    "spelling",
-    [
-        SECRET,
-        json.dumps(SECRET),
-        json.dumps(SECRET, ensure_ascii=False),
-        json.dumps(SECRET).replace("/", "\\/"),
-        json.dumps(SECRET).replace("\\u00e9", "\\u00E9").replace("\\u00f6", "\\u00F6"),
-        quote(SECRET),
-        quote(SECRET, safe=""),
-        quote_plus(SECRET),
-        quote(SECRET, safe="").lower(),
-        escape(SECRET),
-        "Basic " + base64.b64encode(f"admin:{SECRET}".encode()).decode(),
-    ],
-)
-def test_a_secret_is_taken_out_in_every_spelling(spelling: str) -> None:
-    line = hiding.text(f"server said {spelling}, no", {SECRET})
-    assert line.replace('"', "") == f"server said {MASK}, no"
+    assert hiding.text("no dee, no 9", found) == HIDDEN
 
 
 @given(st.text(max_size=20), secrets, st.text(max_size=20), st.integers(0, 60))
@@ -329,8 +227,8 @@ def test_a_short_secret_is_not_betrayed_by_a_mask_in_a_longer_word(secret: str, 
         ('{"password":"bob"}', f'{{"password":"{MASK}"}}'),
         ("<p>bob</p>", f"<p>{MASK}</p>"),
         ("user=bobby&pw=bob&x", f"user=bobby&pw={MASK}&x"),
-        ("%7B%22pw%22%3A%22bob%22%7D", f"%7B%22pw%22%3A%22{MASK}%22%7D"),
-        ("not\\nbob\\u003cbob", f"not\\n{MASK}\\u003c{MASK}"),
+        ("%7B%22pw%22%3A%22bob%22%7D", HIDDEN),
+        ("not\\nbob\\u003cbob", HIDDEN),
         ("bobby is bob", f"bobby is {MASK}"),
     ],
 )
@@ -343,7 +241,8 @@ def test_no_short_secret_that_stands_alone_survives_in_any_spelling(secret: str,
     before, after = around
     assume(not set(secret) & set(before + after))
     for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote_plus(secret), escape(secret)):
-        assert hiding.text(f"says{before}{spelling}{after}", {secret}) == f"says{before}{MASK}{after}".strip()
+        told = hiding.text(f"says{before}{spelling}{after}", {secret})
+        assert told == HIDDEN or (MASK in told and f"{before}{spelling}{after}" not in told)
 
 
 @rows("line", ["xhunter2x", "hunter2ing", "my_hunter2"])
@@ -427,12 +326,6 @@ def test_a_header_that_only_looks_like_basic_is_hidden_as_it_is() -> None:
     assert hiding.mask_secrets("it was n0t-b4se64! and text/plain", known) == f"it was {MASK} and text/plain"
 
 
-@rows("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
-def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_shown(secrets: list[str]) -> None:
-    assert hiding.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == hiding.MASK
-    assert len(hiding.spellings_of(secrets)) == 1, "they are not even spelled"
-
-
 def test_attempts_are_shown_without_the_jobs_secrets() -> None:
     line: Json = {"code": "E", "status": 500, "excerpt": "no hunter2-hunter2"}
     shown = redact.job({"args": ["register", {"password": "hunter2-hunter2"}, "-"], "restbroker_attempts": [line]})
@@ -441,8 +334,8 @@ def test_attempts_are_shown_without_the_jobs_secrets() -> None:
 
 def test_secrets_are_found_without_a_token_too_and_none_in_what_was_no_job() -> None:
     fields: dict[str, Json] = {"args": ["register", {"password": "hunter2-hunter2"}]}
-    assert redact.secrets_of(fields) == {"hunter2-hunter2"}
-    assert redact.secrets_of({**fields, "class": "Restbroker::Unreadable"}) == set()
+    assert redact.look(fields, show_bodies=True)[1] == {"hunter2-hunter2"}
+    assert redact.look({**fields, "class": "Restbroker::Unreadable"})[1] == set()
     assert redact.job({**fields, "error_message": "no hunter2-hunter2"})["error_message"] == f"no {MASK}"
 
 
@@ -455,7 +348,7 @@ def test_deep_texts_of_json_within_each_other_break_nothing_and_hide_no_secret_b
     for stanza in (value, f"{value}\n{value}", [value, value]):
         args: Json = ["send_stanza", {"stanza": stanza, "password": "sesame-4711"}, "token-4711"]
         fields: dict[str, Json] = {"class": "Add", "args": args, "error_message": "no sesame-4711"}
-        assert {"sesame-4711", "token-4711"} <= redact.secrets_of(fields)
+        assert {"sesame-4711", "token-4711"} <= redact.look(fields, show_bodies=True)[1]
         assert "4711" not in json.dumps(redact.job(fields, show_bodies=True))
 
 
@@ -503,3 +396,43 @@ def test_what_a_document_names_is_masked_under_no_name_that_its_command_has() ->
             values: dict[str, Json] = {"query": query, name: {"p": "4711"}}
             assert redact.arguments(spec, values, show_bodies=True) == {"query": MASK, name: shown}
             assert ("4711" in redact.secret_values(spec, values)) is (shown == MASK)
+
+
+STANZA = "<register user='bob' password='hunter22'/>"
+
+
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
+def test_where_the_servers_words_are_hidden_ours_are_shown_in_what_is_stored() -> None:
+    said = f"The server says: 61 bytes {HIDDEN}"
+    fields: dict[str, Json] = {
+        "class": "Add",
+        "args": ["send_stanza", {"to": "bob@example.org", "stanza": STANZA}, "t0ken"],
+        "error_class": "Refused",
+        "error_message": f"400 {said}. Correct the arguments.",
+        "restbroker_attempts": [{"code": "Refused", "status": 400, "excerpt": said}],
+    }
+    shown = redact.job(fields)
+    assert shown["error_message"] == fields["error_message"]
+    assert shown["restbroker_attempts"] == fields["restbroker_attempts"]
+    assert redact.job({**fields, "error_message": "Ruby says: no hunter22"})["error_message"] == HIDDEN
+    assert redact.job({**fields, "restbroker_attempts": []})["error_message"] == HIDDEN
+
+
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
+@rows("values", [
+    {"stanza": STANZA},
+    {"headers": {"password=hunter22": ""}},
+    {"password=hunter22": ""},
+    {"rows": [{"a": {"<password>hunter22</password>": 1}}]},
+    {"form": [["password", "hunter22"]]},
+    {"query": ["mutation { f(password: $p) }"], "variables": ["hunter22"]},
+    {"todo": ["buy bread", "token=hunter22"]},
+    {"body": "Your password: hunter22"},
+])  # fmt: skip
+def test_of_an_argument_that_names_a_secret_neither_it_nor_the_servers_words_are_shown(values: dict[str, Json]) -> None:
+    assert EVERYTHING in redact.secret_values(None, values)
+    assert "hunter22" not in json.dumps(redact.arguments(None, values, show_bodies=True))
+    shown = redact.job({"args": ["send", values, "t0ken"], "error_message": "hunter22?"}, show_bodies=True)
+    assert "hunter22" not in json.dumps(shown)
+    # An answer that is its producer's is not hidden for a text's sake.
+    assert EVERYTHING not in redact.secret_values(None, values, with_texts=False)

@@ -138,7 +138,7 @@ def test_no_part_of_the_login_is_left_where_a_long_refusal_or_the_head_of_a_page
         page = read(
             Response(502, {}, (b"<i>" * 330).ljust(1024 - shift) + b"c4n4ry-s3cr3t and more", 0.0, request_pairs=said)
         )
-        assert "c4" not in f"{answer.text} {answer.body} {answer.message} {page.message}", shift
+        assert "c4" not in f"{answer.text} {answer.message} {page.message}", shift
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")

@@ -13,6 +13,7 @@ from restbroker.config.core import all_keys
 from restbroker.config.mask import mask
 from restbroker.job import redact
 from restbroker.job.command import Call, Command
+from restbroker.job.hiding import HIDDEN
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Rejected
 from restbroker.servers import registry
@@ -287,24 +288,23 @@ def test_no_answer_makes_the_reading_of_xml_raise(body: bytes) -> None:
     xml_stanza.as_json(body)
 
 
-async def test_a_form_with_a_password_hides_no_reason_of_its_refusal(opened: Opened) -> None:
+async def test_a_form_with_a_password_hides_the_servers_words_and_not_ours(opened: Opened) -> None:
     why = "Trying to add a user on elsewhere.example but command was sent to example.org"
     field = "<field var='password'><value>c4n4ry-of-bob</value></field>"
     form = f"<iq type='set' to='example.org'><command node='n'><x xmlns='jabber:x:data'>{field}</x></command></iq>"
     given: Json = {"node": "n", "data": {"password": "c4n4ry-of-bob"}}
     said = json.dumps({"kind": "iq", "type": "result", "command": {"note": {"type": "error", "text": why}}})
     xml = f"<iq type='result'><command {COMMANDS}><note type='error'>{why}</note></command></iq>"
-    rows: list[tuple[str, dict[str, Any], str]] = [
-        ("iq", {"to": "example.org", "type": "set", "command": given}, said),
-        ("stanza", {"xml": form}, xml),
+    rows: list[tuple[str, dict[str, Any], str, str]] = [
+        ("iq", {"to": "example.org", "type": "set", "command": given}, said, why),
+        ("stanza", {"xml": form}, xml, f"{len(xml)} bytes {HIDDEN}"),
     ]
-    for command, arguments, answer in rows:
+    for command, arguments, answer, shown in rows:
         async with opened(answering(200, answer.encode())) as bench:
             outcome = await bench.deliver(command, **arguments)
         assert isinstance(outcome, Rejected), command
         assert outcome.reason.hint == "Correct the form; check that the accounts exist on its host.", command
-        for part in ("The ad-hoc command failed: Trying to add a user on ", " but command was sent to "):
-            assert part in outcome.reason.message, command
+        assert outcome.reason.message == f"The ad-hoc command failed: {shown}", command
         assert "c4n4ry" not in repr(outcome), command
 
 
