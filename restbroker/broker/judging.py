@@ -12,6 +12,7 @@ import attrs
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.delivery import Delivery, JobExpired, JobIsDuplicate, JobTakenAway, SendingStopped
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
+from restbroker.broker.steps import AwaitedWithoutTask
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target_secrets import spellings_of, spellings_of_texts
 from restbroker.errors import ConfigError
@@ -116,6 +117,8 @@ def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: C
             return Uncertain(reason_of(spec, no_answer_reason(problem)))
         case _:
             reason = plan.bug("The connector", problem)
+            if isinstance(problem, AwaitedWithoutTask):
+                reason = attrs.evolve(reason, message=f"{reason.message} {_NO_TASK}")
             return Deferred(reason, max_attempts=3) if job.delivery < SENDING else Uncertain(reason)
 
 
@@ -181,6 +184,7 @@ def no_answer_reason(problem: MaybeSent) -> Reason:
     return Reason("ConnectionLost", problem.message, hint)
 
 
+_NO_TASK = "`deliver` awaited something else than its link: `await link.task()` comes before that."
 _PART_DONE = Reason(
     "Uncertain",
     "A part of the command ran; restbroker could not send the rest, and AtMostOnce forbids sending it again.",

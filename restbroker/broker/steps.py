@@ -42,6 +42,10 @@ class Asked:
     what: object
 
 
+class AwaitedWithoutTask(Exception):
+    """A connector's bug: it says that it is stepwise, and `deliver` waited for something else than its link."""
+
+
 class _InTask:
     """A step: to go on in a task."""
 
@@ -65,6 +69,8 @@ def go_on(run: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
 
 Run: TypeAlias = Coroutine[Any, Any, Outcome]
 
+_NO_TASK: Final = ("must be called from async context",)
+"""What Trio says where there is no current task; in other words, the error keeps its own name."""
 _CONTEXT: Any
 try:
     from trio._core import _run
@@ -85,6 +91,10 @@ def _advance_without_task(run: Run, got: object, error: Exception | None) -> Ste
     del _CONTEXT.task
     try:
         return advance(run, got, error)
+    except RuntimeError as problem:
+        if problem.args == _NO_TASK:
+            raise AwaitedWithoutTask().with_traceback(problem.__traceback__) from problem
+        raise
     finally:
         _CONTEXT.task = task
 

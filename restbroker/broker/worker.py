@@ -41,7 +41,7 @@ from restbroker.broker.judging import Judge
 from restbroker.broker.order_warnings import ON_DEAD_IGNORED
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import SLOTS_FULL, Settler
-from restbroker.broker.steps import IN_TASK, Asked, Plans, Run, Step, go_on
+from restbroker.broker.steps import IN_TASK, Asked, AwaitedWithoutTask, Plans, Run, Step, go_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.job import NotAJob
@@ -65,10 +65,6 @@ _LOGIN_REFUSED = (401, 403)
 """Statuses of a request that was not run, since its login may not have that done."""
 _UNSENT_WAIT_S = 0.2
 """Seconds until a job that was not sent is tried again."""
-
-
-class AwaitedWithoutTask(Exception):
-    """A connector's bug: it says that it is stepwise, and `deliver` waited for something else than its link."""
 
 
 @attrs.define(eq=False)
@@ -527,7 +523,7 @@ class Worker:
             if step is IN_TASK:
                 self._start_task(delivery)
                 return
-            got, error = None, AwaitedWithoutTask("deliver() waited for something else than its link.")
+            got, error = None, AwaitedWithoutTask()
 
     def _exchange(self, delivery: Delivery, request: Request) -> None:
         assert self._client is not None and self._client.service is not None  # noqa: S101, PT018 - else it has a task

@@ -42,7 +42,8 @@ class FlatKeys:
 
     rest_url: str | None = key(
         "RestURL",
-        "The server's HTTP API; commands are appended (RestURL/register). For ejabberd usually …/api.",
+        "The server's HTTP API; commands are appended (RestURL/register). For ejabberd usually …/api. "
+        "A unix socket: http+unix://%2Frun%2Fx.sock/api, its path with %2F for each /.",
         shown="http://localhost:5281",
         secret=True,
         of_target="URL",

@@ -77,3 +77,5 @@ async def test_a_stepwise_connector_of_others_that_breaks_its_word_costs_its_job
         serving.control.stop.set()
     found = Counter(event.code or event.outcome for event in serving.finished())
     assert found == ({"delivered": 19, "Bug": 1} if is_guarded else {"delivered": 20})
+    said = [event.message or "" for event in serving.finished() if event.code == "Bug"]
+    assert ["await link.task()" in message for message in said] == [True] * is_guarded

@@ -49,6 +49,7 @@ def open_connector(target: Target, ports: Ports) -> Connector:
         request=lambda call, entry: _build(call, entry, target),
         send=send_once(_outcome, ports.now_s),
         probe=partial(_probe, target),
+        stepwise=True,
     )
 
 

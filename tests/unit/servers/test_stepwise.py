@@ -124,7 +124,7 @@ async def test_what_awaits_something_else_raises_and_breaks_nothing() -> None:
     lock, advance = trio.Lock(), steps.advance_untasked
     assert advance is not None
     for what in (lock, trio.open_nursery()):
-        with pytest.raises(RuntimeError):
+        with pytest.raises(steps.AwaitedWithoutTask):
             advance(deliver(what), None, None)  # type: ignore[arg-type]
     trap: object = advance(trio.sleep(0), None, None)  # type: ignore[arg-type]  # noqa: ASYNC105, ASYNC115
     assert not isinstance(trap, Request), "the worker throws an error there"
