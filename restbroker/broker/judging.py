@@ -5,7 +5,7 @@ deliver its job, and settles the job by what it returns, or has another round. A
 shows no secret, whatever a connector put into it; and of a job that was not sent, nothing says that it was.
 """
 
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import attrs
 
@@ -162,23 +162,24 @@ def _redact(plan: TargetPlan, outcome: _Failed, call: Call, spec: CommandSpec | 
     return attrs.evolve(outcome, text=hiding.mask_secrets(outcome.text, of_target | bodies))
 
 
+_SILENT: Final = "The server hangs or is overloaded: check its load and log."
+
+
 def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:
     """Return the reason for a request that could not be sent, or for a look-up or probe without an answer."""
     if isinstance(secret := problem.__cause__, ConfigError):
         return Reason("SecretUnusable", secret.message, f"Jobs wait in Redis. {secret.hint or 'Fix it.'}")
     if isinstance(problem, NotSent) and problem.tls:
         return Reason("TlsRefused", problem.message, f"Jobs wait in Redis. {problem.tls_hint}")
-    hint = "Jobs wait in Redis. Check that the server runs, and the target's URL."
-    return Reason("TargetUnreachable", problem.message, hint)
+    is_silent = isinstance(problem, MaybeSent) and problem.timed_out
+    check = _SILENT if is_silent else "Check that the server runs, and the target's URL."
+    return Reason("TargetUnreachable", problem.message, f"Jobs wait in Redis. {check}")
 
 
 def no_answer_reason(problem: MaybeSent) -> Reason:
     """Return the reason for a command that was sent and not answered, so that it may have run."""
     if problem.timed_out:
-        hint = (
-            "The server hangs or is overloaded: check its load and log. If the command takes that long, raise "
-            "RequestTimeout."
-        )
+        hint = f"{_SILENT} If the command takes that long, raise RequestTimeout."
         return Reason("TimedOut", problem.message, hint)
     hint = "The server stopped, or a proxy in front drops connections: check the logs of both."
     return Reason("ConnectionLost", problem.message, hint)

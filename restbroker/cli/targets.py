@@ -102,7 +102,8 @@ def _busy(one: Target) -> str:
 def _why(one: Target) -> str:
     """Return why a target gets no jobs, or fewer, and what to do."""
     told = " ".join(text for text in (one.reason, one.hint) if text)
-    return "; ".join((*([told] if told else ()), *map(pause_text, one.pauses), *_limits(one)))
+    more = "; ".join((*map(pause_text, one.pauses), *_limits(one)))
+    return f"{told} {more[:1].upper()}{more[1:]}" if told and more else told or more
 
 
 COLUMNS: Final[Sequence[Column[Target]]] = (

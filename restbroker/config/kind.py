@@ -5,6 +5,7 @@ check take the target or source as it is. A kind that needs other defaults than 
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
@@ -104,7 +105,9 @@ def unknown_kind(kinds: Mapping[str, Members], found: str, options: object, erro
 def expected_kind(kinds: Iterable[str], found: str) -> str:
     """Return the text of the problem for `found` where one of these kinds is expected."""
     known = ", ".join(f'"{kind}"' for kind in kinds)
-    return f"expected one of {known}, found {describe(found)}."
+    near = get_close_matches(found.lower()[:60], list(kinds), n=1)
+    meant = f'; did you mean "{near[0]}"?' if near else "."
+    return f"expected one of {known}, found {describe(found)}{meant}"
 
 
 def note_no_login(target: Target, hint: str, problems: Problems) -> None:

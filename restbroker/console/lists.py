@@ -19,6 +19,7 @@ INSTEAD: Final = {
     "cron": "periodic",
     "help": "--help",
     "version": "--version",
+    "check": "restbroker check",
 }
 """What people type for a command that is called differently."""
 

@@ -17,6 +17,9 @@ from restbroker.store.sources import SourceState
 LONG_WAIT_S: Final = 60.0
 """A job that waits this many seconds is reported."""
 START: Final = "`restbroker run` starts one."
+_DOWN: Final = (
+    "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {target}` tests it."
+)
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
 
@@ -89,7 +92,8 @@ def _of_states(alive: Sequence[Pool], waiting: Mapping[str, int]) -> Iterator[Al
         told += [waiting_text(count)] if count else []
         about = f" ({', '.join(told)})" if told else ""
         why = "" if reason is None else f": {reason}"
-        yield Alarm(target, True, f"{target} {does}{part}{about}{why}", pools[0].hint, "targets")
+        hint = f"{pools[0].hint or ''} {_DOWN.format(target=target)}".lstrip() if state == "down" else pools[0].hint
+        yield Alarm(target, True, f"{target} {does}{part}{about}{why}", hint, "targets")
 
 
 def _of_processes(pools: Sequence[Pool]) -> Iterator[Alarm]:

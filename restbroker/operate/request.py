@@ -26,7 +26,7 @@ from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.operate.enqueue import JobRequest, payload
-from restbroker.operate.names import listed, require
+from restbroker.operate.names import listed, require, suggestion
 from restbroker.servers import registry
 
 if TYPE_CHECKING:  # slow to load, and `enqueue` needs none of it
@@ -52,7 +52,7 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     flat = [target for target in targets if target.name == registry.KINDS[0]]
     chosen = able if len(able) == 1 else flat
     if not chosen:
-        raise _ambiguous(targets, command)
+        raise _unserved(targets, queue) or _ambiguous(targets, command)
     return chosen[0]
 
 
@@ -152,6 +152,14 @@ def _reason(spec: CommandSpec, given: Mapping[str, Json], default_host: str | No
     needed = (argument.name for argument in spec.arguments if argument.nonempty)
     empty = next((name for name in needed if given.get(name) == ""), None)
     return None if empty is None else f"{empty} is empty."
+
+
+def _unserved(targets: Sequence[Target], queue: str | None) -> UsageError | None:
+    """Return the error that says that no target serves the queue; None if one does, or if no queue was named."""
+    served = {name for target in targets for name in target.queues}
+    if queue is None or queue in served:
+        return None
+    return UsageError(f"No target serves the queue {queue!r}.", suggestion(queue, served))
 
 
 def _ambiguous(targets: Sequence[Target], command: str) -> UsageError:

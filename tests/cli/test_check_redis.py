@@ -52,6 +52,14 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     assert all(one.code == "WrongType" and "RENAME" in str(one.hint) for one in found)
 
 
+def test_queues_that_producers_may_push_elsewhere_are_told_once(redis_url: str, client: Client) -> None:
+    client.command("SET", "x", "y")
+    url = f"{redis_url.rpartition('/')[0]}/1"
+    of_target = {"Kind": "ejabberd", "URL": "http://h", "Queues": ["a", "b"]}
+    found = [one.message for one in findings(url, TARGETS=json.dumps({"t": of_target})) if one.code == "OtherDatabase"]
+    assert found == ["No job was ever pushed to the queues rest, a, b here."]
+
+
 RUBY = ["SADD processes ruby:1:abc", 'HSET ruby:1:abc info {"queues":["default"],"tag":"app","version":"7.0"}']
 ONE = ["SADD queues rest", "LPUSH queue:rest {}"]
 QUIET = '{"quiet":true}'

@@ -41,12 +41,15 @@ def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None
     assert lines()[-1] == "Next: `restbroker run` starts one."
     sources.write(store, [SourceState("mim", "mongooseim-amqp", "web1:7", "", 1.5, "RabbitMQAway", "It is.", "Wait.")])
     serve(store, "one", 77, ["one"], **DOWN)
-    assert lines()[-2:] == ["Next: one: Start the server.", "      mim: Wait."]
+    *_, of_target, of_source = lines()
+    assert of_target.startswith("Next: one: Start the server. Nothing is lost, ")
+    assert of_target.endswith(" `restbroker check --target one` tests it.")
+    assert of_source == "      mim: Wait."
     with full(store):
         printed = lines()
     assert printed[0].startswith("Redis is full: it uses ")
     assert printed[-3].startswith("Next: Redis: Raise maxmemory, or free memory")
-    assert printed[-2] == "      one: Start the server."
+    assert printed[-2].startswith("      one: Start the server. ")
 
 
 def test_whoever_may_not_read_jobs_sees_the_figures(store: Client, lines: Lines, place: Path) -> None:

@@ -7,7 +7,7 @@ question takes some seconds at most. Each raises `StoreUnavailable` or `StoreRef
 import shlex
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
@@ -21,7 +21,7 @@ from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queu
 from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.names import display_name, nearest
+from restbroker.operate.names import display_name, listed, nearest
 from restbroker.operate.system import Queue, Snapshot, system
 from restbroker.operate.words import pause_sentence
 from restbroker.servers import registry
@@ -52,8 +52,7 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     for name in config.queues:
         if name in known:
             yield from _known_queue(known[name], seen, of_queue[name])
-        else:
-            yield _new_queue(client, config, info, name=name, known=tuple(known))
+    yield from _new_queues(client, config, info, known)
     yield from _left_keys(client, config, seen)
     yield from _mixed_tokens(config, seen)
 
@@ -119,19 +118,40 @@ def _mixed(queue: Queue, seen: Snapshot, fairness: str) -> Iterator[Finding]:
         yield _finding("OrderMixed" if has_order else "FairMixed", process=others[0][0], queue=queue.name, others=more)
 
 
-def _new_queue(client: Client, config: Config, info: ServerInfo, name: str, known: tuple[str, ...]) -> Finding:
-    meant = nearest(name, (other for other in known if other not in config.queues))
-    if meant is not None:
-        return _finding("QueueMisspelt", queue=name, meant=meant)
+def _new_queues(client: Client, config: Config, info: ServerInfo, known: Collection[str]) -> Iterator[Finding]:
+    """Yield the findings for the queues that no job was ever pushed to; what one cause explains is told once."""
+    new = []
+    for name in config.queues:
+        if name in known:
+            continue
+        meant = nearest(name, (other for other in known if other not in config.queues))
+        if meant is None:
+            new.append(name)
+        else:
+            yield _finding("QueueMisspelt", queue=name, meant=meant)
+    if new:
+        elsewhere = _pushed_elsewhere(client, config, info, new, has_known=bool(known))
+        yield from (_new_queue(config, name) for name in new) if elsewhere is None else [elsewhere]
+
+
+def _pushed_elsewhere(
+    client: Client, config: Config, info: ServerInfo, new: Sequence[str], *, has_known: bool
+) -> Finding | None:
+    """Return the finding that producers may push to another namespace or database; None if nothing suggests it."""
+    queues = f"the queue {new[0]}" if len(new) == 1 else f"the queues {listed(new)}"
     others = sorted(survey.namespaces(client) - {config.namespace})
-    if others and not known:
+    if others and not has_known:
         shown = ", ".join(other or "none" for other in others[:5])
         key = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
-        return _finding("OtherNamespace", queue=name, others=shown, namespace=config.namespace, key=key)
+        return _finding("OtherNamespace", queues=queues, others=shown, namespace=config.namespace, key=key)
     number = _database(config.redis_url)
     if info.databases and number not in info.databases:
         filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(info.databases.items()))
-        return _finding("OtherDatabase", queue=name, number=number, filled=filled)
+        return _finding("OtherDatabase", queues=queues, number=number, filled=filled)
+    return None
+
+
+def _new_queue(config: Config, name: str) -> Finding:
     where = "" if len(config.targets) == 1 and name == config.targets[0].queues[0] else f" --queue {shlex.quote(name)}"
     target = next(target for target in config.targets if name in target.queues)
     command = "status" if "status" in registry.catalogue_of(target, None).commands else "COMMAND"

@@ -4,7 +4,7 @@ import pytest
 
 from restbroker.broker.judging import unreachable_reason
 from restbroker.errors import ConfigError
-from restbroker.transport.errors import NotSent
+from restbroker.transport.errors import MaybeSent, NotSent
 
 
 def test_a_secret_that_cannot_be_used_is_not_blamed_on_the_server() -> None:
@@ -14,3 +14,9 @@ def test_a_secret_that_cannot_be_used_is_not_blamed_on_the_server() -> None:
     assert (found.code, found.message) == ("SecretUnusable", "The secret file /x is empty.")
     assert found.hint == "Jobs wait in Redis. Put the secret into it."
     assert unreachable_reason(NotSent("refused")).code == "TargetUnreachable"
+
+
+def test_a_server_that_hangs_is_not_sought_at_another_address() -> None:
+    silent, broken = unreachable_reason(MaybeSent("late", timed_out=True)), unreachable_reason(MaybeSent("broken"))
+    assert silent.hint == "Jobs wait in Redis. The server hangs or is overloaded: check its load and log."
+    assert broken.hint == "Jobs wait in Redis. Check that the server runs, and the target's URL."

@@ -65,6 +65,12 @@ def test_where_it_is_not_clear_the_targets_are_named() -> None:
             target_of([OLD, NEW], None, None, command)
 
 
+def test_a_queue_that_no_target_serves_is_named_with_the_nearest() -> None:
+    with pytest.raises(UsageError, match="No target serves the queue 'q-odl'") as refused:
+        target_of([OLD, NEW], None, "q-odl", "register")
+    assert refused.value.hint == "Did you mean q-old?"
+
+
 def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[tuple[str, str, dict[str, str], str]] = [
         ("openfire-rest", "create_user", {"username": "a"}, "password"),

@@ -60,6 +60,7 @@ def test_each_command_prints_its_help(name: str) -> None:
 def test_a_command_line_that_cannot_be_used_ends_with_2_and_says_what_is_meant() -> None:
     rows: list[tuple[str, str]] = [
         ("enqeue", "Did you mean enqueue"),
+        ("config check", "Did you mean restbroker check?"),
         ("dead list --limit x", "--limit"),
         ("completion tcsh", "'bash'"),
         ("stats --nonsense", "--nonsense"),

@@ -5,14 +5,16 @@ from typing import Any
 import attrs
 import pytest
 
+from restbroker.cli import targets
 from restbroker.operate import enqueue
 from restbroker.operate.enqueue import PauseNotice, why_waiting
 from restbroker.operate.problems import problems
-from restbroker.operate.system import Pool, Queue, Snapshot, target_state
+from restbroker.operate.system import Pool, Queue, Snapshot, Target, target_state
 from restbroker.operate.words import all_well, state_text
 from restbroker.store.pauses import Pause
 
 NOW_S = 1_000.0
+DOWN = "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {}` tests it."
 
 
 def pool(target: str = "ejabberd", /, **fields: Any) -> Pool:
@@ -39,7 +41,7 @@ def test_grave_problems_come_first_and_are_told_once() -> None:
     down: dict[str, Any] = {"state": "down", "reason": "Nobody listens.", "hint": "Start it.", "down_for_s": 40.0}
     pools = (pool("a", pauses=(pause,)), pool("b", **down), pool("b", **down), pool("b"))
     assert lines(*pools, queues=(queue("rest", 2),)) == [
-        "!! b is down in 2 of 3 processes (for 40 s, 2 jobs wait): Nobody listens. Start it.",
+        f"!! b is down in 2 of 3 processes (for 40 s, 2 jobs wait): Nobody listens. Start it. {DOWN.format('b')}",
         '! a is paused by ann until someone resumes it: "it moves"',
     ]
 
@@ -47,7 +49,18 @@ def test_grave_problems_come_first_and_are_told_once() -> None:
 def test_a_queue_whose_target_is_down_is_told_with_the_target() -> None:
     long, blocked = queue("rest", 2, latency_s=900.0), attrs.evolve(queue("rest", 2, 900.0), target_state="down")
     assert lines(pool(), queues=(long,)) == ["! Queue rest: the oldest of 2 jobs has been waiting for 15 min."]
-    assert lines(pool(state="down"), queues=(blocked,)) == ["!! ejabberd is down (2 jobs wait)."]
+    assert lines(pool(state="down"), queues=(blocked,)) == [
+        f"!! ejabberd is down (2 jobs wait). {DOWN.format('ejabberd')}"
+    ]
+
+
+def test_a_targets_reason_and_its_limits_are_sentences() -> None:
+    usual: dict[str, Any] = dict.fromkeys(attrs.fields_dict(Target)) | {"pauses": (), "limited": (), "concurrency": 8}
+    why = next(one.text for one in targets.COLUMNS if one.title == "WHY")
+    assert why is not None
+    limit = "at most 1 of 8 at once since the server was overloaded or down; the limit rises with use"
+    assert why(Target(**usual | {"limit": 1})) == limit
+    assert why(Target(**usual | {"limit": 1, "reason": "No.", "hint": "Start it."})) == f"No. Start it. A{limit[1:]}"
 
 
 def test_a_queue_of_others_is_no_grave_problem() -> None:

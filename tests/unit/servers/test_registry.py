@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from restbroker.config.kind import expected_kind
 from restbroker.config.load import load
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
@@ -39,6 +40,11 @@ def test_a_targets_catalogue_is_of_its_configured_version_else_of_the_one_found(
 def test_an_unknown_kind_is_an_error_that_names_the_known() -> None:
     with pytest.raises(ConfigError, match="These exist: ejabberd, "):
         registry.catalogue("jabberd14")
+
+
+def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
+    assert expected_kind(registry.KINDS, "htpp").endswith('found a string ("htpp"); did you mean "http"?')
+    assert expected_kind(registry.KINDS, "matrix").endswith('found a string ("matrix").')
 
 
 def test_no_server_is_imported_before_it_is_asked_for_and_its_commands_come_without_its_connector() -> None:
