@@ -374,5 +374,5 @@ def test_a_kind_that_no_package_brings_is_told_the_known_ones_and_how_one_is_bro
     configuration = document(NOWHERE, Kind="chater")
     _write(tmp_path, configuration)
     told = shell("run").stderr
-    assert '"chatter", found a string ("chater").' in told
+    assert '"chatter", found a string ("chater"); did you mean "chatter"?' in told
     assert all(text in told for text in (*registry.KINDS, "the group restbroker.servers", "commands --kinds"))
