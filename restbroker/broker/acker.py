@@ -11,7 +11,6 @@ in the buffer, however the fetch ends.
 
 import math
 import time
-from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -46,7 +45,7 @@ GROUP_LIMIT = MAX_BATCH
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
 LOSS_S = 60.0
-_OVERHEAD_BYTES = 120
+_OVERHEAD_BYTES = 400
 
 
 def group_size(jobs: list[JobInProgress]) -> int:
@@ -136,21 +135,11 @@ class AckBuffer:
 
 @attrs.define(eq=False)
 class _Group:
-    """What was settled together, column by column. An object for each ticket and each hash would take 96 bytes more."""
+    """What was settled together: by ticket, how, and the hash of the job's bytes."""
 
     at_s: float
-    tickets: str
-    """The tickets, one after the other, with blanks between them."""
-    settlements: list[Settlement]
-    jobs: "array[int]"
-    """The hash of each job's bytes."""
     size_bytes: int
-
-    def forget(self, count: int) -> None:
-        """Forget the first `count` jobs."""
-        self.size_bytes -= sum(map(_size, self.settlements[:count]))
-        self.tickets = " ".join(self.tickets.split()[count:])
-        del self.settlements[:count], self.jobs[:count]
+    jobs: dict[str, tuple[Settlement, int]]
 
 
 @attrs.define(eq=False)
@@ -164,67 +153,37 @@ class RecentlySettled:
 
     _groups: deque[_Group] = attrs.field(factory=deque)
     _size_bytes: int = 0
-    _by_ticket: dict[str, Settlement] | None = None
-    """All by ticket, made at the first look-up: that is after an outage, and at the end."""
     _lost: set[int] = attrs.field(factory=set)
     _lost_until_s: float = float("-inf")
 
-    def add(self, tickets: Iterable[str], settlements: list[Settlement], jobs: Iterable[bytes], now_s: float) -> None:
-        """Keep settlements that Redis confirmed, with the ticket and the bytes of each job, all in the same order."""
-        size_bytes = sum(map(_size, settlements))
-        self._groups.append(
-            _Group(
-                at_s=now_s,
-                tickets=" ".join(tickets),
-                settlements=settlements,
-                jobs=array("q", map(hash, jobs)),
-                size_bytes=size_bytes,
-            )
-        )
+    def add(self, settled: Sequence[tuple[str, Settlement, bytes]], now_s: float) -> None:
+        """Keep settlements that Redis confirmed: of each its ticket, how, and the bytes of the job."""
+        size_bytes = sum([_size(settlement) for _, settlement, _ in settled])
+        jobs = {ticket: (settlement, hash(job)) for ticket, settlement, job in settled}
+        self._groups.append(_Group(now_s, size_bytes, jobs))
         self._size_bytes += size_bytes
-        self._by_ticket = None
         self.forget(now_s)
 
     def get(self, ticket: str) -> Settlement | None:
         """Return the settlement of this ticket; None if it is not kept, or not any more."""
-        if self._by_ticket is None:
-            self._by_ticket = {
-                ticket: settlement
-                for group in self._groups
-                for ticket, settlement in zip(group.tickets.split(), group.settlements, strict=True)
-            }
-        return self._by_ticket.get(ticket)
+        return next((group.jobs[ticket][0] for group in self._groups if ticket in group.jobs), None)
 
     def forget(self, now_s: float) -> None:
-        """Drop settlements older than `KEPT_S` seconds, and the oldest beyond `KEPT_BYTES`.
+        """Drop settlements older than `KEPT_S` seconds, and beyond `KEPT_BYTES` the oldest, but not the last group.
 
         To be called now and then, so that an idle pool keeps none.
         """
         groups = self._groups
         while groups and (now_s - groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(groups) > 1)):
             self._size_bytes -= groups.popleft().size_bytes
-            self._by_ticket = None
-        if not groups:
-            return
-        newest, count, surplus_bytes = self._groups[-1], 0, self._size_bytes - KEPT_BYTES
-        while surplus_bytes > 0:
-            surplus_bytes -= _size(newest.settlements[count])
-            count += 1
-        if count:
-            newest.forget(count)
-            self._size_bytes = newest.size_bytes
 
     def note_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
         """Note that Redis may have lost its last writes: for `LOSS_S` seconds `may_have_run` is true of some jobs.
 
         These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
         """
-        settled = {
-            job
-            for group in self._groups
-            for settlement, job in zip(group.settlements, group.jobs, strict=True)
-            if not is_unchanged_requeue(settlement)
-        }
+        kept = (one for group in self._groups for one in group.jobs.values())
+        settled = {job for settlement, job in kept if not is_unchanged_requeue(settlement)}
         earlier = self._lost if now_s < self._lost_until_s else set()
         self._lost = earlier | settled | {hash(job) for job in jobs}
         self._lost_until_s = now_s + LOSS_S
@@ -248,10 +207,8 @@ def _size(settlement: Settlement) -> int:
             return _OVERHEAD_BYTES + sum([len(reply.payload) for reply in replies])
         case Retry(_, payload, replies) | Dead(_, payload, replies):
             return _OVERHEAD_BYTES + len(payload) + sum([len(reply.payload) for reply in replies])
-        case Schedule(_, payload):
-            return _OVERHEAD_BYTES + len(payload)
-        case Requeue(payload):
-            return _OVERHEAD_BYTES + len(payload)
+        case Schedule(_, payload) | Requeue(payload):
+            return _OVERHEAD_BYTES + len(payload or b"")
         case _:
             assert_never(settlement)
 
@@ -502,12 +459,8 @@ class Acker:
         now_s = trio.current_time()
         tickets = [job.ticket for job in over]
         # What was settled just before an outage is not older after it, however long it was.
-        self.recently_settled.add(
-            tickets,
-            [job.settlement for job in over if job.settlement is not None],
-            [job.raw for job in over],
-            now_s - self.health.away_s,
-        )
+        settled = [(job.ticket, job.settlement, job.raw) for job in over if job.settlement is not None]
+        self.recently_settled.add(settled, now_s - self.health.away_s)
         self.reservations.release(*tickets)
         self.batch_size.note_settled(len(group) - len(again), now_s)
         self.settler.reports.send(applied)

@@ -19,11 +19,11 @@ async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it
 ) -> None:
     events: list[Event] = []
     health, recent = StoreHealth(events.append), RecentlySettled()
-    recent.add(["1:1"], [Ack()], [b""], trio.current_time() - health.away_s)
+    recent.add([("1:1", Ack(), b"")], trio.current_time() - health.away_s)
     health.note_outage(StoreUnavailable("gone"))
     await trio.sleep(10 * KEPT_S)
     health.note_write()
-    recent.add(["2:1"], [Ack()], [b""], trio.current_time() - health.away_s)
+    recent.add([("2:1", Ack(), b"")], trio.current_time() - health.away_s)
     assert recent.get("1:1") == Ack()
     (back,) = (event for event in events if isinstance(event, StoreBack))
     assert back.outage_s == pytest.approx(10 * KEPT_S)
