@@ -17,10 +17,9 @@ from restbroker.operate.find import lines_of
 from restbroker.operate.names import exact
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client, text
-from restbroker.store.key_types import types
+from restbroker.store.key_types import MisusedKey, types
 from restbroker.store.keys import QueueName
 from restbroker.store.line_jobs import hold_for_clear
-from restbroker.store.misuse import MisusedKey
 
 BATCH: Final = 1000
 """How many jobs are deleted between two moments at which clearing a queue can be stopped."""

@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 import attrs
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
-from restbroker.store.failures import WRONG_TYPE, ErrorReply, translate
+from restbroker.store.failures import ErrorReply, translate
 from restbroker.store.keys import Keys
 from restbroker.store.redis import Argument, Commands, Link, Replies, Reply, Steps, connect, run_blocking
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
 if TYPE_CHECKING:  # of use to few, or when something is wrong
-    from restbroker.store.misuse import MisusedKey
     from restbroker.store.sentinel import Address, Sentinels
 
 __all__ = ["LONGEST_BLOCK_S", "Argument", "Client", "Reply", "StoreSettings", "check_replies", "open_client"]
@@ -52,8 +51,6 @@ class Client:
     _link: Link | None = None
     timeout_s: float = attrs.field(init=False)
     """The seconds that an answer may take."""
-    _question: Sequence[Argument] = ()
-    """The command that `ask` sent."""
 
     @timeout_s.default
     def _find_timeout(self) -> float:
@@ -68,7 +65,7 @@ class Client:
 
         Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.
         """
-        return self._check(run_blocking(self._exchange(commands)), commands)
+        return self._check(run_blocking(self._exchange(commands)))
 
     def transaction(self, commands: Commands) -> list[Reply]:
         """Send commands as one MULTI and return their replies.
@@ -76,7 +73,7 @@ class Client:
         Raise `StoreUnavailable` or `StoreRefused`; Redis rolls nothing back when one of them fails.
         """
         replies = self._check(run_blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
-        return self._check(cast("Replies", items(replies[-1], len(commands))), commands)
+        return self._check(cast("Replies", items(replies[-1], len(commands))))
 
     def even_full(self, commands: Commands) -> list[Reply]:
         """Run small commands, each of one key, in one step and on a Redis that is full, too; return their replies.
@@ -96,8 +93,7 @@ class Client:
 
         Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.
         """
-        scripts = [(name, keys, arguments) for keys, arguments in calls]
-        return self._check(run_blocking(self._run(scripts)), [evalsha(call) for call in scripts])
+        return self._check(run_blocking(self._run([(name, keys, arguments) for keys, arguments in calls])))
 
     def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts in one go, and return each one's reply, or the `StoreRefused` that it met.
@@ -143,46 +139,17 @@ class Client:
         """The file descriptor to watch for an answer; -1 while not connected."""
         return -1 if self._link is None else self._link.socket.fileno()
 
-    def ask(self, *arguments: Argument) -> None:
-        """Send one command without waiting for its reply, which `answer` returns; it must be connected.
-
-        Nothing else may be sent until the reply has come. Never blocks. Raise `StoreUnavailable`, also (as
-        `ConnectionEnded`) if there is no connection any more, or `StoreRefused`.
-        """
-        link = self._require_alive()
-        if link is None:
-            raise ConnectionEnded(f"There is no connection to Redis at {self.address}.", "Try again.")
-        self._question = arguments
-        try:
-            link.ask([arguments])
-        except BaseException as error:  # noqa: BLE001 - raised again
-            self._fail(error)
-
-    def answer(self) -> list[Reply]:
-        """Return the reply to the command that `ask` sent, as a list of one; an empty list until it has come.
-
-        Never blocks. Raise `StoreUnavailable` or `StoreRefused`.
-        """
-        if self._link is None:
-            return []
-        try:
-            replies = self._link.receive()
-        except BaseException as error:  # noqa: BLE001 - raised again
-            self._fail(error)
-        return [] if replies is None else self._check(replies, [self._question], may_ask=False)
-
     @property
     def has_ended(self) -> bool:
         """Whether it ended while no answer was due, or never began."""
         return self._link is None or self._link.has_ended()
 
     def send(self, commands: Commands, most_bytes: float = math.inf) -> bool:
-        """Send commands over a connection that is watched for its end.
+        """Send commands without waiting for their replies, which `replies` returns; nothing else may be sent meanwhile.
 
         Return False, and send nothing, if they are longer than `most_bytes`, or the connection is not open, or has not
-        answered all that was sent before. `replies` returns what comes of them. Never blocks. Raise `StoreUnavailable`:
-        then none of them will be done. Neither closes the connection: the caller has to if one raises, once it is not
-        watched any more.
+        answered all that was sent before. Never blocks. Raise `StoreUnavailable`: then none of them will be done.
+        Neither closes the connection: the caller has to if one raises, once it is not watched any more.
         """
         link = self._link
         strays = self._sentinels is not None and self._sentinels.master != self._place
@@ -296,23 +263,16 @@ class Client:
         raise error
 
     def _translated(self, error: OSError | ErrorReply) -> RestbrokerError:
-        return translate(error, self.address, password=self._endpoint.password)
+        return translate(error, self.address, self._endpoint.password)
 
-    def _check(self, replies: Replies, commands: Commands = (), *, may_ask: bool = True) -> list[Reply]:
-        for place, reply in enumerate(replies):
+    def _check(self, replies: Replies) -> list[Reply]:
+        for reply in replies:
             if isinstance(reply, ErrorReply):
                 if reply.is_demotion:
                     self.close()
-                is_misuse = reply.code == WRONG_TYPE and len(commands) > place
-                misused = self._misused_keys(commands[place], may_ask=may_ask) if is_misuse else ()
                 # Without the cause: Redis' own words may repeat what was sent.
-                raise translate(reply, self.address, misused, self._endpoint.password) from None
+                raise self._translated(reply) from None
         return cast("list[Reply]", list(replies))
-
-    def _misused_keys(self, command: Sequence[Argument], *, may_ask: bool) -> "Sequence[MisusedKey]":
-        from restbroker.store.misuse import find_misused_keys
-
-        return find_misused_keys(command, self.keys, self.commands if may_ask else None)
 
 
 def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sentinels | None" = None) -> Client:

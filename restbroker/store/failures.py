@@ -5,20 +5,16 @@ full Redis) is `StoreUnavailable`, so that callers wait and no job becomes dead.
 """
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping
+from typing import TypeAlias
 
 from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 
-if TYPE_CHECKING:
-    from restbroker.store.misuse import MisusedKey
-
-_REPLICA = (
-    "If a failover is under way, wait until it is over. If not, let RedisURL name the master (on the replica, "
-    "redis-cli INFO replication names it)."
+_FAILOVER = (
+    "If a failover is under way, wait until it is over. If not, check Redis' log, its replicas (redis-cli INFO "
+    "replication names the master, which RedisURL has to lead to), and its setting min-replicas-to-write."
 )
-_LOG = "Check Redis' log."
 _PASSING: Mapping[str, tuple[str, str]] = {
     "OOM": (
         "Redis is full (maxmemory). Jobs can still be settled, but not added.",
@@ -32,41 +28,25 @@ _PASSING: Mapping[str, tuple[str, str]] = {
         "Redis is busy with another client's script.",
         "Wait until it ends; redis-cli SCRIPT KILL ends one that has written nothing yet.",
     ),
-    "READONLY": ("This Redis is a replica: it takes no writes.", _REPLICA),
-    "MASTERDOWN": ("This Redis is a replica whose master is down.", _REPLICA),
-    "CLUSTERDOWN": ("The Redis cluster is down.", _LOG),
-    "NOREPLICAS": (
-        "Redis refuses writes because too few replicas are connected.",
-        "Check its replicas (redis-cli INFO replication) and its setting min-replicas-to-write.",
-    ),
     "NOSCRIPT": (
         "A client keeps removing all scripts from Redis (SCRIPT FLUSH).",
         "Find out which: redis-cli MONITOR shows each command and its client.",
     ),
-    "TRYAGAIN": ("Redis asks to try again.", _LOG),
-    "UNBLOCKED": ("This Redis became a replica while a call waited.", _REPLICA),
 }
-WRONG_TYPE = "WRONGTYPE"
-"""The code of the error for a key of another type than the command needs."""
-_NO_DATABASE = "DB index is out of range"
+_AWAITED = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED"})
+"""The codes of a server that a failover is about to replace, or has replaced."""
+_DEMOTED = _AWAITED - {"CLUSTERDOWN", "TRYAGAIN"}
 _CODES = frozenset(
-    {"ERR", "OOM", "WRONGPASS", "EXECABORT", "LOADING", "NOSCRIPT", "READONLY", "NOAUTH", "NOPERM", "TRYAGAIN"}
-    | {"CLUSTERDOWN", "CROSSSLOT", "MASTERDOWN"}
+    {"ERR", "OOM", "WRONGPASS", "EXECABORT", "LOADING", "NOSCRIPT", "NOAUTH", "NOPERM", "CROSSSLOT", *_AWAITED}
 )
 """First words of errors that say nothing to a person who reads them."""
-_CLUSTER = frozenset({"MOVED", "ASK", "CROSSSLOT"})
-_LOGIN = frozenset({"WRONGPASS", "NOAUTH"})
 _NO_PASSWORD_TEXTS = ("AUTH <password> called without any password", "Client sent AUTH, but no password")
 _LOGIN_TEXTS = ("invalid password", *_NO_PASSWORD_TEXTS)
 _UNKNOWN = re.compile(
     r"(?i)unknown (redis )?command|(unsupported|disabled) command|command .*(not (supported|allowed|available)"
     r"|disabled)"
 )
-_IN_SCRIPT = re.compile(r"(?i)called from script.*?\b([0-9a-f]{40})\b.*?:([0-9]{1,6})\b")
 _AWAY_TEXTS = ("max number of clients reached", "problem with LDAP service")
-
-# What a server says that is not the master any more, or that a failover is about to replace.
-_DEMOTED = frozenset({"READONLY", "MASTERDOWN", "NOREPLICAS", "UNBLOCKED"})
 
 
 class ErrorReply(Exception):
@@ -85,7 +65,7 @@ class ErrorReply(Exception):
     @property
     def is_login(self) -> bool:
         """Whether the login was refused, or is missing."""
-        return self.code in _LOGIN or (self.code == "ERR" and self.reason.startswith(_LOGIN_TEXTS))
+        return self.code in {"WRONGPASS", "NOAUTH"} or (self.code == "ERR" and self.reason.startswith(_LOGIN_TEXTS))
 
     @property
     def has_no_password(self) -> bool:
@@ -102,13 +82,10 @@ Failure: TypeAlias = ErrorReply | OSError
 """What is wrong with a server: an error that it answered, no answer in time (`TimeoutError`), or no way to reach it."""
 
 
-def translate(
-    error: Failure, address: str, misused: "Sequence[MisusedKey]" = (), password: Secret | None = None
-) -> RestbrokerError:
+def translate(error: Failure, address: str, password: Secret | None = None) -> RestbrokerError:
     """Return the error to raise instead of this one. `address` names the server without its password.
 
-    `misused`: the keys of a wrong type, if that is why and they are known. `password`: the one that was sent, which is
-    not repeated, though an answer may do so.
+    `password`: the one that was sent, which is not repeated, though an answer may do so.
     """
     match error:
         case ErrorReply(has_no_password=True):
@@ -127,7 +104,7 @@ def translate(
         case ErrorReply(code="LOADING"):
             return StoreNotNow(f"Redis at {address} {describe_failure(error, password)}.", "Wait until it has started.")
         case ErrorReply(is_away=False):
-            return _from_reply(error, address, misused, password)
+            return _from_reply(error, address, password)
         case TimeoutError():
             hint = "Check its load and the network."
         case _:
@@ -154,40 +131,33 @@ def describe_failure(error: Failure, password: Secret | None = None) -> str:
             return f"cannot be reached: {_clean(str(error), password)}"
 
 
-def _from_reply(
-    error: ErrorReply, address: str, misused: "Sequence[MisusedKey]", password: Secret | None
-) -> RestbrokerError:
+def _from_reply(error: ErrorReply, address: str, password: Secret | None) -> RestbrokerError:
     reason = _clean(error.reason, password)
     if error.code in _PASSING:
         message, hint = _PASSING[error.code]
         return StoreNotNow(f"Redis at {address}: {message}", hint)
-    if reason.endswith(_NO_DATABASE):
-        return StoreRefused(
-            f"Redis at {address} has no database with the configured number.",
-            "Choose a smaller one (after the last slash of RedisURL, or RedisDatabase), or raise its setting databases,"
-            " which is 16 unless redis.conf says otherwise: 0 to 15.",
-        )
-    if error.code == "NOPERM":
-        hint = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
-    elif _UNKNOWN.search(reason):
-        hint = (
-            "Redis needs to know this command: a rename-command in redis.conf, or a proxy before Redis, hides it, or "
-            "Redis is older than 7.0 (Valkey: 7.2)."
-        )
-        if in_script := _IN_SCRIPT.search(error.reason):
-            from restbroker.store.scripts import command_at
-
-            reason = f"unknown command '{command_at(in_script[1], int(in_script[2]))}', in a script"
-    elif error.code in _CLUSTER:
-        hint = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
-    elif misused and error.code == WRONG_TYPE:
-        found = ". ".join(one.message for one in misused)
-        return StoreRefused(
-            f"Redis at {address} refused a command (WRONGTYPE). {found}.",
-            "\n".join(one.hint for one in misused),
-        )
-    else:
-        hint = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
+    if error.code in _AWAITED:
+        return StoreNotNow(f"Redis at {address} refuses for now: {reason}.", _FAILOVER)
+    match error.code:
+        case "WRONGTYPE":
+            reason = "WRONGTYPE: a key is of another type than restbroker needs"
+            hint = "restbroker check names the key. Find out who writes it, and move it away (RENAME)."
+        case "NOPERM":
+            hint = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
+        case "MOVED" | "ASK" | "CROSSSLOT":
+            hint = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
+        case _ if reason.endswith("DB index is out of range"):
+            hint = (
+                "Choose a smaller database (after the last slash of RedisURL, or RedisDatabase), or raise "
+                "Redis' setting databases, which is 16 unless redis.conf says otherwise: 0 to 15."
+            )
+        case _ if _UNKNOWN.search(reason):
+            hint = (
+                "Redis needs to know the commands that docs/sidekiq.md lists: a rename-command in redis.conf, or a "
+                "proxy before Redis, hides one, or Redis is older than 7.0 (Valkey: 7.2)."
+            )
+        case _:
+            hint = "Check that its keys are not used for other things, and that it is Redis >= 7.0 or Valkey >= 7.2."
     return StoreRefused(f"Redis at {address} refused a command: {reason}", hint)
 
 

@@ -5,16 +5,40 @@ every type.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TypeVar
+from typing import Final, TypeVar
+
+import attrs
 
 from restbroker.store.client import Client, text
 from restbroker.store.keys import QueueName
-from restbroker.store.misuse import MisusedKey
 from restbroker.store.settling import line_keys
 
-__all__ = ["MisusedKey", "find_misused", "types"]
-
 Key = TypeVar("Key", str, QueueName)
+
+_WORDS: Final = {"zset": "sorted set"}
+
+
+@attrs.frozen
+class MisusedKey:
+    """A key of `actual_type` (Redis' word) where `expected_type` is needed; None: not known."""
+
+    key: str
+    expected_type: str | None
+    actual_type: str | None
+
+    @property
+    def message(self) -> str:
+        """What is wrong, as a sentence without its full stop."""
+        found, wanted = (
+            "key of another type" if kind is None else _WORDS.get(kind, kind)
+            for kind in (self.actual_type, self.expected_type)
+        )
+        return f"The key {self.key} is a {found}, but restbroker needs a {wanted}"
+
+    @property
+    def hint(self) -> str:
+        """What to do about it."""
+        return f"Find out who writes it. Then move it away: RENAME {self.key} {self.key}:misplaced"
 
 
 def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) -> tuple[MisusedKey, ...]:

@@ -60,28 +60,41 @@ class Waiter:
         if self.fetch is not None or self._watch is not None:
             self.close()
         until_s = trio.current_time() + max(timeout_s, 0.01)
+        # Looks twice a second whether an answer can still come.
         while (now_s := trio.current_time()) < until_s:
             client = self._client
-            if client is None or not client.is_open:
+            if client is None or not client.is_open or (not client.is_waiting and client.has_ended):
                 with trio.move_on_at(until_s):
                     await self._connect()
                 continue
-            if not client.is_waiting:
-                client.ask(*_blocking_move(client, queue))
-                self._overdue_at_s = now_s + BLOCK_S + LATE_S
-            # Looks twice a second whether an answer can still come.
-            with trio.move_on_at(min(until_s, now_s + LOOK_EVERY_S)) as scope:
-                await trio.lowlevel.wait_readable(client.descriptor)
-            moved = client.answer()
-            if any(one is not None for one in moved):
-                return True
-            if not moved and trio.current_time() > self._overdue_at_s:
-                raise client.abandon()
-            if client.is_waiting and not scope.cancelled_caught:
-                # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
+            try:
+                has_job = await self._look(client, queue, min(until_s, now_s + LOOK_EVERY_S))
+            except RestbrokerError:
                 self.close()
+                raise
+            if has_job:
                 return True
         return False
+
+    async def _look(self, client: Client, queue: str, until_s: float) -> bool:
+        """Return whether the queue holds a job, as far as is known when something has come, or at `until_s`."""
+        if not client.is_waiting:
+            client.send([_blocking_move(client, queue)])
+            self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
+        with trio.move_on_at(until_s) as scope:
+            await trio.lowlevel.wait_readable(client.descriptor)
+        replies = client.replies()
+        if replies is not None:
+            if isinstance(replies[0], RestbrokerError):
+                raise replies[0]
+            return replies[0] is not None
+        if trio.current_time() > self._overdue_at_s:
+            raise client.abandon()
+        if scope.cancelled_caught:
+            return False
+        # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
+        self.close()
+        return True
 
     async def begin(self, watch: Watch, answered: Answered) -> bool:
         """Connect if it is not, and call `answered` for each fetch that stands from now on until `close`.

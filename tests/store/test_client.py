@@ -18,17 +18,17 @@ from tests.support.wait import until
 
 
 @on_both
-def test_a_refusal_names_the_key_that_is_of_another_type(server: Server, client: Client) -> None:
-    server.raw.set("ns:queue:a", "x")
-    with pytest.raises(StoreRefused, match="The key ns:queue:a is a string, but restbroker needs a list") as caught:
-        client.commands([("PING",), ("LRANGE", b"ns:queue:a", 0, -1)])
-    assert "RENAME ns:queue:a ns:queue:a:misplaced" in str(caught.value.hint)
+def test_a_key_of_another_type_is_left_to_check(server: Server, client: Client) -> None:
     server.raw.set("ns:dead", "x")
-    told = "The key ns:dead is a string, but restbroker needs a sorted set"
-    with pytest.raises(StoreRefused, match=told):
-        client.run("page", ["ns:dead"], ["up", "", 0, "", 1, 1])
-    with pytest.raises(StoreRefused, match=told):
-        client.transaction([("PING",), ("ZCARD", "ns:dead")])
+    calls: tuple[Callable[[], object], ...] = (
+        lambda: client.commands([("PING",), ("ZCARD", "ns:dead")]),
+        lambda: client.run("page", ["ns:dead"], ["up", "", 0, "", 1, 1]),
+        lambda: client.transaction([("PING",), ("ZCARD", "ns:dead")]),
+    )
+    for refused in calls:
+        with pytest.raises(StoreRefused, match="a key is of another type than restbroker needs") as caught:
+            refused()
+        assert "restbroker check names the key" in str(caught.value.hint)
     assert client.command("ECHO", "mine") == b"mine"
 
 
@@ -144,10 +144,10 @@ def test_a_replica_is_waited_for(make_redis: Callable[..., RedisServer]) -> None
     replica.command(f"REPLICAOF 127.0.0.1 {free_port()}")
     replica.command("CONFIG SET replica-serve-stale-data no")
     client = open_client(StoreSettings(replica.url))
-    with pytest.raises(StoreUnavailable, match="master is down"):
+    with pytest.raises(StoreUnavailable, match="MASTER is down"):
         client.command("GET", "x")
     client.command("CONFIG", "SET", "replica-serve-stale-data", "yes")
-    with pytest.raises(StoreUnavailable, match="replica: it takes no writes"):
+    with pytest.raises(StoreUnavailable, match="read only replica"):
         client.command("SET", "x", "y")
     client.close()
 

@@ -1,6 +1,5 @@
 """What the scripts do at their edges: a half-known identity, a record in the way, shares that somebody else wrote."""
 
-import select
 import time
 
 import pytest
@@ -25,7 +24,6 @@ from restbroker.store.jobs import (
 from restbroker.store.server import time_s
 from restbroker.store.sets import Move, due, promote
 from tests.store.pools import FACTS, QUEUES, Pool, Server
-from tests.support.wait import until
 
 SHARES = "ns:restbroker:inflight:t"
 VERSION = "ns:restbroker:recovered:version"
@@ -165,15 +163,6 @@ def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(pool: Pool, s
     assert [job.raw for job in answer.jobs] == [b"2"]
     assert answer.bad == {"a"}
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
-
-
-def test_an_answer_that_was_asked_for_and_is_refused_names_the_key(client: Client, server: Server) -> None:
-    server.raw.set("ns:queue:a", "no list")
-    client.connect()
-    client.ask("LLEN", "ns:queue:a")
-    until(lambda: select.select([client.descriptor], [], [], 0)[0], "the answer is there")
-    with pytest.raises(StoreRefused, match="The key ns:queue:a is of another type, but restbroker needs a list"):
-        client.answer()
 
 
 def test_a_rate_that_is_no_number_holds_nobody_back(pool: Pool, server: Server) -> None:

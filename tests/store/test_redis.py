@@ -106,7 +106,7 @@ def test_a_server_that_closes_within_its_answer_is_unavailable_and_is_asked_no_s
         (b"-MOVED 5 10.0.0.1:6379\r\n", StoreRefused, "Redis Cluster cannot hold"),
         (b"-NOAUTH Authentication required.\r\n", StoreUnavailable, "does not accept the login"),
         (b"-LOADING Redis is loading the dataset in memory\r\n", StoreNotNow, "is loading its data"),
-        (b"-READONLY You can't write against a read only replica.\r\n", StoreNotNow, "takes no writes"),
+        (b"-READONLY You can't write against a read only replica.\r\n", StoreNotNow, "read only replica"),
         (b"-BUSY Redis is busy running a script.\r\n", StoreNotNow, "SCRIPT KILL"),
         (b"-ERR max number of clients reached\r\n", StoreUnavailable, "max number of clients"),
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", StoreRefused, "Protocol error"),

@@ -5,7 +5,7 @@ Used by the tests that ask all pages, and all commands, what they say then.
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from restbroker.operate import audit
@@ -25,7 +25,8 @@ HERE: Final[Mapping[str, object]] = {
     "date": time.strftime("%Y-%m-%d", time.gmtime(NOW_S)),
 }  # fmt: skip
 KEYS: Final = sorted({*made(HERE), f"{PROCESS}-signals"})
-KINDS: Final = {"none": "no key", "zset": "sorted set"}
+TOLD: Final = "restbroker check names the key"
+"""What has to be said by whoever cannot do without the key."""
 
 
 def job(jid: str, **more: object) -> bytes:
@@ -56,18 +57,10 @@ def fill(client: Client) -> None:
     sources.write(client, [SourceState("mim", "mongooseim-amqp", "node:7", "", NOW_S, "RabbitMQAway", "It is away.")])
 
 
-def spoil(client: Client, key: str) -> str:
-    """Makes it a list, or a string if it should be one, as somebody else's; Redis' word for what it is now."""
-    wanted = client.keys.expected_type(key)
+def spoil(client: Client, key: str) -> None:
+    """Makes it a list, or a string if it should be one, as somebody else's."""
     client.command("DEL", key)
-    if wanted in {"list", None}:
+    if client.keys.expected_type(key) in {"list", None}:
         client.command("SET", key, "no business of yours")
-        return "string"
-    client.command("RPUSH", key, "no business of yours")
-    return "list"
-
-
-def told(kind: str, key: str) -> Iterator[str]:
-    """What has to be said by whoever cannot do without it."""
-    yield f"The key {key} is a {kind}, but restbroker needs "
-    yield f"RENAME {key} {key}:misplaced"
+    else:
+        client.command("RPUSH", key, "no business of yours")

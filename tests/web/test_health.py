@@ -75,7 +75,7 @@ async def test_a_redis_that_refuses_writes_is_named(harness: Harness, site: Open
         finally:
             harness.client.command("CONFIG", "SET", "min-replicas-to-write", 0)
         await until_ready(running, 200)
-    assert "Redis refuses writes because too few replicas are connected." in str(lost["reason"])
+    assert "refuses for now: Not enough good replicas to write." in str(lost["reason"])
     assert figures["unready"] == lost["reason"]
 
 

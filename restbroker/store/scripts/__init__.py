@@ -4,7 +4,6 @@ Always holds: every script may be sent twice, and keeps each job in exactly one 
 Needs Redis ≥ 7.0 or Valkey ≥ 7.2 (`#!lua flags=…`): a full Redis must be drained, not refuse its own relief.
 """
 
-import re
 from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
@@ -95,13 +94,6 @@ def script(name: ScriptName) -> Script:
         if line in source:
             source = source.replace(line, folder.joinpath("parts", f"{part}.lua").read_bytes())
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
-
-
-def command_at(sha: str, line: int) -> str:
-    """Return the command of Redis in this line of a script; "?" if there is none."""
-    source = next((one.source for name in get_args(ScriptName) if (one := script(name)).sha == sha), b"")
-    found = re.search(rb"call\([\"']([A-Za-z.]+)", b"".join(source.splitlines()[line - 1 : line]))
-    return found[1].decode().upper() if found else "?"
 
 
 def read_all() -> None:
