@@ -166,7 +166,7 @@ class Exchange:
             self._scope = None
             if connection is None or self.state is _OVER:
                 if connection is not None:
-                    pool.give_back(connection, service.now_s(), fit=connection.is_used, has_begun=False)
+                    pool.give_back(connection, service.now_s(), fit=connection.is_used)
                 if self._has_place:
                     self._has_place = False
                     pool.leave()
@@ -363,7 +363,7 @@ class Exchange:
         self._connection = None
         self.left = self.left or connection.wire.has_sent
         service.deadlines.due.pop(connection, None)
-        service.pool.give_back(connection, service.now_s(), fit=fit, has_begun=self._has_begun)
+        service.pool.give_back(connection, service.now_s(), fit=fit)
 
     def _end(self) -> None:
         """End it, and give its place back."""

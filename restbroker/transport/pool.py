@@ -129,23 +129,14 @@ class Pool:
             raise NotSent(f"The connections to {self.target.url} are closed.") from None
         try:
             sender.may_send()
-        except BaseException:
-            self._ramp.release(owner)
-            raise
-        try:
             wire = await dial(self.target, self._tls, self.target.connect_timeout_s)
         except BaseException:
-            self._ramp.end(owner)
+            self._ramp.leave(owner)
             raise
         return Connection(wire, trio.current_time() + self.target.max_connection_age_s, owner)
 
-    def give_back(
-        self, connection: Connection, now_s: float, *, fit: bool, has_begun: bool = True, leaves: bool = False
-    ) -> None:
-        """Take a connection back. `fit`: it may be used again. `has_begun`: the server answered.
-
-        `leaves`: take its place back, too.
-        """
+    def give_back(self, connection: Connection, now_s: float, *, fit: bool, leaves: bool = False) -> None:
+        """Take a connection back. `fit`: it may be used again. `leaves`: take its place back, too."""
         owner, connection.ramp_owner = connection.ramp_owner, None
         connection.wire.unlisten()
         if not fit or self._closed or now_s > connection.old_at_s:
@@ -156,7 +147,7 @@ class Pool:
             # Before there is room for one more: who is first in line takes what is there already.
             (self._ramp.give if self._ramp.line else self._keep)(connection)
         if owner is not None:
-            (self._ramp.note_answered if has_begun else self._ramp.end)(owner)
+            self._ramp.leave(owner)
         if leaves:
             self._places.release()
 

@@ -103,7 +103,7 @@ def service(client: LeanClient) -> Service:
 
 def leaves_nothing(client: LeanClient) -> bool:
     under_way = client.service.exchanges if client.service is not None else ()
-    waits = under_way or client._upkeep.deadlines.due or client._pool._ramp._young
+    waits = under_way or client._upkeep.deadlines.due or client._pool._ramp._begun
     return client._pool._places.value == PLACES and not waits
 
 
@@ -230,7 +230,7 @@ async def test_exchanges_cancelled_while_they_connect_leave_nothing(ours: Author
             url = Url("https", "127.0.0.1", silent.getsockname()[1])
             client._pool.target = attrs.evolve(client._pool.target, url=url)
             exchanges = [service(client).start(post(), Noting()) for _ in range(PLACES)]
-            await until_async(lambda: len(client._pool._ramp._young) == PLACES, "all connect")
+            await until_async(lambda: len(client._pool._ramp._begun) == PLACES, "all connect")
             for exchange in exchanges:
                 exchange.cancel()
             await until_async(lambda: leaves_nothing(client), "it leaves nothing")

@@ -1,5 +1,4 @@
-# ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
-"""Connections are opened a few at a time, more where the server keeps up, and nobody who waits is forgotten."""
+"""Connections are opened four at a time, and nobody who waits is forgotten."""
 
 import random
 
@@ -8,10 +7,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from restbroker.transport.connect import GAP_S, MOST_PATIENCE_S, PATIENCE_S, REST_S, START, ConnectRamp, RampClosed
+from restbroker.transport.connect import AT_ONCE, PATIENCE_S, ConnectRamp, RampClosed
 from tests.support.rows import rows
-
-ANSWER_S = 0.05
 
 
 def new() -> ConnectRamp[str]:
@@ -28,104 +25,31 @@ async def test_only_so_many_connect_at_once(autojump_clock: MockClock) -> None:
         began.append(who)
 
     async with trio.open_nursery() as nursery:
-        for who in range(START + 2):
+        for who in range(AT_ONCE + 2):
             nursery.start_soon(connect, who)
         await wait_all_tasks_blocked()
-        assert len(began) == START
-        ramp.end(began[0])
+        assert len(began) == AT_ONCE
+        ramp.leave(began[0])
         await wait_all_tasks_blocked()
-        assert len(began) == START + 1
+        assert len(began) == AT_ONCE + 1
         began_s = trio.current_time()
-    assert len(began) == START + 2
+    assert len(began) == AT_ONCE + 2
     assert trio.current_time() - began_s <= PATIENCE_S
 
 
 async def test_a_server_that_does_not_answer_is_connected_to_slowly(autojump_clock: MockClock) -> None:
     ramp = new()
     began_s = trio.current_time()
-    for who in range(3 * START):
+    for who in range(3 * AT_ONCE):
         await ramp.acquire(who)
-    assert abs(trio.current_time() - began_s - 2 * PATIENCE_S) < 0.001
+    assert trio.current_time() - began_s == pytest.approx(2 * PATIENCE_S, rel=0.5)
 
 
 async def test_an_end_without_a_beginning_does_nothing() -> None:
     ramp = new()
-    ramp.end("nobody")
-    ramp.note_answered("nobody")
+    ramp.leave("nobody")
     with trio.fail_after(1):
         await ramp.acquire("somebody")
-
-
-async def come_up(ramp: ConnectRamp[str], connections: int, answer_s: float) -> float:
-    """How long it takes until all connections have brought an answer; each does so after the same time."""
-    began_s = trio.current_time()
-
-    async def connect(who: int) -> None:
-        await ramp.acquire(who)
-        await trio.sleep(answer_s)
-        ramp.note_answered(who)
-
-    async with trio.open_nursery() as nursery:
-        for who in range(connections):
-            nursery.start_soon(connect, who)
-    return trio.current_time() - began_s
-
-
-async def test_a_thousand_connections_to_a_server_that_keeps_up_come_up_in_a_good_second(
-    autojump_clock: MockClock,
-) -> None:
-    assert await come_up(new(), 200, ANSWER_S) < 0.5
-    assert await come_up(new(), 1000, ANSWER_S) < 1.5
-
-
-async def test_each_answer_lets_two_more_connect_and_the_first_four_come_back_at_rest(
-    autojump_clock: MockClock,
-) -> None:
-    ramp = new()
-    await come_up(ramp, START, ANSWER_S)
-    assert ramp.limiter.limit == 2 * START
-    await come_up(ramp, 2 * START, ANSWER_S)
-    assert ramp.limiter.limit == 4 * START
-    await trio.sleep(REST_S + 0.1)
-    await ramp.acquire("next")
-    assert ramp.limiter.limit == START
-
-
-async def test_beyond_the_first_four_each_connects_a_moment_after_the_other(autojump_clock: MockClock) -> None:
-    ramp = new()
-    await come_up(ramp, 100, ANSWER_S)
-    began_s: list[float] = []
-    for who in range(20):
-        await ramp.acquire(who)
-        began_s.append(trio.current_time())
-    assert began_s[19] - began_s[0] >= 15.9 * GAP_S
-
-
-@rows("trouble", ["late", "broken"])
-async def test_trouble_halves_how_many_may_connect(autojump_clock: MockClock, trouble: str) -> None:
-    ramp = new()
-    await come_up(ramp, 100, ANSWER_S)
-    limit = ramp.limiter.limit
-    assert limit > 4 * START
-    await ramp.acquire("troubled")
-    await trio.sleep(3 * ANSWER_S)
-    if trouble == "late":
-        ramp.note_answered("troubled")
-    else:
-        ramp.end("troubled")
-    assert ramp.limiter.limit == limit // 2
-
-
-async def test_a_server_that_is_behind_is_given_more_time(autojump_clock: MockClock) -> None:
-    ramp = new()
-    for who in range(START):
-        await ramp.acquire(who)
-    await trio.sleep(0.2)
-    ramp.note_answered(0)
-    assert ramp.limiter.patience_s == pytest.approx(0.4)
-    await trio.sleep(60)
-    ramp.note_answered(1)
-    assert ramp.limiter.patience_s == MOST_PATIENCE_S
 
 
 @attrs.define
@@ -145,7 +69,7 @@ async def full() -> Waiters:
     """As many connect as may."""
     spare: list[str] = []
     ramp = ConnectRamp(spare.append)
-    for who in range(100, 100 + START):
+    for who in range(100, 100 + AT_ONCE):
         await ramp.acquire(who)
     return Waiters(ramp, spare)
 
@@ -195,20 +119,18 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
 ) -> None:
     waiters = await full()
     ramp = waiters.ramp
-    limit = ramp.limiter.limit
     async with trio.open_nursery() as nursery:
         for who in range(3):
             nursery.start_soon(waiters.wait, who)
             await wait_all_tasks_blocked()
         began_s = trio.current_time()
-        ramp.release(100)
+        ramp.leave(100)
         await wait_all_tasks_blocked()
-        ramp.release(0)
+        ramp.leave(0)
         await wait_all_tasks_blocked()
-        ramp.release(1)
+        ramp.leave(1)
     assert waiters.served == [(0, None), (1, None), (2, None)]
-    assert trio.current_time() - began_s <= START * GAP_S
-    assert ramp.limiter.limit == limit
+    assert trio.current_time() == began_s
 
 
 async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock) -> None:
@@ -258,12 +180,12 @@ class Crowd:
 
     async def connect(self, who: int, answer_s: float, fate: str) -> None:
         try:
-            await trio.sleep(answer_s if fate != "hangs" else MOST_PATIENCE_S)
+            await trio.sleep(answer_s if fate != "hangs" else 10.0)
             if fate == "answers":
-                self.ramp.note_answered(who)
+                self.ramp.leave(who)
                 self.ramp.give("new")
         finally:
-            self.ramp.end(who)
+            self.ramp.leave(who)
 
 
 @rows("seed", range(10))
@@ -274,12 +196,10 @@ async def test_nobody_is_forgotten_whatever_becomes_of_the_others(autojump_clock
     with trio.fail_after(300):
         async with trio.open_nursery() as nursery:
             for who in range(60):
-                patience_s = 1000.0 if who in lasting else chance.choice([0.0, GAP_S, 0.05, PATIENCE_S, 2 * PATIENCE_S])
+                patience_s = 1000.0 if who in lasting else chance.choice([0.0, 0.001, 0.05, PATIENCE_S, 2 * PATIENCE_S])
                 answer_s = chance.choice([0.0, 0.05, PATIENCE_S, 1.0])
                 fate = chance.choice(["answers", "answers", "hangs", "fails"])
                 nursery.start_soon(crowd.work, who, patience_s, answer_s, fate)
-                await trio.sleep(chance.choice([0.0, 0.0, GAP_S, 0.05]))
+                await trio.sleep(chance.choice([0.0, 0.0, 0.001, 0.05]))
     assert lasting <= crowd.done
-    assert not crowd.ramp._begun
-    assert crowd.ramp._keeper is None
     assert crowd.ramp.line == {}
