@@ -76,8 +76,7 @@ class ConnectRamp(Generic[C]):
         fit for use, so that the caller is first in line. Raise `RampClosed` if the ramp is closed. When cancelled, the
         caller has neither a connection nor the permission to connect.
         """
-        if self._closed:
-            raise RampClosed
+        self._require_open()
         if (again or not self.line) and self._has_room():
             self._begun[who] = trio.current_time()
             return None
@@ -89,12 +88,10 @@ class ConnectRamp(Generic[C]):
                 with trio.move_on_after(PATIENCE_S):
                     await place.is_served.wait()
                 self._let_in()
-        except trio.Cancelled:
+            self._require_open()
+        except (trio.Cancelled, RampClosed):
             self._withdraw(place)
             raise
-        if self._closed:
-            self._withdraw(place)
-            raise RampClosed
         return place.connection
 
     def give(self, connection: C) -> None:
@@ -116,6 +113,10 @@ class ConnectRamp(Generic[C]):
         """Note that the server answered `who`, or that `who` does not connect any more; no matter if it never did."""
         self._begun.pop(who, None)
         self._let_in()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise RampClosed
 
     def _has_room(self) -> bool:
         late_s = trio.current_time() - PATIENCE_S
