@@ -15,9 +15,8 @@ import pytest
 import trio
 
 from restbroker.broker.status.view import View, together
-from restbroker.broker.workers import restart_backoff, supervisor, worker_channel
-from restbroker.broker.workers.restart_backoff import RestartBackoff
-from restbroker.broker.workers.supervisor import Supervisor
+from restbroker.broker.workers import supervisor, worker_channel
+from restbroker.broker.workers.supervisor import Supervisor, always
 from restbroker.broker.workers.worker_channel import START_S, Worker, WorkerReport, read_report
 from restbroker.telemetry.events import Event, GroupFailed, OperatorWarning
 from tests.support.wait import until_async
@@ -33,7 +32,7 @@ class Group:
 
     supervisor: Supervisor
     events: list[Event]
-    may_start: Callable[[], Awaitable[bool]] = restart_backoff.always
+    may_start: Callable[[], Awaitable[bool]] = always
     reloads: list[None] = attrs.field(factory=list)
     code: int | None = None
 
@@ -84,15 +83,15 @@ OBEYS = (SAY_READY, "sys.exit(line.recv(1)[0] - signal.SIGTERM)")
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restart_backoff, "FIRST_WAIT_S", 0.01)
-    monkeypatch.setattr(restart_backoff, "LONGEST_WAIT_S", 0.04)
+    monkeypatch.setattr(supervisor, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(supervisor, "LONGEST_WAIT_S", 0.04)
 
 
 async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a_limit() -> None:
     crash = "number == 2 and os.kill(os.getpid(), signal.SIGKILL)"
     async with running(group(SAY_READY, crash, *OBEYS, count=2)) as one:
         await until_async(lambda: len(one.told()) >= 5, "it crashed five times")
-    waits = [message.partition("restarted within ")[2].partition(";")[0] for message in one.told()]
+    waits = [message.partition("restarted in ")[2].partition(";")[0] for message in one.told()]
     assert waits[:5] == ["10 ms", "20 ms", "40 ms", "40 ms", "40 ms"]
     assert "was killed by SIGKILL" in one.told()[0]
     hints = [event.hint for event in one.events if isinstance(event, OperatorWarning)]
@@ -105,7 +104,7 @@ async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wa
     monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
     async with running(group(SAY_READY, "number == 2 and sys.exit(1)", *OBEYS, count=2)) as one:
         await until_async(lambda: len(one.told()) >= 3, "it crashed three times")
-    assert all("restarted within 10 ms" in message for message in one.told())
+    assert all("restarted in 10 ms" in message for message in one.told())
     assert "ended with 1" in one.told()[0]
 
 
@@ -120,39 +119,6 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
     assert failed.code == code
     assert " before any worker was ready" in failed.message
     assert ("dmesg" in failed.hint) == (code == 137)
-
-
-async def test_when_no_worker_is_left_one_is_started_at_once_and_the_others_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(restart_backoff, "FIRST_WAIT_S", 60.0)
-    async with running(group(*OBEYS, count=3)) as one:
-        await one.serve()
-        one.kill()
-        await until_async(lambda: len(one.told()) == 3, "all have ended")
-        await until_async(lambda: any(one.view.unready is None for one in one.workers()), "one serves")
-        assert len(one.workers()) == 1
-    assert "It is restarted within 1 min; " in one.told()[0]
-    assert "No other worker is left, so one is started within a second; " in one.told()[-1]
-
-
-async def test_while_no_worker_lives_one_is_started_each_second_and_no_more(
-    autojump_clock: trio.testing.MockClock,
-) -> None:
-    at_s: list[float] = []
-    some = RestartBackoff(lambda: False, trio.lowlevel.ParkingLot(), trio.Event())
-    some.note_start()
-
-    async def keep() -> None:
-        while len(at_s) < 6:
-            await some.wait(30.0, restart_backoff.always)
-            at_s.append(trio.current_time())
-
-    began_s = trio.current_time()
-    async with trio.open_nursery() as nursery:
-        for _ in range(3):
-            nursery.start_soon(keep)
-    assert [round(at - began_s, 3) for at in at_s[:6]] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_a_worker_that_may_not_start_waits_without_being_tried_and_the_group_goes_on(tmp_path: Path) -> None:
@@ -283,7 +249,7 @@ async def test_a_worker_that_hangs_is_ended_and_gets_a_successor(tmp_path: Path,
         await one.serve()
     (message,) = one.told()
     assert "did not report for" in message
-    assert "was ended. No other worker is left" in message
+    assert "was ended. It is restarted in " in message
     (event,) = one.events_of(OperatorWarning)
     assert event.hint is not None
     assert "suspended, or its event loop was blocked" in event.hint

@@ -1,11 +1,12 @@
 """`run --processes N`: one process that delivers nothing and keeps N workers alive, each a whole `restbroker run`.
 
 `app` runs it. Always holds: a signal to the supervisor is passed on to every worker, and what lasts (a stop, no more
-jobs) also to those that start later; a worker that ended, or whose line ended, is started again unless all are to end;
-one that hangs is ended first, by time in which the supervisor itself ran on time (a suspended machine is no worker's
-fault), and no other before its successor has reported; when the supervisor dies, however, its workers end too (see
-`worker_channel`); once any worker was ready, only a signal ends the supervisor, no matter what becomes of its workers
-or of the configuration; no job depends on it, since workers give back what a dead one had.
+jobs) also to those that start later; a worker that ended, or whose line ended, is started again unless all are to end,
+after a wait that doubles each time; one that hangs is ended first, by time in which the supervisor itself ran on time
+(a suspended machine is no worker's fault), and no other before its successor has reported; when the supervisor dies,
+however, its workers end too (see `worker_channel`); once any worker was ready, only a signal ends the supervisor, no
+matter what becomes of its workers or of the configuration; no job depends on it, since workers give back what a dead
+one had.
 """
 
 import signal
@@ -15,11 +16,10 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
+from restbroker.broker.scopes import cancel_on
 from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, dump
 from restbroker.broker.status.view import View, together
-from restbroker.broker.workers import restart_backoff
-from restbroker.broker.workers.restart_backoff import End, RestartBackoff, end_of, failure, restart_warning
 from restbroker.broker.workers.worker_channel import (
     KILL_AFTER_S,
     START_S,
@@ -28,9 +28,12 @@ from restbroker.broker.workers.worker_channel import (
     read_report,
     read_samples,
 )
-from restbroker.telemetry.events import GroupStopping, Report
+from restbroker.config.values import duration_text
+from restbroker.telemetry.events import GroupFailed, GroupStopping, OperatorWarning, Report
 from restbroker.telemetry.metrics import MergedMetrics
 
+FIRST_WAIT_S = 1.0
+LONGEST_WAIT_S = 8.0
 HEALTHY_S = 60.0
 """A worker that lived for so many seconds begins again with the shortest wait."""
 KILL_S = 10.0
@@ -39,6 +42,69 @@ _RELOAD_S = 30.0
 _LAST_WORDS_S = 0.5
 _LOOK_S = 1.0
 _CHUNK_BYTES = 65536
+
+
+@attrs.frozen
+class End:
+    """How a worker ended, in words and as an exit code.
+
+    `pid` is None if it never began. `is_ours`: the supervisor ended it, since it hung.
+    """
+
+    how: str
+    code: int
+    pid: int | None = None
+    is_ours: bool = False
+
+    def of(self, number: int) -> str:
+        """Return the beginning of a sentence about worker `number`."""
+        who = f"Worker {number}" if self.pid is None else f"Worker {number} (pid {self.pid})"
+        return f"{who} {self.how}"
+
+
+def end_of(pid: int, code: int, ended_for: str) -> End:
+    """Return the end of a process from its exit code as Python gives it: below 0 for a signal.
+
+    `ended_for`: why the supervisor ended it; "": it did not.
+    """
+    exit_code = 128 - code if code < 0 else code
+    if ended_for:
+        return End(ended_for, exit_code, pid, is_ours=True)
+    if code < 0:
+        names = {number.value: number.name for number in signal.Signals}
+        return End(f"was killed by {names.get(-code, -code)}", exit_code, pid)
+    return End(f"ended with {code}" if code else "was stopped, but not by its supervisor", exit_code, pid)
+
+
+def restart_warning(number: int, end: End, wait_s: float) -> OperatorWarning:
+    """Return the warning about a worker that ended and gets a successor in `wait_s` seconds."""
+    hint = _why(end) if end.code or end.is_ours else None
+    start = f"It is restarted in {duration_text(wait_s)}"
+    message = f"{end.of(number)}. {start}; another worker returns its jobs to their queues."
+    return OperatorWarning("WorkerEnded", message, hint)
+
+
+def failure(number: int, end: End) -> GroupFailed:
+    """Return the report that the supervisor gives up, since this worker ended before any was ready."""
+    message = f"{end.of(number)} before any worker was ready. All end."
+    return GroupFailed(end.code, message, f"{_why(end)} Then start restbroker again.")
+
+
+def _why(end: End) -> str:
+    if end.is_ours:
+        return "It was suspended, or its event loop was blocked: the log lines before this one may say why."
+    if end.code == 128 + signal.SIGKILL:
+        # It had no time for a last line.
+        return (
+            "If no one killed it, the kernel did, because memory ran out: look for its pid in dmesg or "
+            'journalctl -k ("Out of memory: Killed process").'
+        )
+    return "The log lines before this one may say why."
+
+
+async def always() -> bool:
+    """Return True at once: the `may_start` of workers that may always start."""
+    return True
 
 
 @attrs.define(eq=False)
@@ -64,17 +130,15 @@ class Supervisor:
     _at_once: trio.Event = attrs.field(factory=trio.Event)
     _reload: trio.Event = attrs.field(factory=trio.Event)
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _backoff: RestartBackoff = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = MergedMetrics(self.count)
-        self._backoff = RestartBackoff(lambda: bool(self._workers), self._changed, self._stop)
 
     async def run(
         self,
         services: Sequence[Service],
         reload: Callable[[], Awaitable[object]],
-        may_start: Callable[[], Awaitable[bool]] = restart_backoff.always,
+        may_start: Callable[[], Awaitable[bool]] = always,
     ) -> int:
         """Keep the workers alive until a signal ends them all; return the exit code: 0, or the greatest of all.
 
@@ -174,10 +238,9 @@ class Supervisor:
             if hung is not None and all(worker.has_reported or worker.is_hung for worker in workers):
                 await hung.end(f"did not report for {hung.status_age_s:.0f} s and was ended")
 
-    async def _keep(self, number: int, may_start: Callable[[], Awaitable[bool]] = restart_backoff.always) -> None:
+    async def _keep(self, number: int, may_start: Callable[[], Awaitable[bool]] = always) -> None:
         """Keep one worker alive until all are to end."""
-        wait_s = restart_backoff.FIRST_WAIT_S
-        self._backoff.note_start()
+        wait_s = FIRST_WAIT_S
         while not self._stop.is_set():
             began_s = trio.current_time()
             end = await self._live(number)
@@ -188,9 +251,16 @@ class Supervisor:
                 self._give_up(number, end)
                 return
             if trio.current_time() - began_s >= HEALTHY_S:
-                wait_s = restart_backoff.FIRST_WAIT_S
-            self.report(restart_warning(number, end, wait_s, alone=not self._workers))
-            wait_s = await self._backoff.wait(wait_s, may_start)
+                wait_s = FIRST_WAIT_S
+            self.report(restart_warning(number, end, wait_s))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_on, self._stop, nursery.cancel_scope)
+                may_start_now = False
+                while not may_start_now:
+                    await trio.sleep(wait_s)
+                    wait_s = min(wait_s * 2, LONGEST_WAIT_S)
+                    may_start_now = await may_start()
+                nursery.cancel_scope.cancel()
 
     def _give_up(self, number: int, end: End) -> None:
         # No worker ever delivered: the person who started them should know, not wait.
