@@ -1,269 +1,293 @@
 """While few jobs come their settlements leave in the step in which they were decided: none is lost or done twice."""
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
+import attrs
 import pytest
 import trio
 
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import StoreUnavailable
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack
 from restbroker.store import identities, jobs
-from restbroker.store.connection import Connection
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.connection import Connection, Deadlines, Settled, Watch
 from restbroker.telemetry.events import JobFinished, StoreBack, StoreLost
 from tests.broker.conftest import Harness, Held
 from tests.support.redis_server import RedisServer
 
-
-def pool_of(harness: Harness) -> WorkerPool:
-    return harness.status.pools[0]
+JOBS = 20
 
 
-def settled(harness: Harness) -> int:
-    return int(bytes(harness.client.command("GET", "stat:processed") or b"0"))  # type: ignore[arg-type]
+class Noting(Connection):
+    """Notes the settlements that are sent without a task; `on_answer` may keep their answers from being read."""
 
+    def __init__(self, client: Client, at_once: "AtOnce") -> None:
+        super().__init__(client)
+        self.client = client
+        self.watch: Watch | None = None
+        self.awaited = ""
+        """The first ticket of the settlement that is not answered yet."""
+        self._at_once = at_once
 
-@pytest.fixture
-def sent(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """The tickets of each settlement that was sent without a task."""
-    seen: list[list[str]] = []
-    send = Connection.send_finish
+    def send_finish(
+        self, request: jobs.FinishRequest, now_s: float, *, watch: Watch, deadlines: Deadlines, done: Settled
+    ) -> bool:
+        def answered(answer: list[jobs.Code] | StoreUnavailable | None) -> None:
+            self.awaited = ""
+            done(answer)
 
-    def noted(one: Connection, request: jobs.FinishRequest, now_s: float, **more: Any) -> bool:
-        was_sent = send(one, request, now_s, **more)
+        was_sent = super().send_finish(request, now_s, watch=watch, deadlines=deadlines, done=answered)
         if was_sent:
-            seen.append([ticket for ticket, _ in request.items])
+            self.watch, self.awaited = watch, request.items[0][0]
+            self._at_once.sent.append([ticket for ticket, _ in request.items])
         return was_sent
 
-    monkeypatch.setattr(Connection, "send_finish", noted)
-    return seen
+    def on_readable(self) -> bool:
+        if self.awaited and self._at_once.on_answer(self):
+            return True
+        return super().on_readable()
+
+    def stop_watching(self) -> None:
+        """Whoever listens for many connections has ended."""
+        assert self.watch is not None
+        self.watch.forget(self.client.descriptor)
+        self.note_unwatched()
+
+    def note_unwatched(self) -> None:
+        self.watch = None
+        super().note_unwatched()
+
+
+@attrs.define(eq=False)
+class AtOnce:
+    """A broker whose connections note the `sent` settlements, by the tickets of each."""
+
+    harness: Harness
+    sent: list[list[str]] = attrs.field(factory=list)
+    on_answer: Callable[[Noting], bool] = lambda _: False
+    """Is called when an answer has come; returns whether that is kept from the broker."""
+    pushed: int = 0
+
+    def be_deaf(self) -> None:
+        """No one who listens for many connections reads the answers, but that of the first job."""
+        self.on_answer = lambda one: not one.awaited.startswith("1:") and one.watch is not None
+
+    @property
+    def settled(self) -> int:
+        return int(bytes(self.harness.client.command("GET", "stat:processed") or b"0"))  # type: ignore[arg-type]
+
+    @property
+    def finished(self) -> int:
+        return len(self.harness.of(JobFinished))
+
+    @property
+    def store(self) -> Noting:
+        found = self.harness.status.pools[0].acker.store
+        assert isinstance(found, Noting)
+        return found
+
+    def send(self, request: jobs.FinishRequest, done: Settled = lambda _: None) -> bool:
+        upkeep = self.harness.status.pools[0].acker.upkeep
+        return self.store.send_finish(
+            request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=done
+        )
+
+    def request(self, *tickets: str) -> jobs.FinishRequest:
+        pool = self.harness.status.pools[0]
+        target = pool.plan.target
+        items = [(ticket, Ack()) for ticket in tickets]
+        return jobs.FinishRequest(pool.identity.name, target.name, target.queues, 0, items)
+
+    def push(self) -> None:
+        self.harness.push(first=self.pushed)
+        self.pushed += 1
+
+    async def run(self, count: int) -> None:
+        """Jobs come one by one."""
+        for _ in range(count):
+            self.push()
+            await self.harness.until(lambda: self.settled == self.finished == self.pushed, "it is settled, and noted")
+
+    async def send_one(self) -> None:
+        """One job is settled, and the answer is not read."""
+        self.push()
+        await self.harness.until(lambda: self.settled == self.pushed, "it is settled, and the answer not read")
+
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[None]:
+        """A broker that has its connection open, and whose Redis knows the script, since one job is done."""
+        async with self.harness.broker():
+            await self.run(1)
+            yield
+
+    def assert_done_once(self) -> None:
+        assert len(self.harness.target.sent) == self.finished == self.pushed
+        assert not self.harness.client.command("KEYS", "restbroker:ip:*")
 
 
 @pytest.fixture
-def _deaf(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No one who listens for many connections reads the answers, but that of the first job."""
-    read = Connection.on_readable
+def at_once(harness: Harness) -> AtOnce:
+    found = AtOnce(harness)
 
-    def on_readable(one: Connection) -> bool:
-        sent = one._sent  # noqa: SLF001
-        is_first = sent is not None and sent.steps.request.items[0][0].startswith("1:")
-        return read(one) if is_first or sent is None or one._watch is None else True  # noqa: SLF001
+    def connect(settings: StoreSettings) -> Connection:
+        return Noting(open_client(settings, harness.patience_s), found)
 
-    monkeypatch.setattr(Connection, "on_readable", on_readable)
+    harness.connect = connect
+    return found
 
 
-async def test_jobs_that_come_one_by_one_are_settled_without_the_ackers_task(
-    harness: Harness, sent: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: settled(harness) == 1, "the connection is open, and the script known")
-        monkeypatch.setattr(pool_of(harness).acker.store, "finish", None)
-        for number in range(1, 30):
-            harness.push(first=number)
-            await harness.until(lambda number=number: settled(harness) == number + 1, "it is settled")  # type: ignore[misc]
-    assert len(sent) >= 29
-    assert len(harness.target.sent) == len(harness.of(JobFinished)) == 30
+async def test_jobs_that_come_one_by_one_are_settled_without_a_task(at_once: AtOnce) -> None:
+    async with at_once.opened():
+        await at_once.run(JOBS)
+    assert len(at_once.sent) >= JOBS
+    at_once.assert_done_once()
 
 
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")
-async def test_one_whose_answer_is_lost_is_reported_once_and_done_once(
-    harness: Harness, sent: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    read, losses = Connection.on_readable, [0]
+async def test_one_whose_answer_is_lost_is_reported_and_done_once(at_once: AtOnce) -> None:
+    losses: list[Noting] = []
 
-    def on_readable(one: Connection) -> bool:
-        if one._sent is not None and losses[0] < 3:  # noqa: SLF001 - an answer has come
-            losses[0] += 1
+    def lose(one: Noting) -> bool:
+        if len(losses) < 3:
+            losses.append(one)
             one.expire()
             return True
-        return read(one)
+        return False
 
-    monkeypatch.setattr(Connection, "on_readable", on_readable)
-    async with harness.broker():
-        for number in range(20):
-            harness.push(first=number)
-            await harness.until(lambda number=number: settled(harness) == number + 1, "it is settled")  # type: ignore[misc]
-        await harness.until(lambda: len(harness.of(JobFinished)) == 20, "all are reported")
-    assert losses == [3]
-    assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) == 3
-    assert len(harness.target.sent) == len(harness.of(JobFinished)) == settled(harness) == 20
+    at_once.on_answer = lose
+    async with at_once.opened():
+        await at_once.run(JOBS)
+    assert len(losses) == len(at_once.harness.of(StoreLost)) == len(at_once.harness.of(StoreBack)) == 3
+    at_once.assert_done_once()
 
 
-async def test_one_that_redis_refuses_for_the_moment_is_settled_by_the_ackers_task(
-    harness: Harness, sent: list[list[str]]
-) -> None:
-    async with harness.broker():
-        for number in range(5):
-            harness.push(first=number)
-            await harness.until(lambda number=number: settled(harness) == number + 1, "it is settled")  # type: ignore[misc]
-            harness.client.command("SCRIPT", "FLUSH")
-    assert not harness.of(StoreLost)
-    assert len(sent) >= 4
-    assert len(harness.target.sent) == len(harness.of(JobFinished)) == 5
+async def test_one_that_redis_refuses_now_is_settled_by_the_ackers_task(at_once: AtOnce) -> None:
+    async with at_once.opened():
+        for _ in range(5):
+            at_once.harness.client.command("SCRIPT", "FLUSH")
+            await at_once.run(1)
+    assert not at_once.harness.of(StoreLost)
+    assert len(at_once.sent) >= 5
+    at_once.assert_done_once()
 
 
-@pytest.mark.usefixtures("_deaf")
 @pytest.mark.promise("At least once, and seldom more", "a fence while a settlement is answered")
-async def test_a_fence_between_a_settlement_and_its_answer_loses_no_report(
-    harness: Harness, sent: list[list[str]]
-) -> None:
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: settled(harness) == 1, "the connection is open")
-        harness.push(first=1)
-        await harness.until(lambda: sent and settled(harness) == 2, "it is settled, and the answer not read")
+async def test_a_fence_between_settlement_and_answer_loses_no_report(at_once: AtOnce, harness: Harness) -> None:
+    at_once.be_deaf()
+    async with at_once.opened():
+        await at_once.send_one()
         (identity,) = identities.live_identities(harness.client)
         await harness.fence(identity)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is reported")
-        harness.push(first=2)
-        await harness.until(lambda: settled(harness) == 3, "the next generation goes on")
-    assert len(harness.target.sent) == len(harness.of(JobFinished)) == 3
-    assert not harness.client.command("KEYS", "restbroker:ip:*")
+        await harness.until(lambda: at_once.finished == 2, "it is reported")
+        await at_once.run(1)
+    at_once.assert_done_once()
 
 
-@pytest.mark.usefixtures("_deaf")
 @pytest.mark.parametrize("signals", [("stop",), ("stop", "at_once")])
-async def test_a_stop_between_a_settlement_and_its_answer_loses_no_report(
-    harness: Harness, sent: list[list[str]], signals: tuple[str, ...]
+async def test_a_stop_between_settlement_and_answer_loses_no_report(
+    at_once: AtOnce, harness: Harness, signals: tuple[str, ...]
 ) -> None:
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: settled(harness) == 1, "the connection is open")
-        harness.push(first=1)
-        await harness.until(lambda: sent and settled(harness) == 2, "it is settled, and the answer not read")
+    at_once.be_deaf()
+    async with at_once.opened():
+        await at_once.send_one()
         harness.control.why = "test"
         for signal in signals:
             getattr(harness.control, signal).set()
-    assert sorted(event.jid for event in harness.of(JobFinished)) == ["jid-safe-0", "jid-safe-1"]
-    assert len(harness.target.sent) == 2
-    assert not harness.client.command("KEYS", "restbroker:i*")
+    at_once.assert_done_once()
 
 
-@pytest.mark.usefixtures("_deaf")
-async def test_what_is_asked_of_redis_meanwhile_comes_behind_it(harness: Harness, sent: list[list[str]]) -> None:
+async def test_other_calls_come_behind_it(at_once: AtOnce, harness: Harness) -> None:
     harness.patience_s = 30.0
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: settled(harness) == 1, "the connection is open")
-        harness.push(first=1)
-        await harness.until(lambda: sent and settled(harness) == 2, "it is sent")
-        store = pool_of(harness).acker.store
+    at_once.be_deaf()
+    async with at_once.opened():
+        await at_once.send_one()
         async with trio.open_nursery() as nursery:
             listed: list[jobs.JobsInProgress] = []
 
             async def look() -> None:
-                listed.append(await store.call(jobs.read_jobs, pool_of(harness).identity.name))
+                name = harness.status.pools[0].identity.name
+                listed.append(await at_once.store.call(jobs.read_jobs, name))
 
             nursery.start_soon(look)
             await trio.sleep(0.05)
             assert listed == []
-            pool_of(harness).acker.upkeep.readiness.forget(store._client.descriptor)  # noqa: SLF001
-            store.note_unwatched()  # as where whoever listens has ended
+            at_once.store.stop_watching()
         assert not listed[0].tickets
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is reported")
+        await harness.until(lambda: at_once.finished == 2, "it is reported")
 
 
 @pytest.mark.promise("No command is lost", "Redis is killed while a settlement is answered")
-async def test_redis_is_killed_between_a_settlement_and_its_answer(
-    harness: Harness, make_redis: Callable[..., RedisServer], sent: list[list[str]], monkeypatch: pytest.MonkeyPatch
+async def test_redis_is_killed_between_settlement_and_answer(
+    at_once: AtOnce, harness: Harness, make_redis: Callable[..., RedisServer]
 ) -> None:
     redis = harness.on(make_redis(appendonly="yes", appendfsync="always"))
-    read, kills = Connection.on_readable, [3]
+    kills: list[Noting] = []
 
-    def on_readable(one: Connection) -> bool:
-        if one._sent is not None and kills[0]:  # noqa: SLF001 - an answer has come
-            kills[0] -= 1
-            one._client.close()  # noqa: SLF001 - what came is gone with Redis
-            one._watch = None  # noqa: SLF001
-            redis.kill()
-            harness.client.close()
-            redis.start()
-            sent_before = one._sent  # noqa: SLF001
-            one._end(sent_before, StoreUnavailable("It was killed."))  # noqa: SLF001
-            return True
-        return read(one)
+    def kill(one: Noting) -> bool:
+        if len(kills) == 3:
+            return False
+        kills.append(one)
+        redis.kill()
+        harness.client.close()
+        redis.start()
+        one.expire()
+        return True
 
-    monkeypatch.setattr(Connection, "on_readable", on_readable)
+    at_once.on_answer = kill
     async with harness.broker():
-        for number in range(6):
-            harness.push(first=number)
-            await harness.until(
-                lambda number=number: len(harness.of(JobFinished)) == number + 1,  # type: ignore[misc]
-                "it is done",
-            )
-    assert len(harness.target.sent) == len(harness.of(JobFinished)) == 6
+        for number in range(1, 7):
+            at_once.push()
+            await harness.until(lambda number=number: at_once.finished == number, "it is done")  # type: ignore[misc]
+    assert len(kills) == 3
+    assert len(harness.target.sent) == 6
 
 
-async def test_while_one_is_answered_others_gather_and_follow_together(
-    harness: Harness, sent: list[list[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_while_one_is_answered_others_gather_and_follow_together(at_once: AtOnce, harness: Harness) -> None:
     harness.target.answer = held = Held()
     async with harness.broker():
         await harness.until(lambda: harness.status.pools, "it serves")
-        for number in range(3):
-            harness.push(first=number)
+        for _ in range(3):
+            at_once.push()
         await harness.until(lambda: len(harness.target.sent) == 3, "all are sent")
         held.let.set()
-        await harness.until(lambda: settled(harness) == 3, "all are settled")
-    assert len(harness.of(JobFinished)) == 3
-    assert sum(map(len, sent)) <= 3
+        await harness.until(lambda: at_once.settled == 3, "all are settled")
+    assert sum(map(len, at_once.sent)) <= 3
+    at_once.assert_done_once()
 
 
 @pytest.mark.parametrize(("name", "rule"), [("order", Order()), ("fairness", Fairness(("host",)))])
 async def test_where_the_next_job_may_be_handed_on_the_acker_settles(
-    harness: Harness, sent: list[list[str]], name: str, rule: Order | Fairness
+    at_once: AtOnce, harness: Harness, name: str, rule: Order | Fairness
 ) -> None:
     setattr(harness, name, rule)
     async with harness.broker():
-        for number in range(5):
-            harness.push(first=number)
-            await harness.until(lambda number=number: settled(harness) == number + 1, "it is settled")  # type: ignore[misc]
-    assert sent == []
+        await at_once.run(5)
+    assert at_once.sent == []
 
 
-async def test_a_settlement_that_no_socket_takes_at_once_is_sent_by_the_ackers_task(
-    harness: Harness, sent: list[list[str]]
-) -> None:
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: settled(harness) == 1, "the connection is open")
-        store, upkeep = pool_of(harness).acker.store, pool_of(harness).acker.upkeep
-        name, target = pool_of(harness).identity.name, pool_of(harness).plan.target
-        many = [(f"{number}:1", Ack()) for number in range(5000)]
-        request = jobs.FinishRequest(name, target.name, target.queues, 0, many)
-        assert not store.send_finish(
-            request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=lambda _: None
-        )
+async def test_what_no_socket_takes_at_once_is_sent_by_the_ackers_task(at_once: AtOnce) -> None:
+    async with at_once.opened():
+        many = [f"{number}:1" for number in range(5000)]
+        assert not at_once.send(at_once.request(*many))
 
 
-async def test_a_call_that_waits_comes_before_the_settlement_that_follows(harness: Harness) -> None:
+async def test_a_call_that_waits_comes_before_the_next_settlement(at_once: AtOnce, harness: Harness) -> None:
     """Where Redis is far away, settlements follow one another at once, and marks would wait for their last."""
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: settled(harness) == 1, "the connection is open")
-        store, upkeep = pool_of(harness).acker.store, pool_of(harness).acker.upkeep
-        name, target = pool_of(harness).identity.name, pool_of(harness).plan.target
-        request = jobs.FinishRequest(name, target.name, target.queues, 0, [("99:1", Ack())])
+    async with at_once.opened():
         sends: list[bool] = []
 
         def send() -> bool:
-            sends.append(
-                len(sends) < 50
-                and store.send_finish(
-                    request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=lambda _: note()
-                )
-            )
+            sends.append(len(sends) < 50 and at_once.send(at_once.request("99:1"), lambda _: go_on()))
             return sends[-1]
 
-        def note() -> None:
+        def go_on() -> None:
             send()
 
         await harness.until(send, "the connection is free")
         del sends[:-1]
-        await store.call(jobs.read_jobs, name)
+        await at_once.store.call(jobs.read_jobs, harness.status.pools[0].identity.name)
     assert sends == [True, False]
