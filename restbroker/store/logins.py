@@ -192,14 +192,6 @@ def end(client: Client, base: UserBase, user: str, what: LoggedIn | AskingOnly) 
     return client.run("login_end", _keys(client, base), [user, state, noted]) == 1
 
 
-def read_state(client: Client, base: UserBase, user: str) -> LoginState:
-    """Return the recorded state of this user's login; None: nothing is recorded.
-
-    Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    return read_states(client, base, [user])[0]
-
-
 def read_states(client: Client, base: UserBase, users: Sequence[str]) -> list[LoginState]:
     """Return the recorded state of each user's login, in the order of `users`; None: nothing is recorded.
 

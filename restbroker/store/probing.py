@@ -1,11 +1,10 @@
-"""Which process sends a probe for all, and its result. Used by `broker.prober`, and by `broker.lines` for mending.
+"""Which process sends a probe for all, and its result. Used by `broker.prober`.
 
 Always holds: a lease ends by itself, by Redis' clock; each call may be repeated after a lost answer; a full Redis
 grants leases too, since its jobs could not be delivered otherwise. A lease is no lock: a process that was suspended may
 probe after its lease ran out. Texts are never logged.
 """
 
-import time
 from typing import TypeAlias
 
 import attrs
@@ -52,23 +51,6 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
             return ProbeGranted()
         case _:
             return ProbeBusy()
-
-
-@attrs.define(eq=False)
-class Renewal:
-    """Extends a lease that its `owner` got, from between the steps of long work: call it after each of them."""
-
-    name: str
-    owner: str
-    ttl_ms: int
-    _since_s: float = attrs.field(factory=time.monotonic)
-
-    def __call__(self, client: Client) -> None:
-        """Extend the lease if nearly half of it is over; what raises is as of `claim`."""
-        now_s = time.monotonic()
-        if now_s - self._since_s > self.ttl_ms / 2500:
-            claim(client, self.name, self.owner, self.ttl_ms)
-            self._since_s = now_s
 
 
 def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:

@@ -22,7 +22,7 @@ _NO_WRITES = "It refuses writes, so that no job can be taken or settled."
 
 @attrs.frozen
 class ServerInfo:
-    """The server's own description (INFO). `role` is master or slave, `time_s` the server's clock (epoch seconds).
+    """The server's own description (INFO). `role` is master or slave.
 
     Sizes are bytes: `maxmemory_bytes` is 0 for no limit, `used_memory_bytes` is without what does not count towards it
     (buffers for replicas). `appendfsync` (always, everysec, no) and `save` (the rules for snapshots, "" for none) are
@@ -35,7 +35,6 @@ class ServerInfo:
     role: str
     version: str
     is_valkey: bool
-    time_s: float
     maxmemory_bytes: int
     used_memory_bytes: int
     policy: str
@@ -68,7 +67,6 @@ def server(client: Client) -> ServerInfo:
         role=fields.get("role", ""),
         version=version,
         is_valkey=is_valkey,
-        time_s=time_s(client),
         maxmemory_bytes=_number(fields, "maxmemory"),
         used_memory_bytes=_number(fields, "used_memory") - _number(fields, "mem_not_counted_for_evict"),
         policy=fields.get("maxmemory_policy", ""),

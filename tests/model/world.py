@@ -73,7 +73,7 @@ OPERATIONS = {
 }
 OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
 """The process whose task runs."""
-FACTS = ServerInfo("r", "master", "7.0.15", False, 0.0, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
+FACTS = ServerInfo("r", "master", "7.0.15", False, 0, 0, "noeviction", True, "always", False, "", True, 0, {})
 
 
 def now_s() -> float:

@@ -75,7 +75,7 @@ def test_one_logs_a_user_in_and_all_get_his_stream(client: Client, server: Serve
     assert logins.put(client, OF, "juliet", "a", "ofchat-17") == "noted"
     for turn in (A, B):
         assert take(client, OF, "juliet", turn) == LoggedIn("ofchat-17")
-    assert logins.read_state(client, OF, "juliet") == LoggedIn("ofchat-17")
+    assert logins.read_states(client, OF, ["juliet"])[0] == LoggedIn("ofchat-17")
     assert server.raw.get(LEASE) in (None, b""), "it rests for 5 ms at most"
 
 
@@ -94,14 +94,14 @@ def test_when_who_logs_in_dies_another_does_and_the_late_answer_changes_nothing(
     assert logins.put(client, OF, "juliet", "dead", "late") == "unchanged"
     assert logins.put(client, OF, "juliet", "b", "new") == "noted"
     assert logins.put(client, OF, "juliet", "dead", "late") == "unchanged"
-    assert logins.read_state(client, OF, "juliet") == LoggedIn("new")
+    assert logins.read_states(client, OF, ["juliet"])[0] == LoggedIn("new")
 
 
 def test_who_was_refused_leaves_the_turn_to_the_next(client: Client) -> None:
     log_in(client, "old")
     assert take(client, OF, "juliet", A, stale="old") == LoginGranted()
     assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
-    assert logins.read_state(client, OF, "juliet") == LoggedIn("old")
+    assert logins.read_states(client, OF, ["juliet"])[0] == LoggedIn("old")
     assert take(client, OF, "juliet", B, stale="old") == LoginGranted()
 
 
@@ -112,11 +112,11 @@ def log_off(client: Client, stream: str) -> None:
 
 
 def test_a_logoff_is_seen_by_who_watches_and_undone_by_who_needs_a_login(client: Client) -> None:
-    assert logins.read_state(client, OF, "juliet") is None
+    assert logins.read_states(client, OF, ["juliet"])[0] is None
     assert start_logoff(client, OF, "juliet", A, "off") is None, "nobody knew a stream of her"
     log_in(client, "old")
     log_off(client, "old")
-    assert logins.read_state(client, OF, "juliet") == LoggedOff()
+    assert logins.read_states(client, OF, ["juliet"])[0] == LoggedOff()
     assert start_logoff(client, OF, "juliet", A, "off") == LoggedOff()
     assert take(client, OF, "juliet", A, stays_off=True) == LoggedOff()
     assert take(client, OF, "juliet", A) == LoginGranted()
@@ -128,12 +128,12 @@ def test_a_logoff_names_the_login_that_it_ended(client: Client) -> None:
     numbers = []
     for stream in ("one", "two"):
         log_in(client, stream)
-        on = logins.read_state(client, OF, "juliet")
+        on = logins.read_states(client, OF, ["juliet"])[0]
         assert start_logoff(client, OF, "juliet", A, "off") == LoginGranted(stream)
-        begun = logins.read_state(client, OF, "juliet")
+        begun = logins.read_states(client, OF, ["juliet"])[0]
         assert logins.end(client, OF, "juliet", LoggedIn(stream))
         assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
-        done = logins.read_state(client, OF, "juliet")
+        done = logins.read_states(client, OF, ["juliet"])[0]
         assert isinstance(on, LoggedIn)
         assert isinstance(begun, LoggedOff)
         assert isinstance(done, LoggedOff)
@@ -163,22 +163,22 @@ def test_a_logoff_whose_end_is_not_known_is_ended_by_the_next_who_comes(client: 
         log_in(client, "old")
         assert start_logoff(client, OF, "juliet", A, how) == LoginGranted("old")
         assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
-        assert logins.read_state(client, OF, "juliet") == before
+        assert logins.read_states(client, OF, ["juliet"])[0] == before
         assert ask(client, "one") == LoggedOff()
         assert take(client, OF, "juliet", A) == LoginGranted("old")
         assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
         assert logins.end(client, OF, "juliet", LoggedIn("old"))
-        assert logins.read_state(client, OF, "juliet") == after
+        assert logins.read_states(client, OF, ["juliet"])[0] == after
 
 
 def test_who_may_be_logged_in_is_looked_for_before_he_asks(client: Client) -> None:
     for before in (None, LoggedOff()):
-        assert logins.read_state(client, OF, "juliet") == before
+        assert logins.read_states(client, OF, ["juliet"])[0] == before
         assert take(client, OF, "juliet", A) == LoginGranted()
         assert logins.put(client, OF, "juliet", "a", "? one") == "unchanged"
         assert isinstance(take(client, OF, "juliet", B), LoginBusy), "it may be under way"
         assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
-        assert logins.read_state(client, OF, "juliet") == SessionUncertain("? one")
+        assert logins.read_states(client, OF, ["juliet"])[0] == SessionUncertain("? one")
         assert ask(client, "one") == LoggedOff()
         assert start_logoff(client, OF, "juliet", A, "off") is None, "only a login gives his stream"
         assert start_logoff(client, OF, "juliet", A, "doubted") == LoginGranted("? one")
@@ -195,7 +195,7 @@ def test_who_was_logged_off_stays_so_when_his_session_is_doubted(client: Client)
     log_in(client, "old")
     assert start_logoff(client, OF, "juliet", A, "off") == LoginGranted("old")
     assert start_logoff(client, OF, "juliet", A, "doubted") == LoginGranted("old")
-    assert logins.read_state(client, OF, "juliet") == LoggedOff("old")
+    assert logins.read_states(client, OF, ["juliet"])[0] == LoggedOff("old")
 
 
 def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
@@ -218,7 +218,7 @@ def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
 def test_a_question_that_ends_behind_another_one_has_its_readers_look_again(client: Client) -> None:
     for name in ("one", "two"):
         assert ask(client, name) == LoginGranted()
-    assert logins.read_state(client, OF, "juliet") == AskingOnly("one two")
+    assert logins.read_states(client, OF, ["juliet"])[0] == AskingOnly("one two")
     assert not logins.end(client, OF, "juliet", AskingOnly("two"))
     assert take(client, OF, "juliet", A) == AskingOnly("one"), "the first may be under way still"
     assert ask(client, "three") == LoginGranted()
@@ -228,21 +228,23 @@ def test_a_question_that_ends_behind_another_one_has_its_readers_look_again(clie
 def test_of_many_questions_of_one_name_the_last_are_noted(client: Client) -> None:
     for number in range(100):
         assert ask(client, f"c{number}") == LoginGranted()
-    assert logins.read_state(client, OF, "juliet") == AskingOnly(" ".join(f"c{number}" for number in range(68, 100)))
+    assert logins.read_states(client, OF, ["juliet"])[0] == AskingOnly(
+        " ".join(f"c{number}" for number in range(68, 100))
+    )
 
 
 def test_a_stream_that_was_ended_is_forgotten_and_another_one_is_not(client: Client) -> None:
     log_in(client, "old")
     assert not logins.end(client, OF, "juliet", LoggedIn("older"))
-    assert logins.read_state(client, OF, "juliet") == LoggedIn("old")
+    assert logins.read_states(client, OF, ["juliet"])[0] == LoggedIn("old")
     assert logins.end(client, OF, "juliet", LoggedIn("old"))
-    assert logins.read_state(client, OF, "juliet") is None
+    assert logins.read_states(client, OF, ["juliet"])[0] is None
 
 
 def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Server) -> None:
     for entry in (b"", b"on", b"on now ofchat", b"asks now one", "on ² ofchat", b'{"stream": "x"}', b"\xff"):
         server.raw.hset(LOGINS, "juliet", entry)
-        assert logins.read_state(client, OF, "juliet") is None
+        assert logins.read_states(client, OF, ["juliet"])[0] is None
         assert take(client, OF, "juliet", A, stays_off=True) == LoginGranted()
         assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
 
@@ -250,7 +252,7 @@ def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Serv
 def test_a_login_whose_number_is_none_of_redis_is_refused(client: Client, server: Server) -> None:
     server.raw.hset(LOGINS, "juliet", b"on " + b"1" * 5000 + b" ofchat")
     with pytest.raises(StoreRefused):
-        logins.read_state(client, OF, "juliet")
+        logins.read_states(client, OF, ["juliet"])[0]
 
 
 CALLS: list[tuple[Callable[[Client], object], object]] = [
@@ -279,8 +281,8 @@ def test_two_users_never_have_one_stream(client: Client, server: Server) -> None
     assert logins.put(client, OTHER, "juliet", "b", "same") == "noted", "one user has one stream, by any target"
     assert take(client, OTHER, "romeo", B) == LoginGranted()
     assert logins.put(client, OTHER, "romeo", "b", "same") == "shared"
-    assert logins.read_state(client, OTHER, "juliet") == SessionUncertain("same")
-    assert logins.read_state(client, OTHER, "romeo") is None
+    assert logins.read_states(client, OTHER, ["juliet"])[0] == SessionUncertain("same")
+    assert logins.read_states(client, OTHER, ["romeo"])[0] is None
     assert isinstance(take(client, OF, "nurse", A), LoginBusy), "the lock stays for the next login"
     assert logins.put(client, OTHER, "romeo", "b", "new") == "noted"
     assert take(client, OTHER, "juliet", A) == LoginGranted("same"), "she is logged off before she gets another"

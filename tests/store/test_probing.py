@@ -1,6 +1,5 @@
 """One asks for all: everybody reads the result, and lost answers change nothing."""
 
-import time
 from collections.abc import Callable
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store import probing
 from restbroker.store.client import Client
-from restbroker.store.probing import ProbeBusy, ProbeGranted, ProbeResult, Renewal
+from restbroker.store.probing import ProbeBusy, ProbeGranted, ProbeResult
 from tests.store.pools import Server, on_both
 from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
@@ -41,19 +40,6 @@ def test_a_turn_that_took_too_long_is_another_ones_and_its_result_is_dropped(cli
     told = probing.claim(client, "n", "a", LONG_MS)
     assert isinstance(told, ProbeResult)
     assert told.text == b"fresh"
-
-
-def test_long_work_keeps_its_lease(client: Client, server: Server) -> None:
-    assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
-    client.command("PEXPIRE", LEASE, LONG_MS // 2)
-    Renewal("n", "a", LONG_MS)(client)
-    assert server.raw.pttl(LEASE) <= LONG_MS // 2
-    renewal = Renewal("n", "a", LONG_MS, time.monotonic() - LONG_MS / 2000)
-    renewal(client)
-    assert server.raw.pttl(LEASE) > LONG_MS // 2
-    client.command("PEXPIRE", LEASE, LONG_MS // 2)
-    renewal(client)
-    assert server.raw.pttl(LEASE) <= LONG_MS // 2
 
 
 CALLS: list[tuple[Callable[[Client], object], object]] = [

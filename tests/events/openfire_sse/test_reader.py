@@ -161,7 +161,7 @@ async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_i
 
         await until_async(lambda: kept().opened_s > 0, "its state is kept")
         opened = kept()
-        known = logins.read_state(reader.store, BASE, "ann")
+        known = logins.read_states(reader.store, BASE, ["ann"])[0]
         assert isinstance(known, LoggedIn)
         assert opened.login == f"…{known.stream[-3:]}"
         assert opened.event_s == 0

@@ -11,7 +11,6 @@ GOOD = ServerInfo(
     role="master",
     version="7.0.15",
     is_valkey=False,
-    time_s=0.0,
     maxmemory_bytes=2**30,
     used_memory_bytes=2**20,
     policy="noeviction",
