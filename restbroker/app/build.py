@@ -20,8 +20,7 @@ from restbroker.app.services import ProcessView, Summaries, parts_of, services
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.periodic import PeriodicJob
-from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.service import Service
+from restbroker.broker.plan import BrokerPlan, Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.broker.target_plan import TargetPlan

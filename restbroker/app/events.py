@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import attrs
 import trio
 
-from restbroker.broker.service import Service
+from restbroker.broker.plan import Service
 from restbroker.config.events import Events
 from restbroker.config.target import Target
 from restbroker.events import registry as kinds

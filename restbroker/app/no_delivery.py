@@ -18,7 +18,7 @@ from restbroker import __version__
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import Part, ProcessView, Summaries, local_services, parts_of
-from restbroker.broker.service import Service
+from restbroker.broker.plan import Service
 from restbroker.broker.signals import STOP, dump
 from restbroker.broker.status.view import View
 from restbroker.broker.workers.supervisor import Supervisor

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 import attrs
 import trio
 
-from restbroker.broker.service import Service
+from restbroker.broker.plan import Service
 from restbroker.broker.status.view import RunningJob, View
 from restbroker.config.core import Config
 from restbroker.config.roster import Roster

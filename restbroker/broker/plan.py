@@ -1,11 +1,12 @@
 """The parts of a broker. `app` builds them from a configuration; all generations of that configuration share them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import attrs
+import trio
 
 from restbroker.broker.periodic import PeriodicJob
-from restbroker.broker.service import Service
 from restbroker.broker.status.status import Status
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
@@ -14,6 +15,14 @@ from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Report
 from restbroker.transport.upkeep import Upkeep
+
+
+class Service(Protocol):
+    """A background task of the process; it must survive a restart of the pools."""
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Run until cancelled; call `task_status.started()` once the service is up."""
+        ...
 
 
 @attrs.frozen

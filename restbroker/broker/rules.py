@@ -31,7 +31,7 @@ from collections import deque
 import attrs
 
 from restbroker.config.values import duration_text
-from restbroker.transport.retry_after import LONGEST_PAUSE_S
+from restbroker.transport.message import LONGEST_PAUSE_S
 
 SILENT_LIMIT = 5
 UNTOUCHED_S = 60.0

@@ -4,8 +4,10 @@ Connectors build a `Request` and judge a `Response`. Always holds: paths are alr
 target, and nothing outside this room knows which client is inside.
 """
 
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Protocol
+from datetime import UTC
+from typing import TYPE_CHECKING, Final, Protocol
 
 from restbroker.config.secret import Secret
 from restbroker.light import light
@@ -47,6 +49,33 @@ class Response:
     truncated: bool = False
     request_pairs: tuple[tuple[str, str], ...] = ()
     secrets: tuple[Secret, ...] = ()
+
+
+LONGEST_S: Final = 24 * 3600.0
+"""The longest wait that a 429 may ask of its job."""
+LONGEST_PAUSE_S: Final = 900.0
+"""The longest wait that any other answer may ask for, and the longest pause of a target."""
+_TOO_MANY: Final = 429
+
+
+def retry_after_s(response: Response, now_s: float) -> float | None:
+    """Return the seconds to wait by the Retry-After header (seconds or a date); None if it is invalid.
+
+    At most a day for a 429, else 15 minutes. `now_s` is the current time in epoch seconds. None too if there is no such
+    header; 0.0 for a date that has passed.
+    """
+    longest_s = LONGEST_S if response.status == _TOO_MANY else LONGEST_PAUSE_S
+    text = response.headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", text):
+        return min(float(text), longest_s)
+    from email.utils import parsedate_to_datetime  # few servers write a date, and to push a job takes none
+
+    try:
+        date = parsedate_to_datetime(text)
+        wait_s = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now_s
+    except (ValueError, OverflowError):
+        return None
+    return min(max(0.0, wait_s), longest_s)
 
 
 class Sender(Protocol):

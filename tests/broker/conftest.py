@@ -14,9 +14,8 @@ from trio.testing import MockClock
 
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
-from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.plan import BrokerPlan, Service
 from restbroker.broker.same_host import this_process
-from restbroker.broker.service import Service
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.broker.target_plan import TargetPlan

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 from restbroker.broker import broker, signals
-from restbroker.broker.service import Service
+from restbroker.broker.plan import Service
 from restbroker.broker.status import record
 from restbroker.broker.status.record import SidekiqRecord
 from restbroker.store.client import StoreSettings, open_client

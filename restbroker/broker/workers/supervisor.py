@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
+from restbroker.broker.plan import Service
 from restbroker.broker.scopes import cancel_on
-from restbroker.broker.service import Service
 from restbroker.broker.signals import WATCHED, dump
 from restbroker.broker.status.view import View, together
 from restbroker.broker.workers.worker_channel import (

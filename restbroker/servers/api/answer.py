@@ -17,8 +17,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Ran, Reason, Rejected, Uncertain
 from restbroker.servers.api.texts import parse_json
-from restbroker.transport.message import Response
-from restbroker.transport.retry_after import retry_after_s
+from restbroker.transport.message import Response, retry_after_s
 
 WORDS_LIMIT: Final = 300
 _LOGIN: Final = re.compile("//[^/]*@")
