@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody \
+PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody tinyproxy-bin \
 	ruby-sqlite3 ruby-sidekiq ruby-activejob ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd
 # What only `make nightly` and `make soak` run.

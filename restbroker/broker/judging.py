@@ -173,6 +173,8 @@ def unreachable_reason(problem: NotSent | MaybeSent) -> Reason:
         return Reason("TlsRefused", problem.message, f"Jobs wait in Redis. {problem.tls_hint}")
     is_silent = isinstance(problem, MaybeSent) and problem.timed_out
     check = _SILENT if is_silent else "Check that the server runs, and the target's URL."
+    if isinstance(problem, NotSent) and problem.hint is not None:
+        check = problem.hint
     return Reason("TargetUnreachable", problem.message, f"Jobs wait in Redis. {check}")
 
 

@@ -15,7 +15,7 @@ from restbroker.config.kind import At, Defaults, TargetCheck, defaults_of, unkno
 from restbroker.config.logins import login, note_plain
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret
-from restbroker.config.target import Credentials, Target, TlsFiles, WrittenKeys
+from restbroker.config.target import Credentials, Proxy, Target, TlsFiles, Url, WrittenKeys, check_login
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 
 _FAIR_WEIGHTS: Final = 200
@@ -102,6 +102,7 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
     can_connect = bool(written.url) and len(problems.problems) == before
     _check_fairness(placed, problems)
     _check_order(placed, problems)
+    proxy = _proxy(placed, address.url, problems)
     tls = _tls(target, placed, problems, is_used=address.url.scheme == "https" or not can_connect)
     if credentials is not None:
         note_plain(address.url, problems)
@@ -119,6 +120,7 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
         idle_expiry_s=written.idle_expiry_s or defaults.idle_expiry_s,
         at_most_once=written.at_most_once,
         tls=tls,
+        proxy=proxy,
     )
     if members is None:
         return attrs.evolve(target, kind="")
@@ -137,6 +139,9 @@ def _target(placed: _TargetEntry, problems: Problems) -> Target:
 def _judged(judge: TargetCheck, target: Target, placed: _TargetEntry, problems: Problems) -> Target:
     """Return the target as its kind judges it, with each secret in its options among those that are masked."""
     target = judge.check(target, placed.at, problems)
+    if target.public_only and target.proxy is not None:
+        why = "needs AllowPrivate in Options: the proxy decides which addresses are reached, restbroker cannot."
+        problems.refuse(placed.at("Proxy"), why)
     kind = type(target.options)
     fields = [field for field in attrs.fields(kind) if "secret" in field.metadata] if attrs.has(kind) else []
     values = [getattr(target.options, field.name) for field in fields]
@@ -170,6 +175,34 @@ def _check_order(placed: _TargetEntry, problems: Problems) -> None:
             problems.refuse(placed.at("OnDead"), "needs OrderBy, which says what is done in order.")
     elif target.fair_by is not None:
         problems.refuse(placed.at("OrderBy"), _ORDER_OR_FAIR)
+
+
+_A_PROXY = (
+    "is the address of an HTTP proxy, such as http://proxy.example.org:3128, without a path; its login is given by "
+    "ProxyUser and ProxyPassFile."
+)
+
+
+def _proxy(placed: _TargetEntry, url: Url, problems: Problems) -> Proxy | None:
+    target, written, place = placed.target, placed.target.written, placed.at("Proxy")
+    if target.http2 and written.url and url.scheme != "https":
+        problems.refuse(placed.at("HTTP2"), "needs an https URL: both sides agree on HTTP/2 within TLS.")
+    keys = (placed.at("ProxyUser"), placed.at("ProxyPass"))
+    login = check_login(written.proxy_user, written.proxy_pass, keys, problems)
+    if written.proxy is None:
+        if login is not None:
+            problems.refuse(place, f"is missing, although {keys[0]} is given.")
+        return None
+    try:
+        found = rest_address(written.proxy)
+    except BadUrl:
+        problems.refuse(place, _A_PROXY)
+        return None
+    if found.credentials or found.url.scheme != "http" or found.url.path or found.url.socket:
+        problems.refuse(place, _A_PROXY)
+    elif url.socket is not None:
+        problems.refuse(place, "cannot be used with a unix socket as URL.")
+    return Proxy(found.url.origin, login)
 
 
 def _members(placed: _TargetEntry, problems: Problems) -> Members | None:

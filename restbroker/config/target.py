@@ -113,8 +113,8 @@ class Auth:
 
 
 Engine = Literal["lean", "httpx"]
-OnExpiry = Literal["drop", "dead"]
 """The HTTP client for a target: our own, or httpx for servers that ours cannot read."""
+OnExpiry = Literal["drop", "dead"]
 
 Login = Basic | Bearer | None
 """The credentials that one request carries; None: no login."""
@@ -144,6 +144,14 @@ class Url:
     def __str__(self) -> str:
         start = self.origin if self.socket is None else f"http+unix://{quote(self.socket, safe='')}"
         return start + self.path
+
+
+@attrs.frozen
+class Proxy:
+    """The HTTP proxy before a target: its address, such as `http://proxy.example.org:3128`, and its login."""
+
+    origin: str
+    login: Basic | None = None
 
 
 @attrs.frozen
@@ -200,6 +208,14 @@ class WrittenKeys:
     idle_expiry_s: forms.Duration | None = key(
         "IdleExpiry", "How long idle connections are kept; some kinds have another default.", shown="240s"
     )
+    proxy: str | None = key(
+        "Proxy",
+        "An HTTP proxy on the way to the server, such as http://proxy.example.org:3128. As with HTTP2 and Engine "
+        "httpx, a request then costs several times the CPU.",
+        secret=True,
+    )
+    proxy_user: str | None = key("ProxyUser", "The user for Proxy.")
+    proxy_pass: Secret | None = secret("ProxyPass", "That user's password.", "A file with that password.")
     at_most_once: forms.Commands = key(
         "AtMostOnce",
         "Commands never sent again if they may have run; their jobs die instead. Costs one Redis write per job.",
@@ -258,6 +274,8 @@ class Target:
         "The HTTP client: lean, or httpx if lean rejects the server's answers; it costs several times the CPU.",
         "lean",
     )
+    http2: bool = key("HTTP2", "Whether HTTP/2 is used where the server (https) speaks it.", default=False)
+    proxy: Proxy | None = None
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again if they may have run."""
     rate: forms.RateLimit | None = key(
@@ -370,12 +388,14 @@ class Target:
 
     @property
     def all_secrets(self) -> tuple[Secret, ...]:
-        """The secrets in its options, and the one of its login."""
+        """The secrets in its options, and those of its login and of its proxy's."""
+        login = None if self.proxy is None else self.proxy.login
+        secrets = self.secrets if login is None else (*self.secrets, login.password)
         match self.credentials:
             case Basic(_, one) | Bearer(one) | IssuedLogin(Basic(_, one), _):
-                return (*self.secrets, one)
+                return (*secrets, one)
             case None:
-                return self.secrets
+                return secrets
             case _:
                 assert_never(self.credentials)
 

@@ -11,7 +11,6 @@ connections).
 """
 
 import ssl
-from typing import assert_never
 
 import trio
 
@@ -157,13 +156,9 @@ def open_transport(target: Target, *, tls: ssl.SSLContext | None = None, shared:
         # Loading the system's authorities takes time, so one context serves all connections, and plain HTTP gets none.
         https = target.url.scheme == "https"
         tls = context_of(target.tls) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    match target.engine:
-        case "lean":
-            return LeanClient(target, tls, shared)
-        case "httpx":
-            # Loading httpx takes as long as everything else together.
-            from restbroker.transport.httpx_client import HttpxClient
+    if target.engine == "lean" and target.proxy is None and not target.http2:
+        return LeanClient(target, tls, shared)
+    # Loading httpx takes as long as everything else together.
+    from restbroker.transport.httpx_client import HttpxClient
 
-            return HttpxClient(target, tls)
-        case _:
-            assert_never(target.engine)
+    return HttpxClient(target, tls)

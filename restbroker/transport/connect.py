@@ -187,7 +187,7 @@ async def addresses_of(target: Target) -> list[str]:
     fails.
     """
     url = target.url
-    if not target.public_only:
+    if not target.public_only or target.proxy is not None:
         return [url.host]
     known = await trio.socket.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     found = dict.fromkeys(str(address[0]) for *_, address in known)

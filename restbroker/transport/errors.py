@@ -13,12 +13,22 @@ class NotSent(Exception):
     """No byte of the request reached the server: sending again is safe.
 
     `by_request`: the request itself cannot be sent (a header that HTTP forbids), so repeating is pointless.
-    `tls`: the server's certificate was not accepted. `timed_out`: no connection came about in time.
+    `tls`: the server's certificate was not accepted. `timed_out`: no connection came about in time. `hint`: what to do,
+    where that is known better than "check the server".
     """
 
-    def __init__(self, message: str, *, by_request: bool = False, tls: bool = False, timed_out: bool = False) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        by_request: bool = False,
+        tls: bool = False,
+        timed_out: bool = False,
+        hint: str | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
+        self.hint = hint
         self.by_request = by_request
         self.tls = tls
         self.timed_out = timed_out

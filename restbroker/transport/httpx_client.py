@@ -1,8 +1,9 @@
-"""The HTTP client of one target on httpx, for servers whose answers the lean one refuses (`"Engine": "httpx"`).
+"""The HTTP client of one target on httpx: for a proxy, for HTTP/2, and for servers whose answers the lean one refuses.
 
 Opened by `client`. Always holds: as with the lean client, but that all connections become old at once, and that any
-number of them may begin at once. httpx's pool looks at every connection for each request, which costs 3 ms of CPU at
-50 connections (measured with httpx 0.28.1).
+number of them may begin at once. What a proxy refuses was not sent: neither its `CONNECT` nor an answer 407 means that
+the server saw anything. httpx's pool looks at every connection for each request, which costs 3 ms of CPU at 50
+connections (measured with httpx 0.28.1).
 """
 
 import ssl
@@ -16,12 +17,20 @@ import trio
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.connect import addresses_of, connections_for
-from restbroker.transport.errors import MaybeSent, NotSent, reason_of
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.http1 import decode, headers_of
+from restbroker.transport.httpx_parts import (
+    FORBIDDEN,
+    LOGIN_REFUSED,
+    describe_error,
+    open_httpx,
+    proxy_refusal,
+    tls_error,
+    way_to,
+)
 from restbroker.transport.message import Request, Response, Sender
 
 CLOSE_GRACE_S: Final = 1.0
-_FORBIDDEN: Final = "it contains something that HTTP forbids"
 _GOOD: Final = range(200, 300)
 
 
@@ -41,22 +50,6 @@ class _Body(httpx.AsyncByteStream):
         for part in self._parts:
             return part
         raise StopAsyncIteration
-
-
-@attrs.define(eq=False)
-class _Progress:
-    """How far one exchange is, by httpcore's trace. `has_begun`: a first byte of our request may have left."""
-
-    sender: Sender | None
-    has_begun: bool = False
-
-    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
-        """Ask and notify the sender before our request's head leaves, not before that of a proxy's CONNECT."""
-        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
-            if self.sender is not None:
-                self.sender.may_send()
-                self.sender.note_sending()
-            self.has_begun = True
 
 
 @attrs.define(eq=False)
@@ -81,6 +74,77 @@ class _Connections:
                 await self.http.aclose()
 
 
+@attrs.define(eq=False)
+class _Exchange:
+    """One request on its way. `has_begun`: a first byte of it may have left, to the server or to a proxy."""
+
+    target: Target
+    request: Request
+    sender: Sender | None
+    has_begun: bool = False
+
+    async def trace(self, name: str, info: Mapping[str, Any]) -> None:
+        """Ask and notify the sender before our request's head leaves, not before that of a proxy's `CONNECT`."""
+        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+            if self.sender is not None:
+                self.sender.may_send()
+                self.sender.note_sending()
+            self.has_begun = True
+
+    async def answer(self, connections: _Connections) -> httpx.Response:
+        """Return the answer of the first address that can be connected to; forget those before it."""
+        target = self.target
+        try:
+            with trio.fail_after(target.connect_timeout_s):
+                connections.hosts = connections.hosts or await addresses_of(target)
+        except trio.TooSlowError:
+            raise self.error(httpx.ConnectTimeout("")) from None
+        except (OSError, UnicodeError) as error:
+            raise NotSent(f"No connection to {way_to(target)}: {describe_error(error)}.") from error
+        *others, last = connections.hosts
+        for host in others:
+            try:
+                return await connections.http.handle_async_request(self.message(host))
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if tls_error(error) is not None:
+                    raise
+                connections.hosts = [one for one in connections.hosts if one != host]
+        return await connections.http.handle_async_request(self.message(last))
+
+    def message(self, host: str) -> httpx.Request:
+        """Return the request as httpx wants it; raise `NotSent` for what HTTP forbids, of which h11 checks the rest."""
+        url, request = self.target.url, self.request
+        headers = [*headers_of(self.target, request), ("Content-Length", str(len(request.body)))]
+        extensions: dict[str, object] = {"timeout": {"connect": self.target.connect_timeout_s}}
+        extensions |= {"trace": self.trace, "sni_hostname": url.host}
+        try:
+            return httpx.Request(
+                request.method,
+                httpx.URL(url.origin + request.path, params=request.query or None).copy_with(host=host),
+                headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers],
+                stream=_Body(request.body),
+                extensions=extensions,
+            )
+        except (httpx.InvalidURL, UnicodeEncodeError):
+            raise NotSent(f"The request cannot be sent: {FORBIDDEN}.", by_request=True) from None
+
+    def error(self, error: httpx.TransportError) -> NotSent | MaybeSent:
+        """Return what an error of httpx means for the request."""
+        if isinstance(error, httpx.LocalProtocolError):
+            # h11 checks a request before it gives out its first byte, so nothing has left yet.
+            return NotSent(f"The request cannot be sent: {describe_error(error)}.", by_request=True)
+        if isinstance(error, httpx.ProxyError):
+            return proxy_refusal(self.target, str(error))
+        if self.has_begun:
+            return MaybeSent(f"The connection broke before a whole answer came: {describe_error(error)}.")
+        if isinstance(error, httpx.ConnectTimeout):
+            within = duration_text(self.target.connect_timeout_s)
+            return NotSent(f"{way_to(self.target)} did not accept a connection within {within}.", timed_out=True)
+        if (tls := tls_error(error)) is not None:
+            return NotSent(f"TLS with {self.target.url} failed: {describe_error(tls)}.", tls=True)
+        return NotSent(f"No connection to {way_to(self.target)}: {describe_error(error)}.")
+
+
 class HttpxClient:
     """The `Transport` of one target over httpx."""
 
@@ -88,14 +152,13 @@ class HttpxClient:
         self._target = target
         self._secrets = target.all_secrets
         self._tls = tls
-        self._places = trio.Semaphore(connections_for(target))
-        self._is_closed = False
         self._keeps = connections_for(target)
+        self._places = trio.Semaphore(self._keeps)
+        self._is_closed = False
         self._connections: _Connections | None = None
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Send one request and return its whole answer, as `Transport.send` promises."""
-        progress = _Progress(sender)
         if sender is not None:
             sender.may_send()
         with trio.move_on_after(request.timeout_s) as waiting:
@@ -105,11 +168,11 @@ class HttpxClient:
         if self._is_closed:
             self._places.release()
             raise NotSent(f"The connections to {self._target.url} are closed.")
-        connections = await self._current()
+        exchange, connections = _Exchange(self._target, request, sender), await self._current()
         connections.used += 1
         try:
             with trio.move_on_after(request.timeout_s):
-                response = await self._exchange(connections, request, progress)
+                response = await self._answer(connections, exchange)
                 if sender is not None and response.status not in _GOOD:
                     sender.note_refused()
                 return response
@@ -117,9 +180,10 @@ class HttpxClient:
             self._places.release()
             connections.used -= 1
             await connections.close_unused()
-        if progress.has_begun:
-            raise MaybeSent(f"No whole answer within {duration_text(request.timeout_s)}.", timed_out=True)
-        raise NotSent(f"No connection to {self._target.url} within {duration_text(request.timeout_s)}.", timed_out=True)
+        within = duration_text(request.timeout_s)
+        if exchange.has_begun:
+            raise MaybeSent(f"No whole answer within {within}.", timed_out=True)
+        raise NotSent(f"No connection to {way_to(self._target)} within {within}.", timed_out=True)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Wait until cancelled: `Transport.run` has nothing to do here, since each exchange keeps its own deadline."""
@@ -148,83 +212,25 @@ class HttpxClient:
         if self._connections is None:
             most, idle_s = connections_for(self._target), self._target.idle_expiry_s
             limits = httpx.Limits(max_connections=most, max_keepalive_connections=self._keeps, keepalive_expiry=idle_s)
-            socket = self._target.url.socket
-            http = httpx.AsyncHTTPTransport(verify=self._tls, trust_env=False, limits=limits, uds=socket)
-            self._connections = _Connections(http)
+            self._connections = _Connections(open_httpx(self._target, self._tls, limits))
         return self._connections
 
-    async def _exchange(self, connections: _Connections, request: Request, progress: _Progress) -> Response:
-        began_s = trio.current_time()
+    async def _answer(self, connections: _Connections, exchange: _Exchange) -> Response:
+        began_s, request = trio.current_time(), exchange.request
         try:
-            answer = await self._answer(connections, request, progress)
+            answer = await exchange.answer(connections)
             body, cut = await _read(answer, request.body_limit_bytes)
         except httpx.TransportError as error:
-            raise self._failure(error, progress) from error
+            if isinstance(error, httpx.ProxyError):
+                await self._give_up()  # its password is read again for the next one
+            raise exchange.error(error) from error
+        if answer.status_code == LOGIN_REFUSED and self._target.proxy is not None:
+            await self._give_up()
+            raise proxy_refusal(self._target, str(LOGIN_REFUSED))
         headers = {name.lower(): value for name, value in answer.headers.items()}
         body, cut = decode(headers.get("content-encoding", ""), body, request.body_limit_bytes, cut=cut)
         said, duration_s = request.headers + request.query, trio.current_time() - began_s
-        return Response(
-            answer.status_code,
-            headers,
-            body,
-            duration_s=duration_s,
-            truncated=cut,
-            request_pairs=said,
-            secrets=self._secrets,
-        )
-
-    async def _answer(self, connections: _Connections, request: Request, progress: _Progress) -> httpx.Response:
-        """Return the answer of the first address that can be connected to; forget those before it."""
-        try:
-            with trio.fail_after(self._target.connect_timeout_s):
-                connections.hosts = connections.hosts or await addresses_of(self._target)
-        except trio.TooSlowError:
-            raise self._connect_timeout() from None
-        except (OSError, UnicodeError) as error:
-            raise NotSent(f"No connection to {self._target.url}: {describe_error(error)}.") from error
-        *others, last = connections.hosts
-        for host in others:
-            try:
-                return await connections.http.handle_async_request(self._message(request, host, progress))
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if _tls_error(error) is not None:
-                    raise
-                connections.hosts = [one for one in connections.hosts if one != host]
-        return await connections.http.handle_async_request(self._message(request, last, progress))
-
-    def _message(self, request: Request, host: str, progress: _Progress) -> httpx.Request:
-        """Return the request as httpx wants it; raise `NotSent` for what HTTP forbids, of which h11 checks the rest."""
-        url = self._target.url
-        headers = [*headers_of(self._target, request), ("Content-Length", str(len(request.body)))]
-        extensions: dict[str, object] = {"timeout": {"connect": self._target.connect_timeout_s}}
-        extensions |= {"trace": progress.trace, "sni_hostname": url.host}
-        try:
-            return httpx.Request(
-                request.method,
-                httpx.URL(url.origin + request.path, params=request.query or None).copy_with(host=host),
-                headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers],
-                stream=_Body(request.body),
-                extensions=extensions,
-            )
-        except (httpx.InvalidURL, UnicodeEncodeError):
-            raise NotSent(f"The request cannot be sent: {_FORBIDDEN}.", by_request=True) from None
-
-    def _failure(self, error: httpx.TransportError, progress: _Progress) -> NotSent | MaybeSent:
-        if isinstance(error, httpx.LocalProtocolError):
-            # h11 checks a request before it gives out its first byte, so nothing has left yet.
-            return NotSent(f"The request cannot be sent: {describe_error(error)}.", by_request=True)
-        if progress.has_begun:
-            return MaybeSent(f"The connection broke before a whole answer came: {describe_error(error)}.")
-        if isinstance(error, httpx.ConnectTimeout):
-            return self._connect_timeout()
-        tls = _tls_error(error)
-        if tls is not None:
-            return NotSent(f"TLS with {self._target.url} failed: {describe_error(tls)}.", tls=True)
-        return NotSent(f"No connection to {self._target.url}: {describe_error(error)}.")
-
-    def _connect_timeout(self) -> NotSent:
-        timeout = duration_text(self._target.connect_timeout_s)
-        return NotSent(f"{self._target.url} did not accept a connection within {timeout}.", timed_out=True)
+        return Response(answer.status_code, headers, body, duration_s, cut, said, self._secrets)
 
 
 async def _read(answer: httpx.Response, limit_bytes: int) -> tuple[bytes, bool]:
@@ -239,26 +245,3 @@ async def _read(answer: httpx.Response, limit_bytes: int) -> tuple[bytes, bool]:
                 reading.cancel()
             room = max(0, room - len(part))
     return b"".join(parts), reading.cancel_called
-
-
-def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    while error is not None:
-        if isinstance(error, ssl.SSLError):
-            return error
-        error = error.__cause__ or error.__context__
-    return None
-
-
-def describe_error(error: BaseException) -> str:
-    """Return the error as text without a full stop, and without any part of request or answer.
-
-    httpx quotes both, which may show a login.
-    """
-    match error:
-        case httpx.RemoteProtocolError():
-            is_early = str(error).startswith(("Server disconnected", "peer closed connection"))
-            return "it ended early" if is_early else "it is not HTTP"
-        case httpx.LocalProtocolError():
-            return _FORBIDDEN
-        case _:
-            return reason_of(error)

@@ -26,7 +26,7 @@ from restbroker.light import light
 from restbroker.transport.connect import addresses_of
 from restbroker.transport.errors import NotSent
 from restbroker.transport.http1 import headers_of
-from restbroker.transport.httpx_client import describe_error
+from restbroker.transport.httpx_parts import describe_error, open_httpx, proxy_refusal
 from restbroker.transport.message import Request
 
 Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
@@ -195,7 +195,7 @@ async def open_stream(
     url = target.url
     if tls is None:
         tls = context_of(target.tls) if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    http = httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=httpx.Limits(max_connections=1), uds=url.socket)
+    http = open_httpx(target, tls, httpx.Limits(max_connections=1))
     try:
         with trio.fail_after(request.timeout_s):
             message = await _message(target, request, silence_s)
@@ -205,6 +205,8 @@ async def open_stream(
             await http.aclose()
         if isinstance(error, trio.TooSlowError):
             raise NotSent(f"{url} did not answer within {duration_text(request.timeout_s)}.", timed_out=True) from None
+        if isinstance(error, httpx.ProxyError):
+            raise proxy_refusal(target, str(error)) from None
         if isinstance(error, httpx.HTTPError | OSError | UnicodeError):
             raise NotSent(f"No stream from {url}: {describe_error(error)}.") from error
         raise

@@ -87,7 +87,7 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("RequestTimeout", "ConnectTimeout", "IdleExpiry", "MaxConnectionAge"), _DURATIONS),
     **dict.fromkeys(("ShutdownTimeout", "Window", "DropDuplicates", "DropOwn", "IqTimeout"), _DURATIONS),
     **dict.fromkeys(("Debounce", "MaxWait", "ClockSkew", "Resend", "Patience", "Silence", "Lease"), _DURATIONS),
-    **dict.fromkeys(("RedisPassFile", "RedisSentinelPassFile", "RestPassFile"), _FILES),
+    **dict.fromkeys(("RedisPassFile", "RedisSentinelPassFile", "RestPassFile", "ProxyPassFile"), _FILES),
     **dict.fromkeys(
         ("RestTokenFile", "TokenFile", "StatsPassFile", "MetricsTokenFile", "SecretFile", "PreviousSecretFile"), _FILES
     ),
@@ -95,7 +95,7 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("PasswordsFile",), ("passwords", *_FILES)),
     **dict.fromkeys(("CAFile", "CertFile", "KeyFile"), ("/dev/null", *_FILES)),
     **dict.fromkeys(
-        ("RestURL", "URL", "AdminURL", "MsgURL"),
+        ("RestURL", "URL", "AdminURL", "MsgURL", "Proxy"),
         (*_URLS, "amqp://u:p@r.example.org:5672/%2F", "amqps://r", "amqp://u:p@r/a/b"),
     ),
     **dict.fromkeys(("RedisURL", "RedisHost"), _REDIS),
@@ -287,9 +287,12 @@ BASES: Final[Sequence[Base]] = (
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"
+        " HTTP2 Proxy ProxyUser ProxyPass ProxyPassFile"
         " RateLimit MaxInFlight Slots Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead AtMostOnce TLS Options Nonsense TLS.CAFile TLS.CertFile TLS.KeyFile Auth.Basic"
         " Auth.Bearer Auth.Auto Auth.Basic.User Auth.Bearer.Token Auth.Bearer.TokenFile",
     ),
+    Base("a proxy", _target("ejabberd", Proxy="http://proxy:3128", ProxyUser="u", ProxyPass="s3cret"), "Targets.it",
+         "Proxy ProxyUser ProxyPass ProxyPassFile-ProxyPass"),
     Base("fairness", _target("ejabberd", FairBy=["host"]), "Targets.it", "FairWeights OrderBy"),
     Base("order", _target("ejabberd", OrderBy=["user"]), "Targets.it", "OnDead FairBy"),
     *(

@@ -271,7 +271,7 @@ def _outcome(result: Result | NotYet) -> Outcome | NotYet:
     """Return the outcome, or raise what the broker is to classify, as a new exception for each caller."""
     match result:
         case NotSent() as problem:
-            again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out)
+            again = NotSent(problem.message, tls=problem.tls, timed_out=problem.timed_out, hint=problem.hint)
             raise again from problem.__cause__
         case MaybeSent() as problem:
             raise MaybeSent(problem.message, timed_out=problem.timed_out)

@@ -78,7 +78,8 @@ def unreachable(target: Target, error: NotSent | MaybeSent, hint: str, plain: st
         return bad_login(target, error.__cause__)
     if isinstance(error, NotSent) and error.tls:
         return problem(target, "TlsFailed", error.message, f"{plain}{error.tls_hint}")
-    return problem(target, "Unreachable", error.message, f"{plain}{hint}")
+    better = error.hint if isinstance(error, NotSent) else None
+    return problem(target, "Unreachable", error.message, f"{plain}{better or hint}")
 
 
 def bad_login(target: Target, error: ConfigError) -> Finding:

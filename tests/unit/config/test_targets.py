@@ -96,3 +96,26 @@ def test_a_hint_names_the_keys_of_its_target(write: Write) -> None:
     (own,) = write(document({"ejabberd": entry()})).config.targets
     places = "Targets.ejabberd.URL", "Targets.ejabberd.Auth.Basic.User"
     assert own.name_own_keys(hint) == hint.replace("RestURL", places[0]).replace("RestUser", places[1])
+
+
+def test_a_proxy_has_an_address_and_a_login_of_its_own(write: Write, refused: Refused, tmp_path: Path) -> None:
+    (tmp_path / "proxy").write_text("s3cret\n", encoding="utf-8")
+    https: dict[str, Json] = {"URL": "https://xmpp.example.org/api", "HTTP2": True}
+    keys: dict[str, Json] = {"Proxy": "http://p.example.org:3128", "ProxyUser": "u", "ProxyPassFile": "proxy"}
+    target = write(document({"one": entry(**https, **keys)})).config.targets[0]
+    assert target.proxy is not None
+    assert (target.proxy.origin, target.http2) == ("http://p.example.org:3128", True)
+    assert {one.reveal() for one in target.all_secrets} == {"t0ken", "s3cret"}
+    cases: tuple[tuple[dict[str, Json], str], ...] = (
+        ({**keys, "Proxy": "http://u:s3cret@p.example.org:3128"}, "Proxy"),
+        ({**keys, "Proxy": "socks5://p.example.org"}, "Proxy"),
+        ({**keys, "Proxy": None}, "Proxy"),
+        ({**keys, "ProxyPassFile": None}, "ProxyPass"),
+        ({**keys, "URL": "http+unix://%2Frun%2Fx.sock/api"}, "Proxy"),
+        ({"HTTP2": True, "URL": "http://xmpp.example.org/api"}, "HTTP2"),
+        ({**keys, "Kind": "http", "Options": {"Commands": {"one": {"Path": "/x"}}}}, "Proxy"),
+    )
+    for given, place in cases:
+        problem = "\n".join(refused(document({"one": entry(**{**https, "HTTP2": None, **given})})))
+        assert f"Targets.one.{place}: " in problem
+        assert "s3cret" not in problem

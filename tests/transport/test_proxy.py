@@ -1,0 +1,210 @@
+"""A real proxy on the way to the server, which demands a login; and a real server that speaks HTTP/2."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import attrs
+import pytest
+import trio
+from hypercorn.config import Config as ServerConfig
+from hypercorn.trio import serve
+from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
+
+from restbroker.config.secret import Secret
+from restbroker.config.target import Basic, Proxy, Target, TlsFiles, Url
+from restbroker.transport.client import open_transport
+from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import Transport
+from restbroker.transport.stream import open_stream
+from tests.support import recorder
+from tests.support.ports import accepts, free_port
+from tests.support.recorder import recording
+from tests.support.tinyproxy import USER, Tinyproxy
+from tests.support.wait import until_async
+from tests.transport.authority import Authority, authority, recording_tls
+from tests.transport.test_client import post, target
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture
+def proxy(tmp_path: Path) -> Iterator[Tinyproxy]:
+    running = Tinyproxy(tmp_path / "proxy").start()
+    yield running
+    running.stop()
+
+
+@attrs.define
+class Steps:
+    """A sender that writes down what it is told, and what the proxy had done by then."""
+
+    proxy: Tinyproxy
+    told: list[str] = attrs.field(factory=list)
+    connected_by_then: bool = False
+
+    def may_send(self) -> None:
+        self.told.append("may")
+
+    def note_sending(self) -> None:
+        self.told.append("sending")
+        self.connected_by_then = "CONNECT" in self.proxy.log
+
+    def note_refused(self) -> None:
+        self.told.append("refused")
+
+
+def behind(proxy: Tinyproxy, made: Target, password: Secret | None = None) -> Target:
+    """The target, to be reached through the proxy."""
+    login = Basic(USER, password or Secret(proxy.password))
+    return attrs.evolve(made, engine="lean", proxy=Proxy(f"http://127.0.0.1:{proxy.port}", login))
+
+
+@asynccontextmanager
+async def reached(made: Target) -> AsyncIterator[Transport]:
+    transport = open_transport(made)
+    try:
+        yield transport
+    finally:
+        await transport.aclose()
+
+
+def over_tls(ours: Authority, port: int) -> Target:
+    return target(port, url=Url("https", "127.0.0.1", port), tls=TlsFiles(ours.ca))
+
+
+async def test_https_goes_through_a_tunnel(ours: Authority, proxy: Tinyproxy) -> None:
+    async with recording_tls(ours.served()) as server, reached(behind(proxy, over_tls(ours, server.port))) as transport:
+        sender = Steps(proxy)
+        assert (await transport.send(post(body=b"one"), sender)).status == 200
+        # The tunnel is no part of the request: it is sent once that is there.
+        assert sender.told[-2:] == ["may", "sending"]
+        assert sender.connected_by_then
+        assert (await transport.send(post(body=b"two"))).status == 200
+        assert [one.body for one in server.requests] == [b"one", b"two"]
+        assert "proxy-authorization" not in server.requests[0].headers
+        assert server.connections == 1
+
+
+async def test_http_is_passed_on(proxy: Tinyproxy) -> None:
+    async with recording() as server, reached(behind(proxy, target(server.port))) as transport:
+        response = await transport.send(post("/api/status", b"one"))
+        assert (response.status, [one.body for one in server.requests]) == (200, [b"one"])
+        assert "proxy-authorization" not in server.requests[0].headers
+        server.script.append(recorder.answer(503))
+        assert (await transport.send(post())).status == 503  # as of any gateway
+
+
+async def test_a_refused_login_sends_nothing_and_shows_none(ours: Authority, proxy: Tinyproxy, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("wrong-secret\n", encoding="utf-8")
+    async with (
+        recording_tls(ours.served()) as server,
+        reached(behind(proxy, over_tls(ours, server.port), Secret(path=file))) as transport,
+    ):
+        with pytest.raises(NotSent, match="refused the login") as raised:
+            await transport.send(post())
+        assert raised.value.hint is not None
+        assert "ProxyPass" in raised.value.hint
+        assert "secret" not in raised.value.message
+        assert not server.requests
+        file.write_text(proxy.password, encoding="utf-8")
+        assert (await transport.send(post())).status == 200
+
+
+async def test_a_proxys_407_is_none_of_the_server() -> None:
+    async with recording() as stand_in:
+        stand_in.default = recorder.answer(407)
+        made = attrs.evolve(target(free_port()), proxy=Proxy(f"http://127.0.0.1:{stand_in.port}"))
+        async with reached(made) as transport:
+            with pytest.raises(NotSent, match=r"refused the login \(407\)"):
+                await transport.send(post())
+
+
+async def test_without_its_server_or_itself_nothing_is_sent(ours: Authority, proxy: Tinyproxy) -> None:
+    made = behind(proxy, over_tls(ours, free_port()))
+    async with reached(made) as transport:
+        with pytest.raises(NotSent, match=r"through the proxy .*: it answered 50"):
+            await transport.send(post())
+        proxy.kill()
+        with pytest.raises(NotSent, match="through the proxy"):
+            await transport.send(post())
+        proxy.start()
+
+
+async def test_a_proxy_that_dies_with_a_request_may_have_sent_it(ours: Authority, proxy: Tinyproxy) -> None:
+    async with recording_tls(ours.served()) as server, reached(behind(proxy, over_tls(ours, server.port))) as transport:
+        server.default = recorder.stall()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_maybe_sent, transport)
+            await until_async(lambda: bool(server.requests), "the request is there")
+            proxy.kill()
+
+
+async def _expect_maybe_sent(transport: Transport) -> None:
+    with pytest.raises(MaybeSent, match="connection broke"):
+        await transport.send(post())
+
+
+async def test_a_stream_of_events_goes_the_same_way(proxy: Tinyproxy) -> None:
+    async with recording() as server:
+        server.default = recorder.answer(body=b"data: one\n\n", headers=(("Content-Type", "text/event-stream"),))
+        made = behind(proxy, target(server.port))
+        stream = await open_stream(made, post(), silence_s=30.0, limit_bytes=1000)
+        assert (await stream.next()).data == "one"
+        await stream.aclose()
+        assert "POST" in proxy.log
+
+
+@asynccontextmanager
+async def hypercorn(ours: Authority, versions: list[str]) -> AsyncIterator[int]:
+    """A server over TLS, which writes down the version of each request."""
+    config, port = ServerConfig(), free_port()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.certfile, config.keyfile = map(str, ours.pair("server"))
+    config.errorlog = None
+
+    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http"
+        body, more = b"", True
+        while more:
+            part = await receive()
+            assert part["type"] == "http.request"
+            body, more = body + part["body"], part["more_body"]
+        versions.append(scope["http_version"])
+        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": False})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async with trio.open_nursery() as nursery:
+        over = trio.Event()
+        nursery.start_soon(partial(serve, app, config, shutdown_trigger=over.wait, mode="asgi"))
+        await until_async(lambda: accepts(port), "it listens")
+        yield port
+        over.set()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("http2", "version"), [(True, "2"), (False, "1.1")])
+async def test_http_2_is_spoken_if_the_target_says_so(ours: Authority, http2: bool, version: str) -> None:
+    versions: list[str] = []
+    async with hypercorn(ours, versions) as port:
+        made = attrs.evolve(over_tls(ours, port), http2=http2, concurrency=20)
+        async with reached(made) as transport, trio.open_nursery() as nursery:
+
+            async def expect_itself(body: bytes) -> None:
+                assert (await transport.send(post(body=body))).body == body
+
+            for number in range(20):
+                nursery.start_soon(expect_itself, b"%d" % number * 5000)
+    assert versions == [version] * 20
+
+
+async def test_http_2_falls_back_to_what_the_server_speaks(ours: Authority) -> None:
+    async with recording_tls(ours.served()) as server:
+        async with reached(attrs.evolve(over_tls(ours, server.port), http2=True)) as transport:
+            assert (await transport.send(post())).status == 200
+        assert server.requests[0].line.endswith("HTTP/1.1")
