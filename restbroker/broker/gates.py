@@ -96,14 +96,14 @@ class Gate(Generic[T, A]):
         while True:
             while not self._waiting:
                 await self._lot.park()
-            asked = [one for one in self._waiting if one.then is not _drop]
+            awaited = [one for one in self._waiting if one.then is not _drop]
             self._waiting = []
             answers: Sequence[A | Exception]
             try:
-                answers = await self._call([one.what for one in asked]) if asked else []
+                answers = await self._call([one.what for one in awaited]) if awaited else []
             except Exception as error:  # noqa: BLE001 - a bug: it costs these jobs alone
-                answers = [error] * len(asked)
-            for one, answer in zip(asked, answers, strict=True):
+                answers = [error] * len(awaited)
+            for one, answer in zip(awaited, answers, strict=True):
                 one.then(answer)
 
 

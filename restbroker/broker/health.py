@@ -57,12 +57,12 @@ class Lease:
         """Seconds since the last confirmed heartbeat was sent; None: none was confirmed yet."""
         return boot_time_s() - self._until_s + FENCE_AFTER_S - MARGIN_S if self.granted.is_set() else None
 
-    def confirm(self, asked_at_s: float) -> None:
-        """Note that Redis confirmed a heartbeat that was sent at `asked_at_s` (boot time).
+    def confirm(self, sent_at_s: float) -> None:
+        """Note that Redis confirmed a heartbeat that was sent at `sent_at_s` (boot time).
 
         Requests may be started until 15 s after that time.
         """
-        self._until_s = asked_at_s + FENCE_AFTER_S - MARGIN_S
+        self._until_s = sent_at_s + FENCE_AFTER_S - MARGIN_S
         self.granted.set()
 
 
@@ -97,7 +97,7 @@ class StoreHealth:
     _lost_at_s: float | None = None
     reason: str | None = None
     """Why Redis cannot be used, as it was last reported; None while it can."""
-    _told: str = ""
+    _reported: str = ""
     _stands_s: float = FIRST_CHANGE_S
     _stands_until_s: float = -math.inf
     _back_at_s: float = -math.inf
@@ -142,9 +142,9 @@ class StoreHealth:
         ours_s = time.time() - boot_time_s()
         return max(0.0, least_s - ours_s) + min(0.0, most_s - ours_s)
 
-    def note_clock(self, redis_s: float, asked_at_s: float) -> None:
-        """Note the time `redis_s` (epoch seconds) that Redis just returned to a call of `asked_at_s` (boot time)."""
-        self._redis_clock_s = redis_s - boot_time_s(), redis_s - asked_at_s
+    def note_clock(self, redis_s: float, sent_at_s: float) -> None:
+        """Note the time `redis_s` (epoch seconds) that Redis just returned to a call of `sent_at_s` (boot time)."""
+        self._redis_clock_s = redis_s - boot_time_s(), redis_s - sent_at_s
 
     def note_outage(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
         """Note that a call that began at `began_s` was not answered; report the outage if it is a new one.
@@ -160,7 +160,7 @@ class StoreHealth:
         if not isinstance(error, ConnectionEnded) and began_s >= self._back_at_s:
             self._lost_at_s, self.is_up = trio.current_time(), False
             self._stands_s = FIRST_CHANGE_S
-            self._tell(error)
+            self._note_reason(error)
             self.report(StoreLost(str(error)))
 
     def note_write(self, began_s: float = math.inf) -> None:
@@ -173,12 +173,12 @@ class StoreHealth:
             self.report(StoreBack(outage_s))
 
     def _goes_on(self, error: StoreUnavailable, for_s: float) -> None:
-        is_reason = not isinstance(error, ConnectionEnded) and str(error) != self._told
+        is_reason = not isinstance(error, ConnectionEnded) and str(error) != self._reported
         if is_reason and trio.current_time() >= self._stands_until_s:
-            self._tell(error)
+            self._note_reason(error)
             self.report(StoreOutageChanged(str(error), for_s))
 
-    def _tell(self, error: StoreUnavailable) -> None:
-        self._told, self.reason = str(error), error.message
+    def _note_reason(self, error: StoreUnavailable) -> None:
+        self._reported, self.reason = str(error), error.message
         self._stands_until_s = trio.current_time() + self._stands_s
         self._stands_s = min(self._stands_s * 2, LONGEST_CHANGE_S)

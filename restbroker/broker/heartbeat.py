@@ -64,7 +64,7 @@ class Heartbeat:
         snapshots = {member.identity.name: orjson.dumps(member.snapshot()) for member in self.members}
         pairs = [(identity.name, self.count) for identity in identities]
         try:
-            asked_at_s, alive = await self.health.await_until_up(
+            sent_at_s, alive = await self.health.await_until_up(
                 partial(self.control.call, _timed_heartbeat, pairs, snapshots), is_write=True
             )
         except StoreRefused as error:
@@ -73,7 +73,7 @@ class Heartbeat:
             return True
         fenced = [one for one, lives in zip(identities, alive, strict=True) if not (lives or one.is_retired)]
         if not fenced:
-            self.lease.confirm(asked_at_s)
+            self.lease.confirm(sent_at_s)
             await self._remember_use()
             return True
         for identity in fenced:
@@ -100,5 +100,5 @@ def _timed_heartbeat(
 
     Each try takes the time again, or the first one after an outage would be too old.
     """
-    asked_at_s = boot_time_s()
-    return asked_at_s, heartbeats.write_heartbeats(client, pairs, snapshots)
+    sent_at_s = boot_time_s()
+    return sent_at_s, heartbeats.write_heartbeats(client, pairs, snapshots)

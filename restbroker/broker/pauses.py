@@ -29,7 +29,7 @@ class Pauses:
     health: StoreHealth
     report: Report
     dead_limit: int = 0
-    _told: set[str] = attrs.field(factory=set)
+    _reported: set[str] = attrs.field(factory=set)
 
     async def run(self) -> None:
         """Look for pauses that are due, about every two seconds until cancelled."""
@@ -55,8 +55,8 @@ class Pauses:
             return await self.health.call_until_up(self.store, function, *args)
         except StoreRefused as error:
             # A target's pause ends without us, and a queue's can be ended by hand.
-            if error.message not in self._told:
-                self._told.add(error.message)
+            if error.message not in self._reported:
+                self._reported.add(error.message)
                 message = f"Pauses of queues do not begin or end on time: {error.message}"
                 self.report(OperatorWarning("PausesRefused", message, error.hint))
             return None

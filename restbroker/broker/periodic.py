@@ -59,7 +59,7 @@ class Periodic:
     health: StoreHealth
     report: Report
     _begun: set[str] = attrs.field(factory=set)
-    _told: set[tuple[str, str]] = attrs.field(factory=set)
+    _reported: set[tuple[str, str]] = attrs.field(factory=set)
     _missing: dict[str, tuple[str, float]] = attrs.field(factory=dict)
     """The locks of commands whose jobs were nowhere at a first look: their values, and when it was (Trio's clock)."""
 
@@ -76,7 +76,7 @@ class Periodic:
         except RestbrokerError as error:
             self._warn("all", error)
             return _AGAIN_S
-        asked_at_s, next_s = trio.current_time(), now_s + _LOOK_S
+        called_at_s, next_s = trio.current_time(), now_s + _LOOK_S
         for job in self.jobs:
             state = states.get(job.name)
             try:
@@ -88,7 +88,7 @@ class Periodic:
                 next_s = min(next_s, next(job.schedule.ticks(max(mark_s, now_s)), next_s))
                 if job.name in self._missing:
                     next_s = min(next_s, now_s + holders.AGAIN_S)
-        return max(0.0, next_s - now_s - (trio.current_time() - asked_at_s))
+        return max(0.0, next_s - now_s - (trio.current_time() - called_at_s))
 
     async def _deal_with(self, job: PeriodicJob, known_s: int | None, now_s: float) -> int:
         """Push the job if it is due, and return up to when the command was dealt with.
@@ -149,7 +149,7 @@ class Periodic:
         return await self.health.call_until_up(self.store, holders.search, jid, job.queue) == "missing"
 
     def _warn(self, name: str, error: RestbrokerError) -> None:
-        if (name, error.message) not in self._told:
-            self._told.add((name, error.message))
+        if (name, error.message) not in self._reported:
+            self._reported.add((name, error.message))
             what = "Periodic commands are not pushed" if name == "all" else f"The periodic command {name} is not pushed"
             self.report(OperatorWarning("PeriodicRefused", f"{what}: {error.message}", error.hint))

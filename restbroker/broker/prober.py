@@ -171,8 +171,8 @@ class Prober:
                     await self.sharing.publish(encode(found), counts_s)
                     return found
                 case ProbeResult(text, age_ms) if age_ms / 1000 < self.breaker.tripped_for_s:
-                    told = decode(text)
-                    return told if told is not None and self._believes(told) else await self._ask()
+                    shared = decode(text)
+                    return shared if shared is not None and self._believes(shared) else await self._ask()
                 case ProbeResult() | ProbeBusy():
                     await trio.sleep(_LOOK_AGAIN_S * random.uniform(0.75, 1.25))  # noqa: S311 - as above
 

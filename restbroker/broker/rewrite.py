@@ -31,9 +31,9 @@ class Rewrite:
     name: str
     _done_for: str | None = None
     """The run of Redis that needs nothing more of this process."""
-    _asked_for: str | None = None
+    _requested_for: str | None = None
     _again_at_s: float = 0.0
-    _told_of: str | None = None
+    _reported_for: str | None = None
 
     async def run(self) -> None:
         """Call `check` about every second until cancelled, since a restart of Redis may show in its run id alone."""
@@ -52,8 +52,8 @@ class Rewrite:
                 return
             if not file.is_on or file.is_whole:
                 self._done_for = file.run_id
-            elif self._asked_for != file.run_id or trio.current_time() >= self._again_at_s:
-                await self._ask(file.run_id)
+            elif self._requested_for != file.run_id or trio.current_time() >= self._again_at_s:
+                await self._request(file.run_id)
             elif file.has_failed:
                 self._warn(file.run_id, "It tried, and failed.", _SEE_LOG)
         except StoreRefused as error:
@@ -61,18 +61,18 @@ class Rewrite:
             self._done_for = run_id
             self._warn(run_id, error.message, error.hint)
 
-    async def _ask(self, run_id: str) -> None:
+    async def _request(self, run_id: str) -> None:
         if not await self.health.call_until_up(self.store, rewrite.acquire_lock, self.name, run_id):
             return
         await self.health.call_until_up(self.store, rewrite.rewrite)
-        if self._asked_for != run_id:
+        if self._requested_for != run_id:
             self.report(StoreRewrite())
-        self._asked_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S
+        self._requested_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S
 
     def _warn(self, run_id: str, why: str, hint: str | None) -> None:
         """Report this warning, once for each run of Redis."""
-        if self._told_of != run_id:
-            self._told_of = run_id
+        if self._reported_for != run_id:
+            self._reported_for = run_id
             self.report(OperatorWarning("RewriteRefused", f"{_WHAT}: {why}", hint))
 
 

@@ -69,7 +69,7 @@ class Scheduler:
     health: StoreHealth
     report: Report
     queues: Collection[str]
-    _told: set[tuple[str, str]] = attrs.field(factory=set)
+    _reported: set[tuple[str, str]] = attrs.field(factory=set)
     _ahead: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
     """For each set, the way behind all that stays."""
     _again: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
@@ -91,8 +91,8 @@ class Scheduler:
             return False
 
     def _complain(self, zset: str, why: str, hint: str | None) -> None:
-        if (zset, why) not in self._told:
-            self._told.add((zset, why))
+        if (zset, why) not in self._reported:
+            self._reported.add((zset, why))
             self.report(OperatorWarning("SetRefused", f"Due jobs in {zset!r} stay there: {why}", hint))
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
@@ -119,9 +119,9 @@ class Scheduler:
 
     async def _sweep(self, zset: Literal["retry", "schedule"], sweep: _Sweep) -> tuple[bool, bool]:
         """Move one page; return whether it was a full one, and whether any of it was moved."""
-        asked_at_s = boot_time_s()
+        called_at_s = boot_time_s()
         due = await self.health.call_until_up(self.store, sets.due, zset, _BATCH, sweep.after)
-        self.health.note_clock(due.now_s, asked_at_s)
+        self.health.note_clock(due.now_s, called_at_s)
         # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
         moves = [one for one in planned if isinstance(one, sets.Move)]
@@ -142,19 +142,19 @@ class Scheduler:
                     self._complain(zset, why, "Check that key's type.")
                 case _:  # Gone: another program has moved it
                     pass
-        self._tell(zset, moved)
+        self._report_unserved(zset, moved)
         sweep.after = sweep.after.behind(staying)
         return due.more, bool(moved)
 
-    def _tell(self, zset: str, moved: Sequence[sets.Move]) -> None:
+    def _report_unserved(self, zset: str, moved: Sequence[sets.Move]) -> None:
         if moved:
             dead = sum(move.queue is None for move in moved)
             self.report(JobsPromoted(zset, len(moved) - dead, dead))
 
     def _name(self, zset: str, found: Mapping[str, int]) -> None:
         """Report the queues that overdue jobs wait for, each once."""
-        news = {queue: jobs for queue, jobs in found.items() if jobs and (zset, queue) not in self._told}
-        self._told |= {(zset, queue) for queue in news}
+        news = {queue: jobs for queue, jobs in found.items() if jobs and (zset, queue) not in self._reported}
+        self._reported |= {(zset, queue) for queue in news}
         if news:
             message = (
                 f"{sum(news.values())} due jobs that restbroker wrote stay in {zset!r}, since no target of this"

@@ -92,7 +92,7 @@ class TokenWatch:
     report: Report
     our_identities: Collection[str]
     _unlike: frozenset[tuple[str, str]] = frozenset()
-    _told: set[str] = attrs.field(factory=set)
+    _reported: set[str] = attrs.field(factory=set)
 
     async def run(self) -> None:
         """Look about every thirty seconds, until cancelled; what Redis refuses, the reaper reports."""
@@ -112,8 +112,8 @@ class TokenWatch:
                 process = ":".join(identity.split(":")[:2])
                 found |= {(queue, process) for queue in unlike(mine, rubyjson.object_of(raw) or {})}
         for queue, process in sorted(found & self._unlike):
-            if queue not in self._told:
-                self._told.add(queue)
+            if queue not in self._reported:
+                self._reported.add(queue)
                 message = f"The process {process} serves the queue {queue} with other tokens, so jobs die by chance."
                 self.report(OperatorWarning("TokensMixed", message, HINT))
         self._unlike = frozenset(found)

@@ -49,7 +49,7 @@ class Proof:
     signature: Signature | None = None
 
 
-def _unheard(_event: object) -> None:
+def _drop(_event: object) -> None:
     pass
 
 
@@ -62,14 +62,14 @@ class Tokens:
     """
 
     tokens: Sequence[Token]
-    report: Report = _unheard
+    report: Report = _drop
     now_s: Callable[[], float] = monotonic
     used: dict[str, float] = attrs.field(factory=dict)
     _secrets: tuple[Proof, ...] = attrs.field(default=(), repr=False)
     values: tuple[str, ...] = attrs.field(default=(), repr=False)
     """The texts to keep out of every message: the current secrets and those that were replaced last."""
     _encoded: tuple[bytes, ...] = attrs.field(default=(), repr=False)
-    _said: dict[tuple[str, str], Json] = attrs.field(factory=dict, repr=False)
+    _published: dict[tuple[str, str], Json] = attrs.field(factory=dict, repr=False)
     _digests: dict[str, list[str]] = attrs.field(factory=dict, repr=False)
     _unusable: set[Path] = attrs.field(factory=set)
     _look: _Look | None = None
@@ -112,9 +112,9 @@ class Tokens:
 
     def until_changed(self, place: tuple[str, str], make: Callable[[], Json]) -> Json:
         """Return what `make` says of a target and queue; it is called once until a secret changes."""
-        if place not in self._said:
-            self._said[place] = make()
-        return self._said[place]
+        if place not in self._published:
+            self._published[place] = make()
+        return self._published[place]
 
     def reread(self) -> None:
         """Have every file read at the next use, even if it looks unchanged."""
@@ -127,7 +127,7 @@ class Tokens:
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs
         known = tuple(one.secret for one in proofs)
-        self._said.clear()
+        self._published.clear()
         self._digests = {}
         for one in proofs:
             digest = hmac.digest(one.secret.encode(), _FIXED_TEXT, "sha256").hex()[:16]

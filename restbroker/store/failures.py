@@ -161,10 +161,10 @@ def _from_reply(error: ErrorReply, address: str, password: Secret | None) -> Res
     return StoreRefused(f"Redis at {address} refused a command: {reason}", hint)
 
 
-def _clean(said: str, password: Secret | None = None) -> str:
+def _clean(words: str, password: Secret | None = None) -> str:
     # Redis repeats the arguments of a command that it does not know (renamed, or an old server): jobs and secrets.
     # What else may listen there, as a proxy, has words of its own.
     from restbroker.job import hiding  # as much again as all of the store, and of no use while Redis works
 
-    said = said.partition(", with args beginning with")[0]
-    return hiding.text(said, () if password is None else password.texts_read).rstrip(".")
+    words = words.partition(", with args beginning with")[0]
+    return hiding.text(words, () if password is None else password.texts_read).rstrip(".")

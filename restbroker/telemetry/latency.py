@@ -54,10 +54,10 @@ class Histogram:
 
     def percentile_s(self, share: float) -> float | None:
         """Return the duration below which this share (0 to 1) lies, in seconds; None if nothing was counted."""
-        limits_s, rank, seen = self.limits_s, share * sum(self.counts), 0
+        limits_s, rank, counted = self.limits_s, share * sum(self.counts), 0
         for place, number in enumerate(self.counts):
-            seen += number
-            if number and seen >= rank:
+            counted += number
+            if number and counted >= rank:
                 between = limits_s[max(0, place - 1)], limits_s[min(place, len(limits_s) - 1)]
                 return math.sqrt(math.prod(between))
         return None

@@ -25,7 +25,7 @@ from restbroker.transport.upkeep import Upkeep
 
 
 class Waiting:
-    """The sink of a request whose task waits for its end; `sender`, if there is one, is asked and told as ever."""
+    """The sink of a request whose task waits for its end; `sender`, if there is one, is called as ever."""
 
     def __init__(self, sender: Sender | None) -> None:
         self._sender = sender
@@ -50,17 +50,17 @@ class Waiting:
         return MaybeSent(why) if exchange.left else NotSent(why)
 
     def may_send(self) -> None:
-        """Ask the sender."""
+        """Call the sender's."""
         if self._sender is not None:
             self._sender.may_send()
 
     def note_sending(self) -> None:
-        """Tell the sender."""
+        """Call the sender's."""
         if self._sender is not None:
             self._sender.note_sending()
 
     def note_refused(self) -> None:
-        """Tell the sender."""
+        """Call the sender's."""
         if self._sender is not None:
             self._sender.note_refused()
 

@@ -1,14 +1,14 @@
-"""One request on its way to a server, without a task of its own: what comes of it is told when it comes.
+"""One request on its way to a server, without a task of its own: its sink is called with what comes of it.
 
 `Service.start` makes an exchange. It takes an idle connection or waits for one, sends, reads the answer, and ends:
     CONNECTING  it waits for a connection, in a task of the client's, which asks `may_send` before it connects
     SENDING     `may_send`, `note_sending` and the first bytes: one step. A task sends the rest of a large message. It
                 stays so if the server closes before it has all of it: it may have answered all the same
     RECEIVING   all was sent; the listener's task passes on what comes, or the task of deadlines that it is late
-    OVER        the sink was told, or `cancel` was called
+    OVER        the sink was called, or `cancel` was
 Over a used connection that ends before any byte of an answer, it begins anew, where sending again does no harm.
 
-Always holds: the sink is told one end, once: `answered`, `failed` or `abandoned`, unless `cancel` comes first; a
+Always holds: the sink is called with one end, once: `answered`, `failed` or `abandoned`, unless `cancel` comes first; a
 failure says exactly whether the server can have seen any of the request; what the sink raises costs this exchange
 alone.
 """
@@ -43,7 +43,7 @@ from restbroker.transport.wire import Unwatched
 
 
 class Sink(Sender, Protocol):
-    """What is told of an exchange. No method may wait; an end may come before `start` returns.
+    """What is called at the end of an exchange. No method may wait; an end may come before `start` returns.
 
     What `answered` raises is passed to `failed`; what `failed` and `abandoned` raise is lost.
     """
@@ -108,7 +108,7 @@ class Exchange:
         service.exchanges.add(self)
 
     def cancel(self) -> None:
-        """End it and close its connection; the sink is told nothing. Do nothing if it is over."""
+        """End it and close its connection; the sink is not called. Do nothing if it is over."""
         if self.state is _OVER:
             return
         if self._connection is not None:
@@ -121,13 +121,13 @@ class Exchange:
                 self._scope.cancel()
 
     def abandon(self) -> None:
-        """End it as `cancel` does, and tell the sink."""
+        """End it as `cancel` does, and call the sink."""
         if self.state is not _OVER:
             self.cancel()
-            self._tell(self._sink.abandoned)
+            self._call(self._sink.abandoned)
 
     def refuse(self, error: Exception) -> None:
-        """End it, as its connection is given back or was never there; tell the sink the error."""
+        """End it, as its connection is given back or was never there; pass the error to the sink."""
         self._end()
         self._fail(error)
 
@@ -145,7 +145,7 @@ class Exchange:
         self.state = _CONNECTING
         if self._service.is_over:
             self._end()
-            self._tell(self._sink.abandoned)
+            self._call(self._sink.abandoned)
         else:
             self._service.connect(self)
 
@@ -302,7 +302,7 @@ class Exchange:
                 sink.note_refused()
             sink.answered(Response(status, headers, body, duration_s, cut, said, service.secrets))
         except Exception as error:  # noqa: BLE001 - a bug of the sink must not end the listener
-            self._tell(sink.failed, error)
+            self._call(sink.failed, error)
 
     def _note_broken(self, error: Exception) -> None:
         if isinstance(error, Unwatched):
@@ -311,7 +311,7 @@ class Exchange:
             self.go_on(self._service.pool.take(self._service.now_s(), has_place=True))
 
     def _is_stale_by(self, error: Exception) -> bool:
-        """Part with a connection that broke; return True if another one may be tried, else tell the sink."""
+        """Part with a connection that broke; return True if another one may be tried, else call the sink."""
         connection, left = self._connection, self.left
         assert connection is not None  # noqa: S101 - it broke
         self._part(fit=False)
@@ -350,9 +350,9 @@ class Exchange:
                 error = MaybeSent(f"{why}; then: {error.message}", timed_out=error.timed_out)
             else:
                 error = MaybeSent(f"{why}.")
-        self._tell(self._sink.failed, error)
+        self._call(self._sink.failed, error)
 
-    def _tell(self, say: Callable[..., None], *what: Exception) -> None:
+    def _call(self, say: Callable[..., None], *what: Exception) -> None:
         with suppress(Exception):
             say(*what)
 
@@ -403,8 +403,8 @@ class Service:
     def start(self, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:
         """Send one request, without a task, as `Transport.send` promises; once it is over, abandon it at once.
 
-        `sink` is told the end, maybe before this returns. `message`: the bytes of the request, if the caller has them.
-        Over connections that turn out to be stale, it is sent again as long as that does no harm.
+        `sink` is called at the end, maybe before this returns. `message`: the bytes of the request, if the caller has
+        them. Over connections that turn out to be stale, it is sent again as long as that does no harm.
         """
         exchange = Exchange(self, request, sink)
         try:

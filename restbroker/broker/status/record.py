@@ -68,19 +68,19 @@ Lengths: TypeAlias = tuple[float, Mapping[str, int | None]]
 """A moment (seconds of any clock), and how many jobs waited in each queue then."""
 
 
-def changes_per_s(seen: Sequence[Lengths]) -> dict[str, Json]:
+def changes_per_s(lengths: Sequence[Lengths]) -> dict[str, Json]:
     """Return by how many jobs per second each queue grew lately, negative if it got shorter.
 
     It is the median of the latest steps: many jobs that are pushed at once say nothing of how long they take. Empty if
     the moments are fewer than `LEAST_TREND_S` seconds apart.
     """
-    if not seen or seen[-1][0] - seen[0][0] < LEAST_TREND_S:
+    if not lengths or lengths[-1][0] - lengths[0][0] < LEAST_TREND_S:
         return {}
     found: dict[str, Json] = {}
-    for queue in seen[-1][1]:
-        known = [(at_s, jobs) for at_s, waiting in seen if (jobs := waiting.get(queue)) is not None]
+    for queue in lengths[-1][1]:
+        known = [(at_s, jobs) for at_s, waiting in lengths if (jobs := waiting.get(queue)) is not None]
         steps = [(jobs - before) / (at_s - then_s) for (then_s, before), (at_s, jobs) in pairwise(known)]
-        if len(steps) == len(seen) - 1:
+        if len(steps) == len(lengths) - 1:
             # Of a queue in which a job comes or goes now and then all steps count.
             found[queue] = round(median(steps[-_LATEST:]) or sum(steps) / len(steps), 3)
     return found
@@ -102,7 +102,7 @@ class SidekiqRecord:
     _started_at_s: float = attrs.field(factory=time.time)
     _rtt_us: int = 0
     _lengths: Sequence[Lengths] = ()
-    _told: set[str] = attrs.field(factory=set)
+    _reported: set[str] = attrs.field(factory=set)
     _formatted: dict[str, bytes] = attrs.field(factory=dict, repr=False)
     _tokens: tuple[tuple[str, ...], Spellings] | None = attrs.field(default=None, repr=False)
 
@@ -116,10 +116,10 @@ class SidekiqRecord:
             while True:
                 shown = self._state
                 for _ in range(_REQUESTS_AT_ONCE):
-                    if (asked := await self._write()) is None:
+                    if (request := await self._write()) is None:
                         break
-                    # What was asked shows at once; a person is looking.
-                    self._act(asked)
+                    # What was requested shows at once; a person is looking.
+                    self._act(request)
                 if shown == self._state:
                     await self._pause()
         finally:
@@ -145,7 +145,7 @@ class SidekiqRecord:
     async def _write(self) -> str | None:
         """Write the record; return the request that is there for this process, None if there is none or Redis fails."""
         try:
-            asked, self._rtt_us, waiting = await self.connection.ask(_timed_write, await self._record())
+            request, self._rtt_us, waiting = await self.connection.ask(_timed_write, await self._record())
         except StoreUnavailable:
             return None
         except StoreRefused as error:
@@ -153,12 +153,12 @@ class SidekiqRecord:
             return None
         now_s = trio.current_time()
         self._lengths = [*(one for one in self._lengths if one[0] >= now_s - TREND_S), (now_s, waiting)]
-        return asked
+        return request
 
     def _complain(self, code: str, what: str, error: StoreRefused) -> None:
         """Report what Redis refuses, once for each code; that Redis is away is reported by tasks that it holds up."""
-        if code not in self._told:
-            self._told.add(code)
+        if code not in self._reported:
+            self._reported.add(code)
             self.report(OperatorWarning(code, f"{what}: {error.message}", error.hint))
 
     def _act(self, request: str) -> None:
@@ -168,8 +168,8 @@ class SidekiqRecord:
             self.status.cancel(request.removeprefix(processes.CANCEL))
         elif number is not None:
             signals.act(number, self.control, self.report, _ORIGIN)
-        elif "UnknownRequest" not in self._told:
-            self._told.add("UnknownRequest")
+        elif "UnknownRequest" not in self._reported:
+            self._reported.add("UnknownRequest")
             self.report(
                 OperatorWarning(
                     "UnknownRequest", f"This process ignored a request that it does not know: {request[:20]!r}.", None
@@ -231,8 +231,8 @@ def _timed_write(client: Client, record: Record) -> tuple[str | None, int, Mappi
     with suppress(StoreRefused):
         waiting = sizes(client, record.queues)
     began_s = time.perf_counter()
-    asked = processes.write(client, record)
-    return asked, int((time.perf_counter() - began_s) * 1e6), waiting
+    request = processes.write(client, record)
+    return request, int((time.perf_counter() - began_s) * 1e6), waiting
 
 
 def _info(name: str, started_at_s: float, serving: Sequence[ServedTarget]) -> dict[str, Json]:

@@ -121,8 +121,8 @@ class Supervisor:
     _workers: dict[int, Worker] = attrs.field(factory=dict)
     _served: bool = False
     """Whether any worker was ready once."""
-    _heard_at_s: float | None = None
-    """When any worker spoke last; None: none did yet."""
+    _reported_at_s: float | None = None
+    """When any worker reported last; None: none did yet."""
     _orders: list[int] = attrs.field(factory=list)
     """The signals that hold for workers that start later too."""
     _codes: list[int] = attrs.field(factory=list)
@@ -162,12 +162,12 @@ class Supervisor:
         """Return the views of all workers as one, ready when each of them is."""
         views = [worker.view for worker in self._workers.values()]
         views += [STARTING] * (self.count - len(views))
-        seen = together(views, stopping=self._stop.is_set())
-        return seen if self.is_alive() else attrs.evolve(seen, heartbeat_fresh=False)
+        view = together(views, stopping=self._stop.is_set())
+        return view if self.is_alive() else attrs.evolve(view, heartbeat_fresh=False)
 
     def is_alive(self) -> bool:
         """Tell whether a worker reported within the last `START_S` seconds; True before any report."""
-        return self._heard_at_s is None or trio.current_time() - self._heard_at_s < START_S
+        return self._reported_at_s is None or trio.current_time() - self._reported_at_s < START_S
 
     def pids(self) -> frozenset[int]:
         """Return the process ids of the workers that live."""
@@ -325,5 +325,5 @@ class Supervisor:
                     self.metrics.update(worker.process.pid, samples)
                 if lines:
                     worker.note_line()
-                    self._heard_at_s = trio.current_time()
+                    self._reported_at_s = trio.current_time()
                     self._changed.unpark_all()

@@ -83,7 +83,7 @@ class WorkerChannel:
     samples: Callable[[], Samples] | None = None
     _lock: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _reloads: int = 0
-    _told_to_stop: bool = False
+    _is_stopping: bool = False
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Act on the supervisor's signal numbers and report to it, until cancelled.
@@ -103,7 +103,7 @@ class WorkerChannel:
                 self.line.send(self._measuring()())
 
     def reload_began(self) -> None:
-        """Do nothing: the supervisor hears of a reload when it is over."""
+        """Do nothing: a reload is reported to the supervisor when it is over."""
 
     def reload_ended(self) -> None:
         """Count a reload that has ended, whether it succeeded or not, for the next report."""
@@ -118,24 +118,24 @@ class WorkerChannel:
 
     def _act(self, requests: bytes) -> None:
         for number in requests:
-            if number in signals.STOP and self._told_to_stop:
+            if number in signals.STOP and self._is_stopping:
                 self.control.cut_short(number)
             else:
                 # Not as a local one: systemd sends its first SIGTERM to supervisor and workers alike, and what the
                 # supervisor passes on would be a second one.
                 signals.act(number, self.control, self.report, _ORIGIN)
-            self._told_to_stop = self._told_to_stop or number in signals.STOP
+            self._is_stopping = self._is_stopping or number in signals.STOP
         if not requests:
             self.control.drain(_GONE)
 
     async def _obey(self, stream: trio.SocketStream) -> None:
-        asked = b"-"
-        while asked:
+        requests = b"-"
+        while requests:
             try:
-                asked = await stream.receive_some(_CHUNK_BYTES)
+                requests = await stream.receive_some(_CHUNK_BYTES)
             except trio.BrokenResourceError:  # it was killed with a line of ours unread
-                asked = b""
-            self._act(asked)
+                requests = b""
+            self._act(requests)
 
     async def _report_to(self, stream: trio.SocketStream) -> None:
         sent, sent_at_s, measured_at_s = b"", trio.current_time(), trio.current_time()
