@@ -36,7 +36,7 @@ from restbroker.transport.http1 import (
     decode,
 )
 from restbroker.transport.message import Request, Response, Sender
-from restbroker.transport.pool import Connection, Pool
+from restbroker.transport.pool import HttpConnection, Pool
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import Unwatched
@@ -86,7 +86,7 @@ class Exchange:
     state = _CONNECTING
     left = False
     due_s = 0.0
-    _connection: Connection | None = None
+    _connection: HttpConnection | None = None
     _has_place = False
     _has_begun = False
     """Some bytes of the answer came."""
@@ -131,7 +131,7 @@ class Exchange:
         self._end()
         self._fail(error)
 
-    def go_on(self, connection: Connection | None) -> None:
+    def go_on(self, connection: HttpConnection | None) -> None:
         """Send the request over this connection, which has a place, or over another one where it is stale.
 
         Where there is none, wait for one.
@@ -206,7 +206,7 @@ class Exchange:
             return
         self._answer(reader.status, reader.headers, body, cut=cut, keep=reader.keep)
 
-    def _send_over(self, connection: Connection) -> bool:
+    def _send_over(self, connection: HttpConnection) -> bool:
         """Send the request over this connection, behind what its wire has to send, and listen for the answer.
 
         Return True if it is stale and another one may be tried.
@@ -250,7 +250,7 @@ class Exchange:
             service.nursery.start_soon(wire.attend)
         return False
 
-    async def _send_rest(self, connection: Connection) -> None:
+    async def _send_rest(self, connection: HttpConnection) -> None:
         try:
             await connection.wire.send_rest()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -392,12 +392,12 @@ class Service:
     is_over: bool = False
     # What `trio.current_time` reads, at a third of its price: each request asks twice.
     now_s: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
-    resting: list[Connection] = attrs.field(factory=list)
+    resting: list[HttpConnection] = attrs.field(factory=list)
     """Those of the requests answered in this batch, each with its place."""
     calls: list[Callable[[], None]] = attrs.field(factory=list)
     """What `call_soon` is to call."""
     _line: deque[Exchange] = attrs.field(factory=deque)
-    _spare: list[Connection] = attrs.field(factory=list)
+    _spare: list[HttpConnection] = attrs.field(factory=list)
     """Those of `resting` that are known to be quiet, while `calls` are called."""
 
     def start(self, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:
@@ -463,7 +463,7 @@ class Service:
         while self._spare:
             self._put_down(self._spare.pop())
 
-    def _take(self) -> Connection | None:
+    def _take(self) -> HttpConnection | None:
         """Return a connection that is fit for use, with its place; None if there is none now."""
         if self._spare:
             return self._spare.pop()
@@ -475,7 +475,7 @@ class Service:
             self._put_down(connection)
         return self.pool.take(now_s, has_place=False)
 
-    def _put_down(self, connection: Connection) -> None:
+    def _put_down(self, connection: HttpConnection) -> None:
         """Give a connection and its place back."""
         self.deadlines.due.pop(connection, None)
         self.pool.give_back(connection, self.now_s(), fit=True, leaves=True)

@@ -26,7 +26,7 @@ LOOK_S: Final = 1.0
 
 
 @attrs.define(eq=False)
-class Connection:
+class HttpConnection:
     """One kept-alive connection. Times are on Trio's clock: `old_at_s` is when it serves no further request.
 
     `since_s`: when it became idle last; `good_until_s`: when it is too old, or idle for too long.
@@ -54,7 +54,7 @@ class Pool:
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
         self.target = target
-        self.idle: deque[Connection] = deque()
+        self.idle: deque[HttpConnection] = deque()
         self._tls = tls
         self._places = trio.Semaphore(connections_for(target))
         self._entering = 0
@@ -64,7 +64,7 @@ class Pool:
         self._keeps_none = False
         self._closed = False
 
-    def take(self, now_s: float, *, has_place: bool) -> Connection | None:
+    def take(self, now_s: float, *, has_place: bool) -> HttpConnection | None:
         """Return the connection used last that is still good; None if there is none now.
 
         It comes with its place, unless the caller `has_place`. Those above it that are not good are closed.
@@ -107,7 +107,7 @@ class Pool:
         """Give a place back."""
         self._places.release()
 
-    async def connect(self, sender: Sender) -> Connection:
+    async def connect(self, sender: Sender) -> HttpConnection:
         """Return an idle connection, or a new one when it may connect, whichever comes first; the caller has a place.
 
         Tasks are served in the order in which they came. Raise `NotSent` if the client is closed or no connection comes
@@ -133,9 +133,9 @@ class Pool:
         except BaseException:
             self._ramp.leave(owner)
             raise
-        return Connection(wire, trio.current_time() + self.target.max_connection_age_s, owner)
+        return HttpConnection(wire, trio.current_time() + self.target.max_connection_age_s, owner)
 
-    def give_back(self, connection: Connection, now_s: float, *, fit: bool, leaves: bool = False) -> None:
+    def give_back(self, connection: HttpConnection, now_s: float, *, fit: bool, leaves: bool = False) -> None:
         """Take a connection back. `fit`: it may be used again. `leaves`: take its place back, too."""
         owner, connection.ramp_owner = connection.ramp_owner, None
         connection.wire.unlisten()
@@ -180,7 +180,7 @@ class Pool:
         finally:
             self._rests = False
 
-    def _keep(self, connection: Connection) -> None:
+    def _keep(self, connection: HttpConnection) -> None:
         if self._keeps_none:
             connection.wire.close()
             return

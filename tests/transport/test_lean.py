@@ -18,7 +18,7 @@ from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.http1 import Heads
 from restbroker.transport.message import Transport
-from restbroker.transport.pool import Connection
+from restbroker.transport.pool import HttpConnection
 from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import Listener, Wire
 from tests.support import recorder
@@ -159,7 +159,7 @@ async def test_what_left_on_the_first_connection_is_remembered() -> None:
         assert isinstance(transport, LeanClient)
         await transport.send(post())
         breaking: Any = BreakingWire()
-        second = Connection(breaking, trio.current_time() + NEVER_S, None)
+        second = HttpConnection(breaking, trio.current_time() + NEVER_S, None)
         second.good_until_s, second.is_used = trio.current_time() + NEVER_S, True
         transport._pool.idle.appendleft(second)
         transport._pool.target = attrs.evolve(transport._pool.target, url=Url("http", "127.0.0.1", 1))
