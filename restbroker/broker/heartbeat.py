@@ -17,7 +17,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.tokens import Tokens
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
-from restbroker.store import heartbeats, tokens
+from restbroker.store import heartbeats, records
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 
@@ -89,7 +89,7 @@ class Heartbeat:
         if used == self._remembered:
             return
         with suppress(StoreUnavailable, StoreRefused):
-            await self.control.call(tokens.remember, used)
+            await self.control.call(records.note_token_uses, used)
             self._remembered = used
 
 

@@ -76,10 +76,10 @@ def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
     from restbroker.broker.tokens import Tokens
     from restbroker.operate.connect import open_store
     from restbroker.operate.tokens import count_tokens
-    from restbroker.store.tokens import last_uses
+    from restbroker.store.records import token_uses
 
     with open_store(settings) as client:
-        used = last_uses(client)
+        used = token_uses(client)
         found = count_tokens(client, Tokens(settings.tokens), settings.queues, limit)
     rows = [_row(token, used, found.jobs[token.name], found.previous[token.name]) for token in settings.tokens]
     if found.jobs[None]:

@@ -18,7 +18,7 @@ from cattrs import Converter
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.operate.processes import Process
 from restbroker.operate.system import Snapshot, Target, target_state
-from restbroker.store import minutes
+from restbroker.store import records
 from restbroker.store.client import Client
 
 MINUTE_S: Final = 60
@@ -72,7 +72,7 @@ class Recorder:
             # This process shows what it saw itself, even if Redis is full, or may not be written to.
             others: Mapping[int, bytes] = {}
             with suppress(StoreRefused, StoreUnavailable):
-                others = minutes.keep(client, wanted[-2], orjson.dumps(attrs.asdict(last)), wanted[0])
+                others = records.keep_minute(client, wanted[-2], orjson.dumps(attrs.asdict(last)), wanted[0])
             found = {at_s: _read(record) for at_s, record in others.items() if at_s not in self._kept}
             known = {**self._kept, wanted[-2]: last, **{at_s: one for at_s, one in found.items() if one is not None}}
             self._kept = {at_s: one for at_s, one in known.items() if at_s in wanted}

@@ -27,7 +27,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import mark_of_sent
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.store import events as store
-from restbroker.store import leases, progress, sources
+from restbroker.store import leases, records, sources
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection, until_answered
 from restbroker.store.leases import Lease
@@ -298,7 +298,7 @@ class ProgressInRedis:
         try:
             await self._write(f"{until_s:.3f} {time.time():.3f}")
             ended = [name for name in self._others if takes and not self.is_check and self._has_ended(name)]
-            taken = [name for name in ended if await self.connection.ask(progress.take, self.source, name)]
+            taken = [name for name in ended if await self.connection.ask(records.take_progress, self.source, name)]
             return [float(self._others.pop(name)[0].split()[0]) for name in taken]
         except (StoreUnavailable, StoreRefused):
             # The others could not write either: from now on they have their time again.
@@ -314,12 +314,12 @@ class ProgressInRedis:
             if not self.is_check and all(map(self._has_ended, self._others)):
                 await self._write(f"{until_s:.3f} {_STOPPED.decode()}")
             else:
-                await self.connection.ask(progress.take, self.source, self._reader)
+                await self.connection.ask(records.take_progress, self.source, self._reader)
         await self.connection.aclose()
 
     async def _write(self, entry: str) -> None:
         """Write this reader's entry, and look at those of the others."""
-        found = await self.connection.ask(progress.write, self.source, self._reader, entry)
+        found = await self.connection.ask(records.note_progress, self.source, self._reader, entry)
         now_s, before = trio.current_time(), self._others
         self._others = {
             name: before[name] if name in before and before[name][0] == value else (value, now_s)

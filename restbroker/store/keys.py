@@ -184,7 +184,7 @@ class Keys:
         return self._key(f"restbroker:sse:{source}")
 
     def progress(self, source: str) -> str:
-        """Return the key of a HASH: reader of the source → up to when it has all events in Redis (`store.progress`)."""
+        """Return the key of a HASH: reader of the source → up to when it has all events in Redis (`store.records`)."""
         return self._key(f"restbroker:progress:{source}")
 
     @property

@@ -20,7 +20,7 @@ from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.store import tokens as store_tokens
+from restbroker.store import records
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import SPECS, Harness
@@ -261,11 +261,11 @@ async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness
     async with serving(harness, Token("app", (Secret("one"),)), Token("unused", (Secret("two"),))):
         for jid in ("j1", "j2"):
             push(harness, "one", jid=jid)
-            await harness.until(lambda: store_tokens.last_uses(harness.client), "the use is told")
+            await harness.until(lambda: records.token_uses(harness.client), "the use is told")
             harness.client.command("DEL", "restbroker:tokens")
         push(harness, "one", jid="j3")
-        await harness.until(lambda: store_tokens.last_uses(harness.client), "the use is told")
-        found = store_tokens.last_uses(harness.client)
+        await harness.until(lambda: records.token_uses(harness.client), "the use is told")
+        found = records.token_uses(harness.client)
     assert list(found) == ["app"]
     assert before_s - 1 <= found["app"] <= time.time() + 1
 

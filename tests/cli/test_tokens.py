@@ -17,7 +17,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
-from restbroker.store import tokens as store_tokens
+from restbroker.store import records
 from restbroker.store.client import Client
 from tests.cli.conftest import Shell, configure, jobs_in
 from tests.support.process import clean_environment
@@ -84,7 +84,7 @@ def test_a_new_file_that_the_disk_has_no_room_for_is_not_there_and_can_be_made_l
 
 
 def test_the_list_tells_what_is_allowed_the_last_use_and_what_waits_but_no_secret(shell: Shell, store: Client) -> None:
-    store_tokens.remember(store, {"app": 1_795_165_609.5})
+    records.note_token_uses(store, {"app": 1_795_165_609.5})
     for number in range(30):
         wait_in(store, "queue:rest", NEW, jid=f"j{number}")
     wait_in(store, "queue:rest", OLD)

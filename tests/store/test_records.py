@@ -7,8 +7,8 @@ from restbroker.operate.audit import MOST_JIDS, AuditEntry, entries, write
 from restbroker.store import dead_copies, queues
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import newest, restore
+from restbroker.store.records import note_token_uses, token_uses
 from restbroker.store.sets import Move, promote
-from restbroker.store.tokens import last_uses, remember
 from tests.store.pools import Server, on_both
 
 
@@ -47,17 +47,17 @@ def test_what_is_written_has_bounds_and_no_line_breaks_or_credentials(client: Cl
 
 
 def test_the_last_use_of_each_token_is_known_to_all(client: Client, server: Server) -> None:
-    assert last_uses(client) == {}
-    remember(client, {"app": 5.9, "shop": 6.0})
-    remember(client, {"app": 7.5})
-    remember(client, {})
-    assert last_uses(client) == {"app": 7.0, "shop": 6.0}
+    assert token_uses(client) == {}
+    note_token_uses(client, {"app": 5.9, "shop": 6.0})
+    note_token_uses(client, {"app": 7.5})
+    note_token_uses(client, {})
+    assert token_uses(client) == {"app": 7.0, "shop": 6.0}
 
 
 def test_what_is_no_time_is_refused_with_the_key_to_look_at(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:tokens", "app", "yesterday")
     with pytest.raises(StoreRefused, match="ns:restbroker:tokens has values that are not times") as caught:
-        last_uses(client)
+        token_uses(client)
     assert "may delete it" in (caught.value.hint or "")
 
 

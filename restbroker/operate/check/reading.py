@@ -26,7 +26,7 @@ from restbroker.operate.handovers import CommandJobs
 from restbroker.servers.event_contract import Parties, ReaderPorts
 from restbroker.servers.findings import Finding, Level
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis, StatesInRedis
-from restbroker.store import progress
+from restbroker.store import records
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection
 from restbroker.store.sources import SourceState, read_states
@@ -88,8 +88,8 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
 def _is_alive(config: Config, source: EventSource) -> bool:
     """Tell whether a process that reads writes how far it is, as each does every second; True if that is not known."""
     with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
-        before, until_s = progress.read(client, source.name), time.monotonic() + _SILENT_S
-        while progress.read(client, source.name) == before:
+        before, until_s = records.read_progress(client, source.name), time.monotonic() + _SILENT_S
+        while records.read_progress(client, source.name) == before:
             if time.monotonic() > until_s:
                 return False
             time.sleep(_PAUSE_S)

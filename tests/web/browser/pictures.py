@@ -19,7 +19,7 @@ import attrs
 import orjson
 
 from restbroker.operate.history import ALL, MINUTE_S, TIMES, Seen
-from restbroker.store import minutes
+from restbroker.store import records
 from restbroker.store.client import Client, items, raw
 from tests.support.answering import Arrival
 from tests.support.pictures import IMAGES, finish
@@ -154,7 +154,7 @@ def _write_past(client: Client) -> None:
         )
         everywhere = {**totals, "retry": done // 300, "waiting": waiting, "in_progress": 20 if done else 0, **times}
         seen = Seen({ALL: everywhere, "chat": {**totals, "of": 1, **times}}, {"chat": "down"} if back in OUTAGE else {})
-        minutes.keep(client, now_s - back * MINUTE_S, orjson.dumps(attrs.asdict(seen)), 0)
+        records.keep_minute(client, now_s - back * MINUTE_S, orjson.dumps(attrs.asdict(seen)), 0)
     client.command("SET", client.keys.stat("processed"), totals["processed"])
     client.command("SET", client.keys.stat("failed"), totals["failed"])
 
