@@ -24,7 +24,6 @@ from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.lines import Classifier
-from restbroker.broker.pauses import Pauses
 from restbroker.broker.periodic import Periodic
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
@@ -32,13 +31,12 @@ from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import are_many
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
-from restbroker.broker.rewrite import Rewrite
 from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.token_watch import TokenWatch
-from restbroker.broker.upkeep import Upkeep
+from restbroker.broker.upkeep import Rewrite, Upkeep
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported, time_s
@@ -253,11 +251,10 @@ class Generation:
                 )
                 intake.start_soon(watch.run)
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
-            intake.start_soon(Pauses(connection, self.health, report, dead_limit).run)
+            intake.start_soon(Upkeep(connection, self.health, report, dead_limit).run)
             if self.plan.periodic:
                 intake.start_soon(Periodic(self.plan.periodic, connection, self.health, report).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
-            intake.start_soon(Upkeep(connection, self.health, report).run)
             intake.start_soon(self._take_over, pools)
 
     async def _take_over(self, pools: Sequence[WorkerPool]) -> None:

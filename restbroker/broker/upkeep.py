@@ -1,21 +1,43 @@
-"""Deletes from Redis what nothing needs any more, for all processes.
+"""Keeps Redis in order, for all processes: pauses end on time, nothing is kept for no one, its file has no torn end.
 
-One task per process; Redis has one of them do it, once an hour. Always holds: nothing that a job needs waits for it.
+One task each per process, of which Redis has one go first. `Upkeep` ends pauses that were made for a limited time,
+pauses queues that are flooded, and deletes the bytes of large jobs that nothing names. `Rewrite` has each run of Redis
+write its append-only file again, so that the next start finds no half of a script in it. Always holds: no job waits for
+any of it; a pause without an end is left alone; the rewrite is requested once in a run of Redis, and again only if it
+failed, by a user that may; what Redis refuses is reported once by each process, which goes on without.
 """
 
 import random
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 import attrs
 import trio
 
 from restbroker.broker.health import StoreHealth
 from restbroker.errors import StoreRefused
-from restbroker.store import large
+from restbroker.store import large, pauses, rewrite, unadmitted
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import OperatorWarning, Report
+from restbroker.telemetry.events import OperatorWarning, PauseEnded, Report, StoreRewrite
 
-_LOOK_S: Final = 300.0
+T = TypeVar("T")
+
+PAUSES_S: Final = 2.0
+_LARGE_S: Final = 300.0
+REWRITE_S: Final = 1.0
+_AGAIN_S: Final = 60.0
+"""Seconds between two requests of one process, if Redis could not write the file."""
+_HINT: Final = "`restbroker dead summary` says why. Find out who sends them; delete or retry them: it goes on then."
+_SEE_LOG: Final = "Check Redis' log, and free space on its disk; restbroker asks again each minute."
+_PAUSES: Final = "Pauses of queues do not begin or end on time"
+_WHAT: Final = "Redis does not rewrite its append-only file, which a power loss may have cut in the middle of a change"
+
+
+async def _repeat(each_s: float, do: Callable[[], Awaitable[None]]) -> None:
+    """Call `do` about every `each_s` seconds until cancelled."""
+    while True:
+        await trio.sleep(each_s * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes
+        await do()
 
 
 @attrs.define(eq=False)
@@ -25,20 +47,88 @@ class Upkeep:
     store: Connection
     health: StoreHealth
     report: Report
+    dead_limit: int = 0
     _reported: set[str] = attrs.field(factory=set)
 
     async def run(self) -> None:
-        """Look about every five minutes until cancelled. What Redis refuses is reported once."""
-        while True:
-            await trio.sleep(_LOOK_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes
-            await self.look()
+        """Look after all until cancelled: two small calls every two seconds, however much is paused, and a rare one."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_repeat, PAUSES_S, self._end_pauses)
+            nursery.start_soon(_repeat, PAUSES_S, self._pause_flooded)
+            nursery.start_soon(_repeat, _LARGE_S, self._delete_large)
 
-    async def look(self) -> None:
-        """Delete what nothing needs, if no process looked within the last hour."""
+    async def _end_pauses(self) -> None:
+        # A target's pause ends without us, and a queue's can be ended by hand.
+        for one in await self._call("PausesRefused", _PAUSES, pauses.end_due) or ():
+            self.report(PauseEnded(one.kind, one.name, one.who, one.why))
+
+    async def _pause_flooded(self) -> None:
+        for queue in await self._call("PausesRefused", _PAUSES, unadmitted.pause_flooded, self.dead_limit) or ():
+            dead = f"{unadmitted.MOST:,} of its dead jobs came from events or without a right token"
+            self.report(OperatorWarning("QueueFlooded", f"The queue {queue!r} is paused: {dead}.", _HINT))
+
+    async def _delete_large(self) -> None:
+        await self._call("LargeRefused", "The bytes of jobs that are too large stay in Redis", large.delete_unnamed)
+
+    async def _call(self, code: str, what: str, function: Callable[..., T], *args: object) -> T | None:
         try:
-            await self.health.call_until_up(self.store, large.delete_unnamed)
+            return await self.health.call_until_up(self.store, function, *args)
         except StoreRefused as error:
             if error.message not in self._reported:
                 self._reported.add(error.message)
-                message = f"The bytes of jobs that are too large stay in Redis: {error.message}"
-                self.report(OperatorWarning("LargeRefused", message, error.hint))
+                self.report(OperatorWarning(code, f"{what}: {error.message}", error.hint))
+            return None
+
+
+@attrs.define(eq=False)
+class Rewrite:
+    """Requests the rewrite. `store`: a connection that no urgent call uses; `name`: this process' name in Redis."""
+
+    store: Connection
+    health: StoreHealth
+    report: Report
+    name: str
+    _done_for: str | None = None
+    """The run of Redis that needs nothing more of this process."""
+    _requested_for: str | None = None
+    _again_at_s: float = 0.0
+    _reported_for: str | None = None
+
+    async def run(self) -> None:
+        """Call `check` about every second until cancelled, since a restart of Redis may show in its run id alone."""
+        await self.check()
+        await _repeat(REWRITE_S, self.check)
+
+    async def check(self) -> None:
+        """Request a rewrite if this run of Redis needs one and no other process does; report once if it fails."""
+        file = None
+        try:
+            file = await self.health.call_until_up(self.store, rewrite.append_only_file)
+            if file.run_id == self._done_for:
+                return
+            if file.is_under_way:
+                return
+            if not file.is_on or file.is_whole:
+                self._done_for = file.run_id
+            elif self._requested_for != file.run_id or trio.current_time() >= self._again_at_s:
+                await self._request(file.run_id)
+            elif file.has_failed:
+                self._warn(file.run_id, "It tried, and failed.", _SEE_LOG)
+        except StoreRefused as error:
+            run_id = "" if file is None else file.run_id
+            self._done_for = run_id
+            self._warn(run_id, error.message, error.hint)
+
+    async def _request(self, run_id: str) -> None:
+        if not await self.health.call_until_up(self.store, rewrite.acquire_lock, self.name, run_id):
+            return
+        await self.health.call_until_up(self.store, rewrite.rewrite)
+        if self._requested_for != run_id:
+            self.report(StoreRewrite())
+        self._requested_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S
+
+    def _warn(self, run_id: str, why: str, hint: str | None) -> None:
+        """Report this warning, once for each run of Redis."""
+        if self._reported_for != run_id:
+            self._reported_for = run_id
+            self.report(OperatorWarning("RewriteRefused", f"{_WHAT}: {why}", hint))

@@ -1,6 +1,6 @@
 """Pauses that people make: of a queue, a target or a periodic command; and ending those that are due.
 
-Used by `operate`, `broker.pauses` and the pages. Always holds: a queue is paused by Sidekiq Pro's set `paused`, a
+Used by `operate`, `broker.upkeep` and the pages. Always holds: a queue is paused by Sidekiq Pro's set `paused`, a
 target by the reason `operator` (`store.limits`); the notes beside them, on whom, why and until when, are for people,
 and each counts only for the pause that it was made with. A periodic command is paused by its note. Redis' own clock
 counts.

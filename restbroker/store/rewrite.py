@@ -1,4 +1,4 @@
-"""Has Redis write its append-only file again after a restart. Used by `broker.rewrite`, and by `check`.
+"""Has Redis write its append-only file again after a restart. Used by `broker.upkeep`, and by `check`.
 
 A power loss may cut the file inside a script's writes, which stand there between MULTI and EXEC. Redis (7.0.15; others
 alike) then starts without that script, but leaves the open MULTI in its file, and the start after next applies the half

@@ -2,7 +2,7 @@
 
 Whoever may push to one queue, or post an event, must stop no other.
 
-Used by `broker.pauses`, `operate` and through `store.settling`. Always holds: they do not count towards `DeadLimit`; a
+Used by `broker.upkeep`, `operate` and through `store.settling`. Always holds: they do not count towards `DeadLimit`; a
 queue with `MOST` of them is paused by restbroker, and goes on once there are fewer. Since people and Sidekiq's pages
 delete dead jobs without a word, they are counted anew before such a pause, every ten seconds while it lasts, and while
 the dead set has as many jobs as `DeadLimit` says; in a large one more rarely.

@@ -104,7 +104,7 @@ async def test_pauses_that_cannot_be_looked_at_are_told_once_and_stop_nothing(ha
 async def test_the_bytes_of_a_large_job_go_once_nothing_names_them(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "_LOOK_S", 0.05)
+    monkeypatch.setattr(upkeep, "_LARGE_S", 0.05)
     command = harness.client.command
     async with harness.broker():
         harness.raw(b"x" * (PAYLOAD_LIMIT_BYTES + 1))

@@ -18,7 +18,7 @@ import trio
 import trio.testing
 
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.rewrite import Rewrite
+from restbroker.broker.upkeep import Rewrite
 from restbroker.job.fairness import Fairness
 from restbroker.job.settlement import Ack, Requeue, Settlement
 from restbroker.store import jobs, rewrite
