@@ -123,7 +123,7 @@ def accept(payload: Job, proof: Proof, queue: str, now_s: float, ahead_s: float)
     if accepted_at_s is not None:
         return payload
     mark = signing.acceptance(proof.secret, signature, payload.queue, now_s + ahead_s)
-    return attrs.evolve(payload, fields={**payload.fields, signing.ACCEPTED_FIELD: mark})
+    return attrs.evolve(payload, fields={**payload.fields, signing.ACCEPTED_FIELD: mark}, is_plain=False)
 
 
 def _misfit(signature: Signature) -> Reason:

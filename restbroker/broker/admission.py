@@ -124,7 +124,7 @@ _MORE_TO_CHECK = frozenset(
 _DIES = f":{DIES}"
 """What is in each ticket whose job is to die, and perhaps in one whose key has it."""
 _MOST_ARGS = 4
-_REPLY_IDS = frozenset((type(None), str, int, float))
+_REPLY_IDS = frozenset((str, int, float))
 
 
 @light
@@ -219,18 +219,17 @@ class Admission:
         payload = read(job.raw, job.queue, "")
         if type(payload) is not Job or not payload.jid or payload.maybe_run:
             return None
-        if not _MORE_TO_CHECK.isdisjoint(payload.fields):
+        if not (payload.is_plain or _MORE_TO_CHECK.isdisjoint(payload.fields)):
             return None
         args = payload.fields.get("args")
         if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
             return None
-        name, arguments, token, *more = args
+        name, arguments, token = args[:3]
         if type(name) is not str or type(arguments) is not dict:
             return None
-        reply_id = more[0] if more else None
-        if more and (type(reply_id) not in _REPLY_IDS or reply_id == ""):
-            return None
-        if reply_id is not None and self.plan.policy.reply_queue is None:
+        reply_id = args[3] if len(args) == _MOST_ARGS else None
+        has_reply = reply_id is not None
+        if has_reply and (type(reply_id) not in _REPLY_IDS or reply_id == "" or self.plan.policy.reply_queue is None):
             return None
         known = self._known.get((name, job.queue))
         if known is None or known.endpoint.spec is not self.plan.connector.spec(name):
@@ -267,12 +266,12 @@ class Admission:
         if tokens.proof(token) is not proof:
             return False
         expires_at_s = None
-        if endpoint.expire_s is not None or not _EXPIRES.isdisjoint(payload.fields):
+        if endpoint.expire_s is not None or not (payload.is_plain or _EXPIRES.isdisjoint(payload.fields)):
             found = self._expires_at_s(payload, endpoint)
             if isinstance(found, Reason):
                 return False
             expires_at_s = found
-        if not _MAY_BE_VAIN.isdisjoint(payload.fields):
+        if not payload.is_plain:
             self._warn_of_vain_fields(payload)
         tokens.used[proof.token.name] = now_s = time.time()
         job.admit_at_once(

@@ -154,7 +154,7 @@ class Plans:
         payload, endpoint = admitted.payload, admitted.endpoint
         if payload.maybe_run or job.at_most_once or job.effected or job.claims is not None:
             return None
-        if not _NOT_PLAIN.isdisjoint(payload.fields):
+        if not (payload.is_plain or _NOT_PLAIN.isdisjoint(payload.fields)):
             return None
         try:
             plan, known = self.planner.plan(endpoint.endpoint), self._known.get(endpoint)

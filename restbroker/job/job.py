@@ -41,8 +41,8 @@ UNADMITTED_FIELD = "restbroker_unadmitted"
 REVISION_FIELD = "restbroker_revision"
 """The field that counts how often a person made another command of this job, which keeps its jid."""
 _MOST_REVISIONS = 1_000_000
-_OF_FEW = frozenset(("reply_to", "retry_count", UNCERTAIN_FIELD))
-"""Fields that most jobs lack, and that a `Job` is made of."""
+_OF_ALL = frozenset(("class", "args", "jid", "queue", "retry", "created_at", "enqueued_at"))
+"""The fields that Sidekiq's client gives each job."""
 
 
 @light
@@ -60,6 +60,8 @@ class Job:
     attempt: int
     maybe_run: int
     reply_to: str | None
+    is_plain: bool = False
+    """Whether it has the fields of all jobs alone: no rule about another field concerns it."""
 
     @property
     def rule(self) -> retry.RetryRule:
@@ -158,8 +160,8 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
     jid = fields.get("jid")
     if not isinstance(jid, str) or not jid:
         jid = spare
-    if _OF_FEW.isdisjoint(fields):
-        return Job(raw, fields, jid, queue, 1, recovered, None)
+    if _OF_ALL.issuperset(fields):
+        return Job(raw, fields, jid, queue, 1, recovered, None, is_plain=True)
     reply_to = reply_key(fields.get("reply_to"))
     uncertain = fields.get(UNCERTAIN_FIELD)
     maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)

@@ -45,7 +45,7 @@ class Wire:
         self._watcher: Readiness | None = None
         self._is_attended = False
         self._listener: Listener | None = None
-        self._rest = memoryview(b"")
+        self._rest: bytes | memoryview = b""
         self.has_sent = False
 
     def begin(self, message: bytes) -> bool:
@@ -53,10 +53,10 @@ class Wire:
 
         Raise OSError if it breaks.
         """
-        left = memoryview(message)
+        left: bytes | memoryview = message
         if self._rest:
-            left = memoryview(b"".join((self._rest, message))) if message else self._rest
-            self._rest = memoryview(b"")
+            left = b"".join((self._rest, message)) if message else self._rest
+            self._rest = b""
         if not left:
             return True
         try:
@@ -65,8 +65,10 @@ class Wire:
             sent = 0
         else:
             self.has_sent = True
-        self._rest = left[sent:]
-        return sent == len(left)
+        if sent == len(left):
+            return True
+        self._rest = memoryview(left)[sent:]
+        return False
 
     async def send_rest(self) -> None:
         """Send what is left, waiting while the kernel takes none; raise OSError or a Trio resource error."""
