@@ -147,8 +147,8 @@ soak: nightly-servers fuzz ## Fuzz, kill and restart everything for long (FAULT_
 		tests/sidekiq/nightly/test_shared_redis.py -o faulthandler_timeout=0
 	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
 		tests/trial/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
-	@FAIR_PROCESSES=8 FAIR_S=10 FAIR_KEYS=100000 FAIR_LINED=1000000 CLAIM_KEYS=1000000 EXPIRED_JOBS=100000 HOT_JOBS=50000 \
-		$(BIN)/python -m pytest tests/store/test_lines.py tests/store/test_claims.py \
+	@FAIR_PROCESSES=8 FAIR_S=10 CLAIM_KEYS=1000000 EXPIRED_JOBS=100000 HOT_JOBS=50000 \
+		$(BIN)/python -m pytest tests/store/test_groups.py tests/store/test_claims.py \
 		tests/sidekiq/nightly/test_fair.py tests/faults/test_outage.py tests/faults/nightly/test_hot_key.py -o faulthandler_timeout=0
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-250} MODEL_EVERY=1 WAYS_JOBS=2000 $(BIN)/python -m pytest \
 		tests/model tests/broker/test_ways.py -o faulthandler_timeout=0

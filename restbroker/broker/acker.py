@@ -31,7 +31,8 @@ from restbroker.job import settle
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import BUSY_S, Connection
-from restbroker.store.jobs import Code, FetchAnswer, FetchRequest, FinishRequest
+from restbroker.store.jobs import Code, FetchAnswer, FetchedJob, FetchRequest, FinishRequest
+from restbroker.store.settling import HandOn
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.transport.upkeep import Upkeep
 
@@ -232,6 +233,10 @@ class Acker:
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     successor: trio.Event = attrs.field(factory=trio.Event)
     """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
+    hand_on: Callable[[int], HandOn | None] = lambda _count: None
+    """Returns what is taken with the settlement of so many jobs, None if nothing is; the poller knows."""
+    adopt: Callable[[Sequence[FetchedJob]], object] = len
+    """Hands out what was taken so."""
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
     _is_sent: bool = False
@@ -244,7 +249,7 @@ class Acker:
 
     async def run(self) -> None:
         """Settle until `close` and until the buffer is empty. When cancelled, what is not settled stays reserved."""
-        if not self.plan.fairness:
+        if not self.plan.groups:
             self.buffer.settle_now = self._settle_now
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
@@ -337,7 +342,7 @@ class Acker:
             group, rest = rest[:count], rest[count:]
             request, last = self._request(group), self.reservations.last_number
             try:
-                codes = await self.health.await_until_up(
+                codes, found = await self.health.await_until_up(
                     partial(self._finish, request, group, time.time()), is_write=True
                 )
             except StoreRefused as error:
@@ -345,10 +350,12 @@ class Acker:
                 for job in (left := group + rest):
                     job.refuse()
                 return refused + left
-            self.ready.confirm(request.hwm, last)
+            self.ready.confirm(request.hwm, last + len(found))
             if self.plan.order is not None and any(map(_changes_keys, group, codes)):
                 self.successor.set()
             rest = self._note(group, codes, refused) + rest
+            if found:
+                self.adopt(found)
             if self.crashes.counts:
                 await self._end_crash_counts(group, codes)
         return refused
@@ -398,9 +405,12 @@ class Acker:
             raise got
         return got
 
-    async def _finish(self, request: FinishRequest, group: Sequence[JobInProgress], now_s: float) -> list[Code]:
+    async def _finish(
+        self, request: FinishRequest, group: Sequence[JobInProgress], now_s: float
+    ) -> tuple[list[Code], tuple[FetchedJob, ...]]:
         try:
-            return await self.store.finish(request, now_s)
+            wanted = attrs.evolve(request, next=self.hand_on(len(group)))
+            return await self.store.finish(wanted, now_s)
         except StoreUnavailable:
             _note_request(group)
             raise
@@ -416,7 +426,7 @@ class Acker:
             hwm=self.ready.high_water,
             items=settlements,
             records=records,
-            fairness=self.plan.fairness,
+            fairness=self.plan.groups,
         )
 
     def _note(self, group: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:

@@ -43,7 +43,6 @@ from restbroker.job.outcome import Reason
 from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.light import light
 from restbroker.servers.contract import Connector
-from restbroker.store.tickets import DIES
 from restbroker.telemetry.events import OperatorWarning
 
 _KNOWN_LIMIT = 500
@@ -121,8 +120,6 @@ _MORE_TO_CHECK = frozenset(
     (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, claims.KEY_FIELD, claims.LOCK_FIELD, active_job.WRAPPED)
 )
 """Fields with which a job is read and admitted by itself."""
-_DIES = f":{DIES}"
-"""What is in each ticket whose job is to die, and perhaps in one whose key has it."""
 _MOST_ARGS = 4
 _REPLY_IDS = frozenset((str, int, float))
 
@@ -214,7 +211,7 @@ class Admission:
 
         Return None if it is to be read and admitted by itself; `job` is unchanged then.
         """
-        if job.forgotten or job.size_bytes or self.crashes.counts or _DIES in job.ticket or self.plan.order is not None:
+        if job.forgotten or job.size_bytes or self.crashes.counts or self.plan.order is not None:
             return None
         payload = read(job.raw, job.queue, "")
         if type(payload) is not Job or not payload.jid or payload.maybe_run:

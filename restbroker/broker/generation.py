@@ -24,6 +24,7 @@ from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.lines import Classifier
+from restbroker.broker.older_form import OlderForm
 from restbroker.broker.periodic import Periodic
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
@@ -223,11 +224,7 @@ class Generation:
                     intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, report).run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
-            fair = [(pool.plan, pool.identity) for pool in pools if pool.plan.fairness]
-            fairness = {queue: plan.target.lines_text for plan, _ in fair for queue in plan.target.queues}
-            fairness = {queue: text for queue, text in fairness.items() if text}
             ours = self.identities
-            plain = [(pool.plan, pool.identity) for pool in pools if pool.plan.target.order is None]
             reaper = Reaper(
                 connection,
                 self.health,
@@ -235,10 +232,10 @@ class Generation:
                 host,
                 our_identities=ours,
                 specs=specs,
-                fairness=fairness,
-                plain=plain,
+                ordered=[pool.plan.target for pool in pools if pool.plan.order is not None],
             )
             intake.start_soon(reaper.run)
+            intake.start_soon(OlderForm([pool.plan for pool in pools], connection, self.health, report).run)
             served = [pool.plan.target for pool in pools]
             if pools:
                 watch = TokenWatch(

@@ -55,7 +55,7 @@ class Classifier:
     async def _classify(self, queue: str) -> bool:
         """Classify jobs of a queue once; return whether it may have more."""
         asked_at_s = trio.current_time()
-        target, fairness = self.plan.target.name, self.plan.fairness
+        target, fairness = self.plan.target.name, self.plan.groups
         call = lines.classify_call(self.store.keys, target, queue, fairness=fairness, took_ms=self._took_ms)
         answer = lines.read_classified(await self.store.run(call))
         if isinstance(answer, ClassifyResult):

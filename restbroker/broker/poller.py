@@ -9,7 +9,8 @@ to the poller.
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
 from typing import assert_never
 
 import attrs
@@ -31,7 +32,8 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import BUSY_S, LOOK_EVERY_S, Watch
-from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
+from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FetchResult, QueueCounts
+from restbroker.store.settling import HandOn
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import JobsClassified
@@ -41,7 +43,8 @@ HELD_BYTES = 16 * 1024 * 1024
 _FULL_WAIT_S = 0.1
 _TRIPPED_WAIT_S = 1.0
 _COMPARED_WITHIN_S = 2.0
-_ORDERED_ELSEWHERE_WAIT_S = 0.5
+_OLDER_FORM_WAIT_S = 0.5
+_DRAIN_WAIT_S = 0.25
 _ON_ITS_WAY_S = 0.001
 _FEW = 2
 """So many jobs of several queues are worth one fetch for all of them, and a pause before the next."""
@@ -220,7 +223,7 @@ class Poller:
     limited: str | None = None
     """Why the last fetch took nothing though there is room, or None.
 
-    It is one of paused, rate, in_flight, dead, order, old_order, refused.
+    It is one of paused, rate, in_flight, dead, older_form, old_order, refused.
     """
     counts: tuple[QueueCounts, ...] = ()
     """How many jobs each queue's list and lines had at the last fetch, where there are lines."""
@@ -240,7 +243,10 @@ class Poller:
 
     def __attrs_post_init__(self) -> None:
         """Find out once what does not change."""
-        self._shares = bool(self.plan.limits.emission_us or self.plan.limits.in_flight)
+        plan = self.plan
+        self._shares = bool(plan.limits.emission_us or plan.limits.in_flight)
+        if plan.order is not None and len(plan.target.queues) == 1 and not self._shares:
+            self.acker.hand_on, self.acker.adopt = self._hand_on, self._take_next
 
     async def run(self) -> None:
         """Fetch until cancelled, or until the pool is quiet or stops; begin once the first heartbeat is confirmed.
@@ -326,10 +332,10 @@ class Poller:
             return
         if self._is_behind:
             await self._catch_up()
-        if self.plan.kept_elsewhere.is_set():
-            self.limited = "order"
+        if self.plan.older_form.is_set():
+            self.limited = "older_form"
             self._end_standing()
-            await trio.sleep(_ORDERED_ELSEWHERE_WAIT_S)
+            await trio.sleep(_OLDER_FORM_WAIT_S)
             return
         if self._brought:
             await self._deal_with(*self._brought.pop(0))
@@ -386,9 +392,28 @@ class Poller:
             hwm=mark,
             limits=plan.limits,
             most_bytes=most_bytes,
-            fairness=plan.fairness,
+            fairness=plan.groups,
             follows=stands,
         )
+
+    def _hand_on(self, count: int) -> HandOn | None:
+        """Return what may come with the settlement of so many jobs: the next ones of their keys."""
+        plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
+        is_held = self.quiet.is_set() or not self.breaker.admits or self.acker.refused or self.crashes.counts
+        if is_held or self._is_behind or plan.older_form.is_set() or plan.drains or not ready.is_free:
+            return None
+        room = min(count, ready.free_places, semaphore.capacity) - len(ready) - semaphore.waiting_jobs
+        if room <= 0 or self.reservations.memory_bytes + PAYLOAD_LIMIT_BYTES > HELD_BYTES:
+            return None
+        return HandOn(self.reservations.last_number, room, plan.limits.dead)
+
+    def _take_next(self, found: Sequence[FetchedJob]) -> None:
+        """Hand out what came with a settlement. No suspect does: one that comes back has its turn, and is fetched."""
+        jobs = self._new_jobs(found)
+        self.reservations.add(jobs)
+        # When the pool stops, they are requeued with the rest.
+        with suppress(trio.ClosedResourceError):
+            self.ready.send_nowait(jobs)
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
         self.health.note_write(self._asked_at_s)
@@ -396,7 +421,8 @@ class Poller:
         match got:
             case FetchResult():
                 self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
-                if request.count and (got.counts or self.counts):
+                if request.count:
+                    self.plan.drains = got.has_old_keys
                     self._note_counts(got.counts)
                 await self._adopt(got, request.count)
             case store_jobs.Duplicate(last):
@@ -441,17 +467,14 @@ class Poller:
             self._complain(got)
         if got.jobs:
             # No name for these jobs here: they, and what is parsed of them, would stay in memory during the wait below.
-            await self._make_ready(self._new_jobs(got))
+            await self._make_ready(self._new_jobs(got.jobs))
             if self.standing is not None:
                 self.standing.go_on()
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
                 return
-        if got.is_drained:
-            self.plan.end_drain()
-            return
         if got.has_old_keys:
-            self.limited = None if got.jobs else "old_order"
-            self._warn_of_old_keys()
+            await self._wait_for_old_keys(got)
+            return
         # Many jobs had to wait behind others of their keys, or a fetch looks at few large ones.
         if got.more or (got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad)):
             return
@@ -491,7 +514,7 @@ class Poller:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(cancel_on, self.quiet, nursery.cancel_scope)
-                nursery.start_soon(cancel_on, self.plan.kept_elsewhere, nursery.cancel_scope)
+                nursery.start_soon(cancel_on, self.plan.older_form, nursery.cancel_scope)
                 nursery.start_soon(self._cancel_when_tripped, nursery.cancel_scope)
                 stood = await standing.begin(self._request, self._take_plain)
                 while stood and self._may_stand and standing.is_well:
@@ -510,7 +533,7 @@ class Poller:
 
     @property
     def _may_stand(self) -> bool:
-        is_held = self.acker.refused or self.crashes.counts or self.plan.kept_elsewhere.is_set()
+        is_held = self.acker.refused or self.crashes.counts or self.plan.older_form.is_set()
         return not (is_held or self._is_behind)
 
     def _take_plain(self, request: FetchRequest, got: FetchAnswer, asked_at_s: float) -> bool:
@@ -527,7 +550,7 @@ class Poller:
             self.limited = None
             self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
             if got.jobs:
-                jobs = self._new_jobs(got)
+                jobs = self._new_jobs(got.jobs)
                 self.reservations.add(jobs)
                 self.ready.send_nowait(jobs)
         except Exception as bug:  # noqa: BLE001 - it must not end the task that calls this
@@ -535,17 +558,21 @@ class Poller:
             return False
         return len(got.jobs) < request.count
 
-    def _warn_of_old_keys(self) -> None:
+    async def _wait_for_old_keys(self, got: FetchResult) -> None:
         self.identity.warn_once(
             "OrderChanged",
             f"OrderBy of {self.plan.target.name} was changed while keys were held under the old one: only their jobs "
             "are handed out until they are done.",
-            "Wait. Skip what stopped keys (restbroker keys list), or have all die: restbroker keys drop --all",
+            "Wait. Skip or drop stopped keys: restbroker keys list shows them.",
         )
+        if not got.jobs:
+            self.limited = "old_order"
+            with trio.move_on_after(_DRAIN_WAIT_S):
+                await self.acker.successor.wait()
 
     def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:
         self.counts = counts
-        if not self.plan.fairness or self.plan.order is not None:
+        if self.plan.target.fairness is None:
             return
         for one in counts:
             if one.without_key:
@@ -553,7 +580,7 @@ class Poller:
         if any(one.in_list for one in counts):
             self.has_backlog.set()
 
-    def _new_jobs(self, got: FetchResult) -> list[JobInProgress]:
+    def _new_jobs(self, found: Sequence[FetchedJob]) -> list[JobInProgress]:
         recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
         now_s = boot_time_s()
         return [
@@ -566,7 +593,7 @@ class Poller:
                 now_s,
                 forgotten=recent.may_have_run(one.raw, by_health_s),
             )
-            for one in got.jobs
+            for one in found
         ]
 
     def _complain(self, got: FetchResult) -> None:
@@ -589,7 +616,11 @@ class Poller:
         self._failed = True
         self._brought.clear()
         self._asked_at_s = trio.current_time()
-        jobs = await self.reconcile()
+        # What comes with a settlement is either listed then, or not under way.
+        async with AsyncExitStack() as stack:
+            if self.plan.order is not None:
+                await stack.enter_async_context(self.acker.lock)
+            jobs = await self.reconcile()
         self._failed, self._outages = False, outages
         self._compared.unpark_all()
         await self._make_ready(jobs)

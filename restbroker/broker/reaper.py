@@ -17,15 +17,13 @@ import trio
 
 from restbroker.broker import retry_queues
 from restbroker.broker.health import FENCE_AFTER_S, StoreHealth
-from restbroker.broker.identity import Identity
 from restbroker.broker.order_warnings import stopped_warning
 from restbroker.broker.same_host import Host, is_gone
-from restbroker.broker.target_plan import TargetPlan
+from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
-from restbroker.job.order import is_order, settled_text
 from restbroker.job.settlement import Dead, OrphanedJob
-from restbroker.store import heartbeats, identities, old_order, server
+from restbroker.store import heartbeats, identities, order, server
 from restbroker.store.connection import Connection
 from restbroker.store.heartbeats import MakeDead
 from restbroker.store.identities import Registration
@@ -33,7 +31,9 @@ from restbroker.store.tickets import ticket_number
 from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning, Report
 
 SCAN_S = 2.0
-MIXED_S = 60.0
+FREE_AFTER_S = 60.0
+"""For so much longer than its request may take, a job is in progress at most."""
+_FREE_EVERY_S = 15.0
 _WARN_AGAIN_S = 600.0
 _TOKEN_AT = 2
 _LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
@@ -56,8 +56,7 @@ class Reaper:
     """The reaper of one process. It never reaps `our_identities`, which the process changes as generations come and go.
 
     `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
-    `fairness`: {queue: what its target says of that, or of its order}, of queues with `FairBy` or `OrderBy`.
-    `plain`: its pools without `OrderBy`.
+    `ordered`: its targets with `OrderBy`.
     """
 
     store: Connection
@@ -66,15 +65,14 @@ class Reaper:
     host: Host
     our_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
-    fairness: Mapping[str, str] = MappingProxyType({})
-    plain: Sequence[tuple[TargetPlan, Identity]] = ()
+    ordered: Sequence[Target] = ()
     _seen: dict[str, Observation] = attrs.field(factory=dict)
     _told: set[str] = attrs.field(factory=set)
-    _unlike_since_s: dict[tuple[str, str], float] = attrs.field(factory=dict)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
     _warned_at_s: dict[str, float] = attrs.field(factory=dict)
+    _freed_at_s: float = 0.0
 
     async def run(self) -> None:
         """Scan about every two seconds until cancelled. What Redis refuses is reported once."""
@@ -102,15 +100,13 @@ class Reaper:
             self._seen.clear()
         live = await self.health.call_until_up(self.store, identities.live_identities)
         dead = await self._dead(live, self._healthy_s)
-        living = frozenset(live) - dead.keys()
-        self._compare_fairness(living)
-        await self._give_way(living)
         dying = await self.health.call_until_up(self.store, identities.fenced_identities)
         for identity, counter in dead.items():
             if await self.health.call_until_up(self.store, heartbeats.fence, identity, counter):
                 await self._recover(identity)
         for identity in dying:
             await self._recover(identity)
+        await self._free_keys()
 
     def _warn_of(self, redis: server.ServerInfo) -> None:
         """Warn that Redis refuses writes or may soon, at first and every ten minutes."""
@@ -132,60 +128,24 @@ class Reaper:
             elif known.counter != counter:
                 known = attrs.evolve(known, counter=counter, since_s=healthy_s)
             self._seen[identity] = known
+            if known.registration is not None and known.registration.is_older:
+                # What it has in progress is in a form that only its own version gives back.
+                self._seen[identity] = known
+                continue
             gone = known.registration is not None and is_gone(known.registration.process, self.host)
             if gone or healthy_s - known.since_s >= FENCE_AFTER_S:
                 dead[identity] = counter
         self._seen = {identity: seen for identity, seen in self._seen.items() if identity in live}
         return dead
 
-    def _compare_fairness(self, living: Collection[str]) -> None:
-        """Warn of processes that for a minute have served a queue with another fairness than this one has."""
-        others = [seen.registration for identity, seen in self._seen.items() if identity in living]
-        ordered = {queue for other in others if other is not None and _orders(other) for queue in other.queues}
-        self._unlike_since_s = {
-            (queue, name): self._unlike_since_s.get((queue, name), self._healthy_s)
-            for other in others
-            if other is not None
-            for name in (f"{other.process.hostname}:{other.process.pid}",)
-            for queue in other.queues
-            if queue in self.specs and settled_text(other.fairness) != self.fairness.get(queue, "")
-            if queue in self.fairness or _orders(other)
-        }
-        for (queue, name), since_s in self._unlike_since_s.items():
-            is_mine = is_order(self.fairness.get(queue, ""))
-            is_order_mixed = is_mine or queue in ordered
-            code, key = ("OrderMixed", "OrderBy") if is_order_mixed else ("FairMixed", "FairBy")
-            if self._healthy_s - since_s >= MIXED_S and f"{code} {queue}" not in self._told:
-                self._told.add(f"{code} {queue}")
-                message = f"The process {name} serves the queue {queue} with another {key}."
-                if is_order_mixed and not is_mine:
-                    message += " It has OrderBy and this one has not, so this one takes no jobs meanwhile."
-                same = key if key == "OrderBy" else "FairBy and FairWeights"
-                hint = f"Give all processes the same {same}, and update older ones."
-                self.report(OperatorWarning(code, message, hint))
-
-    async def _give_way(self, living: Collection[str]) -> None:
-        """Have pools take nothing while another process, which takes jobs, does those of their queues in order.
-
-        Otherwise the jobs taken here would overtake those that wait there for their predecessor. What it leaves when it
-        ends is done in order.
-        """
-        ordered: set[str] = set()
-        queues = {queue for plan, _ in self.plain for queue in plan.target.queues}
-        for identity in living:
-            known = self._seen[identity].registration if identity in self._seen else None
-            if known is not None and _orders(known) and not queues.isdisjoint(known.queues):
-                now = await self._registration(identity)
-                if now is not None and _takes_jobs(now):
-                    ordered.update(now.queues)
-        for plan, pool in self.plain:
-            kept = not ordered.isdisjoint(plan.target.queues)
-            if plan.kept_elsewhere.is_set() and not kept and plan.order is None:
-                target = plan.target.name
-                if await self.health.call_until_up(self.store, old_order.is_left, target):
-                    plan.drain()
-                    await self.health.call_until_up(self.store, identities.write_fairness, pool.name, plan.fairness)
-            plan.give_way(is_kept_elsewhere=kept)
+    async def _free_keys(self) -> None:
+        """Let keys go on of which a job is in progress for too long that no process has: a torn file leaves such."""
+        if self._healthy_s < self._freed_at_s + _FREE_EVERY_S:
+            return
+        self._freed_at_s = self._healthy_s
+        for target in self.ordered:
+            longest_s = target.timeout_s + FREE_AFTER_S
+            await self.health.call_until_up(self.store, order.free_lost, target.name, target.queues, longest_s)
 
     async def _registration(self, identity: str) -> Registration | None:
         try:
@@ -225,19 +185,6 @@ class Reaper:
         if done.unanswered:
             message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
             self.report(OperatorWarning("AnswerRefused", message, _LISTS))
-
-
-def _orders(known: Registration) -> bool:
-    return is_order(known.fairness) and is_order(settled_text(known.fairness))
-
-
-def _takes_jobs(known: Registration) -> bool:
-    """Tell whether a pool takes jobs, as its last heartbeat said, if it said anything.
-
-    What is down does none, and what Redis refuses gets none.
-    """
-    told = known.facts
-    return known.takes_jobs and told.get("limited") != "refused" and told.get("gate", "open") == "open"
 
 
 def _make_dead(orphan: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:

@@ -25,7 +25,7 @@ from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, 
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
-from restbroker.job.order import KEY_UNCLEAR, PREDECESSOR_DIED
+from restbroker.job.order import KEY_UNCLEAR, is_ordered
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
@@ -33,7 +33,7 @@ from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlemen
 from restbroker.store import history
 from restbroker.store.claims import OtherHolder
 from restbroker.store.history import JobEnd, Records
-from restbroker.store.tickets import ticket_key
+from restbroker.store.tickets import ticket_group
 from restbroker.telemetry.events import JobFinished, JobsDelivered, OperatorWarning
 
 
@@ -349,7 +349,7 @@ class Settler:
         What was not let in, or was never to be sent, stops no key, and opens none that another job stopped, or its own
         death: so does what expired. What is dropped stops none either.
         """
-        if not ticket_key(job.ticket) or not isinstance(settlement, Ack | Dead | Drop):
+        if not is_ordered(ticket_group(job.ticket)) or not isinstance(settlement, Ack | Dead | Drop):
             return settlement
         if isinstance(settlement, Ack) and not isinstance(outcome, Expired):
             return settlement
@@ -428,7 +428,7 @@ _CANCELLED_SENT = Reason(
 )
 _KEY_REUSED = "KeyReused"
 _WHEN_REUSED = "Push it with a key of its own."
-_NEVER_SENT = (_KEY_REUSED, KEY_UNCLEAR.code, PREDECESSOR_DIED.code)
+_NEVER_SENT = (_KEY_REUSED, KEY_UNCLEAR.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
 _UNSENT = ("expired", "duplicate")

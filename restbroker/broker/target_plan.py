@@ -8,7 +8,7 @@ import trio
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
-from restbroker.job.order import Order, drain_text
+from restbroker.job.order import Order
 from restbroker.job.policy import Policy
 from restbroker.job.reason import Reason
 from restbroker.servers.contract import Connector
@@ -26,7 +26,7 @@ class Closable(Protocol):
 
 @attrs.define(eq=False)
 class TargetPlan:
-    """The parts that a worker pool is made of, and what it does with jobs of one key now."""
+    """The parts that a worker pool is made of, and what is known of its jobs' groups."""
 
     target: Target
     connector: Connector
@@ -51,29 +51,23 @@ class TargetPlan:
 
     order: Order | None = attrs.field(init=False)
     """How jobs of one key are done one after the other; None: they are not."""
-    fairness: str = attrs.field(init=False)
-    """What the target says of its fairness or its order, as the store takes it; "": nothing."""
-    kept_elsewhere: trio.Event = attrs.field(factory=trio.Event, init=False)
-    """Set while it has no `OrderBy` and another process does its jobs in order, so that none is taken here."""
+    groups: str = attrs.field(init=False)
+    """What the target says of its order and fairness, as the store takes it; "": nothing."""
+    drains: bool = True
+    """Whether Redis may hand out jobs under keys of another `OrderBy`; until the first fetch has said so, it may."""
+    older_form: trio.Event = attrs.field(factory=trio.Event, init=False)
+    """Set while jobs wait in its queues in a form of an older version, so that none is taken."""
 
     def __attrs_post_init__(self) -> None:
-        """Begin as the target says."""
-        self.end_drain()
+        """Read once what the target says."""
+        self.order, self.groups = self.target.order, self.target.groups_text
 
-    def drain(self) -> None:
-        """Note that keys are held of an old order, though the target has none: only their jobs are handed out."""
-        self.order, self.fairness = Order(), drain_text(Order().text, self.target.lines_text)
-
-    def end_drain(self) -> None:
-        """Note that no key of an old order is held any more."""
-        self.order, self.fairness = self.target.order, self.target.lines_text
-
-    def give_way(self, *, is_kept_elsewhere: bool) -> None:
-        """Note whether another process does its jobs in order."""
-        if is_kept_elsewhere:
-            self.kept_elsewhere.set()
-        elif self.kept_elsewhere.is_set():
-            self.kept_elsewhere = trio.Event()
+    def hold_back(self, *, is_older: bool) -> None:
+        """Note whether jobs wait in a form of an older version."""
+        if is_older:
+            self.older_form.set()
+        elif self.older_form.is_set():
+            self.older_form = trio.Event()
 
     @property
     def workers(self) -> int:

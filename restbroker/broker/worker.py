@@ -45,11 +45,11 @@ from restbroker.broker.steps import IN_TASK, Asked, AwaitedWithoutTask, Plans, R
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.job import NotAJob
-from restbroker.job.order import ON_DEAD_FIELD, PREDECESSOR_DIED
+from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, group_of, is_ordered
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet, Planner
-from restbroker.store.tickets import DIES, OTHER_KEY, ticket_how, ticket_key
+from restbroker.store.tickets import ticket_group
 from restbroker.transport.client import LeanClient
 from restbroker.transport.exchange import State
 from restbroker.transport.message import Request, Response
@@ -194,15 +194,15 @@ class Worker:
 
     def _order_refusal(self, job: JobInProgress, admitted: AdmittedJob) -> Reason | None:
         """Return why a job may not be sent, whose target does the jobs of one key in order; None: it may."""
-        ordered, how = self.plan.order, ticket_how(job.ticket)
-        if how == DIES:
-            return PREDECESSOR_DIED
-        if ordered is None or how == OTHER_KEY:
+        plan, fields = self.plan, admitted.payload.fields
+        if plan.order is None:
             return None
-        fields = admitted.payload.fields
         if fields.get(ON_DEAD_FIELD) is not None:
             self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
-        return ordered.refusal(ticket_key(job.ticket), fields, admitted.command.arguments)
+        own, given = ticket_group(job.ticket), admitted.command.arguments
+        group = own if plan.drains else group_of(plan.order, plan.target.fairness, fields, given)
+        is_same = group is not None and (group == own or not (is_ordered(group) or is_ordered(own)))
+        return None if is_same else KEY_UNCLEAR
 
     def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""

@@ -4,8 +4,6 @@ The generation makes a pool for each target and runs its tasks; pages and metric
 puts its agents together; each of them owns its state and has only those others that its constructor names.
 """
 
-from contextlib import suppress
-
 import attrs
 import trio
 
@@ -28,8 +26,7 @@ from restbroker.broker.recovery import Recovery
 from restbroker.broker.settler import Reports, Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker import Worker
-from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import jobs, old_order
+from restbroker.store import jobs, older_form
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.transport.upkeep import Upkeep
@@ -139,7 +136,7 @@ class WorkerPool:
             acker=self.acker,
         )
         limits = self.plan.limits
-        stands = not (self.plan.fairness or limits.emission_us or limits.in_flight)
+        stands = not (self.plan.groups or limits.emission_us or limits.in_flight)
         waiters, readiness = self._queues.waiters, self._upkeep.readiness
         return Poller(
             plan=self.plan,
@@ -172,8 +169,6 @@ class WorkerPool:
     async def register(self) -> None:
         """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""
         target, responses = self.plan.target, self.plan.policy.responses
-        if target.order is None and await self._health.call_until_up(self._store, old_order.is_left, target.name):
-            self.plan.drain()
         facts = same_host.this_process(target.name)
         while not await self._health.call_until_up(
             self._store,
@@ -182,24 +177,12 @@ class WorkerPool:
             facts,
             queues=target.queues,
             responses=responses,
-            fairness=self.plan.fairness,
+            fairness=self.plan.groups,
             quiet_s=0.0 if self.plan.order is None else target.timeout_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
-        await self._warn_of_strange_keys()
-
-    async def _warn_of_strange_keys(self) -> None:
-        """Warn if jobs wait for keys that a target of another name holds: with OrderBy this one would send them."""
-        target = self.plan.target
-        # Redis is full or away, or a key is of a wrong type, which each fetch says: it is only a warning.
-        with suppress(StoreRefused, StoreUnavailable):
-            for queue in await self._store.call(old_order.held_by_others, target.name, target.queues):
-                self.identity.warn_once(
-                    "OrderLeft",
-                    f"In the queue {queue} jobs wait for keys that the target {target.name} does not hold: it does not "
-                    "know which of them must wait, and for what.",
-                    "If it was renamed: stop, and name it as before until `restbroker keys list` is empty.",
-                )
+        found = await self._health.call_until_up(self._store, older_form.find, {target.name: target.queues})
+        self.plan.hold_back(is_older=bool(found))
 
     async def run_workers(self) -> None:
         """Run the worker until the pool stops and it has no job."""

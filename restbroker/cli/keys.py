@@ -1,13 +1,8 @@
-"""`restbroker keys`: keys whose jobs are done one after the other, or take turns; why one waits, and what to do then.
-
-Always holds: without `--queue` a key is one that a target holds (OrderBy), with it one that has a line in that queue
-(FairBy).
-"""
+"""`restbroker keys`: keys whose jobs are done one after the other, or take turns; why one waits, and what to do."""
 
 import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Annotated, Final
 
 import attrs
@@ -23,18 +18,18 @@ from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
 from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import AllOption, LimitOption, OneTargetOption, RepeatUnsafeOption, argument, option
+from restbroker.console.options import LimitOption, OneTargetOption, RepeatUnsafeOption, argument, option
 from restbroker.console.times import duration
 from restbroker.console.who import who
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.operate import keys
 from restbroker.operate.act_job import Action
-from restbroker.operate.claims import release_cleared
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
-from restbroker.operate.names import keys_command, require
+from restbroker.operate.names import keys_command, listed, require
+from restbroker.store import line_jobs
 from restbroker.store.client import Client
 from restbroker.store.order import HeldKey
 from restbroker.store.server import time_s
@@ -46,31 +41,14 @@ app = typer.Typer(
     " wait. Without a command: list.",
 )
 KeyName = Annotated[str, argument("KEY", "The key, as `restbroker keys list` shows it.")]
-SomeKey = Annotated[str | None, argument("[KEY]", "The key, as `restbroker keys list` shows it.")]
+OfQueue = Annotated[str | None, option("--queue QUEUE", "Keys in the lines of this queue (FairBy).", completion.queues)]
 
 
-@attrs.frozen
-class Place:
-    """Where keys are: held by a target, or in the lines of a queue."""
-
-    target: OneTargetOption = None
-    queue: Annotated[
-        str | None, option("--queue QUEUE", "Keys in the lines of this queue (FairBy).", completion.queues)
-    ] = None
-
-    def queue_of(self, client: Client, settings: Config) -> str | None:
-        """Return the queue, None if there is none; raise `UsageError` if it is not known, or a target is named too."""
-        if self.queue is not None and self.target is not None:
-            raise UsageError("A key is in the lines of a queue, or held by a target.", "Give --queue or --target.")
-        if self.queue is not None:
-            require_queue(client, settings, self.queue)
-        return self.queue
-
-    def targets(self, settings: Config) -> list[Target]:
-        """Return the targets whose keys are meant: also those without OrderBy, which may have had one."""
-        if self.target is not None:
-            require("target", self.target, [one.name for one in settings.targets])
-        return [one for one in settings.targets if self.target in (None, one.name)]
+def _targets(settings: Config, target: str | None) -> list[Target]:
+    """Return the targets whose keys are meant: also those without OrderBy, which may have had one."""
+    if target is not None:
+        require("target", target, [one.name for one in settings.targets])
+    return [one for one in settings.targets if target in (None, one.name)]
 
 
 @contextmanager
@@ -82,7 +60,7 @@ def _open(how: Output) -> Iterator[tuple[Client, Config, ConfigContext]]:
 
 
 @command(app, "list")
-def list_keys(*, place: Place, limit: LimitOption = 100, how: Output) -> None:
+def list_keys(*, target: OneTargetOption = None, queue: OfQueue = None, limit: LimitOption = 100, how: Output) -> None:
     """Show the keys whose next job has to wait, or could start now: stopped ones first.
 
     In a pipe each line is: target, key, state, jobs waiting, seconds since it was stopped or until its next try, jid of
@@ -90,11 +68,13 @@ def list_keys(*, place: Place, limit: LimitOption = 100, how: Output) -> None:
     the jobs that are handed out while all wait: key, jobs waiting, weight, share, age of the next job (seconds).
     """
     with _open(how) as (client, settings, known):
-        queue = place.queue_of(client, settings)
+        if queue is not None and target is not None:
+            raise UsageError("A key is in the lines of a queue, or held by a target.", "Give --queue or --target.")
         if queue is not None:
+            require_queue(client, settings, queue)
             _list_lines(keys.fair_queue(client, queue, known, limit), settings, as_json=how.json)
             return
-        found, count = keys.held_keys(client, place.targets(settings), known, limit)
+        found, count = keys.held_keys(client, _targets(settings, target), known, limit)
         now_s = time_s(client)
     columns.show(_held_columns(now_s), found, as_json=how.json)
     output.say(f"{len(found)} of {output.counted(count, 'key')}. All others are free." if count else "No key is held.")
@@ -107,7 +87,7 @@ def _held_columns(now_s: float) -> Sequence[Column[OrderKey]]:
     return (
         Column("TARGET", lambda one: one.target),
         Column("KEY", lambda one: one.name),
-        Column("STATE", lambda one: one.state, lambda one: STATES[one.state] + (", to die" if one.drops else "")),
+        Column("STATE", lambda one: one.state, lambda one: STATES[one.state]),
         Column("WAITING", lambda one: one.waiting, numbers=True),
         Column("SINCE OR IN", seconds, lambda one: duration(seconds(one))),
         Column("DIED", lambda one: one.jid),
@@ -144,17 +124,12 @@ def _why_no_lines(settings: Config, found: FairQueue) -> str:
 
 
 @command(app)
-def show(*, key: KeyName, place: Place, limit: LimitOption = 20, how: Output) -> None:
+def show(*, key: KeyName, target: OneTargetOption = None, limit: LimitOption = 20, how: Output) -> None:
     """Show the jobs that wait with a key, next one first. The columns are those of `dead list`."""
     with _open(how) as (client, settings, known):
-        queue = place.queue_of(client, settings)
-        if queue is not None:
-            found = keys.jobs_of_line(client, queue, key, known, limit)
-            said = f"of {output.jobs(keys.count_jobs(client, queue, key, known))} of this key in {queue}."
-        else:
-            target, held = keys.find_key(client, place.targets(settings), key)
-            found = keys.jobs_of_key(client, target, held, known, limit)
-            said = _state(keys.shown_key(client, target, held, known), time_s(client))
+        place, held = keys.find_key(client, _targets(settings, target), key)
+        found = keys.jobs_of_key(client, place, held, known, limit)
+        said = _state(keys.shown_key(client, place, held, known), time_s(client))
     entries.write(found, as_json=how.json)
     output.say(f"{len(found)} {said}")
 
@@ -182,7 +157,7 @@ def retry(
     A stopped key goes on once that job is done. To go on without it: skip.
     """
     with _open(how) as (client, settings, known):
-        place, held = keys.find_key(client, Place(target).targets(settings), key)
+        place, held = keys.find_key(client, _targets(settings, target), key)
         if held.state == "stopped":
             action = Action("retry", who(), why=reason.why or "keys retry", repeat_unsafe=repeat_unsafe)
             done, refused = keys.resume(client, place, held, known=known, action=action, dry_run=reason.dry_run)
@@ -199,7 +174,7 @@ def retry(
             return
         _require_state(held, "due")
         if not reason.dry_run:
-            _require_done(keys.steer(client, place, "retry", [held], known=known, who=who(), why=reason.why))
+            _require_done(done=keys.steer(client, place, "retry", held, known=known, who=who(), why=reason.why))
     _report(f"Its next job {'would be' if reason.dry_run else 'is'} tried now.", key, 1, how, dry_run=reason.dry_run)
 
 
@@ -217,71 +192,55 @@ def _not_retried(key: str, jid: str, refused: Sequence[str]) -> UsageError:
 def skip(*, key: KeyName, target: OneTargetOption = None, consent: Consent, how: Output) -> None:
     """Go on with a stopped key without the job that died, which stays among the dead jobs."""
     with _open(how) as (client, settings, known):
-        place, held = keys.find_key(client, Place(target).targets(settings), key)
+        place, held = keys.find_key(client, _targets(settings, target), key)
         _require_state(held, "stopped")
         if not consent.dry_run:
             confirm(f"Go on with the jobs behind {_jid(held, known) or 'the dead job'} of {key}?", yes=consent.yes)
-            _require_done(keys.steer(client, place, "skip", [held], known=known, who=who(), why=consent.why))
+            _require_done(done=keys.steer(client, place, "skip", held, known=known, who=who(), why=consent.why))
     _report(f"The key {'would go' if consent.dry_run else 'goes'} on.", key, 1, how, dry_run=consent.dry_run)
 
 
 @command(app)
-def drop(*, key: SomeKey = None, every: AllOption = False, place: Place, consent: Consent, how: Output) -> None:
-    """Have the jobs die that wait with a key now: they go to the dead set as PredecessorDied, and are answered.
+def drop(*, key: KeyName, target: OneTargetOption = None, consent: Consent, how: Output) -> None:
+    """Kill the jobs that wait with a key now: they go to the dead set, and are answered. A stopped key goes on.
 
-    A broker does it, in their order. A stopped key goes on. A job in progress dies only if it has to be tried again.
-    With --queue the jobs in the key's line are deleted: there is no copy, and no answer. Its jobs in the queue's list
-    stay: brokers move them into its line soon.
+    A job in progress stays.
     """
-    if every == (key is not None):
-        raise UsageError("Give a key, or --all.", "restbroker keys list shows the keys.")
     with _open(how) as (client, settings, known):
-        queue = place.queue_of(client, settings)
-        if queue is not None:
-            _drop_line(client, queue, key, known, consent, how)
-            return
-        targets = place.targets(settings)
-        meant = [(one, keys.all_keys(client, one)) for one in targets]
-        if key is not None:
-            one, held = keys.find_key(client, targets, key)
-            meant = [(one, [held])]
-        waiting = sum(keys.count_waiting(client, one, held) for one, held in meant)
+        place, held = keys.find_key(client, _targets(settings, target), key)
+        count = keys.shown_key(client, place, held, known).waiting
+        refused: tuple[str, ...] = ()
         if not consent.dry_run:
-            confirm(f"Have {output.jobs(waiting)} die that wait with {key or 'all keys'}?", yes=consent.yes)
-            waiting = sum(
-                keys.drop_key(client, one, held, known=known, who=who(), why=consent.why) for one, held in meant
-            )
-    would = "would" if consent.dry_run else "will"
-    _report(f"{output.jobs(waiting)} {would} die.", key or "", waiting, how, dry_run=consent.dry_run)
-
-
-def _drop_line(
-    client: Client, queue: str, key: str | None, known: ConfigContext, consent: Consent, how: Output
-) -> None:
-    if key is None:
-        raise UsageError("Give a key.", f"To delete all: restbroker queues clear {shlex.quote(queue)}")
-    count = keys.count_jobs(client, queue, key, known)
-    if not consent.dry_run:
-        confirm(f"Delete {output.jobs(count)} of {key} in {queue}? There is no copy.", yes=consent.yes)
-        release = partial(release_cleared, client, queue, context=known)
-        steps = keys.drop_line(client, queue, key, known=known, who=who(), why=consent.why, release=release)
-        count = run_steps(steps, "deleted")
-    report_jobs("deleted from", queue, count, how, dry_run=consent.dry_run)
+            confirm(f"Have {output.jobs(count)} die that wait with {key}?", yes=consent.yes)
+            action = Action("kill", who(), why=consent.why or "keys drop")
+            count, refused = keys.drop(client, place, held, settings, action, known)
+        if refused:
+            raise UsageError(f"{output.jobs(count)} died; the others wait still: {' '.join(refused)}")
+    _report(
+        f"{output.jobs(count)} {'would die' if consent.dry_run else 'died'}.", key, count, how, dry_run=consent.dry_run
+    )
 
 
 @command(app, "return")
 def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
-    """Return all jobs in lines to the front of the queue's list, before a version of restbroker that knows no lines.
+    """Return all jobs in lines to the front of the queue's list, but for stopped keys.
 
-    The queue must be paused. Jobs of one key keep their order.
+    The queue must be paused. Jobs of one key keep their order. Do this before a version of restbroker that knows no
+    lines, and after parts of lines were deleted by hand.
     """
     with _open(how) as (client, settings, known):
         require_queue(client, settings, name)
-        count = keys.fair_queue(client, name, known, 0).in_lines
+        target = next((one for one in settings.targets if name in one.queues), None)
+        if target is None:
+            raise UsageError(f"No target of this configuration serves the queue {name}.", "Name a queue of a target.")
+        groups, stopped = keys.groups_in(client, name, target, known)
+        count = sum(line_jobs.count_each(client, name, groups))
         if not consent.dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=consent.yes)
-            count = run_steps(keys.give_back(client, name, who=who(), why=consent.why), "returned")
+            count = run_steps(keys.give_back(client, name, target, groups, who(), consent.why), "returned")
     report_jobs("returned to the list of", name, count, how, dry_run=consent.dry_run)
+    if stopped:
+        output.say(f"note: stopped keys stay as they are: {listed(stopped)}")
 
 
 def _jid(held: HeldKey, known: ConfigContext) -> str:
@@ -295,8 +254,8 @@ def _require_state(held: HeldKey, state: str) -> None:
         raise UsageError(f"The key is {STATES[held.state]}, not {STATES[state]}.", hint)
 
 
-def _require_done(count: int) -> None:
-    if not count:
+def _require_done(*, done: bool) -> None:
+    if not done:
         raise UsageError("The key has changed meanwhile.", "Look again: restbroker keys list")
 
 

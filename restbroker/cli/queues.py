@@ -172,15 +172,16 @@ def clear(name: QueueName, consent: Consent, how: Output) -> None:
     Jobs in progress finish, and jobs pushed meanwhile stay. Ctrl-C stops it between two batches of a thousand jobs.
     """
     settings, dry_run = how.settings(), consent.dry_run
+    known = context_of(settings)
     with open_store(settings) as client:
         one = require_queue(client, settings, name)
-        seen = None if dry_run else operate_queues.moment_of(client, name)
+        seen = None if dry_run else operate_queues.moment_of(client, name, known)
         count = operate_queues.count_waiting(client, name) if seen is None else seen.total
         if not dry_run and count:
             lines = f" ({one.in_lines} in lines)" if one.in_lines else ""
             confirm(f"Delete {output.jobs(count)}{lines} in {name}? There is no copy.", yes=consent.yes)
-            release = partial(release_cleared, client, name, context=context_of(settings))
-            steps = operate_queues.clear_in_steps(client, name, who(), consent.why, release=release, seen=seen)
+            release = partial(release_cleared, client, name, context=known)
+            steps = operate_queues.clear_in_steps(client, name, known, who(), consent.why, release, seen)
             count = run_steps(steps, "deleted")
     report_jobs("deleted from", name, count, how, dry_run=dry_run)
 

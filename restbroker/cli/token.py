@@ -80,7 +80,8 @@ def _rows(settings: Config, limit: int) -> tuple[list[dict[str, Json]], int]:
 
     with open_store(settings) as client:
         used = token_uses(client)
-        found = count_tokens(client, Tokens(settings.tokens), settings.queues, limit)
+        served = {queue: target.name for target in settings.targets for queue in target.queues}
+        found = count_tokens(client, Tokens(settings.tokens), served, limit)
     rows = [_row(token, used, found.jobs[token.name], found.previous[token.name]) for token in settings.tokens]
     if found.jobs[None]:
         rows.append({"token": _UNKNOWN, "waiting": found.jobs[None]})

@@ -162,10 +162,7 @@ def _check_fairness(placed: _TargetEntry, problems: Problems) -> None:
         problems.refuse(place, f"has {len(weights)} entries; {_FAIR_WEIGHTS} are the limit.")
 
 
-_ORDER_OR_FAIR = (
-    "cannot be used with FairBy in one target: a job waits for its turn or for its predecessor, not for both. Use two "
-    "targets of one URL, each with a queue of its own: what needs order goes to that with OrderBy."
-)
+_ORDER_AND_FAIR = "must have the names of FairBy and one more: those whose jobs take turns have keys of their own."
 
 
 def _check_order(placed: _TargetEntry, problems: Problems) -> None:
@@ -173,8 +170,10 @@ def _check_order(placed: _TargetEntry, problems: Problems) -> None:
     if target.order_by is None:
         if target.on_dead != "go":
             problems.refuse(placed.at("OnDead"), "needs OrderBy, which says what is done in order.")
-    elif target.fair_by is not None:
-        problems.refuse(placed.at("OrderBy"), _ORDER_OR_FAIR)
+    elif target.fair_by is not None and not (
+        target.fair_by.names and set(target.fair_by.names) < set(target.order_by.names)
+    ):
+        problems.refuse(placed.at("OrderBy"), _ORDER_AND_FAIR)
 
 
 _A_PROXY = (

@@ -5,7 +5,6 @@ has a key, "" if it has none of its own; no key is longer than 256 bytes for eac
 the one between two names.
 """
 
-import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -17,6 +16,8 @@ FAIR_KEY: Final = "fair_key"
 """Where `FairBy` finds the key of a job: in its own member of this name."""
 BETWEEN: Final = "\x1f"
 """Between the values of several names."""
+BEFORE_ORDER: Final = "\x1e"
+"""Between the key by which a group takes turns and that by which its jobs are done in order; no other group has it."""
 LONGEST_KEY_BYTES: Final = 256
 HEAVIEST: Final = 100
 WHOLE_COST: Final = 25_200
@@ -36,16 +37,6 @@ class Fairness:
     names: tuple[str, ...] = ()
     default_host: str | None = None
     weights: Mapping[str, int] = MappingProxyType({})
-
-    @property
-    def text(self) -> str:
-        """What the store's scripts read (JSON)."""
-        said: dict[str, object] = {"by": list(self.names)} if self.names else {}
-        if self.default_host is not None:
-            said["host"] = self.default_host
-        if self.weights:
-            said["weights"] = {fold(name): weight for name, weight in self.weights.items()}
-        return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
 
     def weight(self, key: str) -> int:
         """Return the weight of a key, as the store's scripts know it."""

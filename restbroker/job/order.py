@@ -1,18 +1,18 @@
-"""The key of a job whose target does the jobs of one key in order, and what a target says about that.
+"""The group of a job: which others it waits for (OrderBy) or takes turns with (FairBy), and what a target says of that.
 
-Used by `config` for what is written, by the broker, which finds each job's key again, and by the store, whose scripts
+Used by `config` for what is written, by the broker, which finds each job's group again, and by the store, whose scripts
 found it before. Always holds: a key is a text of 1 to 256 bytes for each name without control characters; where
-this file and the scripts could read a job differently, the job is not sent.
+this file and the scripts could read the order of a job differently, the job is not sent.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, cast
 
 import attrs
 
 from restbroker.job import arguments, rubyjson
-from restbroker.job.fairness import BETWEEN, Fairness, fold, is_key
+from restbroker.job.fairness import BEFORE_ORDER, BETWEEN, FAIR_KEY, Fairness, fold, is_key
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 
@@ -22,19 +22,12 @@ ON_DEAD_FIELD: Final = "order_on_dead"
 """A member that has no effect: what the death of one producer's job does to others is not for that producer to say."""
 OnDead: TypeAlias = Literal["go", "stop"]
 """What becomes of a key when one of its jobs dies: the next one starts, or those that wait go on waiting."""
-_BEGINNING: Final = '{"order":'
-_DRAINS: Final = ',"drains":true}'
-_AFTER: Final = "after"
+_DEAD: Final = "dead"
 
 KEY_UNCLEAR: Final = Reason(
     "OrderKeyUnclear",
     "restbroker cannot tell for sure which key this job has, and does not send it out of order.",
     "Give a text of 1 to 256 bytes without control characters, and each name once, in plain JSON.",
-)
-PREDECESSOR_DIED: Final = Reason(
-    "PredecessorDied",
-    "A person dropped what waited with this key.",
-    "Find out what became of the job before it, then retry this one.",
 )
 
 
@@ -50,34 +43,6 @@ class Order:
     default_host: str | None = None
     on_dead: OnDead = "go"
 
-    @property
-    def text(self) -> str:
-        """What the store's scripts read (JSON)."""
-        by = Fairness(self.names, self.default_host).text[1:-1]
-        member = "" if self.names else f'"member":"{ORDER_KEY}"'
-        return _BEGINNING + ",".join(part for part in (f'"{self.on_dead}"', member, by) if part) + "}"
-
-    @property
-    def keys_by(self) -> str:
-        """By what its keys are made, as the store's scripts note it."""
-        return f"{','.join(self.names or (ORDER_KEY,))} {self.default_host or ''}"
-
-    def key_of(self, fields: Mapping[str, Json], given: Mapping[str, Json]) -> str | None:
-        """Return the key of a job; "" if it has none, None if that is unclear.
-
-        `fields` are the job's members, `given` its arguments.
-        """
-        if not self.names:
-            return _part(fields.get(ORDER_KEY))
-        parts = [_part(given.get(name, self.default_host if name == "host" else None)) for name in self.names]
-        if None in parts:
-            return None
-        return BETWEEN.join(cast("list[str]", parts)) if all(parts) else ""
-
-    def refusal(self, key: str, fields: Mapping[str, Json], given: Mapping[str, Json]) -> Reason | None:
-        """Return why a job may not be sent that the store handed out under `key` ("": it has none); None: it may."""
-        return None if self.key_of(fields, given) == key else KEY_UNCLEAR
-
 
 def _part(value: Json) -> str | None:
     if value is None:
@@ -85,34 +50,80 @@ def _part(value: Json) -> str | None:
     return fold(value) if isinstance(value, str) and is_key(value) else None
 
 
+def groups_text(order: Order | None, fairness: Fairness | None) -> str:
+    """Return what the store's scripts read of a target's groups (JSON); "" if it has none."""
+    if order is None and fairness is None:
+        return ""
+    said: dict[str, Json] = {}
+    first = () if fairness is None else fairness.names
+    rest = () if order is None else tuple(name for name in order.names if name not in first)
+    if first or rest:
+        said["by"] = [*first, *rest]
+    if first:
+        said["fair"] = len(first)
+    elif fairness is not None:
+        said["fair_member"] = FAIR_KEY
+    if order is not None:
+        said["order"] = made_by(order, fairness)
+        said |= {} if order.names else {"member": ORDER_KEY}
+        said |= {} if order.on_dead == "go" else {_DEAD: order.on_dead}
+    if (host := (order or fairness).default_host) is not None:  # type: ignore[union-attr]  # one of them is there
+        said["host"] = host
+    if fairness is not None and fairness.weights:
+        said["weights"] = {fold(name): weight for name, weight in fairness.weights.items()}
+    return json.dumps(said, ensure_ascii=False, separators=(",", ":"))
+
+
+def made_by(order: Order, fairness: Fairness | None) -> str:
+    """Return by what ordered groups are made, as the store notes it: if it changes, they are other groups."""
+    first = () if fairness is None else fairness.names
+    rest = ",".join(name for name in order.names or (ORDER_KEY,) if name not in first)
+    return f"{','.join(first)}{'|' if first else ''}{rest} {order.default_host or ''}"
+
+
+def group_of(
+    order: Order | None, fairness: Fairness | None, fields: Mapping[str, Json], given: Mapping[str, Json]
+) -> str | None:
+    """Return the group of a job of these members and arguments; None if its order is unclear."""
+    host = (order or fairness or _NOTHING).default_host
+    by = () if fairness is None else fairness.names
+    fair = _joined(by, given, host) if by or fairness is None else _part(fields.get(FAIR_KEY))
+    if order is None:
+        return fair or ""
+    names = tuple(name for name in order.names if name not in by)
+    key = _joined(names, given, host) if names else _part(fields.get(ORDER_KEY))
+    if key is None or (fair is None and by):
+        return None
+    # Without its fair key it lacks a part of its order key, too.
+    return f"{fair or ''}{BEFORE_ORDER}{key}" if key and (fair or fairness is None) else fair or ""
+
+
+def _joined(names: Sequence[str], given: Mapping[str, Json], host: str | None) -> str | None:
+    parts = [_part(given.get(name, host if name == "host" else None)) for name in names]
+    if None in parts:
+        return None
+    return BETWEEN.join(cast("list[str]", parts)) if all(parts) else ""
+
+
+def group_in(order: Order | None, fairness: Fairness | None, fields: Mapping[str, Json]) -> str | None:
+    """Return the group of a job of these members, as `group_of` does, whose arguments are not read yet."""
+    read = arguments.read(fields.get("args"))
+    return group_of(order, fairness, fields, {} if isinstance(read, Reason) else read.command.arguments)
+
+
+def is_ordered(group: str) -> bool:
+    """Tell whether the jobs of a group are done one after the other."""
+    return BEFORE_ORDER in group
+
+
 def is_order(text: str) -> bool:
-    """Tell whether what a target says is of order, not of fairness."""
-    return text.startswith(_BEGINNING)
-
-
-def drain_text(text: str, after: str = "") -> str:
-    """Return what a target says that has no order any more, though some of its keys are held: nothing is added.
-
-    `after`: what it says once none is held.
-    """
-    return f'{text[:-1]},"{_AFTER}":{json.dumps(after)}{_DRAINS}'
-
-
-def settled_text(text: str) -> str:
-    """Return what a target says once none of its old keys is held: what it says now, unless `drain_text` made that."""
-    if not text.endswith(_DRAINS):
-        return text
-    return str((rubyjson.object_of(text.encode()) or {}).get(_AFTER, ""))
+    """Tell whether what a target says (`groups_text`) is of order, perhaps besides fairness."""
+    return "order" in (rubyjson.object_of(text.encode()) or {})
 
 
 def on_dead_in(text: str) -> OnDead:
-    """Return what becomes of a key when one of its jobs dies; `text`: what its target says of its order."""
-    return "go" if (rubyjson.object_of(text.encode()) or {}).get("order", "go") == "go" else "stop"
+    """Return what becomes of a key when one of its jobs dies; `text`: what its target says (`groups_text`)."""
+    return "stop" if (rubyjson.object_of(text.encode()) or {}).get(_DEAD) == "stop" else "go"
 
 
-def key_in(order: Order, fields: Mapping[str, Json]) -> str | None:
-    """Return the key of a job of these members, as `Order.key_of` does, whose arguments are not read yet."""
-    if not order.names:
-        return order.key_of(fields, {})
-    read = arguments.read(fields.get("args"))
-    return "" if isinstance(read, Reason) else order.key_of(fields, read.command.arguments)
+_NOTHING: Final = Fairness()

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
 import attrs
 
@@ -42,8 +42,6 @@ _PIECE: Final = 250
 _PIECES: Final = 80
 """After so many pieces the jobs found in them are taken out, however few, before more are read."""
 _LONGEST_REST_S: Final = 0.2
-Rank: TypeAlias = int | bytes
-"""A job's rank in the list, or the name under which it is stored in lines."""
 _TOO_LARGE: Final = Refusal("It is too large to read. restbroker moves such a job to the dead set when it fetches it.")
 _DEAD_SET_IS_FULL: Final = Refusal(
     "The dead set has no room for all of them (DeadLimit): retry or delete dead jobs, raise DeadLimit, kill fewer, or"
@@ -53,16 +51,16 @@ _DEAD_SET_IS_FULL: Final = Refusal(
 
 @attrs.frozen
 class WaitingJobs:
-    """Jobs of a queue: those of the `snapshot` that match `where`, at most `limit`.
+    """Jobs of a queue: those of the `snapshots` that match `where`, at most `limit`.
 
-    Those in lines come first, as they would be handed out, then those of the list, the oldest first.
+    Those in lines come first, one line after the other, then those of the list, the oldest first.
 
     `keys` limits them to the jobs with these keys (`Job.key`), each as often as it is named. Without `keys`, jobs
     that say they were pushed after `until_s` are not meant, nor, if it is finite, those that do not say when.
     """
 
     queue: str
-    snapshot: QueueSnapshot
+    snapshots: tuple[QueueSnapshot, ...]
     config: Config
     tokens: Tokens
     where: Where = ()
@@ -101,7 +99,7 @@ class WaitingJobs:
 
     def size(self, _client: Client) -> int:
         """Return how many jobs waited when these were selected."""
-        return self.snapshot.total
+        return sum(one.size for one in self.snapshots)
 
     def as_seen(self, _seen: Progress) -> Self:
         """Return the same: what came since they were selected is not meant anyway."""
@@ -124,7 +122,7 @@ class WaitingJobs:
     def _room(self, client: Client) -> float:
         """Return how many jobs the dead set has room for; infinite if these are not more in any case."""
         room = self.config.dead_limit - sets.size(client, "dead") + unadmitted.total(client)
-        total = self.snapshot.total
+        total = self.size(client)
         fits = not self.config.dead_limit or min(total, self.limit or total) <= room
         return math.inf if fits else room
 
@@ -138,18 +136,23 @@ def select(
     *,
     keys: Iterable[str] | None = None,
     until_s: float = math.inf,
+    groups: Sequence[bytes] | None = None,
 ) -> WaitingJobs:
-    """Return the jobs that wait in a queue now; with `keys`, only those with these keys.
+    """Return the jobs that wait in a queue now; with `keys`, only those with these keys (`Job.key`).
+
+    With `groups`, only those in the lines of these.
 
     Raise `UsageError` if the queue's key is not a list, or if a condition is on failures.
     """
     require_waiting(where)
     own = exact(client, queue)
     size_of(client, own)
-    snapshot, named = waiting.take_snapshot(client, own), None if keys is None else Counter(keys)
+    target = next((one.name for one in config.targets if queue in one.queues), None)
+    snapshots = waiting.take_snapshots(client, own, target, groups)
+    named = None if keys is None else Counter(keys)
     limit = limit if named is None else named.total()
     tokens = Tokens(config.tokens)
-    return WaitingJobs(queue, snapshot, config, tokens, where, limit=limit, keys=named, until_s=until_s)
+    return WaitingJobs(queue, snapshots, config, tokens, where, limit=limit, keys=named, until_s=until_s)
 
 
 def consequence(queue: str, verb: Verb, known: ConfigContext) -> str:
@@ -168,7 +171,7 @@ class _Walk:
     run: Run
     room: float = math.inf
     _is_full: bool = False
-    _found: list[tuple[Rank, Job]] = attrs.field(factory=list)
+    _found: list[tuple[int, Job]] = attrs.field(factory=list)
     """Those that are to be taken out next."""
     _unmet: Counter[str] = attrs.field(init=False)
     """How many of each key are still to be found."""
@@ -179,38 +182,30 @@ class _Walk:
 
     def batches(self) -> Iterator[float]:
         """Act on the jobs; yield again and again for how many seconds Redis is to be left alone."""
-        if self.jobs.snapshot.lines:
-            yield from self._act_on_all(self._pieces_of_lines())
-        yield from self._act_on_all(self._pieces_of_list())
+        for snapshot in self.jobs.snapshots:
+            yield from self._act_on_all(snapshot)
         self.run.progress = attrs.evolve(self.run.progress, missing=tuple(self._unmet.elements()))
 
-    def _pieces_of_lines(self) -> Iterator[Sequence[tuple[Rank, bytes]]]:
-        client, snapshot, seen = self.run.client, self.jobs.snapshot, 0
-        places = line_jobs.by_finish_time(snapshot.lines, self.run.known.cost(self.jobs.queue))
-        for piece in line_jobs.pieces(client, snapshot.queue, places):
-            # What moves into lines meanwhile is met in neither.
-            line_jobs.hold(client, snapshot.queue)
-            seen += len(piece)
-            yield [(line.field(number), raw) for line, number, raw in piece]
-        self._count_missed(max(0, snapshot.of_lines - seen))
-
-    def _pieces_of_list(self) -> Iterator[Sequence[tuple[Rank, bytes]]]:
-        client, snapshot = self.run.client, self.jobs.snapshot
-        rank = snapshot.size - 1
+    def _pieces(self, snapshot: QueueSnapshot) -> Iterator[Sequence[tuple[int, bytes]]]:
+        client, rank = self.run.client, snapshot.size - 1
         while rank >= 0:
-            if snapshot.lines:
+            if self.jobs.snapshots[1:]:
+                # What moves into lines meanwhile is met in neither.
                 line_jobs.hold(client, snapshot.queue)
             piece = waiting.piece(client, snapshot, rank, _PIECE)
-            if piece is None:
+            if piece is None and snapshot.group is None:
                 self.run.add(unseen=rank + 1)
+                return
+            if piece is None:
+                self._count_missed(rank + 1)
                 return
             self._count_missed(rank - piece.rank)
             yield [*piece.with_ranks]
             rank = piece.rank - len(piece.jobs)
 
-    def _act_on_all(self, pieces: Iterator[Sequence[tuple[Rank, bytes]]]) -> Iterator[float]:
-        """Act on those jobs of these pieces that are meant; yield after each piece how long to rest."""
-        kept, began_s = 0, time.monotonic()
+    def _act_on_all(self, snapshot: QueueSnapshot) -> Iterator[float]:
+        """Act on those jobs of one list that are meant; yield after each piece how long to rest."""
+        kept, began_s, pieces = 0, time.monotonic(), self._pieces(snapshot)
         while not self._is_enough() and (piece := next(pieces, None)) is not None:
             looked_at = 0
             for rank, raw in piece:
@@ -222,15 +217,15 @@ class _Walk:
                     self._found.append((rank, view))
                 # To take many out at once costs hardly more than to take one; but it is not to wait for ever.
                 if len(self._found) == MOST_TAKEN:
-                    self._act_on_found()
+                    self._act_on_found(snapshot)
             self.run.add(looked_at=looked_at)
             kept = kept + 1 if self._found else 0
             if kept >= _PIECES:
-                self._act_on_found()
+                self._act_on_found(snapshot)
             yield min(time.monotonic() - began_s, _LONGEST_REST_S)
             began_s = time.monotonic()
         if self._found:
-            self._act_on_found()
+            self._act_on_found(snapshot)
             yield min(time.monotonic() - began_s, _LONGEST_REST_S)
 
     def _count_missed(self, jobs: int) -> None:
@@ -259,19 +254,19 @@ class _Walk:
         self._unmet[key] -= 1
         return True
 
-    def _act_on_found(self) -> None:
+    def _act_on_found(self, snapshot: QueueSnapshot) -> None:
         found, self._found = self._found, []
 
         def plan(n: int, now_s: float, unique: int) -> TakeRequest | Refusal:
-            return self._plan(*found[n], now_s, unique)
+            return self._plan(*found[n], snapshot, now_s, unique)
 
-        take = partial(waiting.take, self.run.client, self.jobs.snapshot)
+        take = partial(waiting.take, self.run.client, snapshot)
         self.run.act_on([view for _, view in found], plan, take)
         if self.run.progress.done > self.room:
             self._is_full = True
             self.run.refuse_done(_DEAD_SET_IS_FULL.why)
 
-    def _plan(self, rank: Rank, view: Job, now_s: float, unique: int) -> TakeRequest | Refusal:
+    def _plan(self, rank: int, view: Job, snapshot: QueueSnapshot, now_s: float, unique: int) -> TakeRequest | Refusal:
         if self._is_full:
             return _DEAD_SET_IS_FULL
         if not view.raw:
@@ -279,15 +274,15 @@ class _Walk:
         placing = act_job.plan(view, "retry", self.run.action, now_s=now_s, unique=unique)
         if isinstance(placing, Refusal):
             return placing
-        return TakeRequest(rank, placing, self._answers(view, rank, now_s) if self.run.action.verb == "kill" else ())
+        place = str(rank) if snapshot.group is None else f"{digest_of(snapshot.group)}-{rank}"
+        return TakeRequest(rank, placing, self._answers(view, place, now_s) if self.run.action.verb == "kill" else ())
 
-    def _answers(self, view: Job, rank: Rank, now_s: float) -> tuple[Reply, ...]:
+    def _answers(self, view: Job, place: str, now_s: float) -> tuple[Reply, ...]:
         queue, config = self.jobs.queue, self.jobs.config
         fields: dict[str, Json] = dict(view.fields or {})
         trusted = proof_of(self.jobs.tokens, fields, queue) is not None
         policy = Policy(config.backoff, config.response_queue, config.response_details, config.response_class)
         responses = policy.responses if trusted else None
-        place = rank if isinstance(rank, int) else digest_of(rank)
         killed = OrphanedJob("killed", f"{view.key}-{place}", queue, raw=view.raw, responses=responses)
         reason = Reason("Killed", kill_text(self.run.action), "An operator decided this; ask them.")
         return make_kill_replies(killed, now_s, reason)

@@ -22,7 +22,7 @@ from restbroker.job.claims import Lock
 from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
-from restbroker.job.order import ORDER_KEY
+from restbroker.job.order import ORDER_KEY, group_of, is_ordered
 from restbroker.job.repair import fractional
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
@@ -427,10 +427,12 @@ class AnswerWait:
         return None if one.expire_s is None else (self.pushed_at_s if one.at_s is None else one.at_s) + one.expire_s
 
     @property
-    def _key(self) -> str | None:
-        """The key by which it is kept in order, if it is."""
-        order, one = self.target.order, self.request
-        return None if order is None else order.key_of({ORDER_KEY: one.order_key}, one.arguments)
+    def _group(self) -> str | None:
+        """The group in which it is kept in order, if it is."""
+        target, one = self.target, self.request
+        keys = {ORDER_KEY: one.order_key, fairness.FAIR_KEY: one.fair_key}
+        group = group_of(target.order, target.fairness, keys, one.arguments)
+        return group if group is not None and is_ordered(group) else None
 
     def answer(self, timeout_s: float | None, *, is_explained: bool) -> Mapping[str, Json] | None:
         """Return the answer, or None if it does not come in time (None: no limit); say once what the job waits for.
@@ -439,7 +441,7 @@ class AnswerWait:
         """
         why = partial(why_waiting, self.client, self.request.queue, self.target.name)
         notes: list[Callable[[], str | None]] = [] if is_explained else [why]
-        if self._key:
+        if self._group:
             notes.append(self._held_text)
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
@@ -460,7 +462,7 @@ class AnswerWait:
         from restbroker.operate.context import context_of
 
         with suppress(StoreRefused):
-            known, key = context_of(self.settings), self._key or ""
-            held = order_wait.of_key(self.client, known, self.target, key, jid=self.jid)
+            known, group = context_of(self.settings), self._group or ""
+            held = order_wait.of_group(self.client, known, self.target, group, jid=self.jid)
             return None if not held or held.is_own else "\n".join((held.text(self.local), *held.next_steps))
         return None

@@ -22,7 +22,7 @@ from restbroker.operate.where import Where, require_waiting
 from restbroker.store import line_jobs, paging, queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.line_jobs import Cost, Line
+from restbroker.store.line_jobs import Cost, equal_cost
 from restbroker.store.paging import Cursor, Member, Piece, digest_of
 
 T = TypeVar("T")
@@ -76,7 +76,7 @@ class FoundJob:
 
 @attrs.frozen
 class LinePlace:
-    """A job's place in the line of its `key` ("": of the jobs without one).
+    """A job's place in the line of its `key` ("": of the jobs without one), as people see that.
 
     `number` 1 is the next of the line's `jobs`, and `keys` wait at all.
     """
@@ -139,7 +139,7 @@ def waiting_page(
     start = int(after) if after is not None and after.isascii() and after.isdigit() and len(after) < 12 else 0
     own = exact(client, queue)
     total = queues.size(client, own) or 0
-    raws = chain.from_iterable(pieces(client, own, known.cost(queue), skip=start))
+    raws = chain.from_iterable(pieces(client, own, known.target(queue), known.cost(queue), start))
     jobs = ((view_of_waiting(raw, queue, known), number) for number, raw in enumerate(raws, start + 1))
     entries, looked_at, place = _choose(jobs, where, limit, limits or _OF_A_PAGE)
     return Page(entries, str(place) if place is not None and place < total else None, looked_at, total)
@@ -163,42 +163,23 @@ def _choose(
     return tuple(entries), looked_at, None
 
 
-def lines_of(client: Client, queue: QueueName) -> tuple[Line, ...]:
-    """Return the lines of a queue; none, after one quick question, if it has none.
-
-    Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    return line_jobs.read_lines(client, queue) if line_jobs.has_lines(client, queue) else ()
-
-
 def pieces(
-    client: Client, queue: QueueName, cost: Cost, *, skip: int = 0, most: int = PAGE, limit: int | None = None
+    client: Client, own: QueueName, target: str | None, cost: Cost = equal_cost, skip: int = 0
 ) -> Iterator[Sequence[bytes]]:
-    """Yield a queue's jobs after the first `skip`, at most `most` at once and `limit` in all; None: without a limit.
+    """Yield a queue's jobs after the first `skip`, a page at once. `target` as in `line_jobs.read_lines`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    lines = lines_of(client, queue)
-    seen, left = sum(line.jobs for line in lines), limit
+    lines = line_jobs.read_lines(client, own, target)
+    seen = sum(line.jobs for line in lines)
     if skip < seen:
-        size = most if left is None else max(1, min(most, left))
-        places = islice(line_jobs.by_finish_time(lines, cost), skip, None)
-        for piece in line_jobs.pieces(client, queue, places, limit=size):
-            raws = [raw for _, _, raw in piece][:left]
-            yield raws
-            left = None if left is None else left - len(raws)
-            if left == 0:
-                return
+        places = islice(line_jobs.by_turn(lines, cost), skip, None)
+        for piece in line_jobs.pieces(client, own, places, limit=PAGE):
+            yield [raw for _, _, raw in piece]
     start = max(0, skip - seen)
-    while left != 0 and (listed := queues.peek(client, queue, start, most if left is None else min(most, left))):
+    while listed := queues.peek(client, own, start, PAGE):
         yield listed
         start += len(listed)
-        left = None if left is None else left - len(listed)
-
-
-def place_in(lines: Sequence[Line], line: Line, number: int) -> LinePlace:
-    """Return the place of the job of this number in its line."""
-    return LinePlace(line.name, number - line.head + 1, line.jobs, len(lines))
 
 
 def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> Job:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from restbroker.errors import UsageError
 from restbroker.job.endpoint import either
-from restbroker.job.fairness import BETWEEN
+from restbroker.job.fairness import BEFORE_ORDER, BETWEEN
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName
@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # `stats` needs none of it
 _MOST_NAMED = 10
 _ALIKE = 0.7
 SHOWN_BETWEEN: Final = " | "
-"""It stands between the parts of a key of jobs."""
+"""It stands between the parts of a key of jobs, those by which it takes turns before those of its order."""
 
 
 def require(kind: str, name: str, known: Collection[str]) -> None:
@@ -74,7 +74,8 @@ def display_name(key: str, known: "ConfigContext") -> str:
     """Return the name of a key of jobs for people, with secrets masked."""
     from restbroker.job import hiding  # `stats` needs none of it
 
-    return hiding.mask_secrets(key.replace(BETWEEN, SHOWN_BETWEEN), known.secrets)
+    parts = key.removeprefix(BEFORE_ORDER).replace(BEFORE_ORDER, BETWEEN)
+    return hiding.mask_secrets(parts.replace(BETWEEN, SHOWN_BETWEEN), known.secrets)
 
 
 def keys_command(verb: str, key: str, more: str = "") -> str:

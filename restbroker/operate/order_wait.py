@@ -5,25 +5,24 @@ however many jobs wait; secrets are masked.
 """
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Final
 
 import attrs
 
 from restbroker.config.target import Target
 from restbroker.job import hiding
-from restbroker.job.order import key_in
+from restbroker.job.order import group_in, is_ordered
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
 from restbroker.operate.job import Job, ShownJob
 from restbroker.operate.names import display_name, keys_command
-from restbroker.store import in_progress, line_jobs
+from restbroker.store import identities, in_progress, queues
 from restbroker.store import order as store
 from restbroker.store.client import Client
-from restbroker.store.line_jobs import Line
 from restbroker.store.order import HeldKey, State
-from restbroker.store.tickets import queue_of, ticket_number
+from restbroker.store.tickets import queue_of, ticket_group
 
 _SEARCH_S: Final = 2.0
 """For so long at most a dead job is looked for."""
@@ -38,8 +37,8 @@ class OrderWait:
 
     By `state` the first one is in progress at `process`, put off until `at_s`, dead since `at_s`, or may start.
     `is_own`: it is the job itself. `number`: the job's place among the `jobs` of its key that are not done, 1 is the
-    next or in progress; None: no broker has looked at it yet. `drops`: the job is to die. `is_hopeless`: a retry of the
-    dead one fails again. `more`: what a command needs besides the key.
+    next or in progress; None: no broker has looked at it yet. `is_hopeless`: a retry of the dead one fails again.
+    `more`: what a command needs besides the key.
     """
 
     key: str
@@ -52,7 +51,6 @@ class OrderWait:
     process: str = ""
     number: int | None = None
     is_own: bool = False
-    drops: bool = False
     is_hopeless: bool = False
     more: str = ""
 
@@ -63,8 +61,6 @@ class OrderWait:
 
     def text(self, moment: Callable[[float], str]) -> str:
         """Return in one sentence what the job waits for. `moment` writes a time."""
-        if self.drops:
-            return "It is to die: a person dropped what waited with its key, or its predecessor died."
         if self.is_own and self.state == "stopped":
             waiting = "1 job waits" if self.jobs == 1 else f"{self.jobs:,} jobs wait"
             return f"It stopped the key {self.key}: {waiting} behind it."
@@ -123,84 +119,66 @@ def of_job(client: Client, view: Job, line: LinePlace | None, *, is_dead: bool =
     target = known.targets.get(view.queue or "")
     if target is None or target.order is None:
         return None
-    key = key_in(target.order, view.fields or {})
-    if not key:
+    group = group_in(target.order, target.fairness, view.fields or {})
+    if group is None or not is_ordered(group):
         return None
-    found = of_key(client, known, target, key, jid=view.jid)
+    found = of_group(client, known, target, group, jid=view.jid)
     if found is None or (is_dead and not (found.is_own and found.state == "stopped")):
         return None
     if is_dead or line is None:
         return found
-    queue = view.queue or ""
-    own = store.lines_of_key(client, (queue,), key.encode()).get(queue)
-    held = store.read_key(client, target.name, key.encode())
-    drops = own is not None and held is not None and own.head + line.number <= held.drops
-    number, jobs = line.number, line.jobs
-    if own is not None:
-        # Jobs may be missing in the middle.
-        number, jobs = line_jobs.count_each(client, queue, [attrs.evolve(own, after=own.head + number), own])
     # What is in progress is in no line.
     before = found.state == "in_progress"
-    return attrs.evolve(found, number=number + before, jobs=jobs + before, drops=drops)
+    return attrs.evolve(found, number=line.number + before, jobs=line.jobs + before)
 
 
-def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: str | None) -> OrderWait | None:
-    """Return why the job `jid` of this key waits, without its place; None if the key is free.
+def of_group(client: Client, known: ConfigContext, target: Target, group: str, jid: str | None) -> OrderWait | None:
+    """Return why the job `jid` of this group waits, without its place; None if the group is free.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    held = store.read_key(client, target.name, key.encode())
+    held = store.read_key(client, target.name, target.queues, group.encode())
     if held is None:
         return None
-    lines = store.lines_of_key(client, target.queues, held.key)
-    first = _first(client, target, known, held, lines=lines)
-    at_s = held.since_us / 1e6 if held.state == "stopped" else None
-    if held.state == "due":
-        (at_s,) = store.due_of(client, target.queues, [held.key])
+    process, first = _first(client, target, known, held)
     others = any(one.order is not None and one.name != target.name for one in known.targets.values())
     return OrderWait(
         display_name(held.name, known),
         held.state,
-        jobs=sum(sum(line_jobs.count_each(client, queue, [line])) for queue, line in lines.items()),
+        jobs=sum(store.waiting_of(client, target.queues, [held.group])),
         jid=hiding.mask_secrets(held.jid, known.secrets) if first is None else first.jid or "",
         command=(first and first.command) or "",
         error=": ".join(text for text in (first.error_class, first.message) if text) if first is not None else "",
-        at_s=at_s,
-        process=_process(held),
+        at_s=held.at_s if held.state in ("due", "stopped") else None,
+        process=process,
         is_hopeless=first is not None and first.error_class in NO_RETRY,
         is_own=bool(jid) and jid == (held.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
     )
 
 
-def _first(
-    client: Client, target: Target, known: ConfigContext, held: HeldKey, lines: Mapping[str, Line]
-) -> ShownJob | None:
-    """Return the job that holds a key; None if it is nowhere."""
+def _first(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> tuple[str, ShownJob | None]:
+    """Return the process that has a group's first job, "" if none has; and that job, None if it is nowhere."""
     if held.state == "stopped":
-        return find.one(client, "dead", held.jid, known, seconds=_SEARCH_S) if held.jid else None
+        return "", find.one(client, "dead", held.jid, known, seconds=_SEARCH_S) if held.jid else None
     if held.state == "in_progress":
         return _in_progress(client, target, known, held)
-    queue = next((queue for queue, line in lines.items() if line.head == held.number), None)
-    found = [] if queue is None else line_jobs.read_jobs(client, queue, [(lines[queue], held.number)])
-    raw = found[0] if found else None
-    return None if queue is None or raw is None else find.view_of_waiting(raw, queue, known).shown()
+    heads = queues.jobs_at(client, [(queues.line_of(client.keys, one, held.group), -1) for one in target.queues])
+    found = ((raw, queue) for raw, queue in zip(heads, target.queues, strict=True) if isinstance(raw, bytes) and raw)
+    return "", next((find.view_of_waiting(raw, queue, known).shown() for raw, queue in found), None)
 
 
-def _in_progress(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> ShownJob | None:
-    tickets = in_progress.read_tickets(client, held.identity).tickets
-    own = [ticket for ticket in tickets if ticket_number(ticket) == held.ticket]
-    for found in in_progress.pieces(client, held.identity, own):
-        for ticket, raw in found.items():
-            queue = queue_of(ticket, target.queues) or target.queues[0]
-            return find.view_of_waiting(raw, queue, known).shown() if isinstance(raw, bytes) else None
-    return None
-
-
-def _process(held: HeldKey) -> str:
-    """Return the process that has a key's job in progress as people call it: HOST:PID."""
-    host, _, rest = held.identity.partition(":")
-    return f"{host}:{rest.partition(':')[0]}" if rest else ""
+def _in_progress(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> tuple[str, ShownJob | None]:
+    group, dying = held.group.decode("utf-8", "replace"), identities.fenced_identities(client)
+    of_target = [one for one in {*identities.live_identities(client), *dying} if one.endswith(f":{target.name}")]
+    for identity in sorted(of_target):
+        tickets = in_progress.read_tickets(client, identity).tickets
+        for found in in_progress.pieces(client, identity, [one for one in tickets if ticket_group(one) == group]):
+            for ticket, raw in found.items():
+                queue = queue_of(ticket, target.queues) or target.queues[0]
+                first = find.view_of_waiting(raw, queue, known).shown() if isinstance(raw, bytes) else None
+                return ":".join(identity.split(":", 2)[:2]), first
+    return "", None
 
 
 def _ordinal(number: int) -> str:

@@ -13,9 +13,10 @@ import attrs
 from restbroker.errors import UsageError
 from restbroker.operate.act import Progress
 from restbroker.operate.audit import AuditedAction, AuditEntry, stopped_by
-from restbroker.operate.find import lines_of
+from restbroker.operate.context import ConfigContext
 from restbroker.operate.names import exact
 from restbroker.store import queues as queue_store
+from restbroker.store import waiting
 from restbroker.store.client import Client, text
 from restbroker.store.key_types import MisusedKey, types
 from restbroker.store.keys import QueueName
@@ -33,15 +34,15 @@ def count_waiting(client: Client, queue: str) -> int:
 
 @attrs.frozen
 class QueueMoment:
-    """What waited when a person was asked: how many jobs, the newest of the list, and how far each line reached."""
+    """What waited when a person was asked: how many jobs, and the newest of the list and of each group's line."""
 
     total: int
     newest: bytes | None
-    lines: tuple[tuple[bytes, int], ...]
+    lines: tuple[tuple[bytes, bytes], ...]
 
 
-def moment_of(client: Client, queue: str) -> QueueMoment:
-    """Return the present moment of a queue.
+def moment_of(client: Client, queue: str, known: ConfigContext) -> QueueMoment:
+    """Return the present moment of a queue. `known` names its target, which holds keys.
 
     Raise `UsageError` if the key is not a list. Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -50,13 +51,20 @@ def moment_of(client: Client, queue: str) -> QueueMoment:
     # From here on no process moves the newest job of the list into a line, for two seconds.
     hold_for_clear(client, own)
     total, newest = size_of(client, own), queue_store.newest(client, own)
-    # Behind these numbers are jobs that came later. They count where the list has no newest job (any more).
-    return QueueMoment(total, newest, tuple((line.key, line.after) for line in lines_of(client, own)))
+    return QueueMoment(total, newest, _newest_of_lines(client, queue, own, known))
+
+
+def _newest_of_lines(
+    client: Client, queue: str, own: QueueName, known: ConfigContext
+) -> tuple[tuple[bytes, bytes], ...]:
+    found = waiting.take_snapshots(client, own, known.target(queue))
+    return tuple((one.group, one.newest) for one in found if one.group is not None and one.newest)
 
 
 def clear_in_steps(
     client: Client,
     queue: str,
+    known: ConfigContext,
     who: str,
     why: str = "",
     release: Callable[[list[bytes]], object] = len,
@@ -70,19 +78,19 @@ def clear_in_steps(
     not a list. Raise `StoreUnavailable` or `StoreRefused`: the batches before are deleted, and perhaps one more.
     """
     own = exact(client, queue)
-    now = seen or moment_of(client, queue)
+    now = seen or moment_of(client, queue, known)
 
     def batches() -> Iterator[tuple[int, int]]:
-        last, left, lines = now.newest, 1, [*now.lines]
-        while left:
-            meant = () if last is not None else lines[:BATCH]
-            count, left, held = queue_store.clear(client, own, last or b"", BATCH, lines=meant)
-            if last is None:
-                del lines[: min(BATCH, len(lines)) - left]
-            if last is None or not left:
-                last, left = None, len(lines)
-            release(held)
-            yield count, left
+        last, lines = now.newest, list(now.lines)
+        if last is not None and queue_store.clear(client, own, last, 0)[1]:
+            # No process moves jobs from the list into lines now: what is in these is older than the newest of the list.
+            lines = [*_newest_of_lines(client, queue, own, known)]
+        for n, (group, newest) in enumerate((*lines, (None, last or b""))):
+            left = 1
+            while left:
+                count, left, held = queue_store.clear(client, own, newest, BATCH, group, known.target(queue))
+                release(held)
+                yield count, left or len(lines) - n
 
     yield from in_steps(
         client, AuditEntry(who=who, action="clear", place=place_of(queue), where="all", why=why), now.total, batches()

@@ -62,9 +62,9 @@ class Pool:
     (None: until someone resumes it). `state`: `up`, `down`, or the login was `denied`.
 
     `ahead`: jobs that wait in the process. `limit`: how many jobs the target gets at once now, `limits` that and what
-    is configured. `limited`: what held the last fetch back (rate, in_flight, dead, paused, order, old_order; refused:
-    by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it has, since the
-    process took a new configuration or stops.
+    is configured. `limited`: what held the last fetch back (rate, in_flight, dead, paused, older_form,
+    old_order; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it
+    has, since the process took a new configuration or stops.
     """
 
     identity: str
@@ -333,7 +333,7 @@ def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[StoppedKeys
 
     # The rest is shown without what someone else put there; `check` names it.
     with suppress(StoreRefused):
-        found = read_stopped(client, tuple(ordered))
+        found = read_stopped(client, tuple(ordered), most=1)
         return [StoppedKeys(name, ordered[name], keys.count_text, keys.since_s) for name, keys in found.items()]
     return []
 

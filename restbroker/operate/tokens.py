@@ -5,7 +5,7 @@ few may be counted twice or not at all.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Final
 
@@ -20,7 +20,6 @@ from restbroker.operate.find import PAGE, pieces
 from restbroker.store import paging, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
-from restbroker.store.line_jobs import equal_cost
 
 _WAITING: Final[tuple[SortedSet, ...]] = ("retry", "schedule")
 
@@ -37,10 +36,12 @@ class TokenCounts:
     skipped: int
 
 
-def count_tokens(client: Client, tokens: Tokens, served: Sequence[str], limit: int) -> TokenCounts:
+def count_tokens(client: Client, tokens: Tokens, served: Mapping[str, str], limit: int) -> TokenCounts:
     """Count the tokens of the next `limit` jobs of each queue, of the retry set and of the schedule set.
 
-    Jobs of the sets count only if they go to one of these queues. Raise `StoreUnavailable`.
+    `served`: queue → its target. Jobs of the sets count only if they go to one of these queues.
+
+    Raise `StoreUnavailable`.
     """
     jobs: Counter[str | None] = Counter()
     previous: Counter[str] = Counter()
@@ -50,7 +51,7 @@ def count_tokens(client: Client, tokens: Tokens, served: Sequence[str], limit: i
         if proof is not None and proof.is_previous:
             previous[proof.token.name] += 1
     sizes = [
-        *(size or 0 for size in queues.sizes(client, served).values()),
+        *(size or 0 for size in queues.sizes(client, [*served]).values()),
         sets.size(client, "retry"),
         sets.size(client, "schedule"),
     ]
@@ -66,11 +67,12 @@ def proof_of(tokens: Tokens, fields: Mapping[str, Json], queue: str) -> Proof | 
     return tokens.proof(given, jid if isinstance(jid, str) else "", read, signing.accepted_queue(fields) or queue)
 
 
-def _jobs(client: Client, served: Sequence[str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
+def _jobs(client: Client, served: Mapping[str, str], limit: int) -> Iterator[tuple[str, dict[str, Json]]]:
     """Yield each job with its queue. What is no job is left out: it would die with any token."""
-    for queue in served:
-        for page in pieces(client, queue, equal_cost, limit=limit):
-            yield from ((queue, fields) for raw in page if (fields := fields_of(raw)) is not None)
+    for queue, target in served.items():
+        for raw in islice(chain.from_iterable(pieces(client, queue, target)), limit):
+            if (fields := fields_of(raw)) is not None:
+                yield queue, fields
     for kind in _WAITING:
         members = chain.from_iterable(part.members for part in paging.pieces(client, kind, PAGE))
         for raw, _ in islice(members, limit):

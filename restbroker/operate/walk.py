@@ -16,14 +16,15 @@ from restbroker.errors import StoreRefused
 from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.find import LinePlace, SearchLimits, lines_of, place_in
+from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.job import Job
+from restbroker.operate.names import display_name
 from restbroker.operate.throttle import Throttle
 from restbroker.store import history, identities, jobs, line_jobs, paging, queues, sets, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.line_jobs import Line, by_finish_time, count_before, newest_first
+from restbroker.store.line_jobs import Line, count_before, newest_first, read_lines
 from restbroker.store.queues import QueueSize
 from restbroker.store.tickets import queue_of
 
@@ -88,12 +89,12 @@ _Places: TypeAlias = Iterator[tuple[Line, int]]
 
 @attrs.frozen(eq=False)
 class _Rest:
-    """A queue of which only its `newest` jobs, the `oldest`, and these `places` of its lines were searched."""
+    """A queue of which only its `newest` jobs, the `oldest`, and the newest jobs `in_lines` were searched."""
 
     own: QueueName
     newest: int
     oldest: frozenset[bytes]
-    places: frozenset[tuple[bytes, int]]
+    in_lines: int
 
 
 @attrs.define(eq=False)
@@ -163,7 +164,7 @@ class Walk:
         It goes back to an end of a list, from where a process may put it into any line.
         """
         yield from self.likely_places()
-        self._rests = {queue: rest for queue, rest in self._rests.items() if rest.places}
+        self._rests = {queue: rest for queue, rest in self._rests.items() if rest.in_lines}
         yield from self.rest_of_queues()
 
     def in_unlisted_queues(self) -> Iterator[Match]:
@@ -231,23 +232,21 @@ class Walk:
         for one in self._matches("queue", queue, f"the queue {queue}", chain.from_iterable(pieces)):
             behind = one.number + (size.in_list - newest - len(oldest) if one.number >= newest else 0)
             yield attrs.evolve(one, number=max(0, size.total - 1 - behind))
-        lines = self._lines(own)
+        lines = self._lines(queue, own)
         places = tuple(islice(newest_first(lines), newest))
         yield from self._in_lines(queue, own, lines, iter(places))
         is_whole = size.in_list <= newest + len(oldest) and sum(line.jobs for line in lines) <= len(places)
         if not is_whole and gaps == len(self.unseen):
-            looked_at = frozenset((line.key, number) for line, number in places)
-            self._rests[queue] = _Rest(own, newest, frozenset(oldest), looked_at)
+            self._rests[queue] = _Rest(own, newest, frozenset(oldest), len(places))
 
     def _between_ends(self, queue: str, rest: _Rest) -> Iterator[Match]:
         size, seen = self._size(queue, rest.own), rest.newest + len(rest.oldest)
         pieces = self._newest_first(queue, rest.own, rest.newest, passed=rest.oldest)
         for one in self._matches("queue", queue, f"the queue {queue}", pieces, seen=seen):
             yield attrs.evolve(one, number=max(0, size.total - 1 - (one.number - len(rest.oldest))))
-        lines = self._lines(rest.own)
-        in_turn = by_finish_time(lines, self.context.cost(queue))
-        places = ((line, number) for line, number in in_turn if (line.key, number) not in rest.places)
-        yield from self._in_lines(queue, rest.own, lines, places, seen=len(rest.places))
+        lines = self._lines(queue, rest.own)
+        places = islice(newest_first(lines), rest.in_lines, None)
+        yield from self._in_lines(queue, rest.own, lines, places, seen=rest.in_lines)
 
     def _in_lines(
         self, queue: str, own: QueueName, lines: Sequence[Line], places: _Places, seen: int = 0
@@ -257,17 +256,17 @@ class Walk:
         found = self._through(f"the lines of the queue {queue}", pieces, self._placed_or_none, seen=seen)
         for _, (view, line, number) in self.readable(found) if lines else ():
             ahead = count_before(lines, line, number, cost)
-            place = place_in(lines, line, number)
-            yield Match("queue", queue, view, ahead, line=attrs.evolve(place, key=str(view.without_secrets(place.key))))
+            key = display_name(line.name, self.context)
+            yield Match("queue", queue, view, ahead, line=LinePlace(key, line.jobs - number, line.jobs, len(lines)))
 
     def _size(self, queue: str, own: QueueName) -> QueueSize:
         lists = {queue: self.client.keys.queue_of(own)}
         # What is no list is refused when it is read.
         return self.ask(lambda client: queues.waiting_of(client, lists)[queue], None) or QueueSize(0, 0)
 
-    def _lines(self, own: QueueName) -> tuple[Line, ...]:
+    def _lines(self, queue: str, own: QueueName) -> tuple[Line, ...]:
         none: tuple[Line, ...] = ()
-        return self.ask(lambda client: lines_of(client, own), none)
+        return self.ask(lambda client: read_lines(client, own, self.context.target(queue)), none)
 
     def _located(self, zset: SortedSet, jid: str) -> Iterator[Match]:
         found = find.locate(self.client, zset, jid, self.remaining_s)

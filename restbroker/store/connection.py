@@ -25,7 +25,7 @@ from restbroker.store.client import Client, Reply, ScriptCall, evalsha
 from restbroker.store.codes import Code
 from restbroker.store.events import IncomingEvent, PushResult
 from restbroker.store.exchange import Exchange
-from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
+from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, fetch_call, read_fetch
 from restbroker.store.keys import Keys
 from restbroker.store.redis import Steps, Wait, Work
 from restbroker.store.round_trips import Replies, RoundTrips
@@ -159,13 +159,14 @@ class Connection:
         keys = self._client.keys
         return read_fetch(keys, request, (await self.trips.run([fetch_call(keys, request)]))[0])
 
-    async def finish(self, request: FinishRequest, now_s: float) -> list[Code]:
-        """Settle jobs without the thread, and in one round trip; return and raise what `jobs.finish` does.
+    async def finish(self, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
+        """Settle jobs without the thread, and in one round trip; return and raise what `finish_and_take` does.
 
         `now_s` (epoch seconds) gives the day to count in. Can be cancelled only before anything is sent.
         """
         settling = FinishSteps(self._client.keys, request, now_s)
-        return settling.read_replies(await self.trips.run(settling.calls) if settling.calls else [])
+        codes = settling.read_replies(await self.trips.run(settling.calls) if settling.calls else [])
+        return codes, settling.taken
 
     def send_finish(
         self, request: FinishRequest, now_s: float, *, watch: Watch, deadlines: Deadlines, done: Settled

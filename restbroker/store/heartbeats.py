@@ -14,7 +14,7 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
+from restbroker.job.format import ResponseQueue
 from restbroker.job.order import OnDead, on_dead_in
 from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
 from restbroker.store.claims import release
@@ -25,8 +25,8 @@ from restbroker.store.identities import ProcessInfo, fenced_identities, live_ide
 from restbroker.store.in_progress import JobsInProgress, pieces, read_tickets
 from restbroker.store.jobs import retire
 from restbroker.store.server import time_s
-from restbroker.store.settling import Destinations, own_line_keys
-from restbroker.store.tickets import generation_of, queue_of, ticket_key, ticket_number, ticket_queue
+from restbroker.store.settling import Destinations, group_keys
+from restbroker.store.tickets import generation_of, is_ordered, queue_of, ticket_number, ticket_queue
 
 MakeDead: TypeAlias = Callable[[OrphanedJob], Dead]
 """How to settle a job of a dead identity as dead, and what to answer; Redis replaces the time in the result by its own.
@@ -141,7 +141,7 @@ def recover(
             generation=generation_of(identity),
             beside=beside,
             responses=responses,
-            fairness="" if known is None else known.fairness,
+            fairness="" if known is None else known.groups,
             quiet_until_s=0.0 if known is None else (known.heartbeat_at_s or 0) + known.quiet_s,
         )
         orphans = [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets]
@@ -283,7 +283,7 @@ def _orphan(
         return Orphan(ticket, waits=may_wait)
     is_alone = mark == b"alone"
     dead = (poison or make_dead)(fallen) if is_alone else make_dead(fallen)
-    effect = on_dead_in(crash.fairness) if ticket_key(ticket) else "go"
+    effect = on_dead_in(crash.fairness) if is_ordered(ticket) else "go"
     return Orphan(ticket, dead, is_alone and may_wait, effect)
 
 
@@ -308,7 +308,7 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
     arguments: list[Argument] = [identity, crash.target, crash.generation, int(crash.beside), jitter, len(crash.queues)]
-    arguments += [crash.fairness, PAYLOAD_LIMIT_BYTES, f"{crash.quiet_until_s:.3f}"]
+    arguments.append(f"{crash.quiet_until_s:.3f}")
     destinations = Destinations(keys)
     for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
@@ -319,7 +319,6 @@ def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> 
         arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits), orphan.effect]
         arguments += destinations.of(replies)
     lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]
-    if crash.fairness:
-        lists += own_line_keys(keys, crash.target, tuple(crash.queues), crash.fairness)
+    lists += group_keys(keys, crash.target, tuple(crash.queues))
     answer = client.run("recover", [*fixed, *lists], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

@@ -18,7 +18,7 @@ lock.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from restbroker.errors import StoreRefused, StoreUnavailable
@@ -41,12 +41,12 @@ def search(client: Client, jid: str, queue: str) -> Sight:
     try:
         alive, dying = identities.live_identities(client), identities.fenced_identities(client)
         known = [identities.read(client, identity) for identity in {*alive, *dying}]
-        served = {name for one in known if one is not None for name in one.queues}
-        names = sorted({*queues.names(client), *served, queue})
+        targets = {name: one.process.target for one in known if one is not None for name in one.queues}
+        names = sorted({*queues.names(client), *targets, queue})
         way: tuple[Callable[[], _Pieces], ...] = (
             lambda: _in_sets(client, jid),
             lambda: _in_lists(client, names),
-            lambda: _in_lines(client, names),
+            lambda: _in_lines(client, names, targets),
             lambda: _in_progress(client),
         )
         for pieces in (*way, *reversed(way[:-1])):
@@ -56,9 +56,11 @@ def search(client: Client, jid: str, queue: str) -> Sight:
                     return "found"
                 if time.monotonic() >= end_s:
                     return "unsearched"
+        is_whole = all(name in targets or not line_jobs.has_lines(client, name) for name in names)
     except (StoreRefused, StoreUnavailable):
         return "unsearched"
-    return "missing"
+    # Of a queue that no process serves, no one knows which groups are held.
+    return "missing" if is_whole else "unsearched"
 
 
 def search_twice(client: Client, jid: str, queue: str) -> Sight:
@@ -92,10 +94,10 @@ def _in_lists(client: Client, names: Sequence[str]) -> _Pieces:
                 rank = piece.rank - len(piece.jobs)
 
 
-def _in_lines(client: Client, names: Sequence[str]) -> _Pieces:
+def _in_lines(client: Client, names: Sequence[str], targets: Mapping[str, str]) -> _Pieces:
     for name in names:
-        lines = line_jobs.read_lines(client, name) if line_jobs.has_lines(client, name) else ()
-        for piece in line_jobs.pieces(client, name, line_jobs.by_finish_time(lines, line_jobs.equal_cost)):
+        lines = line_jobs.read_lines(client, name, targets.get(name))
+        for piece in line_jobs.pieces(client, name, line_jobs.newest_first(lines)):
             yield [raw for _, _, raw in piece]
 
 

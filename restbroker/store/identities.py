@@ -41,8 +41,9 @@ class Registration:
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
-    `fairness`: what its target said of that (`job.fairness`), or of its order (`job.order`); "": nothing. `quiet_s`:
-    for how many seconds after its last heartbeat a request of its may be answered, where its jobs are done in order.
+    `groups`: what its target said of these (`job.order.groups_text`). `quiet_s`: for how many seconds after its last
+    heartbeat a request of its may be answered, where its jobs are done in order. `is_older`: it is of a version that
+    had groups of another form.
     """
 
     process: ProcessInfo
@@ -50,8 +51,9 @@ class Registration:
     heartbeat_at_s: int | None
     snapshot: bytes | None
     responses: ResponseQueue | None = None
-    fairness: str = ""
+    groups: str = ""
     quiet_s: float = 0.0
+    is_older: bool = False
 
     @property
     def name(self) -> str:
@@ -96,11 +98,6 @@ def read_snapshots(client: Client) -> Mapping[str, bytes]:
     return {name: raw(snapshot) for name, snapshot in zip(names, found, strict=True) if snapshot is not None}
 
 
-def write_fairness(client: Client, identity: str, fairness: str) -> None:
-    """Change what a live identity's target says of its order. Raise `StoreUnavailable` or `StoreRefused`."""
-    client.command("HSET", client.keys.info(identity), "fairness", fairness)
-
-
 def read_fields(fields: Mapping[str, bytes]) -> Registration:
     """Return the record of an identity from the fields of its hash. Raise `StoreRefused` if some are missing."""
     try:
@@ -121,8 +118,9 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         beat_at_s,
         snapshot=fields.get("snapshot"),
         responses=_read_responses(fields),
-        fairness=fields.get("fairness", b"").decode("utf-8", "replace"),
+        groups=fields.get("groups", b"").decode("utf-8", "replace"),
         quiet_s=_read_seconds(fields.get("quiet_s", b"")),
+        is_older=bool(fields.get("fairness")),
     )
 
 

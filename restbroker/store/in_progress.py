@@ -10,11 +10,26 @@ from typing import Final
 import attrs
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.light import light
 from restbroker.store.client import Client, integer, items, pair, text
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, is_ticket
 
 _KNOWN: Final = frozenset({"last", "hwm"})
 _FEW: Final = 20
+
+
+@light
+class FetchedJob:
+    """A job that is now in progress. `ticket` names it (`store.tickets`); `raw` are its bytes as pushed.
+
+    `size_bytes`: the length of a job that is too large, whose bytes stay in Redis; `raw` is empty then.
+    """
+
+    ticket: str
+    number: int
+    queue: str
+    raw: bytes
+    size_bytes: int = 0
 
 
 @attrs.frozen

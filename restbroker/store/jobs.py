@@ -12,8 +12,6 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
-from restbroker.job.order import is_order
-from restbroker.light import light
 from restbroker.store.client import (
     Argument,
     Client,
@@ -28,9 +26,9 @@ from restbroker.store.client import (
 )
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.in_progress import JobsInProgress, read_jobs, read_jobs_in_pieces
+from restbroker.store.in_progress import FetchedJob, JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
-from restbroker.store.settling import FinishRequest, finish, line_keys, list_keys, own_line_keys
+from restbroker.store.settling import FinishRequest, HandOn, finish, finish_and_take, group_keys, list_keys
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 __all__ = [
@@ -46,6 +44,7 @@ __all__ = [
     "FetchedJob",
     "FinishRequest",
     "Gone",
+    "HandOn",
     "IdentityUnknown",
     "JobsInProgress",
     "LimitReached",
@@ -56,6 +55,7 @@ __all__ = [
     "fetch",
     "fetch_call",
     "finish",
+    "finish_and_take",
     "isolate",
     "mark",
     "read_fetch",
@@ -73,7 +73,6 @@ _COUNTS_AT: Final = 6
 _ORDER_AT: Final = 7
 """Where a fetch's answer says what it does of order."""
 _BASE_AT: Final = 8
-_DRAINED: Final = 2
 
 
 @attrs.frozen
@@ -97,7 +96,7 @@ class FetchRequest:
     `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
-    `fairness`: what the target says of it (`job.fairness`), or of its order (`job.order`); "": nothing. `follows`:
+    `fairness`: what the target says of its groups (`job.fairness`, `job.order`); "": it has none. `follows`:
     other fetches may take jobs before this one is done; its tickets follow theirs, and `hwm` rises by as much.
     """
 
@@ -112,20 +111,6 @@ class FetchRequest:
     limit_bytes: int = PAYLOAD_LIMIT_BYTES
     fairness: str = ""
     follows: bool = False
-
-
-@light
-class FetchedJob:
-    """A job that is now in progress. `ticket` names it (`store.tickets`); `raw` are its bytes as pushed.
-
-    `size_bytes`: the length of a job that is too large, whose bytes stay in Redis; `raw` is empty then.
-    """
-
-    ticket: str
-    number: int
-    queue: str
-    raw: bytes
-    size_bytes: int = 0
 
 
 @attrs.frozen
@@ -145,9 +130,8 @@ class FetchResult:
     `paused`: the requested queues that are paused. When `recoveries_version` changes, `heartbeats.maybe_run` has news.
     `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more.
     `counts`: of each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is
-    due, whose last try failed; None: none is. `has_old_keys`: keys of another OrderBy are held, and nothing is taken
-    from lists; `is_drained`: none is any more, and the target has no OrderBy. `base`: the last number issued before,
-    that of the request unless it `follows`.
+    due, whose last try failed; None: none is. `has_old_keys`: jobs wait in groups that were made otherwise, and nothing
+    is taken from lists. `base`: the last number issued before, that of the request unless it `follows`.
     """
 
     jobs: tuple[FetchedJob, ...]
@@ -158,13 +142,12 @@ class FetchResult:
     counts: tuple[QueueCounts, ...] = ()
     due_ms: int | None = None
     has_old_keys: bool = False
-    is_drained: bool = False
     base: int = 0
 
     @property
     def is_plain(self) -> bool:
         """Whether there is nothing but its jobs to be dealt with, and all queues were looked at."""
-        return not (self.bad or self.paused or self.more or self.counts or self.has_old_keys or self.is_drained)
+        return not (self.bad or self.paused or self.more or self.counts or self.has_old_keys)
 
 
 @attrs.frozen
@@ -212,7 +195,7 @@ def register(
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
     `responses`: where the reply jobs of its jobs go if the process dies and they with it. `fairness`: what its target
-    says of that, or of its order, so that its jobs go back to their lines. `quiet_s`: for how many seconds after its
+    says of its groups. `quiet_s`: for how many seconds after its
     last heartbeat a request of its may be answered, where its jobs are done in order. Raise `StoreUnavailable` or
     `StoreRefused`.
     """
@@ -220,7 +203,7 @@ def register(
     if responses is not None:
         fields |= {"response_queue": responses.name, "response_class": responses.job_class}
     if fairness:
-        fields["fairness"] = fairness
+        fields["groups"] = fairness
     if quiet_s:
         fields["quiet_s"] = f"{quiet_s:.3f}"
     for index, queue in enumerate(queues, start=1):
@@ -243,19 +226,16 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
 
 def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     """Return the script call that `fetch` sends."""
-    limits = request.limits
+    limits, keys_of = request.limits, (request.target, request.queues)
     numbers = [request.base, min(request.count, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
     lists = list_keys(keys, request.queues)
     fixed = _fixed_keys(keys, request.identity, request.target)
     arguments: list[Argument] = [request.identity, *numbers, request.fairness, int(request.follows), *request.queues]
-    paces = [keys.classify_lock(queue) for queue in request.queues] if request.fairness else []
-    of_order: list[str] = []
-    if request.fairness and is_order(request.fairness):
-        of_order = own_line_keys(keys, request.target, request.queues, request.fairness)[3 * len(request.queues) :]
-        of_order = [*of_order, keys.order_by(request.target)]
-    return "fetch", [*fixed, *lists, *line_keys(keys, request.queues), *paces, *of_order], arguments
+    held, stopped, *of_queues = group_keys(keys, *keys_of)
+    of_groups = [held, keys.groups(request.target), stopped, *of_queues, *map(keys.pace, request.queues)]
+    return "fetch", [*fixed, *lists, *of_groups], arguments
 
 
 @lru_cache(_KNOWN)
@@ -301,7 +281,6 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
                 counts=counts,
                 due_ms=None if due_ms < 0 else due_ms,
                 has_old_keys=state == 1,
-                is_drained=state == _DRAINED,
                 base=base,
             )
         case other:
@@ -321,10 +300,9 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
     hint = (
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
         f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recoveries_version}, the "
-        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}; of a queue with lines, the hashes "
-        f"{keys.lines('QUEUE')} and {keys.line_records('QUEUE')}, the sorted set {keys.line_finish_times('QUEUE')}; "
-        f"with OrderBy, the hash {keys.order_hold(target)}, the string {keys.order_by(target)} and the sorted set "
-        f"{keys.order_due('QUEUE')}."
+        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}; with FairBy or OrderBy, the sorted "
+        f"sets {keys.held(target)} and {keys.turn('QUEUE')}, the hashes {keys.stopped(target)} and "
+        f"{keys.fair('QUEUE')} and the string {keys.groups(target)}."
     )
     return StoreRefused(error.message, hint)
 
@@ -391,8 +369,8 @@ def _read_batches(
             for number, job in numbered
         ]
     if ends:
-        taken = [
-            attrs.evolve(job, ticket=f"{job.ticket}:{end}") if (end := text(reply)) else job
-            for job, reply in zip(taken, ends, strict=True)
+        # Where the groups of a target are done with, what follows has none.
+        taken[: len(ends)] = [
+            attrs.evolve(job, ticket=f"{job.ticket}:{text(end)}") for job, end in zip(taken, ends, strict=False)
         ]
     return tuple(taken)

@@ -11,7 +11,6 @@ import attrs
 
 from restbroker.store.client import Client, text
 from restbroker.store.keys import QueueName
-from restbroker.store.settling import line_keys
 
 Key = TypeVar("Key", str, QueueName)
 
@@ -63,10 +62,9 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
         keys.recoveries_version,
     ]
     shared += [keys.stat("processed"), keys.stat("failed")]
-    of_target = (keys.pause, keys.rate, keys.in_flight, keys.order_hold, keys.order_by)
+    of_target = (keys.pause, keys.rate, keys.in_flight, keys.held, keys.groups, keys.stopped)
     of_targets = [key_of(name) for name in targets for key_of in of_target]
-    served = tuple(queues)
-    of_queues = [*map(keys.queue, served), *line_keys(keys, served), *map(keys.order_due, served)]
+    of_queues = [key_of(name) for key_of in (keys.queue, keys.turn, keys.line, keys.fair) for name in queues]
     looked_at = [*shared, *of_targets, *of_queues]
     wanted = {key: keys.expected_type(key) for key in looked_at}
     found = types(client, looked_at)

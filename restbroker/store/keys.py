@@ -25,10 +25,10 @@ _BY_NAME: Final[Mapping[str, str]] = {
 # The first that fits counts.
 _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:"), "string"),
-    (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:fair:pace:"), "string"),
-    (("restbroker:order:by:", "restbroker:large:"), "string"),
+    (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:large:"), "string"),
+    (("restbroker:pace:", "restbroker:line:", "restbroker:groups:"), "string"),
     (("queue:", "restbroker:reply:"), "list"),
-    (("restbroker:done:", "restbroker:fair:turn:", "restbroker:order:due:"), "zset"),
+    (("restbroker:done:", "restbroker:turn:", "restbroker:held:"), "zset"),
     (("restbroker:signed:",), "set"),
     (("restbroker:",), "hash"),
 )
@@ -331,39 +331,48 @@ class Keys:
         """ZSET of the Go original's failed jobs by their due times. Sidekiq and Sidekiq Web do not look there."""
         return self._key("goretry")
 
-    def lines(self, queue: str) -> str:
-        """Return the key of a HASH: `number:key` → raw job, of the lines of a queue that is served fairly."""
+    def line(self, queue: str) -> str:
+        """Return the key of a STRING: how many jobs of a queue wait in lines, for people.
+
+        With `BEFORE_ORDER` and a group behind it, it is that of a LIST: the jobs of this group, the next at the tail.
+        """
+        return self._key(f"restbroker:line:{queue}")
+
+    def turn(self, queue: str) -> str:
+        """Return the key of a ZSET: group that waits and may start → virtual time of its next job."""
+        return self._key(f"restbroker:turn:{queue}")
+
+    def fair(self, queue: str) -> str:
+        """Return the key of a HASH: the virtual times that a queue has reached."""
+        return self._key(f"restbroker:fair:{queue}")
+
+    def pace(self, queue: str) -> str:
+        """Return the key of a STRING with an expiry: while it is there, no process moves jobs of the queue to lines."""
+        return self._key(f"restbroker:pace:{queue}")
+
+    def held(self, target: str) -> str:
+        """Return the key of a ZSET: ordered group that may not start → why and since or until when (`store.order`)."""
+        return self._key(f"restbroker:held:{target}")
+
+    def stopped(self, target: str) -> str:
+        """Return the key of a HASH: group that is stopped → the id of the job that died."""
+        return self._key(f"restbroker:stopped:{target}")
+
+    def groups(self, target: str) -> str:
+        """Return the key of a STRING: by what the ordered groups of a target are made."""
+        return self._key(f"restbroker:groups:{target}")
+
+    def old_lines(self, queue: str) -> str:
+        """Return the key of a HASH: jobs that versions before lists of groups put into lines."""
         return self._key(f"restbroker:fair:wait:{queue}")
 
-    def line_records(self, queue: str) -> str:
-        """Return the key of a HASH: key → the numbers of the first and of the next job of its line.
-
-        The field that begins with a NUL has the virtual time.
-        """
-        return self._key(f"restbroker:fair:keys:{queue}")
-
-    def line_finish_times(self, queue: str) -> str:
-        """Return the key of a ZSET: key → virtual finish time of the next job of its line."""
-        return self._key(f"restbroker:fair:turn:{queue}")
-
-    def classify_lock(self, queue: str) -> str:
-        """Return the key of a STRING with an expiry: while it is there, no process moves jobs of the queue to lines."""
-        return self._key(f"restbroker:fair:pace:{queue}")
-
-    def order_hold(self, target: str) -> str:
-        """Return the key of a HASH: key of jobs → its state, where a target does the jobs of one key in order.
-
-        `parts/order.lua` explains the states. A key without one is free.
-        """
-        return self._key(f"restbroker:order:hold:{target}")
-
-    def order_due(self, queue: str) -> str:
-        """Return the key of a ZSET: key of jobs → when the first of its line is due (epoch seconds)."""
+    def old_due(self, queue: str) -> str:
+        """Return the key of a ZSET: keys of jobs that those versions put off."""
         return self._key(f"restbroker:order:due:{queue}")
 
-    def order_by(self, target: str) -> str:
-        """Return the key of a STRING: the OrderBy under which the keys of `order_hold` were found."""
-        return self._key(f"restbroker:order:by:{target}")
+    def old_hold(self, target: str) -> str:
+        """Return the key of a HASH: keys of jobs that those versions held."""
+        return self._key(f"restbroker:order:hold:{target}")
 
     def sorted_set(self, name: SortedSet) -> str:
         """Return the key of one of Sidekiq's sorted sets."""

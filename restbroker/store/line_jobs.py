@@ -1,7 +1,8 @@
-"""Reads the lines of a queue that is served fairly, in the order in which their jobs come next.
+"""Reads the lines of a queue: the jobs of each group that wait, in the order in which they come next.
 
-Used by `operate`. Brokers take from lines and add to them meanwhile. Always holds: it changes nothing but how long no
-process moves jobs into lines; a job that is in a line all the while is in what was read, exactly once.
+A group is all jobs of one key (`job.fairness`, `job.order`); its line is a list of its own in Redis. Used by `operate`.
+Brokers take from lines and add to them meanwhile. Always holds: it changes nothing but how long no process moves jobs
+into lines; a job that is in a line all the while is met by who reads the newest first (`newest_first`).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +12,13 @@ from typing import Final
 
 import attrs
 
-from restbroker.job.fairness import WHOLE_COST
+from restbroker.job.fairness import BEFORE_ORDER, WHOLE_COST
 from restbroker.store.client import Client, integer, items, raw, text
 from restbroker.store.keys import QueueName
-from restbroker.store.settling import line_keys
-from restbroker.store.tickets import MAX_BYTES
+from restbroker.store.queues import jobs_at, line_of
 
-_RECORDS: Final = 1000
+_AT_ONCE: Final = 1000
 _JOBS: Final = 200
-_COUNTED: Final = 10_000
-_COUNTED_AT_ONCE: Final = 1000
 _HOLD_MS: Final = 1000
 _CLEAR_MS: Final = 2000
 Cost = Callable[[str], int]
@@ -28,29 +26,24 @@ Cost = Callable[[str], int]
 
 @attrs.frozen
 class Line:
-    """The jobs of one key: the numbers from `head` up to `after`. `finish_time`: the virtual one of the first job.
+    """The jobs of one group that wait in a queue. `turn`: the virtual time of the first one; infinite if it is held.
 
-    `key` may be no UTF-8; `name` is how it is shown. `finish_time` is infinite if someone deleted it by hand.
+    `group` may be no UTF-8; `name` is how it is shown.
     """
 
-    key: bytes
-    head: int
-    after: int
-    finish_time: float
-
-    @property
-    def jobs(self) -> int:
-        """How many jobs it should have: fewer if some were taken out of its middle, or are of other queues' numbers."""
-        return self.after - self.head
+    group: bytes
+    jobs: int
+    turn: float = inf
 
     @property
     def name(self) -> str:
-        """The key as text."""
-        return text(self.key)
+        """The group as text."""
+        return text(self.group)
 
-    def field(self, number: int) -> bytes:
-        """Return the name under which the job of this number is stored."""
-        return b"%d:%b" % (number, self.key)
+    @property
+    def fair_key(self) -> str:
+        """The key by which the group takes turns with others."""
+        return self.name.partition(BEFORE_ORDER)[0]
 
 
 def equal_cost(_key: str) -> int:
@@ -58,105 +51,96 @@ def equal_cost(_key: str) -> int:
     return WHOLE_COST
 
 
-def read_lines(client: Client, queue: QueueName) -> tuple[Line, ...]:
-    """Return the lines of a queue, the one whose turn is next first; none for a queue that has none.
+def read_lines(client: Client, queue: QueueName, target: str | None) -> tuple[Line, ...]:
+    """Return the lines of a queue, the one whose turn is next first, then those that are held; none without lines.
 
-    Raise `StoreUnavailable`, or `StoreRefused` if a type is wrong.
+    `target`: the one that serves the queue; None: unknown, so that those that are held are not found. Raise
+    `StoreUnavailable`, or `StoreRefused` if a type is wrong.
     """
-    _, records, turns = line_keys(client.keys, (name_of(queue),))
-    found: dict[bytes, Line] = {}
+    keys, name = client.keys, name_of(queue)
+    if not has_lines(client, queue):
+        return ()
+    turns = _scores(client, keys.turn(name))
+    held = {} if target is None else _scores(client, keys.held(target))
+    times = dict.fromkeys(held, inf) | {group: turn for group, turn in turns.items() if group not in held}
+    sizes = count_each(client, queue, tuple(times))
+    found = (Line(group, size, turn) for (group, turn), size in zip(times.items(), sizes, strict=True) if size)
+    return tuple(sorted(found, key=lambda line: (line.turn, held.get(line.group, 0.0), line.group)))
+
+
+def _scores(client: Client, key: str) -> dict[bytes, float]:
+    found: dict[bytes, float] = {}
     cursor = b"0"
     while True:
-        answer = items(client.run("line_records", [records, turns], [cursor, _RECORDS]), 1)
-        for place in range(1, len(answer), 4):
-            key, head, after, turn = map(raw, answer[place : place + 4])
-            found[key] = Line(key, int(head), int(after), float(turn) if turn else inf)
-        cursor = raw(answer[0])
+        reply = items(client.command("ZSCAN", key, cursor, "COUNT", _AT_ONCE), 2)
+        cursor, page = raw(reply[0]), [raw(one) for one in items(reply[1])]
+        found |= {group: float(score) for group, score in zip(page[::2], page[1::2], strict=True)}
         if cursor == b"0":
-            return tuple(sorted(found.values(), key=lambda line: (line.finish_time, line.key)))
+            return found
 
 
 def has_lines(client: Client, queue: QueueName) -> bool:
     """Tell whether any job of a queue is in a line. Raise `StoreUnavailable` or `StoreRefused`."""
-    return client.command("EXISTS", client.keys.lines(name_of(queue))) == 1
+    return client.command("EXISTS", client.keys.line(name_of(queue))) == 1
 
 
 def count_jobs(client: Client, queue: QueueName) -> int:
     """Return how many jobs are in lines of a queue. Raise `StoreUnavailable` or `StoreRefused`."""
-    return integer(client.command("HLEN", client.keys.lines(name_of(queue))))
+    return integer(client.command("GET", client.keys.line(name_of(queue))) or 0)
 
 
-def count_each(client: Client, queue: QueueName, lines: Sequence[Line]) -> list[int]:
-    """Return how many jobs each of these lines has, also where some were taken out of its middle.
+def count_each(client: Client, queue: QueueName, groups: Sequence[bytes]) -> list[int]:
+    """Return how many jobs of each of these groups wait. Raise `StoreUnavailable` or `StoreRefused`."""
+    counts: list[int] = []
+    for start in range(0, len(groups), _AT_ONCE):
+        asked = [("LLEN", line_of(client.keys, name_of(queue), one)) for one in groups[start : start + _AT_ONCE]]
+        counts += map(integer, client.commands(asked))
+    return counts
 
-    Of a long one, or behind many: at most how many, by its numbers and by what waits. Raise `StoreUnavailable` or
-    `StoreRefused`.
+
+def by_turn(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
+    """Yield each job of these lines in the order in which they would be handed out: its line, and its place there.
+
+    A place counts from the newest job of the line, which is 0.
     """
-    counts, fields, places = [line.jobs for line in lines], list[bytes](), list[int]()
-    for place, line in sorted(enumerate(lines), key=lambda one: one[1].jobs):
-        if 1 < line.jobs <= _COUNTED - len(fields):
-            counts[place] = 0
-            fields += map(line.field, range(line.head, line.after))
-            places += [place] * line.jobs
-    key = client.keys.lines(name_of(queue))
-    for start in range(0, len(fields), _COUNTED_AT_ONCE):
-        found = client.commands([("HEXISTS", key, field) for field in fields[start : start + _COUNTED_AT_ONCE]])
-        for place, reply in zip(places[start : start + _COUNTED_AT_ONCE], found, strict=True):
-            counts[place] += integer(reply)
-    most = count_jobs(client, queue) if lines else 0
-    return [min(count, most) for count in counts]
-
-
-def by_finish_time(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
-    """Yield each job of these lines, as its line and its number, in the order in which they would be handed out."""
-    waiting = [(line.finish_time, line.key, line.head, line) for line in lines if line.jobs]
+    waiting = [(line.turn, line.group, 0, line) for line in lines if line.jobs]
     heapify(waiting)
     while waiting:
-        time, key, number, line = waiting[0]
-        yield line, number
-        if number + 1 < line.after:
-            heapreplace(waiting, (time + cost(line.name), key, number + 1, line))
+        time, group, number, line = waiting[0]
+        yield line, line.jobs - 1 - number
+        if number + 1 < line.jobs:
+            heapreplace(waiting, (time + cost(line.fair_key), group, number + 1, line))
         else:
             heappop(waiting)
 
 
-def count_before(lines: Sequence[Line], line: Line, number: int, cost: Cost) -> int:
-    """Return how many jobs of these lines would be handed out before this one, if none came."""
-    if line.finish_time == inf:
-        return sum(one.jobs for one in lines if one.finish_time < inf)
-    time = line.finish_time + (number - line.head) * cost(line.name)
+def newest_first(lines: Sequence[Line]) -> Iterator[tuple[Line, int]]:
+    """Yield each job of these lines, as its line and its place: the last one of each line, then those before these."""
+    for place in range(max((line.jobs for line in lines), default=0)):
+        yield from ((line, place) for line in lines if place < line.jobs)
+
+
+def count_before(lines: Sequence[Line], line: Line, place: int, cost: Cost) -> int:
+    """Return how many jobs of these lines would be handed out before the one at this place, if none came."""
+    number = line.jobs - 1 - place
+    if line.turn == inf:
+        return number + sum(one.jobs for one in lines if one.turn < inf)
+    time = line.turn + number * cost(line.fair_key)
     before = 0
     for one in lines:
-        # Of equal times that of the smaller key is first.
-        if one.key == line.key:
-            before += number - line.head
-        elif one.finish_time <= time:
-            whole, rest = divmod(time - one.finish_time, cost(one.name))
-            before += min(one.jobs, int(whole) + (1 if rest or one.key < line.key else 0))
+        # Of equal times that of the smaller group is first.
+        if one.group == line.group:
+            before += number
+        elif one.turn <= time:
+            whole, rest = divmod(time - one.turn, cost(one.fair_key))
+            before += min(one.jobs, int(whole) + (1 if rest or one.group < line.group else 0))
     return before
-
-
-def read_jobs(client: Client, queue: QueueName, places: Sequence[tuple[Line, int]]) -> list[bytes | None]:
-    """Return the jobs at these places (a line and a number), None for one that is not there any more.
-
-    There are fewer if they are large, and b"" in place of one that is too large to be read. Raise `StoreUnavailable` or
-    `StoreRefused`.
-    """
-    fields = [line.field(number) for line, number in places]
-    found = items(client.run("line_jobs", [client.keys.lines(name_of(queue))], [MAX_BYTES, *fields]))
-    return [None if job is None else raw(job) for job in found]
-
-
-def newest_first(lines: Sequence[Line]) -> Iterator[tuple[Line, int]]:
-    """Yield each job of these lines, as its line and its number: the last one of each line, then those before these."""
-    for back in range(1, max((line.jobs for line in lines), default=0) + 1):
-        yield from ((line, line.after - back) for line in lines if back <= line.jobs)
 
 
 def pieces(
     client: Client, queue: QueueName, places: Iterator[tuple[Line, int]], limit: int = _JOBS
 ) -> Iterator[list[tuple[Line, int, bytes]]]:
-    """Yield the jobs at these places (a line and a number), in pieces of at most `limit`.
+    """Yield the jobs at these places, in pieces of at most `limit`; b"" for one that is too large to be read.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
@@ -165,9 +149,12 @@ def pieces(
         wanted += [one for one, _ in zip(places, range(limit - len(wanted)), strict=False)]
         if not wanted:
             return
-        found = read_jobs(client, queue, wanted)
-        yield [(line, number, job) for (line, number), job in zip(wanted, found, strict=False) if job is not None]
-        del wanted[: len(found)]
+        shown = name_of(queue)
+        found = jobs_at(client, [(line_of(client.keys, shown, line.group), place) for line, place in wanted])
+        # What there was no room for behind others comes with the next piece.
+        count = next((n for n, job in enumerate(found) if n and job == b""), len(found))
+        yield [(*at, raw(job)) for at, job in zip(wanted, found[:count], strict=False) if job is not None]
+        del wanted[:count]
 
 
 def hold(client: Client, queue: QueueName) -> None:
@@ -175,7 +162,7 @@ def hold(client: Client, queue: QueueName) -> None:
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    client.even_full([("SET", client.keys.classify_lock(name_of(queue)), "1", "PX", _HOLD_MS)])
+    client.even_full([("SET", client.keys.pace(name_of(queue)), "1", "PX", _HOLD_MS)])
 
 
 def hold_for_clear(client: Client, queue: QueueName) -> None:
@@ -183,12 +170,12 @@ def hold_for_clear(client: Client, queue: QueueName) -> None:
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    client.even_full([("SET", client.keys.classify_lock(name_of(queue)), "clear", "PX", _CLEAR_MS)])
+    client.even_full([("SET", client.keys.pace(name_of(queue)), "clear", "PX", _CLEAR_MS)])
 
 
 def count_keys(client: Client, queues: Sequence[str]) -> dict[str, int]:
-    """Return how many keys of each queue have their turn. Raise `StoreUnavailable` or `StoreRefused`."""
-    counts = client.commands([("ZCARD", client.keys.line_finish_times(queue)) for queue in queues])
+    """Return how many groups of each queue have their turn. Raise `StoreUnavailable` or `StoreRefused`."""
+    counts = client.commands([("ZCARD", client.keys.turn(queue)) for queue in queues])
     return {queue: integer(count) for queue, count in zip(queues, counts, strict=True)}
 
 

@@ -1,7 +1,7 @@
-"""The lines of a queue that is served fairly: moves jobs into them, and moves jobs back to the list.
+"""Moves jobs of a queue that is served fairly into the lines of their groups, beside the fetches that do so too.
 
-Used by brokers (`classify`) and by `operate` (`give_back`). Always holds: a job is in the queue's list or in a
-line, in exactly one of them, and jobs of one key keep their order, unless someone deleted a part of the lines by hand.
+Used by brokers. Always holds: a job is in the queue's list or in a line, in exactly one of them, and jobs of one group
+keep their order.
 """
 
 from typing import Final, TypeAlias
@@ -11,11 +11,10 @@ import attrs
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store.client import Client, Reply, ScriptCall, integer, items, raw
 from restbroker.store.keys import Keys
-from restbroker.store.settling import line_keys
+from restbroker.store.settling import group_keys
 
 INTERVAL_MS: Final = 8
 LONGEST_INTERVAL_MS: Final = 2000
-RETURNED_AT_ONCE: Final = 200
 
 
 @attrs.frozen
@@ -56,8 +55,9 @@ def classify(client: Client, target: str, queue: str, fairness: str, took_ms: in
 def classify_call(keys: Keys, target: str, queue: str, *, fairness: str, took_ms: int) -> ScriptCall:
     """Return the script call that `classify` sends."""
     pace_ms = min(LONGEST_INTERVAL_MS, max(INTERVAL_MS, 4 * took_ms))
-    fixed = [keys.classify_lock(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
-    return "classify", [*fixed, *line_keys(keys, (queue,))], [queue, pace_ms, fairness, PAYLOAD_LIMIT_BYTES]
+    fixed = [keys.pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
+    fixed.append(keys.groups(target))
+    return "classify", [*fixed, *group_keys(keys, target, (queue,))], [queue, pace_ms, fairness, PAYLOAD_LIMIT_BYTES]
 
 
 def read_classified(reply: Reply) -> ClassifyAnswer:
@@ -70,14 +70,3 @@ def read_classified(reply: Reply) -> ClassifyAnswer:
             return ClassifyRefused(integer(answer[1]))
         case _:
             return ClassifyRefused(0)
-
-
-def give_back(client: Client, queue: str, most: int = RETURNED_AT_ONCE) -> tuple[int, int] | None:
-    """Move up to `most` jobs of a paused queue's lines to its list; return how many, and how many lines still have.
-
-    None: the queue is not paused, and nothing was moved. Raise `StoreUnavailable`: the same call again is right.
-    """
-    keys = client.keys
-    place = [keys.paused_queues, keys.queue(queue), *line_keys(keys, (queue,))]
-    moved, remaining = map(integer, items(client.run("fair_return", place, [queue, most]), 2))
-    return None if moved < 0 else (moved, remaining)

@@ -1,154 +1,184 @@
-"""Order per key: which keys of a target are held and why, what a person makes of them.
+"""Order per key: which groups of a target are held and why, what a person makes of them.
 
-Used by brokers by `operate` and by pages and metrics. Always holds: whatever is done here, the jobs of one
-key keep their order, unless someone deleted the states of keys by hand; each change is for a key in a certain state
-alone.
+Used by brokers, by `operate`, and by pages and metrics. Always holds: whatever is done here, the jobs of one key keep
+their order; each change is for a group in a certain state alone; jobs return to a queue's list only while it is paused.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from heapq import nsmallest
-from math import inf
-from typing import Final, Literal, TypeAlias, get_args
-from urllib.parse import unquote_to_bytes
+from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from restbroker.store.client import Argument, Client, Reply, integer, items, raw
-from restbroker.store.line_jobs import Line, count_each
-from restbroker.store.queues import latency_s
+from restbroker.job.fairness import BEFORE_ORDER
+from restbroker.store import identities, in_progress
+from restbroker.store.client import Argument, Client, Reply, integer, items, raw, text
+from restbroker.store.line_jobs import count_each
+from restbroker.store.queues import STOPPED, line_of, longest_wait_s, next_jobs
+from restbroker.store.scan import literal, scan_raw
 from restbroker.store.server import time_s
-from restbroker.store.settling import line_keys
+from restbroker.store.tickets import MAX_BYTES, ticket_group
 
 State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
-KeyAction: TypeAlias = Literal["free", "skip", "retry", "drop"]
+KeyAction: TypeAlias = Literal["free", "skip", "retry"]
 AT_ONCE: Final = 100
-_LOOKED_AT: Final = 200
-_LOOKED_THROUGH: Final = 1000
-_COUNTED_PAGES: Final = 50
-_LOOK_BYTES: Final = 262_144
-_OLDEST: Final = 50
-_LINE = re.compile(rb"(\d{1,16}) (\d{1,16})")
-_RECORD = re.compile(rb"([a-z]) (\d{1,16}) (\d{1,16}) (\d{1,18}) (\S+) ?(.*)", re.DOTALL)
-_STATES: Final[Mapping[bytes, State]] = dict(zip((b"h", b"r", b"d", b"s"), get_args(State), strict=True))
+RETURNED_AT_ONCE: Final = 200
+IN_PROGRESS: Final = 2e12
+"""Likewise a group of which a job is in progress."""
+_PAGE: Final = 1000
+_BETWEEN: Final = BEFORE_ORDER.encode()
 
 
 @attrs.frozen
 class HeldKey:
-    """A key of a target that is not free: its next job may not start, or could start now and waits for a worker.
+    """A group of a target that is not free: its next job may not start, or could start now and waits for a worker.
 
-    `number`: of the job in progress, or of the next one. `drops`: jobs of lower numbers are handed out to die. `record`
-    is its state as Redis has it. In progress: `identity` has the job under a ticket of the number `ticket`. Stopped:
-    since `since_us` (epoch microseconds), as the job `jid` died ("": unknown, or long).
+    `at_s` (epoch seconds): when it is due, or since when it is stopped or in progress; 0 if it is ready. `score` is
+    that as Redis has it. `jid`: of the job that died, if it is stopped; "" if unknown.
     """
 
-    key: bytes
+    group: bytes
     state: State
-    number: int
-    drops: int
-    record: bytes
-    identity: str = ""
-    ticket: int = 0
-    since_us: int = 0
+    at_s: float = 0.0
+    score: bytes = b""
     jid: str = ""
 
     @property
     def name(self) -> str:
-        """The key for people."""
-        return self.key.decode("utf-8", "backslashreplace")
+        """The group for people."""
+        return self.group.decode("utf-8", "backslashreplace")
 
 
-def read_keys(client: Client, target: str) -> Iterator[Sequence[HeldKey]]:
-    """Yield the keys of a target that are held, some at a time; one may come twice.
+def read_keys(client: Client, target: str, queues: Sequence[str]) -> Iterator[Sequence[HeldKey]]:
+    """Yield the ordered groups of a target that are held, or ready in these queues, some at a time; one may come twice.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
+    for page in _pages(client, client.keys.held(target)):
+        yield _with_jids(client, target, [_held(group, score) for group, score in page])
+    for queue in queues:
+        for page in _pages(client, client.keys.turn(queue)):
+            yield [HeldKey(group, "ready") for group, _ in page if _BETWEEN in group]
+
+
+def _pages(client: Client, key: str) -> Iterator[Sequence[tuple[bytes, bytes]]]:
     cursor = b"0"
     while True:
-        cursor, page = _read_page(client.command(*_scan(client.keys.order_hold(target), cursor)))
-        yield _read_all(page)
+        reply = items(client.command("ZSCAN", key, cursor, "COUNT", _PAGE), 2)
+        cursor = raw(reply[0])
+        yield _scored(reply[1])
         if cursor == b"0":
             return
 
 
-def _scan(key: str, cursor: bytes) -> tuple[Argument, ...]:
-    return ("HSCAN", key, cursor, "COUNT", _LOOKED_AT)
+def _scored(reply: Reply) -> list[tuple[bytes, bytes]]:
+    page = [raw(one) for one in items(reply)]
+    return list(zip(page[::2], page[1::2], strict=True))
 
 
-def _read_page(reply: Reply) -> tuple[bytes, list[bytes]]:
-    cursor, fields = items(reply, 2)
-    return raw(cursor), [raw(field) for field in items(fields)]
+def _held(group: bytes, score: bytes) -> HeldKey:
+    at_s = float(score)
+    if at_s < STOPPED:
+        return HeldKey(group, "due", at_s, score)
+    if at_s < IN_PROGRESS:
+        return HeldKey(group, "stopped", at_s - STOPPED, score)
+    return HeldKey(group, "in_progress", at_s - IN_PROGRESS, score)
 
 
-def read_key(client: Client, target: str, key: bytes) -> HeldKey | None:
-    """Return the state of a key; None if it is free. Raise `StoreUnavailable` or `StoreRefused`."""
-    found = client.command("HGET", client.keys.order_hold(target), key)
-    return None if found is None else _read(key, raw(found))
+def _with_jids(client: Client, target: str, found: Sequence[HeldKey]) -> list[HeldKey]:
+    stopped = [one.group for one in found if one.state == "stopped"]
+    if not stopped:
+        return list(found)
+    jids = items(client.command("HMGET", client.keys.stopped(target), *stopped), len(stopped))
+    known = {group: "" if jid is None else text(jid) for group, jid in zip(stopped, jids, strict=True)}
+    return [attrs.evolve(one, jid=known.get(one.group, "")) for one in found]
 
 
-def waiting_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> list[int]:
-    """Return how many jobs wait of each of these keys, in all these queues. Raise as `read_key` does."""
-    total = [0] * len(keys)
-    if keys:
-        replies = client.commands([("HMGET", client.keys.line_records(queue), *keys) for queue in queues])
-        for queue, reply in zip(queues, replies, strict=True):
-            found = enumerate(zip(keys, items(reply, len(keys)), strict=False))
-            lines = {place: line for place, (key, record) in found if (line := _line(key, record))}
-            for place, jobs in zip(lines, count_each(client, queue, tuple(lines.values())), strict=True):
-                total[place] += jobs
+def read_key(client: Client, target: str, queues: Sequence[str], group: bytes) -> HeldKey | None:
+    """Return the state of a group; None if it is free. Raise `StoreUnavailable` or `StoreRefused`."""
+    keys = client.keys
+    asked = [("ZSCORE", keys.held(target), group), *(("ZSCORE", keys.turn(queue), group) for queue in queues)]
+    score, *turns = client.commands(asked)
+    if score is not None:
+        return _with_jids(client, target, [_held(group, raw(score))])[0]
+    return HeldKey(group, "ready") if any(turn is not None for turn in turns) else None
+
+
+def made_by(client: Client, target: str) -> str | None:
+    """Return by what the groups of a target were made (`Target.groups_by`). Raise as `read_key` does."""
+    found = client.command("GET", client.keys.groups(target))
+    return None if found is None else text(found)
+
+
+def waiting_of(client: Client, queues: Sequence[str], groups: Sequence[bytes]) -> list[int]:
+    """Return how many jobs wait of each of these groups, in all these queues. Raise as `read_key` does."""
+    total = [0] * len(groups)
+    for queue in queues if groups else ():
+        total = [one + more for one, more in zip(total, count_each(client, queue, groups), strict=True)]
     return total
 
 
-def _line(key: bytes, record: Reply) -> Line | None:
-    numbers = b"" if record is None else raw(record)
-    match = _LINE.fullmatch(numbers)
-    return Line(key, int(match[1]), int(match[2]), inf) if match and int(match[1]) < int(match[2]) else None
+def steer(client: Client, target: str, queues: Sequence[str], what: KeyAction, held: Sequence[HeldKey]) -> list[bool]:
+    """Let groups go on which are in this very state still; tell for each whether that was done.
 
-
-def lines_of_key(client: Client, queues: Sequence[str], key: bytes) -> dict[str, Line]:
-    """Return the jobs that wait with a key, by the queue; only queues with such a line. Raise as `read_key` does."""
-    records = client.commands([("HGET", client.keys.line_records(queue), key) for queue in queues])
-    return {queue: line for queue, record in zip(queues, records, strict=True) if (line := _line(key, record))}
-
-
-def due_of(client: Client, queues: Sequence[str], keys: Sequence[bytes]) -> list[float | None]:
-    """Return when the next job of each of these keys is due (epoch seconds); None: it is not put off."""
-    due: list[float | None] = [None] * len(keys)
-    if keys:
-        for reply in client.commands([("ZMSCORE", client.keys.order_due(queue), *keys) for queue in queues]):
-            for place, score in enumerate(items(reply, len(keys))):
-                if score is not None:
-                    due[place] = float(raw(score))
-    return due
-
-
-def steer(
-    client: Client, target: str, queues: Sequence[str], what: KeyAction, keys: Sequence[HeldKey | bytes]
-) -> list[bool]:
-    """Change the states of keys; tell for each whether that was done.
-
-    `what`: "free" a key in progress whose job is nowhere; "skip" a stopped one; "retry" one that is due later, now;
-    "drop": all that wait with it now are handed out to die, and a stopped key goes on. A
-    `HeldKey` must still be in that very state. Raise `StoreUnavailable`: the same call again is right.
+    `what`: "free" one in progress whose job is nowhere; "skip" a stopped one; "retry" one that is due later, now. Raise
+    `StoreUnavailable`: the same call again is right; or `StoreRefused`.
     """
-    done: list[bool] = []
-    for start in range(0, len(keys), AT_ONCE):
-        arguments: list[Argument] = [len(queues), what, _TEXT]
-        for key in keys[start : start + AT_ONCE]:
-            arguments += [key, b""] if isinstance(key, bytes) else [key.key, key.record]
-        done += [
-            code == 1 for code in items(client.run("order_steer", _script_keys(client, target, queues), arguments))
-        ]
+    keys, done = client.keys, list[bool]()
+    of_queues = [of(queue) for of in (keys.turn, keys.line, keys.fair) for queue in queues]
+    places = [keys.held(target), *of_queues, keys.stopped(target)]
+    for start in range(0, len(held), AT_ONCE):
+        arguments: list[Argument] = [len(queues), what]
+        for one in held[start : start + AT_ONCE]:
+            arguments += [one.group, one.score]
+        done += [code == 1 for code in items(client.run("group_steer", places, arguments))]
     return done
+
+
+def free_lost(client: Client, target: str, queues: Sequence[str], longest_s: float) -> int:
+    """Let groups go on that have been in progress for longer, and stand in no ticket; return how many.
+
+    A torn append-only file leaves such. Raise `StoreUnavailable`: the same call again is right; or `StoreRefused`.
+    """
+    until = f"{IN_PROGRESS + time_s(client) - longest_s:.3f}"
+    found = client.command("ZRANGEBYSCORE", client.keys.held(target), f"{IN_PROGRESS:.0f}", until, "WITHSCORES")
+    lost = dict(_scored(found))
+    if not lost:
+        return 0
+    for identity in {*identities.live_identities(client), *identities.fenced_identities(client)}:
+        for ticket in in_progress.read_tickets(client, identity).tickets:
+            lost.pop(ticket_group(ticket).encode(), None)
+    return sum(steer(client, target, queues, "free", [_held(group, score) for group, score in lost.items()]))
+
+
+def give_back(client: Client, queue: str, target: str, groups: Sequence[bytes]) -> tuple[int, int] | None:
+    """Move jobs of a paused queue's groups to its list, all but those of stopped ones.
+
+    Return how many, and with how many of these groups it is done. None: the queue is not paused, and nothing was moved.
+    Raise `StoreUnavailable`: the same call again is right; or `StoreRefused`.
+    """
+    keys = client.keys
+    places = [keys.paused_queues, keys.queue(queue), keys.turn(queue), keys.line(queue), keys.fair(queue)]
+    arguments: list[Argument] = [queue, RETURNED_AT_ONCE, MAX_BYTES, *groups[:RETURNED_AT_ONCE]]
+    moved, ended = map(integer, items(client.run("group_return", [*places, keys.held(target)], arguments), 2))
+    return None if moved < 0 else (moved, ended)
+
+
+def all_groups(client: Client, queue: str) -> list[bytes]:
+    """Return the groups of all lists that a queue has, also of those that nothing else names any more.
+
+    This reads the names of all keys. Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    prefix = line_of(client.keys, queue, b"")
+    return sorted(key.removeprefix(prefix) for key in scan_raw(client, f"{literal(prefix.decode())}*", "list"))
 
 
 @attrs.frozen
 class OrderCounts:
-    """How many keys of a target are in which state, of the first 10,000 or so, and how many jobs are in its lines.
+    """How many groups of a target are in which state, and how many jobs are in its lines.
 
-    `oldest_wait_s`: how long the oldest has been waiting of the jobs that come next with the 50 keys that have been
-    held for longest, in each queue; 0 if none waits, None if none of them says since when.
+    `oldest_wait_s`: how long the oldest has been waiting of the jobs that come next, as far as these are looked at; 0
+    if none waits, None if none of them says since when.
     """
 
     states: Counter[State]
@@ -159,133 +189,58 @@ class OrderCounts:
 def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, OrderCounts]:
     """Return what is held of each target, and what waits in the lines of these queues of it.
 
-    All are read at once, a page of each in one round trip. Raise as `read_key` does.
+    Raise as `read_key` does.
     """
-    keys = client.keys
-    states: dict[str, Counter[State]] = {target: Counter() for target in targets}
-    held = _all_pages(client, [keys.order_hold(target) for target in targets])
-    for counted, fields in zip(states.values(), held, strict=True):
-        counted.update(one.state for one in _read_all(fields))
-    queues = [queue for of_target in targets.values() for queue in of_target]
-    if not queues:
-        return {target: OrderCounts(counted) for target, counted in states.items()}
-    sizes = client.commands([("HLEN", keys.lines(queue)) for queue in queues])
-    waiting = {queue: integer(size) for queue, size in zip(queues, sizes, strict=True)}
-    waits_s = _oldest_waits_s(client, queues)
-    return {
-        target: OrderCounts(states[target], sum(waiting[queue] for queue in of_target), _longest(waits_s, of_target))
-        for target, of_target in targets.items()
-    }
-
-
-def _all_pages(client: Client, places: Sequence[str]) -> list[list[bytes]]:
-    """Return the fields of these hashes and their values, of the first 10,000 or so fields of each."""
-    found: dict[str, list[bytes]] = {place: [] for place in places}
-    cursors = dict.fromkeys(places, b"0")
-    for _ in range(_COUNTED_PAGES):
-        replies = client.commands([_scan(place, cursor) for place, cursor in cursors.items()])
-        pages = dict(zip(cursors, map(_read_page, replies), strict=True))
-        for place, (_, page) in pages.items():
-            found[place] += page
-        cursors = {place: cursor for place, (cursor, _) in pages.items() if cursor != b"0"}
-        if not cursors:
-            break
-    return list(found.values())
-
-
-def _oldest_waits_s(client: Client, queues: Sequence[str]) -> dict[str, list[float | None]]:
-    """Return how long the first jobs of some lines of each queue have been waiting; None for one that does not say.
-
-    A key's jobs have the numbers that follow the time at which it was held first: the lowest are looked at.
-    """
-    records = _all_pages(client, [client.keys.line_records(queue) for queue in queues])
-    calls: list[tuple[Sequence[str], Sequence[Argument]]] = []
-    for queue, fields in zip(queues, records, strict=True):
-        heads = [
-            (int(match[1]), key)
-            for key, record in zip(fields[::2], fields[1::2], strict=True)
-            if (match := _LINE.fullmatch(record)) and int(match[1]) < int(match[2])
+    keys, found = client.keys, dict[str, OrderCounts]()
+    now_s = time_s(client) if targets else 0.0
+    for target, queues in targets.items():
+        held = keys.held(target)
+        ranges = (
+            ("-inf", f"({STOPPED:.0f}"),
+            (f"{STOPPED:.0f}", f"({IN_PROGRESS:.0f}"),
+            (f"{IN_PROGRESS:.0f}", "+inf"),
+        )
+        asked: list[tuple[Argument, ...]] = [("ZCOUNT", held, *span) for span in ranges]
+        asked += [
+            (command, key(queue)) for command, key in (("ZCARD", keys.turn), ("GET", keys.line)) for queue in queues
         ]
-        first = [b"%d:%b" % head for head in nsmallest(_OLDEST, heads)]
-        calls.append(([client.keys.lines(queue)], [_LOOK_BYTES, *first]))
-    now_s = time_s(client)
-    return {
-        queue: [latency_s(job, now_s) for job in items(jobs) if job is not None]
-        for queue, jobs in zip(queues, client.run_many("line_jobs", calls), strict=True)
-    }
-
-
-def _longest(waits_s: Mapping[str, Sequence[float | None]], queues: Sequence[str]) -> float | None:
-    found = [wait_s for queue in queues for wait_s in waits_s[queue]]
-    return max((wait_s for wait_s in found if wait_s is not None), default=None if found or not queues else 0.0)
+        due, stopped, in_progress, *others = (integer(one or 0) for one in client.commands(asked))
+        ready, waiting = sum(others[: len(queues)]), sum(others[len(queues) :])
+        jobs = next_jobs(client, {queue: keys.queue(queue) for queue in queues}, dict.fromkeys(queues, target))
+        heads = [job for of_queue in jobs.values() for job in of_queue[1:]]
+        wait_s = longest_wait_s(heads, now_s) if heads else 0.0
+        states: dict[State, int] = {"in_progress": in_progress, "ready": ready, "due": due, "stopped": stopped}
+        found[target] = OrderCounts(+Counter(states), waiting, wait_s)
+    return found
 
 
 @attrs.frozen
 class StoppedKeys:
-    """The stopped keys of a target, the ones stopped first before others; `is_whole`: all held keys were looked at."""
+    """The stopped groups of a target: how many there are, and the first of them, in the order in which they stopped."""
 
     keys: Sequence[HeldKey]
-    is_whole: bool
+    count: int
 
     @property
     def since_s(self) -> float:
         """Since when the first of them has been stopped (epoch seconds)."""
-        return self.keys[0].since_us / 1e6
+        return self.keys[0].at_s
 
     @property
     def count_text(self) -> str:
         """How many they are, for people."""
-        count = "1 key" if len(self.keys) == 1 else f"{len(self.keys):,} keys"
-        return count if self.is_whole else f"at least {count}"
+        return "1 key" if self.count == 1 else f"{self.count:,} keys"
 
 
-def read_stopped(client: Client, targets: Sequence[str], pages: int = 1) -> dict[str, StoppedKeys]:
-    """Return the stopped keys of those targets that have some, of the first 1,000 or so held ones of each for a page.
-
-    A page of all is read in one round trip; without targets there is none. Raise as `read_key` does.
-    """
-    found: dict[str, dict[bytes, HeldKey]] = {target: {} for target in targets}
-    cursors = dict.fromkeys(targets, b"0")
-    for _ in range(pages):
-        if not cursors:
-            break
-        asked = [("HSCAN", client.keys.order_hold(one), at, "COUNT", _LOOKED_THROUGH) for one, at in cursors.items()]
-        for target, reply in zip(tuple(cursors), client.commands(asked), strict=True):
-            cursor, fields = items(reply, 2)
-            held = _read_all([raw(field) for field in items(fields)])
-            found[target] |= {one.key: one for one in held if one.state == "stopped"}
-            cursors[target] = raw(cursor)
-        cursors = {target: cursor for target, cursor in cursors.items() if cursor != b"0"}
-    return {
-        target: StoppedKeys(sorted(keys.values(), key=lambda one: (one.since_us, one.key)), target not in cursors)
-        for target, keys in found.items()
-        if keys
-    }
-
-
-def _script_keys(client: Client, target: str, queues: Sequence[str]) -> list[str]:
-    keys, names = client.keys, tuple(queues)
-    return [keys.order_hold(target), *line_keys(keys, names), *map(keys.order_due, names)]
-
-
-def _read_all(fields: Sequence[bytes]) -> list[HeldKey]:
-    found = (_read(key, record) for key, record in zip(fields[::2], fields[1::2], strict=True))
-    return [one for one in found if one is not None]
-
-
-def _read(key: bytes, record: bytes) -> HeldKey | None:
-    match = _RECORD.fullmatch(record)
-    if match is None or match[1] not in _STATES:
-        return None
-    state, mark = _STATES[match[1]], int(match[4])
-    name = match[5].partition(b",")[0]
-    is_known = name != b"-" and not name.startswith(b"#")
-    jid = unquote_to_bytes(name).decode("utf-8", "backslashreplace") if is_known else ""
-    held = HeldKey(key, state, int(match[2]), int(match[3]), record=record, jid=jid)
-    if state == "in_progress":
-        return attrs.evolve(held, identity=match[6].decode("utf-8", "backslashreplace"), ticket=mark)
-    return attrs.evolve(held, since_us=mark) if state == "stopped" else held
-
-
-_TEXT: Final = '{"order":"go"}'
-"""What a script is told that reads no keys in jobs."""
+def read_stopped(client: Client, targets: Sequence[str], most: int = _PAGE) -> dict[str, StoppedKeys]:
+    """Return the first `most` stopped groups of those targets that have some; -1: all. Raise as `read_key` does."""
+    span = (f"{STOPPED:.0f}", f"({IN_PROGRESS:.0f}")
+    found: dict[str, StoppedKeys] = {}
+    for target in targets:
+        key = client.keys.held(target)
+        asked = [("ZCOUNT", key, *span), ("ZRANGEBYSCORE", key, *span, "WITHSCORES", "LIMIT", 0, most)]
+        size, page = client.commands(asked)
+        if integer(size):
+            held = [_held(group, score) for group, score in _scored(page)]
+            found[target] = StoppedKeys(_with_jids(client, target, held), integer(size))
+    return found

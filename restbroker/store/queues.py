@@ -15,13 +15,13 @@ import orjson
 from restbroker.errors import StoreRefused
 from restbroker.job import expiry
 from restbroker.job.claims import KEY_FIELD, LOCK_FIELD, Lock
+from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.job.json_types import Json
 from restbroker.job.rubyjson import object_of
 from restbroker.store.client import LONGEST_BLOCK_S, Argument, Client, Reply, as_score, integer, items, pair, raw, text
 from restbroker.store.client import names as texts
 from restbroker.store.key_types import types
-from restbroker.store.keys import QueueName
-from restbroker.store.settling import line_keys
+from restbroker.store.keys import Keys, QueueName
 from restbroker.store.tickets import MAX_BYTES
 
 
@@ -50,7 +50,9 @@ LEAST_MILLISECONDS = 100_000_000_000
 """The least number that is read as milliseconds, as version 8 of Sidekiq writes times; older ones write seconds."""
 
 
-_HEADS: Final = 200
+_HEADS: Final = 50
+STOPPED: Final = 1e12
+"""A group that stopped has this, and the time at which it did, in place of the time at which it is due."""
 _REMEMBERED_S: Final = 60.0
 """For how long a push is remembered, so that it can be repeated: longer than anyone repeats one, and waits for it."""
 
@@ -133,13 +135,13 @@ def waiting_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, Q
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    of_lines = {queue: client.keys.lines(queue) for queue in lists}
+    of_lines = {queue: client.keys.line(queue) for queue in lists}
     found: dict[QueueName, str] = {**types(client, [*lists.values(), *of_lines.values()])}
     known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}
-    fair = {queue: of_lines[queue] for queue in known if found.get(of_lines[queue]) == "hash"}
-    commands = [*(("LLEN", key) for key in known.values()), *(("HLEN", key) for key in fair.values())]
-    replies = [integer(reply) for reply in client.commands(commands)]
-    in_lines = dict(zip(fair, replies[len(known) :], strict=True))
+    with_lines = {queue: of_lines[queue] for queue in known if found.get(of_lines[queue]) == "string"}
+    commands = [*(("LLEN", key) for key in known.values()), *(("GET", key) for key in with_lines.values())]
+    replies = [integer(reply or 0) for reply in client.commands(commands)]
+    in_lines = dict(zip(with_lines, replies[len(known) :], strict=True))
     counted = {queue: QueueSize(jobs, in_lines.get(queue, 0)) for queue, jobs in zip(known, replies, strict=False)}
     return {queue: counted.get(queue) for queue in lists}
 
@@ -187,7 +189,7 @@ def is_known(client: Client, queue: str) -> bool:
     asked = [
         ("SISMEMBER", keys.queues, queue),
         ("SISMEMBER", keys.paused_queues, queue),
-        ("EXISTS", keys.queue(queue), keys.lines(queue)),
+        ("EXISTS", keys.queue(queue), keys.line(queue)),
     ]
     return any(client.commands(asked))
 
@@ -213,50 +215,72 @@ def newest(client: Client, queue: QueueName) -> bytes | None:
 
 
 def clear(
-    client: Client, queue: QueueName, last: bytes, most: int, lines: Sequence[tuple[bytes, int]] = ()
+    client: Client, queue: QueueName, last: bytes, most: int, group: bytes | None = None, target: str | None = None
 ) -> tuple[int, int, list[bytes]]:
-    """Delete at most `most` jobs that wait in a queue, the oldest first: the job `last` (`newest`) and those before it.
+    """Delete at most `most` jobs that wait in a queue's list, the oldest first: the job `last`, and those before it.
 
-    Those in its lines come first. b"" for `last`: only those of `lines` (a key, and the number before which its jobs
-    are meant). There are fewer if they are large. Return how many were deleted, how many of these are left (of `lines`:
-    how many of them are not done), and the deleted ones that may hold a lock or claim (`job.claims`). Raise
-    `StoreUnavailable`: they may be gone.
+    `group`: those in the line of this one, which `target` serves, are meant instead. There are fewer if they are large.
+    Return how many were deleted, how many of these are left, and the deleted ones that may hold a lock or claim
+    (`job.claims`). Raise `StoreUnavailable`: they may be gone.
     """
-    arguments: list[Argument] = [last, most, MAX_BYTES, 2, f'"{LOCK_FIELD}"', f'"{KEY_FIELD}"']
-    arguments += [word for line in lines for word in line]
-    keys = client.keys
-    shown = queue if isinstance(queue, str) else text(queue)
-    names = [keys.queue_of(queue), keys.classify_lock(shown), *line_keys(keys, (shown,))]
+    keys, shown = client.keys, queue if isinstance(queue, str) else text(queue)
+    place = keys.queue_of(queue) if group is None else line_of(keys, shown, group)
+    names = [place, keys.pace(shown), keys.turn(shown), keys.line(shown), keys.held(target or "")]
+    meant = b"" if group is None else b"=" + group
+    arguments: list[Argument] = [meant, last, most, MAX_BYTES, f'"{LOCK_FIELD}"', f'"{KEY_FIELD}"']
     deleted, left, held = items(client.run("clear", names, arguments), 3)
     return integer(deleted), integer(left), [raw(job) for job in items(held)]
 
 
-def oldest(client: Client, lists: Sequence[QueueName]) -> Sequence[Reply]:
-    """Return the next job of each of these keys; b"" for one that this call has no room for.
+def line_of(keys: Keys, queue: str, group: bytes) -> bytes:
+    """Return the key of the list of a group of this queue (`line_jobs`)."""
+    return f"{keys.line(queue)}{BEFORE_ORDER}".encode() + group
 
-    None: the key is empty, or no list that may be read. Raise `StoreUnavailable` or `StoreRefused`.
+
+def jobs_at(client: Client, places: Sequence[tuple[QueueName, int]]) -> Sequence[Reply]:
+    """Return the jobs at these places: a list's key, and the number of a job there; 0 is the newest, -1 the next one.
+
+    b"" for one that this call has no room for; None: there is none, or the key is no list that may be read. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
-    return items(client.run("oldest", lists, [MAX_BYTES]))
+    return items(client.run("jobs_at", [key for key, _ in places], [MAX_BYTES, *(place for _, place in places)]))
 
 
-def waits_s(client: Client, lists: Mapping[str, QueueName], now_s: float) -> Mapping[str, float | None]:
+def waits_s(
+    client: Client, lists: Mapping[str, QueueName], now_s: float, targets: Mapping[str, str]
+) -> Mapping[str, float | None]:
     """Return for how long the oldest of each queue's next jobs has been waiting, as `latency_s` does.
 
-    Raise `StoreUnavailable` or `StoreRefused`.
+    `targets` as in `next_jobs`. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    found = next_jobs(client, lists)
+    found = next_jobs(client, lists, targets)
     return {queue: longest_wait_s(jobs, now_s) for queue, jobs in found.items()}
 
 
-def next_jobs(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, Sequence[Reply]]:
-    """Return the next job of each list (queue → key), None for none, and the first of at most 200 of its lines.
+def next_jobs(
+    client: Client, lists: Mapping[str, QueueName], targets: Mapping[str, str]
+) -> Mapping[str, Sequence[Reply]]:
+    """Return the next job of each list (queue → key), None for none, and the first of at most 150 of its lines.
 
-    Of lines that wait behind held keys, these are the first of those that began long ago. Raise as `waits_s` does.
+    These are the ones that come next, that are due next, and that have been stopped for longest; `targets` are those
+    that serve the queues: without one, only the first are known. Raise as `waits_s` does.
     """
-    jobs = oldest(client, list(lists.values()))
-    of_lines = [(line_keys(client.keys, (queue,)), (_HEADS, MAX_BYTES)) for queue in lists]
-    heads = client.run_many("line_heads", of_lines) if of_lines else []
-    return {queue: (job, *items(first)) for queue, job, first in zip(lists, jobs, heads, strict=True)}
+    found: dict[str, Sequence[Reply]] = {}
+    heads = dict(zip(lists, jobs_at(client, [(key, -1) for key in lists.values()]), strict=True))
+    sizes = client.commands([("GET", client.keys.line(queue)) for queue in lists])
+    for (queue, head), size in zip(heads.items(), sizes, strict=True):
+        groups = _first_groups(client, queue, targets.get(queue)) if size else []
+        of_lines = jobs_at(client, [(line_of(client.keys, queue, group), -1) for group in groups])
+        found[queue] = (head, *(job for job in of_lines if job))
+    return found
+
+
+def _first_groups(client: Client, queue: str, target: str | None) -> list[bytes]:
+    asked: list[tuple[Argument, ...]] = [("ZRANGE", client.keys.turn(queue), 0, _HEADS - 1)]
+    if target is not None:
+        held = client.keys.held(target)
+        asked += [("ZRANGEBYSCORE", held, least, "+inf", "LIMIT", 0, _HEADS) for least in ("-inf", f"{STOPPED:.0f}")]
+    return [*dict.fromkeys(raw(group) for reply in client.commands(asked) for group in items(reply))]
 
 
 def longest_wait_s(jobs: Iterable[Reply], now_s: float) -> float | None:

@@ -17,12 +17,22 @@ def literal(name: str) -> str:
 
 def scan(client: Client, pattern: str, kind: str) -> tuple[set[str], bool]:
     """Return the keys of this type that fit, and whether every key was read. Raise `StoreUnavailable`."""
-    found: set[str] = set()
+    found, is_whole = _scan(client, pattern, kind)
+    return set(map(text, found)), is_whole
+
+
+def scan_raw(client: Client, pattern: str, kind: str) -> set[bytes]:
+    """Return the keys of this type that fit, of the first `MOST_KEYS`. Raise `StoreUnavailable`."""
+    return _scan(client, pattern, kind)[0]
+
+
+def _scan(client: Client, pattern: str, kind: str) -> tuple[set[bytes], bool]:
+    found: set[bytes] = set()
     cursor: bytes | str = "0"
     for _ in range(MOST_KEYS // SCAN_COUNT):
         reply = client.command("SCAN", cursor, "MATCH", pattern, "COUNT", SCAN_COUNT, "TYPE", kind)
         position, keys = pair(reply)
-        found.update(text(key) for key in items(keys))
+        found.update(map(raw, items(keys)))
         cursor = raw(position)
         if cursor == b"0":
             return found, True

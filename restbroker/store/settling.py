@@ -6,6 +6,7 @@ settlement is applied at most once, together with its replies and what is writte
 by Redis' own clock.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -14,15 +15,16 @@ from typing import Final, TypeAlias, assert_never
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job import rubyjson
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
-from restbroker.job.order import is_order
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
-from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items
+from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, raw, text
 from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
+from restbroker.store.in_progress import FetchedJob
 from restbroker.store.keys import Keys
-from restbroker.store.tickets import MAX_BATCH, has_key, ticket_number, ticket_queue
+from restbroker.store.tickets import MAX_BATCH, has_group, is_ordered, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
@@ -33,10 +35,24 @@ _KNOWN: Final = 256
 
 
 @attrs.frozen
+class HandOn:
+    """A settlement's request for the next jobs of the keys whose jobs are done, at most `count`.
+
+    `base` as in `FetchRequest`; `max_dead`: the limit of the dead set, 0 for none. Only for a target with one queue,
+    and where nothing else limits it.
+    """
+
+    base: int
+    count: int
+    max_dead: int = 0
+
+
+@attrs.frozen
 class FinishRequest:
     """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
     `records`: the history records of the jobs that end; None: none are written. `fairness` as in `FetchRequest`.
+    `next`: what is taken with it; `hwm` then counts these jobs too.
     """
 
     identity: str
@@ -46,6 +62,7 @@ class FinishRequest:
     items: Sequence[TicketSettlement]
     records: Records | None = None
     fairness: str = ""
+    next: HandOn | None = None
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
@@ -54,8 +71,14 @@ def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
     Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raise `StoreRefused` or
     `StoreUnavailable`: some may be settled all the same; the same call again answers `Gone` for those.
     """
+    return finish_and_take(client, request, now_s)[0]
+
+
+def finish_and_take(client: Client, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
+    """Settle jobs as `finish` does, and return what is taken with them, too (`request.next`)."""
     settling = FinishSteps(client.keys, request, now_s)
-    return settling.read_replies(client.run_each(settling.calls) if settling.calls else [])
+    codes = settling.read_replies(client.run_each(settling.calls) if settling.calls else [])
+    return codes, settling.taken
 
 
 @attrs.define(eq=False)
@@ -66,6 +89,8 @@ class FinishSteps:
     request: FinishRequest
     now_s: float
     calls: list[ScriptCall] = attrs.field(init=False)
+    taken: tuple[FetchedJob, ...] = attrs.field(init=False, default=())
+    """What came with the settlement, once its replies are read."""
     _codes: list[Code] = attrs.field(init=False)
     _batches: list[tuple[int, list[int]]] = attrs.field(init=False)
     """The batches of the order: where each begins, and the places of its jobs."""
@@ -91,7 +116,7 @@ class FinishSteps:
         order += [*others, *(place for _, place in sorted(back))]
         self._batches = [(start, order[start : start + MAX_BATCH]) for start in range(0, len(order), MAX_BATCH)]
         self.calls = [
-            _call(self.keys, self.request, places=places, plain=plain - start, now_s=self.now_s)
+            _call(self.keys, self.request, self._next, places=places, plain=plain - start, now_s=self.now_s)
             for start, places in self._batches
         ]
 
@@ -100,9 +125,23 @@ class FinishSteps:
         for (_, places), reply in zip(self._batches, replies, strict=True):
             if isinstance(reply, StoreRefused):
                 raise reply
-            for place, answer in zip(places, items(reply, len(places)), strict=False):
+            answers = items(reply, len(places)) if self._next is None else self._read_both(reply)
+            for place, answer in zip(places, answers, strict=False):
                 self._codes[place] = APPLIED if answer == 1 else as_code(answer)
         return self._codes
+
+    @property
+    def _next(self) -> HandOn | None:
+        return next_of(self.request, len(self._batches))
+
+    def _read_both(self, reply: Reply) -> Sequence[Reply]:
+        codes, found = items(reply, 2)
+        base, queue, given = 0 if self._next is None else self._next.base, self.request.queues[0], items(found)
+        numbered = enumerate(zip(given[::2], given[1::2], strict=True), base + 1)
+        self.taken = tuple(
+            FetchedJob(f"{number}:1:{text(group)}", number, queue, raw(job)) for number, (group, job) in numbered
+        )
+        return items(codes)
 
 
 def _refusal(settlement: Settlement) -> str | None:
@@ -112,31 +151,52 @@ def _refusal(settlement: Settlement) -> str | None:
     return None
 
 
-def _call(keys: Keys, request: FinishRequest, places: Sequence[int], plain: int, now_s: float) -> ScriptCall:
+def next_of(request: FinishRequest, calls: int) -> HandOn | None:
+    """Return what is taken with a request that takes so many calls."""
+    return request.next if calls == 1 and len(request.queues) == 1 and _needs_groups(request.items) else None
+
+
+def _needs_groups(batch: Sequence[TicketSettlement]) -> bool:
+    """Tell whether a group goes on, or gets a job back; no other batch pays for it."""
+    return any(
+        is_ordered(ticket) or (isinstance(settlement, Requeue) and has_group(ticket)) for ticket, settlement in batch
+    )
+
+
+def _call(
+    keys: Keys, request: FinishRequest, wanted: HandOn | None, places: Sequence[int], plain: int, now_s: float
+) -> ScriptCall:
     """Return the script call for the jobs at these places; the first `plain` of them (all, if it is more) are plain."""
     batch = [request.items[place] for place in places]
     plain = min(max(0, plain), len(batch))
     destinations = Destinations(keys)
     recorded = 0 if request.records is None else len(batch)
-    # A job that goes back needs it, or has a key; no other pays for it.
-    needs_lines = any(isinstance(settlement, Requeue) for _, settlement in batch[plain:])
-    if request.fairness and is_order(request.fairness):
-        needs_lines = needs_lines or any(has_key(ticket) for ticket, _ in batch)
-    fairness = request.fairness if needs_lines else ""
-    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded]
-    arguments += [fairness, PAYLOAD_LIMIT_BYTES] if fairness else [fairness]
+    weights = _weights(request.fairness) if _needs_groups(batch) else ""
+    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded, weights]
+    if wanted is None:
+        arguments += ["", ""]
+    else:
+        arguments += [wanted.base, wanted.count, request.queues[0], wanted.max_dead, PAYLOAD_LIMIT_BYTES]
     arguments += [ticket for ticket, _ in batch[:plain]]
     for ticket, settlement in batch[plain:]:
         arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
         died = settlement if isinstance(settlement, Dead) else None
         arguments += destinations.of(_replies(settlement), settlement.claims, died)
     lists = [*list_keys(keys, request.queues), *destinations.lists]
-    if fairness:
-        lists += own_line_keys(keys, request.target, request.queues, fairness)
+    if weights:
+        lists += group_keys(keys, request.target, request.queues)
+    if wanted is not None:
+        lists += [keys.heartbeats, keys.paused_queues, keys.pause(request.target)]
     if request.records is not None:
         lists.append(keys.history)
         arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
     return "finish", [*_common_keys(keys, request.identity, request.target, int(now_s // _DAY_S)), *lists], arguments
+
+
+@lru_cache(_KNOWN)
+def _weights(fairness: str) -> str:
+    """Return the weights of fair keys that a target has (JSON)."""
+    return json.dumps((rubyjson.object_of(fairness.encode()) or {}).get("weights", {}))
 
 
 @lru_cache(_KNOWN)
@@ -146,17 +206,10 @@ def list_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
 
 
 @lru_cache(_KNOWN)
-def line_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
-    """Return what these queues have of lines, as scripts take it: all jobs, then all records, then all turns."""
-    return [of(queue) for of in (keys.lines, keys.line_records, keys.line_finish_times) for queue in queues]
-
-
-@lru_cache(_KNOWN)
-def own_line_keys(keys: Keys, target: str, queues: tuple[str, ...], fairness: str) -> list[str]:
-    """Return what these queues have of lines, and where there is order their due keys, and the states of all keys."""
-    if not is_order(fairness):
-        return line_keys(keys, queues)
-    return [*line_keys(keys, queues), *map(keys.order_due, queues), keys.order_hold(target)]
+def group_keys(keys: Keys, target: str, queues: tuple[str, ...]) -> list[str]:
+    """Return what a target and these queues have of groups, as scripts take it: all turns, all lines, all `fair`."""
+    of_queues = [of(queue) for of in (keys.turn, keys.line, keys.fair) for queue in queues]
+    return [keys.held(target), keys.stopped(target), *of_queues]
 
 
 @lru_cache(_KNOWN)

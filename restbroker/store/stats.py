@@ -88,9 +88,10 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
     fenced = frozenset(counts(dying))
     identities = _identities(client, sorted(fenced.union(counts(alive))), fenced, now_s)
     # Also queues that are served or wanted but that no client has put on the list: a bare LPUSH does not.
-    served = {queue for one in identities if one.registration is not None for queue in one.registration.queues}
-    seen = names(queues) | served
-    first = served.union(wanted)
+    known = [one.registration for one in identities if one.registration is not None]
+    targets = {queue: one.process.target for one in known for queue in one.queues}
+    seen = names(queues) | targets.keys()
+    first = {*targets, *wanted}
     others = sorted(seen - first)
     kept = others if most_queues is None else others[: max(0, most_queues - len(first))]
     odd = odd_names([queues, paused])
@@ -102,7 +103,12 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
         schedule=integer(schedule),
         dead=integer(dead),
         queues=_queues(
-            client, keys_of(client, sorted(first.union(kept)), odd), seen, paused=names(paused), now_s=now_s
+            client,
+            keys_of(client, sorted(first.union(kept)), odd),
+            seen,
+            paused=names(paused),
+            targets=targets,
+            now_s=now_s,
         ),
         identities=identities,
         unread=len(others) - len(kept),
@@ -110,11 +116,16 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
 
 
 def _queues(
-    client: Client, lists: Mapping[str, QueueName], seen: frozenset[str], paused: frozenset[str], now_s: float
+    client: Client,
+    lists: Mapping[str, QueueName],
+    seen: frozenset[str],
+    paused: frozenset[str],
+    targets: Mapping[str, str],
+    now_s: float,
 ) -> tuple[QueueView, ...]:
     waiting = waiting_of(client, lists)
     known = [name for name, one in waiting.items() if one is not None]
-    jobs = next_jobs(client, {name: lists[name] for name in known})
+    jobs = next_jobs(client, {name: lists[name] for name in known}, targets)
     return tuple(
         QueueView(
             name,

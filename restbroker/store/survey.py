@@ -51,15 +51,15 @@ def lists(client: Client) -> frozenset[str]:
     prefix = client.keys.queue("")
     keys, _ = scan(client, f"{literal(prefix)}*", "list")
     with_list = {key.removeprefix(prefix) for key in keys if not key.endswith(":inprogress")}
-    prefix = client.keys.lines("")
-    keys, _ = scan(client, f"{literal(prefix)}*", "hash")
+    prefix = client.keys.line("")
+    keys, _ = scan(client, f"{literal(prefix)}*", "string")
     return frozenset(with_list | {key.removeprefix(prefix) for key in keys})
 
 
 def ordered_targets(client: Client) -> frozenset[str]:
     """Return every target of which keys are held, also one that no configuration has. Raise as `lists` does."""
-    prefix = client.keys.order_hold("")
-    keys, _ = scan(client, f"{literal(prefix)}*", "hash")
+    prefix = client.keys.held("")
+    keys, _ = scan(client, f"{literal(prefix)}*", "zset")
     return frozenset(key.removeprefix(prefix) for key in keys)
 
 

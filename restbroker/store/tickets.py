@@ -1,7 +1,7 @@
 """The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
-Of a job that was handed out under a key (`job.order`), `:` follows, how it was handed out, and its key: `=` as usual,
-`!` to die, `?` under a key of another OrderBy; no key (""): it waited without one, while its target had `FairBy`.
+Of a job that was handed out as one of a group (`job.order`), `:` and the group follow; "": that of all jobs without a
+key.
 
 Used by the files of the store and by worker pools. Always holds: numbers rise per identity and are never used again,
 also across a failover of Redis; queue indices begin at 1.
@@ -10,7 +10,9 @@ also across a failover of Redis; queue indices begin at 1.
 import re
 from collections.abc import Sequence
 
-_TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}(:[=!?].*)?", re.DOTALL)
+from restbroker.job.fairness import BEFORE_ORDER
+
+_TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}(:.*)?", re.DOTALL)
 MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""
 
@@ -19,10 +21,6 @@ MAX_BYTES = 4 * 1024 * 1024
 
 They must arrive within the connection's time-out, and the reader must have room for them.
 """
-
-
-DIES, OTHER_KEY = "!", "?"
-"""How a job was handed out under a key: to die, or under a key of another OrderBy."""
 
 
 def ticket_number(ticket: str) -> int:
@@ -35,21 +33,20 @@ def ticket_queue(ticket: str) -> int:
     return int(ticket.split(":", 2)[1])
 
 
-def has_key(ticket: str) -> bool:
-    """Tell whether a ticket's job was handed out under a key."""
+def has_group(ticket: str) -> bool:
+    """Tell whether a ticket's job was handed out as one of a group."""
     return ticket.count(":") > 1
 
 
-def ticket_key(ticket: str) -> str:
-    """Return the key under which a ticket's job was handed out; "" also if it has none."""
+def ticket_group(ticket: str) -> str:
+    """Return the group of which a ticket's job was handed out; "" also if there was none."""
     parts = ticket.split(":", 2)
-    return parts[2][1:] if len(parts) > 2 else ""
+    return parts[2] if len(parts) > 2 else ""
 
 
-def ticket_how(ticket: str) -> str:
-    """Return how a ticket's job was handed out: "=", "!" or "?"; "" if it has no key."""
-    parts = ticket.split(":", 2)
-    return parts[2][:1] if len(parts) > 2 else ""
+def is_ordered(ticket: str) -> bool:
+    """Tell whether a ticket's job has others of its key wait until it is settled."""
+    return BEFORE_ORDER in ticket
 
 
 def generation_of(identity: str) -> str:

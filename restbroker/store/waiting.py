@@ -1,6 +1,4 @@
-"""The jobs that wait in a queue at one moment: reads them in pieces, and takes some from the middle.
-
-Those in its lines (`store.line_jobs`) are named by the line's key and their numbers.
+"""The jobs that wait in a queue's list or in one of its lines at one moment: reads them in pieces, takes some out.
 
 Used by `operate`. Brokers take from the one end meanwhile, and producers push at the other. Always holds: after reading
 all ranks, a caller has seen each job that waited at that moment and was not taken by others; what was pushed since is
@@ -19,46 +17,37 @@ from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Argument, Client, Reply, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.keys import QueueName
-from restbroker.store.line_jobs import Line, count_jobs, has_lines, name_of, read_lines
+from restbroker.store.line_jobs import name_of, read_lines
+from restbroker.store.queues import line_of
 from restbroker.store.sets import Placement
-from restbroker.store.settling import Destinations, line_keys
+from restbroker.store.settling import Destinations
 from restbroker.store.tickets import MAX_BYTES
 
 MOST_TAKEN: Final = 150
 """The most that are taken at once: out of the middle of a million jobs in about 40 ms, most of it for the first."""
 _MARKS: Final = 5
+_AT_ONCE: Final = 500
 _LOOKS: Final = 3
 """How often jobs are looked for again that are not near their ranks."""
 
 
 @attrs.define(eq=False)
 class QueueSnapshot:
-    """The jobs of a queue that waited at one moment: `size` in its list, and those of `lines`.
+    """The jobs of one list that waited at one moment: the queue's own, or the line of `group`, which `target` serves.
 
-    `in_lines`: how many jobs the lines had, where that is known; fewer than they should have, if some were taken out of
-    their middle. `pushed_since`: how many were pushed, as far as is known. A job of the list is named by its rank,
-    which stays: 0 is the one that was pushed last, and the highest is taken first. `newest` is the job of rank 0, and
-    `marks` are digests of the newest few, by which the jobs are found again in the list.
+    `pushed_since`: how many were pushed, as far as is known. A job is named by its rank, which stays: 0 is the one that
+    was pushed last, and the highest is taken first. `newest` is the job of rank 0, and `marks` are digests of the
+    newest few, by which the jobs are found again in the list.
     """
 
     queue: QueueName
+    key: QueueName
     size: int
     newest: bytes = attrs.field(repr=False)
     marks: tuple[str, ...]
     pushed_since: int = 0
-    lines: tuple[Line, ...] = ()
-    in_lines: int | None = None
-
-    @property
-    def of_lines(self) -> int:
-        """How many jobs its lines had."""
-        should = sum(line.jobs for line in self.lines)
-        return should if self.in_lines is None else min(should, self.in_lines)
-
-    @property
-    def total(self) -> int:
-        """How many jobs its list and its lines had."""
-        return self.size + self.of_lines
+    group: bytes | None = None
+    target: str | None = None
 
 
 @attrs.frozen
@@ -78,24 +67,45 @@ class Piece:
 class TakeRequest:
     """A job of a snapshot, as it was read, and where it goes: to the dead set, or nowhere (deleted).
 
-    `rank`: its place in the snapshot, as `Piece.with_ranks` counts, or the name under which it is stored in lines.
-    `answers` are pushed in the same step.
+    `rank`: its place in the snapshot, as `Piece.with_ranks` counts. `answers` are pushed in the same step.
     """
 
-    rank: int | bytes
+    rank: int
     placement: Placement
     answers: tuple[Answer, ...] = ()
 
 
 def take_snapshot(client: Client, queue: QueueName) -> QueueSnapshot:
-    """Return a snapshot of the jobs that wait in the queue now. Raise `StoreUnavailable` or `StoreRefused`."""
-    key = client.keys.queue_of(queue)
-    size, found = client.even_full([("LLEN", key), ("LRANGE", key, 0, _MARKS - 1)])
-    newest = [raw(job) for job in items(found)]
-    lines = read_lines(client, queue) if has_lines(client, queue) else ()
-    in_lines = count_jobs(client, queue) if lines else None
-    first = newest[0] if newest else b""
-    return QueueSnapshot(queue, integer(size), first, tuple(map(_digest, newest)), lines=lines, in_lines=in_lines)
+    """Return a snapshot of the jobs that wait in the queue's list. Raise `StoreUnavailable` or `StoreRefused`."""
+    return _snapshots(client, queue, None, [None])[0]
+
+
+def take_snapshots(
+    client: Client, queue: QueueName, target: str | None, only: Sequence[bytes] | None = None
+) -> tuple[QueueSnapshot, ...]:
+    """Return snapshots of the queue's lines, the one whose turn is next first, then of its list.
+
+    `target` as in `read_lines`. `only`: those of these groups. Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    groups = [*(line.group for line in read_lines(client, queue, target)), None] if only is None else only
+    return tuple(_snapshots(client, queue, target, groups))
+
+
+def _snapshots(
+    client: Client, queue: QueueName, target: str | None, groups: Sequence[bytes | None]
+) -> list[QueueSnapshot]:
+    found: list[QueueSnapshot] = []
+    own, name = client.keys.queue_of(queue), name_of(queue)
+    for start in range(0, len(groups), _AT_ONCE):
+        some = groups[start : start + _AT_ONCE]
+        places = [own if group is None else line_of(client.keys, name, group) for group in some]
+        asked = [command for key in places for command in (("LLEN", key), ("LRANGE", key, 0, _MARKS - 1))]
+        replies = client.even_full(asked)
+        for group, key, size, jobs in zip(some, places, replies[::2], replies[1::2], strict=True):
+            newest = [raw(job) for job in items(jobs)]
+            first, marks = newest[0] if newest else b"", tuple(map(_digest, newest))
+            found.append(QueueSnapshot(queue, key, integer(size), first, marks, group=group, target=target))
+    return found
 
 
 def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:
@@ -117,11 +127,7 @@ def take(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -
     """
     codes = _read_taken(client, meant, takings)
     for _ in range(_LOOKS):
-        missing = {
-            n: rank
-            for n, code in enumerate(codes)
-            if isinstance(code, Gone) and isinstance(rank := takings[n].rank, int)
-        }
+        missing = {n: takings[n].rank for n, code in enumerate(codes) if isinstance(code, Gone)}
         shift = _shift(client, meant, [(rank, takings[n].placement.old) for n, rank in missing.items()])
         if not shift:
             break
@@ -137,7 +143,7 @@ def _shift(client: Client, meant: QueueSnapshot, missing: Sequence[tuple[int, by
     0: they are not there. To look through a list of a million costs Redis some 15 ms.
     """
     for rank, job in dict.fromkeys((missing[0], missing[-1]) if missing else ()):
-        place = client.command("LPOS", client.keys.queue_of(meant.queue), job, "RANK", -1)
+        place = client.command("LPOS", meant.key, job, "RANK", -1)
         # What was pushed since is not meant, though it may be equal.
         if place is not None and integer(place) >= meant.pushed_since:
             return integer(place) - meant.pushed_since - rank
@@ -145,20 +151,19 @@ def _shift(client: Client, meant: QueueSnapshot, missing: Sequence[tuple[int, by
 
 
 def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -> list[Code]:
-    if any(isinstance(taking.rank, int) for taking in takings):
-        _read(client, meant, 0, 0)
-    keys = client.keys
+    _read(client, meant, 0, 0)
+    keys, shown = client.keys, name_of(meant.queue)
     destinations = Destinations(keys)
     # No job's bytes: no one can know it.
-    arguments: list[Argument] = [meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
+    group = b"" if meant.group is None else b"=" + meant.group
+    arguments: list[Argument] = [group, meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
     for taking in takings:
         placing = taking.placement
         score = "" if placing.score is None else as_score(placing.score)
-        rank = taking.rank if isinstance(taking.rank, int) else b"=" + taking.rank
-        arguments += [rank, placing.old, "x" if placing.zset is None else "zd", placing.new or b"", score]
+        arguments += [taking.rank, placing.old, "x" if placing.zset is None else "zd", placing.new or b"", score]
         arguments += destinations.of(taking.answers)
-    of_lines = line_keys(keys, (name_of(meant.queue),))
-    fixed = [keys.queue_of(meant.queue), *of_lines, keys.sorted_set("dead"), keys.queues, keys.dead_copies]
+    of_groups = [keys.turn(shown), keys.line(shown), keys.held(meant.target or "")]
+    fixed = [meant.key, *of_groups, keys.sorted_set("dead"), keys.queues, keys.dead_copies]
     found = items(client.run("take", [*fixed, *destinations.lists], arguments))
     if len(found) != len(takings):
         raise unexpected_reply(f"a list of {len(takings)}", found)
@@ -170,7 +175,7 @@ def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> list[R
     found = _answer(client, meant, rank, limit=limit, marks=meant.marks)
     if not found:
         # Some of the newest may have been taken alone, or very many were pushed at once.
-        place = client.command("LPOS", client.keys.queue_of(meant.queue), meant.newest)
+        place = client.command("LPOS", meant.key, meant.newest)
         if place is None:
             return []
         meant.pushed_since = integer(place)
@@ -182,7 +187,7 @@ def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> list[R
 
 def _answer(client: Client, meant: QueueSnapshot, rank: int, limit: int, marks: Sequence[str]) -> list[Reply]:
     arguments: list[Argument] = [meant.pushed_since, rank, limit, MAX_BYTES, *marks]
-    return items(client.run("waiting", [client.keys.queue_of(meant.queue)], arguments))
+    return items(client.run("waiting", [meant.key], arguments))
 
 
 def _digest(job: bytes) -> str:

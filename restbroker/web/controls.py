@@ -111,8 +111,9 @@ def _waiting(client: Client, action: Action) -> str:
 
 
 def _clear(client: Client, action: Action) -> Generator[Progress]:
-    release = partial(release_cleared, client, action.name, context=action.context())
-    return queues.clear_in_steps(client, action.name, action.who, action.why, release=release)
+    known = action.context()
+    release = partial(release_cleared, client, action.name, context=known)
+    return queues.clear_in_steps(client, action.name, known, action.who, action.why, release)
 
 
 def _jobs_in_progress(client: Client, action: Action) -> str:

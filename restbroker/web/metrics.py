@@ -84,7 +84,8 @@ def read_redis(
     `periodic`: the schedules of the periodic commands. A metric that Redis refuses (a key of another type, missing
     rights) is left out. Raise `StoreUnavailable` if Redis is away.
     """
-    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair), _sets, _dead, _totals]
+    parts: list[Callable[[Client], Samples]] = [partial(_queues, served=served, fair=fair, targets=targets)]
+    parts += [_sets, _dead, _totals]
     parts += [_redis, partial(_pauses, targets=tuple(targets)), partial(_order, targets=targets)]
     if periodic:
         parts.append(partial(_periodic, schedules=periodic))
@@ -95,13 +96,16 @@ def read_redis(
     return samples or _REDIS_DOWN
 
 
-def _queues(client: Client, served: Sequence[str], fair: Sequence[str]) -> Samples:
+def _queues(
+    client: Client, served: Sequence[str], fair: Sequence[str], targets: Mapping[str, Sequence[str]]
+) -> Samples:
     keys, now_s = client.keys, time_s(client)
     found = queues.waiting_of(client, {name: keys.queue(name) for name in served})
     sizes = {name: one for name, one in found.items() if one is not None}
     lines = {name: one for name, one in sizes.items() if name in fair or one.in_lines}
     paused = client.commands([("SISMEMBER", keys.paused_queues, name) for name in sizes])
-    waited = queues.waits_s(client, {name: keys.queue(name) for name in sizes}, now_s)
+    of_targets = {queue: target for target, of_target in targets.items() for queue in of_target}
+    waited = queues.waits_s(client, {name: keys.queue(name) for name in sizes}, now_s, of_targets)
     return {
         "restbroker_queue_jobs": {(name,): one.total for name, one in sizes.items()},
         "restbroker_fair_waiting_jobs": {(name,): one.in_lines for name, one in lines.items()},

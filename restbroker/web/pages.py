@@ -169,10 +169,12 @@ class Pages:
             pause = paused_queues(client).get(queue)
             wanted = where.read(typed, time.time(), hidden=known.hidden)
             page = find.waiting_page(client, queue, wanted, known, after=after, limit=PAGE, limits=_BUDGET)
-            if page.total and not typed and after is None:
+            target = known.targets.get(queue)
+            is_ordered = target is not None and target.order is not None
+            if not typed and after is None and target is not None and is_ordered:
+                held, _ = held_keys(client, [target], known, _MOST_KEYS)
+            if not typed and after is None and page.total and not (is_ordered and target and target.fairness is None):
                 lines = fair_queue(client, queue, known, _MOST_KEYS)
-            if not typed and after is None and is_served and known.targets[queue].order is not None:
-                held, _ = held_keys(client, [known.targets[queue]], known, _MOST_KEYS)
             return page if page.total else _missing(client, queue, known) or page
 
         wrong: UsageError | None = None

@@ -11,7 +11,7 @@ import trio
 
 from restbroker.broker.health import StoreHealth
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import Order
+from restbroker.job.order import Order, groups_text
 from restbroker.job.outcome import Deferred, Reason
 from restbroker.store import history, lines
 from restbroker.telemetry.counters import Counters
@@ -246,12 +246,12 @@ async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:
         harness.push(
             args=["safe", {"host": f"h{number % 2}"}, "t"], first=number, expiry=passed() if number % 4 else None
         )
-    lines.classify(harness.client, "t", "rest", harness.fairness.text, 0)
+    lines.classify(harness.client, "t", "rest", groups_text(None, harness.fairness), 0)
     async with harness.broker():
         events = await finished(harness, 40)
     assert [event.outcome for event in events].count("expired") == 30
     assert (len(harness.target.sent), harness.size("dead")) == (10, 0)
-    assert not harness.client.command("KEYS", "restbroker:fair:[wkt]*")
+    assert not harness.client.command("KEYS", "restbroker:line:*")
 
 
 async def test_a_wish_to_expire_that_the_client_did_not_carry_out_is_reported_once(harness: Harness) -> None:

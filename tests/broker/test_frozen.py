@@ -30,7 +30,6 @@ from restbroker.store import claims as store_claims
 from restbroker.store import identities, jobs
 from restbroker.store import order as order_store
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.store.codes import Code
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, FinishRequest
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished
@@ -79,11 +78,11 @@ class Stepped(Connection):
     def send_finish(self, *_args: Any, **_kwargs: Any) -> bool:
         return False  # the acker's task settles, by `finish`
 
-    async def finish(self, request: FinishRequest, now_s: float) -> list[Code]:
+    async def finish(self, request: FinishRequest, now_s: float) -> Any:
         self.freeze.at("before the settlement")
-        codes = await super().finish(request, now_s)
+        answer = await super().finish(request, now_s)
         self.freeze.at("settled")
-        return codes
+        return answer
 
     async def exchange(self, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> Any:
         self.freeze.at("before the settlement")
@@ -148,7 +147,7 @@ class Pair:
         await self.frozen.until(lambda: len(self.frozen.of(BrokerStarted)) == 2, "it goes on under another name")
 
     def record(self, key: str) -> order_store.HeldKey | None:
-        return order_store.read_key(self.other.client, "t", key.encode())
+        return order_store.read_key(self.other.client, "t", ("rest",), f"\x1e{key}".encode())
 
     def processed(self) -> int:
         return int(self.other.client.command("GET", "stat:processed") or 0)  # type: ignore[arg-type]
@@ -262,7 +261,7 @@ async def test_a_frozen_process_overtakes_no_job_of_a_key_and_opens_none_when_it
                 assert order_store.steer(other.client, "t", ("rest",), "skip", [before]) == [True]
             server.let.set()
             await other.until(lambda: pair.processed() == 6 - dies, "all others are done")
-            await other.until(lambda: not other.client.command("EXISTS", "restbroker:order:hold:t"), "no key is held")
+            await other.until(lambda: not other.client.command("EXISTS", "restbroker:held:t"), "no key is held")
     assert server.came["a"] == came
     assert server.came["b"] == sorted(server.came["b"])
     assert set(server.came["b"]) == {0, 1, 2}

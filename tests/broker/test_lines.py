@@ -3,29 +3,31 @@
 import json
 from collections import Counter
 
-import attrs
 import pytest
 import trio
 
-from restbroker.broker import reaper
-from restbroker.broker.same_host import this_process
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import Order, drain_text
-from restbroker.store import jobs, lines
-from restbroker.store.client import Reply, ScriptCall
+from restbroker.job.order import groups_text
+from restbroker.store import lines
+from restbroker.store.client import Reply, ScriptCall, integer
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import JobFinished, JobsClassified, OperatorWarning
+from restbroker.telemetry.events import JobFinished, JobsClassified
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, ok
 
 BY_HOST = Fairness(("host",))
-WAIT, KEYS, TURN = (f"restbroker:fair:{kind}:rest" for kind in ("wait", "keys", "turn"))
+TEXT = groups_text(None, BY_HOST)
+LEFT = tuple(f"restbroker:{kind}:rest" for kind in ("line", "turn", "fair"))
 
 
 def push(harness: Harness, host: str, count: int, first: int = 0) -> None:
     for number in range(first, first + count):
         harness.push(first=number, args=["safe", {"host": host, "n": number}, "t"], jid=f"{host}-{number}")
+
+
+def in_lines(harness: Harness) -> int:
+    return integer(harness.client.command("GET", "restbroker:line:rest") or 0)
 
 
 def hosts(harness: Harness) -> list[str]:
@@ -52,7 +54,7 @@ async def test_a_small_key_does_not_wait_behind_a_large_one(harness: Harness) ->
             call.command.arguments["n"] for call in harness.target.calls if call.command.arguments["host"] == host
         ]
         assert numbers == sorted(numbers)  # type: ignore[type-var]
-    assert not [key for key in (WAIT, KEYS, TURN) if harness.client.command("EXISTS", key)]
+    assert not harness.client.command("EXISTS", *LEFT)
 
 
 async def test_a_stop_puts_jobs_back_before_their_lines_and_the_next_process_goes_on(harness: Harness) -> None:
@@ -64,7 +66,7 @@ async def test_a_stop_puts_jobs_back_before_their_lines_and_the_next_process_goe
         await harness.until(lambda: len(harness.target.calls) == 3, "all workers are busy")
         held.let.set()
     done = len(harness.of(JobFinished))
-    assert harness.size(WAIT) + harness.size("queue:rest") == 50 - done
+    assert in_lines(harness) + harness.size("queue:rest") == 50 - done
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 50, "all are finished")
     assert Counter(call.command.arguments["n"] for call in harness.target.calls) == Counter(range(50))
@@ -72,12 +74,12 @@ async def test_a_stop_puts_jobs_back_before_their_lines_and_the_next_process_goe
 
 async def test_lines_of_before_are_served_without_fairness(harness: Harness) -> None:
     push(harness, "old", 10)
-    lines.classify(harness.client, "t", "rest", BY_HOST.text, 0)
+    lines.classify(harness.client, "t", "rest", TEXT, 0)
     push(harness, "new", 10)
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 20, "all are finished")
     assert Counter(hosts(harness)[:10])["old"] >= 7
-    assert not [key for key in (WAIT, KEYS, TURN) if harness.client.command("EXISTS", key)]
+    assert not harness.client.command("EXISTS", *LEFT)
 
 
 async def test_what_another_process_gives_back_to_lines_is_found_within_seconds(harness: Harness) -> None:
@@ -89,9 +91,9 @@ async def test_what_another_process_gives_back_to_lines_is_found_within_seconds(
         began_s = trio.current_time()
         # No list grows, so that nothing wakes the one that waits.
         raw = json.dumps({"class": "Add", "jid": "back", "args": ["safe", {"host": "back"}, "t"]}).encode()
-        harness.client.command("HSET", WAIT, "1000:back", raw)
-        harness.client.command("HSET", KEYS, "back", "1000 1001")
-        harness.client.command("ZADD", TURN, 25200, "back")
+        harness.client.command("LPUSH", "restbroker:line:rest\x1eback", raw)
+        harness.client.command("INCR", "restbroker:line:rest")
+        harness.client.command("ZADD", "restbroker:turn:rest", 25200, "back")
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is done")
         assert trio.current_time() - began_s < 8
 
@@ -110,12 +112,12 @@ async def test_before_full_lines_of_which_nothing_can_be_taken_a_process_sleeps(
     monkeypatch.setattr(Connection, "run", counted)
     harness.fairness = BY_HOST
     push(harness, "lost", 5)
-    lines.classify(harness.client, "t", "rest", BY_HOST.text, 0)
-    harness.client.command("DEL", TURN)
+    lines.classify(harness.client, "t", "rest", TEXT, 0)
+    harness.client.command("DEL", "restbroker:turn:rest")
     async with harness.broker():
         await trio.sleep(3)
         assert asked < 12
-        assert harness.size(WAIT) == 5
+        assert in_lines(harness) == 5
 
 
 async def test_what_has_no_key_is_reported_and_counted(harness: Harness) -> None:
@@ -128,25 +130,6 @@ async def test_what_has_no_key_is_reported_and_counted(harness: Harness) -> None
     for event in harness.events:
         counters(event)
     assert counters.samples()["restbroker_fair_without_key_total"] == {("t",): 3}
-
-
-@pytest.mark.parametrize(
-    ("text", "told"), [("", ["FairMixed"]), (drain_text(Order().text, BY_HOST.text), [])], ids=["none", "draining"]
-)
-async def test_a_process_with_another_fairness_on_one_queue_is_told_of_once(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch, text: str, told: list[str]
-) -> None:
-    """One that finishes an old order first has the fairness that it has then."""
-    monkeypatch.setattr(reaper, "MIXED_S", 0.1)
-    monkeypatch.setattr(reaper, "SCAN_S", 0.05)
-    harness.fairness = BY_HOST
-    facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
-    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, ["rest"], fairness=text)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(OperatorWarning)) >= len(told), "it is told")
-        # Several scans.
-        await trio.sleep(0.5)
-    assert [one.code for one in harness.of(OperatorWarning)] == told
 
 
 async def test_slots_and_weights_of_queues_hold_for_lines(harness: Harness) -> None:

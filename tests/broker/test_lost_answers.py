@@ -45,9 +45,9 @@ class Lossy(Connection):
     def send_finish(self, *_args: Any, **_kwargs: Any) -> bool:
         return False  # the acker's task settles, by `finish`
 
-    async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
+    async def finish(self, request: jobs.FinishRequest, now_s: float) -> Any:
         result = await super().finish(request, now_s)
-        self._lose({jobs.finish: result})
+        self._lose({jobs.finish: result[0]})
         return result
 
     async def exchange(self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
@@ -128,7 +128,7 @@ async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it
             refusals -= 1
             if half == "finish":
                 return StoreRefused("no"), await self.fetch(wanted)
-            return await self.finish(finished, now_s), StoreRefused("no")
+            return (await self.finish(finished, now_s))[0], StoreRefused("no")
 
     harness.connect = lambda settings: Refusing(open_client(settings, harness.patience_s))
     harness.concurrency = 5

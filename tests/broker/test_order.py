@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from functools import partial
@@ -11,22 +12,21 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import heartbeat, queue_waiter, reaper
+from restbroker.broker import queue_waiter, reaper
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.same_host import this_process
 from restbroker.broker.settler import Settler
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job import claims
 from restbroker.job.backoff import ExponentialBackoff
 from restbroker.job.command import Call
-from restbroker.job.json_types import Json
-from restbroker.job.order import Order
+from restbroker.job.fairness import Fairness
+from restbroker.job.order import Order, groups_text
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.job.policy import Policy
 from restbroker.job.settlement import Ack
 from restbroker.operate.enqueue import find_process
 from restbroker.servers.contract import Link
-from restbroker.store import heartbeats, jobs
+from restbroker.store import jobs
 from restbroker.store import order as order_store
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
@@ -35,6 +35,7 @@ from tests.broker.conftest import Harness, ok, refuse
 from tests.support.wait import NEVER_S, until_async
 
 BY_KEY = Order()
+TEXT = groups_text(BY_KEY, None)
 QUEUES = ("rest",)
 NOT_NOW = Reason("NotNow", "Not now.")
 
@@ -71,7 +72,7 @@ def push(harness: Harness, key: str, count: int, first: int = 0, **more: Any) ->
 
 
 def state(harness: Harness, key: str) -> str:
-    found = order_store.read_key(harness.client, "t", key.encode())
+    found = order_store.read_key(harness.client, "t", QUEUES, f"\x1e{key}".encode())
     return "free" if found is None else found.state
 
 
@@ -80,7 +81,7 @@ def has_ended(harness: Harness, count: int) -> bool:
 
 
 def is_at_rest(harness: Harness) -> bool:
-    names = ("order:hold:t", "order:due:rest", "fair:wait:rest", "fair:keys:rest", "fair:turn:rest")
+    names = ("held:t", "stopped:t", "line:rest", "turn:rest", "fair:rest")
     return not harness.client.command("EXISTS", *(f"restbroker:{name}" for name in names))
 
 
@@ -152,9 +153,9 @@ async def test_a_key_that_is_due_ends_the_wait_for_its_list(
 async def test_a_successor_that_another_process_makes_ready_is_found_within_seconds(harness: Harness, log: Log) -> None:
     # As a process that takes no more jobs: what it still finishes frees keys whose jobs others have to take.
     facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
-    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, fairness=BY_KEY.text)
+    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, fairness=TEXT)
     push(harness, "a", 2)
-    request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, fairness=BY_KEY.text)
+    request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, fairness=TEXT)
     taken = jobs.fetch(harness.client, request)
     assert isinstance(taken, jobs.FetchResult)
     (head,) = taken.jobs
@@ -163,7 +164,7 @@ async def test_a_successor_that_another_process_makes_ready_is_found_within_seco
         assert log.starts == {}
         done = [(head.ticket, Ack())]
         began_s = trio.current_time()
-        jobs.finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, fairness=BY_KEY.text), 1)
+        jobs.finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, fairness=TEXT), 1)
         await harness.until(lambda: log.starts["a"] == [1], "the other one starts it")
         assert trio.current_time() - began_s < 4
 
@@ -215,9 +216,7 @@ async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: L
         await harness.until(lambda: log.starts["good"] == list(range(tries + 1)), "the others are done")
         await harness.until(lambda: state(harness, "bad") == "due", "the head waits")
     assert log.starts["bad"] == [0] * tries
-    assert harness.size("fair:wait:rest") == 0
-    assert harness.size("restbroker:fair:wait:rest") == 300
-    assert order_store.waiting_of(harness.client, QUEUES, [b"bad"]) == [300]
+    assert order_store.waiting_of(harness.client, QUEUES, [b"\x1ebad"]) == [300]
 
 
 @pytest.mark.promise("One key after the other", "a job dies: the next starts or all wait, as OnDead says")
@@ -361,7 +360,7 @@ async def test_a_job_over_which_the_broker_fails_stops_its_key_as_any_that_dies(
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "all that may start are finished")
         await harness.until(lambda: {state(harness, key) for key in "ab"} == {"stopped"}, "they stopped their keys")
     assert log.starts == {"a": [0], "b": [0]}
-    assert harness.size("restbroker:fair:wait:rest") == 2
+    assert harness.client.command("GET", "restbroker:line:rest") == b"2"
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug", "Bug"]
 
 
@@ -405,8 +404,8 @@ async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harne
 async def test_jobs_of_a_process_that_died_come_before_their_successors(harness: Harness, log: Log) -> None:
     push(harness, "a", 3)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, QUEUES, fairness=BY_KEY.text)
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, fairness=BY_KEY.text))
+    assert jobs.register(harness.client, "dead-one", facts, QUEUES, fairness=TEXT)
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, fairness=TEXT))
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
@@ -416,8 +415,8 @@ async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_to
     strict = harness.order = Order(on_dead="stop")
     push(harness, "a", 2)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, fairness=strict.text)
-    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, fairness=strict.text)
+    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, fairness=groups_text(strict, None))
+    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, fairness=groups_text(strict, None))
     got = jobs.fetch(harness.client, request)
     assert isinstance(got, jobs.FetchResult)
     jobs.mark(harness.client, "h:1:dead:t", [got.jobs[0].ticket])
@@ -430,70 +429,9 @@ async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_to
     assert log.starts["a"] == []
 
 
-ELSEWHERE = "elsewhere:77:abc:t"
-
-
-def elsewhere(harness: Harness, text: str) -> None:
-    """A process on another host serves the queue; nothing fences it, since it beats when the test says so."""
-    facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
-    assert jobs.register(harness.client, ELSEWHERE, facts, QUEUES, fairness=text)
-
-
-def hindrances(harness: Harness) -> list[str | None]:
-    """Why the broker takes no jobs, at each of its heartbeats."""
-    seen: list[str | None] = []
-
-    def snapshot(pool: WorkerPool) -> dict[str, Json]:
-        seen.append(pool.hindrance)
-        return {}
-
-    harness.snapshot = snapshot
-    return seen
-
-
-def beat(harness: Harness, count: int, snapshot: bytes = b"") -> None:
-    heartbeats.write_heartbeats(harness.client, [(ELSEWHERE, count)], {ELSEWHERE: snapshot} if snapshot else {})
-
-
 def warnings(harness: Harness) -> list[str]:
     """The codes of warnings, but for that jobs have a key which their target does not use."""
     return [one.code for one in harness.of(OperatorWarning) if one.code != "UnusedKey"]
-
-
-@pytest.mark.parametrize("snapshot", [b'{"quiet":true}', None])
-async def test_who_has_no_order_takes_nothing_while_another_process_keeps_it(
-    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch, snapshot: bytes | None
-) -> None:
-    monkeypatch.setattr(reaper, "MIXED_S", 0.2)
-    monkeypatch.setattr(reaper, "SCAN_S", 0.1)
-    monkeypatch.setattr(heartbeat, "HEARTBEAT_S", 0.2)
-    harness.order, seen = None, hindrances(harness)
-    async with harness.broker():
-        push(harness, "before", 1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "it takes jobs")
-        elsewhere(harness, BY_KEY.text)
-        await harness.until(lambda: warnings(harness) == ["OrderMixed"], "it is told")
-        push(harness, "a", 3)
-        await trio.sleep(0.5)
-        assert harness.size("queue:rest") == 3
-        # The other one takes the first, keeps those behind it, and takes no more.
-        got = jobs.fetch(harness.client, jobs.FetchRequest(ELSEWHERE, "t", QUEUES, 0, 2, 2, fairness=BY_KEY.text))
-        assert isinstance(got, jobs.FetchResult)
-        if snapshot is None:
-            assert heartbeats.fence(harness.client, ELSEWHERE, 0)
-        else:
-            await harness.until(lambda: seen[-1:] == ["order"], "it gives way")
-            beat(harness, 1, snapshot)
-            await harness.until(lambda: seen[-1] != "order", "it takes what may be taken")
-            # In order also then: the one that was taken is not done.
-            assert log.starts["a"] == []
-            assert heartbeats.fence(harness.client, ELSEWHERE, 1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are finished")
-        push(harness, "after", 1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "it takes jobs again")
-    assert log.starts["a"] == [0, 1, 2]
-    assert log.overlaps == 0
-    assert is_at_rest(harness)
 
 
 @pytest.mark.promise("One key after the other", "some tries fail, others do not, and a breaker trips")
@@ -549,20 +487,10 @@ async def test_a_process_says_that_it_waits_for_a_stopped_key_of_another_order_b
             ),
             "it says why it takes nothing",
         )
-        order_store.steer(harness.client, "t", QUEUES, "skip", [b"a"])
+        held = order_store.read_key(harness.client, "t", QUEUES, b"\x1ea")
+        assert held is not None
+        assert order_store.steer(harness.client, "t", QUEUES, "skip", [held]) == [True]
         await harness.until(lambda: log.starts["b"], "it takes jobs again")
-
-
-async def test_a_target_that_does_not_know_what_waits_in_order_in_its_queue_says_so_when_it_begins(
-    harness: Harness, log: Log
-) -> None:
-    elsewhere(harness, BY_KEY.text)
-    push(harness, "a", 3)
-    got = jobs.fetch(harness.client, jobs.FetchRequest(ELSEWHERE, "before", QUEUES, 0, 2, 2, fairness=BY_KEY.text))
-    assert isinstance(got, jobs.FetchResult)
-    async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
-    assert harness.of(OperatorWarning)[0].code == "OrderLeft"
 
 
 @pytest.mark.promise("One key after the other", "OrderBy is changed or taken away")
@@ -582,23 +510,44 @@ async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_or
     assert log.starts["a"] == [0, 0, 1, 2]
     assert sorted(log.starts["b"]) == [1, 2]
     assert is_at_rest(harness)
-    assert not harness.client.command("EXISTS", "restbroker:order:by:t")
+    assert not harness.client.command("EXISTS", "restbroker:groups:t")
     assert set(warnings(harness)) == {"OrderChanged"}
 
 
-async def test_what_is_to_die_by_an_order_by_that_was_taken_away_is_not_sent(harness: Harness, log: Log) -> None:
-    """Though jobs like it were let in before."""
-    harness.order = Order(on_dead="stop")
-    log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
-    for key in "ab":
-        push(harness, key, 2)
+@pytest.mark.promise("One key after the other", "jobs wait in the form of an older version: none is taken")
+async def test_nothing_is_taken_beside_jobs_in_the_older_form(harness: Harness, log: Log) -> None:
+    harness.client.command("HSET", "restbroker:fair:wait:rest", "1000:a", "{}")
+    push(harness, "a", 1)
     async with harness.broker():
-        await harness.until(lambda: {state(harness, key) for key in "ab"} == {"stopped"}, "they are stopped")
-    harness.order, harness.target.closed = None, False
+        await harness.until(lambda: warnings(harness) == ["OlderForm"], "it is told")
+        await trio.sleep(0.5)
+        assert (log.starts, harness.size("queue:rest")) == ({}, 1)
+        harness.client.command("DEL", "restbroker:fair:wait:rest")
+        await harness.until(lambda: log.starts["a"] == [0], "it takes jobs")
+
+
+@pytest.mark.promise("One key after the other", "FairBy and OrderBy of one target")
+async def test_users_keep_their_order_while_hosts_take_turns(harness: Harness, log: Log) -> None:
+    harness.order, harness.fairness = Order(("key", "host")), Fairness(("host",))
+    harness.concurrency = 4
+    for number in range(30):
+        for user, host in (("a", "big"), ("b", "big"), ("c", "big"), ("d", "small")):
+            harness.push(args=["safe", {"key": user, "host": host, "n": number}, "t"], jid=f"{user}-{number}")
     async with harness.broker():
-        order_store.steer(harness.client, "t", QUEUES, "skip", [b"b"])
-        await harness.until(lambda: log.starts["b"] == [0, 1], "the other key goes on")
-        order_store.steer(harness.client, "t", QUEUES, "drop", [b"a"])
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "what was behind it is dead")
-    assert [event.code for event in harness.of(JobFinished) if event.jid == "a-1"] == ["PredecessorDied"]
-    assert log.starts["a"] == [0]
+        await harness.until(lambda: len(harness.of(JobFinished)) == 120, "all are finished")
+    assert log.starts == {user: list(range(30)) for user in "abcd"}
+    assert log.overlaps == 0
+    assert is_at_rest(harness)
+
+
+async def test_a_job_that_no_process_has_holds_its_key_for_a_while(
+    harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A torn append-only file leaves a key in progress without its job."""
+    monkeypatch.setattr(reaper, "SCAN_S", 0.1)
+    monkeypatch.setattr(reaper, "_FREE_EVERY_S", 0.1)
+    harness.client.command("ZADD", "restbroker:held:t", 2e12 + time.time() - 3600, "\x1ea")
+    push(harness, "a", 2)
+    async with harness.broker():
+        await harness.until(lambda: log.starts["a"] == [0, 1], "the key goes on")
+    assert is_at_rest(harness)

@@ -19,13 +19,13 @@ import trio.testing
 
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.upkeep import Rewrite
-from restbroker.job.fairness import Fairness
 from restbroker.job.settlement import Ack, Requeue, Settlement
 from restbroker.store import jobs, rewrite
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.connection import Connection
 from restbroker.store.identities import ProcessInfo
 from restbroker.telemetry.events import Event, OperatorWarning, StoreRewrite
+from tests.store.groups import BOTH, job
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -35,8 +35,7 @@ IDENTITY: Final = "h:1:abc:t"
 FACTS: Final = ProcessInfo(1, "h", "b", "n", 5, "t")
 SAVED: Final = {"appendonly": "yes", "appendfsync": "always", "hz": "500"}
 FOUND: Final = ("queue:q", f"restbroker:ip:{IDENTITY}", "stat:processed")
-LINES: Final = ("restbroker:fair:wait:q", "restbroker:fair:keys:q", "restbroker:fair:turn:q")
-FAIR: Final = Fairness(("host",)).text
+OF_GROUPS: Final = ("restbroker:line:q", "restbroker:turn:q", "restbroker:fair:q", "restbroker:held:t")
 
 
 @pytest.fixture
@@ -67,10 +66,11 @@ def start_again(redis: RedisServer) -> None:
 
 def state(client: Client) -> Sequence[object]:
     """Everything that tells where the jobs are."""
-    listed, held, counted = FOUND
-    wait, records, turns = LINES
-    of_lines = [("HGETALL", wait), ("HGETALL", records), ("ZRANGE", turns, 0, -1, "WITHSCORES")]
-    return client.commands([("LRANGE", listed, 0, -1), ("HGETALL", held), ("GET", counted), *of_lines])
+    (listed, taken, counted), (count, turns, fair, held) = FOUND, OF_GROUPS
+    lists = sorted(raw(key) for key in items(client.command("KEYS", f"{count}\x1e*")))
+    of_groups = [("GET", count), ("HGETALL", fair), *(("ZRANGE", key, 0, -1, "WITHSCORES") for key in (turns, held))]
+    asked = [("LRANGE", listed, 0, -1), ("HGETALL", taken), ("GET", counted), *of_groups]
+    return client.commands([*asked, *(("LRANGE", key, 0, -1) for key in lists)])
 
 
 def look(redis: RedisServer, name: str = "a", url: str | None = None) -> list[Event]:
@@ -109,7 +109,7 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
     whole = Written()
     with client_of(redis) as client:
         assert jobs.register(client, IDENTITY, FACTS, (QUEUE,), fairness=fairness)
-        client.command("LPUSH", f"queue:{QUEUE}", b"one", b"two", *([b"three", b"four"] if fairness else []))
+        client.command("LPUSH", f"queue:{QUEUE}", *(job(f"{n}", f"u{n % 2}", "h") for n in range(4 if fairness else 2)))
         whole.note(redis, client)
         jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, fairness=fairness))
         whole.note(redis, client)
@@ -126,12 +126,12 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
     ("step", "fairness", "each"),
     [
         pytest.param(0, "", 31, id="fetch, some"),
-        pytest.param(1, FAIR, 83, id="settlement with lines, some"),
+        pytest.param(1, BOTH, 83, id="settlement with lines, some"),
         # Where lines are written, more is: each seventh byte of it.
         *(
             pytest.param(step, fairness, each, id=f"{step}-{each}", marks=pytest.mark.nightly)
             for step in (0, 1)
-            for fairness, each in (("", 1), (FAIR, 7))
+            for fairness, each in (("", 1), (BOTH, 7))
         ),
     ],
 )

@@ -20,7 +20,7 @@ from typing import Any, Final
 import attrs
 
 from restbroker.console.who import who
-from restbroker.job.order import Order
+from restbroker.job.order import Order, groups_text
 from restbroker.job.settlement import Dead, Retry
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
@@ -201,7 +201,7 @@ def _failed(client: Client) -> None:
 
 def _ordered(client: Client) -> None:
     """Have ann's first job in progress, bob's wait for its next try, and the key "c d" stopped by one that died."""
-    identity, text = "web1:7:abc:ejabberd", Order().text
+    identity, text = "web1:7:abc:ejabberd", groups_text(Order(), None)
     assert register(client, identity, FACTS, ["rest"], fairness=text)
     _push(
         client,

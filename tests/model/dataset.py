@@ -12,7 +12,6 @@ from restbroker.job.job import digest
 from restbroker.job.settlement import Fingerprint
 from restbroker.store.codes import Applied, Clash, Code, Refused
 from restbroker.store.identities import Registration
-from tests.model.fair import Lines
 
 
 @attrs.define
@@ -75,7 +74,6 @@ class DataSet:
     processed: int = 0
     failed: int = 0
     broken: set[str] = attrs.field(factory=set)
-    lines: dict[str, Lines] = attrs.field(factory=lambda: defaultdict(Lines))
 
     def require(self, key: str) -> None:
         """Raises as the store does when a script cannot even read the key."""
@@ -91,11 +89,8 @@ class DataSet:
         self.sets[zset][member] = round(score, 6)
         return Applied()
 
-    def append(self, queue: str, raw: bytes, fairness: str = "") -> Code:
-        """Puts a job where it is taken next: with fairness before its line."""
-        if fairness:
-            self.lines[queue].put_first(raw, fairness)
-            return Applied()
+    def append(self, queue: str, raw: bytes) -> Code:
+        """Puts a job where it is taken next."""
         if f"queue:{queue}" in self.broken:
             return Refused("")
         self.lists[f"queue:{queue}"].append(raw)

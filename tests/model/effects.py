@@ -13,13 +13,11 @@ from restbroker.store.tickets import ticket_number
 from tests.model.dataset import DataSet
 
 
-def settle(
-    data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes, fairness: str, now_s: float
-) -> Code:
+def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: bytes, now_s: float) -> Code:
     """Gives the job `raw` of `queue` its place, with its replies and counts. `now_s`: epoch seconds of Redis."""
     if isinstance(settlement, Dead) and settlement.large:
         data.large[settlement.large] = raw
-    code = _place(data, queue, settlement, raw, fairness, now_s)
+    code = _place(data, queue, settlement, raw, now_s)
     if code != Applied():
         return code
     replies = [(reply, _key(reply)) for reply in _of(settlement)]
@@ -113,7 +111,7 @@ def _key(reply: Reply) -> str:
     return f"queue:{reply.queue}" if reply.queue is not None else reply.key or ""
 
 
-def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes, fairness: str, now_s: float) -> Code:
+def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes, now_s: float) -> Code:
     match settlement:
         case Ack() | Drop():
             return Applied()
@@ -124,7 +122,7 @@ def _place(data: DataSet, queue: str, settlement: Settlement, raw: bytes, fairne
         case Schedule(delay_s, payload):
             return data.add("schedule", payload, now_s + delay_s)
         case Requeue(payload):
-            return data.append(queue, payload or raw, fairness)
+            return data.append(queue, payload or raw)
         case _:
             assert_never(settlement)
 

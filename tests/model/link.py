@@ -72,9 +72,11 @@ class SimulatedConnection:
         """Needs no thread, which makes no difference here."""
         return await self.call(Reference.fetch, request)
 
-    async def finish(self, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
+    async def finish(
+        self, request: jobs.FinishRequest, now_s: float
+    ) -> tuple[list[jobs.Code], tuple[jobs.FetchedJob, ...]]:
         """As `fetch`."""
-        return await self.call(self._finish, request, now_s)
+        return await self.call(self._finish, request, now_s), ()
 
     def send_finish(
         self,

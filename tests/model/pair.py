@@ -14,15 +14,14 @@ from restbroker.store.pauses import PauseEnd
 from restbroker.store.scripts import ScriptName, script
 from restbroker.store.sets import Due
 from tests.model.dataset import DataSet, PauseNote
-from tests.model.fair import Lines
 from tests.model.reference import Reference
-from tests.store.pools import NAMESPACE, QUEUES, Server
+from tests.store.pools import NAMESPACE, Server
 
 P = ParamSpec("P")
 T = TypeVar("T")
 Stored = Mapping[str, object]
 ASIDE = "aside"
-NOT_COMPARED = ("stat:", "restbroker:info:", "restbroker:inflight:", "restbroker:fair:")
+NOT_COMPARED = ("stat:", "restbroker:info:", "restbroker:inflight:", "restbroker:pace:")
 
 
 @attrs.frozen
@@ -106,27 +105,7 @@ class Pair:
         pipe = raw.pipeline(transaction=False)
         for key, name in kept.items():
             _read(pipe, key, name)
-        found_there = {key: _plain(key, value) for key, value in zip(kept, pipe.execute(), strict=True)}
-        lines = {f"lines of {queue}": self.lines(queue) for queue in QUEUES}
-        return found_there | {name: found for name, found in lines.items() if found.jobs}
-
-    def lines(self, queue: str) -> Lines:
-        """What the server has of a queue's lines. Each number lies within its key's record (F2)."""
-        raw, found = self.server.raw, Lines()
-        wait, records, turns = (
-            raw.hgetall(f"{NAMESPACE}:restbroker:fair:wait:{queue}"),
-            raw.hgetall(f"{NAMESPACE}:restbroker:fair:keys:{queue}"),
-            raw.zrange(f"{NAMESPACE}:restbroker:fair:turn:{queue}", 0, -1, withscores=True),
-        )
-        found.time = int(records.pop(b"\0v", 0))
-        found.turns = {key.decode(): int(score) for key, score in turns}
-        for key, record in records.items():
-            head, after = map(int, record.split())
-            line = [wait.pop(b"%d:%s" % (number, key), None) for number in range(head, after)]
-            found.jobs[key.decode()] = line
-        assert not wait, "jobs outside of all lines"
-        assert found.turns.keys() <= found.jobs.keys()
-        return found
+        return {key: _plain(key, value) for key, value in zip(kept, pipe.execute(), strict=True)}
 
     def expected(self) -> Stored:
         """The same of the reference."""
@@ -147,7 +126,6 @@ class Pair:
             counters = {"last": hand.last, "hwm": hand.hwm or None}
             keys[f"restbroker:ip:{identity}"] = hand.jobs | _texts({n: c for n, c in counters.items() if c is not None})
             keys[f"restbroker:sent:{identity}"] = dict.fromkeys(hand.sent, b"once")
-        keys |= {f"lines of {queue}": lines for queue, lines in data.lines.items() if lines.jobs}
         held = {key: value for key, value in keys.items() if value}
         return held | ({"restbroker:recovered:version": data.runs_version} if data.runs_version else {})
 

@@ -29,15 +29,13 @@ from restbroker.store.jobs import (
     IdentityUnknown,
     JobsInProgress,
     LimitReached,
-    QueueCounts,
     TargetPaused,
 )
 from restbroker.store.keys import SortedSet
-from restbroker.store.lines import ClassifyAnswer, ClassifyRefused, ClassifyResult
 from restbroker.store.pauses import PauseEnd
 from restbroker.store.sets import BEGINNING, Due, Move, Placement, Position
 from restbroker.store.tickets import ticket_number, ticket_queue
-from tests.model import effects, fair, pausing
+from tests.model import effects, pausing
 from tests.model.dataset import DataSet, Hand
 from tests.model.effects import is_forbidden, promote, rank, settle
 
@@ -89,12 +87,12 @@ class Reference:
     def delete_unnamed(self) -> None:
         """No payload is too large here."""
 
-    def is_left(self, _target: str) -> bool:
-        """Order per key has a model of its own."""
-        return False
+    def find(self, _targets: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """Groups have a model of their own."""
+        return {}
 
-    def held_by_others(self, _target: str, _queues: Sequence[str]) -> list[str]:
-        return []
+    def free_lost(self, _target: str, _queues: Sequence[str], _longest_s: float) -> int:
+        return 0
 
     def fence(self, identity: str, expected_counter: int) -> bool:
         if identity not in self.data.fenced and self.data.alive.get(identity) == expected_counter:
@@ -115,9 +113,7 @@ class Reference:
             hand.hwm = max(hand.hwm, min(request.hwm, last))
             return stopped
         want = self._want(request)
-        has_lines = want > 0 and bool(request.fairness or any(self.data.lines[name].turns for name in request.queues))
-        without_key: dict[str, int] = {}
-        taken, bad, more = self._take(request, want, without_key, has_lines=has_lines)
+        taken, bad, more = self._take(request, want)
         hand.last = taken[-1].number if taken else hand.last
         hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
         paused = (self.data.paused_queues & set(request.queues)) - bad
@@ -127,53 +123,8 @@ class Reference:
             frozenset(bad),
             self.data.runs_version,
             more,
-            self._counts(request, without_key) if has_lines else (),
             base=request.base,
         )
-
-    def classify(self, target: str, queue: str, fairness: str, _took_ms: int) -> ClassifyAnswer:
-        data, jobs = self.data, self.data.lists[f"queue:{queue}"]
-        if queue in data.paused_queues or self._pause_ms(target) or f"queue:{queue}" in data.broken:
-            return ClassifyRefused(0)
-        moved = min(fair.MOST_LOOKED_AT, len(jobs))
-        without = self._classify(queue, moved, fairness, PAYLOAD_LIMIT_BYTES)
-        return ClassifyResult(moved, len(jobs), len(data.lines[queue].all_jobs()), without)
-
-    def give_back(self, queue: str, most: int) -> tuple[int, int] | None:
-        if queue not in self.data.paused_queues:
-            return None
-        lines, jobs, moved = self.data.lines[queue], self.data.lists[f"queue:{queue}"], 0
-        while lines.turns and moved < most:
-            key = max(lines.turns, key=lambda key: (lines.turns[key], key.encode()))
-            raw = lines.jobs[key].pop()
-            if raw is not None:
-                jobs.append(raw)
-                moved += 1
-            if not lines.jobs[key]:
-                lines.drop(key)
-        if not lines.turns:
-            lines.restart()
-        return moved, len(lines.all_jobs())
-
-    def _classify(self, queue: str, count: int, fairness: str, limit_bytes: int) -> int:
-        without_key = 0
-        for _ in range(count):
-            raw = self.data.lists[f"queue:{queue}"].pop()
-            without_key += fair.key_of(raw, limit_bytes) == ""
-            self.data.lines[queue].append(raw, fairness, limit_bytes)
-        return without_key
-
-    def _counts(self, request: FetchRequest, without_key: Mapping[str, int]) -> tuple[QueueCounts, ...]:
-        data, counts = self.data, []
-        for queue in request.queues:
-            if queue in data.paused_queues or queue not in data.infos[request.identity].queues:
-                counts.append(QueueCounts(queue, 0, 0))
-                continue
-            is_broken = f"queue:{queue}" in data.broken
-            in_list = 0 if is_broken else len(data.lists[f"queue:{queue}"])
-            in_lines = len(data.lines[queue].all_jobs())
-            counts.append(QueueCounts(queue, in_list, in_lines, without_key.get(queue, 0)))
-        return tuple(counts)
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
         hand = self.data.hands[request.identity]
@@ -186,7 +137,7 @@ class Reference:
             raw = hand.jobs.pop(ticket, None)
             if raw is not None:
                 queue = request.queues[ticket_queue(ticket) - 1]
-                codes[place] = settle(self.data, queue, ticket, settlement, raw, request.fairness, self.clock())
+                codes[place] = settle(self.data, queue, ticket, settlement, raw, self.clock())
                 if codes[place] == Applied():
                     hand.sent.discard(ticket)
                     self._record(request, place)
@@ -279,7 +230,7 @@ class Reference:
         else:
             if ticket_number(ticket) <= hand.hwm:
                 self.data.count_run(identity, raw)
-            code = self.data.append(queue, raw, info.fairness)
+            code = self.data.append(queue, raw)
         if code == Applied():
             hand.sent.discard(ticket)
         else:
@@ -319,28 +270,10 @@ class Reference:
         meant = len(jobs) - jobs.index(last) if last in jobs else 0
         if not meant:
             return 0, 0, []
-        cleared = self._clear_lines(self.data.lines[queue], most)
-        deleted = max(0, min(meant, most - cleared))
+        deleted = min(meant, most)
         del jobs[len(jobs) - deleted :]
         # None of them holds a lock.
-        return cleared + deleted, len(self.data.lines[queue].all_jobs()) + meant - deleted, []
-
-    def _clear_lines(self, lines: fair.Lines, most: int) -> int:
-        cleared = 0
-        while lines.all_jobs() and cleared < most:
-            turn = lines.next_key()
-            if turn is None:
-                turn = min(lines.jobs, key=str.encode)
-            # In chunks: those of them that someone deleted do not count.
-            chunk, lines.jobs[turn] = lines.jobs[turn][: most - cleared], lines.jobs[turn][most - cleared :]
-            cleared += sum(raw is not None for raw in chunk)
-            if not lines.jobs[turn]:
-                lines.drop(turn)
-        if not lines.all_jobs():
-            lines.jobs.clear()
-            lines.turns.clear()
-            lines.restart()
-        return cleared
+        return deleted, meant - deleted, []
 
     def pause(self, target: str, reason: str, for_s: float | None) -> None:
         pausing.pause(self.data, target, reason, for_s, self._now_us())
@@ -400,47 +333,16 @@ class Reference:
         in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
         return min(request.count, request.limits.in_flight - in_hand) if request.limits.in_flight else request.count
 
-    def _take(
-        self, request: FetchRequest, want: int, without_key: dict[str, int], *, has_lines: bool
-    ) -> tuple[list[FetchedJob], set[str], bool]:
+    def _take(self, request: FetchRequest, want: int) -> tuple[list[FetchedJob], set[str], bool]:
         bad: set[str] = set()
         taken = Taken(request)
-        registered, looked_at = self.data.infos[request.identity].queues, 0
+        registered = self.data.infos[request.identity].queues
         for queue in request.queues:
             if queue not in registered:
                 bad.add(queue)
-                continue
-            if queue in self.data.paused_queues:
-                continue
-            if has_lines and want > len(taken.jobs) and not taken.more:
-                if request.fairness:
-                    count = min(
-                        max(fair.LEAST_LOOKED_AT, 2 * (want - len(taken.jobs))), fair.MOST_LOOKED_AT - looked_at
-                    )
-                    count, without_key[queue] = self._look(request, queue, count, bad)
-                    looked_at += count
-                self._take_from_lines(taken, want, queue)
-            if not request.fairness and want > len(taken.jobs) and not taken.more:
+            elif queue not in self.data.paused_queues and want > len(taken.jobs) and not taken.more:
                 self._take_from_list(taken, want, queue, bad)
         return taken.jobs, bad, taken.more
-
-    def _look(self, request: FetchRequest, queue: str, most: int, bad: set[str]) -> tuple[int, int]:
-        if f"queue:{queue}" in self.data.broken:
-            bad.add(queue)
-            return 0, 0
-        count = min(most, len(self.data.lists[f"queue:{queue}"]))
-        return count, self._classify(queue, count, request.fairness, request.limit_bytes)
-
-    def _take_from_lines(self, taken: "Taken", want: int, queue: str) -> None:
-        lines = self.data.lines[queue]
-        for _ in range(want - len(taken.jobs)):
-            turn = lines.next_key()
-            if turn is None:
-                break
-            raw = lines.jobs[turn][0]
-            if raw is not None and not taken.accept(raw, queue, *self._hand(taken.request, queue)):
-                break
-            lines.pass_first(turn, taken.request.fairness)
 
     def _take_from_list(self, taken: "Taken", want: int, queue: str, bad: set[str]) -> None:
         if f"queue:{queue}" in self.data.broken:

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.job.fairness import Fairness
 from restbroker.job.format import ResponseQueue
 from restbroker.job.job import digest
 from restbroker.job.settlement import (
@@ -34,9 +33,9 @@ from restbroker.job.settlement import (
     Schedule,
     Settlement,
 )
-from restbroker.store import heartbeats, limits, line_jobs, lines, pauses, queues, sets, waiting
+from restbroker.store import heartbeats, limits, pauses, queues, sets
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Gone
+from restbroker.store.codes import Applied
 from restbroker.store.exchange import exchange
 from restbroker.store.history import Records
 from restbroker.store.jobs import (
@@ -55,20 +54,17 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.tickets import ticket_number
-from tests.model.fair import Lines
 from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
 
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"
-OF_X, OF_Y = b'{"fair_key":"x"}', b'{"fair_key":"y"}'
 PAYLOADS = st.lists(
-    st.sampled_from([b"same", b"other", b"third", b"same", b"other", STORED, LARGE, NO_TEXT, OF_X, OF_X, OF_Y]),
+    st.sampled_from([b"same", b"other", b"third", b"same", b"other", STORED, LARGE, NO_TEXT]),
     min_size=1,
     max_size=6,
 )
-FAIR = Fairness(weights={"x": 3}).text
 FATES = st.sampled_from(
     [
         "ack",
@@ -143,8 +139,6 @@ class Histories(RuleBasedStateMachine):
         self.pools: list[Memory] = []
         self.stages: dict[str, int] = {}
         self.replica: tuple[Snapshot, Ledger] | None = None
-        self.fairness = ""
-        self.times: dict[tuple[str, int], int] = {}
 
     def teardown(self) -> None:
         self.pair.client.close()
@@ -153,10 +147,8 @@ class Histories(RuleBasedStateMachine):
         in_flight=st.sampled_from([0, 0, 1, 4]),
         dead=st.sampled_from([0, 0, 3]),
         keeps=st.booleans(),
-        fairness=st.sampled_from(["", FAIR]),
     )
-    def the_first_pool_starts(self, in_flight: int, dead: int, keeps: bool, fairness: str) -> None:
-        self.fairness = fairness
+    def the_first_pool_starts(self, in_flight: int, dead: int, keeps: bool) -> None:
         self.limits, self.keeps = Limits(in_flight=in_flight, dead=dead), keeps
         self.a_pool_starts()
         self.jobs_are_pushed("a", [b"same", b"same", b"other"])
@@ -165,7 +157,7 @@ class Histories(RuleBasedStateMachine):
     @rule()
     def a_pool_starts(self) -> None:
         pool = Memory(f"pool:{len(self.pools)}:t")
-        assert self.pair.ask(register, pool.identity, FACTS, QUEUES, ResponseQueue("out", "Add"), self.fairness)
+        assert self.pair.ask(register, pool.identity, FACTS, QUEUES, ResponseQueue("out", "Add"))
         self.pools.append(pool)
 
     @rule(queue=st.sampled_from(QUEUES), payloads=PAYLOADS)
@@ -191,9 +183,6 @@ class Histories(RuleBasedStateMachine):
     def a_pool_fetches_as(self, pool: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
         answer = self.pair.ask(fetch, self.wanted(pool, tuple(names), want, hwm))
         self.a_pool_is_answered(pool, answer, lost=lost)
-        if self.pair.data.lines and isinstance(answer, FetchResult) and not answer.jobs:
-            # A second one may look at more jobs.
-            self.pair.again = None
 
     def wanted(self, pool: Memory, names: tuple[str, ...], want: int, hwm: int) -> FetchRequest:
         return FetchRequest(
@@ -206,7 +195,6 @@ class Histories(RuleBasedStateMachine):
             limits=self.limits,
             most_bytes=MOST_BYTES,
             limit_bytes=LIMIT_BYTES,
-            fairness=self.fairness,
         )
 
     def a_pool_is_answered(self, pool: Memory, answer: object, *, lost: bool) -> None:
@@ -279,7 +267,7 @@ class Histories(RuleBasedStateMachine):
         in_redis = dict(self.pair.data.hands[pool.identity].jobs)
         settled = [(t, self.settlement(fate, pool.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
         records = self.records(settled)
-        request = FinishRequest(pool.identity, "t", QUEUES, hwm, settled, records, fairness=self.fairness)
+        request = FinishRequest(pool.identity, "t", QUEUES, hwm, settled, records)
         answer: object = None
         if wants is None:
             codes = self.pair.ask(finish, request, 1.0)
@@ -295,24 +283,6 @@ class Histories(RuleBasedStateMachine):
             done = [ticket for ticket, code in zip(tickets, codes, strict=False) if code == Applied()]
             pool.jobs = {ticket: job for ticket, job in pool.jobs.items() if ticket not in done}
         self.a_pool_is_answered(pool, answer, lost=lost)
-
-    @rule(fairness=st.sampled_from(["", FAIR, Fairness().text]))
-    def the_configuration_says_something_else_of_fairness(self, fairness: str) -> None:
-        self.fairness = fairness
-
-    @rule(queue=st.sampled_from(QUEUES), fairness=st.sampled_from([FAIR, Fairness().text]))
-    def a_process_classifies(self, queue: str, fairness: str) -> None:
-        self.server.raw.delete(f"{NAMESPACE}:restbroker:fair:pace:{queue}")
-        self.pair.ask(lines.classify, "t", queue, fairness, 0)
-        self.pair.again = None
-
-    @precondition(lambda self: self.pair.data.paused_queues)
-    @rule(data=st.data(), most=st.integers(1, 5))
-    def a_person_has_lines_return_to_the_list(self, data: st.DataObject, most: int) -> None:
-        queue = data.draw(st.sampled_from(sorted(self.pair.data.paused_queues)))
-        if f"queue:{queue}" not in self.pair.data.broken:
-            self.pair.ask(lines.give_back, queue, most)
-            self.pair.again = None
 
     @rule(data=st.data())
     def a_pool_marks(self, data: st.DataObject) -> None:
@@ -483,63 +453,11 @@ class Histories(RuleBasedStateMachine):
         waiting = self.pair.data.lists[f"queue:{queue}"]
         if f"queue:{queue}" in self.pair.data.broken or not waiting:
             return
-        there = self.pair.data.lines[queue]
-        before, last = Counter(waiting) + Counter(there.all_jobs()), waiting[0]
+        before, last = Counter(waiting), waiting[0]
         assert queues.newest(self.pair.client, queue) == last
         self.pair.ask(queues.clear, queue, last, most)
-        # Two seconds later.
-        self.server.raw.delete(f"ns:restbroker:fair:pace:{queue}")
-        self.ledger.ended += before - Counter(waiting) - Counter(there.all_jobs())
+        self.ledger.ended += before - Counter(waiting)
         self.pair.again = None
-
-    @precondition(lambda self: any(line.jobs for line in self.pair.data.lines.values()))
-    @rule(data=st.data(), most=st.integers(1, 3))
-    def a_person_drops_a_part_of_a_line(self, data: st.DataObject, most: int) -> None:
-        queue, key, there = self._line_of_someone(data)
-        if f"queue:{queue}" in self.pair.data.broken:
-            return
-        (line,) = [one for one in line_jobs.read_lines(self.pair.client, queue) if one.name == key]
-        whole = there.jobs[key]
-        deleted, left, _ = queues.clear(self.pair.client, queue, b"", most, [(line.key, line.after)])
-        gone: list[bytes] = []
-        while whole and len(gone) < most:
-            gone += [raw] if (raw := whole.pop(0)) is not None else []
-        assert (deleted, left) == (len(gone), int(bool(whole)))
-        if not whole:
-            there.drop(key)
-        self.server.raw.delete(f"ns:restbroker:fair:pace:{queue}")
-        self.ledger.ended += Counter(gone)
-        self.pair.again = None
-
-    @precondition(lambda self: any(line.jobs for line in self.pair.data.lines.values()))
-    @rule(data=st.data(), to=st.sampled_from(("delete", "dead")))
-    def a_person_takes_a_job_out_of_a_line(self, data: st.DataObject, to: str) -> None:
-        queue, key, there = self._line_of_someone(data)
-        if self.pair.data.broken:
-            return
-        (line,) = [one for one in line_jobs.read_lines(self.pair.client, queue) if one.name == key]
-        place = data.draw(st.integers(0, line.jobs - 1))
-        raw = there.jobs[key][place]
-        if raw is None or raw in self.pair.data.sets["dead"]:
-            return
-        is_dead = to == "dead"
-        placing = sets.Placement(raw, zset="dead" if is_dead else None, score=LONG_AGO_S, new=raw if is_dead else None)
-        request = waiting.TakeRequest(line.field(line.head + place), placing)
-        meant = waiting.take_snapshot(self.pair.client, queue)
-        assert waiting.take(self.pair.client, meant, [request]) == [Applied()]
-        assert waiting.take(self.pair.client, meant, [request]) == [Gone()]
-        there.take(key, place, None)
-        if is_dead:
-            self.pair.data.sets["dead"][raw] = LONG_AGO_S
-            self.pair.data.parked.append(("", raw))
-        else:
-            self.ledger.ended += Counter([raw])
-        self.pair.again = None
-
-    def _line_of_someone(self, data: st.DataObject) -> tuple[str, str, Lines]:
-        queue = data.draw(st.sampled_from(sorted(q for q, found in self.pair.data.lines.items() if found.jobs)))
-        there = self.pair.data.lines[queue]
-        return queue, data.draw(st.sampled_from(sorted(there.jobs))), there
 
     @rule()
     def ruby_moves_a_retry(self) -> None:
@@ -568,7 +486,7 @@ class Histories(RuleBasedStateMachine):
         snapshot, ledger = self.replica
         self.pair.fail_over(snapshot)
         self.ledger = copy.deepcopy(ledger)
-        self.stages, self.times, self.pair.again = {}, {}, None
+        self.stages, self.pair.again = {}, None
 
     @precondition(lambda self: self.pair.again is not None)
     @rule()
@@ -591,21 +509,11 @@ class Histories(RuleBasedStateMachine):
         data, found = self.pair.data, Counter[bytes]()
         for queue in QUEUES:
             found.update(data.lists[f"queue:{queue}"])
-            found.update(data.lines[queue].all_jobs())
         for hand in data.hands.values():
             found.update(hand.jobs.values())
         for members in data.sets.values():
             found.update(list(members))
         assert Counter(map(self.payload, (found + self.ledger.ended).elements())) == self.ledger.pushed
-
-    @invariant()
-    def virtual_time_never_falls_while_a_key_waits(self) -> None:
-        for queue in QUEUES:
-            there = self.pair.data.lines[queue]
-            if there.turns:
-                assert there.time >= self.times.get((queue, there.restarts), 0)
-                assert min(there.turns.values()) >= there.time
-                self.times[queue, there.restarts] = there.time
 
     @invariant()
     def an_identity_goes_from_alive_to_dying_to_gone_and_never_back(self) -> None:

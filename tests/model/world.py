@@ -37,7 +37,8 @@ from restbroker.store import (
     jobs,
     large,
     limits,
-    old_order,
+    older_form,
+    order,
     pauses,
     probing,
     records,
@@ -62,7 +63,8 @@ from tests.support.told import one_by_one
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
     jobs: ("register", "fetch", "mark", "read_jobs", "retire", "isolate", "rejoin"),
-    old_order: ("is_left", "held_by_others"),
+    older_form: ("find",),
+    order: ("free_lost",),
     large: ("delete_unnamed",),
     heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
     identities: ("live_identities", "fenced_identities", "read"),

@@ -13,9 +13,9 @@ from restbroker.broker.token_watch import digests
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.secret import Secret
+from restbroker.config.target import Target
 from restbroker.errors import UsageError
-from restbroker.job.fairness import Fairness
-from restbroker.job.order import Order
+from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.operate import act, act_waiting, audit, explain, find, keys, tokens, walk
 from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
@@ -27,7 +27,7 @@ from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.system import system
 from restbroker.operate.walk import Match, Walk
 from restbroker.operate.where import read
-from restbroker.store import identities, line_jobs, lines, pauses, processes, queues, survey, waiting
+from restbroker.store import line_jobs, lines, pauses, processes, queues, survey, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.identities import ProcessInfo
@@ -39,7 +39,7 @@ from restbroker.store.waiting import TakeRequest
 from tests.operate.conftest import NOW_S, written
 from tests.operate.pools import serve
 
-TEXT = Fairness(("host",), None, {"vip.org": 4}).text
+TEXT = '{"by":["host"],"fair":1,"weights":{"vip.org":4}}'
 PATIENT = find.SearchLimits(seconds=600.0)
 """On a busy machine a page would end before its last job."""
 
@@ -101,7 +101,7 @@ def test_keys_of_a_queue_are_shown_with_weights_and_shares(mixed: Client, known:
     assert (rest.size, rest.in_lines) == (15, 13)
 
 
-def test_waiting_jobs_are_listed_in_their_turns(mixed: Client, known: ConfigContext) -> None:
+def test_waiting_jobs_are_listed_in_their_turns(mixed: Client, known: ConfigContext, target: Target) -> None:
     assert in_turn(mixed, known) == ORDER
     page = find.waiting_page(mixed, "rest", (), known, limit=5, limits=PATIENT)
     assert (page.total, page.after) == (15, "5")
@@ -115,9 +115,11 @@ def test_waiting_jobs_are_listed_in_their_turns(mixed: Client, known: ConfigCont
         "v0",
         "v1",
     ]
-    assert [entry.jid for entry in keys.jobs_of_line(mixed, "rest", "BIG.org", known, 3)] == ["b0", "b1", "b2"]
-    with pytest.raises(UsageError, match=r"No job of the key none\.org waits"):
-        list(keys.jobs_of_line(mixed, "rest", "none.org", known, 3))
+    found = keys.find_key(mixed, [target], "BIG.org")
+    assert [entry.jid for entry in keys.jobs_of_key(mixed, *found, known, 3)] == ["b0", "b1", "b2"]
+    assert keys.find_key(mixed, [target], NO_KEY)[1].group == b""
+    with pytest.raises(UsageError, match=r"The key none\.org is free"):
+        keys.find_key(mixed, [target], "none.org")
 
 
 def test_a_job_that_goes_back_into_a_line_is_not_called_done(
@@ -143,12 +145,11 @@ def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: 
     hosts = ["a", "b", "vip.org", "c"]
     queues.push(client, "rest", [job(f"{host}-{n}", host) for n in range(7) for host in hosts])
     classify(client)
-    found = line_jobs.read_lines(client, "rest")
+    found = line_jobs.read_lines(client, "rest", "e")
     cost = known.cost("rest")
-    order = [(line.name, number - line.head) for line, number in line_jobs.by_finish_time(found, cost)]
-    for place, (name, number) in enumerate(order):
-        line = next(one for one in found if one.name == name)
-        assert line_jobs.count_before(found, line, line.head + number, cost) == place
+    places = list(line_jobs.by_turn(found, cost))
+    assert [line_jobs.count_before(found, line, place, cost) for line, place in places] == list(range(28))
+    order = [(line.name, line.jobs - 1 - place) for line, place in places]
     assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], fairness=TEXT)
     got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 28, 0, fairness=TEXT))
     assert isinstance(got, FetchResult)
@@ -170,7 +171,7 @@ def test_explain_says_where_in_its_line_a_job_is(mixed: Client, known: ConfigCon
 
 
 def test_tokens_are_counted_in_lines_too(mixed: Client, settings: Config) -> None:
-    counts = tokens.count_tokens(mixed, Tokens(settings.tokens), ["rest"], 100)
+    counts = tokens.count_tokens(mixed, Tokens(settings.tokens), {"rest": "e"}, 100)
     assert sum(counts.jobs.values()) == 15
 
 
@@ -190,14 +191,12 @@ def test_jobs_in_lines_and_in_the_list_are_deleted_by_conditions(
     assert keys.fair_queue(mixed, "rest", known).count == 2
     done = perform(mixed, settings, Action("delete", "ann"), "host = big.org", limit=3)
     assert done.done == 3
-    # No hole costs the key a turn.
-    assert [line.jobs for line in line_jobs.read_lines(mixed, "rest") if line.name == "big.org"] == [7]
+    assert [line.jobs for line in line_jobs.read_lines(mixed, "rest", "e") if line.name == "big.org"] == [7]
     assert perform(mixed, settings, Action("delete", "ann"), "jid = b5").done == 1
     assert perform(mixed, settings, Action("delete", "ann"), "jid = l0").done == 1
     assert in_turn(mixed, known) == ["n0", "b3", "b4", "b6", "b7", "b8", "b9", "l1"]
     assert perform(mixed, settings, Action("delete", "ann")).done == 8
-    assert not mixed.command("EXISTS", mixed.keys.lines("rest"), mixed.keys.line_finish_times("rest"))
-    assert not mixed.command("EXISTS", mixed.keys.line_records("rest"))
+    assert not mixed.command("EXISTS", mixed.keys.line("rest"), mixed.keys.turn("rest"))
 
 
 def test_jobs_in_lines_are_killed(mixed: Client, settings: Config, known: ConfigContext) -> None:
@@ -208,59 +207,54 @@ def test_jobs_in_lines_are_killed(mixed: Client, settings: Config, known: Config
 
 def test_a_job_that_was_taken_meanwhile_is_left_alone(mixed: Client, settings: Config, known: ConfigContext) -> None:
     meant = act_waiting.select(mixed, "rest", read(["host = big.org"], NOW_S), settings)
-    (first,) = [line for line in line_jobs.read_lines(mixed, "rest") if line.name == "big.org"]
-    mixed.command("HDEL", mixed.keys.lines("rest"), first.field(first.head))
+    mixed.command("RPOP", line_of("big.org"))
     *_, last = act.perform(mixed, meant, Action("delete", "ann"), known)
     assert (last.done, last.unseen) == (9, 1)
 
 
+def line_of(group: str) -> str:
+    return f"ns:restbroker:line:rest{BEFORE_ORDER}{group}"
+
+
 def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
-    meant = waiting.take_snapshot(mixed, "rest")
-    (line,) = [one for one in meant.lines if one.name == "big.org"]
-    wait, fields = mixed.keys.lines("rest"), [line.field(line.head + n) for n in range(3)]
-    first, second, third = (
-        job for job in line_jobs.read_jobs(mixed, "rest", [(line, line.head + n) for n in range(3)])
-    )
-    # A process took the second; another job came back under the first one's number.
-    mixed.command("HSET", wait, fields[0], b"another")
-    mixed.command("HDEL", wait, fields[1])
-    takings = [
-        TakeRequest(field, Placement(job or b"")) for field, job in zip(fields, (first, second, third), strict=True)
-    ]
+    (meant,) = [one for one in waiting.take_snapshots(mixed, "rest", "e") if one.group == b"big.org"]
+    found = waiting.piece(mixed, meant, 9, 3)
+    assert found is not None
+    # A process took the second; another job came back in the place of the first one.
+    mixed.command("LSET", line_of("big.org"), -1, b"another")
+    mixed.command("LREM", line_of("big.org"), 1, found.jobs[1])
+    takings = [TakeRequest(rank, Placement(raw)) for rank, raw in found.with_ranks]
     assert waiting.take(mixed, meant, takings) == [Gone(), Gone(), Applied()]
-    assert [mixed.command("HGET", wait, field) for field in fields] == [b"another", None, None]
-    (now,) = [one for one in line_jobs.read_lines(mixed, "rest") if one.name == "big.org"]
-    assert (now.head, now.after) == (line.head, line.after)
+    (left,) = [one.jobs for one in line_jobs.read_lines(mixed, "rest", "e") if one.name == "big.org"]
+    assert (left, line_jobs.count_jobs(mixed, "rest")) == (8, 12)
 
 
-def test_a_keys_jobs_are_dropped_and_no_others(mixed: Client, known: ConfigContext) -> None:
-    held: list[bytes] = []
-    steps = keys.drop_line(mixed, "rest", "big.org", known=known, who="ann", why="a loop", release=held.extend)
-    next(steps)
-    # What comes meanwhile stays.
-    queues.push(mixed, "rest", [job("b99", "big.org")])
-    classify(mixed)
-    *_, last = steps
-    assert (last.done, last.ended) == (10, True)
-    assert set(in_turn(mixed, known)) == {"v0", "v1", "n0", "l0", "l1", "b99"}
-    ended, begun = list(audit.entries(mixed, 2))
-    assert (begun.note.action, begun.note.state, begun.note.place, begun.note.where) == (
-        "drop", "begun", "queue:rest", "the key big.org",
-    )  # fmt: skip
+def test_a_keys_jobs_are_dropped_and_no_others(
+    mixed: Client, settings: Config, known: ConfigContext, target: Target
+) -> None:
+    _, held = keys.find_key(mixed, [target], "big.org")
+    assert keys.drop(mixed, target, held, settings, Action("kill", "ann", why="a loop"), known) == (10, ())
+    assert set(in_turn(mixed, known)) == {"v0", "v1", "n0", "l0", "l1"}
+    assert mixed.command("ZCARD", mixed.keys.sorted_set("dead")) == 10
+    ended, *_, begun = list(audit.entries(mixed, 9))
+    assert (begun.note.action, begun.note.state, begun.note.place) == ("kill", "begun", "queue:rest")
     assert (ended.note.state, ended.note.done, ended.note.why) == ("ended", 10, "a loop")
-    assert keys.count_jobs(mixed, "rest", NO_KEY, known) == 1
 
 
-def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: ConfigContext) -> None:
+def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: ConfigContext, target: Target) -> None:
+    # What names a line was deleted by hand.
+    mixed.command("ZREM", mixed.keys.turn("rest"), "big.org")
+    groups, stopped = keys.groups_in(mixed, "rest", target, known)
+    assert (groups, stopped) == ([b"", b"big.org", b"vip.org"], [])
     with pytest.raises(UsageError, match="not paused"):
-        list(keys.give_back(mixed, "rest", "ann", ""))
+        list(keys.give_back(mixed, "rest", target, groups, "ann", ""))
     pauses.pause_queue(mixed, "rest", "ann", "", None)
-    *_, last = keys.give_back(mixed, "rest", "ann", "downgrade")
+    *_, last = keys.give_back(mixed, "rest", target, groups, "ann", "downgrade")
     assert (last.done, last.ended) == (13, True)
     found = [json.loads(raw)["jid"] for raw in queues.peek(mixed, "rest", 0, 20)]
     assert found[13:] == ["l0", "l1"]
     assert [jid for jid in found if jid[0] == "b"] == [f"b{n}" for n in range(10)]
-    assert not mixed.command("EXISTS", mixed.keys.lines("rest"))
+    assert not mixed.command("EXISTS", mixed.keys.line("rest"), mixed.keys.turn("rest"), mixed.keys.fair("rest"))
     assert next(iter(audit.entries(mixed, 1))).note.state == "ended"
 
 
@@ -269,8 +263,8 @@ def test_a_clear_keeps_the_newest_job_out_of_lines(client: Client) -> None:
     lines.classify(client, "e", "rest", TEXT, 0)
     last = queues.newest(client, "rest")
     assert last is not None
-    assert queues.clear(client, "rest", last, 250)[:2] == (250, 50)
-    pace = client.keys.classify_lock("rest")
+    assert queues.clear(client, "rest", last, 60)[:2] == (60, 40)
+    pace = client.keys.pace("rest")
     assert client.command("GET", pace) == b"clear"
     # Two seconds may be over on a busy machine.
     assert client.command("PEXPIRE", pace, 600_000) == 1
@@ -279,8 +273,9 @@ def test_a_clear_keeps_the_newest_job_out_of_lines(client: Client) -> None:
     assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], fairness=TEXT)
     got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 10, 0, fairness=TEXT))
     assert isinstance(got, FetchResult)
-    assert got.jobs == ()
-    assert queues.clear(client, "rest", last, 250)[:2] == (50, 0)
+    # It takes what is in lines, and moves nothing.
+    assert (len(got.jobs), client.command("LLEN", client.keys.queue("rest"))) == (10, 40)
+    assert queues.clear(client, "rest", last, 250)[:2] == (40, 0)
     assert client.command("GET", pace) is None
 
 
@@ -293,17 +288,13 @@ def test_a_process_lists_a_queue_of_which_only_lines_are_left(mixed: Client) -> 
     assert mixed.command("HGETALL", mixed.keys.work("h:1:a")) == [b"t1", b"{}"]
 
 
-def test_check_says_what_is_in_lines_and_who_serves_it_otherwise(mixed: Client, settings: Config) -> None:
+def test_check_says_what_is_in_lines_and_who_has_other_tokens(mixed: Client, settings: Config) -> None:
     def found() -> dict[str, str]:
         return {one.code: one.message for one in check_queues(mixed, settings, server(mixed)) if "rest" in one.message}
 
     other = attrs.evolve(settings.tokens[0], secrets=(Secret("another-token"),))
     for pid, token in ((7, other), (8, settings.tokens[0])):
         serve(mixed, "e", pid, ["rest"], tokens=digests(Tokens([token]), settings.targets))
-    identities.write_fairness(mixed, "node:8:abc:e", TEXT)
     told = found()
-    assert told["FairMixed"] == "node:7 serves the queue rest with another FairBy than this configuration."
     assert told["TokensMixed"] == "node:7 serves the queue rest with other tokens than this configuration."
     assert any("15 jobs wait (13 in lines, which Sidekiq Web does not show)" in message for message in told.values())
-    identities.write_fairness(mixed, "node:7:abc:e", Order().text)
-    assert "node:7" in found()["OrderMixed"]

@@ -5,6 +5,7 @@ import os
 import subprocess
 import time
 from pathlib import Path
+from typing import cast
 
 import attrs
 import pytest
@@ -51,7 +52,7 @@ class Broker:
     """Takes jobs as a process would, and settles them."""
 
     def __init__(self, client: Client, target: Target) -> None:
-        self.client, self.text, self.base, self.identity = client, target.lines_text, 0, "h:1:x:e"
+        self.client, self.text, self.base, self.identity = client, target.groups_text, 0, "h:1:x:e"
         assert register(client, self.identity, FACTS, QUEUES, fairness=self.text)
 
     def take(self) -> dict[str, str]:
@@ -102,14 +103,14 @@ def test_a_key_can_be_named_as_hints_do(
     assert names.keys_command("skip", key, " --target e") == f"restbroker keys skip {typed}"
     words = subprocess.run(["bash", "-c", f"printf '%s\\0' {typed}"], capture_output=True, env=UTF_8, check=True).stdout
     assert key in words.decode().split("\0")
-    client.command("HSET", client.keys.order_hold(target.name), key, "s 5 0 5 j -")
-    assert keys.find_key(client, [target], key)[1].name == key
+    client.command("ZADD", client.keys.held(target.name), 1e12 + 5, "\x1e" + key)
+    assert keys.find_key(client, [target], key)[1].name == "\x1e" + key
 
 
 def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Target) -> None:
     other = attrs.evolve(target, name="other")
     for one in (target, other):
-        client.command("HSET", client.keys.order_hold(one.name), "ann\x1fh.org", "s 5 0 5 j -")
+        client.command("ZADD", client.keys.held(one.name), 1e12 + 5, "\x1eann\x1fh.org")
     with pytest.raises(UsageError, match=r"Several targets hold the key ann \| h.org") as raised:
         keys.find_key(client, [target, other], "ann | h.org")
     assert raised.value.hint == "Name it with --target: e, other."
@@ -118,49 +119,50 @@ def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Ta
         keys.find_key(client, [target], "a\udcff")
 
 
-def test_people_skip_retry_and_drop(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
-    for what, name in (("skip", "a"), ("retry", "b"), ("drop", "c")):
+def test_a_key_of_fair_by_and_order_by_is_shown_whole(client: Client, known: ConfigContext, target: Target) -> None:
+    client.command("ZADD", client.keys.held(target.name), 1e12 + 5, "h.org\x1eann\x1fa")
+    ((shown,), _) = keys.held_keys(client, [target], known, 10)
+    assert shown.name == "h.org | ann | a"
+    assert keys.find_key(client, [target], "H.org | ann | A")[1].state == "stopped"
+
+
+def test_people_skip_and_retry(client: Client, broker: Broker, known: ConfigContext, target: Target) -> None:
+    actions: tuple[tuple[KeyAction, str], ...] = (("skip", "a"), ("retry", "b"))
+    for what, name in actions:
         place, held = keys.find_key(client, [target], name)
-        assert keys.steer(client, place, what, [held], known=known, who="ann", why="so") == 1  # type: ignore[arg-type]
-        if what != "drop":
-            assert keys.steer(client, place, what, [held], known=known, who="ann", why="so") == 0  # type: ignore[arg-type]
-            assert keys.resume(client, place, attrs.evolve(held, state="stopped", jid="gone"), known, RESUME)[0] == 0
+        assert keys.steer(client, place, what, held, known=known, who="ann", why="so")
+        assert not keys.steer(client, place, what, held, known=known, who="ann", why="so")
+        assert keys.resume(client, place, attrs.evolve(held, state="stopped", jid="gone"), known, RESUME)[0] == 0
     assert broker.take().keys() == {"a1", "b0"}
-    (shown, _) = keys.held_keys(client, [target], known, 1)
-    assert not shown[0].drops
     notes = [one.note for one in audit.entries(client, 20)]
     assert [(note.action, note.done) for note in notes if note.state == "ended"] == [
-        ("keys drop", 1), ("keys retry", 0), ("keys retry", 1), ("keys skip", 0), ("keys skip", 1),
+        ("keys retry", 0), ("keys retry", 1), ("keys skip", 0), ("keys skip", 1),
     ]  # fmt: skip
     assert sum(note.state == "begun" for note in notes) == len(notes) / 2
 
 
-def test_a_drop_reaches_a_key_that_went_on_since_it_was_shown(
-    client: Client, broker: Broker, known: ConfigContext, target: Target
+@pytest.mark.parametrize(("name", "count", "next_"), [("a", 2, {"a9"}), ("c", 2, set())])
+def test_what_waits_with_a_dropped_key_dies(
+    client: Client, broker: Broker, settings: Config, target: Target, name: str, count: int, next_: set[str]
 ) -> None:
-    shown = store.read_key(client, target.name, b"c")
-    assert shown is not None
-    # While a person answers, the job in progress is done, the next one is taken, and one more comes.
-    broker.settle(broker.taken["c0"], Ack())
-    queues.push(client, "rest", [job("c", 3)])
-    taken = broker.take()
-    assert taken.keys() == {"c1"}
-    assert keys.drop_key(client, target, [shown], known, "ann", "so") == 2
-    broker.settle(taken["c1"], Ack())
-    assert broker.take()["c2"].endswith("!c")
-    note, begun = (one.note for one in audit.entries(client, 9))
-    assert (note.action, note.where, note.done) == ("keys drop", "c", 1)
-    assert (begun.state, begun.done) == ("begun", 0)
+    place, held = keys.find_key(client, [target], name)
+    known, kill = context_of(settings), Action("kill", "ann", why="so")
+    assert keys.drop(client, place, held, settings, kill, known) == (count, ())
+    dead = cast("list[bytes]", client.command("ZRANGE", client.keys.sorted_set("dead"), 0, -1))
+    assert {f"{name}1", f"{name}2"} <= {json.loads(raw)["jid"] for raw in dead}
+    queues.push(client, "rest", [job(name, 9)])
+    # A stopped key goes on; what is in progress still holds its own.
+    assert broker.take().keys() == next_
 
 
-@pytest.mark.parametrize(("what", "name"), [("skip", "a"), ("retry", "b"), ("drop", "c")])
+@pytest.mark.parametrize(("what", "name"), [("skip", "a"), ("retry", "b")])
 def test_no_key_is_steered_that_the_audit_log_does_not_name(
     client: Client, broker: Broker, known: ConfigContext, target: Target, what: KeyAction, name: str
 ) -> None:
     place, held = keys.find_key(client, [target], name)
     client.command("SET", client.keys.audit, "of another type")
     with pytest.raises(StoreRefused):
-        keys.steer(client, place, what, [held], known=known, who="ann", why="")
+        keys.steer(client, place, what, held, known=known, who="ann", why="")
     assert keys.find_key(client, [target], name)[1] == held
 
 
@@ -208,7 +210,7 @@ def test_a_key_of_another_order_by_is_not_resumed(
         keys.resume(client, changed, held, known, RESUME)
     # Nothing is in the list, of which nothing would be taken.
     assert client.command("LLEN", client.keys.queue("rest")) == 0
-    assert keys.steer(client, changed, "skip", [held], known=known, who="ann", why="") == 1
+    assert keys.steer(client, changed, "skip", held, known=known, who="ann", why="")
     assert broker.take().keys() == {"a1"}
 
 
@@ -250,8 +252,8 @@ def test_a_key_of_several_queues_is_counted_once(
 
 
 def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, known: ConfigContext) -> None:
-    assert [*operate_queues.clear_in_steps(client, "rest", "ann")][-1].done == 7
-    assert not client.command("EXISTS", client.keys.lines("rest"), client.keys.line_records("rest"))
+    assert [*operate_queues.clear_in_steps(client, "rest", known, "ann")][-1].done == 7
+    assert not client.command("EXISTS", client.keys.line("rest"), client.keys.turn("rest"))
     queues.push(client, "rest", [job("b", 9), job("c", 9), job("d", 9)])
     assert (broker.take() | broker.take()).keys() == {"b9", "d9"}
 
@@ -261,7 +263,7 @@ def test_check_names_keys_that_a_renamed_target_holds(client: Client, broker: Br
         return [one.message for one in check_queues(client, settings, server(client)) if one.code == "OrderLeft"]
 
     assert found() == []
-    client.command("HSET", client.keys.order_hold("old"), "a", "s 5 0 5 a0 ")
+    client.command("ZADD", client.keys.held("old"), 1e12 + 5, "\x1ea")
     assert found() == ["The target old holds keys, and is not in this configuration; no process serves it."]
     serve(client, "old", 7, ["other"])
     assert found() == []
@@ -295,16 +297,12 @@ def test_check_names_the_first_of_many_keys_without_secrets(client: Client, sett
     assert "x" * 41 not in one.message
 
 
-def test_very_many_held_keys_are_looked_through_page_by_page(client: Client, target: Target) -> None:
-    key = client.keys.order_hold("e")
-    ready = [part for number in range(5000) for part in (f"k{number}", "r 1 0 0 -")]
-    client.command("HSET", key, *ready)
-    assert store.read_stopped(client, ["e"], 50) == {}
-    client.command("HSET", key, *(part for number in range(3000) for part in (f"k{number}", f"s 1 0 {number + 1} j")))
-    whole = store.read_stopped(client, ["e", "other"], 50)
-    assert whole.keys() == {"e"}
-    assert (len(whole["e"].keys), whole["e"].count_text) == (3000, "3,000 keys")
-    assert whole["e"].keys[0].key == b"k0"
-    some = store.read_stopped(client, ["e"])["e"]
-    assert 100 < len(some.keys) < 1100
-    assert some.count_text.startswith("at least ")
+def test_very_many_stopped_keys_are_counted(client: Client, target: Target) -> None:
+    held = client.keys.held("e")
+    client.command("ZADD", held, *(part for n in range(2000) for part in (2e12 + n, f"\x1er{n}")))
+    assert store.read_stopped(client, ["e"]) == {}
+    client.command("ZADD", held, *(part for n in range(3000) for part in (1e12 + n + 1, f"\x1ek{n}")))
+    found = store.read_stopped(client, ["e", "other"])
+    assert found.keys() == {"e"}
+    assert (len(found["e"].keys), found["e"].count_text) == (1000, "3,000 keys")
+    assert (found["e"].keys[0].group, found["e"].since_s) == (b"\x1ek0", 1)

@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.job.settlement import Ack, Dead, Retry
+from restbroker.job.settlement import Dead, Retry
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.explain import explain
 from restbroker.operate.order_wait import OrderWait
@@ -93,28 +93,13 @@ def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: Confi
     _, behind, steps = said(client, "a1", known)
     assert "behind a0 of the key a, which died at +" in behind
     assert steps == ("To put that one back: restbroker dead restore a0", skip)
-    (held,) = [one for page in store.read_keys(client, "e") for one in page]
+    (held,) = [one for page in store.read_keys(client, "e", ("rest", "slow")) for one in page]
     assert store.steer(client, "e", ("rest", "slow"), "skip", [held]) == [True]
     assert said(client, "a1", known) == (
         "1st of 2",
         "It is the next job of the key a, and is done as soon as a process takes it.",
         (),
     )
-
-
-def test_jobs_that_are_to_die_say_so(client: Client, broker: Broker, known: ConfigContext) -> None:
-    queues.push(client, "rest", [job("a", number) for number in range(3)])
-    ticket = broker.take()["a0"]
-    broker.settle(ticket, Dead(NOW_S, job("a", 0), effect="stop"))
-    (held,) = [one for page in store.read_keys(client, "e") for one in page]
-    assert store.steer(client, "e", ("rest", "slow"), "drop", [held]) == [True]
-    assert wait_of(client, "a2", known).drops
-    assert said(client, "a1", known)[1].startswith("It is to die: ")
-    dropped = broker.take()
-    queues.push(client, "rest", [job("a", 9)])
-    broker.take()
-    assert not wait_of(client, "a9", known).drops
-    broker.settle(dropped["a1"], Ack())
 
 
 def test_a_job_of_the_dead_set_that_stopped_nothing_says_nothing(

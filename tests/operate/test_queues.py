@@ -16,6 +16,8 @@ from restbroker.store import queues as stored
 from restbroker.store.client import Client
 from tests.operate.pools import record, serve
 
+NOTHING = ConfigContext({})
+
 
 def job(jid: str, **changed: Json) -> bytes:
     fields = {"class": "Add", "jid": jid, "args": ["register", {"password": "hush-hush"}, "t0ken"], **changed}
@@ -67,7 +69,7 @@ def test_a_queue_is_empty_as_soon_as_its_process_says(client: Client) -> None:
 def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
-    steps = queues.clear_in_steps(client, "rest", "ann")
+    steps = queues.clear_in_steps(client, "rest", NOTHING, "ann")
     begun_at = next(steps)
     assert (begun_at.total, next(steps).done) == (25, 10)
     stored.push(client, "rest", [job("later")])
@@ -79,18 +81,18 @@ def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, m
 
 def test_a_clearing_means_what_waited_when_it_was_asked_about(client: Client) -> None:
     stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
-    seen = queues.moment_of(client, "rest")
+    seen = queues.moment_of(client, "rest", NOTHING)
     stored.push(client, "rest", [job("later")])
-    *_, last = queues.clear_in_steps(client, "rest", "ann", seen=seen)
+    *_, last = queues.clear_in_steps(client, "rest", NOTHING, "ann", seen=seen)
     assert (last.done, [json.loads(raw)["jid"] for raw in stored.peek(client, "rest", 0, 5)]) == (3, ["later"])
-    *_, last = queues.clear_in_steps(client, "rest", "ann", seen=seen)
+    *_, last = queues.clear_in_steps(client, "rest", NOTHING, "ann", seen=seen)
     assert (last.done, stored.sizes(client, ["rest"])) == (0, {"rest": 1}), "others took all that was seen"
 
 
 def test_a_stopped_clearing_is_noted_and_the_same_call_goes_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queues, "BATCH", 10)
     stored.push(client, "rest", [job(f"j{n}") for n in range(25)])
-    steps = queues.clear_in_steps(client, "rest", "ann")
+    steps = queues.clear_in_steps(client, "rest", NOTHING, "ann")
     run = next(steps).run
     assert next(steps).done == 10
     audit.request_stop(client, run, "bob")
@@ -102,7 +104,7 @@ def test_a_stopped_clearing_is_noted_and_the_same_call_goes_on(client: Client, m
 
 
 def cleared(client: Client, queue: str) -> int:
-    *_, last = queues.clear_in_steps(client, queue, "bob")
+    *_, last = queues.clear_in_steps(client, queue, NOTHING, "bob")
     return last.done
 
 

@@ -54,8 +54,9 @@ def test_a_job_is_found_wherever_it_is(pool: Pool, server: Server, where: str) -
                 raw.sadd("ns:queues", "a")
         case "line":
             raw.sadd("ns:queues", "a")
-            raw.hset("ns:restbroker:fair:wait:a", "5:k", JOB)
-            raw.hset("ns:restbroker:fair:keys:a", "k", "5 6")
+            raw.lpush("ns:restbroker:line:a\x1ek", JOB)
+            raw.set("ns:restbroker:line:a", 1)
+            raw.zadd("ns:restbroker:turn:a", {"k": 1})
         case "in progress" | "dying":
             raw.lpush("ns:queue:a", JOB)
             assert isinstance(fetch(client, FetchRequest(pool.identity, "t", QUEUES, 0, 5, 5)), FetchResult)

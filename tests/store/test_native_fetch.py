@@ -83,7 +83,7 @@ async def test_a_settlement_that_is_too_long_to_be_sent_at_once_is_sent_in_parts
     await calls.finish(settled_by("9:1"), 0.0)
     threads.clear()
     parked = attrs.evolve(settled_by(), items=[("1:1", Dead(1.0, b"x" * 10_000_000))])
-    assert await calls.finish(parked, 0.0) == [Applied()]
+    assert (await calls.finish(parked, 0.0))[0] == [Applied()]
     assert threads == []
     assert server.raw.zrange("ns:dead", 0, -1) == [b"x" * 10_000_000]
 
@@ -100,7 +100,7 @@ async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
     assert codes == [Applied()]
     assert not isinstance(got, StoreRefused)
     assert (first, second, raws(got)) == (b"1", b"2", [b"6", b"7", b"8"])
-    assert await calls.finish(settled_by("3:1", "9:1"), 0.0) == [Applied(), Gone()]
+    assert (await calls.finish(settled_by("3:1", "9:1"), 0.0))[0] == [Applied(), Gone()]
     assert threads == []
     assert (await calls.call(jobs.read_jobs, WANTED.identity)).jobs.keys() == {"4:1", "5:1", "6:1", "7:1", "8:1"}
 

@@ -73,8 +73,9 @@ def test_a_queue_says_for_how_long_a_job_has_been_past_its_expiry_that_comes_nex
     server.raw.rpush("ns:queue:a", *jobs)
     assert overview(client, ["a"]).queues[0].expired_s is None
     server.raw.rpush("ns:queue:a", b'{"expiry":%d}' % (1000 * (now_s - 60)))
-    server.raw.hset("ns:restbroker:fair:wait:a", "5:k", b'{"expiry":%d}' % (now_s - 600))
-    server.raw.hset("ns:restbroker:fair:keys:a", "k", "5 6")
+    server.raw.lpush("ns:restbroker:line:a\x1ek", b'{"expiry":%d}' % (now_s - 600))
+    server.raw.set("ns:restbroker:line:a", 1)
+    server.raw.zadd("ns:restbroker:turn:a", {"k": 1})
     expired_s = overview(client, ["a"]).queues[0].expired_s
     assert expired_s is not None
     assert 600 <= expired_s < 660
@@ -86,7 +87,8 @@ def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server
     large = b'{"created_at":1.5,"pad":"%b"}' % (b"x" * MAX_BYTES)
     server.raw.rpush("ns:queue:large", b"{}", large)
     server.raw.set("ns:queue:odd", 1)
-    assert queues.oldest(client, ["ns:queue:large", "ns:queue:none", "ns:queue:odd"]) == [b"", None, None]
+    places = [(f"ns:queue:{name}", -1) for name in ("large", "none", "odd")]
+    assert queues.jobs_at(client, places) == [b"", None, None]
     assert overview(client, ["large"]).queues == (QueueView("large", 2, None, paused=False, is_listed=True),)
 
 
@@ -117,7 +119,8 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
         "restbroker:parked": "stream", "restbroker:recovered:version": "string",
         "stat:processed": "string", "stat:failed": "string",
         "restbroker:pause:t": "hash", "restbroker:rate:t": "string", "restbroker:inflight:t": "hash", "queue:q": "list",
-        "restbroker:order:hold:t": "hash", "restbroker:order:by:t": "string", "restbroker:order:due:q": "zset",
+        "restbroker:held:t": "zset", "restbroker:groups:t": "string", "restbroker:stopped:t": "hash",
+        "restbroker:turn:q": "zset", "restbroker:fair:q": "hash", "restbroker:line:q": "string",
     }  # fmt: skip
     assert find_misused(client, ["t"], ["q"]) == ()
     for key, kind in needed.items():

@@ -161,7 +161,8 @@ class Bench:
         until(sent, f"{count} requests of jobs arrive", timeout_s)
 
     def _lines(self) -> list[Any]:
-        return items(self.client.command("HVALS", f"restbroker:fair:wait:{QUEUE}"))
+        lists = items(self.client.command("KEYS", f"restbroker:line:{QUEUE}\x1e*"))
+        return [one for key in lists for one in items(self.client.command("LRANGE", raw(key), 0, -1))]
 
     def _queue(self) -> list[Any]:
         return items(self.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))

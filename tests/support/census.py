@@ -23,7 +23,7 @@ local function tell(name, count)
   found[#found + 1], found[#found + 2] = name, count
 end
 for _, queue in ipairs(queues) do
-  local in_lines = redis.call('HLEN', prefix .. 'restbroker:fair:wait:' .. queue)
+  local in_lines = redis.call('GET', prefix .. 'restbroker:line:' .. queue) or 0
   tell(queue, redis.call('LLEN', prefix .. 'queue:' .. queue) + in_lines)
 end
 for _, zset in ipairs({'retry', 'schedule'}) do

@@ -16,7 +16,6 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.job import rubyjson
-from restbroker.job.order import is_order, settled_text
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
@@ -38,7 +37,6 @@ AREA: Final = "redis"
 _SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
 _DUE_PAGE: Final = 100
 _LOOK_S: Final = 3.0
-_ORDER_PAGES: Final = 50
 _NAMED: Final = 3
 _LONGEST: Final = 40
 _finding = partial(TEXTS.finding, AREA)
@@ -48,10 +46,9 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     """Yield the findings for each queue of each target."""
     seen = system(client, config.queues)
     known = {queue.name: queue for queue in seen.queues if queue.name in seen.listed}
-    of_queue = {queue: target.lines_text for target in config.targets for queue in target.queues}
     for name in config.queues:
         if name in known:
-            yield from _known_queue(known[name], seen, of_queue[name])
+            yield from _known_queue(known[name], seen)
     yield from _new_queues(client, config, info, known)
     yield from _left_keys(client, config, seen)
     yield from _mixed_tokens(config, seen)
@@ -74,13 +71,12 @@ def _left_keys(client: Client, config: Config, seen: Snapshot) -> Iterator[Findi
     """Yield a finding if keys are held by a target that was renamed or taken away."""
     served = {pool.target for pool in seen.targets if not pool.is_gone}
     for name in sorted(survey.ordered_targets(client) - served - {target.name for target in config.targets}):
-        yield _finding("OrderLeft", target=name, key=client.keys.order_hold(name))
+        yield _finding("OrderLeft", target=name, key=client.keys.held(name))
 
 
-def _known_queue(queue: Queue, seen: Snapshot, fairness: str) -> Iterator[Finding]:
+def _known_queue(queue: Queue, seen: Snapshot) -> Iterator[Finding]:
     pools = [pool for pool in seen.targets if not pool.is_gone and queue.name in pool.queues]
     pause = queue.pause
-    yield from _mixed(queue, seen, fairness)
     served = any(pool.takes_jobs for pool in pools)
     quiet = sorted({pool.name for pool in pools if pool.quiet is True})
     # Anyone who replaces processes one by one makes each quiet first: then others take the jobs.
@@ -102,20 +98,6 @@ def _known_queue(queue: Queue, seen: Snapshot, fairness: str) -> Iterator[Findin
 def _waiting(queue: Queue) -> str:
     lines = f" ({queue.in_lines} in lines, which Sidekiq Web does not show)" if queue.in_lines else ""
     return f"1 job waits{lines}" if queue.size == 1 else f"{queue.size} jobs wait{lines}"
-
-
-def _mixed(queue: Queue, seen: Snapshot, fairness: str) -> Iterator[Finding]:
-    """Yield a finding if a process serves the queue with another fairness than this configuration has."""
-    others = sorted(
-        (pool.name, is_order(other))
-        for pool in seen.targets
-        if not pool.is_gone and queue.name in pool.queues
-        if settled_text(other := seen.registrations[pool.identity].fairness) != fairness
-    )
-    if others:
-        has_order = is_order(fairness) or any(is_other for _, is_other in others)
-        more = f", and so do {len(others) - 1} more" if others[1:] else ""
-        yield _finding("OrderMixed" if has_order else "FairMixed", process=others[0][0], queue=queue.name, others=more)
 
 
 def _new_queues(client: Client, config: Config, info: ServerInfo, known: Collection[str]) -> Iterator[Finding]:
@@ -182,7 +164,7 @@ def check_order(client: Client, config: Config) -> Iterator[Finding]:
 
     The jobs behind a stopped key wait until a person does something about it.
     """
-    found = read_stopped(client, [target.name for target in config.targets], _ORDER_PAGES)
+    found = read_stopped(client, [target.name for target in config.targets])
     if found:
         now_s, known = time_s(client), context_of(config)
         yield from (_stopped(target, stopped, known, now_s) for target, stopped in found.items())
@@ -190,15 +172,14 @@ def check_order(client: Client, config: Config) -> Iterator[Finding]:
 
 def _stopped(target: str, stopped: StoppedKeys, known: ConfigContext, now_s: float) -> Finding:
     names = ", ".join(_brief(display_name(one.name, known)) for one in stopped.keys[:_NAMED])
-    more = f" and {len(stopped.keys) - _NAMED:,} more" if len(stopped.keys) > _NAMED else ""
+    more = f" and {stopped.count - _NAMED:,} more" if stopped.count > _NAMED else ""
     ago = duration_text(max(0.0, now_s - stopped.since_s))
-    count = stopped.count_text
     return _finding(
         "OrderStopped",
-        count=f"{count[0].upper()}{count[1:]}",
+        count=stopped.count_text,
         target=target,
-        verb="is" if count == "1 key" else "are",
-        since=f"for {ago}" if len(stopped.keys) == 1 else f"the first for {ago}",
+        verb="is" if stopped.count == 1 else "are",
+        since=f"for {ago}" if stopped.count == 1 else f"the first for {ago}",
         names=f"{names}{more}",
     )
 

@@ -15,11 +15,9 @@ ScriptName = Literal[
     "beat",
     "fetch",
     "classify",
-    "fair_return",
-    "order_steer",
-    "line_heads",
-    "line_records",
-    "line_jobs",
+    "group_return",
+    "group_steer",
+    "jobs_at",
     "held",
     "allowed",
     "listed",
@@ -29,7 +27,6 @@ ScriptName = Literal[
     "page",
     "find",
     "copies",
-    "oldest",
     "place",
     "fence",
     "mark",
@@ -70,7 +67,7 @@ ScriptName = Literal[
     "tick",
 ]
 
-_PARTS = ("lines", "order", "moments")
+_PARTS = ("groups", "group_lines", "moments")
 """What several scripts know: a part stands in the place of the line that names it when a script is sent."""
 
 

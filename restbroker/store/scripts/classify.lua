@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- Moves jobs from a queue's list into the lines of their keys, at one pace for all processes. It takes none.
 --
--- KEYS: pace, paused, pause, the queue's list, its `wait`, its `keys`, its `turn` (see parts/lines.lua)
+-- KEYS: pace, paused, pause, the queue's list, the target's `groups`, `held` and `stopped`, the queue's `turn`, `line` and
+--       `fair` (see parts/groups.lua)
 -- ARGV: the queue's name, for how many milliseconds no one else may, what the target says of its fairness (JSON), how
 --       many bytes a job may have of which a key is read
 -- Returns: {'PACE', ms}: another process did this just now; ask again then
@@ -12,9 +13,11 @@
 
 local LOOKED_AT, LOOKED_AT_BYTES = 200, 262144
 local pace, paused, pause, list = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local name, pace_ms, fairness, limit_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
+local name, pace_ms, spec, limit_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
--- part: lines
+-- part: groups
+
+-- part: group_lines
 
 if redis.call('SISMEMBER', paused, name) == 1 then
   return {'PAUSED'}
@@ -26,16 +29,22 @@ for _, text in ipairs(redis.call('HVALS', pause)) do
     return {'PAUSED'}
   end
 end
--- These reads also surface a wrong type before the first write.
-local lines = fair_lines(fairness, limit_bytes)
-local queue = lines.open(KEYS[5], KEYS[6], KEYS[7], 0)
+local said, queue = cjson.decode(spec), {turn = KEYS[8], line = KEYS[9], fair = KEYS[10]}
+local groups = groups_of(KEYS[6], KEYS[7], {queue}, said.weights)
+local why = groups.refusal()
+if why then
+  return redis.error_reply('WRONGTYPE ' .. why)
+elseif (redis.call('GET', KEYS[5]) or '') ~= (said.order or '') then
+  -- Nothing is moved before a fetch found that no group is left that was made otherwise.
+  return {'PAUSED'}
+end
+local lines = group_lines(groups, KEYS[6], KEYS[7], said, limit_bytes)
 if not redis.call('SET', pace, '1', 'NX', 'PX', pace_ms) then
   return {'PACE', math.max(1, redis.call('PTTL', pace))}
 end
-local raws = lines.pop(list, LOOKED_AT, LOOKED_AT_BYTES)
+local raws = lines.pop(list, LOOKED_AT, LOOKED_AT_BYTES, true)
 if not raws then
   return {'BAD'}
 end
-lines.append(queue, raws)
-local waiting = lines.write(queue)
-return {'OK', #raws, redis.call('LLEN', list), waiting, queue.without_key}
+local _, _, without_key = lines.append(queue, list, raws, 0)
+return {'OK', #raws, redis.call('LLEN', list), tonumber(redis.pcall('GET', queue.line)) or 0, without_key}

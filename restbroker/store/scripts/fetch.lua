@@ -44,7 +44,7 @@ local IN_FLIGHT_MS, GATHER_MS = 25, 10
 local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), MAX_BATCH), tonumber(ARGV[4])
 local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
-local left_bytes, limit_bytes, fairness = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
+local left_bytes, limit_bytes, spec = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local follows, queue_count = ARGV[12] == '1', #ARGV - FIXED_ARGV
 
 -- Without its record no one could requeue its jobs: it has to take another name.
@@ -253,145 +253,104 @@ local function take(list, position, qidx)
   return answer, count
 end
 
--- part: lines
+-- part: groups
 
--- part: order
+-- part: group_lines
 
--- Nothing but this is asked where no queue has lines.
-local lines
-if want > 0 and (fairness ~= '' or redis.call('EXISTS', unpack(KEYS, #KEYS - queue_count + 1)) > 0) then
-  lines = fair_lines(fairness, limit_bytes)
+-- Nothing but this is asked where a target has no groups and had none.
+local at = FIXED_KEYS + queue_count
+local held, by, stopped, first = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], at + 3
+local groups, lines, drains, due_ms = nil, nil, false, -1
+local said, queues, counts, says = {}, {}, nil, nil
+if want > 0 and (spec ~= '' or redis.call('EXISTS', unpack(KEYS, at + 1, first + queue_count)) > 0) then
+  said = spec ~= '' and cjson.decode(spec) or {}
+  queues = group_queues(first, queue_count)
+  for n = 1, queue_count do
+    queues[n].pace = KEYS[first + 3 * queue_count + n]
+  end
+  groups = groups_of(held, stopped, queues, said.weights)
+  local why = groups.refusal()
+  if why then
+    return redis.error_reply('WRONGTYPE ' .. why)
+  end
+  lines, counts, says = group_lines(groups, held, stopped, said, limit_bytes), {}, {}
+  -- Of groups made otherwise, or by a target that ordered them, all are done before anything new is taken.
+  if (redis.call('GET', by) or '') ~= (said.order or '') then
+    drains = redis.call('EXISTS', held, unpack(KEYS, first + 1, first + queue_count)) > 0
+    if not drains then
+      redis.call(unpack(said.order and {'SET', by, said.order} or {'DEL', by}))
+    end
+  end
+  due_ms, lines.drains = groups.promote(), drains
 end
-local looked_at, looked_at_bytes, counts = 0, 0, lines and {}
-local of_order, order_says, is_changed = {}, {-1, 0}, false
-local order = lines and lines.said.order and keep_order(lines, KEYS[FIXED_KEYS + 6 * queue_count + 1], of_order)
+local looked_at, looked_at_bytes = 0, 0
 
--- Moves jobs of a list into lines if there is fairness, and takes from the lines. Returns what `take` does, and whether
--- the list is one.
-local take_from_lines = lines and function(queue, list, position, qidx)
-  local raws, is_list = {}, true
-  if fairness ~= '' and redis.call('GET', queue.pace) ~= CLEARING then
-    local size
-    raws, size = lines.pop(list, min(max(LEAST_LOOKED_AT, 2 * want), LOOKED_AT - looked_at), LOOKED_AT_BYTES - looked_at_bytes)
-    is_list = raws ~= nil
-    raws = raws or {}
-    looked_at, looked_at_bytes = looked_at + #raws, looked_at_bytes + size
-  end
-  lines.append(queue, raws)
-  local answer, fields, count, index = {position, qidx}, {}, 0, ':' .. qidx
-  lines.serve(queue, want, left_bytes, function(raw)
-    local size = #raw
-    if more == 1 or size > left_bytes and number + count > base then
-      more = 1
-      return false
-    end
-    count, left_bytes = count + 1, left_bytes - size
-    if left_bytes <= 0 then
-      more = 1
-    end
-    fields[2 * count - 1], fields[2 * count] = string.format('%.0f', number + count) .. index, raw
-    answer[count + 2] = size > limit_bytes and is_too_large(raw) and size or raw
-    return true
-  end)
-  if count > 0 then
-    fields[2 * count + 1], fields[2 * count + 2] = 'last', string.format('%.0f', number + count)
-    local written = redis.pcall('HSET', KEYS[2], unpack(fields))
-    if type(written) == 'table' and written.err then
-      put_back(list, raws, 1)
-      return nil, 0, is_list
-    end
-  end
-  lines.write(queue)
-  return answer, count, is_list
-end
+-- Moves jobs of a list into the lists of groups, and takes from these. Returns what `take` does, and whether the list is one.
+local function take_from_groups(queue, list, position, qidx)
+  local answer, fields, count, index, is_list = {position, qidx}, {}, 0, ':' .. qidx .. ':', true
+  local is_fair = (said.fair or 0) > 0 or said.fair_member
+  local moves, is_spent = spec ~= '' and not drains and redis.call('GET', queue.pace) ~= CLEARING, false
+  queue.without_key = 0
 
--- Whether keys of another OrderBy are held. If none is any more, this one counts from now on.
-local function is_order_changed()
-  local said, held = lines.said, KEYS[FIXED_KEYS + 6 * queue_count + 1]
-  local place, by = KEYS[FIXED_KEYS + 6 * queue_count + 2], table.concat(said.by or {said.member}, ',') .. ' ' .. (said.host or '')
-  local jobs = redis.call('HLEN', held)
-  if redis.call('GET', place) == by and not said.drains then
-    return false
-  end
-  for _, queue in ipairs(of_order) do
-    jobs = jobs + redis.call('HLEN', queue.wait)
-  end
-  order_says[2] = jobs > 0 and 1 or said.drains and 2 or 0
-  if order_says[2] == 2 then
-    redis.call('DEL', place)
-    -- What is in progress from now on goes back as the target says then.
-    if said.after == '' then
-      redis.call('HDEL', KEYS[3], 'fairness')
-    elseif said.after then
-      redis.call('HSET', KEYS[3], 'fairness', said.after)
+  local function give(raws, names)
+    for n = 1, #raws do
+      local raw = raws[n]
+      count, left_bytes = count + 1, left_bytes - #raw
+      local ticket = number + count
+      fields[2 * count - 1] = (ticket < 1e14 and ticket or string.format('%.0f', ticket)) .. index .. names[n]
+      fields[2 * count], says[#says + 1] = raw, names[n]
+      answer[count + 2] = #raw > limit_bytes and is_too_large(raw) and #raw or raw
     end
-  elseif order_says[2] == 0 then
-    redis.call('SET', place, by)
+    more = left_bytes <= 0 and 1 or more
   end
-  return order_says[2] > 0
-end
 
--- Takes jobs whose keys allow it. Returns what `take_from_lines` does.
-local function take_in_order(queue, list, position, qidx)
-  local answer, fields, count, index = {position, qidx}, {}, 0, ':' .. qidx
-  local popped, rests, is_list = {}, {}, true
-  local function accept(raw, rest)
-    local size = #raw
-    if more == 1 or count >= want or size > left_bytes and number + count > base then
-      more = 1
-      return nil
-    end
-    count, left_bytes = count + 1, left_bytes - size
-    if left_bytes <= 0 then
-      more = 1
-    end
-    local ticket = number + count
-    ticket = ticket < 1e14 and tostring(ticket) or string.format('%.0f', ticket)
-    fields[2 * count - 1], fields[2 * count] = ticket .. index .. (rest and ':' .. rest or ''), raw
-    answer[count + 2] = size > limit_bytes and is_too_large(raw) and size or raw
-    rests[count] = rest or ''
-    return ticket
-  end
-  local due_ms = order.promote(queue)
-  if due_ms >= 0 and (order_says[1] < 0 or due_ms < order_says[1]) then
-    order_says[1] = due_ms
-  end
-  local batch, given, has_gap = order.new_batch(), order.serve(queue, want, left_bytes, accept, is_changed)
-  local pops = not is_changed and redis.call('GET', queue.pace) ~= CLEARING
-  while pops and count < want and more == 0 do
-    local raws, size = lines.pop(list, min(want - count, LOOKED_AT - looked_at), LOOKED_AT_BYTES - looked_at_bytes)
-    is_list = raws ~= nil
+  local serve
+
+  -- Returns how many jobs it popped.
+  local function move(most, direct)
+    local most_bytes = min(LOOKED_AT_BYTES - looked_at_bytes, direct > 0 and left_bytes or LOOKED_AT_BYTES)
+    local is_first = direct == 0 or number + count == base
+    local raws, size, is_cut = lines.pop(list, min(max(LEAST_LOOKED_AT, most), LOOKED_AT - looked_at), most_bytes, is_first)
+    is_list, more = raws ~= nil, is_cut and direct > 0 and 1 or more
     if not raws or #raws == 0 then
-      break
+      return 0
     end
     looked_at, looked_at_bytes = looked_at + #raws, looked_at_bytes + size
-    local refused = order.sort(raws, id, accept, batch)
-    if refused then
-      put_back(list, raws, refused)
+    is_spent = looked_at >= LOOKED_AT or looked_at_bytes >= LOOKED_AT_BYTES
+    local given, names, without_key, is_refused, is_opened = lines.append(queue, list, raws, direct)
+    give(given, names)
+    if is_opened then
+      groups.promote()
+      serve()
     end
-    for n = 1, (refused or #raws + 1) - 1 do
-      popped[#popped + 1] = raws[n]
-    end
-    if looked_at >= LOOKED_AT or looked_at_bytes >= LOOKED_AT_BYTES then
-      more = (more == 1 or count < want and redis.call('LLEN', list) > 0) and 1 or 0
+    queue.without_key, is_list = queue.without_key + without_key, not is_refused
+    return #raws
+  end
+
+  function serve()
+    local raws, names, _, is_cut = lines.serve(queue, want - count, left_bytes, number + count == base)
+    give(raws, names)
+    more = is_cut and 1 or more
+  end
+
+  if moves and is_fair then
+    move(2 * want, 0)
+  end
+  serve()
+  -- No group waits any more that may start: those of the list are next.
+  while moves and count < want and more == 0 and is_list and not is_spent do
+    if move(want - count, is_fair and 0 or want - count) == 0 then
       break
+    elseif is_fair then
+      serve()
     end
   end
-  if count > 0 then
-    fields[2 * count + 1], fields[2 * count + 2] = 'last', string.format('%.0f', number + count)
-    local written = redis.pcall('HSET', KEYS[2], unpack(fields))
-    if type(written) == 'table' and written.err then
-      put_back(list, popped, 1)
-      return nil, 0, is_list
-    end
-  end
-  order.write_served(queue, given, id)
-  if order.write_sorted(queue, batch) or has_gap then
+  if is_spent and count < want and is_list and redis.call('LLEN', list) > 0 then
     more = 1
   end
-  queue.without_key = batch.without_key
-  for n = 1, count do
-    order_says[#order_says + 1] = rests[n]
+  if count > 0 then
+    fields[2 * count + 1], fields[2 * count + 2] = 'last', string.format('%.0f', number + count)
+    redis.call('HSET', KEYS[2], unpack(fields))
   end
   return answer, count, is_list
 end
@@ -405,58 +364,34 @@ local function note(name, answer, count)
   end
 end
 
-local queues = lines and {}
 for position = 1, queue_count do
-  local name, at = ARGV[FIXED_ARGV + position], FIXED_KEYS + position
-  if order then
-    of_order[position] = {wait = KEYS[at + queue_count], keys = KEYS[at + 2 * queue_count],
-                          turn = KEYS[at + 3 * queue_count], due = KEYS[at + 5 * queue_count]}
-    redis.call('ZCARD', of_order[position].due)
-  end
-  local qidx = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name))
+  local name, list = ARGV[FIXED_ARGV + position], KEYS[FIXED_KEYS + position]
+  local qidx, queue = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name)), queues[position]
+  local is_list = true
   if not qidx then
     bad[#bad + 1] = name
   elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
     paused[#paused + 1] = name
-  elseif lines then
-    -- Wrong types surface here, before the first write.
-    local asked = order and 0 or want
-    local queue = lines.open(KEYS[at + queue_count], KEYS[at + 2 * queue_count], KEYS[at + 3 * queue_count], asked)
-    queue.due = KEYS[at + 5 * queue_count]
-    queue.pace, queue.name, queue.list, queue.position, queue.qidx = KEYS[at + 4 * queue_count], name, KEYS[at], position, qidx
-    queues[#queues + 1] = queue
   elseif want > 0 and more == 0 then
-    note(name, take(KEYS[at], position, qidx))
+    if lines then
+      local answer, count
+      answer, count, is_list = take_from_groups(queue, list, position, qidx)
+      note(name, answer, count)
+    end
+    if is_list and spec == '' and not drains and want > 0 and more == 0 then
+      note(name, take(list, position, qidx))
+    elseif not is_list then
+      bad[#bad + 1] = name
+    end
+  end
+  if lines then
+    local left, waits = redis.pcall('LLEN', list), redis.pcall('GET', queue.line)
+    counts[3 * position - 2] = type(left) == 'number' and left or 0
+    counts[3 * position - 1] = type(waits) == 'string' and tonumber(waits) or 0
+    counts[3 * position] = queue.without_key or 0
   end
 end
 
-if order then
-  is_changed = is_order_changed()
-end
-for _, queue in ipairs(queues or {}) do
-  local is_list = true
-  if want > 0 and more == 0 then
-    local answer, count
-    local take_some = order and take_in_order or take_from_lines
-    answer, count, is_list = take_some(queue, queue.list, queue.position, queue.qidx)
-    is_list = is_list and answer ~= nil
-    note(queue.name, answer or {}, answer and count or 0)
-  end
-  if not is_list then
-    bad[#bad + 1] = queue.name
-  elseif fairness == '' and want > 0 and more == 0 then
-    note(queue.name, take(queue.list, queue.position, queue.qidx))
-  end
-  local left = redis.pcall('LLEN', queue.list)
-  counts[3 * queue.position - 2] = type(left) == 'number' and left or 0
-  counts[3 * queue.position - 1] = redis.call('HLEN', queue.wait)
-  counts[3 * queue.position] = queue.without_key
-end
-if lines then
-  for place = 1, 3 * queue_count do
-    counts[place] = counts[place] or 0
-  end
-end
 local count = number - base
 if full_us and count > 0 then
   write_rate(full_us + count * emission_us)
@@ -465,4 +400,5 @@ if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)
 end
 confirm(number)
-return {'OK', version, paused, bad, taken, more, counts or false, order and order_says or false, follows and base or nil}
+return {'OK', version, paused, bad, taken, more, counts or false,
+        says and {due_ms, drains and 1 or 0, unpack(says)} or false, follows and base or nil}

@@ -37,10 +37,12 @@ local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local fairness = ARGV[6]
-local at, jobs_end = fairness == '' and 7 or 8, records > 0 and #ARGV - records - 1 or #ARGV
+local has_groups, weights = ARGV[6] ~= '', ARGV[6]
+local next_base, next_want = tonumber(ARGV[7]), tonumber(ARGV[8])
+local next_queue, max_dead, next_bytes = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
+local at, jobs_end = next_base and 12 or 9, records > 0 and #ARGV - records - 1 or #ARGV
 local zsets, due_later = {zr = retry, zd = dead, zs = schedule}, {zr = true, zs = true}
-local order, order_refusal
+local groups, refusal
 local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few worker pools have marks at all; the others pay one read for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
@@ -104,30 +106,32 @@ local function failure(key, reply)
   return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
 end
 
--- part: lines
+-- part: groups
 
--- part: order
-
-local lines = fairness ~= '' and fair_lines(fairness, tonumber(ARGV[7]))
-local first_wait = lines and #KEYS - (records > 0 and 1 or 0) - (lines.said.order and 4 * queue_count + 1 or 3 * queue_count)
-local of_order = {}
-if lines and lines.said.order then
-  of_order = order_queues(first_wait, queue_count)
-  order = keep_order(lines, KEYS[first_wait + 4 * queue_count + 1], of_order)
-  order_refusal = order.refusal()
+local of_queues, beats, paused, pause, held, stopped = {}, nil, nil, nil, nil, nil
+if has_groups then
+  local last = #KEYS - (records > 0 and 1 or 0) - (next_base and 3 or 0)
+  local first = last - 3 * queue_count
+  held, stopped, beats, paused, pause = KEYS[first - 1], KEYS[first], KEYS[last + 1], KEYS[last + 2], KEYS[last + 3]
+  of_queues = group_queues(first, queue_count)
+  groups = groups_of(held, stopped, of_queues, weights ~= '{}' and cjson.decode(weights))
+  refusal = groups.refusal()
 end
 
+local function is_ordered(group)
+  return string.find(group, '\30', 1, true) ~= nil
+end
+
+-- These go before the others of their group, once their replies are out.
 local BACK = {back = true, zr = true, zs = true}
+local function is_for_group(job)
+  return job.group and (job.fate == 'back' or BACK[job.fate] and is_ordered(job.group))
+end
+
 local function move(job, raw)
-  if job.key and BACK[job.fate] then
-    -- Before its key's line, once its replies are out.
+  if is_for_group(job) then
     return nil
   elseif job.fate == 'back' then
-    if lines and not order then
-      local at_wait = first_wait + job.qidx
-      return lines.put_first(KEYS[at_wait], KEYS[at_wait + queue_count], KEYS[at_wait + 2 * queue_count],
-                             job.payload ~= '' and job.payload or raw)
-    end
     local list = KEYS[FIXED_KEYS + job.qidx]
     return failure(list, redis.pcall('RPUSH', list, job.payload ~= '' and job.payload or raw))
   end
@@ -239,58 +243,95 @@ local function apply(job)
   if not raw then
     return 0
   end
-  if order then
-    local how
-    how, job.key = order.of_ticket(job.ticket)
-    if how and order_refusal then
-      return order_refusal
-    end
+  job.group = has_groups and group_of(job.ticket)
+  if job.group and refusal then
+    return refusal
   end
   redis.call('HDEL', ip, job.ticket)
   local why = settle(job, raw)
-  if not why and job.key and BACK[job.fate] then
+  if not why and is_for_group(job) then
     local bytes = job.payload ~= '' and job.payload or raw
-    why, job.is_ready = order.put_back(of_order[job.qidx], job.key, job.ticket, id, bytes, tonumber(job.score))
+    why, job.is_ready = groups.put_back(of_queues[job.qidx], job.group, bytes, tonumber(job.score) or 0)
   end
   if why then
     redis.call('HSET', ip, job.ticket, raw)
     return why
-  elseif job.key and not BACK[job.fate] then
-    local died = job.effect == 'stop' and lines.decode(job.payload)
-    job.is_ready = order.settle(job.key, job.ticket, id, job.effect, type(died) == 'table' and died.jid)
+  elseif job.group and is_ordered(job.group) and not BACK[job.fate] then
+    job.is_ready = groups.settle(job.group, job.effect, job.effect == 'stop' and jid_of(job.payload))
   end
   return job.is_ready and 2 or 1
 end
 
--- Of the plain jobs, those with keys: what cannot be done of the keys' state is done with none of their jobs.
-local plain_tickets, plain_keys = {}, {}
-local function is_held_up(ticket)
-  return order_refusal and order.of_ticket(ticket)
-end
-
 -- Most jobs of most batches: nothing of theirs can be refused, so their bytes are not needed for putting them back.
+local done, freed = {}, {}
 for n = 1, plain do
-  if order and is_held_up(ARGV[at]) then
-    codes[n] = redis.call('HEXISTS', ip, ARGV[at]) == 1 and order_refusal or 0
+  local ticket = ARGV[at]
+  local group = has_groups and group_of(ticket)
+  if group and refusal then
+    codes[n] = redis.call('HEXISTS', ip, ticket) == 1 and refusal or 0
   else
-    codes[n] = redis.call('HDEL', ip, ARGV[at])
+    codes[n] = redis.call('HDEL', ip, ticket)
     processed = processed + codes[n]
-    if order and codes[n] == 1 then
-      local how, key = order.of_ticket(ARGV[at])
-      if how then
-        plain_tickets[#plain_tickets + 1], plain_keys[#plain_keys + 1] = ARGV[at], key
-      end
+    if group and codes[n] == 1 and is_ordered(group) then
+      done[#done + 1], freed[n] = group, group
     end
   end
   if has_marks and codes[n] == 1 then
-    redis.call('HDEL', sent, ARGV[at])
+    redis.call('HDEL', sent, ticket)
   end
   at = at + 1
 end
-if #plain_tickets > 0 then
-  local ready = order.settle_all(plain_tickets, plain_keys, id)
-  for n = 1, plain do
-    codes[n] = ready[ARGV[at - plain - 1 + n]] and 2 or codes[n]
+-- With the settlement of a group's last job comes its next one, where no other group waits that may start: a round trip less.
+local after, rest = {}, {}
+local function hand_on()
+  if queue_count > 1 or redis.call('HEXISTS', beats, id) == 0 or tonumber(redis.call('HGET', ip, 'last') or '0') ~= next_base
+      or redis.call('EXISTS', pause) == 1 or redis.call('EXISTS', of_queues[1].turn) == 1
+      or redis.call('EXISTS', paused) == 1 and redis.call('SISMEMBER', paused, next_queue) == 1
+      or max_dead > 0 and redis.call('ZCARD', dead) >= max_dead then
+    rest = done
+    return
+  end
+  local fields, holding = {}, {}
+  for n, group in ipairs(done) do
+    local line = of_queues[1].line .. '\30' .. group
+    local raw = n <= next_want and redis.pcall('RPOP', line)
+    next_bytes = next_bytes - (type(raw) == 'string' and #raw or 0)
+    if type(raw) == 'string' and next_bytes < 0 then
+      redis.call('RPUSH', line, raw)
+      rest[#rest + 1] = group
+    elseif type(raw) == 'string' then
+      after[#after + 1], after[#after + 2] = group, raw
+      next_base = next_base + 1
+      fields[#fields + 1], fields[#fields + 2] = string.format('%.0f', next_base) .. ':1:' .. group, raw
+      holding[#holding + 1], holding[#holding + 2] = groups.in_hand, group
+    else
+      rest[#rest + 1] = group
+    end
+  end
+  if #fields > 0 then
+    fields[#fields + 1], fields[#fields + 2] = 'last', string.format('%.0f', next_base)
+    -- They may reach a worker at once.
+    if math.min(hwm, next_base) > tonumber(known[2] or '0') then
+      fields[#fields + 1], fields[#fields + 2] = 'hwm', string.format('%.0f', math.min(hwm, next_base))
+    end
+    redis.call('HSET', ip, unpack(fields))
+    redis.call('ZADD', held, unpack(holding))
+    if redis.call('EXISTS', stopped) == 1 then
+      redis.call('HDEL', stopped, unpack(done))
+    end
+    groups.count(of_queues[1], -#after / 2)
+  end
+end
+
+if #done > 0 then
+  rest = done
+  if next_base and not refusal then
+    rest = {}
+    hand_on()
+  end
+  local ready = #rest > 0 and groups.release(rest) or {}
+  for n, group in pairs(freed) do
+    codes[n] = ready[group] and 2 or 1
   end
 end
 
@@ -353,5 +394,8 @@ if records > 0 then
   end
   redis.pcall('XTRIM', history, 'MINID', '~', string.format('%.0f', now_ms() - keep_ms))
   redis.pcall('PEXPIRE', history, string.format('%.0f', keep_ms))
+end
+if next_base then
+  return {codes, after}
 end
 return codes

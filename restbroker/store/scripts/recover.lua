@@ -11,8 +11,8 @@
 --       a key is read, until when a request of the identity may still be answered (epoch seconds; a job that may have
 --       reached a worker waits for that if it has a key), then per job:
 --         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
---         marked, 1 if the schedule set leads back to its queue else 0, what becomes of its key once it is dead ('go' or
---         'stop'), number of replies that it owes once dead
+--         marked, 1 if the schedule set leads back to its queue else 0, what becomes of its key once it is dead ('go', 'stop',
+--         'cancel'), number of replies that it owes once dead
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that
@@ -33,10 +33,10 @@ local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
 local in_flight, schedule, queues = KEYS[8], KEYS[9], KEYS[10]
-local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 10
+local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 8
 local crashes, generation = '#' .. ARGV[2], '#' .. ARGV[3]
 local codes, counted = {}, false
-local lines, order
+local groups
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
   return 'NOTFENCED'
@@ -95,6 +95,16 @@ local function answer(reply)
   return true
 end
 
+-- part: groups
+
+local first = #KEYS - 3 * queue_count
+local of_queues = group_queues(first, queue_count)
+groups = groups_of(KEYS[first - 1], KEYS[first], of_queues)
+local refusal = groups.refusal()
+local function is_ordered(job)
+  return job.group and string.find(job.group, '\30', 1, true) ~= nil
+end
+
 -- Returns an error's text, or nil and the job's code. An answer that Redis refuses holds up neither the job nor another
 -- answer: a caller that waits is better served by a job that an operator sees.
 local function bury(job)
@@ -106,9 +116,8 @@ local function bury(job)
     return 'DUP'
   end
   redis.call('HDEL', sent, job.ticket)
-  if job.key then
-    local died = lines.decode(job.payload)
-    order.settle(job.key, job.ticket, id, job.effect, type(died) == 'table' and died.jid)
+  if is_ordered(job) then
+    groups.settle(job.group, job.effect, job.effect == 'stop' and jid_of(job.payload))
   end
   local code = 2
   for _, reply in ipairs(job.replies) do
@@ -118,25 +127,11 @@ local function bury(job)
   return nil, code
 end
 
--- part: lines
-
--- part: order
-
-lines = ARGV[7] ~= '' and fair_lines(ARGV[7], tonumber(ARGV[8]))
-local has_order = lines and lines.said.order
-local first_wait = #KEYS - (has_order and 4 * queue_count + 1 or 3 * queue_count)
-local of_order = has_order and order_queues(first_wait, queue_count)
-order = has_order and keep_order(lines, KEYS[#KEYS], of_order)
-local order_refusal = order and order.refusal()
-
 -- To the end that is served next: of its line, if it has one; of its key's line, and due at a time, if it has a key.
 local function push(job, raw, at_s)
-  if job.key then
-    local quiet_s = job.touched == '1' and tonumber(ARGV[9]) or 0
-    return (order.put_back(of_order[tonumber(job.qidx)], job.key, job.ticket, id, raw, math.max(quiet_s, at_s or 0)))
-  elseif lines and not order then
-    local at_wait = first_wait + tonumber(job.qidx)
-    return lines.put_first(KEYS[at_wait], KEYS[at_wait + queue_count], KEYS[at_wait + 2 * queue_count], raw)
+  if job.group then
+    local quiet_s = job.touched == '1' and tonumber(ARGV[7]) or 0
+    return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, math.max(quiet_s, at_s or 0)))
   end
   local pushed = redis.pcall('RPUSH', KEYS[FIXED_KEYS + tonumber(job.qidx)], raw)
   return refused(pushed) or nil
@@ -149,7 +144,7 @@ local function give_back(job, raw, times)
     return push(job, raw)
   end
   local wait_s = math.min(FIRST_WAIT_S * 2 ^ (times - 3), LONGEST_WAIT_S) * jitter
-  if job.key then
+  if is_ordered(job) then
     return push(job, raw, tonumber(job.score) + wait_s)
   end
   local added = redis.pcall('ZADD', schedule, 'NX', string.format('%.6f', tonumber(job.score) + wait_s), raw)
@@ -194,10 +189,8 @@ while at <= #ARGV do
     codes[n] = 0
   else
     local why, code
-    if order then
-      job.key = select(2, order.of_ticket(job.ticket))
-      why = job.key and order_refusal
-    end
+    job.group = group_of(job.ticket)
+    why = job.group and refusal
     redis.call('HDEL', ip, job.ticket)
     if not why then
       why, code = place(job, raw)

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Takes jobs out of a queue's list or its lines wherever they stand, as a person asked for, each for itself, into the
--- dead set or nowhere. The others keep their order.
+-- Takes jobs out of a queue's list, or that of one of its groups, wherever they stand, as a person asked for, each for
+-- itself, into the dead set or nowhere. The others keep their order.
 --
--- KEYS: the queue's list, its `wait`, its `keys`, its `turn` (see parts/lines.lua), dead, queues, parked, then the
+-- KEYS: the list, the queue's `turn` and `line`, its target's `held` (see parts/groups.lua), dead, queues, parked, then the
 --       lists of answers
--- ARGV: how many jobs were pushed since the moment to which ranks refer (as `waiting` told), a text that no job is,
---       then per job: rank, or '=' and `number:key` of one in a line, its bytes, where to ('zd' dead | 'x' nowhere:
---       deleted), new bytes and score (for 'zd'), number of answers
+-- ARGV: '' for the queue's list, '=' and the group for that of a group, how many jobs were pushed since the moment to which
+--       ranks refer (as `waiting` told), a text that no job is, then per job: rank, its bytes, where to ('zd' dead | 'x'
+--       nowhere: deleted), new bytes and score (for 'zd'), number of answers
 --         and per answer: list (index from 1 among the lists), queue name ('' = a key, not a queue), ttl in seconds (keys only), payload
 -- Returns: per job 1 done | 0 it is not there (any more) | 'DUP' an equal member is there already | an error's text
 --          In the last two cases the job stays where it was.
@@ -15,11 +15,10 @@
 -- Sent twice: the second answers 0 for each job that the first took, unless an equal one stands beside it: then that one
 -- is taken, which is meant just as well.
 
-local FIXED_KEYS, PARKED_MAX, CHUNK, NEAR, SEARCHES, LOOKS = 7, 100000, 50, 200, 20, 1000
-local list, dead, queues, parked = KEYS[1], KEYS[5], KEYS[6], KEYS[7]
-local wait, keys, turn, touched, has_ended_line = KEYS[2], KEYS[3], KEYS[4], {}, false
-local later, gone = tonumber(ARGV[1]), ARGV[2]
-local at, codes, taken, first, last = 3, {}, 0, nil, nil
+local FIXED_KEYS, PARKED_MAX, CHUNK, NEAR, SEARCHES, STOPPED = 7, 100000, 50, 200, 20, 1e12
+local list, turn, line, held, dead, queues, parked = unpack(KEYS, 1, FIXED_KEYS)
+local group, later, gone = string.match(ARGV[1], '^=(.*)$'), tonumber(ARGV[2]), ARGV[3]
+local at, codes, taken, first, last = 4, {}, 0, nil, nil
 local size, shift, searches = redis.call('LLEN', list), 0, 0
 
 local function next_argument()
@@ -28,9 +27,8 @@ local function next_argument()
 end
 
 local function next_job()
-  local place = next_argument()
-  local job = {rank = tonumber(place), field = string.match(place, '^=(.*)$'), old = next_argument(), to = next_argument(),
-               new = next_argument(), score = next_argument(), answers = {}}
+  local job = {rank = tonumber(next_argument()), old = next_argument(), to = next_argument(), new = next_argument(),
+               score = next_argument(), answers = {}}
   for i = 1, tonumber(next_argument()) do
     job.answers[i] = {list = tonumber(next_argument()), queue = next_argument(), ttl_s = tonumber(next_argument()),
                       payload = next_argument()}
@@ -113,56 +111,13 @@ for i = FIXED_KEYS + 1, #KEYS do
   end
 end
 
-local function take_from_line(job)
-  if redis.call('HGET', wait, job.field) ~= job.old then
-    return 0
-  end
-  redis.call('HDEL', wait, job.field)
-  local why = effected(job)
-  if why then
-    redis.call('HSET', wait, job.field, job.old)
-    return why
-  end
-  touched[string.match(job.field, '^%d+:(.*)$') or ''] = true
-  return 1
-end
-
--- What is missing at the ends of a line costs its key no turn.
-local function shorten(key)
-  local head, after = string.match(redis.call('HGET', keys, key) or '', '^(%d+) (%d+)$')
-  if not head then
-    return
-  end
-  head, after = tonumber(head), tonumber(after)
-  local function is_missing(number)
-    return redis.call('HEXISTS', wait, string.format('%.0f', number) .. ':' .. key) == 0
-  end
-  local looks = LOOKS
-  while head < after and looks > 0 and is_missing(head) do
-    head, looks = head + 1, looks - 1
-  end
-  while head < after and looks > 0 and is_missing(after - 1) do
-    after, looks = after - 1, looks - 1
-  end
-  if head < after then
-    redis.call('HSET', keys, key, string.format('%.0f %.0f', head, after))
-  else
-    redis.call('HDEL', keys, key)
-    redis.call('ZREM', turn, key)
-    has_ended_line = true
-  end
-end
-
 -- These reads also surface a wrong type before the first write.
-redis.call('HLEN', wait)
-redis.call('HLEN', keys)
 redis.call('ZCARD', turn)
+redis.call('ZCARD', held)
 while at <= #ARGV do
   local job = next_job()
-  local place = not job.field and place_of(job)
-  if job.field then
-    codes[#codes + 1] = take_from_line(job)
-  elseif not place then
+  local place = place_of(job)
+  if not place then
     codes[#codes + 1] = 0
   else
     redis.call('LSET', list, place, gone)
@@ -178,11 +133,16 @@ end
 if taken > 0 then
   redis.call('LREM', list, last <= size - 1 - first and taken or -taken, gone)
 end
-for key in pairs(touched) do
-  shorten(key)
-end
--- A key whose turn someone deleted by hand still waits: its virtual time stays.
-if has_ended_line and redis.call('ZCARD', turn) == 0 then
-  redis.call('HDEL', keys, '\0v')
+if group and taken > 0 then
+  if (tonumber(redis.pcall('INCRBY', line, -taken)) or 0) <= 0 then
+    redis.call('DEL', line)
+  end
+  if redis.call('EXISTS', list) == 0 then
+    redis.call('ZREM', turn, group)
+  end
+  -- What was put off was the job at the right end: the one behind it may start.
+  if last == size - 1 and (tonumber(redis.call('ZSCORE', held, group) or '') or STOPPED) < STOPPED then
+    redis.call('ZADD', held, 'XX', '0', group)
+  end
 end
 return codes

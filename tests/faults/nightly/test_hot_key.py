@@ -63,9 +63,9 @@ def test_a_hot_key_whose_first_job_fails_costs_the_others_few_calls(tmp_path: Pa
             others = [job(f"u{number % (JOBS // A_KEY_HAS)}", number) for number in range(JOBS)]
             push([one for place in range(JOBS) for one in (job("hot", place), others[place])])
             until(lambda: counted("processed") - counted("failed") == JOBS, "the others' are done")
-            until(lambda: order.waiting_of(client, [QUEUE], [b"hot"]) == [JOBS], "all of its jobs wait")
+            until(lambda: order.waiting_of(client, [QUEUE], [b"\x1ehot"]) == [JOBS], "all of its jobs wait")
             assert counted("failed") == 1, "only its first job was tried, once"
-            assert {one.state for page in order.read_keys(client, TARGET) for one in page} == {"due"}
+            assert {one.state for page in order.read_keys(client, TARGET, [QUEUE]) for one in page} == {"due"}
             before = scripts_run()
             push([job("hot", JOBS + place) for place in range(JOBS)])
             until(lambda: not client.command("EXISTS", f"queue:{QUEUE}"), "all are looked at")

@@ -65,9 +65,9 @@ DONE_BY_A_PERSON: Final = (
     ["enqueue", "--target", OTHER, "check_account", "user=cleared1", "host=example.org"],
     ["queues", "peek", OTHER],
     ["keys", "list", "--queue", OTHER],
-    ["keys", "show", "lines.org", "--queue", OTHER],
+    ["keys", "show", "lines.org"],
     ["queues", "delete", OTHER, "--where", "user = lines1", "--yes"],
-    ["keys", "drop", "lines.org", "--queue", OTHER, "--yes"],
+    ["keys", "drop", "lines.org", "--yes"],
     ["keys", "return", OTHER, "--yes"],
     ["periodic"],
     ["periodic", "run", "yearly", "--why", "a test"],
@@ -140,9 +140,9 @@ def refused(citizen: Citizen) -> list[str]:
 def put_into_line(citizen: Citizen) -> None:
     """Two jobs, as a process with lines does."""
     for number in (1, 2):
-        citizen.client.command("HSET", f"restbroker:fair:wait:{OTHER}", f"{number}:lines.org", job(f"lines{number}"))
-    citizen.client.command("HSET", f"restbroker:fair:keys:{OTHER}", "lines.org", "1 3")
-    citizen.client.command("ZADD", f"restbroker:fair:turn:{OTHER}", 25200, "lines.org")
+        citizen.client.command("LPUSH", f"restbroker:line:{OTHER}\x1elines.org", job(f"lines{number}"))
+    citizen.client.command("SET", f"restbroker:line:{OTHER}", 2)
+    citizen.client.command("ZADD", f"restbroker:turn:{OTHER}", 25200, "lines.org")
 
 
 def push_held(citizen: Citizen) -> None:
@@ -154,7 +154,7 @@ def push_held(citizen: Citizen) -> None:
 
 
 def state(citizen: Citizen, key: str) -> str:
-    held = order.read_key(citizen.client, ORDERED, key.encode())
+    held = order.read_key(citizen.client, ORDERED, [ORDERED], f"\x1e{key}".encode())
     return "free" if held is None else held.state
 
 
@@ -248,7 +248,7 @@ def test_with_these_rights_a_person_sees_and_steers_keys_on_the_pages_and_in_the
     late = process.run([*waits, "status", "--config", str(citizen.config)], directory=citizen.directory)
     assert late.returncode == Exit.WAITING, late.stderr
     assert f"behind {jid_of('refused1')}" in late.stderr
-    for arguments in (["keys", "skip", STOPPED, "--yes"], ["keys", "drop", "--all", "--yes"]):
+    for arguments in (["keys", "skip", STOPPED, "--yes"],):
         done = process.run([*arguments, "--config", str(citizen.config)], directory=citizen.directory)
         assert done.returncode == 0, f"{arguments}: {done.stdout}{done.stderr}"
     until(lambda: not citizen.client.command("EXISTS", f"restbroker:order:hold:{ORDERED}"), "no key is held")

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import pytest
+
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
 from tests.unit.config.conftest import Refused, Write
@@ -35,17 +37,26 @@ def test_turns_and_order_are_written_for_the_store(write: Write) -> None:
         return write(document({"one": entry(**members)})).config.targets[0]
 
     weights = {"Vip.example.org": 4, **{f"k{n}": 1 for n in range(199)}}
-    fair = target(FairBy=["host"], FairWeights=weights).fairness
-    assert fair is not None
-    assert json.loads(fair.text) | {"weights": 0} == {"by": ["host"], "host": "example.org", "weights": 0}
-    assert json.loads(fair.text)["weights"]["vip.example.org"] == 4
-    own = target(FairBy="fair_key", Domain=None).fairness
-    assert own is not None
-    assert own.text == "{}"
-    order = target(OrderBy=["user", "host"], OnDead="cancel").lines_text
-    assert json.loads(order) == {"order": "stop", "by": ["user", "host"], "host": "example.org"}
-    assert json.loads(target(OrderBy="order_key", Domain=None).lines_text) == {"order": "go", "member": "order_key"}
-    assert (target().fairness, target().lines_text) == (None, "")
+    fair = json.loads(target(FairBy=["host"], FairWeights=weights).groups_text)
+    assert fair | {"weights": 0} == {"by": ["host"], "fair": 1, "host": "example.org", "weights": 0}
+    assert fair["weights"]["vip.example.org"] == 4
+    assert json.loads(target(FairBy="fair_key", Domain=None).groups_text) == {"fair_member": "fair_key"}
+    order = json.loads(target(OrderBy=["user", "host"], OnDead="cancel").groups_text)
+    made_by = "user,host example.org"
+    assert order == {"by": ["user", "host"], "order": made_by, "dead": "stop", "host": "example.org"}
+    order = json.loads(target(OrderBy="order_key", Domain=None).groups_text)
+    assert order == {"order": "order_key ", "member": "order_key"}
+    both = json.loads(target(FairBy=["host"], OrderBy=["user", "host"], Domain=None).groups_text)
+    assert both == {"by": ["host", "user"], "fair": 1, "order": "host|user "}
+    assert (target().fairness, target().groups_text) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("fair", "order"), [(["host"], ["user"]), (["host"], ["host"]), (["host"], "order_key"), ("fair_key", ["user"])]
+)
+def test_who_takes_turns_has_keys_of_their_own(refused: Refused, fair: Json, order: Json) -> None:
+    (problem,) = refused(document({"one": entry(FairBy=fair, OrderBy=order)}))
+    assert problem.startswith("Targets.one.OrderBy: must have the names of FairBy and one more")
 
 
 def test_a_certificate_file_is_tried_and_used_for_https_only(write: Write, refused: Refused, tmp_path: Path) -> None:

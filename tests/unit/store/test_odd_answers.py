@@ -86,9 +86,9 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     stats.overview,
     records.token_uses,
     lambda client: waiting.take_snapshot(client, "q"),
-    lambda client: waiting.piece(client, waiting.QueueSnapshot("q", 3, b"{}", ("0",)), 2, 5),
+    lambda client: waiting.piece(client, waiting.QueueSnapshot("q", "queue:q", 3, b"{}", ("0",)), 2, 5),
     lambda client: waiting.take(
-        client, waiting.QueueSnapshot("q", 3, b"{}", ("0",)), [waiting.TakeRequest(0, Placement(b"{}"))]
+        client, waiting.QueueSnapshot("q", "queue:q", 3, b"{}", ("0",)), [waiting.TakeRequest(0, Placement(b"{}"))]
     ),
 )
 

@@ -1,0 +1,186 @@
+-- The groups of a target's queues: which of them may hand out a job now. A part of other scripts.
+--
+-- A group is named `fair key`, or with order `fair key\30order key` (each may be ''); the latter is ordered. Of a queue,
+--   line  .. '\30' .. group is the list of a group's jobs that wait, the next one at its right end; `line` itself is a number:
+--         how many jobs all these lists have, for people
+--   turn  is a sorted set: those groups that wait and may start -> virtual time of their next job; with order alone, when
+--         they began to wait (us)
+--   fair  is a hash: LAST -> virtual time of the job that was handed out last; with both, fair key -> that of the last of
+--         its ordered groups
+-- and of a target, only for ordered groups,
+--   held    is a sorted set: those that may not start -> when the next job is due, which was put off (epoch seconds); from
+--           STOPPED on, it stopped at that time + STOPPED; from IN_HAND on, one of its jobs has been in progress since then
+--   stopped is a hash: group -> jid of the job that died, while it is stopped, and until what it was opened by is settled
+-- Always holds: an ordered group has one job in progress at most, and is held then; a group that waits is in `turn` or held.
+-- A ticket is `number:queue index:group`. Lists have names that are made here: each command on them may be refused.
+local STOPPED, IN_HAND, WHOLE_COST, LAST = 1e12, 2e12, 25200, '\0v'
+
+-- The group of a ticket; nil for a job that was handed out of none.
+local function group_of(ticket)
+  return string.match(ticket, '^%d+:%d+:(.*)$')
+end
+
+-- Text before the first \30, and whether there is one.
+local function fair_key(group)
+  local place = string.find(group, '\30', 1, true)
+  return place and string.sub(group, 1, place - 1) or group, place ~= nil
+end
+
+local function jid_of(raw)
+  local is_json, job = pcall(cjson.decode, raw)
+  return is_json and type(job) == 'table' and type(job.jid) == 'string' and job.jid or ''
+end
+
+-- The queues of a target, whose keys follow one another from behind `first` on: all `turn`, all `line`, all `fair`.
+local function group_queues(first, count)
+  local queues = {}
+  for n = 1, count do
+    queues[n] = {turn = KEYS[first + n], line = KEYS[first + count + n], fair = KEYS[first + 2 * count + n]}
+  end
+  return queues
+end
+
+-- weights: {fair key = weight}.
+local function groups_of(held, stopped, queues, weights)
+  local groups, now = {}, redis.call('TIME')
+  local now_us = now[1] * 1000000 + now[2]
+
+  local function cost_of(fair)
+    return weights and math.floor(WHOLE_COST / math.max(1, math.min(100, tonumber(weights[fair]) or 1)) + 0.5) or WHOLE_COST
+  end
+  groups.cost_of, groups.now_us = cost_of, now_us
+  groups.in_hand = string.format('%.3f', IN_HAND + now_us / 1000000)
+
+  -- What must have its type before the first write. Returns an error's text, or nil.
+  function groups.refusal()
+    local checks = {{'ZCARD', held}, {'HLEN', stopped}}
+    for _, queue in ipairs(queues) do
+      checks[#checks + 1], checks[#checks + 2] = {'ZCARD', queue.turn}, {'HLEN', queue.fair}
+    end
+    for _, check in ipairs(checks) do
+      local reply = redis.pcall(check[1], check[2])
+      if type(reply) == 'table' then
+        return check[2] .. ': ' .. reply.err
+      end
+    end
+  end
+
+  -- It is for people: it fails nothing.
+  function groups.count(queue, by)
+    if redis.pcall('INCRBY', queue.line, by) == 0 then
+      redis.call('DEL', queue.line)
+    end
+  end
+
+  -- Gives groups that wait in a queue their turn, if they have none: a round behind the one that was served last; with order
+  -- alone, behind all.
+  function groups.enter(queue, names)
+    local fields, last, is_both = {}, nil, nil
+    for n, group in ipairs(names) do
+      local fair, is_ordered = fair_key(group)
+      local time = now_us + n
+      if not (groups.by_clock or is_ordered and fair == '') then
+        if not last then
+          last, is_both = tonumber(redis.call('HGET', queue.fair, LAST) or '0'), redis.call('HLEN', queue.fair) > 1
+        end
+        time = last
+        if is_ordered or is_both then
+          time = math.max(time, tonumber(redis.call('HGET', queue.fair, fair) or '0'))
+        end
+        time = time + cost_of(fair)
+        if is_ordered and not redis.call('ZSCORE', queue.turn, group) then
+          redis.call('HSET', queue.fair, fair, string.format('%.0f', time))
+        end
+      end
+      fields[2 * n - 1], fields[2 * n] = string.format('%.0f', time), group
+    end
+    if #fields > 0 then
+      redis.call('ZADD', queue.turn, 'NX', unpack(fields))
+    end
+  end
+
+  -- Lets ordered groups go on (at most 500). Returns {group = true} of those that have a job.
+  function groups.open(names)
+    local ready = {}
+    redis.call('ZREM', held, unpack(names))
+    for _, queue in ipairs(queues) do
+      local lines, waiting = {}, {}
+      for n, group in ipairs(names) do
+        lines[n] = queue.line .. '\30' .. group
+      end
+      local count = redis.call('EXISTS', unpack(lines))
+      for n = 1, count > 0 and #names or 0 do
+        if count == #names or redis.call('EXISTS', lines[n]) == 1 then
+          waiting[#waiting + 1], ready[names[n]] = names[n], true
+        end
+      end
+      groups.enter(queue, waiting)
+    end
+    return ready
+  end
+
+  -- Likewise, whatever stopped them before.
+  function groups.release(names)
+    redis.call('HDEL', stopped, unpack(names))
+    return groups.open(names)
+  end
+
+  -- No more is handed out of an ordered group until the job of this jid comes back, or a person says so.
+  function groups.stop(group, jid)
+    redis.call('ZADD', held, string.format('%.3f', STOPPED + now_us / 1000000), group)
+    redis.call('HSET', stopped, group, jid)
+  end
+
+  -- What becomes of an ordered group of which a job is over; `effect`: 'go', 'stop' at the job of `jid`, or 'refused' for one
+  -- that was not let in, which stops no group and opens none. Returns whether another one may start.
+  function groups.settle(group, effect, jid)
+    local was = effect == 'refused' and redis.call('HGET', stopped, group)
+    if effect == 'stop' then
+      groups.stop(group, jid)
+      return false
+    elseif not was then
+      return groups.release({group})[group]
+    end
+    for _, queue in ipairs(queues) do
+      local first = redis.pcall('LINDEX', queue.line .. '\30' .. group, -1)
+      if type(first) == 'string' and jid_of(first) == was then
+        return groups.open({group})[group]
+      end
+    end
+    groups.stop(group, was)
+    return false
+  end
+
+  -- Puts a job before the others of its group; an ordered one may start at a time (epoch seconds; 0: now). Returns an
+  -- error's text if Redis refuses that, else nil and whether it may start now.
+  function groups.put_back(queue, group, raw, at_s)
+    local line, is_ordered = queue.line .. '\30' .. group, select(2, fair_key(group))
+    local pushed = redis.pcall('RPUSH', line, raw)
+    if type(pushed) == 'table' then
+      return line .. ': ' .. pushed.err
+    end
+    groups.count(queue, 1)
+    if is_ordered and at_s * 1000000 > now_us then
+      redis.call('ZADD', held, string.format('%.6f', math.min(at_s, STOPPED - 1)), group)
+      return nil, false
+    elseif is_ordered then
+      groups.open({group})
+    else
+      groups.enter(queue, {group})
+    end
+    return nil, true
+  end
+
+  -- Lets groups go on that are due. Returns in how many milliseconds the next one is; -1: none is.
+  function groups.promote()
+    local first = redis.call('ZRANGE', held, 0, 0, 'WITHSCORES')
+    if first[2] and tonumber(first[2]) * 1000000 <= now_us then
+      groups.open(redis.call('ZRANGEBYSCORE', held, '-inf', string.format('%.6f', now_us / 1000000), 'LIMIT', 0, 200))
+      first = redis.call('ZRANGE', held, 0, 0, 'WITHSCORES')
+    end
+    local at_s = tonumber(first[2] or 'inf')
+    return at_s < STOPPED and math.max(1, math.ceil(at_s * 1000 - now_us / 1000)) or -1
+  end
+
+  return groups
+end
