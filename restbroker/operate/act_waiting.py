@@ -28,7 +28,7 @@ from restbroker.operate.act import Progress, Run
 from restbroker.operate.act_job import NO_TIME, Action, Refusal, Verb, kill_text
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import Job
-from restbroker.operate.names import exact
+from restbroker.operate.names import display_name, exact
 from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, require_waiting, with_fixed_time
@@ -94,6 +94,8 @@ class WaitingJobs:
         """Return which jobs are meant, in words, with secrets masked."""
         if self.keys is not None:
             return f"{self.keys.total()} named"
+        if self.snapshots and all(one.group is not None for one in self.snapshots):
+            return f"the key {display_name((self.snapshots[0].group or b'').decode('utf-8', 'replace'), known)}"
         found = hiding.mask_secrets("; ".join(map(with_fixed_time, self.where)) or "all", known.secrets)
         return found if self.limit is None else f"{found} (at most {self.limit})"
 

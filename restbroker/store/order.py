@@ -6,6 +6,7 @@ their order; each change is for a group in a certain state alone; jobs return to
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -25,6 +26,9 @@ AT_ONCE: Final = 100
 RETURNED_AT_ONCE: Final = 200
 IN_PROGRESS: Final = 2e12
 """Likewise a group of which a job is in progress."""
+_DUE: Final = ("-inf", f"({STOPPED:.0f}")
+_STOPPED: Final = (f"{STOPPED:.0f}", f"({IN_PROGRESS:.0f}")
+_IN_PROGRESS: Final = (f"{IN_PROGRESS:.0f}", "+inf")
 _PAGE: Final = 1000
 _BETWEEN: Final = BEFORE_ORDER.encode()
 
@@ -55,7 +59,7 @@ def read_keys(client: Client, target: str, queues: Sequence[str]) -> Iterator[Se
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     for page in _pages(client, client.keys.held(target)):
-        yield _with_jids(client, target, [_held(group, score) for group, score in page])
+        yield _with_jids(client, {target: [_held(group, score) for group, score in page]})[target]
     for queue in queues:
         for page in _pages(client, client.keys.turn(queue)):
             yield [HeldKey(group, "ready") for group, _ in page if _BETWEEN in group]
@@ -85,13 +89,17 @@ def _held(group: bytes, score: bytes) -> HeldKey:
     return HeldKey(group, "in_progress", at_s - IN_PROGRESS, score)
 
 
-def _with_jids(client: Client, target: str, found: Sequence[HeldKey]) -> list[HeldKey]:
-    stopped = [one.group for one in found if one.state == "stopped"]
+def _with_jids(client: Client, found: Mapping[str, Sequence[HeldKey]]) -> dict[str, list[HeldKey]]:
+    """Return the held groups of each target, the stopped ones with what they stopped at."""
+    stopped = [(target, one.group) for target, held in found.items() for one in held if one.state == "stopped"]
     if not stopped:
-        return list(found)
-    jids = items(client.command("HMGET", client.keys.stopped(target), *stopped), len(stopped))
-    known = {group: "" if jid is None else text(jid) for group, jid in zip(stopped, jids, strict=True)}
-    return [attrs.evolve(one, jid=known.get(one.group, "")) for one in found]
+        return {target: list(held) for target, held in found.items()}
+    jids = client.commands([("HGET", client.keys.stopped(target), group) for target, group in stopped])
+    known = {place: "" if jid is None else text(jid) for place, jid in zip(stopped, jids, strict=True)}
+    return {
+        target: [attrs.evolve(one, jid=known.get((target, one.group), "")) for one in held]
+        for target, held in found.items()
+    }
 
 
 def read_key(client: Client, target: str, queues: Sequence[str], group: bytes) -> HeldKey | None:
@@ -100,7 +108,7 @@ def read_key(client: Client, target: str, queues: Sequence[str], group: bytes) -
     asked = [("ZSCORE", keys.held(target), group), *(("ZSCORE", keys.turn(queue), group) for queue in queues)]
     score, *turns = client.commands(asked)
     if score is not None:
-        return _with_jids(client, target, [_held(group, raw(score))])[0]
+        return _with_jids(client, {target: [_held(group, raw(score))]})[target][0]
     return HeldKey(group, "ready") if any(turn is not None for turn in turns) else None
 
 
@@ -191,26 +199,24 @@ def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, Ord
 
     Raise as `read_key` does.
     """
-    keys, found = client.keys, dict[str, OrderCounts]()
-    now_s = time_s(client) if targets else 0.0
+    if not targets:
+        return {}
+    keys, now_s, found = client.keys, time_s(client), dict[str, OrderCounts]()
+    asked: list[tuple[Argument, ...]] = []
     for target, queues in targets.items():
-        held = keys.held(target)
-        ranges = (
-            ("-inf", f"({STOPPED:.0f}"),
-            (f"{STOPPED:.0f}", f"({IN_PROGRESS:.0f}"),
-            (f"{IN_PROGRESS:.0f}", "+inf"),
-        )
-        asked: list[tuple[Argument, ...]] = [("ZCOUNT", held, *span) for span in ranges]
+        asked += [("ZCOUNT", keys.held(target), *span) for span in (_DUE, _STOPPED, _IN_PROGRESS)]
         asked += [
-            (command, key(queue)) for command, key in (("ZCARD", keys.turn), ("GET", keys.line)) for queue in queues
+            (command, of(queue)) for command, of in (("ZCARD", keys.turn), ("GET", keys.line)) for queue in queues
         ]
-        due, stopped, in_progress, *others = (integer(one or 0) for one in client.commands(asked))
-        ready, waiting = sum(others[: len(queues)]), sum(others[len(queues) :])
-        jobs = next_jobs(client, {queue: keys.queue(queue) for queue in queues}, dict.fromkeys(queues, target))
-        heads = [job for of_queue in jobs.values() for job in of_queue[1:]]
-        wait_s = longest_wait_s(heads, now_s) if heads else 0.0
+    numbers = iter([integer(one or 0) for one in client.commands(asked)])
+    target_of = {queue: target for target, queues in targets.items() for queue in queues}
+    jobs = next_jobs(client, {queue: keys.queue(queue) for queue in target_of}, target_of)
+    for target, queues in targets.items():
+        due, stopped, in_progress = islice(numbers, 3)
+        ready, waiting = sum(islice(numbers, len(queues))), sum(islice(numbers, len(queues)))
+        heads = [job for queue in queues for job in jobs[queue][1:]]
         states: dict[State, int] = {"in_progress": in_progress, "ready": ready, "due": due, "stopped": stopped}
-        found[target] = OrderCounts(+Counter(states), waiting, wait_s)
+        found[target] = OrderCounts(+Counter(states), waiting, longest_wait_s(heads, now_s) if heads else 0.0)
     return found
 
 
@@ -234,13 +240,14 @@ class StoppedKeys:
 
 def read_stopped(client: Client, targets: Sequence[str], most: int = _PAGE) -> dict[str, StoppedKeys]:
     """Return the first `most` stopped groups of those targets that have some; -1: all. Raise as `read_key` does."""
-    span = (f"{STOPPED:.0f}", f"({IN_PROGRESS:.0f}")
-    found: dict[str, StoppedKeys] = {}
-    for target in targets:
-        key = client.keys.held(target)
-        asked = [("ZCOUNT", key, *span), ("ZRANGEBYSCORE", key, *span, "WITHSCORES", "LIMIT", 0, most)]
-        size, page = client.commands(asked)
-        if integer(size):
-            held = [_held(group, score) for group, score in _scored(page)]
-            found[target] = StoppedKeys(_with_jids(client, target, held), integer(size))
-    return found
+    asked: list[tuple[Argument, ...]] = []
+    for key in map(client.keys.held, targets):
+        asked += [("ZCOUNT", key, *_STOPPED), ("ZRANGEBYSCORE", key, *_STOPPED, "WITHSCORES", "LIMIT", 0, most)]
+    replies = client.commands(asked) if asked else []
+    sizes = {target: integer(size) for target, size in zip(targets, replies[::2], strict=True)}
+    pages = {
+        target: [_held(group, score) for group, score in _scored(page)]
+        for target, page in zip(targets, replies[1::2], strict=True)
+        if sizes[target]
+    }
+    return {target: StoppedKeys(held, sizes[target]) for target, held in _with_jids(client, pages).items()}

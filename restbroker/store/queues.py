@@ -265,22 +265,27 @@ def next_jobs(
     These are the ones that come next, that are due next, and that have been stopped for longest; `targets` are those
     that serve the queues: without one, only the first are known. Raise as `waits_s` does.
     """
-    found: dict[str, Sequence[Reply]] = {}
-    heads = dict(zip(lists, jobs_at(client, [(key, -1) for key in lists.values()]), strict=True))
-    sizes = client.commands([("GET", client.keys.line(queue)) for queue in lists])
-    for (queue, head), size in zip(heads.items(), sizes, strict=True):
-        groups = _first_groups(client, queue, targets.get(queue)) if size else []
-        of_lines = jobs_at(client, [(line_of(client.keys, queue, group), -1) for group in groups])
-        found[queue] = (head, *(job for job in of_lines if job))
+    keys, heads = client.keys, jobs_at(client, [(key, -1) for key in lists.values()])
+    sizes = client.commands([("GET", keys.line(queue)) for queue in lists])
+    found = {queue: [head] for queue, head in zip(lists, heads, strict=True)}
+    places = _first_groups(client, [queue for queue, size in zip(lists, sizes, strict=True) if size], targets)
+    if places:
+        of_lines = jobs_at(client, [(line_of(keys, queue, group), -1) for queue, group in places])
+        for (queue, _), job in zip(places, of_lines, strict=True):
+            found[queue] += [job] if job else []
     return found
 
 
-def _first_groups(client: Client, queue: str, target: str | None) -> list[bytes]:
-    asked: list[tuple[Argument, ...]] = [("ZRANGE", client.keys.turn(queue), 0, _HEADS - 1)]
-    if target is not None:
-        held = client.keys.held(target)
-        asked += [("ZRANGEBYSCORE", held, least, "+inf", "LIMIT", 0, _HEADS) for least in ("-inf", f"{STOPPED:.0f}")]
-    return [*dict.fromkeys(raw(group) for reply in client.commands(asked) for group in items(reply))]
+def _first_groups(client: Client, queues: Sequence[str], targets: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    asked: list[tuple[Argument, ...]] = [("ZRANGE", client.keys.turn(queue), 0, _HEADS - 1) for queue in queues]
+    names = list(queues)
+    for queue in queues:
+        if (target := targets.get(queue)) is not None:
+            for least in ("-inf", f"{STOPPED:.0f}"):
+                asked.append(("ZRANGEBYSCORE", client.keys.held(target), least, "+inf", "LIMIT", 0, _HEADS))
+                names.append(queue)
+    replies = zip(names, client.commands(asked) if asked else (), strict=True)
+    return [*dict.fromkeys((queue, raw(group)) for queue, reply in replies for group in items(reply))]
 
 
 def longest_wait_s(jobs: Iterable[Reply], now_s: float) -> float | None:

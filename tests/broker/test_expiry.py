@@ -237,7 +237,7 @@ async def test_a_job_expires_behind_another_of_its_key_and_the_next_one_goes_on(
         events = await finished(harness, 3)
     assert [event.outcome for event in events] == ["delivered", "expired", "delivered"]
     assert [call.command.arguments["n"] for call in harness.target.calls] == [0, 2]
-    assert not harness.client.command("EXISTS", "restbroker:order:hold:t", "restbroker:fair:wait:rest")
+    assert not harness.client.command("EXISTS", "restbroker:held:t", "restbroker:line:rest")
 
 
 async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:

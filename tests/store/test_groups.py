@@ -422,18 +422,6 @@ def test_what_is_too_large_ends_a_call_and_stays(fair: Lane) -> None:
     assert names(fair.take(3)) == ["s"]
 
 
-def test_large_jobs_are_looked_at_one_at_a_time(fair: Lane, server: Server) -> None:
-    push(fair.client, *(job(f"{n}", None, f"h{n % 3}", pad="x" * 1_000_000) for n in range(12)))
-    server.raw.config_resetstat()
-    found: list[str] = []
-    while taken := fair.take(5):
-        found += names(taken)
-        fair.settle(*taken)
-    assert len(found) == 12
-    # None is popped that has no room and is put back.
-    assert "cmdstat_rpush" not in server.raw.info("commandstats")
-
-
 def test_a_hot_key_whose_first_job_fails_for_long_costs_the_others_few_calls(ordered: Lane) -> None:
     def calls(others: int, hot: int) -> int:
         """How many fetches it takes, with so many jobs of one key among them whose first job fails for long."""

@@ -119,8 +119,8 @@ def test_a_look_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, tri
         serve(client, f"t{number}", number + 1, [f"q{number}"])
         record(client, f"node:{number + 1}:abc")
         ordered[f"t{number}"] = f"q{number}"
-        held = (part for key in range(2 * number) for part in (f"{number} {key}", "s 5 0 1 j1"))
-        client.command("HSET", f"restbroker:order:hold:t{number}", "k", "s 5 0 1 j1", *held)
+        held = (part for key in range(2 * number) for part in (1e12 + 5, f"\x1e{key}"))
+        client.command("ZADD", f"restbroker:held:t{number}", 1e12 + 5, "\x1ek", *held)
     hundred = trips(look)
     assert one == hundred
     found = live_figures(client, ["q0"], ordered=ordered)
@@ -133,9 +133,9 @@ def test_a_scrape_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, t
         client.command("HSET", f"restbroker:pause:{name}", "operator", 0)
     ordered = {name: (name.replace("t", "q"),) for name in names}
     for name, (queue,) in ordered.items():
-        client.command("HSET", f"restbroker:order:hold:{name}", "a", "s 5 0 1 j1 ")
-        client.command("HSET", f"restbroker:fair:keys:{queue}", "a", "6 7")
-        client.command("HSET", f"restbroker:fair:wait:{queue}", "6:a", '{"enqueued_at":5}')
+        client.command("ZADD", f"restbroker:held:{name}", 1e12 + 5, "\x1ea")
+        client.command("SET", f"restbroker:line:{queue}", 1)
+        client.command("RPUSH", f"restbroker:line:{queue}\x1e\x1ea", '{"enqueued_at":5}')
     read_redis(client, ["q0"], {"t0": ("q0",)})  # the scripts are loaded from now on
     one = trips(lambda: read_redis(client, ["q0"], {"t0": ("q0",)}))
     hundred = trips(lambda: read_redis(client, [f"q{number}" for number in range(100)], ordered))

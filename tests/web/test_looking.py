@@ -93,7 +93,8 @@ async def test_held_keys_are_shown_with_the_job_that_died(harness: Harness, site
     harness.order = Order()
     # The broker beside it takes what waits, as its own target holds no key.
     pauses.pause_queue(harness.client, "rest", "ann", "", None)
-    harness.client.command("HSET", f"restbroker:order:hold:{target.name}", "<ann>", "s 5 0 1 j1 ")
+    harness.client.command("ZADD", f"restbroker:held:{target.name}", 1e12 + 5, "\x1e<ann>")
+    harness.client.command("HSET", f"restbroker:stopped:{target.name}", "\x1e<ann>", "j1")
     async with site() as running:
         shown, overview = [await page(running, path) for path in ("/queue?name=rest", "/")]
     assert "<ann> stopped 1970-01-01" in " ".join(shown.text.split())

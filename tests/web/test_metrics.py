@@ -7,6 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from restbroker.job.fairness import Fairness
+from restbroker.job.order import groups_text
 from restbroker.store import lines
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import METRICS
@@ -70,12 +71,11 @@ async def test_what_redis_holds_is_told(harness: Harness, site: Open) -> None:
     for number in range(4):
         fields = {"enqueued_at": now_s - 500, "args": ["safe", {"host": f"h{number % 2}"}, "t"]}
         client.command("LPUSH", rest, json.dumps(fields))
-    lines.classify(client, "t", "rest", Fairness(("host",)).text, 0)
+    lines.classify(client, "t", "rest", groups_text(None, Fairness(("host",))), 0)
     client.command("LPUSH", rest, f'{{"enqueued_at":{now_s - 100}}}')
     client.commands([("ZADD", "retry", 9e9, "a"), ("ZADD", "dead", 1, "b", 2, "c"), ("SADD", "paused", "rest")])
     client.command("HSET", "restbroker:pause:t", "operator", 0, "<script>", 0)
-    held = ("a", "s 5 0 1 j1 ", "b", "s 5 0 1 j2 ", "c", "d 7 0 0 - ", "d", "odd")
-    client.command("HSET", "restbroker:order:hold:t", *held)
+    client.command("ZADD", "restbroker:held:t", 1e12 + 5, "\x1ea", 1e12 + 6, "\x1eb", 7, "\x1ec")
     ran = ("nightly", f"ab {now_s - 200_000}", "nightly push", f"{now_s - 200_000} j")
     client.command("HSET", "restbroker:periodic", *ran, "nightly missed", 3, "nightly skipped", 2)
     async with site() as running:

@@ -42,7 +42,7 @@ local lines = group_lines(groups, KEYS[6], KEYS[7], said, limit_bytes)
 if not redis.call('SET', pace, '1', 'NX', 'PX', pace_ms) then
   return {'PACE', math.max(1, redis.call('PTTL', pace))}
 end
-local raws = lines.pop(list, LOOKED_AT, LOOKED_AT_BYTES, true)
+local raws = pop(list, LOOKED_AT, LOOKED_AT_BYTES, true)
 if not raws then
   return {'BAD'}
 end

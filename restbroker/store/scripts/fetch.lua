@@ -27,7 +27,7 @@
 -- these; while a person clears the queue, none is moved. Without it, what lines have is handed out first. With order, what
 -- may start of the lines is handed out first, then what is in the lists; a job whose key is held is moved into a line.
 --
--- At least one job is taken, however large. Beyond the bytes, fewer than CHUNK jobs are looked at and put back.
+-- At least one job is taken, however large. Beyond the bytes, few jobs are looked at and put back.
 --
 -- `last` is written together with the jobs; hwm = max(old, min(hwm, last)).
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
@@ -35,8 +35,6 @@
 
 local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 11, 12, 500, 1000, 'clear'
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
--- Taken at once from a list, whose jobs' lengths no one knows before: each call more costs the jobs of a chunk 2 %.
-local CHUNK = 20
 -- What restbroker stored was within the limit before, and grew by its history.
 local STORED, STORED_TIMES = '"restbroker_', 4
 -- While others hold all that is allowed, only asking again tells; few tokens at a time would cost many calls.
@@ -186,71 +184,11 @@ if why then
 end
 
 local paused, bad, taken, number, more = {}, {}, {}, base, 0
-local max, min, floor = math.max, math.min, math.floor
--- The largest job that was seen, which says how many are safe to look at next.
-local largest
+local max, min = math.max, math.min
 
 local function is_too_large(raw)
   return #raw > limit_bytes and (#raw > STORED_TIMES * limit_bytes
     or not string.find(raw, STORED, 1, true))
-end
-
-local function put_back(list, raws, from)
-  for i = #raws, from, -1 do
-    redis.call('RPUSH', list, raws[i])
-  end
-end
-
--- Takes from a list what is wanted and the bytes allow. Returns what is answered of it, and how many jobs these are; nil
--- and the jobs are back where they were.
-local function take(list, position, qidx)
-  local answer, fields, count, index = {position, qidx}, {}, 0, ':' .. qidx
-  while count < want and more == 0 do
-    local chunk = largest and max(1, min(CHUNK, want - count, floor(left_bytes / largest))) or 1
-    local raws = redis.pcall('RPOP', list, chunk)
-    if not raws then
-      break
-    elseif raws.err then
-      return nil
-    end
-    for i = 1, #raws do
-      local raw = raws[i]
-      local size = #raw
-      if size > left_bytes and number + count > base then
-        put_back(list, raws, i)
-        more = 1
-        break
-      end
-      if not largest or size > largest then
-        largest = max(size, 1)
-      end
-      count, left_bytes = count + 1, left_bytes - size
-      local ticket = number + count
-      -- Lua itself writes fourteen digits, in half the time.
-      fields[2 * count - 1] = (ticket < 1e14 and ticket or string.format('%.0f', ticket)) .. index
-      fields[2 * count] = raw
-      answer[count + 2] = size > limit_bytes and is_too_large(raw) and size or raw
-    end
-    if left_bytes <= 0 then
-      more = 1
-    end
-    if #raws < chunk then
-      break
-    end
-  end
-  if count == 0 then
-    return answer, 0
-  end
-  fields[2 * count + 1] = 'last'
-  fields[2 * count + 2] = string.format('%.0f', number + count)
-  local written = redis.pcall('HSET', KEYS[2], unpack(fields))
-  if type(written) == 'table' and written.err then
-    for i = count, 1, -1 do
-      redis.call('RPUSH', list, fields[2 * i])
-    end
-    return nil
-  end
-  return answer, count
 end
 
 -- part: groups
@@ -285,32 +223,45 @@ if want > 0 and (spec ~= '' or redis.call('EXISTS', unpack(KEYS, at + 1, first +
 end
 local looked_at, looked_at_bytes = 0, 0
 
--- Moves jobs of a list into the lists of groups, and takes from these. Returns what `take` does, and whether the list is one.
-local function take_from_groups(queue, list, position, qidx)
-  local answer, fields, count, index, is_list = {position, qidx}, {}, 0, ':' .. qidx .. ':', true
-  local is_fair = (said.fair or 0) > 0 or said.fair_member
-  local moves, is_spent = spec ~= '' and not drains and redis.call('GET', queue.pace) ~= CLEARING, false
-  queue.without_key = 0
+-- Of the queue at hand: what is answered of it, what is written of it, and how its tickets end.
+local answer, fields, index
 
-  local function give(raws, names)
-    for n = 1, #raws do
-      local raw = raws[n]
-      count, left_bytes = count + 1, left_bytes - #raw
-      local ticket = number + count
-      fields[2 * count - 1] = (ticket < 1e14 and ticket or string.format('%.0f', ticket)) .. index .. names[n]
-      fields[2 * count], says[#says + 1] = raw, names[n]
-      answer[count + 2] = #raw > limit_bytes and is_too_large(raw) and #raw or raw
+-- Gives jobs their tickets, with the names of their groups if they are of any.
+local function give(raws, names)
+  local from = #fields - 2
+  for n, raw in ipairs(raws) do
+    number, left_bytes = number + 1, left_bytes - #raw
+    -- Lua itself writes fourteen digits, in half the time.
+    local ticket = (number < 1e14 and number or string.format('%.0f', number)) .. index
+    fields[from + 2 * n + 1], fields[from + 2 * n + 2] = names and ticket .. ':' .. names[n] or ticket, raw
+    answer[#answer + 1] = #raw > limit_bytes and is_too_large(raw) and #raw or raw
+    if names then
+      says[#says + 1] = names[n]
     end
-    more = left_bytes <= 0 and 1 or more
   end
+  want = want - #raws
+  more = left_bytes <= 0 and 1 or more
+end
 
-  local serve
+-- Takes what the bytes allow from a list. Returns whether it is one.
+local function take(list)
+  local raws, _, is_cut = pop(list, want, left_bytes, number == base)
+  give(raws or {})
+  more = is_cut and 1 or more
+  return raws ~= nil
+end
+
+-- Moves jobs of a list into the lists of groups, and takes from these. Returns whether the list is one.
+local function take_from_groups(queue, list)
+  local is_fair, is_list, is_spent, serve = (said.fair or 0) > 0 or said.fair_member, true, false, nil
+  local moves = spec ~= '' and not drains and redis.call('GET', queue.pace) ~= CLEARING
+  queue.without_key = 0
 
   -- Returns how many jobs it popped.
   local function move(most, direct)
     local most_bytes = min(LOOKED_AT_BYTES - looked_at_bytes, direct > 0 and left_bytes or LOOKED_AT_BYTES)
-    local is_first = direct == 0 or number + count == base
-    local raws, size, is_cut = lines.pop(list, min(max(LEAST_LOOKED_AT, most), LOOKED_AT - looked_at), most_bytes, is_first)
+    local is_first = direct == 0 or number == base
+    local raws, size, is_cut = pop(list, min(max(LEAST_LOOKED_AT, most), LOOKED_AT - looked_at), most_bytes, is_first)
     is_list, more = raws ~= nil, is_cut and direct > 0 and 1 or more
     if not raws or #raws == 0 then
       return 0
@@ -328,7 +279,7 @@ local function take_from_groups(queue, list, position, qidx)
   end
 
   function serve()
-    local raws, names, _, is_cut = lines.serve(queue, want - count, left_bytes, number + count == base)
+    local raws, names, is_cut = lines.serve(queue, want, left_bytes, number == base)
     give(raws, names)
     more = is_cut and 1 or more
   end
@@ -338,50 +289,37 @@ local function take_from_groups(queue, list, position, qidx)
   end
   serve()
   -- No group waits any more that may start: those of the list are next.
-  while moves and count < want and more == 0 and is_list and not is_spent do
-    if move(want - count, is_fair and 0 or want - count) == 0 then
-      break
-    elseif is_fair then
+  while moves and want > 0 and more == 0 and is_list and not is_spent and move(want, is_fair and 0 or want) > 0 do
+    if is_fair then
       serve()
     end
   end
-  if is_spent and count < want and is_list and redis.call('LLEN', list) > 0 then
+  if is_spent and want > 0 and is_list and redis.call('LLEN', list) > 0 then
     more = 1
   end
-  if count > 0 then
-    fields[2 * count + 1], fields[2 * count + 2] = 'last', string.format('%.0f', number + count)
-    redis.call('HSET', KEYS[2], unpack(fields))
-  end
-  return answer, count, is_list
-end
-
-local function note(name, answer, count)
-  if not answer then
-    bad[#bad + 1] = name
-  elseif count > 0 then
-    number, want = number + count, want - count
-    taken[#taken + 1] = answer
-  end
+  return is_list
 end
 
 for position = 1, queue_count do
   local name, list = ARGV[FIXED_ARGV + position], KEYS[FIXED_KEYS + position]
   local qidx, queue = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name)), queues[position]
-  local is_list = true
   if not qidx then
     bad[#bad + 1] = name
   elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
     paused[#paused + 1] = name
   elseif want > 0 and more == 0 then
-    if lines then
-      local answer, count
-      answer, count, is_list = take_from_groups(queue, list, position, qidx)
-      note(name, answer, count)
-    end
+    answer, fields, index = {position, qidx}, {}, ':' .. qidx
+    local is_list = not lines or take_from_groups(queue, list)
     if is_list and spec == '' and not drains and want > 0 and more == 0 then
-      note(name, take(list, position, qidx))
-    elseif not is_list then
+      is_list = take(list)
+    end
+    if not is_list then
       bad[#bad + 1] = name
+    end
+    if #fields > 0 then
+      fields[#fields + 1], fields[#fields + 2] = 'last', string.format('%.0f', number)
+      redis.call('HSET', KEYS[2], unpack(fields))
+      taken[#taken + 1] = answer
     end
   end
   if lines then

@@ -1,5 +1,36 @@
 -- Moves jobs from a queue's list into the lists of their groups, and takes jobs of these. A part of `fetch` and `classify`.
---
+
+-- Takes up to so many jobs and bytes from a list; one job however large, if `is_first`. Returns them, the oldest first, their
+-- size, and whether more would be too many bytes; nil if it is no list or may not be read.
+local function pop(list, most, most_bytes, is_first)
+  local raws, size = {}, 0
+  while #raws < most do
+    -- The first alone: no one knows before how large they are.
+    local room = math.floor((most_bytes - size) * #raws / math.max(1, size))
+    local chunk = #raws == 0 and 1 or math.max(1, math.min(most - #raws, 4 * #raws, room))
+    if size >= most_bytes and #raws > 0 then
+      return raws, size, redis.call('EXISTS', list) == 1
+    end
+    local found = redis.pcall('RPOP', list, chunk)
+    if found and found.err then
+      return nil, 0, false
+    end
+    for i = 1, found and #found or 0 do
+      if size + #found[i] > most_bytes and (#raws > 0 or not is_first) then
+        for back = #found, i, -1 do
+          redis.call('RPUSH', list, found[back])
+        end
+        return raws, size, true
+      end
+      raws[#raws + 1], size = found[i], size + #found[i]
+    end
+    if not found or #found < chunk then
+      break
+    end
+  end
+  return raws, size, false
+end
+
 -- said: what the target says of its groups: `by` (names of arguments) or `member` (of the job), of these the first `fair`
 -- are the fair key and the rest is the order key, the default `host`. limit_bytes: of a larger job no key is read, unless
 -- restbroker stored it.
@@ -117,36 +148,6 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
     return order ~= '' and (fair ~= '' or not is_fair) and fair .. '\30' .. order or fair, job.jid
   end
 
-  -- Takes up to so many jobs and bytes from a list; one job however large, if `is_first`. Returns them, the oldest first, their
-  -- size, and whether more would be too many bytes; nil if it is no list or may not be read.
-  function lines.pop(list, most, most_bytes, is_first)
-    local raws, size = {}, 0
-    while #raws < most do
-      -- The first alone: no one knows before how large they are.
-      local chunk = #raws == 0 and 1 or min(most - #raws, 4 * #raws, floor((most_bytes - size) * #raws / max(1, size)))
-      if chunk < 1 then
-        return raws, size, redis.call('EXISTS', list) == 1
-      end
-      local found = redis.pcall('RPOP', list, chunk)
-      if found and found.err then
-        return nil, 0, false
-      end
-      for i = 1, found and #found or 0 do
-        if size + #found[i] > most_bytes and (#raws > 0 or not is_first) then
-          for back = #found, i, -1 do
-            redis.call('RPUSH', list, found[back])
-          end
-          return raws, size, true
-        end
-        raws[#raws + 1], size = found[i], size + #found[i]
-      end
-      if not found or #found < chunk then
-        break
-      end
-    end
-    return raws, size, false
-  end
-
   -- Appends jobs to the lists of their groups; up to `direct` of those whose groups are free are taken instead, where no group
   -- waits before them. A job under which a group stopped is put first, and opens it. Returns those taken, their groups, how many
   -- have no key, whether Redis refused a list (its jobs are back), and whether a group was opened.
@@ -256,7 +257,7 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
   end
 
   -- Takes `want` jobs of the groups whose turn is next: one of each that is ordered, which is held then. Returns them, their
-  -- groups, their size, and whether the bytes ended it. A group without a list is forgotten.
+  -- groups, and whether the bytes ended it. A group without a list is forgotten.
   function lines.serve(queue, want, left_bytes, is_first)
     local raws, groups_taken, size, is_cut, last = {}, {}, 0, false, 0
     while #raws < want and not is_cut do
@@ -286,7 +287,7 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
         if one.count > 0 and not is_cut then
           local line, taken = queue.line .. '\30' .. one.group, nil
           local bytes
-          taken, bytes, is_cut = lines.pop(line, one.count, left_bytes - size, is_first and #raws + most_count == 0)
+          taken, bytes, is_cut = pop(line, one.count, left_bytes - size, is_first and #raws + most_count == 0)
           taken, size = taken or {}, size + bytes
           one.raws, most_count = taken, max(most_count, #taken)
           if one.is_ordered and #taken == 1 then
@@ -347,7 +348,7 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
         redis.call('HSET', queue.fair, LAST, string.format('%.0f', last))
       end
     end
-    return raws, groups_taken, size, is_cut
+    return raws, groups_taken, is_cut
   end
 
   return lines
