@@ -369,8 +369,8 @@ def _read_batches(
             for number, job in numbered
         ]
     if ends:
-        # Where the groups of a target are done with, what follows has none.
-        taken[: len(ends)] = [
-            attrs.evolve(job, ticket=f"{job.ticket}:{text(end)}") for job, end in zip(taken, ends, strict=False)
+        taken = [
+            job if end is None else attrs.evolve(job, ticket=f"{job.ticket}:{text(end)}")
+            for job, end in zip(taken, ends, strict=True)
         ]
     return tuple(taken)

@@ -161,6 +161,18 @@ def test_what_the_old_groups_hold_is_done_before_anything_new(
     assert keys_of_groups(server) == set()
 
 
+def test_what_has_a_group_and_what_has_none_keep_their_tickets_apart(client: Client, server: Server) -> None:
+    """A target that had groups takes those of one queue, and another queue's list."""
+    fair, plain = Lane(client, FAIR).start(), Lane(client, "", "h:3:plain:t").start()
+    push(client, *(job(f"{n}", None, f"h{n % 2}") for n in range(4)), queue="b")
+    fair.take(1)
+    push(client, job("a"))
+    taken = plain.take()
+    assert len(taken) == 4
+    fields = {ticket.decode() for ticket in server.raw.hkeys(f"{NAMESPACE}:restbroker:ip:{plain.identity}")}
+    assert {one.ticket for one in taken} == fields - {"last", "hwm"}
+
+
 # Shares
 
 

@@ -59,7 +59,7 @@ HELD = {
     "fair_waiting_jobs": {("rest",): 4},
     "fair_unclassified_jobs": {("rest",): 1},
     "fair_keys": {("rest",): 2},
-    "order_keys": {("t", "stopped"): 2, ("t", "due"): 1},
+    "order_keys": {("t", "stopped"): 2, ("t", "due"): 1, ("t", "ready"): 2},
     "order_waiting_jobs": {("t",): 4},
     "periodic_missed_total": {("nightly",): 3, ("strict",): 0},
     "periodic_skipped_total": {("nightly",): 2, ("strict",): 0},

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Moves jobs from a queue's list into the lines of their keys, at one pace for all processes. It takes none.
+-- Moves jobs from a queue's list into the lists of their groups, at one pace for all processes. It takes none.
 --
 -- KEYS: pace, paused, pause, the queue's list, the target's `groups`, `held` and `stopped`, the queue's `turn`, `line` and
 --       `fair` (see parts/groups.lua)
--- ARGV: the queue's name, for how many milliseconds no one else may, what the target says of its fairness (JSON), how
+-- ARGV: the queue's name, for how many milliseconds no one else may, what the target says of its groups (JSON), how
 --       many bytes a job may have of which a key is read
 -- Returns: {'PACE', ms}: another process did this just now; ask again then
---        | {'PAUSED'}: the queue or its target is
+--        | {'PAUSED'}: the queue or its target is, or groups are left that were made otherwise
 --        | {'OK', moved, jobs left in the list, jobs in lines, how many of the moved have no key of their own}; {'BAD'} if
 --          the list is none, or may not be read
 -- Sent twice: the second moves more, or answers PACE.

@@ -2,30 +2,31 @@
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
 -- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, unadmitted, then the queues'
---       lists as they are served, then in the same order their `wait`, their `keys` and their `turn`, and with fairness their
---       `pace` (see parts/lines.lua), and with order their `due` too, and the target's `hold` and `by` (parts/order.lua)
+--       lists as they are served, then the target's `held`, `groups` and `stopped`, and of the queues in the same order
+--       their `turn`, their `line`, their `fair` and their `pace` (see parts/groups.lua)
 -- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
 --       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
 --       between two jobs, how many may follow each other at once, jobs in progress of all identities, size of the dead
 --       set; then how many bytes may be looked at, and how many a job may have;
---       what the target says of its fairness (JSON, '' for nothing); 1 if tickets and hwm may follow what was issued
---       since, else 0; the queues' names in their lists' order
+--       what the target says of its groups (JSON, '' for nothing; parts/group_lines.lua); 1 if tickets and hwm may follow
+--       what was issued since, else 0; the queues' names in their lists' order
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
---        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, order, base}
---          base: only where it may follow, what was issued before. Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
+--        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, groups, base}
+--          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
 --          too large its length stands in the place of its bytes, which stay here. more: 1 if the bytes ended it.
---          counts: only where queues have lines, or may get them: for each, how many jobs its list and its lines have,
---          and how many of those that were moved have no key of their own.
---          order: only where the target has it: in how many milliseconds the next key is due (-1: none is), 1 if keys of
---          another OrderBy are held (then nothing is taken from lists), 2 if none is and the old OrderBy is forgotten, else
---          0; then in the jobs' order what follows the queue's index in each ticket ('' = nothing, the job has no key).
+--          counts: only where the target has groups, or had: of each queue, how many jobs its list and its lines have, and
+--          how many of those that were moved have no key of their own.
+--          groups: likewise: in how many milliseconds the next group is due (-1: none is), 1 if groups that were made
+--          otherwise are left (then nothing is taken from lists) else 0; then in the jobs' order the group of each, which
+--          ends its ticket (nil: none).
+--          base: only where it may follow, what was issued before.
 --
--- With fairness, at most LOOKED_AT jobs or LOOKED_AT_BYTES are moved from the lists into lines, and jobs are handed out of
--- these; while a person clears the queue, none is moved. Without it, what lines have is handed out first. With order, what
--- may start of the lines is handed out first, then what is in the lists; a job whose key is held is moved into a line.
+-- A job waits in its queue's list, or in that of its group. Groups whose turn it is come first. Then, with fairness, jobs
+-- are moved from the queue's list to those of their groups, whose turn it may be; with order alone, a job goes out at once
+-- if its group is free. At most LOOKED_AT jobs or LOOKED_AT_BYTES are moved; none while a person clears the queue.
 --
 -- At least one job is taken, however large. Beyond the bytes, few jobs are looked at and put back.
 --
@@ -223,6 +224,13 @@ if want > 0 and (spec ~= '' or redis.call('EXISTS', unpack(KEYS, at + 1, first +
 end
 local looked_at, looked_at_bytes = 0, 0
 
+-- What Redis refuses to have in progress goes back to its queue.
+local function put_back(list, fields, count)
+  for at = count, 2, -2 do
+    redis.call('RPUSH', list, fields[at])
+  end
+end
+
 -- Of the queue at hand: what is answered of it, what is written of it, and how its tickets end.
 local answer, fields, index
 
@@ -235,8 +243,8 @@ local function give(raws, names)
     local ticket = (number < 1e14 and number or string.format('%.0f', number)) .. index
     fields[from + 2 * n + 1], fields[from + 2 * n + 2] = names and ticket .. ':' .. names[n] or ticket, raw
     answer[#answer + 1] = #raw > limit_bytes and is_too_large(raw) and #raw or raw
-    if names then
-      says[#says + 1] = names[n]
+    if says then
+      says[#says + 1] = names and names[n] or false
     end
   end
   want = want - #raws
@@ -313,13 +321,19 @@ for position = 1, queue_count do
     if is_list and spec == '' and not drains and want > 0 and more == 0 then
       is_list = take(list)
     end
+    local count = #fields
+    if count > 0 then
+      fields[count + 1], fields[count + 2] = 'last', string.format('%.0f', number)
+      local written = redis.pcall('HSET', KEYS[2], unpack(fields))
+      if type(written) == 'number' then
+        taken[#taken + 1] = answer
+      else
+        put_back(list, fields, count)
+        is_list, number, want = false, number - count / 2, want + count / 2
+      end
+    end
     if not is_list then
       bad[#bad + 1] = name
-    end
-    if #fields > 0 then
-      fields[#fields + 1], fields[#fields + 2] = 'last', string.format('%.0f', number)
-      redis.call('HSET', KEYS[2], unpack(fields))
-      taken[#taken + 1] = answer
     end
   end
   if lines then

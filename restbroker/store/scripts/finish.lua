@@ -3,13 +3,15 @@
 -- the entry is put back, because a script does not roll back.
 --
 -- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
---       parked, sent, inflight, then the identity's queues by index, then destinations of replies, then with fairness
---       their `wait`, their `keys` and their `turn` by index (see parts/lines.lua), with order their `due` by index too and
---       the target's `hold` (parts/order.lua), and where there are records, last of all the history
+--       parked, sent, inflight, then the identity's queues by index, then destinations of replies, then where a group goes
+--       on or gets a job back, the target's `held` and `stopped` and the queues' `turn`, `line` and `fair` by index (see
+--       parts/groups.lua), then where jobs are handed on, beats, paused and pause, and where there are records, last of all
+--       the history
 -- ARGV: identity, hwm, number of the identity's queues, number of jobs that are done and have no replies, number of
---       records (0, or one for each job), what the target says of its fairness (JSON; '' for nothing, and where no job goes
---       back or has a key), and if it is not empty, for how large a job a key is read; the tickets of the jobs that are done, then per
---       other job:
+--       records (0, or one for each job), the weights of fair keys (JSON; '' where no group goes on or gets a job back),
+--       then '', '', or where jobs are handed on the highest ticket number that the client knows of, how many it takes, the
+--       one queue's name, the limit of the dead set (0: none) and how many bytes; the tickets of the jobs that are done,
+--       then per other job:
 --         ticket, fate, score, payload, qidx, number of replies
 --         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
 --         ttl in seconds (keys only), payload; what is requeued has no replies
@@ -23,11 +25,14 @@
 --       score: of zr and zs in how many seconds it is due
 --       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish
 --             | back to its queue (as it came, or as its payload if there is one)
---             with order, then what becomes of the key: 'zd stop', 'zd refused', 'zx refused' or ' refused'
+--             of an ordered group, then what becomes of it: 'zd stop', 'zd refused', 'zx refused' or ' refused'
 --       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
 --       written of each once it is settled ('' = nothing)
--- Of a job that was handed out under a key, zr and zs put it back before its key's line, due at its score.
--- Returns: per job 1 applied | 2 applied, and the next job of its key may start | 0 was applied before, or the identity was fenced and recovered
+-- Of an ordered group, zr and zs put the job back before the others, and its score says when they may go on.
+-- Handed on: of a group whose job is done the next one comes with the answer, where no other group waits in `turn`, and
+-- where a fetch would take it.
+-- Returns: {codes, {group, raw...}} where jobs are handed on, else codes
+--       codes: per job 1 applied | 2 applied, and the next job of its group may start | 0 was applied before, or the identity was fenced and recovered
 --          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in progress
 --          | an error's text: still in progress
 -- Sent twice: the second answers 0 for each job that the first applied.

@@ -3,13 +3,11 @@
 -- oldest then is the next to be taken again. What was marked 'once' (about to be sent) dies instead.
 --
 -- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues, then the
---       identity's queues by index, then destinations of replies, then with fairness the queues' `wait`, their `keys` and
---       their `turn` by index (see parts/lines.lua), with order their `due` by index too and the target's `hold`
---       (parts/order.lua)
+--       identity's queues by index, then destinations of replies, then the target's `held` and `stopped` and the queues'
+--       `turn`, `line` and `fair` by index (see parts/groups.lua)
 -- ARGV: identity, its target, its generation, 1 if other pools of its process have jobs in progress else 0, jitter,
---       number of the identity's queues, what the identity said of its fairness (JSON, '' for nothing), for how large a job
---       a key is read, until when a request of the identity may still be answered (epoch seconds; a job that may have
---       reached a worker waits for that if it has a key), then per job:
+--       number of the identity's queues, until when a request of the identity may still be answered (epoch seconds; an
+--       ordered group whose job may have reached a worker waits for that), then per job:
 --         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
 --         marked, 1 if the schedule set leads back to its queue else 0, what becomes of its key once it is dead ('go', 'stop',
 --         'cancel'), number of replies that it owes once dead
@@ -127,7 +125,7 @@ local function bury(job)
   return nil, code
 end
 
--- To the end that is served next: of its line, if it has one; of its key's line, and due at a time, if it has a key.
+-- To the end that is served next, of its group if it has one; an ordered one may go on at a time.
 local function push(job, raw, at_s)
   if job.group then
     local quiet_s = job.touched == '1' and tonumber(ARGV[7]) or 0
