@@ -26,7 +26,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import claims
 from restbroker.job.settlement import Fingerprint
 from restbroker.store import claims as store_claims
-from restbroker.store import done_jobs, jobs
+from restbroker.store import jobs
 from restbroker.store.claims import ClaimAnswer, ClaimRequest, OtherHolder, UnreadableClaim
 from restbroker.store.connection import Connection
 from restbroker.store.limits import charge
@@ -115,7 +115,7 @@ def _drop(_answer: object) -> None:
 class RedisGates:
     """The gates of one pool whose keeper is Redis. Who stands in one waits while Redis is away, or refuses to mark.
 
-    `replays`: for how many seconds a copy of a signed job may be let in, as `done_jobs.stored_for_s` says; 0 too if
+    `replays`: for how many seconds a copy of a signed job may be let in, as `claims.stored_for_s` says; 0 too if
     Redis refuses the call. `shares`: the seconds until the job may start by the rate limit; 0: it may, and was charged.
     `claims`: True; the job that has the key instead; or False if the job is not ours any more. A key of another type
     tells nothing: then the job is sent. `marks`: False if the job of this ticket is not ours any more.
@@ -160,7 +160,7 @@ class RedisGates:
 
     async def _look_up(self, fingerprints: list[Fingerprint]) -> list[float]:
         try:
-            return await self.health.call_until_up(self.store, done_jobs.stored_for_s, fingerprints)
+            return await self.health.call_until_up(self.store, store_claims.stored_for_s, fingerprints)
         except StoreRefused as error:
             self.identity.warn_once("StoreRefused", error.message, error.hint)
             return [0.0] * len(fingerprints)

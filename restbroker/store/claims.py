@@ -1,10 +1,13 @@
-"""Locks and claims (`job.claims`) in Redis: claimed before the first byte, given up by people.
+"""Locks and claims (`job.claims`) in Redis: claimed before the first byte, given up by people; which jobs were done.
 
 Used by brokers and `operate`; `settling` does what a settlement says of them, and `queues` takes a lock with a push.
 Always holds: a claim is taken over from a ticket only if Redis does not list that ticket any more, since its process
-died and its job came back.
+died and its job came back. A signed job that is listed as done was done, whichever queue it came from; one that is not
+was not done, or its record has expired. A token has two sets for each queue: `first` for what is done at its first try,
+`stored` for what was once stored with a mark of acceptance, and is therefore known for as long as that is good.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final, TypeAlias
@@ -13,11 +16,25 @@ import attrs
 
 from restbroker.job import claims
 from restbroker.job.claims import Holder
-from restbroker.job.settlement import ClaimChange
-from restbroker.store.client import Argument, Client, ScriptCall, integer, items, raw, text
+from restbroker.job.settlement import ClaimChange, Fingerprint
+from restbroker.store.client import (
+    Argument,
+    Client,
+    ScriptCall,
+    integer,
+    items,
+    microseconds,
+    names,
+    pair,
+    raw,
+    text,
+)
+from restbroker.store.client import (
+    number as score,
+)
 from restbroker.store.jobs import IdentityUnknown
 from restbroker.store.keys import Keys
-from restbroker.store.settling import arguments_of, claim_key
+from restbroker.store.settling import arguments_of, claim_key, fingerprint_members
 
 _ROUNDS: Final = 3
 """How often a job asks again in one call that finds a claim whose ticket is gone."""
@@ -141,3 +158,21 @@ def _may_release(client: Client, jid: str, change: ClaimChange, value: str) -> b
 
 def _is_at_work(client: Client, held: Holder) -> bool:
     return bool(held.ticket) and client.command("HEXISTS", client.keys.in_progress(held.identity), held.ticket) == 1
+
+
+def stored_for_s(client: Client, fingerprints: Sequence[Fingerprint]) -> list[float]:
+    """Return for how many seconds a stored mark of each job's acceptance may still be good; 0: none is.
+
+    Infinite: the job was done. Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    keys, tokens = client.keys, list(dict.fromkeys(one.token for one in fingerprints))
+    *named, time = client.commands([*(("SMEMBERS", keys.done_sets(token)) for token in tokens), ("TIME",)])
+    sets = {token: names(reply) for token, reply in zip(tokens, named, strict=True)}
+    asked = [(place, keys.done_jobs(one.token, n)) for place, one in enumerate(fingerprints) for n in sets[one.token]]
+    calls = [("ZMSCORE", key, *fingerprint_members(fingerprints[place])) for place, key in asked]
+    answers = [0.0] * len(fingerprints)
+    for (place, _), reply in zip(asked, client.commands(calls), strict=True):
+        done, stored = pair(reply)
+        left_s = 0.0 if stored is None else (score(stored) - microseconds(time) / 1000) / 1000
+        answers[place] = max(answers[place], left_s if done is None else math.inf)
+    return answers

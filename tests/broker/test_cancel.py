@@ -17,7 +17,7 @@ from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.job.outcome import Delivered, Outcome, Reason
 from restbroker.job.settlement import Fingerprint
 from restbroker.servers.contract import Link, NotYet
-from restbroker.store import done_jobs
+from restbroker.store import claims
 from restbroker.store.client import Client
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request
@@ -112,7 +112,7 @@ async def test_a_job_in_a_slot_gives_its_place_to_the_next(harness: Harness) -> 
 async def test_a_signed_job_that_is_cancelled_while_redis_is_asked_for_it_does_not_wait_for_its_slot(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, answers, ask = threading.Event(), threading.Event(), done_jobs.stored_for_s
+    asked, answers, ask = threading.Event(), threading.Event(), claims.stored_for_s
 
     def slowly(client: Client, fingerprints: Sequence[Fingerprint]) -> list[float]:
         asked.set()
@@ -124,7 +124,7 @@ async def test_a_signed_job_that_is_cancelled_while_redis_is_asked_for_it_does_n
     async with admission.serving(harness, Token("app", (Secret(admission.SECRET),), signed=True)):
         admission.push(harness, admission.signature(time.time(), "once", "first"), "once", "first")
         await until_running(harness, 1)
-        monkeypatch.setattr(done_jobs, "stored_for_s", slowly)
+        monkeypatch.setattr(claims, "stored_for_s", slowly)
         admission.push(harness, admission.signature(time.time(), "once", "next"), "once", "next")
         await harness.until(asked.is_set, "the next one is looked up")
         assert harness.status.cancel(running(harness, "next").thread) is True

@@ -31,7 +31,7 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Command
 from restbroker.job.policy import Policy
 from restbroker.store import (
-    done_jobs,
+    claims,
     heartbeats,
     identities,
     jobs,
@@ -71,7 +71,7 @@ OPERATIONS = {
     sets: ("due", "promote"),
     limits: ("pause", "resume", "pauses"),
     pauses: ("end_due",),
-    done_jobs: ("stored_for_s",),
+    claims: ("stored_for_s",),
 }
 OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
 """The process whose task runs."""

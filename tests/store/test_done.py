@@ -7,8 +7,8 @@ import pytest
 
 from restbroker.job.settlement import Ack, Dead, Fingerprint, Reply, Retry, Schedule, Settlement
 from restbroker.store import queues
+from restbroker.store.claims import stored_for_s
 from restbroker.store.codes import Applied, Gone, Refused
-from restbroker.store.done_jobs import stored_for_s
 from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
 from tests.store.pools import QUEUES, Pool, Server, on_both
 

@@ -14,8 +14,8 @@ from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Fingerprint
 from restbroker.store import (
     audit,
+    claims,
     dead_copies,
-    done_jobs,
     history,
     identities,
     in_progress,
@@ -46,7 +46,7 @@ _TURN: Final = logins.LoginLock("holder", 1000)
 _BASE: Final = logins.UserBase("e", "example.org")
 READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: audit.newest(client, 5),
-    lambda client: done_jobs.stored_for_s(client, [Fingerprint("t", "q", "a", 60.0)]),
+    lambda client: claims.stored_for_s(client, [Fingerprint("t", "q", "a", 60.0)]),
     lambda client: history.newest(client, 5),
     history.extent,
     lambda client: in_progress.read_jobs(client, "me"),
