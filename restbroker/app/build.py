@@ -47,7 +47,7 @@ from restbroker.telemetry.events import Event, Report
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 from restbroker.transport.client import open_transport
-from restbroker.transport.upkeep import Upkeep
+from restbroker.transport.readiness import Upkeep
 
 _CONTROL_TIMEOUT_S = 1.0
 _COLLECTED_AFTER = (10_000, 20, 20)

@@ -34,7 +34,7 @@ from restbroker.store.connection import BUSY_S, Connection
 from restbroker.store.jobs import Code, FetchAnswer, FetchedJob, FetchRequest, FinishRequest
 from restbroker.store.settling import HandOn
 from restbroker.store.tickets import MAX_BATCH
-from restbroker.transport.upkeep import Upkeep
+from restbroker.transport.readiness import Upkeep
 
 _REFUSED_WAIT_S = 5.0
 _UNNOTICED_S = 10.0

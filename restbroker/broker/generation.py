@@ -37,7 +37,7 @@ from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.token_watch import TokenWatch
-from restbroker.broker.upkeep import Rewrite, Upkeep
+from restbroker.broker.upkeep import RedisUpkeep, Rewrite
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
 from restbroker.store.server import require_supported, time_s
@@ -248,7 +248,7 @@ class Generation:
                 )
                 intake.start_soon(watch.run)
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
-            intake.start_soon(Upkeep(connection, self.health, report, dead_limit).run)
+            intake.start_soon(RedisUpkeep(connection, self.health, report, dead_limit).run)
             if self.plan.periodic:
                 intake.start_soon(Periodic(self.plan.periodic, connection, self.health, report).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)

@@ -14,7 +14,7 @@ from restbroker.job.json_types import Json
 from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Report
-from restbroker.transport.upkeep import Upkeep
+from restbroker.transport.readiness import Upkeep
 
 
 class Service(Protocol):

@@ -1,6 +1,6 @@
 """Keeps Redis in order, for all processes: pauses end on time, nothing is kept for no one, its file has no torn end.
 
-One task each per process, of which Redis has one go first. `Upkeep` ends pauses that were made for a limited time,
+One task each per process, of which Redis has one go first. `RedisUpkeep` ends pauses that were made for a limited time,
 pauses queues that are flooded, and deletes the bytes of large jobs that nothing names. `Rewrite` has each run of Redis
 write its append-only file again, so that the next start finds no half of a script in it. Always holds: no job waits for
 any of it; a pause without an end is left alone; the rewrite is requested once in a run of Redis, and again only if it
@@ -41,7 +41,7 @@ async def _repeat(each_s: float, do: Callable[[], Awaitable[None]]) -> None:
 
 
 @attrs.define(eq=False)
-class Upkeep:
+class RedisUpkeep:
     """The upkeep of one process. `store`: a connection that no urgent call uses."""
 
     store: Connection

@@ -29,7 +29,7 @@ from restbroker.broker.worker import Worker
 from restbroker.store import jobs, older_form
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
-from restbroker.transport.upkeep import Upkeep
+from restbroker.transport.readiness import Upkeep
 
 
 @attrs.define(eq=False)

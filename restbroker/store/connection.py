@@ -67,7 +67,7 @@ class Watched(Protocol):
 
 
 class Watch(Protocol):
-    """Calls those whose descriptors can be read, as `transport.upkeep.Readiness` does."""
+    """Calls those whose descriptors can be read, as `transport.readiness.Readiness` does."""
 
     is_kept: bool
 
@@ -85,7 +85,7 @@ class Watch(Protocol):
 
 
 class Deadlines(Protocol):
-    """Calls `expire` of those that are late, as `transport.upkeep.Deadlines` does."""
+    """Calls `expire` of those that are late, as `transport.readiness.Deadlines` does."""
 
     due: dict[Any, float]
     """Who is watched; who was in time takes itself out."""

@@ -21,7 +21,7 @@ from restbroker.transport.exchange import Exchange, Service
 from restbroker.transport.http1 import Heads, KnownHeads
 from restbroker.transport.message import Request, Response, Sender, Transport
 from restbroker.transport.pool import Pool
-from restbroker.transport.upkeep import Upkeep
+from restbroker.transport.readiness import Upkeep
 
 
 class Waiting:

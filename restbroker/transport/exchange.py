@@ -37,8 +37,8 @@ from restbroker.transport.http1 import (
 )
 from restbroker.transport.message import Request, Response, Sender
 from restbroker.transport.pool import HttpConnection, Pool
+from restbroker.transport.readiness import Deadlines, Readiness
 from restbroker.transport.tls import refuses_certificate
-from restbroker.transport.upkeep import Deadlines, Readiness
 from restbroker.transport.wire import Unwatched
 
 

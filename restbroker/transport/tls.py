@@ -11,7 +11,7 @@ import socket
 import ssl
 from typing import Final
 
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Listener, Wire
 
 _READ_BYTES: Final = 65536

@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 
 import trio
 
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.readiness import Readiness
 
 _READ_BYTES: Final = 65536
 

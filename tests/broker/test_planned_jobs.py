@@ -22,7 +22,7 @@ from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.connector import EjabberdConnector
 from restbroker.store.client import items, raw
 from restbroker.telemetry.events import TargetDown, TargetUp
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Listener, Wire
 from tests.support.active_job import OBJECT, wrapper
 from tests.support.moody_server import Mood, fine, written

@@ -60,7 +60,7 @@ from restbroker.__main__ import main
 heartbeat.HEARTBEAT_S, reaper.SCAN_S, health.MARGIN_S = 0.4, 0.3, 1.0
 health.FENCE_AFTER_S = reaper.FENCE_AFTER_S = {LEASE_S}
 if os.environ.get("BLIND"):
-    from restbroker.transport.upkeep import Deadlines
+    from restbroker.transport.readiness import Deadlines
     health.Lease.is_fresh = property(lambda self: True)
     # It wakes up after the deadline of its request, which would close the connection that the next one takes.
     Deadlines.watch = lambda self, who, due_s: None

@@ -16,7 +16,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.jobs import Duplicate, FetchAnswer, FetchRequest, FetchResult, IdentityUnknown
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.readiness import Readiness
 from tests.store.pools import FACTS, Pool, Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer

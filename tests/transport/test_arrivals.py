@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Unwatched, Wire
 from tests.support.rows import rows
 from tests.transport.wires import receive, send_all

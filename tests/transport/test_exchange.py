@@ -19,8 +19,8 @@ from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.exchange import Exchange, Service, State
 from restbroker.transport.message import Response
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
-from restbroker.transport.upkeep import Readiness
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.rows import rows

@@ -19,7 +19,7 @@ from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.http1 import Heads
 from restbroker.transport.message import Transport
 from restbroker.transport.pool import HttpConnection
-from restbroker.transport.upkeep import Deadlines, Readiness
+from restbroker.transport.readiness import Deadlines, Readiness
 from restbroker.transport.wire import Listener, Wire
 from tests.support import recorder
 from tests.support.recorder import Recorder

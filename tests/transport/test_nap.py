@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from restbroker.transport.upkeep import Upkeep
+from restbroker.transport.readiness import Upkeep
 from tests.support.rows import rows
 
 NAP_S = 0.00015
@@ -84,7 +84,7 @@ class Reader:
 def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
     made = Loop()
     clock = SimpleNamespace(perf_counter=lambda: made.now_s, sleep=made.sleep)
-    monkeypatch.setattr("restbroker.transport.upkeep.time", clock)
+    monkeypatch.setattr("restbroker.transport.readiness.time", clock)
     return made
 
 

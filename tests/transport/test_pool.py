@@ -15,7 +15,7 @@ from restbroker.config.target import Target
 from restbroker.transport.client import LeanClient
 from restbroker.transport.message import Request
 from restbroker.transport.pool import LOOK_S
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Listener
 from tests.support.rows import rows
 from tests.transport.test_client import post, target

@@ -16,8 +16,8 @@ from restbroker.config.tls import context_of
 from restbroker.transport.client import open_transport
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Transport
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
-from restbroker.transport.upkeep import Readiness
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows

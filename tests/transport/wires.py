@@ -4,7 +4,7 @@ import math
 
 import trio
 
-from restbroker.transport.upkeep import Readiness
+from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Wire
 
 
