@@ -9,7 +9,7 @@ to the poller.
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from typing import assert_never
 
@@ -23,7 +23,6 @@ from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, Lease, StoreH
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poison import PoisonDetector
-from restbroker.broker.queue_order import draw_order
 from restbroker.broker.queue_waiter import REFUSED_WAIT_S, QueueWaiter, let_others_run
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.scopes import cancel_on
@@ -632,3 +631,15 @@ class Poller:
         except StoreRefused:
             self._failed = True
             raise
+
+
+def draw_order(weights: Mapping[str, int], random: Callable[[], float]) -> tuple[str, ...]:
+    """Return the queues in random order, drawn one after the other by their weights (queue → 1 or more).
+
+    Each draw gives a queue the chance that its weight has among those that are left. That is how Sidekiq draws (a list
+    with each queue as often as its weight, shuffled, doubles dropped), without the list. `random` returns numbers from
+    0 to below 1.
+    """
+    # Each queue's first arrival in a race in which it starts `weight` runners (Efraimidis and Spirakis).
+    lots = {queue: random() ** (1 / weight) for queue, weight in weights.items()}
+    return tuple(sorted(lots, key=lots.__getitem__, reverse=True))

@@ -45,7 +45,7 @@ _DONE, _PARKED, _UNANSWERED = 1, 2, 3
 
 
 @attrs.frozen
-class Recovery:
+class Recovered:
     """What `recover` did: how many jobs went back, died, or stay.
 
     `jobs`: those that went back or died. `maybe_run`: those of them that may have reached a worker. `died`: the
@@ -96,7 +96,7 @@ def fence(client: Client, identity: str, expected_counter: int) -> bool:
 
 def recover(
     client: Client, identity: str, make_dead: MakeDead, poison: MakeDead | None = None, waits: Waits | None = None
-) -> Recovery:
+) -> Recovered:
     """Give a fenced identity's jobs back to the queues they came from, oldest first out, then retire the identity.
 
     Jobs marked as about to be sent die, and are answered in the same step, as `make_dead` says; the locks that it names
@@ -147,7 +147,7 @@ def recover(
         orphans = [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets]
         answer = _recover(client, crash, orphans)
         if answer is None:
-            return Recovery(
+            return Recovered(
                 moved,
                 maybe,
                 frozenset(died),
@@ -174,7 +174,7 @@ def recover(
             f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
     gone = identity in fenced_identities(client) and retire(client, identity)
-    return Recovery(
+    return Recovered(
         moved, maybe, frozenset(died), refused, retired=gone, unanswered=unanswered, stopped_by=tuple(stopped)
     )
 

@@ -17,7 +17,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.settlement import Fingerprint, OrphanedJob
 from restbroker.store.codes import Applied, Code, Gone, Refused
-from restbroker.store.heartbeats import MakeDead, Recovery
+from restbroker.store.heartbeats import MakeDead, Recovered
 from restbroker.store.identities import ProcessInfo, Registration
 from restbroker.store.jobs import (
     Duplicate,
@@ -193,13 +193,13 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: MakeDead, **_poison_and_waits: object) -> Recovery:
+    def recover(self, identity: str, park: MakeDead, **_poison_and_waits: object) -> Recovered:
         hand, info = self.data.hands[identity], self.data.infos.get(identity)
         touched_up_to = self.read_jobs(identity).hwm
         if info is None and hand.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         if identity not in self.data.fenced:
-            return Recovery(0, 0, frozenset(), 0, retired=False)
+            return Recovered(0, 0, frozenset(), 0, retired=False)
         marked, unanswered_before = set(hand.sent), self.data.unanswered
         newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
         codes = self.recover_some(identity, newest_first, park)
@@ -208,7 +208,7 @@ class Reference:
         refused = sum(isinstance(code, Refused) for code in codes)
         unanswered = self.data.unanswered - unanswered_before
         died = marked.intersection(moved)
-        return Recovery(len(moved), touched, frozenset(died), refused, self.retire(identity), unanswered)
+        return Recovered(len(moved), touched, frozenset(died), refused, self.retire(identity), unanswered)
 
     def recover_some(self, identity: str, tickets: Sequence[str], park: MakeDead) -> list[Code]:
         """The jobs of one call of the script."""

@@ -10,7 +10,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, queues
 from restbroker.store.client import Client, items, raw
-from restbroker.store.heartbeats import Recovery
+from restbroker.store.heartbeats import Recovered
 from restbroker.store.jobs import (
     FetchRequest,
     FetchResult,
@@ -47,9 +47,10 @@ def test_a_dead_pool_s_jobs_come_again_in_their_first_order_and_a_living_one_is_
     queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
     queues.push(pool.client, "b", [b"b1"])
     take(pool.client, pool.identity, 451, hwm=300)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(0, 0, frozenset(), 0, retired=False)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(0, 0, frozenset(), 0, retired=False)
     heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(451, 300, frozenset(), 0, retired=True)
+    found = heartbeats.recover(pool.client, pool.identity, as_parked)
+    assert found == Recovered(451, 300, frozenset(), 0, retired=True)
     register(pool.client, "new", FACTS, QUEUES)
     jobs = take(pool.client, "new", 500, hwm=0).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
@@ -100,7 +101,7 @@ def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(pool: Pool,
     assert queues.sizes(pool.client, ["bad", "good", "none"]) == {"bad": None, "good": 1, "none": 0}
 
 
-def crash(client: Client, life: str, *, alone: bool) -> Recovery:
+def crash(client: Client, life: str, *, alone: bool) -> Recovered:
     """A pool that takes one job, isolates it or not, and dies of it."""
     identity = f"h:1:{life}:t"
     register(client, identity, attrs.evolve(FACTS, pid=sum(life.encode())), QUEUES)
@@ -291,7 +292,7 @@ def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Ser
         server.raw.flushdb()
         server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
         queues.push(client, "a", [b"1"])
-        assert crash(client, "one", alone=alone) == Recovery(1, 1, frozenset(), 0, retired=True)
+        assert crash(client, "one", alone=alone) == Recovered(1, 1, frozenset(), 0, retired=True)
         assert queues.sizes(client, ["a"]) == {"a": 1}
         assert heartbeats.maybe_run(client) == {sha(b"1"): 1}
 
@@ -303,7 +304,7 @@ def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be
     take(pool.client, pool.identity, 1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     assert heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovery(1, 1, frozenset(), 0, retired=True)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(1, 1, frozenset(), 0, retired=True)
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
     assert heartbeats.maybe_run(pool.client) == {sha(b"1"): 1}
 

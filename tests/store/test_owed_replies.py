@@ -7,7 +7,7 @@ from restbroker.job.format import ResponseQueue
 from restbroker.job.settlement import Dead, OrphanedJob, Reply
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
-from restbroker.store.heartbeats import Recovery
+from restbroker.store.heartbeats import Recovered
 from restbroker.store.jobs import FetchRequest, FetchResult, fetch, isolate, mark, register
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, parked_payload
 
@@ -40,7 +40,7 @@ def owing(client: Client) -> Pool:
 
 
 def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_not(owing: Pool, server: Server) -> None:
-    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovery(
+    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovered(
         2, 2, frozenset({"2:1"}), 0, retired=True
     )
     assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
@@ -61,7 +61,7 @@ def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_re
 ) -> None:
     server.raw.set(f"ns:{spoilt}", "of another type")
     found = heartbeats.recover(owing.client, owing.identity, as_owed)
-    assert found == Recovery(2, 2, frozenset({"2:1"}), 0, retired=True, unanswered=1)
+    assert found == Recovered(2, 2, frozenset({"2:1"}), 0, retired=True, unanswered=1)
     assert {key: server.raw.llen(f"ns:{key}") for key in answers} == answers
     assert server.raw.get(f"ns:{spoilt}") == b"of another type"
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
