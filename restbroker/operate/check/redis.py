@@ -41,7 +41,7 @@ from restbroker.store.sets import size
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "zrevrange", "zcount", "blpop", "lmove", "lpos"),
+        *("scan", "zcount", "blpop", "lmove", "lpos"),
         *("xlen", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }
