@@ -41,8 +41,8 @@ class Identity:
         self.is_retired = True
 
     def warn_once(self, code: str, message: str, hint: str | None) -> None:
-        """Report a warning, but each message only once."""
-        self.report_once(message, OperatorWarning(code, message, hint))
+        """Report a warning, but each message of a code only once."""
+        self.report_once(f"{code} {message}", OperatorWarning(code, message, hint))
 
     def report_once(self, what: str, event: Event) -> None:
         """Report `event`, unless one was reported with the same `what` before."""
