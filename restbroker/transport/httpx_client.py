@@ -224,7 +224,8 @@ class HttpxClient:
             if isinstance(error, httpx.ProxyError):
                 await self._give_up()  # its password is read again for the next one
             raise exchange.error(error) from error
-        if answer.status_code == LOGIN_REFUSED and self._target.proxy is not None:
+        is_proxys = self._target.proxy is not None and self._target.url.scheme == "http"
+        if answer.status_code == LOGIN_REFUSED and is_proxys:
             await self._give_up()
             raise proxy_refusal(self._target, str(LOGIN_REFUSED))
         headers = {name.lower(): value for name, value in answer.headers.items()}

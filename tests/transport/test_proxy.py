@@ -88,6 +88,8 @@ async def test_https_goes_through_a_tunnel(ours: Authority, proxy: Tinyproxy) ->
         assert [one.body for one in server.requests] == [b"one", b"two"]
         assert "proxy-authorization" not in server.requests[0].headers
         assert server.connections == 1
+        server.script.append(recorder.answer(407))  # within the tunnel it is the server's own
+        assert (await transport.send(post())).status == 407
 
 
 async def test_http_is_passed_on(proxy: Tinyproxy) -> None:
