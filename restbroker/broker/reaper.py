@@ -130,7 +130,6 @@ class Reaper:
             self._seen[identity] = known
             if known.registration is not None and known.registration.is_older:
                 # What it has in progress is in a form that only its own version gives back.
-                self._seen[identity] = known
                 continue
             gone = known.registration is not None and is_gone(known.registration.process, self.host)
             if gone or healthy_s - known.since_s >= FENCE_AFTER_S:

@@ -48,7 +48,7 @@ class RedisUpkeep:
     health: StoreHealth
     report: Report
     dead_limit: int = 0
-    _reported: set[str] = attrs.field(factory=set)
+    _reported: set[tuple[str, str]] = attrs.field(factory=set)
 
     async def run(self) -> None:
         """Look after all until cancelled: two small calls every two seconds, however much is paused, and a rare one."""
@@ -74,8 +74,8 @@ class RedisUpkeep:
         try:
             return await self.health.call_until_up(self.store, function, *args)
         except StoreRefused as error:
-            if error.message not in self._reported:
-                self._reported.add(error.message)
+            if (code, error.message) not in self._reported:
+                self._reported.add((code, error.message))
                 self.report(OperatorWarning(code, f"{what}: {error.message}", error.hint))
             return None
 
