@@ -426,7 +426,7 @@ class Acker:
             hwm=self.ready.high_water,
             items=settlements,
             records=records,
-            fairness=self.plan.groups,
+            groups=self.plan.groups,
         )
 
     def _note(self, group: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:

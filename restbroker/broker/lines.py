@@ -55,8 +55,8 @@ class Classifier:
     async def _classify(self, queue: str) -> bool:
         """Classify jobs of a queue once; return whether it may have more."""
         asked_at_s = trio.current_time()
-        target, fairness = self.plan.target.name, self.plan.groups
-        call = lines.classify_call(self.store.keys, target, queue, fairness=fairness, took_ms=self._took_ms)
+        target, groups = self.plan.target.name, self.plan.groups
+        call = lines.classify_call(self.store.keys, target, queue, groups=groups, took_ms=self._took_ms)
         answer = lines.read_classified(await self.store.run(call))
         if isinstance(answer, ClassifyResult):
             took_s = trio.current_time() - asked_at_s

@@ -391,7 +391,7 @@ class Poller:
             hwm=mark,
             limits=plan.limits,
             most_bytes=most_bytes,
-            fairness=plan.groups,
+            groups=plan.groups,
             follows=stands,
         )
 

@@ -177,7 +177,7 @@ class WorkerPool:
             facts,
             queues=target.queues,
             responses=responses,
-            fairness=self.plan.groups,
+            groups=self.plan.groups,
             quiet_s=0.0 if self.plan.order is None else target.timeout_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")

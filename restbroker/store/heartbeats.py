@@ -141,7 +141,7 @@ def recover(
             generation=generation_of(identity),
             beside=beside,
             responses=responses,
-            fairness="" if known is None else known.groups,
+            groups="" if known is None else known.groups,
             quiet_until_s=0.0 if known is None else (known.heartbeat_at_s or 0) + known.quiet_s,
         )
         orphans = [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets]
@@ -225,7 +225,7 @@ class DeadIdentity:
     generation: str
     beside: bool = False
     responses: ResponseQueue | None = None
-    fairness: str = ""
+    groups: str = ""
     quiet_until_s: float = 0.0
 
 
@@ -283,7 +283,7 @@ def _orphan(
         return Orphan(ticket, waits=may_wait)
     is_alone = mark == b"alone"
     dead = (poison or make_dead)(fallen) if is_alone else make_dead(fallen)
-    effect = on_dead_in(crash.fairness) if is_ordered(ticket) else "go"
+    effect = on_dead_in(crash.groups) if is_ordered(ticket) else "go"
     return Orphan(ticket, dead, is_alone and may_wait, effect)
 
 

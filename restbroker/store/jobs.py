@@ -96,7 +96,7 @@ class FetchRequest:
     `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
-    `fairness`: what the target says of its groups (`job.fairness`, `job.order`); "": it has none. `follows`:
+    `groups`: what the target says of its groups (`job.fairness`, `job.order`); "": it has none. `follows`:
     other fetches may take jobs before this one is done; its tickets follow theirs, and `hwm` rises by as much.
     """
 
@@ -109,7 +109,7 @@ class FetchRequest:
     limits: Limits = Limits()
     most_bytes: int = MAX_BYTES
     limit_bytes: int = PAYLOAD_LIMIT_BYTES
-    fairness: str = ""
+    groups: str = ""
     follows: bool = False
 
 
@@ -189,21 +189,20 @@ def register(
     process: ProcessInfo,
     queues: Sequence[str],
     responses: ResponseQueue | None = None,
-    fairness: str = "",
+    groups: str = "",
     quiet_s: float = 0.0,
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
-    `responses`: where the reply jobs of its jobs go if the process dies and they with it. `fairness`: what its target
-    says of its groups. `quiet_s`: for how many seconds after its
-    last heartbeat a request of its may be answered, where its jobs are done in order. Raise `StoreUnavailable` or
-    `StoreRefused`.
+    `responses`: where the reply jobs of its jobs go if the process dies and they with it. `groups`: what its target
+    says of its groups. `quiet_s`: for how many seconds after its last heartbeat a request of its may be answered, where
+    its jobs are done in order. Raise `StoreUnavailable` or `StoreRefused`.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:
         fields |= {"response_queue": responses.name, "response_class": responses.job_class}
-    if fairness:
-        fields["groups"] = fairness
+    if groups:
+        fields["groups"] = groups
     if quiet_s:
         fields["quiet_s"] = f"{quiet_s:.3f}"
     for index, queue in enumerate(queues, start=1):
@@ -232,7 +231,7 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     numbers += [request.most_bytes, request.limit_bytes]
     lists = list_keys(keys, request.queues)
     fixed = _fixed_keys(keys, request.identity, request.target)
-    arguments: list[Argument] = [request.identity, *numbers, request.fairness, int(request.follows), *request.queues]
+    arguments: list[Argument] = [request.identity, *numbers, request.groups, int(request.follows), *request.queues]
     held, stopped, *of_queues = group_keys(keys, *keys_of)
     of_groups = [held, keys.groups(request.target), stopped, *of_queues, *map(keys.pace, request.queues)]
     return "fetch", [*fixed, *lists, *of_groups], arguments

@@ -43,21 +43,21 @@ class ClassifyRefused:
 ClassifyAnswer: TypeAlias = ClassifyResult | ClassifyRefused
 
 
-def classify(client: Client, target: str, queue: str, fairness: str, took_ms: int) -> ClassifyAnswer:
+def classify(client: Client, target: str, queue: str, groups: str, took_ms: int) -> ClassifyAnswer:
     """Move jobs of a queue's list into the lines of their keys, if no process did just now.
 
     `took_ms`: how long the caller's last call took. Raise `StoreUnavailable` (they may have been moved all the same) or
     `StoreRefused`.
     """
-    return read_classified(client.run(*classify_call(client.keys, target, queue, fairness=fairness, took_ms=took_ms)))
+    return read_classified(client.run(*classify_call(client.keys, target, queue, groups=groups, took_ms=took_ms)))
 
 
-def classify_call(keys: Keys, target: str, queue: str, *, fairness: str, took_ms: int) -> ScriptCall:
+def classify_call(keys: Keys, target: str, queue: str, *, groups: str, took_ms: int) -> ScriptCall:
     """Return the script call that `classify` sends."""
     pace_ms = min(LONGEST_INTERVAL_MS, max(INTERVAL_MS, 4 * took_ms))
     fixed = [keys.pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
     fixed.append(keys.groups(target))
-    return "classify", [*fixed, *group_keys(keys, target, (queue,))], [queue, pace_ms, fairness, PAYLOAD_LIMIT_BYTES]
+    return "classify", [*fixed, *group_keys(keys, target, (queue,))], [queue, pace_ms, groups, PAYLOAD_LIMIT_BYTES]
 
 
 def read_classified(reply: Reply) -> ClassifyAnswer:

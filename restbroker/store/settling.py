@@ -51,7 +51,7 @@ class HandOn:
 class FinishRequest:
     """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
-    `records`: the history records of the jobs that end; None: none are written. `fairness` as in `FetchRequest`.
+    `records`: the history records of the jobs that end; None: none are written. `groups` as in `FetchRequest`.
     `next`: what is taken with it; `hwm` then counts these jobs too.
     """
 
@@ -61,7 +61,7 @@ class FinishRequest:
     hwm: int
     items: Sequence[TicketSettlement]
     records: Records | None = None
-    fairness: str = ""
+    groups: str = ""
     next: HandOn | None = None
 
 
@@ -171,7 +171,7 @@ def _call(
     plain = min(max(0, plain), len(batch))
     destinations = Destinations(keys)
     recorded = 0 if request.records is None else len(batch)
-    weights = _weights(request.fairness) if _needs_groups(batch) else ""
+    weights = _weights(request.groups) if _needs_groups(batch) else ""
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded, weights]
     if wanted is None:
         arguments += ["", ""]
@@ -194,9 +194,9 @@ def _call(
 
 
 @lru_cache(_KNOWN)
-def _weights(fairness: str) -> str:
+def _weights(groups: str) -> str:
     """Return the weights of fair keys that a target has (JSON)."""
-    return json.dumps((rubyjson.object_of(fairness.encode()) or {}).get("weights", {}))
+    return json.dumps((rubyjson.object_of(groups.encode()) or {}).get("weights", {}))
 
 
 @lru_cache(_KNOWN)

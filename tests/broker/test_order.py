@@ -153,9 +153,9 @@ async def test_a_key_that_is_due_ends_the_wait_for_its_list(
 async def test_a_successor_that_another_process_makes_ready_is_found_within_seconds(harness: Harness, log: Log) -> None:
     # As a process that takes no more jobs: what it still finishes frees keys whose jobs others have to take.
     facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
-    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, fairness=TEXT)
+    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, groups=TEXT)
     push(harness, "a", 2)
-    request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, fairness=TEXT)
+    request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, groups=TEXT)
     taken = jobs.fetch(harness.client, request)
     assert isinstance(taken, jobs.FetchResult)
     (head,) = taken.jobs
@@ -164,7 +164,7 @@ async def test_a_successor_that_another_process_makes_ready_is_found_within_seco
         assert log.starts == {}
         done = [(head.ticket, Ack())]
         began_s = trio.current_time()
-        jobs.finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, fairness=TEXT), 1)
+        jobs.finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, groups=TEXT), 1)
         await harness.until(lambda: log.starts["a"] == [1], "the other one starts it")
         assert trio.current_time() - began_s < 4
 
@@ -404,8 +404,8 @@ async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harne
 async def test_jobs_of_a_process_that_died_come_before_their_successors(harness: Harness, log: Log) -> None:
     push(harness, "a", 3)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, QUEUES, fairness=TEXT)
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, fairness=TEXT))
+    assert jobs.register(harness.client, "dead-one", facts, QUEUES, groups=TEXT)
+    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, groups=TEXT))
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
@@ -415,8 +415,8 @@ async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_to
     strict = harness.order = Order(on_dead="stop")
     push(harness, "a", 2)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, fairness=groups_text(strict, None))
-    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, fairness=groups_text(strict, None))
+    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, groups=groups_text(strict, None))
+    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, groups=groups_text(strict, None))
     got = jobs.fetch(harness.client, request)
     assert isinstance(got, jobs.FetchResult)
     jobs.mark(harness.client, "h:1:dead:t", [got.jobs[0].ticket])

@@ -78,7 +78,7 @@ class AtOnce:
 
     @property
     def settled(self) -> int:
-        return int(bytes(self.harness.client.command("GET", "stat:processed") or b"0"))  # type: ignore[arg-type]
+        return int(bytes(self.harness.client.command("GET", "stat:processed") or b"0"))  # type: ignore[arg-type]  # a number
 
     @property
     def finished(self) -> int:
@@ -241,7 +241,7 @@ async def test_redis_is_killed_between_settlement_and_answer(
     async with harness.broker():
         for number in range(1, 7):
             at_once.push()
-            await harness.until(lambda number=number: at_once.finished == number, "it is done")  # type: ignore[misc]
+            await harness.until(lambda number=number: at_once.finished == number, "it is done")  # type: ignore[misc]  # of a default
     assert len(kills) == 3
     assert len(harness.target.sent) == 6
 

@@ -240,8 +240,8 @@ def test_who_waits_for_an_answer_reads_what_holds_the_job(shell: Shell, store: C
     configure(place, OrderBy="order_key")
     first = shell("enqueue", "status", "--order-key", "bob").stdout.strip()
     identity, text = "web1:7:abc:ejabberd", groups_text(Order(), None)
-    assert register(store, identity, FACTS, ["rest"], fairness=text)
-    fetch(store, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, fairness=text))
+    assert register(store, identity, FACTS, ["rest"], groups=text)
+    fetch(store, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, groups=text))
     # Others of the key do not hold it up.
     for key, held in (("bob", True), ("alice", False)):
         done = shell("enqueue", "status", "--order-key", key, "--wait", "--timeout", "100ms")

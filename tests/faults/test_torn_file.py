@@ -108,13 +108,13 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
     """Has it written, and ends Redis."""
     whole = Written()
     with client_of(redis) as client:
-        assert jobs.register(client, IDENTITY, FACTS, (QUEUE,), fairness=fairness)
+        assert jobs.register(client, IDENTITY, FACTS, (QUEUE,), groups=fairness)
         client.command("LPUSH", f"queue:{QUEUE}", *(job(f"{n}", f"u{n % 2}", "h") for n in range(4 if fairness else 2)))
         whole.note(redis, client)
-        jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, fairness=fairness))
+        jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, groups=fairness))
         whole.note(redis, client)
         items: list[tuple[str, Settlement]] = [("1:1", Ack()), *([("2:1", Requeue())] if fairness else [])]
-        request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, fairness=fairness)
+        request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, groups=fairness)
         jobs.finish(client, request, time.time())
         whole.note(redis, client)
     redis.kill()

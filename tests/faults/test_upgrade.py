@@ -36,7 +36,7 @@ def test_jobs_in_the_older_form_stay_until_they_are_drained(
         with process.started(["run", "--config", str(tmp_path / "env.json")], directory=tmp_path) as broker:
             broker.wait_for("code=OlderForm", times=len(TARGETS))
             broker.wait_for(r"broker\.started")
-            time.sleep(2.0)
+            time.sleep(2.0)  # in which it would take them
             assert server.arrivals == []
             assert {key: raw.dump(key) for key in older} == before
             raw.delete(*older)

@@ -202,19 +202,19 @@ def _failed(client: Client) -> None:
 def _ordered(client: Client) -> None:
     """Have ann's first job in progress, bob's wait for its next try, and the key "c d" stopped by one that died."""
     identity, text = "web1:7:abc:ejabberd", groups_text(Order(), None)
-    assert register(client, identity, FACTS, ["rest"], fairness=text)
+    assert register(client, identity, FACTS, ["rest"], groups=text)
     _push(
         client,
         *({"jid": f"{key[0]}{number}", "order_key": key} for key in ("ann", "bob", "c d") for number in (1, 2, 3)),
     )
-    answer = fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, fairness=text))
+    answer = fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, groups=text))
     assert isinstance(answer, FetchResult)
     taken = {json.loads(one.raw)["jid"]: one for one in answer.jobs}
     ends: list[tuple[str, Dead | Retry]] = [
         (taken["b1"].ticket, Retry(4e9, taken["b1"].raw)),
         (taken["c1"].ticket, Dead(NOW_S, taken["c1"].raw, effect="stop")),
     ]
-    finish(client, FinishRequest(identity, "ejabberd", ("rest",), 0, ends, fairness=text), NOW_S)
+    finish(client, FinishRequest(identity, "ejabberd", ("rest",), 0, ends, groups=text), NOW_S)
 
 
 _TOKENS: Final = {"few": {"Secret": "another-secret-of-16", "Allow": ["status"]}}

@@ -245,7 +245,7 @@ class World:
         hwm = read_jobs(self.client, lane.identity).hwm
 
         def recover(client: object) -> None:
-            heartbeats.recover(client, lane.identity, as_dead)  # type: ignore[arg-type]
+            heartbeats.recover(client, lane.identity, as_dead)  # type: ignore[arg-type]  # it is a client, or half of one
 
         # Another one does it first, or half of it.
         recover(Slow(self.client, self.chance.randrange(2), lambda: recover(self.client)))

@@ -150,8 +150,8 @@ def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: 
     places = list(line_jobs.by_turn(found, cost))
     assert [line_jobs.count_before(found, line, place, cost) for line, place in places] == list(range(28))
     order = [(line.name, line.jobs - 1 - place) for line, place in places]
-    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], fairness=TEXT)
-    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 28, 0, fairness=TEXT))
+    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], groups=TEXT)
+    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 28, 0, groups=TEXT))
     assert isinstance(got, FetchResult)
     assert [json.loads(one.raw)["jid"] for one in got.jobs] == [f"{name}-{number}" for name, number in order]
 
@@ -270,8 +270,8 @@ def test_a_clear_keeps_the_newest_job_out_of_lines(client: Client) -> None:
     assert client.command("PEXPIRE", pace, 600_000) == 1
     answer = lines.classify(client, "e", "rest", TEXT, 0)
     assert isinstance(answer, lines.ClassifyRefused)
-    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], fairness=TEXT)
-    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 10, 0, fairness=TEXT))
+    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], groups=TEXT)
+    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 10, 0, groups=TEXT))
     assert isinstance(got, FetchResult)
     # It takes what is in lines, and moves nothing.
     assert (len(got.jobs), client.command("LLEN", client.keys.queue("rest"))) == (10, 40)

@@ -53,10 +53,10 @@ class Broker:
 
     def __init__(self, client: Client, target: Target) -> None:
         self.client, self.text, self.base, self.identity = client, target.groups_text, 0, "h:1:x:e"
-        assert register(client, self.identity, FACTS, QUEUES, fairness=self.text)
+        assert register(client, self.identity, FACTS, QUEUES, groups=self.text)
 
     def take(self) -> dict[str, str]:
-        request = FetchRequest(self.identity, "e", QUEUES, self.base, 50, self.base + 50, fairness=self.text)
+        request = FetchRequest(self.identity, "e", QUEUES, self.base, 50, self.base + 50, groups=self.text)
         answer = fetch(self.client, request)
         assert isinstance(answer, FetchResult)
         self.base += len(answer.jobs)
@@ -64,7 +64,7 @@ class Broker:
         return self.taken
 
     def settle(self, ticket: str, by: Settlement) -> None:
-        finish(self.client, FinishRequest(self.identity, "e", QUEUES, 0, [(ticket, by)], fairness=self.text), NOW_S)
+        finish(self.client, FinishRequest(self.identity, "e", QUEUES, 0, [(ticket, by)], groups=self.text), NOW_S)
 
 
 @pytest.fixture

@@ -60,12 +60,12 @@ class Lane:
 
     def start(self, quiet_s: float = 0.0) -> "Lane":
         self.quiet_s = quiet_s
-        assert register(self.client, self.identity, FACTS, self.queues, fairness=self.text, quiet_s=quiet_s)
+        assert register(self.client, self.identity, FACTS, self.queues, groups=self.text, quiet_s=quiet_s)
         return self
 
     def request(self, want: int, **more: object) -> FetchRequest:
-        request = FetchRequest(self.identity, "t", self.queues, self.base, want, self.base + want, fairness=self.text)
-        return attrs.evolve(request, **more)  # type: ignore[arg-type]
+        request = FetchRequest(self.identity, "t", self.queues, self.base, want, self.base + want, groups=self.text)
+        return attrs.evolve(request, **more)  # type: ignore[arg-type]  # the tests name real fields
 
     def ask(self, want: int, **more: object) -> FetchAnswer:
         return fetch(self.client, self.request(want, **more))
@@ -77,8 +77,8 @@ class Lane:
         return list(answer.jobs)
 
     def finish_request(self, items: Sequence[tuple[str, Settlement]], **more: object) -> FinishRequest:
-        request = FinishRequest(self.identity, "t", self.queues, self.base, items, fairness=self.text)
-        return attrs.evolve(request, **more)  # type: ignore[arg-type]
+        request = FinishRequest(self.identity, "t", self.queues, self.base, items, groups=self.text)
+        return attrs.evolve(request, **more)  # type: ignore[arg-type]  # the tests name real fields
 
     def settle(self, *jobs: FetchedJob, by: Settlement | None = None) -> list[Code]:
         return finish(self.client, self.finish_request([(job.ticket, by or Ack()) for job in jobs]), 1.0)
