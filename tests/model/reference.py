@@ -56,13 +56,13 @@ class Reference:
         facts: ProcessInfo,
         queues: Sequence[str],
         responses: ResponseQueue | None = None,
-        fairness: str = "",
+        groups: str = "",
         quiet_s: float = 0.0,  # noqa: ARG002 - how long a request may take is not of this reference
     ) -> bool:
         data = self.data
         if identity in data.alive or identity in data.fenced or identity in data.infos:
             return False
-        data.infos[identity] = Registration(facts, tuple(queues), None, None, responses, fairness)
+        data.infos[identity] = Registration(facts, tuple(queues), None, None, responses, groups)
         data.alive[identity] = 0
         return True
 
