@@ -2,11 +2,11 @@
 
 `broker.run` runs one after the other until the process stops; a generation also ends when Redis no longer grants it its
 rights, or when one of a later configuration has taken over. It is a nest of nurseries whose exits are the phases of its
-end: intake ends first, then the workers, then the ackers once the last worker is gone, then the remaining jobs are
-settled or requeued, and the heartbeat stops last. Always holds: however a generation ends, every job is settled,
-requeued, or in its in-progress hash for a reaper; what is pushed once a generation is reported as started is taken by
-no older one; and one that was replaced may take until the process stops, since it lives on beside its successor and a
-job that is cut off may have run.
+end (`phases.py`): intake ends first, then the workers, then the ackers once the last worker is gone, then the remaining
+jobs are settled or requeued, and the heartbeat stops last. Always holds: however a generation ends, every job is
+settled, requeued, or in its in-progress hash for a reaper; what is pushed once a generation is reported as started is
+taken by no older one; and one that was replaced has no time-out until the process stops, since it lives on beside its
+successor, and a job that is cut off may have run.
 """
 
 import math
@@ -194,7 +194,7 @@ class Generation:
                 await connectors.start(_run_connector, pool)
             async with trio.open_nursery() as work:
                 for pool in pools:
-                    work.start_soon(self._run_workers, pool, connectors)
+                    work.start_soon(self._run_worker, pool, connectors)
                 async with self.intake:
                     with self._phases.intake:
                         if not self.replaced.is_set():
@@ -205,14 +205,14 @@ class Generation:
                     # Their server may take no more connections than these, and the next generation needs some.
                     connectors.start_soon(pool.plan.transport.keep_none)
                     if self.replaced.is_set():
-                        connectors.start_soon(partial(pool.recovery.requeue, workers_gone=False))
+                        connectors.start_soon(partial(pool.recovery.requeue, worker_gone=False))
             connectors.cancel_scope.cancel()
 
-    async def _run_workers(self, pool: WorkerPool, beside: trio.Nursery) -> None:
-        await pool.run_workers()
+    async def _run_worker(self, pool: WorkerPool, beside: trio.Nursery) -> None:
+        await pool.run_worker()
         if self.replaced.is_set():
             # Other pools may have long to go, and the next generation could do these jobs meanwhile.
-            beside.start_soon(partial(pool.recovery.requeue, workers_gone=True))
+            beside.start_soon(partial(pool.recovery.requeue, worker_gone=True))
 
     async def _take_in(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
         report, host = self.plan.report, same_host.this_host()

@@ -1,9 +1,10 @@
 """Redis' outages, handled in one place, and the right to start requests that ends with one.
 
-Every task of the broker that talks to Redis does so through `StoreHealth`: calls wait until it is back. Always holds:
-an outage is reported once when it begins and once when it ends, however many tasks run into it, and in between when its
-reason has changed, e.g. from a Redis that is down to one that came back without our user; waiting costs next to
-nothing. Only a write ends an outage: a Redis whose disk is full, or that became a replica, still answers reads.
+Every task of the broker that talks to Redis does so through `StoreHealth`, which has calls wait until it is back, or
+itself notes there what a call met (`note_outage`, `note_write`). Always holds: an outage is reported once when it
+begins and once when it ends, however many tasks run into it, and in between when its reason has changed, e.g. from a
+Redis that is down to one that came back without our user; waiting costs next to nothing. Only a write ends an outage: a
+Redis whose disk is full, or that became a replica, still answers reads.
 
 A generation may start requests only while its last confirmed heartbeat is young: the heartbeat calls `Lease.confirm`,
 each delivery checks `is_fresh`. Always holds: a process that was suspended, or cut off from Redis for so long that

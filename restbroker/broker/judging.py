@@ -1,8 +1,8 @@
-"""What came of a round: the outcome that counts for the job, without secrets, once the breaker has noted it.
+"""What the end of a round means: the outcome that counts for the job, without secrets, noted by the breaker.
 
-Number 7 of a job's life, as far as it is no step: the worker calls `interpret` for each round that did not simply
-deliver its job, and settles the job by what it returns, or has another round. Always holds: what comes out of here
-shows no secret, whatever a connector put into it; and of a job that was not sent, nothing says that it was.
+The worker calls `interpret` in step 7 of a job's life (`delivery.py`), for each round that did not simply deliver its
+job, and settles the job by what it returns, or has another round. Always holds: what comes out of here shows no secret,
+whatever a connector put into it; and of a job that was not sent, nothing says that it was.
 """
 
 from typing import Final, TypeAlias

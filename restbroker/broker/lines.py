@@ -1,8 +1,8 @@
-"""Moves jobs of long lists into the lines of their keys.
+"""Moves jobs of long lists into the lists of their groups, so that a key with few jobs waits for none with many.
 
-The generation runs one classifier for each pool whose target has `FairBy`. Always holds: all processes
-together classify at one pace, which leaves Redis three quarters of its time; no job is
-taken here.
+The generation runs one classifier for each pool whose target has `FairBy`; the poller says when there is work for it.
+Always holds: it takes no job; all processes together move jobs at one pace, which leaves Redis three quarters of its
+time.
 """
 
 from collections import deque
@@ -54,12 +54,12 @@ class Classifier:
 
     async def _classify(self, queue: str) -> bool:
         """Classify jobs of a queue once; return whether it may have more."""
-        asked_at_s = trio.current_time()
+        called_at_s = trio.current_time()
         target, groups = self.plan.target.name, self.plan.groups
         call = lines.classify_call(self.store.keys, target, queue, groups=groups, took_ms=self._took_ms)
         answer = lines.read_classified(await self.store.run(call))
         if isinstance(answer, ClassifyResult):
-            took_s = trio.current_time() - asked_at_s
+            took_s = trio.current_time() - called_at_s
             self._took_s.append(took_s)
             if answer.classified:
                 self.report(JobsClassified(target, queue, answer.without_key, took_s))

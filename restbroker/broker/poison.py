@@ -35,7 +35,7 @@ _LOOK_AGAIN_S = 0.5
 
 @attrs.define(eq=False)
 class PoisonDetector:
-    """Gives jobs to the workers of one generation of a pool, in such a way that suspects run alone."""
+    """Gives jobs to the worker of one pool, in such a way that suspects run alone."""
 
     plan: TargetPlan
     identity: Identity
@@ -48,7 +48,7 @@ class PoisonDetector:
     _others_first: bool = False
 
     async def make_ready(self, jobs: Sequence[JobInProgress]) -> None:
-        """Give reserved jobs to the workers, in the order of their tickets.
+        """Give reserved jobs to the worker, in the order of their tickets.
 
         With a suspect among them, wait until that is settled, or has lived for a while. Wait while Redis is away. Safe
         to cancel. Raise `StoreRefused`: then those that no worker has are no longer in progress here; and

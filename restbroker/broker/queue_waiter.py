@@ -1,8 +1,7 @@
 """Waits until one of a pool's queues may hold a job. Its poller calls it when a fetch got fewer than it asked for.
 
-`QueueWaiter` only waits: it takes no job, and its end promises none. `StandingFetches` has fetches stand in Redis,
-which take a job as soon as it is there. Always holds: a queue that a fetch could not read is not waited on, as such a
-wait might end at once, again and again; and what standing fetches took is dealt with in the order of its tickets.
+Always holds: it only waits; it takes no job, and its end promises none. A queue that a fetch could not read is not
+waited on, as such a wait might end at once, again and again. `poller.StandingFetches` waits and takes in one call.
 """
 
 import math
@@ -41,10 +40,10 @@ class QueueWaiter:
                         nursery.start_soon(self._first, queue, nursery.cancel_scope)
 
     async def wait_beside(self, ready: ReadyBuffer, unreadable: Collection[str]) -> None:
-        """Wait as `wait` does, but end too when workers are idle and `ready` has jobs that they may not start yet.
+        """Wait as `wait` does, but end too when places are free and `ready` has jobs that may not start yet.
 
-        The next fetch tells Redis that these jobs may start. Before it waits, it lets workers that have just got jobs
-        send them.
+        The next fetch tells Redis that these jobs may start. Before it waits, it lets jobs that were just taken be
+        sent.
         """
         await let_others_run()
         if ready.is_free:

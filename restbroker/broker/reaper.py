@@ -67,7 +67,7 @@ class Reaper:
     specs: Mapping[str, settle.Specs]
     ordered: Sequence[Target] = ()
     _seen: dict[str, Observation] = attrs.field(factory=dict)
-    _told: set[str] = attrs.field(factory=set)
+    _reported: set[str] = attrs.field(factory=set)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
@@ -155,8 +155,8 @@ class Reaper:
 
     def _complain(self, error: StoreRefused) -> None:
         # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
-        if error.message not in self._told:
-            self._told.add(error.message)
+        if error.message not in self._reported:
+            self._reported.add(error.message)
             self.report(OperatorWarning("RecoveryRefused", error.message, error.hint))
 
     async def _recover(self, identity: str) -> None:

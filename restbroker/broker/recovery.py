@@ -140,11 +140,11 @@ class Recovery:
         refused = await self.acker.settle(jobs)
         return StopResult(requeued, len(uncertain), complete=not refused)
 
-    async def requeue(self, *, workers_gone: bool) -> None:
-        """Requeue the jobs that no worker took and, with `workers_gone`, those that workers took and did not send.
+    async def requeue(self, *, worker_gone: bool) -> None:
+        """Requeue the jobs that the worker did not take and, with `worker_gone`, those that it took and did not send.
 
-        To be called when the pool has been stopped; `workers_gone`: all workers have ended. All other jobs, and those
-        that Redis refuses to requeue, are left to `settle_unfinished`. Safe to cancel.
+        To be called when the pool has been stopped; `worker_gone`: the worker has ended. All other jobs, and those that
+        Redis refuses to requeue, are left to `settle_unfinished`. Safe to cancel.
         """
         try:
             held = await self.health.call_until_up(self.store, store_jobs.read_jobs, self.identity.name)
@@ -158,7 +158,7 @@ class Recovery:
                 job = self._stray(ticket, held)
             if job is None or job.settlement is not None:
                 continue
-            if job.started_at_s is None or (workers_gone and not job.is_uncertain):
+            if job.started_at_s is None or (worker_gone and not job.is_uncertain):
                 try:
                     self.settler.requeue(job)
                 except Exception as error:  # noqa: BLE001 - as in `_settle_unfinished`
@@ -185,7 +185,7 @@ class Recovery:
         return job
 
     def _stray(self, ticket: str, held: JobsInProgress) -> JobInProgress | None:
-        """Return the job of such a ticket at the end of a generation, when it will not be run here.
+        """Return the job of a ticket that only Redis lists, at the end of a generation, when it will not be run here.
 
         Either its fetch was cut off before it got here: it was not sent. Or it was settled, which Redis has forgotten:
         it is settled again if we remember how, else it may have run.

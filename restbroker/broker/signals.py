@@ -1,9 +1,10 @@
 """What the process does when it gets a signal.
 
 `watch` is one task, open until the process ends, or the second signal would not be seen; the process record calls `act`
-for the requests of Sidekiq Web, and a worker for those of its supervisor. SIGTERM and SIGINT drain, a second
-one stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits for;
-SIGHUP loads the configuration again.
+for the requests of Sidekiq Web, and a process of `--processes` for those of its supervisor. SIGTERM and SIGINT drain, a
+second one stops at once; SIGTSTP takes no more jobs (for good, as in Sidekiq); SIGTTIN prints what every task waits
+for; SIGHUP loads the configuration again. Always holds: what a signal called for stays set; only a reload is for one
+time.
 """
 
 import os
@@ -35,7 +36,7 @@ class Control:
     quiet: trio.Event = attrs.field(factory=trio.Event)
     reload: trio.Event = attrs.field(factory=trio.Event)
     name: str = ""
-    """What the process is called beside the others of its group; empty if there are none."""
+    """What the process is called among those of `--processes`; empty without it."""
     why: str = ""
     is_local: bool = False
     """Whether a local signal called for the stop."""
@@ -93,7 +94,7 @@ def act(number: int, control: Control, report: Report, origin: str | None = None
 def dump(name: str) -> None:
     """Print to stderr where every task waits; if there is a `name`, each line begins with it and the process id."""
     label = f"{name} pid={os.getpid()}: " if name else ""
-    # In one piece: other processes of the group write their own at the same time.
+    # In one piece: other processes of this machine write their own at the same time.
     sys.stderr.write("".join(f"{label}{line}\n" for line in task_tree().splitlines()))
     sys.stderr.flush()
 

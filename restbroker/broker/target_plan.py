@@ -71,5 +71,5 @@ class TargetPlan:
 
     @property
     def workers(self) -> int:
-        """The number of workers: those for slots are added to `concurrency`, so that slow commands do not take all."""
+        """The number of places of the worker, with those for slots: else slow commands could take all."""
         return self.target.concurrency + sum(self.target.slots.values())

@@ -1,4 +1,4 @@
-"""Serves one target in one generation: workers, and the agents (poller, acker, prober, …) that work with them.
+"""Serves one target in one generation: a worker, and the agents (poller, acker, prober, …) that work with it.
 
 The generation makes a pool for each target and runs its tasks; pages and metrics read it. Always holds: a pool only
 puts its agents together; each of them owns its state and has only those others that its constructor names.
@@ -34,7 +34,7 @@ from restbroker.transport.readiness import Upkeep
 
 @attrs.define(eq=False)
 class WorkerPool:
-    """One generation of a target's workers, with their agents. `quiet`: it takes no more jobs.
+    """The worker of a target in one generation, with its agents. `quiet`: it takes no more jobs.
 
     `queues` waits for its queues, all other calls of Redis go to `store`; `upkeep` listens for answers that no task
     awaits. `report_of_breaker` gets the breaker's events. `pools`: how many pools the process has, this one included.
@@ -184,7 +184,7 @@ class WorkerPool:
         found = await self._health.call_until_up(self._store, older_form.find, {target.name: target.queues})
         self.plan.hold_back(is_older=bool(found))
 
-    async def run_workers(self) -> None:
+    async def run_worker(self) -> None:
         """Run the worker until the pool stops and it has no job."""
         await self.worker.run()
 
