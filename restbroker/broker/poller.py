@@ -1,10 +1,12 @@
-"""Takes jobs from Redis for one pool, in batches, and hands them to the workers.
+"""Takes jobs from Redis for one pool, in batches, and hands them to the worker.
 
-One task per pool. Always holds: one fetch at a time, but for those that stand; no fetch while the breaker is tripped or
-Redis refuses to settle; and after anything that may have lost an answer, what Redis lists as ours is compared with what
-we know before more is taken. An empty queue is waited for without taking from it, or by a fetch that stands in Redis
-until there is a job: the task that listens for its answer hands plain jobs out and sends the next, and leaves all else
-to the poller.
+One task per pool: it waits until jobs are needed, fetches, and waits for more jobs when fewer came than it asked for.
+Either it takes nothing meanwhile (`queue_waiter.py`). Or, where no limit is shared, without order and fairness, fetches
+stand in Redis until there is a job (`StandingFetches`): the task that listens for their answers hands plain jobs out
+and sends the next fetch, and leaves all else to the poller. Always holds: one fetch at a time, but for those that
+stand; what these took is dealt with in the order of its tickets; no fetch while the breaker is tripped or Redis refuses
+to settle; and after anything that may have lost an answer, what Redis lists as ours is compared with what we know
+before more is taken.
 """
 
 import math
@@ -51,14 +53,17 @@ _FEW = 2
 
 @attrs.define(eq=False)
 class StandingFetches:
-    """The fetches of one pool that stand in Redis: one per queue, each asks for all queues.
+    """The fetches of one pool that stand in Redis until there is a job: one for each queue, each over its connection.
 
-    They are sent between `begin` and `end`, each as soon as the one before it is answered, or a moment later where jobs
-    come so fast that a few can be taken together. While they come so fast to several queues, one look at all queues in
-    a millisecond takes the place of those that would stand: a call of Redis brings what else takes one for each queue.
-    They stand until they are answered, or until `close`; `over` is set when no more may be sent. Each may take jobs
-    while the others stand: the numbers of their tickets tell the order, and what comes too early waits. `again_at_s`:
-    before, none is sent, so that a Redis that refuses is asked seldom.
+    A job in its queue ends the wait of a fetch, which then takes from all queues. Between `begin` and `end` the next
+    one is sent as soon as it is answered; or, where jobs come fast, a millisecond later, so that a few are taken
+    together. Where they come fast to several queues, one fetch that does not wait (a *look*) is sent in place of those
+    that would stand: one call of Redis does for all queues.
+
+    Each may take jobs while the others stand. The numbers of the tickets tell in which order they did, and an answer
+    that comes before an earlier one is kept until that has come. A fetch stands until it is answered, or until `close`;
+    then it may have taken jobs (`is_lost`). `over` is set when no more may be sent. Before `again_at_s` none is sent,
+    so that a Redis that refuses is called seldom.
     """
 
     waiters: dict[str, Waiter]
@@ -66,7 +71,7 @@ class StandingFetches:
     reservations: Reservations
     over: trio.Event = attrs.field(factory=trio.Event)
     again_at_s: float = -math.inf
-    _ask: Callable[[], FetchRequest | None] = lambda: None
+    _make_request: Callable[[], FetchRequest | None] = lambda: None
     _take: Callable[[FetchRequest, FetchAnswer, float], bool] = lambda _fetch, _answer, _at_s: False
     _is_open: bool = False
     _is_lost: bool = False
@@ -79,15 +84,15 @@ class StandingFetches:
     """The fetch that was sent for all queues after a pause, and is not answered yet."""
 
     async def begin(
-        self, ask: Callable[[], FetchRequest | None], take: Callable[[FetchRequest, FetchAnswer, float], bool]
+        self, make_request: Callable[[], FetchRequest | None], take: Callable[[FetchRequest, FetchAnswer, float], bool]
     ) -> bool:
         """Have fetches stand; return whether any does. `end` must follow. Safe to cancel.
 
-        `ask` returns what is to be fetched now, or None if nothing is. `take` is called with a fetch, its answer and
-        when it was sent, also after `end`, and tells whether the next may stand; neither may wait or raise. Before, it
-        lets workers that have just got jobs send them.
+        `make_request` returns what is to be fetched now, or None if nothing is. `take` is called with a fetch, its
+        answer and when it was sent, also after `end`, and returns whether the next may stand; neither may wait or
+        raise. Before, it lets jobs that were just taken be sent.
         """
-        self._ask, self._take, self.over = ask, take, trio.Event()
+        self._make_request, self._take, self.over = make_request, take, trio.Event()
         await let_others_run()
         if trio.current_time() < self.again_at_s:
             return False
@@ -182,7 +187,7 @@ class StandingFetches:
         self._stood_at_s = trio.current_time()
         for queue, waiter in self.waiters.items():
             if waiter.fetch is None and self._look is None and self._is_open and not self.over.is_set():
-                fetch = self._ask()
+                fetch = self._make_request()
                 if fetch is None:
                     self.over.set()
                 elif not waiter.stand(fetch, None if is_look else queue):
@@ -225,12 +230,13 @@ class Poller:
     It is one of paused, rate, in_flight, dead, older_form, old_order, refused.
     """
     counts: tuple[QueueCounts, ...] = ()
-    """How many jobs each queue's list and lines had at the last fetch, where there are lines."""
+    """How many jobs each queue's list and lists of groups had at the last fetch, where there are groups."""
     has_backlog: trio.Event = attrs.field(factory=trio.Event)
-    """Set when jobs of a list are to be moved into lines; the classifier puts another event in its place."""
+    """Set when jobs of a list are to be moved into lists of groups; the classifier puts another event in its place."""
     _outages: int = 0
     _failed: bool = False
-    _asked_at_s: float = 0.0
+    _called_at_s: float = 0.0
+    """When the last call of Redis began (Trio's clock)."""
     _brought: list[tuple[FetchRequest, FetchAnswer]] = attrs.field(factory=list)
     """What standing fetches brought that is not plain."""
     _bug: Exception | None = None
@@ -284,7 +290,7 @@ class Poller:
             except trio.ClosedResourceError:
                 return  # the pool stops; what was fetched meanwhile is requeued with the rest
             except StoreUnavailable as error:
-                self.health.note_outage(error, self._asked_at_s)
+                self.health.note_outage(error, self._called_at_s)
                 self._failed = True
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
@@ -298,8 +304,8 @@ class Poller:
     async def _wait_to_admit(self) -> None:
         """Wait until the breaker admits jobs, or the pool stops.
 
-        What workers hold meanwhile is compared with Redis too: they send it in the instant in which the breaker admits
-        jobs, so the prober waits for this (`wait_to_compare`).
+        What the worker holds meanwhile is compared with Redis too: it is sent in the instant in which the breaker
+        admits jobs, so the prober waits for this (`wait_to_compare`).
         """
         breaker = self.breaker
         self._end_standing()
@@ -348,7 +354,7 @@ class Poller:
         if fetched is not None:
             await self._deal_with(*fetched)
         else:
-            # Workers are idle, but all that the breaker permits is in delivery, or what they wait for is on its way.
+            # Places are free, but all that the breaker permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_FULL_WAIT_S):
                 await self.reservations.wait_for_release()
 
@@ -377,7 +383,7 @@ class Poller:
             return None
         target = plan.target
         queues = draw_order(target.weights, random.random) if target.weights else target.queues
-        self._asked_at_s = trio.current_time()
+        self._called_at_s = trio.current_time()
         if plan.order is not None:
             # What was set until now, this fetch knows.
             self.acker.forget_successors()
@@ -415,7 +421,7 @@ class Poller:
             self.ready.send_nowait(jobs)
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
-        self.health.note_write(self._asked_at_s)
+        self.health.note_write(self._called_at_s)
         self.limited = None
         match got:
             case FetchResult():
@@ -478,7 +484,7 @@ class Poller:
         if got.more or (got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad)):
             return
         if want and not self._failed:
-            # Less than was asked for was there: asking again at once would be for nothing.
+            # Less than was wanted was there: another fetch at once would be for nothing.
             await self._wait_for_more(got)
 
     async def _wait_for_more(self, got: FetchResult) -> None:
@@ -535,17 +541,17 @@ class Poller:
         is_held = self.acker.refused or self.crashes.counts or self.plan.older_form.is_set()
         return not (is_held or self._is_behind)
 
-    def _take_plain(self, request: FetchRequest, got: FetchAnswer, asked_at_s: float) -> bool:
+    def _take_plain(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
         """Hand out what a standing fetch brought, and return whether another may stand; if it is not plain, keep it.
 
         Its count was decided when it was sent: at most one batch comes that way, as with the reserve.
         """
-        self._asked_at_s = asked_at_s
+        self._called_at_s = sent_at_s
         if not (isinstance(got, FetchResult) and got.is_plain and got.recoveries_version == self.crashes.version):
             self._brought.append((request, got))
             return False
         try:
-            self.health.note_write(asked_at_s)
+            self.health.note_write(sent_at_s)
             self.limited = None
             self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
             if got.jobs:
@@ -614,7 +620,7 @@ class Poller:
             self.standing.note_compared()
         self._failed = True
         self._brought.clear()
-        self._asked_at_s = trio.current_time()
+        self._called_at_s = trio.current_time()
         # What comes with a settlement is either listed then, or not under way.
         async with AsyncExitStack() as stack:
             if self.plan.order is not None:
