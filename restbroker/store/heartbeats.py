@@ -108,16 +108,16 @@ def recover(
     that restbroker did not write: the other jobs went back.
     """
     known = read(client, identity)
-    in_hand = read_tickets(client, identity)
-    if known is None and in_hand.tickets:
+    listed = read_tickets(client, identity)
+    if known is None and listed.tickets:
         raise StoreRefused(
-            f"{identity} holds {len(in_hand.tickets)} jobs, but there is no record of their queues.",
+            f"{identity} holds {len(listed.tickets)} jobs, but there is no record of their queues.",
             f"Check the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
     target, queues = ("", ()) if known is None else (known.process.target, known.queues)
     marks = mapping(client.command("HGETALL", client.keys.send_marks(identity)))
     beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.process)
-    known_tickets = [ticket for ticket in in_hand.tickets if queue_of(ticket, queues) is not None]
+    known_tickets = [ticket for ticket in listed.tickets if queue_of(ticket, queues) is not None]
     newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
     moved = maybe = refused = unanswered = 0
     died: list[str] = []
@@ -132,7 +132,7 @@ def recover(
             if (raw := _whole(client, identity, ticket, job=job, marks=marks)) is not None
         }
         responses = None if known is None else known.responses
-        held = JobsInProgress(in_hand.last, in_hand.hwm, jobs)
+        held = JobsInProgress(listed.last, listed.hwm, jobs)
         crash = DeadIdentity(
             identity,
             target,
@@ -160,14 +160,14 @@ def recover(
         applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
         moved += len(applied)
         unanswered += answer.count(_UNANSWERED)
-        maybe += sum(ticket_number(ticket) <= in_hand.hwm for ticket in applied)
+        maybe += sum(ticket_number(ticket) <= listed.hwm for ticket in applied)
         dead = [one for one, code in zip(orphans, answer, strict=True) if code in (_PARKED, _UNANSWERED)]
         died += [one.ticket for one in dead]
         stopped += [one.ticket for one in dead if one.effect == "stop"]
         locks = [lock for one in dead if one.dead is not None for lock in one.dead.claims]
         release(client, [(jid, (lock,)) for lock in locks if isinstance(lock, ClaimChange) for jid in lock.was])
         refused += sum(isinstance(code, Refused) for code in codes)
-    odd = [*in_hand.odd, *sorted(set(in_hand.tickets) - set(known_tickets))]
+    odd = [*listed.odd, *sorted(set(listed.tickets) - set(known_tickets))]
     if odd:
         raise StoreRefused(
             f"{identity} is gone, and its hash has entries that restbroker did not write: {', '.join(odd[:5])}.",

@@ -144,10 +144,10 @@ def _identities(
     client: Client, identities: Sequence[str], fenced: frozenset[str], now_s: float
 ) -> tuple[IdentityView, ...]:
     infos = client.commands([("HGETALL", client.keys.info(identity)) for identity in identities])
-    in_hand = client.commands([("HKEYS", client.keys.in_progress(identity)) for identity in identities])
+    in_progress = client.commands([("HKEYS", client.keys.in_progress(identity)) for identity in identities])
     return tuple(
         _identity(identity, mapping(info), items(tickets), now_s, is_fenced=identity in fenced)
-        for identity, info, tickets in zip(identities, infos, in_hand, strict=True)
+        for identity, info, tickets in zip(identities, infos, in_progress, strict=True)
     )
 
 

@@ -1,28 +1,39 @@
 #!lua flags=allow-oom
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
--- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, unadmitted, then the queues'
---       lists as they are served, then the target's `held`, `groups` and `stopped`, and of the queues in the same order
---       their `turn`, their `line`, their `fair` and their `pace` (see parts/groups.lua)
--- ARGV: identity, base (highest ticket number the client knows of), want (at most 500), hwm (highest ticket number
---       that may reach a worker before the next confirmation), then what bounds the target, 0 for no bound: microseconds
---       between two jobs, how many may follow each other at once, jobs in progress of all identities, size of the dead
---       set; then how many bytes may be looked at, and how many a job may have;
---       what the target says of its groups (JSON, '' for nothing; parts/group_lines.lua); 1 if tickets and hwm may follow
---       what was issued since, else 0; the queues' names in their lists' order
+-- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, unadmitted;
+--       the queues' lists, in the order in which they are served;
+--       the target's `held`, `groups` (by what its ordered groups are made) and `stopped`; then, of the queues in the same
+--       order, all `turn`, all `line`, all `fair` (parts/groups.lua), and all `pace` (classify.lua)
+-- ARGV: 1 identity
+--       2 base: the highest ticket number that the client knows of
+--       3 want: how many jobs, at most 500; 0: it only confirms hwm
+--       4 hwm: the highest ticket number that may reach a worker before the next confirmation
+--       5, 6 the rate: microseconds between two jobs, how many may follow each other at once; 0: none
+--       7 the most jobs in progress of all identities, 8 the size of the dead set that stops fetches; 0: no bound
+--       9 how many bytes may be looked at, 10 how many a job may have
+--       11 what the target says of its groups (JSON; parts/group_lines.lua); '' for nothing
+--       12 1 if tickets and hwm may follow what was issued since, as for fetches that stand; else 0
+--       13… the queues' names, in their lists' order
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
 --        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, groups, base}
---          Tickets are base+1, base+2... in that order. Bad: the key is not a list or may not be read. Of a job that is
---          too large its length stands in the place of its bytes, which stay here. more: 1 if the bytes ended it.
---          counts: only where the target has groups, or had: of each queue, how many jobs its list and its lines have, and
---          how many of those that were moved have no key of their own.
---          groups: likewise: in how many milliseconds the next group is due (-1: none is), 1 if groups that were made
---          otherwise are left (then nothing is taken from lists) else 0; then in the jobs' order the group of each, which
+--          The jobs have the tickets base+1, base+2… in that order.
+--          bad: the key is not a list or may not be read.
+--          raw: of a job that is too large its length stands in the place of its bytes, which stay here.
+--          more: 1 if the bytes ended it.
+--          counts: only where the target has groups, or had: of each queue, how many jobs its list has, how many the lists
+--          of its groups have, and how many of those that were moved have no key of their own.
+--          groups: likewise: in how many milliseconds the next group is due (-1: none is); 1 if groups that were made
+--          otherwise are left (then nothing is taken from lists), else 0; then, in the jobs' order, the group of each, which
 --          ends its ticket (nil: none).
---          base: only where it may follow, what was issued before.
+--          base: only where it may follow: what was issued before.
+--
+-- Always holds: a job is in a list or in the hash; no ticket is issued twice; `last` is written together with the jobs;
+-- hwm = max(old, min(hwm, last)); an ordered group has one job in progress at most. Sent twice: the second answers DUP when
+-- the first took something.
 --
 -- A job waits in its queue's list, or in that of its group. Groups whose turn it is come first. Then, with fairness, jobs
 -- are moved from the queue's list to those of their groups, whose turn it may be; with order alone, a job goes out at once
@@ -30,9 +41,8 @@
 --
 -- At least one job is taken, however large. Beyond the bytes, few jobs are looked at and put back.
 --
--- `last` is written together with the jobs; hwm = max(old, min(hwm, last)).
--- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that
--- go back do not move it back. Sent twice: the second answers DUP when the first took something.
+-- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that go back
+-- do not move it back.
 
 local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 11, 12, 500, 1000, 'clear'
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144

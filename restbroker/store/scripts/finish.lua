@@ -2,40 +2,57 @@
 -- Settles jobs in progress, each for itself: remove the entry, then its effect; on an error the effects are undone and
 -- the entry is put back, because a script does not roll back.
 --
--- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues,
---       parked, sent, inflight, then the identity's queues by index, then destinations of replies, then where a group goes
---       on or gets a job back, the target's `held` and `stopped` and the queues' `turn`, `line` and `fair` by index (see
---       parts/groups.lua), then where jobs are handed on, beats, paused and pause, and where there are records, last of all
---       the history
--- ARGV: identity, hwm, number of the identity's queues, number of jobs that are done and have no replies, number of
---       records (0, or one for each job), the weights of fair keys (JSON; '' where no group goes on or gets a job back),
---       then '', '', or where jobs are handed on the highest ticket number that the client knows of, how many it takes, the
---       one queue's name, the limit of the dead set (0: none) and how many bytes; the tickets of the jobs that are done,
---       then per other job:
---         ticket, fate, score, payload, qidx, number of replies
---         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
---         ttl in seconds (keys only), payload; what is requeued has no replies
---         or per change of a lock or claim, which is counted as a reply: key (index as a destination), value ('' = given
---         up), 'claim', for how many milliseconds, how many values it has if it is this job's, these values
---         (without a moment), in how many milliseconds is the moment that it gets ('' = none; a lock keeps having none)
---         or likewise what is recorded of its signature: set (as a destination), fingerprint, 'done', for how many
---         milliseconds, 2, the set of its token's sets (as a destination), the first set's name there
---         or of a job that no token admitted, counted so too: key of the counts (likewise), its queue, 'count'
---         or of a job that is too large: key that gets its bytes (likewise), its jid, 'large', the hash of all such keys
---       score: of zr and zs in how many seconds it is due
---       fate: '' done | zr retry | zd dead | zs schedule (no try) | zx dropped on the job's own wish
---             | back to its queue (as it came, or as its payload if there is one)
---             of an ordered group, then what becomes of it: 'zd stop', 'zd refused', 'zx refused' or ' refused'
---       last, where there are records: for how many milliseconds they are kept, then in the order of the jobs what is
---       written of each once it is settled ('' = nothing)
--- Of an ordered group, zr and zs put the job back before the others, and its score says when they may go on.
--- Handed on: of a group whose job is done the next one comes with the answer, where no other group waits in `turn`, and
--- where a fetch would take it.
+-- KEYS: ip, stat:processed, stat:failed, the day's processed, the day's failed, retry, dead, schedule, queues, parked, sent,
+--       inflight;
+--       the identity's queues, by index;
+--       destinations: keys of replies, locks, claims and so on, which ARGV names by their number from 1;
+--       with weights: the target's `held` and `stopped`, then all `turn`, all `line` and all `fair` of the queues, by index
+--       (parts/groups.lua);
+--       where jobs are handed on: beats, paused, pause;
+--       where there are records: the history
+-- ARGV: 1 identity
+--       2 hwm, as in fetch
+--       3 number of the identity's queues
+--       4 number of plain jobs: those that are done, and have nothing else to write
+--       5 number of records: 0, or one for each job
+--       6 weights of fair keys (JSON), where an ordered group goes on or any group gets a job back; else ''
+--       7… where jobs are handed on: the highest ticket number that the client knows of, how many it takes, the one queue's
+--       name, the limit of the dead set (0: none) and how many bytes; else '', ''
+--       the tickets of the plain jobs
+--       per other job: ticket, fate, score, payload, qidx, how many of these follow:
+--         destination, queue name, ttl, payload: a reply. The name is '' for a key that is no queue; ttl (seconds) is for
+--           such keys only
+--         destination, value, 'claim', ms, n, n values, moment: a change of a lock or claim, if it has one of the n values
+--           now. It gets the value, for ms more milliseconds ('' = it is given up), and the moment in so many milliseconds
+--           ('' = none; a lock keeps having none)
+--         destination, fingerprint, 'done', ms, 2, destination, name: what is recorded of a signed job, in a set, for ms
+--           milliseconds; then the set of its token's sets, and this one's name there
+--         destination, queue, 'count': of a job that no token admitted, with the key of the counts
+--         destination, jid, 'large', destination: of a job that is too large, with the key that gets its bytes, and the
+--           hash of all such keys
+--       where there are records: for how many milliseconds they are kept, then in the order of the jobs what is written of
+--       each once it is settled ('' = nothing)
+--   fate: ''   it is done
+--         zr   to retry
+--         zd   to dead
+--         zs   to schedule (no try is used up)
+--         zx   dropped, as the job itself wished
+--         back to its queue, as it came, or as its payload if there is one (it has no replies)
+--         and, behind a space, what its death or loss does to its ordered group: stop (zd) | refused (zd, zx, ''): it neither
+--         stops nor opens the group
+--   score: of zr and zs in how many seconds it is due, of zd its place in the set
 -- Returns: {codes, {group, raw...}} where jobs are handed on, else codes
---       codes: per job 1 applied | 2 applied, and the next job of its group may start | 0 was applied before, or the identity was fenced and recovered
+--       codes: per job 1 applied | 2 applied, and the next job of its group may start
+--          | 0 was applied before, or the identity was fenced and recovered
 --          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in progress
 --          | an error's text: still in progress
+--
+-- Always holds: a job is in the hash, or where its fate says; what cannot be undone is written last, and can fail no job.
 -- Sent twice: the second answers 0 for each job that the first applied.
+--
+-- Of an ordered group, zr and zs put the job back before the others, and its score says when they may go on. Handed on: with
+-- the answer comes the next job of a group whose plain job is done, where no other group waits in `turn`, and where a fetch
+-- would take it.
 
 local FIXED_KEYS, PARKED_MAX, HISTORY_MAX, DAY_STATS_S = 12, 100000, 1000000, 157680000
 local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
@@ -308,7 +325,7 @@ local function hand_on()
       after[#after + 1], after[#after + 2] = group, raw
       next_base = next_base + 1
       fields[#fields + 1], fields[#fields + 2] = string.format('%.0f', next_base) .. ':1:' .. group, raw
-      holding[#holding + 1], holding[#holding + 2] = groups.in_hand, group
+      holding[#holding + 1], holding[#holding + 2] = groups.in_progress, group
     else
       rest[#rest + 1] = group
     end

@@ -7,7 +7,7 @@
 -- Returns: {moved, how many of these groups are done with}; {-1, 0}: the queue is not paused, and nothing was moved
 -- Sent twice: the second moves more.
 
-local CHUNK, STOPPED, IN_HAND = 20, 1e12, 2e12
+local CHUNK, STOPPED, IN_PROGRESS = 20, 1e12, 2e12
 local list, turn, line, fair, held = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local most, left_bytes, moved, ended = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, 0
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
@@ -37,7 +37,7 @@ end
 for n = 4, #ARGV do
   local group = ARGV[n]
   local score = tonumber(redis.call('ZSCORE', held, group) or '0')
-  if score < STOPPED or score >= IN_HAND then
+  if score < STOPPED or score >= IN_PROGRESS then
     if not move(line .. '\30' .. group) then
       break
     end

@@ -2,24 +2,37 @@
 -- Gives jobs of a fenced identity back to their queues, each for itself. The caller sends the newest first: the
 -- oldest then is the next to be taken again. What was marked 'once' (about to be sent) dies instead.
 --
--- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues, then the
---       identity's queues by index, then destinations of replies, then the target's `held` and `stopped` and the queues'
---       `turn`, `line` and `fair` by index (see parts/groups.lua)
--- ARGV: identity, its target, its generation, 1 if other pools of its process have jobs in progress else 0, jitter,
---       number of the identity's queues, until when a request of the identity may still be answered (epoch seconds; an
---       ordered group whose job may have reached a worker waits for that), then per job:
---         ticket, qidx, 1 if it may have reached a worker else 0, score (now) and payload for the dead set if it is
---         marked, 1 if the schedule set leads back to its queue else 0, what becomes of its key once it is dead ('go', 'stop',
---         'cancel'), number of replies that it owes once dead
---         and per reply: destination (index from 1 among the destinations), queue name ('' = a key, not a queue),
---         ttl in seconds (keys only), payload
+-- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues;
+--       the identity's queues, by index;
+--       destinations of replies, which ARGV names by their number from 1;
+--       the target's `held` and `stopped`, then all `turn`, all `line` and all `fair` of the queues, by index
+--       (parts/groups.lua)
+-- ARGV: 1 identity
+--       2 its target
+--       3 its generation
+--       4 1 if other pools of its process have jobs in progress, else 0
+--       5 jitter
+--       6 number of the identity's queues
+--       7 until when a request of the identity may still be answered (epoch seconds): an ordered group whose job may have
+--       reached a worker waits for that
+--       per job: ticket, qidx,
+--         1 if it may have reached a worker (its number is at most hwm), else 0,
+--         score (now),
+--         payload for the dead set, if it is marked,
+--         1 if the schedule set leads back to its queue, else 0,
+--         what its death does to its ordered group: 'go' | 'stop',
+--         number of replies that it owes once dead, and per reply: destination, queue name ('' = a key, not a queue), ttl in
+--         seconds (keys only), payload
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that
 --          | 3 dead, though Redis refuses an answer | 0 not there (any more) | 'DUP' the dead set holds an equal
 --          member | an error's text: still in progress
--- No mark can be added any more: a fenced identity gets none. What is requeued owes no reply yet.
+--
+-- Always holds: a job is in the hash, or where its code says; no mark can be added any more, since a fenced identity gets
+-- none. What is requeued owes no reply yet. Sent twice, or by two reapers at once: each job moves, is answered and counts
+-- once.
 --
 -- What may have reached a worker is counted by the SHA-1 of its bytes, once per dead identity: three equal payloads
--- in one crash count as one. Sent twice, or by two reapers at once: each job moves, is answered and counts once.
+-- in one crash count as one.
 --
 -- What was in progress in three crashes or more waits before it runs again, longer after each. A job that was marked
 -- 'alone' had nothing beside it in its worker pool: it dies when the last ALONE_LIMIT crashes of its target were its

@@ -177,7 +177,7 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
         if jids[of_group[place]] == died and type(redis.pcall('RPUSH', names_of[n], of_group[place])) == 'number' then
           table.remove(of_group, place)
           groups.count(queue, 1)
-          if tonumber(holds[n]) < IN_HAND then
+          if tonumber(holds[n]) < IN_PROGRESS then
             -- Due now: whoever knows all of its queues lets it go on.
             redis.call('ZADD', held, '0', group)
             is_opened = true
@@ -192,7 +192,7 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
           given[#given + 1], names[#names + 1] = of_group[i], group
         end
         if is_ordered then
-          holding[#holding + 1], holding[#holding + 2], holds[n] = groups.in_hand, group, true
+          holding[#holding + 1], holding[#holding + 2], holds[n] = groups.in_progress, group, true
         end
         if count == #of_group then
           of_group = {}
@@ -291,7 +291,7 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
           taken, size = taken or {}, size + bytes
           one.raws, most_count = taken, max(most_count, #taken)
           if one.is_ordered and #taken == 1 then
-            holding[#holding + 1], holding[#holding + 2], out[#out + 1] = groups.in_hand, one.group, one.group
+            holding[#holding + 1], holding[#holding + 2], out[#out + 1] = groups.in_progress, one.group, one.group
           elseif #taken < one.count and not is_cut or redis.call('EXISTS', line) == 0 then
             out[#out + 1] = one.group
           elseif #taken > 0 then

@@ -8,12 +8,14 @@
 --   fair  is a hash: LAST -> virtual time of the job that was handed out last; with both, fair key -> that of the last of
 --         its ordered groups
 -- and of a target, only for ordered groups,
---   held    is a sorted set: those that may not start -> when the next job is due, which was put off (epoch seconds); from
---           STOPPED on, it stopped at that time + STOPPED; from IN_HAND on, one of its jobs has been in progress since then
+--   held    is a sorted set: those that may not start -> epoch seconds: IN_PROGRESS + when a job of theirs was handed out, or
+--           STOPPED + when they stopped at a death, or when their first job is due, which was put off
 --   stopped is a hash: group -> jid of the job that died, while it is stopped, and until what it was opened by is settled
+--   groups  is a string: by what the ordered groups are made. While it says something else than the target does, all that
+--           is held or has its turn is done first (fetch.lua).
 -- Always holds: an ordered group has one job in progress at most, and is held then; a group that waits is in `turn` or held.
 -- A ticket is `number:queue index:group`. Lists have names that are made here: each command on them may be refused.
-local STOPPED, IN_HAND, WHOLE_COST, LAST = 1e12, 2e12, 25200, '\0v'
+local STOPPED, IN_PROGRESS, WHOLE_COST, LAST = 1e12, 2e12, 25200, '\0v'
 
 -- The group of a ticket; nil for a job that was handed out of none.
 local function group_of(ticket)
@@ -49,7 +51,7 @@ local function groups_of(held, stopped, queues, weights)
     return weights and math.floor(WHOLE_COST / math.max(1, math.min(100, tonumber(weights[fair]) or 1)) + 0.5) or WHOLE_COST
   end
   groups.cost_of, groups.now_us = cost_of, now_us
-  groups.in_hand = string.format('%.3f', IN_HAND + now_us / 1000000)
+  groups.in_progress = string.format('%.3f', IN_PROGRESS + now_us / 1000000)
 
   -- What must have its type before the first write. Returns an error's text, or nil.
   function groups.refusal()
