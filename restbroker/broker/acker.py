@@ -1,12 +1,14 @@
 """Settles jobs in Redis, in groups: the jobs that are decided while one group is written are the next group.
 
-One task per pool. The poller's fetches settle a group in the same round trip (`settle_and_fetch`), since that costs
-less than a second one. While few jobs come, their settlements leave in the step in which they are decided, and who
-listens for answers notes that of Redis (`_settle_now`): the task would cost a turn of Trio's loop more. It does so
-where order or fairness may want the next job handed on, after an outage, for what Redis refuses, and at the end. Always
-holds: a job is released only when Redis has confirmed its settlement; during an outage of Redis the settlements wait
-here, never more than were fetched, and are written when it is back; the jobs that a fetch settles are released, or back
-in the buffer, however the fetch ends.
+A *group* is here what one call settles; `plan.groups` are those of order and fairness. A group goes one of three ways.
+While few jobs come, it is sent in the step in which the jobs are decided, without a task (`_settle_now`). A fetch of
+the poller takes it along, since one round trip costs less than two (`settle_and_fetch`). All else is done by the
+acker's task, one per pool: where there is order or fairness, since with order the answer may bring the next job of a
+key; after an outage; what Redis refuses; and the last groups.
+
+Always holds: a job is released only when Redis has confirmed its settlement; during an outage of Redis the settlements
+wait here, never more than were fetched, and are written when it is back; the jobs that a fetch settles are released, or
+back in the buffer, however the fetch ends.
 """
 
 import math

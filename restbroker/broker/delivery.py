@@ -1,54 +1,58 @@
-"""The life of a job, from the moment the worker takes it from the ready buffer until it has its settlement.
+"""The life of a job, from its fetch until it is acknowledged; and one job in delivery.
 
 1. **Fetched.** Redis has moved the job from its queue into the hash of this pool (`poller.py`). From now on, whatever
    happens here, Redis lists it: if this process dies, a reaper requeues it, or makes it dead if it is marked (4). It
    then counts as possibly run if the worker may have started it (the high-water mark, `ready_buffer.py`).
 2. **Admitted.** Its payload is read, and its token and arguments are checked (`admission.py`). It becomes dead if it is
    no job or is refused, or if it may have run and may not be sent once more. With order per key (`job.order`) it also
-   does if it is to die behind its predecessor, or if Redis read another key in it. A signed job that was done before
-   is acknowledged, and not sent again. A job that expired, now or in the instant before it is sent, is dropped and
-   counted (`job.expiry`); it becomes dead if it may have run, or if expired jobs are kept. What was begun is finished.
+   does if Redis read another key in it. A signed job that was done before is acknowledged, and not sent again. A job
+   that expired, now or in the instant before it is sent, is dropped and counted (`job.expiry`); it becomes dead if it
+   may have run, or if expired jobs are kept. A job of which a part is done expires no more.
 3. **Waiting**: for a place in its command's slot, until the breaker admits it, for its share of the rate limit, for a
-   fresh lease, and, if its connector says so, for its time (`gates.py`). It stays reserved, and stands in one list; for
-   its slot and its time it waits beside the places of the worker. If too many wait for the slot, it is deferred, and no
-   try is used up. If it stays unsent three times while others are answered, it is deferred too, and that is a try.
+   fresh lease, and, if its connector says so, for its time (`gates.py`). It stays reserved, and stands in one list.
+   While it waits for its slot or its time, it takes none of the worker's places. If too many wait for the slot, it is
+   deferred, and no try is used up.
 4. **Claimed**, if it has an `idempotency_key`: if another job has the key, it is not sent, and counts as a duplicate.
    **Marked**, if its command must run at most once: Redis notes that it is about to be sent. The mark stays until the
    job is settled: a crash then makes it dead, though nothing may have been sent. So if it comes back unsent and its
    target is down, now or while it waits in 3, it is requeued, unmarked.
 5. **Sent.** In the instant before the first byte leaves, `may_send` checks once more that the job is ours, the breaker
    admits it and the lease is fresh. From then on it may have run.
-6. **Answered**, or not: the connector makes an outcome of it, and the breaker notes that. What was not sent, or met a
-   server that refuses the broker itself, goes back to 3. So does a job of which a part is done; if it must run at most
-   once, it is `Uncertain` instead. Where the server refuses a job and lets the probe in, it refuses this job alone:
-   with a 403, or when it did so three times, the job is dead.
-7. **Judged.** The outcome becomes a settlement: acknowledged, retried, deferred or dead, with its replies
+6. **Answered**, or not: the connector makes an outcome of it.
+7. **Judged.** The breaker notes the outcome (`judging.py`). What was not sent, or met a server that refuses the broker
+   itself, goes back to 3. So does a job of which a part is done; if it must run at most once, it is `Uncertain`
+   instead. If a job stays unsent three times while others are answered, it is deferred, and that is a try. Where the
+   server refuses a job and lets the probe in, it refuses this job alone: with a 403, or when it did so three times, the
+   job is dead. Every other outcome becomes a settlement: acknowledged, retried, deferred or dead, with its replies
    (`settler.py`). A time-out after the first byte is `Uncertain`: dead if the command must run at most once, retried if
    it is safe to repeat, else retried `UncertainRetries` times and then dead. A time-out before the first byte is
    `Unsent`: back to 3.
-8. **Settled.** The acker has Redis remove it and apply the settlement in one step, in a group with others
-   (`acker.py`); until Redis confirms that, the job stays reserved, also through an outage.
+8. **Settled.** The acker has Redis remove it and apply the settlement in one step, in a group with others (`acker.py`);
+   until Redis confirms that, the job stays reserved, also through an outage.
 9. **Acknowledged.** It is released and reported.
 
 Always holds: a delivery ends once. Then its job has a settlement, for the acker; or it waits for its time; or the pool
 stops, and it stays reserved for `recovery.py`; or it is not ours any more, and is released. So no step can lose a job.
-Only what says `"dead": false` is gone where others are dead, and what expired or is a duplicate.
+Only three kinds are gone without being done: what says `"dead": false`, where others are dead; what expired; and
+duplicates.
 
 A job can run twice if it was sent and not answered (a crash before 8, a time-out, a stop that cuts it off) and is
 repeated by the rule in 7; never if it is marked.
 
-At TERM the worker takes no other job, and the pool's stop ends the waits in 3, except for Redis. What was sent has
-`ShutdownTimeout` to be answered, and is then cut off. When the worker has ended, `recovery.py` settles the rest: what
-was not sent is requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe
-to repeat, else treated as a time-out.
+At TERM the worker takes no other job, and the pool's stop ends the waits in 3; who waits for an answer of Redis goes on
+until it has come. What was sent has `ShutdownTimeout` to be answered, and is then cut off (`phases.py`). When the
+worker has ended and the acker has settled what was decided, `recovery.py` settles the rest: what was not sent is
+requeued; what was cut off is dead if it must run at most once, requeued as possibly run if it is safe to repeat, else
+treated as a time-out.
 
 A person who cancels a job ends its wait, its request or its task, between 2 and 7, and it becomes dead.
 
-Here is one job in delivery: what it waits for, and what of it has left; `worker.py` takes it from step to step. It is
-the link of its connector and the sink of its requests. `deliver` of a connector is a coroutine, which the worker can
-advance by hand where the answer came, if it waits for nothing but its link: each `await` of that is a *step*, a request
-or a question for Redis. A connector that says that it is `stepwise` does so, or awaits `link.task()` before. All others
-have a task for each round, in which the same link waits. A plan of the connector can take the first step (`steps.py`).
+`Delivery` is one job in delivery: what it waits for, and what was sent of it. `worker.py` takes it from one number to
+the next. A *round* is one way from 4 to 7. To its connector a delivery is the link, over which it sends; to the HTTP
+client it is the sink, which gets the answer. `deliver` of a connector is a coroutine. If it waits for nothing but its
+link, the worker advances it by hand where the answer came: each `await` of the link is a *step*, a request or a
+question for Redis. A connector that says that it is `stepwise` does so, or awaits `link.task()` before. All others have
+a task for each round, in which the same link waits. A plan of the connector can take the first step (`steps.py`).
 """
 
 import time
@@ -124,7 +128,11 @@ class SendChecks:
 
 
 class Delivery:
-    """One job in delivery. It waits for one thing at most, and `leave` is how that wait is ended."""
+    """One job in delivery. It waits for one thing at most, and `leave` is how that wait is ended.
+
+    It may have up to three places: one of the worker's (`has_room`), one of the breaker's (`has_place`), and one in the
+    slot of its command (`JobInProgress.in_slot`).
+    """
 
     # What most deliveries leave as it is belongs to the class: an attribute of each would cost a tenth of the job.
     is_over: bool = False

@@ -1,11 +1,12 @@
 """What a job passes before it is sent: the slot of its command, calls of Redis that many jobs share, and its time.
 
-The worker leads each job through them (`worker.py`), and no task waits: a job stands in a list until it is called.
-Always holds: a job is in a slot, in its waiting room, or in neither, and both are bounded, so that slow commands do not
-take all places; a job is a replay only if Redis lists it as done, so that a recovered, requeued or retried job is none;
-a share of the rate limit is valid for a quarter of a second only, or a process that was stalled would start a burst; a
-job under `AtMostOnce` is sent only once Redis lists it as marked, so that a crash makes it dead instead of running it
-again; and what is a duplicate is never marked, since jobs are marked in a call behind the one that claims.
+The worker leads each job through them (`worker.py`), and no task waits: a job stands in a list until it is called. A
+*gate* is such a list for one call of Redis. Always holds: a job is in a slot, in its waiting room, or in neither, and
+both are bounded, so that slow commands do not take all places; a job is a replay only if Redis lists it as done, so
+that a recovered, requeued or retried job is none; a share of the rate limit is valid for a quarter of a second only, or
+a process that was stalled would start a burst; a job under `AtMostOnce` is sent only once Redis lists it as marked, so
+that a crash makes it dead instead of running it again; and what is a duplicate is never marked, since jobs are marked
+in a call behind the one that claims.
 """
 
 import heapq
@@ -42,7 +43,7 @@ _LEAST_ROOM = 20
 
 @attrs.define(eq=False)
 class Question(Generic[T, A]):
-    """What stands in a gate. `then` is called with the answer, or with the bug over which there is none."""
+    """One job's question at a gate. `then` is called with the answer, or with the bug over which there is none."""
 
     what: T
     then: Callable[[A | Exception], None]
@@ -113,12 +114,12 @@ def _drop(_answer: object) -> None:
 
 @attrs.define(eq=False)
 class RedisGates:
-    """The gates of one pool whose keeper is Redis. Who stands in one waits while Redis is away, or refuses to mark.
+    """The gates of one pool. A job in one waits while Redis is away, and at `claims` and `marks` also while it refuses.
 
-    `replays`: for how many seconds a copy of a signed job may be let in, as `claims.stored_for_s` says; 0 too if
-    Redis refuses the call. `shares`: the seconds until the job may start by the rate limit; 0: it may, and was charged.
-    `claims`: True; the job that has the key instead; or False if the job is not ours any more. A key of another type
-    tells nothing: then the job is sent. `marks`: False if the job of this ticket is not ours any more.
+    What each answers: `replays`: for how many seconds a copy of a signed job may be let in, as `claims.stored_for_s`
+    says; 0 too if Redis refuses the call. `shares`: the seconds until the job may start by the rate limit; 0: it may,
+    and was charged. `claims`: True if the job has its key; else the job that has it; False if this one is not ours any
+    more. If the key has another type, the job is sent. `marks`: False if the job of this ticket is not ours any more.
     """
 
     plan: TargetPlan

@@ -33,7 +33,7 @@ ReplyId: TypeAlias = str | int | float | None
 
 
 class Delivery(IntEnum):
-    """How far the delivery of a job is. From `SENDING` on its command may have run."""
+    """How far the delivery of a job is; `delivery.Delivery` has the rest of it. From `SENDING` on it may have run."""
 
     FETCHED = 0
     ADMITTED = 1

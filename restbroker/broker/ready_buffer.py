@@ -1,9 +1,10 @@
 """From the poller to the worker: batches in, single jobs out.
 
-The poller sends, and waits for demand, which bounds it; a task that gets an answer of Redis calls `confirm`; the worker
-takes each job in the same turn, as soon as it has a place for it. Always holds: a job's number is above the allowed one
-only while it waits here, so that Redis knows of every job that may have been started (the high-water mark); and the
-worker has no more jobs than places.
+The poller sends, and waits for demand, which bounds it; the worker takes each job in the same turn, as soon as it has a
+place for it. Before a job may start, Redis must know the *high-water mark*: the highest ticket number that may have
+been started. After a crash, jobs above it have not run. Whoever gets an answer of Redis calls `confirm` with the mark
+that it sent. Always holds: no job is started above the mark that Redis has confirmed; and the worker has no more jobs
+than places.
 """
 
 from collections import deque
@@ -38,7 +39,7 @@ def stretch(pools: int) -> float:
 
 @attrs.define(eq=False)
 class BatchSize:
-    """How many jobs a pool keeps ready beyond its idle workers: as many as it settled in its last 25 ms, 4 to 400.
+    """How many jobs a pool keeps ready beyond its free places: as many as it settled in its last 25 ms, 4 to 400.
 
     A slow target thus reserves few jobs that another process could do. `span_s`: these 25 ms, longer where the process
     has many pools. Times are seconds of any rising clock, the same for both methods.

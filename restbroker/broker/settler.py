@@ -346,8 +346,8 @@ class Settler:
     def _with_effect(self, job: JobInProgress, settlement: Settlement, outcome: Final) -> Settlement:
         """Return the settlement, which says what becomes of the job's key if it dies.
 
-        What was not let in, or was never to be sent, stops no key, and opens none that another job stopped, or its own
-        death: so does what expired. What is dropped stops none either.
+        A job that was not admitted, was never to be sent, or expired neither stops its key nor opens it, if it is
+        stopped. One that is dropped stops none either.
         """
         if not is_ordered(ticket_group(job.ticket)) or not isinstance(settlement, Ack | Dead | Drop):
             return settlement

@@ -1,14 +1,14 @@
-"""The worker of a target: it takes ready jobs from the hand-over, and takes each of them through its delivery.
+"""The worker of a target: it takes jobs from the ready buffer, and takes each of them through its delivery.
 
-It is one task, and has as many jobs under way as the target's `Concurrency` and slots allow. A job does not need a task
-to wait for something: it stands in a list (`gates.py`, `breaker.py`), and who has what it waits for
-calls the worker. What is answered is judged, settled, and followed by the next job in the same turn. What needs a task
-of its own, such as a connector that waits for something else than its link, is a child of the worker's nursery, so that
-one scope ends all. `delivery.py` tells the life of a job, in the numbers that are used here.
+It is one task, and has as many jobs under way as the target's `Concurrency` and slots allow. The header of
+`delivery.py` describes the life of a job; the parts of this file have its numbers. A job needs no task to wait for
+something: it stands in a list (`gates.py`, `breaker.py`), whose owner calls the worker when its turn has come. What is
+answered is judged, settled, and followed by the next job in the same turn. What needs a task of its own, such as a
+connector that waits for something else than its link, is a child of the worker's nursery, so that one scope ends all.
 
-Always holds: who calls the worker gets no exception: a bug costs the job alone over which it came; once `_has_ended`,
-no round and no task begins; and a place in the breaker, in a slot or of the worker is given back in `_end`, or by the
-steps named there, and nowhere else.
+Always holds: whoever calls the worker gets no exception: a bug costs only the job over which it came. Once
+`_has_ended`, no round and no task begins. What places a job has (`has_room`, `has_place`, `in_slot`) it gives back once
+each, at the latest when its delivery ends.
 """
 
 import heapq
@@ -69,7 +69,7 @@ _UNSENT_WAIT_S = 0.2
 
 @attrs.define(eq=False)
 class Worker:
-    """The worker of one pool. Setting `stopping` ends the waits here. `probe_after_denial`: that of the prober."""
+    """The worker of one pool. Setting `stopping` ends the waits here. `probe_after_denial` is the prober's."""
 
     plan: TargetPlan
     reservations: Reservations
