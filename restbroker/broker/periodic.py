@@ -132,16 +132,17 @@ class Periodic:
                     break
                 continue
             if answer in ("pushed", "missed", "paused", "overlap"):
-                at = job.schedule.local(tick_s).isoformat()
-                pushed = jid if answer == "pushed" else None
-                alarming = answer in ("missed", "overlap")
-                event = PeriodicDue(
-                    job.name, answer, at=at, jid=pushed, missed_before=between or None, alarming=alarming
-                )
-                self.report(event)
+                self._report_due(job, due, answer)
             if answer == "early":
                 break
         return mark_s
+
+    def _report_due(self, job: PeriodicJob, due: DueTick, answer: str) -> None:
+        at = job.schedule.local(due.tick_s).isoformat()
+        pushed = due.jid if answer == "pushed" else None
+        alarming = answer in ("missed", "overlap")
+        event = PeriodicDue(job.name, answer, at=at, jid=pushed, missed_before=due.between or None, alarming=alarming)
+        self.report(event)
 
     async def _is_missing(self, job: PeriodicJob, value: str) -> bool:
         """Look once for the job that holds the command's lock."""

@@ -1,4 +1,7 @@
-"""The parts of a broker. `app` builds them from a configuration; all generations of that configuration share them."""
+"""The parts of a broker. `app` builds them from a configuration; all generations of that configuration share them.
+
+Always holds: nothing here names a kind of server; what outlives a generation beside the pools is a `Service`.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol

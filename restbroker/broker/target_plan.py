@@ -1,4 +1,7 @@
-"""The parts that serve one target. `app` builds them from a configuration; all its generations share them."""
+"""The parts that serve one target. `app` builds them from a configuration; all its generations share them.
+
+Always holds: of its own values only `drains` and `older_form` change; they say what Redis had when it was last called.
+"""
 
 from collections.abc import Callable
 from typing import Protocol

@@ -63,11 +63,11 @@ class WorkerPool:
     def __attrs_post_init__(self) -> None:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
-        target, reservations = plan.target, self.reservations
+        target = plan.target
         batch_size, crashes = BatchSize(stretch(self._pools) * SPAN_S), CrashCounts(store, health)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
-        self.ready = ready = ReadyBuffer(plan.workers, batch_size)
-        acks = AckBuffer(ready)
+        self.ready = ReadyBuffer(plan.workers, batch_size)
+        acks = AckBuffer(self.ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)
         admission = Admission(
             plan=plan,
@@ -76,53 +76,58 @@ class WorkerPool:
             crashes=crashes,
             health=health,
         )
-        self.acker = acker = Acker(
+        self.acker = Acker(
             plan=plan,
             identity=identity,
             store=store,
             health=health,
-            reservations=reservations,
-            ready=ready,
+            reservations=self.reservations,
+            ready=self.ready,
             buffer=acks,
             batch_size=batch_size,
             crashes=crashes,
             settler=settler,
             upkeep=self._upkeep,
         )
-        gates = RedisGates(plan, identity, store, health)
-        checks = SendChecks(plan.transport, reservations, self.breaker, self.lease, gates)
         sharing = SharingOverRedis(store, health, target.name, identity)
         self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
-        self.worker = Worker(
-            plan=plan,
-            reservations=reservations,
-            ready=ready,
+        self.worker = self._new_worker(admission, settler, acks)
+        self.recovery = self._new_recovery(admission, settler, crashes)
+        self.poller = self._new_poller(batch_size, crashes)
+
+    async def _wait_to_compare(self) -> None:
+        await self.poller.wait_to_compare()
+
+    def _new_worker(self, admission: Admission, settler: Settler, acks: AckBuffer) -> Worker:
+        gates = RedisGates(self.plan, self.identity, self._store, self._health)
+        return Worker(
+            plan=self.plan,
+            reservations=self.reservations,
+            ready=self.ready,
             admission=admission,
             gates=gates,
             breaker=self.breaker,
-            checks=checks,
+            checks=SendChecks(self.plan.transport, self.reservations, self.breaker, self.lease, gates),
             settler=settler,
             acks=acks,
             stopping=self.stopping,
             probe_after_denial=self.prober.probe_after_denial,
         )
-        self.recovery = Recovery(
-            plan=plan,
-            identity=identity,
-            store=store,
-            health=health,
-            reservations=reservations,
-            ready=ready,
+
+    def _new_recovery(self, admission: Admission, settler: Settler, crashes: CrashCounts) -> Recovery:
+        return Recovery(
+            plan=self.plan,
+            identity=self.identity,
+            store=self._store,
+            health=self._health,
+            reservations=self.reservations,
+            ready=self.ready,
             drop_lost=self.worker.drop_lost,
             crashes=crashes,
             admission=admission,
             settler=settler,
-            acker=acker,
+            acker=self.acker,
         )
-        self.poller = self._new_poller(batch_size, crashes)
-
-    async def _wait_to_compare(self) -> None:
-        await self.poller.wait_to_compare()
 
     def _new_poller(self, batch_size: BatchSize, crashes: CrashCounts) -> Poller:
         poison = PoisonDetector(

@@ -1,4 +1,6 @@
 -- Moves jobs from a queue's list into the lists of their groups, and takes jobs of these. A part of `fetch` and `classify`.
+-- Always holds: jobs of one group stay in their order; of an ordered group one job is taken, and it is held then; what a list
+-- refuses is back where it came from.
 
 -- Takes up to so many jobs and bytes from a list; one job however large, if `is_first`. Returns them, the oldest first, their
 -- size, and whether more would be too many bytes; nil if it is no list or may not be read.
