@@ -152,7 +152,7 @@ class Connection:
             return await self.call(function, *args, **kwargs)
 
     async def fetch(self, request: FetchRequest) -> FetchAnswer:
-        """Take jobs without the thread; return and raise what `jobs.fetch` does.
+        """Take jobs without the thread; return and raise what `jobs.read_fetch` does.
 
         Can be cancelled only before anything is sent; then it waits until the answer comes or is overdue.
         """
@@ -160,9 +160,10 @@ class Connection:
         return read_fetch(keys, request, (await self.trips.run([fetch_call(keys, request)]))[0])
 
     async def finish(self, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
-        """Settle jobs without the thread, and in one round trip; return and raise what `finish_and_take` does.
+        """Settle jobs without the thread, and in one round trip; return one code per item, and the jobs of `next`.
 
-        `now_s` (epoch seconds) gives the day to count in. Can be cancelled only before anything is sent.
+        `now_s` (epoch seconds) gives the day to count in. Can be cancelled only before anything is sent. Raise
+        `StoreUnavailable` or `StoreRefused`: some may be settled all the same.
         """
         settling = FinishSteps(self._client.keys, request, now_s)
         codes = settling.read_replies(await self.trips.run(settling.calls) if settling.calls else [])
@@ -278,9 +279,11 @@ class Connection:
     async def exchange(
         self, finished: FinishRequest, now_s: float, wanted: FetchRequest
     ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
-        """Settle jobs and take others in one round trip, without the thread; return and raise what `exchange` does.
+        """Settle jobs and take others in one round trip, without the thread.
 
-        That is the answer of each, or the `StoreRefused` that it met. Can be cancelled only before anything is sent.
+        Return the answer of each, or the `StoreRefused` that it met. Can be cancelled only before anything is sent.
+        Raise `StoreUnavailable`: each may have been done all the same; then call `finish` again, and the next fetch
+        answers `Duplicate` if jobs were taken.
         """
         both = Exchange(self._client.keys, finished, now_s, wanted)
         return both.answers(await self.trips.run(both.calls))

@@ -7,23 +7,11 @@ because of what becomes of the other. Only where Redis does not know the script 
 from collections.abc import Sequence
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client, Reply
+from restbroker.store.client import Reply
 from restbroker.store.codes import Code
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishRequest, fetch_call, read_fetch
 from restbroker.store.keys import Keys
 from restbroker.store.settling import FinishSteps
-
-
-def exchange(
-    client: Client, finished: FinishRequest, now_s: float, wanted: FetchRequest
-) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
-    """Settle jobs and take others; return the answers of `finish` and of `fetch`, or for each its `StoreRefused`.
-
-    `now_s` is in epoch seconds. Raise `StoreUnavailable`: each may have been done all the same; then call `finish`
-    again, and the next fetch answers `Duplicate` if jobs were taken.
-    """
-    both = Exchange(client.keys, finished, now_s, wanted)
-    return both.answers(client.run_each(both.calls))
 
 
 class Exchange:

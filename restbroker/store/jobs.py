@@ -28,7 +28,7 @@ from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import FetchedJob, JobsInProgress, read_jobs, read_jobs_in_pieces
 from restbroker.store.keys import Keys
-from restbroker.store.settling import FinishRequest, HandOn, finish, finish_and_take, group_keys, list_keys
+from restbroker.store.settling import FinishRequest, HandOn, group_keys, list_keys
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 __all__ = [
@@ -52,10 +52,7 @@ __all__ = [
     "QueueCounts",
     "Refused",
     "TargetPaused",
-    "fetch",
     "fetch_call",
-    "finish",
-    "finish_and_take",
     "isolate",
     "mark",
     "read_fetch",
@@ -214,17 +211,11 @@ def register(
     return reply == 1
 
 
-def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
-    """Reserve jobs, under tickets base + 1, base + 2, … One fetch at a time per identity.
-
-    Raise `StoreUnavailable`: jobs may have been taken all the same, the next fetch then answers `Duplicate`. Raise
-    `StoreRefused`: nothing was taken; its hint names the keys to check where one has a wrong type.
-    """
-    return read_fetch(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
-
-
 def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
-    """Return the script call that `fetch` sends."""
+    """Return the call that reserves jobs, under tickets base + 1, base + 2, … One at a time per identity.
+
+    Where its reply is lost, jobs may have been taken all the same: then the next fetch answers `Duplicate`.
+    """
     limits, keys_of = request.limits, (request.target, request.queues)
     numbers = [request.base, min(request.count, MAX_BATCH), request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
@@ -246,7 +237,11 @@ def _fixed_keys(keys: Keys, identity: str, target: str) -> list[str]:
 
 
 def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
-    """Return what `fetch` answers, from the reply to `fetch_call`. Raise `StoreRefused` if the reply is that."""
+    """Return the answer to a fetch, from the reply to `fetch_call`.
+
+    Raise the reply if it is a `StoreRefused`: nothing was taken; its hint names the keys to check where one has a wrong
+    type.
+    """
     if isinstance(reply, StoreRefused):
         raise _naming_keys(reply, keys, request.target)
     answer = items(reply, 1)

@@ -84,11 +84,6 @@ def has_lines(client: Client, queue: QueueName) -> bool:
     return client.command("EXISTS", client.keys.line(name_of(queue))) == 1
 
 
-def count_jobs(client: Client, queue: QueueName) -> int:
-    """Return how many jobs are in lines of a queue. Raise `StoreUnavailable` or `StoreRefused`."""
-    return integer(client.command("GET", client.keys.line(name_of(queue))) or 0)
-
-
 def count_each(client: Client, queue: QueueName, groups: Sequence[bytes]) -> list[int]:
     """Return how many jobs of each of these groups wait. Raise `StoreUnavailable` or `StoreRefused`."""
     counts: list[int] = []

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.store.client import Client, Reply, ScriptCall, integer, items, raw
+from restbroker.store.client import Reply, ScriptCall, integer, items, raw
 from restbroker.store.keys import Keys
 from restbroker.store.settling import group_keys
 
@@ -43,17 +43,11 @@ class ClassifyRefused:
 ClassifyAnswer: TypeAlias = ClassifyResult | ClassifyRefused
 
 
-def classify(client: Client, target: str, queue: str, groups: str, took_ms: int) -> ClassifyAnswer:
-    """Move jobs of a queue's list into the lines of their keys, if no process did just now.
-
-    `took_ms`: how long the caller's last call took. Raise `StoreUnavailable` (they may have been moved all the same) or
-    `StoreRefused`.
-    """
-    return read_classified(client.run(*classify_call(client.keys, target, queue, groups=groups, took_ms=took_ms)))
-
-
 def classify_call(keys: Keys, target: str, queue: str, *, groups: str, took_ms: int) -> ScriptCall:
-    """Return the script call that `classify` sends."""
+    """Return the call that moves jobs of a queue's list into the lines of their keys, if no process did just now.
+
+    `took_ms`: how long the caller's last call took. Where its reply is lost, they may have been moved all the same.
+    """
     pace_ms = min(LONGEST_INTERVAL_MS, max(INTERVAL_MS, 4 * took_ms))
     fixed = [keys.pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
     fixed.append(keys.groups(target))
@@ -61,7 +55,7 @@ def classify_call(keys: Keys, target: str, queue: str, *, groups: str, took_ms: 
 
 
 def read_classified(reply: Reply) -> ClassifyAnswer:
-    """Return what `classify` answers, from the reply to `classify_call`."""
+    """Return what came of it, from the reply to `classify_call`."""
     answer = items(reply, 1)
     match raw(answer[0]):
         case b"OK":

@@ -19,7 +19,7 @@ from restbroker.job import rubyjson
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
-from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, raw, text
+from restbroker.store.client import Argument, Reply, ScriptCall, as_score, items, raw, text
 from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.in_progress import FetchedJob
@@ -65,25 +65,14 @@ class FinishRequest:
     next: HandOn | None = None
 
 
-def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
-    """Settle each job by itself, and return one code per item, in their order. `now_s` gives the day to count in.
-
-    Jobs that go back are pushed last, newest first, so that the oldest is taken first again. Raise `StoreRefused` or
-    `StoreUnavailable`: some may be settled all the same; the same call again answers `Gone` for those.
-    """
-    return finish_and_take(client, request, now_s)[0]
-
-
-def finish_and_take(client: Client, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
-    """Settle jobs as `finish` does, and return what is taken with them, too (`request.next`)."""
-    settling = FinishSteps(client.keys, request, now_s)
-    codes = settling.read_replies(client.run_each(settling.calls) if settling.calls else [])
-    return codes, settling.taken
-
-
 @attrs.define(eq=False)
 class FinishSteps:
-    """One request on its way: the `calls` that it sends, in their order, and what their replies mean."""
+    """One request on its way: the `calls` that it sends, in their order, and what their replies mean.
+
+    Each job is settled by itself. Jobs that go back are pushed last, newest first, so that the oldest is taken first
+    again. Where a reply is lost or refused, some may be settled all the same; the same request again answers `Gone` for
+    those. `now_s` gives the day to count in.
+    """
 
     keys: Keys
     request: FinishRequest

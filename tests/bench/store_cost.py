@@ -16,9 +16,10 @@ from restbroker.job.settlement import Ack, Retry, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client, text
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import Applied, FetchRequest, FetchResult, FinishRequest, Limits, fetch, finish, register
+from restbroker.store.jobs import Applied, FetchRequest, FetchResult, FinishRequest, Limits, register
 from restbroker.store.server import server as ask_server
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
+from tests.support.store_calls import fetch, finish
 
 BATCH, BATCHES, ROUNDS = 100, 100, 5
 LANE, TARGET, QUEUE = "host:1:bench:t", "t", "rest"

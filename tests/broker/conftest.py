@@ -42,6 +42,7 @@ from restbroker.telemetry.events import Event, Report
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response, Sender
 from tests.support.redis_server import RedisServer
+from tests.support.store_calls import fetch
 from tests.support.told import one_by_one
 from tests.support.transitions import watched
 from tests.support.wait import NEVER_S, until_async
@@ -225,7 +226,7 @@ class Harness:
         """So many jobs were in progress of a process of this host that is gone; all of them may have been started."""
         facts = attrs.evolve(this_process("t"), started_at_ticks=1)
         assert jobs.register(self.client, "dead-one", facts, self.queues)
-        fetched = jobs.fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))
+        fetched = fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))
         assert isinstance(fetched, jobs.FetchResult)
         if marked:
             jobs.mark(self.client, "dead-one", ["1:1"])

@@ -13,12 +13,13 @@ from restbroker.broker.health import StoreHealth
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order, groups_text
 from restbroker.job.outcome import Deferred, Reason
-from restbroker.store import history, lines
+from restbroker.store import history
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, Held, lost, ok
+from tests.support.store_calls import classify_lines
 
 GONE_S = 5.0
 """So long ago or so far ahead that no clock is in doubt."""
@@ -246,7 +247,7 @@ async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:
         harness.push(
             args=["safe", {"host": f"h{number % 2}"}, "t"], first=number, expiry=passed() if number % 4 else None
         )
-    lines.classify(harness.client, "t", "rest", groups_text(None, harness.fairness), 0)
+    classify_lines(harness.client, "t", "rest", groups_text(None, harness.fairness))
     async with harness.broker():
         events = await finished(harness, 40)
     assert [event.outcome for event in events].count("expired") == 30

@@ -8,13 +8,13 @@ import trio
 
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import groups_text
-from restbroker.store import lines
 from restbroker.store.client import Reply, ScriptCall, integer
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import JobFinished, JobsClassified
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, ok
+from tests.support.store_calls import classify_lines
 
 BY_HOST = Fairness(("host",))
 TEXT = groups_text(None, BY_HOST)
@@ -74,7 +74,7 @@ async def test_a_stop_puts_jobs_back_before_their_lines_and_the_next_process_goe
 
 async def test_lines_of_before_are_served_without_fairness(harness: Harness) -> None:
     push(harness, "old", 10)
-    lines.classify(harness.client, "t", "rest", TEXT, 0)
+    classify_lines(harness.client, "t", "rest", TEXT)
     push(harness, "new", 10)
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 20, "all are finished")
@@ -112,7 +112,7 @@ async def test_before_full_lines_of_which_nothing_can_be_taken_a_process_sleeps(
     monkeypatch.setattr(Connection, "run", counted)
     harness.fairness = BY_HOST
     push(harness, "lost", 5)
-    lines.classify(harness.client, "t", "rest", TEXT, 0)
+    classify_lines(harness.client, "t", "rest", TEXT)
     harness.client.command("DEL", "restbroker:turn:rest")
     async with harness.broker():
         await trio.sleep(3)

@@ -15,7 +15,6 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.exchange import exchange
 from restbroker.telemetry.events import JobFinished, OperatorWarning, StoreBack, StoreLost, TargetDown
 from restbroker.transport.errors import NotSent
 from tests.broker.conftest import FINE, Harness, Held, ok, refuse
@@ -39,7 +38,7 @@ class Lossy(Connection):
 
     async def fetch(self, request: jobs.FetchRequest) -> jobs.FetchAnswer:
         result = await super().fetch(request)
-        self._lose({jobs.fetch: result})
+        self._lose({Connection.fetch: result})
         return result
 
     def send_finish(self, *_args: Any, **_kwargs: Any) -> bool:
@@ -47,12 +46,12 @@ class Lossy(Connection):
 
     async def finish(self, request: jobs.FinishRequest, now_s: float) -> Any:
         result = await super().finish(request, now_s)
-        self._lose({jobs.finish: result[0]})
+        self._lose({Connection.finish: result[0]})
         return result
 
     async def exchange(self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
         result = await super().exchange(finished, now_s, wanted)
-        self._lose({exchange: result, jobs.finish: result[0], jobs.fetch: result[1]})
+        self._lose({Connection.exchange: result, Connection.finish: result[0], Connection.fetch: result[1]})
         return result
 
     def _lose(self, answers: dict[Callable[..., Any], Any]) -> None:
@@ -76,7 +75,7 @@ def lose(harness: Harness, *losses: Callable[..., Any]) -> list[Callable[..., An
 
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 async def test_jobs_of_a_fetch_whose_answer_is_lost_are_adopted_and_delivered_once(harness: Harness) -> None:
-    left = lose(harness, jobs.fetch, jobs.fetch)
+    left = lose(harness, Connection.fetch, Connection.fetch)
     harness.push(count=30)
     async with harness.broker():
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"30", "all are settled")
@@ -87,7 +86,7 @@ async def test_jobs_of_a_fetch_whose_answer_is_lost_are_adopted_and_delivered_on
 
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: Harness) -> None:
-    left = lose(harness, jobs.finish)
+    left = lose(harness, Connection.finish)
     harness.push(args=["safe", {}, "t", "id-1"])
     async with harness.broker():
         await harness.until(lambda: harness.size("queue:replies"), "the reply is there")
@@ -102,7 +101,7 @@ async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: H
 async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is_delivered_once(
     harness: Harness,
 ) -> None:
-    left = lose(harness, exchange, exchange, exchange)
+    left = lose(harness, *[Connection.exchange] * 3)
     harness.concurrency = 5
     harness.push(count=600)
     async with harness.broker():
@@ -275,7 +274,7 @@ async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_on
 async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_perhaps(harness: Harness) -> None:
     harness.push("create", count=3)
     harness.crashed(3)
-    left = lose(harness, jobs.fetch, jobs.fetch)
+    left = lose(harness, Connection.fetch, Connection.fetch)
     harness.limits = jobs.Limits(in_flight=100)  # so that no fetch stands in Redis
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")

@@ -18,6 +18,7 @@ from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import FINE, Harness, lost
+from tests.support.store_calls import fetch
 
 WHY = Reason("Why", "because")
 
@@ -297,7 +298,7 @@ async def test_a_dead_pool_whose_record_is_gone_is_told_of_once_and_the_others_a
     harness.client.command("HDEL", "restbroker:dying", "whole")
     assert jobs.register(harness.client, "whole", facts, ["rest"])
     harness.push()
-    jobs.fetch(harness.client, jobs.FetchRequest("whole", "t", ("rest",), 0, 1, 1))
+    fetch(harness.client, jobs.FetchRequest("whole", "t", ("rest",), 0, 1, 1))
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "the whole one's job is delivered")
         await harness.until(lambda: harness.of(OperatorWarning), "the broken one is told of")
@@ -386,7 +387,7 @@ async def test_once_a_recovered_job_is_done_equal_bytes_are_another_job(harness:
     """That it may have run is known though others like it were let in before."""
     harness.push("once")
     assert jobs.register(harness.client, "another", this_process("t"), ("rest",))
-    assert jobs.fetch(harness.client, jobs.FetchRequest("another", "t", ("rest",), 0, 1, 1))
+    assert fetch(harness.client, jobs.FetchRequest("another", "t", ("rest",), 0, 1, 1))
     async with harness.broker():
         harness.push("once", first=1)
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")

@@ -32,6 +32,7 @@ from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request
 from tests.broker.conftest import Harness, ok, refuse
+from tests.support.store_calls import fetch, finish
 from tests.support.wait import NEVER_S, until_async
 
 BY_KEY = Order()
@@ -156,7 +157,7 @@ async def test_a_successor_that_another_process_makes_ready_is_found_within_seco
     assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, groups=TEXT)
     push(harness, "a", 2)
     request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, groups=TEXT)
-    taken = jobs.fetch(harness.client, request)
+    taken = fetch(harness.client, request)
     assert isinstance(taken, jobs.FetchResult)
     (head,) = taken.jobs
     async with harness.broker():
@@ -164,7 +165,7 @@ async def test_a_successor_that_another_process_makes_ready_is_found_within_seco
         assert log.starts == {}
         done = [(head.ticket, Ack())]
         began_s = trio.current_time()
-        jobs.finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, groups=TEXT), 1)
+        finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, groups=TEXT), 1)
         await harness.until(lambda: log.starts["a"] == [1], "the other one starts it")
         assert trio.current_time() - began_s < 4
 
@@ -405,7 +406,7 @@ async def test_jobs_of_a_process_that_died_come_before_their_successors(harness:
     push(harness, "a", 3)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
     assert jobs.register(harness.client, "dead-one", facts, QUEUES, groups=TEXT)
-    jobs.fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, groups=TEXT))
+    fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, groups=TEXT))
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
@@ -417,7 +418,7 @@ async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_to
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
     assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, groups=groups_text(strict, None))
     request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, groups=groups_text(strict, None))
-    got = jobs.fetch(harness.client, request)
+    got = fetch(harness.client, request)
     assert isinstance(got, jobs.FetchResult)
     jobs.mark(harness.client, "h:1:dead:t", [got.jobs[0].ticket])
     async with harness.broker():

@@ -14,6 +14,7 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.events import JobDied, JobFinished, JobsRecovered, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, ok
+from tests.support.store_calls import fetch
 
 
 def crash(harness: Harness) -> None:
@@ -95,7 +96,7 @@ def dead_with_job(harness: Harness, identity: str, *, push: bool = True) -> byte
     raw = harness.client.command("LINDEX", "queue:rest", -1)
     assert isinstance(raw, bytes)
     jobs.register(harness.client, identity, this_process("t"), ["rest"])
-    jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
+    fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 1, 1))
     assert heartbeats.fence(harness.client, identity, 0)
     harness.recover(identity)
     assert digest(raw) in heartbeats.maybe_run(harness.client)
@@ -110,7 +111,7 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
     for life in ("one", "two"):
         identity = f"h:1:{life}:t"
         jobs.register(harness.client, identity, this_process("t"), ["rest"])
-        jobs.fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 6, 6))
+        fetch(harness.client, jobs.FetchRequest(identity, "t", ("rest",), 0, 6, 6))
         heartbeats.fence(harness.client, identity, 0)
         harness.recover(identity)
     released = trio.Event()

@@ -18,10 +18,11 @@ from restbroker.job.order import Order, groups_text
 from restbroker.operate.enqueue import JobRequest, push
 from restbroker.store import holders
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.jobs import FetchRequest, fetch, register
+from restbroker.store.jobs import FetchRequest, register
 from tests.cli.conftest import Shell, configure, jobs_in
 from tests.store.pools import FACTS
 from tests.support.redis_server import RedisServer
+from tests.support.store_calls import fetch
 from tests.support.tcp_proxy import Loss, TcpProxy
 
 UNIQUE = ("enqueue", "status", "--unique", "nightly", "--unique-for", "10m")

@@ -27,6 +27,7 @@ from restbroker.store.identities import ProcessInfo
 from restbroker.telemetry.events import Event, OperatorWarning, StoreRewrite
 from tests.store.groups import BOTH, job
 from tests.support.redis_server import RedisServer
+from tests.support.store_calls import fetch, finish
 from tests.support.wait import until
 
 MakeRedis = Callable[..., RedisServer]
@@ -111,11 +112,11 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
         assert jobs.register(client, IDENTITY, FACTS, (QUEUE,), groups=fairness)
         client.command("LPUSH", f"queue:{QUEUE}", *(job(f"{n}", f"u{n % 2}", "h") for n in range(4 if fairness else 2)))
         whole.note(redis, client)
-        jobs.fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, groups=fairness))
+        fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, groups=fairness))
         whole.note(redis, client)
         items: list[tuple[str, Settlement]] = [("1:1", Ack()), *([("2:1", Requeue())] if fairness else [])]
         request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, groups=fairness)
-        jobs.finish(client, request, time.time())
+        finish(client, request, time.time())
         whole.note(redis, client)
     redis.kill()
     return whole

@@ -27,12 +27,13 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.store import history, pauses, queues, sources
 from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.history import JobEnd
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, register
 from restbroker.store.sources import SourceState
 from tests.operate.pools import record, serve
 from tests.store.pools import FACTS
 from tests.support.process import run_here
 from tests.support.redis_server import RedisServer, redis_binary
+from tests.support.store_calls import fetch, finish
 
 NOW_S: Final = 1_700_000_000
 _OPTIONS: Final = {"show": ("", "--json"), "change": ("--dry-run", "", "--yes"), "refuse": ("",)}

@@ -16,25 +16,16 @@ import attrs
 import pytest
 
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Requeue, Retry, Schedule, Settlement
-from restbroker.store import heartbeats, lines, order, pauses, queues, waiting
+from restbroker.store import heartbeats, order, pauses, queues, waiting
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.jobs import (
-    Duplicate,
-    FetchedJob,
-    FetchResult,
-    HandOn,
-    IdentityUnknown,
-    finish,
-    finish_and_take,
-    mark,
-    read_jobs,
-)
+from restbroker.store.jobs import Duplicate, FetchedJob, FetchResult, HandOn, IdentityUnknown, mark, read_jobs
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_group, ticket_number
 from tests.model.pair import Slow
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_groups, name_of, push
 from tests.store.pools import NAMESPACE, QUEUES, Server
+from tests.support.store_calls import classify_lines, finish, finish_and_take
 
 HISTORIES: Final = int(os.environ.get("MODEL_HISTORIES", "25"))
 STEPS: Final = 60
@@ -316,7 +307,7 @@ class World:
     def a_process_classifies(self) -> None:
         queue = self.chance.choice(self.queues)
         self.raw.delete(f"{NAMESPACE}:restbroker:pace:{queue}")
-        lines.classify(self.client, "t", queue, self.text, 0)
+        classify_lines(self.client, "t", queue, self.text)
 
     def a_person_takes_or_clears(self) -> None:
         """Of one list: the queue's, or a group's."""

@@ -36,7 +36,6 @@ from restbroker.job.settlement import (
 from restbroker.store import heartbeats, limits, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
-from restbroker.store.exchange import exchange
 from restbroker.store.history import Records
 from restbroker.store.jobs import (
     Duplicate,
@@ -45,8 +44,6 @@ from restbroker.store.jobs import (
     FinishRequest,
     IdentityUnknown,
     Limits,
-    fetch,
-    finish,
     mark,
     read_jobs,
     register,
@@ -57,6 +54,7 @@ from restbroker.store.tickets import ticket_number
 from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
+from tests.support.store_calls import exchange, fetch, finish
 
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"

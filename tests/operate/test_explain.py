@@ -12,10 +12,11 @@ from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import FetchRequest, fetch, register
+from restbroker.store.jobs import FetchRequest, register
 from restbroker.store.keys import SortedSet
 from tests.operate.conftest import NOW_S, Put, fields_of, job
 from tests.operate.pools import serve
+from tests.support.store_calls import fetch
 
 IDENTITY = "web1:7:abc:ejabberd"
 FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")

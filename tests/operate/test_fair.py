@@ -31,13 +31,14 @@ from restbroker.store import line_jobs, lines, pauses, processes, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import FetchRequest, FetchResult, fetch, register
+from restbroker.store.jobs import FetchRequest, FetchResult, register
 from restbroker.store.processes import Record
 from restbroker.store.server import server
 from restbroker.store.sets import Placement
 from restbroker.store.waiting import TakeRequest
 from tests.operate.conftest import NOW_S, written
 from tests.operate.pools import serve
+from tests.support.store_calls import classify_lines, fetch
 
 TEXT = '{"by":["host"],"fair":1,"weights":{"vip.org":4}}'
 PATIENT = find.SearchLimits(seconds=600.0)
@@ -64,7 +65,7 @@ def job(jid: str, host: str | None = None, **more: Any) -> bytes:
 
 def classify(client: Client) -> None:
     while queues.peek(client, "rest", 0, 1):
-        lines.classify(client, "e", "rest", TEXT, 0)
+        classify_lines(client, "e", "rest", TEXT)
         time.sleep(0.002)
 
 
@@ -226,7 +227,7 @@ def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
     takings = [TakeRequest(rank, Placement(raw)) for rank, raw in found.with_ranks]
     assert waiting.take(mixed, meant, takings) == [Gone(), Gone(), Applied()]
     (left,) = [one.jobs for one in line_jobs.read_lines(mixed, "rest", "e") if one.name == "big.org"]
-    assert (left, line_jobs.count_jobs(mixed, "rest")) == (8, 12)
+    assert (left, mixed.command("GET", mixed.keys.line("rest"))) == (8, b"12")
 
 
 def test_a_keys_jobs_are_dropped_and_no_others(
@@ -260,7 +261,7 @@ def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: Config
 
 def test_a_clear_keeps_the_newest_job_out_of_lines(client: Client) -> None:
     queues.push(client, "rest", [job(f"a{n}", "a") for n in range(300)])
-    lines.classify(client, "e", "rest", TEXT, 0)
+    classify_lines(client, "e", "rest", TEXT)
     last = queues.newest(client, "rest")
     assert last is not None
     assert queues.clear(client, "rest", last, 60)[:2] == (60, 40)
@@ -268,7 +269,7 @@ def test_a_clear_keeps_the_newest_job_out_of_lines(client: Client) -> None:
     assert client.command("GET", pace) == b"clear"
     # Two seconds may be over on a busy machine.
     assert client.command("PEXPIRE", pace, 600_000) == 1
-    answer = lines.classify(client, "e", "rest", TEXT, 0)
+    answer = classify_lines(client, "e", "rest", TEXT)
     assert isinstance(answer, lines.ClassifyRefused)
     assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], groups=TEXT)
     got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 10, 0, groups=TEXT))

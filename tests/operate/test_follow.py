@@ -16,8 +16,9 @@ from restbroker.operate.walk import Match, Walk
 from restbroker.store import history, queues
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import FetchRequest, fetch, register
+from restbroker.store.jobs import FetchRequest, register
 from tests.operate.conftest import NOW_S, Put, job
+from tests.support.store_calls import fetch
 
 IDENTITY = "web1:7:abc:ejabberd"
 FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")

@@ -27,12 +27,13 @@ from restbroker.operate.where import read
 from restbroker.store import order as store
 from restbroker.store import queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish, register
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, register
 from restbroker.store.order import KeyAction
 from restbroker.store.server import server
 from tests.operate.conftest import NOW_S, written
 from tests.operate.pools import serve
 from tests.store.pools import FACTS
+from tests.support.store_calls import fetch, finish
 
 QUEUES = ("rest", "slow")
 UTF_8 = {**os.environ, "LC_ALL": "C.UTF-8"}

@@ -11,8 +11,9 @@ from restbroker.operate import audit, control, processes
 from restbroker.operate.system import read_targets
 from restbroker.store import heartbeats, limits, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import FetchRequest, fetch
+from restbroker.store.jobs import FetchRequest
 from tests.operate.pools import record, serve
+from tests.support.store_calls import fetch
 
 
 def test_a_process_is_shown_with_its_targets_and_its_jobs(client: Client) -> None:

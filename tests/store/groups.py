@@ -13,19 +13,9 @@ from restbroker.job.settlement import Ack, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Code
-from restbroker.store.jobs import (
-    FetchAnswer,
-    FetchedJob,
-    FetchRequest,
-    FetchResult,
-    FinishRequest,
-    HandOn,
-    fetch,
-    finish,
-    finish_and_take,
-    register,
-)
+from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FetchResult, FinishRequest, HandOn, register
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server
+from tests.support.store_calls import fetch, finish, finish_and_take
 
 ORDER: Final = '{"by":["user"],"order":"user "}'
 FAIR: Final = '{"by":["host"],"fair":1}'

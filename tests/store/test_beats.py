@@ -16,8 +16,6 @@ from restbroker.store.jobs import (
     FetchResult,
     FinishRequest,
     IdentityUnknown,
-    fetch,
-    finish,
     isolate,
     mark,
     read_jobs,
@@ -27,6 +25,7 @@ from restbroker.store.jobs import (
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both, parked_payload
+from tests.support.store_calls import fetch, finish
 
 
 def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> FetchResult:

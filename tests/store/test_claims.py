@@ -19,9 +19,10 @@ from restbroker.store import claims as claims_store
 from restbroker.store import queues
 from restbroker.store.claims import ClaimRequest
 from restbroker.store.codes import Applied
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
 from tests.store.pools import QUEUES, Pool, Server
 from tests.support.redis_line import Tell
+from tests.support.store_calls import fetch, finish
 
 KEYS = int(os.environ.get("CLAIM_KEYS", "50000"))
 AT_ONCE = 500

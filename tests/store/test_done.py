@@ -9,8 +9,9 @@ from restbroker.job.settlement import Ack, Dead, Fingerprint, Reply, Retry, Sche
 from restbroker.store import queues
 from restbroker.store.claims import stored_for_s
 from restbroker.store.codes import Applied, Gone, Refused
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
 from tests.store.pools import QUEUES, Pool, Server, on_both
+from tests.support.store_calls import fetch, finish
 
 KEY = "ns:restbroker:done:t:first:a"
 MOST = 250_000

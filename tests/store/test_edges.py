@@ -15,8 +15,6 @@ from restbroker.store.jobs import (
     FinishRequest,
     LimitReached,
     Limits,
-    fetch,
-    finish,
     mark,
     read_jobs,
     register,
@@ -24,6 +22,7 @@ from restbroker.store.jobs import (
 from restbroker.store.server import time_s
 from restbroker.store.sets import Move, due, promote
 from tests.store.pools import FACTS, QUEUES, Pool, Server
+from tests.support.store_calls import fetch, finish
 
 SHARES = "ns:restbroker:inflight:t"
 VERSION = "ns:restbroker:recovered:version"

@@ -7,19 +7,10 @@ from restbroker.job.settlement import Ack, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.exchange import exchange
-from restbroker.store.jobs import (
-    FetchAnswer,
-    FetchRequest,
-    FetchResult,
-    FinishRequest,
-    Limits,
-    fetch,
-    finish,
-    read_jobs,
-)
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, FinishRequest, Limits, read_jobs
 from tests.store.pools import QUEUES, Pool, Server, on_both
 from tests.store.proxy import LossyProxy
+from tests.support.store_calls import exchange, fetch, finish
 
 NOW_S = 1.0
 UNLIMITED = Limits()

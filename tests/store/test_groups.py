@@ -29,6 +29,7 @@ from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_g
 from tests.store.pools import NAMESPACE, QUEUES, Server, as_parked
 from tests.support.active_job import wrapped
 from tests.support.redis_line import Tell
+from tests.support.store_calls import classify_lines
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
 READY, DONE = Applied(is_ready=True), Applied()
@@ -228,7 +229,7 @@ def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: Lane, server: Ser
 def classify_all(lane: Lane) -> None:
     while True:
         lane.client.command("DEL", lane.client.keys.pace("a"))
-        answer = lines.classify(lane.client, "t", "a", lane.text, 0)
+        answer = classify_lines(lane.client, "t", "a", lane.text)
         assert isinstance(answer, lines.ClassifyResult)
         if not answer.in_list:
             return
@@ -389,7 +390,7 @@ def test_nothing_is_moved_into_lines_before_the_old_groups_are_done(client: Clie
     push(client, *of("a", 0, 1))
     (head,) = old.take()
     push(client, job("n", "a", "h"))
-    assert lines.classify(client, "t", "a", new.text, 0) == lines.ClassifyRefused(0)
+    assert classify_lines(client, "t", "a", new.text) == lines.ClassifyRefused(0)
     old.settle(head)
     (last,) = new.take()
     assert name_of(last.raw) == "a1"
@@ -409,7 +410,7 @@ def test_bounds_count_what_is_handed_out(ordered: Lane, client: Client) -> None:
     assert len(ordered.take(10)) == 10
     pauses.pause_target(client, "t", "ann", "", None)
     assert isinstance(ordered.ask(5), TargetPaused)
-    assert lines.classify(client, "t", "a", FAIR, 0) == lines.ClassifyRefused(0)
+    assert classify_lines(client, "t", "a", FAIR) == lines.ClassifyRefused(0)
 
 
 def test_a_call_looks_at_two_hundred_jobs_and_says_that_there_are_more(ordered: Lane) -> None:

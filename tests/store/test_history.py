@@ -6,8 +6,9 @@ from restbroker.job.settlement import Ack, Reply, Settlement
 from restbroker.store import history, queues
 from restbroker.store.codes import Applied
 from restbroker.store.history import JobEnd, Records
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
 from tests.store.pools import QUEUES, Pool, Server, on_both
+from tests.support.store_calls import fetch, finish
 
 KEY = "ns:restbroker:history"
 LONG_MS = 3_600_000

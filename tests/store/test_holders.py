@@ -13,12 +13,13 @@ from restbroker.job.claims import Lock
 from restbroker.job.settlement import ClaimChange, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, holders, periodic, queues, sets
 from restbroker.store.client import Client, open_client
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, fetch, finish
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
 from restbroker.store.jobs import register as register_identity
 from restbroker.store.queues import HeldLock
 from restbroker.store.sets import Move
 from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
 from tests.store.test_periodic import LOCK, begun
+from tests.support.store_calls import fetch, finish
 
 OLD = Lock("l", "key", 600.0)
 JID = "a1b2c3"

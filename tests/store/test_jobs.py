@@ -20,13 +20,12 @@ from restbroker.store.jobs import (
     FinishRequest,
     Refused,
     TargetPaused,
-    fetch,
-    finish,
     read_jobs,
     read_jobs_in_pieces,
 )
 from restbroker.store.scripts import ScriptName, script
 from tests.store.pools import QUEUES, Pool, Server, as_parked, on_both
+from tests.support.store_calls import fetch, finish
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"

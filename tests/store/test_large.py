@@ -13,16 +13,9 @@ from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Dead, Requeue
 from restbroker.store import large, queues, sets
 from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.jobs import (
-    FetchRequest,
-    FetchResult,
-    FinishRequest,
-    fetch,
-    finish,
-    read_jobs,
-    read_jobs_in_pieces,
-)
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, read_jobs, read_jobs_in_pieces
 from tests.store.pools import QUEUES, Pool, Server
+from tests.support.store_calls import fetch, finish
 
 NOW_S = 1_700_000_000.25
 CONTEXT = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 0, "")

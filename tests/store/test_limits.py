@@ -18,13 +18,12 @@ from restbroker.store.jobs import (
     Gone,
     LimitReached,
     Limits,
-    fetch,
-    finish,
     read_jobs,
     register,
     retire,
 )
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both
+from tests.support.store_calls import fetch, finish
 
 RATE, IN_FLIGHT, PAUSE = "ns:restbroker:rate:t", "ns:restbroker:inflight:t", "ns:restbroker:pause:t"
 SLOW = Limits(emission_us=60_000_000, burst=3)

@@ -8,8 +8,9 @@ from restbroker.job.settlement import Dead, OrphanedJob, Reply
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.heartbeats import Recovered
-from restbroker.store.jobs import FetchRequest, FetchResult, fetch, isolate, mark, register
+from restbroker.store.jobs import FetchRequest, FetchResult, isolate, mark, register
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, parked_payload
+from tests.support.store_calls import fetch
 
 WAITED_FOR = "restbroker:reply:waited-for"
 RESPONSES = ResponseQueue("out", "Add")

@@ -4,10 +4,11 @@ import pytest
 
 from restbroker.store import limits, pauses, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import FetchRequest, FetchResult, fetch
+from restbroker.store.jobs import FetchRequest, FetchResult
 from restbroker.store.jobs import TargetPaused as NotNow
 from restbroker.store.pauses import Pause, PauseEnd
 from tests.store.pools import QUEUES, Pool, Server, on_both
+from tests.support.store_calls import fetch
 from tests.support.wait import until
 
 TARGET = "ns:restbroker:pause:t"

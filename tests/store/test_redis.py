@@ -26,6 +26,7 @@ from restbroker.store.server import time_s
 from tests.store.pools import FACTS, QUEUES, Server
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
+from tests.support.store_calls import fetch
 from tests.support.wait import NEVER_S, until
 from tests.transport.authority import authority
 
@@ -133,7 +134,7 @@ def test_what_a_server_refuses_is_told_whether_it_passes_at_the_login_as_at_a_co
         (lambda client: scan(client, "*", "list"), b"*0\r\n"),
         (lambda client: clear(client, "q", b"last", 1), b"*0\r\n"),
         (lambda client: list(members_with_word(client, "dead", "word")), b"*0\r\n"),
-        (lambda client: jobs.fetch(client, WANTED), b"*0\r\n"),
+        (lambda client: fetch(client, WANTED), b"*0\r\n"),
         (lambda client: jobs.isolate(client, "h:1:abc:t", "1:0"), b"*0\r\n"),
         (lambda client: client.transaction([("DEL", "a")]), b"+OK\r\n+QUEUED\r\n*0\r\n"),
         (lambda client: client.transaction([("DEL", "a")]), b":7\r\n:7\r\n:7\r\n"),

@@ -21,6 +21,7 @@ from tests.store.pools import FACTS, Pool, Server, on_both
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, start_group
+from tests.support.store_calls import fetch
 from tests.support.wait import until_async
 from tests.transport.authority import authority
 
@@ -67,7 +68,7 @@ def registered(settings: StoreSettings) -> Pool:
     client = open_client(settings)
     assert jobs.register(client, "me", FACTS, ("a",))
     # From now on Redis knows the script.
-    assert isinstance(jobs.fetch(client, FetchRequest("me", "t", ("a",), 0, 0, 0)), FetchResult)
+    assert isinstance(fetch(client, FetchRequest("me", "t", ("a",), 0, 0, 0)), FetchResult)
     return Pool(client, "me")
 
 

@@ -8,7 +8,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store import heartbeats, identities, processes, queues, survey
 from restbroker.store.client import Client, open_client
-from restbroker.store.jobs import FetchRequest, fetch, register
+from restbroker.store.jobs import FetchRequest, register
 from restbroker.store.key_types import MisusedKey, find_misused, types
 from restbroker.store.queues import peek
 from restbroker.store.scan import SCAN_COUNT
@@ -20,6 +20,7 @@ from restbroker.store.stats import IdentityView, QueueView, overview
 from restbroker.store.survey import Orphan
 from restbroker.store.tickets import MAX_BYTES
 from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
+from tests.support.store_calls import fetch
 
 
 def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, server: Server) -> None:

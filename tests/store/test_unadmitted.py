@@ -7,9 +7,10 @@ import pytest
 from restbroker.job.settlement import Dead
 from restbroker.store import pauses, unadmitted
 from restbroker.store.codes import APPLIED, Gone
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, LimitReached, Limits, fetch, finish
+from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, LimitReached, Limits
 from restbroker.store.keys import Keys
 from tests.store.pools import NAMESPACE, QUEUES, Pool, Server, on_both
+from tests.support.store_calls import fetch, finish
 
 DEAD, COUNTS = f"{NAMESPACE}:dead", f"{NAMESPACE}:restbroker:unadmitted"
 ENTRY = b'{"args":["%d"],"restbroker_unadmitted":%s}'

@@ -8,10 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import groups_text
-from restbroker.store import lines
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import METRICS
 from tests.broker.conftest import Harness
+from tests.support.store_calls import classify_lines
 from tests.web.conftest import Open
 
 Read = dict[str, dict[tuple[str, ...], float]]
@@ -71,7 +71,7 @@ async def test_what_redis_holds_is_told(harness: Harness, site: Open) -> None:
     for number in range(4):
         fields = {"enqueued_at": now_s - 500, "args": ["safe", {"host": f"h{number % 2}"}, "t"]}
         client.command("LPUSH", rest, json.dumps(fields))
-    lines.classify(client, "t", "rest", groups_text(None, Fairness(("host",))), 0)
+    classify_lines(client, "t", "rest", groups_text(None, Fairness(("host",))))
     client.command("LPUSH", rest, f'{{"enqueued_at":{now_s - 100}}}')
     client.commands([("ZADD", "retry", 9e9, "a"), ("ZADD", "dead", 1, "b", 2, "c"), ("SADD", "paused", "rest")])
     client.command("HSET", "restbroker:pause:t", "operator", 0, "<script>", 0)

@@ -1,0 +1,39 @@
+"""Calls of the store that a process makes on Trio's loop, made at once. For tests that act in a process' place."""
+
+from restbroker.errors import StoreRefused
+from restbroker.store.client import Client
+from restbroker.store.codes import Code
+from restbroker.store.exchange import Exchange
+from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FinishRequest, fetch_call, read_fetch
+from restbroker.store.lines import ClassifyAnswer, classify_call, read_classified
+from restbroker.store.settling import FinishSteps
+
+
+def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
+    """As `Connection.fetch`."""
+    return read_fetch(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
+
+
+def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
+    """The codes of `Connection.finish`."""
+    return finish_and_take(client, request, now_s)[0]
+
+
+def finish_and_take(client: Client, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
+    """As `Connection.finish`."""
+    settling = FinishSteps(client.keys, request, now_s)
+    codes = settling.read_replies(client.run_each(settling.calls) if settling.calls else [])
+    return codes, settling.taken
+
+
+def exchange(
+    client: Client, finished: FinishRequest, now_s: float, wanted: FetchRequest
+) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
+    """As `Connection.exchange`."""
+    both = Exchange(client.keys, finished, now_s, wanted)
+    return both.answers(client.run_each(both.calls))
+
+
+def classify_lines(client: Client, target: str, queue: str, groups: str) -> ClassifyAnswer:
+    """As a broker has jobs of a queue moved into lines."""
+    return read_classified(client.run(*classify_call(client.keys, target, queue, groups=groups, took_ms=0)))
