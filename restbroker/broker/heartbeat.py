@@ -54,7 +54,7 @@ class Heartbeat:
             if self.lease.granted.is_set():
                 task_status.started()
                 task_status = trio.TASK_STATUS_IGNORED
-            # The second one comes early: by then the target has been asked, and `stats` can show it.
+            # The second one comes early: by then the target has been probed, and `stats` can show it.
             await trio.sleep(HEARTBEAT_S if self.count > 1 else _SECOND_HEARTBEAT_S)
         task_status.started()
 

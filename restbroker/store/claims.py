@@ -168,10 +168,10 @@ def stored_for_s(client: Client, fingerprints: Sequence[Fingerprint]) -> list[fl
     keys, tokens = client.keys, list(dict.fromkeys(one.token for one in fingerprints))
     *named, time = client.commands([*(("SMEMBERS", keys.done_sets(token)) for token in tokens), ("TIME",)])
     sets = {token: names(reply) for token, reply in zip(tokens, named, strict=True)}
-    asked = [(place, keys.done_jobs(one.token, n)) for place, one in enumerate(fingerprints) for n in sets[one.token]]
-    calls = [("ZMSCORE", key, *fingerprint_members(fingerprints[place])) for place, key in asked]
+    in_sets = [(place, keys.done_jobs(one.token, n)) for place, one in enumerate(fingerprints) for n in sets[one.token]]
+    calls = [("ZMSCORE", key, *fingerprint_members(fingerprints[place])) for place, key in in_sets]
     answers = [0.0] * len(fingerprints)
-    for (place, _), reply in zip(asked, client.commands(calls), strict=True):
+    for (place, _), reply in zip(in_sets, client.commands(calls), strict=True):
         done, stored = pair(reply)
         left_s = 0.0 if stored is None else (score(stored) - microseconds(time) / 1000) / 1000
         answers[place] = max(answers[place], left_s if done is None else math.inf)

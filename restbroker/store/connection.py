@@ -354,7 +354,7 @@ class MasterWatch:
         """Ask the sentinels until cancelled; report nothing if they name no master: each call that needs one does."""
         task_status.started()
         while True:
-            # That no one leads to a master is told by those who need one.
+            # Who needs a master reports that no sentinel leads to one.
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 await on_trio(self._sentinels.check_master())
             await trio.sleep(LOOK_EVERY_S)

@@ -86,9 +86,9 @@ def pieces(
     """
     key = client.keys.in_progress(identity)
     while tickets:
-        asked = tickets[:most]
-        found = items(client.run("held", [key], [MAX_BYTES, limit_bytes, *asked]))
-        there = {ticket: job for ticket, job in zip(asked, found, strict=False) if job is not None}
+        part = tickets[:most]
+        found = items(client.run("held", [key], [MAX_BYTES, limit_bytes, *part]))
+        there = {ticket: job for ticket, job in zip(part, found, strict=False) if job is not None}
         yield {ticket: job if isinstance(job, bytes) else integer(job) for ticket, job in there.items()}
         tickets = tickets[len(found) :]
 

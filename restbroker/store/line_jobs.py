@@ -88,8 +88,8 @@ def count_each(client: Client, queue: QueueName, groups: Sequence[bytes]) -> lis
     """Return how many jobs of each of these groups wait. Raise `StoreUnavailable` or `StoreRefused`."""
     counts: list[int] = []
     for start in range(0, len(groups), _AT_ONCE):
-        asked = [("LLEN", line_of(client.keys, name_of(queue), one)) for one in groups[start : start + _AT_ONCE]]
-        counts += map(integer, client.commands(asked))
+        commands = [("LLEN", line_of(client.keys, name_of(queue), one)) for one in groups[start : start + _AT_ONCE]]
+        counts += map(integer, client.commands(commands))
     return counts
 
 
@@ -175,5 +175,5 @@ def count_keys(client: Client, queues: Sequence[str]) -> dict[str, int]:
 
 
 def name_of(queue: QueueName) -> str:
-    """Return a queue's name as text: one that is no UTF-8 has no lines, since no target can be told of it."""
+    """Return a queue's name as text: one that is no UTF-8 has no lines, since no target can name it."""
     return queue if isinstance(queue, str) else text(queue)

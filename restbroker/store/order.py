@@ -105,8 +105,8 @@ def _with_jids(client: Client, found: Mapping[str, Sequence[HeldKey]]) -> dict[s
 def read_key(client: Client, target: str, queues: Sequence[str], group: bytes) -> HeldKey | None:
     """Return the state of a group; None if it is free. Raise `StoreUnavailable` or `StoreRefused`."""
     keys = client.keys
-    asked = [("ZSCORE", keys.held(target), group), *(("ZSCORE", keys.turn(queue), group) for queue in queues)]
-    score, *turns = client.commands(asked)
+    commands = [("ZSCORE", keys.held(target), group), *(("ZSCORE", keys.turn(queue), group) for queue in queues)]
+    score, *turns = client.commands(commands)
     if score is not None:
         return _with_jids(client, {target: [_held(group, raw(score))]})[target][0]
     return HeldKey(group, "ready") if any(turn is not None for turn in turns) else None
@@ -202,13 +202,13 @@ def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, Ord
     if not targets:
         return {}
     keys, now_s, found = client.keys, time_s(client), dict[str, OrderCounts]()
-    asked: list[tuple[Argument, ...]] = []
+    commands: list[tuple[Argument, ...]] = []
     for target, queues in targets.items():
-        asked += [("ZCOUNT", keys.held(target), *span) for span in (_DUE, _STOPPED, _IN_PROGRESS)]
-        asked += [
+        commands += [("ZCOUNT", keys.held(target), *span) for span in (_DUE, _STOPPED, _IN_PROGRESS)]
+        commands += [
             (command, of(queue)) for command, of in (("ZCARD", keys.turn), ("GET", keys.line)) for queue in queues
         ]
-    numbers = iter([integer(one or 0) for one in client.commands(asked)])
+    numbers = iter([integer(one or 0) for one in client.commands(commands)])
     target_of = {queue: target for target, queues in targets.items() for queue in queues}
     jobs = next_jobs(client, {queue: keys.queue(queue) for queue in target_of}, target_of)
     for target, queues in targets.items():
@@ -240,10 +240,10 @@ class StoppedKeys:
 
 def read_stopped(client: Client, targets: Sequence[str], most: int = _PAGE) -> dict[str, StoppedKeys]:
     """Return the first `most` stopped groups of those targets that have some; -1: all. Raise as `read_key` does."""
-    asked: list[tuple[Argument, ...]] = []
+    commands: list[tuple[Argument, ...]] = []
     for key in map(client.keys.held, targets):
-        asked += [("ZCOUNT", key, *_STOPPED), ("ZRANGEBYSCORE", key, *_STOPPED, "WITHSCORES", "LIMIT", 0, most)]
-    replies = client.commands(asked) if asked else []
+        commands += [("ZCOUNT", key, *_STOPPED), ("ZRANGEBYSCORE", key, *_STOPPED, "WITHSCORES", "LIMIT", 0, most)]
+    replies = client.commands(commands) if commands else []
     sizes = {target: integer(size) for target, size in zip(targets, replies[::2], strict=True)}
     pages = {
         target: [_held(group, score) for group, score in _scored(page)]

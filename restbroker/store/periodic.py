@@ -100,8 +100,8 @@ def _call(client: Client, arguments: list[Argument], queue: str, lock: str | Non
 def read(client: Client) -> tuple[float, Mapping[str, PeriodicState]]:
     """Return Redis' time (epoch seconds), and what it knows of each periodic command. Raise as `client.commands`."""
     keys = client.keys
-    asked = [("TIME",), ("HGETALL", keys.periodic), ("HGETALL", keys.periodic_pauses)]
-    now, noted, paused = client.commands(asked)
+    commands = [("TIME",), ("HGETALL", keys.periodic), ("HGETALL", keys.periodic_pauses)]
+    now, noted, paused = client.commands(commands)
     fields, now_us = {name: text(value) for name, value in mapping(noted).items()}, microseconds(now)
     found = pauses.of_notes(paused, now_us)
     names = {name.partition(" ")[0] for name in fields} | found.keys()

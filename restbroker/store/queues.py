@@ -186,12 +186,12 @@ def is_known(client: Client, queue: str) -> bool:
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    asked = [
+    commands = [
         ("SISMEMBER", keys.queues, queue),
         ("SISMEMBER", keys.paused_queues, queue),
         ("EXISTS", keys.queue(queue), keys.line(queue)),
     ]
-    return any(client.commands(asked))
+    return any(client.commands(commands))
 
 
 def peek(client: Client, queue: QueueName, skip: int, limit: int, *, newest_first: bool = False) -> list[bytes]:
@@ -277,14 +277,14 @@ def next_jobs(
 
 
 def _first_groups(client: Client, queues: Sequence[str], targets: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    asked: list[tuple[Argument, ...]] = [("ZRANGE", client.keys.turn(queue), 0, _HEADS - 1) for queue in queues]
+    commands: list[tuple[Argument, ...]] = [("ZRANGE", client.keys.turn(queue), 0, _HEADS - 1) for queue in queues]
     names = list(queues)
     for queue in queues:
         if (target := targets.get(queue)) is not None:
             for least in ("-inf", f"{STOPPED:.0f}"):
-                asked.append(("ZRANGEBYSCORE", client.keys.held(target), least, "+inf", "LIMIT", 0, _HEADS))
+                commands.append(("ZRANGEBYSCORE", client.keys.held(target), least, "+inf", "LIMIT", 0, _HEADS))
                 names.append(queue)
-    replies = zip(names, client.commands(asked) if asked else (), strict=True)
+    replies = zip(names, client.commands(commands) if commands else (), strict=True)
     return [*dict.fromkeys((queue, raw(group)) for queue, reply in replies for group in items(reply))]
 
 

@@ -250,7 +250,7 @@ def fingerprint_members(one: Fingerprint) -> tuple[str, str]:
 
 
 def arguments_of(change: ClaimChange) -> list[Argument]:
-    """Return what a script is told of a change besides its key: value, milliseconds, values that it may have now."""
+    """Return a script's arguments for a change, besides its key: value, milliseconds, values that it may have now."""
     return [change.becomes, round(change.keep_s * 1000), len(change.was), *change.was]
 
 

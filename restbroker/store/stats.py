@@ -90,9 +90,9 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
     # Also queues that are served or wanted but that no client has put on the list: a bare LPUSH does not.
     known = [one.registration for one in identities if one.registration is not None]
     targets = {queue: one.process.target for one in known for queue in one.queues}
-    seen = names(queues) | targets.keys()
+    named = names(queues) | targets.keys()
     first = {*targets, *wanted}
-    others = sorted(seen - first)
+    others = sorted(named - first)
     kept = others if most_queues is None else others[: max(0, most_queues - len(first))]
     odd = odd_names([queues, paused])
     return Overview(
@@ -105,7 +105,7 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
         queues=_queues(
             client,
             keys_of(client, sorted(first.union(kept)), odd),
-            seen,
+            named,
             paused=names(paused),
             targets=targets,
             now_s=now_s,
@@ -118,7 +118,7 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
 def _queues(
     client: Client,
     lists: Mapping[str, QueueName],
-    seen: frozenset[str],
+    named: frozenset[str],
     paused: frozenset[str],
     targets: Mapping[str, str],
     now_s: float,
@@ -132,7 +132,7 @@ def _queues(
             None if one is None else one.total,
             longest_wait_s(jobs[name], now_s) if name in jobs else 0.0,
             paused=name in paused,
-            is_listed=name in seen or one is None or one.total != 0,
+            is_listed=name in named or one is None or one.total != 0,
             in_lines=0 if one is None else one.in_lines,
             expired_s=expired_s(jobs.get(name, ()), now_s),
         )

@@ -99,8 +99,8 @@ def _snapshots(
     for start in range(0, len(groups), _AT_ONCE):
         some = groups[start : start + _AT_ONCE]
         places = [own if group is None else line_of(client.keys, name, group) for group in some]
-        asked = [command for key in places for command in (("LLEN", key), ("LRANGE", key, 0, _MARKS - 1))]
-        replies = client.even_full(asked)
+        commands = [command for key in places for command in (("LLEN", key), ("LRANGE", key, 0, _MARKS - 1))]
+        replies = client.even_full(commands)
         for group, key, size, jobs in zip(some, places, replies[::2], replies[1::2], strict=True):
             newest = [raw(job) for job in items(jobs)]
             first, marks = newest[0] if newest else b"", tuple(map(_digest, newest))
