@@ -2,8 +2,8 @@
 
 One task per process; of all processes, one pushes each job, whoever comes first (`store.periodic`): there is no leader,
 and none is missed as long as one process runs. Always holds: only Redis' clock says what is due; of several moments
-that are due, as after an outage, the last one alone becomes a job, if it is not too late; it calls Redis when a command is
-due, and every half a minute. A job for which the next one is skipped is looked for if its lock is old
+that are due, as after an outage, the last one alone becomes a job, if it is not too late; it calls Redis when a command
+is due, and every half a minute. A job for which the next one is skipped is looked for if its lock is old
 (`store.holders`): once it is nowhere at two looks, its lock is taken over.
 """
 
