@@ -5,10 +5,14 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.job.settlement import Dead, OrphanedJob
+from restbroker.job.settlement import Dead, OrphanedJob, Settlement
+from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings
+from restbroker.store.codes import Code
 from restbroker.store.identities import ProcessInfo
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, FinishRequest
 from tests.support.redis_server import RedisServer
+from tests.support.store_calls import fetch, finish
 
 QUEUES = ("a", "b")
 NAMESPACE = "ns"
@@ -37,10 +41,28 @@ class Server:
 
 @attrs.frozen
 class Pool:
-    """A registered identity, and the client that speaks for it."""
+    """A registered identity of the target "t", and the client that speaks for it."""
 
     client: Client
     identity: str
+
+    def ask(self, count: int = 10, hwm: int = 0, base: int = 0, **more: Any) -> FetchAnswer:
+        """One fetch."""
+        return fetch(self.client, FetchRequest(self.identity, "t", QUEUES, base, count, hwm, **more))
+
+    def take(self, count: int = 10, hwm: int = 0, base: int = 0, **more: Any) -> FetchResult:
+        """One fetch that nothing hinders."""
+        answer = self.ask(count, hwm, base, **more)
+        assert isinstance(answer, FetchResult), answer
+        return answer
+
+    def start(self, count: int) -> list[str]:
+        """So many jobs, "job 0" and so on, are in progress; their tickets."""
+        queues.push(self.client, "a", [b"job %d" % number for number in range(count)])
+        return [job.ticket for job in self.take(count, hwm=count).jobs]
+
+    def settle(self, *items: tuple[str, Settlement], hwm: int = 0, now_s: float = 1.0, **more: Any) -> list[Code]:
+        return finish(self.client, FinishRequest(self.identity, "t", QUEUES, hwm, items, **more), now_s)
 
 
 def as_parked(fallen: OrphanedJob) -> Dead:

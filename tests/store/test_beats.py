@@ -11,27 +11,11 @@ from restbroker.job.settlement import Ack, Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, queues
 from restbroker.store.client import Client, items, raw
 from restbroker.store.heartbeats import Recovered
-from restbroker.store.jobs import (
-    FetchRequest,
-    FetchResult,
-    FinishRequest,
-    IdentityUnknown,
-    isolate,
-    mark,
-    read_jobs,
-    register,
-    rejoin,
-)
+from restbroker.store.jobs import FetchRequest, IdentityUnknown, isolate, mark, read_jobs, register, rejoin
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both, parked_payload
-from tests.support.store_calls import fetch, finish
-
-
-def take(client: Client, identity: str, want: int, hwm: int, base: int = 0) -> FetchResult:
-    answer = fetch(client, FetchRequest(identity, "t", QUEUES, base, want, hwm))
-    assert isinstance(answer, FetchResult)
-    return answer
+from tests.support.store_calls import fetch
 
 
 def today() -> str:
@@ -45,20 +29,20 @@ def sha(job: bytes) -> str:
 def test_a_dead_pool_s_jobs_come_again_in_their_first_order_and_a_living_one_is_not_robbed(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
     queues.push(pool.client, "b", [b"b1"])
-    take(pool.client, pool.identity, 451, hwm=300)
+    pool.take(451, hwm=300)
     assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(0, 0, frozenset(), 0, retired=False)
     heartbeats.fence(pool.client, pool.identity, 0)
     found = heartbeats.recover(pool.client, pool.identity, as_parked)
     assert found == Recovered(451, 300, frozenset(), 0, retired=True)
     register(pool.client, "new", FACTS, QUEUES)
-    jobs = take(pool.client, "new", 500, hwm=0).jobs
+    jobs = Pool(pool.client, "new").take(500).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
     assert identities.fenced_identities(pool.client) == {}
 
 
 def test_jobs_that_are_parked_together_share_no_score(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(250)])
-    take(pool.client, pool.identity, 250, hwm=250)
+    pool.take(250, hwm=250)
     mark(pool.client, pool.identity, [f"{n}:1" for n in range(1, 251)])
     heartbeats.fence(pool.client, pool.identity, 0)
     assert heartbeats.recover(pool.client, pool.identity, as_parked).dead == 250
@@ -73,12 +57,12 @@ def test_what_may_have_run_counts_once_per_dead_pool_up_to_hwm_and_for_three_day
         register(client, life, FACTS, QUEUES)
         size = queues.push(client, "a", [b"same", b"same", b"other"] if life == "one" else [])
         assert size == 3
-        take(client, life, 3, hwm=2)
+        Pool(client, life).take(3, hwm=2)
         heartbeats.fence(client, life, 0)
         assert heartbeats.recover(client, life, as_parked).maybe_run == 2
     assert heartbeats.maybe_run(client) == {sha(b"same"): 2}
     register(client, "three", FACTS, QUEUES)
-    assert take(client, "three", 1, hwm=0).recoveries_version == 2
+    assert Pool(client, "three").take(1).recoveries_version == 2
     assert 250_000 < server.raw.ttl(f"ns:restbroker:recovered:{today()}") <= 259_200
 
 
@@ -104,7 +88,7 @@ def crash(client: Client, life: str, *, alone: bool) -> Recovered:
     """A pool that takes one job, isolates it or not, and dies of it."""
     identity = f"h:1:{life}:t"
     register(client, identity, attrs.evolve(FACTS, pid=sum(life.encode())), QUEUES)
-    (taken,) = take(client, identity, 1, hwm=1).jobs
+    (taken,) = Pool(client, identity).take(1, hwm=1).jobs
     if alone:
         assert isolate(client, identity, taken.ticket) is True
     assert heartbeats.fence(client, identity, 0)
@@ -145,8 +129,8 @@ def test_where_processes_die_for_other_reasons_too_a_job_that_was_alone_is_no_po
 def take_all(client: Client, life: str) -> list[bytes]:
     """Takes and settles everything."""
     register(client, life, FACTS, QUEUES)
-    jobs = take(client, life, 100, hwm=0).jobs
-    finish(client, FinishRequest(life, "t", QUEUES, 0, [(job.ticket, Ack()) for job in jobs]), 1.0)
+    jobs = Pool(client, life).take(100).jobs
+    Pool(client, life).settle(*((job.ticket, Ack()) for job in jobs))
     return [job.raw for job in jobs]
 
 
@@ -197,23 +181,17 @@ def test_that_another_pool_had_jobs_is_known_when_they_were_given_back_first(cli
         queues.push(client, "b", [b"beside"])
         fetch(client, FetchRequest(other, "o", ("b",), 0, 1, 1))
         register(client, mine, FACTS, QUEUES)
-        (taken,) = fetched(client, mine)
-        isolate(client, mine, taken)
+        (taken,) = Pool(client, mine).take(1, hwm=1).jobs
+        isolate(client, mine, taken.ticket)
         for identity in (other, mine):
             heartbeats.fence(client, identity, 0)
             assert heartbeats.recover(client, identity, as_parked).dead == 0
         server.raw.delete("ns:queue:b")
 
 
-def fetched(client: Client, identity: str) -> list[str]:
-    answer = fetch(client, FetchRequest(identity, "t", ("a",), 0, 1, 1))
-    assert isinstance(answer, FetchResult)
-    return [job.ticket for job in answer.jobs]
-
-
 def test_a_job_that_others_joined_is_alone_no_longer_and_keeps_its_other_mark(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool.client, pool.identity, 1, hwm=1)
+    pool.take(1, hwm=1)
     isolate(pool.client, pool.identity, "1:1")
     rejoin(pool.client, pool.identity, "1:1")
     assert server.raw.exists(f"ns:restbroker:sent:{pool.identity}") == 0
@@ -224,15 +202,15 @@ def test_a_job_that_others_joined_is_alone_no_longer_and_keeps_its_other_mark(po
 
 def test_a_job_that_was_alone_and_is_settled_leaves_no_mark(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool.client, pool.identity, 1, hwm=1)
+    pool.take(1, hwm=1)
     assert isolate(pool.client, pool.identity, "1:1") is True
-    finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 1, [("1:1", Ack())]), 1.0)
+    pool.settle(("1:1", Ack()), hwm=1)
     assert server.raw.exists(f"ns:restbroker:sent:{pool.identity}") == 0
 
 
 def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool.client, pool.identity, 1, hwm=1)
+    pool.take(1, hwm=1)
     isolate(pool.client, pool.identity, "1:1")
     mark(pool.client, pool.identity, ["1:1"])
     heartbeats.fence(pool.client, pool.identity, 0)
@@ -242,7 +220,7 @@ def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(pool: 
 
 def test_a_fenced_pool_isolates_nothing(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool.client, pool.identity, 1, hwm=1)
+    pool.take(1, hwm=1)
     assert isolate(pool.client, pool.identity, "9:1") is False
     heartbeats.fence(pool.client, pool.identity, 0)
     assert isolate(pool.client, pool.identity, "1:1") == IdentityUnknown()
@@ -250,7 +228,7 @@ def test_a_fenced_pool_isolates_nothing(pool: Pool) -> None:
 
 def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool.client, pool.identity, 1, hwm=1)
+    pool.take(1, hwm=1)
     odd = ("note", "5:9", "0:1", "1:0", "1:x")
     server.raw.hset(f"ns:restbroker:ip:{pool.identity}", mapping=dict.fromkeys(odd, "x"))
     heartbeats.fence(pool.client, pool.identity, 0)
@@ -269,7 +247,7 @@ def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(pool: Poo
 def test_a_pool_without_its_record_takes_nothing_more(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     server.raw.delete(f"ns:restbroker:info:{pool.identity}")
-    assert fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 1, 1)) == IdentityUnknown()
+    assert pool.ask(1, hwm=1) == IdentityUnknown()
 
 
 def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(pool: Pool, server: Server) -> None:
@@ -300,7 +278,7 @@ def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be
     pool: Pool, server: Server
 ) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool.client, pool.identity, 1, hwm=1)
+    pool.take(1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     assert heartbeats.fence(pool.client, pool.identity, 0)
     assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(1, 1, frozenset(), 0, retired=True)
@@ -318,7 +296,7 @@ def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(pool: Pool
 @on_both
 def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
-    taken = take(pool.client, pool.identity, 3, hwm=3).jobs
+    taken = pool.take(3, hwm=3).jobs
     mark(pool.client, pool.identity, [job.ticket for job in taken])
     assert heartbeats.fence(pool.client, pool.identity, 0)
     before_s = time_s(pool.client)
@@ -336,7 +314,7 @@ def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(pool: Pool
 def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Client) -> None:
     queues.push(client, "a", [b"other", b"1"])
     register(client, "h:1:busy:t", attrs.evolve(FACTS, pid=7), QUEUES)
-    assert len(take(client, "h:1:busy:t", 1, hwm=1).jobs) == 1
+    assert len(Pool(client, "h:1:busy:t").take(1, hwm=1).jobs) == 1
     assert [crash(client, life, alone=True).dead for life in ("one", "two", "three")] == [0, 0, 1]
 
 
@@ -363,7 +341,7 @@ def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(clien
 
 def test_keys_of_another_type_hold_no_recovery_up(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2"])
-    take(pool.client, pool.identity, 2, hwm=2)
+    pool.take(2, hwm=2)
     mark(pool.client, pool.identity, ["1:1"])
     for key in ("restbroker:inflight:t", "restbroker:parked"):
         server.raw.set(f"ns:{key}", "neither hash nor stream")
@@ -379,7 +357,7 @@ def test_a_job_that_can_neither_wait_nor_go_back_stays_in_hand(client: Client, s
     crash(client, "two", alone=False)
     identity = "h:1:three:t"
     register(client, identity, FACTS, QUEUES)
-    take(client, identity, 1, hwm=1)
+    Pool(client, identity).take(1, hwm=1)
     server.raw.set("ns:schedule", "no set")
     server.raw.set("ns:queue:a", "no list")
     assert heartbeats.fence(client, identity, 0)
@@ -402,7 +380,7 @@ def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_
     pool: Pool, server: Server
 ) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool.client, pool.identity, 1, hwm=1)
+    pool.take(1, hwm=1)
     mark(pool.client, pool.identity, ["1:1"])
     assert heartbeats.fence(pool.client, pool.identity, 0)
     server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})

@@ -91,14 +91,10 @@ def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> 
 def test_a_claim_that_lasts_longer_is_not_shortened_when_its_job_is_done(pool: Pool, server: Server) -> None:
     """Its key may have been claimed under a longer `IdempotencyFor`, by a process with the configuration of before."""
     queues.push(pool.client, "a", [b"1", b"2"])
-    taken = fetch(pool.client, FetchRequest(pool.identity, "chat", QUEUES, 0, 2, 0))
-    assert isinstance(taken, FetchResult)
-    for kept_s, job in zip((DAY_S, 100.0), taken.jobs, strict=True):
+    for kept_s, job in zip((DAY_S, 100.0), pool.take(2).jobs, strict=True):
         server.raw.set("ns:restbroker:once:x", "mine", px=round(kept_s * 1000))
         done = Ack(claims=(ClaimChange("once", "x", ("mine",), becomes="done", keep_s=3600.0),))
-        assert finish(pool.client, FinishRequest(pool.identity, "chat", QUEUES, 2, [(job.ticket, done)]), 1.0) == [
-            Applied()
-        ]
+        assert pool.settle((job.ticket, done), hwm=2) == [Applied()]
         left_s = server.raw.pttl("ns:restbroker:once:x") / 1000
         assert server.raw.get("ns:restbroker:once:x") == b"done"
         assert max(kept_s, 3600.0) - 60 < left_s <= max(kept_s, 3600.0)

@@ -6,12 +6,9 @@ from typing import Any
 import pytest
 
 from restbroker.job.settlement import Ack, Dead, Fingerprint, Reply, Retry, Schedule, Settlement
-from restbroker.store import queues
 from restbroker.store.claims import stored_for_s
 from restbroker.store.codes import Applied, Gone, Refused
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
-from tests.store.pools import QUEUES, Pool, Server, on_both
-from tests.support.store_calls import fetch, finish
+from tests.store.pools import Pool, Server, on_both
 
 KEY = "ns:restbroker:done:t:first:a"
 MOST = 250_000
@@ -29,26 +26,15 @@ def are_done(pool: Pool, *fingerprints: Fingerprint) -> list[bool]:
     return [left_s == math.inf for left_s in stored_for_s(pool.client, fingerprints)]
 
 
-def take(pool: Pool, count: int) -> list[str]:
-    queues.push(pool.client, "a", [b"job %d" % number for number in range(count)])
-    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, count, count))
-    assert isinstance(taken, FetchResult)
-    return [job.ticket for job in taken.jobs]
-
-
-def settle(pool: Pool, *settled: tuple[str, Settlement]) -> list[object]:
-    return list(finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, list(settled)), 1.0))
-
-
 def test_a_job_that_is_done_leaves_its_fingerprint_once_and_with_its_answer(pool: Pool, server: Server) -> None:
-    one, two, three = take(pool, 3)
+    one, two, three = pool.start(3)
     settled: list[tuple[str, Settlement]] = [
         (one, done(fingerprint("m1"))),
         (two, Ack((Reply(b"r", queue="out"),), (fingerprint("m2", queue="b"),))),
         (three, Ack()),
     ]
-    assert settle(pool, *settled) == [Applied()] * 3
-    assert settle(pool, *settled) == [Gone()] * 3
+    assert pool.settle(*settled) == [Applied()] * 3
+    assert pool.settle(*settled) == [Gone()] * 3
     other_token = Fingerprint("u", "a", "m1", 60.0)
     asked = fingerprint("m1"), fingerprint("m1", queue="b"), fingerprint("m2"), fingerprint("m3"), other_token
     assert are_done(pool, *asked) == [True, True, True, False, False], "whichever the queue; by token"
@@ -57,29 +43,29 @@ def test_a_job_that_is_done_leaves_its_fingerprint_once_and_with_its_answer(pool
 
 
 def test_a_job_that_redis_refuses_to_settle_was_not_done(pool: Pool, server: Server) -> None:
-    (ticket,) = take(pool, 1)
+    (ticket,) = pool.start(1)
     server.raw.set("ns:queue:out", "no list")
-    (code,) = settle(pool, (ticket, Ack((Reply(b"r", queue="out"),), (fingerprint(),))))
+    (code,) = pool.settle((ticket, Ack((Reply(b"r", queue="out"),), (fingerprint(),))))
     assert isinstance(code, Refused)
     assert are_done(pool, fingerprint()) == [False]
 
 
 def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(pool: Pool, server: Server) -> None:
-    one, two = take(pool, 2)
+    one, two = pool.start(2)
     server.raw.set(KEY, "no sorted set")
-    assert settle(pool, (one, done(fingerprint())), (two, Ack())) == [Applied()] * 2
+    assert pool.settle((one, done(fingerprint())), (two, Ack())) == [Applied()] * 2
 
 
 @on_both
 def test_a_fingerprint_is_kept_as_long_as_asked_for_and_the_whole_of_them_as_long_as_the_last(
     pool: Pool, server: Server
 ) -> None:
-    tickets = take(pool, 3)
+    tickets = pool.start(3)
     server.raw.zadd(KEY, {"over": server.now_us() // 1000 - 2000})
     for ticket, one in zip(
         tickets, (fingerprint("long", 5000.0), fingerprint("short", 50.0), fingerprint("now", 0.0)), strict=True
     ):
-        assert settle(pool, (ticket, done(one))) == [Applied()]
+        assert pool.settle((ticket, done(one))) == [Applied()]
     left_s = {
         name: score / 1000 - server.now_us() / 1e6 for name, score in server.raw.zrange(KEY, 0, -1, withscores=True)
     }
@@ -89,46 +75,46 @@ def test_a_fingerprint_is_kept_as_long_as_asked_for_and_the_whole_of_them_as_lon
 
 
 def test_of_too_many_those_go_that_are_over_first(pool: Pool, server: Server) -> None:
-    tickets = take(pool, 2)
+    tickets = pool.start(2)
     at_ms = server.now_us() // 1000
     for start in range(1, MOST, 10_000):
         server.raw.zadd(KEY, {f"old{number}": at_ms + 1_000_000 + number for number in range(start, start + 10_000)})
     newest = [fingerprint(f"new{number}", 1e6) for number in range(2)]
-    assert settle(pool, *((ticket, done(one)) for ticket, one in zip(tickets, newest, strict=True))) == [Applied()] * 2
+    assert pool.settle(*((ticket, done(one)) for ticket, one in zip(tickets, newest, strict=True))) == [Applied()] * 2
     assert server.raw.zcard(KEY) == MOST
     assert are_done(pool, fingerprint("old2"), fingerprint("old3"), *newest) == [False, True, True, True]
 
 
 def test_records_that_are_kept_long_push_out_none_of_the_others(pool: Pool, server: Server) -> None:
     """250,000 jobs that were tried again within 30 days must not make a busy token forget its newest ones."""
-    tickets = take(pool, 3)
-    settle(pool, (tickets[0], done(fingerprint("kept", 1e6, is_stored=True))))
+    tickets = pool.start(3)
+    pool.settle((tickets[0], done(fingerprint("kept", 1e6, is_stored=True))))
     at_ms, key = server.now_us() // 1000, "ns:restbroker:done:t:stored:a"
     server.raw.zadd(key, {f"old{number}": at_ms + 2_000_000_000 + number for number in range(MOST)})
-    settle(pool, (tickets[1], done(fingerprint("new"))), (tickets[2], done(fingerprint("other", queue="b"))))
+    pool.settle((tickets[1], done(fingerprint("new"))), (tickets[2], done(fingerprint("other", queue="b"))))
     assert are_done(pool, fingerprint("new"), fingerprint("other"), fingerprint("kept")) == [True] * 3
 
 
 def test_a_job_that_was_stored_with_a_mark_is_known_as_such_until_it_is_done(pool: Pool) -> None:
     stored = fingerprint("m1", 5000.0, is_stored=True, is_done=False)
     fates: list[Settlement] = [Retry(1e6, b"1", claims=(stored,)), Dead(1.0, b"2"), done(fingerprint("m1", 1.0, "b"))]
-    for ticket, settlement in zip(take(pool, 3), fates, strict=True):
-        settle(pool, (ticket, settlement))
+    for ticket, settlement in zip(pool.start(3), fates, strict=True):
+        pool.settle((ticket, settlement))
         left_s = stored_for_s(pool.client, [fingerprint("m1", queue="b"), fingerprint("m2")])
         expected = math.inf if isinstance(settlement, Ack) else pytest.approx(5000.0, abs=10)
         assert left_s == [expected, 0.0]
 
 
 def test_a_record_is_never_shortened_by_another_of_the_same_signature(pool: Pool, server: Server) -> None:
-    for ticket, keep_s in zip(take(pool, 2), (5000.0, 50.0), strict=True):
-        settle(pool, (ticket, done(fingerprint("m1", keep_s))))
+    for ticket, keep_s in zip(pool.start(2), (5000.0, 50.0), strict=True):
+        pool.settle((ticket, done(fingerprint("m1", keep_s))))
     (until_ms,) = (score for _, score in server.raw.zrange(KEY, 0, -1, withscores=True))
     assert until_ms / 1000 - server.now_us() / 1e6 == pytest.approx(5000.0, abs=10)
 
 
 def test_what_is_due_later_is_due_by_the_clock_of_redis(pool: Pool, server: Server) -> None:
-    later, sooner = take(pool, 2)
-    settle(pool, (later, Retry(3600.0, b"later")), (sooner, Schedule(1.5, b"sooner")))
+    later, sooner = pool.start(2)
+    pool.settle((later, Retry(3600.0, b"later")), (sooner, Schedule(1.5, b"sooner")))
     now_s = server.now_us() / 1e6
     assert server.raw.zscore("ns:retry", b"later") == pytest.approx(now_s + 3600.0, abs=5)
     assert server.raw.zscore("ns:schedule", b"sooner") == pytest.approx(now_s + 1.5, abs=5)

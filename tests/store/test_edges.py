@@ -9,20 +9,10 @@ from restbroker.job.settlement import Ack
 from restbroker.store import heartbeats, identities, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.jobs import (
-    FetchRequest,
-    FetchResult,
-    FinishRequest,
-    LimitReached,
-    Limits,
-    mark,
-    read_jobs,
-    register,
-)
+from restbroker.store.jobs import FetchResult, LimitReached, Limits, mark, read_jobs, register
 from restbroker.store.server import time_s
 from restbroker.store.sets import Move, due, promote
 from tests.store.pools import FACTS, QUEUES, Pool, Server
-from tests.support.store_calls import fetch, finish
 
 SHARES = "ns:restbroker:inflight:t"
 VERSION = "ns:restbroker:recovered:version"
@@ -30,7 +20,7 @@ VERSION = "ns:restbroker:recovered:version"
 
 def bounded(pool: Pool, in_flight: int, want: int = 9) -> int | str:
     """How many jobs a fetch takes; or why none."""
-    answer = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, want, 0, Limits(in_flight=in_flight)))
+    answer = pool.ask(want, limits=Limits(in_flight=in_flight))
     assert isinstance(answer, FetchResult | LimitReached)
     return answer.why if isinstance(answer, LimitReached) else len(answer.jobs)
 
@@ -105,8 +95,7 @@ def test_the_day_of_the_counters_is_that_of_utc_wherever_the_broker_runs(
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
-        request = FinishRequest(pool.identity, "t", QUEUES, 0, [("1:1", Ack())])
-        assert finish(pool.client, request, 1_700_000_000.0) == [Applied()]
+        assert pool.settle(("1:1", Ack()), now_s=1_700_000_000.0) == [Applied()]
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -125,9 +114,7 @@ def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(pool:
 
 def news(pool: Pool) -> int:
     """The number of news that a fetch tells, which takes one job."""
-    base = read_jobs(pool.client, pool.identity).last
-    answer = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, base, 1, 0))
-    assert isinstance(answer, FetchResult)
+    answer = pool.take(1, base=read_jobs(pool.client, pool.identity).last)
     assert [job.raw for job in answer.jobs] == [b"1"]
     return answer.recoveries_version
 
@@ -157,8 +144,7 @@ def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(pool: Pool, s
     queues.push(pool.client, "a", [b"1"])
     queues.push(pool.client, "b", [b"2"])
     server.raw.hset(f"ns:restbroker:info:{pool.identity}", "index:a", "x")
-    answer = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 0))
-    assert isinstance(answer, FetchResult)
+    answer = pool.take(9)
     assert [job.raw for job in answer.jobs] == [b"2"]
     assert answer.bad == {"a"}
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}

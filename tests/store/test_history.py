@@ -6,25 +6,14 @@ from restbroker.job.settlement import Ack, Reply, Settlement
 from restbroker.store import history, queues
 from restbroker.store.codes import Applied
 from restbroker.store.history import JobEnd, Records
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
-from tests.store.pools import QUEUES, Pool, Server, on_both
-from tests.support.store_calls import fetch, finish
+from tests.store.pools import Pool, Server, on_both
 
 KEY = "ns:restbroker:history"
 LONG_MS = 3_600_000
 
 
-def take(pool: Pool, count: int) -> list[str]:
-    """So many jobs are in progress; their tickets."""
-    queues.push(pool.client, "a", [b"job %d" % number for number in range(count)])
-    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, count, count))
-    assert isinstance(taken, FetchResult)
-    return [job.ticket for job in taken.jobs]
-
-
 def settle(pool: Pool, items: Sequence[tuple[str, Settlement]], *records: bytes) -> list[object]:
-    request = FinishRequest(pool.identity, "t", QUEUES, 0, items, Records(LONG_MS, records))
-    return list(finish(pool.client, request, 1.0))
+    return list(pool.settle(*items, records=Records(LONG_MS, records)))
 
 
 def kept(pool: Pool) -> list[bytes]:
@@ -33,11 +22,9 @@ def kept(pool: Pool) -> list[bytes]:
 
 
 def test_more_jobs_than_one_call_takes_are_all_written(pool: Pool) -> None:
-    tickets = take(pool, 500)
+    tickets = pool.start(500)
     queues.push(pool.client, "a", [b"more %d" % number for number in range(250)])
-    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 500, 250, 750))
-    assert isinstance(taken, FetchResult)
-    tickets += [job.ticket for job in taken.jobs]
+    tickets += [job.ticket for job in pool.take(250, hwm=750, base=500).jobs]
     replies = (Reply(b"r", queue="out"),)
     items = [(ticket, Ack(replies if number % 3 else ())) for number, ticket in enumerate(tickets)]
     assert settle(pool, items, *(ticket.encode() for ticket in tickets)) == [Applied()] * 750
@@ -48,7 +35,7 @@ def test_more_jobs_than_one_call_takes_are_all_written(pool: Pool) -> None:
 def test_what_is_too_old_goes_with_the_next_that_comes(pool: Pool, server: Server) -> None:
     for number in range(1, 501):
         server.raw.xadd(KEY, {"end": "old"}, id=f"{number}-0")
-    (ticket,) = take(pool, 1)
+    (ticket,) = pool.start(1)
     settle(pool, [(ticket, Ack())], b"new")
     found = kept(pool)
     assert found[-1] == b"new"
@@ -59,7 +46,7 @@ def test_what_is_too_old_goes_with_the_next_that_comes(pool: Pool, server: Serve
 
 def test_a_history_of_another_type_costs_no_settlement(pool: Pool, server: Server) -> None:
     server.raw.set(KEY, "no stream")
-    (ticket,) = take(pool, 1)
+    (ticket,) = pool.start(1)
     assert settle(pool, [(ticket, Ack())], b"done") == [Applied()]
     assert server.raw.get(KEY) == b"no stream"
 

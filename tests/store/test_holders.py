@@ -13,13 +13,10 @@ from restbroker.job.claims import Lock
 from restbroker.job.settlement import ClaimChange, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, holders, periodic, queues, sets
 from restbroker.store.client import Client, open_client
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
-from restbroker.store.jobs import register as register_identity
 from restbroker.store.queues import HeldLock
 from restbroker.store.sets import Move
-from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
+from tests.store.pools import Pool, Server, on_both
 from tests.store.test_periodic import LOCK, begun
-from tests.support.store_calls import fetch, finish
 
 OLD = Lock("l", "key", 600.0)
 JID = "a1b2c3"
@@ -60,7 +57,7 @@ def test_a_job_is_found_wherever_it_is(pool: Pool, server: Server, where: str) -
             raw.zadd("ns:restbroker:turn:a", {"k": 1})
         case "in progress" | "dying":
             raw.lpush("ns:queue:a", JOB)
-            assert isinstance(fetch(client, FetchRequest(pool.identity, "t", QUEUES, 0, 5, 5)), FetchResult)
+            assert pool.take(5, hwm=5).jobs
             if where == "dying":
                 assert heartbeats.fence(client, pool.identity, int(raw.hget("ns:restbroker:beats", pool.identity)))
         case _:
@@ -128,15 +125,12 @@ def test_a_lock_is_taken_over_by_its_value_alone(client: Client, server: Server)
         Requeue(claims=RENEWED),
     ],
 )
-def test_each_settlement_renews_the_lock(client: Client, server: Server, settled: Settlement) -> None:
+def test_each_settlement_renews_the_lock(pool: Pool, server: Server, settled: Settlement) -> None:
     """By that who looked for its job at the same time learns that it moved."""
-    assert register_identity(client, "h:1:abc:t", FACTS, QUEUES)
     seen = aged(server, 70)
     server.raw.lpush("ns:queue:a", JOB)
-    taken = fetch(client, FetchRequest("h:1:abc:t", "t", QUEUES, 0, 5, 5))
-    assert isinstance(taken, FetchResult)
-    finish(client, FinishRequest("h:1:abc:t", "t", QUEUES, 1, [(taken.jobs[0].ticket, settled)]), 1.0)
-    held = push(client, over=seen)
+    pool.settle((pool.take(5, hwm=5).jobs[0].ticket, settled), hwm=1)
+    held = push(pool.client, over=seen)
     assert held is not None
     assert (held.is_stale, held.value.split()[0]) == (False, JID)
 
@@ -149,7 +143,7 @@ def test_no_job_that_moves_all_the_time_is_taken_for_deleted(
     server.raw.sadd("ns:queues", "a")
     server.raw.lpush("ns:queue:a", JOB)
     aged(server, 70)
-    end_s, rounds = time.monotonic() + 1.5, 0
+    end_s, rounds, looks = time.monotonic() + 1.5, 0, 0
 
     def moves() -> Iterator[Settlement]:
         while True:
@@ -159,31 +153,27 @@ def test_no_job_that_moves_all_the_time_is_taken_for_deleted(
 
     def move() -> None:
         nonlocal rounds
-        own, base = open_client(server.settings), 0
-        for settled in moves():
-            taken = fetch(own, FetchRequest(pool.identity, "t", QUEUES, base, 5, base + 5))
-            assert isinstance(taken, FetchResult)
-            base += len(taken.jobs)
-            finish(own, FinishRequest(pool.identity, "t", QUEUES, base, [(taken.jobs[0].ticket, settled)]), 1.0)
+        own = open_client(server.settings)
+        moved = Pool(own, pool.identity)
+        for base, settled in enumerate(moves()):
+            (taken,) = moved.take(5, hwm=base + 5, base=base).jobs
+            moved.settle((taken.ticket, settled), hwm=base + 1)
             for zset in ("retry", "schedule"):
                 sets.promote(own, zset, [Move(raw, "a", raw) for raw, _ in sets.due(own, zset, 5).members])
             rounds += 1
-            if time.monotonic() >= end_s:
+            if time.monotonic() >= end_s and rounds > 100 and looks > 10:
                 break
         own.close()
 
     mover = threading.Thread(target=move)
     mover.start()
-    looks = missed = 0
     while mover.is_alive():
+        looks += 1
         value = server.raw.get(LOCK).decode()
-        sight = holders.search_twice(pool.client, JID, "a")
-        looks, missed = looks + 1, missed + (sight == "missing")
-        if sight == "missing":
+        if holders.search_twice(pool.client, JID, "a") == "missing":
             held = push(pool.client, over=value)
             assert held is not None, "taken over from a job that was moving"
     mover.join()
-    assert (rounds > 100, looks > 10) == (True, True), (rounds, looks, missed)
     assert server.raw.llen("ns:queue:a") + server.raw.zcard("ns:retry") + server.raw.zcard("ns:schedule") == 1
 
 

@@ -10,44 +10,17 @@ from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import (
-    Applied,
-    Code,
-    FetchAnswer,
-    FetchedJob,
-    FetchRequest,
-    FetchResult,
-    FinishRequest,
-    Refused,
-    TargetPaused,
-    read_jobs,
-    read_jobs_in_pieces,
-)
+from restbroker.store.jobs import Applied, FetchResult, Refused, TargetPaused, read_jobs, read_jobs_in_pieces
 from restbroker.store.scripts import ScriptName, script
-from tests.store.pools import QUEUES, Pool, Server, as_parked, on_both
-from tests.support.store_calls import fetch, finish
+from tests.store.pools import Pool, Server, as_parked, on_both
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
 
 
-def ask(pool: Pool, *, base: int = 0, want: int = 10, hwm: int = 0, names: tuple[str, ...] = QUEUES) -> FetchAnswer:
-    return fetch(pool.client, FetchRequest(pool.identity, "t", names, base, want, hwm))
-
-
-def take(pool: Pool, *, base: int = 0, want: int = 10, hwm: int = 0) -> tuple[FetchedJob, ...]:
-    answer = ask(pool, base=base, want=want, hwm=hwm)
-    assert isinstance(answer, FetchResult)
-    return answer.jobs
-
-
-def settle(pool: Pool, *items: tuple[str, Settlement], hwm: int = 0) -> list[Code]:
-    return finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, hwm, items), NOW_S)
-
-
 def test_a_batch_is_at_most_500_jobs(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(700)])
-    assert len(take(pool, want=5000)) == 500
+    assert len(pool.take(5000).jobs) == 500
 
 
 @pytest.mark.promise("A good citizen", "a pause stops the taking")
@@ -55,7 +28,7 @@ def test_a_paused_queue_is_left_alone_and_named(pool: Pool, server: Server) -> N
     queues.push(pool.client, "a", [b"1"])
     queues.push(pool.client, "b", [b"2"])
     server.raw.sadd("ns:paused", "a", "elsewhere")
-    answer = ask(pool)
+    answer = pool.ask()
     assert isinstance(answer, FetchResult)
     assert answer.paused == {"a"}
     assert [job.raw for job in answer.jobs] == [b"2"]
@@ -66,7 +39,7 @@ def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(pool: P
         until_us = server.now_us() + 990_000
         server.raw.hset("ns:restbroker:pause:t", "operator", until_us)
         before_us = server.now_us()
-        answer = ask(pool)
+        answer = pool.ask()
         after_us = server.now_us()
         assert isinstance(answer, TargetPaused)
         assert until_us - after_us <= 1000 * answer.for_ms < until_us - before_us + 1000
@@ -76,7 +49,7 @@ def test_an_in_progress_key_of_another_type_costs_no_job(pool: Pool, server: Ser
     queues.push(pool.client, "a", [b"1"])
     server.raw.set(f"ns:restbroker:ip:{pool.identity}", "x")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
-        ask(pool)
+        pool.ask()
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
 
 
@@ -85,7 +58,7 @@ def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(pool: Pool
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
     server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hset"])
     try:
-        answer = ask(pool, want=2)
+        answer = pool.ask(2)
         assert isinstance(answer, FetchResult)
         assert answer.bad == {"a"}
     finally:
@@ -96,15 +69,15 @@ def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(pool: Pool
 @on_both
 def test_each_fate_lands_in_its_place_and_is_counted(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2", b"3", b"4", b"5", b"6"])
-    take(pool)
-    codes = settle(
-        pool,
+    pool.take()
+    codes = pool.settle(
         ("1:1", Ack()),
         ("2:1", Retry(5.5, b"two")),
         ("3:1", Dead(6.0, b"three")),
         ("4:1", Schedule(7.0, b"four")),
         ("5:1", Drop()),
         ("6:1", Requeue()),
+        now_s=NOW_S,
     )
     assert codes == [Applied()] * 6
     now_s = server.now_us() / 1e6
@@ -121,8 +94,8 @@ def test_each_fate_lands_in_its_place_and_is_counted(pool: Pool, server: Server)
 
 def test_a_reply_to_a_key_expires_and_makes_no_queue(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool)
-    settle(pool, ("1:1", Ack((Reply(b"r", key="restbroker:reply:x-1", ttl_s=3600),))))
+    pool.take()
+    pool.settle(("1:1", Ack((Reply(b"r", key="restbroker:reply:x-1", ttl_s=3600),))))
     assert server.raw.lrange("ns:restbroker:reply:x-1", 0, -1) == [b"r"]
     assert 3500 < server.raw.ttl("ns:restbroker:reply:x-1") <= 3600
     assert server.raw.smembers("ns:queues") == {b"a"}
@@ -130,19 +103,19 @@ def test_a_reply_to_a_key_expires_and_makes_no_queue(pool: Pool, server: Server)
 
 def test_a_reply_may_not_go_into_a_foreign_key(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool)
+    pool.take()
     for key in ("queue:a", "restbroker:beats", *(f"restbroker:reply:{name}" for name in ("", "a b", "x" * 65))):
-        [code] = settle(pool, ("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
+        [code] = pool.settle(("1:1", Ack((Reply(b"r", key=key, ttl_s=9),))))
         assert isinstance(code, Refused), key
     assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"1"}
 
 
 def test_broken_counters_and_copies_do_not_hold_jobs_up(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
-    take(pool)
+    pool.take()
     for name in ("stat:processed", f"stat:failed:{DAY}", "restbroker:parked"):
         server.raw.sadd(f"ns:{name}", "x")
-    assert settle(pool, ("1:1", Dead(1.0, b"p"))) == [Applied()]
+    assert pool.settle(("1:1", Dead(1.0, b"p")), now_s=NOW_S) == [Applied()]
     assert server.raw.zcard("ns:dead") == 1
 
 
@@ -150,9 +123,9 @@ def test_what_goes_back_is_taken_again_in_its_first_order(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(1200)])
     tickets: list[str] = []
     while len(tickets) < 1100:
-        tickets += [job.ticket for job in take(pool, base=len(tickets), want=min(500, 1100 - len(tickets)))]
-    assert settle(pool, *((ticket, Requeue()) for ticket in tickets)) == [Applied()] * 1100
-    assert [job.raw for job in take(pool, base=1100, want=500)] == [b"%d" % n for n in range(500)]
+        tickets += [job.ticket for job in pool.take(min(500, 1100 - len(tickets)), base=len(tickets)).jobs]
+    assert pool.settle(*((ticket, Requeue()) for ticket in tickets)) == [Applied()] * 1100
+    assert [job.raw for job in pool.take(500, base=1100).jobs] == [b"%d" % n for n in range(500)]
 
 
 @on_both
@@ -163,11 +136,11 @@ def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         server.raw.set("x", "y")
     assert heartbeats.write_heartbeats(pool.client, [(pool.identity, 1)], {}) == [True]
-    jobs = take(pool, want=100)
+    jobs = pool.take(100).jobs
     fates: list[Settlement] = [Retry(1.0, b"x"), Dead(1.0, b"x"), Requeue()]
     fates += [Ack((Reply(b"r", queue="out"),))] * 97
     items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
-    assert settle(pool, *items) == [Applied()] * 100
+    assert pool.settle(*items) == [Applied()] * 100
     assert heartbeats.fence(pool.client, pool.identity, 1)
     assert heartbeats.recover(pool.client, pool.identity, as_parked).retired
 
@@ -183,8 +156,8 @@ def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other()
 def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server, pool: Pool) -> None:
     queues.push(client, "a", [b"1", b"2", b"3"])
     queues.schedule(client, b"later", time.time())
-    take(pool, hwm=3)
-    settle(pool, ("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
+    pool.take(hwm=3)
+    pool.settle(("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
     heartbeats.write_heartbeats(client, [(pool.identity, 1)], {pool.identity: b"{}"})
     heartbeats.fence(client, pool.identity, 1)
     heartbeats.recover(client, pool.identity, as_parked)
@@ -194,12 +167,12 @@ def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server
 def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(pool: Pool, server: Server) -> None:
     pushed = [b"%d" % number for number in range(1, 51)]
     queues.push(pool.client, "a", pushed)
-    take(pool, want=50, hwm=50)
+    pool.take(50, hwm=50)
     server.raw.hset(f"ns:restbroker:ip:{pool.identity}", "odd", "no job")
     pieces = read_jobs_in_pieces(pool.client, pool.identity)
     first = next(pieces).values()
     settled = next(job for job in pushed if job not in first)
-    assert settle(pool, (f"{settled.decode()}:1", Ack())) == [Applied()]
+    assert pool.settle((f"{settled.decode()}:1", Ack())) == [Applied()]
     rest = [job for piece in pieces for job in piece.values()]
     assert 0 < len(first) < 50
     assert sorted([*first, *rest, settled]) == sorted(pushed)
@@ -210,12 +183,12 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replie
     pool: Pool, server: Server
 ) -> None:
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
-    take(pool)
+    pool.take()
     server.raw.lpush("ns:queue:out", "older")
     server.raw.set("ns:restbroker:reply:bad", "x")
     replies = (Reply(b"r", queue="out"), Reply(b"r", queue="more"), Reply(b"r", key="restbroker:reply:bad", ttl_s=9))
     bad = Dead(5.0, b"two", replies)
-    first, second, third = settle(pool, ("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
+    first, second, third = pool.settle(("1:1", Ack()), ("2:1", bad), ("3:1", Ack()))
     assert (first, third) == (Applied(), Applied())
     assert isinstance(second, Refused)
     assert "WRONGTYPE" in second.text
@@ -223,14 +196,14 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replie
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"older"]
     assert server.raw.exists("ns:dead", "ns:queue:more", "ns:restbroker:parked", "ns:stat:failed") == 0
     assert server.raw.get("ns:stat:processed") == b"2"
-    assert settle(pool, ("2:1", Dead(5.0, b"two"))) == [Applied()]
+    assert pool.settle(("2:1", Dead(5.0, b"two"))) == [Applied()]
 
 
 def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     for operator in (0, server.now_us() + 10**9):
         server.raw.hset("ns:restbroker:pause:t", mapping={"operator": operator, "retry_after": 1})
-        assert ask(pool) == TargetPaused(1000)
+        assert pool.ask() == TargetPaused(1000)
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
     server.raw.hdel("ns:restbroker:pause:t", "operator")
-    assert len(take(pool)) == 1, "the other pause is over"
+    assert len(pool.take().jobs) == 1, "the other pause is over"

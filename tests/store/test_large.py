@@ -13,9 +13,8 @@ from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Dead, Requeue
 from restbroker.store import large, queues, sets
 from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, read_jobs, read_jobs_in_pieces
-from tests.store.pools import QUEUES, Pool, Server
-from tests.support.store_calls import fetch, finish
+from restbroker.store.jobs import FetchResult, read_jobs, read_jobs_in_pieces
+from tests.store.pools import Pool, Server
 
 NOW_S = 1_700_000_000.25
 CONTEXT = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 0, "")
@@ -26,11 +25,7 @@ RAW = b"\xff" + b"x" * PAYLOAD_LIMIT_BYTES + b'"\x00'
 
 
 def take(pool: Pool, *, base: int = 0, want: int = 500, most_bytes: int = 4 * MIB, limit: int = MIB) -> FetchResult:
-    answer = fetch(
-        pool.client, FetchRequest(pool.identity, "t", QUEUES, base, want, 999, most_bytes=most_bytes, limit_bytes=limit)
-    )
-    assert isinstance(answer, FetchResult)
-    return answer
+    return pool.take(want, 999, base, most_bytes=most_bytes, limit_bytes=limit)
 
 
 def waiting(pool: Pool, queue: str = "a") -> list[bytes]:
@@ -38,8 +33,7 @@ def waiting(pool: Pool, queue: str = "a") -> list[bytes]:
 
 
 def park(pool: Pool, ticket: str, entry: NotAJob) -> list[object]:
-    settlement = settle_unreadable(entry, CONTEXT)
-    return list(finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, [(ticket, settlement)]), NOW_S))
+    return list(pool.settle((ticket, settle_unreadable(entry, CONTEXT))))
 
 
 def die(pool: Pool, server: Server, jid: str = JID) -> bytes:
@@ -190,10 +184,9 @@ def test_what_is_too_large_goes_back_as_it_came_and_clashes_like_any_other(pool:
     queues.push(pool.client, "a", [raw, raw])
     assert len(take(pool, limit=1000).jobs) == 2
     frame = Dead(NOW_S, b'{"class":"A","args":[],"jid":"j"}', large=JID)
-    request = FinishRequest(pool.identity, "t", QUEUES, 0, [("1:1", frame), ("2:1", frame)])
-    assert finish(pool.client, request, NOW_S) == [Applied(), Clash()]
+    assert pool.settle(("1:1", frame), ("2:1", frame)) == [Applied(), Clash()]
     assert read_jobs(pool.client, pool.identity, 1000).large == {"2:1": 3000}
-    finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, [("2:1", Requeue())]), NOW_S)
+    pool.settle(("2:1", Requeue()))
     assert waiting(pool) == [raw]
     assert server.raw.get(f"ns:restbroker:large:{JID}") == raw
 

@@ -14,7 +14,6 @@ from restbroker.store.jobs import (
     FetchAnswer,
     FetchRequest,
     FetchResult,
-    FinishRequest,
     Gone,
     LimitReached,
     Limits,
@@ -23,7 +22,7 @@ from restbroker.store.jobs import (
     retire,
 )
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both
-from tests.support.store_calls import fetch, finish
+from tests.support.store_calls import fetch
 
 RATE, IN_FLIGHT, PAUSE = "ns:restbroker:rate:t", "ns:restbroker:inflight:t", "ns:restbroker:pause:t"
 SLOW = Limits(emission_us=60_000_000, burst=3)
@@ -32,8 +31,7 @@ SLOW = Limits(emission_us=60_000_000, burst=3)
 
 def ask(pool: Pool, bound: Limits, *, want: int = 10, hwm: int = 0) -> FetchAnswer:
     """One fetch of a pool that knows what it has."""
-    base = read_jobs(pool.client, pool.identity).last
-    return fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, base, want, hwm, bound))
+    return pool.ask(want, hwm, base=read_jobs(pool.client, pool.identity).last, limits=bound)
 
 
 def taken(pool: Pool, bound: Limits, *, want: int = 10) -> int:
@@ -44,8 +42,7 @@ def taken(pool: Pool, bound: Limits, *, want: int = 10) -> int:
 
 def acknowledge(pool: Pool, count: int, hwm: int = 0) -> None:
     tickets = sorted(read_jobs(pool.client, pool.identity).jobs)[:count]
-    request = FinishRequest(pool.identity, "t", QUEUES, hwm, [(ticket, Ack()) for ticket in tickets])
-    assert finish(pool.client, request, 1.0) == [Applied()] * count
+    assert pool.settle(*((ticket, Ack()) for ticket in tickets), hwm=hwm) == [Applied()] * count
 
 
 def second(pool: Pool) -> Pool:
@@ -76,16 +73,14 @@ def test_what_was_not_there_costs_no_token(pool: Pool, server: Server) -> None:
 
 
 def test_a_fetch_whose_answer_was_lost_is_paid_once(pool: Pool) -> None:
-    request = FetchRequest(pool.identity, "t", QUEUES, 0, 2, 0, SLOW)
-    fetch(pool.client, request)
-    assert fetch(pool.client, request) == Duplicate(2)
+    pool.take(2, limits=SLOW)
+    assert pool.ask(2, limits=SLOW) == Duplicate(2)
     assert taken(pool, SLOW) == 1
 
 
 def test_jobs_that_go_back_do_not_give_their_tokens_back(pool: Pool) -> None:
     assert taken(pool, SLOW) == 3
-    items = [(ticket, Requeue()) for ticket in read_jobs(pool.client, pool.identity).jobs]
-    finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, items), 1.0)
+    pool.settle(*((ticket, Requeue()) for ticket in read_jobs(pool.client, pool.identity).jobs))
     assert ask(pool, SLOW) == LimitReached("rate", 1000)
 
 
@@ -245,8 +240,7 @@ def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fet
     assert taken(pool, bound) == 0
     assert server.raw.hget(IN_FLIGHT, pool.identity) == b"4"
     server.raw.delete(f"ns:restbroker:ip:{pool.identity}")
-    request = FinishRequest(pool.identity, "t", QUEUES, 1, [("1:1", Ack())])
-    assert finish(pool.client, request, 1.0) == [Gone()]
+    assert pool.settle(("1:1", Ack()), hwm=1) == [Gone()]
     assert server.raw.hget(IN_FLIGHT, pool.identity) == b"0", "nothing is left"
 
 
@@ -263,8 +257,7 @@ def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(pool: Pool, ser
     assert taken(pool, bound, want=2) == 2
     server.raw.zadd("ns:dead", {"x": 1})
     assert taken(pool, bound, want=1) == 1
-    items = [("1:1", Dead(1.0, b"one")), ("2:1", Dead(1.0, b"two"))]
-    assert finish(pool.client, FinishRequest(pool.identity, "t", QUEUES, 0, items), 1.0) == [Applied()] * 2
+    assert pool.settle(("1:1", Dead(1.0, b"one")), ("2:1", Dead(1.0, b"two"))) == [Applied()] * 2
     assert ask(pool, bound) == LimitReached("dead", 1000)
     assert server.raw.zcard("ns:dead") == 3, "nothing was trimmed"
     server.raw.zrem("ns:dead", "x", "one")
@@ -289,7 +282,7 @@ def test_a_rate_that_cannot_be_written_down_is_told_and_costs_no_job(pool: Pool,
     try:
         with pytest.raises(StoreRefused):
             ask(pool, SLOW)
-        assert fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 1, 0, SLOW)) == Duplicate(3)
+        assert pool.ask(1, limits=SLOW) == Duplicate(3)
     finally:
         server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
     assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"0", "2:1": b"1", "3:1": b"2"}

@@ -8,16 +8,11 @@ from restbroker.job.settlement import Dead, OrphanedJob, Reply
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.heartbeats import Recovered
-from restbroker.store.jobs import FetchRequest, FetchResult, isolate, mark, register
+from restbroker.store.jobs import isolate, mark, register
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, parked_payload
-from tests.support.store_calls import fetch
 
 WAITED_FOR = "restbroker:reply:waited-for"
 RESPONSES = ResponseQueue("out", "Add")
-
-
-def take(client: Client, identity: str, want: int) -> None:
-    assert isinstance(fetch(client, FetchRequest(identity, "t", QUEUES, 0, want, want)), FetchResult)
 
 
 def as_owed(fallen: OrphanedJob) -> Dead:
@@ -34,7 +29,7 @@ def owing(client: Client) -> Pool:
     pool = Pool(client, "h:1:owing:t")
     assert register(client, pool.identity, FACTS, QUEUES, RESPONSES)
     queues.push(client, "a", [b"1", b"2"])
-    take(client, pool.identity, 2)
+    pool.take(2, hwm=2)
     mark(client, pool.identity, ["2:1"])
     assert heartbeats.fence(client, pool.identity, 0)
     return pool
@@ -73,7 +68,7 @@ def test_a_poisonous_job_is_answered_when_it_is_parked_and_at_no_crash_before(cl
     answered = []
     for life in ("one", "two", "three"):
         register(client, life, FACTS, QUEUES, RESPONSES)
-        take(client, life, 1)
+        Pool(client, life).take(1, hwm=1)
         assert isolate(client, life, "1:1") is True
         assert heartbeats.fence(client, life, 0)
         heartbeats.recover(client, life, as_parked, as_owed)

@@ -4,18 +4,13 @@ import pytest
 
 from restbroker.store import limits, pauses, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import FetchRequest, FetchResult
+from restbroker.store.jobs import FetchResult
 from restbroker.store.jobs import TargetPaused as NotNow
 from restbroker.store.pauses import Pause, PauseEnd
-from tests.store.pools import QUEUES, Pool, Server, on_both
-from tests.support.store_calls import fetch
+from tests.store.pools import Pool, Server, on_both
 from tests.support.wait import until
 
 TARGET = "ns:restbroker:pause:t"
-
-
-def asked(pool: Pool) -> object:
-    return fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 0, 0))
 
 
 @on_both
@@ -23,10 +18,6 @@ def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(pool: 
     queues.push(pool.client, "a", [b"1"])
     assert pauses.pause_queue(pool.client, "a", "ann", "the server moves", None) is True
     assert server.raw.smembers("ns:paused") == {b"a"}
-    taken = fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 0))
-    assert isinstance(taken, FetchResult)
-    assert not taken.jobs
-    assert taken.paused == {"a"}
     found = pauses.paused_queues(pool.client)
     since_s = found["a"].since_s
     assert found == {"a": Pause("operator", None, "ann", "the server moves", since_s)}
@@ -61,12 +52,12 @@ def test_what_is_due_ends_once_and_says_who_paused_it(client: Client, server: Se
 
 def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(pool: Pool, server: Server) -> None:
     pauses.pause_target(pool.client, "t", "ann", "it is slow", None)
-    assert isinstance(asked(pool), NotNow)
+    assert isinstance(pool.ask(0), NotNow)
     (found,) = pauses.paused_targets(pool.client, ["t"])["t"]
     assert (found.reason, found.remaining_s, found.who, found.why) == ("operator", None, "ann", "it is slow")
     assert pauses.resume_target(pool.client, "t") is True
     assert pauses.resume_target(pool.client, "t") is False
-    assert isinstance(asked(pool), FetchResult)
+    assert isinstance(pool.ask(0), FetchResult)
     assert server.raw.exists(TARGET, "ns:restbroker:pauses:targets") == 0
 
 

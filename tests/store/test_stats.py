@@ -8,7 +8,7 @@ import pytest
 from restbroker.errors import StoreRefused
 from restbroker.store import heartbeats, identities, processes, queues, survey
 from restbroker.store.client import Client, open_client
-from restbroker.store.jobs import FetchRequest, register
+from restbroker.store.jobs import register
 from restbroker.store.key_types import MisusedKey, find_misused, types
 from restbroker.store.queues import peek
 from restbroker.store.scan import SCAN_COUNT
@@ -20,7 +20,6 @@ from restbroker.store.stats import IdentityView, QueueView, overview
 from restbroker.store.survey import Orphan
 from restbroker.store.tickets import MAX_BYTES
 from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
-from tests.support.store_calls import fetch
 
 
 def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, server: Server) -> None:
@@ -96,7 +95,7 @@ def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server
 @on_both
 def test_a_pool_shows_its_jobs_its_record_and_since_when_it_did_not_beat(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2"])
-    fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 1))
+    pool.take(9, hwm=1)
     heartbeats.write_heartbeats(pool.client, [(pool.identity, 1)], {pool.identity: b"{}"})
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "beat_at", int(time_s(pool.client)) - 100)
     server.raw.hset("ns:restbroker:beats", "bare", 0)
@@ -156,7 +155,7 @@ def test_processes_of_sidekiq_are_told_from_restbrokers_own_and_expired_ones_lef
 @on_both
 def test_jobs_that_nobody_owns_are_found_with_whether_their_queues_are_known(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2"])
-    fetch(pool.client, FetchRequest(pool.identity, "t", QUEUES, 0, 9, 1))
+    pool.take(9, hwm=1)
     server.raw.hset("ns:restbroker:ip:lost", mapping={"1:1": b"x", "last": 1, "hwm": 1})
     server.raw.hset("ns:restbroker:ip:empty", mapping={"last": 1, "hwm": 1})
     server.raw.set("ns:restbroker:ip:text", "no hash")

@@ -7,10 +7,9 @@ import pytest
 from restbroker.job.settlement import Dead
 from restbroker.store import pauses, unadmitted
 from restbroker.store.codes import APPLIED, Gone
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, LimitReached, Limits
+from restbroker.store.jobs import FetchResult, LimitReached, Limits
 from restbroker.store.keys import Keys
-from tests.store.pools import NAMESPACE, QUEUES, Pool, Server, on_both
-from tests.support.store_calls import fetch, finish
+from tests.store.pools import NAMESPACE, Pool, Server, on_both
 
 DEAD, COUNTS = f"{NAMESPACE}:dead", f"{NAMESPACE}:restbroker:unadmitted"
 ENTRY = b'{"args":["%d"],"restbroker_unadmitted":%s}'
@@ -95,19 +94,15 @@ def test_a_queue_of_any_name_is_counted(pool: Pool, server: Server, queue: str) 
 
 def test_they_count_with_their_settlement_and_not_towards_deadlimit(pool: Pool, server: Server) -> None:
     server.raw.lpush(f"{NAMESPACE}:queue:a", *(b"%d" % number for number in range(6)))
-    request = FetchRequest(pool.identity, "t", QUEUES, 0, 3, 0, Limits(dead=2))
-    got = fetch(pool.client, request)
-    assert isinstance(got, FetchResult)
-    items = [(one.ticket, Dead(n, ENTRY % (n, b'"a"'), unadmitted_in="a")) for n, one in enumerate(got.jobs)]
-    settled = FinishRequest(pool.identity, "t", QUEUES, 0, items)
-    assert finish(pool.client, settled, 1.0) == [APPLIED] * 3
-    assert finish(pool.client, settled, 1.0) == [Gone()] * 3
+    limits = Limits(dead=2)
+    jobs = pool.take(3, limits=limits).jobs
+    items = [(one.ticket, Dead(n, ENTRY % (n, b'"a"'), unadmitted_in="a")) for n, one in enumerate(jobs)]
+    assert pool.settle(*items) == [APPLIED] * 3
+    assert pool.settle(*items) == [Gone()] * 3
     assert unadmitted.total(pool.client) == 3
-    more = FetchRequest(pool.identity, "t", QUEUES, 3, 3, 0, Limits(dead=2))
-    assert isinstance(fetch(pool.client, more), FetchResult)
+    assert isinstance(pool.ask(3, base=3, limits=limits), FetchResult)
     server.raw.zadd(DEAD, {"x": 1, "y": 2})
-    again = FetchRequest(pool.identity, "t", QUEUES, 6, 3, 0, Limits(dead=2))
-    assert fetch(pool.client, again) == LimitReached("dead", 1000)
+    assert pool.ask(3, base=6, limits=limits) == LimitReached("dead", 1000)
 
 
 def test_at_deadlimit_they_are_counted_anew(pool: Pool, server: Server) -> None:
