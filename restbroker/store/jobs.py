@@ -217,7 +217,7 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     Where its reply is lost, jobs may have been taken all the same: then the next fetch answers `Duplicate`.
     """
     limits, keys_of = request.limits, (request.target, request.queues)
-    numbers = [request.base, min(request.count, MAX_BATCH), request.hwm]
+    numbers = [request.base, request.count, request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
     lists = list_keys(keys, request.queues)

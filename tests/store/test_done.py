@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.job.settlement import Ack, Dead, Fingerprint, Reply, Retry, Schedule, Settlement
+from restbroker.job.settlement import Ack, Dead, Fingerprint, Reply, Retry, Settlement
 from restbroker.store.claims import stored_for_s
 from restbroker.store.codes import Applied, Gone, Refused
 from tests.store.pools import Pool, Server, on_both
@@ -110,11 +110,3 @@ def test_a_record_is_never_shortened_by_another_of_the_same_signature(pool: Pool
         pool.settle((ticket, done(fingerprint("m1", keep_s))))
     (until_ms,) = (score for _, score in server.raw.zrange(KEY, 0, -1, withscores=True))
     assert until_ms / 1000 - server.now_us() / 1e6 == pytest.approx(5000.0, abs=10)
-
-
-def test_what_is_due_later_is_due_by_the_clock_of_redis(pool: Pool, server: Server) -> None:
-    later, sooner = pool.start(2)
-    pool.settle((later, Retry(3600.0, b"later")), (sooner, Schedule(1.5, b"sooner")))
-    now_s = server.now_us() / 1e6
-    assert server.raw.zscore("ns:retry", b"later") == pytest.approx(now_s + 3600.0, abs=5)
-    assert server.raw.zscore("ns:schedule", b"sooner") == pytest.approx(now_s + 1.5, abs=5)

@@ -105,16 +105,42 @@ async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
     assert (await calls.call(jobs.read_jobs, WANTED.identity)).jobs.keys() == {"4:1", "5:1", "6:1", "7:1", "8:1"}
 
 
+@on_both
+@pytest.mark.parametrize("forgotten", ["both", "finish", "fetch"])
 async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_again(
-    server: Server, calls: Connection, threads: list[object]
+    server: Server, calls: Connection, threads: list[object], forgotten: str
 ) -> None:
     server.raw.lpush("ns:queue:a", "1", "2", "3", "4", "5", "6")
     assert len(raws(await calls.fetch(WANTED))) == 5
+    server.raw.script_flush()
+    if forgotten == "fetch":
+        await calls.finish(settled_by("9:1"), 0.0)
+    elif forgotten == "finish":
+        await calls.fetch(attrs.evolve(WANTED, base=5, count=0))
     threads.clear()
     codes, got = await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
     assert not isinstance(got, StoreRefused)
     assert (codes, raws(got), threads) == ([Applied()], [b"6"], [])
     assert server.raw.get("ns:stat:processed") == b"1"
+
+
+@pytest.mark.parametrize("key", ["pause:t", "sent:h:1:abc:t"])
+async def test_what_redis_refuses_of_what_is_asked_in_one_go_leaves_the_other(
+    server: Server, calls: Connection, key: str
+) -> None:
+    server.raw.lpush("ns:queue:a", "1", "2", "3", "4", "5", "6")
+    await calls.fetch(WANTED)
+    server.raw.set(f"ns:restbroker:{key}", "a text")
+    codes, got = await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
+    in_progress = (await calls.call(jobs.read_jobs, WANTED.identity)).jobs.keys()
+    if key == "pause:t":
+        assert isinstance(got, StoreRefused)
+        assert key in (got.hint or "")
+        assert (codes, "1:1" in in_progress) == ([Applied()], False)
+    else:
+        assert not isinstance(got, StoreRefused)
+        assert isinstance(codes, StoreRefused)
+        assert (raws(got), "1:1" in in_progress) == ([b"6"], True)
 
 
 async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
@@ -164,7 +190,9 @@ async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(
         assert not calls._client.is_waiting
         # The first one connects.
         for tickets in (["7:1"], ["7:1", "8:1"]):
+            proxy.sent.clear()
             assert await calls.exchange(settled_by(*tickets), 0.0, WANTED) == ([Gone()] * len(tickets), none)
+        assert len(proxy.sent) == 1, "one round trip"
         await calls.aclose()
 
 

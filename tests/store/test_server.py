@@ -1,12 +1,9 @@
 """What a server says of itself, also what no Redis at hand says; and answers of a wrong shape."""
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.store.client import StoreSettings, as_fields, counts, integer, items, mapping, open_client, raw, text
+from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.server import ServerInfo, require_supported, server
 from tests.support.fake_redis import fake_redis
 
@@ -74,25 +71,3 @@ def test_a_server_that_is_too_old_is_refused_by_name() -> None:
         client.close()
     assert caught.value.message.startswith("Valkey 7.0.0 at 127.0.0.1:")
     assert "Redis 7.0 or newer" in (caught.value.hint or "")
-
-
-def test_answers_are_taken_apart_and_put_together_again() -> None:
-    assert [integer(one) for one in (5, None, b"-7", b"12")] == [5, 0, -7, 12]
-    assert text(b"a\xff") == "a\\xff"
-    assert mapping([b"a", b"1", b"b", b"2"]) == {"a": b"1", "b": b"2"}
-    assert counts([b"a", b"1"]) == {"a": 1}
-    assert as_fields({"a": 1, "b": b"2"}) == ["a", 1, "b", b"2"]
-
-
-def test_an_answer_of_another_shape_says_what_came_and_what_should_have() -> None:
-    rows: list[tuple[Callable[[Any], object], object, str, str]] = [
-        (integer, b"x", "bytes", "a number"),
-        (integer, [], "a list of 0", "a number"),
-        (raw, 5, "int", "bytes"),
-        (items, b"x", "bytes", "a list"),
-    ]
-    for take, reply, found, wanted in rows:
-        with pytest.raises(StoreRefused) as caught:
-            take(reply)
-        assert caught.value.message == f"Redis answered {found} where {wanted} was expected."
-        assert "Redis >= 7.0" in (caught.value.hint or "")
