@@ -1,17 +1,15 @@
 """What a settlement leaves in the payload of a job that is not done: its history, and what is known of it."""
 
 import json
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import pytest
 
-from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import CommandSpec
 from restbroker.job.format import ResponseQueue
-from restbroker.job.job import Job, digest, read
-from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected, Uncertain
-from restbroker.job.policy import Context, Policy
+from restbroker.job.job import digest
+from restbroker.job.outcome import Deferred, Delivered, Rejected, Uncertain
 from restbroker.job.settle import (
     Final,
     drop_reply,
@@ -23,52 +21,27 @@ from restbroker.job.settle import (
 )
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Retry, Schedule
 from tests.support.rows import rows
+from tests.support.settling import NOW_S, ONCE, WHY, context, job, payload, settled
 
-NOW_S = 1_700_000_000.123456
-WHY = Reason("ServerError", "it broke " + "x" * 300, "mend it", 500)
-ONCE = CommandSpec("send_message", (), "unsafe")
+LONG = attrs.evolve(WHY, message="it broke " + "x" * 300)
 KEY = "restbroker:reply:k"
 ASKED = (Reply(b"{}", key=KEY, ttl_s=5),)
-Kind = TypeVar("Kind")
-
-
-def job(**fields: Any) -> Job:
-    entry = read(json.dumps({"class": "Add", "args": [], "queue": "elsewhere", **fields}).encode(), "q", "0" * 24)
-    assert isinstance(entry, Job)
-    return entry
-
-
-def context(**changes: Any) -> Context:
-    made = Context(Policy(SidekiqBackoff()), NOW_S, 0.0, 7, "b" * 24, 0.0123456, "cmd")
-    return attrs.evolve(made, **changes)
-
-
-def settled(kind: type[Kind], entry: Job, spec: CommandSpec | None, outcome: Final, **changes: Any) -> Kind:
-    settlement = settle(entry, spec, outcome, context(**changes))
-    assert isinstance(settlement, kind)
-    return settlement
-
-
-def payload(settlement: object) -> dict[str, Any]:
-    assert isinstance(settlement, Retry | Dead | Schedule)
-    fields = json.loads(settlement.payload)
-    assert isinstance(fields, dict)
-    return fields
 
 
 PARKED: list[tuple[dict[str, Any], Final, str]] = [
-    ({}, Rejected(WHY, "words"), "rejected"),
-    ({"retry": False}, Deferred(WHY, text="words"), "failed"),
-    ({"retry_count": 1, "failed_at": 1.5}, Deferred(WHY, max_attempts=3, text="words"), "failed"),
-    ({"restbroker_deferred": 2}, Deferred(WHY, counts=False, max_attempts=3, text="words"), "failed"),
-    ({"restbroker_deferred": 5, "retry": 0}, Deferred(WHY, counts=False, text="words"), "failed"),
-    ({"restbroker_uncertain": 2}, Uncertain(WHY), "uncertain"),
-    ({"restbroker_uncertain": 1}, Rejected(WHY, "words"), "rejected"),
+    ({}, Rejected(LONG, "words"), "rejected"),
+    ({"retry": False}, Deferred(LONG, text="words"), "failed"),
+    ({"retry_count": 1, "failed_at": 1.5}, Deferred(LONG, max_attempts=3, text="words"), "failed"),
+    ({"restbroker_deferred": 2}, Deferred(LONG, counts=False, max_attempts=3, text="words"), "failed"),
+    ({"restbroker_deferred": 5, "retry": 0}, Deferred(LONG, counts=False, text="words"), "failed"),
+    ({"restbroker_uncertain": 2}, Uncertain(LONG), "uncertain"),
+    ({"restbroker_uncertain": 1}, Rejected(LONG, "words"), "rejected"),
 ]
 KEPT: list[tuple[dict[str, Any], Final, str]] = [
-    ({}, Deferred(WHY), "failed"),
-    ({"restbroker_deferred": 5}, Deferred(WHY, counts=False), "failed"),
-    ({}, Uncertain(WHY), "uncertain"),
+    ({}, Deferred(LONG), "failed"),
+    ({"retry_count": 0, "failed_at": 1.5}, Deferred(LONG, max_attempts=3), "failed"),
+    ({"restbroker_deferred": 5}, Deferred(LONG, counts=False), "failed"),
+    ({}, Uncertain(LONG), "uncertain"),
 ]
 
 
@@ -94,22 +67,22 @@ def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words
     (reply,) = settlement.replies
     told = json.loads(reply.payload)
     assert told == {
-        "jid": "0" * 24, "command": "cmd", "text": "" if called == "uncertain" else "words", "status": 500,
+        "jid": "a" * 24, "command": "cmd", "text": "" if called == "uncertain" else "words", "status": 500,
         "outcome": called, "answer": None, "attempts": told["attempts"], "duration_ms": 12.3,
-        "error": {"code": "ServerError", "message": WHY.message, "cure": "mend it"},
+        "error": {"code": "ServerError", "message": LONG.message, "cure": "mend it"},
         **({"may_have_run": True} if "restbroker_uncertain" in fields else {}),
     }  # fmt: skip
 
 
 @rows(("before", "times"), [(0, 1), (1, 2), (4, 5), (-3, 1), (-(10**9), 1), ("2", 1), (None, 1), (1.5, 1), (False, 1)])
 def test_a_job_that_is_put_off_counts_how_often_and_a_strange_count_begins_anew(before: object, times: int) -> None:
-    put_off = settled(Schedule, job(restbroker_deferred=before), ONCE, Deferred(WHY, counts=False))
+    put_off = settled(Schedule, job(restbroker_deferred=before), ONCE, Deferred(LONG, counts=False, max_attempts=6))
     assert payload(put_off)["restbroker_deferred"] == times
     assert "retry_count" not in payload(put_off)
 
 
 def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
-    outcome = Deferred(WHY, counts=False, retry_after_s=100.0)
+    outcome = Deferred(LONG, counts=False, retry_after_s=100.0)
     assert isinstance(settle(job(restbroker_deferred=4), ONCE, outcome, context()), Schedule)
     crashed_once = attrs.evolve(job(restbroker_deferred=5, restbroker_uncertain=1), maybe_run=2)
     sixth = settled(Retry, crashed_once, ONCE, outcome)
@@ -121,19 +94,19 @@ def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
 def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_three_more(
     asked_s: float | None, jitter: float, after_s: float
 ) -> None:
-    outcome = Deferred(WHY, counts=False, retry_after_s=asked_s)
+    outcome = Deferred(LONG, counts=False, retry_after_s=asked_s)
     put_off = settled(Schedule, job(), ONCE, outcome, jitter=jitter)
     assert put_off.delay_s == pytest.approx(after_s)
 
 
-@rows("outcome", [Deferred(WHY, counts=False), Deferred(WHY), Rejected(WHY)])
+@rows("outcome", [Deferred(LONG, counts=False), Deferred(LONG), Rejected(LONG)])
 def test_equal_jobs_of_one_batch_stay_apart_in_a_set(outcome: Final) -> None:
     one, other = (settle(job(), ONCE, outcome, context(unique=number)) for number in (1, 2))
     assert payload(one) != payload(other)
 
 
 def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_have_run_is_sent() -> None:
-    settlement = settled(Dead, job(), CommandSpec("get", (), "safe"), Uncertain(WHY), at_most_once=True)
+    settlement = settled(Dead, job(), CommandSpec("get", (), "safe"), Uncertain(LONG), at_most_once=True)
     assert payload(settlement)["restbroker_may_have_run"] is True
     assert may_send(job(), ONCE, 2, at_most_once=True)
     assert not may_send(job(restbroker_uncertain=1), ONCE, 2, at_most_once=True)
