@@ -31,7 +31,7 @@ _BESIDE: Final[Mapping[str, str]] = {
     "redis": "redis://hunter2@h\n",
     "empty": "",
     "two-lines": "one\ntwo\n",
-    "passwords": "ann:pass-of-ann\n",
+    "passwords": "ann:pass-of-ann\nbob:pass-of-bob\n",
 }
 """Files beside env.json."""
 _ENVIRON: Final = {"SOME_SECRET": "s3cret-in-a-variable"}

@@ -9,11 +9,17 @@ _TOKEN: Final[dict[str, Json]] = {"Token": "t0ken-of-app"}
 _FLAT: Final[dict[str, Json]] = {"RestURL": "http://127.0.0.1:5281/api", "RestQueue": "rest", **_TOKEN}
 _SECRET: Final = "a-long-enough-secret-of-32-letters"
 _BASIC: Final[Json] = {"Basic": {"User": "admin", "Pass": "pass-of-admin"}}
+_BEARER: Final[Json] = {"Bearer": {"Token": "t0ken"}}
+_AUTO: Final[Json] = {"Auto": {"User": "u", "Pass": "p"}}
 _RULES: Final[dict[str, Json]] = {"Queue": "xmpp_events", "Class": "XmppEvent"}
 
 
 def _target(kind: str, url: str, **more: Json) -> dict[str, Json]:
     return {"Kind": kind, "URL": url, "Queues": ["rest"], "Domain": "example.org", **more}
+
+
+def _basic(user: str) -> Json:
+    return {"Basic": {"User": user, "Pass": "p"}}
 
 
 def _targets(**entries: Json) -> dict[str, Json]:
@@ -36,6 +42,18 @@ def _posted(path: str = "/e", **more: Json) -> dict[str, Json]:
 _EJABBERD: Final = _target("ejabberd", "https://xmpp.example.org:5443/api", Auth=_BASIC)
 _CHAT: Final = _target("openfire-chat", "http://127.0.0.1:7070", Auth=_BASIC)
 _ROSTER: Final = _target("prosody-roster", "http://127.0.0.1:5280/roster_admin")
+_STREAMS: Final[dict[str, Json]] = {"Target": "chat", "Users": ["ann"], "PasswordsFile": "passwords"}
+
+
+def _streams(**sources: dict[str, Json]) -> dict[str, Json]:
+    usual: dict[str, Json] = {"Kind": "openfire-sse", **_RULES, "Options": _STREAMS}
+    return {**_targets(chat=_CHAT), "Events": {"Sources": {name: {**usual, **more} for name, more in sources.items()}}}
+
+
+def _component(server: str, **options: Json) -> dict[str, Json]:
+    given: dict[str, Json] = {"Name": "push.example.org", "Hosts": ["example.org"], "Pass": "p", **options}
+    return {"Kind": f"{server}-component", **_RULES, "Options": given}
+
 
 DOCUMENTS: Final[Mapping[str, Json]] = {
     "the least": _FLAT,
@@ -85,6 +103,14 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         main=_target("openfire-rest", "http://127.0.0.1:9090/plugins/restapi/v1", Options={"Secret": "s"})
     ),
     "openfire-chat": _targets(main=_CHAT),
+    "openfire-chat far away, at the path of its page": _targets(
+        main=_target("openfire-chat", "http://of.example.org:7070/rest/api/restapi/v1", Options={"Secret": "s"})
+    ),
+    "openfire-chat behind a proxy, without a login": _targets(main=_target("openfire-chat", "http://127.0.0.1/openfire/api")),
+    "openfire-rest far away, at no path": _targets(
+        main=_target("openfire-rest", "http://of.example.org:9090", Options={"Secret": "s"})
+    ),
+    "openfire-rest behind a proxy, without a login": _targets(main=_target("openfire-rest", "http://127.0.0.1/proxied")),
     "openfire-chat with passwords": _targets(
         main={**_CHAT, "Auth": None, "Options": {"SecretFile": "secret", "PasswordsFile": "passwords", "JoinRooms": False}}
     ),
@@ -112,6 +138,47 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
                 "SigningSecrets": [{"File": "secret"}],
             },
         }
+    ),
+    "mongooseim for domain admins": _targets(
+        main=_target("mongooseim", "http://127.0.0.1:5551/api/graphql", Domain=None,
+                     Auth=_basic("admin@example.net"), Options={"Schema": "domain_admin"})
+    ),
+    "a login of another domain's admin": _targets(
+        main=_target("mongooseim", "http://127.0.0.1:5551/api/graphql",
+                     Auth=_basic("root@localhost"), Options={"Schema": "domain_admin"})
+    ),
+    "a login of no user": _targets(
+        main=_target("mongooseim", "http://127.0.0.1:5561/api/graphql", Auth=_basic("bot"), Options={"Schema": "user"})
+    ),
+    "a bearer token for mongooseim": _targets(
+        main=_target("mongooseim", "http://127.0.0.1:5551/api/graphql", Auth=_BEARER)
+    ),
+    **{
+        f"{what} for {kind}": _targets(main=_target(kind, "http://127.0.0.1", Auth=auth, Options=options))
+        for kind in ("openfire-rest", "openfire-chat")
+        for what, auth, options in (
+            ("a login beside a secret", _BASIC, {"Secret": "s"}),
+            ("a JID as the administrator's name", _basic("admin@example.org"), None),
+            ("a bearer token", _BEARER, None),
+        )
+    },
+    "a login that mod_msg cannot use": _targets(
+        main=_target("prosody-rest", "http://127.0.0.1", Auth=_BEARER, Options={"MsgURL": "http://127.0.0.1/msg"})
+    ),
+    "tokens that the server issues, for prosody-rest": _targets(main=_target("prosody-rest", "http://127.0.0.1", Auth=_AUTO)),
+    "tokens that the server issues, for http": _targets(
+        main={"Kind": "http", "URL": "http://127.0.0.1", "Queues": ["q"], "Auth": _AUTO, "Options": {"Commands": {"a": {}}}}
+    ),
+    "a proxy before a socket": _targets(
+        main={**_EJABBERD, "URL": "http+unix://%2Frun%2Fx.sock/api", "Proxy": "http://p.example.org:3128"}
+    ),
+    "a proxy before an address of anybody": _targets(
+        main={"Kind": "http", "URL": "http://127.0.0.1", "Queues": ["q"], "Proxy": "http://p.example.org:3128",
+              "Options": {"Commands": {"a": {}}}}
+    ),
+    "two logins of http": _targets(
+        main={"Kind": "http", "URL": "http://127.0.0.1", "Queues": ["q"], "Auth": _BEARER,
+              "Options": {"Commands": {"a": {}}, "Headers": {"Authorization": "x"}}}
     ),
     "the flat form and targets": {**_FLAT, "Targets": {"second": {**_EJABBERD, "Queues": ["second"]}}},
     "all members of a target": _targets(
@@ -182,9 +249,18 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         **_targets(chat=_CHAT),
         "Events": {"Sources": {"src": {"Kind": "openfire-sse", **_RULES, "Options": {"Target": "chat", "Users": ["ann"], "PasswordsFile": "passwords"}}}},
     },
+    "events of openfire-sse of a target of another kind": {
+        **_targets(main=_EJABBERD),
+        "Events": {"Sources": {"src": {"Kind": "openfire-sse", **_RULES, "Options": {**_STREAMS, "Target": "main"}}}},
+    },
+    "events of openfire-sse at a path": _streams(src={"Path": "/e"}),
+    "events of openfire-sse for two sources": _streams(
+        src={}, other={"Options": {**_STREAMS, "Users": [], "Askers": ["bob"]}}
+    ),
+    "events of openfire-sse for one user twice": _streams(src={}, other={"Options": {**_STREAMS, "Askers": ["bob"]}}),
     "events of ejabberd-component": {
         **_targets(main=_EJABBERD),
-        "Events": {"Sources": {"src": {"Kind": "ejabberd-component", **_RULES,
+        "Events": {"Sources": {"src": {"Kind": "ejabberd-component", **_RULES, "DropOwn": "5s",
             "Options": {"Name": "events.example.org", "Hosts": ["example.org"], "PassFile": "secret", "Target": "main"}}}},
     },
     "events of prosody-component": {
@@ -192,6 +268,11 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         "Events": {"Sources": {"src": {"Kind": "prosody-component", **_RULES,
             "Options": {"Name": "push.example.org", "Hosts": ["example.org"], "PassFile": "secret", "Target": "main"}}}},
     },
+    "events of a component of a target of another kind": {
+        **_targets(chat=_CHAT), "Events": {"Sources": {"src": _component("ejabberd", Target="chat")}},
+    },
+    "events of a component that drops its own without a target": _sources(src={**_component("ejabberd"), "DropOwn": "5s"}),
+    "notifications of Prosody": _sources(src=_component("prosody")),
     "events, open to others and without TLS": {
         **_FLAT,
         "Events": {"Listen": "0.0.0.0:8081", "Sources": {"src": {"Kind": "prosody-rest", "Path": "/e", **_RULES}}},

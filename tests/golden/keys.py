@@ -107,7 +107,12 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("Processes", "StatsPort", "RedisDatabase", "ApiVersion", "BatchSize", "Prefetch"), _NUMBERS),
     **dict.fromkeys(("LargestEvent", "Buffer"), (*_NUMBERS, 1024, 1_048_576)),
     **dict.fromkeys(("RestQueue", "ResponseQueue", "Queue", "RabbitQueue"), _NAMES),
-    **dict.fromkeys(("Queues", "Hosts", "Targets", "StatsHosts", "Users", "Askers"), _LISTS),
+    **dict.fromkeys(("Queues", "Targets", "StatsHosts"), _LISTS),
+    **dict.fromkeys(("Users", "Askers"), (*_LISTS, ["Ann"])),
+    "Hosts": (*_LISTS, ["Example.org"]),
+    "Name": ("Events.Example.org", "example.org", "badexample.org"),
+    "Address": ("10.0.0.1:5347", "xmpp.example.org:5347", "[::1]:5347"),
+    "Rooms": (["Team@conference.example.org"], ["conference.example.org"]),
     **dict.fromkeys(("Allow", "AtMostOnce"), _GLOBS),
     **dict.fromkeys(("ResponseClass", "Class"), ("Add", "My::Worker", "App\\Jobs\\One", "1x", "a b")),
     **dict.fromkeys(("Sender", "Receiver"), _JIDS),
@@ -129,7 +134,7 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
         *("host", "fairkey", "Fair-Key", ["fair_key"], ["host", "fair_key"]),
     ),
     "OrderBy": (
-        *(["user"], ["user", "host"], ["host", "host"], ["a b"], [], "order_key", "user", [1]),
+        *(["user"], ["host"], ["user", "host"], ["host", "host"], ["a b"], [], "order_key", "user", [1]),
         *("fair_key", "Order-Key", ["user", "order_key"]),
     ),
     "OnDead": ("go", "stop", "cancel", "park", True),
@@ -344,6 +349,8 @@ BASES: Final[Sequence[Base]] = (
          "Map Map.to Types MapByType MapByType.chat Body Drop Chain"),
     Base("options of mongooseim-webhook", _source("mongooseim-webhook", {}, Path="/hook", Secret=_SECRET),
          f"{_OF_EVENTS}.Options", "Resend Patience"),
+    Base("a source of mongooseim-webhook", _source("mongooseim-webhook", Path="/hook", Secret=_SECRET), _OF_EVENTS,
+         "DropDuplicates IQ"),
     Base(
         "options of openfire-sse",
         {
@@ -367,5 +374,5 @@ BASES: Final[Sequence[Base]] = (
     ),
     Base("options of prosody-component",
          _source("prosody-component", {"Name": "push.example.org", "Hosts": ["example.org"], "Pass": "p"}), f"{_OF_EVENTS}.Options",
-         "Address Name Hosts Pass PassFile-Pass TLS CAFile Take PushEmpty Lease MaxUnread MaxStanza"),
+         "Address Name Hosts Pass PassFile-Pass TLS CAFile Take PushEmpty Lease MaxUnread MaxStanza ForeignName Rooms Target"),
 )  # fmt: skip

@@ -52,6 +52,18 @@ def test_a_source_that_others_reach_needs_a_long_secret(refused: Refused, write:
         assert LONG not in repr(loaded), address
 
 
+@pytest.mark.promise
+@pytest.mark.parametrize(
+    "options",
+    [{"Name": "events.example.com", "ForeignName": True}, {"Address": "xmpp.example.org:5347", "TLS": True}],
+    ids=["a foreign name", "another machine"],
+)
+def test_a_component_that_is_elsewhere_is_taken_if_it_is_meant(write: Write, options: dict[str, Any]) -> None:
+    given = {"Name": "events.example.org", "Hosts": ["example.org"], "Pass": "secret", **options}
+    source = {"Kind": "ejabberd-component", "Queue": "xmpp", "Class": "Event", "Options": given}
+    assert write(events(source=source)).config.events is not None
+
+
 def test_a_certificate_beside_the_configuration_is_found(write: Write, tmp_path: Path, ours: Authority) -> None:
     put(ours, tmp_path)
     loaded = write(events(CertFile="cert.pem", KeyFile="tls.key"))

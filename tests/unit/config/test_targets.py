@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import pytest
-
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
 from tests.unit.config.conftest import Refused, Write
@@ -49,14 +47,6 @@ def test_turns_and_order_are_written_for_the_store(write: Write) -> None:
     both = json.loads(target(FairBy=["host"], OrderBy=["user", "host"], Domain=None).groups_text)
     assert both == {"by": ["host", "user"], "fair": 1, "order": "host|user "}
     assert (target().fairness, target().groups_text) == (None, "")
-
-
-@pytest.mark.parametrize(
-    ("fair", "order"), [(["host"], ["user"]), (["host"], ["host"]), (["host"], "order_key"), ("fair_key", ["user"])]
-)
-def test_who_takes_turns_has_keys_of_their_own(refused: Refused, fair: Json, order: Json) -> None:
-    (problem,) = refused(document({"one": entry(FairBy=fair, OrderBy=order)}))
-    assert problem.startswith("Targets.one.OrderBy: must have the names of FairBy and one more")
 
 
 def test_a_certificate_file_is_tried_and_used_for_https_only(write: Write, refused: Refused, tmp_path: Path) -> None:
@@ -109,24 +99,7 @@ def test_a_hint_names_the_keys_of_its_target(write: Write) -> None:
     assert own.name_own_keys(hint) == hint.replace("RestURL", places[0]).replace("RestUser", places[1])
 
 
-def test_a_proxy_has_an_address_and_a_login_of_its_own(write: Write, refused: Refused, tmp_path: Path) -> None:
-    (tmp_path / "proxy").write_text("s3cret\n", encoding="utf-8")
-    https: dict[str, Json] = {"URL": "https://xmpp.example.org/api", "HTTP2": True}
-    keys: dict[str, Json] = {"Proxy": "http://p.example.org:3128", "ProxyUser": "u", "ProxyPassFile": "proxy"}
-    target = write(document({"one": entry(**https, **keys)})).config.targets[0]
-    assert target.proxy is not None
-    assert (target.proxy.origin, target.http2) == ("http://p.example.org:3128", True)
+def test_the_password_of_a_proxy_is_a_secret_of_the_target(write: Write) -> None:
+    proxy = {"Proxy": "http://p.example.org:3128", "ProxyUser": "u", "ProxyPass": "s3cret"}
+    target = write(document({"one": entry(URL="https://xmpp.example.org/api", HTTP2=True, **proxy)})).config.targets[0]
     assert {one.reveal() for one in target.all_secrets} == {"t0ken", "s3cret"}
-    cases: tuple[tuple[dict[str, Json], str], ...] = (
-        ({**keys, "Proxy": "http://u:s3cret@p.example.org:3128"}, "Proxy"),
-        ({**keys, "Proxy": "socks5://p.example.org"}, "Proxy"),
-        ({**keys, "Proxy": None}, "Proxy"),
-        ({**keys, "ProxyPassFile": None}, "ProxyPass"),
-        ({**keys, "URL": "http+unix://%2Frun%2Fx.sock/api"}, "Proxy"),
-        ({"HTTP2": True, "URL": "http://xmpp.example.org/api"}, "HTTP2"),
-        ({**keys, "Kind": "http", "Options": {"Commands": {"one": {"Path": "/x"}}}}, "Proxy"),
-    )
-    for given, place in cases:
-        problem = "\n".join(refused(document({"one": entry(**{**https, "HTTP2": None, **given})})))
-        assert f"Targets.one.{place}: " in problem
-        assert "s3cret" not in problem

@@ -1,15 +1,11 @@
 """What all kinds of servers share: the registry, logins that one cannot use, findings, addresses, texts."""
 
-import json
 import subprocess
 import sys
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from restbroker.config.kind import expected_kind
-from restbroker.config.load import load
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
@@ -65,62 +61,6 @@ def problem(cause: Cause) -> Finding:
 @rows("place", range(len(CAUSES)))
 def test_the_first_cause_in_order_counts_whatever_was_found_first(place: int) -> None:
     assert worst_cause([problem(cause) for cause in reversed(CAUSES[place:])]) == CAUSES[place]
-
-
-AUTO = {"Auto": {"User": "u", "Pass": "p"}}
-BEARER = {"Bearer": {"Token": "t0ken"}}
-ISSUED = "asks for tokens that the server issues"
-COMMANDS: dict[str, Any] = {"Commands": {"a": {}}}
-
-
-def basic(user: str) -> dict[str, Any]:
-    return {"Basic": {"User": user, "Pass": "p"}}
-
-
-def configured(folder: Path, kind: str, login: Any, options: Any, **more: Any) -> Target:
-    """The target of this kind, login and options."""
-    entry = {"Kind": kind, "URL": "http://127.0.0.1:1", "Queues": ["q"], "Auth": login, "Options": options, **more}
-    (folder / "env.json").write_text(json.dumps({"Token": "t", "Targets": {"it": entry}}))
-    (target,) = load(folder / "env.json", {}, {}, registry.kinds()).config.targets
-    return target
-
-
-@rows(
-    ("kind", "login", "options", "problem"),
-    [
-        ("http", AUTO, COMMANDS, f"Auth: {ISSUED}"),
-        ("http", BEARER, {**COMMANDS, "Headers": {"Authorization": "x"}}, "Options.Headers.Authorization: is given"),
-        ("prosody-rest", AUTO, {}, f"Auth: {ISSUED}"),
-        ("prosody-rest", BEARER, {"MsgURL": "http://127.0.0.1:1/msg"}, "Options.MsgURL: needs Targets.it.Auth with"),
-        ("openfire-rest", basic("admin"), {"Secret": "s"}, "Auth: and the shared secret exclude one another"),
-        ("openfire-rest", basic("admin@example.org"), {}, "Auth: needs the administrator's name alone"),
-        ("openfire-rest", BEARER, {}, "Auth: must be Basic"),
-        ("openfire-rest", None, {"Secret": "two words"}, "Options.Secret"),
-        ("openfire-chat", basic("admin"), {"Secret": "s"}, "Auth: and the shared secret exclude one another"),
-        ("openfire-chat", basic("admin@example.org"), {}, "Auth: needs the administrator's name alone"),
-        ("openfire-chat", BEARER, {}, "Auth: must be Basic"),
-        ("openfire-chat", basic("admin"), {"PasswordsFile": "odd"}, "Options.PasswordsFile: Line 2 of the file"),
-        ("mongooseim", basic("root@localhost"), {"Schema": "domain_admin"}, "Auth: is not a domain admin's"),
-        ("mongooseim", basic("bot"), {"Schema": "user"}, "Auth: is not a user's"),
-        ("mongooseim", None, {"Schema": "domain_admin"}, "Auth: must be Basic"),
-        ("mongooseim", None, {"Schema": "user"}, "Auth: must be Basic"),
-        ("mongooseim", BEARER, {"Schema": "admin"}, "Auth: must be Basic"),
-    ],
-)
-def test_what_a_kind_cannot_use_is_refused_by_its_place(
-    tmp_path: Path, kind: str, login: Any, options: Any, problem: str
-) -> None:
-    (tmp_path / "odd").write_text("# ours\nromeo\n")
-    domain = {} if kind == "http" else {"Domain": "example.org"}
-    with pytest.raises(ConfigError) as refused:
-        configured(tmp_path, kind, login, options, **domain)
-    lines = [line.strip().removeprefix("Targets.it.") for line in refused.value.message.splitlines()]
-    assert any(line.startswith(problem) for line in lines), lines
-
-
-def test_a_domain_admins_domain_is_that_of_his_login(tmp_path: Path) -> None:
-    login = basic("admin@example.net")
-    assert configured(tmp_path, "mongooseim", login, {"Schema": "domain_admin"}).default_host == "example.net"
 
 
 def test_these_are() -> None:
