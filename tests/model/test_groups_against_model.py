@@ -316,21 +316,21 @@ class World:
         jobs = self.raw.lrange(meant.key, 0, -1)
         if not jobs:
             return
+        group = "" if meant.group is None else meant.group.decode()
         if self.chance.random() < 0.5:
             rank = self.chance.randrange(len(jobs))
             taking = waiting.TakeRequest(rank, Placement(jobs[rank]))
             assert waiting.take(self.client, meant, [taking, taking]) == [Applied(), Gone()]
             gone = [jobs[rank]]
-            group = "" if meant.group is None else meant.group.decode()
-            if rank == len(jobs) - 1 and self.held.get(group, STOPPED) < STOPPED:
-                # The one that was put off: the next one may start.
-                del self.held[group]
         else:
             most = self.chance.choice((1, 3, 100))
-            deleted, left, _ = queues.clear(self.client, queue, jobs[0], most, meant.group)
+            deleted, left, _ = queues.clear(self.client, queue, jobs[0], most, meant.group, "t")
             gone = jobs[-deleted:]
             assert left == len(jobs) - deleted
             self.raw.delete(f"{NAMESPACE}:restbroker:pace:{queue}")
+        if jobs[-1] in gone and self.held.get(group, STOPPED) < STOPPED:
+            # The one that was put off: the next one may start.
+            del self.held[group]
         self.log.append(("deleted", queue, meant.group, gone))
         for name in map(name_of, gone):
             self.wait[self.place[name]].remove(name)

@@ -20,10 +20,11 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.job import fields_of
 from restbroker.job.order import Order, group_in
 from restbroker.job.settlement import Ack, Dead, Reply, Requeue, Retry
-from restbroker.store import heartbeats, lines, order, pauses
+from restbroker.store import heartbeats, lines, order, pauses, queues, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.jobs import FetchedJob, LimitReached, Limits, TargetPaused
+from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_group
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_groups, name_of, push
 from tests.store.pools import NAMESPACE, QUEUES, Server, as_parked
@@ -561,6 +562,34 @@ def test_a_group_whose_job_is_nowhere_can_be_freed(ordered: Lane, client: Client
     ordered.take()
     server.raw.delete(f"{NAMESPACE}:restbroker:ip:{ordered.identity}")
     held = order.read_key(client, "t", QUEUES, b"\x1ea")
+@pytest.mark.parametrize("how", ["cleared", "cleared in part", "taken"])
+def test_a_key_whose_job_was_put_off_goes_on_once_that_job_is_deleted(ordered: Lane, client: Client, how: str) -> None:
+    """What stands behind it, and what comes later, waits for no time that was the deleted job's own."""
+    push(client, *of("a", 0, 1))
+    (head,) = ordered.take()
+    ordered.settle(head, by=Retry(3600.0, head.raw))
+    match how:
+        case "taken":
+            (line,) = [one for one in waiting.take_snapshots(client, "a", "t") if one.group]
+            assert waiting.take(client, line, [waiting.TakeRequest(1, Placement(head.raw))]) == [DONE]
+        case _:
+            left = 1 if how == "cleared in part" else 0
+            assert queues.clear(client, "a", job("a1", "a"), 2 - left, b"\x1ea", "t")[:2] == (2 - left, left)
+            client.command("DEL", client.keys.pace("a"))
+    push(client, *of("a", 2), *of("b", 0))
+    assert names(ordered.take()) == ["a2" if how == "cleared" else "a1", "b0"]
+
+
+def test_a_stopped_key_stays_stopped_though_what_waits_is_cleared(ordered: Lane, client: Client) -> None:
+    push(client, *of("a", 0, 1))
+    (head,) = ordered.take()
+    ordered.settle(head, by=Dead(1.0, head.raw, effect="stop"))
+    assert queues.clear(client, "a", job("a1", "a"), 10, b"\x1ea", "t")[:2] == (1, 0)
+    client.command("DEL", client.keys.pace("a"))
+    push(client, *of("a", 2))
+    assert ordered.take() == []
+
+
     assert held is not None
     assert held.state == "in_progress"
     other = Lane(client, ORDER, "h:3:other:t").start()
