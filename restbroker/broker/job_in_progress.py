@@ -333,6 +333,8 @@ class Reservations:
     jobs: dict[str, JobInProgress] = attrs.field(factory=dict)
     last_number: int = 0
     memory_bytes: int = 0
+    old_keys_until: float = math.inf
+    """The highest ticket number of a job that may have been handed out under a key of another `OrderBy`."""
     _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     def add(self, jobs: Sequence[JobInProgress]) -> None:
@@ -344,6 +346,15 @@ class Reservations:
                 self.memory_bytes += job.memory_bytes
                 self.jobs[job.ticket] = job
             self.last_number = max(self.last_number, jobs[-1].number)
+
+    @property
+    def has_old_keys(self) -> bool:
+        """Whether Redis may hand out jobs under keys of another `OrderBy`; it may until a fetch has said that not."""
+        return math.isinf(self.old_keys_until)
+
+    def note_keys(self, base: int, *, has_old_keys: bool) -> None:
+        """Note whether keys of another `OrderBy` are left in Redis; `base`: the highest ticket number issued before."""
+        self.old_keys_until = math.inf if has_old_keys else min(self.old_keys_until, base)
 
     def skip_to(self, number: int) -> None:
         """Issue only ticket numbers above this one from now on."""

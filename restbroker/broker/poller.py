@@ -405,7 +405,8 @@ class Poller:
         """Return what may come with the settlement of so many jobs: the next ones of their keys."""
         plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
         is_held = self.quiet.is_set() or not self.breaker.admits or self.acker.refused or self.crashes.counts
-        if is_held or self._is_behind or plan.older_form.is_set() or plan.drains or not ready.is_free:
+        is_older = plan.older_form.is_set() or self.reservations.has_old_keys
+        if is_held or is_older or self._is_behind or not ready.is_free:
             return None
         room = min(count, ready.free_places, semaphore.capacity) - len(ready) - semaphore.waiting_jobs
         if room <= 0 or self.reservations.memory_bytes + PAYLOAD_LIMIT_BYTES > HELD_BYTES:
@@ -427,7 +428,7 @@ class Poller:
             case FetchResult():
                 self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
                 if request.count:
-                    self.plan.drains = got.has_old_keys
+                    self.reservations.note_keys(got.base, has_old_keys=got.has_old_keys)
                     self._note_counts(got.counts)
                 await self._adopt(got, request.count)
             case store_jobs.Duplicate(last):

@@ -56,8 +56,6 @@ class TargetPlan:
     """How jobs of one key are done one after the other; None: they are not."""
     groups: str = attrs.field(init=False)
     """What the target says of its order and fairness, as the store takes it; "": nothing."""
-    drains: bool = True
-    """Whether Redis may hand out jobs under keys of another `OrderBy`; until the first fetch has said so, it may."""
     older_form: trio.Event = attrs.field(factory=trio.Event, init=False)
     """Set while jobs wait in its queues in a form of an older version, so that none is taken."""
 

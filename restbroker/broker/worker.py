@@ -200,7 +200,8 @@ class Worker:
         if fields.get(ON_DEAD_FIELD) is not None:
             self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
         own, given = ticket_group(job.ticket), admitted.command.arguments
-        group = own if plan.drains else group_of(plan.order, plan.target.fairness, fields, given)
+        is_old = job.number <= self.reservations.old_keys_until
+        group = own if is_old else group_of(plan.order, plan.target.fairness, fields, given)
         is_same = group is not None and (group == own or not (is_ordered(group) or is_ordered(own)))
         return None if is_same else KEY_UNCLEAR
 

@@ -216,15 +216,14 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
 
     Where its reply is lost, jobs may have been taken all the same: then the next fetch answers `Duplicate`.
     """
-    limits, keys_of = request.limits, (request.target, request.queues)
+    limits = request.limits
     numbers = [request.base, request.count, request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
     lists = list_keys(keys, request.queues)
     fixed = _fixed_keys(keys, request.identity, request.target)
     arguments: list[Argument] = [request.identity, *numbers, request.groups, int(request.follows), *request.queues]
-    held, stopped, *of_queues = group_keys(keys, *keys_of)
-    of_groups = [held, keys.groups(request.target), stopped, *of_queues, *map(keys.pace, request.queues)]
+    of_groups = [*group_keys(keys, request.target, request.queues), *map(keys.pace, request.queues)]
     return "fetch", [*fixed, *lists, *of_groups], arguments
 
 

@@ -515,6 +515,25 @@ async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_or
     assert set(warnings(harness)) == {"OrderChanged"}
 
 
+@pytest.mark.promise("One key after the other", "OrderBy is changed or taken away")
+@pytest.mark.parametrize("before", ["FairBy", "an OrderBy that these jobs have no key for"])
+async def test_no_job_dies_that_was_handed_out_before_the_order_was_changed(
+    harness: Harness, log: Log, before: str
+) -> None:
+    """The last of them are still to be sent when nothing is left of the old groups."""
+    fairness = Fairness(("host",)) if before == "FairBy" else None
+    harness.order, harness.fairness, harness.concurrency = None if fairness else Order(("other",)), fairness, 1
+    for number in range(60):
+        harness.push(args=["safe", {"host": "big", "key": "a", "n": number}, "t"], jid=f"{number}")
+    async with harness.broker():
+        await harness.until(lambda: harness.size("queue:rest") == 0, "all are in lines, or taken")
+    harness.order, harness.target.closed = Order(("host", "key")), False
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) >= 60, "all are finished")
+    assert [entry["error_class"] for entry in harness.members("dead")] == []
+    assert is_at_rest(harness)
+
+
 @pytest.mark.promise("One key after the other", "jobs wait in the form of an older version: none is taken")
 async def test_nothing_is_taken_beside_jobs_in_the_older_form(harness: Harness, log: Log) -> None:
     harness.client.command("HSET", "restbroker:fair:wait:rest", "1000:a", "{}")

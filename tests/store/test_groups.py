@@ -175,6 +175,23 @@ def test_what_has_a_group_and_what_has_none_keep_their_tickets_apart(client: Cli
     assert {one.ticket for one in taken} == fields - {"last", "hwm"}
 
 
+@pytest.mark.parametrize("how", ["back", "recovered"])
+def test_a_job_that_goes_back_after_the_order_was_changed_gets_a_key_of_the_new_order(client: Client, how: str) -> None:
+    """Its broker would take it for one whose key the scripts read otherwise, and not send it."""
+    old, new = Lane(client, FAIR).start(), Lane(client, BOTH, "h:3:new:t").start()
+    push(client, job("a", "u", "h"))
+    (taken,) = old.take()
+    assert ticket_group(taken.ticket) == "h"
+    assert new.take() == []
+    if how == "back":
+        old.settle(taken, by=Requeue())
+    else:
+        assert heartbeats.fence(client, old.identity, 0)
+        assert heartbeats.recover(client, old.identity, as_parked).retired
+    (taken,) = new.take()
+    assert ticket_group(taken.ticket) == "h\x1eu"
+
+
 # Shares
 
 
@@ -225,6 +242,18 @@ def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: Lane, server: Ser
         hosts += map(host_of, fair.take(1))
     counts = Counter(hosts)
     assert 60 <= counts["single"] <= min(counts["h0"], counts["h1"]) + 2
+
+
+def test_a_job_without_a_fair_key_has_no_order_and_gets_its_turn(client: Client) -> None:
+    """An ordered group without a fair key has no virtual time to enter its turns at."""
+    lane = Lane(client, BOTH).start()
+    without, *others = job("none", "u"), *(job(f"{n}", f"u{n}", "h") for n in range(20))
+    push(client, without, *others)
+    taken = lane.take(2)
+    assert [ticket_group(one.ticket) for one in taken] == ["", "h\x1eu0"]
+    fields = fields_of(without)
+    assert fields is not None
+    assert group_in(Order(("host", "user")), Fairness(("host",)), fields) == ""
 
 
 def classify_all(lane: Lane) -> None:
@@ -316,14 +345,14 @@ BY_USER_TEXT: Final = '{"by":["user","host"],"order":"user,host","host":"default
 
 @pytest.mark.parametrize(("raw", "key"), KEYED.values(), ids=KEYED)
 def test_the_scripts_and_the_broker_read_the_same_key(client: Client, server: Server, raw: bytes, key: str) -> None:
-    """And the job comes out byte for byte, from its group's list too."""
+    """And the job comes out byte for byte, from its group's list too; one without a key goes back to the list."""
     lane, group = Lane(client, BY_USER_TEXT).start(), f"\x1e{key}" if key else ""
     push(client, raw)
     (taken,) = lane.take()
     assert (ticket_group(taken.ticket), taken.raw) == (group, raw)
     fields = fields_of(raw)
     assert ((fields and group_in(BY_USER, None, fields)) or "") == group
-    assert lane.settle(taken, by=Requeue()) == [READY]
+    assert lane.settle(taken, by=Requeue()) == [READY if group else DONE]
     (taken,) = lane.take()
     assert (ticket_group(taken.ticket), taken.raw) == (group, raw)
     lane.settle(taken)
@@ -533,6 +562,34 @@ def test_scores_that_someone_wrote_by_hand_hold_nothing_up_for_good(fair: Lane, 
     assert keys_of_groups(server) == set()
 
 
+@pytest.mark.parametrize("how", ["cleared", "cleared in part", "taken"])
+def test_a_key_whose_job_was_put_off_goes_on_once_that_job_is_deleted(ordered: Lane, client: Client, how: str) -> None:
+    """What stands behind it, and what comes later, waits for no time that was the deleted job's own."""
+    push(client, *of("a", 0, 1))
+    (head,) = ordered.take()
+    ordered.settle(head, by=Retry(3600.0, head.raw))
+    match how:
+        case "taken":
+            (line,) = [one for one in waiting.take_snapshots(client, "a", "t") if one.group]
+            assert waiting.take(client, line, [waiting.TakeRequest(1, Placement(head.raw))]) == [DONE]
+        case _:
+            left = 1 if how == "cleared in part" else 0
+            assert queues.clear(client, "a", job("a1", "a"), 2 - left, b"\x1ea", "t")[:2] == (2 - left, left)
+            client.command("DEL", client.keys.pace("a"))
+    push(client, *of("a", 2), *of("b", 0))
+    assert names(ordered.take()) == ["a2" if how == "cleared" else "a1", "b0"]
+
+
+def test_a_stopped_key_stays_stopped_though_what_waits_is_cleared(ordered: Lane, client: Client) -> None:
+    push(client, *of("a", 0, 1))
+    (head,) = ordered.take()
+    ordered.settle(head, by=Dead(1.0, head.raw, effect="stop"))
+    assert queues.clear(client, "a", job("a1", "a"), 10, b"\x1ea", "t")[:2] == (1, 0)
+    client.command("DEL", client.keys.pace("a"))
+    push(client, *of("a", 2))
+    assert ordered.take() == []
+
+
 def test_a_turn_that_someone_deleted_comes_back_with_the_next_job_or_a_return(ordered: Lane, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1, 2))
     (head,) = ordered.take()
@@ -562,34 +619,6 @@ def test_a_group_whose_job_is_nowhere_can_be_freed(ordered: Lane, client: Client
     ordered.take()
     server.raw.delete(f"{NAMESPACE}:restbroker:ip:{ordered.identity}")
     held = order.read_key(client, "t", QUEUES, b"\x1ea")
-@pytest.mark.parametrize("how", ["cleared", "cleared in part", "taken"])
-def test_a_key_whose_job_was_put_off_goes_on_once_that_job_is_deleted(ordered: Lane, client: Client, how: str) -> None:
-    """What stands behind it, and what comes later, waits for no time that was the deleted job's own."""
-    push(client, *of("a", 0, 1))
-    (head,) = ordered.take()
-    ordered.settle(head, by=Retry(3600.0, head.raw))
-    match how:
-        case "taken":
-            (line,) = [one for one in waiting.take_snapshots(client, "a", "t") if one.group]
-            assert waiting.take(client, line, [waiting.TakeRequest(1, Placement(head.raw))]) == [DONE]
-        case _:
-            left = 1 if how == "cleared in part" else 0
-            assert queues.clear(client, "a", job("a1", "a"), 2 - left, b"\x1ea", "t")[:2] == (2 - left, left)
-            client.command("DEL", client.keys.pace("a"))
-    push(client, *of("a", 2), *of("b", 0))
-    assert names(ordered.take()) == ["a2" if how == "cleared" else "a1", "b0"]
-
-
-def test_a_stopped_key_stays_stopped_though_what_waits_is_cleared(ordered: Lane, client: Client) -> None:
-    push(client, *of("a", 0, 1))
-    (head,) = ordered.take()
-    ordered.settle(head, by=Dead(1.0, head.raw, effect="stop"))
-    assert queues.clear(client, "a", job("a1", "a"), 10, b"\x1ea", "t")[:2] == (1, 0)
-    client.command("DEL", client.keys.pace("a"))
-    push(client, *of("a", 2))
-    assert ordered.take() == []
-
-
     assert held is not None
     assert held.state == "in_progress"
     other = Lane(client, ORDER, "h:3:other:t").start()

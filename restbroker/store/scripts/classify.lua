@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Moves jobs from a queue's list into the lists of their groups, at one pace for all processes. It takes none.
 --
--- KEYS: pace, paused, pause, the queue's list, the target's `groups`, `held` and `stopped`, the queue's `turn`, `line` and
+-- KEYS: pace, paused, pause, the queue's list, the target's `held`, `groups` and `stopped`, the queue's `turn`, `line` and
 --       `fair` (see parts/groups.lua)
 -- ARGV: the queue's name, for how many milliseconds no one else may, what the target says of its groups (JSON), how
 --       many bytes a job may have of which a key is read
@@ -30,15 +30,15 @@ for _, text in ipairs(redis.call('HVALS', pause)) do
   end
 end
 local said, queue = cjson.decode(spec), {turn = KEYS[8], line = KEYS[9], fair = KEYS[10]}
-local groups = groups_of(KEYS[6], KEYS[7], {queue}, said.weights)
+local groups = groups_of(KEYS[5], KEYS[7], {queue}, said.weights)
 local why = groups.refusal()
 if why then
   return redis.error_reply('WRONGTYPE ' .. why)
-elseif (redis.call('GET', KEYS[5]) or '') ~= (said.order or '') then
+elseif (redis.call('GET', KEYS[6]) or '') ~= (said.order or '') then
   -- Nothing is moved before a fetch found that no group is left that was made otherwise.
   return {'PAUSED'}
 end
-local lines = group_lines(groups, KEYS[6], KEYS[7], said, limit_bytes)
+local lines = group_lines(groups, KEYS[5], KEYS[7], said, limit_bytes)
 if not redis.call('SET', pace, '1', 'NX', 'PX', pace_ms) then
   return {'PACE', math.max(1, redis.call('PTTL', pace))}
 end

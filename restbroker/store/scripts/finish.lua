@@ -6,8 +6,8 @@
 --       inflight;
 --       the identity's queues, by index;
 --       destinations: keys of replies, locks, claims and so on, which ARGV names by their number from 1;
---       with weights: the target's `held` and `stopped`, then all `turn`, all `line` and all `fair` of the queues, by index
---       (parts/groups.lua);
+--       with weights: the target's `held`, `groups` and `stopped`, then all `turn`, all `line` and all `fair` of the queues,
+--       by index (parts/groups.lua);
 --       where jobs are handed on: beats, paused, pause;
 --       where there are records: the history
 -- ARGV: 1 identity
@@ -130,11 +130,12 @@ end
 
 -- part: groups
 
-local of_queues, beats, paused, pause, held, stopped = {}, nil, nil, nil, nil, nil
+local of_queues, beats, paused, pause, held, by, stopped = {}, nil, nil, nil, nil, nil, nil
 if has_groups then
   local last = #KEYS - (records > 0 and 1 or 0) - (next_base and 3 or 0)
   local first = last - 3 * queue_count
-  held, stopped, beats, paused, pause = KEYS[first - 1], KEYS[first], KEYS[last + 1], KEYS[last + 2], KEYS[last + 3]
+  held, by, stopped = KEYS[first - 2], KEYS[first - 1], KEYS[first]
+  beats, paused, pause = KEYS[last + 1], KEYS[last + 2], KEYS[last + 3]
   of_queues = group_queues(first, queue_count)
   groups = groups_of(held, stopped, of_queues, weights ~= '{}' and cjson.decode(weights))
   refusal = groups.refusal()
@@ -147,7 +148,10 @@ end
 -- These go before the others of their group, once their replies are out.
 local BACK = {back = true, zr = true, zs = true}
 local function is_for_group(job)
-  return job.group and (job.fate == 'back' or BACK[job.fate] and is_ordered(job.group))
+  if job.group and is_ordered(job.group) then
+    return BACK[job.fate]
+  end
+  return job.group and job.fate == 'back' and not has_order(by)
 end
 
 local function move(job, raw)

@@ -5,7 +5,7 @@
 -- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues;
 --       the identity's queues, by index;
 --       destinations of replies, which ARGV names by their number from 1;
---       the target's `held` and `stopped`, then all `turn`, all `line` and all `fair` of the queues, by index
+--       the target's `held`, `groups` and `stopped`, then all `turn`, all `line` and all `fair` of the queues, by index
 --       (parts/groups.lua)
 -- ARGV: 1 identity
 --       2 its target
@@ -110,7 +110,7 @@ end
 
 local first = #KEYS - 3 * queue_count
 local of_queues = group_queues(first, queue_count)
-groups = groups_of(KEYS[first - 1], KEYS[first], of_queues)
+groups = groups_of(KEYS[first - 2], KEYS[first], of_queues)
 local refusal = groups.refusal()
 local function is_ordered(job)
   return job.group and string.find(job.group, '\30', 1, true) ~= nil
@@ -140,7 +140,7 @@ end
 
 -- To the end that is served next, of its group if it has one; an ordered one may go on at a time.
 local function push(job, raw, at_s)
-  if job.group then
+  if is_ordered(job) or job.group and not has_order(KEYS[first - 1]) then
     local quiet_s = job.touched == '1' and tonumber(ARGV[7]) or 0
     return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, math.max(quiet_s, at_s or 0)))
   end

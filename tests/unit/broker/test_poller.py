@@ -269,6 +269,19 @@ async def test_redis_is_told_which_waiting_jobs_may_start_though_no_more_may_be_
     assert pool.steps == ["asks"], "no queue is waited for: nothing was asked of it"
 
 
+async def test_only_a_fetch_that_asks_for_jobs_says_whether_old_keys_are_left(autojump_clock: MockClock) -> None:
+    """One that asks for none looks at no key. The jobs that came before may be of keys of another `OrderBy`."""
+    pool = Pool(limits=Limits(in_flight=1))
+    pool.hold(1, granted=False)
+    pool.serve(1)
+    await pool.run()
+    assert ([request.count for request in pool.asked], pool.reservations.has_old_keys) == ([0], True)
+    pool.reservations.release("1:1")
+    pool.ready.note_done()
+    await pool.run()
+    assert (pool.asked[-1].count, pool.reservations.old_keys_until) == (1, 1)
+
+
 async def test_a_pause_is_waited_for_but_no_longer_than_a_second(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[TargetPaused(500), TargetPaused(60_000), NOTHING])
     await pool.run()

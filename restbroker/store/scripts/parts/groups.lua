@@ -28,6 +28,12 @@ local function fair_key(group)
   return place and string.sub(group, 1, place - 1) or group, place ~= nil
 end
 
+-- Whether a target orders its jobs (by: its `groups`). Then a job of a group that is not ordered may have been handed out
+-- before it did: if it goes back, it goes to its queue's list, and its group is read anew.
+local function has_order(by)
+  return redis.call('EXISTS', by) == 1
+end
+
 local function jid_of(raw)
   local is_json, job = pcall(cjson.decode, raw)
   return is_json and type(job) == 'table' and type(job.jid) == 'string' and job.jid or ''
