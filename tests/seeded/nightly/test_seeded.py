@@ -4,17 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from tests.seeded.test_texts import FAULTS
 from tools.pages import ROOT
-
-FAULTS: Final[list[dict[str, Any]]] = tomllib.loads((Path(__file__).parents[1] / "faults.toml").read_text("utf-8"))[
-    "fault"
-]
 
 ENDLESS_S: Final = 300
 
