@@ -1,6 +1,6 @@
 """The parts that serve one target. `app` builds them from a configuration; all its generations share them.
 
-Always holds: of its own values only `drains` and `older_form` change; they say what Redis had when it was last called.
+Always holds: of its own values only `older_form` changes: it says what Redis had when it was last called.
 """
 
 from collections.abc import Callable

@@ -196,7 +196,7 @@ def list_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
 
 @lru_cache(_KNOWN)
 def group_keys(keys: Keys, target: str, queues: tuple[str, ...]) -> list[str]:
-    """Return what a target and these queues have of groups, as scripts take it: all turns, all lines, all `fair`."""
+    """Return the keys of groups as scripts take them: the target's, then all turns, all lines, all `fair` of queues."""
     of_queues = [of(queue) for of in (keys.turn, keys.line, keys.fair) for queue in queues]
     return [keys.held(target), keys.groups(target), keys.stopped(target), *of_queues]
 

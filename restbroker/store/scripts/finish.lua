@@ -37,7 +37,8 @@
 --         zd   to dead
 --         zs   to schedule (no try is used up)
 --         zx   dropped, as the job itself wished
---         back to its queue, as it came, or as its payload if there is one (it has no replies)
+--         back to its queue, or before the others of its group, as it came, or as its payload if there is one (it has no
+--              replies)
 --         and, behind a space, what its death or loss does to its ordered group: stop (zd) | refused (zd, zx, ''): it neither
 --         stops nor opens the group
 --   score: of zr and zs in how many seconds it is due, of zd its place in the set
