@@ -21,6 +21,7 @@ from restbroker.transport.exchange import Exchange, Service, State
 from restbroker.transport.message import Response
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
+from restbroker.transport.wire import Wire
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.rows import rows
@@ -127,35 +128,81 @@ async def test_an_exchange_goes_over_an_idle_connection_at_once_and_ends_in_the_
 
 async def test_what_is_started_after_a_batch_goes_over_the_connections_of_those_just_answered() -> None:
     async with running() as (client, server):
-        arrived, let = list[int](), trio.Event()
+        arrived, lets = list[int](), [trio.Event(), trio.Event()]
 
         async def together(stream: trio.abc.Stream) -> bool:
+            let = lets[len(arrived) // 2]
             arrived.append(1)
             await let.wait()
             await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0")
             return True
 
-        next_ones, states, calls = [Noting(), Noting()], list[State](), list[list[str]]()
+        server.script += [together] * 4
+        next_ones, calls, before_they_leave = [Noting(), Noting()], list[list[str]](), list[str]()
 
         def go_on() -> None:
             calls.append([*first.said, *second.said])
-            states.extend(service(client).start(post(), one).state for one in next_ones)
+            for one in next_ones:
+                service(client).start(post(), one)
+            before_they_leave.extend([said for one in next_ones for said in one.said])
 
         def answered() -> None:
             if first.response is not None and second.response is not None:
                 service(client).call_soon(go_on)
 
-        server.script += [together, together]
+        async with trio.open_nursery() as nursery:
+            for _ in next_ones:
+                nursery.start_soon(client.send, post())
+            await until_async(lambda: len(arrived) == 2, "there are two connections")
+            lets[0].set()
         first, second = Noting(on_answer=answered), Noting(on_answer=answered)
         for sink in (first, second):
             service(client).start(post(), sink)
-        await until_async(lambda: len(arrived) == 2, "both are there")
+        await until_async(lambda: len(arrived) == 4, "both are there")
         # In one step of the server's, so that both answers are there when the client looks.
-        let.set()
+        lets[1].set()
         for one in next_ones:
             await one.over.wait()
-        assert states == [State.RECEIVING, State.RECEIVING]
-        assert len(calls) == 1
+        assert (len(calls), before_they_leave) == (1, [])
+        assert [one.said for one in next_ones] == [["may send", "sending", "answered"]] * 2
+        assert server.connections == 2
+        await trio.testing.wait_all_tasks_blocked()
+        assert leaves_nothing(client)
+
+
+async def test_what_is_cancelled_before_it_leaves_gives_its_connection_back() -> None:
+    async with running() as (client, server):
+        await client.send(post())
+        first, given_up = Noting(), Noting()
+
+        def answered() -> None:
+            service(client).call_soon(lambda: service(client).start(post(), given_up).cancel())
+
+        first.on_answer = answered
+        service(client).start(post(), first)
+        await first.end()
+        await trio.testing.wait_all_tasks_blocked()
+        assert (given_up.said, leaves_nothing(client)) == ([], True)
+        assert (await client.send(post())).status == 200
+        assert server.connections == 1
+
+
+async def test_a_bug_in_sending_after_a_batch_costs_its_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as (client, server):
+        await client.send(post())
+        next_one, begin = Noting(), Wire.begin
+
+        def fails_once(wire: Wire, message: bytes) -> bool:
+            monkeypatch.setattr(Wire, "begin", begin)
+            raise ZeroDivisionError
+
+        def go_on() -> None:
+            service(client).start(post(), next_one)
+            monkeypatch.setattr(Wire, "begin", fails_once)
+
+        service(client).start(post(), Noting(on_answer=lambda: service(client).call_soon(go_on)))
+        await next_one.end()
+        assert next_one.said[-1] == "answered"
         assert server.connections == 2
         await trio.testing.wait_all_tasks_blocked()
         assert leaves_nothing(client)
@@ -349,7 +396,7 @@ async def test_bytes_of_tls_behind_an_answer_leave_its_connection_to_the_next_re
 ) -> None:
     """As a session ticket's; here they are the first ones of the next record, which a test can make at will."""
     answer, later = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0", b""
-    states: list[State] = []
+    exchanges: list[Exchange] = []
     async with wired(ours) as (wire, peer), trio.open_nursery() as nursery:
 
         async def dial(*_args: object) -> TlsWire:
@@ -358,7 +405,7 @@ async def test_bytes_of_tls_behind_an_answer_leave_its_connection_to_the_next_re
 
         def go_on() -> None:
             os.write(peer.end.fileno(), later[:3])
-            service(client).call_soon(lambda: states.append(service(client).start(post(), last).state))
+            service(client).call_soon(lambda: exchanges.append(service(client).start(post(), last)))
 
         monkeypatch.setattr("restbroker.transport.pool.dial", dial)
         client = LeanClient(target(1, engine="lean"), ssl.create_default_context())
@@ -377,7 +424,7 @@ async def test_bytes_of_tls_behind_an_answer_leave_its_connection_to_the_next_re
         later = peer.outgoing.read()
         await peer.end.send(now)
         await second.end()
-        assert states == [State.RECEIVING]
+        assert [one.state for one in exchanges] == [State.RECEIVING]
         await request_to(peer)
         await peer.end.send(later[3:])
         await last.end()
