@@ -83,6 +83,7 @@ class FinishSteps:
     _codes: list[Code] = attrs.field(init=False)
     _batches: list[tuple[int, list[int]]] = attrs.field(init=False)
     """The batches of the order: where each begins, and the places of its jobs."""
+    _next: HandOn | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Set all codes to `Gone` (nothing is done until Redis answers), then find the order and make the calls.
@@ -104,6 +105,7 @@ class FinishSteps:
         plain = len(order)
         order += [*others, *(place for _, place in sorted(back))]
         self._batches = [(start, order[start : start + MAX_BATCH]) for start in range(0, len(order), MAX_BATCH)]
+        self._next = next_of(self.request, len(self._batches))
         self.calls = [
             _call(self.keys, self.request, self._next, places=places, plain=plain - start, now_s=self.now_s)
             for start, places in self._batches
@@ -118,10 +120,6 @@ class FinishSteps:
             for place, answer in zip(places, answers, strict=False):
                 self._codes[place] = APPLIED if answer == 1 else as_code(answer)
         return self._codes
-
-    @property
-    def _next(self) -> HandOn | None:
-        return next_of(self.request, len(self._batches))
 
     def _read_both(self, reply: Reply) -> Sequence[Reply]:
         codes, found = items(reply, 2)
@@ -142,7 +140,9 @@ def _refusal(settlement: Settlement) -> str | None:
 
 def next_of(request: FinishRequest, calls: int) -> HandOn | None:
     """Return what is taken with a request that takes so many calls."""
-    return request.next if calls == 1 and len(request.queues) == 1 and _needs_groups(request.items) else None
+    if request.next is None or calls != 1 or len(request.queues) != 1:
+        return None
+    return request.next if _needs_groups(request.items) else None
 
 
 def _needs_groups(batch: Sequence[TicketSettlement]) -> bool:
