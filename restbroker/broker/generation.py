@@ -20,10 +20,10 @@ import trio
 
 from restbroker import __version__
 from restbroker.broker import same_host
+from restbroker.broker.classifier import Classifier
 from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
-from restbroker.broker.lines import Classifier
 from restbroker.broker.older_form import OlderForm
 from restbroker.broker.periodic import Periodic
 from restbroker.broker.phases import Phases
