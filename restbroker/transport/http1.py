@@ -280,6 +280,8 @@ def _plain_head(head: bytes) -> tuple[int, Headers, int] | None:
 OWN_HEADERS: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
 """The headers that the client sets itself; of those in a request only `Host` counts."""
 
+_RULE_OTHERS: Final = OWN_HEADERS | {"accept-encoding"}
+"""The headers on which other lines of a head depend."""
 _KNOWN_LIMIT: Final = 256
 _LONGEST_KNOWN_BYTES: Final = 4096
 """The longest head that is kept: a job may have a megabyte, and a path or query may be made of it."""
@@ -299,10 +301,14 @@ def headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
 
 @attrs.define(eq=False, repr=False)
 class Heads:
-    """The encoded heads of one target's requests; most jobs of a command share theirs, so the last few are kept."""
+    """The encoded heads of one target's requests; most jobs of a command share theirs, so the last few are kept.
+
+    So is what stands before the last header, which may be of one job alone: a trace context, or a signature.
+    """
 
     _target: Target
     _known: dict[tuple[object, ...], bytes] = attrs.field(factory=dict)
+    _starts: dict[tuple[object, ...], bytes] = attrs.field(factory=dict)
 
     def message(self, request: Request) -> bytes:
         """Return head and body of the request as bytes; raise `NotSent` if it has something that HTTP forbids."""
@@ -311,28 +317,42 @@ class Heads:
     def head(self, request: Request) -> bytes:
         """Return the request's head up to the length of its body; raise `NotSent` as `message` does."""
         key = (request.method, request.path, request.query, request.headers)
-        head = self._known.get(key)
-        if head is None:
-            head = self._head(request)
-            if len(self._known) >= _KNOWN_LIMIT:
-                self._known.clear()
-            if len(head) <= _LONGEST_KNOWN_BYTES:
-                self._known[key] = head
-        return head
+        return self._known.get(key) or _keep(self._known, key, self._start(request) + b"Content-Length: ")
 
-    def _head(self, request: Request) -> bytes:
+    def _start(self, request: Request) -> bytes:
+        headers = request.headers
+        if not headers or headers[-1][0].lower() in _RULE_OTHERS:
+            return self._lines(request)
+        key = (request.method, request.path, request.query, headers[:-1])
+        start = self._starts.get(key)
+        if start is None:
+            start = _keep(self._starts, key, self._lines(attrs.evolve(request, headers=headers[:-1])))
+        return start + _line(*headers[-1])
+
+    def _lines(self, request: Request) -> bytes:
         query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        headers = headers_of(self._target, request)
         if not _TOKEN.fullmatch(request.method):
             raise _unsendable(f"{request.method!r} is not a method")
         if not _PATH.fullmatch(request.path):
             raise _unsendable("its path has characters that must be encoded")
-        for name, value in headers:
-            # Not shown: it may be a secret.
-            if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-                raise _unsendable(f"the header {name!r} has characters that HTTP forbids")
-        lines = [f"{request.method} {request.path}{query} HTTP/1.1", *(f"{name}: {value}" for name, value in headers)]
-        return "\r\n".join([*lines, "Content-Length: "]).encode("ascii")
+        first = f"{request.method} {request.path}{query} HTTP/1.1\r\n".encode("ascii")
+        return b"".join([first, *(_line(name, value) for name, value in headers_of(self._target, request))])
+
+
+def _keep(known: dict[tuple[object, ...], bytes], key: tuple[object, ...], text: bytes) -> bytes:
+    """Return the text, and keep it unless it is long."""
+    if len(known) >= _KNOWN_LIMIT:
+        known.clear()
+    if len(text) <= _LONGEST_KNOWN_BYTES:
+        known[key] = text
+    return text
+
+
+def _line(name: str, value: str) -> bytes:
+    if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+        # Not shown: it may be a secret.
+        raise _unsendable(f"the header {name!r} has characters that HTTP forbids")
+    return f"{name}: {value}\r\n".encode("ascii")
 
 
 def whole(head: bytes, body: bytes) -> bytes:

@@ -50,6 +50,19 @@ def test_long_heads_are_not_kept() -> None:
         tracemalloc.stop()
 
 
+def test_a_last_header_of_a_job_alone_leaves_the_others_as_they_are_unless_it_rules_them() -> None:
+    heads = Heads(target(1))
+    last_ones = [("B", "1"), ("B", "2"), ("Host", "a.example"), ("accept-encoding", "gzip"), ("Connection", "close")]
+    first, host, plain, own = "POST /x HTTP/1.1", "Host: 127.0.0.1:1", "Accept-Encoding: identity", "A: 1"
+    assert [heads.head(post("/x", headers=(("A", "1"), last))).decode().split("\r\n") for last in last_ones] == [
+        [first, host, plain, own, "B: 1", "Content-Length: "],
+        [first, host, plain, own, "B: 2", "Content-Length: "],
+        [first, "Host: a.example", plain, own, "Content-Length: "],
+        [first, host, own, "accept-encoding: gzip", "Content-Length: "],
+        [first, host, plain, own, "Content-Length: "],
+    ]
+
+
 async def hang_up_unanswered(stream: trio.abc.Stream) -> bool:
     assert isinstance(stream, trio.SocketStream)
     stream.socket.close()
