@@ -1,11 +1,9 @@
 """Notifications (XEP-0357) become jobs, and are answered when Redis has them: never so that a registration is lost."""
 
-import json
 import re
 from typing import Any, Final
 
 import pytest
-import trio
 
 from restbroker.servers.component import reader
 from tests.events.component.conftest import HOST, NAME, Listener, Read, message, wrapped
@@ -137,15 +135,3 @@ async def test_empty_ones_are_answered_and_dropped_if_not_wanted(reading: Read, 
         await listener.tell(notification("1", form=""), notification("2"))
         await answered(listener, ("1", "result"), ("2", "result"))
         assert found.texts() == ["2"]
-
-
-async def test_options_are_in_the_job_alone(reading: Read, listener: Listener) -> None:
-    options = f"<publish-options>{_FORM.format('hidden')}</publish-options>"
-    async with reading(**PUSH) as found:
-        await found.reads()
-        await listener.tell(notification("1").replace("</pubsub>", f"{options}</pubsub>"))
-        await found.has("1")
-        await trio.lowlevel.checkpoint()
-        assert found.jobs()[0]["raw"]["options"] == {"last-message-body": "hidden"}
-        recent = found.store.command("XRANGE", found.store.keys.recent_events, "-", "+")
-    assert "hidden" not in json.dumps(repr(recent))

@@ -52,14 +52,6 @@ async def test_copies_become_one_job_each_in_their_order(reading: Read, listener
 
 
 @pytest.mark.promise
-async def test_the_same_id_twice_hides_no_other_text(reading: Read, listener: Listener) -> None:
-    async with reading() as found:
-        await found.reads()
-        await listener.tell(*(wrapped(message(text, "same")) for text in ("one", "two", "one")))
-        await found.has("one", "two")
-
-
-@pytest.mark.promise
 async def test_equal_stanzas_without_an_id_are_one_for_two_seconds(
     reading: Read, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,21 +101,6 @@ async def test_what_is_sent_to_the_component_itself_is_only_counted(reading: Rea
         assert listener.said == b""
 
 
-@pytest.mark.promise
-async def test_a_question_gets_no_service_and_a_notification_wait(reading: Read, listener: Listener) -> None:
-    async with reading() as found:
-        await found.reads()
-        notification = "<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='n1'/></pubsub>"
-        await listener.tell(
-            f"<iq to='{NAME}' from='ann@example.org/x' type='get' id='q1'><query xmlns='jabber:iq:version'/></iq>",
-            f"<iq to='{NAME}' from='{HOST}' type='set' id='q2'>{notification}</iq>",
-        )
-        await until_async(lambda: listener.said.count(b"</iq>") == 2, "both are answered", 60)
-    first, second, _ = listener.said.decode().split("</iq>")
-    assert 'to="ann@example.org/x" id="q1"><error type=\'cancel\'><service-unavailable' in first
-    assert f'to="{HOST}" id="q2"><error type=\'wait\'' in second
-
-
 async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Read, listener: Listener) -> None:
     async with reading() as found:
         await found.reads()
@@ -131,27 +108,6 @@ async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Re
         await found.has("true")
         (warning,) = found.warnings("ComponentHost")
         assert "come from example.net" in warning.message
-
-
-async def test_a_room_of_rooms_tells_by_its_subscription(reading: Read, listener: Listener) -> None:
-    said = (
-        f"<message to='rooms@{NAME}' from='team@conference.example.org/Rob' type='groupchat' id='r' "
-        "xmlns='jabber:client'><body>all</body></message>"
-    )
-    items = f"<items node='urn:xmpp:mucsub:nodes:messages'><item id='7'>{said}</item></items>"
-    event = f"<event xmlns='http://jabber.org/protocol/pubsub#event'>{items}</event>"
-    own = said.replace(f"rooms@{NAME}", "team@conference.example.org").replace(
-        "team@conference.example.org/Rob", "ann@example.org/x"
-    )
-    async with reading(rooms=("team@conference.example.org",)) as found:
-        await found.reads()
-        await listener.tell(
-            f"<message to='rooms@{NAME}' from='team@conference.example.org' id='7'>{event}</message>",
-            f"<message to='rooms@{NAME}' from='other@conference.example.org' id='7'>{event}</message>",
-            wrapped(own),
-        )
-        await found.has("all")
-        await found.counts("direct")
 
 
 @pytest.mark.promise

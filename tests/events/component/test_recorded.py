@@ -6,8 +6,6 @@ from collections import Counter
 from typing import Final
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource
 from restbroker.events.deliver import incoming_event
@@ -60,10 +58,3 @@ def test_each_expected_event_comes_once_and_none_besides(version: str) -> None:
     # What stands in vCards and answers of archives is in the stream, and in no event.
     assert HIDDEN.encode() in stream
     assert HIDDEN not in json.dumps(found)
-
-
-@settings(max_examples=10)
-@given(st.integers(1, 70_000))
-def test_pieces_of_any_size_tell_the_same_events(piece: int) -> None:
-    stream = gzip.decompress((FOLDER / "ejabberd" / VERSIONS[0] / "component.xml.gz").read_bytes())[:200_000]
-    assert [type(item) for item in read(stream, piece)] == [type(item) for item in read(stream, 65_536)]

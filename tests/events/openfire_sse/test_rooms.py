@@ -61,19 +61,6 @@ async def test_whom_a_room_had_leave_by_other_hands_joins_before_his_next_post(
     assert joins(openfire) == 2
 
 
-async def test_whose_message_a_room_sent_back_joins_before_his_next_post(
-    reading: Read, openfire: Openfire, sides: Open, room: Room
-) -> None:
-    async with reading("ann") as reader, sides() as (side,):
-        await side.done("post_to_room", says("before"))
-        with openfire.state.lock:
-            room.occupants.remove("ann")
-        await side.done("post_to_room", says("sent back"))
-        await is_out(reader)
-        await side.done("post_to_room", says("after"))
-    assert room.words == ["before", "after"]
-
-
 async def test_where_rooms_are_not_joined_by_themselves_the_job_of_who_was_kicked_says_that_he_is_out(
     reading: Read, openfire: Openfire, sides: Open, room: Room
 ) -> None:
