@@ -1,4 +1,6 @@
-"""A link of a connector that sends at once. For tests of connectors without a broker."""
+"""Links of a connector that send at once, or answer from a script. For tests of connectors without a broker."""
+
+from collections.abc import Iterator
 
 import attrs
 
@@ -24,3 +26,29 @@ class Direct:
 
     async def task(self) -> None:
         pass
+
+
+@attrs.define(eq=False)
+class Scripted:
+    """Gives or raises the next of its answers at each request; `asked` has how each came, and its path."""
+
+    answers: Iterator[Response | Exception]
+    requests: list[Request] = attrs.field(factory=list)
+    asked: list[str] = attrs.field(factory=list)
+
+    async def ask(self, request: Request) -> Response:
+        return self._next("ask", request)
+
+    async def send(self, request: Request) -> Response:
+        return self._next("send", request)
+
+    async def task(self) -> None:
+        pass
+
+    def _next(self, how: str, request: Request) -> Response:
+        self.requests.append(request)
+        self.asked.append(f"{how} {request.path}")
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer

@@ -3,7 +3,7 @@
 import attrs
 
 from restbroker.operate.check.redis import check_redis
-from restbroker.servers.findings import Finding, Level, ok, worst_cause
+from restbroker.servers.findings import Finding, Level
 from restbroker.store.server import ServerInfo
 
 GOOD = ServerInfo(
@@ -69,12 +69,3 @@ def test_what_endangers_jobs_is_found_with_its_weight() -> None:
 def test_a_version_as_old_as_allowed_is_accepted() -> None:
     assert judged(version="7.0.0")["Version"].level == "ok"
     assert judged(version="7.2.4", is_valkey=True)["Version"].message == "Valkey 7.2.4 answers at h:1."
-
-
-def test_the_gravest_cause_decides_and_only_problems_count() -> None:
-    def problem(cause: str) -> Finding:
-        return attrs.evolve(Finding("problem", "a", "c", "m"), cause=cause)  # type: ignore[arg-type]  # one of CAUSES
-
-    assert worst_cause([ok("a", "c", "m"), Finding("warning", "a", "c", "m", cause="store")]) is None
-    assert worst_cause([problem("other"), problem("target"), problem("refused"), problem("store")]) == "store"
-    assert worst_cause([problem("other"), problem("target")]) == "target"

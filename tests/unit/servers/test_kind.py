@@ -1,5 +1,6 @@
 """A kind in one file: the requests of its rows, and what answers mean where it says nothing of them."""
 
+from itertools import repeat
 from typing import Any
 
 import attrs
@@ -14,7 +15,8 @@ from restbroker.servers.api.kind import Row, TableKind
 from restbroker.servers.api.table import FLAG, NAME, TEXT, WHOLE, may, needs
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Ports
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Response
+from tests.support.link import Scripted
 from tests.support.rows import rows
 
 USER = needs(user=NAME)
@@ -43,21 +45,9 @@ KIND = TableKind(
 )
 
 
-@attrs.define
-class Server:
+def answering(status: int, body: bytes = b"") -> Scripted:
     """A link that answers each request alike."""
-
-    answer: Response
-    sent: list[Request] = attrs.field(factory=list)
-
-    async def send(self, request: Request) -> Response:
-        self.sent.append(request)
-        return self.answer
-
-    ask = send
-
-    async def task(self) -> None:
-        pass
+    return Scripted(repeat(Response(status, {}, body, 0.1)))
 
 
 CONNECTOR = KIND.open_connector(
@@ -66,16 +56,16 @@ CONNECTOR = KIND.open_connector(
 )
 
 
-async def done(server: Server, command: str, /, **given: Any) -> Outcome:
+async def done(server: Scripted, command: str, /, **given: Any) -> Outcome:
     return await CONNECTOR.deliver(Call(Command(command, given)), server)
 
 
 async def test_a_row_says_where_each_argument_goes() -> None:
-    server = Server(Response(200, {}, b"[1]", 0.1))
+    server = answering(200, b"[1]")
     assert isinstance(await done(server, "rooms", user="a/b", limit=5, open=True, host="A.b"), Delivered)
     assert isinstance(await done(server, "rename", user="ann", name="Ann"), Delivered)
     assert isinstance(await done(server, "rename", user="ann"), Delivered)
-    first, *others = server.sent
+    first, *others = server.requests
     assert (first.method, first.path, first.query, first.body) == (
         "GET",
         "/api/users/a%2Fb/rooms",
@@ -89,9 +79,9 @@ async def test_a_row_says_where_each_argument_goes() -> None:
 
 @rows(("name", "given"), [("rooms", {"user": "ann", "host": "x.y"}), ("rooms", {}), ("stop", {"now": 1}), ("go", {})])
 async def test_what_does_not_fit_is_not_sent(name: str, given: dict[str, Any]) -> None:
-    server = Server(Response(200, {}, b"", 0.1))
+    server = answering(200)
     assert isinstance(await done(server, name, **given), Rejected)
-    assert server.sent == []
+    assert server.requests == []
 
 
 @rows(
@@ -102,12 +92,12 @@ async def test_what_does_not_fit_is_not_sent(name: str, given: dict[str, Any]) -
     ],
 )
 async def test_the_status_decides_where_the_kind_says_nothing(status: int, kind: type[Outcome]) -> None:
-    assert isinstance(await done(Server(Response(status, {}, b"no", 0.1)), "rooms", user="ann"), kind)
+    assert isinstance(await done(answering(status, b"no"), "rooms", user="ann"), kind)
 
 
 @pytest.mark.parametrize(("body", "is_ok"), [(b'{"ok": true}', True), (b"<html>", False)])
 async def test_a_page_of_another_server_is_not_well(body: bytes, is_ok: bool) -> None:
-    probe = await CONNECTOR.probe(Server(Response(200, {}, body, 0.1)))
+    probe = await CONNECTOR.probe(answering(200, body))
     assert (probe.ok, probe.denied) == (is_ok, not is_ok)
 
 

@@ -15,7 +15,7 @@ from restbroker.servers.api.request import segment
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.api.texts import fits_xml, parse_json
 from restbroker.servers.ejabberd.options import Options
-from restbroker.servers.findings import CAUSES, Cause, Finding, worst_cause
+from restbroker.servers.findings import CAUSES, Cause, Finding, ok, worst_cause
 from tests.support.rows import rows
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
@@ -61,6 +61,10 @@ def problem(cause: Cause) -> Finding:
 @rows("place", range(len(CAUSES)))
 def test_the_first_cause_in_order_counts_whatever_was_found_first(place: int) -> None:
     assert worst_cause([problem(cause) for cause in reversed(CAUSES[place:])]) == CAUSES[place]
+
+
+def test_what_is_no_problem_has_no_cause() -> None:
+    assert worst_cause([ok("redis", "Code", "m"), Finding("warning", "redis", "Code", "m", cause="store")]) is None
 
 
 def test_these_are() -> None:

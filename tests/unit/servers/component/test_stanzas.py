@@ -309,11 +309,3 @@ def test_an_empty_stanza_right_before_the_end_is_read() -> None:
     assert [type(item) for item in items] == [Direct, Broken]
     assert isinstance(items[0], Direct)
     assert items[0].stanza.xml == beat
-
-
-def test_an_iq_of_its_own_is_kept_whole() -> None:
-    ping = "<iq from='ann@example.org/x' to='events.example.org' type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
-    (item,) = read([ping.encode()])
-    assert isinstance(item, Direct)
-    assert item.stanza.xml == ping
-    assert item.stanza.element.find("{urn:xmpp:ping}ping") is not None

@@ -2,8 +2,6 @@
 
 import time
 from base64 import b64encode
-from collections import deque
-from collections.abc import Mapping
 from pathlib import Path
 
 import attrs
@@ -18,7 +16,8 @@ from restbroker.servers.contract import Connector, Plan, Planner, Ports
 from restbroker.servers.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import Response
+from tests.support.link import Scripted
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
 STARTED = b'"The node nonode@nohost is started. Status: startedejabberd 24.12 is running in that node"'
@@ -26,40 +25,14 @@ UNKNOWN = Response(400, {}, b'"unknown_command"', 0.0)
 FORBIDDEN = Response(403, {}, b'{"status":"error","code":32,"message":"no"}', 0.0)
 
 
-@attrs.define
-class ScriptedLink:
-    """Gives the next answer of the script to each request, and keeps how and what it was asked."""
-
-    answers: deque[Response | Exception]
-    asked: list[str] = attrs.Factory(list)
-    headers: list[Mapping[str, str]] = attrs.Factory(list)
-
-    async def ask(self, request: Request) -> Response:
-        return self._next("ask", request)
-
-    async def send(self, request: Request) -> Response:
-        return self._next("send", request)
-
-    async def task(self) -> None:
-        pass
-
-    def _next(self, how: str, request: Request) -> Response:
-        self.asked.append(f"{how} {request.path}")
-        self.headers.append(dict(request.headers))
-        answer = self.answers.popleft()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-
 def opened(target: Target = TARGET) -> Connector:
     """A connector as `app` makes it."""
     return open_connector(target, Ports(lambda _: None, lambda: 0.0))
 
 
-def answering(*answers: Response | Exception) -> ScriptedLink:
+def answering(*answers: Response | Exception) -> Scripted:
     """A link with this script."""
-    return ScriptedLink(deque(answers))
+    return Scripted(iter(answers))
 
 
 def ok(body: bytes = b"0") -> Response:
@@ -68,18 +41,6 @@ def ok(body: bytes = b"0") -> Response:
 
 
 KICK = Call(Command("kick_user", {"user": "a", "host": "x"}))
-
-
-async def test_a_secret_from_a_file_is_read_anew_for_each_job(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    for credentials in (Bearer(Secret(path=path)), Basic("a", Secret(path=path))):
-        path.write_text("first")
-        connector, link = opened(attrs.evolve(TARGET, credentials=credentials)), answering(ok(), ok())
-        await connector.deliver(KICK, link)
-        path.write_text("second")
-        await connector.deliver(KICK, link)
-        first, second = (headers["Authorization"] for headers in link.headers)
-        assert first != second, credentials
 
 
 async def test_the_version_that_the_probe_finds_chooses_the_catalogue() -> None:
@@ -125,18 +86,6 @@ def test_a_plan_follows_the_file_of_its_login(tmp_path: Path, monkeypatch: pytes
         assert second.request.headers != first.request.headers, credentials
         path.unlink()
         assert plan_of(connector, "list_banned") is None
-
-
-async def test_the_probe_tells_unwell_from_denied() -> None:
-    rows: list[tuple[Response, bool, bool]] = [
-        (ok(b'"The node n is started. Status: started\\nejabberd is not running in that node."'), False, False),
-        (UNKNOWN, False, False),
-    ]
-    for answer, is_ok, denied in rows:
-        probe = await opened().probe(answering(answer))
-        assert (probe.ok, probe.denied) == (is_ok, denied), (answer, is_ok)
-        assert probe.detail, (answer, is_ok)
-        assert probe.hint, (answer, is_ok)
 
 
 async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_no_longer_call_anything_is_denied() -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from itertools import repeat
 from typing import Final, cast
 from xml.etree import ElementTree as ET
 
@@ -20,6 +21,7 @@ from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.request import as_stanza, build, headers_of, question, route
 from restbroker.transport.message import Request, Response
+from tests.support.link import Scripted
 from tests.support.rows import rows
 
 
@@ -149,23 +151,6 @@ _ARGUMENTS: Final[tuple[dict[str, Json], ...]] = (
 _BODIES: Final = (b"0", b"1", b'{"res":1}', b'{"res":0}', b'"a"', b"[]", b"true", b"", b"a page")
 
 
-@attrs.define
-class Link:
-    """Gives the same answer to each request, and keeps the requests."""
-
-    answer: Response
-    requests: list[Request] = attrs.field(factory=list)
-
-    async def send(self, request: Request) -> Response:
-        self.requests.append(request)
-        return self.answer
-
-    ask = send
-
-    async def task(self) -> None:
-        pass
-
-
 @pytest.mark.parametrize("api_version", [None, 2])
 @pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
 async def test_a_plan_of_any_command_sends_and_judges_it_as_deliver_does(version: str, api_version: int | None) -> None:
@@ -179,7 +164,7 @@ async def test_a_plan_of_any_command_sends_and_judges_it_as_deliver_does(version
                 continue
             planned += 1
             for arguments in _ARGUMENTS:
-                link, body = Link(Response(200, {}, b"0", 0.0)), plan.body(arguments)
+                link, body = Scripted(repeat(Response(200, {}, b"0", 0.0))), plan.body(arguments)
                 assert body is not None
                 call = Call(Command(endpoint, arguments), host=target.default_host)
                 await connector.deliver(call, link)
@@ -187,7 +172,7 @@ async def test_a_plan_of_any_command_sends_and_judges_it_as_deliver_does(version
             for status, body in ((status, body) for status in (200, 201, 302) for body in _BODIES):
                 outcome = plan.outcome(status, body)
                 if outcome is not None:
-                    link = Link(Response(status, {}, body, 0.0))
+                    link = Scripted(repeat(Response(status, {}, body, 0.0)))
                     assert await connector.deliver(call, link) == outcome, (endpoint, status, body)
                     assert len(link.requests) == 1, "nothing is asked besides"
     assert planned > len(connector.catalogue.commands)
