@@ -43,6 +43,8 @@ while at <= #ARGV do
   end
 end
 
+-- part: clock
+
 -- part: moments
 
 -- All reads come first. Of several jobs here with the same lock the first has it.

@@ -6,9 +6,10 @@
 -- Returns: 0 taken | milliseconds (at most 1000) until there may be one, nothing was taken
 -- The same arithmetic as in fetch. Sent twice: two tokens.
 
+-- part: clock
+
 local emission_us, burst, MAX_MS = tonumber(ARGV[1]), tonumber(ARGV[2]), 1000
-local now = redis.call('TIME')
-local now_us = now[1] * 1000000 + now[2]
+local now_us = clock_us()
 local furthest_us = now_us + burst * emission_us
 local full_us = math.max(now_us, math.min(tonumber(redis.call('GET', KEYS[1])) or now_us, furthest_us))
 local wait_us = math.max(0, full_us + emission_us - furthest_us)

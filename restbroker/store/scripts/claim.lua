@@ -19,6 +19,8 @@ if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then
   return 'FENCED'
 end
 
+-- part: clock
+
 -- part: moments
 
 local function next_argument()
@@ -52,7 +54,7 @@ local function claim(job)
         redis.call('DEL', change.key)
       end
     elseif value and not is_own then
-      return {value, moment and string.format('%.0f', (moment - now_us()) / 1000) or ''}
+      return {value, moment and string.format('%.0f', (moment - clock_us()) / 1000) or ''}
     else
       redis.call('SET', change.key, change.value, 'PX', change.ms)
     end

@@ -15,6 +15,8 @@ local LOOKED_AT, LOOKED_AT_BYTES = 200, 262144
 local pace, paused, pause, list = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local name, pace_ms, spec, limit_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4])
 
+-- part: clock
+
 -- part: groups
 
 -- part: group_lines
@@ -22,10 +24,9 @@ local name, pace_ms, spec, limit_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARG
 if redis.call('SISMEMBER', paused, name) == 1 then
   return {'PAUSED'}
 end
-local now = redis.call('TIME')
 for _, text in ipairs(redis.call('HVALS', pause)) do
   local until_us = tonumber(text)
-  if not until_us or until_us == 0 or until_us > now[1] * 1000000 + now[2] then
+  if not until_us or until_us == 0 or until_us > clock_us() then
     return {'PAUSED'}
   end
 end

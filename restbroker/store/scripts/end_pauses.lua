@@ -7,8 +7,9 @@
 -- Of a target and a periodic command, a pause ends by itself; here its note goes. A note on a queue that someone resumed goes without a word.
 -- Sent twice: the second finds nothing.
 
-local now = redis.call('TIME')
-local now_us = now[1] * 1000000 + now[2]
+-- part: clock
+
+local now_us = clock_us()
 
 local function ended(notes, still_paused)
   local found, flat = {}, redis.call('HGETALL', notes)

@@ -68,10 +68,8 @@ if last > base and follows then
 elseif last > base then
   return {'DUP', last}
 end
-local function clock_us()
-  local now = redis.call('TIME')
-  return now[1] * 1000000 + now[2]
-end
+
+-- part: clock
 
 -- What INCR would refuse was written by others, and would hide every later crash: it is counted on from a number
 -- that no worker pool has seen.

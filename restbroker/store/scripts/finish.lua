@@ -72,12 +72,11 @@ local has_marks = redis.call('HLEN', sent) > 0
 -- Fetch writes it where the jobs in progress are bounded. A broken one stops fetches, and must not hold up settlements.
 local has_share = redis.pcall('HEXISTS', in_flight, id) == 1
 
+-- part: clock
+
 local clock_ms
 local function now_ms()
-  if not clock_ms then
-    local now = redis.call('TIME')
-    clock_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-  end
+  clock_ms = clock_ms or math.floor(clock_us() / 1000)
   return clock_ms
 end
 

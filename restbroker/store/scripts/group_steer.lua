@@ -10,6 +10,8 @@
 -- Returns: per group 1 done | 0 it is in another state
 -- Sent twice: the second answers 0.
 
+-- part: clock
+
 -- part: groups
 
 local count, what, codes, queues = tonumber(ARGV[1]), ARGV[2], {}, {}

@@ -15,10 +15,10 @@
 -- Sent twice: an event with a mark is pushed once while its push may be repeated, each other twice. A mark holds the id
 --             of the job, when it came, and when it was read.
 
+-- part: clock
+
 local queues, stream, kept, again = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
-local clock = redis.call('TIME')
-local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local codes, known = {}, {}
+local codes, known, now = {}, {}, math.floor(clock_us() / 1000)
 
 -- Whether an event of this mark came before, and if so, what to answer. Both count: the clocks of who reads may differ,
 -- and what was read at once may come here at long intervals.

@@ -9,9 +9,10 @@
 -- | n < 0: another's, for -n ms more at most; 0
 -- Sent twice: the second says the same, and the leases begin again.
 
+-- part: clock
+
 local leases, holder, lease_ms = KEYS[1], ARGV[1], tonumber(ARGV[2])
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_ms = math.floor(clock_us() / 1000)
 
 local reply = {}
 for n = 3, #ARGV do

@@ -8,9 +8,10 @@
 -- 0 nothing changed; of an unknown login the lock stays
 -- Sent twice: the second changes nothing.
 
-local now = redis.call('TIME')
+-- part: clock
+
 -- No other login has this number.
-local number = string.format('%.0f', now[1] * 1000000 + now[2])
+local number = string.format('%.0f', clock_us())
 local user, holder, stream, target = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local state, known = string.match(redis.call('HGET', KEYS[1], user) or '', '^(%a+) %d+ (.*)$')
 if redis.call('GET', KEYS[2]) ~= holder then

@@ -7,8 +7,9 @@
 -- Returns: a number of no meaning
 -- Sent twice: the end is counted from the second.
 
-local now = redis.call('TIME')
-local now_us = now[1] * 1000000 + now[2]
+-- part: clock
+
+local now_us = clock_us()
 local until_us = ARGV[2] == '' and 0 or now_us + tonumber(ARGV[2])
 local old = redis.call('HGET', KEYS[1], ARGV[1])
 local old_us = tonumber(old or '1') or 0

@@ -6,8 +6,9 @@
 -- Returns: 1 paused, 0 it was paused already (the new note and end count)
 -- Sent twice: the end is counted from the second.
 
-local now = redis.call('TIME')
-local now_us = now[1] * 1000000 + now[2]
+-- part: clock
+
+local now_us = clock_us()
 local until_us = ARGV[2] == '' and 0 or now_us + tonumber(ARGV[2])
 -- First: without the queue in the set, a note counts for nothing; without a note, a pause would have no end.
 redis.call('HSET', KEYS[2], ARGV[1], string.format('%.0f %.0f ', now_us, until_us) .. ARGV[3])

@@ -12,6 +12,8 @@
 local note, queues, place, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local jid, note_ms, queue, due, payload, lock_ms, over = unpack(ARGV)
 
+-- part: clock
+
 -- part: moments
 
 local value = lock and redis.call('GET', lock)

@@ -106,6 +106,8 @@ local function answer(reply)
   return true
 end
 
+-- part: clock
+
 -- part: groups
 
 local first = #KEYS - 3 * queue_count

@@ -8,8 +8,9 @@
 -- A look takes no lock; 'again' takes it also where they are in the room.
 -- Sent twice: the second says the same, and the lock begins again.
 
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
+-- part: clock
+
+local now_ms = math.floor(clock_us() / 1000)
 local known = redis.call('HGET', KEYS[1], ARGV[1])
 local said = known or redis.call('HGET', KEYS[1], '') or ''
 local state, whose, until_ms = string.match(said, '^(%a+) (%S+) ?(%d*)$')

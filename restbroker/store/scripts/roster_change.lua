@@ -16,12 +16,13 @@
 -- refresh took it meanwhile.
 -- No two changes of one call may be about the same user.
 
+-- part: clock
+
 local FIXED_KEYS, FIXED_ARGV, FIELDS = 4, 3, 5
 local AGAIN_MS, LONGEST_MS = 60000, 3600000
 local rosters, dirty, queues, list = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local most_contacts, most_bytes, queue = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_ms = math.floor(clock_us() / 1000)
 
 local function size_of(jid, contact)
   return #jid + #contact

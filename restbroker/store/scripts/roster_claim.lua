@@ -9,10 +9,11 @@
 -- them again. A refresh counts until its lease ends: then its holder is dead, or its answer is not waited for any more.
 -- Sent twice: the second says the same, and the leases begin again.
 
+-- part: clock
+
 local dirty, refreshes = KEYS[1], KEYS[2]
 local holder, lease_ms, debounce_ms, longest_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_ms = math.floor(clock_us() / 1000)
 local refresh = string.format('%.0f ', now_ms + lease_ms) .. holder
 
 local function due_in_ms(mark)

@@ -7,9 +7,10 @@
 -- A user whose job comes again gets their mark back, so that changes until then push no job beside it.
 -- Sent twice: the second ends nothing, and gives no mark back.
 
+-- part: clock
+
 local dirty, refreshes, holder = KEYS[1], KEYS[2], ARGV[1]
-local time = redis.call('TIME')
-local now_ms = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_ms = math.floor(clock_us() / 1000)
 local users = {}
 for n = 2, #ARGV, 2 do
   users[#users + 1] = ARGV[n]

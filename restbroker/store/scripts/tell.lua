@@ -6,12 +6,13 @@
 -- Returns: 1 written (now or before) | 0 the lock was not the owner's any more
 -- Sent twice: the second changes nothing.
 
+-- part: clock
+
 local by = redis.call('HGET', KEYS[2], 'by')
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then
   return by == ARGV[1] and 1 or 0
 end
 redis.call('DEL', KEYS[1])
-local now = redis.call('TIME')
-redis.call('HSET', KEYS[2], 'text', ARGV[3], 'by', ARGV[1], 'at_us', string.format('%.0f', now[1] * 1000000 + now[2]))
+redis.call('HSET', KEYS[2], 'text', ARGV[3], 'by', ARGV[1], 'at_us', string.format('%.0f', clock_us()))
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
 return 1

@@ -16,10 +16,12 @@ local periodic, pauses, queues, list, lock = KEYS[1], KEYS[2], KEYS[3], KEYS[4],
 local name, schedule, known, moment, late_s, between, jid, queue, payload, lock_ms, looked_for, nowhere = unpack(ARGV)
 local LOOKS_S = 15
 
+-- part: clock
+
 -- part: moments
 
-local now = redis.call('TIME')
-local now_s = tonumber(now[1])
+local now_us = clock_us()
+local now_s = math.floor(now_us / 1000000)
 local record = redis.call('HGET', periodic, name)
 local digest, mark = string.match(record or '', '^(%x+) (%d+)$')
 mark = tonumber(mark or '0')
@@ -50,7 +52,7 @@ local pause = redis.call('HGET', pauses, name)
 local until_us = tonumber(string.match(pause or '', '^%d+ (%d+) ') or '0')
 local value = lock and redis.call('GET', lock)
 local holder, held_since = holder_of(value)
-if pause and (until_us == 0 or until_us > now_s * 1000000 + now[2]) then
+if pause and (until_us == 0 or until_us > now_us) then
   outcome = 'paused'
 elseif now_s - tick > tonumber(late_s) + (looked_for == '' and 0 or LOOKS_S) then
   outcome = 'missed'

@@ -7,12 +7,13 @@
 -- Returns: {'TOLD', text, age in ms by Redis' clock} | {'YOURS'} for ttl | {'BUSY'}
 -- Sent twice: the second says YOURS too, and the ttl begins again.
 
+-- part: clock
+
 local result = redis.call('HMGET', KEYS[2], 'text', 'at_us')
 local at_us = tonumber(result[2])
 -- What has no time was written by others, and would count for ever.
 if result[1] and at_us then
-  local now = redis.call('TIME')
-  return {'TOLD', result[1], math.max(0, (now[1] * 1000000 + now[2] - at_us) / 1000)}
+  return {'TOLD', result[1], math.max(0, (clock_us() - at_us) / 1000)}
 end
 local holder = redis.call('GET', KEYS[1])
 if holder and holder ~= ARGV[1] then

@@ -8,8 +8,10 @@
 -- Returns: the queues that are paused from now on
 -- Sent twice: what died during the count is added twice, until it is counted anew.
 
-local most, lasts_us, words, now = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], redis.call('TIME')
-local now_us, begun = now[1] * 1000000 + now[2], {}
+-- part: clock
+
+local most, lasts_us, words = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3]
+local now_us, begun = clock_us(), {}
 for i = 4, #ARGV, 3 do
   local queue = ARGV[i]
   local noted = tonumber(redis.call('HGET', KEYS[1], queue) or '0')

@@ -1,4 +1,4 @@
--- The groups of a target's queues: which of them may hand out a job now. A part of other scripts.
+-- The groups of a target's queues: which of them may hand out a job now. Needs `clock`.
 --
 -- A group is named `fair key`, or with order `fair key\30order key` (each may be ''); the latter is ordered. Of a queue,
 --   line  .. '\30' .. group is the list of a group's jobs that wait, the next one at its right end; `line` itself is a number:
@@ -50,8 +50,7 @@ end
 
 -- weights: {fair key = weight}.
 local function groups_of(held, stopped, queues, weights)
-  local groups, now = {}, redis.call('TIME')
-  local now_us = now[1] * 1000000 + now[2]
+  local groups, now_us = {}, clock_us()
 
   local function cost_of(fair)
     return weights and math.floor(WHOLE_COST / math.max(1, math.min(100, tonumber(weights[fair]) or 1)) + 0.5) or WHOLE_COST

@@ -1,10 +1,5 @@
 -- A lock or claim may carry a moment behind its holder, in microseconds of Redis' clock: a lock when its job was last
--- pushed or settled, a claim when its job is tried again.
-
-local function now_us()
-  local now = redis.call('TIME')
-  return now[1] * 1000000 + now[2]
-end
+-- pushed or settled, a claim when its job is tried again. Needs `clock`.
 
 -- Returns the holder, and the moment if there is one.
 local function holder_of(value)
@@ -13,10 +8,10 @@ local function holder_of(value)
 end
 
 local function with_moment(holder, later_ms)
-  return holder .. string.format(' %.0f', now_us() + later_ms * 1000)
+  return holder .. string.format(' %.0f', clock_us() + later_ms * 1000)
 end
 
 -- Whether so much time has passed that the job may have been deleted by who knows nothing of locks.
 local function is_stale(moment)
-  return moment and math.abs(now_us() - moment) > 60000000
+  return moment and math.abs(clock_us() - moment) > 60000000
 end
