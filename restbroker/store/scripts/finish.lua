@@ -55,7 +55,7 @@
 -- the answer comes the next job of a group whose plain job is done, where no other group waits in `turn`, and where a fetch
 -- would take it.
 
-local FIXED_KEYS, PARKED_MAX, HISTORY_MAX, DAY_STATS_S = 12, 100000, 1000000, 157680000
+local FIXED_KEYS, HISTORY_MAX, DAY_STATS_S = 12, 1000000, 157680000
 local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
@@ -123,10 +123,7 @@ local function next_job()
   return job
 end
 
--- Its key comes first: Redis' own words name none.
-local function failure(key, reply)
-  return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
-end
+-- part: moves
 
 -- part: groups
 
@@ -161,26 +158,13 @@ local function move(job, raw)
     local list = KEYS[FIXED_KEYS + job.qidx]
     return failure(list, redis.pcall('RPUSH', list, job.payload ~= '' and job.payload or raw))
   end
-  local zset = zsets[job.fate]
-  if zset then
-    local added = redis.pcall('ZADD', zset, 'NX', job.score, job.payload)
-    return failure(zset, added) or (added == 0 and 'DUP') or nil
-  end
+  return zsets[job.fate] and add_to(zsets[job.fate], job.score, job.payload)
 end
 
 local function unmove(job)
   if zsets[job.fate] then
     redis.call('ZREM', zsets[job.fate], job.payload)
   end
-end
-
-local function answer(reply)
-  local why = reply.queue ~= '' and failure(queues, redis.pcall('SADD', queues, reply.queue))
-  why = why or failure(reply.key, redis.pcall('LPUSH', reply.key, reply.payload))
-  if not why and reply.queue == '' then
-    redis.pcall('EXPIRE', reply.key, reply.ttl_s)
-  end
-  return why
 end
 
 -- The bytes of a job that is too large stay whole in a key of their own. If the job is not settled after all, nothing
@@ -196,7 +180,7 @@ local function settle(job, raw)
     return why
   end
   for i, reply in ipairs(job.replies) do
-    why = answer(reply)
+    why = push_to(queues, reply.queue, reply.key, reply.payload, reply.ttl_s)
     if why then
       -- No one saw them yet: blocked readers are served when the script ends.
       for j = i - 1, 1, -1 do
@@ -379,8 +363,7 @@ while at <= jobs_end do
       redis.pcall('HINCRBY', job.counts, job.queue, 1)
     end
     if zsets[job.fate] == dead then
-      -- A copy, in case someone trims the dead set; the job is dead without it too.
-      local copy = redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
+      local copy = keep_copy(parked, job.ticket, job.payload)
       if job.large and type(copy) == 'string' then
         redis.pcall('HSET', job.large.all, job.large.jid, copy)
       end

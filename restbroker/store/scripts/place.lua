@@ -10,24 +10,12 @@
 -- Sent twice: the second answers 0 for each job that the first placed, or does it again where that changes nothing
 -- (the same member gets the same score in the same set).
 
-local FIXED_KEYS, FIELDS, PARKED_MAX = 6, 6, 100000
+local FIXED_KEYS, FIELDS = 6, 6
 local zset, queues, parked = KEYS[1], KEYS[5], KEYS[6]
 local zsets = {zr = KEYS[2], zs = KEYS[3], zd = KEYS[4]}
 local codes = {}
 
-local function failure(reply)
-  return type(reply) == 'table' and reply.err
-end
-
-local function pushed(list, queue, member, to)
-  local push = to == 'f' and 'RPUSH' or 'LPUSH'
-  return failure(redis.pcall('SADD', queues, queue)) or failure(redis.pcall(push, KEYS[FIXED_KEYS + list], member))
-end
-
-local function added(key, score, member)
-  local reply = redis.pcall('ZADD', key, 'NX', score, member)
-  return failure(reply) or (reply == 0 and 'DUP')
-end
+-- part: moves
 
 for n = 1, #ARGV / FIELDS do
   local at = (n - 1) * FIELDS
@@ -39,15 +27,15 @@ for n = 1, #ARGV / FIELDS do
     local member, key, why = new == '' and old or new, zsets[to], nil
     redis.call('ZREM', zset, old)
     if to == 'q' or to == 'f' then
-      why = pushed(tonumber(list), queue, member, to)
+      why = push_to(queues, queue, KEYS[FIXED_KEYS + tonumber(list)], member, nil, to == 'f')
     elseif key then
-      why = added(key, score == '' and was or score, member)
+      why = add_to(key, score == '' and was or score, member)
     end
     if why then
       redis.call('ZADD', zset, was, old)
     elseif to == 'zd' and (key ~= zset or member ~= old) then
-      -- A copy, in case someone trims the dead set, also of what became of it there. It does without.
-      redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', '', 'payload', member)
+      -- Also of what became of it there.
+      keep_copy(parked, '', member)
     end
     codes[n] = why or 1
   end

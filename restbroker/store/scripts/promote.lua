@@ -8,25 +8,21 @@
 --          In the last two cases the member stays where it was, with its score.
 -- Sent twice: the second answers 0 for each job that the first moved.
 
-local FIXED_KEYS, FIELDS, PARKED_MAX = 4, 5, 100000
+local FIXED_KEYS, FIELDS = 4, 5
 local zset, dead, queues, parked = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local codes = {}
 
-local function failure(reply)
-  return type(reply) == 'table' and reply.err
-end
+-- part: moves
 
 local function place(list, queue, payload, score)
   if list == 0 then
-    local added = redis.pcall('ZADD', dead, 'NX', score, payload)
-    local why = failure(added) or (added == 0 and 'DUP')
+    local why = add_to(dead, score, payload)
     if not why then
-      redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', '', 'payload', payload)
+      keep_copy(parked, '', payload)
     end
     return why
   end
-  return failure(redis.pcall('SADD', queues, queue))
-    or failure(redis.pcall('LPUSH', KEYS[FIXED_KEYS + list], payload))
+  return push_to(queues, queue, KEYS[FIXED_KEYS + list], payload)
 end
 
 for n = 1, #ARGV / FIELDS do

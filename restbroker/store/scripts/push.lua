@@ -22,16 +22,7 @@ if holder and holder ~= jid and value ~= over and redis.call('EXISTS', note) == 
   return {value, is_stale(moment) and 1 or 0}
 end
 
-local function failure(key, reply)
-  return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
-end
-
-local function failed()
-  if due ~= '' then
-    return failure(place, redis.pcall('ZADD', place, 'NX', due, payload))
-  end
-  return failure(queues, redis.pcall('SADD', queues, queue)) or failure(place, redis.pcall('LPUSH', place, payload))
-end
+-- part: moves
 
 -- Whatever this user may not do ends the script before the job is anywhere.
 if not redis.call('SET', note, '1', 'NX', 'PX', note_ms) then
@@ -40,7 +31,12 @@ end
 if lock then
   redis.call('SET', lock, with_moment(jid, 0), 'PX', lock_ms)
 end
-local why = failed()
+local why
+if due == '' then
+  why = push_to(queues, queue, place, payload)
+else
+  why = failure(place, redis.pcall('ZADD', place, 'NX', due, payload))
+end
 if why then
   redis.pcall('DEL', note)
   if lock then

@@ -39,7 +39,7 @@
 -- own, none of them with another pool of its process (or generation) busy. Where processes die for other reasons,
 -- others come between.
 
-local FIXED_KEYS, KEEP_S, PARKED_MAX = 10, 259200, 100000
+local FIXED_KEYS, KEEP_S = 10, 259200
 local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
@@ -88,23 +88,7 @@ local function next_job()
   return job
 end
 
-local function refused(reply)
-  return type(reply) == 'table' and reply.err
-end
-
--- Returns whether it went out.
-local function answer(reply)
-  if reply.queue ~= '' and refused(redis.pcall('SADD', queues, reply.queue)) then
-    return false
-  end
-  if refused(redis.pcall('LPUSH', reply.key, reply.payload)) then
-    return false
-  end
-  if reply.queue == '' then
-    redis.pcall('EXPIRE', reply.key, reply.ttl_s)
-  end
-  return true
-end
+-- part: moves
 
 -- part: clock
 
@@ -121,12 +105,9 @@ end
 -- Returns an error's text, or nil and the job's code. An answer that Redis refuses holds up neither the job nor another
 -- answer: a caller that waits is better served by a job that an operator sees.
 local function bury(job)
-  local added = redis.pcall('ZADD', dead, 'NX', job.score, job.payload)
-  if refused(added) then
-    return added.err
-  end
-  if added == 0 then
-    return 'DUP'
+  local why = add_to(dead, job.score, job.payload)
+  if why then
+    return why
   end
   redis.call('HDEL', sent, job.ticket)
   if is_ordered(job) then
@@ -134,9 +115,9 @@ local function bury(job)
   end
   local code = 2
   for _, reply in ipairs(job.replies) do
-    code = answer(reply) and code or 3
+    code = push_to(queues, reply.queue, reply.key, reply.payload, reply.ttl_s) and 3 or code
   end
-  redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', job.ticket, 'payload', job.payload)
+  keep_copy(parked, job.ticket, job.payload)
   return nil, code
 end
 
@@ -146,8 +127,8 @@ local function push(job, raw, at_s)
     local quiet_s = job.touched == '1' and tonumber(ARGV[7]) or 0
     return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, math.max(quiet_s, at_s or 0)))
   end
-  local pushed = redis.pcall('RPUSH', KEYS[FIXED_KEYS + tonumber(job.qidx)], raw)
-  return refused(pushed) or nil
+  local list = KEYS[FIXED_KEYS + tonumber(job.qidx)]
+  return failure(list, redis.pcall('RPUSH', list, raw))
 end
 
 -- Back to the queue, or to the schedule set for a while. Counted before it moves: should Redis refuse that, it counts

@@ -15,7 +15,7 @@
 -- Sent twice: the second answers 0 for each job that the first took, unless an equal one stands beside it: then that one
 -- is taken, which is meant just as well.
 
-local FIXED_KEYS, PARKED_MAX, CHUNK, NEAR, SEARCHES, STOPPED = 7, 100000, 50, 200, 20, 1e12
+local FIXED_KEYS, CHUNK, NEAR, SEARCHES, STOPPED = 7, 50, 200, 20, 1e12
 local list, turn, line, held, dead, queues, parked = unpack(KEYS, 1, FIXED_KEYS)
 local group, later, gone = string.match(ARGV[1], '^=(.*)$'), tonumber(ARGV[2]), ARGV[3]
 local at, codes, taken, first, last = 4, {}, 0, nil, nil
@@ -63,33 +63,16 @@ local function place_of(job)
   return found
 end
 
-local function failure(reply)
-  return type(reply) == 'table' and reply.err
-end
-
-local function pushed(key, queue, payload, ttl_s)
-  local why = queue ~= '' and failure(redis.pcall('SADD', queues, queue)) or failure(redis.pcall('LPUSH', key, payload))
-  if not why and queue == '' then
-    redis.call('EXPIRE', key, ttl_s)
-  end
-  return why
-end
-
-local function placed(job)
-  if job.to == 'zd' then
-    local reply = redis.pcall('ZADD', dead, 'NX', job.score, job.new)
-    return failure(reply) or (reply == 0 and 'DUP')
-  end
-end
+-- part: moves
 
 -- Why nothing was done; what was done of it until then is undone.
 local function effected(job)
-  local why = placed(job)
+  local why = job.to == 'zd' and add_to(dead, job.score, job.new)
   if why then
     return why
   end
   for i, answer in ipairs(job.answers) do
-    why = pushed(KEYS[FIXED_KEYS + answer.list], answer.queue, answer.payload, answer.ttl_s)
+    why = push_to(queues, answer.queue, KEYS[FIXED_KEYS + answer.list], answer.payload, answer.ttl_s)
     if why then
       for n = i - 1, 1, -1 do
         redis.call('LPOP', KEYS[FIXED_KEYS + job.answers[n].list])
@@ -99,8 +82,7 @@ local function effected(job)
     end
   end
   if job.to == 'zd' then
-    -- A copy, in case someone trims the dead set; the job is dead without it too.
-    redis.pcall('XADD', parked, 'MAXLEN', '~', PARKED_MAX, '*', 'ticket', '', 'payload', job.new)
+    keep_copy(parked, '', job.new)
   end
 end
 

@@ -63,13 +63,11 @@ elseif holder and holder ~= jid and not (value == looked_for and nowhere == '1')
   outcome, about = 'overlap', holder
 end
 
-local function failure(key, reply)
-  return type(reply) == 'table' and reply.err and key .. ': ' .. reply.err
-end
+-- part: moves
 
 local function failed()
   local why = lock and failure(lock, redis.pcall('SET', lock, with_moment(jid, 0), 'PX', lock_ms))
-  why = why or failure(queues, redis.pcall('SADD', queues, queue)) or failure(list, redis.pcall('LPUSH', list, payload))
+  why = why or push_to(queues, queue, list, payload)
   if why and lock and holder ~= jid then
     redis.pcall('DEL', lock)
   end
