@@ -67,7 +67,7 @@ ScriptName = Literal[
     "tick",
 ]
 
-_PARTS = ("clock", "groups", "group_lines", "moments", "moves")
+_PARTS = ("clock", "groups", "group_lines", "moments", "moves", "reading")
 """What several scripts know: a part stands in the place of the line that names it when a script is sent."""
 
 

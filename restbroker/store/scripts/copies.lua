@@ -6,21 +6,20 @@
 -- Returns: {ID, {field, value...}}...; fewer once they have the bytes together, and at least one unless there is none
 -- Sent twice: it only reads.
 
-local CHUNK = 20
-local from, limit, left_bytes, found, largest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), {}, nil
-while #found < limit and left_bytes > 0 do
-  -- The first alone: no one knows how large they are.
-  local most = math.min(CHUNK, limit - #found)
-  local count = largest and math.max(1, math.min(most, math.floor(left_bytes / largest))) or 1
+-- part: reading
+
+local from, found = ARGV[1], {}
+
+local function read(_, count)
   local part = redis.call('XREVRANGE', KEYS[1], from, '-', 'COUNT', count)
-  for _, entry in ipairs(part) do
-    -- The payload is its last field.
-    local size = #entry[2][#entry[2]]
-    found[#found + 1], left_bytes, largest = entry, left_bytes - size, math.max(largest or 1, size)
-    from = '(' .. entry[1]
-  end
-  if #part < count then
-    break
-  end
+  from = #part > 0 and '(' .. part[#part][1] or from
+  return part
 end
+
+-- The payload is an entry's last field.
+local function size_of(entry)
+  return #entry[2][#entry[2]]
+end
+
+fill(found, tonumber(ARGV[2]), tonumber(ARGV[3]), 1, read, size_of)
 return found

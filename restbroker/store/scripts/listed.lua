@@ -8,20 +8,17 @@
 --          one unless the end is reached. In the place of a queue's job that alone has more bytes stands what it is.
 -- Sent twice: it only reads.
 
-local CHUNK = 20
+-- part: reading
+
 local TOO_LARGE = '{"class":"Restbroker::Unreadable","args":[],"error_class":"PayloadTooLarge",'
   .. '"error_message":"This entry is not shown: it has %d bytes."}'
-local kind, skip, limit, left_bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local is_list = kind == 'list' or kind == 'newest'
-local width, most_bytes = is_list and 1 or 2, left_bytes
+local kind, skip, limit, bytes = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local is_list, page = kind == 'list' or kind == 'newest', {}
 
-local function part(from, count)
+local function read(taken, count)
+  local from = skip + taken
   if kind == 'list' then
-    local found, turned = redis.call('LRANGE', KEYS[1], -from - count, -from - 1), {}
-    for n = #found, 1, -1 do
-      turned[#turned + 1] = found[n]
-    end
-    return turned
+    return turned(redis.call('LRANGE', KEYS[1], -from - count, -from - 1))
   elseif is_list then
     return redis.call('LRANGE', KEYS[1], from, from + count - 1)
   elseif kind == 'up' then
@@ -30,25 +27,9 @@ local function part(from, count)
   return redis.call('ZRANGE', KEYS[1], from, from + count - 1, 'REV', 'WITHSCORES')
 end
 
-local page, taken, largest = {}, 0, nil
-while taken < limit and left_bytes > 0 do
-  -- The first alone: no one knows how large they are.
-  local chunk = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(left_bytes / largest))) or 1
-  local found = part(skip + taken, chunk)
-  for n = 1, #found, width do
-    local size = #found[n]
-    if size > left_bytes and taken > 0 then
-      return page
-    end
-    local is_told = is_list and size > most_bytes
-    page[#page + 1] = is_told and string.format(TOO_LARGE, size) or found[n]
-    taken, left_bytes, largest = taken + 1, left_bytes - size, math.max(largest or 1, size)
-    if width == 2 then
-      page[#page + 1] = found[n + 1]
-    end
-  end
-  if #found < chunk * width then
-    break
-  end
+fill(page, limit, bytes, is_list and 1 or 2, read)
+-- Only the first comes whatever its size.
+if is_list and page[1] and #page[1] > bytes then
+  page[1] = string.format(TOO_LARGE, #page[1])
 end
 return page

@@ -5,22 +5,23 @@
 -- ARGV: 'up' by rising scores | 'down' by falling ones, score ('' = from the beginning), how many members of that
 --       score were passed, the SHA-1 of the last of these ('' = not known), how many members at most, how many bytes
 -- Returns: the size of the set, how many of the place's score come before what follows, then member, score, …
---          No more members once they have the bytes together; at least one, unless the end is reached.
+--          As many members as the bytes allow; at least one, unless the end is reached.
 -- What was passed may be gone or have moved: then its place is looked for among NEAR members of the same score around
 -- it, and if it is not there, all of that score come again. So nothing is left out, and its cost has nothing to do with
 -- how deep the place is.
 
-local CHUNK, NEAR = 20, 100
+-- part: reading
+
+local NEAR = 100
 local zset, up, score = KEYS[1], ARGV[1] == 'up', ARGV[2]
 local passed, digest, limit, bytes = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
 local size = redis.call('ZCARD', zset)
 
-local function range(from, to, scores)
+local function range(from, to, ...)
   if up then
-    return scores and redis.call('ZRANGE', zset, from, to, 'WITHSCORES') or redis.call('ZRANGE', zset, from, to)
+    return redis.call('ZRANGE', zset, from, to, ...)
   end
-  return scores and redis.call('ZRANGE', zset, from, to, 'REV', 'WITHSCORES')
-    or redis.call('ZRANGE', zset, from, to, 'REV')
+  return redis.call('ZRANGE', zset, from, to, 'REV', ...)
 end
 
 -- How many of the score's members come before the place; `first` is the rank of the first of them.
@@ -50,19 +51,8 @@ if score ~= '' then
   rank = first + passed
 end
 
-local page, taken, largest = {size, passed}, 0, nil
-while taken < limit and bytes > 0 do
-  -- The first alone: no one knows how large they are.
-  local count = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(bytes / largest))) or 1
-  local chunk = range(rank + taken, rank + taken + count - 1, true)
-  for n = 1, #chunk, 2 do
-    if bytes > 0 then
-      page[#page + 1], page[#page + 2] = chunk[n], chunk[n + 1]
-      bytes, taken, largest = bytes - #chunk[n], taken + 1, math.max(largest or 1, #chunk[n])
-    end
-  end
-  if #chunk < 2 * count then
-    break
-  end
-end
+local page = {size, passed}
+fill(page, limit, bytes, 2, function(taken, count)
+  return range(rank + taken, rank + taken + count - 1, 'WITHSCORES')
+end)
 return page

@@ -8,8 +8,9 @@
 -- Of such an entry restbroker's own member is the last. Only there does it count: the rest may be a stranger's text.
 -- Sent twice: it only reads.
 
-local CHUNK, MARK, LONGEST = 100, '"restbroker_unadmitted":', 1500
-local cursor, left_bytes, found, largest = ARGV[1], tonumber(ARGV[2]), {}, nil
+-- part: reading
+
+local MARK, LONGEST, found = '"restbroker_unadmitted":', 1500, {}
 
 local function queue_of(member)
   local tail = string.sub(member, -LONGEST)
@@ -25,15 +26,7 @@ local function queue_of(member)
   return is_json and #value == 1 and type(value[1]) == 'string' and value[1] or nil
 end
 
-repeat
-  -- The first alone: no one knows how large they are.
-  local count = largest and math.max(1, math.min(CHUNK, math.floor(left_bytes / largest))) or 1
-  local step = redis.call('ZSCAN', KEYS[1], cursor, 'COUNT', count)
-  cursor = step[1]
-  for n = 1, #step[2], 2 do
-    local member = step[2][n]
-    left_bytes, largest = left_bytes - #member, math.max(largest or 1, #member)
-    found[#found + 1] = queue_of(member)
-  end
-until cursor == '0' or left_bytes <= 0
+local cursor = walk(KEYS[1], ARGV[1], tonumber(ARGV[2]), function(member)
+  found[#found + 1] = queue_of(member)
+end)
 return {cursor, found}

@@ -11,10 +11,12 @@
 -- What is pushed since shifts all of them alike, and what is taken from the end shifts none.
 -- Sent twice: it only reads.
 
-local CHUNK, NEAR = 100, 2000
+-- part: reading
+
+local NEAR = 2000
 local list = KEYS[1]
 local known, rank, limit, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local most_bytes, marks = bytes, #ARGV - 4
+local marks = #ARGV - 4
 
 local function is_newest(found, n)
   for i = 1, marks do
@@ -47,19 +49,13 @@ if not later then
   return {}
 end
 rank = math.min(rank, redis.call('LLEN', list) - 1 - later)
-local page, taken, largest = {later, rank}, 0, nil
-while taken < limit and bytes > 0 and rank - taken >= 0 do
-  -- The first alone: no one knows how large they are.
-  local most = largest and math.max(1, math.min(CHUNK, limit - taken, math.floor(bytes / largest))) or 1
+local page = {later, rank}
+fill(page, math.min(limit, rank + 1), bytes, 1, function(taken, count)
   local last = later + rank - taken
-  local found = redis.call('LRANGE', list, math.max(later, last - most + 1), last)
-  for n = #found, 1, -1 do
-    local size = #found[n]
-    if size > bytes and taken > 0 then
-      return page
-    end
-    page[#page + 1] = size > most_bytes and '' or found[n]
-    taken, bytes, largest = taken + 1, bytes - size, math.max(largest or 1, size)
-  end
+  return turned(redis.call('LRANGE', list, math.max(later, last - count + 1), last))
+end)
+-- Only the first comes whatever its size.
+if page[3] and #page[3] > bytes then
+  page[3] = ''
 end
 return page

@@ -1,0 +1,56 @@
+-- Reads entries, some at a time, as far as the bytes allow. How many at a time follows the largest until then; the first
+-- comes alone, as no one knows how large they are.
+local CHUNK = 50
+
+local function next_count(largest, left_bytes, most)
+  return largest and math.max(1, math.min(CHUNK, most, math.floor(left_bytes / largest))) or 1
+end
+
+-- Appends to a page up to so many entries, and one at least. read(skip, count) returns those from there on, each followed by
+-- its score if width is 2; size_of(entry) the bytes of one that is no text. Returns whether the end is reached.
+local function fill(page, limit, left_bytes, width, read, size_of)
+  local taken, largest = 0, nil
+  while taken < limit and left_bytes > 0 do
+    local count = next_count(largest, left_bytes, limit - taken)
+    local found = read(taken, count)
+    for n = 1, #found, width do
+      local size = size_of and size_of(found[n]) or #found[n]
+      if size > left_bytes and taken > 0 then
+        return false
+      end
+      page[#page + 1] = found[n]
+      if width == 2 then
+        page[#page + 1] = found[n + 1]
+      end
+      taken, left_bytes, largest = taken + 1, left_bytes - size, math.max(largest or 1, size)
+    end
+    if #found < count * width then
+      return true
+    end
+  end
+  return false
+end
+
+-- Goes on through a sorted set, in no order, at least one step: look_at(member, score). Returns the next cursor, '0' at the
+-- end.
+local function walk(zset, cursor, left_bytes, look_at)
+  local largest
+  repeat
+    local step = redis.call('ZSCAN', zset, cursor, 'COUNT', next_count(largest, left_bytes, CHUNK))
+    cursor = step[1]
+    for n = 1, #step[2], 2 do
+      local member = step[2][n]
+      left_bytes, largest = left_bytes - #member, math.max(largest or 1, #member)
+      look_at(member, step[2][n + 1])
+    end
+  until cursor == '0' or left_bytes <= 0
+  return cursor
+end
+
+local function turned(found)
+  local entries = {}
+  for n = #found, 1, -1 do
+    entries[#entries + 1] = found[n]
+  end
+  return entries
+end
