@@ -34,6 +34,16 @@ _BY_BEGINNING: Final = (
 )
 
 
+class _Fixed:
+    """A key without a name of someone's in it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, keys: "Keys", _class: object) -> str:
+        return keys._key(self._name)  # noqa: SLF001 - it is a part of that class
+
+
 @attrs.frozen
 class Keys:
     """Every key, with the prefix of `namespace` ("" for none). Sidekiq's own names: documented, versions 5 to 8."""
@@ -49,20 +59,12 @@ class Keys:
         by_beginning = (kind for beginnings, kind in _BY_BEGINNING if name.startswith(beginnings))
         return _BY_NAME.get(name) or next(by_beginning, None)
 
-    @property
-    def heartbeats(self) -> str:
-        """HASH identity → counter: who may fetch."""
-        return self._key("restbroker:beats")
-
-    @property
-    def fenced_identities(self) -> str:
-        """HASH identity → counter when fenced: whose jobs are to be given back."""
-        return self._key("restbroker:dying")
-
-    @property
-    def unadmitted_counts(self) -> str:
-        """HASH queue → how many of its dead jobs no token admitted, as counted last."""
-        return self._key("restbroker:unadmitted")
+    heartbeats = _Fixed("restbroker:beats")
+    """HASH identity → counter: who may fetch."""
+    fenced_identities = _Fixed("restbroker:dying")
+    """HASH identity → counter when fenced: whose jobs are to be given back."""
+    unadmitted_counts = _Fixed("restbroker:unadmitted")
+    """HASH queue → how many of its dead jobs no token admitted, as counted last."""
 
     def info(self, identity: str) -> str:
         """Return the key of a HASH: an identity's attributes and queues."""
@@ -80,25 +82,14 @@ class Keys:
         """Return the key of a HASH: reason → until, epoch microseconds, 0 without an end."""
         return self._key(f"restbroker:pause:{target}")
 
-    @property
-    def queue_pauses(self) -> str:
-        """HASH queue → since, until (epoch microseconds, 0 without an end) and who and why (JSON), for display."""
-        return self._key("restbroker:pauses:queues")
-
-    @property
-    def target_pauses(self) -> str:
-        """HASH target → since, until (epoch microseconds, 0 without an end) and who and why (JSON), for display."""
-        return self._key("restbroker:pauses:targets")
-
-    @property
-    def periodic(self) -> str:
-        """HASH of all periodic commands: name → schedule and mark (epoch s); `NAME push`, … → notes for people."""
-        return self._key("restbroker:periodic")
-
-    @property
-    def periodic_pauses(self) -> str:
-        """HASH periodic command → since, until (epoch microseconds, 0 without an end) and who and why (JSON)."""
-        return self._key("restbroker:pauses:periodic")
+    queue_pauses = _Fixed("restbroker:pauses:queues")
+    """HASH queue → since, until (epoch microseconds, 0 without an end) and who and why (JSON), for display."""
+    target_pauses = _Fixed("restbroker:pauses:targets")
+    """HASH target → since, until (epoch microseconds, 0 without an end) and who and why (JSON), for display."""
+    periodic = _Fixed("restbroker:periodic")
+    """HASH of all periodic commands: name → schedule and mark (epoch s); `NAME push`, … → notes for people."""
+    periodic_pauses = _Fixed("restbroker:pauses:periodic")
+    """HASH periodic command → since, until (epoch microseconds, 0 without an end) and who and why (JSON)."""
 
     def rate(self, target: str) -> str:
         """Return the key of a STRING: when a target's shared rate limit has all its tokens again (epoch µs)."""
@@ -116,49 +107,27 @@ class Keys:
         """
         return self._key(f"restbroker:recovered:{datetime.fromtimestamp(at_s, UTC):%Y%m%d}")
 
-    @property
-    def recoveries_version(self) -> str:
-        """STRING: a number that rises whenever a recovery recorded something."""
-        return self._key("restbroker:recovered:version")
-
-    @property
-    def dead_copies(self) -> str:
-        """STREAM: copies of dead jobs."""
-        return self._key("restbroker:parked")
-
-    @property
-    def large_payloads(self) -> str:
-        """HASH name of a `large` key → what `store.large` knows of it."""
-        return self._key("restbroker:large")
+    recoveries_version = _Fixed("restbroker:recovered:version")
+    """STRING: a number that rises whenever a recovery recorded something."""
+    dead_copies = _Fixed("restbroker:parked")
+    """STREAM: copies of dead jobs."""
+    large_payloads = _Fixed("restbroker:large")
+    """HASH name of a `large` key → what `store.large` knows of it."""
 
     def large(self, name: str) -> str:
         """Return the key of a STRING: the bytes of a job that is too large, which is dead."""
         return self._key(large_key(name))
 
-    @property
-    def history(self) -> str:
-        """STREAM: finished jobs; it expires when nothing is added any more."""
-        return self._key("restbroker:history")
-
-    @property
-    def minutes(self) -> str:
-        """HASH: minute → what the pages saw then, for their charts; the last hours. It expires."""
-        return self._key("restbroker:minutes")
-
-    @property
-    def audit(self) -> str:
-        """STREAM: what people did."""
-        return self._key("restbroker:audit")
-
-    @property
-    def audit_stops(self) -> str:
-        """HASH: who stopped an action, by its first entry in the audit log; it expires."""
-        return self._key("restbroker:audit:stops")
-
-    @property
-    def recent_events(self) -> str:
-        """STREAM: the latest events of servers, without their texts."""
-        return self._key("restbroker:events")
+    history = _Fixed("restbroker:history")
+    """STREAM: finished jobs; it expires when nothing is added any more."""
+    minutes = _Fixed("restbroker:minutes")
+    """HASH: minute → what the pages saw then, for their charts; the last hours. It expires."""
+    audit = _Fixed("restbroker:audit")
+    """STREAM: what people did."""
+    audit_stops = _Fixed("restbroker:audit:stops")
+    """HASH: who stopped an action, by its first entry in the audit log; it expires."""
+    recent_events = _Fixed("restbroker:events")
+    """STREAM: the latest events of servers, without their texts."""
 
     def event(self, mark: str) -> str:
         """Return the key of a STRING with an expiry: an event that came, and is dropped when it comes again.
@@ -171,10 +140,8 @@ class Keys:
         """Return the key of a STRING with an expiry: the holder of the lease `name`."""
         return self._key(f"restbroker:lease:{name}")
 
-    @property
-    def rewrite(self) -> str:
-        """HASH with an expiry: run of Redis → which process has the lock to have Redis rewrite its append-only file."""
-        return self._key("restbroker:rewrite")
+    rewrite = _Fixed("restbroker:rewrite")
+    """HASH with an expiry: run of Redis → which process has the lock to have Redis rewrite its append-only file."""
 
     def sse(self, source: str) -> str:
         """Return the key of a HASH: user → until when their stream counts as read (epoch ms), and by which reader.
@@ -187,19 +154,15 @@ class Keys:
         """Return the key of a HASH: reader of the source → up to when it has all events in Redis (`store.records`)."""
         return self._key(f"restbroker:progress:{source}")
 
-    @property
-    def sources(self) -> str:
-        """HASH with an expiry: source, process and user → the state of the reading (JSON)."""
-        return self._key("restbroker:sources")
+    sources = _Fixed("restbroker:sources")
+    """HASH with an expiry: source, process and user → the state of the reading (JSON)."""
 
     def probe_result(self, name: str) -> str:
         """Return the key of a HASH with an expiry: the last shared result of the probe `name` (`store.probing`)."""
         return self._key(f"restbroker:told:{name}")
 
-    @property
-    def tokens(self) -> str:
-        """HASH name of a token → when a job was last admitted with it, epoch seconds."""
-        return self._key("restbroker:tokens")
+    tokens = _Fixed("restbroker:tokens")
+    """HASH name of a token → when a job was last admitted with it, epoch seconds."""
 
     def done_jobs(self, token: str, name: str) -> str:
         """Return the key of a ZSET: fingerprint of a signed job of this token → until when it is known, epoch ms.
@@ -212,24 +175,17 @@ class Keys:
         """Return the key of a SET: the names of the token's `done_jobs`."""
         return self._key(f"restbroker:signed:{token}")
 
-    @property
-    def rosters(self) -> str:
-        """HASH user → version and bytes of the roster: who has one."""
-        return self._key("restbroker:rosters")
+    rosters = _Fixed("restbroker:rosters")
+    """HASH user → version and bytes of the roster: who has one."""
 
     def roster(self, user: str) -> str:
         """Return the key of a HASH: bare JID → contact (JSON)."""
         return self._key(f"restbroker:roster:of:{user}")
 
-    @property
-    def roster_dirty(self) -> str:
-        """HASH user → first and last change that waits for a refresh, last push of a job for it, number of pushes."""
-        return self._key("restbroker:roster:dirty")
-
-    @property
-    def roster_refreshes(self) -> str:
-        """HASH user → until when their refresh counts as under way (epoch ms), and whose it is."""
-        return self._key("restbroker:roster:flights")
+    roster_dirty = _Fixed("restbroker:roster:dirty")
+    """HASH user → first and last change that waits for a refresh, last push of a job for it, number of pushes."""
+    roster_refreshes = _Fixed("restbroker:roster:flights")
+    """HASH user → until when their refresh counts as under way (epoch ms), and whose it is."""
 
     def logins(self, target: str) -> str:
         """Return the key of a HASH: user → state, a number, and their stream (a secret) or claims, separated by blanks.
@@ -280,15 +236,10 @@ class Keys:
             raise ValueError(f"{name!r} is not a key for answers (restbroker:reply:NAME)")
         return self._key(name)
 
-    @property
-    def queues(self) -> str:
-        """SET of queue names."""
-        return self._key("queues")
-
-    @property
-    def processes(self) -> str:
-        """SET of Sidekiq's processes; each name is also the key of a HASH that expires after 60 s without a beat."""
-        return self._key("processes")
+    queues = _Fixed("queues")
+    """SET of queue names."""
+    processes = _Fixed("processes")
+    """SET of Sidekiq's processes; each name is also the key of a HASH that expires after 60 s without a beat."""
 
     def process(self, name: str) -> str:
         """Return the key of a HASH: one Sidekiq process."""
@@ -306,10 +257,8 @@ class Keys:
         """Return the key of a LIST: requests to a Sidekiq process, the newest at the head."""
         return self._key(f"{name}-signals")
 
-    @property
-    def process_cleanup(self) -> str:
-        """STRING with an expiry: the process that makes it may take names of gone processes out of `processes`."""
-        return self._key("process_cleanup")
+    process_cleanup = _Fixed("process_cleanup")
+    """STRING with an expiry: the process that makes it may take names of gone processes out of `processes`."""
 
     def queue(self, name: str) -> str:
         """Return the key of a LIST: a queue; the newest is at the head, jobs are taken at the tail."""
@@ -326,10 +275,8 @@ class Keys:
         """
         return f"{self.queue(queue)}:{process_id}:inprogress"
 
-    @property
-    def go_retry(self) -> str:
-        """ZSET of the Go original's failed jobs by their due times. Sidekiq and Sidekiq Web do not look there."""
-        return self._key("goretry")
+    go_retry = _Fixed("goretry")
+    """ZSET of the Go original's failed jobs by their due times. Sidekiq and Sidekiq Web do not look there."""
 
     def line(self, queue: str) -> str:
         """Return the key of a STRING: how many jobs of a queue wait in lines, for people.
@@ -378,10 +325,8 @@ class Keys:
         """Return the key of one of Sidekiq's sorted sets."""
         return self._key(name)
 
-    @property
-    def paused_queues(self) -> str:
-        """SET of paused queues (Sidekiq Pro's)."""
-        return self._key("paused")
+    paused_queues = _Fixed("paused")
+    """SET of paused queues (Sidekiq Pro's)."""
 
     def stat(self, kind: StatKind) -> str:
         """Return the key of a counter since the beginning."""

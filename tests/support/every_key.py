@@ -17,18 +17,18 @@ _NAMED: Final = {"process", "work", "workers", "signals"}
 
 def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
     keys = Keys()
-    for name, found in inspect.getmembers(Keys):
+    for name, found in inspect.getmembers(keys):
         if name.startswith("_") or name in {"namespace", "queue_of", "expected_type"}:
             continue
-        if isinstance(found, property):
-            yield getattr(keys, name)
+        if isinstance(found, str):
+            yield found
         else:
-            yield from (found(keys, **given) for given in _arguments(name, found, words))
+            yield from (found(**given) for given in _arguments(name, found, words))
 
 
 def _arguments(method: str, found: object, words: Mapping[str, object]) -> Iterator[dict[str, object]]:
     assert callable(found)
-    wanted = list(inspect.signature(found).parameters)[1:]
+    wanted = list(inspect.signature(found).parameters)
     several: dict[str, tuple[object, ...]] = {
         "sorted_set": get_args(SortedSet),
         "queue": (words["queue"],),
