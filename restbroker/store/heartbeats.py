@@ -14,15 +14,14 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.format import ResponseQueue
 from restbroker.job.order import OnDead, on_dead_in
 from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
 from restbroker.store.claims import release
 from restbroker.store.client import Argument, Client, Reply, as_score, items, mapping
 from restbroker.store.client import raw as raw_of
-from restbroker.store.codes import Applied, Refused, as_code
-from restbroker.store.identities import ProcessInfo, fenced_identities, live_identities, read
-from restbroker.store.in_progress import JobsInProgress, pieces, read_tickets
+from restbroker.store.codes import Refused, as_code
+from restbroker.store.identities import ProcessInfo, Registration, fenced_identities, live_identities, read
+from restbroker.store.in_progress import pieces, read_tickets
 from restbroker.store.jobs import retire
 from restbroker.store.server import time_s
 from restbroker.store.settling import Destinations, group_keys
@@ -44,7 +43,7 @@ _DONE, _PARKED, _UNANSWERED = 1, 2, 3
 """The script's codes for a job that went back, one that died, and one that died without all its replies."""
 
 
-@attrs.frozen
+@attrs.define
 class Recovered:
     """What `recover` did: how many jobs went back, died, or stay.
 
@@ -56,13 +55,13 @@ class Recovered:
     a reply to them. `stopped_by`: the tickets of those that died and stopped their keys.
     """
 
-    jobs: int
-    maybe_run: int
-    died: frozenset[str]
-    refused: int
-    retired: bool
+    jobs: int = 0
+    maybe_run: int = 0
+    died: set[str] = attrs.field(factory=set)
+    refused: int = 0
+    retired: bool = False
     unanswered: int = 0
-    stopped_by: tuple[str, ...] = ()
+    stopped_by: list[str] = attrs.field(factory=list)
 
     @property
     def dead(self) -> int:
@@ -95,7 +94,11 @@ def fence(client: Client, identity: str, expected_counter: int) -> bool:
 
 
 def recover(
-    client: Client, identity: str, make_dead: MakeDead, poison: MakeDead | None = None, waits: Waits | None = None
+    client: Client,
+    identity: str,
+    make_dead: MakeDead,
+    poison: MakeDead | None = None,
+    waits: Waits = lambda _queue, _raw: False,
 ) -> Recovered:
     """Give a fenced identity's jobs back to the queues they came from, oldest first out, then retire the identity.
 
@@ -114,69 +117,23 @@ def recover(
             f"{identity} holds {len(listed.tickets)} jobs, but there is no record of their queues.",
             f"Check the hash {client.keys.in_progress(identity)}: field N:I is a job of queue number I.",
         )
-    target, queues = ("", ()) if known is None else (known.process.target, known.queues)
-    marks = mapping(client.command("HGETALL", client.keys.send_marks(identity)))
-    beside = b"alone" in marks.values() and known is not None and _has_others(client, identity, known.process)
-    known_tickets = [ticket for ticket in listed.tickets if queue_of(ticket, queues) is not None]
-    newest_first = sorted(known_tickets, key=ticket_number, reverse=True)
-    moved = maybe = refused = unanswered = 0
-    died: list[str] = []
-    stopped: list[str] = []
-    for piece in pieces(client, identity, newest_first, RECOVER_BATCH):
-        tickets = list(piece)
-        if not tickets:
-            continue
-        jobs = {
-            ticket: raw
-            for ticket, job in piece.items()
-            if (raw := _whole(client, identity, ticket, job=job, marks=marks)) is not None
-        }
-        responses = None if known is None else known.responses
-        held = JobsInProgress(listed.last, listed.hwm, jobs)
-        crash = DeadIdentity(
-            identity,
-            target,
-            queues,
-            in_progress=held,
-            generation=generation_of(identity),
-            beside=beside,
-            responses=responses,
-            groups="" if known is None else known.groups,
-            quiet_until_s=0.0 if known is None else (known.heartbeat_at_s or 0) + known.quiet_s,
-        )
-        orphans = [_orphan(crash, ticket, marks, make_dead=make_dead, poison=poison, waits=waits) for ticket in tickets]
-        answer = _recover(client, crash, orphans)
-        if answer is None:
-            return Recovered(
-                moved,
-                maybe,
-                frozenset(died),
-                refused,
-                retired=False,
-                unanswered=unanswered,
-                stopped_by=tuple(stopped),
-            )
-        codes = [as_code(_DONE if code in (_PARKED, _UNANSWERED) else code) for code in answer]
-        applied = [ticket for ticket, code in zip(tickets, codes, strict=True) if isinstance(code, Applied)]
-        moved += len(applied)
-        unanswered += answer.count(_UNANSWERED)
-        maybe += sum(ticket_number(ticket) <= listed.hwm for ticket in applied)
-        dead = [one for one, code in zip(orphans, answer, strict=True) if code in (_PARKED, _UNANSWERED)]
-        died += [one.ticket for one in dead]
-        stopped += [one.ticket for one in dead if one.effect == "stop"]
-        locks = [lock for one in dead if one.dead is not None for lock in one.dead.claims]
-        release(client, [(jid, (lock,)) for lock in locks if isinstance(lock, ClaimChange) for jid in lock.was])
-        refused += sum(isinstance(code, Refused) for code in codes)
-    odd = [*listed.odd, *sorted(set(listed.tickets) - set(known_tickets))]
+    done, own = Recovered(), list[str]()
+    if known is not None:
+        marks = mapping(client.command("HGETALL", client.keys.send_marks(identity)))
+        beside = b"alone" in marks.values() and _has_others(client, identity, known.process)
+        dead = _DeadIdentity(identity, known, listed.hwm, marks, beside, make_dead, poison or make_dead, waits)
+        own = [ticket for ticket in listed.tickets if queue_of(ticket, known.queues) is not None]
+        for piece in pieces(client, identity, sorted(own, key=ticket_number, reverse=True), RECOVER_BATCH):
+            if piece and not _give_back(client, dead, piece, done):
+                return done
+    odd = [*listed.odd, *sorted(set(listed.tickets) - set(own))]
     if odd:
         raise StoreRefused(
             f"{identity} is gone, and its hash has entries that restbroker did not write: {', '.join(odd[:5])}.",
             f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
-    gone = identity in fenced_identities(client) and retire(client, identity)
-    return Recovered(
-        moved, maybe, frozenset(died), refused, retired=gone, unanswered=unanswered, stopped_by=tuple(stopped)
-    )
+    done.retired = identity in fenced_identities(client) and retire(client, identity)
+    return done
 
 
 def maybe_run(client: Client) -> Mapping[str, int]:
@@ -211,26 +168,24 @@ def _count_keys(client: Client) -> list[str]:
 
 
 @attrs.frozen
-class DeadIdentity:
-    """A dead identity. `in_progress`: those of its jobs that are given back now.
+class _DeadIdentity:
+    """A dead identity: its record, its high-water mark, the marks of its jobs, and how these are settled.
 
-    `generation`: the name that all identities of one generation of its process share. `beside`: others of its process
-    have jobs. `quiet_until_s`: until when a request of its may still be answered (epoch seconds).
+    `beside`: others of its process have jobs.
     """
 
-    identity: str
-    target: str
-    queues: Sequence[str]
-    in_progress: JobsInProgress
-    generation: str
-    beside: bool = False
-    responses: ResponseQueue | None = None
-    groups: str = ""
-    quiet_until_s: float = 0.0
+    name: str
+    known: Registration
+    hwm: int
+    marks: Mapping[str, bytes]
+    beside: bool
+    make_dead: MakeDead
+    poison: MakeDead
+    waits: Waits
 
 
 @attrs.frozen
-class Orphan:
+class _Orphan:
     """A job of a dead identity.
 
     `dead`: what it becomes if it must not run again; `waits`: it may wait in the schedule set. `effect`: what becomes
@@ -256,69 +211,83 @@ def _has_others(client: Client, identity: str, mine: ProcessInfo) -> bool:
     return False
 
 
-def _whole(client: Client, identity: str, ticket: str, job: bytes | int, marks: Mapping[str, bytes]) -> bytes | None:
+def _give_back(client: Client, dead: _DeadIdentity, piece: Mapping[str, bytes | int], done: Recovered) -> bool:
+    """Move some jobs, and add to `done` what became of each; return False if the identity is not fenced."""
+    orphans = [_orphan(dead, ticket, _whole(client, dead, ticket, job)) for ticket, job in piece.items()]
+    codes = _recover(client, dead, orphans)
+    if codes is None:
+        return False
+    buried: list[Dead] = []
+    for one, code in zip(orphans, codes, strict=True):
+        if code in (_DONE, _PARKED, _UNANSWERED):
+            done.jobs += 1
+            done.maybe_run += ticket_number(one.ticket) <= dead.hwm
+            done.unanswered += code == _UNANSWERED
+        else:
+            done.refused += isinstance(as_code(code), Refused)
+        if code in (_PARKED, _UNANSWERED):
+            done.died.add(one.ticket)
+            done.stopped_by += [one.ticket] if one.effect == "stop" else []
+            buried += [] if one.dead is None else [one.dead]
+    locks = [lock for one in buried for lock in one.claims if isinstance(lock, ClaimChange)]
+    release(client, [(jid, (lock,)) for lock in locks for jid in lock.was])
+    return True
+
+
+def _whole(client: Client, dead: _DeadIdentity, ticket: str, job: bytes | int) -> bytes | None:
     """Return a job's bytes; those of one that is too large only if it has a mark: an older version may have set it."""
     if isinstance(job, bytes):
         return job
-    return raw_of(client.command("HGET", client.keys.in_progress(identity), ticket)) if ticket in marks else None
+    return raw_of(client.command("HGET", client.keys.in_progress(dead.name), ticket)) if ticket in dead.marks else None
 
 
-def _orphan(
-    crash: DeadIdentity,
-    ticket: str,
-    marks: Mapping[str, bytes],
-    make_dead: MakeDead,
-    poison: MakeDead | None,
-    waits: Waits | None,
-) -> Orphan:
-    raw = crash.in_progress.jobs.get(ticket)
+def _orphan(dead: _DeadIdentity, ticket: str, raw: bytes | None) -> _Orphan:
     if raw is None:
         # Too large: it is judged when it is taken again.
-        return Orphan(ticket)
-    queue = queue_of(ticket, crash.queues) or ""
-    fallen = OrphanedJob(crash.identity, ticket, queue, raw=raw, responses=crash.responses, queues=tuple(crash.queues))
-    may_wait = waits is not None and ticket_number(ticket) <= crash.in_progress.hwm and waits(queue, raw)
-    mark = marks.get(ticket)
+        return _Orphan(ticket)
+    known, mark = dead.known, dead.marks.get(ticket)
+    queue = queue_of(ticket, known.queues) or ""
+    may_wait = ticket_number(ticket) <= dead.hwm and dead.waits(queue, raw)
     if mark is None:
-        return Orphan(ticket, waits=may_wait)
+        return _Orphan(ticket, waits=may_wait)
     is_alone = mark == b"alone"
-    dead = (poison or make_dead)(fallen) if is_alone else make_dead(fallen)
-    effect = on_dead_in(crash.groups) if is_ordered(ticket) else "go"
-    return Orphan(ticket, dead, is_alone and may_wait, effect)
+    settle = dead.poison if is_alone else dead.make_dead
+    job = OrphanedJob(dead.name, ticket, queue, raw=raw, responses=known.responses, queues=known.queues)
+    effect = on_dead_in(known.groups) if is_ordered(ticket) else "go"
+    return _Orphan(ticket, settle(job), is_alone and may_wait, effect)
 
 
-def _recover(client: Client, crash: DeadIdentity, orphans: Sequence[Orphan]) -> list[Reply] | None:
+def _recover(client: Client, dead: _DeadIdentity, orphans: Sequence[_Orphan]) -> list[Reply] | None:
     """Move these jobs, and return one code for each; None if the identity is not fenced."""
-    keys, identity = client.keys, crash.identity
-    now_s = time_s(client)
+    keys, known, now_s = client.keys, dead.known, time_s(client)
+    target, queues = known.process.target, known.queues
     fixed = [
         keys.fenced_identities,
-        keys.in_progress(identity),
+        keys.in_progress(dead.name),
         keys.sorted_set("dead"),
         keys.dead_copies,
-        keys.send_marks(identity),
-    ]
-    fixed += [
+        keys.send_marks(dead.name),
         keys.recoveries(now_s),
         keys.recoveries_version,
-        keys.in_flight(crash.target),
+        keys.in_flight(target),
         keys.sorted_set("schedule"),
+        keys.queues,
     ]
-    fixed.append(keys.queues)
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
-    arguments: list[Argument] = [identity, crash.target, crash.generation, int(crash.beside), jitter, len(crash.queues)]
-    arguments.append(f"{crash.quiet_until_s:.3f}")
+    quiet_until = f"{(known.heartbeat_at_s or 0) + known.quiet_s:.3f}"
+    arguments: list[Argument] = [dead.name, target, generation_of(dead.name), int(dead.beside), jitter, len(queues)]
+    arguments.append(quiet_until)
     destinations = Destinations(keys)
     for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
-        touched = int(number <= crash.in_progress.hwm)
+        touched = int(number <= dead.hwm)
         # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
         score = as_score(now_s + place / 1_000_000)
         payload, replies = (b"", ()) if orphan.dead is None else (orphan.dead.payload, orphan.dead.replies)
         arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits), orphan.effect]
         arguments += destinations.of(replies)
-    lists = [*(keys.queue(name) for name in crash.queues), *destinations.lists]
-    lists += group_keys(keys, crash.target, tuple(crash.queues))
+    lists = [*(keys.queue(name) for name in queues), *destinations.lists]
+    lists += group_keys(keys, target, queues)
     answer = client.run("recover", [*fixed, *lists], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

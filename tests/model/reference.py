@@ -199,7 +199,7 @@ class Reference:
         if info is None and hand.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         if identity not in self.data.fenced:
-            return Recovered(0, 0, frozenset(), 0, retired=False)
+            return Recovered(0, 0, set(), 0, retired=False)
         marked, unanswered_before = set(hand.sent), self.data.unanswered
         newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
         codes = self.recover_some(identity, newest_first, park)
@@ -208,7 +208,7 @@ class Reference:
         refused = sum(isinstance(code, Refused) for code in codes)
         unanswered = self.data.unanswered - unanswered_before
         died = marked.intersection(moved)
-        return Recovered(len(moved), touched, frozenset(died), refused, self.retire(identity), unanswered)
+        return Recovered(len(moved), touched, set(died), refused, self.retire(identity), unanswered)
 
     def recover_some(self, identity: str, tickets: Sequence[str], park: MakeDead) -> list[Code]:
         """The jobs of one call of the script."""

@@ -30,10 +30,10 @@ def test_a_dead_pool_s_jobs_come_again_in_their_first_order_and_a_living_one_is_
     queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
     queues.push(pool.client, "b", [b"b1"])
     pool.take(451, hwm=300)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(0, 0, frozenset(), 0, retired=False)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(0, 0, set(), 0, retired=False)
     heartbeats.fence(pool.client, pool.identity, 0)
     found = heartbeats.recover(pool.client, pool.identity, as_parked)
-    assert found == Recovered(451, 300, frozenset(), 0, retired=True)
+    assert found == Recovered(451, 300, set(), 0, retired=True)
     register(pool.client, "new", FACTS, QUEUES)
     jobs = Pool(pool.client, "new").take(500).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
@@ -269,7 +269,7 @@ def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Ser
         server.raw.flushdb()
         server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
         queues.push(client, "a", [b"1"])
-        assert crash(client, "one", alone=alone) == Recovered(1, 1, frozenset(), 0, retired=True)
+        assert crash(client, "one", alone=alone) == Recovered(1, 1, set(), 0, retired=True)
         assert queues.sizes(client, ["a"]) == {"a": 1}
         assert heartbeats.maybe_run(client) == {sha(b"1"): 1}
 
@@ -281,7 +281,7 @@ def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be
     pool.take(1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     assert heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(1, 1, frozenset(), 0, retired=True)
+    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(1, 1, set(), 0, retired=True)
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
     assert heartbeats.maybe_run(pool.client) == {sha(b"1"): 1}
 

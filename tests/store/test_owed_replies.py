@@ -36,9 +36,7 @@ def owing(client: Client) -> Pool:
 
 
 def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_not(owing: Pool, server: Server) -> None:
-    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovered(
-        2, 2, frozenset({"2:1"}), 0, retired=True
-    )
+    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, {"2:1"}, 0, retired=True)
     assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
     assert 3500 < server.raw.ttl(f"ns:{WAITED_FOR}") <= 3600
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"reply to 2 of a"]
@@ -57,7 +55,7 @@ def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_re
 ) -> None:
     server.raw.set(f"ns:{spoilt}", "of another type")
     found = heartbeats.recover(owing.client, owing.identity, as_owed)
-    assert found == Recovered(2, 2, frozenset({"2:1"}), 0, retired=True, unanswered=1)
+    assert found == Recovered(2, 2, {"2:1"}, 0, retired=True, unanswered=1)
     assert {key: server.raw.llen(f"ns:{key}") for key in answers} == answers
     assert server.raw.get(f"ns:{spoilt}") == b"of another type"
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
