@@ -31,10 +31,11 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
-from restbroker.store import jobs as store_jobs
+from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.connection import BUSY_S, Connection
-from restbroker.store.jobs import Code, FetchAnswer, FetchedJob, FetchRequest, FinishRequest
-from restbroker.store.settling import HandOn
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import FetchAnswer, FetchRequest
+from restbroker.store.settling import FinishRequest, HandOn
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.transport.readiness import Upkeep
 
@@ -441,23 +442,23 @@ class Acker:
         again: list[JobInProgress] = []
         for job, code in zip(group, codes, strict=True):
             try:
-                if isinstance(code, store_jobs.Applied):
+                if isinstance(code, Applied):
                     job.confirm()
                     applied.append(job)
                     over.append(job)
                     continue
                 match code:
-                    case store_jobs.Gone():
+                    case Gone():
                         was_requested = job.settling is REQUESTED
                         job.confirm()
                         over.append(job)
                         if was_requested:
                             applied.append(job)
-                    case store_jobs.Clash():
+                    case Clash():
                         assert isinstance(job.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
                         job.revise(settle.perturb(job.settlement, job.number))
                         again.append(job)
-                    case store_jobs.Refused(text):
+                    case Refused(text):
                         if self.settler.drop_reply(job, text):
                             again.append(job)
                         else:
@@ -486,9 +487,7 @@ class Acker:
         digests = {
             job.recovered
             for job, code in zip(group, codes, strict=True)
-            if job.recovered is not None
-            and isinstance(code, store_jobs.Applied)
-            and not is_unchanged_requeue(job.settlement)
+            if job.recovered is not None and isinstance(code, Applied) and not is_unchanged_requeue(job.settlement)
         }
         if digests:
             try:
@@ -520,7 +519,7 @@ class Acker:
 
 def _changes_keys(job: JobInProgress, code: Code) -> bool:
     """Tell whether a fetch would hand out a job, or learn when one is due, that it did not know of."""
-    return isinstance(code, store_jobs.Applied) and (code.is_ready or isinstance(job.settlement, Retry | Schedule))
+    return isinstance(code, Applied) and (code.is_ready or isinstance(job.settlement, Retry | Schedule))
 
 
 def _note_request(group: Sequence[JobInProgress]) -> None:

@@ -33,7 +33,8 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import BUSY_S, LOOK_EVERY_S, Watch
-from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FetchResult, QueueCounts
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
 from restbroker.store.settling import HandOn
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.store.waiter import Waiter

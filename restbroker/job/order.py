@@ -116,11 +116,6 @@ def is_ordered(group: str) -> bool:
     return BEFORE_ORDER in group
 
 
-def is_order(text: str) -> bool:
-    """Tell whether what a target says (`groups_text`) is of order, perhaps besides fairness."""
-    return "order" in (rubyjson.object_of(text.encode()) or {})
-
-
 def on_dead_in(text: str) -> OnDead:
     """Return what becomes of a key when one of its jobs dies; `text`: what its target says (`groups_text`)."""
     return "stop" if (rubyjson.object_of(text.encode()) or {}).get(_DEAD) == "stop" else "go"

@@ -20,9 +20,10 @@ from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.job import Job
 from restbroker.operate.names import display_name
 from restbroker.operate.throttle import Throttle
-from restbroker.store import history, identities, jobs, line_jobs, paging, queues, sets, survey
+from restbroker.store import history, identities, line_jobs, paging, queues, sets, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
+from restbroker.store.in_progress import read_jobs_in_pieces
 from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.line_jobs import Line, count_before, newest_first, read_lines
 from restbroker.store.queues import QueueSize
@@ -355,7 +356,7 @@ class Walk:
 
     def _in_progress(self, identity: str, queues: Sequence[str]) -> Iterator[Sequence[Job]]:
         """Yield what a worker pool has in progress, with the queue that each came from, which it need not name."""
-        for piece in jobs.read_jobs_in_pieces(self.client, identity):
+        for piece in read_jobs_in_pieces(self.client, identity):
             yield [Job(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
 
     def _ended_since(self, since_s: float) -> Iterator[Sequence[history.Entry]]:

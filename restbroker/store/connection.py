@@ -24,8 +24,8 @@ from restbroker.store import events
 from restbroker.store.client import Client, Reply, ScriptCall, evalsha
 from restbroker.store.codes import Code
 from restbroker.store.events import IncomingEvent, PushResult
-from restbroker.store.exchange import Exchange
-from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, fetch_call, read_fetch
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishAndFetch, fetch_call, read_fetch
 from restbroker.store.keys import Keys
 from restbroker.store.redis import Steps, Wait, Work
 from restbroker.store.round_trips import Replies, RoundTrips
@@ -285,7 +285,7 @@ class Connection:
         Raise `StoreUnavailable`: each may have been done all the same; then call `finish` again, and the next fetch
         answers `Duplicate` if jobs were taken.
         """
-        both = Exchange(self._client.keys, finished, now_s, wanted)
+        both = FinishAndFetch(self._client.keys, finished, now_s, wanted)
         return both.answers(await self.trips.run(both.calls))
 
     async def push_events(self, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:

@@ -24,45 +24,12 @@ from restbroker.store.client import (
     text,
     unexpected_reply,
 )
-from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
+from restbroker.store.codes import Code
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.in_progress import FetchedJob, JobsInProgress, read_jobs, read_jobs_in_pieces
+from restbroker.store.in_progress import FetchedJob
 from restbroker.store.keys import Keys
-from restbroker.store.settling import FinishRequest, HandOn, group_keys, list_keys
-from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
-
-__all__ = [
-    "MAX_BATCH",
-    "MAX_BYTES",
-    "Applied",
-    "Clash",
-    "Code",
-    "Duplicate",
-    "FetchAnswer",
-    "FetchRequest",
-    "FetchResult",
-    "FetchedJob",
-    "FinishRequest",
-    "Gone",
-    "HandOn",
-    "IdentityUnknown",
-    "JobsInProgress",
-    "LimitReached",
-    "Limits",
-    "QueueCounts",
-    "Refused",
-    "TargetPaused",
-    "fetch_call",
-    "isolate",
-    "mark",
-    "read_fetch",
-    "read_jobs",
-    "read_jobs_in_pieces",
-    "register",
-    "rejoin",
-    "retire",
-]  # fmt: skip
-
+from restbroker.store.settling import FinishRequest, FinishSteps, group_keys, list_keys
+from restbroker.store.tickets import MAX_BYTES
 
 _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
@@ -278,6 +245,37 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
             )
         case other:
             raise unexpected_reply("what was fetched", other)
+
+
+class FinishAndFetch:
+    """Jobs are settled and others taken in one round trip: the `calls` that it sends, and what their replies mean.
+
+    It is `finish` and then `fetch`, each with its own answer or refusal; neither is undone or left out because of what
+    becomes of the other. Only where Redis does not know the script of `finish` yet, `fetch` comes first.
+    """
+
+    def __init__(self, keys: Keys, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> None:
+        self._keys = keys
+        self._wanted = wanted
+        self._settling = FinishSteps(keys, finished, now_s)
+        self.calls = [*self._settling.calls, fetch_call(keys, wanted)]
+
+    def answers(
+        self, replies: Sequence[Reply | StoreRefused]
+    ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
+        """Return the answers of `finish` and `fetch` from the replies to `calls`, or the refusal that each met."""
+        *settled, taken = replies
+        codes: list[Code] | StoreRefused
+        answer: FetchAnswer | StoreRefused
+        try:
+            codes = self._settling.read_replies(settled)
+        except StoreRefused as error:
+            codes = error
+        try:
+            answer = read_fetch(self._keys, self._wanted, taken)
+        except StoreRefused as error:
+            answer = error
+        return codes, answer
 
 
 def _read_counts(queues: Sequence[str], found: Reply) -> tuple[QueueCounts, ...]:

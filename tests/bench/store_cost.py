@@ -15,9 +15,11 @@ import attrs
 from restbroker.job.settlement import Ack, Retry, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client, text
+from restbroker.store.codes import Applied
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import Applied, FetchRequest, FetchResult, FinishRequest, Limits, register
+from restbroker.store.jobs import FetchRequest, FetchResult, Limits, register
 from restbroker.store.server import server as ask_server
+from restbroker.store.settling import FinishRequest
 from tests.support.redis_server import RedisServer, redis_binary, valkey_binary
 from tests.support.store_calls import fetch, finish
 

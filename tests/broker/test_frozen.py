@@ -31,7 +31,8 @@ from restbroker.store import identities, jobs
 from restbroker.store import order as order_store
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, FinishRequest
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult
+from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, ok

@@ -14,13 +14,16 @@ from restbroker.broker import settler
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.codes import Code
 from restbroker.store.connection import Connection
+from restbroker.store.in_progress import read_jobs
+from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import JobFinished, OperatorWarning, StoreBack, StoreLost, TargetDown
 from restbroker.transport.errors import NotSent
 from tests.broker.conftest import FINE, Harness, Held, ok, refuse
 from tests.support.redis_server import RedisServer
 
-Both = tuple[list[jobs.Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]
+Both = tuple[list[Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]
 
 
 class Lossy(Connection):
@@ -44,12 +47,12 @@ class Lossy(Connection):
     def send_finish(self, *_args: Any, **_kwargs: Any) -> bool:
         return False  # the acker's task settles, by `finish`
 
-    async def finish(self, request: jobs.FinishRequest, now_s: float) -> Any:
+    async def finish(self, request: FinishRequest, now_s: float) -> Any:
         result = await super().finish(request, now_s)
         self._lose({Connection.finish: result[0]})
         return result
 
-    async def exchange(self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
+    async def exchange(self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
         result = await super().exchange(finished, now_s, wanted)
         self._lose({Connection.exchange: result, Connection.finish: result[0], Connection.fetch: result[1]})
         return result
@@ -120,7 +123,7 @@ async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it
     refusals = 3
 
     class Refusing(Connection):
-        async def exchange(self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
+        async def exchange(self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
             nonlocal refusals
             if not refusals:
                 return await super().exchange(finished, now_s, wanted)
@@ -222,8 +225,7 @@ def held(harness: Harness) -> int:
     """How many jobs Redis lists as in progress; -1 while it cannot be asked. It answers from the snapshot at first."""
     try:
         return sum(
-            len(jobs.read_jobs(harness.client, identity).jobs)
-            for identity in identities.live_identities(harness.client)
+            len(read_jobs(harness.client, identity).jobs) for identity in identities.live_identities(harness.client)
         )
     except StoreUnavailable:
         return -1

@@ -29,6 +29,7 @@ from restbroker.servers.contract import Link
 from restbroker.store import jobs
 from restbroker.store import order as order_store
 from restbroker.store.jobs import Limits
+from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request
 from tests.broker.conftest import Harness, ok, refuse
@@ -165,7 +166,7 @@ async def test_a_successor_that_another_process_makes_ready_is_found_within_seco
         assert log.starts == {}
         done = [(head.ticket, Ack())]
         began_s = trio.current_time()
-        finish(harness.client, jobs.FinishRequest(request.identity, "t", QUEUES, 2, done, groups=TEXT), 1)
+        finish(harness.client, FinishRequest(request.identity, "t", QUEUES, 2, done, groups=TEXT), 1)
         await harness.until(lambda: log.starts["a"] == [1], "the other one starts it")
         assert trio.current_time() - began_s < 4
 

@@ -11,6 +11,7 @@ from restbroker.job.command import Call
 from restbroker.job.job import digest
 from restbroker.store import heartbeats, identities, jobs
 from restbroker.store.connection import Connection
+from restbroker.store.in_progress import read_jobs
 from restbroker.telemetry.events import JobDied, JobFinished, JobsRecovered, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Held, ok
@@ -44,7 +45,7 @@ async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> No
 
 
 def held_by(harness: Harness, identity: str) -> dict[str, bytes]:
-    return dict(jobs.read_jobs(harness.client, identity).jobs)
+    return dict(read_jobs(harness.client, identity).jobs)
 
 
 async def test_a_job_alone_in_one_crash_is_not_reported_as_dead(harness: Harness) -> None:
@@ -139,7 +140,7 @@ async def test_a_suspect_for_which_the_others_were_waited_for_in_vain_starts_onl
 
     def before(_call: Call) -> None:
         (identity,) = identities.live_identities(harness.client)
-        known, (pool,) = jobs.read_jobs(harness.client, identity).hwm, harness.status.pools
+        known, (pool,) = read_jobs(harness.client, identity).hwm, harness.status.pools
         under_way = [job for job in pool.reservations.jobs.values() if job.started_at_s and not job.settling]
         unknown.extend(job.ticket for job in under_way if job.number > known)
 

@@ -12,9 +12,12 @@ from restbroker.errors import StoreUnavailable
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack
-from restbroker.store import identities, jobs
+from restbroker.store import identities
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.codes import Code
 from restbroker.store.connection import Connection, Deadlines, Settled, Watch
+from restbroker.store.in_progress import JobsInProgress, read_jobs
+from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import JobFinished, StoreBack, StoreLost
 from tests.broker.conftest import Harness, Held
 from tests.support.redis_server import RedisServer
@@ -34,9 +37,9 @@ class Noting(Connection):
         self._at_once = at_once
 
     def send_finish(
-        self, request: jobs.FinishRequest, now_s: float, *, watch: Watch, deadlines: Deadlines, done: Settled
+        self, request: FinishRequest, now_s: float, *, watch: Watch, deadlines: Deadlines, done: Settled
     ) -> bool:
-        def answered(answer: list[jobs.Code] | StoreUnavailable | None) -> None:
+        def answered(answer: list[Code] | StoreUnavailable | None) -> None:
             self.awaited = ""
             done(answer)
 
@@ -90,17 +93,17 @@ class AtOnce:
         assert isinstance(found, Noting)
         return found
 
-    def send(self, request: jobs.FinishRequest, done: Settled = lambda _: None) -> bool:
+    def send(self, request: FinishRequest, done: Settled = lambda _: None) -> bool:
         upkeep = self.harness.status.pools[0].acker.upkeep
         return self.store.send_finish(
             request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=done
         )
 
-    def request(self, *tickets: str) -> jobs.FinishRequest:
+    def request(self, *tickets: str) -> FinishRequest:
         pool = self.harness.status.pools[0]
         target = pool.plan.target
         items = [(ticket, Ack()) for ticket in tickets]
-        return jobs.FinishRequest(pool.identity.name, target.name, target.queues, 0, items)
+        return FinishRequest(pool.identity.name, target.name, target.queues, 0, items)
 
     def push(self) -> None:
         self.harness.push(first=self.pushed)
@@ -206,11 +209,11 @@ async def test_other_calls_come_behind_it(at_once: AtOnce, harness: Harness) -> 
     async with at_once.opened():
         await at_once.send_one()
         async with trio.open_nursery() as nursery:
-            listed: list[jobs.JobsInProgress] = []
+            listed: list[JobsInProgress] = []
 
             async def look() -> None:
                 name = harness.status.pools[0].identity.name
-                listed.append(await at_once.store.call(jobs.read_jobs, name))
+                listed.append(await at_once.store.call(read_jobs, name))
 
             nursery.start_soon(look)
             await trio.sleep(0.05)
@@ -289,5 +292,5 @@ async def test_a_call_that_waits_comes_before_the_next_settlement(at_once: AtOnc
 
         await harness.until(send, "the connection is free")
         del sends[:-1]
-        await at_once.store.call(jobs.read_jobs, harness.status.pools[0].identity.name)
+        await at_once.store.call(read_jobs, harness.status.pools[0].identity.name)
     assert sends == [True, False]

@@ -9,6 +9,7 @@ from restbroker.broker.ready_buffer import BatchSize
 from restbroker.store import identities, jobs
 from restbroker.store.client import Client, items, open_client, raw
 from restbroker.store.connection import Connection
+from restbroker.store.in_progress import read_jobs
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, ok
@@ -107,4 +108,4 @@ async def test_a_stop_gives_what_waits_for_a_slot_back_in_its_order(harness: Har
 
 
 def in_hand(client: Client) -> int:
-    return sum(len(jobs.read_jobs(client, identity).jobs) for identity in identities.live_identities(client))
+    return sum(len(read_jobs(client, identity).jobs) for identity in identities.live_identities(client))

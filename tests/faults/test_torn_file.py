@@ -24,6 +24,7 @@ from restbroker.store import jobs, rewrite
 from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.connection import Connection
 from restbroker.store.identities import ProcessInfo
+from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import Event, OperatorWarning, StoreRewrite
 from tests.store.groups import BOTH, job
 from tests.support.redis_server import RedisServer
@@ -115,7 +116,7 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
         fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, groups=fairness))
         whole.note(redis, client)
         items: list[tuple[str, Settlement]] = [("1:1", Ack()), *([("2:1", Requeue())] if fairness else [])]
-        request = jobs.FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, groups=fairness)
+        request = FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, groups=fairness)
         finish(client, request, time.time())
         whole.note(redis, client)
     redis.kill()

@@ -27,7 +27,8 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.store import history, pauses, queues, sources
 from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.history import JobEnd
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, register
+from restbroker.store.jobs import FetchRequest, FetchResult, register
+from restbroker.store.settling import FinishRequest
 from restbroker.store.sources import SourceState
 from tests.operate.pools import record, serve
 from tests.store.pools import FACTS

@@ -13,7 +13,10 @@ import trio
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs
+from restbroker.store.codes import Code
 from restbroker.store.connection import Deadlines, Settled, Watch
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.settling import FinishRequest
 from restbroker.store.waiter import Answered
 from tests.model.reference import Reference
 
@@ -72,15 +75,13 @@ class SimulatedConnection:
         """Needs no thread, which makes no difference here."""
         return await self.call(Reference.fetch, request)
 
-    async def finish(
-        self, request: jobs.FinishRequest, now_s: float
-    ) -> tuple[list[jobs.Code], tuple[jobs.FetchedJob, ...]]:
+    async def finish(self, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
         """As `fetch`."""
         return await self.call(self._finish, request, now_s), ()
 
     def send_finish(
         self,
-        request: jobs.FinishRequest,
+        request: FinishRequest,
         now_s: float,
         *,
         watch: Watch,
@@ -99,8 +100,8 @@ class SimulatedConnection:
         while self.sent:
             await self.landed.park()
 
-    async def _settle(self, request: jobs.FinishRequest, now_s: float, done: Settled) -> None:
-        answer: list[jobs.Code] | StoreUnavailable | None
+    async def _settle(self, request: FinishRequest, now_s: float, done: Settled) -> None:
+        answer: list[Code] | StoreUnavailable | None
         try:
             await trio.sleep(ROUND_TRIP_S / 2)
             self._require()
@@ -114,7 +115,7 @@ class SimulatedConnection:
             answer = None
         trio.lowlevel.spawn_system_task(self._read, done, answer, context=self.ours)
 
-    async def _read(self, done: Settled, answer: list[jobs.Code] | StoreUnavailable | None) -> None:
+    async def _read(self, done: Settled, answer: list[Code] | StoreUnavailable | None) -> None:
         """In a step of this process."""
         self.sent = False
         self.landed.unpark_all()
@@ -122,8 +123,8 @@ class SimulatedConnection:
         await trio.lowlevel.checkpoint()
 
     async def exchange(
-        self, finished: jobs.FinishRequest, now_s: float, wanted: jobs.FetchRequest
-    ) -> tuple[list[jobs.Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]:
+        self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest
+    ) -> tuple[list[Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]:
         """As `fetch`."""
         if self.way.refuses:
             return StoreRefused("NOPERM"), await self.fetch(wanted)
@@ -133,7 +134,7 @@ class SimulatedConnection:
         """Nothing is open."""
         await trio.lowlevel.checkpoint()
 
-    def _finish(self, reference: Reference, request: jobs.FinishRequest, now_s: float) -> list[jobs.Code]:
+    def _finish(self, reference: Reference, request: FinishRequest, now_s: float) -> list[Code]:
         if self.way.refuses:
             raise StoreRefused("NOPERM")
         return reference.finish(request, now_s)

@@ -19,21 +19,20 @@ from restbroker.job.settlement import Fingerprint, OrphanedJob
 from restbroker.store.codes import Applied, Code, Gone, Refused
 from restbroker.store.heartbeats import MakeDead, Recovered
 from restbroker.store.identities import ProcessInfo, Registration
+from restbroker.store.in_progress import FetchedJob, JobsInProgress
 from restbroker.store.jobs import (
     Duplicate,
     FetchAnswer,
-    FetchedJob,
     FetchRequest,
     FetchResult,
-    FinishRequest,
     IdentityUnknown,
-    JobsInProgress,
     LimitReached,
     TargetPaused,
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import PauseEnd
 from restbroker.store.sets import BEGINNING, Due, Move, Placement, Position
+from restbroker.store.settling import FinishRequest
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model import effects, pausing
 from tests.model.dataset import DataSet, Hand

@@ -19,8 +19,10 @@ from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Requeue, Ret
 from restbroker.store import heartbeats, order, pauses, queues, waiting
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.jobs import Duplicate, FetchedJob, FetchResult, HandOn, IdentityUnknown, mark, read_jobs
+from restbroker.store.in_progress import FetchedJob, read_jobs
+from restbroker.store.jobs import Duplicate, FetchResult, IdentityUnknown, mark
 from restbroker.store.sets import Placement
+from restbroker.store.settling import HandOn
 from restbroker.store.tickets import ticket_group, ticket_number
 from tests.model.pair import Slow
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_groups, name_of, push

@@ -37,19 +37,10 @@ from restbroker.store import heartbeats, limits, pauses, queues, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.history import Records
-from restbroker.store.jobs import (
-    Duplicate,
-    FetchRequest,
-    FetchResult,
-    FinishRequest,
-    IdentityUnknown,
-    Limits,
-    mark,
-    read_jobs,
-    register,
-    retire,
-)
+from restbroker.store.in_progress import read_jobs
+from restbroker.store.jobs import Duplicate, FetchRequest, FetchResult, IdentityUnknown, Limits, mark, register, retire
 from restbroker.store.keys import SortedSet
+from restbroker.store.settling import FinishRequest
 from restbroker.store.tickets import ticket_number
 from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot

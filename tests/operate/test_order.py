@@ -27,9 +27,10 @@ from restbroker.operate.where import read
 from restbroker.store import order as store
 from restbroker.store import queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest, register
+from restbroker.store.jobs import FetchRequest, FetchResult, register
 from restbroker.store.order import KeyAction
 from restbroker.store.server import server
+from restbroker.store.settling import FinishRequest
 from tests.operate.conftest import NOW_S, written
 from tests.operate.pools import serve
 from tests.store.pools import FACTS

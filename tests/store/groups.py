@@ -13,7 +13,9 @@ from restbroker.job.settlement import Ack, Settlement
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Code
-from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FetchResult, FinishRequest, HandOn, register
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, register
+from restbroker.store.settling import FinishRequest, HandOn
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server
 from tests.support.store_calls import fetch, finish, finish_and_take
 

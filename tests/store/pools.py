@@ -10,7 +10,8 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings
 from restbroker.store.codes import Code
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, FinishRequest
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult
+from restbroker.store.settling import FinishRequest
 from tests.support.redis_server import RedisServer
 from tests.support.store_calls import fetch, finish
 

@@ -11,7 +11,8 @@ from restbroker.job.settlement import Ack, Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, queues
 from restbroker.store.client import Client, items, raw
 from restbroker.store.heartbeats import Recovered
-from restbroker.store.jobs import FetchRequest, IdentityUnknown, isolate, mark, read_jobs, register, rejoin
+from restbroker.store.in_progress import read_jobs
+from restbroker.store.jobs import FetchRequest, IdentityUnknown, isolate, mark, register, rejoin
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both, parked_payload

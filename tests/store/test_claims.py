@@ -19,7 +19,8 @@ from restbroker.store import claims as claims_store
 from restbroker.store import queues
 from restbroker.store.claims import ClaimRequest
 from restbroker.store.codes import Applied
-from restbroker.store.jobs import FetchRequest, FetchResult, FinishRequest
+from restbroker.store.jobs import FetchRequest, FetchResult
+from restbroker.store.settling import FinishRequest
 from tests.store.pools import QUEUES, Pool, Server
 from tests.support.redis_line import Tell
 from tests.support.store_calls import fetch, finish

@@ -9,7 +9,8 @@ from restbroker.job.settlement import Ack
 from restbroker.store import heartbeats, identities, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.jobs import FetchResult, LimitReached, Limits, mark, read_jobs, register
+from restbroker.store.in_progress import read_jobs
+from restbroker.store.jobs import FetchResult, LimitReached, Limits, mark, register
 from restbroker.store.server import time_s
 from restbroker.store.sets import Move, due, promote
 from tests.store.pools import FACTS, QUEUES, Pool, Server

@@ -23,7 +23,8 @@ from restbroker.job.settlement import Ack, Dead, Reply, Requeue, Retry
 from restbroker.store import heartbeats, lines, order, pauses, queues, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone, Refused
-from restbroker.store.jobs import FetchedJob, LimitReached, Limits, TargetPaused
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import LimitReached, Limits, TargetPaused
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_group
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_groups, name_of, push

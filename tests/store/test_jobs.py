@@ -10,7 +10,9 @@ from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Dead, Drop, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
-from restbroker.store.jobs import Applied, FetchResult, Refused, TargetPaused, read_jobs, read_jobs_in_pieces
+from restbroker.store.codes import Applied, Refused
+from restbroker.store.in_progress import read_jobs, read_jobs_in_pieces
+from restbroker.store.jobs import FetchResult, TargetPaused
 from restbroker.store.scripts import ScriptName, script
 from tests.store.pools import Pool, Server, as_parked, on_both
 

@@ -13,7 +13,8 @@ from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Dead, Requeue
 from restbroker.store import large, queues, sets
 from restbroker.store.codes import Applied, Clash, Gone, Refused
-from restbroker.store.jobs import FetchResult, read_jobs, read_jobs_in_pieces
+from restbroker.store.in_progress import read_jobs, read_jobs_in_pieces
+from restbroker.store.jobs import FetchResult
 from tests.store.pools import Pool, Server
 
 NOW_S = 1_700_000_000.25

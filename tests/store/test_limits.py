@@ -8,16 +8,15 @@ from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Ack, Dead, Requeue
 from restbroker.store import heartbeats, limits, queues
 from restbroker.store.client import Client, open_client
+from restbroker.store.codes import Applied, Gone
+from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import (
-    Applied,
     Duplicate,
     FetchAnswer,
     FetchRequest,
     FetchResult,
-    Gone,
     LimitReached,
     Limits,
-    read_jobs,
     register,
     retire,
 )

@@ -17,8 +17,11 @@ from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job.settlement import Ack, Dead
 from restbroker.store import jobs, redis
 from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.connection import Connection
-from restbroker.store.jobs import Applied, Duplicate, FetchRequest, FetchResult, FinishRequest, Gone
+from restbroker.store.in_progress import read_jobs
+from restbroker.store.jobs import Duplicate, FetchRequest, FetchResult
+from restbroker.store.settling import FinishRequest
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, on_both
 from tests.store.proxy import LossyProxy
 from tests.support.redis_server import RedisServer
@@ -102,7 +105,7 @@ async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
     assert (first, second, raws(got)) == (b"1", b"2", [b"6", b"7", b"8"])
     assert (await calls.finish(settled_by("3:1", "9:1"), 0.0))[0] == [Applied(), Gone()]
     assert threads == []
-    assert (await calls.call(jobs.read_jobs, WANTED.identity)).jobs.keys() == {"4:1", "5:1", "6:1", "7:1", "8:1"}
+    assert (await calls.call(read_jobs, WANTED.identity)).jobs.keys() == {"4:1", "5:1", "6:1", "7:1", "8:1"}
 
 
 @on_both
@@ -132,7 +135,7 @@ async def test_what_redis_refuses_of_what_is_asked_in_one_go_leaves_the_other(
     await calls.fetch(WANTED)
     server.raw.set(f"ns:restbroker:{key}", "a text")
     codes, got = await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
-    in_progress = (await calls.call(jobs.read_jobs, WANTED.identity)).jobs.keys()
+    in_progress = (await calls.call(read_jobs, WANTED.identity)).jobs.keys()
     if key == "pause:t":
         assert isinstance(got, StoreRefused)
         assert key in (got.hint or "")

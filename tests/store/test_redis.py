@@ -17,6 +17,7 @@ from restbroker.store import jobs, redis
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, on_trio
 from restbroker.store.failures import ErrorReply
+from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchRequest, FetchResult
 from restbroker.store.paging import members_with_word
 from restbroker.store.queues import clear
@@ -233,12 +234,12 @@ async def test_a_fetch_that_is_cancelled_at_any_wait_takes_its_jobs_or_nothing(
             cancelled += 1
             assert server.raw.llen("ns:queue:a") == before
             # Nothing is left that a later call could take for its answer.
-            assert (await calls.call(jobs.read_jobs, identity)).jobs == {}
+            assert (await calls.call(read_jobs, identity)).jobs == {}
         else:
             taken += 1
             assert isinstance(got, FetchResult)
             assert len(got.jobs) == 2
-            assert (await calls.call(jobs.read_jobs, identity)).jobs.keys() == {job.ticket for job in got.jobs}
+            assert (await calls.call(read_jobs, identity)).jobs.keys() == {job.ticket for job in got.jobs}
         await calls.aclose()
     assert cancelled
     assert taken

@@ -13,6 +13,7 @@ import trio.testing
 from restbroker.config.secret import Secret
 from restbroker.store import heartbeats, identities, jobs, pauses, waiter
 from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import Duplicate, FetchAnswer, FetchRequest, FetchResult, IdentityUnknown
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
@@ -195,7 +196,7 @@ async def test_where_others_took_jobs_it_takes_none_unless_its_tickets_may_follo
             else:
                 assert answer == Duplicate(40)
                 assert server.raw.lpop("ns:queue:a") == b"job"
-    assert jobs.read_jobs(pool.client, "me").hwm == 41, "two more might have been started"
+    assert read_jobs(pool.client, "me").hwm == 41, "two more might have been started"
 
 
 @pytest.mark.parametrize("again", ["kill", "stop"])
@@ -271,7 +272,7 @@ async def test_a_job_of_any_size_is_not_read_whole_and_counts_as_lost(server: Se
         await one.stand("me")
         server.raw.lpush("ns:queue:a", b"x" * 20_000_000)
         assert await one.answer() is None
-    assert dict(jobs.read_jobs(pool.client, "me").large) == {"1:1": 20_000_000}
+    assert dict(read_jobs(pool.client, "me").large) == {"1:1": 20_000_000}
 
 
 async def test_over_tls_all_that_came_is_read(make_redis: Callable[..., RedisServer], tmp_path: Any) -> None:

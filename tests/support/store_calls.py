@@ -3,10 +3,10 @@
 from restbroker.errors import StoreRefused
 from restbroker.store.client import Client
 from restbroker.store.codes import Code
-from restbroker.store.exchange import Exchange
-from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FinishRequest, fetch_call, read_fetch
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishAndFetch, fetch_call, read_fetch
 from restbroker.store.lines import ClassifyAnswer, classify_call, read_classified
-from restbroker.store.settling import FinishSteps
+from restbroker.store.settling import FinishRequest, FinishSteps
 
 
 def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
@@ -30,7 +30,7 @@ def exchange(
     client: Client, finished: FinishRequest, now_s: float, wanted: FetchRequest
 ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
     """As `Connection.exchange`."""
-    both = Exchange(client.keys, finished, now_s, wanted)
+    both = FinishAndFetch(client.keys, finished, now_s, wanted)
     return both.answers(client.run_each(both.calls))
 
 

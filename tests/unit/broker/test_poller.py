@@ -20,10 +20,10 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
+from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import (
     Duplicate,
     FetchAnswer,
-    FetchedJob,
     FetchRequest,
     FetchResult,
     IdentityUnknown,

@@ -11,7 +11,8 @@ from trio.testing import MockClock
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poller import StandingFetches
 from restbroker.store.connection import LOOK_EVERY_S, Watch
-from restbroker.store.jobs import FetchAnswer, FetchedJob, FetchRequest, FetchResult, TargetPaused
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, TargetPaused
 from restbroker.store.waiter import Answered, Waiter
 
 
