@@ -15,10 +15,9 @@ from types import MappingProxyType
 import attrs
 import trio
 
-from restbroker.broker import retry_queues
 from restbroker.broker.health import FENCE_AFTER_S, StoreHealth
-from restbroker.broker.order_warnings import stopped_warning
 from restbroker.broker.same_host import Host, is_gone
+from restbroker.broker.settler import stopped_warning, unserved_warning
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
@@ -180,7 +179,7 @@ class Reaper:
         for event in (died[ticket] for ticket in done.stopped_by):
             self.report(stopped_warning(target, event.queue, event.jid))
         for queue in sorted(elsewhere):
-            self.report(retry_queues.unserved_warning(queue))
+            self.report(unserved_warning(queue))
         if done.unanswered:
             message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
             self.report(OperatorWarning("AnswerRefused", message, _LISTS))

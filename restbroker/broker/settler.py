@@ -13,19 +13,18 @@ from secrets import randbelow
 
 import attrs
 
-from restbroker.broker import acceptance, retry_queues
+from restbroker.broker import acceptance
 from restbroker.broker.acceptance import CLOCKS_DIFFER
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.order_warnings import stopped_warning
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
 from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
-from restbroker.job.order import KEY_UNCLEAR, is_ordered
+from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, is_ordered
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
@@ -34,7 +33,7 @@ from restbroker.store import history
 from restbroker.store.claims import OtherHolder
 from restbroker.store.history import JobEnd, Records
 from restbroker.store.tickets import ticket_group
-from restbroker.telemetry.events import JobFinished, JobsDelivered, OperatorWarning
+from restbroker.telemetry.events import ORDER_STOPPED, JobFinished, JobsDelivered, OperatorWarning
 
 
 @attrs.define(eq=False)
@@ -324,7 +323,7 @@ class Settler:
         if name is not None and shown and hiding.text(name, shown) != name:
             name = None
         if retry.names_foreign_queue(payload.fields, self.plan.target.queues):
-            self.identity.report(retry_queues.unserved_warning(job.queue))
+            self.identity.report(unserved_warning(job.queue))
         proof = job.proof
         if proof is not None and proof.signature is None and not proof.token.flat:
             number, now_s = randbelow(sealing.ORDERS), time.time() + self.health.clock_ahead_s
@@ -435,3 +434,34 @@ _UNSENT = ("expired", "duplicate")
 _WAS_DONE = Delivered("", None, 0)
 """The outcome of a job that is done and dies of its answer, as far as its claims are concerned."""
 SLOTS_FULL = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")
+
+
+ON_DEAD_IGNORED = OperatorWarning(
+    "OrderOnDeadIgnored",
+    f'A job has "{ON_DEAD_FIELD}", which has no effect: what its death does to others is for its target to say.',
+    'Write "OnDead": "stop" into the target, if it should stop its key, and leave the member out.',
+)
+
+
+def unserved_warning(queue: str) -> OperatorWarning:
+    """Return the warning for a job of `queue` whose `retry_queue` does not count, since its target does not serve it.
+
+    No text of a producer is in it: the words are the same for all jobs of a queue, so that the log sums them up.
+    """
+    return OperatorWarning(
+        "RetryQueueIgnored",
+        f"A job of the queue {queue!r} names a retry_queue that its target does not serve: it is retried from "
+        f"{queue!r}.",
+        "If that queue is intended, let the same target serve it (RestQueue, or Queues of the target). If not, "
+        "someone may be trying to reach it through restbroker: find out who pushes there.",
+    )
+
+
+def stopped_warning(target: str, queue: str, jid: str) -> OperatorWarning:
+    """Return the warning for a job of `queue` whose death stopped its key."""
+    return OperatorWarning(
+        ORDER_STOPPED,
+        f"The job {jid} of the queue {queue!r} died, and the jobs behind it with the same key wait (OnDead).",
+        "`restbroker keys` shows the key; `keys retry` retries the job, `keys skip` goes on without it.",
+        target=target,
+    )

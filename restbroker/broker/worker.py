@@ -38,9 +38,8 @@ from restbroker.broker.delivery import (
 from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates, Timers
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.judging import Judge
-from restbroker.broker.order_warnings import ON_DEAD_IGNORED
 from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.settler import SLOTS_FULL, Settler
+from restbroker.broker.settler import ON_DEAD_IGNORED, SLOTS_FULL, Settler
 from restbroker.broker.steps import IN_TASK, Asked, AwaitedWithoutTask, Plans, Run, Step, go_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
