@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from restbroker.config.values import duration_text
 from restbroker.job.job import digest
 from restbroker.store.client import Argument, Client, integer, items, raw, text
-from restbroker.store.scan import literal, scan
 from restbroker.store.server import time_s
+from restbroker.store.survey import literal, scan
 
 MOVE_BATCH = 200
 """Jobs per exchange: Redis serves no other client meanwhile."""

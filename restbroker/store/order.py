@@ -16,8 +16,8 @@ from restbroker.store import identities, in_progress
 from restbroker.store.client import Argument, Client, Reply, integer, items, raw, text
 from restbroker.store.line_jobs import count_each
 from restbroker.store.queues import STOPPED, line_of, longest_wait_s, next_jobs
-from restbroker.store.scan import literal, scan_raw
 from restbroker.store.server import time_s
+from restbroker.store.survey import literal, scan_raw
 from restbroker.store.tickets import MAX_BYTES, ticket_group
 
 State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]

@@ -7,7 +7,7 @@ import redis
 
 from restbroker.errors import StoreRefused
 from restbroker.job.job import digest
-from restbroker.store import heartbeats, migration, scan
+from restbroker.store import heartbeats, migration, survey
 from restbroker.store.client import Client, open_client
 from tests.store.pools import Server, on_both
 from tests.support.wait import until
@@ -123,5 +123,5 @@ def test_where_there_are_too_many_keys_to_look_at_that_is_said(
     assert migration.process_ids(client, "a") == (["1"], True)
     # How many keys one look gives is the server's: Valkey gives all, however few are asked for, while it enlarges its
     # table from a single bucket. So there is no look at all.
-    monkeypatch.setattr(scan, "MOST_KEYS", scan.SCAN_COUNT - 1)
+    monkeypatch.setattr(survey, "MOST_KEYS", survey.SCAN_COUNT - 1)
     assert migration.process_ids(client, "a") == ([], False)

@@ -22,8 +22,8 @@ from restbroker.store.jobs import FetchRequest, FetchResult
 from restbroker.store.paging import members_with_word
 from restbroker.store.queues import clear
 from restbroker.store.redis import Answers
-from restbroker.store.scan import scan
 from restbroker.store.server import time_s
+from restbroker.store.survey import scan
 from tests.store.pools import FACTS, QUEUES, Server
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer

@@ -11,13 +11,12 @@ from restbroker.store.client import Client, open_client
 from restbroker.store.jobs import register
 from restbroker.store.key_types import MisusedKey, find_misused, types
 from restbroker.store.queues import peek
-from restbroker.store.scan import SCAN_COUNT
 from restbroker.store.server import read_setting, require_supported, time_s
 from restbroker.store.server import server as ask
 from restbroker.store.sets import list_members as set_listed
 from restbroker.store.sets import size
 from restbroker.store.stats import IdentityView, QueueView, overview
-from restbroker.store.survey import Orphan
+from restbroker.store.survey import SCAN_COUNT, Orphan
 from restbroker.store.tickets import MAX_BYTES
 from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
 
