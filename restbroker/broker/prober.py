@@ -10,7 +10,7 @@ matter, at its start, and while Redis is away; a pause that a prober made ends b
 import math
 import random
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
 
 import attrs
 import orjson
@@ -53,31 +53,59 @@ _PROBING_S = 15.0
 """For so many seconds longer than the first minute others wait, for the result of the first probe after it."""
 
 
-class ProbeSharing(Protocol):
-    """How the processes of one Redis share probes and pauses of a target. No method raises; all are safe to cancel."""
+@attrs.define(eq=False)
+class ProbeSharing:
+    """How the processes of one Redis share probes and pauses of a target. No method raises; all are safe to cancel.
+
+    `store`: a pool's own connection; every call is one short script. `owner` is the pool's identity.
+    """
+
+    store: Connection
+    health: StoreHealth
+    target: str
+    owner: Identity
 
     async def claim(self) -> ProbeClaim:
         """Return `ProbeGranted` if this process is to probe; else a shared `ProbeResult`, or `ProbeBusy`.
 
-        `ProbeGranted` too if Redis is away.
+        `ProbeGranted` too if Redis is away or refuses the call.
         """
-        ...
+        claim = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_LEASE_S))
+        return ProbeGranted() if claim is None else claim
 
     async def publish(self, text: bytes, counts_s: float) -> None:
         """End this process' lease and share its result: `text`, from `encode`, is valid for `counts_s` seconds."""
-        ...
+        await self._call(probing.publish, self._name, self.owner.name, text, probing.milliseconds(counts_s))
 
     async def pause(self, why: Pause, for_s: float) -> None:
-        """Keep every process from fetching for the target for `for_s` seconds."""
-        ...
+        """Keep every process from fetching for the target for `for_s` seconds; not if Redis is away or refuses it."""
+        await self._call(limits.pause, self.target, why, for_s)
 
     async def resume(self, why: Pause) -> None:
-        """End a pause that was made for this reason."""
-        ...
+        """End a pause that was made for this reason; not if Redis is away or refuses it."""
+        await self._call(limits.resume, self.target, why)
 
     async def paused_for_s(self) -> float | None:
         """Return for how many seconds a Retry-After still pauses all processes, 0 if none does; None: not known."""
-        ...
+        left_s = await self._call(limits.pauses, self.target)
+        return None if left_s is None else left_s.get("retry_after", 0.0)
+
+    @property
+    def _name(self) -> str:
+        return f"probe:{self.target}"
+
+    async def _call(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
+        """Call `do` and return its result; None if Redis cannot be reached, or does not allow it."""
+        if not self.health.is_up:
+            return None
+        began_s = trio.current_time()
+        try:
+            return await self.store.call(do, *args, **kwargs)
+        except StoreUnavailable as error:
+            self.health.note_outage(error, began_s)
+        except StoreRefused:
+            pass  # a user without the right to these keys: then every process probes by itself
+        return None
 
 
 @attrs.define(eq=False)
@@ -209,55 +237,6 @@ def decode(text: bytes) -> ProbeFinding | None:
 def _cut(text: str) -> str:
     # Four bytes a character at most: a control character would take six.
     return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_TEXT])
-
-
-@attrs.define(eq=False)
-class SharingOverRedis:
-    """`ProbeSharing` over a pool's own connection; every call is one short script. `owner` is the pool's identity."""
-
-    store: Connection
-    health: StoreHealth
-    target: str
-    owner: Identity
-
-    async def claim(self) -> ProbeClaim:
-        """Return the claim that Redis answers; `ProbeGranted` too if Redis is away or refuses the call."""
-        claim = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_LEASE_S))
-        return ProbeGranted() if claim is None else claim
-
-    async def publish(self, text: bytes, counts_s: float) -> None:
-        """Publish `text`, valid for `counts_s` seconds, and end the lease; do nothing if Redis refuses or is away."""
-        await self._call(probing.publish, self._name, self.owner.name, text, probing.milliseconds(counts_s))
-
-    async def pause(self, why: Pause, for_s: float) -> None:
-        """Note the pause in Redis; do nothing if Redis is away or refuses it."""
-        await self._call(limits.pause, self.target, why, for_s)
-
-    async def resume(self, why: Pause) -> None:
-        """Remove the pause from Redis; do nothing if Redis is away or refuses it."""
-        await self._call(limits.resume, self.target, why)
-
-    async def paused_for_s(self) -> float | None:
-        """Return the seconds that Redis has left of the pause; None if Redis is away or refuses the call."""
-        left_s = await self._call(limits.pauses, self.target)
-        return None if left_s is None else left_s.get("retry_after", 0.0)
-
-    @property
-    def _name(self) -> str:
-        return f"probe:{self.target}"
-
-    async def _call(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T | None:
-        """Call `do` and return its result; None if Redis cannot be reached, or does not allow it."""
-        if not self.health.is_up:
-            return None
-        began_s = trio.current_time()
-        try:
-            return await self.store.call(do, *args, **kwargs)
-        except StoreUnavailable as error:
-            self.health.note_outage(error, began_s)
-        except StoreRefused:
-            pass  # a user without the right to these keys: then every process probes by itself
-        return None
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.poller import Poller, StandingFetches
-from restbroker.broker.prober import Prober, SharingOverRedis, probe
+from restbroker.broker.prober import Prober, ProbeSharing, probe
 from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
@@ -89,7 +89,7 @@ class WorkerPool:
             settler=settler,
             upkeep=self._upkeep,
         )
-        sharing = SharingOverRedis(store, health, target.name, identity)
+        sharing = ProbeSharing(store, health, target.name, identity)
         self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
         self.worker = self._new_worker(admission, settler, acks)
         self.recovery = self._new_recovery(admission, settler, crashes)

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import cast
 
 import attrs
 import pytest
@@ -9,9 +10,11 @@ import trio
 import trio.testing
 
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.prober import Prober
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.prober import Prober, ProbeSharing
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
-from restbroker.store.probing import ProbeClaim, ProbeGranted
+from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, TargetDown, TargetUp, VersionReported
 from restbroker.transport.errors import NotSent
 from tests.support.places import enter
@@ -21,23 +24,11 @@ DENIED = Probe(ok=False, denied=True, version=None, detail="401")
 UNSENT = Unsent(Reason("TargetUnreachable", "refused"))
 
 
-class Nobody:
-    """`Others` of a prober that is the only one."""
-
-    async def claim(self) -> ProbeClaim:
-        return ProbeGranted()
-
-    async def publish(self, text: bytes, counts_s: float) -> None:
-        pass
-
-    async def pause(self, why: str, for_s: float) -> None:
-        pass
-
-    async def resume(self, why: str) -> None:
-        pass
-
-    async def paused_for_s(self) -> float | None:
-        return None
+def nobody() -> ProbeSharing:
+    """Those with whom a prober shares while Redis is away."""
+    health = StoreHealth(lambda _event: None)
+    health.is_up = False
+    return ProbeSharing(cast("Connection", None), health, "t", Identity("p", health.report))
 
 
 class Target:
@@ -59,7 +50,7 @@ class Target:
 async def probed(breaker: Breaker, target: Target) -> AsyncIterator[trio.Nursery]:
     """The target is probed, from when jobs may be sent until the end of the block."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, Nobody()).run)
+        nursery.start_soon(Prober(breaker, target.ask, nobody()).run)
         await breaker.wait_to_admit()
         yield nursery
         nursery.cancel_scope.cancel()
@@ -104,7 +95,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
     breaker, events = watched()
     target = Target(NotSent("refused"))
     with trio.move_on_after(3600):
-        await Prober(breaker, target.ask, Nobody()).run()
+        await Prober(breaker, target.ask, nobody()).run()
     assert 1800 <= len(target.asked_at_s) <= 3600
     assert kinds(events) == ["TargetDown"]
 

@@ -12,7 +12,7 @@ import trio.testing
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.prober import Prober, ProbeSharing, SharingOverRedis, decode, encode
+from restbroker.broker.prober import Prober, ProbeSharing, decode, encode
 from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -47,22 +47,21 @@ class Board:
         self.text, self.told_at_s, self.counts_until_s, self.holder = text, now_s, now_s + counts_s, None
 
 
-@attrs.define(eq=False)
-class Seen:
-    board: Board
-    owner: str
+class Seen(ProbeSharing):
+    def __init__(self, board: Board, owner: str) -> None:
+        self.board, self.name = board, owner
 
     async def claim(self) -> ProbeClaim:
         board, now_s = self.board, trio.current_time()
         if board.text is not None and now_s < board.counts_until_s:
             return ProbeResult(board.text, round((now_s - board.told_at_s) * 1000))
-        if board.holder not in {None, self.owner} and now_s < board.held_until_s:
+        if board.holder not in {None, self.name} and now_s < board.held_until_s:
             return ProbeBusy()
-        board.holder, board.held_until_s = self.owner, now_s + 15
+        board.holder, board.held_until_s = self.name, now_s + 15
         return ProbeGranted()
 
     async def publish(self, text: bytes, counts_s: float) -> None:
-        if self.board.holder == self.owner:
+        if self.board.holder == self.name:
             self.board.tell(text, counts_s)
 
     async def pause(self, why: str, for_s: float) -> None:
@@ -245,7 +244,7 @@ def test_what_another_version_tells_is_not_misread(text: bytes) -> None:
 async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_told_once() -> None:
     events: list[Event] = []
     store = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{free_port()}/0")))
-    others = SharingOverRedis(store, StoreHealth(events.append), "t", Identity("p", events.append))
+    others = ProbeSharing(store, StoreHealth(events.append), "t", Identity("p", events.append))
     for _ in range(2):
         assert await others.claim() == ProbeGranted()
         await others.publish(encode(FINE), 1.0)
