@@ -25,7 +25,7 @@ from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress, Reservations
-from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
@@ -228,7 +228,6 @@ class Acker:
     reservations: Reservations
     ready: ReadyBuffer
     buffer: AckBuffer
-    batch_size: BatchSize
     crashes: CrashCounts
     settler: Settler
     upkeep: Upkeep
@@ -475,7 +474,7 @@ class Acker:
         settled = [(job.ticket, job.settlement, job.raw) for job in over if job.settlement is not None]
         self.recently_settled.add(settled, now_s - self.health.away_s)
         self.reservations.release(*tickets)
-        self.batch_size.note_settled(len(group) - len(again), now_s)
+        self.ready.batch_size.note_settled(len(group) - len(again), now_s)
         self.settler.reports.send(applied)
         return again
 

@@ -26,7 +26,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_waiter import REFUSED_WAIT_S, QueueWaiter, let_others_run
-from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
@@ -218,7 +218,6 @@ class Poller:
     breaker: Breaker
     reservations: Reservations
     ready: ReadyBuffer
-    batch_size: BatchSize
     crashes: CrashCounts
     acker: Acker
     poison: PoisonDetector
@@ -346,7 +345,7 @@ class Poller:
         if self._brought:
             await self._deal_with(*self._brought.pop(0))
             return
-        reserve = 0 if self._shares else self.batch_size.reserve(trio.current_time())
+        reserve = 0 if self._shares else self.ready.batch_size.reserve(trio.current_time())
         await self.ready.wait_for_demand(reserve)
         fetched, ready = None, self.ready
         # Not if there are enough jobs, and a settlement is on its way that lets Redis know that they may start.
@@ -366,7 +365,7 @@ class Poller:
         """
         plan, ready, breaker, stands = self.plan, self.ready, self.breaker, reserve is None
         if reserve is None:
-            reserve = self.batch_size.reserve(trio.current_time())
+            reserve = self.ready.batch_size.reserve(trio.current_time())
             if not ready.is_free or self.acker.refused or self.crashes.counts:
                 return None
         if self._is_behind:

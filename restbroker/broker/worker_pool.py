@@ -63,10 +63,9 @@ class WorkerPool:
     def __attrs_post_init__(self) -> None:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
-        target = plan.target
-        batch_size, crashes = BatchSize(stretch(self._pools) * SPAN_S), CrashCounts(store, health)
+        target, crashes = plan.target, CrashCounts(store, health)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
-        self.ready = ReadyBuffer(plan.workers, batch_size)
+        self.ready = ReadyBuffer(plan.workers, BatchSize(stretch(self._pools) * SPAN_S))
         acks = AckBuffer(self.ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)
         admission = Admission(
@@ -84,7 +83,6 @@ class WorkerPool:
             reservations=self.reservations,
             ready=self.ready,
             buffer=acks,
-            batch_size=batch_size,
             crashes=crashes,
             settler=settler,
             upkeep=self._upkeep,
@@ -93,7 +91,7 @@ class WorkerPool:
         self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
         self.worker = self._new_worker(admission, settler, acks)
         self.recovery = self._new_recovery(admission, settler, crashes)
-        self.poller = self._new_poller(batch_size, crashes)
+        self.poller = self._new_poller(crashes)
 
     async def _wait_to_compare(self) -> None:
         await self.poller.wait_to_compare()
@@ -129,7 +127,7 @@ class WorkerPool:
             acker=self.acker,
         )
 
-    def _new_poller(self, batch_size: BatchSize, crashes: CrashCounts) -> Poller:
+    def _new_poller(self, crashes: CrashCounts) -> Poller:
         poison = PoisonDetector(
             plan=self.plan,
             identity=self.identity,
@@ -152,7 +150,6 @@ class WorkerPool:
             breaker=self.breaker,
             reservations=self.reservations,
             ready=self.ready,
-            batch_size=batch_size,
             crashes=crashes,
             acker=self.acker,
             poison=poison,

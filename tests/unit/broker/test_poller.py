@@ -98,7 +98,6 @@ class Pool:
             breaker=self.breaker,
             reservations=self.reservations,
             ready=self.ready,
-            batch_size=BatchSize(),
             crashes=here,
             acker=here,
             poison=here,
