@@ -23,9 +23,10 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job.job import Job
 from restbroker.job.settlement import Requeue
+from restbroker.store import in_progress
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import Connection
-from restbroker.store.in_progress import JobsInProgress, read_jobs
+from restbroker.store.in_progress import JobsInProgress
 from restbroker.store.tickets import queue_of, ticket_number
 
 _LOOKS = 2
@@ -84,7 +85,7 @@ class Recovery:
         # The answer that was lost would have told whether a crash is known of these jobs. This comes first: once it is
         # answered, Redis has noticed the end of a connection that was closed before, and runs no fetch of it any more.
         await self.crashes.load()
-        held = await self.store.call(read_jobs, self.identity.name)
+        held = await self.store.call(in_progress.read_jobs, self.identity.name)
         known, recent = self.reservations.jobs, self.acker.recently_settled
         unknown = [job for ticket in held.tickets if ticket not in known and (job := self._adopt(ticket, held))]
         lost = [job for ticket, job in known.items() if ticket not in held.tickets]
@@ -124,7 +125,7 @@ class Recovery:
         return attrs.evolve(result, complete=retired and result.complete)
 
     async def _settle_listed(self, *, by_order: bool) -> StopResult:
-        held = await self.health.call_until_up(self.store, read_jobs, self.identity.name)
+        held = await self.health.call_until_up(self.store, in_progress.read_jobs, self.identity.name)
         found = [self.reservations.jobs.get(ticket) or self._stray(ticket, held) for ticket in held.tickets]
         jobs = [job for job in found if job is not None]
         uncertain = {job for job in jobs if job.settlement is None and job.is_uncertain}
@@ -147,7 +148,7 @@ class Recovery:
         Redis refuses to requeue, are left to `settle_unfinished`. Safe to cancel.
         """
         try:
-            held = await self.health.call_until_up(self.store, read_jobs, self.identity.name)
+            held = await self.health.call_until_up(self.store, in_progress.read_jobs, self.identity.name)
         except StoreRefused as error:
             self.identity.warn_once("StoreRefused", error.message, error.hint)
             return

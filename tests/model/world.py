@@ -34,6 +34,7 @@ from restbroker.store import (
     claims,
     heartbeats,
     identities,
+    in_progress,
     jobs,
     large,
     limits,
@@ -62,7 +63,8 @@ from tests.support.told import one_by_one
 
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
-    jobs: ("register", "fetch", "mark", "read_jobs", "retire", "isolate", "rejoin"),
+    jobs: ("register", "mark", "retire", "isolate", "rejoin"),
+    in_progress: ("read_jobs",),
     older_form: ("find",),
     order: ("free_lost",),
     large: ("delete_unnamed",),
