@@ -108,28 +108,25 @@ STRICTER = (
 )
 
 
-@pytest.mark.promise("Security: who controls a server's answers", "to give one request the answer of another")
-@rows("rest", STRICTER)
-async def test_where_a_length_or_a_line_is_in_doubt_only_httpx_guesses(rest: bytes) -> None:
-    raw = OK + b"\r\n" + rest
-    async with pair(engine="httpx") as (transport, server):
+async def read_by_one_only(raw: bytes, engine: str, other: str) -> None:
+    """One engine takes these bytes for an answer of "0", the other for none."""
+    async with pair(engine=engine) as (transport, server):
         server.script.append(recorder.raw(raw))
         assert (await transport.send(Request("POST", "/", 30.0))).body == b"0"
-    async with pair(engine="lean") as (transport, server):
+    async with pair(engine=other) as (transport, server):
         server.script.append(recorder.raw(raw))
         with pytest.raises(MaybeSent, match="not HTTP"):
             await transport.send(Request("POST", "/", 30.0))
 
 
+@pytest.mark.promise("Security: who controls a server's answers", "to give one request the answer of another")
+@rows("rest", STRICTER)
+async def test_where_a_length_or_a_line_is_in_doubt_only_httpx_guesses(rest: bytes) -> None:
+    await read_by_one_only(OK + b"\r\n" + rest, "httpx", "lean")
+
+
 async def test_an_empty_line_before_an_answer_is_skipped_where_httpx_finds_none() -> None:
-    raw = b"\r\n" + OK + b"\r\nContent-Length: 1\r\n\r\n0"
-    async with pair(engine="lean") as (transport, server):
-        server.script.append(recorder.raw(raw))
-        assert (await transport.send(Request("POST", "/", 30.0))).body == b"0"
-    async with pair(engine="httpx") as (transport, server):
-        server.script.append(recorder.raw(raw))
-        with pytest.raises(MaybeSent):
-            await transport.send(Request("POST", "/", 30.0))
+    await read_by_one_only(b"\r\n" + OK + b"\r\nContent-Length: 1\r\n\r\n0", "lean", "httpx")
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")

@@ -18,6 +18,7 @@ from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.rows import rows
 from tests.support.wait import until_async
+from tests.transport.senders import Sender
 
 MIB = 1024 * 1024
 CHOSEN: dict[str, Engine] = {"engine": "lean"}
@@ -419,28 +420,10 @@ async def test_waiting_for_a_turn_to_connect_is_not_counted_against_a_slow_serve
     assert answered == [200] * 30
 
 
-@attrs.define
-class Refusing:
-    """A sender that says no when `may` is False, and counts what servers refuse."""
-
-    may: bool = True
-    refusals: int = 0
-
-    def may_send(self) -> None:
-        if not self.may:
-            raise LookupError
-
-    def note_sending(self) -> None:
-        assert self.may
-
-    def note_refused(self) -> None:
-        self.refusals += 1
-
-
 async def test_a_sender_is_told_of_an_answer_that_is_none_of_success() -> None:
     async with pair() as (transport, server):
         for status, refusals in ((200, 0), (201, 0), (409, 1), (302, 1), (500, 1)):
             server.script.append(recorder.answer(status))
-            sender = Refusing()
+            sender = Sender()
             await transport.send(post(), sender)
-            assert sender.refusals == refusals
+            assert sender.said.count("refused") == refusals

@@ -26,38 +26,22 @@ from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.rows import rows
 from tests.support.wait import until_async
-from tests.transport.authority import Authority, authority, recording_tls
+from tests.transport.authority import Authority, recording_tls
+from tests.transport.senders import Sender, withdraw
 from tests.transport.test_client import MIB, all_closed, post, target
 from tests.transport.test_tls import Peer, wired
 
 PLACES = 3
 
 
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("authority"))
-
-
 @attrs.define(eq=False)
-class Noting:
-    """A sink that notes what it is told; `on_answer` is called with an answer, `may` when it is asked."""
+class Noting(Sender):
+    """A sink that notes what it is told; `on_answer` is called with an answer."""
 
-    may: Callable[[], object] = bool
     on_answer: Callable[[], object] = bool
-    said: list[str] = attrs.Factory(list)
     error: Exception | None = None
     response: Response | None = None
     over: trio.Event = attrs.Factory(trio.Event)
-
-    def may_send(self) -> None:
-        self.said.append("may send")
-        self.may()
-
-    def note_sending(self) -> None:
-        self.said.append("sending")
-
-    def note_refused(self) -> None:
-        self.said.append("refused")
 
     def answered(self, response: Response) -> None:
         self.said.append("answered")
@@ -300,10 +284,6 @@ async def test_an_exchange_is_abandoned_when_its_client_ends(state: State) -> No
 
 def bug() -> None:
     raise ZeroDivisionError("seeded")
-
-
-def withdraw() -> None:
-    raise Withdrawn
 
 
 @rows(("sink", "said", "kind"), [

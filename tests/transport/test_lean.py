@@ -4,7 +4,7 @@
 import socket
 import struct
 import tracemalloc
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -15,7 +15,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Url
 from restbroker.transport.client import LeanClient, open_transport
-from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
+from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.http1 import Heads
 from restbroker.transport.message import Transport
 from restbroker.transport.pool import HttpConnection
@@ -25,6 +25,7 @@ from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.support.wait import NEVER_S
+from tests.transport.senders import Sender
 from tests.transport.test_client import MIB, all_closed, pair, post, target
 from tests.transport.wires import receive
 
@@ -69,26 +70,6 @@ async def hang_up_unanswered(stream: trio.abc.Stream) -> bool:
     return False
 
 
-@attrs.define
-class Counting:
-    """Counts what leaves, lets no more than `most` leave, and calls `before` in the instant before."""
-
-    most: int = 99
-    before: Callable[[], object] = bool
-    sent: int = 0
-
-    def may_send(self) -> None:
-        if self.sent == self.most:
-            raise Withdrawn
-
-    def note_sending(self) -> None:
-        self.sent += 1
-        self.before()
-
-    def note_refused(self) -> None:
-        pass
-
-
 CUT_IN_THE_HEAD = recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le")
 
 
@@ -119,8 +100,10 @@ async def test_a_request_that_may_have_run_is_not_tried_anew_once_its_sender_for
     async with kept() as (transport, server):
         await transport.send(post())
         server.script.append(hang_up_unanswered)
+        sender = Sender()
+        sender.sending = sender.forbid
         with pytest.raises(MaybeSent, match="before a whole answer came"):
-            await transport.send(post(repeatable=True), Counting(most=1))
+            await transport.send(post(repeatable=True), sender)
         assert len(server.requests) == 2
 
 
@@ -210,7 +193,7 @@ async def test_where_nothing_left_a_new_connection_nothing_was_sent() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         transport = open_transport(target(listening.getsockname()[1], engine="lean"))
         with pytest.raises(NotSent, match=r"No connection to .*reset"):
-            await transport.send(post(repeatable=True), Counting(before=reset))
+            await transport.send(post(repeatable=True), Sender(sending=reset))
         with pytest.raises(NotSent, match="Nothing could be sent within 0 s") as late:
             await transport.send(post(timeout_s=0.0))
         assert late.value.timed_out
@@ -258,13 +241,13 @@ async def _expect_time_out(transport: Transport) -> None:
 async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_that_it_does() -> None:
     async with kept() as (transport, server):
         await transport.send(post())
-        told = Counting()
+        told = Sender()
         with trio.CancelScope() as scope:
             scope.cancel()
             await transport.send(post(), told)
         assert scope.cancelled_caught
         await transport.send(post(), told)
-        assert (told.sent, len(server.requests), server.connections) == (1, 2, 1)
+        assert (told.said.count("sending"), len(server.requests), server.connections) == (1, 2, 1)
 
 
 async def test_an_answer_that_comes_before_the_whole_request_went_is_read(nursery: trio.Nursery) -> None:

@@ -21,7 +21,7 @@ from restbroker.transport.message import Transport
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows
-from tests.transport.authority import authority, recording_tls
+from tests.transport.authority import Authority, recording_tls
 from tests.transport.test_client import post, target
 
 Address = tuple[int, int, int, str, tuple[str, int]]
@@ -325,13 +325,12 @@ async def test_of_several_addresses_only_the_public_ones_are_dialled(
 
 @on_both
 async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ours: Authority, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signer = authority(tmp_path)
-    async with recording_tls(signer.served()) as server:
+    async with recording_tls(ours.served()) as server:
         meaning(["127.0.0.1"])
         monkeypatch.setattr(connect, "is_public", lambda _address: True)
-        files = TlsFiles(ca=signer.ca)
+        files = TlsFiles(ca=ours.ca)
         for host, works in (("localhost", True), (NAME, False)):
             url = Url("https", host, server.port)
             transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
@@ -346,16 +345,15 @@ async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
 
 @on_both
 async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than_an_address_has(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ours: Authority, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    signer = authority(tmp_path)
-    context = signer.served()
+    context = ours.served()
     named: list[str | None] = []
     context.sni_callback = lambda _tls, name, _context: named.append(name)
     async with recording_tls(context, pause_s=0.7) as server:
         monkeypatch.setattr(connect, "is_public", lambda _address: True)
         meaning(["127.0.0.2", "127.0.0.1", "127.0.0.3"])
-        url, files = Url("https", "localhost", server.port), TlsFiles(ca=signer.ca)
+        url, files = Url("https", "localhost", server.port), TlsFiles(ca=ours.ca)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
         assert (await transport.send(post())).status == 200
         assert named == ["localhost"]
@@ -364,16 +362,15 @@ async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than
 
 @on_both
 async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried(
-    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ours: Authority, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine even the first may need longer to accept.
     monkeypatch.setattr(connect, "NEXT_S", 30.0)
-    signer = authority(tmp_path)
-    async with recording_tls(signer.served()) as server, trio.open_nursery() as nursery:
+    async with recording_tls(ours.served()) as server, trio.open_nursery() as nursery:
         other = await serving(nursery, "127.0.0.2", server.port)
         monkeypatch.setattr(connect, "is_public", lambda _address: True)
         meaning(["127.0.0.1", "127.0.0.2"])
-        url, files = Url("https", NAME, server.port), TlsFiles(ca=signer.ca)
+        url, files = Url("https", NAME, server.port), TlsFiles(ca=ours.ca)
         transport = open_transport(target(server.port, url=url, engine=engine, public_only=True, tls=files))
         with pytest.raises(NotSent) as caught:
             await transport.send(post())

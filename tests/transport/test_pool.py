@@ -13,11 +13,13 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Target
 from restbroker.transport.client import LeanClient
+from restbroker.transport.errors import Withdrawn
 from restbroker.transport.message import Request
 from restbroker.transport.pool import LOOK_S
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Listener
 from tests.support.rows import rows
+from tests.transport.senders import Sender
 from tests.transport.test_client import post, target
 
 SERVICE_S = 0.0066
@@ -206,37 +208,18 @@ async def test_what_the_server_closed_behind_its_answer_is_closed_and_used_by_no
         assert server.open == 0
 
 
-@attrs.define
-class Careful:
-    """A sender that says no from when `may` is False; `said` is what it was asked and told."""
-
-    may: bool = True
-    said: list[str] = attrs.Factory(list)
-
-    def may_send(self) -> None:
-        self.said.append("may")
-        if not self.may:
-            raise LookupError
-
-    def note_sending(self) -> None:
-        self.said.append("sending")
-
-    def note_refused(self) -> None:
-        self.said.append("refused")
-
-
 async def test_what_may_not_leave_any_more_when_its_turn_comes_is_not_sent_and_others_get_its_turn(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
-    refused: list[Careful] = []
+    refused: list[Sender] = []
 
-    async def send(client: LeanClient, sender: Careful) -> None:
+    async def send(client: LeanClient, sender: Sender) -> None:
         try:
             await client.send(post(), sender)
-        except LookupError:
+        except Withdrawn:
             refused.append(sender)
 
-    senders = [Careful() for _ in range(40)]
+    senders = [Sender() for _ in range(40)]
     async with pool(monkeypatch, 40) as (client, server), trio.open_nursery() as nursery:
         for sender in senders:
             nursery.start_soon(send, client, sender)
@@ -244,7 +227,7 @@ async def test_what_may_not_leave_any_more_when_its_turn_comes_is_not_sent_and_o
         late = [sender for sender in senders if "sending" not in sender.said]
         assert len(late) > 30
         for sender in late[::2]:
-            sender.may = False
+            sender.forbid()
     assert refused
     assert all(sender in late[::2] and "sending" not in sender.said for sender in refused)
     assert len(server.sent) == 40 - len(refused)

@@ -23,13 +23,9 @@ from tests.support.ports import accepts, free_port
 from tests.support.recorder import recording
 from tests.support.tinyproxy import USER, Tinyproxy
 from tests.support.wait import until_async
-from tests.transport.authority import Authority, authority, recording_tls
+from tests.transport.authority import Authority, recording_tls
+from tests.transport.senders import Sender
 from tests.transport.test_client import post, target
-
-
-@pytest.fixture(scope="module")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("authority"))
 
 
 @pytest.fixture
@@ -37,25 +33,6 @@ def proxy(tmp_path: Path) -> Iterator[Tinyproxy]:
     running = Tinyproxy(tmp_path / "proxy").start()
     yield running
     running.stop()
-
-
-@attrs.define
-class Steps:
-    """A sender that writes down what it is told, and what the proxy had done by then."""
-
-    proxy: Tinyproxy
-    told: list[str] = attrs.field(factory=list)
-    connected_by_then: bool = False
-
-    def may_send(self) -> None:
-        self.told.append("may")
-
-    def note_sending(self) -> None:
-        self.told.append("sending")
-        self.connected_by_then = "CONNECT" in self.proxy.log
-
-    def note_refused(self) -> None:
-        self.told.append("refused")
 
 
 def behind(proxy: Tinyproxy, made: Target, password: Secret | None = None) -> Target:
@@ -79,11 +56,12 @@ def over_tls(ours: Authority, port: int) -> Target:
 
 async def test_https_goes_through_a_tunnel(ours: Authority, proxy: Tinyproxy) -> None:
     async with recording_tls(ours.served()) as server, reached(behind(proxy, over_tls(ours, server.port))) as transport:
-        sender = Steps(proxy)
+        connected_by_then: list[bool] = []
+        sender = Sender(sending=lambda: connected_by_then.append("CONNECT" in proxy.log))
         assert (await transport.send(post(body=b"one"), sender)).status == 200
         # The tunnel is no part of the request: it is sent once that is there.
-        assert sender.told[-2:] == ["may", "sending"]
-        assert sender.connected_by_then
+        assert sender.said[-2:] == ["may send", "sending"]
+        assert connected_by_then == [True]
         assert (await transport.send(post(body=b"two"))).status == 200
         assert [one.body for one in server.requests] == [b"one", b"two"]
         assert "proxy-authorization" not in server.requests[0].headers
