@@ -1,5 +1,7 @@
 """What the store's tests share: a server seen from both sides, and a pool on it."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -12,14 +14,26 @@ from restbroker.store.codes import Code
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult
 from restbroker.store.settling import FinishRequest
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.store_calls import fetch, finish
+from tests.transport.authority import authority
 
 QUEUES = ("a", "b")
 NAMESPACE = "ns"
 on_both = pytest.mark.parametrize("server", ["redis_server", "valkey_server"], indirect=True)
 """For a walk of each script and reader, and where the two could differ; the model runs on both as well."""
 FACTS = ProcessInfo(pid=1, hostname="h", boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
+
+
+def redis_over_tls(
+    make_redis: Callable[..., RedisServer], folder: Path, name: str = "server"
+) -> tuple[StoreSettings, RedisServer]:
+    """A Redis that shows this certificate of an authority in the folder, and the way to it over TLS."""
+    made, port = authority(folder), free_port()
+    certificate, key = made.pair(name)
+    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
+    return StoreSettings(f"rediss://127.0.0.1:{port}/0", ca_file=made.ca), own
 
 
 @attrs.frozen

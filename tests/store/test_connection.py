@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from types import FrameType
 
+import attrs
 import pytest
 import redis
 import trio
@@ -21,11 +22,9 @@ from restbroker.store.client import Client, ScriptCall, StoreSettings, open_clie
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import FetchRequest, FetchResult
 from restbroker.store.waiter import Waiter
-from tests.store.pools import FACTS, QUEUES, Server, on_both
-from tests.support.ports import free_port
+from tests.store.pools import FACTS, QUEUES, Server, on_both, redis_over_tls
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until_async
-from tests.transport.authority import authority
 
 
 @pytest.fixture
@@ -223,14 +222,6 @@ async def test_a_wait_is_ended_by_a_job_and_leaves_it_where_it_is(server: Server
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"2", b"1"]
 
 
-@pytest.fixture
-def over_tls(make_redis: Callable[..., RedisServer], tmp_path: Path) -> tuple[StoreSettings, RedisServer]:
-    made, port = authority(tmp_path), free_port()
-    certificate, key = made.pair("server")
-    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
-    return StoreSettings(f"rediss://127.0.0.1:{port}/0", ca_file=made.ca), own
-
-
 @pytest.mark.usefixtures("_long_questions")
 async def test_a_cancelled_wait_ends_at_once_and_its_question_serves_the_next(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
@@ -296,8 +287,8 @@ async def test_a_wait_can_be_cancelled_while_redis_is_frozen(make_redis: Callabl
         assert not await waiter.wait("a", 0.05)
 
 
-async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSettings, RedisServer]) -> None:
-    settings, own = over_tls
+async def test_a_large_job_wakes_too_over_tls_as_well(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
+    settings, own = redis_over_tls(make_redis, tmp_path)
     raw = redis.Redis(port=own.port)
     async with waiter_on(settings) as tls, waiter_on(StoreSettings(own.url)) as plain:
         for waiter in (tls, plain):
@@ -316,11 +307,9 @@ async def test_a_large_job_wakes_too_over_tls_as_well(over_tls: tuple[StoreSetti
 def test_a_redis_whose_certificate_is_not_trusted_or_names_another_host_is_told_no_password(
     make_redis: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
-    made, port = authority(tmp_path), free_port()
-    certificate, key = made.pair("stranger")
-    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
+    reached, own = redis_over_tls(make_redis, tmp_path, "stranger")
     for trusted in (None, tmp_path / "ca.pem", tmp_path / "stranger.pem"):
-        settings = StoreSettings(f"rediss://127.0.0.1:{port}/0", password=Secret("hunter2"), ca_file=trusted)
+        settings = attrs.evolve(reached, password=Secret("hunter2"), ca_file=trusted)
         with pytest.raises(StoreUnavailable, match="certificate verify failed") as caught:
             open_client(settings).command("PING")
         assert "hunter2" not in str(caught.value)

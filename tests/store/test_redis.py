@@ -24,12 +24,10 @@ from restbroker.store.queues import clear
 from restbroker.store.redis import Answers
 from restbroker.store.server import time_s
 from restbroker.store.survey import scan
-from tests.store.pools import FACTS, QUEUES, Server
-from tests.support.ports import free_port
+from tests.store.pools import FACTS, QUEUES, Server, redis_over_tls
 from tests.support.redis_server import RedisServer
 from tests.support.store_calls import fetch
 from tests.support.wait import NEVER_S, until
-from tests.transport.authority import authority
 
 ANSWERS = (
     b"+OK\r\n:-5\r\n$-1\r\n*-1\r\n*3\r\n$1\r\na\r\n-ERR x\r\n*0\r\n$4\r\n\xff\r\n\x00\r\n-WRONGTYPE \xe9\r\n$0\r\n\r\n"
@@ -294,10 +292,8 @@ def test_a_server_that_stalls_within_the_handshake_of_tls_is_unavailable_after_t
 async def test_connecting_can_be_cancelled_at_each_wait(
     make_redis: Callable[..., RedisServer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str
 ) -> None:
-    made, port = authority(tmp_path), free_port()
-    certificate, key = made.pair("server")
-    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
-    settings = StoreSettings(f"{scheme}://127.0.0.1:{port if scheme == 'rediss' else own.port}", ca_file=made.ca)
+    over_tls, own = redis_over_tls(make_redis, tmp_path)
+    settings = over_tls if scheme == "rediss" else StoreSettings(own.url)
 
     async def stalled(wait: Callable[[Any], Awaitable[None]], what: object) -> None:
         if next(waits) != number:

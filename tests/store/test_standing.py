@@ -18,13 +18,11 @@ from restbroker.store.jobs import Duplicate, FetchAnswer, FetchRequest, FetchRes
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
 from restbroker.transport.readiness import Readiness
-from tests.store.pools import FACTS, Pool, Server, on_both
-from tests.support.ports import free_port
+from tests.store.pools import FACTS, Pool, Server, on_both, redis_over_tls
 from tests.support.redis_server import RedisServer
 from tests.support.sentinel import MASTER, PASSWORD, start_group
 from tests.support.store_calls import fetch
 from tests.support.wait import until_async
-from tests.transport.authority import authority
 
 
 @attrs.define(eq=False)
@@ -118,38 +116,29 @@ async def test_it_is_answered_when_its_time_is_over_and_has_taken_nothing(
         assert await one.jobs() == []
 
 
-async def test_of_a_queue_that_a_person_has_paused_meanwhile_it_takes_nothing(server: Server) -> None:
-    pool = registered(server.settings)
+@pytest.mark.parametrize("why", ["a person paused the queue", "it is fenced", "Redis knows no script any more"])
+async def test_it_takes_nothing_that_a_fetch_would_not_take_by_then(server: Server, why: str) -> None:
+    client = registered(server.settings).client
     async with standing_on(server.settings) as one:
         await one.stand("me")
-        pauses.pause_queue(pool.client, "a", "ann", "for a moment", None)
+        await until_blocked(server)
+        match why:
+            case "a person paused the queue":
+                pauses.pause_queue(client, "a", "ann", "for a moment", None)
+            case "it is fenced":
+                assert heartbeats.fence(client, "me", identities.live_identities(client)["me"])
+            case _:
+                server.raw.script_flush()
         server.raw.lpush("ns:queue:a", "job")
-        answer = await one.answer()
-    assert isinstance(answer, FetchResult)
-    assert (answer.jobs, answer.paused, answer.is_plain) == ((), frozenset({"a"}), False)
+        match await one.answer():
+            case FetchResult() as answer:
+                assert why == "a person paused the queue"
+                assert (answer.jobs, answer.paused, answer.is_plain) == ((), frozenset({"a"}), False)
+            case IdentityUnknown():
+                assert why == "it is fenced"
+            case lost:
+                assert (why, lost) == ("Redis knows no script any more", None)
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
-
-
-async def test_once_its_identity_is_fenced_it_takes_nothing(server: Server) -> None:
-    pool = registered(server.settings)
-    async with standing_on(server.settings) as one:
-        await one.stand("me")
-        assert heartbeats.fence(pool.client, "me", identities.live_identities(pool.client)["me"])
-        server.raw.lpush("ns:queue:a", "job")
-        assert await one.answer() == IdentityUnknown()
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
-
-
-async def test_once_another_fetch_has_taken_jobs_it_takes_none(server: Server) -> None:
-    pool = registered(server.settings)
-    async with standing_on(server.settings) as one:
-        await one.stand("me")
-        server.raw.lpush("ns:queue:b", "x")
-        server.raw.hset("ns:restbroker:ip:me", mapping={"1:1": "x", "last": 1})
-        server.raw.lpush("ns:queue:a", "job")
-        assert await one.answer() == Duplicate(1)
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
-    pool.client.close()
 
 
 async def test_once_its_connection_is_closed_and_redis_was_asked_it_takes_nothing_more(server: Server) -> None:
@@ -255,17 +244,6 @@ async def test_where_redis_refuses_the_wait_the_fetch_is_done_and_no_other_stand
         assert not one.waiter.stand(FetchRequest("me", "t", ("a",), 1, 10, 0), "a")
 
 
-async def test_where_redis_knows_no_script_any_more_nothing_is_taken(server: Server) -> None:
-    registered(server.settings)
-    async with standing_on(server.settings) as one:
-        await one.stand("me")
-        await until_blocked(server)
-        server.raw.script_flush()
-        server.raw.lpush("ns:queue:a", "job")
-        assert await one.answer() is None
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
-
-
 async def test_a_job_of_any_size_is_not_read_whole_and_counts_as_lost(server: Server) -> None:
     pool = registered(server.settings)
     async with standing_on(server.settings) as one:
@@ -276,10 +254,7 @@ async def test_a_job_of_any_size_is_not_read_whole_and_counts_as_lost(server: Se
 
 
 async def test_over_tls_all_that_came_is_read(make_redis: Callable[..., RedisServer], tmp_path: Any) -> None:
-    made, port = authority(tmp_path), free_port()
-    certificate, key = made.pair("server")
-    own = make_redis(tls_port=str(port), tls_auth_clients="no", tls_cert_file=str(certificate), tls_key_file=str(key))
-    settings = StoreSettings(f"rediss://127.0.0.1:{port}/0", ca_file=made.ca)
+    settings, own = redis_over_tls(make_redis, tmp_path)
     registered(settings)
     raw, base = redis.Redis(port=own.port), 0
     async with standing_on(settings) as one:
