@@ -95,13 +95,6 @@ class Client:
         """
         return self._check(run_blocking(self._run([(name, keys, arguments) for keys, arguments in calls])))
 
-    def run_each(self, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
-        """Run scripts in one go, and return each one's reply, or the `StoreRefused` that it met.
-
-        Those that Redis does not know yet run last. Raise `StoreUnavailable`: any of them may have been done.
-        """
-        return check_replies(run_blocking(self.steps_to_run(calls)))
-
     def connect(self) -> None:
         """Connect, unless it is connected. Raise `StoreUnavailable` or `StoreRefused`."""
         run_blocking(self.steps_to_connect())
@@ -109,7 +102,8 @@ class Client:
     def steps_to_run(self, calls: Sequence[ScriptCall]) -> Steps[list[Reply | RestbrokerError]]:
         """Return the steps that run scripts in one go, to each one's reply, or the error that Redis answered to it.
 
-        They raise what `run_each` does if Redis does not answer, and can be cancelled while they connect.
+        Those that Redis does not know yet run last. The steps can be cancelled while they connect, and raise
+        `StoreUnavailable` if Redis does not answer: any of the scripts may have been done.
         """
         replies: list[Reply | RestbrokerError] = []
         for reply in (yield from self._run(calls)):

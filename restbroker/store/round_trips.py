@@ -58,9 +58,9 @@ class RoundTrips:
     _waiting: deque[_Waiting] = attrs.field(factory=deque)
 
     async def run(self, scripts: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
-        """Run scripts when it is their turn; return and raise what `Client.run_each` does.
+        """Run scripts when it is their turn; return each one's reply, or the `StoreRefused` that it met.
 
-        Can be cancelled only before they are sent.
+        Raise `StoreUnavailable`: any of them may have been done. Can be cancelled only before they are sent.
         """
         # No other task runs first if it is free: an idle broker's job would wait for that.
         await trio.lowlevel.checkpoint_if_cancelled()

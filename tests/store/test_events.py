@@ -12,6 +12,7 @@ from restbroker.store import events, queues
 from restbroker.store.client import Client
 from restbroker.store.events import IncomingEvent, PushResult
 from tests.store.pools import Server, on_both
+from tests.support.store_calls import run_each
 
 
 def arrival(
@@ -22,7 +23,7 @@ def arrival(
 
 
 def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
-    return events.read_push(client.run_each([events.push_call(client.keys, arrivals)])[0])
+    return events.read_push(run_each(client, [events.push_call(client.keys, arrivals)])[0])
 
 
 def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client: Client) -> None:

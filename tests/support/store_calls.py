@@ -1,17 +1,25 @@
 """Calls of the store that a process makes on Trio's loop, made at once. For tests that act in a process' place."""
 
+from collections.abc import Sequence
+
 from restbroker.errors import StoreRefused
-from restbroker.store.client import Client
+from restbroker.store.client import Client, Reply, ScriptCall, check_replies
 from restbroker.store.codes import Code
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishAndFetch, fetch_call, read_fetch
 from restbroker.store.lines import ClassifyAnswer, classify_call, read_classified
+from restbroker.store.redis import run_blocking
 from restbroker.store.settling import FinishRequest, FinishSteps
+
+
+def run_each(client: Client, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
+    """As `Connection` runs scripts."""
+    return check_replies(run_blocking(client.steps_to_run(calls)))
 
 
 def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     """As `Connection.fetch`."""
-    return read_fetch(client.keys, request, client.run_each([fetch_call(client.keys, request)])[0])
+    return read_fetch(client.keys, request, run_each(client, [fetch_call(client.keys, request)])[0])
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
@@ -22,7 +30,7 @@ def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
 def finish_and_take(client: Client, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
     """As `Connection.finish`."""
     settling = FinishSteps(client.keys, request, now_s)
-    codes = settling.read_replies(client.run_each(settling.calls) if settling.calls else [])
+    codes = settling.read_replies(run_each(client, settling.calls) if settling.calls else [])
     return codes, settling.taken
 
 
@@ -31,7 +39,7 @@ def exchange(
 ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
     """As `Connection.exchange`."""
     both = FinishAndFetch(client.keys, finished, now_s, wanted)
-    return both.answers(client.run_each(both.calls))
+    return both.answers(run_each(client, both.calls))
 
 
 def classify_lines(client: Client, target: str, queue: str, groups: str) -> ClassifyAnswer:
