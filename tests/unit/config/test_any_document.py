@@ -24,7 +24,8 @@ SOURCES = sources.kinds()
 SECRET = "hunter2"
 SECRETS = {
     *("RedisURL", "RedisHost", "RedisPass", "RedisSentinelPass", "RestURL", "RestPass", "RestToken", "Token", "Tokens"),
-    *("Targets", "URL", "AdminURL", "MsgURL", "Auth", "Basic", "Bearer", "Pass", "Secret", "PreviousSecret"),
+    *("Targets", "URL", "AdminURL", "AdminToken", "MsgURL", "Auth", "Basic", "Bearer", "Pass", "Secret"),
+    "PreviousSecret",
 }
 """Config in whose place a secret may be written, by name: what the code holds for secret is what is tested here."""
 MINIMAL: dict[str, Json] = {"RestQueue": "rest", "Token": "a-token", "RestURL": "http://127.0.0.1"}

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.config.core import all_keys
-from restbroker.config.mask import mask
 from restbroker.job import redact
 from restbroker.job.command import Call, Command
 from restbroker.job.hiding import HIDDEN
@@ -155,15 +153,6 @@ def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> N
     assert list(alone.commands) == [*stanzas, *(one.name for one in ACCOUNTS)]
     assert (alone.version, alone.is_whole) == ("chat", True)
     assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
-
-
-def test_the_admin_token_is_a_secret_and_shown_nowhere(configured: Configured) -> None:
-    loaded = configured({"AdminURL": ADMIN, "AdminToken": CANARY})
-    (target,) = loaded.config.targets
-    assert [secret.reveal() for secret in target.secrets] == [CANARY]
-    assert CANARY not in repr(target) + repr(loaded)
-    written: Json = {"chat": {"Kind": "prosody-rest", "Options": {"AdminToken": CANARY}}}
-    assert CANARY not in repr(mask(all_keys()["Targets"], written, registry.kinds()))
 
 
 def test_a_token_that_is_bound_to_hosts_reaches_only_addresses_of_theirs(configured: Configured) -> None:
