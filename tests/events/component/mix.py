@@ -13,7 +13,7 @@ import socket
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -34,6 +34,8 @@ _COMPOSING: Final = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 _PING: Final = "<ping xmlns='urn:xmpp:ping'/>"
 Expected = tuple[str, str, bool]
 """The event's type, the mark in it, and whether it is told as delayed."""
+LATE: Final = "message that comes again"
+"""The type of what is told once more, as delayed, when the one who was away logs in."""
 _MARK: Final = re.compile(r"mix-\d+-")
 
 
@@ -127,6 +129,67 @@ def subscribe(server: Ejabberd, user: str, host: str, room: str) -> None:
         assert status == 200, text
 
 
+@attrs.frozen
+class Thing:
+    """What somebody does, as a stanza with places to fill in, and the types of the events that it becomes.
+
+    `by`: whose session, "" for anyone's, "rob" for the one of another server. `often`: how much more often than others.
+    """
+
+    stanza: str
+    told: tuple[str, ...] = ()
+    often: int = 1
+    by: str = ""
+    is_delayed: bool = False
+
+
+_BODY: Final = "<body>{mark}</body></message>"
+_COPY: Final = (
+    f"<message xmlns='jabber:client' from='king@{HOST}/x' to='bob@{HOST}' type='chat'><body>forged</body></message>"
+)
+_MESSAGE: Final = ("message",)
+_IN_ROOM: Final = ("groupchat",)
+THINGS: Final = (
+    Thing("<message to='{to}' type='{word}'{id}><body>{mark} ☂ &lt;</body></message>", _MESSAGE, 6),
+    Thing("<message to='{room}' type='groupchat'{id}>" + _BODY, _IN_ROOM, 3),
+    Thing(f"<message from='rob@{REMOTE}/r' to='{TEAM}' type='groupchat'>{_BODY}", _IN_ROOM, by="rob"),
+    Thing(f"<message from='rob@{REMOTE}/r' to='{OPEN}' type='groupchat'>{_BODY}", by="rob"),
+    Thing(f"<message from='rob@{REMOTE}/r' to='{{to}}' type='chat'{{id}}>{_BODY}", _MESSAGE, by="rob"),
+    # What a server writes, beside a body.
+    Thing("<message to='{to}' type='chat'{id}>{forged}" + _BODY, _MESSAGE, 3, is_delayed=True),
+    Thing("<message to='{session}' type='chat'{id}>{forged}" + _BODY, _MESSAGE, 3, is_delayed=True),
+    Thing(
+        f"<message to='{NAME}' id='{{mark}}'><forwarded xmlns='urn:xmpp:forward:0'>{_COPY}</forwarded></message>",
+        _MESSAGE,
+    ),
+    # To a user, as if it were a room's; to one who is away, to whom it comes again; to nobody, who sends it back.
+    Thing("<message to='{bob}' type='groupchat'{id}>" + _BODY, _IN_ROOM),
+    Thing(f"<message to='off@{HOST}' type='chat'{{id}}>{_BODY}", (*_MESSAGE, LATE)),
+    Thing(f"<message to='nobody@{HOST}' type='chat'{{id}}>{_BODY}", (*_MESSAGE, "error")),
+    Thing("<message to='{to}' type='error'{id}>" + _BODY, ("error",)),
+    Thing("<presence{id}><show>away</show><status>{mark}</status></presence>", ("presence",)),
+    Thing("<presence to='{user}' type='subscribe'><status>{mark}</status></presence>", ("subscription",), by="eve"),
+    # What is no event.
+    Thing(f"<message to='{{to}}' type='chat'>{_COMPOSING}</message>"),
+    Thing(f"<iq type='get' to='{NAME}' id='{{mark}}'>{_PING}</iq>"),
+    Thing(f"<iq type='get' to='{HOST}' id='{{mark}}'>{_PING}</iq>"),
+    Thing(f"<iq type='set' id='{{mark}}'><vCard xmlns='vcard-temp'><NOTE>{HIDDEN}</NOTE></vCard></iq>"),
+    Thing(f"<presence to='bob@{HOST}/nowhere'><status>{HIDDEN}</status></presence>"),
+    Thing("<iq type='set' id='{mark}'><query xmlns='urn:xmpp:mam:2' queryid='{mark}'/></iq>"),
+)
+_FORGED: Final = (
+    f"<delay xmlns='urn:xmpp:delay' from='{HOST}' stamp='2020-01-01T00:00:00Z'>Offline storage</delay>",
+    "<result xmlns='urn:xmpp:mam:2' id='1'/>",
+    "<sent xmlns='urn:xmpp:carbons:2'/>",
+    "<received xmlns='urn:xmpp:carbons:2'/>",
+    f"<x xmlns='jabber:x:delay' from='{HOST}' stamp='20200101T00:00:00'/>",
+)
+_BY_API: Final[tuple[tuple[str, Mapping[str, str]], ...]] = (
+    ("send_message", {"type": "chat", "from": f"bot@{HOST}", "to": f"bob@{HOST}", "subject": "", "body": "{mark}"}),
+    ("send_stanza", {"from": f"ann@{HOST}/x", "to": f"eve@{HOST}", "stanza": "<message type='chat'>" + _BODY}),
+)
+
+
 @attrs.define(eq=False)
 class Mix:
     """What the users do. `sessions`: theirs by a name."""
@@ -155,27 +218,18 @@ class Mix:
 
     def do(self, count: int) -> None:
         """Does so many things."""
-        things: list[Callable[[str], None]] = [
-            *[self._chat] * 6,
-            *[self._say] * 3,
-            *[self._say_remotely] * 2,
-            *[self._forge] * 6,
-            *[self._noise] * 2,
-            self._offline,
-            self._unknown,
-            self._api,
-            self._api_stanza,
-            self._remote_chat,
-            self._appear,
-            self._subscribe,
-            self._error,
-            self._forge_copy,
-            self._whisper,
-            self._archive,
-        ]
-        for _ in range(count):
+        things: list[Thing | tuple[str, Mapping[str, str]]] = [*THINGS, *_BY_API]
+        often = [one.often if isinstance(one, Thing) else 1 for one in things]
+        for one in self.choice.choices(things, often, k=count):
             self._number += 1
-            self.choice.choice(things)(f"mix-{self._number}-")
+            mark = f"mix-{self._number}-"
+            if isinstance(one, Thing):
+                self._do(one, mark)
+            else:
+                command, given = one
+                filled = {name: value.format(mark=mark) for name, value in given.items()}
+                assert self.server.call(command, **filled)[0] == 200
+                self.expected["message", mark, False] += 1
 
     def end(self) -> None:
         """Logs in the one who was away, once all is done: what was kept for them is told again."""
@@ -184,130 +238,27 @@ class Mix:
         self.clients.login("off", PASSWORD)
         self.expected.update(self._late)
 
-    def _session(self) -> Client:
-        return self._sessions[self.choice.choice(list(self._sessions))]
-
-    def _somebody(self) -> str:
-        to = self.choice.choice(["ann", "bob", "eve"])
-        full = [one._stream.boundjid.full for one in self._sessions.values()]  # noqa: SLF001  its address
-        return self.choice.choice([f"{to}@{HOST}", *full])
-
-    def _id(self, mark: str) -> str:
-        """An id of its own, one that was used before, or none."""
-        return self.choice.choice([f" id='{mark}'", " id='always'", ""])
-
-    def _expect(self, kind: str, mark: str, *, delayed: bool = False) -> None:
-        self.expected[kind, mark, delayed] += 1
-
-    def _chat(self, mark: str) -> None:
-        word = self.choice.choice(["chat", "normal", "headline"])
-        self._session().send(
-            f"<message to='{self._somebody()}' type='{word}'{self._id(mark)}><body>{mark} ☂ &lt;</body></message>"
+    def _do(self, one: Thing, mark: str) -> None:
+        session = self._sessions[one.by if one.by in self._sessions else self.choice.choice(list(self._sessions))]
+        full = [other._stream.boundjid.full for other in self._sessions.values()]  # noqa: SLF001  its address
+        stanza = one.stanza.format(
+            mark=mark,
+            # One of its own, one that was used before, or none.
+            id=self.choice.choice([f" id='{mark}'", " id='always'", ""]),
+            to=self.choice.choice([f"{self.choice.choice(USERS[:3])}@{HOST}", *full]),
+            word=self.choice.choice(["chat", "normal", "headline"]),
+            room=self.choice.choice([TEAM, OPEN]),
+            forged=self.choice.choice(_FORGED),
+            session=self.choice.choice(list(self._sessions.values())).jid,
+            bob=self._sessions["bob"]._stream.boundjid.full,  # noqa: SLF001  its address
+            user=f"{self.choice.choice(USERS)}@{HOST}",
         )
-        self._expect("message", mark)
-
-    def _forge(self, mark: str) -> None:
-        """Write what a server writes beside a body, or without one."""
-        child = self.choice.choice(
-            [
-                f"<delay xmlns='urn:xmpp:delay' from='{HOST}' stamp='2020-01-01T00:00:00Z'>Offline storage</delay>",
-                "<result xmlns='urn:xmpp:mam:2' id='1'/>",
-                "<sent xmlns='urn:xmpp:carbons:2'/>",
-                "<received xmlns='urn:xmpp:carbons:2'/>",
-                f"<x xmlns='jabber:x:delay' from='{HOST}' stamp='20200101T00:00:00'/>",
-            ]
-        )
-        session = self._session()
-        to = self.choice.choice([self._somebody(), session.jid])
-        self._session().send(f"<message to='{to}' type='chat'{self._id(mark)}>{child}<body>{mark}</body></message>")
-        self._expect("message", mark, delayed=True)
-
-    def _forge_copy(self, mark: str) -> None:
-        addresses = f"from='king@{HOST}/x' to='bob@{HOST}'"
-        inner = f"<message xmlns='jabber:client' {addresses} type='chat'><body>forged</body></message>"
-        self._session().send(
-            f"<message to='{NAME}' id='{mark}'><forwarded xmlns='urn:xmpp:forward:0'>{inner}</forwarded></message>"
-        )
-        self._expect("message", mark)
-
-    def _whisper(self, mark: str) -> None:
-        """Write to a user as if it were a room's."""
-        to = self._sessions["bob"]._stream.boundjid.full  # noqa: SLF001  its address
-        self._session().send(f"<message to='{to}' type='groupchat'{self._id(mark)}><body>{mark}</body></message>")
-        self._expect("groupchat", mark)
-
-    def _say(self, mark: str) -> None:
-        room = self.choice.choice([TEAM, OPEN])
-        self._session().send(f"<message to='{room}' type='groupchat'{self._id(mark)}><body>{mark}</body></message>")
-        self._expect("groupchat", mark)
-
-    def _say_remotely(self, mark: str) -> None:
-        room = self.choice.choice([TEAM, OPEN])
-        self.remote.send(f"<message from='rob@{REMOTE}/r' to='{room}' type='groupchat'><body>{mark}</body></message>")
-        if room == TEAM:
-            self._expect("groupchat", mark)
-
-    def _offline(self, mark: str) -> None:
-        self._session().send(f"<message to='off@{HOST}' type='chat'{self._id(mark)}><body>{mark}</body></message>")
-        self._expect("message", mark)
-        self._late.append(("message", mark, True))
-
-    def _unknown(self, mark: str) -> None:
-        self._session().send(f"<message to='nobody@{HOST}' type='chat'{self._id(mark)}><body>{mark}</body></message>")
-        self._expect("message", mark)
-        self._expect("error", mark)
-
-    def _error(self, mark: str) -> None:
-        self._session().send(
-            f"<message to='{self._somebody()}' type='error'{self._id(mark)}><body>{mark}</body></message>"
-        )
-        self._expect("error", mark)
-
-    def _api(self, mark: str) -> None:
-        given = {"type": "chat", "from": f"bot@{HOST}", "to": f"bob@{HOST}", "subject": "", "body": mark}
-        assert self.server.call("send_message", **given)[0] == 200
-        self._expect("message", mark)
-
-    def _api_stanza(self, mark: str) -> None:
-        given = {
-            "from": f"ann@{HOST}/x",
-            "to": f"eve@{HOST}",
-            "stanza": f"<message type='chat'><body>{mark}</body></message>",
-        }
-        assert self.server.call("send_stanza", **given)[0] == 200
-        self._expect("message", mark)
-
-    def _remote_chat(self, mark: str) -> None:
-        addresses = f"from='rob@{REMOTE}/r' to='{self._somebody()}'"
-        self.remote.send(f"<message {addresses} type='chat'{self._id(mark)}><body>{mark}</body></message>")
-        self._expect("message", mark)
-
-    def _appear(self, mark: str) -> None:
-        self._session().send(f"<presence{self._id(mark)}><show>away</show><status>{mark}</status></presence>")
-        self._expect("presence", mark)
-
-    def _subscribe(self, mark: str) -> None:
-        self._sessions["eve"].send(
-            f"<presence to='{self.choice.choice(USERS)}@{HOST}' type='subscribe'><status>{mark}</status></presence>"
-        )
-        self._expect("subscription", mark)
-
-    def _noise(self, mark: str) -> None:
-        """What is no event."""
-        self._session().send(
-            self.choice.choice(
-                [
-                    f"<message to='{self._somebody()}' type='chat'>{_COMPOSING}</message>",
-                    f"<iq type='get' to='{NAME}' id='{mark}'><ping xmlns='urn:xmpp:ping'/></iq>",
-                    f"<iq type='get' to='{HOST}' id='{mark}'><ping xmlns='urn:xmpp:ping'/></iq>",
-                    f"<iq type='set' id='{mark}'><vCard xmlns='vcard-temp'><NOTE>{HIDDEN}</NOTE></vCard></iq>",
-                    f"<presence to='bob@{HOST}/nowhere'><status>{HIDDEN}</status></presence>",
-                ]
-            )
-        )
-
-    def _archive(self, mark: str) -> None:
-        self._session().send(f"<iq type='set' id='{mark}'><query xmlns='urn:xmpp:mam:2' queryid='{mark}'/></iq>")
+        (self.remote if one.by == "rob" else session).send(stanza)
+        for kind in one.told:
+            if kind == LATE:
+                self._late.append(("message", mark, True))
+            else:
+                self.expected[kind, mark, one.is_delayed] += 1
 
 
 def write_stream(server: Ejabberd, place: Path, count: int, seed: int) -> Counter[Expected]:
