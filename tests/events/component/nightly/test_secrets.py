@@ -1,13 +1,9 @@
 """What users trust their server with passes by in the copies; it is hunted wherever restbroker leaves words."""
 
-import html
 import json
-import re
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Final
-from urllib.parse import urljoin
 
 import httpx
 import pytest
@@ -18,9 +14,10 @@ from tests.events.component.nightly.test_kills import own_redis, speaking
 from tests.events.component.test_ejabberd import configure, reads
 from tests.events.component.test_push_ejabberd import ENABLE
 from tests.events.conftest import QUEUE, events_in, jobs_in
+from tests.operate.test_no_secret_is_told import HTML, Stage, crawl
 from tests.support.ejabberd import PASSWORD, SECRET, Ejabberd
 from tests.support.ports import free_port
-from tests.support.process import run, started
+from tests.support.process import started
 from tests.support.redis_server import RedisServer
 from tests.support.spellings import found_in
 from tests.support.wait import until
@@ -44,8 +41,6 @@ SERVICE: Final = OPEN.partition("@")[2]
 LAST: Final = "this-is-told-4711"
 ELSEWHERE: Final = ("dead", "retry", "schedule")
 """Where a worker that fails may put its job."""
-_LINKS: Final = re.compile(r"""(?:href|src)=["']?([^"'\s>#]+)""")
-_MOST_PAGES: Final = 300
 _OLD: Final = "<query xmlns='urn:xmpp:mam:2' queryid='q'/>"
 
 
@@ -95,31 +90,15 @@ def trust(server: Ejabberd, ann: Client, bob: Client, off: Client) -> None:
     bob.say(f"off@{HOST}", LAST)
 
 
-def pages(port: int, *more: str) -> Iterator[tuple[str, str]]:
-    """Each page that can be reached, and these."""
-    with httpx.Client(trust_env=False, headers={"Accept": "text/html"}, timeout=60) as client:
-        left, seen = [f"http://127.0.0.1:{port}{path}" for path in ("/", "/stats", "/metrics", "/readyz", *more)], set()
-        while left:
-            url = left.pop()
-            if url in seen or not url.startswith(f"http://127.0.0.1:{port}/"):
-                continue
-            seen.add(url)
-            assert len(seen) <= _MOST_PAGES
-            answer = client.get(url, follow_redirects=True)
-            assert answer.status_code == 200, url
-            yield url, answer.text
-            if "html" in answer.headers["content-type"]:
-                left += [urljoin(url, html.unescape(link)) for link in _LINKS.findall(answer.text)]
-
-
-def commands(place: Path, jid: str) -> Iterator[tuple[str, str]]:
-    """What each command says."""
+def say_all(stage: Stage, jid: str) -> None:
+    """Has each page and each command say what it knows."""
+    for path in ("/metrics", "/readyz", f"/queue?name={QUEUE}", f"/job?jid={jid}", "/find?q=4711", f"/find?q={jid}"):
+        stage.visit(path)
+    crawl(stage)
     lists = ("events tail --last 100 --once", "events sources", "dead", "retries", f"queues peek {QUEUE}", "find 4711")
     for words in (*lists, f"explain {jid}", f"find jid={jid}", "check", "stats", "config show", "targets", "processes"):
-        for given in (words.split(), [*words.split(), "--json"]):
-            done = run(given, directory=place)
-            assert done.stdout, (given, done.stderr)
-            yield " ".join(given), done.stdout + done.stderr
+        stage.run(*words.split())
+        stage.run(*words.split(), "--json")
 
 
 @pytest.mark.promise
@@ -130,7 +109,7 @@ def test_what_users_trust_the_server_with_is_nowhere(
     port = free_port()
     configure(tmp_path, speaking, own_redis, Rooms=[], Take=["message", "groupchat", "presence", "error", "push"])
     file = tmp_path / "env.json"
-    more = {"LogLevel": "debug", "ShowBodies": True, "Stats": True, "StatsPort": port}
+    more = {"LogLevel": "debug", "History": "1h", "ShowBodies": True, "Stats": True, "StatsPort": port}
     file.write_text(json.dumps({**json.loads(file.read_text()), **more}))
     for user in ("ann", "bob", "off"):
         speaking.call("register", user=user, host=HOST, password=PASSWORD)
@@ -144,18 +123,19 @@ def test_what_users_trust_the_server_with_is_nowhere(
                 lambda: {"message", "push"} == {one["type"] for one in events_in(store) if one["body"] == LAST}, "all"
             )
             (job,) = [one for one in jobs_in(store) if one["args"][0]["type"] == "push"]
-            shown = (f"/queue?name={QUEUE}", f"/job?jid={job['jid']}", "/find?q=4711", f"/find?q={job['jid']}")
             for number, place in enumerate(ELSEWHERE):
                 failed = {**job, "error_message": "no", "error_class": "No", "failed_at": 1.5, "retry_count": number}
                 store.command("ZADD", place, 4e9 + number, json.dumps(failed))
-            texts = {**dict(pages(port, *shown)), **dict(commands(tmp_path, job["jid"]))}
+            with httpx.Client(trust_env=False, headers=HTML, timeout=60, follow_redirects=True) as visitor:
+                stage = Stage(file, store, broker, f"http://127.0.0.1:{port}", visitor)
+                say_all(stage, job["jid"])
             assert broker.stop() == 0
-            texts["log"] = broker.output()
+            texts = stage.told | {"log": broker.output()}
     written = "".join(path.read_text("utf-8", "replace") for path in own_redis.directory.glob("appendonlydir/*"))
     assert len(texts) > 60
     assert "DEBUG" in texts["log"]
     assert LAST in written
-    assert any(LAST in texts[f"http://127.0.0.1:{port}{page}"] for page in shown)
+    assert LAST in texts[f"GET /job?jid={job['jid']}"] + texts[f"GET /queue?name={QUEUE}"]
     assert found_in(written, HIDDEN) == []
     assert [(where, leak) for where, text in texts.items() for leak in found_in(text, {**HIDDEN, **PUSH})] == []
     assert job["args"][0]["raw"]["options"] == {"device": PUSH["option"]}
