@@ -32,7 +32,7 @@ ReplyId: TypeAlias = str | int | float | None
 """Where a job's answer goes, as its producer wrote it; None: nowhere."""
 
 
-class Delivery(IntEnum):
+class DeliveryState(IntEnum):
     """How far the delivery of a job is; `delivery.Delivery` has the rest of it. From `SENDING` on it may have run."""
 
     FETCHED = 0
@@ -53,10 +53,10 @@ class SettlingState(IntEnum):
 
 
 # Enum members by short names: each job compares them some ten times.
-FETCHED, ADMITTED, MARKED, SENDING, ANSWERED = Delivery
+FETCHED, ADMITTED, MARKED, SENDING, ANSWERED = DeliveryState
 NONE, DECIDED, REQUESTED, REFUSED, CONFIRMED = SettlingState
 
-DELIVERY_STEPS: Final[Mapping[Delivery, frozenset[Delivery]]] = {
+DELIVERY_STEPS: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = {
     FETCHED: frozenset((ADMITTED,)),
     ADMITTED: frozenset((MARKED, SENDING)),
     MARKED: frozenset((SENDING, ADMITTED)),
@@ -92,7 +92,7 @@ class JobInProgress:
     """The size of a job that is too large, whose bytes are in Redis alone: `raw` is empty. 0 for every other job."""
     granted_at_s: float = 0.0
     """When it was taken (boot time in seconds), or later paid for a start: the rate limit was charged for it then."""
-    delivery: Delivery = FETCHED
+    delivery: DeliveryState = FETCHED
     settling: SettlingState = NONE
     settlement: Settlement | None = None
     """What becomes of it; None until that is decided."""
@@ -317,7 +317,7 @@ class JobInProgress:
             raise self._illegal(CONFIRMED)
         self.settling = CONFIRMED
 
-    def _illegal(self, state: Delivery | SettlingState) -> IllegalTransition:
+    def _illegal(self, state: DeliveryState | SettlingState) -> IllegalTransition:
         return IllegalTransition(f"{self.delivery.name}, {self.settling.name} -> {state.name}")
 
 

@@ -13,7 +13,7 @@ import pytest
 from restbroker.broker.job_in_progress import (
     DELIVERY_STEPS,
     SETTLING_STEPS,
-    Delivery,
+    DeliveryState,
     IllegalTransition,
     JobInProgress,
     SettlingState,
@@ -27,12 +27,12 @@ class Transitions:
     met: set[tuple[str, str]] = attrs.field(factory=set)
     illegal: list[str] = attrs.field(factory=list)
 
-    def note(self, job: JobInProgress, state: Delivery | SettlingState) -> None:
-        before = job.delivery if isinstance(state, Delivery) else job.settling
+    def note(self, job: JobInProgress, state: DeliveryState | SettlingState) -> None:
+        before = job.delivery if isinstance(state, DeliveryState) else job.settling
         if before == state:
             return
-        legal = state in (DELIVERY_STEPS[before] if isinstance(before, Delivery) else SETTLING_STEPS[before])
-        if isinstance(state, Delivery) and job.settling:
+        legal = state in (DELIVERY_STEPS[before] if isinstance(before, DeliveryState) else SETTLING_STEPS[before])
+        if isinstance(state, DeliveryState) and job.settling:
             legal = False
         if legal:
             self.met.add((before.name, state.name))
@@ -53,12 +53,12 @@ def watched(patch: pytest.MonkeyPatch, *, is_provoked: bool = False) -> Iterator
 
     def set_and_note(job: JobInProgress, name: str, value: object) -> None:
         if name in {"delivery", "settling"}:
-            assert isinstance(value, Delivery | SettlingState)
+            assert isinstance(value, DeliveryState | SettlingState)
             if hasattr(job, "settling"):  # else it is being made
                 transitions.note(job, value)
         set_plainly(job, name, value)
 
-    def note_and_make(job: JobInProgress, state: Delivery | SettlingState) -> IllegalTransition:
+    def note_and_make(job: JobInProgress, state: DeliveryState | SettlingState) -> IllegalTransition:
         error = make_error(job, state)
         if not is_provoked:
             transitions.illegal.append(f"{job.ticket}: {error}, refused")

@@ -15,7 +15,7 @@ from restbroker.broker.job_in_progress import (
     NONE,
     SENDING,
     SETTLING_STEPS,
-    Delivery,
+    DeliveryState,
     IllegalTransition,
     JobInProgress,
     SettlingState,
@@ -80,7 +80,7 @@ def test_no_order_of_calls_leaves_the_table_and_what_is_refused_changes_nothing(
 def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
     with pytest.MonkeyPatch.context() as patch, watched(patch, is_provoked=True) as transitions:
         waiting: list[list[str]] = [[]]
-        known: set[tuple[Delivery, SettlingState]] = set()
+        known: set[tuple[DeliveryState, SettlingState]] = set()
         while waiting:
             path = waiting.pop()
             job = a_job()
@@ -101,7 +101,7 @@ def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
     steps = {(before.name, after.name) for before, afters in DELIVERY_STEPS.items() for after in afters}
     steps |= {(before.name, after.name) for before, afters in SETTLING_STEPS.items() for after in afters}
     assert transitions.met == steps
-    assert known == {(one, other) for one in Delivery for other in SettlingState}
+    assert known == {(one, other) for one in DeliveryState for other in SettlingState}
 
 
 def test_what_is_admitted_at_once_is_as_if_it_was_read_addressed_and_admitted() -> None:
@@ -128,4 +128,7 @@ def test_a_job_that_is_held_waits_as_one_that_was_not_sent_and_a_part_of_it_stay
 
 
 def test_names_of_states_are_those_of_the_enums() -> None:
-    assert [getattr(job_in_progress, one.name) for one in (*Delivery, *SettlingState)] == [*Delivery, *SettlingState]
+    assert [getattr(job_in_progress, one.name) for one in (*DeliveryState, *SettlingState)] == [
+        *DeliveryState,
+        *SettlingState,
+    ]
