@@ -13,6 +13,7 @@ from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, integer, open_client
 from tests.store.pools import Server, on_both
 from tests.support.ports import free_port
+from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -60,8 +61,11 @@ def test_a_frozen_redis_is_unavailable_after_the_time_out(make_redis: Callable[.
     client = open_client(StoreSettings(own.url), timeout_s=0.2)
     client.command("PING")
     own.suspend()
+    watch = Stopwatch.start()
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         client.command("PING")
+    assert watch.took_s() < 20
+    assert not client.is_open
     own.resume()
     assert client.command("ECHO", "x") == b"x"
     client.close()

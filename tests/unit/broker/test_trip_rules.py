@@ -99,31 +99,31 @@ def test_it_opens_exactly_when_the_plain_rule_says_so(steps: list[tuple[float, b
             return
 
 
-def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well(
-    breaker: TripRules,
-) -> None:
+def relapses(breaker: TripRules, well_s: float, retry_after_s: float = 0.0) -> list[float]:
+    """How long a probe waits, each time of ten, if the target is well for so long in between."""
     now_s, waits = 100.0, []
     for _ in range(10):
-        breaker.trip(now_s, "503")
+        breaker.trip(now_s, "503", retry_after_s)
         waits.append(breaker.probe_due_s(now_s, 0.0))
         now_s += waits[-1]
         breaker.probe_ok(now_s)
-        now_s += 1.0
+        now_s += well_s
+    return waits
+
+
+def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well(
+    breaker: TripRules,
+) -> None:
+    waits = relapses(breaker, 1.0)
     assert waits[:5] == [1.0, 1.0, 1.0, 2.0, 4.0]
     assert waits[-1] == 30.0
-    breaker.trip(now_s + 10.0, "503")
-    assert breaker.probe_due_s(now_s + 10.0, 0.0) == 1.0
+    breaker.trip(1000.0, "503")
+    assert breaker.probe_due_s(1000.0, 0.0) == 1.0
+    assert relapses(TripRules(), 5.0) == [1.0] * 10, "five seconds of health are no relapse"
 
 
 def test_a_target_that_names_its_time_again_and_again_is_asked_after_it_each_time(breaker: TripRules) -> None:
-    now_s, waits = 100.0, []
-    for _ in range(10):
-        breaker.trip(now_s, "429", 2.0)
-        waits.append(breaker.probe_due_s(now_s, 0.5))
-        now_s += waits[-1]
-        breaker.probe_ok(now_s)
-        now_s += 0.5
-    assert waits == [2.0] * 10
+    assert relapses(breaker, 0.5, retry_after_s=2.0) == [2.0] * 10
 
 
 def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: TripRules) -> None:
@@ -245,10 +245,3 @@ def test_without_a_retry_after_nothing_is_held() -> None:
     assert breaker.held_for_s(100.0) == 0.0
     breaker.probe_ok(0.5)
     assert breaker.held_for_s(0.5) == 0.0
-
-
-def test_five_seconds_of_health_are_no_relapse(breaker: TripRules) -> None:
-    for round_s in range(0, 100, 10):
-        breaker.trip(round_s, "503")
-        assert breaker.probe_due_s(round_s, 0.0) == 1.0
-        breaker.probe_ok(round_s + 5)

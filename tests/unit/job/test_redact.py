@@ -1,4 +1,3 @@
-import base64
 import json
 from html import escape
 from urllib.parse import quote, quote_plus
@@ -144,21 +143,6 @@ def test_secret_values_are_found_wherever_they_hide() -> None:
     )
     assert {one for one in found if isinstance(one, str)} == {"1234", "a", "b", "c"}
     assert hiding.text("no dee, no 9", found) == HIDDEN
-
-
-@given(st.text(max_size=20), secrets, st.text(max_size=20), st.integers(0, 60))
-def test_no_secret_survives_in_a_text(before: str, secret: str, after: str, limit: int) -> None:
-    assume(secret.strip() == secret)
-    for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote_plus(secret), escape(secret)):
-        line = hiding.text(before + spelling + after, {secret}, limit)
-        assert secret not in line
-        assert len(line) <= limit or limit == 0
-
-
-@given(secrets, st.text(alphabet=st.characters(min_codepoint=33, max_codepoint=126), max_size=8))
-def test_no_secret_can_be_read_out_of_base64(secret: str, user: str) -> None:
-    coded = base64.b64encode(f"{user}:{secret}!".encode()).decode()
-    assert coded not in hiding.text(f"got <{coded}>", {secret})
 
 
 @given(st.dictionaries(st.text(max_size=5), values, max_size=3), st.from_regex(r"Zq[a-zA-Z0-9]{2,9}", fullmatch=True))
