@@ -14,11 +14,15 @@ from restbroker.job.settlement import Ack
 from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreOutageChanged
 
 
+def watched() -> tuple[StoreHealth, list[Event]]:
+    events: list[Event] = []
+    return StoreHealth(events.append), events
+
+
 async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    events: list[Event] = []
-    health, recent = StoreHealth(events.append), RecentlySettled()
+    (health, events), recent = watched(), RecentlySettled()
     recent.add([("1:1", Ack(), b"")], trio.current_time() - health.away_s)
     health.note_outage(StoreUnavailable("gone"))
     await trio.sleep(10 * KEPT_S)
@@ -32,8 +36,7 @@ async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it
 async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_own(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    events: list[Event] = []
-    health = StoreHealth(events.append)
+    health, events = watched()
     began_s = trio.current_time()
     await trio.sleep(1)
     health.note_outage(StoreUnavailable("gone"), trio.current_time())
@@ -50,8 +53,7 @@ async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_o
 async def test_a_write_from_before_an_outage_that_is_answered_within_it_does_not_end_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    events: list[Event] = []
-    health = StoreHealth(events.append)
+    health, events = watched()
     refused = trio.Event()
 
     async def answered_late() -> None:
@@ -71,8 +73,7 @@ async def test_a_write_from_before_an_outage_that_is_answered_within_it_does_not
 async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_anew(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    events: list[Event] = []
-    health = StoreHealth(events.append)
+    health, events = watched()
     for _ in range(2):
         health.note_outage(StoreUnavailable("refused"))
         await trio.sleep(FIRST_CHANGE_S)
@@ -87,8 +88,7 @@ async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_a
 
 
 async def test_a_reason_that_passes_at_once_is_not_told(autojump_clock: trio.testing.MockClock) -> None:
-    events: list[Event] = []
-    health = StoreHealth(events.append)
+    health, events = watched()
     health.note_outage(StoreUnavailable("refused"))
     await trio.sleep(1)
     health.note_outage(StoreUnavailable("loading"))
@@ -98,8 +98,7 @@ async def test_a_reason_that_passes_at_once_is_not_told(autojump_clock: trio.tes
 
 
 async def test_reasons_that_alternate_are_told_once_a_minute_at_last(autojump_clock: trio.testing.MockClock) -> None:
-    events: list[Event] = []
-    health = StoreHealth(events.append)
+    health, events = watched()
     for _ in range(3600):
         health.note_outage(StoreUnavailable("refused"))
         health.note_outage(StoreUnavailable("timed out"))
