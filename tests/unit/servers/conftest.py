@@ -20,7 +20,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Call, Catalogue, Command
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Deferred, Delivered, Outcome
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.job.reason import Reason
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
@@ -87,6 +87,15 @@ def refused(
         Command(name, arguments), catalogue.commands[name], catalogue.dangerous_in(name), default, "t", "q"
     )
     return refusal(Token("app", (), **{"allow": ("*",), **rights}), wish)
+
+
+async def refused_unsent(bench: Bench, command: str, /, **arguments: Any) -> str:
+    """Why nothing was sent: the arguments are wrong."""
+    before = len(bench.server.received)
+    outcome = await bench.deliver(command, **arguments)
+    assert isinstance(outcome, Rejected), (command, arguments)
+    assert (outcome.reason.code, len(bench.server.received)) == ("BadArgument", before), (command, arguments)
+    return outcome.reason.message.removeprefix("The request cannot be made: ")
 
 
 def answering(status: int, body: bytes = b"", **headers: str) -> Act:

@@ -2,9 +2,8 @@
 
 import pytest
 
-from restbroker.job.outcome import Rejected
 from tests.support.receiver import Answer
-from tests.unit.servers.conftest import Act, Bench, Usual
+from tests.unit.servers.conftest import Act, Usual
 
 BASE = "/plugins/restapi/v1"
 BASIC = {"Basic": {"User": "admin", "Pass": "b4sic-s3cr3t"}}
@@ -22,12 +21,3 @@ def usual() -> Usual:
     url = f"http://127.0.0.1:9090{BASE}"
     entry = {"Kind": "openfire-rest", "URL": url, "Auth": BASIC, "Domain": "example.org"}
     return Usual("fire", entry, BASE, empty(201))
-
-
-async def refused(bench: Bench, command: str, /, **arguments: object) -> str:
-    """Why nothing was sent."""
-    before = len(bench.server.received)
-    outcome = await bench.deliver(command, **arguments)
-    assert isinstance(outcome, Rejected), (command, arguments)
-    assert (outcome.reason.code, len(bench.server.received)) == ("BadArgument", before)
-    return outcome.reason.message.removeprefix("The request cannot be made: ")

@@ -21,8 +21,8 @@ from restbroker.servers.openfire.rest.request import build
 from restbroker.transport.message import Response
 from tests.support.receiver import Answer, Received
 from tests.support.rows import rows
-from tests.unit.servers.conftest import Opened, answering, fate
-from tests.unit.servers.openfire_rest.conftest import BASE, refused
+from tests.unit.servers.conftest import Opened, answering, fate, refused_unsent
+from tests.unit.servers.openfire_rest.conftest import BASE
 
 USER = {"username": "alice", "password": "p4ssw0rd"}
 DESCRIPTION = b"openapi: 3.0.1\ninfo:\n  title: REST API\n  version: 1.12.0\npaths: {}\n"
@@ -186,8 +186,8 @@ async def test_a_text_that_openfire_would_not_store_of_a_persistent_room_is_refu
             room = {"roomName": "r", "naturalName": "", "description": "", "persistent": True}
             long = {**room, name: "a" * (most + 1)}
             for command in ("create_room", "update_room"):
-                assert f"longer than the {most}" in await refused(bench, command, **long), (command, name)
-            bulk = await refused(bench, "create_rooms_bulk", chatRooms=[room, long])
+                assert f"longer than the {most}" in await refused_unsent(bench, command, **long), (command, name)
+            bulk = await refused_unsent(bench, "create_rooms_bulk", chatRooms=[room, long])
             assert f'in chatRooms[1], the argument "{name}" is longer than the {most}' in bulk
             for given in ({**room, name: "a" * most}, {**long, "persistent": False}):
                 assert isinstance(await bench.deliver("update_room", **given), Delivered), (name, given)
@@ -216,7 +216,7 @@ async def test_what_openfire_answers_500_to_is_refused_unsent(opened: Opened) ->
     ]
     async with opened() as bench:
         for command, arguments, told in rows:
-            assert told in await refused(bench, command, **arguments), (command, told)
+            assert told in await refused_unsent(bench, command, **arguments), (command, told)
         looked = await bench.sent("lock_user", username="böb\\40", host="Example.ORG")
     assert looked.target == f"{BASE}/lockouts/b%C3%B6b%5C40"
 
