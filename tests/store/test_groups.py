@@ -288,6 +288,16 @@ def test_a_settlement_brings_the_next_job_of_its_key_unless_another_key_waits(si
     assert names(single.take()) == ["b1", "a2"]
 
 
+def test_what_comes_behind_a_job_in_progress_takes_no_turn(client: Client) -> None:
+    """Its key would be taken for another one that waits, and its fair key would pay twice."""
+    lane = Lane(client, BOTH, queues=("a",)).start()
+    push(client, job("0", "u", "h"))
+    (one,) = lane.take()
+    push(client, job("1", "u", "h"))
+    classify_all(lane)
+    assert names(lane.settle_and_take(one)) == ["1"]
+
+
 @pytest.mark.parametrize("why", ["paused queue", "paused target", "dead limit", "lost answer", "fenced", "two queues"])
 def test_a_settlement_brings_nothing_that_a_fetch_would_not_take(client: Client, why: str) -> None:
     lane = Lane(client, ORDER, queues=QUEUES if why == "two queues" else ("a",)).start()
