@@ -107,6 +107,29 @@ def test_the_dead_job_that_comes_back_is_first_and_opens_its_key(ordered: Lane, 
     assert keys_of_groups(server) == set()
 
 
+@pytest.mark.parametrize("forged", [1, 2])
+def test_a_job_that_is_not_let_in_leaves_its_key_stopped(ordered: Lane, forged: int) -> None:
+    """It has the id of the dead one, which comes back later, or meanwhile."""
+    push(ordered.client, *of("a", 0, 1))
+    (head,) = ordered.take()
+    ordered.settle(head, by=Dead(5.0, head.raw, effect="stop"))
+    push(ordered.client, head.raw)
+    (one,) = ordered.take()
+    if forged == 2:
+        push(ordered.client, head.raw)
+        assert ordered.take() == []
+    ordered.settle(one, by=Dead(6.0, job("a0", "a", forged=True), effect="refused"))
+    if forged == 1:
+        held = order.read_key(ordered.client, "t", QUEUES, b"\x1ea")
+        assert held is not None
+        assert (held.state, held.jid, ordered.take()) == ("stopped", "a0", [])
+        push(ordered.client, head.raw)
+    for name in ("a0", "a1"):
+        (one,) = ordered.take()
+        assert name_of(one.raw) == name
+        ordered.settle(one)
+
+
 def test_a_dead_job_opens_its_key_though_it_grew_beyond_the_limit_by_its_history(ordered: Lane) -> None:
     raw = job("a0", "a", pad="x" * (PAYLOAD_LIMIT_BYTES - len(job("a0", "a", pad=""))))
     push(ordered.client, raw, *of("a", 1))
