@@ -55,6 +55,11 @@ class Action:
     begins_at_once: bool = False
 
     @property
+    def sends_again(self) -> bool:
+        """Whether jobs leave their set to be done."""
+        return self.verb in REPLAYS or (self.edit is not None and self.edit.retry)
+
+    @property
     def name(self) -> str:
         """The action's name in the audit log."""
         return "edit and retry" if self.edit is not None and self.edit.retry else self.verb

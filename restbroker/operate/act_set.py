@@ -162,7 +162,9 @@ class SetJobs:
         if met is None:
             met = inventory(run.client, self.zset)
         run.progress = attrs.evolve(run.progress, met=met)
-        while (part := paging.piece(run.client, self.zset, place, BATCH, newest_first=self.zset == "dead")).members:
+        # Those of one key are done again in the order in which they died; before others, the last to be put is first.
+        is_down = self.zset == "dead" and (run.action.first or not run.action.sends_again)
+        while (part := paging.piece(run.client, self.zset, place, BATCH, newest_first=is_down)).members:
             room = batch if self.limit is None else min(batch, self.limit - run.progress.done)
             if not room:
                 return

@@ -78,6 +78,15 @@ def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(desk: Desk) -> Non
     assert desk.done("dead", RETRY, SetJobs("dead", where=read(["jid = j3"], NOW_S), limit=2)).done == 1
 
 
+@pytest.mark.parametrize("first", [False, True])
+def test_dead_jobs_are_done_again_in_the_order_in_which_they_died(desk: Desk, *, first: bool) -> None:
+    """More than one batch of them: those of one key would be done in reverse."""
+    for n in range(BATCH + 20):
+        desk.put("dead", NOW_S + n, f"j{n}")
+    desk.done("dead", attrs.evolve(RETRY, first=first), ALL)
+    assert [entry["jid"] for entry in reversed(queued(desk.client))] == [f"j{n}" for n in range(BATCH + 20)]
+
+
 def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(desk: Desk) -> None:
     raw = desk.put("dead", NOW_S, "j1", retry_count=4, at=5)
     before_s = time_s(desk.client)

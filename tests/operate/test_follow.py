@@ -98,7 +98,7 @@ def test_an_action_is_followed_by_what_the_audit_says_of_it(
     action = Action("retry", "ann@web1", why="the server is back")
     steps = perform(client, SetJobs("dead"), action, configured)
     step = next(steps)
-    list(perform(client, SetJobs("dead", ("j7",)), Action("delete", "bob"), configured))
+    list(perform(client, SetJobs("dead", ("j249",)), Action("delete", "bob"), configured))
     *_, last = steps
     assert (last.run, last.done) == (step.run, 249)
     run = following.run(client, last.run)

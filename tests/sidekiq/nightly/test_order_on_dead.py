@@ -135,3 +135,15 @@ def test_only_the_dead_job_of_a_key_opens_it_and_the_key_of_no_other(mended: Cit
     mended.wait_until_sent(8)
     mended.wait_until_idle()
     assert sent(mended)[5:] == ["refused1", "o1", "o2"]
+
+
+def test_jobs_that_were_dropped_with_their_key_are_retried_in_their_order(mended: Citizen) -> None:
+    mended.restbroker("keys", "drop", "k", "--yes")
+    mended.wait_until_in("dead", 3)
+    assert held(mended) is None
+    mended.push(job("k3", order_key="k"))
+    mended.wait_until_sent(2)
+    mended.restbroker("dead", "retry", "--all", "--yes")
+    mended.wait_until_sent(5)
+    mended.wait_until_idle()
+    assert sent(mended) == ["refused0", "k3", "refused0", "k1", "k2"]
