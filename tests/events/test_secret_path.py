@@ -60,7 +60,6 @@ def stage(redis_server: RedisServer, tmp_path: Path) -> Iterator[Stage]:
     """A broker whose targets refuse, redirect, are busy, fail, and are away; each got an event."""
     port, file = free_port(), tmp_path / "path"
     file.write_text(f"{SECRET}\n")
-    redis_server.flush()
     with Receiver(repeating) as app, closing(open_client(StoreSettings(redis_server.url))) as client:
         names = ["refusing", "short", "moved", "busy", "failing", "away"]
         urls = {name: f"{app.url}/{name}" for name in names} | {"away": f"http://127.0.0.1:{free_port()}"}

@@ -123,7 +123,6 @@ async def test_beside_a_process_that_reads_nothing_is_connected(
 async def test_what_comes_while_the_check_reads_becomes_jobs(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     texts = [str(number) for number in range(500)]
     listener.greeting = "".join(wrapped(message(text, text)) for text in texts)
     found = await checked(tmp_path, redis_server.url, listener)
@@ -137,7 +136,6 @@ async def test_what_comes_while_the_check_reads_becomes_jobs(
 async def test_ctrl_c_loses_nothing_of_what_was_read(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     texts = [str(number) for number in range(500)]
     listener.greeting = "".join(wrapped(message(text, text)) for text in texts)
     with Receiver(lambda _: Answer(body=b"0")) as api:
@@ -152,7 +150,6 @@ async def test_ctrl_c_loses_nothing_of_what_was_read(
 async def test_each_fault_of_the_handshake_has_words_of_its_own(
     redis_server: RedisServer, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     (denied,) = await checked(tmp_path, redis_server.url, listener, Pass="wrong")
     assert (denied.code, denied.cause) == ("ComponentDenied", "refused")
     (away,) = await checked(tmp_path, redis_server.url, listener, Address=f"127.0.0.1:{free_port()}")
@@ -164,7 +161,6 @@ async def test_each_fault_of_the_handshake_has_words_of_its_own(
 async def test_a_listener_without_names_lets_in_anyone(
     redis_server: RedisServer, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     listener.names = ()
     found = await checked(tmp_path, redis_server.url, listener)
     assert said(found)[0] == ("warning", "AnyName")
@@ -183,7 +179,6 @@ async def test_without_redis_nothing_is_connected(listener: Listener, tmp_path: 
 async def test_a_foreign_name_is_a_warning_even_if_it_was_wanted(
     redis_server: RedisServer, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     listener.names = ("events.example.net",)
     found = await checked(tmp_path, redis_server.url, listener, Name="events.example.net", ForeignName=True)
     assert said(found)[:3] == [("warning", "ForeignName"), ("ok", "Component"), ("warning", "NameElsewhere")]
@@ -199,7 +194,6 @@ async def test_a_test_notification_arrives_and_becomes_no_job(
     trial: Answer,
     level: str,
 ) -> None:
-    redis_server.flush()
     with api_of(listener, trial) as api:
         found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"])
     tested = [(level, "ModPush"), ("ok", "EventCame"), ("problem", "NotServing")]
@@ -212,7 +206,6 @@ async def test_a_test_notification_arrives_and_becomes_no_job(
 async def test_each_of_the_hosts_is_tested(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     test = EventTest(Parties(), within_s=1.0)
     with api_of(listener, HAS_NONE, copies=[HOST]) as api:
         found = await checked(tmp_path, redis_server.url, listener, test, api, Hosts=[HOST, "example.net"])
@@ -225,7 +218,6 @@ async def test_each_of_the_hosts_is_tested(
 async def test_of_a_killed_process_the_state_does_not_count(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    redis_server.flush()
     monkeypatch.setattr(check_reading, "_SILENT_S", 0.3)
     write(store, [SourceState("ejabberd", "ejabberd-component", "gone:1")])
     found = await checked(tmp_path, redis_server.url, listener)
@@ -236,7 +228,6 @@ async def test_of_a_killed_process_the_state_does_not_count(
 async def test_where_no_process_can_read_no_test_is_sent(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     state = SourceState("ejabberd", "ejabberd-component", "here:1", code="ComponentDenied", message="It is refused.")
     write(store, [state])
     found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()))
@@ -257,7 +248,6 @@ async def test_notifications_that_are_not_taken_are_told_of(
 
 
 async def test_of_prosody_no_test_can_be_sent(redis_server: RedisServer, listener: Listener, tmp_path: Path) -> None:
-    redis_server.flush()
     found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), Kind="prosody-component")
     assert said(found)[:3] == [("ok", "Component"), ("warning", "OneReader"), ("note", "EventNotTested")]
     assert said(found)[3:] == [("problem", "NotServing")]
@@ -266,7 +256,6 @@ async def test_of_prosody_no_test_can_be_sent(redis_server: RedisServer, listene
 async def test_mod_push_is_told_of_where_no_test_may_be_sent(
     redis_server: RedisServer, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     with api_of(listener, HAS_NONE, may_send=False) as api:
         found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"])
     assert said(found)[2:4] == [("problem", "EventNotSent"), ("problem", "ModPush")]
@@ -277,7 +266,6 @@ async def test_mod_push_is_told_of_where_no_test_may_be_sent(
 async def test_a_test_notification_becomes_no_job_of_a_url(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     listener.greeting = test_push.notification("real")
     route: dict[str, Any] = {"Target": "hook", "Command": "event"}
     with api_of(listener, HAS_PUSH) as api:

@@ -78,7 +78,6 @@ def reads(broker: Running) -> None:
 def test_everything_that_users_do_is_told_once(
     speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     configure(tmp_path, speaking, redis_server)
     with (
         started(["run"], directory=tmp_path) as broker,
@@ -109,7 +108,6 @@ def test_everything_that_users_do_is_told_once(
 
 @pytest.mark.slow  # a real server, asked by checks as processes
 def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
-    redis_server.flush()
     configure(tmp_path, speaking, redis_server)
     assert checked(tmp_path) == ["Component", "EventCame", "NotServing"]
     with started(["run"], directory=tmp_path) as broker:

@@ -93,7 +93,6 @@ class Pushes:
 
 @pytest.fixture
 def pushes(pushing: Ejabberd, redis_server: RedisServer, store: RedisClient, tmp_path: Path) -> Iterator[Pushes]:
-    redis_server.flush()
     configure(tmp_path, pushing, redis_server, Take=["push"], Rooms=[])
     with started(["run"], directory=tmp_path) as broker:
         reads(broker)

@@ -60,7 +60,6 @@ def told(store: RedisClient) -> list[str]:
 def test_a_message_to_who_is_away_is_one_job(
     prosody: Prosody, redis_server: RedisServer, store: RedisClient, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     configure(tmp_path, redis_server.url)
     with Clients(prosody.c2s_port, HOST) as clients, started(["run"], directory=tmp_path) as broker:
         broker.wait_for(r"source\.opened source=feed")
@@ -89,7 +88,6 @@ def test_a_message_to_who_is_away_is_one_job(
 
 
 def test_a_check_says_what_prosody_does_not_take(prosody: Prosody, redis_server: RedisServer, tmp_path: Path) -> None:
-    redis_server.flush()
 
     def checked(**options: Any) -> list[str]:
         configure(tmp_path, redis_server.url, **options)

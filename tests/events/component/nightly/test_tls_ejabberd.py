@@ -52,7 +52,6 @@ def refused(place: Path, server: Ejabberd) -> str:
 def test_a_real_server_of_our_authority_is_read(
     secured: Ejabberd, ours: Authority, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    redis_server.flush()
     configure(tmp_path, secured, redis_server, Rooms=[], TLS=True, CAFile=str(ours.ca))
     assert checked(tmp_path) == ["Component", "EventCame", "NotServing"]
     with started(["run"], directory=tmp_path) as broker:
