@@ -9,9 +9,9 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
-from restbroker.job.outcome import Deferred, Delivered, Reason
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, parked, serving, signature
+from tests.broker.test_replays import failing, well
 
 APP = Token("app", (Secret(SECRET),), signed=True, queue_signed=True)
 
@@ -23,14 +23,6 @@ def push(harness: Harness, token: str, into: str = "rest", **fields: Any) -> Non
 
 def bound(queue: str = "rest", at_s: float | None = None) -> str:
     return signature(time.time() if at_s is None else at_s, queue=queue)
-
-
-def failing(harness: Harness) -> None:
-    harness.target.judge = lambda _call, _response: Deferred(Reason("ServerError", "it broke"))
-
-
-def well(harness: Harness) -> None:
-    harness.target.judge = lambda _call, _response: Delivered("", 0, 200)
 
 
 async def sent(harness: Harness, count: int = 1) -> None:

@@ -96,6 +96,7 @@ def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_no
     assert job({"traceparent": "x" * 100_000}).traceparent is None
 
 
+@pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
 def test_what_is_no_job_keeps_its_bytes_its_place_and_says_what_to_do() -> None:
     too_large = b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}'
     for raw, code, found in (
