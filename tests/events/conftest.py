@@ -61,6 +61,20 @@ class Taking:
         return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
 
 
+@attrs.define(eq=False)
+class ReadSource(Taking):
+    """A source that is read: its jobs are told as their events."""
+
+    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
+        return [job["args"][0] for job in super().jobs(queue)]
+
+    def texts(self) -> list[str]:
+        return [job["body"] for job in self.jobs()]
+
+    async def has(self, *texts: str) -> None:
+        await until_async(lambda: self.texts() == list(texts), f"{texts} are jobs", 60)
+
+
 @asynccontextmanager
 async def taking(events: Events, url: str, timeout_s: float = 10.0, looked_at: str = "") -> AsyncIterator[Taking]:
     """Takes events in until the end of the block; `looked_at`: where Redis is for the test, if elsewhere."""

@@ -86,14 +86,6 @@ async def test_unwanted_events_are_dropped_and_questions_refused(hall: Open) -> 
     assert one.outcomes() == ["ignored", "ignored", "refused", "accepted"]
 
 
-async def test_what_comes_again_is_dropped_where_that_is_configured(hall: Open) -> None:
-    async with hall(attrs.evolve(SOURCE, window_s=60.0)) as one:
-        answers = [await one.post(), await one.post(), await one.post(dict(MESSAGE, id="m2"))]
-        assert [job["args"][0]["id"] for job in one.jobs()] == ["m1", "m2"]
-    assert [answer.status_code for answer in answers] == [202] * 3
-    assert one.outcomes() == ["accepted", "duplicate", "accepted"]
-
-
 @pytest.mark.promise("Security: who can reach the ports", "as a server, to write into the log or use up memory")
 @rows(
     "body",

@@ -14,7 +14,7 @@ import trio
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
 from restbroker.servers.component.options import Options
-from tests.events.conftest import QUEUE, Taking, taking
+from tests.events.conftest import QUEUE, ReadSource, taking
 from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
@@ -147,20 +147,10 @@ class Listener:
 
 
 @attrs.define(eq=False)
-class Reading(Taking):
+class Reading(ReadSource):
     """A source that is read."""
 
     listener: Listener
-
-    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
-        """The events in the queue."""
-        return [job["args"][0] for job in super().jobs(queue)]
-
-    def texts(self) -> list[str]:
-        return [job["body"] for job in self.jobs()]
-
-    async def has(self, *texts: str) -> None:
-        await until_async(lambda: self.texts() == list(texts), f"{texts} are jobs", 60)
 
     async def counts(self, outcome: str, number: int = 1) -> None:
         await until_async(lambda: self.outcomes().count(outcome) == number, f"{number} {outcome}", 60)

@@ -16,7 +16,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Target, Url
 from restbroker.servers.openfire.chat.options import Options as ChatOptions
 from restbroker.servers.openfire.stream.options import Options
-from tests.events.conftest import QUEUE, Taking, taking
+from tests.events.conftest import QUEUE, ReadSource, taking
 from tests.servers.openfire_talk import Gap, gaps_in
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import DOMAIN
@@ -58,14 +58,10 @@ def target(server: Openfire) -> Target:
 
 
 @attrs.define(eq=False)
-class Reading(Taking):
+class Reading(ReadSource):
     """A source that is read."""
 
     server: Openfire
-
-    def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
-        """The events in the queue."""
-        return [job["args"][0] for job in super().jobs(queue)]
 
     def texts(self) -> list[str]:
         return [job["body"] for job in self.jobs() if job["type"] == "message"]
@@ -89,9 +85,6 @@ class Reading(Taking):
             return set(users) <= {job["raw"]["user"] for job in self.jobs() if job["type"] == "notify"}
 
         await until_async(have, f"{users} are heard", 60)
-
-    async def has(self, *texts: str) -> None:
-        await until_async(lambda: self.texts() == list(texts), f"{texts} are jobs", 60)
 
 
 Read = Callable[..., AbstractAsyncContextManager[Reading]]

@@ -20,10 +20,7 @@ from tests.support.wait import until_async
 async def test_what_a_stream_still_brings_that_was_left_ends_no_gap(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
-    async with (
-        reading(askers=("eve",), ready=False) as reader,
-        another_process(openfire, redis_server) as logins,
-    ):
+    async with reading(askers=("eve",), ready=False) as reader, another_process(openfire, redis_server) as logins:
         await asks(logins, "eve")
         with openfire.state.lock:
             openfire.state.connected("eve")
@@ -113,10 +110,7 @@ async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading:
 async def test_what_an_asker_is_told_of_his_second_question_comes(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
-    async with (
-        reading(askers=("eve",), ready=False) as reader,
-        another_process(openfire, redis_server) as logins,
-    ):
+    async with reading(askers=("eve",), ready=False) as reader, another_process(openfire, redis_server) as logins:
         for number in (1, 2, 3):
             claim = await asks(logins, "eve")
             with openfire.state.lock:
@@ -134,10 +128,7 @@ async def test_what_an_asker_is_told_of_his_second_question_comes(
 async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_opened_again(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
-    async with (
-        reading(askers=("eve",), ready=False) as reader,
-        another_process(openfire, redis_server) as logins,
-    ):
+    async with reading(askers=("eve",), ready=False) as reader, another_process(openfire, redis_server) as logins:
         first = await asks(logins, "eve")
         openfire.state.connected("eve")
         await reader.reads("eve")
