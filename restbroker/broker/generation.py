@@ -65,7 +65,6 @@ class Generation:
     _lease: Lease = attrs.field(factory=Lease)
     _phases: Phases = attrs.field(init=False)
     _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
-    _confirmed: trio.Event = attrs.field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
         """Make the phases of its end."""
@@ -153,7 +152,7 @@ class Generation:
     async def _serve(self, pools: Sequence[WorkerPool], connection: Connection) -> StopResult:
         members = [Member(pool.identity, pool.plan.tokens, partial(self.plan.snapshot, pool)) for pool in pools]
         async with trio.open_nursery() as keep:
-            keep.start_soon(self._keep_alive, Heartbeat(members, self._open(), self.health, self._lease))
+            keep.start_soon(Heartbeat(members, self._open(), self.health, self._lease).run)
             keep.start_soon(self._phases.watch_fences, pools)
             keep.start_soon(self._phases.watch_stop, pools)
             keep.start_soon(cancel_on, self.replaced, self._phases.intake)
@@ -167,11 +166,6 @@ class Generation:
                 self.plan.status.remove(pools)
             keep.cancel_scope.cancel()
         return stop_result
-
-    async def _keep_alive(self, heartbeat: Heartbeat) -> None:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(heartbeat.run)
-            self._confirmed.set()
 
     async def _work(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
         with self._phases.commit:
@@ -256,7 +250,7 @@ class Generation:
 
     async def _take_over(self, pools: Sequence[WorkerPool]) -> None:
         # Before its first heartbeat is confirmed, no request is started; an older one goes on for so long.
-        await self._confirmed.wait()
+        await self._lease.granted.wait()
         if self.replaced.is_set():
             return
         self.plan.status.serve(pools, self._lease)

@@ -45,18 +45,13 @@ class Heartbeat:
     count: int = 0
     _remembered: Mapping[str, float] = attrs.field(factory=dict)
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Beat until cancelled or fenced; call `task_status.started()` once the first heartbeat is confirmed.
-
-        If it is fenced before that, `started()` is called at the end.
-        """
-        while await self._once():
-            if self.lease.granted.is_set():
-                task_status.started()
-                task_status = trio.TASK_STATUS_IGNORED
+    async def run(self) -> None:
+        """Beat until cancelled or fenced."""
+        while True:
+            if not await self._once():
+                return
             # The second one comes early: by then the target has been probed, and `stats` can show it.
             await trio.sleep(HEARTBEAT_S if self.count > 1 else _SECOND_HEARTBEAT_S)
-        task_status.started()
 
     async def _once(self) -> bool:
         self.count += 1
