@@ -218,7 +218,7 @@ class _Search:
         The record of a process that was killed stays until it expires, beside that of the one that has the job now.
         """
         begun: list[float] = []
-        for shown in processes.all_work(client):
+        for shown in processes.work_of(client):
             work = rubyjson.object_of(shown) or {}
             payload, began_s = work.get("payload"), _moment(work.get("run_at"))
             fields = rubyjson.object_of(payload.encode()) if isinstance(payload, str) else None

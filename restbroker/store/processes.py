@@ -70,25 +70,14 @@ def remove(client: Client, name: str) -> None:
     client.commands([("SREM", keys.processes, name), ("UNLINK", *own)])
 
 
-def work_of(client: Client, pids: Collection[int]) -> list[bytes]:
-    """Return the jobs in progress (JSON) in the records of the processes of this host with these pids.
+def work_of(client: Client, pids: Collection[int] | None = None) -> list[bytes]:
+    """Return the jobs in progress (JSON) in the records of all processes, or of those of this host with these pids.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    own = tuple(f"{socket.gethostname()}:{pid}:" for pid in pids)
+    own = "" if pids is None else tuple(f"{socket.gethostname()}:{pid}:" for pid in pids)
     found = sorted(name for name in names(client.command("SMEMBERS", keys.processes)) if name.startswith(own))
-    replies = client.commands([("HVALS", keys.work(name)) for name in found])
-    return [raw(shown) for reply in replies for shown in items(reply)]
-
-
-def all_work(client: Client) -> list[bytes]:
-    """Return the jobs in progress (JSON) in the records of all processes.
-
-    Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    keys = client.keys
-    found = sorted(names(client.command("SMEMBERS", keys.processes)))
     replies = client.commands([("HVALS", keys.work(name)) for name in found]) if found else []
     return [raw(shown) for reply in replies for shown in items(reply)]
 

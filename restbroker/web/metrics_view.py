@@ -134,7 +134,7 @@ def in_all_processes(known: Callable[[], ConfigContext]) -> JobsInProgress:
             spec = what.spec(queue if isinstance(queue, str) else None, display.command_of(message))
             return _mask(message, spec, what.secrets, show_bodies=what.show_bodies)
 
-        return _from_record(processes.all_work(client), served, shown)
+        return _from_record(processes.work_of(client), served, shown)
 
     return in_delivery
 

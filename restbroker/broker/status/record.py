@@ -27,7 +27,8 @@ from restbroker.broker.identity import new_name
 from restbroker.broker.scopes import cancel_on
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
-from restbroker.broker.status.view import RunningJob, ServedTarget
+from restbroker.broker.status.view import RunningJob
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
 from restbroker.job.hiding import Spellings
@@ -187,7 +188,7 @@ class SidekiqRecord:
             rss_kib=rss_kib(),
             rtt_us=self._rtt_us,
             concurrency=sum(one.workers for one in serving),
-            queues=tuple(queue for one in serving for queue in one.queues),
+            queues=tuple(queue for one in serving for queue in one.target.queues),
         )
 
     async def _work(self) -> dict[str, bytes]:
@@ -235,13 +236,14 @@ def _timed_write(client: Client, record: Record) -> tuple[str | None, int, Mappi
     return request, int((time.perf_counter() - began_s) * 1e6), waiting
 
 
-def _info(name: str, started_at_s: float, serving: Sequence[ServedTarget]) -> dict[str, Json]:
+def _info(name: str, started_at_s: float, serving: Sequence[TargetPlan]) -> dict[str, Json]:
     """Return the facts as every version of Sidekiq reads them: 5 and 6 `queues`, 7 `weights`, 8 `capsules`.
 
     A target is a capsule. Where queues are served strictly in their order, Sidekiq's word is a weight of 0.
     """
-    queues: list[Json] = [queue for one in serving for queue in one.queues]
-    weights = {one.target: dict[str, Json](one.weights or dict.fromkeys(one.queues, 0)) for one in serving}
+    queues: list[Json] = [queue for one in serving for queue in one.target.queues]
+    targets = [one.target for one in serving]
+    weights = {one.name: dict[str, Json](one.weights or dict.fromkeys(one.queues, 0)) for one in targets}
     return {
         "hostname": socket.gethostname(),
         "started_at": started_at_s,
@@ -250,16 +252,16 @@ def _info(name: str, started_at_s: float, serving: Sequence[ServedTarget]) -> di
         "concurrency": sum(one.workers for one in serving),
         "queues": queues,
         "weights": list(weights.values()),
-        "labels": [one.target for one in serving],
+        "labels": [one.name for one in targets],
         "identity": name,
         # `check` knows our own processes by its first word.
         "version": f"restbroker {__version__}",
         "embedded": False,
         "capsules": {
-            one.target: {
+            one.target.name: {
                 "concurrency": one.workers,
-                "mode": "weighted" if one.weights else "strict",
-                "weights": weights[one.target],
+                "mode": "weighted" if one.target.weights else "strict",
+                "weights": weights[one.target.name],
             }
             for one in serving
         },

@@ -12,7 +12,8 @@ import trio
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.signals import Control
-from restbroker.broker.status.view import Phase, RunningJob, ServedTarget, View
+from restbroker.broker.status.view import Phase, RunningJob, View
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.job import spare_jid
 
@@ -23,7 +24,7 @@ class Status:
 
     served: trio.Event = attrs.field(factory=trio.Event)
     """Set once the first generation takes jobs."""
-    _serving: tuple[ServedTarget, ...] = ()
+    _serving: Sequence[TargetPlan] = ()
     _control: Control | None = None
     _health: StoreHealth | None = None
     _pools: Sequence[WorkerPool] = ()
@@ -39,8 +40,7 @@ class Status:
         if self._pools:
             self._finishing.append(self._pools)
         self._pools, self._lease = pools, lease
-        plans = [(pool.plan.target, pool.plan.workers) for pool in pools]
-        self._serving = tuple(ServedTarget(one.name, one.queues, workers, one.weights) for one, workers in plans)
+        self._serving = [pool.plan for pool in pools]
         self.served.set()
 
     def remove(self, pools: Sequence[WorkerPool]) -> None:
@@ -91,7 +91,7 @@ class Status:
                         return pool.cancel(job)
         return False
 
-    def served_targets(self) -> Sequence[ServedTarget]:
+    def served_targets(self) -> Sequence[TargetPlan]:
         """Return the targets of the generation that began last, also while it ends and until the next one begins."""
         return self._serving
 

@@ -82,16 +82,3 @@ class RunningJob:
     thread: str
     secrets: tuple[str, ...] = attrs.field(repr=False)
     spec: CommandSpec | None = None
-
-
-@attrs.frozen
-class ServedTarget:
-    """One target that this process serves: how many jobs at once (`workers`), from which queues.
-
-    `weights` as in `Target`.
-    """
-
-    target: str
-    queues: tuple[str, ...]
-    workers: int
-    weights: Mapping[str, int]

@@ -80,7 +80,7 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: [copy.at_s for copy in dead_copies.newest(client, 5)],
     pauses.paused_queues,
     lambda client: pauses.paused_targets(client, ["e"]),
-    processes.all_work,
+    processes.work_of,
     processes.read_all,
     queues.names,
     queues.read_odd_names,
