@@ -21,18 +21,15 @@ from typing import assert_never
 import attrs
 import trio
 
-from restbroker.broker.crash_counts import CrashCounts
-from restbroker.broker.health import StoreHealth
-from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress, Reservations
+from restbroker.broker.agent import Agent
+from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
-from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
-from restbroker.store.connection import BUSY_S, Connection
+from restbroker.store.connection import BUSY_S
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest
 from restbroker.store.settling import FinishRequest, HandOn
@@ -218,17 +215,10 @@ def _size(settlement: Settlement) -> int:
 
 
 @attrs.define(eq=False)
-class Acker:
+class Acker(Agent):
     """The acker of one pool. `refused`: jobs that Redis refuses to settle; while there is one, none is fetched."""
 
-    plan: TargetPlan
-    identity: Identity
-    store: Connection
-    health: StoreHealth
-    reservations: Reservations
-    ready: ReadyBuffer
     buffer: AckBuffer
-    crashes: CrashCounts
     settler: Settler
     upkeep: Upkeep
     refused: list[JobInProgress] = attrs.field(factory=list)

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 import attrs
 
 from restbroker.broker import acceptance
-from restbroker.broker.crash_counts import CrashCounts
+from restbroker.broker.agent import CrashCounts
 from restbroker.broker.gates import Slot, Slots
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity

@@ -14,16 +14,11 @@ import attrs
 import trio
 
 from restbroker.broker.acker import Acker
-from restbroker.broker.crash_counts import CrashCounts
-from restbroker.broker.health import StoreHealth
-from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.target_plan import TargetPlan
+from restbroker.broker.agent import Agent
+from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.errors import StoreRefused
 from restbroker.job.settlement import Requeue
 from restbroker.store import jobs as store_jobs
-from restbroker.store.connection import Connection
 from restbroker.telemetry.events import OperatorWarning
 
 SUSPECT_AFTER = 2
@@ -34,16 +29,9 @@ _LOOK_AGAIN_S = 0.5
 
 
 @attrs.define(eq=False)
-class PoisonDetector:
+class PoisonDetector(Agent):
     """Gives jobs to the worker of one pool, in such a way that suspects run alone."""
 
-    plan: TargetPlan
-    identity: Identity
-    store: Connection
-    health: StoreHealth
-    reservations: Reservations
-    ready: ReadyBuffer
-    crashes: CrashCounts
     acker: Acker
     _others_first: bool = False
 

@@ -19,16 +19,13 @@ import attrs
 import trio
 
 from restbroker.broker.acker import Acker
+from restbroker.broker.agent import Agent
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.crash_counts import CrashCounts
-from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, Lease, StoreHealth, boot_time_s
-from restbroker.broker.identity import Identity
+from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, Lease, boot_time_s
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_waiter import REFUSED_WAIT_S, QueueWaiter, let_others_run
-from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.scopes import cancel_on
-from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
@@ -202,7 +199,7 @@ class StandingFetches:
 
 
 @attrs.define(eq=False)
-class Poller:
+class Poller(Agent):
     """The poller of one pool.
 
     `queues` waits until a queue may hold a job; `standing` has fetches stand instead, and is None where limits, order
@@ -210,15 +207,9 @@ class Poller:
     when the process takes no more jobs.
     """
 
-    plan: TargetPlan
-    identity: Identity
-    health: StoreHealth
     lease: Lease
     quiet: trio.Event
     breaker: Breaker
-    reservations: Reservations
-    ready: ReadyBuffer
-    crashes: CrashCounts
     acker: Acker
     poison: PoisonDetector
     queues: QueueWaiter

@@ -13,19 +13,14 @@ import trio
 
 from restbroker.broker.acker import Acker
 from restbroker.broker.admission import Admission
-from restbroker.broker.crash_counts import CrashCounts
-from restbroker.broker.health import StoreHealth
-from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
-from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.agent import Agent
+from restbroker.broker.job_in_progress import SENDING, JobInProgress
 from restbroker.broker.settler import Settler
-from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job.job import Job
 from restbroker.job.settlement import Requeue
 from restbroker.store import in_progress
 from restbroker.store import jobs as store_jobs
-from restbroker.store.connection import Connection
 from restbroker.store.in_progress import JobsInProgress
 from restbroker.store.tickets import queue_of, ticket_number
 
@@ -57,18 +52,11 @@ class StopResult:
 
 
 @attrs.define(eq=False)
-class Recovery:
+class Recovery(Agent):
     """The recovery of one pool."""
 
-    plan: TargetPlan
-    identity: Identity
-    store: Connection
-    health: StoreHealth
-    reservations: Reservations
-    ready: ReadyBuffer
     drop_lost: Callable[[], None]
     """Ends the waits of jobs that are not reserved any more."""
-    crashes: CrashCounts
     admission: Admission
     settler: Settler
     acker: Acker

@@ -1,7 +1,8 @@
 """Serves one target in one generation: a worker, and the agents (poller, acker, prober, …) that work with it.
 
 The generation makes a pool for each target and runs its tasks; pages and metrics read it. Always holds: a pool only
-puts its agents together; each of them owns its state and has only those others that its constructor names.
+puts its agents together; each of them owns its state and has, besides what all share (`agent`), only those others that
+its constructor names.
 """
 
 import attrs
@@ -10,8 +11,8 @@ import trio
 from restbroker.broker import same_host
 from restbroker.broker.acker import AckBuffer, Acker
 from restbroker.broker.admission import Admission, Endpoints
+from restbroker.broker.agent import CrashCounts
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.crash_counts import CrashCounts
 from restbroker.broker.delivery import SendChecks
 from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import Lease, StoreHealth
@@ -66,6 +67,7 @@ class WorkerPool:
         target, crashes = plan.target, CrashCounts(store, health)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ReadyBuffer(plan.workers, BatchSize(stretch(self._pools) * SPAN_S))
+        shared = plan, identity, store, health, self.reservations, self.ready, crashes
         acks = AckBuffer(self.ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)
         admission = Admission(
@@ -75,23 +77,23 @@ class WorkerPool:
             crashes=crashes,
             health=health,
         )
-        self.acker = Acker(
-            plan=plan,
-            identity=identity,
-            store=store,
-            health=health,
-            reservations=self.reservations,
-            ready=self.ready,
-            buffer=acks,
-            crashes=crashes,
-            settler=settler,
-            upkeep=self._upkeep,
-        )
+        self.acker = acker = Acker(*shared, buffer=acks, settler=settler, upkeep=self._upkeep)
         sharing = ProbeSharing(store, health, target.name, identity)
         self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
         self.worker = self._new_worker(admission, settler, acks)
-        self.recovery = self._new_recovery(admission, settler, crashes)
-        self.poller = self._new_poller(crashes)
+        drop_lost = self.worker.drop_lost
+        self.recovery = Recovery(*shared, drop_lost=drop_lost, admission=admission, settler=settler, acker=acker)
+        self.poller = Poller(
+            *shared,
+            lease=self.lease,
+            quiet=self.quiet,
+            breaker=self.breaker,
+            acker=acker,
+            poison=PoisonDetector(*shared, acker=acker),
+            queues=self._queues,
+            reconcile=self.recovery.reconcile,
+            standing=self._standing_fetches(),
+        )
 
     async def _wait_to_compare(self) -> None:
         await self.poller.wait_to_compare()
@@ -112,51 +114,11 @@ class WorkerPool:
             probe_after_denial=self.prober.probe_after_denial,
         )
 
-    def _new_recovery(self, admission: Admission, settler: Settler, crashes: CrashCounts) -> Recovery:
-        return Recovery(
-            plan=self.plan,
-            identity=self.identity,
-            store=self._store,
-            health=self._health,
-            reservations=self.reservations,
-            ready=self.ready,
-            drop_lost=self.worker.drop_lost,
-            crashes=crashes,
-            admission=admission,
-            settler=settler,
-            acker=self.acker,
-        )
-
-    def _new_poller(self, crashes: CrashCounts) -> Poller:
-        poison = PoisonDetector(
-            plan=self.plan,
-            identity=self.identity,
-            store=self._store,
-            health=self._health,
-            reservations=self.reservations,
-            ready=self.ready,
-            crashes=crashes,
-            acker=self.acker,
-        )
+    def _standing_fetches(self) -> StandingFetches | None:
         limits = self.plan.limits
-        stands = not (self.plan.groups or limits.emission_us or limits.in_flight)
-        waiters, readiness = self._queues.waiters, self._upkeep.readiness
-        return Poller(
-            plan=self.plan,
-            identity=self.identity,
-            health=self._health,
-            lease=self.lease,
-            quiet=self.quiet,
-            breaker=self.breaker,
-            reservations=self.reservations,
-            ready=self.ready,
-            crashes=crashes,
-            acker=self.acker,
-            poison=poison,
-            queues=self._queues,
-            reconcile=self.recovery.reconcile,
-            standing=StandingFetches(waiters, readiness, self.reservations) if stands else None,
-        )
+        if self.plan.groups or limits.emission_us or limits.in_flight:
+            return None
+        return StandingFetches(self._queues.waiters, self._upkeep.readiness, self.reservations)
 
     @property
     def is_refused(self) -> bool:

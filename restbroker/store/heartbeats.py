@@ -1,6 +1,6 @@
 """Which processes live and which are dead, and giving back the jobs that dead ones had in progress.
 
-Used by the heartbeat, the reaper, and `broker.crash_counts` for the poller and the acker (which count what was in
+Used by the heartbeat, the reaper, and `broker.agent` for the poller and the acker (which count what was in
 progress at a crash). Always holds: an identity goes from `beats` to `dying` to gone, never back. It is dead
 when a reaper, whose own connection was healthy all the while, saw the same counter for too long: no clock and no expiry
 decides it.

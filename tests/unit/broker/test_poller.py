@@ -92,6 +92,7 @@ class Pool:
         self.poller = Poller(
             plan=TargetPlan(target, unused, unused, unused, unused, self.limits),
             identity=self.identity,
+            store=unused,
             health=self.health,
             lease=lease,
             quiet=self.quiet,

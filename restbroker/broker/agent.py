@@ -1,7 +1,7 @@
-"""In how many crashes each job was in progress, as Redis counts them: {digest of its bytes: count}.
+"""What the agents of one pool share: its parts, its name, its connection, its jobs, and the counts of their crashes.
 
-Admission adds them to a job's own count of runs, the poison detector finds suspects by them, and the acker removes the
-count of each job that is settled. Always holds: with no crash the mapping is empty, and costs a job one look-up.
+The poller, the poison detector, the acker and recovery are agents; the pool makes them. Always holds: all agents of a
+pool have the same objects; with no crash the counts are empty, and cost a job one look-up.
 """
 
 from collections.abc import Collection, Mapping
@@ -9,6 +9,10 @@ from collections.abc import Collection, Mapping
 import attrs
 
 from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.job_in_progress import Reservations
+from restbroker.broker.ready_buffer import ReadyBuffer
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.job.job import digest
 from restbroker.store import heartbeats
 from restbroker.store.connection import Connection
@@ -16,7 +20,10 @@ from restbroker.store.connection import Connection
 
 @attrs.define(eq=False)
 class CrashCounts:
-    """One pool's copy of the counts, and their version in Redis.
+    """In how many crashes each job was in progress, as Redis counts them: one pool's copy, and its version in Redis.
+
+    `counts` is {digest of a job's bytes: count}. Admission adds it to a job's own count of runs, the poison detector
+    finds suspects by it, and the acker removes that of each job that is settled.
 
     `counts` has a second key, "!" and the digest, for each job that a program without high-water marks ran.
     """
@@ -49,3 +56,16 @@ class CrashCounts:
         """
         self.counts = {name: count for name, count in self.counts.items() if name not in digests}
         await self.health.call_until_up(self.store, heartbeats.forget, sorted(digests))
+
+
+@attrs.define(eq=False)
+class Agent:
+    """The base of the agents: what each of them has."""
+
+    plan: TargetPlan
+    identity: Identity
+    store: Connection
+    health: StoreHealth
+    reservations: Reservations
+    ready: ReadyBuffer
+    crashes: CrashCounts
