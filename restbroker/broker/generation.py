@@ -229,22 +229,15 @@ class Generation:
                 ordered=[pool.plan.target for pool in pools if pool.plan.order is not None],
             )
             intake.start_soon(reaper.run)
-            intake.start_soon(OlderForm([pool.plan for pool in pools], connection, self.health, report).run)
+            intake.start_soon(OlderForm(connection, self.health, report, [pool.plan for pool in pools]).run)
             served = [pool.plan.target for pool in pools]
             if pools:
-                watch = TokenWatch(
-                    served,
-                    pools[0].plan.tokens,
-                    store=connection,
-                    health=self.health,
-                    report=report,
-                    our_identities=ours,
-                )
+                watch = TokenWatch(connection, self.health, report, served, pools[0].plan.tokens, our_identities=ours)
                 intake.start_soon(watch.run)
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
             intake.start_soon(RedisUpkeep(connection, self.health, report, dead_limit).run)
             if self.plan.periodic:
-                intake.start_soon(Periodic(self.plan.periodic, connection, self.health, report).run)
+                intake.start_soon(Periodic(connection, self.health, report, self.plan.periodic).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
             intake.start_soon(self._take_over, pools)
 

@@ -25,7 +25,7 @@ import trio
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report, StoreBack, StoreLost, StoreOutageChanged
+from restbroker.telemetry.events import Event, Report, StoreBack, StoreLost, StoreOutageChanged
 
 FENCE_AFTER_S = 20.0
 """Seconds of a reaper's own healthy time for which a heartbeat stands still before the reaper fences its process."""
@@ -183,3 +183,23 @@ class StoreHealth:
         self._reported, self.reason = str(error), error.message
         self._stands_until_s = trio.current_time() + self._stands_s
         self._stands_s = min(self._stands_s * 2, LONGEST_CHANGE_S)
+
+
+@attrs.define(eq=False)
+class ProcessTask:
+    """The base of what a process does once, beside its pools. `store`: a connection that no urgent call uses."""
+
+    store: Connection
+    health: StoreHealth
+    report: Report
+    _reported: set[object] = attrs.field(factory=set, init=False)
+
+    async def until_up(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call `do` as `StoreHealth.call_until_up` does."""
+        return await self.health.call_until_up(self.store, do, *args, **kwargs)
+
+    def report_once(self, what: object, event: Event) -> None:
+        """Report `event`, unless one was reported with the same `what` before."""
+        if what not in self._reported:
+            self._reported.add(what)
+            self.report(event)

@@ -10,12 +10,11 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import ProcessTask
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.store import older_form
-from restbroker.store.connection import Connection
-from restbroker.telemetry.events import OperatorWarning, Report
+from restbroker.telemetry.events import OperatorWarning
 
 _EVERY_S: Final = 1.0
 _CLEAN_S: Final = 60.0
@@ -23,13 +22,10 @@ _WARN_AGAIN_S: Final = 600.0
 
 
 @attrs.define(eq=False)
-class OlderForm:
+class OlderForm(ProcessTask):
     """The watcher of one generation's pools."""
 
     plans: Sequence[TargetPlan]
-    store: Connection
-    health: StoreHealth
-    report: Report
     _warned_at_s: dict[str, float] = attrs.field(factory=dict)
 
     async def run(self) -> None:
@@ -38,7 +34,7 @@ class OlderForm:
         targets = {plan.target.name: plan.target.queues for plan in self.plans}
         while targets and trio.current_time() - seen_at_s < _CLEAN_S:
             try:
-                found = await self.health.call_until_up(self.store, older_form.find, targets)
+                found = await self.until_up(older_form.find, targets)
             except StoreRefused:
                 # Each fetch says so, too.
                 found = {}

@@ -14,15 +14,14 @@ from typing import Final
 import attrs
 import trio
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import ProcessTask
 from restbroker.errors import RestbrokerError
 from restbroker.job import claims
 from restbroker.job.schedule import Schedule, job_id
 from restbroker.store import holders, periodic
-from restbroker.store.connection import Connection
 from restbroker.store.periodic import DueTick
 from restbroker.store.queues import HeldLock
-from restbroker.telemetry.events import OperatorWarning, PeriodicDue, Report
+from restbroker.telemetry.events import OperatorWarning, PeriodicDue
 
 _LOOK_S: Final = 30.0
 _AGAIN_S: Final = 5.0
@@ -51,15 +50,11 @@ class PeriodicJob:
 
 
 @attrs.define(eq=False)
-class Periodic:
-    """Pushes the jobs of these commands. `store`: a connection that no urgent call uses."""
+class Periodic(ProcessTask):
+    """Pushes the jobs of these commands."""
 
     jobs: Sequence[PeriodicJob]
-    store: Connection
-    health: StoreHealth
-    report: Report
     _begun: set[str] = attrs.field(factory=set)
-    _reported: set[tuple[str, str]] = attrs.field(factory=set)
     _missing: dict[str, tuple[str, float]] = attrs.field(factory=dict)
     """The locks of commands whose jobs were nowhere at a first look: their values, and when it was (Trio's clock)."""
 
@@ -72,7 +67,7 @@ class Periodic:
     async def push_due(self) -> float:
         """Push what is due now, and return in how many seconds to ask again. What Redis refuses is reported once."""
         try:
-            now_s, states = await self.health.call_until_up(self.store, periodic.read)
+            now_s, states = await self.until_up(periodic.read)
         except RestbrokerError as error:
             self._warn("all", error)
             return _AGAIN_S
@@ -97,7 +92,7 @@ class Periodic:
         """
         mark_s = known_s or 0
         if known_s is None or job.name not in self._begun:
-            mark_s = await self.health.call_until_up(self.store, periodic.begin, job.name, job.schedule.digest)
+            mark_s = await self.until_up(periodic.begin, job.name, job.schedule.digest)
             self._begun.add(job.name)
         value, is_missing = "", False
         if job.name in self._missing:
@@ -124,7 +119,7 @@ class Periodic:
                 looked_for=value,
                 is_missing=is_missing,
             )
-            answer, mark_s = await self.health.call_until_up(self.store, periodic.tick, due)
+            answer, mark_s = await self.until_up(periodic.tick, due)
             if isinstance(answer, HeldLock):
                 value, is_missing = answer.value, False
                 if await self._is_missing(job, value):
@@ -147,10 +142,9 @@ class Periodic:
     async def _is_missing(self, job: PeriodicJob, value: str) -> bool:
         """Look once for the job that holds the command's lock."""
         jid = claims.lock_holder(value)
-        return await self.health.call_until_up(self.store, holders.search, jid, job.queue) == "missing"
+        return await self.until_up(holders.search, jid, job.queue) == "missing"
 
     def _warn(self, name: str, error: RestbrokerError) -> None:
-        if (name, error.message) not in self._reported:
-            self._reported.add((name, error.message))
-            what = "Periodic commands are not pushed" if name == "all" else f"The periodic command {name} is not pushed"
-            self.report(OperatorWarning("PeriodicRefused", f"{what}: {error.message}", error.hint))
+        what = "Periodic commands are not pushed" if name == "all" else f"The periodic command {name} is not pushed"
+        warning = OperatorWarning("PeriodicRefused", f"{what}: {error.message}", error.hint)
+        self.report_once((name, error.message), warning)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import attrs
 import trio
 
-from restbroker.broker.health import FENCE_AFTER_S, StoreHealth
+from restbroker.broker.health import FENCE_AFTER_S, ProcessTask
 from restbroker.broker.same_host import Host, is_gone
 from restbroker.broker.settler import stopped_warning, unserved_warning
 from restbroker.config.target import Target
@@ -23,11 +23,10 @@ from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, order, server
-from restbroker.store.connection import Connection
 from restbroker.store.heartbeats import MakeDead
 from restbroker.store.identities import Registration
 from restbroker.store.tickets import ticket_number
-from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning, Report
+from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning
 
 SCAN_S = 2.0
 FREE_AFTER_S = 60.0
@@ -51,22 +50,18 @@ class Observation:
 
 
 @attrs.define(eq=False)
-class Reaper:
+class Reaper(ProcessTask):
     """The reaper of one process. It never reaps `our_identities`, which the process changes as generations come and go.
 
     `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
     `ordered`: its targets with `OrderBy`.
     """
 
-    store: Connection
-    health: StoreHealth
-    report: Report
     host: Host
     our_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
     ordered: Sequence[Target] = ()
     _seen: dict[str, Observation] = attrs.field(factory=dict)
-    _reported: set[str] = attrs.field(factory=set)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
@@ -91,17 +86,17 @@ class Reaper:
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
         self._scanned_at_s = now_s
-        redis = await self.health.call_until_up(self.store, server.server)
+        redis = await self.until_up(server.server)
         self._warn_of(redis)
         epoch = (self.health.outages, redis.run_id, redis.role)
         if epoch != self._epoch:
             self._epoch = epoch
             self._seen.clear()
-        live = await self.health.call_until_up(self.store, identities.live_identities)
+        live = await self.until_up(identities.live_identities)
         dead = await self._dead(live, self._healthy_s)
-        dying = await self.health.call_until_up(self.store, identities.fenced_identities)
+        dying = await self.until_up(identities.fenced_identities)
         for identity, counter in dead.items():
-            if await self.health.call_until_up(self.store, heartbeats.fence, identity, counter):
+            if await self.until_up(heartbeats.fence, identity, counter):
                 await self._recover(identity)
         for identity in dying:
             await self._recover(identity)
@@ -143,20 +138,18 @@ class Reaper:
         self._freed_at_s = self._healthy_s
         for target in self.ordered:
             longest_s = target.timeout_s + FREE_AFTER_S
-            await self.health.call_until_up(self.store, order.free_lost, target.name, target.queues, longest_s)
+            await self.until_up(order.free_lost, target.name, target.queues, longest_s)
 
     async def _registration(self, identity: str) -> Registration | None:
         try:
-            return await self.health.call_until_up(self.store, identities.read, identity)
+            return await self.until_up(identities.read, identity)
         except StoreRefused as error:
             self._complain(error)
             return None
 
     def _complain(self, error: StoreRefused) -> None:
         # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
-        if error.message not in self._reported:
-            self._reported.add(error.message)
-            self.report(OperatorWarning("RecoveryRefused", error.message, error.hint))
+        self.report_once(error.message, OperatorWarning("RecoveryRefused", error.message, error.hint))
 
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
@@ -164,9 +157,7 @@ class Reaper:
         of_specs = partial(_make_dead, specs=self.specs)
         make_dead, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
         try:
-            done = await self.health.call_until_up(
-                self.store, heartbeats.recover, identity, make_dead, poison=poison, waits=_waits
-            )
+            done = await self.until_up(heartbeats.recover, identity, make_dead, poison=poison, waits=_waits)
         except StoreRefused as error:
             self._complain(error)
             return

@@ -16,16 +16,15 @@ from typing import Final, Literal
 import attrs
 import trio
 
-from restbroker.broker.health import StoreHealth, boot_time_s
+from restbroker.broker.health import ProcessTask, boot_time_s
 from restbroker.errors import StoreRefused
 from restbroker.job import retry, rubyjson
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.store import sets
 from restbroker.store.codes import Applied, Clash, Refused
-from restbroker.store.connection import Connection
 from restbroker.store.sets import BEGINNING, Position
-from restbroker.telemetry.events import JobsPromoted, OperatorWarning, Report
+from restbroker.telemetry.events import JobsPromoted, OperatorWarning
 
 POLL_S = 1.0
 # In what cannot be read as JSON. If there are several, one of them may be in the arguments.
@@ -59,17 +58,10 @@ class _Sweep:
 
 
 @attrs.define(eq=False)
-class Scheduler:
-    """Moves due jobs, for one process. `store`: a connection that no urgent call uses.
+class Scheduler(ProcessTask):
+    """Moves due jobs, for one process. `queues`: all that this configuration serves."""
 
-    `queues`: all that this configuration serves.
-    """
-
-    store: Connection
-    health: StoreHealth
-    report: Report
     queues: Collection[str]
-    _reported: set[tuple[str, str]] = attrs.field(factory=set)
     _ahead: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
     """For each set, the way behind all that stays."""
     _again: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
@@ -91,9 +83,7 @@ class Scheduler:
             return False
 
     def _complain(self, zset: str, why: str, hint: str | None) -> None:
-        if (zset, why) not in self._reported:
-            self._reported.add((zset, why))
-            self.report(OperatorWarning("SetRefused", f"Due jobs in {zset!r} stay there: {why}", hint))
+        self.report_once((zset, why), OperatorWarning("SetRefused", f"Due jobs in {zset!r} stay there: {why}", hint))
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
         """Move what is due behind all that stays; of that, look again at one page, however much there is.
@@ -120,12 +110,12 @@ class Scheduler:
     async def _sweep(self, zset: Literal["retry", "schedule"], sweep: _Sweep) -> tuple[bool, bool]:
         """Move one page; return whether it was a full one, and whether any of it was moved."""
         called_at_s = boot_time_s()
-        due = await self.health.call_until_up(self.store, sets.due, zset, _BATCH, sweep.after)
+        due = await self.until_up(sets.due, zset, _BATCH, sweep.after)
         self.health.note_clock(due.now_s, called_at_s)
         # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
         moves = [one for one in planned if isinstance(one, sets.Move)]
-        codes = iter(await self.health.call_until_up(self.store, sets.promote, zset, moves) if moves else [])
+        codes = iter(await self.until_up(sets.promote, zset, moves) if moves else [])
         moved: list[sets.Move] = []
         staying: list[float] = []
         for one, (_, score) in zip(planned, due.members, strict=True):

@@ -15,7 +15,7 @@ import attrs
 import orjson
 import trio
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import ProcessTask
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
@@ -24,8 +24,7 @@ from restbroker.job import rubyjson
 from restbroker.job.auth import reaches
 from restbroker.job.json_types import Json
 from restbroker.store import identities
-from restbroker.store.connection import Connection
-from restbroker.telemetry.events import OperatorWarning, Report
+from restbroker.telemetry.events import OperatorWarning
 
 LOOK_S: Final = 30.0
 """Between two looks; a difference counts if both see it, so that all processes have the time to get a new file."""
@@ -82,24 +81,20 @@ def _is_same(own: Json, their: Json) -> bool:
 
 
 @attrs.define(eq=False)
-class TokenWatch:
+class TokenWatch(ProcessTask):
     """Compares the tokens of one process with those of all others. `our_identities`: this process' identities."""
 
     targets: Collection[Target]
     tokens: Tokens
-    store: Connection
-    health: StoreHealth
-    report: Report
     our_identities: Collection[str]
     _unlike: frozenset[tuple[str, str]] = frozenset()
-    _reported: set[str] = attrs.field(factory=set)
 
     async def run(self) -> None:
         """Look about every thirty seconds, until cancelled; what Redis refuses, the reaper reports."""
         while True:
             await trio.sleep(LOOK_S * random.uniform(0.9, 1.1))  # noqa: S311 - spreads looks of many processes
             try:
-                self.compare(await self.health.call_until_up(self.store, identities.read_snapshots))
+                self.compare(await self.until_up(identities.read_snapshots))
             except StoreRefused:
                 continue
 
@@ -112,10 +107,8 @@ class TokenWatch:
                 process = ":".join(identity.split(":")[:2])
                 found |= {(queue, process) for queue in unlike(mine, rubyjson.object_of(raw) or {})}
         for queue, process in sorted(found & self._unlike):
-            if queue not in self._reported:
-                self._reported.add(queue)
-                message = f"The process {process} serves the queue {queue} with other tokens, so jobs die by chance."
-                self.report(OperatorWarning("TokensMixed", message, HINT))
+            message = f"The process {process} serves the queue {queue} with other tokens, so jobs die by chance."
+            self.report_once(queue, OperatorWarning("TokensMixed", message, HINT))
         self._unlike = frozenset(found)
 
 

@@ -14,11 +14,10 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import ProcessTask
 from restbroker.errors import StoreRefused
 from restbroker.store import large, pauses, rewrite, unadmitted
-from restbroker.store.connection import Connection
-from restbroker.telemetry.events import OperatorWarning, PauseEnded, Report, StoreRewrite
+from restbroker.telemetry.events import OperatorWarning, PauseEnded, StoreRewrite
 
 T = TypeVar("T")
 
@@ -41,14 +40,10 @@ async def _repeat(each_s: float, do: Callable[[], Awaitable[None]]) -> None:
 
 
 @attrs.define(eq=False)
-class RedisUpkeep:
-    """The upkeep of one process. `store`: a connection that no urgent call uses."""
+class RedisUpkeep(ProcessTask):
+    """The upkeep of one process."""
 
-    store: Connection
-    health: StoreHealth
-    report: Report
     dead_limit: int = 0
-    _reported: set[tuple[str, str]] = attrs.field(factory=set)
 
     async def run(self) -> None:
         """Look after all until cancelled: two small calls every two seconds, however much is paused, and a rare one."""
@@ -72,21 +67,16 @@ class RedisUpkeep:
 
     async def _call(self, code: str, what: str, function: Callable[..., T], *args: object) -> T | None:
         try:
-            return await self.health.call_until_up(self.store, function, *args)
+            return await self.until_up(function, *args)
         except StoreRefused as error:
-            if (code, error.message) not in self._reported:
-                self._reported.add((code, error.message))
-                self.report(OperatorWarning(code, f"{what}: {error.message}", error.hint))
+            self.report_once((code, error.message), OperatorWarning(code, f"{what}: {error.message}", error.hint))
             return None
 
 
 @attrs.define(eq=False)
-class Rewrite:
-    """Requests the rewrite. `store`: a connection that no urgent call uses; `name`: this process' name in Redis."""
+class Rewrite(ProcessTask):
+    """Requests the rewrite. `name`: this process' name in Redis."""
 
-    store: Connection
-    health: StoreHealth
-    report: Report
     name: str
     _done_for: str | None = None
     """The run of Redis that needs nothing more of this process."""
@@ -103,7 +93,7 @@ class Rewrite:
         """Request a rewrite if this run of Redis needs one and no other process does; report once if it fails."""
         file = None
         try:
-            file = await self.health.call_until_up(self.store, rewrite.append_only_file)
+            file = await self.until_up(rewrite.append_only_file)
             if file.run_id == self._done_for:
                 return
             if file.is_under_way:
@@ -120,9 +110,9 @@ class Rewrite:
             self._warn(run_id, error.message, error.hint)
 
     async def _request(self, run_id: str) -> None:
-        if not await self.health.call_until_up(self.store, rewrite.acquire_lock, self.name, run_id):
+        if not await self.until_up(rewrite.acquire_lock, self.name, run_id):
             return
-        await self.health.call_until_up(self.store, rewrite.rewrite)
+        await self.until_up(rewrite.rewrite)
         if self._requested_for != run_id:
             self.report(StoreRewrite())
         self._requested_for, self._again_at_s = run_id, trio.current_time() + _AGAIN_S

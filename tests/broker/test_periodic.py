@@ -41,7 +41,7 @@ def job(late_s: float = 60.0, schedule: Schedule = HOURLY, lock: str | None = No
 @pytest.fixture
 def agent(harness: Harness) -> Periodic:
     settings = StoreSettings(harness.redis.url)
-    return Periodic([job()], Connection(open_client(settings)), StoreHealth(harness.report), harness.report)
+    return Periodic(Connection(open_client(settings)), StoreHealth(harness.report), harness.report, [job()])
 
 
 def hour_ago(client: Client, hours: int) -> tuple[int, int]:

@@ -75,7 +75,7 @@ jobs = [
 ]
 client, ignore = open_client(StoreSettings(url)), lambda event: None
 client.command("INCR", "running")
-trio.run(Periodic(jobs, Lossy(client), StoreHealth(ignore), ignore).run)
+trio.run(Periodic(Lossy(client), StoreHealth(ignore), ignore, jobs).run)
 """
 
 
