@@ -23,7 +23,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.store import sets
 from restbroker.store.codes import Applied, Clash, Refused
-from restbroker.store.sets import BEGINNING, Position
+from restbroker.store.sets import BEGINNING, Placement, Position
 from restbroker.telemetry.events import JobsPromoted, OperatorWarning
 
 POLL_S = 1.0
@@ -114,9 +114,9 @@ class Scheduler(ProcessTask):
         self.health.note_clock(due.now_s, called_at_s)
         # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
-        moves = [one for one in planned if isinstance(one, sets.Move)]
-        codes = iter(await self.until_up(sets.promote, zset, moves) if moves else [])
-        moved: list[sets.Move] = []
+        moves = [one for one in planned if isinstance(one, Placement)]
+        codes = iter(await self.until_up(sets.place, zset, moves) if moves else [])
+        moved: list[Placement] = []
         staying: list[float] = []
         for one, (_, score) in zip(planned, due.members, strict=True):
             if isinstance(one, UnservedQueue):
@@ -136,7 +136,7 @@ class Scheduler(ProcessTask):
         sweep.after = sweep.after.behind(staying)
         return due.more, bool(moved)
 
-    def _report_unserved(self, zset: str, moved: Sequence[sets.Move]) -> None:
+    def _report_unserved(self, zset: str, moved: Sequence[Placement]) -> None:
         if moved:
             dead = sum(move.queue is None for move in moved)
             self.report(JobsPromoted(zset, len(moved) - dead, dead))
@@ -153,7 +153,7 @@ class Scheduler(ProcessTask):
             self.report(OperatorWarning("QueueNotServed", message, _NOT_SERVED))
 
 
-def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | UnservedQueue:
+def plan(raw: bytes, now_s: float, served: Collection[str]) -> Placement | UnservedQueue:
     """Return where a due entry goes: unchanged to its queue, or wrapped to the dead set if it is no job.
 
     Return `UnservedQueue` if it stays. `served`: the queues of this configuration. A job without a queue goes to
@@ -165,7 +165,7 @@ def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | Unser
     except rubyjson.Unreadable as error:
         named = _QUEUE.findall(raw) if raw.startswith(b"{") and raw.endswith(b"}") else []
         if len(named) == 1:
-            return sets.Move(raw, named[0].decode(), None, now_s)
+            return Placement(raw, named[0].decode())
         return _park(raw, f"A due entry is not valid JSON: {error}.", now_s)
     if not isinstance(fields, dict):
         return _park(raw, "A due entry is JSON, but not an object.", now_s)
@@ -175,7 +175,7 @@ def plan(raw: bytes, now_s: float, served: Collection[str]) -> sets.Move | Unser
     queue = _name(fields.get("queue", "default"))
     if not queue:
         return _park(raw, "A due entry names no usable queue.", now_s)
-    return sets.Move(raw, queue, None, now_s)
+    return Placement(raw, queue)
 
 
 def _name(queue: Json) -> str:
@@ -192,9 +192,9 @@ def _name(queue: Json) -> str:
             return ""
 
 
-def _park(raw: bytes, message: str, now_s: float) -> sets.Move:
+def _park(raw: bytes, message: str, now_s: float) -> Placement:
     jid = hashlib.sha1(raw, usedforsecurity=False).hexdigest()[:24]
     fields = retry.wrap_unreadable(
         raw, queue="default", jid=jid, reason_code="UnreadablePayload", message=message, now_s=now_s
     )
-    return sets.Move(raw, None, rubyjson.dumps(fields), now_s)
+    return Placement(raw, zset="dead", new=rubyjson.dumps(fields), score=now_s)

@@ -46,25 +46,11 @@ BEGINNING: Final = Position()
 
 
 @attrs.frozen
-class Move:
-    """Where a member goes: to `queue`, as `new` or unchanged; or, queue None, to the dead set as `new`.
-
-    `dead_score` (epoch seconds) is for the dead set only. What Ruby cannot parse must be wrapped in an object first: a
-    bare value in the dead set breaks pages of Sidekiq Web.
-    """
-
-    old: bytes
-    queue: str | None
-    new: bytes | None = None
-    dead_score: float = 0.0
-
-
-@attrs.frozen
 class Placement:
-    """Where a person moves a member: to `queue`, to `zset`, or (both None) nowhere; as `new`, or unchanged.
+    """Where a member moves: to `queue`, to `zset`, or (both None) nowhere; as `new`, or unchanged.
 
-    `score` (epoch seconds) is for a set; None: the one that it has. What goes to a set must be a JSON object (`Move`).
-    `first`: it is taken from the queue before those that wait there.
+    `score` (epoch seconds) is for a set; None: the one that it has. What goes to a set must be a JSON object: a bare
+    value breaks pages of Sidekiq Web. `first`: it is taken from the queue before those that wait there.
     """
 
     old: bytes
@@ -108,19 +94,8 @@ def size(client: Client, zset: SortedSet) -> int:
     return integer(client.command("ZCARD", client.keys.sorted_set(zset)))
 
 
-def promote(client: Client, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
-    """Move each member by itself, and return one code per move.
-
-    Raise `StoreUnavailable`: call it again, `Gone` is then fine.
-    """
-    codes: list[Code] = []
-    for start in range(0, len(moves), MAX_BATCH):
-        codes += _promote(client, zset, moves[start : start + MAX_BATCH])
-    return codes
-
-
 def place(client: Client, zset: Source, moves: Sequence[Placement]) -> list[Code]:
-    """Move each member by itself to the place that a person chose; return one code each. `Gone`: it is there no more.
+    """Move each member by itself to its place; return one code each. `Gone`: it is there no more.
 
     Raise `StoreUnavailable`: call it again, `Gone` is then fine.
     """
@@ -144,14 +119,3 @@ def _place(client: Client, zset: Source, moves: Sequence[Placement]) -> list[Cod
     source = keys.go_retry if zset == "goretry" else keys.sorted_set(zset)
     fixed = [source, *places, keys.queues, keys.dead_copies]
     return [as_code(code) for code in items(client.run("place", [*fixed, *lists], arguments))]
-
-
-def _promote(client: Client, zset: SortedSet, moves: Sequence[Move]) -> list[Code]:
-    keys = client.keys
-    lists: dict[str, int] = {}
-    arguments: list[Argument] = []
-    for move in moves:
-        index = 0 if move.queue is None else lists.setdefault(keys.queue(move.queue), len(lists) + 1)
-        arguments += [move.old, index, move.queue or "", move.new or b"", as_score(move.dead_score)]
-    fixed = [keys.sorted_set(zset), keys.sorted_set("dead"), keys.queues, keys.dead_copies]
-    return [as_code(code) for code in items(client.run("promote", [*fixed, *lists], arguments))]

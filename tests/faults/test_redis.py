@@ -152,12 +152,12 @@ LOSSES: dict[ScriptName, bytes] = {
     "beat": b":1",
     "fetch": b'"jid"',
     "finish": b":1",
-    "promote": b":1",
+    "place": b":1",
 }
 """What the answer of each script contains when it has done something."""
 
 
-BY_NIGHT = [pytest.param(name, marks=pytest.mark.nightly) for name in ("register", "beat", "fetch", "promote")]
+BY_NIGHT = [pytest.param(name, marks=pytest.mark.nightly) for name in ("register", "beat", "fetch", "place")]
 
 
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")

@@ -1,4 +1,4 @@
-"""What a settlement, a promotion and a person's wish do to the data set: all of it, or nothing but a code.
+"""What a settlement and a move do to the data set: all of it, or nothing but a code.
 
 Used by `reference`.
 """
@@ -8,7 +8,7 @@ from typing import assert_never
 from restbroker.job.format import is_reply_key
 from restbroker.job.settlement import Ack, Dead, Drop, Fingerprint, Reply, Requeue, Retry, Schedule, Settlement
 from restbroker.store.codes import Applied, Code, Gone, Refused
-from restbroker.store.sets import Move, Placement
+from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_number
 from tests.model.dataset import DataSet
 
@@ -53,26 +53,8 @@ def park(data: DataSet, settlement: Dead, ticket: str, now_s: float) -> Code:
     return code
 
 
-def promote(data: DataSet, zset: str, move: Move) -> Code:
-    """Moves one member to its queue or to the dead set."""
-    score = data.sets[zset].pop(move.old, None)
-    if score is None:
-        return Gone()
-    new = move.new or move.old
-    if move.queue is None:
-        code = data.park("", new, move.dead_score)
-    elif data.can_push(move.queue, f"queue:{move.queue}"):
-        data.lists[f"queue:{move.queue}"].insert(0, new)
-        code = Applied()
-    else:
-        code = Refused("")
-    if code != Applied():
-        data.sets[zset][move.old] = score
-    return code
-
-
 def place(data: DataSet, zset: str, move: Placement) -> Code:
-    """Gives one member the place that a person wants."""
+    """Gives one member its place."""
     score = data.sets[zset].pop(move.old, None)
     if score is None:
         return Gone()

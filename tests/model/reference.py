@@ -31,12 +31,12 @@ from restbroker.store.jobs import (
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import PauseEnd
-from restbroker.store.sets import BEGINNING, Due, Move, Placement, Position
+from restbroker.store.sets import BEGINNING, Due, Placement, Position
 from restbroker.store.settling import FinishRequest
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model import effects, pausing
 from tests.model.dataset import DataSet, Hand
-from tests.model.effects import is_forbidden, promote, rank, settle
+from tests.model.effects import is_forbidden, rank, settle
 
 LONGEST_PAUSE_MS = 1000
 IN_FLIGHT_MS = 25
@@ -252,11 +252,6 @@ class Reference:
         )
         page = [(member, score) for score, member in found[after.ties : after.ties + limit]]
         return Due(now_s, page, len(page) == limit)
-
-    def promote(self, zset: Literal["retry", "schedule"], moves: Sequence[Move]) -> list[Code]:
-        if moves:
-            self.data.require(zset)
-        return [promote(self.data, zset, move) for move in moves]
 
     def place(self, zset: SortedSet, moves: Sequence[Placement]) -> list[Code]:
         if moves:

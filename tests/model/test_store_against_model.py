@@ -406,9 +406,14 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         name = data.draw(st.sampled_from(self.filled_sets()))
         due = self.pair.ask(sets.due, name, limit, after).members
-        moves = [sets.Move(m, None, m + b"!", 5.0) if wrap else sets.Move(m, "a", self.payload(m)) for m, _ in due]
+        moves = [
+            sets.Placement(m, zset="dead", new=m + b"!", score=5.0)
+            if wrap
+            else sets.Placement(m, "a", new=self.payload(m))
+            for m, _ in due
+        ]
         with self.spoilt(spoilt):
-            self.pair.ask(sets.promote, name, moves)
+            self.pair.ask(sets.place, name, moves)
 
     def filled_sets(self) -> list[Literal["retry", "schedule"]]:
         """The sets that have something due and can be read."""

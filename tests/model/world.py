@@ -70,7 +70,7 @@ OPERATIONS = {
     large: ("delete_unnamed",),
     heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
     identities: ("live_identities", "fenced_identities", "read"),
-    sets: ("due", "promote"),
+    sets: ("due", "place"),
     limits: ("pause", "resume", "pauses"),
     pauses: ("end_due",),
     claims: ("stored_for_s",),

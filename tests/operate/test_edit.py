@@ -29,7 +29,7 @@ from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import classify
 from restbroker.store import dead_copies, sets
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.sets import Move
+from restbroker.store.sets import Placement
 from restbroker.transport.message import Response
 from tests.operate.conftest import NOW_S, Put, fields_of, job
 from tests.operate.test_act import members, queued
@@ -326,7 +326,7 @@ def test_edits_promotions_and_deletions_lose_and_double_no_job(desk: Desk, redis
         while ours := [
             raw for raw, _ in sets.list_members(other, "retry", 0, 300, newest_first=False) if b'"u1' in raw
         ]:
-            sets.promote(other, "retry", [Move(raw, "rest") for raw in ours[:7]])
+            sets.place(other, "retry", [Placement(raw, "rest") for raw in ours[:7]])
 
     def delete(other: Client) -> None:
         chosen = SetJobs("retry", where=conditions(["jid = *7"], NOW_S))

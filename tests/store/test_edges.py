@@ -12,7 +12,7 @@ from restbroker.store.codes import Applied, Gone
 from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchResult, LimitReached, Limits, mark, register
 from restbroker.store.server import time_s
-from restbroker.store.sets import Move, due, promote
+from restbroker.store.sets import Placement, due, place
 from tests.store.pools import FACTS, QUEUES, Pool, Server
 
 SHARES = "ns:restbroker:inflight:t"
@@ -75,8 +75,8 @@ def test_shares_of_all_who_live_or_die_count_and_what_is_nobodys_or_no_number_do
 
 def test_of_more_moves_than_one_call_takes_each_has_its_code(client: Client, server: Server) -> None:
     server.raw.zadd("ns:retry", {str(number): 1 for number in range(501)})
-    moves = [Move(b"gone", "a"), *(Move(b"%d" % number, "a") for number in range(501))]
-    assert promote(client, "retry", moves) == [Gone(), *[Applied()] * 501]
+    moves = [Placement(b"gone", "a"), *(Placement(b"%d" % number, "a") for number in range(501))]
+    assert place(client, "retry", moves) == [Gone(), *[Applied()] * 501]
 
 
 def test_due_is_told_by_redis_clock_to_the_microsecond(client: Client) -> None:

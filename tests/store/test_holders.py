@@ -14,7 +14,7 @@ from restbroker.job.settlement import ClaimChange, Requeue, Retry, Schedule, Set
 from restbroker.store import heartbeats, holders, periodic, queues, sets
 from restbroker.store.client import Client, open_client
 from restbroker.store.queues import HeldLock
-from restbroker.store.sets import Move
+from restbroker.store.sets import Placement
 from tests.store.pools import Pool, Server, on_both
 from tests.store.test_periodic import LOCK, begun
 
@@ -159,7 +159,7 @@ def test_no_job_that_moves_all_the_time_is_taken_for_deleted(
             (taken,) = moved.take(5, hwm=base + 5, base=base).jobs
             moved.settle((taken.ticket, settled), hwm=base + 1)
             for zset in ("retry", "schedule"):
-                sets.promote(own, zset, [Move(raw, "a", raw) for raw, _ in sets.due(own, zset, 5).members])
+                sets.place(own, zset, [Placement(raw, "a", new=raw) for raw, _ in sets.due(own, zset, 5).members])
             rounds += 1
             if time.monotonic() >= end_s and rounds > 100 and looks > 10:
                 break

@@ -8,7 +8,7 @@ from restbroker.store import dead_copies, queues
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import newest, restore
 from restbroker.store.records import note_token_uses, token_uses
-from restbroker.store.sets import Move, promote
+from restbroker.store.sets import Placement, place
 from tests.store.pools import Server, on_both
 
 
@@ -64,7 +64,9 @@ def test_what_is_no_time_is_refused_with_the_key_to_look_at(client: Client, serv
 def park(client: Client, server: Server, count: int) -> None:
     """Parks unreadable members: 0, 1, 2, ..."""
     server.raw.zadd("ns:retry", {str(n): n for n in range(count)})
-    promote(client, "retry", [Move(b"%d" % n, None, b"parked %d" % n, float(n)) for n in range(count)])
+    place(
+        client, "retry", [Placement(b"%d" % n, zset="dead", new=b"parked %d" % n, score=float(n)) for n in range(count)]
+    )
 
 
 @on_both

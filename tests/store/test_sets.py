@@ -5,7 +5,7 @@ import pytest
 from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Refused
-from restbroker.store.sets import Move, due, promote
+from restbroker.store.sets import Placement, due, place
 from tests.store.pools import Server, on_both
 
 
@@ -58,8 +58,10 @@ def test_a_member_that_cannot_be_placed_stays_with_its_score(client: Client, ser
     server.raw.zadd("ns:retry", {"one": score, "two": score, "three": 1})
     server.raw.set("ns:queue:a", "x")
     server.raw.zadd("ns:dead", {"wrapped": 1})
-    refused, clash, moved = promote(
-        client, "retry", [Move(b"one", "a"), Move(b"two", None, b"wrapped", 2.0), Move(b"three", "b")]
+    refused, clash, moved = place(
+        client,
+        "retry",
+        [Placement(b"one", "a"), Placement(b"two", zset="dead", new=b"wrapped", score=2.0), Placement(b"three", "b")],
     )
     assert isinstance(refused, Refused)
     assert (clash, moved) == (Clash(), Applied())
@@ -67,7 +69,7 @@ def test_a_member_that_cannot_be_placed_stays_with_its_score(client: Client, ser
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"wrapped", 1.0)]
     server.raw.delete("ns:dead")
     server.raw.set("ns:dead", "no set")
-    (refused,) = promote(client, "retry", [Move(b"two", None, b"wrapped", 2.0)])
+    (refused,) = place(client, "retry", [Placement(b"two", zset="dead", new=b"wrapped", score=2.0)])
     assert isinstance(refused, Refused)
     assert server.raw.zscore("ns:retry", "two") == score
 
@@ -75,7 +77,10 @@ def test_a_member_that_cannot_be_placed_stays_with_its_score(client: Client, ser
 def test_a_due_job_goes_to_the_head_of_its_queue_changed_or_not(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"waits"])
     server.raw.zadd("ns:retry", {"one": 1, "two": 2})
-    assert promote(client, "retry", [Move(b"one", "a"), Move(b"two", "b", b"two!")]) == [Applied(), Applied()]
+    assert place(client, "retry", [Placement(b"one", "a"), Placement(b"two", "b", new=b"two!")]) == [
+        Applied(),
+        Applied(),
+    ]
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"one", b"waits"]
     assert server.raw.lrange("ns:queue:b", 0, -1) == [b"two!"]
     assert server.raw.smembers("ns:queues") == {b"a", b"b"}

@@ -23,7 +23,6 @@ ScriptName = Literal[
     "listed",
     "finish",
     "due",
-    "promote",
     "page",
     "find",
     "copies",

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Gives members of a sorted set another place, as a person asked for, each for itself.
+-- Gives members of a sorted set another place, as they are due or a person asked for, each for itself.
 --
 -- KEYS: zset, retry, schedule, dead, queues, parked, then lists of queues
 -- ARGV: per job: old member, where to ('q' queue | 'f' queue, to be taken next | 'zr' retry | 'zs' schedule | 'zd' dead |
