@@ -13,15 +13,12 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.prober import Prober, ProbeSharing
-from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, Uncertain
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, TargetDown, TargetUp, VersionReported
 from restbroker.transport.errors import NotSent
 from tests.support.places import enter
-
-FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
-DENIED = Probe(ok=False, denied=True, version=None, detail="401")
-UNSENT = Unsent(Reason("TargetUnreachable", "refused"))
+from tests.support.probing import DENIED, FINE, UNSENT, Target
 
 
 def nobody() -> ProbeSharing:
@@ -29,21 +26,6 @@ def nobody() -> ProbeSharing:
     health = StoreHealth(lambda _event: None)
     health.is_up = False
     return ProbeSharing(cast("Connection", None), health, "t", Identity("p", health.report))
-
-
-class Target:
-    """Answers probes from a script; the last answer stays."""
-
-    def __init__(self, *answers: Probe | NotSent) -> None:
-        self.answers = list(answers)
-        self.asked_at_s: list[float] = []
-
-    async def ask(self) -> Probe:
-        self.asked_at_s.append(trio.current_time())
-        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-        if isinstance(answer, NotSent):
-            raise answer
-        return answer
 
 
 @asynccontextmanager
@@ -77,7 +59,7 @@ def kinds(events: Sequence[Event]) -> list[str]:
 
 async def test_five_unsent_in_a_row_trip_it_and_a_probe_resets_it(autojump_clock: trio.testing.MockClock) -> None:
     breaker, events = watched()
-    target = Target(FINE)
+    target = Target([FINE])
     async with probed(breaker, target):
         for _ in range(5):
             assert breaker.admits
@@ -93,7 +75,7 @@ async def test_five_unsent_in_a_row_trip_it_and_a_probe_resets_it(autojump_clock
 async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_clock: trio.testing.MockClock) -> None:
     autojump_clock.jump(10_000)
     breaker, events = watched()
-    target = Target(NotSent("refused"))
+    target = Target([NotSent("refused")])
     with trio.move_on_after(3600):
         await Prober(breaker, target.ask, nobody()).run()
     assert 1800 <= len(target.asked_at_s) <= 3600
@@ -103,7 +85,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
 async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock) -> None:
     for denied in (True, False):
         breaker, events = watched()
-        target = Target(Probe(ok=False, denied=denied, version=None, detail="no", hint="mend it"), FINE)
+        target = Target([Probe(ok=False, denied=denied, version=None, detail="no", hint="mend it"), FINE])
         async with probed(breaker, target):
             pass
         assert [event.hint for event in events if isinstance(event, TargetDown)] == ["mend it"]
@@ -111,7 +93,7 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
 
 async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
     breaker, events = watched()
-    target = Target(FINE, DENIED, DENIED, DENIED, FINE)
+    target = Target([FINE, DENIED, DENIED, DENIED, FINE])
     async with probed(breaker, target):
         breaker.deny(Reason("TargetDenied", "401"))
         await breaker.wait_to_admit()
@@ -124,7 +106,7 @@ async def test_one_that_is_given_up_stays_tripped_and_its_target_is_left_alone(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     events: list[Event] = []
-    breaker, target = made(events), Target(FINE)
+    breaker, target = made(events), Target([FINE])
     async with probed(breaker, target):
         breaker.trip_for_good(Reason("Bug", "Its background work failed."))
         await trio.sleep(600)
@@ -175,7 +157,7 @@ async def test_answers_that_are_about_jobs_alone_never_trip_it() -> None:
 
 async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_clock: trio.testing.MockClock) -> None:
     breaker = Breaker("t", lambda _event: None, concurrency=8)
-    target = Target(FINE)
+    target = Target([FINE])
     async with probed(breaker, target):
         breaker.trip(Reason("TargetUnreachable", "refused"))
         began_s = trio.current_time()
@@ -191,7 +173,7 @@ async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
 ) -> None:
     events: list[Event] = []
     breaker = Breaker("t", events.append, concurrency=20)
-    target = Target(FINE)
+    target = Target([FINE])
 
     async def worker(number: int) -> None:
         while True:
@@ -242,7 +224,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
 ) -> None:
     breaker = Breaker("t", lambda _event: None, 3)
     busy = Deferred(Reason("Busy", "429", None, 429), counts=False)
-    async with probed(breaker, Target(FINE)):
+    async with probed(breaker, Target([FINE])):
         for _ in range(3):
             await enter(breaker.semaphore)
         breaker.observe(Delivered("0", 0, 200), "quick")
@@ -258,7 +240,7 @@ async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_
 async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_clock: trio.testing.MockClock) -> None:
     breaker, events = watched()
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
-    async with probed(breaker, Target(FINE)):
+    async with probed(breaker, Target([FINE])):
         for _ in range(8):
             await breaker.wait_to_admit()
             breaker.observe(busy, "sick")
@@ -525,7 +507,7 @@ async def test_what_the_target_itself_answers_ends_a_row_of_a_gateways() -> None
 async def test_commands_that_a_gateway_alone_refuses_trip_it_once(autojump_clock: trio.testing.MockClock) -> None:
     """The probe finds the target well: until one of them is delivered, it is they that fail."""
     breaker, events = watched()
-    async with probed(breaker, Target(FINE)):
+    async with probed(breaker, Target([FINE])):
         for number in range(40):
             await breaker.wait_to_admit()
             breaker.observe(LOST, "ab"[number % 2])

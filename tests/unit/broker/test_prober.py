@@ -13,19 +13,17 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.prober import Prober, ProbeSharing, decode, encode
-from restbroker.job.outcome import Deferred, Probe, Reason, Unsent
+from restbroker.job.outcome import Deferred, Probe, Reason
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.probing import LONGEST_TEXT_BYTES, ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
 from restbroker.telemetry.events import Event, StoreLost
 from restbroker.transport.errors import NotSent
 from tests.support.ports import free_port
+from tests.support.probing import DENIED, FINE, UNSENT, Target
 
-FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
 NEWER = attrs.evolve(FINE, version="25.03")
-DENIED = Probe(ok=False, denied=True, version=None, detail="401")
 UNWELL = Probe(ok=False, denied=False, version=None, detail="503")
-UNSENT = Unsent(Reason("TargetUnreachable", "refused"))
 
 
 @attrs.define(eq=False)
@@ -74,22 +72,6 @@ class Seen(ProbeSharing):
         return self.board.left_s
 
 
-@attrs.define(eq=False)
-class Target:
-    """Answers every probe with `answer`."""
-
-    answer: Probe | NotSent = FINE
-    takes_s: float = 0.0
-    asked_at_s: list[float] = attrs.field(factory=list)
-
-    async def ask(self) -> Probe:
-        self.asked_at_s.append(trio.current_time())
-        await trio.sleep(self.takes_s)
-        if isinstance(self.answer, NotSent):
-            raise self.answer
-        return self.answer
-
-
 def started(nursery: trio.Nursery, target: Target, others: ProbeSharing) -> Breaker:
     breaker = Breaker("t", lambda _event: None)
     nursery.start_soon(Prober(breaker, target.ask, others).run)
@@ -117,7 +99,7 @@ async def shut(breaker: Breaker) -> None:
 async def test_a_dead_target_sees_one_probe_every_second_or_two_however_many_processes_wait(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    board, target = Board(), Target(NotSent("refused"))
+    board, target = Board(), Target([NotSent("refused")])
     began_s = trio.current_time()
     with trio.move_on_after(600):
         async with trio.open_nursery() as nursery:
@@ -167,7 +149,7 @@ async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_e
 ) -> None:
     board, target = Board(), Target()
     async with serving(board, target) as breaker:
-        target.answer = NEWER
+        target.answers = [NEWER]
         await shut(breaker)
         await trio.sleep(0.5)
         board.tell(encode(told), 30.0)
@@ -179,7 +161,7 @@ async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_e
 async def test_who_is_denied_does_not_believe_that_another_was_let_in(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with serving(board, target) as breaker:
-        target.answer = DENIED
+        target.answers = [DENIED]
         breaker.deny(Reason("TargetDenied", "401"))
         for _ in range(5):
             board.tell(encode(FINE), 10.0)
@@ -203,20 +185,20 @@ async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_ba
 ) -> None:
     board, target = Board(), Target()
     async with serving(board, target) as breaker:
-        target.answer = DENIED
+        target.answers = [DENIED]
         await trio.sleep(10)
         breaker.deny(Reason("TargetDenied", "401"))
         await trio.sleep(300)
         assert set(board.pauses) == {("denied", 15.0)}
         assert 10 <= len(board.pauses) <= 16
-        target.answer = FINE
+        target.answers = [FINE]
         await breaker.wait_to_admit()
         await trio.testing.wait_all_tasks_blocked()
         assert board.resumed == ["denied", "denied"], "at the start, and when it is let in again"
 
 
 async def test_a_process_that_was_never_let_in_pauses_nobody(autojump_clock: trio.testing.MockClock) -> None:
-    board, target = Board(), Target(DENIED)
+    board, target = Board(), Target([DENIED])
     async with trio.open_nursery() as nursery:
         breaker = started(nursery, target, Seen(board, "p"))
         await trio.sleep(60)
@@ -281,14 +263,14 @@ async def test_a_pause_of_a_day_is_ended_by_a_good_probe_after_a_minute(autojump
 async def test_a_pause_lasts_fifteen_minutes_at_most(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(left_s=9.0), Target()
     async with serving(board, target) as breaker:
-        target.answer = UNWELL
+        target.answers = [UNWELL]
         began_s = trio.current_time()
         breaker.observe(DAY)
         await trio.sleep(3600)
         assert board.pauses[0] == ("retry_after", 75.0)
         assert len(board.pauses) == 2, "once for the first minute, once for the rest"
         assert max(for_s for _, for_s in board.pauses) <= 840
-        target.answer = FINE
+        target.answers = [FINE]
         await breaker.wait_to_admit()
         assert trio.current_time() - began_s < 3660
 
