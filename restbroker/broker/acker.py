@@ -1,10 +1,9 @@
-"""Settles jobs in Redis, in groups: the jobs that are decided while one group is written are the next group.
+"""Settles jobs in Redis, in batches: the jobs that are decided while one batch is written are the next batch.
 
-A *group* is here what one call settles; `plan.groups` are those of order and fairness. A group goes one of three ways.
-While few jobs come, it is sent in the step in which the jobs are decided, without a task (`_settle_now`). A fetch of
-the poller takes it along, since one round trip costs less than two (`settle_and_fetch`). All else is done by the
-acker's task, one per pool: where there is order or fairness, since with order the answer may bring the next job of a
-key; after an outage; what Redis refuses; and the last groups.
+A *batch* is what one call settles. It goes one of three ways. While few jobs come, it is sent in the step in which the
+jobs are decided, without a task (`_settle_now`). A fetch of the poller takes it along, since one round trip costs less
+than two (`settle_and_fetch`). All else is done by the acker's task, one per pool: where there is order or fairness,
+since with order the answer may bring the next job of a key; after an outage; what Redis refuses; and the last batches.
 
 Always holds: a job is released only when Redis has confirmed its settlement; during an outage of Redis the settlements
 wait here, never more than were fetched, and are written when it is back; the jobs that a fetch settles are released, or
@@ -39,30 +38,28 @@ from restbroker.transport.readiness import Upkeep
 _REFUSED_WAIT_S = 5.0
 _UNNOTICED_S = 10.0
 GATHER_S = 0.003
-GROUP_ENOUGH = 50
+BATCH_ENOUGH = 50
 """How many jobs are worth a call of their own: no more are waited for."""
-GROUP_LIMIT = MAX_BATCH
-"""The most jobs in one group: a thousand workers finish more than this while one is written."""
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
 LOSS_S = 60.0
 _OVERHEAD_BYTES = 400
 
 
-def group_size(jobs: list[JobInProgress]) -> int:
-    """Return how many jobs from the front of `jobs` one call of Redis settles: `GROUP_LIMIT` at most.
+def next_batch_size(jobs: list[JobInProgress]) -> int:
+    """Return how many jobs from the front of `jobs` one call of Redis settles: `MAX_BATCH` at most.
 
-    A group ends with its first oversized job, since Redis takes long to settle that.
+    A batch ends with its first oversized job, since Redis takes long to settle that.
     """
-    group = jobs[:GROUP_LIMIT]
-    return next((place for place, job in enumerate(group, 1) if job.size_bytes), len(group))
+    batch = jobs[:MAX_BATCH]
+    return next((place for place, job in enumerate(batch, 1) if job.size_bytes), len(batch))
 
 
 @attrs.define(eq=False)
 class AckBuffer:
     """The jobs of one pool that have a settlement and wait for the acker, oldest first.
 
-    While more jobs can be started, the acker waits a moment for a larger group, since a call of Redis costs about as
+    While more jobs can be started, the acker waits a moment for a larger batch, since a call of Redis costs about as
     much for fifty jobs as for one; when none can, it settles at once. Each job in it is in `Reservations.jobs` too
     until Redis confirms its settlement, so nothing is lost with it. It is a list and no memory channel, which would
     wake the acker once per job.
@@ -79,7 +76,7 @@ class AckBuffer:
 
     @property
     def is_busy(self) -> bool:
-        """Whether a group is being settled, or is about to be, so that a call of Redis is made anyway."""
+        """Whether a batch is being settled, or is about to be, so that a call of Redis is made anyway."""
         return bool(self.jobs) or not self._acker
 
     def add(self, job: JobInProgress) -> None:
@@ -90,7 +87,7 @@ class AckBuffer:
         """Add jobs as `add` does."""
         self.jobs += jobs
         self._more = more = self.ready.is_ready
-        if (not self._gathers or not more or len(self.jobs) >= GROUP_ENOUGH) and self._acker:
+        if (not self._gathers or not more or len(self.jobs) >= BATCH_ENOUGH) and self._acker:
             if not (more or self._gathers) and self.settle_now():
                 return
             self._acker.unpark_all()
@@ -106,18 +103,18 @@ class AckBuffer:
             self._acker.unpark_all()
 
     def take(self) -> list[JobInProgress]:
-        """Remove and return the next group, the oldest job first (see `group_size`); an empty list if none waits."""
-        count = group_size(self.jobs)
+        """Remove and return the next batch, the oldest job first; an empty list if none waits."""
+        count = next_batch_size(self.jobs)
         jobs = self.jobs[:count]
         del self.jobs[:count]
         return jobs
 
-    async def wait_for_group(self) -> bool:
+    async def wait_for_batch(self) -> bool:
         """Wait until `take` has jobs to return; return False once the buffer is closed and empty. Safe to cancel."""
         while True:
             while not self.jobs and not self._closed:
                 await self._acker.park()
-            if self._more and not self._closed and len(self.jobs) < GROUP_ENOUGH:
+            if self._more and not self._closed and len(self.jobs) < BATCH_ENOUGH:
                 self._gathers = True
                 try:
                     with trio.move_on_after(GATHER_S):
@@ -135,7 +132,7 @@ class AckBuffer:
 
 
 @attrs.define(eq=False)
-class _Group:
+class _Batch:
     """What was settled together: by ticket, how, and the hash of the job's bytes."""
 
     at_s: float
@@ -152,7 +149,7 @@ class RecentlySettled:
     then they run again, as jobs that may have run. `now_s` is the time by any rising clock, the same for all methods.
     """
 
-    _groups: deque[_Group] = attrs.field(factory=deque)
+    _batches: deque[_Batch] = attrs.field(factory=deque)
     _size_bytes: int = 0
     _lost: set[int] = attrs.field(factory=set)
     _lost_until_s: float = float("-inf")
@@ -161,29 +158,29 @@ class RecentlySettled:
         """Keep settlements that Redis confirmed: of each its ticket, how, and the bytes of the job."""
         size_bytes = sum([_size(settlement) for _, settlement, _ in settled])
         jobs = {ticket: (settlement, hash(job)) for ticket, settlement, job in settled}
-        self._groups.append(_Group(now_s, size_bytes, jobs))
+        self._batches.append(_Batch(now_s, size_bytes, jobs))
         self._size_bytes += size_bytes
         self.forget(now_s)
 
     def get(self, ticket: str) -> Settlement | None:
         """Return the settlement of this ticket; None if it is not kept, or not any more."""
-        return next((group.jobs[ticket][0] for group in self._groups if ticket in group.jobs), None)
+        return next((batch.jobs[ticket][0] for batch in self._batches if ticket in batch.jobs), None)
 
     def forget(self, now_s: float) -> None:
-        """Drop settlements older than `KEPT_S` seconds, and beyond `KEPT_BYTES` the oldest, but not the last group.
+        """Drop settlements older than `KEPT_S` seconds, and beyond `KEPT_BYTES` the oldest, but not the last batch.
 
         To be called now and then, so that an idle pool keeps none.
         """
-        groups = self._groups
-        while groups and (now_s - groups[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(groups) > 1)):
-            self._size_bytes -= groups.popleft().size_bytes
+        batches = self._batches
+        while batches and (now_s - batches[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(batches) > 1)):
+            self._size_bytes -= batches.popleft().size_bytes
 
     def note_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
         """Note that Redis may have lost its last writes: for `LOSS_S` seconds `may_have_run` is true of some jobs.
 
         These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
         """
-        kept = (one for group in self._groups for one in group.jobs.values())
+        kept = (one for batch in self._batches for one in batch.jobs.values())
         settled = {job for settlement, job in kept if not is_unchanged_requeue(settlement)}
         earlier = self._lost if now_s < self._lost_until_s else set()
         self._lost = earlier | settled | {hash(job) for job in jobs}
@@ -232,10 +229,10 @@ class Acker(Agent):
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
     _is_sent: bool = False
-    """Whether a group was sent without a task, and not answered yet."""
+    """Whether a batch was sent without a task, and not answered yet."""
     _sent_at_s: float = -math.inf
     _is_due: bool = False
-    """Whether a group will be sent without a task in a moment."""
+    """Whether a batch will be sent without a task in a moment."""
     _bug: Exception | None = None
     """What was raised while its answer was noted."""
 
@@ -245,7 +242,7 @@ class Acker(Agent):
             self.buffer.settle_now = self._settle_now
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
-            while await self.buffer.wait_for_group() or self._is_sent:
+            while await self.buffer.wait_for_batch() or self._is_sent:
                 if self._bug is not None:
                     raise self._bug
                 if self.buffer.jobs:
@@ -259,7 +256,7 @@ class Acker(Agent):
     def _settle_now(self) -> bool:
         """Send the settlements in the buffer without a task; return False if that is not possible.
 
-        One group at a time: those that come meanwhile follow once it is answered, or a moment later where jobs come so
+        One batch at a time: those that come meanwhile follow once it is answered, or a moment later where jobs come so
         fast that a few can be settled together.
         """
         if self._is_sent or self._is_due:
@@ -271,27 +268,27 @@ class Acker(Agent):
             self._is_due = True
             readiness.call_later(self._settle_due)
             return True
-        return self._send_group()
+        return self._send_batch()
 
     def _settle_due(self) -> None:
         self._is_due = False
-        if self.buffer.jobs and not self._is_sent and not (not self.lock.locked() and self._send_group()):
+        if self.buffer.jobs and not self._is_sent and not (not self.lock.locked() and self._send_batch()):
             self.buffer.wake()
 
-    def _send_group(self) -> bool:
-        group = self.buffer.take()
-        request, last, began_s = self._request(group), self.reservations.last_number, trio.current_time()
+    def _send_batch(self) -> bool:
+        batch = self.buffer.take()
+        request, last, began_s = self._request(batch), self.reservations.last_number, trio.current_time()
 
         def note(answer: list[Code] | StoreUnavailable | None) -> None:
             self._is_sent = False
-            again = group
+            again = batch
             try:
                 if isinstance(answer, list):
                     self.health.note_write(began_s)
                     self.ready.confirm(request.hwm, last)
-                    again = self._note(group, answer, self.refused)
+                    again = self._note(batch, answer, self.refused)
                 elif answer is not None:
-                    _note_request(group)
+                    _note_request(batch)
                     self.health.note_outage(answer, began_s)
             except Exception as bug:  # noqa: BLE001 - it must not end the task that listens
                 self._bug = bug
@@ -304,12 +301,12 @@ class Acker(Agent):
         readiness, deadlines = self.upkeep.readiness, self.upkeep.deadlines
         self._is_sent = self.store.send_finish(request, time.time(), watch=readiness, deadlines=deadlines, done=note)
         if not self._is_sent:
-            self.buffer.put_back(group)
+            self.buffer.put_back(batch)
         return self._is_sent
 
     @property
     def is_busy(self) -> bool:
-        """Whether a group is being settled, or is about to be, so that a call of Redis is made anyway."""
+        """Whether a batch is being settled, or is about to be, so that a call of Redis is made anyway."""
         return self._is_sent or self.buffer.is_busy
 
     def forget_successors(self) -> None:
@@ -330,38 +327,38 @@ class Acker(Agent):
         refused: list[JobInProgress] = []
         rest = jobs
         while rest:
-            count = group_size(rest)
-            group, rest = rest[:count], rest[count:]
-            request, last = self._request(group), self.reservations.last_number
+            count = next_batch_size(rest)
+            batch, rest = rest[:count], rest[count:]
+            request, last = self._request(batch), self.reservations.last_number
             try:
                 codes, found = await self.health.await_until_up(
-                    partial(self._finish, request, group, time.time()), is_write=True
+                    partial(self._finish, request, batch, time.time()), is_write=True
                 )
             except StoreRefused as error:
                 self.identity.warn_once("StoreRefused", error.message, error.hint)
-                for job in (left := group + rest):
+                for job in (left := batch + rest):
                     job.refuse()
                 return refused + left
             self.ready.confirm(request.hwm, last + len(found))
-            if self.plan.order is not None and any(map(_changes_keys, group, codes)):
+            if self.plan.order is not None and any(map(_changes_keys, batch, codes)):
                 self.successor.set()
-            rest = self._note(group, codes, refused) + rest
+            rest = self._note(batch, codes, refused) + rest
             if found:
                 self.adopt(found)
             if self.crashes.counts:
-                await self._end_crash_counts(group, codes)
+                await self._end_crash_counts(batch, codes)
         return refused
 
     async def settle_and_fetch(
         self, make_request: Callable[[], FetchRequest | None]
     ) -> tuple[FetchRequest, FetchAnswer] | None:
-        """Fetch jobs, and settle the next group of the buffer in the same round trip.
+        """Fetch jobs, and settle the next batch of the buffer in the same round trip.
 
         Wait first until no other settling is under way, then call `make_request` for what to fetch. Return its request
         and the answer of Redis; None if it returned None. Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel:
         jobs that were not settled are in the buffer again.
         """
-        # Trio lets all other tasks run first, also when a lock is free. What they finish meanwhile makes a group
+        # Trio lets all other tasks run first, also when a lock is free. What they finish meanwhile makes a batch
         # larger; a pool that has nothing in progress is spared that.
         if self.reservations.jobs or self.lock.locked():
             await self.lock.acquire()
@@ -369,27 +366,28 @@ class Acker(Agent):
             self.lock.acquire_nowait()
         try:
             request = make_request()
-            return None if request is None else (request, await self._exchange(request))
+            return None if request is None else (request, await self._settle_along(request))
         finally:
             self.lock.release()
 
-    async def _exchange(self, fetch: FetchRequest) -> FetchAnswer:
-        group = self.buffer.take()
+    async def _settle_along(self, fetch: FetchRequest) -> FetchAnswer:
+        """Fetch, and settle the next batch in the same call."""
+        batch = self.buffer.take()
         if self.crashes.counts:
             # Not jobs whose crashes are counted: only `settle` ends such a count.
-            self.buffer.put_back([job for job in group if job.recovered is not None])
-            group = [job for job in group if job.recovered is None]
-        if not group:
+            self.buffer.put_back([job for job in batch if job.recovered is not None])
+            batch = [job for job in batch if job.recovered is None]
+        if not batch:
             return await self.store.fetch(fetch)
-        request = self._request(group)
-        unsettled = group
+        request = self._request(batch)
+        unsettled = batch
         try:
-            codes, got = await self.store.exchange(request, time.time(), fetch)
+            codes, got = await self.store.finish_and_fetch(request, time.time(), fetch)
             if not isinstance(codes, StoreRefused):
                 self.ready.confirm(request.hwm, fetch.base)
-                unsettled = self._note(group, codes, self.refused)
+                unsettled = self._note(batch, codes, self.refused)
         except StoreUnavailable:
-            _note_request(group)
+            _note_request(batch)
             raise
         finally:
             self.buffer.put_back(unsettled)
@@ -398,19 +396,19 @@ class Acker(Agent):
         return got
 
     async def _finish(
-        self, request: FinishRequest, group: Sequence[JobInProgress], now_s: float
+        self, request: FinishRequest, batch: Sequence[JobInProgress], now_s: float
     ) -> tuple[list[Code], tuple[FetchedJob, ...]]:
         try:
-            wanted = attrs.evolve(request, next=self.hand_on(len(group)))
+            wanted = attrs.evolve(request, next=self.hand_on(len(batch)))
             return await self.store.finish(wanted, now_s)
         except StoreUnavailable:
-            _note_request(group)
+            _note_request(batch)
             raise
 
-    def _request(self, group: Sequence[JobInProgress]) -> FinishRequest:
+    def _request(self, batch: Sequence[JobInProgress]) -> FinishRequest:
         """Return the request that settles those of these jobs that have a settlement."""
-        settlements = [(job.ticket, job.settlement) for job in group if job.settlement is not None]
-        target, records = self.plan.target, self.settler.reports.records(group)
+        settlements = [(job.ticket, job.settlement) for job in batch if job.settlement is not None]
+        target, records = self.plan.target, self.settler.reports.records(batch)
         return FinishRequest(
             identity=self.identity.name,
             target=target.name,
@@ -421,7 +419,7 @@ class Acker(Agent):
             groups=self.plan.groups,
         )
 
-    def _note(self, group: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:
+    def _note(self, batch: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:
         """Note what Redis answered; return the jobs that have a new settlement, to be tried at once.
 
         What Redis refuses in every form is added to `refused`; what is settled is released and reported.
@@ -429,7 +427,7 @@ class Acker(Agent):
         applied: list[JobInProgress] = []
         over: list[JobInProgress] = []
         again: list[JobInProgress] = []
-        for job, code in zip(group, codes, strict=True):
+        for job, code in zip(batch, codes, strict=True):
             try:
                 if isinstance(code, Applied):
                     job.confirm()
@@ -464,18 +462,18 @@ class Acker(Agent):
         settled = [(job.ticket, job.settlement, job.raw) for job in over if job.settlement is not None]
         self.recently_settled.add(settled, now_s - self.health.away_s)
         self.reservations.release(*tickets)
-        self.ready.batch_size.note_settled(len(group) - len(again), now_s)
+        self.ready.batch_size.note_settled(len(batch) - len(again), now_s)
         self.settler.reports.send(applied)
         return again
 
-    async def _end_crash_counts(self, group: Sequence[JobInProgress], codes: Sequence[Code]) -> None:
+    async def _end_crash_counts(self, batch: Sequence[JobInProgress], codes: Sequence[Code]) -> None:
         """End the count of runs before a crash: equal bytes that come later are another job.
 
         Only for what was settled here. What is gone may be in other hands, and they need the count.
         """
         digests = {
             job.recovered
-            for job, code in zip(group, codes, strict=True)
+            for job, code in zip(batch, codes, strict=True)
             if job.recovered is not None and isinstance(code, Applied) and not is_unchanged_requeue(job.settlement)
         }
         if digests:
@@ -511,7 +509,7 @@ def _changes_keys(job: JobInProgress, code: Code) -> bool:
     return isinstance(code, Applied) and (code.is_ready or isinstance(job.settlement, Retry | Schedule))
 
 
-def _note_request(group: Sequence[JobInProgress]) -> None:
+def _note_request(batch: Sequence[JobInProgress]) -> None:
     """Note that Redis may have settled these jobs, since it did not answer."""
-    for job in group:
+    for job in batch:
         job.request()

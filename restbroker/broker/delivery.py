@@ -27,7 +27,7 @@
    (`settler.py`). A time-out after the first byte is `Uncertain`: dead if the command must run at most once, retried if
    it is safe to repeat, else retried `UncertainRetries` times and then dead. A time-out before the first byte is
    `Unsent`: back to 3.
-8. **Settled.** The acker has Redis remove it and apply the settlement in one step, in a group with others (`acker.py`);
+8. **Settled.** The acker has Redis remove it and apply the settlement in one step, in a batch with others (`acker.py`);
    until Redis confirms that, the job stays reserved, also through an outage.
 9. **Acknowledged.** It is released and reported.
 

@@ -21,7 +21,7 @@ _FEW_POOLS = 10
 _MOST_STRETCH = 10.0
 _LEAST = 4
 _MOST = 400
-_GROUPS = 4
+_BATCHES = 4
 
 
 def are_many(pools: int) -> bool:
@@ -32,7 +32,7 @@ def are_many(pools: int) -> bool:
 def stretch(pools: int) -> float:
     """Return by how much longer than alone each of so many pools of a process gathers jobs: 1 to 10.
 
-    With groups of five jobs a call of Redis costs more than the jobs.
+    With batches of five jobs a call of Redis costs more than the jobs.
     """
     return min(_MOST_STRETCH, max(1.0, pools / _FEW_POOLS))
 
@@ -47,20 +47,20 @@ class BatchSize:
 
     span_s: float = SPAN_S
     lead: int = 0
-    """How many jobs are started from one confirmation of Redis to the next: twice the largest of the last groups.
+    """How many jobs are started from one confirmation of Redis to the next: twice the largest of the last batches.
 
     Twice, since from a call to the answer of the next it takes two calls; the largest, since too few would keep workers
-    waiting, and groups small.
+    waiting, and batches small.
     """
     _started_s: float = 0.0
     _current: int = 0
     _previous: int = 0
-    _groups: deque[int] = attrs.field(factory=lambda: deque([0], maxlen=_GROUPS))
+    _batches: deque[int] = attrs.field(factory=lambda: deque([0], maxlen=_BATCHES))
 
     def note_settled(self, count: int, now_s: float) -> None:
-        """Note a group of `count` jobs that were settled at `now_s`."""
-        self._groups.append(count)
-        self.lead = 2 * max(self._groups)
+        """Note a batch of `count` jobs that were settled at `now_s`."""
+        self._batches.append(count)
+        self.lead = 2 * max(self._batches)
         elapsed_s = now_s - self._started_s
         if elapsed_s >= self.span_s:
             self._previous = self._current if elapsed_s < 2 * self.span_s else 0

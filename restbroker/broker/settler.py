@@ -38,9 +38,9 @@ from restbroker.telemetry.events import ORDER_STOPPED, JobFinished, JobsDelivere
 
 @attrs.define(eq=False)
 class Reports:
-    """Reports the settled jobs of one pool: one event with the durations of a group, and one for each unusual job.
+    """Reports the settled jobs of one pool: one event with the durations of a batch, and one for each unusual job.
 
-    The acker calls `records` for a group that it settles, to be kept in Redis, and `send` once Redis has confirmed it.
+    The acker calls `records` for a batch that it settles, to be kept in Redis, and `send` once Redis has confirmed it.
     No token is in an event or record, no matter where a producer put it.
     """
 

@@ -276,7 +276,7 @@ class Connection:
             self._watch.forget(self._client.descriptor)
             self._watch = None
 
-    async def exchange(
+    async def finish_and_fetch(
         self, finished: FinishRequest, now_s: float, wanted: FetchRequest
     ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
         """Settle jobs and take others in one round trip, without the thread.

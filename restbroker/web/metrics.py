@@ -4,7 +4,7 @@
 process itself knows, after a bounded time; it costs a few round trips, however much is in Redis; labels are names of
 the configuration and words of ours; the text is made in a thread, so that deliveries go on meanwhile.
 
-Values are counted in plain dictionaries, and passed to the library when they are requested: a group of jobs that came
+Values are counted in plain dictionaries, and passed to the library when they are requested: a batch of jobs that came
 together costs a few additions, where the library's own counters take a lock and a look-up each.
 """
 

@@ -85,9 +85,9 @@ class Stepped(Connection):
         self.freeze.at("settled")
         return answer
 
-    async def exchange(self, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> Any:
+    async def finish_and_fetch(self, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> Any:
         self.freeze.at("before the settlement")
-        answers = await super().exchange(finished, now_s, wanted)
+        answers = await super().finish_and_fetch(finished, now_s, wanted)
         self.freeze.at("settled")
         return answers
 

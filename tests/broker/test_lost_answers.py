@@ -52,9 +52,9 @@ class Lossy(Connection):
         self._lose({Connection.finish: result[0]})
         return result
 
-    async def exchange(self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
-        result = await super().exchange(finished, now_s, wanted)
-        self._lose({Connection.exchange: result, Connection.finish: result[0], Connection.fetch: result[1]})
+    async def finish_and_fetch(self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
+        result = await super().finish_and_fetch(finished, now_s, wanted)
+        self._lose({Connection.finish_and_fetch: result, Connection.finish: result[0], Connection.fetch: result[1]})
         return result
 
     def _lose(self, answers: dict[Callable[..., Any], Any]) -> None:
@@ -104,7 +104,7 @@ async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: H
 async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is_delivered_once(
     harness: Harness,
 ) -> None:
-    left = lose(harness, *[Connection.exchange] * 3)
+    left = lose(harness, *[Connection.finish_and_fetch] * 3)
     harness.concurrency = 5
     harness.push(count=600)
     async with harness.broker():
@@ -123,10 +123,10 @@ async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it
     refusals = 3
 
     class Refusing(Connection):
-        async def exchange(self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
+        async def finish_and_fetch(self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
             nonlocal refusals
             if not refusals:
-                return await super().exchange(finished, now_s, wanted)
+                return await super().finish_and_fetch(finished, now_s, wanted)
             refusals -= 1
             if half == "finish":
                 return StoreRefused("no"), await self.fetch(wanted)

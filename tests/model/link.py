@@ -122,13 +122,13 @@ class SimulatedConnection:
         done(answer)
         await trio.lowlevel.checkpoint()
 
-    async def exchange(
+    async def finish_and_fetch(
         self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest
     ) -> tuple[list[Code] | StoreRefused, jobs.FetchAnswer | StoreRefused]:
         """As `fetch`."""
         if self.way.refuses:
             return StoreRefused("NOPERM"), await self.fetch(wanted)
-        return await self.call(Reference.exchange, finished, now_s, wanted)
+        return await self.call(Reference.finish_and_fetch, finished, now_s, wanted)
 
     async def aclose(self) -> None:
         """Nothing is open."""

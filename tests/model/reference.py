@@ -155,7 +155,7 @@ class Reference:
         if record:
             self.data.history.append(record)
 
-    def exchange(
+    def finish_and_fetch(
         self, finished: FinishRequest, now_s: float, wanted: FetchRequest
     ) -> tuple[list[Code], FetchAnswer | StoreRefused]:
         codes = self.finish(finished, now_s)

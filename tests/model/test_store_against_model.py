@@ -45,7 +45,7 @@ from restbroker.store.tickets import ticket_number
 from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
-from tests.support.store_calls import exchange, fetch, finish
+from tests.support.store_calls import fetch, finish, finish_and_fetch
 
 LIMIT_BYTES, MOST_BYTES = 16, 40
 STORED, LARGE, NO_TEXT = b'"restbroker_": stored', "too large/größer".encode(), b"too large, \xff\xfe no text"
@@ -262,7 +262,7 @@ class Histories(RuleBasedStateMachine):
             codes = self.pair.ask(finish, request, 1.0)
         else:
             wanted = self.wanted(pool, QUEUES, wants, hwm)
-            found, answer = self.pair.ask(exchange, request, 1.0, wanted)
+            found, answer = self.pair.ask(finish_and_fetch, request, 1.0, wanted)
             assert not isinstance(found, StoreRefused)
             codes = found
         for (ticket, settlement), code in zip(settled, codes, strict=True):

@@ -99,7 +99,7 @@ async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
     (first, second, *_) = raws(await calls.fetch(WANTED))
     await calls.finish(settled_by("1:1"), 0.0)  # Redis has the script of `finish` from here on
     threads.clear()
-    codes, got = await calls.exchange(settled_by("2:1"), 0.0, attrs.evolve(WANTED, base=5))
+    codes, got = await calls.finish_and_fetch(settled_by("2:1"), 0.0, attrs.evolve(WANTED, base=5))
     assert codes == [Applied()]
     assert not isinstance(got, StoreRefused)
     assert (first, second, raws(got)) == (b"1", b"2", [b"6", b"7", b"8"])
@@ -121,7 +121,7 @@ async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_ag
     elif forgotten == "finish":
         await calls.fetch(attrs.evolve(WANTED, base=5, count=0))
     threads.clear()
-    codes, got = await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
+    codes, got = await calls.finish_and_fetch(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
     assert not isinstance(got, StoreRefused)
     assert (codes, raws(got), threads) == ([Applied()], [b"6"], [])
     assert server.raw.get("ns:stat:processed") == b"1"
@@ -134,7 +134,7 @@ async def test_what_redis_refuses_of_what_is_asked_in_one_go_leaves_the_other(
     server.raw.lpush("ns:queue:a", "1", "2", "3", "4", "5", "6")
     await calls.fetch(WANTED)
     server.raw.set(f"ns:restbroker:{key}", "a text")
-    codes, got = await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
+    codes, got = await calls.finish_and_fetch(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=5))
     in_progress = (await calls.call(read_jobs, WANTED.identity)).jobs.keys()
     if key == "pause:t":
         assert isinstance(got, StoreRefused)
@@ -162,7 +162,7 @@ async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
 
         async def ask() -> None:
             with scope:
-                answers.append(await calls.exchange(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=1)))
+                answers.append(await calls.finish_and_fetch(settled_by("1:1"), 0.0, attrs.evolve(WANTED, base=1)))
 
         nursery.start_soon(ask)
         await trio.testing.wait_all_tasks_blocked()
@@ -186,15 +186,15 @@ async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(
     with LossyProxy(server.process.port) as proxy:
         calls = await pool_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
         none = FetchResult((), frozenset(), frozenset(), 0)
-        assert await calls.exchange(settled_by("9:1"), 0.0, WANTED) == ([Gone()], none)
+        assert await calls.finish_and_fetch(settled_by("9:1"), 0.0, WANTED) == ([Gone()], none)
         proxy.lose_next, proxy.keep_bytes = True, len(b"*1\r\n:0\r\n")
         with pytest.raises(StoreUnavailable):
-            await calls.exchange(settled_by("9:1"), 0.0, WANTED)
+            await calls.finish_and_fetch(settled_by("9:1"), 0.0, WANTED)
         assert not calls._client.is_waiting
         # The first one connects.
         for tickets in (["7:1"], ["7:1", "8:1"]):
             proxy.sent.clear()
-            assert await calls.exchange(settled_by(*tickets), 0.0, WANTED) == ([Gone()] * len(tickets), none)
+            assert await calls.finish_and_fetch(settled_by(*tickets), 0.0, WANTED) == ([Gone()] * len(tickets), none)
         assert len(proxy.sent) == 1, "one round trip"
         await calls.aclose()
 
@@ -219,7 +219,7 @@ async def test_an_answer_that_comes_in_pieces_may_take_longer_than_one_of_them()
         client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}/0"), 0.5)
         calls = Connection(client)
         await calls.call(Client.connect)
-        got = await calls.exchange(settled_by("9:1"), 0.0, WANTED)
+        got = await calls.finish_and_fetch(settled_by("9:1"), 0.0, WANTED)
         assert got == ([Gone()], FetchResult((), frozenset(), frozenset(), 0))
         await calls.aclose()
         thread.join(5)

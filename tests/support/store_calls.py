@@ -34,10 +34,10 @@ def finish_and_take(client: Client, request: FinishRequest, now_s: float) -> tup
     return codes, settling.taken
 
 
-def exchange(
+def finish_and_fetch(
     client: Client, finished: FinishRequest, now_s: float, wanted: FetchRequest
 ) -> tuple[list[Code] | StoreRefused, FetchAnswer | StoreRefused]:
-    """As `Connection.exchange`."""
+    """As `Connection.finish_and_fetch`."""
     both = FinishAndFetch(client.keys, finished, now_s, wanted)
     return both.answers(run_each(client, both.calls))
 

@@ -1,4 +1,4 @@
-"""Finished jobs are settled at once or in groups, none is forgotten; how they were is remembered for a while."""
+"""Finished jobs are settled at once or in batches, none is forgotten; how they were is remembered for a while."""
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
@@ -8,9 +8,8 @@ import trio
 import trio.testing
 
 from restbroker.broker.acker import (
+    BATCH_ENOUGH,
     GATHER_S,
-    GROUP_ENOUGH,
-    GROUP_LIMIT,
     KEPT_BYTES,
     KEPT_S,
     LOSS_S,
@@ -20,6 +19,7 @@ from restbroker.broker.acker import (
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.job.settlement import Ack, Reply, Requeue, Settlement
+from restbroker.store.tickets import MAX_BATCH
 
 
 def item(number: int) -> JobInProgress:
@@ -45,10 +45,10 @@ def numbers(items: Iterable[JobInProgress]) -> list[int]:
 
 @asynccontextmanager
 async def committing(finished: AckBuffer) -> AsyncIterator[trio.Nursery]:
-    """A committer waits for a group, and has one soon after the block."""
+    """A committer waits for a batch, and has one soon after the block."""
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(finished.wait_for_group)
+            nursery.start_soon(finished.wait_for_batch)
             await trio.testing.wait_all_tasks_blocked()
             yield nursery
 
@@ -62,7 +62,7 @@ async def test_a_single_job_is_settled_at_once(autojump_clock: trio.testing.Mock
 
 
 @pytest.mark.parametrize("first", [0, 1])
-async def test_a_group_is_gathered_for_3_ms_while_more_follow(
+async def test_a_batch_is_gathered_for_3_ms_while_more_follow(
     first: int, autojump_clock: trio.testing.MockClock
 ) -> None:
     finished = acks()
@@ -75,22 +75,22 @@ async def test_a_group_is_gathered_for_3_ms_while_more_follow(
     assert numbers(finished.take()) == list(range(20))
 
 
-async def test_the_first_job_after_a_group_is_not_left_to_those_that_follow(
+async def test_the_first_job_after_a_batch_is_not_left_to_those_that_follow(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     finished = acks()
     add(finished, [1], more=True)
-    await finished.wait_for_group()
+    await finished.wait_for_batch()
     finished.take()
     async with committing(finished):
         add(finished, [2], more=True)
     assert numbers(finished.take()) == [2]
 
 
-async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
+async def test_a_batch_that_is_large_or_has_no_successors_is_not_waited_for(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
-    for count, more in ((GROUP_ENOUGH, True), (2, False)):
+    for count, more in ((BATCH_ENOUGH, True), (2, False)):
         finished = acks()
         async with committing(finished):
             add(finished, [0], more=True)
@@ -100,10 +100,10 @@ async def test_a_group_that_is_large_or_has_no_successors_is_not_waited_for(
         assert len(finished.take()) == count
 
 
-async def test_a_group_has_a_limit_and_the_rest_is_the_next_one() -> None:
+async def test_a_batch_has_a_limit_and_the_rest_is_the_next_one() -> None:
     finished = acks()
-    add(finished, range(GROUP_LIMIT + 1), more=True)
-    assert [await finished.wait_for_group() and len(finished.take()) for _ in range(2)] == [GROUP_LIMIT, 1]
+    add(finished, range(MAX_BATCH + 1), more=True)
+    assert [await finished.wait_for_batch() and len(finished.take()) for _ in range(2)] == [MAX_BATCH, 1]
 
 
 async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes_first(
@@ -115,7 +115,7 @@ async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes
         await trio.testing.wait_all_tasks_blocked()
         taken = finished.take()
         await trio.sleep(2 * GATHER_S)
-        assert nursery.child_tasks, "an empty group is none"
+        assert nursery.child_tasks, "an empty batch is none"
         add(finished, [3], more=False)
         finished.put_back(taken)
     assert numbers(finished.take()) == [1, 2, 3]
@@ -128,20 +128,20 @@ async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockCl
         await trio.testing.wait_all_tasks_blocked()
         finished.close()
     with trio.fail_after(1):
-        assert await finished.wait_for_group()
+        assert await finished.wait_for_batch()
         assert numbers(finished.take()) == [1]
-        assert not await finished.wait_for_group()
+        assert not await finished.wait_for_batch()
 
 
 async def test_a_cancelled_wait_loses_no_job(autojump_clock: trio.testing.MockClock) -> None:
     finished = acks()
     add(finished, [1], more=True)
     with trio.move_on_after(GATHER_S / 2) as waiting:
-        await finished.wait_for_group()
+        await finished.wait_for_batch()
     assert waiting.cancelled_caught
     add(finished, [2], more=True)
     with trio.fail_after(1):
-        assert await finished.wait_for_group()
+        assert await finished.wait_for_batch()
     assert numbers(finished.take()) == [1, 2]
 
 
@@ -151,7 +151,7 @@ async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
     finished = acks()
 
     async def commit() -> None:
-        while await finished.wait_for_group():
+        while await finished.wait_for_batch():
             finished.take()
             await trio.sleep(1)
 
@@ -206,7 +206,7 @@ def test_large_answers_push_out_older_ones() -> None:
     assert recent.get("99:1") == large
 
 
-def test_the_last_group_is_remembered_whole_however_large() -> None:
+def test_the_last_batch_is_remembered_whole_however_large() -> None:
     recent = RecentlySettled()
     recent.add([("0:1", Ack(), b"")], 100.0)
     large = Ack((Reply(b"x" * (1024 * 1024), queue="q"),))
