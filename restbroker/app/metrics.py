@@ -110,7 +110,7 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         # What else is reserved has ended, and is about to be written down.
         "at_work": at_work,
         "ahead": sum(job.settlement is None for job in jobs) - at_work,
-        "workers": pool.plan.workers,
+        "workers": pool.plan.places,
         "concurrency": target.concurrency,
         "limit": breaker.semaphore.limit,
         "limits": _limits(target, breaker.semaphore.limit),

@@ -130,8 +130,8 @@ class SendChecks:
 class Delivery:
     """One job in delivery. It waits for one thing at most, and `leave` is how that wait is ended.
 
-    It may have up to three places: one of the worker's (`has_room`), one of the breaker's (`has_place`), and one in the
-    slot of its command (`JobInProgress.in_slot`).
+    It may have up to three places: one of the worker's, one of the breaker's, and one in the slot of its command
+    (`JobInProgress.in_slot`).
     """
 
     # What most deliveries leave as it is belongs to the class: an attribute of each would cost a tenth of the job.
@@ -143,9 +143,9 @@ class Delivery:
     """Whether it waits for an answer of Redis, which the pool's stop does not end."""
     expiry: Timer | None = None
     """Ends that wait when the job expires."""
-    has_room: bool = True
+    has_worker_place: bool = True
     """Whether it takes one of the worker's places; while it waits for its slot, it does not."""
-    has_place: bool = False
+    has_breaker_place: bool = False
     """Whether it has a place in the breaker."""
     may_be_marked: bool = False
     """Whether it must run at most once and came back unsent: Redis may list it as marked."""

@@ -71,6 +71,6 @@ class TargetPlan:
             self.older_form = trio.Event()
 
     @property
-    def workers(self) -> int:
+    def places(self) -> int:
         """The number of places of the worker, with those for slots: else slow commands could take all."""
         return self.target.concurrency + sum(self.target.slots.values())

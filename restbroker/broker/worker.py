@@ -7,8 +7,8 @@ answered is judged, settled, and followed by the next job in the same turn. What
 connector that waits for something else than its link, is a child of the worker's nursery, so that one scope ends all.
 
 Always holds: whoever calls the worker gets no exception: a bug costs only the job over which it came. Once
-`_has_ended`, no round and no task begins. What places a job has (`has_room`, `has_place`, `in_slot`) it gives back once
-each, at the latest when its delivery ends.
+`_has_ended`, no round and no task begins. The places that a job has, of the worker, of the
+breaker and in a slot, it gives back once each, at the latest when its delivery ends.
 """
 
 import heapq
@@ -156,7 +156,7 @@ class Worker:
                     and self.breaker.semaphore.try_enter()
                 ):
                     # Most jobs: nothing has to be waited for, and all else is checked before the first byte.
-                    delivery.has_place = True
+                    delivery.has_breaker_place = True
                     self._start(delivery)
                 else:
                     self._look_up(delivery)
@@ -251,7 +251,7 @@ class Worker:
                 delivery.job.in_slot = True
                 self._wait_to_start(delivery)
             case "waiting":
-                delivery.has_room = False
+                delivery.has_worker_place = False
                 self._wait(delivery, partial(slot.waiting.remove, take))
                 self.ready.note_done()
             case "full":
@@ -262,7 +262,7 @@ class Worker:
 
     def _note_slot(self, delivery: Delivery) -> None:
         """Go on with the places of a job that left the slot: that in the slot, and that of the worker."""
-        delivery.has_room = delivery.job.in_slot = True
+        delivery.has_worker_place = delivery.job.in_slot = True
         self._note_come(delivery)
         if not self._has_ended:
             self._do(delivery, self._wait_to_start)
@@ -289,13 +289,13 @@ class Worker:
         expires_at_s = delivery.job.expires_at_s
         if self.gates.has_rate or (expires_at_s is not None and delivery.job.is_expired(time.time())):
             return False
-        delivery.has_place = self.breaker.semaphore.try_enter()
-        return delivery.has_place
+        delivery.has_breaker_place = self.breaker.semaphore.try_enter()
+        return delivery.has_breaker_place
 
     def _enter_breaker(self, delivery: Delivery) -> bool:
         """Give it a place in the breaker, if there is one now, and no one waits for it; tell whether it has one."""
-        delivery.has_place = self.breaker.semaphore.try_enter()
-        return delivery.has_place
+        delivery.has_breaker_place = self.breaker.semaphore.try_enter()
+        return delivery.has_breaker_place
 
     def _may_wait(self, delivery: Delivery) -> bool:
         """Tell whether it may wait to be sent: it is ours and did not expire, and if marked, its target is not down."""
@@ -316,7 +316,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever it is; its text may hold secrets
             self._fail(delivery, error)
             return False
-        delivery.has_place = not delivery.job.in_slot
+        delivery.has_breaker_place = not delivery.job.in_slot
         self._do(delivery, self._go_through)
         return True
 
@@ -447,7 +447,7 @@ class Worker:
 
     def waiting_tickets(self) -> frozenset[str]:
         """Return the tickets of the jobs that wait for their slot or for their time, without a place."""
-        in_slots = [job.ticket for job, delivery in self._deliveries.items() if not delivery.has_room]
+        in_slots = [job.ticket for job, delivery in self._deliveries.items() if not delivery.has_worker_place]
         return frozenset([*in_slots, *(job.ticket for _, _, job in self._delayed)])
 
     # 4. to 6. Claimed and marked, sent, answered: by the connector, over its link
@@ -602,7 +602,7 @@ class Worker:
                     try:
                         if delivery.planned is not None:
                             delivery.planned.plan.note_delivered()
-                        if type(outcome) is not Delivered or outcome.by_us or not delivery.has_place:
+                        if type(outcome) is not Delivered or outcome.by_us or not delivery.has_breaker_place:
                             self._judge(delivery, outcome, error, took_s)
                             continue
                         # Most jobs: those that came together count together.
@@ -611,7 +611,7 @@ class Worker:
                         self._fail(delivery, bug)
                         continue
                     del self._deliveries[job]
-                    delivery.is_over, delivery.has_place = True, False
+                    delivery.is_over, delivery.has_breaker_place = True, False
                     delivered[job.command] = delivered.get(job.command, 0) + 1
                     settled.append(job)
                 if settled:
@@ -695,8 +695,8 @@ class Worker:
 
     # 8. Settled, by the acker
     def _leave_breaker(self, delivery: Delivery) -> None:
-        if delivery.has_place:
-            delivery.has_place = False
+        if delivery.has_breaker_place:
+            delivery.has_breaker_place = False
             self.breaker.semaphore.leave()
 
     def _end(self, delivery: Delivery) -> None:
@@ -713,7 +713,7 @@ class Worker:
             following = slot.leave()
         if following is not None:
             following()  # it has the place of the worker, too
-        elif delivery.has_room:
+        elif delivery.has_worker_place:
             self.ready.note_done()
         if not self._deliveries:
             self._changed.unpark_all()

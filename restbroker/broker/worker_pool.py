@@ -66,7 +66,7 @@ class WorkerPool:
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
         target, crashes = plan.target, CrashCounts(store, health)
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
-        self.ready = ReadyBuffer(plan.workers, BatchSize(stretch(self._pools) * SPAN_S))
+        self.ready = ReadyBuffer(plan.places, BatchSize(stretch(self._pools) * SPAN_S))
         shared = plan, identity, store, health, self.reservations, self.ready, crashes
         acks = AckBuffer(self.ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)

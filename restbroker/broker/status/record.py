@@ -187,7 +187,7 @@ class SidekiqRecord:
             quiet=self.control.quiet.is_set() or self.control.stop.is_set(),
             rss_kib=rss_kib(),
             rtt_us=self._rtt_us,
-            concurrency=sum(one.workers for one in serving),
+            concurrency=sum(one.places for one in serving),
             queues=tuple(queue for one in serving for queue in one.target.queues),
         )
 
@@ -249,7 +249,7 @@ def _info(name: str, started_at_s: float, serving: Sequence[TargetPlan]) -> dict
         "started_at": started_at_s,
         "pid": os.getpid(),
         "tag": TAG,
-        "concurrency": sum(one.workers for one in serving),
+        "concurrency": sum(one.places for one in serving),
         "queues": queues,
         "weights": list(weights.values()),
         "labels": [one.name for one in targets],
@@ -259,7 +259,7 @@ def _info(name: str, started_at_s: float, serving: Sequence[TargetPlan]) -> dict
         "embedded": False,
         "capsules": {
             one.target.name: {
-                "concurrency": one.workers,
+                "concurrency": one.places,
                 "mode": "weighted" if one.target.weights else "strict",
                 "weights": weights[one.target.name],
             }
