@@ -118,7 +118,6 @@ class Worker:
             beside.start_soon(self.gates.run)
             beside.start_soon(self._timers.run)
             beside.start_soon(self._watch_trips)
-            beside.start_soon(self._watch_stop)
             try:
                 async with trio.open_nursery() as self._tasks:
                     try:
@@ -426,10 +425,6 @@ class Worker:
             if delivery.leave is not None and delivery.run is None and are_over(delivery):
                 self._leave(delivery)
                 self._do(delivery, self._end_unsent)
-
-    async def _watch_stop(self) -> None:
-        await self.stopping.wait()
-        self._end_waits(lambda delivery: not delivery.is_asking)
 
     async def _watch_trips(self) -> None:
         """End the waits of those that may be marked whenever the target goes down: a crash would make them dead."""
