@@ -11,7 +11,11 @@
 -- While a queue is cleared, no process moves jobs of its list into groups: the newest that is meant is to stay there.
 -- Sent twice: the second deletes more of what is meant.
 
-local CHUNK, PACE_MS, STOPPED = 20, 2000, 1e12
+-- part: clock
+
+-- part: groups
+
+local CHUNK, PACE_MS = 20, 2000
 local list, pace, turn, line, held = unpack(KEYS, 1, 5)
 local group, newest, most, left_bytes = string.match(ARGV[1], '^=(.*)$'), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local later = redis.call('LPOS', list, newest)
@@ -47,16 +51,7 @@ if deleted > 0 then
   redis.call('LTRIM', list, 0, -deleted - 1)
 end
 if group then
-  if (tonumber(redis.pcall('INCRBY', line, -deleted)) or 0) <= 0 then
-    redis.call('DEL', line)
-  end
-  if deleted == size then
-    redis.call('ZREM', turn, group)
-  end
-  -- What was put off was the first of them: the next one may start.
-  if deleted > 0 and (tonumber(redis.call('ZSCORE', held, group) or '') or STOPPED) < STOPPED then
-    redis.call('ZADD', held, 'XX', '0', group)
-  end
+  note_taken({line = line, turn = turn}, held, group, list, deleted, deleted > 0)
 elseif deleted == meant then
   redis.call('DEL', pace)
 end

@@ -15,7 +15,7 @@
 -- Sent twice: the second answers 0 for each job that the first took, unless an equal one stands beside it: then that one
 -- is taken, which is meant just as well.
 
-local FIXED_KEYS, CHUNK, NEAR, SEARCHES, STOPPED = 7, 50, 200, 20, 1e12
+local FIXED_KEYS, CHUNK, NEAR, SEARCHES = 7, 50, 200, 20
 local list, turn, line, held, dead, queues, parked = unpack(KEYS, 1, FIXED_KEYS)
 local group, later, gone = string.match(ARGV[1], '^=(.*)$'), tonumber(ARGV[2]), ARGV[3]
 local at, codes, taken, first, last = 4, {}, 0, nil, nil
@@ -64,6 +64,10 @@ local function place_of(job)
 end
 
 -- part: moves
+
+-- part: clock
+
+-- part: groups
 
 -- Why nothing was done; what was done of it until then is undone.
 local function effected(job)
@@ -116,15 +120,6 @@ if taken > 0 then
   redis.call('LREM', list, last <= size - 1 - first and taken or -taken, gone)
 end
 if group and taken > 0 then
-  if (tonumber(redis.pcall('INCRBY', line, -taken)) or 0) <= 0 then
-    redis.call('DEL', line)
-  end
-  if redis.call('EXISTS', list) == 0 then
-    redis.call('ZREM', turn, group)
-  end
-  -- What was put off was the job at the right end: the one behind it may start.
-  if last == size - 1 and (tonumber(redis.call('ZSCORE', held, group) or '') or STOPPED) < STOPPED then
-    redis.call('ZADD', held, 'XX', '0', group)
-  end
+  note_taken({line = line, turn = turn}, held, group, list, taken, last == size - 1)
 end
 return codes

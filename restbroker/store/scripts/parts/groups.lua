@@ -39,6 +39,20 @@ local function jid_of(raw)
   return is_json and type(job) == 'table' and type(job.jid) == 'string' and job.jid or ''
 end
 
+-- What follows when a person took jobs out of a group's list: they are no longer counted, and if the first was among them,
+-- which may have been put off, the one behind it may start.
+local function note_taken(queue, held, group, list, count, has_first)
+  if (tonumber(redis.pcall('INCRBY', queue.line, -count)) or 0) <= 0 then
+    redis.call('DEL', queue.line)
+  end
+  if redis.call('EXISTS', list) == 0 then
+    redis.call('ZREM', queue.turn, group)
+  end
+  if has_first and (tonumber(redis.call('ZSCORE', held, group) or '') or STOPPED) < STOPPED then
+    redis.call('ZADD', held, 'XX', '0', group)
+  end
+end
+
 -- The queues of a target, whose keys follow one another from behind `first` on: all `turn`, all `line`, all `fair`.
 local function group_queues(first, count)
   local queues = {}
