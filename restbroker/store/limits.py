@@ -1,8 +1,8 @@
 """The pauses of a target, and its rate limit for jobs that start long after their fetch; both over all processes.
 
-Called by probers (which pause and resume for breakers), workers (`charge`), `check` and the stats (`pauses`); pauses
-that people make are in `store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends
-another's; jobs in progress finish.
+Called by probers, which pause and resume for breakers, and by workers (`charge`); pauses that people make are in
+`store.pauses`. Always holds: Redis' own clock counts; one reason for a pause never ends another's; jobs in progress
+finish.
 """
 
 from collections.abc import Mapping
