@@ -2,8 +2,8 @@
 
 A *batch* is what one call settles. It goes one of three ways. While few jobs come, it is sent in the step in which the
 jobs are decided, without a task (`_settle_now`). A fetch of the poller takes it along, since one round trip costs less
-than two (`settle_and_fetch`). All else is done by the acker's task, one per pool: where there is order or fairness,
-since with order the answer may bring the next job of a key; after an outage; what Redis refuses; and the last batches.
+than two (`settle_and_fetch`). All else is done by the acker's task, one per pool: after an outage; what Redis refuses;
+and the last batches. With order the answer to each may bring the next job of a key.
 
 Always holds: a job is released only when Redis has confirmed its settlement; during an outage of Redis the settlements
 wait here, never more than were fetched, and are written when it is back; the jobs that a fetch settles are released, or
@@ -228,6 +228,8 @@ class Acker(Agent):
     """Hands out what was taken so."""
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
+    is_handing_on: bool = False
+    """Whether jobs are being taken with a settlement without a task: nothing else may be taken meanwhile."""
     _is_sent: bool = False
     """Whether a batch was sent without a task, and not answered yet."""
     _sent_at_s: float = -math.inf
@@ -238,8 +240,7 @@ class Acker(Agent):
 
     async def run(self) -> None:
         """Settle until `close` and until the buffer is empty. When cancelled, what is not settled stays reserved."""
-        if not self.plan.groups:
-            self.buffer.settle_now = self._settle_now
+        self.buffer.settle_now = self._settle_now
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
             while await self.buffer.wait_for_batch() or self._is_sent:
@@ -257,14 +258,15 @@ class Acker(Agent):
         """Send the settlements in the buffer without a task; return False if that is not possible.
 
         One batch at a time: those that come meanwhile follow once it is answered, or a moment later where jobs come so
-        fast that a few can be settled together.
+        fast that a few can be settled together; not if no other job can come before, as with one key.
         """
         if self._is_sent or self._is_due:
             return True
         if self.refused or self.crashes.counts or not self.health.is_up or self.lock.locked():
             return False
         readiness = self.upkeep.readiness
-        if trio.current_time() - self._sent_at_s < BUSY_S and readiness.is_kept:
+        others = len(self.reservations.jobs) > len(self.buffer.jobs)
+        if others and trio.current_time() - self._sent_at_s < BUSY_S and readiness.is_kept:
             self._is_due = True
             readiness.call_later(self._settle_due)
             return True
@@ -277,16 +279,16 @@ class Acker(Agent):
 
     def _send_batch(self) -> bool:
         batch = self.buffer.take()
-        request, last, began_s = self._request(batch), self.reservations.last_number, trio.current_time()
+        request = self._request(batch, self.hand_on(len(batch)))
+        last, began_s = self.reservations.last_number, trio.current_time()
 
-        def note(answer: list[Code] | StoreUnavailable | None) -> None:
-            self._is_sent = False
+        def note(answer: list[Code] | StoreUnavailable | None, found: Sequence[FetchedJob]) -> None:
+            self._is_sent = self.is_handing_on = False
             again = batch
             try:
                 if isinstance(answer, list):
                     self.health.note_write(began_s)
-                    self.ready.confirm(request.hwm, last)
-                    again = self._note(batch, answer, self.refused)
+                    again = self._note_answer(request, last, batch, answer, found, self.refused)
                 elif answer is not None:
                     _note_request(batch)
                     self.health.note_outage(answer, began_s)
@@ -300,6 +302,7 @@ class Acker(Agent):
         self._sent_at_s = began_s
         readiness, deadlines = self.upkeep.readiness, self.upkeep.deadlines
         self._is_sent = self.store.send_finish(request, time.time(), watch=readiness, deadlines=deadlines, done=note)
+        self.is_handing_on = self._is_sent and request.next is not None
         if not self._is_sent:
             self.buffer.put_back(batch)
         return self._is_sent
@@ -339,12 +342,7 @@ class Acker(Agent):
                 for job in (left := batch + rest):
                     job.refuse()
                 return refused + left
-            self.ready.confirm(request.hwm, last + len(found))
-            if self.plan.order is not None and any(map(_changes_keys, batch, codes)):
-                self.successor.set()
-            rest = self._note(batch, codes, refused) + rest
-            if found:
-                self.adopt(found)
+            rest = self._note_answer(request, last, batch, codes, found, refused) + rest
             if self.crashes.counts:
                 await self._end_crash_counts(batch, codes)
         return refused
@@ -399,14 +397,14 @@ class Acker(Agent):
         self, request: FinishRequest, batch: Sequence[JobInProgress], now_s: float
     ) -> tuple[list[Code], tuple[FetchedJob, ...]]:
         try:
-            wanted = attrs.evolve(request, next=self.hand_on(len(batch)))
-            return await self.store.finish(wanted, now_s)
+            wanted = None if self.is_handing_on else self.hand_on(len(batch))
+            return await self.store.finish(attrs.evolve(request, next=wanted), now_s)
         except StoreUnavailable:
             _note_request(batch)
             raise
 
-    def _request(self, batch: Sequence[JobInProgress]) -> FinishRequest:
-        """Return the request that settles those of these jobs that have a settlement."""
+    def _request(self, batch: Sequence[JobInProgress], wanted: HandOn | None = None) -> FinishRequest:
+        """Return the request that settles those of these jobs that have a settlement, and takes what is wanted."""
         settlements = [(job.ticket, job.settlement) for job in batch if job.settlement is not None]
         target, records = self.plan.target, self.settler.reports.records(batch)
         return FinishRequest(
@@ -417,7 +415,26 @@ class Acker(Agent):
             items=settlements,
             records=records,
             groups=self.plan.groups,
+            next=wanted,
         )
+
+    def _note_answer(
+        self,
+        request: FinishRequest,
+        last: int,
+        batch: list[JobInProgress],
+        codes: list[Code],
+        found: Sequence[FetchedJob],
+        refused: list[JobInProgress],
+    ) -> list[JobInProgress]:
+        """Note what Redis answered as `_note` does, and hand out what was taken; `last`: the last ticket before it."""
+        self.ready.confirm(request.hwm, last + len(found))
+        if self.plan.order is not None and any(map(_changes_keys, batch, codes)):
+            self.successor.set()
+        again = self._note(batch, codes, refused)
+        if found:
+            self.adopt(found)
+        return again
 
     def _note(self, batch: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:
         """Note what Redis answered; return the jobs that have a new settlement, to be tried at once.

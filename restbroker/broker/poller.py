@@ -359,8 +359,8 @@ class Poller(Agent):
             reserve = self.ready.batch_size.reserve(trio.current_time())
             if not ready.is_free or self.acker.refused or self.crashes.counts:
                 return None
-        if self._is_behind:
-            # The acker had its turn, and waited with it for the end of an outage.
+        if self._is_behind or self.acker.is_handing_on:
+            # The acker had its turn, and waited with it for the end of an outage; or has it, and no one waits for it.
             return None
         room = min(ready.free_places, breaker.semaphore.capacity)
         most = plan.limits.in_flight
@@ -613,7 +613,8 @@ class Poller(Agent):
         self._failed = True
         self._brought.clear()
         self._called_at_s = trio.current_time()
-        # What comes with a settlement is either listed then, or not under way.
+        # What comes with a settlement is either listed then, or not under way: what was sent without a task is answered
+        # before the next call over this connection.
         async with AsyncExitStack() as stack:
             if self.plan.order is not None:
                 await stack.enter_async_context(self.acker.lock)

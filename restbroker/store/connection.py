@@ -47,10 +47,10 @@ A message costs Redis, and the process, about as much as the jobs that come in a
 _AT_ONCE_BYTES: Final = 16384
 """Any socket takes so many bytes at once, if what was sent before is answered."""
 
-Settled: TypeAlias = Callable[[list[Code] | StoreUnavailable | None], None]
-"""Is called with the codes of jobs that were settled without a task. `StoreUnavailable`: the answer was lost.
+Settled: TypeAlias = Callable[[list[Code] | StoreUnavailable | None, Sequence[FetchedJob]], None]
+"""Is called with the codes of jobs that were settled without a task, and what was taken with them.
 
-None: Redis answered an error, and did nothing. It may not wait or raise.
+`StoreUnavailable`: the answer was lost. None: Redis answered an error, and did nothing. It may not wait or raise.
 """
 
 
@@ -269,7 +269,7 @@ class Connection:
         self._landed.unpark_all()
         if self._took is not None:
             self._took(trio.current_time() - sent.at_s)
-        sent.done(answer)
+        sent.done(answer, sent.steps.taken)
 
     def _forget_watch(self) -> None:
         if self._watch is not None:

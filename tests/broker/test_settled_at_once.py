@@ -1,7 +1,7 @@
 """While few jobs come their settlements leave in the step in which they were decided: none is lost or done twice."""
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import attrs
@@ -16,7 +16,7 @@ from restbroker.store import identities
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Code
 from restbroker.store.connection import Connection, Deadlines, Settled, Watch
-from restbroker.store.in_progress import JobsInProgress, read_jobs
+from restbroker.store.in_progress import FetchedJob, JobsInProgress, read_jobs
 from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import JobFinished, StoreBack, StoreLost
 from tests.broker.conftest import Harness, Held
@@ -39,9 +39,10 @@ class Noting(Connection):
     def send_finish(
         self, request: FinishRequest, now_s: float, *, watch: Watch, deadlines: Deadlines, done: Settled
     ) -> bool:
-        def answered(answer: list[Code] | StoreUnavailable | None) -> None:
+        def answered(answer: list[Code] | StoreUnavailable | None, found: Sequence[FetchedJob]) -> None:
             self.awaited = ""
-            done(answer)
+            self._at_once.brought += len(found)
+            done(answer, found)
 
         was_sent = super().send_finish(request, now_s, watch=watch, deadlines=deadlines, done=answered)
         if was_sent:
@@ -73,6 +74,8 @@ class AtOnce:
     sent: list[list[str]] = attrs.field(factory=list)
     on_answer: Callable[[Noting], bool] = lambda _: False
     """Is called when an answer has come; returns whether that is kept from the broker."""
+    brought: int = 0
+    """How many jobs came with answers."""
     pushed: int = 0
 
     def be_deaf(self) -> None:
@@ -93,7 +96,7 @@ class AtOnce:
         assert isinstance(found, Noting)
         return found
 
-    def send(self, request: FinishRequest, done: Settled = lambda _: None) -> bool:
+    def send(self, request: FinishRequest, done: Settled = lambda *_: None) -> bool:
         upkeep = self.harness.status.pools[0].acker.upkeep
         return self.store.send_finish(
             request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=done
@@ -262,14 +265,34 @@ async def test_while_one_is_answered_others_gather_and_follow_together(at_once: 
     at_once.assert_done_once()
 
 
-@pytest.mark.parametrize(("name", "rule"), [("order", Order()), ("fairness", Fairness(("host",)))])
-async def test_where_the_next_job_may_be_handed_on_the_acker_settles(
-    at_once: AtOnce, harness: Harness, name: str, rule: Order | Fairness
+@pytest.mark.promise("One key after the other", "an answer of Redis that brings the next job is lost")
+@pytest.mark.parametrize("fair", [None, Fairness(("host",))])
+@pytest.mark.parametrize("losses", [0, 2])
+async def test_an_answer_without_a_task_brings_the_next_job_of_the_key(
+    at_once: AtOnce, harness: Harness, losses: int, fair: Fairness | None
 ) -> None:
-    setattr(harness, name, rule)
+    harness.order, harness.fairness = Order(), fair
+    lost: list[Noting] = []
+
+    def lose(one: Noting) -> bool:
+        if len(lost) == losses:
+            return False
+        lost.append(one)
+        one.expire()
+        return True
+
+    at_once.on_answer = lose
     async with harness.broker():
-        await at_once.run(5)
-    assert at_once.sent == []
+        await harness.until(lambda: harness.status.pools, "it serves")
+        args = [["safe", {"n": number, "host": "h"}, "t"] for number in range(JOBS)]
+        for number, one in enumerate(args):
+            harness.push(first=number, args=one, order_key="k")
+        at_once.pushed = JOBS
+        await harness.until(lambda: at_once.finished == JOBS, "all are done")
+    assert [call.command.arguments["n"] for call in harness.target.calls] == list(range(JOBS))
+    assert len(lost) == losses
+    assert losses or at_once.brought > JOBS // 2
+    at_once.assert_done_once()
 
 
 async def test_what_no_socket_takes_at_once_is_sent_by_the_ackers_task(at_once: AtOnce) -> None:
@@ -284,7 +307,7 @@ async def test_a_call_that_waits_comes_before_the_next_settlement(at_once: AtOnc
         sends: list[bool] = []
 
         def send() -> bool:
-            sends.append(len(sends) < 50 and at_once.send(at_once.request("99:1"), lambda _: go_on()))
+            sends.append(len(sends) < 50 and at_once.send(at_once.request("99:1"), lambda *_: go_on()))
             return sends[-1]
 
         def go_on() -> None:

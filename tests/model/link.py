@@ -119,7 +119,7 @@ class SimulatedConnection:
         """In a step of this process."""
         self.sent = False
         self.landed.unpark_all()
-        done(answer)
+        done(answer, ())
         await trio.lowlevel.checkpoint()
 
     async def finish_and_fetch(

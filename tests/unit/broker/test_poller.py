@@ -59,6 +59,7 @@ class Pool:
     before: Callable[[], None] = lambda: None
     """What happens while a fetch waits for its turn."""
     is_busy: bool = False
+    is_handing_on: bool = False
     refused: list[JobInProgress] = attrs.field(factory=list)
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     counts: dict[str, int] = attrs.field(factory=dict)
@@ -406,6 +407,16 @@ async def test_no_fetch_is_made_for_jobs_that_the_next_settlement_lets_start(
     await pool.run(1.5)
     assert (pool.asked == []) == waits
     pool.is_busy = False
+    await pool.run(1.5)
+    assert pool.asked
+
+
+async def test_no_fetch_is_made_beside_a_settlement_that_brings_jobs(autojump_clock: MockClock) -> None:
+    pool = Pool(is_handing_on=True)
+    pool.serve(1)
+    await pool.run(1.5)
+    assert not pool.asked
+    pool.is_handing_on = False
     await pool.run(1.5)
     assert pool.asked
 
