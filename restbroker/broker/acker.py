@@ -186,12 +186,17 @@ class RecentlySettled:
         self._lost = earlier | settled | {hash(job) for job in jobs}
         self._lost_until_s = now_s + LOSS_S
 
+    @property
+    def has_loss(self) -> bool:
+        """Whether `may_have_run` may be true of any job."""
+        return bool(self._lost)
+
     def may_have_run(self, job: bytes, now_s: float) -> bool:
         """Tell whether a fetched job (its bytes) is one of those that `note_loss` noted.
 
         Each is reported once, since a second job with equal bytes is a new job.
         """
-        if not self._lost or hash(job) not in self._lost:
+        if hash(job) not in self._lost:
             return False
         self._lost.remove(hash(job))
         return now_s < self._lost_until_s

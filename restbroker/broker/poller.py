@@ -579,7 +579,7 @@ class Poller(Agent):
 
     def _new_jobs(self, found: Sequence[FetchedJob]) -> list[JobInProgress]:
         recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
-        now_s = boot_time_s()
+        now_s, may_be_lost = boot_time_s(), recent.has_loss
         return [
             JobInProgress(
                 one.ticket,
@@ -588,7 +588,7 @@ class Poller(Agent):
                 one.raw,
                 one.size_bytes,
                 now_s,
-                forgotten=recent.may_have_run(one.raw, by_health_s),
+                forgotten=may_be_lost and recent.may_have_run(one.raw, by_health_s),
             )
             for one in found
         ]

@@ -601,7 +601,7 @@ class Worker:
                             self._judge(delivery, outcome, error, took_s)
                             continue
                         # Most jobs: those that came together count together.
-                        self.settler.settle(job, admitted.payload, admitted.endpoint.spec, outcome, duration_s=took_s)
+                        self.settler.settle(job, admitted.payload, admitted.endpoint.spec, outcome, took_s)
                     except Exception as bug:  # noqa: BLE001 - whatever it is; its text may hold secrets
                         self._fail(delivery, bug)
                         continue

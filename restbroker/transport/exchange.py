@@ -76,6 +76,8 @@ _CONNECTING: Final = State.CONNECTING
 _SENDING: Final = State.SENDING
 _RECEIVING: Final = State.RECEIVING
 _OVER: Final = State.OVER
+_MISSING: Final = Rest.MISSING
+_ODD: Final = Rest.ODD
 
 
 class Exchange:
@@ -190,12 +192,12 @@ class Exchange:
             self._data = data = self._data + got if self._data else got
             if got and request.body_limit_bytes >= LONGEST_BYTES and request.method != "HEAD":
                 answer = self._service.known_heads.read(data)
-                if answer is Rest.MISSING:
+                if answer is _MISSING:
                     self._has_begun = True
                     return
-                if answer is not Rest.ODD:
+                if answer is not _ODD:
                     status, headers, body = answer
-                    self._answer(status, headers, body, cut=False, keep=True)
+                    self._answer(status, headers, body)
                     return
         try:
             reader = self._parse(got)
@@ -280,7 +282,7 @@ class Exchange:
             return reader
         raise MalformedAnswer("it ended early" if self._has_begun else "the server closed it")
 
-    def _answer(self, status: int, headers: Headers, body: bytes, *, cut: bool, keep: bool) -> None:
+    def _answer(self, status: int, headers: Headers, body: bytes, *, cut: bool = False, keep: bool = True) -> None:
         """Tell the sink the answer. The connection waits for the next request, if it may be used again."""
         service, connection, request, sink = self._service, self._connection, self._request, self._sink
         assert connection is not None  # noqa: S101 - it came over this one
