@@ -252,7 +252,7 @@ def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(grou
         for pid in dead:
             _kill(pid, signal.SIGKILL)
         until(lambda: children(running) - set(dead), "one is started")
-        assert watch.took_s() < 6, "the wait of each worker is 8 s by now"
+        assert watch.took_s() < 8 + 2, "no worker waits longer than 8 s"
         until(lambda: not any(map(group.in_hand, dead)), "their jobs went back")
         took_s = watch.passed_s()
         tell(f"jobs of a group that died as a whole for the fourth time were back after {took_s:.2f} s")
