@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 PAUSES_S: Final = 2.0
 _LARGE_S: Final = 300.0
-REWRITE_S: Final = 1.0
+REWRITE_S: Final = 3.0
 _AGAIN_S: Final = 60.0
 """Seconds between two requests of one process, if Redis could not write the file."""
 _HINT: Final = "`restbroker dead summary` says why. Find out who sends them; delete or retry them: it goes on then."
@@ -85,7 +85,7 @@ class Rewrite(ProcessTask):
     _reported_for: str | None = None
 
     async def run(self) -> None:
-        """Call `check` about every second until cancelled, since a restart of Redis may show in its run id alone."""
+        """Call `check` every few seconds until cancelled, since a restart of Redis may show in its run id alone."""
         await self.check()
         await _repeat(REWRITE_S, self.check)
 

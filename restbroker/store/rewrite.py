@@ -33,7 +33,7 @@ class AppendOnlyFile:
 
 def append_only_file(client: Client) -> AppendOnlyFile:
     """Return the state of Redis' append-only file. Raise `StoreUnavailable` or `StoreRefused`."""
-    fields = info(text(client.command("INFO", "server")) + text(client.command("INFO", "persistence")))
+    fields = info(text(client.command("INFO", "server", "persistence")))
     has_failed = fields.get("aof_last_bgrewrite_status") == "err"
     return AppendOnlyFile(
         fields.get("run_id", ""),
