@@ -19,6 +19,7 @@ deadline 0.05.
 With a hundred targets, tasks of their own would each wake up for few answers: that takes 5 % more of CPU (measured).
 """
 
+import math
 import select
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence, Sized
@@ -38,6 +39,7 @@ _NAP_S: Final = 0.00015
 _MANY: Final = 8
 """With fewer requests under way, it does not nap."""
 _LATER_S: Final = 0.001
+_NEXT_S: Final = 0.005
 _VAIN_NAPS: Final = 5
 """After so many naps in vain in a row, one look in 1024 has a nap: a fast target is served beside slow ones."""
 TICK_S: Final = 0.1
@@ -81,8 +83,9 @@ class Readiness:
     _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
     _later: list[Callable[[], None]] = attrs.field(factory=list)
-    _until_later: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """Ends the wait when `_later` is to be called: a scope of each wait costs more than the others together."""
+    _next: list[Callable[[], None]] = attrs.field(factory=list)
+    _due: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """Ends the wait when `_later` or `_next` is to be called: a scope for each wait costs more than all else here."""
     _found: int = _BATCH
     _vain_naps: int = 0
     _looks_without_nap: int = 0
@@ -103,9 +106,16 @@ class Readiness:
 
     def call_later(self, call: Callable[[], None]) -> None:
         """Call `call` in a millisecond, or when `run` ends; to be used while `is_kept`. It may not wait or raise."""
-        if not self._later:
-            self._until_later.deadline = trio.current_time() + _LATER_S
         self._later.append(call)
+        self._wake_in(_LATER_S)
+
+    def call_next(self, call: Callable[[], None]) -> None:
+        """Call `call` before what comes next, in 5 ms at the latest, or when `run` ends; as `call_later` else."""
+        self._next.append(call)
+        self._wake_in(_NEXT_S)
+
+    def _wake_in(self, seconds: float) -> None:
+        self._due.deadline = min(self._due.deadline, trio.current_time() + seconds)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen for all that is watched, until cancelled; where there is no epoll, do nothing until then."""
@@ -118,10 +128,13 @@ class Readiness:
         with descriptors, self._watching(descriptors):
             task_status.started()
             while True:
-                with trio.CancelScope() as self._until_later:
-                    while not self._later or trio.current_time() < self._until_later.deadline:
+                with trio.CancelScope() as self._due:
+                    self._call_next()
+                    self._call_later()
+                    while trio.current_time() < self._due.deadline:
                         began_s = time.perf_counter()
                         await trio.lowlevel.wait_readable(descriptors.fileno())
+                        self._call_next()
                         came = self._look(descriptors, began_s)
                         for _ in range(_ROUNDS):
                             # What came while others were called is taken at once: a turn of Trio's loop costs as much
@@ -129,7 +142,14 @@ class Readiness:
                             if not came:
                                 break
                             came = self._call(descriptors, came)
-                self._call_later()
+
+    def _call_next(self) -> None:
+        if self._next:
+            if not self._later:
+                self._due.deadline = math.inf
+            calls, self._next = self._next, []
+            for call in calls:
+                call()
 
     def _call_later(self) -> None:
         calls, self._later = self._later, []
@@ -190,6 +210,7 @@ class Readiness:
             watched, self._watched = self._watched, {}
             for who in watched.values():
                 who.note_unwatched()
+            self._call_next()
             self._call_later()
 
 

@@ -295,6 +295,27 @@ async def test_an_answer_without_a_task_brings_the_next_job_of_the_key(
     at_once.assert_done_once()
 
 
+@pytest.mark.parametrize("lands", [False, True])
+async def test_an_answer_that_comes_late_is_read_when_it_comes(
+    at_once: AtOnce, harness: Harness, make_redis: Callable[..., RedisServer], lands: bool
+) -> None:
+    redis = harness.on(make_redis())
+    async with at_once.opened():
+        answers: list[object] = []
+        redis.suspend()
+        assert at_once.send(at_once.request("99:1"), lambda codes, _: answers.append(codes))
+        await trio.sleep(0.05)
+        assert not answers
+        async with trio.open_nursery() as nursery:
+            if lands:
+                nursery.start_soon(at_once.store.land)
+                await trio.sleep(0.02)
+            redis.resume()
+            await harness.until(lambda: answers, "it is read")
+        assert isinstance(answers[0], list)
+        await at_once.run(3)
+
+
 async def test_what_no_socket_takes_at_once_is_sent_by_the_ackers_task(at_once: AtOnce) -> None:
     async with at_once.opened():
         many = [f"{number}:1" for number in range(5000)]

@@ -208,3 +208,36 @@ async def test_a_wire_goes_from_one_listening_task_to_another(nursery: trio.Nurs
         assert not other._watched  # noqa: SLF001 - nothing else shows it
         wire.close()
         assert not one._watched  # noqa: SLF001 - nothing else shows it
+
+
+async def test_a_call_for_what_comes_next_comes_before_it_and_soon_if_nothing_comes(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with kept() as arrivals:
+        with wired() as (wire, there):
+            called: list[object] = []
+            wire.listen(called.append, arrivals)
+            arrivals.call_next(lambda: called.append("next"))
+            there.send(b"came")
+            await trio.sleep(0.004)
+            assert called == ["next", b"came"]
+            wire.close()
+            called.clear()
+
+        def again() -> None:
+            called.append("again")
+            arrivals.call_next(lambda: called.append("last"))
+
+        # What a call adds is called soon as well, though nothing comes at all.
+        arrivals.call_next(again)
+        await trio.sleep(0.006)
+        assert called == ["again"]
+        await trio.sleep(0.006)
+        assert called == ["again", "last"]
+        steps = Steps()
+        trio.lowlevel.add_instrument(steps)
+        await trio.sleep(1.0)
+        trio.lowlevel.remove_instrument(steps)
+        assert steps.count <= 2, "nothing wakes it up any more"
+        arrivals.call_next(lambda: called.append("at the end"))
+    assert called[-1] == "at the end"
