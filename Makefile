@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 .DEFAULT_GOAL := help
 .PHONY: help wheel tested venv demo quick test nightly versions plan nightly-servers clients image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
 	bench-webhook bench-four bench-kinds bench-startup bench-bulk \
-	screenshots pictures recipes record site lint reference man trace format servers locks clean
+	screenshots pictures recipes record site lint reference trace format servers locks clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,7 +55,8 @@ $(VENV)/.dev: $(BIN)/python requirements/dev.lock pyproject.toml
 wheel: ## Build dist/restbroker-….whl, with the build's tools in an environment of its own
 	@echo "Building the wheel, with the locked tools in $(VENV)/build (up to half a minute)"
 	@$(PYTHON) -m venv --clear $(VENV)/build
-	@$(VENV)/build/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/build.lock
+	@$(VENV)/build/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes \
+		-r requirements/build.lock -r requirements/run.lock
 	@rm -rf dist
 	@$(VENV)/build/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
@@ -239,9 +240,6 @@ site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" sh
 	@echo "Making the site of README and docs"
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
 	@$(if $(ARGS),,echo build/site/index.html)
-
-man: $(VENV)/.dev ## Write the manual pages in contrib/man again
-	@PYTHONPATH=. $(BIN)/python -m tools.man_pages
 
 recipes: $(VENV)/.dev nightly-servers ## Type every command of docs/recipes.md and README, and write down again what they print
 	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/nightly/test_recipes.py

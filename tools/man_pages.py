@@ -1,11 +1,12 @@
-"""Makes the manual pages in contrib/man: restbroker(1), one for each command, and restbroker-env.json(5).
+"""Makes the manual pages: restbroker(1), one for each command, and restbroker-env.json(5).
 
-`make man` writes them, from what `--help` and docs/configuration.md say. Always holds: a page has no date and no
-version, so that it changes only when what it says changes; all but ASCII is written as groff's escapes.
+hatch_build.py puts them into each wheel; they are made of what `--help` and docs/configuration.md say. Always holds: a
+page has no date and no version, so that two builds of a tree are the same; all but ASCII is written as groff's escapes.
 """
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -13,9 +14,8 @@ import typer
 from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.examples import Command, examples, parts
 from restbroker.console.exits import MEANINGS
-from tools.pages import ROOT
 
-FOLDER: Final = ROOT / "contrib" / "man"
+_ROOT: Final = Path(__file__).parents[1]
 _TOP: Final = "restbroker"
 _FILES: Final = """\
 Configuration: the file named with `--config`, else by `$RESTBROKER_CONFIG`, else `./env.json`, else
@@ -23,7 +23,7 @@ Configuration: the file named with `--config`, else by `$RESTBROKER_CONFIG`, els
 
 
 def pages() -> Mapping[str, str]:
-    """Each page's text, by its path below the folder."""
+    """Return each page's text by its path below share/man."""
     found = {"man1/restbroker.1": _whole()}
     for name in COMMANDS:
         found[f"man1/restbroker-{name}.1"] = _of_command(name)
@@ -67,7 +67,7 @@ def _of_command(name: str) -> str:
 
 
 def _of_file() -> str:
-    text = (ROOT / "docs" / "configuration.md").read_text("utf-8")
+    text = (_ROOT / "docs" / "configuration.md").read_text("utf-8")
     parts = [*_begin("restbroker-env.json", "5", "configuration of restbroker"), *_section("DESCRIPTION", ())]
     for block in re.split(r"\n\n+", text.partition("\n\n")[2]):
         parts += _block(block)
@@ -170,15 +170,9 @@ def _joined(parts: Iterable[str]) -> str:
     return "\n".join(told) + "\n"
 
 
-def write() -> None:
-    """Writes the pages anew, and removes those of commands that are gone."""
-    for old in FOLDER.rglob("*.[15]"):
-        old.unlink()
+def write(folder: Path) -> None:
+    """Write each page below the folder, as share/man has them."""
     for path, text in pages().items():
-        file = FOLDER / path
+        file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="ascii")
-
-
-if __name__ == "__main__":
-    write()

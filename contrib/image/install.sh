@@ -33,7 +33,8 @@ tools() {
 build() {
   python3 -m venv /tmp/build
   python=/tmp/build/bin/python
-  install --require-hashes -r "$1/requirements/build.lock"
+  # restbroker's own dependencies make the manual pages.
+  install --require-hashes -r "$1/requirements/build.lock" -r "$1/requirements/run.lock"
   "$python" -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w /tmp/dist "$1"
 
   python3 -m venv /opt/restbroker

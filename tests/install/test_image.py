@@ -51,14 +51,19 @@ def test_what_it_copies_is_all_that_the_wheel_is_built_of() -> None:
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {
         *wheel["packages"],
-        *wheel.get("shared-data", ()),
+        wheel["hooks"]["custom"]["path"],
+        "tools/__init__.py",
+        "tools/man_pages.py",
+        "docs/configuration.md",
         "pyproject.toml",
         project["project"]["readme"],
         "LICENSE",
     }
     taken = set(re.findall(r"^!(\S+)$", (IMAGE / "Dockerfile.dockerignore").read_text("utf-8"), re.MULTILINE))
     assert needed - taken == set()
-    (listed,) = re.findall(r"^git ls-files .* -- (.*?) \\$", (IMAGE / "try.sh").read_text("utf-8"), re.MULTILINE)
+    (listed,) = re.findall(
+        r"^git ls-files .* -- (.*?) \\\n  \|", (IMAGE / "try.sh").read_text("utf-8"), re.MULTILINE | re.DOTALL
+    )
     assert needed - set(listed.split()) == set()
     copied = {words.split()[0] for step, words in STEPS if step == "COPY" and not words.startswith("--from")}
     assert copied == {".", "contrib/image/install.sh"}

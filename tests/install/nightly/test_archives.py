@@ -10,6 +10,7 @@ from typing import Final
 
 from restbroker import __version__
 from tests.install.conftest import Built, build
+from tools import man_pages
 
 INFO: Final = f"restbroker-{__version__}.dist-info"
 MAN: Final = f"restbroker-{__version__}.data/data/share/man/"
@@ -21,8 +22,7 @@ def test_the_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) 
         names = set(archive.namelist())
     own = {name for name in names if not name.startswith((f"{INFO}/", MAN))}
     assert own == {name for name in built.tree if name.startswith("restbroker/")}
-    pages = {name.removeprefix("contrib/man/") for name in built.tree if name.startswith("contrib/man/")}
-    assert {name.removeprefix(MAN) for name in names if name.startswith(MAN)} == pages
+    assert {name.removeprefix(MAN) for name in names if name.startswith(MAN)} == set(man_pages.pages())
     # Not only Python: what is read at run time, and what tells type checkers that there are types.
     assert {Path(name).suffix for name in own} >= {".py", ".lua", ".gz", ".html", ".css", ".js"}
     assert "restbroker/py.typed" in own
