@@ -18,12 +18,12 @@ from typing import Final, Literal, NotRequired, TypedDict
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, ValueType
+from restbroker.servers.api.attributes import is_secret_argument
 from restbroker.servers.api.texts import read_catalogue
-from restbroker.servers.ejabberd import command_attributes
+from restbroker.servers.ejabberd.command_attributes import ATTRIBUTES, MESSAGE, host_source_of
 from restbroker.servers.ejabberd.options import Options
 
-_DANGERS: Final = command_attributes.dangerous_commands()
 API_SINCE: Final = (24, 2)
 """From this version on ejabberd takes the version of its interface from a path's end."""
 NO_API_VERSION: Final = "Remove ApiVersion from the configuration, or use ejabberd 24.02 or newer."
@@ -105,7 +105,7 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
         if is_exact and known not in (record := file["commands"][place])["servers"]
     }
     commands = {name: found for name, found in places.items() if name not in lacking}
-    return Catalogue(known, _Commands(commands), _DANGERS, unavailable=lacking)
+    return Catalogue(known, _Commands(commands), ATTRIBUTES.dangers, unavailable=lacking)
 
 
 def for_target(target: Target, found: str | None, endpoint: str = "") -> Catalogue:
@@ -178,16 +178,15 @@ def _spec(places: tuple[int, ...]) -> CommandSpec:
     return CommandSpec(
         name=name,
         arguments=tuple(_arguments(record)),
-        repeat=command_attributes.repeat_of(name),
-        tags=frozenset(record["tags"])
-        | {DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name)},
+        repeat=ATTRIBUTES.repeat_of(name),
+        tags=frozenset(record["tags"]) | ATTRIBUTES.tags_of(name),
         result=record["result"],
         api_version=record["api"],
         fills_host=by_user,
         fills_user=by_user,
-        secret_result=command_attributes.has_secret_result(name),
-        beyond=command_attributes.reaches_beyond(name),
-        timeout_s=command_attributes.timeout_of(name),
+        secret_result=ATTRIBUTES.has_secret_result(name),
+        beyond=ATTRIBUTES.reaches_beyond(name),
+        timeout_s=ATTRIBUTES.timeout_of(name),
         since=record.get("since"),
         fields=tuple((part, kind) for part, kind in record.get("fields", ())),
         others=tuple(_spec((place,)) for place in places[1:]),
@@ -201,10 +200,10 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
     for name, kind in record["args"]:
         value_type, element = _TYPES[kind]
         aliases = tuple(old for old, new in renames if new == name)
-        place = command_attributes.host_source_of(record["name"], name)
+        place = host_source_of(record["name"], name)
         # A list that is not given is empty to each version, and nothing else is (measured on 23.01, 24.12 and 26.07).
         is_list = value_type == "list"
-        secret = command_attributes.is_secret_argument(name)
+        secret = is_secret_argument(name)
         yield ArgumentSpec(
             name,
             value_type,
@@ -213,9 +212,9 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
             element=element,
             host_source=place,
             optional=is_list,
-            nonempty=command_attributes.must_be_filled(record["name"], name),
+            nonempty=ATTRIBUTES.must_be_filled(record["name"], name),
         )
-    if record["name"] == command_attributes.MESSAGE:
+    if record["name"] == MESSAGE:
         yield _ID
 
 

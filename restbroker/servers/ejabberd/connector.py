@@ -20,7 +20,8 @@ from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rej
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
-from restbroker.servers.ejabberd import catalogue, command_attributes
+from restbroker.servers.ejabberd import catalogue
+from restbroker.servers.ejabberd.command_attributes import MESSAGE, STANZA
 from restbroker.servers.ejabberd.emit import messages_of
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (
@@ -121,7 +122,7 @@ class EjabberdConnector:
         """
         await self._remember(call, link)
         if is_message_with_id(call):
-            made = guard(partial(as_stanza, call), self._target.name, command_attributes.MESSAGE)
+            made = guard(partial(as_stanza, call), self._target.name, MESSAGE)
             if isinstance(made, Rejected):
                 return made
             call = made
@@ -184,12 +185,9 @@ class EjabberdConnector:
         way = self._routes.get(endpoint) or self._find(endpoint)
         if way.path_by_jid is not None:
             return None
-        if self._sent is not None and endpoint.partition("/")[0] in (
-            command_attributes.MESSAGE,
-            command_attributes.STANZA,
-        ):
+        if self._sent is not None and endpoint.partition("/")[0] in (MESSAGE, STANZA):
             return None
-        is_message, host = endpoint.partition("/")[0] == command_attributes.MESSAGE, self._target.default_host
+        is_message, host = endpoint.partition("/")[0] == MESSAGE, self._target.default_host
 
         body = partial(body_of, host_names=way.host_names, default_host=host)
 

@@ -23,8 +23,8 @@ from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
-from restbroker.servers.ejabberd import command_attributes
 from restbroker.servers.ejabberd.catalogue import API_SINCE, api_of
+from restbroker.servers.ejabberd.command_attributes import ATTRIBUTES, UNTOLD
 
 _ON_THE_MACHINE: Final = frozenset(
     {
@@ -45,7 +45,6 @@ _ATOM: Final = re.compile(r"[a-z][A-Za-z0-9_@]*", re.ASCII)
 _EXTENDED: Final[Mapping[int, str]] = {409: "conflict", 404: "not_exists"}
 _OTHERWISE: Final = "cannot_register"
 """The word of the only other error that has a number of its own (23.01)."""
-_FALSE: Final = frozenset({*command_attributes.QUESTIONS})
 _OF_TEXT: Final[Mapping[str, str]] = {
     "backup": "cannot_backup",
     "dump": "cannot_dump",
@@ -208,7 +207,7 @@ def _failure_output(name: str, answered: JobReply) -> CtlOutput | None:
     Return None for a refusal that it never gets (of a login, token or proxy).
     """
     if answered.outcome == "negative" or answered.code == "CommandFailed":
-        return CtlOutput(f"Error: {'false' if name in _FALSE else _OF_NO.get(name, 'error')}\n", 1)
+        return CtlOutput(f"Error: {'false' if name in ATTRIBUTES.questions else _OF_NO.get(name, 'error')}\n", 1)
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
         return None
     match parse_json(answered.text):
@@ -217,7 +216,7 @@ def _failure_output(name: str, answered: JobReply) -> CtlOutput | None:
             return CtlOutput(f"Error: {kind}: {message}\n", 1)
         case {"message": str(message)}:
             return CtlOutput(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
-        case "internal_error" as words if name not in command_attributes.UNTOLD:
+        case "internal_error" as words if name not in UNTOLD:
             return CtlOutput(_UNHANDLED.format(words=words), 1)
         case str(words) if words in ("internal_error", _NO_TEXT):
             # It ran, and its result cannot be made JSON (24.12); or it refused an argument.

@@ -23,7 +23,7 @@ from restbroker.servers.api import answer as api_answer
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is
 from restbroker.servers.api.ladder import EXISTS, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import page_heading
-from restbroker.servers.ejabberd import command_attributes
+from restbroker.servers.ejabberd.command_attributes import ALREADY_BY_RESULT, ATTRIBUTES, FAIL_BY_RESULT, UNTOLD
 from restbroker.transport.message import Response
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
@@ -31,7 +31,7 @@ _STOPPING: Final = "ServerStopping"
 _FORBIDDEN: Final = "CommandForbidden"
 _SURE: Final = frozenset({"AlreadyExists", "BadArgument", "UnknownCommand"})
 """Refusals that ejabberd makes before it checks anything that could be stopping, or that only a living one makes."""
-_ANSWER_BY_CODE: Final = command_attributes.QUESTIONS | command_attributes.FAIL_BY_RESULT
+_ANSWER_BY_CODE: Final = FAIL_BY_RESULT.union(ATTRIBUTES.questions)
 
 CHECK_URL: Final = "Check the target's URL (or RestURL): it must lead to mod_http_api, e.g. http://127.0.0.1:5281/api."
 CHECK_LOGIN: Final = (
@@ -268,9 +268,9 @@ def _answers_by_code(endpoint: str, spec: CommandSpec | None) -> bool:
 
 def _said_one(call: Call, spec: CommandSpec | None, response: Response, text: str, body: Json) -> Outcome:
     name, status = _command(call), response.status
-    if name in command_attributes.QUESTIONS:
+    if name in ATTRIBUTES.questions:
         return Delivered(text, body, status, negative=True)
-    if name in command_attributes.ALREADY_BY_RESULT and call.maybe_run:
+    if name in ALREADY_BY_RESULT and call.maybe_run:
         return Delivered(text, body, status, note="already done")
     hint = "Check the arguments and ejabberd's log; clients get no reason."
     answer = _read_for(call, spec, response, 0.0)
@@ -302,9 +302,9 @@ def _bad_request(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcom
 
 def _was_done(call: Call, answer: Answer) -> bool:
     name = _command(call)
-    pattern = command_attributes.ALREADY.get(name)
-    wanted = call.maybe_run or (call.ok_if_exists and name in command_attributes.CREATES)
-    return wanted and pattern is not None and pattern.search(answer.raw_message) is not None
+    words = ATTRIBUTES.already.get(name)
+    wanted = call.maybe_run or (call.ok_if_exists and name in ATTRIBUTES.creates)
+    return wanted and words is not None and words in answer.raw_message
 
 
 def _conflict(call: Call, spec: CommandSpec | None, answer: Answer) -> Outcome:
@@ -319,7 +319,7 @@ def _server_error(call: Call, answer: Answer) -> Outcome:
         return answer.defer("ServerError", _CHECK_LOG, waits=True) if is_passing else _permanent(answer)
     if answer.raw_message == "internal_error":
         name = _command(call)
-        if name in command_attributes.UNTOLD:
+        if name in UNTOLD:
             hint = f"Correct the arguments; `ejabberdctl {name}` on ejabberd's machine says what is wrong with them."
             return answer.reject("Refused", hint)
         # A crash through bad arguments and a busy room's time-out look the same.

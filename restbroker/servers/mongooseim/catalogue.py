@@ -19,14 +19,14 @@ from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, ValueType
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, Repeat, ValueType
+from restbroker.servers.api.attributes import is_secret_argument
 from restbroker.servers.api.texts import read_catalogue
-from restbroker.servers.mongooseim import command_attributes
+from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, DOCUMENTS, host_source_of
 from restbroker.servers.mongooseim.options import Options, Schema
 
 Version: TypeAlias = tuple[int, ...]
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
-_DANGERS: Final = command_attributes.dangerous_commands()
 _WHOLE: Final = frozenset({"Int", "PosInt", "NonNegInt"})
 _OWN: Final = (
     # It may hold a password; in its variables, values are hidden by their names, as in all arguments.
@@ -57,6 +57,7 @@ class Operation:
 
     name: str
     is_query: bool
+    repeat: Repeat
     since: str
     arguments: Mapping[str, Type]
     returns: Type
@@ -153,15 +154,9 @@ def _operation(name: str, record: _Record, version: str) -> Operation:
     arguments = {
         argument: type_of(text) for argument, text, *since in record["args"] if not since or _is_in(since[0], version)
     }
-    needs = tuple(record.get("needs", ()))
-    return Operation(
-        name,
-        record["op"] == "query",
-        record["since"],
-        arguments=arguments,
-        returns=type_of(record["returns"]),
-        needs=needs,
-    )
+    needs, is_query = tuple(record.get("needs", ())), record["op"] == "query"
+    repeat = "safe" if is_query else ATTRIBUTES.repeat_of(name)
+    return Operation(name, is_query, repeat, record["since"], arguments, type_of(record["returns"]), needs)
 
 
 def _is_in(since: str, version: str) -> bool:
@@ -197,7 +192,7 @@ def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
 
     Only a stanza keeps the `id` of a message, and a domain admin may send none.
     """
-    if operation.name in command_attributes.TYPES and login != "domain_admin":
+    if operation.name in ATTRIBUTES.types and login != "domain_admin":
         return {**operation.arguments, "id": _ID}
     return operation.arguments
 
@@ -205,8 +200,8 @@ def arguments_of(operation: Operation, login: Schema) -> Mapping[str, Type]:
 @lru_cache(maxsize=16)
 def _catalogue(kind: Schema, version: str) -> Catalogue:
     commands = {name: _spec(operation, kind) for name, operation in operations(kind, version).items()}
-    commands[command_attributes.DOCUMENTS] = _spec_of_own()
-    return Catalogue(version, commands, _DANGERS, is_whole=True, is_dotted=True)
+    commands[DOCUMENTS] = _spec_of_own()
+    return Catalogue(version, commands, ATTRIBUTES.dangers, is_whole=True, is_dotted=True)
 
 
 def _spec(operation: Operation, login: Schema) -> CommandSpec:
@@ -215,23 +210,19 @@ def _spec(operation: Operation, login: Schema) -> CommandSpec:
     return CommandSpec(
         name=name,
         arguments=tuple(_arguments(operation, login)),
-        repeat=command_attributes.repeat_of(name, is_query=operation.is_query),
-        tags=frozenset({operation.path[0], kind, *operation.needs}) | _dangerous_commands(name),
+        repeat=operation.repeat,
+        tags=frozenset({operation.path[0], kind, *operation.needs}) | ATTRIBUTES.tags_of(name),
         result=operation.returns.text,
-        secret_result=command_attributes.has_secret_result(name),
-        beyond=command_attributes.reaches_beyond(name),
-        timeout_s=command_attributes.timeout_of(name),
+        secret_result=ATTRIBUTES.has_secret_result(name),
+        beyond=ATTRIBUTES.reaches_beyond(name),
+        timeout_s=ATTRIBUTES.timeout_of(name),
         since=operation.since,
     )
 
 
 def _spec_of_own() -> CommandSpec:
-    name = command_attributes.DOCUMENTS
-    return CommandSpec(name, _OWN, "unsafe", frozenset({"own"}) | _dangerous_commands(name), beyond=True, since="6.0.0")
-
-
-def _dangerous_commands(name: str) -> frozenset[str]:
-    return frozenset(DANGEROUS + danger.word for danger in _DANGERS if danger.names.fullmatch(name.lower()))
+    name = DOCUMENTS
+    return CommandSpec(name, _OWN, "unsafe", frozenset({"own"}) | ATTRIBUTES.tags_of(name), beyond=True, since="6.0.0")
 
 
 def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
@@ -240,12 +231,12 @@ def _arguments(operation: Operation, login: Schema) -> Iterable[ArgumentSpec]:
         yield ArgumentSpec(
             name,
             value_type,
-            command_attributes.is_secret_argument(name),
+            is_secret_argument(name),
             aliases=("host",) if name == "domain" and kind.required else (),
             element=element,
-            host_source=command_attributes.host_source_of(name, kind.name) if name in operation.arguments else None,
+            host_source=host_source_of(name, kind.name) if name in operation.arguments else None,
             optional=not kind.required,
-            nonempty=command_attributes.must_be_filled(operation.name, name),
+            nonempty=ATTRIBUTES.must_be_filled(operation.name, name),
         )
 
 

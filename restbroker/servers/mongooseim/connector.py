@@ -25,9 +25,10 @@ from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_
 from restbroker.servers.api.request import Headers, guard, kept, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.in_redis import SentMessagesInRedis
-from restbroker.servers.mongooseim import catalogue, command_attributes
+from restbroker.servers.mongooseim import catalogue
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of, read, version_in
 from restbroker.servers.mongooseim.catalogue import Operation
+from restbroker.servers.mongooseim.command_attributes import REGISTER, REMOVE
 from restbroker.servers.mongooseim.emit import message_of
 from restbroker.servers.mongooseim.options import Options
 from restbroker.servers.mongooseim.outcomes import (
@@ -107,7 +108,7 @@ class MongooseimConnector:
             return self._unknown_command(call.command.endpoint)
         operation = self._operation(spec.name)
         has_name = call.command.arguments.get("username") is not None
-        if call.maybe_run and spec.name == command_attributes.REGISTER and not has_name:
+        if call.maybe_run and spec.name == REGISTER and not has_name:
             return _NO_SECOND
         request = guard(lambda: build(call, operation, self._target, self._headers()), self._target.name, spec.name)
         if isinstance(request, Rejected):
@@ -239,7 +240,7 @@ def health_request(target: Target, domain: str | None, timeout_s: float) -> Requ
 def user_of(call: Call, name: str) -> str | None:
     """Return the account (user@domain) that a call of the operation `name` is about; None if it names none."""
     given = call.command.arguments
-    if name == command_attributes.REMOVE:
+    if name == REMOVE:
         return _text(given.get("user"))
     user = _text(given.get("username"))
     domain = _text(given.get("domain", given.get("host", call.host)))

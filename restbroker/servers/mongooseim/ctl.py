@@ -19,7 +19,7 @@ from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
-from restbroker.servers.mongooseim import command_attributes
+from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES
 
 _ON_THE_MACHINE: Final = frozenset(
     {
@@ -53,7 +53,7 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
     spec = catalogue.commands.get(f"{category}.{given[0]}")
     if spec is None:
         return _refusal(f"Unknown command '{given[0]}'", f"There are: {operations}")
-    if spec.name in command_attributes.TYPES:
+    if spec.name in ATTRIBUTES.types:
         # The `id` of a message is ours.
         spec = attrs.evolve(spec, arguments=tuple(one for one in spec.arguments if one.name != "id"))
     return _read_command(spec, given[0], given[1:])

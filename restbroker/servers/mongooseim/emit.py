@@ -17,7 +17,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.stanza import body_in, read_message
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.event_contract import Emission, Parties
-from restbroker.servers.mongooseim import command_attributes
+from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, STANZA
 
 TARGET_KIND: Final = "mongooseim"
 Message = tuple[str, str, str]
@@ -50,13 +50,13 @@ def message_of(name: str, given: Mapping[str, Json], target: Target) -> Message 
 
     `name` is the operation's, `given` its arguments.
     """
-    if name == command_attributes.STANZA:
+    if name == STANZA:
         return _in_stanza(given.get("stanza"))
-    if name not in command_attributes.MESSAGES:
+    if name not in ATTRIBUTES.messages:
         return None
     # A user's operations send in that user's name.
     sender = given.get("from") or _user(target)
-    receiver, body = given.get(command_attributes.MESSAGES[name]), given.get("body")
+    receiver, body = given.get(ATTRIBUTES.messages[name]), given.get("body")
     return _message(sender, receiver, body)
 
 

@@ -10,10 +10,10 @@ from restbroker.config.key import key
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
 from restbroker.config.problems import Problems
 from restbroker.config.target import Basic, Target
-from restbroker.servers.mongooseim import command_attributes
+from restbroker.servers.mongooseim.command_attributes import BROADCAST, REGISTER
 
 Schema = Literal["admin", "domain_admin", "user"]
-_SLOTS: Final[Mapping[str, int]] = MappingProxyType({command_attributes.REGISTER: 2})
+_SLOTS: Final[Mapping[str, int]] = MappingProxyType({REGISTER: 2})
 """The most jobs of a command that may be in progress at once, by default.
 
 Registering an account costs the server 12 ms of a processor (measured): more at once than it has processors only
@@ -58,7 +58,7 @@ class Options:
             target,
             default_host=target.default_host or self._own_domain(target),
             slots=with_slots(target.slots, _SLOTS),
-            at_most_once=with_broadcasts(target.at_most_once, command_attributes.BROADCAST),
+            at_most_once=with_broadcasts(target.at_most_once, BROADCAST),
         )
 
     def _classify_user(self, user: str, at: At, problems: Problems) -> None:

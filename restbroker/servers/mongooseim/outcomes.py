@@ -24,6 +24,7 @@ from restbroker.servers.api.texts import parse_json
 from restbroker.servers.mongooseim import command_attributes
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of
 from restbroker.servers.mongooseim.catalogue import Operation
+from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, ECHOING, REGISTER, REMOVE
 from restbroker.transport.message import Response
 
 CRASH_ATTEMPTS: Final = 3
@@ -168,9 +169,9 @@ def question_after(operation: Operation | None, result: Result, response: Respon
         return "health"
     name = None if operation is None else operation.name
     # The loser of a race for a name gets this as often as "exists"; for a removed account it is the only word.
-    if (name, response.status) == (command_attributes.REGISTER, 200) and "cannot_register" in codes:
+    if (name, response.status) == (REGISTER, 200) and "cannot_register" in codes:
         return None if result.problems[0].message.endswith("null_password") else "user"
-    return "user" if name == command_attributes.REMOVE and "not_allowed" in codes else None
+    return "user" if name == REMOVE and "not_allowed" in codes else None
 
 
 def is_doubtful(call: Call, outcome: Outcome) -> bool:
@@ -182,7 +183,7 @@ def is_doubtful(call: Call, outcome: Outcome) -> bool:
         case Rejected(reason):
             return call.maybe_run and reason.code in ("NotFound", "Refused")
         case Delivered(note="already done"):
-            return call.maybe_run and call.command.endpoint.replace("/", ".") not in command_attributes.CREATES
+            return call.maybe_run and call.command.endpoint.replace("/", ".") not in ATTRIBUTES.creates
         case _:
             return False
 
@@ -251,7 +252,7 @@ def _success(case: _Case) -> Outcome:
 
 def _deliver(case: _Case, note: str | None = None) -> Delivered:
     text, body = case.response.body.decode("utf-8", "replace"), case.result.body
-    if note is not None or case.name in command_attributes.ECHOING or case.operation is None:
+    if note is not None or case.name in ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
         values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
         secrets = redact.secret_values(case.spec, values, with_texts=False)
@@ -262,7 +263,7 @@ def _deliver(case: _Case, note: str | None = None) -> Delivered:
         else:
             text = hiding.mask_in_place(text, hiding.spellings_of(secrets))
         body = parse_json(text)
-    member = command_attributes.QUESTIONS.get(case.name)
+    member = ATTRIBUTES.questions.get(case.name)
     is_no = member is not None and case.result.at((*_path(case), member)) is False
     return Delivered(text, body, case.response.status, negative=is_no, note=note)
 
@@ -275,7 +276,7 @@ def _problems(case: _Case) -> Outcome:
     # Of a job's own document no one knows whether what it did may be done again.
     if crashed is not None and not (done and case.operation is None):
         return _crash(case, crashed)
-    already = command_attributes.ALREADY.get(case.name)
+    already = ATTRIBUTES.already.get(case.name)
     if already is not None and all(_code(case, problem) == already for problem in problems) and _may_count(case):
         return _deliver(case, note="already done")
     if done:
@@ -302,7 +303,7 @@ def _code(case: _Case, problem: Problem) -> str:
 def _may_count(case: _Case) -> bool:
     """Tell whether finding the work done before may count as done by this job."""
     call = case.call
-    return bool(call.maybe_run) or (call.ok_if_exists and case.name in command_attributes.CREATES)
+    return bool(call.maybe_run) or (call.ok_if_exists and case.name in ATTRIBUTES.creates)
 
 
 def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
@@ -314,7 +315,7 @@ def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
         return without_database(status, answer.text, "unlikely")
     if code in LATER and case.spec.repeat != "unsafe":
         return answer.defer("ServerError", f"{GOES_ON} {_SEE_LOG}", of_job=True, ran="maybe")
-    code = "not_found" if (case.name, code) == (command_attributes.REMOVE, "not_allowed") else code
+    code = "not_found" if (case.name, code) == (REMOVE, "not_allowed") else code
     problem = attrs.evolve(problem, missing=tuple(map(answer.masked_text.hide, problem.missing)))
     return answer.reject(*refusal_of(code, problem, is_own=case.operation is None))
 

@@ -28,11 +28,13 @@ from restbroker.job.command import Call
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
+from restbroker.servers.api.attributes import is_secret_argument
 from restbroker.servers.api.request import Headers, authorization, harmless_request, json_body
 from restbroker.servers.api.table import InvalidArguments, did_you_mean
 from restbroker.servers.api.texts import NO_XML, fits_xml
-from restbroker.servers.mongooseim import catalogue, command_attributes
+from restbroker.servers.mongooseim import catalogue
 from restbroker.servers.mongooseim.catalogue import Operation, Type
+from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, DOCUMENTS, STANZA
 from restbroker.servers.mongooseim.options import Options, Schema
 from restbroker.transport.message import Request
 
@@ -50,12 +52,12 @@ def build(call: Call, operation: Operation | None, target: Target, headers: Head
         body, is_query = _own_document(call)
     else:
         given = arguments_of(call, operation, target.options_as(Options).schema)
-        if "id" in given and operation.name in command_attributes.TYPES:
+        if "id" in given and operation.name in ATTRIBUTES.types:
             text, given = stanza_document(operation), {"stanza": stanza_of(operation, given, target)}
         else:
             text = document(operation, tuple([name for name in operation.arguments if name in given]))
         body = json_body({"query": text, "variables": given})
-        is_query = command_attributes.repeat_of(operation.name, is_query=operation.is_query) == "safe"
+        is_query = operation.repeat == "safe"
     path, headers = target.url.path or "/", headers + call.headers
     return Request("POST", path, call.timeout_s, query=(), headers=headers, body=body, repeatable=is_query)
 
@@ -102,7 +104,7 @@ def _own_document(call: Call) -> tuple[bytes, bool]:
     given = call.command.arguments
     for name in given:
         if name not in ("query", "variables"):
-            raise InvalidArguments(f'the command {command_attributes.DOCUMENTS} takes "query" and "variables" alone')
+            raise InvalidArguments(f'the command {DOCUMENTS} takes "query" and "variables" alone')
     text, variables = given.get("query"), given.get("variables")
     if not isinstance(text, str):
         raise InvalidArguments('the argument "query" is missing, or is not a string')
@@ -136,7 +138,7 @@ def _check_members(place: str, value: Json, kind: Type) -> None:
 def _must_be_text(place: str, kind: Type) -> bool:
     """Tell whether MongooseIM would take any value here, or print one that is secret."""
     takes_any = kind.name == "NonEmptyString" or bool(catalogue.names_of_enum(kind.name))
-    return takes_any or command_attributes.is_secret_argument(place.rpartition(".")[2])
+    return takes_any or is_secret_argument(place.rpartition(".")[2])
 
 
 def _require_known(given: Collection[str], known: Collection[str], message: str) -> None:
@@ -149,7 +151,7 @@ def _require_known(given: Collection[str], known: Collection[str], message: str)
 def stanza_document(operation: Operation) -> str:
     """Return the GraphQL document that sends a stanza (the variable `stanza`) and answers as this operation would."""
     category, name = operation.path
-    sent = command_attributes.STANZA.partition(".")[2]
+    sent = STANZA.partition(".")[2]
     return f"mutation($stanza:XmlElement){{{category}{{{name}:{sent}(stanza:$stanza){{id}}}}}}"
 
 
@@ -161,7 +163,7 @@ def stanza_of(operation: Operation, given: Mapping[str, Json], target: Target) -
     _require_texts(given)
     sender = given.get("from") or (target.credentials.user if isinstance(target.credentials, Basic) else "")
     ends = {"from": _prepare(str(sender)), "to": _prepare(str(given["to"]))}
-    message = ET.Element("message", {"type": command_attributes.TYPES[operation.name], **ends, "id": str(given["id"])})
+    message = ET.Element("message", {"type": ATTRIBUTES.types[operation.name], **ends, "id": str(given["id"])})
     for name in ("subject", "body"):
         if name in given:
             ET.SubElement(message, name).text = str(given[name])

@@ -11,7 +11,7 @@ from typing import Final
 from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
 from restbroker.servers.allowed_commands import AllowedCommands
-from restbroker.servers.mongooseim import command_attributes
+from restbroker.servers.mongooseim.command_attributes import DOCUMENTS
 from restbroker.servers.mongooseim.options import Options
 
 _WHO: Final = "checkAuth"
@@ -29,8 +29,8 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     yield f"# mongooseim.toml, for the target {target.name}: replaces the listener on its port; restart MongooseIM"
     if schema != "admin":
         yield f"# The rights are those of the account that logs in; the schema {schema} has no login of its own."
-    if command_attributes.DOCUMENTS in allowed.commands:
-        documents = command_attributes.DOCUMENTS
+    if DOCUMENTS in allowed.commands:
+        documents = DOCUMENTS
         yield f"# A token allows {documents}, documents of any kind, so that no category can be left out."
     else:
         yield "# A category is allowed as a whole. The tokens' Allow says which of its operations jobs may run:"
@@ -65,7 +65,7 @@ def _listener(target: Target, allowed: AllowedCommands) -> Iterator[str]:
     if schema == "admin" and isinstance(target.credentials, Basic):
         yield f"    username = {json.dumps(target.credentials.user)}"
         yield '    password = "THE TARGET\'S PASSWORD"'
-    if command_attributes.DOCUMENTS not in allowed.commands:
+    if DOCUMENTS not in allowed.commands:
         yield f"    allowed_categories = {json.dumps(_categories(target, allowed))}"
 
 
