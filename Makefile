@@ -229,11 +229,11 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/pylint restbroker/servers
 	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/telemetry.md, docs/appendix/proofs.md, docs/servers/openfire-commands.md, env.json.sample, and the tables of codes and paths again
+reference: $(VENV)/.dev ## Write docs/configuration.md, docs/codes.md, docs/telemetry.md, docs/appendix/proofs.md, docs/servers/openfire-commands.md, env.json.sample, and the table of paths again
 	@$(BIN)/python -c 'from restbroker.events import registry as sources; from restbroker.servers import registry; \
 		from tools import config_page, openfire_commands, telemetry_page; \
 		config_page.write(registry.kinds(), sources.kinds()); telemetry_page.write(); openfire_commands.write()'
-	@PYTHONPATH=. $(BIN)/python -m tools.code_tables
+	@PYTHONPATH=. $(BIN)/python -m tools.codes_page
 	@PYTHONPATH=. $(BIN)/python -m tools.proofs
 
 site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead

@@ -1,4 +1,4 @@
-"""The table of all HTTP requests that restbroker answers, for docs/web.md; `tools.code_tables` writes it.
+"""The table of all HTTP requests that restbroker answers, for docs/web.md; `tools.codes_page` writes it.
 
 Paths and methods are those of the routes, and who needs a login is asked of the app itself; what a path is for is said
 here. Always holds: no path is left out, and none is told of that there is not.
@@ -65,6 +65,14 @@ class _Route:
 
     methods: frozenset[str]
     login: str
+
+
+def renewed(text: str) -> str:
+    """Return the page's text with the table as it is now."""
+    before, behind = text.split(f"\n{HEADING}", 1)
+    head, rest = behind.split("\n|---|", 1)
+    columns = rest.partition("\n")[0]
+    return "\n".join([f"{before}\n{HEADING}{head}\n|---|{columns}", *rows(), "", rest.partition("\n\n")[2]])
 
 
 def rows() -> list[str]:

@@ -1,17 +1,17 @@
-"""Writes docs/telemetry.md, the page about metrics and lines of the log, from their definitions. `make reference` does.
+"""Writes docs/telemetry.md, the page about metrics, from their definitions. `make reference` does.
 
 Always holds: a test compares the page with this.
 """
 
 from pathlib import Path
 
-from restbroker.telemetry.log_events import LOG_EVENTS, LogEvent
 from restbroker.telemetry.metrics import PROCESS, REDIS, Metric
 
 _METRICS = """\
-# Metrics and lines of the log
+# Metrics
 
-This page is made from the code (`make reference`).
+restbroker serves its counts as metrics, from which Prometheus draws charts and raises alerts. This page is made from
+the code (`make reference`); [lines of the log](codes.md#lines-of-the-log) are on the page of codes.
 
 ## /metrics
 
@@ -48,22 +48,11 @@ _METRIC_ROWS = """
 | metric | type and labels | meaning |
 |---|---|---|
 """
-_LINES = """
-## Log events
-
-See also [how lines are written](operations.md#the-log-and-its-level) and
-[what to do about warnings](operations.md#warnings-in-the-log). Fields without a value are left out. `warnings` and
-`jobs.failed` count repetitions.
-
-| event and level | fields | when |
-|---|---|---|
-"""
 
 
 def markdown() -> str:
-    """Return the generated part of docs/telemetry.md, as Markdown: the tables of metrics and of log lines."""
-    tables = [_METRICS, _METRIC_ROWS, *map(_metric, PROCESS), _OF_REDIS, _METRIC_ROWS, *map(_metric, REDIS)]
-    return "".join([*tables, _LINES, *map(_line, LOG_EVENTS.values())])
+    """Return docs/telemetry.md as Markdown."""
+    return "".join([_METRICS, _METRIC_ROWS, *map(_metric, PROCESS), _OF_REDIS, _METRIC_ROWS, *map(_metric, REDIS)])
 
 
 def write(root: Path = Path()) -> None:
@@ -74,7 +63,3 @@ def write(root: Path = Path()) -> None:
 def _metric(metric: Metric) -> str:
     labels = "".join(f" `{label}`" for label in metric.labels)
     return f"| `{metric.name}` | {metric.kind}{labels} | {metric.meaning} |\n"
-
-
-def _line(line: LogEvent) -> str:
-    return f"| `{line.name}` {', '.join(line.levels)} | `{line.fields}` | {line.meaning} |\n"

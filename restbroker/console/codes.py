@@ -1,7 +1,7 @@
 """What every code means that occurs in a job, the log, a check or an exit; used by `explain` and completion.
 
-The tables are in `restbroker/codes.toml`, those of the log's lines in `telemetry.log_events`; the pages get theirs from
-there (`tools.code_tables`). Always holds: it needs no configuration, no Redis and no network, nor attrs (20 ms of CPU).
+The tables are in `restbroker/codes.toml`, those of the log's lines in `telemetry.log_events`; docs/codes.md is made
+from them (`tools.codes_page`). Always holds: it needs no configuration, no Redis and no network, nor attrs (20 ms).
 """
 
 import re
@@ -20,17 +20,17 @@ _EXIT_HINTS: Final[Mapping[int, str]] = {
     Exit.OK: "Nothing.",
     Exit.WAITING: "`restbroker explain JID` shows what happened to the job.",
 }
+_EXITS: Final = "docs/cli.md#exit-codes"
 _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 
 
 class Table(TypedDict):
-    """A table of codes: `what` they are codes of, the `page` and the `heading` under which it stands.
+    """A table of codes: `what` they are codes of, and the `heading` under which docs/codes.md shows it.
 
     `rows` has by a code, or by several as `A, B`, what it means and what to do; Markdown, with links as from `docs`.
     """
 
     what: str
-    page: str
     heading: str
     rows: Mapping[str, tuple[str, str]]
 
@@ -80,24 +80,26 @@ def _explanations(wanted: str | None) -> Iterator[Explanation]:
         for codes, (meaning, hint) in table["rows"].items():
             for code in codes.split(", "):
                 if wanted in (None, code.casefold()):
-                    yield _row(code, table["what"], meaning, hint=hint, page=table["page"])
+                    yield _row(code, table["what"], meaning, hint)
     for name, event in LOG_EVENTS.items():
         if wanted in (None, name):
             yield _explain_log_event(event)
     for number, meaning in MEANINGS.items():
         if wanted in (None, f"{number:d}"):
             hint = _EXIT_HINTS.get(number, "stderr says why.")
-            yield Explanation(code=f"{number:d}", what="an exit code", meaning=meaning, hint=hint, page="docs/cli.md")
+            yield Explanation(code=f"{number:d}", what="an exit code", meaning=meaning, hint=hint, page=_EXITS)
 
 
 def _explain_log_event(event: LogEvent) -> Explanation:
     hints = (hint for names, hint in HINTS.items() if event.name in names.split(", "))
     hint, levels = next(hints, "Nothing: it is only for information."), ", ".join(event.levels)
-    return _row(event.name, f"a line of the log ({levels})", event.meaning, hint=hint, page="docs/telemetry.md")
+    return _row(event.name, f"a line of the log ({levels})", event.meaning, hint)
 
 
-def _row(code: str, what: str, meaning: str, hint: str, page: str) -> Explanation:
-    return Explanation(code=code, what=what, meaning=_sentence(meaning), hint=_sentence(hint), page=page)
+def _row(code: str, what: str, meaning: str, hint: str) -> Explanation:
+    return Explanation(
+        code=code, what=what, meaning=_sentence(meaning), hint=_sentence(hint), page=f"docs/codes.md#{code}"
+    )
 
 
 def _sentence(markdown: str) -> str:

@@ -6,7 +6,7 @@ line break or another control character.
 
 The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
 a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out. Lines of a worker of
-`run --processes` have its number first, as `worker`. docs/telemetry.md has a table of all lines.
+`run --processes` have its number first, as `worker`. docs/codes.md has a table of all lines.
 """
 
 import contextlib

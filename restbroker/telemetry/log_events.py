@@ -1,7 +1,7 @@
 """Each line of the log, once: its levels, fields and fixed texts, the metrics that it moves, and what it means.
 
 `telemetry.events` gives each class its row, from which `telemetry.log` makes lines and `telemetry.counters` numbers;
-`explain` and the pages (docs/telemetry.md, docs/operations.md) show the rows. Always holds: it loads quickly, without
+`explain` and docs/codes.md show the rows. Always holds: it loads quickly, without
 attrs.
 """
 

@@ -1,6 +1,7 @@
 """Every code that a person can meet is explained: of jobs, warnings, notes on the configuration, findings, lines."""
 
 import ast
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from restbroker.servers.findings import Texts
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tests.docs.nightly.transcripts import recipes
 from tests.support.process import run_here
+from tools import codes_page
 from tools.pages import ROOT
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
@@ -61,6 +63,13 @@ def test_the_page_of_the_command_line_shows_what_is_printed() -> None:
     (recipe,) = recipes(ROOT / "docs" / "cli.md")
     for step in recipe.steps:
         assert run_here(shlex.split(step.typed)[1:]).stdout == step.printed
+
+
+def test_each_code_has_one_anchor_to_which_explain_leads() -> None:
+    anchors = re.findall(r'<a id="([^"]+)">', (ROOT / codes_page.PAGE).read_text("utf-8"))
+    assert len(anchors) == len({*anchors})
+    pages = {row["page"] for row in codes.every() if row["what"] != "an exit code"}
+    assert pages == {f"{codes_page.PAGE}#{code}" for code in anchors}
 
 
 def test_each_hint_is_for_a_line_of_the_log() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from restbroker.config import reference as options
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from tools import code_tables, config_page, man_pages, proofs, telemetry_page
+from tools import codes_page, config_page, man_pages, proofs, telemetry_page
 from tools import openfire_commands as commands
 from tools.pages import ROOT
 
@@ -21,7 +21,7 @@ def test_what_make_reference_writes_is_up_to_date() -> None:
         ROOT / "docs" / "telemetry.md": telemetry_page.markdown(),
         ROOT / commands.PAGE: commands.page(),
         ROOT / proofs.PAGE: proofs.page(),
-        **{ROOT / name: text for name, text in code_tables.pages().items()},
+        **{ROOT / name: text for name, text in codes_page.pages()},
     }
     assert [str(file) for file, text in made.items() if file.read_text("utf-8") != text] == [], "make reference"
 
