@@ -5,7 +5,6 @@ not imported. The page counts them and names their folders, so that it changes o
 """
 
 import ast
-from collections import Counter
 from collections.abc import Iterator
 from typing import Final, TypeGuard
 
@@ -49,9 +48,10 @@ HEADINGS: Final = (
 HEAD: Final = """\
 # What is promised, and what proves it
 
-How many tests prove each promise of [guarantees](../guarantees.md), [security](security.md), [Sidekiq](sidekiq.md) and
-[producers](../producers.md), and in which folders of `tests`. [What no test shows](../guarantees.md#what-no-test-shows)
-is said there, and [testing](../testing.md) says what runs when. `make reference` makes this page from the tests' marks.
+How many tests prove each promise of [guarantees](../guarantees.md), [security](../../SECURITY.md),
+[Sidekiq](../sidekiq.md) and [producers](../producers.md), and in which folders of `tests`: `2+1` are two tests by day
+and one at night. [What no test shows](../guarantees.md#what-no-test-shows). `make reference` makes this page from the
+tests' marks.
 """
 
 
@@ -99,21 +99,23 @@ def _texts(mark: ast.Call, name: str) -> tuple[str, str]:
 
 def page() -> str:
     """Return the page as the tests' marks make it; raise ValueError for a wrong mark, or a heading without a proof."""
-    promises: dict[str, dict[str, tuple[Counter[str], Counter[str]]]] = {}
+    promises: dict[str, dict[str, list[tuple[str, bool]]]] = {}
     for heading, promise, folder, at_night, _ in proofs():
-        promises.setdefault(heading, {}).setdefault(promise, (Counter(), Counter()))[at_night][folder] += 1
+        promises.setdefault(heading, {}).setdefault(promise, []).append((folder, at_night))
     if wrong := {*HEADINGS} - {*promises}:
         raise ValueError(f"headings of tools/proofs.py without a test: {sorted(wrong)}")
     parts = [HEAD]
     for heading in HEADINGS:
         rows = sorted(promises[heading].items(), key=lambda row: row[0].casefold())
-        parts += [f"\n## {heading}\n\n| promise | tests by day | at night |\n|---|---|---|\n"]
-        parts += [f"| {promise} | {_cell(day)} | {_cell(night)} |\n" for promise, (day, night) in rows]
+        parts += [f"\n## {heading}\n\n| promise | tests | in |\n|---|---|---|\n"]
+        parts += [f"| {promise} | {_tests(tests)} |\n" for promise, tests in rows]
     return "".join(parts)
 
 
-def _cell(folders: Counter[str]) -> str:
-    return ", ".join(f"{count} {folder}" for folder, count in sorted(folders.items()))
+def _tests(tests: list[tuple[str, bool]]) -> str:
+    nightly = sum(at_night for _, at_night in tests)
+    night = f"+{nightly}" if nightly else ""
+    return f"{len(tests) - nightly}{night} | {', '.join(sorted({folder for folder, _ in tests}))}"
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import random
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -63,24 +63,12 @@ CAUSES: Final = (
     Cause(214, "add_rosteritem", {"group": "Friends"}, 400, "Request have missing argument: nick"),
     Cause(61, "register", {"password": "never shown"}, 409, "User already registered"),
     Cause(12, "send_message", {"to": f"iris@{HOST}", "body": "Order 1206 is on its way"}, None),
-    Cause(7, "set_room_affiliation", {"room": "team"}, 400, "Argument 'affiliation' is not in format binary"),
     Cause(3, "send_message", {"to": f"omar@{HOST}"}, 200, token="the token of last year"),
 )
 
 
-SHOWN: Final = "5f0c8a1e9b7d3f2461a0c5e8"
-"""The id of the job that has a picture of its own: one of the first cause."""
-NARROW: Final = 400
-PAGES: Final[Mapping[str, Callable[[Visitor], None]]] = {
-    "overview": lambda visitor: visitor.open("/"),
-    "dead": lambda visitor: visitor.open("/dead"),
-    "job": lambda visitor: visitor.open(f"/job?jid={SHOWN}"),
-    "jobs": lambda visitor: visitor.open("/jobs"),
-    "targets": lambda visitor: visitor.open("/targets"),
-    "target": lambda visitor: visitor.open("/target?name=chat"),
-    "processes": lambda visitor: visitor.open("/processes"),
-    "activity": lambda visitor: visitor.open("/activity"),
-}
+WIDTH: Final = 1280
+PAGES: Final = {"overview": "/", "dead": "/dead"}
 
 
 def main() -> None:
@@ -100,22 +88,19 @@ def main() -> None:
         with visiting(driver, site_of(broker)) as visitor:
             visitor.open("/")
             time.sleep(SETTLED_S)
-            for page, go in PAGES.items():
-                for scheme, width in (("light", 1280), ("dark", 1280), ("narrow", NARROW)):
-                    _take(
-                        visitor, go, IMAGES / f"web-{page}-{scheme}.png", "dark" if scheme == "dark" else "light", width
-                    )
+            for page, path in PAGES.items():
+                _take(visitor, path, IMAGES / f"web-{page}-light.png")
 
 
-def _take(visitor: Visitor, go: Callable[[Visitor], None], picture: Path, scheme: str, width: int) -> None:
-    visitor.prefer(scheme)
-    visitor.resize(width)
-    go(visitor)
+def _take(visitor: Visitor, path: str, picture: Path) -> None:
+    visitor.prefer("light")
+    visitor.resize(WIDTH)
+    visitor.open(path)
     visitor.until(lambda: visitor.text("main") != "", "the page is there")
     # What loads behind is there as well: causes, the word `live`.
     time.sleep(2.5)
     height = min(visitor.driver.execute_script("return document.documentElement.scrollHeight"), 1600)
-    clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+    clip = {"x": 0, "y": 0, "width": WIDTH, "height": height, "scale": 1}
     data = visitor.cdp("Page.captureScreenshot", format="png", clip=clip, captureBeyondViewport=True)["data"]
     picture.write_bytes(base64.b64decode(data))
     finish(picture)
@@ -174,8 +159,6 @@ def _operate(citizen: Citizen) -> None:
     until(lambda: citizen.client.command("ZCARD", "dead") == died, "all are dead", 120)
     citizen.restbroker("queues", "pause", "rest", "--why", "the server gets more memory", "--for", "1h")
     citizen.restbroker("queues", "resume", "rest", "--why", "done")
-    room = f"command = {CAUSES[3].command}"
-    citizen.restbroker("dead", "delete", "--where", room, "--yes", "--why", "the room is gone")
     _spread(citizen.client)
 
 
@@ -188,8 +171,7 @@ def _spread(client: Client) -> None:
 
 def _job(command: str, number: int, more: Mapping[str, str], token: str = TOKEN, *, queue: str = "rest") -> bytes:
     user, now_s = f"{_NAMES[number % len(_NAMES)]}{number}", time.time()
-    jid = SHOWN if (command, number) == (CAUSES[0].command, 0) else secrets.token_hex(12)
-    fields = {"class": "Add", "jid": jid, "queue": queue, "retry": True}
+    fields = {"class": "Add", "jid": secrets.token_hex(12), "queue": queue, "retry": True}
     args = [command, {"user": user, "host": HOST, **more}, token]
     return json.dumps({**fields, "args": args, "created_at": now_s, "enqueued_at": now_s}).encode()
 
