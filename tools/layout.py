@@ -2,8 +2,7 @@
 
 The site has the repository's own folders, so that a link between two pages leads to the same place on a forge, in a
 clone and on the site, and no page is copied. Always holds: a file that a page links to or shows is on the site; a link
-to a folder leads to the list of its pages, or is plain text where the folder has none; nothing outside of the
-repository is read.
+to a folder is plain text; nothing outside of the repository is read.
 """
 
 import re
@@ -17,15 +16,13 @@ from mkdocs.structure.pages import Page
 
 from tools.pages import PAGES, ROOT, anchor
 
-LIST: Final = "docs/decisions/README.md"
-"""The list of the decisions; a forge lists that folder by itself."""
-
-_UNSEARCHED: Final = ("docs/decisions/", "docs/appendix/", "CHANGELOG.md")
+_UNSEARCHED: Final = ("docs/appendix/", "CHANGELOG.md")
 """Pages that the search leaves out: a reader who asks how to do something would find why it is so."""
 _BOOSTS: Final = {
     "docs/faq.md": 3.0,
     "CONTRIBUTING.md": 0.1,
     "docs/architecture.md": 0.1,
+    "docs/design.md": 0.1,
     "docs/write-a-server-kind.md": 0.1,
     "docs/testing.md": 0.1,
     "docs/keys.md": 0.1,
@@ -50,7 +47,7 @@ def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
     own = [file for file in files if Path(file.src_dir or "") != ROOT / "docs"]
     beside = sorted({file for page in PAGES for file in _named(page)} - set(PAGES))
     found = [_file(path, config) for path in [*PAGES, *beside]]
-    return Files([*own, *found, File.generated(config, LIST, content=_decisions())])
+    return Files([*own, *found])
 
 
 def _named(page: Path) -> set[Path]:
@@ -65,14 +62,6 @@ def _file(path: Path, config: MkDocsConfig) -> File:
     return File(str(path.relative_to(ROOT)), str(ROOT), config.site_dir, config.use_directory_urls)
 
 
-def _decisions() -> str:
-    pages = sorted((ROOT / LIST).parent.glob("0*.md"))
-    titles = [page.read_text("utf-8").partition("\n")[0].removeprefix("# ") for page in pages]
-    return "# Why it is so\n\n" + "\n".join(
-        f"- [{title}]({page.name})" for title, page in zip(titles, pages, strict=True)
-    )
-
-
 def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """The page as Python-Markdown reads it: links to folders, and lists."""
     del config, files
@@ -85,15 +74,8 @@ def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, file
 
 
 def folders(markdown: str, place: Path) -> str:
-    """The text of a page in `place` whose links to folders lead to their list, or are no links."""
-
-    def led(link: re.Match[str]) -> str:
-        target = (place / link[2]).resolve()
-        if not target.is_dir():
-            return link[0]
-        return f"[{link[1]}]({link[2].rstrip('/')}/README.md)" if target == (ROOT / LIST).parent else link[1]
-
-    return _LINK.sub(led, markdown)
+    """The text of a page in `place`, with the text alone of each link to a folder."""
+    return _LINK.sub(lambda link: link[1] if (place / link[2]).resolve().is_dir() else link[0], markdown)
 
 
 def reindented(markdown: str) -> str:

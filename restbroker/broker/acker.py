@@ -37,6 +37,7 @@ from restbroker.transport.readiness import Upkeep
 
 _REFUSED_WAIT_S = 5.0
 _UNNOTICED_S = 10.0
+# Why: docs/design.md#settlement
 GATHER_S = 0.003
 BATCH_ENOUGH = 50
 """How many jobs are worth a call of their own: no more are waited for."""

@@ -187,6 +187,7 @@ class RedisGates:
             job.grant(boot_time_s())
         return wait_ms / 1000
 
+    # Why: docs/design.md#done-once
     async def _claim(self, requests: list[ClaimRequest]) -> list[bool | OtherHolder]:
         while True:
             try:
@@ -207,6 +208,7 @@ class RedisGates:
             self.identity.warn_once("ClaimRefused", _UNREADABLE, "Find out who writes these keys, and delete them.")
         return answer is not False
 
+    # Why: docs/design.md#marks
     async def _mark(self, tickets: list[str]) -> list[bool]:
         while True:
             try:

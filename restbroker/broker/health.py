@@ -29,6 +29,7 @@ from restbroker.telemetry.events import Event, Report, StoreBack, StoreLost, Sto
 
 FENCE_AFTER_S = 20.0
 """Seconds of a reaper's own healthy time for which a heartbeat stands still before the reaper fences its process."""
+# Why: docs/design.md#fences
 MARGIN_S = 5.0
 
 

@@ -21,6 +21,7 @@ from restbroker.job.settlement import Requeue
 from restbroker.store import jobs as store_jobs
 from restbroker.telemetry.events import OperatorWarning
 
+# Why: docs/design.md#poison
 SUSPECT_AFTER = 2
 """In how many crashes a suspect was in progress; one may be an accident."""
 _PATIENCE_S = 10.0

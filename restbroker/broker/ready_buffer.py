@@ -123,6 +123,7 @@ class ReadyBuffer:
         It is as far beyond what has started as the batch size needs, at least one for each place: if it were lower,
         the worker would wait for Redis; jobs up to it that have not started count as possibly run after a crash.
         """
+        # Why: docs/design.md#high-water-mark
         ahead = min(max(self.places, self.batch_size.lead), self.places + MOST_AHEAD)
         # What lies between the two is no longer reserved, and will never start.
         first = self._waiting[0].number if self._waiting else 0

@@ -33,6 +33,7 @@ import attrs
 from restbroker.config.values import duration_text
 from restbroker.transport.message import LONGEST_PAUSE_S
 
+# Why: docs/design.md#uncertain-outcomes
 SILENT_LIMIT = 5
 UNTOUCHED_S = 60.0
 """For so many seconds of a Retry-After not even a probe is sent."""
@@ -156,6 +157,7 @@ class TripRules:
         answers, deferred = self._all()
         if answers < ANSWERS_NEEDED or not _fails(answers, deferred):
             return
+        # Why: docs/design.md#one-sick-command
         if not self._rest_is_well(max(self._commands.values(), key=lambda window: window.deferred)):
             self._trip(now_s, f"{deferred} of {answers} answers within {duration_text(WINDOW_S)} were “not now”")
 

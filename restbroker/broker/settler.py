@@ -325,6 +325,7 @@ class Settler:
         if retry.names_foreign_queue(payload.fields, self.plan.target.queues):
             self.identity.report(unserved_warning(job.queue))
         proof = job.proof
+        # Why: docs/design.md#sealed-tokens
         if proof is not None and proof.signature is None and not proof.token.flat:
             number, now_s = randbelow(sealing.ORDERS), time.time() + self.health.clock_ahead_s
             payload = sealing.seal(payload, proof.secret, proof.token.name, number, now_s=now_s)

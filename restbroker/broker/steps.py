@@ -54,6 +54,7 @@ IN_TASK: Final = _InTask()
 Step: TypeAlias = Request | Asked | _InTask
 
 
+# Why: docs/design.md#one-driver
 @types.coroutine
 def step(step_: Step) -> Generator[Step, Any, Any]:
     """Have the worker take a step; its value is what came of it."""

@@ -116,6 +116,7 @@ class WorkerPool:
 
     def _standing_fetches(self) -> StandingFetches | None:
         limits = self.plan.limits
+        # Why: docs/design.md#standing-fetches
         if self.plan.groups or limits.emission_us or limits.in_flight:
             return None
         return StandingFetches(self._queues.waiters, self._upkeep.readiness, self.reservations)

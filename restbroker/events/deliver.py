@@ -32,6 +32,7 @@ from restbroker.store import events as store
 from restbroker.store.connection import Connection
 from restbroker.store.events import IncomingEvent, PushResult
 
+# Why: docs/design.md#events
 PATIENCE_S: Final = 2.0
 _AT_ONCE: Final = 200
 """The most events that go to Redis in one call."""

@@ -37,6 +37,7 @@ LONGEST_ANSWER_S = 30.0
 """Seconds that answers may take in all, however steadily they drip: nothing else ends the call before that."""
 
 T = TypeVar("T")
+# Why: docs/design.md#redis-client
 Argument: TypeAlias = bytes | str | int | float
 Reply: TypeAlias = int | bytes | None | list["Reply"]
 """An answer in RESP2: numbers, bytes, nil, lists of these."""

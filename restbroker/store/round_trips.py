@@ -18,6 +18,7 @@ import trio
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.store.client import Reply, ScriptCall, check_replies
 
+# Why: docs/design.md#shared-calls
 _MOST: Final = 32
 """How many calls go together: a MiB may come for each, and all of it must come before time is over."""
 _BUG: Final = "A bug ended a call of Redis."

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from restbroker.job.fairness import BEFORE_ORDER
 
+# Why: docs/design.md#in-progress
 _TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}(:.*)?", re.DOTALL)
 MAX_BATCH = 500
 """Jobs per script call, clamped in `fetch` too: Lua's unpack fails beyond about 8,000 values, after the pop."""

@@ -30,6 +30,7 @@ class Request:
     query: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
+    # Why: docs/design.md#long-answers
     body_limit_bytes: int = 8 * 1024 * 1024
     repeatable: bool = False
 

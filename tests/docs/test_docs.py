@@ -24,12 +24,13 @@ from restbroker.job import arguments
 from restbroker.job.arguments import Submission
 from restbroker.servers import registry
 from tests.transport.authority import authority
-from tools.pages import PAGES, ROOT, blocks, name_of
+from tools.pages import PAGES, ROOT, anchor, blocks, name_of
 
 FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")
 NAMED = re.compile(r"`([\w/]+\.(?:py|lua))`(?:, `(?!\w+\.py)(?:\w+\.)?(\w+)`)?")
 DOTTED = re.compile(r"`(?!attrs\.)([a-z_/]+)\.(?!py`|lua`|json`)([a-z_]+)`")
 MAKE = re.compile(r"(?:`|^ {4}|\$ )make ([a-z][a-z-]*)", re.MULTILINE)
+WHY = re.compile(r"(?:#|--) Why: (\S+)$", re.MULTILINE)
 USE = re.compile(r"(?:^|[`$ ])restbroker ((?:[a-z]+ ?)(?:[^`|\n]*))", re.MULTILINE)
 LOADED = {name: app.load(name) for name in COMMANDS}
 SECRET = "0123456789abcdef0123456789abcdef"
@@ -64,6 +65,14 @@ def test_architecture_names_files_and_functions_that_exist() -> None:
         if not any(re.search(rf"(?:def|class) {name}\b" if name else "", text) for text in texts):
             missing.append((path, name))
     assert not missing
+
+
+def test_each_reason_that_the_code_names_is_a_heading_of_the_design() -> None:
+    headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "design.md").read_text("utf-8"), re.MULTILINE)
+    files = [file for end in ("py", "lua") for file in (ROOT / "restbroker").rglob(f"*.{end}")]
+    named = {name for file in files for name in WHY.findall(file.read_text("utf-8"))}
+    assert len(named) >= 10
+    assert named - {f"docs/design.md#{anchor(heading)}" for heading in headings} == set()
 
 
 def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> None:
