@@ -1,5 +1,5 @@
 # One word per thing to do; `make` alone lists them. Everything lands in .venv, nothing in the system's Python,
-# except that `make test` installs what the tests run (Debian packages: PACKAGES below).
+# except that `make test` installs what the tests run (Debian packages: PACKAGES below). What takes hours is in .ci.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,11 +8,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody tinyproxy-bin \
 	ruby-sqlite3 ruby-sidekiq ruby-activejob ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
 	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd
-# What only `make nightly` and `make soak` run.
+# What only `make nightly` and `.ci/soak` run.
 NIGHTLY_PACKAGES := prosody-modules faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go \
 	golang-github-gomodule-redigo-dev
-# What only `make image` runs.
-IMAGE_PACKAGES := debootstrap
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := wrk ruby-net-http-persistent
 SHELL := /bin/bash
@@ -20,11 +18,11 @@ SHELL := /bin/bash
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help wheel tested venv demo quick test nightly versions plan nightly-servers clients image soak fuzz bench bench-servers bench-store bench-pages bench-watched bench-here \
-	bench-webhook bench-four bench-kinds bench-startup bench-bulk \
-	screenshots pictures recipes record site lint reference trace format servers locks clean
+.PHONY: help venv demo quick test nightly lint format docs locks wheel release image clean servers nightly-servers \
+	tested reference bench bench-servers bench-store bench-pages bench-watched bench-here bench-webhook bench-four \
+	bench-kinds bench-startup bench-bulk
 
-help: ## List what can be made
+help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A dot every three seconds beside what says nothing by itself.
@@ -61,21 +59,23 @@ wheel: ## Build dist/restbroker-….whl, with the build's tools in an environmen
 	@$(VENV)/build/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 
+release: ## Make dist of the tag at HEAD: source archive, wheel, image's tree (as root), SBOM, checksums; and prove it
+	@PYTHON=$(PYTHON) .ci/release
+
 venv: $(VENV)/.dev ## Make .venv with everything for work on restbroker
 
 demo: $(VENV)/.demo ## Show in six scenes what restbroker does, nothing to install (STAY=1 keeps it running, with its pages)
 	@$(BIN)/restbroker demo $(if $(STAY),--stay) $(ARGS)
 
-servers: ## Install the servers that `make test` runs, where missing
+servers:
 	@PYTHON=$(PYTHON) .ci/servers $(PACKAGES)
 
 nightly-servers: servers
 	@PYTHON=$(PYTHON) .ci/servers $(NIGHTLY_PACKAGES)
 	@command -v npm >/dev/null || PYTHON=$(PYTHON) .ci/servers npm
-	@$(MAKE) --no-print-directory clients
+	@$(MAKE) --no-print-directory tests/clients/node_modules/.done
 
 # Not `npm ci`: see below.
-clients: tests/clients/node_modules/.done
 tests/clients/node_modules/.done: tests/clients/package-lock.json
 	@command -v npm >/dev/null || { echo "The test of the client in Node.js needs npm." >&2; exit 2; }
 	@npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error --prefix tests/clients
@@ -105,56 +105,21 @@ quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its 
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) $(BY_DAY) \
 		$(if $(filter tests/%,$(ARGS)),-p no:randomly,$(PARALLEL) $(QUICK)) $(ARGS)
 
-plan:
+test: ## Run on the built wheel all that a change can break, in random order: eight minutes (ARGS="-k word" picks some)
 	@echo "make test: servers by apt-get (1 GB, as root or with sudo) and tools into $(VENV), where missing; the wheel;"
 	@echo "then all that a change can break, about eight minutes on two cores. make quick needs none of these."
-
-test: plan servers $(VENV)/.dev tested ## Build the wheel and run on it all that a change can break, in random order (ARGS="-k word" picks some)
+	@$(MAKE) --no-print-directory servers tested
 	@$(ON_WHEEL) $(BY_DAY) --durations 10 $(ARGS)
 
 nightly: nightly-servers $(VENV)/.dev tested ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
 	@$(ON_WHEEL) -m nightly --durations 10 $(ARGS)
 	$(if $(ARGS),,@$(BIN)/python -m tests.golden)
-	$(if $(ARGS),,@$(MAKE) --no-print-directory versions)
+	$(if $(ARGS),,@PYTHON=$(PYTHON) .ci/versions)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory image)
 
-# pip cannot ask for the lowest versions: those that pyproject.toml names as such are put over the locked ones.
-LOWEST := import re, tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
-	needs = project["dependencies"] + project["optional-dependencies"]["amqp"]; \
-	print(*(re.sub(">=", "==", need.partition(",")[0]) for need in needs), sep="\n")
-# The words of an unknown option are Typer's own, and differ from version to version.
-UNWORDED := ARGS="--deselect=tests/golden/test_golden.py::test_it_is_as_it_was_written_down[command_line.txt] \
-	--deselect=tests/golden/test_golden.py::test_it_is_as_it_was_written_down[verbs.txt]"
-versions: $(BIN)/python ## Run `make quick` with the lowest, then with the highest versions of libraries that pyproject.toml allows
-	@mkdir -p build && $(BIN)/python -c '$(LOWEST)' >build/lowest.txt
-	@$(MAKE) --no-print-directory venv VENV=$(VENV)/lowest && $(MAKE) --no-print-directory venv VENV=$(VENV)/highest
-	@$(VENV)/lowest/bin/python -m pip install --quiet --no-deps --requirement build/lowest.txt
-	@$(MAKE) --no-print-directory quick VENV=$(VENV)/lowest $(UNWORDED)
-	@echo "Installing the highest versions into $(VENV)/highest (a minute or two)"
-	@$(VENV)/highest/bin/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable .[demo,amqp]
-	@$(MAKE) --no-print-directory quick VENV=$(VENV)/highest $(UNWORDED)
-	@echo "Installing the wheel beside another Typer application (a minute or two)"
-	@$(VENV)/lowest/bin/python -u -m pytest --quiet tests/install/beside_typer.py
-
 image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, in trees of build/image, and try what they made (root)
-	@.ci/servers $(IMAGE_PACKAGES)
+	@.ci/servers debootstrap
 	@PIP="$(PIP)" contrib/image/try.sh build/image
-
-soak: nightly-servers fuzz ## Fuzz, kill and restart everything for long (FAULT_JOBS, FAULT_ROUNDS, FAULT_SOAK, VERIFY_JOBS, …), all tests in three orders: hours
-	@FAULT_JOBS=$${FAULT_JOBS:-40000} FAULT_ROUNDS=$${FAULT_ROUNDS:-15} $(BIN)/python -m pytest \
-		tests/faults/test_conservation.py -o faulthandler_timeout=0
-	@FAULT_SOAK=$${FAULT_SOAK:-600} $(BIN)/python -m pytest tests/faults/test_redis.py -o faulthandler_timeout=0
-	@SHARED_S=$${SHARED_S:-300} SHARED_KILLS=$${SHARED_KILLS:-30} $(BIN)/python -m pytest \
-		tests/sidekiq/nightly/test_shared_redis.py -o faulthandler_timeout=0
-	@VERIFY_JOBS=$${VERIFY_JOBS:-20000} VERIFY_KILLS=$${VERIFY_KILLS:-100} $(BIN)/python -m pytest \
-		tests/trial/test_verify.py -k test_a_run_breaks -o faulthandler_timeout=0
-	@FAIR_PROCESSES=8 FAIR_S=10 CLAIM_KEYS=1000000 EXPIRED_JOBS=100000 HOT_JOBS=50000 \
-		$(BIN)/python -m pytest tests/store/test_groups.py tests/store/test_claims.py \
-		tests/sidekiq/nightly/test_fair.py tests/faults/test_outage.py tests/faults/nightly/test_hot_key.py -o faulthandler_timeout=0
-	@MODEL_HISTORIES=$${MODEL_HISTORIES:-250} MODEL_EVERY=1 WAYS_JOBS=2000 $(BIN)/python -m pytest \
-		tests/model tests/broker/test_ways.py -o faulthandler_timeout=0
-	@$(MAKE) --no-print-directory tested
-	@for order in 1 2 3; do $(ON_WHEEL) || exit; done
 
 # Not `npm ci`: it refuses a lock that leaves out the optional packages of other platforms.
 $(VENV)/bench/.done: $(BIN)/python requirements/bench.lock benchmarks/workers/package-lock.json
@@ -202,20 +167,6 @@ bench-startup: $(VENV)/.dev ## Measure how long each command takes to show its h
 bench-bulk: $(VENV)/.dev servers ## Measure how fast `enqueue --bulk` pushes beside a pipelined LPUSH (ARGS="--rows 100000")
 	@$(BIN)/python -m benchmarks.bulk $(ARGS)
 
-screenshots: $(VENV)/.dev servers ## Make the pictures of Sidekiq Web in docs/images again
-	@.ci/servers pngquant
-	@PYTHONPATH=. $(BIN)/python -m tests.sidekiq.screenshots
-
-pictures: $(VENV)/.dev servers ## Make the pictures of the web pages in docs/images again
-	@.ci/servers pngquant
-	@PYTHONPATH=. $(BIN)/python -m tests.web.browser.pictures
-
-fuzz: $(VENV)/.dev servers ## Try many more histories, payloads, answers and configurations (FUZZ_EXAMPLES, MODEL_HISTORIES)
-	@echo "make fuzz: $${FUZZ_EXAMPLES:-2000} examples of each rule, $${MODEL_HISTORIES:-4000} histories of the store: 15 minutes of CPU"
-	@FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-2000} MODEL_HISTORIES=$${MODEL_HISTORIES:-4000} $(PYTEST) -o faulthandler_timeout=0 \
-		--numprocesses $$(nproc) --dist worksteal tests/fuzz \
-		tests/unit/{job,broker,bulk,operate,rosters,transport,servers/test_allowed.py} tests/model/test_store_against_model.py $(ARGS)
-
 # What the linter of prose says are hints: nothing fails by it.
 PROSE = README.md CONTRIBUTING.md SECURITY.md docs/*.md docs/servers/*.md
 
@@ -229,26 +180,17 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/pylint restbroker/servers
 	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
-reference: $(VENV)/.dev ## Write docs/configuration.md, docs/codes.md, docs/telemetry.md, docs/appendix/proofs.md, docs/servers/openfire-commands.md, env.json.sample, and the table of paths again
+docs: reference ## Write what pages and env.json.sample have from the code, then the site in build/site (ARGS=serve shows it on port 8000)
+	@echo "Making the site of README and docs"
+	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
+	@$(if $(ARGS),,echo build/site/index.html)
+
+reference: $(VENV)/.dev
 	@$(BIN)/python -c 'from restbroker.events import registry as sources; from restbroker.servers import registry; \
 		from tools import config_page, openfire_commands, telemetry_page; \
 		config_page.write(registry.kinds(), sources.kinds()); telemetry_page.write(); openfire_commands.write()'
 	@PYTHONPATH=. $(BIN)/python -m tools.codes_page
 	@PYTHONPATH=. $(BIN)/python -m tools.proofs
-
-site: $(VENV)/.dev ## Build the site of all pages in build/site; ARGS="serve" shows it on port 8000 instead
-	@echo "Making the site of README and docs"
-	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
-	@$(if $(ARGS),,echo build/site/index.html)
-
-recipes: $(VENV)/.dev nightly-servers ## Type every command of docs/recipes.md and README, and write down again what they print
-	@RECIPES=write $(BIN)/python -m pytest --quiet tests/docs/nightly/test_recipes.py
-
-record: $(VENV)/.dev servers ## Ask a real server anew what tests/recorded has of it (SERVER=prosody, ARGS="--root /srv/sid")
-	@$(BIN)/python -m tests.record $(or $(SERVER),ejabberd) $(ARGS)
-
-trace: $(VENV)/.dev servers ## Print each function and file that one plain job passes
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.trace
 
 format: $(VENV)/.dev ## Format the code and fix what ruff can
 	$(BIN)/ruff format .
@@ -266,6 +208,8 @@ locks: ## Pin the newest versions again (needs uv); UPGRADE=1 raises all of them
 		-o requirements/demo.lock
 	$(COMPILE) $(if $(UPGRADE),--upgrade) --extra demo --extra amqp requirements/dev.in -c requirements/demo.lock \
 		-o requirements/dev.lock
+	$(RESOLVE) requirements/release.in $(if $(UPGRADE),--upgrade) -c requirements/run.lock -c requirements/build.lock \
+		-o requirements/release.lock
 	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
 
 clean: ## Remove what was made

@@ -26,7 +26,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # Also a pytest that is killed leaves no process behind.
 sweeper.watch()
 
-# A busy machine makes an example slow, and no claim wrong. The blob repeats an example on another machine. `make fuzz`
+# A busy machine makes an example slow, and no claim wrong. The blob repeats an example elsewhere. `.ci/soak fuzz`
 # tries many more.
 hypothesis.settings.register_profile(
     "patient",

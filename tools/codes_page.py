@@ -1,6 +1,6 @@
 """Writes docs/codes.md, the page of all codes, from what the code has; and the table of HTTP requests into its page.
 
-Always holds: each code has one row and one anchor, its own name; `make reference` writes the pages, and a test compares
+Always holds: each code has one row and one anchor, its own name; `make docs` writes the pages, and a test compares
 them with this.
 """
 
@@ -18,7 +18,7 @@ _HEAD: Final = """\
 # Codes: what they mean, and what to do
 
 When something is not as it should be, restbroker names it by a word such as `TimedOut`: in a job that failed, in a line
-of the log, or in what `restbroker check` finds. This page has each word once, made from the code (`make reference`);
+of the log, or in what `restbroker check` finds. This page has each word once, made from the code (`make docs`);
 [`restbroker explain CODE`](cli.md#what-a-code-means) prints its row without a network, and exit codes have
 [a table of their own](cli.md#exit-codes). A link to a code is `codes.md#TimedOut`.
 """

@@ -1,4 +1,4 @@
-"""Writes the tables of docs/configuration.md from the keys, and env.json.sample. `make reference` does.
+"""Writes the tables of docs/configuration.md from the keys, and env.json.sample. `make docs` does.
 
 Always holds: a test compares both files with this.
 """

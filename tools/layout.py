@@ -1,4 +1,4 @@
-"""What MkDocs does with the pages of the repository: a hook, named by mkdocs.yml, for `make site` and tests/docs.
+"""What MkDocs does with the pages of the repository: a hook, named by mkdocs.yml, for `make docs` and tests/docs.
 
 The site has the repository's own folders, so that a link between two pages leads to the same place on a forge, in a
 clone and on the site, and no page is copied. Always holds: a file that a page links to or shows is on the site; a link

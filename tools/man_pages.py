@@ -33,7 +33,7 @@ def pages() -> Mapping[str, str]:
 
 def _whole() -> str:
     root = command_line()
-    line = "durable bridge between Sidekiq-format queues in Redis and HTTP APIs of XMPP servers"
+    line = "durable bridge between Sidekiq-format job queues in Redis and the HTTP APIs of XMPP servers"
     commands = [(f"restbroker-{name}(1)", what) for name, what in COMMANDS.items()]
     codes = [(str(int(code)), what) for code, what in MEANINGS.items()]
     parts = [

@@ -1,6 +1,6 @@
 """The page of Openfire's commands, docs/servers/openfire-commands.md, made from both catalogues.
 
-`make reference` writes it. Always holds: a test compares the page with this; each command is in it once.
+`make docs` writes it. Always holds: a test compares the page with this; each command is in it once.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,7 +20,7 @@ _HEAD: Final = """\
 required. "Again" says what happens to a job that was sent but not answered: *yes*, it is sent again; *done*, it is
 sent again, and "exists" counts as done; *no*, it may happen twice, so it is sent [at most twice
 more](../producers.md#sent-and-not-answered). In brackets: the version that a command needs, and what of the server
-itself it touches, which a [token](../tokens.md) must allow. `make reference` writes this page from the code.
+itself it touches, which a [token](../tokens.md) must allow. `make docs` writes this page from the code.
 
 A job for the REST API plugin may give `host`, as for other servers: it must be the target's `Domain`, and is not
 sent.

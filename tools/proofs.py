@@ -1,4 +1,4 @@
-"""The page of what is promised and which tests prove it, from the marks at the tests; `make reference` writes it.
+"""The page of what is promised and which tests prove it, from the marks at the tests; `make docs` writes it.
 
 A mark is `@pytest.mark.promise("No command is lost", "Redis is full")`: heading and promise, as texts. Tests are read,
 not imported. The page counts them and names their folders, so that it changes only with what is proved where.
@@ -50,7 +50,7 @@ HEAD: Final = """\
 
 How many tests prove each promise of [guarantees](../guarantees.md), [security](../../SECURITY.md),
 [Sidekiq](../sidekiq.md) and [producers](../producers.md), and in which folders of `tests`: `2+1` are two tests by day
-and one at night. [What no test shows](../guarantees.md#what-no-test-shows). `make reference` makes this page from the
+and one at night. [What no test shows](../guarantees.md#what-no-test-shows). `make docs` makes this page from the
 tests' marks.
 """
 

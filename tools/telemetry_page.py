@@ -1,4 +1,4 @@
-"""Writes docs/telemetry.md, the page about metrics, from their definitions. `make reference` does.
+"""Writes docs/telemetry.md, the page about metrics, from their definitions. `make docs` does.
 
 Always holds: a test compares the page with this.
 """
@@ -11,7 +11,7 @@ _METRICS = """\
 # Metrics
 
 restbroker serves its counts as metrics, from which Prometheus draws charts and raises alerts. This page is made from
-the code (`make reference`); [lines of the log](codes.md#lines-of-the-log) are on the page of codes.
+the code (`make docs`); [lines of the log](codes.md#lines-of-the-log) are on the page of codes.
 
 ## /metrics
 

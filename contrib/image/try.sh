@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Does what the Dockerfile says, without Docker: `make image` runs it as root, and it says at its end what was seen.
 # A bare Debian by debootstrap takes the place of the base image, from where apt on this machine has its packages;
-# PIP is a pip that reaches packages. Everything is in the folder named, which is removed at the end.
+# PIP is a pip that reaches packages. Everything is in the folder named, which is removed at the end. A second argument
+# names a file for the tree of the image as a .tar.gz, which `docker import` reads.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 trees=$(realpath -m "${1:?a folder for the trees}")
+archive=${2:-}
 
 fail() { echo "make image: $*" >&2; exit 1; }
 
@@ -59,6 +61,12 @@ inside "$trees/build" LOCK=demo WHEELS=/wheels sh /tmp/install.sh build /src
 inside "$trees/run" sh /tmp/install.sh run
 cp -a "$trees/build/opt/restbroker" "$trees/run/opt/"
 echo "Installed after $SECONDS s"
+if [[ -n $archive ]]; then
+  # Before it runs here, and without what is this machine's: its names, and where its apt has packages from.
+  tar --create --gzip --sort=name --numeric-owner --mtime="@$(git log -1 --format=%ct)" --file "$archive" \
+    --directory "$trees/run" --exclude=./etc/apt/{apt.conf.d/90ours,sources.list} --exclude=./etc/{hostname,resolv.conf} \
+    --exclude='./proc/*' --exclude='./tmp/*' .
+fi
 
 # As the image is used: its user, its environment, and nothing that it may write to but /tmp.
 restbroker() {

@@ -179,7 +179,7 @@ def _root(
     ] = False,
 ) -> None:
     # A noun, since Typer prints it as the help of `restbroker`.
-    """The durable bridge between Sidekiq-format queues in Redis and the HTTP APIs of XMPP servers or others."""  # noqa: D401
+    """The durable bridge between Sidekiq-format job queues in Redis and the HTTP APIs of XMPP servers."""  # noqa: D401
 
 
 def command_line() -> TyperGroup:

@@ -1,4 +1,4 @@
-"""What one plain job passes: each function and file of ours, from its fetch to its acknowledgement. `make trace`.
+"""What one plain job passes: each function and file of ours, from its fetch to its acknowledgement. Run it as a module.
 
 A whole broker runs in this process, on a real Redis and beside a server that answers. Once it is idle, one job is
 pushed, and every call of restbroker's own functions in the tasks that the job passes (poller, listener or worker,

@@ -105,7 +105,7 @@ def client(request: pytest.FixtureRequest, tmp_path: Path, redis_server: RedisSe
     shutil.copy(CLIENTS / f"restbroker_client.{language}", package)
     shutil.copy(HERE / f"drive.{language}", folder)
     if language == "mjs":
-        assert IOREDIS.is_dir(), "ioredis is not installed; `make nightly` installs it, or: make clients"
+        assert IOREDIS.is_dir(), "ioredis is not installed; `make nightly` installs it, or: make nightly-servers"
         (folder / "node_modules").symlink_to(IOREDIS.parent)
     (folder / "token").write_text(f"{TOKEN}\n")
     (folder / "token").chmod(0o600)

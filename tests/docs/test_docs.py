@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from restbroker.broker.tokens import Tokens
 from restbroker.cli import app
-from restbroker.cli.app import COMMANDS
+from restbroker.cli.app import COMMANDS, command_line
 from restbroker.cli.examples import parts
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
@@ -52,6 +53,20 @@ def test_each_file_and_each_target_of_make_that_a_page_names_is_there() -> None:
         text = page.read_text("utf-8")
         missing = [file for file in FILE.findall(text) if not any((room / file).exists() for room in rooms)]
         assert (name_of(page), missing, set(MAKE.findall(text)) - targets) == (name_of(page), [], set())
+
+
+def test_make_lists_at_most_14_targets_and_each_is_one_word() -> None:
+    listed = re.findall(r"^(\S+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+    listed = [name for name in listed if not name.startswith("bench-")]
+    assert len(listed) <= 14
+    assert [name for name in listed if not name.isalpha()] == []
+
+
+def test_the_first_sentence_of_readme_is_said_alike_wherever_the_project_is_described() -> None:
+    sentence = re.findall(r"\*\*(.*)\.\*\*", (ROOT / "README.md").read_text("utf-8"))[0]
+    described = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["description"]
+    site = re.findall(r"^site_description: (.*)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
+    assert [described, *site, command_line().help] == [sentence, sentence, f"{sentence}."]
 
 
 def test_architecture_names_files_and_functions_that_exist() -> None:

@@ -23,7 +23,7 @@ def test_what_make_reference_writes_is_up_to_date() -> None:
         ROOT / proofs.PAGE: proofs.page(),
         **{ROOT / name: text for name, text in codes_page.pages()},
     }
-    assert [str(file) for file, text in made.items() if file.read_text("utf-8") != text] == [], "make reference"
+    assert [str(file) for file, text in made.items() if file.read_text("utf-8") != text] == [], "make docs"
 
 
 def test_the_manual_is_well_formed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The site that `make site` builds: every page is on it, every link leads somewhere, nothing is from elsewhere."""
+"""The site that `make docs` builds: every page is on it, every link leads somewhere, nothing is from elsewhere."""
 
 import os
 import re

@@ -1,6 +1,6 @@
 """No command is lost, and few run twice, while everything that can be killed is killed.
 
-FAULT_JOBS is the number of jobs (10,000), FAULT_ROUNDS how often all faults happen (1); `make soak` raises both.
+FAULT_JOBS is the number of jobs (10,000), FAULT_ROUNDS how often all faults happen (1); `.ci/soak` raises both.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What restbroker makes of what real servers were recorded to answer, by `make record`.
+"""What restbroker makes of what real servers were recorded to answer, by `python -m tests.record`.
 
 The steps of a recorded file are done again, by the same connectors, beside a player of the file. Always holds: each
 request is the recorded one, in the recorded order, or there is no text.

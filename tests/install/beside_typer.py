@@ -1,4 +1,4 @@
-"""The wheel in one environment with another Typer application: `make versions`, as it installs from an index.
+"""The wheel in one environment with another Typer application: `.ci/versions`, as it installs from an index.
 
 Always holds: nothing of the clone is on the path; the other application says which Typer there is.
 """

@@ -22,7 +22,7 @@ ONCE = {"once-1", "once-2"}
 FIRST_LIMIT = 5000
 """More steps than a run may ever need; it ends long before."""
 EVERY = int(os.environ.get("MODEL_EVERY", "4"))
-"""Signed jobs are cut short after each of so many steps: each life takes a second one to its end. `make soak`: 1."""
+"""Signed jobs are cut short after each of so many steps: each life takes a second one to its end. `.ci/soak`: 1."""
 
 
 class Steps(trio.abc.Instrument):

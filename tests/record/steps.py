@@ -1,6 +1,6 @@
 """What restbroker does at a server while the answers are recorded, and again while they are played.
 
-Called by `make record` and by `tests/golden/recorded.py`. Always holds: each request goes out by the
+Called by `python -m tests.record` and by `tests/golden/recorded.py`. Always holds: each request goes out by the
 connector (or `check`) of the kind, so that it is what restbroker sends; steps run one after another, on one connector
 for each login.
 """

@@ -1,6 +1,6 @@
 """Stands between restbroker and a real server, passes on what each says, and notes it as `tests.support.player` wants.
 
-Used by `make record`. Always holds: what is noted is what went over the wire, but for texts that are
+Used by `python -m tests.record`. Always holds: what is noted is what went over the wire, but for texts that are
 `hidden`; headers that say nothing of the request or the answer are left out.
 """
 

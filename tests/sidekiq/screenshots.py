@@ -1,4 +1,4 @@
-"""A picture of Sidekiq Web with restbroker in it, for docs/images: `make screenshots`. Runs no test.
+"""A picture of Sidekiq Web with restbroker in it, for docs/images: `python -m tests.sidekiq.screenshots`. Runs no test.
 
 A real broker works for a small server that stands in for ejabberd, since the picture needs jobs that
 take their time; the page is that of Debian's Sidekiq 6.4.1, in Debian's Chromium.

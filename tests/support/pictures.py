@@ -1,4 +1,4 @@
-"""Pictures for docs/images: made small, and refused where they are too large. Used by what `make screenshots` runs."""
+"""Pictures for docs/images: made small, and refused where they are too large. Used by `screenshots` and `pictures`."""
 
 import shutil
 import subprocess
@@ -22,5 +22,5 @@ def finish(picture: Path) -> None:
 
 def run(program: str, *arguments: str) -> None:
     if shutil.which(program) is None:
-        sys.exit(f"{program} is not installed; `make screenshots` installs it, or: sudo apt-get install {program}")
+        sys.exit(f"{program} is not installed; install it: sudo apt-get install {program}")
     subprocess.run([program, *arguments], check=True, capture_output=True, timeout=60)

@@ -11,7 +11,7 @@ A file is `{"server", "source", "exchanges"}`. An exchange is `{"request": {"met
 "response": {"status", "headers"?, "body"?}, "about"?, "command"?, "arguments"?, "assumed"?, "step"?}`. `path` has the
 query; a request fits where method, path, each header that is named and the body (where it is named: as JSON if it is
 some) are the same. Bodies are texts. `command` and `arguments` are the job that makes the request. `source` says how
-the answers were got, and `assumed` why one is not of a real server. `step`, where `make record` wrote the file, is what
+the answers were got, and `assumed` why one is not of a real server. `step`, where `tests.record` wrote it, is what
 restbroker did; what follows without one belongs to it.
 """
 

@@ -1,6 +1,6 @@
 """`restbroker verify` as people run it: what it promises of itself, and that it sees what it is there to see.
 
-VERIFY_JOBS is the number of jobs of the long run (2000), VERIFY_KILLS its kills (6); `make soak` raises both. Each
+VERIFY_JOBS is the number of jobs of the long run (2000), VERIFY_KILLS its kills (6); `.ci/soak` raises both. Each
 freeze takes the 20 s until a process without beats is fenced, and there is one for each 20 kills beside the first.
 """
 

@@ -1,6 +1,6 @@
 """Every command of docs/recipes.md and of README's transcripts prints what the page shows, typed on real servers.
 
-`make recipes` sets RECIPES=write: then what was printed is written into the pages instead.
+With RECIPES=write in the environment, what was printed is written into the pages instead.
 """
 
 import json
@@ -251,4 +251,4 @@ def test_each_command_of_a_recipe_prints_what_the_page_shows(
         now = next(one for one in recipes(page) if one.title == recipe.title)
         page.write_text(rewritten(page.read_text("utf-8"), now, printed, names), "utf-8")
     else:
-        assert not told, f"{told}\n\n`make recipes` writes what is printed now into {recipe.page.name}."
+        assert not told, f"{told}\n\nRECIPES=write writes what is printed now into {recipe.page.name}."

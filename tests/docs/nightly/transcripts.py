@@ -1,6 +1,6 @@
 """Transcripts of terminals in Markdown: taken out of a page, compared with what was printed, and written anew.
 
-For test_recipes.py, which types them (`make recipes` writes). A recipe is a section of a page that has
+For test_recipes.py, which types them (and writes, with RECIPES=write). A recipe is a section of a page that has
 blocks marked `console`: lines that begin with `$ ` are typed, `> ` continues one, what follows is what was printed. A
 block with a `title` is a file that the reader has. Always holds: what is compared is all that was printed; only what no
 two runs have in common counts as equal, and is listed in `CHANGES`.

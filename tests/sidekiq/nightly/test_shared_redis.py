@@ -1,7 +1,7 @@
 """A real Ruby Sidekiq and restbroker work on one Redis, each on its own queue, under failures and kills.
 
 Each side's poller moves due jobs of both. SHARED_S is how many seconds of load there are (10), SHARED_KILLS how often
-a side is killed (3); `make soak` raises both.
+a side is killed (3); `.ci/soak` raises both.
 """
 
 import json

@@ -25,7 +25,7 @@ PAGE = (REPOSITORY / "docs" / "configuration.md").read_text(encoding="utf-8")
 
 
 def test_the_reference_page_is_current() -> None:
-    assert config_page.renew(PAGE, registry.kinds(), sources.kinds()) == PAGE, "run `make reference`"
+    assert config_page.renew(PAGE, registry.kinds(), sources.kinds()) == PAGE, "run `make docs`"
     blank = "\n".join(line for line in PAGE.split("\n") if not line.startswith("| `"))
     assert config_page.renew(blank, registry.kinds(), sources.kinds()) == PAGE
 
@@ -33,7 +33,7 @@ def test_the_reference_page_is_current() -> None:
 @pytest.mark.promise("Defects of the Go original", "its sample configuration was no JSON")
 def test_the_sample_is_current_and_loads_without_a_note() -> None:
     sample = REPOSITORY / "env.json.sample"
-    assert sample.read_text(encoding="utf-8") == reference.sample_text(), "run `make reference`"
+    assert sample.read_text(encoding="utf-8") == reference.sample_text(), "run `make docs`"
     loaded = load(sample, {}, {}, registry.kinds())
     assert loaded.config.targets[0].queues == ("rest",)
     assert loaded.notes == ()

@@ -15,7 +15,7 @@ from restbroker.job.hiding import HIDDEN, MASK
 from restbroker.job.json_types import Json
 from tests.support.rows import rows
 
-# A megabyte, with `make fuzz`.
+# A megabyte, with `.ci/soak fuzz`.
 SMALL = 125_000 if settings().max_examples > 1000 else 5_000
 PASSWORD = 'p4ss <w>"o\\rd" & more'
 FORM: Json = {"fields": [{"var": "accountjid", "value": "a@h"}, {"var": "password", "values": [PASSWORD]}]}

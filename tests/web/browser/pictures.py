@@ -1,4 +1,4 @@
-"""Pictures of the pages for docs/images: `make pictures`. Runs no test.
+"""Pictures of the pages for docs/images: `python -m tests.web.browser.pictures`. Runs no test.
 
 A real broker works for two servers: `chat` answers as ejabberd does and refuses what some jobs ask for, `archive` is
 down. The hours before, which nobody can wait for, are written into Redis as brokers write them.
