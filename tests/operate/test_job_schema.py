@@ -39,7 +39,7 @@ def sample(argument: ArgumentSpec) -> Json:
 
 
 def forms_of(spec: CommandSpec, default_host: str | None) -> list[Json]:
-    """All arguments of a command, and those alone that it needs, each in every form that docs/producers.md names."""
+    """All arguments of a command, and those alone that it needs, each in every form that docs/jobs-format.md names."""
     all_of: dict[str, Json] = {one.name: sample(one) for one in spec.arguments}
     needed = {
         one.name: sample(one)

@@ -29,7 +29,7 @@ KEYS = int(os.environ.get("CLAIM_KEYS", "50000"))
 AT_ONCE = 500
 DAY_S = 86_400.0
 MOST_BYTES = 310
-"""docs/producers.md says 290."""
+"""docs/jobs-format.md says 290."""
 
 
 def memory(server: Server) -> int:
