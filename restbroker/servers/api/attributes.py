@@ -5,16 +5,15 @@ command that is named nowhere there counts as unsafe to repeat; a `*` in a name 
 """
 
 import re
-import tomllib
 from collections.abc import Collection, Mapping
 from fnmatch import fnmatchcase
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
 import attrs
 
 from restbroker.job.command import DANGEROUS, DangerousCommands, Repeat
+from restbroker.servers.api.texts import read_toml
 
 _SECRET: Final = re.compile(r"pass|secret|token", re.IGNORECASE)
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
@@ -58,7 +57,7 @@ class Attributes:
     @classmethod
     def beside(cls, module: str) -> "Attributes":
         """Return those of the file beside this module, which is given as its `__file__`."""
-        return cls(**tomllib.loads(Path(module).with_name("attributes.toml").read_text("utf-8")))
+        return cls(**read_toml(module, "attributes.toml"))
 
     def repeat_of(self, command: str) -> Repeat:
         """Return whether the command may be sent again when it may have run; "unsafe" if nothing is known of it."""

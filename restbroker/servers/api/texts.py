@@ -5,6 +5,7 @@ little is loaded, since a shell command that pushes one job reads a catalogue.
 """
 
 import re
+import tomllib
 import zlib
 from html import unescape
 from pathlib import Path
@@ -63,3 +64,8 @@ def page_heading(text: str) -> str:
 def read_catalogue(module: str) -> Any:  # noqa: ANN401  each catalogue has its own shape
     """Return the JSON of `catalogue.json.gz` beside the Python file `module`."""
     return orjson.loads(zlib.decompress(Path(module).with_name("catalogue.json.gz").read_bytes(), _GZIP))
+
+
+def read_toml(module: str, name: str) -> dict[str, Any]:
+    """Return the TOML of the file `name` beside the Python file `module`."""
+    return tomllib.loads(Path(module).with_name(name).read_text("utf-8"))

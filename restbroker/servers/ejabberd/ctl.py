@@ -14,66 +14,28 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import chain, repeat
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
-from restbroker.servers.api.texts import parse_json
+from restbroker.servers.api.texts import parse_json, read_toml
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
 from restbroker.servers.ejabberd.catalogue import API_SINCE, api_of
 from restbroker.servers.ejabberd.command_attributes import ATTRIBUTES, UNTOLD
 
-_ON_THE_MACHINE: Final = frozenset(
-    {
-        *("start", "foreground", "foreground-quiet", "live", "iexlive", "debug", "iexdebug", "etop", "ping"),
-        *("stopped", "mnesia", "mnesia_info_ctl"),
-    }
-)
+_WORDS: Final = read_toml(__file__, "ctl.toml")
 _OF_THE_SERVER: Final = frozenset({"stop", "restart"})
 _USER: Final = (ArgumentSpec("user", "string"), ArgumentSpec("host", "string"))
-_PARTS: Final[Mapping[tuple[str, int], tuple[str, ...]]] = {
-    ("options", 2): ("name", "value"),
-    ("users", 2): ("jid", "nick"),
-    ("users", 3): ("user", "host", "nick"),
-    ("affiliations", 2): ("jid", "affiliation"),
-}
-"""The names of the parts of `a:b`, by argument and number of parts."""
 _ATOM: Final = re.compile(r"[a-z][A-Za-z0-9_@]*", re.ASCII)
 _EXTENDED: Final[Mapping[int, str]] = {409: "conflict", 404: "not_exists"}
 _OTHERWISE: Final = "cannot_register"
 """The word of the only other error that has a number of its own (23.01)."""
-_OF_TEXT: Final[Mapping[str, str]] = {
-    "backup": "cannot_backup",
-    "dump": "cannot_dump",
-    "dump_table": "cannot_dump",
-    "load": "cannot_load",
-    "install_fallback": "cannot_fallback",
-    "restore": "file_not_found",
-    "import_file": "cannot_import_file",
-    "import_dir": "cannot_import_dir",
-}
-"""By command, the first word of a failure whose text follows it."""
 _NO_TEXT: Final = "400 Bad Request"
-_OF_NO: Final[Mapping[str, str]] = {
-    "ban_account": "account_was_already_banned",
-    "unban_account": "account_was_not_banned",
-}
-"""By command, the word of a no, of which the API tells nothing."""
 _UNKNOWN_HOST: Final = "Unknown host passed in "
 
-_Form: TypeAlias = Literal["thrown", "returned", "binary"]
-_FORMS: Final[tuple[tuple[_Form, tuple[str, ...]], ...]] = (
-    ("binary", ("send_message", "send_stanza", "bookmarks_to_pep")),
-    # What must not be taken for a command about rooms.
-    ("returned", ("destroy_rooms_file", "create_rooms_file")),
-    ("thrown", ("create_room*", "destroy_room*", "change_room_*", "get_room_*", "set_room_*", "get_subscribers")),
-    ("thrown", ("subscribe_room*", "unsubscribe_room", "send_direct_invitation", "muc_*", "rooms_*", "get_user_*")),
-    ("thrown", ("delete_rosteritem", "add_rosteritem", "get_vcard*", "set_vcard*", "set_nickname", "change_password")),
-    ("thrown", ("check_password_hash", "srg_*", "set_presence", "mnesia_*")),
-)
 _UNHANDLED: Final = "Unhandled exception occurred executing the command:\n** {words}\n"
 _FAILURE: Final = 1
 """What a command answers that failed and does not say why."""
@@ -138,7 +100,7 @@ def _not_ours(word: str) -> CtlRefusal | None:
             "restbroker does not have ejabberd's own help.",
             "`restbroker commands` lists its commands; `restbroker commands NAME` shows one.",
         )
-    if word in _ON_THE_MACHINE:
+    if word in _WORDS["on_the_machine"]:
         hint = f"Run ejabberdctl {word} there, or what starts its service (systemctl)."
         return CtlRefusal(f"{word} concerns the Erlang node, on ejabberd's machine.", hint)
     if word in _OF_THE_SERVER:
@@ -178,7 +140,7 @@ def _split(text: str, sign: str) -> Sequence[str]:
 
 def _object(argument: ArgumentSpec, text: str) -> Json:
     parts = _split(text, ":")
-    names = _PARTS.get((argument.name, len(parts)))
+    names = _WORDS["parts"].get(f"{argument.name}-{len(parts)}")
     if names is None:
         raise UsageError(f"the argument {argument.name} is a list such as a:b,c:d.", "")
     return dict(zip(names, parts, strict=True))
@@ -207,7 +169,9 @@ def _failure_output(name: str, answered: JobReply) -> CtlOutput | None:
     Return None for a refusal that it never gets (of a login, token or proxy).
     """
     if answered.outcome == "negative" or answered.code == "CommandFailed":
-        return CtlOutput(f"Error: {'false' if name in ATTRIBUTES.questions else _OF_NO.get(name, 'error')}\n", 1)
+        return CtlOutput(
+            f"Error: {'false' if name in ATTRIBUTES.questions else _WORDS['of_no'].get(name, 'error')}\n", 1
+        )
     if answered.status in (None, 401, 403) or answered.outcome == "uncertain":
         return None
     match parse_json(answered.text):
@@ -215,7 +179,7 @@ def _failure_output(name: str, answered: JobReply) -> CtlOutput | None:
             kind = _EXTENDED.get(answered.status or 0, _OTHERWISE)
             return CtlOutput(f"Error: {kind}: {message}\n", 1)
         case {"message": str(message)}:
-            return CtlOutput(f"Error: {_OF_TEXT.get(name, 'error')}\n{message}\n", 1)
+            return CtlOutput(f"Error: {_WORDS['of_text'].get(name, 'error')}\n{message}\n", 1)
         case "internal_error" as words if name not in UNTOLD:
             return CtlOutput(_UNHANDLED.format(words=words), 1)
         case str(words) if words in ("internal_error", _NO_TEXT):
@@ -237,7 +201,9 @@ def _atom(text: str) -> str:
 
 
 def _refusal(name: str, words: str, status: int) -> str:
-    form = next((form for form, names in _FORMS if any(fnmatchcase(name, one) for one in names)), "returned")
+    form = next(
+        (form for form, names in _WORDS["forms"].items() if any(fnmatchcase(name, one) for one in names)), "returned"
+    )
     if words.startswith(_UNKNOWN_HOST):
         return f"{{error,<<{_quote(words)}>>}}\n"
     term = words if _ATOM.fullmatch(words) else _quote(words)

@@ -60,10 +60,12 @@ _FOREIGN: Final = (
 # What a refusal says, its code, and what to do. The first row that is found counts.
 _REFUSALS: Final[tuple[tuple[re.Pattern[str], str, str], ...]] = (
     (re.compile("nknown virtual host|nknown_host"), "UnknownHost", "Correct the host, or add it to ejabberd's hosts."),
-    (re.compile("missing argument|unknown argument|duplicate", re.IGNORECASE), "BadArgument", CHECK_ARGUMENTS),
-    (re.compile("is not in format"), "BadArgument", CHECK_ARGUMENTS),
     (
-        re.compile("alformed|unacceptable|invalid_|Bad value|unclosed token|bad_jid", re.IGNORECASE),
+        re.compile(
+            "missing argument|unknown argument|duplicate|is not in format|alformed|unacceptable|invalid_|Bad value|"
+            "unclosed token|bad_jid",
+            re.IGNORECASE,
+        ),
         "BadArgument",
         CHECK_ARGUMENTS,
     ),

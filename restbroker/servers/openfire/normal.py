@@ -11,13 +11,14 @@ what is newer was read, and so was what the Chat API alone has and no list of re
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from types import MappingProxyType
-from typing import Final, Literal, TypeAlias
+from functools import cache
+from typing import Final, Literal, TypeAlias, cast
 
 import attrs
 
 from restbroker.job.hiding import MASK, Spellings
 from restbroker.job.json_types import Json
+from restbroker.servers.api.texts import read_toml
 from restbroker.servers.openfire.entities import AFFILIATIONS, ROOM_FLAGS, ROOM_LISTS
 
 _LOGIN: Final = r"ofchat-?[0-9]+(?![\w@])"
@@ -42,65 +43,28 @@ _Member: TypeAlias = _Scalar | _List
 _Shape: TypeAlias = Mapping[str, _Member]
 """The known members of an object; all others are texts."""
 
-_PAIR: Final[_Shape] = {}
-_USER: Final[_Shape] = {"properties": _List("property", _PAIR)}
-_GROUP: Final[_Shape] = {"admins": _List("admin"), "members": _List("member"), "shared": "flag"}
-_LISTED_GROUP: Final[_Shape] = {"shared": "flag"}
-_ITEM: Final[_Shape] = {"subscriptionType": "whole", "groups": _List("group")}
-_SESSION: Final[_Shape] = {"priority": "whole", "secure": "flag", "creationDate": "date", "lastActionDate": "date"}
+_FILE: Final = {
+    **read_toml(__file__, "answers.toml"),
+    "MUCRoomEntity": {
+        "maxUsers": "whole",
+        **dict.fromkeys(("creationDate", "modificationDate"), "date"),
+        **dict.fromkeys(ROOM_FLAGS, "flag"),
+        **{name: f"list {element}" for name, element in ROOM_LISTS.items()},
+    },
+    **{name: {name: f"list {element}"} for name, element in AFFILIATIONS.items()},
+}
 
 
-# Of the Chat API alone.
-_ASKER: Final[_Shape] = {"queuePosition": "whole", "estimatedTime": "whole", "joinDate": "date"}
-_QUEUE: Final[_Shape] = {
-    "users": _List("user", _ASKER),
-    "oldestEntry": "date",
-    **dict.fromkeys(("averageWaitTime", "maxChats", "currentChats"), "whole"),
-}
-_BOOKMARK: Final[_Shape] = {
-    "bookmarkID": "whole",
-    "globalBookmark": "flag",
-    "users": _List("user"),
-    "groups": _List("group"),
-    "properties": _List("property", _PAIR),
-}
-_SIP: Final[_Shape] = dict.fromkeys(("enabled", "useStun", "promptCredentials"), "flag")
-_ROOM: Final[_Shape] = {
-    "maxUsers": "whole",
-    **dict.fromkeys(("creationDate", "modificationDate"), "date"),
-    **dict.fromkeys(ROOM_FLAGS, "flag"),
-    **{name: _List(element) for name, element in ROOM_LISTS.items()},
-}
-SHAPES: Final[Mapping[str, _Shape]] = MappingProxyType(
-    {
-        "UserEntities": {"users": _List("user", _USER)},
-        "UserEntity": _USER,
-        "GroupEntities": {"groups": _List("group", _LISTED_GROUP)},
-        "GroupEntity": _GROUP,
-        "UserGroupsEntity": {"groupnames": _List("groupname")},
-        "RosterEntities": {"rosterItem": _List("rosterItem", _ITEM)},
-        "MUCRoomEntities": {"chatRooms": _List("chatRoom", _ROOM)},
-        "MUCRoomEntity": _ROOM,
-        "ParticipantEntities": {"participants": _List("participant", {})},
-        "OccupantEntities": {"occupants": _List("occupant", {})},
-        "SessionEntities": {"sessions": _List("session", _SESSION)},
-        "SessionsCount": {"localSessions": "whole", "clusterSessions": "whole"},
-        "SystemProperties": {"property": _List("property", _PAIR)},
-        "SystemProperty": _PAIR,
-        "MUCRoomMessageEntities": {"message": _List("message", {})},
-        "MsgArchiveEntity": {"count": "whole"},
-        **{name: {name: _List(element)} for name, element in AFFILIATIONS.items()},
-        "AskQueue": {"inQueue": "flag", "available": "flag", "queuePosition": "whole", "queueRemainingTime": "whole"},
-        "AssistEntity": {},
-        "AssistQueues": {"queues": _List("queue", _QUEUE)},
-        "WorkgroupEntities": {"workgroups": _List("workgroup")},
-        "Bookmark": _BOOKMARK,
-        "Bookmarks": {"bookmarks": _List("bookmark", _BOOKMARK)},
-        "Conversations": {"conversations": _List("conversation", {})},
-        "SipAccount": _SIP,
-        "SipAccounts": {"accounts": _List("account", _SIP)},
-    }
-)
+@cache
+def _shape(name: str) -> _Shape:
+    return {member: _member(kind) for member, kind in _FILE[name].items()}
+
+
+def _member(kind: str) -> _Member:
+    if not kind.startswith("list "):
+        return cast("_Scalar", kind)
+    _, old, *of = kind.split()
+    return _List(old, _shape(of[0]) if of else None)
 
 
 def without_logins(answer: str, body: bytes) -> bytes:
@@ -117,8 +81,7 @@ def normalise(answer: str, body: Json) -> Json:
     `answer` says what it is, in the plugin's words (such as `UserEntity`); of a room's affiliations, which (such as
     `owners`). A body of another kind comes back as it is.
     """
-    shape = SHAPES.get(answer)
-    return body if shape is None or not isinstance(body, dict) else _object(body, shape)
+    return _object(body, _shape(answer)) if answer in _FILE and isinstance(body, dict) else body
 
 
 def _object(body: Mapping[str, Json], shape: _Shape) -> Json:

@@ -16,7 +16,6 @@ not be deleted:".
 import re
 from collections.abc import Mapping
 from html import unescape
-from types import MappingProxyType
 from typing import Final, get_args
 
 import attrs
@@ -27,7 +26,7 @@ from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.api.ad_hoc import ADMIN
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, is_of_api, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
-from restbroker.servers.api.texts import page_heading, parse_json
+from restbroker.servers.api.texts import page_heading, parse_json, read_toml
 from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.catalogue import Entry
 from restbroker.servers.prosody.options import Api
@@ -73,40 +72,7 @@ _CHECK_FROM: Final = (
     "Let `from` be the login's account, with or without a resource; another account needs its own target."
 )
 
-# By condition: the type that RFC 6120 gives it (8.3.3), for an answer that names none, and what to do.
-_CONDITIONS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {
-        "bad-request": ("modify", CHECK_ARGUMENTS),
-        "conflict": ("cancel", "Check whether it exists already, or the name is taken."),
-        "feature-not-implemented": ("cancel", "The recipient does not support this; query its disco#info."),
-        "forbidden": ("auth", "Give the sender the right to do it, or send as another account."),
-        "gone": ("cancel", "The address is no longer used; the text may name another."),
-        "internal-server-error": ("cancel", _CHECK_LOG),
-        "item-not-found": ("cancel", "Check the address and the names, or create them first."),
-        "jid-malformed": ("modify", _CHECK_ADDRESS),
-        "not-acceptable": ("modify", CHECK_ARGUMENTS),
-        "not-allowed": ("cancel", "No one may do that there."),
-        "not-authorized": ("auth", "Give the sender the right to do it, or send as another account."),
-        "policy-violation": ("modify", "Check the server's rules, e.g. its limits and filters."),
-        "recipient-unavailable": ("wait", GOES_ON),
-        "redirect": ("modify", "The text may name another address."),
-        "registration-required": ("auth", "The sender must be registered there, or be a member."),
-        "remote-server-not-found": ("cancel", "Check the address's domain: no server answers for it."),
-        "remote-server-timeout": ("wait", GOES_ON),
-        "resource-constraint": ("wait", GOES_ON),
-        "service-unavailable": ("cancel", "Check that the account exists, and that it accepts this while offline."),
-        "subscription-required": ("auth", "The sender must be subscribed to it."),
-        "unexpected-request": ("wait", GOES_ON),
-    }
-)
-_OF_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "forbidden": "Send as an administrator; on Prosody 13 a password gives no role, but a token does.",
-        "service-unavailable": "Check the command's node, and that its module is loaded on that host: `items` "
-        "with the node http://jabber.org/protocol/commands lists them.",
-    }
-)
-"""By condition, what to do if an ad-hoc command was refused (measured on 0.12.3 and 13.0.1)."""
+_CONDITIONS: Final[Mapping[str, Mapping[str, str]]] = read_toml(__file__, "conditions.toml")
 _TIMED_OUT: Final = "remote-server-timeout"
 _TYPES: Final = frozenset({"auth", "cancel", "continue", "modify", "wait"})
 
@@ -298,7 +264,8 @@ def _classify_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, an
         case {"type": "error"} as stanza:
             asks = entry.stanza != "iq" or is_question(entry, call.command.arguments)
             is_command = entry.ad_hoc is not None or "command" in call.command.arguments
-            hints = _OF_COMMANDS if is_command else {}
+            of_command = {name: row["of_command"] for name, row in _CONDITIONS.items() if "of_command" in row}
+            hints = of_command if is_command else {}
             if entry.since is not None:
                 needs = f"It needs Prosody {entry.since}, and mod_admin_adhoc on that host."
                 hints = {**hints, "service-unavailable": needs}
@@ -354,9 +321,9 @@ def _stanza_error(
     told: Mapping[str, Json] = error if isinstance(error, dict) else {}
     given, said = told.get("condition"), told.get("text")
     condition = given if isinstance(given, str) and given else "undefined-condition"
-    usual, hint = _CONDITIONS.get(condition, ("cancel", _CHECK_ADDRESS))
+    usual = _CONDITIONS.get(condition, {"type": "cancel"})
     kind = told.get("type")
-    kind = kind if isinstance(kind, str) and kind in _TYPES else usual
+    kind = kind if isinstance(kind, str) and kind in _TYPES else usual["type"]
     words = f": {answer.masked_text.hide(said)}" if isinstance(said, str) and said else ""
     known = condition if condition in _CONDITIONS else answer.masked_text.hide(condition)
     message = f"The answer is the error {known} (type {kind}){words}"
@@ -369,8 +336,7 @@ def _stanza_error(
         case "continue":
             return None
         case _:
-            hint = hints.get(condition, _CHECK_ADDRESS if hint == GOES_ON else hint)
-            return answer.reject("StanzaRefused", hint, message)
+            return answer.reject("StanzaRefused", hints.get(condition) or usual.get("hint", _CHECK_ADDRESS), message)
 
 
 def _no_answer(call: Call, entry: Entry, answer: Answer) -> Outcome:

@@ -7,10 +7,8 @@ those here are the REST API plugin's by method and path, but their outcomes, for
 entities and no rows.
 """
 
-import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -33,6 +31,7 @@ from restbroker.servers.api.table import (
     specs_of,
     split_request,
 )
+from restbroker.servers.api.texts import read_toml
 from restbroker.servers.openfire.chat.forms import (
     BODIES,
     EITHER,
@@ -207,7 +206,7 @@ def _row(name: str, form: Form, *, needed: bool = False) -> Argument:
 
 
 def _read() -> Mapping[str, Entry]:
-    rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    rows = read_toml(__file__, "catalogue.toml")
     return MappingProxyType(
         {
             name: Entry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)

@@ -8,10 +8,8 @@ may be newer by now, and itself refuses what it lacks.
 
 import math
 import re
-import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal
 
@@ -34,6 +32,7 @@ from restbroker.servers.api.table import (
     specs_of,
     split_request,
 )
+from restbroker.servers.api.texts import read_toml
 from restbroker.servers.openfire.entities import ENTITIES, GROUPNAMES, PASSWORD, ROOM_DEFAULTS, Entity
 from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, GROUP, GROUPS, JID, NAME, ROOM, ROOM_TYPE
 
@@ -142,7 +141,7 @@ class Entry:
 
 
 def _read() -> Mapping[str, Entry]:
-    rows = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+    rows = read_toml(__file__, "catalogue.toml")
     return MappingProxyType(
         {
             name: Entry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
