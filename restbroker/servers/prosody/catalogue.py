@@ -8,9 +8,9 @@ stanza without a word. The members are those of its 2024 schema (read); more can
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -30,10 +30,9 @@ from restbroker.servers.api.table import (
     Argument,
     Arguments,
     Form,
-    may,
-    needs,
     specs_of,
 )
+from restbroker.servers.api.texts import read_toml
 from restbroker.servers.prosody.options import Api, Options, options_of
 
 _VERSIONS: Final = "0.12 to 13"
@@ -80,117 +79,42 @@ _MUC: Final = _OBJECT._replace(
     expected="an object that has history alone",
     fits=lambda value: isinstance(value, dict) and value.keys() <= {"history"},
 )
-_TO: Final = needs(to=JID)
-_ADDRESS: Final = (*may(type=TEXT), Argument("from", JID), *may(id=TEXT, lang=TEXT))
-_COMMON: Final = may(nick=TEXT, delay=TEXT, dataform=ANY, formdata=ANY, rsm=_OBJECT, xml=TEXT)
-_USERNAME: Final = needs(username=NAME)
-_GROUP: Final = needs(group=TEXT)
-"""The id of a group."""
-_NAME: Final = needs(name=TEXT)
-_INVITE: Final = Argument("id", TEXT, required=True, secret=True)
-_MESSAGE: Final = (
-    *may(body=TEXT, subject=TEXT),
-    *_ADDRESS,
-    *may(thread=ANY, html=TEXT, oob_url=TEXT, oob=ANY, state=TEXT, replace=TEXT, reactions=ANY, reference=ANY),
-    *may(markable=FLAG, displayed=TEXT, fallback=FLAG, invite=ANY, forwarded=ANY, attach_to=TEXT, payload=ANY),
-    *may(reply=_OBJECT, encryption=TEXT, occupant_id=TEXT, stanza_ids=ANY),
-    *_COMMON,
-)
-_PRESENCE: Final = (
-    *may(show=TEXT, status=TEXT, priority=WHOLE, join=FLAG),
-    *_ADDRESS,
-    *may(caps=ANY, idle_since=TEXT, vcard_update=ANY, muc=_MUC),
-    *_COMMON,
-)
-_IQ: Final = (
-    *_ADDRESS,
-    *may(ping=FLAG, version=ANY, disco=ANY, items=ANY, command=ANY, archive=ANY, register=ANY, lastactivity=ANY),
-    *may(extdisco=ANY, gateway=ANY, oob=ANY, stats=ANY, payload=ANY, upload_request=_OBJECT, upload_slot=_OBJECT),
-    *_COMMON,
-)
-_OF_SETS: Final = ("type", "command", "archive", "register")
+_FORMS: Final[Mapping[str, Form]] = {
+    "": TEXT,
+    "any": ANY,
+    "flag": FLAG,
+    "jid": JID,
+    "name": NAME,
+    "secret": TEXT,
+    "texts": TEXTS,
+    "whole": WHOLE,
+    "muc": _MUC,
+    "object": _OBJECT,
+    "recipients": _RECIPIENTS,
+}
+_FILE: Final = read_toml(__file__, "catalogue.toml")
 
 
-def _stanza(kind: str, rows: tuple[Argument, ...]) -> Entry:
-    return Entry(kind, "rest", Arguments((*_TO, *rows)), stanza=kind, constants={"kind": kind})
+def _rows(takes: str) -> Iterator[Argument]:
+    for word in takes.split():
+        name, _, form = word.partition(":")
+        if name.startswith("@"):
+            yield from _rows(_FILE["rows"][name[1:]])
+        else:
+            yield Argument(name.rstrip("*"), _FORMS[form], required=name.endswith("*"), secret=form == "secret")
 
 
-def _iq_get() -> Entry:
-    rows = tuple(row for row in _IQ if row.name not in (*_OF_SETS, "xml"))
-    return Entry(
-        "iq_get", "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", constants={"kind": "iq", "type": "get"}
-    )
+def _entry(name: str, row: dict[str, Any]) -> Entry:
+    method, _, path = row.pop("request", "POST").partition(" ")
+    return Entry(name, takes=Arguments(tuple(_rows(row.pop("takes", "")))), method=method, path=path, **row)
 
 
-def _query(name: str, value: Json) -> Entry:
-    # A node cannot stand in the path; it takes the place of `true`.
-    rows = may(node=TEXT) if value is True and name != "ping" else ()
-    fixed: dict[str, Json] = {"kind": "iq", "type": "get", name: value}
-    return Entry(name, "rest", Arguments((*_TO, *rows)), repeat="safe", stanza="iq", asks=name, constants=fixed)
+def _ad_hoc(one: AdHoc) -> Entry:
+    return Entry(one.name, "rest", one.takes, repeat=one.repeat, stanza="iq", ad_hoc=one, since=one.since)
 
 
-def _ad_hoc(command: AdHoc) -> Entry:
-    return Entry(
-        command.name, "rest", command.takes, repeat=command.repeat, stanza="iq", ad_hoc=command, since=command.since
-    )
-
-
-def _admin(name: str, request: str, *rows: Argument, repeat: Repeat = "unsafe", since: str | None = None) -> Entry:
-    method, path = request.split()
-    secret = "invite" in name and method != "DELETE"
-    return Entry(name, "admin", Arguments(rows), repeat, method=method, path=path, secret=secret, since=since)
-
-
-ENTRIES: Final = (
-    _stanza("message", _MESSAGE),
-    _stanza("presence", _PRESENCE),
-    _stanza("iq", _IQ),
-    # As an iq, which it may be.
-    Entry("stanza", "rest", Arguments(needs(xml=TEXT)), stanza="iq"),
-    _iq_get(),
-    _query("ping", value=True),
-    _query("version", {}),
-    _query("disco", value=True),
-    _query("items", value=True),
-    *map(_ad_hoc, COMMANDS),
-    Entry("msg", "msg", Arguments((*needs(to=JID, body=TEXT), *may(type=TEXT))), path="{to}"),
-    _admin("announcement", "POST server/announcement", *needs(body=TEXT, recipients=_RECIPIENTS)),
-    _admin("invite", "POST invites/account", *may(username=NAME, ttl=WHOLE, groups=TEXTS)),
-    _admin("invite_reset", "POST invites/reset", *_USERNAME, *may(ttl=WHOLE)),
-    _admin("invites", "GET invites", repeat="safe"),
-    _admin("get_invite", "GET invites/{id}", _INVITE, repeat="safe"),
-    _admin("delete_invite", "DELETE invites/{id}", _INVITE, repeat="already_done"),
-    _admin("users", "GET users", repeat="safe"),
-    _admin("user", "GET users/{username}", *_USERNAME, repeat="safe"),
-    _admin(
-        "update_user",
-        "PUT users/{username}",
-        *_USERNAME,
-        *may(display_name=TEXT, role=TEXT, roles=TEXTS),
-        repeat="safe",
-    ),
-    _admin("patch_user", "PATCH users/{username}", *_USERNAME, *needs(enabled=FLAG), repeat="safe", since="13"),
-    _admin("delete_user", "DELETE users/{username}", *_USERNAME, repeat="already_done"),
-    _admin("list_user_groups", "GET users/{username}/groups", *_USERNAME, repeat="safe"),
-    _admin("list_groups", "GET groups", repeat="safe"),
-    _admin("get_group", "GET groups/{group}", *_GROUP, repeat="safe"),
-    _admin("create_group", "POST groups", *_NAME, *may(create_muc=FLAG)),
-    _admin("update_group", "PUT groups/{group}", *_GROUP, *_NAME, repeat="safe"),
-    _admin("delete_group", "DELETE groups/{group}", *_GROUP, repeat="already_done"),
-    _admin("add_user_to_group", "PUT groups/{group}/members/{username}", *_GROUP, *_USERNAME, repeat="safe"),
-    _admin("remove_user_from_group", "DELETE groups/{group}/members/{username}", *_GROUP, *_USERNAME, repeat="safe"),
-    _admin("add_group_chat", "POST groups/{group}/chats", *_GROUP, *_NAME, since="13"),
-    _admin(
-        "remove_group_chat",
-        "DELETE groups/{group}/chats/{chat}",
-        *_GROUP,
-        *needs(chat=TEXT),
-        repeat="safe",
-        since="13",
-    ),
-    _admin("server_info", "GET server/info", repeat="safe"),
-    _admin("server_metrics", "GET server/metrics", repeat="safe"),
-)
+_OWN: Final = tuple(_entry(*one) for one in _FILE["commands"].items())
+ENTRIES: Final = tuple(sorted((*_OWN, *map(_ad_hoc, COMMANDS)), key=lambda one: one.api != "rest"))
 TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in ENTRIES})
 
 
