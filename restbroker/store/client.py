@@ -16,7 +16,7 @@ from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.store.failures import ErrorReply, translate
 from restbroker.store.keys import Keys
 from restbroker.store.redis import Argument, Commands, Link, Replies, Reply, Steps, connect, run_blocking
-from restbroker.store.scripts import ScriptName, script
+from restbroker.store.scripts import script
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
 if TYPE_CHECKING:  # of use to few, or when something is wrong
@@ -30,7 +30,7 @@ LONGEST_BLOCK_S = 2.0
 """The longest blocking command in seconds: it must end before the socket times out, or its answer is lost."""
 
 ScriptKeys: TypeAlias = Sequence[str | bytes]
-ScriptCall: TypeAlias = tuple[ScriptName, ScriptKeys, Sequence[Argument]]
+ScriptCall: TypeAlias = tuple[str, ScriptKeys, Sequence[Argument]]
 """A script, its keys and its arguments."""
 
 
@@ -84,11 +84,11 @@ class Client:
         keys = cast("ScriptKeys", [key for _, key, *_ in commands])
         return items(self.run("even_full", keys, arguments), len(commands))
 
-    def run(self, name: ScriptName, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
+    def run(self, name: str, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
         """Run a script and return its reply. Raise `StoreUnavailable` or `StoreRefused`."""
         return self.run_many(name, [(keys, arguments)])[0]
 
-    def run_many(self, name: ScriptName, calls: Sequence[tuple[ScriptKeys, Sequence[Argument]]]) -> list[Reply]:
+    def run_many(self, name: str, calls: Sequence[tuple[ScriptKeys, Sequence[Argument]]]) -> list[Reply]:
         """Run one script several times in one go, and return a reply for each call (its keys and arguments).
 
         Raise `StoreUnavailable` or `StoreRefused`; an error that Redis answers is raised once all were answered.

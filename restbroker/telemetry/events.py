@@ -10,7 +10,7 @@ from typing import ClassVar, Final, TypeAlias
 import attrs
 
 from restbroker.light import light
-from restbroker.telemetry.log_events import LOG_EVENTS
+from restbroker.telemetry.log_events import LOG_EVENTS, LogEvent
 
 
 def _tenths(time_s: float) -> float:
@@ -25,8 +25,15 @@ def _ms(time_s: float | None) -> float | None:
     return None if time_s is None else round(time_s * 1000, 2)
 
 
+class OneEvent:
+    """Something that happened once."""
+
+    __slots__ = ()
+    log: ClassVar[LogEvent]
+
+
 @light
-class JobFinished:
+class JobFinished(OneEvent):
     """A try ended: one line for each.
 
     `outcome` is the target's answer (`delivered`, `rejected`, `deferred`, `uncertain`), `duplicate` (not sent: a
@@ -35,7 +42,7 @@ class JobFinished:
     `retry`, `dead`, `schedule`: deferred, `back`: requeued, `drop`: gone, as it asked).
     """
 
-    log: ClassVar = LOG_EVENTS["job.done"]
+    log = LOG_EVENTS["job.done"]
     target: str
     queue: str
     command: str
@@ -72,13 +79,13 @@ class JobsDelivered:
 
 
 @attrs.frozen
-class TargetDown:
+class TargetDown(OneEvent):
     """A target is down; an error if it refuses the broker's login, which needs a person (`denied`).
 
     Each process logs this itself: a group has a line for each worker.
     """
 
-    log: ClassVar = LOG_EVENTS["target.down"]
+    log = LOG_EVENTS["target.down"]
     target: str
     code: str
     message: str
@@ -87,37 +94,37 @@ class TargetDown:
 
 
 @attrs.frozen
-class TargetUp:
+class TargetUp(OneEvent):
     """A target is up again."""
 
-    log: ClassVar = LOG_EVENTS["target.up"]
+    log = LOG_EVENTS["target.up"]
     target: str
     down_for_s: float = attrs.field(converter=_tenths)
 
 
 @attrs.frozen
-class VersionReported:
+class VersionReported(OneEvent):
     """A target reported its version."""
 
-    log: ClassVar = LOG_EVENTS["target.found"]
+    log = LOG_EVENTS["target.found"]
     target: str
     version: str | None
     detail: str
 
 
 @attrs.frozen
-class StoreLost:
+class StoreLost(OneEvent):
     """Redis is unavailable; once per outage, by each process."""
 
-    log: ClassVar = LOG_EVENTS["redis.lost"]
+    log = LOG_EVENTS["redis.lost"]
     message: str
 
 
 @attrs.frozen
-class StoreOutageChanged:
+class StoreOutageChanged(OneEvent):
     """An outage of Redis lasts, and its reason has changed; it began `for_s` seconds ago."""
 
-    log: ClassVar = LOG_EVENTS["still"]._replace(
+    log = LOG_EVENTS["still"]._replace(
         levels=("error",),
         fields="what for_s message hint",
         texts={"what": "redis.lost", **LOG_EVENTS["redis.lost"].texts},
@@ -127,37 +134,37 @@ class StoreOutageChanged:
 
 
 @attrs.frozen
-class StoreBack:
+class StoreBack(OneEvent):
     """Redis is available again."""
 
-    log: ClassVar = LOG_EVENTS["redis.back"]
+    log = LOG_EVENTS["redis.back"]
     outage_s: float = attrs.field(converter=_tenths)
 
 
 @attrs.frozen
-class StoreRewrite:
+class StoreRewrite(OneEvent):
     """This process asked Redis to rewrite its append-only file."""
 
-    log: ClassVar = LOG_EVENTS["redis.rewrite"]
+    log = LOG_EVENTS["redis.rewrite"]
 
 
 @attrs.frozen
-class IdentityFenced:
+class IdentityFenced(OneEvent):
     """This process lost its identity, and continues under another."""
 
-    log: ClassVar = LOG_EVENTS["fenced"]
+    log = LOG_EVENTS["fenced"]
     identity: str
 
 
 @attrs.frozen
-class JobsRecovered:
+class JobsRecovered(OneEvent):
     """Jobs of a dead process were requeued or are dead now.
 
     Most of the `jobs` were requeued; `maybe_run` of them may have been sent; `dead` were about to be sent under
     `AtMostOnce`, or are `Poison`, and are in the dead set.
     """
 
-    log: ClassVar = LOG_EVENTS["jobs.recovered"]
+    log = LOG_EVENTS["jobs.recovered"]
     identity: str
     jobs: int
     maybe_run: int
@@ -165,13 +172,13 @@ class JobsRecovered:
 
 
 @attrs.frozen
-class JobsClassified:
+class JobsClassified(OneEvent):
     """Jobs of a queue's list moved into the lines of their keys; `without_key` of them have no key of their own.
 
     `took_s`: how long that took; None: they were moved by a fetch.
     """
 
-    log: ClassVar = LOG_EVENTS["jobs.classified"]
+    log = LOG_EVENTS["jobs.classified"]
     target: str
     queue: str
     without_key: int
@@ -184,12 +191,10 @@ class JobsClassified:
 
 
 @attrs.frozen
-class JobDied:
+class JobDied(OneEvent):
     """A job of a dead process died too, since it must not run again."""
 
-    log: ClassVar = LOG_EVENTS["job.failed"]._replace(
-        fields="code command jid queue message fate", texts={"fate": "dead"}
-    )
+    log = LOG_EVENTS["job.failed"]._replace(fields="code command jid queue message fate", texts={"fate": "dead"})
     code: str
     command: str | None
     jid: str
@@ -198,20 +203,20 @@ class JobDied:
 
 
 @attrs.frozen
-class JobsPromoted:
+class JobsPromoted(OneEvent):
     """Due jobs went from `retry` or `schedule` to their queues; a warning if unreadable ones died (`dead`)."""
 
-    log: ClassVar = LOG_EVENTS["jobs.promoted"]
+    log = LOG_EVENTS["jobs.promoted"]
     zset: str
     jobs: int
     dead: int = 0
 
 
 @attrs.frozen
-class PauseEnded:
+class PauseEnded(OneEvent):
     """A pause by `who` of a queue, a target or a periodic command (`kind`) has ended."""
 
-    log: ClassVar = LOG_EVENTS["pause.ended"]
+    log = LOG_EVENTS["pause.ended"]
     kind: str
     name: str
     who: str | None
@@ -219,14 +224,14 @@ class PauseEnded:
 
 
 @attrs.frozen
-class PeriodicDue:
+class PeriodicDue(OneEvent):
     """A periodic command was due `at` this time, and this process dealt with it: `outcome` is that of `store.periodic`.
 
     `jid`: the job that was pushed. `missed_before`: how many moments before this one no process dealt with.
     `alarming`: no job was pushed, though no person wanted that.
     """
 
-    log: ClassVar = LOG_EVENTS["periodic.due"]
+    log = LOG_EVENTS["periodic.due"]
     name: str
     outcome: str
     at: str
@@ -236,10 +241,10 @@ class PeriodicDue:
 
 
 @attrs.frozen
-class BrokerStarted:
+class BrokerStarted(OneEvent):
     """The process takes jobs. `down`: the targets that its breakers have already reported as down."""
 
-    log: ClassVar = LOG_EVENTS["broker.started"]
+    log = LOG_EVENTS["broker.started"]
     pid: int
     version: str
     targets: tuple[str, ...]
@@ -249,24 +254,24 @@ class BrokerStarted:
 
 
 @attrs.frozen
-class BrokerStopping:
+class BrokerStopping(OneEvent):
     """A drain started; jobs that are not done after `timeout_s` seconds are cut off."""
 
-    log: ClassVar = LOG_EVENTS["broker.stopping"]
+    log = LOG_EVENTS["broker.stopping"]
     why: str
     timeout_s: float
 
 
 @attrs.frozen
-class BrokerQuiet:
+class BrokerQuiet(OneEvent):
     """The process takes no more jobs until a restart; `why` names the signal."""
 
-    log: ClassVar = LOG_EVENTS["broker.quiet"]
+    log = LOG_EVENTS["broker.quiet"]
     why: str
 
 
 @attrs.frozen
-class BrokerStopped:
+class BrokerStopped(OneEvent):
     """The end of the process; a warning if Redis did not accept the results (not `clean`).
 
     `requeued` jobs returned to their queues unsent; `uncertain` jobs were sent but not answered in time, so they may
@@ -274,7 +279,7 @@ class BrokerStopped:
     requeues them.
     """
 
-    log: ClassVar = LOG_EVENTS["broker.stopped"]
+    log = LOG_EVENTS["broker.stopped"]
     clean: bool
     requeued: int
     uncertain: int
@@ -297,91 +302,91 @@ class BrokerStopped:
 
 
 @attrs.frozen
-class GroupStarted:
+class GroupStarted(OneEvent):
     """The supervisor of `--processes` is about to start its workers."""
 
-    log: ClassVar = LOG_EVENTS["group.started"]
+    log = LOG_EVENTS["group.started"]
     pid: int
     version: str
     processes: int
 
 
 @attrs.frozen
-class GroupStopping:
+class GroupStopping(OneEvent):
     """The supervisor asks all its workers to end."""
 
-    log: ClassVar = LOG_EVENTS["group.stopping"]
+    log = LOG_EVENTS["group.stopping"]
     why: str
 
 
 @attrs.frozen
-class GroupFailed:
+class GroupFailed(OneEvent):
     """The group ends, with `code`, because none of its workers was ever ready."""
 
-    log: ClassVar = LOG_EVENTS["group.failed"]
+    log = LOG_EVENTS["group.failed"]
     code: int
     message: str
     hint: str
 
 
 @attrs.frozen
-class GroupStopped:
+class GroupStopped(OneEvent):
     """No worker of the group is left; `code` is the supervisor's exit code (a warning unless 0)."""
 
-    log: ClassVar = LOG_EVENTS["group.stopped"]
+    log = LOG_EVENTS["group.stopped"]
     code: int
 
 
 @attrs.frozen
-class ConfigReloaded:
+class ConfigReloaded(OneEvent):
     """A reloaded configuration is in use from now on, for these targets."""
 
-    log: ClassVar = LOG_EVENTS["config.reloaded"]
+    log = LOG_EVENTS["config.reloaded"]
     targets: tuple[str, ...]
 
 
 @attrs.frozen
-class ConfigUnchanged:
+class ConfigUnchanged(OneEvent):
     """The configuration was reloaded and is the same."""
 
-    log: ClassVar = LOG_EVENTS["config.unchanged"]
+    log = LOG_EVENTS["config.unchanged"]
 
 
 @attrs.frozen
-class ConfigRefused:
+class ConfigRefused(OneEvent):
     """The configuration was reloaded and cannot be used; the previous one stays."""
 
-    log: ClassVar = LOG_EVENTS["config.refused"]
+    log = LOG_EVENTS["config.refused"]
     message: str
     hint: str | None = None
 
 
 @attrs.frozen
-class ListenerStarted:
+class ListenerStarted(OneEvent):
     """A web app listens at these URLs."""
 
-    log: ClassVar = LOG_EVENTS["listening"]
+    log = LOG_EVENTS["listening"]
     what: str
     addresses: tuple[str, ...]
 
 
 @attrs.frozen
-class SourceOpened:
+class SourceOpened(OneEvent):
     """restbroker reads events from this source for the first time; later times are `RabbitMQBack`, `OpenfireBack`."""
 
-    log: ClassVar = LOG_EVENTS["source.opened"]
+    log = LOG_EVENTS["source.opened"]
     source: str
     server: str
 
 
 @light
-class EventHandled:
+class EventHandled(OneEvent):
     """A server reported something; log_events.toml has the outcomes.
 
     `took_s`: seconds until a server that waits was answered.
     """
 
-    log: ClassVar = LOG_EVENTS["event"]
+    log = LOG_EVENTS["event"]
     source: str
     outcome: str
     took_s: float | None = None
@@ -397,48 +402,15 @@ ORDER_STOPPED: Final = "OrderStopped"
 
 
 @attrs.frozen
-class OperatorWarning:
+class OperatorWarning(OneEvent):
     """An operator should know this: its code says what to do."""
 
-    log: ClassVar = LOG_EVENTS["warning"]
+    log = LOG_EVENTS["warning"]
     code: str
     message: str
     hint: str | None = None
     target: str | None = None
 
 
-OneEvent: TypeAlias = (
-    JobFinished
-    | TargetDown
-    | TargetUp
-    | VersionReported
-    | StoreLost
-    | StoreOutageChanged
-    | StoreBack
-    | StoreRewrite
-    | IdentityFenced
-    | JobsRecovered
-    | JobDied
-    | JobsClassified
-    | JobsPromoted
-    | PauseEnded
-    | PeriodicDue
-    | BrokerStarted
-    | BrokerStopping
-    | BrokerQuiet
-    | BrokerStopped
-    | GroupStarted
-    | GroupStopping
-    | GroupFailed
-    | GroupStopped
-    | ConfigReloaded
-    | ConfigUnchanged
-    | ConfigRefused
-    | ListenerStarted
-    | SourceOpened
-    | EventHandled
-    | OperatorWarning
-)
-"""Something that happened once."""
 Event: TypeAlias = OneEvent | JobsDelivered
 Report: TypeAlias = Callable[[Event], None]

@@ -1,7 +1,6 @@
 """Fetching and settling: every row of the script contracts."""
 
 import time
-from typing import get_args
 
 import pytest
 import redis
@@ -13,7 +12,7 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Refused
 from restbroker.store.in_progress import read_jobs, read_jobs_in_pieces
 from restbroker.store.jobs import FetchResult, TargetPaused
-from restbroker.store.scripts import ScriptName, script
+from restbroker.store.scripts import names, script
 from tests.store.pools import Pool, Server, as_parked, on_both
 
 NOW_S = 1_700_000_000.25
@@ -148,7 +147,7 @@ def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
 
 
 def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other() -> None:
-    heads = {name: script(name).source.partition(b"\n")[0] for name in get_args(ScriptName)}
+    heads = {name: script(name).source.partition(b"\n")[0] for name in names()}
     brings = {"bulk_push", "hear", "push", "roster_change", "tick"}
     assert {name for name, head in heads.items() if head == b"#!lua"} == brings
     rest = {name: head for name, head in heads.items() if name not in brings}

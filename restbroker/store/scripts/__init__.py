@@ -6,66 +6,11 @@ Needs Redis ≥ 7.0 or Valkey ≥ 7.2 (`#!lua flags=…`): a full Redis must be 
 
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Final
 
 import attrs
 
-ScriptName = Literal[
-    "register",
-    "beat",
-    "fetch",
-    "classify",
-    "group_return",
-    "group_steer",
-    "jobs_at",
-    "held",
-    "allowed",
-    "listed",
-    "finish",
-    "due",
-    "page",
-    "find",
-    "copies",
-    "place",
-    "fence",
-    "mark",
-    "recover",
-    "forget",
-    "retire",
-    "turn",
-    "tell",
-    "charge",
-    "pause",
-    "pause_queue",
-    "clear",
-    "waiting",
-    "take",
-    "end_pauses",
-    "even_full",
-    "unadmitted_count",
-    "unadmitted_pause",
-    "record",
-    "roster_change",
-    "roster_claim",
-    "roster_land",
-    "hear",
-    "lease",
-    "unlease",
-    "login_take",
-    "login_put",
-    "login_off",
-    "room_take",
-    "room_put",
-    "login_ask",
-    "login_end",
-    "bulk_push",
-    "bulk_hear",
-    "claim",
-    "release",
-    "push",
-    "tick",
-]
-
+_FOLDER: Final = Path(__file__).parent
 _PARTS = ("clock", "groups", "group_lines", "moments", "moves", "reading")
 """What several scripts know: a part stands in the place of the line that names it when a script is sent."""
 
@@ -79,20 +24,24 @@ class Script:
 
 
 @cache
-def script(name: ScriptName) -> Script:
-    """Return a script, which is read once per process."""
+def script(name: str) -> Script:
+    """Return the script of this name, which is read once per process."""
     import hashlib  # it loads OpenSSL, and to push a job takes no script
 
-    folder = Path(__file__).parent
-    source = folder.joinpath(f"{name}.lua").read_bytes()
+    source = _FOLDER.joinpath(f"{name}.lua").read_bytes()
     for part in _PARTS:
         line = f"-- part: {part}\n".encode()
         if line in source:
-            source = source.replace(line, folder.joinpath("parts", f"{part}.lua").read_bytes())
+            source = source.replace(line, _FOLDER.joinpath("parts", f"{part}.lua").read_bytes())
     return Script(source, hashlib.sha1(source, usedforsecurity=False).hexdigest())
+
+
+def names() -> list[str]:
+    """Return the names of all scripts: each is a file."""
+    return sorted(file.stem for file in _FOLDER.glob("*.lua"))
 
 
 def read_all() -> None:
     """Read every script now: later, files of another version may be there, or no file descriptor may be free."""
-    for name in get_args(ScriptName):
+    for name in names():
         script(name)

@@ -2,11 +2,12 @@
 import io
 import json
 import os
-from typing import get_args
+from typing import Any
 
 import attrs
 import pytest
 
+from restbroker.telemetry import events
 from restbroker.telemetry.events import (
     BrokerStarted,
     BrokerStopped,
@@ -375,8 +376,13 @@ HIDDEN |= {(PeriodicDue, "alarming"), (TargetDown, "denied")}
 OF_SEVERAL = {"events", "jobs.failed", "summary", "warnings"}
 
 
+def kinds_of_events() -> list[Any]:
+    found = (one for one in vars(events).values() if isinstance(one, type) and issubclass(one, OneEvent))
+    return [one for one in found if one is not OneEvent]
+
+
 def test_each_event_has_what_its_line_and_its_metrics_name_and_shows_all_it_has() -> None:
-    for kind in get_args(OneEvent):
+    for kind in kinds_of_events():
         row = kind.log
         fields = {*row.fields.split()}
         names = (fields - {*row.texts}) | {name for name in (row.second_if, *row.metrics.values()) if name}
@@ -385,7 +391,7 @@ def test_each_event_has_what_its_line_and_its_metrics_name_and_shows_all_it_has(
         assert len(row.levels) == 1 + bool(row.second_if), kind
         shown = fields | {"took_s" if "duration_ms" in fields else "", "duration_s" if "duration_ms" in fields else ""}
         assert {(kind, field.name) for field in attrs.fields(kind)} - HIDDEN <= {(kind, name) for name in shown}
-    assert {kind.log.name for kind in get_args(OneEvent)} == {*LOG_EVENTS} - OF_SEVERAL
+    assert {kind.log.name for kind in kinds_of_events()} == {*LOG_EVENTS} - OF_SEVERAL
 
 
 def test_each_line_of_several_events_has_the_fields_of_its_row() -> None:
