@@ -16,8 +16,8 @@ the code (`make docs`); [lines of the log](codes.md#lines-of-the-log) are on the
 ## /metrics
 
 `"Stats": true` serves `GET /metrics` beside [/stats](stats.md#stats), in Prometheus' text format, or as OpenMetrics if
-the client asks for it. `examples/grafana-dashboard.json` is a dashboard to
-import, `examples/prometheus-alerts.yml` has alert rules.
+the client asks for it. `examples/grafana-dashboard.json` is a dashboard
+to import, `examples/prometheus-alerts.yml` has alert rules.
 
 ```yaml
 scrape_configs:
@@ -40,9 +40,13 @@ scrape_configs:
 - `process_…` and `python_…` are those of the scraped process.
 
 ### What the process knows
+
+Counted or measured by the scraped process, also while Redis is away.
 """
 _OF_REDIS = """
 ### What is in Redis, for all processes on it
+
+Read from Redis at each scrape; every process gives the same values.
 """
 _METRIC_ROWS = """
 | metric | type and labels | meaning |
