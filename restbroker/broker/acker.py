@@ -47,13 +47,15 @@ LOSS_S = 60.0
 _OVERHEAD_BYTES = 400
 
 
-def next_batch_size(jobs: list[JobInProgress]) -> int:
-    """Return how many jobs from the front of `jobs` one call of Redis settles: `MAX_BATCH` at most.
+def take_batch(jobs: list[JobInProgress]) -> list[JobInProgress]:
+    """Remove from the front of `jobs` what one call of Redis settles, and return it: `MAX_BATCH` jobs at most.
 
     A batch ends with its first oversized job, since Redis takes long to settle that.
     """
     batch = jobs[:MAX_BATCH]
-    return next((place for place, job in enumerate(batch, 1) if job.size_bytes), len(batch))
+    count = next((place for place, job in enumerate(batch, 1) if job.size_bytes), len(batch))
+    del jobs[:count]
+    return batch[:count]
 
 
 @attrs.define(eq=False)
@@ -103,15 +105,8 @@ class AckBuffer:
             self.jobs[:0] = jobs
             self._acker.unpark_all()
 
-    def take(self) -> list[JobInProgress]:
-        """Remove and return the next batch, the oldest job first; an empty list if none waits."""
-        count = next_batch_size(self.jobs)
-        jobs = self.jobs[:count]
-        del self.jobs[:count]
-        return jobs
-
     async def wait_for_batch(self) -> bool:
-        """Wait until `take` has jobs to return; return False once the buffer is closed and empty. Safe to cancel."""
+        """Wait until there is a batch to take; return False once the buffer is closed and empty. Safe to cancel."""
         while True:
             while not self.jobs and not self._closed:
                 await self._acker.park()
@@ -152,7 +147,8 @@ class RecentlySettled:
 
     _batches: deque[_Batch] = attrs.field(factory=deque)
     _size_bytes: int = 0
-    _lost: set[int] = attrs.field(factory=set)
+    lost: set[int] = attrs.field(factory=set)
+    """The hashes of the jobs of which `may_have_run` may be true."""
     _lost_until_s: float = float("-inf")
 
     def add(self, settled: Sequence[tuple[str, Settlement, bytes]], now_s: float) -> None:
@@ -183,23 +179,18 @@ class RecentlySettled:
         """
         kept = (one for batch in self._batches for one in batch.jobs.values())
         settled = {job for settlement, job in kept if not is_unchanged_requeue(settlement)}
-        earlier = self._lost if now_s < self._lost_until_s else set()
-        self._lost = earlier | settled | {hash(job) for job in jobs}
+        earlier = self.lost if now_s < self._lost_until_s else set()
+        self.lost = earlier | settled | {hash(job) for job in jobs}
         self._lost_until_s = now_s + LOSS_S
-
-    @property
-    def has_loss(self) -> bool:
-        """Whether `may_have_run` may be true of any job."""
-        return bool(self._lost)
 
     def may_have_run(self, job: bytes, now_s: float) -> bool:
         """Tell whether a fetched job (its bytes) is one of those that `note_loss` noted.
 
         Each is reported once, since a second job with equal bytes is a new job.
         """
-        if hash(job) not in self._lost:
+        if hash(job) not in self.lost:
             return False
-        self._lost.remove(hash(job))
+        self.lost.remove(hash(job))
         return now_s < self._lost_until_s
 
 
@@ -254,7 +245,7 @@ class Acker(Agent):
                     raise self._bug
                 if self.buffer.jobs:
                     async with self.lock:
-                        await self.commit(self.buffer.take())
+                        await self.commit(take_batch(self.buffer.jobs))
                 else:
                     # No one listens any more.
                     await self.store.land()
@@ -284,7 +275,7 @@ class Acker(Agent):
             self.buffer.wake()
 
     def _send_batch(self) -> bool:
-        batch = self.buffer.take()
+        batch = take_batch(self.buffer.jobs)
         request = self._request(batch, self.hand_on(len(batch)))
         last, began_s = self.reservations.last_number, trio.current_time()
 
@@ -334,10 +325,9 @@ class Acker(Agent):
     async def settle(self, jobs: list[JobInProgress]) -> list[JobInProgress]:
         """Settle `jobs` in Redis; return those that it refuses, also in a changed form. Wait while Redis is away."""
         refused: list[JobInProgress] = []
-        rest = jobs
+        rest = list(jobs)
         while rest:
-            count = next_batch_size(rest)
-            batch, rest = rest[:count], rest[count:]
+            batch = take_batch(rest)
             request, last = self._request(batch), self.reservations.last_number
             try:
                 codes, found = await self.health.await_until_up(
@@ -376,7 +366,7 @@ class Acker(Agent):
 
     async def _settle_along(self, fetch: FetchRequest) -> FetchAnswer:
         """Fetch, and settle the next batch in the same call."""
-        batch = self.buffer.take()
+        batch = take_batch(self.buffer.jobs)
         if self.crashes.counts:
             # Not jobs whose crashes are counted: only `settle` ends such a count.
             self.buffer.put_back([job for job in batch if job.recovered is not None])

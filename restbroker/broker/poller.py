@@ -579,7 +579,7 @@ class Poller(Agent):
 
     def _new_jobs(self, found: Sequence[FetchedJob]) -> list[JobInProgress]:
         recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
-        now_s, may_be_lost = boot_time_s(), recent.has_loss
+        now_s, may_be_lost = boot_time_s(), bool(recent.lost)
         return [
             JobInProgress(
                 one.ticket,

@@ -85,7 +85,7 @@ class Watch(Protocol):
         """Call `call` in a millisecond, or when no one listens any more."""
         ...
 
-    def call_next(self, call: Callable[[], None]) -> None:
+    def call_next(self, call: Callable[[], object]) -> None:
         """Call `call` before what comes next, or soon, or when no one listens any more."""
         ...
 
@@ -106,6 +106,7 @@ class _Sent:
     """A settlement that was sent without a task."""
 
     steps: FinishSteps
+    watch: Watch
     deadlines: Deadlines
     done: Settled
     at_s: float
@@ -190,8 +191,7 @@ class Connection:
         steps = FinishSteps(client.keys, request, now_s)
         if len(steps.calls) != 1:
             return False
-        if request.next is None:
-            # Nothing waits for the answer: to be woken by it costs more than all that is done with it.
+        if request.next is None and self._watch is not None:
             self._forget_watch()
         if self._watch is None and client.has_ended:
             return False
@@ -202,29 +202,22 @@ class Connection:
             self._forget_watch()
             return False
         now_s = trio.current_time()
-        self._sent = _Sent(steps, deadlines, done, now_s, now_s + client.timeout_s)
+        self._sent = _Sent(steps, watch, deadlines, done, now_s, now_s + client.timeout_s)
         deadlines.watch(self, self._sent.due_s)
         if request.next is None:
-            watch.call_next(partial(self._read_late, watch))
+            # Nothing waits for the answer: to be woken by it costs more than all that is done with it.
+            watch.call_next(self.on_readable)
         else:
-            self._watch_on(watch)
+            self._have_watched(watch)
         return True
 
-    def _read_late(self, watch: Watch) -> None:
-        """Read the answer if it is there, and have it watched for if it is not."""
-        if self._sent is None or self._is_landing or self._watch is not None:
-            return
-        self.on_readable()
-        if self._sent is not None:
+    def _have_watched(self, watch: Watch) -> None:
+        if self._watch is None and not self._is_landing:
             if watch.is_kept:
-                self._watch_on(watch)
+                watch.watch(self._client.descriptor, self)
+                self._watch = watch
             else:
                 self.note_unwatched()
-
-    def _watch_on(self, watch: Watch) -> None:
-        if self._watch is None:
-            watch.watch(self._client.descriptor, self)
-            self._watch = watch
 
     def on_readable(self) -> bool:
         """Read the answer to what `send_finish` sent; return False if there was nothing to answer."""
@@ -240,6 +233,7 @@ class Connection:
             self._end(sent, error if isinstance(error, StoreUnavailable) else None)
             return True
         if replies is None:
+            self._have_watched(sent.watch)
             return True
         # What is refused meets the same in the call of the acker's task, which deals with it.
         if not isinstance(replies[0], RestbrokerError):

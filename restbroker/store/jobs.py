@@ -187,19 +187,17 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
     numbers = [request.base, request.count, request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
-    lists = list_keys(keys, request.queues)
-    fixed = _fixed_keys(keys, request.identity, request.target)
     arguments: list[Argument] = [request.identity, *numbers, request.groups, int(request.follows), *request.queues]
-    of_groups = [*group_keys(keys, request.target, request.queues), *map(keys.pace, request.queues)]
-    return "fetch", [*fixed, *lists, *of_groups], arguments
+    return "fetch", _fetch_keys(keys, request.identity, request.target, request.queues), arguments
 
 
 @lru_cache(_KNOWN)
-def _fixed_keys(keys: Keys, identity: str, target: str) -> list[str]:
+def _fetch_keys(keys: Keys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
     """Return the keys of all fetches for one target: making their names costs as much as a job."""
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
     fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recoveries_version]
-    return [*fixed, keys.fenced_identities, keys.unadmitted_counts]
+    fixed += [keys.fenced_identities, keys.unadmitted_counts]
+    return [*fixed, *list_keys(keys, queues), *group_keys(keys, target, queues), *map(keys.pace, queues)]
 
 
 def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:

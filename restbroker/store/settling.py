@@ -16,6 +16,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
+from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
@@ -24,7 +25,7 @@ from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.keys import Keys
-from restbroker.store.tickets import MAX_BATCH, has_group, is_ordered, ticket_number, ticket_queue
+from restbroker.store.tickets import MAX_BATCH, has_group, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
@@ -105,7 +106,7 @@ class FinishSteps:
         plain = len(order)
         order += [*others, *(place for _, place in sorted(back))]
         self._batches = [(start, order[start : start + MAX_BATCH]) for start in range(0, len(order), MAX_BATCH)]
-        self._next = next_of(self.request, len(self._batches))
+        self._next = None if self.request.next is None else next_of(self.request, len(self._batches))
         self.calls = [
             _call(self.keys, self.request, self._next, places=places, plain=plain - start, now_s=self.now_s)
             for start, places in self._batches
@@ -148,7 +149,8 @@ def next_of(request: FinishRequest, calls: int) -> HandOn | None:
 def _needs_groups(batch: Sequence[TicketSettlement]) -> bool:
     """Tell whether a group goes on, or gets a job back; no other batch pays for it."""
     return any(
-        is_ordered(ticket) or (isinstance(settlement, Requeue) and has_group(ticket)) for ticket, settlement in batch
+        BEFORE_ORDER in ticket or (isinstance(settlement, Requeue) and has_group(ticket))
+        for ticket, settlement in batch
     )
 
 

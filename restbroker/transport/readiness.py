@@ -83,7 +83,7 @@ class Readiness:
     _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
     _descriptors: select.epoll | None = None
     _later: list[Callable[[], None]] = attrs.field(factory=list)
-    _next: list[Callable[[], None]] = attrs.field(factory=list)
+    _next: list[Callable[[], object]] = attrs.field(factory=list)
     _due: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     """Ends the wait when `_later` or `_next` is to be called: a scope for each wait costs more than all else here."""
     _found: int = _BATCH
@@ -107,15 +107,12 @@ class Readiness:
     def call_later(self, call: Callable[[], None]) -> None:
         """Call `call` in a millisecond, or when `run` ends; to be used while `is_kept`. It may not wait or raise."""
         self._later.append(call)
-        self._wake_in(_LATER_S)
+        self._due.deadline = min(self._due.deadline, trio.current_time() + _LATER_S)
 
-    def call_next(self, call: Callable[[], None]) -> None:
+    def call_next(self, call: Callable[[], object]) -> None:
         """Call `call` before what comes next, in 5 ms at the latest, or when `run` ends; as `call_later` else."""
         self._next.append(call)
-        self._wake_in(_NEXT_S)
-
-    def _wake_in(self, seconds: float) -> None:
-        self._due.deadline = min(self._due.deadline, trio.current_time() + seconds)
+        self._due.deadline = min(self._due.deadline, trio.current_time() + _NEXT_S)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Listen for all that is watched, until cancelled; where there is no epoll, do nothing until then."""
@@ -129,12 +126,10 @@ class Readiness:
             task_status.started()
             while True:
                 with trio.CancelScope() as self._due:
-                    self._call_next()
-                    self._call_later()
+                    self._call_due()
                     while trio.current_time() < self._due.deadline:
                         began_s = time.perf_counter()
                         await trio.lowlevel.wait_readable(descriptors.fileno())
-                        self._call_next()
                         came = self._look(descriptors, began_s)
                         for _ in range(_ROUNDS):
                             # What came while others were called is taken at once: a turn of Trio's loop costs as much
@@ -143,24 +138,25 @@ class Readiness:
                                 break
                             came = self._call(descriptors, came)
 
-    def _call_next(self) -> None:
-        if self._next:
-            if not self._later:
-                self._due.deadline = math.inf
-            calls, self._next = self._next, []
-            for call in calls:
-                call()
-
-    def _call_later(self) -> None:
-        calls, self._later = self._later, []
+    def _call_due(self) -> None:
+        calls: list[Callable[[], object]] = [*self._next, *self._later]
+        self._next, self._later = [], []
         for call in calls:
             call()
 
     def _look(self, descriptors: select.epoll, began_s: float) -> list[tuple[int, int]]:
-        """Return what is readable, after a nap if one pays; the wait for it began at `began_s` (by `perf_counter`).
+        """Call what comes before, and return what is readable, after a nap if one pays.
+
+        The wait for it began at `began_s` (by `perf_counter`).
 
         A nap of another one in this turn of the loop makes that wait too long for a second.
         """
+        if self._next:
+            calls, self._next = self._next, []
+            if not self._later:
+                self._due.deadline = math.inf
+            for call in calls:
+                call()
         came, count = descriptors.poll(0, _BATCH), len(self.under_way)
         is_busy = len(came) == 1 and count >= _MANY and self._found <= count // 4
         if is_busy and self._looks_without_nap:
@@ -210,8 +206,7 @@ class Readiness:
             watched, self._watched = self._watched, {}
             for who in watched.values():
                 who.note_unwatched()
-            self._call_next()
-            self._call_later()
+            self._call_due()
 
 
 class Expirable(Protocol):

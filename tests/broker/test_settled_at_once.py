@@ -52,6 +52,9 @@ class Noting(Connection):
 
     def on_readable(self) -> bool:
         if self.awaited and self._at_once.on_answer(self):
+            if self.awaited and self.watch is not None:
+                # As after any answer that has not come whole.
+                self._have_watched(self.watch)
             return True
         return super().on_readable()
 

@@ -15,6 +15,7 @@ from restbroker.broker.acker import (
     LOSS_S,
     AckBuffer,
     RecentlySettled,
+    take_batch,
 )
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
@@ -58,7 +59,7 @@ async def test_a_single_job_is_settled_at_once(autojump_clock: trio.testing.Mock
     async with committing(finished):
         add(finished, [1], more=False)
     assert trio.current_time() == 0
-    assert numbers(finished.take()) == [1]
+    assert numbers(take_batch(finished.jobs)) == [1]
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -72,7 +73,7 @@ async def test_a_batch_is_gathered_for_3_ms_while_more_follow(
         await trio.testing.wait_all_tasks_blocked()
         add(finished, range(10, 20), more=True)
     assert trio.current_time() == pytest.approx(GATHER_S)
-    assert numbers(finished.take()) == list(range(20))
+    assert numbers(take_batch(finished.jobs)) == list(range(20))
 
 
 async def test_the_first_job_after_a_batch_is_not_left_to_those_that_follow(
@@ -81,10 +82,10 @@ async def test_the_first_job_after_a_batch_is_not_left_to_those_that_follow(
     finished = acks()
     add(finished, [1], more=True)
     await finished.wait_for_batch()
-    finished.take()
+    take_batch(finished.jobs)
     async with committing(finished):
         add(finished, [2], more=True)
-    assert numbers(finished.take()) == [2]
+    assert numbers(take_batch(finished.jobs)) == [2]
 
 
 async def test_a_batch_that_is_large_or_has_no_successors_is_not_waited_for(
@@ -97,13 +98,13 @@ async def test_a_batch_that_is_large_or_has_no_successors_is_not_waited_for(
             await trio.testing.wait_all_tasks_blocked()
             add(finished, range(1, count), more=more)
         assert trio.current_time() == 0
-        assert len(finished.take()) == count
+        assert len(take_batch(finished.jobs)) == count
 
 
 async def test_a_batch_has_a_limit_and_the_rest_is_the_next_one() -> None:
     finished = acks()
     add(finished, range(MAX_BATCH + 1), more=True)
-    assert [await finished.wait_for_batch() and len(finished.take()) for _ in range(2)] == [MAX_BATCH, 1]
+    assert [await finished.wait_for_batch() and len(take_batch(finished.jobs)) for _ in range(2)] == [MAX_BATCH, 1]
 
 
 async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes_first(
@@ -113,12 +114,12 @@ async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes
     async with committing(finished) as nursery:
         add(finished, [1, 2], more=True)
         await trio.testing.wait_all_tasks_blocked()
-        taken = finished.take()
+        taken = take_batch(finished.jobs)
         await trio.sleep(2 * GATHER_S)
         assert nursery.child_tasks, "an empty batch is none"
         add(finished, [3], more=False)
         finished.put_back(taken)
-    assert numbers(finished.take()) == [1, 2, 3]
+    assert numbers(take_batch(finished.jobs)) == [1, 2, 3]
 
 
 async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
@@ -129,7 +130,7 @@ async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockCl
         finished.close()
     with trio.fail_after(1):
         assert await finished.wait_for_batch()
-        assert numbers(finished.take()) == [1]
+        assert numbers(take_batch(finished.jobs)) == [1]
         assert not await finished.wait_for_batch()
 
 
@@ -142,7 +143,7 @@ async def test_a_cancelled_wait_loses_no_job(autojump_clock: trio.testing.MockCl
     add(finished, [2], more=True)
     with trio.fail_after(1):
         assert await finished.wait_for_batch()
-    assert numbers(finished.take()) == [1, 2]
+    assert numbers(take_batch(finished.jobs)) == [1, 2]
 
 
 async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
@@ -152,7 +153,7 @@ async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
 
     async def commit() -> None:
         while await finished.wait_for_batch():
-            finished.take()
+            take_batch(finished.jobs)
             await trio.sleep(1)
 
     async with trio.open_nursery() as nursery:
