@@ -53,7 +53,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "[its jobs](jobs.md#follow-what-happens-to-retried-jobs)",
     "/queues /sources /periodic /audit /audit/NAME": "earlier addresses, which lead to these pages",
     "/live?page=… /static/NAME": "the parts of an open page; style sheet, script",
-    "/stats /metrics": "[figures as JSON](stats.md#stats); [for Prometheus](telemetry.md#metrics)",
+    "/stats /metrics": "[figures as JSON](stats-format.md#stats); [for Prometheus](telemetry.md#metrics)",
     "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",
 }
 """What each path is for: paths of one row, with the parameter that they need."""

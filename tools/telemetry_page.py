@@ -15,9 +15,9 @@ the code (`make docs`); [lines of the log](codes.md#lines-of-the-log) are on the
 
 ## /metrics
 
-`"Stats": true` serves `GET /metrics` beside [/stats](stats.md#stats), in Prometheus' text format, or as OpenMetrics if
-the client asks for it. `examples/grafana-dashboard.json` is a dashboard
-to import, `examples/prometheus-alerts.yml` has alert rules.
+`"Stats": true` serves `GET /metrics` beside [/stats](stats-format.md#stats), in Prometheus' text format, or as
+OpenMetrics if the client asks for it. `examples/grafana-dashboard.json` is a dashboard to import,
+`examples/prometheus-alerts.yml` has alert rules.
 
 ```yaml
 scrape_configs:
