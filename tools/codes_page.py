@@ -23,20 +23,48 @@ of the log, or in what `restbroker check` finds. This page has each word once, m
 [a table of their own](cli.md#exit-codes). A link to a code is `codes.md#TimedOut`.
 """
 _INTROS: Final[Mapping[str, str]] = {
-    "Dead at once": """\
+    "Dead: the form of the job": """\
 ## What ends or delays a job
 
 `error_class` of retried and dead jobs, `error.code` of [an answer](producers.md#the-answer-wait-for-it), and `code=` in
-lines such as `job.failed`.
+lines such as `job.failed`. A job that can never work is dead at once: it goes to Sidekiq's dead set, where people see
+it and can retry it once its cause is gone.
 
-### Dead at once
+### Dead: the form of the job
 
-A job that can never work goes to Sidekiq's dead set, where people see it and can retry it once its cause is gone.
+The producer pushed what is no job, or a member that says something else than it should; nothing was sent.
 """,
-    "Retried, dead when all tries are used": """\
-### Retried, dead when all tries are used
+    "Dead: the token": """\
+### Dead: the token
 
-The job may work later: it waits in Sidekiq's retry set, longer each time. One that
+The job's token is wrong, or does not allow this command, host, target or queue; nothing was sent.
+""",
+    "Dead: the command": """\
+### Dead: the command
+
+The server said no and would say it again, or restbroker knew so before it asked.
+""",
+    "Dead: Prosody and rosters": """\
+### Dead: Prosody and rosters
+
+Of the kinds `prosody-rest` and `prosody-roster` alone.
+""",
+    "Dead: Openfire's chat": """\
+### Dead: Openfire's chat
+
+Of the kind `openfire-chat` alone: a user who was to act could not, or the room or workgroup was not there.
+""",
+    "Ended by restbroker or a person": """\
+### Ended by restbroker or a person
+
+The job's own time or key ended it, a person did, or processes died with it. Of these, `Expired` and `Duplicate` need
+not be dead, and `KeyInUse` only waits.
+""",
+    "Retried": """\
+### Retried
+
+The job may work later: it waits in Sidekiq's retry set, longer each time, and is dead when
+all tries are used. One that
 [may have run](producers.md#sent-and-not-answered) is sent again only if that does no harm.
 """,
     "Deferred without using up a try": """\
