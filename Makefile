@@ -7,20 +7,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody tinyproxy-bin \
 	ruby-sqlite3 ruby-sidekiq ruby-activejob ruby-rack ruby-webrick ruby-redis-namespace php-cli php-nrk-predis \
-	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd
+	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd nginx-light libnginx-mod-http-echo
 # What only `make nightly` and `.ci/soak` run.
-NIGHTLY_PACKAGES := prosody-modules faketime nginx-light libnginx-mod-http-echo tmux zsh fish strace nodejs golang-go \
+NIGHTLY_PACKAGES := prosody-modules faketime tmux zsh fish strace nodejs golang-go \
 	golang-github-gomodule-redigo-dev
 # What only `make bench` runs, Node.js with npm beside it.
-BENCH_PACKAGES := wrk ruby-net-http-persistent
+BENCH_PACKAGES := ruby-net-http-persistent nodejs golang-go golang-github-gomodule-redigo-dev
 SHELL := /bin/bash
 # Where Python is told to keep no compiled code, as in some containers, each of a thousand processes would compile it all.
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo quick test nightly lint format docs locks wheel release image clean servers nightly-servers \
-	tested reference bench bench-servers bench-store bench-pages bench-watched bench-here bench-webhook bench-four \
-	bench-kinds bench-startup bench-bulk
+	tested reference bench
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -121,51 +120,24 @@ image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, 
 	@.ci/servers debootstrap
 	@PIP="$(PIP)" contrib/image/try.sh build/image
 
+# A distribution's own Python is optimised with a profile, others often are not: it is up to a quarter faster.
+BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
+BENCH := $(VENV)/optimised
+
 # Not `npm ci`: it refuses a lock that leaves out the optional packages of other platforms.
-$(VENV)/bench/.done: $(BIN)/python requirements/bench.lock benchmarks/workers/package-lock.json
+$(BENCH)/bench/.done: requirements/bench.lock benchmarks/workers/package-lock.json
 	@command -v npm >/dev/null || { echo "make bench needs Node.js 20 or newer with npm (for BullMQ)" >&2; exit 2; }
-	$(PYTHON) -m venv $(VENV)/bench
-	$(VENV)/bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/bench.lock
+	$(BENCH_PYTHON) -m venv $(BENCH)/bench
+	$(BENCH)/bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/bench.lock
 	npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error --prefix benchmarks/workers
 	@touch $@
 
-bench-servers:
-	@.ci/servers $(BENCH_PACKAGES)
-
-# A distribution's own Python is optimised with a profile, others often are not: it is up to a quarter faster.
-BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
-
-bench: ## Measure restbroker beside its peers and write docs/appendix/performance.md (ARGS="--only restbroker", …)
-	@$(MAKE) --no-print-directory PYTHON=$(BENCH_PYTHON) VENV=$(VENV)/optimised bench-here
-
-bench-here: $(VENV)/.dev servers bench-servers $(VENV)/bench/.done
-	@$(BIN)/python -m benchmarks $(ARGS)
-	@$(BIN)/python -m benchmarks.page
-	@$(BIN)/python -m benchmarks.plot
-
-bench-store: $(VENV)/.dev servers ## Measure what a job costs Redis
-	@PYTHONPATH=. $(BIN)/python -m tests.bench.store_cost
-
-bench-pages: $(VENV)/.dev servers ## Measure what a page of a million jobs costs beside one of a thousand (ARGS="--many 100000")
-	@$(BIN)/python -m benchmarks.paging $(ARGS)
-
-bench-watched: $(VENV)/.dev servers ## Measure what an open page costs each job (ARGS="--rounds 2 --scale 0.2")
-	@$(BIN)/python -m benchmarks.watched $(ARGS)
-
-bench-webhook: $(VENV)/.dev servers ## Measure how many messages of MongooseIM one process takes in, and how soon (ARGS="--rounds 1")
-	@$(BIN)/python -m benchmarks.webhook $(ARGS)
-
-bench-four: $(VENV)/.dev servers ## Measure what a server that is down and a slow one cost two others in one process (ARGS="--rounds 1")
-	@$(BIN)/python -m benchmarks.four $(ARGS)
-
-bench-kinds: $(VENV)/.dev servers ## Measure what a job costs with a server of each kind and over TLS (ARGS="--rounds 1")
-	@$(BIN)/python -m benchmarks.kinds $(ARGS)
-
-bench-startup: $(VENV)/.dev ## Measure how long each command takes to show its help (ARGS="--rounds 3")
-	@$(BIN)/python -m benchmarks.startup $(ARGS)
-
-bench-bulk: $(VENV)/.dev servers ## Measure how fast `enqueue --bulk` pushes beside a pipelined LPUSH (ARGS="--rows 100000")
-	@$(BIN)/python -m benchmarks.bulk $(ARGS)
+bench: servers ## Measure restbroker beside its peers and write docs/appendix/performance.md (ARGS="--only restbroker", …)
+	@PYTHON=$(PYTHON) .ci/servers $(BENCH_PACKAGES)
+	@$(MAKE) --no-print-directory venv PYTHON=$(BENCH_PYTHON) VENV=$(BENCH)
+	@$(MAKE) --no-print-directory $(BENCH)/bench/.done
+	@$(BENCH)/bin/python -m benchmarks $(ARGS)
+	@$(BENCH)/bin/python -m benchmarks.page
 
 # What the linter of prose says are hints: nothing fails by it.
 PROSE = README.md CONTRIBUTING.md SECURITY.md docs/*.md docs/servers/*.md

@@ -1,66 +1,47 @@
 """`make bench`: measures restbroker beside what it could be replaced by, and what it costs.
 
-Each scenario's figures are kept in `results.json` as soon as they are there; scenarios that were not asked for keep
-what they had. `python -m benchmarks.page` writes the page and `python -m benchmarks.plot` the pictures from it.
+Each scenario's figures are kept in results.json as soon as they are there, with the machine and the versions that they
+were taken with; scenarios that were not asked for keep what they had. `python -m benchmarks.page` writes the page.
 """
 
 import argparse
 import json
 import os
+import platform
+import re
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from benchmarks import cores
-from benchmarks.machine import machine, revision
+from benchmarks.peers import WORKERS
 from benchmarks.run import Run, say
-from benchmarks.scenarios.names import SCENARIOS
+from benchmarks.scenarios import SCENARIOS
 from benchmarks.surroundings import surroundings
 
-_ROOT: Final = Path(__file__).parents[1]
-_RESULTS: Final = _ROOT / "benchmarks" / "results.json"
+RESULTS: Final = Path(__file__).with_name("results.json")
 
 
 def main() -> None:
-    """Runs what the command line says."""
+    """Run what the command line says."""
     wanted = _arguments()
+    original = wanted.original and str(Path(wanted.original).absolute())
     cores.leave_one()
     with tempfile.TemporaryDirectory() as directory, surroundings(Path(directory)) as around:
-        run = Run(
-            around,
-            wanted.peers_python,
-            wanted.rounds,
-            wanted.scale,
-            wanted.concurrency,
-            wanted.only,
-            wanted.longest_queue,
-            wanted.memory_s,
-            wanted.original and str(Path(wanted.original).absolute()),
-        )
-        on, code = machine(wanted.peers_python), revision()
-        for name in wanted.scenarios or (["drain"] if wanted.only else SCENARIOS):
+        run = Run(around, wanted.python, wanted.rounds, wanted.scale, wanted.only, original)
+        known = {"code": _revision(), "rounds": run.rounds, "scale": run.scale, "machine": _machine(wanted.python)}
+        for name in wanted.scenarios or SCENARIOS:
             say(f"\n{name}")
-            taken = {
-                "revision": code,
-                "load_before": os.getloadavg()[0],
-                "rounds": run.rounds,
-                "scale": run.scale,
-            }
-            began_s = time.monotonic()
-            found = SCENARIOS[name](run)
-            say(f"{name} took {time.monotonic() - began_s:.0f} s")
-            if wanted.output:
-                keep(wanted.output, on, name, {"taken": taken, **found})
-
-
-def keep(path: Path, on: dict[str, Any], name: str, found: dict[str, Any]) -> None:
-    """Adds a scenario's figures; those of another machine or of other versions are forgotten."""
-    kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    scenarios = kept.get("scenarios", {}) if kept.get("machine") == on else {}
-    document = {"machine": on, "scenarios": {**scenarios, name: found}}
-    path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+            taken = {**known, "on": time.strftime("%Y-%m-%d"), "load_before": round(os.getloadavg()[0], 1)}
+            found = {"taken": taken, "rows": SCENARIOS[name](run)}
+            if not wanted.only:
+                kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+                RESULTS.write_text(json.dumps({**kept, name: found}, indent=1) + "\n", encoding="utf-8")
 
 
 def _arguments() -> argparse.Namespace:
@@ -68,17 +49,57 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies numbers of jobs and durations")
-    parser.add_argument("--concurrency", type=int, nargs="+", default=[20, 50], help="of the scenario drain")
     parser.add_argument("--only", nargs="+", default=[], help="parts of candidates' names; nothing is kept then")
-    parser.add_argument("--longest-queue", type=int, default=1_000_000, help="10000000 takes 4 GB of memory")
-    parser.add_argument("--memory-s", type=float, default=60.0, help="how long memory is watched, times the scale")
-    parser.add_argument("--peers-python", default=str(Path(sys.prefix) / "bench" / "bin" / "python"))
+    parser.add_argument("--python", default=str(Path(sys.prefix) / "bench" / "bin" / "python"), help="with Celery")
     parser.add_argument("--original", default="", help="the Go program ejabberd-restbroker, as you built it")
-    parser.add_argument("--output", type=Path, help=f"[default: {_RESULTS.relative_to(_ROOT)}; none with --only]")
-    wanted = parser.parse_args()
-    if not wanted.only:
-        wanted.output = wanted.output or _RESULTS
-    return wanted
+    return parser.parse_args()
+
+
+def _machine(python: str) -> Mapping[str, object]:
+    """Return the processor, the memory, the kernel and the versions of what is measured."""
+    lock = json.loads((WORKERS / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    return {
+        "processor": _field("/proc/cpuinfo", "model name"),
+        "cores": os.cpu_count(),
+        "memory": _field("/proc/meminfo", "MemTotal"),
+        "kernel": platform.release(),
+        "versions": {
+            "Python": platform.python_version(),
+            "trio": version("trio"),
+            "nginx": _said("nginx", "-v"),
+            "Redis": _said("redis-server", "--version"),
+            "Node": _said("node", "--version"),
+            "BullMQ": lock["node_modules/bullmq"]["version"],
+            "undici": lock["node_modules/undici"]["version"],
+            "Ruby": _said("ruby", "--version"),
+            "Sidekiq": _said("sidekiq", "--version"),
+            "Go": _said("go", "version"),
+            "Celery": _said(python, "-m", "celery", "--version"),
+        },
+    }
+
+
+def _revision() -> str:
+    """Return the commit that changed the package last, with a mark where it was changed since."""
+    git, path = ["git", "-C", str(WORKERS)], ["--", ":/restbroker"]
+    done = subprocess.run([*git, "log", "-1", "--format=%h", *path], capture_output=True, text=True, check=False)
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", *path], check=False).returncode
+    return (done.stdout.strip() or "unknown") + ("-dirty" if changed else "")
+
+
+def _field(path: str, name: str) -> str:
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "unknown")
+
+
+def _said(*command: str) -> str:
+    """Return the first number with a dot in what a program says about itself."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return "not installed"
+    found = re.search(r"\d+\.\d+[\w.]*", done.stdout + done.stderr)
+    return found[0] if found else "unknown"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Which core is whose: the candidate has the last one to itself; its server, Redis and whoever sends have the others.
+"""Which core each process has: the candidate the last one; its server, Redis and the producers the others.
 
-Always holds: all candidates of a scenario have the same cores, and with a single core nothing is pinned.
+With a single core nothing is pinned.
 """
 
 import os
@@ -10,28 +10,27 @@ from pathlib import Path
 from typing import Final
 
 _CORES: Final = sorted(os.sched_getaffinity(0))
-"""Those that this process was started with."""
 
 
 def leave_one() -> None:
-    """Keeps this process, and what it starts, off the candidate's core."""
+    """Keep this process, and what it starts, off the candidate's core."""
     if len(_CORES) > 1:
         os.sched_setaffinity(0, _CORES[:-1])
 
 
 def on_last(command: Sequence[str]) -> list[str]:
-    """The command of a candidate that has one core."""
+    """Return the command of a candidate that has one core."""
     return _on(_CORES[-1:], command)
 
 
 def on_all(command: Sequence[str]) -> list[str]:
-    """The command of a candidate of several processes, which shares all cores with its server."""
+    """Return the command of a candidate of several processes, which shares all cores with its server."""
     return _on(_CORES, command)
 
 
 @contextmanager
 def first_alone(redis_pid: int) -> Iterator[None]:
-    """What is started in this block has the first core to itself: Redis goes to the next one."""
+    """Give what is started in this block the first core to itself: Redis goes to the next one."""
     if len(_CORES) == 1:
         yield
         return

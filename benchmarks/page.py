@@ -1,35 +1,153 @@
 """`python -m benchmarks.page`: writes the figures of results.json into docs/appendix/performance.md.
 
-Everything between `<!-- figures: NAME -->` and `<!-- end -->` is written anew; the text around it stays.
+Everything between `<!-- figures: SCENARIO -->` and `<!-- end -->` is written anew; the text around it stays. Medians
+over the rounds, and for CPU in a full queue the range. Always holds: a ratio is of medians of the same rounds.
 """
 
+import json
 import re
-from typing import Final
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
 
-from benchmarks.figures import ROOT, Results
-from benchmarks.tables import PARTS
+from benchmarks.__main__ import RESULTS
+from benchmarks.peers import OURS
+from benchmarks.run import Found
+from benchmarks.scenarios import FULL
+from benchmarks.surroundings import SLOW_MS
 
-PAGE: Final = ROOT / "docs" / "appendix" / "performance.md"
-PART: Final = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+PAGE: Final = Path(__file__).parents[1] / "docs" / "appendix" / "performance.md"
+_PART: Final = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_CPU: Final = {"cpu_us": "CPU, µs", "redis_us": "Redis, µs"}
+_TITLES: Final = {**_CPU, "jobs_per_s": "jobs/s", "memory_mib": "MiB"}
+Rounds = Sequence[Mapping[str, float]]
 
 
 def main() -> None:
-    """Fills the page."""
+    """Fill the page."""
+    results = json.loads(RESULTS.read_text(encoding="utf-8"))
     text = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(filled(text, Results.read()), encoding="utf-8")
+    PAGE.write_text(filled(text, results), encoding="utf-8")
 
 
-def filled(text: str, results: Results) -> str:
-    """The page with these figures; what a part needs and nobody measured, it names."""
-    return PART.sub(lambda found: f"{found[1]}{_part(found[2], results)}\n{found[4]}", text)
+def filled(text: str, results: Mapping[str, Any]) -> str:
+    """Return the page with these figures; what nobody measured is named."""
+
+    def part(found: re.Match[str]) -> str:
+        name = found[2]
+        if name not in results:
+            return f"{found[1]}Not measured yet.\n{found[4]}"
+        lines = _PARTS.get(name, _costs)(results[name]["rows"])
+        return "\n".join([found[1].rstrip(), *lines, "", _taken(results[name]["taken"]), found[4]])
+
+    return _PART.sub(part, text)
 
 
-def _part(name: str, results: Results) -> str:
-    write = PARTS[name]
-    try:
-        return write(results)
-    except KeyError as missing:
-        return f"Not measured: {missing}."
+def _full(rows: Found) -> Sequence[str]:
+    found = rows[FULL]
+    ours = _median(found[OURS], "cpu_us")
+    ordered = sorted(found, key=lambda name: _median(found[name], "cpu_us"))
+    return _table(
+        ["", "CPU, µs", "× restbroker's", "Redis, µs", "jobs/s", "MiB"],
+        [
+            [
+                name,
+                _range(found[name], "cpu_us"),
+                _short(_median(found[name], "cpu_us") / ours),
+                *(_figure(found[name], figure) for figure in ("redis_us", "jobs_per_s", "memory_mib")),
+            ]
+            for name in ordered
+        ],
+    )
+
+
+def _rates(rows: Found) -> Sequence[str]:
+    rates, figures = (
+        [row for row in rows if row != "idle"],
+        {"CPU, µs": "cpu_us", "p50, ms": "p50_ms", "p99, ms": "p99_ms"},
+    )
+    names = dict.fromkeys(name for row in rates for name in rows[row])
+    head = ["", *(f"{rate}: {title}" for title in figures for rate in rates)]
+    lines = [
+        [name, *(_figure(rows[rate].get(name), one) for one in figures.values() for rate in rates)] for name in names
+    ]
+    idle = _median(rows["idle"][OURS], "cpu_percent")
+    return [*_table(head, lines), "", f"An idle broker uses {idle:.2f} % of a core."]
+
+
+def _kinds(rows: Found) -> Sequence[str]:
+    head = ["", *(f"{row}: CPU, µs" for row in rows), *(f"{row}: Redis, µs" for row in rows)]
+    figures = ("cpu_us", "redis_us")
+    return _table(
+        head, [[name, *(_figure(rows[row][name], one) for one in figures for row in rows)] for name in rows[FULL]]
+    )
+
+
+def _costs(rows: Found, titles: Mapping[str, str] = _TITLES) -> Sequence[str]:
+    """Return a table of rows, and of candidates where there are several."""
+    several = any(len(found) > 1 for found in rows.values())
+    lines = [
+        [row, *([name] if several else []), *(_figure(every, figure) for figure in titles)]
+        for row, found in rows.items()
+        for name, every in found.items()
+    ]
+    return _table(["", *([""] if several else []), *titles.values()], lines)
+
+
+def _slow(rows: Found) -> Sequence[str]:
+    def reached(row: str, every: Rounds) -> str:
+        return f"{_median(every, 'jobs_per_s') / (int(row.split(maxsplit=1)[0]) / SLOW_MS * 1000):.2f}"
+
+    figures = ("jobs_per_s", "cpu_us", "memory_mib")
+    lines = [
+        [row, name, reached(row, every), *(_figure(every, one) for one in figures)]
+        for row, found in rows.items()
+        for name, every in found.items()
+    ]
+    return _table(["", "", "of connections/latency", "jobs/s", "CPU, µs", "MiB"], lines)
+
+
+_PARTS: Final[Mapping[str, Callable[[Found], Sequence[str]]]] = {
+    "full": _full,
+    "rates": _rates,
+    "kinds": _kinds,
+    "failures": partial(_costs, titles=_CPU),
+    "order": partial(_costs, titles=_CPU),
+    "slow": _slow,
+}
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    first, *others = (f"| {' | '.join(line)} |" for line in (head, *rows))
+    return [first, "|---" * len(head) + "|", *others]
+
+
+def _taken(taken: Mapping[str, Any]) -> str:
+    rounds = f"{taken['rounds']} round{'s' * (taken['rounds'] > 1)}"
+    return f"*{taken['on']}, commit {taken['code']}: {rounds}, scale {taken['scale']:g}, load {taken['load_before']}.*"
+
+
+def _figure(every: Rounds | None, figure: str) -> str:
+    return _short(_median(every, figure)) if every and figure in every[0] else ""
+
+
+def _range(every: Rounds, figure: str) -> str:
+    values = sorted(one[figure] for one in every)
+    spread = f" ({_short(values[0])}–{_short(values[-1])})" if len(values) > 1 else ""
+    return _short(_median(every, figure)) + spread
+
+
+def _median(every: Rounds, figure: str) -> float:
+    return statistics.median(one[figure] for one in every)
+
+
+def _short(value: float) -> str:
+    """Return a number with two digits that count, or whole."""
+    if value >= 9.95:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"
 
 
 if __name__ == "__main__":

@@ -1,272 +1,194 @@
-"""Everyone that is measured: how jobs are put into its queue, and how it works on them. `benchmarks.drain` uses both.
+"""What is measured: how jobs get into each candidate's queue, and how its worker is started.
 
-Always holds: each candidate is one process of its own kind with the concurrency that is asked for, sends the same
-request with the same login, and keeps its connections where its users would.
+Always holds: each is one process with the connections that are asked for, sends the same request with the same login,
+and keeps its connections.
 """
 
 import json
 import os
-import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
-from benchmarks.surroundings import Surroundings
+from benchmarks.surroundings import LOGIN, SERVERS, Surroundings
 
-WORKERS = Path(__file__).with_name("workers")
-COMMAND: Final = "set_presence"
-ARGUMENTS: Final = {"user": "john", "host": "example.org", "status": "hello " * 20, "n": 1}
-TOKEN: Final = "bench"  # noqa: S105 — opens nothing
+WORKERS: Final = Path(__file__).with_name("workers")
+TOKEN: Final = "bench"  # noqa: S105 - opens nothing
+OURS, REPLY = "restbroker", "restbroker, a reply a job"
+
+
+@attrs.frozen
+class Load:
+    """What is to be done. `rate`: in jobs/s, 0 for a full queue of so many. `waiting`: as many more stay behind.
+
+    `keys` and `target` are more keys of env.json and of each target; `users`: how many the jobs are for, in turn.
+    `command` and `body`: other ones than the server's.
+    """
+
+    jobs: int
+    rate: int = 0
+    server: str = "ejabberd"
+    connections: int = 20
+    waiting: int = 0
+    users: int = 1
+    targets: int = 1
+    processes: int = 1
+    text_bytes: int = 0
+    command: str = ""
+    body: Mapping[str, object] = attrs.field(factory=dict)
+    keys: Mapping[str, object] = attrs.field(factory=dict)
+    target: Mapping[str, object] = attrs.field(factory=dict)
+
+    @property
+    def queues(self) -> Sequence[str]:
+        """One for each target."""
+        return [f"rest{number}" for number in range(self.targets)]
+
+    def arguments(self) -> dict[str, object]:
+        """Return a job's arguments; the producer fills in the number of the user and the moment."""
+        known = dict(self.body or SERVERS[self.server].arguments)
+        if "user" in known and self.users > 1:
+            known["user"] = "john@KEY@"
+        if "status" in known:
+            # Only ejabberd's command has room for more.
+            known |= {"n": "@NOW@", **({"status": "x" * self.text_bytes} if self.text_bytes else {})}
+        return known
 
 
 @attrs.frozen
 class Bench:
-    """What a candidate is started with.
-
-    `peers_python` is an interpreter that has the Python peers, `original` the Go program if there is one.
-    """
+    """Where a candidate runs. `python`: an interpreter that has Celery; `original`: the Go program, "" for none."""
 
     around: Surroundings
-    concurrency: int
-    peers_python: str
-    path: str = "api"
+    load: Load
+    python: str
     original: str = ""
-
-    @property
-    def target_url(self) -> str:
-        """Where commands are posted; the path decides how the stub answers."""
-        return f"http://127.0.0.1:{self.around.stub_port}/{self.path}"
 
     @property
     def environment(self) -> dict[str, str]:
         """What the files in `workers` read."""
         return {
             "BENCH_REDIS": self.around.redis_url,
-            "BENCH_TARGET": self.target_url,
-            "BENCH_CONCURRENCY": str(self.concurrency),
+            "BENCH_TARGET": self.around.url(self.load.server),
+            "BENCH_CONCURRENCY": str(self.load.connections),
             "NODE_ENV": "production",
-            # After them, as this process has it: a restbroker that is not the tree's own.
+            # This process' own after them, which may name a restbroker that is not the tree's.
             "PYTHONPATH": os.pathsep.join(filter(None, (str(WORKERS), os.environ.get("PYTHONPATH")))),
         }
 
 
+Words = Sequence[str]
+
+
 @attrs.frozen
 class Peer:
-    """`jobs`: as many as take it some seconds. `enqueue` puts so many jobs in; `command` starts the worker."""
+    """`jobs`: as many as take it some seconds. `produce` says what fills its queue, `command` what works on it."""
 
     name: str
     jobs: int
-    enqueue: Callable[[Bench, int], None]
-    command: Callable[[Bench], Sequence[str]]
-    note: str
+    produce: Callable[[Bench, Load], Words]
+    command: Callable[[Bench], Words]
 
 
-def _script(*command: str) -> Callable[[Bench, int], None]:
-    def enqueue(bench: Bench, count: int) -> None:
-        words = [bench.peers_python if word == "python" else word for word in command]
-        environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", **bench.environment}
-        done = subprocess.run(
-            [*words, str(count)], cwd=WORKERS, env=environment, check=False, capture_output=True, text=True
-        )
-        if done.returncode:
-            raise SystemExit(f"{' '.join(words)} could not enqueue:\n{done.stderr[-2000:]}")
+def _push(*more: object, **members: str) -> Callable[[Bench, Load], Words]:
+    """Push jobs as Sidekiq's client does, with these elements behind command and arguments."""
 
-    return enqueue
+    def words(bench: Bench, load: Load) -> Words:
+        args = [load.command or SERVERS[load.server].command, load.arguments(), *more]
+        job = {"class": "Add", "args": args, "jid": "@JID@", "queue": "@QUEUE@", "retry": True}
+        text = json.dumps({**job, "created_at": 1_795_190_233.512, "enqueued_at": 1_795_190_233.512, **members})
+        queues = [members["queue"]] if "queue" in members else load.queues
+        numbers = [str(load.jobs + load.waiting), str(load.rate), ",".join(queues), str(load.users)]
+        return [sys.executable, "-m", "benchmarks.producer", bench.around.redis_url, *numbers, text]
 
-
-def _python(*words: str) -> Callable[[Bench], Sequence[str]]:
-    def command(bench: Bench) -> Sequence[str]:
-        filled = [word.replace("CONCURRENCY", str(bench.concurrency)) for word in words]
-        return [bench.peers_python, "-m", *filled]
-
-    return command
+    return words
 
 
-def _push(*args: object, reply: bool = False) -> Callable[[Bench, int], None]:
-    """Pushes jobs with these `args` as Sidekiq's client does; with `reply`, each asks for one."""
-
-    def push(bench: Bench, count: int) -> None:
-        line = bench.around.redis.pipeline(transaction=False)
-        line.sadd("queues", "rest")
-        for number in range(count):
-            line.lpush("queue:rest", payload([*args, *([f"reply-{number}"] if reply else [])]))
-            if number % 1000 == 999:
-                line.execute()
-        line.execute()
-
-    return push
+def _script(*words: str) -> Callable[[Bench, Load], Words]:
+    return lambda bench, load: [*(bench.python if word == "python" else word for word in words), *_numbers(load)]
 
 
-def _original(bench: Bench) -> Sequence[str]:
-    directory = bench.around.directory / "original"
-    directory.mkdir(exist_ok=True)
+def _numbers(load: Load) -> Words:
+    return [str(load.jobs), str(load.rate)]
+
+
+def restbroker(bench: Bench) -> Words:
+    """Write the configuration, and return the command of the broker."""
+    load = bench.load
+    target = {**bench.around.target(load.server), "Concurrency": max(1, load.connections // load.targets)}
+    document: dict[str, Any] = {
+        "RedisURL": bench.around.redis_url,
+        "Token": TOKEN,
+        "LogLevel": "warning",
+        "ResponseQueue": "replies",
+        "Targets": {f"target-{queue}": {**target, **load.target, "Queues": [queue]} for queue in load.queues},
+        **load.keys,
+    }
+    path = bench.around.directory / "env.json"
+    path.write_text(json.dumps(document), encoding="utf-8")
+    grouped = ["--processes", str(load.processes)] if load.processes > 1 else []
+    return [sys.executable, "-m", "restbroker", "run", "--config", str(path), *grouped]
+
+
+def _original(bench: Bench) -> Words:
     document = {
-        "RedisHost": f"127.0.0.1:{bench.around.redis_port}",
-        "RedisPoolCount": bench.concurrency + 10,
+        "RedisHost": bench.around.redis_url.split("/")[2],
+        "RedisPoolCount": bench.load.connections + 10,
         "ProcessID": "1",
-        "RestURL": bench.target_url,
-        "RestUser": "admin@example.org",
-        "RestPass": "bench",
-        "RestQueue": "rest",
+        "RestURL": bench.around.url(bench.load.server),
+        "RestUser": LOGIN["User"],
+        "RestPass": LOGIN["Pass"],
+        "RestQueue": "rest0",
         "ResponseQueue": "replies",
         "Token": TOKEN,
-        "MaxIdleConnections": bench.concurrency,
+        "MaxIdleConnections": bench.load.connections,
         "RequestTimeout": 10,
         # As it is spelt there.
-        "Concurreny": bench.concurrency,
+        "Concurreny": bench.load.connections,
     }
-    (directory / "env.json").write_text(json.dumps(document))
-    return ["env", "--chdir", str(directory), bench.original]
+    folder = bench.around.directory / "original"
+    folder.mkdir(exist_ok=True)
+    (folder / "env.json").write_text(json.dumps(document), encoding="utf-8")
+    return ["env", "--chdir", str(folder), bench.original]
 
 
-def payload(
-    args: Sequence[object] = (COMMAND, ARGUMENTS, TOKEN), *, jid: str = "", queue: str = "rest", work: str = "Add"
-) -> bytes:
-    """One job of restbroker's, or of Sidekiq's."""
-    job = {
-        "class": work,
-        "args": args,
-        "jid": jid or secrets.token_hex(12),
-        "queue": queue,
-        "retry": True,
-        "created_at": 1_795_190_233.512,
-        "enqueued_at": 1_795_190_233.512,
-    }
-    return json.dumps(job).encode()
+def _original_push(bench: Bench, load: Load) -> Words:
+    """Push jobs as it takes them: arguments as text alone, and a fourth element."""
+    *words, text = _push(TOKEN, "")(bench, load)
+    job = json.loads(text)
+    job["args"][1] = json.dumps(job["args"][1])
+    return [*words, json.dumps(job)]
 
 
-def restbroker(bench: Bench, **keys: object) -> Sequence[str]:
-    """Writes the configuration, with these keys in it, and says how the broker is started."""
-    path = bench.around.directory / "env.json"
-    document = {
-        "RedisURL": bench.around.redis_url,
-        "RestURL": bench.target_url,
-        "RestUser": "admin@example.org",
-        "RestPass": "bench",
-        "JabberDomain": "example.org",
-        "RestQueue": "rest",
-        "ResponseQueue": "replies",
-        "Token": TOKEN,
-        "Concurrency": bench.concurrency,
-        "LogLevel": "warning",
-        **keys,
-    }
-    path.write_text(json.dumps(document))
-    return [sys.executable, "-m", "restbroker", "run", "--config", str(path)]
+def _pipeline(bench: Bench) -> Words:
+    """Build it with Debian's Go and its library of Redis."""
+    program = bench.around.directory / "pipeline"
+    environment = {**os.environ, "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOCACHE": f"{program}.cache"}
+    if not program.exists():
+        subprocess.run(["go", "build", "-o", program, WORKERS / "pipeline.go"], check=True, env=environment)
+    return ["env", "GOMAXPROCS=1", str(program)]
 
 
-def _sidekiq(bench: Bench) -> Sequence[str]:
-    return ["sidekiq", "-r", "./sidekiq_worker.rb", "-c", str(bench.concurrency), "-e", "production", "-q", "default"]
+def _sidekiq(bench: Bench) -> Words:
+    return ["sidekiq", "-r", "./sidekiq_worker.rb", "-c", str(bench.load.connections), "-e", "production"]
 
 
-_PLAIN: Final = _push(COMMAND, ARGUMENTS, TOKEN)
-ORIGINAL: Final = "ejabberd-restbroker (Go)"
-PEERS: tuple[Peer, ...] = (
-    Peer("restbroker", 40_000, _PLAIN, restbroker, "lean client"),
-    Peer(
-        "restbroker, a reply per job",
-        40_000,
-        _push(COMMAND, ARGUMENTS, TOKEN, reply=True),
-        restbroker,
-        "each pushes its result into a queue",
-    ),
-    Peer(
-        "restbroker on httpx",
-        4_000,
-        _PLAIN,
-        lambda bench: restbroker(bench, Engine="httpx"),
-        "the same broker, Engine: httpx",
-    ),
-    Peer(
-        "the pipeline on Trio + httpx",
-        2_000,
-        _PLAIN,
-        # Of this environment: the one of the peers has neither.
-        lambda _bench: [sys.executable, "httpx_pipeline.py"],
-        "fetch in batches, workers, settle in batches; nothing else",
-    ),
-    Peer(
-        "the pipeline on Trio + the lean client",
-        20_000,
-        _PLAIN,
-        lambda _bench: [sys.executable, "lean_pipeline.py"],
-        "the same with restbroker's own client",
-    ),
-    Peer(
-        "the pipeline on asyncio + aiohttp",
-        10_000,
-        _PLAIN,
-        lambda bench: [bench.peers_python, "aiohttp_pipeline.py"],
-        "the same",
-    ),
-    Peer(
-        "BullMQ + undici",
-        40_000,
-        _script("node", "bullmq_worker.mjs"),
-        lambda _bench: ["node", "bullmq_worker.mjs"],
-        "Node",
-    ),
-    Peer(
-        ORIGINAL,
-        20_000,
-        # It takes arguments as text alone, and needs a fourth element.
-        _push(COMMAND, json.dumps(ARGUMENTS), TOKEN, ""),
-        _original,
-        "what restbroker replaces; it loses what fails",
-    ),
-    Peer(
-        "Sidekiq + Net::HTTP persistent",
-        5_000,
-        _script("ruby", "sidekiq_worker.rb"),
-        _sidekiq,
-        "Ruby, threads",
-    ),
-    Peer(
-        "arq + aiohttp",
-        3_000,
-        _script("python", "arq_worker.py"),
-        _python("arq", "arq_worker.WorkerSettings"),
-        "asyncio; polls every 10 ms",
-    ),
-    Peer(
-        "dramatiq + requests",
-        3_000,
-        _script("python", "dramatiq_worker.py"),
-        _python("dramatiq", "dramatiq_worker", "--processes", "1", "--threads", "CONCURRENCY"),
-        "threads",
-    ),
-    Peer(
-        "Celery + requests",
-        2_000,
-        _script("python", "celery_worker.py"),
-        _python(
-            "celery", "-A", "celery_worker", "worker", "--pool", "threads", "-c", "CONCURRENCY", "--loglevel", "WARNING"
-        ),
-        "threads",
-    ),
-    Peer(
-        "taskiq + aiohttp",
-        5_000,
-        _script("python", "taskiq_worker.py"),
-        _python("taskiq", "worker", "taskiq_worker:broker", "--workers", "1", "--max-async-tasks", "CONCURRENCY"),
-        "asyncio; acknowledges nothing (ListQueueBroker)",
-    ),
-    Peer(
-        "SAQ + aiohttp",
-        3_000,
-        _script("python", "saq_worker.py"),
-        _python("saq", "saq_worker.settings"),
-        "asyncio",
-    ),
-    Peer(
-        "RQ + requests",
-        50,
-        _script("python", "rq_worker.py"),
-        lambda bench: [bench.peers_python, "-m", "rq.cli", "worker", "--url", bench.around.redis_url, "--quiet"],
-        "one forked process per job, one job at a time",
-    ),
+def _celery(bench: Bench) -> Words:
+    threads = ["--pool", "threads", "-c", str(bench.load.connections), "--loglevel", "WARNING"]
+    return [bench.python, "-m", "celery", "-A", "celery_worker", "worker", *threads]
+
+
+BULLMQ, SIDEKIQ, ORIGINAL, PIPELINE = "BullMQ", "Sidekiq", "the Go original", "a Go pipeline"
+PEERS: Final[Sequence[Peer]] = (
+    Peer(OURS, 40_000, _push(TOKEN), restbroker),
+    Peer(REPLY, 40_000, _push(TOKEN, "reply-@JID@"), restbroker),
+    Peer(PIPELINE, 40_000, _push(TOKEN), _pipeline),
+    Peer(BULLMQ, 40_000, _script("node", "bullmq_worker.mjs"), lambda _bench: ["node", "bullmq_worker.mjs"]),
+    Peer(ORIGINAL, 20_000, _original_push, _original),
+    Peer(SIDEKIQ, 5_000, _push(**{"class": "Call", "queue": "default"}), _sidekiq),
+    Peer("Celery", 2_000, _script("python", "celery_worker.py"), _celery),
 )

@@ -1,27 +1,23 @@
-"""What a process and its children cost, and how they are ended. Every measurement uses it.
-
-Always holds: CPU time is that of all threads and all descendants, children that have ended included, as Linux counts it
-in /proc (10 ms steps; so a measurement should last seconds).
-"""
+"""What a process and its descendants use, and how they are started and ended."""
 
 import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @contextmanager
-def started(command: list[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a command in a process group of its own, and ends the group at the end of the block."""
+def started(words: Sequence[str], log: Path, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command in a process group of its own, and end the group at the end of the block."""
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+            words, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
         )
     try:
         yield process
@@ -35,39 +31,35 @@ def started(command: list[str], environment: dict[str, str], log: Path) -> Itera
 
 
 def cpu_s(pid: int) -> float:
-    """The CPU time so far of a process and all its descendants."""
-    fields = [found for one in _family(pid) if (found := _stat(one)) is not None]
-    return sum(sum(int(text) for text in found[11:15]) for found in fields) / _TICKS_PER_S
-
-
-def stolen_cpu_s() -> float:
-    """The CPU time of all cores that the host of this virtual machine has given to others so far."""
-    line = Path("/proc/stat").read_text("ascii").splitlines()[0]
-    return int(line.split()[8]) / _TICKS_PER_S
+    """Return the CPU time of a process and its living descendants, in steps of nanoseconds."""
+    return sum(_clock_s(one) for one in _family(pid))
 
 
 def memory_mib(pid: int) -> float:
-    """The resident memory of a process and all its descendants; pages that they share count for each."""
-    fields = [found for one in _family(pid) if (found := _stat(one)) is not None]
-    return sum(int(found[21]) for found in fields) * _PAGE_BYTES / 2**20
+    """Return the resident memory of a process and its descendants; shared pages count for each."""
+    return sum(int(found[21]) for one in _family(pid) if (found := _stat(one))) * _PAGE_BYTES / 2**20
+
+
+def _clock_s(pid: int) -> float:
+    try:
+        return time.clock_gettime((~pid << 3) | 2)  # the clock of another process: clock_getcpuclockid(3)
+    except OSError:
+        return 0.0
 
 
 def _family(pid: int) -> list[int]:
-    parents = {one: int(found[1]) for one in _pids() if (found := _stat(one)) is not None}
+    pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    parents = {one: int(found[1]) for one in pids if (found := _stat(one))}
     family = [pid]
     for one in family:
-        # The list grows while it is walked: children of children are found too.
+        # The list grows while it is walked, so that children of children are found too.
         family.extend(child for child, parent in parents.items() if parent == one)
     return family
 
 
-def _pids() -> list[int]:
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-
-
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the command's name; None for a process that has ended."""
+def _stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat after the command's name; none for a process that has ended."""
     try:
         return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None
+        return []

@@ -1,13 +1,10 @@
-"""Pushes jobs at a given rate, whatever becomes of them: `python -m benchmarks.producer REDIS QUEUE RATE COUNT`.
+"""Pushes jobs: `python -m benchmarks.producer REDIS COUNT RATE QUEUES KEYS JOB`; rate 0 is as fast as it can.
 
-Each job carries the moment of its pushing, in µs. Rate 0: single jobs with pauses of 10 to 30 ms. The scenario
-`latency` runs it; workers/bullmq_producer.mjs does the same for BullMQ. The queue `default` gets jobs as Sidekiq's
-worker wants them, others as restbroker does.
-
-Always holds: an open loop: a slow worker does not slow it down. What is due is looked for every millisecond.
+JOB is a job's JSON: @JID@, @QUEUE@ and @KEY@ in it become its id, its queue (in turn) and one of KEYS users (in turn),
+and @NOW@ the moment of its push in µs. At a rate, a slow worker does not slow the producer down.
 """
 
-import random
+import secrets
 import sys
 import time
 from typing import Final
@@ -16,35 +13,35 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from benchmarks.peers import ARGUMENTS, COMMAND, TOKEN, payload
-
-_PAUSE_S: Final = (0.010, 0.030)
 _TICK_S: Final = 0.001
+_BATCH: Final = 1000
 
 
 def main() -> None:
-    """Ends when all are pushed."""
-    url, queue, rate, count = sys.argv[1], sys.argv[2], float(sys.argv[3]), int(sys.argv[4])
-    store = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0))
-    store.sadd("queues", queue)
+    """Return when all are pushed."""
+    url, count, rate, queues, keys, job = sys.argv[1:]
+    store, total, names = redis.Redis.from_url(url, retry=Retry(NoBackoff(), 0)), int(count), queues.split(",")
+    store.sadd("queues", *names)
     began_s, pushed = time.monotonic(), 0
-    while pushed < count:
-        if rate:
+    while pushed < total:
+        due = min(total, pushed + _BATCH)
+        if int(rate):
             time.sleep(_TICK_S)
-            due = min(count, int((time.monotonic() - began_s) * rate)) - pushed
-        else:
-            time.sleep(random.uniform(*_PAUSE_S))  # noqa: S311 — spreads moments, protects nothing
-            due = 1
-        if due:
-            store.lpush(f"queue:{queue}", *(_job(queue) for _ in range(due)))
-        pushed += due
+            due = min(due, int((time.monotonic() - began_s) * int(rate)))
+        line = store.pipeline(transaction=False)
+        for number in range(pushed, due):
+            queue = names[number % len(names)]
+            line.lpush(f"queue:{queue}", _filled(job, number, queue, int(keys)))
+        line.execute()
+        pushed = due
 
 
-def _job(queue: str) -> bytes:
-    arguments = {**ARGUMENTS, "n": time.time_ns() // 1000}
-    if queue == "default":
-        return payload((COMMAND, arguments), queue=queue, work="Call")
-    return payload((COMMAND, arguments, TOKEN), queue=queue)
+def _filled(job: str, number: int, queue: str, keys: int) -> str:
+    now_us = str(time.time_ns() // 1000)
+    known = {"@JID@": secrets.token_hex(12), "@QUEUE@": queue, "@KEY@": str(number % keys), "@NOW@": now_us}
+    for name, value in known.items():
+        job = job.replace(name, value)
+    return job
 
 
 if __name__ == "__main__":

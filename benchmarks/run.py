@@ -1,87 +1,78 @@
-"""What every scenario shares: what was asked for, taking turns, and talking. The scenarios and `__main__` use it.
+"""What every scenario shares: what is wanted, and taking turns.
 
 Always holds: a round has each case once, so that a disturbance of the machine meets all of them, and cases of one
-round can be compared.
+scenario can be compared.
 """
 
-import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
 
-from benchmarks.peers import ORIGINAL, PEERS, Bench, Peer
+from benchmarks.measure import at_rate, full_queue
+from benchmarks.peers import ORIGINAL, PEERS, Bench, Load, Peer
 from benchmarks.surroundings import Surroundings
 
 Found = dict[str, dict[str, list[dict[str, Any]]]]
-"""Row (a concurrency, a size, …) → candidate → one measurement per round."""
-
-
-@attrs.frozen
-class Run:
-    """`scale` multiplies numbers of jobs and durations; `only` are parts of candidates' names, none for all;
-    `original` is the Go program, "" for none.
-    """
-
-    around: Surroundings
-    peers_python: str
-    rounds: int = 1
-    scale: float = 1.0
-    concurrency: Sequence[int] = (20, 50)
-    only: Sequence[str] = ()
-    longest_queue: int = 1_000_000
-    memory_s: float = 60.0
-    original: str = ""
-
-    def bench(self, concurrency: int = 20, path: str = "api") -> Bench:
-        """Where a candidate runs."""
-        return Bench(self.around, concurrency, self.peers_python, path, self.original)
-
-    def jobs(self, count: float, least: int = 20) -> int:
-        """So many, scaled."""
-        return max(least, round(count * self.scale))
-
-    def peers(self, *names: str) -> Sequence[Peer]:
-        """Those that are asked for, of these or of all."""
-        known = [peer for peer in PEERS if self.original or peer.name != ORIGINAL]
-        every = [peer for peer in known if not names or peer.name in names]
-        return [peer for peer in every if not self.only or any(word in peer.name for word in self.only)]
+"""Row (a rate, a size, …) → candidate → one measurement a round."""
 
 
 @attrs.frozen
 class Case:
-    """Who is measured in which row of the table; `measure` does it once and returns an attrs instance."""
+    """What is measured in which row; `measure` does it once and returns an attrs instance."""
 
     row: str
     candidate: str
     measure: Callable[[], attrs.AttrsInstance]
 
 
-def alternate(run: Run, cases: Sequence[Case]) -> Found:
-    """Measures all cases in turn, as many times as there are rounds."""
-    found: Found = {}
-    for number in range(run.rounds):
-        for case in cases:
-            began = time.monotonic()
-            one = attrs.asdict(case.measure())
-            found.setdefault(case.row, {}).setdefault(case.candidate, []).append(one)
-            shown = ", ".join(f"{name} {_short(value)}" for name, value in one.items())
-            say(f"  round {number + 1}, {case.row}, {case.candidate}: {shown} ({time.monotonic() - began:.0f} s)")
-    return found
+@attrs.frozen
+class Run:
+    """`scale` multiplies numbers of jobs and durations; `only` has parts of candidates' names, none for all."""
 
+    around: Surroundings
+    python: str = sys.executable
+    rounds: int = 1
+    scale: float = 1.0
+    only: Sequence[str] = ()
+    original: str = ""
 
-def median(measurements: Sequence[Mapping[str, Any]], name: str) -> float:
-    """Of one figure, over the rounds."""
-    return float(statistics.median(one[name] for one in measurements))
+    def jobs(self, count: float, least: int = 20) -> int:
+        """Return so many, scaled."""
+        return max(least, round(count * self.scale))
+
+    def peers(self, *names: str) -> Sequence[Peer]:
+        """Return those that are wanted, of these or of all."""
+        known = [one for one in PEERS if (one.name in names or not names) and (self.original or one.name != ORIGINAL)]
+        return [one for one in known if not self.only or any(word in one.name for word in self.only)]
+
+    def bench(self, load: Load) -> Bench:
+        """Return where a candidate runs with this load."""
+        return Bench(self.around, load, self.python, self.original)
+
+    def case(self, row: str, load: Load, peer: Peer = PEERS[0], candidate: str = "") -> Case:
+        """Return a case of a full queue, or of jobs at a rate."""
+        measure = at_rate if load.rate else full_queue
+        return Case(row, candidate or peer.name, partial(measure, peer, self.bench(load)))
+
+    def alternate(self, cases: Sequence[Case]) -> Found:
+        """Measure all cases in turn, as many times as there are rounds."""
+        found: Found = {}
+        for number in range(self.rounds):
+            for case in cases:
+                began_s = time.monotonic()
+                one = {name: value for name, value in attrs.asdict(case.measure()).items() if value is not None}
+                found.setdefault(case.row, {}).setdefault(case.candidate, []).append(one)
+                shown = ", ".join(f"{name} {value:.4g}" for name, value in one.items())
+                took_s = time.monotonic() - began_s
+                say(f"  round {number + 1}, {case.row}, {case.candidate}: {shown} ({took_s:.0f} s)")
+        return found
 
 
 def say(line: str) -> None:
-    """To standard output, at once."""
+    """Print a line at once."""
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
-
-
-def _short(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)[:60]

@@ -1,30 +1,30 @@
-"""The Redis and the HTTP server that every measurement runs against: Debian's, on loopback, one worker each.
+"""The Redis and the HTTP servers that every measurement runs against: one Redis and one nginx, on loopback.
 
-Always holds: nothing is written to disk by Redis, and the HTTP server answers every POST with 200: at once (`/api`),
-after 50 ms (`/slow`), or at once and with 500 to one in ten at random (`/flaky`). How many requests it has answered is
-its own count (nginx's stub_status), so that all candidates are measured by one clock; of each failure it writes two
-bytes.
+Always holds: Redis writes nothing to disk. nginx answers as each kind of server does, and writes a byte and a newline
+for each job that it answered with success, so that all candidates are measured by one count; probes are not counted.
 """
 
-import json
 import socket
-import subprocess
 import time
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 import attrs
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from benchmarks import cores
 from benchmarks.processes import started
+from tests.transport.authority import Authority, authority
 
-SLOW_MS = 50
-_NGINX = """
+SLOW_MS: Final = 50
+COMMAND: Final = "set_presence"
+TEXT: Final = "hello " * 20
+LOGIN: Final = {"User": "admin@example.org", "Pass": "bench"}
+_HEAD: Final = """
 load_module /usr/lib/nginx/modules/ngx_http_echo_module.so;
 daemon off;
 worker_processes 1;
@@ -36,119 +36,184 @@ http {{
   client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory};
   uwsgi_temp_path {directory}; scgi_temp_path {directory};
   keepalive_requests 1000000000;
-  default_type application/json;
+  keepalive_timeout 3600;
   client_max_body_size 2m;
-  split_clients $request_id $fails {{ 10% 1; * 0; }}
+  default_type application/json;
   log_format dot '.';
-  server {{
-    listen 127.0.0.1:{port} backlog=511;
-    location /api/ {{ return 200 '0'; }}
-    location /slow/ {{ echo_read_request_body; echo_sleep {slow_s}; echo_exec /api/; }}
-    location /chunked/ {{ echo_read_request_body; echo -n 0; }}
-    location /flaky/ {{
-      error_page 418 =500 @failed;
-      if ($fails) {{ return 418; }}
-      return 200 '0';
-    }}
-    # Not "return 500": nginx closes the connection behind that, and the reconnects would be measured too.
-    location @failed {{ access_log {directory}/failed.log dot; return 200 '0'; }}
-    location /count {{ stub_status; }}
-  }}
-}}
+  split_clients $request_id $fails {{ 10% 1; * 0; }}
 """
+_SERVER: Final = """
+  server {{
+    listen 127.0.0.1:{port} {listen};
+    {probes}
+    location {path} {{ access_log {log} dot; {answer} }}
+    # Not "return 500": nginx closes the connection behind that, and the reconnects would be measured too.
+    location @failed {{ access_log off; return 200 '0'; }}
+  }}
+"""
+_FAILS: Final = "error_page 418 =500 @failed; if ($fails) { return 418; } "
+_PROSODY: Final = '{"kind":"iq","type":"result","from":"example.org","version":{"name":"Prosody","version":"0.12.3"}}'
+_MONGOOSEIM: Final = (
+    '{"data":{"checkAuth":{"authStatus":"AUTHORIZED","authType":"ADMIN","domain":null},'
+    '"server":{"status":{"statusCode":"RUNNING","version":"6.8.0"}},"account":{"countUsers":5},'
+    '"stanza":{"sendMessage":{"id":"1795190233512000"}}}}'
+)
 
 
-@attrs.define
+@attrs.frozen
+class Server:
+    """A kind of server. Jobs arrive at `path`, below `base`, and are answered with `status` and `body`."""
+
+    kind: str
+    base: str
+    path: str
+    status: int
+    body: str
+    command: str
+    arguments: Mapping[str, object]
+    probes: str = ""
+    target: Mapping[str, object] = MappingProxyType({"Domain": "example.org"})
+    tls: bool = False
+    wait_s: float = 0
+    fails: bool = False
+
+    def answer(self) -> str:
+        """Return nginx's directives."""
+        if not self.wait_s:
+            return f"{_FAILS * self.fails}return {self.status} '{self.body}';"
+        return f"echo_read_request_body; echo_sleep {self.wait_s}; echo_status {self.status}; echo -n '{self.body}';"
+
+
+_EJABBERD: Final = Server(
+    "ejabberd",
+    "/api",
+    f"/api/{COMMAND}",
+    200,
+    "0",
+    COMMAND,
+    {"user": "john", "host": "example.org", "status": TEXT},
+    "location /api/ { return 200 '0'; }",
+)
+KINDS: Final[Mapping[str, Server]] = MappingProxyType(
+    {
+        "ejabberd": _EJABBERD,
+        "https": attrs.evolve(_EJABBERD, tls=True),
+        "prosody": Server(
+            "prosody-rest",
+            "/rest",
+            "= /rest",
+            202,
+            "",
+            "message",
+            {"to": "john@example.org", "body": TEXT},
+            f"location /rest/ {{ return 200 '{_PROSODY}'; }}",
+        ),
+        "mongooseim": Server(
+            "mongooseim",
+            "/api/graphql",
+            "/api/graphql",
+            200,
+            _MONGOOSEIM,
+            "stanza.sendMessage",
+            {"from": "jane@example.org", "to": "john@example.org", "body": TEXT},
+        ),
+        "openfire": Server(
+            "openfire-rest",
+            "/plugins/restapi/v1",
+            "/plugins/restapi/v1/users",
+            201,
+            "",
+            "create_user",
+            {"username": "john", "password": "s3cret", "name": "John Doe", "email": "john@example.org"},
+            "location /plugins/restapi/v1/system/statistics/ "
+            """{ return 200 '{"localSessions":3,"clusterSessions":3}'; }""",
+            {"Auth": {"Basic": {**LOGIN, "User": "admin"}}},
+        ),
+        "http": Server(
+            "http",
+            "/",
+            "= /hook",
+            200,
+            "{}",
+            "call",
+            {"user": "john", "text": TEXT},
+            "location = /health { return 200 '{}'; }",
+            {"Options": {"AllowPrivate": True, "Commands": {"call": {"Path": "hook"}}, "Probe": {"Path": "health"}}},
+        ),
+    }
+)
+SERVERS: Final[Mapping[str, Server]] = MappingProxyType(
+    {
+        **KINDS,
+        "slow": attrs.evolve(_EJABBERD, wait_s=SLOW_MS / 1000),
+        "flaky": attrs.evolve(_EJABBERD, fails=True),
+    }
+)
+
+
+@attrs.frozen
 class Surroundings:
-    """`redis` and `stub_url` are ready for use; `directory` is for the logs of what is measured."""
+    """`directory` is for the logs of what is measured; `ports` has one for each of `SERVERS`."""
 
     directory: Path
     redis: "redis.Redis"
-    redis_port: int
     redis_url: str
-    stub_port: int
-    stub_pid: int
-    _looks: int = 0
+    ports: Mapping[str, int]
+    nginx_pid: int
 
-    @property
-    def stub_url(self) -> str:
-        """Commands are posted to this URL, a slash and their name."""
-        return f"http://127.0.0.1:{self.stub_port}/api"
+    def url(self, server: str) -> str:
+        """Return the URL of its API."""
+        found = SERVERS[server]
+        return f"http{'s' * found.tls}://127.0.0.1:{self.ports[server]}{found.base}"
 
-    def answered(self) -> int:
-        """How many requests the server has answered so far; looking does not count."""
-        self._looks += 1
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.stub_port}/count") as answer:
-            lines = answer.read().decode().splitlines()
-        return int(lines[2].split()[2]) - self._looks
+    def target(self, server: str) -> dict[str, object]:
+        """Return the target of env.json, but for its queues."""
+        tls = {"TLS": {"CAFile": str(Authority(self.directory).ca)}} if SERVERS[server].tls else {}
+        known = {"Kind": SERVERS[server].kind, "URL": self.url(server), "Auth": {"Basic": LOGIN}, **tls}
+        return {**known, **SERVERS[server].target}
 
-    def succeeded(self) -> int:
-        """How many of them not with 500."""
-        answered = self.answered()
-        return answered - (self.directory / "failed.log").stat().st_size // 2
+    def answered(self, server: str) -> int:
+        """Return how many jobs it has answered with success so far."""
+        return _count(self.directory, server).stat().st_size // len(".\n")
 
     def redis_cpu_s(self) -> float:
-        """The CPU time of Redis so far."""
+        """Return the CPU time of Redis so far."""
         found = self.redis.info("cpu")
         return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
 
 
 @contextmanager
 def surroundings(directory: Path) -> Iterator[Surroundings]:
-    """Starts both servers; returns when they answer."""
-    redis_port, stub_port = free_port(), free_port()
-    (directory / "nginx.conf").write_text(_NGINX.format(directory=directory, port=stub_port, slow_s=SLOW_MS / 1000))
+    """Start Redis and nginx; return when they answer."""
+    redis_port, ports = free_port(), {name: free_port() for name in SERVERS}
+    authority(directory)
     # Without this, nginx as root would drop its rights and could not write to the directory.
     directory.chmod(0o755)
+    servers = [_block(directory, name, port) for name, port in ports.items()]
+    config = directory / "nginx.conf"
+    config.write_text("".join([_HEAD.format(directory=directory), *servers, "}\n"]), encoding="utf-8")
     store = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    stub = ["nginx", "-c", str(directory / "nginx.conf"), "-e", str(directory / "nginx.log")]
+    nginx = ["nginx", "-c", str(config), "-e", str(directory / "nginx.log")]
     with ExitStack() as stack:
-        stack.enter_context(started(store, {}, directory / "redis.out"))
-        stub_pid = stack.enter_context(started(stub, {}, directory / "nginx.out")).pid
-        wait_for(redis_port)
-        wait_for(stub_port)
-        # It counts what was pushed: by itself redis-py sends a push again over a new connection.
+        stack.enter_context(started(store, directory / "redis.out"))
+        nginx_pid = stack.enter_context(started(nginx, directory / "nginx.out")).pid
+        for port in (redis_port, *ports.values()):
+            wait_for(port)
+        # By itself redis-py would send again over a new connection.
         client = redis.Redis(port=redis_port, retry=Retry(NoBackoff(), 0))
         stack.callback(client.close)
-        url = f"redis://127.0.0.1:{redis_port}/0"
-        yield Surroundings(directory, client, redis_port, url, stub_port, stub_pid)
-
-
-@attrs.frozen
-class Posted:
-    """What wrk sends: the same request again and again."""
-
-    url: str
-    arguments: Mapping[str, object]
-    authorization: str = "Basic YWRtaW5AZXhhbXBsZS5vcmc6YmVuY2g="
-
-
-def ceiling(posted: Posted, connections: int, directory: Path, duration_s: int = 3) -> float:
-    """Requests per second that wrk reaches on one thread, sending what a job sends."""
-    script = directory / "post.lua"
-    script.write_text(
-        'wrk.method = "POST"\n'
-        f"wrk.body = [[{json.dumps(posted.arguments)}]]\n"
-        'wrk.headers["Content-Type"] = "application/json"\n'
-        f'wrk.headers["Authorization"] = "{posted.authorization}"\n',
-        encoding="utf-8",
-    )
-    command = cores.on_last(["wrk", "-t1", f"-c{connections}", f"-d{duration_s}s", "-s", str(script), posted.url])
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    if "Non-2xx" in printed:
-        raise SystemExit(f"wrk got errors from {posted.url}:\n{printed}")
-    return next(float(line.split()[1]) for line in printed.splitlines() if line.startswith("Requests/sec"))
+        yield Surroundings(directory, client, f"redis://127.0.0.1:{redis_port}/0", ports, nginx_pid)
 
 
 def free_port() -> int:
-    """One of 127.0.0.1 on which nobody listens."""
+    """Return one of 127.0.0.1 on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
 
 
-def wait_for(port: int) -> None:
-    """Returns when somebody listens on it; raises `ConnectionRefusedError` after 10 s."""
-    deadline_s = time.monotonic() + 10
+def wait_for(port: int, patience_s: float = 10) -> None:
+    """Return when something listens on it; raise `ConnectionRefusedError` if that takes too long."""
+    deadline_s = time.monotonic() + patience_s
     while True:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
@@ -158,3 +223,20 @@ def wait_for(port: int) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def _block(directory: Path, name: str, port: int) -> str:
+    server, (certificate, key) = SERVERS[name], Authority(directory).pair("server")
+    tls = f"ssl backlog=511; ssl_certificate {certificate}; ssl_certificate_key {key}"
+    return _SERVER.format(
+        port=port,
+        listen=tls if server.tls else "backlog=511",
+        probes=server.probes,
+        path=server.path,
+        log=_count(directory, name),
+        answer=server.answer(),
+    )
+
+
+def _count(directory: Path, server: str) -> Path:
+    return directory / f"{server}.count"

@@ -1,4 +1,5 @@
-// BullMQ with undici: one process. `node bullmq_worker.mjs COUNT` enqueues; without a count it works.
+// BullMQ with undici: one process. `node bullmq_worker.mjs COUNT RATE` adds jobs (rate 0: at once); without, it works.
+import { setTimeout as sleep } from "node:timers/promises";
 import { Queue, Worker } from "bullmq";
 import { Pool } from "undici";
 
@@ -7,17 +8,27 @@ const concurrency = Number(process.env.BENCH_CONCURRENCY);
 const redis = new URL(process.env.BENCH_REDIS);
 const connection = { host: redis.hostname, port: Number(redis.port), maxRetriesPerRequest: null };
 
+const job = () => {
+  const n = Math.round((performance.timeOrigin + performance.now()) * 1000);
+  const data = { user: "john", host: "example.org", status: "hello ".repeat(20), n };
+  // Attempts matter only where the target fails.
+  const opts = { removeOnComplete: true, attempts: 25, backoff: { type: "fixed", delay: 1000 } };
+  return { name: "set_presence", data, opts };
+};
+
 if (process.argv[2]) {
+  const [count, rate] = process.argv.slice(2).map(Number);
   const queue = new Queue("bench", { connection });
-  const count = Number(process.argv[2]);
-  for (let start = 0; start < count; start += 1000) {
-    const jobs = Array.from({ length: Math.min(1000, count - start) }, (_, index) => ({
-      name: "set_presence",
-      data: { user: "john", host: "example.org", status: "hello ".repeat(20), n: start + index },
-      // Attempts matter only where the target fails.
-      opts: { removeOnComplete: true, attempts: 25, backoff: { type: "fixed", delay: 1000 } },
-    }));
-    await queue.addBulk(jobs);
+  await queue.waitUntilReady();
+  const began = performance.now();
+  for (let pushed = 0; pushed < count; ) {
+    let due = Math.min(count, pushed + 1000);
+    if (rate) {
+      await sleep(1);
+      due = Math.min(due, Math.floor(((performance.now() - began) / 1000) * rate));
+    }
+    if (due > pushed) await queue.addBulk(Array.from({ length: due - pushed }, job));
+    pushed = due;
   }
   await queue.close();
 } else {

@@ -1,8 +1,12 @@
-"""Celery: threads, one process. `python celery_worker.py COUNT` enqueues; `celery -A celery_worker worker` works."""
+"""Celery: threads, one process. `python celery_worker.py COUNT RATE` enqueues, `celery … worker` works.
+
+Rate 0: all at once.
+"""
 
 import os
 import sys
 import threading
+import time
 
 import requests
 from celery import Celery
@@ -26,10 +30,11 @@ def call(command, arguments):
 
 
 if __name__ == "__main__":
-    for number in range(int(sys.argv[1])):
-        status = "hello " * 20
+    count, rate = map(int, sys.argv[1:])
+    began_s = time.monotonic()
+    for number in range(count):
+        if rate:
+            time.sleep(max(0, began_s + number / rate - time.monotonic()))
+        arguments = {"user": "john", "host": "example.org", "status": "hello " * 20, "n": time.time_ns() // 1000}
         # By name, as the worker knows it: here the module is called __main__.
-        app.send_task(
-            "celery_worker.call",
-            ["set_presence", {"user": "john", "host": "example.org", "status": status, "n": number}],
-        )
+        app.send_task("celery_worker.call", ["set_presence", arguments])

@@ -1,4 +1,4 @@
-# Sidekiq: threads, one process. `ruby sidekiq_worker.rb COUNT` enqueues; `sidekiq -r ./sidekiq_worker.rb` works.
+# Sidekiq: threads, one process. `sidekiq -r ./sidekiq_worker.rb` works.
 require "json"
 require "net/http/persistent"
 require "sidekiq"
@@ -10,7 +10,6 @@ Sidekiq.configure_server do |config|
   # Due retries are looked for this often, in seconds; by default it would be every 15.
   config.average_scheduled_poll_interval = 1
 end
-Sidekiq.configure_client { |config| config.redis = redis }
 
 class Call
   include Sidekiq::Worker
@@ -25,14 +24,5 @@ class Call
     request.basic_auth("admin@example.org", "bench")
     request.body = JSON.generate(arguments)
     HTTP.request(uri, request).value
-  end
-end
-
-if $PROGRAM_NAME == __FILE__
-  Integer(ARGV[0]).times.each_slice(1000) do |numbers|
-    arguments = numbers.map do |number|
-      ["set_presence", { "user" => "john", "host" => "example.org", "status" => "hello " * 20, "n" => number }]
-    end
-    Sidekiq::Client.push_bulk("class" => Call, "args" => arguments)
   end
 end

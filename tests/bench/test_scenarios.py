@@ -5,29 +5,42 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.drain import drain
-from benchmarks.peers import PEERS
+from benchmarks.measure import at_rate, full_queue
+from benchmarks.page import filled
+from benchmarks.peers import OURS, PEERS, Load
 from benchmarks.run import Run
-from benchmarks.surroundings import Surroundings, surroundings
-
-RESTBROKER = PEERS[0]
-
-
-@pytest.fixture
-def around(tmp_path: Path) -> Iterator[Surroundings]:
-    with surroundings(tmp_path) as found:
-        yield found
+from benchmarks.scenarios import FULL, full
+from benchmarks.surroundings import surroundings
 
 
 @pytest.fixture
-def run(around: Surroundings) -> Run:
-    return Run(around, "no peers here", scale=0.02, only=("restbroker",), longest_queue=1000)
+def run(tmp_path: Path) -> Iterator[Run]:
+    with surroundings(tmp_path) as around:
+        yield Run(around, scale=0.01, only=(OURS,))
 
 
-def test_a_drain_counts_each_job_once(run: Run) -> None:
-    before = run.around.answered()
-    found = drain(RESTBROKER, run.bench(), 400)
-    assert 400 <= run.around.answered() - before <= 405
+def test_a_full_queue_is_emptied_and_each_job_counted_once(run: Run) -> None:
+    found = full_queue(PEERS[0], run.bench(Load(400)))
+    assert run.around.answered("ejabberd") == 400
     assert found.jobs_per_s > 0
     assert found.memory_mib > 10
-    assert run.around.redis.llen("queue:rest") == 0
+    assert run.around.redis.llen("queue:rest0") == 0
+
+
+def test_jobs_at_a_rate_have_a_latency(run: Run) -> None:
+    found = at_rate(PEERS[0], run.bench(Load(100, rate=200)))
+    assert found.p50_ms is not None
+    assert found.p99_ms is not None
+    assert 0 < found.p50_ms <= found.p99_ms
+
+
+def test_a_scenario_becomes_a_table_beside_the_floor(run: Run) -> None:
+    taken = {"on": "today", "code": "abc", "rounds": 1, "scale": 0.01, "load_before": 0}
+    page = filled(
+        "a\n<!-- figures: full -->\n<!-- end -->\nb\n<!-- figures: rates -->\nold\n<!-- end -->\n",
+        {"full": {"taken": taken, "rows": full(run)}},
+    )
+    assert {f"| {name} " in page for name in (OURS, "floor, bare Python")} == {True}
+    assert "commit abc" in page
+    assert "<!-- figures: rates -->\nNot measured yet.\n<!-- end -->" in page
+    assert FULL not in page

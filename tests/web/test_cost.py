@@ -2,7 +2,7 @@
 """What pages, looks and scrapes ask of Redis: it does not grow with what lies there.
 
 Nothing here is timed: counted are the round trips of the client, and the commands that Redis itself has run, those of
-scripts among them. `make bench-pages` measures the times.
+scripts among them.
 """
 
 from collections import Counter

@@ -1,0 +1,167 @@
+"""What a job costs: a candidate works on a full queue, or on jobs that come at a rate, and its CPU is read twice.
+
+Always holds: start-up and the last jobs are left out (what is measured lies between a tenth and 95 % of the jobs), and
+a candidate that sends more requests than jobs, a few probes aside, is a failure.
+"""
+
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Final
+
+import attrs
+
+from benchmarks import cores
+from benchmarks.listener import listening
+from benchmarks.peers import OURS, WORKERS, Bench, Load, Peer, Words
+from benchmarks.processes import cpu_s, memory_mib, started
+
+_DEADLINE_S: Final = 120.0
+_LOOK_S: Final = 0.01
+_PROBES: Final = 5
+"""As many requests more than jobs are allowed: MongooseIM's probe goes the way of its jobs."""
+_WARM_UP: Final = Load(20, rate=50)
+
+
+@attrs.frozen
+class Cost:
+    """One measurement; the latency, from push to request, only of jobs at a rate."""
+
+    jobs_per_s: float
+    cpu_us: float
+    redis_us: float
+    server_us: float
+    memory_mib: float
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+
+
+@attrs.frozen
+class Mark:
+    """How far a worker was at one moment, and what had been used."""
+
+    jobs: int
+    at_s: float
+    cpu_s: float
+    redis_cpu_s: float
+    server_cpu_s: float
+
+
+@attrs.frozen
+class Gauge:
+    """Looks at a worker; `done` counts its jobs."""
+
+    bench: Bench
+    pid: int
+    server_pid: int
+    done: Callable[[], int]
+
+    def mark(self, jobs: int) -> Mark:
+        """Return what was used when this many jobs are done."""
+        deadline_s = time.monotonic() + _DEADLINE_S
+        while (done := self.done()) < jobs:
+            if time.monotonic() > deadline_s:
+                log = (self.bench.around.directory / "worker.out").read_text(errors="replace")[-2000:]
+                raise SystemExit(f"only {done} of {jobs} jobs were done in {_DEADLINE_S:.0f} s:\n{log}")
+            time.sleep(_LOOK_S)
+        redis_cpu_s = self.bench.around.redis_cpu_s()
+        return Mark(done, time.monotonic(), cpu_s(self.pid), redis_cpu_s, cpu_s(self.server_pid))
+
+    def cost(self, jobs: int) -> Cost:
+        """Measure between a tenth and 95 % of so many jobs."""
+        start, first = self.mark(0), self.mark(jobs // 10)
+        last = self.mark(jobs * 95 // 100)
+        # So few jobs that all were done between two looks: with its start-up, then.
+        first = first if first.jobs < last.jobs else start
+        done = last.jobs - first.jobs
+        return Cost(
+            done / (last.at_s - first.at_s),
+            (last.cpu_s - first.cpu_s) / done * 1e6,
+            (last.redis_cpu_s - first.redis_cpu_s) / done * 1e6,
+            (last.server_cpu_s - first.server_cpu_s) / done * 1e6,
+            memory_mib(self.pid),
+        )
+
+
+def full_queue(
+    peer: Peer,
+    bench: Bench,
+    done: Callable[[], int] | None = None,
+    server_pid: int | None = None,
+    beside: Callable[[], AbstractContextManager[None]] | None = None,
+) -> Cost:
+    """Measure how a full queue is emptied. `done`, `server_pid`: of another server than nginx.
+
+    `beside`: what runs meanwhile; the broker's queue is then shown to it when that runs.
+    """
+    around, load = bench.around, bench.load
+    around.redis.flushall()
+    _produce(peer, bench, load)
+    if beside:
+        around.redis.rename(f"queue:{load.queues[0]}", "kept")
+    before = around.answered(load.server)
+    counted = done or (lambda: around.answered(load.server) - before)
+    with worker(peer, bench) as pid, beside() if beside else nullcontext():
+        gauge = Gauge(bench, pid, server_pid or around.nginx_pid, counted)
+        if beside:
+            around.redis.rename("kept", f"queue:{load.queues[0]}")
+        found = gauge.cost(load.jobs)
+        if not load.waiting:
+            gauge.mark(load.jobs)
+    if not load.waiting and counted() > load.jobs + _PROBES:
+        raise SystemExit(f"{peer.name} sent {counted()} requests for {load.jobs} jobs")
+    if peer.name == OURS and not beside and around.redis.zcard("dead"):
+        raise SystemExit(f"jobs of {load.server} died: {around.redis.zrange('dead', 0, 0)}")
+    return found
+
+
+def at_rate(peer: Peer, bench: Bench) -> Cost:
+    """Measure jobs that come one by one. nginx answers for other kinds than ejabberd, and then no latency is known."""
+    around, load = bench.around, bench.load
+    around.redis.flushall()
+    with listening() as (listener, port):
+        if load.server == "ejabberd":
+            around = attrs.evolve(around, ports={**around.ports, load.server: port})
+            bench = attrs.evolve(bench, around=around)
+        before = around.answered(load.server)
+        with worker(peer, bench) as pid:
+            nginx = around.nginx_pid
+            gauge = Gauge(bench, pid, nginx, lambda: len(listener.waits_ms) + around.answered(load.server) - before)
+            _produce(peer, bench, attrs.evolve(_WARM_UP, server=load.server))
+            gauge.mark(_WARM_UP.jobs)
+            counted = attrs.evolve(gauge, done=lambda: gauge.done() - _WARM_UP.jobs)
+            words, log = peer.produce(bench, load), around.directory / "producer.out"
+            with started(_at_home(peer, words), log, **bench.environment):
+                found = counted.cost(load.jobs)
+                counted.mark(load.jobs)
+    waits_ms = listener.waits_ms[_WARM_UP.jobs + load.jobs // 10 :]
+    cuts = statistics.quantiles(waits_ms, n=100) if waits_ms else [None] * 99
+    return attrs.evolve(found, p50_ms=cuts[49], p99_ms=cuts[98])
+
+
+@contextmanager
+def worker(peer: Peer, bench: Bench) -> Iterator[int]:
+    """Run a candidate on its core, or a group of processes on all; yield its process id."""
+    words = (cores.on_all if bench.load.processes > 1 else cores.on_last)(peer.command(bench))
+    with started(_at_home(peer, words), bench.around.directory / "worker.out", **bench.environment) as process:
+        yield process.pid
+
+
+def _produce(peer: Peer, bench: Bench, load: Load) -> None:
+    done = subprocess.run(
+        _at_home(peer, peer.produce(bench, load)),
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", **bench.environment},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise SystemExit(f"{peer.name}: jobs could not be pushed:\n{done.stderr[-2000:]}")
+
+
+def _at_home(peer: Peer, words: Words) -> list[str]:
+    """Start what belongs to a peer in the folder where its files are."""
+    is_module = "benchmarks.producer" in words
+    return [*words] if is_module or peer.name.startswith(OURS) else ["env", "--chdir", str(WORKERS), *words]
