@@ -32,7 +32,7 @@ it and can retry it once its cause is gone.
 
 ### Dead: the form of the job
 
-The producer pushed what is no job, or a member that says something else than it should; nothing was sent.
+The producer pushed something that is no job, or a member with a wrong value; nothing was sent.
 """,
     "Dead: the token": """\
 ### Dead: the token

@@ -30,6 +30,9 @@ _BOOSTS: Final = {
 }
 """How the search weighs pages, by the start of their names: users' questions first, pages about our code last."""
 
+_WHOLE_CODES: Final = "<style>td:first-child code { word-break: normal }</style>\n"
+"""On the page of codes: the theme would break a code in the middle."""
+
 _LINK: Final = re.compile(r"(?<!`)\[((?:[^\]\[]|!?\[[^\]]*\](?:\([^)]*\))?)*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 _IMAGE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _ITEM: Final = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
@@ -71,6 +74,12 @@ def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, file
         if page.file.src_uri.startswith(start):
             page.meta["search"] = {"boost": boost}
     return reindented(folders(markdown, ROOT / Path(page.file.src_uri).parent))
+
+
+def on_page_content(html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Return the page's HTML, with the style that it needs."""
+    del config, files
+    return _WHOLE_CODES + html if page.file.src_uri == "docs/codes.md" else html
 
 
 def folders(markdown: str, place: Path) -> str:
