@@ -17,7 +17,8 @@ import attrs
 from restbroker.job.command import Repeat
 from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid
-from restbroker.servers.api.table import FLAG, TEXT, Argument, Arguments, Form, InvalidArguments, may, needs
+from restbroker.servers.api.table import FLAG, TEXT, Arguments, Form, InvalidArguments, rows_of
+from restbroker.servers.api.texts import read_toml
 
 ADMIN: Final = "http://jabber.org/protocol/admin"
 """The namespace of XEP-0133: nodes begin with it, and forms have it as their type."""
@@ -39,13 +40,7 @@ _HOST: Final = Form("a host such as example.org", _is_host, host_source="host")
 _PASSWORD: Final = Form(
     "a password of at least one character", lambda value: isinstance(value, str) and bool(value), nonempty=True
 )
-_ON: Final = may(host=_HOST)
-_ACCOUNT: Final = (*needs(user=_USER), *_ON)
-
-
-def _secret(name: str) -> Argument:
-    # Prosody takes an empty one (measured on 0.12.3, with internal_plain and internal_hashed).
-    return Argument(name, _PASSWORD, required=True, secret=True)
+_FORMS: Final[Mapping[str, Form]] = {"": TEXT, "flag": FLAG, "host": _HOST, "password": _PASSWORD, "user": _USER}
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -86,38 +81,9 @@ def _text(value: Json) -> Json:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else value
 
 
-_ONE: Final = "accountjid"
-_MANY: Final = "accountjids"
-COMMANDS: Final = (
-    AdHoc(
-        "register",
-        "add-user",
-        Arguments((*_ACCOUNT, _secret("password"))),
-        "already_done",
-        account=_ONE,
-        fields={"password": "password", "password-verify": "password"},
-    ),
-    AdHoc("unregister", "delete-user", Arguments(_ACCOUNT), "already_done", account=_MANY),
-    AdHoc(
-        "change_password",
-        "change-user-password",
-        Arguments((*_ACCOUNT, _secret("newpass"))),
-        "safe",
-        account=_ONE,
-        fields={"password": "newpass"},
-    ),
-    AdHoc("kick_user", "end-user-session", Arguments((*_ACCOUNT, *may(resource=TEXT))), "safe", account=_MANY),
-    AdHoc("disable_user", "disable-user", Arguments(_ACCOUNT), "safe", account=_MANY, since="13"),
-    AdHoc("enable_user", "reenable-user", Arguments(_ACCOUNT), "safe", account=_MANY, since="13"),
-    AdHoc("user_stats", "user-stats", Arguments(_ACCOUNT), "safe", account=_ONE),
-    AdHoc(
-        "connected_users",
-        "get-online-users-list",
-        Arguments((*_ON, *may(details=FLAG))),
-        "safe",
-        fields={"details": "details"},
-        constants={"max_items": "all"},
-    ),
+COMMANDS: Final = tuple(
+    AdHoc(name, takes=Arguments(rows_of(row.pop("takes"), _FORMS)), **row)
+    for name, row in read_toml(__file__, "ad_hoc.toml").items()
 )
 """All commands, named as ejabberd names the same, where it has it."""
 

@@ -130,6 +130,21 @@ def may(**forms: Form) -> tuple[Argument, ...]:
     return tuple(Argument(name, form) for name, form in forms.items())
 
 
+_ROW: Final = re.compile(r"([\w-]+)(\*?)(!?)([=\w]*):?(\w*)")
+
+
+def rows_of(takes: str, forms: Mapping[str, Form], named: Mapping[str, str] | None = None) -> tuple[Argument, ...]:
+    """Return the rows in a text of words such as `name*!=alias:form`, by default each with the form of the name "".
+
+    `*`: a job must give it; `!`: it is secret; `@name`: the rows of `named` with this name.
+    """
+    words = " ".join((named or {})[one[1:]] if one.startswith("@") else one for one in takes.split())
+    return tuple(
+        Argument(name, forms[form], bool(star), bool(mark), tuple(filter(None, aliases.split("="))))
+        for name, star, mark, aliases, form in _ROW.findall(words)
+    )
+
+
 def split_request(request: str) -> tuple[str, str, tuple[str, ...]]:
     """Return method, path and names of the query of a row's request, such as `GET /rooms/{name}?type&limit`."""
     method, _, target = request.partition(" ")

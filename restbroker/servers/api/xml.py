@@ -1,12 +1,16 @@
-"""Reads XML that comes from outside: stanzas, and what programs post. Pure.
+"""Reads XML that comes from outside: stanzas, also those of jobs, and what programs post. Pure.
 
 Always holds: no entity is resolved; the time grows with the text; an error repeats nothing of it.
 """
 
 from typing import Final
+from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
 import attrs
+
+from restbroker.job.json_types import Json
+from restbroker.servers.api.texts import fits_xml
 
 _DEPTH: Final = 100
 
@@ -71,3 +75,19 @@ def read(text: str) -> Element:
     except UnicodeEncodeError:
         raise UnreadableXml("has half a character") from None
     return top[0]
+
+
+def read_message(stanza: Json) -> ET.Element | None:
+    """Return the message that this text is; None if it is none, or has a document type, since one may expand."""
+    if not isinstance(stanza, str) or "<!DOCTYPE" in stanza or not fits_xml(stanza):
+        return None
+    try:
+        root = ET.fromstring(stanza)  # noqa: S314 - no document type, so nothing to expand
+    except ET.ParseError:
+        return None
+    return root if root.tag.rpartition("}")[2] == "message" else None
+
+
+def body_in(message: ET.Element) -> str | None:
+    """Return the text of the message's body; None without one."""
+    return next((part.text for part in message if part.tag.rpartition("}")[2] == "body"), None)

@@ -7,7 +7,8 @@ The file was made from `get_commands_spec/0` of every module of ejabberd 23.01 (
 (version of the interface), `servers` (which of the three have it), `args` (name and type), `result`, `tags`, and where
 they apply `fields` (name and type of each part of a tuple, in ejabberd's order: its JSON sorts them by name from
 Erlang/OTP 27 on; also the one of a list of atoms), `renames` (old and new name of an argument), `since`, and `user`: a
-command whose policy is "user" and that, called by an admin, takes `user` and `host` besides.
+command whose policy is "user" and that, called by an admin, takes `user` and `host` besides. What ejabberd does not
+report of its commands is in `attributes.toml`; "measured" means tried on 23.01 and 24.12.
 """
 
 import re
@@ -18,10 +19,9 @@ from typing import Final, Literal, NotRequired, TypedDict
 import attrs
 
 from restbroker.config.target import Target
-from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, ValueType
-from restbroker.servers.api.attributes import is_secret_argument
+from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, HostSource, ValueType
+from restbroker.servers.api.attributes import Attributes, is_secret_argument
 from restbroker.servers.api.texts import read_catalogue
-from restbroker.servers.ejabberd.command_attributes import ATTRIBUTES, MESSAGE, host_source_of
 from restbroker.servers.ejabberd.options import Options
 
 API_SINCE: Final = (24, 2)
@@ -30,6 +30,38 @@ NO_API_VERSION: Final = "Remove ApiVersion from the configuration, or use ejabbe
 """What to do if `too_old` finds something."""
 _HOST_RIGHTS_SINCE: Final = (26, 7)
 """From this version on an account may only name a `host` of which it is an administrator."""
+
+ATTRIBUTES: Final = Attributes.beside(__file__)
+
+ALREADY_BY_RESULT: Final = frozenset({"ban_account", "unban_account"})
+"""Commands that answer 200 with 1 if the account is so already (measured on 24.12; 23.01 says 0 again)."""
+
+FAIL_BY_RESULT: Final = frozenset({"restart_module"})
+"""Commands with an integer as result for which 1 means that it failed."""
+
+UNTOLD: Final = frozenset({"resource_num"})
+"""Commands that refuse their arguments with words that the API does not tell: it says "internal_error" (23.01)."""
+
+BY_JID: Final = frozenset({"muc_register_nick", "muc_unregister_nick"})
+"""Commands whose version 3, with `user` and `host`, is refused as lacking the host (measured on 24.12 and 26.07).
+
+Version 2 has a `jid` in their place.
+"""
+
+MESSAGE: Final = "send_message"
+STANZA: Final = "send_stanza"
+"""`MESSAGE` is the command that sends a message; `STANZA` sends it if the job gives it an `id`."""
+
+_HOSTS: Final = frozenset({"host", "localhost", "grouphost", "service", "server", "localserver", "vhost"})
+_JID: Final = frozenset({"jid", "from", "to", "with"})
+# A shared roster group may show groups of another host, as group@host.
+_SHOWN_GROUPS: Final = frozenset({"display", "add", "del", "value"})
+# Up to interface version 2 some of these are whole JIDs.
+_NAMES: Final = frozenset({"user", "localuser", "username", "room", "name", "group"})
+
+_STRANGERS: Final = ("add_to_spam_filter_cache", "drop_from_spam_filter_cache")
+"""Commands whose JIDs are those of senders elsewhere, while what is done stays on `host`."""
+
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 
 _TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] = {
@@ -216,6 +248,17 @@ def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
         )
     if record["name"] == MESSAGE:
         yield _ID
+
+
+def host_source_of(command: str, argument: str) -> HostSource | None:
+    """Return how this argument says which virtual host the command is about; None if it does not."""
+    if argument in _HOSTS:
+        return "host"
+    if argument in _JID:
+        return None if command in _STRANGERS else "jid"
+    if argument == "users" or (argument in _SHOWN_GROUPS and command.startswith("srg_")):
+        return "jids"
+    return "name" if argument in _NAMES else None
 
 
 _ID: Final = ArgumentSpec("id", "string", optional=True)

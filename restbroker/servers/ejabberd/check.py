@@ -14,9 +14,8 @@ from difflib import get_close_matches
 from typing import Final, Literal
 
 from restbroker.config.target import Basic, IssuedLogin, Login, Target
-from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
-from restbroker.servers.api.checks import bad_login, finding, open_client, unreachable
+from restbroker.servers.api.checks import asking, finding
 from restbroker.servers.api.health import Health, target_denied
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.connector import health_of, without_token
@@ -25,7 +24,6 @@ from restbroker.servers.ejabberd.outcomes import CHECK_URL, hosts_in, read
 from restbroker.servers.ejabberd.request import question
 from restbroker.servers.ejabberd.session import TEXTS, NoToken, login_cost, read_token, token_request
 from restbroker.servers.findings import Finding, ok
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.message import Response, Transport
 
 _CHECK_SERVER: Final = f"Check that ejabberd runs, and that this port is its HTTP listener's. {CHECK_URL}"
@@ -39,13 +37,8 @@ _TOKEN_LIFE_S: Final = 60
 async def check(target: Target) -> list[Finding]:
     """Return all findings about this target; a failure that a person can act on is a finding, too. Safe to cancel."""
     found: list[Finding] = []
-    try:
-        async with open_client(target) as http:
-            await _check_server(target, http, found)
-    except ConfigError as error:
-        found.append(bad_login(target, error))
-    except (NotSent, MaybeSent) as error:
-        found.append(unreachable(target, error, _CHECK_SERVER))
+    async with asking(target, found, _CHECK_SERVER) as http:
+        await _check_server(target, http, found)
     return found
 
 

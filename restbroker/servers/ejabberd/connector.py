@@ -21,7 +21,7 @@ from restbroker.servers.api.health import IF_NOT, Health, standard_health, targe
 from restbroker.servers.api.request import Headers, guard, unsent
 from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue
-from restbroker.servers.ejabberd.command_attributes import MESSAGE, STANZA
+from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
 from restbroker.servers.ejabberd.emit import messages_of
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.ejabberd.outcomes import (

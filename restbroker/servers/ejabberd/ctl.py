@@ -23,8 +23,7 @@ from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.api.texts import parse_json, read_toml
 from restbroker.servers.ctl import CtlCommand, CtlDialect, CtlOutput, CtlRefusal, JobReply
-from restbroker.servers.ejabberd.catalogue import API_SINCE, api_of
-from restbroker.servers.ejabberd.command_attributes import ATTRIBUTES, UNTOLD
+from restbroker.servers.ejabberd.catalogue import API_SINCE, ATTRIBUTES, UNTOLD, api_of
 
 _WORDS: Final = read_toml(__file__, "ctl.toml")
 _OF_THE_SERVER: Final = frozenset({"stop", "restart"})

@@ -14,10 +14,10 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.event import domain
 from restbroker.job.json_types import Json
-from restbroker.servers.api.stanza import body_in, read_message
 from restbroker.servers.api.texts import fits_xml
+from restbroker.servers.api.xml import body_in, read_message
 from restbroker.servers.component.options import Options
-from restbroker.servers.ejabberd.command_attributes import MESSAGE, STANZA
+from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
 from restbroker.servers.event_contract import Emission, Parties
 
 TARGET_KIND: Final = "ejabberd"

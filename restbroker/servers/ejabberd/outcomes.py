@@ -23,7 +23,7 @@ from restbroker.servers.api import answer as api_answer
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is
 from restbroker.servers.api.ladder import EXISTS, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import page_heading
-from restbroker.servers.ejabberd.command_attributes import ALREADY_BY_RESULT, ATTRIBUTES, FAIL_BY_RESULT, UNTOLD
+from restbroker.servers.ejabberd.catalogue import ALREADY_BY_RESULT, ATTRIBUTES, FAIL_BY_RESULT, UNTOLD
 from restbroker.transport.message import Response
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3

@@ -21,8 +21,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.request import Headers, authorization, json_body
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
-from restbroker.servers.ejabberd.catalogue import api_of, pinned_api
-from restbroker.servers.ejabberd.command_attributes import BY_JID, MESSAGE, STANZA
+from restbroker.servers.ejabberd.catalogue import BY_JID, MESSAGE, STANZA, api_of, pinned_api
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.message import Request
 

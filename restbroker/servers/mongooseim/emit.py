@@ -14,8 +14,8 @@ from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
-from restbroker.servers.api.stanza import body_in, read_message
 from restbroker.servers.api.texts import fits_xml
+from restbroker.servers.api.xml import body_in, read_message
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, STANZA
 

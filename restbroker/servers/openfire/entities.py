@@ -23,10 +23,10 @@ from restbroker.servers.api.table import (
     Form,
     InvalidArguments,
     fit,
-    may,
-    needs,
+    rows_of,
     wrong_value,
 )
+from restbroker.servers.api.texts import read_toml
 from restbroker.servers.openfire.forms import (
     ADDRESSES,
     DATE,
@@ -90,17 +90,6 @@ joined by the Chat API (measured).
 """
 PASSWORD: Final = Argument("password", FILLED, secret=True)
 """A user's password, which must not be empty; a room's may be."""
-GROUPNAMES: Final = Argument("groupnames", TEXTS, required=True, aliases=("groupname",))
-_ROOM: Final = (
-    *needs(roomName=ROOM, naturalName=TEXT, description=TEXT),
-    *may(subject=TEXT),
-    PASSWORD._replace(form=TEXT),
-    *may(creationDate=DATE, modificationDate=DATE, maxUsers=WHOLE),
-    *may(**dict.fromkeys(ROOM_FLAGS, FLAG)),
-    *may(allowPM=TEXT),
-    *may(**{name: ADDRESSES if name in AFFILIATIONS else TEXTS for name in ROOM_LISTS}),
-)
-_OF_ROOM: Final = Arguments(_ROOM)
 
 _COLUMNS: Final[Mapping[str, int]] = MappingProxyType(
     {"roomName": 50, "naturalName": 255, "description": 255, "password": 50}
@@ -156,32 +145,35 @@ ROOMS: Final = Form(
     convert=_rooms,
 )
 
-ENTITIES: Final[Mapping[str, Entity]] = MappingProxyType(
-    {
-        "UserEntity": Entity(
-            "user", (*needs(username=NAME), *may(name=SHORT, email=SHORT), PASSWORD, *may(properties=PROPERTIES))
-        ),
-        "GroupEntity": Entity(
-            "group", (*needs(name=GROUP, description=LONG), *may(admins=TEXTS, members=TEXTS, shared=FLAG))
-        ),
-        "UserGroupsEntity": Entity("groups", (GROUPNAMES,)),
-        "RosterItemEntity": Entity(
-            "rosterItem", (*needs(jid=JID), *may(nickname=LONG, subscriptionType=SUBSCRIPTION, groups=TEXTS))
-        ),
-        "MUCRoomEntity": Entity("chatRoom", _ROOM),
-        "MUCRoomEntities": Entity("chatRooms", needs(chatRooms=ROOMS)),
-        "MUCInvitationEntity": Entity("mucInvitation", may(reason=TEXT)),
-        "MUCInvitationsEntity": Entity("mucInvitations", (*may(reason=TEXT), *needs(jidsToInvite=TEXTS))),
-        "MUCServiceEntity": Entity("chatService", (*needs(serviceName=FILLED), *may(description=TEXT, hidden=FLAG))),
-        "MessageEntity": Entity("message", needs(body=FILLED)),
-        "SystemProperty": Entity(
-            "property",
-            (*needs(key=FILLED), Argument("value", TEXT, required=True, secret=True)),
-            as_attributes=True,
-        ),
-        "VCard": Entity("", needs(vcard=VCARD)),
-    }
-)
+_FORMS: Final[Mapping[str, Form]] = {
+    "": TEXT,
+    "addresses": ADDRESSES,
+    "date": DATE,
+    "filled": FILLED,
+    "flag": FLAG,
+    "group": GROUP,
+    "jid": JID,
+    "long": LONG,
+    "name": NAME,
+    "properties": PROPERTIES,
+    "room": ROOM,
+    "rooms": ROOMS,
+    "short": SHORT,
+    "subscription": SUBSCRIPTION,
+    "texts": TEXTS,
+    "vcard": VCARD,
+    "whole": WHOLE,
+}
+_LISTS: Final = {
+    "flags": " ".join(f"{name}:flag" for name in ROOM_FLAGS),
+    "lists": " ".join(f"{name}:{'addresses' if name in AFFILIATIONS else 'texts'}" for name in ROOM_LISTS),
+}
+ENTITIES: Final[Mapping[str, Entity]] = {
+    name: Entity(row["root"], rows_of(row["takes"], _FORMS, _LISTS), as_attributes=row.get("as_attributes", False))
+    for name, row in read_toml(__file__, "entities.toml").items()
+}
+GROUPNAMES: Final = ENTITIES["UserGroupsEntity"].members[0]
+_OF_ROOM: Final = Arguments(ENTITIES["MUCRoomEntity"].members)
 _ALONE: Final = frozenset({"groupnames", "chatRooms"})
 """Lists whose own element is the outermost one."""
 _SPECIAL: Final = re.compile("[&<>\"'\r]")

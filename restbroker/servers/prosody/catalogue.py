@@ -8,7 +8,7 @@ stanza without a word. The members are those of its 2024 schema (read); more can
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -30,6 +30,7 @@ from restbroker.servers.api.table import (
     Argument,
     Arguments,
     Form,
+    rows_of,
     specs_of,
 )
 from restbroker.servers.api.texts import read_toml
@@ -95,18 +96,11 @@ _FORMS: Final[Mapping[str, Form]] = {
 _FILE: Final = read_toml(__file__, "catalogue.toml")
 
 
-def _rows(takes: str) -> Iterator[Argument]:
-    for word in takes.split():
-        name, _, form = word.partition(":")
-        if name.startswith("@"):
-            yield from _rows(_FILE["rows"][name[1:]])
-        else:
-            yield Argument(name.rstrip("*"), _FORMS[form], required=name.endswith("*"), secret=form == "secret")
-
-
 def _entry(name: str, row: dict[str, Any]) -> Entry:
     method, _, path = row.pop("request", "POST").partition(" ")
-    return Entry(name, takes=Arguments(tuple(_rows(row.pop("takes", "")))), method=method, path=path, **row)
+    return Entry(
+        name, takes=Arguments(rows_of(row.pop("takes", ""), _FORMS, _FILE["rows"])), method=method, path=path, **row
+    )
 
 
 def _ad_hoc(one: AdHoc) -> Entry:

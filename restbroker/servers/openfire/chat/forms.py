@@ -13,7 +13,6 @@ accepts.
 """
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Final
 
 from restbroker.job.jid import fold_case
@@ -25,15 +24,14 @@ from restbroker.servers.api.table import (
     FLAG,
     TEXT,
     WHOLE,
-    Argument,
     Form,
     InvalidArguments,
     are_texts,
     is_text,
     is_whole,
-    may,
-    needs,
+    rows_of,
 )
+from restbroker.servers.api.texts import read_toml
 from restbroker.servers.openfire import forms
 from restbroker.servers.openfire.entities import AFFILIATIONS, ENTITIES, Entity
 from restbroker.servers.openfire.forms import GROUP, LONGEST_GROUP, LONGEST_NAME, choice, limit_length, list_form, then
@@ -177,40 +175,16 @@ def _copy(name: str) -> Entity:
     return entity._replace(members=tuple(rows))
 
 
-def _json(*members: Argument) -> Entity:
-    return Entity("", members)
-
-
-def _scalars(names: str) -> tuple[Argument, ...]:
-    """Return arguments that take any scalar; a `*` stands behind the names that a job must give."""
-    return tuple(Argument(name.rstrip("*"), SCALAR, required=name.endswith("*")) for name in names.split())
-
-
-BODIES: Final[Mapping[str, Entity]] = MappingProxyType(
-    {
-        "GroupEntity": _copy("GroupEntity"),
-        "MUCRoomEntity": _copy("MUCRoomEntity"),
-        "RosterItemEntity": _copy("RosterItemEntity"),
-        "SystemProperty": _copy("SystemProperty"),
-        "UserEntity": _copy("UserEntity"),
-        "UserGroupsEntity": _copy("UserGroupsEntity"),
-        "MessageEntity": _json(*_scalars("body*")),
-        "AssistEntity": _json(
-            Argument("userID", SCALAR, required=True, aliases=("from", "userId")),
-            *_scalars("emailAddress* question* workgroup* nickname agent product company state country"),
-        ),
-        "WorkgroupEntity": _json(*_scalars("name* description*"), *needs(members=COMMAS)),
-        "Bookmark": _json(
-            *needs(type=SCALAR._replace(convert=QUOTED.convert)),
-            *_scalars("name* value*"),
-            *may(users=ANY, groups=TEXTS),
-            *_scalars("global"),
-            *may(properties=forms.PROPERTIES),
-        ),
-        "SipAccount": _json(
-            *_scalars("username* sipUsername authUsername displayName"),
-            Argument("password", SCALAR, secret=True),
-            *_scalars("server outboundproxy voiceMailNumber enabled"),
-        ),
-    }
-)
+_OF_OWN: Final[Mapping[str, Form]] = {
+    "": SCALAR,
+    "any": ANY,
+    "commas": COMMAS,
+    "properties": forms.PROPERTIES,
+    "texts": TEXTS,
+    "quoted": SCALAR._replace(convert=QUOTED.convert),
+}
+_FILE: Final = read_toml(__file__, "bodies.toml")
+BODIES: Final[Mapping[str, Entity]] = {
+    **{name: _copy(name) for name in _FILE["copied"]},
+    **{name: Entity("", rows_of(takes, _OF_OWN)) for name, takes in _FILE["own"].items()},
+}
