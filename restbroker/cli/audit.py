@@ -8,8 +8,7 @@ import typer
 
 from restbroker.console import columns, output
 from restbroker.console.columns import Column
-from restbroker.console.groups import Output, command
-from restbroker.console.options import LimitOption
+from restbroker.console.options import LimitOption, Output, command
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.audit import StoredEntry, entries

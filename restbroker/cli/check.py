@@ -12,9 +12,8 @@ import typer
 from restbroker.config.core import LoadedConfig
 from restbroker.console import completion, output
 from restbroker.console.exits import Exit
-from restbroker.console.groups import Output, command
 from restbroker.console.load_config import ConfigOption, load_with_notices
-from restbroker.console.options import RecipientOption, TestedTargetsOption, option
+from restbroker.console.options import Output, RecipientOption, TestedTargetsOption, command, option
 from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError
 from restbroker.servers.findings import Cause, Finding, worst_cause
@@ -122,8 +121,7 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
 def _event_findings(
     loaded: LoadedConfig, *, between: tuple[str, str], within: str, targets: Sequence[str], source: str | None
 ) -> Sequence[Finding]:
-    from restbroker.operate.check.events import EventTest, check_events
-    from restbroker.operate.check.reading import check_readers
+    from restbroker.operate.check.events import EventTest, check_events, check_readers
     from restbroker.operate.check.services import check_services
     from restbroker.operate.names import require
     from restbroker.servers.event_contract import Parties

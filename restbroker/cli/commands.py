@@ -15,9 +15,8 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import completion, output
-from restbroker.console.groups import Output, command
 from restbroker.console.load_config import load_quietly
-from restbroker.console.options import OneTargetOption, option
+from restbroker.console.options import OneTargetOption, Output, command, option
 from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.endpoint import either

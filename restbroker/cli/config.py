@@ -15,10 +15,9 @@ from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
 from restbroker.console import completion, output
-from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import load_with_notices, print_notices
-from restbroker.console.options import YesOption, argument
+from restbroker.console.options import Output, YesOption, argument, command
 from restbroker.console.private_file import write_new
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json

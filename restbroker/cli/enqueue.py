@@ -15,15 +15,16 @@ import typer
 from restbroker.cli.enqueue_one import OneJob
 from restbroker.config.target import Target
 from restbroker.console import completion, output
-from restbroker.console.groups import Output, command
 from restbroker.console.options import (
     AnyOption,
     AtOption,
     InOption,
+    Output,
     RateOption,
     TargetOption,
     TimeoutOption,
     argument,
+    command,
     option,
 )
 from restbroker.console.times import at_s, duration_s, local, waiting_s

@@ -14,9 +14,8 @@ import typer
 
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
-from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.options import option
+from restbroker.console.options import Output, command, option
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail

@@ -14,8 +14,7 @@ from restbroker.cli import entries
 from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
-from restbroker.console.groups import Output, command
-from restbroker.console.options import JobsOption, LimitOption, SecondsOption, argument
+from restbroker.console.options import JobsOption, LimitOption, Output, SecondsOption, argument, command
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store

@@ -16,25 +16,29 @@ import typer
 from restbroker.cli import entries
 from restbroker.config.core import Config
 from restbroker.console import arguments, completion, output
-from restbroker.console.groups import Chosen, Output, Paced, Risk, command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly
 from restbroker.console.options import (
     AllOption,
     AnyOption,
     AtOption,
+    Chosen,
     FirstOption,
     ForeignQueuesOption,
     InOption,
     LimitOption,
     MostOption,
+    Output,
+    Paced,
     RepeatUnsafeOption,
+    Risk,
     TimeoutOption,
     ToQueueOption,
     WaitOption,
     WhereOption,
     WhyOption,
     argument,
+    command,
     option,
 )
 from restbroker.console.times import at_s, waiting_s

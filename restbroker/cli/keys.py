@@ -16,9 +16,18 @@ from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
-from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import LimitOption, OneTargetOption, RepeatUnsafeOption, argument, option
+from restbroker.console.options import (
+    Consent,
+    LimitOption,
+    OneTargetOption,
+    Output,
+    Reason,
+    RepeatUnsafeOption,
+    argument,
+    command,
+    option,
+)
 from restbroker.console.times import duration
 from restbroker.console.who import who
 from restbroker.errors import UsageError

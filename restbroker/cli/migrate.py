@@ -6,8 +6,7 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console import confirmation, output
-from restbroker.console.groups import Output, command
-from restbroker.console.options import DryRunOption, YesOption, option
+from restbroker.console.options import DryRunOption, Output, YesOption, command, option
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
 from restbroker.operate import migrate as operate_migrate

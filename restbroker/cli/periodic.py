@@ -10,9 +10,8 @@ from restbroker.config.core import Config
 from restbroker.console import columns, completion, output, times
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
-from restbroker.console.groups import Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import ForOption, argument
+from restbroker.console.options import ForOption, Output, Reason, argument, command
 from restbroker.console.pausing import Pausable
 from restbroker.console.who import who
 from restbroker.job.json_types import Json

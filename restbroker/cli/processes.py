@@ -12,9 +12,8 @@ from restbroker.console import columns, output
 from restbroker.console.columns import Column, cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
-from restbroker.console.groups import Consent, Output, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import argument
+from restbroker.console.options import Consent, Output, argument, command
 from restbroker.console.times import utc
 from restbroker.console.who import who
 from restbroker.errors import UsageError

@@ -19,16 +19,19 @@ from restbroker.config.core import Config
 from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column
 from restbroker.console.confirmation import confirm
-from restbroker.console.groups import Consent, Output, Reason, command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.options import (
     AllOption,
+    Consent,
     ForeignQueuesOption,
     ForOption,
     LimitOption,
     MostOption,
+    Output,
+    Reason,
     WhereOption,
     argument,
+    command,
 )
 from restbroker.console.pausing import Pausable
 from restbroker.console.progress import progress

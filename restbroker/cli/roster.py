@@ -20,7 +20,6 @@ from restbroker.console import columns, completion, output
 from restbroker.console.columns import Column, cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
-from restbroker.console.groups import Output, command
 from restbroker.console.lists import ListsFirst
 from restbroker.console.load_config import ConfigOption, load_quietly, load_to_serve, print_notices
 from restbroker.console.options import (
@@ -28,10 +27,12 @@ from restbroker.console.options import (
     DryRunOption,
     JsonLogsOption,
     LimitOption,
+    Output,
     TimeoutOption,
     WaitOption,
     YesOption,
     argument,
+    command,
     option,
 )
 from restbroker.console.output import counted

@@ -17,8 +17,7 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, cell
-from restbroker.console.groups import Output, command
-from restbroker.console.options import option
+from restbroker.console.options import Output, command, option
 from restbroker.console.times import duration, duration_s, local, milliseconds, utc
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.operate import words

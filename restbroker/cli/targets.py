@@ -10,9 +10,8 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import columns, completion
 from restbroker.console.columns import Column
-from restbroker.console.groups import Output, Reason, command
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import ForOption, argument
+from restbroker.console.options import ForOption, Output, Reason, argument, command
 from restbroker.console.pausing import Pausable
 from restbroker.console.times import milliseconds
 from restbroker.operate.connect import open_store

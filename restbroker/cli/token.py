@@ -15,9 +15,8 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
 from restbroker.console import completion, output
-from restbroker.console.groups import Output, command
 from restbroker.console.lists import Verbs
-from restbroker.console.options import JobsOption, argument, option
+from restbroker.console.options import JobsOption, Output, argument, command, option
 from restbroker.console.private_file import write_new
 from restbroker.job.json_types import Json
 

@@ -12,9 +12,8 @@ from restbroker.config.urls import BadUrl, redis_address
 from restbroker.config.values import duration_text
 from restbroker.console import output
 from restbroker.console.exits import Exit
-from restbroker.console.groups import Output, command
 from restbroker.console.load_config import load_quietly
-from restbroker.console.options import option
+from restbroker.console.options import Output, command, option
 from restbroker.console.progress import progress
 from restbroker.errors import UsageError
 from restbroker.operate.connect import store_settings

@@ -11,8 +11,8 @@ import attrs
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output, times
-from restbroker.console.groups import Output, Reason
 from restbroker.console.load_config import Section
+from restbroker.console.options import Output, Reason
 from restbroker.console.who import who
 from restbroker.operate import control
 from restbroker.operate.connect import open_store

@@ -9,7 +9,7 @@ import trio
 import typer
 
 from restbroker.cli.verify import verify
-from restbroker.console.groups import Output
+from restbroker.console.options import Output
 from restbroker.trial.result import Result, Verdict, verdict_of
 from restbroker.trial.stand_in import StandIn
 from restbroker.trial.verify import plan

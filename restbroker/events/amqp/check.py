@@ -1,4 +1,4 @@
-"""Checks what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `operate.check.reading`.
+"""Checks what a source of the kind `mongooseim-amqp` needs in RabbitMQ. Called by `operate.check.events`.
 
 Always holds: nothing is made, changed or consumed; no finding holds a login. Existing exchanges and queues are declared
 once more as configured, since a passive declare does not compare; RabbitMQ refuses that if they differ, and changes

@@ -14,7 +14,7 @@ from restbroker.config.core import LoadedConfig
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
 from restbroker.operate.check.config import TEXTS, check_config, check_limits
-from restbroker.operate.check.reading import check_readers
+from restbroker.operate.check.events import check_readers
 from restbroker.operate.check.redis import check_store
 from restbroker.operate.check.services import check_services
 from restbroker.operate.names import require

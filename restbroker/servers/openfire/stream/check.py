@@ -1,4 +1,4 @@
-"""Checks the server of a source of kind `openfire-sse`. Called by `operate.check.reading`.
+"""Checks the server of a source of kind `openfire-sse`. Called by `operate.check.events`.
 
 Always holds: nothing is read or changed there, since an opened stream would take the events of a running broker. So a
 stream is asked for with a header `Accept` that the server refuses (measured) after it has checked the login. The
