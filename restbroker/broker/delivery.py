@@ -71,9 +71,8 @@ from restbroker.broker.steps import IN_TASK, Asked, PlannedEndpoint, step
 from restbroker.job.command import Call
 from restbroker.job.outcome import Outcome
 from restbroker.store.claims import ClaimRequest, OtherHolder
-from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.exchange import Exchange
-from restbroker.transport.message import Request, Response, Transport
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport, Withdrawn
 
 T = TypeVar("T")
 A = TypeVar("A")

@@ -29,8 +29,7 @@ from restbroker.store import limits, probing
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.probing import ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Transport
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport
 
 P = ParamSpec("P")
 T = TypeVar("T")

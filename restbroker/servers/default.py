@@ -28,7 +28,7 @@ async def check(target: "Target") -> "list[Finding]":
     from restbroker.servers.api.checks import finding, open_client, unreachable
     from restbroker.servers.api.health import Health
     from restbroker.servers.contract import DirectLink, Ports
-    from restbroker.transport.errors import MaybeSent, NotSent
+    from restbroker.transport.message import MaybeSent, NotSent
 
     try:
         async with open_client(target) as http:

@@ -16,10 +16,9 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.tls import context_of
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.exchange import Exchange, Service
 from restbroker.transport.http1 import Heads, KnownHeads
-from restbroker.transport.message import Request, Response, Sender, Transport
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Transport
 from restbroker.transport.pool import Pool
 from restbroker.transport.readiness import Upkeep
 

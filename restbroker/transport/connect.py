@@ -26,7 +26,7 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.transport.errors import NotSent, reason_of
+from restbroker.transport.message import NotSent, reason_of
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import Wire
 

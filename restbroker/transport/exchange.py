@@ -25,7 +25,6 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.values import duration_text
-from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn, reason_of
 from restbroker.transport.http1 import (
     LONGEST_BYTES,
     AnswerReader,
@@ -36,7 +35,7 @@ from restbroker.transport.http1 import (
     Rest,
     decode,
 )
-from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Withdrawn, reason_of
 from restbroker.transport.pool import HttpConnection, Pool
 from restbroker.transport.readiness import Deadlines, Readiness
 from restbroker.transport.tls import refuses_certificate

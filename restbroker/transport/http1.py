@@ -30,8 +30,7 @@ import attrs
 import httptools
 
 from restbroker.config.target import Target
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request
+from restbroker.transport.message import NotSent, Request
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
 """The most bytes that an answer may have outside its body.

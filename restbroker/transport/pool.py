@@ -17,8 +17,7 @@ import trio
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.connect import ConnectRamp, RampClosed, connections_for, dial
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Sender
+from restbroker.transport.message import NotSent, Sender
 from restbroker.transport.wire import Wire
 
 LOOK_S: Final = 1.0

@@ -24,10 +24,9 @@ from restbroker.config.tls import context_of
 from restbroker.config.values import duration_text
 from restbroker.light import light
 from restbroker.transport.connect import addresses_of
-from restbroker.transport.errors import NotSent
 from restbroker.transport.http1 import headers_of
-from restbroker.transport.httpx_parts import describe_error, open_httpx, proxy_refusal
-from restbroker.transport.message import Request
+from restbroker.transport.httpx_client import describe_error, open_httpx, proxy_refusal
+from restbroker.transport.message import NotSent, Request
 
 Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
 """Why a stream ended.

@@ -39,8 +39,7 @@ from restbroker.store.connection import Connection
 from restbroker.store.jobs import Limits
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Event, Report
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender
 from tests.support.redis_server import RedisServer
 from tests.support.store_calls import fetch
 from tests.support.told import one_by_one

@@ -10,8 +10,7 @@ from restbroker.broker.job_in_progress import ADMITTED
 from restbroker.job.reason import Reason
 from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, OperatorWarning
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import Harness, ok, refuse
 from tests.support.moody_server import Mood, fine
 from tests.support.paths import Paths, job

@@ -16,8 +16,7 @@ from restbroker.servers.contract import Link
 from restbroker.store import limits
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, TargetDown
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import Harness, Scripted, refuse
 
 

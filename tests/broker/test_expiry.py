@@ -16,8 +16,7 @@ from restbroker.job.outcome import Deferred, Reason
 from restbroker.store import history
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, JobFinished, OperatorWarning, TargetDown
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import FINE, Harness, Held, lost, ok
 from tests.support.store_calls import classify_lines
 

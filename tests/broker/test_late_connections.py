@@ -11,7 +11,7 @@ from restbroker.errors import ConnectionEnded
 from restbroker.job.outcome import Reason
 from restbroker.store import identities
 from restbroker.telemetry.events import JobFinished
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.broker.conftest import FINE, Harness
 
 

@@ -19,7 +19,7 @@ from restbroker.store.connection import Connection
 from restbroker.store.in_progress import read_jobs
 from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import JobFinished, OperatorWarning, StoreBack, StoreLost, TargetDown
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.broker.conftest import FINE, Harness, Held, ok, refuse
 from tests.support.redis_server import RedisServer
 

@@ -15,8 +15,7 @@ from restbroker.job.policy import Policy
 from restbroker.store import heartbeats, jobs
 from restbroker.store.client import items
 from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 from tests.broker.conftest import FINE, Harness, lost
 from tests.support.store_calls import fetch
 

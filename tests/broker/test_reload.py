@@ -27,8 +27,7 @@ from restbroker.telemetry.events import (
     StoreLost,
     TargetDown,
 )
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import Harness, Held, Scripted, ok
 from tests.support.redis_server import RedisServer
 

@@ -20,8 +20,7 @@ from restbroker.store.client import items, raw
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placement
 from restbroker.telemetry.events import JobFinished
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 from tests.broker.conftest import Harness, ok, refuse
 
 

@@ -19,7 +19,7 @@ from restbroker.store.client import open_client
 from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, JobFinished, StoreBack, StoreLost
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.broker.conftest import FINE, Harness, Held, Scripted, ok
 from tests.support.redis_server import RedisServer
 

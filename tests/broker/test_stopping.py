@@ -7,8 +7,7 @@ import trio
 
 from restbroker.job.outcome import Delivered
 from restbroker.telemetry.events import BrokerStopped, JobFinished, StoreBack, StoreLost
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import Harness, Held, lost, ok, refuse
 
 

@@ -7,7 +7,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered
 from restbroker.store import identities, jobs
 from restbroker.telemetry.events import BrokerStarted, BrokerStopped, IdentityFenced, JobFinished, TargetDown
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.broker.conftest import Harness, Held, Scripted, ok, refuse
 
 JOBS = 300

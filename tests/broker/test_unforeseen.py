@@ -16,7 +16,7 @@ from restbroker.job.outcome import Reason
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.broker.conftest import Harness, Held, ok, refuse
 
 

@@ -16,8 +16,7 @@ from restbroker.job.outcome import Delivered, Denied, Outcome, Reason
 from restbroker.servers.contract import Link
 from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import FINE, Harness, Held, refuse
 
 

@@ -9,8 +9,7 @@ import pytest
 
 from restbroker.config.target import Target, Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, Request, Response
 from tests.support.counting_proxy import CountingProxy
 from tests.support.recorder import recording, reset
 from tests.support.wait import until, until_async

@@ -17,8 +17,8 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.http1 import HEAD_LIMIT_BYTES, AnswerReader, MalformedAnswer
+from restbroker.transport.message import MaybeSent, NotSent
 from tests.fuzz.effort import FUZZING
 
 TIMEOUT_S = 0.04

@@ -27,8 +27,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Rejected
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.message import NotSent, Request, Response, Sender
 from tests.golden.cases import KINDS, Kind
 from tests.golden.fates import delivered, target_of
 from tests.golden.memory import SERVICES

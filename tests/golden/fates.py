@@ -30,8 +30,7 @@ from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import apply_at_most_once, settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Response
+from restbroker.transport.message import MaybeSent, NotSent, Response
 from tests.golden.cases import Asked, Body, Kind
 from tests.golden.memory import SERVICES, Memory, Questions, Way
 from tests.golden.table import Table, label_of, parsed, statuses_of

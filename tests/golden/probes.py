@@ -16,8 +16,7 @@ from restbroker.config.target import Target
 from restbroker.job.outcome import Probe
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from tests.golden.cases import KINDS, Body, Kind
 from tests.golden.fates import target_of
 from tests.golden.memory import SERVICES, Memory, Way

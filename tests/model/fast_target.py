@@ -20,8 +20,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason
 from restbroker.servers.contract import Link, Plan
 from restbroker.transport import pool
 from restbroker.transport.client import LeanClient
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request
+from restbroker.transport.message import NotSent, Request
 from restbroker.transport.wire import Wire
 from tests.model.target import SimulatedTarget
 

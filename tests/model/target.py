@@ -8,8 +8,7 @@ import trio
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason
 from restbroker.servers.contract import Link
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.message import NotSent, Request, Response, Sender
 
 SPECS = {"safe": CommandSpec("safe", (), "safe"), "once": CommandSpec("once", (), "unsafe")}
 

@@ -13,8 +13,7 @@ from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Link
 from restbroker.telemetry.events import JobFinished, JobsRecovered
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.message import NotSent, Request, Response, Sender
 from tests.model.target import SimulatedTarget
 from tests.model.test_days import stretch
 from tests.model.world import Process, World, now_s, simulate

@@ -10,7 +10,7 @@ import trio
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected
 from restbroker.servers.openfire.chat import logins as chat_logins
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, restart
 from tests.servers.sides import Side
 from tests.support.openfire_chat.server import Openfire

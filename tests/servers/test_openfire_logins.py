@@ -15,7 +15,7 @@ from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
 from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.store import logins
 from restbroker.store.client import StoreSettings, open_client
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 from tests.servers.openfire_sides import Open, restart
 from tests.servers.sides import Side
 from tests.support.openfire_chat.server import Openfire

@@ -8,7 +8,7 @@ import pytest
 
 from restbroker.job.outcome import Deferred, Denied
 from restbroker.servers import registry
-from restbroker.transport.errors import MaybeSent
+from restbroker.transport.message import MaybeSent
 from tests.servers.openfire_rest import REST, made, named, no_room, opened
 from tests.servers.sides import in_short
 from tests.support.player import Exchange, Player, recorded

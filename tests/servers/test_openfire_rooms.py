@@ -11,8 +11,7 @@ import trio
 
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Transport
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport
 from tests.servers.openfire_sides import Open, sides_of
 from tests.servers.sides import Side
 from tests.support.link import Direct

@@ -15,7 +15,7 @@ import trio
 
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Rejected
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 from tests.servers import sides
 from tests.servers.ejabberd import HOST, NOBODY, account, new_user, side_of
 from tests.servers.sides import Side, in_short

@@ -4,7 +4,7 @@ import attrs
 import trio
 
 from restbroker.job.outcome import Probe, Reason, Unsent
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 
 FINE = Probe(ok=True, denied=False, version="24.12", detail="ejabberd 24.12")
 DENIED = Probe(ok=False, denied=True, version=None, detail="401")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import attrs
 
-from restbroker.transport.errors import Withdrawn
+from restbroker.transport.message import Withdrawn
 
 
 @attrs.define(eq=False)

@@ -6,9 +6,8 @@ import tracemalloc
 import pytest
 import trio
 
-from restbroker.transport.errors import MaybeSent
 from restbroker.transport.http1 import HEAD_LIMIT_BYTES, AnswerReader, Headers, KnownHeads, MalformedAnswer, Rest
-from restbroker.transport.message import Request, Transport
+from restbroker.transport.message import MaybeSent, Request, Transport
 from tests.support import recorder
 from tests.support.rows import rows
 from tests.transport.answers import OK, SHAPES, Shape

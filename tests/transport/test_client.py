@@ -12,8 +12,7 @@ import trio
 
 from restbroker.config.target import Engine, Target, Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Transport
+from restbroker.transport.message import MaybeSent, NotSent, Request, Transport
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.rows import rows

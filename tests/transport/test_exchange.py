@@ -16,9 +16,8 @@ import trio
 
 from restbroker.config.target import TlsFiles, Url
 from restbroker.transport.client import LeanClient, open_transport
-from restbroker.transport.errors import MaybeSent, NotSent, Withdrawn
 from restbroker.transport.exchange import Exchange, Service, State
-from restbroker.transport.message import Response
+from restbroker.transport.message import MaybeSent, NotSent, Response, Withdrawn
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import Wire

@@ -15,9 +15,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Url
 from restbroker.transport.client import LeanClient, open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
 from restbroker.transport.http1 import Heads
-from restbroker.transport.message import Transport
+from restbroker.transport.message import MaybeSent, NotSent, Transport
 from restbroker.transport.pool import HttpConnection
 from restbroker.transport.readiness import Deadlines, Readiness
 from restbroker.transport.wire import Listener, Wire

@@ -16,8 +16,7 @@ from trio.testing import MockClock
 from restbroker.config.target import Engine, TlsFiles, Url
 from restbroker.transport import connect
 from restbroker.transport.client import LeanClient, open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Transport
+from restbroker.transport.message import MaybeSent, NotSent, Transport
 from tests.support import recorder
 from tests.support.recorder import Recorder
 from tests.support.rows import rows

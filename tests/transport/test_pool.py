@@ -13,8 +13,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.config.target import Target
 from restbroker.transport.client import LeanClient
-from restbroker.transport.errors import Withdrawn
-from restbroker.transport.message import Request
+from restbroker.transport.message import Request, Withdrawn
 from restbroker.transport.pool import LOOK_S
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.wire import Listener

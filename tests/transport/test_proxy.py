@@ -15,8 +15,7 @@ from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Proxy, Target, TlsFiles, Url
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Transport
+from restbroker.transport.message import MaybeSent, NotSent, Transport
 from restbroker.transport.stream import open_stream
 from tests.support import recorder
 from tests.support.ports import accepts, free_port

@@ -15,8 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.config.target import Target, Url
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request
+from restbroker.transport.message import NotSent, Request
 from restbroker.transport.stream import EventStream, Frame, StreamEnded, open_stream
 
 HEAD: Final = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=UTF-8\r\nConnection: close\r\n\r\n"

@@ -14,8 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 from restbroker.config.target import Engine, TlsFiles, Url
 from restbroker.config.tls import context_of
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import NotSent, Withdrawn
-from restbroker.transport.message import Transport
+from restbroker.transport.message import NotSent, Transport, Withdrawn
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
 from tests.support import recorder

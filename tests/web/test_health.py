@@ -9,8 +9,7 @@ import trio
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import View
 from restbroker.telemetry.events import BrokerStopping, TargetDown, TargetUp
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 from restbroker.web.health import Health, health_app
 from tests.broker.conftest import FINE, Harness
 from tests.web.conftest import Open, Site

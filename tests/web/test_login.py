@@ -10,7 +10,7 @@ import trio
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.telemetry.events import OperatorWarning, TargetDown
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from restbroker.web import guard
 from restbroker.web.guard import LoginAttempts, Settings
 from tests.broker.conftest import Harness

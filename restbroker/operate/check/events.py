@@ -48,7 +48,7 @@ from restbroker.store.connection import Connection
 from restbroker.store.sources import SourceState, read_states
 from restbroker.telemetry.events import Event, EventHandled, OperatorWarning, SourceOpened
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 
 _AREA: Final = "Events"
 _PAUSE_S: Final = 0.1

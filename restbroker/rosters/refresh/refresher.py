@@ -21,7 +21,7 @@ from restbroker.rosters.in_redis import Claim, RostersInRedis
 from restbroker.rosters.refresh.sender import Result
 from restbroker.rosters.store import RefreshDelay
 from restbroker.servers.contract import NotYet
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 
 _GATHER_S: Final = 0.01
 """Seconds for which jobs gather for the same call of Redis and the same batch."""

@@ -22,8 +22,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, authorization, harmless_request, unsent
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Transport, retry_after_s
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport, retry_after_s
 
 Result: TypeAlias = Outcome | NotSent | MaybeSent
 """What became of a user's refresh; an error is for the broker, which knows what it means."""

@@ -14,8 +14,7 @@ from restbroker.errors import ConfigError
 from restbroker.servers.api.health import Health
 from restbroker.servers.findings import Cause, Finding, ok
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Transport
+from restbroker.transport.message import MaybeSent, NotSent, Transport
 
 JOBS_WAIT: Final = "Jobs for this target wait in Redis until it works."
 _CAUSES: Final[Mapping[str, Cause]] = {

@@ -20,8 +20,7 @@ from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason, Rejected
 from restbroker.servers.api.table import InvalidArguments
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request
+from restbroker.transport.message import NotSent, Request
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 

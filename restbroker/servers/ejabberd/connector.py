@@ -51,8 +51,7 @@ from restbroker.servers.ejabberd.request import (
 )
 from restbroker.servers.ejabberd.session import NoToken, Session
 from restbroker.servers.in_redis import SentMessagesInRedis
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 
 FORBIDDEN_IN_A_ROW: Final = 20
 """So many refusals without a success between them mean that the account lost its rights, not that one is missing."""

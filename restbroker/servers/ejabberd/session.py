@@ -36,8 +36,7 @@ from restbroker.servers.ejabberd.outcomes import CHECK_URL, read
 from restbroker.servers.ejabberd.request import headers_of, question
 from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.telemetry.events import OperatorWarning, Report
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 
 TEXTS: Final = Texts.beside(__file__)
 SCOPE: Final = "ejabberd:admin"

@@ -24,8 +24,7 @@ from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.http.catalogue import Recipe, Settings, settings_of
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, LONGEST_BUSY_S, REFUSED, classify
 from restbroker.servers.http.request import build, headers_of, question
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, retry_after_s
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, retry_after_s
 
 LET_IN_S: Final = 10.0
 """For so many seconds, a probe that was let in says that a 401 or 403 is about the command, not about the login."""

@@ -17,8 +17,7 @@ from restbroker.servers.findings import Finding, Texts, ok
 from restbroker.servers.mongooseim import catalogue, connector
 from restbroker.servers.mongooseim.answer import read
 from restbroker.servers.mongooseim.options import Options
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Response
+from restbroker.transport.message import MaybeSent, NotSent, Response
 
 _TEXTS: Final = Texts.beside(__file__)
 _LOOPBACK: Final = ("localhost", "::1")

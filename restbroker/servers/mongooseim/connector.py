@@ -44,8 +44,7 @@ from restbroker.servers.mongooseim.outcomes import (
     without_database,
 )
 from restbroker.servers.mongooseim.request import build, headers_of, question
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 
 _WHO: Final = {"admin": "an admin", "domain_admin": "a domain admin", "user": "a user"}
 _NO_OTHER: Final = "`restbroker commands --target {target}` lists them; see the target's Schema and ServerVersion."

@@ -19,7 +19,7 @@ import trio
 from restbroker.job.command import Call
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.servers.api.ladder import EXISTS
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 
 DEFAULT_SERVICE: Final = "conference"
 """The service that the plugins mean if a request names none (read)."""

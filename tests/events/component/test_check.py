@@ -13,7 +13,7 @@ import trio
 
 from restbroker.config.load import load
 from restbroker.events import registry as kinds
-from restbroker.operate.check import reading as check_reading
+from restbroker.operate.check import events as check_reading
 from restbroker.operate.check.events import EventTest, check_readers
 from restbroker.servers import registry
 from restbroker.servers.component import check as component_check

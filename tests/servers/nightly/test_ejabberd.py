@@ -24,7 +24,7 @@ from restbroker.servers.ejabberd.options import Options
 from restbroker.store import sets
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 from tests.servers.ejabberd import HOST, NOBODY, account, side_of
 from tests.servers.sides import Side, in_short
 from tests.support import process

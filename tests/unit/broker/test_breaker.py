@@ -16,7 +16,7 @@ from restbroker.broker.prober import Prober, ProbeSharing
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Probe, Reason, Rejected, Uncertain
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, TargetDown, TargetUp, VersionReported
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.support.places import enter
 from tests.support.probing import DENIED, FINE, UNSENT, Target
 

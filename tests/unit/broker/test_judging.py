@@ -4,7 +4,7 @@ import pytest
 
 from restbroker.broker.judging import unreachable_reason
 from restbroker.errors import ConfigError
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 
 
 def test_a_secret_that_cannot_be_used_is_not_blamed_on_the_server() -> None:

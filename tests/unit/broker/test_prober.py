@@ -18,7 +18,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.probing import LONGEST_TEXT_BYTES, ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
 from restbroker.telemetry.events import Event, StoreLost
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.support.ports import free_port
 from tests.support.probing import DENIED, FINE, UNSENT, Target
 

@@ -21,7 +21,7 @@ from restbroker.servers.api.answer import WORDS_LIMIT
 from restbroker.servers.contract import Ports
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.transport.client import open_transport
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.golden.memory import SERVICES
 from tests.support.link import Direct
 from tests.support.receiver import Answer, Received, Receiver

@@ -19,8 +19,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Outcome
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 from tests.golden.cases import KINDS
 from tests.golden.fates import target_of
 from tests.golden.memory import SERVICES

@@ -39,8 +39,7 @@ from restbroker.servers.openfire.chat.request import ChatRequest, build, questio
 from restbroker.servers.openfire.chat.rooms import TRIES, Answer, Job, NoRoom, Rooms
 from restbroker.servers.openfire.chat.sessions import NoLogin, as_unsent
 from restbroker.store.logins import AskingOnly, LoggedOff
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import NotSent, Request, Response
 
 _MAY_BE_DONE: Final = (404, 500, 504)
 """Statuses of a command that ends a session after which the session may be over.

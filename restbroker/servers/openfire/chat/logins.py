@@ -39,8 +39,7 @@ from restbroker.store.logins import (
     LoginState,
     LogoffReason,
 )
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Response
+from restbroker.transport.message import MaybeSent, NotSent, Response
 
 _LATER_S: Final = 5.0
 """The seconds, beyond the requests' time-outs, after which others take the holder of a lock for dead.

@@ -19,8 +19,7 @@ from restbroker.servers.api.request import unsent
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import LOGGED_IN, NO_PASSWORD, classify_login
 from restbroker.servers.openfire.chat.request import authorization_header, question
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 
 P = ParamSpec("P")
 T = TypeVar("T")

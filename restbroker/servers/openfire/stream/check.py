@@ -21,8 +21,7 @@ from restbroker.servers.findings import Cause, Finding, findings_of, ok, problem
 from restbroker.servers.openfire.stream.open_stream import NOT_LOGGED_IN, TEXTS, UNWANTED, basic, refusal
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.store.sources import SourceState
-from restbroker.transport.errors import NotSent
-from restbroker.transport.message import Request
+from restbroker.transport.message import NotSent, Request
 from restbroker.transport.stream import open_stream
 
 AREA: Final = "Events"

@@ -23,7 +23,7 @@ from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.servers.findings import Texts
 from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.store.logins import LoggedIn, LoggedOff, LoginState
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 from restbroker.transport.stream import EventStream
 
 NO_STREAM: Final = (Problem, NoLogin, NotSent, MaybeSent, StoreRefused)

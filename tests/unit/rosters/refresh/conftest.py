@@ -21,8 +21,7 @@ from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
 from restbroker.rosters.store import Change, RefreshDelay, RosterUnchanged, RosterVersions
 from restbroker.servers.contract import Connector, NotYet, Ports
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response, Sender
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender
 
 TARGET = Target(
     "rosters",

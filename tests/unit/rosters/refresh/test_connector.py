@@ -11,7 +11,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.rosters.refresh.options import Options
 from restbroker.rosters.store import Change, RosterUnchanged
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody, users
 from tests.unit.servers.conftest import fate
 

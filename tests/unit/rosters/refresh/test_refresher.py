@@ -8,7 +8,7 @@ import trio.testing
 
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
-from restbroker.transport.errors import MaybeSent, NotSent
+from restbroker.transport.message import MaybeSent, NotSent
 from tests.unit.rosters.refresh.conftest import BUSY_S, FakeRosters, Link, Opened, Prosody, Side, users
 
 Collected = dict[str, Outcome | Exception]

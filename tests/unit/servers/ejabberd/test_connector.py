@@ -15,8 +15,7 @@ from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
 from restbroker.servers.contract import Connector, Plan, Planner, Ports
 from restbroker.servers.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.servers.ejabberd.options import Options
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Response
+from restbroker.transport.message import MaybeSent, NotSent, Response
 from tests.support.link import Scripted
 
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())

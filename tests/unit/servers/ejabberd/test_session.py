@@ -18,8 +18,7 @@ from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S, NoToken, Token, read_token
 from restbroker.telemetry.events import Event, OperatorWarning
-from restbroker.transport.errors import MaybeSent, NotSent
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 
 LOGIN = Basic("admin@example.org", Secret("hush"))
 AUTO = IssuedLogin(LOGIN, fallback=True)

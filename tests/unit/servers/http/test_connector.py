@@ -14,7 +14,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.outcome import Delivered, Denied, Outcome, Rejected, Uncertain
 from restbroker.servers import loops, registry
 from restbroker.servers.http import signature
-from restbroker.transport.errors import NotSent
+from restbroker.transport.message import NotSent
 from tests.support.receiver import Answer, Received, Receiver
 from tests.unit.servers.conftest import JID, Made, Opened, Problems, answering, refused_unsent
 

@@ -9,7 +9,7 @@ import pytest
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe, Rejected, Uncertain
-from restbroker.transport.errors import MaybeSent
+from restbroker.transport.message import MaybeSent
 from tests.support.receiver import Answer, Received
 from tests.unit.servers.conftest import Opened, fate, refused_unsent
 from tests.unit.servers.mongooseim.conftest import refusal, says
