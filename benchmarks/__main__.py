@@ -10,7 +10,6 @@ import os
 import platform
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from benchmarks import cores
-from benchmarks.peers import WORKERS
+from benchmarks.peers import PYTHON, WORKERS
 from benchmarks.run import Run, say
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.surroundings import surroundings
@@ -29,12 +28,18 @@ RESULTS: Final = Path(__file__).with_name("results.json")
 
 def main() -> None:
     """Run what the command line says."""
-    wanted = _arguments()
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--scale", type=float, default=1.0, help="multiplies numbers of jobs and durations")
+    parser.add_argument("--only", nargs="+", default=[], help="parts of candidates' names; nothing is kept then")
+    parser.add_argument("--original", default="", help="the Go program ejabberd-restbroker, as you built it")
+    wanted = parser.parse_args()
     original = wanted.original and str(Path(wanted.original).absolute())
     cores.leave_one()
     with tempfile.TemporaryDirectory() as directory, surroundings(Path(directory)) as around:
-        run = Run(around, wanted.python, wanted.rounds, wanted.scale, wanted.only, original)
-        known = {"code": _revision(), "rounds": run.rounds, "scale": run.scale, "machine": _machine(wanted.python)}
+        run = Run(around, wanted.rounds, wanted.scale, wanted.only, original)
+        known = {"code": _revision(), "rounds": run.rounds, "scale": run.scale, "machine": _machine()}
         for name in wanted.scenarios or SCENARIOS:
             say(f"\n{name}")
             taken = {**known, "on": time.strftime("%Y-%m-%d"), "load_before": round(os.getloadavg()[0], 1)}
@@ -44,18 +49,7 @@ def main() -> None:
                 RESULTS.write_text(json.dumps({**kept, name: found}, indent=1) + "\n", encoding="utf-8")
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--scale", type=float, default=1.0, help="multiplies numbers of jobs and durations")
-    parser.add_argument("--only", nargs="+", default=[], help="parts of candidates' names; nothing is kept then")
-    parser.add_argument("--python", default=str(Path(sys.prefix) / "bench" / "bin" / "python"), help="with Celery")
-    parser.add_argument("--original", default="", help="the Go program ejabberd-restbroker, as you built it")
-    return parser.parse_args()
-
-
-def _machine(python: str) -> Mapping[str, object]:
+def _machine() -> Mapping[str, object]:
     """Return the processor, the memory, the kernel and the versions of what is measured."""
     lock = json.loads((WORKERS / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     return {
@@ -74,7 +68,7 @@ def _machine(python: str) -> Mapping[str, object]:
             "Ruby": _said("ruby", "--version"),
             "Sidekiq": _said("sidekiq", "--version"),
             "Go": _said("go", "version"),
-            "Celery": _said(python, "-m", "celery", "--version"),
+            "Celery": _said(PYTHON, "-m", "celery", "--version"),
         },
     }
 

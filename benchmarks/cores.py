@@ -18,14 +18,10 @@ def leave_one() -> None:
         os.sched_setaffinity(0, _CORES[:-1])
 
 
-def on_last(command: Sequence[str]) -> list[str]:
-    """Return the command of a candidate that has one core."""
-    return _on(_CORES[-1:], command)
-
-
-def on_all(command: Sequence[str]) -> list[str]:
-    """Return the command of a candidate of several processes, which shares all cores with its server."""
-    return _on(_CORES, command)
+def pinned(command: Sequence[str], *, is_group: bool = False) -> list[str]:
+    """Return the command of a candidate: one process has the last core, a group shares all with its server."""
+    wanted = _CORES if is_group else _CORES[-1:]
+    return ["taskset", "-c", ",".join(map(str, wanted)), *command] if len(_CORES) > 1 else [*command]
 
 
 @contextmanager
@@ -42,10 +38,6 @@ def first_alone(redis_pid: int) -> Iterator[None]:
     finally:
         os.sched_setaffinity(0, before)
         _move(redis_pid, before)
-
-
-def _on(cores: Sequence[int], command: Sequence[str]) -> list[str]:
-    return ["taskset", "-c", ",".join(map(str, cores)), *command] if len(_CORES) > 1 else [*command]
 
 
 def _move(pid: int, cores: Sequence[int] | set[int]) -> None:

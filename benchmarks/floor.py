@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -24,6 +24,7 @@ from benchmarks import cores
 from benchmarks.surroundings import LOGIN
 
 BARE, C = "bare Python", "C"
+LANGUAGES: Final = (C, BARE) if shutil.which("cc") else (BARE,)
 _SOURCE: Final = Path(__file__).with_name("floor.c")
 _NUMBER: Final = b"@NUMBER@"
 """In a request, it becomes a number that no other has: an event that came before is no job."""
@@ -36,11 +37,6 @@ class Floor:
 
     jobs_per_s: float
     cpu_us: float
-
-
-def languages() -> Sequence[str]:
-    """Return in what it can run here."""
-    return (C, BARE) if shutil.which("cc") else (BARE,)
 
 
 def post(
@@ -64,7 +60,7 @@ def post(
     head = f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: {authorization}\r\n"
     head += f"Content-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n"
     words += [str(parts.port), str(connections), str(requests)]
-    command = cores.on_last(words) if on_last else words
+    command = cores.pinned(words) if on_last else words
     done = subprocess.run(command, input=head.encode() + content, capture_output=True, check=False)
     if done.returncode:
         raise SystemExit(f"{url} did not take it: {done.stderr.decode()[-500:]}")

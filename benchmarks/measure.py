@@ -32,21 +32,13 @@ class Cost:
     jobs_per_s: float
     cpu_us: float
     redis_us: float
-    server_us: float
     memory_mib: float
     p50_ms: float | None = None
     p99_ms: float | None = None
 
 
-@attrs.frozen
-class Mark:
-    """How far a worker was at one moment, and what had been used."""
-
-    jobs: int
-    at_s: float
-    cpu_s: float
-    redis_cpu_s: float
-    server_cpu_s: float
+Mark = tuple[float, float, float, float]
+"""How many jobs were done at one moment, the moment, and the CPU time of the candidate and of Redis so far."""
 
 
 @attrs.frozen
@@ -55,7 +47,6 @@ class Gauge:
 
     bench: Bench
     pid: int
-    server_pid: int
     done: Callable[[], int]
 
     def mark(self, jobs: int) -> Mark:
@@ -66,33 +57,26 @@ class Gauge:
                 log = (self.bench.around.directory / "worker.out").read_text(errors="replace")[-2000:]
                 raise SystemExit(f"only {done} of {jobs} jobs were done in {_DEADLINE_S:.0f} s:\n{log}")
             time.sleep(_LOOK_S)
-        redis_cpu_s = self.bench.around.redis_cpu_s()
-        return Mark(done, time.monotonic(), cpu_s(self.pid), redis_cpu_s, cpu_s(self.server_pid))
+        used_s = cpu_s(self.pid), self.bench.around.redis_cpu_s()
+        return done, time.monotonic(), *used_s
 
     def cost(self, jobs: int) -> Cost:
         """Measure between a tenth and 95 % of so many jobs."""
         start, first = self.mark(0), self.mark(jobs // 10)
         last = self.mark(jobs * 95 // 100)
         # So few jobs that all were done between two looks: with its start-up, then.
-        first = first if first.jobs < last.jobs else start
-        done = last.jobs - first.jobs
-        return Cost(
-            done / (last.at_s - first.at_s),
-            (last.cpu_s - first.cpu_s) / done * 1e6,
-            (last.redis_cpu_s - first.redis_cpu_s) / done * 1e6,
-            (last.server_cpu_s - first.server_cpu_s) / done * 1e6,
-            memory_mib(self.pid),
-        )
+        first = first if first[0] < last[0] else start
+        jobs_done, lasted_s, used_s, redis_s = (now - then for now, then in zip(last, first, strict=True))
+        return Cost(jobs_done / lasted_s, used_s / jobs_done * 1e6, redis_s / jobs_done * 1e6, memory_mib(self.pid))
 
 
 def full_queue(
     peer: Peer,
     bench: Bench,
     done: Callable[[], int] | None = None,
-    server_pid: int | None = None,
     beside: Callable[[], AbstractContextManager[None]] | None = None,
 ) -> Cost:
-    """Measure how a full queue is emptied. `done`, `server_pid`: of another server than nginx.
+    """Measure how a full queue is emptied. `done` counts jobs of another server than nginx.
 
     `beside`: what runs meanwhile; the broker's queue is then shown to it when that runs.
     """
@@ -104,7 +88,7 @@ def full_queue(
     before = around.answered(load.server)
     counted = done or (lambda: around.answered(load.server) - before)
     with worker(peer, bench) as pid, beside() if beside else nullcontext():
-        gauge = Gauge(bench, pid, server_pid or around.nginx_pid, counted)
+        gauge = Gauge(bench, pid, counted)
         if beside:
             around.redis.rename("kept", f"queue:{load.queues[0]}")
         found = gauge.cost(load.jobs)
@@ -127,8 +111,7 @@ def at_rate(peer: Peer, bench: Bench) -> Cost:
             bench = attrs.evolve(bench, around=around)
         before = around.answered(load.server)
         with worker(peer, bench) as pid:
-            nginx = around.nginx_pid
-            gauge = Gauge(bench, pid, nginx, lambda: len(listener.waits_ms) + around.answered(load.server) - before)
+            gauge = Gauge(bench, pid, lambda: len(listener.waits_ms) + around.answered(load.server) - before)
             _produce(peer, bench, attrs.evolve(_WARM_UP, server=load.server))
             gauge.mark(_WARM_UP.jobs)
             counted = attrs.evolve(gauge, done=lambda: gauge.done() - _WARM_UP.jobs)
@@ -144,7 +127,7 @@ def at_rate(peer: Peer, bench: Bench) -> Cost:
 @contextmanager
 def worker(peer: Peer, bench: Bench) -> Iterator[int]:
     """Run a candidate on its core, or a group of processes on all; yield its process id."""
-    words = (cores.on_all if bench.load.processes > 1 else cores.on_last)(peer.command(bench))
+    words = cores.pinned(peer.command(bench), is_group=bench.load.processes > 1)
     with started(_at_home(peer, words), bench.around.directory / "worker.out", **bench.environment) as process:
         yield process.pid
 

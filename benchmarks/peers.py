@@ -17,6 +17,8 @@ import attrs
 from benchmarks.surroundings import LOGIN, SERVERS, Surroundings
 
 WORKERS: Final = Path(__file__).with_name("workers")
+PYTHON: Final = str(Path(sys.prefix, "bench", "bin", "python"))
+"""It has Celery, in an environment of its own."""
 TOKEN: Final = "bench"  # noqa: S105 - opens nothing
 OURS, REPLY = "restbroker", "restbroker, a reply a job"
 
@@ -61,11 +63,10 @@ class Load:
 
 @attrs.frozen
 class Bench:
-    """Where a candidate runs. `python`: an interpreter that has Celery; `original`: the Go program, "" for none."""
+    """Where a candidate runs. `original`: the Go program, "" for none."""
 
     around: Surroundings
     load: Load
-    python: str
     original: str = ""
 
     @property
@@ -109,11 +110,7 @@ def _push(*more: object, **members: str) -> Callable[[Bench, Load], Words]:
 
 
 def _script(*words: str) -> Callable[[Bench, Load], Words]:
-    return lambda bench, load: [*(bench.python if word == "python" else word for word in words), *_numbers(load)]
-
-
-def _numbers(load: Load) -> Words:
-    return [str(load.jobs), str(load.rate)]
+    return lambda _bench, load: [*words, str(load.jobs), str(load.rate)]
 
 
 def restbroker(bench: Bench) -> Words:
@@ -179,7 +176,7 @@ def _sidekiq(bench: Bench) -> Words:
 
 def _celery(bench: Bench) -> Words:
     threads = ["--pool", "threads", "-c", str(bench.load.connections), "--loglevel", "WARNING"]
-    return [bench.python, "-m", "celery", "-A", "celery_worker", "worker", *threads]
+    return [PYTHON, "-m", "celery", "-A", "celery_worker", "worker", *threads]
 
 
 BULLMQ, SIDEKIQ, ORIGINAL, PIPELINE = "BullMQ", "Sidekiq", "the Go original", "a Go pipeline"
@@ -190,5 +187,5 @@ PEERS: Final[Sequence[Peer]] = (
     Peer(BULLMQ, 40_000, _script("node", "bullmq_worker.mjs"), lambda _bench: ["node", "bullmq_worker.mjs"]),
     Peer(ORIGINAL, 20_000, _original_push, _original),
     Peer(SIDEKIQ, 5_000, _push(**{"class": "Call", "queue": "default"}), _sidekiq),
-    Peer("Celery", 2_000, _script("python", "celery_worker.py"), _celery),
+    Peer("Celery", 2_000, _script(PYTHON, "celery_worker.py"), _celery),
 )

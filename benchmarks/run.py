@@ -34,7 +34,6 @@ class Run:
     """`scale` multiplies numbers of jobs and durations; `only` has parts of candidates' names, none for all."""
 
     around: Surroundings
-    python: str = sys.executable
     rounds: int = 1
     scale: float = 1.0
     only: Sequence[str] = ()
@@ -51,7 +50,7 @@ class Run:
 
     def bench(self, load: Load) -> Bench:
         """Return where a candidate runs with this load."""
-        return Bench(self.around, load, self.python, self.original)
+        return Bench(self.around, load, self.original)
 
     def case(self, row: str, load: Load, peer: Peer = PEERS[0], candidate: str = "") -> Case:
         """Return a case of a full queue, or of jobs at a rate."""

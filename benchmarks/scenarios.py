@@ -13,9 +13,10 @@ from benchmarks.measure import Cost, full_queue, worker
 from benchmarks.peers import BULLMQ, OURS, PEERS, REPLY, SIDEKIQ, Load, Peer
 from benchmarks.processes import cpu_s, memory_mib
 from benchmarks.run import Case, Found, Run
-from benchmarks.surroundings import COMMAND, KINDS, SLOW_MS, free_port, wait_for
+from benchmarks.surroundings import COMMAND, KINDS, SLOW_MS, wait_for
 from benchmarks.visits import VISITS, visited
 from tests.support.ejabberd import Ejabberd
+from tests.support.ports import free_port
 
 FULL: Final = "full queue"
 RATES: Final = (50, 500, 3000)
@@ -43,7 +44,7 @@ def full(run: Run) -> Found:
     """Everything empties a queue; the floor beside it."""
     url, body = f"{run.around.url('ejabberd')}/{COMMAND}", Load(1).arguments()
     post = partial(floor.post, run.around.directory, url, body, run.jobs(200_000))
-    floors = [Case(FULL, f"floor, {name}", partial(post, language=name)) for name in floor.languages()]
+    floors = [Case(FULL, f"floor, {name}", partial(post, language=name)) for name in floor.LANGUAGES]
     return run.alternate([*floors, *(run.case(FULL, Load(run.jobs(peer.jobs)), peer) for peer in run.peers())])
 
 
@@ -131,8 +132,7 @@ def ejabberd(run: Run) -> Found:
     with cores.first_alone(run.around.redis.info("server")["process_id"]):
         server = Ejabberd(run.around.directory / "ejabberd").start()
         try:
-            assert server.process is not None  # noqa: S101 - it was started
-            return run.alternate(_real(run, server, server.process.pid))
+            return run.alternate(_real(run, server))
         finally:
             server.kill()
 
@@ -166,7 +166,7 @@ def _visit(run: Run, port: int, address: str) -> Iterator[None]:
         yield
 
 
-def _real(run: Run, server: Ejabberd, pid: int) -> list[Case]:
+def _real(run: Run, server: Ejabberd) -> list[Case]:
     command, body = "check_account", {"user": "admin", "host": server.hosts[0]}
     jobs, login = run.jobs(20_000), {"User": server.admin, "Pass": server.password}
     target = {"URL": server.url, "Auth": {"Basic": login}, "Domain": server.hosts[0]}
@@ -178,7 +178,7 @@ def _real(run: Run, server: Ejabberd, pid: int) -> list[Case]:
     post = partial(floor.post, run.around.directory, f"{server.url}/{command}", body, jobs)
     return [
         Case(command, f"floor, {floor.BARE}", partial(post, authorization=server.authorization())),
-        Case(command, OURS, partial(full_queue, PEERS[0], bench, done, pid)),
+        Case(command, OURS, partial(full_queue, PEERS[0], bench, done)),
     ]
 
 
@@ -200,4 +200,4 @@ def _events(run: Run) -> Cost:
         memory = memory_mib(pid)
     if (taken := store.llen("queue:chat")) != messages:
         raise SystemExit(f"{messages} messages were taken, and {taken} are jobs")
-    return Cost(found.jobs_per_s, cpu_us, redis_us, 0, memory)
+    return Cost(found.jobs_per_s, cpu_us, redis_us, memory)

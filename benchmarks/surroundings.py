@@ -18,30 +18,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from benchmarks.processes import started
+from tests.support.ports import free_port
 from tests.transport.authority import Authority, authority
 
 SLOW_MS: Final = 50
 COMMAND: Final = "set_presence"
 TEXT: Final = "hello " * 20
 LOGIN: Final = {"User": "admin@example.org", "Pass": "bench"}
-_HEAD: Final = """
-load_module /usr/lib/nginx/modules/ngx_http_echo_module.so;
-daemon off;
-worker_processes 1;
-pid {directory}/nginx.pid;
-error_log {directory}/nginx.log crit;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off;
-  client_body_temp_path {directory}; proxy_temp_path {directory}; fastcgi_temp_path {directory};
-  uwsgi_temp_path {directory}; scgi_temp_path {directory};
-  keepalive_requests 1000000000;
-  keepalive_timeout 3600;
-  client_max_body_size 2m;
-  default_type application/json;
-  log_format dot '.';
-  split_clients $request_id $fails {{ 10% 1; * 0; }}
-"""
+_HEAD: Final = Path(__file__).with_name("nginx.conf")
 _SERVER: Final = """
   server {{
     listen 127.0.0.1:{port} {listen};
@@ -159,7 +143,6 @@ class Surroundings:
     redis: "redis.Redis"
     redis_url: str
     ports: Mapping[str, int]
-    nginx_pid: int
 
     def url(self, server: str) -> str:
         """Return the URL of its API."""
@@ -190,25 +173,20 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
     # Without this, nginx as root would drop its rights and could not write to the directory.
     directory.chmod(0o755)
     servers = [_block(directory, name, port) for name, port in ports.items()]
+    head = _HEAD.read_text(encoding="utf-8").replace("@DIRECTORY@", str(directory))
     config = directory / "nginx.conf"
-    config.write_text("".join([_HEAD.format(directory=directory), *servers, "}\n"]), encoding="utf-8")
+    config.write_text("".join([head, *servers, "}\n"]), encoding="utf-8")
     store = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
     nginx = ["nginx", "-c", str(config), "-e", str(directory / "nginx.log")]
     with ExitStack() as stack:
         stack.enter_context(started(store, directory / "redis.out"))
-        nginx_pid = stack.enter_context(started(nginx, directory / "nginx.out")).pid
+        stack.enter_context(started(nginx, directory / "nginx.out"))
         for port in (redis_port, *ports.values()):
             wait_for(port)
         # By itself redis-py would send again over a new connection.
         client = redis.Redis(port=redis_port, retry=Retry(NoBackoff(), 0))
         stack.callback(client.close)
-        yield Surroundings(directory, client, f"redis://127.0.0.1:{redis_port}/0", ports, nginx_pid)
-
-
-def free_port() -> int:
-    """Return one of 127.0.0.1 on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+        yield Surroundings(directory, client, f"redis://127.0.0.1:{redis_port}/0", ports)
 
 
 def wait_for(port: int, patience_s: float = 10) -> None:
@@ -216,13 +194,11 @@ def wait_for(port: int, patience_s: float = 10) -> None:
     deadline_s = time.monotonic() + patience_s
     while True:
         try:
-            socket.create_connection(("127.0.0.1", port)).close()
+            return socket.create_connection(("127.0.0.1", port)).close()
         except ConnectionRefusedError:
             if time.monotonic() > deadline_s:
                 raise
             time.sleep(0.05)
-        else:
-            return
 
 
 def _block(directory: Path, name: str, port: int) -> str:
