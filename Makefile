@@ -22,7 +22,7 @@ export PYTHONDONTWRITEBYTECODE :=
 	tested reference bench
 
 help:
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # A dot every three seconds beside what says nothing by itself.
 DOTS = while sleep 3 >/dev/null && kill -0 $$$$ 2>/dev/null; do printf .; done & trap "kill $$!; echo" EXIT;
@@ -58,12 +58,12 @@ wheel: ## Build dist/restbroker-….whl, with the build's tools in an environmen
 	@$(VENV)/build/bin/python -m pip --disable-pip-version-check wheel --quiet --no-deps --no-build-isolation -w dist .
 	@ls dist/*.whl
 
-release: ## Make dist of the tag at HEAD: source archive, wheel, image's tree (as root), SBOM, checksums; and prove it
+release: ## Make dist of the tag at HEAD and prove it: sdist, wheel, image's tree (as root), SBOM, checksums
 	@PYTHON=$(PYTHON) .ci/release
 
 venv: $(VENV)/.dev ## Make .venv with everything for work on restbroker
 
-demo: $(VENV)/.demo ## Show in six scenes what restbroker does, nothing to install (STAY=1 keeps it running, with its pages)
+demo: $(VENV)/.demo ## Show in six scenes what restbroker does; STAY=1 keeps it running, with its pages
 	@$(BIN)/restbroker demo $(if $(STAY),--stay) $(ARGS)
 
 servers:
@@ -99,24 +99,24 @@ BY_DAY := --ignore-glob='*/nightly' -m 'not nightly'
 # The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= $(PARALLEL)
 
-quick: $(VENV)/.dev ## Run rules, configuration, parsers, the store against its model and the broker: a minute or two (ARGS=tests/unit/job)
+quick: $(VENV)/.dev ## Run what needs no server but a Redis: a minute or two (ARGS=tests/unit/job runs a part)
 	@echo "make quick: $(or $(ARGS),$(QUICK))"
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) $(BY_DAY) \
 		$(if $(filter tests/%,$(ARGS)),-p no:randomly,$(PARALLEL) $(QUICK)) $(ARGS)
 
-test: ## Run on the built wheel all that a change can break, in random order: eight minutes (ARGS="-k word" picks some)
+test: ## Run on the built wheel all that a change can break: eight minutes (ARGS="-k word" picks some)
 	@echo "make test: servers by apt-get (1 GB, as root or with sudo) and tools into $(VENV), where missing; the wheel;"
 	@echo "then all that a change can break, about eight minutes on two cores. make quick needs none of these."
 	@$(MAKE) --no-print-directory servers tested
 	@$(ON_WHEEL) $(BY_DAY) --durations 10 $(ARGS)
 
-nightly: nightly-servers $(VENV)/.dev tested ## Run what `make test` leaves out, all golden files whole, the lowest and highest versions of libraries, and the image: an hour
+nightly: nightly-servers $(VENV)/.dev tested ## Run what `make test` leaves out, the lowest and highest versions of libraries, the image: an hour
 	@$(ON_WHEEL) -m nightly --durations 10 $(ARGS)
 	$(if $(ARGS),,@$(BIN)/python -m tests.golden)
 	$(if $(ARGS),,@PYTHON=$(PYTHON) .ci/versions)
 	$(if $(ARGS),,@$(MAKE) --no-print-directory image)
 
-image: $(VENV)/.dev ## Do the steps of contrib/image/Dockerfile without Docker, in trees of build/image, and try what they made (root)
+image: $(VENV)/.dev ## Make the image's tree by contrib/image without Docker, and try it (as root)
 	@.ci/servers debootstrap
 	@PIP="$(PIP)" contrib/image/try.sh build/image
 
@@ -142,7 +142,7 @@ bench: servers ## Measure restbroker beside its peers and write docs/appendix/pe
 # What the linter of prose says are hints: nothing fails by it.
 PROSE = README.md CONTRIBUTING.md SECURITY.md docs/*.md docs/servers/*.md
 
-lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written twice; report doubtful prose
+lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written twice
 	@echo "make lint: ruff, mypy (a minute or so, the first time two), who imports whom, what servers write twice, prose"
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -152,7 +152,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/pylint restbroker/servers
 	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
-docs: reference ## Write what pages and env.json.sample have from the code, then the site in build/site (ARGS=serve shows it on port 8000)
+docs: reference ## Write what pages have from the code, then the site in build/site (ARGS=serve shows it on port 8000)
 	@echo "Making the site of README and docs"
 	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
 	@$(if $(ARGS),,echo build/site/index.html)
