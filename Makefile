@@ -125,19 +125,19 @@ BENCH_PYTHON ?= $(firstword $(wildcard /usr/bin/python3) $(PYTHON))
 BENCH := $(VENV)/optimised
 
 # Not `npm ci`: it refuses a lock that leaves out the optional packages of other platforms.
-$(BENCH)/bench/.done: requirements/bench.lock benchmarks/workers/package-lock.json
+$(BENCH)/bench/.done: requirements/bench.lock dev/benchmarks/workers/package-lock.json
 	@command -v npm >/dev/null || { echo "make bench needs Node.js 20 or newer with npm (for BullMQ)" >&2; exit 2; }
 	$(BENCH_PYTHON) -m venv $(BENCH)/bench
 	$(BENCH)/bench/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes -r requirements/bench.lock
-	npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error --prefix benchmarks/workers
+	npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error --prefix dev/benchmarks/workers
 	@touch $@
 
 bench: servers ## Measure restbroker beside its peers and write docs/appendix/performance.md (ARGS="--only restbroker", …)
 	@PYTHON=$(PYTHON) .ci/servers $(BENCH_PACKAGES)
 	@$(MAKE) --no-print-directory venv PYTHON=$(BENCH_PYTHON) VENV=$(BENCH)
 	@$(MAKE) --no-print-directory $(BENCH)/bench/.done
-	@$(BENCH)/bin/python -m benchmarks $(ARGS)
-	@$(BENCH)/bin/python -m benchmarks.page
+	@$(BENCH)/bin/python -m dev.benchmarks $(ARGS)
+	@$(BENCH)/bin/python -m dev.benchmarks.page
 
 # What the linter of prose says are hints: nothing fails by it.
 PROSE = README.md CONTRIBUTING.md SECURITY.md docs/*.md docs/servers/*.md
@@ -150,7 +150,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/mypy examples/server-kind
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pylint restbroker/servers
-	@$(BIN)/proselint check --config tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
+	@$(BIN)/proselint check --config dev/tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
 docs: reference ## Write what pages have from the code, then the site in build/site (ARGS=serve shows it on port 8000)
 	@echo "Making the site of README and docs"
@@ -159,10 +159,10 @@ docs: reference ## Write what pages have from the code, then the site in build/s
 
 reference: $(VENV)/.dev
 	@$(BIN)/python -c 'from restbroker.events import registry as sources; from restbroker.servers import registry; \
-		from tools import config_page, openfire_commands, telemetry_page; \
+		from dev.tools import config_page, openfire_commands, telemetry_page; \
 		config_page.write(registry.kinds(), sources.kinds()); telemetry_page.write(); openfire_commands.write()'
-	@PYTHONPATH=. $(BIN)/python -m tools.codes_page
-	@PYTHONPATH=. $(BIN)/python -m tools.proofs
+	@PYTHONPATH=. $(BIN)/python -m dev.tools.codes_page
+	@PYTHONPATH=. $(BIN)/python -m dev.tools.proofs
 
 format: $(VENV)/.dev ## Format the code and fix what ruff can
 	$(BIN)/ruff format .
@@ -185,6 +185,6 @@ locks: ## Pin the newest versions again (needs uv); UPGRADE=1 raises all of them
 	$(RESOLVE) requirements/bench.in $(if $(UPGRADE),--upgrade) -o requirements/bench.lock
 
 clean: ## Remove what was made
-	rm -rf benchmarks/workers/node_modules tests/clients/node_modules
+	rm -rf dev/benchmarks/workers/node_modules tests/clients/node_modules
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find restbroker tests benchmarks tools -name __pycache__ -type d -prune -exec rm -rf {} +
+	find restbroker tests dev -name __pycache__ -type d -prune -exec rm -rf {} +

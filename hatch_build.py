@@ -22,7 +22,7 @@ class ManualPages(BuildHookInterface):  # type: ignore[type-arg]  # of the confi
             return
         sys.path.insert(0, self.root)
         try:
-            from tools import man_pages
+            from dev.tools import man_pages
         except ImportError as error:
             raise RuntimeError(
                 f"The wheel's manual pages cannot be made: {error}. They come from the command line, so the build "

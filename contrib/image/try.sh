@@ -54,7 +54,7 @@ $PIP --python "$trees/build/usr/bin/python3" download -qq --only-binary :all: --
 
 # COPY . /src, as much of it as Dockerfile.dockerignore leaves.
 mkdir "$trees/build/src"
-git ls-files -z --cached --others --exclude-standard -- restbroker 'requirements/*.lock' hatch_build.py tools/__init__.py tools/man_pages.py docs/configuration.md \
+git ls-files -z --cached --others --exclude-standard -- restbroker 'requirements/*.lock' hatch_build.py dev/__init__.py dev/tools/__init__.py dev/tools/man_pages.py docs/configuration.md \
   pyproject.toml README.md LICENSE \
   | xargs -0 cp --parents --target-directory="$trees/build/src"
 inside "$trees/build" LOCK=demo WHEELS=/wheels sh /tmp/install.sh build /src

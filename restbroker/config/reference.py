@@ -1,7 +1,7 @@
 """Texts about the keys, made from their one definition: the sample and the JSON schema.
 
 `restbroker config init` writes the sample, `restbroker config schema` prints the schema, which editors use; the
-reference page is made by `tools.config_page`. Always holds: a test compares `env.json.sample` with this; the schema
+reference page is made by `dev.tools.config_page`. Always holds: a test compares `env.json.sample` with this; the schema
 accepts every file that loads, except for legacy spellings.
 """
 

@@ -1,7 +1,7 @@
 """What every code means that occurs in a job, the log, a check or an exit; used by `explain` and completion.
 
 The tables are in `restbroker/codes.toml`, those of the log's lines in `telemetry.log_events`; docs/codes.md is made
-from them (`tools.codes_page`). Always holds: it needs no configuration, no Redis and no network, nor attrs (20 ms).
+from them (`dev.tools.codes_page`). Always holds: it needs no configuration, no Redis and no network, nor attrs (20 ms).
 """
 
 import re

@@ -1,7 +1,7 @@
 """The metrics of /metrics, each once, with its meaning; their values; and how to merge those of several processes.
 
 `telemetry.counters` and `app` make values, a group's supervisor merges those of its workers, `web.metrics` writes them,
-`tools.telemetry_page` makes a page of the list. Always holds: a value without a metric of this list is never shown;
+`dev.tools.telemetry_page` makes a page of the list. Always holds: a value without a metric of this list is never shown;
 what a worker of another version sends is read leniently; no counter runs backwards when a worker ends.
 """
 

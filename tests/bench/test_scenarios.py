@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.measure import at_rate, full_queue
-from benchmarks.page import filled
-from benchmarks.peers import OURS, PEERS, Load
-from benchmarks.run import Run
-from benchmarks.scenarios import FULL, full
-from benchmarks.surroundings import surroundings
+from dev.benchmarks.measure import at_rate, full_queue
+from dev.benchmarks.page import filled
+from dev.benchmarks.peers import OURS, PEERS, Load
+from dev.benchmarks.run import Run
+from dev.benchmarks.scenarios import FULL, full
+from dev.benchmarks.surroundings import surroundings
 
 
 @pytest.fixture

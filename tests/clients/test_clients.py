@@ -15,13 +15,13 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.beside_ruby import Beside, beside_ruby
 from tests.support.redis_server import RedisServer
 from tests.support.ruby import environment
 from tests.support.shared import TOKEN
 from tests.support.tcp_proxy import Loss, TcpProxy
-from tools.pages import ROOT
 
 HERE: Final = Path(__file__).parent
 CLIENTS: Final = ROOT / "examples" / "clients"

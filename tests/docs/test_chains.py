@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.job.order import Order, group_in
 from restbroker.store.client import StoreSettings, items, open_client, raw
 from tests.support.ruby import environment
-from tools.pages import ROOT
 
 _SECTION: Final = re.compile(r"^## One command after the other$(.*?)^## ", re.MULTILINE | re.DOTALL)
 _BLOCK: Final = re.compile(r"^```(ruby|python|php|js|go)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

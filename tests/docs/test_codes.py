@@ -9,13 +9,13 @@ from string import Formatter
 
 import pytest
 
+from dev.tools import codes_page
+from dev.tools.pages import ROOT
 from restbroker.console import codes
 from restbroker.servers.findings import Texts
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS
 from tests.docs.nightly.transcripts import recipes
 from tests.support.process import run_here
-from tools import codes_page
-from tools.pages import ROOT
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
 PLACES = dict.fromkeys(("Reason", "OperatorWarning", "Problem", "complain", "_complain", "_warn_once", "note"), 0)

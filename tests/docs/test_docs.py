@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pytest
 
+from dev.tools.pages import PAGES, ROOT, anchor, blocks, name_of
 from restbroker.broker.tokens import Tokens
 from restbroker.cli import app
 from restbroker.cli.app import COMMANDS, command_line
@@ -25,7 +26,6 @@ from restbroker.job import arguments
 from restbroker.job.arguments import Submission
 from restbroker.servers import registry
 from tests.transport.authority import authority
-from tools.pages import PAGES, ROOT, anchor, blocks, name_of
 
 FILE = re.compile(r"`((?:[\w.-]+/)+[\w.-]+\.(?:py|lua|rb|lock))(?:::\w+)?`")
 NAMED = re.compile(r"`([\w/]+\.(?:py|lua))`(?:, `(?!\w+\.py)(?:\w+\.)?(\w+)`)?")

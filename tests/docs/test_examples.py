@@ -8,9 +8,9 @@ import promql_parser
 import yaml
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from dev.tools.pages import ROOT
 from restbroker.telemetry.metrics import METRICS
 from restbroker.web.metrics import exposition
-from tools.pages import ROOT
 
 DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "examples" / "grafana-dashboard.json").read_text("utf-8"))
 ALERTS: Final[dict[str, Any]] = yaml.safe_load((ROOT / "examples" / "prometheus-alerts.yml").read_text("utf-8"))

@@ -5,12 +5,12 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+from dev.tools import codes_page, config_page, man_pages, proofs, telemetry_page
+from dev.tools import openfire_commands as commands
+from dev.tools.pages import ROOT
 from restbroker.config import reference as options
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from tools import codes_page, config_page, man_pages, proofs, telemetry_page
-from tools import openfire_commands as commands
-from tools.pages import ROOT
 
 
 def test_what_make_reference_writes_is_up_to_date() -> None:

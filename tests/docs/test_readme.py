@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from dev.tools.pages import ROOT, blocks
 from restbroker.job import arguments
 from restbroker.job.arguments import Submission
 from restbroker.store.client import Reply, StoreSettings, open_client
 from tests.support.process import clean_environment
-from tools.pages import ROOT, blocks
 
 README = ROOT / "README.md"
 PRODUCERS = ROOT / "docs" / "producers.md"

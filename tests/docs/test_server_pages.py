@@ -11,6 +11,7 @@ from typing import Final
 import pytest
 import trio
 
+from dev.tools.pages import ROOT, blocks
 from restbroker.config.load import load
 from restbroker.config.target import Target, Url
 from restbroker.job.command import Call, Command
@@ -27,7 +28,6 @@ from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.link import Direct
 from tests.support.receiver import Answer, Receiver
 from tests.support.redis_server import RedisServer
-from tools.pages import ROOT, blocks
 
 SECRETS: Final = {"shop": "b", "signing": "whsec_" + "QUJD" * 10}
 USER_MADE: Final = Answer(200, b'{"data":{"account":{"registerUser":{"jid":"a@b"}}}}')

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tools.pages import PAGES, ROOT
+from dev.tools.pages import PAGES, ROOT
 
 FETCHED: Final = re.compile(
     r"<(?:script|img|link|iframe|source)\b[^>]*?(?:src|href)=\"?(?:https?:)?//|url\(['\"]?(?:https?:)?//"

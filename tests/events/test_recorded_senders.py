@@ -10,6 +10,7 @@ import attrs
 import httpx
 import pytest
 
+from dev.tools.pages import ROOT, blocks
 from restbroker.config.events import EventSource
 from restbroker.config.load import load
 from restbroker.config.secret import Secret
@@ -18,7 +19,6 @@ from restbroker.servers import registry
 from restbroker.servers.webhook.options import Options
 from tests.events.conftest import Hall, Open
 from tests.support.rows import rows
-from tools.pages import ROOT, blocks
 
 RECORDED: Final = ROOT / "tests" / "recorded" / "webhook"
 SECRET: Final = "a-secret-of-at-least-16-letters"

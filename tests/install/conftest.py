@@ -9,7 +9,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tools.pages import ROOT
+from dev.tools.pages import ROOT
 
 
 @attrs.frozen

@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import yaml
 
+from dev.tools.pages import ROOT
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from tools.pages import ROOT
 
 COMPOSE: Final = ROOT / "contrib" / "compose"
 KUBERNETES: Final = ROOT / "contrib" / "kubernetes"

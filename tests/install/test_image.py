@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.cli.app import COMMANDS
 from restbroker.config.load import load
 from restbroker.events import registry as sources
@@ -18,7 +19,6 @@ from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.ports import free_port
 from tests.support.process import run, started
 from tests.support.redis_server import RedisServer
-from tools.pages import ROOT
 
 IMAGE: Final = ROOT / "contrib" / "image"
 TEXT: Final = (IMAGE / "Dockerfile").read_text("utf-8")
@@ -52,8 +52,9 @@ def test_what_it_copies_is_all_that_the_wheel_is_built_of() -> None:
     needed = {
         *wheel["packages"],
         wheel["hooks"]["custom"]["path"],
-        "tools/__init__.py",
-        "tools/man_pages.py",
+        "dev/__init__.py",
+        "dev/tools/__init__.py",
+        "dev/tools/man_pages.py",
         "docs/configuration.md",
         "pyproject.toml",
         project["project"]["readme"],

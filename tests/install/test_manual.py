@@ -6,11 +6,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+from dev.tools import man_pages
+from dev.tools.pages import ROOT
 from restbroker import __version__
 from restbroker.cli.app import COMMANDS
 from tests.install.conftest import build
-from tools import man_pages
-from tools.pages import ROOT
 
 
 def test_the_wheel_has_a_page_for_each_command(tmp_path: Path) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker import __version__
-from tools.pages import ROOT
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 import restbroker
+from dev.tools.pages import ROOT
 from tests.support.process import clean_environment
-from tools.pages import ROOT
 
 WANTED: Final = Path(os.environ.get("TESTED_FROM", ROOT))
 WHERE: Final = "import pathlib, restbroker.cli; print(pathlib.Path(restbroker.__file__).parents[1])"

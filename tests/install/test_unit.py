@@ -12,13 +12,13 @@ from typing import Final
 
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.config.load import load
 from restbroker.events import registry as sources
 from restbroker.servers import registry
 from tests.support.answering import AnsweringServer
 from tests.support.process import run, started
 from tests.support.redis_server import RedisServer
-from tools.pages import ROOT
 
 UNIT: Final = ROOT / "contrib" / "restbroker.service"
 CREDENTIALS: Final = ROOT / "contrib" / "restbroker.service.d" / "credentials.conf"

@@ -10,6 +10,7 @@ from typing import Any, Final
 import pytest
 from jsonschema import Draft202012Validator
 
+from dev.tools.pages import ROOT
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.operate.job_schema import job_schema
@@ -17,7 +18,6 @@ from restbroker.servers import registry
 from tests.golden import commands
 from tests.golden.fates import target_of
 from tests.support import process
-from tools.pages import ROOT
 
 KINDS: Final = {**commands.usual(), **commands.others()}
 _BLOCK: Final = re.compile(r"^```json\n(.*?)^```$|'(\{\"class\".*?\})'", re.MULTILINE | re.DOTALL)

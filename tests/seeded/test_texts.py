@@ -4,7 +4,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Final
 
-from tools.pages import ROOT
+from dev.tools.pages import ROOT
 
 FAULTS: Final[list[dict[str, Any]]] = tomllib.loads((Path(__file__).parent / "faults.toml").read_text("utf-8"))["fault"]
 

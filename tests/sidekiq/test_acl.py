@@ -8,6 +8,7 @@ from typing import Final
 
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.errors import StoreRefused
 from restbroker.operate.check.redis import ONLY_ASKED_HERE
 from restbroker.store.client import StoreSettings, items, open_client, raw, text
@@ -15,7 +16,6 @@ from tests.support import process
 from tests.support.scripted import QUEUE, Citizen
 from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.wait import until
-from tools.pages import ROOT
 
 NO_RIGHTS: Final = {"ROLE", "AUTH", "COMMAND", "LATENCY", "MEMORY", "READONLY"}
 """Commands by their name alone: with Sentinel only, allowed to everyone, headings of tables, and an error's code."""

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.job.json_types import Json
 from restbroker.store.client import items, raw
 from tests.support.active_job import recorded
@@ -16,7 +17,6 @@ from tests.support.ruby import environment, ruby
 from tests.support.scripted import QUEUE, Citizen
 from tests.support.shared import TOKEN
 from tests.support.spellings import found_in
-from tools.pages import ROOT
 
 PASSWORD: Final = "s3cret-4711-of-a-job"
 COMMAND: Final = "check_account"

@@ -10,6 +10,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.job.event import EventType, ServerEvent, as_json
 from restbroker.store import queues
 from restbroker.store.client import Client, integer
@@ -18,7 +19,6 @@ from tests.support.process import Running
 from tests.support.ruby import environment
 from tests.support.sidekiq_process import sidekiq_command
 from tests.support.wait import until
-from tools.pages import ROOT
 
 EXAMPLE: Final = ROOT / "examples" / "mongooseim"
 QUEUE: Final = "xmpp_events"

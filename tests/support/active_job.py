@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Final
 
+from dev.tools.pages import ROOT
 from restbroker.job.active_job import WRAPPERS
 from restbroker.job.json_types import Json
-from tools.pages import ROOT
 
 _FOLDER: Final = ROOT / "tests" / "recorded" / "active_job"
 RECORDED: Final = sorted(path.name for path in _FOLDER.glob("*.json"))

@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
+from dev.tools.pages import ROOT
 from tests.support.process import clean_environment
 from tests.support.receiver import Answer, Received
-from tools.pages import ROOT
 
 PAGE: Final = ROOT / "docs" / "write-a-server-kind.md"
 CHATTER: Final = ROOT / "examples" / "server-kind" / "chatter"

@@ -10,13 +10,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.errors import RestbrokerError
 from restbroker.trial import brokers, demo
 from restbroker.trial.witness import Witness, job_id
 from tests.support import process
 from tests.support.ports import accepts
 from tests.support.redis_server import redis_binary
-from tools.pages import ROOT
 
 
 def environment(folder: Path) -> Mapping[str, str]:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from benchmarks.peers import Load
-from benchmarks.run import Run
-from benchmarks.scenarios import FULL
-from benchmarks.surroundings import KINDS, surroundings
+from dev.benchmarks.peers import Load
+from dev.benchmarks.run import Run
+from dev.benchmarks.scenarios import FULL
+from dev.benchmarks.surroundings import KINDS, surroundings
 
 PLAIN, MOST = "ejabberd", 3.5
 

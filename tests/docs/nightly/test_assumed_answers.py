@@ -9,9 +9,9 @@ from functools import cache
 from itertools import groupby
 from pathlib import Path
 
+from dev.tools.pages import ROOT
+from dev.tools.proofs import proofs
 from tests.support.process import clean_environment
-from tools.pages import ROOT
-from tools.proofs import proofs
 
 PLAYER = ROOT / "tests" / "support" / "player.py"
 

@@ -15,6 +15,7 @@ from typing import Final
 import attrs
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, items, open_client
 from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
 from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
@@ -25,7 +26,6 @@ from tests.support.process import started
 from tests.support.receiver import Answer, Receiver
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
-from tools.pages import ROOT
 
 PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "recipes.md")
 RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]

@@ -8,9 +8,9 @@ import zipfile
 from pathlib import Path
 from typing import Final
 
+from dev.tools import man_pages
 from restbroker import __version__
 from tests.install.conftest import Built, build
-from tools import man_pages
 
 INFO: Final = f"restbroker-{__version__}.dist-info"
 MAN: Final = f"restbroker-{__version__}.data/data/share/man/"

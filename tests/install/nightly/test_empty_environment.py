@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker import __version__
 from tests.install.conftest import Built
-from tools.pages import ROOT
 
 PIP = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pytest
 
+from dev.tools.pages import ROOT
 from tests.seeded.test_texts import FAULTS
-from tools.pages import ROOT
 
 ENDLESS_S: Final = 300
 

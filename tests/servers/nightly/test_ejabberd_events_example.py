@@ -14,6 +14,7 @@ import pytest
 import redis
 import yaml
 
+from dev.tools.pages import ROOT
 from tests.support import ejabberd as support
 from tests.support.ejabberd import PASSWORD, SECRET, Ejabberd
 from tests.support.example import assert_well, moved, with_secrets
@@ -24,7 +25,6 @@ from tests.support.ruby import environment
 from tests.support.sidekiq_process import sidekiq_command
 from tests.support.wait import until
 from tests.support.xmpp import Clients
-from tools.pages import ROOT
 
 EXAMPLE: Final = ROOT / "examples" / "ejabberd-events"
 HOST: Final = "example.org"

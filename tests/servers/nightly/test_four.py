@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import attrs
 import pytest
 
+from dev.tools.pages import ROOT, blocks
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, integer, open_client
 from tests.servers.mongooseim import exchanges, sent
@@ -30,7 +31,6 @@ from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
 from tests.support.xmpp import Clients
-from tools.pages import ROOT, blocks
 
 EXAMPLE: Final = ROOT / "examples" / "four"
 ENV: Final[dict[str, Any]] = json.loads((EXAMPLE / "env.json").read_text("utf-8"))

@@ -15,6 +15,7 @@ import attrs
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
+from dev.tools.pages import ROOT
 from tests.servers.mongooseim import PATH, exchanges, sent
 from tests.support.example import assert_well, moved, with_secrets
 from tests.support.mongooseim.push_http import HttpPusher
@@ -28,7 +29,6 @@ from tests.support.ruby import environment
 from tests.support.sidekiq_process import sidekiq_command
 from tests.support.wait import until
 from tests.transport.authority import authority
-from tools.pages import ROOT
 
 EXAMPLE: Final = ROOT / "examples" / "mongooseim"
 ENV: Final[dict[str, Any]] = json.loads((EXAMPLE / "env.json").read_text("utf-8"))

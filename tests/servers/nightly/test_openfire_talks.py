@@ -11,13 +11,13 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from dev.tools.pages import ROOT, blocks
 from tests.servers.openfire_talk import Talk, talking
 from tests.support.openfire_chat.server import Openfire
 from tests.support.process import started
 from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
-from tools.pages import ROOT, blocks
 
 ROOM: Final = "den"
 WORKGROUP: Final = "help"

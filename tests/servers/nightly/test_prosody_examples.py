@@ -19,6 +19,7 @@ import attrs
 import pytest
 import redis
 
+from dev.tools.pages import ROOT
 from tests.support.example import assert_well, moved, with_secrets
 from tests.support.ports import free_port
 from tests.support.process import Running, run, started
@@ -26,7 +27,6 @@ from tests.support.prosody import PASSWORD, Prosody
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 from tests.support.xmpp import Client, Clients, Message
-from tools.pages import ROOT
 
 EXAMPLE: Final = ROOT / "examples" / "prosody"
 SECRETS: Final = ("token", "roster_key", "events_key", "prosody_password")

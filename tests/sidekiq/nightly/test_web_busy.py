@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev.tools.pages import ROOT, blocks
 from restbroker.store.client import items, raw
 from tests.support.html_page import Form, Page
 from tests.support.ports import free_port
@@ -18,7 +19,6 @@ from tests.support.ruby import environment
 from tests.support.scripted import CONCURRENCY, Citizen, job
 from tests.support.sidekiq_web import SidekiqWeb
 from tests.support.wait import until
-from tools.pages import ROOT, blocks
 
 
 @pytest.mark.promise("Sidekiq: remote control", "Quiet (TSTP)")

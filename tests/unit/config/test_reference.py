@@ -6,6 +6,8 @@ from pathlib import Path
 import attrs
 import pytest
 
+from dev.tools import config_page
+from dev.tools.pages import blocks
 from restbroker.config import reference
 from restbroker.config.converter import read
 from restbroker.config.core import Config, all_keys
@@ -16,8 +18,6 @@ from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.servers import registry
-from tools import config_page
-from tools.pages import blocks
 
 INSIDE: tuple[Members, ...] = (Target, Auth, Basic, Bearer, TlsFiles, Token)
 REPOSITORY = Path(__file__).parents[3]

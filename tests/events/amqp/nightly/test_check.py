@@ -12,6 +12,7 @@ import yaml
 from pika import BasicProperties
 from prometheus_client.parser import text_string_to_metric_families as parse
 
+from dev.tools.pages import ROOT
 from restbroker.events.amqp.options import Exchange
 from restbroker.servers.findings import worst_cause
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE, RECEIVED, Read, chat
@@ -19,7 +20,6 @@ from tests.events.amqp.test_check import found, state
 from tests.support.rabbitmq import LIMITED, RabbitMQ, as_bytes
 from tests.support.rows import rows
 from tests.support.wait import until
-from tools.pages import ROOT
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.page`: writes the figures of results.json into docs/appendix/performance.md.
+"""`python -m dev.benchmarks.page`: writes the figures of results.json into docs/appendix/performance.md.
 
 Everything between `<!-- figures: SCENARIO -->` and `<!-- end -->` is written anew; the text around it stays. Medians
 over the rounds, and for CPU in a full queue the range. Always holds: a ratio is of medians of the same rounds.
@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.__main__ import RESULTS
-from benchmarks.peers import OURS
-from benchmarks.run import Found
-from benchmarks.scenarios import FULL
-from benchmarks.surroundings import SLOW_MS
+from dev.benchmarks.__main__ import RESULTS
+from dev.benchmarks.peers import OURS
+from dev.benchmarks.run import Found
+from dev.benchmarks.scenarios import FULL
+from dev.benchmarks.surroundings import SLOW_MS
 
-PAGE: Final = Path(__file__).parents[1] / "docs" / "appendix" / "performance.md"
+PAGE: Final = Path(__file__).parents[2] / "docs" / "appendix" / "performance.md"
 _PART: Final = re.compile(r"(<!-- figures: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _CPU: Final = {"cpu_us": "CPU, µs", "redis_us": "Redis, µs"}
 _TITLES: Final = {**_CPU, "jobs_per_s": "jobs/s", "memory_mib": "MiB"}

@@ -1,6 +1,6 @@
 """The floor, which no client over the same socket gets below: a loop that posts the same request, in Python and in C.
 
-`python -m benchmarks.floor PORT CONNECTIONS REQUESTS`, with the request on standard input, does what floor.c does. It
+`python -m dev.benchmarks.floor PORT CONNECTIONS REQUESTS`, request on standard input: as floor.c. It
 prints the requests per second, and the CPU of one in µs. An answer that is not 2xx, or comes in pieces, ends it.
 """
 
@@ -20,8 +20,8 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from benchmarks import cores
-from benchmarks.surroundings import LOGIN
+from dev.benchmarks import cores
+from dev.benchmarks.surroundings import LOGIN
 
 BARE, C = "bare Python", "C"
 LANGUAGES: Final = (C, BARE) if shutil.which("cc") else (BARE,)
@@ -51,7 +51,7 @@ def post(
     on_last: bool = True,
 ) -> Floor:
     """Measure in a process of its own, on the candidate's core if `on_last`. `body`: JSON, or the text of a form."""
-    words = [sys.executable, "-m", "benchmarks.floor"]
+    words = [sys.executable, "-m", "dev.benchmarks.floor"]
     if language == C:
         words = [str(directory / "floor")]
         subprocess.run(["cc", "-O2", "-o", *words, str(_SOURCE)], check=True)

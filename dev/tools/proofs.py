@@ -8,7 +8,7 @@ import ast
 from collections.abc import Iterator
 from typing import Final, TypeGuard
 
-from tools.pages import ROOT
+from dev.tools.pages import ROOT
 
 PAGE: Final = "docs/appendix/proofs.md"
 HEADINGS: Final = (

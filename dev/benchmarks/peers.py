@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import attrs
 
-from benchmarks.surroundings import LOGIN, SERVERS, Surroundings
+from dev.benchmarks.surroundings import LOGIN, SERVERS, Surroundings
 
 WORKERS: Final = Path(__file__).with_name("workers")
 PYTHON: Final = str(Path(sys.prefix, "bench", "bin", "python"))
@@ -104,7 +104,7 @@ def _push(*more: object, **members: str) -> Callable[[Bench, Load], Words]:
         text = json.dumps({**job, "created_at": 1_795_190_233.512, "enqueued_at": 1_795_190_233.512, **members})
         queues = [members["queue"]] if "queue" in members else load.queues
         numbers = [str(load.jobs + load.waiting), str(load.rate), ",".join(queues), str(load.users)]
-        return [sys.executable, "-m", "benchmarks.producer", bench.around.redis_url, *numbers, text]
+        return [sys.executable, "-m", "dev.benchmarks.producer", bench.around.redis_url, *numbers, text]
 
     return words
 

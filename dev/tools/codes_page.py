@@ -7,10 +7,10 @@ them with this.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
+from dev.tools import endpoint_table
+from dev.tools.pages import ROOT
 from restbroker.console.codes import tables
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS, LogEvent
-from tools import endpoint_table
-from tools.pages import ROOT
 
 PAGE: Final = "docs/codes.md"
 

@@ -17,7 +17,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from benchmarks.processes import started
+from dev.benchmarks.processes import started
 from tests.support.ports import free_port
 from tests.transport.authority import Authority, authority
 

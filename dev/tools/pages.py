@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-ROOT: Final = Path(__file__).parents[1]
+ROOT: Final = Path(__file__).parents[2]
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 
 _FENCED = re.compile(r'^([ ]*)```(\w+)(?: title="[^"\n]+")?\n(.*?)^[ ]*```$', re.MULTILINE | re.DOTALL)

@@ -14,7 +14,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
-from tools.pages import PAGES, ROOT, anchor
+from dev.tools.pages import PAGES, ROOT, anchor
 
 _UNSEARCHED: Final = ("docs/appendix/", "CHANGELOG.md")
 """Pages that the search leaves out: a reader who asks how to do something would find why it is so."""

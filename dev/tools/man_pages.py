@@ -15,7 +15,7 @@ from restbroker.cli.app import COMMANDS, command_line, load
 from restbroker.cli.examples import Command, examples, parts
 from restbroker.console.exits import MEANINGS
 
-_ROOT: Final = Path(__file__).parents[1]
+_ROOT: Final = Path(__file__).parents[2]
 _TOP: Final = "restbroker"
 _FILES: Final = """\
 Configuration: the file named with `--config`, else by `$RESTBROKER_CONFIG`, else `./env.json`, else

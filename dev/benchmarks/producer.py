@@ -1,4 +1,4 @@
-"""Pushes jobs: `python -m benchmarks.producer REDIS COUNT RATE QUEUES KEYS JOB`; rate 0 is as fast as it can.
+"""Pushes jobs: `python -m dev.benchmarks.producer REDIS COUNT RATE QUEUES KEYS JOB`; rate 0 is as fast as it can.
 
 JOB is a job's JSON: @JID@, @QUEUE@ and @KEY@ in it become its id, its queue (in turn) and one of KEYS users (in turn),
 and @NOW@ the moment of its push in µs. At a rate, a slow worker does not slow the producer down.

@@ -1,7 +1,7 @@
 """`make bench`: measures restbroker beside what it could be replaced by, and what it costs.
 
 Each scenario's figures are kept in results.json as soon as they are there, with the machine and the versions that they
-were taken with; scenarios that were not asked for keep what they had. `python -m benchmarks.page` writes the page.
+were taken with; scenarios that were not asked for keep what they had. `python -m dev.benchmarks.page` writes the page.
 """
 
 import argparse
@@ -17,18 +17,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from benchmarks import cores
-from benchmarks.peers import PYTHON, WORKERS
-from benchmarks.run import Run, say
-from benchmarks.scenarios import SCENARIOS
-from benchmarks.surroundings import surroundings
+from dev.benchmarks import cores
+from dev.benchmarks.peers import PYTHON, WORKERS
+from dev.benchmarks.run import Run, say
+from dev.benchmarks.scenarios import SCENARIOS
+from dev.benchmarks.surroundings import surroundings
 
 RESULTS: Final = Path(__file__).with_name("results.json")
 
 
 def main() -> None:
     """Run what the command line says."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m dev.benchmarks", description=__doc__)
     parser.add_argument("--scenarios", nargs="+", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="multiplies numbers of jobs and durations")

@@ -8,13 +8,13 @@ from typing import Final
 
 import attrs
 
-from benchmarks import cores, floor
-from benchmarks.measure import Cost, full_queue, worker
-from benchmarks.peers import BULLMQ, OURS, PEERS, REPLY, SIDEKIQ, Load, Peer
-from benchmarks.processes import cpu_s, memory_mib
-from benchmarks.run import Case, Found, Run
-from benchmarks.surroundings import COMMAND, KINDS, SLOW_MS, wait_for
-from benchmarks.visits import VISITS, visited
+from dev.benchmarks import cores, floor
+from dev.benchmarks.measure import Cost, full_queue, worker
+from dev.benchmarks.peers import BULLMQ, OURS, PEERS, REPLY, SIDEKIQ, Load, Peer
+from dev.benchmarks.processes import cpu_s, memory_mib
+from dev.benchmarks.run import Case, Found, Run
+from dev.benchmarks.surroundings import COMMAND, KINDS, SLOW_MS, wait_for
+from dev.benchmarks.visits import VISITS, visited
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
 

@@ -13,10 +13,10 @@ from typing import Final
 
 import attrs
 
-from benchmarks import cores
-from benchmarks.listener import listening
-from benchmarks.peers import OURS, WORKERS, Bench, Load, Peer, Words
-from benchmarks.processes import cpu_s, memory_mib, started
+from dev.benchmarks import cores
+from dev.benchmarks.listener import listening
+from dev.benchmarks.peers import OURS, WORKERS, Bench, Load, Peer, Words
+from dev.benchmarks.processes import cpu_s, memory_mib, started
 
 _DEADLINE_S: Final = 120.0
 _LOOK_S: Final = 0.01

@@ -1,4 +1,4 @@
-"""The table of all HTTP requests that restbroker answers, for docs/web.md; `tools.codes_page` writes it.
+"""The table of all HTTP requests that restbroker answers, for docs/web.md; `dev.tools.codes_page` writes it.
 
 Paths and methods are those of the routes, and who needs a login is asked of the app itself; what a path is for is said
 here. Always holds: no path is left out, and none is told of that there is not.

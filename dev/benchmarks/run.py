@@ -12,9 +12,9 @@ from typing import Any
 
 import attrs
 
-from benchmarks.measure import at_rate, full_queue
-from benchmarks.peers import ORIGINAL, PEERS, Bench, Load, Peer
-from benchmarks.surroundings import Surroundings
+from dev.benchmarks.measure import at_rate, full_queue
+from dev.benchmarks.peers import ORIGINAL, PEERS, Bench, Load, Peer
+from dev.benchmarks.surroundings import Surroundings
 
 Found = dict[str, dict[str, list[dict[str, Any]]]]
 """Row (a rate, a size, …) → candidate → one measurement a round."""

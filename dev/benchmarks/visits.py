@@ -13,7 +13,7 @@ from typing import Final
 
 import attrs
 
-from benchmarks.surroundings import wait_for
+from dev.benchmarks.surroundings import wait_for
 
 _PATIENCE_S: Final = 30.0
 _LIVE_S: Final = 1.5
