@@ -146,5 +146,5 @@ def _produce(peer: Peer, bench: Bench, load: Load) -> None:
 
 def _at_home(peer: Peer, words: Words) -> list[str]:
     """Start what belongs to a peer in the folder where its files are."""
-    is_module = "benchmarks.producer" in words
+    is_module = "dev.benchmarks.producer" in words
     return [*words] if is_module or peer.name.startswith(OURS) else ["env", "--chdir", str(WORKERS), *words]
