@@ -212,17 +212,19 @@ class Connection:
         return True
 
     def _have_watched(self, watch: Watch) -> None:
-        if self._watch is None and not self._is_landing:
+        sent = self._sent
+        if sent is not None and self._watch is None:
             if watch.is_kept:
                 watch.watch(self._client.descriptor, self)
                 self._watch = watch
+                sent.deadlines.watch(self, sent.due_s)
             else:
                 self.note_unwatched()
 
     def on_readable(self) -> bool:
-        """Read the answer to what `send_finish` sent; return False if there was nothing to answer."""
+        """Read the answer to what `send_finish` sent; return False if there is none to read, or `land` reads it."""
         sent = self._sent
-        if sent is None:
+        if sent is None or self._is_landing:
             return False
         codes: list[Code] | None = None
         try:
@@ -250,7 +252,9 @@ class Connection:
         self._landed.unpark_all()
 
     def expire(self) -> None:
-        """End the connection, since its answer is overdue."""
+        """End the connection, since its answer is overdue; `land` keeps the deadline of what it waits for itself."""
+        if self._is_landing:
+            return
         sent = self._sent
         self._forget_watch()
         if sent is not None:
@@ -275,12 +279,16 @@ class Connection:
         try:
             with trio.move_on_at(sent.due_s) as scope:
                 await trio.lowlevel.wait_readable(self._client.descriptor)
+            self._is_landing = False
             if scope.cancelled_caught:
                 self.expire()
             else:
                 self.on_readable()
         finally:
             self._is_landing = False
+            if self._sent is sent:
+                # Cancelled: what was to read it meanwhile left it to this task.
+                self._have_watched(sent.watch)
             self._landed.unpark_all()
 
     def _end(self, sent: _Sent, answer: list[Code] | StoreUnavailable | None) -> None:
