@@ -4,10 +4,13 @@ import select
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import cast
 
 import attrs
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from restbroker.errors import StoreUnavailable
 from restbroker.job.fairness import Fairness
@@ -331,14 +334,23 @@ async def test_while_a_task_waits_for_an_answer_no_one_else_reads_it(
     async with at_once.opened():
         answers: list[object] = []
         redis.suspend()
-        assert at_once.send(at_once.request("99:1"), lambda codes, _: answers.append(codes))
+        calls: list[Callable[[], object]] = []
+        listener = SimpleNamespace(is_kept=True, call_next=calls.append)
+        deadlines = harness.status.pools[0].acker.upkeep.deadlines
+        assert at_once.store.send_finish(
+            at_once.request("99:1"),
+            time.time(),
+            watch=cast("Watch", listener),
+            deadlines=deadlines,
+            done=lambda codes, _: answers.append(codes),
+        )
         async with trio.open_nursery() as nursery:
             nursery.start_soon(at_once.store.land)
-            await trio.lowlevel.checkpoint()
+            await wait_all_tasks_blocked()
             redis.resume()
             while not select.select([at_once.store.client.descriptor], [], [], 1.0)[0]:
                 pass
-            at_once.store.on_readable()
+            calls[0]()
             assert not answers
             # It has the connection next, and would meet the task that waits.
             await at_once.store.run(("allowed", [], ["get"]))
