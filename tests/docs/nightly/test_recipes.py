@@ -19,19 +19,16 @@ from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, items, open_client
 from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
 from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
-from tests.support.answering import AnsweringServer, Arrival
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
 from tests.support.process import started
 from tests.support.receiver import Answer, Receiver
-from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until
 
 PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "recipes.md")
 RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]
 DOMAIN: Final = "example.org"
 PASSWORD: Final = "s3cret"
-PARIS: Final = "http://127.0.0.1:5282/api"
 EVENTS: Final = "127.0.0.1:8081"
 DAY_S: Final = 86_400.0
 WRITES: Final = os.environ.get("RECIPES") == "write"
@@ -61,76 +58,6 @@ def another_password(setting: Setting) -> Iterator[None]:
 
 
 @attrs.define
-class Half:
-    """A server whose command `register` fails until it is started anew."""
-
-    answering: AnsweringServer
-    broken: bool = True
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.answering.port}/api"
-
-    def start(self) -> None:
-        self.broken = False
-
-    def stop(self) -> None: ...
-
-    def kill(self) -> None: ...
-
-    def call(self, command: str, /, **_: object) -> tuple[int, str]:
-        raise NotImplementedError(command)
-
-
-@contextmanager
-def half_broken(setting: Setting) -> Iterator[None]:
-    def status(arrival: Arrival) -> int:
-        return 500 if arrival.command == "register" and half.broken else 200
-
-    def body(arrival: Arrival) -> bytes:
-        return (
-            b'{"status": "error", "code": 32, "message": "No space left on device"}' if status(arrival) != 200 else b"0"
-        )
-
-    with AnsweringServer(status, body) as answering:
-        half = Half(answering)
-        setting.server = half
-        yield
-
-
-@attrs.define
-class Line:
-    """The line to a server: it can be cut."""
-
-    proxy: TcpProxy
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.proxy.port}/api"
-
-    def start(self) -> None:
-        self.proxy.mend()
-
-    def stop(self) -> None:
-        self.proxy.cut()
-
-    kill = stop
-
-    def call(self, command: str, /, **_: object) -> tuple[int, str]:
-        raise NotImplementedError(command)
-
-
-@contextmanager
-def two_places(setting: Setting) -> Iterator[None]:
-    with TcpProxy(setting.ejabberd.port) as proxy:
-        line = Line(proxy)
-        line.stop()
-        setting.others[PARIS] = line.url
-        setting.services["line-to-paris"] = line
-        yield
-
-
-@attrs.define
 class App:
     """An application that answers each request with `ok`."""
 
@@ -153,15 +80,10 @@ class App:
 
 
 @contextmanager
-def listener(setting: Setting) -> Iterator[None]:
-    setting.others[EVENTS] = f"127.0.0.1:{free_port()}"
-    yield
-
-
-@contextmanager
 def application(setting: Setting) -> Iterator[None]:
     """It stands at both addresses of the page; here these are on loopback, which a target must allow."""
-    with listener(setting), Receiver(lambda _: Answer(200, b"ok")) as receiver:
+    setting.others[EVENTS] = f"127.0.0.1:{free_port()}"
+    with Receiver(lambda _: Answer(200, b"ok")) as receiver:
         setting.others |= dict.fromkeys(("https://app.example.org", "https://hooks.slack.com"), receiver.url)
         setting.others['"Commands": {'] = '"AllowPrivate": true, "Commands": {'
         setting.services["app"] = App(receiver)
@@ -215,10 +137,7 @@ def pushed(number: int, user: str) -> str:
 
 AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] = {
     "Change the server's password": another_password,
-    "A server that is half broken": half_broken,
     "Yesterday's dead jobs of one user": dead_yesterday,
-    "Two datacentres": two_places,
-    "Jitsi's rooms into Sidekiq": listener,
     "Call my URL when a message comes": application,
     "Post to a chat room of Slack, Discord, Mattermost": application,
 }
