@@ -11,13 +11,12 @@ _METRICS = """\
 # Metrics
 
 restbroker serves its counts as metrics, from which Prometheus draws charts and raises alerts. This page is made from
-the code (`make docs`); [lines of the log](codes.md#lines-of-the-log) are on the page of codes.
+the code (`make docs`).
 
 ## /metrics
 
-`"Stats": true` serves `GET /metrics` beside [/stats](stats-format.md#stats), in Prometheus' text format, or as
-OpenMetrics if the client asks for it. `examples/grafana-dashboard.json` is a dashboard to import,
-`examples/prometheus-alerts.yml` has alert rules.
+`"Stats": true` serves `GET /metrics` beside [/stats](stats-format.md#stats), as Prometheus' text or OpenMetrics.
+`examples/grafana-dashboard.json` is a dashboard to import, `examples/prometheus-alerts.yml` has alert rules.
 
 ```yaml
 scrape_configs:
@@ -29,28 +28,27 @@ scrape_configs:
       credentials_file: /etc/prometheus/restbroker-metrics-token
 ```
 
-- **While Redis is away** it answers within three seconds with what the process itself knows, and
-  `restbroker_redis_up` 0.
+- **While Redis is away** it answers within three seconds with what the process itself knows.
 - **With `--processes`** the supervisor serves the sums of its workers, up to two seconds old. Counters keep the counts
-  of ended workers; a killed one loses its last two seconds. Gauges are sums too, unless the table says otherwise.
-- **Labels**: queues and targets of the configuration, commands of the target's catalogue (200 at most), restbroker's
-  own codes (200 at most); anything else is `other`.
+  of ended workers; a killed one loses its last two seconds.
+- **Labels**: a command that is not in the target's catalogue, and what is beyond 200 commands or codes, is `other`.
 - **Several processes on one Redis**: scrape each. For values from Redis use the maximum, not the sum
   (`max by (queue) (restbroker_queue_jobs)`).
-- `process_…` and `python_…` are those of the scraped process.
+
+In the tables, names that end in `_total` are counters; the others are gauges unless they are called histograms.
 
 ### What the process knows
 
-Counted or measured by the scraped process, also while Redis is away.
+Counted or measured by the scraped process.
 """
 _OF_REDIS = """
 ### What is in Redis, for all processes on it
 
-Read from Redis at each scrape; every process gives the same values.
+Read from Redis at each scrape.
 """
 _METRIC_ROWS = """
-| metric | type and labels | meaning |
-|---|---|---|
+| metric | meaning |
+|---|---|
 """
 
 
@@ -65,5 +63,6 @@ def write(root: Path = Path()) -> None:
 
 
 def _metric(metric: Metric) -> str:
-    labels = "".join(f" `{label}`" for label in metric.labels)
-    return f"| `{metric.name}` | {metric.kind}{labels} | {metric.meaning} |\n"
+    labels = f"{{{','.join(metric.labels)}}}" if metric.labels else ""
+    histogram = "Histogram. " if metric.kind == "histogram" else ""
+    return f"| `{metric.name}{labels}` | {histogram}{metric.meaning} |\n"
