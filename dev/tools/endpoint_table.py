@@ -34,25 +34,22 @@ from restbroker.web.site import site_app
 PAGE: Final = "docs/web.md"
 HEADING: Final = "## Paths"
 MEANINGS: Final[Mapping[str, str]] = {
-    "/": "what is wrong and what to do; totals, causes, charts of the last three hours",
-    "/targets": "up or down, why and since when, pauses, limits, latencies, outcomes",
-    "/target?name=…": "one target: the same, with its charts",
-    "/jobs /queue?name=…": "waiting jobs, their age, why a queue does not move",
-    "/processes": "also Ruby's: version, targets, jobs in progress, memory, last heartbeat",
-    "/events": "event sources; `check --events` tests [whether events come](check.md#whether-events-come)",
+    "/": "what is wrong and what to do; totals, causes, charts",
+    "/targets /target?name=…": "all targets; one, with its charts",
+    "/jobs /queue?name=…": "waiting jobs, why a queue does not move",
+    "/processes": "also Ruby's",
+    "/events": "[event sources](events.md#watching)",
     "/in-progress": "jobs in progress, the longest first",
-    "/retries /scheduled /dead": "jobs, 50 a page, by [conditions](jobs.md#conditions-which-jobs), of more than "
-    "ten dead ones on request; on top the twenty most frequent [causes](jobs.md#why-jobs-are-dead-causes), or the "
-    "[periodic commands](periodic.md)",
+    "/retries /scheduled /dead": "jobs by [conditions](jobs.md#conditions-which-jobs), with the "
+    "[periodic commands](periodic.md), or the [causes](jobs.md#why-jobs-are-dead-causes) of death",
     "/SET/KEY": "one job: what happened, arguments, last tries",
     "/SET/KEY/edit /edit/SET": "the edit of one job; of all that match",
-    "/SET/act /queue/act /steer": "other actions on jobs; on all else",
-    "/find?q=…": "the search box, as [`restbroker find`](jobs.md#find-a-lost-job)",
-    "/job?jid=…": "a timeline, as [`restbroker explain`](jobs.md#a-jobs-timeline)",
-    "/activity /activity/NAME /activity/NAME/stop": "the [audit log](jobs.md#audit-log); one action, its Stop, and "
-    "[its jobs](jobs.md#follow-what-happens-to-retried-jobs)",
-    "/queues /sources /periodic /audit /audit/NAME": "earlier addresses, which lead to these pages",
-    "/live?page=… /static/NAME": "the parts of an open page; style sheet, script",
+    "/SET/act /queue/act /steer": "actions on jobs; on all else",
+    "/find?q=…": "[search](jobs.md#find-a-lost-job)",
+    "/job?jid=…": "[a timeline](jobs.md#a-jobs-timeline)",
+    "/activity /activity/NAME /activity/NAME/stop": "the [audit log](jobs.md#audit-log); one action, its Stop",
+    "/queues /sources /periodic /audit /audit/NAME": "earlier addresses of these pages",
+    "/live?page=… /static/NAME": "parts of an open page; style sheet, script",
     "/stats /metrics": "[figures as JSON](stats-format.md#stats); [for Prometheus](telemetry.md#metrics)",
     "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",
 }
