@@ -64,14 +64,16 @@ def _full(rows: Found) -> Sequence[str]:
 
 
 def _rates(rows: Found) -> Sequence[str]:
-    rates, figures = (
-        [row for row in rows if row != "idle"],
-        {"CPU, µs": "cpu_us", "p50, ms": "p50_ms", "p99, ms": "p99_ms"},
-    )
+    rates = [row for row in rows if row != "idle"]
     names = dict.fromkeys(name for row in rates for name in rows[row])
-    head = ["", *(f"{rate}: {title}" for title in figures for rate in rates)]
+    head = ["", *(f"{rate}: CPU, µs" for rate in rates), *(f"{rate}: p50/p99, ms" for rate in rates)]
     lines = [
-        [name, *(_figure(rows[rate].get(name), one) for one in figures.values() for rate in rates)] for name in names
+        [
+            name,
+            *(_figure(rows[rate].get(name), "cpu_us") for rate in rates),
+            *("/".join(_figure(rows[rate].get(name), one) for one in ("p50_ms", "p99_ms")).strip("/") for rate in rates),
+        ]
+        for name in names
     ]
     idle = _median(rows["idle"][OURS], "cpu_percent")
     return [*_table(head, lines), "", f"An idle broker uses {idle:.2f} % of a core."]
@@ -80,40 +82,34 @@ def _rates(rows: Found) -> Sequence[str]:
 def _kinds(rows: Found) -> Sequence[str]:
     head = ["", *(f"{row}: CPU, µs" for row in rows), *(f"{row}: Redis, µs" for row in rows)]
     figures = ("cpu_us", "redis_us")
-    return _table(
-        head, [[name, *(_figure(rows[row][name], one) for one in figures for row in rows)] for name in rows[FULL]]
-    )
+    names = dict.fromkeys(name for found in rows.values() for name in found)
+    return _table(head, [[name, *(_figure(rows[row][name], one) for one in figures for row in rows)] for name in names])
 
 
 def _costs(rows: Found, titles: Mapping[str, str] = _TITLES) -> Sequence[str]:
-    """Return a table of rows, and of candidates where there are several."""
-    several = any(len(found) > 1 for found in rows.values())
-    lines = [
-        [row, *([name] if several else []), *(_figure(every, figure) for figure in titles)]
-        for row, found in rows.items()
-        for name, every in found.items()
-    ]
-    return _table(["", *([""] if several else []), *titles.values()], lines)
+    """Return a table of rows, each measured with restbroker alone."""
+    lines = [[row, *(_figure(found[OURS], figure) for figure in titles)] for row, found in rows.items()]
+    return _table(["", *titles.values()], lines)
 
 
 def _slow(rows: Found) -> Sequence[str]:
     def reached(row: str, every: Rounds) -> str:
         return f"{_median(every, 'jobs_per_s') / (int(row.split(maxsplit=1)[0]) / SLOW_MS * 1000):.2f}"
 
-    figures = ("jobs_per_s", "cpu_us", "memory_mib")
+    figures = ("cpu_us", "memory_mib")
     lines = [
         [row, name, reached(row, every), *(_figure(every, one) for one in figures)]
         for row, found in rows.items()
         for name, every in found.items()
     ]
-    return _table(["", "", "of connections/latency", "jobs/s", "CPU, µs", "MiB"], lines)
+    return _table(["", "", "of the most", "CPU, µs", "MiB"], lines)
 
 
 _PARTS: Final[Mapping[str, Callable[[Found], Sequence[str]]]] = {
     "full": _full,
     "rates": _rates,
     "kinds": _kinds,
-    "failures": partial(_costs, titles=_CPU),
+    "failures": _kinds,
     "order": partial(_costs, titles=_CPU),
     "slow": _slow,
 }

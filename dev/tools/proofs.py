@@ -1,7 +1,7 @@
 """The page of what is promised and which tests prove it, from the marks at the tests; `make docs` writes it.
 
 A mark is `@pytest.mark.promise("No command is lost", "Redis is full")`: heading and promise, as texts. Tests are read,
-not imported. The page counts them and names their folders, so that it changes only with what is proved where.
+not imported. The page names no test, so that it changes only with what is proved.
 """
 
 import ast
@@ -48,15 +48,14 @@ HEADINGS: Final = (
 HEAD: Final = """\
 # What is promised, and what proves it
 
-How many tests prove each promise of [guarantees](../guarantees.md), [security](../../SECURITY.md),
-[Sidekiq](../sidekiq.md) and [producers](../producers.md), and in which folders of `tests`: `2+1` are two tests by day
-and one at night. [What no test shows](../guarantees.md#what-no-test-shows). `make docs` makes this page from the
-tests' marks.
+At least one test proves each of these promises of [guarantees](../guarantees.md), [security](../../SECURITY.md),
+[Sidekiq](../sidekiq.md) and [producers](../producers.md); `grep -r "Redis is full" tests` finds those of one. *Night*: only
+`make nightly` runs them. [What no test shows](../guarantees.md#what-no-test-shows).
 """
 
 
-def proofs() -> Iterator[tuple[str, str, str, bool, str]]:
-    """Of each mark the heading, the promise, the test's folder, whether only the night runs it, and file::name.
+def proofs() -> Iterator[tuple[str, str, bool, str]]:
+    """Of each mark the heading, the promise, whether only the night runs it, and file::name.
 
     Raise ValueError, with file and test, for a mark that is not above a function, or without a known heading.
     """
@@ -70,7 +69,6 @@ def proofs() -> Iterator[tuple[str, str, str, bool, str]]:
             node.value for node in body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "pytestmark"
         )
         at_night = "nightly" in path.parts or any("mark.nightly" in ast.unparse(mark) for mark in marks)
-        folder = path.parent.relative_to(ROOT / "tests").as_posix().removesuffix("/nightly")
         for test in body:
             if isinstance(test, ast.FunctionDef | ast.AsyncFunctionDef):
                 said = [ast.unparse(mark) for mark in test.decorator_list]
@@ -79,7 +77,7 @@ def proofs() -> Iterator[tuple[str, str, str, bool, str]]:
                     if _is_promise(mark):
                         left -= 1
                         name = f"{path.relative_to(ROOT)}::{test.name}"
-                        yield *_texts(mark, name), folder, alone, name
+                        yield *_texts(mark, name), alone, name
         if left:
             raise ValueError(
                 f"{path.relative_to(ROOT)}: a promise's mark stands above a function of the module, only there"
@@ -93,29 +91,23 @@ def _is_promise(node: ast.AST) -> TypeGuard[ast.Call]:
 def _texts(mark: ast.Call, name: str) -> tuple[str, str]:
     texts = [word.value for word in mark.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
     if len(texts) != 2 or texts[0] not in HEADINGS:
-        raise ValueError(f"{name}: a promise has one of the headings in tools/proofs.py, and a text, not {texts}")
+        raise ValueError(f"{name}: a promise has one of the headings in dev/tools/proofs.py, and a text, not {texts}")
     return texts[0], texts[1]
 
 
 def page() -> str:
     """Return the page as the tests' marks make it; raise ValueError for a wrong mark, or a heading without a proof."""
-    promises: dict[str, dict[str, list[tuple[str, bool]]]] = {}
-    for heading, promise, folder, at_night, _ in proofs():
-        promises.setdefault(heading, {}).setdefault(promise, []).append((folder, at_night))
+    promises: dict[str, dict[str, list[bool]]] = {}
+    for heading, promise, at_night, _ in proofs():
+        promises.setdefault(heading, {}).setdefault(promise, []).append(at_night)
     if wrong := {*HEADINGS} - {*promises}:
-        raise ValueError(f"headings of tools/proofs.py without a test: {sorted(wrong)}")
+        raise ValueError(f"headings of dev/tools/proofs.py without a test: {sorted(wrong)}")
     parts = [HEAD]
     for heading in HEADINGS:
         rows = sorted(promises[heading].items(), key=lambda row: row[0].casefold())
-        parts += [f"\n## {heading}\n\n| promise | tests | in |\n|---|---|---|\n"]
-        parts += [f"| {promise} | {_tests(tests)} |\n" for promise, tests in rows]
+        parts += [f"\n## {heading}\n\n"]
+        parts += [f"- {promise}{' (night)' if all(nights) else ''}\n" for promise, nights in rows]
     return "".join(parts)
-
-
-def _tests(tests: list[tuple[str, bool]]) -> str:
-    nightly = sum(at_night for _, at_night in tests)
-    night = f"+{nightly}" if nightly else ""
-    return f"{len(tests) - nightly}{night} | {', '.join(sorted({folder for folder, _ in tests}))}"
 
 
 if __name__ == "__main__":
