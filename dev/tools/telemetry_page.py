@@ -35,26 +35,24 @@ scrape_configs:
 - **Several processes on one Redis**: scrape each. For values from Redis use the maximum, not the sum
   (`max by (queue) (restbroker_queue_jobs)`).
 
-In the tables, names that end in `_total` are counters; the others are gauges unless they are called histograms.
+Names that end in `_total` are counters; the others are gauges unless they are called histograms.
 
 ### What the process knows
 
 Counted or measured by the scraped process.
+
 """
 _OF_REDIS = """
 ### What is in Redis, for all processes on it
 
 Read from Redis at each scrape.
-"""
-_METRIC_ROWS = """
-| metric | meaning |
-|---|---|
+
 """
 
 
 def markdown() -> str:
     """Return docs/telemetry.md as Markdown."""
-    return "".join([_METRICS, _METRIC_ROWS, *map(_metric, PROCESS), _OF_REDIS, _METRIC_ROWS, *map(_metric, REDIS)])
+    return "".join([_METRICS, *map(_metric, PROCESS), _OF_REDIS, *map(_metric, REDIS)])
 
 
 def write(root: Path = Path()) -> None:
@@ -65,4 +63,4 @@ def write(root: Path = Path()) -> None:
 def _metric(metric: Metric) -> str:
     labels = f"{{{','.join(metric.labels)}}}" if metric.labels else ""
     histogram = "Histogram. " if metric.kind == "histogram" else ""
-    return f"| `{metric.name}{labels}` | {histogram}{metric.meaning} |\n"
+    return f"- `{metric.name}{labels}`: {histogram}{metric.meaning}\n"
