@@ -1,4 +1,4 @@
-"""The table of all HTTP requests that restbroker answers, for docs/web.md; `dev.tools.codes_page` writes it.
+"""The list of all HTTP requests that restbroker answers, for docs/web.md; `dev.tools.codes_page` writes it.
 
 Paths and methods are those of the routes, and who needs a login is asked of the app itself; what a path is for is said
 here. Always holds: no path is left out, and none is told of that there is not.
@@ -37,7 +37,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/": "what is wrong and what to do; totals, causes, charts",
     "/targets /target?name=…": "all targets; one, with its charts",
     "/jobs /queue?name=…": "waiting jobs, why a queue does not move",
-    "/processes": "also Ruby's",
+    "/processes": "processes, also Ruby's",
     "/events": "[event sources](events.md#watching)",
     "/in-progress": "jobs in progress, the longest first",
     "/retries /scheduled /dead": "jobs by [conditions](jobs.md#conditions-which-jobs), with the "
@@ -49,40 +49,40 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/job?jid=…": "[a timeline](jobs.md#a-jobs-timeline)",
     "/activity /activity/NAME /activity/NAME/stop": "the [audit log](jobs.md#audit-log); one action, its Stop",
     "/queues /sources /periodic /audit /audit/NAME": "earlier addresses of these pages",
-    "/live?page=… /static/NAME": "parts of an open page; style sheet, script",
+    "/live?page=…": "parts of an open page",
+    "/static/NAME": "style sheet, script",
     "/stats /metrics": "[figures as JSON](stats-format.md#stats); [for Prometheus](telemetry.md#metrics)",
     "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",
 }
-"""What each path is for: paths of one row, with the parameter that they need."""
+"""What each path is for: paths of one item, with the parameter that they need."""
 
 
 @attrs.frozen
 class _Route:
-    """A path with the methods that it answers to, and what they need: a login, or none."""
+    """A path with the methods that it answers to, and what the page says of their login."""
 
     methods: frozenset[str]
     login: str
 
 
 def renewed(text: str) -> str:
-    """Return the page's text with the table as it is now."""
+    """Return the page's text with the list as it is now."""
     before, behind = text.split(f"\n{HEADING}", 1)
-    head, rest = behind.split("\n|---|", 1)
-    columns = rest.partition("\n")[0]
-    return "\n".join([f"{before}\n{HEADING}{head}\n|---|{columns}", *rows(), "", rest.partition("\n\n")[2]])
+    head, rest = behind.split("\n- ", 1)
+    return "\n".join([f"{before}\n{HEADING}{head}", *rows(), "", rest.partition("\n\n")[2]])
 
 
 def rows() -> list[str]:
-    """The rows of the table; raise `ValueError` if a route has no meaning here, or a meaning no route."""
+    """The items of the list; raise `ValueError` if a route has no meaning here, or a meaning no route."""
     found = trio.run(_routes)
     told = {_plain(path) for paths in MEANINGS for path in paths.split()}
     if told != set(found):
-        raise ValueError(f"tools/endpoint_table.py: {sorted(told ^ set(found))}")
+        raise ValueError(f"dev/tools/endpoint_table.py: {sorted(told ^ set(found))}")
     return [*(row for paths, meaning in MEANINGS.items() for row in _rows(paths.split(), found, meaning)), *_others()]
 
 
 def _rows(paths: list[str], found: Mapping[str, _Route], meaning: str) -> Iterator[str]:
-    """The row of these paths; those that differ in methods are told one by one."""
+    """The item of these paths, which have one login; those that differ in methods are told one by one."""
     groups: dict[frozenset[str], list[str]] = {}
     for path in paths:
         groups.setdefault(found[_plain(path)].methods, []).append(path)
@@ -90,15 +90,15 @@ def _rows(paths: list[str], found: Mapping[str, _Route], meaning: str) -> Iterat
         ", ".join(f"`{'' if methods == {'GET'} else '/'.join(sorted(methods)) + ' '}{path}`" for path in group)
         for methods, group in groups.items()
     )
-    logins = list(dict.fromkeys(found[_plain(path)].login for path in paths))
-    yield f"| {requests} | {', '.join(logins)} | {meaning} |"
+    (login,) = {found[_plain(path)].login for path in paths}
+    yield f"- {requests}: {meaning}{login}"
 
 
 def _others() -> Iterator[str]:
-    """The rows of what has ports of its own, and no routes: its paths are configured."""
+    """The items of what has ports of its own, and no routes: its paths are configured."""
     events, rosters = ("/".join(sorted(set(methods) - {"HEAD"})) for methods in (webhook.METHODS, service.METHODS))
-    yield f"| `{events}` to a source's `Path` | [its secret](events.md) | takes an event |"
-    yield f"| `{rosters} /roster/USER` | [`Auth`](roster-service.md#the-login) | a roster |"
+    yield f"- `{events}` to a source's `Path`: takes an event, with [its secret](events.md)"
+    yield f"- `{rosters} /roster/USER`: a roster, with its [`Auth`](roster-service.md#the-login)"
 
 
 def _plain(path: str) -> str:
@@ -131,12 +131,12 @@ async def _routes() -> Mapping[str, _Route]:
 
 
 async def _login(app: QuartTrio, method: str, path: str) -> str:
-    """What the app wants of a stranger who sends this request."""
+    """What the page says of the login of this request: nothing if it needs that of the pages."""
     client = app.test_client()
     answer = await (client.get if method == "GET" else client.post)(path, headers={"Host": "127.0.0.1"})
     if answer.status_code != HTTPStatus.UNAUTHORIZED:
-        return "no"
-    return "yes; also bearer" if path in FOR_PROGRAMS else "yes"
+        return "; without a login"
+    return "; also with a bearer token" if path in FOR_PROGRAMS else ""
 
 
 def _never() -> NoReturn:
