@@ -67,16 +67,16 @@ def _rates(rows: Found) -> Sequence[str]:
     rates = [row for row in rows if row != "idle"]
     names = dict.fromkeys(name for row in rates for name in rows[row])
     head = ["", *(f"{rate}: CPU, µs" for rate in rates), *(f"{rate}: p50/p99, ms" for rate in rates)]
+    found = {name: [rows[rate].get(name) for rate in rates] for name in names}
     lines = [
-        [
-            name,
-            *(_figure(rows[rate].get(name), "cpu_us") for rate in rates),
-            *("/".join(_figure(rows[rate].get(name), one) for one in ("p50_ms", "p99_ms")).strip("/") for rate in rates),
-        ]
-        for name in names
+        [name, *(_figure(every, "cpu_us") for every in found[name]), *map(_latency, found[name])] for name in names
     ]
     idle = _median(rows["idle"][OURS], "cpu_percent")
     return [*_table(head, lines), "", f"An idle broker uses {idle:.2f} % of a core."]
+
+
+def _latency(every: Rounds | None) -> str:
+    return f"{_figure(every, 'p50_ms')}/{_figure(every, 'p99_ms')}" if every else ""
 
 
 def _kinds(rows: Found) -> Sequence[str]:

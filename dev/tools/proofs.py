@@ -49,8 +49,8 @@ HEAD: Final = """\
 # What is promised, and what proves it
 
 At least one test proves each of these promises of [guarantees](../guarantees.md), [security](../../SECURITY.md),
-[Sidekiq](../sidekiq.md) and [producers](../producers.md); `grep -r "Redis is full" tests` finds those of one. *Night*: only
-`make nightly` runs them. [What no test shows](../guarantees.md#what-no-test-shows).
+[Sidekiq](../sidekiq.md) and [producers](../producers.md); `grep -r "Redis is full" tests` finds those of one.
+*Night*: only `make nightly` runs them. [What no test shows](../guarantees.md#what-no-test-shows).
 """
 
 
