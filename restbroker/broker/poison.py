@@ -79,7 +79,7 @@ class PoisonDetector(Agent):
         if is_alone:
             self._report(suspect)
             # Redis knows: it marks as started what it isolates. Else `_confirm` tells it first.
-            self.ready.allow(suspect.number)
+            self.ready.confirm(suspect.number, suspect.number)
         self.ready.send_nowait([suspect])
         if not await self._until_reserved(()):
             await self.health.call_until_up(self.store, store_jobs.rejoin, self.identity.name, suspect.ticket)

@@ -150,8 +150,8 @@ class ReadyBuffer:
             self._start()
 
     def allow(self, number: int) -> None:
-        """Let jobs up to this ticket number be started."""
-        self._allowed = max(self._allowed, number)
+        """Let jobs up to this ticket number be started, and no others: this is all that Redis knows of."""
+        self._allowed = number
         self._start()
 
     def confirm(self, mark: int, last: int) -> None:

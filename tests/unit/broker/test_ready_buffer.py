@@ -35,6 +35,16 @@ def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed() -> None:
     assert taken == [1, 2]
 
 
+def test_no_job_is_started_above_the_mark_of_a_redis_that_went_back() -> None:
+    ready, taken = served(3)
+    ready.confirm(5, 5)
+    ready.allow(2)
+    ready.send_nowait(items(2, 4))
+    assert (taken, ready.is_blocked) == ([2], True)
+    ready.confirm(4, 4)
+    assert taken == [2, 3, 4]
+
+
 def test_a_closed_hand_over_starts_nothing_more() -> None:
     ready, taken = served()
     ready.send_nowait(items(1, 3))
