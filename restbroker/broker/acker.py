@@ -275,7 +275,8 @@ class Acker(Agent):
             self.buffer.wake()
 
     def _send_batch(self) -> bool:
-        batch = take_batch(self.buffer.jobs)
+        # What is not sent stays in the buffer.
+        batch = take_batch(list(self.buffer.jobs))
         request = self._request(batch, self.hand_on(len(batch)))
         last, began_s = self.reservations.last_number, trio.current_time()
 
@@ -300,8 +301,8 @@ class Acker(Agent):
         readiness, deadlines = self.upkeep.readiness, self.upkeep.deadlines
         self._is_sent = self.store.send_finish(request, time.time(), watch=readiness, deadlines=deadlines, done=note)
         self.is_handing_on = self._is_sent and request.next is not None
-        if not self._is_sent:
-            self.buffer.put_back(batch)
+        if self._is_sent:
+            del self.buffer.jobs[: len(batch)]
         return self._is_sent
 
     @property
@@ -373,9 +374,9 @@ class Acker(Agent):
             batch = [job for job in batch if job.recovered is None]
         if not batch:
             return await self.store.fetch(fetch)
-        request = self._request(batch)
         unsettled = batch
         try:
+            request = self._request(batch)
             codes, got = await self.store.finish_and_fetch(request, time.time(), fetch)
             if not isinstance(codes, StoreRefused):
                 self.ready.confirm(request.hwm, fetch.base)
@@ -449,7 +450,8 @@ class Acker(Agent):
                     continue
                 match code:
                     case Gone():
-                        was_requested = job.settling is REQUESTED
+                        # Of one that was fenced another process may have done it: that one reports it.
+                        was_requested = job.settling is REQUESTED and not self.identity.fenced.is_set()
                         job.confirm()
                         over.append(job)
                         if was_requested:

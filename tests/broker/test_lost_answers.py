@@ -18,7 +18,14 @@ from restbroker.store.codes import Code
 from restbroker.store.connection import Connection
 from restbroker.store.in_progress import read_jobs
 from restbroker.store.settling import FinishRequest
-from restbroker.telemetry.events import JobFinished, OperatorWarning, StoreBack, StoreLost, TargetDown
+from restbroker.telemetry.events import (
+    IdentityFenced,
+    JobFinished,
+    OperatorWarning,
+    StoreBack,
+    StoreLost,
+    TargetDown,
+)
 from restbroker.transport.message import NotSent
 from tests.broker.conftest import FINE, Harness, Held, ok, refuse
 from tests.support.redis_server import RedisServer
@@ -99,6 +106,39 @@ async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: H
     assert harness.size("queue:replies") == 1
     assert harness.client.command("GET", "stat:processed") == b"1"
     assert len(harness.target.calls) == 1
+
+
+async def test_a_job_of_a_fenced_process_is_reported_by_the_one_that_has_it_now(harness: Harness) -> None:
+    is_cut_off = True
+
+    class CutOff(Connection):
+        def send_finish(self, *_args: Any, **_kwargs: Any) -> bool:
+            return False
+
+        async def finish(self, request: FinishRequest, now_s: float) -> Any:
+            if is_cut_off:
+                raise StoreUnavailable("nothing arrives")
+            return await super().finish(request, now_s)
+
+        async def finish_and_fetch(self, finished: FinishRequest, now_s: float, wanted: jobs.FetchRequest) -> Both:
+            if is_cut_off:
+                raise StoreUnavailable("nothing arrives")
+            return await super().finish_and_fetch(finished, now_s, wanted)
+
+    harness.connect = lambda settings: CutOff(open_client(settings))
+    harness.target.answer = held = Held()
+    harness.push()
+    async with harness.broker():
+        await harness.until(lambda: harness.target.sent, "it is sent")
+        held.let.set()
+        await harness.until(lambda: harness.of(StoreLost), "it cannot be settled")
+        (identity,) = identities.live_identities(harness.client)
+        await harness.fence(identity)
+        harness.recover(identity)
+        await harness.until(lambda: harness.of(IdentityFenced), "the process knows")
+        is_cut_off = False
+        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"1", "the next one settles it")
+    assert (len(harness.target.sent), len(harness.of(JobFinished))) == (2, 1)
 
 
 async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is_delivered_once(

@@ -2,6 +2,8 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
@@ -14,13 +16,17 @@ from restbroker.broker.acker import (
     KEPT_S,
     LOSS_S,
     AckBuffer,
+    Acker,
     RecentlySettled,
     take_batch,
 )
-from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.health import StoreHealth
+from restbroker.broker.identity import Identity
+from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.job.settlement import Ack, Reply, Requeue, Settlement
 from restbroker.store.tickets import MAX_BATCH
+from restbroker.transport.readiness import Upkeep
 
 
 def item(number: int) -> JobInProgress:
@@ -120,6 +126,41 @@ async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes
         add(finished, [3], more=False)
         finished.put_back(taken)
     assert numbers(take_batch(finished.jobs)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("way", ["alone", "with a fetch"])
+async def test_what_no_request_can_be_made_of_stays_to_be_settled(
+    way: str, autojump_clock: trio.testing.MockClock
+) -> None:
+    def fail(_batch: object) -> None:
+        raise ZeroDivisionError
+
+    finished, job = acks(), item(1)
+    job.decide(Ack())
+    acker = Acker(
+        plan=cast("Any", SimpleNamespace(target=None)),
+        identity=Identity("me", lambda _: None),
+        store=cast("Any", None),
+        health=StoreHealth(lambda _: None),
+        reservations=Reservations(),
+        ready=finished.ready,
+        crashes=cast("Any", SimpleNamespace(counts={})),
+        buffer=finished,
+        settler=cast("Any", SimpleNamespace(reports=SimpleNamespace(records=fail))),
+        upkeep=Upkeep(),
+    )
+    async with trio.open_nursery() as nursery:
+        if way == "alone":
+            nursery.start_soon(acker.run)
+            await trio.testing.wait_all_tasks_blocked()
+            with pytest.raises(ZeroDivisionError):
+                finished.add(job)
+        else:
+            finished.add(job)
+            with pytest.raises(ZeroDivisionError):
+                await acker.settle_and_fetch(lambda: cast("Any", "a fetch"))
+        assert finished.jobs == [job]
+        nursery.cancel_scope.cancel()
 
 
 async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
