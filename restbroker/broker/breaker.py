@@ -38,7 +38,6 @@ class AdaptiveSemaphore:
     _in_delivery: int = 0
     _is_waking: bool = False
     _is_open: bool = False
-    _stopped: bool = False
 
     @property
     def limit(self) -> int:
@@ -56,11 +55,11 @@ class AdaptiveSemaphore:
         return len(self._line)
 
     def try_enter(self) -> bool:
-        """Count one more job in delivery if it need not wait; return False if it would have to, or the pool stops.
+        """Count one more job in delivery if it need not wait; return False if it would have to.
 
         If it returns True, `leave` must follow.
         """
-        if self._line or self._in_delivery >= self._adaptive.limit or not self._is_open or self._stopped:
+        if self._line or self._in_delivery >= self._adaptive.limit or not self._is_open:
             return False
         self._in_delivery += 1
         return True
@@ -97,7 +96,7 @@ class AdaptiveSemaphore:
         if self._is_waking:
             return
         line, self._is_waking = self._line, True
-        while line and self._in_delivery < self._adaptive.limit and self._is_open and not self._stopped:
+        while line and self._in_delivery < self._adaptive.limit and self._is_open:
             self._in_delivery += 1
             if not line.popleft()():
                 self._in_delivery -= 1
@@ -132,16 +131,12 @@ class AdaptiveSemaphore:
             self._adaptive.restart(self._in_delivery)
         self._is_open = True
         self.wake_waiting()
-        while self._beside and self._is_open and not self._stopped:
+        while self._beside and self._is_open:
             self._beside.popleft()()
 
     def close(self) -> None:
         """Close the entrance; who waits goes on waiting."""
         self._is_open = False
-
-    def stop(self) -> None:
-        """Let no one in any more; who waits goes on waiting."""
-        self._stopped = True
 
 
 _DENIED_WAIT_S = 5.0
@@ -356,10 +351,10 @@ class Breaker:
         self._trip(reason)
 
     def stop(self) -> None:
-        """End the waits of `wait_to_admit`, which returns False from now on, and let no one into the semaphore."""
+        """End the waits of `wait_to_admit`, which returns False from now on, and let no one in any more."""
         self.stopped = True
         self._changed.unpark_all()
-        self.semaphore.stop()
+        self.semaphore.close()
 
     async def wait_to_probe(self) -> None:
         """Wait until the breaker is tripped, and not for good, so that the target is to be probed. Safe to cancel.
@@ -429,4 +424,5 @@ class Breaker:
         self.was_let_in = True
         self.is_reported = False
         self._changed.unpark_all()
-        self.semaphore.open(alone=not is_first)
+        if not self.stopped:
+            self.semaphore.open(alone=not is_first)

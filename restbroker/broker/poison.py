@@ -40,8 +40,7 @@ class PoisonDetector(Agent):
         """Give reserved jobs to the worker, in the order of their tickets.
 
         With a suspect among them, wait until that is settled, or has lived for a while. Wait while Redis is away. Safe
-        to cancel. Raise `StoreRefused`: then those that no worker has are no longer in progress here; and
-        `trio.ClosedResourceError` if the pool stops.
+        to cancel. Raise `StoreRefused`: then those that no worker has are no longer in progress here.
         """
         crashes, places = self.crashes, set[int]()
         if max(crashes.counts.values(), default=0) >= SUSPECT_AFTER:

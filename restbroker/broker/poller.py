@@ -5,14 +5,14 @@ Either it takes nothing meanwhile (`queue_waiter.py`). Or, where no limit is sha
 stand in Redis until there is a job (`StandingFetches`): the task that listens for their answers hands plain jobs out
 and sends the next fetch, and leaves all else to the poller. Always holds: one fetch at a time, but for those that
 stand; what these took is dealt with in the order of its tickets; no fetch while the breaker is tripped or Redis refuses
-to settle; and after anything that may have lost an answer, what Redis lists as ours is compared with what we know
-before more is taken.
+to settle; after anything that may have lost an answer, what Redis lists as ours is compared with what we know before
+more is taken. A pool that stops, or is quiet, takes no job in any way; while it is quiet all else goes on.
 """
 
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from typing import assert_never
 
 import attrs
@@ -40,7 +40,7 @@ from restbroker.telemetry.events import JobsClassified
 HELD_BYTES = 16 * 1024 * 1024
 """Nothing more is taken while a pool's jobs take so many bytes of memory: few pools need more at a time."""
 _FULL_WAIT_S = 0.1
-_TRIPPED_WAIT_S = 1.0
+_IDLE_WAIT_S = 1.0
 _COMPARED_WITHIN_S = 2.0
 _OLDER_FORM_WAIT_S = 0.5
 _DRAIN_WAIT_S = 0.25
@@ -245,7 +245,7 @@ class Poller(Agent):
             self.acker.hand_on, self.acker.adopt = self._hand_on, self._take_next
 
     async def run(self) -> None:
-        """Fetch until cancelled, or until the pool is quiet or stops; begin once the first heartbeat is confirmed.
+        """Fetch until cancelled, or until the pool stops; begin once the first heartbeat is confirmed.
 
         Once the pool is fenced, wait to be cancelled.
         """
@@ -269,17 +269,12 @@ class Poller(Agent):
     async def _run(self) -> None:
         wait_s = FIRST_WAIT_S
         await self.lease.granted.wait()
-        while not self.breaker.stopped and (self._is_behind or not self.quiet.is_set()):
+        while not self.breaker.stopped:
             try:
-                if self.quiet.is_set():
-                    # A standing fetch that was ended may have taken jobs.
-                    await self._catch_up()
-                elif self.breaker.admits:
+                if self.breaker.admits:
                     await self._once()
                 else:
                     await self._wait_to_admit()
-            except trio.ClosedResourceError:
-                return  # the pool stops; what was fetched meanwhile is requeued with the rest
             except StoreUnavailable as error:
                 self.health.note_outage(error, self._called_at_s)
                 self._failed = True
@@ -304,10 +299,15 @@ class Poller(Agent):
             self.limited = None
             if self._is_behind:
                 await self._catch_up()
-            with trio.move_on_after(_TRIPPED_WAIT_S):
+            with trio.move_on_after(_IDLE_WAIT_S):
                 await breaker.wait_to_admit()
             if self._is_behind:
                 await self._catch_up()
+
+    @property
+    def _takes_no_more(self) -> bool:
+        """Whether no job may be taken any more, in whatever way: the process is quiet, or the pool stops."""
+        return self.quiet.is_set() or self.ready.closed
 
     @property
     def _is_behind(self) -> bool:
@@ -326,6 +326,8 @@ class Poller(Agent):
             self._end_standing()
             await trio.sleep(REFUSED_WAIT_S)
             return
+        if self._takes_no_more:
+            self._end_standing()
         if self._is_behind:
             await self._catch_up()
         if self.plan.older_form.is_set():
@@ -346,7 +348,7 @@ class Poller(Agent):
             await self._deal_with(*fetched)
         else:
             # Places are free, but all that the breaker permits is in delivery, or what they wait for is on its way.
-            with trio.move_on_after(_FULL_WAIT_S):
+            with trio.move_on_after(_IDLE_WAIT_S if self._takes_no_more else _FULL_WAIT_S):
                 await self.reservations.wait_for_release()
 
     def _request(self, reserve: int | None = None) -> FetchRequest | None:
@@ -368,9 +370,9 @@ class Poller(Agent):
         want = max(0, min(room + reserve - len(ready) - breaker.semaphore.waiting_jobs, share, MAX_BATCH))
         # What it takes in memory shows only when it is here: one of the largest at a time.
         most_bytes = min(PAYLOAD_LIMIT_BYTES, HELD_BYTES - self.reservations.memory_bytes)
-        if most_bytes <= 0:
+        if most_bytes <= 0 or self._takes_no_more:
             want = 0
-        if not breaker.admits or self.quiet.is_set() or not (want or ready.is_blocked):
+        if not breaker.admits or not (want or ready.is_blocked):
             return None
         target = plan.target
         queues = draw_order(target.weights, random.random) if target.weights else target.queues
@@ -395,7 +397,7 @@ class Poller(Agent):
     def _hand_on(self, count: int) -> HandOn | None:
         """Return what may come with the settlement of so many jobs: the next ones of their keys."""
         plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
-        is_held = self.quiet.is_set() or not self.breaker.admits or self.acker.refused or self.crashes.counts
+        is_held = self._takes_no_more or not self.breaker.admits or self.acker.refused or self.crashes.counts
         is_older = plan.older_form.is_set() or self.reservations.has_old_keys
         if is_held or is_older or self._is_behind or not ready.is_free:
             return None
@@ -408,9 +410,7 @@ class Poller(Agent):
         """Hand out what came with a settlement. No suspect does: one that comes back has its turn, and is fetched."""
         jobs = self._new_jobs(found)
         self.reservations.add(jobs)
-        # When the pool stops, they are requeued with the rest.
-        with suppress(trio.ClosedResourceError):
-            self.ready.send_nowait(jobs)
+        self.ready.send_nowait(jobs)
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
         self.health.note_write(self._called_at_s)

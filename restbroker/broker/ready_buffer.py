@@ -137,11 +137,10 @@ class ReadyBuffer:
         return len(self._waiting)
 
     def send_nowait(self, jobs: Iterable[JobInProgress]) -> None:
-        """Add jobs in the order of their tickets; raise `trio.ClosedResourceError` once closed."""
-        if self.closed:
-            raise trio.ClosedResourceError
-        self._waiting.extend(jobs)
-        self._start()
+        """Add jobs in the order of their tickets; drop them once closed."""
+        if not self.closed:
+            self._waiting.extend(jobs)
+            self._start()
 
     def put_back(self, *jobs: JobInProgress) -> None:
         """Put jobs that the worker had taken already in front of all others, in this order; drop them once closed."""
@@ -199,7 +198,7 @@ class ReadyBuffer:
             await self._demand.wait()
 
     def close(self) -> None:
-        """Start no more jobs. Those that wait here were not started; recovery requeues them."""
+        """Start no more jobs. Those that wait here, or still come, were not started; recovery requeues them."""
         self.closed = True
         self._waiting.clear()
 

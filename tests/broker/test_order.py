@@ -30,9 +30,9 @@ from restbroker.store import jobs
 from restbroker.store import order as order_store
 from restbroker.store.jobs import Limits
 from restbroker.store.settling import FinishRequest
-from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
+from restbroker.telemetry.events import BrokerStarted, BrokerStopped, JobFinished, OperatorWarning
 from restbroker.transport.message import Request
-from tests.broker.conftest import Harness, ok, refuse
+from tests.broker.conftest import Harness, Scripted, ok, refuse
 from tests.support.store_calls import fetch, finish
 from tests.support.wait import NEVER_S, until_async
 
@@ -399,6 +399,54 @@ async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harne
         assert log.starts[key] == sorted(log.starts[key])
         assert set(log.starts[key]) == set(range(30))
     assert log.overlaps == 0
+    assert is_at_rest(harness)
+
+
+async def until_both_are_at_work(harness: Harness, log: Log) -> dict[str, trio.Event]:
+    """The first job of each of two keys is; returns what ends it, by key."""
+    ends = {key: trio.Event() for key in "ab"}
+
+    async def until_let(call: Call, link: Link) -> Outcome:
+        outcome = await log(call, link)
+        await ends[str(call.command.arguments["key"])].wait()
+        return outcome
+
+    harness.target.way = until_let
+    push(harness, "a", 3)
+    push(harness, "b", 1)
+    await harness.until(lambda: log.starts == {"a": [0], "b": [0]}, "both are at work")
+    return ends
+
+
+@pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
+async def test_a_process_that_stops_leaves_the_next_job_of_a_key_to_others(harness: Harness, log: Log) -> None:
+    async with harness.broker():
+        ends = await until_both_are_at_work(harness, log)
+        (pool,) = harness.status.pools
+        harness.control.why = "test"
+        harness.control.stop.set()
+        await harness.until(lambda: pool.ready.closed, "it knows")
+        ends["a"].set()
+        await harness.until(lambda: has_ended(harness, 1), "one is done")
+        assert (state(harness, "a"), state(harness, "b")) == ("ready", "in_progress")
+        ends["b"].set()
+    (stopped,) = harness.of(BrokerStopped)
+    assert (stopped.clean, stopped.requeued, log.starts) == (True, 0, {"a": [0], "b": [0]})
+
+
+@pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
+async def test_a_replaced_generation_leaves_the_next_job_of_a_key_to_its_successor(harness: Harness, log: Log) -> None:
+    async with harness.broker():
+        ends = await until_both_are_at_work(harness, log)
+        harness.target, newer = Scripted(ok), Log()
+        harness.target.way = newer
+        harness.next_plan = harness.plan()
+        harness.control.reload.set()
+        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "the new generation serves")
+        ends["a"].set()
+        await harness.until(lambda: has_ended(harness, 3), "all of that key are done, while the other is at work")
+        ends["b"].set()
+    assert (log.starts, newer.starts) == ({"a": [0], "b": [0]}, {"a": [1, 2]})
     assert is_at_rest(harness)
 
 

@@ -172,6 +172,27 @@ async def test_once_the_process_is_quiet_it_takes_nothing(harness: Harness) -> N
     assert (harness.size("queue:rest"), harness.of(JobFinished)) == (1, [])
 
 
+@pytest.mark.usefixtures("_long")
+async def test_what_is_taken_last_of_all_before_the_process_is_quiet_is_done_by_it(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    harness.queues, harness.target.answer = ("rest", "b"), Held()
+    held = harness.target.answer
+    async with harness.broker():
+        await until_it_stands(harness, 2)
+        # All that it wants: then only that of the other queue stands.
+        harness.push(count=7)
+        await harness.until(lambda: harness.size("queue:rest") == 0, "all are taken")
+        await until_it_stands(harness)
+        monkeypatch.setattr(Waiter, "on_readable", lambda _: True)
+        harness.push(first=7, into="b")
+        await harness.until(lambda: harness.size("queue:b") == 0, "it is taken")
+        harness.control.quiet.set()
+        held.let.set()
+        await harness.until(lambda: "jid-safe-7" in finished(harness), "it is done")
+    assert len(harness.target.sent) == len(finished(harness))
+
+
 @pytest.mark.promise("No command is lost", "a stop while jobs arrive at an idle pool")
 @pytest.mark.parametrize("queues", [("rest",), ("rest", "b", "c")])
 async def test_what_is_pushed_in_the_instant_of_a_stop_is_done_or_in_its_queue(

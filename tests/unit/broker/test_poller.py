@@ -239,7 +239,7 @@ async def test_while_redis_refuses_to_settle_nothing_is_taken(autojump_clock: Mo
     assert pool.steps[0] == "asks"
 
 
-@pytest.mark.parametrize("how", ["down", "quiet", "full"])
+@pytest.mark.parametrize("how", ["down", "quiet", "full", "stopping"])
 async def test_what_happens_while_a_fetch_waits_for_its_turn_keeps_it_from_taking(
     autojump_clock: MockClock, how: str
 ) -> None:
@@ -250,6 +250,8 @@ async def test_what_happens_while_a_fetch_waits_for_its_turn_keeps_it_from_takin
             pool.breaker.trip(DOWN)
         elif how == "quiet":
             pool.quiet.set()
+        elif how == "stopping":
+            pool.ready.close()
         else:
             pool.reservations.memory_bytes = HELD_BYTES
 
@@ -320,17 +322,30 @@ async def test_a_pool_that_redis_does_not_know_is_fenced_and_asks_nothing_more(a
     assert pool.steps == ["asks"]
 
 
-@pytest.mark.parametrize("how", ["stopped", "stopped while down", "closed"])
+@pytest.mark.parametrize("how", ["stopped", "stopped while down"])
 async def test_it_ends_with_its_pool(autojump_clock: MockClock, how: str) -> None:
     pool = Pool(answers=[taken(1)])
-    if how == "closed":
-        pool.ready.close()
-    else:
-        if how == "stopped while down":
-            pool.breaker.trip(DOWN)
-        pool.breaker.stop()
+    if how == "stopped while down":
+        pool.breaker.trip(DOWN)
+    pool.breaker.stop()
     assert await pool.run()
-    assert len(pool.asked) == (how == "closed")
+    assert pool.asked == []
+
+
+async def test_a_quiet_process_compares_its_jobs_as_ever_and_tells_redis_which_may_start(
+    autojump_clock: MockClock,
+) -> None:
+    pool = Pool()
+    pool.quiet.set()
+    assert not await pool.run()
+    assert pool.steps == []
+    pool.health.note_outage(ConnectionEnded("It was idle."))
+    await pool.run()
+    assert pool.steps == ["compares"]
+    pool.hold(1, granted=False)
+    pool.serve(1)
+    await pool.run()
+    assert [(request.count, request.hwm >= 1) for request in pool.asked] == [(0, True)]
 
 
 @pytest.mark.parametrize("where", ["the fetch", "a suspect"])
