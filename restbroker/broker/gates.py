@@ -231,6 +231,8 @@ class Slot:
     in_use: int = 0
     waiting: deque[Callable[[], None]] = attrs.field(factory=deque)
     """What is to be called for each job that waits, once it has a place."""
+    _admitted: deque[Callable[[], None]] = attrs.field(factory=deque)
+    """What is being called, and what follows it."""
 
     @property
     def waiting_limit(self) -> int:
@@ -240,7 +242,7 @@ class Slot:
     def enter(self, then: Callable[[], None]) -> Literal["in", "waiting", "full"]:
         """Give a job a place ("in"), or let it wait for one ("waiting"), or do neither if all are taken ("full").
 
-        One that waits has its place when `leave` returns `then`.
+        One that waits has its place when `then` is called.
         """
         if self.in_use < self.limit:
             self.in_use += 1
@@ -250,12 +252,20 @@ class Slot:
             return "waiting"
         return "full"
 
-    def leave(self) -> Callable[[], None] | None:
-        """Free a place, and give it to the job that waited longest: return what to call for it, or None."""
-        if self.waiting:
-            return self.waiting.popleft()
-        self.in_use -= 1
-        return None
+    def leave(self) -> bool:
+        """Free a place, and give it to the job that waited longest; return False if there is none.
+
+        If that one leaves at once, the next has its turn behind it, not within: many in a row are no recursion.
+        """
+        if not self.waiting:
+            self.in_use -= 1
+            return False
+        self._admitted.append(self.waiting.popleft())
+        if len(self._admitted) == 1:
+            while self._admitted:
+                self._admitted[0]()
+                self._admitted.popleft()
+        return True
 
 
 @attrs.define(eq=False)

@@ -528,10 +528,8 @@ class Worker:
 
     def _take_step(self, delivery: Delivery, answer: object) -> None:
         delivery.leave = None
-        if isinstance(answer, Exception):
-            self.advance(delivery, None, answer)
-        else:
-            self.advance(delivery, answer, None)
+        got, error = (None, answer) if isinstance(answer, Exception) else (answer, None)
+        self._do(delivery, self.advance, got, error)
 
     def _start_task(self, delivery: Delivery) -> None:
         """Begin or go on with a round in a task."""
@@ -702,13 +700,11 @@ class Worker:
         if job.settlement is not None:
             self.acks.add(job)
         self._leave_breaker(delivery)
-        following = None
+        is_followed = False
         if slot is not None and job.in_slot:
             job.in_slot = False
-            following = slot.leave()
-        if following is not None:
-            following()  # it has the place of the worker, too
-        elif delivery.has_worker_place:
+            is_followed = slot.leave()  # by one that has the place of the worker, too
+        if delivery.has_worker_place and not is_followed:
             self.ready.note_done()
         if not self._deliveries:
             self._changed.unpark_all()

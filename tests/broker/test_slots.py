@@ -10,9 +10,9 @@ from restbroker.store import identities, jobs
 from restbroker.store.client import Client, items, open_client, raw
 from restbroker.store.connection import Connection
 from restbroker.store.in_progress import read_jobs
-from restbroker.telemetry.events import JobFinished
-from restbroker.transport.message import Request, Response
-from tests.broker.conftest import Harness, ok
+from restbroker.telemetry.events import JobFinished, TargetDown
+from restbroker.transport.message import NotSent, Request, Response
+from tests.broker.conftest import Harness, ok, refuse
 
 
 def slow(harness: Harness) -> tuple[trio.Event, list[int]]:
@@ -109,3 +109,23 @@ async def test_a_stop_gives_what_waits_for_a_slot_back_in_its_order(harness: Har
 
 def in_hand(client: Client) -> int:
     return sum(len(read_jobs(client, identity).jobs) for identity in identities.live_identities(client))
+
+
+async def test_a_stop_ends_any_number_of_waits_for_one_slot(harness: Harness) -> None:
+    """Each that ends gives its place to the next, which ends as well."""
+    are_all_here = trio.Event()
+
+    async def refuse_then(request: Request) -> Response:
+        await are_all_here.wait()
+        return await refuse(request)
+
+    harness.concurrency, harness.slots = 50, {"once": 50}
+    harness.target.answer = refuse_then
+    harness.push("once", count=250)
+    async with harness.broker():
+        await harness.until(lambda: in_hand(harness.client) == 250, "fifty have a place, the others wait for one")
+        harness.target.probe_answer = NotSent("refused")
+        are_all_here.set()
+        await harness.until(lambda: harness.of(TargetDown), "none can be sent")
+    assert [entry["jid"] for entry in harness.entries("queue:rest")] == [f"jid-once-{n}" for n in reversed(range(250))]
+    assert harness.size("dead") == 0

@@ -4,10 +4,11 @@ Each history is run three times, on an empty Redis and a server that answers eac
 must be: each request's bytes and how often it came, what lies in Redis, every event of a job and the counters.
 """
 
+import json
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, cast
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from restbroker.job.command import Call
 from restbroker.job.outcome import Outcome
 from restbroker.servers.contract import Link
 from restbroker.servers.ejabberd.connector import EjabberdConnector
+from restbroker.transport.message import Request
 from tests.support.moody_server import Mood, fine
 from tests.support.paths import Paths, job, jobs_of
 
@@ -79,3 +81,23 @@ async def test_a_stepwise_connector_of_others_that_breaks_its_word_costs_its_job
     assert found == ({"delivered": 19, "Bug": 1} if is_guarded else {"delivered": 20})
     said = [event.message or "" for event in serving.finished() if event.code == "Bug"]
     assert ["await link.task()" in message for message in said] == [True] * is_guarded
+
+
+async def test_a_request_that_cannot_be_made_costs_its_job_alone(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a gate, too, where the request is made only once Redis has answered."""
+    deliver = EjabberdConnector.deliver
+
+    async def odd(connector: EjabberdConnector, call: Call, link: Link) -> Outcome:
+        if call.command.arguments.get("user") == "7":
+            await link.send(Request("POST", "/", call.timeout_s, body=cast("bytes", "a text")))
+        return await deliver(connector, call, link)
+
+    monkeypatch.setattr(EjabberdConnector, "deliver", odd)
+    jobs = [
+        json.dumps({**json.loads(job(str(number), Mood(fine()))), "idempotency_key": str(number)}).encode()
+        for number in range(20)
+    ]
+    async with paths.broker(jobs, way="steps", ours=False) as serving:
+        await serving.until_ended(20)
+        serving.control.stop.set()
+    assert Counter(event.code or event.outcome for event in serving.finished()) == {"delivered": 19, "Bug": 1}
