@@ -1,7 +1,7 @@
 """A job that Redis lists as ours: how far its delivery is, how far its settling is, and what happened to it before.
 
 The poller makes it, the worker takes it through its delivery, the acker through its settling. Always holds: its two
-states change along `DELIVERY_STEPS` and `SETTLING_STEPS` only; `SENDING` is set before the first byte of the effect can
+states change along the arrows below only; `SENDING` is set before the first byte of the effect can
 leave, and a settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of
 it. Fields about earlier runs (`recovered`, `effected`, …) are no states: they never set a job back.
 
@@ -14,9 +14,9 @@ it. Fields about earlier runs (`recovered`, `effected`, …) are no states: they
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -55,21 +55,6 @@ class SettlingState(IntEnum):
 # Enum members by short names: each job compares them some ten times.
 FETCHED, ADMITTED, MARKED, SENDING, ANSWERED = DeliveryState
 NONE, DECIDED, REQUESTED, REFUSED, CONFIRMED = SettlingState
-
-DELIVERY_STEPS: Final[Mapping[DeliveryState, frozenset[DeliveryState]]] = {
-    FETCHED: frozenset((ADMITTED,)),
-    ADMITTED: frozenset((MARKED, SENDING)),
-    MARKED: frozenset((SENDING, ADMITTED)),
-    SENDING: frozenset((ANSWERED, ADMITTED)),
-    ANSWERED: frozenset(),
-}
-SETTLING_STEPS: Final[Mapping[SettlingState, frozenset[SettlingState]]] = {
-    NONE: frozenset((DECIDED,)),
-    DECIDED: frozenset((REQUESTED, REFUSED, CONFIRMED)),
-    REQUESTED: frozenset((REFUSED, CONFIRMED)),
-    REFUSED: frozenset((REQUESTED, CONFIRMED)),
-    CONFIRMED: frozenset(),
-}
 
 
 class IllegalTransition(Exception):

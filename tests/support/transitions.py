@@ -6,18 +6,33 @@ raised, and so is one that the broker refuses: the job would be dead as one that
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 import attrs
 import pytest
 
-from restbroker.broker.job_in_progress import (
-    DELIVERY_STEPS,
-    SETTLING_STEPS,
-    DeliveryState,
-    IllegalTransition,
-    JobInProgress,
-    SettlingState,
+from restbroker.broker.job_in_progress import DeliveryState, IllegalTransition, JobInProgress, SettlingState
+
+LEGAL_STEPS: Final = frozenset(
+    {
+        ("FETCHED", "ADMITTED"),
+        ("ADMITTED", "MARKED"),
+        ("ADMITTED", "SENDING"),
+        ("MARKED", "SENDING"),
+        ("MARKED", "ADMITTED"),
+        ("SENDING", "ANSWERED"),
+        ("SENDING", "ADMITTED"),
+        ("NONE", "DECIDED"),
+        ("DECIDED", "REQUESTED"),
+        ("DECIDED", "REFUSED"),
+        ("DECIDED", "CONFIRMED"),
+        ("REQUESTED", "REFUSED"),
+        ("REQUESTED", "CONFIRMED"),
+        ("REFUSED", "REQUESTED"),
+        ("REFUSED", "CONFIRMED"),
+    }
 )
+"""The legal changes: the arrows in the header of `restbroker.broker.job_in_progress`."""
 
 
 @attrs.define(eq=False)
@@ -31,10 +46,7 @@ class Transitions:
         before = job.delivery if isinstance(state, DeliveryState) else job.settling
         if before == state:
             return
-        legal = state in (DELIVERY_STEPS[before] if isinstance(before, DeliveryState) else SETTLING_STEPS[before])
-        if isinstance(state, DeliveryState) and job.settling:
-            legal = False
-        if legal:
+        if (before.name, state.name) in LEGAL_STEPS and not (isinstance(state, DeliveryState) and job.settling):
             self.met.add((before.name, state.name))
         else:
             self.illegal.append(
