@@ -226,7 +226,7 @@ class Generation:
                 host,
                 our_identities=ours,
                 specs=specs,
-                ordered=[pool.plan.target for pool in pools if pool.plan.order is not None],
+                ordered=[pool.plan for pool in pools if pool.plan.order is not None],
             )
             intake.start_soon(reaper.run)
             intake.start_soon(OlderForm(connection, self.health, report, [pool.plan for pool in pools]).run)

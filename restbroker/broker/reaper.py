@@ -9,8 +9,6 @@ so a long outage makes no process take over from another.
 import random
 import time
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
-from types import MappingProxyType
 
 import attrs
 import trio
@@ -18,7 +16,7 @@ import trio
 from restbroker.broker.health import FENCE_AFTER_S, ProcessTask
 from restbroker.broker.same_host import Host, is_gone
 from restbroker.broker.settler import stopped_warning, unserved_warning
-from restbroker.config.target import Target
+from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
 from restbroker.job.settlement import Dead, OrphanedJob
@@ -54,13 +52,13 @@ class Reaper(ProcessTask):
     """The reaper of one process. It never reaps `our_identities`, which the process changes as generations come and go.
 
     `specs`: {queue: function that returns the `CommandSpec` of an endpoint, or None, from its target's catalogue}.
-    `ordered`: its targets with `OrderBy`.
+    `ordered`: the plans of its targets with `OrderBy`.
     """
 
     host: Host
     our_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
-    ordered: Sequence[Target] = ()
+    ordered: Sequence[TargetPlan] = ()
     _seen: dict[str, Observation] = attrs.field(factory=dict)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
@@ -136,9 +134,10 @@ class Reaper(ProcessTask):
         if self._healthy_s < self._freed_at_s + _FREE_EVERY_S:
             return
         self._freed_at_s = self._healthy_s
-        for target in self.ordered:
-            longest_s = target.timeout_s + FREE_AFTER_S
-            await self.until_up(order.free_lost, target.name, target.queues, longest_s)
+        for plan in self.ordered:
+            # Which job it was is not known any more.
+            longest_s = max(plan.time_outs_s.values()) + FREE_AFTER_S
+            await self.until_up(order.free_lost, plan.target.name, plan.target.queues, longest_s)
 
     async def _registration(self, identity: str) -> Registration | None:
         try:
@@ -154,10 +153,10 @@ class Reaper(ProcessTask):
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
         died: dict[str, JobDied] = {}
-        of_specs = partial(_make_dead, specs=self.specs)
-        make_dead, poison = _noting(elsewhere, died, of_specs), _noting(elsewhere, died, _poison)
+        make_dead = _noting(elsewhere, died, self._make_dead)
+        poison = _noting(elsewhere, died, lambda orphan: settle.settle_poisoned(orphan, time.time()))
         try:
-            done = await self.until_up(heartbeats.recover, identity, make_dead, poison=poison, waits=_waits)
+            done = await self.until_up(heartbeats.recover, identity, make_dead, poison=poison, waits=settle.returns_to)
         except StoreRefused as error:
             self._complain(error)
             return
@@ -175,13 +174,8 @@ class Reaper(ProcessTask):
             message = f"{done.unanswered} jobs of a dead process became dead, but Redis refuses their answers."
             self.report(OperatorWarning("AnswerRefused", message, _LISTS))
 
-
-def _make_dead(orphan: OrphanedJob, specs: Mapping[str, settle.Specs] = MappingProxyType({})) -> Dead:
-    return settle.settle_crashed(orphan, time.time(), specs.get(orphan.queue, lambda _: None))
-
-
-def _poison(orphan: OrphanedJob) -> Dead:
-    return settle.settle_poisoned(orphan, time.time())
+    def _make_dead(self, orphan: OrphanedJob) -> Dead:
+        return settle.settle_crashed(orphan, time.time(), self.specs.get(orphan.queue, lambda _: None))
 
 
 def _noting(elsewhere: set[str], died: dict[str, JobDied], make_dead: MakeDead) -> MakeDead:
@@ -209,7 +203,3 @@ def _death(orphan: OrphanedJob, settlement: Dead) -> JobDied:
     secrets = {token} if isinstance(token, str) and token else set[str]()
     code, jid, message = (hiding.text(str(entry.get(key)), secrets) for key in ("error_class", "jid", "error_message"))
     return JobDied(code=code, command=display.command_of(entry), jid=jid, queue=orphan.queue, message=message)
-
-
-def _waits(queue: str, raw: bytes) -> bool:
-    return settle.returns_to(raw, queue)

@@ -122,11 +122,6 @@ class WorkerPool:
         return StandingFetches(self._queues.waiters, self._upkeep.readiness, self.reservations)
 
     @property
-    def is_refused(self) -> bool:
-        """Whether Redis refuses to give it jobs, or to settle them."""
-        return self.hindrance == "refused"
-
-    @property
     def hindrance(self) -> str | None:
         """Why it gets no jobs although it could run some, as a word of `Poller.limited`; None if nothing hinders it."""
         return "refused" if self.acker.refused else self.poller.limited
@@ -143,7 +138,7 @@ class WorkerPool:
             queues=target.queues,
             responses=responses,
             groups=self.plan.groups,
-            quiet_s=0.0 if self.plan.order is None else target.timeout_s,
+            time_outs_s={} if self.plan.order is None else self.plan.time_outs_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
         found = await self._health.call_until_up(self._store, older_form.find, {target.name: target.queues})

@@ -14,6 +14,8 @@ from typing import TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job import display
+from restbroker.job.job import fields_of
 from restbroker.job.order import OnDead, on_dead_in
 from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
 from restbroker.store.claims import release
@@ -34,7 +36,7 @@ Each job gets another time.
 """
 
 
-Waits: TypeAlias = Callable[[str, bytes], bool]
+Waits: TypeAlias = Callable[[bytes, str], bool]
 """Whether the schedule set leads back to this queue, since the job in these bytes names the queue itself."""
 _DAY_S = 86_400
 RECOVER_BATCH = 200
@@ -88,9 +90,8 @@ def fence(client: Client, identity: str, expected_counter: int) -> bool:
 
     Return whether it is fenced now. False: it lives, or is gone. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return (
-        client.run("fence", [client.keys.heartbeats, client.keys.fenced_identities], [identity, expected_counter]) == 1
-    )
+    keys = [client.keys.heartbeats, client.keys.fenced_identities]
+    return client.run("fence", keys, [identity, expected_counter]) == 1
 
 
 def recover(
@@ -98,7 +99,7 @@ def recover(
     identity: str,
     make_dead: MakeDead,
     poison: MakeDead | None = None,
-    waits: Waits = lambda _queue, _raw: False,
+    waits: Waits = lambda _raw, _queue: False,
 ) -> Recovered:
     """Give a fenced identity's jobs back to the queues they came from, oldest first out, then retire the identity.
 
@@ -189,13 +190,14 @@ class _Orphan:
     """A job of a dead identity.
 
     `dead`: what it becomes if it must not run again; `waits`: it may wait in the schedule set. `effect`: what becomes
-    of its key then.
+    of its key then. `quiet_s`: for how long its key is closed, since a request for it may still be answered.
     """
 
     ticket: str
     dead: Dead | None = None
     waits: bool = False
     effect: OnDead = "go"
+    quiet_s: float = 0.0
 
 
 def _has_others(client: Client, identity: str, mine: ProcessInfo) -> bool:
@@ -247,14 +249,16 @@ def _orphan(dead: _DeadIdentity, ticket: str, raw: bytes | None) -> _Orphan:
         return _Orphan(ticket)
     known, mark = dead.known, dead.marks.get(ticket)
     queue = queue_of(ticket, known.queues) or ""
-    may_wait = ticket_number(ticket) <= dead.hwm and dead.waits(queue, raw)
+    is_touched, command = ticket_number(ticket) <= dead.hwm, display.command_of(fields_of(raw) or {}) or ""
+    may_wait = is_touched and dead.waits(raw, queue)
+    quiet_s = known.time_out_of_s(command) if is_touched else 0.0
     if mark is None:
-        return _Orphan(ticket, waits=may_wait)
+        return _Orphan(ticket, waits=may_wait, quiet_s=quiet_s)
     is_alone = mark == b"alone"
     settle = dead.poison if is_alone else dead.make_dead
     job = OrphanedJob(dead.name, ticket, queue, raw=raw, responses=known.responses, queues=known.queues)
     effect = on_dead_in(known.groups) if is_ordered(ticket) else "go"
-    return _Orphan(ticket, settle(job), is_alone and may_wait, effect)
+    return _Orphan(ticket, settle(job), is_alone and may_wait, effect, quiet_s)
 
 
 def _recover(client: Client, dead: _DeadIdentity, orphans: Sequence[_Orphan]) -> list[Reply] | None:
@@ -275,9 +279,7 @@ def _recover(client: Client, dead: _DeadIdentity, orphans: Sequence[_Orphan]) ->
     ]
     # Spread, so that two jobs which crashed together are not alone at the same moment again.
     jitter = f"{random.uniform(0.75, 1.25):.4f}"  # noqa: S311 - protects nothing
-    quiet_until = f"{(known.heartbeat_at_s or 0) + known.quiet_s:.3f}"
     arguments: list[Argument] = [dead.name, target, generation_of(dead.name), int(dead.beside), jitter, len(queues)]
-    arguments.append(quiet_until)
     destinations = Destinations(keys)
     for place, orphan in enumerate(orphans):
         number, queue = ticket_number(orphan.ticket), ticket_queue(orphan.ticket)
@@ -285,7 +287,9 @@ def _recover(client: Client, dead: _DeadIdentity, orphans: Sequence[_Orphan]) ->
         # Sidekiq Web takes out all entries of one score to act on one of them, and loses some if their jids are equal.
         score = as_score(now_s + place / 1_000_000)
         payload, replies = (b"", ()) if orphan.dead is None else (orphan.dead.payload, orphan.dead.replies)
-        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits), orphan.effect]
+        # Since it is fenced it starts no request: each one began before.
+        quiet_until = as_score(now_s + orphan.quiet_s)
+        arguments += [orphan.ticket, queue, touched, score, payload, int(orphan.waits), orphan.effect, quiet_until]
         arguments += destinations.of(replies)
     lists = [*(keys.queue(name) for name in queues), *destinations.lists]
     lists += group_keys(keys, target, queues)

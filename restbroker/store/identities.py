@@ -4,7 +4,6 @@ Used by `store.heartbeats`, which writes it, by the metrics and by `enqueue`. Al
 error about a damaged record names it.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 import attrs
@@ -17,7 +16,6 @@ from restbroker.store.client import Client, Reply, counts, mapping, raw
 
 _RESPONSE_FIELDS = ("response_queue", "response_class")
 _MOST_DIGITS = 20
-_SECONDS = re.compile(rb"\d{1,7}\.\d{3}")
 
 
 @attrs.frozen
@@ -41,9 +39,9 @@ class Registration:
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
     `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
-    `groups`: what its target said of these (`job.order.groups_text`). `quiet_s`: for how many seconds after its last
-    heartbeat a request of its may be answered, where its jobs are done in order. `is_older`: it is of a version that
-    had groups of another form.
+    `groups`: what its target said of these (`job.order.groups_text`). `time_outs_s`, where its jobs are done in order:
+    for how many seconds a request may be answered, "" being that of commands that have no longer time-out of their own.
+    `is_older`: it is of a version that had groups of another form.
     """
 
     process: ProcessInfo
@@ -52,7 +50,7 @@ class Registration:
     snapshot: bytes | None
     responses: ResponseQueue | None = None
     groups: str = ""
-    quiet_s: float = 0.0
+    time_outs_s: Mapping[str, float] = attrs.field(factory=dict)
     is_older: bool = False
 
     @property
@@ -64,6 +62,12 @@ class Registration:
     def facts(self) -> Mapping[str, Json]:
         """The snapshot, read; empty if it cannot be. Another version may have written it: any field may be missing."""
         return rubyjson.object_of(self.snapshot or b"") or {}
+
+    def time_out_of_s(self, endpoint: str) -> float:
+        """Return for how many seconds a request for a job with this endpoint may be answered."""
+        # As any kind reads it (`Catalogue.name_in`).
+        names = {"", endpoint, endpoint.partition("/")[0], endpoint.replace("/", ".")}
+        return max(self.time_outs_s.get(name, 0.0) for name in names)
 
     @property
     def takes_jobs(self) -> bool:
@@ -105,6 +109,7 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         found = ProcessInfo(pid=int(fields["pid"]), started_at_ticks=int(fields["started_at_ticks"]), **words)
         indices = sorted(int(name) for name in fields if name.isdigit())
         queues = tuple(fields[str(index)].decode() for index in indices)
+        time_outs_s = {name.partition(":")[2]: float(fields[name]) for name in fields if name.startswith("quiet_s")}
     except (KeyError, ValueError) as error:
         raise StoreRefused(
             f"The record of a worker pool in Redis is incomplete ({error}).",
@@ -119,13 +124,9 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         snapshot=fields.get("snapshot"),
         responses=_read_responses(fields),
         groups=fields.get("groups", b"").decode("utf-8", "replace"),
-        quiet_s=_read_seconds(fields.get("quiet_s", b"")),
+        time_outs_s=time_outs_s,
         is_older=bool(fields.get("fairness")),
     )
-
-
-def _read_seconds(found: bytes) -> float:
-    return float(found) if _SECONDS.fullmatch(found) else 0.0
 
 
 def _read_responses(fields: Mapping[str, bytes]) -> ResponseQueue | None:

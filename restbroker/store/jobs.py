@@ -4,8 +4,9 @@ Always holds: a job is in a queue, or in the identity's in-progress hash, or set
 that is repeated after a lost reply changes nothing that was done.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -154,21 +155,19 @@ def register(
     queues: Sequence[str],
     responses: ResponseQueue | None = None,
     groups: str = "",
-    quiet_s: float = 0.0,
+    time_outs_s: Mapping[str, float] = MappingProxyType({}),
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
     `responses`: where the reply jobs of its jobs go if the process dies and they with it. `groups`: what its target
-    says of its groups. `quiet_s`: for how many seconds after its last heartbeat a request of its may be answered, where
-    its jobs are done in order. Raise `StoreUnavailable` or `StoreRefused`.
+    says of its groups. `time_outs_s`: as in `Registration`. Raise `StoreUnavailable` or `StoreRefused`.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:
         fields |= {"response_queue": responses.name, "response_class": responses.job_class}
     if groups:
         fields["groups"] = groups
-    if quiet_s:
-        fields["quiet_s"] = f"{quiet_s:.3f}"
+    fields |= {f"quiet_s:{command}".rstrip(":"): f"{longest_s:.3f}" for command, longest_s in time_outs_s.items()}
     for index, queue in enumerate(queues, start=1):
         fields |= {str(index): queue, f"index:{queue}": index}
     keys = client.keys

@@ -249,7 +249,7 @@ class Harness:
             identity,
             lambda fallen: settle.settle_crashed(fallen, time.time(), lambda _: None),
             lambda fallen: settle.settle_poisoned(fallen, time.time()),
-            lambda queue, raw: settle.returns_to(raw, queue),
+            settle.returns_to,
         )
 
     @asynccontextmanager

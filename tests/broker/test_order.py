@@ -18,7 +18,7 @@ from restbroker.broker.same_host import this_process
 from restbroker.broker.settler import Settler
 from restbroker.job import claims
 from restbroker.job.backoff import ExponentialBackoff
-from restbroker.job.command import Call
+from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order, groups_text
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
@@ -26,7 +26,7 @@ from restbroker.job.policy import Policy
 from restbroker.job.settlement import Ack
 from restbroker.operate.enqueue import find_process
 from restbroker.servers.contract import Link
-from restbroker.store import jobs
+from restbroker.store import identities, jobs
 from restbroker.store import order as order_store
 from restbroker.store.jobs import Limits
 from restbroker.store.settling import FinishRequest
@@ -459,6 +459,17 @@ async def test_jobs_of_a_process_that_died_come_before_their_successors(harness:
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
+
+
+async def test_a_process_notes_how_long_its_requests_may_take(harness: Harness) -> None:
+    specs = {name: CommandSpec(name, (), "safe", timeout_s=own_s) for name, own_s in (("slow", 300.0), ("brief", 5.0))}
+    harness.order, harness.target.catalogue = BY_KEY, Catalogue("1.0", specs)
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        (identity,) = identities.live_identities(harness.client)
+        known = identities.read(harness.client, identity)
+    assert known is not None
+    assert known.time_outs_s == {"": 10.0, "slow": 300.0}
 
 
 async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_told(harness: Harness, log: Log) -> None:

@@ -9,6 +9,7 @@ nothing here is clever, so that a reader can check it against the words of docs/
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal
 
 import attrs
@@ -56,7 +57,7 @@ class Reference:
         queues: Sequence[str],
         responses: ResponseQueue | None = None,
         groups: str = "",
-        quiet_s: float = 0.0,  # noqa: ARG002 - how long a request may take is not of this reference
+        time_outs_s: Mapping[str, float] = MappingProxyType({}),  # noqa: ARG002 - not of this reference
     ) -> bool:
         data = self.data
         if identity in data.alive or identity in data.fenced or identity in data.infos:

@@ -50,9 +50,11 @@ class Lane:
     quiet_s: float = 0.0
     last: FetchResult | None = None
 
-    def start(self, quiet_s: float = 0.0) -> "Lane":
+    def start(self, quiet_s: float = 0.0, **longer_s: float) -> "Lane":
+        """`quiet_s`: how long a request may take; `longer_s`: that of some commands."""
         self.quiet_s = quiet_s
-        assert register(self.client, self.identity, FACTS, self.queues, groups=self.text, quiet_s=quiet_s)
+        time_outs_s = {"": quiet_s, **longer_s}
+        assert register(self.client, self.identity, FACTS, self.queues, groups=self.text, time_outs_s=time_outs_s)
         return self
 
     def request(self, want: int, **more: object) -> FetchRequest:

@@ -100,7 +100,7 @@ def as_poison(fallen: OrphanedJob) -> Dead:
     return Dead(0.0, b'{"poison":"%s"}' % fallen.raw)
 
 
-def waits(_queue: str, raw: bytes) -> bool:
+def waits(raw: bytes, _queue: str) -> bool:
     return raw.startswith(b"w")
 
 

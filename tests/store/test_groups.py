@@ -24,7 +24,7 @@ from restbroker.store import heartbeats, lines, order, pauses, queues, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.in_progress import FetchedJob
-from restbroker.store.jobs import LimitReached, Limits, TargetPaused
+from restbroker.store.jobs import LimitReached, Limits, TargetPaused, mark
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_group
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_groups, name_of, push
@@ -153,6 +153,34 @@ def test_what_a_dead_process_had_is_first_again_and_waits_for_its_request(client
     assert names(next_one.take()) == ["b0"]
     assert next_one.last is not None
     assert 50_000 < (next_one.last.due_ms or 0) <= 60_000
+
+
+@pytest.mark.parametrize("is_marked", [False, True])
+@pytest.mark.parametrize(
+    ("endpoint", "longest_s"), [("c", 10.0), ("slow", 300.0), ("slow/v1", 300.0), ("area/slow", 120.0), (7, 10.0)]
+)
+def test_a_key_waits_from_the_fence_on_as_long_as_its_command_may_take(
+    client: Client, server: Server, endpoint: object, longest_s: float, *, is_marked: bool
+) -> None:
+    """Its process may have begun the request just before its lease ran out, 15 s after its last heartbeat."""
+    cut_off, next_one = Lane(client, ORDER), Lane(client, ORDER, "h:3:next:t").start()
+    cut_off.start(10.0, slow=300.0, **{"area.slow": 120.0})
+    heartbeats.write_heartbeats(client, [(cut_off.identity, 1)], {})
+    server.raw.hincrby(f"{NAMESPACE}:restbroker:info:{cut_off.identity}", "beat_at", -20)
+    push(client, job("a0", "a", args=[endpoint, {"user": "a"}, "t"]), *of("a", 1))
+    (sent,) = cut_off.take(1)
+    if is_marked:
+        mark(client, cut_off.identity, [sent.ticket])
+    assert heartbeats.fence(client, cut_off.identity, 1)
+    assert heartbeats.recover(client, cut_off.identity, as_parked).dead == is_marked
+    assert next_one.take() == []
+    assert next_one.last is not None
+    assert longest_s - 5 < (next_one.last.due_ms or 0) / 1000 <= longest_s
+    # A person may let it go on before.
+    held = order.read_key(client, "t", QUEUES, b"\x1ea")
+    assert held is not None
+    assert order.steer(client, "t", QUEUES, "retry", [held]) == [True]
+    assert names(next_one.take()) == ["a1" if is_marked else "a0"]
 
 
 ORDERED = {"order": ("user",), "other order": ("host",), "both": ("host", "user")}

@@ -57,7 +57,7 @@ class Status:
         store_up = self._health is not None and self._health.is_up
         reason = None if self._health is None else self._health.reason
         finishing = sum(len(pool.reservations.jobs) for pools in self._finishing for pool in pools)
-        refused = any(pool.is_refused for pool in self._pools)
+        refused = any(pool.hindrance == "refused" for pool in self._pools)
         return View(
             phase=self._phase(),
             store_up=store_up,

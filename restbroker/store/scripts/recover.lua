@@ -13,14 +13,13 @@
 --       4 1 if other pools of its process have jobs in progress, else 0
 --       5 jitter
 --       6 number of the identity's queues
---       7 until when a request of the identity may still be answered (epoch seconds): an ordered group whose job may have
---       reached a worker waits for that
 --       per job: ticket, qidx,
 --         1 if it may have reached a worker (its number is at most hwm), else 0,
 --         score (now),
 --         payload for the dead set, if it is marked,
 --         1 if the schedule set leads back to its queue, else 0,
 --         what its death does to its ordered group: 'go' | 'stop',
+--         until when its ordered group is closed (epoch seconds): a request for it may still be answered,
 --         number of replies that it owes once dead, and per reply: destination, queue name ('' = a key, not a queue), ttl in
 --         seconds (keys only), payload
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that
@@ -44,7 +43,7 @@ local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
 local in_flight, schedule, queues = KEYS[8], KEYS[9], KEYS[10]
-local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 8
+local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
 local crashes, generation = '#' .. ARGV[2], '#' .. ARGV[3]
 local codes, counted = {}, false
 local groups
@@ -77,9 +76,9 @@ local function count(field, own)
 end
 
 local function next_job()
-  local job, owed = {replies = {}}, tonumber(ARGV[at + 7])
+  local job, owed = {replies = {}, quiet_until = tonumber(ARGV[at + 7])}, tonumber(ARGV[at + 8])
   job.ticket, job.qidx, job.touched, job.score, job.payload, job.waits, job.effect = unpack(ARGV, at, at + 6)
-  at = at + 8
+  at = at + 9
   for i = 1, owed do
     job.replies[i] = {key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])], queue = ARGV[at + 1],
                       ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
@@ -111,7 +110,7 @@ local function bury(job)
   end
   redis.call('HDEL', sent, job.ticket)
   if is_ordered(job) then
-    groups.settle(job.group, job.effect, job.effect == 'stop' and jid_of(job.payload))
+    groups.settle(job.group, job.effect, job.effect == 'stop' and jid_of(job.payload), job.quiet_until)
   end
   local code = 2
   for _, reply in ipairs(job.replies) do
@@ -124,8 +123,7 @@ end
 -- To the end that is served next, of its group if it has one; an ordered one may go on at a time.
 local function push(job, raw, at_s)
   if is_ordered(job) or job.group and not has_order(KEYS[first - 1]) then
-    local quiet_s = job.touched == '1' and tonumber(ARGV[7]) or 0
-    return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, math.max(quiet_s, at_s or 0)))
+    return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, math.max(job.quiet_until, at_s or 0)))
   end
   local list = KEYS[FIXED_KEYS + tonumber(job.qidx)]
   return failure(list, redis.pcall('RPUSH', list, raw))

@@ -152,15 +152,26 @@ local function groups_of(held, stopped, queues, weights)
     redis.call('HSET', stopped, group, jid)
   end
 
-  -- What becomes of an ordered group of which a job is over; `effect`: 'go', 'stop' at the job of `jid`, or 'refused' for one
-  -- that was not let in, which stops no group and opens none. Returns whether another one may start.
-  function groups.settle(group, effect, jid)
+  -- Lets an ordered group go on at a time (epoch seconds; 0: now). Returns whether another one may start now.
+  function groups.go_on(group, at_s)
+    if at_s * 1000000 > now_us then
+      redis.call('ZADD', held, string.format('%.6f', math.min(at_s, STOPPED - 1)), group)
+      return false
+    end
+    return groups.open({group})[group]
+  end
+
+  -- What becomes of an ordered group of which a job is over; `effect`: 'go' (at a time, if one is given), 'stop' at the job of
+  -- `jid`, or 'refused' for one that was not let in, which stops no group and opens none. Returns whether another one may
+  -- start.
+  function groups.settle(group, effect, jid, at_s)
     local was = effect == 'refused' and redis.call('HGET', stopped, group)
     if effect == 'stop' then
       groups.stop(group, jid)
       return false
     elseif not was then
-      return groups.release({group})[group]
+      redis.call('HDEL', stopped, group)
+      return groups.go_on(group, at_s or 0)
     end
     for _, queue in ipairs(queues) do
       local first = redis.pcall('LINDEX', queue.line .. '\30' .. group, -1)
@@ -181,14 +192,10 @@ local function groups_of(held, stopped, queues, weights)
       return line .. ': ' .. pushed.err
     end
     groups.count(queue, 1)
-    if is_ordered and at_s * 1000000 > now_us then
-      redis.call('ZADD', held, string.format('%.6f', math.min(at_s, STOPPED - 1)), group)
-      return nil, false
-    elseif is_ordered then
-      groups.open({group})
-    else
-      groups.enter(queue, {group})
+    if is_ordered then
+      return nil, groups.go_on(group, at_s)
     end
+    groups.enter(queue, {group})
     return nil, true
   end
 
