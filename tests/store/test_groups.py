@@ -183,6 +183,20 @@ def test_a_key_waits_from_the_fence_on_as_long_as_its_command_may_take(
     assert names(next_one.take()) == ["a1" if is_marked else "a0"]
 
 
+@pytest.mark.parametrize("broken", ["paused", "dead"])
+def test_a_key_of_a_wrong_type_has_no_job_handed_on_and_holds_up_no_settlement(
+    client: Client, server: Server, broken: str
+) -> None:
+    lane = Lane(client, ORDER, queues=("a",)).start()
+    push(client, *of("a", 0, 1))
+    (head,) = lane.take()
+    server.raw.set(f"{NAMESPACE}:{broken}", "no set")
+    assert lane.settle_and_take(head, max_dead=5) == []
+    assert server.raw.get(f"{NAMESPACE}:stat:processed") == b"1"
+    server.raw.delete(f"{NAMESPACE}:{broken}")
+    assert names(lane.take()) == ["a1"]
+
+
 ORDERED = {"order": ("user",), "other order": ("host",), "both": ("host", "user")}
 SAID = {"none": "", "order": ORDER, "other order": '{"by":["host"],"order":"host "}', "fair": FAIR, "both": BOTH}
 
