@@ -130,7 +130,7 @@ class Config:
     )
 
     shutdown_timeout_s: forms.Duration = key(
-        "ShutdownTimeout", "How long restbroker waits for requests in flight when it stops.", 25.0, shown="25s"
+        "ShutdownTimeout", "How long a stop waits for running requests; longer ones are cut off.", 25.0, shown="25s"
     )
     backoff: forms.BackoffRule = key(
         "Backoff",
