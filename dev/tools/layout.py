@@ -19,7 +19,6 @@ from dev.tools.pages import PAGES, ROOT, anchor
 _UNSEARCHED: Final = ("docs/appendix/", "CHANGELOG.md")
 """Pages that the search leaves out: a reader who asks how to do something would find why it is so."""
 _BOOSTS: Final = {
-    "docs/faq.md": 3.0,
     "CONTRIBUTING.md": 0.1,
     "docs/architecture.md": 0.1,
     "docs/design.md": 0.1,
@@ -28,7 +27,32 @@ _BOOSTS: Final = {
     "docs/keys.md": 0.1,
     "examples/": 0.3,
 }
-"""How the search weighs pages, by the start of their names: users' questions first, pages about our code last."""
+"""How the search weighs pages, by the start of their names: pages about our code last."""
+
+_ASKED: Final = {
+    "docs/bulk.md": "batch import csv",
+    "docs/check.md": "validate test config",
+    "docs/configuration.md": "settings options env",
+    "docs/failover.md": "sentinel cluster ha",
+    "docs/guarantees.md": "lose lost crash crashes crashed exactly-once",
+    "docs/install.md": "upgrade upgrading update docker kubernetes helm systemd package",
+    "docs/jobs.md": "retry delete requeue dlq dead-letter cancel",
+    "docs/limits.md": "throttle throttling backpressure",
+    "docs/migrate.md": "migrate migrating migration",
+    "docs/operations.md": "stuck hang hangs pause graceful shutdown signals sigterm logs logging",
+    "docs/periodic.md": "cron crontab recurring schedule nightly",
+    "docs/producers.md": "result results return duplicate deduplicate timeout timeouts delay",
+    "docs/redis.md": "maxmemory eviction rdb elasticache",
+    "docs/scale.md": "capacity horizontal sharding multiple",
+    "docs/servers/ejabberd.md": "oauth 401",
+    "docs/stats.md": "liveness readiness healthcheck monitor monitoring",
+    "docs/targets.md": "concurrency workers rate fifo order ordering priority priorities weights",
+    "docs/telemetry.md": "prometheus grafana opentelemetry statsd",
+    "docs/tokens.md": "secret secrets permissions signature",
+    "docs/web.md": "dashboard ui nginx proxy",
+    "examples/clients/README.md": "php node javascript golang python client library",
+}
+"""Words that people ask with, and the page that answers; most are not in its headings, where the search looks first."""
 
 _WHOLE_CODES: Final = "<style>td:first-child code { word-break: normal }</style>\n"
 """On the page of codes: the theme would break a code in the middle."""
@@ -70,6 +94,7 @@ def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, file
     del config, files
     if page.file.src_uri.startswith(_UNSEARCHED):
         page.meta["search"] = {"exclude": True}
+    page.meta["tags"] = _ASKED.get(page.file.src_uri, "").split()
     for start, boost in _BOOSTS.items():
         if page.file.src_uri.startswith(start):
             page.meta["search"] = {"boost": boost}
