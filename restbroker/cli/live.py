@@ -218,7 +218,8 @@ class Screen:
                 self.schedule.next()
                 self._read()
             live.update(self._draw(live.console), refresh=True)
-            for key in _KEY.findall(self._key(self.schedule.remaining_s())) if self._dead else ():
+            pressed = self._key(self.schedule.remaining_s())
+            for key in _KEY.findall(pressed) if self._dead else ():
                 place = -1 if self._selected is None else self._selected
                 if key == b"\n" and place >= 0 and (jid := self._dead[place].jid):
                     return jid

@@ -4,6 +4,7 @@ import json
 import re
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from tests.cli.test_jobs import full
 from tests.operate.pools import serve
 from tests.support.process import clean_environment
 from tests.support.redis_server import RedisServer
-from tests.support.terminal import on_a_terminal
+from tests.support.terminal import dialogue, on_a_terminal
 from tests.support.wait import NEVER_S
 
 Lines = Callable[[], list[str]]
@@ -139,3 +140,14 @@ def test_a_watch_does_not_take_any_pace(place: Path, every: str, said: str) -> N
     with watching(place, every=every) as process:
         _, told = process.communicate(timeout=NEVER_S)
     assert (process.returncode, said in told) == (2, True)
+
+
+def test_a_screen_without_dead_jobs_is_drawn_only_when_it_was_read_anew(place: Path, store: Client) -> None:
+    """Where no job can be selected, too, it waits between its reads."""
+    serve(store, "one", 77, ["one"])
+    with dialogue(["stats", "--watch", "--every", "300ms"], place) as screen:
+        screen.until("Ctrl-C ends")
+        began_s = time.monotonic()
+        for _ in range(3):
+            screen.until("Ctrl-C ends")
+    assert time.monotonic() - began_s > 0.6
