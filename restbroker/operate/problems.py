@@ -3,6 +3,7 @@
 Always holds: pure; no queue that belongs to others (Ruby's workers on the same Redis) is a grave problem.
 """
 
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, Literal
@@ -12,6 +13,7 @@ import attrs
 from restbroker.config.values import duration_text
 from restbroker.operate import words
 from restbroker.operate.system import Pool, Snapshot, StoppedKeys
+from restbroker.store.pauses import OPERATOR, Pause
 from restbroker.store.sources import SourceState
 
 LONG_WAIT_S: Final = 60.0
@@ -20,6 +22,7 @@ START: Final = "`restbroker run` starts one."
 _DOWN: Final = (
     "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {target}` tests it."
 )
+_SILENT: Final = "If it does not run any more, start `restbroker run`; it takes over the jobs in progress."
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
 
@@ -70,9 +73,11 @@ def target_problems(seen: Snapshot) -> Iterator[Alarm]:
     shown = {(pool.target, pool.state) for pool in alive}
     pauses = ((str(pool.target), pause) for pool in alive for pause in pool.pauses)
     paused = dict.fromkeys(
-        (name, words.pause_sentence(name, pause)) for name, pause in pauses if (name, pause.reason) not in shown
+        (name, words.pause_sentence(name, pause), _resume("targets", name, pause))
+        for name, pause in pauses
+        if (name, pause.reason) not in shown
     )
-    yield from (Alarm(name, False, text.removesuffix("."), page="targets") for name, text in paused)
+    yield from (Alarm(name, False, text.removesuffix("."), hint, "targets") for name, text, hint in paused)
 
 
 def _of_states(alive: Sequence[Pool], waiting: Mapping[str, int]) -> Iterator[Alarm]:
@@ -105,7 +110,7 @@ def _of_processes(pools: Sequence[Pool]) -> Iterator[Alarm]:
         elif (pool.heartbeat_age_s or 0.0) > words.SILENT_S:
             silent[pool.name] = pool.heartbeat_age_s or 0.0
     for name, age_s in silent.items():
-        yield Alarm(name, True, f"{name} has sent no heartbeat for {duration_text(age_s)}", page="processes")
+        yield Alarm(name, True, f"{name} has sent no heartbeat for {duration_text(age_s)}", _SILENT, "processes")
     for name, count in gone.items():
         text = f"{name} is gone; the {_jobs(count)} it had in progress return to their queues"
         yield Alarm(name, False, text, page="processes")
@@ -116,11 +121,12 @@ def _of_queues(seen: Snapshot, wanted: Collection[str]) -> Iterator[Alarm]:
     own = frozenset(wanted).union(*(pool.queues for pool in seen.targets))
     for queue in seen.queues:
         name, size, latency_s = queue.name, queue.size, queue.latency_s
-        grave, text = False, None
+        grave, text, hint = False, None, None
         if size is None:
             grave, text = name in own, f"Queue {name}: its key is not a list, so no job is taken from it"
         elif queue.pause is not None:
             text = f"Queue {name} is {words.pause_text(queue.pause)}" + (f"; {waiting_text(size)}" if size else "")
+            hint = _resume("queues", name, queue.pause)
         elif not size or name not in own:
             continue
         elif name not in taken:
@@ -128,7 +134,7 @@ def _of_queues(seen: Snapshot, wanted: Collection[str]) -> Iterator[Alarm]:
         elif latency_s is not None and latency_s >= LONG_WAIT_S and queue.target_state is None:
             text = f"Queue {name}: the oldest of {_jobs(size)} has been waiting for {duration_text(latency_s)}"
         if text is not None:
-            yield Alarm(name, grave, text, page="jobs")
+            yield Alarm(name, grave, text, hint, "jobs")
 
 
 def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
@@ -148,6 +154,11 @@ def _stopped(one: StoppedKeys, now_s: float) -> Alarm:
     ago = "" if one.since_s is None else f", for up to {duration_text(max(0.0, now_s - one.since_s))}"
     text = f"{one.target} has stopped keys ({one.count}{ago}): jobs behind a dead one wait"
     return Alarm(one.target, True, text, _STOPPED, queue=one.queue)
+
+
+def _resume(noun: str, name: str, pause: Pause) -> str | None:
+    """Return what ends a person's pause; None if the pause is the server's own."""
+    return f"End it with `restbroker {noun} resume {shlex.quote(name)}`." if pause.reason == OPERATOR else None
 
 
 def waiting_text(count: int) -> str:

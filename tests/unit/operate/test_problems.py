@@ -33,7 +33,8 @@ def lines(*pools: Pool, queues: tuple[Queue, ...] = ()) -> list[str]:
 
 def test_a_process_is_silent_after_fifteen_seconds() -> None:
     assert lines(pool(heartbeat_age_s=15.0)) == []
-    assert lines(pool(heartbeat_age_s=16.0)) == ["!! node:7 has sent no heartbeat for 16 s."]
+    (said,) = lines(pool(heartbeat_age_s=16.0))
+    assert said.startswith("!! node:7 has sent no heartbeat for 16 s. If it does not run any more, start ")
 
 
 def test_grave_problems_come_first_and_are_told_once() -> None:
@@ -42,7 +43,7 @@ def test_grave_problems_come_first_and_are_told_once() -> None:
     pools = (pool("a", pauses=(pause,)), pool("b", **down), pool("b", **down), pool("b"))
     assert lines(*pools, queues=(queue("rest", 2),)) == [
         f"!! b is down in 2 of 3 processes (for 40 s, 2 jobs wait): Nobody listens. Start it. {DOWN.format('b')}",
-        '! a is paused by ann until someone resumes it: "it moves"',
+        '! a is paused by ann until someone resumes it: "it moves" End it with `restbroker targets resume a`.',
     ]
 
 
