@@ -66,7 +66,7 @@ async def done(harness: Harness, count: int = 1) -> None:
 
 
 @pytest.mark.promise("Security: who can push to the queues", "more than their token allows")
-async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(harness: Harness) -> None:
+async def test_command_not_allowed_to_its_token_dies_unsent(harness: Harness) -> None:
     push(harness, "secret-of-app", "once")
     async with serving(harness, Token("app", (Secret("secret-of-app"),), allow=("safe",))):
         found = await parked(harness)
@@ -76,7 +76,7 @@ async def test_a_command_that_the_token_does_not_allow_is_parked_and_never_sent(
 
 
 @pytest.mark.promise("Security: who can push to the queues", "more than their token allows")
-async def test_a_job_in_a_place_that_its_token_does_not_allow_is_parked_and_never_sent(harness: Harness) -> None:
+async def test_job_in_place_not_allowed_to_its_token_dies_unsent(harness: Harness) -> None:
     bounds = {
         "TargetNotAllowed": Token("app", (Secret("secret-of-app"),), targets=("elsewhere-*",)),
         "QueueNotAllowed": Token("other", (Secret("secret-of-other"),), queues=("elsewhere",)),
@@ -92,7 +92,7 @@ async def test_a_job_in_a_place_that_its_token_does_not_allow_is_parked_and_neve
     assert harness.target.calls == []
 
 
-async def test_a_token_bound_to_hosts_names_a_user_only_where_the_command_is_known_to_take_one(
+async def test_host_bound_token_names_user_only_for_known_commands(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(SPECS, "own", CommandSpec("own", (), "safe", fills_host=True, fills_user=True))
@@ -145,7 +145,7 @@ async def test_a_job_of_rails_needs_a_token_and_gets_its_answer(harness: Harness
     assert "4711" not in "".join(map(str, harness.events))
 
 
-async def test_a_refusal_is_answered_to_who_knew_the_token_and_to_nobody_else(harness: Harness) -> None:
+async def test_refusal_is_answered_only_to_who_knew_the_token(harness: Harness) -> None:
     harness.policy = attrs.evolve(harness.policy, reply_details=True)
     push(harness, "secret-of-app", "once", "j1")
     push(harness, "wrong", "once", "j2")
@@ -183,7 +183,7 @@ async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness)
         assert not any(text[start : start + 8] in told for start in range(len(text) - 7))
 
 
-async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(harness: Harness) -> None:
+async def test_job_with_missing_wrong_or_untimely_signature_dies(harness: Harness) -> None:
     now_s = time.time()
     rows = {
         "a bare secret": (SECRET, "SignatureNeeded"),
@@ -205,14 +205,14 @@ async def test_a_job_whose_signature_is_missing_wrong_or_untimely_is_parked(harn
     assert harness.target.calls == []
 
 
-async def test_a_signed_job_without_a_jid_of_its_own_is_parked(harness: Harness) -> None:
+async def test_signed_job_without_jid_dies(harness: Harness) -> None:
     push(harness, signature(time.time(), jid=""), jid="")
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
         found = await parked(harness)
     assert (found["error_class"], "needs a jid" in found["error_message"]) == ("BadSignature", True)
 
 
-async def test_a_signed_job_with_too_many_values_is_parked_with_what_to_do(harness: Harness) -> None:
+async def test_signed_job_with_too_many_values_dies_with_advice(harness: Harness) -> None:
     args = ["safe", {"n": [1] * signing.VALUES_LIMIT}, signature(time.time())]
     harness.raw(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode())
     async with serving(harness, Token("app", (Secret(SECRET),))):
@@ -221,7 +221,7 @@ async def test_a_signed_job_with_too_many_values_is_parked_with_what_to_do(harne
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to make a job of their own run")
-async def test_a_job_that_was_accepted_in_time_is_retried_after_the_window(harness: Harness) -> None:
+async def test_job_accepted_in_time_is_retried_after_the_window(harness: Harness) -> None:
     async def sick(_request: Request) -> Response:
         raise ZeroDivisionError
 
@@ -241,7 +241,7 @@ async def test_a_job_that_was_accepted_in_time_is_retried_after_the_window(harne
     assert harness.size("dead") == 0
 
 
-async def test_a_job_that_came_in_time_and_was_refused_for_something_else_may_be_retried_later(
+async def test_job_in_time_but_refused_otherwise_may_be_retried_later(
     harness: Harness,
 ) -> None:
     push(harness, signature(time.time() - 3600))
@@ -270,7 +270,7 @@ async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness
     assert before_s - 1 <= found["app"] <= time.time() + 1
 
 
-async def test_a_key_of_another_type_in_the_place_of_last_uses_stops_nothing(
+async def test_key_of_wrong_type_for_last_uses_stops_nothing(
     harness: Harness, hurry: MockClock
 ) -> None:
     harness.client.command("SET", "restbroker:tokens", "x")

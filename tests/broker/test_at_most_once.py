@@ -16,7 +16,7 @@ from tests.support.moody_server import Mood, fine
 from tests.support.paths import Paths, job
 
 
-async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled(harness: Harness) -> None:
+async def test_job_is_marked_before_sending_and_unmarked_when_settled(harness: Harness) -> None:
     harness.at_most_once = ("on*",)
     marks: list[object] = []
 
@@ -36,7 +36,7 @@ async def test_a_job_is_marked_before_it_is_sent_and_unmarked_when_it_is_settled
     assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
 
-async def test_many_jobs_are_marked_together_and_each_is_delivered_once(harness: Harness) -> None:
+async def test_many_jobs_are_marked_together_and_delivered_once(harness: Harness) -> None:
     harness.at_most_once = ("*",)
     harness.concurrency = 20
     harness.push("once", count=300)
@@ -45,7 +45,7 @@ async def test_many_jobs_are_marked_together_and_each_is_delivered_once(harness:
     assert len(harness.target.calls) == 300
 
 
-async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_a_stop(harness: Harness) -> None:
+async def test_unsent_job_is_retried_and_requeued_unmarked_at_stop(harness: Harness) -> None:
     harness.at_most_once = ("once",)
     harness.target.answer = refuse
     async with harness.broker():
@@ -55,7 +55,7 @@ async def test_a_job_that_was_not_sent_is_tried_again_and_goes_back_unmarked_at_
     assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
 
-async def test_a_job_that_was_not_sent_waits_in_its_queue_unmarked_while_its_target_is_down(harness: Harness) -> None:
+async def test_unsent_job_waits_unmarked_in_queue_while_target_is_down(harness: Harness) -> None:
     async def trip(_request: Request) -> Response:
         harness.status.pools[0].breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
         raise NotSent("Refused.")
@@ -68,9 +68,10 @@ async def test_a_job_that_was_not_sent_waits_in_its_queue_unmarked_while_its_tar
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
 
-async def test_a_marked_job_that_waits_for_a_fresh_lease_goes_back_unmarked_once_its_target_is_down(
+async def test_marked_job_waiting_for_lease_requeues_unmarked(
     harness: Harness,
 ) -> None:
+    """When its target goes down meanwhile."""
     is_marked = trio.Event()
 
     async def end_the_lease() -> None:
@@ -90,7 +91,7 @@ async def test_a_marked_job_that_waits_for_a_fresh_lease_goes_back_unmarked_once
     assert harness.target.sent == []
 
 
-async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmarked_one_runs(harness: Harness) -> None:
+async def test_after_crash_marked_job_dies_and_unmarked_one_runs(harness: Harness) -> None:
     harness.push("once", count=2)
     harness.crashed(2, marked=True)
     harness.at_most_once = ("once",)
@@ -109,7 +110,7 @@ async def test_after_a_crash_a_marked_job_is_parked_and_never_sent_and_an_unmark
     )
 
 
-async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_once_on_both_ways(
+async def test_job_dead_for_its_process_is_answered_once_on_both_ways(
     harness: Harness,
 ) -> None:
     harness.at_most_once = ("once",)
@@ -132,7 +133,7 @@ async def test_who_waits_for_a_job_that_is_parked_for_its_process_is_answered_on
     assert harness.of(OperatorWarning) == []
 
 
-async def test_an_answer_that_redis_refuses_after_a_crash_is_told_of(harness: Harness) -> None:
+async def test_answer_refused_by_redis_after_crash_is_reported(harness: Harness) -> None:
     harness.push("once", reply_to="restbroker:reply:waits")
     harness.crashed(marked=True)
     harness.client.command("SET", "restbroker:reply:waits", "no list")
@@ -144,9 +145,10 @@ async def test_an_answer_that_redis_refuses_after_a_crash_is_told_of(harness: Ha
 
 
 @pytest.mark.parametrize("then", ["close", "reset"])
-async def test_a_kept_connection_that_ends_without_an_answer_has_nothing_sent_again_even_if_the_command_is_safe(
+async def test_kept_connection_that_ends_unanswered_repeats_nothing(
     paths: Paths, then: str
 ) -> None:
+    """Not even a command that is safe to repeat."""
     warm = [job(str(number), Mood(fine())) for number in range(50)]
     async with paths.broker(warm, AtMostOnce=["set_nickname"]) as serving:
         await serving.until_ended(len(warm))

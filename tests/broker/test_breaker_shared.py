@@ -43,7 +43,7 @@ class Dead(Scripted):
 
 
 @pytest.mark.promise("A good citizen", "all processes together probe a dead target so")
-async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second_or_two(
+async def test_dead_target_of_two_processes_sees_one_probe_at_a_time(
     harness: Harness, hurry: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis keeps a result for as long as it counts, and gives the next turn after that, however busy all are."""
@@ -55,7 +55,7 @@ async def test_a_target_that_two_processes_find_dead_sees_one_probe_every_second
 
 
 @pytest.mark.promise("A good citizen", "a Retry-After to one process is kept by all")
-async def test_a_retry_after_that_one_process_was_given_is_kept_by_the_others_too(
+async def test_retry_after_given_to_one_process_is_kept_by_all(
     harness: Harness, hurry: MockClock
 ) -> None:
     sent_at_s: list[float] = []
@@ -83,7 +83,7 @@ class HalfOurs(Scripted):
         return await Scripted.deliver(self, call, link)
 
 
-async def test_a_server_that_is_down_is_seen_though_jobs_that_need_none_succeed_all_the_time(harness: Harness) -> None:
+async def test_dead_server_is_noticed_while_jobs_without_it_succeed(harness: Harness) -> None:
     async def refuse(_request: Request) -> Response:
         done = len(harness.of(JobFinished))
         harness.push("create", first=done)

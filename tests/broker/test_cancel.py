@@ -43,7 +43,7 @@ async def until_running(harness: Harness, count: int) -> None:
     )
 
 
-async def test_a_job_that_was_sent_is_parked_as_one_that_may_have_run_and_the_others_go_on(harness: Harness) -> None:
+async def test_sent_job_dies_as_perhaps_run_and_others_go_on(harness: Harness) -> None:
     command = "safe"
     let = hold(harness)
     harness.push(command, count=3)
@@ -64,7 +64,7 @@ async def test_a_job_that_was_sent_is_parked_as_one_that_may_have_run_and_the_ot
     assert harness.size("retry") == 0
 
 
-async def test_a_job_that_was_not_sent_yet_is_parked_as_such(harness: Harness) -> None:
+async def test_unsent_job_dies_as_unsent(harness: Harness) -> None:
     harness.concurrency, harness.target.connected = 1, trio.sleep_forever
     harness.push()
     async with harness.broker():
@@ -81,7 +81,7 @@ async def test_a_job_that_was_not_sent_yet_is_parked_as_such(harness: Harness) -
     assert parked["restbroker_attempts"][-1]["outcome"] == "cancelled"
 
 
-async def test_a_job_that_has_its_answer_is_settled_as_ever_and_its_worker_takes_no_other_down(
+async def test_answered_job_is_settled_and_its_worker_ends_no_other(
     harness: Harness,
 ) -> None:
     harness.concurrency = 1
@@ -109,9 +109,10 @@ async def test_a_job_in_a_slot_gives_its_place_to_the_next(harness: Harness) -> 
     assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
 
 
-async def test_a_signed_job_that_is_cancelled_while_redis_is_asked_for_it_does_not_wait_for_its_slot(
+async def test_cancelled_signed_job_does_not_wait_for_its_slot(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It is cancelled while Redis is asked for its signature."""
     asked, answers, ask = threading.Event(), threading.Event(), claims.stored_for_s
 
     def slowly(client: Client, fingerprints: Sequence[Fingerprint]) -> list[float]:
@@ -136,7 +137,7 @@ async def test_a_signed_job_that_is_cancelled_while_redis_is_asked_for_it_does_n
     assert len(harness.target.calls) == 1
 
 
-async def test_what_nobody_has_in_hand_is_not_cancelled(harness: Harness) -> None:
+async def test_job_not_in_progress_is_not_cancelled(harness: Harness) -> None:
     let = hold(harness)
     harness.push()
     async with harness.broker():
@@ -148,7 +149,7 @@ async def test_what_nobody_has_in_hand_is_not_cancelled(harness: Harness) -> Non
         assert harness.status.cancel(thread) is False
 
 
-async def test_a_job_that_is_cancelled_while_the_broker_stops_gets_one_place(harness: Harness) -> None:
+async def test_job_cancelled_while_the_broker_stops_has_one_place(harness: Harness) -> None:
     hold(harness)
     harness.shutdown_timeout_s = 0.2
     harness.push(count=3)
@@ -162,7 +163,7 @@ async def test_a_job_that_is_cancelled_while_the_broker_stops_gets_one_place(har
     assert [job["error_class"] for job in harness.members("dead")] == ["Cancelled"]
 
 
-async def test_a_job_that_waits_for_its_target_and_is_cancelled_in_the_instant_of_the_stop_is_parked(
+async def test_job_waiting_for_target_cancelled_at_the_stop_dies(
     harness: Harness,
 ) -> None:
     async with harness.broker():
@@ -178,7 +179,7 @@ async def test_a_job_that_waits_for_its_target_and_is_cancelled_in_the_instant_o
     assert harness.size("queue:rest") == 0
 
 
-async def test_a_cancelled_job_whose_connector_still_cleans_up_when_the_broker_is_cut_off_is_parked(
+async def test_cancelled_job_dies_when_its_cleanup_is_cut_off(
     harness: Harness,
 ) -> None:
     let, cleans_up = trio.Event(), trio.Event()
@@ -208,7 +209,7 @@ async def test_a_cancelled_job_whose_connector_still_cleans_up_when_the_broker_i
     assert (parked["error_class"], parked[MAY_HAVE_RUN_FIELD]) == ("Cancelled", True)
 
 
-async def test_a_job_whose_time_has_come_and_that_waits_for_a_worker_is_not_shown_as_running(harness: Harness) -> None:
+async def test_due_job_waiting_for_a_worker_is_not_shown_as_running(harness: Harness) -> None:
     asked, let = list[str](), trio.Event()
 
     async def way(call: Call, link: Link) -> Outcome:

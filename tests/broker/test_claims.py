@@ -86,7 +86,7 @@ async def test_a_push_that_is_repeated_whole_is_done_once(harness: Harness) -> N
     assert sorted(event.outcome for event in events) == ["delivered", "duplicate", "duplicate"]
 
 
-async def test_a_twin_of_a_job_that_is_being_done_is_not_sent_and_does_not_wait(harness: Harness) -> None:
+async def test_twin_of_running_job_is_not_sent_and_does_not_wait(harness: Harness) -> None:
     first = Held()
     harness.target.answers.append(first)
     harness.push(idempotency_key=KEY)
@@ -158,7 +158,7 @@ async def test_what_waits_behind_a_job_that_dies_is_done(harness: Harness) -> No
     assert len(harness.target.sent) == 3
 
 
-async def test_what_waits_behind_a_job_that_is_nowhere_waits_longer_each_time(harness: Harness) -> None:
+async def test_job_behind_a_lost_holder_waits_longer_each_time(harness: Harness) -> None:
     value = f"{claims.waiting_value('hers')} {(time.time() - 100) * 1e6:.0f}"
     harness.client.command("SET", CLAIM, value, "PX", 600_000)
     harness.push(idempotency_key=KEY)
@@ -212,7 +212,7 @@ async def test_after_a_rotation_and_an_edit_nothing_is_compared(harness: Harness
     assert outcomes(events) == {"jid-safe-0": "duplicate", "jid-safe-1": "delivered"}
 
 
-def test_a_mark_tells_nothing_without_the_secret() -> None:
+def test_command_mark_reveals_nothing_without_the_secret() -> None:
     """A bare digest of a command with a password could be guessed."""
     command = Command("register", {"password": "1234"})
     marks = {claims.command_mark(secret, command) for secret in ("a", "b")}
@@ -245,7 +245,7 @@ def ok_outcome(response: Response) -> Any:
     return Delivered(response.body.decode(), 0, 200)
 
 
-async def test_a_job_that_dies_gives_its_key_up_and_its_retry_doubles_who_did_it(harness: Harness) -> None:
+async def test_dead_job_frees_its_key_and_its_retry_doubles_the_holder(harness: Harness) -> None:
     refusal = Rejected(Reason("No", "no"))
     harness.target.judge = lambda _call, response: refusal if len(harness.target.calls) == 1 else ok_outcome(response)
     harness.push(idempotency_key=KEY)
@@ -262,7 +262,7 @@ async def test_a_job_that_dies_gives_its_key_up_and_its_retry_doubles_who_did_it
     assert len(harness.target.sent) == 2
 
 
-async def test_a_twin_of_a_job_in_the_hands_of_a_dead_process_is_not_sent(harness: Harness) -> None:
+async def test_twin_of_job_held_by_a_dead_process_is_not_sent(harness: Harness) -> None:
     """It is not given back yet; when it is, it is done."""
     harness.push(idempotency_key=KEY)
     harness.crashed()
@@ -279,7 +279,7 @@ async def test_a_twin_of_a_job_in_the_hands_of_a_dead_process_is_not_sent(harnes
     assert len(harness.target.sent) == 1
 
 
-async def test_a_signed_twin_leaves_no_fingerprint_while_the_first_may_fail(harness: Harness) -> None:
+async def test_signed_twin_leaves_no_fingerprint_while_first_may_fail(harness: Harness) -> None:
     """Else the first would count as a replay when it is tried again, and no one would have done it."""
     from restbroker.job import signing
     from restbroker.job.arguments import Submission
@@ -466,7 +466,7 @@ HOLDS_TWINS: dict[str, bool] = {
 
 
 @pytest.mark.parametrize("where", HOLDS_TWINS)
-async def test_a_second_push_of_a_key_is_held_back_wherever_the_first_job_is(  # noqa: C901 - a case for each place
+async def test_second_push_of_key_is_held_back_wherever_the_first_is(  # noqa: C901 - a case for each place
     harness: Harness, where: str
 ) -> None:
     now_s, answer = time.time(), Held()

@@ -45,7 +45,7 @@ def person_retries(harness: Harness, zset: str = "dead") -> None:
 
 
 @pytest.mark.parametrize("ahead_s", [3600.0, -3600.0, 61.0])
-async def test_a_signed_job_waits_while_the_clocks_differ_and_uses_up_no_try(
+async def test_signed_job_waits_while_clocks_differ_and_uses_no_try(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, ahead_s: float
 ) -> None:
     differ(monkeypatch, ahead_s)
@@ -63,7 +63,7 @@ async def test_a_signed_job_waits_while_the_clocks_differ_and_uses_up_no_try(
     assert harness.size("schedule") + harness.size("dead") == 0
 
 
-async def test_an_unsigned_job_and_one_that_was_accepted_do_not_wait_for_the_clocks(
+async def test_unsigned_and_accepted_jobs_do_not_wait_for_clocks(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     differ(monkeypatch, 3600.0)
@@ -116,7 +116,7 @@ async def test_what_was_never_accepted_is_not_accepted_by_a_retry(harness: Harne
     assert harness.target.calls == []
 
 
-async def test_a_renewed_mark_is_good_for_another_30_days_and_is_recorded_as_long(harness: Harness) -> None:
+async def test_renewed_mark_lasts_and_is_recorded_for_30_more_days(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Deferred(WHY)
     harness.raw(job(signature(time.time())))
     async with serving(harness, APP):

@@ -5,7 +5,7 @@ from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness, lost
 
 
-async def test_a_server_is_told_the_same_of_each_try_and_something_else_once_the_job_was_edited(
+async def test_server_gets_same_key_each_try_and_another_after_edit(
     harness: Harness,
 ) -> None:
     harness.target.answers.append(lost)

@@ -102,7 +102,7 @@ async def test_a_job_that_waits_for_its_target_expires_meanwhile(harness: Harnes
     assert [reply["outcome"] for reply in replies(harness, "jid-safe-0")] == ["expired"]
 
 
-async def test_a_job_is_looked_at_once_more_in_the_instant_before_it_is_sent(
+async def test_job_is_checked_again_right_before_it_is_sent(
     harness: Harness, jump: Callable[[], None]
 ) -> None:
     async def late() -> None:
@@ -222,7 +222,7 @@ async def test_what_becomes_due_past_its_expiry_is_not_sent(harness: Harness, zs
     assert (event.jid, event.outcome, harness.size(zset)) == ("due", "expired", 0)
 
 
-async def test_a_job_expires_behind_another_of_its_key_and_the_next_one_goes_on(harness: Harness) -> None:
+async def test_job_expires_behind_another_of_its_key_and_next_goes_on(harness: Harness) -> None:
     harness.order = Order(on_dead="stop")
     first = Held()
     harness.target.answers.append(first)
@@ -254,7 +254,7 @@ async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:
     assert not harness.client.command("KEYS", "restbroker:line:*")
 
 
-async def test_a_wish_to_expire_that_the_client_did_not_carry_out_is_reported_once(harness: Harness) -> None:
+async def test_expiry_not_applied_by_the_client_is_reported_once(harness: Harness) -> None:
     harness.push(count=3, expires_in=60)
     async with harness.broker():
         await finished(harness, 3)

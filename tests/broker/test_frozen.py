@@ -241,7 +241,7 @@ def push_in_order(harness: Harness, command: str) -> None:
     ("command", "step", "came"),
     [*(("safe", *one) for one in PLAIN.items()), *(("once", *one) for one in ONCE.items())],
 )
-async def test_a_frozen_process_overtakes_no_job_of_a_key_and_opens_none_when_it_goes_on(
+async def test_frozen_process_overtakes_no_job_of_a_key_and_opens_none(
     harness: Harness, command: str, step: str, came: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.order, harness.at_most_once, harness.request_timeout_s = Order(on_dead="stop"), ("once",), 0.5

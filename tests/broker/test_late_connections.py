@@ -36,7 +36,7 @@ def pool_of(harness: Harness) -> WorkerPool:
 
 
 @pytest.mark.promise("At least once, and seldom more", "nothing leaves after trip, lease or stop")
-async def test_what_gets_its_connection_while_the_breaker_is_tripped_waits_until_it_is_reset(
+async def test_late_connection_waits_while_breaker_is_tripped(
     harness: Harness, hurry: MockClock
 ) -> None:
     turns = Turns()
@@ -59,7 +59,7 @@ async def test_what_gets_its_connection_while_the_breaker_is_tripped_waits_until
 
 @pytest.mark.promise("At least once, and seldom more", "nothing leaves after trip, lease or stop")
 @pytest.mark.parametrize("comes", [False, True])
-async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harness: Harness, *, comes: bool) -> None:
+async def test_job_waiting_for_connection_at_stop_returns_to_its_queue(harness: Harness, *, comes: bool) -> None:
     turns = Turns()
     harness.target.connected = turns.connected
     harness.shutdown_timeout_s = 5.0 if comes else 0.1
@@ -75,7 +75,7 @@ async def test_what_waits_for_a_connection_at_a_stop_goes_back_to_its_queue(harn
     assert harness.size("retry") == harness.size("dead") == 0
 
 
-async def test_what_gets_its_connection_once_its_job_is_in_other_hands_is_not_sent(harness: Harness) -> None:
+async def test_late_connection_of_a_job_in_other_hands_sends_nothing(harness: Harness) -> None:
     turns = Turns()
     harness.target.connected = turns.connected
     async with harness.broker():
@@ -97,7 +97,7 @@ def run_out(pool: WorkerPool) -> None:
 
 
 @pytest.mark.parametrize("at_most_once", [(), ("safe",)])
-async def test_a_job_whose_lease_has_run_out_waits_unmarked_and_is_sent_once_there_is_a_new_one(
+async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
     harness: Harness, at_most_once: tuple[str, ...], hurry: MockClock
 ) -> None:
     harness.at_most_once = at_most_once

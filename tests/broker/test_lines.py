@@ -57,7 +57,7 @@ async def test_a_small_key_does_not_wait_behind_a_large_one(harness: Harness) ->
     assert not harness.client.command("EXISTS", *LEFT)
 
 
-async def test_a_stop_puts_jobs_back_before_their_lines_and_the_next_process_goes_on(harness: Harness) -> None:
+async def test_stop_puts_jobs_back_before_their_lines_for_next_process(harness: Harness) -> None:
     harness.fairness = BY_HOST
     push(harness, "big", 50)
     held = Held()
@@ -82,7 +82,7 @@ async def test_lines_of_before_are_served_without_fairness(harness: Harness) -> 
     assert not harness.client.command("EXISTS", *LEFT)
 
 
-async def test_what_another_process_gives_back_to_lines_is_found_within_seconds(harness: Harness) -> None:
+async def test_jobs_returned_to_lines_by_another_are_found_in_seconds(harness: Harness) -> None:
     harness.fairness = BY_HOST
     async with harness.broker():
         push(harness, "first", 1)
@@ -98,7 +98,7 @@ async def test_what_another_process_gives_back_to_lines_is_found_within_seconds(
         assert trio.current_time() - began_s < 8
 
 
-async def test_before_full_lines_of_which_nothing_can_be_taken_a_process_sleeps(
+async def test_process_sleeps_before_full_lines_with_nothing_to_take(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0

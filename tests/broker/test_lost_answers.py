@@ -84,7 +84,7 @@ def lose(harness: Harness, *losses: Callable[..., Any]) -> list[Callable[..., An
 
 
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")
-async def test_jobs_of_a_fetch_whose_answer_is_lost_are_adopted_and_delivered_once(harness: Harness) -> None:
+async def test_jobs_of_fetch_with_lost_answer_are_adopted_and_run_once(harness: Harness) -> None:
     left = lose(harness, Connection.fetch, Connection.fetch)
     harness.push(count=30)
     async with harness.broker():
@@ -141,7 +141,7 @@ async def test_a_job_of_a_fenced_process_is_reported_by_the_one_that_has_it_now(
     assert (len(harness.target.sent), len(harness.of(JobFinished))) == (2, 1)
 
 
-async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is_delivered_once(
+async def test_lost_answer_of_settle_and_fetch_repeats_neither(
     harness: Harness,
 ) -> None:
     left = lose(harness, *[Connection.finish_and_fetch] * 3)
@@ -157,7 +157,7 @@ async def test_the_lost_answer_of_an_exchange_settles_once_and_what_was_taken_is
 
 
 @pytest.mark.parametrize("half", ["finish", "fetch"])
-async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it_is_mended(
+async def test_refused_half_of_settle_and_fetch_is_reported_and_redone(
     harness: Harness, half: str, hurry: MockClock
 ) -> None:
     refusals = 3
@@ -190,7 +190,7 @@ async def test_a_half_of_an_exchange_that_redis_refuses_is_told_and_done_once_it
     assert [event.code for event in harness.of(OperatorWarning)] == (["FetchRefused"] if half == "fetch" else [])
 
 
-async def test_a_registration_whose_answer_is_lost_is_made_under_another_identity(harness: Harness) -> None:
+async def test_registration_with_lost_answer_takes_another_identity(harness: Harness) -> None:
     left = lose(harness, jobs.register)
     harness.push()
     async with harness.broker():
@@ -199,7 +199,7 @@ async def test_a_registration_whose_answer_is_lost_is_made_under_another_identit
 
 
 @pytest.mark.promise("At least once, and seldom more", "results are kept while Redis is away")
-async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_nothing_runs_twice(
+async def test_settlements_forgotten_by_redis_are_rewritten_unrepeated(
     harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
 ) -> None:
     redis = harness.on(make_redis())
@@ -218,7 +218,7 @@ async def test_settlements_that_redis_forgot_in_a_restart_are_written_again_and_
     assert (harness.size("queue:rest"), harness.size("retry"), harness.size("dead")) == (0, 0, 0)
 
 
-async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_have_run(
+async def test_settled_jobs_that_reappear_in_queue_count_as_run(
     harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
 ) -> None:
     redis = harness.on(make_redis())
@@ -237,7 +237,7 @@ async def test_settled_jobs_that_redis_has_in_their_queue_again_are_known_to_hav
     assert [call.maybe_run for call in harness.target.calls] == [False] * 3 + [True] * 3
 
 
-async def test_what_a_worker_holds_and_redis_has_in_its_queue_again_runs_once(
+async def test_held_job_that_reappears_in_queue_runs_once(
     harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
 ) -> None:
     redis = harness.on(make_redis())
@@ -271,7 +271,7 @@ def held(harness: Harness) -> int:
         return -1
 
 
-async def test_a_redis_that_only_answers_reads_is_one_outage_and_no_hot_loop(
+async def test_redis_that_only_reads_is_one_outage_and_no_hot_loop(
     harness: Harness, hurry: MockClock
 ) -> None:
     async with harness.broker():
@@ -298,7 +298,7 @@ def commands(harness: Harness) -> int:
     return int(re.search(r"total_commands_processed:(\d+)", info)[1])  # type: ignore[index]
 
 
-async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_once_it_is_mended(
+async def test_refused_settlements_stop_intake_and_are_written_later(
     harness: Harness, hurry: MockClock
 ) -> None:
     harness.client.command("SET", "dead", "a text")
@@ -313,7 +313,7 @@ async def test_settlements_that_redis_refuses_stop_the_intake_and_are_written_on
     assert sorted(event.code for event in harness.of(OperatorWarning)) == ["PausesRefused", "StoreRefused"]
 
 
-async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_perhaps(harness: Harness) -> None:
+async def test_recovered_job_of_lost_fetch_still_counts_as_perhaps_run(harness: Harness) -> None:
     harness.push("create", count=3)
     harness.crashed(3)
     left = lose(harness, Connection.fetch, Connection.fetch)
@@ -324,7 +324,7 @@ async def test_a_recovered_job_whose_fetch_got_lost_is_still_known_to_have_run_p
     assert [call.maybe_run for call in harness.target.calls] == [True] * 3
 
 
-async def test_a_fenced_pool_leaves_the_counts_of_its_jobs_to_those_who_have_them_now(harness: Harness) -> None:
+async def test_fenced_pool_leaves_job_counts_to_new_owners(harness: Harness) -> None:
     harness.push("create")
     harness.crashed()
     harness.target.answer = held = Held()
@@ -338,7 +338,7 @@ async def test_a_fenced_pool_leaves_the_counts_of_its_jobs_to_those_who_have_the
     assert list(heartbeats.maybe_run(harness.client).values()) == [1]
 
 
-async def test_jobs_of_the_same_bytes_that_two_processes_park_in_the_same_instant_are_both_parked(
+async def test_equal_jobs_killed_by_two_processes_at_once_both_die(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = time.time()
@@ -349,7 +349,7 @@ async def test_jobs_of_the_same_bytes_that_two_processes_park_in_the_same_instan
             await harness.until(lambda: harness.size("dead") == count, "it is parked")  # noqa: B023 - awaited here
 
 
-async def test_a_stop_before_a_recovered_job_was_sent_leaves_the_count_of_its_runs(harness: Harness) -> None:
+async def test_stop_before_recovered_job_is_sent_keeps_its_run_count(harness: Harness) -> None:
     harness.push("create")
     harness.crashed()
     harness.target.connected = trio.sleep_forever

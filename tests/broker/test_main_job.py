@@ -34,7 +34,7 @@ async def test_a_job_becomes_one_call_and_leaves_nothing_behind(harness: Harness
     assert set(items(keys)) <= {b"restbroker:tokens"}, "no trace of the process remains"
 
 
-async def test_a_thousand_jobs_are_each_delivered_once_and_one_worker_keeps_their_order(harness: Harness) -> None:
+async def test_thousand_jobs_run_once_each_and_one_worker_keeps_order(harness: Harness) -> None:
     harness.concurrency = 1
     harness.push(count=1000)
     async with harness.broker():
@@ -55,7 +55,7 @@ async def test_the_reply_is_pushed_with_the_acknowledgement(harness: Harness) ->
 
 @pytest.mark.promise("Defects of the Go original", "answers came last in, first out")
 @pytest.mark.promise("Producers: answers", "answers are first in, first out")
-async def test_replies_come_first_in_first_out_for_a_consumer_that_pops_from_the_right(harness: Harness) -> None:
+async def test_replies_are_fifo_for_consumer_popping_from_the_right(harness: Harness) -> None:
     harness.concurrency = 1
     for number in range(5):
         harness.push(args=["safe", {}, "t", number])
@@ -67,7 +67,7 @@ async def test_replies_come_first_in_first_out_for_a_consumer_that_pops_from_the
 
 @pytest.mark.promise("Security: who can push to the queues", "a command without a token, or with a guessed one")
 @pytest.mark.promise("Producers: jobs", "a job with a wrong token is dead and never sent")
-async def test_a_wrong_token_is_parked_and_never_sent(harness: Harness) -> None:
+async def test_job_with_wrong_token_dies_unsent(harness: Harness) -> None:
     harness.push(args=["safe", {}, "wrong"])
     async with harness.broker():
         await harness.until(lambda: harness.size("dead"), "it is parked")
@@ -75,7 +75,7 @@ async def test_a_wrong_token_is_parked_and_never_sent(harness: Harness) -> None:
     assert harness.target.calls == []
 
 
-async def test_a_wrong_token_is_reported_with_the_command_if_that_is_in_the_catalogue(harness: Harness) -> None:
+async def test_wrong_token_is_reported_with_a_known_command(harness: Harness) -> None:
     harness.push(args=["safe", {}, "wrong"])
     harness.push(args=["s3cret-in-the-wrong-place", {}, "wrong"])
     async with harness.broker():
@@ -88,7 +88,7 @@ async def test_a_wrong_token_is_reported_with_the_command_if_that_is_in_the_cata
 
 @pytest.mark.promise("Defects of the Go original", "what was no JSON stayed in progress forever")
 @pytest.mark.promise("Producers: jobs", "what is no job is dead as an object")
-async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_after_it_runs(harness: Harness) -> None:
+async def test_every_kind_of_rubbish_dies_as_object_and_next_job_runs(harness: Harness) -> None:
     rubbish = [b"", b"5", b"[1]", b"null", b"{x", b"\x00\xff", b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"args":{}}', b"{}"]
     harness.raw(*rubbish)
     harness.push()
@@ -102,7 +102,7 @@ async def test_every_kind_of_rubbish_is_parked_as_an_object_and_the_good_job_aft
 
 
 @pytest.mark.promise("Defects of the Go original", "one bad entry in schedule ended the process")
-async def test_an_unreadable_due_entry_is_parked_and_the_next_one_moves(harness: Harness) -> None:
+async def test_unreadable_due_entry_dies_and_the_next_one_moves(harness: Harness) -> None:
     harness.client.command("ZADD", "schedule", 1.0, b"{x")
     harness.client.command("ZADD", "schedule", 2.0, b'{"queue":"rest","jid":"y","args":["safe",{},"t"]}')
     async with harness.broker():
@@ -111,7 +111,7 @@ async def test_an_unreadable_due_entry_is_parked_and_the_next_one_moves(harness:
 
 
 @pytest.mark.promise("No command is lost", "Redis denies restbroker")
-async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harness: Harness, hurry: MockClock) -> None:
+async def test_denied_broker_waits_loudly_and_resumes_by_itself(harness: Harness, hurry: MockClock) -> None:
     target = harness.target
     denied = Denied(Reason("TargetDenied", "401"))
     target.judge = lambda _call, _response: denied
@@ -127,7 +127,7 @@ async def test_a_broker_that_is_denied_waits_loudly_and_resumes_by_itself(harnes
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
 
 
-async def test_a_command_that_alone_is_forbidden_is_parked(harness: Harness) -> None:
+async def test_single_forbidden_command_dies(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Denied(Reason("CommandForbidden", "no", status=403))
     harness.push()
     async with harness.broker():
@@ -137,7 +137,7 @@ async def test_a_command_that_alone_is_forbidden_is_parked(harness: Harness) -> 
 
 
 @pytest.mark.promise("Producers: answers", "sendings without an answer are counted and bounded")
-async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harness: Harness) -> None:
+async def test_sent_and_unanswered_job_is_uncertain_and_counted(harness: Harness) -> None:
     harness.target.answers.append(lost)
     harness.push("once")
     async with harness.broker():
@@ -153,7 +153,7 @@ async def test_sent_and_unanswered_is_uncertain_and_counted_in_the_payload(harne
         (MaybeSent("reset"), "ConnectionLost", "check the logs of both"),
     ],
 )
-async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_job_and_by_the_breaker(
+async def test_hanging_server_is_reported_by_job_and_breaker(
     harness: Harness, problem: MaybeSent, code: str, hint: str
 ) -> None:
     async def lost(_request: Request) -> Response:
@@ -167,7 +167,7 @@ async def test_a_server_that_hangs_or_hangs_up_is_told_with_what_to_do_in_the_jo
     assert {(job.code, hint in str(job.hint)), (gate.code, hint in str(gate.hint))} == {(code, True)}
 
 
-async def test_a_bug_in_the_connector_costs_the_job_a_try_and_not_the_worker(harness: Harness) -> None:
+async def test_connector_bug_costs_the_job_a_try_and_not_the_worker(harness: Harness) -> None:
     failures = iter([True, False])
 
     def explode(_call: object) -> None:
@@ -196,7 +196,7 @@ async def test_what_a_connector_returns_that_is_no_outcome_is_its_bug(harness: H
     assert harness.of(OperatorWarning) == []
 
 
-async def test_one_job_that_is_never_sent_while_others_succeed_uses_up_a_try(harness: Harness) -> None:
+async def test_job_never_sent_while_others_succeed_uses_up_a_try(harness: Harness) -> None:
     async def serve(request: Request) -> Response:
         if request.path == "/create":
             raise NotSent("odd")
@@ -213,7 +213,7 @@ async def test_one_job_that_is_never_sent_while_others_succeed_uses_up_a_try(har
 
 
 @pytest.mark.promise("Producers: answers", "a job whose answer Redis refuses is dead")
-async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_settle(harness: Harness) -> None:
+async def test_job_with_refused_answer_dies_and_its_neighbours_settle(harness: Harness) -> None:
     harness.client.command("SET", "restbroker:reply:x", "a text")
     harness.push(count=5)
     harness.push(reply_to="restbroker:reply:x")
@@ -223,7 +223,7 @@ async def test_an_answer_that_redis_refuses_parks_the_job_and_its_neighbours_set
 
 
 @pytest.mark.promise("Producers: answers", "a rejection shows no secret argument")
-async def test_a_rejection_is_parked_with_the_secret_arguments_masked(harness: Harness) -> None:
+async def test_rejected_job_dies_with_its_secret_arguments_masked(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Rejected(
         Reason("No", "bad password hunter2-secret", "Allow the password hunter2-secret.")
     )
@@ -258,7 +258,7 @@ async def test_fields_that_have_no_effect_are_warned_of_once(harness: Harness) -
     assert harness.size("queue:evil") == 0
 
 
-async def test_a_malformed_job_is_answered_where_details_are_wanted_and_its_token_is_right(harness: Harness) -> None:
+async def test_malformed_job_with_right_token_is_answered_with_details(harness: Harness) -> None:
     harness.policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
     harness.push(args=["safe", 5, "t", "id-1"])
     harness.push(args=["safe", 5, "wrong", "id-2"])
@@ -271,7 +271,7 @@ async def test_a_malformed_job_is_answered_where_details_are_wanted_and_its_toke
 
 
 @pytest.mark.promise("Producers: answers", "without ResponseQueue one warning is logged")
-async def test_a_reply_id_without_a_response_queue_is_delivered_and_warned_of_once(harness: Harness) -> None:
+async def test_reply_id_without_response_queue_is_warned_of_once(harness: Harness) -> None:
     """Also if a job without one came before, whose admission the others share."""
     harness.policy = Policy(SidekiqBackoff())
     harness.push()
@@ -282,7 +282,7 @@ async def test_a_reply_id_without_a_response_queue_is_delivered_and_warned_of_on
     assert [event.code for event in harness.of(OperatorWarning)] == ["ReplyWithoutQueue"]
 
 
-async def test_a_set_of_the_wrong_type_is_told_of_once_and_delivery_goes_on(harness: Harness) -> None:
+async def test_set_of_wrong_type_is_reported_once_and_delivery_goes_on(harness: Harness) -> None:
     harness.client.command("SET", "retry", "a text")
     async with harness.broker():
         harness.push()
@@ -290,7 +290,7 @@ async def test_a_set_of_the_wrong_type_is_told_of_once_and_delivery_goes_on(harn
     assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
 
 
-async def test_a_dead_pool_whose_record_is_gone_is_told_of_once_and_the_others_are_recovered(harness: Harness) -> None:
+async def test_pool_without_record_is_reported_once_and_others_recover(harness: Harness) -> None:
     harness.client.command("HSET", "restbroker:dying", "broken", "1", "whole", "1")
     harness.client.command("HSET", "restbroker:ip:broken", "1:1", "{}")
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
@@ -306,7 +306,7 @@ async def test_a_dead_pool_whose_record_is_gone_is_told_of_once_and_the_others_a
 
 
 @pytest.mark.promise("Producers: answers", "what is put off has an end, and costs no other")
-async def test_one_command_that_the_target_puts_off_for_ever_neither_stops_the_others_nor_goes_on_for_ever(
+async def test_endlessly_deferred_command_blocks_no_other_and_ends(
     harness: Harness,
 ) -> None:
     busy = Deferred(WHY, counts=False, pause_target=True)
@@ -322,7 +322,7 @@ async def test_one_command_that_the_target_puts_off_for_ever_neither_stops_the_o
     assert harness.members("retry")[0]["retry_count"] == 0
 
 
-async def test_a_denial_while_the_probe_is_unwell_trips_the_breaker_instead_of_asking_for_ever(
+async def test_denial_while_probe_is_unwell_trips_the_breaker(
     harness: Harness, hurry: MockClock
 ) -> None:
     target = harness.target
@@ -338,14 +338,14 @@ async def test_a_denial_while_the_probe_is_unwell_trips_the_breaker_instead_of_a
     assert harness.of(TargetDown)[0].message == "status 500"
 
 
-async def test_a_probe_with_a_bug_trips_the_breaker_and_does_not_end_the_process(harness: Harness) -> None:
+async def test_buggy_probe_trips_the_breaker_and_not_the_process(harness: Harness) -> None:
     harness.target.probe_answer = ZeroDivisionError()
     async with harness.broker():
         await harness.until(lambda: harness.of(TargetDown), "it is told")
     assert "ZeroDivisionError" in harness.of(TargetDown)[0].message
 
 
-async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(harness: Harness) -> None:
+async def test_due_jobs_of_refusing_queue_do_not_hide_the_others(harness: Harness) -> None:
     harness.client.command("SET", "queue:foreign", "a text")
     for number in range(150):
         harness.client.command("ZADD", "retry", number, json.dumps({"queue": "foreign", "jid": str(number)}))
@@ -356,7 +356,7 @@ async def test_due_jobs_for_a_queue_that_refuses_them_do_not_hide_the_others(har
     assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
 
 
-async def test_a_401_that_stays_while_the_probe_is_let_in_parks_the_job(harness: Harness, hurry: MockClock) -> None:
+async def test_job_with_lasting_401_dies_while_the_probe_is_let_in(harness: Harness, hurry: MockClock) -> None:
     refused = Denied(Reason("LoginRefused", "no", "Correct RestUser.", status=401))
     harness.target.judge = lambda _call, _response: refused
     async with harness.broker():
@@ -382,7 +382,7 @@ async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> 
     assert "hunter2" not in shown
 
 
-async def test_once_a_recovered_job_is_done_equal_bytes_are_another_job(harness: Harness) -> None:
+async def test_equal_bytes_after_recovered_job_is_done_are_another_job(harness: Harness) -> None:
     """That it may have run is known though others like it were let in before."""
     harness.push("once")
     assert jobs.register(harness.client, "another", this_process("t"), ("rest",))

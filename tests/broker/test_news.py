@@ -28,7 +28,7 @@ async def settled(harness: Harness, count: int) -> list[Event]:
     return told
 
 
-async def test_jobs_that_went_well_are_told_of_together_and_each_once(harness: Harness) -> None:
+async def test_delivered_jobs_are_reported_together_and_once_each(harness: Harness) -> None:
     harness.push("safe", 60)
     harness.push("once", 40)
     told = await settled(harness, 100)
@@ -47,7 +47,7 @@ async def test_jobs_that_went_well_are_told_of_together_and_each_once(harness: H
         assert times == Counter((name, time_s) for name, times_s in group.took_s.items() for time_s in times_s)
 
 
-async def test_what_went_otherwise_is_told_of_by_itself(harness: Harness) -> None:
+async def test_other_outcomes_are_reported_one_by_one(harness: Harness) -> None:
     outcomes: list[Outcome] = [
         Delivered("0", 0, 200),
         Delivered("0", 0, 200, note="already done"),
@@ -67,7 +67,7 @@ async def test_what_went_otherwise_is_told_of_by_itself(harness: Harness) -> Non
     )  # fmt: skip
 
 
-async def test_a_token_in_the_wrong_place_is_not_told_and_no_time_is_lost_with_it(harness: Harness) -> None:
+async def test_misplaced_token_is_not_shown_and_costs_no_time(harness: Harness) -> None:
     harness.token = "secret-token"
     for jid, command in enumerate(("secret-token", "a-secret-token", "safe", "safe")):
         harness.raw(b'{"class":"Add","jid":"%d","args":["%s",{},"secret-token"]}' % (jid, command.encode()))
@@ -81,7 +81,7 @@ async def test_a_token_in_the_wrong_place_is_not_told_and_no_time_is_lost_with_i
     assert {job.command for group in groups for job in group.each()} == {MASK, "safe"}
 
 
-async def test_each_job_that_was_let_in_and_died_has_a_line_and_refusals_as_they_come_are_summed(
+async def test_admitted_dead_jobs_have_a_line_and_refusals_are_summed(
     harness: Harness,
 ) -> None:
     harness.target.judge = lambda _call, _response: Rejected(Reason("NotFound", "no such user", "Look.", 404))
@@ -102,7 +102,7 @@ async def test_each_job_that_was_let_in_and_died_has_a_line_and_refusals_as_they
     assert "jobs.failed target=t code=NotFound" not in stream.getvalue()
 
 
-async def test_a_delivered_job_whose_reply_redis_refuses_is_told_of_as_parked(harness: Harness) -> None:
+async def test_delivered_job_with_refused_reply_is_reported_as_dead(harness: Harness) -> None:
     harness.client.command("SET", "queue:replies", "no list")
     harness.raw(b'{"class":"Add","jid":"j","args":["safe",{"n":0},"t","reply"]}')
     (event,) = [event for event in await settled(harness, 1) if isinstance(event, JobFinished)]

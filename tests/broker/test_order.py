@@ -101,7 +101,7 @@ def log(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Log:
 
 
 @pytest.mark.promise("One key after the other", "some tries fail, others do not, and a breaker trips")
-async def test_jobs_of_a_key_start_in_order_and_one_at_a_time_though_some_fail(harness: Harness, log: Log) -> None:
+async def test_jobs_of_a_key_start_singly_in_order_though_some_fail(harness: Harness, log: Log) -> None:
     def answer(call: Call, times: int) -> Outcome:
         number = int(str(call.command.arguments["n"]))
         return Deferred(NOT_NOW, 0.05, counts=False) if number % 5 == 3 and times == 1 else Delivered("", 0, 200)
@@ -152,7 +152,7 @@ async def test_a_key_that_is_due_ends_the_wait_for_its_list(
     assert tried_s[1] - tried_s[0] >= 0.3
 
 
-async def test_a_successor_that_another_process_makes_ready_is_found_within_seconds(harness: Harness, log: Log) -> None:
+async def test_successor_made_ready_elsewhere_is_found_within_seconds(harness: Harness, log: Log) -> None:
     # As a process that takes no more jobs: what it still finishes frees keys whose jobs others have to take.
     facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
     assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, groups=TEXT)
@@ -171,7 +171,7 @@ async def test_a_successor_that_another_process_makes_ready_is_found_within_seco
         assert trio.current_time() - began_s < 4
 
 
-async def test_order_holds_in_slots_and_queues_with_weights_beside_a_rate(harness: Harness, log: Log) -> None:
+async def test_order_holds_in_slots_and_weighted_queues_beside_a_rate(harness: Harness, log: Log) -> None:
     harness.concurrency, harness.slots, harness.queues = 4, {"once": 1}, ("rest", "other")
     harness.limits = Limits(emission_us=2_000, burst=5)
     most, now = 0, 0
@@ -256,7 +256,7 @@ async def test_what_a_death_does_to_the_jobs_behind_it(harness: Harness, log: Lo
 
 @pytest.mark.promise("One key after the other", "jobs without the token come under the key of others")
 @pytest.mark.parametrize("more", [{}, {"dead": False}, {"dead": False, "args": "nonsense"}])
-async def test_who_does_not_know_the_token_stops_no_key_and_opens_none(
+async def test_job_with_unknown_token_neither_stops_nor_opens_a_key(
     harness: Harness, log: Log, more: dict[str, Any]
 ) -> None:
     harness.order = Order(on_dead="stop")
@@ -298,7 +298,7 @@ async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
 
 
 @pytest.mark.parametrize("keeps_expired", [False, True])
-async def test_a_job_that_was_not_sent_stops_no_key_and_says_so_though_redis_refuses_its_answer(
+async def test_unsent_job_stops_no_key_though_redis_refuses_its_answer(
     harness: Harness, log: Log, keeps_expired: bool
 ) -> None:
     harness.order = Order(on_dead="stop")
@@ -328,7 +328,7 @@ NOT_LET_IN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("odd", NOT_LET_IN.values(), ids=NOT_LET_IN)
-async def test_what_is_not_let_in_or_not_to_be_done_holds_no_successor_up(
+async def test_refused_or_pointless_job_holds_up_no_successor(
     harness: Harness, log: Log, odd: dict[str, Any]
 ) -> None:
     harness.order = Order(on_dead="stop")
@@ -344,7 +344,7 @@ async def test_what_is_not_let_in_or_not_to_be_done_holds_no_successor_up(
     assert is_at_rest(harness)
 
 
-async def test_a_job_over_which_the_broker_fails_stops_its_key_as_any_that_dies(
+async def test_job_over_which_the_broker_fails_stops_its_key(
     harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle = Settler.settle
@@ -386,7 +386,7 @@ async def test_jobs_without_a_key_are_ordinary(harness: Harness, log: Log) -> No
 
 
 @pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
-async def test_a_stop_puts_jobs_back_and_the_next_process_goes_on_in_order(harness: Harness, log: Log) -> None:
+async def test_stop_puts_jobs_back_and_next_process_keeps_the_order(harness: Harness, log: Log) -> None:
     for number in range(30):
         for key in "ab":
             push(harness, key, 1, number)
@@ -451,7 +451,7 @@ async def test_a_replaced_generation_leaves_the_next_job_of_a_key_to_its_success
 
 
 @pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
-async def test_jobs_of_a_process_that_died_come_before_their_successors(harness: Harness, log: Log) -> None:
+async def test_jobs_of_dead_process_come_before_their_successors(harness: Harness, log: Log) -> None:
     push(harness, "a", 3)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
     assert jobs.register(harness.client, "dead-one", facts, QUEUES, groups=TEXT)
@@ -472,7 +472,7 @@ async def test_a_process_notes_how_long_its_requests_may_take(harness: Harness) 
     assert known.time_outs_s == {"": 10.0, "slow": 300.0}
 
 
-async def test_a_job_that_died_with_its_process_stops_its_key_and_somebody_is_told(harness: Harness, log: Log) -> None:
+async def test_job_that_died_with_its_process_stops_its_key_loudly(harness: Harness, log: Log) -> None:
     strict = harness.order = Order(on_dead="stop")
     push(harness, "a", 2)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
@@ -528,7 +528,7 @@ async def test_keys_of_another_order_by_are_finished_first(harness: Harness, log
     assert warnings(harness) == ["OrderChanged"]
 
 
-async def test_a_process_says_that_it_waits_for_a_stopped_key_of_another_order_by(
+async def test_process_reports_waiting_for_a_key_of_another_order_by(
     harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log.answer = lambda _call, _times: Rejected(NOT_NOW)
@@ -555,7 +555,7 @@ async def test_a_process_says_that_it_waits_for_a_stopped_key_of_another_order_b
 
 
 @pytest.mark.promise("One key after the other", "OrderBy is changed or taken away")
-async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_order(harness: Harness, log: Log) -> None:
+async def test_jobs_held_by_a_removed_order_by_finish_in_order(harness: Harness, log: Log) -> None:
     log.answer = lambda call, times: (
         Deferred(NOT_NOW, 0.5, counts=False)
         if call.command.arguments["n"] == 0 and times == 1
@@ -577,7 +577,7 @@ async def test_what_is_held_of_an_order_by_that_was_taken_away_is_finished_in_or
 
 @pytest.mark.promise("One key after the other", "OrderBy is changed or taken away")
 @pytest.mark.parametrize("before", ["FairBy", "an OrderBy that these jobs have no key for"])
-async def test_no_job_dies_that_was_handed_out_before_the_order_was_changed(
+async def test_job_handed_out_before_the_order_changed_does_not_die(
     harness: Harness, log: Log, before: str
 ) -> None:
     """The last of them are still to be sent when nothing is left of the old groups."""

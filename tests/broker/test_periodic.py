@@ -87,7 +87,7 @@ async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent:
 
 
 @pytest.mark.parametrize("where", ["nowhere", "retry"])
-async def test_a_command_rests_for_a_job_that_is_found_and_not_for_one_that_is_nowhere(
+async def test_command_rests_for_a_found_job_and_not_for_a_lost_one(
     harness: Harness, agent: Periodic, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """Who deletes its job in Sidekiq's pages leaves the lock. Other commands do not wait for the second look."""
@@ -144,7 +144,7 @@ async def test_another_schedule_begins_now_and_other_arguments_do_not(harness: H
 
 
 @pytest.mark.promise("Periodic commands", "a reload rolls, with two schedules")
-async def test_while_a_reload_rolls_both_schedules_count_and_no_moment_twice(harness: Harness, agent: Periodic) -> None:
+async def test_both_schedules_count_during_a_reload_and_repeat_nothing(harness: Harness, agent: Periodic) -> None:
     """Old and new processes run beside each other: what the older ones find due is pushed, too."""
     agent.jobs = [job(7200.0)]
     await agent.push_due()
@@ -168,7 +168,7 @@ async def test_a_redis_that_forgot_all_begins_now(harness: Harness, agent: Perio
     assert harness.size("queue:rest") == 0
 
 
-async def test_what_redis_refuses_is_told_once_and_tried_soon(harness: Harness, agent: Periodic) -> None:
+async def test_refusal_by_redis_is_reported_once_and_retried_soon(harness: Harness, agent: Periodic) -> None:
     last_s, before_s = hour_ago(harness.client, 1)
     agent.jobs = [job(7200.0)]
     harness.client.command("SET", "queue:rest", "x")
@@ -196,7 +196,7 @@ async def test_one_that_cannot_be_made_keeps_no_other_back(harness: Harness, age
     assert harness.size("queue:rest") == 1
 
 
-async def test_redis_is_asked_no_more_than_it_must_be(harness: Harness, agent: Periodic, hurry: MockClock) -> None:
+async def test_redis_is_asked_no_more_than_needed(harness: Harness, agent: Periodic, hurry: MockClock) -> None:
     """While nothing is due, one look in half a minute, however many commands there are."""
     agent.jobs = [attrs.evolve(job(), name=f"n{number}", schedule=Schedule("0 0 29 2 *")) for number in range(50)]
     await agent.push_due()
@@ -227,7 +227,7 @@ class Lossy(Connection):
 
 
 @pytest.mark.promise("Periodic commands", "processes are killed, and answers of Redis lost")
-async def test_a_lost_answer_is_asked_for_again(harness: Harness, agent: Periodic) -> None:
+async def test_lost_answer_is_requested_again(harness: Harness, agent: Periodic) -> None:
     last_s, _ = hour_ago(harness.client, 1)
     agent.jobs = [job(7200.0)]
     agent.store = Lossy(open_client(StoreSettings(harness.redis.url)))

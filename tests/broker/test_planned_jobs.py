@@ -70,7 +70,7 @@ async def all_sent(serving: Serving, count: int) -> None:
     await until_async(lambda: serving.server.requests.total() == count, "they are sent")
 
 
-async def test_what_waits_for_the_breaker_at_a_stop_goes_back_as_it_was_and_what_was_sent_is_finished(
+async def test_stop_returns_jobs_at_the_breaker_and_finishes_sent_ones(
     paths: Paths,
 ) -> None:
     async with warmed(paths) as serving:
@@ -90,7 +90,7 @@ async def test_what_waits_for_the_breaker_at_a_stop_goes_back_as_it_was_and_what
     assert serving.planned - before == _CONCURRENCY
 
 
-async def test_jobs_behind_a_new_version_of_the_server_are_sent_as_that_version_takes_them(paths: Paths) -> None:
+async def test_jobs_after_an_upgrade_are_sent_as_the_new_version_wants(paths: Paths) -> None:
     # As soon as this version is known, `list_banned` is in no catalogue, and gets no default host.
     async with paths.broker(jobs(MANY, {MANY // 2: _BUSY}, command="list_banned")) as serving:
         await serving.until_ended(1)
@@ -203,7 +203,7 @@ async def test_a_plan_serves_what_is_sent_once_and_as_all_others(paths: Paths, s
     assert (before > 0) == (special != "AtMostOnce")
 
 
-async def test_a_token_of_one_host_is_good_for_no_other_one_though_it_was_let_in_before(paths: Paths) -> None:
+async def test_token_of_one_host_is_refused_for_others_after_success(paths: Paths) -> None:
     def message(number: int, host: str) -> bytes:
         ends = {"type": "chat", "from": "a@example.org", "to": f"b@{host}", "subject": "", "body": "b"}
         args = ["send_message", ends, "bound to a host"]
@@ -277,7 +277,7 @@ _BUGS: Final[Mapping[str, Callable[[pytest.MonkeyPatch], None]]] = {
 
 @pytest.mark.parametrize("when", ["when it is taken", "while it waits for the breaker"])
 @pytest.mark.parametrize("fails", _BUGS)
-async def test_a_job_over_whose_plan_something_fails_is_done_all_the_same(
+async def test_job_whose_plan_fails_is_still_done(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, fails: str, when: str
 ) -> None:
     seed, more = _BUGS[fails], _CONCURRENCY + 2
@@ -302,7 +302,7 @@ async def test_a_job_over_whose_plan_something_fails_is_done_all_the_same(
     assert serving.server.requests.total() == _WARM + more + _CONCURRENCY
 
 
-async def test_what_was_sent_with_a_login_that_was_replaced_meanwhile_is_sent_again_with_the_new_one(
+async def test_job_sent_with_a_replaced_login_is_sent_with_the_new_one(
     paths: Paths, tmp_path: Path
 ) -> None:
     file = tmp_path / "password"
@@ -324,7 +324,7 @@ async def test_what_was_sent_with_a_login_that_was_replaced_meanwhile_is_sent_ag
     assert len(heads) == len({head.partition(b"Authorization: ")[2].partition(b"\r\n")[0] for head in heads}) == 2
 
 
-async def test_what_was_sent_and_then_not_gone_on_with_is_uncertain_whatever_the_connector_says(
+async def test_job_dropped_after_sending_is_uncertain_whatever_is_said(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(_connector: EjabberdConnector, _call: Call, _link: Link) -> Outcome:
@@ -339,7 +339,7 @@ async def test_what_was_sent_and_then_not_gone_on_with_is_uncertain_whatever_the
     assert [name_of(request) for request in serving.server.requests].count("dropped") == 1
 
 
-async def test_a_connector_that_fails_when_it_hears_of_an_answer_costs_one_job(
+async def test_connector_failing_on_an_answer_costs_one_job(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bug = list[str]()
@@ -359,7 +359,7 @@ async def test_a_connector_that_fails_when_it_hears_of_an_answer_costs_one_job(
     assert serving.server.requests.total() == _WARM + MANY
 
 
-async def test_a_bug_behind_a_plan_costs_these_jobs_and_no_place_in_the_breaker(
+async def test_bug_after_a_plan_costs_its_jobs_and_no_breaker_place(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_args: object) -> None:

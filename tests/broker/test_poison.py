@@ -25,7 +25,7 @@ def crash(harness: Harness) -> None:
         harness.recover(identity)
 
 
-async def test_what_is_alone_in_a_crash_is_alone_in_hand(harness: Harness) -> None:
+async def test_job_alone_in_a_crash_runs_alone_afterwards(harness: Harness) -> None:
     harness.concurrency = 5
     beside: list[tuple[int, int]] = []
 
@@ -58,7 +58,7 @@ async def test_a_job_alone_in_one_crash_is_not_reported_as_dead(harness: Harness
     assert (harness.of(JobsRecovered)[0].dead, harness.of(JobDied)) == (0, [])
 
 
-async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harness: Harness) -> None:
+async def test_innocent_suspect_is_delivered_and_its_count_ends(harness: Harness) -> None:
     for identity in ("one", "two"):
         dead_with_job(harness, identity)
     harness.concurrency = 5
@@ -70,7 +70,7 @@ async def test_a_suspect_that_is_innocent_is_delivered_and_its_count_ends(harnes
     assert all(event.outcome == "delivered" for event in harness.of(JobFinished))
 
 
-async def test_a_stop_gives_a_suspect_that_waits_for_the_others_back_to_its_queue(harness: Harness) -> None:
+async def test_stop_returns_a_waiting_suspect_to_its_queue(harness: Harness) -> None:
     raw = dead_with_job(harness, "one")
     dead_with_job(harness, "two", push=False)
 
@@ -132,9 +132,10 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
     assert len(harness.target.calls) == 106
 
 
-async def test_a_suspect_for_which_the_others_were_waited_for_in_vain_starts_only_once_redis_knows_of_it(
+async def test_suspect_starts_only_once_redis_knows_of_it(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Also when it waited for the others in vain."""
     monkeypatch.setattr(poison, "_PATIENCE_S", 0.3)
     unknown: list[str] = []
 
@@ -157,7 +158,7 @@ async def test_a_suspect_for_which_the_others_were_waited_for_in_vain_starts_onl
     assert unknown == []
 
 
-async def test_a_suspect_is_run_though_redis_refuses_a_call_while_it_waits_for_the_others(
+async def test_suspect_runs_though_redis_refuses_a_call_meanwhile(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch, refused = Connection.fetch, list[jobs.FetchRequest]()

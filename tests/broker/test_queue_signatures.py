@@ -107,7 +107,7 @@ async def test_that_it_was_let_in_elsewhere_cannot_be_made_up(harness: Harness) 
     assert harness.target.calls == []
 
 
-async def test_what_was_not_let_in_yet_waits_for_its_own_queue_whatever_its_retry_queue(harness: Harness) -> None:
+async def test_unadmitted_job_waits_for_its_own_queue_not_retry_queue(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     push(harness, bound(at_s=time.time() - 8 * DAY_S), retry_queue="slow")
     async with serving(harness, APP):

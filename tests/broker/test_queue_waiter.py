@@ -36,7 +36,7 @@ async def waiting(redis_server: RedisServer) -> AsyncIterator[QueueWaiter]:
         one.close()
 
 
-async def test_a_job_in_any_queue_ends_the_wait_and_the_other_questions_stay(
+async def test_job_in_any_queue_ends_the_wait_and_other_waits_stay(
     waiting: QueueWaiter, redis_server: RedisServer
 ) -> None:
     def blocked(count: int) -> bool:
@@ -60,7 +60,7 @@ async def test_a_queue_that_is_left_out_ends_no_wait(waiting: QueueWaiter, redis
         assert scope.cancelled_caught
 
 
-async def test_a_queue_that_cannot_be_waited_for_does_not_hide_the_others(
+async def test_queue_that_cannot_be_awaited_does_not_hide_the_others(
     waiting: QueueWaiter, redis_server: RedisServer
 ) -> None:
     redis_server.command("SET queue:a x")

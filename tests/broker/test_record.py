@@ -55,7 +55,7 @@ async def ask(harness: Harness, what: str) -> None:
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "capsules (7 and later)")
-async def test_the_process_is_shown_with_what_it_serves_and_gone_when_it_ended(shown: Harness) -> None:
+async def test_process_is_shown_with_its_queues_and_gone_when_it_ended(shown: Harness) -> None:
     shown.others = {"other": Scripted(ok)}
     async with shown.broker():
         await shown.until(lambda: process(shown), "the record is there")
@@ -117,7 +117,7 @@ def test_how_fast_a_queue_grows_is_what_happens_now(lengths: list[int], per_s: f
     assert record.changes_per_s(seen).get("rest") == per_s
 
 
-async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
+async def test_running_job_is_cancelled_by_its_displayed_name(
     shown: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "RECORD_S", 0.05)
@@ -137,7 +137,7 @@ async def test_a_job_in_hand_is_cancelled_by_the_name_under_which_it_is_shown(
 
 
 @pytest.mark.promise("Sidekiq: remote control", "dump_threads")
-async def test_a_dump_is_asked_for_under_both_names_that_sidekiq_uses(
+async def test_dump_is_requested_under_both_names_of_sidekiq(
     shown: Harness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "RECORD_S", 0.05)
@@ -147,7 +147,7 @@ async def test_a_dump_is_asked_for_under_both_names_that_sidekiq_uses(
             await shown.until(lambda: "SidekiqRecord.run" in capsys.readouterr().err, f"{request} prints the tasks")
 
 
-async def test_a_request_that_nobody_knows_is_told_and_does_nothing(shown: Harness) -> None:
+async def test_unknown_request_is_reported_and_does_nothing(shown: Harness) -> None:
     async with shown.broker():
         await ask(shown, "KILL")
         shown.control.quiet.set()
@@ -157,7 +157,7 @@ async def test_a_request_that_nobody_knows_is_told_and_does_nothing(shown: Harne
 
 
 @pytest.mark.promise("Sidekiq: the process record", "whatever goes wrong with it, delivery goes on")
-async def test_a_foreign_key_in_the_way_of_the_record_is_told_once_and_delivery_goes_on(
+async def test_foreign_key_over_the_record_is_reported_once(
     shown: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(record, "RECORD_S", 0.02)
@@ -183,7 +183,7 @@ async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(
         await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"3", "all are delivered")
 
 
-async def test_after_a_stop_from_sidekiq_web_one_local_signal_does_not_cut_off_what_runs(shown: Harness) -> None:
+async def test_first_signal_after_a_web_stop_cuts_nothing_off(shown: Harness) -> None:
     held = Held()
     shown.target = Scripted(held)
     async with shown.broker():

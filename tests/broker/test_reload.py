@@ -75,7 +75,7 @@ async def taken_over(harness: Harness, by: Scripted) -> None:
     await harness.until(lambda: len(harness.of(BrokerStarted)) == times, "the new generation serves")
 
 
-async def test_what_was_sent_is_finished_by_the_old_generation_while_the_new_one_works(harness: Harness) -> None:
+async def test_old_generation_finishes_sent_jobs_while_new_one_works(harness: Harness) -> None:
     held = Held()
     old, new = Scripted(held), Scripted(ok)
     harness.target = old
@@ -98,7 +98,7 @@ async def test_what_was_sent_is_finished_by_the_old_generation_while_the_new_one
     assert harness.client.command("KEYS", "restbroker:i*") == []
 
 
-async def test_the_pages_show_the_new_pools_and_what_the_old_ones_still_do(harness: Harness) -> None:
+async def test_pages_show_new_pools_and_what_old_ones_still_do(harness: Harness) -> None:
     held = Held()
     old, new = Scripted(held), Scripted(ok)
     harness.target = old
@@ -133,7 +133,7 @@ async def test_a_stop_bounds_old_and_new_generations_together(harness: Harness) 
     assert new.closed
 
 
-async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harness: Harness) -> None:
+async def test_dead_target_hands_its_jobs_to_its_successor(harness: Harness) -> None:
     async def refuse(_request: Request) -> Response:
         old.probe_answer = NotSent("refused")
         raise NotSent("refused")
@@ -150,7 +150,7 @@ async def test_a_dead_target_hands_its_jobs_to_the_one_that_takes_its_place(harn
     assert len(new.calls) == 10
 
 
-async def test_a_bug_over_a_job_that_a_replaced_generation_requeues_costs_that_job_alone(
+async def test_bug_over_a_job_requeued_by_a_reload_costs_it_alone(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     requeue = Settler.requeue
@@ -197,7 +197,7 @@ async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
 
 
 @pytest.mark.promise("At least once, and seldom more", "a reload cuts nothing off")
-async def test_a_replaced_generation_waits_for_redis_with_what_was_answered(
+async def test_replaced_generation_waits_for_redis_with_its_answers(
     make_redis: Callable[..., RedisServer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # So short that an ordinary end would have given up long before Redis is back.
@@ -227,7 +227,7 @@ async def test_a_replaced_generation_waits_for_redis_with_what_was_answered(
     harness.client.close()
 
 
-async def test_a_job_pushed_once_a_new_generation_reported_its_start_is_done_by_no_older_one(harness: Harness) -> None:
+async def test_job_pushed_after_a_reload_is_run_by_the_new_generation(harness: Harness) -> None:
     old, new, fetch = harness.target, Scripted(ok), LateFetch()
 
     def report(event: Event) -> None:
@@ -245,7 +245,7 @@ async def test_a_job_pushed_once_a_new_generation_reported_its_start_is_done_by_
     assert (len(old.calls), len(new.calls)) == (0, 3)
 
 
-async def test_a_generation_that_ends_while_it_registers_leaves_nothing(
+async def test_generation_that_ends_while_registering_leaves_nothing(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register = jobs.register
@@ -279,7 +279,7 @@ class Failing(Scripted):
         await super().run(task_status=task_status)
 
 
-async def test_a_generation_whose_target_is_down_before_it_starts_says_so_with_its_start(harness: Harness) -> None:
+async def test_generation_starting_with_target_down_says_so(harness: Harness) -> None:
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         await taken_over(harness, Failing(ok))

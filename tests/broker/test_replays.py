@@ -72,7 +72,7 @@ def well(harness: Harness) -> None:
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("covered", [None, "rest"])
-async def test_a_copy_of_a_job_that_was_done_is_not_sent_and_nobody_is_answered_again(
+async def test_copy_of_done_job_is_not_sent_and_answers_nobody(
     harness: Harness, covered: str | None
 ) -> None:
     raw = job(signature(time.time(), queue=covered), reply_to="restbroker:reply:one")
@@ -95,7 +95,7 @@ async def test_a_copy_of_a_job_that_was_done_is_not_sent_and_nobody_is_answered_
     assert {event.fate for event in harness.of(JobFinished)} == {"ack"}
 
 
-async def test_the_same_job_signed_anew_is_another_order(harness: Harness) -> None:
+async def test_same_job_signed_again_is_another_order(harness: Harness) -> None:
     now_s = time.time()
     for age_s in (2, 1):
         harness.raw(job(signature(now_s - age_s)))
@@ -104,7 +104,7 @@ async def test_the_same_job_signed_anew_is_another_order(harness: Harness) -> No
     assert outcomes(harness) == ["delivered", "delivered"]
 
 
-async def test_a_job_that_carries_its_token_is_done_as_often_as_it_is_pushed_also_after_another_try(
+async def test_job_with_its_token_runs_as_often_as_pushed(
     harness: Harness,
 ) -> None:
     failing(harness)
@@ -140,7 +140,7 @@ async def test_what_failed_is_tried_again_and_only_then_remembered(harness: Harn
     assert outcomes(harness) == ["deferred", "delivered", "duplicate", "duplicate"]
 
 
-async def test_what_was_done_from_another_queue_of_its_target_is_no_more_done_from_its_own(harness: Harness) -> None:
+async def test_job_done_from_another_queue_is_known_in_its_own(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     failing(harness)
     first = job(signature(time.time()), retry_queue="slow")
@@ -156,7 +156,7 @@ async def test_what_was_done_from_another_queue_of_its_target_is_no_more_done_fr
     assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
 
 
-async def test_it_is_remembered_for_the_tokens_window_and_what_clocks_may_differ(harness: Harness) -> None:
+async def test_done_job_is_remembered_for_token_window_and_clock_drift(harness: Harness) -> None:
     """180 s: a signature may be a minute ahead of a clock that is a minute ahead, and end by one a minute behind."""
     harness.raw(job(signature(time.time())))
     async with serving(harness, attrs.evolve(APP, window_s=2 * DAY_S)):
@@ -168,7 +168,7 @@ async def test_it_is_remembered_for_the_tokens_window_and_what_clocks_may_differ
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("covered", [None, "rest"])
-async def test_what_was_tried_again_is_remembered_as_long_as_its_mark_is_good(
+async def test_retried_job_is_remembered_as_long_as_its_mark_is_good(
     harness: Harness, covered: str | None
 ) -> None:
     """Readers of `retry` see the mark: with it they could push the job again once the window is over."""
@@ -188,7 +188,7 @@ async def test_what_was_tried_again_is_remembered_as_long_as_its_mark_is_good(
     assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
 
 
-async def test_a_signature_without_a_queue_is_done_once_in_all_queues_and_targets(harness: Harness) -> None:
+async def test_signature_without_queue_counts_once_everywhere(harness: Harness) -> None:
     harness.queues, harness.others = ("rest", "slow"), {"bank": Scripted(ok)}
     raw = job(signature(time.time()))
     async with serving(harness, APP):
@@ -198,7 +198,7 @@ async def test_a_signature_without_a_queue_is_done_once_in_all_queues_and_target
     assert outcomes(harness) == ["delivered", "duplicate", "duplicate"]
 
 
-async def test_a_copy_that_is_done_at_its_first_try_outlives_the_mark_of_one_that_waits(harness: Harness) -> None:
+async def test_copy_done_at_first_try_outlives_mark_of_waiting_one(harness: Harness) -> None:
     """A push is repeated; one of both fails, the other is done. The first one's next try comes after the window."""
     harness.queues = ("rest", "slow")
     failing(harness)
@@ -232,7 +232,7 @@ async def test_a_job_that_died_was_not_done(harness: Harness) -> None:
     assert outcomes(harness) == ["rejected", "delivered", "duplicate"]
 
 
-async def test_a_new_name_or_secret_of_its_token_makes_no_job_a_new_one(harness: Harness) -> None:
+async def test_new_name_or_secret_of_its_token_makes_no_new_job(harness: Harness) -> None:
     raw = job(signature(time.time()))
     harness.raw(raw)
     async with serving(harness, APP):
@@ -244,7 +244,7 @@ async def test_a_new_name_or_secret_of_its_token_makes_no_job_a_new_one(harness:
     assert outcomes(harness) == ["delivered", "duplicate"]
 
 
-async def test_where_redis_cannot_tell_the_job_is_done_and_an_operator_is_told(harness: Harness) -> None:
+async def test_job_runs_with_a_warning_where_redis_cannot_answer(harness: Harness) -> None:
     harness.client.command("SET", f"restbroker:signed:{signing.token_digest(SECRET)}", "something else")
     harness.raw(job(signature(time.time())))
     async with serving(harness, APP):
@@ -254,7 +254,7 @@ async def test_where_redis_cannot_tell_the_job_is_done_and_an_operator_is_told(h
     assert harness.size("queue:replies") == 1
 
 
-async def test_what_a_fenced_generation_could_not_settle_is_done_again_and_is_no_copy_of_itself(
+async def test_unsettled_job_of_fenced_generation_runs_again(
     harness: Harness,
 ) -> None:
     async def fenced(request: Request) -> Response:

@@ -61,7 +61,7 @@ CHANGE = Change("john", {"ann@a.b": b"{}"})
 
 
 @pytest.mark.parametrize("name", ["home", "other", "writes"])
-async def test_whoever_changes_a_roster_has_the_named_target_refresh_it(client: Client, of: Of, name: str) -> None:
+async def test_roster_changes_are_refreshed_by_the_named_target(client: Client, of: Of, name: str) -> None:
     rosters = of(name)
     assert await rosters.change([CHANGE]) == RosterVersions({"john": 1})
     assert await rosters.change([CHANGE]) == RosterVersions({"john": 1}), "nothing is altered"
@@ -70,7 +70,7 @@ async def test_whoever_changes_a_roster_has_the_named_target_refresh_it(client: 
 
 
 @pytest.mark.parametrize(("name", "queue"), [("home", "home"), ("other", "other"), ("writes", "home")])
-async def test_a_refresh_of_several_goes_to_the_target_that_was_asked_if_it_can(
+async def test_refresh_of_several_goes_to_the_requested_target_if_able(
     client: Client, of: Of, name: str, queue: str
 ) -> None:
     assert await of(name).mark(["john"])
@@ -90,7 +90,7 @@ async def test_two_servers_may_have_users_of_the_same_name(client: Client, of: O
     assert (busy.users, busy.wait_s) == ((), {"john": 0.05})
 
 
-async def test_who_is_in_flight_is_asked_for_soon_and_who_failed_stays_marked(client: Client, of: Of) -> None:
+async def test_claimed_user_is_retried_soon_and_failed_one_marked(client: Client, of: Of) -> None:
     rosters, elsewhere = of("home"), of("home")
     await rosters.mark(["john", "aaron"])
     claimed = await rosters.claim(["john", "aaron"], PACE)
@@ -101,7 +101,7 @@ async def test_who_is_in_flight_is_asked_for_soon_and_who_failed_stays_marked(cl
     assert len(jobs(client, "home")) == 3, "aaron's job comes again by itself"
 
 
-async def test_a_landing_is_told_though_the_connection_ended_meanwhile(client: Client, of: Of) -> None:
+async def test_finished_refresh_is_reported_after_its_connection_ended(client: Client, of: Of) -> None:
     home = of("home")
     mine = (await home.claim(["mary"], PACE)).holder
     client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")

@@ -75,7 +75,7 @@ def make_due(harness: Harness, key: str) -> None:
 
 
 @pytest.mark.promise("Security: who can read Redis", "to take tokens out of jobs")
-async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_it_is_due(harness: Harness) -> None:
+async def test_failed_job_waits_without_token_and_is_delivered_later(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "retry", APP, outcome=Deferred(WHY))
     assert SECRET not in json.dumps(found)
@@ -85,7 +85,7 @@ async def test_a_job_that_failed_waits_without_its_token_and_is_delivered_when_i
     assert [call.command.arguments for call in harness.target.calls] == [ODD, ODD]
 
 
-async def test_a_parked_job_may_be_retried_by_a_person_when_its_signature_is_old(harness: Harness) -> None:
+async def test_dead_job_with_old_signature_may_be_retried_by_hand(harness: Harness) -> None:
     push(harness)
     await stored(harness, "dead", APP, outcome=Rejected(WHY))
     member = only_member(harness, "dead")
@@ -133,7 +133,7 @@ async def test_a_sealed_job_is_of_no_use_for_another_command(harness: Harness) -
     assert (await settled(harness, APP)).code == "BadSignature"
 
 
-async def test_who_pushes_only_a_part_of_a_sealed_job_again_is_told_to_put_the_token_back(harness: Harness) -> None:
+async def test_partial_copy_of_sealed_job_is_to_restore_the_token(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
     parts = ({"jid": "j2"}, "BadSignature"), ({signing.ACCEPTED_FIELD: None}, "UntimelySignature")
@@ -145,7 +145,7 @@ async def test_who_pushes_only_a_part_of_a_sealed_job_again_is_told_to_put_the_t
         assert "put the token back as the third argument, or push the whole entry again" in again["error_message"]
 
 
-async def test_what_is_put_off_and_what_could_not_be_answered_is_sealed_too(harness: Harness) -> None:
+async def test_deferred_and_unanswerable_jobs_are_sealed_too(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "schedule", APP, outcome=Deferred(WHY, counts=False))
     assert (found["display_class"], SECRET in json.dumps(found)) == ("safe", False)
@@ -156,7 +156,7 @@ async def test_what_is_put_off_and_what_could_not_be_answered_is_sealed_too(harn
     assert SECRET not in json.dumps(found)
 
 
-async def test_a_token_stays_where_it_is_wrong_or_the_original_must_know_it(harness: Harness) -> None:
+async def test_token_stays_where_wrong_or_needed_by_the_original(harness: Harness) -> None:
     rows: tuple[tuple[Token, dict[str, Any], str], ...] = (
         (attrs.evolve(APP, flat=True), {}, "ServerError"),
         (attrs.evolve(APP, signed=True), {}, "SignatureNeeded"),
@@ -171,7 +171,7 @@ async def test_a_token_stays_where_it_is_wrong_or_the_original_must_know_it(harn
         assert signing.ACCEPTED_FIELD not in found
 
 
-async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_token_too(
+async def test_job_lost_track_of_at_a_stop_is_stored_without_token(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle = Recovery.settle_unfinished
@@ -191,7 +191,7 @@ async def test_a_job_of_which_memory_lost_track_at_a_stop_is_stored_without_its_
     assert SECRET not in json.dumps(found)
 
 
-async def test_each_parked_job_has_its_commands_name_unless_its_producer_named_it(harness: Harness) -> None:
+async def test_dead_job_has_its_commands_name_unless_named_by_producer(harness: Harness) -> None:
     rows: tuple[tuple[dict[str, Any], str | None], ...] = (
         ({"args": ["safe", {}, SECRET], "display_class": "Welcome"}, "Welcome"),
         ({"args": ["safe", {}, SECRET], "display_class": {"a": 1}}, "safe"),

@@ -54,9 +54,10 @@ def asked(harness: Harness) -> list[bool]:
 
 @pytest.mark.promise("At least once, and seldom more", "a command of several requests knows its own first one")
 @pytest.mark.parametrize(("code", "fate"), [(403, "dead"), (400, "dead"), (500, "retry")])
-async def test_a_job_that_fails_at_its_second_request_is_stored_as_begun_and_a_person_s_retry_meets_what_it_made(
+async def test_job_failing_at_second_request_is_stored_as_begun(
     harness: Harness, code: int, fate: SortedSet
 ) -> None:
+    """A person's retry meets what the first request made."""
     harness.target.way = two
     harness.target.answers = deque([ok, status(code), status(409), ok])
     async with harness.broker():
@@ -75,7 +76,7 @@ async def test_a_job_that_fails_at_its_second_request_is_stored_as_begun_and_a_p
     assert harness.size("dead") == harness.size("retry") == 0
 
 
-async def test_the_second_request_is_sent_again_as_that_of_a_job_that_has_run_and_uses_up_no_try(
+async def test_second_request_is_retried_as_perhaps_run_without_a_try(
     harness: Harness,
 ) -> None:
     harness.target.way = two
@@ -87,7 +88,7 @@ async def test_the_second_request_is_sent_again_as_that_of_a_job_that_has_run_an
     assert (harness.size("dead"), harness.of(JobFinished)[0].outcome) == (0, "delivered")
 
 
-async def test_a_request_that_is_sent_again_since_its_first_sending_was_refused_is_no_second_one(
+async def test_resending_a_refused_request_is_no_second_request(
     harness: Harness,
 ) -> None:
     async def login_again(call: Call, link: Link) -> Outcome:
@@ -105,7 +106,7 @@ async def test_a_request_that_is_sent_again_since_its_first_sending_was_refused_
 
 
 @pytest.mark.parametrize("problem", [NotSent("refused"), MaybeSent("reset")])
-async def test_a_question_between_two_requests_that_is_not_answered_leaves_the_job_begun_and_unsent(
+async def test_unanswered_look_between_requests_leaves_job_begun(
     harness: Harness, problem: NotSent | MaybeSent
 ) -> None:
     async def look_between(call: Call, link: Link) -> Outcome:
@@ -126,7 +127,7 @@ async def test_a_question_between_two_requests_that_is_not_answered_leaves_the_j
     assert harness.size("retry") == 0
 
 
-async def test_what_is_cut_off_while_it_waits_for_its_second_connection_goes_back_begun(harness: Harness) -> None:
+async def test_job_cut_off_at_second_connection_goes_back_begun(harness: Harness) -> None:
     asked_for = 0
 
     async def connected() -> None:
@@ -143,7 +144,7 @@ async def test_what_is_cut_off_while_it_waits_for_its_second_connection_goes_bac
     assert harness.size("retry") == harness.size("dead") == 0
 
 
-async def test_a_job_over_which_the_broker_fails_behind_its_second_request_is_parked_as_begun(
+async def test_job_dies_as_begun_if_broker_fails_after_second_request(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -161,7 +162,7 @@ async def test_a_job_over_which_the_broker_fails_behind_its_second_request_is_pa
     assert (inside["jid"], inside["restbroker_effected"]) == ("jid-once-0", True)
 
 
-async def test_a_person_who_cancels_a_job_that_was_begun_reads_that_it_may_have_run(harness: Harness) -> None:
+async def test_cancelling_a_begun_job_says_that_it_may_have_run(harness: Harness) -> None:
     harness.target.way = two
     harness.target.answers = deque([ok])
     harness.target.answer = refuse
@@ -194,9 +195,10 @@ async def test_under_at_most_once_a_command_is_not_begun_again(
     )
 
 
-async def test_what_redis_forgot_to_have_given_away_between_two_requests_is_not_begun_again_under_at_most_once(
+async def test_begun_job_forgotten_by_redis_is_not_begun_again(
     harness: Harness,
 ) -> None:
+    """Under AtMostOnce, when Redis forgot between two requests that the job was given away."""
     async def forget(request: Request) -> Response:
         (identity,) = identities.live_identities(harness.client)
         harness.client.command("DEL", f"restbroker:ip:{identity}", f"restbroker:sent:{identity}")

@@ -178,7 +178,7 @@ async def test_one_whose_answer_is_lost_is_reported_and_done_once(at_once: AtOnc
     at_once.assert_done_once()
 
 
-async def test_one_that_redis_refuses_now_is_settled_by_the_ackers_task(at_once: AtOnce) -> None:
+async def test_job_refused_by_redis_now_is_settled_by_the_acker(at_once: AtOnce) -> None:
     async with at_once.opened():
         for _ in range(5):
             at_once.harness.client.command("SCRIPT", "FLUSH")

@@ -34,7 +34,7 @@ def slow(harness: Harness) -> tuple[trio.Event, list[int]]:
 
 
 @pytest.mark.promise("A good citizen", "Slots keep to their places")
-async def test_slow_commands_in_their_slot_hold_nobody_else_up(harness: Harness) -> None:
+async def test_slow_commands_in_their_slot_hold_up_no_others(harness: Harness) -> None:
     harness.concurrency, harness.slots = 3, {"on*": 2}
     released, at_once = slow(harness)
     harness.push("once", count=5)
@@ -52,7 +52,7 @@ async def test_slow_commands_in_their_slot_hold_nobody_else_up(harness: Harness)
     }
 
 
-async def test_a_job_behind_many_that_wait_for_their_slot_does_not_wait_for_the_next_push(
+async def test_job_behind_many_waiting_for_their_slot_needs_no_push(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As just after a burst: all of them are fetched at once, and few may be started before Redis is told.
@@ -80,7 +80,7 @@ async def test_a_job_behind_many_that_wait_for_their_slot_does_not_wait_for_the_
 
 
 @pytest.mark.promise("A good citizen", "Slots keep to their places")
-async def test_what_finds_slot_and_waiting_room_full_is_put_off_without_a_try(
+async def test_job_finding_slot_and_waiting_room_full_is_deferred(
     harness: Harness, hurry: MockClock
 ) -> None:
     harness.concurrency, harness.slots = 3, {"once": 1}

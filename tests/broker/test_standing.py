@@ -67,7 +67,7 @@ def _long(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_long")
 @pytest.mark.parametrize("queues", [("rest",), ("rest", "b"), ("rest", "b", "c")])
-async def test_each_job_of_each_queue_is_taken_once_by_what_stands_and_nothing_is_compared(
+async def test_standing_fetch_takes_each_job_once_and_compares_nothing(
     harness: Harness, queues: tuple[str, ...], compared: list[str]
 ) -> None:
     fetches: list[jobs.FetchRequest] = []
@@ -127,7 +127,7 @@ async def test_while_its_target_is_paused_it_takes_nothing(harness: Harness) -> 
 
 
 @pytest.mark.usefixtures("_long")
-async def test_what_is_pushed_once_its_breaker_tripped_stays_in_its_queue(harness: Harness) -> None:
+async def test_job_pushed_after_its_breaker_tripped_stays_queued(harness: Harness) -> None:
     async with harness.broker():
         await until_it_stands(harness)
         harness.target.probe_answer = NotSent("It is down.")
@@ -141,7 +141,7 @@ async def test_what_is_pushed_once_its_breaker_tripped_stays_in_its_queue(harnes
 
 
 @pytest.mark.parametrize("moment", range(3))
-async def test_what_is_pushed_as_its_breaker_trips_is_done_once_it_is_reset(
+async def test_job_pushed_as_its_breaker_trips_is_done_after_reset(
     harness: Harness, moment: int, hurry: MockClock
 ) -> None:
     async with harness.broker():
@@ -195,7 +195,7 @@ async def test_what_is_taken_last_of_all_before_the_process_is_quiet_is_done_by_
 
 @pytest.mark.promise("No command is lost", "a stop while jobs arrive at an idle pool")
 @pytest.mark.parametrize("queues", [("rest",), ("rest", "b", "c")])
-async def test_what_is_pushed_in_the_instant_of_a_stop_is_done_or_in_its_queue(
+async def test_job_pushed_during_a_stop_is_done_or_queued(
     harness: Harness, queues: tuple[str, ...]
 ) -> None:
     harness.queues = queues
@@ -219,7 +219,7 @@ async def test_what_is_pushed_in_the_instant_of_a_stop_is_done_or_in_its_queue(
 
 @pytest.mark.promise("No command is lost", "a stop while jobs arrive at an idle pool")
 @pytest.mark.parametrize("end", ["quiet", "stop", "trip"])
-async def test_what_was_taken_and_is_not_read_when_it_ends_is_done_or_back_in_its_queue(
+async def test_job_taken_unread_at_the_end_is_done_or_queued(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, end: str, compared: list[str]
 ) -> None:
     async with harness.broker():
@@ -238,7 +238,7 @@ async def test_what_was_taken_and_is_not_read_when_it_ends_is_done_or_back_in_it
     assert len(harness.target.sent) == len(finished(harness))
 
 
-async def test_what_is_taken_after_the_end_of_a_generation_was_looked_at_is_back_in_its_queue(harness: Harness) -> None:
+async def test_job_taken_after_last_look_at_generation_is_requeued(harness: Harness) -> None:
     class Late(Connection):
         async def call(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
             if function is jobs.retire and not harness.client.command("EXISTS", "late"):
@@ -254,7 +254,7 @@ async def test_what_is_taken_after_the_end_of_a_generation_was_looked_at_is_back
     assert (harness.size("queue:rest"), harness.client.command("KEYS", "restbroker:i*")) == (1, [])
 
 
-async def test_it_ends_with_a_fence_and_the_next_generation_has_its_own(harness: Harness) -> None:
+async def test_fence_ends_it_and_next_generation_has_its_own(harness: Harness) -> None:
     async with harness.broker():
         await until_it_stands(harness)
         (identity,) = identities.live_identities(harness.client)
@@ -301,7 +301,7 @@ def _lose_answers(monkeypatch: pytest.MonkeyPatch, share: float) -> Callable[[],
 
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 @pytest.mark.parametrize("queues", [("rest",), ("rest", "b")])
-async def test_jobs_of_a_standing_fetch_whose_answer_is_lost_are_adopted_and_done_once(
+async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, queues: tuple[str, ...]
 ) -> None:
     monkeypatch.setattr(poller, "REFUSED_WAIT_S", 0.0)
@@ -315,7 +315,7 @@ async def test_jobs_of_a_standing_fetch_whose_answer_is_lost_are_adopted_and_don
 
 
 @pytest.mark.promise("At least once, and seldom more", "after an outage Redis is asked before more is taken")
-async def test_a_rise_of_outages_ends_it_and_redis_is_compared_before_more_is_taken(
+async def test_rising_outages_end_it_and_redis_is_compared_first(
     harness: Harness, compared: list[str]
 ) -> None:
     async with harness.broker():
@@ -359,7 +359,7 @@ async def test_redis_is_frozen_while_it_stands(
     assert len(harness.target.sent) == 5
 
 
-async def test_where_redis_refuses_the_wait_jobs_are_taken_and_redis_is_asked_seldom(
+async def test_jobs_are_fetched_gently_where_waiting_is_refused(
     harness: Harness, make_redis: Callable[..., RedisServer]
 ) -> None:
     redis = harness.on(make_redis())
@@ -383,7 +383,7 @@ async def test_a_job_of_any_size_is_dealt_with_as_ever(harness: Harness) -> None
         await harness.until(lambda: "jid-safe-0" in finished(harness), "it goes on")
 
 
-async def test_one_whose_workers_are_all_busy_leaves_the_rest_in_the_queue(harness: Harness) -> None:
+async def test_busy_workers_leave_the_rest_in_the_queue(harness: Harness) -> None:
     harness.target.answer = slow = Held()
     async with harness.broker():
         await until_it_stands(harness)

@@ -11,7 +11,7 @@ from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import Harness, Held, lost, ok, refuse
 
 
-async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(harness: Harness) -> None:
+async def test_drain_finishes_sent_jobs_and_requeues_rest_in_order(harness: Harness) -> None:
     harness.target.answer = slow = Held()
     harness.push(count=12)
     async with harness.broker():
@@ -30,7 +30,7 @@ async def test_a_drain_finishes_what_was_sent_and_puts_the_rest_back_in_order(ha
 
 
 @pytest.mark.promise("Sidekiq: counters and metrics", "a job pushed back is no execution")
-async def test_what_is_not_answered_at_the_deadline_goes_back_if_it_is_safe_to_repeat(harness: Harness) -> None:
+async def test_repeatable_job_unanswered_at_deadline_is_requeued(harness: Harness) -> None:
     harness.target.answer = Held()
     harness.shutdown_timeout_s, harness.concurrency = 0.2, 4
     harness.push("safe", count=2, retry=0)
@@ -55,7 +55,7 @@ async def test_what_is_not_answered_at_the_deadline_goes_back_if_it_is_safe_to_r
     ]  # fmt: skip
 
 
-async def test_what_hung_where_the_process_failed_by_itself_uses_up_a_try(harness: Harness) -> None:
+async def test_job_hanging_when_the_process_failed_uses_up_a_try(harness: Harness) -> None:
     async def explode(_request: Request) -> Response:
         raise KeyboardInterrupt
 
@@ -69,7 +69,7 @@ async def test_what_hung_where_the_process_failed_by_itself_uses_up_a_try(harnes
     assert [(entry["error_class"], entry["restbroker_uncertain"]) for entry in entries] == [("CutOff", 1)] * 2
 
 
-async def test_what_is_not_answered_at_the_deadline_and_not_safe_to_repeat_is_not_pushed_back(harness: Harness) -> None:
+async def test_unrepeatable_job_unanswered_at_deadline_is_not_requeued(harness: Harness) -> None:
     harness.target.answer = Held()
     harness.shutdown_timeout_s = 0.2
     harness.push("once", count=3)
@@ -83,7 +83,7 @@ async def test_what_is_not_answered_at_the_deadline_and_not_safe_to_repeat_is_no
     assert (stopped.clean, stopped.uncertain, stopped.requeued) == (True, 3, 0)
 
 
-async def test_a_command_that_has_words_of_its_own_for_no_answer_says_them_when_it_is_cut_off(harness: Harness) -> None:
+async def test_command_cut_off_uses_its_own_words_for_no_answer(harness: Harness) -> None:
     harness.target.answers.append(lost)
     harness.target.answer = Held()
     harness.shutdown_timeout_s, harness.at_most_once = 0.2, ("ask",)
@@ -114,7 +114,7 @@ async def test_a_stop_while_the_target_is_away_puts_every_job_back(harness: Harn
 
 @pytest.mark.promise("At least once, and seldom more", "results are kept while Redis is away")
 @pytest.mark.promise("Defects of the Go original", "an outage of Redis lost answers")
-async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_finished(harness: Harness) -> None:
+async def test_broker_survives_redis_outage_and_settles_finished_jobs(harness: Harness) -> None:
     harness.target.answer, harness.patience_s = (slow := Held()), 1.0
     async with harness.broker():
         harness.push(count=3)
@@ -134,7 +134,7 @@ async def test_a_broker_lives_through_an_outage_of_redis_and_settles_what_it_fin
 
 
 @pytest.mark.promise("No command is lost", "restbroker has a bug")
-async def test_an_unexpected_failure_ends_the_process_and_still_puts_every_job_somewhere(harness: Harness) -> None:
+async def test_unexpected_failure_ends_process_and_places_every_job(harness: Harness) -> None:
     def explode(_call: object, _response: object) -> Delivered:
         raise KeyboardInterrupt
 

@@ -87,7 +87,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "LONGEST_WAIT_S", 0.04)
 
 
-async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a_limit() -> None:
+async def test_crashed_worker_restarts_after_bounded_doubling_waits() -> None:
     crash = "number == 2 and os.kill(os.getpid(), signal.SIGKILL)"
     async with running(group(SAY_READY, crash, *OBEYS, count=2)) as one:
         await until_async(lambda: len(one.told()) >= 5, "it crashed five times")
@@ -98,7 +98,7 @@ async def test_a_crashed_worker_is_started_again_after_waits_that_double_up_to_a
     assert all(hint is not None and "dmesg or journalctl -k" in hint for hint in hints)
 
 
-async def test_a_worker_that_lived_for_a_minute_begins_anew_with_the_shortest_wait(
+async def test_worker_that_lived_a_minute_restarts_after_shortest_wait(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
@@ -121,7 +121,7 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
     assert ("dmesg" in failed.hint) == (code == 137)
 
 
-async def test_a_worker_that_may_not_start_waits_without_being_tried_and_the_group_goes_on(tmp_path: Path) -> None:
+async def test_worker_that_may_not_start_waits_and_the_group_goes_on(tmp_path: Path) -> None:
     asked: list[None] = []
     fine = tmp_path / "fine"
 
@@ -159,7 +159,7 @@ async def test_a_command_that_cannot_be_run_ends_the_group() -> None:
     assert one.code == 1
 
 
-async def test_one_that_cannot_start_beside_one_that_serves_is_tried_again(tmp_path: object) -> None:
+async def test_worker_unable_to_start_beside_a_serving_one_is_retried(tmp_path: object) -> None:
     # The first to make the file serves; the others fail.
     first = f"os.open({str(tmp_path) + '/first'!r}, os.O_CREAT | os.O_EXCL)"
     async with running(group(first, *OBEYS)) as one:
@@ -172,7 +172,7 @@ async def test_one_that_cannot_start_beside_one_that_serves_is_tried_again(tmp_p
             one.supervisor._act(signal.SIGTERM)
 
 
-async def test_who_starts_later_is_told_what_holds_for_all() -> None:
+async def test_late_worker_gets_the_orders_of_its_group() -> None:
     asked = "asked = line.recv(1)[0]"
     async with running(group(SAY_READY, asked, "sys.exit(asked)")) as one:
         await one.serve()
@@ -181,14 +181,14 @@ async def test_who_starts_later_is_told_what_holds_for_all() -> None:
     assert all(f"ended with {signal.SIGTSTP.value}" in message for message in one.told()[:3])
 
 
-async def test_the_exit_code_is_the_worst_of_those_that_ended_after_the_stop() -> None:
+async def test_exit_code_is_the_worst_of_those_ended_after_the_stop() -> None:
     async with running(group(SAY_READY, "line.recv(1)", "sys.exit(os.getpid() % 2)", count=6)) as one:
         await one.serve()
         odd = any(pid % 2 for pid in one.supervisor.pids())
     assert one.code == int(odd)
 
 
-async def test_a_second_signal_is_passed_on_and_what_hangs_then_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_second_signal_is_passed_on_and_hanging_workers_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "KILL_S", 0.2)
     async with running(group(SAY_READY, "time.sleep(60)", count=2)) as one:
         await one.serve()
@@ -197,7 +197,7 @@ async def test_a_second_signal_is_passed_on_and_what_hangs_then_is_killed(monkey
     assert one.code == 128 + signal.SIGKILL
 
 
-async def test_a_reload_is_over_when_every_worker_has_reloaded_or_is_gone() -> None:
+async def test_reload_is_over_when_every_worker_reloaded_or_is_gone() -> None:
     done = WorkerReport(READY, 1).line()
     # One that is started again in the place of one with an odd process id is asked to stop, and not to reload.
     asked = "line.recv(1)[0] == signal.SIGTERM and sys.exit(0)"
@@ -213,7 +213,7 @@ def line_of(*views: View) -> Sequence[WorkerReport | None]:
     return [read_report(WorkerReport(view, 3).line()) for view in views]
 
 
-def test_what_a_worker_tells_is_read_as_it_was_and_what_is_odd_is_left_out() -> None:
+def test_worker_reports_are_read_exactly_and_odd_ones_left_out() -> None:
     down = attrs.evolve(READY, down_targets={"a": "TargetUnreachable"}, finishing=2, refused=True)
     assert line_of(READY, down) == [WorkerReport(READY, 3), WorkerReport(down, 3)]
     newer = WorkerReport(READY, 3).line().replace(b'"reloads"', b'"mood": "good", "reloads"')
@@ -279,7 +279,7 @@ async def test_a_worker_whose_line_ends_gets_a_successor(tmp_path: Path) -> None
     assert "closed its line to the supervisor and was ended" in message
 
 
-async def test_time_in_which_the_supervisor_itself_stood_still_counts_for_nothing(
+async def test_time_lost_by_the_supervisor_itself_does_not_count(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     one = group().supervisor
@@ -299,7 +299,7 @@ async def test_time_in_which_the_supervisor_itself_stood_still_counts_for_nothin
     ("age_s", "has_reported", "is_hung"),
     [(29.0, True, False), (30.0, True, True), (59.0, False, False), (60.0, False, True)],
 )
-def test_a_worker_hangs_30_s_after_its_last_report_or_60_s_after_its_start(
+def test_worker_hangs_30_s_after_its_report_or_60_s_after_start(
     age_s: float, *, has_reported: bool, is_hung: bool
 ) -> None:
     worker = Worker(SimpleNamespace(pid=1), None, status_age_s=age_s, has_reported=has_reported)  # type: ignore[arg-type]
@@ -308,7 +308,7 @@ def test_a_worker_hangs_30_s_after_its_last_report_or_60_s_after_its_start(
     assert worker.status_age_s == 0
 
 
-async def test_workers_of_which_none_reports_for_a_minute_are_not_alive(
+async def test_workers_without_reports_for_a_minute_are_not_alive(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     one = group(count=2).supervisor
@@ -327,7 +327,7 @@ async def test_workers_of_which_none_reports_for_a_minute_are_not_alive(
     assert not one.view().heartbeat_fresh
 
 
-def test_a_group_is_ready_when_each_is_and_names_every_closed_target() -> None:
+def test_group_is_ready_when_each_is_and_names_closed_targets() -> None:
     quiet, away = attrs.evolve(READY, phase="quiet"), attrs.evolve(READY, store_up=False, store_reason="Redis is full.")
     a, b = (
         attrs.evolve(READY, down_targets={"a": "X"}, finishing=1),

@@ -35,7 +35,7 @@ async def until_delivered(harness: Harness) -> None:
     await harness.until(lambda: hindrance(harness) is None, "nothing hinders it any more")
 
 
-async def test_while_the_dead_set_is_full_no_job_is_taken_and_it_is_told(harness: Harness) -> None:
+async def test_full_dead_set_stops_fetching_and_is_reported(harness: Harness) -> None:
     harness.limits = Limits(dead=1)
     harness.client.command("ZADD", "dead", 1, "{}")
     harness.push()
@@ -56,7 +56,7 @@ async def test_while_its_target_is_paused_no_job_is_taken(harness: Harness) -> N
         await until_delivered(harness)
 
 
-async def test_a_queue_that_is_no_list_is_told_and_served_once_it_is_one(harness: Harness) -> None:
+async def test_queue_that_is_no_list_is_reported_and_served_later(harness: Harness) -> None:
     harness.client.command("SET", "queue:rest", "a text")
     async with harness.broker():
         await harness.until(lambda: hindrance(harness) == "refused", "it is refused")
@@ -66,7 +66,7 @@ async def test_a_queue_that_is_no_list_is_told_and_served_once_it_is_one(harness
         await until_delivered(harness)
 
 
-async def test_jobs_that_redis_gave_us_unheard_are_found_at_the_next_fetch(harness: Harness) -> None:
+async def test_jobs_redis_gave_unheard_are_found_at_the_next_fetch(harness: Harness) -> None:
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         (identity,) = identities.live_identities(harness.client)
@@ -80,7 +80,7 @@ async def test_jobs_that_redis_gave_us_unheard_are_found_at_the_next_fetch(harne
     assert sorted(event.jid for event in harness.of(JobFinished)) == ["jid-safe-0", "jid-safe-1"]
 
 
-async def test_a_queue_that_was_paused_for_a_while_is_served_again_and_the_log_says_so(
+async def test_queue_paused_for_a_while_is_served_again_and_logged(
     harness: Harness, hurry: MockClock
 ) -> None:
     pauses.pause_queue(harness.client, "rest", "ann", "for a moment", 0.3)
@@ -91,7 +91,7 @@ async def test_a_queue_that_was_paused_for_a_while_is_served_again_and_the_log_s
     assert harness.of(PauseEnded) == [PauseEnded("queue", "rest", "ann", "for a moment")]
 
 
-async def test_pauses_that_cannot_be_looked_at_are_told_once_and_stop_nothing(harness: Harness) -> None:
+async def test_unreadable_pauses_are_reported_once_and_stop_nothing(harness: Harness) -> None:
     harness.client.command("SET", "restbroker:pauses:queues", "x")
     async with harness.broker():
         await harness.until(lambda: harness.of(OperatorWarning), "it is told")
@@ -147,7 +147,7 @@ async def run_until(harness: Harness, plan: BrokerPlan, jobs: int) -> None:
 
 
 @pytest.mark.promise("Sidekiq: the process record", "queues with weights")
-async def test_while_both_queues_have_jobs_each_gets_its_weight_s_share(harness: Harness) -> None:
+async def test_queues_with_jobs_each_get_their_weighted_share(harness: Harness) -> None:
     harness.push(count=600, into="heavy")
     harness.push(count=600, into="light")
     await run_until(harness, weighted(harness, heavy=3, light=1), 600)
@@ -156,7 +156,7 @@ async def test_while_both_queues_have_jobs_each_gets_its_weight_s_share(harness:
     assert abs(shares["heavy"] / 600 - 0.75) < 0.18
 
 
-async def test_a_queue_of_great_weight_that_is_never_empty_starves_no_light_one(harness: Harness) -> None:
+async def test_heavy_queue_that_is_never_empty_starves_no_light_one(harness: Harness) -> None:
     harness.push(count=1200, into="heavy")
     harness.push(count=5, into="light")
     await run_until(harness, weighted(harness, heavy=20, light=1), 1000)
@@ -164,7 +164,7 @@ async def test_a_queue_of_great_weight_that_is_never_empty_starves_no_light_one(
     assert harness.size("queue:heavy") > 0
 
 
-async def test_an_empty_queue_of_great_weight_holds_a_light_one_up_for_no_time(harness: Harness) -> None:
+async def test_empty_heavy_queue_delays_no_light_one(harness: Harness) -> None:
     harness.push(count=100, into="light")
     await run_until(harness, weighted(harness, heavy=1000, light=1), 100)
     assert Counter(order(harness)) == {"light": 100}
@@ -224,7 +224,7 @@ async def test_what_no_token_admitted_says_so_as_its_last_member(harness: Harnes
     assert unadmitted.total(harness.client) == 4
 
 
-async def test_a_dead_job_that_is_retried_with_a_right_token_is_counted_no_more(harness: Harness) -> None:
+async def test_dead_job_retried_with_right_token_is_counted_no_more(harness: Harness) -> None:
     harness.push(args=["safe", {"n": 0}, "wrong"])
     async with harness.broker():
         await harness.until(lambda: harness.size("dead"), "it is dead")
@@ -234,7 +234,7 @@ async def test_a_dead_job_that_is_retried_with_a_right_token_is_counted_no_more(
         await harness.until(lambda: harness.target.calls, "it is sent")
 
 
-async def test_no_job_is_sent_whose_ticket_lies_above_the_mark_in_redis(harness: Harness) -> None:
+async def test_no_job_is_sent_whose_ticket_is_above_the_mark_in_redis(harness: Harness) -> None:
     above: list[tuple[int, int]] = []
 
     def look(call: object) -> None:

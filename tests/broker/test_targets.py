@@ -19,7 +19,7 @@ def done(harness: Harness, target: str) -> list[JobFinished]:
 
 @pytest.mark.promise("A good citizen", "a dead or slow target holds no other up")
 @pytest.mark.promise("Security: who controls a server's answers", "to hold other targets up")
-async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_jobs(harness: Harness) -> None:
+async def test_third_target_finishes_while_one_is_dead_and_one_slow(harness: Harness) -> None:
     late = Held()
     harness.target = Scripted(refuse, probe_answer=NotSent("refused"))
     harness.others = {"slow": Scripted(late), "well": Scripted(ok)}
@@ -37,7 +37,7 @@ async def test_while_one_target_is_dead_and_one_slow_the_third_finishes_all_its_
     assert {event.target for event in harness.of(TargetDown)} == {"t"}
 
 
-async def test_a_process_that_lost_the_rights_of_one_pool_goes_on_with_new_ones_for_all(harness: Harness) -> None:
+async def test_lost_rights_of_one_pool_renew_those_of_all(harness: Harness) -> None:
     harness.others = {"two": Scripted(ok)}
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
@@ -81,7 +81,7 @@ async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> Non
 
 
 @pytest.mark.parametrize(("pools", "ways"), [(10, 10), (11, 1)])
-async def test_more_than_ten_pools_fetch_and_settle_over_one_connection_and_each_settles_its_own_jobs(
+async def test_many_pools_share_a_connection_and_settle_their_own_jobs(
     harness: Harness, pools: int, ways: int
 ) -> None:
     seen: set[int] = set()

@@ -55,7 +55,7 @@ BEFORE: Any = (token(LONG),)
         ((token(OLD, "another-one-for-all"),), True),
     ],
 )
-def test_what_differs_of_a_queues_tokens_is_seen(other: tuple[Token, ...], differs: bool) -> None:
+def test_differing_tokens_of_a_queue_are_detected(other: tuple[Token, ...], differs: bool) -> None:
     assert is_unlike(said(*BEFORE), said(*other)) == differs
     assert is_unlike(said(*other), said(*BEFORE)) == differs
 
@@ -70,7 +70,7 @@ def test_what_others_wrote_into_a_heartbeat_is_no_difference(odd: Json) -> None:
 
 
 @pytest.mark.promise("Security: who can read Redis", "to guess a token's secret from a heartbeat")
-def test_a_heartbeat_has_no_secret_and_no_two_secrets_the_same_digest() -> None:
+def test_heartbeat_has_no_secret_and_unequal_digests() -> None:
     text = json.dumps(digests(Tokens([token(LONG, OLD), token("third-one", name="b")]), [TARGET]))
     assert not [one for one in (LONG, OLD, "third-one") if one in text]
     (_, secrets) = json.loads(text)["rest"]
@@ -78,7 +78,7 @@ def test_a_heartbeat_has_no_secret_and_no_two_secrets_the_same_digest() -> None:
     assert len({digest for each in secrets.values() for digest in each}) == 3
 
 
-def test_an_idle_process_tells_of_a_new_secret_in_its_file(tmp_path: Path) -> None:
+def test_idle_process_reports_new_secret_in_its_file(tmp_path: Path) -> None:
     """Else it would look unlike one that has jobs, and so has read the file again."""
     file, now_s = tmp_path / "token", [0.0]
     file.write_text(OLD)
@@ -89,7 +89,7 @@ def test_an_idle_process_tells_of_a_new_secret_in_its_file(tmp_path: Path) -> No
     assert digests(tokens, [TARGET]) == {"rest": said(*BEFORE), "vip": said(*BEFORE)} != before
 
 
-async def test_a_process_with_other_tokens_is_told_of_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_process_with_other_tokens_is_reported_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(token_watch, "LOOK_S", 0.05)
     harness.token = LONG
     for name, secret in (("other", OLD), ("alike", LONG)):

@@ -9,7 +9,7 @@ from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness, Held
 
 
-async def test_jobs_that_the_server_has_are_told_from_those_that_wait_in_the_process(harness: Harness) -> None:
+async def test_snapshot_counts_sent_and_waiting_jobs_apart(harness: Harness) -> None:
     pools: list[WorkerPool] = []
     harness.target.answer = held = Held()
     harness.snapshot = lambda pool: pools.append(pool) or {}  # type: ignore[func-returns-value]
@@ -35,7 +35,7 @@ def kept(harness: Harness) -> dict[str, JobEnd]:
     return {ending.jid: ending for ending in found if ending is not None}
 
 
-async def test_what_was_delivered_or_vanished_is_kept_and_what_lies_in_a_set_is_not(harness: Harness) -> None:
+async def test_history_keeps_delivered_and_dropped_jobs_not_dead_ones(harness: Harness) -> None:
     harness.history_s = 3600.0
     harness.push(count=2)
     harness.push("once", args=["once", {"secret": "hush"}, "t", "an id"])

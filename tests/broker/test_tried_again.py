@@ -30,7 +30,7 @@ def delay(harness: Harness, is_due: Callable[[], bool], wait_s: float = 0.01) ->
     harness.target.way = way
 
 
-async def test_jobs_that_wait_for_their_time_hold_nobody_else_up(harness: Harness) -> None:
+async def test_jobs_waiting_for_their_time_hold_up_no_others(harness: Harness) -> None:
     harness.concurrency = 2
     delay(harness, lambda: len(harness.of(JobFinished)) >= 20)
     harness.push("once", count=20)
@@ -62,7 +62,7 @@ async def test_a_stop_requeues_what_waits_for_its_time(harness: Harness) -> None
     assert sorted(entry["jid"] for entry in harness.entries("queue:rest")) == [f"jid-once-{n}" for n in range(5)]
 
 
-async def test_to_wait_after_something_was_sent_is_a_bug_of_the_connector(harness: Harness) -> None:
+async def test_waiting_after_something_was_sent_is_a_connector_bug(harness: Harness) -> None:
     async def way(call: Call, link: Link) -> Outcome:
         await link.send(Request("POST", "/", call.timeout_s))
         raise NotYet(0.01)
@@ -75,7 +75,7 @@ async def test_to_wait_after_something_was_sent_is_a_bug_of_the_connector(harnes
     assert len(harness.target.sent) == 1
 
 
-async def test_a_job_that_is_cancelled_in_the_tick_in_which_it_is_to_wait_dies_and_does_not_wait(
+async def test_job_cancelled_in_the_tick_of_its_wait_dies(
     harness: Harness,
 ) -> None:
     is_due = trio.Event()
@@ -107,7 +107,7 @@ def warned(harness: Harness) -> list[str]:
     return [event.code for event in harness.of(OperatorWarning)]
 
 
-async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warning_says_so(harness: Harness) -> None:
+async def test_stored_job_names_the_queue_it_came_from_with_a_warning(harness: Harness) -> None:
     outcomes: list[Outcome] = [Deferred(WHY), Deferred(WHY, counts=False), Rejected(WHY), Rejected(WHY)]
     harness.target.judge = lambda call, _response: outcomes[int(str(call.command.arguments["n"]))]
     for number in range(4):
@@ -131,7 +131,7 @@ async def test_what_is_stored_names_the_queue_that_it_was_taken_from_and_a_warni
 @pytest.mark.parametrize(
     ("named", "queue", "codes"), [("default", "rest", ["RetryQueueIgnored"]), ("slow", "slow", [])]
 )
-async def test_what_a_dead_process_was_about_to_send_is_parked_for_a_queue_of_its_target(
+async def test_job_of_dead_process_dies_for_a_queue_of_its_target(
     harness: Harness, named: str, queue: str, codes: list[str]
 ) -> None:
     fields: dict[str, Any] = {"jid": "j", "args": ["once", {}, "t"], "retry_queue": named}
@@ -145,9 +145,10 @@ async def test_what_a_dead_process_was_about_to_send_is_parked_for_a_queue_of_it
     assert [(entry["error_class"], entry["queue"]) for entry in harness.members("dead")] == [("Uncertain", queue)]
 
 
-async def test_the_first_job_that_fails_is_due_by_redis_clock_even_before_the_scheduler_has_seen_it(
+async def test_first_failing_job_is_due_by_redis_clock_unscheduled(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Even before the scheduler has seen it."""
     began_s, own_time_s = time.time(), time.time
     monkeypatch.setattr(time, "time", lambda: own_time_s() + 3600)
 

@@ -20,7 +20,7 @@ from restbroker.transport.message import NotSent
 from tests.broker.conftest import Harness, Held, ok, refuse
 
 
-async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settled_once_it_is_back(
+async def test_done_jobs_are_settled_once_script_rights_are_back(
     harness: Harness, hurry: MockClock
 ) -> None:
     harness.target.answer = held = Held()
@@ -44,7 +44,7 @@ async def test_without_the_right_to_run_scripts_what_was_done_is_kept_and_settle
     assert harness.ended.clean
 
 
-async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended(
+async def test_uncharged_late_start_waits_until_the_key_is_mended(
     harness: Harness, hurry: MockClock
 ) -> None:
     harness.limits = Limits(emission_us=1000, burst=10)
@@ -62,7 +62,7 @@ async def test_a_late_start_that_cannot_be_charged_waits_until_the_key_is_mended
     assert codes(harness).count("ChargeRefused") == 1
 
 
-async def test_what_is_refused_before_it_is_sent_is_no_sign_of_life_of_the_target(
+async def test_refusal_before_sending_is_no_sign_of_life(
     harness: Harness, hurry: MockClock
 ) -> None:
     sent_before = 0
@@ -84,7 +84,7 @@ def codes(harness: Harness) -> list[str]:
     return [event.code for event in harness.of(OperatorWarning)]
 
 
-async def test_a_job_over_which_the_broker_fails_is_parked_as_it_was_and_the_others_are_delivered(
+async def test_job_over_which_the_broker_fails_dies_unchanged(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     admit = Admission.admit
@@ -109,7 +109,7 @@ async def test_a_job_over_which_the_broker_fails_is_parked_as_it_was_and_the_oth
     assert harness.size("queue:rest") == harness.size("retry") == 0
 
 
-async def test_a_job_over_whose_refused_answer_the_broker_fails_is_parked_and_the_others_are_settled(
+async def test_failing_on_a_refused_reply_kills_only_that_job(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(*_: object) -> None:
@@ -133,7 +133,7 @@ async def test_a_job_over_whose_refused_answer_the_broker_fails_is_parked_and_th
     ]
 
 
-async def test_a_number_of_any_length_in_any_field_does_not_end_the_process(harness: Harness) -> None:
+async def test_number_of_any_length_does_not_end_the_process(harness: Harness) -> None:
     fields = ("retry_for", "restbroker_uncertain", "retry_count", "failed_at", "created_at")
     numbers = (10**400, -(10**400), 10**4299 - 1)
     for place, (field, number) in enumerate(itertools.product(fields, numbers)):

@@ -53,7 +53,7 @@ def polls(looks: list[str]) -> list[int]:
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
-async def test_they_stay_in_their_set_and_one_page_of_them_is_looked_at_in_a_poll(
+async def test_unserved_jobs_stay_and_one_page_is_read_in_a_poll(
     harness: Harness, looks: list[str], hurry: MockClock
 ) -> None:
     fill(harness)
@@ -83,7 +83,7 @@ async def test_each_queue_of_them_is_named_once_with_their_number(
     assert event.message.endswith("'theirs' (150), 'default' (2).")
 
 
-async def test_what_another_configuration_may_be_about_to_move_is_not_told_of(
+async def test_job_movable_by_another_configuration_is_not_reported(
     harness: Harness, looks: list[str], hurry: MockClock
 ) -> None:
     due(harness, time.time() - 1, queue="theirs")

@@ -59,7 +59,7 @@ async def _nursery() -> None:
 
 @pytest.mark.parametrize("is_guarded", [True, False])
 @pytest.mark.parametrize("wait", [_sleep, _lock, _nursery])
-async def test_a_stepwise_connector_of_others_that_breaks_its_word_costs_its_job_alone(
+async def test_misbehaving_stepwise_connector_costs_its_job_alone(
     paths: Paths, monkeypatch: pytest.MonkeyPatch, wait: Callable[[], Awaitable[None]], is_guarded: bool
 ) -> None:
     """Where Trio does not let it run without a task, it has one, and may wait."""

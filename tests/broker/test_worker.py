@@ -48,7 +48,7 @@ async def test_an_idle_broker_keeps_no_job_in_memory(harness: Harness) -> None:
 
 
 @pytest.mark.parametrize("way", ["marked", "claimed"])
-async def test_a_job_that_redis_says_is_in_other_hands_is_tried_once_and_let_go_of(harness: Harness, way: str) -> None:
+async def test_job_in_other_hands_for_redis_is_tried_once_and_dropped(harness: Harness, way: str) -> None:
     harness.at_most_once = ("once",) if way == "marked" else ()
     harness.target.before = lambda _call: lose(harness)
     async with harness.broker():
@@ -62,7 +62,7 @@ async def test_a_job_that_redis_says_is_in_other_hands_is_tried_once_and_let_go_
     assert harness.target.sent == []
 
 
-async def test_a_job_whose_second_try_within_one_delivery_may_not_leave_counts_as_unsent(harness: Harness) -> None:
+async def test_job_whose_second_try_may_not_leave_counts_as_unsent(harness: Harness) -> None:
     async def refused(_request: Request) -> Response:
         pool_of(harness).breaker.trip(Reason("TargetUnwell", "It is down."))
         return Response(401, {}, b"", 0.0)
@@ -82,7 +82,7 @@ async def test_a_job_whose_second_try_within_one_delivery_may_not_leave_counts_a
     assert [call.attempt for call in harness.target.calls] == [1, 1]
 
 
-async def test_a_job_that_others_have_by_now_is_not_settled_by_who_cancels_it_here(harness: Harness) -> None:
+async def test_job_in_other_hands_is_not_settled_by_a_cancel_here(harness: Harness) -> None:
     harness.target.connected = trio.sleep_forever
     async with harness.broker():
         harness.push()
@@ -100,9 +100,10 @@ async def test_a_job_that_others_have_by_now_is_not_settled_by_who_cancels_it_he
     assert harness.size("dead") == 0
 
 
-async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_is_neither_settled_nor_reported_here(
+async def test_partly_done_job_in_other_hands_is_not_settled_here(
     harness: Harness,
 ) -> None:
+    """Nor reported."""
     taken: list[JobInProgress] = []
 
     async def two(call: Call, link: Link) -> Outcome:
@@ -122,7 +123,7 @@ async def test_a_job_of_which_a_part_is_done_and_that_others_have_by_now_is_neit
     assert (harness.size("dead"), len(harness.target.sent)) == (0, 1)
 
 
-async def test_a_denial_by_a_server_that_is_gone_when_it_is_probed_counts_as_its_outage(harness: Harness) -> None:
+async def test_denial_by_server_gone_when_probed_is_its_outage(harness: Harness) -> None:
     async def denied(_call: Call, link: Link) -> Outcome:
         response = await link.send(Request("POST", "/", 1.0))
         return Delivered("0", 0, 200) if response.status == 200 else Denied(Reason("NotLetIn", "401", status=401))
@@ -142,7 +143,7 @@ async def test_a_denial_by_a_server_that_is_gone_when_it_is_probed_counts_as_its
     assert harness.of(OperatorWarning) == []
 
 
-async def test_under_at_most_once_a_command_that_ends_with_a_question_is_delivered(harness: Harness) -> None:
+async def test_at_most_once_command_ending_in_a_look_is_delivered(harness: Harness) -> None:
     async def look_behind(call: Call, link: Link) -> Outcome:
         await link.send(Request("POST", "/make", call.timeout_s))
         return Delivered("0", 0, (await link.ask(Request("GET", "/look", call.timeout_s))).status)
@@ -154,7 +155,7 @@ async def test_under_at_most_once_a_command_that_ends_with_a_question_is_deliver
     assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
 
 
-async def test_a_job_that_may_not_be_sent_again_is_settled_before_its_connector_hears_of_it(harness: Harness) -> None:
+async def test_unrepeatable_job_is_settled_before_its_connector_knows(harness: Harness) -> None:
     harness.push("once", restbroker_uncertain=5)
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "it ends")
@@ -164,7 +165,7 @@ async def test_a_job_that_may_not_be_sent_again_is_settled_before_its_connector_
     assert harness.of(OperatorWarning) == []
 
 
-async def test_a_job_that_expires_while_it_waits_is_dropped_though_the_clock_was_set_back(
+async def test_waiting_job_expires_though_the_clock_was_set_back(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = time.time
@@ -183,7 +184,7 @@ async def test_a_job_that_expires_while_it_waits_is_dropped_though_the_clock_was
     assert [event.outcome for event in harness.of(JobFinished)] == ["expired"]
 
 
-async def test_a_bug_over_a_job_that_a_person_cancels_costs_that_job_alone(
+async def test_bug_over_a_cancelled_job_costs_that_job_alone(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Settler, "cancel", raise_bug)
@@ -200,7 +201,7 @@ async def test_a_bug_over_a_job_that_a_person_cancels_costs_that_job_alone(
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
 
 
-async def test_a_bug_over_a_job_that_is_cut_off_at_a_stop_costs_no_other_job_its_settlement(
+async def test_bug_over_job_cut_off_at_stop_costs_no_other_settlement(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Settler, "cut_off", raise_bug)
@@ -220,7 +221,7 @@ def raise_bug(*_: object, **__: object) -> None:
     raise ZeroDivisionError
 
 
-async def test_a_job_that_could_not_be_sent_waits_however_well_the_target_answers_its_probe(harness: Harness) -> None:
+async def test_unsent_job_waits_however_well_the_probe_is_answered(harness: Harness) -> None:
     harness.target.answers = deque([refuse] * 4)
     async with harness.broker():
         harness.push("once")
@@ -229,7 +230,7 @@ async def test_a_job_that_could_not_be_sent_waits_however_well_the_target_answer
     assert harness.target.probes == 1
 
 
-async def test_a_job_that_a_server_denies_while_it_comes_up_is_delivered_once_it_is_up(
+async def test_job_denied_by_starting_server_is_delivered_once_up(
     harness: Harness, hurry: MockClock
 ) -> None:
     async def denied(call: Call, link: Link) -> Outcome:

@@ -64,7 +64,7 @@ def line() -> Iterator[Line]:
         yield Line(ours, theirs)
 
 
-async def test_what_was_asked_before_the_start_counts_before_anything_else_begins(line: Line) -> None:
+async def test_requests_before_the_start_take_effect_first(line: Line) -> None:
     line.ask(signal.SIGTSTP)
     async with line.running():
         assert line.control.quiet.is_set()
@@ -86,7 +86,7 @@ async def test_a_supervisor_that_is_gone_makes_it_drain(line: Line) -> None:
         assert (line.control.why, line.control.second) == ("the supervisor is gone", None)
 
 
-async def test_changes_are_told_and_so_is_a_reload_that_is_over(line: Line) -> None:
+async def test_changes_and_finished_reloads_are_reported(line: Line) -> None:
     async with line.running():
         await until_async(lambda: line.told() == WorkerReport(READY, 0), "it is told")
         line.view = attrs.evolve(READY, phase="quiet")
@@ -95,7 +95,7 @@ async def test_changes_are_told_and_so_is_a_reload_that_is_over(line: Line) -> N
         await until_async(lambda: line.told() == WorkerReport(line.view, 1), "the reload is told")
 
 
-async def test_nothing_new_is_told_every_second_as_a_sign_of_life(
+async def test_unchanged_state_is_repeated_each_second_as_sign_of_life(
     line: Line, autojump_clock: trio.testing.MockClock
 ) -> None:
     async with line.running():
@@ -113,7 +113,7 @@ async def test_a_supervisor_that_does_not_read_is_still_obeyed(line: Line) -> No
         await line.control.stop.wait()
 
 
-async def test_values_for_metrics_are_written_in_a_thread_and_those_of_the_end_are_told_too(
+async def test_metric_values_are_written_in_a_thread_also_at_the_end(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("restbroker.broker.workers.worker_channel._MEASURE_S", 0.0)
