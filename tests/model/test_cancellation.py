@@ -114,7 +114,7 @@ def simulated(steps: int, end: Callable[[Process], None], *, signs: bool = False
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("end", [stop_at_once, cancel_the_work, kill])
-def test_after_each_step_every_signed_job_is_still_done_and_then_no_copy_of_it(
+def test_each_step_leaves_every_signed_job_done_without_a_copy(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]
 ) -> None:
     simulate(monkeypatch)
@@ -128,7 +128,7 @@ def test_after_each_step_every_signed_job_is_still_done_and_then_no_copy_of_it(
 
 @pytest.mark.promise("No command is lost", "cut short after any step from push to settlement")
 @pytest.mark.parametrize("end", [stop_at_once, cancel_the_work, kill])
-def test_after_each_step_every_job_is_in_one_place_and_none_is_settled_twice(
+def test_each_step_leaves_every_job_in_one_place_settled_once(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]
 ) -> None:
     simulate(monkeypatch)

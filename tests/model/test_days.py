@@ -99,9 +99,10 @@ async def test_a_server_that_is_down_for_hours_costs_time_only(
 
 
 @pytest.mark.nightly
-async def test_a_job_that_always_fails_is_tried_26_times_in_20_days_when_sidekiq_would_and_then_parked(
+async def test_failing_job_is_tried_26_times_in_20_days_like_sidekiq(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And then is dead."""
     stretch(monkeypatch, 600)
     world.target.status = 500
     world.start()
@@ -137,7 +138,7 @@ async def test_scheduled_jobs_run_hours_later_once_and_never_early(
 
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back in 25 s elsewhere")
-async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_seconds(
+async def test_jobs_of_randomly_dying_processes_return_in_25_seconds(
     autojump_clock: MockClock, world: World
 ) -> None:
     chance = random.Random(1)
@@ -164,7 +165,7 @@ async def test_jobs_of_processes_that_die_at_random_moments_are_back_within_25_s
 
 @pytest.mark.slow  # ten hours of a simulated clock
 @pytest.mark.promise("Back soon", "an outage of Redis for all has nobody taken over")
-async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_anybody(
+async def test_ten_hours_without_redis_cause_no_takeover(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module, name in [(health, "LONGEST_WAIT_S"), (poller, "LONGEST_WAIT_S"), (worker, "ASK_AGAIN_S")]:
@@ -192,9 +193,10 @@ async def test_ten_hours_without_redis_for_everybody_make_nobody_take_over_from_
     assert sorted(world.target.jids) == sorted(jids)
 
 
-async def test_a_queue_and_a_target_that_were_paused_for_two_minutes_are_served_then_and_one_process_says_so(
+async def test_paused_queue_and_target_resume_after_two_minutes(
     autojump_clock: MockClock, world: World
 ) -> None:
+    """And one process says so."""
     for _ in range(3):
         world.start()
     await trio.sleep(MINUTE_S)
@@ -214,7 +216,7 @@ async def test_a_queue_and_a_target_that_were_paused_for_two_minutes_are_served_
     assert (world.reference.data.queue_notes, world.reference.data.target_notes) == ({}, {})
 
 
-async def test_one_process_cut_off_for_minutes_loses_its_jobs_to_the_others_and_goes_on_under_a_new_name(
+async def test_process_cut_off_for_minutes_loses_its_jobs_and_renames(
     autojump_clock: MockClock, world: World
 ) -> None:
     world.target.duration_s = lambda: 30.0
@@ -238,7 +240,7 @@ async def test_one_process_cut_off_for_minutes_loses_its_jobs_to_the_others_and_
     assert world.reference.data.processed == len(jids)
 
 
-async def test_hours_of_lost_questions_and_answers_and_sudden_deaths_lose_no_job(
+async def test_hours_of_lost_calls_and_sudden_deaths_lose_no_job(
     autojump_clock: MockClock, world: World
 ) -> None:
     chance = random.Random(SEED)

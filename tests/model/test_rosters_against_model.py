@@ -194,5 +194,5 @@ class Histories(RuleBasedStateMachine):
             assert self.behind <= set(self.queue)
 
 
-def test_in_every_history_of_rosters_whoever_changed_has_a_refresh_ahead(server: Server) -> None:
+def test_every_history_leaves_changed_rosters_a_refresh_ahead(server: Server) -> None:
     run_histories(Histories, server, histories=15, steps=30)

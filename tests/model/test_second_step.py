@@ -103,7 +103,7 @@ def waiting(world: World) -> list[dict[str, Any]]:
 
 @pytest.mark.promise("At least once, and seldom more", "a command of several requests knows its own first one")
 @pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
-async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_one_through_a_stop(
+async def test_second_step_refused_for_an_hour_keeps_first_over_a_stop(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:
     simulate(monkeypatch)
@@ -134,7 +134,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
     assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
 
 
-async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_one_through_a_kill(
+async def test_second_step_refused_for_an_hour_keeps_first_over_a_kill(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate(monkeypatch)
@@ -163,7 +163,7 @@ async def test_a_job_whose_second_step_is_refused_for_an_hour_knows_its_first_on
     assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
 
 
-async def test_a_job_whose_second_step_is_refused_and_that_redis_forgot_to_have_given_away_may_have_run(
+async def test_job_forgotten_at_its_second_step_may_have_run(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     simulate(monkeypatch)
@@ -188,9 +188,10 @@ async def test_a_job_whose_second_step_is_refused_and_that_redis_forgot_to_have_
 
 
 @pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
-async def test_a_job_that_was_begun_is_finished_after_its_expiry_and_through_a_stop_and_no_other_is_begun_then(
+async def test_begun_job_is_finished_after_its_expiry_and_a_stop(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:
+    """And no other is begun then."""
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
     monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)

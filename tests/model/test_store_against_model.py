@@ -589,5 +589,5 @@ def payload(entry: bytes, large: Mapping[str, bytes]) -> bytes:
 @pytest.mark.slow  # many histories
 @pytest.mark.promise("No command is lost", "fetches, settlements, crashes, recoveries in any order")
 @pytest.mark.promise("A good citizen", "MaxInFlight holds for all processes together")
-def test_in_every_history_the_store_does_what_the_reference_does_and_no_job_is_lost(server: Server) -> None:
+def test_store_matches_the_reference_in_every_history(server: Server) -> None:
     run_histories(Histories, server, histories=25, steps=40)

@@ -219,7 +219,7 @@ _FENCED_WITH_JOBS_IN_LINE = [
     way=st.sampled_from(WAYS),
 )
 @example(steps=_FENCED_WITH_JOBS_IN_LINE, seed=8, way="task")
-def test_no_history_leaves_the_table_and_every_job_is_in_one_place(steps: list[str], seed: int, way: Way) -> None:
+def test_every_history_stays_in_the_table_and_keeps_jobs_single(steps: list[str], seed: int, way: Way) -> None:
     async def tell(story: Story) -> None:
         for step in ("push", "push once", "push many", *steps):
             await story.happen(step)
@@ -414,36 +414,36 @@ def test_most_of_the_plain_jobs_are_delivered_as_planned() -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_cancelled_while_it_is_sent_is_dead_as_what_may_have_run(way: Way) -> None:
+def test_job_cancelled_while_sent_dies_as_perhaps_run(way: Way) -> None:
     story, _ = lived(_all_that_is_sent_is_cancelled, way=way)
     assert story.world.lying("dead") == {"safe12", "safe13"}
 
 
-def test_what_waited_for_its_target_is_not_sent_until_there_is_a_lease() -> None:
+def test_job_waiting_for_target_is_not_sent_without_a_lease() -> None:
     story, _ = lived(_jobs_wait_for_their_target_until_the_lease_has_run_out)
     assert story.jids == set(story.target.jids)
 
 
-def test_what_waited_for_its_target_is_not_sent_once_redis_has_given_it_back() -> None:
+def test_job_waiting_for_target_is_not_sent_once_given_back() -> None:
     story, _ = lived(_jobs_wait_for_their_target_and_redis_loses_that_it_gave_them)
     assert story.jids == set(story.target.jids)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_of_a_redis_that_goes_back_no_job_that_waited_for_its_target_is_sent_twice(way: Way) -> None:
+def test_redis_going_back_sends_no_waiting_job_twice(way: Way) -> None:
     story, _ = lived(_jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgotten, way=way)
     assert set(Counter(story.target.jids).values()) == {1}
     assert story.jids == set(story.target.jids)
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_is_cancelled_in_the_instant_of_its_answer_is_settled_by_that(way: Way) -> None:
+def test_job_cancelled_as_its_answer_comes_is_settled_by_it(way: Way) -> None:
     story, _ = lived(_one_is_cancelled_in_the_instant_of_its_answer, way=way)
     assert story.world.lying("dead") == set()
     assert story.jids == set(story.target.jids)
 
 
-def test_a_process_that_stops_requeues_what_was_not_sent_and_leaves_nothing_behind() -> None:
+def test_stopping_process_requeues_unsent_jobs_and_leaves_none() -> None:
     story, _ = lived(_a_process_stops_while_many_wait)
     assert story.jids == set(story.target.jids)
 
@@ -462,7 +462,7 @@ async def _it_freezes_in_the_middle_of_many(story: Story) -> None:
     assert story.first.identities.isdisjoint(before), "another one took its jobs, and it goes on under a new name"
 
 
-def test_what_is_frozen_for_so_long_that_others_have_its_jobs_sends_none_of_them_afterwards() -> None:
+def test_process_frozen_until_takeover_sends_none_of_its_jobs() -> None:
     story, _ = lived(_it_freezes_in_the_middle_of_many)
     assert story.jids == set(story.target.jids)
     assert len(story.world.of(JobsRecovered)) == 1

@@ -90,7 +90,7 @@ async def test_requests_that_come_at_once_are_answered_in_their_order() -> None:
     assert answered.count(b"connection: close") == 1
 
 
-async def test_who_asks_for_100_continue_gets_it_when_wanted() -> None:
+async def test_request_for_100_continue_gets_it_when_wanted() -> None:
     async with served() as (stream, _):
         head = b"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
         await stream.send_all(head % b"/")
@@ -173,7 +173,7 @@ async def test_what_is_no_request_ends_its_connection_alone() -> None:
         await until(stream, b"GET /a ")
 
 
-async def test_who_sends_no_whole_head_in_time_is_dropped() -> None:
+async def test_client_without_whole_head_in_time_is_dropped() -> None:
     async with served(keep_alive_s=0.1) as (stream, _):
         await stream.send_all(b"GET / HTTP/1.1\r\nHo")
         assert await rest(stream) == b""
@@ -189,7 +189,7 @@ async def test_a_request_may_take_longer_than_its_head_may() -> None:
         await until(stream, b"GET /a ")
 
 
-async def test_who_goes_in_the_middle_of_a_body_leaves_nothing_behind() -> None:
+async def test_client_leaving_inside_a_body_leaves_nothing_behind() -> None:
     seen = trio.Event()
 
     async def watched(request: Request) -> Answer:

@@ -27,7 +27,7 @@ def sha(job: bytes) -> str:
     return hashlib.sha1(job, usedforsecurity=False).hexdigest()
 
 
-def test_a_dead_pool_s_jobs_come_again_in_their_first_order_and_a_living_one_is_not_robbed(pool: Pool) -> None:
+def test_dead_pools_jobs_return_in_order_and_living_ones_stay(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
     queues.push(pool.client, "b", [b"b1"])
     pool.take(451, hwm=300)
@@ -41,7 +41,7 @@ def test_a_dead_pool_s_jobs_come_again_in_their_first_order_and_a_living_one_is_
     assert identities.fenced_identities(pool.client) == {}
 
 
-def test_jobs_that_are_parked_together_share_no_score(pool: Pool) -> None:
+def test_jobs_killed_together_share_no_score(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(250)])
     pool.take(250, hwm=250)
     mark(pool.client, pool.identity, [f"{n}:1" for n in range(1, 251)])
@@ -51,9 +51,10 @@ def test_jobs_that_are_parked_together_share_no_score(pool: Pool) -> None:
     assert len({raw(score) for score in flat[1::2]}) == 250
 
 
-def test_what_may_have_run_counts_once_per_dead_pool_up_to_hwm_and_for_three_days(
+def test_perhaps_run_count_rises_once_per_dead_pool(
     client: Client, server: Server
 ) -> None:
+    """Up to its hwm, and for three days."""
     for life in ("one", "two"):
         register(client, life, FACTS, QUEUES)
         size = queues.push(client, "a", [b"same", b"same", b"other"] if life == "one" else [])
@@ -76,7 +77,7 @@ def test_scripts_that_redis_forgot_are_loaded_again(pool: Pool, server: Server) 
     ]
 
 
-def test_a_queue_whose_key_is_no_list_has_no_size_and_hides_no_other(pool: Pool, server: Server) -> None:
+def test_queue_that_is_no_list_has_no_size_and_hides_no_other(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "good", [b"{}"])
     server.raw.sadd("ns:queues", "bad")
     server.raw.set("ns:queue:bad", "x")
@@ -104,7 +105,7 @@ def waits(raw: bytes, _queue: str) -> bool:
     return raw.startswith(b"w")
 
 
-def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client, server: Server) -> None:
+def test_job_is_poison_once_it_caused_the_last_three_crashes(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     crash(client, "one", alone=False)
     crash(client, "two", alone=False)
@@ -115,7 +116,7 @@ def test_a_job_is_poison_once_the_last_three_crashes_were_its_own(client: Client
 
 
 @pytest.mark.promise("No command is lost", "a job kills every process that sends it")
-def test_where_processes_die_for_other_reasons_too_a_job_that_was_alone_is_no_poison(client: Client) -> None:
+def test_lone_job_is_no_poison_where_processes_die_otherwise_too(client: Client) -> None:
     for number in range(4):
         queues.push(client, "a", [b"innocent"])
         assert crash(client, f"alone {number}", alone=True).dead == 0
@@ -135,7 +136,7 @@ def take_all(client: Client, life: str) -> list[bytes]:
     return [job.raw for job in jobs]
 
 
-def test_a_job_waits_five_seconds_after_its_third_crash_and_five_minutes_at_most(
+def test_job_waits_5_s_after_its_third_crash_and_5_min_at_most(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jitters = iter([1.0, 1.0, 0.75, 1.25, *[1.0] * 6])
@@ -158,7 +159,7 @@ def test_a_job_waits_five_seconds_after_its_third_crash_and_five_minutes_at_most
         server.raw.delete("ns:schedule")
 
 
-def test_a_crash_beside_another_pool_of_the_process_proves_nothing(client: Client, server: Server) -> None:
+def test_crash_beside_another_pool_of_the_process_proves_nothing(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     for life in range(10):
         process = sum(f"life {life}".encode())
@@ -174,7 +175,7 @@ def test_a_crash_beside_another_pool_of_the_process_proves_nothing(client: Clien
     assert queues.sizes(client, ["a"]) == {"a": 1}
 
 
-def test_that_another_pool_had_jobs_is_known_when_they_were_given_back_first(client: Client, server: Server) -> None:
+def test_jobs_of_another_pool_are_known_though_returned_before(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     for life in range(5):
         other, mine = f"h:1:{life}:o", f"h:1:{life}:t"
@@ -190,7 +191,7 @@ def test_that_another_pool_had_jobs_is_known_when_they_were_given_back_first(cli
         server.raw.delete("ns:queue:b")
 
 
-def test_a_job_that_others_joined_is_alone_no_longer_and_keeps_its_other_mark(pool: Pool, server: Server) -> None:
+def test_job_joined_by_others_is_not_alone_and_keeps_its_marks(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     pool.take(1, hwm=1)
     isolate(pool.client, pool.identity, "1:1")
@@ -209,7 +210,7 @@ def test_a_job_that_was_alone_and_is_settled_leaves_no_mark(pool: Pool, server: 
     assert server.raw.exists(f"ns:restbroker:sent:{pool.identity}") == 0
 
 
-def test_what_must_not_run_twice_is_parked_as_that_even_when_it_was_alone(pool: Pool, server: Server) -> None:
+def test_unsafe_job_dies_as_unsafe_even_when_it_was_alone(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     pool.take(1, hwm=1)
     isolate(pool.client, pool.identity, "1:1")
@@ -227,7 +228,7 @@ def test_a_fenced_pool_isolates_nothing(pool: Pool) -> None:
     assert isolate(pool.client, pool.identity, "1:1") == IdentityUnknown()
 
 
-def test_a_field_that_is_no_job_of_ours_is_told_and_the_others_go_back(pool: Pool, server: Server) -> None:
+def test_foreign_field_is_reported_and_the_jobs_go_back(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     pool.take(1, hwm=1)
     odd = ("note", "5:9", "0:1", "1:0", "1:x")
@@ -251,7 +252,7 @@ def test_a_pool_without_its_record_takes_nothing_more(pool: Pool, server: Server
     assert pool.ask(1, hwm=1) == IdentityUnknown()
 
 
-def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(pool: Pool, server: Server) -> None:
+def test_counts_of_last_days_add_up_without_those_of_no_job(pool: Pool, server: Server) -> None:
     now = datetime.fromtimestamp(time_s(pool.client), UTC)
     days = (
         {"x": "1/0/0:a", "#t": "5"},
@@ -265,7 +266,7 @@ def test_counts_of_the_last_days_add_up_and_those_of_no_job_are_left_out(pool: P
     assert heartbeats.maybe_run(pool.client) == {"x": 3, "y": 1, "z": 1}
 
 
-def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Server) -> None:
+def test_counts_written_by_others_cost_no_job(client: Client, server: Server) -> None:
     for alone in (True, False):
         server.raw.flushdb()
         server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"#t": "many", sha(b"1"): "some"})
@@ -275,7 +276,7 @@ def test_counts_that_somebody_else_wrote_cost_no_job(client: Client, server: Ser
         assert heartbeats.maybe_run(client) == {sha(b"1"): 1}
 
 
-def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be_written(
+def test_crash_counts_and_jobs_return_though_news_is_unwritable(
     pool: Pool, server: Server
 ) -> None:
     queues.push(pool.client, "a", [b"1"])
@@ -287,7 +288,7 @@ def test_a_crash_is_counted_and_its_jobs_go_back_also_where_news_of_it_cannot_be
     assert heartbeats.maybe_run(pool.client) == {sha(b"1"): 1}
 
 
-def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(pool: Pool, server: Server) -> None:
+def test_record_without_facts_is_refused_with_the_place_of_jobs(pool: Pool, server: Server) -> None:
     server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
     with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
         identities.read(pool.client, pool.identity)
@@ -295,7 +296,7 @@ def test_a_record_that_lacks_facts_is_refused_with_where_the_jobs_are(pool: Pool
 
 
 @on_both
-def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(pool: Pool, server: Server) -> None:
+def test_jobs_killed_together_stay_in_their_order(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
     taken = pool.take(3, hwm=3).jobs
     mark(pool.client, pool.identity, [job.ticket for job in taken])
@@ -312,21 +313,21 @@ def test_jobs_that_are_parked_together_lie_in_their_order_from_now_on(pool: Pool
     ]
 
 
-def test_a_crash_while_another_process_works_is_still_the_jobs_own(client: Client) -> None:
+def test_crash_while_another_process_works_still_counts_for_job(client: Client) -> None:
     queues.push(client, "a", [b"other", b"1"])
     register(client, "h:1:busy:t", attrs.evolve(FACTS, pid=7), QUEUES)
     assert len(Pool(client, "h:1:busy:t").take(1, hwm=1).jobs) == 1
     assert [crash(client, life, alone=True).dead for life in ("one", "two", "three")] == [0, 0, 1]
 
 
-def test_counts_are_forgotten_also_where_news_of_it_cannot_be_written(pool: Pool, server: Server) -> None:
+def test_counts_are_dropped_though_news_is_unwritable(pool: Pool, server: Server) -> None:
     server.raw.hset(f"ns:restbroker:recovered:{today()}", mapping={"x": "1/0/0:a", "!x": "1/0/0:", "y": "1/0/0:a"})
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     heartbeats.forget(pool.client, ["x"])
     assert heartbeats.maybe_run(pool.client) == {"y": 1}
 
 
-def test_a_job_that_cannot_wait_in_the_schedule_set_goes_back_to_its_queue(client: Client, server: Server) -> None:
+def test_job_unable_to_wait_in_schedule_returns_to_its_queue(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"w1"])
     crash(client, "one", alone=False)
     crash(client, "two", alone=False)
@@ -352,7 +353,7 @@ def test_keys_of_another_type_hold_no_recovery_up(pool: Pool, server: Server) ->
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
 
 
-def test_a_job_that_can_neither_wait_nor_go_back_stays_in_hand(client: Client, server: Server) -> None:
+def test_job_unable_to_wait_or_return_stays_in_progress(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"w1"])
     crash(client, "one", alone=False)
     crash(client, "two", alone=False)
@@ -377,9 +378,10 @@ def test_a_pool_without_a_response_queue_says_so(pool: Pool, server: Server) -> 
     assert (spoilt.responses, spoilt.queues) == (None, QUEUES)
 
 
-def test_a_marked_job_whose_twin_is_parked_stays_in_hand_and_the_twin_keeps_its_score(
+def test_marked_job_with_dead_twin_stays_in_progress(
     pool: Pool, server: Server
 ) -> None:
+    """And the twin keeps its score."""
     queues.push(pool.client, "a", [b"1"])
     pool.take(1, hwm=1)
     mark(pool.client, pool.identity, ["1:1"])

@@ -31,7 +31,7 @@ def known(client: Client) -> bulk.BatchRecord:
 
 
 @on_both
-def test_rows_are_pushed_in_their_order_and_their_number_is_noted_with_them(client: Client, server: Server) -> None:
+def test_rows_are_pushed_in_order_together_with_their_number(client: Client, server: Server) -> None:
     assert bulk.read_batch(client, BATCH) is None
     assert push(client, 0, 3, {"a": [b"1", b"3"], "b": [b"2"]}) == 3
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"1"]
@@ -103,7 +103,7 @@ def test_without_an_answer_nothing_is_counted(client: Client) -> None:
     assert bulk.read_batch(client, BATCH) is None
 
 
-def test_a_row_that_lies_far_behind_and_is_told_twice_at_once_counts_once(client: Client, server: Server) -> None:
+def test_late_row_reported_twice_at_once_counts_once(client: Client, server: Server) -> None:
     put(server, answer(1))
     assert bulk.count(client, BATCH, bulk.answers(client, BATCH, 9), [(2**24, ""), (2**24, "")])
     assert known(client).done == 1

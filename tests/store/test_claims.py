@@ -89,7 +89,7 @@ def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> 
     assert a_lock <= MOST_BYTES
 
 
-def test_a_claim_that_lasts_longer_is_not_shortened_when_its_job_is_done(pool: Pool, server: Server) -> None:
+def test_longer_claim_is_not_shortened_when_its_job_is_done(pool: Pool, server: Server) -> None:
     """Its key may have been claimed under a longer `IdempotencyFor`, by a process with the configuration of before."""
     queues.push(pool.client, "a", [b"1", b"2"])
     for kept_s, job in zip((DAY_S, 100.0), pool.take(2).jobs, strict=True):

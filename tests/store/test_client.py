@@ -33,7 +33,7 @@ def test_a_key_of_another_type_is_left_to_check(server: Server, client: Client) 
     assert client.command("ECHO", "mine") == b"mine"
 
 
-def test_a_refused_connection_is_unavailable_and_the_next_call_connects_again(
+def test_refused_connection_is_unavailable_and_then_reconnects(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
@@ -49,7 +49,7 @@ def test_a_refused_connection_is_unavailable_and_the_next_call_connects_again(
     client.close()
 
 
-def test_a_name_that_no_host_can_have_is_unavailable_as_one_that_none_has() -> None:
+def test_impossible_host_name_is_unavailable_like_an_unknown_one() -> None:
     for host in ("a" * 64, "a..b"):
         client = open_client(StoreSettings(f"redis://{host}:6379"))
         with pytest.raises(StoreUnavailable, match=f"{host}:6379 cannot be reached"):
@@ -121,9 +121,10 @@ def test_a_refused_password_is_read_again_from_its_file(make_redis: Callable[...
         client.close()
 
 
-def test_connecting_reads_no_file_so_that_it_works_as_soon_as_there_is_one_descriptor(
+def test_connecting_reads_no_file(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """It works as soon as there is one descriptor."""
     def read(_name: str) -> str:
         raise OSError(errno.EMFILE, "Too many open files")
 
@@ -163,7 +164,7 @@ def test_a_full_redis_is_waited_for_when_pushing(client: Client, server: Server)
         client.command("SET", "x", "y")
 
 
-def test_a_connection_that_ended_idle_is_told_from_an_outage_and_replaced(client: Client, server: Server) -> None:
+def test_connection_that_ended_idle_is_replaced_and_no_outage(client: Client, server: Server) -> None:
     number = integer(client.command("CLIENT", "ID"))
     server.raw.client_kill_filter(_id=str(number))
     until(lambda: select.select([client.descriptor], [], [], 0)[0], "the end has come")

@@ -90,7 +90,7 @@ async def test_a_call_runs_in_a_thread_and_its_error_passes_through(server: Serv
     await calls.aclose()
 
 
-async def test_a_script_runs_without_a_thread_and_its_refusal_is_raised(server: Server) -> None:
+async def test_script_runs_without_a_thread_and_its_refusal_is_raised(server: Server) -> None:
     calls = Connection(open_client(server.settings))
     landing = _landing(calls, calls.keys.roster_refreshes)
     threads = threading.active_count()
@@ -102,9 +102,10 @@ async def test_a_script_runs_without_a_thread_and_its_refusal_is_raised(server: 
     await calls.aclose()
 
 
-async def test_joined_calls_go_over_one_connection_and_each_gets_its_own_also_where_redis_lacks_a_script(
+async def test_joined_calls_share_a_connection_and_get_their_answers(
     server: Server,
 ) -> None:
+    """Also where Redis lacks a script."""
     first, *others = all_calls = [Connection(open_client(server.settings)) for _ in range(4)]
     for one in others:
         one.join(first)
@@ -147,7 +148,7 @@ async def test_joined_calls_go_over_one_connection_and_each_gets_its_own_also_wh
         await one.aclose()
 
 
-async def test_who_cannot_connect_or_gives_up_meanwhile_holds_up_no_other_call(
+async def test_failed_or_abandoned_call_holds_up_no_other(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
@@ -223,7 +224,7 @@ async def test_a_wait_is_ended_by_a_job_and_leaves_it_where_it_is(server: Server
 
 
 @pytest.mark.usefixtures("_long_questions")
-async def test_a_cancelled_wait_ends_at_once_and_its_question_serves_the_next(server: Server) -> None:
+async def test_cancelled_wait_ends_at_once_and_its_call_serves_another(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
         for _ in range(10):
             with trio.CancelScope() as scope:
@@ -246,7 +247,7 @@ async def test_a_wait_needs_no_thread(server: Server) -> None:
 
 
 @pytest.mark.usefixtures("_long_questions")
-async def test_an_answer_to_a_wait_that_is_over_is_told_once_and_no_more(server: Server) -> None:
+async def test_answer_to_an_ended_wait_is_reported_once(server: Server) -> None:
     async with waiter_on(server.settings) as waiter:
         await asks(waiter)
         await until_async(blocked(server), "the question is there")
@@ -304,9 +305,10 @@ async def test_a_large_job_wakes_too_over_tls_as_well(make_redis: Callable[..., 
 
 @pytest.mark.promise("Defects of the Go original", "Redis could have no password and no TLS")
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be Redis")
-def test_a_redis_whose_certificate_is_not_trusted_or_names_another_host_is_told_no_password(
+def test_redis_with_a_bad_certificate_gets_no_password(
     make_redis: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
+    """One that is not trusted, or for another host."""
     reached, own = redis_over_tls(make_redis, tmp_path, "stranger")
     for trusted in (None, tmp_path / "ca.pem", tmp_path / "stranger.pem"):
         settings = attrs.evolve(reached, password=Secret("hunter2"), ca_file=trusted)
@@ -323,7 +325,7 @@ async def test_a_wait_on_what_is_no_list_is_refused(server: Server) -> None:
             await waiter.wait("a", 1.0)
 
 
-async def test_a_redis_without_client_serves_and_one_without_a_login_still_refuses(
+async def test_redis_without_client_serves_and_one_without_login_fails(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     """The connection's name is decoration; some proxies hide the command that gives it."""

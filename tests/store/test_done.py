@@ -26,7 +26,7 @@ def are_done(pool: Pool, *fingerprints: Fingerprint) -> list[bool]:
     return [left_s == math.inf for left_s in stored_for_s(pool.client, fingerprints)]
 
 
-def test_a_job_that_is_done_leaves_its_fingerprint_once_and_with_its_answer(pool: Pool, server: Server) -> None:
+def test_done_job_leaves_its_fingerprint_once_with_its_answer(pool: Pool, server: Server) -> None:
     one, two, three = pool.start(3)
     settled: list[tuple[str, Settlement]] = [
         (one, done(fingerprint("m1"))),
@@ -50,14 +50,14 @@ def test_a_job_that_redis_refuses_to_settle_was_not_done(pool: Pool, server: Ser
     assert are_done(pool, fingerprint()) == [False]
 
 
-def test_a_job_is_settled_though_its_fingerprint_cannot_be_written(pool: Pool, server: Server) -> None:
+def test_job_is_settled_though_its_fingerprint_is_unwritable(pool: Pool, server: Server) -> None:
     one, two = pool.start(2)
     server.raw.set(KEY, "no sorted set")
     assert pool.settle((one, done(fingerprint())), (two, Ack())) == [Applied()] * 2
 
 
 @on_both
-def test_a_fingerprint_is_kept_as_long_as_asked_for_and_the_whole_of_them_as_long_as_the_last(
+def test_fingerprint_lasts_as_asked_and_the_set_as_its_last_one(
     pool: Pool, server: Server
 ) -> None:
     tickets = pool.start(3)
@@ -95,7 +95,7 @@ def test_records_that_are_kept_long_push_out_none_of_the_others(pool: Pool, serv
     assert are_done(pool, fingerprint("new"), fingerprint("other"), fingerprint("kept")) == [True] * 3
 
 
-def test_a_job_that_was_stored_with_a_mark_is_known_as_such_until_it_is_done(pool: Pool) -> None:
+def test_job_stored_with_a_mark_is_known_until_it_is_done(pool: Pool) -> None:
     stored = fingerprint("m1", 5000.0, is_stored=True, is_done=False)
     fates: list[Settlement] = [Retry(1e6, b"1", claims=(stored,)), Dead(1.0, b"2"), done(fingerprint("m1", 1.0, "b"))]
     for ticket, settlement in zip(pool.start(3), fates, strict=True):
@@ -105,7 +105,7 @@ def test_a_job_that_was_stored_with_a_mark_is_known_as_such_until_it_is_done(poo
         assert left_s == [expected, 0.0]
 
 
-def test_a_record_is_never_shortened_by_another_of_the_same_signature(pool: Pool, server: Server) -> None:
+def test_record_is_never_shortened_by_one_of_its_signature(pool: Pool, server: Server) -> None:
     for ticket, keep_s in zip(pool.start(2), (5000.0, 50.0), strict=True):
         pool.settle((ticket, done(fingerprint("m1", keep_s))))
     (until_ms,) = (score for _, score in server.raw.zrange(KEY, 0, -1, withscores=True))

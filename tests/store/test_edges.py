@@ -26,7 +26,7 @@ def bounded(pool: Pool, in_flight: int, want: int = 9) -> int | str:
     return answer.why if isinstance(answer, LimitReached) else len(answer.jobs)
 
 
-def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Client, server: Server) -> None:
+def test_identity_with_remains_is_not_created_again(client: Client, server: Server) -> None:
     for key in ("beats", "dying", "info:h:9:x:t"):
         server.raw.flushdb()
         server.raw.hset(f"ns:restbroker:{key}", "h:9:x:t", 1)
@@ -35,7 +35,7 @@ def test_an_identity_of_which_anything_is_left_is_not_created_again(client: Clie
         assert server.raw.hlen(f"ns:restbroker:{key}") == 1
 
 
-def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(pool: Pool) -> None:
+def test_beat_gives_its_time_and_keeps_the_last_snapshot(pool: Pool) -> None:
     began_s = int(time_s(pool.client))
     heartbeats.write_heartbeats(pool.client, [(pool.identity, 1)], {pool.identity: b"{}"})
     heartbeats.write_heartbeats(pool.client, [(pool.identity, 2)], {})
@@ -45,7 +45,7 @@ def test_a_beat_tells_its_time_and_keeps_the_last_snapshot_where_it_brings_none(
     assert began_s <= (found.heartbeat_at_s or 0) <= time_s(pool.client)
 
 
-def test_a_record_that_cannot_be_written_costs_nobody_the_lease(pool: Pool, server: Server) -> None:
+def test_unwritable_record_costs_no_lease(pool: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:info:h:1:abc:t", "no hash")
     assert heartbeats.write_heartbeats(pool.client, [(pool.identity, 5)], {pool.identity: b"{}"}) == [True]
     assert identities.live_identities(pool.client) == {pool.identity: 5}
@@ -60,7 +60,7 @@ def test_a_mark_that_cannot_be_written_marks_nothing(pool: Pool, server: Server)
     assert server.raw.get("ns:restbroker:sent:h:1:abc:t") == b"no hash"
 
 
-def test_shares_of_all_who_live_or_die_count_and_what_is_nobodys_or_no_number_does_not(
+def test_shares_of_all_pools_count_and_foreign_ones_do_not(
     pool: Pool, server: Server
 ) -> None:
     queues.push(pool.client, "a", [b"%d" % number for number in range(9)])
@@ -79,7 +79,7 @@ def test_of_more_moves_than_one_call_takes_each_has_its_code(client: Client, ser
     assert place(client, "retry", moves) == [Gone(), *[Applied()] * 501]
 
 
-def test_due_is_told_by_redis_clock_to_the_microsecond(client: Client) -> None:
+def test_due_time_is_by_redis_clock_to_the_microsecond(client: Client) -> None:
     moments = [due(client, "retry", 1).now_s for _ in range(20)]
     assert moments == sorted(moments)
     assert any(moment % 1 for moment in moments)
@@ -88,7 +88,7 @@ def test_due_is_told_by_redis_clock_to_the_microsecond(client: Client) -> None:
     assert [member for member, _ in due(client, "retry", 2).members] == [b"due"]
 
 
-def test_the_day_of_the_counters_is_that_of_utc_wherever_the_broker_runs(
+def test_day_of_the_counters_is_utc_wherever_the_broker_runs(
     pool: Pool, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queues.push(pool.client, "a", [b"1"])
@@ -103,7 +103,7 @@ def test_the_day_of_the_counters_is_that_of_utc_wherever_the_broker_runs(
     assert server.raw.get("ns:stat:processed:2023-11-14") == b"1"
 
 
-def test_a_fetch_that_meets_a_key_of_another_type_names_all_that_it_may_be(pool: Pool, server: Server) -> None:
+def test_fetch_meeting_a_wrong_type_names_all_possible_keys(pool: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:pause:t", "no hash")
     with pytest.raises(StoreRefused) as caught:
         bounded(pool, 5)
@@ -120,9 +120,10 @@ def news(pool: Pool) -> int:
     return answer.recoveries_version
 
 
-def test_news_that_somebody_else_wrote_over_cost_no_job_and_are_counted_on_from_where_no_pool_was(
+def test_overwritten_news_costs_no_job_and_counts_on(
     pool: Pool, server: Server
 ) -> None:
+    """From where no pool was."""
     queues.push(pool.client, "a", [b"1"] * 14)
     for version in ("x", "", "1.5", "-1", "07", str(2**63 - 1), "9" * 30):
         server.raw.set(VERSION, version)
@@ -141,7 +142,7 @@ def test_news_are_left_as_they_were_counted(pool: Pool, server: Server) -> None:
         assert server.raw.get(VERSION) == b"%d" % version
 
 
-def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(pool: Pool, server: Server) -> None:
+def test_record_with_a_bad_queue_index_costs_no_job(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     queues.push(pool.client, "b", [b"2"])
     server.raw.hset(f"ns:restbroker:info:{pool.identity}", "index:a", "x")
@@ -151,6 +152,6 @@ def test_a_record_whose_index_of_a_queue_is_no_number_costs_no_job(pool: Pool, s
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
 
 
-def test_a_rate_that_is_no_number_holds_nobody_back(pool: Pool, server: Server) -> None:
+def test_rate_that_is_no_number_delays_nothing(pool: Pool, server: Server) -> None:
     server.raw.set("ns:restbroker:rate:t", "x")
     assert limits.charge(pool.client, "t", Limits(emission_us=1_000_000, burst=1)) == 0

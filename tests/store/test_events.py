@@ -26,7 +26,7 @@ def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
     return events.read_push(run_each(client, [events.push_call(client.keys, arrivals)])[0])
 
 
-def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client: Client) -> None:
+def test_jobs_lie_ordered_in_their_queues_which_are_known(client: Client) -> None:
     heard = push(client, [arrival("1"), arrival("2", "others"), arrival("3")])
     assert heard == ["pushed"] * 3
     assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 3"]
@@ -35,7 +35,7 @@ def test_jobs_lie_in_their_queues_in_their_order_and_the_queues_are_known(client
 
 
 @on_both
-def test_what_comes_again_is_dropped_within_its_time_and_not_after(client: Client, server: Server) -> None:
+def test_repeated_event_is_dropped_only_within_its_time(client: Client, server: Server) -> None:
     first = [arrival("1", mark="m"), arrival("2", mark="n"), arrival("3", mark="m")]
     assert push(client, first) == ["pushed", "pushed", "duplicate"]
     assert push(client, [arrival("4", mark="m")]) == ["duplicate"]
@@ -47,7 +47,7 @@ def test_what_comes_again_is_dropped_within_its_time_and_not_after(client: Clien
     assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 2", b"job 4"]
 
 
-def test_a_push_that_is_repeated_is_known_by_its_job_though_the_time_of_its_mark_is_over(
+def test_repeated_push_is_known_by_its_job_after_its_mark_ended(
     client: Client, server: Server
 ) -> None:
     for one in (arrival("1", mark="m", window_ms=1), arrival("2", mark="2", window_ms=0)):
@@ -92,7 +92,7 @@ def test_a_mark_of_an_older_version_counts_while_it_is_there(client: Client, ser
     assert push(client, [arrival("1", mark="m")]) == ["duplicate"]
 
 
-def test_what_this_broker_sent_is_dropped_for_as_long_as_a_source_wants(client: Client, server: Server) -> None:
+def test_own_messages_are_dropped_for_as_long_as_a_source_wants(client: Client, server: Server) -> None:
     events.remember(client, ["sent"], 60_000)
     long, short = (attrs.evolve(arrival(name, mark=name), sent_mark="sent") for name in ("1", "2"))
     assert push(client, [attrs.evolve(long, sent_ms=60_000)]) == ["own"]
@@ -105,7 +105,7 @@ def test_what_this_broker_sent_is_dropped_for_as_long_as_a_source_wants(client: 
     assert queues.peek(client, "events", 0, 10) == [b"job 2", b"job 3"]
 
 
-def test_a_queue_whose_key_is_no_list_refuses_its_own_events_only(client: Client, server: Server) -> None:
+def test_queue_that_is_no_list_refuses_its_own_events_only(client: Client, server: Server) -> None:
     server.raw.set("ns:queue:odd", "x")
     heard = push(client, [arrival("1"), arrival("2", "odd", "m"), arrival("3")])
     assert heard == ["pushed", "refused", "pushed"]
@@ -126,7 +126,7 @@ def test_a_full_redis_takes_none_of_it_and_says_so(client: Client, server: Serve
 
 
 @on_both
-def test_what_came_is_remembered_within_bounds_and_read_from_where_one_was(client: Client) -> None:
+def test_recent_events_are_bounded_and_read_from_a_position(client: Client) -> None:
     for start in range(0, 3000, 100):
         push(client, [arrival(str(number)) for number in range(start, start + 100)])
     found = events.newest(client)
@@ -137,13 +137,13 @@ def test_what_came_is_remembered_within_bounds_and_read_from_where_one_was(clien
     assert [json.loads(one.event)["jid"] for one in events.newest(client, found[-3].name)] == names[-2:]
 
 
-def test_a_foreign_key_in_the_place_of_that_memory_stops_no_event(client: Client, server: Server) -> None:
+def test_foreign_key_in_place_of_recent_events_stops_none(client: Client, server: Server) -> None:
     server.raw.set("ns:restbroker:events", "x")
     assert push(client, [arrival("1")]) == ["pushed"]
 
 
 @on_both
-def test_the_event_of_a_test_is_told_to_who_waits_for_it_and_becomes_no_job(client: Client, server: Server) -> None:
+def test_test_event_reaches_its_waiter_and_becomes_no_job(client: Client, server: Server) -> None:
     events.expect_test(client, "test-1")
     assert events.read_test_events(client, "test-1") == []
     wanted = attrs.evolve(arrival("1"), test_mark="test-1")
@@ -156,7 +156,7 @@ def test_the_event_of_a_test_is_told_to_who_waits_for_it_and_becomes_no_job(clie
 
 
 @on_both
-def test_each_refusal_of_a_request_to_a_source_is_told_from_the_one_before_for_an_hour(
+def test_each_refused_request_of_a_source_differs_for_an_hour(
     client: Client, server: Server
 ) -> None:
     assert events.read_refusal(client, "bots") is None
@@ -170,7 +170,7 @@ def test_each_refusal_of_a_request_to_a_source_is_told_from_the_one_before_for_a
 
 
 @on_both
-def test_who_only_writes_what_a_test_would_sends_an_event_as_others_do(client: Client) -> None:
+def test_sender_that_only_resembles_a_test_sends_a_usual_event(client: Client) -> None:
     forged = attrs.evolve(arrival("1"), test_mark="test-1")
     assert push(client, [forged, attrs.evolve(arrival("2", queue=""), test_mark="test-1")]) == [
         "pushed",

@@ -58,7 +58,7 @@ def of(user: str, *numbers: int) -> list[bytes]:
 # What a reader wants to see
 
 
-def test_one_job_of_a_key_at_a_time_and_keys_do_not_wait_for_one_another(ordered: Lane, server: Server) -> None:
+def test_keys_run_one_job_at_a_time_and_not_for_one_another(ordered: Lane, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1), *of("b", 0), job("none 0"), job("none 1"))
     first = ordered.take()
     assert names(first) == ["a0", "b0", "none 0", "none 1"]
@@ -73,7 +73,7 @@ def test_one_job_of_a_key_at_a_time_and_keys_do_not_wait_for_one_another(ordered
     assert keys_of_groups(server) == set()
 
 
-def test_a_job_that_failed_holds_its_key_and_is_not_in_the_retry_set(ordered: Lane, server: Server) -> None:
+def test_failed_job_holds_its_key_and_is_not_in_the_retry_set(ordered: Lane, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1))
     (head,) = ordered.take()
     assert ordered.settle(head, by=Retry(3600.0, head.raw)) == [DONE]
@@ -130,7 +130,7 @@ def test_a_job_that_is_not_let_in_leaves_its_key_stopped(ordered: Lane, forged: 
         ordered.settle(one)
 
 
-def test_a_dead_job_opens_its_key_though_it_grew_beyond_the_limit_by_its_history(ordered: Lane) -> None:
+def test_dead_job_grown_past_the_limit_still_opens_its_key(ordered: Lane) -> None:
     raw = job("a0", "a", pad="x" * (PAYLOAD_LIMIT_BYTES - len(job("a0", "a", pad=""))))
     push(ordered.client, raw, *of("a", 1))
     (head,) = ordered.take()
@@ -142,7 +142,7 @@ def test_a_dead_job_opens_its_key_though_it_grew_beyond_the_limit_by_its_history
     assert names(taken) == ["a0"]
 
 
-def test_what_a_dead_process_had_is_first_again_and_waits_for_its_request(client: Client) -> None:
+def test_jobs_of_dead_process_come_first_and_wait_for_a_request(client: Client) -> None:
     slow, next_one = Lane(client, ORDER).start(quiet_s=60.0), Lane(client, ORDER, "h:3:next:t").start()
     heartbeats.write_heartbeats(client, [(slow.identity, 1)], {})
     push(client, *of("a", 0, 1), *of("b", 0, 1))
@@ -229,7 +229,7 @@ def test_what_the_old_groups_hold_is_done_before_anything_new(
     assert keys_of_groups(server) == set()
 
 
-def test_what_has_a_group_and_what_has_none_keep_their_tickets_apart(client: Client, server: Server) -> None:
+def test_grouped_and_ungrouped_jobs_keep_separate_tickets(client: Client, server: Server) -> None:
     """A target that had groups takes those of one queue, and another queue's list."""
     fair, plain = Lane(client, FAIR).start(), Lane(client, "", "h:3:plain:t").start()
     push(client, *(job(f"{n}", None, f"h{n % 2}") for n in range(4)), queue="b")
@@ -242,7 +242,7 @@ def test_what_has_a_group_and_what_has_none_keep_their_tickets_apart(client: Cli
 
 
 @pytest.mark.parametrize("how", ["back", "recovered"])
-def test_a_job_that_goes_back_after_the_order_was_changed_gets_a_key_of_the_new_order(client: Client, how: str) -> None:
+def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: str) -> None:
     """Its broker would take it for one whose key the scripts read otherwise, and not send it."""
     old, new = Lane(client, FAIR).start(), Lane(client, BOTH, "h:3:new:t").start()
     push(client, job("a", "u", "h"))
@@ -340,7 +340,7 @@ def single(client: Client) -> Lane:
     return Lane(client, ORDER, queues=("a",)).start()
 
 
-def test_a_settlement_brings_the_next_job_of_its_key_unless_another_key_waits(single: Lane) -> None:
+def test_settlement_brings_the_next_job_unless_another_key_waits(single: Lane) -> None:
     push(single.client, *of("a", 0, 1, 2, 3))
     (one,) = single.take()
     (one,) = single.settle_and_take(one)
@@ -470,7 +470,7 @@ def payloads(draw: st.DrawFn) -> bytes:
     return made.encode("utf-8", "surrogatepass")
 
 
-def test_whatever_a_job_looks_like_it_is_never_done_under_another_key(client: Client) -> None:
+def test_job_is_never_done_under_another_key_whatever_its_form(client: Client) -> None:
     lane = Lane(client, BY_USER_TEXT).start()
     found: Counter[str] = Counter()
 
@@ -491,7 +491,7 @@ def test_whatever_a_job_looks_like_it_is_never_done_under_another_key(client: Cl
     assert found["same"] > found["refused"]
 
 
-def test_nothing_is_moved_into_lines_before_the_old_groups_are_done(client: Client, server: Server) -> None:
+def test_lines_stay_empty_before_the_old_groups_are_done(client: Client, server: Server) -> None:
     old, new = Lane(client, ORDER).start(), Lane(client, FAIR, "h:3:new:t").start()
     push(client, *of("a", 0, 1))
     (head,) = old.take()
@@ -519,7 +519,7 @@ def test_bounds_count_what_is_handed_out(ordered: Lane, client: Client) -> None:
     assert classify_lines(client, "t", "a", FAIR) == lines.ClassifyRefused(0)
 
 
-def test_a_call_looks_at_two_hundred_jobs_and_says_that_there_are_more(ordered: Lane) -> None:
+def test_call_looks_at_two_hundred_jobs_and_says_there_are_more(ordered: Lane) -> None:
     push(ordered.client, *of("hot", *range(450)), *of("b", 0))
     seen = []
     for more in (True, True, False):
@@ -541,7 +541,7 @@ def test_what_is_too_large_ends_a_call_and_stays(fair: Lane) -> None:
     assert names(fair.take(3)) == ["s"]
 
 
-def test_a_hot_key_whose_first_job_fails_for_long_costs_the_others_few_calls(ordered: Lane) -> None:
+def test_hot_key_with_long_failing_first_job_costs_few_calls(ordered: Lane) -> None:
     def calls(others: int, hot: int) -> int:
         """How many fetches it takes, with so many jobs of one key among them whose first job fails for long."""
         jobs = [one for n in range(others) for one in (job(f"{n}", f"own{n}"), *of("hot", n)[: n < hot])]
@@ -566,7 +566,7 @@ SPOILT: Final = ("held:t", "turn:a", "fair:a", "groups:t", "stopped:t")
 
 
 @pytest.mark.parametrize("key", SPOILT)
-def test_a_wrong_type_refuses_all_calls_for_groups_and_loses_no_job(client: Client, server: Server, key: str) -> None:
+def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, server: Server, key: str) -> None:
     lane, raw, name = Lane(client, BOTH).start(), server.raw, f"{NAMESPACE}:restbroker:{key}"
     push(client, *(job(f"{n}", f"u{n % 2}", "h") for n in range(6)))
     first, _ = lane.take(2)
@@ -630,7 +630,7 @@ def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: Lane, se
     assert ordered.settle(head) == [READY]
 
 
-def test_scores_that_someone_wrote_by_hand_hold_nothing_up_for_good(fair: Lane, server: Server) -> None:
+def test_scores_written_by_hand_block_nothing_for_good(fair: Lane, server: Server) -> None:
     push(fair.client, *(job(f"{n}", None, f"h{n % 2}") for n in range(40)))
     classify_all(fair)
     server.raw.zadd(f"{NAMESPACE}:restbroker:turn:a", {"h0": float("inf"), "h1": float("-inf"), "h9": 5})
@@ -639,7 +639,7 @@ def test_scores_that_someone_wrote_by_hand_hold_nothing_up_for_good(fair: Lane, 
 
 
 @pytest.mark.parametrize("how", ["cleared", "cleared in part", "taken"])
-def test_a_key_whose_job_was_put_off_goes_on_once_that_job_is_deleted(ordered: Lane, client: Client, how: str) -> None:
+def test_key_of_a_deferred_job_goes_on_once_that_is_deleted(ordered: Lane, client: Client, how: str) -> None:
     """What stands behind it, and what comes later, waits for no time that was the deleted job's own."""
     push(client, *of("a", 0, 1))
     (head,) = ordered.take()
@@ -656,7 +656,7 @@ def test_a_key_whose_job_was_put_off_goes_on_once_that_job_is_deleted(ordered: L
     assert names(ordered.take()) == ["a2" if how == "cleared" else "a1", "b0"]
 
 
-def test_a_stopped_key_stays_stopped_though_what_waits_is_cleared(ordered: Lane, client: Client) -> None:
+def test_stopped_key_stays_stopped_though_its_jobs_are_cleared(ordered: Lane, client: Client) -> None:
     push(client, *of("a", 0, 1))
     (head,) = ordered.take()
     ordered.settle(head, by=Dead(1.0, head.raw, effect="stop"))
@@ -666,7 +666,7 @@ def test_a_stopped_key_stays_stopped_though_what_waits_is_cleared(ordered: Lane,
     assert ordered.take() == []
 
 
-def test_a_turn_that_someone_deleted_comes_back_with_the_next_job_or_a_return(ordered: Lane, server: Server) -> None:
+def test_deleted_turn_returns_with_the_next_job_or_a_return(ordered: Lane, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1, 2))
     (head,) = ordered.take()
     ordered.settle(head)

@@ -51,7 +51,7 @@ def test_a_history_of_another_type_costs_no_settlement(pool: Pool, server: Serve
     assert server.raw.get(KEY) == b"no stream"
 
 
-def test_a_record_can_be_written_of_any_job_and_is_read_as_it_was_meant() -> None:
+def test_record_can_be_written_of_any_job_and_read_back() -> None:
     for word in ("j1", 'ä\n\t"', "half \ud83d", "w" * 1000):
         ending = history.read(history.to_record(JobEnd(word, "t", word, "delivered", 200, 12.34)))
         assert ending is not None
@@ -60,7 +60,7 @@ def test_a_record_can_be_written_of_any_job_and_is_read_as_it_was_meant() -> Non
         assert len(ending.jid) <= 210
 
 
-def test_what_somebody_else_wrote_is_no_record_and_a_later_version_may_write_more() -> None:
+def test_foreign_text_is_no_record_and_newer_ones_may_have_more() -> None:
     for record in (b"", b"{}", b"5", b"[]", b'[1,"t","c","o",200,1.5,null]', b'["j","t","c","o","x",1,null]'):
         assert history.read(record) is None
     assert history.read(b'["j","t","c","rejected",null,1,"BadToken","more"]') == JobEnd(

@@ -72,7 +72,7 @@ def test_a_dead_job_holds_no_lock(client: Client, server: Server) -> None:
     assert holders.search(client, JID, "a") == "missing"
 
 
-def test_what_is_not_searched_to_the_end_or_may_not_be_read_is_believed(
+def test_unfinished_or_forbidden_search_is_believed(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.raw.sadd("ns:queues", "a")
@@ -92,7 +92,7 @@ def test_what_is_not_searched_to_the_end_or_may_not_be_read_is_believed(
 
 
 @on_both
-def test_only_an_old_lock_is_looked_for_and_one_without_a_moment_never(client: Client, server: Server) -> None:
+def test_only_an_old_dated_lock_is_searched_for(client: Client, server: Server) -> None:
     assert push(client) is None
     (jid, _) = server.raw.get(LOCK).split()
     assert jid == b"second"
@@ -203,7 +203,7 @@ def test_a_job_at_the_head_of_a_busy_queue_is_found(client: Client, server: Serv
 
 
 @on_both
-def test_the_time_of_a_command_waits_for_the_look_at_its_last_job(client: Client, server: Server) -> None:
+def test_time_of_a_command_waits_for_a_look_at_its_last_job(client: Client, server: Server) -> None:
     due = attrs.evolve(begun(client, server, -60), lock="l", keep_s=90)
     value = aged(server, 70)
     mark_s = due.mark_s

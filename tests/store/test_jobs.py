@@ -35,7 +35,7 @@ def test_a_paused_queue_is_left_alone_and_named(pool: Pool, server: Server) -> N
     assert [job.raw for job in answer.jobs] == [b"2"]
 
 
-def test_a_paused_target_is_told_the_millisecond_in_which_its_pause_ends(pool: Pool, server: Server) -> None:
+def test_paused_target_learns_the_millisecond_its_pause_ends(pool: Pool, server: Server) -> None:
     for _ in range(20):
         until_us = server.now_us() + 990_000
         server.raw.hset("ns:restbroker:pause:t", "operator", until_us)
@@ -55,7 +55,7 @@ def test_an_in_progress_key_of_another_type_costs_no_job(pool: Pool, server: Ser
 
 
 @on_both
-def test_jobs_that_may_be_taken_but_not_written_down_go_back_in_order(pool: Pool, server: Server) -> None:
+def test_jobs_that_cannot_be_written_down_go_back_in_order(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
     server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-hset"])
     try:
@@ -146,7 +146,7 @@ def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
     assert heartbeats.recover(pool.client, pool.identity, as_parked).retired
 
 
-def test_a_full_redis_refuses_the_scripts_that_bring_more_into_it_and_no_other() -> None:
+def test_full_redis_refuses_only_scripts_that_bring_more() -> None:
     heads = {name: script(name).source.partition(b"\n")[0] for name in names()}
     brings = {"bulk_push", "hear", "push", "roster_change", "tick"}
     assert {name for name, head in heads.items() if head == b"#!lua"} == brings
@@ -165,7 +165,7 @@ def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server
     assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
 
 
-def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(pool: Pool, server: Server) -> None:
+def test_jobs_in_progress_are_read_in_pieces_without_settled(pool: Pool, server: Server) -> None:
     pushed = [b"%d" % number for number in range(1, 51)]
     queues.push(pool.client, "a", pushed)
     pool.take(50, hwm=50)
@@ -180,9 +180,10 @@ def test_what_is_in_hand_is_read_by_pieces_without_what_is_settled_meanwhile(poo
 
 
 @on_both
-def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replies_are_taken_back(
+def test_refused_reply_holds_up_only_its_job(
     pool: Pool, server: Server
 ) -> None:
+    """Whose other replies are taken back."""
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
     pool.take()
     server.raw.lpush("ns:queue:out", "older")
@@ -200,7 +201,7 @@ def test_a_reply_that_redis_refuses_holds_up_only_its_own_job_whose_other_replie
     assert pool.settle(("2:1", Dead(5.0, b"two"))) == [Applied()]
 
 
-def test_a_paused_target_gets_nothing_and_is_told_when_to_ask(pool: Pool, server: Server) -> None:
+def test_paused_target_gets_nothing_and_learns_when_to_ask(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     for operator in (0, server.now_us() + 10**9):
         server.raw.hset("ns:restbroker:pause:t", mapping={"operator": operator, "retry_after": 1})

@@ -58,7 +58,7 @@ def kept(server: Server) -> list[str]:
 
 
 @pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
-def test_the_bytes_of_a_job_that_is_too_large_go_to_a_key_that_the_dead_job_names_once(
+def test_bytes_of_a_too_large_job_go_to_a_key_named_once(
     pool: Pool, server: Server
 ) -> None:
     member = die(pool, server)
@@ -88,7 +88,7 @@ def test_what_redis_refuses_leaves_the_job_in_progress(pool: Pool, server: Serve
 
 
 @pytest.mark.parametrize("place", ["dead", "copy", "another copy", "queue", "retry", "schedule", "in progress"])
-def test_bytes_stay_as_long_as_anything_names_them_and_two_looks_longer(pool: Pool, server: Server, place: str) -> None:
+def test_bytes_stay_as_long_as_named_and_two_looks_longer(pool: Pool, server: Server, place: str) -> None:
     member, raw = die(pool, server), server.raw
     (copy,) = raw.xrange("ns:restbroker:parked")
     if place != "copy":
@@ -152,7 +152,7 @@ def test_what_was_stored_may_be_four_times_as_large(pool: Pool) -> None:
     assert read_jobs(pool.client, pool.identity).large == {"2:1": len(grown)}
 
 
-def test_a_call_takes_what_the_bytes_allow_and_at_least_one_and_leaves_the_rest_in_its_order(pool: Pool) -> None:
+def test_fetch_takes_what_bytes_allow_and_at_least_one_in_order(pool: Pool) -> None:
     jobs = [b"%04d" % number + b"x" * (96 + 900 * (number % 7 == 3)) for number in range(300)]
     queues.push(pool.client, "a", jobs)
     queues.push(pool.client, "b", [b"last"])
@@ -171,7 +171,7 @@ def test_a_call_takes_what_the_bytes_allow_and_at_least_one_and_leaves_the_rest_
     assert take(pool, base=base + 1, most_bytes=-5).jobs[0].raw == b"y" * 600
 
 
-def test_the_bytes_count_over_all_queues_and_what_is_too_large_counts_too(pool: Pool) -> None:
+def test_byte_limit_spans_all_queues_and_counts_too_large_ones(pool: Pool) -> None:
     queues.push(pool.client, "a", [SMALL, b"x" * 3000])
     queues.push(pool.client, "b", [b"y" * 3000, SMALL])
     found = take(pool, most_bytes=4000, limit=1000)
@@ -180,7 +180,7 @@ def test_the_bytes_count_over_all_queues_and_what_is_too_large_counts_too(pool: 
     assert waiting(pool, "b") == [b"y" * 3000, SMALL]
 
 
-def test_what_is_too_large_goes_back_as_it_came_and_clashes_like_any_other(pool: Pool, server: Server) -> None:
+def test_too_large_job_returns_unchanged_and_clashes_as_usual(pool: Pool, server: Server) -> None:
     raw = b"x" * 3000
     queues.push(pool.client, "a", [raw, raw])
     assert len(take(pool, limit=1000).jobs) == 2
@@ -192,7 +192,8 @@ def test_what_is_too_large_goes_back_as_it_came_and_clashes_like_any_other(pool:
     assert server.raw.get(f"ns:restbroker:large:{JID}") == raw
 
 
-def test_what_is_in_hand_is_read_a_few_mebibytes_at_a_time_and_of_what_is_too_large_the_length(pool: Pool) -> None:
+def test_jobs_in_progress_are_read_a_few_mebibytes_at_a_time(pool: Pool) -> None:
+    """Of what is too large only the length."""
     jobs = [b"x" * MIB] * 9
     queues.push(pool.client, "a", [*jobs, b"y" * 8 * MIB, b""])
     base = 0
@@ -206,7 +207,7 @@ def test_what_is_in_hand_is_read_a_few_mebibytes_at_a_time_and_of_what_is_too_la
     assert found.tickets == {f"{number}:1" for number in range(1, 12)}
 
 
-def test_what_lists_entries_reads_a_few_mebibytes_at_a_time_and_comes_to_the_end(pool: Pool, server: Server) -> None:
+def test_listing_reads_a_few_mebibytes_at_a_time_to_the_end(pool: Pool, server: Server) -> None:
     jobs = [b"%03d" % number + b"x" * (10 if number % 3 else 3 * MIB) for number in range(40)]
     queues.push(pool.client, "a", jobs)
     server.raw.zadd("ns:retry", {job: 1.0 + place for place, job in enumerate(jobs)})

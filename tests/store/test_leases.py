@@ -12,7 +12,7 @@ from tests.support.wait import until
 LONG_MS = 60_000
 
 
-def test_of_one_name_of_a_source_there_is_one_holder_who_may_renew_and_end_it(client: Client) -> None:
+def test_lease_of_a_source_has_one_holder_to_renew_and_end_it(client: Client) -> None:
     assert leases.acquire(client, "of", "a", LONG_MS, ["ann", "bob"]) == {"ann": LeaseHeld(), "bob": LeaseHeld()}
     assert leases.acquire(client, "of another", "b", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
     other = leases.acquire(client, "of", "b", LONG_MS, ["ann", "eve"])
@@ -24,13 +24,13 @@ def test_of_one_name_of_a_source_there_is_one_holder_who_may_renew_and_end_it(cl
     assert leases.acquire(client, "of", "b", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
 
 
-def test_a_lease_that_nobody_renews_is_another_ones(client: Client) -> None:
+def test_lease_without_renewal_passes_to_another(client: Client) -> None:
     leases.acquire(client, "of", "a", 50, ["ann"])
     until(lambda: leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"] == LeaseHeld(), "the lease runs out")
     assert isinstance(leases.acquire(client, "of", "a", LONG_MS, ["ann"])["ann"], LeaseTaken)
 
 
-def test_a_lease_that_was_not_ended_tells_when_its_holder_was_last_known(client: Client, server: Server) -> None:
+def test_lease_left_open_says_when_its_holder_was_last_known(client: Client, server: Server) -> None:
     """A process that was killed: whatever came since then may be lost."""
     seconds, micros = server.raw.time()
     leases.acquire(client, "of", "a", 50, ["ann"])
@@ -52,7 +52,7 @@ def test_a_lease_that_was_not_ended_tells_when_its_holder_was_last_known(client:
     assert free.lost_ms == 0, "who ends it has read what came"
 
 
-def test_who_ends_what_is_another_ones_disturbs_him_and_he_learns_it(client: Client) -> None:
+def test_ending_a_foreign_lease_is_noticed_by_its_holder(client: Client) -> None:
     leases.acquire(client, "of", "a", LONG_MS, ["ann"])
     assert leases.end(client, "of", "late", ["ann"]) == 0
     assert isinstance(leases.acquire(client, "of", "b", LONG_MS, ["ann"])["ann"], LeaseTaken)
@@ -67,7 +67,7 @@ def test_a_clock_that_was_set_back_lets_no_lease_last_longer(client: Client, ser
     assert left.remaining_ms <= LONG_MS
 
 
-def test_what_somebody_else_wrote_there_counts_as_no_lease(client: Client, server: Server) -> None:
+def test_foreign_text_counts_as_no_lease(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:sse:of", "ann", "odd")
     assert leases.acquire(client, "of", "b", LONG_MS, ["ann"]) == {"ann": LeaseHeld()}
 

@@ -89,7 +89,7 @@ def test_asking_for_no_job_is_never_limited(pool: Pool, server: Server) -> None:
     assert taken(pool, Limits(60_000_000, 1, 1, 1), want=0) == 0
 
 
-def test_each_bound_alone_limits_and_lets_the_pool_confirm_what_may_have_started(pool: Pool, server: Server) -> None:
+def test_each_bound_limits_alone_and_confirms_started_jobs(pool: Pool, server: Server) -> None:
     taken(pool, SLOW, want=3)
     server.raw.zadd("ns:dead", {"x": 1})
     for hwm, bound in enumerate((SLOW, Limits(in_flight=3), Limits(dead=1)), 1):
@@ -101,7 +101,7 @@ def test_each_bound_alone_limits_and_lets_the_pool_confirm_what_may_have_started
 
 
 @on_both
-def test_the_rate_is_forgotten_in_the_millisecond_in_which_the_bucket_is_full(pool: Pool, server: Server) -> None:
+def test_rate_is_forgotten_in_the_millisecond_the_bucket_is_full(pool: Pool, server: Server) -> None:
     for is_late in (False, True):
         server.raw.delete(RATE)
         before_us = server.now_us()
@@ -114,7 +114,7 @@ def test_the_rate_is_forgotten_in_the_millisecond_in_which_the_bucket_is_full(po
         assert 0 <= server.raw.pexpiretime(RATE) * 1000 - full_us < 1000
 
 
-def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(pool: Pool, server: Server) -> None:
+def test_waiting_pool_learns_the_millisecond_of_its_token(pool: Pool, server: Server) -> None:
     bound = Limits(emission_us=1_000_000, burst=1)
     for is_late in (False, True) * 10:
         token_us = server.now_us() + 990_000
@@ -127,7 +127,7 @@ def test_whoever_has_to_wait_is_told_the_millisecond_in_which_the_token_comes(po
 
 
 @pytest.mark.promise("A good citizen", "RateLimit holds for all processes together")
-def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(pool: Pool, server: Server) -> None:
+def test_time_of_a_faster_clock_delays_by_one_burst_at_most(pool: Pool, server: Server) -> None:
     server.raw.set(RATE, server.now_us() + 3_600_000_000)
     bound = Limits(emission_us=1_000_000, burst=5)
     assert ask(pool, bound) == LimitReached("rate", 1000)
@@ -138,7 +138,7 @@ def test_a_time_that_a_faster_clock_wrote_delays_by_one_burst_at_most(pool: Pool
     assert 4_000_000 < int(server.raw.get(RATE)) - server.now_us() <= 5_000_000
 
 
-def test_a_pool_is_told_to_wait_for_as_many_tokens_as_come_soon(pool: Pool, server: Server) -> None:
+def test_pool_waits_for_as_many_tokens_as_come_soon(pool: Pool, server: Server) -> None:
     rows = {
         (2_000, 6, 10): 6,  # half the burst
         (2_000, 7, 10): 6,
@@ -175,7 +175,7 @@ Step = tuple[int, int, int]
     steps=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30), st.integers(0, 1_000_000)), max_size=25),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_over_any_time_no_more_jobs_start_than_burst_and_rate_allow(
+def test_starts_never_exceed_burst_and_rate(
     server: Server, emission_us: int, burst: int, steps: list[Step]
 ) -> None:
     server.raw.flushall()
@@ -226,7 +226,7 @@ def test_a_dead_pool_s_share_is_held_until_its_jobs_are_back(pool: Pool, server:
     assert taken(other, bound) == 3
 
 
-def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fetch(pool: Pool, server: Server) -> None:
+def test_wrong_share_is_mended_by_next_settlement_and_fetch(pool: Pool, server: Server) -> None:
     bound = Limits(in_flight=5)
     taken(pool, bound, want=3)
     server.raw.hset(IN_FLIGHT, pool.identity, 0)
@@ -243,7 +243,7 @@ def test_a_share_that_is_wrong_is_mended_by_the_next_settlement_and_the_next_fet
     assert server.raw.hget(IN_FLIGHT, pool.identity) == b"0", "nothing is left"
 
 
-def test_the_smallest_of_all_bounds_counts_and_only_what_it_lets_through_is_paid(pool: Pool) -> None:
+def test_smallest_bound_counts_and_only_what_passes_is_paid(pool: Pool) -> None:
     bound = Limits(emission_us=60_000_000, burst=5, in_flight=3)
     assert taken(pool, bound) == 3
     acknowledge(pool, 3)
@@ -263,7 +263,7 @@ def test_a_dead_set_at_its_limit_stops_fetching_and_nothing_else(pool: Pool, ser
     assert taken(pool, bound, want=1) == 1
 
 
-def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(pool: Pool, server: Server) -> None:
+def test_key_of_another_type_costs_no_job_and_no_settlement(pool: Pool, server: Server) -> None:
     taken(pool, Limits(), want=4)
     for key in (RATE, IN_FLIGHT, PAUSE, "ns:dead"):
         server.raw.rpush(key, "no such thing")
@@ -276,7 +276,7 @@ def test_a_key_of_another_type_costs_no_job_and_holds_no_settlement_up(pool: Poo
     assert retire(pool.client, pool.identity)
 
 
-def test_a_rate_that_cannot_be_written_down_is_told_and_costs_no_job(pool: Pool, server: Server) -> None:
+def test_unwritable_rate_is_reported_and_costs_no_job(pool: Pool, server: Server) -> None:
     server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-set"])
     try:
         with pytest.raises(StoreRefused):
@@ -304,7 +304,7 @@ def test_a_pause_of_one_reason_gets_longer_and_never_shorter(client: Client, ser
     assert limits.pauses(client, "t") == {"operator": None}, "the other reason stays"
 
 
-def test_a_pause_that_somebody_wrote_by_hand_has_no_end(client: Client, server: Server) -> None:
+def test_pause_written_by_hand_has_no_end(client: Client, server: Server) -> None:
     server.raw.hset(PAUSE, "operator", "until Monday")
     assert limits.pauses(client, "t") == {"operator": None}
     limits.pause(client, "t", "operator", 5)

@@ -79,7 +79,7 @@ def test_one_logs_a_user_in_and_all_get_his_stream(client: Client, server: Serve
     assert server.raw.get(LEASE) in (None, b""), "it rests for 5 ms at most"
 
 
-def test_who_knows_a_stream_to_be_gone_gets_the_new_one_or_the_turn(client: Client) -> None:
+def test_reader_of_a_lost_stream_gets_the_new_one_or_the_turn(client: Client) -> None:
     log_in(client, "old")
     assert take(client, OF, "juliet", B, stale="older") == LoggedIn("old")
     assert take(client, OF, "juliet", B, stale="old") == LoginGranted()
@@ -88,7 +88,7 @@ def test_who_knows_a_stream_to_be_gone_gets_the_new_one_or_the_turn(client: Clie
     assert take(client, OF, "juliet", A, stale="old") == LoggedIn("new")
 
 
-def test_when_who_logs_in_dies_another_does_and_the_late_answer_changes_nothing(client: Client) -> None:
+def test_turn_of_a_dead_process_passes_on_and_late_answers_fail(client: Client) -> None:
     assert take(client, OF, "juliet", LoginLock("dead", 50)) == LoginGranted()
     until(lambda: take(client, OF, "juliet", B) == LoginGranted(), "the lease ends")
     assert logins.put(client, OF, "juliet", "dead", "late") == "unchanged"
@@ -97,7 +97,7 @@ def test_when_who_logs_in_dies_another_does_and_the_late_answer_changes_nothing(
     assert logins.read_states(client, OF, ["juliet"])[0] == LoggedIn("new")
 
 
-def test_who_was_refused_leaves_the_turn_to_the_next(client: Client) -> None:
+def test_refused_login_leaves_the_turn_to_the_next(client: Client) -> None:
     log_in(client, "old")
     assert take(client, OF, "juliet", A, stale="old") == LoginGranted()
     assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
@@ -111,7 +111,7 @@ def log_off(client: Client, stream: str) -> None:
     assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
 
 
-def test_a_logoff_is_seen_by_who_watches_and_undone_by_who_needs_a_login(client: Client) -> None:
+def test_logoff_is_seen_by_watchers_and_undone_by_a_login(client: Client) -> None:
     assert logins.read_states(client, OF, ["juliet"])[0] is None
     assert start_logoff(client, OF, "juliet", A, "off") is None, "nobody knew a stream of her"
     log_in(client, "old")
@@ -142,7 +142,7 @@ def test_a_logoff_names_the_login_that_it_ended(client: Client) -> None:
     assert numbers[0] != numbers[1]
 
 
-def test_nobody_logs_in_or_asks_while_somebody_logs_off(client: Client) -> None:
+def test_no_login_or_question_starts_during_a_logoff(client: Client) -> None:
     log_in(client, "old")
     assert start_logoff(client, OF, "juliet", A, "off") == LoginGranted("old")
     assert take(client, OF, "juliet", B, stays_off=True) == LoggedOff()
@@ -154,7 +154,7 @@ def test_nobody_logs_in_or_asks_while_somebody_logs_off(client: Client) -> None:
         assert isinstance(other, LoginBusy)
 
 
-def test_a_logoff_whose_end_is_not_known_is_ended_by_the_next_who_comes(client: Client) -> None:
+def test_logoff_with_unknown_end_is_ended_by_the_next_caller(client: Client) -> None:
     known: list[tuple[LogoffReason, LoginState, LoginState]] = [
         ("off", LoggedOff("old"), LoggedOff()),
         ("doubted", SessionUncertain("old"), None),
@@ -171,7 +171,7 @@ def test_a_logoff_whose_end_is_not_known_is_ended_by_the_next_who_comes(client: 
         assert logins.read_states(client, OF, ["juliet"])[0] == after
 
 
-def test_who_may_be_logged_in_is_looked_for_before_he_asks(client: Client) -> None:
+def test_perhaps_logged_in_user_is_checked_before_he_asks(client: Client) -> None:
     for before in (None, LoggedOff()):
         assert logins.read_states(client, OF, ["juliet"])[0] == before
         assert take(client, OF, "juliet", A) == LoginGranted()
@@ -191,7 +191,7 @@ def test_who_may_be_logged_in_is_looked_for_before_he_asks(client: Client) -> No
         log_off(client, "new")
 
 
-def test_who_was_logged_off_stays_so_when_his_session_is_doubted(client: Client) -> None:
+def test_logged_off_user_stays_so_when_his_session_is_doubted(client: Client) -> None:
     log_in(client, "old")
     assert start_logoff(client, OF, "juliet", A, "off") == LoginGranted("old")
     assert start_logoff(client, OF, "juliet", A, "doubted") == LoginGranted("old")
@@ -215,7 +215,7 @@ def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
     assert take(client, OF, "juliet", A) == LoginGranted()
 
 
-def test_a_question_that_ends_behind_another_one_has_its_readers_look_again(client: Client) -> None:
+def test_question_ending_behind_another_has_readers_look_again(client: Client) -> None:
     for name in ("one", "two"):
         assert ask(client, name) == LoginGranted()
     assert logins.read_states(client, OF, ["juliet"])[0] == AskingOnly("one two")
@@ -233,7 +233,7 @@ def test_of_many_questions_of_one_name_the_last_are_noted(client: Client) -> Non
     )
 
 
-def test_a_stream_that_was_ended_is_forgotten_and_another_one_is_not(client: Client) -> None:
+def test_ended_stream_is_forgotten_and_another_one_is_not(client: Client) -> None:
     log_in(client, "old")
     assert not logins.end(client, OF, "juliet", LoggedIn("older"))
     assert logins.read_states(client, OF, ["juliet"])[0] == LoggedIn("old")
@@ -241,7 +241,7 @@ def test_a_stream_that_was_ended_is_forgotten_and_another_one_is_not(client: Cli
     assert logins.read_states(client, OF, ["juliet"])[0] is None
 
 
-def test_what_somebody_else_wrote_there_is_no_login(client: Client, server: Server) -> None:
+def test_foreign_text_is_no_login(client: Client, server: Server) -> None:
     for entry in (b"", b"on", b"on now ofchat", b"asks now one", "on ² ofchat", b'{"stream": "x"}', b"\xff"):
         server.raw.hset(LOGINS, "juliet", entry)
         assert logins.read_states(client, OF, ["juliet"])[0] is None
@@ -269,7 +269,7 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
 
 
 @on_both
-def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server: Server) -> None:
+def test_repeated_call_after_a_lost_answer_answers_the_same(server: Server) -> None:
     assert_each_may_be_sent_twice(server, CALLS)
     until(lambda: not server.raw.exists(LEASE, STREAMS), "nothing is left")
 

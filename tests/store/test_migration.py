@@ -31,7 +31,7 @@ def taken_first(server: Server) -> list[bytes]:
 
 
 @on_both
-def test_jobs_in_hand_are_next_in_line_again_oldest_first_before_what_waits(client: Client, server: Server) -> None:
+def test_jobs_in_progress_come_next_oldest_first(client: Client, server: Server) -> None:
     jobs = in_hand(server, 450)
     server.raw.lpush("ns:queue:a", "waiting")
     assert migration.give_back(client, IN_HAND, "a") == 450
@@ -40,7 +40,7 @@ def test_jobs_in_hand_are_next_in_line_again_oldest_first_before_what_waits(clie
     assert server.raw.smembers("ns:queues") == {b"a"}
 
 
-def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client, server: Server) -> None:
+def test_jobs_in_progress_move_unchanged_as_perhaps_run(client: Client, server: Server) -> None:
     server.raw.rpush(IN_HAND, ODD, b"\xff no job", b"", ODD)
     migration.give_back(client, IN_HAND, "a")
     assert server.raw.lrange("ns:queue:a", 0, -1) == [ODD, b"\xff no job", b"", ODD]
@@ -52,7 +52,7 @@ def test_jobs_in_hand_move_byte_for_byte_and_count_as_perhaps_run(client: Client
     assert 0 < server.raw.ttl(day) <= 259_200
 
 
-def test_jobs_that_cannot_go_back_stay_in_hand(client: Client, server: Server) -> None:
+def test_jobs_that_cannot_go_back_stay_in_progress(client: Client, server: Server) -> None:
     jobs = in_hand(server, 3)
     now_s = server.raw.time()[0]
     days = [client.keys.recoveries(at_s) for at_s in (now_s, now_s + 86_400)]
@@ -83,7 +83,7 @@ def test_process_ids_are_found_whatever_the_queues_are_called(client: Client, se
 
 
 @on_both
-def test_who_waits_in_brpoplpush_on_this_database_is_seen(client: Client, server: Server) -> None:
+def test_client_waiting_in_brpoplpush_here_is_noticed(client: Client, server: Server) -> None:
     assert migration.fetchers(client) == []
     url = server.process.url.removesuffix("0")
     waiting = [redis.Redis.from_url(f"{url}{database}", socket_timeout=20) for database in (0, 1)]

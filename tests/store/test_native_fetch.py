@@ -78,7 +78,7 @@ async def test_a_fetch_connects_without_a_thread(server: Server, calls: Connecti
     assert threads == []
 
 
-async def test_a_settlement_that_is_too_long_to_be_sent_at_once_is_sent_in_parts(
+async def test_too_long_settlement_is_sent_in_parts(
     server: Server, calls: Connection, threads: list[object]
 ) -> None:
     server.raw.lpush("ns:queue:a", "1")
@@ -110,7 +110,7 @@ async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
 
 @on_both
 @pytest.mark.parametrize("forgotten", ["both", "finish", "fetch"])
-async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_again(
+async def test_only_commands_unknown_to_redis_are_run_again_of_a_batch(
     server: Server, calls: Connection, threads: list[object], forgotten: str
 ) -> None:
     server.raw.lpush("ns:queue:a", "1", "2", "3", "4", "5", "6")
@@ -128,7 +128,7 @@ async def test_of_what_is_asked_in_one_go_only_what_redis_did_not_know_is_run_ag
 
 
 @pytest.mark.parametrize("key", ["pause:t", "sent:h:1:abc:t"])
-async def test_what_redis_refuses_of_what_is_asked_in_one_go_leaves_the_other(
+async def test_refused_command_of_a_batch_leaves_the_others(
     server: Server, calls: Connection, key: str
 ) -> None:
     server.raw.lpush("ns:queue:a", "1", "2", "3", "4", "5", "6")
@@ -146,7 +146,7 @@ async def test_what_redis_refuses_of_what_is_asked_in_one_go_leaves_the_other(
         assert (raws(got), "1:1" in in_progress) == ([b"6"], True)
 
 
-async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
+async def test_other_answers_outlive_a_cancelled_load_of_a_script(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
@@ -173,7 +173,7 @@ async def test_what_the_others_answered_outlives_a_cancelled_load_of_one_script(
     await calls.aclose()
 
 
-async def test_a_connection_that_ended_is_noticed_before_anything_is_sent(server: Server, calls: Connection) -> None:
+async def test_ended_connection_is_noticed_before_anything_is_sent(server: Server, calls: Connection) -> None:
     server.raw.lpush("ns:queue:a", "1")
     server.raw.client_kill_filter(_type="normal", skipme=True)
     await trio.lowlevel.wait_readable(calls._client.descriptor)
@@ -182,7 +182,7 @@ async def test_a_connection_that_ended_is_noticed_before_anything_is_sent(server
     assert raws(await calls.fetch(WANTED)) == [b"1"]
 
 
-async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(server: Server) -> None:
+async def test_half_answered_pair_gives_no_answer_to_a_later_call(server: Server) -> None:
     with LossyProxy(server.process.port) as proxy:
         calls = await pool_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
         none = FetchResult((), frozenset(), frozenset(), 0)
@@ -199,7 +199,7 @@ async def test_of_two_answers_of_which_one_came_none_is_taken_for_a_later_calls(
         await calls.aclose()
 
 
-async def test_an_answer_that_comes_in_pieces_may_take_longer_than_one_of_them() -> None:
+async def test_answer_in_pieces_may_take_longer_than_one_of_them() -> None:
     """Each piece has the connection's time-out; together they take more than that."""
     pieces = [b"*1\r\n:", b"0\r\n", b"*6\r\n$2\r\nOK\r\n$1\r\n0\r\n", b"*0\r\n*0\r\n", b"*0\r\n:0\r\n"]
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -239,7 +239,7 @@ async def test_a_redis_that_is_a_replica_now_is_left(make_redis: Callable[..., R
     await calls.aclose()
 
 
-async def test_a_frozen_redis_is_bounded_and_what_it_does_later_is_found(
+async def test_frozen_redis_is_bounded_and_its_late_work_is_found(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
@@ -288,7 +288,7 @@ async def test_answers_that_drip_end_at_last(server: Server, monkeypatch: pytest
         nursery.cancel_scope.cancel()
 
 
-async def test_a_fetch_cancelled_in_flight_has_its_answer_and_calls_wait_their_turn(
+async def test_fetch_cancelled_in_flight_gets_its_answer_first(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
@@ -340,7 +340,7 @@ async def test_a_fetch_cancelled_before_its_turn_takes_nothing(server: Server, c
     assert server.raw.llen("ns:queue:a") == 1
 
 
-async def test_a_fetch_that_fails_halfway_leaves_no_answer_for_the_next(
+async def test_fetch_failing_halfway_leaves_no_answer_for_the_next(
     server: Server, calls: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.raw.lpush("ns:queue:a", "1")

@@ -33,7 +33,7 @@ def test_each_target_whose_jobs_wait_in_the_older_form_is_found(client: Client) 
     assert older_form.find(client, {"another": ["queue"]}) == {}
 
 
-def test_what_it_left_when_all_was_done_is_no_sign_but_a_living_process_is(client: Client) -> None:
+def test_living_process_of_older_form_is_a_sign_but_not_remains(client: Client) -> None:
     load(client, "drained")
     assert older_form.find(client, TARGETS) == {}
     client.command("HSET", "restbroker:beats", "vm:1:n:lines", 1)
@@ -42,7 +42,7 @@ def test_what_it_left_when_all_was_done_is_no_sign_but_a_living_process_is(clien
 
 
 @pytest.mark.parametrize("identity", ["vm:30827:180c24fc6a02:killed", "vm:30851:0ef8a498e40e:changed"])
-def test_tickets_of_the_older_form_are_a_sign_without_any_job_that_waits(client: Client, identity: str) -> None:
+def test_tickets_of_the_older_form_are_a_sign_without_jobs(client: Client, identity: str) -> None:
     load(client, "waiting")
     target = identity.rpartition(":")[2]
     queue = TARGETS[target][0]

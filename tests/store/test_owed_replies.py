@@ -35,7 +35,8 @@ def owing(client: Client) -> Pool:
     return pool
 
 
-def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_not(owing: Pool, server: Server) -> None:
+def test_job_killed_by_a_crash_is_answered_in_the_same_step(owing: Pool, server: Server) -> None:
+    """And one that goes back is not."""
     assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, {"2:1"}, 0, retired=True)
     assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
     assert 3500 < server.raw.ttl(f"ns:{WAITED_FOR}") <= 3600
@@ -50,7 +51,7 @@ def test_what_a_crash_parks_is_answered_in_the_same_step_and_what_goes_back_is_n
     ("spoilt", "answers"),
     [(WAITED_FOR, {"queue:out": 1}), ("queue:out", {WAITED_FOR: 1}), ("queues", {WAITED_FOR: 1, "queue:out": 0})],
 )
-def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_reply_back(
+def test_refused_reply_keeps_neither_its_job_nor_other_replies(
     owing: Pool, server: Server, spoilt: str, answers: dict[str, int]
 ) -> None:
     server.raw.set(f"ns:{spoilt}", "of another type")
@@ -61,7 +62,7 @@ def test_a_reply_that_redis_refuses_keeps_neither_the_job_in_hand_nor_another_re
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
 
 
-def test_a_poisonous_job_is_answered_when_it_is_parked_and_at_no_crash_before(client: Client, server: Server) -> None:
+def test_poisonous_job_is_answered_only_when_it_dies(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1"])
     answered = []
     for life in ("one", "two", "three"):

@@ -43,7 +43,7 @@ def test_what_others_remove_and_add_shifts_nothing(client: Client, server: Serve
     assert [member for member, _ in then.members] == [b"m5", b"m4", b"m3"]
 
 
-def test_among_equal_scores_the_place_is_found_again_when_others_left(client: Client, server: Server) -> None:
+def test_place_among_equal_scores_is_found_when_others_left(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", dict.fromkeys((f"m{n:02}" for n in range(60)), 5))
     first = piece(client, "dead", None, 40, newest_first=False)
     server.raw.zrem("ns:dead", *(f"m{n:02}" for n in range(25)))
@@ -55,7 +55,7 @@ def test_among_equal_scores_the_place_is_found_again_when_others_left(client: Cl
     assert {member for member, _ in then.members} >= {b"m%02d" % n for n in range(40, 60)}
 
 
-def test_who_takes_members_out_says_so_and_goes_on_exactly_behind_them(client: Client, server: Server) -> None:
+def test_removing_scan_says_so_and_goes_on_right_behind(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", dict.fromkeys((f"m{n:02}" for n in range(10)), 5))
     first = piece(client, "dead", None, 4, newest_first=False)
     server.raw.zrem("ns:dead", "m01", "m03")
@@ -72,7 +72,7 @@ def test_large_members_come_few_at_a_time_and_all_of_them_come(
     assert len(walk(client, 50)) == 50
 
 
-def test_a_cursor_tells_nothing_of_a_member_and_reads_back(client: Client, server: Server) -> None:
+def test_cursor_reveals_no_member_and_reads_back(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {"secret": 1700000000.123456, "other": float("inf"), "third": 1e-7})
     for count in (1, 2, 3):
         cursor = piece(client, "dead", None, count, newest_first=False).behind()
@@ -95,7 +95,7 @@ def test_a_word_is_found_wherever_it_is_and_means_only_itself(client: Client, se
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
-def test_large_members_with_a_word_come_few_at_a_time_and_all_of_them_come(
+def test_large_members_come_few_at_a_time_but_all(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paging, "MAX_BYTES", 250)

@@ -14,7 +14,7 @@ TARGET = "ns:restbroker:pause:t"
 
 
 @on_both
-def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(pool: Pool, server: Server) -> None:
+def test_paused_queue_is_in_sidekiq_pros_set_with_who_and_why(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     assert pauses.pause_queue(pool.client, "a", "ann", "the server moves", None) is True
     assert server.raw.smembers("ns:paused") == {b"a"}
@@ -25,7 +25,7 @@ def test_a_paused_queue_is_in_sidekiq_pros_set_with_who_and_why_beside_it(pool: 
     assert abs(server.now_us() / 1e6 - since_s) < 5
 
 
-def test_a_queue_that_somebody_else_paused_has_neither_who_nor_why(client: Client, server: Server) -> None:
+def test_queue_paused_by_others_has_neither_author_nor_reason(client: Client, server: Server) -> None:
     pauses.pause_queue(client, "b", "ann", "mine", 600.0)
     server.raw.srem("ns:paused", "b")
     server.raw.sadd("ns:paused", "a")
@@ -36,7 +36,7 @@ def test_a_queue_that_somebody_else_paused_has_neither_who_nor_why(client: Clien
 
 
 @on_both
-def test_what_is_due_ends_once_and_says_who_paused_it(client: Client, server: Server) -> None:
+def test_ended_pause_ends_once_and_names_its_author(client: Client, server: Server) -> None:
     pauses.pause_queue(client, "a", "ann", "for now", 0.0)
     pauses.pause_queue(client, "b", "ann", "for long", 600.0)
     pauses.pause_queue(client, "c", "ann", "forever", None)
@@ -50,7 +50,7 @@ def test_what_is_due_ends_once_and_says_who_paused_it(client: Client, server: Se
     assert set(pauses.paused_targets(client, ["t"])) == {"u"}, "a target that nobody serves is found by its note"
 
 
-def test_a_paused_target_is_fetched_for_by_nobody_until_somebody_resumes_it(pool: Pool, server: Server) -> None:
+def test_paused_target_is_not_fetched_for_until_resumed(pool: Pool, server: Server) -> None:
     pauses.pause_target(pool.client, "t", "ann", "it is slow", None)
     assert isinstance(pool.ask(0), NotNow)
     (found,) = pauses.paused_targets(pool.client, ["t"])["t"]
@@ -67,7 +67,7 @@ def test_a_pause_ends_by_redis_clock(client: Client, server: Server) -> None:
     assert began_us <= int(server.raw.hget(TARGET, "operator")) - 60_000_000 <= server.now_us()
 
 
-def test_the_last_word_about_a_target_counts_and_other_reasons_stay(client: Client, server: Server) -> None:
+def test_last_word_about_a_target_counts_and_other_reasons_stay(client: Client, server: Server) -> None:
     limits.pause(client, "t", "denied", 60.0)
     for first_s in (None, 6000.0, 60.0):
         pauses.pause_target(client, "t", "ann", "first", first_s)
@@ -88,7 +88,7 @@ def test_a_note_counts_only_for_the_pause_that_it_was_made_with(client: Client, 
     assert pauses.paused_targets(client, ["t"])["t"] == (Pause("operator"),)
 
 
-def test_what_somebody_else_wrote_as_a_note_says_nothing_and_never_ends(client: Client, server: Server) -> None:
+def test_foreign_note_says_nothing_and_never_ends(client: Client, server: Server) -> None:
     server.raw.sadd("ns:paused", "a", "b", "c")
     notes = {"a": "x", "b": "1 2", "c": '5 0 {"who":7,"why":[]}'}
     server.raw.hset("ns:restbroker:pauses:queues", mapping=notes)

@@ -72,14 +72,14 @@ def test_of_many_processes_one_pushes(client: Client, server: Server) -> None:
     assert jobs(server) == [b"job"]
 
 
-def test_a_moment_that_is_still_to_come_by_redis_clock_is_not_pushed(client: Client, server: Server) -> None:
+def test_future_moment_by_redis_clock_is_not_pushed(client: Client, server: Server) -> None:
     due = begun(client, server, -60)
     hour = attrs.evolve(due, tick_s=due.tick_s + 3600)
     assert periodic.tick(client, hour) == ("early", due.mark_s)
     assert (jobs(server), state(client).mark_s) == ([], due.mark_s)
 
 
-def test_who_knows_another_mark_counts_anew(client: Client, server: Server) -> None:
+def test_stale_mark_learns_the_current_one_and_pushes_nothing(client: Client, server: Server) -> None:
     due = begun(client, server, -60)
     assert periodic.tick(client, attrs.evolve(due, mark_s=due.mark_s - 60)) == ("other", due.mark_s)
     assert jobs(server) == []
@@ -139,7 +139,7 @@ def test_a_pause_ends_by_itself(client: Client, server: Server) -> None:
 
 
 @on_both
-def test_a_full_redis_is_asked_again_and_the_moment_is_late_and_not_lost(client: Client, server: Server) -> None:
+def test_full_redis_is_asked_again_and_the_moment_is_only_late(client: Client, server: Server) -> None:
     due = begun(client, server, -60)
     server.raw.config_set("maxmemory", 1)
     with pytest.raises(StoreNotNow):
@@ -162,7 +162,7 @@ def test_where_redis_refuses_the_push_the_moment_stays_due(client: Client, serve
 
 
 @pytest.mark.parametrize("denied", ["-hset", "-sadd", "-lpush", "-set"])
-def test_a_user_who_may_not_do_a_part_pushes_nothing_again_and_again(server: Server, denied: str) -> None:
+def test_user_lacking_a_right_pushes_nothing_again_and_again(server: Server, denied: str) -> None:
     server.raw.execute_command("ACL", "SETUSER", "half", "on", "nopass", "~*", "+@all", denied)
     half = open_client(attrs.evolve(server.settings, url=f"redis://half@127.0.0.1:{server.process.port}/0"))
     due = attrs.evolve(begun(half, server, -60), lock="l", keep_s=90)
@@ -186,7 +186,7 @@ def test_a_redis_that_was_set_back_gets_the_same_job_again(client: Client, serve
 
 
 @pytest.mark.parametrize("record", ["", "ab", "ab -5", "ab x", "xy 5", "\0"])
-def test_a_record_that_no_one_can_read_begins_anew(client: Client, server: Server, record: str) -> None:
+def test_unreadable_record_starts_afresh(client: Client, server: Server, record: str) -> None:
     due = begun(client, server, -60)
     server.raw.hset(KEY, "nightly", record)
     assert periodic.tick(client, due)[0] == "begun"

@@ -16,7 +16,7 @@ LONG_MS = 60_000
 LEASE, TOLD = "ns:restbroker:lease:n", "ns:restbroker:told:n"
 
 
-def test_one_gets_the_turn_and_all_read_what_came_of_it_until_that_is_too_old(client: Client, server: Server) -> None:
+def test_one_process_gets_the_turn_and_all_read_its_result(client: Client, server: Server) -> None:
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
     assert probing.claim(client, "n", "b", LONG_MS) == ProbeBusy()
     assert probing.publish(client, "n", "a", b"open", LONG_MS)
@@ -31,7 +31,7 @@ def test_one_gets_the_turn_and_all_read_what_came_of_it_until_that_is_too_old(cl
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeBusy()
 
 
-def test_a_turn_that_took_too_long_is_another_ones_and_its_result_is_dropped(client: Client) -> None:
+def test_slow_turn_passes_on_and_its_result_is_dropped(client: Client) -> None:
     assert probing.claim(client, "n", "a", 50) == ProbeGranted()
     until(lambda: probing.claim(client, "n", "b", LONG_MS) == ProbeGranted(), "the turn runs out")
     assert not probing.publish(client, "n", "a", b"stale", LONG_MS)
@@ -49,12 +49,12 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
 
 
 @on_both
-def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server: Server) -> None:
+def test_repeated_call_after_a_lost_answer_answers_the_same(server: Server) -> None:
     assert_each_may_be_sent_twice(server, CALLS)
     assert server.raw.keys("ns:restbroker:lease:*") == []
 
 
-def test_what_is_told_has_an_end_a_limit_and_no_repr(client: Client, server: Server) -> None:
+def test_result_has_an_end_a_limit_and_no_repr(client: Client, server: Server) -> None:
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
     with pytest.raises(ValueError, match="too long"):
         probing.publish(client, "n", "a", b"x" * (probing.LONGEST_TEXT_BYTES + 1), LONG_MS)
@@ -69,7 +69,7 @@ def test_a_key_that_is_used_for_other_things_is_named(client: Client, server: Se
         probing.claim(client, "n", "a", LONG_MS)
 
 
-def test_the_age_of_a_result_is_told_by_redis_clock(client: Client, server: Server) -> None:
+def test_age_of_a_result_is_by_redis_clock(client: Client, server: Server) -> None:
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
     assert probing.publish(client, "n", "a", b"open", LONG_MS)
     at_us = int(server.raw.hget(TOLD, "at_us")) - 86_400_000_000
@@ -85,7 +85,7 @@ def test_a_result_from_a_clock_that_was_ahead_is_new(client: Client, server: Ser
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeResult(b"open", 0)
 
 
-def test_a_result_without_its_text_or_time_counts_for_nobody(client: Client, server: Server) -> None:
+def test_result_without_text_or_time_does_not_count(client: Client, server: Server) -> None:
     for fields in ({"text": "open"}, {"text": "open", "at_us": "noon"}, {"at_us": "1"}):
         server.raw.flushdb()
         server.raw.hset(TOLD, mapping=fields)

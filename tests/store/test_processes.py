@@ -44,14 +44,14 @@ def test_a_record_has_the_fields_of_every_version_and_expires(client: Client, se
     assert all(50 < server.raw.ttl(key) <= 60 for key in KEYS)
 
 
-def test_jobs_that_are_no_longer_in_hand_are_no_longer_shown(client: Client, server: Server) -> None:
+def test_finished_jobs_are_no_longer_shown(client: Client, server: Server) -> None:
     write(client, RECORD)
     write(client, attrs.evolve(RECORD, work={}, quiet=True))
     assert server.raw.exists(*KEYS[1:]) == 0
     assert server.raw.hmget(KEYS[0], "busy", "quiet") == [b"0", b"true"]
 
 
-def test_jobs_in_hand_are_found_by_the_process_ids_of_this_host(client: Client, server: Server) -> None:
+def test_running_jobs_are_found_by_process_ids_of_this_host(client: Client, server: Server) -> None:
     host = socket.gethostname()
     for number, name in enumerate((f"{host}:1:a", f"{host}:12:b", f"{host}:2:c", "elsewhere:1:d")):
         write(client, attrs.evolve(RECORD, name=name, work={"t": f"job {number}".encode()}))
@@ -60,14 +60,14 @@ def test_jobs_in_hand_are_found_by_the_process_ids_of_this_host(client: Client, 
 
 
 @pytest.mark.promise("Sidekiq: queues", "a queue with jobs is put on the list queues")
-def test_a_queue_where_jobs_wait_is_put_on_the_list_whoever_pushed_them(client: Client, server: Server) -> None:
+def test_queue_with_jobs_is_listed_whoever_pushed_them(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:rest", "pushed without a word")
     write(client, attrs.evolve(RECORD, queues=("rest", "empty")))
     assert server.raw.smembers("ns:queues") == {b"rest"}
     assert server.raw.hlen(KEYS[1]) == 2
 
 
-def test_only_names_whose_record_has_expired_are_pruned_and_not_more_than_once_a_minute(
+def test_only_expired_names_are_pruned_once_a_minute(
     client: Client, server: Server
 ) -> None:
     write(client, RECORD)
@@ -82,14 +82,14 @@ def test_only_names_whose_record_has_expired_are_pruned_and_not_more_than_once_a
 
 @pytest.mark.promise("Sidekiq: the process record", "written also when Redis is full")
 @on_both
-def test_a_full_redis_still_shows_who_runs(client: Client, server: Server) -> None:
+def test_full_redis_still_shows_running_processes(client: Client, server: Server) -> None:
     write(client, RECORD)
     server.raw.config_set("maxmemory", 1)
     assert write(client, attrs.evolve(RECORD, quiet=True)) is None
     assert server.raw.hget(KEYS[0], "quiet") == b"true"
 
 
-def test_a_foreign_key_in_the_way_is_refused_before_anything_is_written(client: Client, server: Server) -> None:
+def test_foreign_key_is_refused_before_anything_is_written(client: Client, server: Server) -> None:
     server.raw.set("ns:processes", "no set")
     with pytest.raises(StoreRefused):
         write(client, RECORD)
@@ -129,7 +129,7 @@ def test_a_process_is_there_as_long_as_its_record_is(client: Client, server: Ser
     assert is_there(client, NAME) is False
 
 
-def test_a_request_reaches_the_process_with_its_next_record_and_is_gone_after_a_minute(
+def test_request_reaches_its_process_and_is_gone_after_a_minute(
     client: Client, server: Server
 ) -> None:
     write(client, RECORD)

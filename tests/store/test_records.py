@@ -23,7 +23,7 @@ def test_a_note_reads_back_as_it_was_written_with_redis_time(client: Client, ser
     assert abs(written.at_s - server.now_us() / 1e6) < 5
 
 
-def test_notes_come_newest_first_over_pages_and_no_more_than_asked_for(client: Client) -> None:
+def test_notes_come_newest_first_over_pages_as_many_as_asked(client: Client) -> None:
     names = [write(client, AuditEntry(who="ann", action="delete", place="dead", done=n)) for n in range(450)]
     assert [written.name for written in entries(client, 430)] == names[:19:-1]
     assert [written.name for written in entries(client, 5, before=names[3])] == names[2::-1]
@@ -35,7 +35,7 @@ def test_what_others_wrote_there_is_read_all_the_same(client: Client, server: Se
     assert (written.note.done, written.note.state, written.note.action) == (0, "done", "")
 
 
-def test_what_is_written_has_bounds_and_no_line_breaks_or_credentials(client: Client) -> None:
+def test_written_text_is_bounded_without_breaks_or_credentials(client: Client) -> None:
     jids = tuple(f"j {n}" for n in range(MOST_JIDS + 5))
     where = "message ~ Basic dXNlcjpwYXNz" + "x" * 1000
     write(client, AuditEntry(who="ann\nroot", action="retry", place="dead", where=where, jids=jids))
@@ -105,13 +105,13 @@ def test_what_the_dead_set_no_longer_has_can_be_put_back_once(client: Client, se
     assert server.raw.zrevrange("ns:dead", 0, 0) == [b"parked 0"], "not the next to be trimmed"
 
 
-def test_a_copy_that_cannot_be_made_does_not_keep_a_job_from_being_parked(client: Client, server: Server) -> None:
+def test_failed_copy_does_not_keep_a_job_from_dying(client: Client, server: Server) -> None:
     server.raw.set("ns:restbroker:parked", "no stream")
     park(client, server, 1)
     assert server.raw.zrange("ns:dead", 0, -1) == [b"parked 0"]
 
 
-def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_other_job(
+def test_deletion_spares_newly_pushed_and_other_jobs(
     client: Client, server: Server
 ) -> None:
     queues.push(client, "a", [b"1", b"2", b"3", b"4"])
@@ -124,7 +124,7 @@ def test_what_is_pushed_meanwhile_stays_and_what_is_taken_meanwhile_costs_no_oth
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
 
 
-def test_once_the_newest_job_that_is_meant_was_taken_nothing_is_deleted(client: Client, server: Server) -> None:
+def test_nothing_is_deleted_once_the_newest_meant_job_was_taken(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1", b"2"])
     queues.push(client, "a", [b"later"])
     assert server.raw.rpop("ns:queue:a", 2) == [b"1", b"2"]

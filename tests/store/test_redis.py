@@ -87,7 +87,8 @@ def server_that_says(*answers: bytes) -> Iterator[tuple[StoreSettings, list[byte
         thread.join()
 
 
-def test_a_server_that_closes_within_its_answer_is_unavailable_and_is_asked_no_second_time() -> None:
+def test_server_closing_inside_its_answer_is_unavailable() -> None:
+    """And is asked no second time."""
     answer = b"*2\r\n$3\r\nabc\r\n:12\r\n"
     for length in range(len(answer)):
         with server_that_says(answer[:length], answer) as (settings, came):
@@ -112,7 +113,7 @@ def test_a_server_that_closes_within_its_answer_is_unavailable_and_is_asked_no_s
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", StoreRefused, "Protocol error"),
     ],
 )
-def test_what_a_server_refuses_is_told_whether_it_passes_at_the_login_as_at_a_command(
+def test_refusal_is_passing_or_lasting_at_login_as_at_a_command(
     answer: bytes, kind: type[RestbrokerError], message: str
 ) -> None:
     # A refused CLIENT SETNAME passes, so the choice of a database stands for the login.
@@ -147,7 +148,7 @@ def test_an_answer_with_too_little_in_it_is_refused_by_name(ask: Callable[[Clien
         client.close()
 
 
-def test_what_came_behind_an_answer_is_not_taken_for_the_next_one() -> None:
+def test_bytes_behind_an_answer_are_not_the_next_one() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}", client_name=""), 10.0)
 
@@ -167,7 +168,7 @@ def test_what_came_behind_an_answer_is_not_taken_for_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("every_s", [0.01, 0.0])
-def test_an_answer_that_never_ends_is_given_up_however_steadily_it_drips(
+def test_endless_answer_is_given_up_however_steadily_it_drips(
     monkeypatch: pytest.MonkeyPatch, every_s: float
 ) -> None:
     monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 0.3)
@@ -198,7 +199,7 @@ def test_an_answer_that_never_ends_is_given_up_however_steadily_it_drips(
         assert not client.is_open
 
 
-async def test_a_fetch_that_is_cancelled_at_any_wait_takes_its_jobs_or_nothing(
+async def test_fetch_cancelled_at_any_wait_takes_its_jobs_or_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.raw.lpush("ns:queue:a", *(str(number) for number in range(40)))
@@ -259,7 +260,7 @@ def test_a_closed_connection_is_closed_in_redis_too(server: Server) -> None:
     until(lambda: not server.raw.client_list(client_id=[number]), "Redis knows that it ended")
 
 
-def test_a_server_that_stalls_within_the_handshake_of_tls_is_unavailable_after_the_time_out(
+def test_server_stalling_in_the_tls_handshake_is_unavailable(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 2 * NEVER_S)

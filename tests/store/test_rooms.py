@@ -24,7 +24,7 @@ def end(client: Client, state: rooms.State, stay: RoomMembership = STAY) -> None
     assert rooms.put(client, "of", stay, "a", state)
 
 
-def test_one_has_a_user_join_and_the_others_wait_also_those_that_only_look(client: Client) -> None:
+def test_one_joins_and_others_wait_also_those_that_only_look(client: Client) -> None:
     assert rooms.take(client, "of", STAY, A, "need") == LoginGranted()
     for need in ("look", "need", "again"):
         busy = rooms.take(client, "of", STAY, B, need)
@@ -36,7 +36,7 @@ def test_one_has_a_user_join_and_the_others_wait_also_those_that_only_look(clien
     assert rooms.take(client, "of", STAY, B, "again") == LoginGranted()
 
 
-def test_who_is_out_joins_where_he_is_needed_and_a_look_says_so(client: Client) -> None:
+def test_user_outside_joins_where_needed_as_a_look_says(client: Client) -> None:
     assert rooms.take(client, "of", STAY, A, "look") == ""
     end(client, "out")
     assert rooms.take(client, "of", STAY, A, "look") == "out"
@@ -51,7 +51,7 @@ def test_what_is_known_ends_with_the_login(client: Client) -> None:
     assert rooms.take(client, "of", LATER, B, "need") == LoginGranted()
 
 
-def test_when_who_has_him_join_dies_another_does_and_the_late_word_changes_nothing(client: Client) -> None:
+def test_join_of_a_dead_process_passes_on_and_late_news_fails(client: Client) -> None:
     assert rooms.take(client, "of", STAY, LoginLock("dead", 50), "need") == LoginGranted()
     until(lambda: rooms.take(client, "of", STAY, B, "need") == LoginGranted(), "the lease ends")
     assert not rooms.put(client, "of", STAY, "dead", "in")
@@ -61,9 +61,10 @@ def test_when_who_has_him_join_dies_another_does_and_the_late_word_changes_nothi
 
 
 @pytest.mark.parametrize(("user", "is_out", "state"), [("juliet", False, ""), ("", True, "out")])
-def test_who_lost_a_room_is_not_in_it_by_any_login_and_who_joins_meanwhile_leaves_no_word(
+def test_user_who_lost_a_room_is_in_it_by_no_login(
     client: Client, user: str, is_out: bool, state: rooms.State
 ) -> None:
+    """And who joins meanwhile leaves no word."""
     end(client, "in")
     rooms.forget(client, "of", STAY.room, user, is_out=is_out)
     assert [rooms.take(client, "of", stay, B, "look") for stay in (STAY, LATER)] == [state, state]
@@ -83,7 +84,7 @@ def test_one_user_lost_a_room_and_the_others_stay(client: Client) -> None:
     assert rooms.take(client, "of", other, B, "look") == "in"
 
 
-def test_it_ends_a_week_after_anybody_asked_and_is_bounded(
+def test_it_ends_a_week_after_the_last_use_and_is_bounded(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end(client, "in")
@@ -96,7 +97,7 @@ def test_it_ends_a_week_after_anybody_asked_and_is_bounded(
         assert server.raw.hlen(KEY) <= 3
 
 
-def test_what_somebody_else_wrote_there_is_nothing(client: Client, server: Server) -> None:
+def test_foreign_text_is_nothing(client: Client, server: Server) -> None:
     for entry in (b"", b"in", b"turn", b"turn a", b"turn a never", b'{"in": 1}', b"\xff"):
         server.raw.hset(KEY, "juliet", entry)
         assert rooms.take(client, "of", STAY, B, "look") == ""
@@ -114,7 +115,7 @@ CALLS: list[tuple[Callable[[Client], object], object]] = [
 
 
 @on_both
-def test_each_call_whose_answer_is_lost_answers_the_same_the_second_time(server: Server) -> None:
+def test_repeated_call_after_a_lost_answer_answers_the_same(server: Server) -> None:
     assert_each_may_be_sent_twice(server, CALLS)
 
 

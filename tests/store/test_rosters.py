@@ -53,7 +53,7 @@ def jobs(server: Server) -> Sequence[bytes]:
     return found[::-1]
 
 
-def test_a_change_is_written_with_its_version_its_mark_and_its_job(client: Client, server: Server) -> None:
+def test_change_is_written_with_its_version_mark_and_job(client: Client, server: Server) -> None:
     assert change(client, Change("john", {ANN: b'{"name":"Ann"}', BOB: b"{}"})) == {"john": 1}
     assert rosters.read(client, ["john", "nobody"]) == [{b"ann@a.b": b'{"name":"Ann"}', b"bob@a.b": b"{}"}, {}]
     assert jobs(server) == [b"job of john"]
@@ -99,7 +99,7 @@ def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeyp
     assert change(client, Change("john", drop=(ANN,))) == {"john": 3}, "who is too large may shrink"
 
 
-def test_where_nobody_refreshes_there_is_neither_mark_nor_job(client: Client, server: Server) -> None:
+def test_unserved_roster_change_has_neither_mark_nor_job(client: Client, server: Server) -> None:
     assert rosters.change(client, [put("john")], None) == RosterVersions({"john": 1})
     assert set(server.raw.keys()) == {b"ns:restbroker:rosters", b"ns:restbroker:roster:of:john"}
 
@@ -131,7 +131,7 @@ def test_changes_push_the_mark_on_and_leave_its_beginning(client: Client, server
     assert first[1] < last[1]
 
 
-def test_a_mark_whose_job_was_taken_away_by_hand_has_it_pushed_again_ever_more_rarely(
+def test_mark_whose_job_was_removed_pushes_it_ever_more_rarely(
     client: Client, server: Server
 ) -> None:
     change(client, put("ann"))
@@ -168,7 +168,7 @@ def test_all_users_are_met_however_many_they_are(client: Client) -> None:
     assert len(rosters.read(client, sorted(names))) == 1200
 
 
-def test_a_key_of_another_type_ends_a_change_before_anything_is_written(client: Client, server: Server) -> None:
+def test_key_of_another_type_ends_a_change_before_any_write(client: Client, server: Server) -> None:
     roster = "restbroker:roster"
     for key in (f"{roster}s", f"{roster}:of:bob", f"{roster}:dirty", "queues", "queue:rosters"):
         server.raw.flushdb()

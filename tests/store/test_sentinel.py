@@ -78,13 +78,13 @@ def test_the_first_sentinel_that_answers_leads_to_the_master(watched: Group) -> 
     client.close()
 
 
-def test_the_url_gives_the_database_and_the_sentinels_do_not_see_it(watched: Group) -> None:
+def test_url_gives_the_database_which_sentinels_never_see(watched: Group) -> None:
     client = client_of(*watched.addresses, url="redis://unused/5")
     assert b"db=5" in bytes(client.command("CLIENT", "INFO"))  # type: ignore[arg-type]
     client.close()
 
 
-def test_what_each_sentinel_said_is_told_without_any_password(watched: Group, make_redis: Make) -> None:
+def test_answers_of_sentinels_are_reported_without_passwords(watched: Group, make_redis: Make) -> None:
     plain = make_redis()
     away = nobody()
     client = client_of(away, watched.addresses[0], ("127.0.0.1", plain.port), password="hunter2")
@@ -110,13 +110,13 @@ def test_a_sentinel_that_refuses_its_password_has_it_read_again(watched: Group, 
     client.close()
 
 
-def test_a_name_that_no_sentinel_knows_is_told(watched: Group) -> None:
+def test_name_unknown_to_every_sentinel_is_reported(watched: Group) -> None:
     client = client_of(watched.addresses[0], master="other")
     with pytest.raises(StoreUnavailable, match=r"master other.*knows no master of this name"):
         client.command("PING")
 
 
-def test_a_sentinel_that_was_cut_off_and_names_what_is_no_master_any_more_is_passed_over(
+def test_cut_off_sentinel_naming_a_former_master_is_skipped(
     watched: Group, make_redis: Make, tmp_path: Path
 ) -> None:
     demoted = make_redis(replicaof=f"127.0.0.1 {make_redis().port}")
@@ -143,7 +143,7 @@ def test_a_sentinel_that_was_cut_off_and_names_what_is_no_master_any_more_is_pas
         ("127.0.0.1", "9" * 5000, "answers unlike a sentinel"),
     ],
 )
-def test_a_sentinel_that_names_what_is_no_server_is_told_of_and_passed_over(
+def test_sentinel_naming_no_server_is_reported_and_skipped(
     make_redis: Make, monkeypatch: pytest.MonkeyPatch, host: str, port: str, told: str
 ) -> None:
     odd, right = sentinel_that_names(make_redis, host, port), make_redis()
@@ -183,7 +183,7 @@ def test_a_look_closes_the_connection_to_a_new_master(make_redis: Make, monkeypa
     assert [link.socket.fileno() for link in links] == [-1]
 
 
-def test_a_look_that_nobody_answers_leaves_the_master_that_was_named(make_redis: Make) -> None:
+def test_unanswered_look_keeps_the_named_master(make_redis: Make) -> None:
     own = make_redis()
     sentinels = sentinels_at(sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
     run_blocking(sentinels.check_master())
@@ -192,7 +192,7 @@ def test_a_look_that_nobody_answers_leaves_the_master_that_was_named(make_redis:
     assert sentinels.master == named is not None
 
 
-def test_a_master_that_refuses_the_login_or_a_user_who_may_not_ask_for_the_role_is_told(group: Group) -> None:
+def test_master_refusing_login_or_role_command_is_reported(group: Group) -> None:
     group.master.command("ACL SETUSER default -role")
     with pytest.raises(StoreRefused, match="role"):
         client_of(*group.addresses).command("PING")
@@ -203,7 +203,7 @@ def test_a_master_that_refuses_the_login_or_a_user_who_may_not_ask_for_the_role_
     assert "hunter2" not in str(caught.value)
 
 
-async def test_who_asks_and_who_waits_leaves_a_master_that_was_replaced_before_anything_is_sent(group: Group) -> None:
+async def test_replaced_master_is_left_before_anything_is_sent(group: Group) -> None:
     settings = StoreSettings(
         "redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=Secret(PASSWORD)
     )
@@ -233,7 +233,7 @@ async def test_who_asks_and_who_waits_leaves_a_master_that_was_replaced_before_a
     waiter.close()
 
 
-def test_a_connection_to_a_demoted_master_is_closed_by_the_first_refused_write(make_redis: Make) -> None:
+def test_demoted_master_loses_its_connection_by_a_refused_write(make_redis: Make) -> None:
     own = make_redis()
     client = open_client(StoreSettings(own.url))
     number = client.command("CLIENT", "ID")

@@ -43,7 +43,7 @@ def test_each_fact_is_read_from_its_own_line() -> None:
     assert facts.product == "Redis 7.4.1"
 
 
-def test_what_is_not_told_is_nothing() -> None:
+def test_missing_facts_are_empty() -> None:
     facts = told("")
     assert (facts.run_id, facts.role, facts.version, facts.policy) == ("", "", "", "")
     assert (facts.maxmemory_bytes, facts.used_memory_bytes, facts.total_memory_bytes) == (0, 0, 0)
@@ -52,7 +52,7 @@ def test_what_is_not_told_is_nothing() -> None:
     assert not facts.is_supported
 
 
-def test_the_other_product_is_told_by_its_own_version() -> None:
+def test_other_product_is_named_with_its_own_version() -> None:
     facts = told("redis_version:7.2.4\nvalkey_version:9.0.1")
     assert (facts.product, facts.is_valkey, facts.is_supported) == ("Valkey 9.0.1", True, True)
 

@@ -23,7 +23,7 @@ def make_old(client: Client, state: SourceState) -> None:
     client.command("HSET", client.keys.sources, field, orjson.dumps(over))
 
 
-def test_each_process_and_user_has_a_state_and_what_is_not_read_comes_first(client: Client) -> None:
+def test_each_process_and_user_has_a_state_unread_ones_first(client: Client) -> None:
     sources.write(client, [WELL, ANN])
     sources.write(client, [SILENT])
     assert sources.read_states(client) == [SILENT, ANN, WELL]
@@ -40,7 +40,7 @@ def test_a_write_that_is_sent_twice_is_as_one(client: Client) -> None:
     assert client.command("EXISTS", client.keys.sources) == 0
 
 
-def test_what_a_dead_process_said_counts_no_more_and_is_taken_away_by_another_ones_write(client: Client) -> None:
+def test_state_of_a_dead_process_ends_and_is_removed_by_another(client: Client) -> None:
     sources.write(client, [SILENT, WELL])
     make_old(client, SILENT)
     assert sources.read_states(client) == [WELL]
@@ -60,7 +60,7 @@ def test_texts_are_bounded_and_none_can_stop_a_write(client: Client) -> None:
     assert (len(found.message), len(found.hint)) == (600, 600)
 
 
-def test_what_somebody_else_wrote_there_counts_as_nothing(client: Client) -> None:
+def test_foreign_text_counts_as_nothing(client: Client) -> None:
     odd = (b"\xff", b"[]", b'{"until_s": "soon"}', b'{"until_s": 1e400}', b'{"until_s": %d}' % 10**400, b"\xff\xfe{")
     for number, entry in enumerate(odd):
         client.command("HSET", client.keys.sources, b"\xff%d" % number, entry)

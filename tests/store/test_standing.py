@@ -106,7 +106,7 @@ async def test_a_look_is_answered_at_once(server: Server) -> None:
         await until_blocked(server)
 
 
-async def test_it_is_answered_when_its_time_is_over_and_has_taken_nothing(
+async def test_it_is_answered_when_its_time_is_over_taking_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiter, "BLOCK_S", 0.05)
@@ -141,7 +141,7 @@ async def test_it_takes_nothing_that_a_fetch_would_not_take_by_then(server: Serv
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
 
 
-async def test_once_its_connection_is_closed_and_redis_was_asked_it_takes_nothing_more(server: Server) -> None:
+async def test_closed_and_checked_fetch_takes_nothing_more(server: Server) -> None:
     pool = registered(server.settings)
     async with standing_on(server.settings) as one:
         # Often enough for it to be no luck: all of that may reach Redis in one turn of its loop.
@@ -169,7 +169,7 @@ async def test_a_wait_alone_ends_one_that_stands(server: Server) -> None:
         assert await one.jobs() == [("1:1", b"another")]
 
 
-async def test_where_others_took_jobs_it_takes_none_unless_its_tickets_may_follow(server: Server) -> None:
+async def test_it_takes_nothing_after_others_unless_tickets_follow(server: Server) -> None:
     pool = registered(server.settings)
     async with standing_on(server.settings) as one:
         for place, follows in enumerate([False, True]):
@@ -189,7 +189,7 @@ async def test_where_others_took_jobs_it_takes_none_unless_its_tickets_may_follo
 
 
 @pytest.mark.parametrize("again", ["kill", "stop"])
-async def test_when_redis_ends_it_is_lost_and_the_next_connects_anew(
+async def test_it_is_lost_when_redis_ends_and_the_next_reconnects(
     make_redis: Callable[..., RedisServer], again: str
 ) -> None:
     own = make_redis()
@@ -208,7 +208,7 @@ async def test_when_redis_ends_it_is_lost_and_the_next_connects_anew(
         assert await one.jobs(1) == [("1:1", b"job")]
 
 
-async def test_when_the_connection_ends_while_none_stands_the_next_does_not_stand(server: Server) -> None:
+async def test_next_fetch_does_not_stand_after_an_idle_disconnect(server: Server) -> None:
     registered(server.settings)
     async with standing_on(server.settings) as one:
         assert await one.begin()
@@ -230,7 +230,7 @@ async def test_redis_has_a_second_more_to_answer_than_the_wait_lasts(
         assert not one.waiter.can_answer
 
 
-async def test_where_redis_refuses_the_wait_the_fetch_is_done_and_no_other_stands(
+async def test_refused_wait_makes_a_usual_fetch_and_none_stands(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()

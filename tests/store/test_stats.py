@@ -31,7 +31,7 @@ def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, serve
     assert (seen.queues, seen.identities) == ((), ())
 
 
-def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_wants_it(
+def test_queue_is_shown_if_listed_served_or_wanted(
     pool: Pool, server: Server
 ) -> None:
     server.raw.sadd("ns:queues", "listed")
@@ -48,7 +48,7 @@ def test_a_queue_is_shown_if_a_client_listed_it_a_process_serves_it_or_somebody_
     assert by_client == QueueView("listed", 0, 0.0, paused=False, is_listed=True)
 
 
-def test_of_more_queues_than_are_asked_for_those_stay_that_somebody_serves_or_wants(pool: Pool, server: Server) -> None:
+def test_served_or_wanted_queues_stay_when_there_are_too_many(pool: Pool, server: Server) -> None:
     server.raw.sadd("ns:queues", *(f"q{number:02}" for number in range(50)))
     seen = overview(pool.client, ["q40", "z"], 10)
     assert [queue.name for queue in seen.queues] == ["a", "b", "q00", "q01", "q02", "q03", "q04", "q05", "q40", "z"]
@@ -56,7 +56,7 @@ def test_of_more_queues_than_are_asked_for_those_stay_that_somebody_serves_or_wa
     assert overview(pool.client, ["q40", "z"]).unread == 0
 
 
-def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client, server: Server) -> None:
+def test_age_of_a_queue_is_that_of_the_job_taken_next(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:a", b'{"created_at":1.5}', b'{"created_at":9.5}', b"{}")
     seen = overview(client, ["a"])
     latency_s = seen.queues[0].latency_s
@@ -64,7 +64,7 @@ def test_the_age_of_a_queue_is_that_of_the_job_that_is_taken_next(client: Client
     assert seen.now_s - latency_s == pytest.approx(1.5, abs=0.01)
 
 
-def test_a_queue_says_for_how_long_a_job_has_been_past_its_expiry_that_comes_next(
+def test_queue_shows_how_long_its_next_job_has_been_expired(
     client: Client, server: Server
 ) -> None:
     now_s = server.now_us() / 1e6
@@ -92,7 +92,7 @@ def test_a_large_job_is_not_read_for_the_age_of_its_queue(client: Client, server
 
 
 @on_both
-def test_a_pool_shows_its_jobs_its_record_and_since_when_it_did_not_beat(pool: Pool, server: Server) -> None:
+def test_pool_shows_its_jobs_record_and_missing_beats(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2"])
     pool.take(9, hwm=1)
     heartbeats.write_heartbeats(pool.client, [(pool.identity, 1)], {pool.identity: b"{}"})
@@ -131,7 +131,7 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
     assert types(client, ["ns:dead", "ns:none"]) == {"ns:dead": "list"}
 
 
-def test_processes_of_sidekiq_are_told_from_restbrokers_own_and_expired_ones_left_out(
+def test_sidekiq_processes_differ_from_ours_and_expired_are_gone(
     client: Client, server: Server
 ) -> None:
     infos = {
@@ -152,7 +152,7 @@ def test_processes_of_sidekiq_are_told_from_restbrokers_own_and_expired_ones_lef
 
 
 @on_both
-def test_jobs_that_nobody_owns_are_found_with_whether_their_queues_are_known(pool: Pool, server: Server) -> None:
+def test_orphaned_jobs_are_found_with_their_queues(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2"])
     pool.take(9, hwm=1)
     server.raw.hset("ns:restbroker:ip:lost", mapping={"1:1": b"x", "last": 1, "hwm": 1})
@@ -181,7 +181,7 @@ def test_every_namespace_with_queues_is_found_and_none_as_well(client: Client, s
 
 
 @on_both
-def test_a_server_tells_its_limits_its_disk_and_how_full_its_databases_are(client: Client, server: Server) -> None:
+def test_server_reports_limits_disk_and_database_sizes(client: Client, server: Server) -> None:
     server.raw.config_set("maxmemory", 10**9)
     server.raw.mset({"a": 1, "b": 2})
     facts = ask(client)
@@ -217,7 +217,7 @@ def test_where_config_is_not_allowed_its_lines_are_unknown(client: Client, serve
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
-def test_a_job_that_is_larger_than_any_that_runs_is_told_and_not_read(client: Client, server: Server) -> None:
+def test_job_larger_than_any_that_runs_is_reported_unread(client: Client, server: Server) -> None:
     server.raw.rpush("ns:queue:q", b"3", b"x" * (MAX_BYTES + 1), b"1")
     (first,), (too_large,), (last,) = (peek(client, "q", skip, 10) for skip in range(3))
     assert (first, last, len(too_large) < 200) == (b"1", b"3", True)
@@ -225,7 +225,7 @@ def test_a_job_that_is_larger_than_any_that_runs_is_told_and_not_read(client: Cl
 
 
 @on_both
-def test_members_of_a_set_come_by_score_from_either_end_page_by_page(client: Client, server: Server) -> None:
+def test_members_of_a_set_come_by_score_from_either_end_in_pages(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {"x": 1.5, "y": 2.5, "z": 3.5})
     assert set_listed(client, "dead", 0, 2, newest_first=True) == [(b"z", 3.5), (b"y", 2.5)]
     assert set_listed(client, "dead", 1, 2, newest_first=False) == [(b"y", 2.5), (b"z", 3.5)]

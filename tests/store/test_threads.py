@@ -54,7 +54,7 @@ async def test_threads_of_others_hold_up_no_call_and_no_wait(server: Server) -> 
     waiter.close()
 
 
-async def test_who_is_cancelled_closes_its_connection_all_the_same(server: Server) -> None:
+async def test_cancelled_call_still_closes_its_connection(server: Server) -> None:
     client = open_client(server.settings)
     calls = Connection(client)
     await calls.call(Client.connect)
@@ -69,7 +69,7 @@ def descriptors() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
 
 
-async def test_a_waiter_that_cannot_connect_has_no_thread_and_no_socket_left(
+async def test_unconnected_waiter_leaves_no_thread_and_no_socket(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
@@ -86,7 +86,7 @@ async def test_a_waiter_that_cannot_connect_has_no_thread_and_no_socket_left(
     waiter.close()
 
 
-async def test_the_watch_goes_on_when_nobody_leads_to_a_master(
+async def test_watch_goes_on_while_no_sentinel_knows_a_master(
     sentinels: Watched, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "LOOK_EVERY_S", 0.01)

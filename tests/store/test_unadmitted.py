@@ -53,7 +53,7 @@ def test_a_flooded_queue_is_paused_until_its_dead_are_fewer(
     assert {name: int(count) for name, count in server.raw.hgetall(COUNTS).items()} == {b"a": 2, b"b": 2}
 
 
-def test_what_was_deleted_without_a_word_is_seen_before_a_pause(pool: Pool, server: Server) -> None:
+def test_silent_deletion_is_noticed_before_a_pause(pool: Pool, server: Server) -> None:
     add(server, 2, noted=7)
     assert look(pool) == set()
     assert server.raw.hget(COUNTS, "a") == b"2"
@@ -96,7 +96,7 @@ def test_a_queue_of_any_name_is_counted(pool: Pool, server: Server, queue: str) 
     assert look(pool) == {queue}
 
 
-def test_they_count_with_their_settlement_and_not_towards_deadlimit(pool: Pool, server: Server) -> None:
+def test_they_count_with_their_settlement_not_for_deadlimit(pool: Pool, server: Server) -> None:
     server.raw.lpush(f"{NAMESPACE}:queue:a", *(b"%d" % number for number in range(6)))
     limits = Limits(dead=2)
     jobs = pool.take(3, limits=limits).jobs
@@ -109,7 +109,7 @@ def test_they_count_with_their_settlement_and_not_towards_deadlimit(pool: Pool, 
     assert pool.ask(3, base=6, limits=limits) == LimitReached("dead", 1000)
 
 
-def test_at_deadlimit_they_are_counted_anew(pool: Pool, server: Server) -> None:
+def test_at_deadlimit_they_are_counted_again(pool: Pool, server: Server) -> None:
     add(server, 1, noted=2)
     server.raw.zadd(DEAD, {"x": 1})
     assert look(pool, dead_limit=3) == set()

@@ -40,7 +40,7 @@ async def test_a_wait_takes_as_long_as_it_may_and_a_moment_at_least(
         assert trio.current_time() - began_s == pytest.approx(takes_s)
 
 
-async def test_redis_has_a_second_more_to_answer_than_its_question_lasts(
+async def test_redis_has_a_second_more_to_answer_than_the_wait(
     server: Server, waiter: Waiter, mock_clock: trio.testing.MockClock
 ) -> None:
     await connected(server, waiter, mock_clock)
@@ -51,7 +51,7 @@ async def test_redis_has_a_second_more_to_answer_than_its_question_lasts(
     assert 3.0 < trio.current_time() - began_s < 3.6
 
 
-async def test_after_each_outage_a_wait_connects_anew(make_redis: Callable[..., RedisServer]) -> None:
+async def test_wait_reconnects_after_each_outage(make_redis: Callable[..., RedisServer]) -> None:
     own = make_redis()
     waiter = Waiter(lambda: open_client(StoreSettings(own.url)))
     assert not await waiter.wait("a", 0.05)
@@ -65,7 +65,7 @@ async def test_after_each_outage_a_wait_connects_anew(make_redis: Callable[..., 
     waiter.close()
 
 
-async def test_a_wait_that_is_cancelled_while_it_connects_leaves_no_connection_open() -> None:
+async def test_wait_cancelled_while_connecting_leaves_none_open() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(10)
         waiter = Waiter(lambda: open_client(StoreSettings(f"redis://127.0.0.1:{silent.getsockname()[1]}")))

@@ -28,7 +28,7 @@ def read(client: Client, line: QueueSnapshot) -> dict[int, bytes]:
 
 
 @on_both
-def test_jobs_leave_the_middle_of_a_queue_and_the_others_keep_their_order(client: Client, server: Server) -> None:
+def test_jobs_leave_the_middle_of_a_queue_and_order_stays(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(10)])
     line = waiting.take_snapshot(client, "a")
     assert read(client, line) == {9 - n: b"%d" % n for n in range(10)}
@@ -72,7 +72,7 @@ def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: 
 
 
 @pytest.mark.parametrize("taken", [b"9", b"8"])
-def test_a_line_is_found_again_though_one_of_its_newest_jobs_was_deleted(
+def test_line_is_found_though_one_of_its_newest_jobs_is_deleted(
     client: Client, server: Server, taken: bytes
 ) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(10)])
@@ -91,7 +91,7 @@ def test_a_line_is_found_again_behind_very_many_new_jobs(client: Client, server:
     assert server.raw.lrange(QUEUE, -2, -1) == [b"0", b"old 2"]
 
 
-def test_of_an_empty_queue_and_of_one_that_was_emptied_nothing_is_read(client: Client, server: Server) -> None:
+def test_nothing_is_read_of_an_empty_or_emptied_queue(client: Client, server: Server) -> None:
     assert read(client, waiting.take_snapshot(client, "a")) == {}
     queues.push(client, "a", [b"1"])
     line = waiting.take_snapshot(client, "a")
@@ -133,7 +133,7 @@ def test_answers_are_pushed_in_the_same_step(client: Client, server: Server) -> 
     assert b"replies" in server.raw.smembers("ns:queues")
 
 
-def test_nothing_is_pushed_into_the_very_list_that_jobs_are_taken_out_of(client: Client, server: Server) -> None:
+def test_nothing_is_pushed_into_the_list_being_taken_from(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1", b"2"])
     line = waiting.take_snapshot(client, "a")
     with pytest.raises(StoreRefused):
@@ -141,9 +141,10 @@ def test_nothing_is_pushed_into_the_very_list_that_jobs_are_taken_out_of(client:
     assert server.raw.lrange(QUEUE, 0, -1) == [b"2", b"1"]
 
 
-def test_large_jobs_are_read_a_few_at_a_time_and_one_that_is_too_large_only_by_its_place(
+def test_large_jobs_are_read_a_few_at_a_time(
     client: Client, server: Server
 ) -> None:
+    """One that is too large only by its place."""
     large = b"x" * (MAX_BYTES // 2 + 1)
     for job in (b"first", large, large, b"y" * (MAX_BYTES + 1), b"last"):
         queues.push(client, "a", [job])
@@ -157,9 +158,10 @@ def test_large_jobs_are_read_a_few_at_a_time_and_one_that_is_too_large_only_by_i
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_whatever_others_do_meanwhile_each_job_is_in_one_place_and_only_what_was_meant_leaves(
+def test_each_job_is_in_one_place_and_only_meant_ones_leave(
     client: Client, server: Server, data: st.DataObject
 ) -> None:
+    """Whatever others do meanwhile."""
     server.raw.flushdb()
     count = data.draw(st.integers(1, 40))
     queues.push(client, "a", [b"%d" % n for n in range(count)])

@@ -44,7 +44,7 @@ def test_an_answer_is_the_same_wherever_it_is_cut() -> None:
     assert not wrong
 
 
-def test_an_answer_that_ends_early_is_none_unless_its_end_is_what_ends_it() -> None:
+def test_answer_that_ends_early_is_none_unless_the_end_ends_it() -> None:
     for shape in SHAPES:
         for place in range(min(len(shape.raw), 1000)):
             reader = AnswerReader(MIB, is_head=shape.method == "HEAD")
@@ -58,7 +58,7 @@ def test_an_answer_that_ends_early_is_none_unless_its_end_is_what_ends_it() -> N
 
 
 @pytest.mark.parametrize("engine", ["lean", "httpx"])
-async def test_both_engines_make_the_same_of_it_wherever_the_network_cuts_it(engine: str) -> None:
+async def test_both_engines_read_it_alike_wherever_it_is_cut(engine: str) -> None:
     """The second part is sent when the client waits for it."""
     wrong: dict[str, object] = {}
     for shape in SHAPES:
@@ -124,14 +124,14 @@ async def test_where_a_length_or_a_line_is_in_doubt_only_httpx_guesses(rest: byt
     await read_by_one_only(OK + b"\r\n" + rest, "httpx", "lean")
 
 
-async def test_an_empty_line_before_an_answer_is_skipped_where_httpx_finds_none() -> None:
+async def test_empty_line_before_an_answer_is_skipped_unlike_in_httpx() -> None:
     await read_by_one_only(b"\r\n" + OK + b"\r\nContent-Length: 1\r\n\r\n0", "lean", "httpx")
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("engine", ["lean", "httpx"])
 @rows("around", ["{}", "HTTP/1.1 2x0 {}", "HTTP/1.1 {}", "HTTP/1.1 200 OK\r\n{}", "{}: 1", "\r\n{}"])
-async def test_what_is_no_answer_is_told_without_a_word_of_it(around: str, engine: str) -> None:
+async def test_invalid_answer_is_reported_without_quoting_it(around: str, engine: str) -> None:
     request = Request("POST", "/", 30.0, headers=(("Authorization", "Basic c2VzYW1lNDcxMQ=="),))
     async with pair(engine=engine) as (transport, server):
         said = around.format("Basic c2VzYW1lNDcxMQ==")
@@ -142,7 +142,7 @@ async def test_what_is_no_answer_is_told_without_a_word_of_it(around: str, engin
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to give one request the answer of another")
-async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_request() -> None:
+async def test_unrequested_bytes_answer_no_later_request() -> None:
     # httpx 0.28.1 takes it for one.
     async with pair(engine="lean") as (transport, server):
         twice = b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"
@@ -152,13 +152,13 @@ async def test_what_comes_unasked_behind_an_answer_is_no_answer_to_the_next_requ
         assert server.connections == 2
 
 
-def test_headers_that_come_twice_are_joined_names_are_lower_case_and_values_without_blanks() -> None:
+def test_repeated_headers_are_joined_lower_case_and_stripped() -> None:
     reader = begun()
     assert reader.feed(OK + b"\r\nWarning: a\r\nX-Y:\xe9\r\nWARNING: \t b \t\r\nContent-Length: 0\r\n\r\n")
     assert reader.headers == {"warning": "a, b", "x-y": "é", "content-length": "0"}
 
 
-def test_a_body_is_cut_at_its_limit_and_its_connection_is_not_used_again() -> None:
+def test_body_is_cut_at_its_limit_and_its_connection_not_reused() -> None:
     reader = begun(4)
     assert reader.feed(OK + b"\r\nContent-Length: 10\r\n\r\nabcdef")
     assert (reader.body, reader.body_cut, reader.keep) == (b"abcd", True, False)
@@ -191,7 +191,7 @@ def test_what_is_said_between_the_chunks_has_an_end() -> None:
         reader.feed(b"x" * 1000)
 
 
-def test_a_body_in_chunks_of_a_byte_takes_its_own_size_and_little_more() -> None:
+def test_body_in_one_byte_chunks_takes_little_more_than_its_size() -> None:
     reader = begun()
     reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n")
     tracemalloc.start()
@@ -206,7 +206,7 @@ def test_a_body_in_chunks_of_a_byte_takes_its_own_size_and_little_more() -> None
 
 
 @pytest.mark.parametrize("shape", [one for one in SHAPES if one.method == "POST"], ids=lambda shape: shape.name)
-def test_an_answer_is_plain_only_if_it_is_whole_and_keeps_its_connection(shape: Shape) -> None:
+def test_answer_is_plain_only_if_whole_and_connection_is_kept(shape: Shape) -> None:
     heads = KnownHeads()
     for size in range(0, len(shape.raw), max(1, len(shape.raw) // 500)):
         assert isinstance(heads.read(shape.raw[:size]), Rest), shape.raw[:size]

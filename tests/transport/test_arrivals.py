@@ -46,7 +46,7 @@ class Steps(trio.abc.Instrument):
         self.count += 1
 
 
-async def test_what_is_called_afterwards_comes_once_behind_all_that_came_together_and_learns_what_came_since() -> None:
+async def test_later_call_comes_once_after_a_batch_and_knows_the_rest() -> None:
     async with kept() as arrivals:
         with wired() as (one, there), wired() as (other, far):
             called: list[object] = []
@@ -73,7 +73,7 @@ async def test_what_is_called_afterwards_comes_once_behind_all_that_came_togethe
             other.close()
 
 
-async def test_of_a_thousand_connections_with_unread_bytes_none_is_taken_for_quiet() -> None:
+async def test_no_connection_with_unread_bytes_is_quiet_among_thousand() -> None:
     count, (soft, hard) = 1200, resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     unread = list[bool]()
@@ -102,7 +102,7 @@ async def test_of_a_thousand_connections_with_unread_bytes_none_is_taken_for_qui
     assert set(unread) == {True}
 
 
-async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_until_then() -> None:
+async def test_unawaited_bytes_are_there_later_and_wake_nothing_before() -> None:
     async with kept() as arrivals:
         with wired() as (wire, there):
             there.send(b"first")
@@ -123,7 +123,7 @@ async def test_what_came_while_nobody_waited_is_there_later_and_wakes_nobody_unt
 
 
 @rows("is_kept", [True, False])
-async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(is_kept: bool) -> None:
+async def test_closing_a_wire_ends_its_readers_and_writers(is_kept: bool) -> None:
     async with kept() as arrivals:
         with wired() as (wire, there):
             there.send(b"x")
@@ -144,7 +144,7 @@ async def test_closing_a_wire_ends_who_waits_for_an_answer_or_for_room_to_send(i
             assert ended == 2
 
 
-async def test_what_is_begun_while_the_kernel_takes_nothing_goes_behind_what_was_begun_before() -> None:
+async def test_calls_begun_while_the_kernel_is_full_keep_their_order() -> None:
     with wired() as (wire, there), there:
         size = 10_000_000
         assert not wire.begin(b"a" * size)
@@ -167,7 +167,7 @@ async def test_what_is_begun_while_the_kernel_takes_nothing_goes_behind_what_was
         wire.close()
 
 
-async def test_a_descriptor_that_is_used_again_is_told_to_its_new_owner_only() -> None:
+async def test_reused_descriptor_is_reported_to_its_new_owner_only() -> None:
     async with kept() as arrivals:
         with wired() as (old, there):
             there.send(b"old")
@@ -182,7 +182,7 @@ async def test_a_descriptor_that_is_used_again_is_told_to_its_new_owner_only() -
                 new.close()
 
 
-async def test_who_listens_when_the_task_ends_is_told_and_what_comes_stays_unread() -> None:
+async def test_listener_is_informed_when_the_task_ends_and_bytes_stay() -> None:
     arrivals, scope = Readiness(), trio.CancelScope()
     got: list[bytes | Exception] = []
     with wired() as (wire, there):
@@ -210,7 +210,7 @@ async def test_a_wire_goes_from_one_listening_task_to_another(nursery: trio.Nurs
         assert not one._watched  # noqa: SLF001 - nothing else shows it
 
 
-async def test_a_call_for_what_comes_next_comes_before_it_and_soon_if_nothing_comes(
+async def test_call_for_the_next_bytes_comes_before_them_or_soon(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     async with kept() as arrivals:

@@ -64,7 +64,7 @@ async def all_closed(server: Recorder) -> None:
         await server.all_closed.wait()
 
 
-async def test_a_request_is_sent_byte_for_byte_as_asked() -> None:
+async def test_request_is_sent_byte_for_byte_as_given() -> None:
     async with pair(host_header="example.org") as (transport, server):
         response = await transport.send(post("/api/register", b'{"user":"john"}'))
     assert (response.status, response.body, response.truncated) == (200, b"0", False)
@@ -92,7 +92,8 @@ async def test_host_length_path_and_query_are_sent_as_they_are_meant() -> None:
     assert server.requests[0].headers["host"] == f"127.0.0.1:{server.port}"
 
 
-async def test_none_is_kept_once_others_need_them_more_and_what_is_still_to_be_sent_is_sent() -> None:
+async def test_idle_connections_are_given_up_once_needed_elsewhere() -> None:
+    """And what is still to be sent is sent."""
     async with pair(engine="lean") as (transport, server):
         server.script.append(recorder.stall())
         async with trio.open_nursery() as nursery:
@@ -108,7 +109,7 @@ async def test_none_is_kept_once_others_need_them_more_and_what_is_still_to_be_s
         assert server.connections == 3
 
 
-async def test_over_httpx_the_idle_ones_are_closed_with_the_last_that_is_used() -> None:
+async def test_httpx_closes_idle_connections_with_the_last_used() -> None:
     async with pair(engine="httpx") as (transport, server):
         await transport.send(post())
         server.script.append(recorder.answer(after_s=0.1))
@@ -127,7 +128,7 @@ async def one_is_open(server: Recorder) -> None:
             await trio.sleep(0.001)
 
 
-async def test_connections_are_never_more_than_the_target_allows_plus_the_probes() -> None:
+async def test_connections_never_exceed_the_targets_limit_plus_probes() -> None:
     async with pair(concurrency=2) as (transport, server), trio.open_nursery() as nursery:
         server.default = recorder.stall()
         for _ in range(6):
@@ -143,7 +144,7 @@ async def _expect_failure(transport: Transport, timeout_s: float) -> None:
         await transport.send(post(timeout_s=timeout_s))
 
 
-async def test_a_wait_for_a_free_connection_that_ends_in_time_out_was_not_sent() -> None:
+async def test_time_out_while_waiting_for_a_connection_was_not_sent() -> None:
     async with pair(concurrency=0) as (transport, server), trio.open_nursery() as nursery:
         server.default = recorder.stall()
         nursery.start_soon(_expect_failure, transport, 60.0)
@@ -202,7 +203,7 @@ async def test_no_whole_answer_means_maybe_sent(case: str, action: recorder.Acti
         assert server.connections == 2
 
 
-async def test_a_reset_in_the_middle_of_the_request_is_maybe_sent_and_leaves_nothing_behind() -> None:
+async def test_reset_inside_the_request_is_maybe_sent_without_remains() -> None:
     async with trio.open_nursery() as nursery:
         listeners: list[trio.SocketListener] = await nursery.start(_serve_resets)
         transport = open_transport(target(listeners[0].socket.getsockname()[1]))
@@ -222,7 +223,7 @@ async def _serve_resets(*, task_status: trio.TaskStatus[list[trio.SocketListener
     await trio.serve_tcp(reset, 0, host="127.0.0.1", task_status=task_status)
 
 
-async def test_a_time_out_after_sending_is_maybe_sent_and_the_connection_is_closed() -> None:
+async def test_time_out_after_sending_is_maybe_sent_and_disconnects() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.stall())
         with pytest.raises(MaybeSent) as caught:
@@ -241,7 +242,7 @@ async def test_the_time_out_bounds_the_body_too() -> None:
         assert caught.value.timed_out
 
 
-async def test_a_cancelled_caller_closes_its_connection_and_leaves_the_pool_right() -> None:
+async def test_cancelled_caller_closes_its_connection_and_frees_place() -> None:
     async with pair(concurrency=0) as (transport, server):
         server.script.append(recorder.stall())
         async with trio.open_nursery() as nursery:
@@ -254,7 +255,7 @@ async def test_a_cancelled_caller_closes_its_connection_and_leaves_the_pool_righ
 
 
 @pytest.mark.promise("Defects of the Go original", "a closed connection cost its job")
-async def test_a_keep_alive_connection_that_the_server_closed_is_not_used_again() -> None:
+async def test_keep_alive_connection_closed_by_the_server_is_not_used() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.hang_up_after(recorder.answer()))
         await transport.send(post())
@@ -349,7 +350,7 @@ async def test_a_closed_transport_sends_nothing() -> None:
             await transport.send(post())
 
 
-async def test_a_connection_in_use_is_closed_after_its_exchange_when_the_transport_closed() -> None:
+async def test_connection_in_use_closes_after_its_exchange_at_the_end() -> None:
     async with pair() as (transport, server), trio.open_nursery() as nursery:
         go = trio.Event()
 
@@ -387,7 +388,7 @@ async def test_a_unix_socket_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be the server, or to read along")
-async def test_plain_http_where_tls_was_expected_is_named_tls_and_was_not_sent() -> None:
+async def test_plain_http_instead_of_tls_is_named_and_was_not_sent() -> None:
     async with trio.open_nursery() as nursery:
         listeners: list[trio.SocketListener] = await nursery.start(_serve_plain)
         port = listeners[0].socket.getsockname()[1]
@@ -406,7 +407,7 @@ async def _serve_plain(*, task_status: trio.TaskStatus[list[trio.SocketListener]
     await trio.serve_tcp(refuse, 0, host="127.0.0.1", task_status=task_status)
 
 
-async def test_waiting_for_a_turn_to_connect_is_not_counted_against_a_slow_server() -> None:
+async def test_waiting_for_a_turn_to_connect_does_not_blame_the_server() -> None:
     async with pair(concurrency=30) as (transport, server), trio.open_nursery() as nursery:
         server.default = recorder.answer(after_s=0.4)
         answered: list[int] = []
@@ -419,7 +420,7 @@ async def test_waiting_for_a_turn_to_connect_is_not_counted_against_a_slow_serve
     assert answered == [200] * 30
 
 
-async def test_a_sender_is_told_of_an_answer_that_is_none_of_success() -> None:
+async def test_sender_learns_of_an_unsuccessful_answer() -> None:
     async with pair() as (transport, server):
         for status, refusals in ((200, 0), (201, 0), (409, 1), (302, 1), (500, 1)):
             server.script.append(recorder.answer(status))

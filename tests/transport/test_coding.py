@@ -71,7 +71,7 @@ def test_a_body_that_is_not_what_it_is_named_is_named_so(coding: str, sent: byte
 
 
 @rows(("coding", "sent"), [("gzip", gzip.compress(TEXT)), ("deflate", zlib.compress(TEXT)), ("deflate", bare(TEXT))])
-def test_a_body_that_ends_early_is_shown_as_far_as_it_came_and_is_cut(coding: str, sent: bytes) -> None:
+def test_truncated_body_is_shown_as_far_as_it_came_and_is_cut(coding: str, sent: bytes) -> None:
     body, cut = decode(coding, sent[:-5], LIMIT, cut=False)
     assert TEXT.startswith(body)
     assert cut

@@ -91,7 +91,8 @@ def leaves_nothing(client: LeanClient) -> bool:
     return client._pool._places.value == PLACES and not waits
 
 
-async def test_an_exchange_goes_over_an_idle_connection_at_once_and_ends_in_the_step_of_its_answer() -> None:
+async def test_exchange_uses_an_idle_connection_at_once() -> None:
+    """It ends in the step of its answer."""
     async with running() as (client, server):
         first = Noting()
         exchange = service(client).start(post(), first)
@@ -109,7 +110,7 @@ async def test_an_exchange_goes_over_an_idle_connection_at_once_and_ends_in_the_
         assert leaves_nothing(client)
 
 
-async def test_what_is_started_after_a_batch_goes_over_the_connections_of_those_just_answered() -> None:
+async def test_exchanges_after_a_batch_use_connections_just_answered() -> None:
     async with running() as (client, server):
         arrived, lets = list[int](), [trio.Event(), trio.Event()]
 
@@ -153,7 +154,7 @@ async def test_what_is_started_after_a_batch_goes_over_the_connections_of_those_
         assert leaves_nothing(client)
 
 
-async def test_what_is_cancelled_before_it_leaves_gives_its_connection_back() -> None:
+async def test_exchange_cancelled_before_it_leaves_returns_connection() -> None:
     async with running() as (client, server):
         await client.send(post())
         first, given_up = Noting(), Noting()
@@ -170,7 +171,7 @@ async def test_what_is_cancelled_before_it_leaves_gives_its_connection_back() ->
         assert server.connections == 1
 
 
-async def test_a_bug_in_sending_after_a_batch_costs_its_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sending_bug_after_a_batch_costs_its_connection_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as (client, server):
         await client.send(post())
         next_one, begin = Noting(), Wire.begin
@@ -191,7 +192,7 @@ async def test_a_bug_in_sending_after_a_batch_costs_its_connection_alone(monkeyp
         assert leaves_nothing(client)
 
 
-async def test_what_is_started_in_the_step_of_an_answer_goes_over_its_connection() -> None:
+async def test_exchange_started_by_an_answer_uses_its_connection() -> None:
     async with running() as (client, server):
         await client.send(post())
         states: list[State] = []
@@ -235,7 +236,7 @@ async def begun(client: LeanClient, server: Recorder, state: State, sink: Noting
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("state", State)
-async def test_a_cancelled_exchange_tells_nothing_and_leaves_nothing(
+async def test_cancelled_exchange_reports_nothing_and_leaves_nothing(
     ours: Authority, scheme: str, state: State
 ) -> None:
     async with running(ours if scheme == "https" else None) as (client, server):
@@ -315,7 +316,7 @@ class Failing(Noting):
         bug()
 
 
-async def test_a_bug_in_what_is_called_after_a_batch_ends_neither_the_listener_nor_the_other_calls() -> None:
+async def test_bug_after_a_batch_stops_neither_listener_nor_others() -> None:
     async with running() as (client, server):
         await client.send(post())
         called = Noting()
@@ -341,7 +342,7 @@ async def test_a_request_that_http_forbids_fails_before_it_begins() -> None:
 
 
 @rows("why", ["none", "full"])
-async def test_where_epoll_is_not_or_takes_no_more_exchanges_are_served_all_the_same(
+async def test_exchanges_are_served_without_or_with_a_full_epoll(
     monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     def no_room(*_args: object) -> None:
@@ -370,7 +371,7 @@ async def request_to(peer: Peer) -> None:
             return
 
 
-async def test_bytes_of_tls_behind_an_answer_leave_its_connection_to_the_next_request(
+async def test_tls_bytes_behind_an_answer_leave_the_connection_usable(
     ours: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a session ticket's; here they are the first ones of the next record, which a test can make at will."""
@@ -473,7 +474,7 @@ class Crowd:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("seed", range(3))
-async def test_whatever_happens_each_sink_is_told_one_end_and_nothing_is_left(
+async def test_each_sink_gets_one_end_and_nothing_is_left(
     ours: Authority, scheme: str, seed: int
 ) -> None:
     chance = random.Random(seed)

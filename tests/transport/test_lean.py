@@ -50,7 +50,7 @@ def test_long_heads_are_not_kept() -> None:
         tracemalloc.stop()
 
 
-def test_a_last_header_of_a_job_alone_leaves_the_others_as_they_are_unless_it_rules_them() -> None:
+def test_last_header_of_a_job_changes_only_those_it_rules() -> None:
     heads = Heads(target(1))
     last_ones = [("B", "1"), ("B", "2"), ("Host", "a.example"), ("accept-encoding", "gzip"), ("Connection", "close")]
     first, host, plain, own = "POST /x HTTP/1.1", "Host: 127.0.0.1:1", "Accept-Encoding: identity", "A: 1"
@@ -78,7 +78,7 @@ CUT_IN_THE_HEAD = recorder.raw(b"HTTP/1.1 200 OK\r\nContent-Le")
     (True, CUT_IN_THE_HEAD, True, 2),
     (False, hang_up_unanswered, True, 1),
 ])  # fmt: skip
-async def test_only_a_kept_connection_that_ends_unanswered_is_tried_anew_where_that_does_no_harm(
+async def test_only_unanswered_kept_connection_is_retried_if_harmless(
     is_kept: bool, action: recorder.Action, repeatable: bool, requests: int
 ) -> None:
     async with kept() as (transport, server):
@@ -95,7 +95,7 @@ async def test_only_a_kept_connection_that_ends_unanswered_is_tried_anew_where_t
         assert len(server.requests) == requests
 
 
-async def test_a_request_that_may_have_run_is_not_tried_anew_once_its_sender_forbids_it() -> None:
+async def test_perhaps_run_request_is_not_retried_against_its_sender() -> None:
     async with kept() as (transport, server):
         await transport.send(post())
         server.script.append(hang_up_unanswered)
@@ -106,7 +106,7 @@ async def test_a_request_that_may_have_run_is_not_tried_anew_once_its_sender_for
         assert len(server.requests) == 2
 
 
-async def test_a_repeated_request_that_cannot_be_sent_again_may_have_run_the_first_time() -> None:
+async def test_repeated_request_that_fails_may_have_run_the_first_time() -> None:
     async with kept() as (transport, server):
         await transport.send(post())
 
@@ -210,7 +210,7 @@ async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
         assert (await transport.send(post(timeout_s=5.0))).status == 200
 
 
-async def test_requests_under_way_are_given_up_when_the_client_ends_and_later_ones_serve_themselves() -> None:
+async def test_ending_client_gives_up_requests_and_later_ones_go_alone() -> None:
     ends: list[Exception] = []
 
     async def expect_given_up(transport: Transport) -> None:
@@ -237,7 +237,8 @@ async def _expect_time_out(transport: Transport) -> None:
     assert caught.value.timed_out
 
 
-async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_that_it_does() -> None:
+async def test_already_cancelled_caller_sends_nothing() -> None:
+    """And is not told that it does."""
     async with kept() as (transport, server):
         await transport.send(post())
         told = Sender()
@@ -249,7 +250,7 @@ async def test_a_caller_that_is_cancelled_already_sends_nothing_and_is_not_told_
         assert (told.said.count("sending"), len(server.requests), server.connections) == (1, 2, 1)
 
 
-async def test_an_answer_that_comes_before_the_whole_request_went_is_read(nursery: trio.Nursery) -> None:
+async def test_answer_before_the_whole_request_went_is_read(nursery: trio.Nursery) -> None:
     early = b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
 
     async def refuse(stream: trio.SocketStream) -> None:
@@ -268,7 +269,7 @@ async def test_an_answer_that_comes_before_the_whole_request_went_is_read(nurser
     await transport.aclose()
 
 
-async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() -> None:
+async def test_wire_closed_before_its_task_runs_says_so() -> None:
     here, there = socket.socketpair()
     wire = Wire(here)
     wire.close()
@@ -281,7 +282,7 @@ async def test_a_wire_that_was_closed_while_its_task_was_about_to_run_says_so() 
     there.close()
 
 
-async def test_nothing_wakes_the_watcher_while_nobody_is_watched(
+async def test_watcher_sleeps_while_there_is_nothing_to_watch(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     class Late:

@@ -116,7 +116,7 @@ async def reaching(
 
 @on_both
 @public_or_not
-async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
+async def test_refusing_first_address_is_followed_by_the_next(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
 ) -> None:
     monkeypatch.setattr(connect, "is_public", lambda _address: True)
@@ -129,7 +129,7 @@ async def test_a_name_whose_first_address_refuses_is_reached_at_the_next(
 
 @on_both
 @public_or_not
-async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
+async def test_silent_first_address_is_followed_by_the_next(
     nursery: trio.Nursery, engine: Engine, monkeypatch: pytest.MonkeyPatch, *, public_only: bool
 ) -> None:
     server = await serving(nursery, "127.0.0.3")
@@ -148,7 +148,7 @@ async def test_a_name_whose_first_address_is_silent_is_reached_at_the_next(
 
 
 @pytest.mark.slow  # the system's own time-outs
-async def test_all_public_addresses_together_have_the_connect_time_out_and_one_turn(
+async def test_all_public_addresses_share_one_time_out_and_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with contextlib.ExitStack() as stack:
@@ -180,7 +180,7 @@ async def _expect_none_accepted(transport: Transport) -> None:
 
 
 @on_both
-async def test_what_was_sent_to_one_of_several_addresses_is_not_sent_to_the_next(
+async def test_request_sent_to_one_address_is_not_sent_to_the_next(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "is_public", lambda _address: True)
@@ -226,7 +226,7 @@ async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
 
 
 @on_both
-async def test_a_name_that_comes_to_mean_another_server_is_followed_after_the_connections_age(
+async def test_renamed_server_is_followed_after_the_connections_age(
     engine: Engine, mock_clock: MockClock
 ) -> None:
     names, both = Names(["127.0.0.2"]), ["127.0.0.2", "127.0.0.3"]
@@ -268,7 +268,7 @@ async def _expect_answer(transport: Transport) -> None:
 
 @on_both
 @rows(("host", "where"), [(NAME, f"{NAME} is at 127.0.0.2, which"), ("127.0.0.2", "127.0.0.2")])
-async def test_a_target_that_must_be_public_is_not_reached_in_a_private_network(
+async def test_public_target_is_not_reached_in_a_private_network(
     engine: Engine, host: str, where: str
 ) -> None:
     names = Names(["127.0.0.2"])
@@ -294,7 +294,7 @@ async def test_no_way_to_write_a_private_address_leads_there(engine: Engine, hos
     "Security: who controls DNS, or the network between", "to lead an http target into the private network"
 )
 @on_both
-async def test_what_is_dialled_is_the_address_that_was_looked_at_whatever_the_name_means_by_then(
+async def test_dialled_address_is_the_checked_one_despite_a_new_name(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "is_public", lambda address: address == "127.0.0.2")
@@ -323,7 +323,7 @@ async def test_of_several_addresses_only_the_public_ones_are_dialled(
 
 
 @on_both
-async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
+async def test_certificate_must_name_the_host_though_address_is_used(
     ours: Authority, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with recording_tls(ours.served()) as server:
@@ -343,7 +343,7 @@ async def test_the_certificate_must_name_the_host_though_an_address_is_dialled(
 
 
 @on_both
-async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than_an_address_has(
+async def test_tls_at_the_next_address_names_the_host_with_more_time(
     ours: Authority, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     context = ours.served()
@@ -360,7 +360,7 @@ async def test_tls_at_the_next_address_is_with_the_host_and_may_take_longer_than
 
 
 @on_both
-async def test_where_tls_fails_at_one_of_several_addresses_the_next_is_not_tried(
+async def test_tls_failure_at_one_address_does_not_try_the_next(
     ours: Authority, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # On a busy machine even the first may need longer to accept.

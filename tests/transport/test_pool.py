@@ -119,7 +119,7 @@ def overtaken(server: Slow) -> int:
     return max(server.sent.index(body) - place for place, body in enumerate(server.came))
 
 
-async def test_the_line_ends_and_each_worker_gets_a_connection_of_its_own(
+async def test_each_worker_gets_its_own_connection_and_waiting_ends(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def work(client: LeanClient) -> None:
@@ -135,7 +135,7 @@ async def test_the_line_ends_and_each_worker_gets_a_connection_of_its_own(
 
 
 @rows("seed", range(10))
-async def test_those_who_give_up_leave_their_place_to_the_next(
+async def test_callers_who_give_up_leave_their_place_to_the_next(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     chance = random.Random(seed)
@@ -165,7 +165,7 @@ async def burst(client: LeanClient, server: Slow) -> None:
     assert server.open == len(client._pool.idle) >= 4
 
 
-async def test_idle_connections_are_closed_when_their_time_is_over_and_then_nothing_wakes_up(
+async def test_idle_connections_close_in_time_and_then_nothing_wakes(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pool(monkeypatch, 20) as (client, server):
@@ -180,7 +180,7 @@ async def test_idle_connections_are_closed_when_their_time_is_over_and_then_noth
             assert trio.lowlevel.current_statistics().seconds_to_next_deadline == float("inf")
 
 
-async def test_an_idle_connection_that_the_server_closed_is_closed_soon(
+async def test_idle_connection_closed_by_the_server_is_closed_soon(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pool(monkeypatch, 20) as (client, server):
@@ -193,7 +193,7 @@ async def test_an_idle_connection_that_the_server_closed_is_closed_soon(
         assert len(server.wires) == opened
 
 
-async def test_what_the_server_closed_behind_its_answer_is_closed_and_used_by_nobody_in_line(
+async def test_connection_closed_behind_its_answer_serves_no_waiter(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pool(monkeypatch, 20) as (client, server):
@@ -207,7 +207,7 @@ async def test_what_the_server_closed_behind_its_answer_is_closed_and_used_by_no
         assert server.open == 0
 
 
-async def test_what_may_not_leave_any_more_when_its_turn_comes_is_not_sent_and_others_get_its_turn(
+async def test_request_withdrawn_at_its_turn_leaves_it_to_the_next(
     monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
 ) -> None:
     refused: list[Sender] = []

@@ -96,7 +96,7 @@ async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: M
 
 @rows("gone", [(0, 5), (5, 0), (0, 4, 5), (5, 4, 3, 0), (0, 1, 2)])
 @rows("luck", range(8))
-async def test_whoever_is_cancelled_together_somebody_keeps_the_time_for_the_others(
+async def test_cancelled_waiters_leave_one_who_keeps_time_for_the_rest(
     autojump_clock: MockClock, gone: tuple[int, ...], luck: int
 ) -> None:
     waiters = await full()
@@ -114,7 +114,7 @@ async def test_whoever_is_cancelled_together_somebody_keeps_the_time_for_the_oth
     assert trio.current_time() - began_s <= 2 * PATIENCE_S
 
 
-async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_failure(
+async def test_unused_leave_to_connect_goes_to_the_next_as_no_failure(
     autojump_clock: MockClock,
 ) -> None:
     waiters = await full()
@@ -133,7 +133,7 @@ async def test_leave_to_connect_that_is_not_used_goes_to_the_next_and_is_no_fail
     assert trio.current_time() == began_s
 
 
-async def test_when_it_is_closed_nobody_waits_any_more(autojump_clock: MockClock) -> None:
+async def test_closing_it_ends_every_wait(autojump_clock: MockClock) -> None:
     waiters = await full()
     ended: list[str] = []
 
@@ -189,7 +189,7 @@ class Crowd:
 
 
 @rows("seed", range(10))
-async def test_nobody_is_forgotten_whatever_becomes_of_the_others(autojump_clock: MockClock, seed: int) -> None:
+async def test_no_waiter_is_forgotten_whatever_becomes_of_the_others(autojump_clock: MockClock, seed: int) -> None:
     chance = random.Random(seed)
     crowd = Crowd()
     lasting = {who for who in range(60) if chance.random() < 0.6}

@@ -120,7 +120,7 @@ async def test_it_asks_with_no_header_but_those_that_are_given() -> None:
         assert server.asked == [b"GET /sse/ann HTTP/1.1\r\nHost: " + port + sent]
 
 
-async def test_an_event_without_data_is_none_and_one_that_is_cut_off_is_none() -> None:
+async def test_event_without_data_or_cut_off_is_none() -> None:
     server = Server([HEAD, b"event: a\r\n\r\nevent: b\r\ndata: 1\r\n\r\nevent: c\r\ndata: 2"])
     found, ended = await frames(server)
     assert found == [Frame("b", "1")]
@@ -133,7 +133,7 @@ async def test_silence_ends_it_and_a_heartbeat_breaks_the_silence() -> None:
     assert ended.reason == "silent"
 
 
-async def test_an_event_beyond_the_limit_ends_it_and_is_never_in_memory_whole() -> None:
+async def test_event_beyond_the_limit_ends_it_and_is_never_whole() -> None:
     server = Server([HEAD, b"data: small\r\n\r\n", *([b"data: " + b"x" * 65_536 + b"\r\n"] * 64)], stays=True)
     found, ended = await frames(server, limit_bytes=MIB)
     assert found[0] == Frame("message", "small")
@@ -146,7 +146,7 @@ async def test_heartbeats_of_months_are_no_large_event() -> None:
     assert (found, ended.reason) == ([Frame("message", "x")], "ended")
 
 
-async def test_what_is_no_stream_of_events_is_told_by_its_status_or_its_type() -> None:
+async def test_response_without_events_is_reported_by_status_or_type() -> None:
     async with opened(Server([b"HTTP/1.1 404 Not Found\r\nContent-Length: 5\r\n\r\nhello"])) as stream:
         assert stream.status == 404
     found, ended = await frames(Server([b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>"]))
@@ -162,7 +162,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     assert len(server.asked) == 1
 
 
-async def test_who_does_not_answer_in_time_or_at_all_is_said_to_have_opened_none() -> None:
+async def test_late_or_missing_answer_counts_as_an_unopened_stream() -> None:
     (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
     port = listener.socket.getsockname()[1]
     with pytest.raises(NotSent, match="within 100 ms") as failed:
@@ -174,7 +174,7 @@ async def test_who_does_not_answer_in_time_or_at_all_is_said_to_have_opened_none
 
 
 @pytest.mark.parametrize("head", [b"", HEAD.replace(b"Connection: close", b"Transfer-Encoding: chunked")])
-async def test_what_is_no_http_is_told_without_a_word_of_it(head: bytes) -> None:
+async def test_invalid_http_is_reported_without_quoting_it(head: bytes) -> None:
     server = Server([head + b"Basic c2VzYW1lNDcxMQ==\r\n\r\n"])
     with pytest.raises(ExceptionGroup) as failed:
         async with opened(server) as stream:

@@ -70,7 +70,7 @@ async def test_a_server_that_asks_for_a_certificate_gets_it(
 
 @in_both
 @rows("shown", [None, "stranger"])
-async def test_a_server_that_does_not_take_our_certificate_did_not_get_the_request(
+async def test_server_refusing_our_certificate_did_not_get_the_request(
     ours: Authority, shown: str | None, version: ssl.TLSVersion
 ) -> None:
     files = TlsFiles(ours.ca, *(ours.pair(shown) if shown else ()))
@@ -84,7 +84,7 @@ async def test_a_server_that_does_not_take_our_certificate_did_not_get_the_reque
 
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be the server, or to read along")
 @on_both
-async def test_a_certificate_of_another_authority_or_for_another_name_is_not_accepted(
+async def test_certificate_of_other_authority_or_name_is_not_accepted(
     ours: Authority, engine: Engine
 ) -> None:
     for files, host in ((TlsFiles(ours.pair("stranger")[0]), "127.0.0.1"), (TlsFiles(ours.ca), "127.0.0.2")):
@@ -104,7 +104,7 @@ async def test_a_certificate_of_another_authority_or_for_another_name_is_not_acc
 
 
 @on_both
-async def test_what_may_not_be_sent_any_more_once_its_connection_is_there_is_not_sent(
+async def test_request_withdrawn_while_connecting_is_not_sent(
     ours: Authority, engine: Engine
 ) -> None:
     sender, context = Sender(), ours.served()
@@ -119,7 +119,7 @@ async def test_what_may_not_be_sent_any_more_once_its_connection_is_there_is_not
 
 
 @on_both
-async def test_the_urls_host_is_asked_for_whatever_the_host_header_says(ours: Authority, engine: Engine) -> None:
+async def test_tls_asks_for_the_urls_host_whatever_the_host_header(ours: Authority, engine: Engine) -> None:
     asked: list[str | None] = []
     context = ours.served()
     context.sni_callback = lambda _tls, name, _context: asked.append(name)
@@ -130,7 +130,7 @@ async def test_the_urls_host_is_asked_for_whatever_the_host_header_says(ours: Au
 
 
 @rows("how", ["closes", "resets"])
-async def test_a_server_that_goes_during_the_handshake_was_sent_nothing(how: str, nursery: trio.Nursery) -> None:
+async def test_server_leaving_during_the_handshake_was_sent_nothing(how: str, nursery: trio.Nursery) -> None:
     async def leave(stream: trio.SocketStream) -> None:
         await stream.receive_some(1 if how == "resets" else 65536)
         await stream.aclose()
@@ -201,7 +201,7 @@ async def test_session_tickets_that_come_late_leave_a_connection_fit(ours: Autho
         assert await receive(wire) == b"answer"
 
 
-async def test_a_byte_of_an_answer_or_a_goodbye_makes_a_connection_unfit(ours: Authority) -> None:
+async def test_byte_of_an_answer_or_goodbye_makes_a_connection_unfit(ours: Authority) -> None:
     async with wired(ours) as (wire, peer):
         peer.tls.write(b"x")
         await peer.send()
@@ -215,7 +215,7 @@ async def test_a_byte_of_an_answer_or_a_goodbye_makes_a_connection_unfit(ours: A
             assert not wire.is_quiet()
 
 
-async def test_garbage_makes_a_connection_unfit_and_breaks_who_waits(ours: Authority) -> None:
+async def test_garbage_makes_a_connection_unfit_and_fails_its_reader(ours: Authority) -> None:
     for is_read in (False, True):
         async with wired(ours) as (wire, peer):
             await peer.send()
@@ -269,7 +269,7 @@ async def test_nothing_has_left_while_the_kernel_took_nothing(ours: Authority) -
         assert not wire.has_sent
 
 
-async def test_what_tls_itself_has_to_send_goes_behind_what_waits_to_be_sent(ours: Authority) -> None:
+async def test_tls_output_goes_behind_what_waits_to_be_sent(ours: Authority) -> None:
     """As new keys do; here it is a certificate that is requested late, which a test can have done at will."""
     async with wired(ours, asks_late=True) as (wire, peer), trio.open_nursery() as nursery:
         body, got = bytes(4 * MIB), 0
