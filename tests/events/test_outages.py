@@ -127,7 +127,7 @@ async def test_events_that_come_together_go_to_redis_together(deliverer: Deliver
     assert 3 <= calls <= 5
 
 
-async def test_a_stop_is_over_soon_whoever_is_still_connected(hall: Open) -> None:
+async def test_stop_is_soon_over_whoever_is_still_connected(hall: Open) -> None:
     async with hall() as one:
         assert (await one.post()).status_code == 202
         idle = await one.connect()
@@ -140,7 +140,7 @@ async def test_a_stop_is_over_soon_whoever_is_still_connected(hall: Open) -> Non
 
 
 @pytest.mark.promise("Events", "the process is told to stop")
-async def test_a_stop_tells_events_that_wait_for_a_frozen_redis(hall: Open) -> None:
+async def test_stop_reports_events_waiting_for_a_frozen_redis(hall: Open) -> None:
     answers: list[httpx.Response | httpx.TransportError] = []
 
     async def post(one: Hall) -> None:

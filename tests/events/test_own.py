@@ -45,7 +45,7 @@ def test_without_a_source_that_asks_for_it_nothing_is_remembered() -> None:
         assert sent_messages_of(events, _target("mongooseim"), _connection, _unheard) is None
 
 
-def test_a_source_that_names_its_target_drops_what_that_one_sends_alone() -> None:
+def test_source_with_target_drops_only_what_that_target_sent() -> None:
     named = attrs.evolve(GUARDED, kind="ejabberd-component", target_name="one")
     events = Events(("127.0.0.1", 0), (named,))
     for name, kind, is_kept in (("one", "ejabberd", True), ("two", "ejabberd", False), ("two", "mongooseim", False)):

@@ -209,7 +209,7 @@ async def test_a_topic_with_a_queue_is_not_routed(publishing: Any) -> None:
     assert (seen["class"], seen["args"][0]["tenant"]) == ("XmppEvent", "a")
 
 
-async def test_while_redis_is_frozen_it_is_told_to_publish_again(publishing: Any) -> None:
+async def test_frozen_redis_makes_sns_publish_again(publishing: Any) -> None:
     async with publishing(hurried=True) as one:
         assert (await one.publish(form())).status_code == 200
         one.hall.redis.suspend()

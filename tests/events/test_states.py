@@ -95,7 +95,7 @@ async def test_facts_of_a_stream_are_written_until_it_ends(
         await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0))
 
 
-async def test_nobody_waits_while_redis_takes_no_states(redis_server: RedisServer, client: Client) -> None:
+async def test_no_event_waits_while_redis_takes_no_states(redis_server: RedisServer, client: Client) -> None:
     async with kept(redis_server) as states:
         redis_server.suspend()
         try:

@@ -107,7 +107,7 @@ async def test_a_client_that_trusts_the_authority_is_served_with_tls(ours: Autho
     assert told == [ListenerStarted("events", server.addresses)]
 
 
-async def test_a_client_that_does_not_trust_us_is_told_of_once(ours: Authority, files: CertFiles) -> None:
+async def test_client_that_distrusts_us_is_reported_once(ours: Authority, files: CertFiles) -> None:
     async with served(files) as (server, told):
         for _ in range(3):
             with pytest.raises(ssl.SSLCertVerificationError):
@@ -120,7 +120,7 @@ async def test_a_client_that_does_not_trust_us_is_told_of_once(ours: Authority, 
     assert "authority" in warned.hint
 
 
-async def test_a_client_without_tls_is_told_of(ours: Authority, files: CertFiles) -> None:
+async def test_client_without_tls_is_reported(ours: Authority, files: CertFiles) -> None:
     async with served(files) as (server, told):
         async with await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
             pass
@@ -133,7 +133,7 @@ async def test_a_client_without_tls_is_told_of(ours: Authority, files: CertFiles
 
 
 @rows("sent", [b"", b"\x16\x03\x01"])
-async def test_who_does_not_begin_with_tls_is_dropped(
+async def test_client_that_does_not_begin_with_tls_is_dropped(
     files: CertFiles, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HANDSHAKE_S", 0.2)
@@ -144,7 +144,7 @@ async def test_who_does_not_begin_with_tls_is_dropped(
     assert warnings(told) == []
 
 
-async def test_a_stop_waits_for_nobody_who_is_idle(ours: Authority, files: CertFiles) -> None:
+async def test_stop_waits_for_no_idle_client(ours: Authority, files: CertFiles) -> None:
     async with served(files) as (server, _):
         silent = await trio.open_tcp_stream("127.0.0.1", port_of(server))
         idle = await trio.open_ssl_over_tcp_stream("localhost", port_of(server), ssl_context=trusting(ours.ca))
@@ -188,7 +188,7 @@ async def test_a_renewed_certificate_counts_once_it_is_usable(
     assert "No such file" in warnings(told)[1].message
 
 
-async def test_without_a_certificate_that_can_be_used_nobody_is_served(files: CertFiles) -> None:
+async def test_no_client_is_served_without_a_usable_certificate(files: CertFiles) -> None:
     files.cert.unlink()
     async with served(files) as (server, told), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
         assert await stream.receive_some() == b""

@@ -171,7 +171,7 @@ async def test_the_secret_may_stand_where_a_server_can_put_it(hall: Open, query:
         ("", basic("restbroker", SECRET + "x")),
     ],
 )
-async def test_without_the_secret_nothing_is_taken_and_nothing_told(hall: Open, query: str, authorization: str) -> None:
+async def test_without_the_secret_no_event_is_taken_or_answered(hall: Open, query: str, authorization: str) -> None:
     async with hall(LOCKED) as one:
         answer = await one.post(path=PATH + query, Authorization=authorization)
         probe = await one.client.options(f"{one.url}{PATH}{query}", headers={"Authorization": authorization})
@@ -242,7 +242,7 @@ async def test_without_a_secret_a_page_of_another_name_posts_nothing(hall: Open,
 
 
 @pytest.mark.promise("Events", "Redis is frozen, back soon, full, or has another type")
-async def test_a_queue_that_is_no_list_is_told_to_the_server_and_here(hall: Open) -> None:
+async def test_queue_that_is_no_list_is_reported_to_server_and_log(hall: Open) -> None:
     async with hall() as one:
         one.store.command("SET", f"queue:{QUEUE}", "x")
         answer = await one.post()
@@ -257,7 +257,7 @@ def broken() -> str:
     raise LookupError("a secret text")
 
 
-async def test_a_bug_answers_500_and_its_text_reaches_nobody(hall: Open) -> None:
+async def test_bug_answers_500_without_its_text(hall: Open) -> None:
     async with hall() as one:
         one.receiver.deliverer.new_jid = lambda: json.loads("{a secret text")
         # A ValueError is taken for an event that no JSON can hold.
@@ -270,7 +270,7 @@ async def test_a_bug_answers_500_and_its_text_reaches_nobody(hall: Open) -> None
     assert "a secret text" not in f"{one.events}{answer.text}"
 
 
-async def test_who_asks_for_a_websocket_is_told_that_events_are_posted(hall: Open) -> None:
+async def test_websocket_request_is_answered_that_events_are_posted(hall: Open) -> None:
     async with hall() as one:
         async with await one.connect() as stream:
             await stream.send_all(

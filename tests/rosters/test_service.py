@@ -44,7 +44,7 @@ ANN_AS_JSON = b'{"ann@example.org":{"name":"Ann","groups":{"Work":true,"Zoo":tru
 HOURS_S = 3600
 
 
-async def test_a_roster_is_told_as_prosody_takes_it(serve: Serve, redis_server: RedisServer) -> None:
+async def test_roster_is_answered_as_prosody_takes_it(serve: Serve, redis_server: RedisServer) -> None:
     put(redis_server, john=ANN)
     async with serve(redis_server) as site:
         assert await site.ask(b"/roster/john") == (200, ANN_AS_JSON)
@@ -57,7 +57,7 @@ async def test_a_roster_is_told_as_prosody_takes_it(serve: Serve, redis_server: 
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a user of Prosody, to get another's roster")
-async def test_what_prosody_writes_raw_is_the_user_and_nobody_else(serve: Serve, redis_server: RedisServer) -> None:
+async def test_raw_name_from_prosody_is_that_user_and_no_other(serve: Serve, redis_server: RedisServer) -> None:
     users = ("50%off", "a%41", "adm%69n", "a+b", "jörg", "a?b", "a=b", "a\\20b", "ж%d0%b6", "a~!$*(),")
     others = {name: {"other@example.org": Contact()} for name in ("aa", "admin", "a b", "a", "b", "жж")}
     with open_client_of(redis_server) as client:
@@ -75,7 +75,7 @@ def open_client_of(server: RedisServer) -> contextlib.closing[Client]:
     return contextlib.closing(open_client(StoreSettings(server.url)))
 
 
-async def test_a_name_of_nobody_has_an_empty_roster(serve: Serve, redis_server: RedisServer) -> None:
+async def test_unknown_name_has_an_empty_roster(serve: Serve, redis_server: RedisServer) -> None:
     names = (b"\xff", b"%FF", b"John", b"j%00n", b"a%20b", b"%2e%2e%2fadmin", b"x" * 5000, b"a@b@c", b"a&b")
     async with serve(redis_server) as site:
         for name in names:
@@ -121,7 +121,7 @@ async def test_user_and_password_may_be_percent_encoded(serve: Serve, redis_serv
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to read rosters, or to learn the key to them")
-async def test_a_key_is_asked_for_and_never_told(
+async def test_key_is_required_and_never_shown(
     serve: Serve, redis_server: RedisServer, capfd: pytest.CaptureFixture[str]
 ) -> None:
     statuses = {
@@ -147,7 +147,7 @@ async def test_a_key_is_asked_for_and_never_told(
     assert "4%2B7" not in told
 
 
-async def test_a_query_that_nobody_asks_for_empties_no_roster(serve: Serve, redis_server: RedisServer) -> None:
+async def test_unexpected_query_empties_no_roster(serve: Serve, redis_server: RedisServer) -> None:
     """Prosody sends what is no query to it as a part of the user's name; an unknown user has an empty roster."""
     put(redis_server, john=ANN)
     async with serve(redis_server) as site:
@@ -197,7 +197,7 @@ async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
     goes_on.set()
 
 
-async def test_a_login_that_cannot_be_read_lets_nobody_in(
+async def test_unreadable_login_admits_no_caller(
     serve: Serve, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     async with serve(redis_server, auth=QueryKey(Secret(path=tmp_path / "gone"))) as site:
@@ -205,7 +205,7 @@ async def test_a_login_that_cannot_be_read_lets_nobody_in(
     assert (statuses, site.told()) == ([503] * 2, ["SecretFileUnusable"])
 
 
-async def test_what_is_asked_for_together_is_one_read(
+async def test_simultaneous_requests_are_one_read(
     redis_server: RedisServer,
 ) -> None:
     events = list[Event]()
@@ -243,7 +243,7 @@ def held(monkeypatch: pytest.MonkeyPatch, calls: int = 1000, is_held: threading.
     return goes_on
 
 
-async def test_who_waits_for_the_processor_is_served(
+async def test_request_waiting_for_the_processor_is_served(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(redis_server, john=ANN, mary=ANN)
@@ -266,7 +266,7 @@ async def test_who_waits_for_the_processor_is_served(
     assert answers == [ANN_AS_JSON] * 2
 
 
-async def test_an_older_roster_is_never_told_after_a_newer_one(
+async def test_older_roster_never_follows_a_newer_one(
     redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(redis_server, john=ANN)
@@ -302,7 +302,7 @@ def test_small_rosters_are_read_before_large_ones(redis_server: RedisServer) -> 
     client.close()
 
 
-async def test_nobody_waits_longer_than_a_refresh_would(
+async def test_no_request_waits_longer_than_a_refresh_would(
     serve: Serve, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put(redis_server, john=ANN)
@@ -368,7 +368,7 @@ async def test_without_redis_or_a_copy_the_answer_is_503(serve: Serve, make_redi
     assert site.told() == ["RostersUnread"]
 
 
-async def test_without_redis_a_copy_is_told_with_its_age(
+async def test_copy_is_served_with_its_age_without_redis(
     serve: Serve, make_redis: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
     redis_server = make_redis(appendonly="yes", appendfsync="always")
@@ -409,7 +409,7 @@ def listed(server: RedisServer) -> list[bytes]:
         return queues.peek(client, "rosters", 0, 10)
 
 
-async def test_a_stop_waits_for_nobody(serve: Serve, make_redis: Callable[..., RedisServer]) -> None:
+async def test_stop_waits_for_no_request(serve: Serve, make_redis: Callable[..., RedisServer]) -> None:
     redis_server = make_redis()
     statuses: list[int] = []
 

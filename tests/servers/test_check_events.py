@@ -74,7 +74,7 @@ def jobs(redis: RedisServer) -> list[bytes]:
         client.close()
 
 
-def test_an_event_that_comes_is_told_with_its_queue_and_becomes_no_job(
+def test_test_event_is_reported_with_its_queue_and_is_no_job(
     prosody: Prosody, document: dict[str, Any], redis_server: RedisServer, tmp_path: Path
 ) -> None:
     code, found = beside_broker(tmp_path, document, "--to", f"check@{prosody.hook_host}", "--within", "20s")
@@ -134,7 +134,7 @@ def test_the_half_that_is_broken_is_named(
 
 
 @pytest.mark.nightly
-def test_a_server_that_posts_with_a_wrong_secret_is_told_as_that(
+def test_server_posting_with_wrong_secret_is_reported_as_such(
     make_prosody: Callable[..., Prosody], redis_server: RedisServer, tmp_path: Path
 ) -> None:
     prosody = make_prosody(hook_login="restbroker:wrong@")
@@ -159,7 +159,7 @@ def test_one_source_is_tested_alone(document: dict[str, Any], tmp_path: Path) ->
 
 
 @pytest.mark.nightly
-def test_a_message_between_users_of_an_openfire_is_an_event_of_its_receivers_stream(
+def test_openfire_message_is_an_event_of_its_receivers_stream(
     redis_server: RedisServer, tmp_path: Path
 ) -> None:
     def expect(code: int, finding: str, hint: str, *words: str) -> None:
@@ -182,7 +182,7 @@ def test_a_message_between_users_of_an_openfire_is_an_event_of_its_receivers_str
 
 
 @pytest.mark.nightly
-def test_what_a_mongooseim_pushes_of_a_message_between_those_who_were_named_is_its_event(
+def test_mongooseims_push_of_a_message_of_named_users_is_found(
     document: dict[str, Any], redis_server: RedisServer, prosody: Prosody, tmp_path: Path
 ) -> None:
     (answer,) = (one for one in exchanges("message") if one.about == "sent")

@@ -44,7 +44,7 @@ async def test_an_account_is_made_and_a_message_sent(side: Open) -> None:
     assert json.loads(made.text)["data"]["account"]["registerUser"]["jid"] == "carol@localhost"
 
 
-async def test_a_message_with_an_id_is_sent_as_a_stanza_that_keeps_it_and_answered_as_ever(side: Open) -> None:
+async def test_message_with_id_is_sent_as_stanza_and_answered_as_usual(side: Open) -> None:
     with Player(exchanges("message")) as server:
         async with side(server) as ours:
             sent_ = await ours.call("stanza.sendMessage", {"from": ALICE, "to": BOB, "body": "hello", "id": "m1"})
@@ -112,7 +112,7 @@ async def test_a_user_sends_in_their_own_name(side: Open) -> None:
             assert in_short(foreign) == "Rejected BadArgument"
 
 
-async def test_a_database_that_is_away_holds_jobs_back_until_it_is_there(side: Open) -> None:
+async def test_missing_database_holds_jobs_back_until_it_returns(side: Open) -> None:
     answers = exchanges("database_away")
     with Player(answers) as server:
         async with side(server) as ours:
@@ -125,7 +125,7 @@ async def test_a_database_that_is_away_holds_jobs_back_until_it_is_there(side: O
             assert isinstance(await ours.do("account.registerUser", username="carol", password="p4ssw0rd!"), Delivered)
 
 
-async def test_a_connection_that_the_server_ends_with_an_answer_is_not_used_again(side: Open) -> None:
+async def test_connection_ended_with_an_answer_is_not_reused(side: Open) -> None:
     with Player(exchanges("last_of_a_connection")) as server:
         async with side(server) as ours:
             for _ in range(3):
@@ -153,7 +153,7 @@ def look(tmp_path: Path) -> Look:
     return run
 
 
-async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: Player) -> None:
+async def test_healthy_server_is_reported_with_our_login(look: Look, mim: Player) -> None:
     found = await look(mim)
     assert {code: finding.level for code, finding in found.items()} == {
         "Reachable": "ok",
@@ -180,7 +180,7 @@ async def test_a_server_that_is_well_is_told_with_who_we_are(look: Look, mim: Pl
         ),
     ],
 )
-async def test_what_is_wrong_with_a_target_is_told_with_its_cure(
+async def test_problem_of_a_target_is_reported_with_its_cure(
     look: Look, mim: Player, members: dict[str, Any], code: str, level: str, hint: str
 ) -> None:
     found = (await look(mim, **members))[code]
@@ -189,7 +189,7 @@ async def test_what_is_wrong_with_a_target_is_told_with_its_cure(
     assert "wr0ng" not in repr(found)
 
 
-async def test_what_is_not_the_api_or_does_not_answer_is_told_and_nothing_else(look: Look, mim: Player) -> None:
+async def test_foreign_or_silent_server_is_the_only_thing_reported(look: Look, mim: Player) -> None:
     async def only(server: Player = mim, **members: Any) -> tuple[str, str | None]:
         (found,) = (await look(server, **members)).values()
         return found.code, found.cause
@@ -212,7 +212,7 @@ async def test_what_is_not_the_api_or_does_not_answer_is_told_and_nothing_else(l
         assert await only(server) == ("DatabaseAway", "target")
 
 
-async def test_a_password_that_cannot_be_read_is_told(look: Look, mim: Player, tmp_path: Path) -> None:
+async def test_unreadable_password_is_reported(look: Look, mim: Player, tmp_path: Path) -> None:
     secret = tmp_path / "pass"
     secret.write_bytes(b"secret")
     await look(mim, Auth={"Basic": {"User": "admin", "PassFile": str(secret)}})
@@ -222,7 +222,7 @@ async def test_a_password_that_cannot_be_read_is_told(look: Look, mim: Player, t
     assert (found.code, found.cause) == ("BadLogin", "config")
 
 
-async def test_an_admins_endpoint_for_everybody_is_told_where_others_reach_it(look: Look) -> None:
+async def test_admin_endpoint_open_to_all_is_reported_if_reachable(look: Look) -> None:
     with Player(exchanges("health")) as server:
         assert "OpenAdmin" not in await look(server, Auth=None)
         assert "authorization" not in server.requests[0].headers

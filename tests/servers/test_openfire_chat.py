@@ -41,7 +41,7 @@ def lines(chat: Openfire, *, logins: bool = False) -> list[str]:
         ("nurse", "join_room", {"roomName": "balcony"}),
     ],
 )
-async def test_who_slept_through_two_restarts_acts_on_the_newest_stream(
+async def test_process_that_missed_two_restarts_uses_the_newest_stream(
     chat: Openfire, sides: Open, user: str, command: str, more: Mapping[str, Json]
 ) -> None:
     async with sides(2) as (sleeper, other):
@@ -53,7 +53,7 @@ async def test_who_slept_through_two_restarts_acts_on_the_newest_stream(
     assert chat.state.logins.count(user) == 3
 
 
-async def test_a_post_is_not_sent_twice_by_the_login_anew(chat: Openfire, sides: Open) -> None:
+async def test_post_is_not_repeated_by_a_new_login(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("join_room", {"from": "romeo", "roomName": "balcony"})
         await restart(chat, side)
@@ -72,7 +72,7 @@ async def test_leaving_a_room_of_a_stream_that_is_gone_is_done(chat: Openfire, s
         assert (await side.done("leave_room", never, maybe_run=True)).note == "already done"
 
 
-async def test_an_empty_list_of_contacts_is_believed_of_a_stream_that_lives(chat: Openfire, sides: Open) -> None:
+async def test_empty_contact_list_is_believed_of_a_living_stream(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         full = await side.done("list_contacts", {"from": "romeo"})
         assert JULIET in full.text
@@ -95,7 +95,7 @@ async def test_a_logoff_is_done_once_and_a_command_logs_in_again(chat: Openfire,
         assert not chat.state.streams, "nobody knew whether she had one"
 
 
-async def test_a_logoff_ends_the_stream_also_of_whom_redis_lost_his_login(
+async def test_logoff_ends_a_stream_whose_login_redis_lost(
     chat: Openfire, sides: Open, redis_server: RedisServer
 ) -> None:
     async with sides() as (side,):
@@ -107,7 +107,7 @@ async def test_a_logoff_ends_the_stream_also_of_whom_redis_lost_his_login(
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a user of Openfire, to be taken for another")
-async def test_a_login_is_a_command_and_tells_no_stream(chat: Openfire, sides: Open) -> None:
+async def test_login_is_a_command_and_reveals_no_stream(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         done = await side.done("chat_login", {"from": "romeo", "password": "secret"})
         assert (done.text, done.body) == ("", None)
@@ -203,7 +203,7 @@ async def ask_and_revoke(chat: Openfire, asker: Side, other: Side) -> None:
         await other.done("ask_revoke", {"userId": "romeo"})
 
 
-async def test_a_question_of_who_is_logged_in_is_not_sent(chat: Openfire, sides: Open) -> None:
+async def test_question_of_a_logged_in_user_is_not_sent(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         await one.done("set_presence", {"from": "romeo"})
         before = len(chat.requests)
@@ -215,9 +215,10 @@ async def test_a_question_of_who_is_logged_in_is_not_sent(chat: Openfire, sides:
         assert not chat.state.is_jammed
 
 
-async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_answer_is_not_sent(
+async def test_question_of_a_user_logged_in_elsewhere_is_not_sent(
     chat: Openfire, sides: Open
 ) -> None:
+    """Nor where the login's answer was lost."""
     async with sides() as (side,):
         others = httpx.AsyncClient(auth=("admin", "secret"), headers={"Accept": "application/json, text/plain"})
         login = f"{chat.url}/restapi/v1/chat/romeo/login"
@@ -234,7 +235,7 @@ async def test_a_question_of_who_was_logged_in_by_other_hands_or_with_a_lost_ans
         assert not chat.state.is_jammed
 
 
-async def test_a_login_whose_answer_is_lost_is_not_met_by_a_question_that_was_about_to_be_asked(
+async def test_login_with_lost_answer_meets_no_question_about_to_go(
     chat: Openfire, sides: Open
 ) -> None:
     async with sides(2) as (one, other):
@@ -252,7 +253,7 @@ async def test_a_login_whose_answer_is_lost_is_not_met_by_a_question_that_was_ab
 
 
 @pytest.mark.parametrize("kind", [Kind.RESET, Kind.LOST])
-async def test_who_asks_after_a_logoff_that_was_not_answered_is_logged_off_first(
+async def test_asker_with_unanswered_logoff_is_logged_off_first(
     chat: Openfire, sides: Open, kind: Kind
 ) -> None:
     async with sides(2) as (one, other):
@@ -270,7 +271,7 @@ async def test_who_asks_after_a_logoff_that_was_not_answered_is_logged_off_first
         assert not chat.state.is_jammed
 
 
-async def test_who_asks_while_he_cannot_be_logged_off_has_to_wait(chat: Openfire, sides: Open) -> None:
+async def test_asker_who_cannot_be_logged_off_has_to_wait(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("set_presence", {"from": "romeo"})
         chat.faults.add(Kind.UNAVAILABLE, "*/logoff", times=2)
@@ -280,7 +281,7 @@ async def test_who_asks_while_he_cannot_be_logged_off_has_to_wait(chat: Openfire
         assert not chat.state.is_jammed
 
 
-async def test_who_asks_or_logs_in_while_he_is_logged_off_waits_for_that(chat: Openfire, sides: Open) -> None:
+async def test_question_and_login_wait_for_a_logoff_under_way(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         for asks in (True, False):
             await one.done("set_presence", {"from": "romeo"})
@@ -310,7 +311,7 @@ async def test_a_login_after_a_logoff_that_is_late_outlives_it(
             assert "romeo" in chat.state.of_user
 
 
-async def test_a_login_of_who_asks_is_not_sent_until_the_question_is_taken_back(chat: Openfire, sides: Open) -> None:
+async def test_login_of_an_asker_waits_until_the_question_is_revoked(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
         async with trio.open_nursery() as nursery:
@@ -343,7 +344,7 @@ async def test_of_two_users_with_one_stream_none_speaks_for_the_other(chat: Open
         await other.done("post_message", {"from": "juliet", "to": "nurse@example.org", "body": "of juliet"})
 
 
-async def test_while_a_question_is_made_nobody_logs_in_and_while_it_waits_all_may(chat: Openfire, sides: Open) -> None:
+async def test_logins_pause_while_a_question_is_made_but_not_after(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         await one.done("join_workgroup", {"from": "nurse", "workgroup": "love"})
         slow = chat.faults.add(Kind.DELAY, "POST */ask", delay_s=0.4)
@@ -357,7 +358,7 @@ async def test_while_a_question_is_made_nobody_logs_in_and_while_it_waits_all_ma
         assert not chat.state.is_jammed
 
 
-async def test_who_takes_a_question_back_and_keeps_its_connection_is_not_logged_in(
+async def test_asker_who_revokes_but_stays_connected_is_not_logged_in(
     chat: Openfire, sides: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with sides(2) as (one, other):
@@ -385,7 +386,7 @@ async def test_a_refused_question_leaves_a_connection_until_a_restart(
     assert chat.state.logins == ["romeo"]
 
 
-async def test_of_a_question_and_a_login_at_the_same_moment_one_is_sent(chat: Openfire, sides: Open) -> None:
+async def test_simultaneous_question_and_login_send_only_one(chat: Openfire, sides: Open) -> None:
     chat.state.login_s = 0.05
     async with sides(3) as brokers:
         for number in range(5):
@@ -428,7 +429,7 @@ async def test_what_a_kick_leaves_of_a_login_is_logged_off(
         ]
 
 
-async def test_after_a_kick_with_a_lost_answer_the_user_is_logged_in_afresh(chat: Openfire, sides: Open) -> None:
+async def test_kick_with_lost_answer_makes_a_new_login(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         for lost in ("DELETE */sessions/romeo", "POST */logoff"):
             await side.done("set_presence", {"from": "romeo"})
@@ -443,7 +444,7 @@ async def test_after_a_kick_with_a_lost_answer_the_user_is_logged_in_afresh(chat
             assert list(chat.state.streams.values()) == [chat.state.of_user["romeo"]]
 
 
-async def test_what_a_user_leaves_who_was_deleted_by_an_earlier_try_is_logged_off(chat: Openfire, sides: Open) -> None:
+async def test_stream_of_user_deleted_by_earlier_try_is_logged_off(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("set_presence", {"from": "romeo"})
         chat.faults.add(Kind.LOST, "DELETE */users/romeo")

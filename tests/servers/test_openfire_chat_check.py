@@ -36,13 +36,13 @@ async def only(asked: Target) -> Finding:
     return found
 
 
-async def test_a_server_that_works_is_well_and_nobody_is_logged_in(chat: Openfire) -> None:
+async def test_working_server_is_well_and_logs_no_user_in(chat: Openfire) -> None:
     found = await only(target(chat))
     assert (found.level, found.code) == ("ok", "Reachable")
     assert not chat.state.logins
 
 
-async def test_what_is_wrong_is_told_with_its_cure(chat: Openfire) -> None:
+async def test_problem_is_reported_with_its_cure(chat: Openfire) -> None:
     wrong, where = Secret("wr0ng-one"), "http://HOST:7070/rest/api"
     rows: list[tuple[Target, str, str]] = [
         (target(chat, "/api"), "NotTheApi", where),
@@ -83,14 +83,14 @@ async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_pa
     assert not chat.state.logins
 
 
-async def test_a_whole_jid_as_login_which_takes_the_probe_and_no_users_login_is_found(chat: Openfire) -> None:
+async def test_whole_jid_as_login_is_found_to_suit_only_the_probe(chat: Openfire) -> None:
     found = await registry.check(target(chat, credentials=Basic("admin@example.org", Secret("secret"))))
     assert [(one.level, one.code) for one in found] == [("ok", "Reachable"), ("problem", "NotAdministrator")]
     assert found[1].hint is not None
     assert "only the administrator's name" in found[1].hint
 
 
-async def test_a_server_that_breaks_at_rooms_is_named_with_the_plugin_that_does_it(chat: Openfire) -> None:
+async def test_server_broken_at_rooms_names_the_plugin_that_does_it(chat: Openfire) -> None:
     """The plugin REST API in the same Openfire has classes of the same names (measured)."""
     chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
     well, broken = await registry.check(target(chat))

@@ -63,7 +63,7 @@ async def test_many_jobs_of_many_brokers_share_one_login(chat: Openfire, sides: 
     assert chat.state.login_requests == ["juliet"]
 
 
-async def test_an_administrator_logs_users_in_with_nothing_or_with_their_own_passwords(
+async def test_administrator_logs_users_in_with_or_without_passwords(
     chat: Openfire, sides: Open, tmp_path: Path
 ) -> None:
     chat.state.register("juliet", password="r0meo:")
@@ -80,7 +80,7 @@ async def test_an_administrator_logs_users_in_with_nothing_or_with_their_own_pas
     assert asked(chat)[1].path == "/rest/api/restapi/v1/chat/j%C3%B6rg/login"
 
 
-async def test_the_shared_secret_goes_as_it_is_and_users_need_their_passwords(
+async def test_shared_secret_goes_unchanged_and_users_need_passwords(
     chat: Openfire, sides: Open, tmp_path: Path
 ) -> None:
     options = {"Secret": chat.secret, **in_file(tmp_path, "juliet:secret\n")}
@@ -90,7 +90,7 @@ async def test_the_shared_secret_goes_as_it_is_and_users_need_their_passwords(
     assert [one.headers["authorization"] for one in asked(chat)] == [chat.secret]
 
 
-async def test_nobody_is_logged_in_without_a_password_by_who_is_no_administrator(
+async def test_only_an_administrator_logs_users_in_without_password(
     chat: Openfire, sides: Open, tmp_path: Path
 ) -> None:
     auth = {"Basic": {"User": "nurse", "Pass": "secret"}}
@@ -105,7 +105,7 @@ async def test_nobody_is_logged_in_without_a_password_by_who_is_no_administrator
         assert len([one for one in chat.requests if "/admin/" in one.path]) == len(asked(chat)) == 2
 
 
-async def test_who_cannot_log_a_user_in_lets_the_next_try_at_once(
+async def test_failed_login_lets_the_next_try_at_once(
     chat: Openfire, sides: Open, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     async with sides(Options=in_file(tmp_path, "juliet:secret\n")) as (side,):
@@ -176,7 +176,7 @@ async def test_a_refusal_of_redis_hides_nothing_that_was_sent(
             await side.call("kick_user_sessions", {"username": "romeo"})
 
 
-async def test_who_is_cancelled_while_waiting_leaves_nothing(chat: Openfire, sides: Open) -> None:
+async def test_cancelled_wait_leaves_nothing(chat: Openfire, sides: Open) -> None:
     chat.state.login_s = 0.3
     async with sides(2) as (one, other):
         async with trio.open_nursery() as nursery:

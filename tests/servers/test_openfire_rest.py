@@ -71,7 +71,7 @@ async def test_what_each_generation_answers_is_read_alike(
 
 
 @rows("version", ["1.2.5", "1.3.10"])
-async def test_what_came_later_is_named_with_the_version_that_brought_it(tmp_path: Path, version: str) -> None:
+async def test_newer_feature_is_named_with_the_version_that_brought_it(tmp_path: Path, version: str) -> None:
     with Player([*recorded("openfire-rest/1.2.5/without_login"), *recorded(f"openfire-rest/{version}/quoted")]) as old:
         async with opened(tmp_path, old.url) as side:
             lacking = [
@@ -131,7 +131,7 @@ async def test_a_changed_group_keeps_its_people_and_sharing(tmp_path: Path) -> N
             await side.done("update_group", {"groupName": "G", "description": "f", "members": []})
 
 
-async def test_who_is_added_to_a_group_that_is_not_there_is_told_of_by_a_plugin_that_does_not_make_it(
+async def test_adding_to_a_missing_group_succeeds_or_fails_by_version(
     tmp_path: Path,
 ) -> None:
     found = []
@@ -147,7 +147,7 @@ async def test_who_is_added_to_a_group_that_is_not_there_is_told_of_by_a_plugin_
     assert "create it first, with create_group" in refused.reason.text
 
 
-async def test_of_rooms_that_are_created_together_one_that_cannot_be_made_has_all_fail(tmp_path: Path) -> None:
+async def test_one_impossible_room_fails_all_created_with_it(tmp_path: Path) -> None:
     with Player([no_room("1.10.2", "lobby"), *named("1.10.2", "rooms", "rooms with a bad owner")]) as server:
         async with opened(tmp_path, server.url) as side:
             done = await side.done("create_rooms_bulk", {"chatRooms": [LOBBY]})
@@ -178,7 +178,7 @@ async def test_a_room_that_is_there_is_created_by_no_job(tmp_path: Path, version
 
 
 @rows("version", ["1.2.5", "1.3.10"])
-async def test_a_room_whose_creation_was_not_answered_is_created_again_only_where_it_is_not_there(
+async def test_unanswered_room_is_created_again_only_where_missing(
     tmp_path: Path, version: str
 ) -> None:
     with Player([no_room(version, "lobby"), *named(version, "room add", "room add again")]) as server:
@@ -190,7 +190,7 @@ async def test_a_room_whose_creation_was_not_answered_is_created_again_only_wher
     assert [one.method for one in server.requests] == ["GET", "POST", "GET", "POST"]
 
 
-async def test_a_room_makes_a_service_of_which_an_old_plugin_cannot_say_that_it_is_not_there(tmp_path: Path) -> None:
+async def test_room_creation_makes_a_service_unknown_to_an_old_plugin(tmp_path: Path) -> None:
     asked = named("1.3.10", "room of no service", "room add badservice")
     for elsewhere in (no_room("1.3.10", "lobby"), room_there("1.3.10")):
         with Player([*asked, elsewhere]) as server:

@@ -92,7 +92,7 @@ def assert_refused(outcome: Outcome, code: str, *words: str) -> None:
 
 
 @rows(("command", "more"), [("post_to_room", "body"), ("invite_contact_to_room", "reason")])
-async def test_after_a_refused_join_nothing_is_said_by_any_broker_and_each_job_says_why(
+async def test_refused_join_says_nothing_and_each_job_says_why(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, more: str
 ) -> None:
     anew(chat, redis_server)
@@ -107,7 +107,7 @@ async def test_after_a_refused_join_nothing_is_said_by_any_broker_and_each_job_s
     assert sent(chat, "POST") == 1
 
 
-async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Openfire, sides: Open) -> None:
+async def test_user_who_left_joins_again_before_a_post(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         await one.done("create_room", ROOM)
         await one.done("post_to_room", says("before"))
@@ -127,7 +127,7 @@ async def test_who_left_joins_again_before_a_post_whoever_had_him_leave(chat: Op
         ("add_room_member", NURSE),
     ],
 )
-async def test_whom_a_job_leaves_in_the_room_does_not_leave_and_enter_it(
+async def test_user_of_a_job_who_stays_does_not_leave_and_enter(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
     anew(chat, redis_server)
@@ -139,9 +139,10 @@ async def test_whom_a_job_leaves_in_the_room_does_not_leave_and_enter_it(
     assert sent(chat, "PUT") == 1
 
 
-async def test_a_ban_that_is_done_counts_whatever_redis_says_then_and_nothing_is_said_there(
+async def test_finished_ban_counts_whatever_redis_says_then(
     chat: Openfire, sides: Open, redis_server: RedisServer
 ) -> None:
+    """And nothing is said there."""
     key = "restbroker:room:chat:balcony@conference"
 
     async def spoil() -> None:
@@ -157,7 +158,7 @@ async def test_a_ban_that_is_done_counts_whatever_redis_says_then_and_nothing_is
     assert told(chat) == ["before"]
 
 
-async def test_a_room_in_which_nobody_may_stay_is_not_joined_without_end(
+async def test_room_that_expels_everyone_is_not_joined_forever(
     chat: Openfire, sides: Open, redis_server: RedisServer
 ) -> None:
     async def expel() -> None:
@@ -171,7 +172,7 @@ async def test_a_room_in_which_nobody_may_stay_is_not_joined_without_end(
     assert told(chat) == []
 
 
-async def test_whose_turn_it_is_keeps_it_for_as_long_as_the_server_may_take_for_both_its_requests(
+async def test_turn_lasts_as_long_as_the_server_may_take_for_requests(
     chat: Openfire, sides: Open, redis_server: RedisServer
 ) -> None:
     held = chat.faults.add(Kind.HANG, "PUT */rooms/*")
@@ -209,7 +210,7 @@ async def test_whom_a_job_banned_that_was_cut_off_joins_before_a_post(chat: Open
     assert told(chat) == ["before"]
 
 
-async def test_of_many_posts_at_once_by_two_brokers_one_joins_and_all_are_heard(chat: Openfire, sides: Open) -> None:
+async def test_simultaneous_posts_of_two_brokers_join_once_and_arrive(chat: Openfire, sides: Open) -> None:
     # Each join has him leave and enter: what is said in between is lost, with a 200.
     async with sides(2) as brokers:
         await brokers[0].done("create_room", ROOM)
@@ -237,7 +238,7 @@ async def test_a_login_in_between_has_him_join_by_the_new_one(chat: Openfire, si
 
 
 @rows("command", ["join_room", "leave_room", "post_to_room"])
-async def test_whose_answer_was_lost_is_not_taken_for_somebody_in_the_room(
+async def test_user_with_lost_answer_is_not_taken_for_an_occupant(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str
 ) -> None:
     anew(chat, redis_server)
@@ -256,7 +257,7 @@ async def test_whose_answer_was_lost_is_not_taken_for_somebody_in_the_room(
     assert told(chat) == ["heard"]
 
 
-async def test_a_redis_that_is_away_or_forgot_all_costs_one_join_more_and_no_word(
+async def test_missing_or_empty_redis_costs_one_join_and_no_message(
     chat: Openfire, tmp_path: Path
 ) -> None:
     redis = RedisServer(redis_binary(), tmp_path).start()
@@ -276,7 +277,7 @@ async def test_a_redis_that_is_away_or_forgot_all_costs_one_join_more_and_no_wor
     assert sent(chat, "PUT") == 2
 
 
-async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(chat: Openfire, sides: Open) -> None:
+async def test_user_outside_says_nothing_where_joins_are_manual(chat: Openfire, sides: Open) -> None:
     async with sides(Options={"JoinRooms": False}) as (side,):
         await side.done("create_room", {**ROOM, "membersOnly": True})
         assert_refused(await side.call("join_room", IN), "JoinRefused")
@@ -306,7 +307,7 @@ async def test_where_rooms_are_not_joined_by_themselves_who_is_out_says_nothing(
         ("update_room", {**ROOM, "outcastGroups": ["montagues"]}),
     ],
 )
-async def test_whom_a_job_may_have_had_leave_says_nothing_until_he_joins(
+async def test_perhaps_removed_user_says_nothing_until_he_joins(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
     anew(chat, redis_server)
@@ -321,7 +322,7 @@ async def test_whom_a_job_may_have_had_leave_says_nothing_until_he_joins(
     assert told(chat) == ["in"]
 
 
-async def test_a_server_that_fails_at_a_join_has_the_post_tried_again_and_not_held_for_sent(
+async def test_post_is_retried_where_the_server_fails_at_its_join(
     chat: Openfire, sides: Open
 ) -> None:
     async with sides() as (side,):
@@ -355,7 +356,7 @@ async def test_a_room_whose_name_may_hold_a_secret_is_not_named(sides: Open) -> 
         assert "HUNTER" not in str(refused)
 
 
-async def test_a_room_is_the_same_in_great_letters_though_the_plugin_remembers_it_as_another(
+async def test_room_in_capitals_is_the_same_though_plugin_keeps_both(
     chat: Openfire, sides: Open
 ) -> None:
     async with sides() as (side,):
@@ -366,7 +367,7 @@ async def test_a_room_is_the_same_in_great_letters_though_the_plugin_remembers_i
     assert told(chat) == ["small", "great", "small again"]
 
 
-async def test_a_room_that_others_delete_is_said_to_be_gone_and_is_joined_again_once_there_is_another(
+async def test_room_deleted_by_others_is_reported_and_joined_later(
     chat: Openfire, sides: Open
 ) -> None:
     async with sides() as (side,):
@@ -379,7 +380,7 @@ async def test_a_room_that_others_delete_is_said_to_be_gone_and_is_joined_again_
     assert told(chat) == ["after"]
 
 
-async def test_where_nobody_can_say_whether_a_room_is_there_it_is_joined(chat: Openfire, sides: Open) -> None:
+async def test_room_is_joined_where_its_existence_is_unknown(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
@@ -387,7 +388,7 @@ async def test_where_nobody_can_say_whether_a_room_is_there_it_is_joined(chat: O
     assert told(chat) == ["heard"]
 
 
-async def test_a_room_that_exists_is_created_by_no_job_and_stays_as_it_is(chat: Openfire, sides: Open) -> None:
+async def test_existing_room_is_created_by_no_job_and_stays(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", {**ROOM, "membersOnly": True, "members": ["juliet"]})
         other = {**ROOM, "roomName": "Balcony@Conference.example.org"}
@@ -399,7 +400,7 @@ async def test_a_room_that_exists_is_created_by_no_job_and_stays_as_it_is(chat: 
 
 
 @rows(("kind", "code"), [(Kind.EMPTY, "ServerError"), (Kind.REDIRECT, "Redirected"), (Kind.DENIED, "LoginRefused")])
-async def test_a_room_is_created_only_if_the_server_says_that_it_is_not_there(
+async def test_room_is_created_only_if_the_server_says_it_is_missing(
     chat: Openfire, sides: Open, redis_server: RedisServer, kind: Kind, code: str
 ) -> None:
     anew(chat, redis_server)
@@ -411,7 +412,7 @@ async def test_a_room_is_created_only_if_the_server_says_that_it_is_not_there(
     assert creations(chat) == 0
 
 
-async def test_a_500_for_a_service_that_is_not_there_yet_is_told_from_a_server_that_is_unwell(
+async def test_500_of_a_missing_service_differs_from_an_unwell_server(
     chat: Openfire, sides: Open
 ) -> None:
     async with sides() as (side,):
@@ -422,7 +423,7 @@ async def test_a_500_for_a_service_that_is_not_there_yet_is_told_from_a_server_t
     assert creations(chat) == 1
 
 
-async def test_of_two_jobs_of_one_process_that_create_one_room_the_second_finds_it(chat: Openfire, sides: Open) -> None:
+async def test_second_job_of_a_process_finds_the_room_of_the_first(chat: Openfire, sides: Open) -> None:
     chat.faults.add(Kind.DELAY, "POST */chatrooms", delay_s=0.2)
     outcomes: list[Outcome] = []
 

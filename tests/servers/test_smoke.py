@@ -53,7 +53,7 @@ async def test_a_secret_that_the_server_echoes_is_masked(admin: Side) -> None:
     assert "***" in outcome.reason.message
 
 
-async def test_a_killed_server_is_not_sent_to_and_found_again_after_its_start(own_ejabberd: Ejabberd) -> None:
+async def test_killed_server_is_not_sent_to_and_found_after_its_start(own_ejabberd: Ejabberd) -> None:
     async with side_of(own_ejabberd) as side:
         new = account()
         await side.done("register", new)
@@ -117,7 +117,7 @@ async def test_what_is_sent_reaches_the_client(side: Open, aaron: Client, accoun
     assert [seen.sender for seen in await aaron.presences.awaited_number(1)] == ["john@example.org"]
 
 
-def test_a_job_from_the_command_line_arrives_and_its_answer_comes_back(
+def test_job_from_the_command_line_arrives_and_is_answered(
     tmp_path: Path, redis_url: str, accounts: Prosody, aaron: Client
 ) -> None:
     file = tmp_path / "env.json"

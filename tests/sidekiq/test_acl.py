@@ -27,12 +27,12 @@ def acl_commands() -> list[list[str]]:
     return [shlex.split(line)[1:] for line in page.splitlines() if line.startswith("redis-cli ACL SETUSER")]
 
 
-def test_what_check_takes_for_the_terminals_own_is_what_the_page_adds() -> None:
+def test_check_and_page_agree_on_the_terminals_own_rights() -> None:
     assert {right[1:] for right in acl_commands()[1] if right.startswith("+")} == ONLY_ASKED_HERE
 
 
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "no right is for a command that restbroker does not give")
-def test_each_command_that_the_page_names_is_one_that_restbroker_gives() -> None:
+def test_each_command_named_on_the_page_is_given_by_restbroker() -> None:
     named = {right[1:].lower() for command in acl_commands() for right in command if right.startswith("+")}
     assert len(named) > 40
     sources = [*(ROOT / "restbroker").rglob("*.py"), *(ROOT / "restbroker").rglob("*.lua")]
@@ -41,7 +41,7 @@ def test_each_command_that_the_page_names_is_one_that_restbroker_gives() -> None
     assert {name for name in named if not set(name.split("|")) <= given | {"client"}} == set()
 
 
-def test_each_command_that_restbroker_gives_is_one_that_the_page_names(redis_url: str) -> None:
+def test_each_command_given_by_restbroker_is_named_on_the_page(redis_url: str) -> None:
     named = {right[1:].split("|")[0].upper() for command in acl_commands() for right in command if right[0] == "+"}
     package = ROOT / "restbroker"
     scripts = "".join(file.read_text("utf-8") for file in package.rglob("*.lua"))
@@ -75,7 +75,7 @@ def foreign(citizen: Citizen) -> list[bytes]:
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
-def test_a_job_that_fails_is_tried_again_from_the_queue_that_it_was_pushed_to(citizen: Citizen) -> None:
+def test_failing_job_is_retried_from_the_queue_it_was_pushed_to(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     broker = citizen.start()
     attack(citizen, "check_account", {"user": "fails1", "host": "example.org"}, TOKEN)
@@ -86,7 +86,7 @@ def test_a_job_that_fails_is_tried_again_from_the_queue_that_it_was_pushed_to(ci
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 @pytest.mark.nightly
-def test_a_person_who_retries_a_job_with_a_wrong_token_pushes_it_back_to_where_it_came_from(citizen: Citizen) -> None:
+def test_manual_retry_with_a_wrong_token_goes_to_the_old_queue(citizen: Citizen) -> None:
     citizen.start()
     attack(citizen, "check_account", {"user": "fails1", "host": "example.org"}, "a guess", None, "more")
     citizen.wait_until_in("dead", 1)
@@ -101,7 +101,7 @@ def test_a_person_who_retries_a_job_with_a_wrong_token_pushes_it_back_to_where_i
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 @pytest.mark.nightly
-def test_what_was_parked_for_a_queue_of_others_goes_there_only_when_a_person_says_so(citizen: Citizen) -> None:
+def test_dead_job_for_a_foreign_queue_goes_there_only_on_demand(citizen: Citizen) -> None:
     citizen.start()
     fields = {"class": "AdminWorker", "jid": "evil", "queue": FOREIGN, "args": [], "restbroker_attempts": []}
     citizen.client.command("ZADD", "dead", 5, json.dumps(fields), 6, json.dumps({**fields, "jid": "other"}))

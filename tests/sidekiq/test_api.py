@@ -113,7 +113,7 @@ def test_the_latency_is_the_age_of_the_job_that_is_taken_next(citizen: Citizen, 
 @pytest.mark.slow  # Ruby starts for each step
 @pytest.mark.promise("Sidekiq: queues", "size, latency, each, find_job")
 @pytest.mark.promise("Sidekiq: queues", "delete, clear")
-def test_a_paused_queue_shows_its_jobs_and_can_be_cut_and_cleared(citizen: Citizen) -> None:
+def test_paused_queue_shows_its_jobs_and_can_be_cut_and_cleared(citizen: Citizen) -> None:
     """Newest first; what Ruby deletes is never sent, all else is; a queue that was cleared is served on."""
     citizen.client.command("SADD", "paused", QUEUE)
     citizen.start()

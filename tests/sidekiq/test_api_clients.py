@@ -54,7 +54,7 @@ def test_what_ruby_pushes_in_bulk_and_for_later_arrives_once(citizen: Citizen) -
 
 @pytest.mark.promise("Sidekiq: retries", "retry: true, a number, none")
 @pytest.mark.nightly
-def test_the_retries_that_a_ruby_class_asks_for_are_made_and_no_more(citizen: Citizen) -> None:
+def test_retries_a_ruby_class_asks_for_are_made_and_no_more(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     citizen.start()
     (jid,) = citizen.ask("push.rb", how="perform_async", args=args("fails1"))

@@ -83,7 +83,7 @@ def test_our_process_has_every_field_that_ruby_shows(citizen: Citizen) -> None:
 
 @pytest.mark.promise("Sidekiq: the process record", "several queues and capsules")
 @pytest.mark.nightly
-def test_a_process_with_two_targets_shows_both_queues_and_all_its_workers(citizen: Citizen) -> None:
+def test_process_with_two_targets_shows_both_queues_and_workers(citizen: Citizen) -> None:
     citizen.configure(Targets={"second": target(citizen.server.port, "other", Concurrency=3)})
     shown = only_process(citizen, citizen.start())
     assert sorted(shown["queues"]) == sorted([QUEUE, "other"])
@@ -95,7 +95,7 @@ def test_a_process_with_two_targets_shows_both_queues_and_all_its_workers(citize
 @pytest.mark.promise("Sidekiq: the process record", "jobs in progress")
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @pytest.mark.promise("Sidekiq: the process record", "without token and passwords")
-def test_jobs_in_hand_show_their_queue_time_and_command(citizen: Citizen) -> None:
+def test_running_jobs_show_their_queue_time_and_command(citizen: Citizen) -> None:
     """Under the keys of older and of newer versions; no secret of theirs is in any field of the record."""
     began_s = int(time.time())
     _, identity = busy(
@@ -130,7 +130,7 @@ def test_jobs_in_hand_show_their_queue_time_and_command(citizen: Citizen) -> Non
 @pytest.mark.promise("Sidekiq: remote control", "Quiet (TSTP)")
 @pytest.mark.nightly
 @pytest.mark.parametrize("how", ["Ruby", "a signal"])
-def test_quiet_takes_no_more_jobs_and_ends_those_in_hand(citizen: Citizen, how: str) -> None:
+def test_quiet_takes_no_more_jobs_and_finishes_running_ones(citizen: Citizen, how: str) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     if how == "Ruby":
         citizen.ask("processes.rb", call="quiet!")
@@ -151,7 +151,7 @@ def test_quiet_takes_no_more_jobs_and_ends_those_in_hand(citizen: Citizen, how: 
 @pytest.mark.promise("Sidekiq: remote control", "Stop (TERM)")
 @pytest.mark.promise("Sidekiq: the process record", "gone after a clean exit")
 @pytest.mark.parametrize("how", ["Ruby", pytest.param("a signal", marks=pytest.mark.nightly)])
-def test_stop_drains_and_shows_the_process_as_stopping_until_it_is_gone(citizen: Citizen, how: str) -> None:
+def test_stop_drains_and_shows_the_process_as_stopping(citizen: Citizen, how: str) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     if how == "Ruby":
         citizen.ask("processes.rb", call="stop!")
@@ -172,7 +172,7 @@ def test_stop_drains_and_shows_the_process_as_stopping_until_it_is_gone(citizen:
 
 @pytest.mark.promise("Sidekiq: remote control", "Stop again: nothing more")
 @pytest.mark.nightly
-def test_stop_asked_for_again_does_not_cut_off_what_runs(citizen: Citizen) -> None:
+def test_second_stop_does_not_cut_off_what_runs(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     for _ in range(2):
         citizen.ask("processes.rb", call="stop!")
@@ -204,7 +204,7 @@ def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen)
 
 @pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
 @pytest.mark.nightly
-def test_a_request_reaches_the_process_that_it_names_and_no_other(citizen: Citizen) -> None:
+def test_request_reaches_only_the_process_it_names(citizen: Citizen) -> None:
     first, second = citizen.start(), citizen.start()
     names = [citizen.identity(broker) for broker in (first, second)]
     citizen.ask("processes.rb", call="quiet!", identity=names[0])
@@ -221,7 +221,7 @@ def test_a_request_reaches_the_process_that_it_names_and_no_other(citizen: Citiz
 
 @pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
 @pytest.mark.nightly
-def test_requests_that_were_left_one_after_the_other_are_all_followed(citizen: Citizen) -> None:
+def test_successive_requests_are_all_followed(citizen: Citizen) -> None:
     broker = citizen.start()
     identity = citizen.identity(broker)
     for call in ("dump_threads", "quiet!", "stop!"):
@@ -249,7 +249,7 @@ def test_a_killed_process_is_shown_for_a_minute_at_most(citizen: Citizen) -> Non
 @pytest.mark.promise("No command is lost", "Sidekiq cleans its list of processes")
 @pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
 @pytest.mark.nightly
-def test_jobs_of_a_killed_process_come_back_after_ruby_has_pruned_it(citizen: Citizen) -> None:
+def test_jobs_of_killed_process_return_after_ruby_pruned_it(citizen: Citizen) -> None:
     killed, identity = busy(citizen, job("hangs1"), job("hangs2"))
     killed.signal(signal.SIGKILL)
     killed.process.wait()
@@ -267,7 +267,7 @@ def test_jobs_of_a_killed_process_come_back_after_ruby_has_pruned_it(citizen: Ci
 
 @pytest.mark.promise("Sidekiq: the process record", "gone a minute after a kill")
 @pytest.mark.nightly
-def test_a_process_that_ruby_pruned_by_mistake_is_back_with_its_next_record(citizen: Citizen) -> None:
+def test_process_pruned_by_ruby_is_back_with_its_next_record(citizen: Citizen) -> None:
     broker, identity = busy(citizen, job("hangs1"))
     citizen.client.command("UNLINK", identity)
     citizen.ask("processes.rb")

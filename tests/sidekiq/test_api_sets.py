@@ -135,7 +135,7 @@ def test_reschedule_moves_an_entry_and_does_not_double_it(citizen: Citizen, zset
 
 
 @pytest.mark.promise("Sidekiq: retries", "Retry now costs no try")
-def test_a_manual_retry_leaves_count_and_first_failure_and_is_then_delivered(citizen: Citizen) -> None:
+def test_manual_retry_keeps_count_and_first_failure_and_delivers(citizen: Citizen) -> None:
     (first,) = (entry["item"] for entry in failed(citizen, "fails1"))
     pause(citizen)
     citizen.ask("sets.rb", set="retry", call="retry", jid=jid_of("fails1"))
@@ -159,7 +159,7 @@ def test_a_manual_retry_leaves_count_and_first_failure_and_is_then_delivered(cit
 
 @pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
 @pytest.mark.nightly
-def test_a_dead_job_that_is_retried_is_parked_again_and_at_last_delivered(citizen: Citizen) -> None:
+def test_retried_dead_job_dies_again_and_is_delivered_at_last(citizen: Citizen) -> None:
     failed(citizen, "refused1")
     citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
     until(lambda: citizen.times_sent()["refused1"] == 2, "it is sent again")
@@ -175,7 +175,7 @@ def test_a_dead_job_that_is_retried_is_parked_again_and_at_last_delivered(citize
 
 
 @pytest.mark.nightly
-def test_ruby_shows_retries_and_deletes_a_job_that_was_edited_as_any_other(citizen: Citizen) -> None:
+def test_ruby_shows_retries_and_deletes_an_edited_job_as_usual(citizen: Citizen) -> None:
     failed(citizen, "refused1", "refused2")
     for number in (1, 2):
         citizen.restbroker("dead", "edit", jid_of(f"refused{number}"), f"user=fine{number}", "--yes")
@@ -192,7 +192,7 @@ def test_ruby_shows_retries_and_deletes_a_job_that_was_edited_as_any_other(citiz
 
 @pytest.mark.promise("Sidekiq: dead jobs", "tries used up")
 @pytest.mark.nightly
-def test_a_job_whose_tries_are_used_up_gets_one_more_by_a_manual_retry(citizen: Citizen) -> None:
+def test_exhausted_job_gets_one_more_try_by_a_manual_retry(citizen: Citizen) -> None:
     citizen.configure(Backoff=FAST_RETRIES)
     citizen.start()
     citizen.push(job("fails1", retry=1))
@@ -220,7 +220,7 @@ def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citize
 @pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
 @pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
 @pytest.mark.nightly
-def test_killed_retries_are_in_the_dead_set_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
+def test_killed_retries_are_dead_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
     entries = failed(citizen, *(f"fails{number}" for number in range(12)))
     values = {entry["jid"]: entry["value"] for entry in entries}
     citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"))

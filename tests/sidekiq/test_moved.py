@@ -74,9 +74,10 @@ def without(job: dict[str, Any], *names: str) -> dict[str, Any]:
     [pytest.param(TOKENS, id="signed instead"), pytest.param({}, id="with its token", marks=pytest.mark.nightly)],
 )
 @pytest.mark.slow  # Ruby starts for each step
-def test_a_retry_of_ours_that_ruby_moved_goes_on_with_its_count_its_attempts_and_its_first_failure(
+def test_retry_of_ours_moved_by_ruby_keeps_its_history(
     beside: Beside, tokens: dict[str, object]
 ) -> None:
+    """Its count, its attempts, its first failure."""
     beside.configure(OURS, Backoff=NOT_SOON, **tokens)
     jobs = one_of_each()
     broker = beside.broker()
@@ -117,7 +118,7 @@ def arguments(beside: Beside) -> dict[str, str]:
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
 @pytest.mark.nightly
 @pytest.mark.parametrize("awake", ["restbroker asleep", "restbroker awake"])
-def test_a_scheduled_job_of_ours_arrives_exactly_and_once_whoever_moves_it(beside: Beside, awake: str) -> None:
+def test_scheduled_job_of_ours_arrives_once_whoever_moves_it(beside: Beside, awake: str) -> None:
     jobs = {name: ours(name, OURS, odd=list(values)) for name, values in ODD.items()}
     if awake == "restbroker awake":
         beside.broker()
@@ -150,7 +151,7 @@ FOREIGN = [
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "client middleware runs over our due jobs")
 @pytest.mark.nightly
-def test_a_due_job_of_ours_that_the_middleware_of_rubys_application_drops_is_lost(beside: Beside) -> None:
+def test_due_job_of_ours_dropped_by_ruby_middleware_is_lost(beside: Beside) -> None:
     fields = json.loads(ours("unwanted", OURS))
     beside.schedule(rubyjson.dumps({**fields, "unwanted": True}), -2)
     beside.schedule(ours("wanted", OURS), -1)
@@ -162,7 +163,7 @@ def test_a_due_job_of_ours_that_the_middleware_of_rubys_application_drops_is_los
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
 @pytest.mark.nightly
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
-def test_due_jobs_of_ruby_are_moved_byte_for_byte_and_ruby_executes_them(
+def test_due_ruby_jobs_are_moved_unchanged_and_run_by_ruby(
     beside: Beside, zset: Literal["retry", "schedule"]
 ) -> None:
     for number, raw in enumerate(FOREIGN):

@@ -309,7 +309,7 @@ def test_an_odd_job_that_fails_goes_where_sidekiqs_rules_say(ours: Aftermath) ->
     assert not refused(_SENT, check)
 
 
-def test_a_job_with_impossible_args_is_parked_with_the_reason_and_not_sent(ours: Aftermath) -> None:
+def test_job_with_impossible_args_dies_unsent_with_the_reason(ours: Aftermath) -> None:
     def check(name: str, row: Row) -> None:
         for user in (_user("works", name), _user("fails", name)):
             assert user not in ours.arrivals
@@ -363,7 +363,7 @@ def _assert_due(entry: Entry) -> None:
 
 @pytest.mark.promise("Sidekiq: odd payloads", "delivered, or where Sidekiq's rules say")
 @pytest.mark.nightly
-def test_sidekiq_itself_does_with_a_failing_odd_job_as_the_table_says(rubys: Aftermath) -> None:
+def test_sidekiq_treats_a_failing_odd_job_as_the_table_says(rubys: Aftermath) -> None:
     def check(name: str, row: Row) -> None:
         user = _user("fails", name)
         assert rubys.end(user, row.as_pushed(user)) == row.ruby
@@ -376,7 +376,7 @@ def test_sidekiq_itself_does_with_a_failing_odd_job_as_the_table_says(rubys: Aft
 
 
 @pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")
-def test_what_is_no_job_is_parked_wrapped_and_whole(ours: Aftermath) -> None:
+def test_payload_that_is_no_job_dies_wrapped_and_whole(ours: Aftermath) -> None:
     def check(name: str, row: tuple[bytes, str]) -> None:
         text = _named(row[0], _user("odd", name))
         (entry,) = [entry for entry in ours.entries if _content(entry) == text and entry.fields["queue"] == "rest"]
@@ -415,7 +415,7 @@ def test_sidekiq_itself_parks_it_raw_or_loses_it(rubys: Aftermath) -> None:
     assert not refused(UNREADABLE, check)
 
 
-def test_what_is_due_goes_to_its_queue_unchanged_or_is_parked(ours: Aftermath) -> None:
+def test_due_payload_goes_to_its_queue_unchanged_or_dies(ours: Aftermath) -> None:
     def check(name: str, row: tuple[bytes, str]) -> None:
         payload, end = row
         user = _user("due", name)
@@ -458,7 +458,7 @@ def test_rubys_api_reads_rewrites_and_could_push_every_entry(ours: Aftermath) ->
         assert [pair for pair in ours.wrong[zset] if pair[1] is not None] == []
 
 
-def test_rubys_retry_all_and_a_mended_server_deliver_every_odd_job(ours: Aftermath, retried: Aftermath) -> None:
+def test_retry_all_and_a_mended_server_deliver_every_odd_job(ours: Aftermath, retried: Aftermath) -> None:
     def check(name: str, row: Row) -> None:
         user = _user("fails", name)
         if row.ours == "lost":
@@ -474,7 +474,7 @@ def test_rubys_retry_all_and_a_mended_server_deliver_every_odd_job(ours: Afterma
         assert (user in retried.arrivals) == (user in ours.arrivals), name
 
 
-def test_what_was_parked_for_its_form_is_parked_again_after_a_retry_and_readable(
+def test_malformed_dead_job_dies_again_readable_after_a_retry(
     ours: Aftermath, retried: Aftermath
 ) -> None:
     again = [entry for entry in retried.entries if entry.zset == "dead"]

@@ -86,7 +86,7 @@ def test_a_job_of_php_without_parameters_is_delivered_with_none(beside: Beside) 
 
 @pytest.mark.promise("Sidekiq: scheduled jobs", "perform_in, perform_at")
 @pytest.mark.nightly
-def test_a_job_that_php_scheduled_comes_when_it_is_due_and_not_before(beside: Beside) -> None:
+def test_job_scheduled_by_php_comes_when_due_and_not_before(beside: Beside) -> None:
     beside.broker()
     pushed_s = time.monotonic()
     push(beside, ["register", PARAMETERS, TOKEN], in_s=2.0)
@@ -99,7 +99,7 @@ def test_a_job_that_php_scheduled_comes_when_it_is_due_and_not_before(beside: Be
 
 @pytest.mark.promise("Sidekiq: retries", "retry: true, a number, none")
 @pytest.mark.nightly
-def test_a_job_of_php_without_retries_is_parked_when_it_fails_and_not_lost(beside: Beside) -> None:
+def test_php_job_without_retries_dies_when_it_fails(beside: Beside) -> None:
     beside.broker()
     # The server fails, and it refuses.
     raws = [push(beside, ["register", {**PARAMETERS, "failures": failures}, TOKEN]) for failures in (1, REFUSED)]

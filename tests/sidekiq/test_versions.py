@@ -51,7 +51,7 @@ def every_state(citizen: Citizen) -> Citizen:
 
 
 @pytest.mark.promise("Sidekiq: other versions", "every key of a running broker")
-def test_every_key_of_a_running_broker_is_one_that_every_version_reads(every_state: Citizen) -> None:
+def test_every_version_reads_every_key_of_a_running_broker(every_state: Citizen) -> None:
     identity = every_state.identity(every_state.brokers[0])
     found = {key: kind_of(key, identity) for key in keys(every_state)}
     assert {"process", "work", "queue", *SETS, "counter", "queues", "processes"} <= set(found.values())

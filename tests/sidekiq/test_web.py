@@ -177,7 +177,7 @@ def test_busy_shows_the_process_and_its_jobs_without_secrets(populated: Populate
 @pytest.mark.promise("Security: who can open Sidekiq Web", "to read secrets of jobs in progress")
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "in retries and dead a signature stands for a token")
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "in its queue a job is what was pushed")
-def test_retries_show_a_signature_and_the_dead_what_their_job_needs(web: SidekiqWeb) -> None:
+def test_retries_show_a_signature_and_dead_jobs_what_they_need(web: SidekiqWeb) -> None:
     """The flat token stays where the original would look for it, passwords where the command needs them."""
     retry = web.open(_link(web, "/retries", jid_of("fails7")))
     for page in (web.open("/retries?page=1"), web.open("/retries?page=2"), retry):
@@ -244,7 +244,7 @@ def test_jobs_stand_under_their_commands_names(web: SidekiqWeb) -> None:
 
 
 @pytest.mark.promise("Sidekiq: retries", "error, count, first and last failure")
-def test_details_of_a_retry_tell_its_error_and_its_tries(web: SidekiqWeb) -> None:
+def test_details_of_a_retry_show_its_error_and_its_tries(web: SidekiqWeb) -> None:
     for user, words in WORDS.items():
         details = web.open(_link(web, "/retries", jid_of(user)))
         said = f"The server says: {' '.join(words.split())}" if words else "The server answered with status 500"

@@ -65,7 +65,7 @@ def waiting(citizen: Citizen) -> Citizen:
 
 
 @pytest.mark.nightly
-def test_retry_now_has_a_signed_job_done_and_only_then_is_a_copy_of_it_none(citizen: Citizen, web: SidekiqWeb) -> None:
+def test_retry_now_runs_a_signed_job_and_then_bars_its_copy(citizen: Citizen, web: SidekiqWeb) -> None:
     secret = "a-secret-of-enough-length"
     citizen.configure(Tokens={"app": {"Secret": secret, "Signed": "queue"}})
     broker = citizen.start()
@@ -186,7 +186,7 @@ def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen,
 
 @pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
 @pytest.mark.nightly
-def test_delete_of_a_queues_job_takes_this_one_and_the_others_are_done(waiting: Citizen, web: SidekiqWeb) -> None:
+def test_delete_takes_only_this_job_of_a_queue(waiting: Citizen, web: SidekiqWeb) -> None:
     for user in ("user2", "user6"):
         page = web.open(f"/queues/{QUEUE}")
         (form,) = [form for form in page.forms if f'"{user}"' in form.hidden.get("key_val", "")]

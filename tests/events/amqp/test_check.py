@@ -39,7 +39,7 @@ def state(code: str, message: str, process: str = "web1:7") -> SourceState:
     return SourceState("rabbit", "mongooseim-amqp", process, "", 1_795_368_605.0, code, message, "Do it.")
 
 
-def test_what_the_check_finds_itself_is_told_once() -> None:
+def test_problem_found_by_the_check_is_reported_once() -> None:
     away = [state("RabbitMQAway", "It is away.")]
     assert len(found("amqp://u:p@127.0.0.1:1", states=away)) == 1
     many = [state("RabbitMQDenied", "It is silent.", f"web{number}:7") for number in range(30)]
@@ -48,7 +48,7 @@ def test_what_the_check_finds_itself_is_told_once() -> None:
     assert findings[-1].message.endswith("UTC. The same applies to 20 more.")
 
 
-def test_a_server_that_does_not_answer_is_told() -> None:
+def test_server_that_does_not_answer_is_reported() -> None:
     (one,) = found("amqp://u:p@127.0.0.1:1")
     assert (one.level, one.code, one.cause) == ("problem", "RabbitMQAway", "target")
     assert (
@@ -57,7 +57,7 @@ def test_a_server_that_does_not_answer_is_told() -> None:
     assert one.hint == "Check that RabbitMQ runs, and the source's URL. restbroker tries again."
 
 
-def test_a_server_that_accepts_and_says_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_server_that_accepts_silently_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("restbroker.events.amqp.connection._HANDSHAKE_S", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         (one,) = found(f"amqp://u:p@127.0.0.1:{mute.getsockname()[1]}")

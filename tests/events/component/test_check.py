@@ -235,7 +235,7 @@ async def test_where_no_process_can_read_no_test_is_sent(
     assert listener.accepted == 0
 
 
-async def test_notifications_that_are_not_taken_are_told_of(
+async def test_notifications_that_are_not_taken_are_reported(
     reading: Read, redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
     async with reading() as source:
@@ -252,7 +252,7 @@ async def test_of_prosody_no_test_can_be_sent(redis_server: RedisServer, listene
     assert said(found)[3:] == [("problem", "NotServing")]
 
 
-async def test_mod_push_is_told_of_where_no_test_may_be_sent(
+async def test_mod_push_is_mentioned_where_no_test_may_be_sent(
     redis_server: RedisServer, listener: Listener, tmp_path: Path
 ) -> None:
     with api_of(listener, HAS_NONE, may_send=False) as api:

@@ -75,7 +75,7 @@ def reads(broker: Running) -> None:
     broker.wait_for(r"source\.opened source=feed")
 
 
-def test_everything_that_users_do_is_told_once(
+def test_everything_users_do_comes_once(
     speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
     configure(tmp_path, speaking, redis_server)

@@ -124,7 +124,7 @@ def vanish(client: Client) -> None:
     client._do(client._stream.abort)  # noqa: SLF001  there is no other way to break a connection
 
 
-def test_what_is_told_of_a_user_whose_sessions_are_gone(pushing: Ejabberd, pushes: Pushes) -> None:
+def test_messages_to_a_user_without_sessions_are_reported(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
         register(pushing, clients, "gone")
         ann = clients.login("ann", PASSWORD)
@@ -152,7 +152,7 @@ def test_what_is_told_of_a_user_whose_sessions_are_gone(pushing: Ejabberd, pushe
     assert first["from"].startswith(f"ann@{HOST}")
 
 
-def test_what_is_told_of_a_session_that_may_be_resumed(pushing: Ejabberd, pushes: Pushes) -> None:
+def test_messages_to_a_resumable_session_are_reported(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
         ann, asleep = clients.login("ann", PASSWORD), login(clients, "asleep")
         for one in (ann, asleep):
@@ -173,7 +173,7 @@ def test_what_is_told_of_a_session_that_may_be_resumed(pushing: Ejabberd, pushes
     }
 
 
-def test_a_device_that_is_gone_is_told_beside_another(pushing: Ejabberd, pushes: Pushes) -> None:
+def test_lost_device_is_reported_beside_another(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
         register(pushing, clients, "two")
         ann, _online = clients.login("ann", PASSWORD), clients.login("two", PASSWORD)

@@ -111,7 +111,7 @@ async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Re
 
 
 @pytest.mark.promise
-async def test_a_stanza_that_is_too_long_blinds_nobody(reading: Read, listener: Listener) -> None:
+async def test_overlong_stanza_hides_no_others(reading: Read, listener: Listener) -> None:
     async with reading(limit_bytes=65_536) as found:
         await found.reads()
         await listener.tell(
@@ -152,7 +152,7 @@ async def test_a_lost_connection_names_the_gap_from_the_last_heartbeat(reading: 
     assert 0.5 <= until_s - since_s <= took_s + 4.0
 
 
-async def test_a_wrong_password_is_told_once_and_not_shown(reading: Read, listener: Listener) -> None:
+async def test_wrong_password_is_reported_once_and_not_shown(reading: Read, listener: Listener) -> None:
     listener.password = "another"
     async with reading() as found:
         warning = await found.tells("ComponentDenied")
@@ -173,7 +173,7 @@ async def test_a_silent_server_is_left(reading: Read, listener: Listener, monkey
         await found.reads(2)
 
 
-async def test_how_it_stands_is_kept_for_who_looks(reading: Read) -> None:
+async def test_state_is_kept_for_readers(reading: Read) -> None:
     async with reading() as found:
         await found.reads()
 

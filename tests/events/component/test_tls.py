@@ -36,7 +36,7 @@ async def refused(reading: Read, listener: Listener, **options: Any) -> str:
 
 @pytest.mark.promise
 @pytest.mark.parametrize("trusted", ["stranger.pem", ""])
-async def test_a_server_of_no_authority_of_ours_is_told_nothing(
+async def test_server_of_a_foreign_authority_gets_nothing(
     reading: Read, listener: Listener, ours: Authority, trusted: str
 ) -> None:
     listener.context = ours.served()
@@ -46,7 +46,7 @@ async def test_a_server_of_no_authority_of_ours_is_told_nothing(
 
 
 @pytest.mark.promise
-async def test_a_server_with_a_certificate_for_another_name_is_told_nothing(
+async def test_server_with_a_certificate_for_another_name_gets_nothing(
     reading: Read, listener: Listener, ours: Authority
 ) -> None:
     listener.context = ours.served()

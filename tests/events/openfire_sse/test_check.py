@@ -56,7 +56,7 @@ def test_what_a_process_that_reads_says_is_a_finding(openfire: Openfire, passwor
     assert [one.code for one in check(source(openfire, passwords, "ann"), [silent])] == ["Streams", "OpenfireAway"]
 
 
-def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
+def test_wrong_missing_and_unreadable_passwords_are_problems(
     openfire: Openfire, passwords: Path
 ) -> None:
     passwords.write_text("ann:wrong-password\nbob:secret\n")
@@ -72,7 +72,7 @@ def test_a_wrong_password_a_missing_one_and_a_file_that_is_gone_are_problems(
     assert "cannot be read" in gone.message
 
 
-def test_a_server_that_does_not_answer_is_told_once(openfire: Openfire, passwords: Path) -> None:
+def test_server_that_does_not_answer_is_reported_once(openfire: Openfire, passwords: Path) -> None:
     made = source(openfire, passwords, "ann", "bob")
     away = attrs.evolve(target(openfire), url=Url("http", "127.0.0.1", free_port(), "/rest/api"))
     (finding,) = check(attrs.evolve(made, target=away))
@@ -80,7 +80,7 @@ def test_a_server_that_does_not_answer_is_told_once(openfire: Openfire, password
 
 
 @pytest.mark.parametrize("engine", ["lean", "httpx"])
-async def test_a_server_behind_a_unix_socket_is_asked_there(
+async def test_server_behind_a_unix_socket_is_reached_there(
     openfire: Openfire, passwords: Path, tmp_path: Path, engine: Engine
 ) -> None:
     made, nowhere = source(openfire, passwords, "ann", "bob"), free_port()
@@ -139,7 +139,7 @@ def test_of_an_id_the_end_is_shown_and_never_most_of_it(login: str, shown: str) 
     assert facts() == StreamInfo("", 0.0, 6.0, 0.0)
 
 
-async def test_who_is_logged_off_or_asks_nothing_is_not_shown_as_read(
+async def test_logged_off_or_silent_user_is_not_shown_as_read(
     reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)

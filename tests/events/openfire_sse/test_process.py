@@ -70,7 +70,7 @@ def test_a_group_of_brokers_reads_once(
     assert store.command("EXISTS", store.keys.sse("openfire")) == 0
 
 
-def test_when_the_process_that_reads_is_killed_another_reads_within_the_time_of_the_lease(
+def test_another_process_reads_within_the_lease_after_a_kill(
     openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
     configure(tmp_path, redis_server, openfire, ["ann", "bob"], lease=f"{LEASE_S}s")

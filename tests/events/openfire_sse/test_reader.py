@@ -27,7 +27,7 @@ from tests.support.wait import until_async
 BASE = UserBase("chat", "localhost")
 
 
-async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, openfire: Openfire) -> None:
+async def test_events_of_a_user_become_jobs_in_order(reading: Read, openfire: Openfire) -> None:
     async with reading("ann", "bob") as reader:
         for text in ("one", 'he said "two"', "three\nlines"):
             say(openfire, "ann", "bob", text)
@@ -47,9 +47,10 @@ async def test_what_a_user_is_told_becomes_jobs_in_its_order(reading: Read, open
     await until_async(lambda: not openfire.state.open_readers, "nobody reads any more", 60)
 
 
-async def test_who_is_read_is_made_available_unless_that_is_not_wanted_and_the_login_does_so_anyhow(
+async def test_read_user_is_announced_unless_unwanted(
     reading: Read, openfire: Openfire
 ) -> None:
+    """The login makes him available anyhow."""
     def is_announced() -> bool:
         return any(one.line.startswith("POST") and one.path.endswith("/presence") for one in list(openfire.requests))
 
@@ -62,7 +63,7 @@ async def test_who_is_read_is_made_available_unless_that_is_not_wanted_and_the_l
         await until_async(is_announced, "ann is announced", 60)
 
 
-async def test_after_a_restart_of_the_server_each_is_logged_in_once_and_read_on(
+async def test_each_user_is_logged_in_once_after_a_server_restart(
     reading: Read, openfire: Openfire
 ) -> None:
     async with reading("ann", "bob", "eve") as reader:
@@ -93,7 +94,7 @@ async def test_an_asker_is_not_logged_in_and_is_read_while_he_asks(reading: Read
     assert not reader.warnings()
 
 
-async def test_silence_has_the_stream_opened_anew(reading: Read, openfire: Openfire) -> None:
+async def test_silence_reopens_the_stream(reading: Read, openfire: Openfire) -> None:
     openfire.heartbeat_s = 600.0
     async with reading("ann", silence_s=0.3) as reader:
         warning = await reader.tells("OpenfireAway")
@@ -103,7 +104,7 @@ async def test_silence_has_the_stream_opened_anew(reading: Read, openfire: Openf
         )
 
 
-async def test_an_event_that_is_too_large_is_told_and_those_after_it_come(reading: Read, openfire: Openfire) -> None:
+async def test_oversized_event_is_reported_and_later_ones_come(reading: Read, openfire: Openfire) -> None:
     async with reading("ann", limit_bytes=200_000) as reader:
         first = openfire.state.readers["ann"]
         await trio.to_thread.run_sync(openfire.state.tell, "ann", "chatapi.chat", "x" * 3_000_000)
@@ -113,7 +114,7 @@ async def test_an_event_that_is_too_large_is_told_and_those_after_it_come(readin
         await reader.has("small")
 
 
-async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: Read, openfire: Openfire) -> None:
+async def test_wrong_password_and_foreign_stream_are_reported_once(reading: Read, openfire: Openfire) -> None:
     openfire.state.register("ann", password="another")
     async with reading("ann", "bob", ready=False) as reader:
         await reader.reads("bob")
@@ -128,7 +129,7 @@ async def test_a_wrong_password_and_another_ones_stream_are_told_once(reading: R
     assert _secret_free(reader.warnings())
 
 
-async def test_users_with_names_and_passwords_beyond_ascii_are_read_and_who_cannot_be_is_told_once(
+async def test_non_ascii_users_are_read_and_impossible_ones_reported(
     reading: Read, openfire: Openfire, passwords: Path
 ) -> None:
     openfire.state.register("jürgen", password="Müßiggang")
@@ -148,7 +149,7 @@ async def test_users_with_names_and_passwords_beyond_ascii_are_read_and_who_cann
     assert len(reader.warnings("OpenfireDenied")) == 1
 
 
-async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_it_last_told_something(
+async def test_state_of_a_stream_has_its_login_and_time_of_last_event(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_redis, "REFRESH_S", 0.05)
@@ -173,7 +174,7 @@ async def test_of_each_stream_is_kept_under_which_login_it_was_opened_and_when_i
         assert not any(known.stream.encode() in one for one in held if isinstance(one, bytes))
 
 
-async def test_who_was_left_to_another_process_is_kept_by_that_one_alone() -> None:
+async def test_user_left_to_another_process_is_read_by_it_alone() -> None:
     kept: dict[str, str] = {}
 
     class Kept:
@@ -218,7 +219,7 @@ async def test_answers_of_a_server_that_starts_are_waited_out(reading: Read, ope
     ],
 )
 @pytest.mark.slow  # pauses that grow, by the clock
-async def test_a_server_that_ends_each_stream_at_once_is_asked_less(
+async def test_server_that_ends_each_stream_at_once_is_asked_less(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch, kind: bytes, says: str
 ) -> None:
     asked: list[float] = []
@@ -232,7 +233,7 @@ async def test_a_server_that_ends_each_stream_at_once_is_asked_less(
 
 
 @pytest.mark.slow  # a silence of seconds
-async def test_who_takes_the_stream_away_is_noticed_when_nothing_comes_for_long(
+async def test_stolen_stream_is_noticed_after_long_silence(
     reading: Read, openfire: Openfire
 ) -> None:
     async with reading("ann") as reader:
@@ -272,7 +273,7 @@ def _secret_free(warnings: list[OperatorWarning]) -> bool:
     return not any(word in str(warning) for warning in warnings for word in ("secret", "ofchat-", "another"))
 
 
-async def test_an_event_that_cannot_be_read_at_all_is_told_and_ends_nothing(
+async def test_unreadable_event_is_reported_and_ends_nothing(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(_: FrameReader, frame: Frame, now_s: float) -> None:

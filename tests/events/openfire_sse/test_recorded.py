@@ -122,7 +122,7 @@ async def played(user: str, size: int | None) -> list[ServerEvent]:
 
 
 @rows(("user", "size"), [(user, size) for user in EVENTS for size in (None, 7)])
-async def test_a_recorded_stream_gives_the_events_that_it_tells_of_however_it_is_cut(
+async def test_recorded_stream_gives_its_events_however_it_is_cut(
     user: str, size: int | None
 ) -> None:
     events = await played(user, size)
@@ -131,7 +131,7 @@ async def test_a_recorded_stream_gives_the_events_that_it_tells_of_however_it_is
 
 
 @rows(("user", "is_over"), [("ann", False), ("bob", True), ("dave", True), ("eve", False), ("eve2", True)])
-def test_the_last_that_is_told_of_a_session_is_that_it_ends_and_nothing_before_says_so(
+def test_last_event_of_a_session_and_no_other_is_its_end(
     user: str, is_over: bool
 ) -> None:
     written = (RECORDED / f"stream_{user}.txt").read_text("utf-8")

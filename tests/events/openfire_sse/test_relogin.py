@@ -80,7 +80,7 @@ async def asks(logins: SharedLogins, user: str) -> AskingOnly:
 
 
 @pytest.mark.slow  # two processes, one after the other
-async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_within_two_seconds(
+async def test_stream_elsewhere_follows_a_login_within_two_seconds(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with (
@@ -109,7 +109,7 @@ async def test_a_login_in_one_process_is_followed_by_the_stream_in_another_withi
 @pytest.mark.parametrize(
     ("method", "path"), [("DELETE", "/sessions/bob"), ("POST", "/chat/{}/logoff")], ids=["kicked", "logged off"]
 )
-async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since_his_stream_says_so(
+async def test_user_whose_session_others_ended_is_logged_in_again(
     reading: Read, openfire: Openfire, redis_server: RedisServer, method: str, path: str
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
@@ -125,7 +125,7 @@ async def test_a_user_whose_session_somebody_else_ended_is_logged_in_again_since
     assert not openfire.state.is_jammed
 
 
-async def test_what_comes_between_a_login_and_the_first_stream_of_who_was_logged_off_is_in_a_gap(
+async def test_time_between_a_login_and_its_first_stream_is_a_gap(
     reading: Read, openfire: Openfire, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(in_redis, "_LEAST_S", 0.05)
@@ -149,7 +149,7 @@ def logoffs(openfire: Openfire) -> int:
     return sum(asked.path.endswith("/logoff") for asked in list(openfire.requests))
 
 
-async def test_a_login_that_a_kick_left_behind_is_logged_off_once_and_the_user_is_read(
+async def test_login_left_behind_by_a_kick_is_logged_off_once(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with another_process(openfire, redis_server) as logins:
@@ -164,7 +164,7 @@ async def test_a_login_that_a_kick_left_behind_is_logged_off_once_and_the_user_i
         assert not reader.warnings()
 
 
-async def test_the_stream_of_a_user_whom_a_job_kicked_or_locked_out_is_looked_at(
+async def test_stream_of_a_user_kicked_by_a_job_is_checked(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
@@ -182,9 +182,10 @@ async def test_the_stream_of_a_user_whom_a_job_kicked_or_locked_out_is_looked_at
         await until_async(lambda: len(reader.gaps()) == 2, "both gaps are told", 60)
 
 
-async def test_a_server_that_gives_no_new_streams_is_named_once_and_nobody_is_logged_in_again_and_again(
+async def test_server_without_new_streams_is_reported_once(
     reading: Read, openfire: Openfire
 ) -> None:
+    """And nobody is logged in again and again."""
     openfire.state.is_jammed = True
     async with reading("ann", "bob", ready=False) as reader:
         jammed = await reader.tells("OpenfireJammed")

@@ -47,7 +47,7 @@ async def is_out(reader: Reading, user: str = "ann") -> None:
     await until_async(lambda: reader.store.command("HGET", KEY, user) == b"out *", "it is noted", 60)
 
 
-async def test_whom_a_room_had_leave_by_other_hands_joins_before_his_next_post(
+async def test_user_removed_by_others_joins_before_his_next_post(
     reading: Read, openfire: Openfire, sides: Open, room: Room
 ) -> None:
     async with reading("ann") as reader, sides() as (side,):
@@ -61,7 +61,7 @@ async def test_whom_a_room_had_leave_by_other_hands_joins_before_his_next_post(
     assert joins(openfire) == 2
 
 
-async def test_where_rooms_are_not_joined_by_themselves_the_job_of_who_was_kicked_says_that_he_is_out(
+async def test_job_of_a_kicked_user_says_so_where_joins_are_manual(
     reading: Read, openfire: Openfire, sides: Open, room: Room
 ) -> None:
     async with reading("ann") as reader, sides(Options={"JoinRooms": False}) as (side,):
@@ -77,7 +77,7 @@ async def test_where_rooms_are_not_joined_by_themselves_the_job_of_who_was_kicke
     assert room.words == ["back"]
 
 
-async def test_who_is_kicked_from_a_room_by_another_name_is_not_taken_for_oneself(
+async def test_user_kicked_under_another_name_is_not_taken_for_oneself(
     reading: Read, openfire: Openfire, sides: Open, room: Room
 ) -> None:
     async with reading("ann", "bob") as reader, sides() as (side,):
@@ -131,7 +131,7 @@ KICK: Final = '<item role="none"/><status code="307"/>'
         (presence(KICK, "conference.example.org/ann"), None),
     ],
 )
-def test_a_stanza_says_of_a_room_of_ours_that_its_receiver_is_out_of_it_or_nothing(xml: str, room: str | None) -> None:
+def test_stanza_removes_its_receiver_from_our_room_or_nothing(xml: str, room: str | None) -> None:
     stanza = read_stanza(base64.b64encode(xml.encode()).decode())
     assert stanza is not None
     assert stanza.expels == room

@@ -116,7 +116,7 @@ async def test_a_token_that_was_taken_back_fails_no_job(fresh: Ejabberd, fallbac
     [({"tokens": False}, "oauth_access"), ({"without": ("p1_oauth2",)}, "erlang-p1-oauth2")],
     ids=["oauth_access none", "no oauth2"],
 )
-async def test_a_server_that_issues_no_tokens_gets_basic_or_says_what_it_lacks(
+async def test_server_without_tokens_gets_basic_or_says_what_it_lacks(
     tmp_path: Path, changes: dict[str, object], hint: str
 ) -> None:
     server = Ejabberd(tmp_path, **changes)  # type: ignore[arg-type]  # real fields
@@ -133,7 +133,7 @@ async def test_a_server_that_issues_no_tokens_gets_basic_or_says_what_it_lacks(
         await trio.to_thread.run_sync(server.kill)
 
 
-async def test_a_message_with_an_id_arrives_as_one_without_but_for_its_id(
+async def test_message_with_id_arrives_like_one_without_but_for_its_id(
     admin: Side, ejabberd: Ejabberd, tmp_path: Path
 ) -> None:
     new, file = account(), tmp_path / "offline"
@@ -155,7 +155,7 @@ async def test_a_message_with_an_id_arrives_as_one_without_but_for_its_id(
     assert plain[::2] == plain[1::2]
 
 
-async def test_who_may_send_no_stanza_is_told_which_right_a_message_with_an_id_needs(ejabberd: Ejabberd) -> None:
+async def test_missing_right_for_messages_with_id_is_named(ejabberd: Ejabberd) -> None:
     message: dict[str, Json] = {"type": "chat", "from": "a@localhost", "to": "b@localhost", "subject": "", "body": "b"}
     async with side_of(ejabberd, Basic(ejabberd.limited, Secret(PASSWORD))) as side:
         outcome = await side.call("send_message", {**message, "id": "order-7"})
@@ -164,7 +164,7 @@ async def test_who_may_send_no_stanza_is_told_which_right_a_message_with_an_id_n
     assert "Allow send_stanza for restbroker's account" in (outcome.reason.hint or "")
 
 
-async def test_commands_go_to_the_configured_version_of_the_interface_and_a_server_without_any_gets_none(
+async def test_commands_use_the_configured_version_where_there_is_one(
     ejabberd: Ejabberd,
 ) -> None:
     async with side_of(ejabberd, options=Options(api_version=1)) as side:
@@ -179,7 +179,7 @@ async def test_commands_go_to_the_configured_version_of_the_interface_and_a_serv
             assert probe.ok
 
 
-async def test_a_server_that_stops_defers_commands_and_never_rejects_them(own_ejabberd: Ejabberd) -> None:
+async def test_stopping_server_defers_commands_and_never_rejects_them(own_ejabberd: Ejabberd) -> None:
     outcomes: list[Outcome] = []
     busy = trio.Event()
 
@@ -338,7 +338,7 @@ def _ready(broker: Running) -> None:
     broker.wait_for("taking jobs|takes jobs|started|ready")
 
 
-def test_a_script_of_ejabberdctl_does_the_same_when_one_word_is_changed(scene: Scene) -> None:
+def test_script_of_ejabberdctl_works_with_one_word_changed(scene: Scene) -> None:
     assert _SCRIPT.count("\nejabberdctl") >= 20
     theirs = scene.output(_SCRIPT)
     ours = scene.output(_SCRIPT.replace("ejabberdctl", "restbroker ctl"))
@@ -349,7 +349,7 @@ def test_a_script_of_ejabberdctl_does_the_same_when_one_word_is_changed(scene: S
     until(lambda: scene.output("restbroker ctl status") == status, f"the same status: {status}")
 
 
-def test_a_command_waits_for_a_server_that_is_down_and_is_done_once_it_is_back(scene: Scene) -> None:
+def test_command_waits_for_a_dead_server_and_is_done_later(scene: Scene) -> None:
     server = scene.server
     server.kill()
     with started(["ctl", "register", "carol", "localhost", "secret"], directory=scene.place) as waiting:

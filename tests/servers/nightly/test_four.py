@@ -167,9 +167,10 @@ def _openfire(stack: ExitStack, _folder: Path, password: str) -> Server:
     ("down", "slow"),
     [("openfire", "mongooseim"), ("prosody", "ejabberd")],
 )
-def test_while_one_is_down_and_one_is_slow_the_others_finish_their_jobs_and_then_these_do(
+def test_others_finish_while_one_is_down_and_one_is_slow(
     four: Four, tmp_path: Path, down: str, slow: str
 ) -> None:
+    """And then these do."""
     well = [name for name in PORTS if name not in (down, slow)]
     networks = {name: server.network for name, server in four.servers.items()}
     networks[down].cut()
@@ -190,7 +191,7 @@ def test_while_one_is_down_and_one_is_slow_the_others_finish_their_jobs_and_then
     assert integer(four.store.command("ZCARD", "dead")) == 0
 
 
-def test_all_four_are_well_and_do_each_job_that_the_readme_enqueues(four: Four, tmp_path: Path) -> None:
+def test_all_four_servers_do_each_job_of_the_readme(four: Four, tmp_path: Path) -> None:
     (listing,) = blocks(EXAMPLE / "README.md", "sh")
     (tmp_path / "password_file").write_text("s3cret")
     with started(["run", "--config", str(four.env)], directory=tmp_path / "broker") as broker:

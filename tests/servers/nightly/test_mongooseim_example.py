@@ -157,7 +157,7 @@ def enqueue(place: Place, *words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_restbroker_loads_it_without_a_note_checks_it_and_does_its_jobs(
+def test_restbroker_loads_checks_and_runs_it_without_a_note(
     place: Place, server: Player, broker: Running
 ) -> None:
     assert_well(place.env)

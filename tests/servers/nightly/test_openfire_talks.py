@@ -105,7 +105,7 @@ def chat_steps(talk: Talk) -> Iterator[tuple[str, dict[str, str], tuple[str, str
     yield "leave_room", room, None
 
 
-def test_what_is_said_while_the_server_is_down_is_sent_once_and_heard_as_far_as_the_server_has_whom_to_tell(
+def test_messages_in_an_outage_are_sent_once_and_events_come(
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:
     with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
@@ -146,9 +146,10 @@ def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any], kind: Ki
 
 
 @pytest.mark.parametrize("kind", [Kind.HANG, Kind.LATE, Kind.LOST])
-def test_a_restart_in_or_behind_any_step_of_a_chat_or_a_lost_answer_loses_nothing_and_costs_one_login_of_each_user(
+def test_restart_in_any_step_of_a_chat_loses_nothing(
     redis_server: RedisServer, server: Openfire, tmp_path: Path, kind: Kind
 ) -> None:
+    """A lost answer neither. It costs one login of each user."""
     if kind is Kind.HANG:
         # Some jobs are done before it is read whom they tell.
         server.faults.add(Kind.DELAY, "GET /sse/*", times=None, delay_s=0.5)
@@ -278,7 +279,7 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
         assert [data for _, data in server.state.lost if '"body"' in data or "ffer" in data] == []
 
 
-def test_a_question_finds_its_expert_where_the_answer_to_each_step_is_lost(
+def test_question_finds_its_expert_though_each_answer_is_lost(
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:
     (walk, *_) = WALKS.values()
@@ -299,7 +300,7 @@ def test_a_question_finds_its_expert_where_the_answer_to_each_step_is_lost(
 
 
 @pytest.mark.promise("At least once, and seldom more", "AtMostOnce: who waits is answered once")
-def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_next_one(
+def test_question_with_killed_broker_dies_and_is_answered_once(
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:
     with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"]) as talk:
@@ -328,9 +329,10 @@ def test_a_question_whose_broker_is_killed_is_parked_and_answered_once_by_the_ne
         assert [asked.line for asked in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
 
 
-def test_a_restart_in_the_middle_of_any_step_of_a_question_loses_no_job_and_costs_one_login_of_each_expert(
+def test_restart_in_any_step_of_a_question_loses_no_job(
     redis_server: RedisServer, server: Openfire, tmp_path: Path
 ) -> None:
+    """It costs one login of each expert."""
     (walk, *_) = WALKS.values()
     with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
         talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])

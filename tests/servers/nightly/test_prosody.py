@@ -47,7 +47,7 @@ def is_taken(text: str, *, as_domain: bool) -> bool:
     return True
 
 
-def test_what_is_taken_prosody_leaves_as_it_is_whichever_letter_is_in_it() -> None:
+def test_accepted_name_reaches_prosody_unchanged_in_any_letter() -> None:
     texts = [form.format(letter) for form in ("a{}b", "א{}א") for letter in LETTERS]
     lines = "".join(f"{text}\n" for text in texts).encode()
     done = subprocess.run(["lua5.4", "-e", PREPARED], input=lines, capture_output=True, check=True)
@@ -95,7 +95,7 @@ def recorded() -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_one_recipe_of_the_page_printed_a_token_on_each_version_that_administers() -> None:
+def test_one_recipe_printed_a_token_on_each_version_with_an_api() -> None:
     for version in ("0.12.3", "13.0.1"):
         own = {one["recipe"]: one for one in recorded() if one["version"] == version}
         [good] = [own[recipe] for recipe in RECIPES if own[recipe].get("admin_api") == 200]
@@ -104,7 +104,7 @@ def test_one_recipe_of_the_page_printed_a_token_on_each_version_that_administers
         assert good["command"].startswith("The following accounts could not be deleted:")  # it was allowed to try
 
 
-def test_the_recipe_for_0_12_prints_a_token_that_the_admin_api_takes(make_prosody: Callable[..., Prosody]) -> None:
+def test_recipe_for_0_12_prints_a_token_the_admin_api_takes(make_prosody: Callable[..., Prosody]) -> None:
     prosody = make_prosody()
     prosody.register("broker")
     assert len(RECIPES) == 2
@@ -160,7 +160,7 @@ def awaited(store: Store, number: int) -> list[dict[str, Any]]:
     return until(lambda: found if len(found := events(store)) >= number else [], f"{number} jobs are there", 60)
 
 
-def test_a_message_to_a_bot_is_a_job_with_all_that_is_known_of_it(
+def test_message_to_a_bot_is_a_job_with_all_that_is_known(
     prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
 ) -> None:
     with broker(tmp_path, redis_server, prosody) as running:
@@ -176,7 +176,7 @@ def test_a_message_to_a_bot_is_a_job_with_all_that_is_known_of_it(
     assert john.messages.all == []
 
 
-def test_a_stanza_as_xml_keeps_elements_that_json_loses_and_a_name_is_told_as_well(
+def test_stanza_as_xml_keeps_elements_json_loses_and_its_name(
     make_prosody: Callable[..., Prosody],
     roster_service: RosterService,
     redis_server: RedisServer,
@@ -196,7 +196,7 @@ def test_a_stanza_as_xml_keeps_elements_that_json_loses_and_a_name_is_told_as_we
         assert john.ask(f"bot@{prosody.hook_host}", "<query xmlns='urn:odd'/>") == ("error", "service-unavailable")
 
 
-def test_while_redis_is_away_the_sender_learns_of_it_and_may_try_again(
+def test_sender_learns_that_redis_is_away_and_may_try_again(
     prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
 ) -> None:
     with broker(tmp_path, redis_server, prosody) as running:
@@ -212,13 +212,14 @@ def test_while_redis_is_away_the_sender_learns_of_it_and_may_try_again(
         until(lambda: "kept" in [event["body"] for event in events(store)], "the next one is taken", 60)
 
 
-def test_with_the_secret_in_its_url_prosody_is_let_in_and_with_another_the_sender_learns_of_it(
+def test_prosody_needs_the_secret_in_its_url(
     make_prosody: Callable[..., Prosody],
     roster_service: RosterService,
     redis_server: RedisServer,
     store: Store,
     tmp_path: Path,
 ) -> None:
+    """With another one the sender learns of it."""
     right = make_prosody(hook_login=f"restbroker:{SECRET}@", roster_port=roster_service.port)
     wrong = make_prosody(hook_login="restbroker:wrong@", hook_port=right.hook_port, roster_port=roster_service.port)
     with broker(tmp_path, redis_server, right, Secret=SECRET) as running:

@@ -91,9 +91,10 @@ def test_prosody_loads_it(prosody_of_it: Prosody) -> None:
     assert "Error" not in log
 
 
-def test_restbroker_loads_and_checks_it_and_two_users_become_contacts_without_a_new_login(
+def test_restbroker_checks_it_and_befriends_two_users_at_once(
     place: Place, broker: Running, clients: Clients
 ) -> None:
+    """Without a new login."""
     assert_well(place.env)
     john, aaron = clients.login("john"), clients.login("aaron")
     for user, contact in (("john", "aaron@example.org"), ("aaron", "john@example.org")):
@@ -222,7 +223,7 @@ def said_by_bot(heard: list[Message]) -> list[str]:
     return [one.body for one in heard if one.body is not None and one.sender == f"{ROOM}/bot"]
 
 
-def test_restbroker_and_prosody_take_the_files_and_check_finds_nothing_wrong(stage: Stage) -> None:
+def test_restbroker_and_prosody_load_the_files_check_approves(stage: Stage) -> None:
     assert_well(Path(stage.env))
     assert "Unable to load" not in stage.prosody.log_tail()
 
@@ -232,7 +233,7 @@ def test_an_event_to_the_bot_itself_comes_from_its_own_address(stage: Stage) -> 
     assert (checked.returncode, "EventCame" in checked.stdout) == (0, True), checked.stdout + checked.stderr
 
 
-def test_a_bot_joins_says_something_and_answers_as_itself_in_the_room_and_in_a_chat(stage: Stage) -> None:
+def test_bot_joins_and_speaks_as_itself_in_room_and_chat(stage: Stage) -> None:
     with Clients(stage.prosody.c2s_port) as clients:
         john = enter(clients)
         john.say(ROOM, "bot: hello", "groupchat")
@@ -261,7 +262,7 @@ def test_the_bot_is_back_in_its_room_after_a_kill_of_prosody(stage: Stage) -> No
         await_answer(john, "again")
 
 
-def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_restbroker_was_away(stage: Stage) -> None:
+def test_bot_removed_while_we_were_away_is_back_in_its_room(stage: Stage) -> None:
     with Clients(stage.prosody.c2s_port) as clients:
         john = enter(clients)
         john.say(ROOM, "bot: before", "groupchat")
@@ -278,7 +279,7 @@ def test_the_bot_is_back_in_its_room_after_it_was_thrown_out_since_restbroker_wa
         assert "john: unheard to you" not in said_by_bot(john.messages.all)
 
 
-def test_the_bot_does_not_answer_what_the_room_repeats_of_the_past(stage: Stage) -> None:
+def test_bot_ignores_the_rooms_history(stage: Stage) -> None:
     with Clients(stage.prosody.c2s_port) as clients:
         john = enter(clients)
         john.say(ROOM, "bot: before", "groupchat")
@@ -291,7 +292,7 @@ def test_the_bot_does_not_answer_what_the_room_repeats_of_the_past(stage: Stage)
         assert said_by_bot(john.messages.all) == ["john: before to you", "john: again to you"]
 
 
-def test_what_was_said_to_a_bot_whose_process_was_killed_is_answered_once_when_it_is_back(stage: Stage) -> None:
+def test_messages_to_a_killed_bot_are_answered_once_it_is_back(stage: Stage) -> None:
     with Clients(stage.prosody.c2s_port) as clients:
         john = enter(clients)
         stage.kill_bot()

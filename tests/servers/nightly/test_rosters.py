@@ -128,7 +128,7 @@ def names(count: int) -> list[str]:
     return [f"user{number}" for number in range(count)]
 
 
-def test_a_contact_that_a_job_adds_is_pushed_to_the_client_and_one_that_it_removes_too(
+def test_contacts_added_and_removed_by_jobs_reach_the_client(
     stage: Stage, broker: Running, clients: Clients
 ) -> None:
     stage.prosody.register("john")
@@ -142,7 +142,7 @@ def test_a_contact_that_a_job_adds_is_pushed_to_the_client_and_one_that_it_remov
     assert stage.size("dead") == stage.size("retry") == 0
 
 
-def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and_how_many_failed(
+def test_awaited_manual_refresh_counts_refreshed_and_failed_ones(
     stage: Stage, broker: Running, clients: Clients
 ) -> None:
     users = names(5)
@@ -164,7 +164,7 @@ def test_whoever_refreshes_by_hand_and_waits_is_told_how_many_were_refreshed_and
     assert broker.stop() == 0, broker.output()
 
 
-def test_a_change_whose_broker_is_killed_before_its_refresh_is_refreshed_all_the_same(
+def test_change_is_refreshed_though_its_broker_is_killed_before(
     stage: Stage, clients: Clients
 ) -> None:
     stage.configure({"Debounce": "3s", "MaxWait": "3s"})
@@ -232,7 +232,7 @@ def test_each_user_gets_his_own_roster_whatever_he_is_called(
     assert seen == {user: {f"of{place}@example.org"} for place, user in enumerate(NAMES)} | {"nobody": set()}
 
 
-def test_names_with_a_semicolon_or_a_hash_are_cut_by_prosody_as_the_page_warns(
+def test_semicolon_and_hash_cut_names_as_the_page_warns(
     make_prosody: MakeProsody, serve: Serve, redis_server: RedisServer
 ) -> None:
     # In the pattern of the address a percent sign is written twice.
@@ -245,7 +245,7 @@ def test_names_with_a_semicolon_or_a_hash_are_cut_by_prosody_as_the_page_warns(
         assert contacts(clients.login("john#x", roster=False)) == set(OF_ANN)
 
 
-def test_while_redis_is_away_nobody_loses_his_contacts_and_a_login_works_when_it_is_back(
+def test_contacts_and_later_logins_survive_an_outage_of_redis(
     prosody: Prosody, clients: Clients, serve: Serve, make_redis: Callable[..., RedisServer]
 ) -> None:
     redis = make_redis()

@@ -109,7 +109,7 @@ def take(
     assert server.call("reload_config") == (200, "0")
 
 
-def test_an_account_may_call_what_the_tokens_allow_and_nothing_else(ejabberd: Ejabberd) -> None:
+def test_account_may_call_what_its_tokens_allow_and_nothing_else(ejabberd: Ejabberd) -> None:
     take(ejabberd, Basic(ejabberd.limited, Secret(PASSWORD)))
     assert refused(ejabberd, ejabberd.authorization("limited")) == set(ALL) - ACCOUNT_MAY
     # Nor may another account, or nobody, anything.
@@ -124,9 +124,10 @@ def issued(server: Ejabberd, own: str | None) -> str:
     return f"Bearer {json.loads(asked(server, 'oauth_issue_token', wanted, own)[1])['token']}"
 
 
-def test_so_may_this_machine_by_its_address_and_the_tokens_of_an_account_without_fallback_they_alone(
+def test_machine_and_tokens_get_the_suggested_rights(
     ejabberd: Ejabberd,
 ) -> None:
+    """The account's tokens alone where there is no fallback."""
     take(ejabberd, None)
     assert refused(ejabberd, None) == set(ALL) - MAY
     own = ejabberd.authorization("limited")

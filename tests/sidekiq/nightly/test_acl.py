@@ -199,7 +199,7 @@ def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> N
 
 
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "with a namespace its pattern is enough")
-def test_with_a_namespace_its_prefix_is_the_only_pattern_that_is_needed(citizen: Citizen) -> None:
+def test_namespace_prefix_is_the_only_pattern_needed(citizen: Citizen) -> None:
     citizen.client.command("ACL", "SETUSER", "restbroker", "resetkeys", "~ns:*")
     citizen.configure(RedisURL=user_url(citizen.redis), RedisNamespace="ns")
     broker = citizen.start()
@@ -210,7 +210,7 @@ def test_with_a_namespace_its_prefix_is_the_only_pattern_that_is_needed(citizen:
 
 
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "the rights for a person are enough")
-def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citizen: Citizen) -> None:
+def test_documented_rights_let_a_person_use_every_command(citizen: Citizen) -> None:
     citizen.client.command(*acl_commands()[1])
     citizen.push(job("refused1"))
     citizen.start()
@@ -223,7 +223,7 @@ def test_with_the_rights_that_the_page_adds_a_person_can_use_every_command(citiz
         assert refused(citizen) == [], arguments
 
 
-def test_with_these_rights_a_person_sees_and_steers_keys_on_the_pages_and_in_the_terminal(citizen: Citizen) -> None:
+def test_documented_rights_cover_keys_on_pages_and_in_terminal(citizen: Citizen) -> None:
     citizen.client.command(*acl_commands()[1])
     citizen.config.write_text(json.dumps({**json.loads(citizen.config.read_text()), "Backoff": "sidekiq"}))
     push_held(citizen)

@@ -20,7 +20,8 @@ OURS, RUBYS = "rest", "default"
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "what Ruby trims from the dead set")
-def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due_jobs(beside: Beside) -> None:
+def test_ruby_process_is_reported_with_its_queues_and_effects(beside: Beside) -> None:
+    """What it does to dead and due jobs."""
     ruby = beside.ruby(RUBYS, "mailers", poll_s=SLOW_POLL_S)
     found = check(beside)
     told = found["SharedDatabase"]
@@ -37,7 +38,7 @@ def test_a_ruby_process_is_told_with_its_queues_and_what_it_does_to_dead_and_due
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "check names a Ruby process that takes our jobs")
-def test_a_ruby_process_that_takes_jobs_from_our_queue_is_a_problem(beside: Beside) -> None:
+def test_ruby_process_that_takes_our_jobs_is_a_problem(beside: Beside) -> None:
     beside.broker()
     until(lambda: processes.read_all(beside.client), "its record is there")
     # Its tag does not make it ours. Rails: the name of the application's folder, unless another one is given.
@@ -55,7 +56,7 @@ def test_a_ruby_process_that_takes_jobs_from_our_queue_is_a_problem(beside: Besi
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "check names a Ruby process that takes our jobs")
-def test_several_processes_of_restbroker_are_not_foreign_whatever_they_serve(beside: Beside) -> None:
+def test_several_processes_of_restbroker_are_not_foreign(beside: Beside) -> None:
     brokers = [beside.broker(), beside.broker()]
     beside.configure("another queue", OURS)
     brokers.append(beside.broker())
@@ -69,7 +70,7 @@ def test_several_processes_of_restbroker_are_not_foreign_whatever_they_serve(bes
     assert "Private" in check(beside), "the record of a killed one stays for a minute"
 
 
-def test_processes_in_another_namespace_are_not_told(beside: Beside, tmp_path: Path) -> None:
+def test_processes_in_another_namespace_are_not_reported(beside: Beside, tmp_path: Path) -> None:
     with beside_ruby(tmp_path / "inner", beside.redis_url, "app") as inner:
         inner.ruby(OURS, poll_s=SLOW_POLL_S)
         assert "Private" in check(beside)
@@ -89,7 +90,7 @@ def command(citizen: Citizen, *words: str) -> tuple[int, str, str]:
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_retry_that_waits_tells_what_was_done_and_what_failed(citizen: Citizen) -> None:
+def test_waiting_retry_shows_what_was_done_and_what_failed(citizen: Citizen) -> None:
     citizen.start()
     park(citizen, "anna", "refused1", "bert", "refused2", "hangs")
     words = ["dead", "retry", "--all", "--yes", "--wait", "--config", str(citizen.config)]
@@ -120,7 +121,7 @@ AHEAD = 4
 
 
 @pytest.mark.promise("Sidekiq: the process record", "jobs taken ahead are counted in stats only")
-def test_jobs_taken_ahead_are_on_no_page_and_stats_counts_them_as_in_hand(citizen: Citizen, web: SidekiqWeb) -> None:
+def test_jobs_taken_ahead_are_on_no_page_but_in_stats(citizen: Citizen, web: SidekiqWeb) -> None:
     broker = citizen.start()
     citizen.push(*[job(f"hangs{number}") for number in range(PUSHED)])
     citizen.wait_until_sent(CONCURRENCY)
@@ -133,7 +134,7 @@ def test_jobs_taken_ahead_are_on_no_page_and_stats_counts_them_as_in_hand(citize
 
 
 @pytest.mark.promise("Sidekiq: the process record", "while a target is down, jobs stay unsent")
-def test_in_an_outage_busy_lists_jobs_that_are_not_sent_the_queue_grows_and_none_is_a_retry(
+def test_outage_shows_unsent_jobs_as_busy_and_makes_no_retry(
     citizen: Citizen, web: SidekiqWeb
 ) -> None:
     with TcpProxy(citizen.server.port) as line:

@@ -36,7 +36,7 @@ def in_list(citizen: Citizen) -> int:
     return integer(citizen.client.command("LLEN", f"queue:{QUEUE}"))
 
 
-def test_ruby_sees_and_deletes_what_is_in_the_list_and_lines_stay_and_run(citizen: Citizen) -> None:
+def test_ruby_sees_and_deletes_listed_jobs_while_lines_stay(citizen: Citizen) -> None:
     citizen.configure(FairBy=["user"])
     broker = citizen.start()
     citizen.push(*(job(f"hangs{number}") for number in range(CONCURRENCY)))
@@ -81,7 +81,7 @@ class Steady:
         return 200
 
 
-def test_ten_jobs_behind_a_hundred_thousand_of_another_sender_are_done_within_seconds(
+def test_ten_jobs_pass_100_000_of_another_sender_in_seconds(
     citizen: Citizen, tell: Callable[[str], None]
 ) -> None:
     citizen.server.act = server = Steady()

@@ -69,7 +69,7 @@ FAILED = 1 + JOBS // 2 + DEAD
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "namespaces (up to 6.5)")
-def test_each_pair_executes_its_own_jobs_and_rubys_api_sees_its_own_pair_alone(pairs: Pairs) -> None:
+def test_each_pair_runs_its_own_jobs_and_rubys_api_sees_its_own(pairs: Pairs) -> None:
     running = {name: (one.broker(), one.ruby(RUBYS)) for name, one in pairs.both()}
     for name, one in pairs.both():
         push_some(name, one)
@@ -121,7 +121,7 @@ def _assert_its_figures(name: str, one: Beside) -> None:
 
 
 @pytest.mark.promise("Sidekiq: queues", "Pro: pause (the set paused)")
-def test_a_queue_that_is_paused_in_one_namespace_waits_there_and_is_served_in_the_other(pairs: Pairs) -> None:
+def test_queue_paused_in_one_namespace_is_served_in_the_other(pairs: Pairs) -> None:
     pairs.inner.client.command("SADD", f"{NAMESPACE}:paused", OURS)
     brokers = {name: one.broker() for name, one in pairs.both()}
     for name, one in pairs.both():

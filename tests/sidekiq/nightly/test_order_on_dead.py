@@ -70,7 +70,7 @@ RETRIES: Final[dict[str, Way]] = {
 
 
 @pytest.mark.parametrize("way", RETRIES)
-def test_a_dead_job_that_is_retried_comes_first_and_opens_its_key(mended: Citizen, web: SidekiqWeb, way: str) -> None:
+def test_retried_dead_job_comes_first_and_opens_its_key(mended: Citizen, web: SidekiqWeb, way: str) -> None:
     mended.push(job("k3", order_key="k"))
     RETRIES[way](mended, web)
     mended.wait_until_sent(5)
@@ -90,7 +90,7 @@ TAKEN: Final[dict[str, Way]] = {
 
 
 @pytest.mark.parametrize("way", TAKEN)
-def test_a_key_stays_stopped_whose_dead_job_was_only_deleted_or_edited(
+def test_key_stays_stopped_if_its_dead_job_is_deleted_or_edited(
     mended: Citizen, web: SidekiqWeb, way: str
 ) -> None:
     TAKEN[way](mended, web)
@@ -121,7 +121,7 @@ def test_a_dead_job_that_dies_again_stops_its_key_again(stopped: Citizen, web: S
     assert sent(stopped) == [*["refused0"] * 4, "k1", "k2"]
 
 
-def test_only_the_dead_job_of_a_key_opens_it_and_the_key_of_no_other(mended: Citizen, web: SidekiqWeb) -> None:
+def test_only_the_dead_job_of_a_key_opens_that_key(mended: Citizen, web: SidekiqWeb) -> None:
     """A second key, with as many jobs, stays stopped."""
     mended.script.mended.clear()
     mended.push(*(job(name, order_key="other") for name in ("refused1", "o1", "o2")))
@@ -137,7 +137,7 @@ def test_only_the_dead_job_of_a_key_opens_it_and_the_key_of_no_other(mended: Cit
     assert sent(mended)[5:] == ["refused1", "o1", "o2"]
 
 
-def test_jobs_that_were_dropped_with_their_key_are_retried_in_their_order(mended: Citizen) -> None:
+def test_jobs_dropped_with_their_key_are_retried_in_order(mended: Citizen) -> None:
     mended.restbroker("keys", "drop", "k", "--yes")
     mended.wait_until_in("dead", 3)
     assert held(mended) is None

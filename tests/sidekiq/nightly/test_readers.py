@@ -87,7 +87,7 @@ def without(fields: Mapping[str, Any], name: str) -> dict[str, Any]:
 @pytest.mark.promise("Sidekiq: other versions", "info: started_at a number")
 @pytest.mark.promise("Sidekiq: other versions", "info: queues, weights, capsules")
 @pytest.mark.promise("Sidekiq: other versions", "info: concurrency")
-def test_a_defect_of_a_process_info_is_refused_by_the_versions_that_it_breaks() -> None:
+def test_defective_process_info_is_refused_by_affected_versions() -> None:
     info = good_info()
     rows: list[tuple[Mapping[str, Any], set[str], set[str]]] = [
         (info, NONE, NONE),
@@ -110,7 +110,7 @@ def test_a_defect_of_a_process_info_is_refused_by_the_versions_that_it_breaks() 
 
 
 @pytest.mark.promise("Sidekiq: other versions", "the record's field concurrency")
-def test_a_missing_field_of_a_process_is_refused_by_the_versions_that_need_it() -> None:
+def test_missing_process_field_is_refused_by_versions_needing_it() -> None:
     needed_by = {"info": ALL, "quiet": ALL, "rss": NONE, "rtt_us": NONE, "concurrency": {"8.1"}}
     for name, wrong in needed_by.items():
         fields = without(good_process(good_info()), name)
@@ -118,7 +118,7 @@ def test_a_missing_field_of_a_process_is_refused_by_the_versions_that_need_it() 
 
 
 @pytest.mark.promise("Sidekiq: other versions", "jobs in progress: run_at and payload")
-def test_a_defect_of_a_job_in_hand_is_refused_by_the_versions_that_it_breaks() -> None:
+def test_defective_running_job_is_refused_by_affected_versions() -> None:
     rows: list[tuple[Mapping[str, Any], set[str]]] = [
         ({}, NONE),
         ({"run_at": "1700000000"}, ALL),
@@ -138,7 +138,7 @@ def test_a_defect_of_a_job_in_hand_is_refused_by_the_versions_that_it_breaks() -
 @pytest.mark.promise("Sidekiq: other versions", "jid")
 @pytest.mark.promise("Sidekiq: other versions", "tags a list")
 @pytest.mark.promise("Sidekiq: other versions", "error_backtrace packed, not a list")
-def test_a_defect_of_a_job_is_refused_by_the_versions_that_it_breaks() -> None:
+def test_defective_job_is_refused_by_affected_versions() -> None:
     rows: list[tuple[Iterable[Place], Mapping[str, Any], set[str], set[str]]] = [
         (PLACES, {}, NONE, NONE),
         (["retry"], {"failed_at": None}, ALL, NONE),

@@ -145,7 +145,7 @@ def wait_for_ruby(beside: Beside, foreign: dict[str, Kind]) -> None:
 
 @pytest.mark.promise("Sidekiq: counters and metrics", "both sides' executions in one counter")
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "its processes work beside others")
-def test_two_sides_share_a_redis_under_load_and_every_job_ends_where_it_should(
+def test_two_sides_share_redis_under_load_and_jobs_end_right(
     beside: Beside, tell: Callable[[str], None]
 ) -> None:
     broker, ruby = beside.broker(), beside.ruby(RUBYS)
@@ -190,7 +190,7 @@ def moved_by_queue(rubies: list[SidekiqProcess]) -> Counter[str]:
 
 
 @pytest.mark.promise("Sidekiq: queues", "a crash loses nothing in progress")
-def test_killing_restbroker_under_load_loses_no_job_and_touches_none_of_ruby(
+def test_killing_restbroker_under_load_loses_no_job_on_any_side(
     beside: Beside, tell: Callable[[str], None]
 ) -> None:
     ruby, brokers, held = beside.ruby(RUBYS), [beside.broker()], list[int]()
@@ -217,9 +217,10 @@ def test_killing_restbroker_under_load_loses_no_job_and_touches_none_of_ruby(
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "a poller that is killed loses the job it moves")
-def test_killing_ruby_under_load_loses_no_job_of_restbroker_but_the_due_one_in_its_pollers_hands(
+def test_killing_ruby_under_load_costs_us_only_jobs_it_moves(
     beside: Beside, tell: Callable[[str], None]
 ) -> None:
+    """Due ones, in its poller's hands."""
     broker, rubies, killed = beside.broker(), [beside.ruby(RUBYS)], list[float]()
 
     def kill_when_it_moves(seconds: float) -> bool:
@@ -244,7 +245,7 @@ def test_killing_ruby_under_load_loses_no_job_of_restbroker_but_the_due_one_in_i
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "a poller that is killed loses the job it moves")
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "client middleware runs over our due jobs")
-def test_a_ruby_process_that_is_killed_while_it_moves_a_due_job_loses_it_as_check_warns(beside: Beside) -> None:
+def test_ruby_killed_while_moving_a_due_job_loses_it_as_warned(beside: Beside) -> None:
     fields = json.loads(ours("dawdles", OURS))
     beside.schedule(rubyjson.dumps({**fields, "dawdle": True}), -1)
     ruby = beside.ruby(RUBYS, poll_s=0.1)

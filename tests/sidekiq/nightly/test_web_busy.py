@@ -22,7 +22,7 @@ from tests.support.wait import until
 
 
 @pytest.mark.promise("Sidekiq: remote control", "Quiet (TSTP)")
-def test_quiet_of_one_process_quiets_this_one_and_the_other_goes_on(citizen: Citizen, web: SidekiqWeb) -> None:
+def test_quiet_of_one_process_leaves_the_other_at_work(citizen: Citizen, web: SidekiqWeb) -> None:
     quiet, other = _started(citizen, patient=True), _started(citizen, patient=True)
     identity = citizen.identity(quiet)
     page = web.open("/busy")
@@ -71,7 +71,7 @@ def test_stop_of_one_process_drains_it_and_the_other_stays(citizen: Citizen, web
 
 
 @pytest.mark.promise("Sidekiq: remote control", "for all processes")
-def test_quiet_all_and_stop_all_reach_every_process_and_take_no_one_elses_request(
+def test_quiet_all_and_stop_all_reach_every_process_of_ours_only(
     citizen: Citizen, web: SidekiqWeb
 ) -> None:
     ours = [_started(citizen), _started(citizen)]
@@ -115,7 +115,7 @@ def _of(page: Page, citizen: Citizen, broker: Running) -> Form:
 PAGE = ROOT / "docs" / "sidekiq.md"
 
 
-def test_the_documented_file_starts_sidekiq_web_behind_a_password(redis_server: RedisServer, tmp_path: Path) -> None:
+def test_documented_file_starts_sidekiq_web_behind_a_password(redis_server: RedisServer, tmp_path: Path) -> None:
     (source,) = [block for block in blocks(PAGE, "ruby") if "sidekiq/web" in block]
     (tmp_path / "web.ru").write_text(source, encoding="utf-8")
     command = re.search(r"(rackup -E .* web\.ru)$", PAGE.read_text("utf-8"), re.MULTILINE)

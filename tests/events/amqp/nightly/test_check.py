@@ -46,7 +46,7 @@ def test_a_readers_problem_is_a_finding(declared: RabbitMQ) -> None:
     assert told.message == "Source rabbit: It is silent. web1:7 says so, since 2026-11-22 17:30:05 UTC."
 
 
-def test_what_is_missing_is_told_and_not_made(rabbit: RabbitMQ) -> None:
+def test_missing_parts_are_reported_and_not_created(rabbit: RabbitMQ) -> None:
     waits = Exchange("presence", "presence", ("#",), create=False)
     login, made, waited, queue = found(rabbit.url(), CHAT, waits)
     assert [one.level for one in (login, made, waited, queue)] == ["ok", "note", "problem", "ok"]
@@ -70,7 +70,7 @@ def test_an_exchange_or_a_queue_that_differs_is_a_problem(rabbit: RabbitMQ) -> N
     assert worst_cause(findings) == "config"
 
 
-def test_refusals_are_told_apart_without_the_password(
+def test_refusals_are_distinguished_without_the_password(
     rabbit: RabbitMQ,
 ) -> None:
     (login,) = found(rabbit.url(password="wrong-password"))
@@ -128,7 +128,7 @@ FAMILIES: Final = "family=queue_coarse_metrics&family=queue_consumer_count"
 EVENTS: Final = 7
 
 
-def test_each_rule_asks_for_what_rabbitmq_tells_of_a_queue(tmp_path: Path) -> None:
+def test_each_rule_reads_what_rabbitmq_reports_of_a_queue(tmp_path: Path) -> None:
     server = RabbitMQ(tmp_path / "rabbit", tells_metrics=True).start()
     try:
         with server.channel() as channel:

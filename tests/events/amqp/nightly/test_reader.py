@@ -64,7 +64,7 @@ async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, 
                 channel.queue_declare(RABBIT_QUEUE, durable=True, arguments={**KEPT, "x-delivery-limit": 20})
 
 
-async def test_an_exchange_that_differs_is_told_and_left_alone(reading: Read, rabbit: RabbitMQ) -> None:
+async def test_differing_exchange_is_reported_and_left_alone(reading: Read, rabbit: RabbitMQ) -> None:
     rabbit.declare("chat_msg", kind="topic", durable=True)
     async with reading(CHAT, ready=False) as found:
         told = await found.tells("RabbitMQDiffers")
@@ -95,7 +95,7 @@ async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: Rabb
         await found.has(1)
 
 
-async def test_a_wrong_password_is_told_once_until_mended(reading: Read, rabbit: RabbitMQ, tmp_path: Path) -> None:
+async def test_wrong_password_is_reported_once_until_mended(reading: Read, rabbit: RabbitMQ, tmp_path: Path) -> None:
     file = tmp_path / "url"
     file.write_text(rabbit.url(password="wrong-password"))
     denied = rabbit.log().count("invalid credentials")
@@ -142,7 +142,7 @@ async def test_what_a_queue_refuses_waits_until_it_is_mended(reading: Read, rabb
         assert found.texts() == ["hello"]
 
 
-async def test_an_end_is_soon_and_rabbitmq_is_told(reading: Read, rabbit: RabbitMQ) -> None:
+async def test_end_is_soon_and_rabbitmq_is_informed(reading: Read, rabbit: RabbitMQ) -> None:
     async with reading(CHAT) as found:
         watch = Stopwatch.start()
         found.stop()

@@ -155,7 +155,7 @@ def test_a_killed_broker_lost_nothing_outside_the_gap(
 
 
 @pytest.mark.promise
-def test_a_killed_one_of_two_brokers_is_told_of_by_the_other(
+def test_killed_one_of_two_brokers_is_reported_by_the_other(
     speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
 ) -> None:
     with feeding(tmp_path, speaking, own_redis) as (feed, talk):
@@ -171,7 +171,7 @@ def test_a_killed_one_of_two_brokers_is_told_of_by_the_other(
 
 
 @pytest.mark.promise
-def test_a_frozen_one_of_two_brokers_tells_nothing_twice(
+def test_frozen_one_of_two_brokers_repeats_no_event(
     speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
 ) -> None:
     """What the other told long ago it reads now; half of it has no id by which it could be known for a minute."""
@@ -263,7 +263,7 @@ def test_ten_checks_take_nothing_away(
 
 @pytest.mark.promise
 @pytest.mark.parametrize("seed", range(3))
-def test_six_hundred_things_are_told_once_each(
+def test_six_hundred_events_come_once_each(
     speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path, seed: int
 ) -> None:
     """By two brokers, of which each gets a share of the copies."""

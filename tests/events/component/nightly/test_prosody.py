@@ -57,7 +57,7 @@ def told(store: RedisClient) -> list[str]:
     return [event["body"] for event in events_in(store)]
 
 
-def test_a_message_to_who_is_away_is_one_job(
+def test_message_to_an_absent_user_is_one_job(
     prosody: Prosody, redis_server: RedisServer, store: RedisClient, tmp_path: Path
 ) -> None:
     configure(tmp_path, redis_server.url)

@@ -25,7 +25,7 @@ def notified(store: Client) -> int:
     return sum(event["type"] == "notify" for event in events_in(store, HEARD))
 
 
-def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_is_not_lost(
+def test_thawed_process_stops_reading_and_loses_nothing_it_had(
     openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
     configure(tmp_path, redis_server, openfire, ["ann", "bob"], lease=f"{LEASE_S}s")
@@ -55,7 +55,7 @@ def test_one_that_was_frozen_does_not_read_on_when_it_wakes_and_what_it_had_got_
         assert holder(store, "bob") == after
 
 
-def test_one_that_was_frozen_while_its_stream_ended_opens_none_when_it_wakes(
+def test_process_frozen_while_its_stream_ended_opens_none(
     openfire: Openfire, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
     configure(tmp_path, redis_server, openfire, ["ann", "bob"], lease=f"{LEASE_S}s")

@@ -43,7 +43,7 @@ def soon_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("soon_quiet")
-async def test_what_is_lost_by_a_login_or_a_kick_of_somebody_elses_is_told_once_it_is_noticed(
+async def test_events_lost_by_foreign_login_or_kick_are_reported_once(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
@@ -69,7 +69,7 @@ async def test_what_is_lost_by_a_login_or_a_kick_of_somebody_elses_is_told_once_
 
 
 @pytest.mark.usefixtures("soon_quiet")
-async def test_a_stream_that_is_opened_anew_because_nothing_came_is_no_gap(reading: Read, openfire: Openfire) -> None:
+async def test_stream_reopened_after_silence_is_no_gap(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
         await reader.hears("bob")
         first = openfire.state.readers["bob"]
@@ -81,7 +81,7 @@ async def test_a_stream_that_is_opened_anew_because_nothing_came_is_no_gap(readi
     assert logoffs(openfire) == 0
 
 
-async def test_what_was_on_its_way_behind_the_end_of_a_session_does_not_keep_its_user_logged_off(
+async def test_late_events_of_an_ended_session_leave_its_user_a_login(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
@@ -93,7 +93,7 @@ async def test_what_was_on_its_way_behind_the_end_of_a_session_does_not_keep_its
         await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
 
 
-async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
+async def test_user_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
         await reader.hears("bob")
         asked = [one.path for one in openfire.requests].count("/sse/bob")
@@ -107,7 +107,7 @@ async def test_a_user_who_is_set_offline_keeps_his_login_and_is_read_on(reading:
         assert not reader.warnings()
 
 
-async def test_what_an_asker_is_told_of_his_second_question_comes(
+async def test_answer_to_an_askers_second_question_comes(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading(askers=("eve",), ready=False) as reader, another_process(openfire, redis_server) as logins:
@@ -125,7 +125,7 @@ async def test_what_an_asker_is_told_of_his_second_question_comes(
     assert not openfire.state.logins
 
 
-async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_opened_again(
+async def test_question_asked_while_another_ends_reopens_the_stream(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading(askers=("eve",), ready=False) as reader, another_process(openfire, redis_server) as logins:
@@ -144,9 +144,10 @@ async def test_a_question_that_is_asked_while_another_one_ends_has_the_stream_op
         await until_async(lambda: len(openfire.state.open_readers) == 1, "the old one is left", 60)
 
 
-async def test_a_login_that_ends_right_before_its_stream_is_opened_is_no_server_that_gives_no_streams(
+async def test_login_ending_before_its_stream_opens_is_no_server_fault(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The server still counts as one that gives streams."""
     served = iter([False, False])
     monkeypatch.setattr(type(openfire.state), "is_served", lambda _, user: next(served, user == "bob"))
     async with reading("bob") as reader:

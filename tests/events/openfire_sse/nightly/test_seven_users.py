@@ -56,7 +56,7 @@ def _is_well(talk: Talk) -> None:
 
 
 @rows("targets", [1, 2])
-def test_every_stream_opens_and_no_message_goes_under_anothers_name(
+def test_every_stream_opens_and_no_message_changes_its_user(
     tmp_path: Path, redis_server: RedisServer, openfire: Openfire, targets: int
 ) -> None:
     """On a fresh server and after each of four restarts, with two brokers, also through two targets."""
