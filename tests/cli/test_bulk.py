@@ -79,9 +79,10 @@ def put_answers(store: Any, batch: object, answers: Sequence[tuple[int, str]]) -
         store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps(answer))
 
 
-def test_each_good_row_is_a_job_and_bad_ones_are_in_a_private_file_that_can_be_fed_again(
+def test_good_rows_become_jobs_and_bad_ones_a_private_file(
     place: Path, shell: Shell, store: Any
 ) -> None:
+    """The file can be fed again."""
     write(place, "users.csv", *users(3), "bob,example.org", "eve,example.org,")
     done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--json", "--ok-if-exists", "--retry", "3")
     assert done.returncode == 7, done.stderr
@@ -139,7 +140,7 @@ def test_a_batch_goes_on_under_the_previous_secret(place: Path, shell: Shell, st
     assert (told(done)["batch"], told(done)["pushed"], len(queued(store))) == (batch, 3, 3), done.stderr
 
 
-def test_rows_that_redis_has_lost_are_pushed_again_under_their_ids(place: Path, shell: Shell, store: Any) -> None:
+def test_rows_lost_by_redis_are_pushed_again_under_their_ids(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3))
     shell("register", "--bulk", "users.csv")
     (key,) = store.keys("restbroker:bulk:*")
@@ -164,7 +165,7 @@ def test_commands_of_one_order_key_are_queued_in_their_order(place: Path, shell:
     assert {job["order_key"] for job in jobs} == {"bob@h.org"}
 
 
-def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(place: Path, store: Any, shell: Shell) -> None:
+def test_signal_ends_it_between_rows_and_rerun_goes_on(place: Path, store: Any, shell: Shell) -> None:
     write(place, "users.csv", *users(400), "bob")
     words = ["register", "--bulk", "users.csv", "--rejects", "bad.csv"]
     pushed = 0
@@ -184,7 +185,7 @@ def test_a_signal_ends_it_between_two_rows_and_the_same_command_goes_on(place: P
     assert (place / "bad.csv").read_text().count("\n") == 2
 
 
-def test_with_wait_all_rows_are_counted_also_those_that_were_answered_before(
+def test_wait_counts_all_rows_also_those_answered_before(
     place: Path, shell: Shell, store: Any
 ) -> None:
     write(place, "users.csv", *users(3), "bob,example.org")
@@ -240,7 +241,7 @@ def test_failed_rows_are_counted_by_code_and_never_rejected(place: Path, shell: 
         assert told(shell(*words))["may_have_run"] == {}
 
 
-def test_a_rejects_file_of_somebody_else_is_left_alone(place: Path, shell: Shell, store: Any) -> None:
+def test_rejects_file_that_already_exists_is_left_alone(place: Path, shell: Shell, store: Any) -> None:
     """Also at a second try: the batch must not take the file for its own, since it has named it once."""
     write(place, "users.csv", *users(1), "bob,example.org")
     write(place, "bad.csv", "mine")

@@ -97,7 +97,7 @@ async def test_a_missing_module_is_named(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.nightly
-async def test_what_is_configured_otherwise_is_told_with_what_fits(ejabberd: Ejabberd) -> None:
+async def test_wrong_configuration_is_reported_with_what_fits(ejabberd: Ejabberd) -> None:
     rows: list[tuple[dict[str, object], str, str]] = [
         ({"default_host": "exmaple.org"}, "UnknownHost", '"JabberDomain": "example.org"'),
         ({"default_host": None}, "NoDomain", '"JabberDomain": "localhost"'),
@@ -127,7 +127,7 @@ def issued(server: Ejabberd, fallback: bool) -> IssuedLogin:
 
 
 @pytest.mark.nightly
-async def test_a_slow_login_is_told_until_tokens_are_issued(tmp_path: Path) -> None:
+async def test_slow_login_is_reported_until_tokens_are_issued(tmp_path: Path) -> None:
     server = Ejabberd(tmp_path, scram=True)
     await trio.to_thread.run_sync(server.start)
     try:
@@ -158,7 +158,7 @@ async def test_tokens_that_are_not_to_be_had_or_may_nothing(own_ejabberd: Ejabbe
     assert (weak.code, weak.level) == ("TokenForbidden" if fallback else "CommandForbidden", level)
 
 
-async def test_the_login_is_never_sent_where_the_operator_did_not_point() -> None:
+async def test_login_is_never_sent_where_the_operator_did_not_point() -> None:
     """Nor is anything else: the check asks at the configured URL alone."""
     async with recording() as there:
         there.default = answer(301, b"", (("Location", f"http://127.0.0.1:{there.port}/other/status"),))

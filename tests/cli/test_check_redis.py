@@ -116,7 +116,7 @@ def test_what_is_in_redis_is_found(
         assert words in " ".join(filter(None, (found.message, found.why, found.hint)))
 
 
-def test_who_paused_a_queue_or_a_target_why_and_until_when_is_told(client: Client, redis_url: str) -> None:
+def test_pauses_of_queues_and_targets_are_reported_with_reasons(client: Client, redis_url: str) -> None:
     client.command("SADD", "queues", "rest")
     pauses.pause_target(client, "ejabberd", "ann@web1", "the server moves", 600.0)
     pauses.pause_queue(client, "rest", "bob@web2", "mails go out twice", None)
@@ -147,7 +147,7 @@ def test_what_a_real_redis_is_set_to_is_found(make_redis: MakeRedis, options: di
     assert code in looked(make_redis(**options).url)
 
 
-def test_whether_redis_may_be_asked_to_write_its_file_again_is_told_and_nothing_is_asked(
+def test_right_to_have_redis_rewrite_its_file_is_only_reported(
     make_redis: MakeRedis,
 ) -> None:
     server = make_redis(appendonly="yes", appendfsync="always")
@@ -171,7 +171,7 @@ def test_whether_redis_may_be_asked_to_write_its_file_again_is_told_and_nothing_
         ({"appendonly": "yes", "appendfsync": "everysec"}, "[]", False),
     ],
 )
-def test_at_most_once_on_a_redis_that_does_not_save_each_write_is_told(
+def test_at_most_once_without_saving_each_write_is_reported(
     make_redis: MakeRedis, options: dict[str, str], at_most_once: str, *, told: bool
 ) -> None:
     found = looked(make_redis(**options).url, AtMostOnce=at_most_once)
@@ -205,7 +205,7 @@ def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeR
     assert "docs/sidekiq.md" in (note.hint or "")
 
 
-def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, client: Client) -> None:
+def test_orphaned_jobs_are_given_back_by_the_cure(redis_url: str, client: Client) -> None:
     identity = "node:77:abc:ejabberd"
     assert jobs.register(client, identity, FACTS, ["rest"])
     client.command("HSET", client.keys.in_progress(identity), "1:1", "{}", "last", "1", "hwm", "0")
@@ -219,7 +219,7 @@ def test_jobs_that_belong_to_nobody_are_given_back_by_the_cure(redis_url: str, c
     assert "Orphans" not in looked(redis_url)
 
 
-def test_due_jobs_whose_queue_nobody_here_serves_are_named_with_their_number(redis_url: str, client: Client) -> None:
+def test_due_jobs_for_an_unserved_queue_are_named_and_counted(redis_url: str, client: Client) -> None:
     for n in range(600):
         fields = {"queue": "theirs" if n else "other", "restbroker_deferred": 1, "jid": str(n)}
         client.command("ZADD", "retry", 5 + n // 300, json.dumps(fields))

@@ -39,7 +39,7 @@ def private(directory: Path) -> dict[str, bool]:
     return {path.name: path.stat().st_mode & 0o777 == 0o600 for path in directory.iterdir()}
 
 
-def test_a_few_questions_make_a_configuration_with_its_secrets_in_private_files(tmp_path: Path) -> None:
+def test_few_questions_make_a_configuration_with_private_secrets(tmp_path: Path) -> None:
     with dialogue(["config", "init"], tmp_path) as talk:
         talk.answer("1. Which server (ejabberd,", "")
         talk.answer("2. Its URL [http://127.0.0.1:5281/api]", "http://xmpp.example.org:5280/api")
@@ -72,7 +72,7 @@ def test_a_few_questions_make_a_configuration_with_its_secrets_in_private_files(
     assert "restbroker check  " in talk.shown
 
 
-def test_what_cannot_be_is_asked_again_and_what_an_option_said_is_not_asked(tmp_path: Path) -> None:
+def test_invalid_answers_are_asked_again_and_options_not_asked(tmp_path: Path) -> None:
     with dialogue(["config", "init", "--redis", "redis://10.0.0.1", "--queue", "q"], tmp_path) as talk:
         talk.answer("1. Which server", "openfir")
         talk.answer("There is no server 'openfir'. There are ejabberd,", "openfire")
@@ -110,7 +110,7 @@ def test_the_end_of_a_tested_connection_is_that_of_check(tmp_path: Path, redis_u
     assert "ejabberd.yml" not in talk.shown
 
 
-def test_nothing_is_asked_where_an_option_cannot_be(tmp_path: Path) -> None:
+def test_nothing_is_asked_where_an_option_is_impossible(tmp_path: Path) -> None:
     for words in (["--queue", "queue:jobs"], ["etc/env.json"], ["--server", "openfire", "--auth", "basic", "--yes"]):
         with dialogue(["config", "init", *words], tmp_path) as talk:
             assert (talk.end(), "1." in talk.shown) == (2, False)
@@ -164,7 +164,7 @@ def test_a_secret_that_is_in_a_file_already_stays_there(tmp_path: Path) -> None:
         assert (token_of(target), target.default_host) == ("a-token", "bots.example.org")
 
 
-def test_the_password_of_redis_gets_a_file_of_its_own_and_a_word_about_histories(tmp_path: Path) -> None:
+def test_redis_password_gets_its_own_file_and_history_warning(tmp_path: Path) -> None:
     done = run(["config", "init", "--redis", "redis://:hunter2@127.0.0.1/3", "--stats"], directory=tmp_path)
     assert "Others on this machine can see a password on the command line" in done.stderr
     document = json.loads((tmp_path / "env.json").read_text())
@@ -188,7 +188,7 @@ def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path, name: s
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, "mine")]
 
 
-def test_without_a_login_a_token_is_asked_for_where_the_server_takes_one(tmp_path: Path) -> None:
+def test_token_file_is_requested_where_no_login_is_given(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("a-token\n")
     (tmp_path / "empty").write_text("\n")
     given = ["config", "init", "--url", "http://127.0.0.1:1", "--redis", "redis://127.0.0.1:1", "--queue", "q"]

@@ -75,7 +75,7 @@ def test_an_answer_is_printed_as_ejabberdctl_would(
         assert (note.action, note.place, note.where, len(note.jids)) == ("delete", "dead", "ctl", 1)
 
 
-def test_while_the_server_is_down_the_job_waits_and_it_is_said_why_and_that_it_will_be_tried(
+def test_job_waits_while_server_is_down_with_reason_and_outlook(
     shell: Shell, store: Client
 ) -> None:
     serve(store, "ejabberd", 77, ["rest"], gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")

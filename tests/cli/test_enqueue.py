@@ -33,7 +33,7 @@ def job(store: Client) -> dict[str, object]:
     return found
 
 
-def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shell: Shell, store: Client) -> None:
+def test_command_becomes_a_sidekiq_job_written_as_by_ruby(shell: Shell, store: Client) -> None:
     before_s = time.time()
     done = shell("enqueue", "register", "user=richärd", "host=example.org", "password=a/b")
     assert done.returncode == 0
@@ -52,7 +52,7 @@ def test_a_command_becomes_a_complete_sidekiq_job_written_as_ruby_writes_it(shel
     assert store.command("SMEMBERS", "ns:queues") == [b"rest"]
 
 
-def test_arguments_come_as_json_from_files_and_from_standard_input(shell: Shell, store: Client, place: Path) -> None:
+def test_arguments_come_from_json_files_and_standard_input(shell: Shell, store: Client, place: Path) -> None:
     (place / "body.txt").write_text("two\nlines\n")
     done = shell(
         "enqueue", "send_message", "type=chat", "from:=null", 'to:="@x"', "subject=-", "body=@body.txt", stdin="hello\n"
@@ -79,7 +79,7 @@ def test_a_key_that_has_no_effect_is_noted(shell: Shell, store: Client, place: P
     assert {json.loads(raw)[f"{kind}_key"] for raw in queued(store)} == {"k"}
 
 
-def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(shell: Shell, store: Client) -> None:
+def test_later_job_is_scheduled_without_at_and_enqueued_at(shell: Shell, store: Client) -> None:
     rows: list[tuple[Sequence[str], Callable[[], float]]] = [
         (("--in", "5m"), lambda: time.time() + 300),
         (("--in", "30d"), lambda: time.time() + 30 * 86400),
@@ -95,7 +95,7 @@ def test_a_later_job_goes_to_the_schedule_set_without_at_and_enqueued_at(shell: 
         assert queued(store) == []
 
 
-def test_a_job_expires_so_long_after_its_push_or_after_the_time_for_which_it_is_scheduled(
+def test_job_expires_that_long_after_its_push_or_scheduled_time(
     shell: Shell, store: Client
 ) -> None:
     assert shell("enqueue", "status", "--expire", "5m").returncode == 0
@@ -110,7 +110,7 @@ def test_a_job_expires_so_long_after_its_push_or_after_the_time_for_which_it_is_
     assert shell("enqueue", "status", "--at", begun, "--expire", "1h").returncode == 0, "it has not expired yet"
 
 
-def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: Shell, store: Client) -> None:
+def test_command_line_mistake_exits_2_and_pushes_nothing(shell: Shell, store: Client) -> None:
     rows: list[tuple[Sequence[str], str]] = [
         (("regster", "user=x"), "did you mean register"),
         (("../x",), "not a plain command name"),
@@ -146,7 +146,7 @@ def test_a_mistake_on_the_command_line_ends_with_2_and_pushes_nothing(shell: She
         assert queued(store) == []
 
 
-def test_a_timeout_that_nothing_waits_for_is_refused_by_all_that_can_wait(shell: Shell) -> None:
+def test_timeout_without_wait_is_refused_by_all_that_can_wait(shell: Shell) -> None:
     for words in (("dead", "retry", "--all"), ("dead", "edit", "--all", "a=b"), ("roster", "refresh", "--all")):
         done = shell(*words, "--timeout", "5s")
         assert (done.returncode, "--timeout is for --wait." in done.stderr) == (2, True), done.stderr
@@ -155,7 +155,8 @@ def test_a_timeout_that_nothing_waits_for_is_refused_by_all_that_can_wait(shell:
 @pytest.mark.promise(
     "Security: who has an account on the host, or controls the configuration", "to find secrets in command lines"
 )
-def test_a_secret_in_the_command_line_is_warned_about_but_not_one_from_standard_input(shell: Shell) -> None:
+def test_secret_in_the_command_line_is_warned_about(shell: Shell) -> None:
+    """But not one from standard input."""
     noted = shell("enqueue", "register", "user=a", "host=h", "password=x").stderr
     assert "password is visible in the command line" in noted
     assert "use password=- or password=@FILE." in noted
@@ -172,7 +173,7 @@ def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store
     assert shell("enqueue", "status").stderr == ""
 
 
-def test_a_redis_that_refuses_writes_says_that_the_job_was_not_queued(shell: Shell, store: Client) -> None:
+def test_redis_refusing_writes_reports_that_job_was_not_queued(shell: Shell, store: Client) -> None:
     store.command("CONFIG", "SET", "maxmemory", "1")
     try:
         done = shell("enqueue", "status")
@@ -200,7 +201,7 @@ def details(outcome: str, text: str, error: Mapping[str, object] | None = None) 
     return {"outcome": outcome, "text": text, "error": error, "status": 200}
 
 
-def test_the_answer_is_printed_as_it_was_sent_and_the_exit_code_tells_how_it_went(place: Path, store: Client) -> None:
+def test_answer_is_printed_as_sent_and_exit_code_is_its_outcome(place: Path, store: Client) -> None:
     rows: list[tuple[str, str | None, int]] = [
         ("delivered", None, 0),
         ("negative", None, 1),
@@ -230,7 +231,7 @@ def test_no_answer_in_time_ends_with_6_and_the_job_is_queued(shell: Shell, store
     assert str(jid) not in done.stdout
 
 
-def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_came(shell: Shell, store: Client) -> None:
+def test_paused_queue_is_mentioned_at_once_and_after_the_wait(shell: Shell, store: Client) -> None:
     pauses.pause_queue(store, "rest", "ops@node", "the server moves", 600.0)
     pushed = shell("enqueue", "status")
     assert (pushed.returncode, len(queued(store))) == (0, 1)
@@ -246,7 +247,7 @@ def test_that_the_queue_is_paused_is_said_at_once_and_once_more_where_nothing_ca
     assert "paused" not in shell("enqueue", "status").stderr
 
 
-def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_queued(
+def test_redis_lost_while_waiting_is_reported_with_queued_job(
     place: Path, make_redis: Callable[..., RedisServer]
 ) -> None:
     server = make_redis()
@@ -263,7 +264,7 @@ def test_a_redis_that_goes_away_while_one_waits_is_told_with_the_job_that_was_qu
         assert f'"jid": "{jid}", "outcome": "queued", "error": {{"code": "NoAnswer"' in process.output()
 
 
-def test_a_full_disk_behind_stdout_is_told_with_the_job_that_was_queued(place: Path, store: Client) -> None:
+def test_full_disk_behind_stdout_is_reported_with_the_queued_job(place: Path, store: Client) -> None:
     for more in ([], ["--wait", "--timeout", "1s", "--json"]):
         store.command("FLUSHALL")
         with Path("/dev/full").open("w") as full:

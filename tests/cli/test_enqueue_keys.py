@@ -51,7 +51,7 @@ def test_a_second_job_of_a_key_is_not_queued(shell: Shell, store: Client) -> Non
     assert len(queued(store)) == 2
 
 
-def test_scripts_can_tell(shell: Shell, store: Client) -> None:
+def test_duplicate_is_recognized_by_scripts(shell: Shell, store: Client) -> None:
     jid = shell(*UNIQUE).stdout.strip()
     done = shell(*UNIQUE, "--json")
     assert (done.returncode, json.loads(done.stdout)) == (
@@ -63,7 +63,7 @@ def test_scripts_can_tell(shell: Shell, store: Client) -> None:
     assert len(queued(store)) == 1
 
 
-def test_an_old_lock_is_looked_for_and_taken_over_from_a_job_that_is_nowhere(
+def test_old_lock_is_checked_and_taken_over_from_a_lost_job(
     shell: Shell, store: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after who deletes jobs in Sidekiq's pages, which know nothing of locks."""
@@ -156,7 +156,7 @@ def held(store: Client) -> list[bytes]:
     return [*kinds[0], *kinds[1]]
 
 
-def test_a_job_that_a_person_deletes_or_kills_can_be_queued_again(shell: Shell, store: Client) -> None:
+def test_job_deleted_or_killed_by_hand_can_be_queued_again(shell: Shell, store: Client) -> None:
     for words in (
         ["queues", "clear", "rest", "--yes"],
         ["queues", "delete", "rest", "--all", "--yes"],
@@ -172,7 +172,7 @@ def test_a_job_that_a_person_deletes_or_kills_can_be_queued_again(shell: Shell, 
     assert held(store) == []
 
 
-def test_a_claim_goes_with_its_job_and_not_with_another_or_with_what_is_done(shell: Shell, store: Client) -> None:
+def test_claim_ends_with_its_own_job_and_no_other(shell: Shell, store: Client) -> None:
     for value, deleted in (
         (claims.waiting_value("j1"), True),
         (claims.at_work_value("j1", "1:1", "gone"), True),
@@ -237,7 +237,7 @@ def test_rows_with_keys_are_rejected_where_there_can_be_none(shell: Shell, store
     assert (done.returncode, len(queued(store)), len(held(store))) == (7, 2, 1), done.stderr
 
 
-def test_who_waits_for_an_answer_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:
+def test_waiting_caller_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:
     configure(place, OrderBy="order_key")
     first = shell("enqueue", "status", "--order-key", "bob").stdout.strip()
     identity, text = "web1:7:abc:ejabberd", groups_text(Order(), None)

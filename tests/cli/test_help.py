@@ -99,7 +99,7 @@ def test_no_word_is_offered_that_a_shell_could_run() -> None:
     assert found(typer.Context(load("stats")), "") == [("rest", "")]
 
 
-def test_names_of_files_are_left_to_the_shell_at_each_parameter_that_takes_a_path() -> None:
+def test_file_names_are_left_to_the_shell_at_each_path_parameter() -> None:
     asked = [
         (path, parameter.name)
         for name in COMMANDS
@@ -111,7 +111,7 @@ def test_names_of_files_are_left_to_the_shell_at_each_parameter_that_takes_a_pat
     assert asked == []
 
 
-def test_a_configuration_that_cannot_be_used_is_passed_over_in_silence(tmp_path: Path) -> None:
+def test_unusable_configuration_is_ignored_in_silence(tmp_path: Path) -> None:
     (tmp_path / "env.json").write_text('{"RestQueu": "hunter2"}')
     assert offered("targets pause ", tmp_path) == []
     assert offered("enqueue register us", tmp_path) == ["user=\tstring"]

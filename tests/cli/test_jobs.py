@@ -41,7 +41,7 @@ def test_dead_jobs_that_others_trimmed_are_restored(shell: Shell, store: Client)
 
 
 @pytest.mark.parametrize(("verb", "zset"), [("dead", "dead"), ("scheduled", "schedule")])
-def test_of_a_deleted_job_explain_says_who_deleted_it(shell: Shell, store: Client, verb: str, zset: str) -> None:
+def test_explain_names_who_deleted_a_job(shell: Shell, store: Client, verb: str, zset: str) -> None:
     put(store, zset, NOW_S, "j1")
     assert shell(verb, "delete", "j1", "--yes").returncode == 0
     told = shell("explain", "j1")
@@ -95,7 +95,7 @@ def test_jobs_that_changed_during_the_prompt_are_not_touched(
     assert [job for job in jobs_in(store, zset) if job in later] == later
 
 
-def test_an_edit_is_shown_and_asked_about(store: Client, place: Path) -> None:
+def test_edit_is_shown_and_asked_about(store: Client, place: Path) -> None:
     put(store, "dead", NOW_S, "first")
     with dialogue(["dead", "edit", "first", "user=bob"], place) as terminal:
         terminal.until("user: first → bob")
@@ -139,7 +139,7 @@ def test_a_killed_edit_leaves_each_job_in_one_place(shell: Shell, store: Client,
     assert revised() == 400
 
 
-def test_a_refusal_before_any_change_says_that_nothing_was_changed(shell: Shell, store: Client) -> None:
+def test_refusal_before_any_change_says_nothing_was_changed(shell: Shell, store: Client) -> None:
     put(store, "dead", NOW_S, "j1")
     store.command("SET", "ns:restbroker:audit", "no stream")
     done = shell("dead", "delete", "j1", "--yes")

@@ -96,7 +96,7 @@ BROKEN: list[tuple[Change, str, str]] = [
 ROWS = [pytest.param(*row, id=row[1], marks=[NIGHTLY] if number > 2 else []) for number, row in enumerate(BROKEN)]
 
 
-def test_all_kinds_are_listed_with_the_package_that_brings_them_its_version_and_a_sentence(shell: Shell) -> None:
+def test_kinds_are_listed_with_package_version_and_a_sentence(shell: Shell) -> None:
     listed, told = shell("commands", "--kinds"), json.loads(shell("commands", "--kinds", "--json").stdout)
     sentence = "Chatter: its users, and messages to them, through its HTTP API."
     assert listed.stdout.splitlines()[-1] == f"chatter\trestbroker-chatter 1.0\t{sentence}"
@@ -112,7 +112,7 @@ def test_all_kinds_are_listed_with_the_package_that_brings_them_its_version_and_
     }
 
 
-def test_a_target_of_such_a_kind_is_shown_and_its_secrets_and_wrong_options_are_treated_as_those_of_ours(
+def test_target_of_a_package_kind_is_shown_and_checked_like_ours(
     shell: Shell, tmp_path: Path
 ) -> None:
     shown = json.loads(shell("config", "show", "--json").stdout)["Targets"]["value"]["chat"]
@@ -125,7 +125,7 @@ def test_a_target_of_such_a_kind_is_shown_and_its_secrets_and_wrong_options_are_
 
 
 @NIGHTLY
-def test_without_a_check_of_its_own_the_probe_is_the_check_and_nothing_is_suggested(
+def test_probe_is_the_check_of_a_kind_without_one(
     shell: Shell, tmp_path: Path
 ) -> None:
     with Receiver(answer) as server:
@@ -145,7 +145,7 @@ def _of_chat(shell: Shell, place: Path, configuration: Mapping[str, Any]) -> lis
 
 
 @pytest.mark.parametrize(("change", "why", "hint"), ROWS)
-def test_a_package_that_cannot_be_used_is_an_error_of_the_configuration_that_names_it_and_what_to_do(
+def test_unusable_package_is_a_configuration_error_with_its_name(
     shell: Shell, lib: Path, change: Change, why: str, hint: str
 ) -> None:
     change(lib)
@@ -158,9 +158,10 @@ def test_a_package_that_cannot_be_used_is_an_error_of_the_configuration_that_nam
 
 
 @NIGHTLY
-def test_a_connector_that_cannot_be_imported_is_such_an_error_at_the_start_in_a_check_and_in_the_list_of_kinds(
+def test_unimportable_connector_is_an_error_at_start_and_check(
     shell: Shell, lib: Path, tmp_path: Path
 ) -> None:
+    """And in the list of kinds."""
     package = lib / "restbroker_chatter"
     package.mkdir()
     _file(lib).rename(package / "catalogue.py")
@@ -197,7 +198,7 @@ def _raises(before: str) -> Change:
         pytest.param(_raises("        match target.credentials"), marks=NIGHTLY),
     ],
 )
-def test_what_a_part_raises_is_an_error_of_the_configuration_that_names_the_package_and_the_line(
+def test_exception_of_a_part_is_an_error_with_package_and_line(
     shell: Shell, lib: Path, change: Change
 ) -> None:
     change(lib)
@@ -222,7 +223,7 @@ open_connector = attrs.evolve(KIND, login=login).open_connector
 
 @NIGHTLY
 @pytest.mark.parametrize("has_check", [True, False])
-def test_a_check_that_raises_is_a_problem_of_its_target_beside_what_else_was_found(
+def test_raising_check_is_a_problem_beside_the_others_found(
     shell: Shell, lib: Path, tmp_path: Path, *, has_check: bool
 ) -> None:
     if has_check:
@@ -241,7 +242,7 @@ def test_a_check_that_raises_is_a_problem_of_its_target_beside_what_else_was_fou
 
 
 @NIGHTLY
-def test_a_job_over_which_a_connector_raises_says_of_which_package_and_where(
+def test_job_with_raising_connector_names_the_package_and_line(
     shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     _raises("    more = {")(lib)
@@ -276,7 +277,7 @@ def open_connector(target, ports):
 
 
 @NIGHTLY
-def test_background_work_that_raises_pauses_its_target_and_no_other(
+def test_raising_background_work_pauses_its_target_alone(
     shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer
 ) -> None:
     for number, lines in enumerate((_RAISE, f"task_status.started()\n        {_RAISE}")):
@@ -337,7 +338,7 @@ def _repeats_the_key(received: Received) -> Answer:
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("change", [pytest.param(_takes_a_key, marks=NIGHTLY), _masks_nothing])
 @pytest.mark.slow  # eight commands, each a process
-def test_a_secret_of_its_options_that_the_server_repeats_is_shown_nowhere_whatever_the_package_does_about_it(
+def test_secret_option_repeated_by_the_server_is_never_shown(
     shell: Shell, lib: Path, tmp_path: Path, redis_server: RedisServer, change: Change
 ) -> None:
     change(lib)
@@ -357,7 +358,7 @@ def test_a_secret_of_its_options_that_the_server_repeats_is_shown_nowhere_whatev
     assert "k3y-0f" not in shown
 
 
-def test_restbroker_s_own_kind_stays_when_a_package_has_one_of_its_name(
+def test_own_kind_wins_over_a_package_with_its_name(
     shell: Shell, lib: Path, tmp_path: Path
 ) -> None:
     _names_twice("ejabberd")(lib)
@@ -368,7 +369,7 @@ def test_restbroker_s_own_kind_stays_when_a_package_has_one_of_its_name(
     assert shell("config", "show").returncode == 0
 
 
-def test_a_kind_that_no_package_brings_is_told_the_known_ones_and_how_one_is_brought(
+def test_unknown_kind_is_answered_with_known_ones_and_how_to_add(
     shell: Shell, tmp_path: Path
 ) -> None:
     configuration = document(NOWHERE, Kind="chater")

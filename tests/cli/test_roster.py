@@ -66,7 +66,7 @@ def test_each_change_of_a_roster_is_followed_by_a_refresh(do: Do, store: Client)
     assert noted(store) == [(verb, "roster:john", "done") for verb in verbs]
 
 
-def test_what_prosody_would_choke_on_is_refused_by_name_and_nothing_is_written(do: Do, store: Client) -> None:
+def test_names_that_prosody_cannot_take_are_refused_unwritten(do: Do, store: Client) -> None:
     for line, why in {
         "add john Ann@example.org": "Ann@example.org is not in lower case.\nWrite ann@example.org.",
         "add John ann@example.org": "John is not in lower case.\nWrite john.",
@@ -94,7 +94,7 @@ def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> Non
     assert rosters.users(store) == set()
 
 
-def test_refreshes_are_asked_for_by_name_or_for_all(do: Do, store: Client) -> None:
+def test_refreshes_are_requested_by_name_or_for_all(do: Do, store: Client) -> None:
     done = do("refresh zoe john zoe@example.org")
     assert (done.returncode, done.stderr.splitlines()[-1]) == (0, "2 users will be refreshed.")
     assert refreshed(store) == ["zoe", "john"]
@@ -121,7 +121,7 @@ def test_a_refresh_that_has_to_wait_says_why_once(do: Do, store: Client) -> None
     assert do("refresh zoe --wait --timeout 2200ms").stderr.splitlines()[:3] == [*down, "0 users refreshed."]
 
 
-def test_a_refresh_that_is_waited_for_says_when_its_server_goes_down(place: Path, do: Do, store: Client) -> None:
+def test_awaited_refresh_reports_when_its_server_goes_down(place: Path, do: Do, store: Client) -> None:
     serve(store, "ejabberd", 77, ["rosters"])
     with started(["roster", "refresh", "zoe", "--wait"], directory=place) as process:
         until(lambda: queues.peek(store, "rosters", 0, 1), "the job is queued")
@@ -131,7 +131,7 @@ def test_a_refresh_that_is_waited_for_says_when_its_server_goes_down(place: Path
         process.wait_for("^note: The server of the queue rosters gets no jobs now: Gone.$")
 
 
-def test_all_rosters_are_exported_to_a_file_of_ones_own_and_imported_again(do: Do, place: Path, store: Client) -> None:
+def test_all_rosters_are_exported_to_a_private_file_and_imported(do: Do, place: Path, store: Client) -> None:
     do("add john ann@example.org --name Ann --group Work")
     do("add zoe ann@example.org")
     do("add ann zoe@example.org")

@@ -53,7 +53,7 @@ def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None
     assert printed[-2].startswith("      one: Start the server. ")
 
 
-def test_whoever_may_not_read_jobs_sees_the_figures(store: Client, lines: Lines, place: Path) -> None:
+def test_figures_are_shown_without_the_right_to_read_jobs(store: Client, lines: Lines, place: Path) -> None:
     for number in range(2):
         put(store, "dead", NOW_S, f"j{number}")
     store.command("ACL", "SETUSER", "figures", "on", ">pass", "~*", "+@all", "-zcount")

@@ -50,7 +50,7 @@ def wait_in(store: Client, key: str, token: str, queue: str = "rest", **fields: 
 @pytest.mark.promise(
     "Security: who has an account on the host, or controls the configuration", "to read or change files"
 )
-def test_a_new_secret_in_a_file_is_its_owners_alone_and_replaces_nothing(tmp_path: Path) -> None:
+def test_new_secret_file_is_private_and_replaces_nothing(tmp_path: Path) -> None:
     done = run(["token", "new", "--file", "app_token"], directory=tmp_path)
     path = tmp_path / "app_token"
     assert (done.returncode, done.stdout) == (0, "")
@@ -66,7 +66,7 @@ def test_a_new_secret_in_a_file_is_its_owners_alone_and_replaces_nothing(tmp_pat
 
 
 @pytest.mark.parametrize("words", ["config init there", "token new --file there"])
-def test_a_new_file_that_the_disk_has_no_room_for_is_not_there_and_can_be_made_later(
+def test_file_without_disk_room_is_absent_and_can_be_made_later(
     tmp_path: Path, words: str
 ) -> None:
     def make(room: str) -> CompletedProcess[str]:
@@ -83,7 +83,7 @@ def test_a_new_file_that_the_disk_has_no_room_for_is_not_there_and_can_be_made_l
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
-def test_the_list_tells_what_is_allowed_the_last_use_and_what_waits_but_no_secret(shell: Shell, store: Client) -> None:
+def test_list_shows_rights_last_use_and_waits_but_no_secret(shell: Shell, store: Client) -> None:
     records.note_token_uses(store, {"app": 1_795_165_609.5})
     for number in range(30):
         wait_in(store, "queue:rest", NEW, jid=f"j{number}")
@@ -124,7 +124,7 @@ def test_a_command_is_pushed_with_the_first_token_that_allows_it(shell: Shell, s
         assert job["args"][2] == token
 
 
-def test_a_token_that_signs_pushes_a_signature_for_the_time_at_which_the_job_may_run(
+def test_signing_token_signs_for_the_time_the_job_may_run(
     place: Path, shell: Shell, store: Client
 ) -> None:
     rows: list[tuple[str, ...]] = [

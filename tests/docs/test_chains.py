@@ -42,7 +42,7 @@ def examples() -> dict[str, str]:
 
 @pytest.mark.promise("One key after the other", "a chain is pushed: it is queued in its order")
 @pytest.mark.parametrize("language", ABOVE)
-def test_a_chain_of_each_language_is_pushed_in_order_with_one_key(
+def test_chain_of_each_language_is_pushed_in_order_with_one_key(
     language: str, redis_url: str, tmp_path: Path
 ) -> None:
     words = PROGRAMS[language]

@@ -46,7 +46,7 @@ LANGUAGES: Final = {
 }
 
 
-def test_each_file_and_each_target_of_make_that_a_page_names_is_there() -> None:
+def test_each_file_and_make_target_named_on_a_page_exists() -> None:
     rooms = [ROOT, ROOT / "restbroker", ROOT / "restbroker" / "broker"]
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     for page in PAGES:
@@ -61,7 +61,7 @@ def test_make_lists_at_most_14_targets_and_each_is_one_word() -> None:
     assert [name for name in listed if not name.isalpha()] == []
 
 
-def test_the_first_sentence_of_readme_is_said_alike_wherever_the_project_is_described() -> None:
+def test_first_sentence_of_readme_is_the_same_everywhere() -> None:
     sentence = re.findall(r"\*\*(.*)\.\*\*", (ROOT / "README.md").read_text("utf-8"))[0]
     described = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["description"]
     site = re.findall(r"^site_description: (.*)$", (ROOT / "mkdocs.yml").read_text("utf-8"), re.MULTILINE)
@@ -81,7 +81,7 @@ def test_architecture_names_files_and_functions_that_exist() -> None:
     assert not missing
 
 
-def test_each_reason_that_the_code_names_is_a_heading_of_the_design() -> None:
+def test_each_reason_named_in_the_code_is_a_heading_of_design() -> None:
     headings = re.findall(r"^#+ (.+)$", (ROOT / "docs" / "design.md").read_text("utf-8"), re.MULTILINE)
     files = [file for end in ("py", "lua") for file in (ROOT / "restbroker").rglob(f"*.{end}")]
     named = {name for file in files for name in WHY.findall(file.read_text("utf-8"))}

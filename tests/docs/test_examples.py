@@ -45,7 +45,7 @@ def test_each_query_can_be_read_and_its_metrics_and_labels_exist() -> None:
     assert not wrong
 
 
-def test_each_alert_has_a_name_of_its_own_and_says_what_is_and_what_to_do() -> None:
+def test_each_alert_has_its_own_name_meaning_and_advice() -> None:
     assert len({rule["alert"] for rule in RULES}) == len(RULES)
     for rule in RULES:
         assert rule["labels"]["severity"] in {"critical", "warning", "info"}, rule

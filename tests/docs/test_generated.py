@@ -37,7 +37,7 @@ def test_the_manual_is_well_formed(tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
-def test_each_lock_has_a_hash_for_each_package_and_names_no_registry() -> None:
+def test_each_lock_hashes_every_package_and_names_no_registry() -> None:
     locks = sorted((ROOT / "requirements").glob("*.lock"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert set(project["optional-dependencies"]) <= {lock.stem for lock in locks}

@@ -121,7 +121,7 @@ def ask(server: Ejabberd, command: str, login: str = "", **arguments: object) ->
 
 
 @pytest.mark.nightly
-def test_the_rights_by_account_and_of_tokens_let_the_account_in_and_nobody_else(serve: Serve) -> None:
+def test_documented_rights_admit_the_account_and_no_other(serve: Serve) -> None:
     outside, section, rights = TOKENS.partition("api_permissions:\n")
     assert section
     wanted = {"ttl": 60, "scopes": "ejabberd:admin"}

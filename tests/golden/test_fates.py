@@ -13,7 +13,7 @@ SHARE = 8
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_each_answer_of_a_server_has_the_fate_that_was_written_down(name: str) -> None:
+def test_each_answer_of_a_server_has_the_recorded_fate(name: str) -> None:
     written = (DATA / f"{name}.txt").read_text("utf-8")
     assert list(fates.differences(KINDS[name], written, SHARE))[:20] == []
 

@@ -39,7 +39,7 @@ BARE = {"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
 
 
 @pytest.mark.parametrize("typer", ["typer==0.20.0", "typer"], ids=["oldest", "newest"])
-def test_restbroker_and_a_small_typer_application_work_in_one_environment(
+def test_restbroker_and_a_typer_application_share_an_environment(
     built: Built, tmp_path: Path, typer: str, tell: Callable[[str], None]
 ) -> None:
     (tmp_path / "small").mkdir()

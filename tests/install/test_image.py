@@ -26,7 +26,7 @@ STEPS: Final = re.findall(r"^([A-Z]+) (.*)$", TEXT, re.MULTILINE)
 FINAL: Final = dict(re.findall(r"^([A-Z]+) (.*)$", TEXT.rpartition("\nFROM ")[2], re.MULTILINE))
 
 
-def test_all_that_it_does_is_in_the_script_that_is_tried_without_docker() -> None:
+def test_image_does_only_what_the_tested_script_does() -> None:
     script = "sh /tmp/install.sh "
     done = [words.removesuffix(" && rm /tmp/install.sh") for step, words in STEPS if step == "RUN"]
     assert done == [f"{script}tools", f"{script}build /src", f"{script}run"]

@@ -41,7 +41,7 @@ def config_of(place: Path, deployment: Value) -> Config:
     return loaded(place, text, environ(deployment), MOUNTED, SECRET)
 
 
-def test_each_container_has_a_command_a_configuration_and_no_right_that_it_does_not_need(tmp_path: Path) -> None:
+def test_each_container_has_command_configuration_and_few_rights(tmp_path: Path) -> None:
     for deployment in DEPLOYMENTS:
         pod, found = deployment["spec"]["template"]["spec"], container(deployment)
         config = config_of(tmp_path, deployment)
@@ -55,7 +55,7 @@ def test_each_container_has_a_command_a_configuration_and_no_right_that_it_does_
         assert found["securityContext"]["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_the_probes_ask_what_the_broker_serves_and_a_pod_has_time_for_its_drain(tmp_path: Path) -> None:
+def test_probes_ask_what_is_served_and_pods_have_time_to_drain(tmp_path: Path) -> None:
     broker = one(MAIN, "Deployment", "restbroker")
     found, config = container(broker), config_of(tmp_path, broker)
     assert config.health_bind is not None
@@ -67,7 +67,7 @@ def test_the_probes_ask_what_the_broker_serves_and_a_pod_has_time_for_its_drain(
     assert granted_s >= config.shutdown_timeout_s + 10
 
 
-def test_what_scales_asks_for_metrics_that_exist_of_who_serves_them() -> None:
+def test_scaling_uses_existing_metrics_of_those_who_serve_them() -> None:
     scaled = one("scaling.yaml", "ScaledObject", "restbroker")
     monitor = one("scaling.yaml", "ServiceMonitor", "restbroker")
     service = one(MAIN, "Service", "restbroker-web")
@@ -83,7 +83,7 @@ def test_what_scales_asks_for_metrics_that_exist_of_who_serves_them() -> None:
 
 
 @pytest.mark.nightly
-def test_the_pages_give_prometheus_the_metrics_that_scaling_asks_for(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_pages_give_prometheus_the_metrics_scaling_needs(tmp_path: Path, redis_server: RedisServer) -> None:
     web = one(MAIN, "Deployment", "restbroker-web")
     config_of(tmp_path, web)
     given: dict[str, Any] = {key: value.replace(MOUNTED, str(tmp_path)) for key, value in environ(web).items()}

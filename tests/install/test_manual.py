@@ -23,7 +23,7 @@ def test_the_wheel_has_a_page_for_each_command(tmp_path: Path) -> None:
     assert {f"man1/restbroker-{name}.1" for name in COMMANDS} < set(found)
 
 
-def test_a_wheel_without_pages_is_not_built_and_an_editable_one_is(tmp_path: Path) -> None:
+def test_wheel_needs_pages_and_editable_install_does_not(tmp_path: Path) -> None:
     (tmp_path / "typer.py").write_text("raise ImportError('no Typer here')", encoding="utf-8")
     built = {}
     for target in ("wheel:standard", "wheel:editable"):

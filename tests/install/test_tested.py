@@ -14,7 +14,7 @@ WANTED: Final = Path(os.environ.get("TESTED_FROM", ROOT))
 WHERE: Final = "import pathlib, restbroker.cli; print(pathlib.Path(restbroker.__file__).parents[1])"
 
 
-def test_this_process_and_each_child_run_what_was_built_even_in_the_checkout() -> None:
+def test_this_process_and_each_child_run_the_built_package() -> None:
     assert Path(restbroker.__file__).parents[1] == WANTED
     for environment in (clean_environment(), os.environ):
         said = subprocess.run([sys.executable, "-c", WHERE], cwd=ROOT, env=environment, check=True, capture_output=True)

@@ -82,7 +82,7 @@ def test_the_credentials_reach_the_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.nightly
-def test_each_system_call_of_a_broker_is_one_that_its_unit_allows(tmp_path: Path, redis_server: RedisServer) -> None:
+def test_each_system_call_of_a_broker_is_allowed_by_its_unit(tmp_path: Path, redis_server: RedisServer) -> None:
     allowed, forbidden = settings(UNIT, "SystemCallFilter")
     within = calls_in(allowed) - set[str]().union(*map(calls_in, forbidden.removeprefix("~").split()))
     calls = tmp_path / "calls"

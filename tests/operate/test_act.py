@@ -79,7 +79,7 @@ def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(desk: Desk) -> Non
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_dead_jobs_are_done_again_in_the_order_in_which_they_died(desk: Desk, *, first: bool) -> None:
+def test_dead_jobs_are_redone_in_the_order_of_their_deaths(desk: Desk, *, first: bool) -> None:
     """More than one batch of them: those of one key would be done in reverse."""
     for n in range(BATCH + 20):
         desk.put("dead", NOW_S + n, f"j{n}")
@@ -223,7 +223,7 @@ def test_what_is_no_job_can_only_be_deleted(desk: Desk) -> None:
             assert sum(found.refused.values()) == (verb != "delete")
 
 
-def test_a_killed_job_is_dead_with_who_and_why_and_has_its_copy(desk: Desk) -> None:
+def test_killed_job_is_dead_with_actor_reason_and_copy(desk: Desk) -> None:
     desk.put("retry", NOW_S, "failed", restbroker_uncertain=1)
     desk.put("schedule", NOW_S, "fresh", error_class=None, error_message=None, failed_at=None, retry_count=None)
     kill = Action("kill", "ann@web1", why="the server is gone")
@@ -309,7 +309,7 @@ def test_no_job_is_moved_to_where_a_hidden_value_would_be_shown(desk: Desk) -> N
         assert queues == {"misspelt": "rest", "listed": "rest", "right": queue}
 
 
-def test_who_stops_it_between_batches_can_go_on_later(desk: Desk) -> None:
+def test_stopping_between_batches_allows_to_go_on_later(desk: Desk) -> None:
     for n in range(3 * BATCH):
         desk.put("dead", NOW_S + n, f"j{n}")
     going = perform(desk.client, SetJobs("dead"), RETRY, desk.known)
@@ -375,7 +375,7 @@ def test_only_jobs_that_a_set_had_at_a_moment_are_meant(desk: Desk, zset: Sorted
     assert (found.done, [fields_of(raw)["jid"] for raw in members(desk.client, zset)]) == (2, ["late"])
 
 
-def test_a_job_without_a_time_is_not_meant_as_one_that_was_seen(desk: Desk) -> None:
+def test_job_without_time_is_not_taken_for_the_shown_one(desk: Desk) -> None:
     desk.put("schedule", NOW_S + 9, "first")
     seen = moment_of(desk.client, "schedule")
     late = {"class": "Add", "jid": "late", "queue": "rest", "args": ["status", {}, "t"]}

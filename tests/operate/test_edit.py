@@ -96,7 +96,7 @@ def test_a_token_in_the_commands_place_is_not_shown(desk: Desk) -> None:
     assert "a-secret-token" not in desk.refused(change(user="q"))
 
 
-def test_an_edited_job_keeps_its_place_and_says_who_changed_what(desk: Desk, put: Put) -> None:
+def test_edited_job_keeps_its_place_and_names_the_editor(desk: Desk, put: Put) -> None:
     before = fields_of(desk.lay(fields_of(job("j1", arguments=ALICE, retry_count=3))))
     edit = attrs.evolve(change(user="bob"), unset=("password",), command="unregister")
     assert desk.done(edit).done == 1
@@ -232,7 +232,7 @@ def test_what_no_target_here_serves_is_not_edited(desk: Desk) -> None:
         assert "No target" in desk.refused(attrs.evolve(change(user="bob"), queue=queue))
 
 
-def test_what_may_have_run_becomes_another_command_if_asked_for(desk: Desk) -> None:
+def test_job_that_may_have_run_becomes_another_command_on_demand(desk: Desk) -> None:
     tried = [{"at": 1.0, "outcome": "uncertain", "code": "Uncertain"}]
     message = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "hi"}
     ran = {"restbroker_uncertain": 2, "restbroker_may_have_run": True, "restbroker_effected": True,
@@ -286,7 +286,7 @@ def test_a_user_that_an_edited_job_finds_was_not_made_by_it(desk: Desk) -> None:
     assert identity == ["j1", "j1-r1"]
 
 
-def test_whoever_was_faster_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faster_change_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     place = sets.place
     rows: tuple[Callable[[Client], object], ...] = (
         lambda other: other.command("DEL", "ns:dead"),
@@ -359,7 +359,7 @@ def test_all_that_match_are_edited_once_each(desk: Desk) -> None:
     assert (revisions.count(1), revisions.count(None)) == (125, 125)
 
 
-def test_what_came_since_somebody_was_asked_is_left_alone(desk: Desk) -> None:
+def test_changes_since_the_prompt_are_left_alone(desk: Desk) -> None:
     desk.lay(fields_of(job("j1", arguments=ALICE)))
     asked = desk.done(change(user="bob"), chosen=SetJobs("dead"), dry_run=True)
     late = job("j2", arguments=ALICE)

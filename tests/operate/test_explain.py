@@ -76,7 +76,7 @@ def test_a_job_fetched_before_an_outage_says_why_it_waits(client: Client, config
         assert (place.kind, place.name, place.hindrance) == ("in progress", f"node:{pid}", why)
 
 
-def test_what_people_did_with_it_is_told(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_actions_of_people_are_shown(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", NOW_S, "j1")
     put("dead", NOW_S, "j2")
     list(perform(client, SetJobs("dead", ("j1",)), Action("retry", "ann@web1"), configured))
@@ -96,7 +96,7 @@ def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: 
     assert any("dead" in one for one in explain(client, "nobody", configured, SearchLimits(seconds=0)).unseen)
 
 
-def test_how_a_job_ended_is_told_where_that_is_kept(client: Client, configured: ConfigContext) -> None:
+def test_end_of_a_job_is_shown_where_it_is_kept(client: Client, configured: ConfigContext) -> None:
     for jid in ("j1", "j2", "j1"):
         record = history.to_record(JobEnd(jid, "ejabberd", "register", "delivered", 200, 12.5))
         client.command("XADD", "ns:restbroker:history", "*", "end", record)
@@ -118,7 +118,7 @@ def test_ends_are_shown_of_dead_and_absent_jobs_only(client: Client, configured:
         assert len(explain(client, "j1", configured).ends) == ends
 
 
-def test_a_job_held_by_a_pause_says_who_paused_and_why(client: Client, configured: ConfigContext) -> None:
+def test_job_held_by_a_pause_names_its_author_and_reason(client: Client, configured: ConfigContext) -> None:
     queues.push(client, "rest", [job("j1")])
     pauses.pause_queue(client, "rest", "ann", "it moves", None)
     pauses.pause_target(client, "ejabberd", "bob", "", 600.0)

@@ -289,7 +289,7 @@ def test_a_process_lists_a_queue_of_which_only_lines_are_left(mixed: Client) -> 
     assert mixed.command("HGETALL", mixed.keys.work("h:1:a")) == [b"t1", b"{}"]
 
 
-def test_check_says_what_is_in_lines_and_who_has_other_tokens(mixed: Client, settings: Config) -> None:
+def test_check_counts_jobs_in_lines_and_names_foreign_tokens(mixed: Client, settings: Config) -> None:
     def found() -> dict[str, str]:
         return {one.code: one.message for one in check_queues(mixed, settings, server(mixed)) if "rest" in one.message}
 

@@ -138,7 +138,7 @@ def test_message_texts_are_shown_and_found_only_with_show_bodies(
     assert shows.hidden == ()
 
 
-def test_nobody_can_guess_a_secret_by_searching(client: Client, configured: ConfigContext) -> None:
+def test_secret_cannot_be_guessed_by_searching(client: Client, configured: ConfigContext) -> None:
     raw = job("j1", arguments={"user": "bob", "password": "hush-hush"}, error_message="wrong: hush-hush, right-token")
     client.command("ZADD", "ns:dead", 1, raw)
     for typed in ("message ~ hush", "message ~ right-token", "message = *hush*", "jid = right*"):

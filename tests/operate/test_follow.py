@@ -28,7 +28,7 @@ def became(client: Client, known: ConfigContext, *jids: str, bounds: SearchLimit
     return follow(client, jids, known, bounds or SearchLimits())
 
 
-def test_each_job_counts_where_it_is_and_those_that_failed_again_by_their_cause(
+def test_each_job_counts_where_it_is_and_failed_ones_by_cause(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     queues.push(client, "rest", [job("held")])
@@ -67,7 +67,7 @@ def test_a_place_that_redis_refuses_to_show_leaves_jobs_unknown(client: Client, 
     assert found.refused
 
 
-def test_a_job_that_goes_back_to_its_queue_behind_the_look_is_met_there(
+def test_job_requeued_behind_the_scan_is_found_in_its_queue(
     client: Client, configured: ConfigContext, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raw = put("retry", NOW_S, "j0")
@@ -132,7 +132,7 @@ def test_jobs_behind_a_backlog_are_found_at_its_end(client: Client, configured: 
     assert became(client, configured, "w6000", "gone", bounds=SearchLimits(seconds=60, jobs=20_000)).waiting == 1
 
 
-def test_what_the_history_has_as_delivered_needs_no_search_of_the_backlog(
+def test_job_in_the_history_needs_no_search_of_the_backlog(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     queues.push(client, "rest", [job(f"w{n}") for n in range(12_000)])

@@ -24,7 +24,7 @@ def troubled(*minutes: int, what: Mapping[str, str]) -> dict[int, Seen]:
     return {FIRST_S + minute * MINUTE_S: Seen({}, what) for minute in minutes}
 
 
-def test_a_minute_has_its_worst_states_and_the_numbers_at_its_end(client: Client) -> None:
+def test_minute_has_its_worst_states_and_its_last_numbers(client: Client) -> None:
     recorder = Recorder()
     record(client, "web1:7:x", started_at=FIRST_S + 20)
     serve(client, "chat", 7, ["rest"], delivered=100, failed=5)

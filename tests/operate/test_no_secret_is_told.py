@@ -200,7 +200,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @pytest.mark.slow  # every command, each with every secret
-def test_no_secret_is_told_by_what_is_done_with_failed_and_waiting_jobs(stage: Stage) -> None:
+def test_actions_on_failed_and_waiting_jobs_show_no_secret(stage: Stage) -> None:
     log_in(stage)
     crawl(stage)
     look(stage)
@@ -219,7 +219,7 @@ def test_no_secret_is_told_by_what_is_done_with_failed_and_waiting_jobs(stage: S
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @pytest.mark.parametrize("name", SECRETS)
-def test_who_looks_for_a_secret_does_not_learn_that_it_is_there(stage: Stage, name: str) -> None:
+def test_search_for_a_secret_does_not_confirm_it(stage: Stage, name: str) -> None:
     for form in ("{}", "message ~ {}", "user={}", "--json {}"):
         answers = []
         for text in (SECRETS[name], _NOWHERE):

@@ -69,7 +69,7 @@ def test_a_job_behind_one_that_is_tried_again(client: Client, broker: Broker, kn
 
 
 @pytest.mark.parametrize("code", ["AlreadyExists", "BadArguments"])
-def test_a_dead_job_that_a_retry_does_not_help_is_not_to_be_retried(
+def test_dead_job_that_a_retry_cannot_help_is_not_retryable(
     code: str, client: Client, broker: Broker, known: ConfigContext
 ) -> None:
     queues.push(client, "rest", [job("a", number) for number in range(2)])

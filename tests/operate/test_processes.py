@@ -55,7 +55,7 @@ def test_rubys_processes_are_shown_without_their_arguments(client: Client) -> No
     assert "t0ken" not in repr(one.jobs)
 
 
-def test_a_process_without_a_record_is_shown_and_cannot_be_asked(client: Client) -> None:
+def test_process_without_record_is_shown_and_cannot_be_asked(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
     (one,) = processes.processes(client)
     assert (one.name, one.host, one.pid, one.has_record, one.targets) == ("node:7", "node", 7, False, ("t",))

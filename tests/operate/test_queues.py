@@ -24,7 +24,7 @@ def job(jid: str, **changed: Json) -> bytes:
     return json.dumps(fields).encode()
 
 
-def test_each_queue_is_shown_with_who_serves_and_paused_it(client: Client) -> None:
+def test_each_queue_is_shown_with_its_processes_and_pauser(client: Client) -> None:
     stored.push(client, "rest", [job("j1", enqueued_at=time.time() - 60)])
     serve(client, "ejabberd", 7, ["rest", "slow"])
     serve(client, "other", 8, ["slow"])
@@ -79,7 +79,7 @@ def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, m
     assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun_at.run)
 
 
-def test_a_clearing_means_what_waited_when_it_was_asked_about(client: Client) -> None:
+def test_clearing_covers_only_jobs_waiting_at_the_prompt(client: Client) -> None:
     stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
     seen = queues.moment_of(client, "rest", NOTHING)
     stored.push(client, "rest", [job("later")])
@@ -108,7 +108,7 @@ def cleared(client: Client, queue: str) -> int:
     return last.done
 
 
-def test_an_unknown_name_is_told_with_the_nearest_or_all() -> None:
+def test_unknown_name_is_answered_with_the_nearest_or_all() -> None:
     require("queue", "rest", {"rest"})
     with pytest.raises(UsageError) as told:
         require("queue", "rets", {"rest", "mailers"})

@@ -167,7 +167,7 @@ def test_a_job_without_its_secrets_names_its_group(client: Client, configured: C
     assert "right-token" not in repr(cause)
 
 
-def test_a_group_tells_nothing_of_what_is_hidden(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_group_reveals_nothing_hidden(client: Client, configured: ConfigContext, put: Put) -> None:
     message = "The server says: hunter2secretX is too weak."
     hidden = {"opts": {"password": "hunter2secretX"}}
     for zset, order in (("dead", (1, 2, 3)), ("retry", (3, 2, 1))):

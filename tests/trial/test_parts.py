@@ -52,7 +52,7 @@ def test_a_plan_has_every_fault_and_begins_with_a_freeze(kills: int) -> None:
     assert faults[0] == "freeze"
 
 
-def test_the_same_seed_gives_the_same_plan_and_another_one_another() -> None:
+def test_same_seed_gives_the_same_plan_and_another_one_another() -> None:
     assert plan(20, random.Random(5)) == plan(20, random.Random(5)) != plan(20, random.Random(6))
 
 

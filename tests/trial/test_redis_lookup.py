@@ -21,7 +21,7 @@ def program(folder: Path, name: str, text: str = "#!/bin/sh\nexit 0\n") -> Path:
     return path
 
 
-def test_the_named_server_comes_before_one_on_the_path_and_that_before_the_wheels(tmp_path: Path) -> None:
+def test_named_server_precedes_one_on_the_path_and_the_wheels(tmp_path: Path) -> None:
     named, on_path = program(tmp_path, "mine"), program(tmp_path / "bin", "valkey-server")
     path = {"PATH": str(on_path.parent)}
     assert redis_server.find_server({"RESTBROKER_REDIS_SERVER": str(named), **path}) == named
@@ -39,7 +39,7 @@ def test_without_any_server_both_installs_are_named(tmp_path: Path, monkeypatch:
     assert "apt-get install redis-server" in str(caught.value)
 
 
-async def test_a_server_answers_once_it_reports_its_port_and_ends_with_its_task(tmp_path: Path) -> None:
+async def test_server_answers_once_it_has_a_port_and_ends_with_task(tmp_path: Path) -> None:
     binary = redis_binary()
     async with trio.open_nursery() as nursery:
         port = await nursery.start(redis_server.serve, binary, tmp_path)

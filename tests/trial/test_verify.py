@@ -92,7 +92,7 @@ def report(running: Running) -> Any:
 
 @pytest.mark.promise("No command is lost", "a job kills every process that sends it")
 @pytest.mark.nightly
-def test_a_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
+def test_run_breaks_all_keeps_every_promise_and_touches_no_more(
     tmp_path: Path, redis_server: RedisServer, client: Client
 ) -> None:
     furnish(client)
@@ -117,7 +117,7 @@ def test_a_run_breaks_everything_keeps_every_promise_and_touches_nothing_else(
 
 
 @pytest.mark.nightly
-def test_hands_are_full_at_the_first_fault_however_long_brokers_take_to_start(
+def test_first_fault_meets_full_workers_however_slow_the_start(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys, time\n'run' in sys.orig_argv and time.sleep(2)\n")
@@ -128,7 +128,7 @@ def test_hands_are_full_at_the_first_fault_however_long_brokers_take_to_start(
     assert json.loads(ran.stdout)["recovery_s"]["freeze"]["count"] == 1
 
 
-def test_jobs_that_vanish_from_redis_are_doubled_there_or_pushed_by_nobody_are_reported(
+def test_vanished_doubled_and_unpushed_jobs_are_reported(
     tmp_path: Path, redis_server: RedisServer, client: Client
 ) -> None:
     with start(tmp_path, redis_server.url, "--jobs", "2000", "--kills", "0") as running:
@@ -170,7 +170,7 @@ def test_an_interrupted_run_leaves_neither_keys_nor_processes(
     assert list(tmp_path.glob("restbroker-verify-*")) == []
 
 
-def test_a_broker_that_does_not_start_ends_the_run_and_leaves_no_keys(
+def test_broker_that_does_not_start_ends_the_run_without_keys(
     tmp_path: Path, redis_server: RedisServer, client: Client
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(
@@ -185,7 +185,7 @@ def test_a_broker_that_does_not_start_ends_the_run_and_leaves_no_keys(
 
 
 @pytest.mark.nightly
-def test_secrets_are_in_no_command_line_and_in_nothing_that_is_printed(
+def test_secrets_are_in_no_command_line_and_no_output(
     tmp_path: Path, make_redis: Callable[..., RedisServer]
 ) -> None:
     server = make_redis()
@@ -230,7 +230,7 @@ def test_sentinels_lead_brokers_and_witness_to_the_master(tmp_path: Path) -> Non
     assert json.loads(ran.stdout)["ok"] == 300
 
 
-def test_a_redis_that_cannot_serve_a_run_is_refused_before_anything_is_written(
+def test_redis_unfit_for_a_run_is_refused_before_any_write(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     small = make_redis(maxmemory="4mb")

@@ -143,7 +143,7 @@ async def test_a_form_does_to_what_matched_what_it_says(
         ("delete", {"edit": "none"}, "Your input is no longer known."),
     ],
 )
-async def test_a_wrong_field_is_asked_for_again(
+async def test_wrong_field_is_asked_for_again(
     verb: str, wrong: dict[str, str], told: str, harness: Harness, site: Open
 ) -> None:
     park(harness, 2)

@@ -165,7 +165,7 @@ def assert_json(answer: httpx.Response) -> dict[str, Any]:
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to put a script into a page")
-async def test_pages_that_ask_tell_and_remember_may_be_about_anything(harness: Harness, site: Open) -> None:
+async def test_job_and_prompt_pages_may_be_about_anything(harness: Harness, site: Open) -> None:
     odd = list(oddities())
     for number, raw in enumerate(odd):
         harness.client.command("ZADD", "dead", number, raw)
@@ -230,7 +230,7 @@ async def test_jobs_of_a_megabyte_in_delivery_are_cut_in_the_figures(harness: Ha
     assert len(metrics.content) < 50_000
 
 
-async def test_a_process_may_tell_anything_of_itself_and_its_targets(harness: Harness, site: Open) -> None:
+async def test_process_may_report_anything_of_itself_and_its_targets(harness: Harness, site: Open) -> None:
     async with site() as running:
         for value in (HOSTILE, [HOSTILE], {HOSTILE: HOSTILE}, 10**400, True, -1.5e300):
             await tells(value, harness, running)
@@ -265,7 +265,7 @@ async def tells(value: Any, harness: Harness, running: Site) -> None:
     assert "<script" not in metrics.text
 
 
-async def test_a_count_that_is_no_number_is_told(harness: Harness, site: Open) -> None:
+async def test_count_that_is_no_number_is_reported(harness: Harness, site: Open) -> None:
     async with site() as running:
         harness.client.command("SET", "stat:failed", "--5")
         running.watch.refresh_now()

@@ -90,6 +90,6 @@ def test_a_chart_spans_the_time_in_which_all_failed() -> None:
     assert last.bars(last.rows[0]).startswith("M575 100v-100")
 
 
-def test_the_highest_bar_reaches_the_upper_edge_and_none_is_unseen() -> None:
+def test_highest_bar_reaches_the_top_and_none_is_invisible() -> None:
     assert bars([0, 1000, 1]) == "M200 100v-100h160v100zM400 100v-8h160v8z"
     assert bars([0, 0]) == ""

@@ -46,7 +46,7 @@ async def test_health_is_answered_under_any_name_and_by_head(site: Open) -> None
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to read /stats")
-async def test_a_target_that_is_down_is_named_to_who_may_see_the_pages(harness: Harness, site: Open) -> None:
+async def test_dead_target_is_named_to_those_who_may_open_the_pages(harness: Harness, site: Open) -> None:
     harness.target.probe_answer = NotSent("refused by http://user:secret@10.0.0.1")
     serving = {"ready": True, "phase": "serving"}
     async with site() as running:

@@ -105,7 +105,7 @@ async def test_parts_come_again_only_when_they_changed(
     assert [answer.status_code for answer in none] == [404] * 4
 
 
-async def test_who_does_not_read_is_dropped_and_deliveries_go_on(
+async def test_non_reading_client_is_dropped_and_deliveries_go_on(
     monkeypatch: pytest.MonkeyPatch, harness: Harness, site: Open
 ) -> None:
     async with AsyncExitStack() as stack, site() as running:
@@ -118,7 +118,7 @@ async def test_who_does_not_read_is_dropped_and_deliveries_go_on(
         await harness.until(lambda: harness.of(JobFinished), "jobs are delivered")
 
 
-async def test_who_reads_slowly_gets_everything(site: Open) -> None:
+async def test_slow_reader_gets_everything(site: Open) -> None:
     received = bytearray()
     last = ASKED.replace(b"localhost\r\n", b"localhost\r\nConnection: close\r\n")
     async with site() as running, await connect(running, 2048) as stream, trio.open_nursery() as nursery:
@@ -131,7 +131,7 @@ async def test_who_reads_slowly_gets_everything(site: Open) -> None:
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-async def test_a_stop_waits_for_nobody_who_does_not_read(monkeypatch: pytest.MonkeyPatch, site: Open) -> None:
+async def test_stop_waits_for_no_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch, site: Open) -> None:
     # Who has to be waited for would be so for that long.
     forever_s = 2 * LONG_S
     monkeypatch.setattr(runner, "GRACE_S", forever_s)

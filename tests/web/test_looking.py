@@ -45,7 +45,7 @@ async def test_the_search_box_finds_jobs_wherever_they_are(harness: Harness, sit
     assert not re.search("<script>alert|[\x1b\u202e\u2028]", found.html)
 
 
-async def test_a_timeline_tells_where_a_job_is_and_who_did_what(harness: Harness, site: Open) -> None:
+async def test_timeline_shows_where_a_job_is_and_who_did_what(harness: Harness, site: Open) -> None:
     tries = [{"at": 1_700_000_000, "outcome": "deferred", "code": "ServerError", "status": 500, "ms": 1234}]
     park(harness, 2, restbroker_attempts=tries)
     harness.client.command("SADD", "paused", "rest")

@@ -66,7 +66,7 @@ HELD = {
 }
 
 
-async def test_what_redis_holds_is_told(harness: Harness, site: Open) -> None:
+async def test_contents_of_redis_are_reported(harness: Harness, site: Open) -> None:
     client, now_s, rest = harness.client, int(time.time()), "queue:rest"
     for number in range(4):
         fields = {"enqueued_at": now_s - 500, "args": ["safe", {"host": f"h{number % 2}"}, "t"]}
@@ -89,7 +89,7 @@ async def test_what_redis_holds_is_told(harness: Harness, site: Open) -> None:
     assert following.keys() == {("nightly",), ("strict",)}
 
 
-async def test_it_speaks_openmetrics_to_who_asks_for_it(harness: Harness, site: Open) -> None:
+async def test_openmetrics_is_spoken_on_request(harness: Harness, site: Open) -> None:
     async with site() as running:
         harness.push()
         await harness.until(lambda: done(harness) == 1, "it is done")

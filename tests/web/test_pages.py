@@ -125,7 +125,7 @@ async def test_files_are_kept_by_browsers_until_they_change(site: Open) -> None:
     assert [answer.status_code for answer in missing] == [404, 404, 404]
 
 
-async def test_a_wrong_address_is_told_as_a_page_or_as_json(site: Open) -> None:
+async def test_wrong_address_is_answered_as_a_page_or_as_json(site: Open) -> None:
     async with site() as running:
         for_people = await running.get("/nothing")
         for_programs = await running.get("/nothing", Accept="*/*")
@@ -217,7 +217,7 @@ async def test_pages_behind_a_proxy_link_below_its_prefix(site: Open) -> None:
     assert (parts, foreign.status_code) == ([200, 404, 200], 421)
 
 
-async def test_a_queue_that_nobody_knows_has_no_page(harness: Harness, site: Open) -> None:
+async def test_unknown_queue_has_no_page(harness: Harness, site: Open) -> None:
     harness.client.command("SADD", "queues", "drained")
     harness.client.command("SADD", "paused", "still")
     serve(harness.client, "fine", 8, ["flow"])

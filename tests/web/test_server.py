@@ -88,7 +88,7 @@ async def get_at_last(url: str) -> httpx.Response:
         return await get(url)
 
 
-async def test_a_failure_answers_500_and_tells_its_kind_to_us_alone(
+async def test_failure_answers_500_and_names_its_kind_to_us_alone(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     stand = Stand()
@@ -103,7 +103,7 @@ async def test_a_failure_answers_500_and_tells_its_kind_to_us_alone(
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to forge or flood the log with addresses of requests")
-def test_what_quart_logs_by_itself_tells_the_kind_and_no_address(capfd: pytest.CaptureFixture[str]) -> None:
+def test_log_of_quart_names_the_kind_and_no_address(capfd: pytest.CaptureFixture[str]) -> None:
     stand = Stand()
     app = stand.app()
     app.logger.error("Exception on websocket /quick\nFORGED", exc_info=ValueError("a secret text"))
@@ -205,7 +205,7 @@ ANSWERS = b"\x01\x04\0\0\0\x01"
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-async def test_a_reader_of_http2_who_lets_nobody_send_holds_no_stop_up() -> None:
+async def test_http2_reader_that_blocks_sending_delays_no_stop() -> None:
     async with Stand().server() as (url, _), await connect(url) as one:
         await one.send_all(NO_WINDOW)
         await until_received(one, ANSWERS)
@@ -330,7 +330,7 @@ async def _after_s(pause_s: float, event: trio.Event) -> None:
     event.set()
 
 
-async def test_a_taken_port_is_told_once_and_used_once_it_is_free(harness: Harness) -> None:
+async def test_taken_port_is_reported_once_and_used_once_free(harness: Harness) -> None:
     stand = Stand()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -352,7 +352,7 @@ async def test_a_taken_port_is_told_once_and_used_once_it_is_free(harness: Harne
             harness.control.stop.set()
 
 
-async def test_an_address_that_is_not_ours_is_told_too() -> None:
+async def test_address_that_is_not_ours_is_reported_too() -> None:
     for host in ("192.0.2.1", "no-such-host.invalid"):
         events: list[Event] = []
         server = Server("/stats", "StatsPort", host, 0, Stand().app(), events.append)

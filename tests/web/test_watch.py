@@ -53,7 +53,7 @@ async def watch(redis_url: str, stand: Stand) -> AsyncIterator[Watch]:
     await connection.aclose()
 
 
-async def test_many_who_ask_at_once_share_one_look(watch: Watch, stand: Stand) -> None:
+async def test_many_simultaneous_requests_share_one_look(watch: Watch, stand: Stand) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(300):
             nursery.start_soon(watch.state_for)
@@ -122,7 +122,7 @@ async def test_what_changes_during_a_look_is_looked_at_again(watch: Watch, stand
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to end a broker through its pages")
-async def test_what_a_look_stumbles_over_is_told_and_another_is_taken(watch: Watch, stand: Stand) -> None:
+async def test_fault_of_a_look_is_reported_and_another_look_taken(watch: Watch, stand: Stand) -> None:
     def stumbling(_client: Client) -> Figures:
         raise OverflowError("a text of a stranger's")
 

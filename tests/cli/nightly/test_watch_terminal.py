@@ -21,7 +21,7 @@ def pane(place: Path) -> Iterator[Pane]:
         yield pane
 
 
-def test_what_changes_in_redis_is_seen_without_a_key_pressed(pane: Pane, store: Client) -> None:
+def test_changes_in_redis_appear_without_a_key_pressed(pane: Pane, store: Client) -> None:
     pane.type(WATCH)
     screen = pane.shows("!! No restbroker runs on this Redis.", "processed 0", "Ctrl-C ends")
     assert len(screen.splitlines()) <= 24
@@ -51,7 +51,7 @@ def test_the_selected_dead_job_is_explained(pane: Pane, store: Client) -> None:
     pane.shows("0 ended")
 
 
-def test_redis_may_go_and_come_back_the_last_figures_stay_with_their_age(
+def test_last_figures_stay_with_their_age_while_redis_is_away(
     pane: Pane, make_redis: Callable[..., RedisServer]
 ) -> None:
     server = make_redis()

@@ -17,7 +17,7 @@ MAN: Final = f"restbroker-{__version__}.data/data/share/man/"
 """Where manual pages are in it, so that they come to share/man of an environment."""
 
 
-def test_the_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) -> None:
+def test_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as archive:
         names = set(archive.namelist())
     own = {name for name in names if not name.startswith((f"{INFO}/", MAN))}

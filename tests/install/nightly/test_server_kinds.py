@@ -48,7 +48,7 @@ def test_synapse_is_listed_and_needs_its_domain(synapse: Path, tmp_path: Path) -
     assert (refused.returncode, "Targets.matrix.Domain: must be given" in refused.stderr) == (2, True)
 
 
-def test_check_tells_which_login_synapse_takes(synapse: Path, tmp_path: Path) -> None:
+def test_check_says_which_login_synapse_takes(synapse: Path, tmp_path: Path) -> None:
     with Player(recorded(str(RECORDED))) as server:
         configured(f"http://127.0.0.1:{server.port}", tmp_path)
         ((level, code, message),) = found(tmp_path, synapse)
