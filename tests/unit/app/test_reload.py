@@ -82,7 +82,7 @@ def config() -> Config:
     return load(None, ENVIRON, {}, registry.kinds()).config
 
 
-async def test_what_cannot_be_used_changes_nothing_and_is_said_with_the_cure(config: Config) -> None:
+async def test_unusable_configuration_changes_nothing_and_has_a_cure(config: Config) -> None:
     desk = Desk(ConfigError("env.json cannot be used: X: is bad.", "Mend X."))
     reloader = desk.reloader(config)
     assert await reloader.reload() is None
@@ -126,7 +126,7 @@ async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Confi
 
 
 @pytest.mark.parametrize("change", [lambda c: c, lambda c: attrs.evolve(c, log_level="debug")])
-async def test_pools_that_stay_read_their_token_files_anew(
+async def test_remaining_pools_reread_their_token_files(
     config: Config, change: Callable[[Config], Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "token"
@@ -180,7 +180,7 @@ async def test_what_does_not_concern_pools_leaves_them_alone(config: Config) -> 
     assert desk.events == [ConfigReloaded(("ejabberd",))]
 
 
-async def test_an_address_to_listen_on_counts_after_a_restart_and_that_is_said_once(config: Config) -> None:
+async def test_address_to_listen_on_needs_a_restart_as_is_said_once(config: Config) -> None:
     desk = Desk(attrs.evolve(config, stats_port=9999, health_bind=("127.0.0.1", 1), processes=4))
     reloader = desk.reloader(config)
     assert await reloader.reload() is None
@@ -219,7 +219,7 @@ def hung(config: Config) -> Iterator[Callable[[], LoadedConfig]]:
     let_go.set()
 
 
-async def test_a_file_that_hangs_is_refused_each_time_and_what_it_says_later_counts_for_nothing(
+async def test_hanging_file_is_refused_each_time_and_counts_never(
     config: Config, hung: Callable[[], LoadedConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reload_module, "_LOAD_S", 0.05)
@@ -242,7 +242,7 @@ async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung
     assert desk.events == []
 
 
-async def test_what_hinders_a_start_is_told_once_and_again_when_it_is_something_else(config: Config) -> None:
+async def test_obstacle_of_a_start_is_reported_once_until_it_changes(config: Config) -> None:
     first, second = ConfigError("env.json is empty.", "Fix it."), ConfigError("X: is bad.", "Fix X.")
     desk = Desk(first)
     reloader = desk.supervisor(config)
@@ -269,7 +269,7 @@ async def test_workers_load_only_what_their_supervisor_can_use(config: Config) -
     assert (late.code, desk.reloads, reloader.config) == ("NeedsRestart", 1, desk.next)
 
 
-async def test_what_a_supervisor_adds_up_is_written_every_ten_seconds_and_at_the_end(
+async def test_totals_of_a_supervisor_are_written_each_10_s_and_at_end(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     written = io.StringIO()

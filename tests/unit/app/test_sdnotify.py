@@ -47,7 +47,7 @@ def told(address: str) -> Iterator[Told]:
         yield Told(receiver)
 
 
-async def test_ready_each_new_status_and_the_stop_are_told(
+async def test_ready_each_new_status_and_the_stop_are_reported(
     address: str, told: Told, autojump_clock: trio.testing.MockClock
 ) -> None:
     view = STARTING
@@ -68,7 +68,7 @@ async def test_ready_each_new_status_and_the_stop_are_told(
     assert "WATCHDOG=1" not in told.lines
 
 
-async def test_a_reload_is_told_with_its_time_and_its_end(address: str, told: Told, nursery: trio.Nursery) -> None:
+async def test_reload_is_reported_with_its_time_and_its_end(address: str, told: Told, nursery: trio.Nursery) -> None:
     view = SERVING
     notifier = Notifier(address, lambda: view)
     await nursery.start(notifier.run)
@@ -99,7 +99,7 @@ async def test_the_watchdog_is_fed_twice_in_each_span(
     assert told.lines.count("WATCHDOG=1") == 5
 
 
-async def test_a_socket_that_comes_late_and_has_no_path_is_told_what_it_missed(nursery: trio.Nursery) -> None:
+async def test_late_socket_without_path_gets_what_it_missed(nursery: trio.Nursery) -> None:
     address = f"@restbroker-test-{os.getpid()}"
     looks: list[None] = []
 
@@ -116,7 +116,7 @@ async def test_a_socket_that_comes_late_and_has_no_path_is_told_what_it_missed(n
         await until_async(lambda: late.has("READY=1"), "it is ready")
 
 
-async def test_a_socket_that_nobody_reads_holds_nothing_up(
+async def test_unread_socket_holds_nothing_up(
     address: str, told: Told, autojump_clock: trio.testing.MockClock
 ) -> None:
     looks: list[None] = []

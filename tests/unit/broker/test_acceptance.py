@@ -128,7 +128,7 @@ def test_every_signature_that_can_be_accepted_again_is_on_record() -> None:
             assert verdict(accept(entry, by, "rest", over_s + other_s, -other_s)) == LATE
 
 
-def test_a_job_that_came_with_a_mark_is_recorded_as_long_as_that_is_good() -> None:
+def test_marked_job_is_recorded_as_long_as_its_mark_is_good() -> None:
     by = proof(400 * DAY_S)
     entry = marked(by, 10 * DAY_S)
     one = fingerprint_of(entry, entry, by, NOW_S)

@@ -82,7 +82,7 @@ async def test_a_batch_is_gathered_for_3_ms_while_more_follow(
     assert numbers(take_batch(finished.jobs)) == list(range(20))
 
 
-async def test_the_first_job_after_a_batch_is_not_left_to_those_that_follow(
+async def test_first_job_after_a_batch_does_not_wait_for_followers(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     finished = acks()
@@ -94,7 +94,7 @@ async def test_the_first_job_after_a_batch_is_not_left_to_those_that_follow(
     assert numbers(take_batch(finished.jobs)) == [2]
 
 
-async def test_a_batch_that_is_large_or_has_no_successors_is_not_waited_for(
+async def test_large_or_last_batch_is_not_waited_for(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     for count, more in ((BATCH_ENOUGH, True), (2, False)):
@@ -113,7 +113,7 @@ async def test_a_batch_has_a_limit_and_the_rest_is_the_next_one() -> None:
     assert [await finished.wait_for_batch() and len(take_batch(finished.jobs)) for _ in range(2)] == [MAX_BATCH, 1]
 
 
-async def test_what_was_taken_along_is_not_waited_for_and_what_is_put_back_comes_first(
+async def test_taken_jobs_are_not_awaited_and_returned_ones_go_first(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     finished = acks()
@@ -187,7 +187,7 @@ async def test_a_cancelled_wait_loses_no_job(autojump_clock: trio.testing.MockCl
     assert numbers(take_batch(finished.jobs)) == [1, 2]
 
 
-async def test_it_is_busy_from_the_first_job_until_the_committer_waits_again(
+async def test_it_is_busy_from_the_first_job_until_the_committer_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     finished = acks()
@@ -227,7 +227,7 @@ def test_a_settlement_is_remembered_for_ten_seconds() -> None:
     assert recent.get("2:1") == Ack()
 
 
-def test_what_is_too_old_is_forgotten_also_when_nothing_more_is_settled() -> None:
+def test_old_entries_are_forgotten_also_without_new_ones() -> None:
     recent = RecentlySettled()
     recent.forget(100.0)
     recent.add([("1:1", Ack(), b"")], 100.0)
@@ -258,7 +258,8 @@ def test_the_last_batch_is_remembered_whole_however_large() -> None:
     assert [number for number in range(102) if recent.get(f"{number}:1") is not None] == [101]
 
 
-def test_after_an_outage_settled_and_lost_jobs_are_known_to_have_run_once_each_and_for_a_minute() -> None:
+def test_settled_and_lost_jobs_count_as_run_for_a_minute() -> None:
+    """After an outage, once each."""
     recent = RecentlySettled()
     settled: list[tuple[str, Settlement, bytes]] = [
         ("1:1", Ack(), b"settled"),

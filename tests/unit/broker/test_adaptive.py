@@ -85,7 +85,7 @@ def test_it_rests_for_a_second_and_then_grows_by_a_step_a_second() -> None:
     assert limit.limit == 20
 
 
-def test_after_an_outage_the_first_goes_alone_and_each_round_doubles_up_to_where_it_was() -> None:
+def test_first_goes_alone_after_an_outage_and_rounds_double() -> None:
     limit = Adaptive(100)
     limit.restart(0)
     rounds = [limit.limit]
@@ -95,7 +95,7 @@ def test_after_an_outage_the_first_goes_alone_and_each_round_doubles_up_to_where
     assert rounds == [1, 2, 4, 8, 16, 32, 64, 100, 100]
 
 
-def test_answers_that_came_together_raise_it_as_much_as_one_by_one() -> None:
+def test_simultaneous_answers_raise_it_as_much_as_single_ones() -> None:
     together, one_by_one = Adaptive(64), Adaptive(64)
     for limit in (together, one_by_one):
         limit.restart(0)
@@ -110,7 +110,7 @@ def test_answers_that_came_together_raise_it_as_much_as_one_by_one() -> None:
     assert one_by_one.limit == one_by_one.ceiling // 2
 
 
-def test_where_it_was_is_remembered_through_an_outage_that_took_every_place() -> None:
+def test_former_limit_survives_an_outage_that_took_every_place() -> None:
     limit = Adaptive(20)
     for others in range(19, -1, -1):
         limit.note_refusal(1.0, others)
@@ -122,7 +122,8 @@ def test_where_it_was_is_remembered_through_an_outage_that_took_every_place() ->
     assert limit.limit == 16, "from here on step by step"
 
 
-def test_an_outage_on_the_way_back_costs_a_fifth_of_where_it_was_and_not_of_how_far_it_had_come() -> None:
+def test_second_outage_costs_a_fifth_of_the_former_limit() -> None:
+    """Not of how far it had come back."""
     limit = Adaptive(100)
     limit.restart(0)
     limit.note_refusal(10.0, 0)
@@ -171,7 +172,8 @@ def test_whatever_happens_it_stays_between_one_and_its_ceiling(
         assert 1 <= limit.limit <= ceiling
 
 
-def test_a_step_takes_as_many_answers_as_the_limit_and_a_second_since_the_last_refusal() -> None:
+def test_step_takes_as_many_answers_as_the_limit_and_a_second() -> None:
+    """Since the last refusal."""
     limit = Adaptive(20)
     limit.note_refusal(10.0, 19)
     ready(limit, 11.0, 15)
@@ -192,7 +194,7 @@ def test_it_does_not_grow_while_one_more_could_have_come_in() -> None:
     assert limit.limit == 16
 
 
-def test_what_was_refused_at_once_comes_back_at_once_but_for_a_fifth_and_its_place() -> None:
+def test_limit_refused_at_once_returns_but_for_a_fifth() -> None:
     limit = Adaptive(20)
     limit.note_refusal(1.0, 5)
     assert limit.limit == 5
@@ -202,7 +204,7 @@ def test_what_was_refused_at_once_comes_back_at_once_but_for_a_fifth_and_its_pla
     assert limit.limit == 15
 
 
-def test_after_an_outage_that_left_the_limit_as_it_was_a_step_takes_as_many_answers_as_ever() -> None:
+def test_step_after_a_harmless_outage_takes_as_many_answers() -> None:
     limit = Adaptive(20)
     limit.note_refusal(1.0, 19)
     ready(limit, 2.0, 15)

@@ -82,7 +82,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
     assert kinds(events) == ["TargetDown"]
 
 
-async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_advice_of_the_probe_is_reported(autojump_clock: trio.testing.MockClock) -> None:
     for denied in (True, False):
         breaker, events = watched()
         target = Target([Probe(ok=False, denied=denied, version=None, detail="no", hint="mend it"), FINE])
@@ -91,7 +91,7 @@ async def test_what_the_probe_says_to_do_is_told(autojump_clock: trio.testing.Mo
         assert [event.hint for event in events if isinstance(event, TargetDown)] == ["mend it"]
 
 
-async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock: trio.testing.MockClock) -> None:
+async def test_denied_broker_is_reported_once_and_admitted_by_itself(autojump_clock: trio.testing.MockClock) -> None:
     breaker, events = watched()
     target = Target([FINE, DENIED, DENIED, DENIED, FINE])
     async with probed(breaker, target):
@@ -102,7 +102,7 @@ async def test_a_denied_broker_is_told_once_and_let_in_by_itself(autojump_clock:
     assert isinstance(events[-1], TargetUp)
 
 
-async def test_one_that_is_given_up_stays_tripped_and_its_target_is_left_alone(
+async def test_abandoned_breaker_stays_tripped_and_spares_its_target(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     events: list[Event] = []
@@ -135,7 +135,7 @@ async def test_a_stop_ends_the_wait_for_a_tripped_breaker(autojump_clock: trio.t
     assert not breaker.semaphore.try_enter()
 
 
-async def test_what_trips_it_beside_a_probe_is_probed_a_second_later_and_not_at_once(
+async def test_trip_beside_a_probe_is_probed_a_second_later(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     breaker = well()
@@ -168,7 +168,7 @@ async def test_a_slow_first_job_does_not_hold_the_others_back_for_long(autojump_
 
 
 @pytest.mark.promise("A good citizen", "one command that fails does not stop the others")
-async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
+async def test_one_sick_command_neither_trips_nor_lowers_the_limit(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     events: list[Event] = []
@@ -193,7 +193,7 @@ async def test_one_sick_command_neither_trips_the_breaker_nor_lowers_the_limit(
         assert kinds(events) == ["VersionReported"], "it never closed"
 
 
-async def test_a_time_out_of_a_target_that_was_found_unwell_trips_the_breaker_at_once() -> None:
+async def test_time_out_of_an_unwell_target_trips_the_breaker_at_once() -> None:
     breaker = Breaker("t", lambda _event: None)
     breaker.note_probe(FINE)
     breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "c")
@@ -202,7 +202,7 @@ async def test_a_time_out_of_a_target_that_was_found_unwell_trips_the_breaker_at
     assert breaker.reason == Reason("DatabaseAway", "no answer")
 
 
-async def test_refusals_and_time_outs_lower_the_limit_and_other_failures_do_not() -> None:
+async def test_only_refusals_and_time_outs_lower_the_limit() -> None:
     for outcome, lower in (
         (Deferred(Reason("ServerBusy", "503", status=503)), True),
         (Deferred(Reason("ServerBusy", "429", status=429)), True),
@@ -219,7 +219,7 @@ async def test_refusals_and_time_outs_lower_the_limit_and_other_failures_do_not(
         assert beside.semaphore.limit == 20
 
 
-async def test_one_slow_job_does_not_hold_the_others_up_when_the_limit_falls_to_its_one_place(
+async def test_slow_job_delays_no_other_when_the_limit_falls_to_one(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     breaker = Breaker("t", lambda _event: None, 3)
@@ -333,7 +333,7 @@ class Line:
         self.breaker.semaphore.leave()
 
 
-async def test_places_come_to_jobs_in_the_order_in_which_they_asked() -> None:
+async def test_places_come_to_jobs_in_the_order_of_requests() -> None:
     line = Line(concurrency=2)
     line.ask("a", "b", "c", "d", "e", "!f", "g", "h", "i")
     assert line.began == ["a", "b"]
@@ -367,7 +367,8 @@ async def test_a_thousand_that_leave_in_their_turn_are_no_recursion() -> None:
 
 
 @pytest.mark.promise("A good citizen", "after an outage the first job goes alone")
-async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_follow_in_their_order() -> None:
+async def test_first_waiter_is_tried_alone_and_others_follow_in_order() -> None:
+    """After an outage."""
     line, beside = Line(concurrency=4), list[str]()
 
     def go_on() -> bool:
@@ -397,7 +398,7 @@ async def test_the_first_in_line_is_tried_alone_after_an_outage_and_the_others_f
     assert beside == ["in a slot"]
 
 
-async def test_who_gives_up_waiting_takes_no_place_and_the_next_in_line_gets_it() -> None:
+async def test_abandoned_wait_takes_no_place_and_the_next_gets_it() -> None:
     line = Line(concurrency=1)
     line.ask("a")
     gone = line.job("b")
@@ -419,7 +420,7 @@ async def test_once_the_pool_stops_no_one_gets_a_place() -> None:
     assert line.began == ["a"]
 
 
-async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_only_unwell() -> None:
+async def test_denial_in_an_outage_is_reported_and_ends_when_unwell() -> None:
     breaker, events = watched()
     breaker.note_probe(FINE)
     breaker.trip(Reason("TargetUnreachable", "refused"))
@@ -429,7 +430,7 @@ async def test_a_denial_in_an_outage_is_told_too_and_ends_where_the_target_is_on
     assert breaker.denied is None
 
 
-async def test_of_many_commands_that_tripped_it_the_first_are_forgotten_and_may_trip_it_again() -> None:
+async def test_first_of_many_tripping_commands_may_trip_it_again() -> None:
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
     breaker = well()
     for number in range(32):
@@ -445,7 +446,7 @@ async def test_of_many_commands_that_tripped_it_the_first_are_forgotten_and_may_
 
 
 @pytest.mark.parametrize("of_job", [Rejected(Reason("No", "")), Deferred(Reason("Later", ""), of_job=True)])
-async def test_an_answer_that_is_about_its_job_alone_ends_a_row_of_jobs_that_were_not_sent(of_job: Outcome) -> None:
+async def test_answer_about_one_job_ends_a_row_of_unsent_jobs(of_job: Outcome) -> None:
     breaker = well()
     for _ in range(2):
         for _ in range(4):
@@ -455,7 +456,7 @@ async def test_an_answer_that_is_about_its_job_alone_ends_a_row_of_jobs_that_wer
     assert breaker.answers == 2
 
 
-async def test_what_is_delivered_in_a_slot_does_not_raise_the_limit_beside_it(
+async def test_delivery_in_a_slot_does_not_raise_the_limit_beside_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     breaker = well()
@@ -471,7 +472,7 @@ LOST = Uncertain(Reason("ServerError", "502", None, 502), by_gateway=True)
 PAGE_503 = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, ran="unlikely")
 
 
-async def test_five_gateway_answers_in_a_row_trip_it_at_once_whichever_the_commands() -> None:
+async def test_five_gateway_answers_in_a_row_trip_it_at_once() -> None:
     """Two commands by turns excuse each other no more, nor does what was delivered a moment ago."""
     for commands in (("a",), ("a", "b"), ("a", "b", "c", "d", "e")):
         breaker = well()
@@ -484,7 +485,7 @@ async def test_five_gateway_answers_in_a_row_trip_it_at_once_whichever_the_comma
         assert not breaker.admits, commands
 
 
-async def test_at_most_once_a_503_counts_as_lost_and_another_ends_no_row() -> None:
+async def test_at_most_once_503_counts_as_lost_and_others_end_no_row() -> None:
     breaker = well()
     breaker.note_delivered({"once": 10_000})
     for _ in range(5):

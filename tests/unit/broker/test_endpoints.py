@@ -68,7 +68,7 @@ def opened() -> tuple[Connector, Endpoints]:
 
 
 @given(ENDPOINTS, st.sampled_from(TOKENS), st.sampled_from([{}, {"host": "example.org"}, {"host": "other.org"}]))
-def test_a_token_is_refused_what_it_would_be_refused_for_each_job(
+def test_token_is_refused_at_once_what_each_job_would_be_refused(
     endpoint: str, token: Token, arguments: dict[str, Any]
 ) -> None:
     command = Command(endpoint, arguments)
@@ -79,7 +79,7 @@ def test_a_token_is_refused_what_it_would_be_refused_for_each_job(
     assert KNOWN.of(endpoint).refusal(token, command, TARGET.queues[0]) == auth.refusal(token, wish)
 
 
-def test_the_facts_are_those_of_the_command_whatever_its_endpoint_says_beside_it() -> None:
+def test_facts_are_of_the_command_whatever_its_endpoint_adds() -> None:
     known = KNOWN.of("send_message/v1")
     assert known.at_most_once
     assert known.slot is None
@@ -90,7 +90,7 @@ def test_the_facts_are_those_of_the_command_whatever_its_endpoint_says_beside_it
     assert slow.timeout_s == 300.0
 
 
-async def test_a_version_that_is_found_out_later_counts_for_endpoints_that_are_known() -> None:
+async def test_version_found_later_counts_for_known_endpoints() -> None:
     connector, known = opened()
     before = known.of("ban_account")
     assert known.of("ban_account") is before
@@ -108,7 +108,7 @@ def test_endpoints_that_producers_invent_do_not_fill_the_memory(monkeypatch: pyt
         assert len(known._known) <= 3
 
 
-def test_a_slash_for_the_dot_changes_nothing_of_what_holds_for_a_command() -> None:
+def test_slash_for_the_dot_changes_nothing_about_a_command() -> None:
     url = Url("http", "localhost", 5551, "/api/graphql")
     target = Target("mim", "mongooseim", url, ("q",), at_most_once=("broadcast.*",), slots={"account.registerUser": 2})
     connector = open_connector(target, Ports(lambda _: None, lambda: 0.0))

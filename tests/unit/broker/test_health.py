@@ -19,7 +19,7 @@ def watched() -> tuple[StoreHealth, list[Event]]:
     return StoreHealth(events.append), events
 
 
-async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it(
+async def test_jobs_settled_just_before_a_long_outage_are_remembered(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     (health, events), recent = watched(), RecentlySettled()
@@ -33,7 +33,7 @@ async def test_what_was_settled_just_before_a_long_outage_is_remembered_after_it
     assert back.outage_s == pytest.approx(10 * KEPT_S)
 
 
-async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_own(
+async def test_call_begun_before_redis_was_back_begins_no_outage(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     health, events = watched()
@@ -50,7 +50,7 @@ async def test_a_call_that_began_before_redis_was_back_begins_no_outage_of_its_o
     assert not health.is_up
 
 
-async def test_a_write_from_before_an_outage_that_is_answered_within_it_does_not_end_it(
+async def test_write_from_before_an_outage_does_not_end_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     health, events = watched()
@@ -70,7 +70,7 @@ async def test_a_write_from_before_an_outage_that_is_answered_within_it_does_not
     assert [type(event) for event in events] == [StoreLost, StoreBack]
 
 
-async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_anew(
+async def test_new_reason_of_an_outage_is_reported_once(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     health, events = watched()
@@ -87,7 +87,7 @@ async def test_another_reason_of_an_outage_is_told_once_and_each_outage_begins_a
     assert health.outages == 2
 
 
-async def test_a_reason_that_passes_at_once_is_not_told(autojump_clock: trio.testing.MockClock) -> None:
+async def test_reason_that_passes_at_once_is_not_reported(autojump_clock: trio.testing.MockClock) -> None:
     health, events = watched()
     health.note_outage(StoreUnavailable("refused"))
     await trio.sleep(1)
@@ -97,7 +97,7 @@ async def test_a_reason_that_passes_at_once_is_not_told(autojump_clock: trio.tes
     assert [type(event) for event in events] == [StoreLost, StoreBack]
 
 
-async def test_reasons_that_alternate_are_told_once_a_minute_at_last(autojump_clock: trio.testing.MockClock) -> None:
+async def test_alternating_reasons_are_reported_once_a_minute_at_last(autojump_clock: trio.testing.MockClock) -> None:
     health, events = watched()
     for _ in range(3600):
         health.note_outage(StoreUnavailable("refused"))
@@ -107,7 +107,7 @@ async def test_reasons_that_alternate_are_told_once_a_minute_at_last(autojump_cl
     assert 3600 / LONGEST_CHANGE_S <= len(told) <= 3600 / LONGEST_CHANGE_S + 5
 
 
-def test_a_step_of_our_clock_is_known_before_redis_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_step_of_our_clock_is_known_before_redis_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the second after a step of an hour, 16 retries were due an hour late, and signed jobs died."""
     health, now_s = StoreHealth(lambda _event: None), time.time()
     assert health.clock_ahead_s == 0.0

@@ -63,7 +63,8 @@ def a_job() -> JobInProgress:
 
 
 @given(st.lists(st.sampled_from(sorted(CALLS)), max_size=30))
-def test_no_order_of_calls_leaves_the_table_and_what_is_refused_changes_nothing(names: list[str]) -> None:
+def test_order_of_calls_never_leaves_the_table(names: list[str]) -> None:
+    """And what is refused changes nothing."""
     with pytest.MonkeyPatch.context() as patch, watched(patch, is_provoked=True):
         job = a_job()
         for name in names:
@@ -75,7 +76,7 @@ def test_no_order_of_calls_leaves_the_table_and_what_is_refused_changes_nothing(
             assert (job.settlement is None) == (job.settling is NONE)
 
 
-def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
+def test_every_state_is_reached_and_every_step_of_it_taken() -> None:
     with pytest.MonkeyPatch.context() as patch, watched(patch, is_provoked=True) as transitions:
         waiting: list[list[str]] = [[]]
         known: set[tuple[DeliveryState, SettlingState]] = set()
@@ -100,7 +101,7 @@ def test_every_state_is_reached_and_every_step_of_the_table_is_taken() -> None:
     assert known == {(one, other) for one in DeliveryState for other in SettlingState}
 
 
-def test_what_is_admitted_at_once_is_as_if_it_was_read_addressed_and_admitted() -> None:
+def test_immediate_admission_equals_admission_step_by_step() -> None:
     (payload, proof), at_once, one_by_one = shown(), a_job(), a_job()
     at_once.admit_at_once(payload, proof, "status", "r1", once=True, expires_at_s=2.0, started_at_s=1.0)
     one_by_one.identify(payload, None, 1.0)
@@ -110,7 +111,7 @@ def test_what_is_admitted_at_once_is_as_if_it_was_read_addressed_and_admitted() 
     assert {name: getattr(at_once, name) for name in names} == {name: getattr(one_by_one, name) for name in names}
 
 
-def test_a_job_that_is_held_waits_as_one_that_was_not_sent_and_a_part_of_it_stays_done() -> None:
+def test_held_job_waits_as_unsent_and_its_done_part_stays_done() -> None:
     job = a_job()
     assert job.delivery is FETCHED
     admit(job, once=True)

@@ -7,7 +7,7 @@ from restbroker.errors import ConfigError
 from restbroker.transport.message import MaybeSent, NotSent
 
 
-def test_a_secret_that_cannot_be_used_is_not_blamed_on_the_server() -> None:
+def test_unusable_secret_is_not_blamed_on_the_server() -> None:
     with pytest.raises(NotSent) as caught:
         raise NotSent("any") from ConfigError("The secret file /x is empty.", "Put the secret into it.")
     found = unreachable_reason(caught.value)

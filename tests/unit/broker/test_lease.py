@@ -40,14 +40,15 @@ def test_no_request_starts_before_a_heartbeat_was_confirmed(set_clock: SetClock)
     assert (one.is_fresh, one.age_s, one.granted.is_set()) == (False, None, False)
 
 
-def test_a_heartbeat_counts_from_when_it_was_sent_however_late_its_answer(set_clock: SetClock) -> None:
+def test_heartbeat_counts_from_its_sending_however_late_answered(set_clock: SetClock) -> None:
     one = Lease()
     set_clock(115.5)
     one.confirm(100.0)
     assert (one.is_fresh, one.granted.is_set()) == (False, True)
 
 
-def test_a_process_of_this_host_is_gone_if_it_ended_or_its_pid_was_used_again_and_of_others_nothing_is_proved() -> None:
+def test_local_process_is_gone_if_ended_or_its_pid_reused() -> None:
+    """Of other hosts nothing is proved."""
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     assert os.getpid() != 1
     rows: dict[str, tuple[dict[str, Any], bool]] = {

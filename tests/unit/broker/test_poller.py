@@ -175,14 +175,14 @@ class Pool:
         return [event.code for event in self.events if isinstance(event, OperatorWarning)]
 
 
-async def test_nothing_is_asked_before_the_first_heartbeat_is_confirmed(autojump_clock: MockClock) -> None:
+async def test_nothing_is_asked_before_the_first_heartbeat_confirmed(autojump_clock: MockClock) -> None:
     pool = Pool()
     pool.poller.lease = Lease()
     await pool.run()
     assert pool.steps == []
 
 
-async def test_an_outage_that_a_fetch_meets_is_told_and_the_next_fetch_ends_it(autojump_clock: MockClock) -> None:
+async def test_outage_met_by_a_fetch_is_reported_and_ended_by_the_next(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[NOTHING, AWAY])
     await trio.sleep(1)
     pool.health.note_outage(AWAY)
@@ -190,7 +190,7 @@ async def test_an_outage_that_a_fetch_meets_is_told_and_the_next_fetch_ends_it(a
     assert pool.outages() == [StoreLost, StoreBack] * 2
 
 
-async def test_an_outage_that_begins_while_jobs_are_compared_is_told(autojump_clock: MockClock) -> None:
+async def test_outage_beginning_during_a_comparison_is_reported(autojump_clock: MockClock) -> None:
     pool = Pool(listed=[AWAY])
     await trio.sleep(1)
     pool.health.note_outage(AWAY)
@@ -200,7 +200,7 @@ async def test_an_outage_that_begins_while_jobs_are_compared_is_told(autojump_cl
 
 
 @pytest.mark.parametrize("known", [False, True])
-async def test_after_a_lost_answer_jobs_are_compared_once_before_more_are_taken(
+async def test_lost_answer_compares_jobs_once_before_taking_more(
     autojump_clock: MockClock, known: bool
 ) -> None:
     pool = Pool(answers=[AWAY, NOTHING])
@@ -210,7 +210,7 @@ async def test_after_a_lost_answer_jobs_are_compared_once_before_more_are_taken(
     assert pool.steps[:5] == [*["compares"] * known, "asks", "compares", "asks", "waits", "asks"][:5]
 
 
-async def test_after_an_outage_that_others_met_jobs_are_compared_before_more_are_taken(
+async def test_outage_met_by_others_compares_jobs_before_taking_more(
     autojump_clock: MockClock,
 ) -> None:
     pool = Pool()
@@ -240,7 +240,7 @@ async def test_while_redis_refuses_to_settle_nothing_is_taken(autojump_clock: Mo
 
 
 @pytest.mark.parametrize("how", ["down", "quiet", "full", "stopping"])
-async def test_what_happens_while_a_fetch_waits_for_its_turn_keeps_it_from_taking(
+async def test_changes_while_a_fetch_waits_for_its_turn_stop_it(
     autojump_clock: MockClock, how: str
 ) -> None:
     pool = Pool()
@@ -261,9 +261,10 @@ async def test_what_happens_while_a_fetch_waits_for_its_turn_keeps_it_from_takin
 
 
 @pytest.mark.parametrize("answer", [NOTHING, TargetPaused(10), LimitReached("dead", 10)])
-async def test_redis_is_told_which_waiting_jobs_may_start_though_no_more_may_be_taken(
+async def test_redis_learns_which_waiting_jobs_may_start(
     autojump_clock: MockClock, answer: FetchAnswer
 ) -> None:
+    """Though no more may be taken."""
     pool = Pool(limits=Limits(in_flight=1), answers=[answer])
     pool.hold(1, granted=False)
     pool.serve(1)
@@ -272,7 +273,7 @@ async def test_redis_is_told_which_waiting_jobs_may_start_though_no_more_may_be_
     assert pool.steps == ["asks"], "no queue is waited for: nothing was asked of it"
 
 
-async def test_only_a_fetch_that_asks_for_jobs_says_whether_old_keys_are_left(autojump_clock: MockClock) -> None:
+async def test_only_a_fetch_that_asks_for_jobs_reports_old_keys(autojump_clock: MockClock) -> None:
     """One that asks for none looks at no key. The jobs that came before may be of keys of another `OrderBy`."""
     pool = Pool(limits=Limits(in_flight=1))
     pool.hold(1, granted=False)
@@ -293,7 +294,7 @@ async def test_a_pause_is_waited_for_but_no_longer_than_a_second(autojump_clock:
     assert pool.warned() == []
 
 
-async def test_a_target_that_is_down_hinders_a_pool_and_no_limit_does_meanwhile(autojump_clock: MockClock) -> None:
+async def test_target_that_is_down_hinders_a_pool_and_no_limit_does(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[LimitReached("rate", 1000)])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.run)
@@ -305,7 +306,7 @@ async def test_a_target_that_is_down_hinders_a_pool_and_no_limit_does_meanwhile(
     assert pool.steps == ["asks"]
 
 
-async def test_while_its_target_is_down_jobs_are_compared_after_an_outage_alone(autojump_clock: MockClock) -> None:
+async def test_dead_target_has_jobs_compared_only_after_an_outage(autojump_clock: MockClock) -> None:
     pool = Pool()
     pool.breaker.trip(DOWN)
     await pool.run()
@@ -315,7 +316,7 @@ async def test_while_its_target_is_down_jobs_are_compared_after_an_outage_alone(
     assert pool.steps == ["compares"]
 
 
-async def test_a_pool_that_redis_does_not_know_is_fenced_and_asks_nothing_more(autojump_clock: MockClock) -> None:
+async def test_pool_unknown_to_redis_is_fenced_and_asks_nothing_more(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[IdentityUnknown()])
     await pool.run()
     assert pool.identity.fenced.is_set()
@@ -349,7 +350,7 @@ async def test_a_quiet_process_compares_its_jobs_as_ever_and_tells_redis_which_m
 
 
 @pytest.mark.parametrize("where", ["the fetch", "a suspect"])
-async def test_what_redis_refuses_hinders_the_pool_and_is_tried_again_a_second_later(
+async def test_refusal_hinders_the_pool_and_is_retried_a_second_later(
     autojump_clock: MockClock, where: str
 ) -> None:
     pool = Pool(answers=[REFUSED]) if where == "the fetch" else Pool(answers=[taken(1)], poison=[REFUSED])
@@ -376,7 +377,7 @@ async def test_while_enough_jobs_are_ready_the_poller_waits_for_demand(autojump_
 
 
 @pytest.mark.parametrize(("limits", "counts"), [(Limits(), [4]), (RATE, []), (SHARE, [])])
-async def test_without_a_free_place_jobs_are_taken_only_where_no_limit_is_shared(
+async def test_full_pool_takes_jobs_only_where_no_limit_is_shared(
     autojump_clock: MockClock, limits: Limits, counts: list[int]
 ) -> None:
     pool = Pool(limits=limits)
@@ -384,7 +385,7 @@ async def test_without_a_free_place_jobs_are_taken_only_where_no_limit_is_shared
     assert [request.count for request in pool.asked] == counts
 
 
-async def test_no_more_are_asked_for_than_a_limit_leaves(autojump_clock: MockClock) -> None:
+async def test_fetch_asks_for_no_more_than_a_limit_leaves(autojump_clock: MockClock) -> None:
     pool = Pool(limits=Limits(in_flight=2))
     pool.reservations.add([JobInProgress("1:1", 1, "rest", b"{}")])
     pool.serve(3)
@@ -392,7 +393,7 @@ async def test_no_more_are_asked_for_than_a_limit_leaves(autojump_clock: MockClo
     assert [request.count for request in pool.asked] == [1]
 
 
-async def test_jobs_that_wait_until_the_target_has_room_are_in_place_of_others(
+async def test_jobs_waiting_for_room_at_the_target_replace_others(
     autojump_clock: MockClock,
 ) -> None:
     pool, turns = Pool(), [lambda: False, lambda: True]
@@ -409,7 +410,7 @@ async def test_jobs_that_wait_until_the_target_has_room_are_in_place_of_others(
     ("numbers", "granted", "is_busy", "waits"),
     [((1, 2, 3), False, True, True), ((1, 2), False, True, False), ((1, 2), True, True, False)],
 )
-async def test_no_fetch_is_made_for_jobs_that_the_next_settlement_lets_start(
+async def test_jobs_the_next_settlement_starts_need_no_fetch(
     autojump_clock: MockClock,
     numbers: tuple[int, ...],
     granted: bool,
@@ -456,7 +457,7 @@ MANY = Limits(in_flight=2)
         (Limits(), taken(1, 2, 3, 4, 5, 6, 7), []),
     ],
 )
-async def test_a_fetch_that_emptied_the_queues_is_followed_by_a_wait_for_them(
+async def test_fetch_that_emptied_the_queues_is_followed_by_a_wait(
     autojump_clock: MockClock, limits: Limits, answer: FetchResult, then: list[str]
 ) -> None:
     pool = Pool(limits=limits, answers=[answer])
@@ -466,7 +467,7 @@ async def test_a_fetch_that_emptied_the_queues_is_followed_by_a_wait_for_them(
     assert pool.steps[1:2] == then
 
 
-async def test_jobs_that_may_not_start_yet_are_asked_for_and_no_queue_is_waited_for(autojump_clock: MockClock) -> None:
+async def test_jobs_not_startable_yet_are_asked_for_without_a_wait(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[taken(1)])
     pool.serve(1)
     pool.ready.places = 0
@@ -482,13 +483,13 @@ async def test_a_job_pays_for_its_start_when_it_is_taken(autojump_clock: MockClo
     assert 0 <= boot_time_s() - job.granted_at_s < 60
 
 
-async def test_one_queue_that_cannot_be_read_is_told_and_hinders_no_other(autojump_clock: MockClock) -> None:
+async def test_unreadable_queue_is_reported_and_hinders_no_other(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[FetchResult((), NONE, frozenset({"slow"}), 0)])
     await pool.run(1.5)
     assert (pool.hindrance(), pool.warned()) == (None, ["BadQueue"])
 
 
-async def test_while_redis_is_away_it_is_asked_less_and_less_often_and_soon_again_after_that(
+async def test_absent_redis_is_asked_ever_less_and_soon_when_back(
     autojump_clock: MockClock,
 ) -> None:
     pool = Pool(answers=[*[AWAY] * 8, NOTHING, AWAY])

@@ -96,7 +96,7 @@ async def shut(breaker: Breaker) -> None:
     assert not breaker.admits
 
 
-async def test_a_dead_target_sees_one_probe_every_second_or_two_however_many_processes_wait(
+async def test_dead_target_sees_a_probe_a_second_for_all_processes(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     board, target = Board(), Target([NotSent("refused")])
@@ -128,7 +128,7 @@ async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -
         nursery.cancel_scope.cancel()
 
 
-async def test_what_was_found_before_the_breaker_tripped_does_not_reset_it(
+async def test_result_from_before_the_trip_does_not_reset_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     board, target = Board(), Target()
@@ -144,7 +144,7 @@ async def test_what_was_found_before_the_breaker_tripped_does_not_reset_it(
 
 
 @pytest.mark.parametrize("told", [NEWER, DENIED])
-async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_eyes(
+async def test_foreign_version_and_denial_are_checked_by_oneself(
     autojump_clock: trio.testing.MockClock, told: Probe
 ) -> None:
     board, target = Board(), Target()
@@ -158,7 +158,7 @@ async def test_another_version_and_anothers_denial_are_looked_at_with_ones_own_e
         assert breaker.server_version == NEWER.version
 
 
-async def test_who_is_denied_does_not_believe_that_another_was_let_in(autojump_clock: trio.testing.MockClock) -> None:
+async def test_denied_process_does_not_trust_an_admitted_one(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with serving(board, target) as breaker:
         target.answers = [DENIED]
@@ -180,7 +180,7 @@ async def test_a_prober_that_died_does_not_keep_its_turn(autojump_clock: trio.te
         assert 14 <= trio.current_time() - closed_at_s <= 16
 
 
-async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_back_when_let_in(
+async def test_denial_pauses_the_target_a_minute_until_admitted(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     board, target = Board(), Target()
@@ -197,7 +197,7 @@ async def test_a_denial_pauses_the_target_for_a_minute_and_a_bit_and_is_taken_ba
         assert board.resumed == ["denied", "denied"], "at the start, and when it is let in again"
 
 
-async def test_a_process_that_was_never_let_in_pauses_nobody(autojump_clock: trio.testing.MockClock) -> None:
+async def test_process_that_was_never_admitted_pauses_nothing(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target([DENIED])
     async with trio.open_nursery() as nursery:
         breaker = started(nursery, target, Seen(board, "p"))
@@ -208,7 +208,7 @@ async def test_a_process_that_was_never_let_in_pauses_nobody(autojump_clock: tri
 
 
 @pytest.mark.parametrize("found", [FINE, DENIED, UNWELL, Reason("TargetUnreachable", "refused", "Start it.", 7)])
-def test_what_is_told_is_what_is_heard(found: Probe | Reason) -> None:
+def test_written_result_is_read_back(found: Probe | Reason) -> None:
     assert decode(encode(found)) == found
 
 
@@ -219,11 +219,11 @@ def test_whatever_a_server_says_fits() -> None:
 
 
 @pytest.mark.parametrize("text", [b"", b"1", b"null", b"{", b"[]", b'{"ok": true}', b'{"code": 1, "colour": 2}'])
-def test_what_another_version_tells_is_not_misread(text: bytes) -> None:
+def test_result_of_another_version_is_not_misread(text: bytes) -> None:
     assert decode(text) is None
 
 
-async def test_without_redis_each_process_probes_by_itself_and_the_outage_is_told_once() -> None:
+async def test_processes_probe_alone_without_redis_and_report_it_once() -> None:
     events: list[Event] = []
     store = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{free_port()}/0")))
     others = ProbeSharing(store, StoreHealth(events.append), "t", Identity("p", events.append))
@@ -248,7 +248,7 @@ async def test_a_retry_after_pauses_the_target_for_all(autojump_clock: trio.test
 DAY = Deferred(Reason("Busy", "503"), retry_after_s=86400, counts=False, pause_target=True)
 
 
-async def test_a_pause_of_a_day_is_ended_by_a_good_probe_after_a_minute(autojump_clock: trio.testing.MockClock) -> None:
+async def test_good_probe_ends_a_days_pause_after_a_minute(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(left_s=9.0), Target()
     async with serving(board, target) as breaker:
         began_s = trio.current_time()
@@ -275,7 +275,7 @@ async def test_a_pause_lasts_fifteen_minutes_at_most(autojump_clock: trio.testin
         assert trio.current_time() - began_s < 3660
 
 
-async def test_who_resumes_the_target_ends_its_pause_at_once(autojump_clock: trio.testing.MockClock) -> None:
+async def test_resuming_the_target_ends_its_pause_at_once(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(left_s=9.0), Target()
     async with serving(board, target) as breaker:
         breaker.observe(DAY)

@@ -23,7 +23,7 @@ def served(places: int = 1) -> tuple[ReadyBuffer, list[int]]:
     return ready, taken
 
 
-def test_a_job_above_the_high_water_mark_waits_until_it_is_allowed() -> None:
+def test_job_above_the_high_water_mark_waits_until_allowed() -> None:
     ready, taken = served()
     ready.send_nowait(items(1, 2))
     assert taken == []
@@ -55,7 +55,8 @@ def test_a_closed_hand_over_starts_nothing_more() -> None:
     assert (taken, len(ready)) == ([1], 0)
 
 
-def test_a_job_that_ends_as_it_is_taken_leaves_its_place_to_the_next_and_is_no_recursion() -> None:
+def test_job_ending_as_it_is_taken_leaves_its_place_to_the_next() -> None:
+    """Without recursion."""
     ready, taken = ReadyBuffer(1, BatchSize()), list[int]()
 
     def take(job: JobInProgress) -> bool:
@@ -95,7 +96,7 @@ async def test_taking_the_reserve_down_wakes_the_poller(autojump_clock: trio.tes
     assert (taken, len(ready)) == ([1, 2, 3], 2)
 
 
-async def test_a_place_that_becomes_free_wakes_the_poller_though_jobs_wait_that_redis_does_not_know_of(
+async def test_free_place_wakes_the_poller_beside_unknown_jobs(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     """Else a job that waits for its time in front of all others, with a place to itself, would hold all up."""
@@ -110,7 +111,7 @@ async def test_a_place_that_becomes_free_wakes_the_poller_though_jobs_wait_that_
     assert taken == [1]
 
 
-def test_no_more_jobs_are_started_than_may_be_and_than_there_are_places() -> None:
+def test_starts_never_exceed_the_allowed_number_or_the_places() -> None:
     ready, taken = served(3)
     ready.allow(2)
     ready.send_nowait(items(1, 6))
@@ -128,14 +129,15 @@ def test_it_is_free_while_all_that_waits_may_be_started() -> None:
         assert ready.is_free is free
 
 
-def test_what_was_settled_in_the_last_25_to_50_ms_is_kept_ready_but_4_at_least_and_400_at_most() -> None:
+def test_recently_settled_number_is_kept_ready() -> None:
+    """That of the last 25 to 50 ms, but 4 at least and 400 at most."""
     for settled, reserve in ((0, 4), (31, 31), (1000, 400)):
         pace = BatchSize()
         pace.note_settled(settled, 100.015)
         assert [pace.reserve(at_s) for at_s in (100.016, 100.030, 100.08)] == [reserve, reserve, 4]
 
 
-def test_beside_many_pools_what_was_settled_in_a_longer_time_is_kept_ready() -> None:
+def test_many_pools_keep_ready_what_a_longer_time_settled() -> None:
     assert [are_many(pools) for pools in (1, 10, 11)] == [False, False, True]
     assert [stretch(pools) for pools in (1, 10, 40, 100, 1000)] == [1, 1, 4, 10, 10]
     pace = BatchSize(stretch(40) * SPAN_S)
@@ -144,7 +146,7 @@ def test_beside_many_pools_what_was_settled_in_a_longer_time_is_kept_ready() -> 
     assert [pace.reserve(at_s) for at_s in (100.08, 100.15, 100.4)] == [30, 30, 4]
 
 
-def test_what_may_start_before_redis_is_told_follows_the_largest_of_the_last_four_groups() -> None:
+def test_unconfirmed_starts_follow_the_largest_of_four_groups() -> None:
     pace = BatchSize()
     assert pace.lead == 0
     for count in (50, 30, 40, 1):

@@ -15,19 +15,19 @@ def test_a_job_moves_to_its_queue_byte_for_byte() -> None:
     assert plan(raw, 5.0, ()) == Placement(raw, "rest")
 
 
-def test_a_job_without_a_queue_goes_where_rubys_client_would_push_it() -> None:
+def test_job_without_a_queue_goes_where_rubys_client_pushes_it() -> None:
     raw = b'{"class":"A"}'
     assert plan(raw, 5.0, ()) == Placement(raw, "default")
 
 
-def test_a_queue_that_is_a_number_is_the_one_of_which_ruby_would_make_a_text() -> None:
+def test_numeric_queue_is_the_one_ruby_would_make_a_text_of() -> None:
     names = {b"5": "5", b"-7": "-7", b"1.50": "1.5", b"1e20": "1.0e+20", b"2e0": "2.0"}
     for queue, name in names.items():
         raw = b'{"class":"A","args":[],"queue":' + queue + b"}"
         assert plan(raw, 5.0, ()) == Placement(raw, name)
 
 
-def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names() -> None:
+def test_payload_only_ruby_reads_moves_unchanged_to_its_queue() -> None:
     for raw in (
         b'{"class":"A","queue":"foreign","args":["\\q"]}',
         b'{"class":"A","queue": "foreign","args":[/* a comment */ 1]}',
@@ -36,7 +36,7 @@ def test_what_only_ruby_can_read_moves_byte_for_byte_to_the_queue_that_it_names(
         assert plan(raw, 5.0, ()) == Placement(raw, "foreign")
 
 
-def test_what_no_worker_could_read_is_parked_as_an_object() -> None:
+def test_payload_no_worker_reads_dies_as_an_object() -> None:
     for raw in (
         b"{x",
         b"5",

@@ -110,7 +110,7 @@ async def test_what_comes_too_early_waits_for_what_was_taken_before_it() -> None
     assert not standing.is_lost
 
 
-async def test_what_waits_for_a_fetch_of_the_usual_kind_goes_on_once_that_was_dealt_with() -> None:
+async def test_waiter_for_a_usual_fetch_goes_on_once_that_was_handled() -> None:
     pool = Pool()
     standing = await pool.begin()
     pool.b.answer(taken(1))
@@ -132,7 +132,7 @@ async def test_what_waits_in_vain_is_compared_with_redis(autojump_clock: MockClo
 
 
 @pytest.mark.parametrize("answer", [None, TargetPaused(10)])
-async def test_after_its_end_what_still_stands_is_taken_and_none_is_sent_again(answer: FetchAnswer | None) -> None:
+async def test_standing_fetches_are_taken_after_its_end_not_resent(answer: FetchAnswer | None) -> None:
     pool = Pool()
     standing = await pool.begin()
     pool.a.answer(answer)
@@ -143,7 +143,7 @@ async def test_after_its_end_what_still_stands_is_taken_and_none_is_sent_again(a
     assert standing.is_lost == (answer is None)
 
 
-async def test_if_it_is_ended_before_it_is_over_what_stands_may_have_taken_jobs() -> None:
+async def test_fetch_ended_early_may_have_taken_jobs() -> None:
     pool = Pool()
     standing = await pool.begin()
     standing.end()
@@ -162,7 +162,7 @@ async def look_of(pool: Pool) -> StandingFetches:
     return standing
 
 
-async def test_while_jobs_come_fast_to_several_queues_one_look_takes_them(autojump_clock: MockClock) -> None:
+async def test_fast_jobs_of_several_queues_are_taken_by_one_look(autojump_clock: MockClock) -> None:
     pool = Pool()
     await look_of(pool)
     for base in (2, 4):
@@ -175,7 +175,7 @@ async def test_while_jobs_come_fast_to_several_queues_one_look_takes_them(autoju
     assert pool.numbers == [1, 2, 3, 4, 5, 6, 7]
 
 
-async def test_while_jobs_come_fast_to_one_queue_its_fetch_stands_again(autojump_clock: MockClock) -> None:
+async def test_fast_jobs_of_one_queue_have_its_fetch_stand_again(autojump_clock: MockClock) -> None:
     pool = Pool()
     await pool.begin()
     pool.a.answer(taken(0))
@@ -187,7 +187,7 @@ async def test_while_jobs_come_fast_to_one_queue_its_fetch_stands_again(autojump
     assert pool.states == ("stands", "stands")
 
 
-async def test_what_still_stands_is_taken_beside_a_look_and_sent_after_it(autojump_clock: MockClock) -> None:
+async def test_standing_fetch_is_taken_beside_a_look_and_sent_after_it(autojump_clock: MockClock) -> None:
     pool = Pool()
     standing = await pool.begin()
     third = Fake()

@@ -6,7 +6,7 @@ from trio.testing import MockClock
 from restbroker.broker.gates import Timers
 
 
-async def test_each_comes_at_its_own_time_and_those_of_one_moment_in_their_order(
+async def test_each_timer_fires_at_its_time_and_equal_ones_in_order(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
     timers, came = Timers(), list[tuple[int, float]]()

@@ -43,7 +43,7 @@ def submission() -> Submission:
     return found
 
 
-def test_replaced_secrets_are_kept_out_of_messages_still_and_not_without_end(tmp_path: Path) -> None:
+def test_replaced_secrets_stay_hidden_in_messages_for_a_while(tmp_path: Path) -> None:
     path, clock, tokens = followed(tmp_path, "secret-0")
     for number in range(1, 30):
         path.write_text(f"secret-{number}")
@@ -53,7 +53,8 @@ def test_replaced_secrets_are_kept_out_of_messages_still_and_not_without_end(tmp
 
 
 @pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
-def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_used(tmp_path: Path) -> None:
+def test_replaced_secret_is_refused_a_second_later_unprompted(tmp_path: Path) -> None:
+    """Though no other is ever used."""
     path, clock, tokens = followed(tmp_path)
     assert name_of(tokens, "old") == "t"
     path.write_text("newer")
@@ -62,7 +63,7 @@ def test_a_replaced_secret_is_refused_a_second_later_though_no_other_is_ever_use
     assert name_of(tokens, "old") is None
 
 
-def test_told_to_read_anew_it_does_so_at_the_next_use_whatever_the_file_looks_like(
+def test_requested_rereading_happens_at_the_next_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, clock, tokens = followed(tmp_path)
@@ -78,7 +79,7 @@ def test_told_to_read_anew_it_does_so_at_the_next_use_whatever_the_file_looks_li
 
 @pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
 @pytest.mark.parametrize("text", ["", " \n", None])
-def test_an_unusable_file_leaves_its_last_value_in_force_with_one_warning_and_no_others(
+def test_unusable_file_keeps_its_last_value_with_one_warning(
     tmp_path: Path, text: str | None
 ) -> None:
     path, other, clock, events = tmp_path / "token", tmp_path / "other", Clock(), list[Event]()
@@ -105,7 +106,7 @@ def test_an_unusable_file_leaves_its_last_value_in_force_with_one_warning_and_no
     assert len(events) == 2
 
 
-def test_a_flood_of_bad_tokens_reads_no_file_that_looks_unchanged(
+def test_flood_of_bad_tokens_reads_no_file_that_looks_unchanged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "token"
@@ -143,7 +144,7 @@ def test_a_signature_counts_for_the_token_whose_secret_made_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["t0", "nobodys"])
-def test_what_was_signed_is_written_out_once_however_many_tokens_there_are(
+def test_signed_text_is_written_out_once_for_all_tokens(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     path = tmp_path / "token"
@@ -170,7 +171,7 @@ def test_what_was_signed_is_written_out_once_however_many_tokens_there_are(
     ("one", "old-name", ("app", True)),
     ("none", "old-name", None),
 ])  # fmt: skip
-def test_a_signature_counts_for_the_token_whose_secret_made_it_by_whichever_name(
+def test_signature_counts_for_its_secrets_token_by_any_name(
     secret: str, name: str, found: tuple[str, bool] | None
 ) -> None:
     tokens = Tokens([Token("app", (Secret("new"), Secret("one"))), Token("b", (Secret("two"),))])
@@ -183,9 +184,10 @@ def test_no_secret_is_in_a_representation() -> None:
     assert "s3cret-text" not in f"{tokens!r} {tokens.proof('s3cret-text')!r}"
 
 
-def test_a_bad_token_has_a_changed_file_read_at_once_and_a_second_later_one_that_looks_unchanged(
+def test_bad_token_rereads_a_changed_file_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And a second later one that looks unchanged."""
     path, clock, tokens = followed(tmp_path)
     assert name_of(tokens, "bad") is None
     path.write_text("newer")

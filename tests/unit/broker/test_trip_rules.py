@@ -59,7 +59,7 @@ def test_a_probe_is_due_one_to_two_seconds_after_the_last_try(jitter: float, wai
     assert breaker.probe_due_s(110.0, jitter) == pytest.approx(wait_s)
 
 
-def test_a_first_probe_that_fails_opens_it_and_makes_the_next_one_wait(breaker: TripRules) -> None:
+def test_failing_first_probe_opens_it_and_delays_the_next(breaker: TripRules) -> None:
     breaker.probe_failed(50.0, "refused")
     assert breaker.tripped_at_s == 50.0
     assert breaker.probe_due_s(50.0, 0.0) == 1.0
@@ -111,9 +111,10 @@ def relapses(breaker: TripRules, well_s: float, retry_after_s: float = 0.0) -> l
     return waits
 
 
-def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_forgiven_when_it_stays_well(
+def test_relapsing_target_is_probed_ever_more_rarely(
     breaker: TripRules,
 ) -> None:
+    """And forgiven when it stays well."""
     waits = relapses(breaker, 1.0)
     assert waits[:5] == [1.0, 1.0, 1.0, 2.0, 4.0]
     assert waits[-1] == 30.0
@@ -122,11 +123,11 @@ def test_a_target_that_relapses_within_seconds_is_asked_ever_more_rarely_and_for
     assert relapses(TripRules(), 5.0) == [1.0] * 10, "five seconds of health are no relapse"
 
 
-def test_a_target_that_names_its_time_again_and_again_is_asked_after_it_each_time(breaker: TripRules) -> None:
+def test_target_naming_its_time_repeatedly_is_asked_after_each(breaker: TripRules) -> None:
     assert relapses(breaker, 0.5, retry_after_s=2.0) == [2.0] * 10
 
 
-def test_a_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: TripRules) -> None:
+def test_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: TripRules) -> None:
     breaker.trip(100.0, "429", 60.0)
     assert breaker.held_for_s(159.0) == 1.0
     assert breaker.held_for_s(161.0) == 0.0
@@ -144,9 +145,10 @@ def asked(breaker: TripRules, now_s: float, command: str, fine: int, deferred: i
     [(0.0, "well", 40, 0), (9.0, "sick", 0, 60), (11.0, "sick", 0, 1)],
     [(1.0, f"command-{number}", 0, 1) for number in range(20)],
 ])  # fmt: skip
-def test_it_opens_with_a_second_sick_command_or_where_others_are_under_a_tenth_of_the_last_ten_seconds(
+def test_it_opens_with_a_second_sick_command_or_few_successes(
     steps: list[tuple[float, str, int, int]],
 ) -> None:
+    """Others are under a tenth of the last ten seconds."""
     breaker = TripRules()
     for step in steps:
         assert breaker.permits
@@ -154,7 +156,7 @@ def test_it_opens_with_a_second_sick_command_or_where_others_are_under_a_tenth_o
     assert not breaker.permits
 
 
-def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_work(breaker: TripRules) -> None:
+def test_unanswered_slow_command_does_not_open_it_beside_others(breaker: TripRules) -> None:
     asked(breaker, 1.0, "well", 10)
     for _ in range(10):
         breaker.note_silence(2.0, "slow")
@@ -163,7 +165,7 @@ def test_one_slow_command_that_is_not_answered_does_not_open_it_while_others_wor
     assert not breaker.permits, "now it is not one command any more"
 
 
-def test_five_unanswered_in_a_row_open_it_when_nothing_else_is_asked(breaker: TripRules) -> None:
+def test_five_unanswered_in_a_row_open_it_when_nothing_else_runs(breaker: TripRules) -> None:
     for _ in range(5):
         assert breaker.permits
         breaker.note_silence(2.0, "slow")
@@ -188,7 +190,7 @@ def test_commands_that_producers_make_up_take_no_memory(breaker: TripRules) -> N
     assert {"known", "new"} <= set(breaker._commands)
 
 
-def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds(breaker: TripRules) -> None:
+def test_rule_holds_beyond_the_commands_kept_apart(breaker: TripRules) -> None:
     for number in range(200):
         breaker.note_answer(1.0, f"command-{number}", deferred=number % 5 > 0)
         if not breaker.permits:
@@ -196,14 +198,14 @@ def test_beyond_the_commands_that_are_told_apart_the_rule_still_holds(breaker: T
     raise AssertionError("four of five answers were deferred, and it stayed closed")
 
 
-def test_what_is_not_answered_counts_as_not_now_though_others_are_answered(breaker: TripRules) -> None:
+def test_unanswered_counts_as_not_now_though_others_are_answered(breaker: TripRules) -> None:
     for number in range(10):
         breaker.note_answer(number / 10, "c", deferred=False)
         breaker.note_silence(number / 10, "c")
     assert (breaker.tripped_at_s, breaker.reason) == (0.9, "10 of 20 answers within 10 s were “not now”")
 
 
-def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on(breaker: TripRules) -> None:
+def test_job_counts_as_silence_from_the_middle_of_its_time(breaker: TripRules) -> None:
     asked(breaker, 10.0, "c", 30)
     for _ in range(5):
         breaker.note_silence(10.4, "c", waited_s=1.0)
@@ -214,7 +216,7 @@ def test_a_job_is_a_sign_of_silence_from_the_middle_of_its_time_on(breaker: Trip
 
 
 @rows("commands", [["slow"] * 4 + ["late"], ["late"] + ["slow"] * 4])
-def test_two_slow_commands_in_one_row_open_it_whichever_came_first(commands: list[str]) -> None:
+def test_two_slow_commands_in_one_row_open_it_in_any_order(commands: list[str]) -> None:
     breaker = TripRules()
     asked(breaker, 1.0, "well", 100)
     for command in commands:
@@ -231,7 +233,7 @@ def test_a_command_is_alone_from_five_answers_on(breaker: TripRules) -> None:
     assert breaker.is_alone("sick")
 
 
-def test_a_command_that_was_known_is_told_apart_although_producers_made_up_many_more(breaker: TripRules) -> None:
+def test_known_command_is_kept_apart_though_many_were_made_up(breaker: TripRules) -> None:
     for number in range(2 * MOST_COMMANDS):
         asked(breaker, 1.0, f"command-{number}", 1)
     asked(breaker, 1.0, "command-0", 0, 10)

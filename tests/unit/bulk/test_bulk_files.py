@@ -63,7 +63,7 @@ def test_what_python_writes_as_csv_is_read_as_it_was(
 
 
 @given(st.binary(max_size=200))
-def test_any_bytes_are_rows_or_why_they_are_none_and_rejects_of_rejects_stay_the_same(raw: bytes) -> None:
+def test_any_bytes_are_rows_or_rejects_and_stay_so_fed_again(raw: bytes) -> None:
     try:
         once = rejects(USERS + raw)
     except UsageError:
@@ -84,7 +84,7 @@ def test_any_ndjson_is_rows_or_why_they_are_none(raw: bytes) -> None:
         assert len([row for row in reads(rejects(raw)) if isinstance(row, Bad)]) == len(bad)
 
 
-def test_a_file_is_known_by_its_first_letter_and_its_columns_by_their_separator() -> None:
+def test_file_type_is_known_by_its_first_letter_or_separator() -> None:
     assert table(b'\n {"user":"a"}\n').is_csv is False
     assert table(b"\xef\xbb\xbfuser;host\r\n").columns == ("user", "host")
     assert table(b"sep=|\r\nuser|host\r\n").columns == ("user", "host")
@@ -126,7 +126,7 @@ def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str)
     assert (first.number, first.line, last.number, last.line) == (1, 2, 3, 6)
 
 
-def test_nothing_behind_a_quotation_mark_that_is_not_closed_is_taken_for_a_row() -> None:
+def test_unclosed_quotation_mark_hides_the_rows_behind_it() -> None:
     found = reads(USERS + b'1,2,3\n"4,5,6\n7,8,9\n')
     assert [type(row) for row in found] == [Row, Bad]
     long = reads(USERS + b'"4,5,6\n' + LONG * 12_000)
@@ -134,7 +134,7 @@ def test_nothing_behind_a_quotation_mark_that_is_not_closed_is_taken_for_a_row()
     assert len(long) == 1
 
 
-def test_once_it_is_closed_the_rows_behind_it_are_read_from_the_rejects() -> None:
+def test_rows_behind_a_closed_quotation_are_read_from_rejects() -> None:
     raw = USERS + b'"4,5,6\n7,8,9\n'
     assert values(rejects(raw).replace(b'"4,', b'"4",')) == [
         {"user": "4", "host": "5", "password": "6"},
@@ -169,7 +169,7 @@ def test_rejects_say_why_keep_each_byte_and_can_be_read_again() -> None:
     ),
     st.booleans(),
 )
-def test_a_rejected_cell_runs_in_no_spreadsheet_and_is_read_again_as_it_was(
+def test_rejected_cell_is_no_formula_and_is_read_again_unchanged(
     given: list[list[str]], is_quoted: bool
 ) -> None:
     written = io.StringIO(newline="")

@@ -66,7 +66,7 @@ def test_it_is_byte_for_byte_what_one_enqueue_makes(
         assert made.payload(made.order, arguments, jid_of(BATCH, row), now_s) == payload(one, jid_of(BATCH, row), now_s)
 
 
-def test_for_a_token_that_demands_it_the_signature_covers_the_queue() -> None:
+def test_token_demanding_it_has_the_signature_cover_the_queue() -> None:
     token = attrs.evolve(SIGNED, queue_signed=True)
     arguments: dict[str, Json] = {"user": "a"}
     for queue in ("rest", "low"):

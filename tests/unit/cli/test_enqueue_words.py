@@ -41,7 +41,7 @@ def known(place: Target, version: str | None, command: str) -> Signatures:
     return signatures_of(place, version, command, any_command=False)
 
 
-def test_the_target_is_the_named_one_or_the_queues_or_the_only_one_that_knows_it_or_the_flat_one() -> None:
+def test_target_is_the_named_the_queues_the_only_or_the_flat_one() -> None:
     rows: list[tuple[Sequence[Target], str | None, str | None, str, str]] = [
         ([OLD], None, None, "nothing_known", "old"),
         ([OLD, NEW], "new", None, "register", "new"),
@@ -71,7 +71,7 @@ def test_a_queue_that_no_target_serves_is_named_with_the_nearest() -> None:
     assert refused.value.hint == "Did you mean q-old?"
 
 
-def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_argument_required_by_a_catalogue_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     rows: list[tuple[str, str, dict[str, str], str]] = [
         ("openfire-rest", "create_user", {"username": "a"}, "password"),
         ("openfire-chat", "post_message", {"from": "a", "body": "x"}, "to"),
@@ -94,7 +94,7 @@ def test_what_a_whole_catalogue_says_is_needed_is_asked_for(capsys: pytest.Captu
         assert capsys.readouterr().err == (f"note: {command} also needs {missing}.\n" if missing else "")
 
 
-def test_arguments_are_those_of_the_configured_or_running_version(
+def test_arguments_are_of_the_configured_or_running_version(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     rows: list[tuple[Target, str | None, dict[str, str], dict[str, object]]] = [
@@ -142,7 +142,7 @@ NEW_PASSWORDS = [
 ]
 
 
-def test_a_password_that_an_account_gets_is_refused_if_it_is_empty_and_no_other_secret() -> None:
+def test_only_an_empty_password_for_an_account_is_refused() -> None:
     for kind in registry.KINDS:
         for command, spec in registry.catalogue(kind, None).commands.items():
             for secret in (one.name for one in spec.arguments if one.secret):

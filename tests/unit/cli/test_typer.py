@@ -42,7 +42,7 @@ def run(command: list[str], **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_small_program_in_the_same_process_works_as_if_restbroker_was_not_there() -> None:
+def test_small_program_in_the_process_works_as_if_alone() -> None:
     assert run(["-c", BESIDE, "21"]).stdout == "42\n"
     assert run(["-c", BESIDE, "many"]).returncode == 2
     script = run(["-c", BESIDE], _SMALL_COMPLETE="source_bash").stdout
@@ -57,7 +57,7 @@ def test_each_command_prints_its_help(name: str) -> None:
     assert f"restbroker {name}".rstrip() in done.stdout
 
 
-def test_a_command_line_that_cannot_be_used_ends_with_2_and_says_what_is_meant() -> None:
+def test_unusable_command_line_exits_2_and_says_what_is_meant() -> None:
     rows: list[tuple[str, str]] = [
         ("enqeue", "Did you mean enqueue"),
         ("config check", "Did you mean restbroker check?"),

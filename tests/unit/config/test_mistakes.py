@@ -179,7 +179,7 @@ def test_what_is_to_be_broken_is_whole(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.nightly)])
-def test_each_mistake_alone_is_told_at_its_place(folder: Path, step: int) -> None:
+def test_each_mistake_alone_is_reported_at_its_place(folder: Path, step: int) -> None:
     """By day each fourth one, with all that `JUDGED` has."""
     document = whole(folder)
     found = {
@@ -192,7 +192,7 @@ def test_each_mistake_alone_is_told_at_its_place(folder: Path, step: int) -> Non
 
 @given(st.data())
 @settings(suppress_health_check=list(HealthCheck), deadline=None)
-def test_all_shapes_are_told_at_once_else_all_meanings(folder: Path, data: st.DataObject) -> None:
+def test_all_shapes_are_reported_at_once_else_all_meanings(folder: Path, data: st.DataObject) -> None:
     document = whole(folder)
     wrong_shapes, chosen = shapes(document), list[Mistake]()
     drawn = data.draw(st.lists(st.sampled_from(wrong_shapes), max_size=20))

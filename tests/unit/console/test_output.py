@@ -33,7 +33,7 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_in_a_pipe_data_passes_untouched_and_tables_are_tabs_without_header(
+def test_pipe_gets_data_untouched_and_tables_as_tabs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output.data("a\x1b[31mb")
@@ -99,7 +99,7 @@ def test_a_message_shows_control_characters_as_escapes(capsys: pytest.CaptureFix
     assert capsys.readouterr().err == "a\\x1b[31mb\\u202e\tc\nrestbroker: no \\x1b]0;title\\x07\ntry \\x9b2J\n"
 
 
-def test_data_comes_before_the_message_after_it_where_both_go_into_one_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_precedes_a_later_message_in_one_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw))
     monkeypatch.setattr(sys, "stderr", io.TextIOWrapper(raw, write_through=True))
@@ -171,7 +171,7 @@ def test_what_the_message_says_to_do_is_not_said_again(message: str | None, has_
     assert text is None or text.startswith("Correct ")
 
 
-def test_who_calls_sudo_is_meant_and_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sudo_records_its_caller_and_not_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SUDO_USER", "ann")
     assert who() == f"ann@{socket.gethostname()}"
 

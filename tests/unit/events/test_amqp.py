@@ -45,7 +45,7 @@ def test_a_message_has_each_member_and_says_how_it_was_published() -> None:
         ("", None),
     ],
 )
-def test_the_server_is_that_of_the_side_on_which_it_was_seen(key: str, server: str | None) -> None:
+def test_server_is_the_one_on_whose_side_it_was_observed(key: str, server: str | None) -> None:
     payload = {"to_user_id": "first.last@b.example", "from_user_id": "Alice@a.example/PC", "message": "x"}
     assert told("chat_msg", key, payload).server == server
 

@@ -91,7 +91,7 @@ def test_each_other_event_is_known_by_its_job() -> None:
         assert one.mark == "j1"
 
 
-def test_own_messages_are_looked_for_where_asked() -> None:
+def test_own_messages_are_looked_for_where_configured() -> None:
     guarded = attrs.evolve(SOURCE, own_s=30.0)
     one = arrived(guarded, EVENT, "j1")
     assert (one.sent_mark, one.sent_ms) == (mark_of_sent("a@b", "bot@d", "a secret text"), 30_000)
@@ -116,7 +116,7 @@ def test_the_first_route_that_fits_takes_an_event() -> None:
     assert found == [bots, urgent, None]
 
 
-def test_what_nobody_wants_is_pushed_for_a_test_only() -> None:
+def test_unwanted_event_is_pushed_for_a_test_only() -> None:
     dropping = attrs.evolve(SOURCE, only=Filter(("presence",)))
     assert incoming_event(dropping, EVENT, "j1") is None
     text = text_of_test("0123456789abcdef" * 2)

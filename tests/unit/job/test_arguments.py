@@ -178,7 +178,7 @@ def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> 
     ({"x": 1}, None, None),
     ("not JSON", None, None),
 ])  # fmt: skip
-def test_token_and_reply_id_are_told_of_args_that_cannot_be_read_otherwise(
+def test_token_and_reply_id_are_read_from_unreadable_args(
     args: Json, token: Json, reply_id: Json
 ) -> None:
     assert arguments.token_and_reply_id(args) == (token, reply_id)
@@ -195,7 +195,7 @@ REFRESH = CommandSpec("refresh", (ArgumentSpec("users", "list", element="string"
 
 @pytest.mark.promise("Producers: jobs", "a list alone is for a command of one list")
 @rows("shape", [["john", "aaron"], '["john", "aaron"]'])
-def test_a_bare_list_of_texts_is_the_argument_that_the_command_says(shape: Json) -> None:
+def test_bare_list_of_texts_is_the_argument_the_command_names(shape: Json) -> None:
     read = submission(["refresh", shape, "t", "id"])
     named = arguments.name_bare_list(read, REFRESH)
     assert isinstance(named, Submission)

@@ -66,7 +66,7 @@ def test_a_command_needs_a_pattern_and_a_dangerous_one_says_so(
     assert code(refused(token(allow), endpoint)) == expected
 
 
-def test_a_command_of_a_newer_server_is_dangerous_on_an_older_one_too() -> None:
+def test_command_of_newer_server_is_dangerous_on_older_ones_too() -> None:
     assert "export_db" not in for_version("23.01").commands
     assert for_version("23.01").dangerous_in("export_db") == {"export_db": {"files", "database"}}
 
@@ -139,7 +139,7 @@ def test_a_token_bound_to_hosts_may_do_what_stays_on_them(endpoint: str, argumen
     ("process_rosteritems", {"action": "delete", "users": "a@example.org", "contacts": "b@example.org"}),
     ("of_a_module_that_nobody_knows", {"host": "example.org"}),
 ])  # fmt: skip
-def test_a_token_bound_to_hosts_may_do_nothing_that_may_reach_others(endpoint: str, arguments: dict[str, Any]) -> None:
+def test_host_bound_token_may_do_nothing_that_may_reach_others(endpoint: str, arguments: dict[str, Any]) -> None:
     assert code(refused(ONE, endpoint, **arguments)) == "HostNotAllowed"
 
 
@@ -166,7 +166,7 @@ def test_what_a_server_maps_to_nothing_leads_to_no_other_host(character: str, to
     assert refused(grant, "register", host=f"exa{character}mple.org", user="b") is None
 
 
-def test_the_host_that_is_filled_in_counts_as_if_the_job_had_named_it() -> None:
+def test_filled_in_host_counts_as_if_the_job_had_named_it() -> None:
     assert refused(ONE, "register", "example.org", user="bob", password="x") is None
     assert refused(ONE, "get_roster", "example.org", user="bob") is None
     assert code(refused(ONE, "register", "evil.org", user="bob", password="x")) == "HostNotAllowed"
@@ -174,20 +174,20 @@ def test_the_host_that_is_filled_in_counts_as_if_the_job_had_named_it() -> None:
     assert code(refused(ONE, "status", "example.org")) == "HostNotAllowed"
 
 
-def test_a_token_for_all_hosts_still_has_to_be_told_which() -> None:
+def test_token_for_all_hosts_still_needs_one_named() -> None:
     grant = token(hosts=("*",))
     assert refused(grant, "register", user="bob", host="evil.org", password="x") is None
     assert code(refused(grant, "status")) == "HostNotAllowed"
     assert code(refused(grant, "register", user="bob", host="evil.org", unknown="x")) == "HostNotAllowed"
 
 
-def test_of_a_host_so_long_that_it_may_be_a_secret_nothing_is_shown() -> None:
+def test_host_so_long_that_it_may_be_a_secret_is_not_shown() -> None:
     reason = refused(ONE, "register", user="b", host="h" * 81)
     assert reason is not None
     assert "on the host (of 81 characters)." in reason.message
 
 
-def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
+def test_allowed_dangerous_command_still_stays_on_the_hosts() -> None:
     grant = token(("dangerous:*",), ("example.org",))
     assert refused(grant, "convert_to_scram", host="example.org") is None
     assert code(refused(grant, "convert_to_scram", host="evil.org")) == "HostNotAllowed"
@@ -203,7 +203,7 @@ def test_a_dangerous_command_that_is_allowed_still_stays_on_the_hosts() -> None:
     (ONE, "status", {}, ("status", "all of them", "without Hosts")),
     (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),
 ])  # fmt: skip
-def test_a_refusal_names_the_token_what_it_refuses_and_what_to_configure(
+def test_refusal_names_the_token_the_object_and_the_setting(
     grant: Token, endpoint: str, arguments: dict[str, Any], words: tuple[str, ...]
 ) -> None:
     reason = refused(grant, endpoint, **arguments)

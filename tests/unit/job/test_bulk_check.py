@@ -21,7 +21,7 @@ def why(command: str, given: dict[str, Json], *, are_cells: bool = True, default
     return str(caught.value)
 
 
-def test_a_row_becomes_what_the_command_takes_with_what_all_rows_have_behind_it() -> None:
+def test_row_becomes_the_commands_arguments_after_common_ones() -> None:
     found = checker("register", host="example.org").arguments({"user": "a", "password": "b"}, are_cells=True)
     assert list(found.items()) == [("user", "a"), ("password", "b"), ("host", "example.org")]
     assert checker("delete_old_users").arguments({"days": "30"}, are_cells=True) == {"days": 30}
@@ -75,7 +75,7 @@ def test_an_empty_cell_is_an_empty_text_where_that_can_be_meant() -> None:
     assert checker("send_message").arguments({**message, "to": ""}, are_cells=False)["to"] == ""
 
 
-def test_an_argument_that_may_be_left_out_is_left_out_where_its_cell_is_empty() -> None:
+def test_optional_argument_is_left_out_where_its_cell_is_empty() -> None:
     may = ArgumentSpec("may", "integer", optional=True)
     check = Checker(CommandSpec("c", (ArgumentSpec("must", "string"), may), "safe"), {}, None)
     assert check.arguments({"must": "", "may": ""}, are_cells=True) == {"must": ""}
@@ -103,7 +103,7 @@ def test_what_is_said_of_a_wrong_value_shows_no_secret() -> None:
     )
 
 
-def test_one_argument_by_two_names_and_one_that_all_rows_have_are_refused() -> None:
+def test_argument_with_two_names_or_given_for_all_is_refused() -> None:
     item: dict[str, Json] = {"localuser": "a", "localhost": "h", "localserver": "h", "user": "b", "host": "h"}
     assert why("add_rosteritem", item) == "localhost and localserver are the same argument."
     assert checker("register", host="h").names(["user", "host", "password"]) == "host is already given for all rows."

@@ -43,7 +43,7 @@ def test_texts_get_the_commands_types(given: dict[str, Json], expected: dict[str
 
 
 @rows("text", ["", "abc", "1.5", "1_000", " 7", "7\n", "٣", "0x10"])
-def test_a_text_that_is_no_integer_is_an_error_that_names_the_argument(text: str) -> None:
+def test_text_that_is_no_integer_is_an_error_naming_the_argument(text: str) -> None:
     with pytest.raises(UsageError, match="c: days must be an integer"):
         coerce(SPEC, {"days": text})
 
@@ -65,7 +65,7 @@ def test_what_is_wrong_is_shown_with_a_way_to_write_it(given: dict[str, Json], s
 
 
 @rows("first", ["=", "+", "@", "\t", "\r", "\n", "'=", "''@", " =", "\u3000+", "\ufeff@", "' -"])
-def test_a_cell_that_would_be_a_formula_begins_with_an_apostrophe_and_is_read_back_the_same(first: str) -> None:
+def test_cell_like_a_formula_gets_an_apostrophe_and_reads_back(first: str) -> None:
     assert guard(f"{first}1+1") == f"'{first}1+1"
     assert unguard(f"'{first}1+1") == f"{first}1+1"
 

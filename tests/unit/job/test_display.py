@@ -49,9 +49,10 @@ def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dic
 
 
 @given(payloads, texts, texts)
-def test_whatever_the_job_is_made_of_what_is_shown_is_small_readable_and_holds_no_token(
+def test_shown_job_is_small_readable_and_without_token(
     fields: dict[str, Json], command: str, queue: str
 ) -> None:
+    """Whatever it is made of."""
     raw = display.payload(fields, command, queue, hiding.spellings_of((TOKEN, "")))
     assert rubyjson.dumps(rubyjson.loads(raw)) == raw
     assert len(raw) <= display.LIMIT_BYTES
@@ -74,7 +75,7 @@ def test_a_password_argument_is_masked_in_every_field(
         {"pin": SECRET_PIN, "note": f"it is {SECRET_PIN}"},
     ],
 )
-def test_what_the_catalogue_calls_secret_is_masked_in_whichever_form_the_arguments_are(given_arguments: Json) -> None:
+def test_secret_of_the_catalogue_is_masked_in_any_argument_form(given_arguments: Json) -> None:
     spec = CommandSpec("set", (ArgumentSpec("pin", "string", secret=True, aliases=("code",)),), "safe")
     fields: dict[str, Json] = {"args": ["set", given_arguments, "t"], "error_message": f"no {SECRET_PIN}", "tags": []}
     raw = display.payload(fields, "set", "rest", frozenset(), spec, show_bodies=True)
@@ -104,7 +105,7 @@ def test_no_name_is_markup_which_sidekiq_web_would_run(fields: dict[str, Json], 
     assert display.with_command_name({"display_class": "<b>x</b>"}, "register")["display_class"] == "register"
 
 
-def test_an_ordinary_job_is_shown_with_its_command_and_masked_secrets() -> None:
+def test_ordinary_job_is_shown_with_command_and_masked_secrets() -> None:
     fields: dict[str, Json] = {
         "class": "Add",
         "jid": "a" * 24,
@@ -134,7 +135,7 @@ def test_an_ordinary_job_is_shown_with_its_command_and_masked_secrets() -> None:
     assert shown(fields, "register", show_bodies=True)["args"][1]["body"] == "hello"
 
 
-def test_words_that_a_text_with_a_password_shares_with_the_rest_of_its_job_are_shown() -> None:
+def test_words_shared_with_a_text_holding_a_password_are_shown() -> None:
     stanza = "<register user='bobby@example.org' password='hunter22'/>"
     given_arguments: dict[str, Json] = {"register_as": "bobby@example.org", "register_to": "a", "stanza": stanza}
     fields: dict[str, Json] = {"args": ["register", given_arguments, "t"], "error_message": "register: not hunter22"}
@@ -174,7 +175,7 @@ def test_a_number_that_is_the_token_is_masked() -> None:
 
 
 @rows("name", ["Sidekiq::Extensions::DelayedMailer", "ActiveJob::QueueAdapters::X::JobWrapper"])
-def test_classes_whose_arguments_sidekiq_takes_apart_are_not_shown_as_such(name: str) -> None:
+def test_classes_unwrapped_by_sidekiq_are_not_shown_as_such(name: str) -> None:
     assert shown({"class": name, "args": ["--- !ruby/object:X {}"]})["class"] == "Restbroker::Job"
 
 
@@ -191,11 +192,11 @@ def test_classes_whose_arguments_sidekiq_takes_apart_are_not_shown_as_such(name:
         (None, None),
     ],
 )
-def test_the_command_is_told_from_args_of_any_form(given_args: Json, command: str | None) -> None:
+def test_command_is_found_in_args_of_any_form(given_args: Json, command: str | None) -> None:
     assert display.command_of({"args": given_args}) == command
 
 
-def test_a_payload_is_named_by_its_command_unless_its_producer_named_it() -> None:
+def test_payload_is_named_by_its_command_unless_by_its_producer() -> None:
     assert display.with_command_name({"a": 1}, "register") == {"a": 1, "display_class": "register"}
     assert display.with_command_name({"display_class": ""}, "register") == {"display_class": "register"}
     assert display.with_command_name({"display_class": "Mine"}, "register") == {"display_class": "Mine"}
@@ -208,13 +209,13 @@ def test_arguments_as_text_of_any_depth_are_shown_or_left_out(levels: int) -> No
     assert shown({"class": "Add", "args": ["safe", nested, TOKEN]})["display_class"] == "safe"
 
 
-def test_of_a_job_with_secrets_of_any_length_only_its_command_and_times_are_shown() -> None:
+def test_job_with_long_secrets_shows_only_its_command_and_times() -> None:
     fields: dict[str, Json] = {"class": "Add", "args": ["safe", {"password": "p!&" * 2000}, TOKEN], "created_at": 1.5}
     found = shown(fields)
     assert (found["display_class"], found["args"], found["created_at"]) == ("safe", [MASK], 1.5)
 
 
-def test_of_a_job_with_many_secrets_command_and_queue_are_shown_masked_and_short() -> None:
+def test_job_with_many_secrets_shows_masked_command_and_queue() -> None:
     secrets: dict[str, Json] = {f"password{number}": f"s3cret-s3cret{number}" for number in range(1000)}
     found = shown({"class": "Add", "args": ["safe", secrets, TOKEN]}, command=f"safe {TOKEN} " + "x" * 100)
     assert set(found) == {"class", "display_class", "queue", "args", "retry"}
@@ -225,7 +226,7 @@ def test_of_a_job_with_many_secrets_command_and_queue_are_shown_masked_and_short
     assert len(long["queue"]) <= 41
 
 
-def test_bytes_that_were_parked_as_no_job_name_no_command() -> None:
+def test_dead_bytes_that_are_no_job_name_no_command() -> None:
     assert display.command_of({"class": "Restbroker::Unreadable", "args": ["register"]}) is None
 
 
@@ -255,7 +256,7 @@ def objects(levels: int, value: Json = 1) -> Json:
     (["y" * 8193], ["… (8193 characters)"]),
     ([10**20, 10**20 + 1, -(10**20) - 1], [10**20, "…", "…"]),
 ])  # fmt: skip
-def test_so_much_of_arguments_is_shown_and_of_the_rest_that_it_is_there(given_value: Json, seen: Json) -> None:
+def test_long_arguments_are_shown_in_part_and_the_rest_mentioned(given_value: Json, seen: Json) -> None:
     assert shown({"args": ["safe", {"x": given_value}, TOKEN]})["args"][1] == {"x": seen}
 
 
@@ -266,7 +267,7 @@ def test_a_long_text_is_shown_up_to_its_limit() -> None:
 
 
 @rows(("given_retry", "seen"), [(True, True), (False, False), (7, 7), (10**9, 1_000_000), ("x", 25)])
-def test_how_often_a_job_is_retried_is_shown_as_its_producer_wrote_it(given_retry: Json, seen: Json) -> None:
+def test_retries_of_a_job_are_shown_as_its_producer_wrote_them(given_retry: Json, seen: Json) -> None:
     found = shown({"args": ["safe"], "retry": given_retry})["retry"]
     assert (found, type(found)) == (seen, type(seen))
 
@@ -278,7 +279,8 @@ def test_a_name_that_is_cut_away_still_says_what_is_secret() -> None:
     assert "Pa5s" not in raw.decode()
 
 
-def test_of_a_job_that_cannot_be_shown_a_line_says_so_and_why_and_its_command_and_times_are_there() -> None:
+def test_unshowable_job_has_a_line_saying_why() -> None:
+    """With its command and its times."""
     fields: dict[str, Json] = {"args": ["safe", objects(90, "hunter2-hunter2"), TOKEN], "created_at": 1.5}
     with little_room(130):
         found = shown(fields)

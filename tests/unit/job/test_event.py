@@ -43,13 +43,13 @@ def test_the_argument_of_its_job_has_each_member() -> None:
     ((), (), ("*.org/phone",), False),
     (("message",), ("ann@*",), ("robot-*",), False),
 ])  # fmt: skip
-def test_who_is_wanted_is_said_by_types_and_patterns(
+def test_wanted_users_are_given_by_types_and_patterns(
     types: tuple[str, ...], sender: tuple[str, ...], receiver: tuple[str, ...], wanted: bool
 ) -> None:
     assert Filter(types, sender, receiver).fits(EVENT) is wanted
 
 
-def test_an_event_of_nobody_fits_no_pattern() -> None:
+def test_event_without_user_fits_no_pattern() -> None:
     nobody = ServerEvent("presence", None, None, None, None, None, None, "p", 1.0, {})
     assert Filter().fits(nobody)
     for one in (Filter(sender=("*",)), Filter(receiver=("*",)), Filter(body=("*",))):
@@ -57,7 +57,7 @@ def test_an_event_of_nobody_fits_no_pattern() -> None:
         assert not one.touches(nobody)
 
 
-def test_all_members_of_a_filter_have_to_fit_and_any_of_them_touches() -> None:
+def test_all_members_of_a_filter_must_fit_and_any_one_touches() -> None:
     both = Filter(sender=("ann@*",), body=("bye",))
     assert not both.fits(EVENT)
     assert both.touches(EVENT)
@@ -97,7 +97,7 @@ def test_whatever_patterns_and_jids_are_nothing_is_raised(pattern: str, jid: str
         assert Filter(sender=(jid,), body=(jid,)).fits(event)
 
 
-def test_what_is_sent_is_known_again_though_the_server_drops_resource_and_domain() -> None:
+def test_sent_message_is_known_again_without_resource_and_domain() -> None:
     mark = mark_of_sent("Bot@a.example", "bob@b.example", "hi")
     assert mark_of_sent("bot@a.example/phone", "bob", "hi") == mark
     assert len({mark, mark_of_sent("x@a.example", "bob", "hi"), mark_of_sent("bot@a.example", "x", "hi")}) == 3

@@ -75,7 +75,7 @@ def test_what_may_have_run_is_never_dropped(fields: dict[str, Json]) -> None:
     assert isinstance(settle.settle(job(), None, lost, context()), Dead)
 
 
-def test_a_try_that_would_come_too_late_is_not_made_and_its_reason_names_the_last_error() -> None:
+def test_try_that_would_come_too_late_names_the_last_error() -> None:
     broken = Deferred(Reason("HttpStatus500", "It broke.", "Look at it.", 500), text="oops")
     retry = Retry(30.0, b"{}")
     found = settle.expire_before(retry, broken, NOW_S + 29, NOW_S)

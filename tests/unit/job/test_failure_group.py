@@ -26,7 +26,7 @@ from restbroker.job.failure_group import generalise, group_id
         ("a decade of dead beef", None),
     ],
 )
-def test_numbers_jids_hosts_and_what_stands_in_quotes_make_no_other_cause(message: str, cause: str | None) -> None:
+def test_numbers_jids_hosts_and_quotes_make_no_other_cause(message: str, cause: str | None) -> None:
     assert generalise(message) == (cause or message)
 
 

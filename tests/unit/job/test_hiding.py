@@ -117,7 +117,7 @@ def test_a_secret_is_shown_in_none_of_the_ways_of_repeating_it(secret: str) -> N
 
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_a_secret_is_masked_in_place_in_json_a_url_html_and_base64(secret: str) -> None:
+def test_secret_is_masked_in_place_in_json_url_html_and_base64(secret: str) -> None:
     for way in ("as it is", "JSON", "JSON of UTF-8", "JSON of PHP", "HTML", "URL", "URL with all signs", "form"):
         assert hiding.text(f"no, <{WAYS[way](secret)}> is wrong", [secret]) == f"no, <{MASK}> is wrong", way
     assert hiding.text(f"no, {in_base64(secret)} is wrong", [secret]).startswith("no, YT")
@@ -140,7 +140,7 @@ def test_no_secret_survives_two_ways_one_within_the_other(secret: str, ways: lis
     assert told == HIDDEN or (MASK in told and spelling not in told)
 
 
-def test_what_is_hidden_as_a_whole_says_so_and_what_has_no_secret_is_shown() -> None:
+def test_hidden_text_says_so_and_one_without_secret_is_shown() -> None:
     assert hiding.text("no, \\x73esame4711 is wrong", ["sesame4711"]) == HIDDEN
     for told in ("no, \\x74esame4711 &amp; %41", "no... sesam 4711", "<<1,2>> %zz &x; \\u12", "Zoë & Ãx", "a+b"):
         assert hiding.text(told, ["sesame4711"]) == told
@@ -148,7 +148,7 @@ def test_what_is_hidden_as_a_whole_says_so_and_what_has_no_secret_is_shown() -> 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows("told", ["sesame-47...", "(sesame-)...", "sesame-4[truncated 9 chars]", "sesame-4\\u2026", "sesame-47\u2025"])
-def test_a_text_with_the_beginning_of_a_secret_that_someone_cut_is_hidden(told: str) -> None:
+def test_text_with_the_beginning_of_a_cut_secret_is_hidden(told: str) -> None:
     assert hiding.text(f"no {told}", ["sesame-4711"]) == HIDDEN
 
 
@@ -210,7 +210,7 @@ def test_what_is_no_secret_of_a_header_is_shown(value: str, told: str) -> None:
     assert hiding.make_hide((), known)(told, 100) == told
 
 
-def test_the_headers_that_a_connector_knows_to_be_secret_are_so_beside_those_called_so() -> None:
+def test_secret_headers_of_a_connector_join_those_named_so() -> None:
     headers = [("X-Auth", "first-s3cret"), ("Api-Token", "second-s3cret"), ("Accept", "third-value")]
     text = "first-s3cret second-s3cret third-value"
     assert hiding.mask_secrets(text, hiding.login_spellings(headers)) == f"first-s3cret {MASK} third-value"
@@ -228,7 +228,7 @@ def test_the_headers_that_a_connector_knows_to_be_secret_are_so_beside_those_cal
         ("http://admin:SESAME@QUARTZ@h/", "SESAME@QUARTZ"),
     ],
 )
-def test_what_looks_like_credentials_and_ends_within_a_secret_leaves_nothing_of_it(told: str, secret: str) -> None:
+def test_credentials_ending_inside_a_secret_leave_nothing_of_it(told: str, secret: str) -> None:
     shown = hiding.text(told, [secret])
     assert MASK in shown
     assert not any(secret[-length:] in shown for length in range(4, len(secret)))
@@ -273,7 +273,7 @@ def test_a_ticket_of_many_kilobytes_hides_nothing_but_itself() -> None:
 @pytest.mark.parametrize(
     "form", ["\\u{:04x}", "&#{};", "&amp;#{};", "&amp;amp;amp;#{};", "%252525{:x}", "\\\\\\\\u{:04x}"]
 )
-def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(form: str) -> None:
+def test_no_beginning_of_a_long_login_is_left_where_it_was_cut(form: str) -> None:
     token = (f"eyJ{random.Random(form).randbytes(150).hex()}")[:300]
     known = hiding.login_spellings([("Authorization", f"Bearer {token}")])
     text = as_numbers(form)(token)
@@ -282,18 +282,19 @@ def test_of_a_long_login_no_beginning_is_left_where_its_escaped_form_was_cut(for
         assert shown == HIDDEN or shown.strip("z") == "", size
 
 
-def test_where_a_refusal_was_cut_its_beginning_is_left_however_the_login_may_be_escaped() -> None:
+def test_cut_refusal_keeps_its_beginning_despite_escaped_logins() -> None:
     known = hiding.login_spellings([("Authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30")])
     assert hiding.beginning("Bad gateway".ljust(20_000), known).startswith("Bad gateway ")
 
 
-def test_a_text_too_long_to_be_read_is_hidden_if_it_has_an_escape() -> None:
+def test_text_too_long_to_be_read_is_hidden_if_it_has_an_escape() -> None:
     known = hiding.spellings_of(["sesame4711"])
     assert hiding.mask_secrets("x" * 70_000 + "\\x73esame4711", known) == HIDDEN
     assert hiding.mask_in_place("%41 sesame4711 " * 7000, known) == f"%41 {MASK} " * 7000
 
 
-def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_hidden_as_a_whole() -> None:
+def test_last_of_very_many_texts_are_hidden_as_a_whole() -> None:
+    """Where very many secrets are looked for."""
     hide = hiding.make_hide(f'c/"{number}é' for number in range(150))
     shown = hiding.hide_everywhere([f"a text, {number}" for number in range(2000)], hide, 99)
     assert isinstance(shown, list)
@@ -302,7 +303,7 @@ def test_where_very_many_secrets_are_looked_for_in_very_many_texts_the_last_are_
 
 
 @rows("secrets", [[f"pässw0rd/{number}" for number in range(50_000)], ["é/" * 400_000]])
-def test_of_more_secrets_than_can_be_looked_for_at_once_nothing_of_a_text_is_shown(secrets: list[str]) -> None:
+def test_more_secrets_than_can_be_looked_for_hide_the_text(secrets: list[str]) -> None:
     assert hiding.text(f"refused: {secrets[-1][:100]}\n{secrets[0][:100]}", secrets) == HIDDEN
 
 

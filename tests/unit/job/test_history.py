@@ -60,7 +60,7 @@ def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], o
 
 
 @rows(("fields", "outcome", "called"), PARKED)
-def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words(
+def test_reply_of_a_dead_job_has_the_servers_words(
     fields: dict[str, Any], outcome: Final, called: str
 ) -> None:
     settlement = settled(Dead, job(**fields, reply_to=KEY), ONCE, outcome)
@@ -75,7 +75,7 @@ def test_whoever_waits_for_a_job_that_is_parked_is_told_why_in_the_servers_words
 
 
 @rows(("before", "times"), [(0, 1), (1, 2), (4, 5), (-3, 1), (-(10**9), 1), ("2", 1), (None, 1), (1.5, 1), (False, 1)])
-def test_a_job_that_is_put_off_counts_how_often_and_a_strange_count_begins_anew(before: object, times: int) -> None:
+def test_deferred_job_counts_and_a_strange_count_starts_afresh(before: object, times: int) -> None:
     put_off = settled(Schedule, job(restbroker_deferred=before), ONCE, Deferred(LONG, counts=False, max_attempts=6))
     assert payload(put_off)["restbroker_deferred"] == times
     assert "retry_count" not in payload(put_off)
@@ -91,7 +91,7 @@ def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
 
 
 @rows(("asked_s", "jitter", "after_s"), [(None, 0.0, 2), (None, 0.5, 3.5), (30.0, 0.0, 30), (0.0, 0.5, 1.5)])
-def test_a_job_is_put_off_for_two_seconds_or_for_what_the_server_asks_and_up_to_three_more(
+def test_job_is_deferred_for_2_s_or_as_asked_and_up_to_3_s_more(
     asked_s: float | None, jitter: float, after_s: float
 ) -> None:
     outcome = Deferred(LONG, counts=False, retry_after_s=asked_s)
@@ -105,7 +105,7 @@ def test_equal_jobs_of_one_batch_stay_apart_in_a_set(outcome: Final) -> None:
     assert payload(one) != payload(other)
 
 
-def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_have_run_is_sent() -> None:
+def test_at_most_once_unanswered_command_dies_and_is_not_resent() -> None:
     settlement = settled(Dead, job(), CommandSpec("get", (), "safe"), Uncertain(LONG), at_most_once=True)
     assert payload(settlement)["restbroker_may_have_run"] is True
     assert may_send(job(), ONCE, 2, at_most_once=True)
@@ -113,7 +113,7 @@ def test_under_at_most_once_an_unanswered_command_is_parked_and_none_that_may_ha
 
 
 @rows("parked", [settle_crashed, settle_poisoned])
-def test_what_a_crash_parks_says_so_in_its_history_and_may_have_run(parked: Any) -> None:
+def test_death_by_a_crash_is_in_the_history_as_perhaps_run(parked: Any) -> None:
     raw = b'{"args":[],"queue":"elsewhere"}'
     dead = parked(OrphanedJob("life", "7:1", "q", raw), NOW_S)
     fields = json.loads(dead.payload)
@@ -129,11 +129,11 @@ def test_what_a_crash_parks_says_so_in_its_history_and_may_have_run(parked: Any)
 
 
 @rows("settlement", [Retry(5.0, b"{}", ASKED), Dead(5.0, b"{}", ASKED), Drop(ASKED)])
-def test_a_refused_reply_changes_nothing_else_about_a_job_that_failed(settlement: Retry | Dead | Drop) -> None:
+def test_refused_reply_changes_nothing_else_about_a_failed_job(settlement: Retry | Dead | Drop) -> None:
     assert drop_reply(job(), settlement, "WRONGTYPE", context()) == attrs.evolve(settlement, replies=())
 
 
-def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_key() -> None:
+def test_job_with_refused_reply_was_delivered_and_names_the_cure() -> None:
     settlement = drop_reply(job(), Ack(ASKED), "WRONGTYPE of k", context())
     assert isinstance(settlement, Dead)
     assert (settlement.at_s, settlement.replies) == (NOW_S, ())
@@ -151,14 +151,14 @@ def test_a_job_whose_reply_was_refused_was_delivered_and_says_how_to_cure_the_ke
     (b'\xef\xbb\xbf{"queue":"q",CLASS}', False), (b'{"queue":"q",CLASS,"at":"soon"}', False),
     (b'{"queue":"q",CLASS,"tags":"x"}', False), (b'{"queue":"q",CLASS,"created_at":"x"}', False),
 ])  # fmt: skip
-def test_a_set_leads_a_job_back_that_names_its_queue_and_that_rubys_poller_would_not_lose(
+def test_set_leads_back_a_job_with_a_queue_that_ruby_keeps(
     raw: bytes, *, leads: bool
 ) -> None:
     assert returns_to(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
 
 
 @rows(("negative", "called"), [(True, "negative"), (False, "delivered")])
-def test_whoever_waits_is_told_how_the_server_answered(*, negative: bool, called: str) -> None:
+def test_reply_says_how_the_server_answered(*, negative: bool, called: str) -> None:
     outcome = Delivered("1", 1, 200, negative=negative, note="already done")
     settlement = settled(Ack, job(reply_to=KEY), ONCE, outcome)
     told = json.loads(settlement.replies[0].payload)

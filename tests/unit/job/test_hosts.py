@@ -16,7 +16,7 @@ def about(place: HostSource, value: Json) -> frozenset[str] | HostsUnclear:
     return found if isinstance(found, HostsUnclear) else frozenset(found)
 
 
-def test_a_default_host_fills_in_only_where_the_job_names_none_by_whichever_name() -> None:
+def test_default_host_is_filled_in_only_where_none_is_named() -> None:
     filled = CommandSpec("get_roster", (), "safe", fills_host=True)
     assert hosts_of(filled, {}, "default.org") == {"default.org": "default.org"}
     assert hosts_of(filled, {"host": "a.org"}, "default.org") == {"a.org": "a.org"}
@@ -33,7 +33,7 @@ def test_a_default_host_is_compared_in_plain_form_too() -> None:
 @rows(("spec", "name"), [
     (LISTS_ITS_OWN, "user"), (FILLS_HOST, "user"), (FILLS_BOTH, "users"), (FILLS_BOTH, "User"), (FILLS_BOTH, "jid"),
 ])  # fmt: skip
-def test_of_an_argument_that_is_neither_listed_nor_filled_in_nothing_is_known(spec: CommandSpec, name: str) -> None:
+def test_argument_neither_listed_nor_filled_in_is_unknown(spec: CommandSpec, name: str) -> None:
     for value in ("admin", "admin@a.org"):
         found = hosts_of(spec, {"host": "a.org", name: value}, None)
         assert found == HostsUnclear(f"the catalogue does not know its argument {name!r}")
@@ -50,13 +50,13 @@ def test_a_user_that_is_filled_in_may_name_another_host() -> None:
     assert hosts_of(FILLS_BOTH, {"host": "a.org", "user": "bob@b.org"}, None) == {"a.org": "a.org", "b.org": "b.org"}
 
 
-def test_what_may_reach_other_hosts_is_not_bound_by_the_one_it_names() -> None:
+def test_command_reaching_other_hosts_is_not_bound_by_its_own() -> None:
     beyond = CommandSpec("c", LISTS_ITS_OWN.arguments, "safe", beyond=True)
     assert isinstance(hosts_of(beyond, {"host": "a.org"}, None), HostsUnclear)
 
 
 @rows("between", [":", ",", ";", "|", "\\", "\\n", " ", "\t", "\n", "\u00a0", ", "])
-def test_each_of_several_names_in_a_text_counts_whatever_stands_between_them(between: str) -> None:
+def test_each_of_several_names_in_a_text_counts(between: str) -> None:
     text = f"a@a.org/x{between}b@b.org"
     assert about("name", text) == about("jids", text) == frozenset({"a.org", "b.org"})
 

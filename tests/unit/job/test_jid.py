@@ -49,7 +49,7 @@ def test_an_address_in_a_servers_own_form_is_taken_apart(text: str, local: str |
     ("Ꙁ@a.b", "is not in lower case", "Write ꙁ@a.b."),
     ("ann@a.b/phone", "has a resource", "Write ann@a.b."),
 ])  # fmt: skip
-def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, why: str, hint: str) -> None:
+def test_name_a_server_would_rewrite_is_refused_with_advice(text: str, why: str, hint: str) -> None:
     with pytest.raises(BadAddress) as refused:
         read_bare(text)
     assert (refused.value.why, refused.value.hint) == (why, hint)
@@ -60,7 +60,7 @@ def test_what_a_server_would_rewrite_is_refused_with_what_to_write(text: str, wh
     ("ẞ@a.b", "Write ss@a.b."),
     ("Ϲ@a.b", "Write σ@a.b."),
 ])  # fmt: skip
-def test_a_letter_younger_than_the_tables_is_made_small_whichever_python_it_is(
+def test_letter_newer_than_the_tables_is_small_in_any_python(
     text: str, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As Debian's Python has it since 3.11.2-6+deb12u9.
@@ -131,6 +131,6 @@ def test_what_looks_plain_is_taken_by_the_tables_too(text: str) -> None:
         assert str(read_bare(text)) == text
 
 
-def test_a_text_is_shown_in_one_line_without_what_a_terminal_obeys() -> None:
+def test_text_is_shown_in_one_line_without_terminal_controls() -> None:
     assert printable("a\x1b[1m\nb\udc80") == "a\\u001b[1m\\u000ab\\udc80"
     assert printable("a" * 90) == "a" * 80 + "…"

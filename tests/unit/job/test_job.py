@@ -32,7 +32,7 @@ def test_what_is_no_job_comes_back_with_a_reason(raw: bytes) -> None:
     assert entry.raw == raw
 
 
-def test_the_longest_payload_stays_below_the_limit_of_stored_jobs_when_it_is_written_anew() -> None:
+def test_longest_payload_stays_storable_when_rewritten() -> None:
     # Numbers grow most: 1e14 becomes 100000000000000.0.
     raw = b'{"restbroker_attempts":[' + b"1e14," * (PAYLOAD_LIMIT_BYTES // 5 - 8) + b"0]}"
     entry = read(raw, "q", SPARE)
@@ -79,7 +79,7 @@ def test_only_true_means_ok_if_exists() -> None:
 @pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
 @pytest.mark.promise("Producers: jobs", "traceparent is passed on if it is printable ASCII")
 @rows("value", ["a\r\nX: y", "ü", 5])
-def test_a_trace_context_that_could_break_a_header_is_not_passed_on(value: Json) -> None:
+def test_trace_context_that_could_break_a_header_is_dropped(value: Json) -> None:
     assert job({"traceparent": value}).traceparent is None
 
 
@@ -89,7 +89,7 @@ def test_the_spare_jid_is_the_same_for_the_same_ticket() -> None:
 
 
 @pytest.mark.promise("Producers: jobs", "traceparent is passed on if it is printable ASCII")
-def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_not() -> None:
+def test_only_well_formed_trace_context_is_passed_on() -> None:
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert job({"traceparent": good}).traceparent == good
     assert job({"traceparent": f" {good}"}).traceparent is None
@@ -97,7 +97,7 @@ def test_a_trace_context_of_the_right_form_is_passed_on_and_any_other_text_is_no
 
 
 @pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
-def test_what_is_no_job_keeps_its_bytes_its_place_and_says_what_to_do() -> None:
+def test_invalid_job_keeps_its_bytes_and_place_and_gives_advice() -> None:
     too_large = b'{"a":"' + b"x" * PAYLOAD_LIMIT_BYTES + b'"}'
     for raw, code, found in (
         (b"{x", "UnreadablePayload", "not valid JSON"),
@@ -112,7 +112,7 @@ def test_what_is_no_job_keeps_its_bytes_its_place_and_says_what_to_do() -> None:
 
 
 @pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
-def test_a_payload_of_just_the_longest_length_is_a_job_before_and_after_it_was_stored() -> None:
+def test_payload_of_the_greatest_length_is_a_job_also_if_stored() -> None:
     stored = b'{"restbroker_attempts":[],"a":"', b'{"restbroker_deferred_at":1,"a":"'
     for limit_bytes, start in ((1, b'{"a":"'), *((4, one) for one in stored)):
         longest = start + b"x" * (limit_bytes * PAYLOAD_LIMIT_BYTES - len(start) - 2) + b'"}'
@@ -120,7 +120,7 @@ def test_a_payload_of_just_the_longest_length_is_a_job_before_and_after_it_was_s
         assert isinstance(read(longest + b" ", "q", SPARE), NotAJob)
 
 
-def test_a_payload_is_counted_under_the_name_that_the_scripts_give_it() -> None:
+def test_payload_is_counted_under_the_name_the_scripts_give_it() -> None:
     # Redis' sha1hex("abc"), and the example of FIPS 180.
     assert digest(b"abc") == "a9993e364706816aba3e25717850c26c9cd0d89d"
 
@@ -128,7 +128,7 @@ def test_a_payload_is_counted_under_the_name_that_the_scripts_give_it() -> None:
 @rows(("letter", "times"), [
     (b"x", 1), ("\U0001f600".encode(), 4), (b"\\ud83d\\ude00", 4), (b"[", 65),
 ])  # fmt: skip
-def test_a_large_payload_counts_with_what_python_makes_of_its_letters_and_lists(letter: bytes, times: int) -> None:
+def test_large_payload_counts_with_its_size_in_python(letter: bytes, times: int) -> None:
     raw = letter * 100_000 if times > 4 else letter + b"x" * 100_000
     assert memory_bytes(raw) == times * len(raw)
 

@@ -73,7 +73,7 @@ def test_a_word_that_nothing_shows_is_no_shown_word(args: list[Json]) -> None:
     {"junk": [1e9] * 9000}, {"tags": ["x" * 70_000]}, {"error_message": "x" * 70_000}, {"junk": {"x" * 70_000: 1}},
 ])  # fmt: skip
 @rows("hidden", ["<p%61ssword>hunter2xyzq</p%61ssword>", {"p%61ssword": "hunter2xyzq"}])
-def test_what_lies_beside_the_arguments_of_a_job_changes_nothing_of_how_they_are_read(
+def test_fields_beside_the_arguments_do_not_change_their_reading(
     beside: dict[str, Json], hidden: Json
 ) -> None:
     shown = redact.job({"class": "Add", "args": ["slow", {"to": "a@b", "xml": hidden}, "-"], **beside})
@@ -85,13 +85,13 @@ def test_what_lies_beside_the_arguments_of_a_job_changes_nothing_of_how_they_are
     {"rows": [["password", {"hunter22x": 1}]]},
     [["password", {"hunter22x": 1}, 5], 5],
 ])  # fmt: skip
-def test_the_names_of_members_of_an_argument_that_names_a_secret_are_in_no_error(value: Json) -> None:
+def test_member_names_of_a_secret_argument_are_in_no_error(value: Json) -> None:
     found = redact.secret_values(None, {"cmd": value, "user": {"nickname": "bob"}})
     assert hiding.text("no field hunter22x", found) == HIDDEN
     assert hiding.text("no hunter22x", redact.look({"args": ["c", [value, 5], "t"]})[1]) == HIDDEN
 
 
-def test_an_answer_that_is_its_producers_is_without_the_secrets_alone() -> None:
+def test_answer_of_its_producer_only_lacks_the_secrets() -> None:
     values: dict[str, Json] = {"password": "Pa5s-word", "stanza": "<password>sesame-4711</password>"}
     told = "no Pa5s-word, no sesame-4711"
     assert hiding.text(told, redact.secret_values(None, values, with_texts=False)) == f"no {MASK}, no sesame-4711"
@@ -102,13 +102,13 @@ def test_an_answer_that_is_its_producers_is_without_the_secrets_alone() -> None:
     {"rows": [{"<password>Pa5s-word</password>": 1}]},
     '{"password": "Pa5s-word"',
 ])  # fmt: skip
-def test_the_name_of_a_member_and_what_cannot_be_read_hold_no_secret_that_is_shown(value: Json) -> None:
+def test_member_names_and_unreadable_parts_show_no_secret(value: Json) -> None:
     fields: dict[str, Json] = {"args": ["c", value, "t", ["token=Pa5s-word"]], "error_message": "near Pa5s-word"}
     fields["auth/token"] = "Pa5s-word"
     assert "Pa5s" not in json.dumps(redact.job(fields))
 
 
-def test_what_names_a_secret_and_is_no_argument_is_shown_but_for_the_jobs_own_secrets() -> None:
+def test_secret_names_outside_arguments_hide_only_job_secrets() -> None:
     message = "the password is too short (8 characters), not a1b2c3"
     fields: dict[str, Json] = {"class": "Accounts::PasswordReset", "args": ["c", {"password": "a1b2c3"}, "t"]}
     shown = redact.job({**fields, "error_message": message})
@@ -124,7 +124,7 @@ def test_what_is_secret_as_a_whole_may_be_quoted_in_part() -> None:
     assert "Pa5s-word" not in hiding.text(told, found)
 
 
-def test_arguments_that_the_catalogue_calls_secret_are_masked_under_each_name() -> None:
+def test_secret_arguments_are_masked_under_each_name() -> None:
     shown = redact.arguments(SPEC, {"pin": "1", "code": 2, "host": "h"}, show_bodies=True)
     assert shown == {"pin": MASK, "code": MASK, "host": "h"}
 
@@ -199,7 +199,7 @@ def test_a_text_stays_on_its_line_and_gives_no_credentials(message: str, line: s
         (" ", "two words"),
     ],
 )
-def test_a_short_secret_is_not_betrayed_by_a_mask_in_a_longer_word(secret: str, line: str) -> None:
+def test_short_secret_is_not_betrayed_by_a_mask_in_a_longer_word(secret: str, line: str) -> None:
     assert hiding.text(line, {secret, ""}) == line
 
 
@@ -221,7 +221,7 @@ def test_a_short_secret_goes_where_it_is_a_word(line: str, shown: str) -> None:
 
 
 @given(short_secrets, st.sampled_from([(" ", "."), ('"', '"'), ("<b>", "</b>"), ("=", "&"), (": ", "")]))
-def test_no_short_secret_that_stands_alone_survives_in_any_spelling(secret: str, around: tuple[str, str]) -> None:
+def test_no_short_secret_standing_alone_survives_in_any_spelling(secret: str, around: tuple[str, str]) -> None:
     before, after = around
     assume(not set(secret) & set(before + after))
     for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote_plus(secret), escape(secret)):
@@ -230,11 +230,11 @@ def test_no_short_secret_that_stands_alone_survives_in_any_spelling(secret: str,
 
 
 @rows("line", ["xhunter2x", "hunter2ing", "my_hunter2"])
-def test_a_secret_of_six_characters_goes_also_from_the_middle_of_a_word(line: str) -> None:
+def test_secret_of_six_characters_is_masked_inside_a_word_too(line: str) -> None:
     assert hiding.text(line, {"hunter"}) == line.replace("hunter", MASK)
 
 
-def test_a_spelling_that_a_short_and_a_long_secret_share_is_masked_everywhere() -> None:
+def test_spelling_shared_by_two_secrets_is_masked_everywhere() -> None:
     assert hiding.text("x&lt;ab", {"<ab", "&lt;ab"}) == f"x{MASK}"
 
 
@@ -272,20 +272,20 @@ def test_a_job_is_shown_without_token_and_secrets(args: Json, shown: Json) -> No
     [["register", [["password", "Pa5s-word"]], "Pa5s-token"]],
     ["<password>Pa5s-word</password>", {}, "t"],
 ])  # fmt: skip
-def test_what_stands_in_the_endpoints_place_is_looked_through_too(args: Json) -> None:
+def test_text_in_place_of_the_endpoint_is_searched_too(args: Json) -> None:
     for given_args in (args, json.dumps(args)):
         shown = redact.job({"class": "Add", "args": given_args, "error_message": "no Pa5s-word"})
         told = json.dumps(shown)
         assert "Pa5s" not in told
 
 
-def test_the_secrets_of_arguments_that_are_no_list_are_in_no_error_message() -> None:
+def test_secrets_of_arguments_that_are_no_list_are_in_no_error() -> None:
     args: Json = {"command": "register", "password": "Pa5s-word"}
     for one in (args, json.dumps(args)):
         assert "Pa5s" not in json.dumps(redact.job({"class": "Add", "args": one, "error_message": "no Pa5s-word"}))
 
 
-def test_a_signature_is_shown_and_what_only_looks_like_one_is_not() -> None:
+def test_signature_is_shown_and_a_lookalike_is_not() -> None:
     signature = "v1:app:1795165609:" + "0" * 64
     shown = redact.job({"args": ["kick_user", {"user": "bob"}, signature], "error_message": f"of {signature}"})
     assert shown["args"] == ["kick_user", {"user": "bob"}, signature]
@@ -298,7 +298,7 @@ def test_an_unreadable_payload_shows_nothing_of_itself() -> None:
     assert shown == {"class": "Restbroker::Unreadable", "args": [MASK], "jid": "j"}
 
 
-def test_an_oversized_payload_shows_the_key_that_has_its_bytes_and_nothing_else() -> None:
+def test_oversized_payload_shows_only_the_key_of_its_bytes() -> None:
     named: list[Json] = ["restbroker:large:" + "a" * 24, 8388705]
     assert redact.job({"class": "Restbroker::Unreadable", "args": named})["args"] == named
     for args in (list[Json](), list[Json](["restbroker:large:" + "a" * 24 + "the-token"])):
@@ -316,14 +316,14 @@ def test_attempts_are_shown_without_the_jobs_secrets() -> None:
     assert shown["restbroker_attempts"] == [{"code": "E", "status": 500, "excerpt": f"no {MASK}"}]
 
 
-def test_secrets_are_found_without_a_token_too_and_none_in_what_was_no_job() -> None:
+def test_secrets_are_found_without_token_but_not_in_invalid_jobs() -> None:
     fields: dict[str, Json] = {"args": ["register", {"password": "hunter2-hunter2"}]}
     assert redact.look(fields, show_bodies=True)[1] == {"hunter2-hunter2"}
     assert redact.look({**fields, "class": "Restbroker::Unreadable"})[1] == set()
     assert redact.job({**fields, "error_message": "no hunter2-hunter2"})["error_message"] == f"no {MASK}"
 
 
-def test_deep_texts_of_json_within_each_other_break_nothing_and_hide_no_secret_beside_them() -> None:
+def test_deeply_nested_json_breaks_nothing_and_hides_no_secret() -> None:
     value: Json = {"password": "far-within"}
     for _ in range(11):
         for _ in range(97):
@@ -336,7 +336,7 @@ def test_deep_texts_of_json_within_each_other_break_nothing_and_hide_no_secret_b
         assert "4711" not in json.dumps(redact.job(fields, show_bodies=True))
 
 
-def test_where_a_command_lacks_its_secret_what_stands_under_no_name_that_it_has_is_masked() -> None:
+def test_command_without_its_secret_masks_unknown_names() -> None:
     spec = CommandSpec("register", (ArgumentSpec("user", "string"), *SPEC.arguments), "safe")
     fields: dict[str, Json] = {"error_message": "Who is pinn 4711-0815?"}
     rows_: list[tuple[Json, Json]] = [
@@ -353,7 +353,7 @@ def test_where_a_command_lacks_its_secret_what_stands_under_no_name_that_it_has_
     assert redact.arguments(attrs.evolve(spec, takes_more=True), {"pinn": "x"}, show_bodies=True) == {"pinn": "x"}
 
 
-def test_a_secret_that_is_empty_is_lacking_also_in_a_job_with_the_names_of_the_one_before() -> None:
+def test_empty_secret_is_missing_also_after_an_equally_named_job() -> None:
     spec = CommandSpec("register", (ArgumentSpec("user", "string"), *SPEC.arguments), "safe")
     empties: tuple[Json, ...] = (None, "", [], {})
     for empty in empties:
@@ -362,7 +362,8 @@ def test_a_secret_that_is_empty_is_lacking_also_in_a_job_with_the_names_of_the_o
             assert shown == {"user": "u", "pin": MASK, "pinn": pinn}
 
 
-def test_an_argument_with_a_secret_s_name_is_one_that_a_command_may_lack_whatever_its_catalogue_says() -> None:
+def test_argument_with_a_secrets_name_may_be_missing() -> None:
+    """Whatever its catalogue says."""
     spec = CommandSpec("note", (ArgumentSpec("user", "any"), ArgumentSpec("password", "any")), "unsafe")
     assert redact.arguments(spec, {"user": "u", "pw": "4711"}, show_bodies=True) == {"user": "u", "pw": MASK}
     for given_args, shown_args in ((["u", "4711"], MASK), ({"user": "u", "pw": "4711"}, {"user": "u", "pw": MASK})):
@@ -372,7 +373,7 @@ def test_an_argument_with_a_secret_s_name_is_one_that_a_command_may_lack_whateve
         assert shown[1] == shown_args
 
 
-def test_what_a_document_names_is_masked_under_no_name_that_its_command_has() -> None:
+def test_value_a_document_calls_secret_is_masked_under_any_name() -> None:
     arguments = (ArgumentSpec("query", "string", secret=True), ArgumentSpec("variables", "any", optional=True))
     spec = CommandSpec("graphql", arguments, "unsafe")
     for name in ("variables", "vars"):
@@ -386,7 +387,7 @@ STANZA = "<register user='bob' password='hunter22'/>"
 
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
-def test_where_the_servers_words_are_hidden_ours_are_shown_in_what_is_stored() -> None:
+def test_own_words_are_stored_where_the_servers_are_hidden() -> None:
     said = f"The server says: 61 bytes {HIDDEN}"
     fields: dict[str, Json] = {
         "class": "Add",
@@ -413,7 +414,7 @@ def test_where_the_servers_words_are_hidden_ours_are_shown_in_what_is_stored() -
     {"todo": ["buy bread", "token=hunter22"]},
     {"body": "Your password: hunter22"},
 ])  # fmt: skip
-def test_of_an_argument_that_names_a_secret_neither_it_nor_the_servers_words_are_shown(values: dict[str, Json]) -> None:
+def test_secret_argument_hides_itself_and_the_servers_words(values: dict[str, Json]) -> None:
     assert EVERYTHING in redact.secret_values(None, values)
     assert "hunter22" not in json.dumps(redact.arguments(None, values, show_bodies=True))
     shown = redact.job({"args": ["send", values, "t0ken"], "error_message": "hunter22?"}, show_bodies=True)

@@ -33,7 +33,7 @@ def nested(levels: int) -> Json:
     return body
 
 
-def test_both_answers_tell_the_same() -> None:
+def test_both_answers_say_the_same() -> None:
     by_queue, by_key = told(Answer("negative", "[1]", [1], 200, None, "already done"))
     details = {
         "status": 200, "outcome": "negative", "answer": [1], "error": None, "attempts": 3, "duration_ms": 12.3,
@@ -44,7 +44,7 @@ def test_both_answers_tell_the_same() -> None:
 
 
 @rows(("now_s", "written_s"), [(1_700_000_000.0, 1_700_000_000.0001), (1_700_000_000.1239, 1_700_000_000.1241)])
-def test_a_replys_times_never_are_whole_numbers_of_seconds_or_milliseconds(now_s: float, written_s: float) -> None:
+def test_times_in_a_reply_are_never_whole_numbers(now_s: float, written_s: float) -> None:
     by_queue, _ = told(Answer("delivered", "", None, 200, None), now_s)
     assert by_queue["created_at"] == by_queue["enqueued_at"] == pytest.approx(written_s, abs=1e-6)
 
@@ -56,7 +56,7 @@ def test_an_answer_that_ruby_could_not_read_comes_as_text_only(body: Json) -> No
     assert (by_key["answer"], by_key["text"]) == (None, "text")
 
 
-def test_an_answer_that_just_nests_within_rubys_limit_comes_parsed() -> None:
+def test_answer_just_within_rubys_nesting_limit_comes_parsed() -> None:
     body = nested(MAX_NESTING - 4)
     assert told(Answer("delivered", "text", body, 200, None))[1]["answer"] == body
 
@@ -71,7 +71,7 @@ def test_a_text_of_just_the_longest_length_is_complete(text: str) -> None:
 
 @pytest.mark.promise("Producers: answers", "an answer above 1 MiB is cut")
 @rows("letter", ["ü", "€"])
-def test_a_text_is_cut_between_letters_and_its_parsed_form_left_out(letter: str) -> None:
+def test_text_is_cut_between_letters_without_its_parsed_form(letter: str) -> None:
     _, by_key = told(Answer("delivered", "x" + letter * REPLY_LIMIT_BYTES, [1], 200, None))
     cut = by_key["text"]
     assert set(cut[1:]) == {letter}

@@ -106,7 +106,7 @@ def test_every_form_of_retry_count_goes_on_from_where_it_was(
 
 
 @rows("number", [-(10**400), -(10**4298), -1e308])
-def test_a_time_that_is_over_long_ago_is_read_however_long_its_number_is(number: float) -> None:
+def test_time_long_past_is_read_however_long_its_number(number: float) -> None:
     rule = retry.read_rule({"retry": True, "retry_for": number})
     assert rule.retry_for_s is not None
     assert rule.retry_for_s <= -1e9
@@ -226,7 +226,7 @@ _MAIL = "ActionMailer::MailDeliveryJob"
     ("Job", [{"arguments": []}]),
     (_MAIL, [{"arguments": ["M", "m", "deliver_now", {"args": []}]}]),
 ])  # fmt: skip
-def test_an_active_job_that_could_not_be_unwrapped_loses_its_class_but_shows_it(
+def test_unwrappable_active_job_loses_its_class_but_shows_it(
     wrapper: str, wrapped: Json, args: Json
 ) -> None:
     fields = written({"class": wrapper, "wrapped": wrapped, "args": args})
@@ -264,7 +264,7 @@ def test_a_long_or_broken_message_is_cut_and_scrubbed() -> None:
     (b"\x00", ["\0"]),
     (b"\xff\xfe", [base64.b64encode(b"\xff\xfe").decode(), "base64, because the payload is not UTF-8"]),
 ])  # fmt: skip
-def test_bytes_that_are_no_job_are_wrapped_as_one_that_failed_now_and_is_never_retried(
+def test_invalid_bytes_are_wrapped_as_failed_now_and_not_retried(
     raw: bytes, args: list[Json]
 ) -> None:
     fields = retry.wrap_unreadable(raw, "q", "j", "UnreadablePayload", "why", NOW_S)
@@ -283,7 +283,7 @@ def test_the_last_ten_attempts_are_kept_newest_last() -> None:
     assert fields["restbroker_attempts"] == [{"at": number, "excerpt": "\ufffd"} for number in range(2, 12)]
 
 
-def test_what_a_server_said_of_an_attempt_is_no_html_which_sidekiq_web_would_run() -> None:
+def test_words_of_a_server_are_no_html_for_sidekiq_web_to_run() -> None:
     assert retry.attempts({}, {"at": 1, "excerpt": "<script>x</script>"}) == [
         {"at": 1, "excerpt": "‹script›x‹/script›"}
     ]
@@ -294,7 +294,7 @@ def test_attempts_of_a_wrong_form_are_forgotten(earlier: Json) -> None:
     assert retry.attempts({"restbroker_attempts": earlier}, {"at": 1}) == [{"at": 1}]
 
 
-def test_a_first_failure_happened_now_whatever_the_producer_wrote() -> None:
+def test_first_failure_happened_now_whatever_the_producer_wrote() -> None:
     assert failed({"failed_at": 1.5}).fields["failed_at"] == NOW_S
 
 
@@ -306,7 +306,7 @@ def test_a_job_with_retry_for_is_tried_up_to_its_last_moment() -> None:
 
 
 @rows(("accepted", "again"), [(False, "q"), (True, "slow")])
-def test_a_signature_that_covers_the_queue_binds_a_job_until_it_was_admitted(accepted: bool, again: str) -> None:
+def test_queue_signature_binds_a_job_until_its_admission(accepted: bool, again: str) -> None:
     submission = arguments.read(["register", {}, "", None])
     assert isinstance(submission, Submission)
     text = signing.sign("s3cret", "app", 1_700_000_000, "j", submission, "q")

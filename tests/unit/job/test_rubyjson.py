@@ -145,7 +145,7 @@ def test_what_producers_send_is_read(raw: bytes, value: Json) -> None:
 
 @rows("edge", [2**53, 10**18, 2**63, 10**19, 2**64, 10**20])
 @rows("sign", [1, -1])
-def test_an_integer_stays_exact_at_each_edge_of_what_a_parser_may_hold_with_nothing_longer_beside_it(
+def test_integer_stays_exact_at_each_limit_of_a_parser(
     edge: int, sign: int
 ) -> None:
     for number in range(sign * edge - 3, sign * edge + 4):

@@ -63,7 +63,7 @@ def matching(cron: str, zone: str, first_s: int, last_s: int) -> list[str]:
 @pytest.mark.parametrize("zone", CHANGES)
 @pytest.mark.parametrize("change", [0, 1])
 @pytest.mark.parametrize("cron", WILD)
-def test_what_begins_with_a_star_is_due_at_each_minute_that_matches(zone: str, change: int, cron: str) -> None:
+def test_star_is_due_at_each_matching_minute(zone: str, change: int, cron: str) -> None:
     noon = seconds(CHANGES[zone][change], zone, 12)
     first_s, last_s = noon - 86_400, noon + 86_400
     assert between(Schedule(cron, zone), first_s, last_s) == matching(cron, zone, first_s, last_s)
@@ -194,7 +194,7 @@ def test_the_moments_are_the_same_from_wherever_one_begins(cron: str, zone: str,
         ]
 
 
-def test_a_schedule_is_told_from_another_by_what_it_means() -> None:
+def test_schedules_are_distinguished_by_their_meaning() -> None:
     assert Schedule("@daily").digest == Schedule(" 0  0 * * * ").digest
     assert len({Schedule(*one).digest for one in [("0 0 * * *",), ("0 1 * * *",), ("0 0 * * *", "Asia/Tokyo")]}) == 3
     assert schedule.job_id("nightly", 60) == schedule.job_id("nightly", 60) != schedule.job_id("nightly", 120)

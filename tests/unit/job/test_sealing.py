@@ -78,9 +78,10 @@ def fits(raw: bytes) -> bool:
 
 
 @given(forms, reply_ids, jids)
-def test_whatever_the_job_is_it_is_let_in_again_also_when_others_wrote_it_anew(
+def test_job_is_admitted_again_also_when_others_rewrote_it(
     given_arguments: Json, reply_id: Json, jid: dict[str, Json]
 ) -> None:
+    """Whatever it is."""
     args: list[Json] = ["register/v1", given_arguments, SECRET, reply_id, "more"]
     for written in (args, rubyjson.dumps(args).decode()):
         found = stored(job(written, **jid))
@@ -128,7 +129,7 @@ def test_deep_arguments_within_json_text_are_let_in_again(levels: int) -> None:
     assert fits(rubyjson.dumps(found))
 
 
-def test_a_job_with_more_values_than_a_signature_may_stand_for_keeps_its_token() -> None:
+def test_job_with_too_many_values_to_sign_keeps_its_token() -> None:
     entry = job(["register", {"x": [1] * signing.VALUES_LIMIT}, SECRET])
     assert seal(entry, SECRET, "app", ORDER, NOW_S) is entry
 

@@ -36,7 +36,7 @@ CREATE = CommandSpec("register", (), "already_done")
 NOT_NOW = Deferred(WHY, counts=False)
 
 
-def test_a_reply_is_a_complete_job_with_the_answers_text_and_the_reply_id() -> None:
+def test_reply_is_a_complete_job_with_text_and_reply_id() -> None:
     settlement = settled(Ack, job(), SAFE, Delivered('["a"]', ["a"], 200), reply_id="id-1")
     (reply,) = settlement.replies
     fields = json.loads(reply.payload)
@@ -59,7 +59,7 @@ def test_reply_details_are_a_third_element() -> None:
     }  # fmt: skip
 
 
-def test_a_parked_job_is_answered_only_where_details_are_wanted() -> None:
+def test_dead_job_is_answered_only_where_details_are_wanted() -> None:
     plain = settled(Dead, job(), SAFE, Rejected(WHY, "no"), reply_id="x")
     assert plain.replies == ()
     policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
@@ -75,7 +75,8 @@ def test_reply_to_gets_the_details_and_expires() -> None:
     assert json.loads(reply.payload)["text"] == "0"
 
 
-def test_rejected_is_parked_with_the_code_as_error_class_and_status_and_cure_in_its_message() -> None:
+def test_rejected_job_dies_with_code_status_and_cure() -> None:
+    """The code is its error class."""
     settlement = settled(Dead, job(), SAFE, Rejected(WHY))
     fields = payload(settlement)
     assert settlement.at_s == NOW_S
@@ -84,7 +85,7 @@ def test_rejected_is_parked_with_the_code_as_error_class_and_status_and_cure_in_
     assert isinstance(fields["failed_at"], float)
 
 
-def test_the_message_of_what_no_server_answered_begins_with_no_status() -> None:
+def test_message_without_a_server_begins_with_no_status() -> None:
     fields = payload(settled(Retry, job(), SAFE, Uncertain(Reason("TimedOut", "No answer", "Look"))))
     assert fields["error_message"] == "No answer. Look"
 
@@ -100,7 +101,7 @@ def test_retry_false_still_parks_the_failed_job() -> None:
     assert isinstance(settle(job(retry=False), SAFE, Deferred(WHY), context()), Dead)
 
 
-def test_retry_after_puts_a_retry_off_but_never_brings_it_forward() -> None:
+def test_retry_after_delays_a_retry_but_never_brings_it_forward() -> None:
     for asked_s, waits_s in ((100, 100), (1, 15)):
         assert settled(Retry, job(), SAFE, Deferred(WHY, retry_after_s=asked_s)).delay_s == pytest.approx(waits_s)
 
@@ -145,24 +146,24 @@ def test_at_most_once_only_a_proof_lets_it_be_sent_again(ran: Ran, becomes: type
         (Rejected(WHY), Rejected(WHY)),
     ],
 )
-def test_a_request_before_the_commands_own_makes_nothing_uncertain(outcome: Outcome, becomes: Outcome) -> None:
+def test_request_before_the_commands_own_makes_nothing_uncertain(outcome: Outcome, becomes: Outcome) -> None:
     assert before_sending(outcome) == becomes
 
 
 @rows("spec", [SAFE, CREATE])
-def test_an_uncertain_command_that_is_repeat_safe_is_retried_as_often_as_the_job_allows(spec: CommandSpec) -> None:
+def test_uncertain_safe_command_is_retried_as_often_as_allowed(spec: CommandSpec) -> None:
     settlement = settled(Retry, job(restbroker_uncertain=9), spec, Uncertain(WHY))
     assert payload(settlement)["restbroker_uncertain"] == 10
 
 
 @rows("spec", [ONCE, None])
-def test_an_uncertain_command_that_is_not_repeat_safe_gets_two_more_sends(spec: CommandSpec | None) -> None:
+def test_uncertain_unsafe_command_gets_two_more_sends(spec: CommandSpec | None) -> None:
     fates = [type(settle(job(restbroker_uncertain=n), spec, Uncertain(WHY), context())) for n in range(4)]
     assert fates == [Retry, Retry, Dead, Dead]
 
 
 @rows("spec", [SAFE, CREATE])
-def test_a_stop_puts_what_is_safe_to_repeat_back_without_a_try_as_what_may_have_run(spec: CommandSpec) -> None:
+def test_stop_requeues_safe_jobs_as_perhaps_run_without_a_try(spec: CommandSpec) -> None:
     entry = job(retry=0, restbroker_uncertain=2, error_class="X", retry_count=3)
     settlement = settle_cut_off(entry, spec, WHY, context())
     assert isinstance(settlement, Requeue)
@@ -187,7 +188,7 @@ def test_a_job_that_may_have_run_too_often_is_not_sent_again() -> None:
     assert may_send(job(restbroker_uncertain=3), SAFE, 2)
 
 
-def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
+def test_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
     settlement = settled(Retry, job(), SAFE, Deferred(WHY))
     other = perturb(settlement, 5)
     assert isinstance(other, Retry)
@@ -197,7 +198,7 @@ def test_a_perturbed_settlement_has_other_bytes_and_the_same_place() -> None:
 
 
 @rows("fields", [{}, {"failed_at": 5.5, "retried_at": 6.5}])
-def test_what_is_put_off_is_perturbed_in_the_time_at_which_it_was(fields: dict[str, float]) -> None:
+def test_deferred_job_is_perturbed_in_the_time_it_was_deferred(fields: dict[str, float]) -> None:
     for put_off in (postpone(job(**fields), context()), settle(job(**fields), SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)
         other = perturb(put_off, 5)
@@ -221,14 +222,14 @@ def test_unknown_fields_survive_a_retry_in_their_order() -> None:
     assert names.index("bid") < names.index("cattr") < names.index("error_class")
 
 
-def test_a_job_parked_as_uncertain_is_sent_again_when_a_person_retries_it_and_is_known_to_have_run_perhaps() -> None:
+def test_dead_uncertain_job_is_resent_by_a_person_as_perhaps_run() -> None:
     settlement = settled(Dead, job(restbroker_uncertain=2), ONCE, Uncertain(WHY))
     again = read_again(settlement.payload)
     assert may_send(again, ONCE, 0)
     assert again.may_have_run
 
 
-def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() -> None:
+def test_job_with_full_slot_waits_longer_each_time_without_a_try() -> None:
     entry, waits = job(retry_count=3), []
     for _ in range(30):
         put_off = postpone(entry, context())
@@ -240,12 +241,12 @@ def test_a_job_whose_slot_is_full_waits_longer_each_time_and_uses_up_no_try() ->
 
 
 @rows(("count", "waits_s"), [("3", 2), (-1, 2), (None, 2), (1.5, 2), (False, 2), (10**30, 60)])
-def test_a_strange_count_of_full_slots_begins_anew_or_waits_as_long_as_any(count: object, waits_s: int) -> None:
+def test_strange_count_of_full_slots_starts_afresh_or_waits_most(count: object, waits_s: int) -> None:
     assert postpone(job(restbroker_crowded=count), context()).delay_s == waits_s
 
 
 @rows("parked", [settle_crashed, settle_poisoned])
-def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(parked: Parked) -> None:
+def test_job_killed_by_a_crash_has_its_commands_name_if_readable(parked: Parked) -> None:
     named = payload(parked(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
     assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
     own = payload(parked(fallen(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}'), NOW_S))
@@ -254,7 +255,7 @@ def test_what_a_crash_parks_has_its_commands_name_where_its_args_can_be_read(par
 
 
 @rows(("parked", "code"), [(settle_crashed, "Uncertain"), (settle_poisoned, "Poison")])
-def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: str) -> None:
+def test_job_killed_by_a_crash_is_answered_as_any_dead_job(parked: Parked, code: str) -> None:
     asked = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
     by_job, by_key = parked(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
     job = json.loads(by_job.payload)
@@ -273,7 +274,7 @@ def test_what_a_crash_parks_is_answered_as_any_parked_job(parked: Parked, code: 
     assert details["error"]["cure"]
 
 
-def test_what_a_crash_parks_has_its_commands_own_words_where_its_target_is_known() -> None:
+def test_job_killed_by_a_crash_has_its_commands_own_words() -> None:
     asked = fallen(b'{"jid":"j","args":["ask",{},"t"]}')
     spec = CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits."))
     named = payload(settle_crashed(asked, NOW_S, {"ask": spec}.get))
@@ -283,7 +284,7 @@ def test_what_a_crash_parks_has_its_commands_own_words_where_its_target_is_known
 
 
 @rows("parked", [settle_crashed, settle_poisoned])
-def test_without_details_what_a_crash_parks_is_answered_only_where_somebody_waits(parked: Parked) -> None:
+def test_crash_is_answered_without_details_only_to_a_waiter(parked: Parked) -> None:
     assert parked(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
     (reply,) = parked(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
     assert json.loads(reply.payload)["command"] == ""
@@ -309,18 +310,19 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 @rows(("named", "again"), [("default", "q"), ("slow", "slow"), ("q", "q"), ("", "q")])
-def test_a_retry_queue_counts_only_where_the_same_target_serves_it(named: str, again: str) -> None:
+def test_retry_queue_counts_only_where_the_same_target_serves_it(named: str, again: str) -> None:
     assert [(fields["queue"], fields["retry_queue"]) for fields in stored_for(named)] == [(again, named)] * 8
 
 
-def test_reply_jobs_of_parked_jobs_have_a_place_only_with_details() -> None:
+def test_replies_of_dead_jobs_have_a_place_only_with_details() -> None:
     policy = Policy(SidekiqBackoff(), "replies", reply_details=True, reply_class="Mine")
     assert policy.responses == ResponseQueue("replies", "Mine")
     assert attrs.evolve(policy, reply_details=False).responses is None
     assert attrs.evolve(policy, reply_queue=None).responses is None
 
 
-def test_a_job_of_which_a_part_is_done_has_run_and_is_sent_however_seldom_it_may_be_repeated() -> None:
+def test_partly_done_job_has_run_and_is_sent_again() -> None:
+    """However seldom it may be repeated."""
     entry = job(restbroker_effected=True, retry=3)
     assert (entry.may_have_run, entry.maybe_run) == (True, 0)
     assert may_send(entry, ONCE, 0)

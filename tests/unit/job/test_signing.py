@@ -82,7 +82,7 @@ def test_each_form_of_the_arguments_verifies(values: dict[str, Any]) -> None:
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
-def test_a_job_that_ruby_wrote_anew_verifies(values: dict[str, Any]) -> None:
+def test_job_rewritten_by_ruby_verifies(values: dict[str, Any]) -> None:
     again = rubyjson.loads(rubyjson.dumps(values))
     escaped = rubyjson.loads(json.dumps(values, indent=1).encode())
     assert fits(signed(values), submitted(again))
@@ -114,13 +114,13 @@ def test_the_canonical_text_is_the_same_whichever_way_it_is_made(value: Any) -> 
     {"a": [{"b": {}}] * (signing.VALUES_LIMIT // 2)},
     [10**4299] * 100,
 ])  # fmt: skip
-def test_no_signature_stands_for_more_values_than_can_be_looked_at_without_delay(large: Json) -> None:
+def test_no_signature_covers_more_values_than_are_quick_to_check(large: Json) -> None:
     submission = submitted({"x": large})
     assert not signing.is_signable(submission)
     assert signing.content(signed({}), "j1", submission, "q") is None
 
 
-def test_a_signature_stands_for_as_many_values_as_the_limit_and_for_any_text() -> None:
+def test_signature_covers_values_up_to_the_limit_and_any_text() -> None:
     values: Json = {"x": [1.5] * (signing.VALUES_LIMIT - 2), "y": "\n" * 1_000_000}
     assert fits(signed(values), submitted(values))
 
@@ -154,7 +154,7 @@ def test_a_signature_whose_own_parts_were_changed_fits_nothing(replace: tuple[st
     assert signature is None or not fits(signature, submitted({}))
 
 
-def test_a_signature_is_of_a_name_up_to_32_characters_and_a_time_up_to_12_digits() -> None:
+def test_signature_name_has_32_characters_and_its_time_12_digits() -> None:
     end = "0" * 64
     assert signing.read(f"v1:{'a' * 32}:{'1' * 12}:{end}") == Signature(
         f"v1:{'a' * 32}:{'1' * 12}:{end}", "a" * 32, 111111111111
@@ -225,7 +225,7 @@ def test_a_signature_is_over_the_text_that_its_description_gives() -> None:
     assert signed({"a": 1}).text == f"v1:app:1795165609:{made}"
 
 
-def test_a_signature_that_covers_the_queue_fits_in_that_queue_alone() -> None:
+def test_signature_covering_the_queue_fits_that_queue_alone() -> None:
     submission = submitted({"a": 1})
     text = '["v1q","app",1795165609,"j1","register",{"a":1},null,"r\u00e9st"]'
     made = hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()
@@ -240,7 +240,7 @@ def test_a_signature_that_covers_the_queue_fits_in_that_queue_alone() -> None:
     assert not fits(plain, submission)
 
 
-def test_an_acceptance_of_an_older_version_is_true_and_says_not_when() -> None:
+def test_acceptance_of_an_older_version_is_true_without_time() -> None:
     assert accepted(old_mark(signed({}), ":a:q"), signed({})) == 0
 
 
@@ -252,7 +252,7 @@ def test_of_contents_of_any_size_two_secrets_are_tried() -> None:
     assert signing.matching_secret(signed(values), ["other", "another", "s3cret"], content) is None
 
 
-def test_an_empty_secret_verifies_nothing_not_even_what_was_signed_with_it() -> None:
+def test_empty_secret_verifies_nothing_not_even_its_signature() -> None:
     assert not fits(signed({}, secret=""), submitted({}), "j1", "")
     assert place(signed({}), ["", "s3cret"], "j1", submitted({})) == 1
 

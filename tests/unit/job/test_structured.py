@@ -72,7 +72,7 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
     f"p&#x61%253Bssword={quote_plus(PASSWORD)}",
     [{"name": "p%61ssword", "value": PASSWORD}],
 ])  # fmt: skip
-def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(value: Json) -> None:
+def test_secret_in_a_structured_argument_is_masked_by_its_name(value: Json) -> None:
     given: dict[str, Json] = {"to": "example.org", "command": value}
     told = hiding.text(f"no {PASSWORD} at example.org", redact.secret_values(None, given))
     assert told in (HIDDEN, f"no {MASK} at example.org")
@@ -90,7 +90,7 @@ def test_a_secret_inside_a_structured_argument_is_found_and_masked_by_its_name(v
     {"query": "mutation ($p: P!) { register(password: $p) }", "variables": {"p": PASSWORD}},
     {"query": ["mutation ($p: P!) { register(password: $p) }"], "variables": [PASSWORD]},
 ])  # fmt: skip
-def test_what_one_argument_tells_of_another_is_heard_in_every_form_of_a_list(named: dict[str, Json]) -> None:
+def test_argument_describing_another_is_read_in_every_list_form(named: dict[str, Json]) -> None:
     pairs: Json = [[name, value] for name, value in named.items()]
     objects: Json = [{name: value} for name, value in named.items()]
     for given in (pairs, objects, json.dumps(pairs), json.dumps(objects)):
@@ -131,7 +131,7 @@ def test_a_sign_that_is_left_as_it_is_ends_no_secret(text: str, secret: str) -> 
     {"Authorization": "ApiKey Ym9iOnA0c3MuNDcxMQ=="},
     {"Cookie": "lang=de; connect.sid=s%3Ap4ss.4711"},
 ])  # fmt: skip
-def test_the_secret_of_a_header_is_found_without_what_stands_beside_it(headers: Json) -> None:
+def test_header_secret_is_found_without_its_surroundings(headers: Json) -> None:
     found = redact.secret_values(None, {"headers": headers})
     assert hiding.text("no p4ss.4711!", found) in (HIDDEN, f"no {MASK}!")
     assert hiding.text("de sid lang bob", found) in (HIDDEN, "de sid lang bob")
@@ -194,7 +194,7 @@ def test_the_signs_of_a_secret_may_be_halves_of_characters() -> None:
     [f"sid=s%253A{number}" for number in range(60_000)],
     "a.-" * 300_000 + "password:",
 ])  # fmt: skip
-def test_a_job_of_a_mebibyte_that_is_made_for_it_is_soon_looked_through(value: Json) -> None:
+def test_hostile_job_of_a_mebibyte_is_searched_soon(value: Json) -> None:
     """Twice: a connector takes the secrets out of the answer, and the broker out of the message."""
     began_s = time.process_time()
     for arguments in ({"command": value, "value": ""}, {"password": value}):
@@ -216,7 +216,7 @@ def test_a_job_of_a_mebibyte_that_is_made_for_it_is_soon_looked_through(value: J
     "a.-",
     "$p:",
 ])  # fmt: skip
-def test_the_time_to_look_through_a_text_grows_with_its_length_and_not_faster(piece: str) -> None:
+def test_time_to_search_a_text_grows_only_with_its_length(piece: str) -> None:
     small, large = ("password " + piece * (size // len(piece)) for size in (SMALL, 8 * SMALL))
     assert look_through_s(large) < 24 * min(look_through_s(small) for _ in range(3)), "eight times as long"
 

@@ -26,7 +26,7 @@ def findings(tmp_path: Path, **target: Any) -> list[Finding]:
     return [one for one in check_config(load_with_notices(tmp_path / "env.json")) if one.code in CODES]
 
 
-def test_an_argument_that_no_command_has_is_told(tmp_path: Path) -> None:
+def test_argument_of_no_command_is_reported(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, FairBy=["hots"])
     assert (found.level, found.hint) == ("warning", "Did you mean host?")
     assert found.message == (
@@ -39,23 +39,23 @@ def test_an_argument_that_no_command_has_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fair_by", [["host"], ["user", "host"], "fair_key", None])
-def test_of_what_commands_have_nothing_is_told(tmp_path: Path, fair_by: Any) -> None:
+def test_arguments_of_commands_are_not_reported(tmp_path: Path, fair_by: Any) -> None:
     assert findings(tmp_path, **({} if fair_by is None else {"FairBy": fair_by})) == []
 
 
-def test_where_commands_take_any_argument_nothing_is_told(tmp_path: Path) -> None:
+def test_nothing_is_reported_where_commands_take_any_argument(tmp_path: Path) -> None:
     options = {"Commands": {"add": {"Method": "POST", "Path": "/add"}}}
     assert findings(tmp_path, Kind="http", FairBy=["customer"], Options=options) == []
 
 
-def test_an_argument_that_gives_no_job_a_key_is_told(tmp_path: Path) -> None:
+def test_argument_that_gives_no_job_a_key_is_reported(tmp_path: Path) -> None:
     (found,) = findings(tmp_path, OrderBy=["usr"])
     assert (found.code, found.level, found.hint) == ("OrderByUnknown", "warning", "Did you mean user?")
     assert "no job has a key, and none is done in order" in found.message
     assert findings(tmp_path, OrderBy=["user", "host"]) == findings(tmp_path, OrderBy="order_key") == []
 
 
-def test_a_command_that_no_server_of_the_kind_has_is_told(tmp_path: Path) -> None:
+def test_command_of_no_server_of_the_kind_is_reported(tmp_path: Path) -> None:
     named = {"AtMostOnce": ["announce_*", "send_mesage"], "Slots": {"registr": 2}, "Expire": {"xyzzy_*": "5m"}}
     found = findings(tmp_path, **named)
     assert [(one.code, one.level, one.message.split()[0]) for one in found] == [

@@ -31,7 +31,7 @@ def changed(**changes: Any) -> bytes:
     return json.dumps({**json.loads(FAILED), **changes}, separators=(",", ":")).encode()
 
 
-def test_a_job_as_the_original_writes_it_becomes_one_that_sidekiq_web_shows() -> None:
+def test_job_of_the_original_becomes_one_sidekiq_web_shows() -> None:
     new = (
         FAILED.replace(b'"2026-11-20 06:35:15 UTC"', b"1795156515.25")
         .replace(b'"2026-11-20 06:35:55 UTC"', b"1795156555.0000005")
@@ -65,7 +65,7 @@ def test_failed_at_is_always_there() -> None:
         assert fields(planned(changed(failed_at=failed_at)))["failed_at"] == NOW_S
 
 
-def test_a_job_without_a_jid_gets_one_of_its_own_and_the_same_at_a_second_attempt() -> None:
+def test_job_without_jid_gets_the_same_one_at_a_second_attempt() -> None:
     first, again, other = (
         fields(planned(changed(jid=None, args=args)))["jid"] for args in (["status"], ["status"], ["stop"])
     )
@@ -78,7 +78,7 @@ def test_a_job_that_was_moved_before_is_another_one_now() -> None:
     assert len({fields(planned(FAILED, now_s=NOW_S + n / 1e6))["failed_at"] for n in range(20)}) == 20
 
 
-def test_what_is_no_job_is_parked_whole_with_the_reason() -> None:
+def test_invalid_job_dies_whole_with_the_reason() -> None:
     rows: list[tuple[bytes, str, str]] = [
         (b"", "UnreadablePayload", "not valid JSON"),
         (b"[1]", "UnreadablePayload", "not an object"),

@@ -36,7 +36,7 @@ QUEUES = st.builds(queue_of, SIZES, CHANGES, HELD)
 
 
 @given(SIZES, CHANGES, HELD)
-def test_a_time_is_told_only_of_a_queue_that_gets_shorter(
+def test_time_is_given_only_for_a_shrinking_queue(
     size: int | None, change_per_s: float | None, held_back: Outlook | None
 ) -> None:
     one = queue_of(size, change_per_s, held_back)

@@ -16,7 +16,7 @@ class Clock:
         return Throttle(lambda: self.worked_s, self.rests.append)
 
 
-def test_who_worked_for_a_millisecond_rests_as_long_as_he_worked() -> None:
+def test_pause_follows_a_millisecond_of_work_and_is_as_long() -> None:
     clock = Clock()
     pace = clock.pace()
     for worked_s in (0.0, 0.0005, 0.003, 0.0031, 0.0045):
@@ -25,7 +25,7 @@ def test_who_worked_for_a_millisecond_rests_as_long_as_he_worked() -> None:
     assert clock.rests == [pytest.approx(0.003), pytest.approx(0.0015)]
 
 
-def test_what_is_paced_comes_whole_and_in_its_order_with_rests_between() -> None:
+def test_paced_items_come_whole_in_order_with_pauses_between() -> None:
     clock = Clock()
     found = []
     for item in throttle_items(range(100), clock.pace()):

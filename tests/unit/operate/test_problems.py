@@ -37,7 +37,7 @@ def test_a_process_is_silent_after_fifteen_seconds() -> None:
     assert said.startswith("!! node:7 has sent no heartbeat for 16 s. If it does not run any more, start ")
 
 
-def test_grave_problems_come_first_and_are_told_once() -> None:
+def test_grave_problems_come_first_and_once() -> None:
     pause = Pause("operator", who="ann", why="it moves")
     down: dict[str, Any] = {"state": "down", "reason": "Nobody listens.", "hint": "Start it.", "down_for_s": 40.0}
     pools = (pool("a", pauses=(pause,)), pool("b", **down), pool("b", **down), pool("b"))
@@ -47,7 +47,7 @@ def test_grave_problems_come_first_and_are_told_once() -> None:
     ]
 
 
-def test_a_queue_whose_target_is_down_is_told_with_the_target() -> None:
+def test_queue_of_a_dead_target_is_reported_with_the_target() -> None:
     long, blocked = queue("rest", 2, latency_s=900.0), attrs.evolve(queue("rest", 2, 900.0), target_state="down")
     assert lines(pool(), queues=(long,)) == ["! Queue rest: the oldest of 2 jobs has been waiting for 15 min."]
     assert lines(pool(state="down"), queues=(blocked,)) == [
@@ -97,7 +97,7 @@ def test_a_targets_state_has_one_name(state: str | None, reasons: tuple[str, ...
     assert state_text(target_state(paused) or "-") == name
 
 
-def test_what_ends_a_pause_is_told_as_it_is_to_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_end_of_a_pause_is_shown_as_it_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     notice = PauseNotice("target", "rosters", "The target rosters is paused.")
     monkeypatch.setattr(enqueue, "pause_of", lambda *_: notice)
     nothing_asked: Any = None
@@ -113,5 +113,5 @@ def test_what_ends_a_pause_is_told_as_it_is_to_be_typed(monkeypatch: pytest.Monk
         (1234, "Nothing needs you but 1,234 dead jobs."),
     ],
 )
-def test_where_all_is_well_dead_jobs_are_told(dead: int, said: str) -> None:
+def test_dead_jobs_are_reported_where_all_else_is_well(dead: int, said: str) -> None:
     assert all_well(dead) == said

@@ -131,7 +131,7 @@ def test_what_is_masked_satisfies_nothing(op: str) -> None:
 
 
 @rows("name", ["password", "newpass", "token", "arg.password", "X-API-Key", "secretword"])
-def test_nobody_can_search_by_secrets(name: str) -> None:
+def test_secrets_cannot_be_searched_for(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be searched by secrets"):
         read([f"{name} = a*"], NOW_S)
 

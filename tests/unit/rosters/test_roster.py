@@ -152,7 +152,7 @@ def test_bad_entries_of_others_are_left_out() -> None:
     ]
 
 
-def test_nobody_is_served_himself_as_a_contact() -> None:
+def test_user_himself_is_not_served_as_a_contact() -> None:
     stored = {b"john@x.y": b"{}", b"john@z.y": b"{}", b"johnny@x.y": b"{}", b"x.y": b"{}"}
     found, bad = roster.roster_of(stored, "john", "x.y")
     assert set(found) == {"john@z.y", "johnny@x.y", "x.y"}
@@ -182,7 +182,7 @@ def test_a_user_may_be_named_with_the_domain_or_without(text: str, domain: str |
     ("john@a.b/c", "a.b", "john@a.b/c has an invalid domain."),
     ("a b", None, '"a b" has U+0020 in a user\'s name.'),
 ])  # fmt: skip
-def test_who_cannot_be_a_user_is_refused(text: Json, domain: str | None, why: str) -> None:
+def test_impossible_user_is_refused(text: Json, domain: str | None, why: str) -> None:
     with pytest.raises(BadRoster) as refused:
         read_user(text, domain)
     assert str(refused.value) == why

@@ -52,7 +52,7 @@ def good_arguments(spec: CommandSpec) -> dict[str, Json]:
 
 
 @given(GRANTS)
-def test_a_command_is_allowed_if_and_only_if_some_token_lets_a_job_for_it_in(grants: list[Token]) -> None:
+def test_command_is_allowed_only_if_some_token_admits_its_job(grants: list[Token]) -> None:
     hosts = {"*.example.org": "muc.example.org", "example.org": "example.org", "localhost": "localhost"}
     found = set(allowed_commands(grants, CATALOGUE).commands)
     for name, spec in CATALOGUE.commands.items():
@@ -72,13 +72,13 @@ def _at(value: Json, host: str) -> Json:
     return value.replace("example.org", host) if isinstance(value, str) else value
 
 
-def test_what_touches_the_server_itself_is_left_out_unless_a_token_says_so() -> None:
+def test_server_command_is_left_out_unless_a_token_names_it() -> None:
     assert "stop" not in allowed_commands([token()], CATALOGUE).commands
     assert "stop" in allowed_commands([token(), token(("dangerous:stop",))], CATALOGUE).commands
     assert allowed_commands([token(("dangerous:stop",))], CATALOGUE).commands == ("stop",)
 
 
-def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> None:
+def test_command_only_the_server_knows_is_allowed_by_full_name() -> None:
     assert allowed_commands([token(("my_command", "my_*", "dangerous:files"))], CATALOGUE).commands[0] != "files"
     assert "my_command" in allowed_commands([token(("my_command",))], CATALOGUE).commands
     assert allowed_commands([token(("my_command",), ("example.org",))], CATALOGUE).commands == ()
@@ -91,7 +91,7 @@ def test_a_command_that_only_the_server_knows_is_allowed_by_its_full_name() -> N
     ([token(hosts=("b", "a")), token(hosts=("a",))], ("a", "b"), False),
     ([token(hosts=("a",)), token(("register",))], (), False),
 ])  # fmt: skip
-def test_hosts_are_told_where_every_token_is_bound_to_some(
+def test_hosts_are_listed_where_every_token_is_bound_to_some(
     grants: list[Token], hosts: tuple[str, ...], *, others: bool
 ) -> None:
     found = allowed_commands(grants, CATALOGUE)
@@ -129,7 +129,7 @@ def test_a_node_of_administration_is_found_however_it_is_written() -> None:
     *(("stanza", {"xml": f"<iq type='set' to='a.org'>{XML}</iq>"}, allow, why)
       for allow, why in ((["*"], "admin-shutdown"), (["*", "dangerous:server"], None))),
 ])  # fmt: skip
-def test_an_administrators_command_needs_to_be_allowed_as_dangerous(
+def test_administrators_command_must_be_allowed_as_dangerous(
     name: str, arguments: dict[str, Json], allow: list[str], dangerous: str | None
 ) -> None:
     to: dict[str, Json] = {} if name == "stanza" else {"to": "a.org"}

@@ -131,7 +131,7 @@ def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to act as any user of Openfire")
-def test_a_list_of_sessions_tells_nobody_s_login_also_where_it_is_cut() -> None:
+def test_list_of_sessions_shows_no_login_also_where_it_is_cut() -> None:
     for end in ('"}]}', ""):
         for kind in ("openfire-chat", "openfire-rest"):
             listed = next(one for one in OLD if one.command == "list_sessions")

@@ -21,7 +21,7 @@ from tests.support.rows import rows
 TARGET = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), options=Options())
 
 
-def test_a_targets_catalogue_is_of_its_configured_version_else_of_the_one_found() -> None:
+def test_catalogue_is_of_the_configured_or_the_found_version() -> None:
     pinned = Target("t", "ejabberd", TARGET.url, ("rest",), options=Options("23.01"))
     assert registry.catalogue_of(pinned, "24.12").version == "23.01"
     assert registry.catalogue_of(TARGET, "24.12").version == "24.12"
@@ -43,7 +43,8 @@ def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
     assert expected_kind(registry.KINDS, "matrix").endswith('found a string ("matrix").')
 
 
-def test_no_server_is_imported_before_it_is_asked_for_and_its_commands_come_without_its_connector() -> None:
+def test_servers_are_imported_on_demand_and_commands_need_none() -> None:
+    """No connector is imported for them."""
     code = (
         "import sys; from restbroker.servers import registry\n"
         "print('restbroker.servers.ejabberd' in sys.modules)\n"
@@ -59,7 +60,7 @@ def problem(cause: Cause) -> Finding:
 
 
 @rows("place", range(len(CAUSES)))
-def test_the_first_cause_in_order_counts_whatever_was_found_first(place: int) -> None:
+def test_first_cause_in_order_counts_whatever_was_found_first(place: int) -> None:
     assert worst_cause([problem(cause) for cause in reversed(CAUSES[place:])]) == CAUSES[place]
 
 
@@ -86,7 +87,7 @@ def test_these_are_not() -> None:
     assert [text for text in bad if is_jid(text)] == []
 
 
-def test_an_argument_is_one_segment_of_a_path_or_refused_where_it_would_lead_to_another() -> None:
+def test_argument_is_one_segment_of_a_path_or_refused() -> None:
     assert [segment("name", text) for text in ("ann", "a/b", "../x", "é ?#%")] == [
         "ann",
         "a%2Fb",

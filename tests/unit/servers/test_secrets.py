@@ -111,7 +111,7 @@ async def asked(kind: str, act: Act, file: Path, login: str = LOGIN) -> tuple[Pr
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("kind", sorted(CASES))
-async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_request(kind: str, tmp_path: Path) -> None:
+async def test_no_refusal_shows_a_secret_though_the_server_repeats_it(kind: str, tmp_path: Path) -> None:
     for status, is_page in product((200, 302, 400, 401, 404, 409, 500, 503, 504), (False, True)):
         probe, outcome = await asked(kind, repeating(status, is_page=is_page), tmp_path / "env.json")
         assert found_in(repr(probe), SECRETS) == [], (status, is_page)
@@ -122,7 +122,7 @@ async def test_no_refusal_shows_a_secret_though_the_server_repeats_the_whole_req
         assert found_in(told, SECRETS) == [], (status, is_page)
 
 
-async def test_a_secret_file_that_is_gone_leaves_the_job_unsent_and_fails_the_probe(tmp_path: Path) -> None:
+async def test_missing_secret_file_leaves_job_unsent_and_fails_probe(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     basic = {"Auth": {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}}
     filed: dict[str, dict[str, Any]] = dict.fromkeys(("ejabberd", "mongooseim", "prosody-rest"), basic)
@@ -143,7 +143,7 @@ async def test_a_secret_file_that_is_gone_leaves_the_job_unsent_and_fails_the_pr
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("kind", sorted(CASES))
-async def test_no_beginning_of_a_secret_is_left_where_the_words_of_a_refusal_are_cut(kind: str, tmp_path: Path) -> None:
+async def test_cut_refusal_leaves_no_beginning_of_a_secret(kind: str, tmp_path: Path) -> None:
     words = b"x" * (WORDS_LIMIT - 5) + JOBS.encode()
     _, outcome = await asked(kind, answering(400, words, Content_Type="text/plain"), tmp_path / "env.json")
     assert not isinstance(outcome, Delivered | Unsent)
@@ -153,7 +153,7 @@ async def test_no_beginning_of_a_secret_is_left_where_the_words_of_a_refusal_are
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("kind", sorted(CASES))
-async def test_where_a_redirect_leads_is_masked_before_its_login_and_its_query_are_left_out(
+async def test_redirect_is_masked_before_its_login_and_query_are_cut(
     kind: str, tmp_path: Path
 ) -> None:
     login = "s3same?4711//a@end"

@@ -89,7 +89,7 @@ async def test_it_awaits_nothing_but_its_link_whatever_is_answered(name: str) ->
 
 
 @pytest.mark.parametrize("name", sorted({*KINDS} - NOT_STEPWISE))
-async def test_a_login_in_a_file_is_read_anew_for_each_request(name: str, tmp_path: Path) -> None:
+async def test_login_in_a_file_is_reread_for_each_request(name: str, tmp_path: Path) -> None:
     file, kind = tmp_path / "pass", KINDS[name]
     file.write_text("one")
     user = "admin" if name == "openfire-rest" else "admin@example.org"

@@ -57,14 +57,15 @@ def test_each_kind_says_something_or_nothing_and_never_a_secret(suggest: Suggest
         assert "main" in (text or "main"), kind
 
 
-def test_ejabberds_lines_name_every_harmless_command_for_a_star_and_no_dangerous_one(suggest: Suggest) -> None:
+def test_ejabberds_lines_for_a_star_name_all_harmless_commands(suggest: Suggest) -> None:
+    """And no dangerous one."""
     what = set(yaml.safe_load(suggest("ejabberd") or "")["api_permissions"]["restbroker main"]["what"])
     catalogue = registry.catalogue("ejabberd")
     assert what == {name for name in catalogue.commands if not catalogue.dangerous_in(name)}
     assert "must be added by hand" in (suggest("ejabberd") or "")
 
 
-def test_mongooseims_lines_are_toml_with_the_categories_of_the_commands(suggest: Suggest) -> None:
+def test_mongooseims_lines_are_toml_with_command_categories(suggest: Suggest) -> None:
     text = suggest("mongooseim", "muc.*", hosts=("example.org",))
     listener = tomllib.loads(text or "")["listen"]["http"][0]
     assert (listener["ip_address"], listener["port"]) == ("127.0.0.1", 5551)
@@ -97,7 +98,7 @@ def test_a_domain_admins_listener_has_no_login_of_its_own(suggest: Suggest) -> N
     assert "username" not in handler
 
 
-def test_openfires_rest_plugin_is_to_take_the_login_that_is_configured(suggest: Suggest) -> None:
+def test_openfires_rest_plugin_is_to_take_the_configured_login(suggest: Suggest) -> None:
     rows: list[tuple[dict[str, Any], str]] = [({}, "secret"), ({"Auth": ADMIN, "Options": {}}, "basic")]
     for changes, way in rows:
         lines = (suggest("openfire-rest", **changes) or "").splitlines()
@@ -106,7 +107,7 @@ def test_openfires_rest_plugin_is_to_take_the_login_that_is_configured(suggest: 
         assert "plugin.restapi.allowedIPs = 127.0.0.1" in lines, (changes, way)
 
 
-def test_prosody_loads_only_modules_of_which_a_command_is_allowed(suggest: Suggest) -> None:
+def test_prosody_loads_only_modules_with_an_allowed_command(suggest: Suggest) -> None:
     assert '"http_admin_api"' not in (suggest("prosody-rest", "message") or "")
     assert '"http_admin_api"; -- add_group_chat,' in (suggest("prosody-rest") or "")
     assert '"admin_adhoc"; -- unregister' in (suggest("prosody-rest", "unregister") or "")

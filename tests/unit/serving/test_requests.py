@@ -215,7 +215,7 @@ def test_a_body_that_breaks_off_into_nonsense_is_never_whole() -> None:
         (b"POST / HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n", False),
     ],
 )
-def test_who_waits_to_be_told_that_a_body_is_wanted_is_known(head: bytes, *, waits: bool) -> None:
+def test_client_waiting_for_100_continue_is_known(head: bytes, *, waits: bool) -> None:
     (request,) = read([head])
     assert request.waits_for_continue is waits
 

@@ -68,13 +68,13 @@ def test_no_argument_of_a_command_is_repeated() -> None:
     assert translate(error, "r:1").message == "Redis at r:1 refused a command: unknown command 'XFOO'"
 
 
-def test_only_what_a_replica_or_a_master_on_its_way_out_says_ends_a_connection() -> None:
+def test_only_words_of_a_replica_or_ending_master_disconnect() -> None:
     demoted = {told for error, told, _ in PASSING if error.is_demotion}
     assert demoted == {"read only replica", "MASTER is down", "Not enough good replicas", "force unblock"}
 
 
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be Redis")
-def test_whatever_answers_in_redis_place_may_repeat_the_login_and_no_message_does() -> None:
+def test_impostor_of_redis_may_repeat_the_login_unshown() -> None:
     code = ""
 
     class Repeating(socketserver.StreamRequestHandler):
@@ -113,7 +113,7 @@ def test_whatever_answers_in_redis_place_may_repeat_the_login_and_no_message_doe
         "ERR command CONFIG is disabled",
     ],
 )
-def test_a_command_that_is_hidden_is_named_with_who_may_hide_it(said: str) -> None:
+def test_hidden_command_is_named_with_who_may_hide_it(said: str) -> None:
     told = translate(ErrorReply(said), "r:1")
     assert "CONFIG" in told.message
     assert "rename-command" in str(told.hint)

@@ -139,7 +139,7 @@ _ANSWERS: Final[st.SearchStrategy[Reply]] = st.recursive(
 
 
 @given(st.sampled_from(READERS), st.lists(_ANSWERS, min_size=1, max_size=6))
-def test_an_answer_of_any_form_is_read_or_refused_with_what_to_do(
+def test_answer_of_any_form_is_read_or_refused_with_advice(
     read: Callable[[Client], object], answers: list[Reply]
 ) -> None:
     with suppress(StoreRefused):
@@ -187,7 +187,7 @@ def test_the_end_of_a_pause_that_cannot_be_read_is_none() -> None:
     assert [until_us_of(written) for written in (b"17", b"", b"-1", b"x", TOO_LONG)] == [17, 0, 0, 0, 0]
 
 
-def test_a_beat_that_cannot_be_read_is_none_and_the_rest_of_its_record_counts() -> None:
+def test_unreadable_beat_is_none_and_the_rest_of_it_counts() -> None:
     words = {"hostname": b"h", "boot_id": b"b", "pid_namespace": b"n", "target": b"t"}
     for written in (b"x", b"", b"-5", TOO_LONG):
         found = read_fields({**words, "pid": b"7", "started_at_ticks": b"1", "1": b"rest", "beat_at": written})

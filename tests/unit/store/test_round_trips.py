@@ -87,7 +87,7 @@ async def answer(wire: Wire, count: int = 1) -> None:
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_calls_that_wait_go_together_and_each_gets_its_own_replies(wire: Wire, callers: Callers) -> None:
+async def test_waiting_calls_go_together_and_each_gets_its_replies(wire: Wire, callers: Callers) -> None:
     await callers.call("a")
     await answer(wire)
     wire.may_enter.release()
@@ -110,7 +110,7 @@ async def test_no_more_than_32_calls_go_together(wire: Wire, callers: Callers) -
     assert callers.got == {str(number): [str(number).encode()] for number in range(50)}
 
 
-async def test_what_redis_refuses_or_does_not_do_now_concerns_its_own_caller_alone(
+async def test_refusal_or_deferral_concerns_its_own_caller_alone(
     wire: Wire, callers: Callers
 ) -> None:
     refused, full = StoreRefused("NOPERM"), StoreNotNow("Redis is full.")
@@ -122,7 +122,7 @@ async def test_what_redis_refuses_or_does_not_do_now_concerns_its_own_caller_alo
 
 
 @pytest.mark.parametrize("is_sent", [False, True])
-async def test_an_outage_is_told_to_all_that_wait_and_each_has_an_error_of_its_own(
+async def test_outage_reaches_all_waiters_with_an_error_each(
     wire: Wire, callers: Callers, *, is_sent: bool
 ) -> None:
     error = ConnectionEnded("It ended.", "Try again.")
@@ -139,7 +139,7 @@ async def test_an_outage_is_told_to_all_that_wait_and_each_has_an_error_of_its_o
     assert callers.got["d"] == [b"d"]
 
 
-async def test_who_waits_can_be_cancelled_and_is_not_sent(wire: Wire, callers: Callers) -> None:
+async def test_waiting_call_can_be_cancelled_and_is_not_sent(wire: Wire, callers: Callers) -> None:
     for name in ("a", "b", "c"):
         await callers.call(name)
     callers.scopes["b"].cancel()
@@ -149,7 +149,7 @@ async def test_who_waits_can_be_cancelled_and_is_not_sent(wire: Wire, callers: C
     assert wire.sent == [["a", "c"]]
 
 
-async def test_who_is_sent_gets_its_replies_though_it_is_cancelled(wire: Wire, callers: Callers) -> None:
+async def test_sent_call_gets_its_replies_though_it_is_cancelled(wire: Wire, callers: Callers) -> None:
     for name in ("a", "b"):
         await callers.call(name)
     wire.may_enter.release()
@@ -163,7 +163,7 @@ async def test_who_is_sent_gets_its_replies_though_it_is_cancelled(wire: Wire, c
     assert callers.got == {"a": [b"a"], "b": [b"b"]}
 
 
-async def test_if_the_first_is_cancelled_while_it_connects_the_next_one_goes_with_the_rest(
+async def test_cancelled_first_call_leaves_connecting_to_the_next(
     wire: Wire, callers: Callers
 ) -> None:
     for name in ("a", "b", "c"):
@@ -174,7 +174,7 @@ async def test_if_the_first_is_cancelled_while_it_connects_the_next_one_goes_wit
     assert callers.got == {"a": "cancelled", "b": [b"b"], "c": [b"c"]}
 
 
-async def test_who_is_cancelled_in_the_tick_in_which_its_turn_comes_holds_up_no_one(
+async def test_call_cancelled_in_the_tick_of_its_turn_blocks_no_other(
     wire: Wire, callers: Callers
 ) -> None:
     await callers.call("a")
@@ -189,7 +189,7 @@ async def test_who_is_cancelled_in_the_tick_in_which_its_turn_comes_holds_up_no_
     assert callers.got == {"a": [b"a"], "b": "cancelled", "c": [b"c"]}
 
 
-async def test_a_bug_ends_the_call_of_those_that_went_along_as_one_that_may_have_been_done(
+async def test_bug_ends_accompanying_calls_as_perhaps_done(
     wire: Wire, callers: Callers
 ) -> None:
     wire.ends = bug = ValueError("a secret")

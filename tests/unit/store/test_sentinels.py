@@ -17,7 +17,7 @@ SETTINGS = StoreSettings(
 
 
 @pytest.mark.parametrize("own", [None, Secret("theirs")])
-def test_sentinels_are_asked_as_redis_is_but_without_its_login_and_for_half_a_second(own: Secret | None) -> None:
+def test_sentinels_are_asked_without_its_login_for_half_a_second(own: Secret | None) -> None:
     found = open_sentinels(attrs.evolve(SETTINGS, sentinel_password=own))
     assert found is not None
     asking, joining = found._asking, found._joining

@@ -26,19 +26,19 @@ def test_the_urls_own_login_counts_where_no_other_is_given() -> None:
     assert list(only_password.greeting) == [("AUTH", "p")]
 
 
-def test_a_socket_is_named_by_its_path_and_its_database_by_the_query() -> None:
+def test_socket_is_named_by_its_path_and_its_database_by_query() -> None:
     endpoint = endpoint_of(StoreSettings("unix:///run/a%20b.sock?db=2"), 3.0)
     assert (endpoint.path, endpoint.database, endpoint.address) == ("/run/a b.sock", 2, "/run/a b.sock")
 
 
-def test_where_sentinels_may_know_another_master_connecting_to_one_is_given_up_soon() -> None:
+def test_connecting_is_given_up_soon_where_another_may_be_master() -> None:
     settings = StoreSettings("redis://h", sentinels=(("s", 1),), master="m")
     for timeout_s, connect_timeout_s in ((3.0, 1.0), (0.5, 0.5)):
         endpoint = endpoint_of(settings, timeout_s)
         assert (endpoint.timeout_s, endpoint.connect_timeout_s) == (timeout_s, connect_timeout_s)
 
 
-def test_a_server_proves_who_it_is_unless_the_operator_says_otherwise() -> None:
+def test_server_proves_its_identity_unless_told_otherwise() -> None:
     settings = StoreSettings("rediss://h", ca_file=Path("/ca"), cert_file=Path("/cert"), key_file=Path("/key"))
     assert endpoint_of(settings, 3.0).tls == Tls("/ca", "/cert", "/key", "required", checks_name=True)
     assert endpoint_of(attrs.evolve(settings, url="redis://h"), 3.0).tls is None
@@ -49,7 +49,7 @@ def test_a_server_proves_who_it_is_unless_the_operator_says_otherwise() -> None:
     assert endpoint_of(in_url, 3.0).tls == Tls("/u", checks_name=False)
 
 
-def test_a_url_that_cannot_be_read_is_an_error_that_shows_nothing_of_it() -> None:
+def test_unreadable_url_is_an_error_that_hides_it() -> None:
     for url in (
         "http://h",
         "redis://:s3cret@h:port",

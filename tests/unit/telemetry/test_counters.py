@@ -176,7 +176,7 @@ def test_the_rate_is_that_of_the_last_ten_whole_seconds() -> None:
     assert len(counters._recent["ejabberd"].per_second) <= 11
 
 
-def test_jobs_told_of_together_count_as_if_each_had_been_told() -> None:
+def test_jobs_reported_together_count_like_single_ones() -> None:
     clock = Clock()
     one, each = Counters(now_s=clock), Counters(now_s=clock)
     took_s = {"safe": [0.01, 0.02, 0.5], "status": [0.03]}
@@ -189,7 +189,7 @@ def test_jobs_told_of_together_count_as_if_each_had_been_told() -> None:
     assert one.snapshot("ejabberd")["delivered"] == 4
 
 
-def test_durations_are_kept_since_the_start_while_latencies_are_of_the_last_minute() -> None:
+def test_durations_last_from_the_start_latencies_for_a_minute() -> None:
     clock = Clock()
     counters = Counters(now_s=clock)
 
@@ -207,7 +207,7 @@ def test_durations_are_kept_since_the_start_while_latencies_are_of_the_last_minu
     assert durations() == (20, 10.0)
 
 
-def test_values_are_those_of_the_moment_at_which_they_were_asked_for() -> None:
+def test_values_are_those_of_the_moment_of_the_request() -> None:
     counters, asked = counting(), list[Samples]()
     for _ in range(3):
         asked.append(counters.samples())

@@ -18,7 +18,7 @@ ROUND_S = [float(f"{digit}e{power}") for power in range(-4, 3) for digit in (1, 
 
 
 @given(st.lists(st.one_of(st.floats(0, 2400), st.sampled_from(ROUND_S)), max_size=200))
-def test_a_duration_belongs_to_the_first_limit_that_it_does_not_exceed(durations: list[float]) -> None:
+def test_duration_belongs_to_the_first_limit_it_does_not_exceed(durations: list[float]) -> None:
     histogram = Histogram(tuple(ROUND_S))
     histogram.add(durations)
     assert list(accumulate(histogram.counts)) == [
@@ -55,7 +55,7 @@ def test_what_is_older_than_a_minute_is_forgotten() -> None:
     assert len(recent._slices) == 6
 
 
-def test_slow_and_fast_of_the_last_minute_are_seen_together() -> None:
+def test_slow_and_fast_jobs_of_the_last_minute_show_together() -> None:
     recent = RecentLatency()
     recent.add(9.0, [8.0])
     recent.add(10.0, [1.0])
@@ -65,7 +65,7 @@ def test_slow_and_fast_of_the_last_minute_are_seen_together() -> None:
 
 
 @given(st.lists(st.floats(0, 10), max_size=30), st.lists(st.floats(0, 10), max_size=30))
-def test_a_copy_stays_as_it_was_and_what_is_included_is_as_if_it_had_been_added(
+def test_copy_stays_unchanged_and_included_counts_as_added(
     first_s: list[float], second_s: list[float]
 ) -> None:
     one, other, whole = Histogram(), Histogram(), Histogram()

@@ -138,7 +138,7 @@ def test_json_lines_hold_the_same() -> None:
     assert started["targets"] == ["e", "p"]
 
 
-def test_each_line_of_a_worker_has_its_number_also_after_a_reload() -> None:
+def test_each_line_of_a_worker_has_its_number_after_a_reload_too() -> None:
     for as_json, first in ((False, f"{STAMP} INFO    redis.back worker=2 outage_s="), (True, '"worker":2,"outage_s":')):
         stream = io.StringIO()
         log = LogSink(LogSettings("info", as_json, worker=2), stream, lambda: 1700000000.25)
@@ -148,7 +148,7 @@ def test_each_line_of_a_worker_has_its_number_also_after_a_reload() -> None:
         assert [first in line for line in stream.getvalue().splitlines()] == [True, True]
 
 
-def test_a_failure_is_told_at_once_and_its_repeats_as_a_count() -> None:
+def test_failure_is_logged_at_once_and_its_repeats_as_a_count() -> None:
     log, stream = sink()
     for _ in range(5):
         log(FAILED)
@@ -164,7 +164,7 @@ def test_a_failure_is_told_at_once_and_its_repeats_as_a_count() -> None:
 
 
 @rows("fate", ["dead", "drop"])
-def test_a_job_that_was_let_in_and_died_always_has_a_line_and_no_place_in_the_count(fate: str) -> None:
+def test_admitted_dead_job_always_has_a_line_and_is_not_counted(fate: str) -> None:
     log, stream = sink()
     for number in range(5):
         log(attrs.evolve(FAILED, jid=f"j{number}", fate=fate, admitted=True))
@@ -184,7 +184,7 @@ def test_a_flood_of_reasons_does_not_fill_the_memory() -> None:
     assert "jobs.failed target=a code=Other count=4799" in stream.getvalue()
 
 
-def test_a_warning_is_told_three_times_and_its_repeats_as_a_count() -> None:
+def test_warning_is_logged_three_times_and_then_as_a_count() -> None:
     log, stream = sink()
     for number in range(5):
         log(OperatorWarning("RequestFailed", "/stats failed"))
@@ -197,7 +197,7 @@ def test_a_warning_is_told_three_times_and_its_repeats_as_a_count() -> None:
     assert stream.getvalue().endswith('code=RequestFailed message="/stats failed"\n')
 
 
-def test_a_flood_of_warnings_does_not_fill_the_memory_nor_the_disk() -> None:
+def test_flood_of_warnings_fills_neither_memory_nor_disk() -> None:
     log, stream = sink()
     for number in range(1000):
         log(OperatorWarning("RequestFailed", f"/{number} failed"))
@@ -207,7 +207,7 @@ def test_a_flood_of_warnings_does_not_fill_the_memory_nor_the_disk() -> None:
     assert "WARNING warnings code=RequestFailed count=797\n" in stream.getvalue()
 
 
-def test_the_summary_tells_the_last_ten_seconds_of_busy_targets_only() -> None:
+def test_summary_covers_the_last_ten_seconds_of_busy_targets() -> None:
     log, stream = sink()
     log.tick(500.0)
     for _ in range(99):
@@ -222,7 +222,7 @@ def test_the_summary_tells_the_last_ten_seconds_of_busy_targets_only() -> None:
     assert stream.getvalue() == written
 
 
-def test_events_of_servers_are_added_up_by_source_and_each_has_a_line_at_debug_only() -> None:
+def test_server_events_are_summed_by_source_with_lines_at_debug() -> None:
     for level in ("info", "debug"):
         log, stream = sink(level)
         log.tick(100.0)
@@ -258,13 +258,13 @@ def test_no_event_can_forge_a_line(json: bool) -> None:
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to forge a line of the log, or to trick a terminal")
-def test_no_event_makes_a_line_that_a_journal_would_cut_into_several() -> None:
+def test_no_event_makes_a_line_a_journal_would_split() -> None:
     log, stream = sink()
     log(attrs.evolve(FAILED, jid="x" * 48_000 + "2026-01-01T00:00:00Z ERROR forged"))
     assert max(map(len, stream.getvalue().splitlines())) < 16_000
 
 
-def test_what_is_not_over_is_told_again_each_minute_until_it_is() -> None:
+def test_lasting_trouble_is_repeated_each_minute_until_over() -> None:
     times = iter([1000.0 + 10 * number for number in range(100)])
     stream = io.StringIO()
     log = LogSink(stream=stream, now_s=lambda: next(times))
@@ -281,7 +281,7 @@ def test_what_is_not_over_is_told_again_each_minute_until_it_is() -> None:
     assert stream.getvalue().count(" still ") == len(told)
 
 
-def test_the_reminder_of_an_outage_has_its_newest_reason_and_its_whole_time() -> None:
+def test_reminder_of_an_outage_has_its_newest_reason_and_length() -> None:
     times = iter([1000.0 + 10 * number for number in range(100)])
     stream = io.StringIO()
     log = LogSink(stream=stream, now_s=lambda: next(times))
@@ -296,7 +296,7 @@ def test_the_reminder_of_an_outage_has_its_newest_reason_and_its_whole_time() ->
     assert int(last.partition("for_s=")[2].split()[0]) > 10
 
 
-def test_a_new_generation_of_the_broker_forgets_the_breakers_of_the_last_but_not_redis() -> None:
+def test_new_generation_forgets_old_breakers_but_not_redis() -> None:
     log, stream = sink()
     log(StoreLost("refused"))
     log(TargetDown("e", "Refused", "no one listens"))
@@ -307,7 +307,7 @@ def test_a_new_generation_of_the_broker_forgets_the_breakers_of_the_last_but_not
     assert "still what=target.down" not in stream.getvalue()
 
 
-def test_a_target_that_was_down_before_its_broker_was_started_is_told_again_each_minute() -> None:
+def test_target_down_before_the_start_is_repeated_each_minute() -> None:
     log, stream = sink()
     for target in ("e", "f"):
         log(TargetDown(target, "Refused", "no one listens"))
@@ -338,7 +338,7 @@ def test_a_broken_pipe_is_ignored() -> None:
         log.stream.close()
 
 
-def test_jobs_told_of_together_are_in_the_summary_and_at_debug_each_has_its_line() -> None:
+def test_jobs_reported_together_are_summed_with_lines_at_debug() -> None:
     asked = 0
 
     def each() -> list[JobFinished]:
@@ -362,7 +362,7 @@ def test_jobs_told_of_together_are_in_the_summary_and_at_debug_each_has_its_line
     assert asked == 1, "what nobody writes is not made"
 
 
-def test_after_ten_seconds_a_failure_is_told_in_full_again() -> None:
+def test_failure_is_logged_in_full_again_after_ten_seconds() -> None:
     log, stream = sink()
     log(FAILED)
     log.tick(1700000010.25)
@@ -381,7 +381,7 @@ def kinds_of_events() -> list[Any]:
     return [one for one in found if one is not OneEvent]
 
 
-def test_each_event_has_what_its_line_and_its_metrics_name_and_shows_all_it_has() -> None:
+def test_each_event_shows_all_it_has_in_line_and_metrics() -> None:
     for kind in kinds_of_events():
         row = kind.log
         fields = {*row.fields.split()}

@@ -41,7 +41,7 @@ def test_several_processes_make_one() -> None:
     }
 
 
-def test_what_is_told_arrives() -> None:
+def test_reported_values_arrive() -> None:
     told: Samples = {"restbroker_ready": {(): 1.0}, "restbroker_redis_call_seconds": {(): calls(1)}}
     assert metrics.from_json(json.loads(json.dumps(metrics.to_json(told)))) == told
 
@@ -66,7 +66,7 @@ def jobs(merged: MergedMetrics) -> object:
     return merged.samples().get("restbroker_jobs_total", {}).get(JOBS, 0)
 
 
-def test_what_a_worker_counted_stays_when_it_is_gone_and_what_it_had_does_not() -> None:
+def test_counters_of_a_lost_worker_stay_and_gauges_do_not() -> None:
     merged = MergedMetrics(2)
     merged.add_worker(11)
     merged.add_worker(12)
@@ -83,7 +83,7 @@ def test_what_a_worker_counted_stays_when_it_is_gone_and_what_it_had_does_not() 
     assert samples["restbroker_worker_starts_total"] == {(): 3}
 
 
-def test_the_processor_time_of_a_worker_that_is_gone_is_shown_no_more() -> None:
+def test_processor_time_of_a_lost_worker_is_no_longer_shown() -> None:
     merged = MergedMetrics(1)
     merged.add_worker(11)
     merged.update(11, {"restbroker_worker_cpu_seconds_total": {("1",): 9.0}})

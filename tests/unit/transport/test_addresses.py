@@ -64,7 +64,7 @@ def test_public_addresses_of_ipv6_are_public() -> None:
 
 
 @given(st.ip_addresses())
-def test_nothing_is_public_that_python_knows_to_be_of_one_network(address: IPv4Address | IPv6Address) -> None:
+def test_address_python_knows_as_of_one_network_is_not_public(address: IPv4Address | IPv6Address) -> None:
     if is_public(str(address)):
         assert not address.is_loopback
         assert not address.is_link_local

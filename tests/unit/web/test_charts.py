@@ -55,7 +55,7 @@ def test_a_chart_says_its_values_now_and_the_highest() -> None:
     assert drawn([]).lines[0].latest is None
 
 
-def test_a_mark_lies_on_the_scale_and_can_be_seen() -> None:
+def test_mark_lies_on_the_scale_and_is_visible() -> None:
     past, short, on = (
         THREE_HOURS.mark("bad", "", FIVE_PAST + first_s, None if end_s is None else FIVE_PAST + end_s)
         for first_s, end_s in ((-600, 5400), (5400, 5400), (10_800, None))

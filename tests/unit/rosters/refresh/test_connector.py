@@ -55,7 +55,7 @@ async def test_a_refresh_of_several_users_is_done_by_their_one_job(side: Opened,
     assert at.rosters.again == []
 
 
-async def test_of_a_refresh_of_several_who_fails_gets_a_job(side: Opened, autojump_clock: object) -> None:
+async def test_failed_user_of_a_common_refresh_gets_his_own_job(side: Opened, autojump_clock: object) -> None:
     prosody = Prosody(fails={"user3"}, poisoned={"user70"})
     async with side(prosody=prosody) as at:
         outcome = await at.refresh(*users(120))
@@ -101,7 +101,7 @@ async def test_where_only_writes_are_done_nothing_is_sent(side: Opened) -> None:
     assert lost.reason.code == "NoRefreshTarget"
 
 
-async def test_what_redis_does_not_change_is_told_with_why(side: Opened) -> None:
+async def test_change_refused_by_redis_is_reported_with_its_reason(side: Opened) -> None:
     refused = StoreRefused("No right.", "Allow it.")
     rows: list[tuple[FakeRosters, str, str, str]] = [
         (FakeRosters(result=RosterUnchanged("john")), "add_contact", "Rejected RosterTooLarge", "of john"),

@@ -54,7 +54,7 @@ async def test_jobs_that_come_together_fly_together(side: Opened, autojump_clock
     assert len(at.rosters.claimed) == 1
 
 
-async def test_full_flights_wait_for_nobody_else(side: Opened, autojump_clock: object) -> None:
+async def test_full_refreshes_hold_up_no_others(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         began_s = trio.current_time()
         await at.refresh(*users(2000))
@@ -89,7 +89,7 @@ async def test_a_job_that_comes_during_a_claim_has_its_own(side: Opened, autojum
     assert at.prosody.seen == [("john",), ("john",)]
 
 
-async def test_who_is_not_due_yet_is_asked_for_again_when_redis_says(side: Opened, autojump_clock: object) -> None:
+async def test_user_not_due_yet_is_retried_when_redis_says(side: Opened, autojump_clock: object) -> None:
     rosters = FakeRosters(waits={"john": 0.75})
     async with side(rosters=rosters) as at:
         began_s = trio.current_time()
@@ -255,7 +255,7 @@ async def test_a_missing_module_is_denied_with_what_to_configure(side: Opened, a
     assert len(at.prosody.requests) == 2
 
 
-async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, autojump_clock: object) -> None:
+async def test_failed_user_is_refreshed_alone_and_holds_up_no_others(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(poisoned={"john"})) as at, trio.open_nursery() as nursery:
         nursery.start_soon(partial(at.refresh, "john", attempt=2))
         began_s = trio.current_time()
@@ -265,7 +265,7 @@ async def test_who_failed_before_flies_alone_and_holds_nobody_up(side: Opened, a
     assert ("john",) in at.prosody.seen
 
 
-async def test_who_failed_stays_marked_as_long_as_his_next_try_is_soon(side: Opened, autojump_clock: object) -> None:
+async def test_failed_user_stays_marked_while_his_next_try_is_near(side: Opened, autojump_clock: object) -> None:
     rows: list[tuple[int, list[str]]] = [(1, ["john"]), (3, ["john"]), (4, [])]
     for attempt, again in rows:
         async with side(prosody=Prosody(fails={"john"})) as at:

@@ -44,7 +44,7 @@ def test_a_command_for_one_user_is_one_change() -> None:
         assert wish(command, user="john@example.org", host=DOMAIN, **arguments) == change
 
 
-def test_nobody_becomes_his_own_contact() -> None:
+def test_user_never_becomes_his_own_contact() -> None:
     def arguments(command: str, jid: str) -> dict[str, Json]:
         return {"contacts": {"ann@example.org": {}, jid: {}}} if command == "set_roster" else {"jid": jid}
 
@@ -80,7 +80,7 @@ def test_a_refresh_that_is_to_be_at_once_says_so_with_a_boolean() -> None:
         assert "argument now" in refusal("refresh", users="john", now=value).message, value
 
 
-def test_a_refresh_of_nobody_is_refused() -> None:
+def test_refresh_without_users_is_refused() -> None:
     rows: list[dict[str, Json]] = [{}, {"users": []}, {"users": None}, {"users": {}}, {"users": 7}]
     assert [
         arguments
@@ -89,7 +89,7 @@ def test_a_refresh_of_nobody_is_refused() -> None:
     ] == []
 
 
-def test_a_roster_is_asked_for_by_user() -> None:
+def test_roster_is_requested_by_user() -> None:
     assert wish("get_roster", user="john") == Show("john", DOMAIN)
     assert "argument user" in refusal("get_roster").message
 

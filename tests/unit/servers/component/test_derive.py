@@ -130,7 +130,7 @@ def test_each_kind_of_copy_is_its_event_or_none(one: Stanza, expected: str | Non
 @pytest.mark.promise
 @pytest.mark.parametrize("children", [(CARBON,), (RECEIVED,), (ARCHIVED,), (DELAY,), (CARBON, ARCHIVED, DELAY)])
 @pytest.mark.parametrize("body", [None, "hi"])
-def test_what_a_client_writes_itself_is_told_as_delayed(children: tuple[str, ...], body: str | None) -> None:
+def test_message_delayed_by_a_client_counts_as_delayed(children: tuple[str, ...], body: str | None) -> None:
     for receiver in (BOB, "ann@example.org", ANN, "example.org", "x@events.example.org"):
         one = stanza(receiver=receiver, type="chat", children=children, body=body)
         assert kind(one) == "message"
@@ -144,20 +144,20 @@ def test_the_servers_own_carbons_and_archive_are_no_events(children: tuple[str, 
 
 
 @pytest.mark.parametrize("sender", [TEAM, "other@conference.example.org"])
-def test_the_archive_of_a_room_here_is_no_event_and_of_another_is(sender: str) -> None:
+def test_archive_of_a_room_here_is_no_event_unlike_elsewhere(sender: str) -> None:
     assert kind(stanza(sender=sender, receiver=ANN, children=(ARCHIVED,), body=None)) is None
     for other in ("team@conference.example.com", "conference.example.org", "ann@example.com", f"{sender}/Ann"):
         assert is_delayed(stanza(sender=other, receiver=ANN, children=(ARCHIVED,), body=None))
 
 
-def test_a_carbon_from_another_address_is_told() -> None:
+def test_carbon_from_another_address_is_an_event() -> None:
     for sender in ("bob@example.org", "rob@remote.example", "example.org"):
         assert is_delayed(stanza(sender=sender, receiver=ANN, children=(CARBON,), body=None))
     foreign = stanza(sender="rob@remote.example", receiver="rob@remote.example/r", children=(CARBON,), body=None)
     assert is_delayed(foreign)
 
 
-def test_what_was_kept_for_an_absent_user_is_told_as_delayed() -> None:
+def test_message_kept_for_an_absent_user_counts_as_delayed() -> None:
     assert not is_delayed(stanza(type="chat"))
     assert is_delayed(stanza(type="chat", children=(DELAY,)))
 
@@ -198,7 +198,7 @@ def _room_event(room: str = TEAM, receiver: str = "rooms@events.example.org", sa
     return Direct(stanza(sender=room, receiver=receiver), said or inside)
 
 
-def test_a_rooms_own_message_is_told_to_the_subscriber() -> None:
+def test_rooms_own_message_reaches_the_subscriber() -> None:
     found = DERIVER.event_of_room(_room_event(receiver="rooms@events.example.org/x"), 1.5)
     assert found is not None
     assert (found.type, found.sender, found.receiver, found.room) == ("groupchat", f"{TEAM}/Rob", TEAM, TEAM)

@@ -102,7 +102,7 @@ def test_summary_and_options_are_read_as_they_are_written() -> None:
 
 
 @pytest.mark.parametrize("summary", ["", form(), form(field("message-count", "1"), field("last-message-body"))])
-def test_what_tells_of_no_message_is_an_event_without_text(summary: str) -> None:
+def test_notification_without_message_is_an_event_without_text(summary: str) -> None:
     found = event(iq(pubsub(summary, options="")))
     assert not has_text(found)
     assert isinstance(found.raw, dict)
@@ -138,7 +138,7 @@ def test_the_mark_is_of_host_and_id_alone() -> None:
         iq("<pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='n1'><item/></publish></pubsub>"),
     ],
 )
-def test_what_only_looks_like_a_notification_waits_and_is_no_event(one: Stanza) -> None:
+def test_lookalike_of_a_notification_waits_and_is_no_event(one: Stanza) -> None:
     assert event_of_push(DERIVER, one, 1.5) is None
     assert parts(answer_to(one, NAME, takes_push=True)) == ("error", "wait", "service-unavailable")
 

@@ -65,7 +65,7 @@ def told(items: Iterable[Item]) -> list[str]:
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=40))
-def test_pieces_of_any_size_tell_the_same(places: list[int]) -> None:
+def test_pieces_of_any_size_give_the_same(places: list[int]) -> None:
     presence = "<presence to='ann@example.org' from='ann@example.org/phone' xmlns='jabber:client'/>"
     whole = (
         HEADER
@@ -234,7 +234,7 @@ def test_a_tag_without_an_end_ends_the_stream() -> None:
 
 
 @pytest.mark.promise
-def test_a_prefix_that_nobody_declared_stops_nothing() -> None:
+def test_undeclared_prefix_stops_nothing() -> None:
     inner = MESSAGE.replace("<body>", "<e:x e:y='1'><e:z/></e:x><body>")
     (first, second) = read([wrapped(inner).encode(), wrapped(MESSAGE).encode()])
     assert isinstance(first, Copy)

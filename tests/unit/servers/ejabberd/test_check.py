@@ -65,14 +65,14 @@ def response(status: int, body: str, **headers: str) -> Response:
     return Response(status, headers, body.encode(), 0.0)
 
 
-async def test_what_26_07_wants_of_an_account_besides_is_told() -> None:
+async def test_further_needs_of_26_07_from_an_account_are_reported() -> None:
     with standing_in("26.07", "full") as (target, _):
         found = (await looked(target))["SomeForbidden"]
     assert (found.level, found.message) == ("warning", f"The login may not call {COMMANDS}.")
     assert "administrator of the host (access rule configure)" in (found.hint or "")
 
 
-async def test_rights_are_tested_with_a_host_that_is_served_and_a_user_that_cannot_be() -> None:
+async def test_rights_are_tested_with_a_real_host_and_impossible_user() -> None:
     with standing_in("26.07", "admin") as (target, server):
         await looked(attrs.evolve(target, default_host="nowhere.example"))
     bodies = [json.loads(request.body) for request in server.requests]
@@ -81,14 +81,14 @@ async def test_rights_are_tested_with_a_host_that_is_served_and_a_user_that_cann
     assert {body["to"] for body in bodies if "to" in body} == {"@"}
 
 
-async def test_a_name_refused_before_the_rights_tells_nothing_of_them() -> None:
+async def test_name_refused_before_the_rights_says_nothing_of_them() -> None:
     with standing_in("24.12", "admin", kick_user=(400, '"Malformed username"')) as (target, _):
         found = await looked(target)
     assert "SomeForbidden" not in found
     assert found["Rights"].message.endswith("restbroker could not check whether it may call kick_user.")
 
 
-async def test_a_refusal_on_a_host_that_may_not_be_there_tells_nothing_of_rights() -> None:
+async def test_refusal_on_a_doubtful_host_says_nothing_of_rights() -> None:
     with standing_in("26.07", "admin", registered_vhosts=(403, FORBIDDEN)) as (target, _):
         known = await looked(target)
         # A login that does not say on which host its account is.
@@ -98,7 +98,7 @@ async def test_a_refusal_on_a_host_that_may_not_be_there_tells_nothing_of_rights
     assert unknown["Rights"].message.endswith(f"restbroker could not check whether it may call {COMMANDS}.")
 
 
-async def test_commands_that_the_server_lacks_are_named_with_their_module() -> None:
+async def test_commands_the_server_lacks_are_named_with_their_module() -> None:
     with standing_in("24.12", "admin", kick_user=(404, '{"code":44,"message":"Endpoint not found."}')) as (target, _):
         found = (await looked(target))["ModuleMissing"]
     assert (found.level, found.message) == ("warning", "The server has no kick_user.")

@@ -56,7 +56,7 @@ def plan_of(connector: Connector, endpoint: str) -> Plan | None:
     return connector.plan(endpoint)
 
 
-async def test_a_plan_stays_the_same_until_the_server_has_another_version() -> None:
+async def test_plan_stays_the_same_until_the_servers_version_changes() -> None:
     connector = opened()
     before = plan_of(connector, "list_banned")
     assert before is not None
@@ -87,7 +87,7 @@ def test_a_plan_follows_the_file_of_its_login(tmp_path: Path, monkeypatch: pytes
         assert plan_of(connector, "list_banned") is None
 
 
-async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_no_longer_call_anything_is_denied() -> None:
+async def test_account_with_few_rights_works_and_one_without_is_denied() -> None:
     for worked, often in ((False, FORBIDDEN_AT_FIRST), (True, FORBIDDEN_IN_A_ROW)):
         connector = opened()
         if worked:
@@ -99,7 +99,7 @@ async def test_an_account_that_may_call_little_is_let_work_and_one_that_may_no_l
         assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).denied, worked
 
 
-async def test_what_is_forbidden_while_the_server_stops_is_deferred_and_not_held_against_the_account() -> None:
+async def test_refusal_by_a_stopping_server_only_defers() -> None:
     connector = opened()
     for _ in range(FORBIDDEN_IN_A_ROW + 1):
         link = answering(FORBIDDEN, UNKNOWN)
@@ -121,7 +121,7 @@ async def to_a_26_07(host: str, *hosts: Response | Exception) -> tuple[Outcome, 
     return await connector.deliver(Call(Command("register", {"user": "a"}), host=host), link), link.asked[1:]
 
 
-async def test_a_host_that_26_07_does_not_serve_is_called_so_though_it_says_forbidden() -> None:
+async def test_host_not_served_by_26_07_is_named_despite_forbidden() -> None:
     for host in ["nowhere.example", "LOCALHOST"]:
         outcome, asked = await to_a_26_07(host, VHOSTS, ok(b"3"))
         assert isinstance(outcome, Rejected), host
@@ -131,7 +131,7 @@ async def test_a_host_that_26_07_does_not_serve_is_called_so_though_it_says_forb
         assert asked[0] == "ask /api/registered_vhosts", host
 
 
-async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbidden() -> None:
+async def test_refusal_by_26_07_on_a_possible_host_stays_a_refusal() -> None:
     rows: list[Response | Exception] = [FORBIDDEN, NotSent("refused"), MaybeSent("reset"), VHOSTS]
     for hosts in rows:
         outcome, _ = await to_a_26_07("localhost", hosts)
@@ -142,7 +142,7 @@ async def test_what_26_07_forbids_on_a_host_that_is_served_or_may_be_stays_forbi
             assert "an administrator of 'localhost' (access rule configure)" in (outcome.reason.hint or ""), hosts
 
 
-async def test_what_the_server_tells_of_its_hosts_shows_neither_the_login_nor_a_secret_of_the_job() -> None:
+async def test_message_about_hosts_shows_no_login_and_no_secret() -> None:
     login, secret = "l0gin-p4ss-w0rdZ", "j0bs-p4ss-w0rdZ"
     said = (("Authorization", "Basic " + b64encode(f"a@localhost:{login}".encode()).decode()),)
     names = orjson.dumps([f"x.{login}", f"token={secret}", "example.org", "x" * 280 + login])
@@ -158,7 +158,7 @@ async def test_what_the_server_tells_of_its_hosts_shows_neither_the_login_nor_a_
     assert "l0gin" not in outcome.reason.message
 
 
-async def test_where_a_host_is_no_matter_of_rights_its_hosts_are_not_asked_for() -> None:
+async def test_hosts_are_not_asked_for_where_rights_ignore_them() -> None:
     of_24_12: tuple[bytes, Login] = (b"24.12", Basic("a@localhost", Secret("p")))
     for version, credentials in (of_24_12, (b"26.07", None)):
         connector = opened(attrs.evolve(TARGET, credentials=credentials))

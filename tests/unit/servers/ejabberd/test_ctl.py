@@ -78,7 +78,7 @@ def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", ver
     return found
 
 
-def test_an_answer_of_the_api_is_printed_as_ejabberdctl_printed_the_same() -> None:
+def test_answer_of_the_api_is_printed_as_by_ejabberdctl() -> None:
     wrong = []
     for catalogue, recorded in RECORDED:
         words, version = recorded["line"], None
@@ -99,7 +99,8 @@ def _in_any_order(text: str) -> str:
     return "\n".join(sorted(lines))
 
 
-def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothing_is_asked() -> None:
+def test_command_line_refused_by_ejabberdctl_sends_nothing() -> None:
+    """The words are ejabberdctl's."""
     rows: list[tuple[str, str]] = [
         ("regster a b c", "Error: unknown command 'regster'. Did you mean 'register'?\n"),
         ("nonsense", "Error: unknown command 'nonsense'. Did you mean 'compile'?\n"),
@@ -114,14 +115,14 @@ def test_what_ejabberdctl_refuses_by_itself_is_refused_with_its_words_and_nothin
         assert (found.note == "usage: restbroker ctl register user host password") == ("requires" in text), line
 
 
-def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
+def test_server_machine_command_is_refused_with_an_alternative() -> None:
     for word in ("start", "stop", "restart", "foreground", "live", "debug", "etop", "ping", "mnesia", "help"):
         found = DIALECT.read(OLD, [word], None)
         assert isinstance(found, CtlRefusal), word
         assert found.hint, word
 
 
-def test_arguments_are_read_in_the_catalogues_order_and_in_the_versions_form() -> None:
+def test_arguments_follow_the_catalogues_order_and_versions_form() -> None:
     rows: list[tuple[str, str, Mapping[str, Json]]] = [
         ("check-account alice localhost", "23.01", {"user": "alice", "host": "localhost"}),
         ("delete_old_messages -3", "23.01", {"days": -3}),
@@ -152,14 +153,14 @@ def test_arguments_are_read_in_the_catalogues_order_and_in_the_versions_form() -
         assert {name: found.arguments[name] for name in arguments} == arguments, (line, catalogue)
 
 
-def test_a_version_of_the_interface_is_asked_for_where_the_server_has_several() -> None:
+def test_interface_version_is_required_where_there_are_several() -> None:
     assert asked("status", version="1").endpoint == "status"
     assert asked("status", catalogue="24.12", version="1").endpoint == "status/v1"
     found = DIALECT.read(NEW, ["status"], "x")
     assert found == CtlOutput('Invalid API version number: "x"\n', 1)
 
 
-def test_of_what_the_api_has_no_form_for_it_is_said_that_ejabberdctl_tells_it() -> None:
+def test_missing_form_of_the_api_refers_to_ejabberdctl() -> None:
     # 24.12 of lists of tuples (measured); its ejabberdctl prints them.
     for line in ("get_room_options room conference.localhost", "get_ban_details alice localhost", "modules_installed"):
         found = printed(line, 400, '"400 Bad Request"', catalogue="24.12")
@@ -171,7 +172,7 @@ def test_of_what_the_api_has_no_form_for_it_is_said_that_ejabberdctl_tells_it() 
     assert "run `ejabberdctl resource_num` on its machine" in str(found.note)
 
 
-def test_what_ejabberdctl_cannot_meet_is_not_printed_in_its_words() -> None:
+def test_impossible_case_of_ejabberdctl_is_not_in_its_words() -> None:
     rows: list[tuple[str, int | None, str]] = [
         ("rejected", None, "BadToken"),
         ("rejected", 403, "CommandForbidden"),

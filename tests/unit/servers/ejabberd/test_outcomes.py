@@ -55,7 +55,7 @@ def error(code: int, message: str) -> Json:
 DUPLICATE = error(10090, "User a@localhost already registered")
 
 
-def test_a_word_of_ejabberds_is_understood_though_it_is_the_logins_password() -> None:
+def test_word_of_ejabberd_equal_to_a_password_is_understood() -> None:
     rows: list[tuple[int, Json, str, str]] = [
         (400, "Room already exists", "exists", "Delivered already done"),
         (400, "Unknown virtual host", "virtual", "Rejected UnknownHost"),
@@ -70,7 +70,7 @@ def test_a_word_of_ejabberds_is_understood_though_it_is_the_logins_password() ->
         assert isinstance(outcome, Delivered) or password not in f"{outcome.reason.message} {outcome}", (status, body)
 
 
-def test_the_answer_is_delivered_as_sent_and_parsed_and_one_that_was_cut_says_so() -> None:
+def test_answer_is_delivered_as_sent_and_parsed_or_as_cut() -> None:
     outcome = judged("get_roster", 200, '[{"jid": "ä@x"}]'.encode())
     assert outcome == Delivered('[{"jid": "ä@x"}]', [{"jid": "ä@x"}], 200)
     outcome = judged("connected_users", 200, b'["a@x", "b', truncated=True)
@@ -98,7 +98,7 @@ def test_byte_lists_are_shown_as_text_and_of_a_page_its_heading() -> None:
     assert busy.reason.message == "The server says: x It may have run."
 
 
-def test_an_answer_that_it_was_done_before_is_masked_for_its_secrets_and_not_for_a_texts_sake() -> None:
+def test_done_before_answer_is_masked_for_secrets_not_for_texts() -> None:
     arguments: dict[str, Json] = {"user": "a", "password": "s3same-x", "note": "token: User a@localhost already"}
     for status, body in ((409, DUPLICATE), (409, error(10090, "s3same-x already registered"))):
         outcome = judged("register", status, body, arguments, maybe_run=True)
@@ -124,13 +124,13 @@ def test_however_large_and_odd_a_refusal_is_it_is_read_at_once() -> None:
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-def test_no_beginning_of_a_secret_is_left_where_a_long_refusal_is_cut() -> None:
+def test_no_beginning_of_a_secret_is_left_where_a_refusal_is_cut() -> None:
     for before in range(START_LIMIT - len(SECRET), START_LIMIT):
         response = Response(400, {}, b"x" * before + SECRET.encode() + b"y" * 100, 0.0)
         assert "n" not in read(response, [SECRET]).text, before
 
 
-def test_no_part_of_the_login_is_left_where_a_long_refusal_or_the_head_of_a_page_is_cut() -> None:
+def test_no_part_of_the_login_is_left_where_an_answer_is_cut() -> None:
     said = (("Authorization", "Bearer c4n4ry-s3cr3t"),)
     for shift in range(1, 12):
         long = b" " * (START_LIMIT - shift) + b"c4n4ry-s3cr3t" + b" " * START_LIMIT + b"c4n4ry-s3cr3t"
@@ -142,7 +142,7 @@ def test_no_part_of_the_login_is_left_where_a_long_refusal_or_the_head_of_a_page
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-def test_a_password_that_is_a_word_of_the_answer_hides_no_version() -> None:
+def test_password_equal_to_a_word_of_the_answer_hides_no_version() -> None:
     running = "The node n@h is started. Status: startedejabberd 23.01-1 is running in that node"
     said = (("Authorization", "Basic " + b64encode(b"admin@h:ejabberd").decode()),)
     answer = read(Response(200, {}, json.dumps(running).encode(), 0.0, request_pairs=said))

@@ -62,7 +62,7 @@ HARMLESS = {
 }
 
 
-def test_what_ejabberd_tags_as_about_the_server_or_takes_a_file_of_it_is_dangerous() -> None:
+def test_command_about_the_server_or_a_file_of_it_is_dangerous() -> None:
     for version in ("23.01", "24.12", "26.07"):
         catalogue = for_version(version)
         about_it = {name for name, spec in catalogue.commands.items() if spec.tags & TOUCHES_THE_SERVER} - HARMLESS
@@ -73,7 +73,7 @@ def test_what_ejabberd_tags_as_about_the_server_or_takes_a_file_of_it_is_dangero
         assert {name for name in takes if "files" not in catalogue.dangerous_in(name).get(name, ())} == set(), version
 
 
-def test_a_server_is_too_old_for_a_configured_interface_version_before_24_02() -> None:
+def test_server_may_be_too_old_for_interfaces_before_24_02() -> None:
     rows: list[tuple[str | None, int | None, bool]] = [
         ("23.01", 1, True),
         ("23.10-1", 0, True),
@@ -99,7 +99,8 @@ def built(
     return build(call, route(command, spec, TARGET), headers_of(credentials))
 
 
-def test_the_configured_version_of_the_interface_counts_for_commands_that_name_none_and_not_for_questions() -> None:
+def test_configured_interface_version_counts_where_none_is_named() -> None:
+    """For commands, and not for questions."""
     for version in (0, 2):
         pinned = attrs.evolve(TARGET, options=Options(api_version=version))
         assert route("register", None, pinned).path == f"/api/register/v{version}"
@@ -115,7 +116,7 @@ def test_the_jobs_own_headers_are_passed_on() -> None:
     assert request.headers == (*headers_of(None), given)
 
 
-def test_a_token_that_fits_no_header_is_an_error_that_does_not_show_it() -> None:
+def test_token_fitting_no_header_is_an_error_that_hides_it() -> None:
     for token in ["", "a b", "a\r\nX: y", "é"]:
         with pytest.raises(ConfigError) as caught:
             built("status", {}, credentials=Bearer(Secret(token)))
@@ -153,7 +154,7 @@ _BODIES: Final = (b"0", b"1", b'{"res":1}', b'{"res":0}', b'"a"', b"[]", b"true"
 
 @pytest.mark.parametrize("api_version", [None, 2])
 @pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
-async def test_a_plan_of_any_command_sends_and_judges_it_as_deliver_does(version: str, api_version: int | None) -> None:
+async def test_plan_of_any_command_sends_and_judges_as_deliver_does(version: str, api_version: int | None) -> None:
     target = attrs.evolve(_TARGET, options=Options(server_version=version, api_version=api_version))
     connector = open_connector(target, Ports(lambda _: None, lambda: 0.0))
     planned = 0

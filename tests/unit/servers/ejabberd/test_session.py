@@ -90,7 +90,7 @@ def refusing(*tokens: str) -> Callable[[str], Response]:
     return lambda login: REFUSED if login in tokens else OK
 
 
-async def test_without_a_token_auto_uses_basic_and_asks_again_after_a_pause(mock_clock: trio.testing.MockClock) -> None:
+async def test_auto_without_token_uses_basic_and_retries_after_a_pause(mock_clock: trio.testing.MockClock) -> None:
     rows: list[Response | Exception] = [
         BROKEN,
         FORBIDDEN,
@@ -112,7 +112,7 @@ async def test_without_a_token_auto_uses_basic_and_asks_again_after_a_pause(mock
         assert server.seen[-2:] == ["ask", "late kick_user"], answer
 
 
-async def test_a_token_is_renewed_before_it_ends_while_others_go_on_with_the_old_one(
+async def test_token_is_renewed_early_while_others_use_the_old_one(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     for credentials in (AUTO, ONLY):
@@ -157,7 +157,7 @@ async def test_many_workers_that_need_a_token_wait_for_one_request() -> None:
     assert server.seen == ["ask", *["t1 kick_user"] * 20]
 
 
-async def test_when_who_asks_for_a_token_is_cancelled_the_next_one_asks() -> None:
+async def test_cancelled_token_request_is_made_by_the_next_one() -> None:
     for credentials in (AUTO, ONLY):
         server, connector = Server(hold=trio.sleep_forever), opened(credentials)
         with trio.CancelScope() as first:
@@ -182,7 +182,7 @@ async def test_a_token_that_worked_and_is_refused_is_replaced_at_once() -> None:
         assert told == [], credentials
 
 
-async def test_workers_that_meet_a_revoked_token_together_use_basic_while_one_of_them_asks() -> None:
+async def test_workers_with_a_revoked_token_use_basic_while_one_asks() -> None:
     server, connector = Server(), opened(AUTO)
     await connector.deliver(KICK, server)
     go = trio.Event()
@@ -197,7 +197,7 @@ async def test_workers_that_meet_a_revoked_token_together_use_basic_while_one_of
     assert server.seen[-1] == "t2 kick_user"
 
 
-async def test_tokens_that_every_second_node_refuses_become_no_loop_of_requests(
+async def test_tokens_refused_by_every_second_node_make_no_loop(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     for credentials in (AUTO, ONLY):
@@ -210,7 +210,7 @@ async def test_tokens_that_every_second_node_refuses_become_no_loop_of_requests(
         assert server.asked() <= (4 if credentials.fallback else 62)
 
 
-async def test_it_is_told_once_for_each_cause_that_basic_is_used_for_want_of_a_token(
+async def test_missing_token_is_reported_once_per_cause_with_basic(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     told: list[Event] = []
@@ -236,7 +236,7 @@ async def test_it_is_told_once_for_each_cause_that_basic_is_used_for_want_of_a_t
     assert len(await some_minutes()) == 1
 
 
-async def test_it_is_told_once_that_tokens_are_refused_or_may_not_what_their_account_may(
+async def test_refused_or_weaker_tokens_are_reported_once(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     for answer, code in ((REFUSED, "TokenRefused"), (FORBIDDEN, "TokenForbidden")):
@@ -250,7 +250,7 @@ async def test_it_is_told_once_that_tokens_are_refused_or_may_not_what_their_acc
         assert [event.code for event in told if isinstance(event, OperatorWarning)] == [code], (answer, code)
 
 
-async def test_a_command_is_sent_with_two_tokens_at_most_and_then_with_basic(
+async def test_command_is_sent_with_two_tokens_at_most_then_basic(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     def refuse_all_tokens(login: str) -> Response:
@@ -264,7 +264,7 @@ async def test_a_command_is_sent_with_two_tokens_at_most_and_then_with_basic(
     assert server.seen[2:] == ["t1 kick_user", "ask", "t2 kick_user", "basic kick_user"]
 
 
-async def test_a_login_that_is_refused_in_every_form_is_denied_without_a_loop() -> None:
+async def test_login_refused_in_every_form_is_denied_without_a_loop() -> None:
     for credentials in (AUTO, ONLY):
         server, connector = Server(answers=lambda _: REFUSED), opened(credentials)
         outcomes = [await connector.deliver(KICK, server) for _ in range(10)]
@@ -274,7 +274,7 @@ async def test_a_login_that_is_refused_in_every_form_is_denied_without_a_loop() 
         assert len(server.seen) <= 13, credentials
 
 
-async def test_rights_that_the_token_lacks_are_those_of_basic_for_some_minutes(
+async def test_rights_the_token_lacks_are_those_of_basic_for_minutes(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     server, connector = Server(answers=lambda login: OK if login == "basic" else FORBIDDEN), opened(AUTO)
@@ -289,7 +289,7 @@ async def test_rights_that_the_token_lacks_are_those_of_basic_for_some_minutes(
     assert server.asked() == 2
 
 
-async def test_a_command_that_is_forbidden_to_both_is_denied_and_the_token_kept() -> None:
+async def test_command_forbidden_to_both_is_denied_and_the_token_kept() -> None:
     server, connector = Server(answers=lambda _: FORBIDDEN), opened(AUTO)
     outcome = await connector.deliver(KICK, server)
     assert isinstance(outcome, Denied)
@@ -353,7 +353,7 @@ async def test_an_outage_while_a_login_is_measured_fails_no_probe() -> None:
     assert len(told) == 1
 
 
-async def test_where_a_token_is_needed_and_not_to_be_had_nothing_is_sent() -> None:
+async def test_nothing_is_sent_where_a_required_token_is_missing() -> None:
     rows: list[tuple[Response, type[Outcome], str]] = [
         (BROKEN, Denied, "erlang-p1-oauth2"),
         (Response(400, {}, b'"badpass"', 0.0), Denied, "oauth_access"),
@@ -375,7 +375,7 @@ async def test_where_a_token_is_needed_and_not_to_be_had_nothing_is_sent() -> No
         assert server.seen == ["ask"], (answer, kind)
 
 
-async def test_whoever_waited_for_a_token_of_a_server_that_is_gone_is_unsent_too() -> None:
+async def test_waiters_for_a_token_of_a_lost_server_are_unsent_too() -> None:
     server = Server(issue=NotSent("refused"), hold=trio.testing.wait_all_tasks_blocked)
     connector = opened(ONLY)
     unsent: list[str] = []

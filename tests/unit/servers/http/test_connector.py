@@ -24,7 +24,7 @@ engines = pytest.mark.parametrize("engine", ["lean", "httpx"])
 
 
 @engines
-async def test_method_path_query_body_and_headers_are_what_the_command_says(opened: Opened, engine: str) -> None:
+async def test_request_is_what_the_command_says_in_every_part(opened: Opened, engine: str) -> None:
     command = {
         "Method": "PUT",
         "Path": "users/{user}/notes",
@@ -45,7 +45,7 @@ async def test_method_path_query_body_and_headers_are_what_the_command_says(open
     assert not {"webhook-id", "idempotency-key"} & got.headers.keys()
 
 
-async def test_without_a_body_template_the_arguments_that_are_left_are_the_body(opened: Opened) -> None:
+async def test_remaining_arguments_are_the_body_without_a_template(opened: Opened) -> None:
     options = {"Commands": {"do": {"Path": "{user}"}, "form": {"Encoding": "form"}}}
     async with opened(options) as bench:
         got = await bench.sent(user="joe", n=1, deep={"a": [True]})
@@ -61,7 +61,7 @@ async def test_without_a_body_template_the_arguments_that_are_left_are_the_body(
     "Security: who controls DNS, or the network between", "to send a request of an http target once more"
 )
 @engines
-async def test_each_secret_verifies_the_bytes_that_came_and_the_id_is_the_jobs(
+async def test_each_secret_verifies_the_bytes_and_the_id_is_the_jobs(
     opened: Opened, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = {"Commands": {"do": {}, "once": {"Idempotent": True}}, "SigningSecrets": SECRETS}
@@ -85,7 +85,7 @@ def _at(text: str) -> Any:
     return datetime.fromtimestamp(int(text), UTC)
 
 
-async def test_what_the_arguments_cannot_make_is_rejected_before_it_is_sent(opened: Opened) -> None:
+async def test_impossible_request_is_rejected_before_it_is_sent(opened: Opened) -> None:
     rows: list[tuple[dict[str, Any], str]] = [
         ({"user": "a/b"}, 'the argument "user" has a slash'),
         ({"user": "a", "other": 1}, "there is an argument 'other', which the command does not take"),
@@ -96,7 +96,7 @@ async def test_what_the_arguments_cannot_make_is_rejected_before_it_is_sent(open
             assert why in await refused_unsent(bench, "do", **arguments)
 
 
-async def test_an_unknown_command_is_rejected_and_a_missing_host_is_the_targets_domain(opened: Opened) -> None:
+async def test_unknown_command_is_rejected_and_host_defaults_to_domain(opened: Opened) -> None:
     async with opened({"Commands": {"do": {"Path": "{host}"}}}) as bench:
         for name in ("undo", "do/v1"):
             outcome = await bench.deliver(name)
@@ -106,7 +106,7 @@ async def test_an_unknown_command_is_rejected_and_a_missing_host_is_the_targets_
         assert [one.target for one in bench.server.received] == ["/v1/example.org"]
 
 
-async def test_a_secrets_file_is_read_anew_and_while_it_is_gone_jobs_wait(opened: Opened, tmp_path: Path) -> None:
+async def test_secret_file_is_reread_and_jobs_wait_while_it_is_gone(opened: Opened, tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text("one")
     async with opened({"Commands": {"do": {}}, "Headers": {"X-Key": {"File": "key"}}}) as bench:
@@ -122,7 +122,7 @@ async def test_a_secrets_file_is_read_anew_and_while_it_is_gone_jobs_wait(opened
         assert len(bench.server.received) == 2
 
 
-async def test_a_busy_server_is_not_called_well_by_its_probe_for_a_while(
+async def test_busy_server_is_not_called_well_by_its_probe_for_a_while(
     opened: Opened, mock_clock: trio.testing.MockClock
 ) -> None:
     busy = True
@@ -146,9 +146,10 @@ async def test_a_busy_server_is_not_called_well_by_its_probe_for_a_while(
 
 
 @pytest.mark.parametrize(("status", "kind"), [(200, Rejected), (403, Denied), (302, Denied), (500, Denied)])
-async def test_a_refused_login_is_asked_about_once_for_all_jobs_and_only_a_probe_that_is_let_in_clears_it(
+async def test_refused_login_is_checked_once_until_a_probe_is_admitted(
     opened: Opened, status: int, kind: type[Outcome]
 ) -> None:
+    """Once for all jobs."""
     # A proxy says 403 while what is behind it starts.
     def act(got: Received) -> Answer:
         return Answer(403 if got.method == "POST" else status)
@@ -167,7 +168,7 @@ async def test_a_refused_login_is_asked_about_once_for_all_jobs_and_only_a_probe
         assert (await bench.connector.probe(bench.link)).denied == (status == 403)
 
 
-async def test_without_a_path_of_its_own_the_probe_tells_nothing_of_the_login(opened: Opened) -> None:
+async def test_probe_without_a_path_says_nothing_of_the_login(opened: Opened) -> None:
     for status, ok in {200: True, 404: True, 401: True, 500: False}.items():
         async with opened({"Commands": {"do": {}}}, answering(status)) as bench:
             found = await bench.connector.probe(bench.link)
@@ -175,7 +176,7 @@ async def test_without_a_path_of_its_own_the_probe_tells_nothing_of_the_login(op
         assert (found.ok, found.denied, asked.method, asked.target) == (ok, False, "HEAD", "/v1"), status
 
 
-async def test_the_probe_carries_the_login_and_the_headers_and_no_signature(opened: Opened) -> None:
+async def test_probe_carries_login_and_headers_and_no_signature(opened: Opened) -> None:
     options = {"Commands": {"do": {}}, "Headers": {"X-Key": "k"}, "SigningSecrets": SECRETS}
     async with opened(options, Auth={"Bearer": {"Token": CANARY}}) as bench:
         await bench.connector.probe(bench.link)
@@ -185,7 +186,7 @@ async def test_the_probe_carries_the_login_and_the_headers_and_no_signature(open
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-async def test_what_is_secret_is_in_no_refusal_though_the_server_sends_it_back(opened: Opened) -> None:
+async def test_refusal_hides_secrets_the_server_sends_back(opened: Opened) -> None:
     """Also a header whose name does not say that it is one, in words that are not hidden as a whole."""
 
     def said(got: Received) -> str:
@@ -201,9 +202,10 @@ async def test_what_is_secret_is_in_no_refusal_though_the_server_sends_it_back(o
         assert not [one for one in (CANARY, "p4ssw0rd", base64.b64encode(b"joe:p4ssw0rd").decode()) if one in told]
 
 
-async def test_what_is_answered_to_what_was_done_is_passed_on_as_it_came_though_a_secret_is_an_everyday_word(
+async def test_successful_answer_is_passed_on_unmasked(
     opened: Opened,
 ) -> None:
+    """Though a secret is an everyday word."""
     options = {"Commands": {"do": {}}, "Headers": {"X-Auth-Version": "2", "X-Key": {"Env": "KEY"}}}
     said = b'{"id":2,"admin":true,"owner":"joe"}'
     login = {"Basic": {"User": "joe", "Pass": "admin"}}
@@ -212,7 +214,7 @@ async def test_what_is_answered_to_what_was_done_is_passed_on_as_it_came_though_
     assert outcome == Delivered(said.decode(), {"id": 2, "admin": True, "owner": "joe"}, 200)
 
 
-async def test_a_signing_secret_is_in_no_refusal_though_the_receiver_tells_what_it_expected(opened: Opened) -> None:
+async def test_signing_secret_is_in_no_refusal_that_quotes_it(opened: Opened) -> None:
     key = base64.b64decode(SECRETS[0].removeprefix("whsec_"))
     ways = (key.hex(), base64.urlsafe_b64encode(key).decode(), base64.b64encode(key).decode().rstrip("="))
     said = json.dumps({"error": f"expected {SECRETS[0]}, or {SECRETS[1].removeprefix('whsec_')}", "too": ways})
@@ -224,7 +226,7 @@ async def test_a_signing_secret_is_in_no_refusal_though_the_receiver_tells_what_
         assert not [way for way in (*ways, *(secret.removeprefix("whsec_")[:-1] for secret in SECRETS)) if way in told]
 
 
-async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) -> None:
+async def test_check_reports_what_the_probe_met(opened: Opened, made: Made) -> None:
     for options, act, level, code in (
         ({}, answering(404), "note", "LoginUnknown"),
         ({"AtMostOnce": ["a"]}, answering(404), "warning", "NoProbe"),
@@ -249,7 +251,8 @@ async def test_the_check_tells_what_the_probe_met(opened: Opened, made: Made) ->
     assert "127.0.0.1 is not a public address, and the target's Options do not set AllowPrivate" in guarded[-1].message
 
 
-def test_a_plain_jid_is_the_id_itself_and_an_odd_one_has_a_digest_without_a_full_stop() -> None:
+def test_plain_jid_is_the_id_and_an_odd_one_has_a_digest() -> None:
+    """Without a full stop."""
     assert signature.stable_id("0123456789abcdef01234567") == "0123456789abcdef01234567"
     odd = ["", "a.b", "é", "a\r\nb", "x" * 200, "\ud800"]
     made = [signature.stable_id(jid) for jid in odd]
@@ -286,7 +289,7 @@ async def test_our_own_refusal_of_a_loop_proves_that_nothing_ran(opened: Opened,
         assert isinstance(await bench.deliver("do"), Uncertain)
 
 
-async def test_a_secret_path_is_read_anew_and_never_shown(opened: Opened, tmp_path: Path) -> None:
+async def test_secret_path_is_reread_and_never_shown(opened: Opened, tmp_path: Path) -> None:
     """As chat services give it. An answer that repeats the address shows it no more than an error does."""
     file = tmp_path / "path"
     file.write_text(f"services/T1/{CANARY}\n")

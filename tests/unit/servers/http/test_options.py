@@ -23,7 +23,7 @@ SECRET = "whsec_" + "QUJD" * 10
 CANARY = "c4n4ry-s3cr3t"
 
 
-def test_the_commands_of_the_configuration_are_the_catalogue_and_there_are_no_others(made: Made) -> None:
+def test_configured_commands_are_the_whole_catalogue(made: Made) -> None:
     target = made({"Commands": {"add": {"Path": "users/{user}", "Query": {"q": "{mode}"}, "Body": {"n": "{n?}"}}}})
     catalogue = registry.catalogue_of(target, None)
     assert (catalogue.is_whole, catalogue.version, list(catalogue.commands)) == (True, "hook", ["add"])
@@ -42,7 +42,7 @@ def test_a_token_that_is_bound_to_hosts_may_ask_for_nothing(made: Made) -> None:
         assert refused(catalogue, "do", arguments, target.default_host) is None, arguments
 
 
-def test_a_secret_header_that_others_can_read_on_its_way_is_noted(configured: Configured) -> None:
+def test_secret_header_others_can_read_on_its_way_is_noted(configured: Configured) -> None:
     rows: list[tuple[str, dict[str, Any], bool]] = [
         ("http://api.example.org", {"X-Api-Key": "k"}, True),
         ("http://api.example.org", {"Accept": {"Env": "E"}}, True),
@@ -56,7 +56,7 @@ def test_a_secret_header_that_others_can_read_on_its_way_is_noted(configured: Co
             assert codes == ["PlainLogin"] * noted, (url, headers)
 
 
-def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
+def test_unusable_option_is_reported_with_its_place(problems: Problems) -> None:
     rows: list[tuple[dict[str, Any], str]] = [
         ({"Commands": {"a": {"Path": "x/{b"}}}, 'Commands.a.Path: has a "{" that belongs to no {name}; write "{{" for'),
         ({"Commands": {"a": {"Query": {"\ud800": ""}}}}, "Commands.a.Query.?: expected a name without blanks and"),
@@ -69,7 +69,7 @@ def test_what_cannot_be_used_is_told_with_its_place(problems: Problems) -> None:
         assert found.startswith(problem), options
 
 
-def test_secrets_come_from_files_variables_and_texts_and_are_shown_nowhere(
+def test_secrets_of_files_variables_and_texts_are_not_shown(
     configured: Configured, tmp_path: Path
 ) -> None:
     (tmp_path / "key").write_text(f"{CANARY}-1\n")
@@ -100,7 +100,7 @@ def test_a_wrong_secret_is_not_quoted(problems: Problems) -> None:
             assert CANARY not in "".join(problems({"Commands": {"a": {}}, **options})), wrong
 
 
-def test_a_text_in_a_query_whose_name_says_that_it_is_a_secret_is_not_shown() -> None:
+def test_query_text_with_a_secrets_name_is_not_shown() -> None:
     query: Json = {"api_key": CANARY, "user": "{user}"}
     written: Json = {"one": {"Options": {"Commands": {"a": {"Query": query}}}}}
     shown = json.dumps(mask(all_keys()["Targets"], written, registry.kinds()))
@@ -153,7 +153,7 @@ def test_an_argument_alone_keeps_its_type_in_a_body(value: Any) -> None:
 
 
 @given(st.text(), st.integers(), st.booleans())
-def test_within_a_text_arguments_are_texts_and_the_body_stays_json(text: str, number: int, switch: bool) -> None:
+def test_arguments_inside_a_text_are_texts_and_the_body_is_json(text: str, number: int, switch: bool) -> None:
     assume(not any("\ud800" <= c <= "\udfff" for c in text))
     parsed = template.parse_value('<{a}> {b} {c} {{"x"}}')
     filled = template.fill_value(parsed, {"a": text, "b": number, "c": switch})
@@ -176,7 +176,7 @@ def test_what_may_be_missing_leaves_its_member_and_its_item_out() -> None:
     assert template.fill_pairs(query, {"b": None}) == []
 
 
-def test_what_does_not_fit_is_told_with_the_name_of_the_argument() -> None:
+def test_unfit_value_is_reported_with_the_name_of_the_argument() -> None:
     rows: list[tuple[dict[str, Any], str]] = [
         ({}, 'the argument "a" is missing'),
         ({"a": {}}, 'the argument "a" is an object'),
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_told_with_the_name_of_the_argument() -> None:
             template.fill_path(template.parse_path("x/{a}"), arguments)
 
 
-def test_a_body_that_is_nested_too_deeply_is_told() -> None:
+def test_too_deeply_nested_body_is_reported() -> None:
     deep: Any = "{a}"
     for _ in range(900):
         deep = [deep]

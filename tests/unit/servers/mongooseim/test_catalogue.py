@@ -65,7 +65,8 @@ ADMIN = operations("admin", "6.8.0")
 TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("q",))
 
 
-def test_every_operation_is_sent_as_the_schema_takes_it_with_and_without_what_is_optional() -> None:
+def test_every_operation_is_sent_as_the_schema_takes_it() -> None:
+    """With and without what is optional."""
     wrong = []
     for operation in ADMIN.values():
         for optional in (False, True):
@@ -113,7 +114,7 @@ def flags(values: dict[str, Json]) -> list[str]:
     ]
 
 
-def test_each_operation_is_taken_in_two_words_with_a_flag_for_each_argument() -> None:
+def test_each_operation_is_two_words_with_a_flag_per_argument() -> None:
     wrong = []
     for spec in OPERATIONS:
         values = values_of(spec)
@@ -140,7 +141,7 @@ def test_each_operation_says_which_arguments_it_lacks() -> None:
     assert wrong == []
 
 
-def test_what_mongooseimctl_refuses_by_itself_is_refused_with_its_words() -> None:
+def test_command_line_refused_by_mongooseimctl_has_its_words() -> None:
     rows: list[tuple[Sequence[str], str, int]] = [
         (("nothing", "here"), "Unknown category\n\n", 1),
         (("account", "nothing"), "Unknown command 'nothing'\n\n", 1),
@@ -162,13 +163,13 @@ def test_what_mongooseimctl_refuses_by_itself_is_refused_with_its_words() -> Non
         assert found.code == code, (words, text)
 
 
-def test_a_value_that_the_server_refuses_is_pushed_for_it_to_refuse() -> None:
+def test_value_the_server_refuses_is_pushed_for_it_to_refuse() -> None:
     for line in RECORDED.read_text("utf-8").splitlines():
         recorded: dict[str, Any] = json.loads(line)
         assert isinstance(read(*recorded["words"]), CtlCommand), recorded
 
 
-def test_the_id_of_a_message_which_is_ours_is_refused_as_the_server_refuses_it() -> None:
+def test_own_message_id_is_refused_as_the_server_refuses_it() -> None:
     words = ["stanza", "sendMessage", "--from", "a@b", "--to", "b@x", "--body", "x"]
     found = read(*words, "--id", "y")
     assert isinstance(found, CtlOutput)
@@ -176,7 +177,7 @@ def test_the_id_of_a_message_which_is_ours_is_refused_as_the_server_refuses_it()
     assert (found.code, "--id" in str(found.note)) == (1, False)
 
 
-def test_a_user_of_the_server_is_refused_by_the_types_of_their_own_schema() -> None:
+def test_user_is_refused_by_the_types_of_the_servers_schema() -> None:
     target = Target("t", "mongooseim", Url("http", "localhost", 5561, "/"), ("q",), options=Options(schema="user"))
     words = ("stanza", "sendMessage", "--to", "bob@localhost", "--body", "hello")
     assert isinstance(DIALECT.read(for_target(target, None), words, None), CtlCommand)
@@ -188,7 +189,7 @@ def test_a_document_of_ones_own_is_taken() -> None:
     assert (found.name, found.arguments) == ("graphql", {"query": "query { checkAuth { authStatus } }"})
 
 
-def test_what_belongs_to_the_servers_machine_is_refused_with_what_to_use() -> None:
+def test_server_machine_command_is_refused_with_an_alternative() -> None:
     for word in ("start", "stop", "status", "join_cluster", "live"):
         found = read(word)
         assert isinstance(found, CtlRefusal), word
@@ -205,7 +206,7 @@ def test_what_is_empty_has_three_lines_as_mongooseimctl_gives_it() -> None:
     assert found == CtlOutput("\n".join(lines), 0)
 
 
-def test_an_answer_with_errors_ends_with_1_and_a_page_is_not_taken_for_one() -> None:
+def test_answer_with_errors_exits_1_and_a_page_is_not_an_error() -> None:
     one = read("account", "countUsers", "--domain", "example.org")
     assert isinstance(one, CtlCommand)
     text = '{"errors":[{"message":"no"}]}'

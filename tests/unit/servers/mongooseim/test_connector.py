@@ -52,7 +52,7 @@ async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Open
             assert "hush" not in why
 
 
-async def test_what_the_server_or_the_login_does_not_have_is_refused_unsent(opened: Opened) -> None:
+async def test_command_missing_at_server_or_login_is_refused_unsent(opened: Opened) -> None:
     message = {"from": "ann@localhost", "to": "bob@localhost", "body": "b", "id": "1"}
     rows: list[tuple[dict[str, str] | None, str, dict[str, str], str, str]] = [
         (None, "account.fly", {}, "UnknownCommand", "has no command account.fly"),
@@ -78,7 +78,7 @@ async def test_a_registration_without_a_name_is_not_sent_twice(opened: Opened) -
     assert outcome.reason.code == "Uncertain"
 
 
-async def test_a_domain_that_a_crash_was_about_is_asked_about_from_then_on(opened: Opened) -> None:
+async def test_domain_of_a_crash_is_asked_about_from_then_on(opened: Opened) -> None:
     async with opened(says(CRASHED, CRASHED, WELL), Domain=None) as bench:
         assert (await bench.connector.probe(bench.link)).ok is False
         await bench.deliver("account.registerUser", username="alice", domain="b.example", password="p")
@@ -88,7 +88,7 @@ async def test_a_domain_that_a_crash_was_about_is_asked_about_from_then_on(opene
     assert last["variables"] == {"domain": "b.example"}
 
 
-async def test_the_probe_tells_a_server_that_is_well_from_others(opened: Opened) -> None:
+async def test_probe_distinguishes_a_healthy_server(opened: Opened) -> None:
     rows: list[tuple[Any, bool, bool, str]] = [
         (WELL, True, False, "MongooseIM 6.8.0-12-gabc answers"),
         (NO_DATABASE, False, False, "cannot reach its database"),
@@ -117,7 +117,7 @@ async def test_the_version_that_the_probe_finds_chooses_the_operations(opened: O
 MESSAGE = {"from": "alice@localhost", "to": "bob@localhost", "body": "x"}
 
 
-async def test_a_job_timed_out_for_its_database_only_where_the_server_then_says_that_it_is_away(opened: Opened) -> None:
+async def test_time_out_is_the_databases_only_if_the_server_says_so(opened: Opened) -> None:
     call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.25)
     for health in (*(Answer(200, json.dumps(one).encode()) for one in (NO_DATABASE, WELL)), Answer(401, b""), None):
         waits = threading.Event()

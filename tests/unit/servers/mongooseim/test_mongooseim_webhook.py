@@ -41,7 +41,7 @@ def message(written: bytes) -> str:
         (b"%zz%C3", "%zz\N{REPLACEMENT CHARACTER}"),
     ],
 )
-def test_an_escaped_message_is_read_with_both_ways_of_writing_a_space(written: bytes, text: str) -> None:
+def test_escaped_message_is_read_with_both_forms_of_a_space(written: bytes, text: str) -> None:
     assert message(written) == text
 
 
@@ -56,7 +56,7 @@ def test_an_escaped_message_is_read_with_both_ways_of_writing_a_space(written: b
         "Zo\xeb\n\u4f60\u597d",
     ],
 )
-def test_a_message_that_nobody_escaped_is_taken_as_it_is(text: str) -> None:
+def test_message_without_escapes_is_taken_as_it_is(text: str) -> None:
     fields = read_form(CAPTURED + text.encode())
     assert fields == {"author": "alice", "server": "localhost", "receiver": "bob", "message": text}
 
@@ -86,7 +86,7 @@ def posted(body: bytes) -> HookRequest:
         ("", "", None),
     ],
 )
-def test_of_the_sender_only_what_was_told_is_said(author: str, server: str, sender: str | None) -> None:
+def test_sender_has_only_what_was_sent_of_him(author: str, server: str, sender: str | None) -> None:
     body = f"author={author}&server={server}&receiver=&message=x".encode()
     event = PushHook().read(posted(body), "mim", 1.0).event
     assert (event.sender, event.receiver, event.server) == (sender, None, server or None)
@@ -100,7 +100,7 @@ def test_a_form_without_one_of_its_fields_is_malformed(name: str) -> None:
     assert "secret" not in str(caught.value)
 
 
-def test_what_redis_did_not_take_is_answered_with_503_and_what_it_took_with_success() -> None:
+def test_event_refused_by_redis_answers_503_and_a_taken_one_200() -> None:
     answers = open_hook(EventSource(kind="mongooseim-webhook")).answers
     later = answers.not_now(PushHook().read(posted(CAPTURED + b"hi"), "mim", 1.0), 7)
     assert (later.status, later.headers["Retry-After"]) == (503, "7")

@@ -25,7 +25,7 @@ def judged(command: str, body: str) -> Outcome:
     return classify(Call(Command(command, {})), table("source")[command], spec, answered(body), 0.0, "")
 
 
-def test_each_refusal_says_what_openfire_says_or_that_it_does_not_say_why() -> None:
+def test_each_refusal_quotes_openfire_or_says_it_gives_no_reason() -> None:
     assert len(REFUSED) > 15
     for command, body in REFUSED:
         outcome = judged(command, body)
@@ -38,7 +38,7 @@ def test_each_refusal_says_what_openfire_says_or_that_it_does_not_say_why() -> N
             assert ("gives no reason" in outcome.reason.text) is (not told), (command, body)
 
 
-def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> None:
+def test_refused_login_quotes_openfire_without_the_password() -> None:
     def told(ressource: str) -> str:
         body = {"exception": "IllegalArgumentException", "message": "Exception", "ressource": ressource}
         outcome = classify_login(answered(json.dumps(body)), 0.0, ("hunter2xyz", "", "123456"))
@@ -52,7 +52,7 @@ def test_a_refused_login_is_told_in_openfires_words_without_the_password() -> No
     assert "no login of *** with ***" in shown
 
 
-def test_no_refusal_tells_a_login_of_anybody() -> None:
+def test_no_refusal_reveals_a_login() -> None:
     for status in (400, 404, 409, 500, 503):
         body = '{"exception":"X","message":"streams:\\nofchat-416662711","ressource":"ofchat696464824"}'
         response = Response(status, {"content-type": "application/json"}, body.encode(), 0.0)

@@ -63,7 +63,7 @@ def test_json_may_be_given_as_its_text() -> None:
     assert request("ask_send", userId="romeo", body={"body": "Hi"}).body == b'{"body":"Hi"}'
 
 
-def test_a_room_of_another_server_is_not_taken_for_one_of_the_same_name_here() -> None:
+def test_room_of_another_server_is_not_its_local_namesake() -> None:
     rows: list[tuple[str, str | None]] = [
         ("balcony@muc", "muc"),
         ("balcony@muc.example.org", "muc"),
@@ -81,7 +81,7 @@ def test_a_room_of_another_server_is_not_taken_for_one_of_the_same_name_here() -
             assert (made.path.rpartition("/")[2], made.query) == ("balcony", (("service", service),)), (room, service)
 
 
-def test_who_is_of_another_server_is_not_taken_for_a_user_of_the_same_name_here() -> None:
+def test_user_of_another_server_is_not_his_local_namesake() -> None:
     for command in ("list_contacts", "chat_login", "chat_logoff"):
         for name in ("romeo", "romeo@example.org", "romeo@EXAMPLE.org/phone"):
             request(command, from_=name)
@@ -89,7 +89,7 @@ def test_who_is_of_another_server_is_not_taken_for_a_user_of_the_same_name_here(
             request(command, from_="romeo@elsewhere.example")
 
 
-def test_quotes_copied_from_the_page_are_left_out_of_paths_and_not_of_texts() -> None:
+def test_quotes_copied_from_the_page_leave_paths_but_not_texts() -> None:
     made = request("join_room", from_='"romeo"', roomName='"balcony"', service='"conference"')
     assert (made.path, made.query) == ("/rest/api/restapi/v1/chat/ofchat-1/rooms/balcony", (("service", "conference"),))
     assert request("set_presence", from_="romeo", show='"dnd"', status='"busy"').query == (
@@ -110,7 +110,7 @@ def test_the_documented_paths_name_no_stream() -> None:
     assert made.path == "/rest/api/restapi/v1/chat/ofchat-1/offer/o1"
 
 
-def test_lists_may_be_texts_with_commas_and_are_written_as_each_entity_wants_them() -> None:
+def test_lists_may_be_texts_with_commas_in_each_entitys_form() -> None:
     assert request("create_workgroup", name="love", description="", members=["nurse", "friar"]).body == (
         b'{"name":"love","description":"","members":"nurse,friar"}'
     )
@@ -132,18 +132,18 @@ def test_what_people_say_to_each_other_is_shown_of_no_command() -> None:
     assert set(arguments(None, said, show_bodies=False).values()) == {MASK}
 
 
-def test_who_acts_is_the_name_before_the_at_and_the_slash() -> None:
+def test_actor_is_the_name_before_at_and_slash() -> None:
     assert [user_name(who) for who in ("Romeo", "romeo@example.org/a@b", "romeo/a")] == ["romeo"] * 3
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to act as any user of Openfire")
-def test_who_acts_leads_nowhere_else() -> None:
+def test_actor_leads_nowhere_else() -> None:
     for who in ("../admin", "..@example.org", "./x", "/x", ".", "", " "):
         with pytest.raises(InvalidArguments, match='"from" is empty, or only dots'):
             request("chat_login", from_=who)
 
 
-def test_what_the_server_would_not_explain_is_refused_before_anything_is_sent() -> None:
+def test_value_the_server_would_not_explain_is_refused_unsent() -> None:
     romeo = {"from": "romeo"}
     rows: list[tuple[str, dict[str, Any], str]] = [
         ("join_room", {**romeo, "roomName": "a@muc.example.org", "service": "conference"}, "another service"),

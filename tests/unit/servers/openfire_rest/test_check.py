@@ -32,7 +32,7 @@ async def found(made: Made, act: Callable[[Received], Answer], path: str = BASE,
         return await registry.check(made(URL=server.url + path, **members))
 
 
-async def test_a_well_server_tells_its_dialect_and_version(made: Made) -> None:
+async def test_healthy_server_reports_its_dialect_and_version(made: Made) -> None:
     findings = await found(made, serving)
     assert [(one.level, one.code) for one in findings] == [("ok", "Reachable"), ("ok", "Version")]
     assert "its JSON is that of 1.3 or newer" in findings[0].message
@@ -46,7 +46,7 @@ async def test_a_server_that_is_not_ready_is_a_problem(made: Made) -> None:
     assert [one.code for one in await found(made, act)] == ["Unwell"]
 
 
-async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(made: Made, tmp_path: Path) -> None:
+async def test_unreachable_server_and_missing_secret_are_reported(made: Made, tmp_path: Path) -> None:
     (away,) = await registry.check(made(URL=f"http://127.0.0.1:1{BASE}"))
     file = tmp_path / "secret"
     file.write_text("s")
@@ -56,7 +56,7 @@ async def test_a_server_that_is_away_and_a_secret_file_that_is_gone_are_told(mad
     assert (away.code, gone.code) == ("Unreachable", "BadLogin")
 
 
-def test_tls_on_the_port_without_is_told_where_it_is() -> None:
+def test_tls_on_the_plain_port_is_reported_with_its_place() -> None:
     for port, hint in ((9090, "Port 9090 has no TLS by default: https is on 9091. "), (9091, "")):
         target = Target("fire", "openfire-rest", Url("https", "of.example.org", port, BASE), ("q",))
         assert tls_hint(target, 9090, 9091) == hint

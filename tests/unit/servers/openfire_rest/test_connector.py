@@ -54,7 +54,7 @@ async def test_the_session_of_an_answer_is_kept_and_the_newest_counts(opened: Op
     assert seen == [None, "JSESSIONID=node01abc.node0", "JSESSIONID=two", "JSESSIONID=two"]
 
 
-async def test_what_could_not_be_looked_up_is_neither_replaced_nor_created(opened: Opened) -> None:
+async def test_unsuccessful_look_neither_replaces_nor_creates(opened: Opened) -> None:
     group = ("update_group", {"groupName": "G", "description": "e", "members": ["alice"]})
     room = ("create_room", {"roomName": "lobby", "naturalName": "Lobby", "description": ""})
     rows: list[tuple[tuple[str, dict[str, Any]], int, bytes, str]] = [
@@ -95,7 +95,7 @@ A_ROOM = Answer(200, b'{"roomName":"lobby"}', {"Content-Type": "application/json
         (Answer(401, b""), {"ok_if_exists": True}, "Rejected ServerError"),
     ],
 )
-async def test_a_room_that_a_500_may_have_left_half_made_never_counts_as_created(
+async def test_room_a_500_left_half_made_never_counts_as_created(
     opened: Opened, behind: Answer, known: dict[str, Any], expected: str
 ) -> None:
     answers = iter((NO_ROOM, Answer(500, b""), behind))
@@ -117,7 +117,7 @@ def with_room_b(received: Received) -> Answer:
     return Answer(200, b'{"roomName":"b"}', {"Content-Type": "application/json"}) if is_there else NO_ROOM
 
 
-async def test_of_rooms_that_are_created_together_those_that_exist_are_left_alone(opened: Opened) -> None:
+async def test_existing_rooms_of_a_common_creation_are_left_alone(opened: Opened) -> None:
     async with opened(with_room_b) as bench:
         refused = await bench.deliver("create_rooms_bulk", chatRooms=ROOMS)
         assert [one.method for one in bench.server.received] == ["GET", "GET"]
@@ -131,7 +131,7 @@ async def test_of_rooms_that_are_created_together_those_that_exist_are_left_alon
     assert (fate(none_sent), bench.server.received[-1].method) == ("Delivered already done", "GET")
 
 
-async def test_rooms_that_a_500_may_have_left_half_made_never_count_as_created(opened: Opened) -> None:
+async def test_rooms_a_500_left_half_made_never_count_as_created(opened: Opened) -> None:
     def act(received: Received) -> Answer:
         made = any(one.method == "POST" for one in bench.server.received)
         if received.method == "POST":
@@ -144,7 +144,7 @@ async def test_rooms_that_a_500_may_have_left_half_made_never_count_as_created(o
     assert (fate(outcome), "'lobby' exists" in outcome.reason.message) == ("Rejected ServerError", True)
 
 
-async def test_what_the_server_says_as_it_is_asked_for_a_group_shows_no_secret_of_the_job(opened: Opened) -> None:
+async def test_answer_about_a_group_shows_no_secret_of_the_job(opened: Opened) -> None:
     body = b'{"message":"token=hunter22zz","exception":"GroupNotFoundException"}'
     async with opened(answering(404, body, Content_Type="application/json")) as bench:
         outcome = await bench.deliver("update_group", groupName="G", description="token=hunter22zz")
@@ -152,9 +152,10 @@ async def test_what_the_server_says_as_it_is_asked_for_a_group_shows_no_secret_o
     assert "hunter22" not in f"{outcome.reason.message} {outcome.text}"
 
 
-async def test_what_a_job_says_of_a_group_counts_and_nobody_is_in_the_rest_whom_the_server_does_not_list(
+async def test_group_of_a_job_replaces_what_the_server_lists(
     opened: Opened,
 ) -> None:
+    """And lists no users beside."""
     people = {"admins": ["dan@example.org"], "members": ["bob@example.org"], "shared": True}
     dan, bob = "<admins><admin>dan@example.org</admin></admins>", "<members><member>bob@example.org</member></members>"
     nobody: dict[str, Any] = {"admins": [], "members": []}
@@ -177,7 +178,7 @@ async def test_what_a_job_says_of_a_group_counts_and_nobody_is_in_the_rest_whom_
         assert asked == ["GET"] * (len(said) < 3) + ["PUT"], (told, said)
 
 
-async def test_a_text_that_openfire_would_not_store_of_a_persistent_room_is_refused_and_sent_of_a_temporary_one(
+async def test_unstorable_text_is_refused_only_for_a_persistent_room(
     opened: Opened,
 ) -> None:
     rows = {"roomName": 50, "naturalName": 255, "description": 255, "password": 50}
@@ -221,7 +222,7 @@ async def test_what_openfire_answers_500_to_is_refused_unsent(opened: Opened) ->
     assert looked.target == f"{BASE}/lockouts/b%C3%B6b%5C40"
 
 
-async def test_the_probe_asks_for_readiness_the_number_of_sessions_and_the_version(opened: Opened) -> None:
+async def test_probe_asks_for_readiness_sessions_and_version(opened: Opened) -> None:
     paths = ["/system/readiness/server", "/system/statistics/sessions", "/openapi.yaml"]
     for sessions, asked, version in ((NEW, paths, "1.3 to 1.6"), (OLD, paths[:2], "up to 1.2")):
         async with opened(speaking(sessions, 404)) as bench:
@@ -230,7 +231,7 @@ async def test_the_probe_asks_for_readiness_the_number_of_sessions_and_the_versi
         assert (probe.ok, probe.denied, probe.version) == (True, False, version)
 
 
-def test_a_version_is_what_the_plugin_tells_or_does_not_have() -> None:
+def test_version_is_what_the_plugin_reports_or_lacks() -> None:
     told, missing, ready = Response(200, {}, DESCRIPTION, 0.0), Response(404, {}, b"", 0.0), Response(200, {}, b"", 0.0)
     rows: list[tuple[Dialect | None, Response, Response | None, str | None]] = [
         ("1.2", missing, None, "up to 1.2"),
@@ -244,7 +245,7 @@ def test_a_version_is_what_the_plugin_tells_or_does_not_have() -> None:
     assert [version_of(*row[:3]) for row in rows] == [version for *_, version in rows]
 
 
-def test_people_are_told_the_commands_of_the_version_that_is_known() -> None:
+def test_commands_are_listed_for_the_known_version() -> None:
     def has(version: str | None) -> list[str]:
         names = ("list_users", "invite_to_room", "openapi_json", "list_room_affiliations", "set_vcard")
         return [name for name in names if name in registry.catalogue("openfire-rest", version).commands]
@@ -259,7 +260,7 @@ def test_people_are_told_the_commands_of_the_version_that_is_known() -> None:
     )
 
 
-async def test_an_unknown_command_is_parked_with_where_to_look(opened: Opened) -> None:
+async def test_unknown_command_dies_with_where_to_look(opened: Opened) -> None:
     async with opened() as bench:
         outcome = await bench.deliver("post_message")
         of_lists = await bench.deliver("add_room_affiliations", roomName="r", affiliation="owners", owners=["a@b"])
@@ -273,7 +274,7 @@ NAMING_A_GROUP = sorted(name for name, entry in TABLE.items() if "{groupName}" i
 
 
 @given(st.sampled_from(NAMING_A_GROUP), st.text(min_size=1, max_size=40))
-def test_a_name_in_the_path_is_refused_or_stands_there_as_it_was_given(command: str, name: str) -> None:
+def test_name_in_the_path_is_refused_or_stands_there_as_given(command: str, name: str) -> None:
     entry = TABLE[command]
     known = {"username": "a", "groupName": name, "description": ""}
     arguments = {key: value for key, value in known.items() if key in entry.takes.by_name}

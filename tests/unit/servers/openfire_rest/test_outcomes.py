@@ -36,7 +36,7 @@ def error(exception: str, message: str = "Could not", resource: str = "zz", *, o
     return {"exception": exception, "message": message, "ressource" if old else "resource": resource}
 
 
-def test_the_no_to_a_question_shows_neither_the_login_nor_a_secret_of_the_job() -> None:
+def test_refused_question_shows_no_login_and_no_secret() -> None:
     arguments: dict[str, Json] = {"name": "jdbc", "token": PASSWORD}
     body = {"said": f"{LOGIN} {PASSWORD} JSESSIONID=node0abcdefgh", "fails": "jdbc"}
     response = Response(
@@ -49,7 +49,7 @@ def test_the_no_to_a_question_shows_neither_the_login_nor_a_secret_of_the_job() 
         assert PASSWORD not in outcome.text, command
 
 
-def test_a_refusal_says_what_the_plugin_says_in_either_spelling_and_in_xml() -> None:
+def test_refusal_is_the_plugins_in_either_spelling_and_in_xml() -> None:
     xml = b"<error><exception>X</exception><message>Could not</message><ressource>a&amp;b</ressource></error>"
     for body, about in ((error("X"), "zz"), (error("X", old=True), "zz"), (xml, "a&b")):
         outcome = answer("get_user", 404, body)
@@ -68,7 +68,7 @@ def test_the_body_says_what_was_done_of_many_rooms() -> None:
     assert [(said, fate(answer("create_rooms_bulk", 200, said, maybe_run=True))) for said, _ in rows] == rows
 
 
-def test_a_repeated_rename_that_finds_nobody_is_for_a_person_to_look_at() -> None:
+def test_repeated_rename_of_a_missing_user_is_for_a_person() -> None:
     arguments = {"username": "a", "newUsername": "b"}
     outcome = answer("update_user", 404, error("UserNotFoundException"), arguments=arguments, maybe_run=True)
     first = answer("update_user", 404, error("UserNotFoundException"), arguments=arguments)

@@ -35,7 +35,7 @@ def test_texts_and_properties_come_back_from_xml(name: str, email: str, properti
     assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
 
 
-def test_a_date_is_a_text_or_the_milliseconds_that_openfire_answers_and_nothing_else() -> None:
+def test_date_is_a_text_or_openfires_milliseconds_only() -> None:
     def found(date: Any) -> Any:
         room = {"roomName": "r", "naturalName": "", "description": "", "creationDate": date}
         return fitting("create_room", room)["creationDate"]

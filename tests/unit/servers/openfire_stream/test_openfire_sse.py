@@ -160,7 +160,7 @@ def test_a_frame_that_repeats_a_stanza_is_no_event(name: str, word: str) -> None
     assert read(name, json.dumps({"type": word, "from": FULL, "body": "hi"})) is None
 
 
-def test_an_offer_has_its_users_address_also_where_the_target_names_the_host() -> None:
+def test_offer_has_its_users_address_though_target_has_a_host() -> None:
     offer: Members = {"type": "offerReceived", "workgroup": "w@help.example.org", "id": "o"}
     event = read("chatapi.assist", json.dumps(offer), host="h.org")
     assert event is not None
@@ -193,7 +193,7 @@ def test_the_first_of_two_equal_members_counts() -> None:
 
 
 @rows(("name", "kind"), [("chatapi.assist", "offer"), ("chatapi.ask", "queue"), ("odd", "notify")])
-def test_what_cannot_be_read_is_handed_on_as_text_with_the_reason(name: str, kind: str) -> None:
+def test_unreadable_value_is_handed_on_as_text_with_the_reason(name: str, kind: str) -> None:
     event = read(name, '{"body": "x"')
     assert event is not None
     assert (event.type, event.body) == (kind, None)
@@ -207,7 +207,7 @@ def test_json_that_no_job_can_hold_is_none(text: str) -> None:
     assert data.fault is not None
 
 
-def test_a_value_that_is_no_json_is_given_as_text_and_the_members_beside_it_are_kept() -> None:
+def test_value_that_is_no_json_is_text_and_its_neighbours_stay() -> None:
     offer = '{"type":"offerReceived", "id":"a1", "from":"eve@example.org", "metaData":{"question":["How "big"?"]}}'
     data = read_data(offer)
     assert data.members is not None

@@ -13,7 +13,7 @@ from restbroker.store.logins import LoggedIn, LoggedOff
 from tests.events.conftest import EVENT
 
 
-async def test_bytes_are_bounded_and_not_the_number_and_a_large_one_finds_room_alone() -> None:
+async def test_bytes_are_bounded_not_events_and_a_large_one_fits_alone() -> None:
     basket = EventBuffer(most_bytes=5000)
     for _ in range(5000):
         await basket.put(EVENT, 1)
@@ -29,7 +29,7 @@ async def test_bytes_are_bounded_and_not_the_number_and_a_large_one_finds_room_a
     assert full.cancelled_caught
 
 
-async def test_large_ones_are_taken_a_few_at_a_time_and_take_room_until_more_is_taken() -> None:
+async def test_large_events_come_a_few_at_a_time_and_keep_their_room() -> None:
     large = 600_000
     basket = EventBuffer(most_bytes=3 * large)
     for _ in range(3):
@@ -43,7 +43,7 @@ async def test_large_ones_are_taken_a_few_at_a_time_and_take_room_until_more_is_
     assert len(basket) == 1
 
 
-async def test_that_it_is_full_is_told_once_until_all_that_waited_was_taken(nursery: trio.Nursery) -> None:
+async def test_full_buffer_is_reported_once_until_emptied(nursery: trio.Nursery) -> None:
     told: list[int] = []
     basket = EventBuffer(most_bytes=10, on_full=told.append)
     for _ in range(4):
@@ -62,7 +62,7 @@ async def test_that_it_is_full_is_told_once_until_all_that_waited_was_taken(nurs
     assert told == [9, 9]
 
 
-async def test_a_stream_that_was_left_is_not_ended_while_one_of_its_events_waits(
+async def test_abandoned_stream_lives_while_one_of_its_events_waits(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     reading = OpenStream(cast("Any", None), 0.0)
@@ -92,7 +92,7 @@ def opened(state: StreamState, login: LoggedIn, at_s: float) -> None:
     state.note_open(at_s)
 
 
-def test_a_logoff_of_the_login_that_was_read_leaves_no_gap_and_one_of_another_login_does() -> None:
+def test_logoff_of_the_read_login_leaves_no_gap_unlike_another() -> None:
     state = StreamState()
     assert state.note_logoff(5.0, LoggedOff(number=3)) is None, "nobody was read before"
     opened(state, LoggedIn("a", 7), 10.0)
@@ -107,7 +107,7 @@ def test_a_logoff_of_the_login_that_was_read_leaves_no_gap_and_one_of_another_lo
     assert state.take_gap() == Gap(23.0, 30.0, "the stream ended")
 
 
-def test_another_login_under_a_stream_that_is_still_open_is_in_a_gap_from_its_beginning() -> None:
+def test_new_login_under_an_open_stream_is_a_gap_from_its_start() -> None:
     state = StreamState()
     opened(state, LoggedIn("a", 7), 10.0)
     gap = state.note_logoff(21.0, LoggedOff(number=8))

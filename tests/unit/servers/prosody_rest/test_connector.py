@@ -48,7 +48,7 @@ def login(received: Received) -> str:
     return base64.b64decode(received.headers["authorization"].removeprefix("Basic ")).decode()
 
 
-async def test_a_whole_jid_as_user_is_sent_as_its_local_part_alone_and_a_token_as_bearer(opened: Opened) -> None:
+async def test_whole_jid_as_user_is_its_local_part_and_token_a_bearer(opened: Opened) -> None:
     auth = {"Basic": {"User": "broker@example.org", "Pass": "p"}}
     async with opened(Auth=auth, Domain=None) as bench:
         assert login(await bench.sent("message", to="juliet@example.org", body="x")) == "broker:p"
@@ -57,7 +57,7 @@ async def test_a_whole_jid_as_user_is_sent_as_its_local_part_alone_and_a_token_a
     assert got.headers["authorization"] == "Bearer t0ken"
 
 
-async def test_null_and_the_own_kind_are_as_if_they_were_not_given_and_members_of_fields_are_passed_on(
+async def test_null_and_own_kind_count_as_absent_and_members_pass(
     opened: Opened,
 ) -> None:
     async with opened(options={"Fields": ["receipt"]}) as bench:
@@ -98,7 +98,7 @@ async def test_a_report_in_unknown_words_is_done_with_a_note(opened: Opened) -> 
         assert outcome.note == noted, text
 
 
-async def test_a_command_of_a_module_that_is_not_configured_says_which_option_names_it(opened: Opened) -> None:
+async def test_command_of_an_unconfigured_module_names_the_option(opened: Opened) -> None:
     async with opened() as bench:
         known, unknown = await bench.deliver("announcement"), await bench.deliver("create_room")
         other = await bench.deliver("msg")
@@ -111,7 +111,7 @@ async def test_a_command_of_a_module_that_is_not_configured_says_which_option_na
 VERSION = json.dumps({"type": "result", "kind": "iq", "version": {"name": "Prosody", "version": "0.12.3"}}).encode()
 
 
-async def test_the_probe_asks_the_own_host_for_its_version_or_without_one_sends_no_stanza(opened: Opened) -> None:
+async def test_probe_asks_the_own_host_for_its_version_if_there_is_one(opened: Opened) -> None:
     async with opened(answering(200, VERSION)) as bench:
         assert (await bench.connector.probe(bench.link)).ok
         (got,) = bench.server.received
@@ -140,7 +140,7 @@ ANSWER = b"<iq type='result' id='1' from='example.org'><query xmlns='jabber:iq:v
 BOMB = "<!DOCTYPE m [<!ENTITY a 'aa'><!ENTITY b '&a;&a;'>]><message to='a@b'><body>&b;</body></message>"
 
 
-async def test_a_stanza_is_sent_as_it_was_given_but_for_its_address_and_the_id_of_a_message(opened: Opened) -> None:
+async def test_stanza_is_sent_as_given_but_for_address_and_message_id(opened: Opened) -> None:
     rows: list[tuple[str, dict[str, Any], str]] = [
         (
             "stanza",
@@ -199,7 +199,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-async def test_what_prosody_would_drop_or_refuse_is_refused_before_anything_is_sent(opened: Opened) -> None:
+async def test_stanza_prosody_would_drop_or_refuse_is_refused_unsent(opened: Opened) -> None:
     async with opened(options=all_modules) as bench:
         for command, arguments, why in REFUSED:
             assert why in await refused_unsent(bench, command, **arguments)
@@ -219,7 +219,7 @@ async def test_only_an_iq_that_asks_may_be_sent_again_by_the_transport(opened: O
     assert not xml_stanza.is_question({"xml": "<"})
 
 
-def test_xml_is_shown_as_message_texts_are_and_never_where_it_names_a_secret() -> None:
+def test_xml_is_shown_like_message_texts_but_not_with_a_secret() -> None:
     text = {"xml": "<message to='a@b'><body>psst</body></message>"}
     secret = {"xml": "<iq type='set' to='a@b'><x><field var='password'><value>psst</value></field></x></iq>"}
     rows = [(text, False, False), (text, True, True), (secret, False, False), (secret, True, False)]
@@ -233,7 +233,7 @@ def test_no_answer_makes_the_reading_of_xml_raise(body: bytes) -> None:
     xml_stanza.as_json(body)
 
 
-async def test_a_form_with_a_password_hides_the_servers_words_and_not_ours(opened: Opened) -> None:
+async def test_form_with_a_password_hides_the_servers_words_not_ours(opened: Opened) -> None:
     why = "Trying to add a user on elsewhere.example but command was sent to example.org"
     field = "<field var='password'><value>c4n4ry-of-bob</value></field>"
     form = f"<iq type='set' to='example.org'><command node='n'><x xmlns='jabber:x:data'>{field}</x></command></iq>"
@@ -253,7 +253,7 @@ async def test_a_form_with_a_password_hides_the_servers_words_and_not_ours(opene
         assert "c4n4ry" not in repr(outcome), command
 
 
-async def test_the_check_notes_a_missing_domain_and_a_server_that_is_away(made: Made) -> None:
+async def test_check_notes_a_missing_domain_and_an_absent_server(made: Made) -> None:
     with Receiver(answering(400)) as server:
         target = made(URL=server.url + "/rest", Auth={"Bearer": {"Token": "t"}}, Domain=None)
         assert [one.code for one in await registry.check(target)] == ["Reachable", "NoDomain"]

@@ -61,14 +61,14 @@ def test_a_message_of_a_room_names_the_room() -> None:
         ("iq", "error", "error", None, False),
     ],
 )
-def test_the_type_of_an_event_who_came_or_went_and_whether_it_asks(
+def test_type_presence_and_question_of_an_event_are_known(
     kind: str, word: str | None, type_: str, presence: str | None, asks: bool
 ) -> None:
     found = told(kind=kind, **({} if word is None else {"type": word}))
     assert (found.event.type, found.event.presence, found.asks) == (type_, presence, asks)
 
 
-def test_a_source_with_a_name_answers_who_asks_for_it() -> None:
+def test_source_with_a_name_answers_questions() -> None:
     hook = open_hook(EventSource(options=Options(name="Tea bot", version="1")))
     identity = {"category": "client", "type": "bot", "name": "Tea bot"}
     answered: list[tuple[dict[str, Any], dict[str, Any]]] = [
@@ -102,7 +102,7 @@ def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
 
 
 @rows("kind", ["message", "presence", "iq"])
-def test_what_could_not_be_taken_comes_back_as_an_error_to_wait_for(kind: str) -> None:
+def test_refused_event_comes_back_as_an_error_to_wait_for(kind: str) -> None:
     answer = open_hook(EventSource(options=Options())).answers.not_now(told(kind=kind), 2)
     stanza = json.loads(answer.body)
     assert (answer.status, answer.headers["Retry-After"], stanza["kind"]) == (503, "2", kind)
@@ -117,7 +117,7 @@ POSTED = (
 )
 
 
-def test_a_stanza_as_xml_is_the_same_event_and_keeps_every_element() -> None:
+def test_stanza_as_xml_is_the_same_event_with_every_element() -> None:
     event = read_by(Options(xml=True), POSTED.encode()).event
     assert (event.type, event.sender, event.receiver) == ("message", "ann@example.org/phone", "bot@bots.example.org")
     assert (event.id, event.body, event.server) == ("m1", "hello & more", "bots.example.org")
@@ -125,7 +125,7 @@ def test_a_stanza_as_xml_is_the_same_event_and_keeps_every_element() -> None:
     assert members.items() <= event.raw.items() if isinstance(event.raw, dict) else False
 
 
-def test_a_name_is_told_to_those_who_ask_in_xml() -> None:
+def test_name_is_given_to_those_who_ask_in_xml() -> None:
     hook = open_hook(EventSource(options=Options(name="Tea bot", version="1", xml=True)))
 
     def status(query: str) -> tuple[int, bool]:
@@ -143,6 +143,6 @@ def test_a_name_is_told_to_those_who_ask_in_xml() -> None:
 
 
 @rows("body", [b"", b"<message", b"<other/>", b"{}", b"\xff", b"<!DOCTYPE x><iq/>", b"<message>" + b"<a>" * 200])
-def test_what_is_no_stanza_in_xml_is_refused_without_repeating_it(body: bytes) -> None:
+def test_xml_that_is_no_stanza_is_refused_without_repeating_it(body: bytes) -> None:
     with pytest.raises(MalformedEvent):
         read_by(Options(xml=True), body)

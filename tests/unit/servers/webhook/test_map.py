@@ -71,7 +71,7 @@ def test_xml_is_found_by_element_and_attribute(place: str, value: object) -> Non
     assert found(place, body, media_type="text/xml; charset=utf-8") == value
 
 
-def test_an_element_with_attributes_is_the_text_of_a_member_of_events() -> None:
+def test_element_with_attributes_is_the_text_of_an_event_member() -> None:
     assert read(b"<m><body a='1'>hi</body></m>", "application/xmpp+xml", map={"body": "/m/body"}).event.body == "hi"
 
 
@@ -90,7 +90,7 @@ def test_a_type_is_the_senders_word_or_ours_for_it(word: str | None, type_: str)
     assert read({"t": word}, map={"type": "/t"}, types={"in": "joined"}).event.type == type_
 
 
-def test_a_room_and_a_server_are_without_the_rest_of_their_address() -> None:
+def test_room_and_server_lack_the_rest_of_their_address() -> None:
     event = read({"r": "Tea@rooms.example.org/Ann"}, map={"room": "/r"}).event
     assert (event.room, event.server) == ("Tea@rooms.example.org", "rooms.example.org")
     assert read({"t": "b@d/x"}, map={"to": "/t"}).event.server == "d"
