@@ -97,7 +97,7 @@ FAULTS: list[Fault] = [
         ),
     ],
 )
-def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
+def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
     bench: Bench, tell: Tell, jobs: int, faults: list[Fault], fairness: Mapping[str, object]
 ) -> None:
     bench.configure(Backoff=FAST_RETRIES, **fairness)
@@ -126,7 +126,7 @@ def test_no_job_is_lost_while_ejabberd_restarts_and_the_broker_is_killed(
 
 @pytest.mark.promise("No command is lost", "brokers are killed while jobs come one by one")
 @pytest.mark.slow
-def test_no_job_is_lost_that_comes_alone_while_the_broker_is_killed_or_stopped(bench: Bench, tell: Tell) -> None:
+def test_single_jobs_survive_kills_and_stops_of_the_broker(bench: Bench, tell: Tell) -> None:
     """At 500 a second nearly each is taken by a fetch that stood in Redis when it came, or when the process died."""
     bench.configure(Backoff=FAST_RETRIES)
     bench.start()

@@ -179,7 +179,8 @@ def _producing(sentinels: Sentinels, settings: StoreSettings, name: str) -> Iter
 
 @pytest.mark.promise("No command is lost", "Redis fails over to a replica")
 @pytest.mark.slow
-def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in_hand(scene: Scene) -> None:
+def test_killed_master_repeats_at_most_jobs_in_progress(scene: Scene) -> None:
+    """And loses no replicated job."""
     scene.group.master.kill()
     scene.wait_until_known()
     scene.assert_delivery_goes_on()
@@ -191,7 +192,8 @@ def test_a_killed_master_costs_no_replicated_job_and_repeats_at_most_what_was_in
 
 @pytest.mark.promise("No command is lost", "Redis fails over to a replica")
 @pytest.mark.nightly
-def test_a_failover_in_good_order_repeats_at_most_what_the_old_master_took_after_the_promotion(scene: Scene) -> None:
+def test_orderly_failover_repeats_few_jobs(scene: Scene) -> None:
+    """At most what the old master took after the promotion."""
     scene.group.failover()
     until(lambda: "master" in scene.group.replica.command("ROLE"), "the replica is promoted")
     sent = scene.sent()

@@ -45,7 +45,7 @@ def victim(bench: Bench, goes_to: str) -> bytes:
 @pytest.mark.promise("No command is lost", "a key is of another type")
 @pytest.mark.parametrize("key", ["retry", pytest.param("schedule", marks=pytest.mark.nightly)])
 @pytest.mark.slow  # a job is tried again after ten seconds
-def test_a_set_of_another_type_holds_one_job_up_loudly_until_it_is_mended(line: Line, key: str) -> None:
+def test_set_of_wrong_type_holds_one_job_up_until_mended(line: Line, key: str) -> None:
     bench = line.bench
     spoil(bench, key)
     broker = bench.start()
@@ -107,7 +107,7 @@ LOOKED_AT = ["restbroker:pause:ejabberd", "restbroker:inflight:ejabberd", "restb
     "Security: who can write to Redis beyond the queues", "to break it with other types or entries that are no jobs"
 )
 @pytest.mark.nightly
-def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_is_mended(line: Line) -> None:
+def test_key_of_wrong_type_read_by_a_fetch_stops_it_until_mended(line: Line) -> None:
     bench = line.bench
     line.configure(MaxInFlight=CONCURRENCY, RateLimit="1000/s")
     broker = bench.start()
@@ -132,7 +132,7 @@ def test_where_a_fetch_must_look_another_type_stops_the_taking_loudly_until_it_i
 )
 @pytest.mark.nightly
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
-def test_ten_thousand_entries_that_are_no_jobs_do_not_hold_up_the_one_behind_them(
+def test_ten_thousand_entries_that_are_no_jobs_delay_nothing(
     bench: Bench, zset: Literal["retry", "schedule"]
 ) -> None:
     for start in range(0, MALFORMED, 500):

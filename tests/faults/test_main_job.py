@@ -9,7 +9,7 @@ from tests.support.process import run
 
 
 @pytest.mark.promise("Defects of the Go original", "JabberDomain was never used")
-def test_a_command_pushed_from_a_shell_arrives_at_ejabberd_with_its_host(bench: Bench) -> None:
+def test_command_pushed_from_a_shell_reaches_ejabberd_with_host(bench: Bench) -> None:
     bench.start()
     pushed = run(["enqueue", "user_sessions_info", "user=richard"], directory=bench.directory)
     assert pushed.returncode == 0, pushed.stderr

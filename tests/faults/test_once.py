@@ -33,7 +33,7 @@ def pushes_of(key: int) -> list[bytes]:
 
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 @pytest.mark.parametrize(("keys", "kills"), [(80, 2), pytest.param(400, 5, marks=pytest.mark.nightly)])
-def test_of_the_jobs_of_one_key_one_is_done_however_often_brokers_are_killed(
+def test_one_job_per_key_is_done_despite_killed_brokers(
     bench: Bench, tell: Tell, keys: int, kills: int
 ) -> None:
     bench.start()
@@ -72,7 +72,7 @@ JOBS, CRASHER = 60, 12
 @pytest.mark.promise("No command is lost", "a job kills every process that sends it")
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @pytest.mark.slow
-def test_one_crasher_is_parked_as_poison_and_no_innocent_is(several: Several, tmp_path: Path, tell: Tell) -> None:
+def test_one_crasher_dies_as_poison_and_no_innocent_job_does(several: Several, tmp_path: Path, tell: Tell) -> None:
     brokers: list[Running] = []
 
     def kill_who_sends_the_crasher(arrival: Arrival) -> int:

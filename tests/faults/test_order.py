@@ -463,7 +463,7 @@ def assert_all_is_well(here: Chaos, tell: Tell) -> Verdict:
 
 
 @pytest.mark.nightly
-def test_what_redis_forgot_is_done_again_in_order_and_no_key_is_stuck(
+def test_jobs_redis_forgot_are_redone_in_order_and_no_key_sticks(
     tmp_path: Path, durable_redis: RedisServer, tell: Tell
 ) -> None:
     """The end of the file is lost three times. Nothing is promised of what was pushed there: all is pushed before."""

@@ -62,7 +62,7 @@ def share_of_a_core(running: Running) -> float:
 @pytest.mark.promise("No command is lost", "the target is down")
 @pytest.mark.promise("Defects of the Go original", "a request that failed was forgotten")
 @pytest.mark.nightly
-def test_jobs_pushed_while_ejabberd_is_down_run_when_it_is_back_and_use_up_no_try(bench: Bench, tell: Tell) -> None:
+def test_jobs_pushed_in_an_outage_run_later_and_use_no_try(bench: Bench, tell: Tell) -> None:
     bench.ejabberd.stop()
     broker = bench.start()
     bench.push(mixed("down", range(JOBS)))
@@ -81,7 +81,7 @@ def test_jobs_pushed_while_ejabberd_is_down_run_when_it_is_back_and_use_up_no_tr
 @pytest.mark.promise("A good citizen", "a dead target is probed every second or two")
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=pytest.mark.nightly)])
-def test_an_ejabberd_that_ends_during_delivery_costs_no_job_and_no_cpu(bench: Bench, tell: Tell, how: str) -> None:
+def test_ejabberd_ending_during_delivery_costs_no_job_and_no_cpu(bench: Bench, tell: Tell, how: str) -> None:
     broker = bench.start()
     bench.push(mixed(f"during{how}", range(JOBS)))
     bench.wait_until_sent(JOBS // 4)
@@ -98,7 +98,7 @@ def test_an_ejabberd_that_ends_during_delivery_costs_no_job_and_no_cpu(bench: Be
 
 
 @pytest.mark.nightly
-def test_jobs_that_expire_during_an_outage_are_gone_soon_after_it_and_all_are_counted(bench: Bench, tell: Tell) -> None:
+def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, tell: Tell) -> None:
     port = free_port()
     bench.configure(Stats=True, StatsPort=port)
     bench.ejabberd.stop()

@@ -64,7 +64,7 @@ SHAPES = {
 
 
 @pytest.mark.promise("Producers: jobs", "anything that can LPUSH can be a producer")
-async def test_every_clients_payload_gives_the_same_request_byte_for_byte(
+async def test_payload_of_every_client_gives_the_same_request(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     client = open_client(StoreSettings(redis_server.url))

@@ -121,7 +121,7 @@ def answering_after(delay_s: float) -> Callable[[Arrival], int]:
 
 
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
-def test_a_killed_worker_s_jobs_are_done_by_the_others_and_it_is_started_again(group: Group, tell: Tell) -> None:
+def test_jobs_of_killed_worker_are_done_and_it_is_restarted(group: Group, tell: Tell) -> None:
     group.server.act = answering_after(0.02)
     with group.started("--processes", "2", count=2) as running:
         group.several.push("q", range(JOBS))
@@ -157,7 +157,7 @@ def as_systemd_does(running: Running) -> None:
 
 
 @pytest.mark.nightly
-def test_ctrl_c_while_the_workers_are_starting_ends_them_without_a_traceback(group: Group, tmp_path: Path) -> None:
+def test_ctrl_c_while_workers_start_ends_them_without_traceback(group: Group, tmp_path: Path) -> None:
     with started([*group.several.command, "--processes", "2"], directory=tmp_path / "run") as running:
         # In the moment before it has a process group of its own a child is no worker yet, and Ctrl-C ends it.
         until(lambda: [os.getpgid(pid) == pid for pid in children(running)] == [True] * 2, "both are on their way")
@@ -168,7 +168,7 @@ def test_ctrl_c_while_the_workers_are_starting_ends_them_without_a_traceback(gro
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("stop", [as_a_terminal_does, as_systemd_does])
-def test_however_a_stop_comes_every_worker_drains_and_hears_it_once(
+def test_every_worker_drains_and_gets_a_stop_once(
     group: Group, stop: Callable[[Running], None]
 ) -> None:
     group.server.act = answering_after(0.5)
@@ -183,7 +183,7 @@ def test_however_a_stop_comes_every_worker_drains_and_hears_it_once(
 
 
 @pytest.mark.nightly
-def test_a_quiet_group_stays_quiet_also_in_a_worker_that_is_started_again(group: Group) -> None:
+def test_quiet_group_stays_quiet_also_in_a_restarted_worker(group: Group) -> None:
     with group.started("--processes", "2", count=2) as running:
         running.signal(signal.SIGTSTP)
         running.wait_for(r"broker\.quiet", times=2)
@@ -200,7 +200,7 @@ def test_a_quiet_group_stays_quiet_also_in_a_worker_that_is_started_again(group:
 
 
 @pytest.mark.nightly
-def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Group) -> None:
+def test_sighup_reloads_all_workers_and_a_refused_file_none(group: Group) -> None:
     group.configure(Processes=2)
     with group.started(count=2) as running:
         group.several.path.write_text('{"Targets": 5}')
@@ -219,7 +219,7 @@ def test_sighup_reloads_every_worker_and_a_refused_file_reaches_none(group: Grou
 
 
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
-def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: Group) -> None:
+def test_workers_finish_and_end_without_their_supervisor(group: Group) -> None:
     group.server.act = answering_after(1)
     with group.started("--processes", "2", count=2) as running:
         pids = workers(running)
@@ -236,7 +236,7 @@ def test_without_their_supervisor_workers_finish_what_they_have_and_end(group: G
 
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
 @pytest.mark.nightly
-def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(group: Group, tell: Tell) -> None:
+def test_jobs_of_a_group_that_died_are_given_back_soon(group: Group, tell: Tell) -> None:
     with group.started("--processes", "2", count=2) as running:
         for killed in (1, 2, 3):
             pids = workers(running)
@@ -261,7 +261,8 @@ def test_the_jobs_of_a_group_of_which_every_worker_died_are_given_back_soon(grou
 
 
 @pytest.mark.nightly
-def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_on_the_stats_page(group: Group) -> None:
+def test_worker_stopped_in_sidekiq_web_is_started_again(group: Group) -> None:
+    """And jobs in progress are on the page of figures."""
     port = free_port()
     group.configure(Stats=True, StatsPort=port, Processes=2)
     release = threading.Event()
@@ -291,7 +292,7 @@ def test_a_worker_stopped_in_sidekiq_web_is_started_again_and_jobs_in_hand_are_o
 
 
 @pytest.mark.nightly
-def test_metrics_are_those_of_all_workers_and_no_counter_runs_backwards_when_one_is_killed(group: Group) -> None:
+def test_metrics_cover_all_workers_and_no_counter_runs_backwards(group: Group) -> None:
     port = free_port()
     group.configure(Stats=True, StatsPort=port, Processes=2)
 

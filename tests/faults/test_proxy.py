@@ -32,7 +32,7 @@ async def send(port: int) -> Response:
         await transport.aclose()
 
 
-async def test_a_server_that_resets_after_the_request_leaves_it_uncertain() -> None:
+async def test_server_resetting_after_the_request_leaves_it_uncertain() -> None:
     async with recording() as server:
         server.script.append(reset())
         with CountingProxy(server.port) as proxy:
@@ -43,7 +43,7 @@ async def test_a_server_that_resets_after_the_request_leaves_it_uncertain() -> N
     assert (exchange.done, exchange.maybe_run) == (False, True)
 
 
-def test_a_connection_accepted_before_the_death_was_known_is_reset_unforwarded() -> None:
+def test_connection_accepted_before_known_death_is_not_forwarded() -> None:
     with silent_server() as server, CountingProxy(server.getsockname()[1]) as proxy:
         until(lambda: proxy.is_open, "the proxy listens")
         canary, _ = server.accept()

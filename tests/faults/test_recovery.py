@@ -74,7 +74,7 @@ def assert_each_was_done_once_in_redis(bench: Bench) -> None:
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back at once on its host")
 @pytest.mark.promise("Defects of the Go original", "a second process ran all jobs in progress again")
-def test_another_process_of_the_same_host_gives_a_killed_ones_jobs_back_at_once(bench: Bench, tell: Tell) -> None:
+def test_process_on_same_host_returns_a_killed_ones_jobs_at_once(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "samehost")
     survivor = bench.start()
     until(lambda: beats_of(bench, survivor) >= 2, "it has looked at the others and waits to look again")
@@ -88,7 +88,7 @@ def test_another_process_of_the_same_host_gives_a_killed_ones_jobs_back_at_once(
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back in 25 s elsewhere")
 @pytest.mark.nightly
-def test_a_process_elsewhere_gives_a_killed_ones_jobs_back_by_its_missing_beats(bench: Bench, tell: Tell) -> None:
+def test_process_elsewhere_returns_jobs_after_missing_beats(bench: Bench, tell: Tell) -> None:
     victim, identity = holding_everything(bench, "elsewhere")
     # Nobody can prove the death of a process of another machine, and by this record it is one.
     bench.client.command("HSET", f"restbroker:info:{identity}", "boot_id", "of another machine")
@@ -102,7 +102,7 @@ def test_a_process_elsewhere_gives_a_killed_ones_jobs_back_by_its_missing_beats(
 
 @pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
 @pytest.mark.nightly
-def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_on(bench: Bench, tell: Tell) -> None:
+def test_process_thawed_past_its_fence_changes_nothing(bench: Bench, tell: Tell) -> None:
     frozen, identity = holding_everything(bench, "frozen")
     another = bench.start()
     frozen.signal(signal.SIGSTOP)
@@ -120,7 +120,7 @@ def test_a_process_frozen_past_its_fence_changes_nothing_in_redis_when_it_goes_o
 
 @pytest.mark.promise("At least once, and seldom more", "what is not safe to repeat is sent twice more at most")
 @pytest.mark.nightly
-def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goes_on(bench: Bench) -> None:
+def test_unsafe_job_dies_after_three_sendings_and_safe_goes_on(bench: Bench) -> None:
     bench.configure(Concurrency=2, RequestTimeout="60s")
     unsafe, safe = headline(0), payload(1, "check_account", user="u")
     never_sent = [headline(number) for number in range(2, 6)]
@@ -141,7 +141,7 @@ def test_what_must_not_run_twice_is_parked_after_three_sendings_and_what_may_goe
 
 
 @pytest.mark.promise("At least once, and seldom more", "AtMostOnce is never sent again once it may have run")
-def test_what_at_most_once_names_is_never_sent_twice_however_often_the_broker_is_killed(bench: Bench) -> None:
+def test_at_most_once_command_is_never_sent_twice_despite_kills(bench: Bench) -> None:
     bench.configure(AtMostOnce=["send_message"], RequestTimeout="60s")
     jobs = 3 * CONCURRENCY
     bench.push([headline(number) for number in range(jobs)])

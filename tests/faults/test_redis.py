@@ -23,7 +23,7 @@ SOAK = [float(cut_s) for cut_s in os.environ.get("FAULT_SOAK", "").split()]
 @pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
 @pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
 @pytest.mark.parametrize("cut_s", [1.0, *(pytest.param(cut_s, marks=pytest.mark.nightly) for cut_s in (25.0, *SOAK))])
-def test_a_cut_connection_costs_waiting_only_and_nobody_takes_anything_over(line: Line, cut_s: float) -> None:
+def test_cut_connection_costs_only_waiting_and_no_takeover(line: Line, cut_s: float) -> None:
     """25 s are more than what a reaper waits before it fences a process whose beat stands still."""
     line.under_load(brokers=2)
     began_s = time.monotonic()
@@ -41,7 +41,7 @@ def test_a_cut_connection_costs_waiting_only_and_nobody_takes_anything_over(line
 
 @pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
 @pytest.mark.slow  # the time-out of a Redis that is silent
-def test_a_frozen_connection_is_noticed_and_late_requests_change_nothing(line: Line) -> None:
+def test_frozen_connection_is_noticed_and_late_calls_do_nothing(line: Line) -> None:
     line.under_load()
     line.proxy.freeze()
     began_s = time.monotonic()
@@ -64,7 +64,7 @@ def test_a_suspended_redis_costs_waiting_only(own_line: Line) -> None:
 
 @pytest.mark.promise("No command is lost", "Redis is cut off, frozen, suspended or killed")
 @pytest.mark.slow  # an outage of five seconds
-def test_a_killed_redis_that_comes_back_with_its_data_costs_waiting_only(own_line: Line) -> None:
+def test_killed_redis_with_its_data_costs_only_waiting(own_line: Line) -> None:
     own_line.under_load()
     own_line.bench.redis.kill()
     own_line.wait_until_lost()
@@ -74,7 +74,7 @@ def test_a_killed_redis_that_comes_back_with_its_data_costs_waiting_only(own_lin
 
 
 @pytest.mark.promise("No command is lost", "Redis comes back empty")
-def test_a_redis_that_comes_back_empty_is_served_under_a_new_identity(own_line: Line) -> None:
+def test_empty_redis_is_served_under_a_new_identity(own_line: Line) -> None:
     own_line.under_load()
     redis = own_line.bench.redis
     redis.kill()
@@ -131,7 +131,7 @@ def test_a_redis_that_cannot_save_is_waited_for(own_line: Line, tmp_path: Path) 
 
 
 @pytest.mark.promise("No command is lost", "connections to Redis are killed all the time")
-def test_connections_that_are_killed_all_the_time_lose_and_repeat_nothing(line: Line) -> None:
+def test_constantly_killed_connections_lose_and_repeat_nothing(line: Line) -> None:
     line.bench.start()
     until(lambda: line.ready() == 200, "it is ready")
     killed = 0
@@ -162,7 +162,7 @@ BY_NIGHT = [pytest.param(name, marks=pytest.mark.nightly) for name in ("register
 
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 @pytest.mark.parametrize("name", ["finish", *BY_NIGHT])
-def test_an_answer_of_redis_that_is_lost_loses_and_repeats_nothing(line: Line, name: str) -> None:
+def test_lost_answer_of_redis_loses_and_repeats_nothing(line: Line, name: str) -> None:
     # So that each run loads the scripts anew, whatever ran before on this Redis.
     line.bench.client.command("SCRIPT", "FLUSH")
     loss = Loss(script(name).sha.encode(), LOSSES[name])

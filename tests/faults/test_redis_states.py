@@ -103,7 +103,7 @@ def fill(line: Line, with_jobs: bool) -> int:
 
 
 @pytest.mark.promise("No command is lost", "Redis is full (also Valkey)")
-def test_a_full_redis_is_drained_and_each_kind_of_settlement_is_written(full_line: Line) -> None:
+def test_full_redis_is_drained_and_every_settlement_is_written(full_line: Line) -> None:
     line, bench = full_line, full_line.bench
     line.configure(AtMostOnce=["send_message"])
     marked, answered, parked, retried = (range(n * EACH, (n + 1) * EACH) for n in range(4))
@@ -133,7 +133,7 @@ def test_a_full_redis_is_drained_and_each_kind_of_settlement_is_written(full_lin
 
 @pytest.mark.promise("No command is lost", "Redis is full (also Valkey)")
 @pytest.mark.nightly
-def test_beside_a_full_redis_with_nothing_to_take_the_broker_lives_on(full_line: Line) -> None:
+def test_broker_lives_on_beside_a_full_redis_without_jobs(full_line: Line) -> None:
     line, bench = full_line, full_line.bench
     bench.start()
     until(lambda: line.ready() == 200, "it is ready")

@@ -101,7 +101,7 @@ def test_sighup_at_whatever_import_of_the_start_ends_nothing(
 
 
 @pytest.mark.nightly
-def test_a_fifo_in_place_of_the_file_is_refused_and_neither_a_reload_nor_a_stop_waits_for_it(
+def test_fifo_as_file_is_refused_without_delaying_reload_or_stop(
     several: Several, tmp_path: Path
 ) -> None:
     with AnsweringServer() as server:
@@ -117,7 +117,7 @@ def test_a_fifo_in_place_of_the_file_is_refused_and_neither_a_reload_nor_a_stop_
 
 @pytest.mark.promise("A good citizen", "no job dies of a rotation")
 @pytest.mark.nightly
-def test_through_a_rotation_the_old_token_counts_until_its_previous_file_is_taken_out(
+def test_old_token_counts_until_its_previous_file_is_removed(
     several: Several, tmp_path: Path
 ) -> None:
     secret, previous, fresh = tmp_path / "token", tmp_path / "token.previous", tmp_path / "token.new"
@@ -144,7 +144,7 @@ def test_through_a_rotation_the_old_token_counts_until_its_previous_file_is_take
 
 
 @pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
-def test_a_replaced_token_is_refused_as_soon_as_a_reload_found_nothing_else_changed(
+def test_replaced_token_is_refused_after_an_unchanged_reload(
     several: Several, tmp_path: Path
 ) -> None:
     secret = tmp_path / "token"

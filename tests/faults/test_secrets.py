@@ -234,7 +234,7 @@ def document(redis_url: str, served: dict[str, dict[str, object]], health: int) 
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-def test_no_secret_is_in_the_log_at_its_lowest_level_nor_in_what_every_task_waits_for(hunt: Hunt) -> None:
+def test_debug_log_and_task_dump_hold_no_secret(hunt: Hunt) -> None:
     said = hunt.broker.output()
     assert "level" in said or "DEBUG" in said
     assert leaks(said) == []

@@ -73,7 +73,7 @@ def test_a_second_signal_ends_it_at_once_and_says_which(bench: Bench, number: si
 
 
 @pytest.mark.nightly
-def test_a_stop_without_redis_exits_1_and_the_next_start_finds_every_job(durable_bench: Bench) -> None:
+def test_stop_without_redis_exits_1_and_next_start_has_every_job(durable_bench: Bench) -> None:
     bench = durable_bench
     broker = busy(bench)
     bench.redis.kill()

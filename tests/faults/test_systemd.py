@@ -29,7 +29,7 @@ def listening(address: Path) -> Iterator[tuple[dict[str, str], list[str], Hear]]
         yield {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}, lines, hear
 
 
-def test_a_process_is_ready_feeds_the_watchdog_and_says_that_it_reloads_and_stops(
+def test_process_reports_ready_watchdog_reload_and_stop(
     tmp_path: Path, redis_url: str
 ) -> None:
     document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}

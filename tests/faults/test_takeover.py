@@ -24,7 +24,7 @@ def identity_of(bench: Bench, broker: Running) -> str:
 
 @pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
 @pytest.mark.nightly
-def test_of_two_processes_the_one_that_is_cut_off_loses_its_jobs_and_the_other_keeps_its_own(line: Line) -> None:
+def test_cut_off_process_loses_its_jobs_and_the_other_keeps_its(line: Line) -> None:
     bench = line.bench
     bench.proxy.answers.clear()
     line.configure(RequestTimeout="60s")
@@ -75,7 +75,7 @@ def in_a_container(bench: Bench) -> Iterator[Running]:
 
 @pytest.mark.promise("At least once, and seldom more", "only who is dead, frozen or cut off is taken over")
 @pytest.mark.nightly
-def test_containers_of_one_hostname_do_not_take_each_others_process_for_gone(bench: Bench) -> None:
+def test_containers_of_one_hostname_do_not_seem_dead_to_others(bench: Bench) -> None:
     bench.configure(RequestTimeout="60s", Backoff=FAST_RETRIES)
     bench.proxy.answers.clear()
     with in_a_container(bench):

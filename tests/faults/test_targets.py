@@ -22,9 +22,10 @@ def reached(server: AnsweringServer, count: int) -> bool:
 
 
 @pytest.mark.nightly
-def test_many_targets_over_one_connection_do_each_job_once_though_answers_are_lost_and_it_is_cut(
+def test_many_targets_do_each_job_once_over_a_cut_connection(
     tmp_path: Path, redis_url: str
 ) -> None:
+    """Also when answers are lost."""
     names, port = [f"q{number}" for number in range(12)], urlsplit(redis_url).port
     assert port is not None
     with AnsweringServer() as server, TcpProxy(port) as proxy:

@@ -140,7 +140,7 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
         ),
     ],
 )
-def test_a_file_cut_anywhere_in_a_fetch_or_a_settlement_loses_nothing_in_two_starts(
+def test_file_cut_anywhere_loses_nothing_in_two_starts(
     redis: RedisServer, step: int, fairness: str, each: int
 ) -> None:
     whole = written(redis, fairness)
@@ -161,7 +161,7 @@ def test_a_file_cut_anywhere_in_a_fetch_or_a_settlement_loses_nothing_in_two_sta
         redis.kill()
 
 
-def test_of_the_processes_that_meet_a_run_of_redis_one_asks_once_and_each_run_is_asked(redis: RedisServer) -> None:
+def test_each_run_of_redis_is_asked_once_by_one_process(redis: RedisServer) -> None:
     with client_of(redis) as client:
         assert look(redis, "a") == [StoreRewrite()]
         wait_until_written(redis, client)
@@ -174,13 +174,13 @@ def test_of_the_processes_that_meet_a_run_of_redis_one_asks_once_and_each_run_is
 
 
 @pytest.mark.nightly
-def test_without_an_append_only_file_nothing_is_asked_and_a_full_redis_is(make_redis: MakeRedis) -> None:
+def test_only_append_only_or_full_redis_is_asked_to_rewrite(make_redis: MakeRedis) -> None:
     assert look(make_redis()) == []
     assert look(make_redis(**SAVED, maxmemory="1")) == [StoreRewrite()]
 
 
 @pytest.mark.nightly
-def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: RedisServer) -> None:
+def test_forbidden_request_is_reported_once_per_run_of_redis(redis: RedisServer) -> None:
     url = f"redis://u:p@127.0.0.1:{redis.port}/0"
     told: list[Event] = []
 
@@ -202,7 +202,7 @@ def test_a_user_that_may_not_ask_says_so_once_for_each_run_of_redis(redis: Redis
 
 
 @pytest.mark.nightly
-def test_a_rewriting_that_fails_is_told_of_once_and_asked_for_again(redis: RedisServer) -> None:
+def test_failed_rewriting_is_reported_once_and_requested_again(redis: RedisServer) -> None:
     told: list[Event] = []
     assert redis.process is not None
     writes = Path(f"/proc/{redis.process.pid}/task/{redis.process.pid}/children")

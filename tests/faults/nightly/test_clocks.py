@@ -54,7 +54,7 @@ def redis_an_hour_back(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Red
         pytest.param("redis_server", 0, -HOUR_S, id="broker-back"),
     ],
 )
-def test_with_clocks_an_hour_apart_nothing_runs_early_and_nothing_stalls(
+def test_clocks_an_hour_apart_neither_hurry_nor_stall_jobs(
     make_bench: Callable[[RedisServer], Bench],
     request: pytest.FixtureRequest,
     server: str,

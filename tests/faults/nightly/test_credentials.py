@@ -22,7 +22,7 @@ def denials(bench: Bench) -> int:
 
 
 @pytest.mark.promise("A good citizen", "a changed password file counts without a restart")
-def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(bench: Bench) -> None:
+def test_password_file_is_reread_per_probe_and_costs_no_try(bench: Bench) -> None:
     password = bench.directory / "password"
     password.write_text(bench.ejabberd.password)
     bench.configure(RestPass=None, RestPassFile=str(password))
@@ -49,7 +49,7 @@ def test_a_password_file_is_read_again_at_each_probe_and_no_job_uses_up_a_try(be
 
 
 @pytest.mark.parametrize("rest_auth", ["auto", "bearer"])
-def test_tokens_that_are_taken_back_cost_no_job_a_try_and_stand_in_no_log(bench: Bench, rest_auth: str) -> None:
+def test_withdrawn_tokens_cost_no_try_and_appear_in_no_log(bench: Bench, rest_auth: str) -> None:
     bench.configure(RestAuth=rest_auth, LogLevel="debug")
     brokers = [bench.start(), bench.start()]
     seen: set[str] = set()

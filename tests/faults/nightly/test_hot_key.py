@@ -35,7 +35,7 @@ def job(user: str, number: int) -> bytes:
     return json.dumps({**fields, "retry_count": 20, "created_at": time.time()}).encode()
 
 
-def test_a_hot_key_whose_first_job_fails_costs_the_others_few_calls(tmp_path: Path, redis_url: str, tell: Tell) -> None:
+def test_hot_key_with_failing_first_job_costs_others_few_calls(tmp_path: Path, redis_url: str, tell: Tell) -> None:
     with (
         closing(open_client(StoreSettings(redis_url), NEVER_S)) as client,
         AnsweringServer(lambda arrival: 500 if arrival.arguments["user"] == "hot" else 200) as server,

@@ -121,7 +121,7 @@ def test_waiting_jobs_are_in_one_place_though_all_are_killed(
     assert others == 0
 
 
-def test_each_dead_job_is_done_as_edited_or_in_one_place_though_all_are_killed(
+def test_edited_dead_job_survives_kills_in_one_place_or_done(
     tmp_path: Path, make_redis: Callable[..., RedisServer]
 ) -> None:
     why = {"error_class": "BadArgument", "error_message": "Argument 'host' is wrong."}

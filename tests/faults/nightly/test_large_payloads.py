@@ -36,7 +36,7 @@ def too_large(number: int) -> bytes:
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @pytest.mark.promise("Producers: jobs", "payloads in progress take little memory")
 @pytest.mark.parametrize("idle", [False, True], ids=["before-it-starts", "while-it-waits"])
-def test_thirty_payloads_of_8_mib_hold_up_nobody_and_do_not_fill_the_process(
+def test_thirty_payloads_of_8_mib_delay_nothing_and_stay_small(
     bench: Bench, tell: Tell, *, idle: bool
 ) -> None:
     bench.configure()

@@ -85,7 +85,7 @@ def begin(url: str, seed: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.promise("Periodic commands", "processes are killed, and answers of Redis lost")
-def test_of_twenty_processes_that_are_killed_each_moment_is_pushed_once(redis_server: RedisServer, tell: Tell) -> None:
+def test_each_moment_is_pushed_once_by_twenty_killed_processes(redis_server: RedisServer, tell: Tell) -> None:
     url, chance = redis_server.url, random.Random(7)
     client = open_client(StoreSettings(url))
     processes = [begin(url, seed) for seed in range(PROCESSES)]

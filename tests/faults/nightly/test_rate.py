@@ -29,7 +29,7 @@ def most_within(moments: list[float], span_s: float) -> int:
 
 
 @pytest.mark.promise("A good citizen", "RateLimit holds for all processes together")
-def test_two_processes_share_one_rate_and_a_frozen_one_starts_no_burst_afterwards(
+def test_two_processes_share_a_rate_and_a_thawed_one_is_no_burst(
     several: Several, tmp_path: Path
 ) -> None:
     with AnsweringServer() as server:

@@ -66,7 +66,8 @@ FAULTS: dict[str, tuple[Callable[[TcpProxy], None], Callable[[TcpProxy], None], 
 
 @pytest.mark.promise("A good citizen", "/readyz tells the truth")
 @pytest.mark.parametrize("fault", FAULTS)
-def test_readyz_tells_the_truth_throughout_an_outage_and_who_is_ready_takes_jobs(line: Line, fault: str) -> None:
+def test_readyz_is_true_throughout_an_outage(line: Line, fault: str) -> None:
+    """And who is ready takes jobs."""
     begin, end, noticed_s = FAULTS[fault]
     line.under_load()
     before = watch(line, 1)

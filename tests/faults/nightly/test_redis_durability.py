@@ -70,7 +70,7 @@ def jobs(exchanges: Iterable[Exchange]) -> set[str]:
 
 
 @pytest.mark.promise("No command is lost", "everysec costs at most the last second")
-def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_so(forgetful_line: Line) -> None:
+def test_everysec_costs_at_most_the_last_second_as_check_said(forgetful_line: Line) -> None:
     line, bench = forgetful_line, forgetful_line.bench
     line.configure(RateLimit=SLOWLY)
     told = process.run(["check", "--config", str(bench.directory / "env.json")]).stdout
@@ -115,7 +115,7 @@ def test_with_everysec_a_kill_costs_at_most_the_last_second_and_check_had_said_s
 
 
 @pytest.mark.promise("No command is lost", "Redis is stopped or killed under load")
-def test_with_always_a_redis_that_is_killed_again_and_again_loses_and_repeats_nothing(own_line: Line) -> None:
+def test_redis_killed_again_and_again_loses_nothing_with_always(own_line: Line) -> None:
     line, bench = own_line, own_line.bench
     line.under_load()
     for kill in range(1, KILLS + 1):
