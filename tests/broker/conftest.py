@@ -41,8 +41,8 @@ from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Event, Report
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender
 from tests.support.redis_server import RedisServer
+from tests.support.single_events import single_events
 from tests.support.store_calls import fetch
-from tests.support.told import one_by_one
 from tests.support.transitions import watched
 from tests.support.wait import NEVER_S, until_async
 
@@ -188,7 +188,7 @@ class Harness:
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
     def __attrs_post_init__(self) -> None:
-        self.report = lambda event: self.events.extend(one_by_one(event))
+        self.report = lambda event: self.events.extend(single_events(event))
         self.connect = lambda settings: Connection(open_client(settings, self.patience_s))
 
     def push(self, command: str = "safe", count: int = 1, first: int = 0, into: str = "rest", **fields: Any) -> None:

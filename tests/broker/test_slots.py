@@ -92,7 +92,7 @@ async def test_job_finding_slot_and_waiting_room_full_is_deferred(
         for entry in items(harness.client.command("ZRANGE", "schedule", 0, -1)):
             harness.client.command("ZADD", "schedule", "XX", 1, raw(entry))
         await harness.until(lambda: not harness.size("schedule"), "they come again")
-        await harness.until(lambda: harness.size("queue:rest") == 0 and in_hand(harness.client) == 0, "all run")
+        await harness.until(lambda: harness.size("queue:rest") == 0 and in_progress(harness.client) == 0, "all run")
     assert max(at_once) == 1
     assert len(at_once) == 40
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
@@ -103,11 +103,11 @@ async def test_a_stop_gives_what_waits_for_a_slot_back_in_its_order(harness: Har
     _never, at_once = slow(harness)
     harness.push("once", count=5)
     async with harness.broker():
-        await harness.until(lambda: at_once and in_hand(harness.client) == 5, "one runs, four wait")
+        await harness.until(lambda: at_once and in_progress(harness.client) == 5, "one runs, four wait")
     assert [entry["jid"] for entry in harness.entries("queue:rest")] == [f"jid-once-{n}" for n in (4, 3, 2, 1)]
 
 
-def in_hand(client: Client) -> int:
+def in_progress(client: Client) -> int:
     return sum(len(read_jobs(client, identity).jobs) for identity in identities.live_identities(client))
 
 

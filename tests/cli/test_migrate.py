@@ -17,7 +17,7 @@ from restbroker.store.client import Client
 from tests.support.process import run_here as run
 
 Migrate = Callable[..., subprocess.CompletedProcess[str]]
-IN_HAND = "ns:queue:rest:1:inprogress"
+IN_PROGRESS = "ns:queue:rest:1:inprogress"
 DUE_S = 1_795_156_555.25
 
 
@@ -55,7 +55,7 @@ def failed(jid: str, queue: str = "ns:rest") -> bytes:
 @pytest.fixture
 def leftovers(raw: Any) -> Any:
     """Three jobs in progress, one of them no job, one waiting; four retries: two ours, one no job, one foreign."""
-    raw.lpush(IN_HAND, job("h0"), job("h1"), "")
+    raw.lpush(IN_PROGRESS, job("h0"), job("h1"), "")
     raw.lpush("ns:queue:rest", job("w0"))
     raw.zadd("ns:goretry", {failed("r0"): DUE_S, failed("r1"): 5, "no job": 6, failed("f0", "ns:other"): 7})
     return raw
@@ -77,7 +77,7 @@ def test_all_jobs_of_our_queue_move_once_as_promised(run_migrate: Migrate, lefto
     promised, unsure = run_migrate("--dry-run"), run_migrate()
     assert (promised.returncode, unsure.returncode, unsure.stdout) == (0, 2, "")
     assert rows(promised.stdout) == [
-        [IN_HAND, "rest", "queue", "3"],
+        [IN_PROGRESS, "rest", "queue", "3"],
         ["ns:goretry", "rest", "retry", "2"],
         ["ns:goretry", "-", "dead", "1"],
         ["ns:goretry", "other", "stays", "1"],
@@ -92,7 +92,7 @@ def test_all_jobs_of_our_queue_move_once_as_promised(run_migrate: Migrate, lefto
     assert [(json.loads(member)["jid"], score) for member, score in found["ns:retry"]] == [("r1", 5.0), ("r0", DUE_S)]
     assert [json.loads(member)["args"] for member, _ in found["ns:dead"]] == [["no job"]]
     assert found["ns:goretry"] == [(failed("f0", "ns:other"), 7.0)]
-    assert IN_HAND not in found
+    assert IN_PROGRESS not in found
     again = run_migrate("--yes")
     assert (again.returncode, rows(again.stdout)) == (0, [["ns:goretry", "other", "stays", "1"]])
     assert "There is nothing to move." in again.stderr
@@ -131,13 +131,13 @@ def test_a_changing_list_is_a_sign_of_the_original(
     store: Client, leftovers: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def acknowledge_one_and_take_one(_: float) -> None:
-        leftovers.lrem(IN_HAND, -1, job("h0"))
-        leftovers.lpush(IN_HAND, job("h2"))
+        leftovers.lrem(IN_PROGRESS, -1, job("h0"))
+        leftovers.lpush(IN_PROGRESS, job("h2"))
 
     lists, _ = migrate.lists_in_progress(store, ["rest"])
     migrate.require_stopped(store, lists, 0.0)
     monkeypatch.setattr("restbroker.operate.migrate.time.sleep", acknowledge_one_and_take_one)
-    with pytest.raises(RestbrokerError, match=f"{IN_HAND} changes"):
+    with pytest.raises(RestbrokerError, match=f"{IN_PROGRESS} changes"):
         migrate.require_stopped(store, lists, 0.0)
 
 
@@ -204,7 +204,7 @@ def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
     while count >= lost_at:
         lost_at += 1
         raw.flushdb()
-        raw.lpush(IN_HAND, *[job(f"h{number}") for number in range(250)])
+        raw.lpush(IN_PROGRESS, *[job(f"h{number}") for number in range(250)])
         raw.zadd("ns:goretry", {failed(f"r{number}"): number for number in range(50)})
         count = 0
         for _ in range(2):

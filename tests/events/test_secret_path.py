@@ -13,7 +13,7 @@ import pytest
 from restbroker.store.client import StoreSettings, open_client
 from tests.events.test_to_url import BACKOFF, SIGNED, dead, listening, post
 from tests.faults.test_secrets import everything_in
-from tests.operate.test_no_secret_is_told import HTML, Stage, crawl
+from tests.operate.test_no_secret_is_shown import HTML, Stage, crawl
 from tests.support.ports import free_port
 from tests.support.process import started
 from tests.support.receiver import Answer, Received, Receiver

@@ -51,7 +51,7 @@ def kill_one_of_two_brokers(bench: Bench) -> int:
     victim = bench.brokers[-1].process
     bench.start()
     freeze(victim.pid)  # it can be counted before the other one takes its jobs
-    held = sum(len(jobs) for name, jobs in bench.in_hand().items() if f":{victim.pid}:" in name)
+    held = sum(len(jobs) for name, jobs in bench.in_progress().items() if f":{victim.pid}:" in name)
     victim.kill()
     victim.wait()
     return held
@@ -105,10 +105,10 @@ def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
     # Users are left from the other runs.
     bench.push([job(number, f"{'fair' if fairness else 'u'}{jobs}-") for number in range(jobs)])
     bench.start()
-    in_hand = []
+    in_progress = []
     for number, fault in enumerate(faults, start=1):
         bench.wait_until_sent(number * jobs // (len(faults) + 2))
-        in_hand.append(fault(bench))
+        in_progress.append(fault(bench))
     bench.wait_until_finished(120 + jobs / 50)
     dead = bench.members("dead")
     statuses = {
@@ -116,10 +116,10 @@ def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
     }
     verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
     why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
-    tell(f"{verdict}\nin progress at each fault: {in_hand}, together {sum(in_hand)}; dead: {dict(why)}\n")
+    tell(f"{verdict}\nin progress at each fault: {in_progress}, together {sum(in_progress)}; dead: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.dead >= jobs
-    assert verdict.duplicated <= sum(in_hand)
+    assert verdict.duplicated <= sum(in_progress)
     assert not bench.client.command("KEYS", "restbroker:[lt][iu][nr]*")
     assert set(why) <= {"send_message Uncertain", "send_message ConnectionLost", "send_message TimedOut"}
 

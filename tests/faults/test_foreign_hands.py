@@ -51,7 +51,7 @@ def test_set_of_wrong_type_holds_one_job_up_until_mended(line: Line, key: str) -
     broker = bench.start()
     until(lambda: line.ready() == 200, "it is ready")
     bench.push([*neighbours(0), victim(bench, key)])
-    until(lambda: list(bench.in_hand().values()) == [[job_id(VICTIM)]], "only the one job is in progress")
+    until(lambda: list(bench.in_progress().values()) == [[job_id(VICTIM)]], "only the one job is in progress")
     assert bench.done() == {job_id(number) for number in range(NEIGHBOURS)}
     broker.wait_for(rf"WARN.*StoreRefused.*\b{key}\b")
     until(lambda: limited(bench) == "refused", "`stats` says so")

@@ -26,7 +26,7 @@ import pytest
 
 from restbroker.store import order, queues, rewrite, sets
 from restbroker.store.client import Client, StoreSettings, items, open_client, raw
-from tests.support import census, process, ruby
+from tests.support import process, ruby, unfinished_jobs
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
 from tests.support.redis_line import Tell
@@ -396,13 +396,13 @@ class Chaos:
                 self.steer()
                 steered_s = time.monotonic()
             held = self.client.command("EXISTS", f"restbroker:held:{TARGET}")
-            return not held and not census.unfinished(self.client, [QUEUE])
+            return not held and not unfinished_jobs.count(self.client, [QUEUE])
 
         try:
             until(is_finished, "all jobs are settled, and no key is held", timeout_s)
         except AssertionError:
             held = [one for page in order.read_keys(self.client, TARGET, [QUEUE]) for one in page]
-            raise AssertionError(f"{census.unfinished(self.client, [QUEUE])} {held[:20]}") from None
+            raise AssertionError(f"{unfinished_jobs.count(self.client, [QUEUE])} {held[:20]}") from None
 
     def judge(self) -> Verdict:
         members = [json.loads(raw(one)) for one in items(self.client.command("ZRANGE", "dead", 0, -1))]

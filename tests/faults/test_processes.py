@@ -62,8 +62,8 @@ class Group:
     def wait_until_ready(self) -> None:
         until(lambda: self.ready()[0] == 200, "the group is ready")
 
-    def in_hand(self, pid: int) -> int:
-        """How many jobs Redis lists as in a worker's hands."""
+    def in_progress(self, pid: int) -> int:
+        """How many jobs Redis lists as in progress in a worker."""
         client = self.several.client
         keys = [raw(key) for key in items(client.command("KEYS", f"restbroker:ip:*:{pid}:*"))]
         return sum(jobs_in(mapping(client.command("HGETALL", key))) for key in keys)
@@ -127,12 +127,12 @@ def test_jobs_of_killed_worker_are_done_and_it_is_restarted(group: Group, tell: 
         group.several.push("q", range(JOBS))
         until(lambda: len(group.server.arrivals) > 50, "the load runs")
         victim = workers(running)[0]
-        # Frozen first, so that what it has in hand stands still while it is counted.
+        # Frozen first, so that its jobs in progress stand still while they are counted.
         freeze(victim)
-        held = group.in_hand(victim)
+        held = group.in_progress(victim)
         killed_at_s = time.monotonic()
         _kill(victim, signal.SIGKILL)
-        until(lambda: group.in_hand(victim) == 0, "its jobs went back")
+        until(lambda: group.in_progress(victim) == 0, "its jobs went back")
         tell(f"{held} jobs of a killed worker were back after {time.monotonic() - killed_at_s:.2f} s")
         group.several.wait_until_finished()
         running.wait_for(rf"code=WorkerEnded message=\"Worker \d \(pid {victim}\) was killed by SIGKILL")
@@ -253,7 +253,7 @@ def test_jobs_of_a_group_that_died_are_given_back_soon(group: Group, tell: Tell)
             _kill(pid, signal.SIGKILL)
         until(lambda: children(running) - set(dead), "one is started")
         assert watch.took_s() < 8 + 2, "no worker waits longer than 8 s"
-        until(lambda: not any(map(group.in_hand, dead)), "their jobs went back")
+        until(lambda: not any(map(group.in_progress, dead)), "their jobs went back")
         took_s = watch.passed_s()
         tell(f"jobs of a group that died as a whole for the fourth time were back after {took_s:.2f} s")
         group.several.wait_until_finished()

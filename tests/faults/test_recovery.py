@@ -57,7 +57,7 @@ def kill(broker: Running, *others: Running) -> Stopwatch:
 
 def wait_until_given_back(bench: Bench, identity: str, watch: Stopwatch, within_s: float) -> float:
     """Seconds until an identity has nothing in progress any more."""
-    until(lambda: identity not in bench.in_hand(), f"{identity} has nothing in progress")
+    until(lambda: identity not in bench.in_progress(), f"{identity} has nothing in progress")
     assert watch.took_s() <= within_s
     return watch.passed_s()
 
@@ -78,7 +78,7 @@ def test_process_on_same_host_returns_a_killed_ones_jobs_at_once(bench: Bench, t
     victim, identity = holding_everything(bench, "samehost")
     survivor = bench.start()
     until(lambda: beats_of(bench, survivor) >= 2, "it has looked at the others and waits to look again")
-    assert len(bench.in_hand()[identity]) == CONCURRENCY
+    assert len(bench.in_progress()[identity]) == CONCURRENCY
     took_s = wait_until_given_back(bench, identity, kill(victim, survivor), SAME_HOST_S)
     tell(f"kill -9, another process on the same host: jobs back after {took_s:.1f} s")
     bench.proxy.answers.set()

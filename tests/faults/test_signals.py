@@ -35,7 +35,7 @@ def assert_in_one_place(bench: Bench) -> None:
 
 
 def assert_left_nothing_of_itself(bench: Bench) -> None:
-    assert bench.in_hand() == {}
+    assert bench.in_progress() == {}
     for key in ("restbroker:beats", "restbroker:dying"):
         assert bench.client.command("HLEN", key) == 0
 

@@ -35,12 +35,12 @@ def test_cut_off_process_loses_its_jobs_and_the_other_keeps_its(line: Line) -> N
     other = bench.start()
     line.push(CONCURRENCY)
     until(lambda: bench.held() == 2 * CONCURRENCY, "the other one has its own")
-    before, lost, kept = bench.in_hand(), identity_of(bench, cut), identity_of(bench, other)
+    before, lost, kept = bench.in_progress(), identity_of(bench, cut), identity_of(bench, other)
     line.proxy.cut()
     watch = Stopwatch.start(other)
-    until(lambda: lost not in bench.in_hand(), "the jobs of the one are given back")
+    until(lambda: lost not in bench.in_progress(), "the jobs of the one are given back")
     assert watch.took_s() <= FENCED_WITHIN_S
-    assert set(before[kept]) <= set(bench.in_hand()[kept])
+    assert set(before[kept]) <= set(bench.in_progress()[kept])
     assert bench.unfinished() == 2 * CONCURRENCY
     other.wait_for(rf"jobs\.recovered.*jobs={len(before[lost])}\b")
     line.proxy.mend()
@@ -81,12 +81,12 @@ def test_containers_of_one_hostname_do_not_seem_dead_to_others(bench: Bench) -> 
     with in_a_container(bench):
         bench.push([headline(number) for number in range(CONCURRENCY)])
         bench.wait_until_sent(CONCURRENCY)
-        ((first, jobs),) = bench.in_hand().items()
+        ((first, jobs),) = bench.in_progress().items()
         assert bench.client.command("HGET", f"restbroker:info:{first}", "pid") == b"1"
         with in_a_container(bench) as second:
             assert "pid=1 " in second.output()
             pause(6)  # three looks at the others
-            assert bench.in_hand() == {first: jobs}
+            assert bench.in_progress() == {first: jobs}
             assert "jobs.recovered" not in second.output()
             bench.proxy.answers.set()
             bench.wait_until_finished()

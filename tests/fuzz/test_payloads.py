@@ -76,7 +76,7 @@ def test_whatever_is_pushed_ends_in_exactly_one_place(pushed: list[bytes], statu
     data, finished = world.reference.data, world.of(JobFinished)
     assert not [event for event in finished if event.code == "Bug"]
     assert not data.lists["queue:rest"]
-    assert world.in_hand() == {}
+    assert world.in_progress() == {}
     dropped = sum(event.fate == "drop" for event in finished)
     put_off, retried, parked = (len(data.sets[name]) for name in ("schedule", "retry", "dead"))
     assert data.processed + put_off == len(finished) == len(pushed)

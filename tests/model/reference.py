@@ -325,8 +325,8 @@ class Reference:
         return LimitReached("in_flight", IN_FLIGHT_MS) if request.count > 0 and self._want(request) <= 0 else None
 
     def _want(self, request: FetchRequest) -> int:
-        in_hand = sum(len(hand.jobs) for hand in self.data.hands.values())
-        return min(request.count, request.limits.in_flight - in_hand) if request.limits.in_flight else request.count
+        in_progress = sum(len(hand.jobs) for hand in self.data.hands.values())
+        return min(request.count, request.limits.in_flight - in_progress) if request.limits.in_flight else request.count
 
     def _take(self, request: FetchRequest, want: int) -> tuple[list[FetchedJob], set[str], bool]:
         bad: set[str] = set()

@@ -161,5 +161,5 @@ def check(world: World, *, killed: bool) -> None:
         sent = {jid_of(hand.jobs[ticket]) for hand in data.hands.values() for ticket in hand.sent & hand.jobs.keys()}
         assert ONCE & ran.keys() - acknowledged <= sent, "it was sent without a mark"
     else:
-        assert world.in_hand() == {}
+        assert world.in_progress() == {}
         assert world.known == set()

@@ -153,7 +153,7 @@ async def test_jobs_of_randomly_dying_processes_return_in_25_seconds(
         world.start()
         victim = world.alive[chance.randrange(len(world.alive) - 1)]
         mine = victim.identities
-        lost += sum(len(world.in_hand().get(identity, ())) for identity in mine)
+        lost += sum(len(world.in_progress().get(identity, ())) for identity in mine)
         victim.kill()
         await until(partial(world.known_is_without, mine), "its jobs are back", BACK_WITHIN_S)
     await until(lambda: not world.places(), "everything is done", 10 * HOUR_S)
@@ -179,11 +179,11 @@ async def test_ten_hours_without_redis_cause_no_takeover(
     before = world.known
     # Who looks first afterwards is chance: one outage would often show nothing.
     for _ in range(4):
-        held = world.in_hand()
+        held = world.in_progress()
         for process in world.processes:
             process.way.cut = True
         await trio.sleep(2.5 * HOUR_S)
-        assert world.in_hand() == held
+        assert world.in_progress() == held
         for process in world.processes:
             process.way.cut = False
         await trio.sleep(2 * MINUTE_S)
@@ -225,7 +225,7 @@ async def test_process_cut_off_for_minutes_loses_its_jobs_and_renames(
     world.push(*jids)
     await trio.sleep(MINUTE_S)
     old = cut_off.identities
-    lost = sum(len(world.in_hand()[identity]) for identity in old)
+    lost = sum(len(world.in_progress()[identity]) for identity in old)
     cut_off.way.cut = True
     await until(partial(world.known_is_without, old), "its jobs are back", BACK_WITHIN_S)
     sent = len(world.target.ran)
@@ -253,7 +253,7 @@ async def test_hours_of_lost_calls_and_sudden_deaths_lose_no_job(
         world.push(*jids[round_number * 40 : round_number * 40 + 40])
         await trio.sleep(chance.uniform(5, 60))
         victim = chance.choice(world.alive)
-        at_risk += sum(len(world.in_hand().get(identity, ())) for identity in victim.identities)
+        at_risk += sum(len(world.in_progress().get(identity, ())) for identity in victim.identities)
         victim.kill()
         world.start().way.loses = lambda: chance.random() < 0.02
     await until(lambda: not world.places(), "everything is done", 10 * HOUR_S)

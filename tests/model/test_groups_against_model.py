@@ -1,6 +1,6 @@
 """Random histories of targets with OrderBy, FairBy, or both, on the real store, all of it compared after each step.
 
-The reference beside it knows of each group which of its jobs wait, in which order, who has one in hand, what holds it.
+The reference beside it knows of each group which of its jobs wait, in which order, who runs one, what holds it.
 Answers get lost, calls are sent twice, processes die and come back as zombies, recoveries stop half way, people retry,
 skip, delete, take, clear and give back. A history is a seed: what fails names it, and its last steps.
 """

@@ -150,11 +150,11 @@ async def test_second_step_refused_for_an_hour_keeps_first_over_a_kill(
         await first.done.wait()
         second = world.start()
         await trio.sleep(20 * MINUTE_S)
-        assert sorted(world.in_hand()[next(iter(second.identities))]) == jids
+        assert sorted(world.in_progress()[next(iter(second.identities))]) == jids
         second.kill()
         third = world.start()
         await trio.sleep(20 * MINUTE_S)
-        assert sorted(world.in_hand()[next(iter(third.identities))]) == jids
+        assert sorted(world.in_progress()[next(iter(third.identities))]) == jids
         assert len(world.of(JobsRecovered)) == 1
         rooms.refusal = None
         await trio.sleep(10 * MINUTE_S)

@@ -92,7 +92,7 @@ LENGTHS_S = st.sampled_from([None, 1e6, 0.0, 0.0])
 
 
 class Memory:
-    """What one pool believes: its highest ticket number, the jobs in its hands, every ticket that it heard of."""
+    """What one pool believes: its highest ticket number, its jobs in progress, every ticket that it heard of."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity
@@ -327,7 +327,7 @@ class Histories(RuleBasedStateMachine):
 
     @precondition(lambda self: self.pair.data.alive)
     @rule(data=st.data(), hwm=st.integers(0, 9), want=st.integers(1, 3), marked=st.integers(0, 2))
-    def a_pool_dies_with_jobs_in_hand(self, data: st.DataObject, hwm: int, want: int, marked: int) -> None:
+    def a_pool_dies_with_jobs_in_progress(self, data: st.DataObject, hwm: int, want: int, marked: int) -> None:
         identity = data.draw(st.sampled_from(sorted(self.pair.data.alive)))
         pool = next(pool for pool in self.pools if pool.identity == identity)
         self.pair.ask(fetch, self.wanted(pool, QUEUES, want, hwm))
@@ -520,14 +520,14 @@ class Histories(RuleBasedStateMachine):
             self.stages[pool.identity] = stage
 
     @invariant()
-    def no_more_is_in_hand_than_all_pools_together_may_have(self) -> None:
-        in_hand = {identity: len(hand.jobs) for identity, hand in self.pair.data.hands.items() if hand.jobs}
+    def jobs_in_progress_keep_the_limit_of_all_pools(self) -> None:
+        in_progress = {identity: len(hand.jobs) for identity, hand in self.pair.data.hands.items() if hand.jobs}
         found = self.server.raw.hgetall(f"{NAMESPACE}:restbroker:inflight:t")
         shares = {name.decode(): int(count) for name, count in found.items()}
         assert shares.keys() <= self.pair.data.alive.keys() | self.pair.data.fenced.keys()
         if self.limits.in_flight:
-            assert sum(in_hand.values()) <= self.limits.in_flight
-            assert {identity: count for identity, count in shares.items() if count} == in_hand
+            assert sum(in_progress.values()) <= self.limits.in_flight
+            assert {identity: count for identity, count in shares.items() if count} == in_progress
 
     def records(self, settled: Sequence[tuple[str, Settlement]]) -> Records | None:
         """What is kept of what ends, if anything is."""

@@ -155,7 +155,7 @@ class Story:
             process.way.cut, process.way.loses, process.way.refuses = False, lambda: False, False
             process.thaw()
         with trio.move_on_after(3 * 3600):
-            while self.world.in_hand() or self.world.lying("queue:rest") or self.world.lying("retry"):  # noqa: ASYNC110
+            while self.world.in_progress() or self.world.lying("queue:rest") or self.world.lying("retry"):  # noqa: ASYNC110
                 await trio.sleep(10)
         for process in self.world.alive:
             process.stop()
@@ -198,7 +198,7 @@ def lived(tell: Told, seed: int = 0, way: Way = "plan") -> tuple[Story, Transiti
     places, ran = story.world.places(), Counter(story.target.jids)
     assert max([*places.values(), 0]) <= 1
     assert story.jids - ran.keys() <= places.keys(), "a job that never ran is gone"
-    assert story.world.in_hand() == {}
+    assert story.world.in_progress() == {}
     assert [jid for jid, count in ran.items() if jid.startswith("once") and count > 1] == []
     return story, transitions
 
@@ -455,7 +455,7 @@ async def _it_freezes_in_the_middle_of_many(story: Story) -> None:
     story.push(30, "safe")
     story.push(2, "once")
     await trio.sleep(0.7)
-    assert story.world.in_hand().keys() >= story.first.identities
+    assert story.world.in_progress().keys() >= story.first.identities
     before = story.first.identities
     await _freeze(story.first, 40.0)
     await trio.sleep(5)

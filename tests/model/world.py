@@ -59,7 +59,7 @@ from tests.model.link import SimulatedConnection, SimulatedWaiter, Way
 from tests.model.reference import Reference
 from tests.model.target import SimulatedTarget
 from tests.support import ways
-from tests.support.told import one_by_one
+from tests.support.single_events import single_events
 
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
@@ -120,7 +120,7 @@ class World:
         self.reference.data.lists["queue:rest"].insert(0, payload)
         self.waiting.unpark_all()
 
-    def in_hand(self) -> dict[str, list[str]]:
+    def in_progress(self) -> dict[str, list[str]]:
         """The jids of what each identity has in progress, where there is any."""
         hands = self.reference.data.hands.items()
         return {identity: [jid_of(raw) for raw in hand.jobs.values()] for identity, hand in hands if hand.jobs}
@@ -237,7 +237,7 @@ class Process:
             open_connection=self._connection,
             open_control=self._connection,
             open_waiter=lambda: cast("Waiter", SimulatedWaiter(self.way)),
-            report=lambda event: self.events.extend(one_by_one(event)),
+            report=lambda event: self.events.extend(single_events(event)),
             snapshot=_no_snapshot,
             status=self.status,
         )

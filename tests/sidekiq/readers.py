@@ -78,7 +78,7 @@ class Reader:
             if name in fields and not _INTEGER.fullmatch(fields[name]):
                 _wrong(f"{name} counts as 0")
 
-    def in_hand(self, value: bytes | str) -> None:
+    def running_job(self, value: bytes | str) -> None:
         """A value of the hash of jobs in progress."""
         shown = _object(_parse(value), "a job in progress")
         if not _number(shown.get("run_at")):

@@ -30,7 +30,7 @@ def test_what_ruby_pushes_one_by_one_arrives_once_and_exactly(citizen: Citizen) 
     citizen.client.command("SADD", "paused", QUEUE)
     citizen.ask("push.rb", how="set", queue="other", args=args("elsewhere"))
     citizen.wait_until_sent(3)
-    until(lambda: citizen.queued("other") == 0 and citizen.in_hand() == 0, "the target of that queue has done it")
+    until(lambda: citizen.queued("other") == 0 and citizen.in_progress() == 0, "the target of that queue has done it")
     assert citizen.times_sent() == {"Zoë": 2, "elsewhere": 1}
 
 

@@ -256,7 +256,7 @@ def test_jobs_of_killed_process_return_after_ruby_pruned_it(citizen: Citizen) ->
     citizen.client.command("UNLINK", identity, f"{identity}:work", f"{identity}:workers")
     assert citizen.ask("processes.rb", cleanup=False)["size"] == 1
     assert citizen.ask("processes.rb")["size"] == 0
-    assert citizen.in_hand() == 2
+    assert citizen.in_progress() == 2
     citizen.script.released.set()
     citizen.start()
     citizen.wait_until_sent(4)

@@ -91,7 +91,7 @@ def read_work(citizen: Citizen, reader: Reader, key: str) -> None:
     assert len(shown) == HANGING
     if key.endswith(f":{reader.work}"):
         for value in shown.values():
-            reader.in_hand(value)
+            reader.running_job(value)
 
 
 def read_queue(citizen: Citizen, reader: Reader, key: str) -> None:

@@ -12,16 +12,16 @@ from restbroker.store.client import Client, open_client
 from tests.store.pools import Server, on_both
 from tests.support.wait import until
 
-IN_HAND = "ns:queue:a:1:inprogress"
+TAKEN = "ns:queue:a:1:inprogress"
 ODD = b'{"jid" : "x",  "n":1.0, "u":"\xc3\xa9\\u0041"}'
 
 
-def in_hand(server: Server, count: int) -> list[bytes]:
+def take_jobs(server: Server, count: int) -> list[bytes]:
     """Jobs as the original takes them: each newer one at the list's head. In the order in which they were taken."""
     jobs = [b'{"jid":"%d"}' % number for number in range(count)]
     for job in jobs:
         server.raw.lpush("ns:queue:a", job)
-        server.raw.brpoplpush("ns:queue:a", IN_HAND)
+        server.raw.brpoplpush("ns:queue:a", TAKEN)
     return jobs
 
 
@@ -32,17 +32,17 @@ def taken_first(server: Server) -> list[bytes]:
 
 @on_both
 def test_jobs_in_progress_come_next_oldest_first(client: Client, server: Server) -> None:
-    jobs = in_hand(server, 450)
+    jobs = take_jobs(server, 450)
     server.raw.lpush("ns:queue:a", "waiting")
-    assert migration.give_back(client, IN_HAND, "a") == 450
+    assert migration.give_back(client, TAKEN, "a") == 450
     assert taken_first(server) == [*jobs, b"waiting"]
-    assert server.raw.exists(IN_HAND) == 0
+    assert server.raw.exists(TAKEN) == 0
     assert server.raw.smembers("ns:queues") == {b"a"}
 
 
 def test_jobs_in_progress_move_unchanged_as_perhaps_run(client: Client, server: Server) -> None:
-    server.raw.rpush(IN_HAND, ODD, b"\xff no job", b"", ODD)
-    migration.give_back(client, IN_HAND, "a")
+    server.raw.rpush(TAKEN, ODD, b"\xff no job", b"", ODD)
+    migration.give_back(client, TAKEN, "a")
     assert server.raw.lrange("ns:queue:a", 0, -1) == [ODD, b"\xff no job", b"", ODD]
     assert heartbeats.maybe_run(client) == {
         mark + digest(raw): 1 for raw in (ODD, b"\xff no job", b"") for mark in ("", "!")
@@ -53,15 +53,15 @@ def test_jobs_in_progress_move_unchanged_as_perhaps_run(client: Client, server: 
 
 
 def test_jobs_that_cannot_go_back_stay_in_progress(client: Client, server: Server) -> None:
-    jobs = in_hand(server, 3)
+    jobs = take_jobs(server, 3)
     now_s = server.raw.time()[0]
     days = [client.keys.recoveries(at_s) for at_s in (now_s, now_s + 86_400)]
     for keys in (["ns:queue:a"], days):
         for key in keys:
             server.raw.set(key, "of another type")
         with pytest.raises(StoreRefused, match="WRONGTYPE"):
-            migration.give_back(client, IN_HAND, "a")
-        assert server.raw.lrange(IN_HAND, 0, -1) == jobs[::-1]
+            migration.give_back(client, TAKEN, "a")
+        assert server.raw.lrange(TAKEN, 0, -1) == jobs[::-1]
         server.raw.delete(*keys)
 
 
@@ -88,7 +88,7 @@ def test_client_waiting_in_brpoplpush_here_is_noticed(client: Client, server: Se
     url = server.process.url.removesuffix("0")
     waiting = [redis.Redis.from_url(f"{url}{database}", socket_timeout=20) for database in (0, 1)]
     threads = [
-        threading.Thread(target=one.brpoplpush, args=("ns:queue:a", IN_HAND), kwargs={"timeout": 15}) for one in waiting
+        threading.Thread(target=one.brpoplpush, args=("ns:queue:a", TAKEN), kwargs={"timeout": 15}) for one in waiting
     ]
     for thread in threads:
         thread.start()
@@ -119,7 +119,7 @@ def test_a_redis_that_hides_its_clients_is_not_guessed_at(server: Server) -> Non
 def test_where_there_are_too_many_keys_to_look_at_that_is_said(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    in_hand(server, 1)
+    take_jobs(server, 1)
     assert migration.process_ids(client, "a") == (["1"], True)
     # How many keys one look gives is the server's: Valkey gives all, however few are asked for, while it enlarges its
     # table from a single bucket. So there is no look at all.

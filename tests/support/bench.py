@@ -17,7 +17,7 @@ import attrs
 
 from restbroker.store import queues
 from restbroker.store.client import Client, integer, items, mapping, raw, text
-from tests.support import census, process
+from tests.support import process, unfinished_jobs
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
 from tests.support.process import Running
@@ -108,8 +108,8 @@ class Bench:
     def members(self, zset: str) -> list[Any]:
         return [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", zset, 0, -1))]
 
-    def in_hand(self) -> dict[str, list[str]]:
-        """Per identity, the ids of the jobs that Redis lists as in its hands; identities without any are left out.
+    def in_progress(self) -> dict[str, list[str]]:
+        """Per identity, the ids of its jobs in progress, as Redis lists them; identities without any are left out.
 
         Sorted: the order of a hash changes when Redis makes its table smaller or larger.
         """
@@ -122,7 +122,7 @@ class Bench:
         return held
 
     def held(self) -> int:
-        return sum(len(jobs) for jobs in self.in_hand().values())
+        return sum(len(jobs) for jobs in self.in_progress().values())
 
     def identities(self, broker: Running) -> list[str]:
         """The identities under which a broker beats: one, or none between two generations."""
@@ -138,12 +138,12 @@ class Bench:
         found = Counter(json.loads(raw(job))["jid"] for job in [*self._queue(), *self._lines()])
         for zset in ("retry", "schedule", "dead"):
             found.update(job["jid"] for job in self.members(zset))
-        for jobs in self.in_hand().values():
+        for jobs in self.in_progress().values():
             found.update(jobs)
         return found
 
     def unfinished(self) -> int:
-        return census.unfinished(self.client, [QUEUE]).total()
+        return unfinished_jobs.count(self.client, [QUEUE]).total()
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:
         until(lambda: self.unfinished() == 0, "every job is finished or parked", timeout_s)

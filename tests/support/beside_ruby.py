@@ -21,7 +21,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import list_members
-from tests.support import census, process
+from tests.support import process, unfinished_jobs
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
 from tests.support.shared import FAST_RETRIES, TOKEN
@@ -135,13 +135,13 @@ class Beside:
         keys = items(self.client.command("KEYS", self._key(f"{counter}:*")))
         return sum(int(raw(self.client.command("GET", raw(key)))) for key in keys)
 
-    def in_hand(self) -> int:
-        """How many jobs restbroker's processes have in their hands."""
-        return self.unfinished()[census.IN_HAND]
+    def in_progress(self) -> int:
+        """How many jobs of restbroker's processes are in progress."""
+        return self.unfinished()[unfinished_jobs.IN_PROGRESS]
 
     def unfinished(self) -> Counter[str]:
-        """Where jobs are that are neither done nor dead, those in Ruby's hands excepted; nothing that is empty."""
-        return census.unfinished(self.client)
+        """Where jobs are that are neither done nor dead, those that Ruby runs excepted; nothing that is empty."""
+        return unfinished_jobs.count(self.client)
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:
         """Returns when every job is done or dead, or was lost by Ruby."""

@@ -34,7 +34,7 @@ from restbroker.telemetry.latency import Histogram
 from tests.support.active_job import OBJECT, wrapper
 from tests.support.moody_server import Mood, MoodyServer, mood
 from tests.support.redis_server import RedisServer
-from tests.support.told import one_by_one
+from tests.support.single_events import single_events
 from tests.support.wait import until_async
 from tests.support.ways import Way, by
 
@@ -204,7 +204,7 @@ class Serving:
 
     def report(self, event: Event) -> None:
         self.counters(event)
-        for one in one_by_one(event):
+        for one in single_events(event):
             self.events.append(one)
             self.requests_at.setdefault(type(one), self.server.requests.total())
             self.ended += isinstance(one, JobFinished) and one.fate in _FOR_GOOD

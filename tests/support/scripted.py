@@ -20,7 +20,7 @@ import attrs
 from restbroker.job.json_types import Json
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, integer, items, mapping, names, open_client, raw
-from tests.support import census, process, ruby
+from tests.support import process, ruby, unfinished_jobs
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer
@@ -167,16 +167,16 @@ class Citizen:
     def queued(self, queue: str = QUEUE) -> int:
         return integer(self.client.command("LLEN", f"queue:{queue}"))
 
-    def in_hand(self) -> int:
+    def in_progress(self) -> int:
         """How many jobs are in progress of any broker, also of a dead one."""
-        return self._unfinished()[census.IN_HAND]
+        return self._unfinished()[unfinished_jobs.IN_PROGRESS]
 
     def wait_until_idle(self, timeout_s: float = NEVER_S) -> None:
-        busy = {QUEUE, census.IN_HAND}
+        busy = {QUEUE, unfinished_jobs.IN_PROGRESS}
         until(lambda: not busy & self._unfinished().keys(), "no job is queued or in progress", timeout_s)
 
     def _unfinished(self) -> Counter[str]:
-        return census.unfinished(self.client, [QUEUE])
+        return unfinished_jobs.count(self.client, [QUEUE])
 
 
 @contextmanager

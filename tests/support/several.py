@@ -14,7 +14,7 @@ import attrs
 
 from restbroker.store import queues
 from restbroker.store.client import Client, integer
-from tests.support import census
+from tests.support import unfinished_jobs
 from tests.support.answering import AnsweringServer
 from tests.support.shared import TOKEN
 from tests.support.wait import until
@@ -46,7 +46,7 @@ class Several:
 
     def unfinished(self) -> Counter[str]:
         """Where jobs are that are not done, the given up ones too; nothing that is empty."""
-        found = census.unfinished(self.client)
+        found = unfinished_jobs.count(self.client)
         # Nothing leaves this one, so a job that moved there meanwhile is seen twice at most.
         found["dead"] = integer(self.client.command("ZCARD", "dead"))
         return +found

@@ -10,7 +10,7 @@ from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.guard import Settings
 from restbroker.web.metrics_view import in_this_process, live_figures, metrics
 from tests.support.html_page import parse
-from tests.support.odd_types import JID, KEYS, TOLD, fill, spoil
+from tests.support.wrong_types import ADVICE, JID, KEYS, fill, spoil
 from tests.web.conftest import JOB_PAGES, LIVE_PAGES, pages_app
 
 PAGES: Final = (
@@ -53,9 +53,9 @@ async def test_each_page_shows_what_it_can_or_names_check(redis_url: str, pairs:
             dump = client.command("DUMP", key)
             spoil(client, key)
             status, text = await get(path)
-            is_told = status == before[path] or TOLD in text or f"RENAME {key} {key}:misplaced" in text
+            is_reported = status == before[path] or ADVICE in text or f"RENAME {key} {key}:misplaced" in text
             is_right = status in {before[path], 503, 400} and (status != 503 or not path.startswith("/job?"))
-            if not is_right or not is_told:
+            if not is_right or not is_reported:
                 wrong.append(f"{key} {path} {status}: {text[:700]}")
             client.command("DEL", key)
             if isinstance(dump, bytes):

@@ -1,4 +1,4 @@
-"""A real nginx before an ejabberd that is killed with requests in hand: its 502 is no proof that nothing ran."""
+"""A real nginx before an ejabberd that is killed with requests in progress: its 502 is no proof that nothing ran."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -142,7 +142,7 @@ def test_edited_dead_job_survives_kills_in_one_place_or_done(
         citizen.start()
         last = killed_often(command, [restart_broker, lambda: restart(citizen.redis)])
         assert (last.returncode, last.stdout) == (0, ""), last.stderr
-        until(lambda: not citizen.queued() and not citizen.in_hand(), "nothing waits any more", _NEVER_S)
+        until(lambda: not citizen.queued() and not citizen.in_progress(), "nothing waits any more", _NEVER_S)
         assert citizen.brokers[-1].stop() == 0
         sent = {arrival.arguments["user"]: arrival.arguments["host"] for arrival in citizen.server.arrivals}
         with redis.Redis(port=citizen.redis.port) as raw:

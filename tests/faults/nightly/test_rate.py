@@ -13,7 +13,7 @@ from tests.support.wait import until
 
 RATE_PER_S, BURST, JOBS = 50, 10, 250
 # What left a process in time may reach the server late: threads of two brokers and a server share the machine. At this
-# rate it may be a quarter of a second, and as much more as they waited for a core; what a frozen process has in hand
+# rate it may be a quarter of a second, and as much more as they waited for a core; what a frozen process holds
 # would be more (`Concurrency` is 20).
 SLACK_JOBS = 12
 

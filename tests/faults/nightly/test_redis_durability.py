@@ -88,8 +88,8 @@ def test_everysec_costs_at_most_the_last_second_as_check_said(forgetful_line: Li
     line.wait_until_lost()
     bench.revive_redis()
 
-    in_hand = {job for held in bench.in_hand().values() for job in held}
-    waiting = set(bench.places()) - in_hand
+    in_progress = {job for held in bench.in_progress().values() for job in held}
+    waiting = set(bench.places()) - in_progress
     line.proxy.mend()
     line.wait_until_back()
     bench.wait_until_finished()

@@ -20,7 +20,7 @@ import pytest
 
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, integer, open_client, raw
-from tests.support import census, process
+from tests.support import process, unfinished_jobs
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_line import Tell
 from tests.support.shared import TOKEN
@@ -107,7 +107,7 @@ def test_server_gets_each_job_once_whoever_stops(
             with process.started(["run", "--config", str(tmp_path / "env.json")], directory=tmp_path) as broker:
                 until(partial(has_sent, share), f"the share of process {turn} is sent")
                 if turn > TIMES:
-                    until(lambda: not census.unfinished(client, [QUEUE]), "every job is settled")
+                    until(lambda: not unfinished_jobs.count(client, [QUEUE]), "every job is settled")
                 assert broker.stop() == 0
         pusher.join()
         settled = integer(raw(client.command("GET", "stat:processed")))

@@ -21,7 +21,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, integer, open_client
 from tests.servers.mongooseim import exchanges, sent
 from tests.servers.openfire_rest import named
-from tests.support import census
+from tests.support import unfinished_jobs
 from tests.support.ejabberd import Ejabberd
 from tests.support.example import assert_well, moved, with_secrets
 from tests.support.player import Player, recorded
@@ -81,7 +81,7 @@ class Four:
 
     def is_all_done(self) -> bool:
         """Whether no job is anywhere, neither waiting nor in progress."""
-        return not census.unfinished(self.store)
+        return not unfinished_jobs.count(self.store)
 
 
 @pytest.fixture

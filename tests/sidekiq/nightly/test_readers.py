@@ -129,7 +129,7 @@ def test_defective_running_job_is_refused_by_affected_versions() -> None:
     ]
     for change, gone in rows:
         value = json.dumps({**good_work(), **change})
-        assert refusals(lambda reader, value=value: reader.in_hand(value)) == (gone, NONE), value  # type: ignore[misc]
+        assert refusals(lambda reader, value=value: reader.running_job(value)) == (gone, NONE), value  # type: ignore[misc]
 
 
 @pytest.mark.promise("Sidekiq: other versions", "times are numbers with a fraction")

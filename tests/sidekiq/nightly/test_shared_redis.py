@@ -138,7 +138,7 @@ def executed_by_ruby(beside: Beside) -> Counter[str]:
 
 
 def wait_for_ruby(beside: Beside, foreign: dict[str, Kind]) -> None:
-    """Returns when Ruby executed all that it should: what is in its hands is nowhere in Redis."""
+    """Returns when Ruby executed all that it should: what it runs is nowhere in Redis."""
     total = wanted_runs(foreign).total()
     until(lambda: how_many(beside.witness) >= total, "Ruby executed everything", LONGEST_RETRY_S)
 
@@ -199,7 +199,7 @@ def test_killing_restbroker_under_load_loses_no_job_on_any_side(
         if seconds > KILL_EVERY_S * len(brokers):
             brokers[-1].process.kill()
             brokers[-1].wait()
-            held.append(beside.in_hand())
+            held.append(beside.in_progress())
             brokers.append(beside.broker())
         return len(brokers) <= KILLS
 

@@ -12,7 +12,7 @@ from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreU
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.failures import ErrorReply, Failure, translate
 from restbroker.store.keys import Keys
-from tests.support.every_key import made
+from tests.support.key_names import all_keys
 
 PASSING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("OOM command not allowed when used memory > 'maxmemory'."), "full", "maxmemory"),
@@ -121,7 +121,7 @@ def test_hidden_command_is_named_with_who_may_hide_it(said: str) -> None:
 
 
 def test_each_key_that_all_processes_share_has_its_type() -> None:
-    wanted = {key: Keys().expected_type(key) for key in made()}
+    wanted = {key: Keys().expected_type(key) for key in all_keys()}
     unknown = {key for key, kind in wanted.items() if kind is None}
     assert all(key.startswith(("HOST:PID:NONCE", "COMMAND-")) for key in unknown), "of a process, or of Sidekiq 7"
     assert wanted["restbroker:info:IDENTITY"] == wanted["restbroker:recovered:20261120"] == "hash"

@@ -58,8 +58,8 @@ def test_of_a_worker_of_another_version_what_is_known_is_read() -> None:
 JOBS = ("e", "c", "delivered")
 
 
-def told(jobs: float, in_hand: float = 0) -> Samples:
-    return {"restbroker_jobs_total": {JOBS: jobs}, "restbroker_jobs_in_hand": {("e",): in_hand}}
+def told(jobs: float, in_progress: float = 0) -> Samples:
+    return {"restbroker_jobs_total": {JOBS: jobs}, "restbroker_jobs_in_hand": {("e",): in_progress}}
 
 
 def jobs(merged: MergedMetrics) -> object:
@@ -70,11 +70,11 @@ def test_counters_of_a_lost_worker_stay_and_gauges_do_not() -> None:
     merged = MergedMetrics(2)
     merged.add_worker(11)
     merged.add_worker(12)
-    merged.update(11, told(5, in_hand=2))
-    merged.update(12, told(7, in_hand=3))
+    merged.update(11, told(5, in_progress=2))
+    merged.update(12, told(7, in_progress=3))
     merged.remove_worker(11)
     merged.add_worker(13)
-    merged.update(13, told(1, in_hand=1))
+    merged.update(13, told(1, in_progress=1))
     samples = merged.samples()
     assert jobs(merged) == 13
     assert samples["restbroker_jobs_in_hand"] == {("e",): 4}

@@ -139,7 +139,7 @@ def test_no_event_is_lost_while_rabbitmq_dies_and_redis_is_cut(
             twice = all_of(publishers.confirmed, store, tell, "RabbitMQ killed twice, restarted, Redis cut for 5 s")
             assert broker.stop() == 0
             output = broker.output()
-    # Three connections ended under the events; what was in hand then came again.
+    # Three connections ended under the events; what was not confirmed then came again.
     assert twice <= 3 * PREFETCH
     assert output.count("RabbitMQAway") >= 4
     assert output.count("RabbitMQBack") == 4

@@ -147,7 +147,7 @@ async def test_end_is_soon_and_rabbitmq_is_informed(reading: Read, rabbit: Rabbi
         watch = Stopwatch.start()
         found.stop()
     assert watch.took_s() < 2
-    # What was in hand is given to others at once.
+    # What was not confirmed is given to others at once.
     await is_read(rabbit, by=0)
 
 

@@ -14,7 +14,7 @@ from tests.events.component.nightly.test_kills import own_redis, speaking
 from tests.events.component.test_ejabberd import configure, reads
 from tests.events.component.test_push_ejabberd import ENABLE
 from tests.events.conftest import QUEUE, events_in, jobs_in
-from tests.operate.test_no_secret_is_told import HTML, Stage, crawl
+from tests.operate.test_no_secret_is_shown import HTML, Stage, crawl
 from tests.support.ejabberd import PASSWORD, SECRET, Ejabberd
 from tests.support.ports import free_port
 from tests.support.process import started

@@ -1,4 +1,4 @@
-"""A key of another type, which somebody else wrote: every command says so and what to do, or does without it."""
+"""A key of another type, which somebody else wrote: every command reports it with advice, or works without it."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ import pytest
 
 from restbroker.store.client import StoreSettings, open_client
 from tests.cli.conftest import Shell
-from tests.support.odd_types import JID, KEYS, TOLD, fill, spoil
+from tests.support.wrong_types import ADVICE, JID, KEYS, fill, spoil
 
 COMMANDS: Final = (
     "stats", "events sources", "queues", "queues peek rest", "queues pause rest", "queues resume rest",
@@ -47,9 +47,9 @@ def test_each_command_shows_what_it_can_or_names_check(
         spoil(client, key)
         done = shell(*words.split())
         code, err = done.returncode, " ".join(done.stderr.split())
-        is_told = code == _BEFORE.get(words, 0) or TOLD in err or f"RENAME {key} {key}:misplaced" in err
+        is_reported = code == _BEFORE.get(words, 0) or ADVICE in err or f"RENAME {key} {key}:misplaced" in err
         is_shown = words not in (f"explain {JID}", f"find {JID}") or done.stdout
-        if not is_told or code not in {0, 1, 2} or not is_shown:
+        if not is_reported or code not in {0, 1, 2} or not is_shown:
             wrong.append(f"{key} {words} {code}: {err[:500]}")
         client.command("DEL", key)
         if isinstance(dump, bytes):

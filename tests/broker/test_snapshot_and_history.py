@@ -1,4 +1,4 @@
-"""What a broker tells: of a target with its beat, and where `History` asks for it, of ended jobs, without arguments."""
+"""The figures of a target beside its beat, and the ended jobs that `History` keeps, without arguments."""
 
 from restbroker.app.metrics import snapshot
 from restbroker.broker.worker_pool import WorkerPool

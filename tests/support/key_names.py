@@ -15,7 +15,7 @@ WORDS: Final[Mapping[str, object]] = {
 _NAMED: Final = {"process", "work", "workers", "signals"}
 
 
-def made(words: Mapping[str, object] = WORDS) -> Iterator[str]:
+def all_keys(words: Mapping[str, object] = WORDS) -> Iterator[str]:
     keys = Keys()
     for name, found in inspect.getmembers(keys):
         if name.startswith("_") or name in {"namespace", "queue_of", "expected_type"}:

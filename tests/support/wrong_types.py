@@ -14,7 +14,7 @@ from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.sources import SourceState
 from tests.operate.pools import record, serve
-from tests.support.every_key import WORDS, made
+from tests.support.key_names import WORDS, all_keys
 
 JID: Final = "j1"
 IDENTITY: Final = "node:7:abc:t"
@@ -24,9 +24,9 @@ HERE: Final[Mapping[str, object]] = {
     **WORDS, "identity": IDENTITY, "target": "t", "queue": "rest", "process": PROCESS, "at_s": int(NOW_S),
     "date": time.strftime("%Y-%m-%d", time.gmtime(NOW_S)),
 }  # fmt: skip
-KEYS: Final = sorted({*made(HERE), f"{PROCESS}-signals"})
-TOLD: Final = "restbroker check names the key"
-"""What has to be said by whoever cannot do without the key."""
+KEYS: Final = sorted({*all_keys(HERE), f"{PROCESS}-signals"})
+ADVICE: Final = "restbroker check names the key"
+"""What a page or command says that cannot do without the key."""
 
 
 def job(jid: str, **more: object) -> bytes:
@@ -35,7 +35,7 @@ def job(jid: str, **more: object) -> bytes:
 
 
 def fill(client: Client) -> None:
-    """Something of everything: j1 waits, is parked, and has ended; j2 is to be tried again, j3 to be run later."""
+    """Something of everything: j1 waits, is dead, and has ended; j2 is to be tried again, j3 to be run later."""
     serve(client, "t", 7, ["rest"])
     payload = {"class": "Add", "display_class": "safe", "jid": "j4", "args": ["safe", {}, "***"]}
     record(
