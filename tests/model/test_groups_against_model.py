@@ -25,7 +25,7 @@ from restbroker.store.sets import Placement
 from restbroker.store.settling import HandOn
 from restbroker.store.tickets import ticket_group, ticket_number
 from tests.model.pair import Slow
-from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_groups, name_of, push
+from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
 from tests.store.pools import NAMESPACE, QUEUES, Server
 from tests.support.store_calls import classify_lines, finish, finish_and_take
 
@@ -53,20 +53,20 @@ class World:
     """Of each job its queue and its group."""
     wait: dict[tuple[str, str], list[str]] = attrs.field(factory=lambda: defaultdict(list))
     """Of each queue and group the jobs that wait, in their order."""
-    hand: dict[str, tuple[Lane, str, bytes]] = attrs.field(factory=dict)
+    hand: dict[str, tuple[GroupPool, str, bytes]] = attrs.field(factory=dict)
     held: dict[str, float] = attrs.field(factory=dict)
     """Of each group that may not start: until when, STOPPED, or IN_PROGRESS."""
     died: dict[str, str] = attrs.field(factory=dict)
     """Of each group that is stopped, or was until a job came that is not settled yet: the job that died."""
     sets: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {"dead": {}, "retry": {}})
-    lanes: list[Lane] = attrs.field(factory=list)
+    pools: list[GroupPool] = attrs.field(factory=list)
     log: list[object] = attrs.field(factory=list)
     given: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
         self.server.raw.flushall()
         for _ in range(self.chance.choice((1, 2, 3))):
-            self.a_lane_starts()
+            self.a_pool_starts()
 
     @property
     def text(self) -> str:
@@ -79,10 +79,10 @@ class World:
 
     # Steps
 
-    def a_lane_starts(self) -> None:
-        lane = Lane(self.client, self.text, f"h:1:{len(self.lanes)}:t", queues=self.queues)
-        self.lanes.append(lane.start(self.chance.choice((0.0, 1e6))))
-        heartbeats.write_heartbeats(self.client, [(lane.identity, 0)], {})
+    def a_pool_starts(self) -> None:
+        pool = GroupPool(self.client, self.text, f"h:1:{len(self.pools)}:t", queues=self.queues)
+        self.pools.append(pool.start(self.chance.choice((0.0, 1e6))))
+        heartbeats.write_heartbeats(self.client, [(pool.identity, 0)], {})
 
     def jobs_are_pushed(self) -> None:
         queue, is_hot = self.chance.choice(self.queues), self.chance.random() < 0.4
@@ -95,26 +95,26 @@ class World:
             self.wait[queue, group].append(name)
             push(self.client, job(name, user, host), queue=queue)
 
-    def a_lane_fetches(self, lane: Lane | None = None, want: int = 0) -> None:
-        lane, want = lane or self.chance.choice(self.lanes), want or self.chance.choice((1, 2, 5, 20, 100))
-        request = lane.request(want, hwm=lane.base + self.chance.choice((0, 1, want)))
-        answer = lane.ask(want, hwm=request.hwm)
+    def a_pool_fetches(self, pool: GroupPool | None = None, want: int = 0) -> None:
+        pool, want = pool or self.chance.choice(self.pools), want or self.chance.choice((1, 2, 5, 20, 100))
+        request = pool.request(want, hwm=pool.base + self.chance.choice((0, 1, want)))
+        answer = pool.ask(want, hwm=request.hwm)
         if isinstance(answer, Duplicate):
-            lane.base = answer.last
+            pool.base = answer.last
             return
-        assert isinstance(answer, FetchResult if lane.is_alive else IdentityUnknown), answer
+        assert isinstance(answer, FetchResult if pool.is_alive else IdentityUnknown), answer
         if not isinstance(answer, FetchResult):
             return
-        self.log.append(("fetch", lane.identity, want, [one.ticket for one in answer.jobs]))
-        self.are_handed_out(lane, answer.jobs, want)
+        self.log.append(("fetch", pool.identity, want, [one.ticket for one in answer.jobs]))
+        self.are_handed_out(pool, answer.jobs, want)
         if answer.jobs and self.chance.random() < 0.1:
-            assert isinstance(lane.ask(want, hwm=request.hwm), Duplicate)
+            assert isinstance(pool.ask(want, hwm=request.hwm), Duplicate)
         if self.chance.random() < 0.9:
-            lane.base += len(answer.jobs)
+            pool.base += len(answer.jobs)
         if len(answer.jobs) < want and not answer.more:
             self.nothing_is_left()
 
-    def are_handed_out(self, lane: Lane, jobs: Sequence[FetchedJob], want: int) -> None:
+    def are_handed_out(self, pool: GroupPool, jobs: Sequence[FetchedJob], want: int) -> None:
         assert len(jobs) <= want
         for one in jobs:
             name = name_of(one.raw)
@@ -128,7 +128,7 @@ class World:
                 assert line[0] == name, "a job overtakes another of its group"
                 self.held[group] = IN_PROGRESS
             line.remove(name)
-            self.hand[name] = (lane, one.ticket, one.raw)
+            self.hand[name] = (pool, one.ticket, one.raw)
 
     def opens(self, group: str, name: str) -> None:
         """The job that died under this group has come back: it is the next one, and the group is free."""
@@ -144,17 +144,17 @@ class World:
             may_start = group not in self.held or has_come_back
             assert not line or queue in self.paused or not may_start, f"{group!r} of {queue} was left"
 
-    def a_lane_settles(self, lane: Lane | None = None) -> None:
-        lane = lane or self.chance.choice(self.lanes)
-        mine = [name for name, (owner, *_) in self.hand.items() if owner is lane]
+    def a_pool_settles(self, pool: GroupPool | None = None) -> None:
+        pool = pool or self.chance.choice(self.pools)
+        mine = [name for name, (owner, *_) in self.hand.items() if owner is pool]
         some = self.chance.sample(mine, min(len(mine), self.chance.choice((1, 2, 5, 50))))
         settled = [(name, self.settlement(name)) for name in some]
         wants = self.chance.choice((None, 1, 20))
         items = [(self.hand[name][1], by) for name, by in settled]
-        wanted = None if wants is None else HandOn(lane.base, wants)
-        request = lane.finish_request(items, next=wanted, hwm=lane.base + self.chance.choice((0, wants or 0)))
+        wanted = None if wants is None else HandOn(pool.base, wants)
+        request = pool.finish_request(items, next=wanted, hwm=pool.base + self.chance.choice((0, wants or 0)))
         codes, given = finish_and_take(self.client, request, 1.0)
-        self.log.append(("settle", lane.identity, settled, codes, [one.ticket for one in given]))
+        self.log.append(("settle", pool.identity, settled, codes, [one.ticket for one in given]))
         back = [name for name, by in settled if isinstance(by, Requeue)]
         for (name, by), code in zip(settled, codes, strict=True):
             assert isinstance(code, Applied), code
@@ -162,9 +162,9 @@ class World:
                 self.is_settled(name, by)
         for name in sorted(back, key=lambda name: -ticket_number(self.hand[name][1])):
             self.is_settled(name, dict(settled)[name])
-        assert lane.is_alive or not given
-        self.are_handed_out(lane, given, wants or 0)
-        lane.base += len(given)
+        assert pool.is_alive or not given
+        self.are_handed_out(pool, given, wants or 0)
+        pool.base += len(given)
         self.given["with a settlement"] += len(given)
         if self.chance.random() < 0.15:
             assert finish(self.client, request, 1.0) == [Gone()] * len(items)
@@ -245,18 +245,18 @@ class World:
         hwm = read_jobs(self.client, lane.identity).hwm
 
         def recover(client: object) -> None:
-            heartbeats.recover(client, lane.identity, as_dead)  # type: ignore[arg-type]  # it is a client, or half of one
+            heartbeats.recover(client, pool.identity, as_dead)  # type: ignore[arg-type]  # it is a client, or half of one
 
         # Another one does it first, or half of it.
         recover(Slow(self.client, self.chance.randrange(2), lambda: recover(self.client)))
         recover(self.client)
-        self.log.append(("recovered", lane.identity, mine, marked))
+        self.log.append(("recovered", pool.identity, mine, marked))
         for ticket in sorted(mine, key=ticket_number, reverse=True):
-            waits = lane.quiet_s and ticket_number(ticket) <= hwm
+            waits = pool.quiet_s and ticket_number(ticket) <= hwm
             by = as_dead(OrphanedJob("", ticket, "", self.hand[mine[ticket]][2])) if ticket in marked else Requeue()
             if isinstance(by, Dead):
                 by = attrs.evolve(by, effect="stop" if self.stops else "")
-            self.is_settled(mine[ticket], by, lane.quiet_s if waits else 0.0)
+            self.is_settled(mine[ticket], by, pool.quiet_s if waits else 0.0)
 
     def time_passes(self) -> None:
         for group, until in list(self.held.items()):
@@ -349,9 +349,9 @@ class World:
     def is_right(self) -> None:
         for kind, members in self.sets.items():
             assert sorted(self.raw.zrange(f"{NAMESPACE}:{kind}", 0, -1)) == sorted(members.values())
-        for lane in self.lanes:
-            fields = self.raw.hgetall(f"{NAMESPACE}:restbroker:ip:{lane.identity}").items()
-            mine = {ticket: raw for owner, ticket, raw in self.hand.values() if owner is lane}
+        for pool in self.pools:
+            fields = self.raw.hgetall(f"{NAMESPACE}:restbroker:ip:{pool.identity}").items()
+            mine = {ticket: raw for owner, ticket, raw in self.hand.values() if owner is pool}
             assert {ticket.decode(): raw for ticket, raw in fields if b":" in ticket} == mine
         held = self.raw.zrange(f"{NAMESPACE}:restbroker:held:t", 0, -1, withscores=True)
         scores = {group.decode(): score for group, score in held}
@@ -406,9 +406,9 @@ class World:
         for _ in range(400):
             self.time_passes()
             self.a_person_steers()
-            self.a_lane_fetches(next(lane for lane in self.lanes if lane.is_alive), 100)
-            for lane in self.lanes:
-                self.a_lane_settles(lane)
+            self.a_pool_fetches(next(pool for pool in self.pools if pool.is_alive), 100)
+            for pool in self.pools:
+                self.a_pool_settles(pool)
             if not (self.hand or self.held or any(self.wait.values())):
                 break
         self.is_right()

@@ -38,12 +38,12 @@ def name_of(raw: bytes) -> str:
 
 
 @attrs.define
-class Lane:
+class GroupPool:
     """A registered identity of the target "t", and what it believes. `last`: its last answer."""
 
     client: Client
     text: str
-    identity: str = "h:2:lane:t"
+    identity: str = "h:2:pool:t"
     base: int = 0
     queues: tuple[str, ...] = QUEUES
     is_alive: bool = True

@@ -27,7 +27,7 @@ from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import LimitReached, Limits, TargetPaused, mark
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_group
-from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, Lane, job, keys_of_groups, name_of, push
+from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
 from tests.store.pools import NAMESPACE, QUEUES, Server, as_parked
 from tests.support.active_job import wrapped
 from tests.support.redis_line import Tell
@@ -38,13 +38,13 @@ READY, DONE = Applied(is_ready=True), Applied()
 
 
 @pytest.fixture
-def ordered(client: Client) -> Lane:
-    return Lane(client, ORDER).start()
+def ordered(client: Client) -> GroupPool:
+    return GroupPool(client, ORDER).start()
 
 
 @pytest.fixture
-def fair(client: Client) -> Lane:
-    return Lane(client, FAIR).start()
+def fair(client: Client) -> GroupPool:
+    return GroupPool(client, FAIR).start()
 
 
 def names(jobs: Sequence[FetchedJob]) -> list[str]:
@@ -58,7 +58,7 @@ def of(user: str, *numbers: int) -> list[bytes]:
 # What a reader wants to see
 
 
-def test_keys_run_one_job_at_a_time_and_not_for_one_another(ordered: Lane, server: Server) -> None:
+def test_keys_run_one_job_at_a_time_and_not_for_one_another(ordered: GroupPool, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1), *of("b", 0), job("none 0"), job("none 1"))
     first = ordered.take()
     assert names(first) == ["a0", "b0", "none 0", "none 1"]
@@ -73,7 +73,7 @@ def test_keys_run_one_job_at_a_time_and_not_for_one_another(ordered: Lane, serve
     assert keys_of_groups(server) == set()
 
 
-def test_failed_job_holds_its_key_and_is_not_in_the_retry_set(ordered: Lane, server: Server) -> None:
+def test_failed_job_holds_its_key_and_is_not_in_the_retry_set(ordered: GroupPool, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1))
     (head,) = ordered.take()
     assert ordered.settle(head, by=Retry(3600.0, head.raw)) == [DONE]
@@ -91,7 +91,7 @@ def test_failed_job_holds_its_key_and_is_not_in_the_retry_set(ordered: Lane, ser
 
 
 @pytest.mark.parametrize("jid", ["order/17", "a b\nc", "zażółć %s \0", "#1", "j" * 1000])
-def test_the_dead_job_that_comes_back_is_first_and_opens_its_key(ordered: Lane, server: Server, jid: str) -> None:
+def test_the_dead_job_that_comes_back_is_first_and_opens_its_key(ordered: GroupPool, server: Server, jid: str) -> None:
     push(ordered.client, job(jid, "a"), *of("a", 1))
     (head,) = ordered.take()
     assert ordered.settle(head, by=Dead(5.0, head.raw, effect="stop")) == [DONE]
@@ -108,7 +108,7 @@ def test_the_dead_job_that_comes_back_is_first_and_opens_its_key(ordered: Lane, 
 
 
 @pytest.mark.parametrize("forged", [1, 2])
-def test_a_job_that_is_not_let_in_leaves_its_key_stopped(ordered: Lane, forged: int) -> None:
+def test_a_job_that_is_not_let_in_leaves_its_key_stopped(ordered: GroupPool, forged: int) -> None:
     """It has the id of the dead one, which comes back later, or meanwhile."""
     push(ordered.client, *of("a", 0, 1))
     (head,) = ordered.take()
@@ -130,7 +130,7 @@ def test_a_job_that_is_not_let_in_leaves_its_key_stopped(ordered: Lane, forged: 
         ordered.settle(one)
 
 
-def test_dead_job_grown_past_the_limit_still_opens_its_key(ordered: Lane) -> None:
+def test_dead_job_grown_past_the_limit_still_opens_its_key(ordered: GroupPool) -> None:
     raw = job("a0", "a", pad="x" * (PAYLOAD_LIMIT_BYTES - len(job("a0", "a", pad=""))))
     push(ordered.client, raw, *of("a", 1))
     (head,) = ordered.take()
@@ -143,7 +143,7 @@ def test_dead_job_grown_past_the_limit_still_opens_its_key(ordered: Lane) -> Non
 
 
 def test_jobs_of_dead_process_come_first_and_wait_for_a_request(client: Client) -> None:
-    slow, next_one = Lane(client, ORDER).start(quiet_s=60.0), Lane(client, ORDER, "h:3:next:t").start()
+    slow, next_one = GroupPool(client, ORDER).start(quiet_s=60.0), GroupPool(client, ORDER, "h:3:next:t").start()
     heartbeats.write_heartbeats(client, [(slow.identity, 1)], {})
     push(client, *of("a", 0, 1), *of("b", 0, 1))
     assert names(slow.take(2, hwm=1)) == ["a0", "b0"]
@@ -206,7 +206,7 @@ def test_what_the_old_groups_hold_is_done_before_anything_new(
     client: Client, server: Server, old: str, new: str
 ) -> None:
     """The target's groups are changed while the one before still has jobs in progress."""
-    before, after = Lane(client, SAID[old]).start(), Lane(client, SAID[new], "h:3:after:t").start()
+    before, after = GroupPool(client, SAID[old]).start(), GroupPool(client, SAID[new], "h:3:after:t").start()
     jobs = [job(f"{n:03d}", f"u{n % 3}", f"h{n % 2}") for n in range(60)]
     push(client, *jobs[:30])
     in_progress, seen, drained = before.take(5), list[FetchedJob](), 0
@@ -231,7 +231,7 @@ def test_what_the_old_groups_hold_is_done_before_anything_new(
 
 def test_grouped_and_ungrouped_jobs_keep_separate_tickets(client: Client, server: Server) -> None:
     """A target that had groups takes those of one queue, and another queue's list."""
-    fair, plain = Lane(client, FAIR).start(), Lane(client, "", "h:3:plain:t").start()
+    fair, plain = GroupPool(client, FAIR).start(), GroupPool(client, "", "h:3:plain:t").start()
     push(client, *(job(f"{n}", None, f"h{n % 2}") for n in range(4)), queue="b")
     fair.take(1)
     push(client, job("a"))
@@ -244,7 +244,7 @@ def test_grouped_and_ungrouped_jobs_keep_separate_tickets(client: Client, server
 @pytest.mark.parametrize("how", ["back", "recovered"])
 def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: str) -> None:
     """Its broker would take it for one whose key the scripts read otherwise, and not send it."""
-    old, new = Lane(client, FAIR).start(), Lane(client, BOTH, "h:3:new:t").start()
+    old, new = GroupPool(client, FAIR).start(), GroupPool(client, BOTH, "h:3:new:t").start()
     push(client, job("a", "u", "h"))
     (taken,) = old.take()
     assert ticket_group(taken.ticket) == "h"
@@ -281,15 +281,15 @@ def host_of(one: FetchedJob) -> str:
 @pytest.mark.parametrize("want", [1, 7, 100])
 @pytest.mark.parametrize("text", [WEIGHTED, '{"by":["host","user"],"fair":1,"order":"x","weights":{"h0":4}}'])
 def test_no_key_gets_more_than_its_share_beside_keys_that_wait(client: Client, want: int, text: str) -> None:
-    lane, weights = Lane(client, text).start(), {"h0": 4, "h1": 1, "h2": 1}
-    assert lane.take() == []
+    pool, weights = GroupPool(client, text).start(), {"h0": 4, "h1": 1, "h2": 1}
+    assert pool.take() == []
     push(client, *(job(f"{n}", f"u{n}", "h1") for n in range(100)))
     push(client, *(job(f"{n}", f"u{n}", host) for n in range(100) for host in ("h0", "h2")))
-    classify_all(lane)
+    classify_all(pool)
     served: list[FetchedJob] = []
-    while taken := lane.take(want):
+    while taken := pool.take(want):
         served += taken
-        lane.settle(*taken)
+        pool.settle(*taken)
     for host in weights:
         assert [name_of(one.raw) for one in served if host_of(one) == host] == [f"{n}" for n in range(100)]
     hosts = [host_of(one) for one in served]
@@ -298,7 +298,7 @@ def test_no_key_gets_more_than_its_share_beside_keys_that_wait(client: Client, w
     assert excess(hosts[:ends], weights) <= 1e-9
 
 
-def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: Lane, server: Server) -> None:
+def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: GroupPool, server: Server) -> None:
     push(fair.client, *(job(f"{n}", None, host) for n in range(200) for host in ("h0", "h1")))
     classify_all(fair)
     hosts: list[str] = []
@@ -312,20 +312,20 @@ def test_a_key_that_pushes_single_jobs_gets_no_advantage(fair: Lane, server: Ser
 
 def test_a_job_without_a_fair_key_has_no_order_and_gets_its_turn(client: Client) -> None:
     """An ordered group without a fair key has no virtual time to enter its turns at."""
-    lane = Lane(client, BOTH).start()
+    pool = GroupPool(client, BOTH).start()
     without, *others = job("none", "u"), *(job(f"{n}", f"u{n}", "h") for n in range(20))
     push(client, without, *others)
-    taken = lane.take(2)
+    taken = pool.take(2)
     assert [ticket_group(one.ticket) for one in taken] == ["", "h\x1eu0"]
     fields = fields_of(without)
     assert fields is not None
     assert group_in(Order(("host", "user")), Fairness(("host",)), fields) == ""
 
 
-def classify_all(lane: Lane) -> None:
+def classify_all(pool: GroupPool) -> None:
     while True:
-        lane.client.command("DEL", lane.client.keys.pace("a"))
-        answer = classify_lines(lane.client, "t", "a", lane.text)
+        pool.client.command("DEL", pool.client.keys.pace("a"))
+        answer = classify_lines(pool.client, "t", "a", pool.text)
         assert isinstance(answer, lines.ClassifyResult)
         if not answer.in_list:
             return
@@ -335,12 +335,12 @@ def classify_all(lane: Lane) -> None:
 
 
 @pytest.fixture
-def single(client: Client) -> Lane:
+def single(client: Client) -> GroupPool:
     """A target with one queue."""
-    return Lane(client, ORDER, queues=("a",)).start()
+    return GroupPool(client, ORDER, queues=("a",)).start()
 
 
-def test_settlement_brings_the_next_job_unless_another_key_waits(single: Lane) -> None:
+def test_settlement_brings_the_next_job_unless_another_key_waits(single: GroupPool) -> None:
     push(single.client, *of("a", 0, 1, 2, 3))
     (one,) = single.take()
     (one,) = single.settle_and_take(one)
@@ -355,19 +355,19 @@ def test_settlement_brings_the_next_job_unless_another_key_waits(single: Lane) -
 
 def test_what_comes_behind_a_job_in_progress_takes_no_turn(client: Client) -> None:
     """Its key would be taken for another one that waits, and its fair key would pay twice."""
-    lane = Lane(client, BOTH, queues=("a",)).start()
+    pool = GroupPool(client, BOTH, queues=("a",)).start()
     push(client, job("0", "u", "h"))
-    (one,) = lane.take()
+    (one,) = pool.take()
     push(client, job("1", "u", "h"))
-    classify_all(lane)
-    assert names(lane.settle_and_take(one)) == ["1"]
+    classify_all(pool)
+    assert names(pool.settle_and_take(one)) == ["1"]
 
 
 @pytest.mark.parametrize("why", ["paused queue", "paused target", "dead limit", "lost answer", "fenced", "two queues"])
 def test_a_settlement_brings_nothing_that_a_fetch_would_not_take(client: Client, why: str) -> None:
-    lane = Lane(client, ORDER, queues=QUEUES if why == "two queues" else ("a",)).start()
+    pool = GroupPool(client, ORDER, queues=QUEUES if why == "two queues" else ("a",)).start()
     push(client, *of("a", 0, 1))
-    (one,) = lane.take()
+    (one,) = pool.take()
     match why:
         case "paused queue":
             pauses.pause_queue(client, "a", "ann", "", None)
@@ -376,10 +376,10 @@ def test_a_settlement_brings_nothing_that_a_fetch_would_not_take(client: Client,
         case "dead limit":
             client.command("ZADD", client.keys.sorted_set("dead"), 1, "x")
         case "lost answer":
-            lane.base -= 1
+            pool.base -= 1
         case "fenced":
-            heartbeats.fence(client, lane.identity, 0)
-    assert lane.settle_and_take(one, max_dead=int(why == "dead limit")) == []
+            heartbeats.fence(client, pool.identity, 0)
+    assert pool.settle_and_take(one, max_dead=int(why == "dead limit")) == []
 
 
 # What the scripts read as a job's key
@@ -422,16 +422,16 @@ BY_USER_TEXT: Final = '{"by":["user","host"],"order":"user,host","host":"default
 @pytest.mark.parametrize(("raw", "key"), KEYED.values(), ids=KEYED)
 def test_the_scripts_and_the_broker_read_the_same_key(client: Client, server: Server, raw: bytes, key: str) -> None:
     """And the job comes out byte for byte, from its group's list too; one without a key goes back to the list."""
-    lane, group = Lane(client, BY_USER_TEXT).start(), f"\x1e{key}" if key else ""
+    pool, group = GroupPool(client, BY_USER_TEXT).start(), f"\x1e{key}" if key else ""
     push(client, raw)
-    (taken,) = lane.take()
+    (taken,) = pool.take()
     assert (ticket_group(taken.ticket), taken.raw) == (group, raw)
     fields = fields_of(raw)
     assert ((fields and group_in(BY_USER, None, fields)) or "") == group
-    assert lane.settle(taken, by=Requeue()) == [READY if group else DONE]
-    (taken,) = lane.take()
+    assert pool.settle(taken, by=Requeue()) == [READY if group else DONE]
+    (taken,) = pool.take()
     assert (ticket_group(taken.ticket), taken.raw) == (group, raw)
-    lane.settle(taken)
+    pool.settle(taken)
     assert keys_of_groups(server) == set()
 
 
@@ -471,16 +471,16 @@ def payloads(draw: st.DrawFn) -> bytes:
 
 
 def test_job_is_never_done_under_another_key_whatever_its_form(client: Client) -> None:
-    lane = Lane(client, BY_USER_TEXT).start()
+    pool = GroupPool(client, BY_USER_TEXT).start()
     found: Counter[str] = Counter()
 
     @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
     @given(payloads())
     def one(raw: bytes) -> None:
         push(client, raw)
-        (taken,) = lane.take()
+        (taken,) = pool.take()
         fields, group = fields_of(raw), ticket_group(taken.ticket)
-        lane.settle(taken)
+        pool.settle(taken)
         assert taken.raw == raw
         # Without members it is no job; None: not clear. Both are refused.
         own = None if fields is None else group_in(BY_USER, None, fields)
@@ -492,7 +492,7 @@ def test_job_is_never_done_under_another_key_whatever_its_form(client: Client) -
 
 
 def test_lines_stay_empty_before_the_old_groups_are_done(client: Client, server: Server) -> None:
-    old, new = Lane(client, ORDER).start(), Lane(client, FAIR, "h:3:new:t").start()
+    old, new = GroupPool(client, ORDER).start(), GroupPool(client, FAIR, "h:3:new:t").start()
     push(client, *of("a", 0, 1))
     (head,) = old.take()
     push(client, job("n", "a", "h"))
@@ -507,7 +507,7 @@ def test_lines_stay_empty_before_the_old_groups_are_done(client: Client, server:
 # Bounds
 
 
-def test_bounds_count_what_is_handed_out(ordered: Lane, client: Client) -> None:
+def test_bounds_count_what_is_handed_out(ordered: GroupPool, client: Client) -> None:
     push(client, *of("hot", *range(50)), *(job(f"k{n}", f"k{n}") for n in range(20)))
     bounds = Limits(in_flight=3, emission_us=100_000, burst=3)
     assert len(ordered.take(10, limits=bounds)) == 3
@@ -519,7 +519,7 @@ def test_bounds_count_what_is_handed_out(ordered: Lane, client: Client) -> None:
     assert classify_lines(client, "t", "a", FAIR) == lines.ClassifyRefused(0)
 
 
-def test_call_looks_at_two_hundred_jobs_and_says_there_are_more(ordered: Lane) -> None:
+def test_call_looks_at_two_hundred_jobs_and_says_there_are_more(ordered: GroupPool) -> None:
     push(ordered.client, *of("hot", *range(450)), *of("b", 0))
     seen = []
     for more in (True, True, False):
@@ -529,7 +529,7 @@ def test_call_looks_at_two_hundred_jobs_and_says_there_are_more(ordered: Lane) -
     assert seen == [["hot0"], [], ["b0"]]
 
 
-def test_what_is_too_large_ends_a_call_and_stays(fair: Lane) -> None:
+def test_what_is_too_large_ends_a_call_and_stays(fair: GroupPool) -> None:
     small, large = job("s", None, "h"), job("l", None, "h", pad="x" * 400)
     push(fair.client, small, large, small)
     classify_all(fair)
@@ -541,7 +541,7 @@ def test_what_is_too_large_ends_a_call_and_stays(fair: Lane) -> None:
     assert names(fair.take(3)) == ["s"]
 
 
-def test_hot_key_with_long_failing_first_job_costs_few_calls(ordered: Lane) -> None:
+def test_hot_key_with_long_failing_first_job_costs_few_calls(ordered: GroupPool) -> None:
     def calls(others: int, hot: int) -> int:
         """How many fetches it takes, with so many jobs of one key among them whose first job fails for long."""
         jobs = [one for n in range(others) for one in (job(f"{n}", f"own{n}"), *of("hot", n)[: n < hot])]
@@ -567,30 +567,30 @@ SPOILT: Final = ("held:t", "turn:a", "fair:a", "groups:t", "stopped:t")
 
 @pytest.mark.parametrize("key", SPOILT)
 def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, server: Server, key: str) -> None:
-    lane, raw, name = Lane(client, BOTH).start(), server.raw, f"{NAMESPACE}:restbroker:{key}"
+    pool, raw, name = GroupPool(client, BOTH).start(), server.raw, f"{NAMESPACE}:restbroker:{key}"
     push(client, *(job(f"{n}", f"u{n % 2}", "h") for n in range(6)))
-    first, _ = lane.take(2)
+    first, _ = pool.take(2)
     dump = raw.dump(name)
     raw.delete(name)
     raw.lpush(name, "x")
     push(client, job("z", "z"))
     with pytest.raises(StoreRefused):
-        lane.ask(5)
+        pool.ask(5)
     assert raw.llen(f"{NAMESPACE}:queue:a") == 1
     if key != "groups:t":
         for by in (Ack(), Retry(9e9, first.raw), Requeue(), Dead(1.0, first.raw, effect="stop")):
-            (code,) = lane.settle(first, by=by)
+            (code,) = pool.settle(first, by=by)
             assert isinstance(code, Refused)
             assert key in code.text
-        assert heartbeats.fence(client, lane.identity, 0)
-        assert not heartbeats.recover(client, lane.identity, as_parked).retired
+        assert heartbeats.fence(client, pool.identity, 0)
+        assert not heartbeats.recover(client, pool.identity, as_parked).retired
     else:
-        assert heartbeats.fence(client, lane.identity, 0)
+        assert heartbeats.fence(client, pool.identity, 0)
     raw.delete(name)
     if dump is not None:
         raw.restore(name, 0, dump)
-    assert heartbeats.recover(client, lane.identity, as_parked).retired
-    other, seen = Lane(client, BOTH, "h:3:other:t").start(), list[str]()
+    assert heartbeats.recover(client, pool.identity, as_parked).retired
+    other, seen = GroupPool(client, BOTH, "h:3:other:t").start(), list[str]()
     while taken := other.take():
         seen += names(taken)
         other.settle(*taken)
@@ -600,7 +600,7 @@ def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, ser
     assert keys_of_groups(server) == set()
 
 
-def test_a_list_or_count_of_a_wrong_type_loses_no_job(ordered: Lane, server: Server) -> None:
+def test_a_list_or_count_of_a_wrong_type_loses_no_job(ordered: GroupPool, server: Server) -> None:
     raw, line = server.raw, f"{NAMESPACE}:restbroker:line:a"
     raw.set(f"{line}\x1e\x1ea", "no list")
     raw.lpush(line, "no number")
@@ -618,7 +618,7 @@ def test_a_list_or_count_of_a_wrong_type_loses_no_job(ordered: Lane, server: Ser
     assert seen.index("a0") < seen.index("a1")
 
 
-def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: Lane, server: Server) -> None:
+def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: GroupPool, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1))
     (head,) = ordered.take()
     server.raw.set(f"{NAMESPACE}:restbroker:reply:x", "no list")
@@ -630,7 +630,7 @@ def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: Lane, se
     assert ordered.settle(head) == [READY]
 
 
-def test_scores_written_by_hand_block_nothing_for_good(fair: Lane, server: Server) -> None:
+def test_scores_written_by_hand_block_nothing_for_good(fair: GroupPool, server: Server) -> None:
     push(fair.client, *(job(f"{n}", None, f"h{n % 2}") for n in range(40)))
     classify_all(fair)
     server.raw.zadd(f"{NAMESPACE}:restbroker:turn:a", {"h0": float("inf"), "h1": float("-inf"), "h9": 5})
@@ -639,7 +639,7 @@ def test_scores_written_by_hand_block_nothing_for_good(fair: Lane, server: Serve
 
 
 @pytest.mark.parametrize("how", ["cleared", "cleared in part", "taken"])
-def test_key_of_a_deferred_job_goes_on_once_that_is_deleted(ordered: Lane, client: Client, how: str) -> None:
+def test_key_of_a_deferred_job_goes_on_once_that_is_deleted(ordered: GroupPool, client: Client, how: str) -> None:
     """What stands behind it, and what comes later, waits for no time that was the deleted job's own."""
     push(client, *of("a", 0, 1))
     (head,) = ordered.take()
@@ -656,7 +656,7 @@ def test_key_of_a_deferred_job_goes_on_once_that_is_deleted(ordered: Lane, clien
     assert names(ordered.take()) == ["a2" if how == "cleared" else "a1", "b0"]
 
 
-def test_stopped_key_stays_stopped_though_its_jobs_are_cleared(ordered: Lane, client: Client) -> None:
+def test_stopped_key_stays_stopped_though_its_jobs_are_cleared(ordered: GroupPool, client: Client) -> None:
     push(client, *of("a", 0, 1))
     (head,) = ordered.take()
     ordered.settle(head, by=Dead(1.0, head.raw, effect="stop"))
@@ -666,7 +666,7 @@ def test_stopped_key_stays_stopped_though_its_jobs_are_cleared(ordered: Lane, cl
     assert ordered.take() == []
 
 
-def test_deleted_turn_returns_with_the_next_job_or_a_return(ordered: Lane, server: Server) -> None:
+def test_deleted_turn_returns_with_the_next_job_or_a_return(ordered: GroupPool, server: Server) -> None:
     push(ordered.client, *of("a", 0, 1, 2))
     (head,) = ordered.take()
     ordered.settle(head)
@@ -676,7 +676,7 @@ def test_deleted_turn_returns_with_the_next_job_or_a_return(ordered: Lane, serve
     assert names(ordered.take()) == ["a1"]
 
 
-def test_groups_that_are_given_back_leave_stopped_ones(ordered: Lane, client: Client, server: Server) -> None:
+def test_groups_that_are_given_back_leave_stopped_ones(ordered: GroupPool, client: Client, server: Server) -> None:
     push(client, *of("a", 0, 1), *of("b", 0, 1, 2))
     a, b = ordered.take()
     ordered.settle(a, by=Dead(1.0, a.raw, effect="stop"))
@@ -689,7 +689,7 @@ def test_groups_that_are_given_back_leave_stopped_ones(ordered: Lane, client: Cl
     assert server.raw.llen(f"{NAMESPACE}:restbroker:line:a\x1e\x1ea") == 1
 
 
-def test_a_group_whose_job_is_nowhere_can_be_freed(ordered: Lane, client: Client, server: Server) -> None:
+def test_a_group_whose_job_is_nowhere_can_be_freed(ordered: GroupPool, client: Client, server: Server) -> None:
     """As after the loss of a file's end."""
     push(client, *of("a", 0, 1))
     ordered.take()
@@ -697,7 +697,7 @@ def test_a_group_whose_job_is_nowhere_can_be_freed(ordered: Lane, client: Client
     held = order.read_key(client, "t", QUEUES, b"\x1ea")
     assert held is not None
     assert held.state == "in_progress"
-    other = Lane(client, ORDER, "h:3:other:t").start()
+    other = GroupPool(client, ORDER, "h:3:other:t").start()
     assert other.take() == []
     assert order.steer(client, "t", QUEUES, "free", [held]) == [True]
     assert names(other.take()) == ["a1"]
@@ -719,19 +719,19 @@ def test_what_groups_cost_a_call_and_a_job_in_memory(
     client: Client, server: Server, tell: Tell, text: str, keys: int, most_us: int
 ) -> None:
     """Four times what a quiet machine takes: a walk over all keys or jobs would cost far more."""
-    lane, count, raw = Lane(client, text).start(), 10_000, server.raw
+    pool, count, raw = GroupPool(client, text).start(), 10_000, server.raw
     empty = int(raw.info("memory")["used_memory"])
     for start in range(0, count, 1000):
         push(client, *(job(f"{n}", f"u{n % keys}", f"h{n % keys}", pad="x" * 150) for n in range(start, start + 1000)))
     in_list = (int(raw.info("memory")["used_memory"]) - empty) / count
     if text == FAIR:
-        classify_all(lane)
+        classify_all(pool)
     in_lines = (int(raw.info("memory")["used_memory"]) - empty) / count
     costs: list[int] = []
     for _ in range(30):
         began = spent_us(server)
-        taken = lane.take(100)
-        lane.settle(*taken)
+        taken = pool.take(100)
+        pool.settle(*taken)
         costs.append(spent_us(server) - began)
     # Of the quicker ones: what other processes take from a busy machine is not in these.
     tell(

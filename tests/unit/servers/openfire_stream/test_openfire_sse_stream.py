@@ -14,50 +14,50 @@ from tests.events.conftest import EVENT
 
 
 async def test_bytes_are_bounded_not_events_and_a_large_one_fits_alone() -> None:
-    basket = EventBuffer(most_bytes=5000)
+    buffer = EventBuffer(most_bytes=5000)
     for _ in range(5000):
-        await basket.put(EVENT, 1)
+        await buffer.put(EVENT, 1)
     with trio.move_on_after(0.01) as full:
-        await basket.put(EVENT, 1)
+        await buffer.put(EVENT, 1)
     assert full.cancelled_caught
-    taken = [len(basket.take_now()) for _ in range(5000 // AT_ONCE)]
+    taken = [len(buffer.take_now()) for _ in range(5000 // AT_ONCE)]
     assert taken == [AT_ONCE] * len(taken)
-    assert (len(basket), basket.take_now()) == (0, [])
-    await basket.put(EVENT, 10_000)
+    assert (len(buffer), buffer.take_now()) == (0, [])
+    await buffer.put(EVENT, 10_000)
     with trio.move_on_after(0.01) as full:
-        await basket.put(EVENT, 1)
+        await buffer.put(EVENT, 1)
     assert full.cancelled_caught
 
 
 async def test_large_events_come_a_few_at_a_time_and_keep_their_room() -> None:
     large = 600_000
-    basket = EventBuffer(most_bytes=3 * large)
+    buffer = EventBuffer(most_bytes=3 * large)
     for _ in range(3):
-        await basket.put(EVENT, large)
-    assert len(await basket.take()) == 2
+        await buffer.put(EVENT, large)
+    assert len(await buffer.take()) == 2
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(basket.put, EVENT, large)
+        nursery.start_soon(buffer.put, EVENT, large)
         await wait_all_tasks_blocked()
-        assert len(basket) == 1
-        assert len(await basket.take()) == 1
-    assert len(basket) == 1
+        assert len(buffer) == 1
+        assert len(await buffer.take()) == 1
+    assert len(buffer) == 1
 
 
 async def test_full_buffer_is_reported_once_until_emptied(nursery: trio.Nursery) -> None:
     told: list[int] = []
-    basket = EventBuffer(most_bytes=10, on_full=told.append)
+    buffer = EventBuffer(most_bytes=10, on_full=told.append)
     for _ in range(4):
-        nursery.start_soon(basket.put, EVENT, 9)
+        nursery.start_soon(buffer.put, EVENT, 9)
     await wait_all_tasks_blocked()
     assert told == [9]
     for _ in range(4):
-        assert len(await basket.take()) == 1
+        assert len(await buffer.take()) == 1
         await wait_all_tasks_blocked()
     assert told == [9]
-    nursery.start_soon(basket.take)
+    nursery.start_soon(buffer.take)
     await wait_all_tasks_blocked()
     for _ in range(3):
-        nursery.start_soon(basket.put, EVENT, 9)
+        nursery.start_soon(buffer.put, EVENT, 9)
     await wait_all_tasks_blocked()
     assert told == [9, 9]
 
