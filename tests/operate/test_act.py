@@ -27,22 +27,22 @@ RETRY = Action("retry", "ann@web1")
 
 
 @attrs.frozen
-class Desk:
-    """Where somebody acts: the jobs in Redis, and what is known of them."""
+class Jobs:
+    """The jobs in Redis, what is known of them, and the actions on them."""
 
     client: Client
     known: ConfigContext
     put: Put
 
-    def done(self, zset: SortedSet, action: Action, chosen: SetJobs, **how: Any) -> Progress:
+    def act(self, zset: SortedSet, action: Action, chosen: SetJobs, **how: Any) -> Progress:
         *_, last = perform(self.client, attrs.evolve(chosen, zset=zset), action, self.known, **how)
         assert last.ended
         return last
 
 
 @pytest.fixture
-def desk(client: Client, configured: ConfigContext, put: Put) -> Desk:
-    return Desk(client, configured, put)
+def jobs(client: Client, configured: ConfigContext, put: Put) -> Jobs:
+    return Jobs(client, configured, put)
 
 
 def where(*typed: str) -> SetJobs:
@@ -61,47 +61,47 @@ def members(client: Client, zset: str) -> list[bytes]:
     return [raw for raw in found if isinstance(raw, bytes)]
 
 
-def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(desk: Desk) -> None:
+def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(jobs: Jobs) -> None:
     """What a retry refuses stays, and does not count; the audit log says where and how many."""
-    desk.put("dead", NOW_S, "waits")
-    desk.done("dead", RETRY, ALL)
+    jobs.put("dead", NOW_S, "waits")
+    jobs.act("dead", RETRY, ALL)
     for n in range(250):
-        desk.put("dead", NOW_S + n, f"j{n}")
-    desk.put("dead", NOW_S + 999, "unsure", command="send_message", restbroker_may_have_run=True)
+        jobs.put("dead", NOW_S + n, f"j{n}")
+    jobs.put("dead", NOW_S + 999, "unsure", command="send_message", restbroker_may_have_run=True)
     first, few = attrs.evolve(RETRY, first=True), SetJobs("dead", limit=120)
-    seen = desk.done("dead", first, few, dry_run=True)
-    last = desk.done("dead", first, attrs.evolve(few, inventory=seen.met))
+    seen = jobs.act("dead", first, few, dry_run=True)
+    last = jobs.act("dead", first, attrs.evolve(few, inventory=seen.met))
     assert seen.done == last.done == 120
-    assert [entry["jid"] for entry in queued(desk.client)] == ["waits", *(f"j{n}" for n in range(249, 129, -1))]
-    assert next(iter(audit.entries(desk.client, 1))).note.where == "all (at most 120) (next in line)"
-    assert desk.done("dead", RETRY, SetJobs("dead", ("j0", "j1", "j2"), limit=2)).done == 2
-    assert desk.done("dead", RETRY, SetJobs("dead", where=read(["jid = j3"], NOW_S), limit=2)).done == 1
+    assert [entry["jid"] for entry in queued(jobs.client)] == ["waits", *(f"j{n}" for n in range(249, 129, -1))]
+    assert next(iter(audit.entries(jobs.client, 1))).note.where == "all (at most 120) (next in line)"
+    assert jobs.act("dead", RETRY, SetJobs("dead", ("j0", "j1", "j2"), limit=2)).done == 2
+    assert jobs.act("dead", RETRY, SetJobs("dead", where=read(["jid = j3"], NOW_S), limit=2)).done == 1
 
 
 @pytest.mark.parametrize("first", [False, True])
-def test_dead_jobs_are_redone_in_the_order_of_their_deaths(desk: Desk, *, first: bool) -> None:
+def test_dead_jobs_are_redone_in_the_order_of_their_deaths(jobs: Jobs, *, first: bool) -> None:
     """More than one batch of them: those of one key would be done in reverse."""
     for n in range(BATCH + 20):
-        desk.put("dead", NOW_S + n, f"j{n}")
-    desk.done("dead", attrs.evolve(RETRY, first=first), ALL)
-    assert [entry["jid"] for entry in reversed(queued(desk.client))] == [f"j{n}" for n in range(BATCH + 20)]
+        jobs.put("dead", NOW_S + n, f"j{n}")
+    jobs.act("dead", attrs.evolve(RETRY, first=first), ALL)
+    assert [entry["jid"] for entry in reversed(queued(jobs.client))] == [f"j{n}" for n in range(BATCH + 20)]
 
 
-def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(desk: Desk) -> None:
-    raw = desk.put("dead", NOW_S, "j1", retry_count=4, at=5)
-    before_s = time_s(desk.client)
-    found = desk.done("dead", RETRY, SetJobs("dead", ("j1",)))
+def test_a_retried_job_is_in_its_queue_as_sidekiq_would_push_it(jobs: Jobs) -> None:
+    raw = jobs.put("dead", NOW_S, "j1", retry_count=4, at=5)
+    before_s = time_s(jobs.client)
+    found = jobs.act("dead", RETRY, SetJobs("dead", ("j1",)))
     assert (found.done, found.matched, found.missing) == (1, 1, ())
-    (pushed,) = queued(desk.client)
-    assert before_s <= pushed.pop("enqueued_at") <= time_s(desk.client)
+    (pushed,) = queued(jobs.client)
+    assert before_s <= pushed.pop("enqueued_at") <= time_s(jobs.client)
     was = fields_of(raw)
     del was["enqueued_at"], was["at"]
     assert pushed == {**was, "retry_count": 3}
-    assert desk.client.command("SMEMBERS", "ns:queues") == [b"rest"]
-    assert members(desk.client, "dead") == []
+    assert jobs.client.command("SMEMBERS", "ns:queues") == [b"rest"]
+    assert members(jobs.client, "dead") == []
 
 
-def test_a_manual_retry_costs_no_try(desk: Desk) -> None:
+def test_a_manual_retry_costs_no_try(jobs: Jobs) -> None:
     rows: list[tuple[SortedSet, Any, Any]] = [
         ("retry", 0, -1),
         ("retry", -1, -1),
@@ -111,125 +111,125 @@ def test_a_manual_retry_costs_no_try(desk: Desk) -> None:
         ("dead", "3", 2),
     ]
     for zset, before, after in rows:
-        desk.client.command("FLUSHALL")
-        desk.put(zset, NOW_S, "j1", retry_count=before)
-        desk.done(zset, RETRY, ALL)
-        assert queued(desk.client)[0].get("retry_count") == after
+        jobs.client.command("FLUSHALL")
+        jobs.put(zset, NOW_S, "j1", retry_count=before)
+        jobs.act(zset, RETRY, ALL)
+        assert queued(jobs.client)[0].get("retry_count") == after
 
 
-def test_a_retry_of_a_dead_job_lifts_an_expiry_that_has_passed(desk: Desk) -> None:
-    ahead_s = time_s(desk.client) + 3600
+def test_a_retry_of_a_dead_job_lifts_an_expiry_that_has_passed(jobs: Jobs) -> None:
+    ahead_s = time_s(jobs.client) + 3600
     rows: list[tuple[SortedSet, float, float | None]] = [
         ("dead", NOW_S, None),
         ("dead", ahead_s, ahead_s),
         ("retry", NOW_S, NOW_S),
     ]
     for zset, before_s, after_s in rows:
-        desk.client.command("FLUSHALL")
-        desk.put(zset, NOW_S, "j1", expiry=before_s)
-        desk.done(zset, RETRY, ALL)
-        assert queued(desk.client)[0]["expiry"] == after_s
-    desk.client.command("FLUSHALL")
-    desk.put("dead", NOW_S, "j1", expiry=ahead_s - 60)
-    desk.done("dead", Action("reschedule", "ann@web1", at_s=ahead_s), ALL)
-    assert fields_of(members(desk.client, "retry")[0])["expiry"] is None
-    desk.client.command("FLUSHALL")
-    targets = {name: attrs.evolve(one, expire_s={"*": 60.0}) for name, one in desk.known.targets.items()}
-    desk.put("dead", NOW_S, "j1", created_at=NOW_S)
-    Desk(desk.client, attrs.evolve(desk.known, targets=targets), desk.put).done("dead", RETRY, ALL)
-    assert queued(desk.client)[0]["expiry"] is None
+        jobs.client.command("FLUSHALL")
+        jobs.put(zset, NOW_S, "j1", expiry=before_s)
+        jobs.act(zset, RETRY, ALL)
+        assert queued(jobs.client)[0]["expiry"] == after_s
+    jobs.client.command("FLUSHALL")
+    jobs.put("dead", NOW_S, "j1", expiry=ahead_s - 60)
+    jobs.act("dead", Action("reschedule", "ann@web1", at_s=ahead_s), ALL)
+    assert fields_of(members(jobs.client, "retry")[0])["expiry"] is None
+    jobs.client.command("FLUSHALL")
+    targets = {name: attrs.evolve(one, expire_s={"*": 60.0}) for name, one in jobs.known.targets.items()}
+    jobs.put("dead", NOW_S, "j1", created_at=NOW_S)
+    Jobs(jobs.client, attrs.evolve(jobs.known, targets=targets), jobs.put).act("dead", RETRY, ALL)
+    assert queued(jobs.client)[0]["expiry"] is None
 
 
-def test_all_that_match_are_done_in_batches_and_the_others_stay(desk: Desk) -> None:
+def test_all_that_match_are_done_in_batches_and_the_others_stay(jobs: Jobs) -> None:
     for n in range(250):
-        desk.put("dead", NOW_S + n // 50, f"j{n}", error_class="BadToken" if n % 2 else "ServerError")
-    steps = list(perform(desk.client, where("error = BadToken"), RETRY, desk.known))
+        jobs.put("dead", NOW_S + n // 50, f"j{n}", error_class="BadToken" if n % 2 else "ServerError")
+    steps = list(perform(jobs.client, where("error = BadToken"), RETRY, jobs.known))
     assert len(steps) == 4
     assert steps[-1].done == 125
     assert steps[-1].looked_at == 250
-    assert len(members(desk.client, "dead")) == 125
-    assert Counter(one["error_class"] for one in queued(desk.client)) == {"BadToken": 125}
+    assert len(members(jobs.client, "dead")) == 125
+    assert Counter(one["error_class"] for one in queued(jobs.client)) == {"BadToken": 125}
 
 
-def test_a_dry_run_counts_and_changes_nothing(desk: Desk) -> None:
+def test_a_dry_run_counts_and_changes_nothing(jobs: Jobs) -> None:
     for n in range(12):
-        desk.put(
+        jobs.put(
             "dead", NOW_S + n, f"j{n}", command="send_message" if n == 3 else "register", restbroker_may_have_run=True
         )
-    found = desk.done("dead", RETRY, ALL, dry_run=True)
+    found = jobs.act("dead", RETRY, ALL, dry_run=True)
     assert (found.done, sum(found.refused.values()), len(found.examples)) == (11, 1, 5)
-    assert len(members(desk.client, "dead")) == 12
-    assert list(audit.entries(desk.client, 10)) == []
-    assert queued(desk.client) == []
+    assert len(members(jobs.client, "dead")) == 12
+    assert list(audit.entries(jobs.client, 10)) == []
+    assert queued(jobs.client) == []
 
 
-def test_what_may_have_run_is_repeated_only_if_safe_or_requested(desk: Desk) -> None:
-    desk.put("dead", 1, "message", command="send_message", restbroker_may_have_run=True)
-    desk.put("dead", 2, "register", restbroker_may_have_run=True)
-    desk.put("dead", 3, "foreign", queue="foreign", restbroker_may_have_run=True)
-    desk.put("dead", 4, "failed", command="send_message")
-    found = desk.done("dead", attrs.evolve(RETRY, foreign_queues=True), ALL)
+def test_what_may_have_run_is_repeated_only_if_safe_or_requested(jobs: Jobs) -> None:
+    jobs.put("dead", 1, "message", command="send_message", restbroker_may_have_run=True)
+    jobs.put("dead", 2, "register", restbroker_may_have_run=True)
+    jobs.put("dead", 3, "foreign", queue="foreign", restbroker_may_have_run=True)
+    jobs.put("dead", 4, "failed", command="send_message")
+    found = jobs.act("dead", attrs.evolve(RETRY, foreign_queues=True), ALL)
     assert (found.done, found.matched) == (2, 4)
     ((why, count),) = found.refused.items()
     assert (count, "may have run" in why) == (2, True)
-    assert {one["jid"] for one in queued(desk.client)} == {"register", "failed"}
+    assert {one["jid"] for one in queued(jobs.client)} == {"register", "failed"}
     later = Action("reschedule", "ann", at_s=NOW_S, repeat_unsafe=False, foreign_queues=True)
-    assert desk.done("dead", later, ALL).done == 0
+    assert jobs.act("dead", later, ALL).done == 0
     anyway = Action("retry", "ann", repeat_unsafe=True, foreign_queues=True)
-    assert desk.done("dead", anyway, ALL).done == 2
-    assert queued(desk.client, "foreign")[0]["restbroker_may_have_run"] is True
+    assert jobs.act("dead", anyway, ALL).done == 2
+    assert queued(jobs.client, "foreign")[0]["restbroker_may_have_run"] is True
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
-def test_no_job_goes_to_a_foreign_queue_unless_requested(desk: Desk) -> None:
+def test_no_job_goes_to_a_foreign_queue_unless_requested(jobs: Jobs) -> None:
     rows_of_verb: list[Verb] = ["retry", "reschedule", "move"]
     rows_of_zset: list[SortedSet] = ["dead", "retry", "schedule"]
     for verb in rows_of_verb:
         for zset in rows_of_zset:
-            desk.client.command("FLUSHALL")
+            jobs.client.command("FLUSHALL")
             before = [
-                desk.put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)
+                jobs.put(zset, NOW_S + n, f"j{n}", queue="rest" if verb == "move" else "foreign") for n in range(3)
             ]
-            ours = desk.put(zset, NOW_S + 9, "ours")
+            ours = jobs.put(zset, NOW_S + 9, "ours")
             action = Action(verb, "ann", at_s=NOW_S + 60, queue="foreign")
-            left = desk.done(zset, action, SetJobs("dead", ("j0", "j1", "j2")))
+            left = jobs.act(zset, action, SetJobs("dead", ("j0", "j1", "j2")))
             assert (left.done, left.foreign_queues, list(left.refused.values())) == (0, {"foreign": 3}, [3])
-            assert sorted(members(desk.client, zset)) == sorted([*before, ours])
-            counted = desk.done(zset, attrs.evolve(action, foreign_queues=True), ALL, dry_run=True)
+            assert sorted(members(jobs.client, zset)) == sorted([*before, ours])
+            counted = jobs.act(zset, attrs.evolve(action, foreign_queues=True), ALL, dry_run=True)
             assert (counted.done, counted.foreign_queues) == (4, {"foreign": 4 if verb == "move" else 3})
-            went = desk.done(zset, attrs.evolve(action, foreign_queues=True), ALL)
+            went = jobs.act(zset, attrs.evolve(action, foreign_queues=True), ALL)
             assert (went.done, went.foreign_queues, went.refused) == (4, counted.foreign_queues, {})
-            assert len(queued(desk.client, "foreign")) == (3 if verb == "retry" else 0)
+            assert len(queued(jobs.client, "foreign")) == (3 if verb == "retry" else 0)
 
 
-def test_a_retry_restarts_the_count_of_uncertain_tries(desk: Desk) -> None:
-    desk.put("retry", 1, "j1", restbroker_uncertain=2)
-    desk.done("retry", RETRY, ALL)
-    (pushed,) = queued(desk.client)
+def test_a_retry_restarts_the_count_of_uncertain_tries(jobs: Jobs) -> None:
+    jobs.put("retry", 1, "j1", restbroker_uncertain=2)
+    jobs.act("retry", RETRY, ALL)
+    (pushed,) = queued(jobs.client)
     assert "restbroker_uncertain" not in pushed
     assert pushed["restbroker_may_have_run"] is True
 
 
-def test_what_is_no_job_can_only_be_deleted(desk: Desk) -> None:
+def test_what_is_no_job_can_only_be_deleted(jobs: Jobs) -> None:
     rows_of_verb: list[Any] = ["retry", "kill", "reschedule", "move", "delete"]
     rows_of_raw: list[bytes] = [b"5", b"\xff", b'{"class":"Restbroker::Unreadable","args":["x"],"queue":"rest"}']
     for verb in rows_of_verb:
         for raw in rows_of_raw:
-            desk.client.command("FLUSHALL")
-            desk.client.command("ZADD", "ns:retry", 1, raw)
-            found = desk.done("retry", Action(verb, "ann", at_s=9.0, queue="rest"), ALL)
-            assert members(desk.client, "retry") == ([] if verb == "delete" else [raw])
+            jobs.client.command("FLUSHALL")
+            jobs.client.command("ZADD", "ns:retry", 1, raw)
+            found = jobs.act("retry", Action(verb, "ann", at_s=9.0, queue="rest"), ALL)
+            assert members(jobs.client, "retry") == ([] if verb == "delete" else [raw])
             assert found.done == (verb == "delete")
             assert sum(found.refused.values()) == (verb != "delete")
 
 
-def test_killed_job_is_dead_with_actor_reason_and_copy(desk: Desk) -> None:
-    desk.put("retry", NOW_S, "failed", restbroker_uncertain=1)
-    desk.put("schedule", NOW_S, "fresh", error_class=None, error_message=None, failed_at=None, retry_count=None)
+def test_killed_job_is_dead_with_actor_reason_and_copy(jobs: Jobs) -> None:
+    jobs.put("retry", NOW_S, "failed", restbroker_uncertain=1)
+    jobs.put("schedule", NOW_S, "fresh", error_class=None, error_message=None, failed_at=None, retry_count=None)
     kill = Action("kill", "ann@web1", why="the server is gone")
     for zset in ("retry", "schedule"):
-        assert desk.done(zset, kill, ALL).done == 1
-    parked = {one["jid"]: one for one in map(fields_of, members(desk.client, "dead"))}
+        assert jobs.act(zset, kill, ALL).done == 1
+    parked = {one["jid"]: one for one in map(fields_of, members(jobs.client, "dead"))}
     assert parked["failed"]["error_class"] == "ServerError"
     assert parked["failed"]["restbroker_may_have_run"] is True
     assert parked["fresh"]["error_class"] == "Killed"
@@ -237,194 +237,194 @@ def test_killed_job_is_dead_with_actor_reason_and_copy(desk: Desk) -> None:
     assert isinstance(parked["fresh"]["failed_at"], float)
     for one in parked.values():
         assert one["restbroker_attempts"][-1]["excerpt"] == "ann@web1 killed it: the server is gone"
-    assert desk.client.command("XLEN", "ns:restbroker:parked") == 2
+    assert jobs.client.command("XLEN", "ns:restbroker:parked") == 2
 
 
-def test_equal_jobs_that_are_killed_stay_two(desk: Desk) -> None:
+def test_equal_jobs_that_are_killed_stay_two(jobs: Jobs) -> None:
     raw = job("twin")
-    desk.client.command("ZADD", "ns:retry", 1, raw)
-    desk.client.command("ZADD", "ns:schedule", 1, raw)
+    jobs.client.command("ZADD", "ns:retry", 1, raw)
+    jobs.client.command("ZADD", "ns:schedule", 1, raw)
     for zset in ("retry", "schedule"):
-        desk.done(zset, Action("kill", "ann"), ALL)
-    assert len(members(desk.client, "dead")) == 2
+        jobs.act(zset, Action("kill", "ann"), ALL)
+    assert len(members(jobs.client, "dead")) == 2
 
 
-def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(desk: Desk) -> None:
-    raws = {desk.put("schedule", NOW_S + n, f"j{n}") for n in range(150)}
-    found = desk.done("schedule", Action("reschedule", "ann", at_s=NOW_S + 75.5), ALL)
-    listed = sets.list_members(desk.client, "schedule", 0, 200, newest_first=False)
+def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(jobs: Jobs) -> None:
+    raws = {jobs.put("schedule", NOW_S + n, f"j{n}") for n in range(150)}
+    found = jobs.act("schedule", Action("reschedule", "ann", at_s=NOW_S + 75.5), ALL)
+    listed = sets.list_members(jobs.client, "schedule", 0, 200, newest_first=False)
     assert {raw for raw, _ in listed} == raws
     assert len({score for _, score in listed}) == 150
     assert all(NOW_S + 75.5 <= score < NOW_S + 75.6 for _, score in listed)
     assert found.done == 150
 
 
-def test_a_dead_job_that_gets_a_time_waits_in_the_retry_set(desk: Desk) -> None:
-    desk.put("dead", NOW_S, "j1", retry_count=3)
-    desk.done("dead", Action("reschedule", "ann", at_s=NOW_S + 60), ALL)
-    ((raw, score),) = sets.list_members(desk.client, "retry", 0, 5, newest_first=False)
+def test_a_dead_job_that_gets_a_time_waits_in_the_retry_set(jobs: Jobs) -> None:
+    jobs.put("dead", NOW_S, "j1", retry_count=3)
+    jobs.act("dead", Action("reschedule", "ann", at_s=NOW_S + 60), ALL)
+    ((raw, score),) = sets.list_members(jobs.client, "retry", 0, 5, newest_first=False)
     assert fields_of(raw)["retry_count"] == 2
     assert round(score - NOW_S) == 60
-    assert members(desk.client, "dead") == []
+    assert members(jobs.client, "dead") == []
 
 
-def test_a_job_signed_for_its_queue_moves_within_its_target_only(desk: Desk) -> None:
+def test_a_job_signed_for_its_queue_moves_within_its_target_only(jobs: Jobs) -> None:
     rows: list[tuple[str | None, str | None]] = [
         (None, "no broker has accepted it yet"),
         (f"{'0' * 64}:rest", "Its signature is for the queue rest"),
         (f"{'0' * 64}:other", None),
     ]
     for accepted, why in rows:
-        desk.client.command("FLUSHALL")
+        jobs.client.command("FLUSHALL")
         token = f"v1q:app:1:{'0' * 64}"
-        desk.put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
-        found = desk.done("dead", Action("move", "ann", queue="other"), ALL)
-        (moved,) = (fields_of(raw) for raw in members(desk.client, "dead"))
+        jobs.put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
+        found = jobs.act("dead", Action("move", "ann", queue="other"), ALL)
+        (moved,) = (fields_of(raw) for raw in members(jobs.client, "dead"))
         assert (found.done, moved["queue"]) == ((1, "other") if why is None else (0, "rest"))
         assert why is None or any(why in text for text in found.refused)
 
 
-def test_a_moved_job_stays_in_its_set_under_another_queue(desk: Desk) -> None:
-    desk.put("dead", NOW_S, "j1")
-    desk.put("dead", NOW_S, "j2", queue="other")
+def test_a_moved_job_stays_in_its_set_under_another_queue(jobs: Jobs) -> None:
+    jobs.put("dead", NOW_S, "j1")
+    jobs.put("dead", NOW_S, "j2", queue="other")
     move = Action("move", "ann", queue="other")
-    found = desk.done("dead", move, ALL)
+    found = jobs.act("dead", move, ALL)
     assert (found.done, found.matched, found.refused) == (1, 1, {})
-    assert {(one["jid"], one["queue"]) for one in map(fields_of, members(desk.client, "dead"))} == {
+    assert {(one["jid"], one["queue"]) for one in map(fields_of, members(jobs.client, "dead"))} == {
         ("j1", "other"), ("j2", "other"),
     }  # fmt: skip
-    assert [score for _, score in sets.list_members(desk.client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
+    assert [score for _, score in sets.list_members(jobs.client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
 
 
-def test_no_job_is_moved_to_where_a_hidden_value_would_be_shown(desk: Desk) -> None:
-    desk.put("dead", NOW_S, "misspelt", arguments={"user": "a", "host": "b", "pw": "hush-hush"})
-    desk.put("dead", NOW_S, "listed", arguments=["a", "b", "hush-hush"])
-    desk.put("dead", NOW_S, "right", arguments={"user": "a", "host": "b", "password": "hush-hush"})
+def test_no_job_is_moved_to_where_a_hidden_value_would_be_shown(jobs: Jobs) -> None:
+    jobs.put("dead", NOW_S, "misspelt", arguments={"user": "a", "host": "b", "pw": "hush-hush"})
+    jobs.put("dead", NOW_S, "listed", arguments=["a", "b", "hush-hush"])
+    jobs.put("dead", NOW_S, "right", arguments={"user": "a", "host": "b", "password": "hush-hush"})
     for queue in ("openfire", "foreign"):
-        found = desk.done("dead", Action("move", "ann", queue=queue, foreign_queues=True), ALL)
+        found = jobs.act("dead", Action("move", "ann", queue=queue, foreign_queues=True), ALL)
         assert [(why.partition(",")[0], count) for why, count in found.refused.items()] == [
             ("One of its arguments is hidden", 2)
         ]
-        queues = {one["jid"]: one["queue"] for one in map(fields_of, members(desk.client, "dead"))}
+        queues = {one["jid"]: one["queue"] for one in map(fields_of, members(jobs.client, "dead"))}
         assert queues == {"misspelt": "rest", "listed": "rest", "right": queue}
 
 
-def test_stopping_between_batches_allows_to_go_on_later(desk: Desk) -> None:
+def test_stopping_between_batches_allows_to_go_on_later(jobs: Jobs) -> None:
     for n in range(3 * BATCH):
-        desk.put("dead", NOW_S + n, f"j{n}")
-    going = perform(desk.client, SetJobs("dead"), RETRY, desk.known)
+        jobs.put("dead", NOW_S + n, f"j{n}")
+    going = perform(jobs.client, SetJobs("dead"), RETRY, jobs.known)
     assert next(going).done == BATCH
     going.close()  # type: ignore[attr-defined]
-    assert len(members(desk.client, "dead")) == 2 * BATCH
-    assert next(iter(audit.entries(desk.client, 1))).note.state == "interrupted"
-    assert desk.done("dead", RETRY, ALL).done == 2 * BATCH
-    assert len({one["jid"] for one in queued(desk.client)}) == 3 * BATCH
+    assert len(members(jobs.client, "dead")) == 2 * BATCH
+    assert next(iter(audit.entries(jobs.client, 1))).note.state == "interrupted"
+    assert jobs.act("dead", RETRY, ALL).done == 2 * BATCH
+    assert len({one["jid"] for one in queued(jobs.client)}) == 3 * BATCH
 
 
-def test_what_fails_meanwhile_is_left_alone(desk: Desk) -> None:
+def test_what_fails_meanwhile_is_left_alone(jobs: Jobs) -> None:
     rows: list[Verb] = ["retry", "delete", "kill"]
     for verb in rows:
-        desk.client.command("FLUSHALL")
+        jobs.client.command("FLUSHALL")
         for n in range(2 * BATCH):
-            desk.put("retry", NOW_S + n, f"j{n}")
-        going = perform(desk.client, SetJobs("retry"), Action(verb, "ann@web1"), desk.known)
+            jobs.put("retry", NOW_S + n, f"j{n}")
+        going = perform(jobs.client, SetJobs("retry"), Action(verb, "ann@web1"), jobs.known)
         next(going)
-        now_s = time_s(desk.client)
-        desk.put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
+        now_s = time_s(jobs.client)
+        jobs.put("retry", NOW_S + 150.5, "j0", retried_at=now_s + 1)
         *_, last = going
         assert (last.done, last.looked_at) == (2 * BATCH, 2 * BATCH)
-        assert len(members(desk.client, "retry")) == 1
-        assert fields_of(members(desk.client, "retry")[0])["jid"] == "j0"
+        assert len(members(jobs.client, "retry")) == 1
+        assert fields_of(members(jobs.client, "retry")[0])["jid"] == "j0"
 
 
-def test_jobs_added_during_the_prompt_are_not_touched(desk: Desk) -> None:
+def test_jobs_added_during_the_prompt_are_not_touched(jobs: Jobs) -> None:
     rows: list[tuple[SortedSet, Verb]] = [
         (zset, one) for zset, verbs in VERBS.items() for one in verbs if one != "edit"
     ]
     for zset, verb in rows:
-        desk.client.command("FLUSHALL")
-        first, moved = desk.put(zset, NOW_S + 1, "first"), desk.put(zset, NOW_S + 2, "moved")
+        jobs.client.command("FLUSHALL")
+        first, moved = jobs.put(zset, NOW_S + 1, "first"), jobs.put(zset, NOW_S + 2, "moved")
         action = Action(verb, "ann", at_s=NOW_S + 60, queue="other")
-        seen = desk.done(zset, action, ALL, dry_run=True)
-        desk.client.command("ZADD", f"ns:{zset}", 7.5, moved)
-        late = desk.put(zset, NOW_S + 1.5, "late", failed_at=5.5, retried_at=None, enqueued_at=5.5, created_at=5.5)
-        last = desk.done(zset, action, attrs.evolve(ALL, inventory=seen.met))
-        assert (last.done, {moved, late} <= set(members(desk.client, zset))) == (1, True), (zset, verb)
-        assert verb == "reschedule" or first not in members(desk.client, zset)
+        seen = jobs.act(zset, action, ALL, dry_run=True)
+        jobs.client.command("ZADD", f"ns:{zset}", 7.5, moved)
+        late = jobs.put(zset, NOW_S + 1.5, "late", failed_at=5.5, retried_at=None, enqueued_at=5.5, created_at=5.5)
+        last = jobs.act(zset, action, attrs.evolve(ALL, inventory=seen.met))
+        assert (last.done, {moved, late} <= set(members(jobs.client, zset))) == (1, True), (zset, verb)
+        assert verb == "reschedule" or first not in members(jobs.client, zset)
 
 
-def test_nothing_is_meant_of_a_set_that_was_empty_at_the_prompt(desk: Desk) -> None:
+def test_nothing_is_meant_of_a_set_that_was_empty_at_the_prompt(jobs: Jobs) -> None:
     delete = Action("delete", "ann")
-    seen = desk.done("dead", delete, where("user = *"), dry_run=True)
-    desk.put("dead", NOW_S, "late")
-    assert desk.done("dead", delete, attrs.evolve(ALL, inventory=seen.met)).done == 0
+    seen = jobs.act("dead", delete, where("user = *"), dry_run=True)
+    jobs.put("dead", NOW_S, "late")
+    assert jobs.act("dead", delete, attrs.evolve(ALL, inventory=seen.met)).done == 0
 
 
-def test_a_job_with_a_failure_in_the_future_is_meant_too(desk: Desk) -> None:
-    desk.put("retry", NOW_S, "j0", failed_at=time.time() + 86400)
-    assert desk.done("retry", Action("delete", "ann"), ALL).done == 1
+def test_a_job_with_a_failure_in_the_future_is_meant_too(jobs: Jobs) -> None:
+    jobs.put("retry", NOW_S, "j0", failed_at=time.time() + 86400)
+    assert jobs.act("retry", Action("delete", "ann"), ALL).done == 1
 
 
 @pytest.mark.parametrize(("zset", "late_s"), [("dead", NOW_S + 9), ("retry", NOW_S + 2), ("schedule", NOW_S + 2)])
-def test_only_jobs_that_a_set_had_at_a_moment_are_meant(desk: Desk, zset: SortedSet, late_s: float) -> None:
-    desk.put(zset, NOW_S, "first")
-    desk.put(zset, NOW_S + 4, "last")
-    seen = moment_of(desk.client, zset)
-    desk.put(zset, late_s, "late", failed_at=seen.at_s + 1)
-    found = desk.done(zset, Action("delete", "ann"), SetJobs("dead", seen=seen))
-    assert (found.done, [fields_of(raw)["jid"] for raw in members(desk.client, zset)]) == (2, ["late"])
+def test_only_jobs_that_a_set_had_at_a_moment_are_meant(jobs: Jobs, zset: SortedSet, late_s: float) -> None:
+    jobs.put(zset, NOW_S, "first")
+    jobs.put(zset, NOW_S + 4, "last")
+    seen = moment_of(jobs.client, zset)
+    jobs.put(zset, late_s, "late", failed_at=seen.at_s + 1)
+    found = jobs.act(zset, Action("delete", "ann"), SetJobs("dead", seen=seen))
+    assert (found.done, [fields_of(raw)["jid"] for raw in members(jobs.client, zset)]) == (2, ["late"])
 
 
-def test_job_without_time_is_not_taken_for_the_shown_one(desk: Desk) -> None:
-    desk.put("schedule", NOW_S + 9, "first")
-    seen = moment_of(desk.client, "schedule")
+def test_job_without_time_is_not_taken_for_the_shown_one(jobs: Jobs) -> None:
+    jobs.put("schedule", NOW_S + 9, "first")
+    seen = moment_of(jobs.client, "schedule")
     late = {"class": "Add", "jid": "late", "queue": "rest", "args": ["status", {}, "t"]}
-    desk.client.command("ZADD", "ns:schedule", NOW_S, json.dumps(late))
-    found = desk.done("schedule", Action("delete", "ann"), SetJobs("schedule", seen=seen))
+    jobs.client.command("ZADD", "ns:schedule", NOW_S, json.dumps(late))
+    found = jobs.act("schedule", Action("delete", "ann"), SetJobs("schedule", seen=seen))
     assert (found.done, list(found.refused.values())) == (1, [1])
-    assert [fields_of(raw)["jid"] for raw in members(desk.client, "schedule")] == ["late"]
+    assert [fields_of(raw)["jid"] for raw in members(jobs.client, "schedule")] == ["late"]
 
 
-def test_an_action_may_be_audited_before_jobs_are_looked_for(desk: Desk) -> None:
-    steps = perform(desk.client, SetJobs("dead"), Action("delete", "ann", begins_at_once=True), desk.known)
+def test_an_action_may_be_audited_before_jobs_are_looked_for(jobs: Jobs) -> None:
+    steps = perform(jobs.client, SetJobs("dead"), Action("delete", "ann", begins_at_once=True), jobs.known)
     run = next(steps).run
-    assert [one.note.state for one in audit.of_run(desk.client, run)] == ["begun"]
+    assert [one.note.state for one in audit.of_run(jobs.client, run)] == ["begun"]
     cast("Generator[Progress]", steps).close()
-    assert [one.note.state for one in audit.of_run(desk.client, run)] == ["begun", "interrupted"]
-    audit.request_stop(desk.client, run, "bob")
-    assert (audit.stopped_by(desk.client, run), audit.stopped_by(desk.client, "1-1")) == ("bob", None)
+    assert [one.note.state for one in audit.of_run(jobs.client, run)] == ["begun", "interrupted"]
+    audit.request_stop(jobs.client, run, "bob")
+    assert (audit.stopped_by(jobs.client, run), audit.stopped_by(jobs.client, "1-1")) == ("bob", None)
 
 
-def test_the_last_entry_says_why_jobs_stayed(desk: Desk) -> None:
-    desk.put("dead", NOW_S, "j1", restbroker_may_have_run=True, args=["send_message", {}, "t"])
-    desk.put("dead", NOW_S + 1, "j2")
-    desk.done("dead", RETRY, ALL)
-    (last,) = audit.entries(desk.client, 1)
+def test_the_last_entry_says_why_jobs_stayed(jobs: Jobs) -> None:
+    jobs.put("dead", NOW_S, "j1", restbroker_may_have_run=True, args=["send_message", {}, "t"])
+    jobs.put("dead", NOW_S + 1, "j2")
+    jobs.act("dead", RETRY, ALL)
+    (last,) = audit.entries(jobs.client, 1)
     assert (last.note.state, last.note.done, last.note.refused) == ("ended", 1, 1)
     assert last.note.left.startswith("1: It may have run")
 
 
-def test_a_rate_is_kept_by_pauses_between_small_batches(desk: Desk) -> None:
+def test_a_rate_is_kept_by_pauses_between_small_batches(jobs: Jobs) -> None:
     for n in range(25):
-        desk.put("dead", NOW_S + n, f"j{n}")
-    steps = [*perform(desk.client, SetJobs("dead", rate_per_s=10.0), RETRY, desk.known)]
+        jobs.put("dead", NOW_S + n, f"j{n}")
+    steps = [*perform(jobs.client, SetJobs("dead", rate_per_s=10.0), RETRY, jobs.known)]
     assert (steps[-1].done, [step.rest_s for step in steps]) == (25, [1.0, 1.0, 0.5, 0.0])
 
 
-def test_a_job_that_was_not_found_in_time_is_not_called_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_was_not_found_in_time_is_not_called_gone(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(find, "locate", lambda *_: FoundJob(None, complete=False))
-    found = desk.done("dead", RETRY, SetJobs("dead", ("j1",)))
+    found = jobs.act("dead", RETRY, SetJobs("dead", ("j1",)))
     assert (found.missing, found.done) == ((), 0)
     ((why, count),) = found.refused.items()
     assert (count, "not found within ten seconds" in why) == (1, True)
 
 
-def test_every_action_leaves_a_trace_that_begins_before_it(desk: Desk) -> None:
+def test_every_action_leaves_a_trace_that_begins_before_it(jobs: Jobs) -> None:
     for n in range(BATCH + 1):
-        desk.put("dead", NOW_S + n, f"j{n}")
-    desk.put("dead", 1, "secret", error_message="no right-token")
-    desk.done("dead", Action("delete", "ann@web1", why="old"), where("message != no right-token here"))
-    notes = list(audit.entries(desk.client, 10))[::-1]
+        jobs.put("dead", NOW_S + n, f"j{n}")
+    jobs.put("dead", 1, "secret", error_message="no right-token")
+    jobs.act("dead", Action("delete", "ann@web1", why="old"), where("message != no right-token here"))
+    notes = list(audit.entries(jobs.client, 10))[::-1]
     assert [written.note.state for written in notes] == ["begun", "going on", "going on", "ended"]
     assert {written.note.run for written in notes[1:]} == {notes[0].name}
     assert [written.note.done for written in notes] == [0, BATCH, BATCH + 2, BATCH + 2]
@@ -433,10 +433,10 @@ def test_every_action_leaves_a_trace_that_begins_before_it(desk: Desk) -> None:
     assert notes[0].note.where == "message != no *** here", "the token is not written down"
 
 
-def test_an_outage_in_the_middle_keeps_what_is_done_and_a_trace(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outage_in_the_middle_keeps_what_is_done_and_a_trace(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(2 * BATCH):
-        desk.put("dead", NOW_S + n, f"j{n}")
-    going = perform(desk.client, SetJobs("dead"), RETRY, desk.known)
+        jobs.put("dead", NOW_S + n, f"j{n}")
+    going = perform(jobs.client, SetJobs("dead"), RETRY, jobs.known)
     next(going)
 
     def cut(*_: object) -> None:
@@ -445,37 +445,37 @@ def test_an_outage_in_the_middle_keeps_what_is_done_and_a_trace(desk: Desk, monk
     monkeypatch.setattr(sets, "place", cut)
     with pytest.raises(StoreUnavailable):
         next(going)
-    assert len(members(desk.client, "dead")) == BATCH
-    assert next(iter(audit.entries(desk.client, 1))).note.state == "interrupted"
+    assert len(members(jobs.client, "dead")) == BATCH
+    assert next(iter(audit.entries(jobs.client, 1))).note.state == "interrupted"
 
 
-def test_what_no_job_can_hold_is_refused_before_anything_is_done(desk: Desk) -> None:
+def test_what_no_job_can_hold_is_refused_before_anything_is_done(jobs: Jobs) -> None:
     rows: list[Action] = [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")]
     for action in rows:
-        desk.client.command("FLUSHALL")
-        desk.put("retry", NOW_S, "j1")
+        jobs.client.command("FLUSHALL")
+        jobs.put("retry", NOW_S, "j1")
         with pytest.raises(UsageError, match="not UTF-8"):
-            list(perform(desk.client, SetJobs("retry"), action, desk.known))
-        assert list(audit.entries(desk.client, 10)) == []
-        assert sets.size(desk.client, "retry") == 1
+            list(perform(jobs.client, SetJobs("retry"), action, jobs.known))
+        assert list(audit.entries(jobs.client, 10)) == []
+        assert sets.size(jobs.client, "retry") == 1
 
 
-def test_a_job_named_by_its_key_is_audited_with_its_id(desk: Desk) -> None:
+def test_a_job_named_by_its_key_is_audited_with_its_id(jobs: Jobs) -> None:
     for name in ("j1", "j2"):
-        desk.put("dead", NOW_S, name)
-    key = find.page(desk.client, "dead", (), desk.known).entries[0].key
+        jobs.put("dead", NOW_S, name)
+    key = find.page(jobs.client, "dead", (), jobs.known).entries[0].key
     nowhere = f"1.0-{'0' * 40}"
-    found = desk.done("dead", Action("delete", "ann"), SetJobs("dead", (key, nowhere)))
+    found = jobs.act("dead", Action("delete", "ann"), SetJobs("dead", (key, nowhere)))
     assert (found.done, found.missing) == (1, (nowhere,))
-    notes = [written.note for written in audit.entries(desk.client, 10)]
+    notes = [written.note for written in audit.entries(jobs.client, 10)]
     (jid,) = {jid for note in notes for jid in note.jids}
     assert jid in ("j1", "j2")
     assert {note.where for note in notes} == {f"{jid} {nowhere}"}
 
 
-def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(desk: Desk) -> None:
-    desk.client.command("SET", "ns:queue:rest", "x")
-    desk.put("dead", NOW_S, "j1")
-    found = desk.done("dead", RETRY, ALL)
-    assert (found.done, len(members(desk.client, "dead"))) == (0, 1)
+def test_a_queue_that_is_no_list_keeps_its_jobs_where_they_are(jobs: Jobs) -> None:
+    jobs.client.command("SET", "ns:queue:rest", "x")
+    jobs.put("dead", NOW_S, "j1")
+    found = jobs.act("dead", RETRY, ALL)
+    assert (found.done, len(members(jobs.client, "dead"))) == (0, 1)
     assert "Redis refused" in next(iter(found.refused))

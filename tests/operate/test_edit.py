@@ -41,20 +41,20 @@ ONE = SetJobs("dead", ("j1",))
 
 
 @attrs.frozen
-class Desk:
-    """Where somebody edits: the jobs in Redis, and what is known of them."""
+class Jobs:
+    """The jobs in Redis, what is known of them, and the edits of them."""
 
     client: Client
     known: ConfigContext
 
-    def lay(self, fields: dict[str, Any], zset: str = "dead") -> bytes:
+    def put(self, fields: dict[str, Any], zset: str = "dead") -> bytes:
         """The one job that there is."""
         self.client.command("FLUSHALL")
         raw = rubyjson.dumps(fields)
         self.client.command("ZADD", f"ns:{zset}", NOW_S, raw)
         return raw
 
-    def done(self, edit: Edit, zset: Any = "dead", chosen: SetJobs = ONE, **how: Any) -> Progress:
+    def edit(self, edit: Edit, zset: Any = "dead", chosen: SetJobs = ONE, **how: Any) -> Progress:
         dry_run = how.pop("dry_run", False)
         action = Action("edit", "ann@web1", edit=edit, **how)
         *_, last = perform(self.client, attrs.evolve(chosen, zset=zset), action, self.known, dry_run=dry_run)
@@ -67,7 +67,7 @@ class Desk:
     def refused(self, edit: Edit, **how: Any) -> str:
         """Why the one job there is not edited; it is as it was."""
         before = members(self.client, "dead")
-        last = self.done(edit, **how)
+        last = self.edit(edit, **how)
         assert (last.done, members(self.client, "dead")) == (0, before)
         ((why, count),) = last.refused.items()
         assert count == 1
@@ -75,8 +75,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(client: Client, configured: ConfigContext) -> Desk:
-    return Desk(client, configured)
+def jobs(client: Client, configured: ConfigContext) -> Jobs:
+    return Jobs(client, configured)
 
 
 def change(*tokens: Token, **values: Any) -> Edit:
@@ -91,36 +91,36 @@ def sealed(token: Token = APP, **more: Any) -> dict[str, Any]:
     return dict(sealing.seal(plain, secret, token.name, 5, NOW_S).fields)
 
 
-def test_a_token_in_the_commands_place_is_not_shown(desk: Desk) -> None:
-    desk.lay({"class": "Add", "jid": "j1", "args": ["a-secret-token", {}, "a-secret-token"]})
-    assert "a-secret-token" not in desk.refused(change(user="q"))
+def test_a_token_in_the_commands_place_is_not_shown(jobs: Jobs) -> None:
+    jobs.put({"class": "Add", "jid": "j1", "args": ["a-secret-token", {}, "a-secret-token"]})
+    assert "a-secret-token" not in jobs.refused(change(user="q"))
 
 
-def test_edited_job_keeps_its_place_and_names_the_editor(desk: Desk, put: Put) -> None:
-    before = fields_of(desk.lay(fields_of(job("j1", arguments=ALICE, retry_count=3))))
+def test_edited_job_keeps_its_place_and_names_the_editor(jobs: Jobs, put: Put) -> None:
+    before = fields_of(jobs.put(fields_of(job("j1", arguments=ALICE, retry_count=3))))
     edit = attrs.evolve(change(user="bob"), unset=("password",), command="unregister")
-    assert desk.done(edit).done == 1
-    after = desk.only()
+    assert jobs.edit(edit).done == 1
+    after = jobs.only()
     (note,) = after.pop("restbroker_attempts")
     assert (note["outcome"], note["excerpt"]) == ("edited", "ann@web1 changed user, password, command.")
     assert after.pop("args") == ["unregister", {"user": "bob", "host": "example.org"}, "right-token"]
     assert (after.pop("display_class"), after.pop("restbroker_revision")) == ("unregister", 1)
     assert after == {name: value for name, value in before.items() if name != "args"}
-    assert desk.client.command("ZSCORE", "ns:dead", members(desk.client, "dead")[0]) in (NOW_S, repr(NOW_S).encode())
+    assert jobs.client.command("ZSCORE", "ns:dead", members(jobs.client, "dead")[0]) in (NOW_S, repr(NOW_S).encode())
 
 
-def test_a_job_is_edited_and_sent_in_one_step(desk: Desk) -> None:
+def test_a_job_is_edited_and_sent_in_one_step(jobs: Jobs) -> None:
     for zset, count in (("dead", 3), ("retry", 3), ("schedule", 4)):
-        desk.lay(fields_of(job("j1", arguments=ALICE, retry_count=4)), zset)
+        jobs.put(fields_of(job("j1", arguments=ALICE, retry_count=4)), zset)
         edit = attrs.evolve(change(user="bob"), retry=True, queue="other")
-        assert desk.done(edit, zset).done == 1
-        assert members(desk.client, zset) == []
-        (pushed,) = queued(desk.client, "other")
+        assert jobs.edit(edit, zset).done == 1
+        assert members(jobs.client, zset) == []
+        (pushed,) = queued(jobs.client, "other")
         assert (pushed["queue"], pushed["args"][1]["user"], pushed["retry_count"]) == ("other", "bob", count)
 
 
-def test_what_the_catalogue_does_not_take_changes_nothing(desk: Desk) -> None:
-    desk.lay(fields_of(job("j1", arguments=ALICE)))
+def test_what_the_catalogue_does_not_take_changes_nothing(jobs: Jobs) -> None:
+    jobs.put(fields_of(job("j1", arguments=ALICE)))
     rows: tuple[tuple[Edit, str], ...] = (
         (change(usr="bob"), "no argument 'usr'; did you mean user?"),
         (change(user=[1]), "user must be a string"),
@@ -132,32 +132,32 @@ def test_what_the_catalogue_does_not_take_changes_nothing(desk: Desk) -> None:
         (attrs.evolve(change(), unset=("none",)), "nothing would change"),
     )
     for edit, told in rows:
-        assert told in desk.refused(edit)
-    assert list(audit.entries(desk.client, 10)) == []
+        assert told in jobs.refused(edit)
+    assert list(audit.entries(jobs.client, 10)) == []
 
 
-def test_texts_become_what_the_command_takes(desk: Desk) -> None:
-    desk.lay(fields_of(job("j1", "delete_old_users", arguments={"days": 5})))
+def test_texts_become_what_the_command_takes(jobs: Jobs) -> None:
+    jobs.put(fields_of(job("j1", "delete_old_users", arguments={"days": 5})))
     token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
-    assert desk.done(change(token, days="30")).done == 1
-    assert desk.only()["args"][1] == {"days": 30}
+    assert jobs.edit(change(token, days="30")).done == 1
+    assert jobs.only()["args"][1] == {"days": 30}
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
-def test_a_job_that_was_not_let_in_gains_no_right(desk: Desk) -> None:
+def test_a_job_that_was_not_let_in_gains_no_right(jobs: Jobs) -> None:
     for code in ("BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"):
-        desk.lay(fields_of(job("j1", arguments=ALICE, error_class=code)))
-        assert f"failed as {code}" in desk.refused(change(user="bob"))
+        jobs.put(fields_of(job("j1", arguments=ALICE, error_class=code)))
+        assert f"failed as {code}" in jobs.refused(change(user="bob"))
     for token in (
         attrs.evolve(FLAT, secrets=(Secret("another"),)),
         attrs.evolve(APP, secrets=FLAT.secrets, signed=True),
     ):
-        desk.lay(fields_of(job("j1", arguments=ALICE)))
-        assert "enqueue" in desk.refused(change(token, user="bob"))
+        jobs.put(fields_of(job("j1", arguments=ALICE)))
+        assert "enqueue" in jobs.refused(change(token, user="bob"))
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
-def test_the_token_must_allow_what_the_job_becomes(desk: Desk) -> None:
+def test_the_token_must_allow_what_the_job_becomes(jobs: Jobs) -> None:
     rows = (
         (attrs.evolve(APP, allow=("register",)), attrs.evolve(change(), command="unregister"), "unregister"),
         (attrs.evolve(APP, hosts=("example.org",)), change(host="example.com"), "example.com"),
@@ -167,16 +167,16 @@ def test_the_token_must_allow_what_the_job_becomes(desk: Desk) -> None:
     )
     for token, edit, told in rows:
         for fields in (sealed(), fields_of(job("j1", arguments=ALICE))):
-            desk.lay(fields)
+            jobs.put(fields)
             held = token if "restbroker_accepted" in fields else attrs.evolve(token, secrets=FLAT.secrets)
             unset = ("password",) if edit.command else ()
-            assert told in desk.refused(attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
+            assert told in jobs.refused(attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
 
 
-def test_a_sealed_job_is_sealed_again_as_what_it_became(desk: Desk) -> None:
-    desk.lay(sealed())
-    assert desk.done(change(APP, user="bob")).done == 1
-    after = desk.only()
+def test_a_sealed_job_is_sealed_again_as_what_it_became(jobs: Jobs) -> None:
+    jobs.put(sealed())
+    assert jobs.edit(change(APP, user="bob")).done == 1
+    after = jobs.only()
     signature = signing.read(after["args"][2])
     assert signature is not None
     submission = Submission(Command("register", {**ALICE, "user": "bob"}), None, None)
@@ -184,11 +184,11 @@ def test_a_sealed_job_is_sealed_again_as_what_it_became(desk: Desk) -> None:
     assert proof is not None
     assert signing.accepted_at_s(after, proof.secret, signature) is not None
     assert "app-secret" not in json.dumps(after)
-    assert desk.done(change(APP, user="carol")).done == 1
+    assert jobs.edit(change(APP, user="carol")).done == 1
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to gain a right by a person's edit")
-def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(desk: Desk) -> None:
+def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(jobs: Jobs) -> None:
     def other_arguments(fields: dict[str, Any]) -> None:
         fields["args"] = ["unregister", *fields["args"][1:]]
 
@@ -205,14 +205,14 @@ def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(desk: Desk) -> No
     for spoil in rows:
         fields = sealed()
         spoil(fields)
-        desk.lay(fields)
-        assert "enqueue" in desk.refused(change(APP, user="bob"), chosen=SetJobs("dead", (fields["jid"],)))
-    desk.lay(sealed())
+        jobs.put(fields)
+        assert "enqueue" in jobs.refused(change(APP, user="bob"), chosen=SetJobs("dead", (fields["jid"],)))
+    jobs.put(sealed())
     replaced = attrs.evolve(APP, secrets=(Secret("newer-secret-of-20-chars"),))
-    assert "enqueue" in desk.refused(change(replaced, user="bob"))
+    assert "enqueue" in jobs.refused(change(replaced, user="bob"))
 
 
-def test_what_its_producer_signed_is_not_edited(desk: Desk) -> None:
+def test_what_its_producer_signed_is_not_edited(jobs: Jobs) -> None:
     submission = Submission(Command("register", ALICE), None, None)
     secret = APP.secrets[0].reveal()
     for queue in (None, "rest"):
@@ -221,45 +221,45 @@ def test_what_its_producer_signed_is_not_edited(desk: Desk) -> None:
         assert signature is not None
         fields = fields_of(job("j1", arguments=ALICE))
         mark = signing.acceptance(secret, signature, "rest", NOW_S)
-        desk.lay({**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
+        jobs.put({**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
         token = attrs.evolve(APP, signed=True, queue_signed=queue is not None)
-        assert "Its producer signed it" in desk.refused(change(token, user="bob"))
+        assert "Its producer signed it" in jobs.refused(change(token, user="bob"))
 
 
-def test_what_no_target_here_serves_is_not_edited(desk: Desk) -> None:
-    desk.lay(fields_of(job("j1", arguments=ALICE, queue="foreign")))
+def test_what_no_target_here_serves_is_not_edited(jobs: Jobs) -> None:
+    jobs.put(fields_of(job("j1", arguments=ALICE, queue="foreign")))
     for queue in (None, "rest"):
-        assert "No target" in desk.refused(attrs.evolve(change(user="bob"), queue=queue))
+        assert "No target" in jobs.refused(attrs.evolve(change(user="bob"), queue=queue))
 
 
-def test_job_that_may_have_run_becomes_another_command_on_demand(desk: Desk) -> None:
+def test_job_that_may_have_run_becomes_another_command_on_demand(jobs: Jobs) -> None:
     tried = [{"at": 1.0, "outcome": "uncertain", "code": "Uncertain"}]
     message = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "hi"}
     ran = {"restbroker_uncertain": 2, "restbroker_may_have_run": True, "restbroker_effected": True,
            "restbroker_deferred": 3, "restbroker_crowded": 1, "restbroker_attempts": tried}  # fmt: skip
-    desk.lay(fields_of(job("j1", "send_message", arguments=message, **ran)))
+    jobs.put(fields_of(job("j1", "send_message", arguments=message, **ran)))
     edit = change(to="e@f")
-    assert "--repeat-unsafe" in desk.refused(edit)
-    assert desk.done(edit, repeat_unsafe=True).done == 1
-    after = desk.only()
+    assert "--repeat-unsafe" in jobs.refused(edit)
+    assert jobs.edit(edit, repeat_unsafe=True).done == 1
+    after = jobs.only()
     assert set(after) & set(ran) == {"restbroker_attempts"}
     # Nothing that the first form did is said of the second: a retry asks no more.
     assert [one["outcome"] for one in after["restbroker_attempts"]] == ["uncertain", "edited"]
-    *_, last = perform(desk.client, ONE, Action("retry", "ann"), desk.known)
+    *_, last = perform(jobs.client, ONE, Action("retry", "ann"), jobs.known)
     assert last.done == 1
 
 
-def test_another_queue_of_the_same_target_makes_no_other_command(desk: Desk) -> None:
-    second = ConfigContext({**desk.known.targets, "rest2": desk.known.targets["rest"]}, desk.known.secrets)
-    desk.lay({**sealed(), "restbroker_may_have_run": True})
-    before = desk.only()
-    assert Desk(desk.client, second).done(attrs.evolve(change(APP), queue="rest2")).done == 1
-    after = desk.only()
+def test_another_queue_of_the_same_target_makes_no_other_command(jobs: Jobs) -> None:
+    second = ConfigContext({**jobs.known.targets, "rest2": jobs.known.targets["rest"]}, jobs.known.secrets)
+    jobs.put({**sealed(), "restbroker_may_have_run": True})
+    before = jobs.only()
+    assert Jobs(jobs.client, second).edit(attrs.evolve(change(APP), queue="rest2")).done == 1
+    after = jobs.only()
     assert after.pop("restbroker_attempts")[-1]["outcome"] == "moved"
     assert after == {**before, "queue": "rest2"}
 
 
-def test_a_user_that_an_edited_job_finds_was_not_made_by_it(desk: Desk) -> None:
+def test_a_user_that_an_edited_job_finds_was_not_made_by_it(jobs: Jobs) -> None:
     first = read(job("j1", arguments=ALICE, error_class=None, failed_at=None, retry_count=None), "rest", "")
     assert isinstance(first, Job)
     spec = catalogue.for_version("24.12").commands["register"]
@@ -275,9 +275,9 @@ def test_a_user_that_an_edited_job_finds_was_not_made_by_it(desk: Desk) -> None:
         return classify(call, spec, Response(409, {}, body, 0.1))
 
     assert isinstance(answered(lost.payload), Delivered)
-    desk.client.command("ZADD", "ns:retry", NOW_S, lost.payload)
-    assert desk.done(attrs.evolve(change(user="bob"), retry=True), "retry", repeat_unsafe=True).done == 1
-    pushed = desk.client.command("RPOP", "ns:queue:rest")
+    jobs.client.command("ZADD", "ns:retry", NOW_S, lost.payload)
+    assert jobs.edit(attrs.evolve(change(user="bob"), retry=True), "retry", repeat_unsafe=True).done == 1
+    pushed = jobs.client.command("RPOP", "ns:queue:rest")
     assert isinstance(pushed, bytes)
     outcome = answered(pushed)
     assert isinstance(outcome, Rejected)
@@ -286,15 +286,15 @@ def test_a_user_that_an_edited_job_finds_was_not_made_by_it(desk: Desk) -> None:
     assert identity == ["j1", "j1-r1"]
 
 
-def test_faster_change_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_faster_change_wins(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     place = sets.place
     rows: tuple[Callable[[Client], object], ...] = (
         lambda other: other.command("DEL", "ns:dead"),
-        lambda other: [*perform(other, ONE, Action("retry", "bea"), desk.known)],
-        lambda other: [*perform(other, ONE, Action("edit", "bea", edit=change(user="bea")), desk.known)],
+        lambda other: [*perform(other, ONE, Action("retry", "bea"), jobs.known)],
+        lambda other: [*perform(other, ONE, Action("edit", "bea", edit=change(user="bea")), jobs.known)],
     )
     for meanwhile in rows:
-        desk.lay(fields_of(job("j1", arguments=ALICE)))
+        jobs.put(fields_of(job("j1", arguments=ALICE)))
 
         def late(one: Client, *rest: Any, meanwhile: Callable[[Client], object] = meanwhile) -> Any:
             monkeypatch.setattr(sets, "place", place)
@@ -302,15 +302,15 @@ def test_faster_change_wins(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None
             return place(one, *rest)
 
         monkeypatch.setattr(sets, "place", late)
-        last = desk.done(change(user="ann"))
+        last = jobs.edit(change(user="ann"))
         assert (last.done, last.gone) == (0, 1)
-        left = [fields_of(raw)["args"][1]["user"] for raw in members(desk.client, "dead")]
+        left = [fields_of(raw)["args"][1]["user"] for raw in members(jobs.client, "dead")]
         assert left in ([], ["bea"])
 
 
-def test_edits_promotions_and_deletions_lose_and_double_no_job(desk: Desk, redis_url: str) -> None:
+def test_edits_promotions_and_deletions_lose_and_double_no_job(jobs: Jobs, redis_url: str) -> None:
     for n in range(300):
-        desk.client.command("ZADD", "ns:retry", n, job(f"j{n}", arguments={**ALICE, "user": f"u{n}"}))
+        jobs.client.command("ZADD", "ns:retry", n, job(f"j{n}", arguments={**ALICE, "user": f"u{n}"}))
 
     def on_its_own(work: Callable[[Client], object]) -> Thread:
         def run() -> None:
@@ -330,93 +330,93 @@ def test_edits_promotions_and_deletions_lose_and_double_no_job(desk: Desk, redis
 
     def delete(other: Client) -> None:
         chosen = SetJobs("retry", where=conditions(["jid = *7"], NOW_S))
-        *_, last = perform(other, chosen, Action("delete", "bea"), desk.known)
+        *_, last = perform(other, chosen, Action("delete", "bea"), jobs.known)
         deleted.append(last.done)
 
     def edit(other: Client) -> None:
-        Desk(other, desk.known).done(change(host="example.com"), "retry", SetJobs("dead"))
+        Jobs(other, jobs.known).edit(change(host="example.com"), "retry", SetJobs("dead"))
 
     threads = [on_its_own(work) for work in (promote, delete, edit, edit)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
-    waiting = [fields_of(raw)["jid"] for raw in members(desk.client, "retry")]
-    pushed = [one["jid"] for one in queued(desk.client)]
+    waiting = [fields_of(raw)["jid"] for raw in members(jobs.client, "retry")]
+    pushed = [one["jid"] for one in queued(jobs.client)]
     assert len(set(waiting + pushed)) == len(waiting) + len(pushed) == 300 - deleted[0]
 
 
-def test_all_that_match_are_edited_once_each(desk: Desk) -> None:
+def test_all_that_match_are_edited_once_each(jobs: Jobs) -> None:
     for n in range(250):
         user = {**ALICE, "user": "alice" if n % 2 else "zoe"}
-        desk.client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
+        jobs.client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
     chosen = SetJobs("retry", where=conditions(["arg.user = alice"], NOW_S))
-    seen = desk.done(change(password="new-secret"), chosen=chosen, dry_run=True)
+    seen = jobs.edit(change(password="new-secret"), chosen=chosen, dry_run=True)
     assert (seen.done, len(seen.previews)) == (125, 5)
-    last = desk.done(change(password="new-secret"), chosen=chosen)
+    last = jobs.edit(change(password="new-secret"), chosen=chosen)
     assert (last.done, last.refused) == (125, {})
-    revisions = [fields_of(raw).get("restbroker_revision") for raw in members(desk.client, "dead")]
+    revisions = [fields_of(raw).get("restbroker_revision") for raw in members(jobs.client, "dead")]
     assert (revisions.count(1), revisions.count(None)) == (125, 125)
 
 
-def test_changes_since_the_prompt_are_left_alone(desk: Desk) -> None:
-    desk.lay(fields_of(job("j1", arguments=ALICE)))
-    asked = desk.done(change(user="bob"), chosen=SetJobs("dead"), dry_run=True)
+def test_changes_since_the_prompt_are_left_alone(jobs: Jobs) -> None:
+    jobs.put(fields_of(job("j1", arguments=ALICE)))
+    asked = jobs.edit(change(user="bob"), chosen=SetJobs("dead"), dry_run=True)
     late = job("j2", arguments=ALICE)
-    desk.client.command("ZADD", "ns:dead", NOW_S + 9, late)
-    last = desk.done(change(user="bob"), chosen=SetJobs("dead", inventory=asked.met))
-    assert (last.done, late in members(desk.client, "dead")) == (1, True)
+    jobs.client.command("ZADD", "ns:dead", NOW_S + 9, late)
+    last = jobs.edit(change(user="bob"), chosen=SetJobs("dead", inventory=asked.met))
+    assert (last.done, late in members(jobs.client, "dead")) == (1, True)
 
 
-def test_a_guess_at_what_is_hidden_is_not_answered(desk: Desk) -> None:
-    desk.lay(fields_of(job("j1", arguments=ALICE)))
+def test_a_guess_at_what_is_hidden_is_not_answered(jobs: Jobs) -> None:
+    jobs.put(fields_of(job("j1", arguments=ALICE)))
     for guess in ("hush-hush", "another"):
-        assert desk.done(change(password=guess), dry_run=True).done == 1
+        assert jobs.edit(change(password=guess), dry_run=True).done == 1
 
 
-def test_the_audit_has_the_difference_without_secrets(desk: Desk) -> None:
-    desk.lay(fields_of(job("j1", arguments=ALICE)))
-    desk.done(change(user="bob", password="new-secret"))
-    newest = next(audit.entries(desk.client, 1)).note
+def test_the_audit_has_the_difference_without_secrets(jobs: Jobs) -> None:
+    jobs.put(fields_of(job("j1", arguments=ALICE)))
+    jobs.edit(change(user="bob", password="new-secret"))
+    newest = next(audit.entries(jobs.client, 1)).note
     assert newest.changes == "j1: user: alice → bob, password: *** → *** (what was given)"
-    notes = [str(one.note) for one in audit.entries(desk.client, 10)]
+    notes = [str(one.note) for one in audit.entries(jobs.client, 10)]
     assert any("set user, set password" in note for note in notes)
     assert not any(word in note for note in notes for word in ("hush", "new-secret", "right-token"))
-    assert "new-secret" not in json.dumps(desk.only()["restbroker_attempts"])
+    assert "new-secret" not in json.dumps(jobs.only()["restbroker_attempts"])
 
 
-def test_a_replaced_secret_is_in_no_word_of_what_failed_before(desk: Desk) -> None:
+def test_a_replaced_secret_is_in_no_word_of_what_failed_before(jobs: Jobs) -> None:
     tries = [{"at": NOW_S, "outcome": "rejected", "excerpt": "hush-hush is too short"}]
     message = "Of alice hush-hush is too short."
-    desk.lay(fields_of(job("j1", arguments=ALICE, error_message=message, restbroker_attempts=tries)))
-    desk.done(change(password="new-secret"))
-    assert "hush" not in json.dumps(desk.only())
-    assert desk.only()["error_message"] == "Of alice *** is too short."
+    jobs.put(fields_of(job("j1", arguments=ALICE, error_message=message, restbroker_attempts=tries)))
+    jobs.edit(change(password="new-secret"))
+    assert "hush" not in json.dumps(jobs.only())
+    assert jobs.only()["error_message"] == "Of alice *** is too short."
 
 
-def test_a_job_edited_in_the_dead_set_is_copied_as_it_is_now(desk: Desk) -> None:
-    desk.lay(fields_of(job("j1", arguments=ALICE)))
-    desk.done(change(user="bob"))
-    (copy,) = dead_copies.newest(desk.client, 10)
-    assert [copy.payload] == members(desk.client, "dead")
+def test_a_job_edited_in_the_dead_set_is_copied_as_it_is_now(jobs: Jobs) -> None:
+    jobs.put(fields_of(job("j1", arguments=ALICE)))
+    jobs.edit(change(user="bob"))
+    (copy,) = dead_copies.newest(jobs.client, 10)
+    assert [copy.payload] == members(jobs.client, "dead")
 
 
-def test_an_argument_gets_another_name_and_keeps_its_value(desk: Desk, put: Put) -> None:
+def test_an_argument_gets_another_name_and_keeps_its_value(jobs: Jobs, put: Put) -> None:
     for old, new in (("usr", "user"), ("pasword", "password")):
-        desk.client.command("FLUSHALL")
+        jobs.client.command("FLUSHALL")
         arguments = {old if name == new else name: value for name, value in ALICE.items()}
         put("dead", NOW_S, "j1", arguments=arguments)
-        last = desk.done(attrs.evolve(change(), renames={old: new, "none": "nothing"}))
+        last = jobs.edit(attrs.evolve(change(), renames={old: new, "none": "nothing"}))
         ((before, after),) = last.previews
-        assert desk.only()["args"][1] == ALICE
+        assert jobs.only()["args"][1] == ALICE
         assert before.arguments == {**arguments, "pasword" if old == "pasword" else "password": "***"}
         assert after.arguments == {**ALICE, "password": "***"}
-        assert f"rename {old} to {new}" in next(audit.entries(desk.client, 1)).note.where
-    both = desk.done(attrs.evolve(change(), renames={"host": "user"}))
+        assert f"rename {old} to {new}" in next(audit.entries(jobs.client, 1)).note.where
+    both = jobs.edit(attrs.evolve(change(), renames={"host": "user"}))
     assert [why.partition(":")[0] for why in both.refused] == ["It has the argument user as well as host"]
 
 
-def test_a_hidden_value_is_kept_only_where_it_stays_hidden(desk: Desk) -> None:
+def test_a_hidden_value_is_kept_only_where_it_stays_hidden(jobs: Jobs) -> None:
     token = attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*", "dangerous:*"))
     plain = change(token)
     whatever = attrs.evolve(plain, any_command=True)
@@ -436,12 +436,12 @@ def test_a_hidden_value_is_kept_only_where_it_stays_hidden(desk: Desk) -> None:
         ("send_message", {"body": "hush-hush"}, {}, attrs.evolve(whatever, renames={"body": "words"}), "body"),
     )  # fmt: skip
     for command, arguments, more, edit, name in rows:
-        desk.lay(fields_of(job("j1", command, arguments=arguments, **more)))
-        assert desk.refused(edit).startswith(f"The argument '{name}' is hidden, and its value would be")
-        assert list(audit.entries(desk.client, 10)) == []
+        jobs.put(fields_of(job("j1", command, arguments=arguments, **more)))
+        assert jobs.refused(edit).startswith(f"The argument '{name}' is hidden, and its value would be")
+        assert list(audit.entries(jobs.client, 10)) == []
 
 
-def test_a_hidden_value_may_be_removed_replaced_or_renamed(desk: Desk) -> None:
+def test_a_hidden_value_may_be_removed_replaced_or_renamed(jobs: Jobs) -> None:
     ban = attrs.evolve(change(), command="ban_account")
     ban = attrs.evolve(ban, tokens=Tokens((attrs.evolve(APP, secrets=(Secret("right-token"),), allow=("*",)),)))
     whatever = attrs.evolve(change(), any_command=True)
@@ -453,7 +453,7 @@ def test_a_hidden_value_may_be_removed_replaced_or_renamed(desk: Desk) -> None:
         (attrs.evolve(whatever, renames={"form": "fields"}, command="unknown"), "fields", [1, {"passwd": "***"}]),
     )
     for edit, name, shown in rows:
-        desk.lay(fields_of(job("j1", arguments={**ALICE, "form": [1, {"passwd": "hush-hush"}]})))
-        ((_, after),) = desk.done(edit).previews
+        jobs.put(fields_of(job("j1", arguments={**ALICE, "form": [1, {"passwd": "hush-hush"}]})))
+        ((_, after),) = jobs.edit(edit).previews
         assert isinstance(after.arguments, dict)
         assert after.arguments[name] == shown

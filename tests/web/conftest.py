@@ -140,9 +140,9 @@ def pages_app(
 ) -> tuple[QuartTrio, Watch]:
     """The pages, and the look that they share; the app closes what both have open."""
     own, visitors = (Connection(open_client(StoreSettings(url), 1.0)) for _ in range(2))
-    desk = AdminConnection(visitors, lambda: known, lambda: CONFIG)
-    watch = Watch(own, seen, report, desk.causes)
-    return site_app(settings, watch, desk, question, report, health=Health(status.view)), watch
+    admin = AdminConnection(visitors, lambda: known, lambda: CONFIG)
+    watch = Watch(own, seen, report, admin.causes)
+    return site_app(settings, watch, admin, question, report, health=Health(status.view)), watch
 
 
 @pytest.fixture

@@ -111,7 +111,7 @@ class Broker:
 
 
 @attrs.frozen
-class Desk:
+class Workplace:
     """One shell, and the services beside it. `shown` has what the page calls by another name than this machine.
 
     `addresses` has what of it is typed.
@@ -185,9 +185,9 @@ class Desk:
 
 
 @contextmanager
-def desk(
+def workplace(
     place: Path, files: Mapping[str, str], addresses: Mapping[str, str], services: Mapping[str, Server]
-) -> Iterator[Desk]:
+) -> Iterator[Workplace]:
     """A shell in `place` with these files. `addresses`: which ones of this machine are meant by those of the page."""
     for name, text in files.items():
         for theirs, ours in addresses.items():
@@ -205,7 +205,7 @@ def desk(
     shown |= {str(place): "/home/you", f"@{socket.gethostname()}": "@host", f"{socket.gethostname()}:": "host:"}
     with _shell(place, environ) as (shell, terminal), contextlib.closing(broker):
         broker.start()
-        yield Desk(shell, terminal, {**services, "restbroker": broker}, shown, addresses)
+        yield Workplace(shell, terminal, {**services, "restbroker": broker}, shown, addresses)
 
 
 def _tools(place: Path, redis_url: str) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, items, open_client
-from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, desk
+from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, workplace
 from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
@@ -162,7 +162,7 @@ def test_each_command_of_a_recipe_prints_what_the_page_shows(
     with AROUND.get(recipe.title, plain)(setting):
         addresses = {REDIS: redis_url, SERVER: setting.server.url, **setting.others}
         services = {"ejabberd": setting.server, **setting.services}
-        with desk(tmp_path, {**secrets, **shown}, addresses, services) as at:
+        with workplace(tmp_path, {**secrets, **shown}, addresses, services) as at:
             printed = [at.type(step, names, 3.0 if WRITES else PATIENCE_S) for step in recipe.steps]
     told = difference(recipe, printed, names)
     if told and WRITES:

@@ -37,7 +37,7 @@ ENVIRON = {"RESTBROKER_RESTQUEUE": "rest", "RESTBROKER_TOKEN": "t0ken", "RESTBRO
 
 
 @attrs.define(eq=False)
-class Desk:
+class Setup:
     """A reloader, and what came of it. `next` is the configuration as it is now, or what is wrong with it."""
 
     next: Config | ConfigError
@@ -83,12 +83,12 @@ def config() -> Config:
 
 
 async def test_unusable_configuration_changes_nothing_and_has_a_cure(config: Config) -> None:
-    desk = Desk(ConfigError("env.json cannot be used: X: is bad.", "Mend X."))
-    reloader = desk.reloader(config)
+    setup = Setup(ConfigError("env.json cannot be used: X: is bad.", "Mend X."))
+    reloader = setup.reloader(config)
     assert await reloader.reload() is None
-    assert desk.events == [ConfigRefused("env.json cannot be used: X: is bad.", "Mend X.")]
+    assert setup.events == [ConfigRefused("env.json cannot be used: X: is bad.", "Mend X.")]
     assert reloader.config is config
-    assert desk.planned == []
+    assert setup.planned == []
 
 
 async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None:
@@ -98,30 +98,30 @@ async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None
     source = EventSource("src", "webhook", "/p", "hook", handover=Handover("hook", "event"))
     running = attrs.evolve(config, targets=(target, hook), events=Events(sources=(source,)))
     moved = attrs.evolve(target, queues=("rest", "hook"))
-    desk = Desk(attrs.evolve(config, targets=(moved,)))
-    reloader = desk.reloader(running)
+    setup = Setup(attrs.evolve(config, targets=(moved,)))
+    reloader = setup.reloader(running)
     assert await reloader.reload() is None
-    (refused,) = desk.events
+    (refused,) = setup.events
     assert isinstance(refused, ConfigRefused)
     assert "Events.Sources.src: its events are jobs in the queue 'hook', which would be the target ejabberd's" in str(
         refused
     )
     assert reloader.config is running
-    assert not await desk.supervisor(running).may_start(), "nor by a worker that starts"
-    desk.next = config
+    assert not await setup.supervisor(running).may_start(), "nor by a worker that starts"
+    setup.next = config
     assert await reloader.reload() is not None
     assert reloader.config is config
 
 
 async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Config) -> None:
-    desk = Desk(attrs.evolve(config, uncertain_retries=7))
+    setup = Setup(attrs.evolve(config, uncertain_retries=7))
 
     def fail(_config: Config) -> BrokerPlan:
         raise ConfigError("The secret file cannot be read.")
 
-    reloader = desk.reloader(attrs.evolve(config, log_level="error"), plan=fail)
+    reloader = setup.reloader(attrs.evolve(config, log_level="error"), plan=fail)
     assert await reloader.reload() is None
-    assert desk.events == [ConfigRefused("The secret file cannot be read.")]
+    assert setup.events == [ConfigRefused("The secret file cannot be read.")]
     assert (reloader.config.log_level, reloader.log.settings.level) == ("error", "error")
 
 
@@ -134,7 +134,7 @@ async def test_remaining_pools_reread_their_token_files(
     monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
     (pool,) = plan_of(config, _unheard, Counters()).targets
-    reloader = Desk(change(config)).reloader(config, targets=[attrs.evolve(pool, tokens=tokens)])
+    reloader = Setup(change(config)).reloader(config, targets=[attrs.evolve(pool, tokens=tokens)])
     assert tokens.proof("old") is not None
     path.write_text("new")
     assert tokens.proof("old") is not None
@@ -143,10 +143,10 @@ async def test_remaining_pools_reread_their_token_files(
 
 
 async def test_the_same_configuration_is_said_to_be_the_same(config: Config) -> None:
-    desk = Desk(load(None, ENVIRON, {}, registry.kinds()).config)
-    assert await desk.reloader(config).reload() is None
-    assert desk.events == [ConfigUnchanged()]
-    assert desk.planned == []
+    setup = Setup(load(None, ENVIRON, {}, registry.kinds()).config)
+    assert await setup.reloader(config).reload() is None
+    assert setup.events == [ConfigUnchanged()]
+    assert setup.planned == []
 
 
 def _more_workers(config: Config) -> Config:
@@ -162,30 +162,30 @@ async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
     for change in rows:
         new = change(config)
         note = Notice("NoDomain", "JabberDomain is not given.", "Give it.")
-        desk = Desk(new, (note,))
-        reloader = desk.reloader(config)
+        setup = Setup(new, (note,))
+        reloader = setup.reloader(config)
         assert await reloader.reload() is not None
-        assert desk.planned == [new]
-        assert desk.events == [ConfigReloaded(("ejabberd",)), OperatorWarning(note.code, note.message, note.hint)]
+        assert setup.planned == [new]
+        assert setup.events == [ConfigReloaded(("ejabberd",)), OperatorWarning(note.code, note.message, note.hint)]
         assert reloader.config is new
         assert await reloader.reload() is None
 
 
 async def test_what_does_not_concern_pools_leaves_them_alone(config: Config) -> None:
     new = attrs.evolve(config, log_level="debug")
-    desk = Desk(new)
-    reloader = desk.reloader(config)
+    setup = Setup(new)
+    reloader = setup.reloader(config)
     assert await reloader.reload() is None
-    assert (reloader.log.settings.level, desk.planned) == ("debug", [])
-    assert desk.events == [ConfigReloaded(("ejabberd",))]
+    assert (reloader.log.settings.level, setup.planned) == ("debug", [])
+    assert setup.events == [ConfigReloaded(("ejabberd",))]
 
 
 async def test_address_to_listen_on_needs_a_restart_as_is_said_once(config: Config) -> None:
-    desk = Desk(attrs.evolve(config, stats_port=9999, health_bind=("127.0.0.1", 1), processes=4))
-    reloader = desk.reloader(config)
+    setup = Setup(attrs.evolve(config, stats_port=9999, health_bind=("127.0.0.1", 1), processes=4))
+    reloader = setup.reloader(config)
     assert await reloader.reload() is None
     assert await reloader.reload() is None
-    late = [event for event in desk.events if isinstance(event, OperatorWarning)]
+    late = [event for event in setup.events if isinstance(event, OperatorWarning)]
     assert [event.code for event in late] == ["NeedsRestart"]
     assert late[0].message.startswith("StatsPort, HealthBind, Processes: ")
 
@@ -197,13 +197,13 @@ async def test_another_redis_is_refused_as_a_whole(config: Config) -> None:
         lambda c: attrs.evolve(c, redis_sentinels=(("127.0.0.1", 1),)),
     ]
     for change in rows:
-        desk = Desk(change(_more_workers(config)))
-        reloader = desk.reloader(config)
+        setup = Setup(change(_more_workers(config)))
+        reloader = setup.reloader(config)
         assert await reloader.reload() is None
-        (refused,) = desk.events
+        (refused,) = setup.events
         assert isinstance(refused, ConfigRefused)
         assert "another Redis" in refused.message
-        assert (reloader.config, desk.planned) == (config, [])
+        assert (reloader.config, setup.planned) == (config, [])
 
 
 @pytest.fixture
@@ -223,50 +223,50 @@ async def test_hanging_file_is_refused_each_time_and_counts_never(
     config: Config, hung: Callable[[], LoadedConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reload_module, "_LOAD_S", 0.05)
-    desk = Desk(config)
-    reloader = attrs.evolve(desk.reloader(config), load=hung)
+    setup = Setup(config)
+    reloader = attrs.evolve(setup.reloader(config), load=hung)
     with trio.fail_after(60):
         for _ in range(3):
             assert await reloader.reload() is None
-    refused = [event for event in desk.events if isinstance(event, ConfigRefused)]
-    assert len(refused) == len(desk.events) == 3
+    refused = [event for event in setup.events if isinstance(event, ConfigRefused)]
+    assert len(refused) == len(setup.events) == 3
     assert "could not be read within 50 ms" in refused[0].message
-    assert (reloader.config, desk.planned) == (config, [])
+    assert (reloader.config, setup.planned) == (config, [])
 
 
 async def test_a_reload_that_hangs_can_be_cancelled_at_once(config: Config, hung: Callable[[], LoadedConfig]) -> None:
-    desk = Desk(config)
-    reloader = attrs.evolve(desk.reloader(config), load=hung)
+    setup = Setup(config)
+    reloader = attrs.evolve(setup.reloader(config), load=hung)
     with trio.fail_after(60), trio.move_on_after(0.05):
         await reloader.reload()
-    assert desk.events == []
+    assert setup.events == []
 
 
 async def test_obstacle_of_a_start_is_reported_once_until_it_changes(config: Config) -> None:
     first, second = ConfigError("env.json is empty.", "Fix it."), ConfigError("X: is bad.", "Fix X.")
-    desk = Desk(first)
-    reloader = desk.supervisor(config)
+    setup = Setup(first)
+    reloader = setup.supervisor(config)
     for now, count in ((first, 1), (first, 1), (second, 2), (config, 2), (second, 3)):
-        desk.next = now
+        setup.next = now
         assert await reloader.may_start() is (now is config)
-        assert len(desk.events) == count
+        assert len(setup.events) == count
     said = "A worker cannot be restarted until the configuration is valid. env.json is empty."
-    assert desk.events[0] == OperatorWarning("StartRefused", said, "Fix it.")
+    assert setup.events[0] == OperatorWarning("StartRefused", said, "Fix it.")
 
 
 async def test_workers_load_only_what_their_supervisor_can_use(config: Config) -> None:
-    desk = Desk(ConfigError("env.json is empty.", "Fix it."))
-    reloader = desk.supervisor(config)
-    for unusable in (desk.next, attrs.evolve(config, namespace="ns")):
-        desk.next = unusable
+    setup = Setup(ConfigError("env.json is empty.", "Fix it."))
+    reloader = setup.supervisor(config)
+    for unusable in (setup.next, attrs.evolve(config, namespace="ns")):
+        setup.next = unusable
         await reloader.reload()
-        assert (type(desk.events.pop()), desk.events, desk.reloads) == (ConfigRefused, [], 0)
+        assert (type(setup.events.pop()), setup.events, setup.reloads) == (ConfigRefused, [], 0)
         assert reloader.config == config
-    desk.next = attrs.evolve(config, log_level="debug", processes=4)
+    setup.next = attrs.evolve(config, log_level="debug", processes=4)
     await reloader.reload()
-    (late,) = desk.events
+    (late,) = setup.events
     assert isinstance(late, OperatorWarning)
-    assert (late.code, desk.reloads, reloader.config) == ("NeedsRestart", 1, desk.next)
+    assert (late.code, setup.reloads, reloader.config) == ("NeedsRestart", 1, setup.next)
 
 
 async def test_totals_of_a_supervisor_are_written_each_10_s_and_at_end(
