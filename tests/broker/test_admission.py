@@ -55,8 +55,8 @@ def signature(
     return signing.sign(secret, "app", int(at_s), jid, submission, queue)
 
 
-async def parked(harness: Harness) -> dict[str, Any]:
-    await harness.until(lambda: harness.size("dead") == 1, "the job is parked")
+async def dead_job(harness: Harness) -> dict[str, Any]:
+    await harness.until(lambda: harness.size("dead") == 1, "the job is dead")
     (found,) = harness.members("dead")
     return found
 
@@ -69,7 +69,7 @@ async def done(harness: Harness, count: int = 1) -> None:
 async def test_command_not_allowed_to_its_token_dies_unsent(harness: Harness) -> None:
     push(harness, "secret-of-app", "once")
     async with serving(harness, Token("app", (Secret("secret-of-app"),), allow=("safe",))):
-        found = await parked(harness)
+        found = await dead_job(harness)
     assert found["error_class"] == "CommandNotAllowed"
     assert 'The token "app" does not allow the command once.' in found["error_message"]
     assert harness.target.calls == []
@@ -84,7 +84,7 @@ async def test_job_in_place_not_allowed_to_its_token_dies_unsent(harness: Harnes
     for code, bound in bounds.items():
         push(harness, f"secret-of-{bound.name}", "once", jid=code)
     async with serving(harness, *bounds.values()):
-        await harness.until(lambda: harness.size("dead") == 2, "both are parked")
+        await harness.until(lambda: harness.size("dead") == 2, "both are dead")
     for found in harness.members("dead"):
         assert found["error_class"] == found["jid"]
         assert f'The token "{bounds[found["jid"]].name}" does not allow' in found["error_message"]
@@ -101,7 +101,7 @@ async def test_host_bound_token_names_user_only_for_known_commands(
         args = [command, {"host": "example.org", "user": "admin"}, SECRET]
         harness.raw(json.dumps({"class": "Add", "jid": command, "args": args}).encode())
     async with serving(harness, Token("app", (Secret(SECRET),), hosts=("example.org",))):
-        found = await parked(harness)
+        found = await dead_job(harness)
         await done(harness, 2)
     assert (found["jid"], found["error_class"]) == ("whole", "HostNotAllowed")
     assert "the catalogue does not know its argument 'user'" in found["error_message"]
@@ -116,7 +116,7 @@ async def test_a_refusal_quotes_no_secret_that_stands_in_a_host(
     args = ["own", {"host": "example.com?password=HUNTERabcZZ"}, SECRET]
     harness.raw(json.dumps({"class": "Add", "jid": "j", "args": args}).encode())
     async with serving(harness, Token("app", (Secret(SECRET),), hosts=("example.org",))):
-        found = await parked(harness)
+        found = await dead_job(harness)
     assert found["error_class"] == "HostNotAllowed"
     assert "hunter" not in found["error_message"].lower()
 
@@ -174,7 +174,7 @@ async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness)
     ]
     harness.raw(*(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode() for args in given))
     async with serving(harness, Token("app", (Secret(LONG),), hosts=("example.org",))):
-        await harness.until(lambda: harness.size("dead") == len(given), "all are parked")
+        await harness.until(lambda: harness.size("dead") == len(given), "all are dead")
     told = str(harness.events)
     for found in harness.members("dead"):
         told += f"{found['error_class']} {found['error_message']} {found['restbroker_attempts']}"
@@ -196,9 +196,9 @@ async def test_job_with_missing_wrong_or_untimely_signature_dies(harness: Harnes
     for jid, (token, _) in rows.items():
         push(harness, token, jid=jid)
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
-        await harness.until(lambda: harness.size("dead") == len(rows), "all are parked")
-    parked_as = {found["jid"]: found["error_class"] for found in harness.members("dead")}
-    assert parked_as == {jid: code for jid, (_, code) in rows.items()}
+        await harness.until(lambda: harness.size("dead") == len(rows), "all are dead")
+    died_as = {found["jid"]: found["error_class"] for found in harness.members("dead")}
+    assert died_as == {jid: code for jid, (_, code) in rows.items()}
     (old,) = (found["error_message"] for found in harness.members("dead") if found["jid"] == "too old")
     assert "is 8 d old, more than its Window of 7 d." in old
     assert not any(SECRET in found["error_message"] for found in harness.members("dead"))
@@ -208,7 +208,7 @@ async def test_job_with_missing_wrong_or_untimely_signature_dies(harness: Harnes
 async def test_signed_job_without_jid_dies(harness: Harness) -> None:
     push(harness, signature(time.time(), jid=""), jid="")
     async with serving(harness, Token("app", (Secret(SECRET),), signed=True)):
-        found = await parked(harness)
+        found = await dead_job(harness)
     assert (found["error_class"], "needs a jid" in found["error_message"]) == ("BadSignature", True)
 
 
@@ -216,7 +216,7 @@ async def test_signed_job_with_too_many_values_dies_with_advice(harness: Harness
     args = ["safe", {"n": [1] * signing.VALUES_LIMIT}, signature(time.time())]
     harness.raw(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode())
     async with serving(harness, Token("app", (Secret(SECRET),))):
-        found = await parked(harness)
+        found = await dead_job(harness)
     assert (found["error_class"], "more than the 10000 values" in found["error_message"]) == ("BadSignature", True)
 
 
@@ -247,7 +247,7 @@ async def test_job_in_time_but_refused_otherwise_may_be_retried_later(
     push(harness, signature(time.time() - 3600))
     token = Token("app", (Secret(SECRET),), allow=("once",), signed=True)
     async with serving(harness, token):
-        refused = await parked(harness)
+        refused = await dead_job(harness)
     assert refused["error_class"] == "CommandNotAllowed"
     harness.client.command("DEL", "dead")
     harness.raw(json.dumps(refused).encode())

@@ -97,13 +97,13 @@ async def test_after_crash_marked_job_dies_and_unmarked_one_runs(harness: Harnes
     harness.at_most_once = ("once",)
     async with harness.broker():
         await harness.until(lambda: harness.of(JobsRecovered), "it is recovered")
-        await harness.until(lambda: harness.size("dead") == 1 and harness.of(JobFinished), "one is parked, one runs")
+        await harness.until(lambda: harness.size("dead") == 1 and harness.of(JobFinished), "one is dead, one runs")
     assert [call.command.arguments["n"] for call in harness.target.calls] == [1]
     assert harness.of(JobsRecovered)[0].dead == 1
     (died,) = harness.of(JobDied)
     assert (died.code, died.command, died.jid, died.queue) == ("Uncertain", "once", "jid-once-0", "rest")
-    (parked,) = harness.members("dead")
-    assert (parked["jid"], parked["error_class"], parked["restbroker_may_have_run"]) == (
+    (dead,) = harness.members("dead")
+    assert (dead["jid"], dead["error_class"], dead["restbroker_may_have_run"]) == (
         "jid-once-0",
         "Uncertain",
         True,
@@ -129,7 +129,7 @@ async def test_job_dead_for_its_process_is_answered_once_on_both_ways(
     (job,), (told,) = harness.entries("queue:replies"), harness.entries("restbroker:reply:waits")
     assert (job["class"], job["args"][1], job["args"][2]["error"]["code"]) == ("Mine", "id-1", "Uncertain")
     assert (told["jid"], told["command"], told["outcome"]) == ("jid-once-0", "once", "uncertain")
-    assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
+    assert [dead["jid"] for dead in harness.members("dead")] == ["jid-once-0"]
     assert harness.of(OperatorWarning) == []
 
 
@@ -141,7 +141,7 @@ async def test_answer_refused_by_redis_after_crash_is_reported(harness: Harness)
         await harness.until(lambda: harness.of(OperatorWarning), "it is told of")
     (warned,) = harness.of(OperatorWarning)
     assert (warned.code, warned.message[:6]) == ("AnswerRefused", "1 jobs")
-    assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
+    assert [dead["jid"] for dead in harness.members("dead")] == ["jid-once-0"]
 
 
 @pytest.mark.parametrize("then", ["close", "reset"])

@@ -1,4 +1,4 @@
-"""A job in progress that a person cancels: its delivery ends, it is parked with what is known, and nothing else
+"""A job in progress that a person cancels: its delivery ends, it is dead with what is known, and nothing else
 changes.
 """
 
@@ -50,12 +50,12 @@ async def test_sent_job_dies_as_perhaps_run_and_others_go_on(harness: Harness) -
     async with harness.broker():
         await until_running(harness, 3)
         assert harness.status.cancel(running(harness, f"jid-{command}-1").thread) is True
-        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
-        (parked,) = harness.members("dead")
-        assert (parked["jid"], parked["error_class"]) == (f"jid-{command}-1", "Cancelled")
-        assert "may have run" in parked["error_message"]
-        assert parked[MAY_HAVE_RUN_FIELD] is True
-        assert parked["restbroker_attempts"][-1]["outcome"] == "uncertain"
+        await harness.until(lambda: harness.size("dead") == 1, "it is dead")
+        (dead,) = harness.members("dead")
+        assert (dead["jid"], dead["error_class"]) == (f"jid-{command}-1", "Cancelled")
+        assert "may have run" in dead["error_message"]
+        assert dead[MAY_HAVE_RUN_FIELD] is True
+        assert dead["restbroker_attempts"][-1]["outcome"] == "uncertain"
         let.set()
         harness.push(command, count=6, first=3)
         await harness.until(lambda: len(harness.of(JobFinished)) == 9, "all others are delivered, also by that worker")
@@ -70,15 +70,15 @@ async def test_unsent_job_dies_as_unsent(harness: Harness) -> None:
     async with harness.broker():
         await until_running(harness, 1)
         assert harness.status.cancel(running(harness, "jid-safe-0").thread) is True
-        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        await harness.until(lambda: harness.size("dead") == 1, "it is dead")
         harness.target.connected = None
         harness.push(first=1)
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "its place is free")
-    (parked,) = harness.members("dead")
-    assert parked["error_class"] == "Cancelled"
-    assert "before it was sent" in parked["error_message"]
-    assert MAY_HAVE_RUN_FIELD not in parked
-    assert parked["restbroker_attempts"][-1]["outcome"] == "cancelled"
+    (dead,) = harness.members("dead")
+    assert dead["error_class"] == "Cancelled"
+    assert "before it was sent" in dead["error_message"]
+    assert MAY_HAVE_RUN_FIELD not in dead
+    assert dead["restbroker_attempts"][-1]["outcome"] == "cancelled"
 
 
 async def test_answered_job_is_settled_and_its_worker_ends_no_other(
@@ -106,7 +106,7 @@ async def test_a_job_in_a_slot_gives_its_place_to_the_next(harness: Harness) -> 
         await harness.until(lambda: len(harness.target.calls) == 2, "the next one is sent")
         let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is delivered")
-    assert [parked["jid"] for parked in harness.members("dead")] == ["jid-once-0"]
+    assert [dead["jid"] for dead in harness.members("dead")] == ["jid-once-0"]
 
 
 async def test_cancelled_signed_job_does_not_wait_for_its_slot(
@@ -130,10 +130,10 @@ async def test_cancelled_signed_job_does_not_wait_for_its_slot(
         await harness.until(asked.is_set, "the next one is looked up")
         assert harness.status.cancel(running(harness, "next").thread) is True
         answers.set()
-        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        await harness.until(lambda: harness.size("dead") == 1, "it is dead")
         let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "the first one is delivered")
-    assert [(parked["jid"], parked["error_class"]) for parked in harness.members("dead")] == [("next", "Cancelled")]
+    assert [(dead["jid"], dead["error_class"]) for dead in harness.members("dead")] == [("next", "Cancelled")]
     assert len(harness.target.calls) == 1
 
 
@@ -175,7 +175,7 @@ async def test_job_waiting_for_target_cancelled_at_the_stop_dies(
         thread = running(harness, "jid-safe-0").thread
         pool.stop()
         assert harness.status.cancel(thread) is True
-    assert [parked["error_class"] for parked in harness.members("dead")] == ["Cancelled"]
+    assert [dead["error_class"] for dead in harness.members("dead")] == ["Cancelled"]
     assert harness.size("queue:rest") == 0
 
 
@@ -205,8 +205,8 @@ async def test_cancelled_job_dies_when_its_cleanup_is_cut_off(
         await trio.testing.wait_all_tasks_blocked(0.01)
         let.set()
     assert harness.size("queue:rest") == 0
-    (parked,) = harness.members("dead")
-    assert (parked["error_class"], parked[MAY_HAVE_RUN_FIELD]) == ("Cancelled", True)
+    (dead,) = harness.members("dead")
+    assert (dead["error_class"], dead[MAY_HAVE_RUN_FIELD]) == ("Cancelled", True)
 
 
 async def test_due_job_waiting_for_a_worker_is_not_shown_as_running(harness: Harness) -> None:

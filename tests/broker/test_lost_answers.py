@@ -308,7 +308,7 @@ async def test_refused_settlements_stop_intake_and_are_written_later(
         await trio.sleep(8)
         assert harness.size("queue:rest") > 150, "no more are taken"
         harness.client.command("DEL", "dead")
-        await harness.until(lambda: harness.size("dead") == 300, "all are parked")
+        await harness.until(lambda: harness.size("dead") == 300, "all are dead")
     # Each once: floods are counted in the dead set, too.
     assert sorted(event.code for event in harness.of(OperatorWarning)) == ["PausesRefused", "StoreRefused"]
 
@@ -346,7 +346,7 @@ async def test_equal_jobs_killed_by_two_processes_at_once_both_die(
     for count in (1, 2):
         harness.push(args=["safe", {}, "wrong"])
         async with harness.broker():
-            await harness.until(lambda: harness.size("dead") == count, "it is parked")  # noqa: B023 - awaited here
+            await harness.until(lambda: harness.size("dead") == count, "it is dead")  # noqa: B023 - awaited here
 
 
 async def test_stop_before_recovered_job_is_sent_keeps_its_run_count(harness: Harness) -> None:

@@ -70,7 +70,7 @@ async def test_replies_are_fifo_for_consumer_popping_from_the_right(harness: Har
 async def test_job_with_wrong_token_dies_unsent(harness: Harness) -> None:
     harness.push(args=["safe", {}, "wrong"])
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
     assert harness.members("dead")[0]["error_class"] == "BadToken"
     assert harness.target.calls == []
 
@@ -131,7 +131,7 @@ async def test_single_forbidden_command_dies(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Denied(Reason("CommandForbidden", "no", status=403))
     harness.push()
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
     assert harness.members("dead")[0]["error_class"] == "CommandForbidden"
     assert harness.of(TargetDown) == []
 
@@ -229,7 +229,7 @@ async def test_rejected_job_dies_with_its_secret_arguments_masked(harness: Harne
     )
     harness.push(args=["create", {"password": "hunter2-secret"}, "t"])
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
     assert "hunter2" not in harness.members("dead")[0]["error_message"]
     assert all("hunter2" not in str(event) for event in harness.events)
 
@@ -240,7 +240,7 @@ async def test_a_refusal_quotes_message_texts_only_with_show_bodies(harness: Har
     harness.target.judge = lambda _call, _response: Rejected(Reason("No", "bad body in: 'my private words 42'"))
     harness.push(args=["create", {"body": "my private words 42"}, "t"])
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
     assert ("private" in str(harness.members("dead")[0]["error_message"])) is shows
     assert any("private" in str(event) for event in harness.events) is shows
 
@@ -263,7 +263,7 @@ async def test_malformed_job_with_right_token_is_answered_with_details(harness: 
     harness.push(args=["safe", 5, "t", "id-1"])
     harness.push(args=["safe", 5, "wrong", "id-2"])
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead") == 2, "both are parked")
+        await harness.until(lambda: harness.size("dead") == 2, "both are dead")
     (reply,) = harness.entries("queue:replies")
     body, reply_id, details = reply["args"]
     assert (body, reply_id, details["outcome"]) == ("", "id-1", "rejected")
@@ -361,7 +361,7 @@ async def test_job_with_lasting_401_dies_while_the_probe_is_let_in(harness: Harn
     harness.target.judge = lambda _call, _response: refused
     async with harness.broker():
         harness.push()
-        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
     assert len(harness.target.calls) == 3
     # The key as this configuration has it.
     assert str(harness.of(JobFinished)[-1].hint).startswith("Correct Targets.t.Auth.Basic.User.")

@@ -1,4 +1,4 @@
-"""A job that crashes processes is found and parked; the jobs beside it are delivered."""
+"""A job that crashes processes is found and dies; the jobs beside it are delivered."""
 
 import pytest
 import trio
@@ -38,7 +38,7 @@ async def test_job_alone_in_a_crash_runs_alone_afterwards(harness: Harness) -> N
     harness.target.before = before
     harness.push("safe", count=100)
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
         await harness.until(lambda: not harness.size("queue:rest"), "the others run")
     assert len(beside) == 5
     assert [others for _, others in beside[2:]] == [0, 0, 0]

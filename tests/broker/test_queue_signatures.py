@@ -10,7 +10,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
 from tests.broker.conftest import Harness, Scripted, ok
-from tests.broker.test_admission import DAY_S, SECRET, parked, serving, signature
+from tests.broker.test_admission import DAY_S, SECRET, dead_job, serving, signature
 from tests.broker.test_replays import failing, well
 
 APP = Token("app", (Secret(SECRET),), signed=True, queue_signed=True)
@@ -41,7 +41,7 @@ async def test_it_is_done_from_its_queue_and_from_no_other(harness: Harness) -> 
     push(harness, token, into="slow")
     push(harness, token, into="bank")
     async with serving(harness, APP):
-        await harness.until(lambda: harness.size("dead") == 2, "the others are parked")
+        await harness.until(lambda: harness.size("dead") == 2, "the others are dead")
         await sent(harness)
     assert {(found["error_class"], found["queue"]) for found in harness.members("dead")} == {
         ("BadSignature", "slow"),
@@ -55,7 +55,7 @@ async def test_a_token_may_take_nothing_else(harness: Harness) -> None:
     for token in (signature(time.time()), SECRET):
         push(harness, token)
     async with serving(harness, APP):
-        await harness.until(lambda: harness.size("dead") == 2, "both are parked")
+        await harness.until(lambda: harness.size("dead") == 2, "both are dead")
     for found in harness.members("dead"):
         assert found["error_class"] == "SignatureNeeded"
         assert "covers the queue" in found["error_message"]
@@ -88,7 +88,7 @@ async def test_once_let_in_it_counts_in_every_queue_of_the_same_target(harness: 
         harness.raw(rubyjson.dumps(waiting), into=queue)
     async with serving(harness, attrs.evolve(APP, window_s=60.0)):
         await sent(harness, 2)
-        await harness.until(lambda: harness.size("dead") == 1, "the other target parks it")
+        await harness.until(lambda: harness.size("dead") == 1, "it dies in the other target")
     assert [(found["error_class"], found["queue"]) for found in harness.members("dead")] == [("BadSignature", "bank")]
 
 
@@ -102,7 +102,7 @@ async def test_that_it_was_let_in_elsewhere_cannot_be_made_up(harness: Harness) 
         token = signature(time.time(), jid=f"j{number}", queue="rest")
         push(harness, token, into="slow", jid=f"j{number}", restbroker_accepted=one)
     async with serving(harness, APP):
-        await harness.until(lambda: harness.size("dead") == len(made_up), "all are parked")
+        await harness.until(lambda: harness.size("dead") == len(made_up), "all are dead")
     assert {(found["error_class"], found["queue"]) for found in harness.members("dead")} == {("BadSignature", "slow")}
     assert harness.target.calls == []
 
@@ -111,7 +111,7 @@ async def test_unadmitted_job_waits_for_its_own_queue_not_retry_queue(harness: H
     harness.queues = ("rest", "slow")
     push(harness, bound(at_s=time.time() - 8 * DAY_S), retry_queue="slow")
     async with serving(harness, APP):
-        found = await parked(harness)
+        found = await dead_job(harness)
     assert (found["error_class"], found["queue"]) == ("UntimelySignature", "rest")
     assert signing.ACCEPTED_FIELD not in found
     harness.raw(rubyjson.dumps(found), into=found["queue"])
@@ -124,7 +124,7 @@ async def test_what_a_dead_process_was_about_to_send_can_be_retried(harness: Har
     push(harness, bound(), retry_queue="slow")
     harness.crashed(marked=True)
     async with serving(harness, APP):
-        found = await parked(harness)
+        found = await dead_job(harness)
         assert (found["error_class"], found["queue"]) == ("Uncertain", "rest")
         harness.client.command("DEL", "dead")
         harness.raw(rubyjson.dumps(found), into=found["queue"])

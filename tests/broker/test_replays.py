@@ -17,7 +17,7 @@ from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarn
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
-from tests.store.pools import as_parked
+from tests.store.pools import as_dead
 
 APP = Token("app", (Secret(SECRET),), signed=True)
 ANY = Token("app", (Secret(SECRET),))
@@ -260,7 +260,7 @@ async def test_unsettled_job_of_fenced_generation_runs_again(
     async def fenced(request: Request) -> Response:
         (identity,) = identities.live_identities(harness.client)
         await harness.fence(identity)
-        heartbeats.recover(harness.client, identity, as_parked)
+        heartbeats.recover(harness.client, identity, as_dead)
         return await ok(request)
 
     raw = job(signature(time.time()))

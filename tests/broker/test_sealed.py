@@ -205,6 +205,6 @@ async def test_dead_job_has_its_commands_name_unless_named_by_producer(harness: 
     for number, (payload, _) in enumerate(rows):
         harness.raw(json.dumps({"class": "Add", "jid": f"j{number}", **payload}).encode())
     async with serving(harness, APP, outcome=Rejected(WHY)):
-        await harness.until(lambda: harness.size("dead") == len(rows), "all are parked")
+        await harness.until(lambda: harness.size("dead") == len(rows), "all are dead")
     shown = {found["jid"]: found.get("display_class") for found in harness.members("dead")}
     assert shown == {f"j{number}": name for number, (_, name) in enumerate(rows)}

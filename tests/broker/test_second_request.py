@@ -100,7 +100,7 @@ async def test_resending_a_refused_request_is_no_second_request(
     harness.target.answers = deque([status(401), refuse, status(401), status(409)])
     async with harness.broker():
         harness.push("create")
-        await harness.until(lambda: harness.size("dead"), "it is parked")
+        await harness.until(lambda: harness.size("dead"), "it is dead")
     assert asked(harness) == [False, False]
     assert "restbroker_effected" not in harness.members("dead")[0]
 
@@ -155,10 +155,10 @@ async def test_job_dies_as_begun_if_broker_fails_after_second_request(
     harness.target.answers = deque([ok, status(500)])
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.size("dead"), "it is parked")
-    (parked,) = harness.members("dead")
-    assert parked["error_class"] == "Bug"
-    inside = json.loads(parked["args"][0])
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+    (dead,) = harness.members("dead")
+    assert dead["error_class"] == "Bug"
+    inside = json.loads(dead["args"][0])
     assert (inside["jid"], inside["restbroker_effected"]) == ("jid-once-0", True)
 
 
@@ -171,10 +171,10 @@ async def test_cancelling_a_begun_job_says_that_it_may_have_run(harness: Harness
         await harness.until(lambda: len(harness.target.calls) > 1, "the second request is not sent")
         (running,) = harness.status.running_jobs()
         assert harness.status.cancel(running.thread) is True
-        await harness.until(lambda: harness.size("dead"), "it is parked")
-    (parked,) = harness.members("dead")
-    assert (parked["error_class"], parked["restbroker_may_have_run"]) == ("Cancelled", True)
-    assert "may have run" in parked["error_message"]
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+    (dead,) = harness.members("dead")
+    assert (dead["error_class"], dead["restbroker_may_have_run"]) == ("Cancelled", True)
+    assert "may have run" in dead["error_message"]
 
 
 @pytest.mark.promise("At least once, and seldom more", "under AtMostOnce a command of several requests dies")
@@ -186,9 +186,9 @@ async def test_under_at_most_once_a_command_is_not_begun_again(
     harness.target.answers = deque([ok, second])
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.size("dead"), "it is parked")
-    (parked,) = harness.members("dead")
-    assert (parked["error_class"], parked["restbroker_may_have_run"], len(harness.target.calls)) == (
+        await harness.until(lambda: harness.size("dead"), "it is dead")
+    (dead,) = harness.members("dead")
+    assert (dead["error_class"], dead["restbroker_may_have_run"], len(harness.target.calls)) == (
         "Uncertain",
         True,
         1,

@@ -40,7 +40,7 @@ async def test_history_keeps_delivered_and_dropped_jobs_not_dead_ones(harness: H
     harness.push(count=2)
     harness.push("once", args=["once", {"secret": "hush"}, "t", "an id"])
     harness.push("dropped", args=["safe", {}, "wrong"], dead=False)
-    harness.push("parked", args=["safe", {}, "wrong"])
+    harness.push("refused", args=["safe", {}, "wrong"])
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are settled")
     found = kept(harness)

@@ -140,7 +140,7 @@ async def test_job_of_dead_process_dies_for_a_queue_of_its_target(
     harness.crashed(marked=True)
     harness.queues = ("rest",)
     async with harness.broker():
-        await harness.until(lambda: harness.size("dead") == 1, "it is parked")
+        await harness.until(lambda: harness.size("dead") == 1, "it is dead")
         await harness.until(lambda: warned(harness) == codes, "it is said")
     assert [(entry["error_class"], entry["queue"]) for entry in harness.members("dead")] == [("Uncertain", queue)]
 

@@ -101,11 +101,11 @@ async def test_job_over_which_the_broker_fails_dies_unchanged(
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are settled")
     assert len(harness.target.calls) == 4
-    (parked,) = harness.members("dead")
-    assert parked["error_class"] == "Bug"
-    assert "ZeroDivisionError" in parked["error_message"]
-    assert "t0ken" not in parked["error_message"]
-    assert json.loads(parked["args"][0]) == pushed
+    (dead,) = harness.members("dead")
+    assert dead["error_class"] == "Bug"
+    assert "ZeroDivisionError" in dead["error_message"]
+    assert "t0ken" not in dead["error_message"]
+    assert json.loads(dead["args"][0]) == pushed
     assert harness.size("queue:rest") == harness.size("retry") == 0
 
 
@@ -123,8 +123,8 @@ async def test_failing_on_a_refused_reply_kills_only_that_job(
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
         harness.push("once", first=1, args=["once", {"n": 0}, "t"], idempotency_key="k")
         await harness.until(lambda: len(harness.of(JobFinished)) == 4, "another one of its key is not sent")
-    (parked,) = harness.members("dead")
-    assert (parked["error_class"], "may have run" in parked["error_message"]) == ("Bug", True)
+    (dead,) = harness.members("dead")
+    assert (dead["error_class"], "may have run" in dead["error_message"]) == ("Bug", True)
     assert sorted((event.outcome, event.fate) for event in harness.of(JobFinished)) == [
         ("delivered", "ack"),
         ("delivered", "ack"),

@@ -26,7 +26,7 @@ def keys() -> Mapping[str, Any]:
 
 
 def answered(place: Path, store: Client, details: Mapping[str, object], *words: str) -> tuple[int, str, str]:
-    """Waits in a process for the job's end, which is played: parked first, where it failed. Code, stdout, stderr."""
+    """Waits in a process for the job's end, which is played: dead first, where it failed. Code, stdout, stderr."""
     with started(["ctl", *words], directory=place) as process:
         raw = until(lambda: cast("bytes | None", store.command("RPOP", "ns:queue:rest")), "the job is queued")
         assert raw is not None

@@ -21,7 +21,7 @@ from tests.support.terminal import dialogue, on_a_terminal
 from tests.support.wait import until
 
 
-def park(store: Client, jid: str, command: str = "status") -> None:
+def put_dead(store: Client, jid: str, command: str = "status") -> None:
     """Put a job into the dead set as restbroker does: with its copy."""
     put(store, "dead", NOW_S, jid, command)
     raw = json.dumps(next(job for job in jobs_in(store, "dead") if job["jid"] == jid))
@@ -30,7 +30,7 @@ def park(store: Client, jid: str, command: str = "status") -> None:
 
 @pytest.mark.promise("A good citizen", "of what others trim a copy is left")
 def test_dead_jobs_that_others_trimmed_are_restored(shell: Shell, store: Client) -> None:
-    park(store, "j1")
+    put_dead(store, "j1")
     store.command("DEL", "ns:dead")
     put(store, "dead", NOW_S + 9, "newer")
     assert "restbroker dead restore j1" in shell("explain", "j1").stderr
@@ -50,7 +50,7 @@ def test_explain_names_who_deleted_a_job(shell: Shell, store: Client, verb: str,
 
 
 def test_a_restored_job_may_have_run_so_a_retry_asks(shell: Shell, store: Client) -> None:
-    park(store, "j1", "send_message")
+    put_dead(store, "j1", "send_message")
     store.command("DEL", "ns:dead")
     assert shell("dead", "restore", "j1").returncode == 0
     refused = shell("dead", "retry", "j1", "--yes")
@@ -59,7 +59,7 @@ def test_a_restored_job_may_have_run_so_a_retry_asks(shell: Shell, store: Client
 
 
 def test_a_job_that_waits_for_its_next_try_is_not_restored(shell: Shell, store: Client) -> None:
-    park(store, "j1")
+    put_dead(store, "j1")
     store.command("DEL", "ns:dead")
     put(store, "retry", NOW_S, "j1", "status")
     done = shell("dead", "restore", "j1")

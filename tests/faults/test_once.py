@@ -1,4 +1,4 @@
-"""Under kill -9: of the jobs of one idempotency key one is done; a job that kills who sends it ends parked, alone."""
+"""Under kill -9: one job of an idempotency key is done; a job that kills its senders ends dead, alone."""
 
 import contextlib
 import json
@@ -81,21 +81,21 @@ def test_one_crasher_dies_as_poison_and_no_innocent_job_does(several: Several, t
                 brokers[-1].process.send_signal(signal.SIGKILL)
         return 200
 
-    def parked() -> list[dict[str, Any]]:
+    def dead() -> list[dict[str, Any]]:
         return [json.loads(raw(member)) for member in items(several.client.command("ZRANGE", "dead", 0, -1))]
 
     with AnsweringServer(kill_who_sends_the_crasher) as server:
         several.configure({"one": target(server.port, "rest")})
         several.push("rest", range(JOBS))
-        while not parked():
+        while not dead():
             assert len(brokers) < 10, f"no end after {len(brokers)} lives:\n{brokers[-1].output()}"
             with started(several.command, directory=tmp_path / "run") as broker:
                 brokers.append(broker)
-                until(lambda: parked() or broker.process.poll() is not None, "it is killed, or the job is parked")
-                if parked():
+                until(lambda: dead() or broker.process.poll() is not None, "it is killed, or the job is dead")
+                if dead():
                     until(lambda: several.unfinished() == {"dead": 1}, "all others run")
                     assert broker.stop() == 0
-    assert [(entry["jid"], entry["error_class"]) for entry in parked()] == [(f"jid{CRASHER}", "Poison")]
+    assert [(entry["jid"], entry["error_class"]) for entry in dead()] == [(f"jid{CRASHER}", "Poison")]
     assert sorted(times_done(server)) == list(range(JOBS))
-    assert len(brokers) == 6, "killed twice among others, three times alone; parked by the sixth"
-    tell(f"parked after {len(brokers) - 1} crashes, {len(server.arrivals)} requests for {JOBS} jobs")
+    assert len(brokers) == 6, "killed twice among others, three times alone; dead by the sixth"
+    tell(f"dead after {len(brokers) - 1} crashes, {len(server.arrivals)} requests for {JOBS} jobs")

@@ -104,8 +104,8 @@ def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, te
     bench.ejabberd.stop()
     broker = bench.start()
     broker.wait_for(r"target\.down")
-    parked = [json.dumps({"class": "Add", "jid": f"dead{number}", "args": []}) for number in range(3)]
-    bench.client.command("ZADD", "dead", *(word for one in parked for word in (time.time(), one)))
+    dead = [json.dumps({"class": "Add", "jid": f"dead{number}", "args": []}) for number in range(3)]
+    bench.client.command("ZADD", "dead", *(word for one in dead for word in (time.time(), one)))
     # Every hundredth has no expiry, and is done.
     due, expiry = EXPIRED_JOBS // 100, time.time() + 2 + EXPIRED_JOBS / 10_000
     bench.push([expiring(number, None if number < due else expiry) for number in range(EXPIRED_JOBS + due)])
@@ -116,7 +116,7 @@ def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, te
     bench.wait_until_finished(GONE_WITHIN_S)
     tell(f"{EXPIRED_JOBS} jobs that expired during an outage are gone {time.monotonic() - began_s:.1f} s after it")
     assert len(bench.proxy.of_jobs()) == due
-    assert sorted(map(str, bench.members("dead"))) == sorted(str(json.loads(one)) for one in parked)
+    assert sorted(map(str, bench.members("dead"))) == sorted(str(json.loads(one)) for one in dead)
     assert integer(bench.client.command("ZCARD", "retry")) == 0
     until(lambda: ended(port) == {"delivered": due, "expired": EXPIRED_JOBS}, "/metrics counts each")
     assert int(raw(bench.client.command("GET", "stat:processed"))) == EXPIRED_JOBS + due

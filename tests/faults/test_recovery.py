@@ -63,7 +63,7 @@ def wait_until_given_back(bench: Bench, identity: str, watch: Stopwatch, within_
 
 
 def assert_each_was_done_once_in_redis(bench: Bench) -> None:
-    """One reply per job, none parked, nothing left; ejabberd's 409 to the second sending counts as done."""
+    """One reply per job, none dead, nothing left; ejabberd's 409 to the second sending counts as done."""
     bench.wait_until_finished()
     assert sorted(reply_id for _, reply_id in bench.replies()) == sorted(f"reply-{n}" for n in range(CONCURRENCY))
     assert bench.places() == {}
@@ -134,8 +134,8 @@ def test_unsafe_job_dies_after_three_sendings_and_safe_goes_on(bench: Bench) -> 
     bench.proxy.answers.set()
     bench.start()
     bench.wait_until_finished()
-    (parked,) = bench.members("dead")
-    assert (parked["jid"], parked["error_class"]) == (job_id(0), "Uncertain")
+    (dead,) = bench.members("dead")
+    assert (dead["jid"], dead["error_class"]) == (job_id(0), "Uncertain")
     sendings = [len(bench.proxy.of_jobs()[job_id(number)]) for number in range(6)]
     assert sendings == [3, 3, 1, 1, 1, 1]
 
@@ -155,8 +155,8 @@ def test_at_most_once_command_is_never_sent_twice_despite_kills(bench: Bench) ->
     bench.wait_until_finished()
     sendings = bench.proxy.of_jobs()
     assert [len(sent) for sent in sendings.values()] == [1] * len(sendings)
-    parked = {entry["jid"] for entry in bench.members("dead")}
+    dead = {entry["jid"] for entry in bench.members("dead")}
     answered = {jid for jid, sent in sendings.items() if sent[0].status == 200}
-    assert parked | answered == {job_id(number) for number in range(jobs)}
-    assert len(parked) >= 2 * CONCURRENCY, "all that were on their way at each kill"
+    assert dead | answered == {job_id(number) for number in range(jobs)}
+    assert len(dead) >= 2 * CONCURRENCY, "all that were on their way at each kill"
     assert {entry["error_class"] for entry in bench.members("dead")} == {"Uncertain"}

@@ -106,10 +106,10 @@ def fill(line: Line, with_jobs: bool) -> int:
 def test_full_redis_is_drained_and_every_settlement_is_written(full_line: Line) -> None:
     line, bench = full_line, full_line.bench
     line.configure(AtMostOnce=["send_message"])
-    marked, answered, parked, retried = (range(n * EACH, (n + 1) * EACH) for n in range(4))
+    marked, answered, dead, retried = (range(n * EACH, (n + 1) * EACH) for n in range(4))
     bench.push([headline(n) for n in marked])
     bench.push([line.job(n) for n in answered])
-    bench.push([payload(n, "check_account", user="u").replace(TOKEN.encode(), b"a wrong one") for n in parked])
+    bench.push([payload(n, "check_account", user="u").replace(TOKEN.encode(), b"a wrong one") for n in dead])
     bench.push([payload(n, "check_account", user="u") for n in retried])
     bench.proxy.instead.update({job_id(n): [refusal(500, "internal_error")] for n in retried})
     line.pushed = retried.stop
@@ -122,12 +122,12 @@ def test_full_redis_is_drained_and_every_settlement_is_written(full_line: Line) 
 
     sendings = bench.proxy.of_jobs()
     done = {job for job, sent in sendings.items() if sent[-1].done}
-    assert done == {job_id(n) for n in range(total) if n not in parked}
+    assert done == {job_id(n) for n in range(total) if n not in dead}
     assert {job: len(sent) for job, sent in sendings.items()} == {
-        job_id(n): 2 if n in retried else 1 for n in range(total) if n not in parked
+        job_id(n): 2 if n in retried else 1 for n in range(total) if n not in dead
     }
     assert sorted(reply_id for _, reply_id in bench.replies()) == sorted(f"reply-{n}" for n in answered)
-    assert {job["jid"] for job in bench.members("dead")} == {job_id(n) for n in parked}
+    assert {job["jid"] for job in bench.members("dead")} == {job_id(n) for n in dead}
     line.assert_outages(0)
 
 

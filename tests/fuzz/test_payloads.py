@@ -78,9 +78,9 @@ def test_whatever_is_pushed_ends_in_exactly_one_place(pushed: list[bytes], statu
     assert not data.lists["queue:rest"]
     assert world.in_progress() == {}
     dropped = sum(event.fate == "drop" for event in finished)
-    put_off, retried, parked = (len(data.sets[name]) for name in ("schedule", "retry", "dead"))
+    put_off, retried, dead = (len(data.sets[name]) for name in ("schedule", "retry", "dead"))
     assert data.processed + put_off == len(finished) == len(pushed)
-    assert data.failed == retried + parked + dropped
+    assert data.failed == retried + dead + dropped
 
 
 async def work_on(pushed: list[bytes], status: int) -> World:

@@ -362,7 +362,7 @@ def _answered(one: Hour, answers: Sequence[tuple[str, str]]) -> Iterator[str]:
 def _ended(one: Hour) -> None:
     one.typed("processes", "cancel", "2" * 24, "--yes", "--why", "a reason")
     until(
-        lambda: any(b"2" * 24 in raw(job) for job in items(one.client.command("ZRANGE", "dead", 0, -1))), "it is parked"
+        lambda: any(b"2" * 24 in raw(job) for job in items(one.client.command("ZRANGE", "dead", 0, -1))), "it is dead"
     )
     one.script.released.set()
     with one.away:

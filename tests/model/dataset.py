@@ -49,7 +49,7 @@ class DataSet:
 
     `runs` has for a payload's digest how often it was in a dead process's hands, and in whose last; `pauses` for each
     target why it is; `queue_notes` and `target_notes` have what people noted of their pauses. `unanswered` counts what
-    a crash parked without a reply that it owed.
+    died in a crash without a reply that they owed.
     """
 
     lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
@@ -65,7 +65,7 @@ class DataSet:
     pauses: dict[str, Reasons] = attrs.field(factory=lambda: defaultdict(Reasons))
     queue_notes: dict[str, PauseNote] = attrs.field(factory=dict)
     target_notes: dict[str, PauseNote] = attrs.field(factory=dict)
-    parked: list[tuple[str, bytes]] = attrs.field(factory=list)
+    copies: list[tuple[str, bytes]] = attrs.field(factory=list)
     large: dict[str, bytes] = attrs.field(factory=dict)
     unanswered: int = 0
     history: list[bytes] = attrs.field(factory=list)
@@ -104,11 +104,11 @@ class DataSet:
             self.names.add(queue)
         return key not in self.broken
 
-    def park(self, ticket: str, member: bytes, score: float) -> Code:
-        """Adds a member to the dead set, and a copy to the stream of parked jobs."""
+    def kill(self, ticket: str, member: bytes, score: float) -> Code:
+        """Adds a member to the dead set, and a copy to the stream of dead jobs."""
         code = self.add("dead", member, score)
         if code == Applied():
-            self.parked.append((ticket, member))
+            self.copies.append((ticket, member))
         return code
 
     def remember(self, one: Fingerprint) -> None:

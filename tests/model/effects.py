@@ -27,7 +27,7 @@ def settle(data: DataSet, queue: str, ticket: str, settlement: Settlement, raw: 
     for reply, key in replies:
         data.lists[key].insert(0, reply.payload)
     if isinstance(settlement, Dead):
-        data.parked.append((ticket, settlement.payload))
+        data.copies.append((ticket, settlement.payload))
     for change in settlement.claims:
         if isinstance(change, Fingerprint):
             data.remember(change)
@@ -41,9 +41,9 @@ def is_too_large(raw: bytes, limit_bytes: int) -> bool:
     return len(raw) > limit_bytes and not (len(raw) <= 4 * limit_bytes and b'"restbroker_' in raw)
 
 
-def park(data: DataSet, settlement: Dead, ticket: str, now_s: float) -> Code:
-    """Parks what a dead process had in progress; a reply that is refused is left out."""
-    code = data.park(ticket, settlement.payload, now_s)
+def kill(data: DataSet, settlement: Dead, ticket: str, now_s: float) -> Code:
+    """Make a job of a dead process dead; a reply that is refused is left out."""
+    code = data.kill(ticket, settlement.payload, now_s)
     if code == Applied():
         owed = [(reply, _key(reply)) for reply in settlement.replies]
         given = [(reply, key) for reply, key in owed if data.can_push(reply.queue, key)]
@@ -68,7 +68,7 @@ def place(data: DataSet, zset: str, move: Placement) -> Code:
     else:
         code = data.add(move.zset, new, score if move.score is None else move.score)
         if code == Applied() and move.zset == "dead" != zset:
-            data.parked.append(("", new))
+            data.copies.append(("", new))
     if code != Applied():
         data.sets[zset][move.old] = score
     return code

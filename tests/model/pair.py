@@ -112,7 +112,7 @@ class Pair:
         data = self.data
         keys: dict[str, object] = {key: list(jobs) for key, jobs in data.lists.items()}
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
-        keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.parked}
+        keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.copies}
         keys |= {f"restbroker:large:{name}": payload for name, payload in data.large.items()}
         keys["restbroker:large"] = set(data.large)
         keys["restbroker:history"] = sorted(data.history)

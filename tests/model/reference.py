@@ -193,7 +193,7 @@ class Reference:
         self.data.hands.pop(identity)
         return True
 
-    def recover(self, identity: str, park: MakeDead, **_poison_and_waits: object) -> Recovered:
+    def recover(self, identity: str, make_dead: MakeDead, **_poison_and_waits: object) -> Recovered:
         hand, info = self.data.hands[identity], self.data.infos.get(identity)
         touched_up_to = self.read_jobs(identity).hwm
         if info is None and hand.jobs:
@@ -202,7 +202,7 @@ class Reference:
             return Recovered(0, 0, set(), 0, retired=False)
         marked, unanswered_before = set(hand.sent), self.data.unanswered
         newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
-        codes = self.recover_some(identity, newest_first, park)
+        codes = self.recover_some(identity, newest_first, make_dead)
         moved = [ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()]
         touched = sum(ticket_number(ticket) <= touched_up_to for ticket in moved)
         refused = sum(isinstance(code, Refused) for code in codes)
@@ -210,20 +210,20 @@ class Reference:
         died = marked.intersection(moved)
         return Recovered(len(moved), touched, set(died), refused, self.retire(identity), unanswered)
 
-    def recover_some(self, identity: str, tickets: Sequence[str], park: MakeDead) -> list[Code]:
+    def recover_some(self, identity: str, tickets: Sequence[str], make_dead: MakeDead) -> list[Code]:
         """The jobs of one call of the script."""
         runs = dict(self.data.runs)
-        codes = [self._recover_one(identity, ticket, park) for ticket in tickets]
+        codes = [self._recover_one(identity, ticket, make_dead) for ticket in tickets]
         self.data.runs_version += runs != self.data.runs
         return codes
 
-    def _recover_one(self, identity: str, ticket: str, park: MakeDead) -> Code:
+    def _recover_one(self, identity: str, ticket: str, make_dead: MakeDead) -> Code:
         hand, info = self.data.hands[identity], self.data.infos[identity]
         queue, raw = info.queues[ticket_queue(ticket) - 1], hand.jobs.pop(ticket)
         if ticket in hand.sent:
-            code = effects.park(
+            code = effects.kill(
                 self.data,
-                park(OrphanedJob(identity, ticket, queue, raw, info.responses, info.queues)),
+                make_dead(OrphanedJob(identity, ticket, queue, raw, info.responses, info.queues)),
                 ticket,
                 self.clock(),
             )

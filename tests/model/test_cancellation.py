@@ -85,7 +85,7 @@ async def cut_short(steps: int, end: Callable[[Process], None], *, signs: bool =
 
 
 async def done_and_replayed(world: World) -> None:
-    """Another process does the rest, a person retries what was parked, and somebody pushes all of them again."""
+    """Another process does the rest, a person retries what died, and all of them are pushed again."""
     process = world.start(at_most_once=("once",), concurrency=2)
     while places := world.places():
         for raw in [raw for key in ("retry", "dead") for raw in world.reference.data.sets[key]]:
@@ -149,13 +149,13 @@ def check(world: World, *, killed: bool) -> None:
     assert places.keys() <= set(JIDS)
     acknowledged = set(JIDS) - places.keys()
     assert acknowledged <= ran.keys()
-    waiting, tried, parked = world.lying("queue:rest"), world.lying("retry"), world.lying("dead")
-    assert data.processed == len(acknowledged) + len(tried | parked)
+    waiting, tried, dead = world.lying("queue:rest"), world.lying("retry"), world.lying("dead")
+    assert data.processed == len(acknowledged) + len(tried | dead)
     asked = set(world.target.asked)
     may_have_run = {jid_of(raw) for raw in data.lists["queue:rest"] if b'"restbroker_uncertain":1' in raw}
     assert waiting & asked == may_have_run, "what was sent goes back as what may have run, and nothing else does"
     assert ONCE.isdisjoint(may_have_run), "what must not run twice must not go back"
-    assert tried | parked <= asked
+    assert tried | dead <= asked
     assert ONCE.isdisjoint(tried), "what must not run twice must not be tried again"
     if killed:
         sent = {jid_of(hand.jobs[ticket]) for hand in data.hands.values() for ticket in hand.sent & hand.jobs.keys()}

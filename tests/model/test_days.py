@@ -114,8 +114,8 @@ async def test_failing_job_is_tried_26_times_in_20_days_like_sidekiq(
     for count, (before_s, after_s) in enumerate(pairwise(times_s)):
         assert count**4 + 15 <= after_s - before_s <= count**4 + 15 + 10 * (count + 1) + late_s
     assert 19 * DAY_S < times_s[-1] - times_s[0] < 22 * DAY_S
-    (parked,) = world.reference.data.sets["dead"]
-    assert (json.loads(parked)["retry_count"], json.loads(parked)["error_class"]) == (25, "ServerError")
+    (dead,) = world.reference.data.sets["dead"]
+    assert (json.loads(dead)["retry_count"], json.loads(dead)["error_class"]) == (25, "ServerError")
     assert (world.reference.data.processed, world.reference.data.failed) == (26, 26)
     assert world.places() == Counter(["bad"])
 

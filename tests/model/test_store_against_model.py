@@ -44,7 +44,7 @@ from restbroker.store.settling import FinishRequest
 from restbroker.store.tickets import ticket_number
 from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot
-from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_parked
+from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_dead
 from tests.support.store_calls import fetch, finish, finish_and_fetch
 
 LIMIT_BYTES, MOST_BYTES = 16, 40
@@ -569,11 +569,11 @@ class Histories(RuleBasedStateMachine):
 
 
 def as_owed(fallen: OrphanedJob) -> Dead:
-    """Some jobs owe no reply, some one and some two, once a crash parks them."""
+    """Some jobs owe no reply, some one and some two, once a crash kills them."""
     waited_for = Reply(b"p", key="restbroker:reply:r", ttl_s=3600)
     assert fallen.responses is not None
     owed = {b"same": (waited_for, Reply(b"p", queue=fallen.responses.name)), b"other": (waited_for,)}
-    return attrs.evolve(as_parked(fallen), replies=owed.get(fallen.raw, ()))
+    return attrs.evolve(as_dead(fallen), replies=owed.get(fallen.raw, ()))
 
 
 def payload(entry: bytes, large: Mapping[str, bytes]) -> bytes:

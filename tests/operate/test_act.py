@@ -229,13 +229,13 @@ def test_killed_job_is_dead_with_actor_reason_and_copy(jobs: Jobs) -> None:
     kill = Action("kill", "ann@web1", why="the server is gone")
     for zset in ("retry", "schedule"):
         assert jobs.act(zset, kill, ALL).done == 1
-    parked = {one["jid"]: one for one in map(fields_of, members(jobs.client, "dead"))}
-    assert parked["failed"]["error_class"] == "ServerError"
-    assert parked["failed"]["restbroker_may_have_run"] is True
-    assert parked["fresh"]["error_class"] == "Killed"
-    assert parked["fresh"]["error_message"] == "ann@web1 killed it: the server is gone"
-    assert isinstance(parked["fresh"]["failed_at"], float)
-    for one in parked.values():
+    dead = {one["jid"]: one for one in map(fields_of, members(jobs.client, "dead"))}
+    assert dead["failed"]["error_class"] == "ServerError"
+    assert dead["failed"]["restbroker_may_have_run"] is True
+    assert dead["fresh"]["error_class"] == "Killed"
+    assert dead["fresh"]["error_message"] == "ann@web1 killed it: the server is gone"
+    assert isinstance(dead["fresh"]["failed_at"], float)
+    for one in dead.values():
         assert one["restbroker_attempts"][-1]["excerpt"] == "ann@web1 killed it: the server is gone"
     assert jobs.client.command("XLEN", "ns:restbroker:parked") == 2
 

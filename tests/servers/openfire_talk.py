@@ -164,7 +164,7 @@ class Talk:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output()}") from None
 
-    def parked(self) -> list[str]:
+    def dead(self) -> list[str]:
         """The ids of the jobs in the dead set."""
         return [json.loads(raw)["jid"] for raw, _ in sets.list_members(self.store, "dead", 0, 1000, newest_first=False)]
 

@@ -188,7 +188,7 @@ QUESTION: Mapping[str, Json] = {
 
 
 async def code_of(side: Side, command: str, given: Mapping[str, Json]) -> str:
-    """Why a command is parked."""
+    """Why a command is dead."""
     outcome = await side.call(command, given)
     assert isinstance(outcome, Rejected), outcome
     return outcome.reason.code

@@ -84,7 +84,7 @@ def says(body: str) -> Mapping[str, Json]:
 
 
 def assert_refused(outcome: Outcome, code: str, *words: str) -> None:
-    """That the job is parked with this code, and says these words."""
+    """That the job is dead with this code, and says these words."""
     assert isinstance(outcome, Rejected), outcome
     assert outcome.reason.code == code
     for word in words:

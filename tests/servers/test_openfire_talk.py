@@ -87,5 +87,5 @@ def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, serv
         # The job that logs him in, and whoever was first to need it.
         assert max(Counter(server.state.login_requests).values()) <= 2
         assert [data for _, data in server.state.lost if '"body"' in data] == []
-        assert talk.parked() == []
+        assert talk.dead() == []
         assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None

@@ -61,5 +61,5 @@ def test_retries_a_ruby_class_asks_for_are_made_and_no_more(citizen: Citizen) ->
     citizen.wait_until_in("dead", 1)
     citizen.wait_until_idle()
     assert citizen.times_sent() == {"fails1": 4}
-    (parked,) = citizen.members("dead")
-    assert (parked["jid"], parked["class"], parked["retry"], parked["retry_count"]) == (jid, "Add", 3, 3)
+    (dead,) = citizen.members("dead")
+    assert (dead["jid"], dead["class"], dead["retry"], dead["retry_count"]) == (jid, "Add", 3, 3)

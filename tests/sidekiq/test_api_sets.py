@@ -164,9 +164,9 @@ def test_retried_dead_job_dies_again_and_is_delivered_at_last(citizen: Citizen) 
     citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
     until(lambda: citizen.times_sent()["refused1"] == 2, "it is sent again")
     citizen.wait_until_in("dead", 1)
-    (parked,) = citizen.members("dead")
-    assert parked["retry_count"] == 0
-    assert parked["retried_at"] > parked["failed_at"]
+    (dead,) = citizen.members("dead")
+    assert dead["retry_count"] == 0
+    assert dead["retried_at"] > dead["failed_at"]
     citizen.script.mended.set()
     citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
     until(lambda: citizen.times_sent()["refused1"] == 3, "it is sent again")
@@ -266,15 +266,15 @@ def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> Non
 @pytest.mark.nightly
 def test_what_ruby_trims_from_the_dead_set_can_be_restored(citizen: Citizen) -> None:
     failed(citizen, "refused1", "refused2", "refused3", "fails1")
-    parked = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
-    assert len(parked) == 3
+    dead = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
+    assert len(dead) == 3
     # Ruby keeps one less than its limit.
     citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"), dead_max_jobs=2)
     assert [entry["jid"] for entry in citizen.ask("sets.rb", set="dead")["entries"]] == [jid_of("fails1")]
     citizen.restbroker("dead", "restore", jid_of("refused2"))
     back = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
     # Nobody knows what became of it since.
-    assert json.loads(back[jid_of("refused2")]) == {**json.loads(parked[jid_of("refused2")]), MAY_HAVE_RUN_FIELD: True}
+    assert json.loads(back[jid_of("refused2")]) == {**json.loads(dead[jid_of("refused2")]), MAY_HAVE_RUN_FIELD: True}
     assert set(back) == {jid_of("fails1"), jid_of("refused2")}
     citizen.script.mended.set()
     citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused2"))

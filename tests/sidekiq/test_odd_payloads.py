@@ -406,7 +406,7 @@ def _content(entry: Entry) -> bytes:
 
 @pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")
 @pytest.mark.nightly
-def test_sidekiq_itself_parks_it_raw_or_loses_it(rubys: Aftermath) -> None:
+def test_sidekiq_itself_keeps_it_dead_and_raw_or_loses_it(rubys: Aftermath) -> None:
     def check(name: str, row: tuple[bytes, str]) -> None:
         payload, end = row
         user = _user("odd", name)

@@ -103,11 +103,11 @@ def test_php_job_without_retries_dies_when_it_fails(beside: Beside) -> None:
     beside.broker()
     # The server fails, and it refuses.
     raws = [push(beside, ["register", {**PARAMETERS, "failures": failures}, TOKEN]) for failures in (1, REFUSED)]
-    until(lambda: len(beside.members("dead")) == 2, "both are parked")
+    until(lambda: len(beside.members("dead")) == 2, "both are dead")
     beside.wait_until_finished()
-    parked = {job["jid"]: job for job in beside.members("dead")}
+    entries = {job["jid"]: job for job in beside.members("dead")}
     for pushed in map(json.loads, raws):
-        dead = parked[pushed["jid"]]
+        dead = entries[pushed["jid"]]
         assert {name: dead[name] for name in pushed} == pushed
         assert (dead["retry"], dead["retry_count"]) == (False, 0)
         assert dead["error_message"]

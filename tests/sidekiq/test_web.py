@@ -32,7 +32,7 @@ WORDS: Final = {
     "fails-words": "Ошибка: Größe ☂ \U0001f600 を",
     "fails-nothing": "",
 }
-# Neither a job, nor a command, nor a token: each is parked for its own reason.
+# Neither a job, nor a command, nor a token: each is dead for its own reason.
 UNREADABLE: Final = (b"5", b"[1]", b"{x", b"", b"\x00\xff", b'{"class":"Add","args":["a"],"jid":"\\ud800"}')
 EVERY_PAGE: Final = (
     "/",
@@ -273,10 +273,10 @@ def test_markup_of_a_server_or_a_producer_is_shown_as_text(web: SidekiqWeb) -> N
 @pytest.mark.promise("Sidekiq: odd payloads", "what is no job is dead as an object")
 def test_unreadable_payloads_are_shown_as_what_came(web: SidekiqWeb) -> None:
     rows = [row for number in (1, 2) for row in web.open(f"/morgue?page={number}").rows]
-    parked = [row for row in rows if "Unreadable" in row[3]]
-    assert len(parked) == len(UNREADABLE)
-    assert {row[4] for row in parked} >= {'"5"', '"[1]"', '"{x"', '""'}
-    assert all(row[5].startswith("UnreadablePayload: The payload is") for row in parked)
+    dead = [row for row in rows if "Unreadable" in row[3]]
+    assert len(dead) == len(UNREADABLE)
+    assert {row[4] for row in dead} >= {'"5"', '"[1]"', '"{x"', '""'}
+    assert all(row[5].startswith("UnreadablePayload: The payload is") for row in dead)
 
 
 def _names(web: SidekiqWeb, path: str, column: int) -> Counter[str]:

@@ -36,7 +36,7 @@ def failing(citizen: Citizen) -> Citizen:
 
 
 @pytest.fixture
-def parked(citizen: Citizen) -> Citizen:
+def with_dead(citizen: Citizen) -> Citizen:
     """A running broker, and six jobs that the server refused."""
     citizen.start()
     citizen.push(*[job(user) for user in REFUSED])
@@ -153,35 +153,35 @@ def test_scheduled_jobs_that_are_checked_are_sent_now_or_deleted(
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
-def test_the_morgues_buttons_reach_the_checked_jobs(parked: Citizen, web: SidekiqWeb) -> None:
-    parked.script.mended.set()
+def test_the_morgues_buttons_reach_the_checked_jobs(with_dead: Citizen, web: SidekiqWeb) -> None:
+    with_dead.script.mended.set()
     after = _press_checked(web, "/morgue", "delete", REFUSED[:2])
     assert _shown(after, "/morgue") == REFUSED[2:]
     after = _press_checked(web, "/morgue", "retry", REFUSED[2:4])
     assert _shown(after, "/morgue") == REFUSED[4:]
-    _wait_for_parked(parked, REFUSED[2:4], left=REFUSED[4:])
+    _wait_for_dead(with_dead, REFUSED[2:4], left=REFUSED[4:])
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
 @pytest.mark.nightly
 @pytest.mark.parametrize("button", ["retry", "delete"])
-def test_the_buttons_for_all_the_dead_reach_each_once(parked: Citizen, web: SidekiqWeb, button: str) -> None:
-    parked.script.mended.set()
+def test_the_buttons_for_all_the_dead_reach_each_once(with_dead: Citizen, web: SidekiqWeb, button: str) -> None:
+    with_dead.script.mended.set()
     page = web.open("/morgue")
     after = web.press(page, page.form(f"/morgue/all/{button}"), button)
     assert "No dead jobs were found" in after.text
-    _wait_for_parked(parked, REFUSED if button == "retry" else [], left=[])
+    _wait_for_dead(with_dead, REFUSED if button == "retry" else [], left=[])
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
 @pytest.mark.nightly
-def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(parked: Citizen, web: SidekiqWeb) -> None:
-    parked.script.mended.set()
+def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(with_dead: Citizen, web: SidekiqWeb) -> None:
+    with_dead.script.mended.set()
     _press_in_details(web, "/morgue", REFUSED[4], "delete")
     after = _press_in_details(web, "/morgue", REFUSED[3], "retry")
     others = [user for user in REFUSED if user not in REFUSED[3:5]]
     assert _shown(after, "/morgue") == others
-    _wait_for_parked(parked, [REFUSED[3]], left=others)
+    _wait_for_dead(with_dead, [REFUSED[3]], left=others)
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
@@ -224,11 +224,11 @@ def _shown(page: Page, path: str) -> list[str]:
     return sorted(_keys(page, path))
 
 
-def _wait_for_parked(parked: Citizen, again: Sequence[str], left: Sequence[str]) -> None:
-    parked.wait_until_sent(len(REFUSED) + len(again))
-    parked.wait_until_idle()
-    assert parked.times_sent() == Counter([*REFUSED, *again])
-    assert _places(parked) == {user: ["dead"] for user in left}
+def _wait_for_dead(with_dead: Citizen, again: Sequence[str], left: Sequence[str]) -> None:
+    with_dead.wait_until_sent(len(REFUSED) + len(again))
+    with_dead.wait_until_idle()
+    assert with_dead.times_sent() == Counter([*REFUSED, *again])
+    assert _places(with_dead) == {user: ["dead"] for user in left}
 
 
 def _places(citizen: Citizen) -> dict[str, list[str]]:
@@ -245,14 +245,14 @@ def _user(fields: dict[str, Any]) -> str:
 
 
 @pytest.mark.nightly
-def test_an_edited_job_is_shown_retried_and_deleted_as_any_other(parked: Citizen, web: SidekiqWeb) -> None:
+def test_an_edited_job_is_shown_retried_and_deleted_as_any_other(with_dead: Citizen, web: SidekiqWeb) -> None:
     for number in (1, 2):
-        parked.restbroker("dead", "edit", jid_of(REFUSED[number]), f"user=fine{number}", "--yes")
+        with_dead.restbroker("dead", "edit", jid_of(REFUSED[number]), f"user=fine{number}", "--yes")
     for button, number in (("delete", 2), ("retry", 1)):
         page = web.open("/morgue")
         assert f'"fine{number}"' in page.text
         form = page.form("/morgue")
         (key,) = [value for _, value in form.boxes if value.endswith(jid_of(REFUSED[number]))]
         assert f'"fine{number}"' not in web.press(page, form, button, [key]).text
-    until(lambda: parked.times_sent()["fine1"] == 1, "it is sent as what it became")
-    assert parked.times_sent()["fine2"] == 0
+    until(lambda: with_dead.times_sent()["fine1"] == 1, "it is sent as what it became")
+    assert with_dead.times_sent()["fine2"] == 0

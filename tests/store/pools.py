@@ -80,11 +80,11 @@ class Pool:
         return finish(self.client, FinishRequest(self.identity, "t", QUEUES, hwm, items, **more), now_s)
 
 
-def as_parked(fallen: OrphanedJob) -> Dead:
-    """How a marked job is parked, as the broker would say it."""
-    return Dead(0.0, parked_payload(fallen.queue, fallen.raw))
+def as_dead(fallen: OrphanedJob) -> Dead:
+    """How a marked job is dead, as the broker would say it."""
+    return Dead(0.0, dead_payload(fallen.queue, fallen.raw))
 
 
-def parked_payload(queue: str, raw: bytes) -> bytes:
+def dead_payload(queue: str, raw: bytes) -> bytes:
     """What the dead set holds of it then."""
     return b'{"queue":"%s","was":"%s"}' % (queue.encode(), raw.hex().encode())

@@ -15,7 +15,7 @@ from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchRequest, IdentityUnknown, isolate, mark, register, rejoin
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
-from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, on_both, parked_payload
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, on_both, dead_payload
 from tests.support.store_calls import fetch
 
 
@@ -31,9 +31,9 @@ def test_dead_pools_jobs_return_in_order_and_living_ones_stay(pool: Pool) -> Non
     queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
     queues.push(pool.client, "b", [b"b1"])
     pool.take(451, hwm=300)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(0, 0, set(), 0, retired=False)
+    assert heartbeats.recover(pool.client, pool.identity, as_dead) == Recovered(0, 0, set(), 0, retired=False)
     heartbeats.fence(pool.client, pool.identity, 0)
-    found = heartbeats.recover(pool.client, pool.identity, as_parked)
+    found = heartbeats.recover(pool.client, pool.identity, as_dead)
     assert found == Recovered(451, 300, set(), 0, retired=True)
     register(pool.client, "new", FACTS, QUEUES)
     jobs = Pool(pool.client, "new").take(500).jobs
@@ -46,7 +46,7 @@ def test_jobs_killed_together_share_no_score(pool: Pool) -> None:
     pool.take(250, hwm=250)
     mark(pool.client, pool.identity, [f"{n}:1" for n in range(1, 251)])
     heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked).dead == 250
+    assert heartbeats.recover(pool.client, pool.identity, as_dead).dead == 250
     flat = items(pool.client.command("ZRANGE", pool.client.keys.sorted_set("dead"), 0, -1, "WITHSCORES"))
     assert len({raw(score) for score in flat[1::2]}) == 250
 
@@ -61,7 +61,7 @@ def test_perhaps_run_count_rises_once_per_dead_pool(
         assert size == 3
         Pool(client, life).take(3, hwm=2)
         heartbeats.fence(client, life, 0)
-        assert heartbeats.recover(client, life, as_parked).maybe_run == 2
+        assert heartbeats.recover(client, life, as_dead).maybe_run == 2
     assert heartbeats.maybe_run(client) == {sha(b"same"): 2}
     register(client, "three", FACTS, QUEUES)
     assert Pool(client, "three").take(1).recoveries_version == 2
@@ -94,7 +94,7 @@ def crash(client: Client, life: str, *, alone: bool) -> Recovered:
     if alone:
         assert isolate(client, identity, taken.ticket) is True
     assert heartbeats.fence(client, identity, 0)
-    return heartbeats.recover(client, identity, as_parked, as_poison, waits)
+    return heartbeats.recover(client, identity, as_dead, as_poison, waits)
 
 
 def as_poison(fallen: OrphanedJob) -> Dead:
@@ -170,7 +170,7 @@ def test_crash_beside_another_pool_of_the_process_proves_nothing(client: Client,
             heartbeats.fence(client, f"other {life}", 0)
         assert crash(client, f"life {life}", alone=True).dead == 0
         heartbeats.fence(client, f"other {life}", 0)
-        heartbeats.recover(client, f"other {life}", as_parked)
+        heartbeats.recover(client, f"other {life}", as_dead)
         server.raw.delete("ns:queue:b")
     assert queues.sizes(client, ["a"]) == {"a": 1}
 
@@ -187,7 +187,7 @@ def test_jobs_of_another_pool_are_known_though_returned_before(client: Client, s
         isolate(client, mine, taken.ticket)
         for identity in (other, mine):
             heartbeats.fence(client, identity, 0)
-            assert heartbeats.recover(client, identity, as_parked).dead == 0
+            assert heartbeats.recover(client, identity, as_dead).dead == 0
         server.raw.delete("ns:queue:b")
 
 
@@ -216,8 +216,8 @@ def test_unsafe_job_dies_as_unsafe_even_when_it_was_alone(pool: Pool, server: Se
     isolate(pool.client, pool.identity, "1:1")
     mark(pool.client, pool.identity, ["1:1"])
     heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked).dead == 1
-    assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"1")]
+    assert heartbeats.recover(pool.client, pool.identity, as_dead).dead == 1
+    assert server.raw.zrange("ns:dead", 0, -1) == [dead_payload("a", b"1")]
 
 
 def test_a_fenced_pool_isolates_nothing(pool: Pool) -> None:
@@ -235,15 +235,15 @@ def test_foreign_field_is_reported_and_the_jobs_go_back(pool: Pool, server: Serv
     server.raw.hset(f"ns:restbroker:ip:{pool.identity}", mapping=dict.fromkeys(odd, "x"))
     heartbeats.fence(pool.client, pool.identity, 0)
     with pytest.raises(StoreRefused, match="has entries that restbroker did not write") as caught:
-        heartbeats.recover(pool.client, pool.identity, as_parked)
+        heartbeats.recover(pool.client, pool.identity, as_dead)
     assert not [field for field in odd if field not in caught.value.message]
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
     server.raw.hdel(f"ns:restbroker:ip:{pool.identity}", *odd)
     server.raw.hset(f"ns:restbroker:ip:{pool.identity}", "", "x")
     with pytest.raises(StoreRefused, match="has entries that restbroker did not write"):
-        heartbeats.recover(pool.client, pool.identity, as_parked)
+        heartbeats.recover(pool.client, pool.identity, as_dead)
     server.raw.hdel(f"ns:restbroker:ip:{pool.identity}", "")
-    assert heartbeats.recover(pool.client, pool.identity, as_parked).retired
+    assert heartbeats.recover(pool.client, pool.identity, as_dead).retired
 
 
 def test_a_pool_without_its_record_takes_nothing_more(pool: Pool, server: Server) -> None:
@@ -283,7 +283,7 @@ def test_crash_counts_and_jobs_return_though_news_is_unwritable(
     pool.take(1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
     assert heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_parked) == Recovered(1, 1, set(), 0, retired=True)
+    assert heartbeats.recover(pool.client, pool.identity, as_dead) == Recovered(1, 1, set(), 0, retired=True)
     assert queues.sizes(pool.client, ["a"]) == {"a": 1}
     assert heartbeats.maybe_run(pool.client) == {sha(b"1"): 1}
 
@@ -302,14 +302,14 @@ def test_jobs_killed_together_stay_in_their_order(pool: Pool, server: Server) ->
     mark(pool.client, pool.identity, [job.ticket for job in taken])
     assert heartbeats.fence(pool.client, pool.identity, 0)
     before_s = time_s(pool.client)
-    found = heartbeats.recover(pool.client, pool.identity, as_parked)
+    found = heartbeats.recover(pool.client, pool.identity, as_dead)
     assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (3, 3, 3, 0, True)
     scores = [score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)]
     assert all(before_s - 1 <= score <= time_s(pool.client) + 1 for score in scores)
     assert scores[2] - scores[0] == pytest.approx(2e-6, abs=1e-6)
     copies = [fields for _, fields in server.raw.xrange("ns:restbroker:parked")]
     assert copies == [
-        {b"ticket": b"%d:1" % number, b"payload": parked_payload("a", b"%d" % number)} for number in (3, 2, 1)
+        {b"ticket": b"%d:1" % number, b"payload": dead_payload("a", b"%d" % number)} for number in (3, 2, 1)
     ]
 
 
@@ -348,7 +348,7 @@ def test_keys_of_another_type_hold_no_recovery_up(pool: Pool, server: Server) ->
     for key in ("restbroker:inflight:t", "restbroker:parked"):
         server.raw.set(f"ns:{key}", "neither hash nor stream")
     assert heartbeats.fence(pool.client, pool.identity, 0)
-    found = heartbeats.recover(pool.client, pool.identity, as_parked)
+    found = heartbeats.recover(pool.client, pool.identity, as_dead)
     assert (found.jobs, found.dead, found.retired) == (2, 1, True)
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
 
@@ -363,7 +363,7 @@ def test_job_unable_to_wait_or_return_stays_in_progress(client: Client, server: 
     server.raw.set("ns:schedule", "no set")
     server.raw.set("ns:queue:a", "no list")
     assert heartbeats.fence(client, identity, 0)
-    found = heartbeats.recover(client, identity, as_parked, as_poison, waits)
+    found = heartbeats.recover(client, identity, as_dead, as_poison, waits)
     assert (found.jobs, found.refused, found.retired) == (0, 1, False)
     assert read_jobs(client, identity).jobs == {"1:1": b"w1"}
 
@@ -386,10 +386,10 @@ def test_marked_job_with_dead_twin_stays_in_progress(
     pool.take(1, hwm=1)
     mark(pool.client, pool.identity, ["1:1"])
     assert heartbeats.fence(pool.client, pool.identity, 0)
-    server.raw.zadd("ns:dead", {parked_payload("a", b"1"): 5.5})
-    found = heartbeats.recover(pool.client, pool.identity, as_parked)
+    server.raw.zadd("ns:dead", {dead_payload("a", b"1"): 5.5})
+    found = heartbeats.recover(pool.client, pool.identity, as_dead)
     assert (found.jobs, found.dead, found.retired) == (0, 0, False)
-    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(parked_payload("a", b"1"), 5.5)]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(dead_payload("a", b"1"), 5.5)]
     assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"1"}
     server.raw.delete("ns:dead")
-    assert heartbeats.recover(pool.client, pool.identity, as_parked).dead == 1, "its mark is still there"
+    assert heartbeats.recover(pool.client, pool.identity, as_dead).dead == 1, "its mark is still there"

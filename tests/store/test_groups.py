@@ -28,7 +28,7 @@ from restbroker.store.jobs import LimitReached, Limits, TargetPaused, mark
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_group
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
-from tests.store.pools import NAMESPACE, QUEUES, Server, as_parked
+from tests.store.pools import NAMESPACE, QUEUES, Server, as_dead
 from tests.support.active_job import wrapped
 from tests.support.redis_line import Tell
 from tests.support.store_calls import classify_lines
@@ -148,7 +148,7 @@ def test_jobs_of_dead_process_come_first_and_wait_for_a_request(client: Client) 
     push(client, *of("a", 0, 1), *of("b", 0, 1))
     assert names(slow.take(2, hwm=1)) == ["a0", "b0"]
     assert heartbeats.fence(client, slow.identity, 1)
-    assert heartbeats.recover(client, slow.identity, as_parked).jobs == 2
+    assert heartbeats.recover(client, slow.identity, as_dead).jobs == 2
     # That of the first may have been sent; the other was not.
     assert names(next_one.take()) == ["b0"]
     assert next_one.last is not None
@@ -253,7 +253,7 @@ def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: 
         old.settle(taken, by=Requeue())
     else:
         assert heartbeats.fence(client, old.identity, 0)
-        assert heartbeats.recover(client, old.identity, as_parked).retired
+        assert heartbeats.recover(client, old.identity, as_dead).retired
     (taken,) = new.take()
     assert ticket_group(taken.ticket) == "h\x1eu"
 
@@ -583,13 +583,13 @@ def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, ser
             assert isinstance(code, Refused)
             assert key in code.text
         assert heartbeats.fence(client, pool.identity, 0)
-        assert not heartbeats.recover(client, pool.identity, as_parked).retired
+        assert not heartbeats.recover(client, pool.identity, as_dead).retired
     else:
         assert heartbeats.fence(client, pool.identity, 0)
     raw.delete(name)
     if dump is not None:
         raw.restore(name, 0, dump)
-    assert heartbeats.recover(client, pool.identity, as_parked).retired
+    assert heartbeats.recover(client, pool.identity, as_dead).retired
     other, seen = GroupPool(client, BOTH, "h:3:other:t").start(), list[str]()
     while taken := other.take():
         seen += names(taken)

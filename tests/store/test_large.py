@@ -33,7 +33,7 @@ def waiting(pool: Pool, queue: str = "a") -> list[bytes]:
     return queues.peek(pool.client, queue, 0, 1000)
 
 
-def park(pool: Pool, ticket: str, entry: NotAJob) -> list[object]:
+def settle(pool: Pool, ticket: str, entry: NotAJob) -> list[object]:
     return list(pool.settle((ticket, settle_unreadable(entry, CONTEXT))))
 
 
@@ -41,7 +41,7 @@ def die(pool: Pool, server: Server, jid: str = JID) -> bytes:
     """Has a job that is too large die. Returns its entry."""
     queues.push(pool.client, "a", [RAW])
     (taken,) = take(pool, base=read_jobs(pool.client, pool.identity).last or 0).jobs
-    assert park(pool, taken.ticket, oversized_job(taken.size_bytes, "a", jid)) == [Applied()]
+    assert settle(pool, taken.ticket, oversized_job(taken.size_bytes, "a", jid)) == [Applied()]
     return bytes(server.raw.zrange("ns:dead", -1, -1)[0])
 
 
@@ -70,7 +70,7 @@ def test_bytes_of_a_too_large_job_go_to_a_key_named_once(
     assert server.raw.get(f"ns:restbroker:large:{JID}") == RAW
     assert [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")] == [member]
     assert server.raw.get("ns:stat:failed") == b"1"
-    assert park(pool, "1:1", oversized_job(len(RAW), "a", OTHER)) == [Gone()]
+    assert settle(pool, "1:1", oversized_job(len(RAW), "a", OTHER)) == [Gone()]
     assert kept(server) == [JID]
 
 
@@ -79,11 +79,11 @@ def test_what_redis_refuses_leaves_the_job_in_progress(pool: Pool, server: Serve
     (taken,) = take(pool).jobs
     for key in ("ns:restbroker:large", "ns:dead"):
         server.raw.set(key, "x")
-        (code,) = park(pool, taken.ticket, oversized_job(taken.size_bytes, "a", JID))
+        (code,) = settle(pool, taken.ticket, oversized_job(taken.size_bytes, "a", JID))
         assert isinstance(code, Refused), key
         assert read_jobs(pool.client, pool.identity).large == {taken.ticket: len(RAW)}
         server.raw.delete(key)
-    assert park(pool, taken.ticket, oversized_job(taken.size_bytes, "a", JID)) == [Applied()]
+    assert settle(pool, taken.ticket, oversized_job(taken.size_bytes, "a", JID)) == [Applied()]
     assert server.raw.get(f"ns:restbroker:large:{JID}") == RAW
 
 

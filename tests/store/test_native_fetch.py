@@ -85,8 +85,8 @@ async def test_too_long_settlement_is_sent_in_parts(
     await calls.fetch(WANTED)
     await calls.finish(settled_by("9:1"), 0.0)
     threads.clear()
-    parked = attrs.evolve(settled_by(), items=[("1:1", Dead(1.0, b"x" * 10_000_000))])
-    assert (await calls.finish(parked, 0.0))[0] == [Applied()]
+    dead = attrs.evolve(settled_by(), items=[("1:1", Dead(1.0, b"x" * 10_000_000))])
+    assert (await calls.finish(dead, 0.0))[0] == [Applied()]
     assert threads == []
     assert server.raw.zrange("ns:dead", 0, -1) == [b"x" * 10_000_000]
 

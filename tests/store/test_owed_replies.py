@@ -1,4 +1,4 @@
-"""What a crash parks is answered in the step that parks it, once."""
+"""A job that dies by a crash is answered in the same step, once."""
 
 import attrs
 import pytest
@@ -9,18 +9,18 @@ from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.heartbeats import Recovered
 from restbroker.store.jobs import isolate, mark, register
-from tests.store.pools import FACTS, QUEUES, Pool, Server, as_parked, parked_payload
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload
 
 WAITED_FOR = "restbroker:reply:waited-for"
 RESPONSES = ResponseQueue("out", "Add")
 
 
 def as_owed(fallen: OrphanedJob) -> Dead:
-    """Parked, with an answer for whoever waits, and one for the response queue."""
+    """Dead, with an answer for the waiting client, and one for the response queue."""
     assert fallen.responses == RESPONSES
     job = b"reply to %s of %s" % (fallen.raw, fallen.queue.encode())
     replies = (Reply(b"answer to " + fallen.raw, key=WAITED_FOR, ttl_s=3600), Reply(job, queue=fallen.responses.name))
-    return attrs.evolve(as_parked(fallen), replies=replies)
+    return attrs.evolve(as_dead(fallen), replies=replies)
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_job_killed_by_a_crash_is_answered_in_the_same_step(owing: Pool, server:
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"reply to 2 of a"]
     assert server.raw.ttl("ns:queue:out") == -1
     assert server.raw.sismember("ns:queues", "out")
-    assert server.raw.zrange("ns:dead", 0, -1) == [parked_payload("a", b"2")]
+    assert server.raw.zrange("ns:dead", 0, -1) == [dead_payload("a", b"2")]
     assert queues.sizes(owing.client, ["a"]) == {"a": 1}
 
 
@@ -70,6 +70,6 @@ def test_poisonous_job_is_answered_only_when_it_dies(client: Client, server: Ser
         Pool(client, life).take(1, hwm=1)
         assert isolate(client, life, "1:1") is True
         assert heartbeats.fence(client, life, 0)
-        heartbeats.recover(client, life, as_parked, as_owed)
+        heartbeats.recover(client, life, as_dead, as_owed)
         answered.append((server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")))
     assert answered == [(0, 0), (0, 0), (1, 1)]

@@ -61,20 +61,20 @@ def test_what_is_no_time_is_refused_with_the_key_to_look_at(client: Client, serv
     assert "may delete it" in (caught.value.hint or "")
 
 
-def park(client: Client, server: Server, count: int) -> None:
-    """Parks unreadable members: 0, 1, 2, ..."""
+def kill(client: Client, server: Server, count: int) -> None:
+    """Kill unreadable members: 0, 1, 2, ..."""
     server.raw.zadd("ns:retry", {str(n): n for n in range(count)})
     place(
-        client, "retry", [Placement(b"%d" % n, zset="dead", new=b"parked %d" % n, score=float(n)) for n in range(count)]
+        client, "retry", [Placement(b"%d" % n, zset="dead", new=b"dead %d" % n, score=float(n)) for n in range(count)]
     )
 
 
 @on_both
 def test_copies_come_newest_first_and_page_by_page(client: Client, server: Server) -> None:
-    park(client, server, 5)
+    kill(client, server, 5)
     first = newest(client, 3)
-    assert [copy.payload for copy in first] == [b"parked 4", b"parked 3", b"parked 2"]
-    assert [copy.payload for copy in newest(client, 3, before=first[-1].entry)] == [b"parked 1", b"parked 0"]
+    assert [copy.payload for copy in first] == [b"dead 4", b"dead 3", b"dead 2"]
+    assert [copy.payload for copy in newest(client, 3, before=first[-1].entry)] == [b"dead 1", b"dead 0"]
     assert newest(client, 3, before=newest(client, 5)[-1].entry) == []
     seconds, _ = server.raw.time()
     assert abs(first[0].at_s - seconds) < 5
@@ -85,30 +85,30 @@ def test_large_copies_come_few_at_a_time_and_all_of_them_come(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dead_copies, "MAX_BYTES", 20)
-    park(client, server, 20)
+    kill(client, server, 20)
     page = newest(client, 10)
     found = [copy.payload for copy in page]
     assert len(found) < 5
     while page := newest(client, 10, before=page[-1].entry):
         assert len(page) < 5
         found += [copy.payload for copy in page]
-    assert found == [b"parked %d" % n for n in reversed(range(20))]
+    assert found == [b"dead %d" % n for n in reversed(range(20))]
 
 
 def test_what_the_dead_set_no_longer_has_can_be_put_back_once(client: Client, server: Server) -> None:
-    park(client, server, 3)
+    kill(client, server, 3)
     copies = newest(client, 10)
     server.raw.zremrangebyrank("ns:dead", 0, 0)
     trimmed = copies[-1]
-    assert trimmed.payload == b"parked 0"
+    assert trimmed.payload == b"dead 0"
     assert (restore(client, trimmed), restore(client, trimmed)) == (True, False)
-    assert server.raw.zrevrange("ns:dead", 0, 0) == [b"parked 0"], "not the next to be trimmed"
+    assert server.raw.zrevrange("ns:dead", 0, 0) == [b"dead 0"], "not the next to be trimmed"
 
 
 def test_failed_copy_does_not_keep_a_job_from_dying(client: Client, server: Server) -> None:
     server.raw.set("ns:restbroker:parked", "no stream")
-    park(client, server, 1)
-    assert server.raw.zrange("ns:dead", 0, -1) == [b"parked 0"]
+    kill(client, server, 1)
+    assert server.raw.zrange("ns:dead", 0, -1) == [b"dead 0"]
 
 
 def test_deletion_spares_newly_pushed_and_other_jobs(

@@ -146,7 +146,7 @@ class Bench:
         return unfinished_jobs.count(self.client, [QUEUE]).total()
 
     def wait_until_finished(self, timeout_s: float = 60.0) -> None:
-        until(lambda: self.unfinished() == 0, "every job is finished or parked", timeout_s)
+        until(lambda: self.unfinished() == 0, "every job is finished or dead", timeout_s)
 
     def wait_until_sent(self, count: int, timeout_s: float = 60.0) -> None:
         looked_at = found = 0

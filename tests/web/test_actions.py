@@ -38,7 +38,7 @@ def job(jid: str, command: str = "safe", **more: Any) -> bytes:
     return json.dumps({**fields, **more}).encode()
 
 
-def park(harness: Harness, count: int, zset: str = "dead", **more: Any) -> None:
+def put_jobs(harness: Harness, count: int, zset: str = "dead", **more: Any) -> None:
     for number in range(count):
         harness.client.command("ZADD", zset, 1_700_000_000 + number, job(f"j{number}", **more))
 
@@ -146,7 +146,7 @@ async def test_a_form_does_to_what_matched_what_it_says(
 async def test_wrong_field_is_asked_for_again(
     verb: str, wrong: dict[str, str], told: str, harness: Harness, site: Open
 ) -> None:
-    park(harness, 2)
+    put_jobs(harness, 2)
     async with site() as running:
         form = await question_of(running, "dead", verb=verb)
         answer = await running.post("/dead/act", {**form, **wrong})
@@ -173,7 +173,7 @@ async def test_wrong_field_is_asked_for_again(
 async def test_what_is_in_doubt_needs_a_tick_of_its_own(
     more: dict[str, Any], box: str, asked_for: str, why: str, harness: Harness, site: Open
 ) -> None:
-    park(harness, 2, **more)
+    put_jobs(harness, 2, **more)
     async with site() as running:
         asked = await running.post("/dead/act", {"verb": "retry", "all": "yes"})
         form = form_of(asked.text, "/dead/act")
@@ -212,7 +212,7 @@ async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harne
 
 
 async def test_an_action_is_stopped_on_its_page_and_others_go_on(harness: Harness, site: Open) -> None:
-    park(harness, 30)
+    put_jobs(harness, 30)
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": "1", "why": "a try"}
         answer = await running.post("/dead/act", form)
@@ -239,7 +239,7 @@ async def test_an_action_is_stopped_on_its_page_and_others_go_on(harness: Harnes
 
 
 async def test_a_stop_of_the_process_leaves_an_action_interrupted(harness: Harness, site: Open) -> None:
-    park(harness, 30)
+    put_jobs(harness, 30)
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": "1"}
         path = (await running.post("/dead/act", form)).headers["location"]
@@ -249,14 +249,14 @@ async def test_a_stop_of_the_process_leaves_an_action_interrupted(harness: Harne
 
 
 async def test_an_actions_page_reloads_until_no_job_is_on_its_way(harness: Harness, site: Open) -> None:
-    park(harness, 5)
+    put_jobs(harness, 5)
     # No poller takes from a paused queue.
     harness.client.command("SADD", "paused", "rest")
     async with site() as running:
         answer = await running.post("/dead/act", await question_of(running, "dead", verb="retry"))
         link = answer.headers["location"]
         waiting = await page(running, link)
-        park(harness, 2, error_message=HOSTILE, failed_at=time.time())
+        put_jobs(harness, 2, error_message=HOSTILE, failed_at=time.time())
         harness.client.command("DEL", "queue:rest")
         ended = await page(running, link)
         listed = await page(running, "/activity")
@@ -274,7 +274,7 @@ async def test_what_was_not_counted_in_time_is_meant_and_said(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actions, "_QUESTION_S", 0.0)
-    park(harness, 250)
+    put_jobs(harness, 250)
     async with site() as running:
         asked = await running.post("/dead/act", {"verb": "delete", "all": "yes"})
         await done_by(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
@@ -284,7 +284,7 @@ async def test_what_was_not_counted_in_time_is_meant_and_said(
 
 @pytest.mark.promise("Security: who can reach the ports", "to have an operator do what the page does not say")
 async def test_conditions_that_no_page_can_show_do_nothing(harness: Harness, site: Open) -> None:
-    park(harness, 1)
+    put_jobs(harness, 1)
     async with site() as running:
         for conditions in (
             ["user = *"] * 10 + ["user = none"],
@@ -302,7 +302,7 @@ async def test_conditions_that_no_page_can_show_do_nothing(harness: Harness, sit
 async def test_only_a_key_names_a_job_of_a_form(harness: Harness, site: Open) -> None:
     """All else would be searched for."""
     names = ("j0", "zzz-" + "0" * 40, "nan-" + "0" * 40, "", "1.0-" + "0" * 39)
-    park(harness, 2)
+    put_jobs(harness, 2)
     async with site() as running:
         key = (await page(running, "/dead")).links_to("/dead/")[0].rpartition("/")[2]
         form: dict[str, Any] = {"verb": "delete", "confirmed": "yes"}
@@ -333,7 +333,7 @@ async def test_only_a_key_names_a_job_of_a_form(harness: Harness, site: Open) ->
 async def test_a_form_that_is_none_of_ours_does_nothing(
     name: str, form: dict[str, str], harness: Harness, site: Open
 ) -> None:
-    park(harness, 1)
+    put_jobs(harness, 1)
     push(harness, "a")
     push(harness, "b", queue="other")
     async with site() as running:

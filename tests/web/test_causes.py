@@ -12,7 +12,7 @@ from restbroker.web.charts import bars
 from tests.broker.conftest import Harness
 from tests.support.wait import NEVER_S
 from tests.web.conftest import Open
-from tests.web.test_actions import job, page, park
+from tests.web.test_actions import job, page, put_jobs
 
 FILL = """
 for n = 1, ARGV[1] do
@@ -28,7 +28,7 @@ def fill(harness: Harness, count: int, zset: str = "dead", name: str = "j") -> N
 
 
 async def test_many_jobs_are_listed_only_on_request(harness: Harness, site: Open) -> None:
-    park(harness, 11)
+    put_jobs(harness, 11)
     async with site() as running:
         first, listed = await page(running, "/dead"), await page(running, "/dead?jobs=all")
         one = await page(running, first.links_to("/dead?where=")[0])
@@ -41,7 +41,7 @@ async def test_many_jobs_are_listed_only_on_request(harness: Harness, site: Open
 
 
 async def test_a_few_jobs_stand_below_their_causes(harness: Harness, site: Open) -> None:
-    park(harness, 10)
+    put_jobs(harness, 10)
     async with site() as running:
         assert len((await page(running, "/dead")).last) == 10
 

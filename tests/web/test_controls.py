@@ -14,7 +14,7 @@ from tests.broker.conftest import Harness
 from tests.operate.pools import record
 from tests.support.html_page import Page, parse
 from tests.web.conftest import JOB_PAGES, LIVE_PAGES, Open, Site
-from tests.web.test_actions import HOSTILE, done_by, form_of, page, park
+from tests.web.test_actions import HOSTILE, done_by, form_of, page, put_jobs
 
 
 async def asked(running: Site, link: str, **typed: str) -> Page:
@@ -144,7 +144,7 @@ async def test_what_cannot_be_done_is_refused(form: dict[str, str], told: str, h
 
 @pytest.mark.promise("Security: who can reach the ports", "to change something where pages are read-only")
 async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: Open) -> None:
-    park(harness, 1)
+    put_jobs(harness, 1)
     payload = {"class": "Add", "jid": "j1", "args": ["register", {}, "***"]}
     work: dict[str, Json] = {"t1": {"queue": "rest", "payload": json.dumps(payload), "run_at": 1_700_000_100}}
     record(harness.client, "node:7:xyz", work, version="restbroker 0.1", queues=["rest"])

@@ -11,12 +11,12 @@ from restbroker.store import history, pauses
 from restbroker.store.history import JobEnd
 from tests.broker.conftest import Harness
 from tests.web.conftest import Open
-from tests.web.test_actions import HOSTILE, job, page, park
+from tests.web.test_actions import HOSTILE, job, page, put_jobs
 from tests.web.test_controls import asked
 
 
 async def test_jobs_are_found_by_conditions_and_wrong_ones_are_refused(harness: Harness, site: Open) -> None:
-    park(harness, 3)
+    put_jobs(harness, 3)
     async with site() as running:
         every = await page(running, "/dead")
         found = await page(running, "/dead?where=user+%3D+j1&where=")
@@ -30,7 +30,7 @@ async def test_jobs_are_found_by_conditions_and_wrong_ones_are_refused(harness: 
 
 
 async def test_the_search_box_finds_jobs_wherever_they_are(harness: Harness, site: Open) -> None:
-    park(harness, 2, error_message=HOSTILE)
+    put_jobs(harness, 2, error_message=HOSTILE)
     harness.client.command("SADD", "queues", HOSTILE)
     harness.client.command("LPUSH", f"queue:{HOSTILE}", job("q1", args=["safe", {"user": "j1x"}, "t"]))
     end = JobEnd("j1-x", HOSTILE, HOSTILE, HOSTILE, None, 0.0)
@@ -47,20 +47,20 @@ async def test_the_search_box_finds_jobs_wherever_they_are(harness: Harness, sit
 
 async def test_timeline_shows_where_a_job_is_and_who_did_what(harness: Harness, site: Open) -> None:
     tries = [{"at": 1_700_000_000, "outcome": "deferred", "code": "ServerError", "status": 500, "ms": 1234}]
-    park(harness, 2, restbroker_attempts=tries)
+    put_jobs(harness, 2, restbroker_attempts=tries)
     harness.client.command("SADD", "paused", "rest")
     odd = JobEnd("j8", HOSTILE, HOSTILE, HOSTILE, None, 0.0, HOSTILE)
     for end in (JobEnd("j8", "t", "safe", "delivered", 200, 13.0), odd):
         harness.client.command("XADD", "restbroker:history", "*", "end", history.to_record(end))
     async with site() as running:
-        parked = await page(running, "/job?jid=j1")
-        (link,) = parked.links_to("/dead/")
+        dead = await page(running, "/job?jid=j1")
+        (link,) = dead.links_to("/dead/")
         form = {"verb": "retry", "job": link.rpartition("/")[2], "confirmed": "yes", "why": "mended"}
         await running.post("/dead/act", form)
         waiting, ended = [await page(running, f"/job?jid={jid}") for jid in ("j1", "j8")]
         others = [await running.get(f"/job{query}") for query in ("?jid=j7", "", f"?jid={'x' * 300}")]
-    assert "It died 2023-11-14 and stays dead" in parked.text
-    assert ["2023-11-14", "deferred ServerError", "500", "1.2 s", ""] in parked.rows
+    assert "It died 2023-11-14 and stays dead" in dead.text
+    assert ["2023-11-14", "deferred ServerError", "500", "1.2 s", ""] in dead.rows
     assert "It waits in the queue rest : the next to be taken." in waiting.text
     assert waiting.row("retry dead")[1] == "web@127.0.0.1 (web)"
     assert "It has ended." in ended.text

@@ -100,9 +100,9 @@ async def test_what_is_no_event_is_dead_and_holds_up_nothing(reading: Read, rabb
         assert found.texts() == ["1", "2"]
         ((raw, _),) = sets.list_members(found.store, "dead", 0, 10, newest_first=True)
         assert sorted(found.outcomes()) == ["accepted", "accepted", "malformed"]
-    parked: dict[str, Any] = json.loads(raw)
-    assert (parked["class"], parked["queue"], parked["error_class"]) == ("XmppEvent", QUEUE, "MalformedEvent")
-    assert parked["args"][0]["raw"] == {"exchange": "chat_msg", "routing_key": RECEIVED, "base64": "/3s="}
+    dead: dict[str, Any] = json.loads(raw)
+    assert (dead["class"], dead["queue"], dead["error_class"]) == ("XmppEvent", QUEUE, "MalformedEvent")
+    assert dead["args"][0]["raw"] == {"exchange": "chat_msg", "routing_key": RECEIVED, "base64": "/3s="}
     await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 0, "all are acknowledged")
 
 

@@ -167,7 +167,7 @@ def test_restart_in_any_step_of_a_chat_loses_nothing(
         if kind is Kind.HANG:
             # Who joins hears the last words of the room again.
             assert {event["body"] for event in talk.untold() if event["body"]} <= {"Is anybody here?"}
-        assert talk.parked() == []
+        assert talk.dead() == []
         before = interrupted(talk, "chat_logoff", {"from_": "ann"}, Kind.LOST if kind is Kind.LOST else Kind.HANG)
         talk.listening("bob")
         assert set(server.state.of_user) == {"bob"}
@@ -295,7 +295,7 @@ def test_question_finds_its_expert_though_each_answer_is_lost(
             walker.go(step)
         assert [fault.pattern for fault in server.faults.listed if not fault.carried_out.is_set()] == []
         assert sum(asked.line.endswith("POST /rest/api/restapi/v1/ask") for asked in server.requests) == 1
-        assert len(talk.parked()) == sum(step.command in ends for step in walk)
+        assert len(talk.dead()) == sum(step.command in ends for step in walk)
         assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
 
 
@@ -316,7 +316,7 @@ def test_question_with_killed_broker_dies_and_is_answered_once(
         talk.brokers[0].signal(signal.SIGKILL)
         talk.brokers[0].wait()
         with started(["run"], directory=tmp_path) as following:
-            until(talk.parked, "the next broker parks it", 60)
+            until(talk.dead, "it dies in the next broker", 60)
             talk.do("set_presence", from_="bob", show="away")
             assert following.stop() == 0
         assert talk.store.command("LLEN", waited_for) == 1
@@ -324,7 +324,7 @@ def test_question_with_killed_broker_dies_and_is_answered_once(
         assert (answer["jid"], answer["command"], answer["outcome"]) == (jid, "ask", "uncertain")
         assert (answer["error"]["code"], answer["attempts"], answer["answer"]) == ("AskUnanswered", 1, None)
         assert answer["error"]["cure"].startswith("ask_status shows its state")
-        assert talk.parked() == [jid]
+        assert talk.dead() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.dead_copies) == 1
         assert [asked.line for asked in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
 
@@ -351,6 +351,6 @@ def test_restart_in_any_step_of_a_question_loses_no_job(
             ended = {*walker.asked, *([jid] if cut.command in _ENDS_WITH_THE_SERVER else [])}
             outcomes = {asked: talk.answer(asked)["outcome"] for asked in {*ended, jid}}
             assert {asked for asked, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
-            assert ended <= set(talk.parked())
+            assert ended <= set(talk.dead())
             talk.listening()
             assert Counter(server.state.logins[before:]) == dict.fromkeys(EXPERTS, 1)

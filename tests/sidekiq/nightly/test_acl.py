@@ -204,7 +204,7 @@ def test_namespace_prefix_is_the_only_pattern_needed(citizen: Citizen) -> None:
     citizen.configure(RedisURL=user_url(citizen.redis), RedisNamespace="ns")
     broker = citizen.start()
     citizen.client.command("LPUSH", f"ns:queue:{QUEUE}", job("refused1"), job("good1"))
-    until(lambda: citizen.client.command("ZCARD", "ns:dead") == 1, "a job is parked")
+    until(lambda: citizen.client.command("ZCARD", "ns:dead") == 1, "a job is dead")
     assert broker.stop() == 0
     assert refused(citizen) == []
 

@@ -78,7 +78,7 @@ def test_processes_in_another_namespace_are_not_reported(beside: Beside, tmp_pat
         assert "QueueTaken" in check(inner)
 
 
-def park(citizen: Citizen, *users: str) -> None:
+def put_dead(citizen: Citizen, *users: str) -> None:
     for number, user in enumerate(users):
         failed: dict[str, Any] = {"error_class": "ServerError", "error_message": "It was down.", "retry_count": 2}
         raw = job(user, failed_at=time.time() - 9, **failed)
@@ -92,7 +92,7 @@ def command(citizen: Citizen, *words: str) -> tuple[int, str, str]:
 
 def test_waiting_retry_shows_what_was_done_and_what_failed(citizen: Citizen) -> None:
     citizen.start()
-    park(citizen, "anna", "refused1", "bert", "refused2", "hangs")
+    put_dead(citizen, "anna", "refused1", "bert", "refused2", "hangs")
     words = ["dead", "retry", "--all", "--yes", "--wait", "--config", str(citizen.config)]
     with process.started(words, directory=citizen.directory) as running:
         running.wait_for("5 jobs retried")
@@ -108,7 +108,7 @@ def test_waiting_retry_shows_what_was_done_and_what_failed(citizen: Citizen) -> 
 
 def test_an_edit_that_waits_ends_well_when_all_are_done(citizen: Citizen) -> None:
     citizen.start()
-    park(citizen, "refused1", "refused2")
+    put_dead(citizen, "refused1", "refused2")
     words = ("dead", "edit", "--all", "user=anna", "--retry", "--yes", "--wait")
     code, _, told = command(citizen, *words)
     assert (code, size(citizen.client, "dead")) == (0, 0)

@@ -28,7 +28,7 @@ KEY = "restbroker:reply:k"
 ASKED = (Reply(b"{}", key=KEY, ttl_s=5),)
 
 
-PARKED: list[tuple[dict[str, Any], Final, str]] = [
+DEAD: list[tuple[dict[str, Any], Final, str]] = [
     ({}, Rejected(LONG, "words"), "rejected"),
     ({"retry": False}, Deferred(LONG, text="words"), "failed"),
     ({"retry_count": 1, "failed_at": 1.5}, Deferred(LONG, max_attempts=3, text="words"), "failed"),
@@ -45,11 +45,11 @@ KEPT: list[tuple[dict[str, Any], Final, str]] = [
 ]
 
 
-@rows(("fields", "outcome", "called"), PARKED + KEPT)
+@rows(("fields", "outcome", "called"), DEAD + KEPT)
 def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], outcome: Final, called: str) -> None:
     earlier = {"code": "Earlier"}
     settlement = settle(job(**fields, restbroker_attempts=[earlier]), ONCE, outcome, context())
-    assert isinstance(settlement, Dead if (fields, outcome, called) in PARKED else Retry)
+    assert isinstance(settlement, Dead if (fields, outcome, called) in DEAD else Retry)
     assert payload(settlement)["restbroker_attempts"] == [
         earlier,
         {
@@ -59,7 +59,7 @@ def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], o
     ]  # fmt: skip
 
 
-@rows(("fields", "outcome", "called"), PARKED)
+@rows(("fields", "outcome", "called"), DEAD)
 def test_reply_of_a_dead_job_has_the_servers_words(
     fields: dict[str, Any], outcome: Final, called: str
 ) -> None:
@@ -112,17 +112,17 @@ def test_at_most_once_unanswered_command_dies_and_is_not_resent() -> None:
     assert not may_send(job(restbroker_uncertain=1), ONCE, 2, at_most_once=True)
 
 
-@rows("parked", [settle_crashed, settle_poisoned])
-def test_death_by_a_crash_is_in_the_history_as_perhaps_run(parked: Any) -> None:
+@rows("make_dead", [settle_crashed, settle_poisoned])
+def test_death_by_a_crash_is_in_the_history_as_perhaps_run(make_dead: Any) -> None:
     raw = b'{"args":[],"queue":"elsewhere"}'
-    dead = parked(OrphanedJob("life", "7:1", "q", raw), NOW_S)
+    dead = make_dead(OrphanedJob("life", "7:1", "q", raw), NOW_S)
     fields = json.loads(dead.payload)
     assert (fields["jid"], fields["queue"]) == (digest(raw)[:24], "q")
     assert fields["restbroker_may_have_run"] is True
     (line,) = fields["restbroker_attempts"]
     assert (line["outcome"], line["ms"], line["status"]) == ("uncertain", 0.0, None)
     assert (fields["failed_at"], dead.at_s, dead.replies) == (NOW_S, NOW_S, ())
-    unreadable = parked(OrphanedJob("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
+    unreadable = make_dead(OrphanedJob("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
     wrapped = json.loads(unreadable.payload)
     assert (wrapped["jid"], wrapped["queue"]) == (digest(b"{x")[:24], "q")
     assert (unreadable.at_s, unreadable.replies) == (NOW_S, ())

@@ -30,7 +30,7 @@ from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Requeue, Ret
 from tests.support.rows import rows
 from tests.support.settling import NOW_S, ONCE, WHY, context, job, payload, read_again, settled
 
-Parked = Callable[[OrphanedJob, float], Dead]
+MakeDead = Callable[[OrphanedJob, float], Dead]
 SAFE = CommandSpec("check_account", (), "safe")
 CREATE = CommandSpec("register", (), "already_done")
 NOT_NOW = Deferred(WHY, counts=False)
@@ -97,7 +97,7 @@ def test_a_job_that_says_dead_false_is_dropped_when_it_fails() -> None:
 
 
 @pytest.mark.promise("No command is lost", "a job with retry: false dies when it fails")
-def test_retry_false_still_parks_the_failed_job() -> None:
+def test_failed_job_with_retry_false_still_dies() -> None:
     assert isinstance(settle(job(retry=False), SAFE, Deferred(WHY), context()), Dead)
 
 
@@ -176,7 +176,7 @@ def test_a_stop_puts_nothing_back_that_is_not_safe_to_repeat(spec: CommandSpec |
     assert settle_cut_off(job(), spec, WHY, context()) == settle(job(), spec, Uncertain(WHY), context())
 
 
-def test_a_stop_parks_what_must_run_at_most_once() -> None:
+def test_job_that_must_run_at_most_once_dies_at_a_stop() -> None:
     settlement = settle_cut_off(job(), SAFE, WHY, context(at_most_once=True))
     assert isinstance(settlement, Dead)
     assert payload(settlement)["restbroker_may_have_run"] is True
@@ -245,22 +245,22 @@ def test_strange_count_of_full_slots_starts_afresh_or_waits_most(count: object, 
     assert postpone(job(restbroker_crowded=count), context()).delay_s == waits_s
 
 
-@rows("parked", [settle_crashed, settle_poisoned])
-def test_job_killed_by_a_crash_has_its_commands_name_if_readable(parked: Parked) -> None:
-    named = payload(parked(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
+@rows("make_dead", [settle_crashed, settle_poisoned])
+def test_job_killed_by_a_crash_has_its_commands_name_if_readable(make_dead: MakeDead) -> None:
+    named = payload(make_dead(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
     assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
-    own = payload(parked(fallen(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}'), NOW_S))
+    own = payload(make_dead(fallen(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}'), NOW_S))
     assert own["display_class"] == "Mine"
-    assert "display_class" not in payload(parked(fallen(b"{x"), NOW_S))
+    assert "display_class" not in payload(make_dead(fallen(b"{x"), NOW_S))
 
 
-@rows(("parked", "code"), [(settle_crashed, "Uncertain"), (settle_poisoned, "Poison")])
-def test_job_killed_by_a_crash_is_answered_as_any_dead_job(parked: Parked, code: str) -> None:
+@rows(("make_dead", "code"), [(settle_crashed, "Uncertain"), (settle_poisoned, "Poison")])
+def test_job_killed_by_a_crash_is_answered_as_any_dead_job(make_dead: MakeDead, code: str) -> None:
     asked = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
-    by_job, by_key = parked(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
+    by_job, by_key = make_dead(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
     job = json.loads(by_job.payload)
     assert (by_job.queue, job["queue"], job["class"], job["args"][:2]) == ("replies", "replies", "Mine", ["", "id-1"])
-    assert job["jid"] == spare_jid("life", "7:1"), "the same however often it is parked"
+    assert job["jid"] == spare_jid("life", "7:1"), "the same however often it is dead"
     details = json.loads(by_key.payload)
     assert (by_key.key, by_key.ttl_s, details["jid"], details["command"]) == (
         "restbroker:reply:w",
@@ -283,14 +283,14 @@ def test_job_killed_by_a_crash_has_its_commands_own_words() -> None:
     assert payload(settle_crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
 
 
-@rows("parked", [settle_crashed, settle_poisoned])
-def test_crash_is_answered_without_details_only_to_a_waiter(parked: Parked) -> None:
-    assert parked(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
-    (reply,) = parked(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
+@rows("make_dead", [settle_crashed, settle_poisoned])
+def test_crash_is_answered_without_details_only_to_a_waiter(make_dead: MakeDead) -> None:
+    assert make_dead(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
+    (reply,) = make_dead(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
     assert json.loads(reply.payload)["command"] == ""
     batch = b'{"args":["register",{},"t"],"reply_to":"restbroker:reply:bulk-1"}'
-    assert [reply.ttl_s for reply in parked(fallen(batch), NOW_S).replies] == [86_400]
-    assert parked(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
+    assert [reply.ttl_s for reply in make_dead(fallen(batch), NOW_S).replies] == [86_400]
+    assert make_dead(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
 
 
 def fallen(raw: bytes, responses: ResponseQueue | None = None, queues: tuple[str, ...] = ()) -> OrphanedJob:

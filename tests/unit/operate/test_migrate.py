@@ -90,6 +90,6 @@ def test_invalid_job_dies_whole_with_the_reason() -> None:
     for raw, code, words in rows:
         one = planned(raw)
         assert one[0] == "dead"
-        parked = fields(one)
-        assert (parked["args"], parked["error_class"], parked["queue"]) == ([raw.decode()], code, "rest")
-        assert words in parked["error_message"]
+        dead = fields(one)
+        assert (dead["args"], dead["error_class"], dead["queue"]) == ([raw.decode()], code, "rest")
+        assert words in dead["error_message"]

@@ -68,4 +68,4 @@ def test_every_stream_opens_and_no_message_changes_its_user(
         for _ in range(_RESTARTS):
             openfire.restart()
             _is_well(talk)
-        assert not talk.parked()
+        assert not talk.dead()
