@@ -94,13 +94,13 @@ def _first_alone(config: pytest.Config) -> Iterator[None]:
 
 
 @pytest.fixture
-def tell(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
-    """Notes a figure that a test measured; the figures of all tests are printed at the end of the run."""
+def report(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """Note a figure that a test measured; the figures of all tests are printed at the end of the run."""
     return lambda line: record_property("measured", line)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Prints what `tell` was told, by whichever worker."""
+    """Print the figures that the tests of all workers measured."""
     reports = [report for kind in terminalreporter.stats.values() for report in kind]
     ends = [report for report in reports if getattr(report, "when", "") == "teardown"]
     figures = [figure for end in ends for name, figure in end.user_properties if name == "measured"]

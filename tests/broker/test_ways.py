@@ -31,12 +31,12 @@ SEED: Final = int(os.environ.get("WAYS_SEED", "0"))
 
 
 @pytest.mark.promise("No command is lost", "jobs are done alike in three ways")
-def test_all_ways_leave_the_same_behind(paths: Paths, tell: Callable[[str], None]) -> None:
+def test_all_ways_leave_the_same_behind(paths: Paths, report: Callable[[str], None]) -> None:
     jobs = jobs_of(SEED, JOBS)
     planned, share = paths.run(jobs, "plan")
     stepwise, none = paths.run(jobs, "steps")
     in_tasks, no_more = paths.run(jobs, "task")
-    tell(f"as planned: {share:.1%} of {JOBS} jobs, seed {SEED}")
+    report(f"as planned: {share:.1%} of {JOBS} jobs, seed {SEED}")
     assert stepwise.differences(in_tasks) == []
     assert planned.differences(stepwise) == []
     assert share > LEAST_SHARE

@@ -41,12 +41,12 @@ SCRIPT = """
 import atexit, sys
 before = set(sys.modules)
 
-def tell():
+def report():
     # Cython makes some modules that no file holds.
     loaded = [name for name in set(sys.modules) - before if getattr(sys.modules[name], "__spec__", None)]
     open("loaded", "w").write(" ".join(loaded))
 
-atexit.register(tell)
+atexit.register(report)
 from restbroker.__main__ import main
 main()
 """

@@ -156,7 +156,7 @@ def test_the_terminal_shows_events_without_their_text(redis_server: RedisServer,
 
 @pytest.mark.promise("Events", "an event is a job before its 202")
 async def test_of_a_burst_of_events_each_becomes_a_job(
-    redis_server: RedisServer, store: Client, tmp_path: Path, tell: Callable[[str], None]
+    redis_server: RedisServer, store: Client, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
     configure(tmp_path, redis_server)
     took_s: list[float] = []
@@ -177,7 +177,7 @@ async def test_of_a_burst_of_events_each_becomes_a_job(
     assert {event["id"] for event in events_in(store)} >= {str(number) for number in range(EVENTS)}
     cuts = statistics.quantiles(took_s, n=100)
     median_ms, most_ms, last_ms = cuts[49] * 1000, cuts[98] * 1000, max(took_s) * 1000
-    tell(
+    report(
         f"events: {EVENTS} over {CONNECTIONS} connections at once in {whole_s:.1f} s ({EVENTS / whole_s:.0f}/s), 202"
         f" after {median_ms:.0f} ms (median), {most_ms:.0f} ms (99 %), {last_ms:.0f} ms (last); one alone after"
         f" {statistics.median(alone_s) * 1000:.1f} ms"

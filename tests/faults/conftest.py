@@ -12,7 +12,7 @@ from tests.support.bench import Bench
 from tests.support.counting_proxy import CountingProxy
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
-from tests.support.redis_line import Line, Tell
+from tests.support.redis_line import Line, Report
 from tests.support.redis_server import RedisServer
 from tests.support.several import Several
 from tests.support.shared import FAST_RETRIES
@@ -76,7 +76,7 @@ def durable_bench(make_bench: Callable[[RedisServer], Bench], durable_redis: Red
 
 
 @pytest.fixture
-def make_line(tell: Tell, request: pytest.FixtureRequest) -> Iterator[Callable[[Bench], Line]]:
+def make_line(report: Report, request: pytest.FixtureRequest) -> Iterator[Callable[[Bench], Line]]:
     """Puts a bad network between the brokers of a bench and their Redis; at the end no broker may have crashed."""
     lines: list[Line] = []
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def make_line(tell: Tell, request: pytest.FixtureRequest) -> Iterator[Callable[[
         def make(bench: Bench) -> Line:
             proxy = stack.enter_context(TcpProxy(bench.redis.port))
             short = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_"))
-            lines.append(Line(bench, proxy, free_port(), tell, short))
+            lines.append(Line(bench, proxy, free_port(), report, short))
             lines[-1].configure()
             return lines[-1]
 

@@ -13,7 +13,7 @@ import pytest
 from restbroker.trial.result import verdict_of
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import freeze
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.shared import FAST_RETRIES
 
 JOBS = int(os.environ.get("FAULT_JOBS", "10000"))
@@ -98,7 +98,7 @@ FAULTS: list[Fault] = [
     ],
 )
 def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
-    bench: Bench, tell: Tell, jobs: int, faults: list[Fault], fairness: Mapping[str, object]
+    bench: Bench, report: Report, jobs: int, faults: list[Fault], fairness: Mapping[str, object]
 ) -> None:
     bench.configure(Backoff=FAST_RETRIES, **fairness)
     attempted = [job_id(number) for number in range(jobs)]
@@ -116,7 +116,7 @@ def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
     }
     verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
     why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
-    tell(f"{verdict}\nin progress at each fault: {in_progress}, together {sum(in_progress)}; dead: {dict(why)}\n")
+    report(f"{verdict}\nin progress at each fault: {in_progress}, together {sum(in_progress)}; dead: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.dead >= jobs
     assert verdict.duplicated <= sum(in_progress)
@@ -126,7 +126,7 @@ def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
 
 @pytest.mark.promise("No command is lost", "brokers are killed while jobs come one by one")
 @pytest.mark.slow
-def test_single_jobs_survive_kills_and_stops_of_the_broker(bench: Bench, tell: Tell) -> None:
+def test_single_jobs_survive_kills_and_stops_of_the_broker(bench: Bench, report: Report) -> None:
     """At 500 a second nearly each is taken by a fetch that stood in Redis when it came, or when the process died."""
     bench.configure(Backoff=FAST_RETRIES)
     bench.start()
@@ -149,7 +149,7 @@ def test_single_jobs_survive_kills_and_stops_of_the_broker(bench: Bench, tell: T
         job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
     }
     verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
-    tell(f"{verdict}\nin progress at the kills: {held}; dead: {len(dead)}\n")
+    report(f"{verdict}\nin progress at the kills: {held}; dead: {len(dead)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.dead >= 2000
     assert verdict.duplicated <= held

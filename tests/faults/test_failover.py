@@ -74,7 +74,7 @@ class Scene:
     broker: Running
     producer: Producer
     health_port: int
-    tell: Callable[[str], None]
+    report: Callable[[str], None]
 
     def ready(self) -> int:
         """What /readyz says."""
@@ -103,7 +103,7 @@ class Scene:
         watch, answered = Stopwatch.start(self.broker), self.answered()
         until(lambda: self.answered() > answered and self.ready() == 200, "delivery goes on")
         took_s = watch.took_s()
-        self.tell(f"delivery goes on {took_s:.2f} s after a sentinel names the new master")
+        self.report(f"delivery goes on {took_s:.2f} s after a sentinel names the new master")
         assert took_s <= ON_WITHIN_S
 
     def finish(self) -> None:
@@ -116,7 +116,7 @@ class Scene:
         done = {job for job, sendings in self.bench.proxy.of_jobs().items() if any(one.done for one in sendings)}
         answered = {reply_id for _, reply_id in self.bench.replies()}
         sure = self.producer.sure
-        self.tell(f"{self.producer.pushed} jobs pushed, {len(sure)} surely replicated, {self.repeated()} sent again")
+        self.report(f"{self.producer.pushed} jobs pushed, {len(sure)} surely replicated, {self.repeated()} sent again")
         assert {job_id(number) for number in sure} <= done
         assert {f"reply-{number}" for number in sure} <= answered
         assert self.bench.places() == {}
@@ -137,7 +137,7 @@ def group(tmp_path: Path) -> Iterator[Group]:
 
 
 @pytest.fixture
-def scene(tmp_path: Path, group: Group, ejabberd: Ejabberd, tell: Callable[[str], None]) -> Iterator[Scene]:
+def scene(tmp_path: Path, group: Group, ejabberd: Ejabberd, report: Callable[[str], None]) -> Iterator[Scene]:
     secret = Secret(PASSWORD)
     settings = StoreSettings(
         URL, client_name="test", sentinels=group.addresses, master=MASTER, sentinel_password=secret
@@ -158,7 +158,7 @@ def scene(tmp_path: Path, group: Group, ejabberd: Ejabberd, tell: Callable[[str]
             HealthBind=f"127.0.0.1:{health_port}",
         )
         with bench.stack, _producing(sentinels, settings, f"f{health_port}") as producer:
-            scene = Scene(bench, group, bench.start(), producer, health_port, tell)
+            scene = Scene(bench, group, bench.start(), producer, health_port, report)
             until(lambda: scene.sent() > 50, "it is in the middle of its work")
             yield scene
     client.close()
@@ -202,6 +202,6 @@ def test_orderly_failover_repeats_few_jobs(scene: Scene) -> None:
     not_replicated = scene.sent() - sent
     scene.finish()
     scene.assert_nothing_sure_is_lost()
-    scene.tell(f"{not_replicated} jobs were sent until the broker had left the old master")
+    scene.report(f"{not_replicated} jobs were sent until the broker had left the old master")
     assert scene.repeated() <= not_replicated + CONCURRENCY
     scene.assert_outages_told(0)

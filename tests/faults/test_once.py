@@ -13,7 +13,7 @@ from restbroker.store.client import items, raw
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.bench import CONCURRENCY, Bench, payload
 from tests.support.process import Running, started
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.several import Several, target, times_done
 from tests.support.wait import until
 
@@ -34,7 +34,7 @@ def pushes_of(key: int) -> list[bytes]:
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 @pytest.mark.parametrize(("keys", "kills"), [(80, 2), pytest.param(400, 5, marks=pytest.mark.nightly)])
 def test_one_job_per_key_is_done_despite_killed_brokers(
-    bench: Bench, tell: Tell, keys: int, kills: int
+    bench: Bench, report: Report, keys: int, kills: int
 ) -> None:
     bench.start()
     for kill in range(kills):
@@ -63,7 +63,7 @@ def test_one_job_per_key_is_done_despite_killed_brokers(
     ]
     assert sorted(values) == sorted([min(found), "done"] for found in jobs.values())
     assert (bench.members("retry"), bench.members("dead")) == ([], [])
-    tell(f"{3 * keys} jobs of {keys} keys, {kills} kill -9: {repeated} repeated after a kill, no key done by two jobs")
+    report(f"{3 * keys} jobs of {keys} keys, {kills} kill -9: {repeated} repeated after a kill, no key by two jobs")
 
 
 JOBS, CRASHER = 60, 12
@@ -72,7 +72,7 @@ JOBS, CRASHER = 60, 12
 @pytest.mark.promise("No command is lost", "a job kills every process that sends it")
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @pytest.mark.slow
-def test_one_crasher_dies_as_poison_and_no_innocent_job_does(several: Several, tmp_path: Path, tell: Tell) -> None:
+def test_one_crasher_dies_as_poison_and_no_innocent_job_does(several: Several, tmp_path: Path, report: Report) -> None:
     brokers: list[Running] = []
 
     def kill_who_sends_the_crasher(arrival: Arrival) -> int:
@@ -98,4 +98,4 @@ def test_one_crasher_dies_as_poison_and_no_innocent_job_does(several: Several, t
     assert [(entry["jid"], entry["error_class"]) for entry in dead()] == [(f"jid{CRASHER}", "Poison")]
     assert sorted(times_done(server)) == list(range(JOBS))
     assert len(brokers) == 6, "killed twice among others, three times alone; dead by the sixth"
-    tell(f"dead after {len(brokers) - 1} crashes, {len(server.arrivals)} requests for {JOBS} jobs")
+    report(f"dead after {len(brokers) - 1} crashes, {len(server.arrivals)} requests for {JOBS} jobs")

@@ -29,7 +29,7 @@ from restbroker.store.client import Client, StoreSettings, items, open_client, r
 from tests.support import process, ruby, unfinished_jobs
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.wait import NEVER_S, until
@@ -433,7 +433,7 @@ def chaos(directory: Path, redis: RedisServer, *, is_blind: bool = False, is_fai
 def test_no_job_overtakes_another_of_its_key_whatever_breaks(
     tmp_path: Path,
     durable_redis: RedisServer,
-    tell: Tell,
+    report: Report,
     jobs: int,
     keys: int,
     faults: tuple[int, int, int],
@@ -444,15 +444,15 @@ def test_no_job_overtakes_another_of_its_key_whatever_breaks(
         here.make_jobs(jobs, keys)
         here.run(*faults, brokers=2 if jobs < JOBS else BROKERS)
         here.wait_until_finished(60 + jobs / 20)
-        assert_all_is_well(here, tell)
+        assert_all_is_well(here, report)
 
 
-def assert_all_is_well(here: Chaos, tell: Tell) -> Verdict:
+def assert_all_is_well(here: Chaos, report: Report) -> Verdict:
     verdict = here.judge()
     places = [raw(key).decode() for key in items(here.client.command("KEYS", "restbroker:*"))]
     counts = ", ".join(f"{count} {what}" for what, count in sorted(here.counts.items()))
     text = f"{len(here.jobs)} jobs, {verdict.starts} requests, {verdict.repeated} of them repeated; {counts}\n{verdict}"
-    tell(text[:900])
+    report(text[:900])
     assert not verdict.early
     assert not verdict.late
     assert not verdict.lost
@@ -464,7 +464,7 @@ def assert_all_is_well(here: Chaos, tell: Tell) -> Verdict:
 
 @pytest.mark.nightly
 def test_jobs_redis_forgot_are_redone_in_order_and_no_key_sticks(
-    tmp_path: Path, durable_redis: RedisServer, tell: Tell
+    tmp_path: Path, durable_redis: RedisServer, report: Report
 ) -> None:
     """The end of the file is lost three times. Nothing is promised of what was pushed there: all is pushed before."""
     with chaos(tmp_path, durable_redis) as here:
@@ -481,7 +481,7 @@ def test_jobs_redis_forgot_are_redone_in_order_and_no_key_sticks(
             here.cut()
         here.witness.is_over = True
         here.wait_until_finished(60 + JOBS / 20)
-        verdict = assert_all_is_well(here, tell)
+        verdict = assert_all_is_well(here, report)
     assert verdict.again, "what was forgotten is done again"
 
 

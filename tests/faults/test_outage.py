@@ -25,7 +25,7 @@ GONE_WITHIN_S = 60.0
 MOST_CPU = 0.03
 WATCHED_S = 1.5
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def mixed(prefix: str, numbers: range) -> list[bytes]:
@@ -62,12 +62,12 @@ def share_of_a_core(running: Running) -> float:
 @pytest.mark.promise("No command is lost", "the target is down")
 @pytest.mark.promise("Defects of the Go original", "a request that failed was forgotten")
 @pytest.mark.nightly
-def test_jobs_pushed_in_an_outage_run_later_and_use_no_try(bench: Bench, tell: Tell) -> None:
+def test_jobs_pushed_in_an_outage_run_later_and_use_no_try(bench: Bench, report: Report) -> None:
     bench.ejabberd.stop()
     broker = bench.start()
     bench.push(mixed("down", range(JOBS)))
     share = share_of_a_core(broker)
-    tell(f"jobs wait for a stopped ejabberd: {share:.1%} of a core")
+    report(f"jobs wait for a stopped ejabberd: {share:.1%} of a core")
     assert bench.unfinished() == JOBS
     bench.ejabberd.start()
     bench.wait_until_sent(JOBS)
@@ -81,13 +81,13 @@ def test_jobs_pushed_in_an_outage_run_later_and_use_no_try(bench: Bench, tell: T
 @pytest.mark.promise("A good citizen", "a dead target is probed every second or two")
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["kill", pytest.param("stop", marks=pytest.mark.nightly)])
-def test_ejabberd_ending_during_delivery_costs_no_job_and_no_cpu(bench: Bench, tell: Tell, how: str) -> None:
+def test_ejabberd_ending_during_delivery_costs_no_job_and_no_cpu(bench: Bench, report: Report, how: str) -> None:
     broker = bench.start()
     bench.push(mixed(f"during{how}", range(JOBS)))
     bench.wait_until_sent(JOBS // 4)
     pushed = end_under_load(bench, f"during{how}", how)
     share = share_of_a_core(broker)
-    tell(f"ejabberd ended during delivery ({how}), workers hold {bench.held()} jobs: {share:.1%} of a core")
+    report(f"ejabberd ended during delivery ({how}), workers hold {bench.held()} jobs: {share:.1%} of a core")
     assert bench.unfinished() >= JOBS // 2
     bench.ejabberd.start()
     bench.wait_until_finished()
@@ -98,7 +98,7 @@ def test_ejabberd_ending_during_delivery_costs_no_job_and_no_cpu(bench: Bench, t
 
 
 @pytest.mark.nightly
-def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, tell: Tell) -> None:
+def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, report: Report) -> None:
     port = free_port()
     bench.configure(Stats=True, StatsPort=port)
     bench.ejabberd.stop()
@@ -114,7 +114,7 @@ def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, te
     bench.ejabberd.start()
     began_s = time.monotonic()
     bench.wait_until_finished(GONE_WITHIN_S)
-    tell(f"{EXPIRED_JOBS} jobs that expired during an outage are gone {time.monotonic() - began_s:.1f} s after it")
+    report(f"{EXPIRED_JOBS} jobs that expired during an outage are gone {time.monotonic() - began_s:.1f} s after it")
     assert len(bench.proxy.of_jobs()) == due
     assert sorted(map(str, bench.members("dead"))) == sorted(str(json.loads(one)) for one in dead)
     assert integer(bench.client.command("ZCARD", "retry")) == 0

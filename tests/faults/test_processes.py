@@ -20,7 +20,7 @@ from tests.support.answering import AnsweringServer, Arrival
 from tests.support.pages import page
 from tests.support.ports import free_port
 from tests.support.process import Running, Stopwatch, freeze, started
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.several import Several, target, times_done
 from tests.support.shared import TOKEN, jobs_in
 from tests.support.wait import until
@@ -121,7 +121,7 @@ def answering_after(delay_s: float) -> Callable[[Arrival], int]:
 
 
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
-def test_jobs_of_killed_worker_are_done_and_it_is_restarted(group: Group, tell: Tell) -> None:
+def test_jobs_of_killed_worker_are_done_and_it_is_restarted(group: Group, report: Report) -> None:
     group.server.act = answering_after(0.02)
     with group.started("--processes", "2", count=2) as running:
         group.several.push("q", range(JOBS))
@@ -133,7 +133,7 @@ def test_jobs_of_killed_worker_are_done_and_it_is_restarted(group: Group, tell: 
         killed_at_s = time.monotonic()
         _kill(victim, signal.SIGKILL)
         until(lambda: group.in_progress(victim) == 0, "its jobs went back")
-        tell(f"{held} jobs of a killed worker were back after {time.monotonic() - killed_at_s:.2f} s")
+        report(f"{held} jobs of a killed worker were back after {time.monotonic() - killed_at_s:.2f} s")
         group.several.wait_until_finished()
         running.wait_for(rf"code=WorkerEnded message=\"Worker \d \(pid {victim}\) was killed by SIGKILL")
         running.wait_for(r"broker\.started", times=3, timeout_s=60)
@@ -236,7 +236,7 @@ def test_workers_finish_and_end_without_their_supervisor(group: Group) -> None:
 
 @pytest.mark.promise("No command is lost", "workers or their supervisor are killed")
 @pytest.mark.nightly
-def test_jobs_of_a_group_that_died_are_given_back_soon(group: Group, tell: Tell) -> None:
+def test_jobs_of_a_group_that_died_are_given_back_soon(group: Group, report: Report) -> None:
     with group.started("--processes", "2", count=2) as running:
         for killed in (1, 2, 3):
             pids = workers(running)
@@ -255,7 +255,7 @@ def test_jobs_of_a_group_that_died_are_given_back_soon(group: Group, tell: Tell)
         assert watch.took_s() < 8 + 2, "no worker waits longer than 8 s"
         until(lambda: not any(map(group.in_progress, dead)), "their jobs went back")
         took_s = watch.passed_s()
-        tell(f"jobs of a group that died as a whole for the fourth time were back after {took_s:.2f} s")
+        report(f"jobs of a group that died as a whole for the fourth time were back after {took_s:.2f} s")
         group.several.wait_until_finished()
         assert running.stop() == 0
 

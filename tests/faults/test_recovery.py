@@ -20,7 +20,7 @@ ELSEWHERE_S = 25.0
 SAME_HOST_S = 10.0
 """At most 1.9 s were measured; by missing beats it is 20 s."""
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 def registrations(prefix: str) -> list[bytes]:
@@ -74,13 +74,13 @@ def assert_each_was_done_once_in_redis(bench: Bench) -> None:
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back at once on its host")
 @pytest.mark.promise("Defects of the Go original", "a second process ran all jobs in progress again")
-def test_process_on_same_host_returns_a_killed_ones_jobs_at_once(bench: Bench, tell: Tell) -> None:
+def test_process_on_same_host_returns_a_killed_ones_jobs_at_once(bench: Bench, report: Report) -> None:
     victim, identity = holding_everything(bench, "samehost")
     survivor = bench.start()
     until(lambda: beats_of(bench, survivor) >= 2, "it has looked at the others and waits to look again")
     assert len(bench.in_progress()[identity]) == CONCURRENCY
     took_s = wait_until_given_back(bench, identity, kill(victim, survivor), SAME_HOST_S)
-    tell(f"kill -9, another process on the same host: jobs back after {took_s:.1f} s")
+    report(f"kill -9, another process on the same host: jobs back after {took_s:.1f} s")
     bench.proxy.answers.set()
     assert_each_was_done_once_in_redis(bench)
     assert re.search(rf"jobs\.recovered.*jobs={CONCURRENCY}\b", survivor.output())
@@ -88,13 +88,13 @@ def test_process_on_same_host_returns_a_killed_ones_jobs_at_once(bench: Bench, t
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back in 25 s elsewhere")
 @pytest.mark.nightly
-def test_process_elsewhere_returns_jobs_after_missing_beats(bench: Bench, tell: Tell) -> None:
+def test_process_elsewhere_returns_jobs_after_missing_beats(bench: Bench, report: Report) -> None:
     victim, identity = holding_everything(bench, "elsewhere")
     # Nobody can prove the death of a process of another machine, and by this record it is one.
     bench.client.command("HSET", f"restbroker:info:{identity}", "boot_id", "of another machine")
     another = bench.start()
     took_s = wait_until_given_back(bench, identity, kill(victim, another), ELSEWHERE_S)
-    tell(f"kill -9, another process elsewhere: jobs back after {took_s:.1f} s")
+    report(f"kill -9, another process elsewhere: jobs back after {took_s:.1f} s")
     assert took_s > SAME_HOST_S
     bench.proxy.answers.set()
     assert_each_was_done_once_in_redis(bench)
@@ -102,12 +102,12 @@ def test_process_elsewhere_returns_jobs_after_missing_beats(bench: Bench, tell: 
 
 @pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
 @pytest.mark.nightly
-def test_process_thawed_past_its_fence_changes_nothing(bench: Bench, tell: Tell) -> None:
+def test_process_thawed_past_its_fence_changes_nothing(bench: Bench, report: Report) -> None:
     frozen, identity = holding_everything(bench, "frozen")
     another = bench.start()
     frozen.signal(signal.SIGSTOP)
     took_s = wait_until_given_back(bench, identity, Stopwatch.start(another), ELSEWHERE_S)
-    tell(f"SIGSTOP, another process alive: jobs back after {took_s:.1f} s")
+    report(f"SIGSTOP, another process alive: jobs back after {took_s:.1f} s")
     bench.proxy.answers.set()  # also those that the frozen one waits for
     bench.wait_until_finished()
     frozen.signal(signal.SIGCONT)

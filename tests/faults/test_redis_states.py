@@ -63,7 +63,7 @@ def test_a_redis_that_loads_its_data_is_waited_for(
     until(lambda: says(redis, "+PONG"), "it has loaded")
     back_s = time.monotonic()
     line.assert_it_goes_on()
-    line.tell(f"{line.name}: every job was answered {time.monotonic() - back_s:.2f} s after it had loaded")
+    line.report(f"{line.name}: every job was answered {time.monotonic() - back_s:.2f} s after it had loaded")
     if how == "reload":
         assert "is loading its data" in line.broker.output()
 

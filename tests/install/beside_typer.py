@@ -40,7 +40,7 @@ BARE = {"PATH": "/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
 
 @pytest.mark.parametrize("typer", ["typer==0.20.0", "typer"], ids=["oldest", "newest"])
 def test_restbroker_and_a_typer_application_share_an_environment(
-    built: Built, tmp_path: Path, typer: str, tell: Callable[[str], None]
+    built: Built, tmp_path: Path, typer: str, report: Callable[[str], None]
 ) -> None:
     (tmp_path / "small").mkdir()
     (tmp_path / "small" / "small.py").write_text(SMALL)
@@ -62,7 +62,7 @@ def test_restbroker_and_a_typer_application_share_an_environment(
 
     version = said("python", "-c", "import importlib.metadata as found; print(found.version('typer'))").strip()
     assert version == typer.partition("==")[2] or "==" not in typer
-    tell(f"beside an application that needs {typer}: Typer {version}")
+    report(f"beside an application that needs {typer}: Typer {version}")
     assert said("restbroker", "--version") == f"restbroker {__version__}\n"
     assert "restbroker" in said("restbroker", "--help")
     assert "--ok-if-exists" in said("restbroker", "enqueue", "--help")

@@ -169,10 +169,10 @@ async def _freeze(process: Process, seconds: float) -> None:
     process.thaw()
 
 
-Told = Callable[[Story], Awaitable[None]]
+Play = Callable[[Story], Awaitable[None]]
 
 
-async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told, way: Way) -> Story:
+async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, play: Play, way: Way) -> Story:
     async with trio.open_nursery() as nursery:
         target = FastTarget(duration_s=lambda: 0.05)
         world = World(target, nursery, open_transport=target.open_transport)
@@ -180,7 +180,7 @@ async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told, 
         story = Story(world, target, random.Random(seed))
         story.start(way)
         await trio.sleep(1)
-        await tell(story)
+        await play(story)
         await story.end_well()
         for process in set(world.processes) - story.disturbed:
             guard.look_at_stop(process)
@@ -190,11 +190,11 @@ async def _live(patch: pytest.MonkeyPatch, guard: Guard, seed: int, tell: Told, 
     return story
 
 
-def lived(tell: Told, seed: int = 0, way: Way = "plan") -> tuple[Story, Transitions]:
+def lived(play: Play, seed: int = 0, way: Way = "plan") -> tuple[Story, Transitions]:
     """The story after its end, and the steps that its jobs took; it fails if a promise was broken."""
     with pytest.MonkeyPatch.context() as patch, watched(patch) as transitions, guarded(patch) as guard:
         simulate(patch)
-        story = trio.run(_live, patch, guard, seed, tell, way, clock=MockClock(autojump_threshold=0))
+        story = trio.run(_live, patch, guard, seed, play, way, clock=MockClock(autojump_threshold=0))
     places, ran = story.world.places(), Counter(story.target.jids)
     assert max([*places.values(), 0]) <= 1
     assert story.jids - ran.keys() <= places.keys(), "a job that never ran is gone"
@@ -220,12 +220,12 @@ _FENCED_WITH_JOBS_IN_LINE = [
 )
 @example(steps=_FENCED_WITH_JOBS_IN_LINE, seed=8, way="task")
 def test_every_history_stays_in_the_table_and_keeps_jobs_single(steps: list[str], seed: int, way: Way) -> None:
-    async def tell(story: Story) -> None:
+    async def play(story: Story) -> None:
         for step in ("push", "push once", "push many", *steps):
             await story.happen(step)
             assert max([*story.world.places().values(), 0]) <= 1, step
 
-    story, transitions = lived(tell, seed, way)
+    story, transitions = lived(play, seed, way)
     event(f"as planned: {story.first.planned.total() > 0}")
     for before, after in transitions.met:
         event(f"{before} -> {after}")

@@ -22,7 +22,7 @@ from restbroker.store.codes import Applied
 from restbroker.store.jobs import FetchRequest, FetchResult
 from restbroker.store.settling import FinishRequest
 from tests.store.pools import QUEUES, Pool, Server
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.store_calls import fetch, finish
 
 KEYS = int(os.environ.get("CLAIM_KEYS", "50000"))
@@ -51,7 +51,7 @@ def after(one: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]
 
 
 @pytest.mark.nightly
-def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> None:
+def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, report: Report) -> None:
     client, identity, base = pool.client, pool.identity, 0
     before = memory(server)
     for some in jids():
@@ -68,12 +68,12 @@ def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, tel
     a_key = (memory(server) - before) / KEYS
     assert server.raw.dbsize() >= KEYS
     assert not server.raw.exists("ns:queue:a")
-    tell(f"{KEYS} idempotency keys: {a_key:.0f} B each")
+    report(f"{KEYS} idempotency keys: {a_key:.0f} B each")
     assert a_key <= MOST_BYTES
 
 
 @pytest.mark.nightly
-def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> None:
+def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, report: Report) -> None:
     client, row = pool.client, 0
     before = memory(server)
     for some in jids():
@@ -84,7 +84,7 @@ def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, tell: Tell) -> 
     assert row == KEYS
     server.raw.delete("ns:queue:a")
     a_lock = (memory(server) - before) / KEYS
-    tell(f"{KEYS} locks: {a_lock:.0f} B each")
+    report(f"{KEYS} locks: {a_lock:.0f} B each")
     assert server.raw.dbsize() >= KEYS
     assert a_lock <= MOST_BYTES
 

@@ -30,7 +30,7 @@ from restbroker.store.tickets import ticket_group
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
 from tests.store.pools import NAMESPACE, QUEUES, Server, as_dead
 from tests.support.active_job import wrapped
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.store_calls import classify_lines
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "300"))
@@ -716,7 +716,7 @@ def spent_us(server: Server) -> int:
     ("text", "keys", "most_us"), [(ORDER, 10**9, 4000), (ORDER, 1, 4000), (FAIR, 100, 8000), (FAIR, 10**9, 8000)]
 )
 def test_what_groups_cost_a_call_and_a_job_in_memory(
-    client: Client, server: Server, tell: Tell, text: str, keys: int, most_us: int
+    client: Client, server: Server, report: Report, text: str, keys: int, most_us: int
 ) -> None:
     """Four times what a quiet machine takes: a walk over all keys or jobs would cost far more."""
     pool, count, raw = GroupPool(client, text).start(), 10_000, server.raw
@@ -734,7 +734,7 @@ def test_what_groups_cost_a_call_and_a_job_in_memory(
         pool.settle(*taken)
         costs.append(spent_us(server) - began)
     # Of the quicker ones: what other processes take from a busy machine is not in these.
-    tell(
+    report(
         f"{keys} keys: {in_list:.0f} B each in the list, {in_lines:.0f} B in lines; {sorted(costs)[3]} us per 100 jobs"
     )
     assert in_lines - in_list <= (200 if keys == 100 else 400)

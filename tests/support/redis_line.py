@@ -24,7 +24,7 @@ BACK_WITHIN_S = 5.0
 LOAD = 300
 """Enough jobs that a broker is still in the middle of them when a test breaks something."""
 
-Tell: TypeAlias = Callable[[str], None]
+Report: TypeAlias = Callable[[str], None]
 
 
 @attrs.define(eq=False)
@@ -34,7 +34,7 @@ class Line:
     bench: Bench
     proxy: TcpProxy
     health_port: int
-    tell: Tell
+    report: Report
     name: str
     pushed: int = 0
 
@@ -80,14 +80,14 @@ class Line:
             statuses.add(self.ready())
 
         share = share_at_rest(self.broker.process.pid, watched_s, MOST_CPU, look)
-        self.tell(f"{self.name}: Redis is away, {share:.1%} of a core")
+        self.report(f"{self.name}: Redis is away, {share:.1%} of a core")
         assert statuses == {503}
 
     def wait_until_back(self) -> None:
         watch = Stopwatch.start(self.broker)
         until(lambda: self.ready() == 200, "/readyz says that Redis is back")
         took_s = watch.took_s()
-        self.tell(f"{self.name}: goes on {took_s:.2f} s after Redis is back")
+        self.report(f"{self.name}: goes on {took_s:.2f} s after Redis is back")
         assert took_s <= BACK_WITHIN_S
 
     def assert_each_is_answered_once(self) -> None:

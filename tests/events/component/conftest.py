@@ -89,7 +89,7 @@ class Listener:
         for line in lines:
             await line.aclose()
 
-    async def tell(self, *stanzas: str, to: int = 0) -> None:
+    async def send(self, *stanzas: str, to: int = 0) -> None:
         """Sends these to the component that was accepted as number `to` of those that are there."""
         async with self._sending:
             await self.lines[to].send_all("".join(stanzas).encode())

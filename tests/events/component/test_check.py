@@ -94,7 +94,7 @@ def api_of(listener: Listener, trial: Answer, *, copies: Container[str] = (), ma
             host = given["from"].partition("@")[2]
             stanzas = [wrapped(inner, host)] if host in copies else []
             stanzas.append(inner.replace(" xmlns='jabber:client'", ""))
-        trio.from_thread.run(partial(listener.tell, *stanzas), trio_token=token)
+        trio.from_thread.run(partial(listener.send, *stanzas), trio_token=token)
         return Answer(body=b"0")
 
     with Receiver(answer) as api:
@@ -240,7 +240,7 @@ async def test_notifications_that_are_not_taken_are_reported(
 ) -> None:
     async with reading() as source:
         await source.reads()
-        await listener.tell(test_push.notification("1"))
+        await listener.send(test_push.notification("1"))
         await until_async(lambda: any(one.notice for one in read_states(store)), "it is known", 60)
         found = await checked(tmp_path, redis_server.url, listener)
     assert said(found) == [("ok", "Component"), ("warning", "ComponentPush"), ("warning", "EventNotSent")]

@@ -35,7 +35,7 @@ async def answered(listener: Listener, *expected: tuple[str, str]) -> None:
 async def test_a_notification_becomes_one_job_and_gets_a_result(reading: Read, listener: Listener) -> None:
     async with reading(**PUSH) as found:
         await found.reads()
-        await listener.tell(notification("1"), notification("1"), notification("2"))
+        await listener.send(notification("1"), notification("1"), notification("2"))
         await found.has("1", "2")
         await answered(listener, ("1", "result"), ("1", "result"), ("2", "result"))
         (job, _) = found.jobs()
@@ -51,7 +51,7 @@ async def test_a_result_comes_only_after_redis_has_the_job(
         async with reading(url=f"redis://127.0.0.1:{way.port}", **PUSH) as found:
             await found.reads()
             way.cut()
-            await listener.tell(notification("1"), notification("2"))
+            await listener.send(notification("1"), notification("2"))
             await found.tells("EventsWait")
             await found.is_beating()
             assert answers(listener) == []
@@ -70,7 +70,7 @@ async def test_beyond_max_unread_notifications_wait_and_are_counted(
             await found.reads()
             way.cut()
             for number in range(20):
-                await listener.tell(notification(str(number)))
+                await listener.send(notification(str(number)))
             await until_async(lambda: found.outcomes().count("lost") > 10, "some are lost", 60)
             waiting = {number for number, kind in answers(listener) if kind == "wait"}
             assert waiting
@@ -92,12 +92,12 @@ async def test_at_a_stop_what_redis_does_not_take_waits(
     with TcpProxy(redis_server.port) as way:
         async with reading(url=f"redis://127.0.0.1:{way.port}", **PUSH) as found:
             await found.reads()
-            await listener.tell(notification("1"))
+            await listener.send(notification("1"))
             await answered(listener, ("1", "result"))
             way.cut()
-            await listener.tell(notification("2"))
+            await listener.send(notification("2"))
             await found.tells("EventsWait")
-            await listener.tell(notification("3"))
+            await listener.send(notification("3"))
             await found.is_beating()
     assert answers(listener) == [("1", "result"), ("2", "wait"), ("3", "wait")]
     assert listener.said.endswith(b"</stream:stream>")
@@ -107,7 +107,7 @@ async def test_at_a_stop_what_redis_does_not_take_waits(
 async def test_at_a_stop_what_was_read_is_finished(reading: Read, listener: Listener) -> None:
     async with reading(**PUSH) as found:
         await found.reads()
-        await listener.tell(*(notification(str(number)) for number in range(300)))
+        await listener.send(*(notification(str(number)) for number in range(300)))
         await until_async(lambda: len(found.texts()) > 0, "some are jobs", 60)
     told = dict(answers(listener))
     assert set(told.values()) == {"result"}
@@ -120,9 +120,9 @@ async def test_strangers_and_push_turned_off_get_wait(reading: Read, listener: L
     async with reading() as found:
         await found.reads()
         strangers = ("ann@example.org/x", "example.net", "example.net", HOST, HOST)
-        await listener.tell(*(notification(str(number), sender) for number, sender in enumerate(strangers)))
+        await listener.send(*(notification(str(number), sender) for number, sender in enumerate(strangers)))
         await answered(listener, *((str(number), "wait") for number in range(len(strangers))))
-        await listener.tell(wrapped(message("true", "t")))
+        await listener.send(wrapped(message("true", "t")))
         await found.has("true")
         (unknown,), (unwanted,) = found.warnings("ComponentHost"), found.warnings("ComponentPush")
         assert "example.net" in unknown.message
@@ -132,6 +132,6 @@ async def test_strangers_and_push_turned_off_get_wait(reading: Read, listener: L
 async def test_empty_ones_are_answered_and_dropped_if_not_wanted(reading: Read, listener: Listener) -> None:
     async with reading(push_empty=False, **PUSH) as found:
         await found.reads()
-        await listener.tell(notification("1", form=""), notification("2"))
+        await listener.send(notification("1", form=""), notification("2"))
         await answered(listener, ("1", "result"), ("2", "result"))
         assert found.texts() == ["2"]

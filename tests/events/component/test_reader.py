@@ -37,7 +37,7 @@ async def test_copies_become_one_job_each_in_their_order(reading: Read, listener
     async with reading() as found:
         await found.reads()
         one, two, three = (wrapped(message(text, text)) for text in ("one", "two", "three"))
-        await listener.tell(one, two, one, IQ and wrapped(IQ), three, two, three)
+        await listener.send(one, two, one, IQ and wrapped(IQ), three, two, three)
         await found.has("one", "two", "three")
         await found.counts("duplicate", 3)
         (job, *_) = found.jobs()
@@ -58,10 +58,10 @@ async def test_equal_stanzas_without_an_id_are_one_for_two_seconds(
     monkeypatch.setattr("restbroker.servers.component.derive._UNNAMED_S", 0.2)
     async with reading() as found:
         await found.reads()
-        await listener.tell(wrapped(message("yes")), wrapped(message("yes")))
+        await listener.send(wrapped(message("yes")), wrapped(message("yes")))
         await found.counts("duplicate")
         await found.is_beating()
-        await listener.tell(wrapped(message("yes")))
+        await listener.send(wrapped(message("yes")))
         await found.has("yes", "yes")
 
 
@@ -74,10 +74,10 @@ async def test_stanzas_without_an_id_that_waited_are_one_event(
     listener.returns = False
     async with reading() as found:
         await found.reads()
-        await listener.tell(wrapped(message("yes")))
+        await listener.send(wrapped(message("yes")))
         await found.has("yes")
         await until_async(lambda: listener.heartbeats, "time passes", 60)
-        await listener.tell(wrapped(message("yes")), wrapped(message("end", "e")))
+        await listener.send(wrapped(message("yes")), wrapped(message("end", "e")))
         await found.has("yes", "end")
 
 
@@ -86,7 +86,7 @@ async def test_what_is_sent_to_the_component_itself_is_only_counted(reading: Rea
     forged = wrapped("{}", "ann@example.org/x")
     async with reading() as found:
         await found.reads()
-        await listener.tell(
+        await listener.send(
             forged.format(message("forged", "f")),
             f"<message to='x@{NAME}' from='ann@example.org/x'><body>hi</body></message>",
             f"<presence to='x@{NAME}' from='ann@example.org/x'/>",
@@ -104,7 +104,7 @@ async def test_what_is_sent_to_the_component_itself_is_only_counted(reading: Rea
 async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Read, listener: Listener) -> None:
     async with reading() as found:
         await found.reads()
-        await listener.tell(*[wrapped(message("x", "x"), "example.net")] * 3, wrapped(message("true", "t")))
+        await listener.send(*[wrapped(message("x", "x"), "example.net")] * 3, wrapped(message("true", "t")))
         await found.has("true")
         (warning,) = found.warnings("ComponentHost")
         assert "come from example.net" in warning.message
@@ -114,7 +114,7 @@ async def test_copies_of_a_host_that_is_not_named_are_warned_of_once(reading: Re
 async def test_overlong_stanza_hides_no_others(reading: Read, listener: Listener) -> None:
     async with reading(limit_bytes=65_536) as found:
         await found.reads()
-        await listener.tell(
+        await listener.send(
             wrapped(message("one", "1")), wrapped(message("x" * 500_000, "2")), wrapped(message("two", "3"))
         )
         await found.has("one", "two")
@@ -126,9 +126,9 @@ async def test_overlong_stanza_hides_no_others(reading: Read, listener: Listener
 async def test_an_entity_ends_the_stream_and_the_next_is_read(reading: Read, listener: Listener) -> None:
     async with reading() as found:
         await found.reads()
-        await listener.tell(wrapped(message("one", "1")), "<message>&lol;</message>", wrapped(message("lost", "2")))
+        await listener.send(wrapped(message("one", "1")), "<message>&lol;</message>", wrapped(message("lost", "2")))
         await found.reads(2)
-        await listener.tell(wrapped(message("two", "3")))
+        await listener.send(wrapped(message("two", "3")))
         await found.has("one", "two")
         assert "its XML cannot be read" in found.warnings("ComponentAway")[0].message
         assert len(gaps(found)) == 1
@@ -193,7 +193,7 @@ async def test_while_redis_is_away_nothing_is_lost(
             way.cut()
             texts = [str(number) for number in range(300)]
             for text in texts:
-                await listener.tell(wrapped(message(text, text)))
+                await listener.send(wrapped(message(text, text)))
             await found.tells("EventsWait")
             way.mend()
             await found.has(*texts)
@@ -212,12 +212,12 @@ async def test_beyond_max_unread_events_are_lost_and_counted(
             way.cut()
             sent_s = time.time()
             for number in range(50):
-                await listener.tell(wrapped(message(str(number), str(number))))
+                await listener.send(wrapped(message(str(number), str(number))))
             await until_async(lambda: found.outcomes().count("lost") > 10, "some are lost", 60)
             await found.tells("EventsHeld")
             way.mend()
             warning = await found.tells("EventsLost")
-            await listener.tell(wrapped(message("after", "after")))
+            await listener.send(wrapped(message("after", "after")))
             await until_async(lambda: found.texts()[-1:] == ["after"], "it goes on", 60)
             lost = int(re.findall(r": (\d+) events", warning.message)[0])
             # The first of them came when it was sent, and waited for room before it was lost.
@@ -281,9 +281,9 @@ async def test_with_a_lease_one_process_reads(reading: Read, listener: Listener)
         async with reading(goes_on=True, lease_s=1.0) as second:
             await trio.sleep(1.5)
             assert listener.accepted == len(listener.lines) == 1
-            await listener.tell(wrapped(message("one", "1")))
+            await listener.send(wrapped(message("one", "1")))
             await first.has("one")
             first.stop()
             await second.reads(2)
-            await listener.tell(wrapped(message("two", "2")))
+            await listener.send(wrapped(message("two", "2")))
             await second.has("one", "two")

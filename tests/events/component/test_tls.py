@@ -17,7 +17,7 @@ async def test_copies_come_over_tls(reading: Read, listener: Listener, ours: Aut
     listener.context = ours.served()
     async with reading(is_tls=True, ca=ours.ca) as found:
         await found.reads()
-        await listener.tell(wrapped(message("one", "one")))
+        await listener.send(wrapped(message("one", "one")))
         await found.has("one")
         await found.is_beating()
     assert not found.warnings()

@@ -79,7 +79,7 @@ class Reading(ReadSource):
     async def hears(self, *users: str) -> None:
         """Returns when what these are told becomes jobs: a stream that the server has opened may not be read yet."""
         for user in users:
-            self.server.state.tell(user, "chatapi.notify", f'{{"type": "notify", "data": "to {user}"}}')
+            self.server.state.emit(user, "chatapi.notify", f'{{"type": "notify", "data": "to {user}"}}')
 
         def have() -> bool:
             return set(users) <= {job["raw"]["user"] for job in self.jobs() if job["type"] == "notify"}

@@ -88,7 +88,7 @@ async def test_an_asker_is_not_logged_in_and_is_read_while_he_asks(reading: Read
         with openfire.state.lock:
             openfire.state.connected("eve")
         await reader.reads("eve")
-        openfire.state.tell("eve", "chatapi.ask", '{"type":"update-queue", "to":"eve@example.org", "position":1}')
+        openfire.state.emit("eve", "chatapi.ask", '{"type":"update-queue", "to":"eve@example.org", "position":1}')
         await until_async(lambda: [job["type"] for job in reader.jobs()] == ["queue"], "it is a job", 60)
     assert not openfire.state.logins
     assert not reader.warnings()
@@ -107,7 +107,7 @@ async def test_silence_reopens_the_stream(reading: Read, openfire: Openfire) -> 
 async def test_oversized_event_is_reported_and_later_ones_come(reading: Read, openfire: Openfire) -> None:
     async with reading("ann", limit_bytes=200_000) as reader:
         first = openfire.state.readers["ann"]
-        await trio.to_thread.run_sync(openfire.state.tell, "ann", "chatapi.chat", "x" * 3_000_000)
+        await trio.to_thread.run_sync(openfire.state.emit, "ann", "chatapi.chat", "x" * 3_000_000)
         await reader.tells("OpenfireLarge")
         await until_async(lambda: openfire.state.readers.get("ann") not in (None, first), "it is opened anew", 60)
         say(openfire, "bob", "ann", "small")

@@ -26,7 +26,7 @@ http {{
 }}
 """
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def gateway(bench: Bench, tmp_path: Path) -> Iterator[int]:
 
 
 @pytest.mark.promise("At least once, and seldom more", "AtMostOnce holds behind a gateway")
-def test_behind_nginx_only_what_was_in_flight_dies_at_most_once(bench: Bench, gateway: int, tell: Tell) -> None:
+def test_behind_nginx_only_what_was_in_flight_dies_at_most_once(bench: Bench, gateway: int, report: Report) -> None:
     """Two commands by turns, one of them under AtMostOnce; the other is sent at most 1 + UncertainRetries times."""
     bench.configure(RestURL=f"http://127.0.0.1:{gateway}/api", AtMostOnce=["kick_user"], Backoff=FAST_RETRIES)
     for command in ("kick_user", "kick_session"):
@@ -68,4 +68,4 @@ def test_behind_nginx_only_what_was_in_flight_dies_at_most_once(bench: Bench, ga
     assert len(dead) <= CONCURRENCY + TRIPPED_BY
     assert {job for job in once if sent.get(job, 0) > 1} == set()
     assert max(sent.values()) <= 3
-    tell(f"{JOBS} jobs behind nginx, ejabberd killed: {len(dead)} of those at most once died, each was sent once")
+    report(f"{JOBS} jobs behind nginx, ejabberd killed: {len(dead)} of those at most once died, each was sent once")

@@ -15,7 +15,7 @@ from restbroker.store import order, queues
 from restbroker.store.client import StoreSettings, open_client, raw
 from tests.support import process
 from tests.support.answering import AnsweringServer
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.several import target
 from tests.support.shared import TOKEN
 from tests.support.wait import NEVER_S, until
@@ -35,7 +35,7 @@ def job(user: str, number: int) -> bytes:
     return json.dumps({**fields, "retry_count": 20, "created_at": time.time()}).encode()
 
 
-def test_hot_key_with_failing_first_job_costs_others_few_calls(tmp_path: Path, redis_url: str, tell: Tell) -> None:
+def test_hot_key_with_failing_first_job_costs_others_few_calls(tmp_path: Path, redis_url: str, report: Report) -> None:
     with (
         closing(open_client(StoreSettings(redis_url), NEVER_S)) as client,
         AnsweringServer(lambda arrival: 500 if arrival.arguments["user"] == "hot" else 200) as server,
@@ -71,7 +71,7 @@ def test_hot_key_with_failing_first_job_costs_others_few_calls(tmp_path: Path, r
             until(lambda: not client.command("EXISTS", f"queue:{QUEUE}"), "all are looked at")
             calls = scripts_run() - before
             assert broker.stop() == 0
-        tell(f"{JOBS} jobs of a key that is held up cost {calls} calls")
+        report(f"{JOBS} jobs of a key that is held up cost {calls} calls")
         assert calls <= JOBS / A_CALL_LOOKS_AT
         assert client.command("EXISTS", "retry", "dead", f"queue:{QUEUE}") == 0
         assert "Traceback" not in broker.output()

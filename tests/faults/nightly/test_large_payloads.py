@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.bench import Bench, job_id, payload
 from tests.support.process import Running, Stopwatch, waited_for_a_core_s
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.shared import TOKEN
 from tests.support.wait import NEVER_S
 
@@ -37,7 +37,7 @@ def too_large(number: int) -> bytes:
 @pytest.mark.promise("Producers: jobs", "payloads in progress take little memory")
 @pytest.mark.parametrize("idle", [False, True], ids=["before-it-starts", "while-it-waits"])
 def test_thirty_payloads_of_8_mib_delay_nothing_and_stay_small(
-    bench: Bench, tell: Tell, *, idle: bool
+    bench: Bench, report: Report, *, idle: bool
 ) -> None:
     bench.configure()
     if idle:
@@ -54,7 +54,7 @@ def test_thirty_payloads_of_8_mib_delay_nothing_and_stay_small(
     took_s = watch.took_s(*bench.brokers[idle:]) - starved_s
     assert took_s <= SMALL_WITHIN_S
     bench.wait_until_finished()
-    tell(f"behind 30 payloads of 8 MiB: {took_s:.1f} s, peak {peak_kib(broker) // 1024} MiB")
+    report(f"behind 30 payloads of 8 MiB: {took_s:.1f} s, peak {peak_kib(broker) // 1024} MiB")
     assert bench.client.command("ZCARD", "dead") == 30
     assert set(bench.proxy.of_jobs()) == {job_id(number) for number in range(20)}
     assert peak_kib(broker) < MOST_KIB
@@ -71,11 +71,11 @@ def of_empty_lists(number: int) -> bytes:
 
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @pytest.mark.promise("Producers: jobs", "payloads in progress take little memory")
-def test_jobs_that_take_more_memory_than_bytes_are_few_at_a_time(bench: Bench, tell: Tell) -> None:
+def test_jobs_that_take_more_memory_than_bytes_are_few_at_a_time(bench: Bench, report: Report) -> None:
     bench.configure()
     bench.push([of_empty_lists(number).replace(TOKEN.encode(), b"wrong") for number in range(20)])
     broker = bench.start()
     bench.wait_until_finished()
-    tell(f"20 jobs of lists at once: peak {peak_kib(broker) // 1024} MiB")
+    report(f"20 jobs of lists at once: peak {peak_kib(broker) // 1024} MiB")
     assert bench.client.command("ZCARD", "dead") == 20
     assert peak_kib(broker) < MOST_KIB

@@ -13,7 +13,7 @@ from restbroker.job.schedule import job_id
 from restbroker.store import periodic
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.server import time_s
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
@@ -85,7 +85,7 @@ def begin(url: str, seed: int) -> subprocess.Popen[bytes]:
 
 
 @pytest.mark.promise("Periodic commands", "processes are killed, and answers of Redis lost")
-def test_each_moment_is_pushed_once_by_twenty_killed_processes(redis_server: RedisServer, tell: Tell) -> None:
+def test_each_moment_is_pushed_once_by_twenty_killed_processes(redis_server: RedisServer, report: Report) -> None:
     url, chance = redis_server.url, random.Random(7)
     client = open_client(StoreSettings(url))
     processes = [begin(url, seed) for seed in range(PROCESSES)]
@@ -118,7 +118,7 @@ def test_each_moment_is_pushed_once_by_twenty_killed_processes(redis_server: Red
     pushed = Counter(bytes(raw).decode() for raw in client.command("LRANGE", "queue:rest", 0, -1))  # type: ignore[union-attr, arg-type]
     missed = sum(state.missed for state in states.values())
     client.close()
-    tell(f"{len(due)} moments, {len(pushed)} pushed, {missed} missed, {kills} kills")
+    report(f"{len(due)} moments, {len(pushed)} pushed, {missed} missed, {kills} kills")
     assert len(due) >= TICKS
     assert max(pushed.values()) == 1, "none twice"
     assert pushed.keys() <= due, "none that was not due"

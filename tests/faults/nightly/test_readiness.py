@@ -84,7 +84,7 @@ def test_readyz_is_true_throughout_an_outage(line: Line, fault: str) -> None:
     assert not any(one.ready for one in during if one.at_s > began_s + noticed_s + late_s)
     assert all(one.ready for one in after if one.at_s > ended_s + BACK_S + late_s)
     assert idle_s([*before, *during, *after]) <= noticed_s + late_s
-    line.tell(f"{line.name}: ready and idle for at most {idle_s([*before, *during, *after]):.1f} s")
+    line.report(f"{line.name}: ready and idle for at most {idle_s([*before, *during, *after]):.1f} s")
     line.assert_each_is_answered_once()
     line.assert_each_was_sent_once()
     line.assert_outages(1)

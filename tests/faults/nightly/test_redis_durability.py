@@ -97,7 +97,7 @@ def test_everysec_costs_at_most_the_last_second_as_check_said(forgetful_line: Li
     sendings = bench.proxy.of_jobs()
     never = {job_id(number) for number in range(line.pushed)} - set(sendings)
     twice = {job for job, sent in sendings.items() if len(sent) > 1}
-    line.tell(
+    line.report(
         f"{line.name}: {line.pushed - cut.pushed} of {line.pushed} jobs were pushed in the last second, "
         f"{len(never)} never ran, {len(twice)} ran twice"
     )

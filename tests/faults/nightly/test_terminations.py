@@ -22,7 +22,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, integer, open_client, raw
 from tests.support import process, unfinished_jobs
 from tests.support.receiver import Answer, Received, Receiver
-from tests.support.redis_line import Tell
+from tests.support.redis_line import Report
 from tests.support.shared import TOKEN
 from tests.support.wait import NEVER_S, until
 
@@ -78,7 +78,7 @@ def push(client: Client, jobs: list[bytes], together: int) -> None:
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("together", [0, 1], ids=["at once", "one by one"])
 def test_server_gets_each_job_once_whoever_stops(
-    tmp_path: Path, redis_url: str, tell: Tell, name: str, together: int
+    tmp_path: Path, redis_url: str, report: Report, name: str, together: int
 ) -> None:
     kind, came, others = KINDS[name], Counter[int](), list[bytes]()
 
@@ -111,7 +111,7 @@ def test_server_gets_each_job_once_whoever_stops(
                 assert broker.stop() == 0
         pusher.join()
         settled = integer(raw(client.command("GET", "stat:processed")))
-        tell(f"{name}: {came.total() + len(others)} requests, {settled} settled, {dict(Counter(others))}\n")
+        report(f"{name}: {came.total() + len(others)} requests, {settled} settled, {dict(Counter(others))}\n")
         assert came == Counter(range(JOBS))
         assert settled == JOBS
         assert [other for other in others if not re.search(kind.probe, other)] == []

@@ -236,7 +236,7 @@ def _contact(number: int) -> dict[str, Any]:
 
 
 async def test_of_ordinary_commands_99_in_100_are_delivered_as_planned(
-    paths: Paths, ejabberd: Ejabberd, tell: Callable[[str], None], tmp_path: Path
+    paths: Paths, ejabberd: Ejabberd, report: Callable[[str], None], tmp_path: Path
 ) -> None:
     """By a token for the password of a file; plans of other logins: unit/servers/ejabberd/test_connector."""
     status, said = ejabberd.call("register", user=_OWNER, host=_HOST, password=PASSWORD)
@@ -249,7 +249,7 @@ async def test_of_ordinary_commands_99_in_100_are_delivered_as_planned(
         await serving.until_ended(_JOBS)
         serving.control.stop.set()
     share = serving.planned / _JOBS
-    tell(f"as planned: {share:.2%} of {_JOBS} commands of ejabberd")
+    report(f"as planned: {share:.2%} of {_JOBS} commands of ejabberd")
     odd = [event for event in serving.events if isinstance(event, JobFinished) and event.outcome != "delivered"]
     assert odd == []
     assert paths.client.command("LLEN", "queue:replies") == _JOBS // 3

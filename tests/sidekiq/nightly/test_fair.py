@@ -82,7 +82,7 @@ class Steady:
 
 
 def test_ten_jobs_pass_100_000_of_another_sender_in_seconds(
-    citizen: Citizen, tell: Callable[[str], None]
+    citizen: Citizen, report: Callable[[str], None]
 ) -> None:
     citizen.server.act = server = Steady()
     citizen.configure(FairBy=["host"])
@@ -99,7 +99,7 @@ def test_ten_jobs_pass_100_000_of_another_sender_in_seconds(
     ended_s = time.monotonic()
     took_s, busy = max(server.small_s) - began_s, (redis_cpu_s(citizen) - cpu_s) / (ended_s - began_s)
     citizen.client.command("SADD", "paused", QUEUE)
-    tell(
+    report(
         f"ten jobs behind {JOBS} are done after {took_s:.1f} s by {PROCESSES} processes, "
         f"all are in lines after {ended_s - began_s:.1f} s, Redis was {busy:.0%} busy"
     )

@@ -146,14 +146,14 @@ def wait_for_ruby(beside: Beside, foreign: dict[str, Kind]) -> None:
 @pytest.mark.promise("Sidekiq: counters and metrics", "both sides' executions in one counter")
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "its processes work beside others")
 def test_two_sides_share_redis_under_load_and_jobs_end_right(
-    beside: Beside, tell: Callable[[str], None]
+    beside: Beside, report: Callable[[str], None]
 ) -> None:
     broker, ruby = beside.broker(), beside.ruby(RUBYS)
     pushed = load(beside, lambda seconds: seconds < LOAD_S, OF_RUBYS)
     wait_for_ruby(beside, pushed.foreign)
     beside.wait_until_finished()
     assert (ruby.running.stop(), broker.stop()) == (0, 0)
-    tell(f"{len(pushed.own)} + {len(pushed.foreign)} jobs, moved by Ruby: {moved_by_queue([ruby])}")
+    report(f"{len(pushed.own)} + {len(pushed.foreign)} jobs, moved by Ruby: {moved_by_queue([ruby])}")
     assert "Traceback" not in broker.output()
     assert beside.server.executions() == wanted_runs(pushed.own)
     assert executed_by_ruby(beside) == wanted_runs(pushed.foreign)
@@ -191,7 +191,7 @@ def moved_by_queue(rubies: list[SidekiqProcess]) -> Counter[str]:
 
 @pytest.mark.promise("Sidekiq: queues", "a crash loses nothing in progress")
 def test_killing_restbroker_under_load_loses_no_job_on_any_side(
-    beside: Beside, tell: Callable[[str], None]
+    beside: Beside, report: Callable[[str], None]
 ) -> None:
     ruby, brokers, held = beside.ruby(RUBYS), [beside.broker()], list[int]()
 
@@ -209,7 +209,7 @@ def test_killing_restbroker_under_load_loses_no_job_on_any_side(
     assert (ruby.running.stop(), brokers[-1].stop()) == (0, 0)
     came, wanted = beside.server.executions(), wanted_runs(pushed.own)
     repeated = (came - wanted).total()
-    tell(f"{len(pushed.own)} jobs, in progress at each kill: {held}, executed once more than needed: {repeated}")
+    report(f"{len(pushed.own)} jobs, in progress at each kill: {held}, executed once more than needed: {repeated}")
     assert not wanted - came, "lost"
     assert repeated <= sum(held)
     assert executed_by_ruby(beside) == wanted_runs(pushed.foreign)
@@ -218,7 +218,7 @@ def test_killing_restbroker_under_load_loses_no_job_on_any_side(
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "a poller that is killed loses the job it moves")
 def test_killing_ruby_under_load_costs_us_only_jobs_it_moves(
-    beside: Beside, tell: Callable[[str], None]
+    beside: Beside, report: Callable[[str], None]
 ) -> None:
     """Due ones, in its poller's hands."""
     broker, rubies, killed = beside.broker(), [beside.ruby(RUBYS)], list[float]()
@@ -235,7 +235,7 @@ def test_killing_ruby_under_load_costs_us_only_jobs_it_moves(
     assert (rubies[-1].running.stop(), broker.stop()) == (0, 0)
     came, wanted = beside.server.executions(), wanted_runs(pushed.own)
     lost = wanted - came
-    tell(f"{len(pushed.own)} jobs, Ruby killed at {[round(at) for at in killed]} s, lost by its poller: {set(lost)}")
+    report(f"{len(pushed.own)} jobs, Ruby killed at {[round(at) for at in killed]} s, lost by its poller: {set(lost)}")
     assert not came - wanted, "executed more often than it should"
     assert len(lost) <= KILLS
     never_due = {jid for jid, kind in pushed.own.items() if kind.runs == 1 and not kind.in_s}

@@ -200,7 +200,7 @@ class State:
         """Whether `/sse/` leads to a connection of this name."""
         return username in self.paths
 
-    def tell(self, username: str, name: str, data: str) -> None:
+    def emit(self, username: str, name: str, data: str) -> None:
         """An event to a user, by the event stream that is read."""
         reader = self.readers.get(username)
         if reader is None or not reader.event(name, data):
@@ -209,7 +209,7 @@ class State:
     def told(self, username: str, about: str, **values: str) -> None:
         """What the server was recorded to tell of this, with these values."""
         for name, data in EVENTS[about].frames(**values):
-            self.tell(username, name, data)
+            self.emit(username, name, data)
 
     def next_id(self) -> str:
         """Return what a stanza is called by."""

@@ -33,26 +33,26 @@ class Board:
     holder: str | None = None
     held_until_s: float = 0.0
     text: bytes | None = None
-    told_at_s: float = 0.0
+    published_at_s: float = 0.0
     counts_until_s: float = 0.0
     pauses: list[tuple[str, float]] = attrs.field(factory=list)
     resumed: list[str] = attrs.field(factory=list)
     left_s: float | None = None
     """For how long a Retry-After pauses all, as Redis has it."""
 
-    def tell(self, text: bytes, counts_s: float) -> None:
+    def publish(self, text: bytes, counts_s: float) -> None:
         now_s = trio.current_time()
-        self.text, self.told_at_s, self.counts_until_s, self.holder = text, now_s, now_s + counts_s, None
+        self.text, self.published_at_s, self.counts_until_s, self.holder = text, now_s, now_s + counts_s, None
 
 
-class Seen(ProbeSharing):
+class View(ProbeSharing):
     def __init__(self, board: Board, owner: str) -> None:
         self.board, self.name = board, owner
 
     async def claim(self) -> ProbeClaim:
         board, now_s = self.board, trio.current_time()
         if board.text is not None and now_s < board.counts_until_s:
-            return ProbeResult(board.text, round((now_s - board.told_at_s) * 1000))
+            return ProbeResult(board.text, round((now_s - board.published_at_s) * 1000))
         if board.holder not in {None, self.name} and now_s < board.held_until_s:
             return ProbeBusy()
         board.holder, board.held_until_s = self.name, now_s + 15
@@ -60,7 +60,7 @@ class Seen(ProbeSharing):
 
     async def publish(self, text: bytes, counts_s: float) -> None:
         if self.board.holder == self.name:
-            self.board.tell(text, counts_s)
+            self.board.publish(text, counts_s)
 
     async def pause(self, why: str, for_s: float) -> None:
         self.board.pauses.append((why, for_s))
@@ -82,7 +82,7 @@ def started(nursery: trio.Nursery, target: Target, others: ProbeSharing) -> Brea
 async def serving(board: Board, target: Target) -> AsyncIterator[Breaker]:
     """One process, from when it may send until the end of the block."""
     async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
+        breaker = started(nursery, target, View(board, "p"))
         await breaker.wait_to_admit()
         yield breaker
         nursery.cancel_scope.cancel()
@@ -104,7 +104,7 @@ async def test_dead_target_sees_a_probe_a_second_for_all_processes(
     with trio.move_on_after(600):
         async with trio.open_nursery() as nursery:
             for number in range(10):
-                started(nursery, target, Seen(board, f"p{number}"))
+                started(nursery, target, View(board, f"p{number}"))
     shared = [at_s for at_s in target.asked_at_s if at_s > began_s]
     assert len(target.asked_at_s) - len(shared) == 10, "each asks once by itself when it starts"
     assert 250 <= len(shared) <= 600
@@ -114,7 +114,7 @@ async def test_dead_target_sees_a_probe_a_second_for_all_processes(
 async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target()
     async with trio.open_nursery() as nursery:
-        breakers = [started(nursery, target, Seen(board, f"p{number}")) for number in range(5)]
+        breakers = [started(nursery, target, View(board, f"p{number}")) for number in range(5)]
         for breaker in breakers:
             await breaker.wait_to_admit()
         target.asked_at_s.clear()
@@ -134,7 +134,7 @@ async def test_result_from_before_the_trip_does_not_reset_it(
     board, target = Board(), Target()
     async with serving(board, target) as breaker:
         await trio.sleep(10)
-        board.tell(encode(FINE), 30.0)
+        board.publish(encode(FINE), 30.0)
         await trio.sleep(0.5)
         await shut(breaker)
         closed_at_s = trio.current_time()
@@ -152,7 +152,7 @@ async def test_foreign_version_and_denial_are_checked_by_oneself(
         target.answers = [NEWER]
         await shut(breaker)
         await trio.sleep(0.5)
-        board.tell(encode(told), 30.0)
+        board.publish(encode(told), 30.0)
         await breaker.wait_to_admit()
         assert len(target.asked_at_s) == 2
         assert breaker.server_version == NEWER.version
@@ -164,7 +164,7 @@ async def test_denied_process_does_not_trust_an_admitted_one(autojump_clock: tri
         target.answers = [DENIED]
         breaker.deny(Reason("TargetDenied", "401"))
         for _ in range(5):
-            board.tell(encode(FINE), 10.0)
+            board.publish(encode(FINE), 10.0)
             await trio.sleep(10)
         assert not breaker.admits
         assert len(target.asked_at_s) > 5
@@ -200,7 +200,7 @@ async def test_denial_pauses_the_target_a_minute_until_admitted(
 async def test_process_that_was_never_admitted_pauses_nothing(autojump_clock: trio.testing.MockClock) -> None:
     board, target = Board(), Target([DENIED])
     async with trio.open_nursery() as nursery:
-        breaker = started(nursery, target, Seen(board, "p"))
+        breaker = started(nursery, target, View(board, "p"))
         await trio.sleep(60)
         assert breaker.denied is not None
         assert board.pauses == []

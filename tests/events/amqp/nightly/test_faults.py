@@ -29,7 +29,7 @@ from tests.support.wait import until
 PREFETCH = 200
 PUBLISHERS = 12
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 @attrs.define(eq=False)
@@ -99,18 +99,18 @@ def texts(store: Client) -> Counter[str]:
     return Counter(event["body"] for event in events_in(store))
 
 
-def all_of(confirmed: list[str], store: Client, tell: Tell, what: str) -> int:
+def all_of(confirmed: list[str], store: Client, report: Report, what: str) -> int:
     """Waits until each has its job; how many jobs are there beyond one for each."""
     wanted = set(confirmed)
     until(lambda: wanted <= texts(store).keys(), "each confirmed event is a job", 300)
     found = texts(store)
     twice = sum(found.values()) - len(found)
-    tell(f"{what}: {len(wanted)} events confirmed, none lost, {twice} twice")
+    report(f"{what}: {len(wanted)} events confirmed, none lost, {twice} twice")
     return twice
 
 
 def test_no_event_is_lost_while_rabbitmq_dies_and_redis_is_cut(
-    own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, tell: Tell
+    own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, report: Report
 ) -> None:
     with TcpProxy(redis_server.port) as proxy:
         configure(tmp_path, proxy.port, own_rabbit.url())
@@ -136,7 +136,7 @@ def test_no_event_is_lost_while_rabbitmq_dies_and_redis_is_cut(
                 own_rabbit.start()
                 is_read(own_rabbit)
                 publishers.reach(10_000)
-            twice = all_of(publishers.confirmed, store, tell, "RabbitMQ killed twice, restarted, Redis cut for 5 s")
+            twice = all_of(publishers.confirmed, store, report, "RabbitMQ killed twice, restarted, Redis cut for 5 s")
             assert broker.stop() == 0
             output = broker.output()
     # Three connections ended under the events; what was not confirmed then came again.
@@ -171,7 +171,7 @@ def test_a_durable_exchange_keeps_events_for_a_later_broker(
 
 
 def test_events_of_a_killed_broker_come_to_the_next(
-    own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, tell: Tell
+    own_rabbit: RabbitMQ, redis_server: RedisServer, store: Client, tmp_path: Path, report: Report
 ) -> None:
     configure(tmp_path, redis_server.port, own_rabbit.url())
     kills = 3
@@ -182,6 +182,6 @@ def test_events_of_a_killed_broker_come_to_the_next(
                 broker.signal(signal.SIGKILL)
         with started(["run"], directory=tmp_path) as broker:
             publishers.reach(4_000)
-            twice = all_of(publishers.confirmed, store, tell, f"restbroker killed {kills} times")
+            twice = all_of(publishers.confirmed, store, report, f"restbroker killed {kills} times")
             assert broker.stop() == 0
     assert twice <= kills * PREFETCH

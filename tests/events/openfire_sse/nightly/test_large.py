@@ -80,20 +80,20 @@ class Told:
     early: list[tuple[str, str | None]] = attrs.field(factory=list)
     heard: set[str] = attrs.field(factory=set)
 
-    def note(self, state: State, user: str, name: str, data: str, tell: Callable[[], None]) -> None:
-        """One event, and `tell` writes it, or loses it where nobody reads it."""
+    def note(self, state: State, user: str, name: str, data: str, emit: Callable[[], None]) -> None:
+        """One event, and `emit` writes it, or loses it where nobody reads it."""
         said = said_by(name, data) if user in _READ else None
         if said is None:
-            tell()
+            emit()
             return
         if user in state.readers:
             self.heard.add(user)
         if user not in self.heard:
             self.early.append((user, said.get("kind")))
-            tell()
+            emit()
         else:
             began_s = time.time()
-            tell()
+            emit()
             self.events.append((event_of(user, said), began_s, time.time()))
 
 
@@ -262,18 +262,18 @@ def openfire() -> Iterator[Openfire]:
 def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
     openfire: Openfire, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, tell, connected = Told(), State.tell, State.connected
+    told, emit, connected = Told(), State.emit, State.connected
     # The senders are other programs, which wait for nobody: the plugin would jam, and mix them up.
     openfire.state.login_s, openfire.state.clock_ms = 0, itertools.count().__next__
 
     def noted(state: State, user: str, name: str, data: str) -> None:
-        told.note(state, user, name, data, partial(tell, state, user, name, data))
+        told.note(state, user, name, data, partial(emit, state, user, name, data))
 
     def asking(state: State, user: str) -> None:
         told.heard.discard(user)
         connected(state, user)
 
-    monkeypatch.setattr(State, "tell", noted)
+    monkeypatch.setattr(State, "emit", noted)
     monkeypatch.setattr(State, "connected", asking)
     more = {"Stats": True, "StatsPort": 0}
     users = [*_FRIENDS, _EXPERT]

@@ -35,7 +35,7 @@ def test_thawed_process_stops_reading_and_loses_nothing_it_had(
         try:
             # More than is made into jobs in a second, and less than a connection holds.
             for number in range(MANY):
-                openfire.state.tell("bob", "chatapi.notify", json.dumps({"type": "notify", "id": str(number)}))
+                openfire.state.emit("bob", "chatapi.notify", json.dumps({"type": "notify", "id": str(number)}))
             say(openfire, "ann", "bob", "to the frozen one")
             assert not any('"body"' in data or '"notify"' in data for _, data in openfire.state.lost)
             until(lambda: holder(store, "bob") not in (before, None), "another has the lease", 60)

@@ -116,7 +116,7 @@ async def test_answer_to_an_askers_second_question_comes(
             with openfire.state.lock:
                 openfire.state.connected("eve")
             await until_async(lambda: "eve" in openfire.state.readers, "his question is listened to", 60)
-            openfire.state.tell("eve", "chatapi.ask", f'{{"type":"update-queue", "position":{number}}}')
+            openfire.state.emit("eve", "chatapi.ask", f'{{"type":"update-queue", "position":{number}}}')
             wanted = partial(lambda count: len(reader.jobs()) == count, number)
             await until_async(wanted, "what he is told is a job", 60)
             with openfire.state.lock:
