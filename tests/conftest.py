@@ -50,7 +50,7 @@ def pytest_runtest_setup() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failure on a machine that nobody can look at is told with what the processes of its test said last."""
+    """Report a failure with the last output of its test's processes: the machine may be out of reach."""
     report = yield
     if report.failed:
         report.sections += process.last_words()

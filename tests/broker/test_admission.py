@@ -175,12 +175,12 @@ async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness)
     harness.raw(*(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode() for args in given))
     async with serving(harness, Token("app", (Secret(LONG),), hosts=("example.org",))):
         await harness.until(lambda: harness.size("dead") == len(given), "all are dead")
-    told = str(harness.events)
+    shown = str(harness.events)
     for found in harness.members("dead"):
-        told += f"{found['error_class']} {found['error_message']} {found['restbroker_attempts']}"
+        shown += f"{found['error_class']} {found['error_message']} {found['restbroker_attempts']}"
         assert found["error_class"] in ("BadEndpoint", "BadToken", "BadArguments", "HostNotAllowed")
     for text in (LONG, LONG.lower()):
-        assert not any(text[start : start + 8] in told for start in range(len(text) - 7))
+        assert not any(text[start : start + 8] in shown for start in range(len(text) - 7))
 
 
 async def test_job_with_missing_wrong_or_untimely_signature_dies(harness: Harness) -> None:
@@ -261,10 +261,10 @@ async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness
     async with serving(harness, Token("app", (Secret("one"),)), Token("unused", (Secret("two"),))):
         for jid in ("j1", "j2"):
             push(harness, "one", jid=jid)
-            await harness.until(lambda: records.token_uses(harness.client), "the use is told")
+            await harness.until(lambda: records.token_uses(harness.client), "the use is reported")
             harness.client.command("DEL", "restbroker:tokens")
         push(harness, "one", jid="j3")
-        await harness.until(lambda: records.token_uses(harness.client), "the use is told")
+        await harness.until(lambda: records.token_uses(harness.client), "the use is reported")
         found = records.token_uses(harness.client)
     assert list(found) == ["app"]
     assert before_s - 1 <= found["app"] <= time.time() + 1

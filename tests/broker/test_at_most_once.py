@@ -126,9 +126,9 @@ async def test_job_dead_for_its_process_is_answered_once_on_both_ways(
     async with harness.broker():
         harness.push("once", args=["once", {"n": 0}, "t", "id-1"], reply_to="restbroker:reply:waits")
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next generation begins")
-    (job,), (told,) = harness.entries("queue:replies"), harness.entries("restbroker:reply:waits")
+    (job,), (answer,) = harness.entries("queue:replies"), harness.entries("restbroker:reply:waits")
     assert (job["class"], job["args"][1], job["args"][2]["error"]["code"]) == ("Mine", "id-1", "Uncertain")
-    assert (told["jid"], told["command"], told["outcome"]) == ("jid-once-0", "once", "uncertain")
+    assert (answer["jid"], answer["command"], answer["outcome"]) == ("jid-once-0", "once", "uncertain")
     assert [dead["jid"] for dead in harness.members("dead")] == ["jid-once-0"]
     assert harness.of(OperatorWarning) == []
 
@@ -138,7 +138,7 @@ async def test_answer_refused_by_redis_after_crash_is_reported(harness: Harness)
     harness.crashed(marked=True)
     harness.client.command("SET", "restbroker:reply:waits", "no list")
     async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "it is told of")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
     (warned,) = harness.of(OperatorWarning)
     assert (warned.code, warned.message[:6]) == ("AnswerRefused", "1 jobs")
     assert [dead["jid"] for dead in harness.members("dead")] == ["jid-once-0"]

@@ -152,7 +152,7 @@ async def test_lost_answer_of_settle_and_fetch_repeats_neither(
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"600", "all are settled")
     assert left == []
     assert sorted(call.command.arguments["n"] for call in harness.target.calls) == list(range(600))  # type: ignore[type-var]
-    assert len({told.jid for told in harness.of(JobFinished)}) == len(harness.of(JobFinished)) == 600
+    assert len({event.jid for event in harness.of(JobFinished)}) == len(harness.of(JobFinished)) == 600
     assert harness.client.command("KEYS", "restbroker:ip:*") == []
 
 
@@ -176,7 +176,7 @@ async def test_refused_half_of_settle_and_fetch_is_reported_and_redone(
     harness.concurrency = 5
     pushed = 0
 
-    def are_told() -> bool:
+    def are_reported() -> bool:
         return len(harness.of(JobFinished)) >= pushed
 
     async with harness.broker():
@@ -184,7 +184,7 @@ async def test_refused_half_of_settle_and_fetch_is_reported_and_redone(
         while refusals:
             harness.push(count=300)
             pushed += 300
-            await harness.until(are_told, "all are told of")
+            await harness.until(are_reported, "all are reported")
     assert harness.client.command("GET", "stat:processed") == b"%d" % pushed
     assert len(harness.target.calls) == len(harness.of(JobFinished)) == pushed
     assert [event.code for event in harness.of(OperatorWarning)] == (["FetchRefused"] if half == "fetch" else [])
@@ -304,7 +304,7 @@ async def test_refused_settlements_stop_intake_and_are_written_later(
     harness.client.command("SET", "dead", "a text")
     harness.push(count=300, args=["safe", {}, "wrong"])
     async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
         await trio.sleep(8)
         assert harness.size("queue:rest") > 150, "no more are taken"
         harness.client.command("DEL", "dead")

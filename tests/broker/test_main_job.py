@@ -300,7 +300,7 @@ async def test_pool_without_record_is_reported_once_and_others_recover(harness: 
     fetch(harness.client, jobs.FetchRequest("whole", "t", ("rest",), 0, 1, 1))
     async with harness.broker():
         await harness.until(lambda: harness.of(JobFinished), "the whole one's job is delivered")
-        await harness.until(lambda: harness.of(OperatorWarning), "the broken one is told of")
+        await harness.until(lambda: harness.of(OperatorWarning), "the broken one is reported")
     assert [event.code for event in harness.of(OperatorWarning)] == ["RecoveryRefused"]
     assert harness.size("restbroker:ip:broken") == 1
 
@@ -341,7 +341,7 @@ async def test_denial_while_probe_is_unwell_trips_the_breaker(
 async def test_buggy_probe_trips_the_breaker_and_not_the_process(harness: Harness) -> None:
     harness.target.probe_answer = ZeroDivisionError()
     async with harness.broker():
-        await harness.until(lambda: harness.of(TargetDown), "it is told")
+        await harness.until(lambda: harness.of(TargetDown), "it is reported")
     assert "ZeroDivisionError" in harness.of(TargetDown)[0].message
 
 

@@ -1,4 +1,4 @@
-"""What is told of settled jobs: of those that went well how long they took, of each other one all that is known."""
+"""The events of settled jobs: of good ones how long they took, of each other one all that is known."""
 
 import io
 from collections import Counter
@@ -10,31 +10,31 @@ from restbroker.telemetry.log import LogSink
 from tests.broker.conftest import Harness
 
 
-def counted(told: list[Event]) -> int:
-    """How many jobs were told of."""
-    groups = [event for event in told if isinstance(event, JobsDelivered)]
-    return sum(isinstance(event, JobFinished) for event in told) + sum(
+def counted(events: list[Event]) -> int:
+    """How many jobs were reported."""
+    groups = [event for event in events if isinstance(event, JobsDelivered)]
+    return sum(isinstance(event, JobFinished) for event in events) + sum(
         len(durations_s) for group in groups for durations_s in group.took_s.values()
     )
 
 
 async def settled(harness: Harness, count: int) -> list[Event]:
-    """What a broker tells until it has told of so many jobs."""
-    told: list[Event] = []
-    harness.report = told.append
+    """The events of a broker until it has reported so many jobs."""
+    events: list[Event] = []
+    harness.report = events.append
     async with harness.broker():
-        await harness.until(lambda: counted(told) >= count, "all are told of")
-    assert counted(told) == count
-    return told
+        await harness.until(lambda: counted(events) >= count, "all are reported")
+    assert counted(events) == count
+    return events
 
 
 async def test_delivered_jobs_are_reported_together_and_once_each(harness: Harness) -> None:
     harness.push("safe", 60)
     harness.push("once", 40)
-    told = await settled(harness, 100)
-    groups = [event for event in told if isinstance(event, JobsDelivered)]
+    events = await settled(harness, 100)
+    groups = [event for event in events if isinstance(event, JobsDelivered)]
     assert len(groups) < 100, "not each alone"
-    assert not [event for event in told if isinstance(event, JobFinished)]
+    assert not [event for event in events if isinstance(event, JobFinished)]
     jobs = [job for group in groups for job in group.each()]
     assert {job.jid for job in jobs} == {
         f"jid-{name}-{n}" for name, count in (("safe", 60), ("once", 40)) for n in range(count)
@@ -55,8 +55,8 @@ async def test_other_outcomes_are_reported_one_by_one(harness: Harness) -> None:
     ]
     harness.target.judge = lambda call, _response: outcomes[int(str(call.command.arguments["n"]))]
     harness.push("safe", 3)
-    told = await settled(harness, 3)
-    alone = {event.jid: event for event in told if isinstance(event, JobFinished)}
+    events = await settled(harness, 3)
+    alone = {event.jid: event for event in events if isinstance(event, JobFinished)}
     assert alone.keys() == {"jid-safe-1", "jid-safe-2"}
     assert (alone["jid-safe-1"].outcome, alone["jid-safe-1"].fate, alone["jid-safe-1"].note) == (
         "delivered", "ack", "already done",

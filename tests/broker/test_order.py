@@ -284,7 +284,7 @@ async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
     push(harness, "a", 2)
     async with harness.broker():
         await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
-        await until_async(partial(has_ended, harness, 1), "it is told of")
+        await until_async(partial(has_ended, harness, 1), "it is reported")
         # Sidekiq Web pushes it as it is.
         push(harness, "a", 1, expiry=1, **more)
         await harness.until(lambda: [one.outcome for one in harness.of(JobFinished)][1:] == ["expired"], "it expired")
@@ -483,10 +483,10 @@ async def test_job_that_died_with_its_process_stops_its_key_loudly(harness: Harn
     jobs.mark(harness.client, "h:1:dead:t", [got.jobs[0].ticket])
     async with harness.broker():
         await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
-        await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
-    (told,) = harness.of(OperatorWarning)
-    assert (told.code, told.target) == ("OrderStopped", "t")
-    assert "a-0" in told.message
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
+    (warning,) = harness.of(OperatorWarning)
+    assert (warning.code, warning.target) == ("OrderStopped", "t")
+    assert "a-0" in warning.message
     assert log.starts["a"] == []
 
 
@@ -599,7 +599,7 @@ async def test_nothing_is_taken_beside_jobs_in_the_older_form(harness: Harness, 
     harness.client.command("HSET", "restbroker:fair:wait:rest", "1000:a", "{}")
     push(harness, "a", 1)
     async with harness.broker():
-        await harness.until(lambda: warnings(harness) == ["OlderForm"], "it is told")
+        await harness.until(lambda: warnings(harness) == ["OlderForm"], "it is reported")
         await trio.sleep(0.5)
         assert (log.starts, harness.size("queue:rest")) == ({}, 1)
         harness.client.command("DEL", "restbroker:fair:wait:rest")

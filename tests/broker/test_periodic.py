@@ -1,4 +1,4 @@
-"""Periodic commands while a broker runs: due ones become jobs, late ones by their policy, refusals are told once."""
+"""Periodic commands while a broker runs: due ones become jobs, late ones by their policy, refusals are reported once."""
 
 import json
 from functools import partial
@@ -174,8 +174,8 @@ async def test_refusal_by_redis_is_reported_once_and_retried_soon(harness: Harne
     harness.client.command("SET", "queue:rest", "x")
     for _ in range(3):
         assert await agent.push_due() <= 5.0
-    (told,) = harness.of(OperatorWarning)
-    assert (told.code, "WRONGTYPE" in told.message, mark_s(harness.client)) == ("PeriodicRefused", True, before_s)
+    (warning,) = harness.of(OperatorWarning)
+    assert (warning.code, "WRONGTYPE" in warning.message, mark_s(harness.client)) == ("PeriodicRefused", True, before_s)
     harness.client.command("DEL", "queue:rest")
     await agent.push_due()
     assert (harness.size("queue:rest"), mark_s(harness.client)) == (1, last_s)
@@ -191,8 +191,8 @@ async def test_one_that_cannot_be_made_keeps_no_other_back(harness: Harness, age
         harness.client.command("HSET", KEY, name, f"{digest} {int(time_s(harness.client)) - 4000}")
     agent.jobs = [attrs.evolve(job(7200.0), name="bad", make=fail), job(7200.0)]
     await agent.push_due()
-    (told,) = harness.of(OperatorWarning)
-    assert "The periodic command bad" in told.message
+    (warning,) = harness.of(OperatorWarning)
+    assert "The periodic command bad" in warning.message
     assert harness.size("queue:rest") == 1
 
 

@@ -151,7 +151,7 @@ async def test_unknown_request_is_reported_and_does_nothing(shown: Harness) -> N
     async with shown.broker():
         await ask(shown, "KILL")
         shown.control.quiet.set()
-        await shown.until(lambda: shown.of(OperatorWarning), "it is told")
+        await shown.until(lambda: shown.of(OperatorWarning), "it is reported")
         assert shown.of(OperatorWarning)[0].code == "UnknownRequest"
         assert not shown.control.stop.is_set()
 
@@ -165,7 +165,7 @@ async def test_foreign_key_over_the_record_is_reported_once(
     async with shown.broker():
         shown.push(count=20)
         await shown.until(lambda: shown.client.command("GET", "stat:processed") == b"20", "all are delivered")
-        await shown.until(lambda: shown.of(OperatorWarning), "it is told")
+        await shown.until(lambda: shown.of(OperatorWarning), "it is reported")
     assert [event.code for event in shown.of(OperatorWarning)] == ["RecordRefused"]
 
 

@@ -283,6 +283,6 @@ async def test_generation_starting_with_target_down_says_so(harness: Harness) ->
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         await taken_over(harness, Failing(ok))
-    told = [event for event in harness.events if isinstance(event, BrokerStarted | TargetDown)]
-    assert [type(event) for event in told] == [BrokerStarted, TargetDown, BrokerStarted]
+    events = [event for event in harness.events if isinstance(event, BrokerStarted | TargetDown)]
+    assert [type(event) for event in events] == [BrokerStarted, TargetDown, BrokerStarted]
     assert [event.down for event in harness.of(BrokerStarted)] == [(), ("t",)]

@@ -82,7 +82,7 @@ async def test_copy_of_done_job_is_not_sent_and_answers_nobody(
         for _ in range(3):
             harness.raw(raw)
         await settled(harness, 4)
-        await harness.until(lambda: len(warned(harness)) == 3, "it is told")
+        await harness.until(lambda: len(warned(harness)) == 3, "it is reported")
     assert outcomes(harness) == ["delivered", *["duplicate"] * 3]
     assert len(harness.target.calls) == 1
     assert [harness.size(key) for key in ("queue:replies", "restbroker:reply:one", "dead", "retry")] == [1, 1, 0, 0]
@@ -249,7 +249,7 @@ async def test_job_runs_with_a_warning_where_redis_cannot_answer(harness: Harnes
     harness.raw(job(signature(time.time())))
     async with serving(harness, APP):
         await settled(harness, 1)
-        await harness.until(lambda: warned(harness) == ["StoreRefused"], "it is told")
+        await harness.until(lambda: warned(harness) == ["StoreRefused"], "it is reported")
     assert outcomes(harness) == ["delivered"]
     assert harness.size("queue:replies") == 1
 

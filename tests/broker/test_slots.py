@@ -55,7 +55,7 @@ async def test_slow_commands_in_their_slot_hold_up_no_others(harness: Harness) -
 async def test_job_behind_many_waiting_for_their_slot_needs_no_push(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # As just after a burst: all of them are fetched at once, and few may be started before Redis is told.
+    # As just after a burst: all of them are fetched at once, and few may be started before Redis knows.
     monkeypatch.setattr(BatchSize, "reserve", lambda _pace, _now_s: 40)
     monkeypatch.setattr(queue_waiter, "_WAIT_S", 3600.0)
     fetches = 0

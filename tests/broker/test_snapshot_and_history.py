@@ -18,15 +18,15 @@ async def test_snapshot_counts_sent_and_waiting_jobs_apart(harness: Harness) -> 
         await harness.until(lambda: pools, "it beats")
         jobs = pools[0].reservations.jobs
         await harness.until(lambda: len(jobs) > 3 == len(harness.target.calls), "three are sent")
-        told = snapshot(pools[0], Counters())
-        assert (told["at_work"], told["workers"]) == (3, 3)
-        assert told["limits"] == {"concurrency": 3, "now": 3, "rate_per_s": None, "burst": None, "in_flight": None}
-        assert told["gate_code"] is None
-        assert told["ahead"] == len(jobs) - 3
+        figures = snapshot(pools[0], Counters())
+        assert (figures["at_work"], figures["workers"]) == (3, 3)
+        assert figures["limits"] == {"concurrency": 3, "now": 3, "rate_per_s": None, "burst": None, "in_flight": None}
+        assert figures["gate_code"] is None
+        assert figures["ahead"] == len(jobs) - 3
         held.let.set()
         await harness.until(lambda: not jobs, "all are settled")
-        told = snapshot(pools[0], Counters())
-        assert (told["at_work"], told["ahead"]) == (0, 0)
+        figures = snapshot(pools[0], Counters())
+        assert (figures["at_work"], figures["ahead"]) == (0, 0)
 
 
 def kept(harness: Harness) -> dict[str, JobEnd]:

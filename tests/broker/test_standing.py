@@ -351,11 +351,11 @@ async def test_redis_is_frozen_while_it_stands(
     async with harness.broker():
         await until_it_stands(harness)
         redis.suspend()
-        await harness.until(lambda: harness.of(StoreLost), "it is told")
+        await harness.until(lambda: harness.of(StoreLost), "it is reported")
         redis.resume()
         harness.push(count=5)
         await harness.until(lambda: len(finished(harness)) == 5, "they are done")
-        await harness.until(lambda: harness.of(StoreBack), "it is told")
+        await harness.until(lambda: harness.of(StoreBack), "it is reported")
     assert len(harness.target.sent) == 5
 
 

@@ -39,7 +39,7 @@ class Group:
     def events_of(self, kind: type[OperatorWarning]) -> list[OperatorWarning]:
         return [event for event in self.events if isinstance(event, kind)]
 
-    def told(self) -> list[str]:
+    def messages(self) -> list[str]:
         return [event.message for event in self.events if isinstance(event, OperatorWarning)]
 
     async def reload(self) -> None:
@@ -90,10 +90,10 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_crashed_worker_restarts_after_bounded_doubling_waits() -> None:
     crash = "number == 2 and os.kill(os.getpid(), signal.SIGKILL)"
     async with running(group(SAY_READY, crash, *OBEYS, count=2)) as one:
-        await until_async(lambda: len(one.told()) >= 5, "it crashed five times")
-    waits = [message.partition("restarted in ")[2].partition(";")[0] for message in one.told()]
+        await until_async(lambda: len(one.messages()) >= 5, "it crashed five times")
+    waits = [message.partition("restarted in ")[2].partition(";")[0] for message in one.messages()]
     assert waits[:5] == ["10 ms", "20 ms", "40 ms", "40 ms", "40 ms"]
-    assert "was killed by SIGKILL" in one.told()[0]
+    assert "was killed by SIGKILL" in one.messages()[0]
     hints = [event.hint for event in one.events if isinstance(event, OperatorWarning)]
     assert all(hint is not None and "dmesg or journalctl -k" in hint for hint in hints)
 
@@ -103,9 +103,9 @@ async def test_worker_that_lived_a_minute_restarts_after_shortest_wait(
 ) -> None:
     monkeypatch.setattr(supervisor, "HEALTHY_S", 0.0)
     async with running(group(SAY_READY, "number == 2 and sys.exit(1)", *OBEYS, count=2)) as one:
-        await until_async(lambda: len(one.told()) >= 3, "it crashed three times")
-    assert all("restarted in 10 ms" in message for message in one.told())
-    assert "ended with 1" in one.told()[0]
+        await until_async(lambda: len(one.messages()) >= 3, "it crashed three times")
+    assert all("restarted in 10 ms" in message for message in one.messages())
+    assert "ended with 1" in one.messages()[0]
 
 
 @pytest.mark.parametrize(("how", "code"), [("sys.exit(2)", 2), ("os.kill(os.getpid(), signal.SIGKILL)", 137)])
@@ -136,7 +136,7 @@ async def test_worker_that_may_not_start_waits_and_the_group_goes_on(tmp_path: P
         assert asked == []
         one.kill()
         await until_async(lambda: len(asked) >= 5, "it is looked at again and again")
-        assert (len(one.told()), one.workers()) == (2, [])
+        assert (len(one.messages()), one.workers()) == (2, [])
         fine.touch()
         await one.serve()
     assert one.code == 0
@@ -148,7 +148,7 @@ async def test_a_stop_does_not_wait_for_one_that_waits_to_be_started() -> None:
     async with running(one):
         await one.serve()
         one.kill()
-        await until_async(one.told, "it is told")
+        await until_async(one.messages, "it is reported")
     assert one.code == 0
 
 
@@ -167,7 +167,7 @@ async def test_worker_unable_to_start_beside_a_serving_one_is_retried(tmp_path: 
         one.supervisor.count = 2
         async with trio.open_nursery() as nursery:
             nursery.start_soon(one.supervisor._keep, 2)
-            await until_async(lambda: len(one.told()) >= 3, "the second failed three times")
+            await until_async(lambda: len(one.messages()) >= 3, "the second failed three times")
             assert one.code is None
             one.supervisor._act(signal.SIGTERM)
 
@@ -177,8 +177,8 @@ async def test_late_worker_gets_the_orders_of_its_group() -> None:
     async with running(group(SAY_READY, asked, "sys.exit(asked)")) as one:
         await one.serve()
         one.supervisor._act(signal.SIGTSTP)
-        await until_async(lambda: len(one.told()) >= 3, "each took the same order")
-    assert all(f"ended with {signal.SIGTSTP.value}" in message for message in one.told()[:3])
+        await until_async(lambda: len(one.messages()) >= 3, "each took the same order")
+    assert all(f"ended with {signal.SIGTSTP.value}" in message for message in one.messages()[:3])
 
 
 async def test_exit_code_is_the_worst_of_those_ended_after_the_stop() -> None:
@@ -247,7 +247,7 @@ async def test_a_worker_that_hangs_is_ended_and_gets_a_successor(tmp_path: Path,
     async with running(group(counted(tmp_path), hangs, *speaks, "  except TimeoutError: pass")) as one:
         await until_async(lambda: len(list(tmp_path.iterdir())) == 2, "it has a successor")
         await one.serve()
-    (message,) = one.told()
+    (message,) = one.messages()
     assert "did not report for" in message
     assert "was ended. It is restarted in " in message
     (event,) = one.events_of(OperatorWarning)
@@ -261,11 +261,11 @@ async def test_workers_that_hang_are_replaced_one_at_a_time(tmp_path: Path) -> N
     hangs = f"first < 3 and ({SAY_READY}, time.sleep(60))"
     # The successors take a while to be ready.
     async with running(group(counted(tmp_path), hangs, "time.sleep(1)", SAY_READY, "line.recv(1)", count=3)) as one:
-        await until_async(one.told, "the first is ended")
+        await until_async(one.messages, "the first is ended")
         before = one.workers()
         await until_async(lambda: len(one.workers()) == 3, "its successor begins")
         successor = next(worker for worker in one.workers() if worker not in before)
-        await until_async(lambda: len(one.told()) == 2, "the second is ended")
+        await until_async(lambda: len(one.messages()) == 2, "the second is ended")
         assert successor.has_reported
 
 
@@ -275,7 +275,7 @@ async def test_a_worker_whose_line_ends_gets_a_successor(tmp_path: Path) -> None
     async with running(group(counted(tmp_path), cut, *OBEYS)) as one:
         await until_async(lambda: len(list(tmp_path.iterdir())) == 2, "it has a successor")
         await one.serve()
-    (message,) = one.told()
+    (message,) = one.messages()
     assert "closed its line to the supervisor and was ended" in message
 
 

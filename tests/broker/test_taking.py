@@ -26,7 +26,7 @@ def hindrance(harness: Harness) -> str | None:
     return harness.status.pools[0].hindrance if harness.status.pools else None
 
 
-def told(harness: Harness) -> list[str]:
+def warnings(harness: Harness) -> list[str]:
     return [event.code for event in harness.of(OperatorWarning)]
 
 
@@ -41,7 +41,7 @@ async def test_full_dead_set_stops_fetching_and_is_reported(harness: Harness) ->
     harness.push()
     async with harness.broker():
         await harness.until(lambda: hindrance(harness) == "dead", "it holds")
-        assert (told(harness), harness.target.calls, harness.size("queue:rest")) == (["DeadSetFull"], [], 1)
+        assert (warnings(harness), harness.target.calls, harness.size("queue:rest")) == (["DeadSetFull"], [], 1)
         harness.client.command("DEL", "dead")
         await until_delivered(harness)
 
@@ -60,7 +60,7 @@ async def test_queue_that_is_no_list_is_reported_and_served_later(harness: Harne
     harness.client.command("SET", "queue:rest", "a text")
     async with harness.broker():
         await harness.until(lambda: hindrance(harness) == "refused", "it is refused")
-        assert told(harness) == ["BadQueue"]
+        assert warnings(harness) == ["BadQueue"]
         harness.client.command("DEL", "queue:rest")
         harness.push()
         await until_delivered(harness)
@@ -94,11 +94,11 @@ async def test_queue_paused_for_a_while_is_served_again_and_logged(
 async def test_unreadable_pauses_are_reported_once_and_stop_nothing(harness: Harness) -> None:
     harness.client.command("SET", "restbroker:pauses:queues", "x")
     async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
         harness.push(count=1)
         await harness.until(lambda: harness.target.calls, "the job is delivered")
-    (told,) = harness.of(OperatorWarning)
-    assert told.code == "PausesRefused"
+    (warning,) = harness.of(OperatorWarning)
+    assert warning.code == "PausesRefused"
 
 
 async def test_the_bytes_of_a_large_job_go_once_nothing_names_them(
@@ -182,7 +182,7 @@ async def test_a_flood_pauses_its_queue_and_stops_no_other(
     harness.others, harness.limits = {"t2": Scripted(ok)}, Limits(dead=50)
     harness.raw(*([b'{"args":["x",{},""]}', b"no json", b'{"args":["safe",{},"wrong"]}'] * 20))
     async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
         assert [one.code for one in harness.of(OperatorWarning)] == ["QueueFlooded"]
         assert "The queue 'rest' is paused" in harness.of(OperatorWarning)[0].message
         assert list(pauses.paused_queues(harness.client)) == ["rest"]
@@ -204,7 +204,7 @@ async def test_events_that_die_pause_their_queue_alone(
         await harness.until(lambda: harness.size("dead") == 70, "all are dead")
         assert not harness.of(OperatorWarning)
         harness.push("event", count=20, first=40)
-        await harness.until(lambda: harness.of(OperatorWarning), "somebody is told")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
         assert list(pauses.paused_queues(harness.client)) == ["rest"]
         harness.push(into="t2")
         await harness.until(lambda: harness.others["t2"].calls, "the other one is served")

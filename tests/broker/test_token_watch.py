@@ -1,4 +1,4 @@
-"""Processes that serve one queue compare their tokens, and one that differs is told of."""
+"""Processes that serve one queue compare their tokens, and one that differs is reported."""
 
 import json
 from pathlib import Path
@@ -98,8 +98,8 @@ async def test_process_with_other_tokens_is_reported_once(harness: Harness, monk
         assert jobs.register(harness.client, identity, facts, ("rest",))
         heartbeats.write_heartbeats(harness.client, [(identity, 1)], {identity: json.dumps({"tokens": mine}).encode()})
     async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "it is told")
+        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
         harness.push(args=["safe", {}, LONG])
         await harness.until(lambda: harness.target.calls, "jobs go on")
-    (told,) = harness.of(OperatorWarning)
-    assert (told.code, "other:7 serves the queue rest with other tokens" in told.message) == ("TokensMixed", True)
+    (warning,) = harness.of(OperatorWarning)
+    assert (warning.code, "other:7 serves the queue rest with other tokens" in warning.message) == ("TokensMixed", True)

@@ -31,7 +31,7 @@ async def test_done_jobs_are_settled_once_script_rights_are_back(
         watcher.command("ACL", "SETUSER", "default", "-evalsha")
         try:
             held.let.set()
-            await harness.until(lambda: "StoreRefused" in codes(harness), "it is told")
+            await harness.until(lambda: "StoreRefused" in codes(harness), "it is reported")
             await trio.sleep(1)
         finally:
             watcher.command("ACL", "SETUSER", "default", "+evalsha")
@@ -55,7 +55,7 @@ async def test_uncharged_late_start_waits_until_the_key_is_mended(
         await harness.until(lambda: harness.target.calls, "a worker has it")
         harness.client.command("DEL", "restbroker:rate:t")
         harness.client.command("LPUSH", "restbroker:rate:t", "no rate")
-        await harness.until(lambda: "ChargeRefused" in codes(harness), "it is told")
+        await harness.until(lambda: "ChargeRefused" in codes(harness), "it is reported")
         harness.target.answer = ok
         harness.client.command("DEL", "restbroker:rate:t")
         await harness.until(lambda: harness.of(JobFinished), "it is delivered")

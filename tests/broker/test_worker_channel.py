@@ -39,8 +39,8 @@ class Line:
     def ask(self, *numbers: int) -> None:
         self.ours.sendall(bytes(numbers))
 
-    def told(self) -> WorkerReport | None:
-        """The last whole line of what was told since the last look."""
+    def report(self) -> WorkerReport | None:
+        """The last whole line of the reports since the last look."""
         self.ours.setblocking(False)
         try:
             lines = self.ours.recv(65536).split(b"\n")
@@ -88,11 +88,11 @@ async def test_a_supervisor_that_is_gone_makes_it_drain(line: Line) -> None:
 
 async def test_changes_and_finished_reloads_are_reported(line: Line) -> None:
     async with line.running():
-        await until_async(lambda: line.told() == WorkerReport(READY, 0), "it is told")
+        await until_async(lambda: line.report() == WorkerReport(READY, 0), "it is reported")
         line.view = attrs.evolve(READY, phase="quiet")
-        await until_async(lambda: line.told() == WorkerReport(line.view, 0), "the change is told")
+        await until_async(lambda: line.report() == WorkerReport(line.view, 0), "the change is reported")
         line.channel.reload_ended()
-        await until_async(lambda: line.told() == WorkerReport(line.view, 1), "the reload is told")
+        await until_async(lambda: line.report() == WorkerReport(line.view, 1), "the reload is reported")
 
 
 async def test_unchanged_state_is_repeated_each_second_as_sign_of_life(
@@ -128,7 +128,7 @@ async def test_metric_values_are_written_in_a_thread_also_at_the_end(
     line.channel.samples = lambda: {"restbroker_workers": {(): next(count)}}
     async with line.running():
         await until_async(lambda: written_in, "values are written")
-    told = [values for one in line.ours.recv(65536).splitlines() if (values := read_samples(one)) is not None]
+    received = [values for one in line.ours.recv(65536).splitlines() if (values := read_samples(one)) is not None]
     assert written_in[0] != threading.get_ident()
     assert written_in[-1] == threading.get_ident()
-    assert told[-1] == {"restbroker_workers": {(): len(written_in) - 1}}
+    assert received[-1] == {"restbroker_workers": {(): len(written_in) - 1}}

@@ -64,7 +64,7 @@ def queued(store: Any) -> list[dict[str, object]]:
     return [json.loads(job) for job in reversed(store.lrange("queue:rest", 0, -1))]
 
 
-def told(done: CompletedProcess[str]) -> dict[str, object]:
+def summary(done: CompletedProcess[str]) -> dict[str, object]:
     found = json.loads(done.stdout)
     assert isinstance(found, dict)
     return found
@@ -86,7 +86,7 @@ def test_good_rows_become_jobs_and_bad_ones_a_private_file(
     write(place, "users.csv", *users(3), "bob,example.org", "eve,example.org,")
     done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--json", "--ok-if-exists", "--retry", "3")
     assert done.returncode == 7, done.stderr
-    found = told(done)
+    found = summary(done)
     batch = found.pop("batch")
     assert found == {"dry_run": False, "rows": 5, "pushed": 3, "rejected": 2, "rejects": "bad.csv"}
     jobs = queued(store)
@@ -108,9 +108,9 @@ def test_good_rows_become_jobs_and_bad_ones_a_private_file(
 
 def test_a_file_is_pushed_once_and_a_pipe_each_time(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3))
-    batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
+    batch = summary(shell("register", "--bulk", "users.csv", "--json"))["batch"]
     done = shell("register", "--bulk", "users.csv", "--json")
-    assert (done.returncode, told(done)["batch"], told(done)["pushed"]) == (0, batch, 3)
+    assert (done.returncode, summary(done)["batch"], summary(done)["pushed"]) == (0, batch, 3)
     assert f"3 rows were pushed before (batch {batch}), which is all that could be pushed." in done.stderr
     assert "To push them again, feed them by a pipe: cat FILE | restbroker enqueue … --bulk -" in done.stderr
     assert len(queued(store)) == 3
@@ -128,7 +128,7 @@ def test_a_file_is_pushed_once_and_a_pipe_each_time(place: Path, shell: Shell, s
 def test_a_batch_goes_on_under_the_previous_secret(place: Path, shell: Shell, store: Any) -> None:
     """Jobs would run twice if a rotation of the token's secret made another batch of the same file."""
     write(place, "users.csv", *users(3))
-    batch = told(shell("register", "--bulk", "users.csv", "--json"))["batch"]
+    batch = summary(shell("register", "--bulk", "users.csv", "--json"))["batch"]
     for name, secret in (("new", "new-token"), ("old", "right-token")):
         write(place, name, secret)
         (place / name).chmod(0o600)
@@ -137,7 +137,7 @@ def test_a_batch_goes_on_under_the_previous_secret(place: Path, shell: Shell, st
     document["Tokens"] = {"app": {"SecretFile": "new", "PreviousSecretFile": "old"}}
     write(place, "env.json", json.dumps(document))
     done = shell("register", "--bulk", "users.csv", "--json")
-    assert (told(done)["batch"], told(done)["pushed"], len(queued(store))) == (batch, 3, 3), done.stderr
+    assert (summary(done)["batch"], summary(done)["pushed"], len(queued(store))) == (batch, 3, 3), done.stderr
 
 
 def test_rows_lost_by_redis_are_pushed_again_under_their_ids(place: Path, shell: Shell, store: Any) -> None:
@@ -193,11 +193,11 @@ def test_wait_counts_all_rows_also_those_answered_before(
     done = shell(*waiting)
     assert done.returncode == 6
     assert "No answer for 300 ms; 3 rows not done yet. The same command continues to wait." in done.stderr
-    found = told(done)
+    found = summary(done)
     assert (found["done"], found["unanswered"], found["failed"]) == (0, 3, {})
     assert {job["reply_to"] for job in queued(store)} == {f"restbroker:reply:bulk-{found['batch']}"}
     put_answers(store, found["batch"], [(1, ""), (3, "AlreadyExists")])
-    found = told(shell(*waiting))
+    found = summary(shell(*waiting))
     assert (found["done"], found["unanswered"], found["failed"]) == (1, 1, {"AlreadyExists": 1})
     put_answers(store, found["batch"], [(2, "")])
     done = shell(*waiting[:-1])
@@ -207,7 +207,7 @@ def test_wait_counts_all_rows_also_those_answered_before(
     )
     # A person retried the job that had failed.
     put_answers(store, found["batch"], [(3, "")])
-    assert told(shell(*waiting))["failed"] == {}
+    assert summary(shell(*waiting))["failed"] == {}
 
 
 def test_failed_rows_are_counted_by_code_and_never_rejected(place: Path, shell: Shell, store: Any) -> None:
@@ -222,11 +222,11 @@ def test_failed_rows_are_counted_by_code_and_never_rejected(place: Path, shell: 
         (place / "bad.csv").unlink(missing_ok=True)
         write(place, "users.csv", *users(3), "bob,example.org")
         words = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--rejects", "bad.csv", "--json"]
-        batch = told(shell(*words))["batch"]
+        batch = summary(shell(*words))["batch"]
         put_answers(store, batch, [(1, ""), (2, "BadArgument")])
         store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps({"jid": f"{batch}{3:08x}", **answer}))
         done = shell(*words)
-        found = told(done)
+        found = summary(done)
         assert (done.returncode, found["failed"], found["may_have_run"]) == (7, {"BadArgument": 1}, {"TimedOut": 1})
         assert (found["unanswered"], (place / "bad.csv").read_text()) == (0, rejects)
         assert f"row 2: BadArgument: why (job {batch}{2:08x})\n" in done.stderr
@@ -238,7 +238,7 @@ def test_failed_rows_are_counted_by_code_and_never_rejected(place: Path, shell: 
         assert f"restbroker dead --where 'jid ~ {batch}' --where 'error = TimedOut'" in shown.stderr
         # A person looked, and retried it.
         put_answers(store, batch, [(3, "")])
-        assert told(shell(*words))["may_have_run"] == {}
+        assert summary(shell(*words))["may_have_run"] == {}
 
 
 def test_rejects_file_that_already_exists_is_left_alone(place: Path, shell: Shell, store: Any) -> None:
@@ -291,7 +291,7 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
     rows = ['{"command":"kick_user","user":"a","host":"h"}', '{"command":"kick_usr","user":"a","host":"h"}', "no JSON"]
     rows += ['{"command":"delete_old_users","days":"30"}', '{"user":"a"}']
     done = shell("-", "--json", stdin="\n".join(rows))
-    found = told(done)
+    found = summary(done)
     assert (done.returncode, found["rows"], found["pushed"], found["rejected"]) == (7, 5, 2, 3)
     assert [job["args"] for job in queued(store)] == [
         ["kick_user", {"user": "a", "host": "h"}, "right-token"],

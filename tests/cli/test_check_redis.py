@@ -163,7 +163,7 @@ def test_right_to_have_redis_rewrite_its_file_is_only_reported(
 
 @pytest.mark.promise("At least once, and seldom more", "AtMostOnce: who waits is answered once")
 @pytest.mark.parametrize(
-    ("options", "at_most_once", "told"),
+    ("options", "at_most_once", "is_reported"),
     [
         ({"appendonly": "yes", "appendfsync": "everysec"}, '["send_message"]', True),
         ({"appendfsync": "always"}, '["send_message"]', True),
@@ -172,11 +172,11 @@ def test_right_to_have_redis_rewrite_its_file_is_only_reported(
     ],
 )
 def test_at_most_once_without_saving_each_write_is_reported(
-    make_redis: MakeRedis, options: dict[str, str], at_most_once: str, *, told: bool
+    make_redis: MakeRedis, options: dict[str, str], at_most_once: str, *, is_reported: bool
 ) -> None:
     found = looked(make_redis(**options).url, AtMostOnce=at_most_once)
-    assert ("MarksNotSaved" in found) == told
-    if told:
+    assert ("MarksNotSaved" in found) == is_reported
+    if is_reported:
         note = found["MarksNotSaved"]
         assert (note.level, "send_message" in note.message) == ("note", True)
         assert note.hint == "In redis.conf:\nappendonly yes\nappendfsync always"
@@ -227,7 +227,7 @@ def test_due_jobs_for_an_unserved_queue_are_named_and_counted(redis_url: str, cl
     client.command("ZADD", "retry", 4e9, json.dumps(due_later), 5, '{"queue":"ruby"}', 6, b"no job")
     client.command("ZADD", "schedule", 5, '{"queue":"rest","restbroker_deferred":1}')
     found = looked(redis_url)["QueueNotServed"]
-    told = "600 due jobs that restbroker wrote stay in 'retry', since no target of this configuration serves their"
-    assert (found.level, found.message) == ("warning", f"{told} queue: 'theirs' (599), 'other' (1).")
+    message = "600 due jobs that restbroker wrote stay in 'retry', since no target of this configuration serves their"
+    assert (found.level, found.message) == ("warning", f"{message} queue: 'theirs' (599), 'other' (1).")
     client.command("DEL", "retry")
     assert "QueueNotServed" not in looked(redis_url)

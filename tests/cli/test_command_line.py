@@ -108,7 +108,7 @@ def test_a_disk_that_takes_a_part_only_ends_with_8(place: Path, unbuffered: str)
 
 
 @pytest.mark.parametrize(
-    ("line", "redirection", "code", "told"),
+    ("line", "redirection", "code", "message"),
     [
         ("enqueue -", "<&-", 2, "restbroker: standard input cannot be read"),
         ("enqueue register user=a host=b password=-", "<&-", 2, "restbroker: Standard input is closed."),
@@ -121,11 +121,11 @@ def test_a_disk_that_takes_a_part_only_ends_with_8(place: Path, unbuffered: str)
 )
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_a_useless_standard_stream_is_said_in_plain_words(
-    place: Path, store: Client, line: str, redirection: str, code: int, told: str, unbuffered: str
+    place: Path, store: Client, line: str, redirection: str, code: int, message: str, unbuffered: str
 ) -> None:
     put(store, "dead", NOW_S, "1")
     done = in_a_shell(f"exec $@ {redirection}", line, place, PYTHONUNBUFFERED=unbuffered)
-    assert (done.returncode, "Traceback" in done.stderr, told in done.stderr) == (code, False, True)
+    assert (done.returncode, "Traceback" in done.stderr, message in done.stderr) == (code, False, True)
 
 
 def in_a_shell(script: str, line: str, place: Path, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -236,11 +236,11 @@ def test_paused_queue_is_mentioned_at_once_and_after_the_wait(shell: Shell, stor
     pushed = shell("enqueue", "status")
     assert (pushed.returncode, len(queued(store))) == (0, 1)
     left = r"(?:10 min|9 min \d+ s)"
-    told = rf"note: The queue rest is paused by ops@node for {left} more: \"the server moves\"\. The job will wait:"
-    assert re.search(f"^{told} restbroker queues resume rest$", pushed.stderr, re.MULTILINE)
+    note = rf"note: The queue rest is paused by ops@node for {left} more: \"the server moves\"\. The job will wait:"
+    assert re.search(f"^{note} restbroker queues resume rest$", pushed.stderr, re.MULTILINE)
     done = shell("enqueue", "status", "--wait", "--timeout", "100ms")
     assert done.returncode == 6
-    assert len(re.findall(told, done.stderr)) == 1
+    assert len(re.findall(note, done.stderr)) == 1
     assert "It waits in the queue rest: 1 before it." in done.stderr
     assert "Do not push it again." in done.stderr
     assert pauses.resume_queue(store, "rest")

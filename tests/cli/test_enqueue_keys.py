@@ -80,7 +80,7 @@ def test_old_lock_is_checked_and_taken_over_from_a_lost_job(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--unique", "k"], "--unique needs --unique-for"),
         (["--unique-for", "10m"], "--unique needs --unique-for"),
@@ -90,9 +90,9 @@ def test_old_lock_is_checked_and_taken_over_from_a_lost_job(
         (["--unique", "k", "--unique-for", "0"], "--unique-for takes"),
     ],
 )
-def test_a_mistake_ends_with_2_and_queues_nothing(shell: Shell, store: Client, words: list[str], told: str) -> None:
+def test_a_mistake_ends_with_2_and_queues_nothing(shell: Shell, store: Client, words: list[str], message: str) -> None:
     done = shell("enqueue", "status", *words)
-    assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
     assert (queued(store), store.command("KEYS", "*unique*")) == ([], [])
 
 
@@ -206,8 +206,8 @@ def test_rows_of_a_file_have_keys_of_their_own(shell: Shell, store: Client, plac
     words = ("enqueue", "register", "--bulk", "rows.csv", "--unique-for", "10m")
     done = shell(*words, "--json")
     assert (done.returncode, done.stderr) == (0, done.stderr)
-    told = json.loads(done.stdout)
-    assert {name: told[name] for name in ("rows", "pushed", "rejected", "queued_before")} == {
+    outcome = json.loads(done.stdout)
+    assert {name: outcome[name] for name in ("rows", "pushed", "rejected", "queued_before")} == {
         "rows": 5,
         "pushed": 4,
         "rejected": 0,

@@ -1,4 +1,4 @@
-"""Examples in every `--help`, and what the Tab key offers: what the scripts of zsh and fish are told."""
+"""Examples in every `--help`, and what the Tab key offers by the scripts of zsh and fish."""
 
 import re
 import shlex

@@ -44,9 +44,9 @@ def test_dead_jobs_that_others_trimmed_are_restored(shell: Shell, store: Client)
 def test_explain_names_who_deleted_a_job(shell: Shell, store: Client, verb: str, zset: str) -> None:
     put(store, zset, NOW_S, "j1")
     assert shell(verb, "delete", "j1", "--yes").returncode == 0
-    told = shell("explain", "j1")
-    assert (told.returncode, "deleted the job j1." in told.stderr) == (1, True)
-    assert ("dead restore j1" in told.stderr, "it was delivered" in told.stderr) == (zset == "dead", False)
+    explained = shell("explain", "j1")
+    assert (explained.returncode, "deleted the job j1." in explained.stderr) == (1, True)
+    assert ("dead restore j1" in explained.stderr, "it was delivered" in explained.stderr) == (zset == "dead", False)
 
 
 def test_a_restored_job_may_have_run_so_a_retry_asks(shell: Shell, store: Client) -> None:

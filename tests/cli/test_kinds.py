@@ -97,13 +97,13 @@ ROWS = [pytest.param(*row, id=row[1], marks=[NIGHTLY] if number > 2 else []) for
 
 
 def test_kinds_are_listed_with_package_version_and_a_sentence(shell: Shell) -> None:
-    listed, told = shell("commands", "--kinds"), json.loads(shell("commands", "--kinds", "--json").stdout)
+    listed, rows = shell("commands", "--kinds"), json.loads(shell("commands", "--kinds", "--json").stdout)
     sentence = "Chatter: its users, and messages to them, through its HTTP API."
     assert listed.stdout.splitlines()[-1] == f"chatter\trestbroker-chatter 1.0\t{sentence}"
-    assert [one["kind"] for one in told] == [*registry.KINDS, "chatter"]
-    assert {one["package"] for one in told[:-1]} == {"restbroker"}
-    assert all(one["about"] for one in told)
-    assert told[-1] == {
+    assert [one["kind"] for one in rows] == [*registry.KINDS, "chatter"]
+    assert {one["package"] for one in rows[:-1]} == {"restbroker"}
+    assert all(one["about"] for one in rows)
+    assert rows[-1] == {
         "kind": "chatter",
         "package": "restbroker-chatter",
         "version": "1.0",
@@ -204,9 +204,9 @@ def test_exception_of_a_part_is_an_error_with_package_and_line(
     change(lib)
     ended, checked = shell("run"), shell("check", "--json")
     assert (ended.returncode, checked.returncode) == (2, 2)
-    for told in (ended.stderr, json.loads(checked.stdout)["findings"][-1]["message"]):
-        assert " failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in told
-        assert "s3cr3t" not in told
+    for message in (ended.stderr, json.loads(checked.stdout)["findings"][-1]["message"]):
+        assert " failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in message
+        assert "s3cr3t" not in message
     assert "Please report this to the authors of restbroker-chatter." in ended.stderr
     assert "Traceback" not in ended.stderr + checked.stderr
 
@@ -252,9 +252,9 @@ def test_job_with_raising_connector_names_the_package_and_line(
             done = shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait", "--timeout", "20")
             listed = shell("retries", "list", "--json")
         log = broker.output()
-    for told in (log, listed.stdout):
-        assert "The connector failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in told
-        assert "report this to the authors of restbroker-chatter" in told
+    for output in (log, listed.stdout):
+        assert "The connector failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in output
+        assert "report this to the authors of restbroker-chatter" in output
     assert "s3cr3t" not in done.stdout + done.stderr + listed.stdout + log
 
 
@@ -313,7 +313,7 @@ def _takes_a_key(lib: Path) -> None:
 
 
 def _masks_nothing(lib: Path) -> None:
-    """Has it tell people what the server said without the functions that mask an answer, and name no secret."""
+    """Has it report what the server said without the functions that mask an answer, and name no secret."""
     _takes_a_key(lib)
     text = _file(lib).read_text()
     assert ", secrets=(tried,)" in text
@@ -347,13 +347,13 @@ def test_secret_option_repeated_by_the_server_is_never_shown(
     with Receiver(_repeats_the_key) as server:
         whole = document(server.url, redis_server.url, Auth=None, Options={"KeyFile": str(key)})
         _write(tmp_path, document(f"{server.url}/check", redis_server.url, Auth=None, Options={"KeyFile": str(key)}))
-        told = [shell("check"), shell("check", "--json"), shell("check", "--target", "chat")]
+        runs = [shell("check"), shell("check", "--json"), shell("check", "--target", "chat")]
         _write(tmp_path, whole)
         with started(["run"], directory=tmp_path, environ=beside(lib)) as broker:
-            told += [shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait", "--timeout", "2")]
-            told += [shell("targets"), shell("stats", "--json"), shell("dead", "list"), shell("dead", "list", "--json")]
+            runs += [shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait", "--timeout", "2")]
+            runs += [shell("targets"), shell("stats", "--json"), shell("dead", "list"), shell("dead", "list", "--json")]
         log = broker.output()
-    shown = "".join(one.stdout + one.stderr for one in told) + log
+    shown = "".join(one.stdout + one.stderr for one in runs) + log
     assert "*** is not known" in shown
     assert "k3y-0f" not in shown
 
@@ -374,6 +374,6 @@ def test_unknown_kind_is_answered_with_known_ones_and_how_to_add(
 ) -> None:
     configuration = document(NOWHERE, Kind="chater")
     _write(tmp_path, configuration)
-    told = shell("run").stderr
-    assert '"chatter", found a string ("chater"); did you mean "chatter"?' in told
-    assert all(text in told for text in (*registry.KINDS, "the group restbroker.servers", "commands --kinds"))
+    message = shell("run").stderr
+    assert '"chatter", found a string ("chater"); did you mean "chatter"?' in message
+    assert all(text in message for text in (*registry.KINDS, "the group restbroker.servers", "commands --kinds"))

@@ -51,8 +51,8 @@ def test_a_job_that_is_not_done_holds_back_another(shell: Shell, store: Client) 
     jid = shell("periodic", "run", "strict").stdout.strip()
     again = shell("periodic", "run", "strict")
     assert (again.returncode, again.stdout, f"{jid} (believed) is not done" in again.stderr) == (1, "", True)
-    told = json.loads(shell("periodic", "run", "strict", "--json").stdout)
-    assert told == {"periodic": "strict", "jid": None, "not_done": jid, "dry_run": False}
+    outcome = json.loads(shell("periodic", "run", "strict", "--json").stdout)
+    assert outcome == {"periodic": "strict", "jid": None, "not_done": jid, "dry_run": False}
     assert [job["jid"] for job in jobs_in(store, "queue:rest")] == [jid]
 
 
@@ -77,10 +77,10 @@ def test_run_and_check_refuse_what_can_be_no_job(
     configure(place, Periodic={"nightly": {**NIGHTLY, **members}})
     for words in (("run",), ("check", "--json")):
         done = shell(*words)
-        told = done.stderr if words == ("run",) else json.loads(done.stdout)["findings"][0]["message"]
+        message = done.stderr if words == ("run",) else json.loads(done.stdout)["findings"][0]["message"]
         assert done.returncode == 2
-        assert f"Periodic.nightly.{member}: " in told
-        assert why in told
+        assert f"Periodic.nightly.{member}: " in message
+        assert why in message
 
 
 def test_a_mistake_in_periodic_stops_no_other_command(shell: Shell, place: Path, store: Client) -> None:

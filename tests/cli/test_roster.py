@@ -162,8 +162,8 @@ def test_an_import_leaves_out_users_with_anything_wrong(do: Do, place: Path, sto
     assert rosters.counts(store) == (0, 0)
     done = do("import some.ndjson --json")
     assert done.returncode == 7
-    told = json.loads(done.stdout)
-    assert (told["written"], told["changed"], told["refused"][0]["user"]) == (1, 1, "john")
+    outcome = json.loads(done.stdout)
+    assert (outcome["written"], outcome["changed"], outcome["refused"][0]["user"]) == (1, 1, "john")
     assert rosters.users(store) == {"zoe"}
     (place / "some.csv").write_text("user,jid\njohn,ann@example.org\n")
     done = do("import some.csv")

@@ -111,8 +111,8 @@ def test_ctrl_c_ends_a_watch_with_0_and_without_a_word(place: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline()
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=NEVER_S)
-    assert (process.returncode, told) == (0, "")
+        _, errors = process.communicate(timeout=NEVER_S)
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_a_watch_says_that_redis_is_away_and_finds_it_again(
@@ -126,8 +126,8 @@ def test_a_watch_says_that_redis_is_away_and_finds_it_again(
         server.kill()
         found = next(one for _ in range(20) if (one := block(blocks))[1][0] == "error")
         assert "cannot be reached" in found[1][1]
-        told = next(seen for _ in range(20) if (seen := line(lines))["error"])
-        assert (told["totals"], told["queues"], told["targets"], told["per_s"]) == (None, None, None, {})
+        frame = next(seen for _ in range(20) if (seen := line(lines))["error"])
+        assert (frame["totals"], frame["queues"], frame["targets"], frame["per_s"]) == (None, None, None, {})
         server.start()
         assert next(True for _ in range(50) if ["total", "processed", "0"] in block(blocks))
         assert next(True for _ in range(50) if line(lines)["totals"])
@@ -138,8 +138,8 @@ def test_a_watch_says_that_redis_is_away_and_finds_it_again(
 )
 def test_a_watch_does_not_take_any_pace(place: Path, every: str, said: str) -> None:
     with watching(place, every=every) as process:
-        _, told = process.communicate(timeout=NEVER_S)
-    assert (process.returncode, said in told) == (2, True)
+        _, errors = process.communicate(timeout=NEVER_S)
+    assert (process.returncode, said in errors) == (2, True)
 
 
 def test_a_screen_without_dead_jobs_is_drawn_only_when_it_was_read_anew(place: Path, store: Client) -> None:

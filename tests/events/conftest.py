@@ -58,12 +58,12 @@ class Taking:
 
     async def tells(self, code: str) -> OperatorWarning:
         """The first warning of this code, when it comes."""
-        return (await until_async(lambda: self.warnings(code), f"{code} is told", 60))[0]
+        return (await until_async(lambda: self.warnings(code), f"{code} is reported", 60))[0]
 
 
 @attrs.define(eq=False)
 class ReadSource(Taking):
-    """A source that is read: its jobs are told as their events."""
+    """A source that is read: its jobs are shown as their events."""
 
     def jobs(self, queue: str = QUEUE) -> list[dict[str, Any]]:
         return [job["args"][0] for job in super().jobs(queue)]
@@ -78,12 +78,12 @@ class ReadSource(Taking):
 @asynccontextmanager
 async def taking(events: Events, url: str, timeout_s: float = 10.0, looked_at: str = "") -> AsyncIterator[Taking]:
     """Takes events in until the end of the block; `looked_at`: where Redis is for the test, if elsewhere."""
-    told: list[Event] = []
+    log: list[Event] = []
 
     def connection() -> Connection:
         return Connection(open_client(StoreSettings(url), timeout_s))
 
-    (receiver,) = event_services(events, connection, told.append)
+    (receiver,) = event_services(events, connection, log.append)
     assert isinstance(receiver, Receiver)
     scope = trio.CancelScope()
 
@@ -94,7 +94,7 @@ async def taking(events: Events, url: str, timeout_s: float = 10.0, looked_at: s
     with closing(open_client(StoreSettings(looked_at or url))) as store:
         async with trio.open_nursery() as nursery:
             await nursery.start(serve)
-            yield Taking(receiver, store, told, scope.cancel)
+            yield Taking(receiver, store, log, scope.cancel)
             scope.cancel()
 
 

@@ -1,4 +1,4 @@
-"""Redis fails, the process stops, or someone holds every place: nobody is told "taken" of what is not, in bounds."""
+"""Redis fails, the process stops, or someone holds every place: no event is called taken that is not, in bounds."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -99,10 +99,10 @@ async def test_a_push_whose_answer_is_lost_makes_one_job(
 
     async def lossy(connection: Connection, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
         calls.append(len(arrivals))
-        heard = await hear(connection, arrivals)
+        answers = await hear(connection, arrivals)
         if len(calls) == 1:
             raise StoreUnavailable("The answer is lost.")
-        return heard
+        return answers
 
     monkeypatch.setattr(Connection, "push_events", lossy)
     async with trio.open_nursery() as nursery:
@@ -121,9 +121,9 @@ async def test_events_that_come_together_go_to_redis_together(deliverer: Deliver
         await nursery.start(deliverer.run)
         await until_async(lambda: store.command("LLEN", f"queue:{SOURCE.queue}") == 500, "all are pushed", 60)
         nursery.cancel_scope.cancel()
-    told = store.command("INFO", "commandstats")
-    assert isinstance(told, bytes)
-    calls = sum(int(line.split(b"calls=")[1].split(b",")[0]) for line in told.splitlines() if b"stat_evalsha:" in line)
+    stats = store.command("INFO", "commandstats")
+    assert isinstance(stats, bytes)
+    calls = sum(int(line.split(b"calls=")[1].split(b",")[0]) for line in stats.splitlines() if b"stat_evalsha:" in line)
     assert 3 <= calls <= 5
 
 

@@ -75,13 +75,13 @@ async def test_messages_of_one_moment_are_recorded_together(redis_server: RedisS
 
 
 async def test_without_redis_a_message_is_sent_with_a_warning() -> None:
-    told: list[Event] = []
+    log: list[Event] = []
     connection = Connection(open_client(StoreSettings("redis://127.0.0.1:1"), 0.5))
-    own = SentMessagesInRedis(60.0, connection, told.append)
+    own = SentMessagesInRedis(60.0, connection, log.append)
     with trio.fail_after(20):
         await own.remember("bot@a.example", "bob@b.example", "a text that nobody else may see")
     await own.aclose()
-    (warned,) = told
+    (warned,) = log
     assert isinstance(warned, OperatorWarning)
     assert warned.code == "OwnNotRemembered"
     assert "a text" not in repr(warned)

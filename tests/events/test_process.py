@@ -73,7 +73,7 @@ def test_a_broker_takes_events_in_and_a_group_does_so_once(
         url = url_of(broker)
         assert all(confirmed(url, number) for number in range(5))
         assert list(dict.fromkeys(ids(store))) == [str(number) for number in range(5)]
-        # A group's parent asks its workers, one of which may not have told it yet.
+        # A group's parent asks its workers, one of which may not have reported yet.
         counted = re.compile(r'events_total\{.*outcome="accepted".*\} (\d+)')
         until(lambda: counted.findall(page(port, "/metrics").text) == ["5"], "all are counted")
         assert broker.stop() == 0
@@ -85,7 +85,7 @@ def test_a_broker_takes_events_in_and_a_group_does_so_once(
 
 @pytest.mark.promise("Events", "the process is killed")
 def test_what_is_confirmed_outlives_each_kill(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
-    told: list[str] = []
+    accepted: list[str] = []
     number = 0
     for _ in range(2):
         configure(tmp_path, redis_server)
@@ -96,11 +96,11 @@ def test_what_is_confirmed_outlives_each_kill(redis_server: RedisServer, store: 
                 while True:
                     number += 1
                     if posted(url, number) == 202:
-                        told.append(str(number))
+                        accepted.append(str(number))
                     if time.monotonic() > until_s:
                         broker.signal(signal.SIGKILL)
-    assert told
-    assert set(told) <= set(ids(store))
+    assert accepted
+    assert set(accepted) <= set(ids(store))
 
 
 @pytest.mark.promise("Events", "the process is told to stop")

@@ -67,9 +67,9 @@ async def test_mod_post_log_makes_events_as_the_page_says(hall: Open, tmp_path: 
             answer = await play(one, request, **{"content-type": "application/xmpp+xml"}, **by_url)
             assert (answer.status_code, answer.content) == (202, b"")
         events = [job["args"][0] for job in one.jobs("xmpp_events")]
-    told = [(event["type"], event["from"], event["room"], event["id"], event["body"]) for event in events]
+    fields = [(event["type"], event["from"], event["room"], event["id"], event["body"]) for event in events]
     ann, bob, room = "ann@example.org/res-ann", "bob@example.org/res-bob", "tea@conference.example.org"
-    assert told == [
+    assert fields == [
         ("groupchat", ann, room, "g1", 'Hello room & ☂ "q"'),
         ("message", ann, None, "c1", "Grüße <b>"),
         ("message", bob, None, None, "no id"),
@@ -98,9 +98,9 @@ async def test_event_sync_makes_the_jobs_that_the_page_shows(hall: Open, tmp_pat
         lost = await play(one, requests[0], Authorization="Bearer another")
     assert events[1] == shown | {"received_at": events[1]["received_at"]}
     assert [*events[1]] == [*shown]
-    told = [(event["type"], event["from"], event.get("occupants"), event.get("at")) for event in events]
+    fields = [(event["type"], event["from"], event.get("occupants"), event.get("at")) for event in events]
     bob = "bob@meet.example.org/res-bob"
-    assert told == [
+    assert fields == [
         ("created", None, None, 1795805691),
         ("joined", bob, 1, 1795805692),
         ("left", bob, 0, 1795805695),
@@ -131,8 +131,8 @@ async def test_mod_post_log_fits_a_map_as_well(hall: Open) -> None:
         for request in recorded("mod_post_log"):
             assert (await play(one, request)).status_code == 202
         events = [job["args"][0] for job in one.jobs("xmpp_events")]
-    told = [(event["type"], event["room"], event["id"], event["body"], event["sent_at"][:10]) for event in events[:3]]
-    assert told == [
+    fields = [(event["type"], event["room"], event["id"], event["body"], event["sent_at"][:10]) for event in events[:3]]
+    assert fields == [
         ("groupchat", "tea@conference.example.org", "g1", 'Hello room & ☂ "q"', "2026-11-27"),
         ("message", None, "c1", "Grüße <b>", "2026-11-27"),
         ("message", None, None, "no id", "2026-11-27"),

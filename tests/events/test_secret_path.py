@@ -106,7 +106,7 @@ def test_a_secret_path_is_only_in_requests(stage: Stage) -> None:
     for words in [*AFTER, *(["explain", jid] for jid in jids), *(["dead", "show", jid] for jid in jids)]:
         for said in (stage.run(*words), stage.run(*words, "--json")):
             assert not said.startswith("2\n"), (words, said)
-    stage.told.update({f"Redis: {key} {n}": text for n, (key, text) in enumerate(everything_in(stage.client))})
-    stage.told["the log"] = stage.broker.output()
-    assert len(stage.told) > 50
-    assert [(where, leak) for where, text in stage.told.items() for leak in found_in(text, SECRETS)] == []
+    stage.outputs.update({f"Redis: {key} {n}": text for n, (key, text) in enumerate(everything_in(stage.client))})
+    stage.outputs["the log"] = stage.broker.output()
+    assert len(stage.outputs) > 50
+    assert [(where, leak) for where, text in stage.outputs.items() for leak in found_in(text, SECRETS)] == []

@@ -50,13 +50,13 @@ async def echo(request: Request) -> Answer:
 
 @asynccontextmanager
 async def served(files: CertFiles) -> AsyncIterator[tuple[Server, list[Event]]]:
-    told: list[Event] = []
-    certificate = Certificate(files, "CertFile of Events", told.append)
-    app = PlainApp("events", echo, told.append)
-    server = Server("events", "Listen of Events", "127.0.0.1", 0, app, told.append, certificate=certificate)
+    log: list[Event] = []
+    certificate = Certificate(files, "CertFile of Events", log.append)
+    app = PlainApp("events", echo, log.append)
+    server = Server("events", "Listen of Events", "127.0.0.1", 0, app, log.append, certificate=certificate)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
-        yield server, told
+        yield server, log
         nursery.cancel_scope.cancel()
 
 
@@ -83,8 +83,8 @@ def connected(port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
         plain.close()
 
 
-def warnings(told: list[Event]) -> list[OperatorWarning]:
-    return [event for event in told if isinstance(event, OperatorWarning)]
+def warnings(log: list[Event]) -> list[OperatorWarning]:
+    return [event for event in log if isinstance(event, OperatorWarning)]
 
 
 async def shown(server: Server, context: ssl.SSLContext) -> bytes:
@@ -99,36 +99,36 @@ async def shown(server: Server, context: ssl.SSLContext) -> bytes:
 
 
 async def test_a_client_that_trusts_the_authority_is_served_with_tls(ours: Authority, files: CertFiles) -> None:
-    async with served(files) as (server, told):
+    async with served(files) as (server, log):
         large = bytes(range(256)) * 4000
         answer = await posted(server, trusting(ours.ca), large)
         assert (answer.status_code, answer.content) == (200, large)
         assert server.addresses[0].startswith("https://127.0.0.1:")
-    assert told == [ListenerStarted("events", server.addresses)]
+    assert log == [ListenerStarted("events", server.addresses)]
 
 
 async def test_client_that_distrusts_us_is_reported_once(ours: Authority, files: CertFiles) -> None:
-    async with served(files) as (server, told):
+    async with served(files) as (server, log):
         for _ in range(3):
             with pytest.raises(ssl.SSLCertVerificationError):
                 await trio.to_thread.run_sync(connected, port_of(server), trusting(ours.pair("stranger")[0]))
-        await until_async(lambda: warnings(told), "it is told")
+        await until_async(lambda: warnings(log), "it is reported")
         assert (await posted(server, trusting(ours.ca))).status_code == 200
-    (warned,) = warnings(told)
+    (warned,) = warnings(log)
     assert (warned.code, "UNKNOWN_CA" in warned.message) == ("TLSFailed", True)
     assert warned.hint is not None
     assert "authority" in warned.hint
 
 
 async def test_client_without_tls_is_reported(ours: Authority, files: CertFiles) -> None:
-    async with served(files) as (server, told):
+    async with served(files) as (server, log):
         async with await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
             pass
         async with await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
             await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await stream.receive_some() == b""
         assert (await posted(server, trusting(ours.ca))).status_code == 200
-    (warned,) = warnings(told)
+    (warned,) = warnings(log)
     assert "https://" in (warned.hint or "")
 
 
@@ -137,11 +137,11 @@ async def test_client_that_does_not_begin_with_tls_is_dropped(
     files: CertFiles, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "HANDSHAKE_S", 0.2)
-    async with served(files) as (server, told), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+    async with served(files) as (server, log), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
         await stream.send_all(sent)
         with trio.fail_after(60):
             assert await stream.receive_some() == b""
-    assert warnings(told) == []
+    assert warnings(log) == []
 
 
 async def test_stop_waits_for_no_idle_client(ours: Authority, files: CertFiles) -> None:
@@ -173,7 +173,7 @@ async def test_a_renewed_certificate_counts_once_it_is_usable(
     monkeypatch.setattr(tls, "_LOOK_AGAIN_S", 0.0)
     context = trusting(ours.ca)
     assert files.key is not None
-    async with served(files) as (server, told):
+    async with served(files) as (server, log):
         first = await shown(server, context)
         # The certificate is replaced first, its key later, as some tools do it.
         shutil.copyfile(ours.pair("client")[0], files.cert)
@@ -183,14 +183,14 @@ async def test_a_renewed_certificate_counts_once_it_is_usable(
         assert await shown(server, context) != first
         files.key.unlink()
         assert await shown(server, context) != first
-    assert [warned.code for warned in warnings(told)] == ["CertificateUnusable", "CertificateUnusable"]
-    assert "KEY_VALUES_MISMATCH" in warnings(told)[0].message
-    assert "No such file" in warnings(told)[1].message
+    assert [warned.code for warned in warnings(log)] == ["CertificateUnusable", "CertificateUnusable"]
+    assert "KEY_VALUES_MISMATCH" in warnings(log)[0].message
+    assert "No such file" in warnings(log)[1].message
 
 
 async def test_no_client_is_served_without_a_usable_certificate(files: CertFiles) -> None:
     files.cert.unlink()
-    async with served(files) as (server, told), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+    async with served(files) as (server, log), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
         assert await stream.receive_some() == b""
-    assert [warned.code for warned in warnings(told)] == ["CertificateUnusable"]
-    assert "No connection" in warnings(told)[0].message
+    assert [warned.code for warned in warnings(log)] == ["CertificateUnusable"]
+    assert "No connection" in warnings(log)[0].message

@@ -213,7 +213,7 @@ def test_two_restbrokers_in_a_row_need_a_chain(redis_server: RedisServer, store:
 
 
 async def test_an_event_too_large_for_a_job_ends_no_reader(deliverer: Deliverer, store: Client) -> None:
-    """Beside it the others are offered, and its verdict is counted; a server that posts it is told at once."""
+    """Beside it the others are offered, and its verdict is counted; a server that posts it is answered at once."""
 
     def too_large(_handover: Handover, members: Mapping[str, Json], jid: str, _now_s: float) -> bytes:
         if members["body"] == "large":

@@ -122,7 +122,7 @@ class Scene:
         assert self.bench.places() == {}
         assert self.bench.members("dead") == []
 
-    def assert_outages_told(self, least: int) -> None:
+    def assert_outages(self, least: int) -> None:
         """At most one, a line at each end."""
         output = self.broker.output()
         assert least <= output.count(" redis.lost ") == output.count(" redis.back ") <= 1, output
@@ -187,7 +187,7 @@ def test_killed_master_repeats_at_most_jobs_in_progress(scene: Scene) -> None:
     scene.finish()
     scene.assert_nothing_sure_is_lost()
     assert scene.repeated() <= CONCURRENCY
-    scene.assert_outages_told(1)
+    scene.assert_outages(1)
 
 
 @pytest.mark.promise("No command is lost", "Redis fails over to a replica")
@@ -204,4 +204,4 @@ def test_orderly_failover_repeats_few_jobs(scene: Scene) -> None:
     scene.assert_nothing_sure_is_lost()
     scene.report(f"{not_replicated} jobs were sent until the broker had left the old master")
     assert scene.repeated() <= not_replicated + CONCURRENCY
-    scene.assert_outages_told(0)
+    scene.assert_outages(0)

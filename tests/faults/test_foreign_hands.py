@@ -67,7 +67,7 @@ def test_set_of_wrong_type_holds_one_job_up_until_mended(line: Line, key: str) -
 
 
 def limited(bench: Bench) -> Json:
-    """What the one pool told `stats` with its last beat to hold it back."""
+    """What holds the one pool back, by the last beat that `stats` shows."""
     (identity,) = identities.live_identities(bench.client)
     known = identities.read(bench.client, identity)
     return None if known is None else known.facts.get("limited")

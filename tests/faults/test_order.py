@@ -139,7 +139,7 @@ class Witness:
         return status == 200 or (status == 400 and self.fates[one] == "dies")
 
     def has(self, count: int) -> bool:
-        """Tell whether more jobs than this came, each counted once."""
+        """Return whether more jobs than this came, each counted once."""
         with self._lock:
             return len(self._came) > count
 

@@ -296,15 +296,15 @@ def test_metrics_cover_all_workers_and_no_counter_runs_backwards(group: Group) -
     port = free_port()
     group.configure(Stats=True, StatsPort=port, Processes=2)
 
-    def told() -> dict[str, float]:
+    def metrics() -> dict[str, float]:
         families = text_string_to_metric_families(page(port, "/metrics").text)
         return {s.name: s.value for family in families for s in family.samples if s.name.startswith("restbroker_")}
 
     with group.started(count=2) as running:
         group.several.push("q", range(50))
         group.several.wait_until_finished()
-        until(lambda: told().get("restbroker_jobs_total") == 50, "all are counted")
-        before = told()
+        until(lambda: metrics().get("restbroker_jobs_total") == 50, "all are counted")
+        before = metrics()
         assert before["restbroker_workers"] == before["restbroker_workers_wanted"] == 2
         assert (before["restbroker_ready"], before["restbroker_job_duration_seconds_count"]) == (1, 50)
         assert before["restbroker_worker_memory_bytes"] > 1e6
@@ -312,8 +312,8 @@ def test_metrics_cover_all_workers_and_no_counter_runs_backwards(group: Group) -
         running.wait_for(r"broker\.started", times=3, timeout_s=60)
         group.wait_until_ready()
         group.several.push("q", range(50, 60))
-        until(lambda: told().get("restbroker_jobs_total") == 60, "the others are counted as well")
-        assert told()["restbroker_worker_starts_total"] == 3
+        until(lambda: metrics().get("restbroker_jobs_total") == 60, "the others are counted as well")
+        assert metrics()["restbroker_worker_starts_total"] == 3
         assert running.stop() == 0
 
 

@@ -143,7 +143,7 @@ def test_constantly_killed_connections_lose_and_repeat_nothing(line: Line) -> No
     line.assert_each_is_answered_once()
     line.assert_each_was_sent_once()
     ((lost, back),) = line.outages()
-    line.report(f"{line.name}: {killed} connections killed, {lost} outages told")
+    line.report(f"{line.name}: {killed} connections killed, {lost} outages reported")
     assert lost == back
 
 

@@ -131,7 +131,7 @@ class Hunt:
     config: Path
     pages: dict[str, str]
 
-    def told(self, *words: str) -> str:
+    def output(self, *words: str) -> str:
         """What a command of the same configuration prints."""
         done = process.run_here([*words, "--config", str(self.config)], environ=ENVIRON, directory=self.config.parent)
         return done.stdout + done.stderr
@@ -254,7 +254,7 @@ COMMANDS = (
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 def test_no_secret_is_in_what_a_command_prints(hunt: Hunt) -> None:
-    said = {words: hunt.told(*words.split()) for words in COMMANDS}
+    said = {words: hunt.output(*words.split()) for words in COMMANDS}
     assert all(said.values())
     assert [(words, leak) for words, text in said.items() for leak in leaks(text)] == []
 

@@ -80,17 +80,17 @@ def state(client: Client) -> Sequence[object]:
 
 def look(redis: RedisServer, name: str = "a", url: str | None = None) -> list[Event]:
     """What a process says that meets this Redis."""
-    told: list[Event] = []
+    events: list[Event] = []
 
     async def once() -> None:
         connection = Connection(open_client(StoreSettings(url or redis.url)))
         try:
-            await Rewrite(connection, StoreHealth(told.append), told.append, name).check()
+            await Rewrite(connection, StoreHealth(events.append), events.append, name).check()
         finally:
             await connection.aclose()
 
     trio.run(once)
-    return told
+    return events
 
 
 def wait_until_written(redis: RedisServer, client: Client) -> None:
@@ -182,11 +182,11 @@ def test_only_append_only_or_full_redis_is_asked_to_rewrite(make_redis: MakeRedi
 @pytest.mark.nightly
 def test_forbidden_request_is_reported_once_per_run_of_redis(redis: RedisServer) -> None:
     url = f"redis://u:p@127.0.0.1:{redis.port}/0"
-    told: list[Event] = []
+    events: list[Event] = []
 
     async def look_at_two_runs() -> None:
         connection = Connection(open_client(StoreSettings(url)))
-        asking = Rewrite(connection, StoreHealth(told.append), told.append, "a")
+        asking = Rewrite(connection, StoreHealth(events.append), events.append, "a")
         for _ in range(2):
             redis.command("ACL SETUSER u on >p ~* +@all -bgrewriteaof")
             await asking.check()
@@ -195,7 +195,7 @@ def test_forbidden_request_is_reported_once_per_run_of_redis(redis: RedisServer)
         await connection.aclose()
 
     trio.run(look_at_two_runs)
-    warned = [event for event in told if isinstance(event, OperatorWarning)]
+    warned = [event for event in events if isinstance(event, OperatorWarning)]
     assert [event.code for event in warned] == ["RewriteRefused", "RewriteRefused"]
     assert "bgrewriteaof" in warned[0].message
     assert "docs/sidekiq.md" in str(warned[0].hint)
@@ -203,13 +203,13 @@ def test_forbidden_request_is_reported_once_per_run_of_redis(redis: RedisServer)
 
 @pytest.mark.nightly
 def test_failed_rewriting_is_reported_once_and_requested_again(redis: RedisServer) -> None:
-    told: list[Event] = []
+    events: list[Event] = []
     assert redis.process is not None
     writes = Path(f"/proc/{redis.process.pid}/task/{redis.process.pid}/children")
 
     async def fail_and_mend() -> None:
         connection = Connection(open_client(StoreSettings(redis.url)))
-        asking = Rewrite(connection, StoreHealth(told.append), told.append, "a")
+        asking = Rewrite(connection, StoreHealth(events.append), events.append, "a")
         with client_of(redis) as client:
             client.command("SET", "some", "key")
             redis.command("CONFIG SET rdb-key-save-delay 60000000")
@@ -226,5 +226,5 @@ def test_failed_rewriting_is_reported_once_and_requested_again(redis: RedisServe
 
     clock = trio.testing.MockClock(rate=1.0)
     trio.run(fail_and_mend, clock=clock)
-    assert [event.code for event in told if isinstance(event, OperatorWarning)] == ["RewriteRefused"]
-    assert [event for event in told if isinstance(event, StoreRewrite)] == [StoreRewrite()]
+    assert [event.code for event in events if isinstance(event, OperatorWarning)] == ["RewriteRefused"]
+    assert [event for event in events if isinstance(event, StoreRewrite)] == [StoreRewrite()]

@@ -1,6 +1,6 @@
 """What becomes of each key of env.json with right and wrong values, and of whole files: what counts, or the message.
 
-`python -m tests.golden` writes and compares it. A value that changes nothing is told from one that is refused; of one
+`python -m tests.golden` writes and compares it. A value that changes nothing differs from one that is refused; of one
 that counts, it is written what is otherwise in the loaded configuration than without the key. Secrets here are no
 secrets, and are written out.
 """
@@ -108,10 +108,10 @@ def _tried(bench: Bench, base: Base) -> Iterator[str]:
             found = bench.loaded(_with(without, place, value))
             lines = _said(found, place, value) if isinstance(found, str) else _changes(usual, found)
             alike.setdefault("\n        ".join(lines) or "nothing changes", []).append(_shown(value))
-        for told, values in alike.items():
+        for outcome, values in alike.items():
             shown = "  ".join(dict.fromkeys(values))
-            gap = "\n        " if len(shown) + len(told) > _WIDE or "\n" in told else "  → "
-            yield f"    {shown}{gap}{told}"
+            gap = "\n        " if len(shown) + len(outcome) > _WIDE or "\n" in outcome else "  → "
+            yield f"    {shown}{gap}{outcome}"
 
 
 def _with(document: Mapping[str, Json], place: str, value: Json = None, drop: Sequence[str] = ()) -> dict[str, Any]:

@@ -71,9 +71,9 @@ class Hour:
     def typed(self, *words: str) -> str:
         """What a command prints; it must not fail."""
         with contextlib.chdir(self.folder):
-            code, told = command_line.typed(words)
-        assert code == "0", (words, code, told)
-        return told
+            code, output = command_line.typed(words)
+        assert code == "0", (words, code, output)
+        return output
 
 
 def hour() -> str:
@@ -209,11 +209,11 @@ def _worked(one: Hour) -> list[tuple[str, str]]:
     identity = next(iter(names(one.client.command("SMEMBERS", "processes"))))
     one.wait(f"{identity}:work", 1)
     until(lambda: "restbroker_target_held_back{" in _scraped(one), "it is known that a target is paused")
-    until(lambda: _is_told(one.client), "its process has told so, and of heartbeats")
+    until(lambda: _is_written(one.client), "its process has written that, and heartbeats")
     one.broker.signal(signal.SIGHUP)
     one.broker.wait_for(r'"config\.unchanged"')
-    for told in ("pause.ended", "jobs.promoted"):
-        one.broker.wait_for(f'"{told}"')
+    for event in ("pause.ended", "jobs.promoted"):
+        one.broker.wait_for(f'"{event}"')
     _summed(one)
     return answers
 
@@ -222,7 +222,7 @@ def _summed(one: Hour) -> None:
     """Failures and copies, until the log has summed some of each. It sums every ten seconds, and has lines of their own
     for the first of each ten: those that fall on both sides are pushed again.
     """
-    while not all(f'"{told}"' in one.broker.output() for told in ("jobs.failed", "warnings")):
+    while not all(f'"{event}"' in one.broker.output() for event in ("jobs.failed", "warnings")):
         summaries = one.broker.output().count('"summary"')
         for _ in range(5):
             one.push("6" * 24, _signed("6" * 24, "check_account", {"user": "signed", "host": "example.org"}))
@@ -237,18 +237,18 @@ def _signed(jid: str, command: str, values: dict[str, Json]) -> list[Json]:
 
 
 def _talked(one: Hour) -> None:
-    """Bob writes to Ann, who is told of it."""
+    """Bob writes to Ann, who gets an event of it."""
     until(lambda: {"ann", "bob"} <= one.openfire.state.readers.keys(), "the events of both are read")
     one.push("8" * 24, ["post_message", {"from": "bob", "to": "ann", "body": "hi"}, _TOKEN], "chat")
     # That each of them is there, and what Bob says.
     one.wait("queue:talk", 3)
 
 
-def _is_told(client: Client) -> bool:
+def _is_written(client: Client) -> bool:
     (key,) = names(client.command("KEYS", "restbroker:info:*:rosters"))
-    told = mapping(client.command("HGETALL", key)).get("snapshot", b"").replace(b" ", b"")
+    snapshot = mapping(client.command("HGETALL", key)).get("snapshot", b"").replace(b" ", b"")
     streams = mapping(client.command("HGETALL", "restbroker:sources")).values()
-    return b'"limited":"' in told and not any(b'"heartbeat_s":0.0' in one for one in streams)
+    return b'"limited":"' in snapshot and not any(b'"heartbeat_s":0.0' in one for one in streams)
 
 
 def _posted(one: Hour, body: str, path: str = _PATH) -> tuple[str, str]:
@@ -314,11 +314,11 @@ def _scraped(one: Hour) -> str:
 
 def _metrics(one: Hour) -> Iterator[str]:
     yield "== /metrics: types and labels"
-    told = _scraped(one)
+    metrics = _scraped(one)
     labels: dict[str, set[str]] = {}
-    for name, inside in re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", told, re.MULTILINE):
+    for name, inside in re.findall(r"^(\w+)(?:\{(.*)\})? \S+$", metrics, re.MULTILINE):
         labels.setdefault(name, set()).update(re.findall(r'(\w+)="', inside))
-    for name, kind in sorted(re.findall(r"^# TYPE (\w+) (\w+)$", told, re.MULTILINE)):
+    for name, kind in sorted(re.findall(r"^# TYPE (\w+) (\w+)$", metrics, re.MULTILINE)):
         if name.startswith("restbroker_"):
             ends = {
                 end: labels[f"{name}{end}"] for end in ("", "_bucket", "_count", "_sum") if f"{name}{end}" in labels
@@ -346,8 +346,8 @@ def _printed(one: Hour) -> Iterator[str]:
     yield "== what commands print with --json, and how they end"
     for line in _COMMANDS:
         with contextlib.chdir(one.folder):
-            code, told = command_line.typed([*line.split(), "--json"])
-        alike = shapes.of(*(shapes.parsed(text) for text in told.splitlines() if text))
+            code, output = command_line.typed([*line.split(), "--json"])
+        alike = shapes.of(*(shapes.parsed(text) for text in output.splitlines() if text))
         yield from shapes.lines(f"{shapes.named(line)}: {code}: {alike}")
 
 
@@ -370,16 +370,16 @@ def _ended(one: Hour) -> None:
         one.broker.wait_for(f'"jid": ?"{"5" * 24}"')
     file = one.folder / "env.json"
     right = file.read_text()
-    for text, told in (("{", "refused"), (right.replace('"Concurrency": 4', '"Concurrency": 5'), "reloaded")):
+    for text, event in (("{", "refused"), (right.replace('"Concurrency": 4', '"Concurrency": 5'), "reloaded")):
         file.write_text(text)
         one.broker.signal(signal.SIGHUP)
-        one.broker.wait_for(rf'"config\.{told}"')
+        one.broker.wait_for(rf'"config\.{event}"')
     assert one.broker.stop() == 0, one.broker.output()
 
 
 def _grouped(one: Hour, before: Sequence[str]) -> tuple[Running, list[str]]:
-    """Two processes, of which one dies with a job in progress; Redis dies too, and has nothing when it is back. What is told
-    then that was not told `before`.
+    """Two processes, of which one dies with a job in progress; Redis dies too, and has nothing when it is back. What is logged
+    then that was not reported `before`.
     """
     one.script.released.clear()
     with _running(one.folder, "--processes", "2") as group:
@@ -391,7 +391,7 @@ def _grouped(one: Hour, before: Sequence[str]) -> tuple[Running, list[str]]:
         group.wait_for(r'"jobs\.recovered"')
         one.script.released.set()
         group.wait_for(r'"broker\.started"', times=3)
-        until(lambda: "restbroker_worker_memory_bytes{" in _scraped(one), "its supervisor was told of a worker")
+        until(lambda: "restbroker_worker_memory_bytes{" in _scraped(one), "its supervisor has a report of a worker")
         known = {line.split()[0] for line in before if line.strip()}
         more = [line for line in (*_keys(one), *_metrics(one)) if line[2:3] > " " and line.split()[0] not in known]
         one.redis.stop()

@@ -63,9 +63,9 @@ def _spans(target: Target, body: Body, said: dict[str, int]) -> str:
         answers = [(status, Response(status, body.headers, body.data, 0.0)) for status in _ALL]
         return [(status, said.setdefault(await _found(target, one), len(said) + 1)) for status, one in answers]
 
-    told = trio.run(found, clock=trio.testing.MockClock(autojump_threshold=0))
+    probes = trio.run(found, clock=trio.testing.MockClock(autojump_threshold=0))
     spans = []
-    for number, span in itertools.groupby(told, key=lambda one: one[1]):
+    for number, span in itertools.groupby(probes, key=lambda one: one[1]):
         statuses = [status for status, _ in span]
         spans.append(f"{statuses[0]}-{statuses[-1]} [{number}]")
     return ", ".join(spans)

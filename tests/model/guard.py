@@ -50,8 +50,8 @@ class Guard:
         ran = set(world.target.jids)
         for raw in world.reference.data.sets["dead"]:
             entry = json.loads(raw)
-            told = entry.get(MAY_HAVE_RUN_FIELD) or entry.get(UNCERTAIN_FIELD)
-            if entry.get("error_class") == "Cancelled" and entry["jid"] in ran and not told:
+            is_noted = entry.get(MAY_HAVE_RUN_FIELD) or entry.get(UNCERTAIN_FIELD)
+            if entry.get("error_class") == "Cancelled" and entry["jid"] in ran and not is_noted:
                 self.broken.append(f"{entry['jid']} ran, and is dead as one that was not sent")
 
 

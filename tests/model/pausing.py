@@ -71,7 +71,7 @@ def resume_queue(data: DataSet, queue: str) -> bool:
 
 
 def end_due(data: DataSet, now_us: int) -> list[PauseEnd]:
-    """What is due ends, and is told; a note on a queue that somebody else resumed goes without a word."""
+    """What is due ends and is reported; a note on a queue that others resumed goes silently."""
     queues = _due("queue", data.queue_notes, now_us, lambda queue: queue in data.paused_queues)
     data.paused_queues -= {one.name for one in queues}
     targets = _due("target", data.target_notes, now_us, lambda _: True)

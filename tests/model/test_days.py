@@ -210,9 +210,9 @@ async def test_paused_queue_and_target_resume_after_two_minutes(
     await trio.sleep(2 * MINUTE_S - 1)
     assert len(world.target.ran) == 2
     await until(lambda: len(world.target.ran) == 3, "the target gets jobs", 10)
-    await until(lambda: len(world.of(PauseEnded)) == 2, "both are told", 10)
-    told = sorted(world.of(PauseEnded), key=lambda event: str(event.kind))
-    assert told == [PauseEnded("queue", "rest", "ann", "it moves"), PauseEnded("target", "t", "bob", None)]
+    await until(lambda: len(world.of(PauseEnded)) == 2, "both are reported", 10)
+    ended = sorted(world.of(PauseEnded), key=lambda event: str(event.kind))
+    assert ended == [PauseEnded("queue", "rest", "ann", "it moves"), PauseEnded("target", "t", "bob", None)]
     assert (world.reference.data.queue_notes, world.reference.data.target_notes) == ({}, {})
 
 

@@ -157,8 +157,8 @@ def test_a_killed_job_is_copied_and_answered_as_any_that_died(client: Client, se
     assert answer["args"][1] == "reply-1"
     assert answer["args"][2]["outcome"] == "rejected"
     assert answer["args"][2]["error"]["code"] == "Killed"
-    (told,) = client.command("LRANGE", f"ns:{batch}", 0, -1)  # type: ignore[misc]
-    assert (fields_of(told)["jid"], fields_of(told)["error"]["code"]) == ("j1", "Killed")
+    (reply,) = client.command("LRANGE", f"ns:{batch}", 0, -1)  # type: ignore[misc]
+    assert (fields_of(reply)["jid"], fields_of(reply)["error"]["code"]) == ("j1", "Killed")
 
 
 def test_no_answer_goes_out_for_a_job_without_a_right_token(client: Client, settings: Config) -> None:

@@ -131,8 +131,8 @@ def test_what_the_catalogue_does_not_take_changes_nothing(jobs: Jobs) -> None:
         (change(user="alice"), "nothing would change"),
         (attrs.evolve(change(), unset=("none",)), "nothing would change"),
     )
-    for edit, told in rows:
-        assert told in jobs.refused(edit)
+    for edit, why in rows:
+        assert why in jobs.refused(edit)
     assert list(audit.entries(jobs.client, 10)) == []
 
 
@@ -165,12 +165,12 @@ def test_the_token_must_allow_what_the_job_becomes(jobs: Jobs) -> None:
         (attrs.evolve(APP, targets=("ejabberd",)), attrs.evolve(change(user="x"), queue="other"), "other"),
         (attrs.evolve(APP, allow=("status",)), change(user="bob"), "register"),
     )
-    for token, edit, told in rows:
+    for token, edit, why in rows:
         for fields in (sealed(), fields_of(job("j1", arguments=ALICE))):
             jobs.put(fields)
             held = token if "restbroker_accepted" in fields else attrs.evolve(token, secrets=FLAT.secrets)
             unset = ("password",) if edit.command else ()
-            assert told in jobs.refused(attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
+            assert why in jobs.refused(attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
 
 
 def test_a_sealed_job_is_sealed_again_as_what_it_became(jobs: Jobs) -> None:

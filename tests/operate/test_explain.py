@@ -148,11 +148,11 @@ def test_a_job_in_progress_has_its_process_and_any_time(client: Client, configur
         (1_700_000_000_500, NOW_S),
         (int(NOW_S), int(NOW_S)),
     ]
-    for told, since_s in rows:
+    for run_at, since_s in rows:
         client.command("FLUSHALL")
         take(client, 1)
         client.command("SADD", "ns:processes", "web1:7:abc")
-        work = {"queue": "rest", "payload": job("j1").decode(), "run_at": told}
+        work = {"queue": "rest", "payload": job("j1").decode(), "run_at": run_at}
         client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
         # A process that was killed began before.
         client.command("SADD", "ns:processes", "web1:9:killed")

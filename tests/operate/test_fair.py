@@ -296,6 +296,6 @@ def test_check_counts_jobs_in_lines_and_names_foreign_tokens(mixed: Client, sett
     other = attrs.evolve(settings.tokens[0], secrets=(Secret("another-token"),))
     for pid, token in ((7, other), (8, settings.tokens[0])):
         serve(mixed, "e", pid, ["rest"], tokens=digests(Tokens([token]), settings.targets))
-    told = found()
-    assert told["TokensMixed"] == "node:7 serves the queue rest with other tokens than this configuration."
-    assert any("15 jobs wait (13 in lines, which Sidekiq Web does not show)" in message for message in told.values())
+    texts = found()
+    assert texts["TokensMixed"] == "node:7 serves the queue rest with other tokens than this configuration."
+    assert any("15 jobs wait (13 in lines, which Sidekiq Web does not show)" in message for message in texts.values())

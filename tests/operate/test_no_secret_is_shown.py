@@ -1,7 +1,7 @@
-"""Whoever understands, corrects, sends again, moves, deletes or looks for jobs is told no secret on the way.
+"""A person who inspects, corrects, resends, moves, deletes or looks for jobs is shown no secret on the way.
 
 A real broker delivers to servers that repeat, in their refusals, what they were sent. Then every command for failed and
-waiting jobs runs, each page is asked for and each of its steps taken, and secrets are hunted in all that was told.
+waiting jobs runs, each page is asked for and each of its steps taken, and secrets are hunted in every output.
 """
 
 import json
@@ -55,21 +55,21 @@ HTML: Final = {"Accept": "text/html"}
 
 @attrs.frozen
 class Stage:
-    """A broker that serves pages at `site`; `told` is what was said so far, by where."""
+    """A broker that serves pages at `site`; `outputs` is what was said so far, by where."""
 
     config: Path
     client: Client
     broker: Running
     site: str
     visitor: httpx.Client
-    told: dict[str, str] = attrs.field(factory=dict)
+    outputs: dict[str, str] = attrs.field(factory=dict)
 
     def run(self, *words: str) -> str:
         """Runs a command; what it prints."""
         done = run_here([*words, "--config", str(self.config)], directory=self.config.parent)
         said = f"{done.returncode}\n{done.stdout}\n{done.stderr}"
         assert "Traceback" not in said, (words, said)
-        self.told[" ".join(words)] = said
+        self.outputs[" ".join(words)] = said
         return said
 
     def size(self, zset: str) -> int:
@@ -78,13 +78,13 @@ class Stage:
     def visit(self, path: str) -> str:
         answer = self.visitor.get(self.site + path)
         assert answer.status_code < 500, (path, answer.text)
-        self.told[f"GET {path}"] = answer.text
+        self.outputs[f"GET {path}"] = answer.text
         return answer.text
 
     def send(self, path: str, form: dict[str, Any]) -> str:
         answer = self.visitor.post(self.site + path, data=form)
         assert answer.status_code < 500, (path, answer.text)
-        self.told[f"POST {path} {len(self.told)}"] = answer.text
+        self.outputs[f"POST {path} {len(self.outputs)}"] = answer.text
         return answer.text
 
 
@@ -179,7 +179,7 @@ def fill(client: Client) -> None:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The broker has tried what could be delivered."""
-    directory = tmp_path_factory.mktemp("told")
+    directory = tmp_path_factory.mktemp("shown")
     password = SECRETS["password of Redis"]
     with closing(RedisServer(redis_binary(), directory / "redis").start()) as redis, Receiver(repeating) as server:
         redis.command(f"CONFIG SET requirepass {password}")
@@ -210,11 +210,11 @@ def test_actions_on_failed_and_waiting_jobs_show_no_secret(stage: Stage) -> None
     crawl(stage)
     entries = [raw(word) for entry in items(stage.client.command("XRANGE", "restbroker:audit", "-", "+"))
                for word in items(items(entry)[1])]  # fmt: skip
-    stage.told["the audit in Redis"] = b"\n".join(entries).decode()
-    stage.told["the log"] = stage.broker.output()
+    stage.outputs["the audit in Redis"] = b"\n".join(entries).decode()
+    stage.outputs["the log"] = stage.broker.output()
     assert len(entries) > 20
-    assert len(stage.told) > 100
-    assert [(where, leak) for where, text in stage.told.items() for leak in found_in(text, SECRETS)] == []
+    assert len(stage.outputs) > 100
+    assert [(where, leak) for where, text in stage.outputs.items() for leak in found_in(text, SECRETS)] == []
 
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
@@ -289,7 +289,7 @@ def both(stage: Stage, *words: str) -> None:
     stage.run(*words, "--dry-run")
     stage.run(*words, "--dry-run", "--json")
     stage.run(*words, "--yes", "--json", "--why", "a try")
-    # What was done first can be done no more, or to what is left: that is told, too.
+    # What was done first can be done no more, or to what is left: that is reported, too.
     stage.run(*words, "--yes")
 
 

@@ -110,15 +110,15 @@ def cleared(client: Client, queue: str) -> int:
 
 def test_unknown_name_is_answered_with_the_nearest_or_all() -> None:
     require("queue", "rest", {"rest"})
-    with pytest.raises(UsageError) as told:
+    with pytest.raises(UsageError) as caught:
         require("queue", "rets", {"rest", "mailers"})
-    assert told.value.hint == "Did you mean rest?"
-    with pytest.raises(UsageError) as told:
+    assert caught.value.hint == "Did you mean rest?"
+    with pytest.raises(UsageError) as caught:
         require("queue", "x", {f"queue-{n:02}" for n in range(12)})
-    assert str(told.value.hint).endswith("queue-09 and 2 more.")
-    with pytest.raises(UsageError) as told:
+    assert str(caught.value.hint).endswith("queue-09 and 2 more.")
+    with pytest.raises(UsageError) as caught:
         require("queue", "x", ())
-    assert "RedisURL" in str(told.value.hint)
+    assert "RedisURL" in str(caught.value.hint)
 
 
 def test_a_queue_that_is_no_utf_8_is_named_as_it_is_shown(client: Client) -> None:

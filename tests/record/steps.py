@@ -66,7 +66,7 @@ class Steps:
 async def run(
     steps: Steps, origin: str, each: Callable[[Step, Result], None], before: Callable[[Step], object] = lambda _: None
 ) -> None:
-    """Do all steps at this server, call `before` each, and tell `each` what came of it."""
+    """Do all steps at this server, call `before` each, and give `each` what came of it."""
     async with AsyncExitStack() as stack:
         # On a busy machine any login seems slow, and more is asked than was recorded.
         stack.enter_context(mock.patch.object(session, "SLOW_LOGIN_S", inf))

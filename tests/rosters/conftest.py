@@ -50,7 +50,7 @@ class Site:
         head, _, body = received.partition(b"\r\n\r\n")
         return int(head.split()[1]), body
 
-    def told(self) -> list[str]:
+    def warnings(self) -> list[str]:
         """The codes of the warnings."""
         return [event.code for event in self.events if isinstance(event, OperatorWarning)]
 

@@ -86,9 +86,9 @@ def test_a_broker_and_a_group_serve_rosters_once_and_deliver(
         with started(arguments, directory=tmp_path / "run", environ={"NOTIFY_SOCKET": address}) as broker:
             while "READY=1" not in words.split("\n"):
                 words = systemd.recv(4096).decode()
-            told = re.search(LISTENING, broker.output())
-            assert told
-            assert ask(told[1]).json() == {"ann@example.org": {"name": "Ann"}}
+            found = re.search(LISTENING, broker.output())
+            assert found
+            assert ask(found[1]).json() == {"ann@example.org": {"name": "Ann"}}
             pages = broker.wait_for(PAGES)[1]
             broker.wait_for("broker.started", times=processes)
             redis_server.command("""LPUSH queue:rest '{"class":"Add","args":["check_account",{},"t0ken-4711"]}'""")

@@ -53,7 +53,7 @@ async def test_roster_is_answered_as_prosody_takes_it(serve: Serve, redis_server
         assert (answer.content, answer.headers["content-type"]) == (ANN_AS_JSON, "application/json; charset=utf-8")
         assert (await site.get("/roster/john@example.com")).content == b"{}"
         assert (await site.client.head(f"{site.url}/roster/john")).headers["content-length"] == str(len(ANN_AS_JSON))
-        assert site.told() == []
+        assert site.warnings() == []
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a user of Prosody, to get another's roster")
@@ -93,7 +93,7 @@ async def test_another_path_or_method_is_refused_unnamed(serve: Serve, redis_ser
         for method in ("POST", "PUT", "DELETE", "OPTIONS"):
             answer = await site.client.request(method, f"{site.url}/roster/john", content="ö".encode())
             assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
-    assert set(site.told()) == {"RosterDenied"}
+    assert set(site.warnings()) == {"RosterDenied"}
     assert "john" not in str(site.events)
     async with serve(redis_server, path="/{user}/roster.json") as site:
         assert await site.ask(b"/john/roster.json") == (200, ANN_AS_JSON)
@@ -142,9 +142,9 @@ async def test_key_is_required_and_never_shown(
         answers = {target: await site.ask(target) for target in statuses}
         assert (await site.ask(b"/roster/john", basic("prosody:4+7/1==")))[0] == 401
     assert {target: status for target, (status, _) in answers.items()} == statuses
-    told = f"{[body for _, body in answers.values()]} {site.events}"
-    assert "4+7" not in f"{told} {capfd.readouterr()}"
-    assert "4%2B7" not in told
+    shown = f"{[body for _, body in answers.values()]} {site.events}"
+    assert "4+7" not in f"{shown} {capfd.readouterr()}"
+    assert "4%2B7" not in shown
 
 
 async def test_unexpected_query_empties_no_roster(serve: Serve, redis_server: RedisServer) -> None:
@@ -153,7 +153,7 @@ async def test_unexpected_query_empties_no_roster(serve: Serve, redis_server: Re
     async with serve(redis_server) as site:
         for query in ("?key=k", "?", "?x", "?x=1&y=2"):
             assert (await site.get(f"/roster/john{query}")).content == ANN_AS_JSON, query
-        assert site.told() == []
+        assert site.warnings() == []
         assert (await site.ask(b"/roster/john?key=k"))[0] == 404
         assert (await site.ask(b"/roster/john?x=1"))[0] == 404
         assert "with a query" in str(site.events)
@@ -202,7 +202,7 @@ async def test_unreadable_login_admits_no_caller(
 ) -> None:
     async with serve(redis_server, auth=QueryKey(Secret(path=tmp_path / "gone"))) as site:
         statuses = [(await site.ask(b"/roster/john?key=" + key))[0] for key in (b"k", b"")]
-    assert (statuses, site.told()) == ([503] * 2, ["SecretFileUnusable"])
+    assert (statuses, site.warnings()) == ([503] * 2, ["SecretFileUnusable"])
 
 
 async def test_simultaneous_requests_are_one_read(
@@ -271,10 +271,10 @@ async def test_older_roster_never_follows_a_newer_one(
 ) -> None:
     put(redis_server, john=ANN)
     goes_on = held(monkeypatch, calls=1, is_held=(is_held := threading.Event()))
-    told: list[bytes] = []
+    bodies: list[bytes] = []
 
     async def ask() -> None:
-        told.append((await reader.roster("john")).body)
+        bodies.append((await reader.roster("john")).body)
 
     async with reading(redis_server) as (reader, outer):
         await outer.start(reader.run)
@@ -284,9 +284,9 @@ async def test_older_roster_never_follows_a_newer_one(
             put(redis_server, john={"bob@example.org": Contact("Bob")})
             nursery.start_soon(ask)
             await until_async(lambda: reader.calls == 2, "the newer one is read")
-            assert told == []
+            assert bodies == []
             goes_on.set()
-    older, newer = told
+    older, newer = bodies
     assert older == ANN_AS_JSON
     assert json.loads(newer).keys() == {"ann@example.org", "bob@example.org"}
 
@@ -326,7 +326,7 @@ async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(
             status, body = await site.ask(b"/roster/john")
         assert (status, b"secret" in body) == (503, False)
         assert await site.ask(b"/roster/john") == (200, ANN_AS_JSON)
-    assert site.told() == ["RosterUnreadable"]
+    assert site.warnings() == ["RosterUnreadable"]
 
 
 async def test_what_others_wrote_spoils_one_roster_only(serve: Serve, redis_server: RedisServer) -> None:
@@ -345,10 +345,10 @@ async def test_what_others_wrote_spoils_one_roster_only(serve: Serve, redis_serv
             nursery.start_soon(ask, site, user)
     assert {user: status for user, (status, _) in got.items()} == {"john": 200, "text": 503, "mary": 200, "odd": 200}
     assert got["odd"][1] == got["john"][1] == ANN_AS_JSON
-    told = [event.message for event in site.events if isinstance(event, OperatorWarning)]
-    assert site.told() == ["RosterUnreadable"] * 2
-    assert any("The roster of text cannot be read." in message for message in told)
-    assert any("In the roster of odd a contact and 2 more are left out:" in message for message in told)
+    messages = [event.message for event in site.events if isinstance(event, OperatorWarning)]
+    assert site.warnings() == ["RosterUnreadable"] * 2
+    assert any("The roster of text cannot be read." in message for message in messages)
+    assert any("In the roster of odd a contact and 2 more are left out:" in message for message in messages)
 
 
 async def test_without_redis_or_a_copy_the_answer_is_503(serve: Serve, make_redis: Callable[..., RedisServer]) -> None:
@@ -365,7 +365,7 @@ async def test_without_redis_or_a_copy_the_answer_is_503(serve: Serve, make_redi
                 assert watch.took_s() < BOUND_S + 1
         redis_server.start()
         assert await site.ask(b"/roster/john") == (200, b"{}"), "it came back empty"
-    assert site.told() == ["RostersUnread"]
+    assert site.warnings() == ["RostersUnread"]
 
 
 async def test_copy_is_served_with_its_age_without_redis(
@@ -386,7 +386,7 @@ async def test_copy_is_served_with_its_age_without_redis(
                 assert watch.took_s() < BOUND_S + 1
             assert (await site.ask(b"/roster/zoe"))[0] == 503, "nobody asked for that one before"
         redis_server.start()
-        await until_async(lambda: site.told() == ["RostersUnread", "OlderRosters"], "john is refreshed")
+        await until_async(lambda: site.warnings() == ["RostersUnread", "OlderRosters"], "john is refreshed")
         jobs = [json.loads(job) for job in listed(redis_server)]
         assert [job["args"][:2] for job in jobs] == [["refresh", {"users": ["john"]}]]
         assert (await site.get("/roster/john")).headers.get("age") is None

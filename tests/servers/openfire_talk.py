@@ -1,7 +1,7 @@
 """Brokers between recorded answers of Openfire and an application that has nothing but jobs and events. For tests.
 
-What a user does is a job for the target `chat`; what he is told is a job on the queue `heard`. Always holds: an answer
-is that of the job that asked, and each event that a test waited for is taken once.
+What a user does is a job for the target `chat`; what happens to him is a job on the queue `events`. Always holds: an
+answer is that of the job that asked, and each event that a test waited for is taken once.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.wait import until
 
-HEARD: Final = "heard"
+EVENTS: Final = "events"
 PASSWORD: Final = "secret"
 _PATIENCE_S: Final = 180.0
 """A starved machine is slow, and no claim is wrong by that."""
@@ -46,7 +46,7 @@ def gaps_in(text: str) -> list[Gap]:
 
 @attrs.frozen
 class Moment:
-    """What had happened by then: how much nobody was told, and when it was, in seconds since 1970."""
+    """What had happened by then: how many events were lost, and when it was, in seconds since 1970."""
 
     lost: int
     at_s: float
@@ -98,41 +98,41 @@ class Talk:
         assert answer["outcome"] == "delivered", f"{command} {arguments}: {answer}"
         return answer
 
-    def heard(self) -> list[Event]:
+    def events(self) -> list[Event]:
         """All events that have come, the oldest first."""
-        jobs = queues.peek(self.store, HEARD, 0, 100_000)
+        jobs = queues.peek(self.store, EVENTS, 0, 100_000)
         return [{**json.loads(job)["args"][0], "jid": json.loads(job)["jid"]} for job in jobs]
 
-    def told(self, user: str, kind: str, word: str | None = None, **members: object) -> Event:
+    def event(self, user: str, kind: str, word: str | None = None, **members: object) -> Event:
         """The oldest event of this kind to this user with these members that nobody waited for before.
 
         `word`: its type in the server's words.
         """
 
         def found() -> Event | None:
-            for event in self.heard():
+            for event in self.events():
                 if event["jid"] not in self._taken and self._is(event, user, (kind, word), members):
                     return event
             return None
 
-        wanted = f"{user} is told of {kind} {word} {members}"
+        wanted = f"{user} gets {kind} {word} {members}"
         try:
             event = until(found, wanted, _PATIENCE_S)
         except AssertionError as error:
-            known = "\n".join(map(str, self.heard()))
-            raise AssertionError(f"{error}\nheard:\n{known}\nlost: {self.server.state.lost}\n{self.output()}") from None
+            known = "\n".join(map(str, self.events()))
+            raise AssertionError(f"{error}\ncame:\n{known}\nlost: {self.server.state.lost}\n{self.output()}") from None
         assert event is not None
         self._taken.add(event["jid"])
         return event
 
     def now(self) -> Moment:
-        """For `told_or_missed`."""
+        """For `event_or_gap`."""
         return Moment(len(self.server.state.lost), time.time())
 
-    def told_or_missed(self, user: str, kind: str, since: Moment) -> None:
-        """As `told`; or the server had no stream to tell him so, and the log names the gap.
+    def event_or_gap(self, user: str, kind: str, since: Moment) -> None:
+        """As `event`; or the server had no stream for it, and the log names the gap.
 
-        Between a login and the opening of its stream it tells nobody, and a job may be faster than the reader.
+        Between a login and the opening of its stream it sends nothing, and a job may be faster than the reader.
         """
         of_kind = {"message": '"type": "chat"', "groupchat": '"type": "groupchat"', "invitation": "invitationRec"}[kind]
 
@@ -140,17 +140,17 @@ class Talk:
             lost = [data for name, data in self.server.state.lost[since.lost :] if name == user and of_kind in data]
             if lost and any(name == user and until_s > since.at_s for name, _, until_s in self.gaps()):
                 return True
-            return any(self._is(event, user, (kind, None), {}) for event in self.untold())
+            return any(self._is(event, user, (kind, None), {}) for event in self.untaken())
 
-        until(is_over, f"{user} is told of {kind}, or the log says that he may not be", _PATIENCE_S)
-        if any(self._is(event, user, (kind, None), {}) for event in self.untold()):
-            self.told(user, kind)
+        until(is_over, f"{user} gets {kind}, or the log names the gap", _PATIENCE_S)
+        if any(self._is(event, user, (kind, None), {}) for event in self.untaken()):
+            self.event(user, kind)
 
-    def untold(self) -> list[Event]:
+    def untaken(self) -> list[Event]:
         """The events that nobody has waited for."""
-        return [event for event in self.heard() if event["jid"] not in self._taken]
+        return [event for event in self.events() if event["jid"] not in self._taken]
 
-    def is_heard(self, user: str) -> bool:
+    def is_read(self, user: str) -> bool:
         """Whether his events are read now."""
         with self.server.state.lock:
             reader = self.server.state.readers.get(user)
@@ -160,7 +160,7 @@ class Talk:
         """Waits until the events of these (all) users are read."""
         wanted = users or self.users
         try:
-            until(lambda: all(map(self.is_heard, wanted)), f"all of {wanted} are listened to", _PATIENCE_S)
+            until(lambda: all(map(self.is_read, wanted)), f"the events of {wanted} are read", _PATIENCE_S)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.output()}") from None
 
@@ -240,7 +240,7 @@ def configure(
     options = {"Target": "chat", "Users": list(users), "PasswordsFile": str(passwords), "Lease": lease}
     if askers:
         options["Askers"] = list(askers)
-    source = {"Kind": "openfire-sse", "Queue": HEARD, "Class": "Heard", "Options": options}
+    source = {"Kind": "openfire-sse", "Queue": EVENTS, "Class": "Event", "Options": options}
     document = {
         "RedisURL": redis.url,
         "Token": TOKEN,

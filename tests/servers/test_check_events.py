@@ -98,7 +98,7 @@ def when(*case: Any, night: bool = False) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("changes", "words", "runs", "code", "finding", "told"),
+    ("changes", "words", "runs", "code", "finding", "message"),
     [
         when({f"{SOURCE}.Only": {"Types": ["presence"]}}, f"{CHECK} 20s", True, 0, "EventUnwanted", ""),
         when({f"{SOURCE}.Path": "/e/x"}, f"{CHECK} 1s", True, 1, "EventLost", "rest_callback_url leads to /e/x"),
@@ -123,14 +123,14 @@ def test_the_half_that_is_broken_is_named(
     runs: bool,
     code: int,
     finding: str,
-    told: str,
+    message: str,
 ) -> None:
     for place, value in changes.items():
         *parents, key = place.split(".")
         reduce(getitem, parents, document)[key] = value
     ended, found = (beside_broker if runs else checked)(tmp_path, document, *words.split())
     assert (ended, list(found)) == (code, [finding]), found
-    assert told in f"{found[finding]['message']} {found[finding]['hint']}"
+    assert message in f"{found[finding]['message']} {found[finding]['hint']}"
 
 
 @pytest.mark.nightly
@@ -175,7 +175,7 @@ def test_openfire_message_is_an_event_of_its_receivers_stream(
             expect(0, "EventCame", "", "--from", talk.jid("bob"), "--to", talk.jid("ann"))
             expect(2, "EventNotTested", "Users: ann")
             expect(2, "EventNotTested", "one of its Users with --to: ann", "--from", "ann", "--to", "zoe")
-            assert [event for event in talk.heard() if event["type"] != "presence"] == []
+            assert [event for event in talk.events() if event["type"] != "presence"] == []
             openfire.faults.add(Kind.EMPTY, "POST */messages/*")
             expect(1, "EventNotSent", "", "--from", "zoe", "--to", "ann")
         expect(1, "EventLost", "the stream of bob open", "--from", "ann", "--to", "bob", "--within", "1s")

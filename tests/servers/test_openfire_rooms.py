@@ -63,7 +63,7 @@ def anew(chat: Openfire, redis: RedisServer) -> None:
     redis.flush()
 
 
-def told(chat: Openfire) -> list[str]:
+def words_in(chat: Openfire) -> list[str]:
     """What was said in the room, for all to hear."""
     return list(chat.state.rooms["balcony"].words)
 
@@ -101,7 +101,7 @@ async def test_refused_join_says_nothing_and_each_job_says_why(
         await one.done("create_room", {**ROOM, "membersOnly": True})
         for side in (one, other, one):
             assert_refused(await side.call(command, given), "JoinRefused", "Status 400", "IllegalArgumentException")
-        assert (sent(chat, "POST"), told(chat)) == (0, [])
+        assert (sent(chat, "POST"), words_in(chat)) == (0, [])
         await other.done("add_room_member", NURSE)
         await one.done(command, given)
     assert sent(chat, "POST") == 1
@@ -114,7 +114,7 @@ async def test_user_who_left_joins_again_before_a_post(chat: Openfire, sides: Op
         await other.done("leave_room", IN)
         await one.done("post_to_room", says("after"))
         await other.done("post_to_room", says("and more"))
-    assert told(chat) == ["before", "after", "and more"]
+    assert words_in(chat) == ["before", "after", "and more"]
     assert sent(chat, "PUT") == 2
 
 
@@ -155,7 +155,7 @@ async def test_finished_ban_counts_whatever_redis_says_then(
         await Side(side.connector, Then(side.link.http, spoil)).done("add_room_outcast", NURSE)
         redis_server.command(f"RENAME kept {key}")
         assert_refused(await side.call("post_to_room", says("banned")), "JoinRefused")
-    assert told(chat) == ["before"]
+    assert words_in(chat) == ["before"]
 
 
 async def test_room_that_expels_everyone_is_not_joined_forever(
@@ -169,7 +169,7 @@ async def test_room_that_expels_everyone_is_not_joined_forever(
         outcome = await Side(side.connector, Then(side.link.http, expel)).call("post_to_room", says("Hm"))
         assert_refused(outcome, "NotInRoom")
     assert sent(chat, "PUT") == 3
-    assert told(chat) == []
+    assert words_in(chat) == []
 
 
 async def test_turn_lasts_as_long_as_the_server_may_take_for_requests(
@@ -207,7 +207,7 @@ async def test_whom_a_job_banned_that_was_cut_off_joins_before_a_post(chat: Open
 
             await Side(side.connector, Then(side.link.http, cut)).call("add_room_outcast", NURSE)
         assert_refused(await side.call("post_to_room", says("banned")), "JoinRefused")
-    assert told(chat) == ["before"]
+    assert words_in(chat) == ["before"]
 
 
 async def test_simultaneous_posts_of_two_brokers_join_once_and_arrive(chat: Openfire, sides: Open) -> None:
@@ -223,7 +223,7 @@ async def test_simultaneous_posts_of_two_brokers_join_once_and_arrive(chat: Open
         async with trio.open_nursery() as nursery:
             for number, word in enumerate(words):
                 nursery.start_soon(post, brokers[number % 2], word)
-    assert sorted(told(chat)) == sorted(words)
+    assert sorted(words_in(chat)) == sorted(words)
     assert sent(chat, "PUT") == 1
 
 
@@ -233,7 +233,7 @@ async def test_a_login_in_between_has_him_join_by_the_new_one(chat: Openfire, si
         await one.done("post_to_room", says("before"))
         await other.done("chat_logoff", {"from": "romeo"})
         await other.done("post_to_room", says("after"))
-    assert told(chat) == ["before", "after"]
+    assert words_in(chat) == ["before", "after"]
     assert sent(chat, "PUT") == 2
 
 
@@ -254,7 +254,7 @@ async def test_user_with_lost_answer_is_not_taken_for_an_occupant(
         joins = sent(chat, "PUT")
         await other.done("post_to_room", says("heard"))
     assert sent(chat, "PUT") == joins + 1
-    assert told(chat) == ["heard"]
+    assert words_in(chat) == ["heard"]
 
 
 async def test_missing_or_empty_redis_costs_one_join_and_no_message(
@@ -269,9 +269,9 @@ async def test_missing_or_empty_redis_costs_one_join_and_no_message(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(side.done, "post_to_room", says("meanwhile"))
                 await trio.testing.wait_all_tasks_blocked(0.05)
-                assert told(chat) == ["before"], "nobody knows whether he is in the room"
+                assert words_in(chat) == ["before"], "nobody knows whether he is in the room"
                 await trio.to_thread.run_sync(redis.start)
-            await until_async(lambda: told(chat) == ["before", "meanwhile"], "it is said")
+            await until_async(lambda: words_in(chat) == ["before", "meanwhile"], "it is said")
     finally:
         redis.kill()
     assert sent(chat, "PUT") == 2
@@ -287,7 +287,7 @@ async def test_user_outside_says_nothing_where_joins_are_manual(chat: Openfire, 
         await side.done("post_to_room", says("in"))
         await side.done("leave_room", IN)
         assert_refused(await side.call("post_to_room", says("left")), "NotInRoom")
-    assert told(chat) == ["in"]
+    assert words_in(chat) == ["in"]
     assert sent(chat, "POST") == 1
 
 
@@ -319,7 +319,7 @@ async def test_perhaps_removed_user_says_nothing_until_he_joins(
         assert_refused(await one.call("post_to_room", says("out")), "NotInRoom", "join_room")
         await other.done("join_room", IN)
         await one.done("post_to_room", says("in"))
-    assert told(chat) == ["in"]
+    assert words_in(chat) == ["in"]
 
 
 async def test_post_is_retried_where_the_server_fails_at_its_join(
@@ -331,7 +331,7 @@ async def test_post_is_retried_where_the_server_fails_at_its_join(
         deferred = await side.call("post_to_room", says("once"))
         assert type(deferred).__name__ == "Deferred", deferred
         await side.done("post_to_room", says("once"))
-    assert told(chat) == ["once"]
+    assert words_in(chat) == ["once"]
 
 
 @rows(("command", "joins"), product(("join_room", "post_to_room", "invite_contact_to_room"), (True, False)))
@@ -364,7 +364,7 @@ async def test_room_in_capitals_is_the_same_though_plugin_keeps_both(
         await side.done("post_to_room", {**says("small"), "roomName": "balcony"})
         await side.done("post_to_room", {**says("great"), "roomName": "Balcony@Conference.example.org"})
         await side.done("post_to_room", {**says("small again"), "roomName": "balcony"})
-    assert told(chat) == ["small", "great", "small again"]
+    assert words_in(chat) == ["small", "great", "small again"]
 
 
 async def test_room_deleted_by_others_is_reported_and_joined_later(
@@ -377,7 +377,7 @@ async def test_room_deleted_by_others_is_reported_and_joined_later(
         assert_refused(await side.call("post_to_room", says("to nobody")), "NoSuchRoom")
         await side.done("create_room", ROOM)
         await side.done("post_to_room", says("after"))
-    assert told(chat) == ["after"]
+    assert words_in(chat) == ["after"]
 
 
 async def test_room_is_joined_where_its_existence_is_unknown(chat: Openfire, sides: Open) -> None:
@@ -385,7 +385,7 @@ async def test_room_is_joined_where_its_existence_is_unknown(chat: Openfire, sid
         await side.done("create_room", ROOM)
         chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
         await side.done("post_to_room", says("heard"))
-    assert told(chat) == ["heard"]
+    assert words_in(chat) == ["heard"]
 
 
 async def test_existing_room_is_created_by_no_job_and_stays(chat: Openfire, sides: Open) -> None:

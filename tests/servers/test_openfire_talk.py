@@ -68,21 +68,21 @@ def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, serv
         talk.listening()
         talk.do("set_presence", from_="bob", show="available")
         talk.do("set_presence", from_="ann", show="chat", status="here")
-        assert talk.told("bob", "presence", show="chat")["from"].startswith(talk.jid("ann"))
+        assert talk.event("bob", "presence", show="chat")["from"].startswith(talk.jid("ann"))
         talk.do("post_message", from_="ann", to=talk.jid("bob"), body='Hi "Bob"!')
-        assert talk.told("bob", "message", body='Hi "Bob"!')["from"].startswith(talk.jid("ann"))
+        assert talk.event("bob", "message", body='Hi "Bob"!')["from"].startswith(talk.jid("ann"))
         talk.do("join_room", from_="ann", roomName=ROOM)
         talk.do("invite_contact_to_room", from_="ann", roomName=ROOM, invitedJid=talk.jid("bob"), reason="come")
-        talk.told("bob", "invitation", room=room, body="come")
+        talk.event("bob", "invitation", room=room, body="come")
         talk.do("join_room", from_="bob", roomName=ROOM)
         talk.do("post_to_room", from_="bob", roomName=ROOM, body="I am here.")
-        talk.told("ann", "groupchat", body="I am here.", room=room)
+        talk.event("ann", "groupchat", body="I am here.", room=room)
         talk.do("leave_room", from_="bob", roomName=ROOM)
         talk.do("post_to_room", from_="ann", roomName=ROOM, body="Gone?")
-        talk.told("ann", "groupchat", body="Gone?")
+        talk.event("ann", "groupchat", body="Gone?")
         talk.do("chat_logoff", from_="ann")
-        talk.told("bob", "presence", presence="unavailable")
-        assert [event for event in talk.heard() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
+        talk.event("bob", "presence", presence="unavailable")
+        assert [event for event in talk.events() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
         assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
         # The job that logs him in, and whoever was first to need it.
         assert max(Counter(server.state.login_requests).values()) <= 2

@@ -64,10 +64,10 @@ def test_a_job_of_rails_that_waits_is_shown_by_its_command(citizen: Citizen) -> 
         {"how": "set", "in_s": 3600, "args": ["register", {**arguments, "user": "later"}]},
     )
     for words in (("queues", "peek", QUEUE), ("scheduled", "list"), ("explain", waits), ("explain", later)):
-        told = citizen.restbroker(*words)
-        assert "register" in told, told
-        assert "Wrapper" not in told, told
-        assert found_in(told, {"token": TOKEN, "password": PASSWORD}) == []
+        output = citizen.restbroker(*words)
+        assert "register" in output, output
+        assert "Wrapper" not in output, output
+        assert found_in(output, {"token": TOKEN, "password": PASSWORD}) == []
     assert later in citizen.restbroker("find", "arg.user = later", "--json")
     citizen.restbroker("scheduled", "edit", later, "user=ann", "--yes")
     assert citizen.members("schedule")[0]["args"] == ["register", {**arguments, "user": "ann"}, TOKEN]
@@ -152,9 +152,9 @@ def test_an_object_of_rails_dies_and_is_corrected(citizen: Citizen) -> None:
     (dead,) = citizen.members("dead")
     assert (dead["error_class"], dead["display_class"], dead["class"]) == ("BadArguments", "register", "XmppCommand")
     assert '"host" is an object of Rails: ActiveJob::Serializers::SymbolSerializer' in dead["error_message"]
-    told = [citizen.restbroker("dead", "list"), citizen.restbroker("dead", "show", jid), citizen.brokers[0].output()]
-    assert all("register" in one for one in told[:2])
-    assert [found_in(one, {"token": TOKEN, "password": PASSWORD}) for one in told] == [[], [], []]
+    outputs = [citizen.restbroker("dead", "list"), citizen.restbroker("dead", "show", jid), citizen.brokers[0].output()]
+    assert all("register" in one for one in outputs[:2])
+    assert [found_in(one, {"token": TOKEN, "password": PASSWORD}) for one in outputs] == [[], [], []]
     citizen.restbroker("dead", "edit", jid, "host=example.org", "--retry", "--yes")
     citizen.wait_until_sent(1)
     citizen.wait_until_idle()

@@ -73,19 +73,19 @@ def test_rows_for_later_are_scheduled(client: Client, server: Server) -> None:
 @on_both
 def test_an_answer_counts_once_and_a_later_one_takes_its_place(client: Client, server: Server) -> None:
     put(server, answer(1), answer(2, "NotFound"), answer(7, "NotFound"))
-    heard = bulk.answers(client, BATCH, 2)
-    assert heard == [answer(1), answer(2, "NotFound")]
-    assert bulk.count(client, BATCH, heard, [(1, ""), (2, "NotFound")])
-    assert not bulk.count(client, BATCH, heard, [(1, ""), (2, "NotFound")])
+    answers = bulk.answers(client, BATCH, 2)
+    assert answers == [answer(1), answer(2, "NotFound")]
+    assert bulk.count(client, BATCH, answers, [(1, ""), (2, "NotFound")])
+    assert not bulk.count(client, BATCH, answers, [(1, ""), (2, "NotFound")])
     rest = bulk.answers(client, BATCH, 2)
     assert rest == [answer(7, "NotFound")]
     assert bulk.count(client, BATCH, rest, [(7, "NotFound")])
     found = known(client)
     assert (found.done, found.failed, found.ended_rows) == (1, {"NotFound": 2}, 3)
-    # A person retried the jobs: one is done now, one fails otherwise, and one that was done is told again.
+    # A person retried the jobs: one is done now, one fails otherwise, and one that was done is reported again.
     put(server, answer(2), answer(7, "Refused"), answer(1, "AlreadyExists"))
-    heard = bulk.answers(client, BATCH, 500)
-    assert bulk.count(client, BATCH, heard, [(2, ""), (7, "Refused"), (1, "AlreadyExists")])
+    answers = bulk.answers(client, BATCH, 500)
+    assert bulk.count(client, BATCH, answers, [(2, ""), (7, "Refused"), (1, "AlreadyExists")])
     found = known(client)
     assert (found.done, found.failed, found.ended_rows) == (2, {"Refused": 1}, 3)
     assert server.raw.hgetall(f"ns:restbroker:bulk:failed:{BATCH}") == {b"7": b"Refused"}

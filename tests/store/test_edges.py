@@ -127,11 +127,11 @@ def test_overwritten_news_costs_no_job_and_counts_on(
     queues.push(pool.client, "a", [b"1"] * 14)
     for version in ("x", "", "1.5", "-1", "07", str(2**63 - 1), "9" * 30):
         server.raw.set(VERSION, version)
-        told = news(pool)
-        assert abs(told - server.now_us()) < 5_000_000, version
-        assert server.raw.get(VERSION) == b"%d" % told
+        current = news(pool)
+        assert abs(current - server.now_us()) < 5_000_000, version
+        assert server.raw.get(VERSION) == b"%d" % current
         heartbeats.forget(pool.client, ["a"])
-        assert news(pool) == told + 1
+        assert news(pool) == current + 1
 
 
 def test_news_are_left_as_they_were_counted(pool: Pool, server: Server) -> None:

@@ -27,8 +27,8 @@ def push(client: Client, arrivals: Sequence[IncomingEvent]) -> list[PushResult]:
 
 
 def test_jobs_lie_ordered_in_their_queues_which_are_known(client: Client) -> None:
-    heard = push(client, [arrival("1"), arrival("2", "others"), arrival("3")])
-    assert heard == ["pushed"] * 3
+    answers = push(client, [arrival("1"), arrival("2", "others"), arrival("3")])
+    assert answers == ["pushed"] * 3
     assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 3"]
     assert queues.peek(client, "others", 0, 10) == [b"job 2"]
     assert queues.names(client) == {"events", "others"}
@@ -107,8 +107,8 @@ def test_own_messages_are_dropped_for_as_long_as_a_source_wants(client: Client, 
 
 def test_queue_that_is_no_list_refuses_its_own_events_only(client: Client, server: Server) -> None:
     server.raw.set("ns:queue:odd", "x")
-    heard = push(client, [arrival("1"), arrival("2", "odd", "m"), arrival("3")])
-    assert heard == ["pushed", "refused", "pushed"]
+    answers = push(client, [arrival("1"), arrival("2", "odd", "m"), arrival("3")])
+    assert answers == ["pushed", "refused", "pushed"]
     # It may come again, as it is not there.
     assert server.raw.exists("ns:restbroker:event:m") == 0
     assert [json.loads(one.event)["jid"] for one in events.newest(client)] == ["1", "3"]

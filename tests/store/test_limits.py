@@ -151,11 +151,11 @@ def test_pool_waits_for_as_many_tokens_as_come_soon(pool: Pool, server: Server) 
         (100, 4, 10): 1,
         (2_000_000, 10, 10): 1000,
     }
-    told = {}
+    answers = {}
     for emission_us, burst, want in rows:
         server.raw.set(RATE, server.now_us() + 3_600_000_000)
-        told[emission_us, burst, want] = ask(pool, Limits(emission_us, burst), want=want)
-    assert told == {row: LimitReached("rate", wait_ms) for row, wait_ms in rows.items()}
+        answers[emission_us, burst, want] = ask(pool, Limits(emission_us, burst), want=want)
+    assert answers == {row: LimitReached("rate", wait_ms) for row, wait_ms in rows.items()}
 
 
 def test_late_starts_and_fetches_share_the_tokens(pool: Pool) -> None:
@@ -199,7 +199,7 @@ def test_starts_never_exceed_burst_and_rate(
         passed_us += pass_time(server, wait_ms * 1000 or gap_us)
         if wait_ms:
             history.append((server.now_us() + passed_us, server.now_us() + passed_us + 10**6, 1))
-            assert limits.charge(client, "t", bound) == 0, "whoever waited as told finds a token"
+            assert limits.charge(client, "t", bound) == 0, "who waited that long finds a token"
     client.close()
     for first, (begin, _, _) in enumerate(history):
         for last in range(first, len(history)):

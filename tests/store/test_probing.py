@@ -13,7 +13,7 @@ from tests.store.proxy import assert_each_may_be_sent_twice
 from tests.support.wait import until
 
 LONG_MS = 60_000
-LEASE, TOLD = "ns:restbroker:lease:n", "ns:restbroker:told:n"
+LEASE, RESULT = "ns:restbroker:lease:n", "ns:restbroker:told:n"
 
 
 def test_one_process_gets_the_turn_and_all_read_its_result(client: Client, server: Server) -> None:
@@ -21,12 +21,12 @@ def test_one_process_gets_the_turn_and_all_read_its_result(client: Client, serve
     assert probing.claim(client, "n", "b", LONG_MS) == ProbeBusy()
     assert probing.publish(client, "n", "a", b"open", LONG_MS)
     for owner in ("a", "b"):
-        told = probing.claim(client, "n", owner, LONG_MS)
-        assert isinstance(told, ProbeResult)
-        assert told.text == b"open"
-        assert 0 <= told.age_ms < 5000
-    assert 0 < server.raw.pttl(TOLD) <= LONG_MS
-    client.command("PEXPIRE", TOLD, 0)
+        result = probing.claim(client, "n", owner, LONG_MS)
+        assert isinstance(result, ProbeResult)
+        assert result.text == b"open"
+        assert 0 <= result.age_ms < 5000
+    assert 0 < server.raw.pttl(RESULT) <= LONG_MS
+    client.command("PEXPIRE", RESULT, 0)
     assert probing.claim(client, "n", "b", LONG_MS) == ProbeGranted()
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeBusy()
 
@@ -37,9 +37,9 @@ def test_slow_turn_passes_on_and_its_result_is_dropped(client: Client) -> None:
     assert not probing.publish(client, "n", "a", b"stale", LONG_MS)
     assert probing.publish(client, "n", "b", b"fresh", LONG_MS)
     assert not probing.publish(client, "n", "a", b"stale", LONG_MS)
-    told = probing.claim(client, "n", "a", LONG_MS)
-    assert isinstance(told, ProbeResult)
-    assert told.text == b"fresh"
+    result = probing.claim(client, "n", "a", LONG_MS)
+    assert isinstance(result, ProbeResult)
+    assert result.text == b"fresh"
 
 
 CALLS: list[tuple[Callable[[Client], object], object]] = [
@@ -59,7 +59,7 @@ def test_result_has_an_end_a_limit_and_no_repr(client: Client, server: Server) -
     with pytest.raises(ValueError, match="too long"):
         probing.publish(client, "n", "a", b"x" * (probing.LONGEST_TEXT_BYTES + 1), LONG_MS)
     assert probing.publish(client, "n", "a", b"hunter2", LONG_MS)
-    assert server.raw.pttl(TOLD) > 0
+    assert server.raw.pttl(RESULT) > 0
     assert "hunter2" not in repr(probing.claim(client, "n", "b", LONG_MS))
 
 
@@ -72,28 +72,28 @@ def test_a_key_that_is_used_for_other_things_is_named(client: Client, server: Se
 def test_age_of_a_result_is_by_redis_clock(client: Client, server: Server) -> None:
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
     assert probing.publish(client, "n", "a", b"open", LONG_MS)
-    at_us = int(server.raw.hget(TOLD, "at_us")) - 86_400_000_000
-    server.raw.hset(TOLD, "at_us", at_us)
+    at_us = int(server.raw.hget(RESULT, "at_us")) - 86_400_000_000
+    server.raw.hset(RESULT, "at_us", at_us)
     before_us = server.now_us()
-    told = probing.claim(client, "n", "b", LONG_MS)
-    assert isinstance(told, ProbeResult)
-    assert (before_us - at_us) // 1000 <= told.age_ms <= (server.now_us() - at_us) // 1000
+    result = probing.claim(client, "n", "b", LONG_MS)
+    assert isinstance(result, ProbeResult)
+    assert (before_us - at_us) // 1000 <= result.age_ms <= (server.now_us() - at_us) // 1000
 
 
 def test_a_result_from_a_clock_that_was_ahead_is_new(client: Client, server: Server) -> None:
-    server.raw.hset(TOLD, mapping={"text": "open", "at_us": server.now_us() + 60_000_000})
+    server.raw.hset(RESULT, mapping={"text": "open", "at_us": server.now_us() + 60_000_000})
     assert probing.claim(client, "n", "a", LONG_MS) == ProbeResult(b"open", 0)
 
 
 def test_result_without_text_or_time_does_not_count(client: Client, server: Server) -> None:
     for fields in ({"text": "open"}, {"text": "open", "at_us": "noon"}, {"at_us": "1"}):
         server.raw.flushdb()
-        server.raw.hset(TOLD, mapping=fields)
+        server.raw.hset(RESULT, mapping=fields)
         assert probing.claim(client, "n", "a", LONG_MS) == ProbeGranted()
         assert probing.publish(client, "n", "a", b"closed", LONG_MS)
-        told = probing.claim(client, "n", "b", LONG_MS)
-        assert isinstance(told, ProbeResult)
-        assert told.text == b"closed"
+        result = probing.claim(client, "n", "b", LONG_MS)
+        assert isinstance(result, ProbeResult)
+        assert result.text == b"closed"
 
 
 def test_times_are_whole_milliseconds_and_never_none() -> None:

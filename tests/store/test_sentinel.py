@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - an interval that is over without waiting for it, or an address that is otherwise
-"""Sentinels lead to the master and to nobody else, and what they said is told without their password."""
+"""Sentinels lead to the master alone, and what they said is reported without their password."""
 
 import re
 import socket
@@ -90,10 +90,10 @@ def test_answers_of_sentinels_are_reported_without_passwords(watched: Group, mak
     client = client_of(away, watched.addresses[0], ("127.0.0.1", plain.port), password="hunter2")
     with pytest.raises(StoreUnavailable) as caught:
         client.command("PING")
-    told = caught.value.message
-    assert f"127.0.0.1:{away[1]} cannot be reached" in told
-    assert f"127.0.0.1:{watched.addresses[0][1]} does not accept the login" in told
-    assert f"127.0.0.1:{plain.port}" in told
+    message = caught.value.message
+    assert f"127.0.0.1:{away[1]} cannot be reached" in message
+    assert f"127.0.0.1:{watched.addresses[0][1]} does not accept the login" in message
+    assert f"127.0.0.1:{plain.port}" in message
     assert "hunter2" not in str(caught.value) + repr(client)
 
 
@@ -134,7 +134,7 @@ def test_cut_off_sentinel_naming_a_former_master_is_skipped(
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "told"),
+    ("host", "port", "message"),
     [
         ("127.0.0.1", "1", "names 127.0.0.1:1, which cannot be reached"),
         ("\u00e9", "1", r"names \xc3\xa9:1, which cannot be reached"),
@@ -144,11 +144,11 @@ def test_cut_off_sentinel_naming_a_former_master_is_skipped(
     ],
 )
 def test_sentinel_naming_no_server_is_reported_and_skipped(
-    make_redis: Make, monkeypatch: pytest.MonkeyPatch, host: str, port: str, told: str
+    make_redis: Make, monkeypatch: pytest.MonkeyPatch, host: str, port: str, message: str
 ) -> None:
     odd, right = sentinel_that_names(make_redis, host, port), make_redis()
     monkeypatch.setattr(socket, "getaddrinfo", only_numbers)
-    with pytest.raises(StoreUnavailable, match=re.escape(f"{odd[1]} {told}")) as caught:
+    with pytest.raises(StoreUnavailable, match=re.escape(f"{odd[1]} {message}")) as caught:
         client_of(odd, password=None).command("PING")
     assert "RedisMaster" in (caught.value.hint or "")
     client = client_of(odd, sentinel_that_names(make_redis, "127.0.0.1", str(right.port)), password=None)

@@ -26,7 +26,7 @@ dbx:keys=9
 """
 
 
-def told(info: str) -> ServerInfo:
+def facts_of(info: str) -> ServerInfo:
     with fake_redis(info.replace("\n", "\r\n")) as url:
         client = open_client(StoreSettings(url))
         facts = server(client)
@@ -35,7 +35,7 @@ def told(info: str) -> ServerInfo:
 
 
 def test_each_fact_is_read_from_its_own_line() -> None:
-    facts = told(FULL)
+    facts = facts_of(FULL)
     assert (facts.run_id, facts.role, facts.version, facts.is_valkey) == ("abc", "slave", "7.4.1", False)
     assert (facts.maxmemory_bytes, facts.used_memory_bytes, facts.total_memory_bytes) == (100, 70, 5000)
     assert (facts.policy, facts.aof_enabled, facts.cluster_enabled, facts.disk_ok) == ("noeviction", True, True, True)
@@ -44,7 +44,7 @@ def test_each_fact_is_read_from_its_own_line() -> None:
 
 
 def test_missing_facts_are_empty() -> None:
-    facts = told("")
+    facts = facts_of("")
     assert (facts.run_id, facts.role, facts.version, facts.policy) == ("", "", "", "")
     assert (facts.maxmemory_bytes, facts.used_memory_bytes, facts.total_memory_bytes) == (0, 0, 0)
     assert (facts.aof_enabled, facts.cluster_enabled, facts.databases) == (False, False, {})
@@ -53,14 +53,14 @@ def test_missing_facts_are_empty() -> None:
 
 
 def test_other_product_is_named_with_its_own_version() -> None:
-    facts = told("redis_version:7.2.4\nvalkey_version:9.0.1")
+    facts = facts_of("redis_version:7.2.4\nvalkey_version:9.0.1")
     assert (facts.product, facts.is_valkey, facts.is_supported) == ("Valkey 9.0.1", True, True)
 
 
 def test_a_disk_that_refused_the_last_write_is_not_well() -> None:
     for line in ("rdb_last_bgsave_status:err", "aof_last_write_status:err"):
-        assert not told(line).disk_ok
-        assert told(line.replace("err", "ok")).disk_ok
+        assert not facts_of(line).disk_ok
+        assert facts_of(line.replace("err", "ok")).disk_ok
 
 
 def test_a_server_that_is_too_old_is_refused_by_name() -> None:

@@ -27,7 +27,7 @@ def wrapped(args: Json, *, name: str = WRAPPERS[0], **fields: Json) -> bytes:
 
 
 def wrapper(args: Json, name: str = WRAPPERS[0]) -> dict[str, Json]:
-    """The fields of a job that tell that ActiveJob wrapped it."""
+    """The fields of a job that show that ActiveJob wrapped it."""
     inner: dict[str, Json] = {
         "job_class": "XmppCommand",
         "job_id": "20eb63df-75f7-450a-8b11-0d6cc6430fe6",

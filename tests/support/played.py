@@ -28,7 +28,7 @@ class Played:
     found: dict[str, Counter[str]] = attrs.field(factory=dict)
 
     def watch(self) -> None:
-        """Has the players tell of each answer."""
+        """Have the players report each answer."""
         recorded, written = player.recorded, player.written
 
         def reading(*names: str) -> list[Exchange]:

@@ -1,6 +1,6 @@
 """Servers in threads of the test: doors on loopback, HTTP requests kept byte for byte, answers, and what goes wrong.
 
-`Receiver` answers as it is told; the players of recorded answers and the proxies are made of the same parts. Always
+`Receiver` answers as the test says; the players of recorded answers and the proxies are made of the same parts. Always
 holds: a request is kept before it is answered; each connection has a thread of its own; a port stays the same when its
 server stops and starts again.
 """

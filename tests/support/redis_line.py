@@ -29,7 +29,7 @@ Report: TypeAlias = Callable[[str], None]
 
 @attrs.define(eq=False)
 class Line:
-    """A bench whose brokers reach Redis over `proxy`. `pushed` counts its jobs; `name` is told with each figure."""
+    """A bench whose brokers reach Redis over `proxy`. `pushed` counts its jobs; `name` is reported with each figure."""
 
     bench: Bench
     proxy: TcpProxy

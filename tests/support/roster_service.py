@@ -1,4 +1,4 @@
-"""A roster service for Prosody, in threads of the test, that serves what it is told and fails as it is told.
+"""A roster service for Prosody, in threads of the test, that serves what the test gives and fails as it says.
 
 For tests of who asks it, where restbroker's own service is not the subject. Always holds: a request is counted before
 it is answered; a user without a roster gets `{}`.

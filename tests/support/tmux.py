@@ -35,7 +35,7 @@ class Pane:
         self._tmux("send-keys", *keys)
 
     def resize(self, columns: int, lines: int) -> None:
-        """Makes the terminal as large; the program in it is told by SIGWINCH."""
+        """Makes the terminal as large; the program in it gets SIGWINCH."""
         self._tmux("resize-window", "-x", str(columns), "-y", str(lines))
 
     def screen(self, *, styled: bool = False) -> str:

@@ -1,11 +1,11 @@
 # ruff: noqa: SLF001 - privates of slixmpp: its reader
-"""XMPP clients (slixmpp) that log in to a real server and tell what comes to them. For tests beside a real Prosody.
+"""XMPP clients (slixmpp) that log in to a real server and note what comes to them. For tests beside a real Prosody.
 
 slixmpp lives on asyncio, so all clients of one `Clients` run in a thread of its own; everything here may be called from
 a test with or without Trio: `wait_for…` blocks, `awaited_number` does not.
 
-Always holds: what was told once stays in the list; who waits is woken by the event, and fails naming what was missing.
-Nothing is checked on the way in: contacts are told as the server pushed them.
+Always holds: what was received stays in the list; a waiter is woken by the event, and fails naming what was missing.
+Nothing is checked on the way in: contacts are as the server pushed them.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ class Message:
 
 
 @attrs.define(eq=False)
-class Told(Generic[T]):
+class Received(Generic[T]):
     """What came, in order; grows from another thread."""
 
     _all: list[T] = attrs.field(factory=list)
@@ -113,10 +113,10 @@ class Client:
     jid: str
     _stream: _Stream
     _run: Callable[[Coroutine[Any, Any, Any]], Any]
-    pushes: Told[Contact] = attrs.field(factory=Told)
-    presences: Told[Presence] = attrs.field(factory=Told)
+    pushes: Received[Contact] = attrs.field(factory=Received)
+    presences: Received[Presence] = attrs.field(factory=Received)
     """From others; not the user's own."""
-    messages: Told[Message] = attrs.field(factory=Told)
+    messages: Received[Message] = attrs.field(factory=Received)
 
     def roster(self) -> dict[str, Contact]:
         """Asks the server for the roster, which also means that pushes come from now on. Raises TimeoutError."""
@@ -195,7 +195,7 @@ class Client:
         add = self._stream.register_handler
         add(Callback("pushes", StanzaPath("iq@type=set/roster"), self._pushed))
         add(Callback("presences", MatchXPath(f"{_CLIENT}presence"), self._seen))
-        add(Callback("messages", MatchXPath(f"{_CLIENT}message"), self._heard))
+        add(Callback("messages", MatchXPath(f"{_CLIENT}message"), self._note_message))
 
     def _pushed(self, stanza: StanzaBase) -> None:
         for contact in _contacts(stanza.xml):
@@ -206,7 +206,7 @@ class Client:
         if sender != self._stream.boundjid.full:
             self.presences.add(Presence(sender, stanza.xml.get("type", "available")))
 
-    def _heard(self, stanza: StanzaBase) -> None:
+    def _note_message(self, stanza: StanzaBase) -> None:
         xml = stanza.xml
         body = xml.findtext(f"{_CLIENT}body")
         self.messages.add(Message(xml.get("from", ""), xml.get("type", "normal"), body, _condition(xml)))

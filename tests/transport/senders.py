@@ -9,7 +9,7 @@ from restbroker.transport.message import Withdrawn
 
 @attrs.define(eq=False)
 class Sender:
-    """Notes what it is asked and told (`said`). `may` is called when it is asked, `sending` when bytes are to leave."""
+    """Notes questions and news (`said`). `may` is called when it is asked, `sending` when bytes are to leave."""
 
     may: Callable[[], object] = bool
     sending: Callable[[], object] = bool

@@ -64,20 +64,20 @@ async def test_both_engines_read_it_alike_wherever_it_is_cut(engine: str) -> Non
     for shape in SHAPES:
         async with pair(engine=engine) as (transport, server):
             server.script.append(recorder.raw(shape.raw, keep=not shape.closes))
-            found = [await told(transport, shape)]
+            found = [await reply(transport, shape)]
             # Whatever came, the next request is well.
-            found.append(shape.whole and shape.whole[:2] if await told(transport) == (200, b"0") else (0, b"the next"))
+            found.append(shape.whole and shape.whole[:2] if await reply(transport) == (200, b"0") else (0, b"the next"))
             connections = server.connections
             for place in range(1, len(shape.raw), max(1, len(shape.raw) // 12)):
                 server.script.append(in_two(shape, place))
-                found.append(await told(transport, shape))
+                found.append(await reply(transport, shape))
         is_kept = shape.whole is not None and shape.whole[2]
         if set(found) != {shape.whole and shape.whole[:2]} or (engine == "lean" and connections != 2 - is_kept):
             wrong[shape.name] = (found, connections)
     assert not wrong
 
 
-async def told(transport: Transport, shape: Shape | None = None) -> tuple[int, bytes] | None:
+async def reply(transport: Transport, shape: Shape | None = None) -> tuple[int, bytes] | None:
     """Status and body of what the client takes for an answer."""
     try:
         answer = await transport.send(Request(shape.method if shape else "POST", "/", 30.0))

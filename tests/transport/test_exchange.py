@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - what an exchange that ended leaves behind
-"""Exchanges by events: what their sink is told, by whom, and what becomes of the connection."""
+"""Exchanges by events: what their sink gets, from whom, and what becomes of the connection."""
 
 import contextlib
 import errno
@@ -35,7 +35,7 @@ PLACES = 3
 
 @attrs.define(eq=False)
 class Noting(Sender):
-    """A sink that notes what it is told; `on_answer` is called with an answer."""
+    """A sink that notes what it gets; `on_answer` is called with an answer."""
 
     on_answer: Callable[[], object] = bool
     error: Exception | None = None
@@ -309,7 +309,7 @@ async def test_a_bug_in_a_sink_costs_its_exchange_alone(
 
 @attrs.define(eq=False)
 class Failing(Noting):
-    """One that fails even when it is told of its failure."""
+    """One that fails even at the news of its failure."""
 
     def failed(self, error: Exception) -> None:
         super().failed(error)

@@ -241,13 +241,13 @@ async def test_already_cancelled_caller_sends_nothing() -> None:
     """And is not told that it does."""
     async with kept() as (transport, server):
         await transport.send(post())
-        told = Sender()
+        sender = Sender()
         with trio.CancelScope() as scope:
             scope.cancel()
-            await transport.send(post(), told)
+            await transport.send(post(), sender)
         assert scope.cancelled_caught
-        await transport.send(post(), told)
-        assert (told.said.count("sending"), len(server.requests), server.connections) == (1, 2, 1)
+        await transport.send(post(), sender)
+        assert (sender.said.count("sending"), len(server.requests), server.connections) == (1, 2, 1)
 
 
 async def test_answer_before_the_whole_request_went_is_read(nursery: trio.Nursery) -> None:

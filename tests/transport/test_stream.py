@@ -98,15 +98,15 @@ data = st.lists(texts, min_size=1, max_size=3).map("\n".join).filter(bool)
 
 
 @given(st.lists(st.builds(Frame, names, data), max_size=5), st.lists(st.integers(0, 2000), max_size=12), st.booleans())
-def test_events_are_the_same_however_their_bytes_are_cut(told: list[Frame], places: list[int], mark: bool) -> None:
-    body = (b"\xef\xbb\xbf" if mark else b"") + b"".join(map(written, told))
+def test_events_are_the_same_however_their_bytes_are_cut(sent: list[Frame], places: list[int], mark: bool) -> None:
+    body = (b"\xef\xbb\xbf" if mark else b"") + b"".join(map(written, sent))
     pieces = cut(HEAD + body, places)
 
     async def read() -> tuple[list[Frame], StreamEnded]:
         return await frames(Server(pieces))
 
     found, ended = trio.run(read)
-    assert found == told
+    assert found == sent
     assert ended.reason == "ended"
 
 

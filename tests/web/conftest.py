@@ -104,7 +104,7 @@ def harness(redis_server: RedisServer) -> Harness:
 
 
 def counted(harness: Harness) -> Counters:
-    """Counts what the harness is told, and times its calls of Redis; `safe` is the one known command."""
+    """Counts the events of the harness, and times its calls of Redis; `safe` is the one known command."""
     counters = Counters(lambda _target: {"safe"}, trio.current_time)
     before = harness.report
 

@@ -129,7 +129,7 @@ async def test_a_form_does_to_what_matched_what_it_says(
 
 
 @pytest.mark.parametrize(
-    ("verb", "wrong", "told"),
+    ("verb", "wrong", "words"),
     [
         ("delete", {"rate": "fast"}, "This is not a rate."),
         ("delete", {"rate": "0"}, "This is not a rate."),
@@ -144,13 +144,13 @@ async def test_a_form_does_to_what_matched_what_it_says(
     ],
 )
 async def test_wrong_field_is_asked_for_again(
-    verb: str, wrong: dict[str, str], told: str, harness: Harness, site: Open
+    verb: str, wrong: dict[str, str], words: str, harness: Harness, site: Open
 ) -> None:
     put_jobs(harness, 2)
     async with site() as running:
         form = await question_of(running, "dead", verb=verb)
         answer = await running.post("/dead/act", {**form, **wrong})
-        assert (answer.status_code, told in parse("", answer.text).text) == (400, True)
+        assert (answer.status_code, words in parse("", answer.text).text) == (400, True)
         assert (harness.size("dead"), list(audit.entries(harness.client, 1))) == (2, [])
         if "edit" not in wrong:
             right = {**form_of(answer.text, "/dead/act").hidden, "rate": "", "time": "1h", "queue": "rest"}

@@ -171,8 +171,8 @@ async def test_job_and_prompt_pages_may_be_about_anything(harness: Harness, site
         harness.client.command("ZADD", "dead", number, raw)
     jid = HOSTILE.strip()
     tries = [dict.fromkeys(("at", "status", "outcome", "code", "ms", "excerpt"), HOSTILE)]
-    told = dict.fromkeys(("queue", "class", "error_class", "error_message", "failed_at"), HOSTILE)
-    raw = as_json({**PLAIN, **told, "jid": jid, "args": ARGS[0], "restbroker_attempts": tries})
+    fields = dict.fromkeys(("queue", "class", "error_class", "error_message", "failed_at"), HOSTILE)
+    raw = as_json({**PLAIN, **fields, "jid": jid, "args": ARGS[0], "restbroker_attempts": tries})
     harness.client.command("ZADD", "retry", 9e9, raw)
     harness.client.command("LPUSH", "queue:other", raw)
     harness.client.command("SADD", "queues", "other")
@@ -242,8 +242,8 @@ async def tells(value: Any, harness: Harness, running: Site) -> None:
     facts = ProcessInfo(4711, "h" + HOSTILE, "boot", "ns", 1, "t2")
     jobs.register(harness.client, "stranger:1:x:t2", facts, ["rest", HOSTILE])
     snapshot = json.dumps(dict.fromkeys((*REPORTED.values(), "gate"), value)).encode()
-    told = ("hostname", "pid", "started_at", "tag", "version", "concurrency", "queues", "labels", "embedded")
-    info = json.dumps(dict.fromkeys(told, value))
+    names = ("hostname", "pid", "started_at", "tag", "version", "concurrency", "queues", "labels", "embedded")
+    info = json.dumps(dict.fromkeys(names, value))
     own: dict[str, str] = {"info": info, "beat": "1e999", "busy": "nan", "rss": "-1e308", "rtt_us": HOSTILE}
     heartbeats.write_heartbeats(harness.client, [("stranger:1:x:t2", 1)], {"stranger:1:x:t2": snapshot})
     harness.client.command("SADD", "processes", f"odd{HOSTILE}:1:x", "gone:2:x", b"\xff\xfe:3:x")

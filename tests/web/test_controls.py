@@ -120,7 +120,7 @@ async def test_a_queue_that_is_no_utf_8_is_cleared_and_no_other(harness: Harness
 
 
 @pytest.mark.parametrize(
-    ("form", "told"),
+    ("form", "words"),
     [
         ({"do": "burn", "name": "rest"}, "No action was chosen."),
         ({"do": "pause-queue"}, "No action was chosen."),
@@ -131,11 +131,11 @@ async def test_a_queue_that_is_no_utf_8_is_cleared_and_no_other(harness: Harness
         ({"do": "cancel-job", "name": "host:1:abc", "thread": "x"}, "This job is no longer in progress."),
     ],
 )
-async def test_what_cannot_be_done_is_refused(form: dict[str, str], told: str, harness: Harness, site: Open) -> None:
+async def test_what_cannot_be_done_is_refused(form: dict[str, str], words: str, harness: Harness, site: Open) -> None:
     async with site() as running:
         question = await running.get("/steer?" + urlencode(form))
         answer = await running.post("/steer", form)
-    assert (answer.status_code, told in answer.text) == (400, True)
+    assert (answer.status_code, words in answer.text) == (400, True)
     assert question.status_code == (200 if "for" in form else 400)
     assert ('value="kept"' in answer.text) == ("for" in form)
     assert list(audit.entries(harness.client, 10)) == []

@@ -1,4 +1,4 @@
-"""/healthz and /readyz: when a process is ready, when it is not, and how little they tell."""
+"""/healthz and /readyz: when a process is ready, when it is not, and how little they show."""
 
 from typing import Any
 

@@ -80,10 +80,10 @@ async def test_a_wrong_login_is_refused_without_a_word_about_why(site: Open, mon
     wrong = [basic(*pair) for pair in (("ops", "wrong"), ("other", PASSWORD), ("", ""), ("öps", "ÿ"))]
     wrong += [{"Authorization": given} for given in ("Bearer wrong", "Basic ###", "Digest x", "Bearer", "Basic")]
     async with site() as running:
-        told = {(one.status_code, one.text) for one in [await running.ask("/stats", **given) for given in wrong]}
+        answers = {(one.status_code, one.text) for one in [await running.ask("/stats", **given) for given in wrong]}
         bearer = {path: (await running.get(path, Authorization=f"Bearer {PASSWORD}")).status_code for path in PAGES}
         unread = await running.post("/steer", {"do": "x" * 70_000}, **RIGHT)
-    ((status, text),) = told
+    ((status, text),) = answers
     assert (status, json.loads(text)["error"]["code"], unread.status_code) == (401, "LoginNeeded", 413)
     assert bearer == dict.fromkeys(PAGES, 401) | {"/stats": 200, "/metrics": 200}
 

@@ -95,8 +95,8 @@ async def test_openmetrics_is_spoken_on_request(harness: Harness, site: Open) ->
         await harness.until(lambda: done(harness) == 1, "it is done")
         answer = await running.ask("/metrics", Accept="application/openmetrics-text; version=1.0.0")
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    told = {family.name for family in openmetrics(answer.text)}  # type: ignore[no-untyped-call]
-    assert {"restbroker_jobs", "restbroker_target_open"} <= told
+    families = {family.name for family in openmetrics(answer.text)}  # type: ignore[no-untyped-call]
+    assert {"restbroker_jobs", "restbroker_target_open"} <= families
 
 
 async def test_a_key_of_another_type_costs_only_what_it_is_about(harness: Harness, site: Open) -> None:

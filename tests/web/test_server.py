@@ -148,7 +148,7 @@ async def test_what_a_stranger_sends_ends_neither_server_nor_process(
                 nursery.start_soon(send, junk)
         assert (await get_at_last(f"{url}/quick")).json() == {"quick": True}
     codes = [event.code for event in stand.events if isinstance(event, OperatorWarning)]
-    assert len(set(codes)) == len(codes), "each is told once"
+    assert len(set(codes)) == len(codes), "each is reported once"
     assert capfd.readouterr() == ("", "")
 
 
@@ -171,7 +171,7 @@ async def test_a_connection_that_breaks_hypercorn_ends_alone(monkeypatch: pytest
         async with await connect(url) as stream:
             await stream.send_all(b"GET /fatal HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await to_the_end(stream) == b""
-        await until_async(lambda: stand.of(OperatorWarning), "it is told")
+        await until_async(lambda: stand.of(OperatorWarning), "it is reported")
         stand.go.set()
     assert [event.code for event in stand.events if isinstance(event, OperatorWarning)] == ["ServerFault"]
     assert answers[0].json() == {"slow": True}

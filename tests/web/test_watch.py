@@ -132,12 +132,12 @@ async def test_fault_of_a_look_is_reported_and_another_look_taken(watch: Watch, 
     stand.clock_s += FRESH_S
     state = await watch.state_for()
     assert isinstance(trouble, RestbrokerError)
-    (told,) = stand.reports
-    assert isinstance(told, OperatorWarning)
-    assert told.code == "RequestFailed"
-    assert "OverflowError" in told.message
+    (warning,) = stand.reports
+    assert isinstance(warning, OperatorWarning)
+    assert warning.code == "RequestFailed"
+    assert "OverflowError" in warning.message
     assert "cannot be shown" in trouble.message
-    assert "stranger" not in told.message + trouble.message
+    assert "stranger" not in warning.message + trouble.message
     assert state.error is None
     assert state.look is not None
     assert state.look.figures.system.totals == {"retry": 7}

@@ -164,8 +164,8 @@ class Workplace:
                 assert not isinstance(server, Broker)
                 # Else its first look at the server may find the new password, and no job is sent that could.
                 broker.is_let_in()
-                status, told = server.call("change_password", user=user, host=host, newpass=password)
-                assert status == 200, told
+                status, answer = server.call("change_password", user=user, host=host, newpass=password)
+                assert status == 200, answer
             case _:
                 raise AssertionError(f"What shall {typed!r} do here?")
         return ""

@@ -164,10 +164,10 @@ def test_each_command_of_a_recipe_prints_what_the_page_shows(
         services = {"ejabberd": setting.server, **setting.services}
         with workplace(tmp_path, {**secrets, **shown}, addresses, services) as at:
             printed = [at.type(step, names, 3.0 if WRITES else PATIENCE_S) for step in recipe.steps]
-    told = difference(recipe, printed, names)
-    if told and WRITES:
+    differs = difference(recipe, printed, names)
+    if differs and WRITES:
         page = recipe.page
         now = next(one for one in recipes(page) if one.title == recipe.title)
         page.write_text(rewritten(page.read_text("utf-8"), now, printed, names), "utf-8")
     else:
-        assert not told, f"{told}\n\nRECIPES=write writes what is printed now into {recipe.page.name}."
+        assert not differs, f"{differs}\n\nRECIPES=write writes what is printed now into {recipe.page.name}."

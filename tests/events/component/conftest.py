@@ -58,12 +58,12 @@ class Listener:
     context: ssl.SSLContext | None = None
     """As with `tls: true`."""
     greeting: str = ""
-    """What each component that is accepted is told at once."""
+    """What each accepted component is sent at once."""
     lines: list[trio.abc.Stream] = attrs.field(factory=list)
     """The components that are accepted."""
     tried: int = 0
     """How many connections came."""
-    heard: bytes = b""
+    received: bytes = b""
     """What came, with TLS what was in it."""
     accepted: int = 0
     heartbeats: int = 0
@@ -112,34 +112,34 @@ class Listener:
                 self.lines.remove(line)
 
     async def _talk(self, line: trio.abc.Stream) -> None:
-        number, heard, name = f"{self.accepted}7", b"", ""
+        number, got, name = f"{self.accepted}7", b"", ""
         expected = hashlib.sha1(f"{number}{self.password}".encode(), usedforsecurity=False).hexdigest()
         async for data in line:
-            heard += data
-            self.heard += data
-            if heard.startswith(b"\x16"):
+            got += data
+            self.received += data
+            if got.startswith(b"\x16"):
                 # A TLS client's first byte. ejabberd answers so.
                 await line.send_all(b"<?xml version='1.0'?>")
                 return
-            if b"<stream:stream" in heard and (found := _TO.search(heard)):
-                name, heard = found[1].decode(), b""
+            if b"<stream:stream" in got and (found := _TO.search(got)):
+                name, got = found[1].decode(), b""
                 await line.send_all(HEADER.format(number).encode())
-            elif b"</handshake>" in heard:
-                if expected.encode() not in heard or (self.names and name not in self.names):
+            elif b"</handshake>" in got:
+                if expected.encode() not in got or (self.names and name not in self.names):
                     fault = "<not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>"
                     await line.send_all(f"<stream:error>{fault}</stream:error></stream:stream>".encode())
                     return
                 self.accepted += 1
-                heard = b""
+                got = b""
                 await line.send_all(b"<handshake/>" + self.greeting.encode())
                 self.lines.append(line)
             elif line in self.lines:
-                beats = [found[0] for found in _HEARTBEAT.finditer(heard)]
+                beats = [found[0] for found in _HEARTBEAT.finditer(got)]
                 self.heartbeats += len(beats)
                 if self.returns and beats:
                     async with self._sending:
                         await line.send_all(b"".join(beats))
-                rest, heard = _HEARTBEAT.sub(b"", heard), b""
+                rest, got = _HEARTBEAT.sub(b"", got), b""
                 self.said += rest
                 if rest.endswith(b"</stream:stream>"):
                     await line.send_all(b"</stream:stream>")
@@ -159,7 +159,7 @@ class Reading(ReadSource):
         await until_async(lambda: self.listener.accepted >= accepted and self.listener.lines, "it is read", 60)
 
     async def is_beating(self) -> None:
-        """Returns when another heartbeat came back, so that what was told before is behind it."""
+        """Returns when another heartbeat came back, so that what was sent before is behind it."""
         before = self.listener.heartbeats
         await until_async(lambda: self.listener.heartbeats >= before + 2, "it beats", 60)
 

@@ -26,16 +26,16 @@ from tests.support.xmpp import Client, Clients
 NAME: Final = "events.localhost"
 HOST: Final = "localhost"
 TEAM: Final = f"team@conference.{HOST}"
-"""A room with people of another server, of which the component is told itself (`Rooms`)."""
+"""A room with people of another server, whose stanzas the component gets itself (`Rooms`)."""
 OPEN: Final = f"open@conference.{HOST}"
 USERS: Final = ("ann", "bob", "eve", "off")
 HIDDEN: Final = "a-password-that-nobody-may-see"
 _COMPOSING: Final = "<composing xmlns='http://jabber.org/protocol/chatstates'/>"
 _PING: Final = "<ping xmlns='urn:xmpp:ping'/>"
 Expected = tuple[str, str, bool]
-"""The event's type, the mark in it, and whether it is told as delayed."""
+"""The event's type, the mark in it, and whether it comes as delayed."""
 LATE: Final = "message that comes again"
-"""The type of what is told once more, as delayed, when the one who was away logs in."""
+"""The type of what comes once more, as delayed, when the one who was away logs in."""
 _MARK: Final = re.compile(r"mix-\d+-")
 
 
@@ -137,7 +137,7 @@ class Thing:
     """
 
     stanza: str
-    told: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
     often: int = 1
     by: str = ""
     is_delayed: bool = False
@@ -232,7 +232,7 @@ class Mix:
                 self.expected["message", mark, False] += 1
 
     def end(self) -> None:
-        """Logs in the one who was away, once all is done: what was kept for them is told again."""
+        """Logs in the one who was away, once all is done: what was kept for them comes again."""
         for session in self._sessions.values():
             session.ask(HOST, _PING)
         self.clients.login("off", PASSWORD)
@@ -254,7 +254,7 @@ class Mix:
             user=f"{self.choice.choice(USERS)}@{HOST}",
         )
         (self.remote if one.by == "rob" else session).send(stanza)
-        for kind in one.told:
+        for kind in one.kept:
             if kind == LATE:
                 self._late.append(("message", mark, True))
             else:
@@ -262,7 +262,7 @@ class Mix:
 
 
 def write_stream(server: Ejabberd, place: Path, count: int, seed: int) -> Counter[Expected]:
-    """Writes what a component is told of so many things into a file; returns what is expected of it."""
+    """Write what a component receives of so many acts into a file; returns what is expected of it."""
     with (
         Component(server.component_port, REMOTE) as remote,
         Component(server.component_port, NAME) as feed,

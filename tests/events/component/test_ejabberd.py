@@ -90,16 +90,16 @@ def test_everything_users_do_comes_once(
         mix.begin()
         mix.do(120)
         mix.end()
-        until(lambda: not differences(map(event_of, events_in(store)), mix.expected)[0], "all of it is told", 60)
+        until(lambda: not differences(map(event_of, events_in(store)), mix.expected)[0], "all of it is reported", 60)
         clients.login("bob", PASSWORD)
         missing, besides = differences(map(event_of, without_late_copies(events_in(store))), mix.expected)
         assert not missing
         assert not besides
         words = ["type=chat", f"from=bot@{HOST}", f"to=bob@{HOST}", "subject=", "body=own", "--wait"]
-        told = run(["enqueue", "send_message", *words], directory=tmp_path)
-        assert told.returncode == 0, told.stderr
+        done = run(["enqueue", "send_message", *words], directory=tmp_path)
+        assert done.returncode == 0, done.stderr
         mix.clients.login("eve", PASSWORD).say(f"bob@{HOST}", "last")
-        until(lambda: any(one["body"] == "last" for one in events_in(store)), "what follows is told", 60)
+        until(lambda: any(one["body"] == "last" for one in events_in(store)), "what follows comes", 60)
         assert not [one for one in events_in(store) if one["body"] == "own"]
         assert HIDDEN not in broker.output()
     assert HIDDEN not in json.dumps(events_in(store))
@@ -134,8 +134,8 @@ def checked(place: Path, *words: str) -> list[str]:
 
 def test_what_is_suggested_is_what_runs_here(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
     configure(tmp_path, speaking, redis_server, Take=["message", "push"])
-    told = json.loads(run(["check", "--suggest", "--json"], directory=tmp_path).stdout)
-    (text,) = [one["text"] for one in told if one["kind"] == "ejabberd-component"]
+    suggestions = json.loads(run(["check", "--suggest", "--json"], directory=tmp_path).stdout)
+    (text,) = [one["text"] for one in suggestions if one["kind"] == "ejabberd-component"]
     assert SECRET not in text
     said, runs = yaml.safe_load(text), yaml.safe_load((speaking.directory / "ejabberd.yml").read_text("utf-8"))
     (listener,) = [one for one in runs["listen"] if one["module"] == "ejabberd_service"]
@@ -156,11 +156,11 @@ def test_sources_of_one_listener_get_one_suggestion(kind: str, tmp_path: Path) -
     }
     document = {"Token": "t", "RestQueue": "rest", "Events": {"Sources": sources}}
     (tmp_path / "env.json").write_text(json.dumps(document))
-    told = run(["check", "--suggest"], directory=tmp_path).stdout
-    text = told[told.index("feed and push") :]
+    output = run(["check", "--suggest"], directory=tmp_path).stdout
+    text = output[output.index("feed and push") :]
     assert text.count("5347") == 1
     assert all(f'"{name}"' in text for name in (NAME, PUSH))
     if kind == "ejabberd-component":
-        said = yaml.safe_load(told[told.rindex("listen:") :])
+        said = yaml.safe_load(output[output.rindex("listen:") :])
         assert list(said["listen"][0]["hosts"]) == [NAME, PUSH]
         assert said["modules"] == {"mod_service_log": {"loggers": [NAME]}, "mod_push": {"include_sender": True}}

@@ -109,9 +109,9 @@ async def test_at_a_stop_what_was_read_is_finished(reading: Read, listener: List
         await found.reads()
         await listener.send(*(notification(str(number)) for number in range(300)))
         await until_async(lambda: len(found.texts()) > 0, "some are jobs", 60)
-    told = dict(answers(listener))
-    assert set(told.values()) == {"result"}
-    assert set(told) <= set(found.texts())
+    results = dict(answers(listener))
+    assert set(results.values()) == {"result"}
+    assert set(results) <= set(found.texts())
     assert len(found.texts()) == len(set(found.texts()))
 
 

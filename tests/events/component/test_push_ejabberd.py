@@ -73,22 +73,22 @@ class Pushes:
     def all(self) -> list[dict[str, Any]]:
         return [event for event in events_in(self._store) if event["type"] == "push"]
 
-    def told(self) -> list[str]:
+    def texts(self) -> list[str]:
         """Their texts; "-" of those without."""
         return [event["body"] or "-" for event in self.all()]
 
     def of(self, ann: Client, user: str, names: Iterable[str]) -> dict[str, list[str]]:
-        """What is told of each of these stanzas of Ann to this user."""
+        """The events of each of these stanzas of Ann to this user."""
         return {name: self.follow(partial(ann.send, STANZAS[name].format(user=user)), ann, user) for name in names}
 
     def follow(self, act: Callable[[], object], ann: Client, user: str) -> list[str]:
-        """What is told because of this act, behind which Ann sends the user a message."""
+        """The events of this act, behind which Ann sends the user a message."""
         before = len(self.all())
         end = f"end after {before}"
         act()
         ann.say(f"{user}@{HOST}", end)
-        until(lambda: end in self.told(), f"the {end} is told", 60)
-        return [text for text in self.told()[before:] if text != end]
+        until(lambda: end in self.texts(), f"the {end} comes", 60)
+        return [text for text in self.texts()[before:] if text != end]
 
 
 @pytest.fixture
@@ -129,12 +129,12 @@ def test_messages_to_a_user_without_sessions_are_reported(pushing: Ejabberd, pus
         register(pushing, clients, "gone")
         ann = clients.login("ann", PASSWORD)
         ann.join(f"{ROOM}/ann")
-        told = pushes.of(ann, "gone", [name for name in STANZAS if name != "room"])
+        texts = pushes.of(ann, "gone", [name for name in STANZAS if name != "room"])
         ann.send(STANZAS["room"])
-        until(lambda: "room" in pushes.told(), "what a subscriber missed is told", 60)
+        until(lambda: "room" in pushes.texts(), "what a subscriber missed comes", 60)
         api = {"type": "chat", "from": f"ann@{HOST}", "to": f"gone@{HOST}", "subject": "", "body": "api"}
-        told["api"] = pushes.follow(lambda: pushing.call("send_message", **api), ann, "gone")
-    assert told == {
+        texts["api"] = pushes.follow(lambda: pushing.call("send_message", **api), ann, "gone")
+    assert texts == {
         "chat": ["chat"],
         "normal": ["normal"],
         "omemo": ["(encrypted)"],
@@ -161,10 +161,10 @@ def test_messages_to_a_resumable_session_are_reported(pushing: Ejabberd, pushes:
         asleep.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
         vanish(asleep)
         pushes.follow(lambda: None, ann, "asleep")
-        told = pushes.of(ann, "asleep", ("chat", "receipt", "state", "call", "headline"))
+        texts = pushes.of(ann, "asleep", ("chat", "receipt", "state", "call", "headline"))
         ann.send(STANZAS["plain room"])
-        until(lambda: "plain room" in pushes.told(), "what an occupant missed is told", 60)
-    assert told == {
+        until(lambda: "plain room" in pushes.texts(), "what an occupant missed comes", 60)
+    assert texts == {
         "chat": ["chat"],
         "receipt": ["-"],
         "state": ["-"],

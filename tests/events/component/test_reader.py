@@ -146,7 +146,7 @@ async def test_a_lost_connection_names_the_gap_from_the_last_heartbeat(reading: 
         await listener.start()
         await found.reads(2)
         await found.tells("ComponentBack")
-        await until_async(lambda: gaps(found), "the gap is told", 60)
+        await until_async(lambda: gaps(found), "the gap is reported", 60)
         took_s = trio.current_time() - broke_s
     ((since_s, until_s),) = gaps(found)
     assert 0.5 <= until_s - since_s <= took_s + 4.0
@@ -239,7 +239,7 @@ async def test_another_process_says_what_a_dead_one_lost(
             way.cut()
             async with reading(goes_on=True) as found:
                 await found.reads(2)
-                await until_async(lambda: len(gaps(found)) == 1, "what the dead one lost is told", 60)
+                await until_async(lambda: len(gaps(found)) == 1, "what the dead one lost is reported", 60)
                 await found.is_beating()
                 assert len(gaps(found)) == 1
             way.mend()
@@ -256,7 +256,7 @@ async def test_after_a_stop_the_next_start_names_the_gap(reading: Read, listener
         await found.is_beating()
     await trio.sleep(0.3)
     async with reading(goes_on=True) as later:
-        await until_async(lambda: len(gaps(later)) == 1, "the gap is told", 60)
+        await until_async(lambda: len(gaps(later)) == 1, "the gap is reported", 60)
         ((since_s, until_s),) = gaps(later)
         assert until_s - since_s > 0.3
 

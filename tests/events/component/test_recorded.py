@@ -1,4 +1,4 @@
-"""What a real ejabberd told a component, byte for byte, becomes the events that were expected of it, once each."""
+"""What a real ejabberd sent a component, byte for byte, becomes the events that were expected of it, once each."""
 
 import gzip
 import json

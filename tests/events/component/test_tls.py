@@ -40,9 +40,9 @@ async def test_server_of_a_foreign_authority_gets_nothing(
     reading: Read, listener: Listener, ours: Authority, trusted: str
 ) -> None:
     listener.context = ours.served()
-    told = await refused(reading, listener, is_tls=True, ca=Path(ours.folder / trusted) if trusted else None)
-    assert told.endswith(f"TLS with ejabberd at 127.0.0.1:{listener.port} failed: CERTIFICATE_VERIFY_FAILED.")
-    assert listener.heard == b""
+    reported = await refused(reading, listener, is_tls=True, ca=Path(ours.folder / trusted) if trusted else None)
+    assert reported.endswith(f"TLS with ejabberd at 127.0.0.1:{listener.port} failed: CERTIFICATE_VERIFY_FAILED.")
+    assert listener.received == b""
 
 
 @pytest.mark.promise
@@ -51,25 +51,25 @@ async def test_server_with_a_certificate_for_another_name_gets_nothing(
 ) -> None:
     listener.context = ours.served()
     address = ("127.1", listener.port)  # the same host
-    told = await refused(reading, listener, is_tls=True, ca=ours.ca, address=address)
-    assert told.endswith("failed: CERTIFICATE_VERIFY_FAILED.")
-    assert listener.heard == b""
+    reported = await refused(reading, listener, is_tls=True, ca=ours.ca, address=address)
+    assert reported.endswith("failed: CERTIFICATE_VERIFY_FAILED.")
+    assert listener.received == b""
 
 
 @pytest.mark.promise
 async def test_a_server_in_clear_text_gets_a_hello_and_no_more(
     reading: Read, listener: Listener, ours: Authority
 ) -> None:
-    told = await refused(reading, listener, is_tls=True, ca=ours.ca)
-    assert "failed: WRONG_VERSION_NUMBER." in told
-    assert listener.heard.startswith(_HELLO)
-    assert b"stream" not in listener.heard
-    assert b"handshake" not in listener.heard
+    reported = await refused(reading, listener, is_tls=True, ca=ours.ca)
+    assert "failed: WRONG_VERSION_NUMBER." in reported
+    assert listener.received.startswith(_HELLO)
+    assert b"stream" not in listener.received
+    assert b"handshake" not in listener.received
 
 
 async def test_a_server_with_tls_is_named_where_none_is_used(
     reading: Read, listener: Listener, ours: Authority
 ) -> None:
     listener.context = ours.served()
-    told = await refused(reading, listener)
-    assert "one with `tls: true`" in told
+    reported = await refused(reading, listener)
+    assert "one with `tls: true`" in reported

@@ -77,7 +77,7 @@ class Reading(ReadSource):
         await until_async(have, f"{users} are read", 60)
 
     async def hears(self, *users: str) -> None:
-        """Returns when what these are told becomes jobs: a stream that the server has opened may not be read yet."""
+        """Return when the events of these become jobs: a stream that the server has opened may not be read yet."""
         for user in users:
             self.server.state.emit(user, "chatapi.notify", f'{{"type": "notify", "data": "to {user}"}}')
 

@@ -1,4 +1,4 @@
-"""While Redis is away streams are read on, as much as fits into memory; what does not fit waits, and is told of."""
+"""While Redis is away streams are read on, as much as fits into memory; what does not fit waits, and is reported."""
 
 import pytest
 import trio
@@ -24,7 +24,7 @@ async def test_while_redis_is_away_what_fits_is_read_the_rest_waits(
         for number in numbers:
             with openfire.state.lock:
                 given = {"to": "ann@example.org", "from": sender, "id": number, "body": number + "x" * 100_000}
-                openfire.state.told("ann", "message", **given)
+                openfire.state.replay("ann", "message", **given)
 
     async def sending() -> None:
         await trio.to_thread.run_sync(send)

@@ -11,7 +11,7 @@ from typing import Final
 from restbroker.store.client import Client
 from tests.events.conftest import events_in
 from tests.events.openfire_sse.conftest import say
-from tests.servers.openfire_talk import HEARD, configure, gaps_in
+from tests.servers.openfire_talk import EVENTS, configure, gaps_in
 from tests.support.openfire_chat.server import Openfire
 from tests.support.process import Running, Stopwatch, run, started
 from tests.support.redis_server import RedisServer
@@ -22,7 +22,7 @@ LEASE_S: Final = 3.0
 
 
 def texts(store: Client) -> list[str]:
-    return [event["body"] for event in events_in(store, HEARD) if event["type"] == "message"]
+    return [event["body"] for event in events_in(store, EVENTS) if event["type"] == "message"]
 
 
 def holder(store: Client, user: str) -> bytes | None:
@@ -86,7 +86,7 @@ def test_another_process_reads_within_the_lease_after_a_kill(
         say(openfire, "ann", "bob", "after the death")
         until(lambda: texts(store) == ["after the death"], "it is a job", 60)
         first.wait()
-        until(lambda: {"ann", "bob"} <= {gap[0] for gap in gaps_in(other.output())}, "the gaps are told", 60)
+        until(lambda: {"ann", "bob"} <= {gap[0] for gap in gaps_in(other.output())}, "the gaps are reported", 60)
         for _, since_s, until_s in gaps_in(other.output()):
             assert killed_s - LEASE_S < since_s < killed_s < until_s, "since the last heartbeat"
     assert took_s < LEASE_S + 2.0

@@ -39,7 +39,7 @@ async def test_events_of_a_user_become_jobs_in_order(reading: Read, openfire: Op
         assert {job["from"].partition("/")[0] for job in to_bob} == {"ann@example.org"}
         assert to_bob[0]["raw"]["event"] == "chatapi.xmpp"
         # It says so once Redis has answered, which is after the jobs can be seen.
-        await until_async(lambda: set(reader.outcomes()) == {"accepted"}, "it is told")
+        await until_async(lambda: set(reader.outcomes()) == {"accepted"}, "it is reported")
     opened = [event for event in reader.events if isinstance(event, SourceOpened)]
     assert opened == [SourceOpened("openfire", f"http://127.0.0.1:{openfire.port}/sse")]
     assert sorted(openfire.state.logins) == ["ann", "bob"]
@@ -71,12 +71,12 @@ async def test_each_user_is_logged_in_once_after_a_server_restart(
         await trio.to_thread.run_sync(openfire.restart, 0.5)
         await reader.reads("ann", "bob", "eve")
         await reader.tells("OpenfireBack")
-        # Before the streams are open nobody is told anything, and what was kept is lost at the login.
+        # Before the streams are open there are no events, and what was kept is lost at the login.
         say(openfire, "eve", "bob", "after")
         await reader.has("after")
-        await until_async(lambda: len(reader.gaps()) == 3, "that something may be missing is told of each", 60)
+        await until_async(lambda: len(reader.gaps()) == 3, "a gap of each is reported", 60)
     assert sorted(openfire.state.logins) == ["ann", "ann", "bob", "bob", "eve", "eve"]
-    # However many users it has, a server that is away is told of once.
+    # However many users it has, a server that is away is reported once.
     others = [warning.code for warning in reader.warnings() if warning.code != "OpenfireGap"]
     assert others == ["OpenfireAway", "OpenfireBack"]
     assert sorted(user for user, _, _ in reader.gaps()) == ["ann", "bob", "eve"]
@@ -140,7 +140,7 @@ async def test_non_ascii_users_are_read_and_impossible_ones_reported(
         sender = openfire.state.login("bob").jid
         given = {"to": "jürgen@example.org", "from": sender, "id": "1", "body": "grüß Gott"}
         with openfire.state.lock:
-            openfire.state.told("jürgen", "message", **given)
+            openfire.state.replay("jürgen", "message", **given)
         await reader.has("grüß Gott")
         warning = await reader.tells("OpenfireDenied")
         assert "the name жанна" in warning.message

@@ -28,7 +28,7 @@ ROOM, OPEN = "room1@conference.example.org", "open1@conference.example.org"
 
 
 @attrs.frozen
-class Told:
+class Event:
     """What an application looks at. `more`: members of `raw`."""
 
     kind: str
@@ -41,8 +41,8 @@ class Told:
 
 def presence(
     ident: str, sender: str, receiver: str, word: str, show: str | None = None, status: str | None = None
-) -> Told:
-    return Told("presence", sender, receiver, id=ident, more=(("presence", word), ("show", show), ("status", status)))
+) -> Event:
+    return Event("presence", sender, receiver, id=ident, more=(("presence", word), ("show", show), ("status", status)))
 
 
 EVENTS: Final = {
@@ -51,44 +51,44 @@ EVENTS: Final = {
         presence("XyyJN-163", ANN_THERE, ANN_THERE, "available"),
         presence("XyyJN-166", f"{ROOM}/ann", ANN_THERE, "available"),
         # A broadcast names nobody.
-        Told("message", "example.org", "ann@here.example", "bcast <x>"),
+        Event("message", "example.org", "ann@here.example", "bcast <x>"),
         presence("XyyJN-184", BOB_THERE, ANN, "unavailable"),
     ],
     "bob": [
-        Told("message", ANN_THERE, BOB, "plain", "XyyJN-139"),
-        Told("message", ANN_THERE, BOB, "two\nlines", "XyyJN-142"),
-        Told("message", ANN_THERE, BOB, 'quote " and \\ and <b>&amp; 😀 ü', "XyyJN-145"),
-        Told("message", ANN_THERE, BOB, 'with "data"', "XyyJN-147", (("data", {"body": 'with "data"', "x": [1, 2]}),)),
-        Told("chatstate", ANN_THERE, BOB, id="XyyJN-149", more=(("state", "composing"),)),
-        Told("message", ANN_THERE, BOB, 'x", "from":"evil@example.org', "XyyJN-152"),
+        Event("message", ANN_THERE, BOB, "plain", "XyyJN-139"),
+        Event("message", ANN_THERE, BOB, "two\nlines", "XyyJN-142"),
+        Event("message", ANN_THERE, BOB, 'quote " and \\ and <b>&amp; 😀 ü', "XyyJN-145"),
+        Event("message", ANN_THERE, BOB, 'with "data"', "XyyJN-147", (("data", {"body": 'with "data"', "x": [1, 2]}),)),
+        Event("chatstate", ANN_THERE, BOB, id="XyyJN-149", more=(("state", "composing"),)),
+        Event("message", ANN_THERE, BOB, 'x", "from":"evil@example.org', "XyyJN-152"),
         presence("XyyJN-159", ANN_THERE, BOB, "available", "away", 'brb "q"'),
         presence("XyyJN-163", ANN_THERE, BOB, "available"),
         presence("XyyJN-168", f"{ROOM}/bob", BOB_THERE, "error"),
-        Told("error", ROOM, BOB_THERE, "room hello", "XyyJN-170"),
-        Told("error", ROOM, BOB_THERE, "rj", "XyyJN-172", (("data", {"body": "rj", "k": 1}),)),
-        Told("invitation", ROOM, BOB, 'come "now"', more=(("inviter", ANN), ("password", None))),
-        Told("message", "example.org", "bob@here.example", "bcast <x>"),
-        Told("notify", "admin@example.org", BOB_THERE, more=(("data", "note"),)),
-        Told("message", ANN_THERE, BOB, "head", more=(("type", "headline"),)),
+        Event("error", ROOM, BOB_THERE, "room hello", "XyyJN-170"),
+        Event("error", ROOM, BOB_THERE, "rj", "XyyJN-172", (("data", {"body": "rj", "k": 1}),)),
+        Event("invitation", ROOM, BOB, 'come "now"', more=(("inviter", ANN), ("password", None))),
+        Event("message", "example.org", "bob@here.example", "bcast <x>"),
+        Event("notify", "admin@example.org", BOB_THERE, more=(("data", "note"),)),
+        Event("message", ANN_THERE, BOB, "head", more=(("type", "headline"),)),
         presence("XyyJN-184", BOB_THERE, BOB_THERE, "unavailable"),
     ],
     "dave": [presence("z2dmH-6126", DAVE_THERE, DAVE_THERE, "unavailable")],
     "eve": [
         presence("XyyJN-248", f"{OPEN}/eve", EVE_THERE, "available"),
-        Told("groupchat", f"{OPEN}/bob", EVE_THERE, 'room "hello"', "XyyJN-226"),
-        Told("groupchat", f"{OPEN}/bob", EVE_THERE, "after leave", "XyyJN-237"),
+        Event("groupchat", f"{OPEN}/bob", EVE_THERE, 'room "hello"', "XyyJN-226"),
+        Event("groupchat", f"{OPEN}/bob", EVE_THERE, "after leave", "XyyJN-237"),
     ],
-    "eve2": [Told("message", "carol@example.org/carol1345708074", EVE, "nopresence", "5RFFp-5020")],
+    "eve2": [Event("message", "carol@example.org/carol1345708074", EVE, "nopresence", "5RFFp-5020")],
 }
 
 
-def told(event: ServerEvent, like: Told) -> Told:
+def event_of(event: ServerEvent, like: Event) -> Event:
     """The event, with those members of `raw` that it is compared in."""
     assert isinstance(event.raw, dict)
-    return Told(event.type, event.sender, event.receiver, event.body, event.id, _members(event.raw, like))
+    return Event(event.type, event.sender, event.receiver, event.body, event.id, _members(event.raw, like))
 
 
-def _members(raw: Mapping[str, object], like: Told) -> tuple[tuple[str, object], ...]:
+def _members(raw: Mapping[str, object], like: Event) -> tuple[tuple[str, object], ...]:
     return tuple((name, raw.get(name)) for name, _ in like.more)
 
 
@@ -127,7 +127,7 @@ async def test_recorded_stream_gives_its_events_however_it_is_cut(
 ) -> None:
     events = await played(user, size)
     wanted = EVENTS[user]
-    assert [told(event, like) for event, like in zip(events, wanted, strict=True)] == wanted
+    assert [event_of(event, like) for event, like in zip(events, wanted, strict=True)] == wanted
 
 
 @rows(("user", "is_over"), [("ann", False), ("bob", True), ("dave", True), ("eve", False), ("eve2", True)])

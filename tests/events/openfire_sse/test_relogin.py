@@ -100,7 +100,7 @@ async def test_stream_elsewhere_follows_a_login_within_two_seconds(
             assert clock.count - began <= _SOON_S / _TURN_S, number
             say(openfire, "ann", "bob", f"hello {number}")
             await reader.has(*(f"hello {one}" for one in range(number + 1)))
-        await until_async(lambda: len(reader.gaps()) == ROUNDS, "each gap is told", 60)
+        await until_async(lambda: len(reader.gaps()) == ROUNDS, "each gap is reported", 60)
         nursery.cancel_scope.cancel()
     assert not reader.warnings("OpenfireAway")
     assert openfire.state.logins.count("bob") == 1 + ROUNDS
@@ -120,7 +120,7 @@ async def test_user_whose_session_others_ended_is_logged_in_again(
         assert await logins.read_state("bob") != LoggedIn(old)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
-        await until_async(lambda: len(reader.gaps()) == 1, "the gap is told", 60)
+        await until_async(lambda: len(reader.gaps()) == 1, "the gap is reported", 60)
     assert openfire.state.logins.count("bob") == 2
     assert not openfire.state.is_jammed
 
@@ -139,7 +139,7 @@ async def test_time_between_a_login_and_its_first_stream_is_a_gap(
             await logins.login("bob")
             say(openfire, "ann", "bob", "hello")
             said_s = time.time()
-            ((user, since_s, until_s),) = await until_async(reader.gaps, "the gap is told", 60)
+            ((user, since_s, until_s),) = await until_async(reader.gaps, "the gap is reported", 60)
             assert user == "bob"
             assert since_s <= said_s
             assert reader.texts() or said_s <= until_s
@@ -179,7 +179,7 @@ async def test_stream_of_a_user_kicked_by_a_job_is_checked(
         assert "does not let bob read their events (401)" in denied.message
         chat(openfire, "DELETE", "/lockouts/bob")
         await reader.tells("OpenfireBack")
-        await until_async(lambda: len(reader.gaps()) == 2, "both gaps are told", 60)
+        await until_async(lambda: len(reader.gaps()) == 2, "both gaps are reported", 60)
 
 
 async def test_server_without_new_streams_is_reported_once(

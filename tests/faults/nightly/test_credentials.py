@@ -32,7 +32,7 @@ def test_password_file_is_reread_per_probe_and_costs_no_try(bench: Bench) -> Non
     password.write_text("not this one")
     bench.push(jobs(JOBS))
     until(lambda: any("target.down" in broker.output() for broker in brokers), "a breaker trips")
-    until(lambda: "denied" in limits.pauses(bench.client, "ejabberd"), "the others are told")
+    until(lambda: "denied" in limits.pauses(bench.client, "ejabberd"), "the others know")
     before = denials(bench)
     until(lambda: denials(bench) > before, "a probe is denied")
     assert bench.unfinished() == JOBS

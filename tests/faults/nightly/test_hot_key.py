@@ -48,8 +48,8 @@ def test_hot_key_with_failing_first_job_costs_others_few_calls(tmp_path: Path, r
             return int(raw(client.command("GET", f"stat:{name}") or b"0"))
 
         def scripts_run() -> int:
-            told = re.search(rb"cmdstat_evalsha:calls=(\d+)", raw(client.command("INFO", "commandstats")))
-            return int(told[1]) if told else 0
+            found = re.search(rb"cmdstat_evalsha:calls=(\d+)", raw(client.command("INFO", "commandstats")))
+            return int(found[1]) if found else 0
 
         def push(jobs: list[bytes]) -> None:
             """Has all of them come at once."""

@@ -73,9 +73,9 @@ def jobs(exchanges: Iterable[Exchange]) -> set[str]:
 def test_everysec_costs_at_most_the_last_second_as_check_said(forgetful_line: Line) -> None:
     line, bench = forgetful_line, forgetful_line.bench
     line.configure(RateLimit=SLOWLY)
-    told = process.run(["check", "--config", str(bench.directory / "env.json")]).stdout
-    assert "SavedEachSecond" in told
-    assert "may lose about the last second" in told
+    findings = process.run(["check", "--config", str(bench.directory / "env.json")]).stdout
+    assert "SavedEachSecond" in findings
+    assert "may lose about the last second" in findings
     line.under_load()
     moments = push_for(line, FILLED_S)
     line.proxy.cut()  # the broker does not reach the new Redis before the test has looked at it

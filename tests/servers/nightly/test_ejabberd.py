@@ -299,10 +299,10 @@ class Scene:
 
     def output(self, script: str) -> Sequence[str]:
         """What the script prints, and after each command what that ended with."""
-        told = 'trap \'printf "[%s]\\n" "$?"\' DEBUG\n'
+        trap = 'trap \'printf "[%s]\\n" "$?"\' DEBUG\n'
         environ = clean_environment({"PATH": f"{self.place}:{self.server.directory}/programs:{os.environ['PATH']}"})
         done = subprocess.run(
-            ["bash", "-c", told + script], cwd=self.place, env=environ, capture_output=True, text=True, check=False
+            ["bash", "-c", trap + script], cwd=self.place, env=environ, capture_output=True, text=True, check=False
         )
         return [*done.stdout.splitlines(), *(f"stderr: {line}" for line in done.stderr.splitlines())]
 

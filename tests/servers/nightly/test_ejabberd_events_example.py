@@ -77,7 +77,7 @@ def test_a_bot_answers_and_phones_of_the_absent_are_woken(
         ann = clients.login("ann", PASSWORD)
         ann.say(f"bot@{HOST}", "hello")
         ann.messages.wait_for(
-            lambda heard: any(one.body == "You said: hello" for one in heard), "the bot answers", 120.0
+            lambda messages: any(one.body == "You said: hello" for one in messages), "the bot answers", 120.0
         )
         # Bob's app says that Eve's phone is its own, and knows no secret.
         for user, secret in (("bob", "a guess"), ("eve", "hers")):

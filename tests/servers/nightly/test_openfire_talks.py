@@ -26,17 +26,17 @@ EXPERTS: Final = ("bob", "cid")
 
 @attrs.frozen
 class Step:
-    """One job, who does it, and who must be told of what then: `ann ask > bob offerReceived`."""
+    """One job, who does it, and who must get which event then: `ann ask > bob offerReceived`."""
 
     who: str
     command: str
-    told: Sequence[Sequence[str]] = ()
+    events: Sequence[Sequence[str]] = ()
 
     @classmethod
     def of(cls, words: str) -> "Step":
-        who_does, _, told = words.partition(" > ")
-        who, command = who_does.split()
-        return cls(who, command, [one.split() for one in told.split(" + ") if one])
+        act, _, events = words.partition(" > ")
+        who, command = act.split()
+        return cls(who, command, [one.split() for one in events.split(" + ") if one])
 
 
 WALKS: Final[Mapping[str, Sequence[Step]]] = {
@@ -95,7 +95,7 @@ def room_of(user: str) -> dict[str, str]:
 
 
 def chat_steps(talk: Talk) -> Iterator[tuple[str, dict[str, str], tuple[str, str] | None]]:
-    """What ann does who is in the room, and who is told of it."""
+    """What ann does, who is in the room, and who gets an event of it."""
     bob, room = talk.jid("bob"), room_of("ann")
     yield "set_presence", {"from_": "ann", "show": "available"}, None
     yield "post_message", {"from_": "ann", "to": bob, "body": "Hi!"}, ("bob", "message")
@@ -121,10 +121,10 @@ def test_messages_in_an_outage_are_sent_once_and_events_come(
         talk.listening()
         assert Counter(server.state.logins[before:]) == {"ann": 1, "bob": 1}
         # Between his login and the opening of his stream the server tells nobody.
-        untold = [word for word in words if any(f'"{word}"' in data for _, data in server.state.lost)]
-        for word in ("Before", *(word for word in words if word not in untold)):
-            talk.told("bob", "message", body=word)
-        assert [event for event in talk.untold() if event["type"] == "message"] == []
+        lost = [word for word in words if any(f'"{word}"' in data for _, data in server.state.lost)]
+        for word in ("Before", *(word for word in words if word not in lost)):
+            talk.event("bob", "message", body=word)
+        assert [event for event in talk.untaken() if event["type"] == "message"] == []
 
 
 def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any], kind: Kind) -> int:
@@ -151,22 +151,22 @@ def test_restart_in_any_step_of_a_chat_loses_nothing(
 ) -> None:
     """A lost answer neither. It costs one login of each user."""
     if kind is Kind.HANG:
-        # Some jobs are done before it is read whom they tell.
+        # Some jobs are done before the users are read whom they reach.
         server.faults.add(Kind.DELAY, "GET /sse/*", times=None, delay_s=0.5)
     with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
-        for command, arguments, told in chat_steps(talk):
+        for command, arguments, event in chat_steps(talk):
             talk.listening()
             talk.do("join_room", **room_of("ann"))
             since = talk.now()
             before = interrupted(talk, command, arguments, kind)
             talk.listening()
-            anew = {} if kind is Kind.LOST else {"ann": 1, "bob": 1}
-            assert Counter(server.state.logins[before:]) == anew, command
-            if told is not None:
-                talk.told_or_missed(*told, since)
+            again = {} if kind is Kind.LOST else {"ann": 1, "bob": 1}
+            assert Counter(server.state.logins[before:]) == again, command
+            if event is not None:
+                talk.event_or_gap(*event, since)
         if kind is Kind.HANG:
             # Who joins hears the last words of the room again.
-            assert {event["body"] for event in talk.untold() if event["body"]} <= {"Is anybody here?"}
+            assert {event["body"] for event in talk.untaken() if event["body"]} <= {"Is anybody here?"}
         assert talk.dead() == []
         before = interrupted(talk, "chat_logoff", {"from_": "ann"}, Kind.LOST if kind is Kind.LOST else Kind.HANG)
         talk.listening("bob")
@@ -176,27 +176,27 @@ def test_restart_in_any_step_of_a_chat_loses_nothing(
 
 @attrs.define
 class Walker:
-    """Goes along a walk: each step is a job, and each event that is due has to come. `asked`: jobs of `ask`."""
+    """Goes along a walk: each step is a job, and each event that is due has to come. `asks`: jobs of `ask`."""
 
     talk: Talk
     offers: dict[str, str] = attrs.field(factory=dict)
     room: str = ""
-    asked: list[str] = attrs.field(factory=list)
+    asks: list[str] = attrs.field(factory=list)
     outcomes: Mapping[str, str] = attrs.field(factory=dict)
     """What becomes of a command, where that is not `delivered`."""
 
     def go(self, step: Step) -> None:
-        """One step, until all have been told."""
+        """One step, until all its events have come."""
         jid = self.push(step)
         if step.command == "ask":
             self.talk.listening(step.who)
         else:
             answer = self.talk.answer(jid)
             assert answer["outcome"] == self._outcome(step.command), f"{step}: {answer}\n{self.talk.output()}"
-        for who, event in step.told:
-            self._told(who, event, f"{step.who} speaks")
-        if step.command in ("accept_offer", "ask_revoke") and self.asked:
-            assert self.talk.answer(self.asked.pop())["outcome"] == self._outcome("ask")
+        for who, event in step.events:
+            self._take_event(who, event, f"{step.who} speaks")
+        if step.command in ("accept_offer", "ask_revoke") and self.asks:
+            assert self.talk.answer(self.asks.pop())["outcome"] == self._outcome("ask")
 
     def _outcome(self, command: str) -> str:
         return self.outcomes.get(command, "delivered")
@@ -205,28 +205,28 @@ class Walker:
         """Its job."""
         jid = self.talk.push(step.command, **self._arguments(step))
         if step.command == "ask":
-            self.asked.append(jid)
+            self.asks.append(jid)
         return jid
 
-    def _told(self, who: str, event: str, words: str) -> None:
+    def _take_event(self, who: str, event: str, words: str) -> None:
         if event == "groupchat":
-            self.talk.told(who, event, body=words)
+            self.talk.event(who, event, body=words)
             return
         if event == "offerReceived":
             # The server decides whose turn it is; here the walk does.
             with self.talk.server.state.lock:
                 self.talk.server.state.offer("ann", who)
         kind = {"offerReceived": "offer", "offerRevoked": "offer-revoked"}.get(event, "invitation")
-        told = self.talk.told(who, kind, None if kind == "invitation" else event)
+        got = self.talk.event(who, kind, None if kind == "invitation" else event)
         match event:
             case "offerReceived":
-                assert "How?" in str(told["raw"]["metaData"])
-                self.offers[who] = told["id"]
+                assert "How?" in str(got["raw"]["metaData"])
+                self.offers[who] = got["id"]
             case "offerRevoked":
-                assert told["id"] == self.offers.pop(who)
+                assert got["id"] == self.offers.pop(who)
             case _:
-                assert self.room in ("", told["room"])
-                self.room = told["room"]
+                assert self.room in ("", got["room"])
+                self.room = got["room"]
 
     def _arguments(self, step: Step) -> dict[str, object]:
         name, _, service = self.room.partition("@")
@@ -253,7 +253,7 @@ def test_the_walks_take_every_step_of_the_page() -> None:
     (states,) = blocks(ROOT / "docs/servers/openfire-events.md", "text")
     between = {name for names in re.findall(r"-([\w, ]+)-", states) for name in names.split(", ")}
     steps = [step for walk in WALKS.values() for step in walk]
-    taken = {step.command for step in steps} | {event for step in steps for _, event in step.told}
+    taken = {step.command for step in steps} | {event for step in steps for _, event in step.events}
     assert taken - {"groupchat"} == between
 
 
@@ -269,12 +269,12 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
         walker = Walker(talk)
         for step in WALKS[walk]:
             walker.go(step)
-        told = Counter(
+        counts = Counter(
             (event["to"], event["type"], event["room"], event["body"], event["id"])
-            for event in talk.heard()
+            for event in talk.events()
             if event["type"] in ("groupchat", "invitation", "offer")
         )
-        assert set(told.values()) == {1}, f"what the server tells twice is one event: {told}"
+        assert set(counts.values()) == {1}, f"what the server tells twice is one event: {counts}"
         assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
         assert [data for _, data in server.state.lost if '"body"' in data or "ffer" in data] == []
 
@@ -294,7 +294,7 @@ def test_question_finds_its_expert_though_each_answer_is_lost(
             server.faults.add(Kind.LOST, _REQUESTS[step.command])
             walker.go(step)
         assert [fault.pattern for fault in server.faults.listed if not fault.carried_out.is_set()] == []
-        assert sum(asked.line.endswith("POST /rest/api/restapi/v1/ask") for asked in server.requests) == 1
+        assert sum(one.line.endswith("POST /rest/api/restapi/v1/ask") for one in server.requests) == 1
         assert len(talk.dead()) == sum(step.command in ends for step in walk)
         assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
 
@@ -310,7 +310,7 @@ def test_question_with_killed_broker_dies_and_is_answered_once(
         walker = Walker(talk)
         walker.go(Step.of("bob join_workgroup"))
         walker.go(Step.of("ann ask > bob offerReceived"))
-        (jid,) = walker.asked
+        (jid,) = walker.asks
         waited_for = talk.store.keys.reply(f"restbroker:reply:{jid}")
         assert talk.store.command("LLEN", waited_for) == 0
         talk.brokers[0].signal(signal.SIGKILL)
@@ -326,7 +326,7 @@ def test_question_with_killed_broker_dies_and_is_answered_once(
         assert answer["error"]["cure"].startswith("ask_status shows its state")
         assert talk.dead() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.dead_copies) == 1
-        assert [asked.line for asked in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
+        assert [one.line for one in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
 
 
 def test_restart_in_any_step_of_a_question_loses_no_job(
@@ -348,9 +348,9 @@ def test_restart_in_any_step_of_a_question_loses_no_job(
             assert fault.reached.wait(60)
             before = len(server.state.logins)
             server.restart()
-            ended = {*walker.asked, *([jid] if cut.command in _ENDS_WITH_THE_SERVER else [])}
-            outcomes = {asked: talk.answer(asked)["outcome"] for asked in {*ended, jid}}
-            assert {asked for asked, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
+            ended = {*walker.asks, *([jid] if cut.command in _ENDS_WITH_THE_SERVER else [])}
+            outcomes = {one: talk.answer(one)["outcome"] for one in {*ended, jid}}
+            assert {one for one, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
             assert ended <= set(talk.dead())
             talk.listening()
             assert Counter(server.state.logins[before:]) == dict.fromkeys(EXPERTS, 1)

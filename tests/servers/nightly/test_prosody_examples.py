@@ -201,7 +201,7 @@ def enter(clients: Clients) -> Client:
 
 
 def await_bot(john: Client) -> None:
-    """Returns when the bot is in the room, as far as John was told."""
+    """Returns when the bot is in the room, as far as John knows."""
     john.presences.wait_for(
         lambda seen: next((one.kind for one in reversed(seen) if one.sender == f"{ROOM}/bot"), "") == "available",
         "the bot is in the room",
@@ -216,11 +216,11 @@ def await_bot_gone(john: Client) -> None:
 
 
 def await_answer(john: Client, words: str) -> None:
-    john.messages.wait_for(lambda heard: f"john: {words} to you" in said_by_bot(heard), f"the bot answers {words}")
+    john.messages.wait_for(lambda log: f"john: {words} to you" in said_by_bot(log), f"the bot answers {words}")
 
 
-def said_by_bot(heard: list[Message]) -> list[str]:
-    return [one.body for one in heard if one.body is not None and one.sender == f"{ROOM}/bot"]
+def said_by_bot(messages: list[Message]) -> list[str]:
+    return [one.body for one in messages if one.body is not None and one.sender == f"{ROOM}/bot"]
 
 
 def test_restbroker_and_prosody_load_the_files_check_approves(stage: Stage) -> None:
@@ -239,15 +239,15 @@ def test_bot_joins_and_speaks_as_itself_in_room_and_chat(stage: Stage) -> None:
         john.say(ROOM, "bot: hello", "groupchat")
         await_answer(john, "hello")
         john.say(BOT, "psst")
-        told = john.messages.wait_for(
-            lambda heard: [one for one in heard if one.sender == BOT], "the bot answers in the chat"
+        answers = john.messages.wait_for(
+            lambda log: [one for one in log if one.sender == BOT], "the bot answers in the chat"
         )
-        assert [(one.kind, one.body) for one in told] == [("chat", "You said: psst")]
+        assert [(one.kind, one.body) for one in answers] == [("chat", "You said: psst")]
         words = ["message", f"to={ROOM}", "type=groupchat", "body=Tea is ready."]
         done = run(["enqueue", "--config", stage.env, "--wait", *words])
         assert done.returncode == 0, done.stdout + done.stderr
         john.messages.wait_for(
-            lambda heard: any((one.sender, one.body) == (f"{ROOM}/bot", "Tea is ready.") for one in heard), "it says so"
+            lambda log: any((one.sender, one.body) == (f"{ROOM}/bot", "Tea is ready.") for one in log), "it says so"
         )
 
 
@@ -297,7 +297,7 @@ def test_messages_to_a_killed_bot_are_answered_once_it_is_back(stage: Stage) -> 
         john = enter(clients)
         stage.kill_bot()
         john.say(ROOM, "bot: late", "groupchat")
-        john.messages.wait_for(lambda heard: any(one.body == "bot: late" for one in heard), "the room has it")
+        john.messages.wait_for(lambda log: any(one.body == "bot: late" for one in log), "the room has it")
         stage.start_bot()
         await_answer(john, "late")
         john.say(ROOM, "bot: last", "groupchat")

@@ -149,8 +149,8 @@ def test_awaited_manual_refresh_counts_refreshed_and_failed_ones(
     stage.prosody.register("user3")
     clients.login("user3")
     done = process.run(["roster", "refresh", *users, "--wait"], directory=stage.directory)
-    told = "5 users refreshed. Prosody does not say which of them are online, or exist.\nWithout a roster: "
-    assert (done.returncode, done.stderr) == (0, f"{told}{', '.join(users)}.\n")
+    summary = "5 users refreshed. Prosody does not say which of them are online, or exist.\nWithout a roster: "
+    assert (done.returncode, done.stderr) == (0, f"{summary}{', '.join(users)}.\n")
     stage.service.answers["user3"] = 503
     done = process.run(["roster", "refresh", *users, "--wait"], directory=stage.directory)
     assert done.returncode == 7

@@ -24,11 +24,11 @@ def test_ruby_process_is_reported_with_its_queues_and_effects(beside: Beside) ->
     """What it does to dead and due jobs."""
     ruby = beside.ruby(RUBYS, "mailers", poll_s=SLOW_POLL_S)
     found = check(beside)
-    told = found["SharedDatabase"]
-    assert told["level"] == "warning"
-    assert f"{ruby.identity} ({RUBYS}, mailers)" in told["message"]
-    assert "trim the dead set to 9,999 jobs" in told["why"]
-    assert "RedisURL" in told["hint"]
+    finding = found["SharedDatabase"]
+    assert finding["level"] == "warning"
+    assert f"{ruby.identity} ({RUBYS}, mailers)" in finding["message"]
+    assert "trim the dead set to 9,999 jobs" in finding["why"]
+    assert "RedisURL" in finding["hint"]
     assert found["DeadTrimmed"]["level"] == "warning"
     assert "QueueTaken" not in found
     assert ruby.running.stop() == 0
@@ -46,10 +46,10 @@ def test_ruby_process_that_takes_our_jobs_is_a_problem(beside: Beside) -> None:
     directory = beside.directory / "restbroker"
     with sidekiq_process(beside.client, beside.redis_url, directory, OURS, poll_s=SLOW_POLL_S, options=options) as ruby:
         found = check(beside)
-    told = found["QueueTaken"]
-    assert told["level"] == "problem"
-    assert ruby.identity in told["message"]
-    assert OURS in told["hint"]
+    finding = found["QueueTaken"]
+    assert finding["level"] == "problem"
+    assert ruby.identity in finding["message"]
+    assert OURS in finding["hint"]
     assert found["SharedDatabase"]["message"] == (
         f"Other Sidekiq processes use this database: {ruby.identity} ({OURS})."
     )
@@ -100,19 +100,19 @@ def test_waiting_retry_shows_what_was_done_and_what_failed(citizen: Citizen) -> 
         citizen.wait_until_sent(5)
         citizen.script.released.set()
         assert running.wait() == 7
-        told = running.output()
-    assert "3 jobs done, 2 failed again." in told
-    assert "2 jobs: Refused: 400 The server says: 0" in told
-    assert "(restbroker dead list --where 'failure_group = " in told
+        output = running.output()
+    assert "3 jobs done, 2 failed again." in output
+    assert "2 jobs: Refused: 400 The server says: 0" in output
+    assert "(restbroker dead list --where 'failure_group = " in output
 
 
 def test_an_edit_that_waits_ends_well_when_all_are_done(citizen: Citizen) -> None:
     citizen.start()
     put_dead(citizen, "refused1", "refused2")
     words = ("dead", "edit", "--all", "user=anna", "--retry", "--yes", "--wait")
-    code, _, told = command(citizen, *words)
+    code, _, output = command(citizen, *words)
     assert (code, size(citizen.client, "dead")) == (0, 0)
-    assert "2 jobs done." in told
+    assert "2 jobs done." in output
     assert [arrival.arguments["user"] for arrival in citizen.server.arrivals] == ["anna", "anna"]
 
 
@@ -130,7 +130,7 @@ def test_jobs_taken_ahead_are_on_no_page_but_in_stats(citizen: Citizen, web: Sid
     assert isinstance(figures, dict)
     assert (figures["busy"], figures["enqueued"]) == (CONCURRENCY, PUSHED - CONCURRENCY - AHEAD)
     # The first heartbeat may be from before the target was asked.
-    until(lambda: told(citizen) == ("up", f"{CONCURRENCY + AHEAD}/{CONCURRENCY}"), "stats counts them")
+    until(lambda: shown_in_stats(citizen) == ("up", f"{CONCURRENCY + AHEAD}/{CONCURRENCY}"), "stats counts them")
 
 
 @pytest.mark.promise("Sidekiq: the process record", "while a target is down, jobs stay unsent")
@@ -150,13 +150,13 @@ def test_outage_shows_unsent_jobs_as_busy_and_makes_no_retry(
         assert citizen.times_sent() == {}
         citizen.push(*[job(f"more{number}") for number in range(PUSHED)])
         assert citizen.queued() > PUSHED
-        until(lambda: told(citizen)[0].startswith("down: No connection to http"), "stats names the reason")
+        until(lambda: shown_in_stats(citizen)[0].startswith("down: No connection to http"), "stats names the reason")
         line.mend()
         citizen.wait_until_idle()
     assert set(citizen.times_sent().values()) == {1}
 
 
-def told(citizen: Citizen) -> tuple[str, str]:
+def shown_in_stats(citizen: Citizen) -> tuple[str, str]:
     """What `stats` says of the one target: the state of its breaker, and the jobs in progress beside `Concurrency`."""
     [columns] = [line.split("\t") for line in citizen.restbroker("stats").splitlines() if line.startswith("process\t")]
     return columns[3], columns[4]

@@ -1,4 +1,4 @@
-"""What a real ofchat was recorded to answer and to tell, found by a request or by a name.
+"""What a real ofchat was recorded to answer and to emit, found by a request or by a name.
 
 Used by the rest of this folder, which makes up no status, header or body of its own. Always holds: a name that was
 recorded stands for any other in its place, in a path, an answer and an event; of a command that was recorded twice, the
@@ -88,7 +88,7 @@ REFUSED: Final = named("a stream that is not there, or a room that it did not as
 
 @attrs.frozen
 class Event:
-    """What somebody is told of one thing: the stanza, and the typed events in words that are not escaped."""
+    """What a user is sent about one thing: the stanza, and the typed events in words that are not escaped."""
 
     values: Mapping[str, str]
     stanza: str

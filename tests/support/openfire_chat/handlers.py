@@ -98,13 +98,13 @@ def _message(call: Call) -> Exchange:
     state, to = call.state, call.name(1)
     user = to.partition("@")[0]
     given = {"to": to, "from": call.stream.jid, "id": state.next_id(), "body": call.text}
-    state.deliver(user, partial(state.told, user, "message", **given))
+    state.deliver(user, partial(state.replay, user, "message", **given))
     return call.exchange
 
 
 def _broadcast(call: Call) -> Exchange:
     for user in list(call.state.of_user):
-        call.state.told(user, "broadcast", body=json.loads(call.text)["body"])
+        call.state.replay(user, "broadcast", body=json.loads(call.text)["body"])
     return call.exchange
 
 
@@ -189,11 +189,11 @@ def _join(call: Call) -> Exchange:
     room = call.state.rooms.setdefault(name, Room(name))
     given = {"to": stream.jid, "from": f"{room.address}/{stream.username}", "id": call.state.next_id()}
     if room.refuses(stream.username):
-        call.state.told(stream.username, "not let in", **given)
+        call.state.replay(stream.username, "not let in", **given)
         return REFUSED
     if stream.username not in room.occupants:
         room.occupants.append(stream.username)
-    call.state.told(stream.username, "entered", **given)
+    call.state.replay(stream.username, "entered", **given)
     return call.exchange
 
 
@@ -212,7 +212,7 @@ def _in_room(call: Call) -> Exchange:
         case "post_to_room":
             where = f"{call.name(1).casefold()}@conference.{DOMAIN}"
             given = {"to": stream.jid, "from": where, "id": state.next_id(), "body": call.text}
-            state.told(stream.username, "sent back", **given)
+            state.replay(stream.username, "sent back", **given)
         case "invite_contact_to_room" if room is not None and is_in:
             _invite(state, room, call.name(2), f"{stream.username}@{DOMAIN}", call.text)
     return call.exchange
@@ -221,7 +221,7 @@ def _in_room(call: Call) -> Exchange:
 def _invite(state: State, room: Room, to: str, inviter: str, reason: str) -> None:
     user = to.partition("@")[0]
     given = {"to": to, "room": room.address, "name": room.name, "inviter": inviter, "reason": reason}
-    state.deliver(user, partial(state.told, user, "invitation", **given))
+    state.deliver(user, partial(state.replay, user, "invitation", **given))
 
 
 def _ask(call: Call) -> Exchange:
@@ -256,7 +256,7 @@ def _answer_offer(call: Call) -> Exchange:
     room = question.room = state.rooms[question.id] = Room(question.id)
     workgroup = f"{question.workgroup}@workgroup.{DOMAIN}"
     given = {"to": question.asker, "room": room.address, "workgroup": workgroup, "name": room.name}
-    state.told(question.user, "met", **given)
+    state.replay(question.user, "met", **given)
     _invite(state, room, f"{stream.username}@{DOMAIN}", workgroup, room.name)
     state.changed.notify_all()
     return _DONE
@@ -282,7 +282,7 @@ def _revoke(call: Call) -> Exchange:
         workgroup = f"{question.workgroup}@workgroup.{DOMAIN}"
         given = {"workgroup": workgroup, "id": question.id, "from": question.asker}
         state.of_user[question.expert].offers.discard(question.id)
-        state.told(question.expert, "revoked", **given)
+        state.replay(question.expert, "revoked", **given)
     if question.room is not None and question.user in question.room.occupants:
         question.room.occupants.remove(question.user)
     question.is_revoked = True

@@ -1,7 +1,7 @@
 """Plays Openfire's Chat API by recorded answers, in threads of the test: `/rest/api/restapi/v1`, and `/sse/USER`.
 
 `with Openfire() as server:` serves; `stop`, `start` and `restart` play a restart; `server.faults` is what goes wrong,
-`server.state` who is logged in and what they are told, `server.requests` what came.
+`server.state` who is logged in and what they are sent, `server.requests` what came.
 
 Always holds: nothing of restbroker is imported; a request is in `requests` before it is answered; the port stays the
 same; what is answered was recorded, or its file says that it was not; a request that no exchange fits fails the test.

@@ -1,4 +1,4 @@
-"""Who is logged in under which stream, what is told to each, who is in which room, and which questions are open.
+"""Who is logged in under which stream, what each is sent, who is in which room, and which questions are open.
 
 Used by the player of the Chat API, under `lock`. Always holds: the last-opened event stream of a name alone is told
 anything; `forget` keeps what a real Openfire keeps over a restart (users, rooms, what waits for users), nothing else.
@@ -111,7 +111,7 @@ class State:
     """The user of each login that made a stream, in order."""
     login_requests: list[str] = attrs.field(factory=list)
     lost: list[tuple[str, str]] = attrs.field(factory=list)
-    """What was told to nobody, and to whom it was to be."""
+    """The events that nobody read, and for whom they were."""
     starts: int = 0
     ids: Iterator[int] = attrs.field(factory=lambda: itertools.count(139))
     lock: threading.RLock = attrs.field(factory=threading.RLock)
@@ -126,7 +126,7 @@ class State:
             self.accounts.setdefault(name, Account(password)).password = password
 
     def befriend(self, one: str, other: str) -> None:
-        """Each is told of the other's presence."""
+        """Each is sent the other's presence."""
         for name in (one, other):
             self.accounts.setdefault(name, Account("secret"))
         self.accounts[one].friends.add(other)
@@ -151,12 +151,12 @@ class State:
         self.streams[stream.id] = self.of_user[username] = stream
         self.logins.append(username)
         if not is_anonymous:
-            # What waited is told before there can be an event stream, and is lost (measured).
+            # What waited is sent before there can be an event stream, and is lost (measured).
             self.presence(stream, "available")
             account = self.accounts.get(username, Account(""))
             waiting, account.offline = account.offline, []
-            for told in waiting:
-                told()
+            for replay in waiting:
+                replay()
         return stream
 
     def _change_paths(self) -> None:
@@ -191,7 +191,7 @@ class State:
             self._unmap(username)
 
     def _unmap(self, username: str) -> None:
-        """A connection that `/sse/` led to is over: its event stream stays open, and is told nothing any more."""
+        """A connection that `/sse/` led to is over: its event stream stays open, and gets nothing any more."""
         self._change_paths()
         self.paths.discard(username)
         self.readers.pop(username, None)
@@ -206,8 +206,8 @@ class State:
         if reader is None or not reader.event(name, data):
             self.lost.append((username, data))
 
-    def told(self, username: str, about: str, **values: str) -> None:
-        """What the server was recorded to tell of this, with these values."""
+    def replay(self, username: str, about: str, **values: str) -> None:
+        """The recorded frames about this, with these values."""
         for name, data in EVENTS[about].frames(**values):
             self.emit(username, name, data)
 
@@ -227,19 +227,19 @@ class State:
         for user, to in [*there, (stream.username, stream.jid)]:
             given = {"to": to, "from": stream.jid, "id": self.next_id()}
             if show is None:
-                self.told(user, "unavailable", **given)
+                self.replay(user, "unavailable", **given)
             elif show == "available" and status is None:
-                self.told(user, "presence", **given)
+                self.replay(user, "presence", **given)
             else:
-                self.told(user, "presence with a status", **given, show=show, status=status or "null")
+                self.replay(user, "presence with a status", **given, show=show, status=status or "null")
 
-    def deliver(self, username: str, told: Callable[[], None]) -> None:
+    def deliver(self, username: str, replay: Callable[[], None]) -> None:
         """Tells a user something now, or at the next login."""
         stream = self.of_user.get(username)
         if stream is not None and not stream.is_kicked:
-            told()
+            replay()
         elif username in self.accounts:
-            self.accounts[username].offline.append(told)
+            self.accounts[username].offline.append(replay)
 
     def end(self, stream: Stream) -> None:
         """A stream is over. Who reads its events gets heartbeats forever (measured)."""
@@ -253,7 +253,7 @@ class State:
         """Ends a user's session, as also a lock does; the stream stays, and is nobody's (measured)."""
         stream = self.of_user.get(username)
         if stream is not None and not stream.is_kicked:
-            self.told(username, "the session ends")
+            self.replay(username, "the session ends")
             if stream.is_mapped:
                 self._unmap(username)
             self._end_session(stream)
@@ -275,7 +275,7 @@ class State:
         if user in room.occupants:
             room.occupants.remove(user)
             jid = self.of_user[user].jid
-            self.told(user, "expelled", **{"to": jid, "from": f"{room.address}/{user}", "jid": jid, "code": code})
+            self.replay(user, "expelled", **{"to": jid, "from": f"{room.address}/{user}", "jid": jid, "code": code})
 
     def say(self, room: Room, user: str, body: str) -> None:
         """All who are in the room hear it; who asked, twice (measured)."""
@@ -284,9 +284,9 @@ class State:
         for one in list(room.occupants):
             question = self.questions.get(one)
             if question is not None and question.room is room:
-                self.told(one, "asker hears", to=question.asker, id=self.next_id(), **given)
+                self.replay(one, "asker hears", to=question.asker, id=self.next_id(), **given)
             else:
-                self.told(one, "groupchat", to=self.of_user[one].jid, id=self.next_id(), delay="", **given)
+                self.replay(one, "groupchat", to=self.of_user[one].jid, id=self.next_id(), delay="", **given)
 
     def offer(self, user: str, expert: str) -> str:
         """Offers this user's question to this expert. Return its id."""
@@ -294,7 +294,7 @@ class State:
         question.expert = expert
         self.of_user[expert].offers.add(question.id)
         workgroup = f"{question.workgroup}@workgroup.{DOMAIN}"
-        self.told(expert, "offered", **{"workgroup": workgroup, "id": question.id, "from": question.asker})
+        self.replay(expert, "offered", **{"workgroup": workgroup, "id": question.id, "from": question.asker})
         return question.id
 
     def end_readers(self, username: str | None = None) -> None:

@@ -20,7 +20,7 @@ SERVING = View("serving", store_up=True, heartbeat_fresh=True, down_targets={})
 
 
 @attrs.define
-class Told:
+class Sent:
     """A socket as systemd's; `lines` is everything received so far, in order."""
 
     socket: socket.socket
@@ -40,54 +40,54 @@ def address(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def told(address: str) -> Iterator[Told]:
+def sent(address: str) -> Iterator[Sent]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(address)
         receiver.setblocking(False)
-        yield Told(receiver)
+        yield Sent(receiver)
 
 
 async def test_ready_each_new_status_and_the_stop_are_reported(
-    address: str, told: Told, autojump_clock: trio.testing.MockClock
+    address: str, sent: Sent, autojump_clock: trio.testing.MockClock
 ) -> None:
     view = STARTING
     async with trio.open_nursery() as nursery:
         await nursery.start(Notifier(address, lambda: view).run)
-        await until_async(lambda: told.has("STATUS=Starting."), "the start is told")
-        assert "READY=1" not in told.lines
+        await until_async(lambda: sent.has("STATUS=Starting."), "the start is reported")
+        assert "READY=1" not in sent.lines
         view = SERVING
-        await until_async(lambda: told.has("READY=1"), "it is ready")
+        await until_async(lambda: sent.has("READY=1"), "it is ready")
         view = attrs.evolve(SERVING, down_targets={"ejabberd": "Refused"})
         status = "STATUS=Serving. Targets that get no jobs now: ejabberd (Refused)."
-        await until_async(lambda: told.has(status), "the closed target is told")
+        await until_async(lambda: sent.has(status), "the closed target is reported")
         view = attrs.evolve(SERVING, phase="stopping")
-        await until_async(lambda: told.has("STOPPING=1"), "the drain is told while it lasts")
+        await until_async(lambda: sent.has("STOPPING=1"), "the drain is reported while it lasts")
         nursery.cancel_scope.cancel()
-    assert not told.has("READY=1", times=2)
-    assert not told.has("STOPPING=1", times=2)
-    assert "WATCHDOG=1" not in told.lines
+    assert not sent.has("READY=1", times=2)
+    assert not sent.has("STOPPING=1", times=2)
+    assert "WATCHDOG=1" not in sent.lines
 
 
-async def test_reload_is_reported_with_its_time_and_its_end(address: str, told: Told, nursery: trio.Nursery) -> None:
+async def test_reload_is_reported_with_its_time_and_its_end(address: str, sent: Sent, nursery: trio.Nursery) -> None:
     view = SERVING
     notifier = Notifier(address, lambda: view)
     await nursery.start(notifier.run)
-    await until_async(lambda: told.has("READY=1"), "it is ready")
+    await until_async(lambda: sent.has("READY=1"), "it is ready")
     before_us = time.monotonic_ns() // 1000
     notifier.reload_began()
     view = attrs.evolve(SERVING, store_up=False, finishing=3)
-    assert told.has("RELOADING=1")
-    (stamp,) = (line.partition("=")[2] for line in told.lines if line.startswith("MONOTONIC_USEC="))
+    assert sent.has("RELOADING=1")
+    (stamp,) = (line.partition("=")[2] for line in sent.lines if line.startswith("MONOTONIC_USEC="))
     assert before_us <= int(stamp) <= time.monotonic_ns() // 1000
-    assert not told.has("READY=1", times=2)
+    assert not sent.has("READY=1", times=2)
     notifier.reload_ended()
-    assert told.has("READY=1", times=2)
+    assert sent.has("READY=1", times=2)
     words = "Serving. Redis is unavailable. Jobs that run under the previous configuration: 3."
-    assert told.has(f"STATUS={words}")
+    assert sent.has(f"STATUS={words}")
 
 
 async def test_the_watchdog_is_fed_twice_in_each_span(
-    address: str, told: Told, autojump_clock: trio.testing.MockClock
+    address: str, sent: Sent, autojump_clock: trio.testing.MockClock
 ) -> None:
     environ = {"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "30000000"}
     (notifier,) = notifiers(environ, lambda: SERVING)
@@ -95,8 +95,8 @@ async def test_the_watchdog_is_fed_twice_in_each_span(
         await nursery.start(notifier.run)
         await trio.sleep(61)
         nursery.cancel_scope.cancel()
-    told.has("")
-    assert told.lines.count("WATCHDOG=1") == 5
+    sent.has("")
+    assert sent.lines.count("WATCHDOG=1") == 5
 
 
 async def test_late_socket_without_path_gets_what_it_missed(nursery: trio.Nursery) -> None:
@@ -112,12 +112,12 @@ async def test_late_socket_without_path_gets_what_it_missed(nursery: trio.Nurser
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
         receiver.bind(address.replace("@", "\0"))
         receiver.setblocking(False)
-        late = Told(receiver)
+        late = Sent(receiver)
         await until_async(lambda: late.has("READY=1"), "it is ready")
 
 
 async def test_unread_socket_holds_nothing_up(
-    address: str, told: Told, autojump_clock: trio.testing.MockClock
+    address: str, sent: Sent, autojump_clock: trio.testing.MockClock
 ) -> None:
     looks: list[None] = []
 
@@ -131,7 +131,7 @@ async def test_unread_socket_holds_nothing_up(
             await nursery.start(Notifier(address, view, watchdog_s=0.001).run)
             await until_async(lambda: len(looks) >= 600, "it looks on though the socket is full")
             nursery.cancel_scope.cancel()
-    assert told.has("WATCHDOG=1")
+    assert sent.has("WATCHDOG=1")
 
 
 def test_systemds_variables_are_not_passed_on() -> None:

@@ -103,8 +103,8 @@ async def test_alternating_reasons_are_reported_once_a_minute_at_last(autojump_c
         health.note_outage(StoreUnavailable("refused"))
         health.note_outage(StoreUnavailable("timed out"))
         await trio.sleep(1)
-    told = [event for event in events if isinstance(event, StoreOutageChanged)]
-    assert 3600 / LONGEST_CHANGE_S <= len(told) <= 3600 / LONGEST_CHANGE_S + 5
+    changes = [event for event in events if isinstance(event, StoreOutageChanged)]
+    assert 3600 / LONGEST_CHANGE_S <= len(changes) <= 3600 / LONGEST_CHANGE_S + 5
 
 
 def test_step_of_our_clock_is_known_before_redis_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:

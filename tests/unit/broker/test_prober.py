@@ -143,16 +143,16 @@ async def test_result_from_before_the_trip_does_not_reset_it(
         assert len(target.asked_at_s) == 2
 
 
-@pytest.mark.parametrize("told", [NEWER, DENIED])
+@pytest.mark.parametrize("result", [NEWER, DENIED])
 async def test_foreign_version_and_denial_are_checked_by_oneself(
-    autojump_clock: trio.testing.MockClock, told: Probe
+    autojump_clock: trio.testing.MockClock, result: Probe
 ) -> None:
     board, target = Board(), Target()
     async with serving(board, target) as breaker:
         target.answers = [NEWER]
         await shut(breaker)
         await trio.sleep(0.5)
-        board.publish(encode(told), 30.0)
+        board.publish(encode(result), 30.0)
         await breaker.wait_to_admit()
         assert len(target.asked_at_s) == 2
         assert breaker.server_version == NEWER.version

@@ -123,8 +123,8 @@ def test_where_the_version_is_unknown_what_one_takes_passes() -> None:
 def test_an_address_that_is_a_bare_name_is_noted(capsys: pytest.CaptureFixture[str]) -> None:
     for to, noted in (("john", True), ("john@h", False), ("a.org", False), ("localhost", False), ("intern", False)):
         fit(known(PROSODY, None, "message"), {"to": to, "body": "x"}, "intern")
-        told = "note: to has no @ and no dot: servers take it for a domain. An account's address is NAME@intern.\n"
-        assert capsys.readouterr().err == (told if noted else ""), to
+        note = "note: to has no @ and no dot: servers take it for a domain. An account's address is NAME@intern.\n"
+        assert capsys.readouterr().err == (note if noted else ""), to
 
 
 NEW_PASSWORDS = [

@@ -91,8 +91,8 @@ def test_the_login_in_an_address_is_shown_for_no_key(tmp_path: Path, step: int) 
         wrapped: Json = wrapping
         for name in reversed(path[1:]):
             wrapped = {name: wrapped, "Kind": kind} if name == "Options" else {name: wrapped}
-        told = outcome({path[0]: wrapped}, tmp_path)
-        if LOGIN in (str(told.notes) if isinstance(told, LoadedConfig) else told):
+        found = outcome({path[0]: wrapped}, tmp_path)
+        if LOGIN in (str(found.notes) if isinstance(found, LoadedConfig) else found):
             shown.append((path, kind, wrapping))
     assert shown == []
     assert len(EVERYWHERE) > 150

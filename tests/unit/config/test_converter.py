@@ -61,6 +61,6 @@ def test_a_duration_may_be_written_as_it_is_shown(length_s: float) -> None:
 def test_a_duration_is_never_shown_as_more_than_a_twentieth_off(length_s: float) -> None:
     units = {"ms": 0.001, "s": 1, "min": 60, "h": 3600, "d": 86_400}
     words = duration_text(length_s).split()
-    told_s = sum(float(count) * units[unit] for count, unit in zip(words[::2], words[1::2], strict=True))
+    written_s = sum(float(count) * units[unit] for count, unit in zip(words[::2], words[1::2], strict=True))
     assert len(words) in (2, 4)
-    assert abs(told_s - length_s) <= max(length_s / 20, 0.000_06)
+    assert abs(written_s - length_s) <= max(length_s / 20, 0.000_06)

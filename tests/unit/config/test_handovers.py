@@ -1,4 +1,4 @@
-"""Events that become commands of a target: what the file must say, and what each mistake is told."""
+"""Events that become commands of a target: what the file must say, and what each mistake is answered."""
 
 import json
 from collections.abc import Mapping

@@ -106,7 +106,7 @@ def test_variables_take_switches_durations_and_objects(load_keys: Load) -> None:
 
 def test_a_variable_sets_no_part_of_a_key(load_keys: Load) -> None:
     """Dropped in silence it would take limits, secrets and `AtMostOnce` away."""
-    for variable, told in {
+    for variable, message in {
         "RESTBROKER_BACKOFF__CAP": "write it into Backoff in env.json (a secret into a file that",
         "RESTBROKER_TARGETS__ONE__AUTH__BASIC__PASS": "or set RESTBROKER_TARGETS to the whole of Targets as JSON",
         "RESTBROKER_REST_PASS__FILE": "RestPass has no parts; set RestPass in env.json, RESTBROKER_RESTPASS, or "
@@ -115,7 +115,7 @@ def test_a_variable_sets_no_part_of_a_key(load_keys: Load) -> None:
         with pytest.raises(ConfigError) as caught:
             load_keys({variable: "hunter2"})
         assert f"{variable}: " in str(caught.value)
-        assert told in str(caught.value)
+        assert message in str(caught.value)
         assert "hunter2" not in str(caught.value)
         assert codes(load_keys({variable: ""})) == []
 

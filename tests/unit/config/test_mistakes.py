@@ -1,4 +1,4 @@
-"""All wrong shapes are told at once, or, without any, all wrong meanings; each once, and none that only follows."""
+"""All wrong shapes are reported at once, else all wrong meanings; each once, and none that only follows."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -27,11 +27,11 @@ Place = tuple[str | int, ...]
 
 @attrs.frozen
 class Mistake:
-    """`put` at `place`; it is told at `told`. `hides`: places of which nobody can judge anything then."""
+    """`put` at `place`, reported at `reported_at`. `hides`: places of which nobody can judge anything then."""
 
     place: Place
     put: Any
-    told: str
+    reported_at: str
     hides: tuple[Place, ...] = ()
 
     @property
@@ -99,16 +99,16 @@ def problems(document: dict[str, Any], folder: Path) -> list[str]:
     try:
         load(file, {}, {}, KINDS, SOURCES)
     except ConfigError as error:
-        told = f"{error}\n{error!r}"
+        shown = f"{error}\n{error!r}"
         found = [line.strip() for line in error.message.splitlines()[1:]]
     else:
         return []
-    assert SECRET not in told
+    assert SECRET not in shown
     return found
 
 
-def places(told: list[str]) -> list[str]:
-    return sorted(problem.partition(": ")[0] for problem in told)
+def places(problems: list[str]) -> list[str]:
+    return sorted(problem.partition(": ")[0] for problem in problems)
 
 
 _T, _S = ("Targets",), ("Events", "Sources")
@@ -183,10 +183,10 @@ def test_each_mistake_alone_is_reported_at_its_place(folder: Path, step: int) ->
     """By day each fourth one, with all that `JUDGED` has."""
     document = whole(folder)
     found = {
-        mistake.told: places(problems(changed(document, [mistake]), folder))
+        mistake.reported_at: places(problems(changed(document, [mistake]), folder))
         for mistake in [*shapes(document)[::step], *JUDGED]
     }
-    assert {place: told for place, told in found.items() if told != [place]} == {}
+    assert {place: reported for place, reported in found.items() if reported != [place]} == {}
     assert len(found) > 300 / step
 
 
@@ -199,8 +199,8 @@ def test_all_shapes_are_reported_at_once_else_all_meanings(folder: Path, data: s
     for mistake in [*drawn, *data.draw(st.lists(st.sampled_from(JUDGED), min_size=2, max_size=20))]:
         if all(_apart(mistake, other) for other in chosen):
             chosen.append(mistake)
-    told = [mistake for mistake in chosen if mistake in wrong_shapes] or chosen
-    assert places(problems(changed(document, chosen), folder)) == sorted(mistake.told for mistake in told)
+    judged = [mistake for mistake in chosen if mistake in wrong_shapes] or chosen
+    assert places(problems(changed(document, chosen), folder)) == sorted(mistake.reported_at for mistake in judged)
 
 
 def _apart(one: Mistake, other: Mistake) -> bool:

@@ -1,4 +1,4 @@
-"""Files of secrets, tokens, and what is told of a target that has some."""
+"""Files of secrets, tokens, and what is shown of a target that has some."""
 
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_LE
 from pathlib import Path

@@ -23,13 +23,13 @@ CARRIES: dict[str, ExchangeContent] = {"presence": "presence", "chat_msg": "chat
 CHAT = {"to_user_id": "bob@localhost", "from_user_id": "alice@localhost/PC", "message": "hello"}
 
 
-def told(exchange: str, key: str, payload: object) -> ServerEvent:
+def event_of(exchange: str, key: str, payload: object) -> ServerEvent:
     body = payload if isinstance(payload, bytes) else json.dumps(payload, ensure_ascii=False).encode()
     return read(Message(1, exchange, key, body, redelivered=False), CARRIES, "rabbit", 1.5)
 
 
 def test_a_message_has_each_member_and_says_how_it_was_published() -> None:
-    event = told("chat_msg", "bob@localhost.chat_msg_recv", CHAT)
+    event = event_of("chat_msg", "bob@localhost.chat_msg_recv", CHAT)
     assert (event.type, event.sender, event.receiver) == ("message", "alice@localhost/PC", "bob@localhost")
     assert (event.id, event.body, event.room, event.server) == (None, "hello", None, "localhost")
     assert (event.source, event.received_at_s) == ("rabbit", 1.5)
@@ -47,13 +47,13 @@ def test_a_message_has_each_member_and_says_how_it_was_published() -> None:
 )
 def test_server_is_the_one_on_whose_side_it_was_observed(key: str, server: str | None) -> None:
     payload = {"to_user_id": "first.last@b.example", "from_user_id": "Alice@a.example/PC", "message": "x"}
-    assert told("chat_msg", key, payload).server == server
+    assert event_of("chat_msg", key, payload).server == server
 
 
 @rows("is_there", [True, False])
 def test_a_presence_says_whether_the_user_is_there(is_there: bool) -> None:
     payload = {"user_id": "bob@localhost/PC", "present": is_there}
-    event = told("presence", "bob@localhost", payload)
+    event = event_of("presence", "bob@localhost", payload)
     assert (event.type, event.sender, event.receiver) == ("presence", "bob@localhost/PC", None)
     assert (event.body, event.server, event.presence) == (None, "localhost", "available" if is_there else "unavailable")
     assert event.raw == {"exchange": "presence", "routing_key": "bob@localhost", "payload": payload}
@@ -68,14 +68,14 @@ def test_a_presence_says_whether_the_user_is_there(is_there: bool) -> None:
     ],
 )
 def test_a_message_of_a_room_names_the_room_on_each_side(key: str, sender: str, receiver: str) -> None:
-    event = told("groupchat_msg", key, {"to_user_id": receiver, "from_user_id": sender, "message": "x"})
+    event = event_of("groupchat_msg", key, {"to_user_id": receiver, "from_user_id": sender, "message": "x"})
     assert (event.type, event.room) == ("groupchat", "room@muc.localhost")
 
 
 def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
-    assert told("other", "x.groupchat_msg_sent", CHAT).type == "groupchat"
-    assert told("other", "x.chat_msg_sent", CHAT).type == "message"
-    assert told("other", "x", {"user_id": "a@b", "present": True}).type == "presence"
+    assert event_of("other", "x.groupchat_msg_sent", CHAT).type == "groupchat"
+    assert event_of("other", "x.chat_msg_sent", CHAT).type == "message"
+    assert event_of("other", "x", {"user_id": "a@b", "present": True}).type == "presence"
 
 
 @rows(
@@ -95,7 +95,7 @@ def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
 )
 def test_what_is_no_event_is_malformed_and_says_why(exchange: str, payload: object, why: str) -> None:
     with pytest.raises(MalformedEvent, match=why):
-        told(exchange, "k", payload)
+        event_of(exchange, "k", payload)
 
 
 _values = st.recursive(
@@ -113,7 +113,7 @@ _members = st.sampled_from(["user_id", "present", "from_user_id", "to_user_id", 
 )
 def test_whatever_comes_is_readable_for_ruby_or_malformed(exchange: str, key: str, body: bytes) -> None:
     try:
-        found: Any = as_json(told(exchange, key, body))
+        found: Any = as_json(event_of(exchange, key, body))
     except MalformedEvent:
         return
     assert rubyjson.loads(rubyjson.dumps(found)) == found

@@ -49,13 +49,13 @@ def test_an_error_that_was_cut_within_a_message_text_is_hidden() -> None:
 
 def test_what_other_arguments_show_stays_shown() -> None:
     job: dict[str, Json] = {"to": "bob@conference.example.org", "stanza": "<message to='bob@conference.example.org'/>"}
-    told = "No room bob@conference.example.org at conference.example.org"
-    assert hidden(told, job) == told
+    text = "No room bob@conference.example.org at conference.example.org"
+    assert hidden(text, job) == text
 
 
 def test_few_words_in_common_stay_shown() -> None:
-    told = "The user is not registered"
-    assert hidden(told, {"body": "Your order is not ready, dear user"}) == told
+    text = "The user is not registered"
+    assert hidden(text, {"body": "Your order is not ready, dear user"}) == text
 
 
 @pytest.mark.parametrize(

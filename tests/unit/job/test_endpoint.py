@@ -1,4 +1,4 @@
-"""What is told of an endpoint that is refused: enough to find the mistake, and nothing that may be a secret."""
+"""What a refusal shows of an endpoint: enough to find the mistake, and nothing that may be a secret."""
 
 from restbroker.job.endpoint import check, quote
 from restbroker.job.outcome import Reason

@@ -99,21 +99,21 @@ WAYS: dict[str, Callable[[str], str]] = {
 }
 
 
-def leaks(told: str, secret: str, spell: Callable[[str], str]) -> bool:
-    """Tell whether six characters in a row of how the secret is repeated are left, that others have not as well."""
-    if told == HIDDEN:
+def leaks(shown: str, secret: str, spell: Callable[[str], str]) -> bool:
+    """Return whether six characters in a row of how the secret is repeated are left, that others have not as well."""
+    if shown == HIDDEN:
         return False
     spelling, other = spell(secret), spell("~" * len(secret.encode())) + "Q%3D%3D w%3D%3D"
     pieces = {spelling[at : at + 6] for at in range(len(spelling) - 5)}
-    return MASK not in told or any(one in told and one not in other for one in pieces)
+    return MASK not in shown or any(one in shown and one not in other for one in pieces)
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 def test_a_secret_is_shown_in_none_of_the_ways_of_repeating_it(secret: str) -> None:
-    told = {way: hiding.text(f"no, <{spell(secret)}> is wrong", [secret]) for way, spell in WAYS.items()}
-    assert {way: text for way, text in told.items() if leaks(text, secret, WAYS[way])} == {}
+    shown = {way: hiding.text(f"no, <{spell(secret)}> is wrong", [secret]) for way, spell in WAYS.items()}
+    assert {way: text for way, text in shown.items() if leaks(text, secret, WAYS[way])} == {}
 
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
@@ -136,20 +136,20 @@ def test_no_secret_survives_two_ways_one_within_the_other(secret: str, ways: lis
     spelling = secret
     for way in ways:
         spelling = way(spelling)
-    told = hiding.text(f"no, {spelling} is wrong", [secret], 2000)
-    assert told == HIDDEN or (MASK in told and spelling not in told)
+    shown = hiding.text(f"no, {spelling} is wrong", [secret], 2000)
+    assert shown == HIDDEN or (MASK in shown and spelling not in shown)
 
 
 def test_hidden_text_says_so_and_one_without_secret_is_shown() -> None:
     assert hiding.text("no, \\x73esame4711 is wrong", ["sesame4711"]) == HIDDEN
-    for told in ("no, \\x74esame4711 &amp; %41", "no... sesam 4711", "<<1,2>> %zz &x; \\u12", "Zoë & Ãx", "a+b"):
-        assert hiding.text(told, ["sesame4711"]) == told
+    for text in ("no, \\x74esame4711 &amp; %41", "no... sesam 4711", "<<1,2>> %zz &x; \\u12", "Zoë & Ãx", "a+b"):
+        assert hiding.text(text, ["sesame4711"]) == text
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
-@rows("told", ["sesame-47...", "(sesame-)...", "sesame-4[truncated 9 chars]", "sesame-4\\u2026", "sesame-47\u2025"])
-def test_text_with_the_beginning_of_a_cut_secret_is_hidden(told: str) -> None:
-    assert hiding.text(f"no {told}", ["sesame-4711"]) == HIDDEN
+@rows("text", ["sesame-47...", "(sesame-)...", "sesame-4[truncated 9 chars]", "sesame-4\\u2026", "sesame-47\u2025"])
+def test_text_with_the_beginning_of_a_cut_secret_is_hidden(text: str) -> None:
+    assert hiding.text(f"no {text}", ["sesame-4711"]) == HIDDEN
 
 
 # Of three letters behind a name of another length less than four characters are the secret's alone.
@@ -161,7 +161,7 @@ def test_a_secret_of_three_or_four_letters_is_found_in_base64(login: str) -> Non
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @rows(
-    ("value", "told"),
+    ("value", "text"),
     [
         ("lang=en; session=C00KIE-canary-1; a=1", "C00KIE-canary-1"),
         ("lang=en; session=C00KIE-canary-1; a=1", "lang=en; session=C00KIE-canary-1; a=1"),
@@ -190,13 +190,13 @@ def test_a_secret_of_three_or_four_letters_is_found_in_base64(login: str) -> Non
         ("correct horse battery", "correct horse battery"),
     ],
 )
-def test_the_secret_part_of_a_header_is_found_also_alone(value: str, told: str) -> None:
+def test_the_secret_part_of_a_header_is_found_also_alone(value: str, text: str) -> None:
     known = hiding.login_spellings([("X-Auth", value)], frozenset({"x-auth"}))
-    assert hiding.make_hide((), known)(f"{told} has expired", 100) == f"{MASK} has expired"
+    assert hiding.make_hide((), known)(f"{text} has expired", 100) == f"{MASK} has expired"
 
 
 @rows(
-    ("value", "told"),
+    ("value", "text"),
     [
         ("session=C00KIE-canary-1; language=en", "the session and language en"),
         ('Signature algorithm="ed", expires="1"', "Signature, algorithm= and expires"),
@@ -204,10 +204,10 @@ def test_the_secret_part_of_a_header_is_found_also_alone(value: str, told: str) 
         ("Bearer five5, six", "five5 of six"),
     ],
 )
-def test_what_is_no_secret_of_a_header_is_shown(value: str, told: str) -> None:
+def test_what_is_no_secret_of_a_header_is_shown(value: str, text: str) -> None:
     known = hiding.login_spellings([("Cookie", value)])
     assert known
-    assert hiding.make_hide((), known)(told, 100) == told
+    assert hiding.make_hide((), known)(text, 100) == text
 
 
 def test_secret_headers_of_a_connector_join_those_named_so() -> None:
@@ -221,15 +221,15 @@ def test_secret_headers_of_a_connector_join_those_named_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "secret"),
+    ("text", "secret"),
     [
         ("no Bearer 4711|SESAMEquartz here", "4711|SESAMEquartz"),
         (r"Basic YWRtaW46UXU\/WX5afn4+OWExWD5hY2JaMVg=", "YWRtaW46UXU/WX5afn4+OWExWD5hY2JaMVg="),
         ("http://admin:SESAME@QUARTZ@h/", "SESAME@QUARTZ"),
     ],
 )
-def test_credentials_ending_inside_a_secret_leave_nothing_of_it(told: str, secret: str) -> None:
-    shown = hiding.text(told, [secret])
+def test_credentials_ending_inside_a_secret_leave_nothing_of_it(text: str, secret: str) -> None:
+    shown = hiding.text(text, [secret])
     assert MASK in shown
     assert not any(secret[-length:] in shown for length in range(4, len(secret)))
 

@@ -65,10 +65,10 @@ def test_reply_of_a_dead_job_has_the_servers_words(
 ) -> None:
     settlement = settled(Dead, job(**fields, reply_to=KEY), ONCE, outcome)
     (reply,) = settlement.replies
-    told = json.loads(reply.payload)
-    assert told == {
+    answer = json.loads(reply.payload)
+    assert answer == {
         "jid": "a" * 24, "command": "cmd", "text": "" if called == "uncertain" else "words", "status": 500,
-        "outcome": called, "answer": None, "attempts": told["attempts"], "duration_ms": 12.3,
+        "outcome": called, "answer": None, "attempts": answer["attempts"], "duration_ms": 12.3,
         "error": {"code": "ServerError", "message": LONG.message, "cure": "mend it"},
         **({"may_have_run": True} if "restbroker_uncertain" in fields else {}),
     }  # fmt: skip
@@ -161,5 +161,5 @@ def test_set_leads_back_a_job_with_a_queue_that_ruby_keeps(
 def test_reply_says_how_the_server_answered(*, negative: bool, called: str) -> None:
     outcome = Delivered("1", 1, 200, negative=negative, note="already done")
     settlement = settled(Ack, job(reply_to=KEY), ONCE, outcome)
-    told = json.loads(settlement.replies[0].payload)
-    assert (told["outcome"], told["note"], told["answer"], told["status"]) == (called, "already done", 1, 200)
+    answer = json.loads(settlement.replies[0].payload)
+    assert (answer["outcome"], answer["note"], answer["answer"], answer["status"]) == (called, "already done", 1, 200)

@@ -1,4 +1,4 @@
-"""Which hosts a command is about, as far as it can be told: of what cannot be told, nothing is guessed."""
+"""Which hosts a command is about, as far as it can be known: nothing is guessed."""
 
 from restbroker.job.command import ArgumentSpec, CommandSpec, HostSource
 from restbroker.job.hosts import HostsUnclear, hosts_of, plain
@@ -11,7 +11,7 @@ FILLS_BOTH = CommandSpec("c", (), "safe", fills_host=True, fills_user=True)
 
 
 def about(place: HostSource, value: Json) -> frozenset[str] | HostsUnclear:
-    """What is told of a command whose one argument has this place."""
+    """The hosts of a command whose one argument has this place."""
     found = hosts_of(CommandSpec("c", (ArgumentSpec("at", "any", host_source=place),), "safe"), {"at": value}, None)
     return found if isinstance(found, HostsUnclear) else frozenset(found)
 

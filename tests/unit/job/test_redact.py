@@ -93,8 +93,8 @@ def test_member_names_of_a_secret_argument_are_in_no_error(value: Json) -> None:
 
 def test_answer_of_its_producer_only_lacks_the_secrets() -> None:
     values: dict[str, Json] = {"password": "Pa5s-word", "stanza": "<password>sesame-4711</password>"}
-    told = "no Pa5s-word, no sesame-4711"
-    assert hiding.text(told, redact.secret_values(None, values, with_texts=False)) == f"no {MASK}, no sesame-4711"
+    text = "no Pa5s-word, no sesame-4711"
+    assert hiding.text(text, redact.secret_values(None, values, with_texts=False)) == f"no {MASK}, no sesame-4711"
 
 
 @rows("value", [
@@ -120,8 +120,8 @@ def test_what_is_secret_as_a_whole_may_be_quoted_in_part() -> None:
     document = 'mutation { account { registerUser(username: "b", password: "Pa5s-word") { message } } }'
     spec = CommandSpec("graphql", (ArgumentSpec("query", "string", secret=True),), "unsafe")
     found = redact.secret_values(spec, {"query": document})
-    told = 'Input coercion failed for type Password with value <<"Pa5s-word">>'
-    assert "Pa5s-word" not in hiding.text(told, found)
+    message = 'Input coercion failed for type Password with value <<"Pa5s-word">>'
+    assert "Pa5s-word" not in hiding.text(message, found)
 
 
 def test_secret_arguments_are_masked_under_each_name() -> None:
@@ -225,8 +225,8 @@ def test_no_short_secret_standing_alone_survives_in_any_spelling(secret: str, ar
     before, after = around
     assume(not set(secret) & set(before + after))
     for spelling in (secret, json.dumps(secret)[1:-1], quote(secret), quote_plus(secret), escape(secret)):
-        told = hiding.text(f"says{before}{spelling}{after}", {secret})
-        assert told == HIDDEN or (MASK in told and f"{before}{spelling}{after}" not in told)
+        shown = hiding.text(f"says{before}{spelling}{after}", {secret})
+        assert shown == HIDDEN or (MASK in shown and f"{before}{spelling}{after}" not in shown)
 
 
 @rows("line", ["xhunter2x", "hunter2ing", "my_hunter2"])
@@ -275,8 +275,8 @@ def test_a_job_is_shown_without_token_and_secrets(args: Json, shown: Json) -> No
 def test_text_in_place_of_the_endpoint_is_searched_too(args: Json) -> None:
     for given_args in (args, json.dumps(args)):
         shown = redact.job({"class": "Add", "args": given_args, "error_message": "no Pa5s-word"})
-        told = json.dumps(shown)
-        assert "Pa5s" not in told
+        text = json.dumps(shown)
+        assert "Pa5s" not in text
 
 
 def test_secrets_of_arguments_that_are_no_list_are_in_no_error() -> None:

@@ -74,8 +74,8 @@ FIELD = f"<x><field label='A' var='password'>\n<value>{escape(PASSWORD)}</value>
 ])  # fmt: skip
 def test_secret_in_a_structured_argument_is_masked_by_its_name(value: Json) -> None:
     given: dict[str, Json] = {"to": "example.org", "command": value}
-    told = hiding.text(f"no {PASSWORD} at example.org", redact.secret_values(None, given))
-    assert told in (HIDDEN, f"no {MASK} at example.org")
+    text = hiding.text(f"no {PASSWORD} at example.org", redact.secret_values(None, given))
+    assert text in (HIDDEN, f"no {MASK} at example.org")
     shown = json.dumps(redact.arguments(None, given, show_bodies=True), ensure_ascii=False)
     assert MASK in shown
     for part in ("p4ss", "more"):
@@ -177,8 +177,8 @@ def test_of_a_list_in_no_form_of_arguments_nothing_is_shown(given: Json) -> None
 
 
 def test_the_signs_of_a_secret_may_be_halves_of_characters() -> None:
-    for told in ("no Pa5\ufffds-w", "no Pa5\\ud800s-w"):
-        assert hiding.text(told, ["Pa5\ud800s-w"]) in (HIDDEN, f"no {MASK}")
+    for text in ("no Pa5\ufffds-w", "no Pa5\\ud800s-w"):
+        assert hiding.text(text, ["Pa5\ud800s-w"]) in (HIDDEN, f"no {MASK}")
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")

@@ -95,13 +95,13 @@ def test_a_token_that_may_do_dangerous_things_is_named_with_what() -> None:
 
 
 @pytest.mark.parametrize(
-    ("secret", "told"),
+    ("secret", "message"),
     [("a-long-random-text", "README's example"), ("fifteen-letters", "16 characters"), ("sixteen-letters-", None)],
 )
-def test_a_token_that_everyone_knows_or_can_guess_is_warned_of(secret: str, told: str | None) -> None:
+def test_a_token_that_everyone_knows_or_can_guess_is_warned_of(secret: str, message: str | None) -> None:
     found = list(check_tokens(config(secret)))
-    assert [(one.level, one.code) for one in found] == ([] if told is None else [("warning", "WeakToken")])
-    assert told is None or told in found[0].message
+    assert [(one.level, one.code) for one in found] == ([] if message is None else [("warning", "WeakToken")])
+    assert message is None or message in found[0].message
     assert secret not in str(found)
 
 

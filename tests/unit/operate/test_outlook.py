@@ -101,14 +101,14 @@ def test_what_holds_a_queue_back_is_said_instead() -> None:
 @given(st.lists(st.tuples(st.integers(0, 60), st.none() | st.integers(0, 10**9)), unique_by=lambda one: one[0]))
 def test_a_trend_is_among_the_steps_between_lengths(lengths: list[tuple[int, int | None]]) -> None:
     seen = sorted(lengths)
-    told = changes_per_s([(at_s, {"rest": size}) for at_s, size in seen]).get("rest")
+    rate = changes_per_s([(at_s, {"rest": size}) for at_s, size in seen]).get("rest")
     steps = [
         None if before is None or jobs is None else (jobs - before) / (now_s - since_s)
         for (since_s, before), (now_s, jobs) in pairwise(seen)
     ]
     if None in steps or not seen or seen[-1][0] - seen[0][0] < LEAST_TREND_S:
-        assert told is None
+        assert rate is None
     else:
         known = [step for step in steps if step is not None]
-        assert isinstance(told, float)
-        assert min(known) - 0.001 <= told <= max(known) + 0.001
+        assert isinstance(rate, float)
+        assert min(known) - 0.001 <= rate <= max(known) + 0.001

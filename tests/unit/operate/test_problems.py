@@ -101,8 +101,8 @@ def test_end_of_a_pause_is_shown_as_it_is_typed(monkeypatch: pytest.MonkeyPatch)
     notice = PauseNotice("target", "rosters", "The target rosters is paused.")
     monkeypatch.setattr(enqueue, "pause_of", lambda *_: notice)
     nothing_asked: Any = None
-    told = why_waiting(nothing_asked, "q", "rosters")
-    assert told == "The target rosters is paused. Resume it: `restbroker targets resume rosters`."
+    why = why_waiting(nothing_asked, "q", "rosters")
+    assert why == "The target rosters is paused. Resume it: `restbroker targets resume rosters`."
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_its_catalogue_has_hosts_tags_and_dangers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "repeat", "told"),
+    ("request_", "repeat", "error"),
     [
         ("GET /users/{usr}", "safe", "names usr, which it does not take"),
         ("GET /users?lim", "safe", "names lim, which it does not take"),
@@ -118,8 +118,8 @@ def test_its_catalogue_has_hosts_tags_and_dangers() -> None:
         ("GET /users", "Unsafe", "'repeat' must be in"),
     ],
 )
-def test_a_wrong_row_is_refused_when_it_is_read(request_: str, repeat: Any, told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_a_wrong_row_is_refused_when_it_is_read(request_: str, repeat: Any, error: str) -> None:
+    with pytest.raises(ValueError, match=error):
         Row("rooms", request_, repeat, USER)
 
 

@@ -118,8 +118,8 @@ async def test_no_refusal_shows_a_secret_though_the_server_repeats_it(kind: str,
         if isinstance(outcome, Delivered | Unsent):
             assert status == 200  # what was done is its producer's
             continue
-        told = f"{outcome.reason.message}\n{outcome.reason.hint}\n{getattr(outcome, 'text', None)}"
-        assert found_in(told, SECRETS) == [], (status, is_page)
+        shown = f"{outcome.reason.message}\n{outcome.reason.hint}\n{getattr(outcome, 'text', None)}"
+        assert found_in(shown, SECRETS) == [], (status, is_page)
 
 
 async def test_missing_secret_file_leaves_job_unsent_and_fails_probe(tmp_path: Path) -> None:
@@ -147,8 +147,8 @@ async def test_cut_refusal_leaves_no_beginning_of_a_secret(kind: str, tmp_path: 
     words = b"x" * (WORDS_LIMIT - 5) + JOBS.encode()
     _, outcome = await asked(kind, answering(400, words, Content_Type="text/plain"), tmp_path / "env.json")
     assert not isinstance(outcome, Delivered | Unsent)
-    told = f"{outcome.reason.message}\n{getattr(outcome, 'text', None)}"
-    assert JOBS[:4] not in told
+    shown = f"{outcome.reason.message}\n{getattr(outcome, 'text', None)}"
+    assert JOBS[:4] not in shown
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
@@ -162,12 +162,12 @@ async def test_redirect_is_masked_before_its_login_and_query_are_cut(
         address = f"https://u:x@example.org/a/{secret}/b?c=d"
         act = answering(302, b"", Location=address)
         probe, outcome = await asked(kind, act, tmp_path / "env.json", login)
-        told = repr((probe, outcome) if secret == login else outcome)  # the probe is not about the job
-        assert not [part for part in ("s3same", "4711", "j0b/p4ss", "u:x", "c=d") if part in told]
+        shown = repr((probe, outcome) if secret == login else outcome)  # the probe is not about the job
+        assert not [part for part in ("s3same", "4711", "j0b/p4ss", "u:x", "c=d") if part in shown]
 
 
 def in_form(word: str) -> list[Json]:
-    """Answers of servers with the word in the places of codes, names and versions, which are told as they are."""
+    """Answers of servers with the word in the places of codes, names and versions, which are shown as they are."""
     extensions = {"code": "deps_not_loaded", "not_loaded_modules": [word], "not_loaded_services": [word]}
     server = {"server": {"status": {"statusCode": "RUNNING", "version": word}}}
     return [
@@ -188,5 +188,5 @@ async def test_no_login_is_shown_in_the_place_of_a_code_or_version(tmp_path: Pat
     for kind, status, said in product(("mongooseim", "prosody-rest"), (200, 400, 401, 500), in_form(login)):
         act = answering(status, json.dumps(said).encode(), Content_Type="application/json")
         probe, outcome = await asked(kind, act, tmp_path / "env.json", login)
-        told = repr((probe, outcome.note if isinstance(outcome, Delivered) else outcome))
-        assert login[:6] not in told, (kind, status, said)
+        shown = repr((probe, outcome.note if isinstance(outcome, Delivered) else outcome))
+        assert login[:6] not in shown, (kind, status, said)

@@ -29,7 +29,7 @@ STATUSES: Final = (200, 201, 204, 302, 400, 401, 403, 404, 409, 429, 500, 503)
 
 
 class Link:
-    """Yields its steps, as that of a delivery does; a question is told from a sending by `asks`."""
+    """Yields its steps, as that of a delivery does; `asks` distinguishes a question from a sending."""
 
     asks = False
 
@@ -46,7 +46,7 @@ class Link:
 
 
 def drive(connector: Connector, call: Call, given: Response | Exception, questions: Response | Exception) -> bool:
-    """Take all steps; tell whether it came to its end, and not to `link.task`, behind which it may await anything."""
+    """Take all steps; return whether it came to its end, and not to `link.task`, behind which it may await anything."""
     link, got, advance = Link(), None, steps.advance_untasked
     error: Exception | None = None
     assert advance is not None, "Trio has another name for it: see steps.py"

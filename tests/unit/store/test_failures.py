@@ -54,11 +54,11 @@ def test_each_error_says_where_what_and_what_to_do() -> None:
         *((StoreRefused, *row) for row in STAYING),
         *((StoreUnavailable, *row) for row in UNREACHABLE),
     ]
-    for kind, error, told, hint in rows:
+    for kind, error, message, hint in rows:
         found = translate(error, "r:1")
         assert type(found) is kind, error
         assert found.message.startswith("Redis at r:1")
-        assert told in found.message
+        assert message in found.message
         assert not found.message.endswith("..")
         assert hint in (found.hint or "")
 
@@ -69,7 +69,7 @@ def test_no_argument_of_a_command_is_repeated() -> None:
 
 
 def test_only_words_of_a_replica_or_ending_master_disconnect() -> None:
-    demoted = {told for error, told, _ in PASSING if error.is_demotion}
+    demoted = {words for error, words, _ in PASSING if error.is_demotion}
     assert demoted == {"read only replica", "MASTER is down", "Not enough good replicas", "force unblock"}
 
 
@@ -114,10 +114,10 @@ def test_impostor_of_redis_may_repeat_the_login_unshown() -> None:
     ],
 )
 def test_hidden_command_is_named_with_who_may_hide_it(said: str) -> None:
-    told = translate(ErrorReply(said), "r:1")
-    assert "CONFIG" in told.message
-    assert "rename-command" in str(told.hint)
-    assert "proxy" in str(told.hint)
+    failure = translate(ErrorReply(said), "r:1")
+    assert "CONFIG" in failure.message
+    assert "rename-command" in str(failure.hint)
+    assert "proxy" in str(failure.hint)
 
 
 def test_each_key_that_all_processes_share_has_its_type() -> None:

@@ -197,7 +197,7 @@ async def test_bug_ends_accompanying_calls_as_perhaps_done(
         await callers.call(name)
     await answer(wire)
     assert callers.got["a"] is bug
-    told = callers.got["b"]
-    assert isinstance(told, StoreUnavailable)
-    assert "secret" not in str(told)
+    error = callers.got["b"]
+    assert isinstance(error, StoreUnavailable)
+    assert "secret" not in str(error)
     assert wire.used == 0

@@ -272,13 +272,13 @@ def test_lasting_trouble_is_repeated_each_minute_until_over() -> None:
     log(TargetDown("e", "Refused", "no one listens"))
     for moment_s in range(0, 121, 10):
         log.tick(float(moment_s))
-    told = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines() if " still " in line]
-    assert [line[:28] for line in told] == ["ERROR   still what=redis.los", "WARNING still what=target.do"] * 2
-    assert "message=refused" in told[0]
+    reminders = [line.split(" ", 1)[1] for line in stream.getvalue().splitlines() if " still " in line]
+    assert [line[:28] for line in reminders] == ["ERROR   still what=redis.los", "WARNING still what=target.do"] * 2
+    assert "message=refused" in reminders[0]
     log(StoreBack(130.0))
     log(TargetUp("e", 130.0))
     log.tick(500.0)
-    assert stream.getvalue().count(" still ") == len(told)
+    assert stream.getvalue().count(" still ") == len(reminders)
 
 
 def test_reminder_of_an_outage_has_its_newest_reason_and_length() -> None:

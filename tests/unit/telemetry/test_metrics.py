@@ -42,8 +42,8 @@ def test_several_processes_make_one() -> None:
 
 
 def test_reported_values_arrive() -> None:
-    told: Samples = {"restbroker_ready": {(): 1.0}, "restbroker_redis_call_seconds": {(): calls(1)}}
-    assert metrics.from_json(json.loads(json.dumps(metrics.to_json(told)))) == told
+    samples: Samples = {"restbroker_ready": {(): 1.0}, "restbroker_redis_call_seconds": {(): calls(1)}}
+    assert metrics.from_json(json.loads(json.dumps(metrics.to_json(samples)))) == samples
 
 
 def test_of_a_worker_of_another_version_what_is_known_is_read() -> None:
@@ -58,7 +58,7 @@ def test_of_a_worker_of_another_version_what_is_known_is_read() -> None:
 JOBS = ("e", "c", "delivered")
 
 
-def told(jobs: float, in_progress: float = 0) -> Samples:
+def worker_samples(jobs: float, in_progress: float = 0) -> Samples:
     return {"restbroker_jobs_total": {JOBS: jobs}, "restbroker_jobs_in_hand": {("e",): in_progress}}
 
 
@@ -70,11 +70,11 @@ def test_counters_of_a_lost_worker_stay_and_gauges_do_not() -> None:
     merged = MergedMetrics(2)
     merged.add_worker(11)
     merged.add_worker(12)
-    merged.update(11, told(5, in_progress=2))
-    merged.update(12, told(7, in_progress=3))
+    merged.update(11, worker_samples(5, in_progress=2))
+    merged.update(12, worker_samples(7, in_progress=3))
     merged.remove_worker(11)
     merged.add_worker(13)
-    merged.update(13, told(1, in_progress=1))
+    merged.update(13, worker_samples(1, in_progress=1))
     samples = merged.samples()
     assert jobs(merged) == 13
     assert samples["restbroker_jobs_in_hand"] == {("e",): 4}
@@ -100,7 +100,7 @@ def test_no_counter_runs_backwards(steps: list[tuple[int, int, bool]]) -> None:
         merged.add_worker(pid)
     for pid, more, dies in steps:
         counted[pid] += more
-        merged.update(pid, told(counted[pid]))
+        merged.update(pid, worker_samples(counted[pid]))
         if dies:
             merged.remove_worker(pid)
             merged.add_worker(pid)

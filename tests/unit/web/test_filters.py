@@ -34,9 +34,9 @@ def test_numbers_are_short() -> None:
     )
 )
 def test_whatever_is_there_has_some_words(value: Any) -> None:
-    told = [word(value) for word in (*NUMBERS, filters.brief)]
-    told += [str(filters.plain(value))] if isinstance(value, str) else []
-    for text in told:
+    shown = [word(value) for word in (*NUMBERS, filters.brief)]
+    shown += [str(filters.plain(value))] if isinstance(value, str) else []
+    for text in shown:
         # A template puts all of them in so.
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800-\udfff]", str(filters.plain(text)))
 

@@ -38,7 +38,7 @@ def has_contrast(visitor: Visitor) -> None:
         visitor.prefer(scheme)
         found: list[tuple[float, str]] = visitor.ask("contrasts()")
         assert len(found) > 5, found
-        assert [told for ratio, told in found if ratio < LEAST_CONTRAST] == [], scheme
+        assert [text for ratio, text in found if ratio < LEAST_CONTRAST] == [], scheme
 
 
 def fits(visitor: Visitor) -> None:

@@ -127,7 +127,7 @@ class Visitor:
 
     def ask(self, call: str) -> Any:
         """What a function of `looks.js` says of the page."""
-        return self.until(lambda: [self.driver.execute_script(f"{_LOOKS}\nreturn {call};")], f"{call} is told")[0]
+        return self.until(lambda: [self.driver.execute_script(f"{_LOOKS}\nreturn {call};")], f"{call} is reported")[0]
 
     def row(self, word: str) -> str:
         """The cells of the first row with this word; "" where there is none."""

@@ -41,9 +41,9 @@ def test_all_that_is_there_is_well(declared: RabbitMQ) -> None:
 def test_a_readers_problem_is_a_finding(declared: RabbitMQ) -> None:
     findings = found(declared.url(), states=[state("RabbitMQAway", "It is silent."), state("", "", "web2:8")])
     assert [one.code for one in findings] == ["RabbitMQ"] * 3 + ["RabbitMQAway"]
-    told = findings[-1]
-    assert (told.level, told.cause, told.hint) == ("problem", "target", "Do it.")
-    assert told.message == "Source rabbit: It is silent. web1:7 says so, since 2026-11-22 17:30:05 UTC."
+    finding = findings[-1]
+    assert (finding.level, finding.cause, finding.hint) == ("problem", "target", "Do it.")
+    assert finding.message == "Source rabbit: It is silent. web1:7 says so, since 2026-11-22 17:30:05 UTC."
 
 
 def test_missing_parts_are_reported_and_not_created(rabbit: RabbitMQ) -> None:
@@ -137,7 +137,7 @@ def test_each_rule_reads_what_rabbitmq_reports_of_a_queue(tmp_path: Path) -> Non
             channel.queue_bind(RABBIT_QUEUE, "chat_msg", "#")
         server.fill("chat_msg", [(RECEIVED, chat("x"))] * EVENTS)
 
-        def told() -> dict[str, float]:
+        def metrics() -> dict[str, float]:
             address = f"http://127.0.0.1:{server.metrics_port}/metrics/detailed?{FAMILIES}"
             with urllib.request.urlopen(address, timeout=20) as answer:
                 families = list(parse(answer.read().decode()))
@@ -145,8 +145,8 @@ def test_each_rule_reads_what_rabbitmq_reports_of_a_queue(tmp_path: Path) -> Non
             return {one.name: one.value for one in samples if one.labels.get("queue") == RABBIT_QUEUE}
 
         # It counts now and then.
-        until(lambda: told().get("rabbitmq_detailed_queue_messages_ready") == EVENTS, "RabbitMQ has counted", 60)
-        names = told()
+        until(lambda: metrics().get("rabbitmq_detailed_queue_messages_ready") == EVENTS, "RabbitMQ has counted", 60)
+        names = metrics()
     finally:
         server.kill()
     rules = [rule for group in ALERTS["groups"] for rule in group["rules"]]

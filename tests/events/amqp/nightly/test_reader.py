@@ -33,8 +33,8 @@ async def test_presences_and_rooms_come_from_their_exchanges(reading: Read, rabb
         rabbit.publish("presence", "bob@localhost", {"user_id": "bob@localhost/PC", "present": True})
         rabbit.publish("groupchat_msg", "al@localhost.groupchat_msg_sent", chat("x", "al@localhost/P", "room@muc.l"))
         await found.has(2)
-        told = [job["args"][0] for job in found.jobs()]
-    assert sorted((one["type"], one["from"], str(one["room"])) for one in told) == [
+        events = [job["args"][0] for job in found.jobs()]
+    assert sorted((one["type"], one["from"], str(one["room"])) for one in events) == [
         ("groupchat", "al@localhost/P", "room@muc.l"),
         ("presence", "bob@localhost/PC", "None"),
     ]
@@ -67,10 +67,10 @@ async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, 
 async def test_differing_exchange_is_reported_and_left_alone(reading: Read, rabbit: RabbitMQ) -> None:
     rabbit.declare("chat_msg", kind="topic", durable=True)
     async with reading(CHAT, ready=False) as found:
-        told = await found.tells("RabbitMQDiffers")
-        assert "406 PRECONDITION_FAILED - inequivalent arg 'durable' for exchange 'chat_msg'" in told.message
-        assert told.hint is not None
-        assert "Type and Durable" in told.hint
+        warning = await found.tells("RabbitMQDiffers")
+        assert "406 PRECONDITION_FAILED - inequivalent arg 'durable' for exchange 'chat_msg'" in warning.message
+        assert warning.hint is not None
+        assert "Type and Durable" in warning.hint
     rabbit.declare("chat_msg", kind="topic", durable=True)
 
 
@@ -101,10 +101,10 @@ async def test_wrong_password_is_reported_once_until_mended(reading: Read, rabbi
     denied = rabbit.log().count("invalid credentials")
     async with reading(CHAT, server=Server(Secret(path=file)), ready=False) as found:
         await until_async(lambda: rabbit.log().count("invalid credentials") >= denied + 3, "three tries are made", 60)
-        (told,) = found.warnings()
-        assert told.code == "RabbitMQDenied"
-        assert "Check the user and the password in URL or URLFile" in str(told.hint)
-        assert "wrong-password" not in f"{told.message} {told.hint}"
+        (warning,) = found.warnings()
+        assert warning.code == "RabbitMQDenied"
+        assert "Check the user and the password in URL or URLFile" in str(warning.hint)
+        assert "wrong-password" not in f"{warning.message} {warning.hint}"
         file.write_text(rabbit.url())
         await is_read(rabbit)
         await found.tells("RabbitMQBack")
@@ -135,8 +135,8 @@ async def test_what_a_queue_refuses_waits_until_it_is_mended(reading: Read, rabb
     async with reading(CHAT) as found:
         found.store.command("SET", f"queue:{QUEUE}", "no list")
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
-        told = await found.tells("EventsWait")
-        assert f"Redis does not accept jobs for the queue {QUEUE}" in told.message
+        warning = await found.tells("EventsWait")
+        assert f"Redis does not accept jobs for the queue {QUEUE}" in warning.message
         found.store.command("DEL", f"queue:{QUEUE}")
         await found.has(1)
         assert found.texts() == ["hello"]

@@ -1,6 +1,6 @@
 """Fifty messages a second, and something is killed or frozen: what is lost lies within a time that the log names.
 
-Always holds of these tests: a message is told once at most, and one outside of each named time is told.
+Always holds of these tests: a message comes once at most, and one outside of each named time comes.
 """
 
 import random
@@ -98,7 +98,7 @@ class Feed:
         reads(broker)
         return broker
 
-    def told(self) -> Counter[str]:
+    def counts(self) -> Counter[str]:
         return Counter(one["body"] for one in events_in(self.store) if one["type"] == "message")
 
     def gaps(self) -> list[tuple[float, float]]:
@@ -107,15 +107,15 @@ class Feed:
         return [(_epoch_s(since), _epoch_s(until_)) for since, until_ in found]
 
     def judge(self, talk: Talk, gaps: int) -> list[str]:
-        """Waits for so many named times; returns what was lost, all of it within them, and nothing told twice."""
+        """Waits for so many named times; returns what was lost, all of it within them, and nothing came twice."""
         until(lambda: len(self.gaps()) >= gaps, f"{gaps} gaps are named", 60)
         last = list(talk.sent)[-1]
-        until(lambda: self.told()[last], "the last one is told", 60)
-        told = self.told()
-        lost = [text for text in talk.sent if not told[text]]
+        until(lambda: self.counts()[last], "the last one is reported", 60)
+        counts = self.counts()
+        lost = [text for text in talk.sent if not counts[text]]
         outside = [text for text in lost if not any(a <= talk.sent[text] <= b for a, b in self.gaps())]
         assert not outside, f"lost outside of {self.gaps()}: {[(one, talk.sent[one]) for one in outside]}"
-        assert max(told.values()) == 1
+        assert max(counts.values()) == 1
         return lost
 
 
@@ -174,7 +174,7 @@ def test_killed_one_of_two_brokers_is_reported_by_the_other(
 def test_frozen_one_of_two_brokers_repeats_no_event(
     speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
 ) -> None:
-    """What the other told long ago it reads now; half of it has no id by which it could be known for a minute."""
+    """What the other read long ago it reads now; half of it has no id by which it could be known for a minute."""
     with feeding(tmp_path, speaking, own_redis) as (feed, talk):
         feed.begin()
         second = feed.begin()
@@ -286,7 +286,7 @@ def test_six_hundred_events_come_once_each(
         def is_complete() -> bool:
             return not differences(map(event_of, events_in(store)), mix.expected)[0]
 
-        until(is_complete, "all of it is told", 60)
+        until(is_complete, "all of it is reported", 60)
         time.sleep(1.0)
         missing, besides = differences(map(event_of, without_late_copies(events_in(store))), mix.expected)
         assert (missing, besides) == (Counter(), Counter())

@@ -42,10 +42,10 @@ def prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
     """A Prosody whose lines for the component are those that restbroker suggests."""
     place = tmp_path_factory.mktemp("configuration")
     configure(place, "redis://127.0.0.1")
-    (told,) = json.loads(run(["check", "--suggest", "--json"], directory=place).stdout)[-1:]
-    assert SECRET not in told["text"]
+    (suggestion,) = json.loads(run(["check", "--suggest", "--json"], directory=place).stdout)[-1:]
+    assert SECRET not in suggestion["text"]
     hosts = f'\nVirtualHost "{HOST}"\n    modules_enabled = {{ "roster", "cloud_notify" }}\n'
-    above, component, below = told["text"].replace("THE PASSWORD", SECRET).partition("Component")
+    above, component, below = suggestion["text"].replace("THE PASSWORD", SECRET).partition("Component")
     server = Prosody(tmp_path_factory.mktemp("prosody"), included=f"{above}{hosts}{component}{below}\n")
     server.start()
     server.register("ann", "bob")
@@ -53,7 +53,7 @@ def prosody(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prosody]:
     server.kill()
 
 
-def told(store: RedisClient) -> list[str]:
+def bodies(store: RedisClient) -> list[str]:
     return [event["body"] for event in events_in(store)]
 
 
@@ -69,7 +69,7 @@ def test_message_to_an_absent_user_is_one_job(
         bob.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
         bob.logout()
         ann.say(f"bob@{HOST}", "first")
-        until(lambda: told(store), "it is told", 60)
+        until(lambda: bodies(store), "it is reported", 60)
         (event,) = events_in(store)
         raw = event["raw"]
         assert (event["type"], event["server"], raw["node"]) == ("push", HOST, "n1")
@@ -81,7 +81,7 @@ def test_message_to_an_absent_user_is_one_job(
             broker.process.kill()
             other.wait_for(r"source\.opened source=feed")
             ann.say(f"bob@{HOST}", "second")
-            until(lambda: len(told(store)) == 2, "it is told by the other", 60)
+            until(lambda: len(bodies(store)) == 2, "it comes from the other", 60)
             assert "Component" not in other.output().replace("ComponentGap", "")
     log = (prosody.directory / "prosody.log").read_text("utf-8")
     assert "Second component attempted to connect" not in log

@@ -64,24 +64,24 @@ class Sleeper:
     def await_all(self) -> None:
         """Wait until as many jobs are there as texts were written; to count them costs little."""
         key = self.store.keys.queue(QUEUE)
-        until(lambda: self.store.command("LLEN", key) == len(self.sent), "all of it is told", 90)
+        until(lambda: self.store.command("LLEN", key) == len(self.sent), "all of it is reported", 90)
 
     def await_last(self) -> None:
         last = f'"{self.sent[-1]}"'.encode()
         newest = partial(queues.peek, self.store, QUEUE, 0, 100, newest_first=True)
         until(lambda: any(last in job for job in newest()), "the registration is kept", 90)
 
-    def told(self) -> Counter[str]:
+    def counts(self) -> Counter[str]:
         return Counter(one["body"] for one in events_in(self.store))
 
     def lost(self) -> list[str]:
-        """What was not told, once a last message is; nothing is told twice."""
+        """The messages that did not come, once a last one has; none comes twice."""
         self.write(1)
         self.await_last()
         time.sleep(2.0)
-        told = self.told()
-        assert max(told.values()) == 1
-        return [text for text in self.sent if not told[text]]
+        counts = self.counts()
+        assert max(counts.values()) == 1
+        return [text for text in self.sent if not counts[text]]
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def test_what_users_trust_the_server_with_is_nowhere(
                 stage = Stage(file, store, broker, f"http://127.0.0.1:{port}", visitor)
                 say_all(stage, job["jid"])
             assert broker.stop() == 0
-            texts = stage.told | {"log": broker.output()}
+            texts = stage.outputs | {"log": broker.output()}
     written = "".join(path.read_text("utf-8", "replace") for path in own_redis.directory.glob("appendonlydir/*"))
     assert len(texts) > 60
     assert "DEBUG" in texts["log"]

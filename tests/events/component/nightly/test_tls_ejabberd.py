@@ -58,7 +58,7 @@ def test_a_real_server_of_our_authority_is_read(
         reads(broker)
         given = {"type": "chat", "from": f"bot@{HOST}", "to": f"admin@{HOST}", "subject": "", "body": "one"}
         assert secured.call("send_message", **given)[0] == 200
-        until(lambda: [one["body"] for one in events_in(store)] == ["one"], "it is told", 60)
+        until(lambda: [one["body"] for one in events_in(store)] == ["one"], "it is reported", 60)
         assert broker.stop() == 0
 
 

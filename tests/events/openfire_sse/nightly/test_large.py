@@ -70,15 +70,15 @@ def said_by(name: str, data: str) -> Mapping[str, Any] | None:
 
 
 @attrs.define
-class Told:
-    """What the server told those who are read, over whichever stream, and when it began and ended to.
+class Emitted:
+    """The events of read users, over whichever stream, and when the server began and ended to write them.
 
     `early`: before there was one.
     """
 
     events: list[tuple[Event, float, float]] = attrs.field(factory=list)
     early: list[tuple[str, str | None]] = attrs.field(factory=list)
-    heard: set[str] = attrs.field(factory=set)
+    reached: set[str] = attrs.field(factory=set)
 
     def note(self, state: State, user: str, name: str, data: str, emit: Callable[[], None]) -> None:
         """One event, and `emit` writes it, or loses it where nobody reads it."""
@@ -87,8 +87,8 @@ class Told:
             emit()
             return
         if user in state.readers:
-            self.heard.add(user)
-        if user not in self.heard:
+            self.reached.add(user)
+        if user not in self.reached:
             self.early.append((user, said.get("kind")))
             emit()
         else:
@@ -103,7 +103,7 @@ def jobs(talk: Talk) -> Counter[Event]:
         said = {name: job[name] for name in _OF_STANZA} if raw["event"] == STANZAS else {}
         return event_of(raw["user"], {**raw, **said})
 
-    return Counter(map(event, talk.heard()))
+    return Counter(map(event, talk.events()))
 
 
 class Line:
@@ -189,13 +189,13 @@ class Meanwhile:
         state = self.talk.server.state
         with state.lock:
             offer = state.offer(_ASKER, _EXPERT)
-        self.talk.told(_EXPERT, "offer", id=offer)
+        self.talk.event(_EXPERT, "offer", id=offer)
         self.talk.do("accept_offer", from_=_EXPERT, offerId=offer)
         assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
 
     def talks(self) -> None:
         self.talk.do("ask_join", userId=_ASKER)
-        room, _, _ = self.talk.told(_EXPERT, "invitation")["room"].partition("@")
+        room, _, _ = self.talk.event(_EXPERT, "invitation")["room"].partition("@")
         self.talk.do("join_room", from_=_EXPERT, roomName=room)
         for number in range(5):
             self.talk.do("ask_send", userId=_ASKER, body=f"#asked{number}")
@@ -213,25 +213,25 @@ class Meanwhile:
         self.talk.listening()
 
 
-def missing(told: Told, talk: Talk) -> list[tuple[Event, float, float]]:
-    """The events that are neither a job nor in a gap that was logged, and when each was told."""
-    sent, found, gaps = Counter(event for event, *_ in told.events), jobs(talk), talk.gaps()
+def missing(emitted: Emitted, talk: Talk) -> list[tuple[Event, float, float]]:
+    """The events that are neither a job nor in a gap that was logged, and when each was written."""
+    sent, found, gaps = Counter(event for event, *_ in emitted.events), jobs(talk), talk.gaps()
 
     def is_in_gap(whose: str, began_s: float, ended_s: float) -> bool:
         # The log has milliseconds, and the thread that tells may have been waiting for a core in between.
         return any(user == whose and a - 0.001 <= ended_s and began_s <= b + 0.001 for user, a, b in gaps)
 
-    lost = sent - found - Counter(event for event, *at_s in told.events if is_in_gap(event[0], *at_s))
-    return [one for one in told.events if one[0] in lost]
+    lost = sent - found - Counter(event for event, *at_s in emitted.events if is_in_gap(event[0], *at_s))
+    return [one for one in emitted.events if one[0] in lost]
 
 
-def accounted(told: Told, talk: Talk) -> None:
+def accounted(emitted: Emitted, talk: Talk) -> None:
     """Each event is one job, or in a gap that was logged, which may be a little later."""
     with contextlib.suppress(AssertionError):
-        until(lambda: not missing(told, talk), "each is")
-    lost = missing(told, talk)
+        until(lambda: not missing(emitted, talk), "each is")
+    lost = missing(emitted, talk)
     assert not lost, [gap for gap in talk.gaps() if gap[0] in {event[0] for event, *_ in lost}]
-    sent, found = Counter(event for event, *_ in told.events), jobs(talk)
+    sent, found = Counter(event for event, *_ in emitted.events), jobs(talk)
     assert dict(found - sent) == {}, "none came twice"
     assert {user for user, *_ in found} == set(_READ)
     assert sum(found.values()) > sum(sent.values()) / 2, "most came"
@@ -262,15 +262,15 @@ def openfire() -> Iterator[Openfire]:
 def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
     openfire: Openfire, redis_server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told, emit, connected = Told(), State.emit, State.connected
+    emitted, emit, connected = Emitted(), State.emit, State.connected
     # The senders are other programs, which wait for nobody: the plugin would jam, and mix them up.
     openfire.state.login_s, openfire.state.clock_ms = 0, itertools.count().__next__
 
     def noted(state: State, user: str, name: str, data: str) -> None:
-        told.note(state, user, name, data, partial(emit, state, user, name, data))
+        emitted.note(state, user, name, data, partial(emit, state, user, name, data))
 
     def asking(state: State, user: str) -> None:
-        told.heard.discard(user)
+        emitted.reached.discard(user)
         connected(state, user)
 
     monkeypatch.setattr(State, "emit", noted)
@@ -280,7 +280,7 @@ def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
     with talking(tmp_path, redis_server, openfire, users, askers=[_ASKER], brokers=2, more=more) as talk:
         for user in users:
             # His own: then his stream is read.
-            talk.told(user, "presence")
+            talk.event(user, "presence")
         steps, turns = list(Meanwhile(talk).steps()), threading.Semaphore(0)
         with ThreadPoolExecutor(_SENDERS) as pool:
             under_way = [
@@ -298,10 +298,10 @@ def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
         for user in users:
             talk.do("post_message", from_="ann", to=talk.jid(user), body="#end")
         for user in users:
-            talk.told(user, "message", body="#end")
-        accounted(told, talk)
-        assert set(told.early) <= {(user, "presence") for user in users}
-        bodies = {part for event, *_ in told.events for part in event if part.startswith("body=#m")}
+            talk.event(user, "message", body="#end")
+        accounted(emitted, talk)
+        assert set(emitted.early) <= {(user, "presence") for user in users}
+        bodies = {part for event, *_ in emitted.events for part in event if part.startswith("body=#m")}
         assert bodies == {f"body=#m{number}" for number in range(_MESSAGES)}
         until(lambda: counted(talk) == len(talk.gaps()), "each gap is counted")
         assert not openfire.state.is_jammed

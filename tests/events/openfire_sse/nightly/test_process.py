@@ -10,7 +10,7 @@ from restbroker.store.client import Client
 from tests.events.conftest import events_in
 from tests.events.openfire_sse.conftest import say
 from tests.events.openfire_sse.test_process import LEASE_S, holder, read, texts, two
-from tests.servers.openfire_talk import HEARD, configure
+from tests.servers.openfire_talk import EVENTS, configure
 from tests.support.openfire_chat.server import Openfire
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
@@ -22,7 +22,7 @@ MANY: Final = 4000
 
 def notified(store: Client) -> int:
     """How many events without a text are jobs."""
-    return sum(event["type"] == "notify" for event in events_in(store, HEARD))
+    return sum(event["type"] == "notify" for event in events_in(store, EVENTS))
 
 
 def test_thawed_process_stops_reading_and_loses_nothing_it_had(

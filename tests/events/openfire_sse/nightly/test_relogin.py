@@ -33,12 +33,12 @@ async def test_what_a_stream_still_brings_that_was_left_ends_no_gap(
         left.event("chatapi.ask", '{"type": "update-queue", "position": 1}')
         await until_async(reader.jobs, "it is a job", 60)
         opening.release.set()
-        await until_async(lambda: any(until_s > left_s for _, _, until_s in reader.gaps()), "the gap is told", 60)
+        await until_async(lambda: any(until_s > left_s for _, _, until_s in reader.gaps()), "the gap is reported", 60)
 
 
 @pytest.fixture
 def soon_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What told nothing for a second is opened anew."""
+    """A stream without events for a second is opened again."""
     monkeypatch.setattr(sse_reader, "ListenerContext", partial(ListenerContext, quiet_s=1.0))
 
 
@@ -57,8 +57,8 @@ async def test_events_lost_by_foreign_login_or_kick_are_reported_once(
             else:
                 chat(openfire, "POST", f"/chat/{known.stream}/logoff")
                 chat(openfire, "POST", "/chat/bob/login")
-            told = partial(lambda count: len(reader.gaps()) == count, number)
-            await until_async(told, "the gap is told", 60)
+            is_reported = partial(lambda count: len(reader.gaps()) == count, number)
+            await until_async(is_reported, "the gap is reported", 60)
             user, since_s, until_s = reader.gaps()[-1]
             assert user == "bob"
             assert since_s <= ended_s <= until_s
@@ -118,7 +118,7 @@ async def test_answer_to_an_askers_second_question_comes(
             await until_async(lambda: "eve" in openfire.state.readers, "his question is listened to", 60)
             openfire.state.emit("eve", "chatapi.ask", f'{{"type":"update-queue", "position":{number}}}')
             wanted = partial(lambda count: len(reader.jobs()) == count, number)
-            await until_async(wanted, "what he is told is a job", 60)
+            await until_async(wanted, "his event is a job", 60)
             with openfire.state.lock:
                 openfire.state.disconnected("eve")
             await logins.end("eve", claim)

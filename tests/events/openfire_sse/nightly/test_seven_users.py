@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.openfire_talk import HEARD, Talk, talking
+from tests.servers.openfire_talk import EVENTS, Talk, talking
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import DOMAIN
 from tests.support.redis_server import RedisServer
@@ -35,7 +35,7 @@ def _seconds(server: Openfire, place: Path) -> tuple[dict[str, object], dict[str
         "Queues": ["talk2"],
     }
     options = {"Target": "chat2", "Users": list(_USERS[4:]), "PasswordsFile": str(file)}
-    source = {"Kind": "openfire-sse", "Queue": HEARD, "Class": "Heard", "Options": options}
+    source = {"Kind": "openfire-sse", "Queue": EVENTS, "Class": "Event", "Options": options}
     return {"chat2": target}, {"second": source}
 
 
@@ -51,8 +51,8 @@ def _is_well(talk: Talk) -> None:
     for user, to in zip(_USERS, _USERS[1:] + _USERS[:1], strict=True):
         talk.do("post_message", from_=user, to=to, body=f"of {user}")
     for user, to in zip(_USERS, _USERS[1:] + _USERS[:1], strict=True):
-        told = talk.told(to, "message", body=f"of {user}")
-        assert told["from"].partition("@")[0] == user
+        event = talk.event(to, "message", body=f"of {user}")
+        assert event["from"].partition("@")[0] == user
 
 
 @rows("targets", [1, 2])

@@ -1,4 +1,4 @@
-"""Commands that change rosters ask nothing of Prosody and tell nothing of its health; of a refresh of
+"""Commands that change rosters ask nothing of Prosody and say nothing of its health; of a refresh of
 many users those who fail get jobs of their own.
 """
 

@@ -46,8 +46,8 @@ def iq(
     """Such an iq, as the parser returns it."""
     parser = StreamParser(NAME, DERIVER.hosts, 1024 * 1024)
     content = pubsub() if content is None else content
-    told = parser.feed(f"{HEADER}<iq type='{kind}' from='{sender}' to='{to}' {number}>{content}</iq>".encode())
-    (direct,) = (one for one in told if isinstance(one, Direct))
+    items = parser.feed(f"{HEADER}<iq type='{kind}' from='{sender}' to='{to}' {number}>{content}</iq>".encode())
+    (direct,) = (one for one in items if isinstance(one, Direct))
     return direct.stanza
 
 
@@ -232,8 +232,8 @@ def test_no_notification_is_answered_but_by_result_or_wait(
         answers = [answer_to(one, NAME, takes_push=takes_push) or ""]
     is_notification = any(child.tag.endswith("}pubsub") for child in children)
     for answer in answers:
-        told = ET.fromstring(answer)  # noqa: S314  our own
-        assert (told.get("from"), told.get("to"), told.get("id")) == (to, sender, number or "")
+        reply = ET.fromstring(answer)  # noqa: S314  our own
+        assert (reply.get("from"), reply.get("to"), reply.get("id")) == (to, sender, number or "")
         if is_notification:
             assert parts(answer)[:2] in (("result", ""), ("error", "wait"))
 

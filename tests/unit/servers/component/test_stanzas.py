@@ -47,7 +47,7 @@ def wrapped(inner: str, host: str = HOST, to: str = NAME) -> str:
 
 
 def read(pieces: Iterable[bytes], *, opened: bool = False, limit: int = LIMIT) -> list[Item]:
-    """What the pieces tell, behind the stream's header unless it is among them."""
+    """The items in the pieces, behind the stream's header unless it is among them."""
     parser = StreamParser(NAME, frozenset({HOST, "example.net"}), limit)
     if not opened:
         assert parser.feed(HEADER) == [Opened("42")]
@@ -59,7 +59,7 @@ def cut(text: bytes, places: Sequence[int]) -> list[bytes]:
     return [text[begin:end] for begin, end in zip([0, *ends], ends, strict=False) if end > begin]
 
 
-def told(items: Iterable[Item]) -> list[str]:
+def stanzas_in(items: Iterable[Item]) -> list[str]:
     """The XML of the copies among them."""
     return [item.stanza.xml for item in items if isinstance(item, Copy)]
 
@@ -75,7 +75,7 @@ def test_pieces_of_any_size_give_the_same(places: list[int]) -> None:
     )
     items = read(cut(whole, places), opened=True)
     assert items[:2] == [Opened("42"), Accepted()]
-    assert told(items) == [MESSAGE, presence, MESSAGE]
+    assert stanzas_in(items) == [MESSAGE, presence, MESSAGE]
     assert [type(item) for item in items[2:]] == [Copy, Copy, Direct, Copy, Broken]
     (room,) = (item for item in items if isinstance(item, Direct))
     assert room.said is not None
@@ -126,7 +126,7 @@ def test_what_is_not_from_a_host_to_the_name_is_no_copy(outer: str) -> None:
 )
 def test_a_wrapper_around_anything_else_is_no_copy(content: str) -> None:
     items = read([wrapped(content).encode(), wrapped(MESSAGE).encode()])
-    assert told(items) == [MESSAGE]
+    assert stanzas_in(items) == [MESSAGE]
     assert len(items) == 2
 
 
@@ -176,7 +176,7 @@ _ELEMENTS = st.recursive(
 def test_any_elements_are_read_and_the_copy_behind_them(elements: list[str]) -> None:
     items = read(["".join(elements).encode(), wrapped(MESSAGE).encode()])
     if not any(isinstance(item, Broken) for item in items):
-        assert told(items[-1:]) == [MESSAGE]
+        assert stanzas_in(items[-1:]) == [MESSAGE]
     else:
         assert any(element.startswith("<stream:error") for element in elements)
 
@@ -208,7 +208,7 @@ def test_a_stanza_above_the_limit_is_skipped_alone(inner: str, size: int, places
     # In pieces as they are received, so that the bound counts.
     pieces = [part for piece in cut(text, places) for part in cut(piece, range(0, len(piece), 65_536))]
     items = read(pieces)
-    assert told(items) == [MESSAGE] * 3
+    assert stanzas_in(items) == [MESSAGE] * 3
     assert [item for item in items if isinstance(item, Skipped)] == [Skipped("length")] * 2
     assert [type(item) for item in items].count(Direct) == 1
 
@@ -225,7 +225,7 @@ def test_what_is_skipped_brings_no_stanza_of_its_own(piece: int) -> None:
         text = (large + wrapped(MESSAGE) + within + wrapped(MESSAGE)).encode()
         items = read(cut(text, range(0, len(text), piece)))
         assert [type(item) for item in items] == [Skipped, Copy, Skipped, Copy]
-        assert told(items) == [MESSAGE] * 2
+        assert stanzas_in(items) == [MESSAGE] * 2
 
 
 def test_a_tag_without_an_end_ends_the_stream() -> None:
@@ -239,14 +239,14 @@ def test_undeclared_prefix_stops_nothing() -> None:
     (first, second) = read([wrapped(inner).encode(), wrapped(MESSAGE).encode()])
     assert isinstance(first, Copy)
     assert (first.stanza.xml, first.stanza.element.findtext(BODY)) == (inner, "hi <there>")
-    assert told([second]) == [MESSAGE]
+    assert stanzas_in([second]) == [MESSAGE]
 
 
 def test_characters_that_xml_forbids_are_replaced() -> None:
     first, second = read([wrapped(MESSAGE.replace("hi", "h\x01\x1fi")).encode(), wrapped(MESSAGE).encode()])
     assert isinstance(first, Copy)
     assert first.stanza.element.findtext(BODY) == "h??i <there>"
-    assert told([second]) == [MESSAGE]
+    assert stanzas_in([second]) == [MESSAGE]
 
 
 @pytest.mark.promise
@@ -282,7 +282,7 @@ def test_no_more_is_kept_than_the_limit_and_one_piece() -> None:
 )
 def test_what_is_no_xml_stream_ends_it_after_what_came(bad: str) -> None:
     items = read([(wrapped(MESSAGE) + bad + wrapped(MESSAGE)).encode(), wrapped(MESSAGE).encode()])
-    assert told(items[:1]) == [MESSAGE]
+    assert stanzas_in(items[:1]) == [MESSAGE]
     assert [type(item) for item in items] == [Copy, Broken]
 
 

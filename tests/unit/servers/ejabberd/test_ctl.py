@@ -55,7 +55,7 @@ def asked(words: str, *, catalogue: str = "23.01", version: str | None = None) -
     return found
 
 
-def told(outcome: Outcome) -> JobReply:
+def reply_of(outcome: Outcome) -> JobReply:
     """The outcome as a job's reply tells it, once it is not tried again."""
     match outcome:
         case Delivered():
@@ -73,7 +73,7 @@ def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", ver
     call = Call(Command(one.endpoint, one.arguments))
     commands = known(catalogue, version)
     outcome = classify(call, commands.commands[one.name], Response(status, {}, body.encode(), 0.0))
-    found = DIALECT.write(commands, one, told(outcome))
+    found = DIALECT.write(commands, one, reply_of(outcome))
     assert found is not None
     return found
 

@@ -1,4 +1,4 @@
-"""Which messages of a job ejabberd tells a component of, and how it is made to tell of one."""
+"""Which messages of a job ejabberd sends to a component, and how it is made to send one."""
 
 from typing import Any, Final
 

@@ -103,8 +103,8 @@ def test_done_before_answer_is_masked_for_secrets_not_for_texts() -> None:
     for status, body in ((409, DUPLICATE), (409, error(10090, "s3same-x already registered"))):
         outcome = judged("register", status, body, arguments, maybe_run=True)
         assert isinstance(outcome, Delivered), body
-        told = json.dumps(body).replace("s3same-x", "***")
-        assert (outcome.text, outcome.body) == (told, json.loads(told)), body
+        masked = json.dumps(body).replace("s3same-x", "***")
+        assert (outcome.text, outcome.body) == (masked, json.loads(masked)), body
 
 
 SECRET = "n0-part-of-this"

@@ -78,11 +78,11 @@ def issued(token: str, expires_in: str = "3600 seconds") -> Response:
     return Response(200, {}, json.dumps(body).encode(), 0.0)
 
 
-def opened(credentials: Credentials, told: list[Event] | None = None) -> Connector:
-    """A connector as `app` makes it; `told` gets what it reports."""
-    heard: list[Event] = [] if told is None else told
+def opened(credentials: Credentials, log: list[Event] | None = None) -> Connector:
+    """A connector as `app` makes it; `log` gets what it reports."""
+    events: list[Event] = [] if log is None else log
     target = Target("t", "ejabberd", Url("http", "127.0.0.1", 5281, "/api"), ("rest",), credentials)
-    return open_connector(target, Ports(heard.append, lambda: 0.0))
+    return open_connector(target, Ports(events.append, lambda: 0.0))
 
 
 def refusing(*tokens: str) -> Callable[[str], Response]:
@@ -172,14 +172,14 @@ async def test_cancelled_token_request_is_made_by_the_next_one() -> None:
 
 async def test_a_token_that_worked_and_is_refused_is_replaced_at_once() -> None:
     for credentials in (AUTO, ONLY):
-        told: list[Event] = []
-        server, connector = Server(), opened(credentials, told)
+        log: list[Event] = []
+        server, connector = Server(), opened(credentials, log)
         await connector.deliver(KICK, server)
         server.answers = refusing("t1")
         for _ in range(2):
             assert isinstance(await connector.deliver(KICK, server), Delivered), credentials
         assert server.seen == ["ask", *["t1 kick_user"] * 2, "ask", *["t2 kick_user"] * 2], credentials
-        assert told == [], credentials
+        assert log == [], credentials
 
 
 async def test_workers_with_a_revoked_token_use_basic_while_one_asks() -> None:
@@ -213,20 +213,20 @@ async def test_tokens_refused_by_every_second_node_make_no_loop(
 async def test_missing_token_is_reported_once_per_cause_with_basic(
     mock_clock: trio.testing.MockClock,
 ) -> None:
-    told: list[Event] = []
-    server, connector = Server(issue=BROKEN), opened(AUTO, told)
+    log: list[Event] = []
+    server, connector = Server(issue=BROKEN), opened(AUTO, log)
 
     async def some_minutes() -> list[str]:
-        told.clear()
+        log.clear()
         for _ in range(5):
             await connector.deliver(KICK, server)
             mock_clock.jump(PAUSE_S + 1)
-        return [f"{event.code} {event.hint}" for event in told if isinstance(event, OperatorWarning)]
+        return [f"{event.code} {event.hint}" for event in log if isinstance(event, OperatorWarning)]
 
     assert ["erlang-p1-oauth2" in one for one in await some_minutes()] == [True]
     server.issue = Response(400, {}, b'"badpass"', 0.0)
     assert ["oauth_access" in one for one in await some_minutes()] == [True]
-    # What passes by itself is told by the breaker.
+    # What passes by itself is reported by the breaker.
     server.issue = Response(503, {}, b"", 0.0)
     assert await some_minutes() == []
     server.issue = None
@@ -240,14 +240,14 @@ async def test_refused_or_weaker_tokens_are_reported_once(
     mock_clock: trio.testing.MockClock,
 ) -> None:
     for answer, code in ((REFUSED, "TokenRefused"), (FORBIDDEN, "TokenForbidden")):
-        told: list[Event] = []
+        log: list[Event] = []
         server = Server(answers=lambda login, answer=answer: OK if login == "basic" else answer)  # type: ignore[misc]  # bound now
-        connector = opened(AUTO, told)
+        connector = opened(AUTO, log)
         for _ in range(4):
             await connector.deliver(KICK, server)
             mock_clock.jump(WEAK_PAUSE_S + 1)
         assert server.asked() == 4, (answer, code)
-        assert [event.code for event in told if isinstance(event, OperatorWarning)] == [code], (answer, code)
+        assert [event.code for event in log if isinstance(event, OperatorWarning)] == [code], (answer, code)
 
 
 async def test_command_is_sent_with_two_tokens_at_most_then_basic(
@@ -323,11 +323,11 @@ async def test_a_password_that_costs_much_is_reported_once(
     def answer(login: str) -> Response:
         return attrs.evolve(OK, duration_s=basic_s if login == "basic" else plain_s)
 
-    told = list[Event]()
-    server, connector = Server(issue=issue, answers=answer), opened(credentials, told)
+    log = list[Event]()
+    server, connector = Server(issue=issue, answers=answer), opened(credentials, log)
     for _ in range(3):
         assert (await connector.probe(server)).ok
-    warnings = [event for event in told if isinstance(event, OperatorWarning)]
+    warnings = [event for event in log if isinstance(event, OperatorWarning)]
     assert [warning.code for warning in warnings] == codes
     if codes:
         assert "Target 't': ejabberd does at most about 125 jobs/s for each of its cores" in warnings[-1].message
@@ -338,19 +338,19 @@ async def test_a_password_that_costs_much_is_reported_once(
 
 
 async def test_an_outage_while_a_login_is_measured_fails_no_probe() -> None:
-    told, down = list[Event](), True
+    log, down = list[Event](), True
 
     def answer(login: str) -> Response:
         if down and login == "nobody":
             raise MaybeSent("reset")
         return attrs.evolve(OK, duration_s=0.010 if login == "basic" else 0.001)
 
-    server, connector = Server(answers=answer), opened(LOGIN, told)
+    server, connector = Server(answers=answer), opened(LOGIN, log)
     assert (await connector.probe(server)).ok
-    assert told == []
+    assert log == []
     down = False
     assert (await connector.probe(server)).ok
-    assert len(told) == 1
+    assert len(log) == 1
 
 
 async def test_nothing_is_sent_where_a_required_token_is_missing() -> None:

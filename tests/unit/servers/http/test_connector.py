@@ -197,9 +197,9 @@ async def test_refusal_hides_secrets_the_server_sends_back(opened: Opened) -> No
     for status in (400, 500, 302):
         act = partial(lambda status, got: Answer(status, said(got).encode(), {"Location": f"/{said(got)}"}), status)
         async with opened(options, act, environ={"KEY": CANARY}, Auth=login) as bench:
-            told = repr(await bench.deliver(text="hello"))
-        assert "we got *** of ***" in told, status
-        assert not [one for one in (CANARY, "p4ssw0rd", base64.b64encode(b"joe:p4ssw0rd").decode()) if one in told]
+            text = repr(await bench.deliver(text="hello"))
+        assert "we got *** of ***" in text, status
+        assert not [one for one in (CANARY, "p4ssw0rd", base64.b64encode(b"joe:p4ssw0rd").decode()) if one in text]
 
 
 async def test_successful_answer_is_passed_on_unmasked(
@@ -221,9 +221,9 @@ async def test_signing_secret_is_in_no_refusal_that_quotes_it(opened: Opened) ->
     for status in (400, 500):
         options = {"Commands": {"do": {}}, "SigningSecrets": SECRETS}
         async with opened(options, answering(status, said.encode())) as bench:
-            told = repr(await bench.deliver())
-        assert "expected ***, or ***=" in told, status
-        assert not [way for way in (*ways, *(secret.removeprefix("whsec_")[:-1] for secret in SECRETS)) if way in told]
+            text = repr(await bench.deliver())
+        assert "expected ***, or ***=" in text, status
+        assert not [way for way in (*ways, *(secret.removeprefix("whsec_")[:-1] for secret in SECRETS)) if way in text]
 
 
 async def test_check_reports_what_the_probe_met(opened: Opened, made: Made) -> None:

@@ -46,9 +46,9 @@ async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Open
         ),
     ]
     async with opened(says(DONE)) as bench:
-        for command, arguments, told in rows:
+        for command, arguments, reason in rows:
             why = await refused_unsent(bench, command, **arguments)
-            assert told in why
+            assert reason in why
             assert "hush" not in why
 
 
@@ -60,13 +60,13 @@ async def test_command_missing_at_server_or_login_is_refused_unsent(opened: Open
         ({"Schema": "user"}, "account.registerUser", {}, "UnknownCommand", "for a user; admins have it since 6.0.0"),
         ({"Schema": "domain_admin"}, "stanza.sendMessage", message, "BadArgument", "'id', which stanza.sendMessage"),
     ]
-    for options, command, given, code, told in rows:
+    for options, command, given, code, words in rows:
         user = "admin@localhost" if options == {"Schema": "domain_admin"} else "bot@localhost"
         async with opened(says(DONE), options, Auth={"Basic": {"User": user, "Pass": "p"}}) as bench:
             outcome = await bench.deliver(command, **given)
             assert bench.server.received == [], (options, command)
         assert isinstance(outcome, Rejected), (options, command)
-        assert (outcome.reason.code, told in outcome.reason.message) == (code, True), outcome.reason
+        assert (outcome.reason.code, words in outcome.reason.message) == (code, True), outcome.reason
 
 
 async def test_a_registration_without_a_name_is_not_sent_twice(opened: Opened) -> None:
@@ -98,11 +98,11 @@ async def test_probe_distinguishes_a_healthy_server(opened: Opened) -> None:
         ({"data": {"checkAuth": WHO}, "errors": [refusal("domain_not_found")]}, True, False, "accepts the login"),
         (Answer(401, json.dumps({"errors": [refusal("wrong_credentials")]}).encode()), False, True, "refused"),
     ]
-    for answer, ok, denied, told in rows:
+    for answer, ok, denied, detail in rows:
         async with opened(says(answer)) as bench:
             probe: Probe = await bench.connector.probe(bench.link)
         assert (probe.ok, probe.denied) == (ok, denied), (answer, ok)
-        assert told in probe.detail, (answer, ok)
+        assert detail in probe.detail, (answer, ok)
         assert (probe.hint is None) == ok, (answer, ok)
 
 
@@ -219,9 +219,9 @@ async def test_a_password_is_masked_in_what_was_answered(opened: Opened) -> None
     for command, how, said, given in rows:
         outcome = await fate_of(opened, command, how, said, **given)
         assert isinstance(outcome, Delivered), (command, how)
-        for told in (outcome.text, json.dumps(outcome.body)):
-            assert "*** for alice@localhost" in told, (command, how)
-            assert "s3cr3t" not in told, (command, how)
+        for text in (outcome.text, json.dumps(outcome.body)):
+            assert "*** for alice@localhost" in text, (command, how)
+            assert "s3cr3t" not in text, (command, how)
 
 
 async def test_the_answer_to_a_document_that_names_a_password_is_whole(opened: Opened) -> None:

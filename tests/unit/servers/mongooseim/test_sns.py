@@ -200,8 +200,8 @@ def test_what_a_plugin_there_adds_is_kept() -> None:
 
 @given(text=_TEXTS, sender=_TEXTS, receiver=_TEXTS)
 def test_every_text_arrives_as_it_was_sent(text: str, sender: str, receiver: str) -> None:
-    told = {"from_user_id": sender, "to_user_id": receiver, "message": text}
-    event = event_of(read_notification(posted(told)), "message", "mim", 1000.5)
+    message = {"from_user_id": sender, "to_user_id": receiver, "message": text}
+    event = event_of(read_notification(posted(message)), "message", "mim", 1000.5)
     assert (event.sender, event.receiver, event.body) == (sender, receiver, text)
     assert rubyjson.loads(rubyjson.dumps(event.raw)) == event.raw
 

@@ -1,4 +1,4 @@
-"""What a real ofchat refused becomes: its code, and what people are told, in its own words where it has some."""
+"""What a real ofchat refused becomes: its code and its message, in ofchat's own words where it has some."""
 
 import json
 
@@ -32,23 +32,23 @@ def test_each_refusal_quotes_openfire_or_says_it_gives_no_reason() -> None:
         assert isinstance(outcome, Rejected), (command, body)
         error = json.loads(body) if body.endswith("}") else {}
         words = [error.get(name) for name in ("message", "ressource")]
-        told = [one for one in words if one not in (None, "Exception", "Error")]
-        assert all(one in outcome.reason.message for one in told), (command, body)
+        reasons = [one for one in words if one not in (None, "Exception", "Error")]
+        assert all(one in outcome.reason.message for one in reasons), (command, body)
         if outcome.reason.code == "Refused":
-            assert ("gives no reason" in outcome.reason.text) is (not told), (command, body)
+            assert ("gives no reason" in outcome.reason.text) is (not reasons), (command, body)
 
 
 def test_refused_login_quotes_openfire_without_the_password() -> None:
-    def told(ressource: str) -> str:
+    def reason_for(ressource: str) -> str:
         body = {"exception": "IllegalArgumentException", "message": "Exception", "ressource": ressource}
         outcome = classify_login(answered(json.dumps(body)), 0.0, ("hunter2xyz", "", "123456"))
         assert isinstance(outcome, Rejected)
         assert outcome.reason.code == "UserLoginRefused"
         return outcome.reason.message
 
-    assert told("Exception").endswith("Openfire gives no reason.")
-    assert "Illegal JID: admin@example.org@example.org" in told("Illegal JID: admin@example.org@example.org")
-    shown = told("no login of hunter2xyz with 123456")
+    assert reason_for("Exception").endswith("Openfire gives no reason.")
+    assert "Illegal JID: admin@example.org@example.org" in reason_for("Illegal JID: admin@example.org@example.org")
+    shown = reason_for("no login of hunter2xyz with 123456")
     assert "no login of *** with ***" in shown
 
 

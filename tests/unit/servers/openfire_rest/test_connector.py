@@ -169,13 +169,13 @@ async def test_group_of_a_job_replaces_what_the_server_lists(
         ({"admins": None, "members": {"member": "bob@example.org"}}, {}, bob),
         ({}, {}, ""),
     ]
-    for told, said, written in rows:
-        group = json.dumps({"name": "G", "description": "d", **told}).encode()
+    for old, new, written in rows:
+        group = json.dumps({"name": "G", "description": "d", **old}).encode()
         async with opened(answering(200, group, Content_Type="application/json")) as bench:
-            sent = await bench.sent("update_group", groupName="G", description="e", **said)
+            sent = await bench.sent("update_group", groupName="G", description="e", **new)
             asked = [one.method for one in bench.server.received]
-        assert sent.body.decode() == f"<group><name>G</name><description>e</description>{written}</group>", (told, said)
-        assert asked == ["GET"] * (len(said) < 3) + ["PUT"], (told, said)
+        assert sent.body.decode() == f"<group><name>G</name><description>e</description>{written}</group>", (old, new)
+        assert asked == ["GET"] * (len(new) < 3) + ["PUT"], (old, new)
 
 
 async def test_unstorable_text_is_refused_only_for_a_persistent_room(
@@ -216,8 +216,8 @@ async def test_what_openfire_answers_500_to_is_refused_unsent(opened: Opened) ->
         ("create_rooms_bulk", {"chatRooms": [room, {**room, "roomName": "R"}]}, "have the same roomName"),
     ]
     async with opened() as bench:
-        for command, arguments, told in rows:
-            assert told in await refused_unsent(bench, command, **arguments), (command, told)
+        for command, arguments, reason in rows:
+            assert reason in await refused_unsent(bench, command, **arguments), (command, reason)
         looked = await bench.sent("lock_user", username="böb\\40", host="Example.ORG")
     assert looked.target == f"{BASE}/lockouts/b%C3%B6b%5C40"
 
@@ -232,11 +232,11 @@ async def test_probe_asks_for_readiness_sessions_and_version(opened: Opened) -> 
 
 
 def test_version_is_what_the_plugin_reports_or_lacks() -> None:
-    told, missing, ready = Response(200, {}, DESCRIPTION, 0.0), Response(404, {}, b"", 0.0), Response(200, {}, b"", 0.0)
+    good, missing, ready = Response(200, {}, DESCRIPTION, 0.0), Response(404, {}, b"", 0.0), Response(200, {}, b"", 0.0)
     rows: list[tuple[Dialect | None, Response, Response | None, str | None]] = [
         ("1.2", missing, None, "up to 1.2"),
         ("1.3", missing, missing, "1.3 to 1.6"),
-        ("1.3", missing, told, "1.12.0"),
+        ("1.3", missing, good, "1.12.0"),
         # As of a 1.10.2 that was built without its description.
         ("1.3", ready, missing, None),
         ("1.3", missing, Response(503, {}, b"", 0.0), None),

@@ -225,9 +225,9 @@ said = odd | stanzas | st.dictionaries(members, values).map(json.dumps)
 
 
 @given(st.lists(st.tuples(names, said), max_size=4))
-def test_whatever_comes_becomes_an_event_that_a_job_can_hold(told: list[tuple[str, str]]) -> None:
+def test_whatever_comes_becomes_an_event_that_a_job_can_hold(frames: list[tuple[str, str]]) -> None:
     form = FrameReader("chat", "ann", None)
-    for name, data in told:
+    for name, data in frames:
         event = form.read(Frame(name, data), 1.0)
         if event is not None:
             assert event.type in EVENT_TYPES

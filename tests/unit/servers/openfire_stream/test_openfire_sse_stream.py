@@ -44,22 +44,22 @@ async def test_large_events_come_a_few_at_a_time_and_keep_their_room() -> None:
 
 
 async def test_full_buffer_is_reported_once_until_emptied(nursery: trio.Nursery) -> None:
-    told: list[int] = []
-    buffer = EventBuffer(most_bytes=10, on_full=told.append)
+    sizes: list[int] = []
+    buffer = EventBuffer(most_bytes=10, on_full=sizes.append)
     for _ in range(4):
         nursery.start_soon(buffer.put, EVENT, 9)
     await wait_all_tasks_blocked()
-    assert told == [9]
+    assert sizes == [9]
     for _ in range(4):
         assert len(await buffer.take()) == 1
         await wait_all_tasks_blocked()
-    assert told == [9]
+    assert sizes == [9]
     nursery.start_soon(buffer.take)
     await wait_all_tasks_blocked()
     for _ in range(3):
         nursery.start_soon(buffer.put, EVENT, 9)
     await wait_all_tasks_blocked()
-    assert told == [9, 9]
+    assert sizes == [9, 9]
 
 
 async def test_abandoned_stream_lives_while_one_of_its_events_waits(
@@ -102,7 +102,7 @@ def test_logoff_of_the_read_login_leaves_no_gap_unlike_another() -> None:
     gap = state.note_logoff(22.0, LoggedOff(number=8))
     assert gap is not None
     assert (gap.since_s, gap.until_s) == (21.0, 22.0)
-    assert state.note_logoff(23.0, LoggedOff(number=8)) is None, "told once"
+    assert state.note_logoff(23.0, LoggedOff(number=8)) is None, "reported once"
     opened(state, LoggedIn("c", 9), 30.0)
     assert state.take_gap() == Gap(23.0, 30.0, "the stream ended")
 

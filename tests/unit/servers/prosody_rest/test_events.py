@@ -18,7 +18,7 @@ MESSAGE = {
 }  # fmt: skip
 
 
-def told(**stanza: Any) -> Any:
+def arrival(**stanza: Any) -> Any:
     return read(json.dumps(stanza).encode(), 1.5)
 
 
@@ -32,14 +32,14 @@ def read_by(options: Options, body: bytes, now_s: float = 1.0) -> IncomingEvent:
 
 
 def test_a_message_has_each_member_and_the_whole_stanza() -> None:
-    event = told(**MESSAGE).event
+    event = arrival(**MESSAGE).event
     assert (event.type, event.sender, event.receiver) == ("message", "ann@example.org/phone", "bot@bots.example.org")
     assert (event.id, event.body, event.room, event.server) == ("m1", "hello", None, "bots.example.org")
     assert (event.source, event.received_at_s, event.raw) == ("prosody", 1.5, MESSAGE)
 
 
 def test_a_message_of_a_room_names_the_room() -> None:
-    event = told(**MESSAGE | {"type": "groupchat", "from": "room@muc.example.org/Ann"}).event
+    event = arrival(**MESSAGE | {"type": "groupchat", "from": "room@muc.example.org/Ann"}).event
     assert (event.type, event.room, event.sender) == ("groupchat", "room@muc.example.org", "room@muc.example.org/Ann")
 
 
@@ -64,7 +64,7 @@ def test_a_message_of_a_room_names_the_room() -> None:
 def test_type_presence_and_question_of_an_event_are_known(
     kind: str, word: str | None, type_: str, presence: str | None, asks: bool
 ) -> None:
-    found = told(kind=kind, **({} if word is None else {"type": word}))
+    found = arrival(kind=kind, **({} if word is None else {"type": word}))
     assert (found.event.type, found.event.presence, found.asks) == (type_, presence, asks)
 
 
@@ -76,12 +76,12 @@ def test_source_with_a_name_answers_questions() -> None:
         ({"disco": True}, {"disco": {"identities": [identity], "features": ANY}}),
     ]
     for asked, payload in answered:
-        answer = hook.answers.refused(told(kind="iq", type="get", **asked))
+        answer = hook.answers.refused(arrival(kind="iq", type="get", **asked))
         assert (answer.status, json.loads(answer.body)) == (200, {"kind": "iq", "type": "result", **payload})
-    assert hook.answers.refused(told(kind="iq", type="get", ping=True)).status == 202
+    assert hook.answers.refused(arrival(kind="iq", type="get", ping=True)).status == 202
     for stranger in ({"type": "set", "version": {}}, {"type": "get", "disco": "node"}, {"type": "get"}):
         assert (
-            json.loads(hook.answers.refused(told(kind="iq", **stranger)).body)["error"]["condition"]
+            json.loads(hook.answers.refused(arrival(kind="iq", **stranger)).body)["error"]["condition"]
             == "service-unavailable"
         )
 
@@ -96,14 +96,14 @@ def test_what_is_no_stanza_is_refused_without_repeating_it(body: bytes) -> None:
 
 
 def test_members_of_another_type_are_left_to_the_raw_stanza() -> None:
-    event = told(**MESSAGE | {"body": 5, "id": None, "from": ["x"]}).event
+    event = arrival(**MESSAGE | {"body": 5, "id": None, "from": ["x"]}).event
     assert (event.body, event.id, event.sender) == (None, None, None)
     assert event.raw == MESSAGE | {"body": 5, "id": None, "from": ["x"]}
 
 
 @rows("kind", ["message", "presence", "iq"])
 def test_refused_event_comes_back_as_an_error_to_wait_for(kind: str) -> None:
-    answer = open_hook(EventSource(options=Options())).answers.not_now(told(kind=kind), 2)
+    answer = open_hook(EventSource(options=Options())).answers.not_now(arrival(kind=kind), 2)
     stanza = json.loads(answer.body)
     assert (answer.status, answer.headers["Retry-After"], stanza["kind"]) == (503, "2", kind)
     assert (stanza["error"]["type"], stanza["error"]["condition"]) == ("wait", "recipient-unavailable")

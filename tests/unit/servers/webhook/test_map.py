@@ -51,9 +51,9 @@ def found(place: str | list[str], body: object, **more: Any) -> Any:
 )  # fmt: skip
 def test_a_place_finds_what_is_there_or_null(place: str | list[str], value: object) -> None:
     body = {"a": {"b": 1}, "list": ["x", "y"], "x/y": {"~": True}, "": "empty"}
-    told = read(body, query="q=a%20b&q=c", below="room/made", headers={"X-One": "1"}, map={"it": place})
-    assert told.event.more == {"it": value}
-    assert told.unmapped == (("it",) if value is None else ())
+    found = read(body, query="q=a%20b&q=c", below="room/made", headers={"X-One": "1"}, map={"it": place})
+    assert found.event.more == {"it": value}
+    assert found.unmapped == (("it",) if value is None else ())
 
 
 @rows(
@@ -148,8 +148,8 @@ def test_the_same_is_recognised_by_id_or_by_all_that_was_posted() -> None:
 
 
 def test_presences_are_never_doubles() -> None:
-    told = read({"t": "presence"}, map={"type": "/t"}).event
-    assert (told.type, told.id, told.digest) == ("presence", None, None)
+    event = read({"t": "presence"}, map={"type": "/t"}).event
+    assert (event.type, event.id, event.digest) == ("presence", None, None)
 
 
 VALUES: Final = st.recursive(

@@ -37,7 +37,7 @@ BEHIND_OTHERS: Final = {"an action": "/activity", "a job": "/dead", "a question"
 def stage(stage: Stage) -> Stage:
     populate(stage)
     control.pause(stage.citizen.client, "queue", "other", "ann", "the server is moved", 3600.0)
-    # A name of some length in each table, beside a long reason and much that is told of a job.
+    # A name of some length in each table, beside a long reason and many details of a job.
     control.pause(
         stage.citizen.client, "queue", NAMED, "ann", "The database of the server is moved to another machine. " * 5
     )
