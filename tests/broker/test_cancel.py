@@ -113,12 +113,12 @@ async def test_cancelled_signed_job_does_not_wait_for_its_slot(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is cancelled while Redis is asked for its signature."""
-    asked, answers, ask = threading.Event(), threading.Event(), claims.stored_for_s
+    looked_up, answers, stored_for_s = threading.Event(), threading.Event(), claims.stored_for_s
 
     def slowly(client: Client, fingerprints: Sequence[Fingerprint]) -> list[float]:
-        asked.set()
+        looked_up.set()
         assert answers.wait(NEVER_S)
-        return ask(client, fingerprints)
+        return stored_for_s(client, fingerprints)
 
     harness.slots = {"on*": 1}
     let = hold(harness)
@@ -127,7 +127,7 @@ async def test_cancelled_signed_job_does_not_wait_for_its_slot(
         await until_running(harness, 1)
         monkeypatch.setattr(claims, "stored_for_s", slowly)
         admission.push(harness, admission.signature(time.time(), "once", "next"), "once", "next")
-        await harness.until(asked.is_set, "the next one is looked up")
+        await harness.until(looked_up.is_set, "the next one is looked up")
         assert harness.status.cancel(running(harness, "next").thread) is True
         answers.set()
         await harness.until(lambda: harness.size("dead") == 1, "it is dead")
@@ -210,11 +210,11 @@ async def test_cancelled_job_dies_when_its_cleanup_is_cut_off(
 
 
 async def test_due_job_waiting_for_a_worker_is_not_shown_as_running(harness: Harness) -> None:
-    asked, let = list[str](), trio.Event()
+    sent, let = list[str](), trio.Event()
 
     async def way(call: Call, link: Link) -> Outcome:
-        asked.append(call.command.endpoint)
-        if asked == ["once"]:
+        sent.append(call.command.endpoint)
+        if sent == ["once"]:
             raise NotYet(0.05)
         if call.command.endpoint == "safe":
             await let.wait()
@@ -224,9 +224,9 @@ async def test_due_job_waiting_for_a_worker_is_not_shown_as_running(harness: Har
     harness.concurrency, harness.target.way = 1, way
     harness.push("once")
     async with harness.broker():
-        await harness.until(lambda: asked, "it is delayed")
+        await harness.until(lambda: sent, "it is delayed")
         harness.push("safe")
-        await harness.until(lambda: "safe" in asked, "the worker is busy")
+        await harness.until(lambda: "safe" in sent, "the worker is busy")
         (pool,) = harness.status.pools
         await harness.until(lambda: not pool.worker.waiting_tickets(), "its time has come")
         assert [one.command for one in harness.status.running_jobs()] == ["safe"]

@@ -100,7 +100,7 @@ class Server:
     """
 
     came: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
-    is_asked: bool = False
+    is_reached: bool = False
     """Whether the second broker has sent a job of the key `a`."""
     let: trio.Event = attrs.field(factory=trio.Event)
 
@@ -113,7 +113,7 @@ class Server:
             if freeze is not None:
                 freeze.at("sent")
             elif key == "a":
-                self.is_asked = True
+                self.is_reached = True
                 await self.let.wait()
             return await ok(request)
 
@@ -252,7 +252,7 @@ async def test_frozen_process_overtakes_no_job_of_a_key_and_opens_none(
             if dies:
                 await other.until(lambda: (held := pair.record("a")) and held.state == "stopped", "it died of it")
             else:
-                await other.until(lambda: server.is_asked, "the other one sends the next job of the key")
+                await other.until(lambda: server.is_reached, "the other one sends the next job of the key")
             await other.until(lambda: server.came["b"][-1:] == [2], "the other key goes on")
             before = pair.record("a")
             await pair.thaw()

@@ -101,11 +101,11 @@ async def test_jobs_returned_to_lines_by_another_are_found_in_seconds(harness: H
 async def test_process_sleeps_before_full_lines_with_nothing_to_take(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = 0
+    fetches = 0
 
     async def counted(connection: Connection, call: ScriptCall) -> Reply:
-        nonlocal asked
-        asked += call[0] == "fetch"
+        nonlocal fetches
+        fetches += call[0] == "fetch"
         return await run(connection, call)
 
     run = Connection.run
@@ -116,7 +116,7 @@ async def test_process_sleeps_before_full_lines_with_nothing_to_take(
     harness.client.command("DEL", "restbroker:turn:rest")
     async with harness.broker():
         await trio.sleep(3)
-        assert asked < 12
+        assert fetches < 12
         assert in_lines(harness) == 5
 
 

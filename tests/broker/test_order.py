@@ -222,9 +222,9 @@ async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: L
 
 
 @pytest.mark.promise("One key after the other", "a job dies: the next starts or all wait, as OnDead says")
-@pytest.mark.parametrize("asked", [None, "stop", "cancel", "go", 7])
+@pytest.mark.parametrize("wanted", [None, "stop", "cancel", "go", 7])
 @pytest.mark.parametrize("policy", ["go", "stop"])
-async def test_what_a_death_does_to_the_jobs_behind_it(harness: Harness, log: Log, asked: object, policy: Any) -> None:
+async def test_what_a_death_does_to_the_jobs_behind_it(harness: Harness, log: Log, wanted: object, policy: Any) -> None:
     """What one producer's job does to others' is not for that producer to say: the member counts for nothing."""
     harness.order = Order(on_dead=policy)
 
@@ -232,10 +232,10 @@ async def test_what_a_death_does_to_the_jobs_behind_it(harness: Harness, log: Lo
         return Rejected(NOT_NOW) if call.command.arguments["n"] == 0 else Delivered("", 0, 200)
 
     log.answer = answer
-    more: dict[str, Any] = {} if asked is None else {"order_on_dead": asked}
+    more: dict[str, Any] = {} if wanted is None else {"order_on_dead": wanted}
     push(harness, "a", 1, **more)
     push(harness, "a", 3, 1)
-    ignored = [("OrderOnDeadIgnored", None)] if asked else []
+    ignored = [("OrderOnDeadIgnored", None)] if wanted else []
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) >= (1 if policy == "stop" else 4), "all are finished")
         warned = [(one.code, one.target) for one in harness.of(OperatorWarning)]

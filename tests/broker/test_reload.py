@@ -36,7 +36,7 @@ from tests.support.redis_server import RedisServer
 class LateFetch:
     """The one fetch of an older generation: Redis has it only when it is cancelled, and before those of the newer."""
 
-    is_asked: trio.Event = attrs.field(factory=trio.Event)
+    is_sent: trio.Event = attrs.field(factory=trio.Event)
     is_answered: trio.Event = attrs.field(factory=trio.Event)
 
     def older(self, settings: StoreSettings) -> Connection:
@@ -44,7 +44,7 @@ class LateFetch:
 
         class Older(Connection):
             async def fetch(self, request: FetchRequest) -> FetchAnswer:
-                late.is_asked.set()
+                late.is_sent.set()
                 with suppress(trio.Cancelled):
                     await trio.sleep_forever()
                 # As on a connection: what is on its way is waited for.
@@ -179,10 +179,10 @@ async def test_bug_over_a_job_requeued_by_a_reload_costs_it_alone(
 
 
 async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
-    asked = trio.Event()
+    reloads = trio.Event()
 
     async def hang() -> None:
-        asked.set()
+        reloads.set()
         await trio.sleep_forever()
 
     control = Control()
@@ -191,7 +191,7 @@ async def test_a_stop_wins_over_a_reload_that_hangs(harness: Harness) -> None:
             nursery.start_soon(broker.run, harness.plan(), control, hang)
             await harness.until(lambda: harness.of(BrokerStarted), "the broker serves")
             control.reload.set()
-            await asked.wait()
+            await reloads.wait()
             control.stop.set()
     assert [event.clean for event in harness.of(BrokerStopped)] == [True]
 
@@ -238,7 +238,7 @@ async def test_job_pushed_after_a_reload_is_run_by_the_new_generation(harness: H
     harness.connect = fetch.older
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        await fetch.is_asked.wait()
+        await fetch.is_sent.wait()
         harness.connect, harness.report = fetch.newer, report
         await taken_over(harness, new)
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"3", "all are done")

@@ -48,7 +48,7 @@ async def two(call: Call, link: Link) -> Outcome:
             return Deferred(Reason("ServerError", "500", status=filled.status))
 
 
-def asked(harness: Harness) -> list[bool]:
+def marks_of_calls(harness: Harness) -> list[bool]:
     return [call.maybe_run for call in harness.target.calls]
 
 
@@ -72,7 +72,7 @@ async def test_job_failing_at_second_request_is_stored_as_begun(
         harness.raw(moved.new or b"")
         await harness.until(lambda: [*harness.of(JobFinished)][1:], "it is done")
     assert harness.of(JobFinished)[1].outcome == "delivered"
-    assert asked(harness) == [False, True]
+    assert marks_of_calls(harness) == [False, True]
     assert harness.size("dead") == harness.size("retry") == 0
 
 
@@ -84,7 +84,7 @@ async def test_second_request_is_retried_as_perhaps_run_without_a_try(
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "it is done")
-    assert asked(harness) == [False, True, True]
+    assert marks_of_calls(harness) == [False, True, True]
     assert (harness.size("dead"), harness.of(JobFinished)[0].outcome) == (0, "delivered")
 
 
@@ -101,7 +101,7 @@ async def test_resending_a_refused_request_is_no_second_request(
     async with harness.broker():
         harness.push("create")
         await harness.until(lambda: harness.size("dead"), "it is dead")
-    assert asked(harness) == [False, False]
+    assert marks_of_calls(harness) == [False, False]
     assert "restbroker_effected" not in harness.members("dead")[0]
 
 
@@ -123,22 +123,22 @@ async def test_unanswered_look_between_requests_leaves_job_begun(
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "it is done")
-    assert asked(harness) == [False, True]
+    assert marks_of_calls(harness) == [False, True]
     assert harness.size("retry") == 0
 
 
 async def test_job_cut_off_at_second_connection_goes_back_begun(harness: Harness) -> None:
-    asked_for = 0
+    requests = 0
 
     async def connected() -> None:
-        nonlocal asked_for
-        asked_for += 1
-        await (trio.lowlevel.checkpoint if asked_for == 1 else trio.sleep_forever)()
+        nonlocal requests
+        requests += 1
+        await (trio.lowlevel.checkpoint if requests == 1 else trio.sleep_forever)()
 
     harness.target.way, harness.target.connected, harness.shutdown_timeout_s = two, connected, 0.2
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: asked_for == 2, "it goes on")
+        await harness.until(lambda: requests == 2, "it goes on")
     (back,) = harness.entries("queue:rest")
     assert back["restbroker_effected"] is True
     assert harness.size("retry") == harness.size("dead") == 0

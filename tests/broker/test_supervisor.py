@@ -122,20 +122,20 @@ async def test_a_group_whose_workers_cannot_start_ends_with_their_code(how: str,
 
 
 async def test_worker_that_may_not_start_waits_and_the_group_goes_on(tmp_path: Path) -> None:
-    asked: list[None] = []
+    looks: list[None] = []
     fine = tmp_path / "fine"
 
     async def may_start() -> bool:
-        asked.append(None)
+        looks.append(None)
         return fine.exists()
 
     one = group(*OBEYS, count=2)
     one.may_start = may_start
     async with running(one):
         await one.serve()
-        assert asked == []
+        assert looks == []
         one.kill()
-        await until_async(lambda: len(asked) >= 5, "it is looked at again and again")
+        await until_async(lambda: len(looks) >= 5, "it is looked at again and again")
         assert (len(one.messages()), one.workers()) == (2, [])
         fine.touch()
         await one.serve()
@@ -173,8 +173,8 @@ async def test_worker_unable_to_start_beside_a_serving_one_is_retried(tmp_path: 
 
 
 async def test_late_worker_gets_the_orders_of_its_group() -> None:
-    asked = "asked = line.recv(1)[0]"
-    async with running(group(SAY_READY, asked, "sys.exit(asked)")) as one:
+    order = "order = line.recv(1)[0]"
+    async with running(group(SAY_READY, order, "sys.exit(order)")) as one:
         await one.serve()
         one.supervisor._act(signal.SIGTSTP)
         await until_async(lambda: len(one.messages()) >= 3, "each took the same order")
@@ -200,8 +200,8 @@ async def test_second_signal_is_passed_on_and_hanging_workers_killed(monkeypatch
 async def test_reload_is_over_when_every_worker_reloaded_or_is_gone() -> None:
     done = WorkerReport(READY, 1).line()
     # One that is started again in the place of one with an odd process id is asked to stop, and not to reload.
-    asked = "line.recv(1)[0] == signal.SIGTERM and sys.exit(0)"
-    answers = (SAY_READY, asked, "os.getpid() % 2 and sys.exit(1)", f"line.sendall({done!r})", "line.recv(1)")
+    ending = "line.recv(1)[0] == signal.SIGTERM and sys.exit(0)"
+    answers = (SAY_READY, ending, "os.getpid() % 2 and sys.exit(1)", f"line.sendall({done!r})", "line.recv(1)")
     async with running(group(*answers, count=4)) as one:
         await one.serve()
         one.supervisor._act(signal.SIGHUP)

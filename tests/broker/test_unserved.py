@@ -35,15 +35,15 @@ def due(harness: Harness, score: float, zset: str = "retry", **fields: Any) -> b
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sets that were looked at for what is due, one after the other."""
-    asked: list[str] = []
+    zsets: list[str] = []
     look = sets.due
 
     def noted(client: Client, zset: Literal["retry", "schedule"], *more: Any) -> sets.Due:
-        asked.append(zset)
+        zsets.append(zset)
         return look(client, zset, *more)
 
     monkeypatch.setattr(sets, "due", noted)
-    return asked
+    return zsets
 
 
 def polls(looks: list[str]) -> list[int]:

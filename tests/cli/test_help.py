@@ -100,7 +100,7 @@ def test_no_word_is_offered_that_a_shell_could_run() -> None:
 
 
 def test_file_names_are_left_to_the_shell_at_each_path_parameter() -> None:
-    asked = [
+    completed = [
         (path, parameter.name)
         for name in COMMANDS
         for path, command in walk(load(name), name)
@@ -108,7 +108,7 @@ def test_file_names_are_left_to_the_shell_at_each_path_parameter() -> None:
         if parameter.type.name == "path"
         and [one.value for one in parameter.shell_complete(typer.Context(command), "en")] != ["en*"]
     ]
-    assert asked == []
+    assert completed == []
 
 
 def test_unusable_configuration_is_ignored_in_silence(tmp_path: Path) -> None:

@@ -82,11 +82,11 @@ def test_names_that_prosody_cannot_take_are_refused_unwritten(do: Do, store: Cli
 
 def test_a_roster_is_deleted_after_a_question_only(do: Do, store: Client) -> None:
     do("add john ann@example.org")
-    asked = do("delete john")
-    assert asked.returncode == 2
+    refused = do("delete john")
+    assert refused.returncode == 2
     assert (
         "Delete the roster of john with 1 contact? This needs your confirmation, but stdin is not a terminal."
-        in asked.stderr
+        in refused.stderr
     )
     assert do("delete john --dry-run").stderr == "The roster of john with 1 contact would be deleted.\n"
     assert do("delete john --yes").stderr == "john has no roster any more.\n"

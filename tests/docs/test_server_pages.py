@@ -52,7 +52,7 @@ async def test_the_job_of_a_page_becomes_the_request_that_it_shows(
     for secret in ("token", "key", "prosody", "prosody_admin", "mongooseim", "openfire", *SECRETS):
         (tmp_path / secret).write_text(SECRETS.get(secret, "t"))
     stream = Answer(200, b"STREAM")
-    with Receiver(lambda asked: stream if asked.target.endswith("/login") else said) as receiver:
+    with Receiver(lambda request: stream if request.target.endswith("/login") else said) as receiver:
         written = json.dumps(configuration).replace("/run/credentials/restbroker/", f"{tmp_path}/")
         written = written.replace(address, receiver.url).replace('"Probe"', '"AllowPrivate": true, "Probe"')
         (tmp_path / "env.json").write_text(written)
@@ -126,9 +126,9 @@ def test_documented_rights_admit_the_account_and_no_other(serve: Serve) -> None:
     assert section
     wanted = {"ttl": 60, "scopes": "ejabberd:admin"}
     with serve(outside + BY_ACCOUNT + rights) as server:
-        asked = [("status", server.admin), ("connected_users_number", server.admin), ("stop", server.admin)]
-        asked += [("status", server.limited), ("status", "admin"), ("status", "")]
-        assert [ask(server, *one)[0] for one in asked] == [200, 200, 403, 403, 401, 403]
+        attempts = [("status", server.admin), ("connected_users_number", server.admin), ("stop", server.admin)]
+        attempts += [("status", server.limited), ("status", "admin"), ("status", "")]
+        assert [ask(server, *one)[0] for one in attempts] == [200, 200, 403, 403, 401, 403]
         status, body = ask(server, "oauth_issue_token", server.admin, jid=server.admin, **wanted)
         assert status == 200
         bearer = f"Bearer {json.loads(body)['token']}"
@@ -140,8 +140,8 @@ def test_documented_rights_admit_the_account_and_no_other(serve: Serve) -> None:
 @pytest.mark.nightly
 def test_the_rights_by_address_need_no_login(serve: Serve) -> None:
     with serve(BY_ADDRESS) as server:
-        asked = ("status", "connected_users_number", "stop")
-        assert [ask(server, command)[0] for command in asked] == [200, 200, 403]
+        commands = ("status", "connected_users_number", "stop")
+        assert [ask(server, command)[0] for command in commands] == [200, 200, 403]
 
 
 @pytest.mark.nightly

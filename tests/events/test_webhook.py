@@ -79,10 +79,10 @@ async def test_unwanted_events_are_dropped_and_questions_refused(hall: Open) -> 
     async with hall(picky) as one:
         dropped = await one.post({"kind": "presence", "to": "bot@bots.example.org"})
         other = await one.post(dict(MESSAGE, to="robot@bots.example.org"))
-        asked = await one.post({"kind": "iq", "type": "get"})
+        question = await one.post({"kind": "iq", "type": "get"})
         await one.post()
         assert [job["args"][0]["to"] for job in one.jobs()] == ["bot@bots.example.org"]
-    assert (dropped.status_code, other.status_code, asked.status_code) == (202, 202, 200)
+    assert (dropped.status_code, other.status_code, question.status_code) == (202, 202, 200)
     assert one.outcomes() == ["ignored", "ignored", "refused", "accepted"]
 
 

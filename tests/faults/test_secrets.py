@@ -54,7 +54,7 @@ _NO_LENGTH: Final = "transfer-encoding: chunked"
 
 
 @attrs.frozen
-class Asked:
+class Given:
     """One request: the header with its login, what that stands for (a password, a token, a session), and its body."""
 
     authorization: str
@@ -76,28 +76,28 @@ def _error(status: str, words: str) -> bytes:
     return _answer(status, json.dumps({"code": 1, "status": "error", "message": words}))
 
 
-WAYS: Final[Mapping[str, Callable[[Asked], bytes]]] = MappingProxyType(
+WAYS: Final[Mapping[str, Callable[[Given], bytes]]] = MappingProxyType(
     {
-        "bad-request": lambda asked: _error("400 Bad Request", asked.everything),
-        "unauthorized": lambda asked: _error("401 Unauthorized", asked.everything),
-        "forbidden": lambda asked: _error("403 Forbidden", asked.login),
-        "not-found": lambda asked: _answer("404 Not Found", f"<title>{asked.everything}</title>"),
-        "busy": lambda asked: _answer("503 Busy", asked.everything, "Retry-After: 1"),
-        "failing": lambda asked: _error("500 Oops", asked.everything),
-        "ok-json": lambda asked: _answer("200 OK", json.dumps(asked.everything)),
-        "ok-page": lambda asked: _answer("200 OK", f"<h1>{asked.everything}</h1>"),
-        "moved": lambda asked: _answer(
-            "302 Found", "", f"Location: http://u:{quote(asked.login)}@h/{quote(asked.login)}"
+        "bad-request": lambda given: _error("400 Bad Request", given.everything),
+        "unauthorized": lambda given: _error("401 Unauthorized", given.everything),
+        "forbidden": lambda given: _error("403 Forbidden", given.login),
+        "not-found": lambda given: _answer("404 Not Found", f"<title>{given.everything}</title>"),
+        "busy": lambda given: _answer("503 Busy", given.everything, "Retry-After: 1"),
+        "failing": lambda given: _error("500 Oops", given.everything),
+        "ok-json": lambda given: _answer("200 OK", json.dumps(given.everything)),
+        "ok-page": lambda given: _answer("200 OK", f"<h1>{given.everything}</h1>"),
+        "moved": lambda given: _answer(
+            "302 Found", "", f"Location: http://u:{quote(given.login)}@h/{quote(given.login)}"
         ),
-        "reason": lambda asked: _answer(f"400 {asked.everything}", '"no"'),
-        "header": lambda asked: _answer("400 Bad Request", '"no"', f"X-Said: {asked.everything}"),
-        "bad-header": lambda asked: _answer("400 Bad Request", '"no"', f"X Said {asked.everything}\x00: 1"),
-        "chunks": lambda asked: _answer("400 No", f"zz;{asked.everything}\r\n{asked.everything}\r\n", _NO_LENGTH),
-        "url-encoded": lambda asked: _error("400 Bad Request", quote(asked.everything, safe="")),
-        "base64": lambda asked: _error("400 Bad Request", base64.b64encode(asked.everything.encode()).decode()),
-        "twice-json": lambda asked: _error("400 Bad Request", json.dumps(asked.everything)),
-        "cut": lambda asked: _error("400 Bad Request", "x" * 290 + asked.login),
-        "no-http": lambda asked: asked.everything.encode() + b"\r\n\r\n",
+        "reason": lambda given: _answer(f"400 {given.everything}", '"no"'),
+        "header": lambda given: _answer("400 Bad Request", '"no"', f"X-Said: {given.everything}"),
+        "bad-header": lambda given: _answer("400 Bad Request", '"no"', f"X Said {given.everything}\x00: 1"),
+        "chunks": lambda given: _answer("400 No", f"zz;{given.everything}\r\n{given.everything}\r\n", _NO_LENGTH),
+        "url-encoded": lambda given: _error("400 Bad Request", quote(given.everything, safe="")),
+        "base64": lambda given: _error("400 Bad Request", base64.b64encode(given.everything.encode()).decode()),
+        "twice-json": lambda given: _error("400 Bad Request", json.dumps(given.everything)),
+        "cut": lambda given: _error("400 Bad Request", "x" * 290 + given.login),
+        "no-http": lambda given: given.everything.encode() + b"\r\n\r\n",
     }
 )
 """How it answers everything it is asked, the probe too."""
@@ -108,18 +108,18 @@ def repeated(received: Received) -> bytes:
     """The answer. Paths are /WAY/well/COMMAND, where only `register` and `note` are repeated, and /WAY/sick/COMMAND."""
     _, way, *rest = received.target.split("/")
     is_well = rest[:1] == ["well"] and rest[-1] not in ("register", "note")
-    return _WELL if is_well else WAYS.get(way, WAYS["not-found"])(_asked(received.headers, received.body))
+    return _WELL if is_well else WAYS.get(way, WAYS["not-found"])(_given(received.headers, received.body))
 
 
-def _asked(headers: Mapping[str, str], body: bytes) -> Asked:
+def _given(headers: Mapping[str, str], body: bytes) -> Given:
     if "webhook-signature" in headers:
-        return Asked(headers["webhook-signature"], OURS["signing secret"], body)
+        return Given(headers["webhook-signature"], OURS["signing secret"], body)
     if session := headers.get("cookie"):
-        return Asked(session, session.rpartition("session=")[2].partition(";")[0], body)
+        return Given(session, session.rpartition("session=")[2].partition(";")[0], body)
     authorization = headers.get("authorization") or headers.get("x-api-key", "")
     kind, _, rest = authorization.partition(" ")
     login = base64.b64decode(rest).decode().partition(":")[2] if kind == "Basic" else rest or kind
-    return Asked(authorization, login, body)
+    return Given(authorization, login, body)
 
 
 @attrs.frozen
@@ -203,8 +203,8 @@ def hunt(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
             client.command("LPUSH", f"queue:{queue}", job(queue))
         command = ["run", "--config", str(config), "--processes", str(request.param)]
         with process.started(command, directory=directory / "run", environ=ENVIRON) as broker:
-            asked = set(map(asked_first, served))
-            until(lambda: asked <= {one.target for one in list(server.received)}, "each was asked", 60.0)
+            paths = set(map(first_path, served))
+            until(lambda: paths <= {one.target for one in list(server.received)}, "each was asked", 60.0)
             until(lambda: integer(client.command("ZCARD", "dead")) >= DEAD, "jobs die", 60.0)
             broker.signal(signal.SIGTTIN)
             broker.wait_for("broker.quiet|Task|task", timeout_s=60.0)
@@ -284,7 +284,7 @@ def test_what_a_producer_pushed_is_only_where_its_job_is(hunt: Hunt) -> None:
     assert [(key, leak) for key, leak in shown if not jobs.fullmatch(key)] == []
 
 
-def asked_first(name: str) -> str:
+def first_path(name: str) -> str:
     """The path at which the server is asked for this target's sake alone."""
     way, _, probe = name.removeprefix("http-").rpartition("-")
     command, asking = ("note", "probe") if name.startswith("http-") else ("register", "status")

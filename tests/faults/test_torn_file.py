@@ -71,11 +71,11 @@ def state(client: Client) -> Sequence[object]:
     (listed, taken, counted), (count, turns, fair, held) = FOUND, OF_GROUPS
     lists = sorted(raw(key) for key in items(client.command("KEYS", f"{count}\x1e*")))
     of_groups = [("GET", count), *(("ZRANGE", key, 0, -1, "WITHSCORES") for key in (turns, held))]
-    asked = [("LRANGE", listed, 0, -1), ("GET", counted), *of_groups]
+    calls = [("LRANGE", listed, 0, -1), ("GET", counted), *of_groups]
     # A hash has no order: each start of Redis has another one.
     hashes = [items(found) for found in client.commands([("HGETALL", taken), ("HGETALL", fair)])]
     pairs = [sorted((raw(name), raw(value)) for name, value in zip(one[::2], one[1::2], strict=True)) for one in hashes]
-    return [*pairs, *client.commands([*asked, *(("LRANGE", key, 0, -1) for key in lists)])]
+    return [*pairs, *client.commands([*calls, *(("LRANGE", key, 0, -1) for key in lists)])]
 
 
 def look(redis: RedisServer, name: str = "a", url: str | None = None) -> list[Event]:

@@ -28,7 +28,7 @@ class Body:
 
 
 @attrs.frozen
-class Asked:
+class Case:
     """A command of a class. `once`: as one that the target's AtMostOnce names. `through`: a text in the path of what the
     connector sends by its own transport, where that is what the command does.
     """
@@ -48,7 +48,7 @@ class Kind:
 
     name: str
     members: Mapping[str, Json]
-    commands: Sequence[Asked]
+    commands: Sequence[Case]
     bodies: Sequence[Body]
     well: Mapping[str, tuple[int, bytes]]
     works: bool = False
@@ -113,17 +113,17 @@ def _ejabberd() -> Kind:
         "ejabberd",
         {"URL": "http://127.0.0.1:5281/api", "Options": {"ServerVersion": "24.12"}},
         (
-            Asked("repeatable", "set_nickname", {**user, "nickname": "A"}),
-            Asked("not repeatable", "kick_user", user),
-            Asked("at most once", "kick_user", user, once=True),
-            Asked("question", "check_account", user),
-            Asked("creates", "register", {**user, "password": "s3cret-word"}),
-            Asked("creates a room", "create_room", {**room, "host": "example.org"}),
-            Asked("removes", "unregister", user),
-            Asked("removes a room", "destroy_room", room),
-            Asked("bans", "ban_account", {**user, "reason": "r"}),
-            Asked("answers with a number", "restart_module", {"host": "example.org", "module": "mod_x"}),
-            Asked("unknown", "our_own_command", {"a": 1}),
+            Case("repeatable", "set_nickname", {**user, "nickname": "A"}),
+            Case("not repeatable", "kick_user", user),
+            Case("at most once", "kick_user", user, once=True),
+            Case("question", "check_account", user),
+            Case("creates", "register", {**user, "password": "s3cret-word"}),
+            Case("creates a room", "create_room", {**room, "host": "example.org"}),
+            Case("removes", "unregister", user),
+            Case("removes a room", "destroy_room", room),
+            Case("bans", "ban_account", {**user, "reason": "r"}),
+            Case("answers with a number", "restart_module", {"host": "example.org", "module": "mod_x"}),
+            Case("unknown", "our_own_command", {"a": 1}),
         ),
         (*_of_all(), *texts, *errors, *results, *_recorded("ejabberd")),
         {"connected_users_number": (200, b"3"), "registered_vhosts": (200, b'["example.org"]')},
@@ -170,16 +170,16 @@ def _mongooseim() -> Kind:
             "Options": {"ServerVersion": "6.8"},
         },
         (
-            Asked("repeatable", "account.changeUserPassword", {"user": user, "newPassword": "s3cret-word"}),
-            Asked("not repeatable", "stanza.sendMessage", {"from": user, "to": "bob@example.org", "body": "hi"}),
-            Asked("at most once", "stanza.sendMessage", {"from": user, "to": user, "body": "hi"}, once=True),
-            Asked("question", "account.checkUser", {"user": user}),
-            Asked("creates", "account.registerUser", register),
-            Asked("creates a domain", "domain.addDomain", {"domain": "example.net", "hostType": "localhost"}),
-            Asked("removes", "account.removeUser", {"user": user}),
-            Asked("removes a contact", "roster.deleteContact", {"user": user, "contact": "bob@example.org"}),
-            Asked("a list", "roster.addContacts", {"user": user, "contacts": _CONTACTS}),
-            Asked("a document", "graphql", {"query": 'mutation{account{banUser(user:"a@b"){message}}}'}),
+            Case("repeatable", "account.changeUserPassword", {"user": user, "newPassword": "s3cret-word"}),
+            Case("not repeatable", "stanza.sendMessage", {"from": user, "to": "bob@example.org", "body": "hi"}),
+            Case("at most once", "stanza.sendMessage", {"from": user, "to": user, "body": "hi"}, once=True),
+            Case("question", "account.checkUser", {"user": user}),
+            Case("creates", "account.registerUser", register),
+            Case("creates a domain", "domain.addDomain", {"domain": "example.net", "hostType": "localhost"}),
+            Case("removes", "account.removeUser", {"user": user}),
+            Case("removes a contact", "roster.deleteContact", {"user": user, "contact": "bob@example.org"}),
+            Case("a list", "roster.addContacts", {"user": user, "contacts": _CONTACTS}),
+            Case("a document", "graphql", {"query": 'mutation{account{banUser(user:"a@b"){message}}}'}),
         ),
         (*_of_all(), *refused, *more),
         {
@@ -228,15 +228,15 @@ def _openfire_rest() -> Kind:
             "Domain": "example.org",
         },
         (
-            Asked("repeatable", "lock_user", {"username": "ann"}),
-            Asked("not repeatable", "broadcast_message", {"body": "hi"}),
-            Asked("at most once", "broadcast_message", {"body": "hi"}, once=True),
-            Asked("question", "get_user", {"username": "ann"}),
-            Asked("question of health", "liveness", {}),
-            Asked("creates", "create_user", {"username": "ann", "password": "s3cret-word"}),
-            Asked("removes", "delete_user", {"username": "ann"}),
-            Asked("renames", "update_user", {"username": "ann", "newUsername": "anna"}),
-            Asked("sets what is newer", "set_vcard", {"username": "ann", "vcard": "<vCard xmlns='vcard-temp'/>"}),
+            Case("repeatable", "lock_user", {"username": "ann"}),
+            Case("not repeatable", "broadcast_message", {"body": "hi"}),
+            Case("at most once", "broadcast_message", {"body": "hi"}, once=True),
+            Case("question", "get_user", {"username": "ann"}),
+            Case("question of health", "liveness", {}),
+            Case("creates", "create_user", {"username": "ann", "password": "s3cret-word"}),
+            Case("removes", "delete_user", {"username": "ann"}),
+            Case("renames", "update_user", {"username": "ann", "newUsername": "anna"}),
+            Case("sets what is newer", "set_vcard", {"username": "ann", "vcard": "<vCard xmlns='vcard-temp'/>"}),
         ),
         (
             *_of_all(),
@@ -266,25 +266,25 @@ def _openfire_chat() -> Kind:
             "Domain": "example.org",
         },
         (
-            Asked("repeatable", "lock_user", user),
-            Asked("repeatable, as a user", "set_presence", {"from": "ann"}),
-            Asked("not repeatable", "broadcast_message", {"body": "hi"}),
-            Asked("not repeatable, as a user", "post_message", {"from": "ann", "to": "bob@example.org", "body": "hi"}),
-            Asked("at most once", "post_message", {"from": "ann", "to": "bob@example.org", "body": "hi"}, once=True),
-            Asked("in a room", "post_to_room", {**room, "body": "hi"}),
-            Asked("joins a room", "join_room", room),
-            Asked("leaves a room", "leave_room", room),
-            Asked("question", "get_user", user),
-            Asked("question, as a user", "list_contacts", {"from": "ann"}),
-            Asked(
+            Case("repeatable", "lock_user", user),
+            Case("repeatable, as a user", "set_presence", {"from": "ann"}),
+            Case("not repeatable", "broadcast_message", {"body": "hi"}),
+            Case("not repeatable, as a user", "post_message", {"from": "ann", "to": "bob@example.org", "body": "hi"}),
+            Case("at most once", "post_message", {"from": "ann", "to": "bob@example.org", "body": "hi"}, once=True),
+            Case("in a room", "post_to_room", {**room, "body": "hi"}),
+            Case("joins a room", "join_room", room),
+            Case("leaves a room", "leave_room", room),
+            Case("question", "get_user", user),
+            Case("question, as a user", "list_contacts", {"from": "ann"}),
+            Case(
                 "question to a workgroup",
                 "ask",
                 {"userID": "guest", "workgroup": "help", "question": "q", "emailAddress": "a@b"},
             ),
-            Asked("creates", "create_user", {**user, "password": "s3cret-word"}),
-            Asked("removes", "delete_user", user),
-            Asked("ends", "chat_logoff", {"from": "ann"}),
-            Asked("begins", "chat_login", {"from": "ann"}, through="/login"),
+            Case("creates", "create_user", {**user, "password": "s3cret-word"}),
+            Case("removes", "delete_user", user),
+            Case("ends", "chat_logoff", {"from": "ann"}),
+            Case("begins", "chat_login", {"from": "ann"}, through="/login"),
         ),
         (
             *_of_all(),
@@ -345,15 +345,15 @@ def _prosody_rest() -> Kind:
             "Options": {"AdminToken": "t0ken-of-admin", "AdminURL": f"{host}/admin_api", "MsgURL": f"{host}/msg"},
         },
         (
-            Asked("repeatable", "update_user", {"username": "ann", "display_name": "A"}),
-            Asked("not repeatable", "message", {"to": "ann@example.org", "body": "hi"}),
-            Asked("at most once", "message", {"to": "ann@example.org", "body": "hi"}, once=True),
-            Asked("not repeatable, an iq", "iq", {"to": "example.org", "type": "set", "command": {"node": "x"}}),
-            Asked("question", "ping", {"to": "example.org"}),
-            Asked("question of the admin API", "users", {}),
-            Asked("creates", "invite", {}),
-            Asked("removes", "delete_user", {"username": "ann"}),
-            Asked("of mod_post_msg", "msg", {"to": "ann@example.org", "body": "hi"}),
+            Case("repeatable", "update_user", {"username": "ann", "display_name": "A"}),
+            Case("not repeatable", "message", {"to": "ann@example.org", "body": "hi"}),
+            Case("at most once", "message", {"to": "ann@example.org", "body": "hi"}, once=True),
+            Case("not repeatable, an iq", "iq", {"to": "example.org", "type": "set", "command": {"node": "x"}}),
+            Case("question", "ping", {"to": "example.org"}),
+            Case("question of the admin API", "users", {}),
+            Case("creates", "invite", {}),
+            Case("removes", "delete_user", {"username": "ann"}),
+            Case("of mod_post_msg", "msg", {"to": "ann@example.org", "body": "hi"}),
         ),
         (
             *_of_all(),
@@ -389,13 +389,13 @@ def _http() -> Kind:
             "Options": {"Commands": commands, "Probe": {"Path": "/probe"}},
         },
         (
-            Asked("repeatable", "put", thing),
-            Asked("repeatable by its key", "post_again", thing),
-            Asked("not repeatable", "post", thing),
-            Asked("at most once", "post", thing, once=True),
-            Asked("question", "read", thing),
-            Asked("creates, with lists of its own", "own_lists", thing),
-            Asked("removes", "delete", thing),
+            Case("repeatable", "put", thing),
+            Case("repeatable by its key", "post_again", thing),
+            Case("not repeatable", "post", thing),
+            Case("at most once", "post", thing, once=True),
+            Case("question", "read", thing),
+            Case("creates, with lists of its own", "own_lists", thing),
+            Case("removes", "delete", thing),
         ),
         (*_of_all(), _json("a problem", {"title": "T", "detail": "d"})),
         {"/probe": (200, b"")},
@@ -407,8 +407,8 @@ def _prosody_roster() -> Kind:
         "prosody-roster",
         {"URL": "http://127.0.0.1:5280/roster_admin", "Domain": "example.org"},
         (
-            Asked("refreshes", "refresh", {"users": ["ann"]}, through="/refresh"),
-            Asked("refreshes, at most once", "refresh", {"users": ["ann"]}, once=True, through="/refresh"),
+            Case("refreshes", "refresh", {"users": ["ann"]}, through="/refresh"),
+            Case("refreshes, at most once", "refresh", {"users": ["ann"]}, once=True, through="/refresh"),
         ),
         (
             *_of_all(),

@@ -56,9 +56,9 @@ OTHERS: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {
 """Targets with options that change requests or commands: their kind, and what is otherwise."""
 _GROUP: Final = b'{"name":"a text","admins":["ann@example.org"],"members":[],"shared":true}'
 _NO_ROOM: Final = b'{"exception":"RoomNotFoundException","message":"m","resource":"r"}'
-_ASKED: Final = {"/groups/": (200, _GROUP), "/chatrooms/": (404, _NO_ROOM)}
+_STATUS_PROBES: Final = {"/groups/": (200, _GROUP), "/chatrooms/": (404, _NO_ROOM)}
 _WELL: Final[Mapping[str, Mapping[str, tuple[int, bytes]]]] = {
-    "openfire-rest": {"/statistics/sessions": (200, b'{"localSessions":1}'), **_ASKED},
+    "openfire-rest": {"/statistics/sessions": (200, b'{"localSessions":1}'), **_STATUS_PROBES},
 }
 """What is answered to questions, beside what `cases` has."""
 _BEFORE: Final[Mapping[tuple[str, str], Mapping[str, tuple[int, bytes]]]] = {

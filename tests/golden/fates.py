@@ -31,7 +31,7 @@ from restbroker.job.settle import apply_at_most_once, settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.transport.message import MaybeSent, NotSent, Response
-from tests.golden.cases import Asked, Body, Kind
+from tests.golden.cases import Case, Body, Kind
 from tests.golden.memory import SERVICES, Memory, Questions, Way
 from tests.golden.table import Table, label_of, parsed, statuses_of
 
@@ -59,13 +59,13 @@ class Bench:
     _known: dict[tuple[object, ...], str] = attrs.field(factory=dict)
     _open: dict[str, tuple[Connector, Memory]] = attrs.field(factory=dict)
 
-    async def fate(self, asked: Asked, call: Call, answer: Response | Exception) -> str:
+    async def fate(self, case: Case, call: Call, answer: Response | Exception) -> str:
         """What happens to it; where something else was asked, also with a server that does not answer that."""
-        well, is_asked = await self._fate(asked, call, answer, self.kind.well)
-        if not is_asked:
+        well, has_asked = await self._fate(case, call, answer, self.kind.well)
+        if not has_asked:
             return well
-        unwell, _ = await self._fate(asked, call, answer, _UNWELL)
-        gone, _ = await self._fate(asked, call, answer, _GONE)
+        unwell, _ = await self._fate(case, call, answer, _UNWELL)
+        gone, _ = await self._fate(case, call, answer, _GONE)
         if well == unwell == gone:
             return well
         if unwell == gone:
@@ -74,18 +74,18 @@ class Bench:
         return "; if its answer to a question is ".join([well, *more])
 
     async def _fate(
-        self, asked: Asked, call: Call, answer: Response | Exception, questions: Questions
+        self, case: Case, call: Call, answer: Response | Exception, questions: Questions
     ) -> tuple[str, bool]:
-        connector, memory = self._at_work(asked.through)
+        connector, memory = self._connected(case.through)
         memory.answer, memory.questions, memory.sent, memory.asked = answer, questions, 0, 0
         try:
             outcome = await delivered(connector, call, memory, works=self.kind.works)
         except (NotSent, MaybeSent) as error:
             return f"raises {type(error).__name__}", memory.asked > 0
-        assert memory.sent or isinstance(answer, Exception) or memory.asked, (asked, outcome)
-        return self._words(asked, call, connector.spec(call.command.endpoint), outcome), memory.asked > 0
+        assert memory.sent or isinstance(answer, Exception) or memory.asked, (case, outcome)
+        return self._words(case, call, connector.spec(call.command.endpoint), outcome), memory.asked > 0
 
-    def _at_work(self, through: str) -> tuple[Connector, Memory]:
+    def _connected(self, through: str) -> tuple[Connector, Memory]:
         """A connector and what it speaks to: a new one for each command, where it remembers something of the last."""
         if through not in self._open or self.kind.remembers:
             memory = Memory(_GONE, _GONE, through)
@@ -93,15 +93,15 @@ class Bench:
             self._open[through] = registry.open_connector(self.target, ports), memory
         return self._open[through]
 
-    def _words(self, asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcome) -> str:
-        judged = apply_at_most_once(outcome) if asked.once else outcome
+    def _words(self, case: Case, call: Call, spec: CommandSpec | None, outcome: Outcome) -> str:
+        judged = apply_at_most_once(outcome) if case.once else outcome
         words = facts(judged)
-        known = (words, getattr(outcome, "pause_target", False), asked.label, call.maybe_run)
+        known = (words, getattr(outcome, "pause_target", False), case.label, call.maybe_run)
         if known not in self._known:
-            settled = _settled(asked, call, spec, judged)
+            settled = _settled(case, call, spec, judged)
             # Of a denial that is dead the breaker sees that alone: no probe decides on it.
             seen = judged if isinstance(outcome, Denied) else outcome
-            self._known[known] = f"{words} → {settled}{_gate(seen, once=asked.once)}"
+            self._known[known] = f"{words} → {settled}{_gate(seen, once=case.once)}"
         return self._known[known]
 
 
@@ -145,7 +145,7 @@ def facts(outcome: Outcome) -> str:
             assert_never(outcome)
 
 
-def _settled(asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcome) -> str:
+def _settled(case: Case, call: Call, spec: CommandSpec | None, outcome: Outcome) -> str:
     """What becomes of a job at its first try; one that may have run did so as often as it may."""
     if isinstance(outcome, Denied | Unsent):
         return "kept"
@@ -153,7 +153,7 @@ def _settled(asked: Asked, call: Call, spec: CommandSpec | None, outcome: Outcom
     raw = f'{{"class":"Add","jid":"a","args":[],"retry":true,"queue":"q"{uncertain}}}'
     job = read(raw.encode(), "q", "b")
     assert isinstance(job, Job)
-    context = Context(Policy(SidekiqBackoff()), _NOW_S, 0.0, 0, "c", at_most_once=asked.once)
+    context = Context(Policy(SidekiqBackoff()), _NOW_S, 0.0, 0, "c", at_most_once=case.once)
     return type(settle(job, spec, outcome, context)).__name__.lower()
 
 
@@ -180,13 +180,13 @@ def target_of(kind: Kind) -> Target:
         return load(file, {}, {}, registry.kinds()).config.targets[0]
 
 
-def calls(asked: Asked) -> Iterator[tuple[str, Call]]:
+def calls(case: Case) -> Iterator[tuple[str, Call]]:
     """A class' calls: the first one, one that may have run, and both where what exists counts as done."""
-    command = Command(asked.command, asked.arguments)
+    command = Command(case.command, case.arguments)
     for maybe_run in (False, True):
         for ok in (False, True):
             call = Call(command, maybe_run=maybe_run, ok_if_exists=ok, host="example.org", identity="a" * 24)
-            yield label_of(asked.label, "m" * maybe_run + "e" * ok), call
+            yield label_of(case.label, "m" * maybe_run + "e" * ok), call
 
 
 Picked: TypeAlias = Callable[[str, str], Iterable[int]]
@@ -201,11 +201,11 @@ def rows(kind: Kind, picked: Picked) -> Table:
         return {
             name: {
                 label: {
-                    at: intern(await bench.fate(asked, call, answer))
+                    at: intern(await bench.fate(case, call, answer))
                     for at, answer in _answers(body, picked(name, label))
                 }
-                for asked in kind.commands
-                for label, call in calls(asked)
+                for case in kind.commands
+                for label, call in calls(case)
             }
             for name, body in (*((body.name, body) for body in kind.bodies), (SILENCE, None))
         }
@@ -227,7 +227,7 @@ def points(written: str, share: int) -> Sequence[tuple[str, str, str, str]]:
     statuses, and of each label and span one status in each `share`-th body; in each third of these where the span is
     long. Which, is the same each time; together they come to all statuses.
     """
-    asked: Counter[str] = Counter()
+    used: Counter[str] = Counter()
     known: set[tuple[str, str, str]] = set()
     found = []
     for number, (body, by_label) in enumerate(parsed(written).items()):
@@ -239,8 +239,8 @@ def points(written: str, share: int) -> Sequence[tuple[str, str, str, str]]:
                 is_picked = turn % (share if len(statuses) < _LONG else 3 * share) == 0
                 if is_picked or first not in known or body == SILENCE:
                     known.add(first)
-                    found.append((body, label, statuses[asked[span] % len(statuses)], fate))
-                    asked[span] += 1
+                    found.append((body, label, statuses[used[span] % len(statuses)], fate))
+                    used[span] += 1
     return found
 
 

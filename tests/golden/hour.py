@@ -353,8 +353,8 @@ def _printed(one: Hour) -> Iterator[str]:
 
 def _answered(one: Hour, answers: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield "== what its doors answer"
-    for asked, answer in dict.fromkeys(answers):
-        yield from shapes.lines(f"{asked}: {answer}")
+    for request, answer in dict.fromkeys(answers):
+        yield from shapes.lines(f"{request}: {answer}")
     for path in ("/stats", "/healthz", "/readyz", "/nonsense"):
         yield from shapes.lines(f"GET {path}: {_got(one.stats, 'GET', path)}")
 

@@ -37,7 +37,7 @@ def text(name: str) -> str:
     answers, lines = _answers(written), list[str]()
 
     def each(step: Step, result: Result) -> None:
-        lines.extend([_asked(step), f"  {next(answers)} → {_words(result)}"])
+        lines.extend([_request_line(step), f"  {next(answers)} → {_words(result)}"])
 
     with Player(exchanges) as server:
         trio.run(partial(run, steps, server.url, each))
@@ -63,7 +63,7 @@ def _answers(exchanges: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{first} ({more})" if others else first
 
 
-def _asked(step: Step) -> str:
+def _request_line(step: Step) -> str:
     how = ["may have run"] * step.maybe_run + ["ok if it exists"] * step.ok_if_exists
     arguments = json.dumps(step.arguments, ensure_ascii=False) if step.arguments else ""
     words = f"{step.command or step.does} {arguments}".rstrip()

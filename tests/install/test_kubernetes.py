@@ -61,8 +61,8 @@ def test_probes_ask_what_is_served_and_pods_have_time_to_drain(tmp_path: Path) -
     assert config.health_bind is not None
     assert found["ports"] == [{"name": "health", "containerPort": config.health_bind[1]}]
     # An outage of Redis, which /readyz tells of, restarts nothing.
-    asked = [found[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")]
-    assert asked == ["/healthz", "/healthz", "/readyz"]
+    paths = [found[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")]
+    assert paths == ["/healthz", "/healthz", "/readyz"]
     granted_s = broker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert granted_s >= config.shutdown_timeout_s + 10
 
@@ -92,13 +92,13 @@ def test_pages_give_prometheus_the_metrics_scaling_needs(tmp_path: Path, redis_s
         "RESTBROKER_REDISURL": redis_server.url, "RESTBROKER_STATSBIND": "127.0.0.1", "RESTBROKER_STATSPORT": port,
     }  # fmt: skip
     login = {"Authorization": f"Bearer {SECRET['metrics-token']}"}
-    asked = {"metrics": f"http://127.0.0.1:{port}/metrics"}
+    urls = {"metrics": f"http://127.0.0.1:{port}/metrics"}
 
     def metrics(host: str) -> httpx.Response:
-        return httpx.get(asked["metrics"], trust_env=False, headers={"Host": host, **login})
+        return httpx.get(urls["metrics"], trust_env=False, headers={"Host": host, **login})
 
     with started(container(web)["args"], directory=tmp_path, environ=given) as pages:
         pages.wait_for(f"127.0.0.1:{port}")
         until(lambda: 'restbroker_queue_latency_seconds{queue="rest"}' in metrics("10.1.2.3:8080").text, "it tells it")
         assert 'restbroker_queue_paused{queue="rest"} 0' in metrics("restbroker-web:8080").text
-        assert httpx.get(asked["metrics"], trust_env=False).status_code == 401
+        assert httpx.get(urls["metrics"], trust_env=False).status_code == 401

@@ -109,7 +109,7 @@ class FastTarget(SimulatedTarget):
         """Does the command; returns whether the connection stays."""
         manner = self.manner()
         status = int(manner) if manner.isdigit() else self.status
-        self.asked.append(jid)
+        self.begun.append(jid)
         if status == 200:
             self.ran.append((jid, trio.current_time()))
         await trio.sleep(self.duration_s())

@@ -15,14 +15,14 @@ SPECS = {"safe": CommandSpec("safe", (), "safe"), "once": CommandSpec("once", ()
 
 @attrs.define(eq=False)
 class SimulatedTarget:
-    """`asked` has the jid of each command that the client began to send, `ran` of those that arrived, with their
+    """`begun` has the jid of each command that the client began to send, `ran` of those that arrived, with their
     times on Trio's clock.
     """
 
     status: int = 200
     up: bool = True
     duration_s: Callable[[], float] = lambda: 0.05
-    asked: list[str] = attrs.field(factory=list)
+    begun: list[str] = attrs.field(factory=list)
     ran: list[tuple[str, float]] = attrs.field(factory=list)
 
     @property
@@ -45,7 +45,7 @@ class SimulatedTarget:
         if sender is not None:
             sender.may_send()
             sender.note_sending()
-        self.asked.append(request.body.decode())
+        self.begun.append(request.body.decode())
         if not self.up:
             raise NotSent("Nobody listens.")
         self.ran.append((request.body.decode(), trio.current_time()))

@@ -151,11 +151,11 @@ def check(world: World, *, killed: bool) -> None:
     assert acknowledged <= ran.keys()
     waiting, tried, dead = world.lying("queue:rest"), world.lying("retry"), world.lying("dead")
     assert data.processed == len(acknowledged) + len(tried | dead)
-    asked = set(world.target.asked)
+    begun = set(world.target.begun)
     may_have_run = {jid_of(raw) for raw in data.lists["queue:rest"] if b'"restbroker_uncertain":1' in raw}
-    assert waiting & asked == may_have_run, "what was sent goes back as what may have run, and nothing else does"
+    assert waiting & begun == may_have_run, "what was sent goes back as what may have run, and nothing else does"
     assert ONCE.isdisjoint(may_have_run), "what must not run twice must not go back"
-    assert tried | dead <= asked
+    assert tried | dead <= begun
     assert ONCE.isdisjoint(tried), "what must not run twice must not be tried again"
     if killed:
         sent = {jid_of(hand.jobs[ticket]) for hand in data.hands.values() for ticket in hand.sent & hand.jobs.keys()}

@@ -361,10 +361,10 @@ def test_all_that_match_are_edited_once_each(jobs: Jobs) -> None:
 
 def test_changes_since_the_prompt_are_left_alone(jobs: Jobs) -> None:
     jobs.put(fields_of(job("j1", arguments=ALICE)))
-    asked = jobs.edit(change(user="bob"), chosen=SetJobs("dead"), dry_run=True)
+    preview = jobs.edit(change(user="bob"), chosen=SetJobs("dead"), dry_run=True)
     late = job("j2", arguments=ALICE)
     jobs.client.command("ZADD", "ns:dead", NOW_S + 9, late)
-    last = jobs.edit(change(user="bob"), chosen=SetJobs("dead", inventory=asked.met))
+    last = jobs.edit(change(user="bob"), chosen=SetJobs("dead", inventory=preview.met))
     assert (last.done, late in members(jobs.client, "dead")) == (1, True)
 
 

@@ -303,8 +303,8 @@ def steps(stage: Stage) -> None:
     for name, verb in (("dead", "retry"), ("retries", "retry"), ("queue", "kill"), ("queue", "delete")):
         source = f"/queue?name={HELD}" if name == "queue" else f"/{name}?jobs=all"
         form = form_of(stage.visit(source), f"/{name}/act", boxed=True)
-        asked = stage.send(f"/{name}/act", {**form.hidden, "job": dict(form.boxes)["job"], "verb": verb})
-        stage.send(f"/{name}/act", form_of(asked, f"/{name}/act").hidden)
+        question = stage.send(f"/{name}/act", {**form.hidden, "job": dict(form.boxes)["job"], "verb": verb})
+        stage.send(f"/{name}/act", form_of(question, f"/{name}/act").hidden)
 
 
 def edited(stage: Stage, path: str) -> None:

@@ -67,15 +67,15 @@ def test_queues_beyond_the_time_limit_are_named_or_counted(
 ) -> None:
     for n in range(30):
         queues.push(client, f"q{n:02}", [job("j1")])
-    asked: list[str] = []
+    searched: list[str] = []
 
     def listed(_client: Client, queue: str, _skip: int, _count: int) -> list[bytes]:
-        asked.append(queue)
+        searched.append(queue)
         return []
 
     monkeypatch.setattr(queues, "peek", listed)
     said = found(client, configured, "nobody", bounds=SearchLimits(seconds=0)).unseen
-    assert asked == []
+    assert searched == []
     # 30 that were announced, and the three of the configuration.
     assert "the queue q00" in said
     assert "23 more queues" in said

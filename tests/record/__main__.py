@@ -50,7 +50,7 @@ def recorded(name: str, root: str = "") -> Iterator[tuple[Path, str, list[str]]]
             file = FOLDER / name / version / f"{each}.json"
             lines = _lines(file if file.exists() else max(FOLDER.glob(f"{name}/*/{each}.json")))
             steps = [Step(**one["step"], about=one.get("about", "")) for _, one in lines if "step" in one]
-            exchanges = trio.run(_asked, tap, Steps(steps, SERVERS[name].entry))
+            exchanges = trio.run(_exchanges, tap, Steps(steps, SERVERS[name].entry))
             # What is as before keeps its line: the order of members is random at Prosody.
             known = {_same(one): line for line, one in lines if "response" in one}
             written = [known.get(_same(one)) or json.dumps(one, ensure_ascii=False) for one in exchanges]
@@ -74,7 +74,7 @@ def _folder(root: str) -> Iterator[Path]:
             link.unlink()
 
 
-async def _asked(tap: Tap, steps: Steps) -> Sequence[Mapping[str, Any]]:
+async def _exchanges(tap: Tap, steps: Steps) -> Sequence[Mapping[str, Any]]:
     exchanges: list[dict[str, Any]] = []
 
     def before(step: Step) -> None:

@@ -41,8 +41,8 @@ class Tap:
             response = connection.getresponse()
             body = response.read()
         headers = {name.lower(): value for name, value in response.getheaders() if name.lower() in _ANSWERED}
-        asked = {name: value for name, value in request.headers.items() if name not in _LEFT_OUT}
-        sent = {"method": request.method, "path": request.target, "headers": asked, "body": request.body.decode()}
+        given = {name: value for name, value in request.headers.items() if name not in _LEFT_OUT}
+        sent = {"method": request.method, "path": request.target, "headers": given, "body": request.body.decode()}
         said = {"status": response.status, "headers": headers, "body": body.decode()}
         self._exchanges.append({"request": self._shown(sent), "response": self._shown(said)})
         return Answer(response.status, body, headers)

@@ -168,15 +168,15 @@ async def test_a_changed_key_counts_at_once_and_outlives_its_file(
     path, events = tmp_path / "key", list[Event]()
     path.write_text("first\n")
     login = Login.of(QueryKey(Secret(path=path)), events.append)
-    asked = Request("GET", b"/", [])
-    assert await login.fits(asked, b"first")
+    request = Request("GET", b"/", [])
+    assert await login.fits(request, b"first")
     path.write_text("second\n")
     mock_clock.jump(1)
-    assert await login.fits(asked, b"second"), "what does not fit is compared with the file as it is now"
+    assert await login.fits(request, b"second"), "what does not fit is compared with the file as it is now"
     path.unlink()
     mock_clock.jump(HOURS_S)
-    assert await login.fits(asked, b"second")
-    assert not await login.fits(asked, b"first")
+    assert await login.fits(request, b"second")
+    assert not await login.fits(request, b"first")
     assert {event.code for event in events if isinstance(event, OperatorWarning)} == {"SecretFileUnusable"}
     assert "second" not in repr(login)
 
@@ -184,16 +184,16 @@ async def test_a_changed_key_counts_at_once_and_outlives_its_file(
 async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, goes_on, asked = tmp_path / "key", threading.Event(), Request("GET", b"/", [])
+    path, goes_on, request = tmp_path / "key", threading.Event(), Request("GET", b"/", [])
     path.write_text("first\n")
     login = Login.of(QueryKey(Secret(path=path)), lambda _: None)
-    assert await login.fits(asked, b"first")
+    assert await login.fits(request, b"first")
     monkeypatch.setattr(Secret, "reveal", lambda _: str(goes_on.wait(60)))
     assert login.secret is not None
     login.secret._read_at_s = float("-inf")
     with trio.fail_after(20):
-        assert await login.fits(asked, b"first")
-        assert not await login.fits(asked, b"wrong")
+        assert await login.fits(request, b"first")
+        assert not await login.fits(request, b"wrong")
     goes_on.set()
 
 

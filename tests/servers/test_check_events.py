@@ -191,9 +191,9 @@ def test_mongooseims_push_of_a_message_of_named_users_is_found(
         document["Events"]["Sources"]["bots"]["Kind"] = "mongooseim-webhook"
 
         def push() -> bool:
-            (asked,) = until(lambda: sent(server, "sendMessage"), "it was asked to send")
+            (request,) = until(lambda: sent(server, "sendMessage"), "it was asked to send")
             with HttpPusher(prosody.hook_port, prosody.hook_path) as pusher:
-                return pusher.push("alice", "localhost", "bob", asked["body"])
+                return pusher.push("alice", "localhost", "bob", request["body"])
 
         pushed = pool.submit(push)
         code, found = beside_broker(tmp_path, document, "--from", "alice@localhost", "--to", "bob@localhost")

@@ -26,8 +26,8 @@ ROOM = "/restapi/v1/chat/{}/rooms/balcony"
 
 def lines(chat: Openfire, *, logins: bool = False) -> list[str]:
     """What was asked, without ids of streams; logins, and what is asked before them, on request."""
-    known = {asked.path.split("/")[6] for asked in chat.requests if len(asked.path.split("/")) > 6}
-    found = [asked.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for asked in chat.requests]
+    known = {one.path.split("/")[6] for one in chat.requests if len(one.path.split("/")) > 6}
+    found = [one.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for one in chat.requests]
     for stream in (one for one in known if one.startswith("ofchat")):
         found = [line.replace(stream, "STREAM") for line in found]
     return [line for line in found if logins or not line.endswith(("/login", "/admin/restbroker"))]
@@ -150,7 +150,7 @@ async def test_an_offer_is_gone_with_its_stream(chat: Openfire, sides: Open) -> 
             assert isinstance(gone, Rejected)
             assert gone.reason.code == "OfferGone"
             assert words in gone.reason.text
-        assert [asked.path.rpartition("/")[2] for asked in chat.requests[before:]][:4] == ["o1", "login", "o1", "login"]
+        assert [one.path.rpartition("/")[2] for one in chat.requests[before:]][:4] == ["o1", "login", "o1", "login"]
 
 
 async def test_a_room_is_left_on_the_stream_that_another_process_knows(chat: Openfire, sides: Open) -> None:
@@ -339,7 +339,7 @@ async def test_of_two_users_with_one_stream_none_speaks_for_the_other(chat: Open
         assert shared not in str(refused)
         await one.done("post_message", {"from": "romeo", "to": "nurse@example.org", "body": "of romeo"})
         assert [line.username for line in chat.state.streams.values()] == ["romeo"], "on another stream"
-        assert not [asked for asked in chat.requests if asked.body == b"of juliet"]
+        assert not [one for one in chat.requests if one.body == b"of juliet"]
         await restart(chat, one, other)
         await other.done("post_message", {"from": "juliet", "to": "nurse@example.org", "body": "of juliet"})
 

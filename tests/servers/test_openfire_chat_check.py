@@ -31,8 +31,8 @@ def target(chat: Openfire, path: str = "/rest/api", port: int | None = None, **c
     return attrs.evolve(made, **changed)
 
 
-async def only(asked: Target) -> Finding:
-    (found,) = await registry.check(asked)
+async def only(entry: Target) -> Finding:
+    (found,) = await registry.check(entry)
     return found
 
 
@@ -50,8 +50,8 @@ async def test_problem_is_reported_with_its_cure(chat: Openfire) -> None:
         (target(chat, credentials=Basic("admin", wrong)), "LoginRefused", "an administrator's"),
         (target(chat, credentials=None, options=Options(wrong)), "LoginRefused", "plugin.ofchat.secret"),
     ]
-    for asked, code, hint in rows:
-        found = await only(asked)
+    for entry, code, hint in rows:
+        found = await only(entry)
         assert (found.level, found.code) == ("problem", code)
         assert hint in (found.hint or ""), code
         assert "wr0ng" not in repr(found), code
@@ -59,24 +59,24 @@ async def test_problem_is_reported_with_its_cure(chat: Openfire) -> None:
 
 async def test_a_file_of_passwords_is_looked_at(chat: Openfire, tmp_path: Path) -> None:
     file = tmp_path / "passwords"
-    asked = target(chat, options=Options(passwords=Secret(path=file)))
+    entry = target(chat, options=Options(passwords=Secret(path=file)))
     file.write_text("romeo:secret\n")
-    assert [one.code for one in await registry.check(asked)] == ["Reachable", "Passwords"]
+    assert [one.code for one in await registry.check(entry)] == ["Reachable", "Passwords"]
     file.write_text("romeo\n")
-    last = (await registry.check(asked))[-1]
+    last = (await registry.check(entry))[-1]
     assert (last.code, last.level) == ("BadLogin", "problem")
     file.unlink()
-    assert (await registry.check(asked))[-1].code == "BadLogin"
+    assert (await registry.check(entry))[-1].code == "BadLogin"
 
 
 async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_path: Path) -> None:
     chat.state.register("romeo", password="secret")
     file = tmp_path / "passwords"
     file.write_text("juliet:secret\n")
-    asked = target(chat, credentials=Basic("romeo", Secret("secret")))
-    assert [(one.level, one.code) for one in await registry.check(asked)][1:] == [("problem", "NotAdministrator")]
-    asked = attrs.evolve(asked, options=Options(passwords=Secret(path=file)))
-    assert [(one.level, one.code) for one in await registry.check(asked)][1:] == [
+    entry = target(chat, credentials=Basic("romeo", Secret("secret")))
+    assert [(one.level, one.code) for one in await registry.check(entry)][1:] == [("problem", "NotAdministrator")]
+    entry = attrs.evolve(entry, options=Options(passwords=Secret(path=file)))
+    assert [(one.level, one.code) for one in await registry.check(entry)][1:] == [
         ("warning", "NotAdministrator"),
         ("ok", "Passwords"),
     ]

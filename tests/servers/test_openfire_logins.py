@@ -35,7 +35,7 @@ async def act(side: Side, user: str) -> Outcome:
     return await side.call("set_presence", {"from": user})
 
 
-def asked(chat: Openfire) -> list[Received]:
+def login_requests(chat: Openfire) -> list[Received]:
     """The logins that the server was asked for."""
     return [one for one in chat.requests if one.path.endswith("/login")]
 
@@ -76,8 +76,8 @@ async def test_administrator_logs_users_in_with_or_without_passwords(
         in_file(tmp_path, "juliet:new\n")
         await restart(chat, side)
         await side.done("set_presence", {"from": "juliet"})
-    assert [one.body for one in asked(chat)] == [b"r0meo:", b"", b"other", b"new"]
-    assert asked(chat)[1].path == "/rest/api/restapi/v1/chat/j%C3%B6rg/login"
+    assert [one.body for one in login_requests(chat)] == [b"r0meo:", b"", b"other", b"new"]
+    assert login_requests(chat)[1].path == "/rest/api/restapi/v1/chat/j%C3%B6rg/login"
 
 
 async def test_shared_secret_goes_unchanged_and_users_need_passwords(
@@ -87,7 +87,7 @@ async def test_shared_secret_goes_unchanged_and_users_need_passwords(
     async with sides(Auth=None, Options=options) as (side,):
         await side.done("set_presence", {"from": "juliet"})
         assert isinstance(await act(side, "romeo"), Rejected), "he would be logged in without a name"
-    assert [one.headers["authorization"] for one in asked(chat)] == [chat.secret]
+    assert [one.headers["authorization"] for one in login_requests(chat)] == [chat.secret]
 
 
 async def test_only_an_administrator_logs_users_in_without_password(
@@ -102,7 +102,7 @@ async def test_only_an_administrator_logs_users_in_without_password(
             refused = await act(side, "romeo")
             assert isinstance(refused, Denied)
             assert refused.reason.code == "NotAdministrator"
-        assert len([one for one in chat.requests if "/admin/" in one.path]) == len(asked(chat)) == 2
+        assert len([one for one in chat.requests if "/admin/" in one.path]) == len(login_requests(chat)) == 2
 
 
 async def test_failed_login_lets_the_next_try_at_once(
@@ -137,7 +137,7 @@ async def test_a_login_that_may_be_under_way_keeps_others_out(
         with trio.move_on_after(0.2) as waiting:
             await act(other, "romeo")
         assert waiting.cancelled_caught
-        assert len(asked(chat)) == 1
+        assert len(login_requests(chat)) == 1
         assert end_lease(redis_server) > LONG_MS, "the lease covers more than the login's own time-out"
         await other.done("set_presence", {"from": "romeo"})
         chat.faults.add(Kind.LOST, "*/nurse/login", times=2)

@@ -191,9 +191,9 @@ async def test_unanswered_room_is_created_again_only_where_missing(
 
 
 async def test_room_creation_makes_a_service_unknown_to_an_old_plugin(tmp_path: Path) -> None:
-    asked = named("1.3.10", "room of no service", "room add badservice")
+    exchanges = named("1.3.10", "room of no service", "room add badservice")
     for elsewhere in (no_room("1.3.10", "lobby"), room_there("1.3.10")):
-        with Player([*asked, elsewhere]) as server:
+        with Player([*exchanges, elsewhere]) as server:
             async with opened(tmp_path, server.url) as side:
                 await side.done("create_room", {**LOBBY, "servicename": "nope"})
         assert [one.method for one in server.requests] == ["GET", "GET", "POST"]

@@ -130,13 +130,13 @@ def test_job_from_the_command_line_arrives_and_is_answered(
             return process.run(["enqueue", *arguments, "--wait", "--config", str(file)])
 
         sent = enqueued("message", "to=aaron@example.org", "body=hi")
-        asked = enqueued("version", "to=example.org")
+        done = enqueued("version", "to=example.org")
         refused = enqueued("message", "to=nobody@example.org", "body=c4n4ry")
         broker.wait_for(r"StanzaRefused")
         assert "c4n4ry" not in broker.output()
     assert sent.returncode == 0, sent.stderr
     assert aaron.messages.wait_for_number(1)[0].body == "hi"
-    assert '"Prosody"' in asked.stdout, asked.stderr
+    assert '"Prosody"' in done.stdout, done.stderr
     assert refused.returncode == 1
     assert "service-unavailable" in refused.stdout + refused.stderr
 

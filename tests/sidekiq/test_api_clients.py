@@ -38,7 +38,7 @@ def test_what_ruby_pushes_one_by_one_arrives_once_and_exactly(citizen: Citizen) 
 @pytest.mark.promise("Sidekiq: scheduled jobs", "perform_in, perform_at")
 def test_what_ruby_pushes_in_bulk_and_for_later_arrives_once(citizen: Citizen) -> None:
     citizen.start()
-    asked_at_s = time.monotonic()
+    pushed_at_s = time.monotonic()
     citizen.ask("push.rb", how="perform_in", in_s=1.5, args=args("later"))
     assert citizen.size("schedule") == 1
     users = [f"bulk{number}" for number in range(1000)]
@@ -48,7 +48,7 @@ def test_what_ruby_pushes_in_bulk_and_for_later_arrives_once(citizen: Citizen) -
     citizen.wait_until_idle()
     assert citizen.times_sent() == dict.fromkeys([*users, "later"], 1)
     (later,) = [one for one in citizen.server.arrivals if one.arguments["user"] == "later"]
-    assert later.at_s >= asked_at_s + 1.5
+    assert later.at_s >= pushed_at_s + 1.5
     assert citizen.size("schedule") == 0
 
 

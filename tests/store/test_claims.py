@@ -61,8 +61,8 @@ def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, rep
         base += len(some)
         of = [JobClaims(jid, claims.once_name("chat", "default", f"order-{jid}"), DAY_S) for jid in some]
         jobs = [(one.ticket, each) for one, each in zip(taken.jobs, of, strict=True)]
-        asked = [ClaimRequest(ticket, each.jid, claims.before_sending(each, ticket, identity)) for ticket, each in jobs]
-        assert claims_store.claim(client, identity, asked) == [True] * len(some)
+        calls = [ClaimRequest(ticket, each.jid, claims.before_sending(each, ticket, identity)) for ticket, each in jobs]
+        assert claims_store.claim(client, identity, calls) == [True] * len(some)
         done = [(ticket, Ack(claims=after(each, ticket, identity))) for ticket, each in jobs]
         assert finish(client, FinishRequest(identity, "chat", QUEUES, base, done), 1.0) == [Applied()] * len(some)
     a_key = (memory(server) - before) / KEYS

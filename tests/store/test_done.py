@@ -36,8 +36,8 @@ def test_done_job_leaves_its_fingerprint_once_with_its_answer(pool: Pool, server
     assert pool.settle(*settled) == [Applied()] * 3
     assert pool.settle(*settled) == [Gone()] * 3
     other_token = Fingerprint("u", "a", "m1", 60.0)
-    asked = fingerprint("m1"), fingerprint("m1", queue="b"), fingerprint("m2"), fingerprint("m3"), other_token
-    assert are_done(pool, *asked) == [True, True, True, False, False], "whichever the queue; by token"
+    prints = fingerprint("m1"), fingerprint("m1", queue="b"), fingerprint("m2"), fingerprint("m3"), other_token
+    assert are_done(pool, *prints) == [True, True, True, False, False], "whichever the queue; by token"
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"r"]
     assert [int(server.raw.get(f"ns:stat:{name}") or 0) for name in ("processed", "failed")] == [3, 0]
 

@@ -207,8 +207,8 @@ async def test_answer_in_pieces_may_take_longer_than_one_of_them() -> None:
         def serve() -> None:
             near, _ = listener.accept()
             with near:
-                while b"EVALSHA" not in (asked := near.recv(65536)):
-                    near.sendall(b"+OK\r\n" * asked.count(b"*"))
+                while b"EVALSHA" not in (got := near.recv(65536)):
+                    near.sendall(b"+OK\r\n" * got.count(b"*"))
                 for piece in pieces:
                     time.sleep(0.2)
                     near.sendall(piece)

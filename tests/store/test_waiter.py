@@ -34,9 +34,9 @@ async def test_a_wait_takes_as_long_as_it_may_and_a_moment_at_least(
     server: Server, waiter: Waiter, mock_clock: trio.testing.MockClock
 ) -> None:
     await connected(server, waiter, mock_clock)
-    for asked_s, takes_s in ((-1.0, 0.01), (0.0, 0.01), (0.3, 0.3), (1.2, 1.2)):
+    for wait_s, takes_s in ((-1.0, 0.01), (0.0, 0.01), (0.3, 0.3), (1.2, 1.2)):
         began_s = trio.current_time()
-        assert not await waiter.wait("a", asked_s)
+        assert not await waiter.wait("a", wait_s)
         assert trio.current_time() - began_s == pytest.approx(takes_s)
 
 

@@ -152,15 +152,15 @@ class CountingProxy:
                 self._upstreams.discard(upstream)
 
     def _exchanges(self, client: socket.socket, upstream: socket.socket) -> None:
-        with client.makefile("rb") as asked, upstream.makefile("rb") as answered:
+        with client.makefile("rb") as requests, upstream.makefile("rb") as answers:
             while not self._closing.is_set():
                 ready, _, _ = select.select([client, upstream], [], [])
-                if upstream in ready or not (request := _read(asked)):
+                if upstream in ready or not (request := _read(requests)):
                     return
                 head, body = request
                 exchange = Exchange(_header(head, "traceparent"), head.split(b" ", 2)[1].decode(), head, body)
                 self.exchanges.append(exchange)
-                if not (answer := self._own_answer(exchange) or _ask(exchange, upstream, answered)):
+                if not (answer := self._own_answer(exchange) or _ask(exchange, upstream, answers)):
                     return
                 exchange.status = int(answer.split(b" ", 2)[1])
                 if exchange.job:

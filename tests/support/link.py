@@ -30,11 +30,11 @@ class Direct:
 
 @attrs.define(eq=False)
 class Scripted:
-    """Gives or raises the next of its answers at each request; `asked` has how each came, and its path."""
+    """Gives or raises the next of its answers at each request; `log` has how each came, and its path."""
 
     answers: Iterator[Response | Exception]
     requests: list[Request] = attrs.field(factory=list)
-    asked: list[str] = attrs.field(factory=list)
+    log: list[str] = attrs.field(factory=list)
 
     async def ask(self, request: Request) -> Response:
         return self._next("ask", request)
@@ -47,7 +47,7 @@ class Scripted:
 
     def _next(self, how: str, request: Request) -> Response:
         self.requests.append(request)
-        self.asked.append(f"{how} {request.path}")
+        self.log.append(f"{how} {request.path}")
         answer = next(self.answers)
         if isinstance(answer, Exception):
             raise answer

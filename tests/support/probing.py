@@ -16,10 +16,10 @@ class Target:
     """Answers each probe with the next of `answers`; the last one stays."""
 
     answers: list[Probe | NotSent] = attrs.field(factory=lambda: [FINE])
-    asked_at_s: list[float] = attrs.field(factory=list)
+    probed_at_s: list[float] = attrs.field(factory=list)
 
     async def ask(self) -> Probe:
-        self.asked_at_s.append(trio.current_time())
+        self.probed_at_s.append(trio.current_time())
         await trio.lowlevel.checkpoint()
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, NotSent):

@@ -26,7 +26,7 @@ class RosterService:
     """A status instead of 200, or a body that need not be JSON."""
     before: Callable[[str], object] = lambda _user: None
     """Called with the user before he is answered, after his roster was looked up; may block."""
-    asked: Counter[str] = attrs.field(factory=Counter)
+    requests: Counter[str] = attrs.field(factory=Counter)
     """How often each user was asked for."""
     peak: int = 0
     """The most requests that were open at the same time."""
@@ -44,7 +44,7 @@ class RosterService:
     def _serve(self, received: Received) -> bytes:
         user = received.target.partition("?")[0].rpartition("/")[2]
         with self._lock:
-            self.asked[user] += 1
+            self.requests[user] += 1
             self._open += 1
             self.peak = max(self.peak, self._open)
         try:

@@ -51,8 +51,8 @@ class Sentinel:
 
     def ask(self, *command: str) -> str:
         """What it answers to `SENTINEL …`, as redis-cli prints it."""
-        asked = ["redis-cli", "-p", str(self.port), "-a", PASSWORD, "--no-auth-warning", "SENTINEL", *command]
-        return subprocess.run(asked, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
+        arguments = ["redis-cli", "-p", str(self.port), "-a", PASSWORD, "--no-auth-warning", "SENTINEL", *command]
+        return subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=True).stdout.strip()
 
     def log(self) -> str:
         path = self.directory / "sentinel.log"

@@ -42,7 +42,7 @@ class Pane:
         """What is on the screen now; `styled`: with its colours as escape sequences."""
         return self._tmux("capture-pane", "-p", *(["-e"] if styled else []))
 
-    def asked(self, what: str) -> str:
+    def query(self, what: str) -> str:
         return self._tmux("display-message", "-p", f"#{{{what}}}").strip()
 
     def shows(self, *texts: str) -> str:

@@ -34,14 +34,14 @@ class Names(trio.abc.HostnameResolver):
     """What the name means now."""
 
     addresses: list[str]
-    asked: int = 0
+    lookups: int = 0
 
     async def getaddrinfo(  # type: ignore[override]  # what else may be asked makes no difference here
         self, host: bytes | None, port: object, *_how: object
     ) -> Sequence[Address]:
         assert host in (NAME.encode(), b"localhost")
         assert isinstance(port, int)
-        self.asked += 1
+        self.lookups += 1
         kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
         return [(*kind, (address, port)) for address in self.addresses]
 
@@ -124,7 +124,7 @@ async def test_refusing_first_address_is_followed_by_the_next(
     async with reaching(engine, ["127.0.0.3"], names, public_only=public_only) as (transport, (server,)):
         for _ in range(2):
             assert (await transport.send(post())).status == 200
-        assert (server.connections, names.asked) == (1, 1)
+        assert (server.connections, names.lookups) == (1, 1)
 
 
 @on_both
@@ -237,7 +237,7 @@ async def test_renamed_server_is_followed_after_the_connections_age(
         assert (len(first.requests), len(second.requests)) == (2, 0)
         mock_clock.jump(10.05)
         await transport.send(post())
-        assert (len(first.requests), len(second.requests), names.asked) == (2, 1, 2)
+        assert (len(first.requests), len(second.requests), names.lookups) == (2, 1, 2)
 
 
 async def test_a_unix_socket_with_a_full_backlog_is_waited_for(tmp_path: Path) -> None:

@@ -28,13 +28,13 @@ class Server:
 
     pieces: Sequence[bytes]
     stays: bool = False
-    asked: list[bytes] = attrs.field(factory=list)
+    requests: list[bytes] = attrs.field(factory=list)
 
     async def serve(self, stream: trio.SocketStream) -> None:
-        asked = b""
-        while b"\r\n\r\n" not in asked:
-            asked += await stream.receive_some()
-        self.asked.append(asked)
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += await stream.receive_some()
+        self.requests.append(head)
         try:
             for piece in self.pieces:
                 await stream.send_all(piece)
@@ -115,9 +115,9 @@ async def test_it_asks_with_no_header_but_those_that_are_given() -> None:
     async with opened(server) as stream:
         assert stream.status == 200
         assert stream.headers["content-type"].startswith("text/event-stream")
-        port = server.asked[0].partition(b"Host: ")[2].partition(b"\r\n")[0]
+        port = server.requests[0].partition(b"Host: ")[2].partition(b"\r\n")[0]
         sent = b"\r\nAccept-Encoding: identity\r\nAccept: text/event-stream\r\n\r\n"
-        assert server.asked == [b"GET /sse/ann HTTP/1.1\r\nHost: " + port + sent]
+        assert server.requests == [b"GET /sse/ann HTTP/1.1\r\nHost: " + port + sent]
 
 
 async def test_event_without_data_or_cut_off_is_none() -> None:
@@ -159,7 +159,7 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
     server = Server([b"HTTP/1.1 302 Found\r\nLocation: /login.jsp\r\nContent-Length: 0\r\n\r\n"])
     async with opened(server) as stream:
         assert stream.status == 302
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 async def test_late_or_missing_answer_counts_as_an_unopened_stream() -> None:

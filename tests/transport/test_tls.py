@@ -120,13 +120,13 @@ async def test_request_withdrawn_while_connecting_is_not_sent(
 
 @on_both
 async def test_tls_asks_for_the_urls_host_whatever_the_host_header(ours: Authority, engine: Engine) -> None:
-    asked: list[str | None] = []
+    names: list[str | None] = []
     context = ours.served()
-    context.sni_callback = lambda _tls, name, _context: asked.append(name)
+    context.sni_callback = lambda _tls, name, _context: names.append(name)
     async with pair(context, TlsFiles(ours.ca), engine, "localhost", host_header="example.org") as (transport, server):
         await transport.send(post())
         assert server.requests[0].headers["host"] == "example.org"
-    assert asked == ["localhost"]
+    assert names == ["localhost"]
 
 
 @rows("how", ["closes", "resets"])

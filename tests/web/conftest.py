@@ -165,8 +165,8 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
 
         app, watch = pages_app(harness.redis.url, settings, known, question, seen, report, status)
         schedules = {one.name: one.schedule for one in CONFIG.periodic}
-        asked = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
-        add_metrics(app, watch.connection, partial(process_samples, counters, status), lambda: asked)
+        read = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
+        add_metrics(app, watch.connection, partial(process_samples, counters, status), lambda: read)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)
         harness.control = Control()

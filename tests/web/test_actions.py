@@ -113,11 +113,11 @@ async def test_a_form_does_to_what_matched_what_it_says(
     act = f"/{name}/act"
     async with site() as running:
         chosen = {"all": "yes", "of": "rest", "verb": verb, "where": "user != x"}
-        asked = await running.post(act, chosen)
+        prompt = await running.post(act, chosen)
         before = there(harness, name)
         put("late", 8e9 if name == "retries" else 8.1e9, retried_at=time.time() + 1, created_at=time.time() + 1)
-        done = await done_by(running, act, {**form_of(asked.text, act).hidden, **more, "why": "so"})
-    assert f"This would {verb} 2 jobs" in parse("", asked.text).text
+        done = await done_by(running, act, {**form_of(prompt.text, act).hidden, **more, "why": "so"})
+    assert f"This would {verb} 2 jobs" in parse("", prompt.text).text
     assert sorted(before) == ["j0", "j1", "x"]
     assert "2 jobs; ended" in done.text
     assert set(there(harness, name)) == left
@@ -171,16 +171,16 @@ async def test_wrong_field_is_asked_for_again(
     ],
 )
 async def test_what_is_in_doubt_needs_a_tick_of_its_own(
-    more: dict[str, Any], box: str, asked_for: str, why: str, harness: Harness, site: Open
+    more: dict[str, Any], box: str, question: str, why: str, harness: Harness, site: Open
 ) -> None:
     put_jobs(harness, 2, **more)
     async with site() as running:
-        asked = await running.post("/dead/act", {"verb": "retry", "all": "yes"})
-        form = form_of(asked.text, "/dead/act")
+        prompt = await running.post("/dead/act", {"verb": "retry", "all": "yes"})
+        form = form_of(prompt.text, "/dead/act")
         refused = await done_by(running, "/dead/act", form.hidden)
         assert harness.size("dead") == 2
         done = await done_by(running, "/dead/act", {**form.hidden, box: "yes"})
-    assert asked_for in parse("", asked.text).text
+    assert question in parse("", prompt.text).text
     assert (box, "yes") in form.boxes
     assert "0 jobs, 2 refused; ended" in refused.text
     assert why in refused.text
@@ -192,8 +192,8 @@ async def test_of_equal_jobs_as_many_are_meant_as_are_ticked(harness: Harness, s
     async with site() as running:
         (form,) = [one for one in (await page(running, "/queue?name=rest")).forms if one.action == "/queue/act"]
         ticked = [value for name, value in form.boxes if name == "job"][:3]
-        asked = await running.post("/queue/act", {**form.hidden, "verb": "delete", "job": ticked})
-        done = await done_by(running, "/queue/act", {**form_of(asked.text, "/queue/act").hidden, "job": ticked})
+        prompt = await running.post("/queue/act", {**form.hidden, "verb": "delete", "job": ticked})
+        done = await done_by(running, "/queue/act", {**form_of(prompt.text, "/queue/act").hidden, "job": ticked})
     assert there(harness, "queue") == ["same", "b"]
     assert "3 jobs" in done.text
 
@@ -276,9 +276,9 @@ async def test_what_was_not_counted_in_time_is_meant_and_said(
     monkeypatch.setattr(actions, "_QUESTION_S", 0.0)
     put_jobs(harness, 250)
     async with site() as running:
-        asked = await running.post("/dead/act", {"verb": "delete", "all": "yes"})
-        await done_by(running, "/dead/act", form_of(asked.text, "/dead/act").hidden)
-    assert "100 of 250 have been counted so far; all that match are meant" in parse("", asked.text).text
+        prompt = await running.post("/dead/act", {"verb": "delete", "all": "yes"})
+        await done_by(running, "/dead/act", form_of(prompt.text, "/dead/act").hidden)
+    assert "100 of 250 have been counted so far; all that match are meant" in parse("", prompt.text).text
     assert harness.size("dead") == 0
 
 

@@ -77,15 +77,15 @@ def pages(client: Client, zset: Set, count: int) -> Mapping[str, tuple[Page, Map
     """The first page, one in the middle, and a filtered one, of so many jobs, and what each made Redis do."""
     fill(client, zset, count)
     middle = str(Cursor(count / 8, 2))
-    asked: Mapping[str, Callable[[], Page]] = {
+    reads: Mapping[str, Callable[[], Page]] = {
         "first": lambda: find.page(client, zset, (), ConfigContext({}), limit=50),
         "deep": lambda: find.page(client, zset, (), ConfigContext({}), after=middle, limit=50),
         "filtered": lambda: find.page(client, zset, NOBODY, ConfigContext({}), limit=50, limits=SearchLimits(jobs=600)),
     }
     found: dict[str, tuple[Page, Mapping[str, int]]] = {}
-    for name, ask in asked.items():
-        page = ask()  # the script is loaded from now on
-        found[name] = (page, commands(client, ask))
+    for name, read in reads.items():
+        page = read()  # the script is loaded from now on
+        found[name] = (page, commands(client, read))
     return found
 
 

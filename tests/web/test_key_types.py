@@ -33,8 +33,8 @@ async def test_each_page_shows_what_it_can_or_names_check(redis_url: str, pairs:
         redis_url,
         Settings("127.0.0.1"),
         ConfigContext({}),
-        lambda: lambda asked: metrics(asked, ("rest",), in_this_process((), show_bodies=False)),
-        lambda: lambda asked: live_figures(asked, ("rest",)),
+        lambda: lambda client: metrics(client, ("rest",), in_this_process((), show_bodies=False)),
+        lambda: lambda client: live_figures(client, ("rest",)),
         events.append,
     )
 

@@ -30,7 +30,7 @@ from tests.web.conftest import Open, Site
 LONG_S = 60
 """For what never happens; a busy machine may take many times as long as an idle one."""
 PAGE = "jobs"
-ASKED = b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
+REQUEST = b"GET /static/style.css HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 async def connect(running: Site, buffer_bytes: int | None = None) -> trio.SocketStream:
@@ -46,7 +46,7 @@ async def stalled(running: Site, stack: AsyncExitStack) -> trio.SocketStream:
     """A reader that asks for more than the kernel keeps for him, and reads nothing."""
     stream = await stack.enter_async_context(await connect(running, 2048))
     with trio.fail_after(LONG_S):
-        await stream.send_all(ASKED * 400)
+        await stream.send_all(REQUEST * 400)
     await until_async(lambda: running.stats._connections._waiting, "the server waits for him", LONG_S)
     return stream
 
@@ -120,9 +120,9 @@ async def test_non_reading_client_is_dropped_and_deliveries_go_on(
 
 async def test_slow_reader_gets_everything(site: Open) -> None:
     received = bytearray()
-    last = ASKED.replace(b"localhost\r\n", b"localhost\r\nConnection: close\r\n")
+    last = REQUEST.replace(b"localhost\r\n", b"localhost\r\nConnection: close\r\n")
     async with site() as running, await connect(running, 2048) as stream, trio.open_nursery() as nursery:
-        nursery.start_soon(stream.send_all, ASKED * 99 + last)
+        nursery.start_soon(stream.send_all, REQUEST * 99 + last)
         with trio.fail_after(LONG_S):
             while part := await stream.receive_some(4096):
                 received += part

@@ -36,7 +36,7 @@ class Stand:
 
     events: list[Event] = attrs.field(factory=list)
     go: trio.Event = attrs.field(factory=trio.Event)
-    asked: trio.Event = attrs.field(factory=trio.Event)
+    requested: trio.Event = attrs.field(factory=trio.Event)
 
     def app(self) -> QuartTrio:
         app = new_app("test", self.events.append)
@@ -47,7 +47,7 @@ class Stand:
 
         @app.get("/slow")
         async def slow() -> Response:
-            self.asked.set()
+            self.requested.set()
             await self.go.wait()
             return answer({"slow": True})
 
@@ -167,7 +167,7 @@ async def test_a_connection_that_breaks_hypercorn_ends_alone(monkeypatch: pytest
             answers.append(await get(f"{url}/slow"))
 
         nursery.start_soon(ask)
-        await stand.asked.wait()
+        await stand.requested.wait()
         async with await connect(url) as stream:
             await stream.send_all(b"GET /fatal HTTP/1.1\r\nHost: x\r\n\r\n")
             assert await to_the_end(stream) == b""
@@ -188,7 +188,7 @@ async def test_a_stop_lets_a_running_answer_end_if_it_comes(*, comes: bool) -> N
     with trio.fail_after(NEVER_S):
         async with trio.open_nursery() as outer, stand.server() as (url, scope):
             outer.start_soon(ask, f"{url}/slow")
-            await stand.asked.wait()
+            await stand.requested.wait()
             scope.cancel()
             if comes:
                 outer.start_soon(_after_s, 0.1, stand.go)
@@ -320,7 +320,7 @@ async def test_an_answer_may_take_longer_than_a_connection_may_rest() -> None:
     ):
         # Two at once: the end of the first is not the end of both.
         await stream.send_all(HTTP2_QUICK + b"\0\0\x0c\x01\x05\0\0\0\x03\x82\x86\x04\x05/slow\x01\x01x")
-        await stand.asked.wait()
+        await stand.requested.wait()
         nursery.start_soon(_after_s, 2.0, stand.go)
         await until_received(stream, b'{"slow": true}')
 

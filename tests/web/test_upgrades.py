@@ -34,7 +34,7 @@ def answered(port: int, request: bytes) -> bytes:
         return answer.read()
 
 
-async def asked(port: int, request: bytes) -> bytes:
+async def answer_to(port: int, request: bytes) -> bytes:
     with trio.fail_after(NEVER_S):
         return await trio.to_thread.run_sync(answered, port, request, abandon_on_cancel=True)
 
@@ -88,7 +88,7 @@ async def test_a_handshake_that_is_none_ends_its_connection(site: Open) -> None:
         for server, request_ in product((running.stats, running.health), _NO_HANDSHAKES):
             port = port_of(server)
             for _ in range(5):
-                answer = await asked(port, request_)
+                answer = await answer_to(port, request_)
                 assert answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 403 ")), answer
             await until_async(lambda port=port: not open_at(port), "all are closed here, too")  # type: ignore[misc]
         assert (await running.get("/")).status_code == 200, "the server goes on"
@@ -129,7 +129,7 @@ async def test_a_request_that_could_be_two_is_answered_once(site: Open) -> None:
         for server, head in product((running.stats, running.health), _TWO):
             port = port_of(server)
             request = head + b"Host: localhost\r\n\r\n" + _HIDDEN
-            answer = await asked(port, request)
+            answer = await answer_to(port, request)
             assert answer.startswith(b"HTTP/1.1 400 "), answer
             assert b"\r\nconnection: close\r\n" in answer.lower()
             assert answer.count(b"HTTP/1.1 ") == 1, answer
@@ -141,7 +141,7 @@ async def test_chunks_in_http_1_0_are_refused_alone(site: Open) -> None:
         for server, path in ((running.stats, b"/static/style.css"), (running.health, b"/live")):
             port = port_of(server)
             request = b"GET " + path + b" HTTP/1.0\r\nHost: localhost\r\n" + _CHUNKED + b"\r\n0\r\n\r\n"
-            answer = await asked(port, request)
+            answer = await answer_to(port, request)
             assert answer.startswith(b"HTTP/1.1 400 "), answer
 
 
@@ -172,11 +172,11 @@ async def test_an_offer_of_http2_that_a_proxy_would_pass_is_not_taken(site: Open
         for server, path in ((running.stats, b"/steer"), (running.stats, b"/"), (running.health, b"/readyz")):
             port = port_of(server)
             request = b"GET " + path + b" HTTP/1.1\r\n" + offer
-            answer = await asked(port, request)
+            answer = await answer_to(port, request)
             assert answer == b"HTTP/1.1 400 \r\ncontent-length: 0\r\nconnection: close\r\n\r\n", path
         for more in (b"Content-Length: 0\r\n", _LENGTH, _CHUNKED):
             request = b"POST /steer HTTP/1.1\r\n" + more + offer + (b"hello" if more == _LENGTH else b"0\r\n\r\n")
-            answer = await asked(port, request)
+            answer = await answer_to(port, request)
             assert answer.startswith(b"HTTP/1.1 400 "), more
             assert len(re.findall(rb"HTTP/1.1 \d", answer)) == 1, more
         assert (await running.get("/")).status_code == 200, "the server goes on"

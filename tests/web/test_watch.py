@@ -20,15 +20,15 @@ from restbroker.web.live import FRESH_S, Watch
 from restbroker.web.metrics_view import Figures, Glance
 from tests.support.wait import until_async
 
-Asked = Callable[[Client], Figures]
+Look = Callable[[Client], Figures]
 NOTHING = Figures(Snapshot())
 
 
 @attrs.define(eq=False)
 class Stand:
-    """`looks` counts; `asked` is what a look asks; `clock_s` is the watch's clock, `reports` what it says."""
+    """`looks` counts; `answer` is what a look asks; `clock_s` is the watch's clock, `reports` what it says."""
 
-    asked: Asked = lambda _client: NOTHING
+    answer: Look = lambda _client: NOTHING
     looks: int = 0
     clock_s: float = 1000.0
     reports: list[Event] = attrs.field(factory=list)
@@ -36,7 +36,7 @@ class Stand:
     def question(self) -> Glance:
         def look(client: Client) -> Figures:
             self.looks += 1
-            return self.asked(client)
+            return self.answer(client)
 
         return look
 
@@ -68,7 +68,7 @@ async def test_a_long_look_is_followed_by_ten_times_as_much_rest(watch: Watch, s
         stand.clock_s += 0.5
         return NOTHING
 
-    stand.asked = slowly
+    stand.answer = slowly
     await watch.state_for()
     stand.clock_s += 4.9
     await watch.state_for()
@@ -82,7 +82,7 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
     kinds = {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}
     knows = [ConfigContext({}), context_of(load(None, kinds, {}, registry.kinds()).config)]
     watch.causes = Causes(lambda: knows[0])
-    stand.asked = lambda client: Figures(Snapshot(totals={"dead": integer(client.command("ZCARD", "dead"))}))
+    stand.answer = lambda client: Figures(Snapshot(totals={"dead": integer(client.command("ZCARD", "dead"))}))
 
     async def seen() -> Summary | None:
         watch.refresh_now()
@@ -114,7 +114,7 @@ async def test_what_changes_during_a_look_is_looked_at_again(watch: Watch, stand
             trio.from_thread.run_sync(watch.refresh_now)
         return NOTHING
 
-    stand.asked = changing
+    stand.answer = changing
     await watch.state_for()
     await watch.state_for()
     await watch.state_for()
@@ -126,9 +126,9 @@ async def test_fault_of_a_look_is_reported_and_another_look_taken(watch: Watch, 
     def stumbling(_client: Client) -> Figures:
         raise OverflowError("a text of a stranger's")
 
-    stand.asked = stumbling
+    stand.answer = stumbling
     trouble = (await watch.state_for()).error
-    stand.asked = lambda _client: Figures(Snapshot(totals={"retry": 7}))
+    stand.answer = lambda _client: Figures(Snapshot(totals={"retry": 7}))
     stand.clock_s += FRESH_S
     state = await watch.state_for()
     assert isinstance(trouble, RestbrokerError)

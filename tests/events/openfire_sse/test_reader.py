@@ -120,8 +120,8 @@ async def test_wrong_password_and_foreign_stream_are_reported_once(reading: Read
         await reader.reads("bob")
         warning = await reader.tells("OpenfireDenied")
         assert "does not let ann read their events (401)" in warning.message
-        asked = [one.path for one in openfire.requests].count("/sse/ann")
-        await until_async(lambda: [one.path for one in openfire.requests].count("/sse/ann") > asked + 2, "again", 60)
+        before = [one.path for one in openfire.requests].count("/sse/ann")
+        await until_async(lambda: [one.path for one in openfire.requests].count("/sse/ann") > before + 2, "again", 60)
         assert len(reader.warnings("OpenfireDenied")) == 1
         openfire.state.register("ann")
         await reader.reads("ann")
@@ -222,14 +222,14 @@ async def test_answers_of_a_server_that_starts_are_waited_out(reading: Read, ope
 async def test_server_that_ends_each_stream_at_once_is_asked_less(
     reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch, kind: bytes, says: str
 ) -> None:
-    asked: list[float] = []
+    runs: list[float] = []
     monkeypatch.setattr(emitter, "HEAD", b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nConnection: close\r\n\r\n" % kind)
-    monkeypatch.setattr(emitter.Emitter, "run", lambda _: asked.append(time.monotonic()))
+    monkeypatch.setattr(emitter.Emitter, "run", lambda _: runs.append(time.monotonic()))
     async with reading("ann", ready=False) as reader:
         assert says in (await reader.tells("OpenfireAway")).message
-        await until_async(lambda: len(asked) >= 6, "it is asked again", 60)
+        await until_async(lambda: len(runs) >= 6, "it is asked again", 60)
         assert [one.code for one in reader.warnings()] == ["OpenfireAway"]
-    assert asked[5] - asked[4] > 1.5
+    assert runs[5] - runs[4] > 1.5
 
 
 @pytest.mark.slow  # a silence of seconds

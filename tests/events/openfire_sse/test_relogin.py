@@ -146,7 +146,7 @@ async def test_time_between_a_login_and_its_first_stream_is_a_gap(
 
 
 def logoffs(openfire: Openfire) -> int:
-    return sum(asked.path.endswith("/logoff") for asked in list(openfire.requests))
+    return sum(request.path.endswith("/logoff") for request in list(openfire.requests))
 
 
 async def test_login_left_behind_by_a_kick_is_logged_off_once(
@@ -193,7 +193,7 @@ async def test_server_without_new_streams_is_reported_once(
         assert jammed.hint.startswith("Restart Openfire: two logins, logoffs, questions or uploads at one moment")
 
         def tries() -> int:
-            return sum(asked.path.startswith("/sse/") for asked in list(openfire.requests))
+            return sum(request.path.startswith("/sse/") for request in list(openfire.requests))
 
         await until_async(lambda: tries() >= 9, "it is tried again", 60)
         assert logoffs(openfire) == 2, "each was logged in afresh once"

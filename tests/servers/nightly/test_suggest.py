@@ -73,7 +73,7 @@ def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
     server.kill()
 
 
-def asked(server: Ejabberd, command: str, arguments: Mapping[str, Json], login: str | None) -> tuple[int, bytes]:
+def call(server: Ejabberd, command: str, arguments: Mapping[str, Json], login: str | None) -> tuple[int, bytes]:
     headers = {"Host": HOST} if login is None else {"Host": HOST, "Authorization": login}
     with closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)) as connection:
         connection.request("POST", f"/api/{command}", json.dumps(arguments), headers)
@@ -83,7 +83,7 @@ def asked(server: Ejabberd, command: str, arguments: Mapping[str, Json], login: 
 
 def refused(server: Ejabberd, login: str | None) -> set[str]:
     """The commands of `ALL` that this login may not call."""
-    return {name for name, arguments in ALL.items() if asked(server, name, arguments, login)[0] == 403}
+    return {name for name, arguments in ALL.items() if call(server, name, arguments, login)[0] == 403}
 
 
 def take(
@@ -121,7 +121,7 @@ def issued(server: Ejabberd, own: str | None) -> str:
     wanted: dict[str, Json] = {"jid": server.limited, "ttl": 60, "scopes": ["ejabberd:admin"]}
     if own is None:
         return f"Bearer {json.loads(server.call('oauth_issue_token', **wanted)[1])['token']}"
-    return f"Bearer {json.loads(asked(server, 'oauth_issue_token', wanted, own)[1])['token']}"
+    return f"Bearer {json.loads(call(server, 'oauth_issue_token', wanted, own)[1])['token']}"
 
 
 def test_machine_and_tokens_get_the_suggested_rights(

@@ -47,7 +47,7 @@ def pairs(tmp_path: Path, redis_url: str) -> Iterator[Pairs]:
         yield Pairs(inner, outer)
 
 
-def asked(one: Beside, script: str, **request: Any) -> Any:
+def ask_ruby(one: Beside, script: str, **request: Any) -> Any:
     """What Ruby's API says in this pair's namespace."""
     return ask(script, one.redis_url, namespace=one.namespace, **request)
 
@@ -101,12 +101,12 @@ def _assert_its_record(one: Beside, ruby: SidekiqProcess) -> None:
 
 
 def _two_processes(one: Beside) -> list[dict[str, Any]]:
-    shown: list[dict[str, Any]] = asked(one, "processes.rb")["processes"]
+    shown: list[dict[str, Any]] = ask_ruby(one, "processes.rb")["processes"]
     return shown if len(shown) >= 2 else []
 
 
 def _assert_its_figures(name: str, one: Beside) -> None:
-    stats = asked(one, "stats.rb")
+    stats = ask_ruby(one, "stats.rb")
     figures = {figure: stats[figure] for figure in ("processed", "failed", "dead_size", "retry_size", "enqueued")}
     assert figures == {
         "processed": EXECUTED_BY_RUBY + EXECUTED_BY_US,
@@ -140,7 +140,7 @@ def test_restbroker_in_a_namespace_writes_no_key_outside_of_it(pairs: Pairs) -> 
     broker = pairs.inner.broker()
     pairs.inner.push(OURS, ours("inner-1", OURS, 1), ours("inner-2", OURS, REFUSED))
     pairs.inner.wait_until_finished()
-    until(lambda: len(asked(pairs.inner, "processes.rb")["processes"]) == 1, "its record is there")
+    until(lambda: len(ask_ruby(pairs.inner, "processes.rb")["processes"]) == 1, "its record is there")
     assert broker.stop() == 0
     keys = [text(key) for key in items(pairs.inner.client.command("KEYS", "*"))]
     assert len(keys) > 5

@@ -91,8 +91,8 @@ def test_quiet_all_and_stop_all_reach_every_process_of_ours_only(
     web.press(page, _for_all(page), "stop")
     assert [broker.wait() for broker in ours] == [0, 0]
     assert citizen.listed() == [foreign]
-    asked = [raw(signal) for signal in items(citizen.client.command("LRANGE", f"{foreign}-signals", 0, -1))]
-    assert asked == [b"TERM", b"TSTP"]
+    requests = [raw(signal) for signal in items(citizen.client.command("LRANGE", f"{foreign}-signals", 0, -1))]
+    assert requests == [b"TERM", b"TSTP"]
     assert "1 Processes" in web.open("/busy").text
 
 

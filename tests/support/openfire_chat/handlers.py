@@ -59,8 +59,8 @@ def answer(call: Call) -> Exchange:
     """Return what is answered once it is done."""
     is_of_stream = "/ofchat1/" in call.exchange.path
     if is_of_stream and call.name(0) not in call.state.streams:
-        is_asked = call.exchange.command == "list_contacts"
-        return named("the contacts of a stream that is gone") if is_asked else REFUSED
+        is_listing = call.exchange.command == "list_contacts"
+        return named("the contacts of a stream that is gone") if is_listing else REFUSED
     handler = _HANDLERS.get(call.exchange.command)
     return call.exchange if handler is None else handler(call)
 

@@ -78,7 +78,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
     target = Target([NotSent("refused")])
     with trio.move_on_after(3600):
         await Prober(breaker, target.ask, nobody()).run()
-    assert 1800 <= len(target.asked_at_s) <= 3600
+    assert 1800 <= len(target.probed_at_s) <= 3600
     assert kinds(events) == ["TargetDown"]
 
 
@@ -111,7 +111,7 @@ async def test_abandoned_breaker_stays_tripped_and_spares_its_target(
         breaker.trip_for_good(Reason("Bug", "Its background work failed."))
         await trio.sleep(600)
     breaker.note_probe(FINE)  # of a probe that was under way
-    assert (breaker.admits, breaker.reason, len(target.asked_at_s)) == (
+    assert (breaker.admits, breaker.reason, len(target.probed_at_s)) == (
         False,
         Reason("Bug", "Its background work failed."),
         1,

@@ -69,8 +69,8 @@ class Pool:
     turns: int = 0
     """How often it was a fetch's turn, made or given up."""
     steps: list[str] = attrs.field(factory=list)
-    asked: list[FetchRequest] = attrs.field(factory=list)
-    asked_at_s: list[float] = attrs.field(factory=list)
+    requests: list[FetchRequest] = attrs.field(factory=list)
+    requested_at_s: list[float] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
     quiet: trio.Event = attrs.field(factory=trio.Event)
     reservations: Reservations = attrs.field(factory=Reservations)
@@ -117,8 +117,8 @@ class Pool:
         if request is None:
             return None
         self.steps.append("asks")
-        self.asked.append(request)
-        self.asked_at_s.append(trio.current_time())
+        self.requests.append(request)
+        self.requested_at_s.append(trio.current_time())
         await trio.sleep(1)
         answer = self.answers.pop(0) if self.answers else NOTHING
         if isinstance(answer, Exception):
@@ -257,7 +257,7 @@ async def test_changes_while_a_fetch_waits_for_its_turn_stop_it(
 
     pool.before = happen
     await pool.run()
-    assert pool.asked == []
+    assert pool.requests == []
 
 
 @pytest.mark.parametrize("answer", [NOTHING, TargetPaused(10), LimitReached("dead", 10)])
@@ -269,7 +269,7 @@ async def test_redis_learns_which_waiting_jobs_may_start(
     pool.hold(1, granted=False)
     pool.serve(1)
     await pool.run()
-    assert [(request.count, request.hwm >= 1) for request in pool.asked] == [(0, True)]
+    assert [(request.count, request.hwm >= 1) for request in pool.requests] == [(0, True)]
     assert pool.steps == ["asks"], "no queue is waited for: nothing was asked of it"
 
 
@@ -279,17 +279,17 @@ async def test_only_a_fetch_that_asks_for_jobs_reports_old_keys(autojump_clock: 
     pool.hold(1, granted=False)
     pool.serve(1)
     await pool.run()
-    assert ([request.count for request in pool.asked], pool.reservations.has_old_keys) == ([0], True)
+    assert ([request.count for request in pool.requests], pool.reservations.has_old_keys) == ([0], True)
     pool.reservations.release("1:1")
     pool.ready.note_done()
     await pool.run()
-    assert (pool.asked[-1].count, pool.reservations.old_keys_until) == (1, 1)
+    assert (pool.requests[-1].count, pool.reservations.old_keys_until) == (1, 1)
 
 
 async def test_a_pause_is_waited_for_but_no_longer_than_a_second(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[TargetPaused(500), TargetPaused(60_000), NOTHING])
     await pool.run()
-    first_s, second_s, third_s = pool.asked_at_s[:3]
+    first_s, second_s, third_s = pool.requested_at_s[:3]
     assert (second_s - first_s, third_s - second_s) == pytest.approx((1.5, 2.0), abs=0.1)
     assert pool.warned() == []
 
@@ -330,7 +330,7 @@ async def test_it_ends_with_its_pool(autojump_clock: MockClock, how: str) -> Non
         pool.breaker.trip(DOWN)
     pool.breaker.stop()
     assert await pool.run()
-    assert pool.asked == []
+    assert pool.requests == []
 
 
 async def test_a_quiet_process_compares_its_jobs_as_ever_and_tells_redis_which_may_start(
@@ -346,7 +346,7 @@ async def test_a_quiet_process_compares_its_jobs_as_ever_and_tells_redis_which_m
     pool.hold(1, granted=False)
     pool.serve(1)
     await pool.run()
-    assert [(request.count, request.hwm >= 1) for request in pool.asked] == [(0, True)]
+    assert [(request.count, request.hwm >= 1) for request in pool.requests] == [(0, True)]
 
 
 @pytest.mark.parametrize("where", ["the fetch", "a suspect"])
@@ -357,13 +357,13 @@ async def test_refusal_hinders_the_pool_and_is_retried_a_second_later(
     await pool.run(1.5)
     assert (pool.hindrance(), pool.warned()) == ("refused", ["FetchRefused"])
     await pool.run()
-    assert len(pool.asked) > 1
+    assert len(pool.requests) > 1
 
 
 async def test_a_refused_fetch_is_followed_by_a_second_of_rest(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[REFUSED] * 5)
     await pool.run(10)
-    assert len(pool.asked) == 5
+    assert len(pool.requests) == 5
 
 
 async def test_while_enough_jobs_are_ready_the_poller_waits_for_demand(autojump_clock: MockClock) -> None:
@@ -373,7 +373,7 @@ async def test_while_enough_jobs_are_ready_the_poller_waits_for_demand(autojump_
     assert pool.turns == 0
     pool.serve(2)
     await pool.run()
-    assert pool.asked[0].count == 2
+    assert pool.requests[0].count == 2
 
 
 @pytest.mark.parametrize(("limits", "counts"), [(Limits(), [4]), (RATE, []), (SHARE, [])])
@@ -382,7 +382,7 @@ async def test_full_pool_takes_jobs_only_where_no_limit_is_shared(
 ) -> None:
     pool = Pool(limits=limits)
     await pool.run(1.5)
-    assert [request.count for request in pool.asked] == counts
+    assert [request.count for request in pool.requests] == counts
 
 
 async def test_fetch_asks_for_no_more_than_a_limit_leaves(autojump_clock: MockClock) -> None:
@@ -390,7 +390,7 @@ async def test_fetch_asks_for_no_more_than_a_limit_leaves(autojump_clock: MockCl
     pool.reservations.add([JobInProgress("1:1", 1, "rest", b"{}")])
     pool.serve(3)
     await pool.run(1.5)
-    assert [request.count for request in pool.asked] == [1]
+    assert [request.count for request in pool.requests] == [1]
 
 
 async def test_jobs_waiting_for_room_at_the_target_replace_others(
@@ -403,7 +403,7 @@ async def test_jobs_waiting_for_room_at_the_target_replace_others(
     for turn in turns:
         pool.breaker.semaphore.leave_line(turn)
     await pool.run(1.5)
-    assert [request.count for request in pool.asked] == [2, 4]
+    assert [request.count for request in pool.requests] == [2, 4]
 
 
 @pytest.mark.parametrize(
@@ -421,20 +421,20 @@ async def test_jobs_the_next_settlement_starts_need_no_fetch(
     pool.hold(*numbers, granted=granted)
     pool.serve(1)
     await pool.run(1.5)
-    assert (pool.asked == []) == waits
+    assert (pool.requests == []) == waits
     pool.is_busy = False
     await pool.run(1.5)
-    assert pool.asked
+    assert pool.requests
 
 
 async def test_no_fetch_is_made_beside_a_settlement_that_brings_jobs(autojump_clock: MockClock) -> None:
     pool = Pool(is_handing_on=True)
     pool.serve(1)
     await pool.run(1.5)
-    assert not pool.asked
+    assert not pool.requests
     pool.is_handing_on = False
     await pool.run(1.5)
-    assert pool.asked
+    assert pool.requests
 
 
 async def test_the_counts_of_crashes_are_loaded_when_they_change(autojump_clock: MockClock) -> None:
@@ -495,6 +495,6 @@ async def test_absent_redis_is_asked_ever_less_and_soon_when_back(
     pool = Pool(answers=[*[AWAY] * 8, NOTHING, AWAY])
     await pool.run(40)
     # From one question to the next: its second, the comparison, and the wait.
-    waits_s = [round(after_s - before_s - 1.02, 2) for before_s, after_s in pairwise(pool.asked_at_s)]
+    waits_s = [round(after_s - before_s - 1.02, 2) for before_s, after_s in pairwise(pool.requested_at_s)]
     assert waits_s[:7] == pytest.approx([0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
     assert waits_s[9] == pytest.approx(0.05)

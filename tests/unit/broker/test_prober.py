@@ -105,8 +105,8 @@ async def test_dead_target_sees_a_probe_a_second_for_all_processes(
         async with trio.open_nursery() as nursery:
             for number in range(10):
                 started(nursery, target, View(board, f"p{number}"))
-    shared = [at_s for at_s in target.asked_at_s if at_s > began_s]
-    assert len(target.asked_at_s) - len(shared) == 10, "each asks once by itself when it starts"
+    shared = [at_s for at_s in target.probed_at_s if at_s > began_s]
+    assert len(target.probed_at_s) - len(shared) == 10, "each asks once by itself when it starts"
     assert 250 <= len(shared) <= 600
     assert min(after - before for before, after in pairwise(shared)) >= 1.0
 
@@ -117,13 +117,13 @@ async def test_all_open_with_one_probe(autojump_clock: trio.testing.MockClock) -
         breakers = [started(nursery, target, View(board, f"p{number}")) for number in range(5)]
         for breaker in breakers:
             await breaker.wait_to_admit()
-        target.asked_at_s.clear()
+        target.probed_at_s.clear()
         for breaker in breakers:
             await shut(breaker)
         closed_at_s = trio.current_time()
         for breaker in breakers:
             await breaker.wait_to_admit()
-        assert len(target.asked_at_s) == 1
+        assert len(target.probed_at_s) == 1
         assert trio.current_time() - closed_at_s <= 2.5
         nursery.cancel_scope.cancel()
 
@@ -140,7 +140,7 @@ async def test_result_from_before_the_trip_does_not_reset_it(
         closed_at_s = trio.current_time()
         await breaker.wait_to_admit()
         assert trio.current_time() - closed_at_s >= 29, "only when the older result counts no more"
-        assert len(target.asked_at_s) == 2
+        assert len(target.probed_at_s) == 2
 
 
 @pytest.mark.parametrize("result", [NEWER, DENIED])
@@ -154,7 +154,7 @@ async def test_foreign_version_and_denial_are_checked_by_oneself(
         await trio.sleep(0.5)
         board.publish(encode(result), 30.0)
         await breaker.wait_to_admit()
-        assert len(target.asked_at_s) == 2
+        assert len(target.probed_at_s) == 2
         assert breaker.server_version == NEWER.version
 
 
@@ -167,7 +167,7 @@ async def test_denied_process_does_not_trust_an_admitted_one(autojump_clock: tri
             board.publish(encode(FINE), 10.0)
             await trio.sleep(10)
         assert not breaker.admits
-        assert len(target.asked_at_s) > 5
+        assert len(target.probed_at_s) > 5
 
 
 async def test_a_prober_that_died_does_not_keep_its_turn(autojump_clock: trio.testing.MockClock) -> None:
@@ -255,7 +255,7 @@ async def test_good_probe_ends_a_days_pause_after_a_minute(autojump_clock: trio.
         breaker.observe(DAY)
         assert "(Retry-After)" in (breaker.reason or UNSENT.reason).message
         await breaker.wait_to_admit()
-        assert 60 <= target.asked_at_s[1] - began_s < 63
+        assert 60 <= target.probed_at_s[1] - began_s < 63
         assert board.pauses == [("retry_after", 75.0)]
         assert board.resumed == ["denied", "retry_after"]
 

@@ -133,7 +133,7 @@ def test_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: TripRu
     assert breaker.held_for_s(161.0) == 0.0
 
 
-def asked(breaker: TripRules, now_s: float, command: str, fine: int, deferred: int = 0) -> None:
+def observe(breaker: TripRules, now_s: float, command: str, fine: int, deferred: int = 0) -> None:
     """So many answers to a command."""
     for number in range(fine + deferred):
         breaker.note_answer(now_s, command, deferred=number >= fine)
@@ -152,12 +152,12 @@ def test_it_opens_with_a_second_sick_command_or_few_successes(
     breaker = TripRules()
     for step in steps:
         assert breaker.permits
-        asked(breaker, *step)
+        observe(breaker, *step)
     assert not breaker.permits
 
 
 def test_unanswered_slow_command_does_not_open_it_beside_others(breaker: TripRules) -> None:
-    asked(breaker, 1.0, "well", 10)
+    observe(breaker, 1.0, "well", 10)
     for _ in range(10):
         breaker.note_silence(2.0, "slow")
     assert breaker.permits
@@ -173,7 +173,7 @@ def test_five_unanswered_in_a_row_open_it_when_nothing_else_runs(breaker: TripRu
 
 
 def test_what_could_not_be_sent_counts_whatever_the_command_is(breaker: TripRules) -> None:
-    asked(breaker, 1.0, "well", 10)
+    observe(breaker, 1.0, "well", 10)
     for _ in range(4):
         breaker.note_silence(2.0, "slow")
     breaker.note_unsent(2.0)
@@ -206,7 +206,7 @@ def test_unanswered_counts_as_not_now_though_others_are_answered(breaker: TripRu
 
 
 def test_job_counts_as_silence_from_the_middle_of_its_time(breaker: TripRules) -> None:
-    asked(breaker, 10.0, "c", 30)
+    observe(breaker, 10.0, "c", 30)
     for _ in range(5):
         breaker.note_silence(10.4, "c", waited_s=1.0)
     assert breaker.permits
@@ -218,25 +218,25 @@ def test_job_counts_as_silence_from_the_middle_of_its_time(breaker: TripRules) -
 @rows("commands", [["slow"] * 4 + ["late"], ["late"] + ["slow"] * 4])
 def test_two_slow_commands_in_one_row_open_it_in_any_order(commands: list[str]) -> None:
     breaker = TripRules()
-    asked(breaker, 1.0, "well", 100)
+    observe(breaker, 1.0, "well", 100)
     for command in commands:
         breaker.note_silence(2.0, command)
     assert not breaker.permits
 
 
 def test_a_command_is_alone_from_five_answers_on(breaker: TripRules) -> None:
-    asked(breaker, 1.0, "well", 100)
+    observe(breaker, 1.0, "well", 100)
     assert not breaker.is_alone("unheard")
-    asked(breaker, 1.0, "sick", 0, 4)
+    observe(breaker, 1.0, "sick", 0, 4)
     assert not breaker.is_alone("sick")
-    asked(breaker, 1.0, "sick", 0, 1)
+    observe(breaker, 1.0, "sick", 0, 1)
     assert breaker.is_alone("sick")
 
 
 def test_known_command_is_kept_apart_though_many_were_made_up(breaker: TripRules) -> None:
     for number in range(2 * MOST_COMMANDS):
-        asked(breaker, 1.0, f"command-{number}", 1)
-    asked(breaker, 1.0, "command-0", 0, 10)
+        observe(breaker, 1.0, f"command-{number}", 1)
+    observe(breaker, 1.0, "command-0", 0, 10)
     assert breaker.is_alone("command-0")
 
 

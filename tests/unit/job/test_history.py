@@ -25,7 +25,7 @@ from tests.support.settling import NOW_S, ONCE, WHY, context, job, payload, sett
 
 LONG = attrs.evolve(WHY, message="it broke " + "x" * 300)
 KEY = "restbroker:reply:k"
-ASKED = (Reply(b"{}", key=KEY, ttl_s=5),)
+REPLIES = (Reply(b"{}", key=KEY, ttl_s=5),)
 
 
 DEAD: list[tuple[dict[str, Any], Final, str]] = [
@@ -90,11 +90,11 @@ def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
     assert (payload(sixth)["retry_count"], payload(sixth)["restbroker_uncertain"]) == (0, 2)
 
 
-@rows(("asked_s", "jitter", "after_s"), [(None, 0.0, 2), (None, 0.5, 3.5), (30.0, 0.0, 30), (0.0, 0.5, 1.5)])
+@rows(("wanted_s", "jitter", "after_s"), [(None, 0.0, 2), (None, 0.5, 3.5), (30.0, 0.0, 30), (0.0, 0.5, 1.5)])
 def test_job_is_deferred_for_2_s_or_as_asked_and_up_to_3_s_more(
-    asked_s: float | None, jitter: float, after_s: float
+    wanted_s: float | None, jitter: float, after_s: float
 ) -> None:
-    outcome = Deferred(LONG, counts=False, retry_after_s=asked_s)
+    outcome = Deferred(LONG, counts=False, retry_after_s=wanted_s)
     put_off = settled(Schedule, job(), ONCE, outcome, jitter=jitter)
     assert put_off.delay_s == pytest.approx(after_s)
 
@@ -128,13 +128,13 @@ def test_death_by_a_crash_is_in_the_history_as_perhaps_run(make_dead: Any) -> No
     assert (unreadable.at_s, unreadable.replies) == (NOW_S, ())
 
 
-@rows("settlement", [Retry(5.0, b"{}", ASKED), Dead(5.0, b"{}", ASKED), Drop(ASKED)])
+@rows("settlement", [Retry(5.0, b"{}", REPLIES), Dead(5.0, b"{}", REPLIES), Drop(REPLIES)])
 def test_refused_reply_changes_nothing_else_about_a_failed_job(settlement: Retry | Dead | Drop) -> None:
     assert drop_reply(job(), settlement, "WRONGTYPE", context()) == attrs.evolve(settlement, replies=())
 
 
 def test_job_with_refused_reply_was_delivered_and_names_the_cure() -> None:
-    settlement = drop_reply(job(), Ack(ASKED), "WRONGTYPE of k", context())
+    settlement = drop_reply(job(), Ack(REPLIES), "WRONGTYPE of k", context())
     assert isinstance(settlement, Dead)
     assert (settlement.at_s, settlement.replies) == (NOW_S, ())
     fields = payload(settlement)

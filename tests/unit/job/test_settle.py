@@ -102,8 +102,8 @@ def test_failed_job_with_retry_false_still_dies() -> None:
 
 
 def test_retry_after_delays_a_retry_but_never_brings_it_forward() -> None:
-    for asked_s, waits_s in ((100, 100), (1, 15)):
-        assert settled(Retry, job(), SAFE, Deferred(WHY, retry_after_s=asked_s)).delay_s == pytest.approx(waits_s)
+    for wanted_s, waits_s in ((100, 100), (1, 15)):
+        assert settled(Retry, job(), SAFE, Deferred(WHY, retry_after_s=wanted_s)).delay_s == pytest.approx(waits_s)
 
 
 @rows("spec", [SAFE, ONCE])
@@ -256,8 +256,8 @@ def test_job_killed_by_a_crash_has_its_commands_name_if_readable(make_dead: Make
 
 @rows(("make_dead", "code"), [(settle_crashed, "Uncertain"), (settle_poisoned, "Poison")])
 def test_job_killed_by_a_crash_is_answered_as_any_dead_job(make_dead: MakeDead, code: str) -> None:
-    asked = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
-    by_job, by_key = make_dead(fallen(json.dumps(asked).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
+    fields = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
+    by_job, by_key = make_dead(fallen(json.dumps(fields).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
     job = json.loads(by_job.payload)
     assert (by_job.queue, job["queue"], job["class"], job["args"][:2]) == ("replies", "replies", "Mine", ["", "id-1"])
     assert job["jid"] == spare_jid("life", "7:1"), "the same however often it is dead"
@@ -275,12 +275,12 @@ def test_job_killed_by_a_crash_is_answered_as_any_dead_job(make_dead: MakeDead, 
 
 
 def test_job_killed_by_a_crash_has_its_commands_own_words() -> None:
-    asked = fallen(b'{"jid":"j","args":["ask",{},"t"]}')
+    orphan = fallen(b'{"jid":"j","args":["ask",{},"t"]}')
     spec = CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits."))
-    named = payload(settle_crashed(asked, NOW_S, {"ask": spec}.get))
+    named = payload(settle_crashed(orphan, NOW_S, {"ask": spec}.get))
     assert named["error_class"] == "AskUnanswered"
     assert named["error_message"].endswith("AtMostOnce forbids sending it again. Ask whether it waits.")
-    assert payload(settle_crashed(asked, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
+    assert payload(settle_crashed(orphan, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
 
 
 @rows("make_dead", [settle_crashed, settle_poisoned])

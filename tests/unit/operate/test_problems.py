@@ -100,8 +100,8 @@ def test_a_targets_state_has_one_name(state: str | None, reasons: tuple[str, ...
 def test_end_of_a_pause_is_shown_as_it_is_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     notice = PauseNotice("target", "rosters", "The target rosters is paused.")
     monkeypatch.setattr(enqueue, "pause_of", lambda *_: notice)
-    nothing_asked: Any = None
-    why = why_waiting(nothing_asked, "q", "rosters")
+    client: Any = None
+    why = why_waiting(client, "q", "rosters")
     assert why == "The target rosters is paused. Resume it: `restbroker targets resume rosters`."
 
 

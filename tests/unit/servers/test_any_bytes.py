@@ -45,11 +45,11 @@ _HEADERS = st.fixed_dictionaries({}, optional={"retry-after": st.text(max_size=1
 def test_any_answer_has_an_outcome(
     kind: str, data: st.DataObject, status: int, body: bytes, headers: dict[str, str], is_cut: bool
 ) -> None:
-    asked = data.draw(st.sampled_from(KINDS[kind].commands))
-    call = data.draw(st.sampled_from([call for _, call in calls(asked)]))
+    case = data.draw(st.sampled_from(KINDS[kind].commands))
+    call = data.draw(st.sampled_from([call for _, call in calls(case)]))
     answer = Response(status, headers, body, 0.0, truncated=is_cut)
     bench = Bench(KINDS[kind], TARGETS[kind])
-    assert trio.run(partial(bench.fate, asked, call, answer))
+    assert trio.run(partial(bench.fate, case, call, answer))
 
 
 TARGETS = {name: target_of(kind) for name, kind in KINDS.items()}

@@ -91,7 +91,7 @@ def target_of(kind: str, url: str, file: Path, login: str = LOGIN, **changed: An
     return target
 
 
-async def asked(kind: str, act: Act, file: Path, login: str = LOGIN) -> tuple[Probe, Outcome]:
+async def probe_and_deliver(kind: str, act: Act, file: Path, login: str = LOGIN) -> tuple[Probe, Outcome]:
     """What becomes of a probe, and of the kind's job, where the server answers so."""
     case = CASES[kind]
     with Receiver(act) as server:
@@ -113,7 +113,7 @@ async def asked(kind: str, act: Act, file: Path, login: str = LOGIN) -> tuple[Pr
 @pytest.mark.parametrize("kind", sorted(CASES))
 async def test_no_refusal_shows_a_secret_though_the_server_repeats_it(kind: str, tmp_path: Path) -> None:
     for status, is_page in product((200, 302, 400, 401, 404, 409, 500, 503, 504), (False, True)):
-        probe, outcome = await asked(kind, repeating(status, is_page=is_page), tmp_path / "env.json")
+        probe, outcome = await probe_and_deliver(kind, repeating(status, is_page=is_page), tmp_path / "env.json")
         assert found_in(repr(probe), SECRETS) == [], (status, is_page)
         if isinstance(outcome, Delivered | Unsent):
             assert status == 200  # what was done is its producer's
@@ -145,7 +145,7 @@ async def test_missing_secret_file_leaves_job_unsent_and_fails_probe(tmp_path: P
 @pytest.mark.parametrize("kind", sorted(CASES))
 async def test_cut_refusal_leaves_no_beginning_of_a_secret(kind: str, tmp_path: Path) -> None:
     words = b"x" * (WORDS_LIMIT - 5) + JOBS.encode()
-    _, outcome = await asked(kind, answering(400, words, Content_Type="text/plain"), tmp_path / "env.json")
+    _, outcome = await probe_and_deliver(kind, answering(400, words, Content_Type="text/plain"), tmp_path / "env.json")
     assert not isinstance(outcome, Delivered | Unsent)
     shown = f"{outcome.reason.message}\n{getattr(outcome, 'text', None)}"
     assert JOBS[:4] not in shown
@@ -161,7 +161,7 @@ async def test_redirect_is_masked_before_its_login_and_query_are_cut(
         # As it came, a path ends at the `?` within it, and a login at the `@`.
         address = f"https://u:x@example.org/a/{secret}/b?c=d"
         act = answering(302, b"", Location=address)
-        probe, outcome = await asked(kind, act, tmp_path / "env.json", login)
+        probe, outcome = await probe_and_deliver(kind, act, tmp_path / "env.json", login)
         shown = repr((probe, outcome) if secret == login else outcome)  # the probe is not about the job
         assert not [part for part in ("s3same", "4711", "j0b/p4ss", "u:x", "c=d") if part in shown]
 
@@ -187,6 +187,6 @@ async def test_no_login_is_shown_in_the_place_of_a_code_or_version(tmp_path: Pat
     login = "sesame4711"
     for kind, status, said in product(("mongooseim", "prosody-rest"), (200, 400, 401, 500), in_form(login)):
         act = answering(status, json.dumps(said).encode(), Content_Type="application/json")
-        probe, outcome = await asked(kind, act, tmp_path / "env.json", login)
+        probe, outcome = await probe_and_deliver(kind, act, tmp_path / "env.json", login)
         shown = repr((probe, outcome.note if isinstance(outcome, Delivered) else outcome))
         assert login[:6] not in shown, (kind, status, said)

@@ -78,8 +78,8 @@ async def test_it_awaits_nothing_but_its_link_whatever_is_answered(name: str) ->
     target = target_of(kind)
     ports = Ports(lambda _: None, lambda: 1_800_000_000.0, None, SERVICES)
     ends = 0
-    for asked in kind.commands:
-        call = Call(Command(asked.command, asked.arguments), host="example.org", identity="a" * 24)
+    for case in kind.commands:
+        call = Call(Command(case.command, case.arguments), host="example.org", identity="a" * 24)
         for given in answers(kind.well):
             for questions in (Response(200, {}, b"", 0.0), Response(503, {}, b"", 0.0), NotSent("gone")):
                 connector = registry.open_connector(target, ports)
@@ -99,8 +99,8 @@ async def test_login_in_a_file_is_reread_for_each_request(name: str, tmp_path: P
         Ports(lambda _: None, lambda: 1_800_000_000.0, None, SERVICES),
     )
     # Prosody's other APIs have a login of their own.
-    asked = next((one for one in kind.commands if one.command == "message"), kind.commands[0])
-    call = Call(Command(asked.command, asked.arguments), host="example.org", identity="a" * 24)
+    case = next((one for one in kind.commands if one.command == "message"), kind.commands[0])
+    call = Call(Command(case.command, case.arguments), host="example.org", identity="a" * 24)
 
     def login() -> str | None:
         run = connector.deliver(call, Link())

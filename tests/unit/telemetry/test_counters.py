@@ -208,13 +208,13 @@ def test_durations_last_from_the_start_latencies_for_a_minute() -> None:
 
 
 def test_values_are_those_of_the_moment_of_the_request() -> None:
-    counters, asked = counting(), list[Samples]()
+    counters, copies = counting(), list[Samples]()
     for _ in range(3):
-        asked.append(counters.samples())
+        copies.append(counters.samples())
         counters(JobFinished("e", "q", "status", "j", "delivered", "ack", 1, 0.01))
         counters.add_redis_call(0.001)
     found = []
-    for samples in asked:
+    for samples in copies:
         durations = samples.get("restbroker_job_duration_seconds", {}).get(("e",), Histogram())
         calls = samples["restbroker_redis_call_seconds"][()]
         assert isinstance(durations, Histogram)

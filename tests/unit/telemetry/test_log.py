@@ -339,11 +339,11 @@ def test_a_broken_pipe_is_ignored() -> None:
 
 
 def test_jobs_reported_together_are_summed_with_lines_at_debug() -> None:
-    asked = 0
+    calls = 0
 
     def each() -> list[JobFinished]:
-        nonlocal asked
-        asked += 1
+        nonlocal calls
+        calls += 1
         return [DELIVERED] * 3
 
     together = JobsDelivered("ejabberd", {"status": [0.01, 0.01], "ping": [0.01]}, each)
@@ -359,7 +359,7 @@ def test_jobs_reported_together_are_summed_with_lines_at_debug() -> None:
             "summary target=ejabberd delivered=3 failed=0 rate_per_s=0.3 p50_ms=9.62 p95_ms=9.62 p99_ms=9.62\n"
             in written
         )
-    assert asked == 1, "what nobody writes is not made"
+    assert calls == 1, "what nobody writes is not made"
 
 
 def test_failure_is_logged_in_full_again_after_ten_seconds() -> None:

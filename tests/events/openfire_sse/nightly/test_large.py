@@ -143,7 +143,7 @@ class Meanwhile:
     """What happens to the logins and the questions. Each step ends when it is done, and those who are on are read."""
 
     talk: Talk
-    asked: list[str] = attrs.field(factory=list)
+    questions: list[str] = attrs.field(factory=list)
 
     def steps(self) -> Iterator[Callable[[], object]]:
         do, fault = self.talk.do, self.talk.server.faults.add
@@ -182,7 +182,7 @@ class Meanwhile:
 
     def asks(self) -> None:
         more = {"emailAddress": "eve@mail.example", "question": "How?", "workgroup": "help"}
-        self.asked.append(self.talk.push("ask", userID=_ASKER, **more))
+        self.questions.append(self.talk.push("ask", userID=_ASKER, **more))
         self.talk.listening(_ASKER)
 
     def accepts(self) -> None:
@@ -191,7 +191,7 @@ class Meanwhile:
             offer = state.offer(_ASKER, _EXPERT)
         self.talk.event(_EXPERT, "offer", id=offer)
         self.talk.do("accept_offer", from_=_EXPERT, offerId=offer)
-        assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
+        assert self.talk.answer(self.questions.pop())["outcome"] == "delivered"
 
     def talks(self) -> None:
         self.talk.do("ask_join", userId=_ASKER)
@@ -204,12 +204,12 @@ class Meanwhile:
     def takes_back(self) -> None:
         """The question, whether or not somebody took it."""
         self.talk.do("ask_revoke", userId=_ASKER)
-        while self.asked:
-            assert self.talk.answer(self.asked.pop())["outcome"] == "delivered"
+        while self.questions:
+            assert self.talk.answer(self.questions.pop())["outcome"] == "delivered"
 
     def restarts(self) -> None:
         self.talk.server.restart()
-        assert self.talk.answer(self.asked.pop())["error"]["code"] == "AskUnanswered"
+        assert self.talk.answer(self.questions.pop())["error"]["code"] == "AskUnanswered"
         self.talk.listening()
 
 

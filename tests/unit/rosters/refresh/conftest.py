@@ -116,7 +116,7 @@ class FakeRosters:
     claimed: list[tuple[str, ...]] = attrs.field(factory=list)
     ended: list[str] = attrs.field(factory=list)
     again: list[str] = attrs.field(factory=list)
-    while_asked: Callable[[], None] = lambda: None
+    on_request: Callable[[], None] = lambda: None
     """Called while a claim is on its way."""
     refreshes: bool = True
     lease_s: float = 30.0
@@ -139,7 +139,7 @@ class FakeRosters:
         assert delay in (RefreshDelay(200, 1000), RefreshDelay(0, 0))
         self._allow()
         self.claimed.append(tuple(users))
-        self.while_asked()
+        self.on_request()
         await trio.sleep(0.001)
         longest_s = math.inf if delay.debounce_ms else BUSY_S
         waits = {user: self.waits.pop(user) for user in users if user in self.waits and self.waits[user] <= longest_s}

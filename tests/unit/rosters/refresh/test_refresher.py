@@ -80,10 +80,10 @@ async def test_a_job_that_comes_during_a_claim_has_its_own(side: Opened, autojum
     async with side(rosters=rosters) as at, trio.open_nursery() as nursery:
 
         def push_once() -> None:
-            rosters.while_asked = lambda: None
+            rosters.on_request = lambda: None
             nursery.start_soon(at.refresh, "john")
 
-        rosters.while_asked = push_once
+        rosters.on_request = push_once
         nursery.start_soon(at.refresh, "john")
     assert rosters.claimed == [("john",), ("john",)]
     assert at.prosody.seen == [("john",), ("john",)]
@@ -165,11 +165,11 @@ async def test_a_job_that_comes_during_a_claim_keeps_no_worker(side: Opened, aut
             took_s.append(trio.current_time() - began_s)
 
         def push_once() -> None:
-            rosters.while_asked = lambda: None
+            rosters.on_request = lambda: None
             nursery.start_soon(late, "john", "aaron")
             nursery.start_soon(at.refresh, "john")
 
-        rosters.while_asked = push_once
+        rosters.on_request = push_once
         nursery.start_soon(at.refresh, "john")
     assert took_s[0] < 0.1
     assert (at.rosters.marked, [user for user, _ in at.delayed]) == (["john"], ["john"])
@@ -297,7 +297,7 @@ async def test_a_user_whose_job_is_cancelled_is_not_flown(side: Opened, autojump
     rosters = FakeRosters(waits={"john": BUSY_S})
     async with side(rosters=rosters) as at:
         with trio.CancelScope() as scope:
-            rosters.while_asked = scope.cancel
+            rosters.on_request = scope.cancel
             await at.refresh("john")
         await trio.sleep(5.0)
     assert at.prosody.seen == []

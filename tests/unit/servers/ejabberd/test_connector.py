@@ -106,7 +106,7 @@ async def test_refusal_by_a_stopping_server_only_defers() -> None:
         outcome = await connector.deliver(KICK, link)
         assert isinstance(outcome, Deferred)
         assert (outcome.reason.code, outcome.counts, outcome.pause_target) == ("ServerStopping", False, True)
-        assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"]
+        assert link.log == ["send /api/kick_user", "ask /api/connected_users_number"]
     assert (await connector.probe(answering(FORBIDDEN, FORBIDDEN))).ok
 
 
@@ -118,17 +118,17 @@ async def to_a_26_07(host: str, *hosts: Response | Exception) -> tuple[Outcome, 
     connector = opened(attrs.evolve(TARGET, credentials=Basic("a@localhost", Secret("p"))))
     await connector.probe(answering(ok(STARTED.replace(b"24.12", b"26.07"))))
     link = answering(FORBIDDEN, *hosts, ok(b"3"))
-    return await connector.deliver(Call(Command("register", {"user": "a"}), host=host), link), link.asked[1:]
+    return await connector.deliver(Call(Command("register", {"user": "a"}), host=host), link), link.log[1:]
 
 
 async def test_host_not_served_by_26_07_is_named_despite_forbidden() -> None:
     for host in ["nowhere.example", "LOCALHOST"]:
-        outcome, asked = await to_a_26_07(host, VHOSTS, ok(b"3"))
+        outcome, log = await to_a_26_07(host, VHOSTS, ok(b"3"))
         assert isinstance(outcome, Rejected), host
         assert (outcome.reason.code, outcome.reason.status) == ("UnknownHost", 403), host
         assert outcome.reason.message == f"The server has no virtual host '{host}'; it has example.org, localhost."
         assert "api_permissions" not in (outcome.reason.hint or ""), host
-        assert asked[0] == "ask /api/registered_vhosts", host
+        assert log[0] == "ask /api/registered_vhosts", host
 
 
 async def test_refusal_by_26_07_on_a_possible_host_stays_a_refusal() -> None:
@@ -165,4 +165,4 @@ async def test_hosts_are_not_asked_for_where_rights_ignore_them() -> None:
         await connector.probe(answering(ok(STARTED.replace(b"24.12", version))))
         link = answering(FORBIDDEN, ok(b"3"))
         assert isinstance(await connector.deliver(KICK, link), Denied), version
-        assert link.asked == ["send /api/kick_user", "ask /api/connected_users_number"], version
+        assert link.log == ["send /api/kick_user", "ask /api/connected_users_number"], version

@@ -49,7 +49,7 @@ def known(catalogue: str, version: str | None) -> Catalogue:
     return for_version(catalogue, None if version is None or catalogue == "23.01" else int(version))
 
 
-def asked(words: str, *, catalogue: str = "23.01", version: str | None = None) -> CtlCommand:
+def read_words(words: str, *, catalogue: str = "23.01", version: str | None = None) -> CtlCommand:
     found = DIALECT.read(known(catalogue, version), shlex.split(words), version)
     assert isinstance(found, CtlCommand), found
     return found
@@ -69,7 +69,7 @@ def reply_of(outcome: Outcome) -> JobReply:
 
 
 def printed(words: str, status: int, body: str, *, catalogue: str = "23.01", version: str | None = None) -> CtlOutput:
-    one = asked(words, catalogue=catalogue, version=version)
+    one = read_words(words, catalogue=catalogue, version=version)
     call = Call(Command(one.endpoint, one.arguments))
     commands = known(catalogue, version)
     outcome = classify(call, commands.commands[one.name], Response(status, {}, body.encode(), 0.0))
@@ -149,13 +149,13 @@ def test_arguments_follow_the_catalogues_order_and_versions_form() -> None:
         ("add_rosteritem a h b h B 'x;y' both", "23.01", {"group": "x;y"}),
     ]
     for line, catalogue, arguments in rows:
-        found = asked(line, catalogue=catalogue)
+        found = read_words(line, catalogue=catalogue)
         assert {name: found.arguments[name] for name in arguments} == arguments, (line, catalogue)
 
 
 def test_interface_version_is_required_where_there_are_several() -> None:
-    assert asked("status", version="1").endpoint == "status"
-    assert asked("status", catalogue="24.12", version="1").endpoint == "status/v1"
+    assert read_words("status", version="1").endpoint == "status"
+    assert read_words("status", catalogue="24.12", version="1").endpoint == "status/v1"
     found = DIALECT.read(NEW, ["status"], "x")
     assert found == CtlOutput('Invalid API version number: "x"\n', 1)
 
@@ -181,9 +181,9 @@ def test_impossible_case_of_ejabberdctl_is_not_in_its_words() -> None:
     ]
     for outcome, status, code in rows:
         answered = JobReply(outcome, "<html>", None, status, code)
-        assert DIALECT.write(OLD, asked("status"), answered) is None, (outcome, status)
+        assert DIALECT.write(OLD, read_words("status"), answered) is None, (outcome, status)
 
 
 def test_what_an_earlier_try_had_done_counts_as_done() -> None:
     answered = JobReply("delivered", '{"code":10090}', {"code": 10090}, 409, "")
-    assert DIALECT.write(OLD, asked("register a b c"), answered) == CtlOutput()
+    assert DIALECT.write(OLD, read_words("register a b c"), answered) == CtlOutput()

@@ -35,7 +35,7 @@ def test_the_newest_entry_that_is_not_newer_is_chosen() -> None:
         ("27.01", "26.07"),
         ("18.06", "23.01"),
     ]
-    assert [(asked, found) for asked, found in rows if for_version(asked).version != found] == []
+    assert [(wanted, found) for wanted, found in rows if for_version(wanted).version != found] == []
 
 
 def test_the_interface_version_is_read_from_the_end_of_a_path() -> None:

@@ -67,7 +67,7 @@ class Server:
         self.issued += 1
         return self.issue or issued(f"t{self.issued}")
 
-    def asked(self) -> int:
+    def token_requests(self) -> int:
         """How often it was asked for a token."""
         return self.seen.count("ask")
 
@@ -122,7 +122,7 @@ async def test_token_is_renewed_early_while_others_use_the_old_one(
         assert server.seen == ["ask", "t1 kick_user", "t1 status"], credentials
         mock_clock.jump(3600 * 0.74)
         await connector.deliver(KICK, server)
-        assert server.asked() == 1, credentials
+        assert server.token_requests() == 1, credentials
         mock_clock.jump(3600 * 0.02)
         server.hold = go.wait
         async with trio.open_nursery() as nursery:
@@ -146,7 +146,7 @@ async def test_a_token_that_could_not_be_renewed_is_used_until_it_ends(mock_cloc
     mock_clock.jump(61)
     await connector.deliver(KICK, server)
     assert server.seen[-2:] == ["ask", "basic kick_user"]
-    assert server.asked() <= 1 + 16
+    assert server.token_requests() <= 1 + 16
 
 
 async def test_many_workers_that_need_a_token_wait_for_one_request() -> None:
@@ -193,7 +193,7 @@ async def test_workers_with_a_revoked_token_use_basic_while_one_asks() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert server.seen.count("basic kick_user") == 4
         go.set()
-    assert server.asked() == 2
+    assert server.token_requests() == 2
     assert server.seen[-1] == "t2 kick_user"
 
 
@@ -207,7 +207,7 @@ async def test_tokens_refused_by_every_second_node_make_no_loop(
         for _ in range(600):
             await connector.deliver(KICK, server)
             mock_clock.jump(0.1)
-        assert server.asked() <= (4 if credentials.fallback else 62)
+        assert server.token_requests() <= (4 if credentials.fallback else 62)
 
 
 async def test_missing_token_is_reported_once_per_cause_with_basic(
@@ -246,7 +246,7 @@ async def test_refused_or_weaker_tokens_are_reported_once(
         for _ in range(4):
             await connector.deliver(KICK, server)
             mock_clock.jump(WEAK_PAUSE_S + 1)
-        assert server.asked() == 4, (answer, code)
+        assert server.token_requests() == 4, (answer, code)
         assert [event.code for event in log if isinstance(event, OperatorWarning)] == [code], (answer, code)
 
 
@@ -270,7 +270,7 @@ async def test_login_refused_in_every_form_is_denied_without_a_loop() -> None:
         outcomes = [await connector.deliver(KICK, server) for _ in range(10)]
         assert {type(outcome) for outcome in outcomes} == {Denied}, credentials
         assert (await connector.probe(server)).denied, credentials
-        assert server.asked() == 1, credentials
+        assert server.token_requests() == 1, credentials
         assert len(server.seen) <= 13, credentials
 
 
@@ -283,10 +283,10 @@ async def test_rights_the_token_lacks_are_those_of_basic_for_minutes(
     assert server.seen == ["ask", "t1 kick_user", *["basic kick_user"] * 5]
     mock_clock.jump(WEAK_PAUSE_S - 1)
     await connector.deliver(KICK, server)
-    assert server.asked() == 1
+    assert server.token_requests() == 1
     mock_clock.jump(2)
     await connector.deliver(KICK, server)
-    assert server.asked() == 2
+    assert server.token_requests() == 2
 
 
 async def test_command_forbidden_to_both_is_denied_and_the_token_kept() -> None:

@@ -134,9 +134,9 @@ async def test_busy_server_is_not_called_well_by_its_probe_for_a_while(
         probe = bench.connector.probe
         assert (await probe(bench.link)).ok
         await bench.deliver()
-        asked = len(bench.server.received)
+        count = len(bench.server.received)
         assert not (await probe(bench.link)).ok
-        assert len(bench.server.received) == asked
+        assert len(bench.server.received) == count
         mock_clock.jump(61)
         assert (await probe(bench.link)).ok
         await bench.deliver()
@@ -172,17 +172,17 @@ async def test_probe_without_a_path_says_nothing_of_the_login(opened: Opened) ->
     for status, ok in {200: True, 404: True, 401: True, 500: False}.items():
         async with opened({"Commands": {"do": {}}}, answering(status)) as bench:
             found = await bench.connector.probe(bench.link)
-            (asked,) = bench.server.received
-        assert (found.ok, found.denied, asked.method, asked.target) == (ok, False, "HEAD", "/v1"), status
+            (request,) = bench.server.received
+        assert (found.ok, found.denied, request.method, request.target) == (ok, False, "HEAD", "/v1"), status
 
 
 async def test_probe_carries_login_and_headers_and_no_signature(opened: Opened) -> None:
     options = {"Commands": {"do": {}}, "Headers": {"X-Key": "k"}, "SigningSecrets": SECRETS}
     async with opened(options, Auth={"Bearer": {"Token": CANARY}}) as bench:
         await bench.connector.probe(bench.link)
-        (asked,) = bench.server.received
-    assert (asked.headers["authorization"], asked.headers["x-key"]) == (f"Bearer {CANARY}", "k")
-    assert "webhook-id" not in asked.headers
+        (request,) = bench.server.received
+    assert (request.headers["authorization"], request.headers["x-key"]) == (f"Bearer {CANARY}", "k")
+    assert "webhook-id" not in request.headers
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")

@@ -36,9 +36,9 @@ def test_a_version_has_what_came_until_then() -> None:
         ("6.8.0-12-gabc", "6.8.0", 132),
         ("7.0.0", "6.8.0", 132),
     ]
-    for asked, found, commands in rows:
-        catalogue = for_version(asked)
-        assert (catalogue.version, len(catalogue.commands)) == (found, commands), asked
+    for wanted, found, commands in rows:
+        catalogue = for_version(wanted)
+        assert (catalogue.version, len(catalogue.commands)) == (found, commands), wanted
 
 
 def test_what_touches_the_server_itself_is_dangerous() -> None:

@@ -173,9 +173,9 @@ async def test_group_of_a_job_replaces_what_the_server_lists(
         group = json.dumps({"name": "G", "description": "d", **old}).encode()
         async with opened(answering(200, group, Content_Type="application/json")) as bench:
             sent = await bench.sent("update_group", groupName="G", description="e", **new)
-            asked = [one.method for one in bench.server.received]
+            methods = [one.method for one in bench.server.received]
         assert sent.body.decode() == f"<group><name>G</name><description>e</description>{written}</group>", (old, new)
-        assert asked == ["GET"] * (len(new) < 3) + ["PUT"], (old, new)
+        assert methods == ["GET"] * (len(new) < 3) + ["PUT"], (old, new)
 
 
 async def test_unstorable_text_is_refused_only_for_a_persistent_room(
@@ -224,10 +224,10 @@ async def test_what_openfire_answers_500_to_is_refused_unsent(opened: Opened) ->
 
 async def test_probe_asks_for_readiness_sessions_and_version(opened: Opened) -> None:
     paths = ["/system/readiness/server", "/system/statistics/sessions", "/openapi.yaml"]
-    for sessions, asked, version in ((NEW, paths, "1.3 to 1.6"), (OLD, paths[:2], "up to 1.2")):
+    for sessions, wanted, version in ((NEW, paths, "1.3 to 1.6"), (OLD, paths[:2], "up to 1.2")):
         async with opened(speaking(sessions, 404)) as bench:
             probe = await bench.connector.probe(bench.link)
-            assert [one.target.removeprefix(BASE) for one in bench.server.received] == asked, version
+            assert [one.target.removeprefix(BASE) for one in bench.server.received] == wanted, version
         assert (probe.ok, probe.denied, probe.version) == (True, False, version)
 
 

@@ -75,8 +75,8 @@ def test_source_with_a_name_answers_questions() -> None:
         ({"version": {}}, {"version": {"name": "Tea bot", "version": "1"}}),
         ({"disco": True}, {"disco": {"identities": [identity], "features": ANY}}),
     ]
-    for asked, payload in answered:
-        answer = hook.answers.refused(arrival(kind="iq", type="get", **asked))
+    for question, payload in answered:
+        answer = hook.answers.refused(arrival(kind="iq", type="get", **question))
         assert (answer.status, json.loads(answer.body)) == (200, {"kind": "iq", "type": "result", **payload})
     assert hook.answers.refused(arrival(kind="iq", type="get", ping=True)).status == 202
     for stranger in ({"type": "set", "version": {}}, {"type": "get", "disco": "node"}, {"type": "get"}):
