@@ -113,8 +113,8 @@ async def test_the_record_says_how_fast_its_queues_grow(shown: Harness, monkeypa
     ],
 )
 def test_how_fast_a_queue_grows_is_what_happens_now(lengths: list[int], per_s: float | None) -> None:
-    seen = [(5.0 * number, {"rest": jobs}) for number, jobs in enumerate(lengths)]
-    assert record.changes_per_s(seen).get("rest") == per_s
+    sizes = [(5.0 * number, {"rest": jobs}) for number, jobs in enumerate(lengths)]
+    assert record.changes_per_s(sizes).get("rest") == per_s
 
 
 async def test_running_job_is_cancelled_by_its_displayed_name(

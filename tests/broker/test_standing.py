@@ -47,15 +47,15 @@ def finished(harness: Harness) -> list[str]:
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each comparison with Redis."""
-    seen: list[str] = []
+    names: list[str] = []
     reconcile = Recovery.reconcile
 
     async def noted(recovery: Recovery) -> object:
-        seen.append(recovery.identity.name)
+        names.append(recovery.identity.name)
         return await reconcile(recovery)
 
     monkeypatch.setattr(Recovery, "reconcile", noted)
-    return seen
+    return names
 
 
 @pytest.fixture

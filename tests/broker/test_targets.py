@@ -84,10 +84,10 @@ async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> Non
 async def test_many_pools_share_a_connection_and_settle_their_own_jobs(
     harness: Harness, pools: int, ways: int
 ) -> None:
-    seen: set[int] = set()
+    trips: set[int] = set()
 
     def look(pool: WorkerPool) -> dict[str, Json]:
-        seen.add(id(pool.acker.store.trips))
+        trips.add(id(pool.acker.store.trips))
         return {}
 
     harness.snapshot = look
@@ -96,8 +96,8 @@ async def test_many_pools_share_a_connection_and_settle_their_own_jobs(
     for queue in ("rest", *names):
         harness.push(count=JOBS // 10, into=queue)
     async with harness.broker():
-        await harness.until(lambda: len(seen) >= ways, "there was a heartbeat")
+        await harness.until(lambda: len(trips) >= ways, "there was a heartbeat")
         await harness.until(lambda: len(harness.of(JobFinished)) == pools * JOBS // 10, "all jobs are done")
-    assert len(seen) == ways
+    assert len(trips) == ways
     assert all(len(done(harness, name)) == JOBS // 10 for name in ("t", *names))
     assert harness.size("retry") == harness.size("dead") == 0

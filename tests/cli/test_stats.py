@@ -126,7 +126,7 @@ def test_a_watch_says_that_redis_is_away_and_finds_it_again(
         server.kill()
         found = next(one for _ in range(20) if (one := block(blocks))[1][0] == "error")
         assert "cannot be reached" in found[1][1]
-        frame = next(seen for _ in range(20) if (seen := line(lines))["error"])
+        frame = next(last for _ in range(20) if (last := line(lines))["error"])
         assert (frame["totals"], frame["queues"], frame["targets"], frame["per_s"]) == (None, None, None, {})
         server.start()
         assert next(True for _ in range(50) if ["total", "processed", "0"] in block(blocks))

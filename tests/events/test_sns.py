@@ -205,8 +205,8 @@ async def test_a_topic_with_a_queue_is_not_routed(publishing: Any) -> None:
         assert (await one.publish(form())).status_code == 200
         assert (await one.publish(form(PRESENCE, "user_presence_updated"))).status_code == 200
         assert [job["class"] for job in one.hall.jobs("routed")] == ["Routed"]
-        (seen,) = one.hall.jobs("presences")
-    assert (seen["class"], seen["args"][0]["tenant"]) == ("XmppEvent", "a")
+        (presence,) = one.hall.jobs("presences")
+    assert (presence["class"], presence["args"][0]["tenant"]) == ("XmppEvent", "a")
 
 
 async def test_frozen_redis_makes_sns_publish_again(publishing: Any) -> None:

@@ -68,7 +68,7 @@ async def test_payload_of_every_client_gives_the_same_request(
     tmp_path: Path, redis_server: RedisServer
 ) -> None:
     client = open_client(StoreSettings(redis_server.url))
-    seen: dict[str, tuple[bytes, bytes]] = {}
+    requests: dict[str, tuple[bytes, bytes]] = {}
     async with recording() as server:
         document = {
             "RedisURL": redis_server.url,
@@ -83,14 +83,14 @@ async def test_payload_of_every_client_gives_the_same_request(
         with started(["run"], directory=tmp_path) as broker:
             for shape, raw in SHAPES.items():
                 queues.push(client, "rest", [raw.encode()])
-                await until_async(lambda: len(_of_jobs(server.requests)) > len(seen), f"it is sent: {shape}")
+                await until_async(lambda: len(_of_jobs(server.requests)) > len(requests), f"it is sent: {shape}")
                 request = _of_jobs(server.requests)[-1]
-                seen[shape] = (request.head, request.body)
+                requests[shape] = (request.head, request.body)
             assert await trio.to_thread.run_sync(broker.stop) == 0
     client.close()
-    heads, bodies = ({found[part] for found in seen.values()} for part in (0, 1))
-    assert {shape: found for shape, found in seen.items() if found[1] != BODY.encode()} == {}
-    assert (len(seen), len(heads), len(bodies)) == (len(SHAPES), 1, 1)
+    heads, bodies = ({found[part] for found in requests.values()} for part in (0, 1))
+    assert {shape: found for shape, found in requests.items() if found[1] != BODY.encode()} == {}
+    assert (len(requests), len(heads), len(bodies)) == (len(SHAPES), 1, 1)
     (head,) = heads
     assert head.startswith(f"POST {PATH} HTTP/1.1\r\n".encode())
     headers = Recorded(head, b"", 0).headers

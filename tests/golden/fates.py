@@ -100,8 +100,8 @@ class Bench:
         if known not in self._known:
             settled = _settled(case, call, spec, judged)
             # Of a denial that is dead the breaker sees that alone: no probe decides on it.
-            seen = judged if isinstance(outcome, Denied) else outcome
-            self._known[known] = f"{words} → {settled}{_gate(seen, once=case.once)}"
+            final = judged if isinstance(outcome, Denied) else outcome
+            self._known[known] = f"{words} → {settled}{_gate(final, once=case.once)}"
         return self._known[known]
 
 

@@ -31,6 +31,6 @@ def test_each_row_of_the_table_has_a_fate_for_each_status() -> None:
 
 
 def test_what_is_compared_is_at_each_status_once() -> None:
-    seen = {int(at) for name in KINDS for _, _, at, _ in
+    statuses = {int(at) for name in KINDS for _, _, at, _ in
             fates.points((DATA / f"{name}.txt").read_text("utf-8"), SHARE) if at.isdigit()}  # fmt: skip
-    assert seen == set(fates.ALL)
+    assert statuses == set(fates.ALL)

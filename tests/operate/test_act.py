@@ -69,9 +69,9 @@ def test_jobs_are_put_next_in_line_and_no_more_than_the_limit(jobs: Jobs) -> Non
         jobs.put("dead", NOW_S + n, f"j{n}")
     jobs.put("dead", NOW_S + 999, "unsure", command="send_message", restbroker_may_have_run=True)
     first, few = attrs.evolve(RETRY, first=True), SetJobs("dead", limit=120)
-    seen = jobs.act("dead", first, few, dry_run=True)
-    last = jobs.act("dead", first, attrs.evolve(few, inventory=seen.met))
-    assert seen.done == last.done == 120
+    preview = jobs.act("dead", first, few, dry_run=True)
+    last = jobs.act("dead", first, attrs.evolve(few, inventory=preview.met))
+    assert preview.done == last.done == 120
     assert [entry["jid"] for entry in queued(jobs.client)] == ["waits", *(f"j{n}" for n in range(249, 129, -1))]
     assert next(iter(audit.entries(jobs.client, 1))).note.where == "all (at most 120) (next in line)"
     assert jobs.act("dead", RETRY, SetJobs("dead", ("j0", "j1", "j2"), limit=2)).done == 2
@@ -345,19 +345,19 @@ def test_jobs_added_during_the_prompt_are_not_touched(jobs: Jobs) -> None:
         jobs.client.command("FLUSHALL")
         first, moved = jobs.put(zset, NOW_S + 1, "first"), jobs.put(zset, NOW_S + 2, "moved")
         action = Action(verb, "ann", at_s=NOW_S + 60, queue="other")
-        seen = jobs.act(zset, action, ALL, dry_run=True)
+        preview = jobs.act(zset, action, ALL, dry_run=True)
         jobs.client.command("ZADD", f"ns:{zset}", 7.5, moved)
         late = jobs.put(zset, NOW_S + 1.5, "late", failed_at=5.5, retried_at=None, enqueued_at=5.5, created_at=5.5)
-        last = jobs.act(zset, action, attrs.evolve(ALL, inventory=seen.met))
+        last = jobs.act(zset, action, attrs.evolve(ALL, inventory=preview.met))
         assert (last.done, {moved, late} <= set(members(jobs.client, zset))) == (1, True), (zset, verb)
         assert verb == "reschedule" or first not in members(jobs.client, zset)
 
 
 def test_nothing_is_meant_of_a_set_that_was_empty_at_the_prompt(jobs: Jobs) -> None:
     delete = Action("delete", "ann")
-    seen = jobs.act("dead", delete, where("user = *"), dry_run=True)
+    preview = jobs.act("dead", delete, where("user = *"), dry_run=True)
     jobs.put("dead", NOW_S, "late")
-    assert jobs.act("dead", delete, attrs.evolve(ALL, inventory=seen.met)).done == 0
+    assert jobs.act("dead", delete, attrs.evolve(ALL, inventory=preview.met)).done == 0
 
 
 def test_a_job_with_a_failure_in_the_future_is_meant_too(jobs: Jobs) -> None:
@@ -369,18 +369,18 @@ def test_a_job_with_a_failure_in_the_future_is_meant_too(jobs: Jobs) -> None:
 def test_only_jobs_that_a_set_had_at_a_moment_are_meant(jobs: Jobs, zset: SortedSet, late_s: float) -> None:
     jobs.put(zset, NOW_S, "first")
     jobs.put(zset, NOW_S + 4, "last")
-    seen = moment_of(jobs.client, zset)
-    jobs.put(zset, late_s, "late", failed_at=seen.at_s + 1)
-    found = jobs.act(zset, Action("delete", "ann"), SetJobs("dead", seen=seen))
+    moment = moment_of(jobs.client, zset)
+    jobs.put(zset, late_s, "late", failed_at=moment.at_s + 1)
+    found = jobs.act(zset, Action("delete", "ann"), SetJobs("dead", seen=moment))
     assert (found.done, [fields_of(raw)["jid"] for raw in members(jobs.client, zset)]) == (2, ["late"])
 
 
 def test_job_without_time_is_not_taken_for_the_shown_one(jobs: Jobs) -> None:
     jobs.put("schedule", NOW_S + 9, "first")
-    seen = moment_of(jobs.client, "schedule")
+    moment = moment_of(jobs.client, "schedule")
     late = {"class": "Add", "jid": "late", "queue": "rest", "args": ["status", {}, "t"]}
     jobs.client.command("ZADD", "ns:schedule", NOW_S, json.dumps(late))
-    found = jobs.act("schedule", Action("delete", "ann"), SetJobs("schedule", seen=seen))
+    found = jobs.act("schedule", Action("delete", "ann"), SetJobs("schedule", seen=moment))
     assert (found.done, list(found.refused.values())) == (1, [1])
     assert [fields_of(raw)["jid"] for raw in members(jobs.client, "schedule")] == ["late"]
 

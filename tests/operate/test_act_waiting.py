@@ -65,8 +65,8 @@ def test_a_waiting_job_without_a_time_may_have_come_since(client: Client, settin
         "rest",
         [job("timed"), json.dumps({"class": "Add", "jid": "late", "args": ["status", {}, "t"]}).encode()],
     )
-    seen = act_waiting.select(client, "rest", (), settings, 2, until_s=NOW_S + 1)
-    *_, last = act.perform(client, seen, Action("delete", "ann"), context_of(settings))
+    chosen = act_waiting.select(client, "rest", (), settings, 2, until_s=NOW_S + 1)
+    *_, last = act.perform(client, chosen, Action("delete", "ann"), context_of(settings))
     assert (last.done, list(last.refused.values()), len(waiting(client))) == (1, [1], 1)
 
 

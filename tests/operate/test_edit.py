@@ -351,8 +351,8 @@ def test_all_that_match_are_edited_once_each(jobs: Jobs) -> None:
         user = {**ALICE, "user": "alice" if n % 2 else "zoe"}
         jobs.client.command("ZADD", "ns:dead", NOW_S + n // 100, job(f"j{n}", arguments=user))
     chosen = SetJobs("retry", where=conditions(["arg.user = alice"], NOW_S))
-    seen = jobs.edit(change(password="new-secret"), chosen=chosen, dry_run=True)
-    assert (seen.done, len(seen.previews)) == (125, 5)
+    preview = jobs.edit(change(password="new-secret"), chosen=chosen, dry_run=True)
+    assert (preview.done, len(preview.previews)) == (125, 5)
     last = jobs.edit(change(password="new-secret"), chosen=chosen)
     assert (last.done, last.refused) == (125, {})
     revisions = [fields_of(raw).get("restbroker_revision") for raw in members(jobs.client, "dead")]

@@ -15,9 +15,9 @@ KEY = "ns:restbroker:minutes"
 
 
 def look(recorder: Recorder, client: Client, at_s: float) -> Mapping[int, Seen]:
-    seen = system.system(client)
-    found = processes.processes(client, with_jobs=False, seen=seen)
-    return recorder.add(client, seen, system.targets(client, seen.targets), found, at_s)
+    snapshot = system.system(client)
+    found = processes.processes(client, with_jobs=False, seen=snapshot)
+    return recorder.add(client, snapshot, system.targets(client, snapshot.targets), found, at_s)
 
 
 def troubled(*minutes: int, what: Mapping[str, str]) -> dict[int, Seen]:
@@ -36,11 +36,11 @@ def test_minute_has_its_worst_states_and_its_last_numbers(client: Client) -> Non
     client.command("LPUSH", "ns:queue:rest", "{}", "{}")
     client.command("SET", "ns:stat:processed", 900)
     times = {"p50_ms": 5.0, "p95_ms": 44.0, "p99_ms": 9.0}
-    seen = look(recorder, client, FIRST_S + MINUTE_S + 1)[FIRST_S]
-    assert seen.troubles == {"chat": "down", "web1:7": "start"}
-    assert seen.numbers == {
+    minute = look(recorder, client, FIRST_S + MINUTE_S + 1)[FIRST_S]
+    assert minute.troubles == {"chat": "down", "web1:7": "start"}
+    assert minute.numbers == {
         ALL: {"processed": 900, "failed": 0, "waiting": 2, "retry": 0, "in_progress": 0, **times},
-        "chat": {"processed": 137, "failed": 7, "of": seen.numbers["chat"]["of"], **times},
+        "chat": {"processed": 137, "failed": 7, "of": minute.numbers["chat"]["of"], **times},
     }
     assert look(recorder, client, FIRST_S + 2 * MINUTE_S)[FIRST_S + MINUTE_S].troubles == {"queue rest": "paused"}
 

@@ -81,11 +81,11 @@ def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, m
 
 def test_clearing_covers_only_jobs_waiting_at_the_prompt(client: Client) -> None:
     stored.push(client, "rest", [job(f"j{n}") for n in range(3)])
-    seen = queues.moment_of(client, "rest", NOTHING)
+    moment = queues.moment_of(client, "rest", NOTHING)
     stored.push(client, "rest", [job("later")])
-    *_, last = queues.clear_in_steps(client, "rest", NOTHING, "ann", seen=seen)
+    *_, last = queues.clear_in_steps(client, "rest", NOTHING, "ann", seen=moment)
     assert (last.done, [json.loads(raw)["jid"] for raw in stored.peek(client, "rest", 0, 5)]) == (3, ["later"])
-    *_, last = queues.clear_in_steps(client, "rest", NOTHING, "ann", seen=seen)
+    *_, last = queues.clear_in_steps(client, "rest", NOTHING, "ann", seen=moment)
     assert (last.done, stored.sizes(client, ["rest"])) == (0, {"rest": 1}), "others took all that was seen"
 
 

@@ -114,7 +114,7 @@ async def test_what_is_sent_reaches_the_client(side: Open, aaron: Client, accoun
     first, *others = await aaron.messages.awaited_number(3)
     assert (first.sender, first.kind, first.body) == ("john@example.org", "chat", "hello ☂")
     assert [message.body for message in others] == ["hello, too ☂", "by a token"]
-    assert [seen.sender for seen in await aaron.presences.awaited_number(1)] == ["john@example.org"]
+    assert [presence.sender for presence in await aaron.presences.awaited_number(1)] == ["john@example.org"]
 
 
 def test_job_from_the_command_line_arrives_and_is_answered(

@@ -190,17 +190,17 @@ async def test_a_request_may_take_longer_than_its_head_may() -> None:
 
 
 async def test_client_leaving_inside_a_body_leaves_nothing_behind() -> None:
-    seen = trio.Event()
+    noticed = trio.Event()
 
     async def watched(request: Request) -> Answer:
         assert await read(request) == b"a(broken off)"
-        seen.set()
+        noticed.set()
         return Answer(400, b"")
 
     async with served(watched) as (stream, _):
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na")
         await stream.send_eof()
-        await seen.wait()
+        await noticed.wait()
 
 
 async def test_a_stop_lets_an_answer_end_and_no_more() -> None:

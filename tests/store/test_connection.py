@@ -75,15 +75,15 @@ def _in_store(frame: FrameType | None) -> bool:
 
 async def test_a_call_runs_in_a_thread_and_its_error_passes_through(server: Server) -> None:
     calls = Connection(open_client(server.settings))
-    seen: list[int] = []
+    threads: list[int] = []
 
     def work(client: Client, value: bytes, *, times: int) -> bytes:
-        seen.append(threading.get_ident())
+        threads.append(threading.get_ident())
         assert client.command("ECHO", value) == value
         return value * times
 
     assert await calls.call(work, b"x", times=2) == b"xx"
-    assert seen != [threading.get_ident()]
+    assert threads != [threading.get_ident()]
     server.raw.set("ns:queue:a", "x")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):
         await calls.call(queues.push, "a", [b"1"])

@@ -160,11 +160,11 @@ def test_each_refused_request_of_a_source_differs_for_an_hour(
     client: Client, server: Server
 ) -> None:
     assert events.read_refusal(client, "bots") is None
-    seen = set()
+    refusals = set()
     for _ in range(3):
         events.note_refusal(client, "bots")
-        seen.add(events.read_refusal(client, "bots"))
-    assert len(seen) == 3
+        refusals.add(events.read_refusal(client, "bots"))
+    assert len(refusals) == 3
     assert events.read_refusal(client, "others") is None
     assert 3_500_000 < server.raw.pttl("ns:restbroker:event:refused-bots") <= 3_600_000
 

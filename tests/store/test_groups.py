@@ -209,18 +209,18 @@ def test_what_the_old_groups_hold_is_done_before_anything_new(
     before, after = GroupPool(client, SAID[old]).start(), GroupPool(client, SAID[new], "h:3:after:t").start()
     jobs = [job(f"{n:03d}", f"u{n % 3}", f"h{n % 2}") for n in range(60)]
     push(client, *jobs[:30])
-    in_progress, seen, drained = before.take(5), list[FetchedJob](), 0
+    in_progress, others, drained = before.take(5), list[FetchedJob](), 0
     push(client, *jobs[30:])
     for step in range(200):
         taken = after.take(3)
-        seen += taken
+        others += taken
         assert after.last is not None
         drained += len(taken) if after.last.has_old_keys else 0
         if step == 3:
             before.settle(*in_progress)
         after.settle(*taken)
-    assert sorted(names([*in_progress, *seen])) == sorted(map(name_of, jobs))
-    for name, done in ((old, [*in_progress, *seen[:drained]]), (new, seen[drained:])):
+    assert sorted(names([*in_progress, *others])) == sorted(map(name_of, jobs))
+    for name, done in ((old, [*in_progress, *others[:drained]]), (new, others[drained:])):
         by_key = defaultdict(list)
         for one in done:
             arguments = json.loads(one.raw)["args"][1]
@@ -521,12 +521,12 @@ def test_bounds_count_what_is_handed_out(ordered: GroupPool, client: Client) -> 
 
 def test_call_looks_at_two_hundred_jobs_and_says_there_are_more(ordered: GroupPool) -> None:
     push(ordered.client, *of("hot", *range(450)), *of("b", 0))
-    seen = []
+    rounds = []
     for more in (True, True, False):
-        seen.append(names(ordered.take()))
+        rounds.append(names(ordered.take()))
         assert ordered.last is not None
         assert ordered.last.more == more
-    assert seen == [["hot0"], [], ["b0"]]
+    assert rounds == [["hot0"], [], ["b0"]]
 
 
 def test_what_is_too_large_ends_a_call_and_stays(fair: GroupPool) -> None:
@@ -590,13 +590,13 @@ def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, ser
     if dump is not None:
         raw.restore(name, 0, dump)
     assert heartbeats.recover(client, pool.identity, as_dead).retired
-    other, seen = GroupPool(client, BOTH, "h:3:other:t").start(), list[str]()
+    other, order = GroupPool(client, BOTH, "h:3:other:t").start(), list[str]()
     while taken := other.take():
-        seen += names(taken)
+        order += names(taken)
         other.settle(*taken)
-    assert [one for one in seen if one in "024"] == ["0", "2", "4"]
-    assert [one for one in seen if one in "135"] == ["1", "3", "5"]
-    assert "z" in seen
+    assert [one for one in order if one in "024"] == ["0", "2", "4"]
+    assert [one for one in order if one in "135"] == ["1", "3", "5"]
+    assert "z" in order
     assert keys_of_groups(server) == set()
 
 
@@ -609,13 +609,13 @@ def test_a_list_or_count_of_a_wrong_type_loses_no_job(ordered: GroupPool, server
     assert ordered.last is not None
     assert ordered.last.bad == {"a"}
     raw.delete(f"{line}\x1e\x1ea")
-    seen = names(taken)
+    order = names(taken)
     while taken:
         ordered.settle(*taken)
         taken = ordered.take()
-        seen += names(taken)
-    assert sorted(seen) == ["a0", "a1", "b0", "b1"]
-    assert seen.index("a0") < seen.index("a1")
+        order += names(taken)
+    assert sorted(order) == ["a0", "a1", "b0", "b1"]
+    assert order.index("a0") < order.index("a1")
 
 
 def test_an_answer_that_redis_refuses_leaves_the_key_as_it_was(ordered: GroupPool, server: Server) -> None:

@@ -107,9 +107,9 @@ def test_only_an_old_dated_lock_is_searched_for(client: Client, server: Server) 
 
 @on_both
 def test_a_lock_is_taken_over_by_its_value_alone(client: Client, server: Server) -> None:
-    seen = aged(server, 70)
+    lock = aged(server, 70)
     renewed = aged(server, 69)
-    assert push(client, over=seen) == HeldLock(renewed, is_stale=True)
+    assert push(client, over=lock) == HeldLock(renewed, is_stale=True)
     assert server.raw.llen("ns:queue:a") == 0
     assert push(client, over=renewed) is None
     assert push(client, over=renewed) is None, "an answer may be lost"
@@ -127,10 +127,10 @@ def test_a_lock_is_taken_over_by_its_value_alone(client: Client, server: Server)
 )
 def test_each_settlement_renews_the_lock(pool: Pool, server: Server, settled: Settlement) -> None:
     """By that who looked for its job at the same time learns that it moved."""
-    seen = aged(server, 70)
+    lock = aged(server, 70)
     server.raw.lpush("ns:queue:a", JOB)
     pool.settle((pool.take(5, hwm=5).jobs[0].ticket, settled), hwm=1)
-    held = push(pool.client, over=seen)
+    held = push(pool.client, over=lock)
     assert held is not None
     assert (held.is_stale, held.value.split()[0]) == (False, JID)
 
@@ -196,10 +196,10 @@ def test_a_job_at_the_head_of_a_busy_queue_is_found(client: Client, server: Serv
 
     thread = threading.Thread(target=others)
     thread.start()
-    seen = {holders.search(client, JID, "a") for _ in range(20)}
+    outcomes = {holders.search(client, JID, "a") for _ in range(20)}
     busy = False
     thread.join()
-    assert seen == {"found"}
+    assert outcomes == {"found"}
 
 
 @on_both

@@ -156,14 +156,14 @@ def test_fetch_takes_what_bytes_allow_and_at_least_one_in_order(pool: Pool) -> N
     jobs = [b"%04d" % number + b"x" * (96 + 900 * (number % 7 == 3)) for number in range(300)]
     queues.push(pool.client, "a", jobs)
     queues.push(pool.client, "b", [b"last"])
-    seen: list[bytes] = []
+    order: list[bytes] = []
     while waiting(pool):
-        found = take(pool, base=len(seen), most_bytes=5000)
+        found = take(pool, base=len(order), most_bytes=5000)
         taken = [job.raw for job in found.jobs]
         assert sum(map(len, taken)) <= 5000
         assert found.more or not waiting(pool)
-        seen += taken
-        assert [*seen, *waiting(pool)] == jobs + [b"last"] * (len(seen) > 300)
+        order += taken
+        assert [*order, *waiting(pool)] == jobs + [b"last"] * (len(order) > 300)
     queues.push(pool.client, "a", [b"x" * 600, b"y" * 600])
     base = read_jobs(pool.client, pool.identity).last
     (one,) = take(pool, base=base, most_bytes=500).jobs
@@ -213,16 +213,16 @@ def test_listing_reads_a_few_mebibytes_at_a_time_to_the_end(pool: Pool, server: 
     server.raw.zadd("ns:retry", {job: 1.0 + place for place, job in enumerate(jobs)})
     client = pool.client
     pages: dict[str, Callable[[int], list[bytes]]] = {
-        "queue": lambda seen: queues.peek(client, "a", seen, 20),
-        "set": lambda seen: [job for job, _ in sets.list_members(client, "retry", seen, 20, newest_first=False)],
-        "due": lambda seen: [job for job, _ in sets.due(client, "retry", 20, sets.Position(0.0, seen)).members],
+        "queue": lambda start: queues.peek(client, "a", start, 20),
+        "set": lambda start: [job for job, _ in sets.list_members(client, "retry", start, 20, newest_first=False)],
+        "due": lambda start: [job for job, _ in sets.due(client, "retry", 20, sets.Position(0.0, start)).members],
     }
     for name, page in pages.items():
-        seen: list[bytes] = []
-        while found := page(len(seen)):
+        listed: list[bytes] = []
+        while found := page(len(listed)):
             assert len(found) == 1 or sum(map(len, found)) <= 8 * MIB, name
-            seen += found
-        assert seen == jobs, name
+            listed += found
+        assert listed == jobs, name
     newest = [job for job, _ in sets.list_members(client, "retry", 0, 4, newest_first=True)]
     assert newest == jobs[:-4:-1], "the fourth one from the end is beyond the bytes"
     assert sets.due(client, "retry", 20).more

@@ -25,10 +25,10 @@ def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, serve
     server.raw.mset({"ns:stat:processed": 7, "ns:stat:failed": 6})
     for count, name in ((1, "retry"), (2, "schedule"), (3, "dead")):
         server.raw.zadd(f"ns:{name}", {str(member): 1 for member in range(count)})
-    seen = overview(client)
-    assert (seen.processed, seen.failed, seen.retry, seen.schedule, seen.dead) == (7, 6, 1, 2, 3)
-    assert abs(seen.now_s - time_s(client)) < 5
-    assert (seen.queues, seen.identities) == ((), ())
+    found = overview(client)
+    assert (found.processed, found.failed, found.retry, found.schedule, found.dead) == (7, 6, 1, 2, 3)
+    assert abs(found.now_s - time_s(client)) < 5
+    assert (found.queues, found.identities) == ((), ())
 
 
 def test_queue_is_shown_if_listed_served_or_wanted(
@@ -37,31 +37,31 @@ def test_queue_is_shown_if_listed_served_or_wanted(
     server.raw.sadd("ns:queues", "listed")
     server.raw.lpush("ns:queue:filled", b"{}", b'{"created_at":1.5}')
     server.raw.sadd("ns:paused", "b")
-    seen = overview(pool.client, ["filled", "empty"])
-    assert seen.queues[:3] == (
+    found = overview(pool.client, ["filled", "empty"])
+    assert found.queues[:3] == (
         QueueView("a", 0, 0.0, paused=False, is_listed=True),
         QueueView("b", 0, 0.0, paused=True, is_listed=True),
         QueueView("empty", 0, 0.0, paused=False, is_listed=False),
     )
-    filled, by_client = seen.queues[3:]
+    filled, by_client = found.queues[3:]
     assert (filled.name, filled.size, filled.latency_s, filled.is_listed) == ("filled", 2, None, True)
     assert by_client == QueueView("listed", 0, 0.0, paused=False, is_listed=True)
 
 
 def test_served_or_wanted_queues_stay_when_there_are_too_many(pool: Pool, server: Server) -> None:
     server.raw.sadd("ns:queues", *(f"q{number:02}" for number in range(50)))
-    seen = overview(pool.client, ["q40", "z"], 10)
-    assert [queue.name for queue in seen.queues] == ["a", "b", "q00", "q01", "q02", "q03", "q04", "q05", "q40", "z"]
-    assert seen.unread == 43
+    found = overview(pool.client, ["q40", "z"], 10)
+    assert [queue.name for queue in found.queues] == ["a", "b", "q00", "q01", "q02", "q03", "q04", "q05", "q40", "z"]
+    assert found.unread == 43
     assert overview(pool.client, ["q40", "z"]).unread == 0
 
 
 def test_age_of_a_queue_is_that_of_the_job_taken_next(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:a", b'{"created_at":1.5}', b'{"created_at":9.5}', b"{}")
-    seen = overview(client, ["a"])
-    latency_s = seen.queues[0].latency_s
+    found = overview(client, ["a"])
+    latency_s = found.queues[0].latency_s
     assert latency_s is not None
-    assert seen.now_s - latency_s == pytest.approx(1.5, abs=0.01)
+    assert found.now_s - latency_s == pytest.approx(1.5, abs=0.01)
 
 
 def test_queue_shows_how_long_its_next_job_has_been_expired(

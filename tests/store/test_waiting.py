@@ -186,13 +186,13 @@ def test_each_job_is_in_one_place_and_only_meant_ones_leave(
                     job = data.draw(st.sampled_from(others))
                     deleted.extend([job] * server.raw.lrem(QUEUE, 1, job))
 
-    rank, done, seen = count - 1, set[bytes](), set[bytes]()
+    rank, done, scanned = count - 1, set[bytes](), set[bytes]()
     while rank >= 0:
         others()
         piece = waiting.piece(client, line, rank, 7)
         if piece is None:
             break
-        seen |= set(piece.jobs)
+        scanned |= set(piece.jobs)
         others()
         # Where newer ones were deleted it is read a second time.
         takings = [TakeRequest(n, Placement(job)) for n, job in piece.with_ranks if int(job) in chosen]
@@ -204,4 +204,4 @@ def test_each_job_is_in_one_place_and_only_meant_ones_leave(
     assert sorted(map(int, left), reverse=True) == list(map(int, left))
     assert {int(job) for job in done} <= chosen
     assert not {int(job) for job in left} & chosen, "what was meant, and nobody else took, has left"
-    assert {job for job in left if int(job) < count} <= seen
+    assert {job for job in left if int(job) < count} <= scanned

@@ -28,7 +28,7 @@ class Terminal:
     process: subprocess.Popen[bytes]
     ours: int
     raw: bytes = b""
-    _seen: int = 0
+    _passed: int = 0
 
     @property
     def shown(self) -> str:
@@ -40,10 +40,10 @@ class Terminal:
 
     def until(self, words: str) -> str:
         """What it shows before these words, from where the last ones ended."""
-        while words not in self.shown[self._seen :]:
+        while words not in self.shown[self._passed :]:
             assert self._read(), f"it ended before it showed {words!r}:\n{self.shown}"
-        before, _, _ = self.shown[self._seen :].partition(words)
-        self._seen += len(before) + len(words)
+        before, _, _ = self.shown[self._passed :].partition(words)
+        self._passed += len(before) + len(words)
         return before
 
     def answer(self, question: str, words: str) -> bool:

@@ -152,17 +152,17 @@ class Client:
 
     async def _appear(self) -> None:
         """Sends presence, and returns when the server has shown it to this client itself."""
-        seen = asyncio.Event()
+        appeared = asyncio.Event()
         own = self._stream.boundjid.full
 
         def look(stanza: StanzaBase) -> None:
             if stanza.xml.get("from") == own:
-                seen.set()
+                appeared.set()
 
         self._stream.register_handler(Callback("own presence", MatchXPath(f"{_CLIENT}presence"), look))
         self._stream.send_presence()
         async with asyncio.timeout(_NEVER_S):
-            await seen.wait()
+            await appeared.wait()
         self._stream.remove_handler("own presence")
 
     async def _logout(self) -> None:
@@ -194,14 +194,14 @@ class Client:
     def _listen(self) -> None:
         add = self._stream.register_handler
         add(Callback("pushes", StanzaPath("iq@type=set/roster"), self._pushed))
-        add(Callback("presences", MatchXPath(f"{_CLIENT}presence"), self._seen))
+        add(Callback("presences", MatchXPath(f"{_CLIENT}presence"), self._note_presence))
         add(Callback("messages", MatchXPath(f"{_CLIENT}message"), self._note_message))
 
     def _pushed(self, stanza: StanzaBase) -> None:
         for contact in _contacts(stanza.xml):
             self.pushes.add(contact)
 
-    def _seen(self, stanza: StanzaBase) -> None:
+    def _note_presence(self, stanza: StanzaBase) -> None:
         sender = stanza.xml.get("from", "")
         if sender != self._stream.boundjid.full:
             self.presences.add(Presence(sender, stanza.xml.get("type", "available")))

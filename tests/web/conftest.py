@@ -134,14 +134,14 @@ def pages_app(
     settings: Settings,
     known: ConfigContext,
     question: Callable[[], Question],
-    seen: Callable[[], Glance],
+    glance: Callable[[], Glance],
     report: Callable[[Event], None] = lambda _: None,
     status: Status = Status(),  # noqa: B008 - of a process that never starts
 ) -> tuple[QuartTrio, Watch]:
     """The pages, and the look that they share; the app closes what both have open."""
     own, visitors = (Connection(open_client(StoreSettings(url), 1.0)) for _ in range(2))
     admin = AdminConnection(visitors, lambda: known, lambda: CONFIG)
-    watch = Watch(own, seen, report, admin.causes)
+    watch = Watch(own, glance, report, admin.causes)
     return site_app(settings, watch, admin, question, report, health=Health(status.view)), watch
 
 
@@ -159,11 +159,11 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
             jobs = in_this_process(status.running_jobs(), show_bodies=False)
             return partial(metrics, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
-        def seen() -> Glance:
+        def glance() -> Glance:
             ordered = {target.name: queue for queue, target in known.targets.items() if target.order is not None}
             return partial(live_figures, served=("rest",), unready=status.view().unready, ordered=ordered)
 
-        app, watch = pages_app(harness.redis.url, settings, known, question, seen, report, status)
+        app, watch = pages_app(harness.redis.url, settings, known, question, glance, report, status)
         schedules = {one.name: one.schedule for one in CONFIG.periodic}
         read = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
         add_metrics(app, watch.connection, partial(process_samples, counters, status), lambda: read)

@@ -19,7 +19,7 @@ FIRST_PAGE_BYTES = 60_000
 TIMES = {"p50_ms": 46.5, "p95_ms": 120.25, "p99_ms": 240.0}
 
 
-def seen(minute: int, times: range) -> Seen:
+def minute_of(minute: int, times: range) -> Seen:
     """Something of everything in each minute: the server was away for a quarter of an hour, two hours ago."""
     is_down = times[60] <= times[minute] < times[75]
     jobs = {"waiting": 50_000.0 + 997 * minute % 9000, "retry": minute % 7, "in_progress": 20 + minute % 5}
@@ -33,7 +33,7 @@ def times(harness: Harness) -> range:
     """Writes the last hours; their minutes."""
     found = window(time.time())
     for minute, at_s in enumerate(found[:-1]):
-        record = orjson.dumps(attrs.asdict(seen(minute, found)))
+        record = orjson.dumps(attrs.asdict(minute_of(minute, found)))
         harness.client.command("HSET", harness.client.keys.minutes, at_s, record)
     why: dict[str, Json] = {"gate_reason": "Nobody listens there.", "gate_cure": "Start it.", "closed_for_s": 720.0}
     serve(harness.client, "chat", 7, ["jam"], gate="closed", **why)

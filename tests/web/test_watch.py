@@ -84,11 +84,11 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
     watch.causes = Causes(lambda: knows[0])
     stand.answer = lambda client: Figures(Snapshot(totals={"dead": integer(client.command("ZCARD", "dead"))}))
 
-    async def seen() -> Summary | None:
+    async def summary() -> Summary | None:
         watch.refresh_now()
-        seen = (await watch.state_for()).look
-        assert seen is not None
-        return seen.dead
+        summary = (await watch.state_for()).look
+        assert summary is not None
+        return summary.dead
 
     def targets(found: Summary | None) -> list[str | None]:
         return [] if found is None else [cause.target for cause in found.causes]
@@ -101,11 +101,11 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
         nursery.cancel_scope.cancel()
     assert watch.state.look is not None
     assert watch.state.look.dead is None
-    assert targets(await seen()) == [None]
+    assert targets(await summary()) == [None]
     del knows[0]
-    assert targets(await seen()) == ["ejabberd"]
+    assert targets(await summary()) == ["ejabberd"]
     await watch.connection.call(Client.command, "DEL", "dead")
-    assert await seen() is None
+    assert await summary() is None
 
 
 async def test_what_changes_during_a_look_is_looked_at_again(watch: Watch, stand: Stand) -> None:

@@ -52,17 +52,17 @@ def test_password_file_is_reread_per_probe_and_costs_no_try(bench: Bench) -> Non
 def test_withdrawn_tokens_cost_no_try_and_appear_in_no_log(bench: Bench, rest_auth: str) -> None:
     bench.configure(RestAuth=rest_auth, LogLevel="debug")
     brokers = [bench.start(), bench.start()]
-    seen: set[str] = set()
+    tokens: set[str] = set()
     for turn in range(3):
         bench.push(jobs(turn * JOBS))
         bench.wait_until_finished()
         for issued in json.loads(bench.ejabberd.call("oauth_list_tokens")[1]):
-            seen.add(issued["token"])
+            tokens.add(issued["token"])
             bench.ejabberd.call("oauth_revoke_token", token=issued["token"])
-    assert seen
+    assert tokens
     assert (bench.members("retry"), bench.members("schedule"), bench.members("dead")) == ([], [], [])
     sent = bench.proxy.of_jobs().values()
     assert [exchanges[-1].status for exchanges in sent] == [200] * 3 * JOBS
     assert all(sum(exchange.status == 200 for exchange in exchanges) == 1 for exchanges in sent)
     said = "".join(broker.output() for broker in brokers)
-    assert not any(token in said for token in seen)
+    assert not any(token in said for token in tokens)

@@ -102,14 +102,14 @@ def test_restbroker_checks_it_and_befriends_two_users_at_once(
         assert done.returncode == 0, done.stdout + done.stderr
     for one, other in ((john, aaron), (aaron, john)):
         assert [contact.jid for contact in one.pushes.wait_for_number(1)] == [other.jid]
-        assert is_seen(one, other)
+        assert is_online(one, other)
     again = clients.login("john", PASSWORD)
     assert list(again.roster()) == [aaron.jid]
 
 
-def is_seen(one: Client, other: Client) -> bool:
+def is_online(one: Client, other: Client) -> bool:
     return one.presences.wait_for(
-        lambda all_: any(seen.sender.startswith(f"{other.jid}/") and seen.kind == "available" for seen in all_),
+        lambda all_: any(shown.sender.startswith(f"{other.jid}/") and shown.kind == "available" for shown in all_),
         f"{other.jid} is seen",
     )
 
@@ -203,14 +203,14 @@ def enter(clients: Clients) -> Client:
 def await_bot(john: Client) -> None:
     """Returns when the bot is in the room, as far as John knows."""
     john.presences.wait_for(
-        lambda seen: next((one.kind for one in reversed(seen) if one.sender == f"{ROOM}/bot"), "") == "available",
+        lambda log: next((one.kind for one in reversed(log) if one.sender == f"{ROOM}/bot"), "") == "available",
         "the bot is in the room",
     )
 
 
 def await_bot_gone(john: Client) -> None:
     john.presences.wait_for(
-        lambda seen: next((one.kind for one in reversed(seen) if one.sender == f"{ROOM}/bot"), "") == "unavailable",
+        lambda log: next((one.kind for one in reversed(log) if one.sender == f"{ROOM}/bot"), "") == "unavailable",
         "the bot is out of the room",
     )
 

@@ -228,8 +228,8 @@ def test_each_user_gets_his_own_roster_whatever_he_is_called(
     put(redis_server, **{user: {f"of{place}@example.org": Contact()} for place, user in enumerate(NAMES)})
     own.register(*NAMES, "nobody")
     with serve(own, redis_server, Auth={"Key": {"Value": "a+b/c=="}}), Clients(own.c2s_port) as clients:
-        seen = {user: contacts(clients.login(user, roster=False)) for user in (*NAMES, "nobody")}
-    assert seen == {user: {f"of{place}@example.org"} for place, user in enumerate(NAMES)} | {"nobody": set()}
+        rosters = {user: contacts(clients.login(user, roster=False)) for user in (*NAMES, "nobody")}
+    assert rosters == {user: {f"of{place}@example.org"} for place, user in enumerate(NAMES)} | {"nobody": set()}
 
 
 def test_semicolon_and_hash_cut_names_as_the_page_warns(

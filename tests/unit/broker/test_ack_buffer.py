@@ -200,15 +200,15 @@ async def test_it_is_busy_from_the_first_job_until_the_committer_waits(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(commit)
         await trio.testing.wait_all_tasks_blocked()
-        seen = [finished.is_busy]
+        busy = [finished.is_busy]
         add(finished, [1], more=False)
-        seen.append(finished.is_busy)
+        busy.append(finished.is_busy)
         await trio.testing.wait_all_tasks_blocked()
-        seen.append(finished.is_busy)
+        busy.append(finished.is_busy)
         await trio.sleep(2)
-        seen.append(finished.is_busy)
+        busy.append(finished.is_busy)
         finished.close()
-    assert seen == [False, True, True, False]
+    assert busy == [False, True, True, False]
 
 
 async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.MockClock) -> None:

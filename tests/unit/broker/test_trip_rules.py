@@ -86,13 +86,13 @@ def test_late_news_while_open_changes_nothing() -> None:
 def test_it_opens_exactly_when_the_plain_rule_says_so(steps: list[tuple[float, bool]]) -> None:
     breaker = TripRules()
     now_s = 0.0
-    seen: list[tuple[int, bool]] = []
+    answers: list[tuple[int, bool]] = []
     for pause_s, deferred in steps:
         now_s += pause_s
         number = int(now_s * 2)
-        seen.append((number, deferred))
+        answers.append((number, deferred))
         breaker.note_answer(now_s, deferred=deferred)
-        recent = [bad for moment, bad in seen if moment > number - 20]
+        recent = [bad for moment, bad in answers if moment > number - 20]
         expected = deferred and len(recent) >= 20 and 2 * sum(recent) >= len(recent)
         assert (not breaker.permits) is expected
         if expected:

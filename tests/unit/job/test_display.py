@@ -242,7 +242,7 @@ def objects(levels: int, value: Json = 1) -> Json:
     return value
 
 
-@rows(("given_value", "seen"), [
+@rows(("given_value", "expected"), [
     (list(range(20)), list(range(20))),
     (list(range(21)), [*range(20), "… (1 more)"]),
     (list(range(30)), [*range(20), "… (10 more)"]),
@@ -256,8 +256,8 @@ def objects(levels: int, value: Json = 1) -> Json:
     (["y" * 8193], ["… (8193 characters)"]),
     ([10**20, 10**20 + 1, -(10**20) - 1], [10**20, "…", "…"]),
 ])  # fmt: skip
-def test_long_arguments_are_shown_in_part_and_the_rest_mentioned(given_value: Json, seen: Json) -> None:
-    assert shown({"args": ["safe", {"x": given_value}, TOKEN]})["args"][1] == {"x": seen}
+def test_long_arguments_are_shown_in_part_and_the_rest_mentioned(given_value: Json, expected: Json) -> None:
+    assert shown({"args": ["safe", {"x": given_value}, TOKEN]})["args"][1] == {"x": expected}
 
 
 def test_a_long_text_is_shown_up_to_its_limit() -> None:
@@ -266,10 +266,10 @@ def test_a_long_text_is_shown_up_to_its_limit() -> None:
     assert len(found) <= 301
 
 
-@rows(("given_retry", "seen"), [(True, True), (False, False), (7, 7), (10**9, 1_000_000), ("x", 25)])
-def test_retries_of_a_job_are_shown_as_its_producer_wrote_them(given_retry: Json, seen: Json) -> None:
+@rows(("given_retry", "expected"), [(True, True), (False, False), (7, 7), (10**9, 1_000_000), ("x", 25)])
+def test_retries_of_a_job_are_shown_as_its_producer_wrote_them(given_retry: Json, expected: Json) -> None:
     found = shown({"args": ["safe"], "retry": given_retry})["retry"]
-    assert (found, type(found)) == (seen, type(seen))
+    assert (found, type(found)) == (expected, type(expected))
 
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")

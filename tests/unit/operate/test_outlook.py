@@ -100,13 +100,13 @@ def test_what_holds_a_queue_back_is_said_instead() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.none() | st.integers(0, 10**9)), unique_by=lambda one: one[0]))
 def test_a_trend_is_among_the_steps_between_lengths(lengths: list[tuple[int, int | None]]) -> None:
-    seen = sorted(lengths)
-    rate = changes_per_s([(at_s, {"rest": size}) for at_s, size in seen]).get("rest")
+    sizes = sorted(lengths)
+    rate = changes_per_s([(at_s, {"rest": size}) for at_s, size in sizes]).get("rest")
     steps = [
         None if before is None or jobs is None else (jobs - before) / (now_s - since_s)
-        for (since_s, before), (now_s, jobs) in pairwise(seen)
+        for (since_s, before), (now_s, jobs) in pairwise(sizes)
     ]
-    if None in steps or not seen or seen[-1][0] - seen[0][0] < LEAST_TREND_S:
+    if None in steps or not sizes or sizes[-1][0] - sizes[0][0] < LEAST_TREND_S:
         assert rate is None
     else:
         known = [step for step in steps if step is not None]

@@ -138,8 +138,8 @@ def _write_past(client: Client) -> None:
             else dict(zip(TIMES, (p50_ms, 2.1 * p50_ms, 3 * p50_ms), strict=True))
         )
         everywhere = {**totals, "retry": done // 300, "waiting": waiting, "in_progress": 20 if done else 0, **times}
-        seen = Seen({ALL: everywhere, "chat": {**totals, "of": 1, **times}}, {"chat": "down"} if back in OUTAGE else {})
-        records.keep_minute(client, now_s - back * MINUTE_S, orjson.dumps(attrs.asdict(seen)), 0)
+        note = Seen({ALL: everywhere, "chat": {**totals, "of": 1, **times}}, {"chat": "down"} if back in OUTAGE else {})
+        records.keep_minute(client, now_s - back * MINUTE_S, orjson.dumps(attrs.asdict(note)), 0)
     client.command("SET", client.keys.stat("processed"), totals["processed"])
     client.command("SET", client.keys.stat("failed"), totals["failed"])
 

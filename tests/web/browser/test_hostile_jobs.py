@@ -17,9 +17,9 @@ from tests.web.browser import looks
 from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
-SEEN: Final = "<script>window.ran = 1</script>"
+SHOWN: Final = "<script>window.ran = 1</script>"
 HTML: Final = (
-    f"{SEEN}<img src=//evil.example/x onerror='window.ran = 2'>\"'><svg onload='window.ran = 3'><a href=javascript:x>"
+    f"{SHOWN}<img src=//evil.example/x onerror='window.ran = 2'>\"'><svg onload='window.ran = 3'><a href=javascript:x>"
 )
 CONTROL: Final = re.compile("[\x00-\x08\x0b-\x1f\u200b\u2028\u202e]")
 UNSEEN: Final = "\x00\x07\x1b[31m\u202egnp.exe\u2028\u200b"
@@ -100,7 +100,7 @@ def test_a_live_page_shows_hostile_names_as_text_and_obeys(stage: Stage, visitor
     visitor.until(lambda: visitor.text("#live-state") == "live", "the page is live")
     visitor.mark()
     stage.citizen.push(b"{}", queue=f"novelty{HTML}")
-    visitor.until(lambda: SEEN in visitor.row("novelty"), "the new queue comes by the stream")
+    visitor.until(lambda: SHOWN in visitor.row("novelty"), "the new queue comes by the stream")
     assert visitor.is_marked()
     is_harmless(visitor, stage)
     visitor.follow("Pause queue rest")
@@ -113,7 +113,7 @@ def test_a_live_page_shows_hostile_names_as_text_and_obeys(stage: Stage, visitor
 def test_what_strangers_wrote_is_text_on_each_page(stage: Stage, visitor: Visitor) -> None:
     def is_there(page: str) -> bool:
         visitor.open(page)
-        return SEEN in visitor.sees("restbroker") or page not in SHOWN_ON
+        return SHOWN in visitor.sees("restbroker") or page not in SHOWN_ON
 
     for page in PAGES:
         # What pages count, as queues, they count every few seconds.

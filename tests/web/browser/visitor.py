@@ -69,11 +69,11 @@ class Visitor:
     def sees(self, words: str) -> str:
         """The page's text, as soon as these words are in it."""
 
-        def seen() -> str:
+        def shown() -> str:
             text = self.text()
             return text if words in text else ""
 
-        return self.until(seen, f"{words!r} is to be read")
+        return self.until(shown, f"{words!r} is to be read")
 
     def learns(self, question: Callable[[], T], what: str) -> T:
         """The first true answer of the open page, which goes on by itself; without scripts, the visitor reloads it."""

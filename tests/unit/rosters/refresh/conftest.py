@@ -55,7 +55,7 @@ class Prosody:
     status: int = 200
     body: bytes | None = None
     requests: list[Request] = attrs.field(factory=list)
-    seen: list[tuple[str, ...]] = attrs.field(factory=list)
+    refreshed: list[tuple[str, ...]] = attrs.field(factory=list)
     """The users of each refresh."""
     flying: Counter[str] = attrs.field(factory=Counter)
     fault: Exception | None = None
@@ -77,7 +77,7 @@ class Prosody:
         if (request.method, request.path) == ("GET", "/roster_admin/refresh"):
             return Response(404 if self.status == 404 else 301, {}, b"", 0.0)
         users = json.loads(request.body)
-        self.seen.append(tuple(users))
+        self.refreshed.append(tuple(users))
         with self._in_flight(users):
             await trio.sleep(self.takes_s)
             if not users or self.poisoned & set(users):

@@ -50,7 +50,7 @@ async def test_a_refresh_of_several_users_is_done_by_their_one_job(side: Opened,
     assert outcome == Delivered(
         '{"users":2,"failed":0,"waiting":0}', {"users": 2, "failed": 0, "waiting": 0}, 200, by_us=True
     )
-    assert at.prosody.seen == [("john", "aaron")]
+    assert at.prosody.refreshed == [("john", "aaron")]
     assert at.rosters.marked == []
     assert at.rosters.again == []
 
@@ -71,8 +71,8 @@ async def test_one_job_has_no_more_than_concurrency_in_flight(side: Opened, auto
         while len(at.rosters.ended) < 1000:
             assert at.prosody.flying.total() <= 200
             await trio.sleep(0.1)
-    assert len(at.prosody.seen) == 20
-    assert all(len(batch) == 50 for batch in at.prosody.seen)
+    assert len(at.prosody.refreshed) == 20
+    assert all(len(batch) == 50 for batch in at.prosody.refreshed)
 
 
 async def test_a_job_of_many_users_comes_again_as_a_whole(side: Opened, autojump_clock: object) -> None:

@@ -48,8 +48,8 @@ async def test_jobs_that_come_together_fly_together(side: Opened, autojump_clock
     async with side() as at:
         found = await all_of(at, users(120))
     assert all(isinstance(outcome, Delivered) for outcome in found.values())
-    assert sorted(map(len, at.prosody.seen)) == [20, 50, 50]
-    assert sorted(user for batch in at.prosody.seen for user in batch) == sorted(users(120))
+    assert sorted(map(len, at.prosody.refreshed)) == [20, 50, 50]
+    assert sorted(user for batch in at.prosody.refreshed for user in batch) == sorted(users(120))
     assert sorted(at.rosters.ended) == sorted(users(120))
     assert len(at.rosters.claimed) == 1
 
@@ -59,7 +59,7 @@ async def test_full_refreshes_hold_up_no_others(side: Opened, autojump_clock: ob
         began_s = trio.current_time()
         await at.refresh(*users(2000))
         took_s = trio.current_time() - began_s
-    assert len(at.prosody.seen) == 40
+    assert len(at.prosody.refreshed) == 40
     assert took_s < 0.06, "ten times 10 ms, if each claim of 200 waited for more"
 
 
@@ -67,12 +67,12 @@ async def test_a_job_during_a_flight_gets_the_next_one(side: Opened, autojump_cl
     async with side(prosody=Prosody(takes_s=2.0)) as at, trio.open_nursery() as nursery:
         nursery.start_soon(at.refresh, "john")
         await trio.sleep(1.0)
-        assert at.prosody.seen == [("john",)]
+        assert at.prosody.refreshed == [("john",)]
         nursery.start_soon(at.refresh, "john")
         nursery.start_soon(at.refresh, "aaron")
         await trio.sleep(0.5)
-        assert at.prosody.seen == [("john",), ("aaron",)]
-    assert at.prosody.seen == [("john",), ("aaron",), ("john",)]
+        assert at.prosody.refreshed == [("john",), ("aaron",)]
+    assert at.prosody.refreshed == [("john",), ("aaron",), ("john",)]
 
 
 async def test_a_job_that_comes_during_a_claim_has_its_own(side: Opened, autojump_clock: object) -> None:
@@ -86,7 +86,7 @@ async def test_a_job_that_comes_during_a_claim_has_its_own(side: Opened, autojum
         rosters.on_request = push_once
         nursery.start_soon(at.refresh, "john")
     assert rosters.claimed == [("john",), ("john",)]
-    assert at.prosody.seen == [("john",), ("john",)]
+    assert at.prosody.refreshed == [("john",), ("john",)]
 
 
 async def test_user_not_due_yet_is_retried_when_redis_says(side: Opened, autojump_clock: object) -> None:
@@ -95,7 +95,7 @@ async def test_user_not_due_yet_is_retried_when_redis_says(side: Opened, autojum
         began_s = trio.current_time()
         await all_of(at, ["john", "aaron"])
         took_s = trio.current_time() - began_s
-    assert at.prosody.seen == [("aaron",), ("john",)]
+    assert at.prosody.refreshed == [("aaron",), ("john",)]
     assert list(map(sorted, rosters.claimed)) == [["aaron", "john"], ["john"]]
     assert 0.75 <= took_s <= 0.8
 
@@ -109,7 +109,7 @@ async def test_a_job_waits_elsewhere_for_the_debounce(side: Opened, autojump_clo
         ((user, wait_s),) = at.delayed[1:]
     assert user == "early"
     assert 0.18 <= wait_s <= 0.2, "the debounce from one flight to the next"
-    assert at.prosody.seen == [("busy",), ("early",), ("early",)]
+    assert at.prosody.refreshed == [("busy",), ("early",), ("early",)]
 
 
 async def test_a_refresh_by_hand_waits_for_no_debounce(side: Opened, autojump_clock: object) -> None:
@@ -117,7 +117,7 @@ async def test_a_refresh_by_hand_waits_for_no_debounce(side: Opened, autojump_cl
     async with side(prosody=Prosody(takes_s=0.01), rosters=rosters) as at, trio.open_nursery() as nursery:
         began_s = trio.current_time()
         await at.refresh("changed", "john", now=True)
-        assert at.prosody.seen == [("changed", "john")]
+        assert at.prosody.refreshed == [("changed", "john")]
         rosters.waits["john"] = BUSY_S
         await at.refresh("john", now=True)
         nursery.start_soon(at.refresh, "john")
@@ -127,7 +127,7 @@ async def test_a_refresh_by_hand_waits_for_no_debounce(side: Opened, autojump_cl
     assert [user for user, _ in at.delayed] == ["john"], "the job that is not by hand comes after the debounce"
     john_s = trio.current_time() - began_s
     assert 0.2 < john_s < 0.4
-    assert at.prosody.seen[-1] == ("john",)
+    assert at.prosody.refreshed[-1] == ("john",)
 
 
 async def test_a_refresh_by_hand_keeps_the_debounce_of_others(side: Opened, autojump_clock: object) -> None:
@@ -151,7 +151,7 @@ async def test_a_job_of_many_users_waits_for_no_debounce(side: Opened, autojump_
         assert body(await at.refresh("john", "aaron")) == {"users": 2, "failed": 0, "waiting": 2}
         assert trio.current_time() - began_s < 0.2
     assert at.delayed == []
-    assert at.prosody.seen == [("john",), ("busy",), ("aaron",)]
+    assert at.prosody.refreshed == [("john",), ("busy",), ("aaron",)]
     assert at.rosters.marked == ["early", "john", "john", "aaron"]
 
 
@@ -218,7 +218,7 @@ async def test_a_single_refresh_is_tried_once_more_at_once(side: Opened, autojum
     async with side(prosody=prosody) as at, trio.open_nursery() as nursery:
         nursery.start_soon(be_present)
         assert isinstance(await at.refresh("john"), Delivered)
-    assert prosody.seen == [("john",), ("john",)]
+    assert prosody.refreshed == [("john",), ("john",)]
 
 
 async def test_a_silent_prosody_is_an_outage(side: Opened, autojump_clock: object) -> None:
@@ -262,7 +262,7 @@ async def test_failed_user_is_refreshed_alone_and_holds_up_no_others(side: Opene
         found = await all_of(at, users(3))
         assert trio.current_time() - began_s < 1.0
     assert all(isinstance(outcome, Delivered) for outcome in found.values())
-    assert ("john",) in at.prosody.seen
+    assert ("john",) in at.prosody.refreshed
 
 
 async def test_failed_user_stays_marked_while_his_next_try_is_near(side: Opened, autojump_clock: object) -> None:
@@ -288,7 +288,7 @@ async def test_a_job_that_is_cancelled_takes_no_flight_with_it(side: Opened, aut
                 await at.refresh("john")
         await trio.testing.wait_all_tasks_blocked()
     assert isinstance(found["aaron"], Delivered)
-    assert list(map(sorted, at.prosody.seen)) == [["aaron", "john"]]
+    assert list(map(sorted, at.prosody.refreshed)) == [["aaron", "john"]]
     assert sorted(at.rosters.ended) == ["aaron", "john"]
 
 
@@ -300,7 +300,7 @@ async def test_a_user_whose_job_is_cancelled_is_not_flown(side: Opened, autojump
             rosters.on_request = scope.cancel
             await at.refresh("john")
         await trio.sleep(5.0)
-    assert at.prosody.seen == []
+    assert at.prosody.refreshed == []
 
 
 async def test_flights_land_when_the_broker_stops_in_the_middle(side: Opened, autojump_clock: object) -> None:

@@ -36,13 +36,13 @@ ASK = "oauth_issue_token"
 class Server:
     """A link to a server that issues the tokens t1, t2, …; `answers` says what it answers to a login.
 
-    `seen` has the login and the command of each request; a token's login is its number.
+    `requests` has the login and the command of each request; a token's login is its number.
     """
 
     issue: Response | Exception | None = None
     answers: Callable[[str], Response] = lambda _: OK
     issued: int = 0
-    seen: list[str] = attrs.Factory(list)
+    requests: list[str] = attrs.Factory(list)
     hold: Callable[[], Awaitable[object]] = trio.lowlevel.checkpoint
 
     async def ask(self, request: Request) -> Response:
@@ -50,7 +50,7 @@ class Server:
 
     async def send(self, request: Request) -> Response:
         login = dict(request.headers).get("Authorization", "nobody").replace(BASIC, "basic").removeprefix("Bearer ")
-        self.seen.append(f"{login} {request.path.rpartition('/')[2]}")
+        self.requests.append(f"{login} {request.path.rpartition('/')[2]}")
         await trio.lowlevel.checkpoint()
         return self.answers(login)
 
@@ -60,7 +60,7 @@ class Server:
     async def _issue(self, request: Request) -> Response:
         assert dict(request.headers)["Authorization"] == BASIC
         assert json.loads(request.body) == {"jid": LOGIN.user, "ttl": 3600, "scopes": ["ejabberd:admin"]}
-        self.seen.append("ask")
+        self.requests.append("ask")
         await self.hold()
         if isinstance(self.issue, Exception):
             raise self.issue
@@ -69,7 +69,7 @@ class Server:
 
     def token_requests(self) -> int:
         """How often it was asked for a token."""
-        return self.seen.count("ask")
+        return self.requests.count("ask")
 
 
 def issued(token: str, expires_in: str = "3600 seconds") -> Response:
@@ -105,11 +105,11 @@ async def test_auto_without_token_uses_basic_and_retries_after_a_pause(mock_cloc
         server, connector = Server(issue=answer), opened(AUTO)
         for _ in range(3):
             assert isinstance(await connector.deliver(KICK, server), Delivered), answer
-        assert server.seen == ["ask", *["basic kick_user"] * 3], answer
+        assert server.requests == ["ask", *["basic kick_user"] * 3], answer
         server.issue = issued("late")
         mock_clock.jump(PAUSE_S + 1)
         await connector.deliver(KICK, server)
-        assert server.seen[-2:] == ["ask", "late kick_user"], answer
+        assert server.requests[-2:] == ["ask", "late kick_user"], answer
 
 
 async def test_token_is_renewed_early_while_others_use_the_old_one(
@@ -119,7 +119,7 @@ async def test_token_is_renewed_early_while_others_use_the_old_one(
         server, connector, go = Server(), opened(credentials), trio.Event()
         await connector.deliver(KICK, server)
         await connector.probe(server)
-        assert server.seen == ["ask", "t1 kick_user", "t1 status"], credentials
+        assert server.requests == ["ask", "t1 kick_user", "t1 status"], credentials
         mock_clock.jump(3600 * 0.74)
         await connector.deliver(KICK, server)
         assert server.token_requests() == 1, credentials
@@ -129,10 +129,10 @@ async def test_token_is_renewed_early_while_others_use_the_old_one(
             nursery.start_soon(connector.deliver, KICK, server)
             await trio.testing.wait_all_tasks_blocked()
             await connector.deliver(KICK, server)
-            assert server.seen[-2:] == ["ask", "t1 kick_user"], credentials
+            assert server.requests[-2:] == ["ask", "t1 kick_user"], credentials
             go.set()
         await connector.deliver(KICK, server)
-        assert server.seen[-2:] == ["t2 kick_user", "t2 kick_user"], credentials
+        assert server.requests[-2:] == ["t2 kick_user", "t2 kick_user"], credentials
 
 
 async def test_a_token_that_could_not_be_renewed_is_used_until_it_ends(mock_clock: trio.testing.MockClock) -> None:
@@ -142,10 +142,10 @@ async def test_a_token_that_could_not_be_renewed_is_used_until_it_ends(mock_cloc
     for _ in range(59):
         mock_clock.jump(60)
         await connector.deliver(KICK, server)
-    assert "basic kick_user" not in server.seen
+    assert "basic kick_user" not in server.requests
     mock_clock.jump(61)
     await connector.deliver(KICK, server)
-    assert server.seen[-2:] == ["ask", "basic kick_user"]
+    assert server.requests[-2:] == ["ask", "basic kick_user"]
     assert server.token_requests() <= 1 + 16
 
 
@@ -154,7 +154,7 @@ async def test_many_workers_that_need_a_token_wait_for_one_request() -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(20):
             nursery.start_soon(connector.deliver, KICK, server)
-    assert server.seen == ["ask", *["t1 kick_user"] * 20]
+    assert server.requests == ["ask", *["t1 kick_user"] * 20]
 
 
 async def test_cancelled_token_request_is_made_by_the_next_one() -> None:
@@ -167,7 +167,7 @@ async def test_cancelled_token_request_is_made_by_the_next_one() -> None:
                 first.cancel()
         server.hold = trio.lowlevel.checkpoint
         await connector.deliver(KICK, server)
-        assert server.seen == ["ask", "ask", "t1 kick_user"], credentials
+        assert server.requests == ["ask", "ask", "t1 kick_user"], credentials
 
 
 async def test_a_token_that_worked_and_is_refused_is_replaced_at_once() -> None:
@@ -178,7 +178,7 @@ async def test_a_token_that_worked_and_is_refused_is_replaced_at_once() -> None:
         server.answers = refusing("t1")
         for _ in range(2):
             assert isinstance(await connector.deliver(KICK, server), Delivered), credentials
-        assert server.seen == ["ask", *["t1 kick_user"] * 2, "ask", *["t2 kick_user"] * 2], credentials
+        assert server.requests == ["ask", *["t1 kick_user"] * 2, "ask", *["t2 kick_user"] * 2], credentials
         assert log == [], credentials
 
 
@@ -191,10 +191,10 @@ async def test_workers_with_a_revoked_token_use_basic_while_one_asks() -> None:
         for _ in range(5):
             nursery.start_soon(connector.deliver, KICK, server)
         await trio.testing.wait_all_tasks_blocked()
-        assert server.seen.count("basic kick_user") == 4
+        assert server.requests.count("basic kick_user") == 4
         go.set()
     assert server.token_requests() == 2
-    assert server.seen[-1] == "t2 kick_user"
+    assert server.requests[-1] == "t2 kick_user"
 
 
 async def test_tokens_refused_by_every_second_node_make_no_loop(
@@ -261,7 +261,7 @@ async def test_command_is_sent_with_two_tokens_at_most_then_basic(
     await connector.deliver(KICK, server)
     server.answers = refuse_all_tokens
     assert isinstance(await connector.deliver(KICK, server), Delivered)
-    assert server.seen[2:] == ["t1 kick_user", "ask", "t2 kick_user", "basic kick_user"]
+    assert server.requests[2:] == ["t1 kick_user", "ask", "t2 kick_user", "basic kick_user"]
 
 
 async def test_login_refused_in_every_form_is_denied_without_a_loop() -> None:
@@ -271,7 +271,7 @@ async def test_login_refused_in_every_form_is_denied_without_a_loop() -> None:
         assert {type(outcome) for outcome in outcomes} == {Denied}, credentials
         assert (await connector.probe(server)).denied, credentials
         assert server.token_requests() == 1, credentials
-        assert len(server.seen) <= 13, credentials
+        assert len(server.requests) <= 13, credentials
 
 
 async def test_rights_the_token_lacks_are_those_of_basic_for_minutes(
@@ -280,7 +280,7 @@ async def test_rights_the_token_lacks_are_those_of_basic_for_minutes(
     server, connector = Server(answers=lambda login: OK if login == "basic" else FORBIDDEN), opened(AUTO)
     for _ in range(5):
         assert isinstance(await connector.deliver(KICK, server), Delivered)
-    assert server.seen == ["ask", "t1 kick_user", *["basic kick_user"] * 5]
+    assert server.requests == ["ask", "t1 kick_user", *["basic kick_user"] * 5]
     mock_clock.jump(WEAK_PAUSE_S - 1)
     await connector.deliver(KICK, server)
     assert server.token_requests() == 1
@@ -297,7 +297,7 @@ async def test_command_forbidden_to_both_is_denied_and_the_token_kept() -> None:
     server.answers = refusing()
     await connector.deliver(KICK, server)
     tried = [f"{login} {command}" for command in ("kick_user", "connected_users_number") for login in ("t1", "basic")]
-    assert server.seen == ["ask", *tried, "t1 kick_user"]
+    assert server.requests == ["ask", *tried, "t1 kick_user"]
 
 
 @pytest.mark.parametrize(
@@ -334,7 +334,7 @@ async def test_a_password_that_costs_much_is_reported_once(
         what_to_do = "oauth2" if credentials is AUTO else '"RestAuth": "auto"'
         assert what_to_do in (warnings[-1].hint or "")
     if basic_s == 0.003:
-        assert server.seen == ["basic status"] * 3, "what was fast is not measured"
+        assert server.requests == ["basic status"] * 3, "what was fast is not measured"
 
 
 async def test_an_outage_while_a_login_is_measured_fails_no_probe() -> None:
@@ -372,7 +372,7 @@ async def test_nothing_is_sent_where_a_required_token_is_missing() -> None:
         assert hint in (outcome.reason.hint or ""), (answer, kind)
         probe = await connector.probe(server)
         assert (probe.ok, probe.denied) == (False, kind is Denied), (answer, kind)
-        assert server.seen == ["ask"], (answer, kind)
+        assert server.requests == ["ask"], (answer, kind)
 
 
 async def test_waiters_for_a_token_of_a_lost_server_are_unsent_too() -> None:
@@ -389,7 +389,7 @@ async def test_waiters_for_a_token_of_a_lost_server_are_unsent_too() -> None:
         for _ in range(5):
             nursery.start_soon(deliver)
     assert len(unsent) == 5
-    assert server.seen == ["ask"]
+    assert server.requests == ["ask"]
 
 
 async def test_no_text_holds_the_token() -> None:

@@ -50,8 +50,8 @@ async def test_the_session_of_an_answer_is_kept_and_the_newest_counts(opened: Op
         return Answer(200, b"", {"Set-Cookie": f"JSESSIONID={cookie};Path=/plugins;HttpOnly"} if cookie else {})
 
     async with opened(act) as bench:
-        seen = [(await bench.sent("unlock_user", username="alice")).headers.get("cookie") for _ in range(4)]
-    assert seen == [None, "JSESSIONID=node01abc.node0", "JSESSIONID=two", "JSESSIONID=two"]
+        cookies = [(await bench.sent("unlock_user", username="alice")).headers.get("cookie") for _ in range(4)]
+    assert cookies == [None, "JSESSIONID=node01abc.node0", "JSESSIONID=two", "JSESSIONID=two"]
 
 
 async def test_unsuccessful_look_neither_replaces_nor_creates(opened: Opened) -> None:
