@@ -61,7 +61,7 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Have one worker read the tests first, and keep the garbage collector from what is made here and stays.
 
-    pytest compiles a test file anew where no compiled one lies; three workers would do so at the same time, each all of
+    pytest compiles a test file where no compiled one lies; three workers would do so at the same time, each all of
     them. The garbage collector would take 40 % of the time.
     """
     gc.disable()

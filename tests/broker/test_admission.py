@@ -145,7 +145,7 @@ async def test_a_job_of_rails_needs_a_token_and_gets_its_answer(harness: Harness
     assert "4711" not in "".join(map(str, harness.events))
 
 
-async def test_refusal_is_answered_only_to_who_knew_the_token(harness: Harness) -> None:
+async def test_refusal_answers_only_a_sender_who_knew_the_token(harness: Harness) -> None:
     harness.policy = attrs.evolve(harness.policy, reply_details=True)
     push(harness, "secret-of-app", "once", "j1")
     push(harness, "wrong", "once", "j2")

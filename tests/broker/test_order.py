@@ -49,7 +49,7 @@ class Log:
     answer: Callable[[Call, int], Outcome] = lambda _call, _try: Delivered("0", 0, 200)
     took_s: float = 0.002
     starts: dict[str, list[int]] = attrs.field(factory=lambda: defaultdict(list))
-    at_work: Counter[str] = attrs.field(factory=Counter)
+    running: Counter[str] = attrs.field(factory=Counter)
     overlaps: int = 0
     tries: Counter[tuple[str, int]] = attrs.field(factory=Counter)
 
@@ -57,12 +57,12 @@ class Log:
         key, number = str(call.command.arguments["key"]), int(str(call.command.arguments["n"]))
         await link.send(Request("POST", "/", 5.0))
         self.starts[key].append(number)
-        self.overlaps += self.at_work[key]
-        self.at_work[key] += 1
+        self.overlaps += self.running[key]
+        self.running[key] += 1
         try:
             await trio.sleep(self.took_s)
         finally:
-            self.at_work[key] -= 1
+            self.running[key] -= 1
         self.tries[key, number] += 1
         return self.answer(call, self.tries[key, number])
 

@@ -1,4 +1,4 @@
-"""A broker whose configuration is loaded anew: a new generation takes over, and the older one finishes what it has."""
+"""A broker whose configuration is loaded again: a new generation takes over, and the older one finishes what it has."""
 
 from collections.abc import Callable
 from contextlib import suppress

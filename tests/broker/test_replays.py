@@ -72,7 +72,7 @@ def well(harness: Harness) -> None:
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("covered", [None, "rest"])
-async def test_copy_of_done_job_is_not_sent_and_answers_nobody(
+async def test_copy_of_done_job_is_neither_sent_nor_answered(
     harness: Harness, covered: str | None
 ) -> None:
     raw = job(signature(time.time(), queue=covered), reply_to="restbroker:reply:one")

@@ -44,7 +44,7 @@ async def test_lost_rights_of_one_pool_renew_those_of_all(harness: Harness) -> N
         before = identities.live_identities(harness.client)
         (victim,) = (identity for identity in before if identity.endswith(":two"))
         await harness.fence(victim)
-        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "it serves anew")
+        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "it serves again")
         harness.push(count=5)
         harness.push(count=5, into="two")
         await harness.until(lambda: len(harness.of(JobFinished)) == 10, "both pools deliver")

@@ -52,7 +52,7 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     assert all(one.code == "WrongType" and "RENAME" in str(one.hint) for one in found)
 
 
-def test_queues_that_producers_may_push_elsewhere_are_told_once(redis_url: str, client: Client) -> None:
+def test_queues_that_never_had_a_job_here_are_reported_once(redis_url: str, client: Client) -> None:
     client.command("SET", "x", "y")
     url = f"{redis_url.rpartition('/')[0]}/1"
     of_target = {"Kind": "ejabberd", "URL": "http://h", "Queues": ["a", "b"]}

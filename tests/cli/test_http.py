@@ -33,7 +33,7 @@ def jobs_of(receiver: Receiver) -> list[Received]:
 
 
 def test_a_receiver_verifies_each_job_and_each_try(place: Path, store: Client) -> None:
-    """A retry keeps its id and its body, and is signed anew."""
+    """A retry keeps its id and its body, and is signed again."""
     with Receiver() as receiver:
         options = {"Commands": COMMANDS, "Headers": {"X-Api-Key": {"Env": "API_KEY"}}, "SigningSecrets": SECRETS}
         options |= {"Probe": {"Path": "me"}, "AllowPrivate": True}

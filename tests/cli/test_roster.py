@@ -113,8 +113,8 @@ def test_refreshes_are_requested_by_name_or_for_all(do: Do, store: Client) -> No
 
 
 def test_a_refresh_that_has_to_wait_says_why_once(do: Do, store: Client) -> None:
-    nobody = "note: No running process serves the queue rosters; its jobs wait for one."
-    assert do("refresh zoe").stderr.splitlines() == [nobody, "1 user will be refreshed."]
+    note = "note: No running process serves the queue rosters; its jobs wait for one."
+    assert do("refresh zoe").stderr.splitlines() == [note, "1 user will be refreshed."]
     serve(store, "ejabberd", 77, ["rosters"], gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     down = ["note: The server of the queue rosters gets no jobs now: Nobody listens there.", "Start it."]
     assert do("refresh zoe").stderr.splitlines() == [*down, "1 user will be refreshed."]

@@ -56,7 +56,7 @@ class Taking:
     def warnings(self, code: str = "") -> list[OperatorWarning]:
         return [event for event in self.events if isinstance(event, OperatorWarning) and event.code.startswith(code)]
 
-    async def tells(self, code: str) -> OperatorWarning:
+    async def warning(self, code: str) -> OperatorWarning:
         """The first warning of this code, when it comes."""
         return (await until_async(lambda: self.warnings(code), f"{code} is reported", 60))[0]
 

@@ -127,7 +127,7 @@ async def test_events_that_come_together_go_to_redis_together(deliverer: Deliver
     assert 3 <= calls <= 5
 
 
-async def test_stop_is_soon_over_whoever_is_still_connected(hall: Open) -> None:
+async def test_stop_is_soon_over_despite_open_connections(hall: Open) -> None:
     async with hall() as one:
         assert (await one.post()).status_code == 202
         idle = await one.connect()

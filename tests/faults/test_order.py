@@ -172,7 +172,7 @@ class Verdict:
         first_open: Counter[str] = Counter()
         newest: dict[str, int] = defaultdict(lambda: -1)
         settled = {(one.key, one.number) for one in jobs if one.jid in gone}
-        skips, at_work, done = iter([*witness.skipped, ("", 0, 1 << 60)]), Counter[tuple[str, int]](), set[str]()
+        skips, running, done = iter([*witness.skipped, ("", 0, 1 << 60)]), Counter[tuple[str, int]](), set[str]()
         skip = next(skips)
         went_back: dict[str, int] = {}
         for place, (key, number, status) in enumerate(witness.events):
@@ -182,13 +182,13 @@ class Verdict:
                 skip = next(skips)
             one, jid = (key, number), f"{key}-{number}"
             if status:
-                at_work[one] -= 1
+                running[one] -= 1
                 if witness.is_settled_by(one, status):
                     settled.add(one)
                     done.add(jid)
                 continue
             self.starts += 1
-            at_work[one] += 1
+            running[one] += 1
             while (key, first_open[key]) in settled and first_open[key] < number:
                 first_open[key] += 1
             goes_back = number < newest[key] and went_back.get(key, 0) < cut
@@ -196,7 +196,7 @@ class Verdict:
                 went_back[key], newest[key] = cut, -1
             is_early, is_late = first_open[key] < number, number < newest[key]
             self._note(jid, again=goes_back, late=is_late, early=is_early)
-            if number > newest[key] >= 0 and at_work[key, newest[key]]:
+            if number > newest[key] >= 0 and running[key, newest[key]]:
                 self.overlapping.append(jid)
             self.repeated += number == newest[key]
             newest[key] = max(newest[key], number)

@@ -163,7 +163,7 @@ BY_NIGHT = [pytest.param(name, marks=pytest.mark.nightly) for name in ("register
 @pytest.mark.promise("No command is lost", "an answer of Redis is lost")
 @pytest.mark.parametrize("name", ["finish", *BY_NIGHT])
 def test_lost_answer_of_redis_loses_and_repeats_nothing(line: Line, name: str) -> None:
-    # So that each run loads the scripts anew, whatever ran before on this Redis.
+    # So that each run loads the scripts again, whatever ran before on this Redis.
     line.bench.client.command("SCRIPT", "FLUSH")
     loss = Loss(script(name).sha.encode(), LOSSES[name])
     line.proxy.losses.append(loss)

@@ -1,4 +1,4 @@
-"""A real process whose configuration is changed and loaded anew (SIGHUP) while it works."""
+"""A real process whose configuration is changed and loaded again (SIGHUP) while it works."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""`python -m tests.golden`: what must not change, compared with what was written down; `--write` writes it down anew.
+"""`python -m tests.golden`: what must not change, compared with what was written down; `--write` rewrites it.
 
 A difference is a decision, which the commit that makes it states. `--only fates/http` does a part.
 """

@@ -189,7 +189,7 @@ class Histories(RuleBasedStateMachine):
         assert [job.decode() for job in self.server.raw.lrange(QUEUE, 0, -1)[::-1]] == self.queue
 
     @invariant()
-    def whoever_prosody_has_yet_to_be_told_of_has_a_job_ahead(self) -> None:
+    def a_user_prosody_has_to_refresh_has_a_job_ahead(self) -> None:
         if hasattr(self, "behind"):
             assert self.behind <= set(self.queue)
 

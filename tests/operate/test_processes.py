@@ -114,7 +114,7 @@ def test_of_a_process_that_finishes_or_died_only_its_jobs_count(client: Client) 
     assert (one.busy, one.in_progress, one.processes) == (6, 2, ("node:7", "node:8"))
 
 
-def test_resuming_ends_every_pause_whoever_made_it(client: Client) -> None:
+def test_resuming_ends_pauses_of_everyone(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
     control.pause(client, "target", "t", "ann", "")
     limits.pause(client, "t", "retry_after", 600.0)

@@ -1,4 +1,4 @@
-"""`python -m tests.record`: ask a real server anew what tests/recorded has of it, and write its answers there.
+"""`python -m tests.record`: ask a real server again what tests/recorded has of it, and write its answers there.
 
 It starts the server and does the steps of its recorded files with restbroker's own connectors. A version that has no
 files gets those of the newest one that has. A new step is a line `{"step": …}` between others (`steps.Step`).

@@ -27,7 +27,7 @@ Open = Callable[..., AbstractAsyncContextManager[Sequence[Side]]]
 
 
 async def restart(chat: Openfire, *sides: Side) -> None:
-    """Restarts the server; no connection of before is used for a command, as brokers would try anew."""
+    """Restarts the server; no connection of before is used for a command, as brokers would try again."""
     chat.restart()
     for side in sides:
         assert (await side.probe()).ok

@@ -55,7 +55,7 @@ def chat() -> Iterator[Openfire]:
         yield server
 
 
-def anew(chat: Openfire, redis: RedisServer) -> None:
+def reset(chat: Openfire, redis: RedisServer) -> None:
     """Nobody is logged in, there is no room, and nothing was asked."""
     chat.restart()
     chat.state.rooms.clear()
@@ -95,7 +95,7 @@ def assert_refused(outcome: Outcome, code: str, *words: str) -> None:
 async def test_refused_join_says_nothing_and_each_job_says_why(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, more: str
 ) -> None:
-    anew(chat, redis_server)
+    reset(chat, redis_server)
     given = {**IN, more: "Hm", **({"invitedJid": "juliet"} if more == "reason" else {})}
     async with sides(2) as (one, other):
         await one.done("create_room", {**ROOM, "membersOnly": True})
@@ -130,7 +130,7 @@ async def test_user_who_left_joins_again_before_a_post(chat: Openfire, sides: Op
 async def test_user_of_a_job_who_stays_does_not_leave_and_enter(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
-    anew(chat, redis_server)
+    reset(chat, redis_server)
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         await side.done("post_to_room", says("before"))
@@ -195,7 +195,7 @@ async def test_a_ban_that_cannot_be_noted_is_not_sent(chat: Openfire, sides: Ope
     assert chat.state.rooms["balcony"].outcasts == set()
 
 
-async def test_whom_a_job_banned_that_was_cut_off_joins_before_a_post(chat: Openfire, sides: Open) -> None:
+async def test_user_banned_by_an_interrupted_job_joins_before_a_post(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         await side.done("post_to_room", says("before"))
@@ -241,7 +241,7 @@ async def test_a_login_in_between_has_him_join_by_the_new_one(chat: Openfire, si
 async def test_user_with_lost_answer_is_not_taken_for_an_occupant(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str
 ) -> None:
-    anew(chat, redis_server)
+    reset(chat, redis_server)
     method = "DELETE" if command == "leave_room" else "PUT"
     async with sides(2) as (one, other):
         await one.done("create_room", ROOM)
@@ -310,7 +310,7 @@ async def test_user_outside_says_nothing_where_joins_are_manual(chat: Openfire, 
 async def test_perhaps_removed_user_says_nothing_until_he_joins(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, how: Mapping[str, Json]
 ) -> None:
-    anew(chat, redis_server)
+    reset(chat, redis_server)
     async with sides(2, Options={"JoinRooms": False}) as (one, other):
         await one.done("create_room", ROOM)
         await one.done("join_room", IN)
@@ -338,7 +338,7 @@ async def test_post_is_retried_where_the_server_fails_at_its_join(
 async def test_a_room_that_is_not_there_is_not_made_by_a_typing_error(
     chat: Openfire, sides: Open, redis_server: RedisServer, command: str, joins: bool
 ) -> None:
-    anew(chat, redis_server)
+    reset(chat, redis_server)
     more = {"post_to_room": {"body": "Hm"}, "invite_contact_to_room": {"invitedJid": "juliet"}}.get(command, {})
     async with sides(Options={"JoinRooms": joins}) as (side,):
         await side.done("create_room", ROOM)
@@ -403,7 +403,7 @@ async def test_existing_room_is_created_by_no_job_and_stays(chat: Openfire, side
 async def test_room_is_created_only_if_the_server_says_it_is_missing(
     chat: Openfire, sides: Open, redis_server: RedisServer, kind: Kind, code: str
 ) -> None:
-    anew(chat, redis_server)
+    reset(chat, redis_server)
     chat.faults.add(kind, "GET */chat/rooms/*")
     async with sides() as (side,):
         outcome = await side.call("create_room", ROOM)

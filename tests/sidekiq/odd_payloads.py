@@ -270,7 +270,7 @@ PRODUCERS: Final = [
 ]
 
 # What Ruby writes in another way than most, also where a signature counts every argument.
-_WRITTEN_ANEW: Final[dict[str, Any]] = {
+_REWRITTEN: Final[dict[str, Any]] = {
     "floats": [1e15, 1.5e-7, -0.0, 1e300, 2.0],
     "large": [2**70, -(2**63)],
     "text": 'é/\u2028\U0001f600"\\\u0001',
@@ -278,7 +278,7 @@ _WRITTEN_ANEW: Final[dict[str, Any]] = {
 }
 
 TEXTS: Final = [
-    _row("arguments of every kind", args=[COMMAND, {"user": "USER", **_WRITTEN_ANEW}, TOKEN]),
+    _row("arguments of every kind", args=[COMMAND, {"user": "USER", **_REWRITTEN}, TOKEN]),
     _raw(
         "numbers beyond 64 bits",
         plain_with('"big":[9007199254740993,18446744073709551616,-123456789012345678901234567890]').decode(),
@@ -297,7 +297,7 @@ TEXTS: Final = [
     _raw("100 levels deep", plain_with('"deep":' + "[" * 99 + "]" * 99).decode()),
     _raw("blanks and line breaks around", "\r\n\t " + json.dumps(fields(), indent=2) + "\n"),
     _raw("nearly 1 MiB", plain_with('"pad":"' + "x" * (1024 * 1024 - 400) + '"').decode()),
-    _raw("grows when written anew", plain_with('"pad":[' + "1e14," * 200_000 + "0]").decode()),
+    _raw("grows when rewritten", plain_with('"pad":[' + "1e14," * 200_000 + "0]").decode()),
 ]
 
 _ACTIVE_JOB: Final = {

@@ -37,7 +37,7 @@ HANGING: Final[tuple[tuple[str, dict[str, Json]], ...]] = (
 
 
 def main() -> None:
-    """Makes the picture anew."""
+    """Makes the picture again."""
     stage = Stage()
     with tempfile.TemporaryDirectory() as folder, among_ruby(Path(folder), lambda _: b"0") as (citizen, web):
         citizen.server.act = stage

@@ -1,6 +1,6 @@
 """Due jobs that the other side moves: Ruby's poller takes ours, restbroker's scheduler takes Ruby's.
 
-Ruby's poller parses and writes each anew, with a new `enqueued_at`; restbroker's moves bytes.
+Ruby's poller parses and writes each again, with a new `enqueued_at`; restbroker's moves bytes.
 """
 
 import json
@@ -118,7 +118,7 @@ def arguments(beside: Beside) -> dict[str, str]:
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
 @pytest.mark.nightly
 @pytest.mark.parametrize("awake", ["restbroker asleep", "restbroker awake"])
-def test_scheduled_job_of_ours_arrives_once_whoever_moves_it(beside: Beside, awake: str) -> None:
+def test_scheduled_job_of_ours_arrives_once_by_either_poller(beside: Beside, awake: str) -> None:
     jobs = {name: ours(name, OURS, odd=list(values)) for name, values in ODD.items()}
     if awake == "restbroker awake":
         beside.broker()

@@ -52,7 +52,7 @@ async def asks(waiter: Waiter) -> None:
     with trio.fail_after(NEVER_S):
         while waiter._client is None or not waiter._client.is_waiting:
             assert not await waiter.wait("a", patience_s)
-            # One that is over before it has connected begins anew.
+            # One that is over before it has connected begins again.
             patience_s *= 2
 
 

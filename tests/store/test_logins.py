@@ -111,7 +111,7 @@ def log_off(client: Client, stream: str) -> None:
     assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
 
 
-def test_logoff_is_seen_by_watchers_and_undone_by_a_login(client: Client) -> None:
+def test_logoff_reaches_watchers_and_a_login_undoes_it(client: Client) -> None:
     assert logins.read_states(client, OF, ["juliet"])[0] is None
     assert start_logoff(client, OF, "juliet", A, "off") is None, "nobody knew a stream of her"
     log_in(client, "old")

@@ -60,7 +60,7 @@ def test_running_jobs_are_found_by_process_ids_of_this_host(client: Client, serv
 
 
 @pytest.mark.promise("Sidekiq: queues", "a queue with jobs is put on the list queues")
-def test_queue_with_jobs_is_listed_whoever_pushed_them(client: Client, server: Server) -> None:
+def test_queue_with_jobs_is_listed_though_others_pushed_them(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:rest", "pushed without a word")
     write(client, attrs.evolve(RECORD, queues=("rest", "empty")))
     assert server.raw.smembers("ns:queues") == {b"rest"}

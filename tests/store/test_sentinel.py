@@ -52,7 +52,7 @@ def sentinels_at(*places: tuple[str, int]) -> Sentinels:
     return found
 
 
-def nobody() -> tuple[str, int]:
+def unused_address() -> tuple[str, int]:
     return ("127.0.0.1", free_port())
 
 
@@ -72,7 +72,7 @@ def only_numbers(host: str | bytes, port: int, *_how: object, **_more: object) -
 
 
 def test_the_first_sentinel_that_answers_leads_to_the_master(watched: Group) -> None:
-    client = client_of(nobody(), watched.addresses[2])
+    client = client_of(unused_address(), watched.addresses[2])
     client.command("SET", "x", "y")
     assert client.address == f"127.0.0.1:{watched.master.port}"
     client.close()
@@ -86,7 +86,7 @@ def test_url_gives_the_database_which_sentinels_never_see(watched: Group) -> Non
 
 def test_answers_of_sentinels_are_reported_without_passwords(watched: Group, make_redis: Make) -> None:
     plain = make_redis()
-    away = nobody()
+    away = unused_address()
     client = client_of(away, watched.addresses[0], ("127.0.0.1", plain.port), password="hunter2")
     with pytest.raises(StoreUnavailable) as caught:
         client.command("PING")
@@ -159,7 +159,7 @@ def test_sentinel_naming_no_server_is_reported_and_skipped(
 
 def test_a_look_goes_to_no_master_that_is_known_already(make_redis: Make) -> None:
     own = make_redis()
-    sentinels = sentinels_at(nobody(), sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
+    sentinels = sentinels_at(unused_address(), sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
     run_blocking(sentinels.check_master())
     first = sentinels.master
     assert str(first) == f"127.0.0.1:{own.port}"
@@ -187,7 +187,7 @@ def test_unanswered_look_keeps_the_named_master(make_redis: Make) -> None:
     own = make_redis()
     sentinels = sentinels_at(sentinel_that_names(make_redis, "127.0.0.1", str(own.port)))
     run_blocking(sentinels.check_master())
-    named, sentinels._places = sentinels.master, [Address(*nobody())]
+    named, sentinels._places = sentinels.master, [Address(*unused_address())]
     run_blocking(sentinels.check_master())
     assert sentinels.master == named is not None
 

@@ -67,11 +67,11 @@ class Certificate:
 
 @attrs.define
 class RabbitMQ(Daemon):
-    """One server. `certificate`: it also speaks TLS, at `tls_port`; `tells_metrics`: its plugin for Prometheus runs."""
+    """One server. `certificate`: it also speaks TLS, at `tls_port`; `has_metrics`: its plugin for Prometheus runs."""
 
     name: ClassVar = "RabbitMQ"
     certificate: Certificate | None = None
-    tells_metrics: bool = False
+    has_metrics: bool = False
     metrics_port: int = attrs.Factory(free_port)
     port: int = attrs.Factory(free_port)
     tls_port: int = attrs.Factory(free_port)
@@ -143,10 +143,10 @@ class RabbitMQ(Daemon):
         text = _CONFIG.format(port=self.port, directory=self.directory)
         if self.certificate is not None:
             text += _TLS.format(port=self.tls_port, **attrs.asdict(self.certificate))
-        if self.tells_metrics:
+        if self.has_metrics:
             text += f"prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {self.metrics_port}\n"
         (self.directory / "rabbitmq.conf").write_text(text, encoding="utf-8")
-        plugins = "[rabbitmq_prometheus]" if self.tells_metrics else "[]"
+        plugins = "[rabbitmq_prometheus]" if self.has_metrics else "[]"
         (self.directory / "enabled_plugins").write_text(f"{plugins}.\n", encoding="ascii")
         (self.directory / "definitions.json").write_text(json.dumps(_DEFINITIONS), encoding="utf-8")
 

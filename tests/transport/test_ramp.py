@@ -74,7 +74,7 @@ async def full() -> Waiters:
     return Waiters(ramp, spare)
 
 
-async def test_whose_connection_was_not_fit_is_the_first_again(autojump_clock: MockClock) -> None:
+async def test_caller_with_an_unfit_connection_is_first_again(autojump_clock: MockClock) -> None:
     waiters = await full()
     ramp = waiters.ramp
     got: list[str | None] = []

@@ -99,7 +99,7 @@ class Broker:
         self.running.wait_for(r"target\.found")
 
     def reload(self) -> None:
-        """Has it read its configuration anew, and returns when it did."""
+        """Has it read its configuration again, and returns when it did."""
         if self.running is not None:
             before = self.running.output().count("broker.started")
             self.running.signal(signal.SIGHUP)

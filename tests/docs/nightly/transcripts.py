@@ -1,4 +1,4 @@
-"""Transcripts of terminals in Markdown: taken out of a page, compared with what was printed, and written anew.
+"""Transcripts of terminals in Markdown: taken out of a page, compared with what was printed, and rewritten.
 
 For test_recipes.py, which types them (and writes, with RECIPES=write). A recipe is a section of a page that has
 blocks marked `console`: lines that begin with `$ ` are typed, `> ` continues one, what follows is what was printed. A

@@ -96,7 +96,7 @@ async def test_what_is_no_event_is_dead_and_holds_up_nothing(reading: Read, rabb
     async with reading(CHAT) as found:
         rabbit.fill("chat_msg", [(RECEIVED, chat("1")), (RECEIVED, b"\xff{"), (RECEIVED, chat("2"))])
         await found.has(2)
-        await found.tells("EventParked")
+        await found.warning("EventParked")
         assert found.texts() == ["1", "2"]
         ((raw, _),) = sets.list_members(found.store, "dead", 0, 10, newest_first=True)
         assert sorted(found.outcomes()) == ["accepted", "accepted", "malformed"]
@@ -113,7 +113,7 @@ async def test_while_redis_is_silent_nothing_is_acknowledged(
         redis_server.suspend()
         try:
             rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(100)))
-            await found.tells("EventsWait")
+            await found.warning("EventsWait")
             # What a queue has ready is what nobody holds.
             await until_async(lambda: rabbit.depth(RABBIT_QUEUE) == 80, "20 are in progress", 60)
             assert found.outcomes() == []

@@ -52,7 +52,7 @@ async def test_a_result_comes_only_after_redis_has_the_job(
             await found.reads()
             way.cut()
             await listener.send(notification("1"), notification("2"))
-            await found.tells("EventsWait")
+            await found.warning("EventsWait")
             await found.is_beating()
             assert answers(listener) == []
             way.mend()
@@ -96,7 +96,7 @@ async def test_at_a_stop_what_redis_does_not_take_waits(
             await answered(listener, ("1", "result"))
             way.cut()
             await listener.send(notification("2"))
-            await found.tells("EventsWait")
+            await found.warning("EventsWait")
             await listener.send(notification("3"))
             await found.is_beating()
     assert answers(listener) == [("1", "result"), ("2", "wait"), ("3", "wait")]

@@ -141,11 +141,11 @@ async def test_a_lost_connection_names_the_gap_from_the_last_heartbeat(reading: 
         await found.is_beating()
         broke_s = trio.current_time()
         await listener.stop()
-        await found.tells("ComponentAway")
+        await found.warning("ComponentAway")
         await trio.sleep(0.5)
         await listener.start()
         await found.reads(2)
-        await found.tells("ComponentBack")
+        await found.warning("ComponentBack")
         await until_async(lambda: gaps(found), "the gap is reported", 60)
         took_s = trio.current_time() - broke_s
     ((since_s, until_s),) = gaps(found)
@@ -155,12 +155,12 @@ async def test_a_lost_connection_names_the_gap_from_the_last_heartbeat(reading: 
 async def test_wrong_password_is_reported_once_and_not_shown(reading: Read, listener: Listener) -> None:
     listener.password = "another"
     async with reading() as found:
-        warning = await found.tells("ComponentDenied")
+        warning = await found.warning("ComponentDenied")
         assert f"refuses the password for {NAME}" in warning.message
         states = sources.read_states(found.store)
         await until_async(lambda: [one.code for one in sources.read_states(found.store)] == ["ComponentDenied"], "kept")
         listener.password = "component secret"
-        await found.tells("ComponentBack")
+        await found.warning("ComponentBack")
     assert len(found.warnings("ComponentDenied")) == 1
     assert "component secret" not in repr(found.events) + repr(states)
 
@@ -169,7 +169,7 @@ async def test_a_silent_server_is_left(reading: Read, listener: Listener, monkey
     monkeypatch.setattr(connection, "_SILENCE_S", 1.5)
     listener.returns = False
     async with reading() as found:
-        assert "sends nothing" in (await found.tells("ComponentAway")).message
+        assert "sends nothing" in (await found.warning("ComponentAway")).message
         await found.reads(2)
 
 
@@ -194,7 +194,7 @@ async def test_while_redis_is_away_nothing_is_lost(
             texts = [str(number) for number in range(300)]
             for text in texts:
                 await listener.send(wrapped(message(text, text)))
-            await found.tells("EventsWait")
+            await found.warning("EventsWait")
             way.mend()
             await found.has(*texts)
     assert not found.warnings("EventsLost")
@@ -214,9 +214,9 @@ async def test_beyond_max_unread_events_are_lost_and_counted(
             for number in range(50):
                 await listener.send(wrapped(message(str(number), str(number))))
             await until_async(lambda: found.outcomes().count("lost") > 10, "some are lost", 60)
-            await found.tells("EventsHeld")
+            await found.warning("EventsHeld")
             way.mend()
-            warning = await found.tells("EventsLost")
+            warning = await found.warning("EventsLost")
             await listener.send(wrapped(message("after", "after")))
             await until_async(lambda: found.texts()[-1:] == ["after"], "it goes on", 60)
             lost = int(re.findall(r": (\d+) events", warning.message)[0])

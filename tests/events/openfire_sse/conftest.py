@@ -76,7 +76,7 @@ class Reading(ReadSource):
 
         await until_async(have, f"{users} are read", 60)
 
-    async def hears(self, *users: str) -> None:
+    async def receives(self, *users: str) -> None:
         """Return when the events of these become jobs: a stream that the server has opened may not be read yet."""
         for user in users:
             self.server.state.emit(user, "chatapi.notify", f'{{"type": "notify", "data": "to {user}"}}')

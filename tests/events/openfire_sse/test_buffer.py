@@ -32,18 +32,18 @@ async def test_while_redis_is_away_what_fits_is_read_the_rest_waits(
 
     async with reading("ann", url=redis_server.url, lease_s=1.0, buffer_bytes=buffer_bytes) as reader:
         # Until then it is open, and perhaps not read: the server would wait for its reader with all of its state.
-        await reader.hears("ann")
+        await reader.receives("ann")
         stream = openfire.state.readers["ann"]
         redis_server.suspend()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(sending)
             try:
                 if is_held:
-                    assert "no stream is read" in (await reader.tells("EventsHeld")).message
+                    assert "no stream is read" in (await reader.warning("EventsHeld")).message
                 else:
                     with trio.fail_after(60):
                         await sent.wait()
-                await reader.tells("EventsWait")
+                await reader.warning("EventsWait")
                 # Longer than the lease: nobody could have taken it.
                 await trio.sleep(2.5)
             finally:

@@ -67,10 +67,10 @@ async def test_each_user_is_logged_in_once_after_a_server_restart(
     reading: Read, openfire: Openfire
 ) -> None:
     async with reading("ann", "bob", "eve") as reader:
-        await reader.hears("ann", "bob", "eve")
+        await reader.receives("ann", "bob", "eve")
         await trio.to_thread.run_sync(openfire.restart, 0.5)
         await reader.reads("ann", "bob", "eve")
-        await reader.tells("OpenfireBack")
+        await reader.warning("OpenfireBack")
         # Before the streams are open there are no events, and what was kept is lost at the login.
         say(openfire, "eve", "bob", "after")
         await reader.has("after")
@@ -97,10 +97,10 @@ async def test_an_asker_is_not_logged_in_and_is_read_while_he_asks(reading: Read
 async def test_silence_reopens_the_stream(reading: Read, openfire: Openfire) -> None:
     openfire.heartbeat_s = 600.0
     async with reading("ann", silence_s=0.3) as reader:
-        warning = await reader.tells("OpenfireAway")
+        warning = await reader.warning("OpenfireAway")
         assert "not even a heartbeat" in warning.message
         await until_async(
-            lambda: [one.path for one in openfire.requests].count("/sse/ann") > 1, "it is opened anew", 60
+            lambda: [one.path for one in openfire.requests].count("/sse/ann") > 1, "it is opened again", 60
         )
 
 
@@ -108,8 +108,8 @@ async def test_oversized_event_is_reported_and_later_ones_come(reading: Read, op
     async with reading("ann", limit_bytes=200_000) as reader:
         first = openfire.state.readers["ann"]
         await trio.to_thread.run_sync(openfire.state.emit, "ann", "chatapi.chat", "x" * 3_000_000)
-        await reader.tells("OpenfireLarge")
-        await until_async(lambda: openfire.state.readers.get("ann") not in (None, first), "it is opened anew", 60)
+        await reader.warning("OpenfireLarge")
+        await until_async(lambda: openfire.state.readers.get("ann") not in (None, first), "it is opened again", 60)
         say(openfire, "bob", "ann", "small")
         await reader.has("small")
 
@@ -118,14 +118,14 @@ async def test_wrong_password_and_foreign_stream_are_reported_once(reading: Read
     openfire.state.register("ann", password="another")
     async with reading("ann", "bob", ready=False) as reader:
         await reader.reads("bob")
-        warning = await reader.tells("OpenfireDenied")
+        warning = await reader.warning("OpenfireDenied")
         assert "does not let ann read their events (401)" in warning.message
         before = [one.path for one in openfire.requests].count("/sse/ann")
         await until_async(lambda: [one.path for one in openfire.requests].count("/sse/ann") > before + 2, "again", 60)
         assert len(reader.warnings("OpenfireDenied")) == 1
         openfire.state.register("ann")
         await reader.reads("ann")
-        await reader.tells("OpenfireBack")
+        await reader.warning("OpenfireBack")
     assert _secret_free(reader.warnings())
 
 
@@ -142,7 +142,7 @@ async def test_non_ascii_users_are_read_and_impossible_ones_reported(
         with openfire.state.lock:
             openfire.state.replay("jürgen", "message", **given)
         await reader.has("grüß Gott")
-        warning = await reader.tells("OpenfireDenied")
+        warning = await reader.warning("OpenfireDenied")
         assert "the name жанна" in warning.message
         assert {one.path for one in openfire.requests if one.path.startswith("/sse/")} == {"/sse/j%C3%BCrgen"}
         assert _secret_free(reader.warnings())
@@ -226,7 +226,7 @@ async def test_server_that_ends_each_stream_at_once_is_asked_less(
     monkeypatch.setattr(emitter, "HEAD", b"HTTP/1.1 200 OK\r\nContent-Type: %b\r\nConnection: close\r\n\r\n" % kind)
     monkeypatch.setattr(emitter.Emitter, "run", lambda _: runs.append(time.monotonic()))
     async with reading("ann", ready=False) as reader:
-        assert says in (await reader.tells("OpenfireAway")).message
+        assert says in (await reader.warning("OpenfireAway")).message
         await until_async(lambda: len(runs) >= 6, "it is asked again", 60)
         assert [one.code for one in reader.warnings()] == ["OpenfireAway"]
     assert runs[5] - runs[4] > 1.5
@@ -240,11 +240,11 @@ async def test_stolen_stream_is_noticed_after_long_silence(
         openfire.state.readers["ann"].is_mute = True
         # As when a process that had lost the lease opened it late, and says so.
         reader.store.command("HSET", reader.store.keys.sse("openfire"), "ann", _late(reader, b"ann"))
-        await until_async(lambda: not openfire.state.readers["ann"].is_mute, "it was opened anew", 60)
+        await until_async(lambda: not openfire.state.readers["ann"].is_mute, "it was opened again", 60)
         say(openfire, "bob", "ann", "hi")
         await reader.has("hi")
         await reader.reads("ann")
-        gap = await reader.tells("OpenfireGap")
+        gap = await reader.warning("OpenfireGap")
         assert "events of ann between" in gap.message
         assert "another process had opened a stream of theirs" in gap.message
 
@@ -283,7 +283,7 @@ async def test_unreadable_event_is_reported_and_ends_nothing(
         with monkeypatch.context() as patched:
             patched.setattr(FrameReader, "read", fails)
             say(openfire, "bob", "ann", "hunter2")
-            warning = await reader.tells("EventMalformed")
+            warning = await reader.warning("EventMalformed")
             await until_async(lambda: reader.outcomes().count("malformed") > 1, "stanza and message were read", 60)
         assert "hunter2" not in str(warning)
         say(openfire, "bob", "ann", "next")

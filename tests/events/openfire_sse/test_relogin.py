@@ -1,4 +1,4 @@
-"""A user who is logged in anew is read on: the server ends no stream with its login, and tells nobody of the new."""
+"""A user who is logged in again is read on: the server ends no stream with its login, and tells nobody of the new."""
 
 import time
 from collections.abc import AsyncIterator
@@ -90,7 +90,7 @@ async def test_stream_elsewhere_follows_a_login_within_two_seconds(
     ):
         clock = Turns()
         nursery.start_soon(clock.run)
-        await reader.hears("bob")
+        await reader.receives("bob")
         for number in range(ROUNDS):
             await logs_off(logins, openfire, "bob")
             await reader.reads("bob", count=0)
@@ -113,7 +113,7 @@ async def test_user_whose_session_others_ended_is_logged_in_again(
     reading: Read, openfire: Openfire, redis_server: RedisServer, method: str, path: str
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
-        await reader.hears("bob")
+        await reader.receives("bob")
         old = await logins.stream("bob")
         chat(openfire, method, path.format(old))
         await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
@@ -175,10 +175,10 @@ async def test_stream_of_a_user_kicked_by_a_job_is_checked(
         await reader.has("hello")
         chat(openfire, "POST", "/lockouts/bob")
         await logins.note_kicked("bob")
-        denied = await reader.tells("OpenfireDenied")
+        denied = await reader.warning("OpenfireDenied")
         assert "does not let bob read their events (401)" in denied.message
         chat(openfire, "DELETE", "/lockouts/bob")
-        await reader.tells("OpenfireBack")
+        await reader.warning("OpenfireBack")
         await until_async(lambda: len(reader.gaps()) == 2, "both gaps are reported", 60)
 
 
@@ -188,7 +188,7 @@ async def test_server_without_new_streams_is_reported_once(
     """And nobody is logged in again and again."""
     openfire.state.is_jammed = True
     async with reading("ann", "bob", ready=False) as reader:
-        jammed = await reader.tells("OpenfireJammed")
+        jammed = await reader.warning("OpenfireJammed")
         assert jammed.hint is not None
         assert jammed.hint.startswith("Restart Openfire: two logins, logoffs, questions or uploads at one moment")
 
@@ -200,7 +200,7 @@ async def test_server_without_new_streams_is_reported_once(
         assert len(reader.warnings("OpenfireJammed")) == 1
         await trio.to_thread.run_sync(openfire.restart)
         await reader.reads("ann", "bob")
-        await reader.tells("OpenfireBack")
+        await reader.warning("OpenfireBack")
 
 
 async def test_logins_are_looked_at_again_when_redis_is_back(

@@ -52,7 +52,7 @@ def work_beside(server: RedisServer, stopped: threading.Event) -> None:
 
 
 def killed_often(command: list[str], others: Sequence[Callable[[], None]]) -> subprocess.CompletedProcess[str]:
-    """How it went when at last nobody killed the command; `others` are killed and started anew in between."""
+    """How it went when at last nobody killed the command; `others` are killed and started again in between."""
     chance = random.Random(7)
     for attempt in range(9):
         running = subprocess.Popen(
@@ -71,7 +71,7 @@ def killed_often(command: list[str], others: Sequence[Callable[[], None]]) -> su
 
 
 def restart(server: RedisServer) -> None:
-    """Kill it and start it, and have it write its file anew, as a broker does.
+    """Kill it and start it, and have it rewrite its file, as a broker does.
 
     A kill may cut the file inside a script, and the next start may apply half of that script (docs/guarantees.md).
     """
@@ -81,7 +81,7 @@ def restart(server: RedisServer) -> None:
         with suppress(redis.ResponseError):  # its file had grown: it has begun by itself
             raw.bgrewriteaof()
         busy = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
-        until(lambda: not any(raw.info("persistence")[one] for one in busy), "its file is written anew", _NEVER_S)
+        until(lambda: not any(raw.info("persistence")[one] for one in busy), "its file is rewritten", _NEVER_S)
 
 
 @pytest.mark.parametrize("verb", ["kill", "delete"])

@@ -77,7 +77,7 @@ def push(client: Client, jobs: list[bytes], together: int) -> None:
 @pytest.mark.promise("At least once, and seldom more", "a process that is told to stop sends nothing twice")
 @pytest.mark.parametrize("name", KINDS)
 @pytest.mark.parametrize("together", [0, 1], ids=["at once", "one by one"])
-def test_server_gets_each_job_once_whoever_stops(
+def test_server_gets_each_job_once_whichever_process_stops(
     tmp_path: Path, redis_url: str, report: Report, name: str, together: int
 ) -> None:
     kind, came, others = KINDS[name], Counter[int](), list[bytes]()

@@ -22,7 +22,7 @@ from tests.support.wait import until
 
 
 @pytest.mark.promise("Sidekiq: remote control", "Quiet (TSTP)")
-def test_quiet_of_one_process_leaves_the_other_at_work(citizen: Citizen, web: SidekiqWeb) -> None:
+def test_quiet_of_one_process_leaves_the_other_running(citizen: Citizen, web: SidekiqWeb) -> None:
     quiet, other = _started(citizen, patient=True), _started(citizen, patient=True)
     identity = citizen.identity(quiet)
     page = web.open("/busy")

@@ -146,7 +146,7 @@ def _get_room(call: Call) -> Exchange:
 
 
 def _set_room(call: Call) -> Exchange:
-    """Made, or set anew: what was so before counts no more (measured)."""
+    """Made, or set again: what was so before counts no more (measured)."""
 
     def people(kind: str) -> set[str]:
         return {jid.partition("@")[0].casefold() for jid in re.findall(f"<{kind}>([^<]*)</{kind}>", call.text)}

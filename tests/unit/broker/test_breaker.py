@@ -21,7 +21,7 @@ from tests.support.places import enter
 from tests.support.probing import DENIED, FINE, UNSENT, Target
 
 
-def nobody() -> ProbeSharing:
+def no_sharing() -> ProbeSharing:
     """Those with whom a prober shares while Redis is away."""
     health = StoreHealth(lambda _event: None)
     health.is_up = False
@@ -32,7 +32,7 @@ def nobody() -> ProbeSharing:
 async def probed(breaker: Breaker, target: Target) -> AsyncIterator[trio.Nursery]:
     """The target is probed, from when jobs may be sent until the end of the block."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(Prober(breaker, target.ask, nobody()).run)
+        nursery.start_soon(Prober(breaker, target.ask, no_sharing()).run)
         await breaker.wait_to_admit()
         yield nursery
         nursery.cancel_scope.cancel()
@@ -77,7 +77,7 @@ async def test_an_hour_of_outage_costs_a_probe_a_second_and_two_lines(autojump_c
     breaker, events = watched()
     target = Target([NotSent("refused")])
     with trio.move_on_after(3600):
-        await Prober(breaker, target.ask, nobody()).run()
+        await Prober(breaker, target.ask, no_sharing()).run()
     assert 1800 <= len(target.probed_at_s) <= 3600
     assert kinds(events) == ["TargetDown"]
 

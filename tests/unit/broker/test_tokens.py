@@ -160,7 +160,7 @@ def test_signed_text_is_written_out_once_for_all_tokens(
         return canonical(value)
 
     monkeypatch.setattr(signing, "canonical", counted)
-    # Makes the search begin anew.
+    # Makes the search begin again.
     path.write_text("newer")
     assert tokens.proof(given, "j1", submission()) is None
     assert len(made) == 1

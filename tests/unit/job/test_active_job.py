@@ -42,7 +42,7 @@ def test_a_recorded_job_of_each_version_becomes_a_plain_one(name: str) -> None:
     assert [one for one in before if one != "wrapped"] == list(fields)
     assert fields_of(raw) == fields
     assert job(raw).raw == raw
-    # Written anew it is read as the same.
+    # Written again it is read as the same.
     assert job(rubyjson.dumps(dict(fields))).fields == fields
     assert active_job.refusal(fields) is None
 

@@ -38,7 +38,7 @@ def test_connecting_is_given_up_soon_where_another_may_be_master() -> None:
         assert (endpoint.timeout_s, endpoint.connect_timeout_s) == (timeout_s, connect_timeout_s)
 
 
-def test_server_proves_its_identity_unless_told_otherwise() -> None:
+def test_server_proves_its_identity_unless_configured_otherwise() -> None:
     settings = StoreSettings("rediss://h", ca_file=Path("/ca"), cert_file=Path("/cert"), key_file=Path("/key"))
     assert endpoint_of(settings, 3.0).tls == Tls("/ca", "/cert", "/key", "required", checks_name=True)
     assert endpoint_of(attrs.evolve(settings, url="redis://h"), 3.0).tls is None

@@ -72,7 +72,7 @@ PAGES: Final = {"overview": "/", "dead": "/dead"}
 
 
 def main() -> None:
-    """Makes the pictures anew."""
+    """Makes the pictures again."""
     with (
         tempfile.TemporaryDirectory() as folder,
         closing(RedisServer(redis_binary(), Path(folder, "redis")).start()) as redis,

@@ -129,7 +129,7 @@ EVENTS: Final = 7
 
 
 def test_each_rule_reads_what_rabbitmq_reports_of_a_queue(tmp_path: Path) -> None:
-    server = RabbitMQ(tmp_path / "rabbit", tells_metrics=True).start()
+    server = RabbitMQ(tmp_path / "rabbit", has_metrics=True).start()
     try:
         with server.channel() as channel:
             channel.exchange_declare("chat_msg", "topic", durable=True)

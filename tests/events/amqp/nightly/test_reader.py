@@ -67,7 +67,7 @@ async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, 
 async def test_differing_exchange_is_reported_and_left_alone(reading: Read, rabbit: RabbitMQ) -> None:
     rabbit.declare("chat_msg", kind="topic", durable=True)
     async with reading(CHAT, ready=False) as found:
-        warning = await found.tells("RabbitMQDiffers")
+        warning = await found.warning("RabbitMQDiffers")
         assert "406 PRECONDITION_FAILED - inequivalent arg 'durable' for exchange 'chat_msg'" in warning.message
         assert warning.hint is not None
         assert "Type and Durable" in warning.hint
@@ -76,7 +76,7 @@ async def test_differing_exchange_is_reported_and_left_alone(reading: Read, rabb
 
 async def test_an_exchange_that_is_not_to_be_made_is_waited_for(reading: Read, rabbit: RabbitMQ) -> None:
     async with reading(Exchange("chat_msg", "chat", ("#",), create=False), ready=False) as found:
-        await found.tells("RabbitMQDiffers")
+        await found.warning("RabbitMQDiffers")
         assert not rabbit.exists("chat_msg")
         rabbit.declare("chat_msg")
         await is_read(rabbit)
@@ -89,7 +89,7 @@ async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: Rabb
     async with reading(CHAT) as found:
         with rabbit.channel() as channel:
             channel.queue_delete(RABBIT_QUEUE)
-        await found.tells("RabbitMQDiffers")
+        await found.warning("RabbitMQDiffers")
         await is_read(rabbit)
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
         await found.has(1)
@@ -107,13 +107,13 @@ async def test_wrong_password_is_reported_once_until_mended(reading: Read, rabbi
         assert "wrong-password" not in f"{warning.message} {warning.hint}"
         file.write_text(rabbit.url())
         await is_read(rabbit)
-        await found.tells("RabbitMQBack")
+        await found.warning("RabbitMQBack")
 
 
 async def test_over_tls_only_the_configured_authority_counts(reading: Read, rabbit: RabbitMQ, ours: Authority) -> None:
     url = Secret(f"amqps://{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{rabbit.tls_port}")
     async with reading(CHAT, server=Server(url), ready=False) as found:
-        assert "its certificate is not trusted" in (await found.tells("RabbitMQAway")).message
+        assert "its certificate is not trusted" in (await found.warning("RabbitMQAway")).message
     async with reading(CHAT, server=Server(url, TlsFiles(ours.ca))) as found:
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
         await found.has(1)
@@ -135,7 +135,7 @@ async def test_what_a_queue_refuses_waits_until_it_is_mended(reading: Read, rabb
     async with reading(CHAT) as found:
         found.store.command("SET", f"queue:{QUEUE}", "no list")
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
-        warning = await found.tells("EventsWait")
+        warning = await found.warning("EventsWait")
         assert f"Redis does not accept jobs for the queue {QUEUE}" in warning.message
         found.store.command("DEL", f"queue:{QUEUE}")
         await found.has(1)
@@ -167,7 +167,7 @@ async def test_an_end_is_soon_while_redis_is_silent(reading: Read, rabbit: Rabbi
         redis_server.suspend()
         try:
             rabbit.fill("chat_msg", ((RECEIVED, chat(str(number))) for number in range(10)))
-            await found.tells("EventsWait")
+            await found.warning("EventsWait")
             began_s = trio.current_time()
             found.stop()
             await until_async(lambda: trio.current_time() - began_s > 3, "its time is over")

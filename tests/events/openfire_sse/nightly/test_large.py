@@ -172,7 +172,7 @@ class Meanwhile:
         streams = self.talk.server.state.of_user
         old = streams[user]
         self.talk.do("kick_user_sessions", username=user)
-        until(lambda: streams.get(user, old) is not old, f"{user} is logged in anew")
+        until(lambda: streams.get(user, old) is not old, f"{user} is logged in again")
         self.talk.listening(user)
 
     def ends_elsewhere(self, user: str) -> None:

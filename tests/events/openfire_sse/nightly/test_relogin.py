@@ -1,4 +1,4 @@
-"""Rarer ways in which a user is logged in anew, or asks again, while the stream is read."""
+"""Rarer ways in which a user is logged in again, or asks again, while the stream is read."""
 
 import base64
 import time
@@ -47,7 +47,7 @@ async def test_events_lost_by_foreign_login_or_kick_are_reported_once(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
-        await reader.hears("bob")
+        await reader.receives("bob")
         for number, ends in enumerate(("/logoff", "kick"), 1):
             known = await logins.read_state("bob")
             assert isinstance(known, LoggedIn)
@@ -64,16 +64,16 @@ async def test_events_lost_by_foreign_login_or_kick_are_reported_once(
             assert since_s <= ended_s <= until_s
             assert "the login ended" in reader.warnings("OpenfireGap")[-1].message
             assert await logins.read_state("bob") == LoggedIn(openfire.state.of_user["bob"].id)
-            await reader.hears("bob")
+            await reader.receives("bob")
     assert openfire.state.logins.count("bob") == 3
 
 
 @pytest.mark.usefixtures("soon_quiet")
 async def test_stream_reopened_after_silence_is_no_gap(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
-        await reader.hears("bob")
+        await reader.receives("bob")
         first = openfire.state.readers["bob"]
-        await until_async(lambda: openfire.state.readers["bob"] is not first, "it is opened anew", 60)
+        await until_async(lambda: openfire.state.readers["bob"] is not first, "it is opened again", 60)
         second = openfire.state.readers["bob"]
         await until_async(lambda: openfire.state.readers["bob"] is not second, "and once more", 60)
         assert not reader.warnings()
@@ -85,7 +85,7 @@ async def test_late_events_of_an_ended_session_leave_its_user_a_login(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
-        await reader.hears("bob")
+        await reader.receives("bob")
         stream = openfire.state.readers["bob"]
         chat(openfire, "POST", f"/chat/{await logins.stream('bob')}/logoff")
         late = '<message to="bob@example.org" from="ann@example.org/ann" type="chat"><body>late</body></message>'
@@ -95,7 +95,7 @@ async def test_late_events_of_an_ended_session_leave_its_user_a_login(
 
 async def test_user_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
-        await reader.hears("bob")
+        await reader.receives("bob")
         count = [one.path for one in openfire.requests].count("/sse/bob")
         login = chat(openfire, "POST", "/chat/bob/login")
         chat(openfire, "POST", f"/chat/{login}/presence?show=offline")
@@ -151,5 +151,5 @@ async def test_login_ending_before_its_stream_opens_is_no_server_fault(
     served = iter([False, False])
     monkeypatch.setattr(type(openfire.state), "is_served", lambda _, user: next(served, user == "bob"))
     async with reading("bob") as reader:
-        await reader.hears("bob")
+        await reader.receives("bob")
         assert not reader.warnings("OpenfireJammed")

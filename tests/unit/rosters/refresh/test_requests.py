@@ -60,7 +60,7 @@ def test_user_never_becomes_his_own_contact() -> None:
     assert wish("remove_contact", user="john", jid="john@example.org") == change, "who is may be removed"
 
 
-def test_whom_prosody_asks_for_by_another_name_gets_no_contacts() -> None:
+def test_user_asked_for_by_another_name_gets_no_contacts() -> None:
     for user in ("john;x", "john#x"):
         found = refusal("add_contact", user=user, jid="ann@example.org")
         assert "Prosody asks for the roster of john instead" in found.message, user

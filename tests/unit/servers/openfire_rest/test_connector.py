@@ -158,13 +158,13 @@ async def test_group_of_a_job_replaces_what_the_server_lists(
     """And lists no users beside."""
     people = {"admins": ["dan@example.org"], "members": ["bob@example.org"], "shared": True}
     dan, bob = "<admins><admin>dan@example.org</admin></admins>", "<members><member>bob@example.org</member></members>"
-    nobody: dict[str, Any] = {"admins": [], "members": []}
+    no_people: dict[str, Any] = {"admins": [], "members": []}
     empty = "<admins></admins><members></members>"
     rows: list[tuple[dict[str, Any], dict[str, Any], str]] = [
         (people, {}, f"{dan}{bob}<shared>true</shared>"),
         (people, {"members": [], "shared": None}, f"{dan}<members></members><shared>true</shared>"),
-        (people, {**nobody, "shared": False}, f"{empty}<shared>false</shared>"),
-        ({**people, **nobody}, {}, f"{empty}<shared>true</shared>"),
+        (people, {**no_people, "shared": False}, f"{empty}<shared>false</shared>"),
+        ({**people, **no_people}, {}, f"{empty}<shared>true</shared>"),
         # As plugins up to 1.2 write it.
         ({"admins": None, "members": {"member": "bob@example.org"}}, {}, bob),
         ({}, {}, ""),
