@@ -63,7 +63,7 @@ class Noting(Connection):
         return super().on_readable()
 
     def stop_watching(self) -> None:
-        """Whoever listens for many connections has ended."""
+        """The listener for many connections has ended."""
         assert self.watch is not None
         self.watch.forget(self.client.descriptor)
         self.note_unwatched()
@@ -306,7 +306,7 @@ async def test_an_answer_without_a_task_brings_the_next_job_of_the_key(
 async def test_an_answer_that_comes_late_is_read_when_it_comes(
     at_once: AtOnce, harness: Harness, make_redis: Callable[..., RedisServer], land: str
 ) -> None:
-    """Whoever waits for it may come before anyone has looked for it, or after, and may leave again."""
+    """A waiter may come before anyone has looked for it, or after, and may leave again."""
     redis = harness.on(make_redis())
     async with at_once.opened():
         answers: list[object] = []

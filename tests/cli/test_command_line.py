@@ -84,7 +84,7 @@ def test_a_file_that_may_not_be_read_is_said_in_our_words(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (place / "env.json").write_text("{}")
-    # Whoever runs the tests as root may read everything.
+    # Root may read everything.
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     with pytest.raises(ConfigError, match=r"env\.json cannot be used"):
         command_line().main(["stats", "--config", str(place / "env.json")], standalone_mode=False)

@@ -1,4 +1,4 @@
-"""A key of another type, which somebody else wrote: every command reports it with advice, or works without it."""
+"""A key of another type, which others wrote: every command reports it with advice, or works without it."""
 
 from typing import Final
 

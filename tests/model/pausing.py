@@ -46,7 +46,7 @@ def pause_target(data: DataSet, target: str, note: PauseNote, now_us: int) -> No
 
 
 def resume_target(data: DataSet, target: str, now_us: int) -> bool:
-    """Whoever paused it, with the note of a person."""
+    """A pause by anyone, with the note of a person."""
     data.target_notes.pop(target, None)
     found = reasons(data, target, now_us)
     ended = bool(found.until_us)

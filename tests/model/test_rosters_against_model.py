@@ -1,4 +1,4 @@
-"""Random histories of rosters: the store does what a reference does, and whoever changed has a refresh ahead.
+"""Random histories of rosters: the store does what a reference does, and a changed user has a refresh ahead.
 
 Answers get lost and scripts are sent twice, flights fail, outlive their leases and land late, processes die with jobs
 in progress. A job here is just its user's name; what the core does with jobs (retries, giving back) is done by hand.

@@ -100,7 +100,7 @@ def test_end_of_a_job_is_shown_where_it_is_kept(client: Client, configured: Conf
     for jid in ("j1", "j2", "j1"):
         record = history.to_record(JobEnd(jid, "ejabberd", "register", "delivered", 200, 12.5))
         client.command("XADD", "ns:restbroker:history", "*", "end", record)
-    client.command("XADD", "ns:restbroker:history", "*", "end", "j1, as somebody else wrote it")
+    client.command("XADD", "ns:restbroker:history", "*", "end", "j1, as others wrote it")
     story = explain(client, "j1", configured)
     assert [end.ending for end in story.ends] == [JobEnd("j1", "ejabberd", "register", "delivered", 200, 12.5)] * 2
     assert story.ends[0].at_s >= story.ends[1].at_s > NOW_S

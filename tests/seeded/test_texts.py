@@ -17,5 +17,5 @@ def can_be_seeded(fault: dict[str, Any]) -> bool:
 
 
 def test_each_fault_fits_the_code() -> None:
-    """Whoever changes such a line seeds the same fault in what takes its place."""
+    """A change of such a line seeds the same fault in its successor."""
     assert [fault["name"] for fault in FAULTS if not can_be_seeded(fault)] == []

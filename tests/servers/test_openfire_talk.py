@@ -84,7 +84,7 @@ def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, serv
         talk.event("bob", "presence", presence="unavailable")
         assert [event for event in talk.events() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
         assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
-        # The job that logs him in, and whoever was first to need it.
+        # The job that logs him in, and the first one that needs it.
         assert max(Counter(server.state.login_requests).values()) <= 2
         assert [data for _, data in server.state.lost if '"body"' in data] == []
         assert talk.dead() == []

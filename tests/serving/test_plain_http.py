@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a real connection, in one task: all is answered in order, and whoever misbehaves is let go."""
+"""HTTP/1.1 over a real connection, in one task: all is answered in order, and a misbehaving client is dropped."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

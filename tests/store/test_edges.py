@@ -1,4 +1,4 @@
-"""What the scripts do at their edges: a half-known identity, a record in the way, shares that somebody else wrote."""
+"""What the scripts do at their edges: a half-known identity, a record in the way, shares that others wrote."""
 
 import time
 

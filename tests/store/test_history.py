@@ -1,4 +1,4 @@
-"""How jobs ended: written with their settlement, once, and only where somebody wants it."""
+"""How jobs ended: written with their settlement, once, and only where configured."""
 
 from collections.abc import Sequence
 

@@ -203,7 +203,7 @@ def test_a_name_is_logged_in_or_it_asks_and_never_both(client: Client) -> None:
     assert ask(client, "one") == LoggedIn("")
     log_off(client, "old")
     assert take(client, OF, "juliet", A) == LoginGranted()
-    assert isinstance(ask(client, "one"), LoginBusy), "somebody logs her in"
+    assert isinstance(ask(client, "one"), LoginBusy), "a process logs her in"
     assert logins.put(client, OF, "juliet", "a", "") == "unchanged"
     assert ask(client, "one") == LoginGranted()
     for stays_off in (True, False):

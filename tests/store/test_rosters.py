@@ -22,7 +22,7 @@ DIRTY, FLIGHTS, JOBS = "ns:restbroker:roster:dirty", "ns:restbroker:roster:fligh
 
 @attrs.frozen
 class Jobs(Mapping[str, bytes]):
-    """A job for whoever is asked for."""
+    """A job for each requested user."""
 
     def __getitem__(self, user: str) -> bytes:
         return b"job of " + user.encode()

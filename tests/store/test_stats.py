@@ -1,4 +1,4 @@
-"""The figures and what is looked at beside them: each says what is in Redis, whoever put it there."""
+"""The figures and what is looked at beside them: each says what is in Redis."""
 
 import json
 

@@ -46,7 +46,7 @@ _PORTS: Final = _shuffled()
 
 
 def accepts(port: int) -> bool:
-    """Whether somebody listens on this port of 127.0.0.1."""
+    """Whether a process listens on this port of 127.0.0.1."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -6,7 +6,7 @@ nothing listens beyond loopback.
 Debian packages neither mod_http_roster_admin nor (for Prosody 0.12) mod_rest, mod_http_admin_api and mod_post_msg: our
 own stand-ins in prosody_modules/ take their places. Works with Prosody 0.12.3 (tried).
 
-Rosters are fetched from `roster_port`, and events posted to `hook_port`: whoever serves them listens there.
+Rosters are fetched from `roster_port`, and events posted to `hook_port`: their server listens there.
 """
 
 import base64

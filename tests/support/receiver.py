@@ -149,7 +149,7 @@ class Doors:
         self.refuse()
         lines = list(self._lines)
         for line in lines if abruptly else ():
-            # Before anybody wakes: whoever closes it then, with nothing to linger for, sends a reset.
+            # Before any task wakes: one that closes it then, with nothing to linger for, sends a reset.
             linger_for_reset(line)
         before()
         for line in lines:
@@ -189,7 +189,7 @@ def shut(one: socket.socket, how: int = socket.SHUT_RDWR) -> None:
 
 
 def linger_for_reset(one: socket.socket) -> None:
-    """Whoever closes it then sends a reset."""
+    """A later close sends a reset."""
     with contextlib.suppress(OSError):
         one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
 

@@ -1,6 +1,6 @@
 """How a secret may be written where it leaks. For tests that hunt; independent of the product's own list.
 
-Always holds: whoever finds none of these in a text finds it in no plain, quoted, percent-encoded or base64 form.
+Always holds: a text without any of these has it in no plain, quoted, percent-encoded or base64 form.
 """
 
 import base64

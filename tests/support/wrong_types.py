@@ -58,7 +58,7 @@ def fill(client: Client) -> None:
 
 
 def spoil(client: Client, key: str) -> None:
-    """Makes it a list, or a string if it should be one, as somebody else's."""
+    """Makes it a list, or a string if it should be one, as others would."""
     client.command("DEL", key)
     if client.keys.expected_type(key) in {"list", None}:
         client.command("SET", key, "no business of yours")

@@ -42,7 +42,7 @@ class Contact:
 
 @attrs.frozen
 class Presence:
-    """That somebody is there, or not (`unavailable`)."""
+    """That a user is there, or not (`unavailable`)."""
 
     sender: str
     kind: str

@@ -169,7 +169,7 @@ async def test_a_request_is_not_repeated_when_its_time_is_over() -> None:
         await transport.send(post())
 
         async def leave_late(stream: trio.abc.Stream) -> bool:
-            # Whoever looks at the clock next finds the deadline passed.
+            # At the next look at the clock the deadline has passed.
             while trio.current_time() < late_s:
                 pass
             return await hang_up_unanswered(stream)

@@ -24,7 +24,7 @@ MIB: Final = 1024 * 1024
 
 @attrs.define(eq=False)
 class Server:
-    """A listener that says `pieces` to whoever asks; then it ends, or stays silent if it `stays`."""
+    """A listener that says `pieces` to each client; then it ends, or stays silent if it `stays`."""
 
     pieces: Sequence[bytes]
     stays: bool = False

@@ -1,4 +1,4 @@
-"""A key of another type, which somebody else wrote: every page says so and what to do, or does without it."""
+"""A key of another type, which others wrote: every page says so and what to do, or does without it."""
 
 from typing import Final
 

@@ -120,7 +120,7 @@ def prepare(server: Ejabberd) -> None:
 
 
 def subscribe(server: Ejabberd, user: str, host: str, room: str) -> None:
-    """Subscribes somebody to a room's messages, as 24.12 and newer take it, else as older ones do."""
+    """Subscribe a user to a room's messages, as 24.12 and newer take it, else as older ones do."""
     name, _, service = room.partition("@")
     nodes = "urn:xmpp:mucsub:nodes:messages"
     newer = {"user": user, "host": host, "room": name, "service": service, "nodes": [nodes]}
@@ -131,7 +131,7 @@ def subscribe(server: Ejabberd, user: str, host: str, room: str) -> None:
 
 @attrs.frozen
 class Thing:
-    """What somebody does, as a stanza with places to fill in, and the types of the events that it becomes.
+    """What a user does, as a stanza with places to fill in, and the types of the events that it becomes.
 
     `by`: whose session, "" for anyone's, "rob" for the one of another server. `often`: how much more often than others.
     """

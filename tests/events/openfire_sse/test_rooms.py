@@ -116,7 +116,7 @@ KICK: Final = '<item role="none"/><status code="307"/>'
         (presence('<item role="none"/><status code="321"/>'), "balcony@conference"),
         (presence('<item role="none"/><status code="322"/>'), "balcony@conference"),
         (sent_back("406"), "balcony@conference"),
-        # He leaves by himself, or enters; somebody else is kicked, also by another connection of his.
+        # He leaves by himself, or enters; another user is kicked, also by another connection of his.
         (presence('<item role="none"/>'), None),
         (presence('<status code="110"/>'), None),
         (presence(KICK, kind="error"), None),
@@ -125,7 +125,7 @@ KICK: Final = '<item role="none"/><status code="307"/>'
         # He has no voice there, and a private message found nobody.
         (sent_back("403"), None),
         (sent_back("406", f"{ROOM}/bob"), None),
-        # Somebody elsewhere, or a user, who speaks as if he were a room.
+        # A user elsewhere, or one here, who speaks as if he were a room.
         (presence(KICK, "balcony@conference.elsewhere.example/ann"), None),
         (presence(KICK, "bob@example.org/ann"), None),
         (presence(KICK, "conference.example.org/ann"), None),

@@ -12,7 +12,7 @@ JOBS = 60
 
 
 def jobs(first: int) -> list[bytes]:
-    """Questions that only somebody with a login may ask."""
+    """Questions that need a login."""
     return [payload(n, "check_account", user="admin", host="localhost") for n in range(first, first + JOBS)]
 
 

@@ -1,6 +1,6 @@
 """`/readyz` tells the truth while Redis comes and goes, and no broker is alive without taking jobs.
 
-All the while jobs are pushed, directly, so that whoever is ready has something to do.
+All the while jobs are pushed, directly, so that a ready broker has something to do.
 """
 
 import time

@@ -65,7 +65,7 @@ def test_ruby_sees_and_deletes_listed_jobs_while_lines_stay(citizen: Citizen) ->
 
 @attrs.define
 class Steady:
-    """A server that does A_SECOND jobs each second, whoever asks; it notes when it did each of the small sender."""
+    """A server that does A_SECOND jobs each second in all; it notes when it did each of the small sender."""
 
     small_s: list[float] = attrs.field(factory=list)
     _free_s: float = 0.0

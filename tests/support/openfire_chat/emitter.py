@@ -28,7 +28,7 @@ class Emitter:
     line: socket.socket
     heartbeat_s: float = 10.0
     is_mute: bool = False
-    """Heartbeats only, as the stream of somebody whose other reader came later."""
+    """Heartbeats only, as the stream of a user whose other reader came later."""
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
     _ended: threading.Event = attrs.field(factory=threading.Event)
 

@@ -94,7 +94,7 @@ def _presence(call: Call) -> Exchange:
 
 
 def _message(call: Call) -> Exchange:
-    """To somebody who is not there, it is swallowed (measured)."""
+    """To a user who is not there, it is swallowed (measured)."""
     state, to = call.state, call.name(1)
     user = to.partition("@")[0]
     given = {"to": to, "from": call.stream.jid, "id": state.next_id(), "body": call.text}
@@ -198,7 +198,7 @@ def _join(call: Call) -> Exchange:
 
 
 def _in_room(call: Call) -> Exchange:
-    """What somebody does in a room that was asked for once: also of who is out of it, 200 is said (measured)."""
+    """What a user does in a room that was asked for once: also of who is out of it, 200 is said (measured)."""
     state, stream = call.state, call.stream
     if _address(call) not in stream.joined:
         return REFUSED

@@ -58,7 +58,7 @@ class Openfire(Server):
     def start(self) -> None:
         """Listens."""
         with self.state.lock:
-            # Once more: a request that was under way when it stopped may have logged somebody in since.
+            # Once more: a request that was under way when it stopped may have logged a user in since.
             if self.state.starts:
                 self.state.forget()
         super().start()

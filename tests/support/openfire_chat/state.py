@@ -160,7 +160,7 @@ class State:
         return stream
 
     def _change_paths(self) -> None:
-        """Reads the table, and is to write it when this returns: whoever does so meanwhile writes what is outdated."""
+        """Reads the table, and is to write it when this returns: a change meanwhile would be overwritten."""
         with self.lock:
             starts, self.changing = self.starts, self.changing + 1
             self.is_jammed |= self.changing > 1
@@ -178,14 +178,14 @@ class State:
         return not self.is_jammed
 
     def connected(self, username: str) -> None:
-        """Somebody asks: the connection is made first of all, and outlives whatever goes wrong then."""
+        """A user asks: the connection is made first of all, and outlives whatever goes wrong then."""
         if username not in self.asking:
             self._change_paths()
             self._map(username)
             self.asking.add(username)
 
     def disconnected(self, username: str) -> None:
-        """The connection of somebody who asked is over."""
+        """The connection of a user who asked is over."""
         self.asking.discard(username)
         if username not in self.of_user:
             self._unmap(username)
@@ -271,7 +271,7 @@ class State:
             self._unmap(stream.username)
 
     def expel(self, room: Room, user: str, code: str) -> None:
-        """The room has somebody leave: kicked (307), banned (301), or the room ends (332)."""
+        """The room has a user leave: kicked (307), banned (301), or the room ends (332)."""
         if user in room.occupants:
             room.occupants.remove(user)
             jid = self.of_user[user].jid

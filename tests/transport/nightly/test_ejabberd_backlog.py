@@ -45,5 +45,5 @@ async def test_few_of_two_hundred_at_once_wait_for_the_backlog(tmp_path: Path, m
         server.kill()
     assert statuses == [200] * 1000
     assert len(took_s) > AT_ONCE
-    # TCP tries again after 1 s. A server that gets no processor for a moment takes nobody then, whoever asks slowly.
+    # TCP tries again after 1 s. A server that gets no processor for a moment takes no connection then, fast or slow.
     assert sum(each_s > 0.9 for each_s in took_s) <= len(took_s) / 4

@@ -42,7 +42,7 @@ def has_scripts() -> bool:
 
 @pytest.fixture
 def visitor(driver: WebDriver, stage: Stage, has_scripts: bool) -> Iterator[Visitor]:
-    """Somebody new. No page may have complained of anything in the end, but for refusals."""
+    """A new visitor. No page may have complained of anything in the end, but for refusals."""
     with visiting(driver, stage.site, has_scripts=has_scripts) as visitor:
         yield visitor
         assert [one for one in visitor.complaints() if REFUSED not in one] == []

@@ -1,4 +1,4 @@
-"""What must hold for every page, whoever looks at it. The tests of this folder call it where they have a page open."""
+"""What must hold for every page and every visitor. The tests of this folder call it where they have a page open."""
 
 from collections import Counter
 from functools import partial

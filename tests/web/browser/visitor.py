@@ -229,7 +229,7 @@ def _answer(question: Callable[[], T]) -> T | Literal[False]:
 
 @contextmanager
 def visiting(driver: WebDriver, site: str, *, has_scripts: bool = True) -> Iterator[Visitor]:
-    """Opens a window for somebody who was never here, and closes it."""
+    """Open a window for a new visitor, and close it."""
     before = driver.current_window_handle
     driver.switch_to.new_window("tab")
     visitor = Visitor(driver, site, has_scripts)

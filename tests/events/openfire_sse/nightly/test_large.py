@@ -2,7 +2,7 @@
 
 Twelve connections send a thousand messages and six hundred presences. Meanwhile jobs log the users off who are read, at
 once, late, or with the answer lost, and log them in; kick them; ask an expert who accepts, and take questions back;
-somebody else logs users off; and the server restarts.
+others log users off; and the server restarts.
 """
 
 import base64
@@ -202,7 +202,7 @@ class Meanwhile:
             self.talk.do("post_to_room", from_=_EXPERT, roomName=room, body=f"#answered{number}")
 
     def takes_back(self) -> None:
-        """The question, whether or not somebody took it."""
+        """The question, whether or not it was taken."""
         self.talk.do("ask_revoke", userId=_ASKER)
         while self.questions:
             assert self.talk.answer(self.questions.pop())["outcome"] == "delivered"

@@ -1,4 +1,4 @@
-"""The stream of a component: what is read of it, whatever the pieces are and whatever somebody put into it."""
+"""The stream of a component: what is read of it, whatever the pieces are and whatever is in it."""
 
 from collections.abc import Iterable, Sequence
 from typing import Final

@@ -38,7 +38,7 @@ def no_login_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def exchanges(version: str, login: str, other: dict[str, tuple[int, str]]) -> Iterator[Exchange]:
-    """What this version answers to whoever asks: as to this login, but for these commands."""
+    """What this version answers to everyone: as to this login, but for these commands."""
     for one in recorded(f"ejabberd/{version}/check-{login}", f"ejabberd/{version}/check-elsewhere"):
         command = one.path.rpartition("/")[2]
         status, body = one.status, one.answer
