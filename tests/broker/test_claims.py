@@ -51,7 +51,7 @@ def outcomes(events: list[JobFinished]) -> dict[str, str]:
 
 
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
-async def test_of_jobs_with_one_key_one_is_sent(harness: Harness) -> None:
+async def test_only_one_job_of_a_key_is_sent(harness: Harness) -> None:
     harness.history_s = 60.0
     harness.concurrency = 1
     harness.push(idempotency_key=KEY)
@@ -137,7 +137,7 @@ def score(harness: Harness, zset: str) -> list[float]:
     return [float(score) for score in members[1::2]]
 
 
-async def test_what_waits_behind_a_job_that_dies_is_done(harness: Harness) -> None:
+async def test_job_waiting_behind_a_dying_one_is_done(harness: Harness) -> None:
     refusal = Rejected(Reason("No", "no"))
     later = Deferred(Reason("Later", "not now"), retry_after_s=7200.0)
     answers: list[Any] = [later, refusal]
@@ -324,7 +324,7 @@ async def test_a_job_that_goes_back_unsent_keeps_no_one_out_but_twins(harness: H
     assert events[-1].outcome == "delivered"
 
 
-async def test_what_may_have_run_and_dies_gives_its_key_up(harness: Harness) -> None:
+async def test_perhaps_run_job_that_dies_gives_its_key_up(harness: Harness) -> None:
     harness.target.answers.append(lost)
     harness.at_most_once = ("once",)
     harness.push("once", idempotency_key=KEY)
@@ -518,7 +518,7 @@ ODD = {"key": "k", "lock": "a" * 64, "for": 0}
 
 
 @pytest.mark.parametrize("odd", [17, None, {}, {"lock": "../x"}, ODD])
-async def test_what_no_enqueue_wrote_is_no_lock(harness: Harness, odd: object) -> None:
+async def test_text_not_written_by_enqueue_is_no_lock(harness: Harness, odd: object) -> None:
     harness.push(restbroker_unique=odd)
     async with harness.broker():
         (event,) = await finished(harness, 1)

@@ -105,7 +105,7 @@ async def test_a_job_whose_mark_is_over_dies_until_a_person_retries_it(
     assert outcomes(harness) == ["rejected", "rejected", "delivered", "rejected"]
 
 
-async def test_what_was_never_accepted_is_not_accepted_by_a_retry(harness: Harness) -> None:
+async def test_retry_does_not_accept_a_job_never_accepted(harness: Harness) -> None:
     """Else who replays an old signature would only have to wait for the next `dead retry --all`."""
     harness.raw(job(signature(time.time() - 8 * DAY_S)))
     async with serving(harness, APP):

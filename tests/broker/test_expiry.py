@@ -181,7 +181,7 @@ async def test_a_retry_that_would_come_too_late_is_not_made(harness: Harness) ->
 
 
 @pytest.mark.promise("No command is lost", "a job expires: dropped unless it may have run")
-async def test_what_may_have_run_goes_to_the_dead_set_and_not_away(harness: Harness) -> None:
+async def test_expired_job_that_may_have_run_dies_and_is_not_dropped(harness: Harness) -> None:
     harness.target.answers.append(lost)
     harness.push(expiry=time.time() + 10)
     harness.push(first=1, expiry=passed(), restbroker_uncertain=1)
@@ -214,7 +214,7 @@ async def test_the_clock_of_redis_counts(
 
 
 @pytest.mark.parametrize(("zset", "more"), [("schedule", {}), ("retry", {"retry_count": 2})])
-async def test_what_becomes_due_past_its_expiry_is_not_sent(harness: Harness, zset: str, more: dict[str, int]) -> None:
+async def test_job_due_past_its_expiry_is_not_sent(harness: Harness, zset: str, more: dict[str, int]) -> None:
     entry = {"class": "Add", "jid": "due", "queue": "rest", "args": ["safe", {}, "t"], "expiry": passed(), **more}
     harness.client.command("ZADD", zset, passed() - 1, json.dumps(entry))
     async with harness.broker():

@@ -300,7 +300,7 @@ def value_of(harness: Harness, key: str) -> Any:
 
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 @pytest.mark.parametrize("step", UNIQUE)
-async def test_of_a_unique_job_killed_at_any_step_one_is_done(
+async def test_unique_job_killed_at_any_step_is_done_once(
     harness: Harness, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     is_claimed, times = UNIQUE[step]

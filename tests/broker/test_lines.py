@@ -120,7 +120,7 @@ async def test_process_sleeps_before_full_lines_with_nothing_to_take(
         assert in_lines(harness) == 5
 
 
-async def test_what_has_no_key_is_reported_and_counted(harness: Harness) -> None:
+async def test_job_without_key_is_reported_and_counted(harness: Harness) -> None:
     harness.fairness = BY_HOST
     harness.push(count=3)
     async with harness.broker():

@@ -183,7 +183,7 @@ async def test_connector_bug_costs_the_job_a_try_and_not_the_worker(harness: Har
     assert [event.outcome for event in harness.of(JobFinished)] == ["deferred", "delivered"]
 
 
-async def test_what_a_connector_returns_that_is_no_outcome_is_its_bug(harness: Harness) -> None:
+async def test_connector_returning_no_outcome_has_a_bug(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: cast("Outcome", "done")
     async with harness.broker():
         harness.push("once")

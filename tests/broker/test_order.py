@@ -224,7 +224,7 @@ async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: L
 @pytest.mark.promise("One key after the other", "a job dies: the next starts or all wait, as OnDead says")
 @pytest.mark.parametrize("wanted", [None, "stop", "cancel", "go", 7])
 @pytest.mark.parametrize("policy", ["go", "stop"])
-async def test_what_a_death_does_to_the_jobs_behind_it(harness: Harness, log: Log, wanted: object, policy: Any) -> None:
+async def test_death_affects_the_jobs_behind_it_by_policy(harness: Harness, log: Log, wanted: object, policy: Any) -> None:
     """What one producer's job does to others' is not for that producer to say: the member counts for nothing."""
     harness.order = Order(on_dead=policy)
 

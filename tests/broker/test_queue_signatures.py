@@ -33,7 +33,7 @@ async def sent(harness: Harness, count: int = 1) -> None:
 @pytest.mark.promise(
     "Security: who can write to Redis beyond the queues", "to push a signed job to another server's queue"
 )
-async def test_it_is_done_from_its_queue_and_from_no_other(harness: Harness) -> None:
+async def test_signed_job_is_done_from_its_own_queue_only(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     harness.others = {"bank": Scripted(ok)}
     token = bound()
@@ -62,7 +62,7 @@ async def test_a_token_may_take_nothing_else(harness: Harness) -> None:
     assert harness.target.calls == []
 
 
-async def test_what_was_let_in_before_that_was_demanded_is_still_done(harness: Harness) -> None:
+async def test_job_admitted_before_the_demand_is_still_done(harness: Harness) -> None:
     failing(harness)
     push(harness, signature(time.time()))
     async with serving(harness, attrs.evolve(APP, queue_signed=False)):
@@ -95,7 +95,7 @@ async def test_once_let_in_it_counts_in_every_queue_of_the_same_target(harness: 
 @pytest.mark.promise(
     "Security: who can write to Redis beyond the queues", "to push a signed job to another server's queue"
 )
-async def test_that_it_was_let_in_elsewhere_cannot_be_made_up(harness: Harness) -> None:
+async def test_admission_elsewhere_cannot_be_forged(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     made_up = ("0" * 64 + ":rest", ":rest", "rest", "0" * 64 + ":\u00e9", ["x"], None)
     for number, one in enumerate(made_up):
@@ -119,7 +119,7 @@ async def test_unadmitted_job_waits_for_its_own_queue_not_retry_queue(harness: H
         await sent(harness)
 
 
-async def test_what_a_dead_process_was_about_to_send_can_be_retried(harness: Harness) -> None:
+async def test_job_of_a_dead_process_can_be_retried(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     push(harness, bound(), retry_queue="slow")
     harness.crashed(marked=True)

@@ -230,7 +230,7 @@ async def test_names_whose_record_has_expired_are_pruned_at_the_start(shown: Har
         assert shown.client.command("SISMEMBER", "processes", "gone:1:abc") == 0
 
 
-async def test_of_a_large_job_only_its_command_is_shown(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_large_job_shows_only_its_command(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "RECORD_S", 0.05)
     held = Held()
     shown.target = Scripted(held)

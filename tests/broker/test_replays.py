@@ -122,7 +122,7 @@ async def test_job_with_its_token_runs_as_often_as_pushed(
     assert outcomes(harness)[3:] == ["delivered"] * 6
 
 
-async def test_what_failed_is_tried_again_and_only_then_remembered(harness: Harness) -> None:
+async def test_failed_job_is_retried_and_only_then_remembered(harness: Harness) -> None:
     failing(harness)
     first = job(signature(time.time()), retry_queue="rest")
     harness.raw(first)

@@ -357,7 +357,7 @@ async def test_while_a_task_waits_for_an_answer_no_one_else_reads_it(
         assert isinstance(answers[0], list)
 
 
-async def test_what_no_socket_takes_at_once_is_sent_by_the_ackers_task(at_once: AtOnce) -> None:
+async def test_bytes_a_socket_refuses_now_are_sent_by_the_acker(at_once: AtOnce) -> None:
     async with at_once.opened():
         many = [f"{number}:1" for number in range(5000)]
         assert not at_once.send(at_once.request(*many))

@@ -95,7 +95,7 @@ async def test_standing_fetch_takes_each_job_once_and_compares_nothing(
 
 @pytest.mark.usefixtures("_long")
 @pytest.mark.parametrize("limits", [jobs.Limits(in_flight=100), jobs.Limits(emission_us=10, burst=100)])
-async def test_where_processes_share_a_limit_none_stands(harness: Harness, limits: jobs.Limits) -> None:
+async def test_no_fetch_stands_where_processes_share_a_limit(harness: Harness, limits: jobs.Limits) -> None:
     harness.limits = limits
     async with harness.broker():
         await harness.until(lambda: b"cmd=blmove" in bytes(harness.client.command("CLIENT", "LIST")), "it waits")  # type: ignore[arg-type]

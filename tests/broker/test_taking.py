@@ -210,7 +210,7 @@ async def test_events_that_die_pause_their_queue_alone(
         await harness.until(lambda: harness.others["t2"].calls, "the other one is served")
 
 
-async def test_what_no_token_admitted_says_so_as_its_last_member(harness: Harness) -> None:
+async def test_unadmitted_job_says_so_as_its_last_member(harness: Harness) -> None:
     harness.push(args=["safe", {}, "wrong"], **FORGED)
     harness.raw(b"\xff", b"[1]", b'{"args":["safe"]}')
     harness.push(args=["safe", {}, "wrong"], dead=False)

@@ -65,7 +65,7 @@ def test_a_grants_order_makes_no_difference() -> None:
 
 
 @pytest.mark.parametrize("odd", [None, [], {}, "x", ["x"], ["x", []], [1, {}]])
-def test_what_others_wrote_into_a_heartbeat_is_no_difference(odd: Json) -> None:
+def test_foreign_text_in_a_heartbeat_is_no_difference(odd: Json) -> None:
     assert not is_unlike(said(*BEFORE), odd)
 
 

@@ -92,7 +92,7 @@ async def test_job_movable_by_another_configuration_is_not_reported(
     assert (harness.of(OperatorWarning), harness.size("retry")) == ([], 1)
 
 
-async def test_what_comes_to_lie_among_them_is_found(harness: Harness, looks: list[str], hurry: MockClock) -> None:
+async def test_new_entry_among_unserved_ones_is_found(harness: Harness, looks: list[str], hurry: MockClock) -> None:
     fill(harness, 250)
     async with harness.broker():
         await harness.until(lambda: len(polls(looks)) > 1, "it knows what stays", 60)

@@ -302,7 +302,7 @@ def test_each_row_may_name_its_own_command(shell: Shell, store: Any) -> None:
     assert 'line 5: the field "command" names no command.' in done.stderr
 
 
-def test_where_no_row_can_be_right_nothing_is_pushed(shell: Shell, store: Any) -> None:
+def test_impossible_rows_push_nothing(shell: Shell, store: Any) -> None:
     rows: list[tuple[list[str], str, int, str]] = [
         (["register"], "user,host,passwrd\n", 2, "register has no argument 'passwrd'; did you mean password?"),
         (["register"], "bob,example.org,s3cret\n", 2, "its first line names no argument of register"),

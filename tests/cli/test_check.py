@@ -60,7 +60,7 @@ def test_a_screen_full_of_findings_ends_with_the_problems(place: Path) -> None:
 
 
 @pytest.mark.usefixtures("right")
-def test_what_works_ends_with_0_and_a_line_for_each_thing(check: Check) -> None:
+def test_working_setup_exits_0_with_a_line_for_each_part(check: Check) -> None:
     done = check()
     lines = [line.split("\t") for line in done.stdout.splitlines()]
     assert (done.returncode, {len(line) for line in lines}) == (0, {6})

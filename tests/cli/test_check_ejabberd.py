@@ -63,7 +63,7 @@ async def changed(server: Ejabberd, change: Callable[[str], str]) -> None:
 
 
 @pytest.mark.nightly
-async def test_of_a_right_ejabberd_all_is_ok_and_nothing_is_changed(ejabberd: Ejabberd) -> None:
+async def test_right_ejabberd_is_ok_and_stays_unchanged(ejabberd: Ejabberd) -> None:
     # A user may well have each name that a check could think of, with whichever password.
     person = {"user": "restbroker-check", "host": "localhost", "password": "theirs"}
     assert await trio.to_thread.run_sync(partial(ejabberd.call, "register", **person))

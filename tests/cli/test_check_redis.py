@@ -92,7 +92,7 @@ OURS = "node:77:abc:ejabberd"
         ),
     ],
 )
-def test_what_is_in_redis_is_found(
+def test_problems_in_redis_are_found(
     redis_url: str,
     client: Client,
     commands: list[str],
@@ -143,7 +143,7 @@ def test_pauses_of_queues_and_targets_are_reported_with_reasons(client: Client, 
         ({"min_replicas_to_write": "1"}, "FewReplicas"),
     ],
 )
-def test_what_a_real_redis_is_set_to_is_found(make_redis: MakeRedis, options: dict[str, str], code: str) -> None:
+def test_settings_of_a_real_redis_are_found(make_redis: MakeRedis, options: dict[str, str], code: str) -> None:
     assert code in looked(make_redis(**options).url)
 
 
@@ -191,7 +191,7 @@ def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRed
     assert "Unreachable" not in looked(server.url, RedisPass="right")
 
 
-def test_what_redis_refuses_to_the_terminal_only_is_no_problem(make_redis: MakeRedis) -> None:
+def test_right_missing_only_to_the_terminal_is_no_problem(make_redis: MakeRedis) -> None:
     server = make_redis()
     server.command("RPUSH queue:rest {}")
     server.command(f"HSET {Keys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")

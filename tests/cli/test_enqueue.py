@@ -166,7 +166,7 @@ def test_secret_in_the_command_line_is_warned_about(shell: Shell) -> None:
     )
 
 
-def test_it_is_noted_when_no_living_process_serves_the_queue(shell: Shell, store: Client) -> None:
+def test_queue_without_a_living_process_is_noted(shell: Shell, store: Client) -> None:
     assert "no running process serves the queue rest" in shell("enqueue", "status").stderr
     facts = ProcessInfo(1, "host", "boot", "ns", 1, "ejabberd")
     assert jobs.register(store, "host:1:abc", facts, ["rest"])

@@ -87,7 +87,7 @@ def offered(line: str, directory: Path) -> list[str]:
         ("enqueue register password=@secret/", ["password=@secret/of-bob"]),
     ],
 )
-def test_what_fits_is_offered(place: Path, line: str, words: list[str]) -> None:
+def test_fitting_words_are_offered(place: Path, line: str, words: list[str]) -> None:
     (place / "secret").mkdir()
     (place / "secret" / "of-bob").write_text("hunter2")
     assert offered(line, place) == words

@@ -149,7 +149,7 @@ def test_jobs_are_pushed_answered_and_kept_in_order(client: Client, beside: Besi
 
 
 @pytest.mark.parametrize("client", LANGUAGES, indirect=True)
-def test_what_became_of_a_job_is_unknown_and_said_so(client: Client, beside: Beside) -> None:
+def test_unknown_fate_of_a_job_is_reported_as_unknown(client: Client, beside: Beside) -> None:
     client.line.losses.append(Loss(b"lost push"))
     slow, awaited, lost = client.do(
         ("call", 1, "check_account", user("slow", takes_s=1.5), {}),
@@ -188,7 +188,7 @@ def test_an_error_of_redis_while_waiting_is_unknown(client: Client, redis_url: s
 
 
 @pytest.mark.parametrize("client", LANGUAGES, indirect=True)
-def test_what_redis_refuses_is_an_error_that_shows_no_token(client: Client, redis_url: str) -> None:
+def test_refusal_by_redis_is_an_error_without_the_token(client: Client, redis_url: str) -> None:
     store = open_client(StoreSettings(redis_url))
     store.command("SET", "queue:rest", "no list")
     store.close()

@@ -13,7 +13,7 @@ from restbroker.events import registry as sources
 from restbroker.servers import registry
 
 
-def test_what_make_reference_writes_is_up_to_date() -> None:
+def test_output_of_make_reference_is_up_to_date() -> None:
     page = ROOT / "docs" / "configuration.md"
     made = {
         page: config_page.renew(page.read_text("utf-8"), registry.kinds(), sources.kinds()),

@@ -31,7 +31,7 @@ def pusher(broker: Running, path: str = PATH) -> HttpPusher:
     return HttpPusher(int(url_of(broker).rpartition(":")[2]), path)
 
 
-def test_what_the_pusher_posts_is_a_job_once(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+def test_post_of_the_pusher_is_a_job_once(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     """The secret follows the path: the pusher can send no header. The same bytes within a second are one event."""
     configure(tmp_path, redis_server.url, Secret=SECRET)
     with started(["run"], directory=tmp_path) as broker:

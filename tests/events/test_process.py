@@ -84,7 +84,7 @@ def test_a_broker_takes_events_in_and_a_group_does_so_once(
 
 
 @pytest.mark.promise("Events", "the process is killed")
-def test_what_is_confirmed_outlives_each_kill(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+def test_confirmed_event_outlives_each_kill(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     accepted: list[str] = []
     number = 0
     for _ in range(2):
@@ -155,7 +155,7 @@ def test_the_terminal_shows_events_without_their_text(redis_server: RedisServer,
 
 
 @pytest.mark.promise("Events", "an event is a job before its 202")
-async def test_of_a_burst_of_events_each_becomes_a_job(
+async def test_each_event_of_a_burst_becomes_a_job(
     redis_server: RedisServer, store: Client, tmp_path: Path, report: Callable[[str], None]
 ) -> None:
     configure(tmp_path, redis_server)

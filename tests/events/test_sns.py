@@ -91,7 +91,7 @@ def said(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, root.findtext("{*}Error/{*}Code") or root.tag.rpartition("}")[2]
 
 
-async def test_what_is_published_is_a_job_on_the_queue_of_its_topic(publishing: Any) -> None:
+async def test_publication_is_a_job_on_the_queue_of_its_topic(publishing: Any) -> None:
     async with publishing() as one:
         for body in (
             form(),
@@ -127,7 +127,7 @@ async def test_what_is_published_is_a_job_on_the_queue_of_its_topic(publishing: 
         ({"service": "sqs"}, (403, "SignatureDoesNotMatch")),
     ],
 )
-async def test_what_is_not_signed_with_the_key_is_nobodys(
+async def test_publication_without_the_keys_signature_is_refused(
     publishing: Any, how: dict[str, Any], expected: tuple[int, str]
 ) -> None:
     async with publishing() as one:
@@ -163,7 +163,7 @@ async def test_a_body_that_need_not_be_read_is_not_waited_for(
         assert b"text/xml" in answer
 
 
-async def test_what_is_signed_and_no_event_is_refused_as_xml(publishing: Any) -> None:
+async def test_signed_publication_without_event_is_refused_as_xml(publishing: Any) -> None:
     async with publishing() as one:
         assert said(await one.publish(form(topic="unknown"))) == (400, "InvalidParameter")
         assert one.hall.jobs() == []

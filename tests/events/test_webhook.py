@@ -96,7 +96,7 @@ async def test_unwanted_events_are_dropped_and_questions_refused(hall: Open) -> 
         b'{"kind": "message", "x": ' + b"[" * 99 + b"]" * 99 + b"}",
     ],
 )
-async def test_what_is_no_event_is_refused_without_a_word_of_it(hall: Open, body: bytes) -> None:
+async def test_malformed_event_is_refused_without_quoting_it(hall: Open, body: bytes) -> None:
     async with hall() as one:
         answer = await one.post(body)
         assert one.jobs() == []

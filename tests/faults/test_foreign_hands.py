@@ -83,7 +83,7 @@ DISPLAYED = ["stat:processed", "stat:failed", "stat:processed:DAY", "restbroker:
 
 @pytest.mark.promise("No command is lost", "a key is of another type")
 @pytest.mark.nightly
-def test_what_is_only_for_display_may_have_any_type(line: Line) -> None:
+def test_keys_only_for_display_may_have_any_type(line: Line) -> None:
     bench = line.bench
     for key in DISPLAYED:
         name = key.replace("DAY", today())

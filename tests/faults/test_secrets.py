@@ -270,14 +270,14 @@ def test_no_secret_is_in_a_command_line_of_a_process(hunt: Hunt) -> None:
 
 
 @pytest.mark.promise("Security: who can read Redis", "to take restbroker's own secrets out of it")
-def test_what_only_the_broker_knows_is_nowhere_in_redis(hunt: Hunt) -> None:
+def test_secrets_of_the_broker_are_nowhere_in_redis(hunt: Hunt) -> None:
     stored = everything_in(hunt.client)
     assert len(stored) > 50
     assert [f"{key}: {leak}" for key, text in stored for leak in found_in(text, OURS) if not DONE.search(text)] == []
 
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
-def test_what_a_producer_pushed_is_only_where_its_job_is(hunt: Hunt) -> None:
+def test_secrets_of_a_producer_are_only_where_its_job_is(hunt: Hunt) -> None:
     stored = [(key, without_arguments(text)) for key, text in everything_in(hunt.client)]
     shown = [(key, leak) for key, text in stored for leak in found_in(text, THEIRS) if not DONE.search(text)]
     jobs = re.compile(r"(queue:.*-(well|sick)|restbroker:ip:.*)")

@@ -30,7 +30,7 @@ def test_each_row_of_the_table_has_a_fate_for_each_status() -> None:
     assert not wrong
 
 
-def test_what_is_compared_is_at_each_status_once() -> None:
+def test_compared_fates_cover_each_status_once() -> None:
     statuses = {int(at) for name in KINDS for _, _, at, _ in
             fates.points((DATA / f"{name}.txt").read_text("utf-8"), SHARE) if at.isdigit()}  # fmt: skip
     assert statuses == set(fates.ALL)

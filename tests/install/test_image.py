@@ -34,7 +34,7 @@ def test_image_does_only_what_the_tested_script_does() -> None:
     assert [words for words in done if words not in tried] == []
 
 
-def test_what_it_starts_and_asks_for_its_health_are_commands(tmp_path: Path) -> None:
+def test_entry_point_and_health_check_are_commands(tmp_path: Path) -> None:
     assert FINAL["ENTRYPOINT"] == '["restbroker"]'
     assert FINAL["CMD"] == '["run"]'
     assert 'CMD ["restbroker", "health"]' in FINAL["HEALTHCHECK"]
@@ -46,7 +46,7 @@ def test_what_it_starts_and_asks_for_its_health_are_commands(tmp_path: Path) -> 
     assert load(file, environ, {}, registry.kinds(), sources.kinds()).config.health_bind == ("127.0.0.1", 8090)
 
 
-def test_what_it_copies_is_all_that_the_wheel_is_built_of() -> None:
+def test_copied_files_are_all_the_wheel_is_built_of() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     needed = {
@@ -77,7 +77,7 @@ BY_ADDRESS: Final = 'api_permissions:\n  "by address":\n    who:\n      ip: "127
 """What the test's ejabberd needs besides, to make its accounts."""
 
 
-def test_what_a_service_names_is_there() -> None:
+def test_files_named_by_a_service_exist() -> None:
     found = composed()
     ours = found["services"]["restbroker"]
     assert set(ours["secrets"]) == set(found["secrets"]) == set(SECRETS)

@@ -21,5 +21,5 @@ def test_this_process_and_each_child_run_the_built_package() -> None:
         assert Path(said.stdout.decode().strip()) == WANTED
 
 
-def test_what_continuous_integration_runs_is_the_wheel() -> None:
+def test_continuous_integration_runs_the_wheel() -> None:
     assert "TESTED_FROM" in os.environ or "CI" not in os.environ

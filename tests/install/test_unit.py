@@ -56,7 +56,7 @@ def test_systemd_has_nothing_to_say_of_it(installed: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-def test_it_is_exposed_to_little_and_the_user_is_not_root(installed: Path) -> None:
+def test_unit_is_little_exposed_and_its_user_is_not_root(installed: Path) -> None:
     # 15 stands for 1.5 of 10; what is left is the network, and what the unit says is left open.
     done = analyze("security", "--offline=true", "--threshold=15", "--no-pager", str(installed))
     assert done.returncode == 0, done.stdout

@@ -163,7 +163,7 @@ def test_a_dry_run_counts_and_changes_nothing(jobs: Jobs) -> None:
     assert queued(jobs.client) == []
 
 
-def test_what_may_have_run_is_repeated_only_if_safe_or_requested(jobs: Jobs) -> None:
+def test_perhaps_run_job_is_repeated_only_if_safe_or_requested(jobs: Jobs) -> None:
     jobs.put("dead", 1, "message", command="send_message", restbroker_may_have_run=True)
     jobs.put("dead", 2, "register", restbroker_may_have_run=True)
     jobs.put("dead", 3, "foreign", queue="foreign", restbroker_may_have_run=True)
@@ -210,7 +210,7 @@ def test_a_retry_restarts_the_count_of_uncertain_tries(jobs: Jobs) -> None:
     assert pushed["restbroker_may_have_run"] is True
 
 
-def test_what_is_no_job_can_only_be_deleted(jobs: Jobs) -> None:
+def test_entry_that_is_no_job_can_only_be_deleted(jobs: Jobs) -> None:
     rows_of_verb: list[Any] = ["retry", "kill", "reschedule", "move", "delete"]
     rows_of_raw: list[bytes] = [b"5", b"\xff", b'{"class":"Restbroker::Unreadable","args":["x"],"queue":"rest"}']
     for verb in rows_of_verb:
@@ -321,7 +321,7 @@ def test_stopping_between_batches_allows_to_go_on_later(jobs: Jobs) -> None:
     assert len({one["jid"] for one in queued(jobs.client)}) == 3 * BATCH
 
 
-def test_what_fails_meanwhile_is_left_alone(jobs: Jobs) -> None:
+def test_job_failing_meanwhile_is_left_alone(jobs: Jobs) -> None:
     rows: list[Verb] = ["retry", "delete", "kill"]
     for verb in rows:
         jobs.client.command("FLUSHALL")
@@ -449,7 +449,7 @@ def test_an_outage_in_the_middle_keeps_what_is_done_and_a_trace(jobs: Jobs, monk
     assert next(iter(audit.entries(jobs.client, 1))).note.state == "interrupted"
 
 
-def test_what_no_job_can_hold_is_refused_before_anything_is_done(jobs: Jobs) -> None:
+def test_value_no_job_can_hold_is_refused_before_any_change(jobs: Jobs) -> None:
     rows: list[Action] = [Action("move", "ann", queue="a\udcff"), Action("kill", "ann", why="\udcff")]
     for action in rows:
         jobs.client.command("FLUSHALL")

@@ -110,7 +110,7 @@ def test_jobs_added_during_the_prompt_stay_and_taken_ones_count(client: Client, 
     assert waiting(client) == [job("later")]
 
 
-def test_what_was_taken_before_it_was_read_is_gone_or_unseen(client: Client, settings: Config) -> None:
+def test_job_taken_before_it_was_read_is_gone_or_unseen(client: Client, settings: Config) -> None:
     knows, action = context_of(settings), Action("delete", "ann")
 
     def begun(*where: str, limit: int | None = None) -> Progress:

@@ -119,7 +119,7 @@ def test_a_job_is_edited_and_sent_in_one_step(jobs: Jobs) -> None:
         assert (pushed["queue"], pushed["args"][1]["user"], pushed["retry_count"]) == ("other", "bob", count)
 
 
-def test_what_the_catalogue_does_not_take_changes_nothing(jobs: Jobs) -> None:
+def test_value_the_catalogue_refuses_changes_nothing(jobs: Jobs) -> None:
     jobs.put(fields_of(job("j1", arguments=ALICE)))
     rows: tuple[tuple[Edit, str], ...] = (
         (change(usr="bob"), "no argument 'usr'; did you mean user?"),
@@ -212,7 +212,7 @@ def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(jobs: Jobs) -> No
     assert "enqueue" in jobs.refused(change(replaced, user="bob"))
 
 
-def test_what_its_producer_signed_is_not_edited(jobs: Jobs) -> None:
+def test_job_signed_by_its_producer_is_not_edited(jobs: Jobs) -> None:
     submission = Submission(Command("register", ALICE), None, None)
     secret = APP.secrets[0].reveal()
     for queue in (None, "rest"):
@@ -226,7 +226,7 @@ def test_what_its_producer_signed_is_not_edited(jobs: Jobs) -> None:
         assert "Its producer signed it" in jobs.refused(change(token, user="bob"))
 
 
-def test_what_no_target_here_serves_is_not_edited(jobs: Jobs) -> None:
+def test_job_no_target_here_serves_is_not_edited(jobs: Jobs) -> None:
     jobs.put(fields_of(job("j1", arguments=ALICE, queue="foreign")))
     for queue in (None, "rest"):
         assert "No target" in jobs.refused(attrs.evolve(change(user="bob"), queue=queue))

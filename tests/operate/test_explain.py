@@ -86,7 +86,7 @@ def test_actions_of_people_are_shown(client: Client, configured: ConfigContext, 
     assert explain(client, "j2", configured).acts == ()
 
 
-def test_where_it_was_not_looked_to_the_end_is_said(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_unfinished_searches_are_named(client: Client, configured: ConfigContext, put: Put) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     story = explain(client, "j5", configured, SearchLimits(jobs=40))
     assert story.locations == ()

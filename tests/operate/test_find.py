@@ -156,7 +156,7 @@ def test_a_value_named_a_secret_by_its_neighbour_is_not_found(
     assert jids(page(client, "dead", where("arg.value ~ hunter22"), configured)) == []
 
 
-def test_what_is_no_job_is_an_entry_all_the_same(client: Client, configured: ConfigContext) -> None:
+def test_payload_that_is_no_job_is_an_entry_all_the_same(client: Client, configured: ConfigContext) -> None:
     for n, raw in enumerate((b"5", b"{}", b'{"args":{},"jid":7,"queue":[],"error_class":[],"retry_count":"x"}')):
         client.command("ZADD", "ns:dead", n, raw)
     entries = page(client, "dead", (), configured).entries
@@ -207,7 +207,7 @@ def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, conf
     assert client.command("LLEN", "ns:queue:rest") == 50
 
 
-def test_what_was_sent_is_known_from_marks_counts_and_tries(
+def test_sent_job_is_known_from_marks_counts_and_tries(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
     put("dead", 1, "marked", command="send_message", restbroker_may_have_run=True)

@@ -109,7 +109,7 @@ def test_an_action_is_followed_by_what_the_audit_says_of_it(
     assert following.run(client, "1-1") is None
 
 
-def test_what_is_edited_and_stays_is_no_job_on_its_way() -> None:
+def test_edited_job_that_stays_is_not_on_its_way() -> None:
     edits = [Edit(tokens=Tokens(()), unset=("x",), retry=retry) for retry in (True, False)]
     assert [Action("edit", "ann", edit=edit).name in SENT for edit in edits] == [True, False]
 

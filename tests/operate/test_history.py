@@ -54,7 +54,7 @@ def test_a_minute_is_noted_by_the_first_and_read_by_all(client: Client) -> None:
     assert [found[FIRST_S - MINUTE_S].numbers[ALL]["waiting"] for found in (first, second)] == [1, 1]
 
 
-def test_what_is_too_old_goes_and_all_of_it_expires(client: Client) -> None:
+def test_old_minutes_go_and_all_of_it_expires(client: Client) -> None:
     client.command("HSET", KEY, FIRST_S - 11_000, "{}", "a stranger's", "x")
     look(Recorder(), client, FIRST_S)
     assert list(mapping(client.command("HGETALL", KEY))) == [str(FIRST_S - MINUTE_S)]

@@ -139,16 +139,16 @@ WRONG: Final[Mapping[str, Json]] = {
 
 
 @pytest.mark.parametrize("what", RIGHT)
-def test_what_a_producer_may_push_is_valid(what: str) -> None:
+def test_every_permitted_push_is_valid(what: str) -> None:
     validator_of("ejabberd")[0].validate(RIGHT[what])
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_what_would_die_or_have_no_effect_is_not_valid(what: str) -> None:
+def test_job_that_would_die_or_do_nothing_is_invalid(what: str) -> None:
     assert not validator_of("ejabberd")[0].is_valid(WRONG[what])
 
 
-def test_what_any_of_several_targets_takes_is_valid() -> None:
+def test_job_any_of_several_targets_takes_is_valid() -> None:
     pairs = [validator_of(name)[1:] for name in ("ejabberd", "mongooseim", "openfire-rest")]
     validator = Draft202012Validator(job_schema(pairs))
     validator.validate(job("register", REGISTER))

@@ -144,7 +144,7 @@ def test_people_skip_and_retry(client: Client, broker: Broker, known: ConfigCont
 
 
 @pytest.mark.parametrize(("name", "count", "next_"), [("a", 2, {"a9"}), ("b", 3, {"b9"}), ("c", 2, set())])
-def test_what_waits_with_a_dropped_key_dies(
+def test_job_waiting_with_a_dropped_key_dies(
     client: Client, broker: Broker, settings: Config, target: Target, name: str, count: int, next_: set[str]
 ) -> None:
     place, held = keys.find_key(client, [target], name)
@@ -230,7 +230,7 @@ def test_deleted_jobs_hold_no_key(client: Client, broker: Broker, settings: Conf
     assert broker.take().keys() == {"b9"}
 
 
-def test_what_was_taken_out_of_a_line_is_not_counted(
+def test_job_taken_out_of_a_line_is_not_counted(
     client: Client, broker: Broker, settings: Config, known: ConfigContext, target: Target
 ) -> None:
     queues.push(client, "rest", [job("a", number) for number in range(3, 10)])

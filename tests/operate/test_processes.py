@@ -102,7 +102,7 @@ def test_a_target_is_the_sum_and_the_worst_of_its_processes(client: Client) -> N
     assert len(one.per_process) == 2
 
 
-def test_of_a_process_that_finishes_or_died_only_its_jobs_count(client: Client) -> None:
+def test_finishing_or_dead_process_counts_only_its_jobs(client: Client) -> None:
     serve(client, "t", 7, ["rest"])
     serve(client, "t", 8, ["rest"], gate="closed", finishing=True)
     serve(client, "t", 9, ["rest"], gate="closed")

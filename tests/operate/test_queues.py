@@ -148,7 +148,7 @@ def test_a_queue_that_is_no_utf_8_is_named_as_it_is_shown(client: Client) -> Non
     ("LPUSH", "ns:queue:a\\xff", "another's"), ("SADD", "ns:queues", "a\\xff"), ("SADD", "ns:paused", "a\\xff"),
     ("SADD", "ns:queues", b"a\\xff\xff"),
 ])  # fmt: skip
-def test_of_queues_shown_alike_none_is_taken_for_the_other(client: Client, other: tuple[str | bytes, ...]) -> None:
+def test_queues_shown_alike_are_not_taken_for_one_another(client: Client, other: tuple[str | bytes, ...]) -> None:
     shown = "a\\xff\\xff" if other[-1] == b"a\\xff\xff" else "a\\xff"
     odd = b"a\xff\xff" if len(shown) > len("a\\xff") else b"a\xff"
     client.command("SADD", "ns:queues", odd)

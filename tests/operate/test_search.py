@@ -102,7 +102,7 @@ def test_conditions_and_texts_must_all_hold(client: Client, configured: ConfigCo
     assert [end.ending.jid for end in found(client, configured, "jid=ended", "target=ejabberd").ends] == ["ended"]
 
 
-def test_what_json_writes_with_escapes_is_found_as_well(client: Client, configured: ConfigContext) -> None:
+def test_text_escaped_in_json_is_found_as_well(client: Client, configured: ConfigContext) -> None:
     raw = b'{"class":"Add","jid":"e1","args":["register",{"user":"\\u0061lice","host":"a\\/b"},"t"]}'
     client.command("LPUSH", "ns:queue:rest", raw)
     for typed in ("alice", "user=alice", "a/b"):
@@ -124,7 +124,7 @@ def test_nothing_is_found_by_what_is_hidden(client: Client, configured: ConfigCo
     assert "pass-word-4711" not in repr(found(client, configured, "d1"))
 
 
-def test_what_was_not_looked_at_is_said(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_unsearched_places_are_named(client: Client, configured: ConfigContext, put: Put) -> None:
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     for n in range(300):
         put("dead", NOW_S + n, f"d{n}")
@@ -140,7 +140,7 @@ def test_what_was_not_looked_at_is_said(client: Client, configured: ConfigContex
     assert {"the dead set", "the queue rest"} <= set(late.unseen)
 
 
-def test_what_cannot_be_looked_through_is_counted_and_not_found(client: Client, configured: ConfigContext) -> None:
+def test_unsearchable_job_is_counted_and_not_found(client: Client, configured: ConfigContext) -> None:
     for raw in (b"\xff\x00 secret", b'"text"', job("large", arguments={"note": "x" * 70_000, "password": "hunter22"})):
         client.command("LPUSH", "ns:queue:rest", raw)
     record(client, "host:1:ruby", {"t1": {"queue": "rest", "payload": json.dumps({"jid": "r1"}), "run_at": 1}})
@@ -160,7 +160,7 @@ def test_a_key_of_another_type_hides_no_other_place(client: Client, configured: 
     assert len(shown.refused) == 1
 
 
-def test_what_is_no_condition_and_no_text_is_refused(client: Client, configured: ConfigContext) -> None:
+def test_word_that_is_no_condition_and_no_text_is_refused(client: Client, configured: ConfigContext) -> None:
     rows: list[tuple[str, ...]] = [(), (" ",), ("''",), ("x" * 501,), ("command < a",), ("user == bob",)]
     for typed in rows:
         with pytest.raises(UsageError):

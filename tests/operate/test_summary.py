@@ -134,7 +134,7 @@ def test_more_notes_than_are_read_at_once_count_as_a_change(
     assert sum(pieces) == 10
 
 
-def test_what_is_not_read_in_time_is_read_by_the_next_ones(client: Client, configured: ConfigContext, put: Put) -> None:
+def test_jobs_not_read_in_time_are_read_by_the_next_call(client: Client, configured: ConfigContext, put: Put) -> None:
     fill(put, "dead", range(4000))
     summaries = Summaries("dead", configured)
     first, second = (summaries.now(client, seconds=0.0) for _ in range(2))

@@ -329,7 +329,7 @@ async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(
     assert site.warnings() == ["RosterUnreadable"]
 
 
-async def test_what_others_wrote_spoils_one_roster_only(serve: Serve, redis_server: RedisServer) -> None:
+async def test_foreign_text_spoils_one_roster_only(serve: Serve, redis_server: RedisServer) -> None:
     put(redis_server, john=ANN, mary=ANN, odd=ANN)
     with open_client_of(redis_server) as client:
         client.command("SET", Keys().roster("text"), "x")

@@ -325,7 +325,7 @@ async def test_login_of_an_asker_waits_until_the_question_is_revoked(chat: Openf
     assert chat.state.logins == ["nurse", "romeo"]
 
 
-async def test_of_two_users_with_one_stream_none_speaks_for_the_other(chat: Openfire, sides: Open) -> None:
+async def test_two_users_with_one_stream_do_not_act_for_each_other(chat: Openfire, sides: Open) -> None:
     """Another program logged one of them in in the same millisecond: Openfire keeps that one on the id for good."""
     clock_ms, chat.state.clock_ms = chat.state.clock_ms, lambda: 17
     chat.state.login("juliet")
@@ -414,7 +414,7 @@ async def test_simultaneous_question_and_login_send_only_one(chat: Openfire, sid
         ("nurse", "delete_user", "users"),
     ],
 )
-async def test_what_a_kick_leaves_of_a_login_is_logged_off(
+async def test_login_left_by_a_kick_is_logged_off(
     chat: Openfire, sides: Open, user: str, command: str, path: str
 ) -> None:
     async with sides() as (side,):

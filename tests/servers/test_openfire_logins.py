@@ -207,7 +207,7 @@ async def test_logins_of_a_server_go_one_after_the_other(chat: Openfire, sides: 
     assert min(after - before for before, after in itertools.pairwise(began_ms)) >= 20 + 5 - 1
 
 
-async def test_what_is_no_stream_is_no_login(chat: Openfire, sides: Open) -> None:
+async def test_answer_without_stream_is_no_login(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         for body in ("", "<html>Login</html> you", "ofchat\n1", "x" * 300):
             chat.state.of_user["juliet"] = Stream(body, "juliet", "juliet@example.org/1")

@@ -48,7 +48,7 @@ async def test_each_generation_takes_what_is_written(tmp_path: Path, version: st
         ("1.12", "alice", "carol", "rooms one"),
     ],
 )
-async def test_what_each_generation_answers_is_read_alike(
+async def test_answers_of_each_generation_are_read_alike(
     tmp_path: Path, version: str, alice: str, carol: str, rooms: str
 ) -> None:
     with Player(named(version, *READ, rooms)) as server:

@@ -104,7 +104,7 @@ def aaron(accounts: Prosody, clients: Clients) -> Client:
     return clients.login("aaron")
 
 
-async def test_what_is_sent_reaches_the_client(side: Open, aaron: Client, accounts: Prosody) -> None:
+async def test_sent_message_reaches_the_client(side: Open, aaron: Client, accounts: Prosody) -> None:
     async with side(Options={"MsgURL": accounts.url + "/msg"}) as ours:
         assert await ours.do("message", to=AARON, body="hello ☂", type="chat") == Delivered("", None, 202)
         await ours.done("msg", {"to": AARON, "body": "hello, too ☂"})

@@ -162,7 +162,7 @@ async def test_an_early_answer_ends_the_connection(path: bytes, body: bytes) -> 
         assert b"connection: close\r\n" in answer
 
 
-async def test_what_is_no_request_ends_its_connection_alone() -> None:
+async def test_invalid_request_ends_its_connection_alone() -> None:
     async with served() as (stream, connect):
         async with await connect() as other:
             await other.send_all(b"nonsense\r\n\r\n")
@@ -236,7 +236,7 @@ async def test_a_stop_lets_an_answer_end_and_no_more() -> None:
     assert b"/next" not in answered
 
 
-async def test_what_an_app_raises_is_a_500_without_its_text(
+async def test_exception_of_an_app_is_a_500_without_its_text(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     events: list[Event] = []

@@ -34,7 +34,7 @@ def pushed(
 
 
 @pytest.mark.promise("Producers: jobs", "tried with Active Job 6.1 and Sidekiq 6.4.1")
-def test_what_rails_pushes_arrives_once_and_without_notes(citizen: Citizen) -> None:
+def test_jobs_of_rails_arrive_once_and_without_notes(citizen: Citizen) -> None:
     citizen.start()
     odd: dict[str, Json] = {"l": [{"a": 1}], "i": {"indifferent": {"b": None}}, "n": 2**60, "e": {}}
     push(
@@ -128,7 +128,7 @@ def test_the_ruby_of_the_pages_runs_as_it_stands(citizen: Citizen, tmp_path: Pat
 
 
 @pytest.mark.promise("Producers: jobs", "a job of Active Job 6.1 and Sidekiq 6.4.1 is what the recorded one is")
-def test_what_rails_writes_is_what_was_recorded(citizen: Citizen) -> None:
+def test_payload_of_rails_is_the_recorded_one(citizen: Citizen) -> None:
     password: dict[str, Json] = {"password": "s3cret-4711", "more": [{"a": 1}], "other": {"indifferent": {"x": 1}}}
     made = pushed("zoe", "command", arguments=password, members={"order_key": "zoe"})
     push(citizen, made)

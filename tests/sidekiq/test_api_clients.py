@@ -18,7 +18,7 @@ def args(user: str) -> list[Json]:
 
 @pytest.mark.promise("Sidekiq: queues", "push, perform_async, push_bulk")
 @pytest.mark.promise("Sidekiq: queues", "set(queue:)")
-def test_what_ruby_pushes_one_by_one_arrives_once_and_exactly(citizen: Citizen) -> None:
+def test_single_pushes_of_ruby_arrive_once_and_exactly(citizen: Citizen) -> None:
     citizen.configure(Targets={"second": target(citizen.server.port, "other")})
     citizen.start()
     odd: dict[str, Json] = {"user": "Zoë", "host": "example.org", "n": 2**60, "f": 1e15, "e": {}, "l": [[], None]}
@@ -36,7 +36,7 @@ def test_what_ruby_pushes_one_by_one_arrives_once_and_exactly(citizen: Citizen) 
 
 @pytest.mark.promise("Sidekiq: queues", "push, perform_async, push_bulk")
 @pytest.mark.promise("Sidekiq: scheduled jobs", "perform_in, perform_at")
-def test_what_ruby_pushes_in_bulk_and_for_later_arrives_once(citizen: Citizen) -> None:
+def test_bulk_and_later_pushes_of_ruby_arrive_once(citizen: Citizen) -> None:
     citizen.start()
     pushed_at_s = time.monotonic()
     citizen.ask("push.rb", how="perform_in", in_s=1.5, args=args("later"))

@@ -264,7 +264,7 @@ def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> Non
 
 @pytest.mark.promise("Sidekiq: dead jobs", "what Ruby trims from the dead set")
 @pytest.mark.nightly
-def test_what_ruby_trims_from_the_dead_set_can_be_restored(citizen: Citizen) -> None:
+def test_jobs_ruby_trims_from_the_dead_set_can_be_restored(citizen: Citizen) -> None:
     failed(citizen, "refused1", "refused2", "refused3", "fails1")
     dead = {entry["jid"]: entry["value"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
     assert len(dead) == 3

@@ -41,7 +41,7 @@ def test_rows_are_pushed_in_order_together_with_their_number(client: Client, ser
     assert bulk.REMEMBERED_S - 5 < server.raw.ttl(f"ns:restbroker:bulk:{BATCH}") <= bulk.REMEMBERED_S
 
 
-def test_what_is_pushed_twice_is_there_once(client: Client, server: Server) -> None:
+def test_row_pushed_twice_is_there_once(client: Client, server: Server) -> None:
     for _ in range(2):
         assert push(client, 0, 2, {"a": [b"1", b"2"]}) == 2
     assert push(client, 1, 3, {"a": [b"2", b"3"]}) == 2
@@ -54,7 +54,7 @@ def test_rows_that_are_all_bad_are_noted_too(client: Client, server: Server) -> 
     assert server.raw.exists("ns:queues") == 0
 
 
-def test_what_redis_refuses_is_pushed_to_no_queue(client: Client, server: Server) -> None:
+def test_batch_redis_refuses_is_pushed_to_no_queue(client: Client, server: Server) -> None:
     server.raw.lpush("ns:queue:a", "before")
     server.raw.set("ns:queue:b", "precious")
     with pytest.raises(StoreRefused):

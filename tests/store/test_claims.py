@@ -51,7 +51,7 @@ def after(one: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]
 
 
 @pytest.mark.nightly
-def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, report: Report) -> None:
+def test_idempotency_key_takes_little_memory(pool: Pool, server: Server, report: Report) -> None:
     client, identity, base = pool.client, pool.identity, 0
     before = memory(server)
     for some in jids():
@@ -73,7 +73,7 @@ def test_what_an_idempotency_key_takes_of_memory(pool: Pool, server: Server, rep
 
 
 @pytest.mark.nightly
-def test_what_a_lock_takes_of_memory(pool: Pool, server: Server, report: Report) -> None:
+def test_lock_takes_little_memory(pool: Pool, server: Server, report: Report) -> None:
     client, row = pool.client, 0
     before = memory(server)
     for some in jids():

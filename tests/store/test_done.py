@@ -74,7 +74,7 @@ def test_fingerprint_lasts_as_asked_and_the_set_as_its_last_one(
     assert server.raw.pttl(KEY) / 1000 == pytest.approx(5000.0, abs=10)
 
 
-def test_of_too_many_those_go_that_are_over_first(pool: Pool, server: Server) -> None:
+def test_oldest_of_too_many_fingerprints_go_first(pool: Pool, server: Server) -> None:
     tickets = pool.start(2)
     at_ms = server.now_us() // 1000
     for start in range(1, MOST, 10_000):

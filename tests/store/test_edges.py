@@ -73,7 +73,7 @@ def test_shares_of_all_pools_count_and_foreign_ones_do_not(
     assert server.raw.hget(SHARES, pool.identity) == b"2"
 
 
-def test_of_more_moves_than_one_call_takes_each_has_its_code(client: Client, server: Server) -> None:
+def test_each_of_more_moves_than_a_call_takes_has_its_code(client: Client, server: Server) -> None:
     server.raw.zadd("ns:retry", {str(number): 1 for number in range(501)})
     moves = [Placement(b"gone", "a"), *(Placement(b"%d" % number, "a") for number in range(501))]
     assert place(client, "retry", moves) == [Gone(), *[Applied()] * 501]

@@ -202,7 +202,7 @@ SAID = {"none": "", "order": ORDER, "other order": '{"by":["host"],"order":"host
 
 
 @pytest.mark.parametrize(("old", "new"), [*itertools.permutations(SAID, 2)])
-def test_what_the_old_groups_hold_is_done_before_anything_new(
+def test_jobs_of_the_old_groups_are_done_before_new_ones(
     client: Client, server: Server, old: str, new: str
 ) -> None:
     """The target's groups are changed while the one before still has jobs in progress."""
@@ -353,7 +353,7 @@ def test_settlement_brings_the_next_job_unless_another_key_waits(single: GroupPo
     assert names(single.take()) == ["b1", "a2"]
 
 
-def test_what_comes_behind_a_job_in_progress_takes_no_turn(client: Client) -> None:
+def test_job_behind_one_in_progress_takes_no_turn(client: Client) -> None:
     """Its key would be taken for another one that waits, and its fair key would pay twice."""
     pool = GroupPool(client, BOTH, queues=("a",)).start()
     push(client, job("0", "u", "h"))
@@ -529,7 +529,7 @@ def test_call_looks_at_two_hundred_jobs_and_says_there_are_more(ordered: GroupPo
     assert rounds == [["hot0"], [], ["b0"]]
 
 
-def test_what_is_too_large_ends_a_call_and_stays(fair: GroupPool) -> None:
+def test_too_large_job_ends_a_call_and_stays(fair: GroupPool) -> None:
     small, large = job("s", None, "h"), job("l", None, "h", pad="x" * 400)
     push(fair.client, small, large, small)
     classify_all(fair)
@@ -715,7 +715,7 @@ def spent_us(server: Server) -> int:
 @pytest.mark.parametrize(
     ("text", "keys", "most_us"), [(ORDER, 10**9, 4000), (ORDER, 1, 4000), (FAIR, 100, 8000), (FAIR, 10**9, 8000)]
 )
-def test_what_groups_cost_a_call_and_a_job_in_memory(
+def test_groups_cost_few_calls_and_little_memory(
     client: Client, server: Server, report: Report, text: str, keys: int, most_us: int
 ) -> None:
     """Four times what a quiet machine takes: a walk over all keys or jobs would cost far more."""

@@ -32,7 +32,7 @@ def test_more_jobs_than_one_call_takes_are_all_written(pool: Pool) -> None:
 
 
 @on_both
-def test_what_is_too_old_goes_with_the_next_that_comes(pool: Pool, server: Server) -> None:
+def test_old_record_goes_when_the_next_comes(pool: Pool, server: Server) -> None:
     for number in range(1, 501):
         server.raw.xadd(KEY, {"end": "old"}, id=f"{number}-0")
     (ticket,) = pool.start(1)

@@ -120,7 +120,7 @@ def test_broken_counters_and_copies_do_not_hold_jobs_up(pool: Pool, server: Serv
     assert server.raw.zcard("ns:dead") == 1
 
 
-def test_what_goes_back_is_taken_again_in_its_first_order(pool: Pool) -> None:
+def test_requeued_jobs_are_taken_again_in_their_first_order(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(1200)])
     tickets: list[str] = []
     while len(tickets) < 1100:

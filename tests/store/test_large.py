@@ -74,7 +74,7 @@ def test_bytes_of_a_too_large_job_go_to_a_key_named_once(
     assert kept(server) == [JID]
 
 
-def test_what_redis_refuses_leaves_the_job_in_progress(pool: Pool, server: Server) -> None:
+def test_refusal_of_redis_leaves_the_job_in_progress(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [RAW])
     (taken,) = take(pool).jobs
     for key in ("ns:restbroker:large", "ns:dead"):
@@ -143,7 +143,7 @@ def test_bytes_stay_while_a_queue_cannot_be_searched(pool: Pool, server: Server)
     assert kept(server) == [JID]
 
 
-def test_what_was_stored_may_be_four_times_as_large(pool: Pool) -> None:
+def test_stored_job_may_be_four_times_as_large(pool: Pool) -> None:
     stored = b'{"restbroker_attempts":[],"pad":"%s"}' % (b"x" * 2 * MIB)
     grown = stored + b" " * 2 * MIB
     queues.push(pool.client, "a", [stored, grown])

@@ -61,7 +61,7 @@ def test_no_more_than_the_burst_is_taken_at_once_by_all_together(pool: Pool) -> 
     assert ask(other, SLOW) == ask(pool, SLOW) == LimitReached("rate", 1000)
 
 
-def test_what_was_not_there_costs_no_token(pool: Pool, server: Server) -> None:
+def test_missing_job_costs_no_token(pool: Pool, server: Server) -> None:
     server.raw.delete("ns:queue:a")
     assert taken(pool, SLOW) == 0
     assert server.raw.exists(RATE) == 0

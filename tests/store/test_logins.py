@@ -225,7 +225,7 @@ def test_question_ending_behind_another_has_readers_look_again(client: Client) -
     assert logins.end(client, OF, "juliet", AskingOnly("one three"))
 
 
-def test_of_many_questions_of_one_name_the_last_are_noted(client: Client) -> None:
+def test_last_of_many_questions_of_a_name_are_noted(client: Client) -> None:
     for number in range(100):
         assert ask(client, f"c{number}") == LoginGranted()
     assert logins.read_states(client, OF, ["juliet"])[0] == AskingOnly(

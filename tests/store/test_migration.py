@@ -116,7 +116,7 @@ def test_a_redis_that_hides_its_clients_is_not_guessed_at(server: Server) -> Non
         server.raw.acl_deluser("looker")
 
 
-def test_where_there_are_too_many_keys_to_look_at_that_is_said(
+def test_too_many_keys_to_look_at_are_reported(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_jobs(server, 1)

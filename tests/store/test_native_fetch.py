@@ -92,7 +92,7 @@ async def test_too_long_settlement_is_sent_in_parts(
 
 
 @on_both
-async def test_what_is_settled_and_taken_in_one_go_needs_no_thread(
+async def test_settling_and_taking_in_one_call_needs_no_thread(
     server: Server, calls: Connection, threads: list[object]
 ) -> None:
     server.raw.lpush("ns:queue:a", *(str(number) for number in range(1, 9)))

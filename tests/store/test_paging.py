@@ -34,7 +34,7 @@ def test_pieces_follow_each_other_without_gap_or_repetition(client: Client, serv
     ]
 
 
-def test_what_others_remove_and_add_shifts_nothing(client: Client, server: Server) -> None:
+def test_foreign_removals_and_additions_shift_nothing(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {f"m{n}": n for n in range(9)})
     first = piece(client, "dead", None, 3, newest_first=True)
     server.raw.zrem("ns:dead", "m8", "m6")
@@ -81,7 +81,7 @@ def test_cursor_reveals_no_member_and_reads_back(client: Client, server: Server)
         assert Cursor.of(str(cursor)) == cursor
 
 
-def test_what_is_no_cursor_is_refused() -> None:
+def test_invalid_cursor_is_refused() -> None:
     for written in ("", "x", "5", "nan:1:", "5:1:zz", "5:-1:", f"1e5:1:{'a' * 41}", "..:1:"):
         with pytest.raises(UsageError, match="cannot be read"):
             Cursor.of(written)
@@ -137,7 +137,7 @@ def test_more_than_a_batch_is_placed(client: Client, server: Server) -> None:
     assert server.raw.llen("ns:queue:a") == 1200
 
 
-def test_what_cannot_be_placed_stays_with_its_score(client: Client, server: Server) -> None:
+def test_member_that_cannot_be_placed_keeps_its_score(client: Client, server: Server) -> None:
     server.raw.zadd("ns:dead", {"one": 1.5, "two": 2.5, "three": 3.5})
     server.raw.set("ns:queue:a", "x")
     server.raw.zadd("ns:retry", {"two": 9})

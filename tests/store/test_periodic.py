@@ -58,7 +58,7 @@ def test_a_moment_is_pushed_once(client: Client, server: Server) -> None:
     assert found == PeriodicState(due.tick_s, found.pushed_at_s, "j1", "pushed")
 
 
-def test_of_many_processes_one_pushes(client: Client, server: Server) -> None:
+def test_one_of_many_processes_pushes(client: Client, server: Server) -> None:
     due = begun(client, server, -60)
 
     def ask(_: int) -> str:
@@ -85,7 +85,7 @@ def test_stale_mark_learns_the_current_one_and_pushes_nothing(client: Client, se
     assert jobs(server) == []
 
 
-def test_what_is_too_late_is_counted_with_all_that_lie_between(client: Client, server: Server) -> None:
+def test_late_moment_is_counted_with_all_between(client: Client, server: Server) -> None:
     due = begun(client, server, -600)
     late = attrs.evolve(due, tick_s=due.tick_s - 99, between=7)
     assert periodic.tick(client, late) == ("missed", late.tick_s)
@@ -150,7 +150,7 @@ def test_full_redis_is_asked_again_and_the_moment_is_only_late(client: Client, s
 
 
 @pytest.mark.parametrize("key", [QUEUE, "ns:queues", LOCK])
-def test_where_redis_refuses_the_push_the_moment_stays_due(client: Client, server: Server, key: str) -> None:
+def test_moment_stays_due_where_redis_refuses_the_push(client: Client, server: Server, key: str) -> None:
     due = attrs.evolve(begun(client, server, -60), lock="l", keep_s=90)
     server.raw.hset(key, "of", "another")
     with pytest.raises(StoreRefused, match="WRONGTYPE"):

@@ -29,7 +29,7 @@ def test_notes_come_newest_first_over_pages_as_many_as_asked(client: Client) -> 
     assert [written.name for written in entries(client, 5, before=names[3])] == names[2::-1]
 
 
-def test_what_others_wrote_there_is_read_all_the_same(client: Client, server: Server) -> None:
+def test_foreign_notes_are_read_all_the_same(client: Client, server: Server) -> None:
     server.raw.xadd("ns:restbroker:audit", {"who": b"\xff", "done": "many", "state": "odd", "x": "y"})
     (written,) = entries(client, 10)
     assert (written.note.done, written.note.state, written.note.action) == (0, "done", "")
@@ -54,7 +54,7 @@ def test_the_last_use_of_each_token_is_known_to_all(client: Client, server: Serv
     assert token_uses(client) == {"app": 7.0, "shop": 6.0}
 
 
-def test_what_is_no_time_is_refused_with_the_key_to_look_at(client: Client, server: Server) -> None:
+def test_invalid_time_is_refused_with_its_key(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:tokens", "app", "yesterday")
     with pytest.raises(StoreRefused, match="ns:restbroker:tokens has values that are not times") as caught:
         token_uses(client)
@@ -95,7 +95,7 @@ def test_large_copies_come_few_at_a_time_and_all_of_them_come(
     assert found == [b"dead %d" % n for n in reversed(range(20))]
 
 
-def test_what_the_dead_set_no_longer_has_can_be_put_back_once(client: Client, server: Server) -> None:
+def test_job_trimmed_from_the_dead_set_can_return_once(client: Client, server: Server) -> None:
     kill(client, server, 3)
     copies = newest(client, 10)
     server.raw.zremrangebyrank("ns:dead", 0, 0)
@@ -132,7 +132,7 @@ def test_nothing_is_deleted_once_the_newest_meant_job_was_taken(client: Client, 
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"later"]
 
 
-def test_what_is_no_list_is_refused(client: Client, server: Server) -> None:
+def test_key_that_is_no_list_is_refused(client: Client, server: Server) -> None:
     server.raw.set("ns:queue:a", "precious")
     with pytest.raises(StoreRefused):
         queues.clear(client, "a", b"1", 10)

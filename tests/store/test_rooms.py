@@ -45,7 +45,7 @@ def test_user_outside_joins_where_needed_as_a_look_says(client: Client) -> None:
     assert rooms.take(client, "of", STAY, A, "look") == ""
 
 
-def test_what_is_known_ends_with_the_login(client: Client) -> None:
+def test_knowledge_of_rooms_ends_with_the_login(client: Client) -> None:
     end(client, "in")
     assert rooms.take(client, "of", LATER, B, "look") == ""
     assert rooms.take(client, "of", LATER, B, "need") == LoginGranted()
@@ -84,7 +84,7 @@ def test_one_user_lost_a_room_and_the_others_stay(client: Client) -> None:
     assert rooms.take(client, "of", other, B, "look") == "in"
 
 
-def test_it_ends_a_week_after_the_last_use_and_is_bounded(
+def test_record_ends_a_week_after_the_last_use_and_is_bounded(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     end(client, "in")

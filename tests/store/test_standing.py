@@ -106,7 +106,7 @@ async def test_a_look_is_answered_at_once(server: Server) -> None:
         await until_blocked(server)
 
 
-async def test_it_is_answered_when_its_time_is_over_taking_nothing(
+async def test_standing_fetch_times_out_taking_nothing(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(waiter, "BLOCK_S", 0.05)
@@ -117,7 +117,7 @@ async def test_it_is_answered_when_its_time_is_over_taking_nothing(
 
 
 @pytest.mark.parametrize("why", ["a person paused the queue", "it is fenced", "Redis knows no script any more"])
-async def test_it_takes_nothing_that_a_fetch_would_not_take_by_then(server: Server, why: str) -> None:
+async def test_standing_fetch_takes_only_what_a_usual_one_would(server: Server, why: str) -> None:
     client = registered(server.settings).client
     async with standing_on(server.settings) as one:
         await one.stand("me")
@@ -169,7 +169,7 @@ async def test_a_wait_alone_ends_one_that_stands(server: Server) -> None:
         assert await one.jobs() == [("1:1", b"another")]
 
 
-async def test_it_takes_nothing_after_others_unless_tickets_follow(server: Server) -> None:
+async def test_standing_fetch_after_others_needs_following_tickets(server: Server) -> None:
     pool = registered(server.settings)
     async with standing_on(server.settings) as one:
         for place, follows in enumerate([False, True]):
@@ -189,7 +189,7 @@ async def test_it_takes_nothing_after_others_unless_tickets_follow(server: Serve
 
 
 @pytest.mark.parametrize("again", ["kill", "stop"])
-async def test_it_is_lost_when_redis_ends_and_the_next_reconnects(
+async def test_lost_standing_fetch_has_the_next_one_reconnect(
     make_redis: Callable[..., RedisServer], again: str
 ) -> None:
     own = make_redis()
@@ -266,7 +266,7 @@ async def test_over_tls_all_that_came_is_read(make_redis: Callable[..., RedisSer
     raw.close()
 
 
-async def test_it_leaves_a_master_that_was_replaced(tmp_path: Any) -> None:
+async def test_standing_fetch_leaves_a_replaced_master(tmp_path: Any) -> None:
     group = start_group(tmp_path)
     settings = StoreSettings(
         "redis://unused", sentinels=group.addresses, master=MASTER, sentinel_password=Secret(PASSWORD)

@@ -205,7 +205,7 @@ def test_versions_are_compared_as_numbers(client: Client) -> None:
 
 
 @on_both
-def test_where_config_is_not_allowed_its_lines_are_unknown(client: Client, server: Server) -> None:
+def test_settings_are_unknown_where_config_is_forbidden(client: Client, server: Server) -> None:
     server.raw.execute_command("ACL", "SETUSER", "plain", "on", "nopass", "+@all", "-config", "~*")
     url = f"redis://plain:x@127.0.0.1:{server.process.port}/0"
     opened = open_client(attrs.evolve(server.settings, url=url))

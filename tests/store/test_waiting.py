@@ -46,7 +46,7 @@ def test_jobs_leave_the_middle_of_a_queue_and_order_stays(client: Client, server
 
 
 @on_both
-def test_of_equal_jobs_each_is_taken_for_itself(client: Client, server: Server) -> None:
+def test_equal_jobs_are_taken_one_by_one(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"same", b"other", b"same", b"same", b"last"])
     line = waiting.take_snapshot(client, "a")
     assert server.raw.rpop(QUEUE) == b"same"

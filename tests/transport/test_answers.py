@@ -120,7 +120,7 @@ async def read_by_one_only(raw: bytes, engine: str, other: str) -> None:
 
 @pytest.mark.promise("Security: who controls a server's answers", "to give one request the answer of another")
 @rows("rest", STRICTER)
-async def test_where_a_length_or_a_line_is_in_doubt_only_httpx_guesses(rest: bytes) -> None:
+async def test_only_httpx_guesses_at_a_doubtful_length_or_line(rest: bytes) -> None:
     await read_by_one_only(OK + b"\r\n" + rest, "httpx", "lean")
 
 
@@ -182,7 +182,7 @@ def test_a_trailer_is_no_header() -> None:
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
-def test_what_is_said_between_the_chunks_has_an_end() -> None:
+def test_text_between_the_chunks_is_bounded() -> None:
     reader = begun()
     reader.feed(OK + b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n0\r\n1;")
     for _ in range(HEAD_LIMIT_BYTES // 1000):

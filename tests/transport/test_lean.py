@@ -148,7 +148,7 @@ class BreakingWire:
         pass
 
 
-async def test_what_left_on_the_first_connection_is_remembered() -> None:
+async def test_sending_on_the_first_connection_is_remembered() -> None:
     """The second connection sends nothing and the third cannot be made; the first may have brought the request."""
     async with kept() as (transport, server):
         assert isinstance(transport, LeanClient)
@@ -182,7 +182,7 @@ async def test_a_request_is_not_repeated_when_its_time_is_over() -> None:
         assert len(server.requests) == 2
 
 
-async def test_where_nothing_left_a_new_connection_nothing_was_sent() -> None:
+async def test_unused_new_connection_means_nothing_was_sent() -> None:
     def reset() -> None:
         """Reset the connection between the dialling and the first byte."""
         there, _ = listening.accept()

@@ -312,7 +312,7 @@ async def test_dialled_address_is_the_checked_one_despite_a_new_name(
     "Security: who controls DNS, or the network between", "to lead an http target into the private network"
 )
 @on_both
-async def test_of_several_addresses_only_the_public_ones_are_dialled(
+async def test_only_public_ones_of_several_addresses_are_dialled(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connect, "is_public", lambda address: address == "127.0.0.3")

@@ -110,7 +110,7 @@ def test_events_are_the_same_however_their_bytes_are_cut(sent: list[Frame], plac
     assert ended.reason == "ended"
 
 
-async def test_it_asks_with_no_header_but_those_that_are_given() -> None:
+async def test_request_has_only_the_given_headers() -> None:
     server = Server([HEAD])
     async with opened(server) as stream:
         assert stream.status == 200

@@ -72,7 +72,7 @@ def test_a_push_is_sent_once_over_a_connection_that_is_cut() -> None:
     assert b"".join(received).count(b"LPUSH") == 1
 
 
-def test_it_reaches_redis_by_user_socket_and_tls(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
+def test_witness_reaches_redis_by_user_socket_and_tls(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
     made, port, path = authority(tmp_path), free_port(), tmp_path / "redis.sock"
     certificate, key = made.pair("server")
     files = {"tls_cert_file": str(certificate), "tls_key_file": str(key)}

@@ -170,7 +170,7 @@ async def test_wrong_field_is_asked_for_again(
         ),
     ],
 )
-async def test_what_is_in_doubt_needs_a_tick_of_its_own(
+async def test_doubtful_action_needs_a_tick_of_its_own(
     more: dict[str, Any], box: str, question: str, why: str, harness: Harness, site: Open
 ) -> None:
     put_jobs(harness, 2, **more)
@@ -187,7 +187,7 @@ async def test_what_is_in_doubt_needs_a_tick_of_its_own(
     assert "2 jobs" in done.text
 
 
-async def test_of_equal_jobs_as_many_are_meant_as_are_ticked(harness: Harness, site: Open) -> None:
+async def test_as_many_equal_jobs_are_meant_as_are_ticked(harness: Harness, site: Open) -> None:
     push(harness, "a", "same", "same", "same", "b")
     async with site() as running:
         (form,) = [one for one in (await page(running, "/queue?name=rest")).forms if one.action == "/queue/act"]
@@ -199,7 +199,7 @@ async def test_of_equal_jobs_as_many_are_meant_as_are_ticked(harness: Harness, s
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to break a page")
-async def test_what_is_no_job_is_shown_as_such_and_can_be_deleted(harness: Harness, site: Open) -> None:
+async def test_entry_that_is_no_job_is_shown_and_can_be_deleted(harness: Harness, site: Open) -> None:
     async with site() as running:
         for body in (b"no job", b'{"class":1}', b"\xff\xfe", b'[1,"<script>"]', b'{"args":"\\ud800"}'):
             harness.client.command("ZADD", "dead", 5, body)
@@ -270,7 +270,7 @@ async def test_an_actions_page_reloads_until_no_job_is_on_its_way(harness: Harne
     assert "<script>alert(1)" not in ended.html
 
 
-async def test_what_was_not_counted_in_time_is_meant_and_said(
+async def test_uncounted_jobs_are_meant_and_mentioned(
     harness: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actions, "_QUESTION_S", 0.0)

@@ -26,7 +26,7 @@ async def steered(running: Site, link: str, **typed: str) -> Page:
 
 
 @pytest.mark.parametrize(("kind", "name"), [("queue", "rest"), ("target", "t"), ("periodic", "nightly")])
-async def test_what_is_paused_says_so_until_it_is_resumed(kind: str, name: str, harness: Harness, site: Open) -> None:
+async def test_paused_item_says_so_until_it_is_resumed(kind: str, name: str, harness: Harness, site: Open) -> None:
     path = {"periodic": "/scheduled", "queue": "/jobs", "target": "/targets"}[kind]
     async with site() as running:
         typed = {"for": "2h", "why": "the server is moved"}
@@ -131,7 +131,7 @@ async def test_a_queue_that_is_no_utf_8_is_cleared_and_no_other(harness: Harness
         ({"do": "cancel-job", "name": "host:1:abc", "thread": "x"}, "This job is no longer in progress."),
     ],
 )
-async def test_what_cannot_be_done_is_refused(form: dict[str, str], words: str, harness: Harness, site: Open) -> None:
+async def test_impossible_step_is_refused(form: dict[str, str], words: str, harness: Harness, site: Open) -> None:
     async with site() as running:
         question = await running.get("/steer?" + urlencode(form))
         answer = await running.post("/steer", form)

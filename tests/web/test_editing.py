@@ -101,7 +101,7 @@ async def test_a_refused_edit_is_filled_in_again_without_secrets(harness: Harnes
     assert stored(harness)["args"][1] == ALICE
 
 
-async def test_what_an_edit_would_change_is_shown_before_its_tick(harness: Harness, site: Open) -> None:
+async def test_changes_of_an_edit_are_shown_before_its_tick(harness: Harness, site: Open) -> None:
     lay(harness, "send_message", MESSAGE, restbroker_may_have_run=True)
     form = {f"arg.{name}": "" if name in ("body", "subject") else text for name, text in MESSAGE.items()}
     form |= {"arg.to": "e@f", "command": "send_message", "queue": "rest", "retry": "yes"}

@@ -70,7 +70,7 @@ async def test_timeline_shows_where_a_job_is_and_who_did_what(harness: Harness, 
     assert "It is gone" in others[0].text
 
 
-async def test_what_people_did_is_listed_and_found_by_a_word(harness: Harness, site: Open) -> None:
+async def test_actions_of_people_are_listed_and_found_by_a_word(harness: Harness, site: Open) -> None:
     for number in range(60):
         note = audit.AuditEntry(who=f"ann{number}@web1", action="pause", place=f"queue:{HOSTILE}", why=HOSTILE)
         audit.write(harness.client, note)

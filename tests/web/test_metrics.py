@@ -33,7 +33,7 @@ def done(harness: Harness) -> int:
     return len(harness.of(JobFinished))
 
 
-async def test_what_was_delivered_is_counted_with_its_durations(harness: Harness, site: Open) -> None:
+async def test_deliveries_are_counted_with_their_durations(harness: Harness, site: Open) -> None:
     async with site() as running:
         harness.push(count=5)
         await harness.until(lambda: done(harness) == 5, "all are done")

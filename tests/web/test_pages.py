@@ -75,7 +75,7 @@ async def test_a_page_loads_nothing_from_elsewhere_and_runs_our_script(site: Ope
 
 
 @pytest.mark.promise("Security: who can reach the ports", "as a producer, to put a script into a page")
-async def test_what_strangers_wrote_is_text_on_a_page(harness: Harness, site: Open) -> None:
+async def test_hostile_text_is_text_on_a_page(harness: Harness, site: Open) -> None:
     hostile = '<script>alert(1)</script>"\x1b[31m\u202eevil\u2028'
     harness.client.command("SADD", "queues", hostile, b"\xff\xfe")
     harness.client.command("LPUSH", f"queue:{hostile}", "{}")

@@ -129,7 +129,7 @@ JUNK = (
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-async def test_what_a_stranger_sends_ends_neither_server_nor_process(
+async def test_hostile_input_ends_neither_server_nor_process(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     stand = Stand()

@@ -69,7 +69,7 @@ async def test_neither_tokens_nor_secrets_nor_message_texts_are_shown(slow: Harn
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to learn secrets")
-async def test_what_the_catalogue_calls_secret_is_not_shown(
+async def test_argument_the_catalogue_calls_secret_is_not_shown(
     slow: Harness, site: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pin = ArgumentSpec("pin", "string", secret=True)

@@ -108,7 +108,7 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
     assert await summary() is None
 
 
-async def test_what_changes_during_a_look_is_looked_at_again(watch: Watch, stand: Stand) -> None:
+async def test_change_during_a_look_is_looked_at_again(watch: Watch, stand: Stand) -> None:
     def changing(_client: Client) -> Figures:
         if stand.looks == 1:
             trio.from_thread.run_sync(watch.refresh_now)

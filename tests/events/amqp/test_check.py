@@ -92,7 +92,7 @@ async def test_a_message_that_is_published_is_a_job(reading: Read, rabbit: Rabbi
     assert opened == [SourceOpened("rabbit", f"amqp://127.0.0.1:{rabbit.port}")]
 
 
-async def test_what_is_no_event_is_dead_and_holds_up_nothing(reading: Read, rabbit: RabbitMQ) -> None:
+async def test_malformed_event_dies_and_holds_up_nothing(reading: Read, rabbit: RabbitMQ) -> None:
     async with reading(CHAT) as found:
         rabbit.fill("chat_msg", [(RECEIVED, chat("1")), (RECEIVED, b"\xff{"), (RECEIVED, chat("2"))])
         await found.has(2)

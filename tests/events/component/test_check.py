@@ -119,7 +119,7 @@ async def test_beside_a_process_that_reads_nothing_is_connected(
 
 
 @pytest.mark.promise("Events", "what a check reads from ejabberd becomes jobs")
-async def test_what_comes_while_the_check_reads_becomes_jobs(
+async def test_events_during_the_check_become_jobs(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
     texts = [str(number) for number in range(500)]
@@ -214,7 +214,7 @@ async def test_each_of_the_hosts_is_tested(
     assert events_in(store) == []
 
 
-async def test_of_a_killed_process_the_state_does_not_count(
+async def test_state_of_a_killed_process_does_not_count(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check_reading, "_SILENT_S", 0.3)
@@ -224,7 +224,7 @@ async def test_of_a_killed_process_the_state_does_not_count(
     assert "This check reads" in found[0].message
 
 
-async def test_where_no_process_can_read_no_test_is_sent(
+async def test_no_test_is_sent_where_no_process_can_read(
     redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
 ) -> None:
     state = SourceState("ejabberd", "ejabberd-component", "here:1", code="ComponentDenied", message="It is refused.")
@@ -246,7 +246,7 @@ async def test_notifications_that_are_not_taken_are_reported(
     assert said(found) == [("ok", "Component"), ("warning", "ComponentPush"), ("warning", "EventNotSent")]
 
 
-async def test_of_prosody_no_test_can_be_sent(redis_server: RedisServer, listener: Listener, tmp_path: Path) -> None:
+async def test_no_test_can_be_sent_by_prosody(redis_server: RedisServer, listener: Listener, tmp_path: Path) -> None:
     found = await checked(tmp_path, redis_server.url, listener, EventTest(Parties()), Kind="prosody-component")
     assert said(found)[:3] == [("ok", "Component"), ("warning", "OneReader"), ("note", "EventNotTested")]
     assert said(found)[3:] == [("problem", "NotServing")]

@@ -82,7 +82,7 @@ async def test_stanzas_without_an_id_that_waited_are_one_event(
 
 
 @pytest.mark.promise
-async def test_what_is_sent_to_the_component_itself_is_only_counted(reading: Read, listener: Listener) -> None:
+async def test_stanza_to_the_component_itself_is_only_counted(reading: Read, listener: Listener) -> None:
     forged = wrapped("{}", "ann@example.org/x")
     async with reading() as found:
         await found.reads()

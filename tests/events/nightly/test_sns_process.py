@@ -47,7 +47,7 @@ def pushing(broker: Running, ours: Authority, **how: Any) -> Iterator[SnsPusher]
         yield pusher
 
 
-def test_what_mongooseim_publishes_arrives_as_jobs(
+def test_publications_of_mongooseim_arrive_as_jobs(
     redis_server: RedisServer, store: Client, ours: Authority, tmp_path: Path
 ) -> None:
     configure(tmp_path, redis_server, ours)

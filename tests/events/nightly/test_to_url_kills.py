@@ -23,7 +23,7 @@ LASTS_S: Final = float(os.environ.get("KILLS_S", "60"))
 OUTAGE_S: Final = float(os.environ.get("OUTAGE_S", "60"))
 
 
-def test_what_was_accepted_is_delivered_through_kills(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+def test_accepted_events_are_delivered_through_kills(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
     """Posted at a rate that is kept, each event once, not again: what got no 202 may be lost, or not."""
     port, came, accepted, chance = free_port(), set[int](), set[int](), random.Random(64)
     ended = threading.Event()

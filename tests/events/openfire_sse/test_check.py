@@ -51,7 +51,7 @@ async def test_a_stream_that_is_read_stays_with_its_reader(reading: Read, openfi
         assert openfire.state.readers["ann"] is before
 
 
-def test_what_a_process_that_reads_says_is_a_finding(openfire: Openfire, passwords: Path) -> None:
+def test_report_of_a_reading_process_is_a_finding(openfire: Openfire, passwords: Path) -> None:
     silent = sources.SourceState("o", "openfire-sse", "h:1", "ann", code="OpenfireAway", message="Silent.")
     assert [one.code for one in check(source(openfire, passwords, "ann"), [silent])] == ["Streams", "OpenfireAway"]
 
@@ -129,7 +129,7 @@ class Stream:
 
 
 @rows(("login", "shown"), [("ofchat-491368877", "…877"), ("ofchat-7", "…-7"), ("ofchat", "…"), ("x", "…"), ("", "")])
-def test_of_an_id_the_end_is_shown_and_never_most_of_it(login: str, shown: str) -> None:
+def test_id_shows_its_end_and_never_most_of_it(login: str, shown: str) -> None:
     facts = StreamAttributes()
     assert facts() == StreamInfo()
     facts.note_opened(cast("EventStream", Stream()), login, 5.0)

@@ -249,7 +249,7 @@ async def test_stolen_stream_is_noticed_after_long_silence(
         assert "another process had opened a stream of theirs" in gap.message
 
 
-async def test_what_has_come_when_it_stops_is_made_into_jobs(reading: Read, openfire: Openfire) -> None:
+async def test_events_received_before_a_stop_become_jobs(reading: Read, openfire: Openfire) -> None:
     async with reading("ann") as reader:
         for number in range(50):
             say(openfire, "bob", "ann", str(number))

@@ -235,7 +235,7 @@ def _contact(number: int) -> dict[str, Any]:
     return {"localhost": _HOST, "host": _HOST, **names}
 
 
-async def test_of_ordinary_commands_99_in_100_are_delivered_as_planned(
+async def test_99_of_100_ordinary_commands_are_delivered_as_planned(
     paths: Paths, ejabberd: Ejabberd, report: Callable[[str], None], tmp_path: Path
 ) -> None:
     """By a token for the password of a file; plans of other logins: unit/servers/ejabberd/test_connector."""

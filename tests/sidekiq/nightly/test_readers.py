@@ -171,7 +171,7 @@ def test_defective_job_is_refused_by_affected_versions() -> None:
 @pytest.mark.promise("Sidekiq: other versions", "objects, nothing else")
 @pytest.mark.promise("Sidekiq: other versions", "text that Ruby parses")
 @pytest.mark.promise("Sidekiq: other versions", "scores from which a link can be made")
-def test_what_is_no_object_no_json_or_no_score_is_refused() -> None:
+def test_values_without_object_json_or_score_are_refused() -> None:
     for place in PLACES:
         for value in (5, [1], None, "text"):
             assert refusals_of_job(place, value) == (ALL, NONE)

@@ -153,7 +153,7 @@ def _more_workers(config: Config) -> Config:
     return attrs.evolve(config, targets=(attrs.evolve(config.targets[0], concurrency=3),))
 
 
-async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
+async def test_change_of_pools_gives_a_plan(config: Config) -> None:
     rows: list[Callable[[Config], Config]] = [
         _more_workers,
         lambda c: attrs.evolve(c, dead_limit=5),
@@ -171,7 +171,7 @@ async def test_what_concerns_pools_gives_a_plan(config: Config) -> None:
         assert await reloader.reload() is None
 
 
-async def test_what_does_not_concern_pools_leaves_them_alone(config: Config) -> None:
+async def test_other_changes_leave_pools_alone(config: Config) -> None:
     new = attrs.evolve(config, log_level="debug")
     setup = Setup(new)
     reloader = setup.reloader(config)

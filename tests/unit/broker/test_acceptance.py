@@ -136,7 +136,7 @@ def test_marked_job_is_recorded_as_long_as_its_mark_is_good() -> None:
     assert (one.is_stored, one.queue, one.keep_s) == (True, "rest", 20 * DAY_S + 180)
 
 
-def test_what_is_recorded_follows_from_what_becomes_of_the_job() -> None:
+def test_record_follows_from_the_fate_of_the_job() -> None:
     by = proof(0)
     entry = job()
     accepted = accept(entry, by, "rest", NOW_S, 0.0)

@@ -163,7 +163,7 @@ async def test_what_no_request_can_be_made_of_stays_to_be_settled(
         nursery.cancel_scope.cancel()
 
 
-async def test_it_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
+async def test_committer_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
     finished = acks()
     async with committing(finished):
         add(finished, [1], more=True)

@@ -48,7 +48,7 @@ def ready(limit: Adaptive, now_s: float, answers: int) -> None:
 @pytest.mark.promise("A good citizen", "a server is asked for what it can do")
 @rows(("ceiling", "units"), [(20, 8), (50, 1), (50, 2), (50, 8), (100, 4), (20, 16), (500, 100)])
 @rows("fails_after_s", [0.002, 1.0])
-def test_it_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units: int, fails_after_s: float) -> None:
+def test_limit_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units: int, fails_after_s: float) -> None:
     server = Server(units, fails_after_s)
     server.run(Adaptive(ceiling), 30.0)
     settled = [at_s for at_s in server.done if at_s >= 5]
@@ -56,7 +56,7 @@ def test_it_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units: i
     assert len([at_s for at_s in server.failed if at_s >= 5]) / 25 <= 2.5, "few jobs per second meet a refusal"
 
 
-def test_what_is_refused_takes_its_place_with_it() -> None:
+def test_refused_job_takes_its_place_with_it() -> None:
     limit = Adaptive(50)
     for others in range(49, 7, -1):
         limit.note_refusal(1.0, others)
@@ -74,7 +74,7 @@ def test_a_refusal_costs_a_fifth_once_a_second_down_to_one() -> None:
     assert small.limit == 1
 
 
-def test_it_rests_for_a_second_and_then_grows_by_a_step_a_second() -> None:
+def test_limit_rests_a_second_and_then_grows_a_step_a_second() -> None:
     limit = Adaptive(20)
     limit.note_refusal(10.0, 19)
     ready(limit, 10.9, 100)
@@ -186,7 +186,7 @@ def test_step_takes_as_many_answers_as_the_limit_and_a_second() -> None:
     assert limit.limit == 18
 
 
-def test_it_does_not_grow_while_one_more_could_have_come_in() -> None:
+def test_limit_does_not_grow_while_a_place_is_free() -> None:
     limit = Adaptive(20)
     limit.note_refusal(10.0, 19)
     for _ in range(100):

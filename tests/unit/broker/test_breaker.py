@@ -272,7 +272,7 @@ def delivered_together(breaker: Breaker) -> None:
 
 
 @pytest.mark.parametrize("deliver", [delivered_alone, delivered_together])
-async def test_what_is_delivered_is_a_sign_that_the_target_is_well(
+async def test_delivery_is_a_sign_that_the_target_is_well(
     autojump_clock: trio.testing.MockClock, deliver: Callable[[Breaker], None]
 ) -> None:
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
@@ -495,7 +495,7 @@ async def test_at_most_once_503_counts_as_lost_and_others_end_no_row() -> None:
     assert not breaker.admits
 
 
-async def test_what_the_target_itself_answers_ends_a_row_of_a_gateways() -> None:
+async def test_answer_of_the_target_ends_a_row_of_gateway_answers() -> None:
     own = Deferred(Reason("ServerError", "500", None, 500), ran="maybe")
     for answer in (own, Delivered("0", 0, 200), Rejected(Reason("NotFound", "404", None, 404))):
         breaker = well()

@@ -324,7 +324,7 @@ async def test_pool_unknown_to_redis_is_fenced_and_asks_nothing_more(autojump_cl
 
 
 @pytest.mark.parametrize("how", ["stopped", "stopped while down"])
-async def test_it_ends_with_its_pool(autojump_clock: MockClock, how: str) -> None:
+async def test_poller_ends_with_its_pool(autojump_clock: MockClock, how: str) -> None:
     pool = Pool(answers=[taken(1)])
     if how == "stopped while down":
         pool.breaker.trip(DOWN)

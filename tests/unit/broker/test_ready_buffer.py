@@ -120,7 +120,7 @@ def test_starts_never_exceed_the_allowed_number_or_the_places() -> None:
     assert (taken, ready.free_places, len(ready)) == ([1, 2, 3], 0, 3)
 
 
-def test_it_is_free_while_all_that_waits_may_be_started() -> None:
+def test_buffer_is_free_while_all_waiting_jobs_may_start() -> None:
     ready = ReadyBuffer(1, BatchSize())
     assert ready.is_free
     ready.send_nowait(items(1, 3))

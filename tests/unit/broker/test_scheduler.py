@@ -58,7 +58,7 @@ def test_payload_no_worker_reads_dies_as_an_object() -> None:
         assert json.loads(move.new)["error_class"] == "UnreadablePayload"
 
 
-def test_what_restbroker_wrote_goes_to_a_served_queue_only() -> None:
+def test_job_restbroker_wrote_goes_to_a_served_queue_only() -> None:
     for field in ("restbroker_attempts", "restbroker_deferred", "restbroker_deferred_at"):
         raw = json.dumps({"queue": "rest", field: []}).encode()
         assert plan(raw, 5.0, ("rest",)) == Placement(raw, "rest")

@@ -100,7 +100,7 @@ class Pool:
         return self.standing
 
 
-async def test_what_comes_too_early_waits_for_what_was_taken_before_it() -> None:
+async def test_early_answer_waits_for_jobs_taken_before() -> None:
     pool = Pool()
     standing = await pool.begin()
     pool.b.answer(taken(2, 3))
@@ -119,7 +119,7 @@ async def test_waiter_for_a_usual_fetch_goes_on_once_that_was_handled() -> None:
     assert pool.numbers == [2]
 
 
-async def test_what_waits_in_vain_is_compared_with_redis(autojump_clock: MockClock) -> None:
+async def test_vain_wait_is_followed_by_a_comparison_with_redis(autojump_clock: MockClock) -> None:
     pool = Pool()
     standing = await pool.begin()
     pool.b.answer(taken(3))

@@ -83,7 +83,7 @@ def test_late_news_while_open_changes_nothing() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 5), st.booleans()), max_size=200))
-def test_it_opens_exactly_when_the_plain_rule_says_so(steps: list[tuple[float, bool]]) -> None:
+def test_breaker_opens_exactly_by_the_plain_rule(steps: list[tuple[float, bool]]) -> None:
     breaker = TripRules()
     now_s = 0.0
     answers: list[tuple[int, bool]] = []
@@ -145,7 +145,7 @@ def observe(breaker: TripRules, now_s: float, command: str, fine: int, deferred:
     [(0.0, "well", 40, 0), (9.0, "sick", 0, 60), (11.0, "sick", 0, 1)],
     [(1.0, f"command-{number}", 0, 1) for number in range(20)],
 ])  # fmt: skip
-def test_it_opens_with_a_second_sick_command_or_few_successes(
+def test_breaker_opens_by_a_second_sick_command_or_few_successes(
     steps: list[tuple[float, str, int, int]],
 ) -> None:
     """Others are under a tenth of the last ten seconds."""
@@ -172,7 +172,7 @@ def test_five_unanswered_in_a_row_open_it_when_nothing_else_runs(breaker: TripRu
     assert not breaker.permits
 
 
-def test_what_could_not_be_sent_counts_whatever_the_command_is(breaker: TripRules) -> None:
+def test_unsent_job_counts_whatever_its_command(breaker: TripRules) -> None:
     observe(breaker, 1.0, "well", 10)
     for _ in range(4):
         breaker.note_silence(2.0, "slow")

@@ -46,7 +46,7 @@ CELL = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=1
     st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     st.booleans(),
 )
-def test_what_python_writes_as_csv_is_read_as_it_was(
+def test_csv_written_by_python_reads_back(
     cells: list[list[str]], separator: str, end: str, quoting: int, bom: bool
 ) -> None:
     if quoting == csv.QUOTE_MINIMAL:  # Which leaves a bare carriage return as it is.

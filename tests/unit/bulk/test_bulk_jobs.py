@@ -57,7 +57,7 @@ JSON = st.recursive(
     ),
     row=st.integers(1, 2**32 - 1),
 )
-def test_it_is_byte_for_byte_what_one_enqueue_makes(
+def test_bulk_job_equals_one_enqueue_byte_for_byte(
     arguments: dict[str, Json], token: Token, order: dict[str, object], row: int
 ) -> None:
     made = maker(token, **order)
@@ -75,7 +75,7 @@ def test_token_demanding_it_has_the_signature_cover_the_queue() -> None:
         assert signing.sign("secret", "signed", 1, jid_of(BATCH, 1), submission, queue).encode() in raw
 
 
-def test_what_no_job_can_hold_is_refused() -> None:
+def test_value_no_job_can_hold_is_refused() -> None:
     for token in (PLAIN, SIGNED):
         made = maker(token)
         for value in ("\ud800", float("nan"), "x" * 2**20):

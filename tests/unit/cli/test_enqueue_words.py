@@ -59,7 +59,7 @@ def test_target_is_the_named_the_queues_the_only_or_the_flat_one() -> None:
         assert target_of(targets, name, queue, command).name == expected
 
 
-def test_where_it_is_not_clear_the_targets_are_named() -> None:
+def test_unclear_target_names_the_candidates() -> None:
     for command in ("register", "nothing_known"):
         with pytest.raises(UsageError, match="--target: old, new"):
             target_of([OLD, NEW], None, None, command)
@@ -110,7 +110,7 @@ def test_arguments_are_of_the_configured_or_running_version(
         assert capsys.readouterr().err == ""
 
 
-def test_where_the_version_is_unknown_what_one_takes_passes() -> None:
+def test_unknown_version_accepts_what_any_version_takes() -> None:
     for given, expected in (({"group": "a"}, {"group": "a"}), ({"groups": "a,b"}, {"groups": ["a", "b"]})):
         for version in (None, "nobody knows", "24.06"):
             assert fit(known(AUTO, version, "add_rosteritem"), {**CONTACT, **given}) == {**CONTACT, **expected}
@@ -178,7 +178,7 @@ def test_a_command_that_the_server_lacks_is_refused() -> None:
         known(MIM, None, "account/registerUsr")
 
 
-def test_what_every_version_refuses_is_refused() -> None:
+def test_argument_every_version_refuses_is_refused() -> None:
     with pytest.raises(UsageError) as refused:
         fit(known(AUTO, None, "add_rosteritem"), {**CONTACT, "groop": "a"})
     assert refused.value.message == "add_rosteritem has no argument 'groop'; did you mean groups?"

@@ -173,7 +173,7 @@ def shapes(document: Mapping[str, Json]) -> list[Mistake]:
     return [*wrong_types(Config, document, ()), *MORE_SHAPES]
 
 
-def test_what_is_to_be_broken_is_whole(folder: Path) -> None:
+def test_document_to_be_broken_is_whole(folder: Path) -> None:
     assert problems(whole(folder), folder) == []
     assert {*KINDS} == {target["Kind"] for target in whole(folder)["Targets"].values()}  # type: ignore[union-attr, index, call-overload]
 

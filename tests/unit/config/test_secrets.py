@@ -43,7 +43,7 @@ def test_lines_of_a_secret_end_alike_on_every_system(tmp_path: Path) -> None:
 @rows(
     "raw", [b"secret\0", b"\0secret", b"s\0e\0c", b"\xff", BOM_UTF32_LE + "secret".encode("utf-32-le"), b"\xfe\xff\0"]
 )
-def test_what_is_no_text_is_refused_by_name(raw: bytes) -> None:
+def test_secret_that_is_no_text_is_refused_by_name(raw: bytes) -> None:
     with pytest.raises(ValueError, match="neither UTF-8 nor UTF-16") as caught:
         text_of(raw)
     assert "sec" not in repr((caught.value, caught.value.__cause__, caught.value.__context__))

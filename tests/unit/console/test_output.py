@@ -134,7 +134,7 @@ def test_a_row_without_room_is_longer_than_the_terminal(
     assert re.match(rf"{ROW[0]} +{JID} +send_", capsys.readouterr().out.splitlines()[1])
 
 
-def test_what_a_row_is_about_is_whole(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_subject_of_a_row_is_never_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     output.table(("COMMAND", "ABOUT"), [("abort_delete_old_mam_messages", WORDS)])
@@ -164,7 +164,7 @@ def test_the_audit_log_names_a_job_in_80_columns(
         (None, True),
     ],
 )
-def test_what_the_message_says_to_do_is_not_said_again(message: str | None, has_hint: bool) -> None:
+def test_advice_in_the_message_is_not_repeated(message: str | None, has_hint: bool) -> None:
     cause = Cause("g", "k", None, "one", "register", "UnknownHost", message)
     text = causes.hint(cause)
     assert (text is not None) == has_hint

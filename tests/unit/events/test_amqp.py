@@ -93,7 +93,7 @@ def test_an_exchange_of_another_name_is_read_by_what_it_holds() -> None:
         ("chat_msg", b" " * (LIMIT_BYTES + 1), "it has more than 1048576 bytes"),
     ],
 )
-def test_what_is_no_event_is_malformed_and_says_why(exchange: str, payload: object, why: str) -> None:
+def test_payload_that_is_no_event_is_malformed_with_a_reason(exchange: str, payload: object, why: str) -> None:
     with pytest.raises(MalformedEvent, match=why):
         event_of(exchange, "k", payload)
 
@@ -181,7 +181,7 @@ def job(body: bytes) -> dict[str, Any]:
     return found
 
 
-def test_what_is_no_event_is_a_job_of_the_source_that_failed() -> None:
+def test_malformed_event_is_a_failed_job_of_its_source() -> None:
     found = job(b"[]")
     assert (found["class"], found["queue"], found["jid"], found["retry"]) == ("XmppEvent", "events", "0" * 24, True)
     assert (found["error_class"], found["failed_at"], found["retry_count"]) == ("MalformedEvent", 1.5, 0)
@@ -191,7 +191,7 @@ def test_what_is_no_event_is_a_job_of_the_source_that_failed() -> None:
     assert (argument["type"], argument["source"]) == (None, "rabbit")
 
 
-def test_what_is_no_event_goes_to_the_first_route() -> None:
+def test_malformed_event_goes_to_the_first_route() -> None:
     routed = attrs.evolve(SOURCE, queue="", job_class="", routes=(Route("chats", "Chat"), Route("others", "Other")))
     found = json.loads(dead_job(Message(1, "e", "k", b"[]", redelivered=False), routed, "j", "x", 1.0))
     assert (found["class"], found["queue"]) == ("Chat", "chats")
@@ -205,7 +205,7 @@ def test_the_bytes_of_what_is_no_event_can_be_had_back(body: bytes) -> None:
     assert (raw["text"].encode() if "text" in raw else base64.b64decode(raw["base64"])) == body
 
 
-def test_of_what_is_too_large_the_beginning_is_kept() -> None:
+def test_too_large_payload_keeps_its_beginning() -> None:
     (argument,) = job(b"x" * (LIMIT_BYTES + 5))["args"]
     assert argument["raw"]["size"] == LIMIT_BYTES + 5
     assert len(argument["raw"]["text"]) == LIMIT_BYTES

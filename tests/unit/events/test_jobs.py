@@ -36,7 +36,7 @@ def test_the_job_is_a_complete_one() -> None:
     assert b".0" in made.payload
 
 
-def test_where_jobs_are_shown_the_text_of_an_event_is_not() -> None:
+def test_text_of_an_event_is_not_shown_with_its_job() -> None:
     event = attrs.evolve(
         EVENT, raw={"kind": "message", "body": "my pass: a secret text", "payload": {"data": "a secret text"}}
     )
@@ -46,7 +46,7 @@ def test_where_jobs_are_shown_the_text_of_an_event_is_not() -> None:
     assert "a@b/c" in shown
 
 
-def test_what_is_noted_has_neither_text_nor_stanza() -> None:
+def test_note_of_an_event_has_neither_text_nor_stanza() -> None:
     noted = json.loads(arrived(SOURCE, EVENT, "j1").record)
     assert noted == {
         "type": "message", "from": "a@b/c", "to": "bot@d", "id": "m1", "room": None, "presence": None, "server": "d",
@@ -80,7 +80,7 @@ def test_without_ids_the_same_content_is_the_same_event() -> None:
         assert arrived(source, attrs.evolve(event, **other), "j3").mark not in (mark, "j3")
 
 
-def test_of_presences_without_an_id_none_is_a_repetition() -> None:
+def test_presence_without_an_id_is_never_a_repetition() -> None:
     source = attrs.evolve(SOURCE, window_s=60.0, has_ids=False)
     assert arrived(source, attrs.evolve(EVENT, id=None, type="presence"), "j1").mark == "j1"
 

@@ -85,7 +85,7 @@ def test_an_object_of_rails_is_refused_by_name(args: list[Json], name: str, kind
     {"wrapped": "A", "args": "text"},
     {"wrapped": "A"},
 ])  # fmt: skip
-def test_what_is_no_wrapper_stays_as_it_is(fields: dict[str, Json]) -> None:
+def test_payload_without_wrapper_stays_unchanged(fields: dict[str, Json]) -> None:
     assert job(json.dumps(fields).encode()).fields == fields
 
 

@@ -111,7 +111,7 @@ def test_args_may_be_the_json_text_of_a_list() -> None:
     (["cmd", [["a", 1], ["a", 2]], "t"], "'a' twice"),
     (["cmd", [["a" * 81, 1], ["a" * 81, 2]], "t"], "names (of 81 characters) twice"),
 ])  # fmt: skip
-def test_what_is_refused_names_what_was_found(args: Json, found: str) -> None:
+def test_refusal_names_the_value_found(args: Json, found: str) -> None:
     reason = refusal(args)
     assert reason.code in {"BadArguments", "BadEndpoint", "BadReplyId"}
     assert found in reason.message
@@ -184,7 +184,7 @@ def test_token_and_reply_id_are_read_from_unreadable_args(
     assert arguments.token_and_reply_id(args) == (token, reply_id)
 
 
-def test_what_is_quoted_of_an_endpoint_has_no_secret() -> None:
+def test_quoted_endpoint_has_no_secret() -> None:
     reason = arguments.read(["s3cret/ x", {}, "t"], lambda text, limit: text.replace("s3cret", "[hidden]")[:limit])
     assert isinstance(reason, Reason)
     assert "s3cret" not in reason.text

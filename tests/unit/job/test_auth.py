@@ -157,7 +157,7 @@ INVISIBLE = [chr(code) for code in sorted(stringprep.b1_set)]
     "ev{}il.org",
     "b@ev{}il.org/x",
 ])  # fmt: skip
-def test_what_a_server_maps_to_nothing_leads_to_no_other_host(character: str, to: str) -> None:
+def test_name_a_server_maps_to_nothing_reaches_no_other_host(character: str, to: str) -> None:
     grant = token(hosts=("example.org", "[!e]*"))
     for address in (to.replace("{}", character), character + to.replace("{}", character)):
         found = refused(grant, "send_message", **{"from": "a@example.org", "to": address, "body": ""})

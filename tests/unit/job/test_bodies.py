@@ -47,7 +47,7 @@ def test_an_error_that_was_cut_within_a_message_text_is_hidden() -> None:
     assert hidden("Bad value: my priv...") == HIDDEN
 
 
-def test_what_other_arguments_show_stays_shown() -> None:
+def test_text_shown_by_other_arguments_stays_shown() -> None:
     job: dict[str, Json] = {"to": "bob@conference.example.org", "stanza": "<message to='bob@conference.example.org'/>"}
     text = "No room bob@conference.example.org at conference.example.org"
     assert hidden(text, job) == text

@@ -57,11 +57,11 @@ def test_a_list_is_texts_with_commas_or_json() -> None:
     ({"user": "", "host": "h", "password": "b"}, "user is empty."),
     ({"user": "a", "host": "", "password": "b"}, "host is empty."),
 ])  # fmt: skip
-def test_what_is_missing_unknown_or_empty_is_named(given: dict[str, Json], wrong: str) -> None:
+def test_missing_unknown_and_empty_columns_are_named(given: dict[str, Json], wrong: str) -> None:
     assert why("register", given) == wrong
 
 
-def test_what_the_target_fills_in_may_be_left_out_or_empty() -> None:
+def test_argument_filled_in_by_the_target_may_be_absent() -> None:
     check = checker("register", "example.org")
     assert check.arguments({"user": "a", "password": "b"}, are_cells=True) == {"user": "a", "password": "b"}
     assert check.arguments({"user": "a", "host": "", "password": "b"}, are_cells=True) == {"user": "a", "password": "b"}
@@ -92,7 +92,7 @@ def test_an_object_has_the_types_of_the_catalogue(value: Json, wrong: str) -> No
         assert why("delete_old_users", {"days": value}, are_cells=False) == f"days must be an integer, not {wrong}."
 
 
-def test_what_is_said_of_a_wrong_value_shows_no_secret() -> None:
+def test_message_about_a_wrong_value_shows_no_secret() -> None:
     pin = CommandSpec("c", (ArgumentSpec("pin", "integer", secret=True),), "safe")
     with pytest.raises(BadRow) as caught:
         Checker(pin, {}, None).arguments({"pin": "s3cret"}, are_cells=True)
@@ -109,6 +109,6 @@ def test_argument_with_two_names_or_given_for_all_is_refused() -> None:
     assert checker("register", host="h").names(["user", "host", "password"]) == "host is already given for all rows."
 
 
-def test_of_an_unknown_command_anything_passes() -> None:
+def test_unknown_command_accepts_anything() -> None:
     check = Checker(None, {"b": 2}, None)
     assert check.arguments({"a": "", "c": 1}, are_cells=False) == {"a": "", "c": 1, "b": 2}

@@ -56,7 +56,7 @@ def test_text_that_is_no_integer_is_an_error_naming_the_argument(text: str) -> N
     ({"pin": "hunter2"}, "must be an integer, not something else.", "pin=30"),
     ({"options": "a"}, "c: options is a list of objects", "options:="),
 ])  # fmt: skip
-def test_what_is_wrong_is_shown_with_a_way_to_write_it(given: dict[str, Json], shown: str, hint: str) -> None:
+def test_wrong_value_is_shown_with_a_right_way_to_write_it(given: dict[str, Json], shown: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
         coerce(SPEC, given)
     assert shown in caught.value.message

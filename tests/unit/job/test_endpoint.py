@@ -13,7 +13,7 @@ from tests.support.rows import rows
     ("?register", ""),
     ("/register", ", which begins with '/register',"),
 ])  # fmt: skip
-def test_of_an_endpoint_as_much_is_shown_as_is_plain_and_short(endpoint: str, shown: str) -> None:
+def test_endpoint_is_shown_as_far_as_plain_and_short(endpoint: str, shown: str) -> None:
     reason = check(endpoint)
     assert isinstance(reason, Reason)
     assert reason.message == f"The endpoint{shown} is not a plain command name."

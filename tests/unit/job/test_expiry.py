@@ -19,13 +19,13 @@ def test_a_time_is_read_in_seconds_and_in_milliseconds(written: float) -> None:
 
 
 @pytest.mark.parametrize("written", ["1790000000", True, False, -1, 0, [], {}, 1e300])
-def test_what_is_no_time_is_refused_and_not_ignored(written: Json) -> None:
+def test_invalid_time_is_refused_and_not_ignored(written: Json) -> None:
     found = expiry.read({"expiry": written}, None)
     assert isinstance(found, Reason)
     assert found.code == "BadExpiry"
 
 
-def test_what_a_job_says_comes_before_what_its_target_says() -> None:
+def test_expiry_of_a_job_precedes_that_of_its_target() -> None:
     assert expiry.read({"created_at": NOW_S}, 60.0) == NOW_S + 60
     assert expiry.read({"created_at": int(NOW_S * 1000)}, 60.0) == NOW_S + 60
     assert expiry.read({"created_at": NOW_S, "expiry": NOW_S + 5}, 60.0) == NOW_S + 5
@@ -57,11 +57,11 @@ def context(*, keeps: bool = False) -> Context:
 EXPIRED = Expired(Reason("Expired", "It had expired 3 s before it could be sent."))
 
 
-def test_what_expired_unsent_is_dropped_as_done() -> None:
+def test_job_expired_unsent_is_dropped_as_done() -> None:
     assert settle.settle(job(), None, EXPIRED, context()) == Ack()
 
 
-def test_what_expired_is_kept_where_the_target_says_so() -> None:
+def test_expired_job_is_kept_where_the_target_says_so() -> None:
     assert isinstance(settle.settle(job(), None, EXPIRED, context(keeps=True)), Dead)
     assert isinstance(settle.settle(job(dead=False), None, EXPIRED, context(keeps=True)), Drop)
 
@@ -69,7 +69,7 @@ def test_what_expired_is_kept_where_the_target_says_so() -> None:
 @pytest.mark.parametrize(
     "fields", [{"restbroker_may_have_run": True}, {"restbroker_effected": True}], ids=["before", "in part"]
 )
-def test_what_may_have_run_is_never_dropped(fields: dict[str, Json]) -> None:
+def test_job_that_may_have_run_is_never_dropped(fields: dict[str, Json]) -> None:
     assert isinstance(settle.settle(job(**fields), None, EXPIRED, context()), Dead)
     lost = Expired(EXPIRED.reason, maybe_run=True)
     assert isinstance(settle.settle(job(), None, lost, context()), Dead)
@@ -96,7 +96,7 @@ def test_a_try_without_an_answer_may_have_run() -> None:
     assert found.maybe_run
 
 
-def test_what_ends_a_job_is_not_replaced() -> None:
+def test_outcome_that_ends_a_job_is_not_replaced() -> None:
     dead = Dead(NOW_S, b"{}")
     assert settle.expire_before(dead, Rejected(Reason("BadArgument", "No.")), NOW_S - 1, NOW_S) is None
     assert settle.expire_before(Ack(), Delivered("0", 0, 200), NOW_S - 1, NOW_S) is None

@@ -204,7 +204,7 @@ def test_the_secret_part_of_a_header_is_found_also_alone(value: str, text: str) 
         ("Bearer five5, six", "five5 of six"),
     ],
 )
-def test_what_is_no_secret_of_a_header_is_shown(value: str, text: str) -> None:
+def test_harmless_part_of_a_header_is_shown(value: str, text: str) -> None:
     known = hiding.login_spellings([("Cookie", value)])
     assert known
     assert hiding.make_hide((), known)(text, 100) == text
@@ -248,7 +248,7 @@ def test_prose_behind_the_name_of_a_scheme_is_shown(line: str) -> None:
     "Basic Ym9iOmJvYg==", "Basic YWRtaW46", "bearer abc123", "Bearer abcdefghijklmnopqrstuvwxyz", "BEARER aBcdef",
     "Bearer abc.d3f", "Bearer abc_def", "Bearer abc-1",
 ])  # fmt: skip
-def test_what_looks_like_credentials_is_masked(credentials: str) -> None:
+def test_lookalike_of_credentials_is_masked(credentials: str) -> None:
     assert hiding.text(f"not {credentials} here", ()) == f"not {MASK} here"
 
 
@@ -257,7 +257,7 @@ def test_in_a_header_any_word_is_a_credential(between: str) -> None:
     assert hiding.text(f"Authorization{between}Bearer sesame", ()) == f"Authorization{between}{MASK}"
 
 
-def test_of_basic_the_password_is_known_and_not_the_user() -> None:
+def test_password_of_basic_is_secret_and_not_the_user() -> None:
     coded = base64.b64encode(b"administrator:sekret12345").decode()
     known = hiding.login_spellings([("Authorization", f"Basic {coded}")])
     assert hiding.mask_secrets(f"administrator sekret12345 {coded}", known) == f"administrator {MASK} {MASK}"

@@ -81,7 +81,7 @@ def test_deferred_job_counts_and_a_strange_count_starts_afresh(before: object, t
     assert "retry_count" not in payload(put_off)
 
 
-def test_what_was_put_off_five_times_uses_up_tries_from_then_on() -> None:
+def test_job_deferred_five_times_uses_up_tries_afterwards() -> None:
     outcome = Deferred(LONG, counts=False, retry_after_s=100.0)
     assert isinstance(settle(job(restbroker_deferred=4), ONCE, outcome, context()), Schedule)
     crashed_once = attrs.evolve(job(restbroker_deferred=5, restbroker_uncertain=1), maybe_run=2)

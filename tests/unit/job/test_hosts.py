@@ -66,12 +66,12 @@ def test_each_of_several_names_in_a_text_counts(between: str) -> None:
     "a.org/announce/all-hosts", "a.org/all-hosts", "a.org/\n", "a.org/\u00e4", "\u00ad@a.org/all-hosts", 5, None,
     ["b@a.org"], {"host": "a.org"},
 ])  # fmt: skip
-def test_what_is_no_plain_jid_is_unclear(value: Json) -> None:
+def test_odd_jid_is_unclear(value: Json) -> None:
     assert isinstance(about("jid", value), HostsUnclear)
 
 
 @rows("value", ["", "\u00ad", 5, None, ["a.org"], {"host": "a.org"}])
-def test_what_is_no_name_of_a_host_is_unclear(value: Json) -> None:
+def test_invalid_host_name_is_unclear(value: Json) -> None:
     assert isinstance(about("host", value), HostsUnclear)
     assert isinstance(about("jids", [{"host": value}, "b@a.org"]), HostsUnclear)
 

@@ -97,14 +97,14 @@ def test_letter_newer_than_the_tables_is_small_in_any_python(
     ("a" * 1024 + "@c.d", "has a part of more than 1023 bytes"),
     ("é" * 512 + "@c.d", "has a part of more than 1023 bytes"),
 ])  # fmt: skip
-def test_what_no_server_can_have_is_refused(text: str, why: str) -> None:
+def test_name_no_server_can_have_is_refused(text: str, why: str) -> None:
     with pytest.raises(BadAddress) as refused:
         read_bare(text)
     assert refused.value.why == why
 
 
 @given(ANYTHING)
-def test_what_is_taken_is_small_whole_and_visible(text: str) -> None:
+def test_accepted_name_is_small_whole_and_visible(text: str) -> None:
     bare = tried(text)
     if isinstance(bare, BadAddress):
         assert unprintable(bare.why + bare.hint) is None
@@ -118,7 +118,7 @@ def test_what_is_taken_is_small_whole_and_visible(text: str) -> None:
 
 
 @given(ANYTHING)
-def test_what_an_error_says_to_write_is_taken(text: str) -> None:
+def test_name_an_error_suggests_is_accepted(text: str) -> None:
     refused = tried(text)
     if isinstance(refused, BadAddress) and refused.instead:
         again = tried(refused.instead)
@@ -126,7 +126,7 @@ def test_what_an_error_says_to_write_is_taken(text: str) -> None:
 
 
 @given(st.from_regex(r"[a-z0-9_.+@/-]{1,40}", fullmatch=True) | ANYTHING)
-def test_what_looks_plain_is_taken_by_the_tables_too(text: str) -> None:
+def test_plain_name_is_accepted_by_the_tables_too(text: str) -> None:
     if is_plain(text):
         assert str(read_bare(text)) == text
 

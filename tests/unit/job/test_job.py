@@ -25,7 +25,7 @@ def job(fields: dict[str, Json], recovered: int = 0) -> Job:
     b"", b"{x", b"5", b"[1]", b"null", b'"text"', b"\x00", b'{"a":"\xff"}', b'{"a":"\\ud800"}', b'{"a":NaN}',
     b"{} {}",
 ])  # fmt: skip
-def test_what_is_no_job_comes_back_with_a_reason(raw: bytes) -> None:
+def test_invalid_job_comes_back_with_a_reason(raw: bytes) -> None:
     entry = read(raw, "q", SPARE)
     assert isinstance(entry, NotAJob)
     assert entry.reason.code == "UnreadablePayload"

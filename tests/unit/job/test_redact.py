@@ -47,7 +47,7 @@ def test_arguments_of_secret_names_are_masked_at_any_depth(name: str) -> None:
         ("user=b", "password=Pa5s-word"),
     ],
 )
-def test_of_two_texts_the_one_with_the_secret_is_masked(first: str, second: str) -> None:
+def test_text_with_the_secret_is_masked_and_its_twin_is_not(first: str, second: str) -> None:
     given_values: dict[str, Json] = {"l": [first, second]}
     masked: Json = [MASK if "Pa5s-word" in one else one for one in (first, second)]
     assert redact.arguments(None, given_values, show_bodies=True) == {"l": masked}
@@ -116,7 +116,7 @@ def test_secret_names_outside_arguments_hide_only_job_secrets() -> None:
 
 
 @pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
-def test_what_is_secret_as_a_whole_may_be_quoted_in_part() -> None:
+def test_whole_secret_may_be_quoted_in_part() -> None:
     document = 'mutation { account { registerUser(username: "b", password: "Pa5s-word") { message } } }'
     spec = CommandSpec("graphql", (ArgumentSpec("query", "string", secret=True),), "unsafe")
     found = redact.secret_values(spec, {"query": document})

@@ -206,7 +206,7 @@ def test_times_that_are_none_go_away_and_failed_at_becomes_now(value: Json) -> N
     ({"args": "x"}, "args", ["x"]),
     ({"args": "[" * 99 + "]" * 99}, "args", ["[" * 99 + "]" * 99]),
 ])  # fmt: skip
-def test_what_sidekiq_cannot_show_or_move_is_repaired(fields: dict[str, Json], name: str, value: Json) -> None:
+def test_fields_sidekiq_cannot_show_or_move_are_repaired(fields: dict[str, Json], name: str, value: Json) -> None:
     assert written(fields).get(name) == value
 
 

@@ -83,7 +83,7 @@ def test_everything_else_is_written_as_ruby_writes_it(value: Json, text: str) ->
     ([1e20, "\ud800"], "surrogate"),
     ([10**5000], "4300 digits"),
 ])  # fmt: skip
-def test_what_ruby_refuses_to_write_is_refused_by_name(value: Json, what: str) -> None:
+def test_value_ruby_refuses_to_write_is_refused_by_name(value: Json, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         dumps(value)
 
@@ -113,7 +113,7 @@ def test_a_value_is_written_the_same_whatever_is_beside_it(value: Json) -> None:
 
 
 @given(json_values)
-def test_what_is_written_reads_back_equal(value: Json) -> None:
+def test_written_values_read_back_equal(value: Json) -> None:
     raw = dumps(value)
     assert loads(raw) == value
     assert dumps(loads(raw)) == raw
@@ -139,7 +139,7 @@ def test_any_bytes_are_read_or_unreadable(raw: bytes) -> None:
     (b'["' + b"[" * 500 + b'\\"{"]', ["[" * 500 + '"{']),
     (b" 5 ", 5),
 ])  # fmt: skip
-def test_what_producers_send_is_read(raw: bytes, value: Json) -> None:
+def test_payloads_of_producers_are_read(raw: bytes, value: Json) -> None:
     assert loads(raw) == value
 
 
@@ -187,7 +187,7 @@ LONG = b"12345678901234567890"
     (b"1" + b"0" * 400 + b".5", f"the number 1{'0' * 19} is too large"),
     (b'{"a":' + b"1" * 30 + b",x", "Expecting property name"),
 ])  # fmt: skip
-def test_what_ruby_could_not_read_is_unreadable_and_says_why(raw: bytes, what: str) -> None:
+def test_text_ruby_could_not_read_is_unreadable_with_a_reason(raw: bytes, what: str) -> None:
     with pytest.raises(Unreadable, match=what):
         loads(raw)
 

@@ -137,7 +137,7 @@ def test_days_of_the_calendar(cron: str, after: str, expected: list[str]) -> Non
         ("٣ * * * *", "bad minute"),
     ],
 )
-def test_what_is_no_expression_or_never_due_is_refused(cron: str, why: str) -> None:
+def test_invalid_or_never_due_expression_is_refused(cron: str, why: str) -> None:
     with pytest.raises(ValueError, match=why):
         schedule.parse(cron)
 

@@ -114,7 +114,7 @@ def test_nothing_but_the_token_changes() -> None:
     ["register", {}, SECRET, []],
     '["register", {}, "' + SECRET + '", null, ' + "[" * 92 + "]" * 92 + "]",
 ])  # fmt: skip
-def test_what_cannot_be_signed_keeps_its_token(args: Json) -> None:
+def test_unsignable_job_keeps_its_token(args: Json) -> None:
     entry = job(args)
     assert seal(entry, SECRET, "app", ORDER, NOW_S) is entry
 

@@ -122,7 +122,7 @@ def test_a_failure_of_the_servers_own_is_marked_and_not_counted(spec: CommandSpe
         assert "restbroker_may_have_run" not in payload(settled(Retry, job(), spec, Deferred(WHY, ran=ran)))
 
 
-def test_what_is_final_dies_even_if_it_is_safe_to_repeat() -> None:
+def test_final_outcome_kills_even_a_repeatable_job() -> None:
     dead = settled(Dead, job(), SAFE, Uncertain(WHY, is_final=True))
     assert payload(dead)["restbroker_may_have_run"] is True
 
@@ -208,7 +208,7 @@ def test_deferred_job_is_perturbed_in_the_time_it_was_deferred(fields: dict[str,
         assert (before, put_off.delay_s) == (after, other.delay_s)
 
 
-def test_what_is_put_off_remembers_that_it_may_have_run() -> None:
+def test_deferred_job_remembers_that_it_may_have_run() -> None:
     entry = attrs.evolve(job(), maybe_run=2)
     for put_off in (postpone(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)

@@ -125,7 +125,7 @@ def test_signature_covers_values_up_to_the_limit_and_any_text() -> None:
     assert fits(signed(values), submitted(values))
 
 
-def test_of_large_contents_only_the_first_secrets_are_tried() -> None:
+def test_large_contents_try_only_the_first_secrets() -> None:
     values: Json = {"x": "y" * 1_000_000}
     content = signing.content(signed(values), "j1", submitted(values), "q")
     assert content is not None
@@ -244,7 +244,7 @@ def test_acceptance_of_an_older_version_is_true_without_time() -> None:
     assert accepted(old_mark(signed({}), ":a:q"), signed({})) == 0
 
 
-def test_of_contents_of_any_size_two_secrets_are_tried() -> None:
+def test_contents_of_any_size_try_two_secrets() -> None:
     values: Json = {"x": "y" * 9_000_000}
     content = signing.content(signed(values), "j1", submitted(values), "q")
     assert content is not None

@@ -158,7 +158,7 @@ def test_a_secret_that_is_no_header_is_not_taken_apart() -> None:
     ["anna@example.org/secretary", "bob@example.org/token"],
     "Mind the bypass (again), the overpass, and who'd trespass or surpass it!",
 ])  # fmt: skip
-def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
+def test_lookalike_of_a_secret_is_shown_as_it_is(value: Json) -> None:
     assert redact.arguments(None, {"command": value}, show_bodies=True) == {"command": value}
     assert redact.secret_values(None, {"command": value}) == frozenset()
 
@@ -170,7 +170,7 @@ def test_what_only_looks_like_it_is_shown_as_it_is(value: Json) -> None:
     [["user", "b"], {"pin": "Pa5s-word", "host": "h"}],
     [{"user": "b"}, "Pa5s-word"],
 ])  # fmt: skip
-def test_of_a_list_in_no_form_of_arguments_nothing_is_shown(given: Json) -> None:
+def test_list_that_is_no_form_of_arguments_is_hidden(given: Json) -> None:
     fields: dict[str, Json] = {"class": "Add", "args": ["c", given, "t"], "error_message": "no Pa5s-word"}
     shown = redact.job(fields, show_bodies=True)
     assert (shown["args"], shown["error_message"]) == (["c", MASK, MASK], HIDDEN)

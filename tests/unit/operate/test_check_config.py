@@ -75,7 +75,7 @@ def test_command_of_no_server_of_the_kind_is_reported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "kind", ["ejabberd", "prosody-rest", "prosody-roster", "mongooseim", "openfire-rest", "openfire-chat"]
 )
-def test_what_a_kind_has_by_default_is_known(tmp_path: Path, kind: str) -> None:
+def test_defaults_of_a_kind_are_known(tmp_path: Path, kind: str) -> None:
     assert findings(tmp_path, Kind=kind) == []
 
 

@@ -35,7 +35,7 @@ def test_a_server_that_is_as_it_should_be_has_nothing_but_ok() -> None:
     assert {finding.level for finding in judged().values()} == {"ok"}
 
 
-def test_what_endangers_jobs_is_found_with_its_weight() -> None:
+def test_dangers_to_jobs_are_found_with_their_weight() -> None:
     rows: list[tuple[dict[str, object], str, Level]] = [
         ({"version": "6.2.14"}, "TooOld", "problem"),
         ({"version": "7.0.4", "is_valkey": True}, "TooOld", "problem"),

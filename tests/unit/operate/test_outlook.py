@@ -83,14 +83,14 @@ def test_the_queue_that_speaks_for_all_is_the_worst(queues: list[Queue]) -> None
         (0, 40.0, "empty", "0s"),
     ],
 )
-def test_what_is_said_of_a_queue_that_is_served(
+def test_served_queue_has_its_outlook(
     size: int | None, change_per_s: float | None, text: str, cell: str
 ) -> None:
     one = queue_of(size, change_per_s)
     assert (outlook_text(one), outlook_cell(one)) == (text, cell)
 
 
-def test_what_holds_a_queue_back_is_said_instead() -> None:
+def test_obstacle_of_a_queue_replaces_its_outlook() -> None:
     assert outlook_text(queue_of(5, -1.0, "paused")) == "paused"
     assert outlook_text(queue_of(5, -1.0, "unserved")) == "no process takes jobs"
     assert outlook_text(queue_of(5, -1.0, "blocked")) == "target down"

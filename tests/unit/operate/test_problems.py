@@ -71,7 +71,7 @@ def test_a_queue_of_others_is_no_grave_problem() -> None:
     assert quiet == ["!! Queue rest: 1 job waits, and no process takes them."]
 
 
-def test_what_another_version_wrote_does_no_harm() -> None:
+def test_text_of_another_version_does_no_harm() -> None:
     assert lines(pool(limited=["new"], down_for_s=1e300, state="new")) == ["!! ejabberd is new."]
 
 

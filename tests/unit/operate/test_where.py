@@ -48,7 +48,7 @@ def holds(typed: str, found: Json, *, ahead: bool = False) -> bool:
     ("user = ", "", True),
     ("arg.queue = a", "a", True),
 ])  # fmt: skip
-def test_what_holds_of_texts_and_numbers(typed: str, found: Json, expected: bool) -> None:
+def test_conditions_hold_for_texts_and_numbers(typed: str, found: Json, expected: bool) -> None:
     assert holds(typed, found) is expected
 
 
@@ -125,7 +125,7 @@ def test_a_value_may_stand_in_quotes(typed: str, value: str) -> None:
 
 
 @rows("op", ["=", "!=", "~"])
-def test_what_is_masked_satisfies_nothing(op: str) -> None:
+def test_masked_value_satisfies_no_condition(op: str) -> None:
     assert not holds(f"user {op} *", "***")
     assert not holds(f"user {op} anything", "***")
 
@@ -158,7 +158,7 @@ def test_hidden_texts_cannot_be_searched_unless_they_are_shown() -> None:
     ("a,b = 5", "is not a field"),
     (f"command = {'x' * 501}", "longer than"),
 ])  # fmt: skip
-def test_what_is_wrong_is_named_with_what_is_allowed(typed: str, said: str) -> None:
+def test_wrong_condition_is_named_with_the_allowed_ones(typed: str, said: str) -> None:
     with pytest.raises(UsageError, match=said) as caught:
         read([typed], NOW_S)
     assert caught.value.hint
@@ -209,7 +209,7 @@ def test_a_fixed_condition_always_means_the_same(field: str, op: str, moment: st
 
 
 @rows("typed", ["user = 2h", "attempts > 2", "arg.at = today"])
-def test_what_has_no_date_stays_as_it_was_typed(typed: str) -> None:
+def test_text_without_date_stays_as_typed(typed: str) -> None:
     (condition,) = read([typed], NOW_S)
     assert with_fixed_time(condition) == typed
     (condition,) = read(["at older 999999999w"], NOW_S)

@@ -56,7 +56,7 @@ def test_a_roster_is_an_object_or_a_list() -> None:
     assert read_roster({}) == read_roster([]) == {}
 
 
-def test_what_says_nothing_of_a_contact_is_left_out() -> None:
+def test_field_without_meaning_for_a_contact_is_left_out() -> None:
     empty: list[Json] = [
         {"name": None, "groups": None},
         {"name": "", "groups": []},

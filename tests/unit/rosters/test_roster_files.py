@@ -28,7 +28,7 @@ FORM = (
 
 
 @given(ROSTERS)
-def test_what_is_written_is_read_again(rosters: Mapping[str, Mapping[str, Contact]]) -> None:
+def test_written_rosters_read_back(rosters: Mapping[str, Mapping[str, Contact]]) -> None:
     raw = "".join(write(*one) for one in rosters.items()).encode()
     assert read(raw, None) == read(b"\xef\xbb\xbf" + raw, None) == FileContents(rosters)
 
@@ -38,7 +38,7 @@ def test_any_bytes_give_rosters_or_refusals(raw: bytes) -> None:
     assert all(isinstance(one, RefusedRoster) for one in read(raw, None).refused)
 
 
-def test_of_a_user_with_a_wrong_line_nothing_is_taken() -> None:
+def test_wrong_line_of_a_user_rejects_his_whole_roster() -> None:
     lines = (
         b'{"user":"john","contacts":{}}\n\n{"user":"john@a.b","contacts":["ann@a.b"]}\n{"user":7,"contacts":{}}\n[]\n'
         b'{"user":"kim","contacts":{}}\n{"user":"kim"}\n{"user":"Kim"}\n{"user":"zoe","contacts":["zoe@a.b"]}'

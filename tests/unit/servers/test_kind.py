@@ -78,7 +78,7 @@ async def test_a_row_says_where_each_argument_goes() -> None:
 
 
 @rows(("name", "given"), [("rooms", {"user": "ann", "host": "x.y"}), ("rooms", {}), ("stop", {"now": 1}), ("go", {})])
-async def test_what_does_not_fit_is_not_sent(name: str, given: dict[str, Any]) -> None:
+async def test_unfit_arguments_are_not_sent(name: str, given: dict[str, Any]) -> None:
     server = answering(200)
     assert isinstance(await done(server, name, **given), Rejected)
     assert server.requests == []

@@ -36,7 +36,7 @@ def test_each_dialect_is_brought_into_the_newest() -> None:
     assert wrong == []
 
 
-def test_what_is_not_known_stays_as_it_came() -> None:
+def test_unknown_reply_stays_as_it_came() -> None:
     assert normalise("SecurityAuditLogs", {"logs": None}) == {"logs": None}
     assert normalise("UserEntity", ["odd"]) == ["odd"]
     assert normalise("SessionsCount", {"localSessions": "many", "new": "1"}) == {"localSessions": "many", "new": "1"}

@@ -64,7 +64,7 @@ def test_first_cause_in_order_counts_whatever_was_found_first(place: int) -> Non
     assert worst_cause([problem(cause) for cause in reversed(CAUSES[place:])]) == CAUSES[place]
 
 
-def test_what_is_no_problem_has_no_cause() -> None:
+def test_finding_without_problem_has_no_cause() -> None:
     assert worst_cause([ok("redis", "Code", "m"), Finding("warning", "redis", "Code", "m", cause="store")]) is None
 
 
@@ -111,6 +111,6 @@ def test_a_text_that_xml_cannot_hold_is_found_wherever_it_is() -> None:
     assert [(value, fits) for value, fits in rows if fits_xml(value) is not fits] == []
 
 
-def test_what_is_no_json_is_none() -> None:
+def test_text_that_is_no_json_is_none() -> None:
     rows: list[tuple[bytes, Json]] = [(b"", None), (b"no", None), (b'{"a":1}', {"a": 1})]
     assert [(body, found) for body, found in rows if parse_json(body) != found] == []

@@ -73,7 +73,7 @@ def answers(well: Mapping[str, tuple[int, bytes]]) -> list[Response | Exception]
 
 
 @pytest.mark.parametrize("name", sorted({*KINDS} - NOT_STEPWISE))
-async def test_it_awaits_nothing_but_its_link_whatever_is_answered(name: str) -> None:
+async def test_delivery_awaits_only_its_link_whatever_is_answered(name: str) -> None:
     kind = KINDS[name]
     target = target_of(kind)
     ports = Ports(lambda _: None, lambda: 1_800_000_000.0, None, SERVICES)
@@ -115,7 +115,7 @@ async def test_login_in_a_file_is_reread_for_each_request(name: str, tmp_path: P
     assert login() not in (before, None)
 
 
-async def test_what_awaits_something_else_raises_and_breaks_nothing() -> None:
+async def test_other_awaits_raise_and_break_nothing() -> None:
     async def deliver(what: Any) -> None:
         async with what:
             pass

@@ -113,7 +113,7 @@ def test_requests_are_what_h11_reads_in_any_pieces(all_sent: list[bytes], cuts: 
         (b"GET /" + b"y" * HEAD_LIMIT_BYTES + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431),
     ],
 )
-def test_what_is_not_unmistakably_one_request_is_refused(sent: bytes, status: int) -> None:
+def test_ambiguous_request_is_refused(sent: bytes, status: int) -> None:
     with pytest.raises(Unreadable) as refused:
         read([sent])
     assert refused.value.status == status
@@ -132,7 +132,7 @@ def test_a_head_that_never_ends_is_refused_and_not_kept(begin: bytes) -> None:
 
 @pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
 @rows("end", [b"0\r\nX: ", b"0\r\n" + b"X: y\r\n" * 4, b"3;", b"0"])
-def test_what_follows_the_last_chunk_without_end_is_refused(end: bytes) -> None:
+def test_endless_trailer_is_refused(end: bytes) -> None:
     requests = Requests()
     requests.feed(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n" + end)
     assert requests.take() is not None
@@ -172,7 +172,7 @@ def _chunked() -> Requests:
     return requests
 
 
-def test_what_came_before_nonsense_is_a_request_all_the_same() -> None:
+def test_request_before_nonsense_is_still_a_request() -> None:
     requests = Requests()
     requests.feed(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
     first = requests.take()

@@ -44,7 +44,7 @@ def test_jobs_are_counted_by_target_command_and_outcome() -> None:
     }
 
 
-def test_what_was_not_done_is_counted_by_code_and_fate() -> None:
+def test_undone_job_is_counted_by_code_and_fate() -> None:
     counters = counting()
     for event in (finished(), finished(fate="dead", code="BadToken"), finished(outcome="delivered", fate="ack")):
         counters(event)

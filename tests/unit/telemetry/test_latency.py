@@ -45,7 +45,7 @@ def test_durations_out_of_range_are_counted_at_the_ends() -> None:
     assert 2400 < high < 3000
 
 
-def test_what_is_older_than_a_minute_is_forgotten() -> None:
+def test_value_older_than_a_minute_is_forgotten() -> None:
     recent = RecentLatency()
     recent.add(0.0, [8.0])
     for moment in range(10, 100, 10):

@@ -46,7 +46,7 @@ def test_reported_values_arrive() -> None:
     assert metrics.from_json(json.loads(json.dumps(metrics.to_json(samples)))) == samples
 
 
-def test_of_a_worker_of_another_version_what_is_known_is_read() -> None:
+def test_known_values_of_another_versions_worker_are_read() -> None:
     given: dict[str, list[list[object]]] = {
         "restbroker_new_total": [[[], 1]],
         "restbroker_jobs_total": [[["e"], 1], [["e", "c", "delivered"], 4]],

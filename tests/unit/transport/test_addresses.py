@@ -54,7 +54,7 @@ def test_a_public_address_is_public_whatever_carries_it(address: str) -> None:
     "Security: who controls DNS, or the network between", "to lead an http target into the private network"
 )
 @rows("address", [*ODD, ""])
-def test_what_is_not_known_to_be_public_is_not(address: str) -> None:
+def test_address_not_known_to_be_public_is_not_public(address: str) -> None:
     assert not is_public(address)
 
 

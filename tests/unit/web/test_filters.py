@@ -13,7 +13,7 @@ from restbroker.web.filters import UNKNOWN
 NUMBERS = (filters.number, filters.decimal, filters.duration, filters.milliseconds, filters.moment)
 
 
-def test_what_is_no_number_that_can_be_shown_is_a_dash() -> None:
+def test_unshowable_number_is_a_dash() -> None:
     values: tuple[object, ...] = (10**400, -(10**400), 1e300, True, None, "5", [], {})
     values += tuple(map(float, ("inf", "-inf", "nan")))
     assert {word(value) for word in NUMBERS for value in values} == {UNKNOWN}
@@ -41,7 +41,7 @@ def test_whatever_is_there_has_some_words(value: Any) -> None:
         assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\u2028\ud800-\udfff]", str(filters.plain(text)))
 
 
-def test_what_is_in_backticks_is_code_and_all_else_is_escaped() -> None:
+def test_backticks_make_code_and_all_else_is_escaped() -> None:
     assert filters.with_code("See `Token` & `<b>`.") == Markup("See <code>Token</code> &amp; <code>&lt;b&gt;</code>.")
     assert filters.with_code("a ` alone\x00") == Markup("a ` alone\\u0000")
     assert filters.with_code(None) == filters.UNKNOWN

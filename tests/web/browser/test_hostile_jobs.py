@@ -110,7 +110,7 @@ def test_a_live_page_shows_hostile_names_as_text_and_obeys(stage: Stage, visitor
 
 
 @pytest.mark.nightly
-def test_what_strangers_wrote_is_text_on_each_page(stage: Stage, visitor: Visitor) -> None:
+def test_hostile_text_is_text_on_each_page(stage: Stage, visitor: Visitor) -> None:
     def is_there(page: str) -> bool:
         visitor.open(page)
         return SHOWN in visitor.sees("restbroker") or page not in SHOWN_ON
@@ -133,7 +133,7 @@ def all_dead(visitor: Visitor) -> list[str]:
 
 
 @pytest.mark.nightly
-def test_what_strangers_wrote_is_text_on_the_page_of_its_job(stage: Stage, visitor: Visitor) -> None:
+def test_hostile_text_is_text_on_the_page_of_its_job(stage: Stage, visitor: Visitor) -> None:
     for link in all_dead(visitor):
         visitor.open(link.removeprefix(stage.site))
         visitor.sees("First failure")

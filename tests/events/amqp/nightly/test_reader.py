@@ -40,7 +40,7 @@ async def test_presences_and_rooms_come_from_their_exchanges(reading: Read, rabb
     ]
 
 
-async def test_what_only_does_not_want_is_acknowledged_and_no_job(reading: Read, rabbit: RabbitMQ) -> None:
+async def test_event_excluded_by_only_is_acknowledged_and_no_job(reading: Read, rabbit: RabbitMQ) -> None:
     async with reading(CHAT, source={"only": Filter(receiver=("bot-*",))}) as found:
         rabbit.publish("chat_msg", RECEIVED, chat("for a person"))
         rabbit.publish("chat_msg", "bot-1@localhost.chat_msg_recv", chat("for a bot", receiver="bot-1@localhost"))
@@ -131,7 +131,7 @@ async def test_two_that_share_a_queue_get_each_event_once(reading: Read, rabbit:
         assert sorted(map(int, one.texts())) == list(range(500))
 
 
-async def test_what_a_queue_refuses_waits_until_it_is_mended(reading: Read, rabbit: RabbitMQ) -> None:
+async def test_event_refused_by_a_queue_waits_until_it_is_mended(reading: Read, rabbit: RabbitMQ) -> None:
     async with reading(CHAT) as found:
         found.store.command("SET", f"queue:{QUEUE}", "no list")
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))

@@ -102,7 +102,7 @@ def say_all(stage: Stage, jid: str) -> None:
 
 
 @pytest.mark.promise
-def test_what_users_trust_the_server_with_is_nowhere(
+def test_secrets_of_users_are_nowhere(
     speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
 ) -> None:
     """But for the options of a notification, which are in its job alone."""

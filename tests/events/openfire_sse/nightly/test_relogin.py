@@ -17,7 +17,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 
-async def test_what_a_stream_still_brings_that_was_left_ends_no_gap(
+async def test_late_events_of_an_abandoned_stream_end_no_gap(
     reading: Read, openfire: Openfire, redis_server: RedisServer
 ) -> None:
     async with reading(askers=("eve",), ready=False) as reader, another_process(openfire, redis_server) as logins:

@@ -88,7 +88,7 @@ async def test_a_job_of_many_users_comes_again_as_a_whole(side: Opened, autojump
     assert at.rosters.marked == []
 
 
-async def test_where_only_writes_are_done_nothing_is_sent(side: Opened) -> None:
+async def test_nothing_is_sent_where_only_writes_are_done(side: Opened) -> None:
     async with side(LOCAL, prosody=Prosody(refuses=True)) as at:
         assert isinstance(await at.refresh("john"), Delivered)
         probe = await at.connector.probe(Link(at.prosody))

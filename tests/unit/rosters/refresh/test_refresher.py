@@ -320,7 +320,7 @@ async def test_a_flight_is_given_up_before_its_claim_ends(side: Opened, autojump
     assert all(isinstance(error, MaybeSent) for error in found.values())
 
 
-async def test_where_redis_refuses_the_jobs_are_tried_again_later(side: Opened, autojump_clock: object) -> None:
+async def test_jobs_refused_by_redis_are_retried_later(side: Opened, autojump_clock: object) -> None:
     rosters = FakeRosters(refuses=StoreRefused("NOPERM", "Allow it."))
     async with side(rosters=rosters) as at:
         outcome = await at.refresh("john")

@@ -94,7 +94,7 @@ def test_roster_is_requested_by_user() -> None:
     assert "argument user" in refusal("get_roster").message
 
 
-def test_what_prosody_would_choke_on_is_refused_by_name() -> None:
+def test_value_prosody_cannot_take_is_refused_by_name() -> None:
     rows: list[tuple[str, dict[str, Json], str]] = [
         ("refresh", {"users": ["john", "Not OK"]}, "Not OK"),
         ("refresh", {"users": ["john", None]}, "null"),

@@ -175,7 +175,7 @@ def test_copies_are_equal_by_what_their_sender_wrote() -> None:
     assert len({digest(), digest(body="ho"), digest(children=(DELAY,)), digest(receiver="eve@example.org")}) == 4
 
 
-def test_what_has_one_copy_is_never_a_double() -> None:
+def test_message_with_one_copy_is_never_a_double() -> None:
     for one in (
         stanza("presence", receiver="ann@example.org", id="always"),
         stanza("presence", type="subscribe"),
@@ -218,7 +218,7 @@ def test_rooms_own_message_reaches_the_subscriber() -> None:
         Direct(stanza(sender=TEAM, receiver="rooms@events.example.org"), None),
     ],
 )
-def test_what_only_looks_like_a_rooms_message_is_none(one: Direct) -> None:
+def test_lookalike_of_a_rooms_message_is_none(one: Direct) -> None:
     assert DERIVER.event_of_room(one, 1.5) is None
 
 

@@ -150,7 +150,7 @@ def test_with_push_off_a_notification_waits() -> None:
     assert parts(answer_to(iq(), NAME, takes_push=False)) == ("error", "wait", "service-unavailable")
 
 
-def test_what_is_for_another_name_is_not_answered() -> None:
+def test_question_to_another_name_is_not_answered() -> None:
     """The server closes the stream of a component that speaks for another."""
     assert answer_to(iq(to="other.example.org"), NAME, takes_push=True) is None
     for kind in ("result", "error"):

@@ -108,7 +108,7 @@ def test_a_copy_has_the_stanza_within_as_it_came() -> None:
         wrapped(MESSAGE, to=f"{NAME}/x"),
     ],
 )
-def test_what_is_not_from_a_host_to_the_name_is_no_copy(outer: str) -> None:
+def test_stanza_not_from_a_host_to_the_name_is_no_copy(outer: str) -> None:
     (item,) = read([outer.encode()])
     assert isinstance(item, Direct)
     assert item.said is None
@@ -215,7 +215,7 @@ def test_a_stanza_above_the_limit_is_skipped_alone(inner: str, size: int, places
 
 @pytest.mark.promise
 @pytest.mark.parametrize("piece", [1000, 65_536])
-def test_what_is_skipped_brings_no_stanza_of_its_own(piece: int) -> None:
+def test_skipped_element_brings_no_stanza(piece: int) -> None:
     forged = wrapped("<message from='king@example.org/x' to='a@example.org' xmlns='jabber:client'/>")
     for attribute in ("id='/>'", "id='>'", "id='</message>'".replace("<", "&lt;"), 'id="\'/>"'):
         large = f"<message {attribute} from='eve@example.org/x' to='{NAME}'>{forged}<p>{'x' * 3 * LIMIT}</p></message>"
@@ -280,7 +280,7 @@ def test_no_more_is_kept_than_the_limit_and_one_piece() -> None:
         "<stream:error><conflict xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
     ],
 )
-def test_what_is_no_xml_stream_ends_it_after_what_came(bad: str) -> None:
+def test_invalid_xml_ends_it_after_what_came_before(bad: str) -> None:
     items = read([(wrapped(MESSAGE) + bad + wrapped(MESSAGE)).encode(), wrapped(MESSAGE).encode()])
     assert stanzas_in(items[:1]) == [MESSAGE]
     assert [type(item) for item in items] == [Copy, Broken]

@@ -184,6 +184,6 @@ def test_impossible_case_of_ejabberdctl_is_not_in_its_words() -> None:
         assert DIALECT.write(OLD, read_words("status"), answered) is None, (outcome, status)
 
 
-def test_what_an_earlier_try_had_done_counts_as_done() -> None:
+def test_work_of_an_earlier_try_counts_as_done() -> None:
     answered = JobReply("delivered", '{"code":10090}', {"code": 10090}, 409, "")
     assert DIALECT.write(OLD, read_words("register a b c"), answered) == CtlOutput()

@@ -116,7 +116,7 @@ def test_a_test_notification_is_one_of_the_host() -> None:
     assert made.trial.arguments["days"] == "not a number", "so that it never runs"
 
 
-def test_what_is_not_taken_is_not_sent() -> None:
+def test_message_not_taken_is_not_sent() -> None:
     assert [one.what for one in emitted(takes=("message", "push"))] == ["message", "message", "notification"]
     with pytest.raises(ConfigError, match="neither message nor push"):
         emitted(takes=("presence",))

@@ -261,7 +261,7 @@ def test_plain_jid_is_the_id_and_an_odd_one_has_a_digest() -> None:
     assert made == [signature.stable_id(jid) for jid in odd]
 
 
-def test_what_is_no_signing_secret_is_refused_and_not_shown() -> None:
+def test_invalid_signing_secret_is_refused_and_not_shown() -> None:
     short, long = "whsec_" + "QUJD" * 7, "whsec_" + "QUJD" * 22
     for secret in ("", "whsec_", SECRETS[0].removeprefix("whsec_"), "whsec_not base64!", short, long):
         with pytest.raises(ConfigError, match="whsec_ and the base64 of 24 to 64 bytes") as caught:

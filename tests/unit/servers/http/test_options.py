@@ -137,7 +137,7 @@ def test_no_argument_changes_the_shape_of_a_path(path: str, a: Any, b: Any) -> N
 
 
 @given(st.text(min_size=1).filter(lambda text: text.strip(" .")))
-def test_what_stands_in_a_path_is_read_as_it_was_given(text: str) -> None:
+def test_path_is_read_as_it_was_given(text: str) -> None:
     try:
         filled = template.fill_path(template.parse_path("u/{a}"), {"a": text})
     except InvalidArguments:
@@ -161,7 +161,7 @@ def test_arguments_inside_a_text_are_texts_and_the_body_is_json(text: str, numbe
     assert json.loads(json.dumps(filled)) == filled
 
 
-def test_what_may_be_missing_leaves_its_member_and_its_item_out() -> None:
+def test_missing_argument_leaves_its_member_and_item_out() -> None:
     body = template.parse_value({"a": "{a?}", "b": ["{b?}", "x {c?}"], "d": "{d}"})
     assert template.fill_value(body, {"d": 1}) == {"b": [], "d": 1}
     assert template.fill_value(body, {"a": None, "b": 0, "c": "y", "d": 1}) == {"a": None, "b": [0, "x y"], "d": 1}
@@ -206,7 +206,7 @@ def test_names_of_members_are_no_templates() -> None:
         template.parse_value({"a": [{"{b}": 1}]})
 
 
-def test_what_is_no_template_or_no_path_is_refused() -> None:
+def test_invalid_template_or_path_is_refused() -> None:
     for text in ["}", "a{", "{a}}", "{}", "{a b}", "{1a}", "{a??}", "{ü}"]:
         with pytest.raises(BadTemplate, match=r"belongs to no \{name\}"):
             template.parse_text(text)

@@ -41,7 +41,7 @@ def test_a_version_has_what_came_until_then() -> None:
         assert (catalogue.version, len(catalogue.commands)) == (found, commands), wanted
 
 
-def test_what_touches_the_server_itself_is_dangerous() -> None:
+def test_command_on_the_server_itself_is_dangerous() -> None:
     words = {
         **dict.fromkeys(("server.stop", "server/stop", "Server.Stop"), "server"),
         "mnesia.backup": "database files",
@@ -196,7 +196,7 @@ def test_server_machine_command_is_refused_with_an_alternative() -> None:
         assert found.hint, word
 
 
-def test_what_is_empty_has_three_lines_as_mongooseimctl_gives_it() -> None:
+def test_empty_value_has_three_lines_as_in_mongooseimctl() -> None:
     one = read("session", "listSessions")
     assert isinstance(one, CtlCommand)
     text = '{"data":{"a":[],"b":"[]","c":[[],{}]}}'

@@ -176,7 +176,7 @@ async def test_a_message_is_remembered_before_it_is_sent(side: Side) -> None:
     assert side.noted == [(A, B, "hi"), "POST"]
 
 
-async def test_what_is_not_sent_is_not_remembered(side: Side) -> None:
+async def test_unsent_message_is_not_remembered(side: Side) -> None:
     call = Call(Command("stanza.sendMessage", {"from": A, "body": "hi"}))
     assert isinstance(await connector(side).deliver(call, side), Rejected)
     assert side.noted == []

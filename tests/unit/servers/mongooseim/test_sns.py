@@ -133,7 +133,7 @@ PARTIAL = "IncompleteSignature"
         (lambda one: with_header(one, "x-amz-date", "٢0261120T090649Z"), PARTIAL),
     ],
 )
-def test_what_was_changed_or_left_out_is_refused(change: Any, fault: str) -> None:
+def test_changed_or_incomplete_publication_is_refused(change: Any, fault: str) -> None:
     assert refusal(change(made())) == fault
 
 
@@ -188,7 +188,7 @@ def test_a_name_that_is_no_jid_says_nothing_of_a_host() -> None:
     assert (event.sender, event.server) == ("guid-17", None)
 
 
-def test_what_a_plugin_there_adds_is_kept() -> None:
+def test_additions_of_a_plugin_are_kept() -> None:
     more = {
         "MessageAttributes.entry.1.Name": "kind",
         "MessageAttributes.entry.1.Value.DataType": "String",
@@ -228,7 +228,7 @@ def test_every_text_arrives_as_it_was_sent(text: str, sender: str, receiver: str
         b"&".join([b"a=b"] * 200),
     ],
 )
-def test_what_is_no_publication_is_refused_without_a_word_of_it(body: bytes) -> None:
+def test_invalid_publication_is_refused_without_quoting_it(body: bytes) -> None:
     with pytest.raises(MalformedEvent) as caught:
         read_notification(body)
     assert "hello" not in str(caught.value)

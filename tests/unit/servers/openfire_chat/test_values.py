@@ -127,7 +127,7 @@ def test_a_stream_is_one_segment_and_in_no_repr() -> None:
         assert unquote(made.path.split("/")[6]) == stream
 
 
-def test_what_people_say_to_each_other_is_shown_of_no_command() -> None:
+def test_message_texts_are_hidden_for_every_command() -> None:
     said = {"question": "Wherefore?", "textBody": "a", "htmlBody": "b", "messagehtml": "c", "stanza": "d", "body": "e"}
     assert set(arguments(None, said, show_bodies=False).values()) == {MASK}
 

@@ -194,7 +194,7 @@ async def test_unstorable_text_is_refused_only_for_a_persistent_room(
                 assert isinstance(await bench.deliver("update_room", **given), Delivered), (name, given)
 
 
-async def test_what_openfire_answers_500_to_is_refused_unsent(opened: Opened) -> None:
+async def test_request_openfire_answers_with_500_is_refused_unsent(opened: Opened) -> None:
     room = {"roomName": "r", "naturalName": "", "description": ""}
     rows: list[tuple[str, dict[str, Any], str]] = [
         (

@@ -48,7 +48,7 @@ def test_date_is_a_text_or_openfires_milliseconds_only() -> None:
             found(date)
 
 
-def test_what_is_no_vcard_is_refused() -> None:
+def test_invalid_vcard_is_refused() -> None:
     for vcard in ("", "<iq/>", 1, '<!DOCTYPE x [<!ENTITY a "b">]><vCard/>'):
         with pytest.raises(InvalidArguments, match="vCard"):
             fitting("set_vcard", {"username": "a", "vcard": vcard})

@@ -90,7 +90,7 @@ def test_source_with_a_name_answers_questions() -> None:
     "body",
     [b"", b"{", b"[]", b'"x"', b"null", b"{}", b'{"kind":"stream"}', b'{"kind":["iq"]}', b'{"kind":NaN}', b"\xff"],
 )
-def test_what_is_no_stanza_is_refused_without_repeating_it(body: bytes) -> None:
+def test_invalid_stanza_is_refused_without_repeating_it(body: bytes) -> None:
     with pytest.raises(MalformedEvent):
         read(body)
 

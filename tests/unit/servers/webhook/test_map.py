@@ -127,7 +127,7 @@ def test_other_media_types_are_not_read(media_type: str) -> None:
         ("text/xml", b"<x:a/>"), ("application/x-www-form-urlencoded", b"&" * 1000),
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_malformed(media_type: str, body: bytes) -> None:
+def test_unreadable_body_is_malformed(media_type: str, body: bytes) -> None:
     with pytest.raises(MalformedEvent):
         read(body, media_type)
 
