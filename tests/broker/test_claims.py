@@ -199,7 +199,7 @@ async def test_the_same_arguments_written_otherwise_are_the_same(harness: Harnes
 
 
 async def test_after_a_rotation_and_an_edit_nothing_is_compared(harness: Harness) -> None:
-    """The mark of another secret tells nothing of a command; and an edited job is the one that it was."""
+    """The mark of another secret reveals nothing of a command; and an edited job is the one that it was."""
     other = claims.command_mark("old secret", Command("other", {}))
     harness.client.command("SET", CLAIM, claims.done_value("hers", other), "PX", 60_000)
     harness.push(idempotency_key=KEY)

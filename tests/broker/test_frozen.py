@@ -311,7 +311,7 @@ async def test_unique_job_killed_at_any_step_is_done_once(
         other.push(args=["safe", {"key": "u", "n": 0}, "t"], jid="copy", idempotency_key=KEY)
         async with other.broker():
             await other.until(lambda: pair.processed() == 2, "both are settled")
-            await other.until(lambda: len(other.of(JobFinished)) == 2 - is_settled, "it tells of them")
+            await other.until(lambda: len(other.of(JobFinished)) == 2 - is_settled, "it reports them")
             outcomes = {event.jid: event.outcome for event in other.of(JobFinished)}
             # Which of them is done is open where none has claimed it.
             done = "original" if is_claimed or outcomes["original"] == "delivered" else "copy"

@@ -254,7 +254,7 @@ async def test_job_taken_after_last_look_at_generation_is_requeued(harness: Harn
     assert (harness.size("queue:rest"), harness.client.command("KEYS", "restbroker:i*")) == (1, [])
 
 
-async def test_fence_ends_it_and_next_generation_has_its_own(harness: Harness) -> None:
+async def test_fence_ends_it_and_the_next_generation_has_its_own(harness: Harness) -> None:
     async with harness.broker():
         await until_it_stands(harness)
         (identity,) = identities.live_identities(harness.client)
@@ -315,7 +315,7 @@ async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
 
 
 @pytest.mark.promise("At least once, and seldom more", "after an outage Redis is asked before more is taken")
-async def test_rising_outages_end_it_and_redis_is_compared_first(
+async def test_outage_ends_it_and_redis_is_compared_before_more(
     harness: Harness, compared: list[str]
 ) -> None:
     async with harness.broker():

@@ -18,7 +18,7 @@ async def test_drain_finishes_sent_jobs_and_requeues_rest_in_order(harness: Harn
         await harness.until(lambda: len(harness.target.sent) == 3, "three are on their way")
         await harness.until(lambda: harness.size("queue:rest") < 9, "some are kept ready")
         harness.control.stop.set()
-        # In one turn of the loop the stop is heard; no job is started after it.
+        # In one turn of the loop the stop is noticed; no job is started after it.
         await trio.lowlevel.checkpoint()
         slow.let.set()
     assert (len(harness.of(JobFinished)), harness.target.closings) == (3, 2)

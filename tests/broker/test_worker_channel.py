@@ -1,4 +1,4 @@
-"""The worker's end of the line to its supervisor: what it does when it is asked, and what it tells."""
+"""The worker's end of the line to its supervisor: what it does on request, and what it reports."""
 
 import itertools
 import signal

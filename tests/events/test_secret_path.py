@@ -89,7 +89,7 @@ def stage(redis_server: RedisServer, tmp_path: Path) -> Iterator[Stage]:
             for name in names:
                 assert post(port, {"text": "hello"}, f"/{name}") == 202
             paths = {f"/{name}/{SECRET}" for name in names if name != "away"}
-            until(lambda: {one.target for one in app.received if one.method == "POST"} >= paths, "each was asked")
+            until(lambda: {one.target for one in app.received if one.method == "POST"} >= paths, "each was posted to")
             until(lambda: len(dead(client)) >= 3, "what is refused is dead")
             broker.wait_for(r"target\.down target=away")
             with httpx.Client(trust_env=False, follow_redirects=True, headers=HTML, timeout=30, auth=LOGIN) as visitor:

@@ -47,7 +47,7 @@ THEIRS = {
 }
 """What a producer put into its job, where restbroker leaves it: the command needs it."""
 DONE = re.compile(r"ok-json|http-ok-page")
-"""In what tells of commands that were done: their answer is the producer's."""
+"""In reports of finished commands: their answer is the producer's."""
 DEAD = 10
 """At least so many jobs meet a refusal for good."""
 _NO_LENGTH: Final = "transfer-encoding: chunked"
@@ -204,7 +204,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         command = ["run", "--config", str(config), "--processes", str(request.param)]
         with process.started(command, directory=directory / "run", environ=ENVIRON) as broker:
             paths = set(map(first_path, served))
-            until(lambda: paths <= {one.target for one in list(server.received)}, "each was asked", 60.0)
+            until(lambda: paths <= {one.target for one in list(server.received)}, "each was sent a request", 60.0)
             until(lambda: integer(client.command("ZCARD", "dead")) >= DEAD, "jobs die", 60.0)
             broker.signal(signal.SIGTTIN)
             broker.wait_for("broker.quiet|Task|task", timeout_s=60.0)

@@ -1,4 +1,4 @@
-"""What a real process tells systemd, over a socket as systemd's."""
+"""The reports of a real process to systemd, over a socket as systemd's."""
 
 import json
 import signal

@@ -67,7 +67,7 @@ def start_again(redis: RedisServer) -> None:
 
 
 def state(client: Client) -> Sequence[object]:
-    """Everything that tells where the jobs are."""
+    """Everything that says where the jobs are."""
     (listed, taken, counted), (count, turns, fair, held) = FOUND, OF_GROUPS
     lists = sorted(raw(key) for key in items(client.command("KEYS", f"{count}\x1e*")))
     of_groups = [("GET", count), *(("ZRANGE", key, 0, -1, "WITHSCORES") for key in (turns, held))]

@@ -1,4 +1,4 @@
-"""For each kind of server: a target, a command of each class, and the bodies that its connector tells apart.
+"""For each kind of server: a target, a command of each class, and the bodies that its connector distinguishes.
 
 `fates` crosses them. A class that a server has in two forms (creates: an account, a room) appears twice. What
 real servers were recorded to say in a failure comes from tests/recorded.

@@ -1,4 +1,4 @@
-"""An hour of the product in some seconds: what it leaves in Redis, tells /metrics, prints as JSON, answers and logs.
+"""An hour of the product in some seconds: what it leaves in Redis, shows at /metrics, prints as JSON, answers and logs.
 
 `python -m tests.golden` writes and compares it. A real process on a real Redis meets a server that does as each job
 says, one that is away, recorded answers of Openfire, events, a pause, reloads and its end; then two of a group meet a
@@ -415,7 +415,7 @@ def _logged(*brokers: Running) -> Iterator[str]:
         said = json.loads(line)
         if said["event"] == "still":  # each minute, if it takes so long
             continue
-        if not said["event"].startswith("broker."):  # which of a group tells the others is by chance
+        if not said["event"].startswith("broker."):  # which of a group informs the others is by chance
             said.pop("worker", None)
         rows.setdefault(f"{said.pop('event')} {said.pop('level')}", []).append(said)
     for event in sorted(rows):

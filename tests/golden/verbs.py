@@ -134,7 +134,7 @@ def _contents(client: Client, folder: Path) -> dict[str, list[str]]:
 
 
 def _job(member: object) -> str:
-    """Return a job's id, with its queue, arguments and what else tells one state of it from another."""
+    """Return a job's id, with its queue, arguments and what else distinguishes its states."""
     try:
         job = json.loads(raw(member))  # type: ignore[arg-type]  # as Redis answers
         more = {name: job[name] for name in ("error_class", "retry_count", "restbroker_revision") if name in job}

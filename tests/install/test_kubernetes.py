@@ -60,7 +60,7 @@ def test_probes_ask_what_is_served_and_pods_have_time_to_drain(tmp_path: Path) -
     found, config = container(broker), config_of(tmp_path, broker)
     assert config.health_bind is not None
     assert found["ports"] == [{"name": "health", "containerPort": config.health_bind[1]}]
-    # An outage of Redis, which /readyz tells of, restarts nothing.
+    # An outage of Redis, which /readyz shows, restarts nothing.
     paths = [found[f"{probe}Probe"]["httpGet"]["path"] for probe in ("startup", "liveness", "readiness")]
     assert paths == ["/healthz", "/healthz", "/readyz"]
     granted_s = broker["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
@@ -99,6 +99,6 @@ def test_pages_give_prometheus_the_metrics_scaling_needs(tmp_path: Path, redis_s
 
     with started(container(web)["args"], directory=tmp_path, environ=given) as pages:
         pages.wait_for(f"127.0.0.1:{port}")
-        until(lambda: 'restbroker_queue_latency_seconds{queue="rest"}' in metrics("10.1.2.3:8080").text, "it tells it")
+        until(lambda: 'restbroker_queue_latency_seconds{queue="rest"}' in metrics("10.1.2.3:8080").text, "it shows the figure")
         assert 'restbroker_queue_paused{queue="rest"} 0' in metrics("restbroker-web:8080").text
         assert httpx.get(urls["metrics"], trust_env=False).status_code == 401

@@ -92,7 +92,7 @@ LENGTHS_S = st.sampled_from([None, 1e6, 0.0, 0.0])
 
 
 class Memory:
-    """What one pool believes: its highest ticket number, its jobs in progress, every ticket that it heard of."""
+    """What one pool believes: its highest ticket number, its jobs in progress, every ticket that it knows."""
 
     def __init__(self, identity: str) -> None:
         self.identity = identity

@@ -46,7 +46,7 @@ class Side:
 
 
 def in_short(outcome: Outcome) -> str:
-    """Its kind and what tells it from others of its kind."""
+    """Its kind and its difference from others of its kind."""
     if isinstance(outcome, Delivered):
         return f"Delivered {'no' if outcome.negative else outcome.note or ''}".rstrip()
     return f"{type(outcome).__name__} {outcome.reason.code}"

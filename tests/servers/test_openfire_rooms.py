@@ -1,4 +1,4 @@
-"""Rooms of Openfire as its Chat API has them: what is said there is heard there, or the job says why not."""
+"""Rooms of Openfire as its Chat API has them: what is said there arrives there, or the job says why not."""
 
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping

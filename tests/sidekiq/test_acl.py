@@ -57,7 +57,7 @@ FOREIGN: Final = "default"
 
 def attack(citizen: Citizen, *args: object) -> None:
     """Pushes an attacker's job as a Redis user with the rights that SECURITY.md names for producers."""
-    # The last right is for the client of this test, which tells its name.
+    # The last right is for the client of this test, which sends its name.
     rights = ["resetkeys", f"~queue:{QUEUE}", "nocommands", "+lpush", "+client|setname"]
     citizen.client.command("ACL", "SETUSER", "producer", "on", ">secret", *rights)
     fields = {"class": "AdminWorker", "jid": "evil", "queue": FOREIGN, "retry_queue": FOREIGN, "args": list(args)}

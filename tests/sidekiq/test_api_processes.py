@@ -62,7 +62,7 @@ def test_our_process_has_every_field_that_ruby_shows(citizen: Citizen) -> None:
     began_s = time.time()
     broker = citizen.start()
     identity = citizen.identity(broker)
-    until(lambda: citizen.record(identity).get("rtt_us") != "0", "the second record tells how long the first took")
+    until(lambda: citizen.record(identity).get("rtt_us") != "0", "the second record says how long the first took")
     shown = only_process(citizen, broker)
     assert shown["hostname"] == socket.gethostname()
     assert shown["pid"] == broker.process.pid

@@ -114,7 +114,7 @@ def test_fetch_meeting_a_wrong_type_names_all_possible_keys(pool: Pool, server: 
 
 
 def news(pool: Pool) -> int:
-    """The number of news that a fetch tells, which takes one job."""
+    """The number of news in the answer of a fetch, which takes one job."""
     answer = pool.take(1, base=read_jobs(pool.client, pool.identity).last)
     assert [job.raw for job in answer.jobs] == [b"1"]
     return answer.recoveries_version

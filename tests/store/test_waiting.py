@@ -181,7 +181,7 @@ def test_each_job_is_in_one_place_and_only_meant_ones_leave(
                 taken.extend(server.raw.rpop(QUEUE, 1) or [])
             else:
                 found = server.raw.lrange(QUEUE, 0, -1)
-                # All but the newest job of the line, which tells where it begins.
+                # All but the newest job of the line, which says where it begins.
                 if others := [job for job in found if job != b"%d" % (count - 1)]:
                     job = data.draw(st.sampled_from(others))
                     deleted.extend([job] * server.raw.lrem(QUEUE, 1, job))

@@ -76,7 +76,7 @@ class Bench:
         (self.directory / "env.json").write_text(json.dumps({**document, **keys}))
 
     def start(self, command: Sequence[str] = process.RESTBROKER) -> Running:
-        """Starts one more broker and returns once it takes jobs in (the gate may still be closed)."""
+        """Starts one more broker and returns once it takes jobs in (the breaker may still be tripped)."""
         arguments = ["run", "--config", str(self.directory / "env.json")]
         running = self.stack.enter_context(process.started(arguments, directory=self.directory, command=command))
         self.brokers.append(running)

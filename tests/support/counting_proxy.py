@@ -8,7 +8,7 @@ How a dead server looks matters, since it decides what the client may conclude:
 - Its port is closed: connecting is refused, so nothing was sent. The proxy closes its own port for as long as the
   server's is closed. It learns of a death at once by a connection on which nothing is ever sent.
 - It dies between accepting a connection and answering: the connection breaks, and the request may have been sent.
-  A connection that the proxy accepted before it knew of the death is reset, which tells the client just that.
+  A connection that the proxy accepted before it knew of the death is reset, which shows the client just that.
 - An idle connection that the server closes is closed here too, before the client sends another request on it.
 - It lives, and its short backlog is full: a connection waits. Many at once are made one after the other, since the
   kernel resets some of those that overflow a backlog together, which would look like a death.
@@ -187,7 +187,7 @@ def refusal(status: int, words: str = "busy") -> bytes:
 
 
 def _read(stream: BufferedReader) -> tuple[bytes, bytes] | None:
-    """A whole request or answer: head and body; None where it ends before. ejabberd always tells a length."""
+    """A whole request or answer: head and body; None where it ends before. ejabberd always gives a length."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         line = stream.readline()

@@ -50,7 +50,7 @@ def executions(witness: Path) -> list[dict[str, Any]]:
 
 
 def how_many(witness: Path) -> int:
-    """How many executions a witness file tells: cheap enough to be asked again and again."""
+    """How many executions a witness file has: cheap enough to be asked again and again."""
     return witness.read_bytes().count(b"\n") if witness.exists() else 0
 
 

@@ -32,7 +32,7 @@ _CLIENT: Final = "{jabber:client}"
 
 @attrs.frozen
 class Contact:
-    """A contact as the server tells it; `subscription` is `remove` in a push that takes it away."""
+    """A contact as the server sends it; `subscription` is `remove` in a push that takes it away."""
 
     jid: str
     name: str | None = None

@@ -1,4 +1,4 @@
-"""A sender of requests, as tests see what a client asks and tells it."""
+"""A sender of requests, as tests see the questions and news of a client."""
 
 from collections.abc import Callable
 

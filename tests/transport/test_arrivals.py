@@ -1,4 +1,4 @@
-"""One task tells all connections when something came on them, and connections are lent for exchanges by events."""
+"""One task wakes all connections on which something came, and connections are lent for exchanges by events."""
 
 import os
 import resource

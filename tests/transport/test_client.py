@@ -124,7 +124,7 @@ async def test_httpx_closes_idle_connections_with_the_last_used() -> None:
 async def one_is_open(server: Recorder) -> None:
     """Returns when the others are closed."""
     with trio.fail_after(5):
-        while server.open_connections != 1:  # noqa: ASYNC110 - nothing tells of it
+        while server.open_connections != 1:  # noqa: ASYNC110 - there is no event
             await trio.sleep(0.001)
 
 

@@ -18,7 +18,7 @@ from tests.web.conftest import Open, Site
 async def until_ready(running: Site, status: int) -> dict[str, object]:
     """The body of the first answer with this status."""
     with trio.fail_after(60):
-        while (answer := await running.get_ready()).status_code != status:  # noqa: ASYNC110 - nothing tells of it
+        while (answer := await running.get_ready()).status_code != status:  # noqa: ASYNC110 - there is no event
             await trio.sleep(0.02)
     body: dict[str, object] = answer.json()
     return body

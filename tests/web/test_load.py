@@ -189,7 +189,7 @@ async def test_while_redis_is_away_an_open_page_says_so(
         harness.redis.start()
         await shows(running, lambda html: "cannot be reached" not in html)
         with trio.fail_after(LONG_S):
-            while (await running.get_ready()).status_code != 200:  # noqa: ASYNC110 - nothing tells of it
+            while (await running.get_ready()).status_code != 200:  # noqa: ASYNC110 - there is no event
                 await trio.sleep(0.05)
         assert (await running.get("/")).status_code == 200
     assert (figures.status_code, figures.json()["error"]["code"]) == (503, "StoreUnavailable")
@@ -200,5 +200,5 @@ async def test_while_redis_is_away_an_open_page_says_so(
 async def shows(running: Site, wanted: Callable[[str], bool]) -> None:
     """Returns once the parts of an open page are as wanted."""
     with trio.fail_after(LONG_S):
-        while not wanted((await fragment(running)).text):  # noqa: ASYNC110 - nothing tells of it
+        while not wanted((await fragment(running)).text):  # noqa: ASYNC110 - there is no event
             await trio.sleep(0.1)

@@ -34,7 +34,7 @@ PUSH: Final = f"push.{HOST}"
 
 @pytest.fixture(scope="module")
 def speaking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
-    """An ejabberd that tells a component of every stanza."""
+    """An ejabberd that sends a component every stanza."""
     server = Ejabberd(tmp_path_factory.mktemp("speaking"), component=NAME).start()
     yield server
     server.kill()

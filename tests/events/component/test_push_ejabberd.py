@@ -1,4 +1,4 @@
-"""A real ejabberd tells a real restbroker of receivers that it cannot reach: what of, and that it goes on to do so."""
+"""A real ejabberd notifies a real restbroker of receivers that it cannot reach: of what, and that it goes on."""
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial

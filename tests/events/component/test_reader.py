@@ -1,4 +1,4 @@
-"""What ejabberd tells a component becomes jobs, once, whatever ejabberd, Redis or a process does meanwhile."""
+"""What ejabberd sends a component becomes jobs, once, whatever ejabberd, Redis or a process does meanwhile."""
 
 import re
 import time

@@ -84,7 +84,7 @@ class Reading(ReadSource):
         def have() -> bool:
             return set(users) <= {job["raw"]["user"] for job in self.jobs() if job["type"] == "notify"}
 
-        await until_async(have, f"{users} are heard", 60)
+        await until_async(have, f"the events of {users} come", 60)
 
 
 Read = Callable[..., AbstractAsyncContextManager[Reading]]

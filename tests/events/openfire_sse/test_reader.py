@@ -227,7 +227,7 @@ async def test_server_that_ends_each_stream_at_once_is_asked_less(
     monkeypatch.setattr(emitter.Emitter, "run", lambda _: runs.append(time.monotonic()))
     async with reading("ann", ready=False) as reader:
         assert says in (await reader.warning("OpenfireAway")).message
-        await until_async(lambda: len(runs) >= 6, "it is asked again", 60)
+        await until_async(lambda: len(runs) >= 6, "it is tried again", 60)
         assert [one.code for one in reader.warnings()] == ["OpenfireAway"]
     assert runs[5] - runs[4] > 1.5
 

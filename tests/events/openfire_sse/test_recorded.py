@@ -1,4 +1,4 @@
-"""What a real Openfire sent over the streams of users becomes the events that it tells of, and none too many."""
+"""What a real Openfire sent over the streams of users becomes its events, and none too many."""
 
 import re
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""A user who is logged in again is read on: the server ends no stream with its login, and tells nobody of the new."""
+"""A user who is logged in again is read on: the server ends no stream with its login, and announces no new one."""
 
 import time
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What a room tells a user's stream, and no answer of the Chat API: that he is out, so that he joins before a post."""
+"""A user's stream, and no answer of the Chat API, shows that he is out of a room, so that he joins before a post."""
 
 import base64
 from collections.abc import Mapping

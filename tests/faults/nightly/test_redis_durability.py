@@ -43,7 +43,7 @@ def forgetful_line(
     make_bench: Callable[[RedisServer], Bench],
     make_redis: Callable[..., RedisServer],
 ) -> Line:
-    """On a Redis that saves each second, and tells so."""
+    """On a Redis that saves each second, and says so."""
     return make_line(make_bench(make_redis(appendonly="yes", appendfsync="everysec")))
 
 

@@ -35,7 +35,7 @@ QUEUE, REPLIES = "rest", "replies"
 
 @attrs.frozen
 class Kind:
-    """A server: where it is asked, a job of its, how its probes look, and what it answers."""
+    """A server: its URL, a job of its, how its probes look, and what it answers."""
 
     path: str
     command: str

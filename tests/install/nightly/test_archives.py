@@ -23,7 +23,7 @@ def test_wheel_has_every_file_of_the_package_and_nothing_else(built: Built) -> N
     own = {name for name in names if not name.startswith((f"{INFO}/", MAN))}
     assert own == {name for name in built.tree if name.startswith("restbroker/")}
     assert {name.removeprefix(MAN) for name in names if name.startswith(MAN)} == set(man_pages.pages())
-    # Not only Python: what is read at run time, and what tells type checkers that there are types.
+    # Not only Python: what is read at run time, and the marker of types for type checkers.
     assert {Path(name).suffix for name in own} >= {".py", ".lua", ".gz", ".html", ".css", ".js"}
     assert "restbroker/py.typed" in own
     assert f"{INFO}/licenses/LICENSE" in names

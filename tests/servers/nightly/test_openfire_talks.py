@@ -120,7 +120,7 @@ def test_messages_in_an_outage_are_sent_once_and_events_come(
         assert {talk.answer(job)["outcome"] for job in jobs} == {"delivered"}
         talk.listening()
         assert Counter(server.state.logins[before:]) == {"ann": 1, "bob": 1}
-        # Between his login and the opening of his stream the server tells nobody.
+        # Between his login and the opening of his stream the server sends nothing.
         lost = [word for word in words if any(f'"{word}"' in data for _, data in server.state.lost)]
         for word in ("Before", *(word for word in words if word not in lost)):
             talk.event("bob", "message", body=word)
@@ -274,7 +274,7 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
             for event in talk.events()
             if event["type"] in ("groupchat", "invitation", "offer")
         )
-        assert set(counts.values()) == {1}, f"what the server tells twice is one event: {counts}"
+        assert set(counts.values()) == {1}, f"what the server sends twice is one event: {counts}"
         assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
         assert [data for _, data in server.state.lost if '"body"' in data or "ffer" in data] == []
 

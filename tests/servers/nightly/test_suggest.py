@@ -57,7 +57,7 @@ ALL: Mapping[str, Mapping[str, Json]] = {
 """Commands with arguments that are right and have no effect (those that would have one are forbidden)."""
 MAY = {"check_account", "register", "send_message", "status", "connected_users_number"}
 ACCOUNT_MAY = {*MAY, "registered_vhosts"}
-"""Also what tells an account of 26.07 why it was refused."""
+"""Also what shows an account of 26.07 why it was refused."""
 
 
 def token(*allow: str, hosts: Sequence[str] = ()) -> Token:

@@ -21,7 +21,7 @@ DOMAIN: Final = "example.org"
 
 @attrs.define(eq=False)
 class Account:
-    """A user. `offline`: what tells the messages that wait for them."""
+    """A user. `offline`: what sends the messages that wait for them."""
 
     password: str
     is_locked: bool = False

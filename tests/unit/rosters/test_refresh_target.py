@@ -1,4 +1,4 @@
-"""Which target tells Prosody of changed rosters, and what its jobs are."""
+"""Which target has Prosody refresh changed rosters, and what its jobs are."""
 
 import json
 from pathlib import Path

@@ -69,7 +69,7 @@ class Bench:
 
 
 def fate(outcome: Outcome) -> str:
-    """Its kind, and what tells it from others of its kind."""
+    """Its kind, and its difference from others of its kind."""
     if isinstance(outcome, Delivered):
         return f"Delivered {'no' if outcome.negative else outcome.note or ''}".rstrip()
     words = [type(outcome).__name__, outcome.reason.code]

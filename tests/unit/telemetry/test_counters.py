@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
+# ruff: noqa: SLF001 - what is kept stays bounded, and no public name shows how much it is
 """What happened is counted, for /metrics under labels that nobody from outside chooses, and for each target of late."""
 
 import pytest

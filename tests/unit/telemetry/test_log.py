@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
+# ruff: noqa: SLF001 - what is kept stays bounded, and no public name shows how much it is
 import io
 import json
 import os

@@ -1,4 +1,4 @@
-# ruff: noqa: SLF001 - what is kept stays bounded, and no door tells how much it is
+# ruff: noqa: SLF001 - what is kept stays bounded, and no public name shows how much it is
 """Tries of a login with a clock of their own, host names, and the headers by which a form is ours or foreign."""
 
 from collections.abc import Mapping

@@ -13,7 +13,7 @@ from tests.web.browser.stage import Stage, staged
 from tests.web.browser.visitor import Visitor, visiting
 
 REFUSED = "the server responded with a status of"
-"""So the browser's console tells of a page that says why it is none."""
+"""So the browser's console reports a page that says why it is none."""
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A real Prosody tells real restbrokers of receivers that it cannot reach: over one connection, which another takes on.
+"""A real Prosody sends real restbrokers what it cannot deliver: over one connection, which another takes on.
 
 Needs mod_cloud_notify (Debian's prosody-modules, installed by `make nightly`).
 """

@@ -218,7 +218,7 @@ def missing(emitted: Emitted, talk: Talk) -> list[tuple[Event, float, float]]:
     sent, found, gaps = Counter(event for event, *_ in emitted.events), jobs(talk), talk.gaps()
 
     def is_in_gap(whose: str, began_s: float, ended_s: float) -> bool:
-        # The log has milliseconds, and the thread that tells may have been waiting for a core in between.
+        # The log has milliseconds, and the thread that writes may have been waiting for a core in between.
         return any(user == whose and a - 0.001 <= ended_s and began_s <= b + 0.001 for user, a, b in gaps)
 
     lost = sent - found - Counter(event for event, *at_s in emitted.events if is_in_gap(event[0], *at_s))

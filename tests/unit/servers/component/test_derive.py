@@ -93,19 +93,19 @@ def test_a_message_has_the_members_of_every_event() -> None:
         (stanza(body=None, children=(COMPOSING,)), None),
         (stanza(body=None, children=("received xmlns='urn:xmpp:receipts'", "store xmlns='urn:xmpp:hints'")), None),
         (stanza(children=(COMPOSING,)), "message"),
-        # A contact's avatar or device list, as the server tells it.
+        # A contact's avatar or device list, as the server sends it.
         (
             stanza(
                 sender=BOB, receiver=ANN, body=None, children=("event xmlns='http://jabber.org/protocol/pubsub#event'",)
             ),
             None,
         ),
-        # To a room that is not subscribed to, and what it tells its occupants.
+        # To a room that is not subscribed to, and what it sends its occupants.
         (stanza(receiver="other@conference.example.org", type="groupchat"), "groupchat"),
         (stanza(receiver="other@conference.example.org", type="groupchat", body=None, children=(COMPOSING,)), None),
         (stanza(sender="other@conference.example.org/Ann", receiver=ANN, type="groupchat"), None),
         (stanza(sender="other@conference.example.org", receiver=ANN, type="groupchat"), None),
-        # To a room of `Rooms`, which tells of it itself.
+        # To a room of `Rooms`, which sends an event itself.
         (stanza(receiver=TEAM, type="groupchat"), None),
         # Between users it is a message like others.
         (stanza(receiver=f"{BOB}/pad", type="groupchat"), "groupchat"),

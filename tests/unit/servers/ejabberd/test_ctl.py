@@ -56,7 +56,7 @@ def read_words(words: str, *, catalogue: str = "23.01", version: str | None = No
 
 
 def reply_of(outcome: Outcome) -> JobReply:
-    """The outcome as a job's reply tells it, once it is not tried again."""
+    """The outcome as a job's reply has it, once it is not tried again."""
     match outcome:
         case Delivered():
             word = "negative" if outcome.negative else "delivered"

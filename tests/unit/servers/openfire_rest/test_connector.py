@@ -32,7 +32,7 @@ TARGET = Target("fire", "openfire-rest", Url("http", "127.0.0.1", 9090, BASE), (
 
 
 def speaking(sessions: bytes, status: int = 201) -> Callable[[Received], Answer]:
-    """A server of the dialect in which it tells how many sessions there are."""
+    """A server of the dialect in which it gives the number of sessions."""
 
     def act(received: Received) -> Answer:
         if received.target.endswith("/statistics/sessions"):
