@@ -101,7 +101,7 @@ class Bench:
             settled = _settled(case, call, spec, judged)
             # Of a denial that is dead the breaker sees that alone: no probe decides on it.
             final = judged if isinstance(outcome, Denied) else outcome
-            self._known[known] = f"{words} → {settled}{_gate(final, once=case.once)}"
+            self._known[known] = f"{words} → {settled}{_breaker_effect(final, once=case.once)}"
         return self._known[known]
 
 
@@ -157,7 +157,7 @@ def _settled(case: Case, call: Call, spec: CommandSpec | None, outcome: Outcome)
     return type(settle(job, spec, outcome, context)).__name__.lower()
 
 
-def _gate(outcome: Outcome, *, once: bool) -> str:
+def _breaker_effect(outcome: Outcome, *, once: bool) -> str:
     """Whether it trips the breaker: by itself, or if it is repeated."""
     breaker = Breaker("t", lambda _: None)
     breaker.note_probe(Probe(ok=True, denied=False, version=None, detail=""))

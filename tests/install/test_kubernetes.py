@@ -99,6 +99,6 @@ def test_pages_give_prometheus_the_metrics_scaling_needs(tmp_path: Path, redis_s
 
     with started(container(web)["args"], directory=tmp_path, environ=given) as pages:
         pages.wait_for(f"127.0.0.1:{port}")
-        until(lambda: 'restbroker_queue_latency_seconds{queue="rest"}' in metrics("10.1.2.3:8080").text, "it shows the figure")
+        until(lambda: 'restbroker_queue_latency_seconds{queue="rest"}' in metrics("10.1.2.3:8080").text, "it shows it")
         assert 'restbroker_queue_paused{queue="rest"} 0' in metrics("restbroker-web:8080").text
         assert httpx.get(urls["metrics"], trust_env=False).status_code == 401
