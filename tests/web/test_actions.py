@@ -159,7 +159,7 @@ async def test_wrong_field_is_asked_for_again(
 
 
 @pytest.mark.parametrize(
-    ("more", "box", "asked_for", "why"),
+    ("more", "box", "question", "why"),
     [
         ({"restbroker_may_have_run": True}, "repeat_unsafe", "Also 2 that may have run already", "2: It may have run"),
         (
