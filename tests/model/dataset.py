@@ -15,7 +15,7 @@ from restbroker.store.identities import Registration
 
 
 @attrs.define
-class Hand:
+class HeldJobs:
     """What an identity has in progress, and which of it is marked as sent. `last` None: it never took anything."""
 
     jobs: dict[str, bytes] = attrs.field(factory=dict)
@@ -58,7 +58,7 @@ class DataSet:
     alive: dict[str, int] = attrs.field(factory=dict)
     fenced: dict[str, int] = attrs.field(factory=dict)
     infos: dict[str, Registration] = attrs.field(factory=dict)
-    hands: dict[str, Hand] = attrs.field(factory=lambda: defaultdict(Hand))
+    held: dict[str, HeldJobs] = attrs.field(factory=lambda: defaultdict(HeldJobs))
     runs: dict[str, tuple[int, str]] = attrs.field(factory=dict)
     runs_version: int = 0
     paused_queues: set[str] = attrs.field(factory=set)

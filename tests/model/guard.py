@@ -37,7 +37,7 @@ class Guard:
         owner = OWNER.get()
         assert owner is not None
         for identity in owner.identities:
-            if job.raw and owner.world.reference.data.hands[identity].jobs.get(job.ticket) == job.raw:
+            if job.raw and owner.world.reference.data.held[identity].jobs.get(job.ticket) == job.raw:
                 self.broken.append(f"{job.ticket} is released, and Redis lists it")
 
     def look_at_stop(self, process: Process) -> None:

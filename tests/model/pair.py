@@ -122,10 +122,10 @@ class Pair:
         keys |= {f"restbroker:pause:{target}": self.reference.reasons(target) for target in list(data.pauses)}
         notes = {"queues": data.queue_notes, "targets": data.target_notes}
         keys |= {f"restbroker:pauses:{kind}": _without_times(noted) for kind, noted in notes.items()}
-        for identity, hand in data.hands.items():
-            counters = {"last": hand.last, "hwm": hand.hwm or None}
-            keys[f"restbroker:ip:{identity}"] = hand.jobs | _texts({n: c for n, c in counters.items() if c is not None})
-            keys[f"restbroker:sent:{identity}"] = dict.fromkeys(hand.sent, b"once")
+        for identity, own in data.held.items():
+            counters = {"last": own.last, "hwm": own.hwm or None}
+            keys[f"restbroker:ip:{identity}"] = own.jobs | _texts({n: c for n, c in counters.items() if c is not None})
+            keys[f"restbroker:sent:{identity}"] = dict.fromkeys(own.sent, b"once")
         held = {key: value for key, value in keys.items() if value}
         return held | ({"restbroker:recovered:version": data.runs_version} if data.runs_version else {})
 

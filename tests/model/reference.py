@@ -36,7 +36,7 @@ from restbroker.store.sets import BEGINNING, Due, Placement, Position
 from restbroker.store.settling import FinishRequest
 from restbroker.store.tickets import ticket_number, ticket_queue
 from tests.model import effects, pausing
-from tests.model.dataset import DataSet, Hand
+from tests.model.dataset import DataSet, HeldJobs
 from tests.model.effects import is_forbidden, rank, settle
 
 LONGEST_PAUSE_MS = 1000
@@ -100,8 +100,8 @@ class Reference:
         return identity in self.data.fenced
 
     def fetch(self, request: FetchRequest) -> FetchAnswer:
-        hand = self.data.hands[request.identity]
-        last = hand.last or 0
+        own = self.data.held[request.identity]
+        last = own.last or 0
         if request.identity not in self.data.alive:
             return IdentityUnknown()
         if last > request.base and request.follows:
@@ -110,12 +110,12 @@ class Reference:
             return Duplicate(last)
         stopped = self._stopped(request)
         if stopped is not None:
-            hand.hwm = max(hand.hwm, min(request.hwm, last))
+            own.hwm = max(own.hwm, min(request.hwm, last))
             return stopped
         want = self._want(request)
         taken, bad, more = self._take(request, want)
-        hand.last = taken[-1].number if taken else hand.last
-        hand.hwm = max(hand.hwm, min(request.hwm, max(request.base, hand.last or 0)))
+        own.last = taken[-1].number if taken else own.last
+        own.hwm = max(own.hwm, min(request.hwm, max(request.base, own.last or 0)))
         paused = (self.data.paused_queues & set(request.queues)) - bad
         return FetchResult(
             tuple(taken),
@@ -127,22 +127,22 @@ class Reference:
         )
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
-        hand = self.data.hands[request.identity]
+        own = self.data.held[request.identity]
         codes: list[Code] = [Refused("") if is_forbidden(item[1]) else Gone() for item in request.items]
         places = [place for place, code in enumerate(codes) if code == Gone()]
-        if places and hand.last is not None:
-            hand.hwm = max(hand.hwm, min(request.hwm, hand.last))
+        if places and own.last is not None:
+            own.hwm = max(own.hwm, min(request.hwm, own.last))
         for place in sorted(places, key=lambda place: rank(*request.items[place])):
             ticket, settlement = request.items[place]
-            raw = hand.jobs.pop(ticket, None)
+            raw = own.jobs.pop(ticket, None)
             if raw is not None:
                 queue = request.queues[ticket_queue(ticket) - 1]
                 codes[place] = settle(self.data, queue, ticket, settlement, raw, self.clock())
                 if codes[place] == Applied():
-                    hand.sent.discard(ticket)
+                    own.sent.discard(ticket)
                     self._record(request, place)
                 else:
-                    hand.jobs[ticket] = raw
+                    own.jobs[ticket] = raw
         return codes
 
     def stored_for_s(self, fingerprints: Sequence[Fingerprint]) -> list[float]:
@@ -168,40 +168,40 @@ class Reference:
     def mark(self, identity: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
         if identity not in self.data.alive:
             return IdentityUnknown()
-        hand = self.data.hands[identity]
-        hand.sent |= hand.jobs.keys() & set(tickets)
-        return [ticket in hand.jobs for ticket in tickets]
+        own = self.data.held[identity]
+        own.sent |= own.jobs.keys() & set(tickets)
+        return [ticket in own.jobs for ticket in tickets]
 
     def isolate(self, identity: str, ticket: str) -> IdentityUnknown | bool:
-        return ticket in self.data.hands[identity].jobs if identity in self.data.alive else IdentityUnknown()
+        return ticket in self.data.held[identity].jobs if identity in self.data.alive else IdentityUnknown()
 
     def rejoin(self, identity: str, ticket: str) -> None:
         """Whether a job was alone in a crash is not of this reference."""
 
     def read_jobs(self, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> JobsInProgress:
-        hand = self.data.hands[identity]
-        large = {ticket: len(raw) for ticket, raw in hand.jobs.items() if effects.is_too_large(raw, limit_bytes)}
-        jobs = {ticket: raw for ticket, raw in hand.jobs.items() if ticket not in large}
-        return JobsInProgress(hand.last or 0, hand.hwm, jobs, (), large)
+        own = self.data.held[identity]
+        large = {ticket: len(raw) for ticket, raw in own.jobs.items() if effects.is_too_large(raw, limit_bytes)}
+        jobs = {ticket: raw for ticket, raw in own.jobs.items() if ticket not in large}
+        return JobsInProgress(own.last or 0, own.hwm, jobs, (), large)
 
     def retire(self, identity: str) -> bool:
-        if self.data.hands[identity].jobs:
+        if self.data.held[identity].jobs:
             return False
         self.data.alive.pop(identity, None)
         self.data.fenced.pop(identity, None)
         self.data.infos.pop(identity, None)
-        self.data.hands.pop(identity)
+        self.data.held.pop(identity)
         return True
 
     def recover(self, identity: str, make_dead: MakeDead, **_poison_and_waits: object) -> Recovered:
-        hand, info = self.data.hands[identity], self.data.infos.get(identity)
+        own, info = self.data.held[identity], self.data.infos.get(identity)
         touched_up_to = self.read_jobs(identity).hwm
-        if info is None and hand.jobs:
+        if info is None and own.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         if identity not in self.data.fenced:
             return Recovered(0, 0, set(), 0, retired=False)
-        marked, unanswered_before = set(hand.sent), self.data.unanswered
-        newest_first = sorted(hand.jobs, key=ticket_number, reverse=True)
+        marked, unanswered_before = set(own.sent), self.data.unanswered
+        newest_first = sorted(own.jobs, key=ticket_number, reverse=True)
         codes = self.recover_some(identity, newest_first, make_dead)
         moved = [ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()]
         touched = sum(ticket_number(ticket) <= touched_up_to for ticket in moved)
@@ -218,9 +218,9 @@ class Reference:
         return codes
 
     def _recover_one(self, identity: str, ticket: str, make_dead: MakeDead) -> Code:
-        hand, info = self.data.hands[identity], self.data.infos[identity]
-        queue, raw = info.queues[ticket_queue(ticket) - 1], hand.jobs.pop(ticket)
-        if ticket in hand.sent:
+        own, info = self.data.held[identity], self.data.infos[identity]
+        queue, raw = info.queues[ticket_queue(ticket) - 1], own.jobs.pop(ticket)
+        if ticket in own.sent:
             code = effects.kill(
                 self.data,
                 make_dead(OrphanedJob(identity, ticket, queue, raw, info.responses, info.queues)),
@@ -228,13 +228,13 @@ class Reference:
                 self.clock(),
             )
         else:
-            if ticket_number(ticket) <= hand.hwm:
+            if ticket_number(ticket) <= own.hwm:
                 self.data.count_run(identity, raw)
             code = self.data.append(queue, raw)
         if code == Applied():
-            hand.sent.discard(ticket)
+            own.sent.discard(ticket)
         else:
-            hand.jobs[ticket] = raw
+            own.jobs[ticket] = raw
         return code
 
     def maybe_run(self) -> Mapping[str, int]:
@@ -325,7 +325,7 @@ class Reference:
         return LimitReached("in_flight", IN_FLIGHT_MS) if request.count > 0 and self._want(request) <= 0 else None
 
     def _want(self, request: FetchRequest) -> int:
-        in_progress = sum(len(hand.jobs) for hand in self.data.hands.values())
+        in_progress = sum(len(own.jobs) for own in self.data.held.values())
         return min(request.count, request.limits.in_flight - in_progress) if request.limits.in_flight else request.count
 
     def _take(self, request: FetchRequest, want: int) -> tuple[list[FetchedJob], set[str], bool]:
@@ -344,11 +344,11 @@ class Reference:
             bad.add(queue)
             return
         jobs = self.data.lists[f"queue:{queue}"]
-        while jobs and want > len(taken.jobs) and taken.accept(jobs[-1], queue, *self._hand(taken.request, queue)):
+        while jobs and want > len(taken.jobs) and taken.accept(jobs[-1], queue, *self._held_by(taken.request, queue)):
             jobs.pop()
 
-    def _hand(self, request: FetchRequest, queue: str) -> tuple[int, Hand]:
-        return self.data.infos[request.identity].queues.index(queue) + 1, self.data.hands[request.identity]
+    def _held_by(self, request: FetchRequest, queue: str) -> tuple[int, HeldJobs]:
+        return self.data.infos[request.identity].queues.index(queue) + 1, self.data.held[request.identity]
 
 
 @attrs.define
@@ -363,7 +363,7 @@ class Taken:
     def __attrs_post_init__(self) -> None:
         self.left_bytes = self.request.most_bytes
 
-    def accept(self, raw: bytes, queue: str, index: int, hand: Hand) -> bool:
+    def accept(self, raw: bytes, queue: str, index: int, own: HeldJobs) -> bool:
         """Whether the bytes allow it; it is in progress then."""
         if self.more or (self.jobs and len(raw) > self.left_bytes):
             self.more = True
@@ -371,7 +371,7 @@ class Taken:
         self.left_bytes -= len(raw)
         self.more = self.left_bytes <= 0
         number = self.request.base + len(self.jobs) + 1
-        hand.jobs[f"{number}:{index}"] = raw
+        own.jobs[f"{number}:{index}"] = raw
         is_large = effects.is_too_large(raw, self.request.limit_bytes)
         size = len(raw) if is_large else 0
         self.jobs.append(FetchedJob(f"{number}:{index}", number, queue, b"" if is_large else raw, size))

@@ -158,7 +158,7 @@ def check(world: World, *, killed: bool) -> None:
     assert tried | dead <= begun
     assert ONCE.isdisjoint(tried), "what must not run twice must not be tried again"
     if killed:
-        sent = {jid_of(hand.jobs[ticket]) for hand in data.hands.values() for ticket in hand.sent & hand.jobs.keys()}
+        sent = {jid_of(own.jobs[ticket]) for own in data.held.values() for ticket in own.sent & own.jobs.keys()}
         assert ONCE & ran.keys() - acknowledged <= sent, "it was sent without a mark"
     else:
         assert world.in_progress() == {}

@@ -53,7 +53,7 @@ class World:
     """Of each job its queue and its group."""
     wait: dict[tuple[str, str], list[str]] = attrs.field(factory=lambda: defaultdict(list))
     """Of each queue and group the jobs that wait, in their order."""
-    hand: dict[str, tuple[GroupPool, str, bytes]] = attrs.field(factory=dict)
+    running: dict[str, tuple[GroupPool, str, bytes]] = attrs.field(factory=dict)
     held: dict[str, float] = attrs.field(factory=dict)
     """Of each group that may not start: until when, STOPPED, or IN_PROGRESS."""
     died: dict[str, str] = attrs.field(factory=dict)
@@ -128,7 +128,7 @@ class World:
                 assert line[0] == name, "a job overtakes another of its group"
                 self.held[group] = IN_PROGRESS
             line.remove(name)
-            self.hand[name] = (pool, one.ticket, one.raw)
+            self.running[name] = (pool, one.ticket, one.raw)
 
     def opens(self, group: str, name: str) -> None:
         """The job that died under this group has come back: it is the next one, and the group is free."""
@@ -146,11 +146,11 @@ class World:
 
     def a_pool_settles(self, pool: GroupPool | None = None) -> None:
         pool = pool or self.chance.choice(self.pools)
-        mine = [name for name, (owner, *_) in self.hand.items() if owner is pool]
+        mine = [name for name, (owner, *_) in self.running.items() if owner is pool]
         some = self.chance.sample(mine, min(len(mine), self.chance.choice((1, 2, 5, 50))))
         settled = [(name, self.settlement(name)) for name in some]
         wants = self.chance.choice((None, 1, 20))
-        items = [(self.hand[name][1], by) for name, by in settled]
+        items = [(self.running[name][1], by) for name, by in settled]
         wanted = None if wants is None else HandOn(pool.base, wants)
         request = pool.finish_request(items, next=wanted, hwm=pool.base + self.chance.choice((0, wants or 0)))
         codes, given = finish_and_take(self.client, request, 1.0)
@@ -160,7 +160,7 @@ class World:
             assert isinstance(code, Applied), code
             if name not in back:
                 self.is_settled(name, by)
-        for name in sorted(back, key=lambda name: -ticket_number(self.hand[name][1])):
+        for name in sorted(back, key=lambda name: -ticket_number(self.running[name][1])):
             self.is_settled(name, dict(settled)[name])
         assert pool.is_alive or not given
         self.are_handed_out(pool, given, wants or 0)
@@ -170,7 +170,7 @@ class World:
             assert finish(self.client, request, 1.0) == [Gone()] * len(items)
 
     def settlement(self, name: str) -> Settlement:
-        raw = self.hand[name][2]
+        raw = self.running[name][2]
         changed = json.dumps({**json.loads(raw), "try": self.chance.random()}).encode()
         fate = self.chance.choice(ORDERED_FATES if BEFORE_ORDER in self.place[name][1] else FATES)
         match fate if self.chance.random() < 0.4 else "done":
@@ -194,7 +194,7 @@ class World:
     def is_settled(self, name: str, by: Settlement, due: float = 0.0) -> None:
         """`due`: when a group may go on whose process died."""
         place = _, group = self.place[name]
-        del self.hand[name]
+        del self.running[name]
         if BEFORE_ORDER not in group:
             match by:
                 case Retry(payload=payload):
@@ -253,7 +253,7 @@ class World:
         self.log.append(("recovered", pool.identity, mine, marked))
         for ticket in sorted(mine, key=ticket_number, reverse=True):
             waits = pool.quiet_s and ticket_number(ticket) <= hwm
-            by = as_dead(OrphanedJob("", ticket, "", self.hand[mine[ticket]][2])) if ticket in marked else Requeue()
+            by = as_dead(OrphanedJob("", ticket, "", self.running[mine[ticket]][2])) if ticket in marked else Requeue()
             if isinstance(by, Dead):
                 by = attrs.evolve(by, effect="stop" if self.stops else "")
             self.is_settled(mine[ticket], by, pool.quiet_s if waits else 0.0)
@@ -351,7 +351,7 @@ class World:
             assert sorted(self.raw.zrange(f"{NAMESPACE}:{kind}", 0, -1)) == sorted(members.values())
         for pool in self.pools:
             fields = self.raw.hgetall(f"{NAMESPACE}:restbroker:ip:{pool.identity}").items()
-            mine = {ticket: raw for owner, ticket, raw in self.hand.values() if owner is pool}
+            mine = {ticket: raw for owner, ticket, raw in self.running.values() if owner is pool}
             assert {ticket.decode(): raw for ticket, raw in fields if b":" in ticket} == mine
         held = self.raw.zrange(f"{NAMESPACE}:restbroker:held:t", 0, -1, withscores=True)
         scores = {group.decode(): score for group, score in held}
@@ -409,7 +409,7 @@ class World:
             self.a_pool_fetches(next(pool for pool in self.pools if pool.is_alive), 100)
             for pool in self.pools:
                 self.a_pool_settles(pool)
-            if not (self.hand or self.held or any(self.wait.values())):
+            if not (self.running or self.held or any(self.wait.values())):
                 break
         self.is_right()
         assert keys_of_groups(self.server) == set(), "at rest nothing is left"

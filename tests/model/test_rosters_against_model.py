@@ -51,7 +51,7 @@ class Roster:
 
 
 @attrs.frozen
-class Hand:
+class Refresh:
     """A job in progress whose refresh has begun."""
 
     user: str
@@ -73,7 +73,7 @@ class Histories(RuleBasedStateMachine):
         self.marked, self.behind = set[str](), set[str]()
         self.flights: dict[str, str] = {}
         self.overdue = set[str]()
-        self.hands: list[Hand] = []
+        self.refreshes: list[Refresh] = []
         self.holders = 0
 
     def teardown(self) -> None:
@@ -130,42 +130,42 @@ class Histories(RuleBasedStateMachine):
         self.overdue.discard(user)
         self.marked.discard(user)
         self.behind.discard(user)
-        self.hands.append(Hand(user, holder))
+        self.refreshes.append(Refresh(user, holder))
 
     def give_back(self, user: str) -> None:
         """His job comes again."""
         self.server.raw.lpush(QUEUE, user)
         self.queue.append(user)
 
-    @precondition(lambda self: self.hands)
+    @precondition(lambda self: self.refreshes)
     @rule(place=st.integers(0, 5), fails=st.booleans(), twice=TWICE)
     def land(self, place: int, fails: bool, twice: bool) -> None:
-        hand = self.hands.pop(place % len(self.hands))
-        own = self.flights.get(hand.user) == hand.holder
-        done, again = ((), (hand.user,)) if fails else ((hand.user,), ())
-        assert end_refreshes(self.client, hand.holder, done, again) == own
+        refresh = self.refreshes.pop(place % len(self.refreshes))
+        own = self.flights.get(refresh.user) == refresh.holder
+        done, again = ((), (refresh.user,)) if fails else ((refresh.user,), ())
+        assert end_refreshes(self.client, refresh.holder, done, again) == own
         if twice:
-            assert end_refreshes(self.client, hand.holder, done, again) == 0
+            assert end_refreshes(self.client, refresh.holder, done, again) == 0
         if own:
-            del self.flights[hand.user]
-            self.overdue.discard(hand.user)
+            del self.flights[refresh.user]
+            self.overdue.discard(refresh.user)
         if fails:
-            self.behind.add(hand.user)
-            self.give_back(hand.user)
+            self.behind.add(refresh.user)
+            self.give_back(refresh.user)
             if own:
-                self.marked.add(hand.user)
+                self.marked.add(refresh.user)
 
-    @precondition(lambda self: self.hands)
+    @precondition(lambda self: self.refreshes)
     @rule(place=st.integers(0, 5), dies=st.booleans())
     def outlive_the_lease(self, place: int, dies: bool) -> None:
-        hand = self.hands[place % len(self.hands)]
-        if self.flights.get(hand.user) == hand.holder:
-            self.server.raw.hset(FLIGHTS, hand.user, f"1 {hand.holder}")
-            self.overdue.add(hand.user)
+        refresh = self.refreshes[place % len(self.refreshes)]
+        if self.flights.get(refresh.user) == refresh.holder:
+            self.server.raw.hset(FLIGHTS, refresh.user, f"1 {refresh.holder}")
+            self.overdue.add(refresh.user)
         if dies:
-            self.hands.remove(hand)
-            self.behind.add(hand.user)
-            self.give_back(hand.user)
+            self.refreshes.remove(refresh)
+            self.behind.add(refresh.user)
+            self.give_back(refresh.user)
 
     @invariant()
     def the_store_has_what_the_reference_has(self) -> None:

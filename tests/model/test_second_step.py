@@ -175,7 +175,7 @@ async def test_job_forgotten_at_its_second_step_may_have_run(
         rooms.refusal = "server"
         world.push(*jids, command="room")
         await trio.sleep(1)
-        (held,) = (hand.jobs for hand in world.reference.data.hands.values() if hand.jobs)
+        (held,) = (own.jobs for own in world.reference.data.held.values() if own.jobs)
         first.way.cut = True
         world.reference.data.lists["queue:rest"] += held.values()
         held.clear()

@@ -253,7 +253,7 @@ class Histories(RuleBasedStateMachine):
     ) -> None:
         """`wants`: it asks for so many in the same round trip."""
         tickets = data.draw(st.permutations(sorted(pool.jobs)))[: len(fates)]
-        in_redis = dict(self.pair.data.hands[pool.identity].jobs)
+        in_redis = dict(self.pair.data.held[pool.identity].jobs)
         settled = [(t, self.settlement(fate, pool.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
         records = self.records(settled)
         request = FinishRequest(pool.identity, "t", QUEUES, hwm, settled, records)
@@ -298,7 +298,7 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data(), calls=st.integers(1, 3))
     def a_reaper_stops_half_way(self, data: st.DataObject, calls: int) -> None:
         identity = data.draw(st.sampled_from(self.pools[-3:])).identity
-        newest_first = sorted(self.pair.data.hands[identity].jobs, key=ticket_number, reverse=True)
+        newest_first = sorted(self.pair.data.held[identity].jobs, key=ticket_number, reverse=True)
         if identity not in self.pair.data.fenced or len(newest_first) <= calls:
             return
         with pytest.MonkeyPatch.context() as patch:
@@ -312,7 +312,7 @@ class Histories(RuleBasedStateMachine):
     @rule(data=st.data())
     def two_reapers_recover_at_once(self, data: st.DataObject) -> None:
         identity = data.draw(st.sampled_from(self.pools[-3:])).identity
-        if not self.pair.data.hands[identity].jobs:
+        if not self.pair.data.held[identity].jobs:
             return
         slow = Slow(self.pair.client, 0, lambda: self.pair.ask(heartbeats.recover, identity, as_owed))
         late = heartbeats.recover(cast("Client", slow), identity, as_owed)
@@ -503,8 +503,8 @@ class Histories(RuleBasedStateMachine):
         data, found = self.pair.data, Counter[bytes]()
         for queue in QUEUES:
             found.update(data.lists[f"queue:{queue}"])
-        for hand in data.hands.values():
-            found.update(hand.jobs.values())
+        for own in data.held.values():
+            found.update(own.jobs.values())
         for members in data.sets.values():
             found.update(list(members))
         assert Counter(map(self.payload, (found + self.ledger.ended).elements())) == self.ledger.pushed
@@ -516,12 +516,12 @@ class Histories(RuleBasedStateMachine):
             stage = 0 if pool.identity in data.alive else 1 if pool.identity in data.fenced else 2
             assert (pool.identity in data.alive) + (pool.identity in data.fenced) <= 1
             assert stage >= self.stages.get(pool.identity, 0)
-            assert stage < 2 or not data.hands[pool.identity].jobs
+            assert stage < 2 or not data.held[pool.identity].jobs
             self.stages[pool.identity] = stage
 
     @invariant()
     def jobs_in_progress_keep_the_limit_of_all_pools(self) -> None:
-        in_progress = {identity: len(hand.jobs) for identity, hand in self.pair.data.hands.items() if hand.jobs}
+        in_progress = {identity: len(own.jobs) for identity, own in self.pair.data.held.items() if own.jobs}
         found = self.server.raw.hgetall(f"{NAMESPACE}:restbroker:inflight:t")
         shares = {name.decode(): int(count) for name, count in found.items()}
         assert shares.keys() <= self.pair.data.alive.keys() | self.pair.data.fenced.keys()

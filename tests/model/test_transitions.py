@@ -299,10 +299,10 @@ async def _jobs_wait_for_their_target(story: Story) -> WorkerPool:
 
 async def _jobs_wait_for_their_target_and_redis_loses_that_it_gave_them(story: Story) -> None:
     pool = await _jobs_wait_for_their_target(story)
-    data, hand = story.world.reference.data, story.world.reference.data.hands[pool.identity.name]
+    data, own = story.world.reference.data, story.world.reference.data.held[pool.identity.name]
     story.first.way.cut = True
-    data.lists["queue:rest"] += [*hand.jobs.values()]
-    hand.jobs.clear()
+    data.lists["queue:rest"] += [*own.jobs.values()]
+    own.jobs.clear()
     await trio.sleep(3)
     story.first.way.cut = False
     await trio.sleep(3)
@@ -312,12 +312,12 @@ async def _jobs_wait_for_their_target_and_redis_loses_that_it_gave_them(story: S
 
 async def _jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgotten(story: Story) -> None:
     pool = await _jobs_wait_for_their_target(story)
-    hand = story.world.reference.data.hands[pool.identity.name]
-    known = dict(hand.jobs)
+    own = story.world.reference.data.held[pool.identity.name]
+    known = dict(own.jobs)
     for jobs in ({}, known):
         story.first.way.cut = True
-        hand.jobs.clear()
-        hand.jobs.update(jobs)
+        own.jobs.clear()
+        own.jobs.update(jobs)
         await trio.sleep(3)
         story.first.way.cut = False
         await trio.sleep(3)

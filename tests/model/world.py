@@ -122,14 +122,14 @@ class World:
 
     def in_progress(self) -> dict[str, list[str]]:
         """The jids of what each identity has in progress, where there is any."""
-        hands = self.reference.data.hands.items()
-        return {identity: [jid_of(raw) for raw in hand.jobs.values()] for identity, hand in hands if hand.jobs}
+        held = self.reference.data.held.items()
+        return {identity: [jid_of(raw) for raw in own.jobs.values()] for identity, own in held if own.jobs}
 
     def places(self) -> Counter[str]:
         """In how many places each jid lies."""
         data = self.reference.data
         found = [raw for jobs_there in data.lists.values() for raw in jobs_there]
-        found += [raw for hand in data.hands.values() for raw in hand.jobs.values()]
+        found += [raw for own in data.held.values() for raw in own.jobs.values()]
         found += [raw for members in data.sets.values() for raw in members]
         return Counter(jid_of(raw) for raw in found)
 
