@@ -183,7 +183,7 @@ class Harness:
     services: Callable[["Harness"], Sequence[Service]] = lambda _harness: ()
     connect: Callable[[StoreSettings], Connection] = attrs.field(init=False)
     patience_s: float = 3.0
-    """So long an answer of Redis may take; a third of it where a stop waits."""
+    """How long an answer of Redis may take; a third of it where a stop waits."""
     snapshot: Callable[[WorkerPool], Mapping[str, Json]] = lambda _pool: {}
     policy: Policy = attrs.field(factory=lambda: Policy(SidekiqBackoff(), reply_queue="replies"))
 
@@ -222,7 +222,7 @@ class Harness:
             raise AssertionError(f"{error}\n" + "\n".join(map(str, self.events[-30:]))) from None
 
     def crashed(self, count: int = 1, *, marked: bool = False) -> None:
-        """So many jobs were in progress of a process of this host that is gone; all of them may have been started."""
+        """This number of jobs was in progress in a process of this host that is gone; all may have been started."""
         facts = attrs.evolve(this_process("t"), started_at_ticks=1)
         assert jobs.register(self.client, "dead-one", facts, self.queues)
         fetched = fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))

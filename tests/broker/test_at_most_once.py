@@ -71,7 +71,7 @@ async def test_unsent_job_waits_unmarked_in_queue_while_target_is_down(harness: 
 async def test_marked_job_waiting_for_lease_requeues_unmarked(
     harness: Harness,
 ) -> None:
-    """When its target goes down meanwhile."""
+    """Its target goes down while it waits."""
     is_marked = trio.Event()
 
     async def end_the_lease() -> None:
@@ -148,7 +148,7 @@ async def test_answer_refused_by_redis_after_crash_is_reported(harness: Harness)
 async def test_kept_connection_that_ends_unanswered_repeats_nothing(
     paths: Paths, then: str
 ) -> None:
-    """Not even a command that is safe to repeat."""
+    """Not even a command that is safe to repeat is sent again."""
     warm = [job(str(number), Mood(fine())) for number in range(50)]
     async with paths.broker(warm, AtMostOnce=["set_nickname"]) as serving:
         await serving.until_ended(len(warm))

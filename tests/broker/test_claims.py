@@ -75,7 +75,7 @@ async def test_only_one_job_of_a_key_is_sent(harness: Harness) -> None:
 
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 async def test_a_push_that_is_repeated_whole_is_done_once(harness: Harness) -> None:
-    """Who got no answer to their LPUSH repeats it, job id and all."""
+    """A producer without an answer to its LPUSH repeats it, job id and all."""
     for _ in range(3):
         harness.push(idempotency_key=KEY)
     async with harness.broker():

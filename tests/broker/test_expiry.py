@@ -21,7 +21,7 @@ from tests.broker.conftest import FINE, Harness, Held, lost, ok
 from tests.support.store_calls import classify_lines
 
 GONE_S = 5.0
-"""So long ago or so far ahead that no clock is in doubt."""
+"""Long enough ago or far enough ahead that no clock is in doubt."""
 
 
 def passed() -> float:

@@ -94,7 +94,7 @@ class Stepped(Connection):
 
 @attrs.define(eq=False)
 class Server:
-    """Whom both brokers send to. `came`: by key, the numbers of the jobs in the order of their requests.
+    """The server of both brokers. `came`: by key, the numbers of the jobs in the order of their requests.
 
     What the second broker sends is answered once `let` is set.
     """

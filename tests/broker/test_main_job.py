@@ -383,7 +383,7 @@ async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> 
 
 
 async def test_equal_bytes_after_recovered_job_is_done_are_another_job(harness: Harness) -> None:
-    """That it may have run is known though others like it were let in before."""
+    """It is known to have run perhaps though others like it were admitted before."""
     harness.push("once")
     assert jobs.register(harness.client, "another", this_process("t"), ("rest",))
     assert fetch(harness.client, jobs.FetchRequest("another", "t", ("rest",), 0, 1, 1))

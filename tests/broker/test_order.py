@@ -324,7 +324,7 @@ NOT_LET_IN: dict[str, dict[str, Any]] = {
     "duplicate": {"idempotency_key": "done"},
     "dropped": {"args": ["safe", {"key": "a", "n": 5}, "t"], "dead": False},
 }
-"""Of what target and job ask for, nothing is theirs: what is behind them goes on."""
+"""The wishes of target and job do not apply to them: the jobs behind them go on."""
 
 
 @pytest.mark.parametrize("odd", NOT_LET_IN.values(), ids=NOT_LET_IN)

@@ -90,7 +90,7 @@ async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent:
 async def test_command_rests_for_a_found_job_and_not_for_a_lost_one(
     harness: Harness, agent: Periodic, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    """Who deletes its job in Sidekiq's pages leaves the lock. Other commands do not wait for the second look."""
+    """A deletion in Sidekiq's pages leaves the lock. Other commands do not wait for the second look."""
     monkeypatch.setattr(holders, "AGAIN_S", 0.05)
     last_s, _ = hour_ago(harness.client, 1)
     value = f"deleted {(time_s(harness.client) - 61) * 1e6:.0f}"

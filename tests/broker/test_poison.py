@@ -135,7 +135,7 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
 async def test_suspect_starts_only_once_redis_knows_of_it(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also when it waited for the others in vain."""
+    """It waits for this also when it waited for the other jobs in vain."""
     monkeypatch.setattr(poison, "_PATIENCE_S", 0.3)
     unknown: list[str] = []
 

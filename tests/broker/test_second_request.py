@@ -198,7 +198,7 @@ async def test_under_at_most_once_a_command_is_not_begun_again(
 async def test_begun_job_forgotten_by_redis_is_not_begun_again(
     harness: Harness,
 ) -> None:
-    """Under AtMostOnce, when Redis forgot between two requests that the job was given away."""
+    """Its command is of AtMostOnce, and Redis forgets between the requests that the job was given away."""
     async def forget(request: Request) -> Response:
         (identity,) = identities.live_identities(harness.client)
         harness.client.command("DEL", f"restbroker:ip:{identity}", f"restbroker:sent:{identity}")

@@ -282,7 +282,7 @@ async def test_a_reload_hands_over_while_jobs_arrive(harness: Harness) -> None:
 
 
 def _lose_answers(monkeypatch: pytest.MonkeyPatch, share: float) -> Callable[[], int]:
-    """Of what is taken this share is lost on the way; how often."""
+    """Lose this share of the answers on the way; return how many were lost."""
     lost, chance, read = 0, random.Random(1), Waiter.on_readable
 
     def on_readable(one: Waiter) -> bool:

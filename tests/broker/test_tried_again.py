@@ -148,7 +148,7 @@ async def test_job_of_dead_process_dies_for_a_queue_of_its_target(
 async def test_first_failing_job_is_due_by_redis_clock_unscheduled(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Even before the scheduler has seen it."""
+    """Redis' clock counts even before the scheduler has seen the job."""
     began_s, own_time_s = time.time(), time.time
     monkeypatch.setattr(time, "time", lambda: own_time_s() + 3600)
 

@@ -26,7 +26,7 @@ from tests.support.paths import Paths, job, jobs_of
 JOBS: Final = int(os.environ.get("WAYS_JOBS", "800"))
 """How many jobs of a history: more with `.ci/soak fuzz`."""
 LEAST_SHARE: Final = 0.5
-"""Of the jobs of a history that are delivered as planned: many answers are odd on purpose."""
+"""The least share of a history's jobs delivered as planned: many answers are odd on purpose."""
 SEED: Final = int(os.environ.get("WAYS_SEED", "0"))
 
 

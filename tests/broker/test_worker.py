@@ -103,7 +103,7 @@ async def test_job_in_other_hands_is_not_settled_by_a_cancel_here(harness: Harne
 async def test_partly_done_job_in_other_hands_is_not_settled_here(
     harness: Harness,
 ) -> None:
-    """Nor reported."""
+    """It is not reported here either."""
     taken: list[JobInProgress] = []
 
     async def two(call: Call, link: Link) -> Outcome:

@@ -47,7 +47,7 @@ def test_help_and_version_need_no_configuration() -> None:
 
 
 def test_commands_are_those_of_the_servers_version(shell: Shell, store: Client) -> None:
-    """Of the configured one, else of that which a process reports, else of the newest."""
+    """The commands of the configured version, else of the one that a process reports, else of the newest."""
 
     def count(**environ: str) -> int:
         variables = {f"RESTBROKER_{name}": value for name, value in environ.items()}

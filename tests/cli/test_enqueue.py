@@ -156,7 +156,7 @@ def test_timeout_without_wait_is_refused_by_all_that_can_wait(shell: Shell) -> N
     "Security: who has an account on the host, or controls the configuration", "to find secrets in command lines"
 )
 def test_secret_in_the_command_line_is_warned_about(shell: Shell) -> None:
-    """But not one from standard input."""
+    """A secret from standard input is not warned about."""
     noted = shell("enqueue", "register", "user=a", "host=h", "password=x").stderr
     assert "password is visible in the command line" in noted
     assert "use password=- or password=@FILE." in noted

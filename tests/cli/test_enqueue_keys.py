@@ -66,7 +66,7 @@ def test_duplicate_is_recognized_by_scripts(shell: Shell, store: Client) -> None
 def test_old_lock_is_checked_and_taken_over_from_a_lost_job(
     shell: Shell, store: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As after who deletes jobs in Sidekiq's pages, which know nothing of locks."""
+    """As after a deletion in Sidekiq's pages, which know nothing of locks."""
     monkeypatch.setattr(holders, "AGAIN_S", 0.05)
     first = shell(*UNIQUE).stdout.strip()
     store.command("SET", lock_key(), f"{first} {(time.time() - 61) * 1e6:.0f}", "KEEPTTL")

@@ -161,7 +161,7 @@ def test_unusable_package_is_a_configuration_error_with_its_name(
 def test_unimportable_connector_is_an_error_at_start_and_check(
     shell: Shell, lib: Path, tmp_path: Path
 ) -> None:
-    """And in the list of kinds."""
+    """It is one in the list of kinds, too."""
     package = lib / "restbroker_chatter"
     package.mkdir()
     _file(lib).rename(package / "catalogue.py")

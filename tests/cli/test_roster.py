@@ -39,7 +39,7 @@ def do(shell: Shell) -> Do:
 
 
 def refreshed(store: Client) -> list[str]:
-    """Whose refresh jobs there are, the oldest first."""
+    """The users with refresh jobs, the oldest first."""
     jobs = [json.loads(job) for job in queues.peek(store, "rosters", 0, 100)]
     assert all(job["args"][0] == "refresh" and job["args"][2] == "right-token" for job in jobs)
     return [user for job in jobs for user in job["args"][1]["users"]]

@@ -180,7 +180,7 @@ def _producing(sentinels: Sentinels, settings: StoreSettings, name: str) -> Iter
 @pytest.mark.promise("No command is lost", "Redis fails over to a replica")
 @pytest.mark.slow
 def test_killed_master_repeats_at_most_jobs_in_progress(scene: Scene) -> None:
-    """And loses no replicated job."""
+    """It loses no replicated job."""
     scene.group.master.kill()
     scene.wait_until_known()
     scene.assert_delivery_goes_on()
@@ -193,7 +193,7 @@ def test_killed_master_repeats_at_most_jobs_in_progress(scene: Scene) -> None:
 @pytest.mark.promise("No command is lost", "Redis fails over to a replica")
 @pytest.mark.nightly
 def test_orderly_failover_repeats_few_jobs(scene: Scene) -> None:
-    """At most what the old master took after the promotion."""
+    """At most the jobs are repeated that the old master took after the promotion."""
     scene.group.failover()
     until(lambda: "master" in scene.group.replica.command("ROLE"), "the replica is promoted")
     sent = scene.sent()

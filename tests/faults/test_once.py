@@ -18,7 +18,7 @@ from tests.support.several import Several, target, times_done
 from tests.support.wait import until
 
 MOST_SENT = 5
-"""So many of the first twenty jobs in progress are sent at least: others are their twins."""
+"""The least number of the first twenty jobs in progress that are sent: others are their twins."""
 
 
 def pushes_of(key: int) -> list[bytes]:

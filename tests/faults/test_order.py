@@ -233,7 +233,7 @@ class Chaos:
     cuts: list[int] = attrs.field(factory=list)
     """Before which events Redis lost the end of its file."""
     kept: dict[str, int] = attrs.field(factory=dict)
-    """So many bytes at the beginning of a file are never cut off."""
+    """The number of bytes at the beginning of a file that are never cut off."""
 
     def __attrs_post_init__(self) -> None:
         self.server = self.stack.enter_context(AnsweringServer(self.witness.act))

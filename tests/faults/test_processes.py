@@ -262,7 +262,7 @@ def test_jobs_of_a_group_that_died_are_given_back_soon(group: Group, report: Rep
 
 @pytest.mark.nightly
 def test_worker_stopped_in_sidekiq_web_is_started_again(group: Group) -> None:
-    """And jobs in progress are on the page of figures."""
+    """The page of figures shows the jobs in progress."""
     port = free_port()
     group.configure(Stats=True, StatsPort=port, Processes=2)
     release = threading.Event()

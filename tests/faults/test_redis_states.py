@@ -28,7 +28,7 @@ FULL = {
     "lazyfree-lazy-user-del": "no",
 }
 EACH = 40
-"""So many jobs of each kind are in a full Redis."""
+"""The number of jobs of each kind in a full Redis."""
 PADDING = "x" * 20_000
 
 

@@ -41,7 +41,7 @@ VALUES: Final[tuple[Json, ...]] = (
     *([{"jid": "bob@example.org"}], {"jid": "ann@example.org", "name": "A"}, {"formattedName": "A"}),
     *([{"roomName": "balcony", "naturalName": "B", "description": "d"}], [{"entity": "b@c", "action": "ALLOW"}]),
 )
-"""Of whatever type; some fit most arguments."""
+"""Values of any type; some fit most arguments."""
 _DOMAIN_ADMIN: Final[Json] = {"Basic": {"User": "admin@example.org", "Pass": "pass-of-domain"}}
 _USER: Final[Json] = {"Basic": {"User": "bot@example.org", "Pass": "pass-of-bot"}}
 OTHERS: Final[Mapping[str, tuple[str, Mapping[str, Json]]]] = {

@@ -44,7 +44,7 @@ SILENCES: Final[Mapping[str, Exception]] = {
 SILENCE: Final = "(no answer)"
 _NOW_S: Final = 1_800_000_000.0
 _MANY: Final = 20
-"""So many equal outcomes trip a breaker that counts them."""
+"""The number of equal outcomes that trip a breaker that counts them."""
 _LONG: Final = 5
 _UNWELL: Final = Response(503, {}, b"", 0.0)
 _GONE: Final = NotSent("Connection refused")

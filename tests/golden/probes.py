@@ -27,7 +27,7 @@ _NOW_S: Final = 1_800_000_000.0
 
 
 def text() -> str:
-    """Of all."""
+    """The probes of all kinds."""
     return "\n".join(line for name, kind in KINDS.items() for line in [f"# {name}", *_of(kind), ""])
 
 

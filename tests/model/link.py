@@ -24,7 +24,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 ROUND_TRIP_S = 0.001
 BLOCK_S = 2.0
-"""So long a fetch stands."""
+"""How long a fetch stands."""
 
 
 def _never() -> bool:
@@ -52,7 +52,7 @@ class SimulatedConnection:
     way: Way
     turn: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     ours: contextvars.Context = attrs.field(factory=contextvars.copy_context)
-    """That of the process: a person who cancels a job has it settled in another one."""
+    """The process's connection: a cancelled job is settled over another one."""
     sent: bool = False
     """Whether a settlement was sent that no task awaits."""
     landed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)

@@ -20,7 +20,7 @@ def reasons(data: DataSet, target: str, now_us: int) -> Reasons:
 
 
 def pause(data: DataSet, target: str, reason: str, for_s: float | None, now_us: int) -> None:
-    """Of the same reason's pauses the longest counts."""
+    """The longest pause of the same reason counts."""
     found, until_us = reasons(data, target, now_us), _until_us(for_s, now_us)
     old_us = found.until_us.get(reason, 1)
     if old_us != 0 and (until_us == 0 or until_us > old_us):
@@ -38,7 +38,7 @@ def resume(data: DataSet, target: str, reason: str, now_us: int) -> bool:
 
 
 def pause_target(data: DataSet, target: str, note: PauseNote, now_us: int) -> None:
-    """Of a person's pauses the last counts."""
+    """The last pause of a person counts."""
     found = reasons(data, target, now_us)
     data.target_notes[target] = note
     found.until_us[OPERATOR] = note.until_us

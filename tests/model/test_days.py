@@ -102,7 +102,7 @@ async def test_a_server_that_is_down_for_hours_costs_time_only(
 async def test_failing_job_is_tried_26_times_in_20_days_like_sidekiq(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And then is dead."""
+    """After that it is dead."""
     stretch(monkeypatch, 600)
     world.target.status = 500
     world.start()
@@ -196,7 +196,7 @@ async def test_ten_hours_without_redis_cause_no_takeover(
 async def test_paused_queue_and_target_resume_after_two_minutes(
     autojump_clock: MockClock, world: World
 ) -> None:
-    """And one process says so."""
+    """One process reports it."""
     for _ in range(3):
         world.start()
     await trio.sleep(MINUTE_S)

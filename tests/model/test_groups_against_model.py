@@ -50,14 +50,14 @@ class World:
     queues: tuple[str, ...]
     stops: bool
     place: dict[str, tuple[str, str]] = attrs.field(factory=dict)
-    """Of each job its queue and its group."""
+    """The queue and the group of each job."""
     wait: dict[tuple[str, str], list[str]] = attrs.field(factory=lambda: defaultdict(list))
-    """Of each queue and group the jobs that wait, in their order."""
+    """The waiting jobs of each queue and group, in their order."""
     running: dict[str, tuple[GroupPool, str, bytes]] = attrs.field(factory=dict)
     held: dict[str, float] = attrs.field(factory=dict)
-    """Of each group that may not start: until when, STOPPED, or IN_PROGRESS."""
+    """Until when each group that may not start has to wait, or STOPPED, or IN_PROGRESS."""
     died: dict[str, str] = attrs.field(factory=dict)
-    """Of each group that is stopped, or was until a job came that is not settled yet: the job that died."""
+    """The job that died, for each group that is stopped, or was until a job came that is not settled yet."""
     sets: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {"dead": {}, "retry": {}})
     pools: list[GroupPool] = attrs.field(factory=list)
     log: list[object] = attrs.field(factory=list)
@@ -319,7 +319,7 @@ class World:
         classify_lines(self.client, "t", queue, self.text)
 
     def a_person_takes_or_clears(self) -> None:
-        """Of one list: the queue's, or a group's."""
+        """The jobs of one list: the queue's, or a group's."""
         queue = self.chance.choice(self.queues)
         meant = self.chance.choice(waiting.take_snapshots(self.client, queue, "t"))
         jobs = self.raw.lrange(meant.key, 0, -1)

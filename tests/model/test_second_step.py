@@ -191,7 +191,7 @@ async def test_job_forgotten_at_its_second_step_may_have_run(
 async def test_begun_job_is_finished_after_its_expiry_and_a_stop(
     autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:
-    """And no other is begun then."""
+    """No other job is begun then."""
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
     monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)

@@ -85,7 +85,7 @@ SPOILABLE = [
     "restbroker:done:t:first:a",
 ]
 LONG_AGO_S, SOME_DAY_S = -1e30, 1e30
-"""So far from any time that a delay by it leads to that very score."""
+"""A time so far off that a delay leads to that very score."""
 PEOPLE = st.sampled_from(["ann", "bob"])
 WORDS = st.sampled_from(["", "it moves"])
 LENGTHS_S = st.sampled_from([None, 1e6, 0.0, 0.0])

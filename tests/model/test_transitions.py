@@ -74,7 +74,7 @@ class Story:
 
     @property
     def jids(self) -> set[str]:
-        """Of all jobs."""
+        """The ids of all jobs."""
         return {f"{command}{number}" for command, count in self.pushed.items() for number in range(count)}
 
     async def happen(self, what: str) -> None:

@@ -28,7 +28,7 @@ TOKEN: Final = "TOKEN"
 """What stands in the place of a bearer token, which is another one each time."""
 
 ADDRESS: Final = "address"
-"""Who has no login, and whom the server knows by the address: 127.0.0.2."""
+"""A client without login, which the server knows by the address: 127.0.0.2."""
 
 Entries: TypeAlias = Callable[[str, str], Mapping[str, Any]]
 """The target in env.json by login and the server's origin."""

@@ -36,7 +36,7 @@ _GAP: Final = re.compile(r"events of (\w+) between (\S+) and (\S+) may be missin
 Event = Mapping[str, Any]
 Answer = Mapping[str, Any]
 Gap = tuple[str, float, float]
-"""Of which user what may be missing, since when and until when, in seconds since 1970."""
+"""A user whose events may be missing, since when and until when, in seconds since 1970."""
 
 
 def gaps_in(text: str) -> list[Gap]:
@@ -173,7 +173,7 @@ class Talk:
         return gaps_in("".join(broker.output() for broker in self.brokers))
 
     def output(self) -> str:
-        """Of all brokers."""
+        """The last output of all brokers."""
         return "\n".join(broker.output()[-6000:] for broker in self.brokers)
 
     def _is(self, event: Event, user: str, kind: tuple[str, str | None], members: Mapping[str, object]) -> bool:

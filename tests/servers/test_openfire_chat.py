@@ -218,7 +218,7 @@ async def test_question_of_a_logged_in_user_is_not_sent(chat: Openfire, sides: O
 async def test_question_of_a_user_logged_in_elsewhere_is_not_sent(
     chat: Openfire, sides: Open
 ) -> None:
-    """Nor where the login's answer was lost."""
+    """Nor is it where the login's answer was lost."""
     async with sides() as (side,):
         others = httpx.AsyncClient(auth=("admin", "secret"), headers={"Accept": "application/json, text/plain"})
         login = f"{chat.url}/restapi/v1/chat/romeo/login"

@@ -190,7 +190,7 @@ async def test_cancelled_wait_leaves_nothing(chat: Openfire, sides: Open) -> Non
 
 
 async def test_logins_of_a_server_go_one_after_the_other(chat: Openfire, sides: Open) -> None:
-    """Of all brokers, with 5 ms in between."""
+    """This holds for all brokers; 5 ms lie in between."""
     began_ms: list[int] = []
 
     def clock_ms() -> int:

@@ -84,7 +84,7 @@ def says(body: str) -> Mapping[str, Json]:
 
 
 def assert_refused(outcome: Outcome, code: str, *words: str) -> None:
-    """That the job is dead with this code, and says these words."""
+    """Assert that the job is dead with this code and these words."""
     assert isinstance(outcome, Rejected), outcome
     assert outcome.reason.code == code
     for word in words:
@@ -142,7 +142,7 @@ async def test_user_of_a_job_who_stays_does_not_leave_and_enter(
 async def test_finished_ban_counts_whatever_redis_says_then(
     chat: Openfire, sides: Open, redis_server: RedisServer
 ) -> None:
-    """And nothing is said there."""
+    """Nothing is said in the room."""
     key = "restbroker:room:chat:balcony@conference"
 
     async def spoil() -> None:

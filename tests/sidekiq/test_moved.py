@@ -77,7 +77,7 @@ def without(job: dict[str, Any], *names: str) -> dict[str, Any]:
 def test_retry_of_ours_moved_by_ruby_keeps_its_history(
     beside: Beside, tokens: dict[str, object]
 ) -> None:
-    """Its count, its attempts, its first failure."""
+    """It keeps its count, its attempts and its first failure."""
     beside.configure(OURS, Backoff=NOT_SOON, **tokens)
     jobs = one_of_each()
     broker = beside.broker()

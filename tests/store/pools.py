@@ -72,7 +72,7 @@ class Pool:
         return answer
 
     def start(self, count: int) -> list[str]:
-        """So many jobs, "job 0" and so on, are in progress; their tickets."""
+        """Have this number of jobs, "job 0" and so on, in progress; return their tickets."""
         queues.push(self.client, "a", [b"job %d" % number for number in range(count)])
         return [job.ticket for job in self.take(count, hwm=count).jobs]
 

@@ -15,7 +15,7 @@ from tests.store.pools import NAMESPACE, Server
 
 _WAIT_S = 10
 _PIECE_S = 0.02
-"""So long after one piece of an answer another may come: that of the second of two commands."""
+"""How long after one piece of an answer another may come: that of the second of two commands."""
 
 
 class LossyProxy:

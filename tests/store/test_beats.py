@@ -54,7 +54,7 @@ def test_jobs_killed_together_share_no_score(pool: Pool) -> None:
 def test_perhaps_run_count_rises_once_per_dead_pool(
     client: Client, server: Server
 ) -> None:
-    """Up to its hwm, and for three days."""
+    """It rises up to the pool's high-water mark, and lasts three days."""
     for life in ("one", "two"):
         register(client, life, FACTS, QUEUES)
         size = queues.push(client, "a", [b"same", b"same", b"other"] if life == "one" else [])
@@ -381,7 +381,7 @@ def test_a_pool_without_a_response_queue_says_so(pool: Pool, server: Server) -> 
 def test_marked_job_with_dead_twin_stays_in_progress(
     pool: Pool, server: Server
 ) -> None:
-    """And the twin keeps its score."""
+    """The twin keeps its score."""
     queues.push(pool.client, "a", [b"1"])
     pool.take(1, hwm=1)
     mark(pool.client, pool.identity, ["1:1"])

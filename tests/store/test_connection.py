@@ -105,7 +105,7 @@ async def test_script_runs_without_a_thread_and_its_refusal_is_raised(server: Se
 async def test_joined_calls_share_a_connection_and_get_their_answers(
     server: Server,
 ) -> None:
-    """Also where Redis lacks a script."""
+    """They do so also where Redis lacks a script."""
     first, *others = all_calls = [Connection(open_client(server.settings)) for _ in range(4)]
     for one in others:
         one.join(first)
@@ -308,7 +308,7 @@ async def test_a_large_job_wakes_too_over_tls_as_well(make_redis: Callable[..., 
 def test_redis_with_a_bad_certificate_gets_no_password(
     make_redis: Callable[..., RedisServer], tmp_path: Path
 ) -> None:
-    """One that is not trusted, or for another host."""
+    """It is not trusted, or names another host."""
     reached, own = redis_over_tls(make_redis, tmp_path, "stranger")
     for trusted in (None, tmp_path / "ca.pem", tmp_path / "stranger.pem"):
         settings = attrs.evolve(reached, password=Secret("hunter2"), ca_file=trusted)

@@ -123,7 +123,7 @@ def news(pool: Pool) -> int:
 def test_overwritten_news_costs_no_job_and_counts_on(
     pool: Pool, server: Server
 ) -> None:
-    """From where no pool was."""
+    """They count on from where no pool was."""
     queues.push(pool.client, "a", [b"1"] * 14)
     for version in ("x", "", "1.5", "-1", "07", str(2**63 - 1), "9" * 30):
         server.raw.set(VERSION, version)

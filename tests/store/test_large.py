@@ -193,7 +193,7 @@ def test_too_large_job_returns_unchanged_and_clashes_as_usual(pool: Pool, server
 
 
 def test_jobs_in_progress_are_read_a_few_mebibytes_at_a_time(pool: Pool) -> None:
-    """Of what is too large only the length."""
+    """Of a too large job only the length is read."""
     jobs = [b"x" * MIB] * 9
     queues.push(pool.client, "a", [*jobs, b"y" * 8 * MIB, b""])
     base = 0

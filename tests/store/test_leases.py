@@ -1,4 +1,4 @@
-"""Of one name one holder; what ends does so by itself, or at once; who was disturbed learns of it."""
+"""One holder for each name; a lease ends by itself, or at once; a disturbed holder learns of it."""
 
 from collections.abc import Callable
 

@@ -36,7 +36,7 @@ def owing(client: Client) -> Pool:
 
 
 def test_job_killed_by_a_crash_is_answered_in_the_same_step(owing: Pool, server: Server) -> None:
-    """And one that goes back is not."""
+    """A job that goes back is not answered."""
     assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, {"2:1"}, 0, retired=True)
     assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
     assert 3500 < server.raw.ttl(f"ns:{WAITED_FOR}") <= 3600

@@ -88,7 +88,7 @@ def server_that_says(*answers: bytes) -> Iterator[tuple[StoreSettings, list[byte
 
 
 def test_server_closing_inside_its_answer_is_unavailable() -> None:
-    """And is asked no second time."""
+    """It is asked no second time."""
     answer = b"*2\r\n$3\r\nabc\r\n:12\r\n"
     for length in range(len(answer)):
         with server_that_says(answer[:length], answer) as (settings, came):

@@ -144,7 +144,7 @@ def test_nothing_is_pushed_into_the_list_being_taken_from(client: Client, server
 def test_large_jobs_are_read_a_few_at_a_time(
     client: Client, server: Server
 ) -> None:
-    """One that is too large only by its place."""
+    """A too large one is known only by its place."""
     large = b"x" * (MAX_BYTES // 2 + 1)
     for job in (b"first", large, large, b"y" * (MAX_BYTES + 1), b"last"):
         queues.push(client, "a", [job])
@@ -161,7 +161,7 @@ def test_large_jobs_are_read_a_few_at_a_time(
 def test_each_job_is_in_one_place_and_only_meant_ones_leave(
     client: Client, server: Server, data: st.DataObject
 ) -> None:
-    """Whatever others do meanwhile."""
+    """This holds whatever others do meanwhile."""
     server.raw.flushdb()
     count = data.draw(st.integers(1, 40))
     queues.push(client, "a", [b"%d" % n for n in range(count)])

@@ -25,7 +25,7 @@ _TURNS: Final = 4
 """How many turns of the loop the other side has to read a piece before the next one comes."""
 _LONG_BYTES: Final = 10_000
 _LATE_SHARE: Final = 0.1
-"""Of what is late: each takes a second."""
+"""The share of late answers: each takes a second."""
 
 GOOD: Final = (
     *("0", '{"num_sessions":3}', '["a@example.org","b@example.org"]', '""', "1", "[]"),

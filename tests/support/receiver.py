@@ -226,7 +226,7 @@ class Fault:
     delay_s: float | None = None
     reached: threading.Event = attrs.field(factory=threading.Event)
     carried_out: threading.Event = attrs.field(factory=threading.Event)
-    """Of those that are carried out before they go wrong."""
+    """Set when a request is carried out that goes wrong afterwards."""
     release: threading.Event = attrs.field(factory=threading.Event)
 
     def before(self) -> None:

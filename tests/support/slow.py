@@ -18,9 +18,9 @@ import pytest
 _LONG_S: Final = 5.0
 _LOOPS: Final = 3_000_000
 _LOOP_S: Final = 0.15
-"""So long a machine takes for so many turns of a loop on which the five seconds count as they are."""
+"""How long a machine takes for these turns of a loop on which the five seconds count as they are."""
 _MOST: Final = 10
-"""So many are run again; where more are slow, it is the machine."""
+"""The number that is run again; where more are slow, it is the machine."""
 _ENDED: Final = (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def little_room(frames: int) -> Iterator[None]:
-    """So many calls within each other are possible from here, and no more."""
+    """Leave exactly this number of nested calls possible from here."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(len(inspect.stack(0)) + frames)
     try:

@@ -42,7 +42,7 @@ class Contact:
 
 @attrs.frozen
 class Presence:
-    """That a user is there, or not (`unavailable`)."""
+    """The news that a user is there, or not (`unavailable`)."""
 
     sender: str
     kind: str

@@ -93,7 +93,7 @@ async def test_host_length_path_and_query_are_sent_as_they_are_meant() -> None:
 
 
 async def test_idle_connections_are_given_up_once_needed_elsewhere() -> None:
-    """And what is still to be sent is sent."""
+    """Requests that are still to be sent are sent."""
     async with pair(engine="lean") as (transport, server):
         server.script.append(recorder.stall())
         async with trio.open_nursery() as nursery:

@@ -238,7 +238,7 @@ async def _expect_time_out(transport: Transport) -> None:
 
 
 async def test_already_cancelled_caller_sends_nothing() -> None:
-    """And is not told that it does."""
+    """It is not told that it does."""
     async with kept() as (transport, server):
         await transport.send(post())
         sender = Sender()

@@ -75,7 +75,7 @@ class Silent(Names):
 
 
 def meaning(addresses: list[str]) -> Names:
-    """That is what the name means from now on."""
+    """Have the name mean this from now on."""
     names = Names(addresses)
     trio.socket.set_custom_hostname_resolver(names)
     return names

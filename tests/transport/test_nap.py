@@ -90,7 +90,7 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> Loop:
 
 @asynccontextmanager
 async def under_way(loop: Loop, count: int) -> AsyncIterator[Requests]:
-    """So many requests, one of which was answered before."""
+    """This number of requests, one of which was answered before."""
     upkeep = Upkeep()
     with ExitStack() as stack:
         connections = []

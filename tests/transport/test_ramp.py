@@ -54,7 +54,7 @@ async def test_an_end_without_a_beginning_does_nothing() -> None:
 
 @attrs.define
 class Waiters:
-    """So many stand in line; `served` are those who got something, and what, in that order."""
+    """Callers in line; `served` are those who got something, and what, in that order."""
 
     ramp: ConnectRamp[str]
     spare: list[str] = attrs.Factory(list)

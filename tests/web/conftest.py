@@ -72,7 +72,7 @@ HTML = {"Accept": "text/html"}
 LIVE_PAGES = tuple("/" if name == "overview" else f"/{name}" for name in LIVE)
 JOB_PAGES = ("/retries", "/scheduled", "/dead", "/in-progress", "/activity", "/queue?name=rest", "/find?q=j0")
 OWN = {"Sec-Fetch-Site": "same-origin"}
-"""So a browser marks what a page sends to its own site."""
+"""The headers by which a browser marks what a page sends to its own site."""
 _PERIODIC = {
     "nightly": {"Cron": "30 4 * * *", "TimeZone": "Europe/Berlin", "Command": "status"},
     "strict": {"Cron": "0 0 29 2 *", "Command": "stats", "Arguments": {"name": "onlineusers"}, "Overlap": "skip"},

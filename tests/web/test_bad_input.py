@@ -26,7 +26,7 @@ PASSWORD: Final = "sesame-4711"
 LONG_BYTES: Final = 900_000
 """A job of a megabyte is what a broker takes at most."""
 MOST_BYTES: Final = 400_000
-"""So long a page may be."""
+"""The greatest length of a page."""
 SETS: Final = {"dead": "/dead", "retry": "/retries", "schedule": "/scheduled"}
 CONDITIONS: Final = (
     "jid+%3D+j1", "message+~+failed", "user+%3D+john", "attempts+%3E+1", "failed_at+%3C+2030-01-01",

@@ -32,7 +32,7 @@ from tests.support.wait import until_async
 
 HOOK: Final = {"AllowPrivate": True, "Commands": {"event": {"Idempotent": True}}}
 UNREAD: Final = ("warning", "NotServing")
-"""That no process reads, but for the check; with a test it is a problem."""
+"""The finding that no process reads but the check; with a test it is a problem."""
 HAS_PUSH: Final = Answer(400, b'"Arg <<110,111>> is not in format integer"')
 HAS_NONE: Final = Answer(404, b'{"status":"error","code":40,"message":"Endpoint not found."}')
 HAS_NONE_24: Final = Answer(400, b'"unknown_command"')

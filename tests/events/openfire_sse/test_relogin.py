@@ -185,7 +185,7 @@ async def test_stream_of_a_user_kicked_by_a_job_is_checked(
 async def test_server_without_new_streams_is_reported_once(
     reading: Read, openfire: Openfire
 ) -> None:
-    """And nobody is logged in again and again."""
+    """Nobody is logged in again and again."""
     openfire.state.is_jammed = True
     async with reading("ann", "bob", ready=False) as reader:
         jammed = await reader.warning("OpenfireJammed")

@@ -22,9 +22,9 @@ from tests.support.wait import NEVER_S, until
 
 JOBS = int(os.environ.get("HOT_JOBS", "2000"))
 A_CALL_LOOKS_AT: Final = 50
-"""So many jobs of a key that is held up at least, on average."""
+"""The least number of jobs of a key that is held up, on average."""
 A_KEY_HAS: Final = 5
-"""So many jobs of each other key."""
+"""The number of jobs of each other key."""
 QUEUE, STAGED, TARGET = "rest", "staged", "t"
 
 

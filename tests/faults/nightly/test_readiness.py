@@ -67,7 +67,7 @@ FAULTS: dict[str, tuple[Callable[[TcpProxy], None], Callable[[TcpProxy], None], 
 @pytest.mark.promise("A good citizen", "/readyz tells the truth")
 @pytest.mark.parametrize("fault", FAULTS)
 def test_readyz_is_true_throughout_an_outage(line: Line, fault: str) -> None:
-    """And who is ready takes jobs."""
+    """A ready process takes jobs."""
     begin, end, noticed_s = FAULTS[fault]
     line.under_load()
     before = watch(line, 1)

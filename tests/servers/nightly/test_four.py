@@ -170,7 +170,7 @@ def _openfire(stack: ExitStack, _folder: Path, password: str) -> Server:
 def test_others_finish_while_one_is_down_and_one_is_slow(
     four: Four, tmp_path: Path, down: str, slow: str
 ) -> None:
-    """And then these do."""
+    """Then these two finish theirs."""
     well = [name for name in PORTS if name not in (down, slow)]
     networks = {name: server.network for name, server in four.servers.items()}
     networks[down].cut()

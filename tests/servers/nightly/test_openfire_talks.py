@@ -149,7 +149,7 @@ def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any], kind: Ki
 def test_restart_in_any_step_of_a_chat_loses_nothing(
     redis_server: RedisServer, server: Openfire, tmp_path: Path, kind: Kind
 ) -> None:
-    """A lost answer neither. It costs one login of each user."""
+    """A lost answer loses nothing either. It costs one login of each user."""
     if kind is Kind.HANG:
         # Some jobs are done before the users are read whom they reach.
         server.faults.add(Kind.DELAY, "GET /sse/*", times=None, delay_s=0.5)

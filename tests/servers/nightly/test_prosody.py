@@ -219,7 +219,7 @@ def test_prosody_needs_the_secret_in_its_url(
     store: Store,
     tmp_path: Path,
 ) -> None:
-    """With another one the sender learns of it."""
+    """With another secret the sender learns of it."""
     right = make_prosody(hook_login=f"restbroker:{SECRET}@", roster_port=roster_service.port)
     wrong = make_prosody(hook_login="restbroker:wrong@", hook_port=right.hook_port, roster_port=roster_service.port)
     with broker(tmp_path, redis_server, right, Secret=SECRET) as running:

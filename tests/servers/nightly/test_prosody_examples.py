@@ -94,7 +94,7 @@ def test_prosody_loads_it(prosody_of_it: Prosody) -> None:
 def test_restbroker_checks_it_and_befriends_two_users_at_once(
     place: Place, broker: Running, clients: Clients
 ) -> None:
-    """Without a new login."""
+    """They need no new login."""
     assert_well(place.env)
     john, aaron = clients.login("john"), clients.login("aaron")
     for user, contact in (("john", "aaron@example.org"), ("aaron", "john@example.org")):

@@ -127,7 +127,7 @@ def issued(server: Ejabberd, own: str | None) -> str:
 def test_machine_and_tokens_get_the_suggested_rights(
     ejabberd: Ejabberd,
 ) -> None:
-    """The account's tokens alone where there is no fallback."""
+    """Where there is no fallback, only the account's tokens get them."""
     take(ejabberd, None)
     assert refused(ejabberd, None) == set(ALL) - MAY
     own = ejabberd.authorization("limited")

@@ -21,7 +21,7 @@ OURS, RUBYS = "rest", "default"
 
 @pytest.mark.promise("Sidekiq: dead jobs", "what Ruby trims from the dead set")
 def test_ruby_process_is_reported_with_its_queues_and_effects(beside: Beside) -> None:
-    """What it does to dead and due jobs."""
+    """It says what the process does to dead and due jobs."""
     ruby = beside.ruby(RUBYS, "mailers", poll_s=SLOW_POLL_S)
     found = check(beside)
     finding = found["SharedDatabase"]

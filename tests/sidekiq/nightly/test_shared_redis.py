@@ -220,7 +220,7 @@ def test_killing_restbroker_under_load_loses_no_job_on_any_side(
 def test_killing_ruby_under_load_costs_us_only_jobs_it_moves(
     beside: Beside, report: Callable[[str], None]
 ) -> None:
-    """Due ones, in its poller's hands."""
+    """They are due, and in the hands of its poller."""
     broker, rubies, killed = beside.broker(), [beside.ruby(RUBYS)], list[float]()
 
     def kill_when_it_moves(seconds: float) -> bool:

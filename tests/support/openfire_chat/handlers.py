@@ -25,7 +25,7 @@ _DONE: Final = named("a step of a question is done")
 
 @attrs.frozen
 class Caller:
-    """Who asks. `name` None: by the shared secret."""
+    """The login of a request. `name` None: by the shared secret."""
 
     name: str | None
     is_admin: bool

@@ -54,7 +54,7 @@ class Room:
     occupants: list[str] = attrs.field(factory=list)
     words: list[str] = attrs.field(factory=list)
     members: set[str] | None = None
-    """Who alone may come in."""
+    """The only users who may come in."""
     outcasts: set[str] = attrs.field(factory=set)
 
     @property
@@ -79,7 +79,7 @@ class Question:
 
     @property
     def asker(self) -> str:
-        """Who asked, at the connection that the question has (measured)."""
+        """The user who asked, at the connection that the question has (measured)."""
         return f"{self.user}@{DOMAIN}/{self.user}"
 
 
@@ -96,7 +96,7 @@ class State:
     """The last-opened event stream of a user. Not one whose connection is over."""
     open_readers: list[Emitter] = attrs.field(factory=list)
     asking: set[str] = attrs.field(factory=set)
-    """Who has a connection because of a question: it opens an event stream's path too."""
+    """The users with a connection because of a question: it opens an event stream's path too."""
     paths: set[str] = attrs.field(factory=set)
     """The names that `/sse/` leads to."""
     is_jammed: bool = False

@@ -259,7 +259,7 @@ def test_the_last_batch_is_remembered_whole_however_large() -> None:
 
 
 def test_settled_and_lost_jobs_count_as_run_for_a_minute() -> None:
-    """After an outage, once each."""
+    """After an outage each is known to have run once."""
     recent = RecentlySettled()
     settled: list[tuple[str, Settlement, bytes]] = [
         ("1:1", Ack(), b"settled"),

@@ -40,7 +40,7 @@ class Server:
 
 
 def ready(limit: Adaptive, now_s: float, answers: int) -> None:
-    """So many answers, each while as many jobs as allowed are in delivery."""
+    """Note this number of answers, each while as many jobs as allowed are in delivery."""
     for _ in range(answers):
         limit.note_answer(now_s, limit.limit - 1)
 
@@ -123,7 +123,7 @@ def test_former_limit_survives_an_outage_that_took_every_place() -> None:
 
 
 def test_second_outage_costs_a_fifth_of_the_former_limit() -> None:
-    """Not of how far it had come back."""
+    """How far it had come back does not matter."""
     limit = Adaptive(100)
     limit.restart(0)
     limit.note_refusal(10.0, 0)
@@ -173,7 +173,7 @@ def test_whatever_happens_it_stays_between_one_and_its_ceiling(
 
 
 def test_step_takes_as_many_answers_as_the_limit_and_a_second() -> None:
-    """Since the last refusal."""
+    """The second counts from the last refusal."""
     limit = Adaptive(20)
     limit.note_refusal(10.0, 19)
     ready(limit, 11.0, 15)

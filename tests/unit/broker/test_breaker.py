@@ -368,7 +368,7 @@ async def test_a_thousand_that_leave_in_their_turn_are_no_recursion() -> None:
 
 @pytest.mark.promise("A good citizen", "after an outage the first job goes alone")
 async def test_first_waiter_is_tried_alone_and_others_follow_in_order() -> None:
-    """After an outage."""
+    """This is after an outage."""
     line, beside = Line(concurrency=4), list[str]()
 
     def go_on() -> bool:

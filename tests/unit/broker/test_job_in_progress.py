@@ -64,7 +64,7 @@ def a_job() -> JobInProgress:
 
 @given(st.lists(st.sampled_from(sorted(CALLS)), max_size=30))
 def test_order_of_calls_never_leaves_the_table(names: list[str]) -> None:
-    """And what is refused changes nothing."""
+    """A refused call changes nothing."""
     with pytest.MonkeyPatch.context() as patch, watched(patch, is_provoked=True):
         job = a_job()
         for name in names:

@@ -48,7 +48,7 @@ def test_heartbeat_counts_from_its_sending_however_late_answered(set_clock: SetC
 
 
 def test_local_process_is_gone_if_ended_or_its_pid_reused() -> None:
-    """Of other hosts nothing is proved."""
+    """Nothing is proved about processes of other hosts."""
     ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     assert os.getpid() != 1
     rows: dict[str, tuple[dict[str, Any], bool]] = {

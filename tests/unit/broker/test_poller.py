@@ -126,7 +126,7 @@ class Pool:
         return request, attrs.evolve(answer, base=request.base) if isinstance(answer, FetchResult) else answer
 
     def serve(self, places: int) -> None:
-        """So many places are free; who takes one keeps it."""
+        """The number of free places; a job that takes one keeps it."""
         self.ready.places = places
         self.ready.serve(lambda _job: True)
 
@@ -264,7 +264,7 @@ async def test_changes_while_a_fetch_waits_for_its_turn_stop_it(
 async def test_redis_learns_which_waiting_jobs_may_start(
     autojump_clock: MockClock, answer: FetchAnswer
 ) -> None:
-    """Though no more may be taken."""
+    """It learns so even when no more may be taken."""
     pool = Pool(limits=Limits(in_flight=1), answers=[answer])
     pool.hold(1, granted=False)
     pool.serve(1)

@@ -56,7 +56,7 @@ def test_a_closed_hand_over_starts_nothing_more() -> None:
 
 
 def test_job_ending_as_it_is_taken_leaves_its_place_to_the_next() -> None:
-    """Without recursion."""
+    """It does so without recursion."""
     ready, taken = ReadyBuffer(1, BatchSize()), list[int]()
 
     def take(job: JobInProgress) -> bool:
@@ -130,7 +130,7 @@ def test_buffer_is_free_while_all_waiting_jobs_may_start() -> None:
 
 
 def test_recently_settled_number_is_kept_ready() -> None:
-    """That of the last 25 to 50 ms, but 4 at least and 400 at most."""
+    """It is that of the last 25 to 50 ms, but 4 at least and 400 at most."""
     for settled, reserve in ((0, 4), (31, 31), (1000, 400)):
         pace = BatchSize()
         pace.note_settled(settled, 100.015)

@@ -54,7 +54,7 @@ def test_replaced_secrets_stay_hidden_in_messages_for_a_while(tmp_path: Path) ->
 
 @pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
 def test_replaced_secret_is_refused_a_second_later_unprompted(tmp_path: Path) -> None:
-    """Though no other is ever used."""
+    """This needs no use of another secret."""
     path, clock, tokens = followed(tmp_path)
     assert name_of(tokens, "old") == "t"
     path.write_text("newer")
@@ -187,7 +187,7 @@ def test_no_secret_is_in_a_representation() -> None:
 def test_bad_token_rereads_a_changed_file_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a second later one that looks unchanged."""
+    """A second later it rereads one that looks unchanged."""
     path, clock, tokens = followed(tmp_path)
     assert name_of(tokens, "bad") is None
     path.write_text("newer")

@@ -114,7 +114,7 @@ def relapses(breaker: TripRules, well_s: float, retry_after_s: float = 0.0) -> l
 def test_relapsing_target_is_probed_ever_more_rarely(
     breaker: TripRules,
 ) -> None:
-    """And forgiven when it stays well."""
+    """It is forgiven when it stays well."""
     waits = relapses(breaker, 1.0)
     assert waits[:5] == [1.0, 1.0, 1.0, 2.0, 4.0]
     assert waits[-1] == 30.0
@@ -134,7 +134,7 @@ def test_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: TripRu
 
 
 def observe(breaker: TripRules, now_s: float, command: str, fine: int, deferred: int = 0) -> None:
-    """So many answers to a command."""
+    """Note this number of answers to a command."""
     for number in range(fine + deferred):
         breaker.note_answer(now_s, command, deferred=number >= fine)
 
@@ -148,7 +148,7 @@ def observe(breaker: TripRules, now_s: float, command: str, fine: int, deferred:
 def test_breaker_opens_by_a_second_sick_command_or_few_successes(
     steps: list[tuple[float, str, int, int]],
 ) -> None:
-    """Others are under a tenth of the last ten seconds."""
+    """Few: under a tenth of those of the last ten seconds."""
     breaker = TripRules()
     for step in steps:
         assert breaker.permits

@@ -1,4 +1,4 @@
-"""Of what a server says, message texts and secrets are taken out in all forms, and nothing else is."""
+"""Message texts and secrets are taken out of a server's words in all forms, and nothing else is."""
 
 import base64
 import html

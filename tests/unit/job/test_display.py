@@ -52,7 +52,7 @@ def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dic
 def test_shown_job_is_small_readable_and_without_token(
     fields: dict[str, Json], command: str, queue: str
 ) -> None:
-    """Whatever it is made of."""
+    """This holds whatever the job is made of."""
     raw = display.payload(fields, command, queue, hiding.spellings_of((TOKEN, "")))
     assert rubyjson.dumps(rubyjson.loads(raw)) == raw
     assert len(raw) <= display.LIMIT_BYTES
@@ -280,7 +280,7 @@ def test_a_name_that_is_cut_away_still_says_what_is_secret() -> None:
 
 
 def test_unshowable_job_has_a_line_saying_why() -> None:
-    """With its command and its times."""
+    """Its command and its times are shown."""
     fields: dict[str, Json] = {"args": ["safe", objects(90, "hunter2-hunter2"), TOKEN], "created_at": 1.5}
     with little_room(130):
         found = shown(fields)

@@ -294,7 +294,7 @@ def test_text_too_long_to_be_read_is_hidden_if_it_has_an_escape() -> None:
 
 
 def test_last_of_very_many_texts_are_hidden_as_a_whole() -> None:
-    """Where very many secrets are looked for."""
+    """Very many secrets are looked for."""
     hide = hiding.make_hide(f'c/"{number}é' for number in range(150))
     shown = hiding.hide_everywhere([f"a text, {number}" for number in range(2000)], hide, 99)
     assert isinstance(shown, list)

@@ -363,7 +363,7 @@ def test_empty_secret_is_missing_also_after_an_equally_named_job() -> None:
 
 
 def test_argument_with_a_secrets_name_may_be_missing() -> None:
-    """Whatever its catalogue says."""
+    """This holds whatever its catalogue says."""
     spec = CommandSpec("note", (ArgumentSpec("user", "any"), ArgumentSpec("password", "any")), "unsafe")
     assert redact.arguments(spec, {"user": "u", "pw": "4711"}, show_bodies=True) == {"user": "u", "pw": MASK}
     for given_args, shown_args in ((["u", "4711"], MASK), ({"user": "u", "pw": "4711"}, {"user": "u", "pw": MASK})):

@@ -81,7 +81,7 @@ def fits(raw: bytes) -> bool:
 def test_job_is_admitted_again_also_when_others_rewrote_it(
     given_arguments: Json, reply_id: Json, jid: dict[str, Json]
 ) -> None:
-    """Whatever it is."""
+    """This holds for any arguments."""
     args: list[Json] = ["register/v1", given_arguments, SECRET, reply_id, "more"]
     for written in (args, rubyjson.dumps(args).decode()):
         found = stored(job(written, **jid))

@@ -322,7 +322,7 @@ def test_replies_of_dead_jobs_have_a_place_only_with_details() -> None:
 
 
 def test_partly_done_job_has_run_and_is_sent_again() -> None:
-    """However seldom it may be repeated."""
+    """This holds however seldom it may be repeated."""
     entry = job(restbroker_effected=True, retry=3)
     assert (entry.may_have_run, entry.maybe_run) == (True, 0)
     assert may_send(entry, ONCE, 0)

@@ -58,7 +58,7 @@ def test_each_kind_says_something_or_nothing_and_never_a_secret(suggest: Suggest
 
 
 def test_ejabberds_lines_for_a_star_name_all_harmless_commands(suggest: Suggest) -> None:
-    """And no dangerous one."""
+    """They name no dangerous one."""
     what = set(yaml.safe_load(suggest("ejabberd") or "")["api_permissions"]["restbroker main"]["what"])
     catalogue = registry.catalogue("ejabberd")
     assert what == {name for name in catalogue.commands if not catalogue.dangerous_in(name)}

@@ -95,7 +95,7 @@ def test_no_address_uses_up_the_tries_of_another() -> None:
 
 
 def checked(tries: LoginAttempts, address: str, number: int) -> int:
-    """So many of the wrong tries are checked."""
+    """The number of wrong tries that are checked."""
     found = 0
     for _ in range(number):
         if tries.may_try(address):

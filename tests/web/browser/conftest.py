@@ -13,7 +13,7 @@ from tests.web.browser.stage import Stage, staged
 from tests.web.browser.visitor import Visitor, visiting
 
 REFUSED = "the server responded with a status of"
-"""So the browser's console reports a page that says why it is none."""
+"""The browser's console message about a page that is an error with a reason."""
 
 
 @pytest.fixture(scope="session")

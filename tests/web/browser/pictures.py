@@ -43,7 +43,7 @@ LATELY: Final = 9
 OUTAGE: Final = range(88, 101)
 """When the server was down, in minutes before now."""
 _MOST: Final = 2_600
-"""So many jobs are done in a minute at most."""
+"""The greatest number of jobs done in a minute."""
 _NAMES: Final = ("aaron", "carol", "iris", "lena", "mina", "noor", "omar", "rosa")
 
 

@@ -49,7 +49,7 @@ _SAID: Final = (*_OF_STANZA, "type", "status", "show", "reason", "position", "po
 _LOGOFFS: Final = "POST */logoff"
 
 Event = tuple[str, ...]
-"""Whose stream it came over, and what it says."""
+"""The user of the stream that it came over, and its content."""
 
 
 def event_of(user: str, said: Mapping[str, Any]) -> Event:

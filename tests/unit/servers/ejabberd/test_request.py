@@ -100,7 +100,7 @@ def built(
 
 
 def test_configured_interface_version_counts_where_none_is_named() -> None:
-    """For commands, and not for questions."""
+    """It counts for commands, and not for questions."""
     for version in (0, 2):
         pinned = attrs.evolve(TARGET, options=Options(api_version=version))
         assert route("register", None, pinned).path == f"/api/register/v{version}"

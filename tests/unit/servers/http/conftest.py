@@ -10,7 +10,7 @@ from tests.unit.servers.conftest import Act, Opened, Problems, Usual
 
 @pytest.fixture
 def usual() -> Usual:
-    """Of this kind."""
+    """The usual target of this kind."""
     return Usual("hook", {"Kind": "http", "URL": "https://api.example.org/v1"}, "/v1", lambda _: Answer())
 
 

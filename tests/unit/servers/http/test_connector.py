@@ -149,7 +149,7 @@ async def test_busy_server_is_not_called_well_by_its_probe_for_a_while(
 async def test_refused_login_is_checked_once_until_a_probe_is_admitted(
     opened: Opened, status: int, kind: type[Outcome]
 ) -> None:
-    """Once for all jobs."""
+    """It is checked once for all jobs."""
     # A proxy says 403 while what is behind it starts.
     def act(got: Received) -> Answer:
         return Answer(403 if got.method == "POST" else status)
@@ -205,7 +205,7 @@ async def test_refusal_hides_secrets_the_server_sends_back(opened: Opened) -> No
 async def test_successful_answer_is_passed_on_unmasked(
     opened: Opened,
 ) -> None:
-    """Though a secret is an everyday word."""
+    """It is so though a secret is an everyday word."""
     options = {"Commands": {"do": {}}, "Headers": {"X-Auth-Version": "2", "X-Key": {"Env": "KEY"}}}
     said = b'{"id":2,"admin":true,"owner":"joe"}'
     login = {"Basic": {"User": "joe", "Pass": "admin"}}
@@ -252,7 +252,7 @@ async def test_check_reports_what_the_probe_met(opened: Opened, made: Made) -> N
 
 
 def test_plain_jid_is_the_id_and_an_odd_one_has_a_digest() -> None:
-    """Without a full stop."""
+    """The digest has no full stop."""
     assert signature.stable_id("0123456789abcdef01234567") == "0123456789abcdef01234567"
     odd = ["", "a.b", "é", "a\r\nb", "x" * 200, "\ud800"]
     made = [signature.stable_id(jid) for jid in odd]

@@ -26,7 +26,7 @@ BASIC = {"Basic": {"User": "admin", "Pass": "b4sic-s3cr3t"}}
 
 @pytest.fixture
 def usual() -> Usual:
-    """Of this kind."""
+    """The usual target of this kind."""
     url = "http://localhost:5551/api/graphql"
     entry = {"Kind": "mongooseim", "URL": url, "Auth": BASIC, "Domain": "localhost"}
     return Usual("chat", entry, "/api/graphql", lambda _: Answer(), "localhost")

@@ -66,7 +66,7 @@ TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphq
 
 
 def test_every_operation_is_sent_as_the_schema_takes_it() -> None:
-    """With and without what is optional."""
+    """Optional arguments are sent or left out."""
     wrong = []
     for operation in ADMIN.values():
         for optional in (False, True):

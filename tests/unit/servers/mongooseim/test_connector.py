@@ -32,7 +32,7 @@ async def test_a_domain_that_is_missing_is_that_of_the_job(opened: Opened) -> No
 
 
 async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Opened) -> None:
-    """So are the few values that MongooseIM would take, crash on, or print with a secret in them."""
+    """The few values that MongooseIM would take, crash on, or print with a secret in them are refused, too."""
     rows: list[tuple[str, dict[str, Any], str]] = [
         (
             "roster.addContacts",

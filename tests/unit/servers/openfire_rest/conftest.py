@@ -17,7 +17,7 @@ def empty(status: int, **headers: str) -> Act:
 
 @pytest.fixture
 def usual() -> Usual:
-    """Of this kind."""
+    """The usual target of this kind."""
     url = f"http://127.0.0.1:9090{BASE}"
     entry = {"Kind": "openfire-rest", "URL": url, "Auth": BASIC, "Domain": "example.org"}
     return Usual("fire", entry, BASE, empty(201))

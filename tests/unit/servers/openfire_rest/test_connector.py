@@ -110,7 +110,7 @@ ROOMS: list[dict[str, Any]] = [{"roomName": one, "naturalName": "", "description
 
 
 def with_room_b(received: Received) -> Answer:
-    """Of these rooms, only b is there."""
+    """Only b of these rooms is there."""
     if received.method == "POST":
         return Answer(200, b'{"success":[{"roomName":"a"},{"roomName":"c"}]}', {"Content-Type": "application/json"})
     is_there = received.target.endswith("/b")
@@ -152,10 +152,10 @@ async def test_answer_about_a_group_shows_no_secret_of_the_job(opened: Opened) -
     assert "hunter22" not in f"{outcome.reason.message} {outcome.text}"
 
 
-async def test_group_of_a_job_replaces_what_the_server_lists(
+async def test_group_update_takes_the_jobs_values_else_the_servers(
     opened: Opened,
 ) -> None:
-    """And lists no users beside."""
+    """The rest has no users whom the server does not list."""
     people = {"admins": ["dan@example.org"], "members": ["bob@example.org"], "shared": True}
     dan, bob = "<admins><admin>dan@example.org</admin></admins>", "<members><member>bob@example.org</member></members>"
     no_people: dict[str, Any] = {"admins": [], "members": []}

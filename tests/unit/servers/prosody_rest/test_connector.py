@@ -26,7 +26,7 @@ BASIC = {"Basic": {"User": "broker", "Pass": "b4sic-s3cr3t"}}
 
 @pytest.fixture
 def usual() -> Usual:
-    """Of this kind."""
+    """The usual target of this kind."""
     url = "http://127.0.0.1:5280/rest"
     entry = {"Kind": "prosody-rest", "URL": url, "Auth": BASIC, "Domain": "example.org"}
     return Usual("chat", entry, "/rest", lambda _: Answer(202, b""))

@@ -12,7 +12,7 @@ from tests.web.browser.stage import Stage
 from tests.web.browser.visitor import Visitor
 
 MISSPELT, FAILED, EXISTING = 40, 17, 3
-"""So few that a page reads them all at its first look: one that needs several is loaded again before it has ended."""
+"""Few enough for the first look of a page: one that needs several is loaded again before it has ended."""
 MOST_CLICKS, MOST_COMMANDS = 11, 6
 
 
