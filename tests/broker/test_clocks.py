@@ -106,7 +106,7 @@ async def test_a_job_whose_mark_is_over_dies_until_a_person_retries_it(
 
 
 async def test_retry_does_not_accept_a_job_never_accepted(harness: Harness) -> None:
-    """Else who replays an old signature would only have to wait for the next `dead retry --all`."""
+    """Else a replayer of an old signature would only have to wait for the next `dead retry --all`."""
     harness.raw(job(signature(time.time() - 8 * DAY_S)))
     async with serving(harness, APP):
         await settled(harness, 1)

@@ -142,7 +142,7 @@ def test_a_push_whose_answer_was_lost_is_queued_once(
 
 
 def test_a_job_done_before_its_push_is_repeated_is_pushed_once(redis_server: RedisServer, store: Client) -> None:
-    """A broker may be faster than who repeats a push: it gave the lock up already."""
+    """A broker may be faster than a repeated push: it gave the lock up already."""
     lock = Lock("a" * 64, "k", 600.0)
     with closing(open_client(StoreSettings(redis_server.url, namespace="ns"))) as client:
         for _ in range(2):

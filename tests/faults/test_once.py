@@ -22,7 +22,7 @@ MOST_SENT = 5
 
 
 def pushes_of(key: int) -> list[bytes]:
-    """A job, the same once more, as by who repeats a push, and one of another id."""
+    """A job, the same once more, as by a repeated push, and one of another id."""
     first, twin = (
         json.loads(payload(number, "check_account", user=f"once{key}", host="example.org"))
         for number in (key, key + 10_000)

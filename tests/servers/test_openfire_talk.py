@@ -23,7 +23,7 @@ RECORDED: Final = recorded("openfire-chat/0.9.6/commands", "openfire-chat/0.9.6/
 
 
 def beside() -> list[Exchange]:
-    """What is asked before some commands: who logs in, whether a name has a stream, and whether the room is there."""
+    """What is asked before some commands: the logins, whether a name has a stream, and whether the room is there."""
     (rights,) = [one for one in RECORDED if one.path.endswith("/admin/restbroker")]
     (room,) = [one for one in RECORDED if one.command == "chat_get_room"]
     looked = f"{room.path}?servicename=conference"

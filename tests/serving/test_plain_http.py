@@ -100,7 +100,7 @@ async def test_request_for_100_continue_gets_it_when_wanted() -> None:
             await trio.sleep(0.01)
         assert b"Continue" not in await until(stream, b"POST / abc")
         await stream.send_all(head % b"/unread")
-        # Nothing of it is wanted, and who waits would not send it: the answer is final.
+        # Nothing of it is wanted, and a waiting client would not send it: the answer is final.
         assert (await until(stream, b"POST /unread ")).startswith(b"HTTP/1.1 200")
 
 

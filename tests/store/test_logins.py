@@ -1,4 +1,4 @@
-"""One login of a user for all: who is at it, what the others get, what a logoff leaves."""
+"""One login of a user for all: the process whose turn it is, what the others get, what a logoff leaves."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Threads: how many a connection, a waiter and the watch for a new master have, and who waits for them."""
+"""Threads: how many a connection, a waiter and the watch for a new master have, and what waits for them."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -38,7 +38,7 @@ def _shuffled() -> Iterator[int]:
     # pytest-xdist's names of the processes of one run: gw0, gw1, …
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     mine = below[number :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
-    # Not Python's common generator: who seeds it would get the ports of an earlier run.
+    # Not Python's common generator: a seeded one would give the ports of an earlier run.
     return itertools.cycle(random.SystemRandom().sample(mine, len(mine)))
 
 

@@ -373,7 +373,7 @@ class Receiver(Server):
     act: Act = lambda _received: Answer()
 
     def __exit__(self, *_: object) -> None:
-        """Waits for nobody who is held up in `act`."""
+        """Does not wait for connections held up in `act`."""
         self.stop()
 
     def answer(self, request: Received, line: socket.socket) -> bytes | None:

@@ -28,7 +28,7 @@ class Sentinel:
     process: subprocess.Popen[bytes] | None = None
 
     def start(self, master_port: int, down_after_ms: int) -> Self:
-        """Starts it, and returns when it listens. Only who knows `PASSWORD` may ask it."""
+        """Starts it, and returns when it listens. It answers only with `PASSWORD`."""
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "sentinel.conf"
         config.write_text(

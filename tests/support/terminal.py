@@ -58,7 +58,7 @@ class Terminal:
         """Waits for the question, and for the program to wait for its answer; types Ctrl-C."""
         self.until(question)
         # A signal between the last time that Python's input() looks for one and its read has no effect (seen twice in
-        # 1500 times on a busy machine): nobody types that fast, and who does types it again.
+        # 1500 times on a busy machine): nobody types that fast, or types it again then.
         until(self._reads, "the program waits for the answer")
         self.type("\x03")
 

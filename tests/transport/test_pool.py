@@ -1,5 +1,5 @@
 # ruff: noqa: SLF001 - what a cancelled, cut or crowded connection leaves behind
-"""The lean client's pool: nobody who waits for a connection is overtaken, and none that nobody needs stays open."""
+"""The lean client's pool: no caller waiting for a connection is overtaken, and no unneeded one stays open."""
 
 import random
 import ssl

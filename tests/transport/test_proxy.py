@@ -74,7 +74,7 @@ async def test_http_is_passed_on(proxy: Tinyproxy) -> None:
         response = await transport.send(post("/api/status", b"one"))
         assert (response.status, [one.body for one in server.requests]) == (200, [b"one"])
         assert "proxy-authorization" not in server.requests[0].headers
-        for status in (503, 401):  # as of any gateway; who refuses a login so is the server
+        for status in (503, 401):  # as of any gateway; such a refusal of a login is the server's
             server.script.append(recorder.answer(status))
             assert (await transport.send(post())).status == status
 

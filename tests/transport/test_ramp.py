@@ -1,4 +1,4 @@
-"""Connections are opened four at a time, and nobody who waits is forgotten."""
+"""Connections are opened four at a time, and no waiting caller is forgotten."""
 
 import random
 

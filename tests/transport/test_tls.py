@@ -1,4 +1,4 @@
-"""TLS: who shows what to whom, and that connections are kept whatever TLS says in between."""
+"""TLS: which side shows which certificate, and that connections are kept whatever TLS says in between."""
 
 import contextlib
 import socket

@@ -125,7 +125,7 @@ def settings() -> Settings:
 
 @pytest.fixture
 def known() -> ConfigContext:
-    """What the configuration knows of jobs: who serves their queue, though not what their commands are."""
+    """What the configuration knows of jobs: the target of their queue, though not their commands."""
     return ConfigContext({"rest": CONFIG.targets[0]}, spellings_of(["t", "a-token-of-4711"]))
 
 

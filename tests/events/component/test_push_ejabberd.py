@@ -115,7 +115,7 @@ def register(server: Ejabberd, clients: Clients, user: str) -> None:
 
 
 def enter(client: Client, room: str) -> None:
-    """The user joins this room, and has all that it sends to who enters: the subject comes last."""
+    """The user joins this room, and has all that it sends at an entry: the subject comes last."""
     client.join(f"{room}/{client.jid.partition('@')[0]}")
     client.messages.wait_for(lambda came: [one for one in came if one.sender == room], "the room's subject comes")
 

@@ -183,7 +183,7 @@ def _address(call: Call) -> str:
 
 
 def _join(call: Call) -> Exchange:
-    """A room that is not there is made, and who is in it leaves and enters (measured)."""
+    """A room that is not there is made, and a user in it leaves and enters (measured)."""
     stream, name = call.stream, call.name(1).casefold()
     stream.joined.add(_address(call))
     room = call.state.rooms.setdefault(name, Room(name))
@@ -198,7 +198,7 @@ def _join(call: Call) -> Exchange:
 
 
 def _in_room(call: Call) -> Exchange:
-    """What a user does in a room that was asked for once: also of who is out of it, 200 is said (measured)."""
+    """What a user does in a room that was asked for once: also of a user out of it, 200 is said (measured)."""
     state, stream = call.state, call.stream
     if _address(call) not in stream.joined:
         return REFUSED

@@ -17,7 +17,7 @@ from tests.support.rows import rows
 
 @attrs.define(eq=False)
 class Clock:
-    """Stands still but for who turns it."""
+    """A clock that stands still until a test turns it."""
 
     at_s: float = 1000.0
 

@@ -1,4 +1,4 @@
-"""What reaches stdout and stderr: data, messages, tables on a narrow terminal, hints, and who types."""
+"""What reaches stdout and stderr: data, messages, tables on a narrow terminal, hints, and the user's name."""
 
 import getpass
 import io

@@ -1,4 +1,4 @@
-"""A token lets in who knows it, and only what it allows: commands, hosts, and nothing dangerous unless it says so."""
+"""A token admits a sender who knows it, and only what it allows: commands, hosts, and nothing dangerous unless it says so."""
 
 import stringprep
 from typing import Any

@@ -18,7 +18,7 @@ DETAILED = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
 
 
 def replies(answer: Answer, now_s: float = 1_700_000_000.0) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The reply job, and the details for who waits."""
+    """The reply job, and the details for a waiting client."""
     entry = read(b'{"args":[],"jid":"j","retry_count":1,"failed_at":1.5,"reply_to":"restbroker:reply:k"}', "q", "0")
     assert isinstance(entry, Job)
     to_queue, to_key = make_replies(entry, answer, Context(DETAILED, now_s, 0.0, 0, "r", 0.0123456, "cmd", "id"))

@@ -168,7 +168,7 @@ class Meanwhile:
             self.talk.listening(user)
 
     def kicks(self, user: str) -> None:
-        """His session is ended, and who reads his stream has him logged in again."""
+        """His session is ended, and the reader of his stream has him logged in again."""
         streams = self.talk.server.state.of_user
         old = streams[user]
         self.talk.do("kick_user_sessions", username=user)
