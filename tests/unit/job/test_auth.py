@@ -1,4 +1,4 @@
-"""A token admits a sender who knows it, and only what it allows: commands, hosts, and nothing dangerous unless it says so."""
+"""A token admits a sender who knows it, for what it allows: commands, hosts, and danger only where it says so."""
 
 import stringprep
 from typing import Any
