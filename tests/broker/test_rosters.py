@@ -109,7 +109,7 @@ async def test_finished_refresh_is_reported_after_its_connection_ended(client: C
     assert (await home.claim(["mary"], PACE)).users == ("mary",)
 
 
-async def test_a_call_waits_while_redis_is_away_and_landing_gives_up(
+async def test_call_waits_while_redis_is_away_and_ending_gives_up(
     make_redis: Callable[..., RedisServer], of: Of, mock_clock: MockClock
 ) -> None:
     mock_clock.rate = 10

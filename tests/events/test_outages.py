@@ -177,8 +177,8 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn(
         await go.wait()
         return "accepted"
 
-    app = Webhooks([source], take, _unheard, _unheard).app
-    server = Server("events", "Events.Listen", "127.0.0.1", 0, app, _unheard)
+    app = Webhooks([source], take, _ignore, _ignore).app
+    server = Server("events", "Events.Listen", "127.0.0.1", 0, app, _ignore)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         port = int(server.addresses[0].rpartition(":")[2])
@@ -199,7 +199,7 @@ async def taken(port: int, headers: dict[str, str]) -> None:
         assert (await stream.receive_some()).split()[1] == b"202"
 
 
-def _unheard(_event: object) -> None:
+def _ignore(_event: object) -> None:
     pass
 
 

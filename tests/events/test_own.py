@@ -25,7 +25,7 @@ async def test_a_message_that_was_sent_is_dropped_as_an_event(redis_server: Redi
     def opened() -> Connection:
         return Connection(open_client(StoreSettings(redis_server.url)))
 
-    own = sent_messages_of(Events(("127.0.0.1", 0), (SOURCE, GUARDED)), _target("mongooseim"), opened, _unheard)
+    own = sent_messages_of(Events(("127.0.0.1", 0), (SOURCE, GUARDED)), _target("mongooseim"), opened, _ignore)
     assert own is not None
     await own.remember("bot@a.example", "bob@b.example", "hello")
     async with trio.open_nursery() as nursery:
@@ -42,17 +42,17 @@ async def test_a_message_that_was_sent_is_dropped_as_an_event(redis_server: Redi
 
 def test_without_a_source_that_asks_for_it_nothing_is_remembered() -> None:
     for events in (None, Events(("127.0.0.1", 0), (SOURCE,))):
-        assert sent_messages_of(events, _target("mongooseim"), _connection, _unheard) is None
+        assert sent_messages_of(events, _target("mongooseim"), _connection, _ignore) is None
 
 
 def test_source_with_target_drops_only_what_that_target_sent() -> None:
     named = attrs.evolve(GUARDED, kind="ejabberd-component", target_name="one")
     events = Events(("127.0.0.1", 0), (named,))
     for name, kind, is_kept in (("one", "ejabberd", True), ("two", "ejabberd", False), ("two", "mongooseim", False)):
-        found = sent_messages_of(events, _target(kind, name), _connection, _unheard)
+        found = sent_messages_of(events, _target(kind, name), _connection, _ignore)
         assert (found is not None) is is_kept
     others = Events(("127.0.0.1", 0), (GUARDED,))
-    assert sent_messages_of(others, _target("ejabberd"), _connection, _unheard) is None
+    assert sent_messages_of(others, _target("ejabberd"), _connection, _ignore) is None
 
 
 async def test_messages_of_one_moment_are_recorded_together(redis_server: RedisServer) -> None:
@@ -64,7 +64,7 @@ async def test_messages_of_one_moment_are_recorded_together(redis_server: RedisS
             return await super().call(function, *given, **named)
 
     with closing(open_client(StoreSettings(redis_server.url))) as client:
-        own = SentMessagesInRedis(60.0, Counting(client), _unheard)
+        own = SentMessagesInRedis(60.0, Counting(client), _ignore)
         async with trio.open_nursery() as nursery:
             for number in range(50):
                 nursery.start_soon(own.remember, "bot@a.example", "bob@b.example", f"hello {number}")
@@ -95,5 +95,5 @@ def _target(kind: str, name: str = "one") -> Target:
     return Target(name, kind, Url("http", "127.0.0.1", 1, "/api"), (name,))
 
 
-def _unheard(_event: Event) -> None:
+def _ignore(_event: Event) -> None:
     pass

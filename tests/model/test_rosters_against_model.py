@@ -1,6 +1,6 @@
 """Random histories of rosters: the store does what a reference does, and a changed user has a refresh ahead.
 
-Answers get lost and scripts are sent twice, flights fail, outlive their leases and land late, processes die with jobs
+Answers get lost and scripts are sent twice, refreshes fail, outlive their leases and end late, processes die with jobs
 in progress. A job here is just its user's name; what the core does with jobs (retries, giving back) is done by hand.
 """
 
@@ -19,7 +19,7 @@ from tests.support.roster_claims import claim, end_refreshes
 
 USERS, JIDS = ("a", "b"), ("x@y.z", "v@y.z")
 WANTED = RefreshJobs("rosters", {user: user.encode() for user in USERS})
-QUEUE, DIRTY, FLIGHTS = "ns:queue:rosters", "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights"
+QUEUE, DIRTY, CLAIMS = "ns:queue:rosters", "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights"
 LEASE_MS = 600_000
 AT_ONCE = RefreshDelay(0, 0)
 CHANGES = st.builds(
@@ -71,7 +71,7 @@ class Histories(RuleBasedStateMachine):
         self.rosters = dict.fromkeys(USERS, Roster())
         self.queue: list[str] = []
         self.marked, self.behind = set[str](), set[str]()
-        self.flights: dict[str, str] = {}
+        self.claims: dict[str, str] = {}
         self.overdue = set[str]()
         self.refreshes: list[Refresh] = []
         self.holders = 0
@@ -117,7 +117,7 @@ class Histories(RuleBasedStateMachine):
     def take(self, twice: bool) -> None:
         user = self.server.raw.rpop(QUEUE).decode()
         assert user == self.queue.pop(0)
-        is_busy = user in self.flights and user not in self.overdue
+        is_busy = user in self.claims and user not in self.overdue
         self.holders += 1
         holder = f"h {self.holders}"
         for _ in range(1 + twice):
@@ -126,7 +126,7 @@ class Histories(RuleBasedStateMachine):
         if is_busy:
             self.give_back(user)
             return
-        self.flights[user] = holder
+        self.claims[user] = holder
         self.overdue.discard(user)
         self.marked.discard(user)
         self.behind.discard(user)
@@ -141,13 +141,13 @@ class Histories(RuleBasedStateMachine):
     @rule(place=st.integers(0, 5), fails=st.booleans(), twice=TWICE)
     def land(self, place: int, fails: bool, twice: bool) -> None:
         refresh = self.refreshes.pop(place % len(self.refreshes))
-        own = self.flights.get(refresh.user) == refresh.holder
+        own = self.claims.get(refresh.user) == refresh.holder
         done, again = ((), (refresh.user,)) if fails else ((refresh.user,), ())
         assert end_refreshes(self.client, refresh.holder, done, again) == own
         if twice:
             assert end_refreshes(self.client, refresh.holder, done, again) == 0
         if own:
-            del self.flights[refresh.user]
+            del self.claims[refresh.user]
             self.overdue.discard(refresh.user)
         if fails:
             self.behind.add(refresh.user)
@@ -159,8 +159,8 @@ class Histories(RuleBasedStateMachine):
     @rule(place=st.integers(0, 5), dies=st.booleans())
     def outlive_the_lease(self, place: int, dies: bool) -> None:
         refresh = self.refreshes[place % len(self.refreshes)]
-        if self.flights.get(refresh.user) == refresh.holder:
-            self.server.raw.hset(FLIGHTS, refresh.user, f"1 {refresh.holder}")
+        if self.claims.get(refresh.user) == refresh.holder:
+            self.server.raw.hset(CLAIMS, refresh.user, f"1 {refresh.holder}")
             self.overdue.add(refresh.user)
         if dies:
             self.refreshes.remove(refresh)
@@ -184,7 +184,7 @@ class Histories(RuleBasedStateMachine):
             )
             assert (known.dirty_s is not None, known.flying_s is not None) == (
                 user in self.marked,
-                user in self.flights and user not in self.overdue,
+                user in self.claims and user not in self.overdue,
             )
         assert [job.decode() for job in self.server.raw.lrange(QUEUE, 0, -1)[::-1]] == self.queue
 

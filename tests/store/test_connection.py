@@ -56,7 +56,7 @@ async def asks(waiter: Waiter) -> None:
             patience_s *= 2
 
 
-def _landing(calls: Connection, refreshes: str) -> ScriptCall:
+def _end_refreshes(calls: Connection, refreshes: str) -> ScriptCall:
     return "roster_land", [calls.keys.roster_dirty, refreshes], ["holder", "john", "0"]
 
 
@@ -92,13 +92,13 @@ async def test_a_call_runs_in_a_thread_and_its_error_passes_through(server: Serv
 
 async def test_script_runs_without_a_thread_and_its_refusal_is_raised(server: Server) -> None:
     calls = Connection(open_client(server.settings))
-    landing = _landing(calls, calls.keys.roster_refreshes)
+    ending = _end_refreshes(calls, calls.keys.roster_refreshes)
     threads = threading.active_count()
-    assert await calls.run(landing) == 0
+    assert await calls.run(ending) == 0
     assert threading.active_count() <= threads
     server.raw.set(calls.keys.roster_refreshes, "no hash")
     with pytest.raises(StoreRefused):
-        await calls.run(landing)
+        await calls.run(ending)
     await calls.aclose()
 
 
@@ -126,7 +126,7 @@ async def test_joined_calls_share_a_connection_and_get_their_answers(
     def take(name: str) -> FetchRequest:
         return FetchRequest(identity=f"h:{name}", target="t", queues=(name,), base=0, count=1, hwm=0)
 
-    wrong, right = [_landing(first, key) for key in ("ns:odd", first.keys.roster_refreshes)]
+    wrong, right = [_end_refreshes(first, key) for key in ("ns:odd", first.keys.roster_refreshes)]
     rest: list[Callable[[], Awaitable[object]]] = [
         partial(others[0].run, wrong),
         partial(others[1].fetch, take("b")),
@@ -154,11 +154,11 @@ async def test_failed_or_abandoned_call_holds_up_no_other(
     own = make_redis()
     # It has to wait for an answer before it is connected.
     calls = Connection(open_client(StoreSettings(own.url.removesuffix("0") + "1")))
-    landing, scope, answers = _landing(calls, calls.keys.roster_refreshes), trio.CancelScope(), list[object]()
+    ending, scope, answers = _end_refreshes(calls, calls.keys.roster_refreshes), trio.CancelScope(), list[object]()
 
     async def call(within: trio.CancelScope) -> None:
         with within:
-            answers.append(await calls.run(landing))
+            answers.append(await calls.run(ending))
 
     own.suspend()
     with trio.fail_after(NEVER_S):
@@ -174,9 +174,9 @@ async def test_failed_or_abandoned_call_holds_up_no_other(
         own.kill()
         for _ in range(3):
             with pytest.raises(StoreUnavailable):
-                await calls.run(landing)
+                await calls.run(ending)
         own.start()
-        assert await calls.run(landing) == 0
+        assert await calls.run(ending) == 0
     await calls.aclose()
 
 

@@ -17,7 +17,7 @@ AT_ONCE = RefreshDelay(0, 0)
 LATE = RefreshDelay(60_000, 90_000)
 LEASE_MS = 60_000
 ANN, BOB = "ann@a.b", "bob@a.b"
-DIRTY, FLIGHTS, JOBS = "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights", "ns:queue:rosters"
+DIRTY, CLAIMS, JOBS = "ns:restbroker:roster:dirty", "ns:restbroker:roster:flights", "ns:queue:rosters"
 
 
 @attrs.frozen
@@ -157,7 +157,7 @@ def test_any_number_of_users_is_refreshed_without_rosters(client: Client, server
     assert rosters.counts(client) == (1, 3000)
     assert claim(client, names, "h", LEASE_MS, AT_ONCE) == dict.fromkeys(names, 0)
     assert end_refreshes(client, "h", names) == 3000
-    assert server.raw.exists(DIRTY, FLIGHTS) == 0
+    assert server.raw.exists(DIRTY, CLAIMS) == 0
 
 
 def test_all_users_are_met_however_many_they_are(client: Client) -> None:

@@ -69,7 +69,7 @@ class Setup:
         return BrokerPlan([], [], _never, _never, _never, self.events.append, _never)
 
 
-def _unheard(_event: Event) -> None:
+def _ignore(_event: Event) -> None:
     pass
 
 
@@ -133,7 +133,7 @@ async def test_remaining_pools_reread_their_token_files(
     path.write_text("old")
     monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens = Tokens([Token("t", (Secret(path=path),))])
-    (pool,) = plan_of(config, _unheard, Counters()).targets
+    (pool,) = plan_of(config, _ignore, Counters()).targets
     reloader = Setup(change(config)).reloader(config, targets=[attrs.evolve(pool, tokens=tokens)])
     assert tokens.proof("old") is not None
     path.write_text("new")

@@ -57,11 +57,11 @@ class Prosody:
     requests: list[Request] = attrs.field(factory=list)
     refreshed: list[tuple[str, ...]] = attrs.field(factory=list)
     """The users of each refresh."""
-    flying: Counter[str] = attrs.field(factory=Counter)
+    running: Counter[str] = attrs.field(factory=Counter)
     fault: Exception | None = None
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
-        assert sender is None, "a flight is no single job's"
+        assert sender is None, "a refresh is no single job's"
         self.requests.append(request)
         if self.fault is not None:
             raise self.fault
@@ -78,7 +78,7 @@ class Prosody:
             return Response(404 if self.status == 404 else 301, {}, b"", 0.0)
         users = json.loads(request.body)
         self.refreshed.append(tuple(users))
-        with self._in_flight(users):
+        with self._under_way(users):
             await trio.sleep(self.takes_s)
             if not users or self.poisoned & set(users):
                 await trio.sleep_forever()
@@ -87,13 +87,13 @@ class Prosody:
         return Response(self.status, {}, json.dumps(body).encode() if self.body is None else self.body, 0.0)
 
     @contextmanager
-    def _in_flight(self, users: Sequence[str]) -> Iterator[None]:
-        self.flying.update(users)
-        assert max(self.flying.values(), default=0) <= 1, "two flights of one user"
+    def _under_way(self, users: Sequence[str]) -> Iterator[None]:
+        self.running.update(users)
+        assert max(self.running.values(), default=0) <= 1, "two refreshes of one user"
         try:
             yield
         finally:
-            self.flying.subtract(users)
+            self.running.subtract(users)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         task_status.started()
@@ -182,7 +182,7 @@ class Side:
 
 @attrs.frozen
 class Link:
-    """May be used for probes only: a flight is no single job's."""
+    """May be used for probes only: a refresh is no single job's."""
 
     prosody: Prosody
 

@@ -65,11 +65,11 @@ async def test_failed_user_of_a_common_refresh_gets_his_own_job(side: Opened, au
     assert at.rosters.again == [], "a mark would say that the job comes again, and none would be pushed"
 
 
-async def test_one_job_has_no_more_than_concurrency_in_flight(side: Opened, autojump_clock: object) -> None:
+async def test_one_job_refreshes_no_more_than_concurrency_at_once(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(takes_s=0.5)) as at, trio.open_nursery() as nursery:
         nursery.start_soon(at.refresh, *users(1000))
         while len(at.rosters.ended) < 1000:
-            assert at.prosody.flying.total() <= 200
+            assert at.prosody.running.total() <= 200
             await trio.sleep(0.1)
     assert len(at.prosody.refreshed) == 20
     assert all(len(batch) == 50 for batch in at.prosody.refreshed)

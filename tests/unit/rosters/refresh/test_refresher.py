@@ -1,4 +1,4 @@
-"""Jobs become flights: few requests, one flight of a user at a time, and an outcome for each user alone."""
+"""Jobs become refreshes: few requests, one refresh of a user at a time, and an outcome for each user alone."""
 
 import json
 from functools import partial
@@ -44,7 +44,7 @@ async def test_one_user_is_posted_as_a_list_with_its_length(side: Opened, autoju
     assert at.rosters.ended == ["john"]
 
 
-async def test_jobs_that_come_together_fly_together(side: Opened, autojump_clock: object) -> None:
+async def test_jobs_that_come_together_are_refreshed_together(side: Opened, autojump_clock: object) -> None:
     async with side() as at:
         found = await all_of(at, users(120))
     assert all(isinstance(outcome, Delivered) for outcome in found.values())
@@ -63,7 +63,7 @@ async def test_full_refreshes_hold_up_no_others(side: Opened, autojump_clock: ob
     assert took_s < 0.06, "ten times 10 ms, if each claim of 200 waited for more"
 
 
-async def test_a_job_during_a_flight_gets_the_next_one(side: Opened, autojump_clock: object) -> None:
+async def test_job_during_a_refresh_gets_the_next_one(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(takes_s=2.0)) as at, trio.open_nursery() as nursery:
         nursery.start_soon(at.refresh, "john")
         await trio.sleep(1.0)
@@ -108,7 +108,7 @@ async def test_a_job_waits_elsewhere_for_the_debounce(side: Opened, autojump_clo
         await at.refresh("early")
         ((user, wait_s),) = at.delayed[1:]
     assert user == "early"
-    assert 0.18 <= wait_s <= 0.2, "the debounce from one flight to the next"
+    assert 0.18 <= wait_s <= 0.2, "the debounce from one refresh to the next"
     assert at.prosody.refreshed == [("busy",), ("early",), ("early",)]
 
 
@@ -275,7 +275,7 @@ async def test_failed_user_stays_marked_while_his_next_try_is_near(side: Opened,
         assert at.rosters.ended == ["john", "aaron"], (attempt, again)
 
 
-async def test_a_job_that_is_cancelled_takes_no_flight_with_it(side: Opened, autojump_clock: object) -> None:
+async def test_cancelled_job_takes_no_refresh_with_it(side: Opened, autojump_clock: object) -> None:
     found: Collected = {}
     async with side(prosody=Prosody(takes_s=2.0)) as at:
 
@@ -292,7 +292,7 @@ async def test_a_job_that_is_cancelled_takes_no_flight_with_it(side: Opened, aut
     assert sorted(at.rosters.ended) == ["aaron", "john"]
 
 
-async def test_a_user_whose_job_is_cancelled_is_not_flown(side: Opened, autojump_clock: object) -> None:
+async def test_user_of_a_cancelled_job_is_not_refreshed(side: Opened, autojump_clock: object) -> None:
     """Redis is asked for the user meanwhile, who is not due yet."""
     rosters = FakeRosters(waits={"john": BUSY_S})
     async with side(rosters=rosters) as at:
@@ -303,14 +303,14 @@ async def test_a_user_whose_job_is_cancelled_is_not_flown(side: Opened, autojump
     assert at.prosody.refreshed == []
 
 
-async def test_flights_land_when_the_broker_stops_in_the_middle(side: Opened, autojump_clock: object) -> None:
+async def test_refreshes_end_when_the_broker_stops_in_the_middle(side: Opened, autojump_clock: object) -> None:
     async with side(prosody=Prosody(takes_s=60.0)) as at:
         with trio.move_on_after(1.0):
             await at.refresh("john")
     assert at.rosters.ended == ["john"]
 
 
-async def test_a_flight_is_given_up_before_its_claim_ends(side: Opened, autojump_clock: object) -> None:
+async def test_refresh_is_given_up_before_its_claim_ends(side: Opened, autojump_clock: object) -> None:
     slow = Prosody(poisoned=set(users(3)))
     async with side(prosody=slow, rosters=FakeRosters(lease_s=12.0)) as at:
         began_s = trio.current_time()
@@ -330,7 +330,7 @@ async def test_jobs_refused_by_redis_are_retried_later(side: Opened, autojump_cl
     assert (outcome.reason.code, outcome.reason.hint) == ("RosterRefused", "Allow it.")
 
 
-async def test_a_bug_costs_its_own_flight_and_no_other(side: Opened, autojump_clock: object) -> None:
+async def test_bug_costs_its_own_refresh_and_no_other(side: Opened, autojump_clock: object) -> None:
     prosody = Prosody(fault=ZeroDivisionError("a secret of the test"))
     async with side(prosody=prosody) as at:
         outcome = await at.refresh("john")
