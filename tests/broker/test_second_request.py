@@ -48,7 +48,7 @@ async def two(call: Call, link: Link) -> Outcome:
             return Deferred(Reason("ServerError", "500", status=filled.status))
 
 
-def marks_of_calls(harness: Harness) -> list[bool]:
+def maybe_run_of_calls(harness: Harness) -> list[bool]:
     return [call.maybe_run for call in harness.target.calls]
 
 
@@ -72,7 +72,7 @@ async def test_job_failing_at_second_request_is_stored_as_begun(
         harness.raw(moved.new or b"")
         await harness.until(lambda: [*harness.of(JobFinished)][1:], "it is done")
     assert harness.of(JobFinished)[1].outcome == "delivered"
-    assert marks_of_calls(harness) == [False, True]
+    assert maybe_run_of_calls(harness) == [False, True]
     assert harness.size("dead") == harness.size("retry") == 0
 
 
@@ -84,7 +84,7 @@ async def test_second_request_is_retried_as_perhaps_run_without_a_try(
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "it is done")
-    assert marks_of_calls(harness) == [False, True, True]
+    assert maybe_run_of_calls(harness) == [False, True, True]
     assert (harness.size("dead"), harness.of(JobFinished)[0].outcome) == (0, "delivered")
 
 
@@ -101,7 +101,7 @@ async def test_resending_a_refused_request_is_no_second_request(
     async with harness.broker():
         harness.push("create")
         await harness.until(lambda: harness.size("dead"), "it is dead")
-    assert marks_of_calls(harness) == [False, False]
+    assert maybe_run_of_calls(harness) == [False, False]
     assert "restbroker_effected" not in harness.members("dead")[0]
 
 
@@ -123,7 +123,7 @@ async def test_unanswered_look_between_requests_leaves_job_begun(
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "it is done")
-    assert marks_of_calls(harness) == [False, True]
+    assert maybe_run_of_calls(harness) == [False, True]
     assert harness.size("retry") == 0
 
 

@@ -31,7 +31,7 @@ from restbroker.job.settle import apply_at_most_once, settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.transport.message import MaybeSent, NotSent, Response
-from tests.golden.cases import Case, Body, Kind
+from tests.golden.cases import Body, Case, Kind
 from tests.golden.memory import SERVICES, Memory, Questions, Way
 from tests.golden.table import Table, label_of, parsed, statuses_of
 

@@ -17,7 +17,7 @@ from tests.web.conftest import JOB_PAGES, LIVE_PAGES, Open, Site
 from tests.web.test_actions import HOSTILE, done_by, form_of, page, put_jobs
 
 
-async def steered(running: Site, link: str, **typed: str) -> Page:
+async def steer(running: Site, link: str, **typed: str) -> Page:
     """Presses the button of the page that asks; the question."""
     question = await page(running, link)
     answer = await running.post("/steer", form_of(question.html, "/steer").hidden | typed)
@@ -30,9 +30,9 @@ async def test_paused_item_says_so_until_it_is_resumed(kind: str, name: str, har
     path = {"periodic": "/scheduled", "queue": "/jobs", "target": "/targets"}[kind]
     async with site() as running:
         typed = {"for": "2h", "why": "the server is moved"}
-        await steered(running, f"/steer?do=pause-{kind}&name={name}", **typed)
+        await steer(running, f"/steer?do=pause-{kind}&name={name}", **typed)
         paused = await page(running, path)
-        await steered(running, paused.links_to("/steer?do=resume")[0])
+        await steer(running, paused.links_to("/steer?do=resume")[0])
         after = await page(running, path)
     assert all(word in paused.text for word in ("by web@127.0.0.1 (web)", "the server is moved", " 2 h"))
     assert "paused" not in after.text
@@ -43,7 +43,7 @@ async def test_run_now_queues_the_job_of_a_periodic_command(harness: Harness, si
     harness.client.command("HSET", key, "nightly", "ab 5", "nightly missed", 3, "nightly tick", "missed j")
     async with site() as running:
         before = await page(running, "/scheduled")
-        question = await steered(running, before.links_to("/steer?do=run-periodic")[0])
+        question = await steer(running, before.links_to("/steer?do=run-periodic")[0])
         await harness.until(lambda: harness.target.calls, "the job is delivered")
         after = await page(running, "/scheduled")
     assert re.search(r"\d\d\d\d-\d\d-\d\d 04:30 \+0[12]00", before.text)
@@ -60,7 +60,7 @@ async def test_a_job_in_progress_is_cancelled_after_a_question(harness: Harness,
     record(harness.client, "node:7:xyz", work, version="restbroker 0.1", queues=["rest"])
     async with site() as running:
         listed = await page(running, "/in-progress")
-        question = await steered(running, listed.links_to("/steer")[0])
+        question = await steer(running, listed.links_to("/steer")[0])
     assert listed.row("j1")[:4] == ["2023-11-14", "register", "rest", "j1"]
     assert "Of the queue rest: register, j1." in question.text
     assert harness.client.command("LRANGE", "node:7:xyz-signals", 0, -1) == [b"CANCEL t1"]

@@ -12,7 +12,7 @@ from restbroker.store.history import JobEnd
 from tests.broker.conftest import Harness
 from tests.web.conftest import Open
 from tests.web.test_actions import HOSTILE, job, page, put_jobs
-from tests.web.test_controls import steered
+from tests.web.test_controls import steer
 
 
 async def test_jobs_are_found_by_conditions_and_wrong_ones_are_refused(harness: Harness, site: Open) -> None:
@@ -75,7 +75,7 @@ async def test_actions_of_people_are_listed_and_found_by_a_word(harness: Harness
         note = audit.AuditEntry(who=f"ann{number}@web1", action="pause", place=f"queue:{HOSTILE}", why=HOSTILE)
         audit.write(harness.client, note)
     async with site() as running:
-        await steered(running, "/steer?do=pause-queue&name=rest")
+        await steer(running, "/steer?do=pause-queue&name=rest")
         first = await page(running, "/activity")
         second = await page(running, first.links_to("/activity?")[0])
         found = await page(running, "/activity?about=ANN42")
