@@ -270,9 +270,7 @@ async def test_the_last_use_of_a_token_is_written_with_the_beat(harness: Harness
     assert before_s - 1 <= found["app"] <= time.time() + 1
 
 
-async def test_key_of_wrong_type_for_last_uses_stops_nothing(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_key_of_wrong_type_for_last_uses_stops_nothing(harness: Harness, hurry: MockClock) -> None:
     harness.client.command("SET", "restbroker:tokens", "x")
     push(harness, "one", jid="j1")
     async with serving(harness, Token("app", (Secret("one"),))):

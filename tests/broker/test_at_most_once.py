@@ -145,9 +145,7 @@ async def test_answer_refused_by_redis_after_crash_is_reported(harness: Harness)
 
 
 @pytest.mark.parametrize("then", ["close", "reset"])
-async def test_kept_connection_that_ends_unanswered_repeats_nothing(
-    paths: Paths, then: str
-) -> None:
+async def test_kept_connection_that_ends_unanswered_repeats_nothing(paths: Paths, then: str) -> None:
     """Not even a command that is safe to repeat is sent again."""
     warm = [job(str(number), Mood(fine())) for number in range(50)]
     async with paths.broker(warm, AtMostOnce=["set_nickname"]) as serving:

@@ -55,9 +55,7 @@ async def test_dead_target_of_two_processes_sees_one_probe_at_a_time(
 
 
 @pytest.mark.promise("A good citizen", "a Retry-After to one process is kept by all")
-async def test_retry_after_given_to_one_process_is_kept_by_all(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_retry_after_given_to_one_process_is_kept_by_all(harness: Harness, hurry: MockClock) -> None:
     sent_at_s: list[float] = []
     target = harness.target
     busy = Deferred(Reason("ServerBusy", "429", status=429), 2.0, counts=False, pause_target=True)

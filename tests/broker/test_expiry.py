@@ -102,9 +102,7 @@ async def test_a_job_that_waits_for_its_target_expires_meanwhile(harness: Harnes
     assert [reply["outcome"] for reply in replies(harness, "jid-safe-0")] == ["expired"]
 
 
-async def test_job_is_checked_again_right_before_it_is_sent(
-    harness: Harness, jump: Callable[[], None]
-) -> None:
+async def test_job_is_checked_again_right_before_it_is_sent(harness: Harness, jump: Callable[[], None]) -> None:
     async def late() -> None:
         jump()
 

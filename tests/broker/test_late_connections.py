@@ -36,9 +36,7 @@ def pool_of(harness: Harness) -> WorkerPool:
 
 
 @pytest.mark.promise("At least once, and seldom more", "nothing leaves after trip, lease or stop")
-async def test_late_connection_waits_while_breaker_is_tripped(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_late_connection_waits_while_breaker_is_tripped(harness: Harness, hurry: MockClock) -> None:
     turns = Turns()
     harness.target.connected = turns.connected
     async with harness.broker():

@@ -271,9 +271,7 @@ def held(harness: Harness) -> int:
         return -1
 
 
-async def test_redis_that_only_reads_is_one_outage_and_no_hot_loop(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_redis_that_only_reads_is_one_outage_and_no_hot_loop(harness: Harness, hurry: MockClock) -> None:
     async with harness.broker():
         await harness.until(lambda: harness.target.probes, "it serves")
         harness.client.command("CONFIG", "SET", "min-replicas-to-write", "1")
@@ -298,9 +296,7 @@ def commands(harness: Harness) -> int:
     return int(re.search(r"total_commands_processed:(\d+)", info)[1])  # type: ignore[index]
 
 
-async def test_refused_settlements_stop_intake_and_are_written_later(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_refused_settlements_stop_intake_and_are_written_later(harness: Harness, hurry: MockClock) -> None:
     harness.client.command("SET", "dead", "a text")
     harness.push(count=300, args=["safe", {}, "wrong"])
     async with harness.broker():

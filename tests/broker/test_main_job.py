@@ -322,9 +322,7 @@ async def test_endlessly_deferred_command_blocks_no_other_and_ends(
     assert harness.members("retry")[0]["retry_count"] == 0
 
 
-async def test_denial_while_probe_is_unwell_trips_the_breaker(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_denial_while_probe_is_unwell_trips_the_breaker(harness: Harness, hurry: MockClock) -> None:
     target = harness.target
     target.judge = lambda _call, _response: Denied(WHY)
     async with harness.broker():

@@ -224,7 +224,9 @@ async def test_a_key_whose_head_fails_holds_no_other_up(harness: Harness, log: L
 @pytest.mark.promise("One key after the other", "a job dies: the next starts or all wait, as OnDead says")
 @pytest.mark.parametrize("wanted", [None, "stop", "cancel", "go", 7])
 @pytest.mark.parametrize("policy", ["go", "stop"])
-async def test_death_affects_the_jobs_behind_it_by_policy(harness: Harness, log: Log, wanted: object, policy: Any) -> None:
+async def test_death_affects_the_jobs_behind_it_by_policy(
+    harness: Harness, log: Log, wanted: object, policy: Any
+) -> None:
     """What one producer's job does to others' is not for that producer to say: the member counts for nothing."""
     harness.order = Order(on_dead=policy)
 
@@ -328,9 +330,7 @@ NOT_LET_IN: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("odd", NOT_LET_IN.values(), ids=NOT_LET_IN)
-async def test_refused_or_pointless_job_holds_up_no_successor(
-    harness: Harness, log: Log, odd: dict[str, Any]
-) -> None:
+async def test_refused_or_pointless_job_holds_up_no_successor(harness: Harness, log: Log, odd: dict[str, Any]) -> None:
     harness.order = Order(on_dead="stop")
     log.answer = lambda call, _: Rejected(NOT_NOW) if call.command.arguments["n"] == 5 else Delivered("", 0, 200)
     claim = "restbroker:once:" + claims.once_name("t", "default", "done")
@@ -577,9 +577,7 @@ async def test_jobs_held_by_a_removed_order_by_finish_in_order(harness: Harness,
 
 @pytest.mark.promise("One key after the other", "OrderBy is changed or taken away")
 @pytest.mark.parametrize("before", ["FairBy", "an OrderBy that these jobs have no key for"])
-async def test_job_handed_out_before_the_order_changed_does_not_die(
-    harness: Harness, log: Log, before: str
-) -> None:
+async def test_job_handed_out_before_the_order_changed_does_not_die(harness: Harness, log: Log, before: str) -> None:
     """The last of them are still to be sent when nothing is left of the old groups."""
     fairness = Fairness(("host",)) if before == "FairBy" else None
     harness.order, harness.fairness, harness.concurrency = None if fairness else Order(("other",)), fairness, 1

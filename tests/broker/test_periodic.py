@@ -1,4 +1,4 @@
-"""Periodic commands while a broker runs: due ones become jobs, late ones by their policy, refusals are reported once."""
+"""Periodic commands while a broker runs: due ones become jobs, late ones by policy, refusals are reported once."""
 
 import json
 from functools import partial

@@ -302,9 +302,7 @@ async def test_job_whose_plan_fails_is_still_done(
     assert serving.server.requests.total() == _WARM + more + _CONCURRENCY
 
 
-async def test_job_sent_with_a_replaced_login_is_sent_with_the_new_one(
-    paths: Paths, tmp_path: Path
-) -> None:
+async def test_job_sent_with_a_replaced_login_is_sent_with_the_new_one(paths: Paths, tmp_path: Path) -> None:
     file = tmp_path / "password"
     file.write_text("the old one")
     await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
@@ -339,9 +337,7 @@ async def test_job_dropped_after_sending_is_uncertain_whatever_is_said(
     assert [name_of(request) for request in serving.server.requests].count("dropped") == 1
 
 
-async def test_connector_failing_on_an_answer_costs_one_job(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_connector_failing_on_an_answer_costs_one_job(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
     bug = list[str]()
 
     def fail_once(_connector: EjabberdConnector) -> None:

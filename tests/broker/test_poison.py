@@ -132,9 +132,7 @@ async def test_between_two_slow_suspects_the_others_have_their_turn(
     assert len(harness.target.calls) == 106
 
 
-async def test_suspect_starts_only_once_redis_knows_of_it(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_suspect_starts_only_once_redis_knows_of_it(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for this also when it waited for the other jobs in vain."""
     monkeypatch.setattr(poison, "_PATIENCE_S", 0.3)
     unknown: list[str] = []

@@ -117,9 +117,7 @@ def test_how_fast_a_queue_grows_is_what_happens_now(lengths: list[int], per_s: f
     assert record.changes_per_s(sizes).get("rest") == per_s
 
 
-async def test_running_job_is_cancelled_by_its_displayed_name(
-    shown: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_running_job_is_cancelled_by_its_displayed_name(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "RECORD_S", 0.05)
     shown.target = Scripted(Held())
     async with shown.broker():
@@ -157,9 +155,7 @@ async def test_unknown_request_is_reported_and_does_nothing(shown: Harness) -> N
 
 
 @pytest.mark.promise("Sidekiq: the process record", "whatever goes wrong with it, delivery goes on")
-async def test_foreign_key_over_the_record_is_reported_once(
-    shown: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_foreign_key_over_the_record_is_reported_once(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "RECORD_S", 0.02)
     shown.client.command("SET", "processes", "no set")
     async with shown.broker():

@@ -72,9 +72,7 @@ def well(harness: Harness) -> None:
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("covered", [None, "rest"])
-async def test_copy_of_done_job_is_neither_sent_nor_answered(
-    harness: Harness, covered: str | None
-) -> None:
+async def test_copy_of_done_job_is_neither_sent_nor_answered(harness: Harness, covered: str | None) -> None:
     raw = job(signature(time.time(), queue=covered), reply_to="restbroker:reply:one")
     harness.raw(raw)
     async with serving(harness, APP):
@@ -168,9 +166,7 @@ async def test_done_job_is_remembered_for_token_window_and_clock_drift(harness: 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
 @pytest.mark.parametrize("covered", [None, "rest"])
-async def test_retried_job_is_remembered_as_long_as_its_mark_is_good(
-    harness: Harness, covered: str | None
-) -> None:
+async def test_retried_job_is_remembered_as_long_as_its_mark_is_good(harness: Harness, covered: str | None) -> None:
     """Readers of `retry` see the mark: with it they could push the job again once the window is over."""
     failing(harness)
     harness.raw(job(signature(time.time(), queue=covered)))

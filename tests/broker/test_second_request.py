@@ -54,9 +54,7 @@ def maybe_run_of_calls(harness: Harness) -> list[bool]:
 
 @pytest.mark.promise("At least once, and seldom more", "a command of several requests knows its own first one")
 @pytest.mark.parametrize(("code", "fate"), [(403, "dead"), (400, "dead"), (500, "retry")])
-async def test_job_failing_at_second_request_is_stored_as_begun(
-    harness: Harness, code: int, fate: SortedSet
-) -> None:
+async def test_job_failing_at_second_request_is_stored_as_begun(harness: Harness, code: int, fate: SortedSet) -> None:
     """A person's retry meets what the first request made."""
     harness.target.way = two
     harness.target.answers = deque([ok, status(code), status(409), ok])
@@ -199,6 +197,7 @@ async def test_begun_job_forgotten_by_redis_is_not_begun_again(
     harness: Harness,
 ) -> None:
     """Its command is of AtMostOnce, and Redis forgets between the requests that the job was given away."""
+
     async def forget(request: Request) -> Response:
         (identity,) = identities.live_identities(harness.client)
         harness.client.command("DEL", f"restbroker:ip:{identity}", f"restbroker:sent:{identity}")

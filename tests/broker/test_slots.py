@@ -80,9 +80,7 @@ async def test_job_behind_many_waiting_for_their_slot_needs_no_push(
 
 
 @pytest.mark.promise("A good citizen", "Slots keep to their places")
-async def test_job_finding_slot_and_waiting_room_full_is_deferred(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_job_finding_slot_and_waiting_room_full_is_deferred(harness: Harness, hurry: MockClock) -> None:
     harness.concurrency, harness.slots = 3, {"once": 1}
     released, at_once = slow(harness)
     harness.push("once", count=40)

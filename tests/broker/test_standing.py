@@ -195,9 +195,7 @@ async def test_what_is_taken_last_of_all_before_the_process_is_quiet_is_done_by_
 
 @pytest.mark.promise("No command is lost", "a stop while jobs arrive at an idle pool")
 @pytest.mark.parametrize("queues", [("rest",), ("rest", "b", "c")])
-async def test_job_pushed_during_a_stop_is_done_or_queued(
-    harness: Harness, queues: tuple[str, ...]
-) -> None:
+async def test_job_pushed_during_a_stop_is_done_or_queued(harness: Harness, queues: tuple[str, ...]) -> None:
     harness.queues = queues
     for number in range(30):
         harness.target.closed = False
@@ -315,9 +313,7 @@ async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
 
 
 @pytest.mark.promise("At least once, and seldom more", "after an outage Redis is asked before more is taken")
-async def test_outage_ends_it_and_redis_is_compared_before_more(
-    harness: Harness, compared: list[str]
-) -> None:
+async def test_outage_ends_it_and_redis_is_compared_before_more(harness: Harness, compared: list[str]) -> None:
     async with harness.broker():
         await until_it_stands(harness)
         pool_of(harness).acker.health.note_outage(ConnectionEnded("It ended while it was idle."))

@@ -80,9 +80,7 @@ async def test_jobs_redis_gave_unheard_are_found_at_the_next_fetch(harness: Harn
     assert sorted(event.jid for event in harness.of(JobFinished)) == ["jid-safe-0", "jid-safe-1"]
 
 
-async def test_queue_paused_for_a_while_is_served_again_and_logged(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_queue_paused_for_a_while_is_served_again_and_logged(harness: Harness, hurry: MockClock) -> None:
     pauses.pause_queue(harness.client, "rest", "ann", "for a moment", 0.3)
     harness.push(count=1)
     async with harness.broker():

@@ -81,9 +81,7 @@ async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> Non
 
 
 @pytest.mark.parametrize(("pools", "ways"), [(10, 10), (11, 1)])
-async def test_many_pools_share_a_connection_and_settle_their_own_jobs(
-    harness: Harness, pools: int, ways: int
-) -> None:
+async def test_many_pools_share_a_connection_and_settle_their_own_jobs(harness: Harness, pools: int, ways: int) -> None:
     trips: set[int] = set()
 
     def look(pool: WorkerPool) -> dict[str, Json]:

@@ -20,9 +20,7 @@ from restbroker.transport.message import NotSent
 from tests.broker.conftest import Harness, Held, ok, refuse
 
 
-async def test_done_jobs_are_settled_once_script_rights_are_back(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_done_jobs_are_settled_once_script_rights_are_back(harness: Harness, hurry: MockClock) -> None:
     harness.target.answer = held = Held()
     watcher = open_client(StoreSettings(harness.redis.url))
     async with harness.broker():
@@ -44,9 +42,7 @@ async def test_done_jobs_are_settled_once_script_rights_are_back(
     assert harness.ended.clean
 
 
-async def test_uncharged_late_start_waits_until_the_key_is_mended(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_uncharged_late_start_waits_until_the_key_is_mended(harness: Harness, hurry: MockClock) -> None:
     harness.limits = Limits(emission_us=1000, burst=10)
     harness.target.answer = refuse
     async with harness.broker():
@@ -62,9 +58,7 @@ async def test_uncharged_late_start_waits_until_the_key_is_mended(
     assert codes(harness).count("ChargeRefused") == 1
 
 
-async def test_refusal_before_sending_is_no_sign_of_life(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_refusal_before_sending_is_no_sign_of_life(harness: Harness, hurry: MockClock) -> None:
     sent_before = 0
 
     async def refuse_by_turns() -> None:

@@ -184,9 +184,7 @@ async def test_waiting_job_expires_though_the_clock_was_set_back(
     assert [event.outcome for event in harness.of(JobFinished)] == ["expired"]
 
 
-async def test_bug_over_a_cancelled_job_costs_that_job_alone(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_bug_over_a_cancelled_job_costs_that_job_alone(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Settler, "cancel", raise_bug)
     held = harness.target.answer = Held()
     async with harness.broker():
@@ -230,9 +228,7 @@ async def test_unsent_job_waits_however_well_the_probe_is_answered(harness: Harn
     assert harness.target.probes == 1
 
 
-async def test_job_denied_by_starting_server_is_delivered_once_up(
-    harness: Harness, hurry: MockClock
-) -> None:
+async def test_job_denied_by_starting_server_is_delivered_once_up(harness: Harness, hurry: MockClock) -> None:
     async def denied(call: Call, link: Link) -> Outcome:
         await link.send(Request("POST", "/", call.timeout_s))
         if trio.current_time() < up_at_s:

@@ -79,9 +79,7 @@ def put_answers(store: Any, batch: object, answers: Sequence[tuple[int, str]]) -
         store.lpush(f"restbroker:reply:bulk-{batch}", json.dumps(answer))
 
 
-def test_good_rows_become_jobs_and_bad_ones_a_private_file(
-    place: Path, shell: Shell, store: Any
-) -> None:
+def test_good_rows_become_jobs_and_bad_ones_a_private_file(place: Path, shell: Shell, store: Any) -> None:
     """The file can be fed again."""
     write(place, "users.csv", *users(3), "bob,example.org", "eve,example.org,")
     done = shell("register", "--bulk", "users.csv", "--rejects", "bad.csv", "--json", "--ok-if-exists", "--retry", "3")
@@ -185,9 +183,7 @@ def test_signal_ends_it_between_rows_and_rerun_goes_on(place: Path, store: Any, 
     assert (place / "bad.csv").read_text().count("\n") == 2
 
 
-def test_wait_counts_all_rows_also_those_answered_before(
-    place: Path, shell: Shell, store: Any
-) -> None:
+def test_wait_counts_all_rows_also_those_answered_before(place: Path, shell: Shell, store: Any) -> None:
     write(place, "users.csv", *users(3), "bob,example.org")
     waiting = ["register", "--bulk", "users.csv", "--wait", "--timeout", "0.3s", "--json"]
     done = shell(*waiting)

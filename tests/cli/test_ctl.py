@@ -75,9 +75,7 @@ def test_an_answer_is_printed_as_ejabberdctl_would(
         assert (note.action, note.place, note.where, len(note.jids)) == ("delete", "dead", "ctl", 1)
 
 
-def test_job_waits_while_server_is_down_with_reason_and_outlook(
-    shell: Shell, store: Client
-) -> None:
+def test_job_waits_while_server_is_down_with_reason_and_outlook(shell: Shell, store: Client) -> None:
     serve(store, "ejabberd", 77, ["rest"], gate="closed", gate_reason="Nobody listens there.", gate_cure="Start it.")
     done = shell("ctl", "--timeout", "3s", *REGISTER)
     (job,) = jobs_in(store, "queue:rest")

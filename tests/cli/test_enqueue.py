@@ -95,9 +95,7 @@ def test_later_job_is_scheduled_without_at_and_enqueued_at(shell: Shell, store: 
         assert queued(store) == []
 
 
-def test_job_expires_that_long_after_its_push_or_scheduled_time(
-    shell: Shell, store: Client
-) -> None:
+def test_job_expires_that_long_after_its_push_or_scheduled_time(shell: Shell, store: Client) -> None:
     assert shell("enqueue", "status", "--expire", "5m").returncode == 0
     found = job(store)
     assert found["expiry"] == found["created_at"] + 300  # type: ignore[operator]

@@ -112,9 +112,7 @@ def test_kinds_are_listed_with_package_version_and_a_sentence(shell: Shell) -> N
     }
 
 
-def test_target_of_a_package_kind_is_shown_and_checked_like_ours(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_target_of_a_package_kind_is_shown_and_checked_like_ours(shell: Shell, tmp_path: Path) -> None:
     shown = json.loads(shell("config", "show", "--json").stdout)["Targets"]["value"]["chat"]
     assert (shown["Options"], shown["Auth"]) == ({"Notify": False}, {"Bearer": {"Token": "…"}})
     _write(tmp_path, document(NOWHERE, Options={"Notify": "yes"}))
@@ -125,9 +123,7 @@ def test_target_of_a_package_kind_is_shown_and_checked_like_ours(
 
 
 @NIGHTLY
-def test_probe_is_the_check_of_a_kind_without_one(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_probe_is_the_check_of_a_kind_without_one(shell: Shell, tmp_path: Path) -> None:
     with Receiver(answer) as server:
         found = _of_chat(shell, tmp_path, document(server.url))
         assert [(one["level"], one["code"]) for one in found] == [("ok", "Reachable")]
@@ -158,9 +154,7 @@ def test_unusable_package_is_a_configuration_error_with_its_name(
 
 
 @NIGHTLY
-def test_unimportable_connector_is_an_error_at_start_and_check(
-    shell: Shell, lib: Path, tmp_path: Path
-) -> None:
+def test_unimportable_connector_is_an_error_at_start_and_check(shell: Shell, lib: Path, tmp_path: Path) -> None:
     """It is one in the list of kinds, too."""
     package = lib / "restbroker_chatter"
     package.mkdir()
@@ -198,9 +192,7 @@ def _raises(before: str) -> Change:
         pytest.param(_raises("        match target.credentials"), marks=NIGHTLY),
     ],
 )
-def test_exception_of_a_part_is_an_error_with_package_and_line(
-    shell: Shell, lib: Path, change: Change
-) -> None:
+def test_exception_of_a_part_is_an_error_with_package_and_line(shell: Shell, lib: Path, change: Change) -> None:
     change(lib)
     ended, checked = shell("run"), shell("check", "--json")
     assert (ended.returncode, checked.returncode) == (2, 2)
@@ -358,9 +350,7 @@ def test_secret_option_repeated_by_the_server_is_never_shown(
     assert "k3y-0f" not in shown
 
 
-def test_own_kind_wins_over_a_package_with_its_name(
-    shell: Shell, lib: Path, tmp_path: Path
-) -> None:
+def test_own_kind_wins_over_a_package_with_its_name(shell: Shell, lib: Path, tmp_path: Path) -> None:
     _names_twice("ejabberd")(lib)
     listed = shell("commands", "--kinds")
     assert (listed.returncode, "restbroker's own counts" in listed.stderr) == (2, True)
@@ -369,9 +359,7 @@ def test_own_kind_wins_over_a_package_with_its_name(
     assert shell("config", "show").returncode == 0
 
 
-def test_unknown_kind_is_answered_with_known_ones_and_how_to_add(
-    shell: Shell, tmp_path: Path
-) -> None:
+def test_unknown_kind_is_answered_with_known_ones_and_how_to_add(shell: Shell, tmp_path: Path) -> None:
     configuration = document(NOWHERE, Kind="chater")
     _write(tmp_path, configuration)
     message = shell("run").stderr

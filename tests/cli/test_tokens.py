@@ -66,9 +66,7 @@ def test_new_secret_file_is_private_and_replaces_nothing(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("words", ["config init there", "token new --file there"])
-def test_file_without_disk_room_is_absent_and_can_be_made_later(
-    tmp_path: Path, words: str
-) -> None:
+def test_file_without_disk_room_is_absent_and_can_be_made_later(tmp_path: Path, words: str) -> None:
     def make(room: str) -> CompletedProcess[str]:
         script = f"ulimit -f {room}; exec {sys.executable} -m restbroker {words}"
         return subprocess.run(
@@ -124,9 +122,7 @@ def test_a_command_is_pushed_with_the_first_token_that_allows_it(shell: Shell, s
         assert job["args"][2] == token
 
 
-def test_signing_token_signs_for_the_time_the_job_may_run(
-    place: Path, shell: Shell, store: Client
-) -> None:
+def test_signing_token_signs_for_the_time_the_job_may_run(place: Path, shell: Shell, store: Client) -> None:
     rows: list[tuple[str, ...]] = [
         ("backup", "file=/tmp/x"),
         ("kick_user", "user=bob", "host=other.org", "--reply-id", "r1"),

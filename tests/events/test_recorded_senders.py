@@ -165,9 +165,7 @@ async def test_the_secret_in_a_path_is_in_no_event(hall: Open) -> None:
         ({"Content-Type": "text/xml"}, 400),
     ],
 )
-async def test_unreadable_post_is_refused_without_quoting_it(
-    hall: Open, headers: dict[str, str], status: int
-) -> None:
+async def test_unreadable_post_is_refused_without_quoting_it(hall: Open, headers: dict[str, str], status: int) -> None:
     async with hall(JITSI) as one:
         answer = await one.post(b'{"text": "nobody else"}', "/any", **headers)
         assert one.jobs("q") == []

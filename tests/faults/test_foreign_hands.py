@@ -132,9 +132,7 @@ def test_key_of_wrong_type_read_by_a_fetch_stops_it_until_mended(line: Line) -> 
 )
 @pytest.mark.nightly
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
-def test_ten_thousand_entries_that_are_no_jobs_delay_nothing(
-    bench: Bench, zset: Literal["retry", "schedule"]
-) -> None:
+def test_ten_thousand_entries_that_are_no_jobs_delay_nothing(bench: Bench, zset: Literal["retry", "schedule"]) -> None:
     for start in range(0, MALFORMED, 500):
         members = [part for n in range(start, start + 500) for part in (n, f'{{"no job": {n}')]
         bench.client.command("ZADD", zset, *members)

@@ -64,9 +64,7 @@ SHAPES = {
 
 
 @pytest.mark.promise("Producers: jobs", "anything that can LPUSH can be a producer")
-async def test_payload_of_every_client_gives_the_same_request(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
+async def test_payload_of_every_client_gives_the_same_request(tmp_path: Path, redis_server: RedisServer) -> None:
     client = open_client(StoreSettings(redis_server.url))
     requests: dict[str, tuple[bytes, bytes]] = {}
     async with recording() as server:

@@ -168,9 +168,7 @@ def test_ctrl_c_while_workers_start_ends_them_without_traceback(group: Group, tm
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("stop", [as_a_terminal_does, as_systemd_does])
-def test_every_worker_drains_and_gets_a_stop_once(
-    group: Group, stop: Callable[[Running], None]
-) -> None:
+def test_every_worker_drains_and_gets_a_stop_once(group: Group, stop: Callable[[Running], None]) -> None:
     group.server.act = answering_after(0.5)
     with group.started("--processes", "2", count=2) as running:
         group.several.push("q", range(40))

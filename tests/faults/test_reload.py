@@ -101,9 +101,7 @@ def test_sighup_at_whatever_import_of_the_start_ends_nothing(
 
 
 @pytest.mark.nightly
-def test_fifo_as_file_is_refused_without_delaying_reload_or_stop(
-    several: Several, tmp_path: Path
-) -> None:
+def test_fifo_as_file_is_refused_without_delaying_reload_or_stop(several: Several, tmp_path: Path) -> None:
     with AnsweringServer() as server:
         several.configure({"one": target(server.port, "o")})
         with started(several.command, directory=tmp_path / "run") as broker:
@@ -117,9 +115,7 @@ def test_fifo_as_file_is_refused_without_delaying_reload_or_stop(
 
 @pytest.mark.promise("A good citizen", "no job dies of a rotation")
 @pytest.mark.nightly
-def test_old_token_counts_until_its_previous_file_is_removed(
-    several: Several, tmp_path: Path
-) -> None:
+def test_old_token_counts_until_its_previous_file_is_removed(several: Several, tmp_path: Path) -> None:
     secret, previous, fresh = tmp_path / "token", tmp_path / "token.previous", tmp_path / "token.new"
     secret.write_text(TOKEN)
     with AnsweringServer() as server:
@@ -144,9 +140,7 @@ def test_old_token_counts_until_its_previous_file_is_removed(
 
 
 @pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
-def test_replaced_token_is_refused_after_an_unchanged_reload(
-    several: Several, tmp_path: Path
-) -> None:
+def test_replaced_token_is_refused_after_an_unchanged_reload(several: Several, tmp_path: Path) -> None:
     secret = tmp_path / "token"
     secret.write_text(TOKEN)
     with AnsweringServer() as server:

@@ -29,9 +29,7 @@ def listening(address: Path) -> Iterator[tuple[dict[str, str], list[str], Hear]]
         yield {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "400000"}, lines, hear
 
 
-def test_process_reports_ready_watchdog_reload_and_stop(
-    tmp_path: Path, redis_url: str
-) -> None:
+def test_process_reports_ready_watchdog_reload_and_stop(tmp_path: Path, redis_url: str) -> None:
     document = {"RedisURL": redis_url, "RestURL": "http://127.0.0.1:1/api", "RestQueue": "rest", "Token": "t0ken-4711"}
     (tmp_path / "env.json").write_text(json.dumps(document))
     command = ["run", "--config", str(tmp_path / "env.json")]

@@ -22,9 +22,7 @@ def reached(server: AnsweringServer, count: int) -> bool:
 
 
 @pytest.mark.nightly
-def test_many_targets_do_each_job_once_over_a_cut_connection(
-    tmp_path: Path, redis_url: str
-) -> None:
+def test_many_targets_do_each_job_once_over_a_cut_connection(tmp_path: Path, redis_url: str) -> None:
     """Answers are lost, too."""
     names, port = [f"q{number}" for number in range(12)], urlsplit(redis_url).port
     assert port is not None

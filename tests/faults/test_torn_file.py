@@ -140,9 +140,7 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
         ),
     ],
 )
-def test_file_cut_anywhere_loses_nothing_in_two_starts(
-    redis: RedisServer, step: int, fairness: str, each: int
-) -> None:
+def test_file_cut_anywhere_loses_nothing_in_two_starts(redis: RedisServer, step: int, fairness: str, each: int) -> None:
     whole = written(redis, fairness)
     aside = redis.directory / "whole"
     shutil.copytree(redis.directory / "appendonlydir", aside)

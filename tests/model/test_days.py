@@ -138,9 +138,7 @@ async def test_scheduled_jobs_run_hours_later_once_and_never_early(
 
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back in 25 s elsewhere")
-async def test_jobs_of_randomly_dying_processes_return_in_25_seconds(
-    autojump_clock: MockClock, world: World
-) -> None:
+async def test_jobs_of_randomly_dying_processes_return_in_25_seconds(autojump_clock: MockClock, world: World) -> None:
     chance = random.Random(1)
     world.target.duration_s = lambda: chance.uniform(1, 60)
     jids = [f"j{n}" for n in range(150)]
@@ -193,9 +191,7 @@ async def test_ten_hours_without_redis_cause_no_takeover(
     assert sorted(world.target.jids) == sorted(jids)
 
 
-async def test_paused_queue_and_target_resume_after_two_minutes(
-    autojump_clock: MockClock, world: World
-) -> None:
+async def test_paused_queue_and_target_resume_after_two_minutes(autojump_clock: MockClock, world: World) -> None:
     """One process reports it."""
     for _ in range(3):
         world.start()
@@ -216,9 +212,7 @@ async def test_paused_queue_and_target_resume_after_two_minutes(
     assert (world.reference.data.queue_notes, world.reference.data.target_notes) == ({}, {})
 
 
-async def test_process_cut_off_for_minutes_loses_its_jobs_and_renames(
-    autojump_clock: MockClock, world: World
-) -> None:
+async def test_process_cut_off_for_minutes_loses_its_jobs_and_renames(autojump_clock: MockClock, world: World) -> None:
     world.target.duration_s = lambda: 30.0
     jids = [f"j{n}" for n in range(150)]
     other, cut_off = world.start(), world.start()
@@ -240,9 +234,7 @@ async def test_process_cut_off_for_minutes_loses_its_jobs_and_renames(
     assert world.reference.data.processed == len(jids)
 
 
-async def test_hours_of_lost_calls_and_sudden_deaths_lose_no_job(
-    autojump_clock: MockClock, world: World
-) -> None:
+async def test_hours_of_lost_calls_and_sudden_deaths_lose_no_job(autojump_clock: MockClock, world: World) -> None:
     chance = random.Random(SEED)
     world.target.duration_s = lambda: chance.uniform(0.01, 2)
     jids = [f"j{n}" for n in range(200)]

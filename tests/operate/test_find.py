@@ -207,9 +207,7 @@ def test_jobs_of_a_queue_are_listed_next_one_first_and_stay(client: Client, conf
     assert client.command("LLEN", "ns:queue:rest") == 50
 
 
-def test_sent_job_is_known_from_marks_counts_and_tries(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_sent_job_is_known_from_marks_counts_and_tries(client: Client, configured: ConfigContext, put: Put) -> None:
     put("dead", 1, "marked", command="send_message", restbroker_may_have_run=True)
     put("dead", 2, "counted", restbroker_uncertain=1)
     put("dead", 3, "tried", restbroker_attempts=[{"outcome": "uncertain"}, {"outcome": "failed"}])

@@ -132,9 +132,7 @@ def test_jobs_behind_a_backlog_are_found_at_its_end(client: Client, configured: 
     assert became(client, configured, "w6000", "gone", bounds=SearchLimits(seconds=60, jobs=20_000)).waiting == 1
 
 
-def test_job_in_the_history_needs_no_search_of_the_backlog(
-    client: Client, configured: ConfigContext, put: Put
-) -> None:
+def test_job_in_the_history_needs_no_search_of_the_backlog(client: Client, configured: ConfigContext, put: Put) -> None:
     queues.push(client, "rest", [job(f"w{n}") for n in range(12_000)])
     put("dead", NOW_S, "again")
     put("retry", NOW_S, "failed")

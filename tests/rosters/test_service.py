@@ -197,9 +197,7 @@ async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
     goes_on.set()
 
 
-async def test_unreadable_login_admits_no_caller(
-    serve: Serve, redis_server: RedisServer, tmp_path: Path
-) -> None:
+async def test_unreadable_login_admits_no_caller(serve: Serve, redis_server: RedisServer, tmp_path: Path) -> None:
     async with serve(redis_server, auth=QueryKey(Secret(path=tmp_path / "gone"))) as site:
         statuses = [(await site.ask(b"/roster/john?key=" + key))[0] for key in (b"k", b"")]
     assert (statuses, site.warnings()) == ([503] * 2, ["SecretFileUnusable"])

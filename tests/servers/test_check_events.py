@@ -159,9 +159,7 @@ def test_one_source_is_tested_alone(document: dict[str, Any], tmp_path: Path) ->
 
 
 @pytest.mark.nightly
-def test_openfire_message_is_an_event_of_its_receivers_stream(
-    redis_server: RedisServer, tmp_path: Path
-) -> None:
+def test_openfire_message_is_an_event_of_its_receivers_stream(redis_server: RedisServer, tmp_path: Path) -> None:
     def expect(code: int, finding: str, hint: str, *words: str) -> None:
         ended, found = checked(tmp_path, json.loads((tmp_path / "env.json").read_text()), *words)
         assert (ended, list(found)) == (code, [finding]), found

@@ -215,9 +215,7 @@ async def test_question_of_a_logged_in_user_is_not_sent(chat: Openfire, sides: O
         assert not chat.state.is_jammed
 
 
-async def test_question_of_a_user_logged_in_elsewhere_is_not_sent(
-    chat: Openfire, sides: Open
-) -> None:
+async def test_question_of_a_user_logged_in_elsewhere_is_not_sent(chat: Openfire, sides: Open) -> None:
     """Nor is it where the login's answer was lost."""
     async with sides() as (side,):
         others = httpx.AsyncClient(auth=("admin", "secret"), headers={"Accept": "application/json, text/plain"})
@@ -235,9 +233,7 @@ async def test_question_of_a_user_logged_in_elsewhere_is_not_sent(
         assert not chat.state.is_jammed
 
 
-async def test_login_with_lost_answer_meets_no_question_about_to_go(
-    chat: Openfire, sides: Open
-) -> None:
+async def test_login_with_lost_answer_meets_no_question_about_to_go(chat: Openfire, sides: Open) -> None:
     async with sides(2) as (one, other):
         late = chat.faults.add(Kind.LATE, "GET /sse/*", delay_s=1.0)
         chat.faults.add(Kind.LOST, "*/login", times=2)
@@ -253,9 +249,7 @@ async def test_login_with_lost_answer_meets_no_question_about_to_go(
 
 
 @pytest.mark.parametrize("kind", [Kind.RESET, Kind.LOST])
-async def test_asker_with_unanswered_logoff_is_logged_off_first(
-    chat: Openfire, sides: Open, kind: Kind
-) -> None:
+async def test_asker_with_unanswered_logoff_is_logged_off_first(chat: Openfire, sides: Open, kind: Kind) -> None:
     async with sides(2) as (one, other):
         await one.done("set_presence", {"from": "romeo"})
         chat.faults.add(kind, "*/logoff", times=2)

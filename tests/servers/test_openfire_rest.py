@@ -178,9 +178,7 @@ async def test_a_room_that_is_there_is_created_by_no_job(tmp_path: Path, version
 
 
 @rows("version", ["1.2.5", "1.3.10"])
-async def test_unanswered_room_is_created_again_only_where_missing(
-    tmp_path: Path, version: str
-) -> None:
+async def test_unanswered_room_is_created_again_only_where_missing(tmp_path: Path, version: str) -> None:
     with Player([no_room(version, "lobby"), *named(version, "room add", "room add again")]) as server:
         server.faults.add(Kind.LOST, "POST */chatrooms")
         async with opened(tmp_path, server.url) as side:

@@ -257,9 +257,7 @@ async def test_user_with_lost_answer_is_not_taken_for_an_occupant(
     assert words_in(chat) == ["heard"]
 
 
-async def test_missing_or_empty_redis_costs_one_join_and_no_message(
-    chat: Openfire, tmp_path: Path
-) -> None:
+async def test_missing_or_empty_redis_costs_one_join_and_no_message(chat: Openfire, tmp_path: Path) -> None:
     redis = RedisServer(redis_binary(), tmp_path).start()
     try:
         async with sides_of(tmp_path, redis, chat.url)() as (side,):
@@ -322,9 +320,7 @@ async def test_perhaps_removed_user_says_nothing_until_he_joins(
     assert words_in(chat) == ["in"]
 
 
-async def test_post_is_retried_where_the_server_fails_at_its_join(
-    chat: Openfire, sides: Open
-) -> None:
+async def test_post_is_retried_where_the_server_fails_at_its_join(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         chat.faults.add(Kind.EMPTY, "PUT */rooms/*")
@@ -356,9 +352,7 @@ async def test_a_room_whose_name_may_hold_a_secret_is_not_named(sides: Open) -> 
         assert "HUNTER" not in str(refused)
 
 
-async def test_room_in_capitals_is_the_same_though_plugin_keeps_both(
-    chat: Openfire, sides: Open
-) -> None:
+async def test_room_in_capitals_is_the_same_though_plugin_keeps_both(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         await side.done("post_to_room", {**says("small"), "roomName": "balcony"})
@@ -367,9 +361,7 @@ async def test_room_in_capitals_is_the_same_though_plugin_keeps_both(
     assert words_in(chat) == ["small", "great", "small again"]
 
 
-async def test_room_deleted_by_others_is_reported_and_joined_later(
-    chat: Openfire, sides: Open
-) -> None:
+async def test_room_deleted_by_others_is_reported_and_joined_later(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         await side.done("create_room", ROOM)
         await side.done("post_to_room", says("before"))
@@ -412,9 +404,7 @@ async def test_room_is_created_only_if_the_server_says_it_is_missing(
     assert creations(chat) == 0
 
 
-async def test_500_of_a_missing_service_differs_from_an_unwell_server(
-    chat: Openfire, sides: Open
-) -> None:
+async def test_500_of_a_missing_service_differs_from_an_unwell_server(chat: Openfire, sides: Open) -> None:
     async with sides() as (side,):
         chat.faults.add(Kind.EMPTY, "GET */chat/rooms/*")
         await side.done("create_room", {**ROOM, "servicename": "garden"})

@@ -74,9 +74,7 @@ def without(job: dict[str, Any], *names: str) -> dict[str, Any]:
     [pytest.param(TOKENS, id="signed instead"), pytest.param({}, id="with its token", marks=pytest.mark.nightly)],
 )
 @pytest.mark.slow  # Ruby starts for each step
-def test_retry_of_ours_moved_by_ruby_keeps_its_history(
-    beside: Beside, tokens: dict[str, object]
-) -> None:
+def test_retry_of_ours_moved_by_ruby_keeps_its_history(beside: Beside, tokens: dict[str, object]) -> None:
     """It keeps its count, its attempts and its first failure."""
     beside.configure(OURS, Backoff=NOT_SOON, **tokens)
     jobs = one_of_each()
@@ -163,9 +161,7 @@ def test_due_job_of_ours_dropped_by_ruby_middleware_is_lost(beside: Beside) -> N
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
 @pytest.mark.nightly
 @pytest.mark.parametrize("zset", ["retry", "schedule"])
-def test_due_ruby_jobs_are_moved_unchanged_and_run_by_ruby(
-    beside: Beside, zset: Literal["retry", "schedule"]
-) -> None:
+def test_due_ruby_jobs_are_moved_unchanged_and_run_by_ruby(beside: Beside, zset: Literal["retry", "schedule"]) -> None:
     for number, raw in enumerate(FOREIGN):
         beside.client.command("ZADD", zset, number + 1, raw)
     beside.broker()

@@ -474,9 +474,7 @@ def test_retry_all_and_a_mended_server_deliver_every_odd_job(ours: Aftermath, re
         assert (user in retried.arrivals) == (user in ours.arrivals), name
 
 
-def test_malformed_dead_job_dies_again_readable_after_a_retry(
-    ours: Aftermath, retried: Aftermath
-) -> None:
+def test_malformed_dead_job_dies_again_readable_after_a_retry(ours: Aftermath, retried: Aftermath) -> None:
     again = [entry for entry in retried.entries if entry.zset == "dead"]
     assert len(again) == 2 * len(_REFUSED) + len(UNREADABLE) + sum(
         _user("fails", name) not in ours.arrivals for name in SHOWN

@@ -15,7 +15,7 @@ from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchRequest, IdentityUnknown, isolate, mark, register, rejoin
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
-from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, on_both, dead_payload
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload, on_both
 from tests.support.store_calls import fetch
 
 
@@ -51,9 +51,7 @@ def test_jobs_killed_together_share_no_score(pool: Pool) -> None:
     assert len({raw(score) for score in flat[1::2]}) == 250
 
 
-def test_perhaps_run_count_rises_once_per_dead_pool(
-    client: Client, server: Server
-) -> None:
+def test_perhaps_run_count_rises_once_per_dead_pool(client: Client, server: Server) -> None:
     """It rises up to the pool's high-water mark, and lasts three days."""
     for life in ("one", "two"):
         register(client, life, FACTS, QUEUES)
@@ -276,9 +274,7 @@ def test_counts_written_by_others_cost_no_job(client: Client, server: Server) ->
         assert heartbeats.maybe_run(client) == {sha(b"1"): 1}
 
 
-def test_crash_counts_and_jobs_return_though_news_is_unwritable(
-    pool: Pool, server: Server
-) -> None:
+def test_crash_counts_and_jobs_return_though_news_is_unwritable(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1"])
     pool.take(1, hwm=1)
     server.raw.lpush("ns:restbroker:recovered:version", "no number")
@@ -378,9 +374,7 @@ def test_a_pool_without_a_response_queue_says_so(pool: Pool, server: Server) -> 
     assert (spoilt.responses, spoilt.queues) == (None, QUEUES)
 
 
-def test_marked_job_with_dead_twin_stays_in_progress(
-    pool: Pool, server: Server
-) -> None:
+def test_marked_job_with_dead_twin_stays_in_progress(pool: Pool, server: Server) -> None:
     """The twin keeps its score."""
     queues.push(pool.client, "a", [b"1"])
     pool.take(1, hwm=1)

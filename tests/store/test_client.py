@@ -121,10 +121,9 @@ def test_a_refused_password_is_read_again_from_its_file(make_redis: Callable[...
         client.close()
 
 
-def test_connecting_reads_no_file(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_connecting_reads_no_file(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     """It works as soon as there is one descriptor."""
+
     def read(_name: str) -> str:
         raise OSError(errno.EMFILE, "Too many open files")
 

@@ -305,9 +305,7 @@ async def test_a_large_job_wakes_too_over_tls_as_well(make_redis: Callable[..., 
 
 @pytest.mark.promise("Defects of the Go original", "Redis could have no password and no TLS")
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be Redis")
-def test_redis_with_a_bad_certificate_gets_no_password(
-    make_redis: Callable[..., RedisServer], tmp_path: Path
-) -> None:
+def test_redis_with_a_bad_certificate_gets_no_password(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
     """It is not trusted, or names another host."""
     reached, own = redis_over_tls(make_redis, tmp_path, "stranger")
     for trusted in (None, tmp_path / "ca.pem", tmp_path / "stranger.pem"):

@@ -57,9 +57,7 @@ def test_job_is_settled_though_its_fingerprint_is_unwritable(pool: Pool, server:
 
 
 @on_both
-def test_fingerprint_lasts_as_asked_and_the_set_as_its_last_one(
-    pool: Pool, server: Server
-) -> None:
+def test_fingerprint_lasts_as_asked_and_the_set_as_its_last_one(pool: Pool, server: Server) -> None:
     tickets = pool.start(3)
     server.raw.zadd(KEY, {"over": server.now_us() // 1000 - 2000})
     for ticket, one in zip(

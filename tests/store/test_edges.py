@@ -60,9 +60,7 @@ def test_a_mark_that_cannot_be_written_marks_nothing(pool: Pool, server: Server)
     assert server.raw.get("ns:restbroker:sent:h:1:abc:t") == b"no hash"
 
 
-def test_shares_of_all_pools_count_and_foreign_ones_do_not(
-    pool: Pool, server: Server
-) -> None:
+def test_shares_of_all_pools_count_and_foreign_ones_do_not(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"%d" % number for number in range(9)])
     for name in ("two", "three", "dead", "text"):
         register(pool.client, name, FACTS, QUEUES)
@@ -120,9 +118,7 @@ def news(pool: Pool) -> int:
     return answer.recoveries_version
 
 
-def test_overwritten_news_costs_no_job_and_counts_on(
-    pool: Pool, server: Server
-) -> None:
+def test_overwritten_news_costs_no_job_and_counts_on(pool: Pool, server: Server) -> None:
     """They count on from where no pool was."""
     queues.push(pool.client, "a", [b"1"] * 14)
     for version in ("x", "", "1.5", "-1", "07", str(2**63 - 1), "9" * 30):

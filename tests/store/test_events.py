@@ -47,9 +47,7 @@ def test_repeated_event_is_dropped_only_within_its_time(client: Client, server: 
     assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 2", b"job 4"]
 
 
-def test_repeated_push_is_known_by_its_job_after_its_mark_ended(
-    client: Client, server: Server
-) -> None:
+def test_repeated_push_is_known_by_its_job_after_its_mark_ended(client: Client, server: Server) -> None:
     for one in (arrival("1", mark="m", window_ms=1), arrival("2", mark="2", window_ms=0)):
         assert push(client, [one]) == ["pushed"]
         came = server.raw.get(f"ns:restbroker:event:{one.mark}")
@@ -156,9 +154,7 @@ def test_test_event_reaches_its_waiter_and_becomes_no_job(client: Client, server
 
 
 @on_both
-def test_each_refused_request_of_a_source_differs_for_an_hour(
-    client: Client, server: Server
-) -> None:
+def test_each_refused_request_of_a_source_differs_for_an_hour(client: Client, server: Server) -> None:
     assert events.read_refusal(client, "bots") is None
     refusals = set()
     for _ in range(3):

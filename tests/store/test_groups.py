@@ -202,9 +202,7 @@ SAID = {"none": "", "order": ORDER, "other order": '{"by":["host"],"order":"host
 
 
 @pytest.mark.parametrize(("old", "new"), [*itertools.permutations(SAID, 2)])
-def test_jobs_of_the_old_groups_are_done_before_new_ones(
-    client: Client, server: Server, old: str, new: str
-) -> None:
+def test_jobs_of_the_old_groups_are_done_before_new_ones(client: Client, server: Server, old: str, new: str) -> None:
     """The target's groups are changed while the one before still has jobs in progress."""
     before, after = GroupPool(client, SAID[old]).start(), GroupPool(client, SAID[new], "h:3:after:t").start()
     jobs = [job(f"{n:03d}", f"u{n % 3}", f"h{n % 2}") for n in range(60)]

@@ -180,9 +180,7 @@ def test_jobs_in_progress_are_read_in_pieces_without_settled(pool: Pool, server:
 
 
 @on_both
-def test_refused_reply_holds_up_only_its_job(
-    pool: Pool, server: Server
-) -> None:
+def test_refused_reply_holds_up_only_its_job(pool: Pool, server: Server) -> None:
     """The other replies of this job are taken back."""
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
     pool.take()

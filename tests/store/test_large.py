@@ -58,9 +58,7 @@ def kept(server: Server) -> list[str]:
 
 
 @pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
-def test_bytes_of_a_too_large_job_go_to_a_key_named_once(
-    pool: Pool, server: Server
-) -> None:
+def test_bytes_of_a_too_large_job_go_to_a_key_named_once(pool: Pool, server: Server) -> None:
     member = die(pool, server)
     entry = rubyjson.object_of(member)
     assert entry is not None

@@ -175,9 +175,7 @@ Step = tuple[int, int, int]
     steps=st.lists(st.tuples(st.integers(0, 2), st.integers(1, 30), st.integers(0, 1_000_000)), max_size=25),
 )
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_starts_never_exceed_burst_and_rate(
-    server: Server, emission_us: int, burst: int, steps: list[Step]
-) -> None:
+def test_starts_never_exceed_burst_and_rate(server: Server, emission_us: int, burst: int, steps: list[Step]) -> None:
     server.raw.flushall()
     bound, client = Limits(emission_us, burst), open_client(server.settings)
     pools = [Pool(client, name) for name in ("one", "two")]

@@ -116,9 +116,7 @@ def test_a_redis_that_hides_its_clients_is_not_guessed_at(server: Server) -> Non
         server.raw.acl_deluser("looker")
 
 
-def test_too_many_keys_to_look_at_are_reported(
-    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_many_keys_to_look_at_are_reported(client: Client, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     take_jobs(server, 1)
     assert migration.process_ids(client, "a") == (["1"], True)
     # How many keys one look gives is the server's: Valkey gives all, however few are asked for, while it enlarges its

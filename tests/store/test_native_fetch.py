@@ -78,9 +78,7 @@ async def test_a_fetch_connects_without_a_thread(server: Server, calls: Connecti
     assert threads == []
 
 
-async def test_too_long_settlement_is_sent_in_parts(
-    server: Server, calls: Connection, threads: list[object]
-) -> None:
+async def test_too_long_settlement_is_sent_in_parts(server: Server, calls: Connection, threads: list[object]) -> None:
     server.raw.lpush("ns:queue:a", "1")
     await calls.fetch(WANTED)
     await calls.finish(settled_by("9:1"), 0.0)
@@ -128,9 +126,7 @@ async def test_only_commands_unknown_to_redis_are_run_again_of_a_batch(
 
 
 @pytest.mark.parametrize("key", ["pause:t", "sent:h:1:abc:t"])
-async def test_refused_command_of_a_batch_leaves_the_others(
-    server: Server, calls: Connection, key: str
-) -> None:
+async def test_refused_command_of_a_batch_leaves_the_others(server: Server, calls: Connection, key: str) -> None:
     server.raw.lpush("ns:queue:a", "1", "2", "3", "4", "5", "6")
     await calls.fetch(WANTED)
     server.raw.set(f"ns:restbroker:{key}", "a text")

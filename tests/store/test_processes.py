@@ -67,9 +67,7 @@ def test_queue_with_jobs_is_listed_though_others_pushed_them(client: Client, ser
     assert server.raw.hlen(KEYS[1]) == 2
 
 
-def test_only_expired_names_are_pruned_once_a_minute(
-    client: Client, server: Server
-) -> None:
+def test_only_expired_names_are_pruned_once_a_minute(client: Client, server: Server) -> None:
     write(client, RECORD)
     server.raw.sadd("ns:processes", "gone:2:x")
     prune(client)
@@ -129,9 +127,7 @@ def test_a_process_is_there_as_long_as_its_record_is(client: Client, server: Ser
     assert is_there(client, NAME) is False
 
 
-def test_request_reaches_its_process_and_is_gone_after_a_minute(
-    client: Client, server: Server
-) -> None:
+def test_request_reaches_its_process_and_is_gone_after_a_minute(client: Client, server: Server) -> None:
     write(client, RECORD)
     ask(client, NAME, "TSTP")
     assert 50 < server.raw.ttl(f"ns:{NAME}-signals") <= 60

@@ -111,9 +111,7 @@ def test_failed_copy_does_not_keep_a_job_from_dying(client: Client, server: Serv
     assert server.raw.zrange("ns:dead", 0, -1) == [b"dead 0"]
 
 
-def test_deletion_spares_newly_pushed_and_other_jobs(
-    client: Client, server: Server
-) -> None:
+def test_deletion_spares_newly_pushed_and_other_jobs(client: Client, server: Server) -> None:
     queues.push(client, "a", [b"1", b"2", b"3", b"4"])
     assert (queues.newest(client, "a"), queues.newest(client, "b")) == (b"4", None)
     queues.push(client, "a", [b"later"])

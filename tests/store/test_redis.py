@@ -168,9 +168,7 @@ def test_bytes_behind_an_answer_are_not_the_next_one() -> None:
 
 
 @pytest.mark.parametrize("every_s", [0.01, 0.0])
-def test_endless_answer_is_given_up_however_steadily_it_drips(
-    monkeypatch: pytest.MonkeyPatch, every_s: float
-) -> None:
+def test_endless_answer_is_given_up_however_steadily_it_drips(monkeypatch: pytest.MonkeyPatch, every_s: float) -> None:
     monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}", client_name=""), 10.0)

@@ -61,9 +61,7 @@ def test_join_of_a_dead_process_passes_on_and_late_news_fails(client: Client) ->
 
 
 @pytest.mark.parametrize(("user", "is_out", "state"), [("juliet", False, ""), ("", True, "out")])
-def test_user_who_lost_a_room_is_in_it_by_no_login(
-    client: Client, user: str, is_out: bool, state: rooms.State
-) -> None:
+def test_user_who_lost_a_room_is_in_it_by_no_login(client: Client, user: str, is_out: bool, state: rooms.State) -> None:
     """A user who joins meanwhile leaves no trace."""
     end(client, "in")
     rooms.forget(client, "of", STAY.room, user, is_out=is_out)

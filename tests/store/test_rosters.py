@@ -131,9 +131,7 @@ def test_changes_push_the_mark_on_and_leave_its_beginning(client: Client, server
     assert first[1] < last[1]
 
 
-def test_mark_whose_job_was_removed_pushes_it_ever_more_rarely(
-    client: Client, server: Server
-) -> None:
+def test_mark_whose_job_was_removed_pushes_it_ever_more_rarely(client: Client, server: Server) -> None:
     change(client, put("ann"))
     now_ms = server.now_us() // 1000
     pushed = 1

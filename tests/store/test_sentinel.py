@@ -116,9 +116,7 @@ def test_name_unknown_to_every_sentinel_is_reported(watched: Group) -> None:
         client.command("PING")
 
 
-def test_cut_off_sentinel_naming_a_former_master_is_skipped(
-    watched: Group, make_redis: Make, tmp_path: Path
-) -> None:
+def test_cut_off_sentinel_naming_a_former_master_is_skipped(watched: Group, make_redis: Make, tmp_path: Path) -> None:
     demoted = make_redis(replicaof=f"127.0.0.1 {make_redis().port}")
     stale = Sentinel(tmp_path)
     try:

@@ -106,9 +106,7 @@ async def test_a_look_is_answered_at_once(server: Server) -> None:
         await until_blocked(server)
 
 
-async def test_standing_fetch_times_out_taking_nothing(
-    server: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_standing_fetch_times_out_taking_nothing(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiter, "BLOCK_S", 0.05)
     registered(server.settings)
     async with standing_on(server.settings) as one:

@@ -31,9 +31,7 @@ def test_each_total_and_each_size_is_read_from_its_own_key(client: Client, serve
     assert (found.queues, found.identities) == ((), ())
 
 
-def test_queue_is_shown_if_listed_served_or_wanted(
-    pool: Pool, server: Server
-) -> None:
+def test_queue_is_shown_if_listed_served_or_wanted(pool: Pool, server: Server) -> None:
     server.raw.sadd("ns:queues", "listed")
     server.raw.lpush("ns:queue:filled", b"{}", b'{"created_at":1.5}')
     server.raw.sadd("ns:paused", "b")
@@ -64,9 +62,7 @@ def test_age_of_a_queue_is_that_of_the_job_taken_next(client: Client, server: Se
     assert found.now_s - latency_s == pytest.approx(1.5, abs=0.01)
 
 
-def test_queue_shows_how_long_its_next_job_has_been_expired(
-    client: Client, server: Server
-) -> None:
+def test_queue_shows_how_long_its_next_job_has_been_expired(client: Client, server: Server) -> None:
     now_s = server.now_us() / 1e6
     jobs = [b'{"expiry":%d}' % (now_s + 99), b'{"expiry":"odd"}', b'{"args":["expiry"]}']
     server.raw.rpush("ns:queue:a", *jobs)
@@ -131,9 +127,7 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
     assert types(client, ["ns:dead", "ns:none"]) == {"ns:dead": "list"}
 
 
-def test_sidekiq_processes_differ_from_ours_and_expired_are_gone(
-    client: Client, server: Server
-) -> None:
+def test_sidekiq_processes_differ_from_ours_and_expired_are_gone(client: Client, server: Server) -> None:
     infos = {
         "ruby": {"queues": ["a", "a", "b"], "version": "7.3.2"},
         "old": {"queues": ["a"], "tag": "restbroker"},

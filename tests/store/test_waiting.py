@@ -72,9 +72,7 @@ def test_a_job_is_found_where_others_deleted_newer_ones(client: Client, server: 
 
 
 @pytest.mark.parametrize("taken", [b"9", b"8"])
-def test_line_is_found_though_one_of_its_newest_jobs_is_deleted(
-    client: Client, server: Server, taken: bytes
-) -> None:
+def test_line_is_found_though_one_of_its_newest_jobs_is_deleted(client: Client, server: Server, taken: bytes) -> None:
     queues.push(client, "a", [b"%d" % n for n in range(10)])
     line = waiting.take_snapshot(client, "a")
     server.raw.lrem(QUEUE, 1, taken)
@@ -141,9 +139,7 @@ def test_nothing_is_pushed_into_the_list_being_taken_from(client: Client, server
     assert server.raw.lrange(QUEUE, 0, -1) == [b"2", b"1"]
 
 
-def test_large_jobs_are_read_a_few_at_a_time(
-    client: Client, server: Server
-) -> None:
+def test_large_jobs_are_read_a_few_at_a_time(client: Client, server: Server) -> None:
     """A too large one is known only by its place."""
     large = b"x" * (MAX_BYTES // 2 + 1)
     for job in (b"first", large, large, b"y" * (MAX_BYTES + 1), b"last"):

@@ -342,9 +342,7 @@ async def test_a_request_that_http_forbids_fails_before_it_begins() -> None:
 
 
 @rows("why", ["none", "full"])
-async def test_exchanges_are_served_without_or_with_a_full_epoll(
-    monkeypatch: pytest.MonkeyPatch, why: str
-) -> None:
+async def test_exchanges_are_served_without_or_with_a_full_epoll(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
     def no_room(*_args: object) -> None:
         raise OSError(errno.ENOSPC, "epoll takes no more")
 
@@ -474,9 +472,7 @@ class Crowd:
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("seed", range(3))
-async def test_each_sink_gets_one_end_and_nothing_is_left(
-    ours: Authority, scheme: str, seed: int
-) -> None:
+async def test_each_sink_gets_one_end_and_nothing_is_left(ours: Authority, scheme: str, seed: int) -> None:
     chance = random.Random(seed)
 
     async def behave(stream: trio.abc.Stream) -> bool:

@@ -282,9 +282,7 @@ async def test_wire_closed_before_its_task_runs_says_so() -> None:
     there.close()
 
 
-async def test_watcher_sleeps_while_there_is_nothing_to_watch(
-    autojump_clock: MockClock, nursery: trio.Nursery
-) -> None:
+async def test_watcher_sleeps_while_there_is_nothing_to_watch(autojump_clock: MockClock, nursery: trio.Nursery) -> None:
     class Late:
         expired_at_s: float | None = None
 

@@ -226,9 +226,7 @@ async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
 
 
 @on_both
-async def test_renamed_server_is_followed_after_the_connections_age(
-    engine: Engine, mock_clock: MockClock
-) -> None:
+async def test_renamed_server_is_followed_after_the_connections_age(engine: Engine, mock_clock: MockClock) -> None:
     names, both = Names(["127.0.0.2"]), ["127.0.0.2", "127.0.0.3"]
     async with reaching(engine, both, names, max_connection_age_s=10.0) as (transport, (first, second)):
         await transport.send(post())
@@ -268,9 +266,7 @@ async def _expect_answer(transport: Transport) -> None:
 
 @on_both
 @rows(("host", "where"), [(NAME, f"{NAME} is at 127.0.0.2, which"), ("127.0.0.2", "127.0.0.2")])
-async def test_public_target_is_not_reached_in_a_private_network(
-    engine: Engine, host: str, where: str
-) -> None:
+async def test_public_target_is_not_reached_in_a_private_network(engine: Engine, host: str, where: str) -> None:
     names = Names(["127.0.0.2"])
     async with reaching(engine, ["127.0.0.2"], names, host, public_only=True) as (transport, (server,)):
         with pytest.raises(NotSent, match=f"{where} is not a public address, and .* AllowPrivate"):

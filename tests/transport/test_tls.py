@@ -84,9 +84,7 @@ async def test_server_refusing_our_certificate_did_not_get_the_request(
 
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be the server, or to read along")
 @on_both
-async def test_certificate_of_other_authority_or_name_is_not_accepted(
-    ours: Authority, engine: Engine
-) -> None:
+async def test_certificate_of_other_authority_or_name_is_not_accepted(ours: Authority, engine: Engine) -> None:
     for files, host in ((TlsFiles(ours.pair("stranger")[0]), "127.0.0.1"), (TlsFiles(ours.ca), "127.0.0.2")):
         context = ours.served()
         async with recording_tls(context) as server:
@@ -104,9 +102,7 @@ async def test_certificate_of_other_authority_or_name_is_not_accepted(
 
 
 @on_both
-async def test_request_withdrawn_while_connecting_is_not_sent(
-    ours: Authority, engine: Engine
-) -> None:
+async def test_request_withdrawn_while_connecting_is_not_sent(ours: Authority, engine: Engine) -> None:
     sender, context = Sender(), ours.served()
     # In the middle of connecting, which may have taken long.
     context.sni_callback = lambda *_: sender.forbid()

@@ -96,9 +96,7 @@ def test_without_a_redis_server_the_demo_says_how_to_get_one() -> None:
         pytest.param(0, "of 500 messages 1 are lost", marks=pytest.mark.nightly),
     ],
 )
-def test_demo_reports_a_loss_and_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str
-) -> None:
+def test_demo_reports_a_loss_and_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, said: str) -> None:
     """With a Redis that forgets one job of those that are on their way while restbroker is killed."""
     push = Witness.push
 

@@ -117,9 +117,7 @@ def test_run_breaks_all_keeps_every_promise_and_touches_no_more(
 
 
 @pytest.mark.nightly
-def test_first_fault_meets_full_workers_however_slow_the_start(
-    tmp_path: Path, redis_server: RedisServer
-) -> None:
+def test_first_fault_meets_full_workers_however_slow_the_start(tmp_path: Path, redis_server: RedisServer) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys, time\n'run' in sys.orig_argv and time.sleep(2)\n")
     path = os.pathsep.join([str(tmp_path), process.clean_environment()["PYTHONPATH"]])
     arguments = ["verify", "--redis", redis_server.url, "--jobs", "4000", "--kills", "1", "--json"]
@@ -185,9 +183,7 @@ def test_broker_that_does_not_start_ends_the_run_without_keys(
 
 
 @pytest.mark.nightly
-def test_secrets_are_in_no_command_line_and_no_output(
-    tmp_path: Path, make_redis: Callable[..., RedisServer]
-) -> None:
+def test_secrets_are_in_no_command_line_and_no_output(tmp_path: Path, make_redis: Callable[..., RedisServer]) -> None:
     server = make_redis()
     assert server.command("CONFIG SET requirepass a-p@ss/word").startswith("+OK")
     document = {

@@ -132,7 +132,9 @@ def checked(place: Path, *words: str) -> list[str]:
     return [one["code"] for one in findings(place, *words)]
 
 
-def test_suggested_configuration_is_the_one_running_here(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
+def test_suggested_configuration_is_the_one_running_here(
+    speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path
+) -> None:
     configure(tmp_path, speaking, redis_server, Take=["message", "push"])
     suggestions = json.loads(run(["check", "--suggest", "--json"], directory=tmp_path).stdout)
     (text,) = [one["text"] for one in suggestions if one["kind"] == "ejabberd-component"]

@@ -56,9 +56,7 @@ def test_report_of_a_reading_process_is_a_finding(openfire: Openfire, passwords:
     assert [one.code for one in check(source(openfire, passwords, "ann"), [silent])] == ["Streams", "OpenfireAway"]
 
 
-def test_wrong_missing_and_unreadable_passwords_are_problems(
-    openfire: Openfire, passwords: Path
-) -> None:
+def test_wrong_missing_and_unreadable_passwords_are_problems(openfire: Openfire, passwords: Path) -> None:
     passwords.write_text("ann:wrong-password\nbob:secret\n")
     found = list(check(source(openfire, passwords, "ann", "bob", "eve")))
     assert [(one.level, one.code) for one in found] == [

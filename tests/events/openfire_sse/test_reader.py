@@ -47,10 +47,9 @@ async def test_events_of_a_user_become_jobs_in_order(reading: Read, openfire: Op
     await until_async(lambda: not openfire.state.open_readers, "nobody reads any more", 60)
 
 
-async def test_read_user_is_announced_unless_unwanted(
-    reading: Read, openfire: Openfire
-) -> None:
+async def test_read_user_is_announced_unless_unwanted(reading: Read, openfire: Openfire) -> None:
     """The login makes him available anyhow."""
+
     def is_announced() -> bool:
         return any(one.line.startswith("POST") and one.path.endswith("/presence") for one in list(openfire.requests))
 
@@ -63,9 +62,7 @@ async def test_read_user_is_announced_unless_unwanted(
         await until_async(is_announced, "ann is announced", 60)
 
 
-async def test_each_user_is_logged_in_once_after_a_server_restart(
-    reading: Read, openfire: Openfire
-) -> None:
+async def test_each_user_is_logged_in_once_after_a_server_restart(reading: Read, openfire: Openfire) -> None:
     async with reading("ann", "bob", "eve") as reader:
         await reader.receives("ann", "bob", "eve")
         await trio.to_thread.run_sync(openfire.restart, 0.5)
@@ -233,9 +230,7 @@ async def test_server_that_ends_each_stream_at_once_is_asked_less(
 
 
 @pytest.mark.slow  # a silence of seconds
-async def test_stolen_stream_is_noticed_after_long_silence(
-    reading: Read, openfire: Openfire
-) -> None:
+async def test_stolen_stream_is_noticed_after_long_silence(reading: Read, openfire: Openfire) -> None:
     async with reading("ann") as reader:
         openfire.state.readers["ann"].is_mute = True
         # As when a process that had lost the lease opened it late, and says so.

@@ -122,18 +122,14 @@ async def played(user: str, size: int | None) -> list[ServerEvent]:
 
 
 @rows(("user", "size"), [(user, size) for user in EVENTS for size in (None, 7)])
-async def test_recorded_stream_gives_its_events_however_it_is_cut(
-    user: str, size: int | None
-) -> None:
+async def test_recorded_stream_gives_its_events_however_it_is_cut(user: str, size: int | None) -> None:
     events = await played(user, size)
     wanted = EVENTS[user]
     assert [event_of(event, like) for event, like in zip(events, wanted, strict=True)] == wanted
 
 
 @rows(("user", "is_over"), [("ann", False), ("bob", True), ("dave", True), ("eve", False), ("eve2", True)])
-def test_last_event_of_a_session_and_no_other_is_its_end(
-    user: str, is_over: bool
-) -> None:
+def test_last_event_of_a_session_and_no_other_is_its_end(user: str, is_over: bool) -> None:
     written = (RECORDED / f"stream_{user}.txt").read_text("utf-8")
     stanzas = [read_stanza(coded) for coded in re.findall('"xmpp": "([^"]+)"', written)]
     *before, last = [stanza is not None and stanza.ends for stanza in stanzas]

@@ -182,9 +182,7 @@ async def test_stream_of_a_user_kicked_by_a_job_is_checked(
         await until_async(lambda: len(reader.gaps()) == 2, "both gaps are reported", 60)
 
 
-async def test_server_without_new_streams_is_reported_once(
-    reading: Read, openfire: Openfire
-) -> None:
+async def test_server_without_new_streams_is_reported_once(reading: Read, openfire: Openfire) -> None:
     """Nobody is logged in again and again."""
     openfire.state.is_jammed = True
     async with reading("ann", "bob", ready=False) as reader:

@@ -36,9 +36,7 @@ def too_large(number: int) -> bytes:
 @pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
 @pytest.mark.promise("Producers: jobs", "payloads in progress take little memory")
 @pytest.mark.parametrize("idle", [False, True], ids=["before-it-starts", "while-it-waits"])
-def test_thirty_payloads_of_8_mib_delay_nothing_and_stay_small(
-    bench: Bench, report: Report, *, idle: bool
-) -> None:
+def test_thirty_payloads_of_8_mib_delay_nothing_and_stay_small(bench: Bench, report: Report, *, idle: bool) -> None:
     bench.configure()
     if idle:
         bench.start()

@@ -29,9 +29,7 @@ def most_within(moments: list[float], span_s: float) -> int:
 
 
 @pytest.mark.promise("A good citizen", "RateLimit holds for all processes together")
-def test_two_processes_share_a_rate_and_a_thawed_one_is_no_burst(
-    several: Several, tmp_path: Path
-) -> None:
+def test_two_processes_share_a_rate_and_a_thawed_one_is_no_burst(several: Several, tmp_path: Path) -> None:
     with AnsweringServer() as server:
         limit = {"Rate": f"{RATE_PER_S}/s", "Burst": BURST}
         several.configure({"one": target(server.port, "rest", Concurrency=20, RateLimit=limit)})

@@ -167,9 +167,7 @@ def _openfire(stack: ExitStack, _folder: Path, password: str) -> Server:
     ("down", "slow"),
     [("openfire", "mongooseim"), ("prosody", "ejabberd")],
 )
-def test_others_finish_while_one_is_down_and_one_is_slow(
-    four: Four, tmp_path: Path, down: str, slow: str
-) -> None:
+def test_others_finish_while_one_is_down_and_one_is_slow(four: Four, tmp_path: Path, down: str, slow: str) -> None:
     """Then these two finish theirs."""
     well = [name for name in PORTS if name not in (down, slow)]
     networks = {name: server.network for name, server in four.servers.items()}

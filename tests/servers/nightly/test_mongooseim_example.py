@@ -157,9 +157,7 @@ def enqueue(place: Place, *words: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_restbroker_loads_checks_and_runs_it_without_a_note(
-    place: Place, server: Player, broker: Running
-) -> None:
+def test_restbroker_loads_checks_and_runs_it_without_a_note(place: Place, server: Player, broker: Running) -> None:
     assert_well(place.env)
     (place.env.parent / "password_file").write_text('alice "s" password')
     enqueue(place, "--wait", "account.registerUser", "username=alice", "domain=localhost", "password=@password_file")

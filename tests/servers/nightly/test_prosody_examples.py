@@ -91,9 +91,7 @@ def test_prosody_loads_it(prosody_of_it: Prosody) -> None:
     assert "Error" not in log
 
 
-def test_restbroker_checks_it_and_befriends_two_users_at_once(
-    place: Place, broker: Running, clients: Clients
-) -> None:
+def test_restbroker_checks_it_and_befriends_two_users_at_once(place: Place, broker: Running, clients: Clients) -> None:
     """They need no new login."""
     assert_well(place.env)
     john, aaron = clients.login("john"), clients.login("aaron")

@@ -128,9 +128,7 @@ def names(count: int) -> list[str]:
     return [f"user{number}" for number in range(count)]
 
 
-def test_contacts_added_and_removed_by_jobs_reach_the_client(
-    stage: Stage, broker: Running, clients: Clients
-) -> None:
+def test_contacts_added_and_removed_by_jobs_reach_the_client(stage: Stage, broker: Running, clients: Clients) -> None:
     stage.prosody.register("john")
     john = clients.login("john")
     stage.push("add_contact", {"user": "john", "jid": AARON, "name": "Aaron", "groups": ["Friends"]})
@@ -164,9 +162,7 @@ def test_awaited_manual_refresh_counts_refreshed_and_failed_ones(
     assert broker.stop() == 0, broker.output()
 
 
-def test_change_is_refreshed_though_its_broker_is_killed_before(
-    stage: Stage, clients: Clients
-) -> None:
+def test_change_is_refreshed_though_its_broker_is_killed_before(stage: Stage, clients: Clients) -> None:
     stage.configure({"Debounce": "3s", "MaxWait": "3s"})
     stage.prosody.register("john")
     john = clients.login("john")

@@ -134,9 +134,7 @@ def test_jobs_taken_ahead_are_on_no_page_but_in_stats(citizen: Citizen, web: Sid
 
 
 @pytest.mark.promise("Sidekiq: the process record", "while a target is down, jobs stay unsent")
-def test_outage_shows_unsent_jobs_as_busy_and_makes_no_retry(
-    citizen: Citizen, web: SidekiqWeb
-) -> None:
+def test_outage_shows_unsent_jobs_as_busy_and_makes_no_retry(citizen: Citizen, web: SidekiqWeb) -> None:
     with TcpProxy(citizen.server.port) as line:
         citizen.configure(RestURL=f"http://127.0.0.1:{line.port}/api")
         broker = citizen.start()

@@ -81,9 +81,7 @@ class Steady:
         return 200
 
 
-def test_ten_jobs_pass_100_000_of_another_sender_in_seconds(
-    citizen: Citizen, report: Callable[[str], None]
-) -> None:
+def test_ten_jobs_pass_100_000_of_another_sender_in_seconds(citizen: Citizen, report: Callable[[str], None]) -> None:
     citizen.server.act = server = Steady()
     citizen.configure(FairBy=["host"])
     for _ in range(PROCESSES):

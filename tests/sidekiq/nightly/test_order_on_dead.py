@@ -90,9 +90,7 @@ TAKEN: Final[dict[str, Way]] = {
 
 
 @pytest.mark.parametrize("way", TAKEN)
-def test_key_stays_stopped_if_its_dead_job_is_deleted_or_edited(
-    mended: Citizen, web: SidekiqWeb, way: str
-) -> None:
+def test_key_stays_stopped_if_its_dead_job_is_deleted_or_edited(mended: Citizen, web: SidekiqWeb, way: str) -> None:
     TAKEN[way](mended, web)
     mended.push(job("k3", order_key="k"))
     until(lambda: order.waiting_of(mended.client, [QUEUE], [b"\x1ek"]) == [3], "the job that came last waits too")

@@ -145,9 +145,7 @@ def wait_for_ruby(beside: Beside, foreign: dict[str, Kind]) -> None:
 
 @pytest.mark.promise("Sidekiq: counters and metrics", "both sides' executions in one counter")
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "its processes work beside others")
-def test_two_sides_share_redis_under_load_and_jobs_end_right(
-    beside: Beside, report: Callable[[str], None]
-) -> None:
+def test_two_sides_share_redis_under_load_and_jobs_end_right(beside: Beside, report: Callable[[str], None]) -> None:
     broker, ruby = beside.broker(), beside.ruby(RUBYS)
     pushed = load(beside, lambda seconds: seconds < LOAD_S, OF_RUBYS)
     wait_for_ruby(beside, pushed.foreign)
@@ -190,9 +188,7 @@ def moved_by_queue(rubies: list[SidekiqProcess]) -> Counter[str]:
 
 
 @pytest.mark.promise("Sidekiq: queues", "a crash loses nothing in progress")
-def test_killing_restbroker_under_load_loses_no_job_on_any_side(
-    beside: Beside, report: Callable[[str], None]
-) -> None:
+def test_killing_restbroker_under_load_loses_no_job_on_any_side(beside: Beside, report: Callable[[str], None]) -> None:
     ruby, brokers, held = beside.ruby(RUBYS), [beside.broker()], list[int]()
 
     def kill_now_and_then(seconds: float) -> bool:
@@ -217,9 +213,7 @@ def test_killing_restbroker_under_load_loses_no_job_on_any_side(
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "a poller that is killed loses the job it moves")
-def test_killing_ruby_under_load_costs_us_only_jobs_it_moves(
-    beside: Beside, report: Callable[[str], None]
-) -> None:
+def test_killing_ruby_under_load_costs_us_only_jobs_it_moves(beside: Beside, report: Callable[[str], None]) -> None:
     """They are due, and in the hands of its poller."""
     broker, rubies, killed = beside.broker(), [beside.ruby(RUBYS)], list[float]()
 

@@ -71,9 +71,7 @@ def test_stop_of_one_process_drains_it_and_the_other_stays(citizen: Citizen, web
 
 
 @pytest.mark.promise("Sidekiq: remote control", "for all processes")
-def test_quiet_all_and_stop_all_reach_every_process_of_ours_only(
-    citizen: Citizen, web: SidekiqWeb
-) -> None:
+def test_quiet_all_and_stop_all_reach_every_process_of_ours_only(citizen: Citizen, web: SidekiqWeb) -> None:
     ours = [_started(citizen), _started(citizen)]
     foreign = "ruby.example.org:4711:0123456789ab"
     info = {"hostname": "ruby.example.org", "pid": 4711, "identity": foreign, "queues": ["mail"], "labels": []}

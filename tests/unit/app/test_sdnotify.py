@@ -116,9 +116,7 @@ async def test_late_socket_without_path_gets_what_it_missed(nursery: trio.Nurser
         await until_async(lambda: late.has("READY=1"), "it is ready")
 
 
-async def test_unread_socket_holds_nothing_up(
-    address: str, sent: Sent, autojump_clock: trio.testing.MockClock
-) -> None:
+async def test_unread_socket_holds_nothing_up(address: str, sent: Sent, autojump_clock: trio.testing.MockClock) -> None:
     looks: list[None] = []
 
     def view() -> View:

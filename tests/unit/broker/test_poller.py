@@ -200,9 +200,7 @@ async def test_outage_beginning_during_a_comparison_is_reported(autojump_clock: 
 
 
 @pytest.mark.parametrize("known", [False, True])
-async def test_lost_answer_compares_jobs_once_before_taking_more(
-    autojump_clock: MockClock, known: bool
-) -> None:
+async def test_lost_answer_compares_jobs_once_before_taking_more(autojump_clock: MockClock, known: bool) -> None:
     pool = Pool(answers=[AWAY, NOTHING])
     if known:
         pool.health.note_outage(AWAY)
@@ -261,9 +259,7 @@ async def test_changes_while_a_fetch_waits_for_its_turn_stop_it(
 
 
 @pytest.mark.parametrize("answer", [NOTHING, TargetPaused(10), LimitReached("dead", 10)])
-async def test_redis_learns_which_waiting_jobs_may_start(
-    autojump_clock: MockClock, answer: FetchAnswer
-) -> None:
+async def test_redis_learns_which_waiting_jobs_may_start(autojump_clock: MockClock, answer: FetchAnswer) -> None:
     """It learns so even when no more may be taken."""
     pool = Pool(limits=Limits(in_flight=1), answers=[answer])
     pool.hold(1, granted=False)
@@ -350,9 +346,7 @@ async def test_a_quiet_process_compares_its_jobs_as_ever_and_tells_redis_which_m
 
 
 @pytest.mark.parametrize("where", ["the fetch", "a suspect"])
-async def test_refusal_hinders_the_pool_and_is_retried_a_second_later(
-    autojump_clock: MockClock, where: str
-) -> None:
+async def test_refusal_hinders_the_pool_and_is_retried_a_second_later(autojump_clock: MockClock, where: str) -> None:
     pool = Pool(answers=[REFUSED]) if where == "the fetch" else Pool(answers=[taken(1)], poison=[REFUSED])
     await pool.run(1.5)
     assert (pool.hindrance(), pool.warned()) == ("refused", ["FetchRefused"])

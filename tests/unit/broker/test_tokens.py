@@ -63,9 +63,7 @@ def test_replaced_secret_is_refused_a_second_later_unprompted(tmp_path: Path) ->
     assert name_of(tokens, "old") is None
 
 
-def test_requested_rereading_happens_at_the_next_use(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_requested_rereading_happens_at_the_next_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, clock, tokens = followed(tmp_path)
     monkeypatch.setattr("restbroker.broker.tokens._stat_of", lambda _path: (1, 3, 0, 0))
     tokens.reread()
@@ -79,9 +77,7 @@ def test_requested_rereading_happens_at_the_next_use(
 
 @pytest.mark.promise("A good citizen", "a replaced token is refused within a second")
 @pytest.mark.parametrize("text", ["", " \n", None])
-def test_unusable_file_keeps_its_last_value_with_one_warning(
-    tmp_path: Path, text: str | None
-) -> None:
+def test_unusable_file_keeps_its_last_value_with_one_warning(tmp_path: Path, text: str | None) -> None:
     path, other, clock, events = tmp_path / "token", tmp_path / "other", Clock(), list[Event]()
     path.write_text("old")
     other.write_text("other-old")
@@ -184,9 +180,7 @@ def test_no_secret_is_in_a_representation() -> None:
     assert "s3cret-text" not in f"{tokens!r} {tokens.proof('s3cret-text')!r}"
 
 
-def test_bad_token_rereads_a_changed_file_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_token_rereads_a_changed_file_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second later it rereads one that looks unchanged."""
     path, clock, tokens = followed(tmp_path)
     assert name_of(tokens, "bad") is None

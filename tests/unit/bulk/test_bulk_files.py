@@ -169,9 +169,7 @@ def test_rejects_say_why_keep_each_byte_and_can_be_read_again() -> None:
     ),
     st.booleans(),
 )
-def test_rejected_cell_is_no_formula_and_is_read_again_unchanged(
-    given: list[list[str]], is_quoted: bool
-) -> None:
+def test_rejected_cell_is_no_formula_and_is_read_again_unchanged(given: list[list[str]], is_quoted: bool) -> None:
     written = io.StringIO(newline="")
     # One cell too many in each row.
     csv.writer(written, quoting=csv.QUOTE_ALL if is_quoted else csv.QUOTE_MINIMAL).writerows(

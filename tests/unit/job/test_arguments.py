@@ -178,9 +178,7 @@ def test_an_endpoint_is_read_if_each_of_its_segments_is_plain(endpoint: str) -> 
     ({"x": 1}, None, None),
     ("not JSON", None, None),
 ])  # fmt: skip
-def test_token_and_reply_id_are_read_from_unreadable_args(
-    args: Json, token: Json, reply_id: Json
-) -> None:
+def test_token_and_reply_id_are_read_from_unreadable_args(args: Json, token: Json, reply_id: Json) -> None:
     assert arguments.token_and_reply_id(args) == (token, reply_id)
 
 

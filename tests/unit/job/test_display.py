@@ -49,9 +49,7 @@ def shown(fields: dict[str, Json], command: str = "safe", **options: Any) -> dic
 
 
 @given(payloads, texts, texts)
-def test_shown_job_is_small_readable_and_without_token(
-    fields: dict[str, Json], command: str, queue: str
-) -> None:
+def test_shown_job_is_small_readable_and_without_token(fields: dict[str, Json], command: str, queue: str) -> None:
     """This holds whatever the job is made of."""
     raw = display.payload(fields, command, queue, hiding.spellings_of((TOKEN, "")))
     assert rubyjson.dumps(rubyjson.loads(raw)) == raw

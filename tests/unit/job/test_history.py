@@ -60,9 +60,7 @@ def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], o
 
 
 @rows(("fields", "outcome", "called"), DEAD)
-def test_reply_of_a_dead_job_has_the_servers_words(
-    fields: dict[str, Any], outcome: Final, called: str
-) -> None:
+def test_reply_of_a_dead_job_has_the_servers_words(fields: dict[str, Any], outcome: Final, called: str) -> None:
     settlement = settled(Dead, job(**fields, reply_to=KEY), ONCE, outcome)
     (reply,) = settlement.replies
     answer = json.loads(reply.payload)
@@ -151,9 +149,7 @@ def test_job_with_refused_reply_was_delivered_and_names_the_cure() -> None:
     (b'\xef\xbb\xbf{"queue":"q",CLASS}', False), (b'{"queue":"q",CLASS,"at":"soon"}', False),
     (b'{"queue":"q",CLASS,"tags":"x"}', False), (b'{"queue":"q",CLASS,"created_at":"x"}', False),
 ])  # fmt: skip
-def test_set_leads_back_a_job_with_a_queue_that_ruby_keeps(
-    raw: bytes, *, leads: bool
-) -> None:
+def test_set_leads_back_a_job_with_a_queue_that_ruby_keeps(raw: bytes, *, leads: bool) -> None:
     assert returns_to(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
 
 

@@ -73,9 +73,7 @@ def test_a_word_that_nothing_shows_is_no_shown_word(args: list[Json]) -> None:
     {"junk": [1e9] * 9000}, {"tags": ["x" * 70_000]}, {"error_message": "x" * 70_000}, {"junk": {"x" * 70_000: 1}},
 ])  # fmt: skip
 @rows("hidden", ["<p%61ssword>hunter2xyzq</p%61ssword>", {"p%61ssword": "hunter2xyzq"}])
-def test_fields_beside_the_arguments_do_not_change_their_reading(
-    beside: dict[str, Json], hidden: Json
-) -> None:
+def test_fields_beside_the_arguments_do_not_change_their_reading(beside: dict[str, Json], hidden: Json) -> None:
     shown = redact.job({"class": "Add", "args": ["slow", {"to": "a@b", "xml": hidden}, "-"], **beside})
     assert "hunter2xyzq" not in json.dumps(shown["args"])
 

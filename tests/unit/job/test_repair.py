@@ -15,9 +15,7 @@ from tests.support.rows import rows
     (99_999_999_999_500.5, 99_999_999_999.5005),
     (-0.5, None), (1e14, None), (1.0005e14, None), (True, None), ([], None),
 ])  # fmt: skip
-def test_time_is_in_seconds_or_milliseconds_of_a_plausible_year(
-    given: Json, moment_s: float | None
-) -> None:
+def test_time_is_in_seconds_or_milliseconds_of_a_plausible_year(given: Json, moment_s: float | None) -> None:
     assert seconds(given) == (None if moment_s is None else pytest.approx(moment_s, abs=1e-6))
 
 
@@ -49,9 +47,7 @@ def test_a_retry_for_that_sidekiq_takes_stays(given: Json, *, stays: bool) -> No
 @rows("text", [
     "2026-01-02 03:04:05 UTC", "2026-01-02T03:04:05", "2026-01-02T03:04:05Z", "2026-01-02 04:04:05 +0100",
 ])  # fmt: skip
-def test_date_without_zone_is_utc_wherever_the_broker_runs(
-    text: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_date_without_zone_is_utc_wherever_the_broker_runs(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:

@@ -226,9 +226,7 @@ _MAIL = "ActionMailer::MailDeliveryJob"
     ("Job", [{"arguments": []}]),
     (_MAIL, [{"arguments": ["M", "m", "deliver_now", {"args": []}]}]),
 ])  # fmt: skip
-def test_unwrappable_active_job_loses_its_class_but_shows_it(
-    wrapper: str, wrapped: Json, args: Json
-) -> None:
+def test_unwrappable_active_job_loses_its_class_but_shows_it(wrapper: str, wrapped: Json, args: Json) -> None:
     fields = written({"class": wrapper, "wrapped": wrapped, "args": args})
     assert (fields["class"], fields["display_class"], fields["args"]) == ("Restbroker::Job", wrapper, args)
 
@@ -264,9 +262,7 @@ def test_a_long_or_broken_message_is_cut_and_scrubbed() -> None:
     (b"\x00", ["\0"]),
     (b"\xff\xfe", [base64.b64encode(b"\xff\xfe").decode(), "base64, because the payload is not UTF-8"]),
 ])  # fmt: skip
-def test_invalid_bytes_are_wrapped_as_failed_now_and_not_retried(
-    raw: bytes, args: list[Json]
-) -> None:
+def test_invalid_bytes_are_wrapped_as_failed_now_and_not_retried(raw: bytes, args: list[Json]) -> None:
     fields = retry.wrap_unreadable(raw, "q", "j", "UnreadablePayload", "why", NOW_S)
     assert fields == {
         "class": "Restbroker::Unreadable", "args": args, "jid": "j", "queue": "q", "retry": False,

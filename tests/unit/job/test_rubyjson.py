@@ -145,9 +145,7 @@ def test_payloads_of_producers_are_read(raw: bytes, value: Json) -> None:
 
 @rows("edge", [2**53, 10**18, 2**63, 10**19, 2**64, 10**20])
 @rows("sign", [1, -1])
-def test_integer_stays_exact_at_each_limit_of_a_parser(
-    edge: int, sign: int
-) -> None:
+def test_integer_stays_exact_at_each_limit_of_a_parser(edge: int, sign: int) -> None:
     for number in range(sign * edge - 3, sign * edge + 4):
         value = loads(b"[%d]" % number)
         assert (value, dumps(value)) == ([number], b"[%d]" % number)

@@ -83,9 +83,7 @@ def test_the_queue_that_speaks_for_all_is_the_worst(queues: list[Queue]) -> None
         (0, 40.0, "empty", "0s"),
     ],
 )
-def test_served_queue_has_its_outlook(
-    size: int | None, change_per_s: float | None, text: str, cell: str
-) -> None:
+def test_served_queue_has_its_outlook(size: int | None, change_per_s: float | None, text: str, cell: str) -> None:
     one = queue_of(size, change_per_s)
     assert (outlook_text(one), outlook_cell(one)) == (text, cell)
 

@@ -153,9 +153,7 @@ async def test_cut_refusal_leaves_no_beginning_of_a_secret(kind: str, tmp_path: 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
 @pytest.mark.parametrize("kind", sorted(CASES))
-async def test_redirect_is_masked_before_its_login_and_query_are_cut(
-    kind: str, tmp_path: Path
-) -> None:
+async def test_redirect_is_masked_before_its_login_and_query_are_cut(kind: str, tmp_path: Path) -> None:
     login = "s3same?4711//a@end"
     for secret in (login, JOBS):
         # As it came, a path ends at the `?` within it, and a login at the `@`.

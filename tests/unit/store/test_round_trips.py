@@ -110,9 +110,7 @@ async def test_no_more_than_32_calls_go_together(wire: Wire, callers: Callers) -
     assert callers.got == {str(number): [str(number).encode()] for number in range(50)}
 
 
-async def test_refusal_or_deferral_concerns_its_own_caller_alone(
-    wire: Wire, callers: Callers
-) -> None:
+async def test_refusal_or_deferral_concerns_its_own_caller_alone(wire: Wire, callers: Callers) -> None:
     refused, full = StoreRefused("NOPERM"), StoreNotNow("Redis is full.")
     wire.refused = {"b": refused, "d": full}
     for names in (("a", "b"), ("c", "d"), ("e",)):
@@ -122,9 +120,7 @@ async def test_refusal_or_deferral_concerns_its_own_caller_alone(
 
 
 @pytest.mark.parametrize("is_sent", [False, True])
-async def test_outage_reaches_all_waiters_with_an_error_each(
-    wire: Wire, callers: Callers, *, is_sent: bool
-) -> None:
+async def test_outage_reaches_all_waiters_with_an_error_each(wire: Wire, callers: Callers, *, is_sent: bool) -> None:
     error = ConnectionEnded("It ended.", "Try again.")
     wire.closed, wire.ends = (None, error) if is_sent else (error, None)
     for name in ("a", "b", "c"):
@@ -163,9 +159,7 @@ async def test_sent_call_gets_its_replies_though_it_is_cancelled(wire: Wire, cal
     assert callers.got == {"a": [b"a"], "b": [b"b"]}
 
 
-async def test_cancelled_first_call_leaves_connecting_to_the_next(
-    wire: Wire, callers: Callers
-) -> None:
+async def test_cancelled_first_call_leaves_connecting_to_the_next(wire: Wire, callers: Callers) -> None:
     for name in ("a", "b", "c"):
         await callers.call(name)
     callers.scopes["a"].cancel()
@@ -174,9 +168,7 @@ async def test_cancelled_first_call_leaves_connecting_to_the_next(
     assert callers.got == {"a": "cancelled", "b": [b"b"], "c": [b"c"]}
 
 
-async def test_call_cancelled_in_the_tick_of_its_turn_blocks_no_other(
-    wire: Wire, callers: Callers
-) -> None:
+async def test_call_cancelled_in_the_tick_of_its_turn_blocks_no_other(wire: Wire, callers: Callers) -> None:
     await callers.call("a")
     wire.may_enter.release()
     await trio.testing.wait_all_tasks_blocked()
@@ -189,9 +181,7 @@ async def test_call_cancelled_in_the_tick_of_its_turn_blocks_no_other(
     assert callers.got == {"a": [b"a"], "b": "cancelled", "c": [b"c"]}
 
 
-async def test_bug_ends_accompanying_calls_as_perhaps_done(
-    wire: Wire, callers: Callers
-) -> None:
+async def test_bug_ends_accompanying_calls_as_perhaps_done(wire: Wire, callers: Callers) -> None:
     wire.ends = bug = ValueError("a secret")
     for name in ("a", "b"):
         await callers.call(name)

@@ -65,9 +65,7 @@ def test_slow_and_fast_jobs_of_the_last_minute_show_together() -> None:
 
 
 @given(st.lists(st.floats(0, 10), max_size=30), st.lists(st.floats(0, 10), max_size=30))
-def test_copy_stays_unchanged_and_included_counts_as_added(
-    first_s: list[float], second_s: list[float]
-) -> None:
+def test_copy_stays_unchanged_and_included_counts_as_added(first_s: list[float], second_s: list[float]) -> None:
     one, other, whole = Histogram(), Histogram(), Histogram()
     one.add(first_s)
     other.add(second_s)

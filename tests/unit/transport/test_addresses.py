@@ -1,4 +1,4 @@
-"""Addresses of the network that restbroker runs in are distinguished from public ones, in whatever way they are written."""
+"""Addresses of the network that restbroker runs in differ from public ones, in whatever way they are written."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
 

@@ -171,9 +171,7 @@ def test_killed_one_of_two_brokers_is_reported_by_the_other(
 
 
 @pytest.mark.promise
-def test_frozen_one_of_two_brokers_repeats_no_event(
-    speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
-) -> None:
+def test_frozen_one_of_two_brokers_repeats_no_event(speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path) -> None:
     """What the other read long ago it reads now; half of it has no id by which it could be known for a minute."""
     with feeding(tmp_path, speaking, own_redis) as (feed, talk):
         feed.begin()

@@ -102,9 +102,7 @@ def say_all(stage: Stage, jid: str) -> None:
 
 
 @pytest.mark.promise
-def test_secrets_of_users_are_nowhere(
-    speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path
-) -> None:
+def test_secrets_of_users_are_nowhere(speaking: Ejabberd, own_redis: RedisServer, tmp_path: Path) -> None:
     """But for the options of a notification, which are in its job alone."""
     port = free_port()
     configure(tmp_path, speaking, own_redis, Rooms=[], Take=["message", "groupchat", "presence", "error", "push"])

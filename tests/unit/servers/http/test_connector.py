@@ -150,6 +150,7 @@ async def test_refused_login_is_checked_once_until_a_probe_is_admitted(
     opened: Opened, status: int, kind: type[Outcome]
 ) -> None:
     """It is checked once for all jobs."""
+
     # A proxy says 403 while what is behind it starts.
     def act(got: Received) -> Answer:
         return Answer(403 if got.method == "POST" else status)

@@ -69,9 +69,7 @@ def test_unusable_option_is_reported_with_its_place(problems: Problems) -> None:
         assert found.startswith(problem), options
 
 
-def test_secrets_of_files_variables_and_texts_are_not_shown(
-    configured: Configured, tmp_path: Path
-) -> None:
+def test_secrets_of_files_variables_and_texts_are_not_shown(configured: Configured, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(f"{CANARY}-1\n")
     options = {
         "Commands": {"a": {"Headers": {"X-Three": f"{CANARY}-3"}}},
