@@ -108,7 +108,7 @@ async def test_a_settlement_whose_answer_is_lost_is_not_applied_twice(harness: H
     assert len(harness.target.calls) == 1
 
 
-async def test_a_job_of_a_fenced_process_is_reported_by_the_one_that_has_it_now(harness: Harness) -> None:
+async def test_job_of_a_fenced_process_is_reported_by_its_new_owner(harness: Harness) -> None:
     is_cut_off = True
 
     class CutOff(Connection):

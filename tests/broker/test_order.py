@@ -419,7 +419,7 @@ async def until_both_are_at_work(harness: Harness, log: Log) -> dict[str, trio.E
 
 
 @pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
-async def test_a_process_that_stops_leaves_the_next_job_of_a_key_to_others(harness: Harness, log: Log) -> None:
+async def test_stopping_process_leaves_the_next_job_of_a_key_to_others(harness: Harness, log: Log) -> None:
     async with harness.broker():
         ends = await until_both_are_at_work(harness, log)
         (pool,) = harness.status.pools
@@ -435,7 +435,7 @@ async def test_a_process_that_stops_leaves_the_next_job_of_a_key_to_others(harne
 
 
 @pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
-async def test_a_replaced_generation_leaves_the_next_job_of_a_key_to_its_successor(harness: Harness, log: Log) -> None:
+async def test_replaced_generation_leaves_next_job_of_a_key_to_another(harness: Harness, log: Log) -> None:
     async with harness.broker():
         ends = await until_both_are_at_work(harness, log)
         harness.target, newer = Scripted(ok), Log()

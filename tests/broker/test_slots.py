@@ -121,7 +121,7 @@ async def test_a_stop_ends_any_number_of_waits_for_one_slot(harness: Harness) ->
     harness.target.answer = refuse_then
     harness.push("once", count=250)
     async with harness.broker():
-        await harness.until(lambda: in_hand(harness.client) == 250, "fifty have a place, the others wait for one")
+        await harness.until(lambda: in_progress(harness.client) == 250, "fifty have a place, the others wait for one")
         harness.target.probe_answer = NotSent("refused")
         are_all_here.set()
         await harness.until(lambda: harness.of(TargetDown), "none can be sent")

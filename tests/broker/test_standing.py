@@ -173,7 +173,7 @@ async def test_once_the_process_is_quiet_it_takes_nothing(harness: Harness) -> N
 
 
 @pytest.mark.usefixtures("_long")
-async def test_what_is_taken_last_of_all_before_the_process_is_quiet_is_done_by_it(
+async def test_job_taken_last_before_the_process_is_quiet_is_done(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     harness.queues, harness.target.answer = ("rest", "b"), Held()

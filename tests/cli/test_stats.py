@@ -142,7 +142,7 @@ def test_a_watch_does_not_take_any_pace(place: Path, every: str, said: str) -> N
     assert (process.returncode, said in errors) == (2, True)
 
 
-def test_a_screen_without_dead_jobs_is_drawn_only_when_it_was_read_anew(place: Path, store: Client) -> None:
+def test_screen_without_dead_jobs_is_redrawn_only_after_a_read(place: Path, store: Client) -> None:
     """Where no job can be selected, too, it waits between its reads."""
     serve(store, "one", 77, ["one"])
     with dialogue(["stats", "--watch", "--every", "300ms"], place) as screen:

@@ -42,9 +42,7 @@ def examples() -> dict[str, str]:
 
 @pytest.mark.promise("One key after the other", "a chain is pushed: it is queued in its order")
 @pytest.mark.parametrize("language", ABOVE)
-def test_chain_of_each_language_is_pushed_in_order_with_one_key(
-    language: str, redis_url: str, tmp_path: Path
-) -> None:
+def test_chain_of_each_language_is_pushed_in_order_with_one_key(language: str, redis_url: str, tmp_path: Path) -> None:
     words = PROGRAMS[language]
     assert shutil.which(words[0]), f"{words[0]} is not installed; `make test` installs it"
     (tmp_path / words[-1]).write_text(ABOVE[language] + examples()[language])

@@ -221,28 +221,28 @@ class World:
             self.held[group] = due
             self.given["closed by a death"] += 1
 
-    def a_lane_dies(self) -> None:
+    def a_pool_dies(self) -> None:
         """It takes jobs just before: else most have none."""
-        lane = self.chance.choice([one for one in self.lanes if one.is_alive])
-        self.a_lane_fetches(lane, 20)
-        hwm = read_jobs(self.client, lane.identity).hwm
-        mine = (ticket for owner, ticket, _ in self.hand.values() if owner is lane)
+        pool = self.chance.choice([one for one in self.pools if one.is_alive])
+        self.a_pool_fetches(pool, 20)
+        hwm = read_jobs(self.client, pool.identity).hwm
+        mine = (ticket for owner, ticket, _ in self.running.values() if owner is pool)
         sent = [ticket for ticket in mine if ticket_number(ticket) <= hwm]
-        mark(self.client, lane.identity, self.chance.sample(sent, min(len(sent), self.chance.choice((0, 1, 5)))))
-        assert heartbeats.fence(self.client, lane.identity, 0)
-        lane.is_alive = False
-        self.log.append(("dies", lane.identity))
-        self.a_lane_starts()
+        mark(self.client, pool.identity, self.chance.sample(sent, min(len(sent), self.chance.choice((0, 1, 5)))))
+        assert heartbeats.fence(self.client, pool.identity, 0)
+        pool.is_alive = False
+        self.log.append(("dies", pool.identity))
+        self.a_pool_starts()
 
-    def a_reaper_recovers(self, lane: Lane | None = None) -> None:
-        dead = [one for one in self.lanes if not one.is_alive]
-        if lane is None and not dead:
+    def a_reaper_recovers(self, pool: GroupPool | None = None) -> None:
+        dead = [one for one in self.pools if not one.is_alive]
+        if pool is None and not dead:
             return
-        had = [owner for owner, *_ in self.hand.values() if not owner.is_alive]
-        lane = lane or self.chance.choice(had or dead)
-        marked = {ticket.decode() for ticket in self.raw.hkeys(f"{NAMESPACE}:restbroker:sent:{lane.identity}")}
-        mine = {ticket: name for name, (owner, ticket, _) in self.hand.items() if owner is lane}
-        hwm = read_jobs(self.client, lane.identity).hwm
+        had = [owner for owner, *_ in self.running.values() if not owner.is_alive]
+        pool = pool or self.chance.choice(had or dead)
+        marked = {ticket.decode() for ticket in self.raw.hkeys(f"{NAMESPACE}:restbroker:sent:{pool.identity}")}
+        mine = {ticket: name for name, (owner, ticket, _) in self.running.items() if owner is pool}
+        hwm = read_jobs(self.client, pool.identity).hwm
 
         def recover(client: object) -> None:
             heartbeats.recover(client, pool.identity, as_dead)  # type: ignore[arg-type]  # it is a client, or half of one
@@ -387,8 +387,8 @@ class World:
         return [name_of(raw) for raw in reversed(self.raw.lrange(key, 0, -1))]
 
     def runs(self) -> None:
-        steps = [self.jobs_are_pushed] * 5 + [self.a_lane_fetches] * 8 + [self.a_lane_settles] * 9
-        steps += [self.a_lane_dies, self.a_person_steers, self.a_process_classifies]
+        steps = [self.jobs_are_pushed] * 5 + [self.a_pool_fetches] * 8 + [self.a_pool_settles] * 9
+        steps += [self.a_pool_dies, self.a_person_steers, self.a_process_classifies]
         steps += [self.a_reaper_recovers, self.time_passes, self.a_person_retries_a_dead_job] * 2
         steps += [self.a_queue_is_paused_or_resumed, self.a_person_gives_groups_back, self.a_person_takes_or_clears]
         for _ in range(STEPS):
@@ -399,9 +399,9 @@ class World:
     def ends(self) -> None:
         for queue in self.paused:
             pauses.resume_queue(self.client, queue)
-        for lane in self.lanes:
-            if not lane.is_alive:
-                self.a_reaper_recovers(lane)
+        for pool in self.pools:
+            if not pool.is_alive:
+                self.a_reaper_recovers(pool)
                 self.is_right()
         for _ in range(400):
             self.time_passes()

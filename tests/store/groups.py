@@ -50,7 +50,7 @@ class GroupPool:
     quiet_s: float = 0.0
     last: FetchResult | None = None
 
-    def start(self, quiet_s: float = 0.0, **longer_s: float) -> "Lane":
+    def start(self, quiet_s: float = 0.0, **longer_s: float) -> "GroupPool":
         """`quiet_s`: how long a request may take; `longer_s`: that of some commands."""
         self.quiet_s = quiet_s
         time_outs_s = {"": quiet_s, **longer_s}

@@ -159,11 +159,11 @@ def test_jobs_of_dead_process_come_first_and_wait_for_a_request(client: Client) 
 @pytest.mark.parametrize(
     ("endpoint", "longest_s"), [("c", 10.0), ("slow", 300.0), ("slow/v1", 300.0), ("area/slow", 120.0), (7, 10.0)]
 )
-def test_a_key_waits_from_the_fence_on_as_long_as_its_command_may_take(
+def test_key_waits_from_the_fence_while_its_command_may_run(
     client: Client, server: Server, endpoint: object, longest_s: float, *, is_marked: bool
 ) -> None:
     """Its process may have begun the request just before its lease ran out, 15 s after its last heartbeat."""
-    cut_off, next_one = Lane(client, ORDER), Lane(client, ORDER, "h:3:next:t").start()
+    cut_off, next_one = GroupPool(client, ORDER), GroupPool(client, ORDER, "h:3:next:t").start()
     cut_off.start(10.0, slow=300.0, **{"area.slow": 120.0})
     heartbeats.write_heartbeats(client, [(cut_off.identity, 1)], {})
     server.raw.hincrby(f"{NAMESPACE}:restbroker:info:{cut_off.identity}", "beat_at", -20)
@@ -172,7 +172,7 @@ def test_a_key_waits_from_the_fence_on_as_long_as_its_command_may_take(
     if is_marked:
         mark(client, cut_off.identity, [sent.ticket])
     assert heartbeats.fence(client, cut_off.identity, 1)
-    assert heartbeats.recover(client, cut_off.identity, as_parked).dead == is_marked
+    assert heartbeats.recover(client, cut_off.identity, as_dead).dead == is_marked
     assert next_one.take() == []
     assert next_one.last is not None
     assert longest_s - 5 < (next_one.last.due_ms or 0) / 1000 <= longest_s
@@ -184,17 +184,15 @@ def test_a_key_waits_from_the_fence_on_as_long_as_its_command_may_take(
 
 
 @pytest.mark.parametrize("broken", ["paused", "dead"])
-def test_a_key_of_a_wrong_type_has_no_job_handed_on_and_holds_up_no_settlement(
-    client: Client, server: Server, broken: str
-) -> None:
-    lane = Lane(client, ORDER, queues=("a",)).start()
+def test_key_of_a_wrong_type_hands_no_job_on_and_blocks_nothing(client: Client, server: Server, broken: str) -> None:
+    pool = GroupPool(client, ORDER, queues=("a",)).start()
     push(client, *of("a", 0, 1))
-    (head,) = lane.take()
+    (head,) = pool.take()
     server.raw.set(f"{NAMESPACE}:{broken}", "no set")
-    assert lane.settle_and_take(head, max_dead=5) == []
+    assert pool.settle_and_take(head, max_dead=5) == []
     assert server.raw.get(f"{NAMESPACE}:stat:processed") == b"1"
     server.raw.delete(f"{NAMESPACE}:{broken}")
-    assert names(lane.take()) == ["a1"]
+    assert names(pool.take()) == ["a1"]
 
 
 ORDERED = {"order": ("user",), "other order": ("host",), "both": ("host", "user")}

@@ -238,9 +238,7 @@ async def test_while_redis_refuses_to_settle_nothing_is_taken(autojump_clock: Mo
 
 
 @pytest.mark.parametrize("how", ["down", "quiet", "full", "stopping"])
-async def test_changes_while_a_fetch_waits_for_its_turn_stop_it(
-    autojump_clock: MockClock, how: str
-) -> None:
+async def test_changes_while_a_fetch_waits_for_its_turn_stop_it(autojump_clock: MockClock, how: str) -> None:
     pool = Pool()
 
     def happen() -> None:
@@ -329,9 +327,10 @@ async def test_poller_ends_with_its_pool(autojump_clock: MockClock, how: str) ->
     assert pool.requests == []
 
 
-async def test_a_quiet_process_compares_its_jobs_as_ever_and_tells_redis_which_may_start(
+async def test_quiet_process_compares_jobs_and_releases_waiting_ones(
     autojump_clock: MockClock,
 ) -> None:
+    """It tells Redis which may start."""
     pool = Pool()
     pool.quiet.set()
     assert not await pool.run()

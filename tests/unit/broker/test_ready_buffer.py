@@ -34,7 +34,7 @@ def test_job_above_the_high_water_mark_waits_until_allowed() -> None:
     assert taken == [1, 2]
 
 
-def test_no_job_is_started_above_the_mark_of_a_redis_that_went_back() -> None:
+def test_no_job_starts_above_the_mark_of_a_redis_that_went_back() -> None:
     ready, taken = served(3)
     ready.confirm(5, 5)
     ready.allow(2)
