@@ -6,6 +6,7 @@ to a folder is plain text; nothing outside of the repository is read.
 """
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -29,30 +30,8 @@ _BOOSTS: Final = {
 }
 """How the search weighs pages, by the start of their names: pages about our code last."""
 
-_ASKED: Final = {
-    "docs/bulk.md": "batch import csv",
-    "docs/check.md": "validate test config",
-    "docs/configuration.md": "settings options env",
-    "docs/failover.md": "sentinel cluster ha",
-    "docs/guarantees.md": "lose lost crash crashes crashed exactly-once",
-    "docs/install.md": "upgrade upgrading update docker kubernetes helm systemd package",
-    "docs/jobs.md": "retry delete requeue dlq dead-letter cancel",
-    "docs/limits.md": "throttle throttling backpressure",
-    "docs/migrate.md": "migrate migrating migration",
-    "docs/operations.md": "stuck hang hangs pause graceful shutdown signals sigterm logs logging",
-    "docs/periodic.md": "cron crontab recurring schedule nightly",
-    "docs/producers.md": "result results return duplicate deduplicate timeout timeouts delay",
-    "docs/redis.md": "maxmemory eviction rdb elasticache",
-    "docs/scale.md": "capacity horizontal sharding multiple",
-    "docs/servers/ejabberd.md": "oauth 401",
-    "docs/stats.md": "liveness readiness healthcheck monitor monitoring",
-    "docs/targets.md": "concurrency workers rate fifo order ordering priority priorities weights",
-    "docs/telemetry.md": "prometheus grafana opentelemetry statsd",
-    "docs/tokens.md": "secret secrets permissions signature",
-    "docs/web.md": "dashboard ui nginx proxy",
-    "examples/clients/README.md": "php node javascript golang python client library",
-}
-"""Words that people ask with, and the page that answers; most are not in its headings, where the search looks first."""
+_ASKED: Final = tomllib.loads((Path(__file__).parent / "asked.toml").read_text("utf-8"))
+"""Words that people ask with, by the page that answers."""
 
 _WHOLE_CODES: Final = "<style>td:first-child code { word-break: normal }</style>\n"
 """On the page of codes: the theme would break a code in the middle."""
