@@ -57,7 +57,7 @@ def test_copied_files_are_all_the_wheel_is_built_of() -> None:
         "dev/tools/man_pages.py",
         "docs/configuration.md",
         "pyproject.toml",
-        project["project"]["readme"],
+        "README.md",
         "LICENSE",
     }
     taken = set(re.findall(r"^!(\S+)$", (IMAGE / "Dockerfile.dockerignore").read_text("utf-8"), re.MULTILINE))
