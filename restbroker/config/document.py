@@ -5,6 +5,7 @@ Called by `config.load`. Always holds: for a file that cannot be used (missing, 
 """
 
 import json
+import os.path
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,13 +40,15 @@ def find(path: Path | None, environ: Mapping[str, str]) -> Path | None:
         return path
     if environ.get(VARIABLE):
         return Path(environ[VARIABLE])
-    return next((place for place in (Path("env.json"), SYSTEM_FILE) if place.is_file()), None)
+    # Not `is_file` of the path: it raises where the user may not look.
+    return next((place for place in (Path("env.json"), SYSTEM_FILE) if os.path.isfile(place)), None)  # noqa: PTH113
 
 
 def missing_configuration() -> ConfigError:
     """Return the error for when there is neither a file nor anything in the environment."""
     return ConfigError(
-        f"No configuration was found: no --config, no ${VARIABLE}, no {Path.cwd() / 'env.json'}, no {SYSTEM_FILE}.",
+        f"No configuration was found: no --config, no ${VARIABLE}, no {Path.cwd() / 'env.json'}, and no {SYSTEM_FILE} "
+        "that you may read.",
         "Create one with `restbroker config init`, or name yours with --config.",
     )
 

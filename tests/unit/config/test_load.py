@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from restbroker.config import document
 from restbroker.config.core import LoadedConfig, all_keys
 from restbroker.config.key import Members
 from restbroker.config.load import load
@@ -149,6 +150,14 @@ def test_without_a_configuration_the_places_are_named(tmp_path: Path, monkeypatc
         load(None, {}, {}, KINDS)
     places = ("--config", "$RESTBROKER_CONFIG", str(tmp_path / "env.json"), "/etc/restbroker/env.json", "config init")
     assert all(place in str(caught.value) for place in places)
+
+
+def test_a_place_that_may_not_be_looked_into_holds_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # The system answers such a name with an error, too, whoever asks.
+    monkeypatch.setattr(document, "SYSTEM_FILE", Path("/etc") / ("n" * 300) / "env.json")
+    with pytest.raises(ConfigError, match="that you may read"):
+        load(None, {}, {}, KINDS)
 
 
 def test_the_file_is_looked_up_in_this_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
