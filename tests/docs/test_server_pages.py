@@ -53,7 +53,7 @@ async def test_the_job_of_a_page_becomes_the_request_that_it_shows(
         (tmp_path / secret).write_text(SECRETS.get(secret, "t"))
     stream = Answer(200, b"STREAM")
     with Receiver(lambda request: stream if request.target.endswith("/login") else said) as receiver:
-        written = json.dumps(configuration).replace("/run/credentials/restbroker/", f"{tmp_path}/")
+        written = json.dumps(configuration).replace("/etc/restbroker/", f"{tmp_path}/")
         written = written.replace(address, receiver.url).replace('"Probe"', '"AllowPrivate": true, "Probe"')
         (tmp_path / "env.json").write_text(written)
         (target,) = load(tmp_path / "env.json", {}, {}, registry.kinds()).config.targets

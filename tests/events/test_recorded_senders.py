@@ -32,7 +32,7 @@ def source_of(name: str, folder: Path) -> EventSource:
     )
     for file in ("secret", "prosody"):
         (folder / file).write_text(SECRET)
-    text = json.dumps(block).replace("/run/credentials/restbroker/jitsi", str(folder / "secret"))
+    text = json.dumps(block).replace("/etc/restbroker/jitsi", str(folder / "secret"))
     (folder / "env.json").write_text(text)
     events = load(folder / "env.json", {}, {}, registry.kinds(), sources.kinds()).config.events
     assert events is not None

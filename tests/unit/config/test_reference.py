@@ -69,9 +69,9 @@ def test_the_examples_of_targets_and_tokens_load_without_a_note(tmp_path: Path) 
     written = {**shown[0], **shown[1], "TokenFile": None, "Targets": shown[0]["Targets"]}
     written["Tokens"]["app"]["Targets"] = ["chat"]
     # The example's files are another machine's.
-    text = json.dumps(written).replace("/run/credentials/restbroker/", f"{secrets}/")
+    text = json.dumps(written).replace("/etc/restbroker/", f"{secrets}/")
     file = tmp_path / "env.json"
-    file.write_text(text.replace("/run/credentials/", f"{secrets}/"))
+    file.write_text(text.replace("/etc/restbroker/", f"{secrets}/"))
     loaded = load(file, {}, {}, registry.kinds())
     assert [target.queues for target in loaded.config.targets] == [("chat_high", "chat"), ("archive",)]
     assert [token.name for token in loaded.config.tokens] == ["app", "admin"]
