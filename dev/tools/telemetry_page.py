@@ -16,7 +16,8 @@ the code (`make docs`).
 ## /metrics
 
 `"Stats": true` serves `GET /metrics` beside [/stats](stats-format.md#stats), as Prometheus' text or OpenMetrics.
-`examples/grafana-dashboard.json` is a dashboard to import, `examples/prometheus-alerts.yml` has alert rules.
+[grafana-dashboard.json](../examples/grafana-dashboard.json) is a dashboard to import,
+[prometheus-alerts.yml](../examples/prometheus-alerts.yml) has alert rules.
 
 ```yaml
 scrape_configs:
