@@ -26,7 +26,7 @@ _INTROS: Final[Mapping[str, str]] = {
     "Dead: the form of the job": """\
 ## What ends or delays a job
 
-`error_class` of retried and dead jobs, `error.code` of [an answer](producers.md#the-answer-wait-for-it), and `code=` in
+`error_class` of retried and dead jobs, `error.code` of [an answer](answers.md#wait-for-it), and `code=` in
 lines such as `job.failed`. A job that can never work is dead at once: it goes to Sidekiq's dead set, where people see
 it and can retry it once its cause is gone.
 
@@ -65,7 +65,7 @@ not be dead, and `KeyInUse` only waits.
 
 The job may work later: it waits in Sidekiq's retry set, longer each time, and is dead when
 all tries are used. One that
-[may have run](producers.md#sent-and-not-answered) is sent again only if that does no harm.
+[may have run](once.md#sent-but-not-answered) is sent again only if that does no harm.
 """,
     "Deferred without using up a try": """\
 ### Deferred without using up a try
@@ -145,7 +145,7 @@ The server behind a target, as it answers a few harmless requests with the targe
 _LINES: Final = """
 ## Lines of the log
 
-Each event is a line with its name, level and fields ([how lines are written](operations.md#the-log-and-its-level)).
+Each event is a line with its name, level and fields ([how lines are written](signals.md#the-log-and-its-level)).
 Fields without a value are left out. `warnings` and `jobs.failed` count repetitions. A line without advice asks for
 nothing.
 

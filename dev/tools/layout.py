@@ -36,6 +36,10 @@ _ASKED: Final = tomllib.loads((Path(__file__).parent / "asked.toml").read_text("
 _WHOLE_CODES: Final = "<style>td:first-child code { word-break: normal }</style>\n"
 """On the page of codes: the theme would break a code in the middle."""
 
+_CALLOUT: Final = re.compile(r"^> \[!([A-Z]+)\]\n((?:>.*\n)+)", re.MULTILINE)
+_KINDS: Final = {"IMPORTANT": "info", "CAUTION": "danger"}
+"""What the site's theme calls a forge's kinds of notes."""
+
 _LINK: Final = re.compile(r"(?<!`)\[((?:[^\]\[]|!?\[[^\]]*\](?:\([^)]*\))?)*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 _IMAGE: Final = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _ITEM: Final = re.compile(r"\s*(?:[-*+]|\d+[.)])\s+")
@@ -77,13 +81,23 @@ def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, file
     for start, boost in _BOOSTS.items():
         if page.file.src_uri.startswith(start):
             page.meta["search"] = {"boost": boost}
-    return reindented(folders(markdown, ROOT / Path(page.file.src_uri).parent))
+    return reindented(admonitions(folders(markdown, ROOT / Path(page.file.src_uri).parent)))
 
 
 def on_page_content(html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Return the page's HTML, with the style that it needs."""
     del config, files
     return _WHOLE_CODES + html if page.file.src_uri == "docs/codes.md" else html
+
+
+def admonitions(markdown: str) -> str:
+    """The text with notes, tips and warnings as the site wants them (`!!! note`); forges write `> [!NOTE]`."""
+    return _CALLOUT.sub(_admonition, markdown)
+
+
+def _admonition(callout: re.Match[str]) -> str:
+    body = re.sub("^> ?", "    ", callout[2], flags=re.MULTILINE)
+    return f"!!! {_KINDS.get(callout[1], callout[1].lower())}\n\n{body}"
 
 
 def folders(markdown: str, place: Path) -> str:
