@@ -2,6 +2,7 @@
 
 import base64
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -23,13 +24,13 @@ from tests.support.rows import rows
 RECORDED: Final = ROOT / "tests" / "recorded" / "webhook"
 SECRET: Final = "a-secret-of-at-least-16-letters"
 PAGE: Final = ROOT / "docs" / "servers" / "webhook.md"
+PAGES: Final = (PAGE, PAGE.with_name("webhook-details.md"))
 
 
 def source_of(name: str, folder: Path) -> EventSource:
-    """The source of this name, as the page has it."""
-    (block,) = (
-        one for one in map(json.loads, blocks(PAGE, "json")) if name in one.get("Events", {}).get("Sources", {})
-    )
+    """The source of this name, as the pages have it."""
+    shown = (json.loads(block) for page in PAGES for block in blocks(page, "json"))
+    (block,) = (one for one in shown if name in one.get("Events", {}).get("Sources", {}))
     for file in ("secret", "prosody"):
         (folder / file).write_text(SECRET)
     text = json.dumps(block).replace("/etc/restbroker/jitsi", str(folder / "secret"))
@@ -114,6 +115,21 @@ async def test_event_sync_makes_the_jobs_that_the_page_shows(hall: Open, tmp_pat
     (warned,) = one.warnings("EventUnmapped")
     assert "from, at" in warned.message
     assert "Body" in str(warned.hint)
+
+
+async def test_the_post_that_the_page_tries_becomes_a_job(hall: Open, tmp_path: Path) -> None:
+    (script,) = blocks(PAGE, "sh")
+    curl = shlex.split(script.replace("$(cat /etc/restbroker/jitsi)", SECRET).splitlines()[0])
+    assert (curl[0], curl[1], curl[3]) == ("curl", "-H", "--json")
+    name, _, value = curl[2].partition(": ")
+    headers = {name: value, "Content-Type": "application/json"}
+    async with hall(source_of("jitsi", tmp_path)) as one:
+        url = curl[5].replace("http://127.0.0.1:8081", one.url)
+        answers = [await one.client.post(url, content=curl[4].encode(), headers=headers) for _ in range(2)]
+        (job,) = one.jobs("rooms")
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert [job["args"][0][member] for member in ("type", "name", "at")] == ["created", "tea", 1795805691]
+    assert (one.outcomes(), one.warnings()) == (["accepted", "duplicate"], [])
 
 
 async def test_mod_post_log_fits_a_map_as_well(hall: Open) -> None:
