@@ -250,7 +250,7 @@ class Walker:
 
 
 def test_the_walks_take_every_step_of_the_page() -> None:
-    (states,) = blocks(ROOT / "docs/servers/openfire-events.md", "text")
+    (states,) = blocks(ROOT / "docs/servers/openfire-questions.md", "text")
     between = {name for names in re.findall(r"-([\w, ]+)-", states) for name in names.split(", ")}
     steps = [step for walk in WALKS.values() for step in walk]
     taken = {step.command for step in steps} | {event for step in steps for _, event in step.events}
