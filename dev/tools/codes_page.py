@@ -71,8 +71,9 @@ all tries are used. One that
 ### Deferred without using up a try
 
 The server said "not now". The job waits in the schedule set for a few seconds, or as `Retry-After` says (15 minutes at
-most, of a 429 a day), at most five times; then it is retried. An ejabberd is [paused](limits.md#the-breaker) meanwhile,
-without `Retry-After` only if it did nothing else within the last second.
+most, of a 429 a day), at most five times; then it is retried. An ejabberd is
+[paused](outages.md#when-it-asks-for-a-pause) meanwhile, without `Retry-After` only if it did nothing else within the
+last second.
 """,
     "Why a target is down": """\
 ### Why a target is down
