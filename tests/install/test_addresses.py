@@ -25,7 +25,7 @@ def text(found: dict[str, object]) -> str:
 def test_links_lead_to_the_files_of_the_version() -> None:
     found = metadata(HOME)
     links = set(re.findall(r"\]\((.*?)\)", text(found)))
-    assert {f"{HOME}/blob/v1.2/docs/install.md", f"{HOME}/raw/v1.2/docs/images/web-dead-light.png"} <= links
+    assert {f"{HOME}/blob/v1.2/docs/install.md", f"{HOME}/raw/v1.2/docs/images/web-overview-light.png"} <= links
     assert [link for link in links if not link.startswith(("https://", "#"))] == []
     assert text(found).replace(f"{HOME}/blob/v1.2/", "").replace(f"{HOME}/raw/v1.2/", "") == README
     assert found["urls"] == {
