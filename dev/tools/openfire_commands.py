@@ -16,11 +16,12 @@ PAGE: Final = Path("docs") / "servers" / "openfire-commands.md"
 _HEAD: Final = """\
 # Openfire's commands
 
-[openfire.md](openfire.md) says what these commands mean and how they answer. Arguments in braces and in **bold** are
-required. "Again" says what happens to a job that was sent but not answered: *yes*, it is sent again; *done*, it is
-sent again, and "exists" counts as done; *no*, it may happen twice, so it is sent [at most twice
-more](../once.md#sent-but-not-answered). In brackets: the version that a command needs, and what of the server
-itself it touches, which a [token](../tokens.md) must allow. `make docs` writes this page from the code.
+What these commands mean and how they answer: [the REST API](openfire-details.md), [the Chat
+API](openfire-chat-details.md). Arguments in braces and in **bold** are required. "Again" says what happens to a job
+that was sent but not answered: *yes*, it is sent again; *done*, it is sent again, and "exists" counts as done; *no*,
+it may happen twice, so it is sent [at most twice more](../once.md#sent-but-not-answered). In brackets: the version
+that a command needs, and what of the server itself it touches, which a [token](../tokens.md) must allow. `make docs`
+writes this page from the code.
 
 A job for the REST API plugin may give `host`, as for other servers: it must be the target's `Domain`, and is not
 sent.
