@@ -33,7 +33,7 @@ def _remarks(target: Target, allowed: AllowedCommands) -> Iterator[str]:
         yield "-- mod_http_admin_api takes an administrator's token: in 0.12 with the scope prosody:scope:admin, in 13"
         yield "-- with the account's role (prosody:operator for accounts in admins). It needs mod_groups_internal."
     if isinstance(target.credentials, Bearer):
-        yield "-- A token may be a bot's, at a component (on 0.12; see docs/servers/prosody.md). Then it is"
+        yield "-- A token may be a bot's, at a component (on 0.12; see examples/prosody-bot). Then it is"
         yield f'-- Component {json.dumps(_name(target))} "rest" in the place of the VirtualHost below.'
     if allowed.hosts:
         yield f"-- Only restbroker keeps jobs to {', '.join(allowed.hosts)}."
