@@ -31,7 +31,8 @@ from tests.support.redis_server import RedisServer
 
 SECRETS: Final = {"shop": "b", "signing": "whsec_" + "QUJD" * 10}
 USER_MADE: Final = Answer(200, b'{"data":{"account":{"registerUser":{"jid":"a@b"}}}}')
-# Each page with the address in its configuration, what its blocks have in them, and what the server says to the job.
+# Each page with the address in its configuration, what its blocks have in them, and what the server says to the job,
+# which may stand on its page of details.
 PAGES: Final[Mapping[str, tuple[str, str, str, Answer]]] = {
     "http.md": ("https://api.example.org", "shop", "note", Answer(200, b"")),
     "servers/prosody.md": ("http://127.0.0.1:5280", "", "", Answer(202, b"")),
@@ -75,7 +76,10 @@ async def test_the_job_of_a_page_becomes_the_request_that_it_shows(
 
 
 Serve = Callable[[str], AbstractContextManager[Ejabberd]]
-LISTEN, BY_ACCOUNT, BY_ADDRESS, TOKENS, SOCKET = blocks(ROOT / "docs" / "servers" / "ejabberd.md", "yaml")
+[SET_UP] = blocks(ROOT / "docs" / "servers" / "ejabberd.md", "yaml")
+LISTEN, _, BY_ACCOUNT = SET_UP.partition("acl:\n")
+BY_ACCOUNT = f"acl:\n{BY_ACCOUNT}"
+TOKENS, BY_ADDRESS, SOCKET = blocks(ROOT / "docs" / "servers" / "ejabberd-login.md", "yaml")
 HOST: Final = "example.org"
 # The fixture makes its accounts from another loopback address; a later permission does not take from an earlier one.
 REST: Final = """\
