@@ -38,7 +38,7 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/targets /target?name=…": "all targets; one, with its charts",
     "/jobs /queue?name=…": "waiting jobs, why a queue does not move",
     "/processes": "processes, also Ruby's",
-    "/events": "[event sources](events.md#watching)",
+    "/events": "[event sources](events.md#watch-them-come)",
     "/in-progress": "jobs in progress, the longest first",
     "/retries /scheduled /dead": "jobs by [conditions](conditions.md), with the "
     "[periodic commands](periodic.md), or the [causes](jobs.md#see-why-they-failed) of death",

@@ -38,7 +38,7 @@ EVENT: Final = ServerEvent(
 
 
 def payload(event: ServerEvent, number: int) -> bytes:
-    """The job that docs/events.md shows."""
+    """The job that docs/events-format.md shows."""
     moment_s = event.received_at_s
     job = {
         "class": "XmppEvent",
