@@ -132,7 +132,7 @@ def _misfit(signature: Signature) -> Reason:
         "BadSignature",
         "The signature does not match the job: it was made with a secret that this broker does not have, or "
         f"for another jid, endpoint, {what}.",
-        f"Sign the canonical text of exactly what is pushed (docs/tokens.md). {_SEALED}",
+        f"Sign the canonical text of exactly what is pushed (docs/signed-jobs.md). {_SEALED}",
     )
 
 
@@ -141,12 +141,12 @@ def _unsigned(token: Token) -> Reason:
         return Reason(
             "SignatureNeeded",
             f'The token "{token.name}" takes only jobs whose signature covers the queue (v1q); this one\'s does not.',
-            "Sign the job with its queue (docs/tokens.md); if it carries the secret, give the token a new one.",
+            "Sign the job with its queue (docs/signed-jobs.md); if it carries the secret, give the token a new one.",
         )
     return Reason(
         "SignatureNeeded",
         f'The token "{token.name}" takes only signed jobs, but this one carries its secret, which is now in Redis.',
-        "Sign the job (docs/tokens.md), and give the token a new secret.",
+        "Sign the job (docs/signed-jobs.md), and give the token a new secret.",
     )
 
 
