@@ -1,4 +1,4 @@
-"""Writes docs/codes.md, the page of all codes, from what the code has; and the list of HTTP requests into its page.
+"""Writes docs/codes.md, the page of all codes, from what the code has; and the table of HTTP requests into its page.
 
 Always holds: each code has one row and one anchor, its own name; `make docs` writes the pages, and a test compares
 them with this.

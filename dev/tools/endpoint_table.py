@@ -1,4 +1,4 @@
-"""The list of all HTTP requests that restbroker answers, for docs/web.md; `dev.tools.codes_page` writes it.
+"""The table of all HTTP requests that restbroker answers, for docs/web-paths.md; `dev.tools.codes_page` writes it.
 
 Paths and methods are those of the routes, and who needs a login is asked of the app itself; what a path is for is said
 here. Always holds: no path is left out, and none is told of that there is not.
@@ -31,8 +31,8 @@ from restbroker.web.metrics import add_metrics
 from restbroker.web.pages import SETS
 from restbroker.web.site import site_app
 
-PAGE: Final = "docs/web.md"
-HEADING: Final = "## Paths"
+PAGE: Final = "docs/web-paths.md"
+HEAD: Final = "\n| request | what it shows or does |\n|---|---|\n"
 MEANINGS: Final[Mapping[str, str]] = {
     "/": "what is wrong and what to do; totals, causes, charts",
     "/targets /target?name=…": "all targets; one, with its charts",
@@ -47,7 +47,8 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/SET/act /queue/act /steer": "actions on jobs; on all else",
     "/find?q=…": "[search](find.md#find-a-job)",
     "/job?jid=…": "[a timeline](find.md#see-what-happened-to-one-job)",
-    "/activity /activity/NAME /activity/NAME/stop": "the [audit log](find.md#see-who-changed-what); one action, its Stop",
+    "/activity /activity/NAME /activity/NAME/stop": "the [audit log](find.md#see-who-changed-what); "
+    "one action, its Stop",
     "/queues /sources /periodic /audit /audit/NAME": "earlier addresses of these pages",
     "/live?page=…": "parts of an open page",
     "/static/NAME": "style sheet, script",
@@ -66,14 +67,13 @@ class _Route:
 
 
 def renewed(text: str) -> str:
-    """Return the page's text with the list as it is now."""
-    before, behind = text.split(f"\n{HEADING}", 1)
-    head, rest = behind.split("\n- ", 1)
-    return "\n".join([f"{before}\n{HEADING}{head}", *rows(), "", rest.partition("\n\n")[2]])
+    """Return the page's text with the table as it is now."""
+    before, table = text.split(HEAD, 1)
+    return f"{before}{HEAD}" + "\n".join([*rows(), "", table.partition("\n\n")[2]])
 
 
 def rows() -> list[str]:
-    """The items of the list; raise `ValueError` if a route has no meaning here, or a meaning no route."""
+    """Return the rows of the table; raise `ValueError` if a route has no meaning here, or a meaning no route."""
     found = trio.run(_routes)
     told = {_plain(path) for paths in MEANINGS for path in paths.split()}
     if told != set(found):
@@ -82,7 +82,7 @@ def rows() -> list[str]:
 
 
 def _rows(paths: list[str], found: Mapping[str, _Route], meaning: str) -> Iterator[str]:
-    """The item of these paths, which have one login; those that differ in methods are told one by one."""
+    """Yield the row of these paths, which have one login; those that differ in methods are told one by one."""
     groups: dict[frozenset[str], list[str]] = {}
     for path in paths:
         groups.setdefault(found[_plain(path)].methods, []).append(path)
@@ -91,14 +91,14 @@ def _rows(paths: list[str], found: Mapping[str, _Route], meaning: str) -> Iterat
         for methods, group in groups.items()
     )
     (login,) = {found[_plain(path)].login for path in paths}
-    yield f"- {requests}: {meaning}{login}"
+    yield f"| {requests} | {meaning}{login} |"
 
 
 def _others() -> Iterator[str]:
-    """The items of what has ports of its own, and no routes: its paths are configured."""
+    """Yield the rows of what has ports of its own, and no routes: its paths are configured."""
     events, rosters = ("/".join(sorted(set(methods) - {"HEAD"})) for methods in (webhook.METHODS, service.METHODS))
-    yield f"- `{events}` to a source's `Path`: takes an event, with [its secret](events.md)"
-    yield f"- `{rosters} /roster/USER`: a roster, with its [`Auth`](roster-service.md#the-login)"
+    yield f"| `{events}` to a source's `Path` | takes an event, with [its secret](events.md#who-may-post) |"
+    yield f"| `{rosters} /roster/USER` | a roster, with its [`Auth`](roster-service.md#the-login) |"
 
 
 def _plain(path: str) -> str:

@@ -1,5 +1,6 @@
 """The web apps of a real process: of a broker, where the configuration switches them on, and of `restbroker web`."""
 
+import re
 import signal
 import socket
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer
 from tests.support.ports import free_port
@@ -68,6 +70,26 @@ def test_web_serves_without_a_broker_and_ends_at_once(
     assert client.command("LLEN", "queue:rest") == 1
     assert client.command("EXISTS", "processes", "restbroker:beats") == 0
     assert "Traceback" not in alone.output()
+
+
+def test_a_second_process_lets_people_look_as_the_page_says(configured: Callable[..., Path], tmp_path: Path) -> None:
+    """The variables are those of docs/web.md, with another port and file: they win over what operators log in with."""
+    variables = dict(re.findall(r"(RESTBROKER_\w+)=(\S+)", (ROOT / "docs" / "web.md").read_text("utf-8")))
+    assert len(variables) == 4
+    (tmp_path / "password").write_text("to-look-is-enough")
+    own = {"RESTBROKER_STATSPORT": "0", "RESTBROKER_STATSPASSFILE": str(tmp_path / "password")}
+    config = configured(StatsUser="ops", StatsPass="to-act-is-more", StatsPort=1)
+    with started(["web", "--config", str(config)], directory=tmp_path / "run", environ={**variables, **own}) as to_look:
+        url = to_look.wait_for(LISTENING)[1]
+        login = (variables["RESTBROKER_STATSUSER"], "to-look-is-enough")
+        with httpx.Client(trust_env=False, headers={"Sec-Fetch-Site": "same-origin"}) as visitor:
+            pause = {"do": "pause-queue", "name": "rest"}
+            seen = visitor.get(f"{url}/jobs", auth=login, headers={"Accept": "text/html"})
+            refused = visitor.post(f"{url}/steer", data=pause, auth=login)
+            operator = visitor.get(f"{url}/jobs", auth=("ops", "to-act-is-more"))
+        assert to_look.stop() == 0
+    assert (seen.status_code, "read only" in seen.text) == (200, True)
+    assert (refused.status_code, operator.status_code) == (403, 401)
 
 
 def test_a_hangup_reloads_the_configuration_and_ends_nothing(configured: Callable[..., Path], tmp_path: Path) -> None:
