@@ -148,12 +148,12 @@ class Config:
     )
     history_s: forms.Month | None = key(
         "History",
-        "How long Redis keeps records of finished jobs, at most a million (docs/jobs.md); unset: none.",
+        "How long Redis keeps records of finished jobs, at most a million (docs/find.md); unset: none.",
     )
 
     processes: Annotated[int, whole(1, 256)] = key(
         "Processes",
-        "How many processes `run` starts under one supervisor, each with Concurrency (docs/operations.md).",
+        "How many processes `run` starts under one supervisor, each with Concurrency (docs/processes.md).",
         1,
     )
 
