@@ -6,10 +6,10 @@ from them (`dev.tools.codes_page`). Always holds: it needs no configuration, no 
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from posixpath import join, normpath
-from typing import Final, TypedDict
+from typing import Final, NotRequired, TypedDict
 
 from restbroker.console.exits import MEANINGS, Exit
 from restbroker.telemetry.log_events import HINTS, LOG_EVENTS, LogEvent
@@ -27,12 +27,14 @@ _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 class Table(TypedDict):
     """A table of codes: `what` they are codes of, and the `heading` under which docs/codes.md shows it.
 
-    `rows` has by a code, or by several as `A, B`, what it means and what to do; Markdown, with links as from `docs`.
+    `rows` has by a code, or by several as `A, B`: what it means; what to do, as its message says, too; and perhaps what
+    no message says. Markdown, with links as from `docs`. If `messages_say_all`, the page has only the names.
     """
 
     what: str
     heading: str
-    rows: Mapping[str, tuple[str, str]]
+    rows: Mapping[str, Sequence[str]]
+    messages_say_all: NotRequired[bool]
 
 
 def tables(word: str = "") -> Iterator[Table]:
@@ -77,10 +79,10 @@ def explanations_of(code: str) -> list[Explanation]:
 
 def _explanations(wanted: str | None) -> Iterator[Explanation]:
     for table in tables(wanted or ""):
-        for codes, (meaning, hint) in table["rows"].items():
+        for codes, (meaning, *hints) in table["rows"].items():
             for code in codes.split(", "):
                 if wanted in (None, code.casefold()):
-                    yield _row(code, table["what"], meaning, hint)
+                    yield _row(code, table["what"], meaning, *hints)
     for name, event in LOG_EVENTS.items():
         if wanted in (None, name):
             yield _explain_log_event(event)
@@ -96,16 +98,15 @@ def _explain_log_event(event: LogEvent) -> Explanation:
     return _row(event.name, f"a line of the log ({levels})", event.meaning, hint)
 
 
-def _row(code: str, what: str, meaning: str, hint: str) -> Explanation:
-    return Explanation(
-        code=code, what=what, meaning=_sentence(meaning), hint=_sentence(hint), page=f"docs/codes.md#{code}"
-    )
+def _row(code: str, what: str, *texts: str) -> Explanation:
+    meaning, *hints = (sentence(re.sub(_LINK, _link_text, text)) for text in texts if text)
+    return Explanation(code=code, what=what, meaning=meaning, hint=" ".join(hints), page=f"docs/codes.md#{code}")
 
 
-def _sentence(markdown: str) -> str:
-    """Return Markdown as a text of its own, with a capital letter and a full stop; links become words."""
-    text = (re.sub(_LINK, _link_text, markdown) if "](" in markdown else markdown).removesuffix(":")
-    begin = text if text.startswith("ejabberd") else text[:1].upper() + text[1:]
+def sentence(text: str) -> str:
+    """Return the text with a capital letter, except of a program's name, and a full stop."""
+    text = text.removesuffix(":")
+    begin = text if text.startswith(("ejabberd", "restbroker")) else text[:1].upper() + text[1:]
     return begin if begin.endswith((".", "!", "?")) else f"{begin}."
 
 

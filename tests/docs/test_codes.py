@@ -72,6 +72,21 @@ def test_each_code_has_one_anchor_to_which_explain_leads() -> None:
     assert pages == {f"{codes_page.PAGE}#{code}" for code in anchors}
 
 
+def test_a_code_that_a_page_links_to_has_more_there_than_its_name() -> None:
+    texts = (page.read_text("utf-8") for page in (ROOT / "docs").rglob("*.md"))
+    linked = {code for text in texts for code in re.findall(r"codes\.md#([A-Z]\w+)", text)}
+    assert linked
+    rows = re.findall("(?m)^[|] .*", (ROOT / codes_page.PAGE).read_text("utf-8"))
+    assert linked <= {code for row in rows for code in re.findall(r'<a id="([^"]+)">', row)}
+
+
+def test_explain_says_what_to_do_and_what_no_message_says() -> None:
+    (row,) = codes.explanations_of("SuspectJob")
+    assert row["hint"].startswith("Nothing: if the job is the cause, it becomes dead as `Poison`. It waits while ")
+    (row,) = codes.explanations_of("MarkRefused")
+    assert row["hint"] == "`restbroker:sent:…` must be hashes."
+
+
 def test_each_hint_is_for_a_line_of_the_log() -> None:
     assert {name for names in HINTS for name in names.split(", ")} <= {*LOG_EVENTS}
 
