@@ -154,7 +154,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 
 docs: reference ## Write what pages have from the code, then the site in build/site (ARGS=serve shows it on port 8000)
 	@echo "Making the site of README and docs"
-	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict --quiet)
+	@PYTHONPATH=. NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs $(if $(ARGS),$(ARGS),build --strict)
 	@$(if $(ARGS),,echo build/site/index.html)
 
 reference: $(VENV)/.dev

@@ -17,7 +17,7 @@ FETCHED: Final = re.compile(
 def test_the_site_has_all_pages_and_fetches_nothing(tmp_path: Path) -> None:
     """`--strict` fails at a link or an anchor that leads nowhere, and at a page that the menu lacks (mkdocs.yml)."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "NO_MKDOCS_2_WARNING": "1"}
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(tmp_path)]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stderr
     for page in PAGES:
