@@ -162,6 +162,7 @@ reference: $(VENV)/.dev
 		from dev.tools import config_page, openfire_commands, telemetry_page; \
 		config_page.write(registry.kinds(), sources.kinds()); telemetry_page.write(); openfire_commands.write()'
 	@PYTHONPATH=. $(BIN)/python -m dev.tools.codes_page
+	@PYTHONPATH=. $(BIN)/python -m dev.tools.drawings
 	@PYTHONPATH=. $(BIN)/python -m dev.tools.proofs
 
 format: $(VENV)/.dev ## Format the code and fix what ruff can

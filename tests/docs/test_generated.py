@@ -5,7 +5,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
-from dev.tools import codes_page, config_page, man_pages, proofs, telemetry_page
+from dev.tools import codes_page, config_page, drawings, man_pages, proofs, telemetry_page
 from dev.tools import openfire_commands as commands
 from dev.tools.pages import ROOT
 from restbroker.config import reference as options
@@ -22,6 +22,7 @@ def test_output_of_make_reference_is_up_to_date() -> None:
         ROOT / commands.PAGE: commands.page(),
         ROOT / proofs.PAGE: proofs.page(),
         **{ROOT / name: text for name, text in codes_page.pages()},
+        **{drawings.FOLDER / name: text for name, text in drawings.drawings().items()},
     }
     assert [str(file) for file, text in made.items() if file.read_text("utf-8") != text] == [], "make docs"
 
