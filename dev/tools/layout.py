@@ -36,6 +36,11 @@ _ASKED: Final = tomllib.loads((Path(__file__).parent / "asked.toml").read_text("
 _WHOLE_CODES: Final = "<style>td:first-child code { word-break: normal }</style>\n"
 """On the page of codes: the theme would break a code in the middle."""
 
+_LOGO: Final = ROOT / "restbroker" / "web" / "static" / "icon.svg"
+_STYLE: Final = _LOGO.with_name("style.css")
+_COLOURS_END: Final = "/* Text */"
+"""In the style of the web pages, what follows their colours."""
+
 _CALLOUT: Final = re.compile(r"^> \[!([A-Z]+)\]\n((?:>.*\n)+)", re.MULTILINE)
 _KINDS: Final = {"IMPORTANT": "info", "CAUTION": "danger"}
 """What the site's theme calls a forge's kinds of notes."""
@@ -53,11 +58,18 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, /, *, config: MkDocsConfig) -> Files:
-    """The repository's pages and what they link to, in the place of what MkDocs found, and the theme's own files."""
+    """The repository's pages, what they link to and the logo, instead of what MkDocs found; and the theme's files."""
     own = [file for file in files if Path(file.src_dir or "") != ROOT / "docs"]
-    beside = sorted({file for page in PAGES for file in _named(page)} - set(PAGES))
+    beside = sorted({_LOGO, *(file for page in PAGES for file in _named(page))} - set(PAGES))
     found = [_file(path, config) for path in [*PAGES, *beside]]
-    return Files([*own, *found])
+    return Files([*own, *found, File.generated(config, "site.css", content=style())])
+
+
+def style() -> str:
+    """Return what mkdocs.yml names as site.css: the colours of the web pages, and what the site uses them for."""
+    colours, end, _ = _STYLE.read_text("utf-8").partition(_COLOURS_END)
+    assert end, f"{_STYLE} has its colours before {_COLOURS_END}"  # noqa: S101 - a build fails, nobody else calls it
+    return colours + (Path(__file__).parent / "site.css").read_text("utf-8")
 
 
 def _named(page: Path) -> set[Path]:
