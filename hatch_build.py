@@ -36,7 +36,7 @@ class Addresses(MetadataHookInterface):
 
 def _shown_as(path: str) -> str:
     """Return how the repository's site shows a file: a picture as it is, anything else on a page."""
-    return "raw" if path.endswith(".png") else "blob"
+    return "raw" if path.endswith((".png", ".svg")) else "blob"
 
 
 class ManualPages(BuildHookInterface):  # type: ignore[type-arg]  # of the configuration of a builder
