@@ -133,6 +133,12 @@ def headers_of(credentials: Credentials) -> Headers:
     return (*_HEADERS, *authorization(login))
 
 
+def unfit_argument(arguments: Mapping[str, Json]) -> InvalidArguments | None:
+    """Return the error of an argument that XML cannot hold; None if there is none."""
+    unfit = next((name for name, value in arguments.items() if not fits_xml(value)), None)
+    return None if unfit is None else InvalidArguments(f'the argument "{unfit}" has {NO_XML}')
+
+
 def is_message_with_id(call: Call) -> bool:
     """Tell whether the call is for a message with an `id`."""
     command = call.command

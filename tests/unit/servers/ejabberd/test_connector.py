@@ -166,3 +166,22 @@ async def test_hosts_are_not_asked_for_where_rights_ignore_them() -> None:
         link = answering(FORBIDDEN, ok(b"3"))
         assert isinstance(await connector.deliver(KICK, link), Denied), version
         assert link.log == ["send /api/kick_user", "ask /api/connected_users_number"], version
+
+
+@pytest.mark.parametrize("text", ["a\x1b[31mb", "a\x00", "\x07", "a\ufffe"])
+async def test_what_xml_cannot_hold_is_never_sent(text: str) -> None:
+    """ejabberd would write it into the stream of the receiver, whose client is disconnected (measured on 23.01)."""
+    arguments = {"type": "chat", "from": "a@x", "to": "b@x", "subject": "", "body": text}
+    connector = opened()
+    plan = plan_of(connector, "send_message")
+    assert plan is not None
+    assert plan.body(arguments) is None
+    outcome = await connector.deliver(Call(Command("send_message", arguments)), answering())
+    assert isinstance(outcome, Rejected)
+    assert (outcome.reason.code, text in outcome.reason.message) == ("BadArgument", False)
+
+
+async def test_what_json_escapes_is_sent() -> None:
+    plan = plan_of(opened(), "send_message")
+    assert plan is not None
+    assert plan.body({"body": 'a "b"\n\\c \uffe6'}) is not None
