@@ -183,9 +183,7 @@ _A_PROXY = (
 
 
 def _proxy(placed: _TargetEntry, url: Url, problems: Problems) -> Proxy | None:
-    target, written, place = placed.target, placed.target.written, placed.at("Proxy")
-    if target.http2 and written.url and url.scheme != "https":
-        problems.refuse(placed.at("HTTP2"), "needs an https URL: both sides agree on HTTP/2 within TLS.")
+    written, place = placed.target.written, placed.at("Proxy")
     keys = (placed.at("ProxyUser"), placed.at("ProxyPass"))
     login = check_login(written.proxy_user, written.proxy_pass, keys, problems)
     if written.proxy is None:

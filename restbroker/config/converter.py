@@ -45,6 +45,11 @@ _Hook: TypeAlias = Callable[[Any, Any], Any]
 """Returns the value typed; None after a problem."""
 _SYNONYMS: Final = {"cron": "periodic"}
 """What people write for a key that is called differently, in small letters."""
+_GONE: Final = {
+    "http2": 'is not a key any more: behind nginx, commands that were done over HTTP/2 were called "not done". Remove '
+    "it; requests go over HTTP/1.1. A worker of your own reaches a server that speaks HTTP/2 only."
+}
+"""Why a key went and what to do, by its name in small letters."""
 
 
 def read(members: type[T], document: Mapping[str, Json], problems: Problems) -> T:
@@ -211,7 +216,8 @@ def fold(members: Members, document: Mapping[str, Json], place: str, problems: P
         if key is None:
             meant = nearest(members, name)
             hint = f"; did you mean {meant}?" if meant else "."
-            problems.refuse(at(place, printable_name(name)), f"is not a key of {place or 'restbroker'}{hint}")
+            why = _GONE.get(name.lower()) or f"is not a key of {place or 'restbroker'}{hint}"
+            problems.refuse(at(place, printable_name(name)), why)
             continue
         if value is None or value == "":
             continue

@@ -25,7 +25,7 @@ _NAMES: Mapping[str, str] = {
     "Options": "",
 }
 """The flat key for a member of a target, where its name differs."""
-_NOT_FLAT = frozenset({"Kind", "TLS", "Proxy", "ProxyUser", "ProxyPass", "ProxyPassFile", "HTTP2", *_NAMES})
+_NOT_FLAT = frozenset({"Kind", "TLS", "Proxy", "ProxyUser", "ProxyPass", "ProxyPassFile", *_NAMES})
 
 
 def _flat(described: Key) -> Key | None:

@@ -210,8 +210,8 @@ class WrittenKeys:
     )
     proxy: str | None = key(
         "Proxy",
-        "An HTTP proxy on the way to the server, such as http://proxy.example.org:3128. As with HTTP2 and Engine "
-        "httpx, a request then costs several times the CPU.",
+        "An HTTP proxy on the way to the server, such as http://proxy.example.org:3128. As with Engine httpx, a "
+        "request then costs several times the CPU.",
         secret=True,
     )
     proxy_user: str | None = key("ProxyUser", "The user for Proxy.")
@@ -274,7 +274,6 @@ class Target:
         "The HTTP client: lean, or httpx if lean rejects the server's answers; it costs several times the CPU.",
         "lean",
     )
-    http2: bool = key("HTTP2", "Whether HTTP/2 is used where the server (https) speaks it.", default=False)
     proxy: Proxy | None = None
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again if they may have run."""

@@ -155,7 +155,7 @@ def open_transport(target: Target, *, tls: ssl.SSLContext | None = None, shared:
         # Loading the system's authorities takes time, so one context serves all connections, and plain HTTP gets none.
         https = target.url.scheme == "https"
         tls = context_of(target.tls) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if target.engine == "lean" and target.proxy is None and not target.http2:
+    if target.engine == "lean" and target.proxy is None:
         return LeanClient(target, tls, shared)
     # Loading httpx takes as long as everything else together.
     from restbroker.transport.httpx_client import HttpxClient

@@ -1,4 +1,4 @@
-"""The HTTP client of one target on httpx: for a proxy, for HTTP/2, and for servers whose answers the lean one refuses.
+"""The HTTP client of one target on httpx: for a proxy, and for servers whose answers the lean one refuses.
 
 Opened by `client`. Always holds: as with the lean client, but that all connections become old at once, and that any
 number of them may begin at once. What a proxy refuses was not sent: neither its `CONNECT` nor an answer 407 means that
@@ -259,9 +259,7 @@ def open_httpx(target: Target, tls: ssl.SSLContext, limits: httpx.Limits) -> htt
             proxy = httpx.Proxy(target.proxy.origin, auth=auth)
         except ConfigError as error:
             raise NotSent(str(error)) from error
-    return httpx.AsyncHTTPTransport(
-        verify=tls, http2=target.http2, trust_env=False, limits=limits, proxy=proxy, uds=target.url.socket
-    )
+    return httpx.AsyncHTTPTransport(verify=tls, trust_env=False, limits=limits, proxy=proxy, uds=target.url.socket)
 
 
 def way_to(target: Target) -> str:

@@ -1,16 +1,12 @@
-"""A real proxy on the way to the server, which demands a login; and a real server that speaks HTTP/2."""
+"""A real proxy on the way to the server, which demands a login."""
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import attrs
 import pytest
 import trio
-from hypercorn.config import Config as ServerConfig
-from hypercorn.trio import serve
-from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Proxy, Target, TlsFiles, Url
@@ -18,7 +14,7 @@ from restbroker.transport.client import open_transport
 from restbroker.transport.message import MaybeSent, NotSent, Transport
 from restbroker.transport.stream import open_stream
 from tests.support import recorder
-from tests.support.ports import accepts, free_port
+from tests.support.ports import free_port
 from tests.support.recorder import recording
 from tests.support.tinyproxy import USER, Tinyproxy
 from tests.support.wait import until_async
@@ -138,53 +134,3 @@ async def test_a_stream_of_events_goes_the_same_way(proxy: Tinyproxy) -> None:
         assert (await stream.next()).data == "one"
         await stream.aclose()
         assert "POST" in proxy.log
-
-
-@asynccontextmanager
-async def hypercorn(ours: Authority, versions: list[str]) -> AsyncIterator[int]:
-    """A server over TLS, which writes down the version of each request."""
-    config, port = ServerConfig(), free_port()
-    config.bind = [f"127.0.0.1:{port}"]
-    config.certfile, config.keyfile = map(str, ours.pair("server"))
-    config.errorlog = None
-
-    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        assert scope["type"] == "http"
-        body, more = b"", True
-        while more:
-            part = await receive()
-            assert part["type"] == "http.request"
-            body, more = body + part["body"], part["more_body"]
-        versions.append(scope["http_version"])
-        await send({"type": "http.response.start", "status": 200, "headers": [], "trailers": False})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-    async with trio.open_nursery() as nursery:
-        over = trio.Event()
-        nursery.start_soon(partial(serve, app, config, shutdown_trigger=over.wait, mode="asgi"))
-        await until_async(lambda: accepts(port), "it listens")
-        yield port
-        over.set()
-        nursery.cancel_scope.cancel()
-
-
-@pytest.mark.parametrize(("http2", "version"), [(True, "2"), (False, "1.1")])
-async def test_http_2_is_spoken_if_the_target_says_so(ours: Authority, http2: bool, version: str) -> None:
-    versions: list[str] = []
-    async with hypercorn(ours, versions) as port:
-        made = attrs.evolve(over_tls(ours, port), http2=http2, concurrency=20)
-        async with reached(made) as transport, trio.open_nursery() as nursery:
-
-            async def expect_itself(body: bytes) -> None:
-                assert (await transport.send(post(body=body))).body == body
-
-            for number in range(20):
-                nursery.start_soon(expect_itself, b"%d" % number * 5000)
-    assert versions == [version] * 20
-
-
-async def test_http_2_falls_back_to_what_the_server_speaks(ours: Authority) -> None:
-    async with recording_tls(ours.served()) as server:
-        async with reached(attrs.evolve(over_tls(ours, server.port), http2=True)) as transport:
-            assert (await transport.send(post())).status == 200
-        assert server.requests[0].line.endswith("HTTP/1.1")

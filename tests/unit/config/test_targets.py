@@ -99,7 +99,19 @@ def test_a_hint_names_the_keys_of_its_target(write: Write) -> None:
     assert own.name_own_keys(hint) == hint.replace("RestURL", places[0]).replace("RestUser", places[1])
 
 
+def test_http2_is_an_error_that_says_what_to_do(refused: Refused) -> None:
+    places = {
+        "HTTP2": {**FLAT, "Token": "t", "HTTP2": True},
+        "Targets.one.HTTP2": document({"one": entry(HTTP2=False)}),
+        "Targets.one.Options.http2": document({"one": entry(Options={"http2": None})}),
+    }
+    for place, written in places.items():
+        (problem,) = refused(written)
+        assert problem.startswith(f"{place}: is not a key any more: "), problem
+        assert 'were called "not done". Remove it; requests go over HTTP/1.1.' in problem
+
+
 def test_the_password_of_a_proxy_is_a_secret_of_the_target(write: Write) -> None:
     proxy = {"Proxy": "http://p.example.org:3128", "ProxyUser": "u", "ProxyPass": "s3cret"}
-    target = write(document({"one": entry(URL="https://xmpp.example.org/api", HTTP2=True, **proxy)})).config.targets[0]
+    target = write(document({"one": entry(URL="https://xmpp.example.org/api", **proxy)})).config.targets[0]
     assert {one.reveal() for one in target.all_secrets} == {"t0ken", "s3cret"}
