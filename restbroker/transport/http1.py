@@ -289,7 +289,34 @@ _VALUE: Final = re.compile(r"(?:[!-~](?:[ \t!-~]*[!-~])?)?", re.ASCII)
 _PATH: Final = re.compile(r"/[!-~]*", re.ASCII)
 
 
-def headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
+def check(target: Target, request: Request) -> tuple[str, list[tuple[str, str]]]:
+    """Return path and query of a request, and its headers but Content-Length, as either engine may write them.
+
+    This alone says that a request cannot be sent: it raises `NotSent` if HTTP forbids any part of it.
+    """
+    if not _TOKEN.fullmatch(request.method):
+        raise unsendable(f"{request.method!r} is not a method")
+    if not _PATH.fullmatch(request.path):
+        raise unsendable("its path has characters that must be encoded")
+    headers = _headers_of(target, request)
+    for name, value in headers:
+        _check_header(name, value)
+    query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
+    return request.path + query, headers
+
+
+def _check_header(name: str, value: str) -> None:
+    if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+        # Not shown: it may be a secret.
+        raise unsendable(f"the header {name!r} has characters that HTTP forbids")
+
+
+def unsendable(why: str) -> NotSent:
+    """Return the error for a request that cannot be written."""
+    return NotSent(f"The request cannot be sent: {why}.", by_request=True)
+
+
+def _headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
     """Return all headers of the request as (name, value), `Host` first, without Content-Length."""
     given = next((value for name, value in request.headers if name.lower() == "host"), None)
     host = given or target.host_header or target.url.origin.partition("://")[2]
@@ -326,16 +353,13 @@ class Heads:
         start = self._starts.get(key)
         if start is None:
             start = _keep(self._starts, key, self._lines(attrs.evolve(request, headers=headers[:-1])))
+        _check_header(*headers[-1])
         return start + _line(*headers[-1])
 
     def _lines(self, request: Request) -> bytes:
-        query = f"?{urlencode(request.query, quote_via=quote)}" if request.query else ""
-        if not _TOKEN.fullmatch(request.method):
-            raise _unsendable(f"{request.method!r} is not a method")
-        if not _PATH.fullmatch(request.path):
-            raise _unsendable("its path has characters that must be encoded")
-        first = f"{request.method} {request.path}{query} HTTP/1.1\r\n".encode("ascii")
-        return b"".join([first, *(_line(name, value) for name, value in headers_of(self._target, request))])
+        path, headers = check(self._target, request)
+        first = f"{request.method} {path} HTTP/1.1\r\n".encode("ascii")
+        return b"".join([first, *(_line(name, value) for name, value in headers)])
 
 
 def _keep(known: dict[tuple[object, ...], bytes], key: tuple[object, ...], text: bytes) -> bytes:
@@ -348,19 +372,12 @@ def _keep(known: dict[tuple[object, ...], bytes], key: tuple[object, ...], text:
 
 
 def _line(name: str, value: str) -> bytes:
-    if not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
-        # Not shown: it may be a secret.
-        raise _unsendable(f"the header {name!r} has characters that HTTP forbids")
     return f"{name}: {value}\r\n".encode("ascii")
 
 
 def whole(head: bytes, body: bytes) -> bytes:
     """Return the message of a head, as `Heads.head` makes it, and a body."""
     return b"%b%d\r\n\r\n%b" % (head, len(body), body)
-
-
-def _unsendable(why: str) -> NotSent:
-    return NotSent(f"The request cannot be sent: {why}.", by_request=True)
 
 
 ACCEPT: Final = ("Accept-Encoding", "identity")

@@ -1,9 +1,10 @@
 """The HTTP client of one target on httpx: for a proxy, and for servers whose answers the lean one refuses.
 
 Opened by `client`. Always holds: as with the lean client, but that all connections become old at once, and that any
-number of them may begin at once. What a proxy refuses was not sent: neither its `CONNECT` nor an answer 407 means that
-the server saw anything. httpx's pool looks at every connection for each request, which costs 3 ms of CPU at 50
-connections (measured with httpx 0.28.1).
+number of them may begin at once. `http1.check` alone says that a request cannot be written; a failure after it was not
+sent only if its head was given to no connection, whatever the error's type. What a proxy refuses was not sent: neither
+its `CONNECT` nor an answer 407 means that the server saw anything. httpx's pool looks at every connection for each
+request, which costs 3 ms of CPU at 50 connections (measured with httpx 0.28.1).
 
 `stream` uses the parts of it. No variable of the environment is read, no redirect is followed, no cookie is kept; no
 text has a part of a request or an answer in it, nor words of a proxy: httpx quotes them, and they may show a login.
@@ -21,7 +22,7 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.transport.connect import addresses_of, connections_for
-from restbroker.transport.http1 import decode, headers_of
+from restbroker.transport.http1 import check, decode, unsendable
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, reason_of
 
 CLOSE_GRACE_S: Final = 1.0
@@ -70,16 +71,16 @@ class _Connections:
 
 @attrs.define(eq=False)
 class _Exchange:
-    """One request on its way. `has_begun`: a first byte of it may have left, to the server or to a proxy."""
+    """One request on its way. `has_begun`: its head was given to a connection, to the server or to a proxy."""
 
     target: Target
-    request: Request
+    message: httpx.Request
     sender: Sender | None
     has_begun: bool = False
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Ask and notify the sender before our request's head leaves, not before that of a proxy's `CONNECT`."""
-        if name.endswith("send_request_headers.started") and info["request"].method != b"CONNECT":
+        if name == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
             if self.sender is not None:
                 self.sender.may_send()
                 self.sender.note_sending()
@@ -96,41 +97,24 @@ class _Exchange:
         except (OSError, UnicodeError) as error:
             raise NotSent(f"No connection to {way_to(target)}: {describe_error(error)}.") from error
         *others, last = connections.hosts
+        message = self.message
         for host in others:
+            message.url = message.url.copy_with(host=host)
             try:
-                return await connections.http.handle_async_request(self.message(host))
-            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if tls_error(error) is not None:
+                return await connections.http.handle_async_request(message)
+            except httpx.TransportError as error:
+                if self.has_begun or tls_error(error) is not None:
                     raise
                 connections.hosts = [one for one in connections.hosts if one != host]
-        return await connections.http.handle_async_request(self.message(last))
+        message.url = message.url.copy_with(host=last)
+        return await connections.http.handle_async_request(message)
 
-    def message(self, host: str) -> httpx.Request:
-        """Return the request as httpx wants it; raise `NotSent` for what HTTP forbids, of which h11 checks the rest."""
-        url, request = self.target.url, self.request
-        headers = [*headers_of(self.target, request), ("Content-Length", str(len(request.body)))]
-        extensions: dict[str, object] = {"timeout": {"connect": self.target.connect_timeout_s}}
-        extensions |= {"trace": self.trace, "sni_hostname": url.host}
-        try:
-            return httpx.Request(
-                request.method,
-                httpx.URL(url.origin + request.path, params=request.query or None).copy_with(host=host),
-                headers=[(name.encode("ascii"), value.encode("ascii")) for name, value in headers],
-                stream=_Body(request.body),
-                extensions=extensions,
-            )
-        except (httpx.InvalidURL, UnicodeEncodeError):
-            raise NotSent(f"The request cannot be sent: {FORBIDDEN}.", by_request=True) from None
-
-    def error(self, error: httpx.TransportError) -> NotSent | MaybeSent:
-        """Return what an error of httpx means for the request."""
-        if isinstance(error, httpx.LocalProtocolError):
-            # h11 checks a request before it gives out its first byte, so nothing has left yet.
-            return NotSent(f"The request cannot be sent: {describe_error(error)}.", by_request=True)
-        if isinstance(error, httpx.ProxyError):
-            return proxy_refusal(self.target, str(error))
+    def error(self, error: Exception) -> NotSent | MaybeSent:
+        """Return what an error of httpx means for the request; its type only chooses the words."""
         if self.has_begun:
             return MaybeSent(f"The connection broke before a whole answer came: {describe_error(error)}.")
+        if isinstance(error, httpx.ProxyError):
+            return proxy_refusal(self.target, str(error))
         if isinstance(error, httpx.ConnectTimeout):
             within = duration_text(self.target.connect_timeout_s)
             return NotSent(f"{way_to(self.target)} did not accept a connection within {within}.", timed_out=True)
@@ -155,6 +139,10 @@ class HttpxClient:
         """Send one request and return its whole answer, as `Transport.send` promises."""
         if sender is not None:
             sender.may_send()
+        message = written(self._target, request, {"connect": self._target.connect_timeout_s})
+        message.headers.setdefault("Content-Length", "0")
+        exchange = _Exchange(self._target, message, sender)
+        message.extensions["trace"] = exchange.trace
         with trio.move_on_after(request.timeout_s) as waiting:
             await self._places.acquire()
         if waiting.cancelled_caught:
@@ -162,11 +150,11 @@ class HttpxClient:
         if self._is_closed:
             self._places.release()
             raise NotSent(f"The connections to {self._target.url} are closed.")
-        exchange, connections = _Exchange(self._target, request, sender), await self._current()
+        connections = await self._current()
         connections.used += 1
         try:
             with trio.move_on_after(request.timeout_s):
-                response = await self._answer(connections, exchange)
+                response = await self._answer(connections, exchange, request)
                 if sender is not None and response.status not in _GOOD:
                     sender.note_refused()
                 return response
@@ -209,19 +197,20 @@ class HttpxClient:
             self._connections = _Connections(open_httpx(self._target, self._tls, limits))
         return self._connections
 
-    async def _answer(self, connections: _Connections, exchange: _Exchange) -> Response:
-        began_s, request = trio.current_time(), exchange.request
+    async def _answer(self, connections: _Connections, exchange: _Exchange, request: Request) -> Response:
+        began_s = trio.current_time()
         try:
             answer = await exchange.answer(connections)
+            if answer.status_code == LOGIN_REFUSED and self._target.proxy and self._target.url.scheme == "http":
+                await self._give_up()
+                await answer.aclose()
+                raise proxy_refusal(self._target, str(LOGIN_REFUSED))
             body, cut = await _read(answer, request.body_limit_bytes)
-        except httpx.TransportError as error:
+        # What httpcore passes through of a name that cannot be one (two dots in a row) is a UnicodeError.
+        except (httpx.TransportError, OSError, UnicodeError) as error:
             if isinstance(error, httpx.ProxyError):
                 await self._give_up()  # its password is read again for the next one
             raise exchange.error(error) from error
-        is_proxys = self._target.proxy is not None and self._target.url.scheme == "http"
-        if answer.status_code == LOGIN_REFUSED and is_proxys:
-            await self._give_up()
-            raise proxy_refusal(self._target, str(LOGIN_REFUSED))
         headers = {name.lower(): value for name, value in answer.headers.items()}
         body, cut = decode(headers.get("content-encoding", ""), body, request.body_limit_bytes, cut=cut)
         said, duration_s = request.headers + request.query, trio.current_time() - began_s
@@ -242,8 +231,20 @@ async def _read(answer: httpx.Response, limit_bytes: int) -> tuple[bytes, bool]:
     return b"".join(parts), reading.cancel_called
 
 
-FORBIDDEN: Final = "it contains something that HTTP forbids"
 LOGIN_REFUSED: Final = 407
+
+
+def written(target: Target, request: Request, timeouts: Mapping[str, float]) -> httpx.Request:
+    """Return a request as httpx wants it, with a length if it has a body; raise `NotSent` if it cannot be written."""
+    path, headers = check(target, request)
+    if request.body:
+        headers.append(("Content-Length", str(len(request.body))))
+    try:
+        url = httpx.URL(target.url.origin + path)
+    except httpx.InvalidURL:  # it takes 65,536 characters
+        raise unsendable("its path and query are too long for httpx") from None
+    extensions = {"timeout": timeouts, "sni_hostname": target.url.host}
+    return httpx.Request(request.method, url, headers=headers, stream=_Body(request.body), extensions=extensions)
 
 
 def open_httpx(target: Target, tls: ssl.SSLContext, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
@@ -290,11 +291,7 @@ def describe_error(error: BaseException) -> str:
 
     httpx quotes both, which may show a login.
     """
-    match error:
-        case httpx.RemoteProtocolError():
-            is_early = str(error).startswith(("Server disconnected", "peer closed connection"))
-            return "it ended early" if is_early else "it is not HTTP"
-        case httpx.LocalProtocolError():
-            return FORBIDDEN
-        case _:
-            return reason_of(error)
+    if isinstance(error, httpx.ProtocolError):
+        is_early = str(error).startswith(("Server disconnected", "peer closed connection"))
+        return "it ended early" if is_early else "it is not HTTP"
+    return reason_of(error)

@@ -24,8 +24,7 @@ from restbroker.config.tls import context_of
 from restbroker.config.values import duration_text
 from restbroker.light import light
 from restbroker.transport.connect import addresses_of
-from restbroker.transport.http1 import headers_of
-from restbroker.transport.httpx_client import describe_error, open_httpx, proxy_refusal
+from restbroker.transport.httpx_client import describe_error, open_httpx, proxy_refusal, written
 from restbroker.transport.message import NotSent, Request
 
 Reason: TypeAlias = Literal["ended", "silent", "large", "other"]
@@ -194,10 +193,12 @@ async def open_stream(
     url = target.url
     if tls is None:
         tls = context_of(target.tls) if url.scheme == "https" else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    timeouts = {"connect": target.connect_timeout_s, "read": silence_s, "write": silence_s, "pool": math.inf}
     http = open_httpx(target, tls, httpx.Limits(max_connections=1))
     try:
         with trio.fail_after(request.timeout_s):
-            message = await _message(target, request, silence_s)
+            message = written(target, request, timeouts)
+            message.url = message.url.copy_with(host=(await addresses_of(target))[0])
             return EventStream(http, await http.handle_async_request(message), limit_bytes)
     except BaseException as error:
         with trio.move_on_after(_CLOSE_S, shield=True):
@@ -209,15 +210,3 @@ async def open_stream(
         if isinstance(error, httpx.HTTPError | OSError | UnicodeError):
             raise NotSent(f"No stream from {url}: {describe_error(error)}.") from error
         raise
-
-
-async def _message(target: Target, request: Request, silence_s: float) -> httpx.Request:
-    host = (await addresses_of(target))[0]
-    timeouts = {"connect": target.connect_timeout_s, "read": silence_s, "write": silence_s, "pool": math.inf}
-    try:
-        url = httpx.URL(target.url.origin + request.path, params=request.query or None).copy_with(host=host)
-        headers = [(name.encode("ascii"), value.encode("ascii")) for name, value in headers_of(target, request)]
-    except (httpx.InvalidURL, UnicodeEncodeError):
-        raise NotSent("The request for a stream cannot be sent.", by_request=True) from None
-    extensions = {"timeout": timeouts, "sni_hostname": target.url.host}
-    return httpx.Request(request.method, url, headers=headers, extensions=extensions)

@@ -5,13 +5,20 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
+import h11
+import httpcore
+import httpx
 import pytest
 import trio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from restbroker.config.target import Engine, Target, Url
 from restbroker.transport.client import open_transport
+from restbroker.transport.http1 import check
 from restbroker.transport.message import MaybeSent, NotSent, Request, Transport
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
@@ -179,8 +186,9 @@ async def test_a_connect_time_out_was_not_sent() -> None:
                 await transport.send(post())
 
 
-async def test_an_unknown_name_was_not_sent() -> None:
-    transport = open_transport(target(1, url=Url("http", "no-such-name.invalid", 1)))
+@rows("name", ["no-such-name.invalid", "two..dots", "a" * 64 + ".example"])
+async def test_an_unknown_name_was_not_sent(name: str) -> None:
+    transport = open_transport(target(1, url=Url("http", name, 1)))
     with pytest.raises(NotSent):
         await transport.send(post())
 
@@ -331,14 +339,74 @@ async def test_a_body_of_exactly_the_limit_is_whole() -> None:
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
-@rows("header", [("X-Bad", "a\r\nInjected: 1"), ("X Bad", "1"), ("X-Bad", "é"), ("X-Bad", "\0")])
-async def test_a_header_that_http_forbids_was_not_sent(header: tuple[str, str]) -> None:
+@rows("one", [
+    post(headers=(("X-Bad", "a\r\nInjected: 1"),)),
+    post(headers=(("X Bad", "1"),)),
+    post(headers=(("X-Bad", "é"), ("X", "1"))),
+    post(headers=(("X-Bad", "\0"),)),
+    post(headers=(("Host", "a\nb"),)),
+    post("/api/a b"),
+    post("/api/é"),
+    post("/a HTTP/1.1\r\n\r\n"),
+    post("api"),
+    post(method="GE T"),
+    post(method=""),
+])  # fmt: skip
+async def test_what_http_forbids_is_refused_before_any_connection(one: Request) -> None:
     async with pair() as (transport, server):
-        with pytest.raises(NotSent) as caught:
-            await transport.send(post(headers=(header,)))
-        assert caught.value.by_request
+        with pytest.raises(NotSent, match="cannot be sent") as caught:
+            await transport.send(one)
+        assert (caught.value.by_request, server.connections) == (True, 0)
         assert (await transport.send(post())).status == 200
-    assert len(server.requests) == 1
+
+
+token = st.text("!#$%&'*+.^_`|~09AZaz- \t:\0\xe9", max_size=4)
+text = st.text("!09AZaz~ \t\r\n\0\x7f\xe9/?#", max_size=6)
+
+
+@given(token, text, st.lists(st.tuples(token | st.just("Host"), text), max_size=3))
+def test_what_our_check_lets_through_h11_lets_through_too(
+    method: str, path: str, headers: list[tuple[str, str]]
+) -> None:
+    """So httpx never refuses a request after its head was announced."""
+    try:
+        whole, all_headers = check(target(1), post(f"/{path}", method=method, headers=tuple(headers)))
+    except NotSent:
+        return
+    h11.Connection(h11.CLIENT).send(h11.Request(method=method, target=whole, headers=all_headers))
+
+
+@rows("kind", [
+    kind for kind in vars(httpx).values()
+    if isinstance(kind, type) and issubclass(kind, httpx.TransportError)
+])  # fmt: skip
+async def test_no_type_of_httpxs_errors_says_whether_it_was_sent(
+    kind: type[httpx.TransportError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_begun = False
+
+    async def fail(_: object, message: httpx.Request) -> NoReturn:
+        if has_begun:
+            await message.extensions["trace"](
+                "http11.send_request_headers.started", {"request": httpcore.Request("POST", "http://h/")}
+            )
+        raise kind("")
+
+    monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", fail)
+    transport = open_transport(target(1, engine="httpx"))
+    with pytest.raises(NotSent) as caught:
+        await transport.send(post())
+    assert not caught.value.by_request
+    has_begun = True
+    with pytest.raises(MaybeSent):
+        await transport.send(post())
+
+
+async def test_httpx_refuses_a_path_too_long_for_it_unsent() -> None:
+    async with pair(engine="httpx") as (transport, server):
+        with pytest.raises(NotSent, match="too long") as caught:
+            await transport.send(post("/" + "a" * 65_536))
+        assert (caught.value.by_request, server.connections) == (True, 0)
 
 
 async def test_a_closed_transport_sends_nothing() -> None:

@@ -1,7 +1,7 @@
 """A real proxy on the way to the server, which demands a login."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import attrs
@@ -16,6 +16,7 @@ from restbroker.transport.stream import open_stream
 from tests.support import recorder
 from tests.support.ports import free_port
 from tests.support.recorder import recording
+from tests.support.rows import rows
 from tests.support.tinyproxy import USER, Tinyproxy
 from tests.support.wait import until_async
 from tests.transport.authority import Authority, recording_tls
@@ -92,13 +93,58 @@ async def test_a_refused_login_sends_nothing_and_shows_none(ours: Authority, pro
         assert (await transport.send(post())).status == 200
 
 
-async def test_a_proxys_407_is_none_of_the_server() -> None:
+WHOLE_407 = recorder.answer(407)
+CUT_407 = recorder.raw(b"HTTP/1.1 407 No\r\nContent-Length: 9\r\n\r\nabc")
+
+
+@rows("action", [WHOLE_407, CUT_407])
+async def test_a_proxys_407_is_none_of_the_server(action: recorder.Action) -> None:
     async with recording() as stand_in:
-        stand_in.default = recorder.answer(407)
+        stand_in.script.append(action)
         made = attrs.evolve(target(free_port()), proxy=Proxy(f"http://127.0.0.1:{stand_in.port}"))
         async with reached(made) as transport:
             with pytest.raises(NotSent, match=r"refused the login \(407\)"):
                 await transport.send(post())
+            assert (await transport.send(post())).status == 200
+
+
+TUNNEL = recorder.raw(b"HTTP/1.1 200 OK\r\n\r\n", keep=True)
+
+
+async def no_tls(stream: trio.abc.Stream) -> bool:
+    """A tunnel that leads to something without TLS."""
+    await TUNNEL(stream)
+    await stream.receive_some()
+    return await recorder.raw(b"HTTP/1.1 400 No\r\n\r\n")(stream)
+
+
+@rows("action", [
+    WHOLE_407, CUT_407, recorder.answer(502), recorder.answer(302), recorder.reset(), recorder.stall(),
+    recorder.raw(b"\0\xff" * 50), recorder.raw(b"HTTP/1.1 2"), recorder.hang_up_after(TUNNEL), no_tls,
+])  # fmt: skip
+async def test_nothing_is_sent_by_a_tunnel_that_is_not_there(ours: Authority, action: recorder.Action) -> None:
+    async with recording() as stand_in:
+        stand_in.default = action
+        made = attrs.evolve(over_tls(ours, 1), proxy=Proxy(f"http://127.0.0.1:{stand_in.port}"))
+        async with reached(made) as transport:
+            with pytest.raises(NotSent) as caught:
+                await transport.send(post(timeout_s=0.1))
+        assert not caught.value.by_request
+        assert {one.line for one in stand_in.requests} <= {"CONNECT 127.0.0.1:1 HTTP/1.1"}
+
+
+@rows(("action", "may_have_run"), [
+    (recorder.reset(), True), (recorder.raw(b"\0\xff" * 50), True),
+    (recorder.raw(b"HTTP/1.1 502 No\r\nContent-Length: 9\r\n\r\nabc"), True), (recorder.answer(502), False),
+])  # fmt: skip
+async def test_http_given_to_a_proxy_may_have_run(action: recorder.Action, may_have_run: bool) -> None:
+    """Or it has an answer, which is judged as a gateway's."""
+    async with recording() as stand_in:
+        stand_in.default = action
+        made = attrs.evolve(target(free_port()), proxy=Proxy(f"http://127.0.0.1:{stand_in.port}"))
+        async with reached(made) as transport:
+            with pytest.raises(MaybeSent) if may_have_run else nullcontext():
+                assert (await transport.send(post())).status == 502
 
 
 async def test_without_its_server_or_itself_nothing_is_sent(ours: Authority, proxy: Tinyproxy) -> None:
