@@ -13,7 +13,7 @@ import trio
 from restbroker.config.core import LoadedConfig
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.operate.check.config import TEXTS, check_config, check_limits
+from restbroker.operate.check.config import TEXTS, check_config, check_limits, check_proxy
 from restbroker.operate.check.events import check_readers
 from restbroker.operate.check.redis import check_store
 from restbroker.operate.check.services import check_services
@@ -63,7 +63,7 @@ async def _check_targets(targets: Sequence[Target]) -> list[Finding]:
 
     async def test_target(target: Target) -> None:
         try:
-            seen = [*check_limits(target), *await registry.check(target)]
+            seen = [*check_limits(target), *check_proxy(target), *await registry.check(target)]
         except ConfigError as error:
             seen = [TEXTS.finding(target.name, "Unusable-target", message=error.message, hint=error.hint)]
         except Exception as error:  # noqa: BLE001 - a bug of one kind must not keep the others from being looked at

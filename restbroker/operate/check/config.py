@@ -3,6 +3,7 @@
 Always holds: nothing is asked but files; what is intended is a note, what keeps jobs waiting or loses them is more.
 """
 
+import fnmatch
 import stat
 import time
 from collections.abc import Iterator
@@ -133,3 +134,17 @@ def check_limits(target: Target) -> Iterator[Finding]:
         yield ok(target.name, "Limits", f"At most {' and '.join(limits)}, over all processes.")
     if most is not None and most < target.concurrency:
         yield TEXTS.finding(target.name, "NeverReached", most=most, concurrency=target.concurrency)
+
+
+def check_proxy(target: Target) -> Iterator[Finding]:
+    """Yield a finding if commands of `AtMostOnce` die of what the target's proxy answers by itself."""
+    if target.proxy is not None and target.url.scheme == "http" and (names := ", ".join(once_patterns(target))):
+        yield TEXTS.finding(target.name, "ProxyAnswers", names=names)
+
+
+def once_patterns(target: Target) -> Iterator[str]:
+    """Yield the patterns of `AtMostOnce` that a command may fit."""
+    catalogue = registry.catalogue_of(target, None)
+    for pattern in target.at_most_once:
+        if not catalogue.is_whole or fnmatch.filter(catalogue.commands, pattern):
+            yield pattern

@@ -4,7 +4,6 @@ Always holds: nothing is written, one question that Redis refuses does not end t
 hides is a note, not a guess.
 """
 
-import fnmatch
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -12,13 +11,11 @@ from functools import partial
 from typing import Final
 
 from restbroker.config.core import Config
-from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.operate.check import queues
-from restbroker.operate.check.config import TEXTS
+from restbroker.operate.check.config import TEXTS, once_patterns
 from restbroker.operate.connect import open_store
-from restbroker.servers import registry
 from restbroker.servers.findings import Finding, Level, ok
 from restbroker.store import processes, unadmitted
 from restbroker.store.client import Client
@@ -163,17 +160,9 @@ def _rewrite(client: Client, info: ServerInfo) -> Iterator[Finding]:
         yield _finding("TornFile-rewritten" if may_rewrite(client) else "TornFile")
 
 
-def _matching_patterns(target: Target) -> Iterator[str]:
-    """Yield the patterns of `AtMostOnce` that a command may fit."""
-    catalogue = registry.catalogue_of(target, None)
-    for pattern in target.at_most_once:
-        if not catalogue.is_whole or fnmatch.filter(catalogue.commands, pattern):
-            yield pattern
-
-
 def _at_most_once(config: Config, info: ServerInfo) -> Iterator[Finding]:
     saved = info.aof_enabled and info.appendfsync == "always"
-    names = ", ".join(sorted({name for target in config.targets for name in _matching_patterns(target)}))
+    names = ", ".join(sorted({name for target in config.targets for name in once_patterns(target)}))
     if names and not saved:
         yield _finding("MarksNotSaved", names=names)
 

@@ -12,7 +12,7 @@ from restbroker.config.load import load
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.console.load_config import load_with_notices
-from restbroker.operate.check.config import check_config, check_tokens
+from restbroker.operate.check.config import check_config, check_proxy, check_tokens
 from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding
@@ -77,6 +77,28 @@ def test_command_of_no_server_of_the_kind_is_reported(tmp_path: Path) -> None:
 )
 def test_defaults_of_a_kind_are_known(tmp_path: Path, kind: str) -> None:
     assert findings(tmp_path, Kind=kind) == []
+
+
+@pytest.mark.parametrize(
+    ("url", "once", "names"),
+    [
+        ("http://127.0.0.1:1/api", None, "announce_*"),
+        ("http://127.0.0.1:1/api", ["send_message", "kick_*"], "send_message, kick_*"),
+        ("http://127.0.0.1:1/api", [], None),
+        ("https://127.0.0.1:1/api", None, None),
+    ],
+)
+def test_proxy_that_may_kill_at_most_once_jobs_is_noted(
+    tmp_path: Path, url: str, once: list[str] | None, names: str | None
+) -> None:
+    changes = {"Proxy": "http://127.0.0.1:3128", **({} if once is None else {"AtMostOnce": once})}
+    whole = {"Kind": "ejabberd", "URL": url, "Queues": ["rest"], **changes}
+    (tmp_path / "env.json").write_text(json.dumps({"Token": "a-right-long-token", "Targets": {"e": whole}}))
+    (target,) = load_with_notices(tmp_path / "env.json").config.targets
+    found = [(one.code, one.level, one.message) for one in check_proxy(target)]
+    message = f"AtMostOnce ({names}) meets a Proxy without TLS behind it."
+    assert found == ([] if names is None else [("ProxyAnswers", "note", message)])
+    assert not [*check_proxy(attrs.evolve(target, proxy=None))]
 
 
 def config(secret: str = "t0ken-0123456789") -> Config:
