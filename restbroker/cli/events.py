@@ -74,9 +74,9 @@ def sources(how: Output) -> None:
     """Show the state of the event sources that restbroker reads itself, those that fail first.
 
     For a user's stream it also shows the end of its login id, and when it was opened and last brought an event and a
-    heartbeat, at most half a minute old. In a pipe each line is: source, user, HOST:PID, the state (read, no login, no
-    question, or the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what is wrong.
-    Sources that servers post to are not listed.
+    heartbeat, at most half a minute old. In a pipe each line is: source, user, HOST:PID, the state (read, opening, no
+    login, no question, or the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what
+    is wrong. Sources that servers post to are not listed.
     """
     with open_store(how.settings()) as client:
         found = read_states(client)

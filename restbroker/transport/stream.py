@@ -78,6 +78,7 @@ class _Bytes(httpx.AsyncByteStream):
     _begun: bytes | None = b""
     heartbeat_s: float = 0.0
     """When blank lines alone came the last time (epoch seconds); 0.0: never."""
+    heartbeats: int = 0
 
     def __aiter__(self) -> Self:
         self._parts = aiter(self._under)
@@ -98,7 +99,7 @@ class _Bytes(httpx.AsyncByteStream):
         if part.strip(_BLANKS):
             self.size_bytes += len(part)
         else:
-            self.heartbeat_s = time.time()
+            self.heartbeat_s, self.heartbeats = time.time(), self.heartbeats + 1
         return part
 
     def _without_mark(self, part: bytes) -> bytes:
@@ -141,6 +142,11 @@ class EventStream:
     def heartbeat_s(self) -> float:
         """When the last heartbeat came (epoch seconds), which is a blank line; 0: none did."""
         return self._bytes.heartbeat_s
+
+    @property
+    def heartbeats(self) -> int:
+        """The number of heartbeats that came."""
+        return self._bytes.heartbeats
 
     async def next(self) -> Frame:
         """Wait for the next event and return it; raise `StreamEnded` if none comes any more.

@@ -5,6 +5,10 @@ the lease ran out while the stream was opened, it is read only once Redis says t
 gives events to the stream that was opened last. A new stream is open before the old one is left, so that nothing is
 lost in between; what an old one still holds is read. Only a stream whose login ended is left first: nothing more is
 sent there.
+
+A server that stands still keeps what it is asked, and serves it later in any order, also for a client that has gone
+(measured with ofchat 0.9.6): its last opened stream may be one that nobody reads. So a stream that was opened after
+such a time counts as open only once it was opened once more, two heartbeats later.
 """
 
 import math
@@ -51,6 +55,8 @@ _EACH_BYTES: Final = 2048
 _LEAST_PAUSE_S: Final = 0.2
 _PROVEN_S: Final = 2.0
 """A stream that lasted so many seconds, or brought anything, is one; what answers and ends at once is none."""
+_PROMPT_S: Final = 2.0
+"""The seconds within which a server that works answers. After so many it may have kept other requests, too."""
 _LOOK_S: Final = 1.0
 """The seconds between two looks whether a user who is logged off, or asks nothing, has a stream by now."""
 _ENDING_S: Final = 2.0
@@ -83,7 +89,8 @@ class ListenerContext:
 class Listener:
     """The listener of one user's stream.
 
-    The reader calls `note_renewed`, `note_disturbed`, `note_state` and `note_lost`.
+    The reader calls `note_renewed`, `note_disturbed`, `note_state` and `note_lost`. `_is_doubtful`: the server stood
+    still, and may yet serve a request for a stream that it kept meanwhile, ours or that of a process before this one.
     """
 
     context: ListenerContext
@@ -99,6 +106,7 @@ class Listener:
     _last_frame_s: float = 0.0
     _is_held_up: bool = False
     """Whether the buffer is full: then what comes waits in the connection, which must not be left."""
+    _is_doubtful: bool = False
     _is_proven: bool = False
     _ends: int = 0
     """The number of streams in a row that ended before they were proven."""
@@ -138,17 +146,22 @@ class Listener:
             with self._opening:
                 while True:
                     login = self.state.login
-                    stream = await self._open(login.stream if reading and isinstance(login, LoggedIn) else "")
+                    # A stream that is due says nothing against its login.
+                    is_due = reading is None or reading.is_due
+                    stream = await self._open("" if is_due or not isinstance(login, LoggedIn) else login.stream)
                     if reading is not None:
                         is_taken = self._last_frame_s == -math.inf
                         self.state.note_replacement(
                             login, reading.last_event_s, is_over=reading.over.is_set(), is_taken=is_taken
                         )
+                        if reading.is_doubtful:
+                            self.state.note_break(reading.last_event_s, "the server stood still")
                         reading.leave()
                     self._begin()
-                    reading = OpenStream(stream, self.state.opened_s)
+                    reading = OpenStream(stream, self.state.opened_s, is_doubtful=self._is_doubtful)
                     nursery.start_soon(self._read, reading)
-                    await self._watch(reading.over)
+                    await self._watch(reading)
+                    self._is_doubtful = self._is_doubtful and not reading.is_due
                     if self.state.is_outdated:
                         self.state.note_break(reading.last_event_s)
                         reading.leave()
@@ -167,6 +180,8 @@ class Listener:
         self._afresh = ""
         self._last_frame_s = trio.current_time()
         self._is_proven = False
+        if self._is_doubtful:
+            self.context.reports.note_idle("opening", self.user)
 
     async def _wait_after_early_end(self) -> None:
         """Wait before the next stream, longer each time, so that the server is not asked without end."""
@@ -176,9 +191,11 @@ class Listener:
             self.context.reports.fail(no_answer(why), self.user)
         await self._pause.wait()
 
-    def _note_proven(self) -> None:
+    def _note_proven(self, reading: OpenStream) -> None:
         self._is_proven, self._ends = True, 0
         self._pause.reset()
+        if reading.is_doubtful:
+            return
         self.context.reports.note_open(f"{self.context.target.url.origin}/sse", self.user)
         if (gap := self.state.take_gap()) is not None:
             self._report_gap(gap)
@@ -187,17 +204,17 @@ class Listener:
         when = between(gap.since_s, gap.until_s)
         self.context.reports.warn("OpenfireGap", user=self.user, between=when, why=gap.why)
 
-    async def _watch(self, over: trio.Event) -> None:
-        """Return when the stream ended, is outdated, or is quiet for so long that another is to be opened."""
+    async def _watch(self, reading: OpenStream) -> None:
+        """Return when the stream ended or is outdated, or when another is due, also since it is quiet for so long."""
         opened_at_s = trio.current_time()
-        while not over.is_set() and not self.state.is_outdated:
+        while not reading.over.is_set() and not self.state.is_outdated:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
-                self._note_proven()
+                self._note_proven(reading)
             remaining_s = self._last_frame_s + self.context.quiet_s - trio.current_time()
-            if remaining_s <= 0 and not self._is_held_up:
+            if (remaining_s <= 0 or reading.is_due) and not self._is_held_up:
                 return
-            self._wake = trio.Event()
-            with trio.move_on_after(max(remaining_s, _LOOK_S) if self._is_proven else _LOOK_S):
+            self._wake, is_firm = trio.Event(), self._is_proven and not reading.is_doubtful
+            with trio.move_on_after(max(remaining_s, _LOOK_S) if is_firm else _LOOK_S):
                 await self._wake.wait()
 
     async def _read(self, reading: OpenStream) -> None:
@@ -210,7 +227,7 @@ class Listener:
                     frame = await stream.next()
                     reading.last_event_s = max(reading.last_event_s, stream.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
-                        self._note_proven()
+                        self._note_proven(reading)
                     event = self._event(frames, frame)
                     if event is not None:
                         self._is_held_up, self.attributes.event_s = True, shared.now_s()
@@ -266,6 +283,8 @@ class Listener:
                         await self._note_logoff(looked_s)
                     else:
                         self.state.note_no_question()
+                    # The server gives nothing for what it kept, either.
+                    self._is_doubtful = False
                     self.attributes.note_ended()
                     self.context.reports.note_idle("no login" if known is None else "no question", self.user)
                     await trio.sleep(_LOOK_S)
@@ -322,10 +341,13 @@ class Listener:
         path, headers = f"/sse/{quote(self.user, safe='')}", await headers_of(self.user, settings.passwords)
         request = Request("GET", path, shared.target.timeout_s, headers=headers)
         await self._wait_for_lease()
-        self.is_asking = True
-        stream = await open_stream(
-            shared.target, request, silence_s=settings.silence_s, limit_bytes=settings.limit_bytes
-        )
+        self.is_asking, asked_s = True, trio.current_time()
+        try:
+            stream = await open_stream(
+                shared.target, request, silence_s=settings.silence_s, limit_bytes=settings.limit_bytes
+            )
+        finally:
+            self._is_doubtful |= trio.current_time() - asked_s >= min(_PROMPT_S, request.timeout_s)
         try:
             if stream.status == _OK and await self._is_announced(known):
                 # It took its time: it is read only once it is sure that the lease is still ours.

@@ -44,6 +44,8 @@ _GRACE_S: Final = 1.0
 
 The server sends nothing more over it, but what it sent before may fill it, after a suspension or an outage of Redis.
 """
+_SETTLING_HEARTBEATS: Final = 2
+"""After so many, the server has served every request that it kept while it stood still."""
 _SHOWN: Final = 3
 _HIDDEN: Final = 6
 """The least number of an id's characters that are not shown."""
@@ -51,15 +53,24 @@ _HIDDEN: Final = 6
 
 @attrs.define(eq=False)
 class OpenStream:
-    """One stream, and how its reading ends: by itself, or once it is left and empty."""
+    """One stream, and how its reading ends: by itself, or once it is left and empty.
+
+    `is_doubtful`: the server may serve an earlier request after this one's, and then sends no more events over this.
+    """
 
     stream: EventStream
     last_event_s: float
     """Its last event was sent after this, or it was opened then. Epoch seconds."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     over: trio.Event = attrs.field(factory=trio.Event)
+    is_doubtful: bool = False
     is_replaced: bool = False
     _is_suspended: bool = False
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the stream is doubtful, and another one that is opened now would not be."""
+        return self.is_doubtful and self.stream.heartbeats >= _SETTLING_HEARTBEATS
 
     def leave(self) -> None:
         """End the reading once nothing comes any more: another stream takes its place, here or in another process."""
