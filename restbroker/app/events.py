@@ -27,6 +27,8 @@ from restbroker.telemetry.events import Report
 from restbroker.transport.client import open_transport
 
 _READ_AGAIN_S = 5.0
+_REST_S = 120.0
+"""Seconds that a sender may rest: longer than nginx (60), so that it closes first and no post meets our close."""
 
 
 def event_services(
@@ -88,6 +90,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
         *bind,
         Webhooks(sources, deliverer.deliver, deliverer.note_refusal, report).app,
         report,
+        rest_s=_REST_S,
         at_stop=deliverer.hurry,
         certificate=secured,
     )

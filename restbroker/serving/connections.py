@@ -6,6 +6,7 @@ that was left open on a frozen machine would hold up each stop.
 """
 
 import contextlib
+import itertools
 import math
 import socket
 import struct
@@ -44,7 +45,8 @@ class Connections:
     _patience_s: float = STALLED_S
     _is_hurried: bool = False
     _waiting: set[trio.CancelScope] = attrs.field(factory=set)
-    _idle: set[trio.CancelScope] = attrs.field(factory=set)
+    _idle: dict[trio.CancelScope, None] = attrs.field(factory=dict)
+    """Those that wait for a request, that which waits longest first."""
 
     def hurry(self) -> None:
         """End the wait for readers, because the process stops: connections at rest end now, sends after `HURRIED_S`."""
@@ -53,6 +55,12 @@ class Connections:
         for scope in self._waiting:
             scope.deadline = min(scope.deadline, until_s)
         for scope in self._idle:
+            scope.cancel()
+
+    def make_room(self, count: int) -> None:
+        """End so many connections, or as many as there are, of those that have waited for a request longest."""
+        for scope in list(itertools.islice(self._idle, count)):
+            del self._idle[scope]
             scope.cancel()
 
     @property
@@ -125,17 +133,18 @@ class ConnectionLimits:
     """The bound on one connection while no request is under way on it."""
 
     _scope: trio.CancelScope
-    _idle: set[trio.CancelScope]
+    _idle: dict[trio.CancelScope, None]
     _longest_s: float
 
-    def note_idle(self) -> None:
-        """Start the time within which a request must come."""
-        self._idle.add(self._scope)
-        self._scope.deadline = trio.current_time() + self._longest_s
+    def note_idle(self, longest_s: float | None = None) -> None:
+        """Start the time within which a request must come: `longest_s`, or else the usual."""
+        self.note_busy()
+        self._idle[self._scope] = None
+        self._scope.deadline = trio.current_time() + (self._longest_s if longest_s is None else longest_s)
 
     def note_busy(self) -> None:
         """Stop that time: a request came, and its handling is bounded elsewhere."""
-        self._idle.discard(self._scope)
+        self._idle.pop(self._scope, None)
         self._scope.deadline = math.inf
 
 

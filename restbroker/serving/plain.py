@@ -21,7 +21,7 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 import trio
 
-from restbroker.serving.connections import Connections
+from restbroker.serving.connections import ConnectionLimits, Connections
 from restbroker.serving.requests import (
     PART_BYTES,
     IncomingRequest,
@@ -135,6 +135,7 @@ class Stream(Protocol):
 class PlainHttp:
     """One connection. `keep_alive_s`: how many seconds it may take until a whole head is there.
 
+    `rest_s`: how many seconds it may rest after a success, until the first byte of the next head is there.
     If the app reads no bodies, one is not what its sender wrote (`_lines`), so the connection ends behind it.
     """
 
@@ -142,6 +143,7 @@ class PlainHttp:
     stream: Stream
     connections: Connections
     keep_alive_s: float
+    rest_s: float
     client: str = ""
     """The address of the other end."""
     _lines: RequestLines = attrs.field(factory=RequestLines)
@@ -156,14 +158,16 @@ class PlainHttp:
         try:
             with self.connections.bound_connection(self.keep_alive_s) as life:
                 # As the process stops none is begun: what would be done of it could not be confirmed.
-                while (request := await self._next()) is not None and not self.connections.is_hurried:
+                while (request := await self._next(life)) is not None and not self.connections.is_hurried:
                     life.note_busy()
                     self._request, self._is_answered = request, False
-                    await self._send(await self.app.respond(self._describe(request)))
+                    answer = await self.app.respond(self._describe(request))
+                    await self._send(answer)
                     await self._drop_rest()
                     if self.connections.is_hurried or not self._goes_on:
                         break
-                    life.note_idle()
+                    rests = answer.status // 100 == 2 and not self._requests.is_begun
+                    life.note_idle(self.rest_s if rests else self.keep_alive_s)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except Unreadable as error:
@@ -172,11 +176,14 @@ class PlainHttp:
             with trio.move_on_after(1.0, shield=True):
                 await self.stream.aclose()
 
-    async def _next(self) -> IncomingRequest | None:
+    async def _next(self, life: ConnectionLimits) -> IncomingRequest | None:
         """Return the next request, or None if no more comes; raise `Unreadable`."""
         while (request := self._requests.take()) is None:
+            was_begun = self._requests.is_begun
             if not await self._read():
                 return None
+            if self._requests.is_begun and not was_begun:
+                life.note_idle(self.keep_alive_s)
         return request
 
     async def _read(self) -> bool:

@@ -9,7 +9,9 @@ own, so that a restart refuses no client.
 import contextlib
 import errno
 import logging
+import resource
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -48,14 +50,21 @@ def _do_nothing() -> None:
     pass
 
 
+def _most_descriptors() -> int:
+    """Return how many file descriptors may be in use before connections are to go: an eighth is left for servers."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else soft * 7 // 8
+
+
 @attrs.define(eq=False)
 class Server:
     """One app on one address; port 0 takes any free one. `what` and `key` (of the configuration) name it in messages.
 
-    A connection that sends no whole request for `keep_alive_s` is closed, a taken port tried again after
-    `bind_again_s`. `addresses` are the app's URLs, known once `run` has started; none while the port is taken.
-    `at_stop` is called when a stop begins: answers that would last are to end then. A `PlainApp` gets of HTTP only what
-    machines need (see `plain`), and TLS if there is a `certificate`.
+    A connection that sends no whole request for `keep_alive_s` is closed (one of a `PlainApp` after a success, if no
+    byte comes for `rest_s`), and those that wait longest as soon as a new one has the descriptor `most_descriptors` or
+    a higher one. A taken port is tried again after `bind_again_s`. `addresses` are the app's URLs, known once `run`
+    has started; none while the port is taken. `at_stop` is called when a stop begins: answers that would last are to
+    end then. A `PlainApp` gets of HTTP only what machines need (see `plain`), and TLS if there is a `certificate`.
     """
 
     what: str
@@ -66,8 +75,10 @@ class Server:
     report: Report
     bind_again_s: float = 5.0
     keep_alive_s: float = 5.0
+    rest_s: float = 5.0
     at_stop: Callable[[], None] = _do_nothing
     certificate: Certificate | None = None
+    most_descriptors: int = attrs.field(factory=_most_descriptors)
     addresses: tuple[str, ...] = ()
     _warned: set[str] = attrs.field(factory=set)
     _connections: Connections = attrs.field(factory=Connections)
@@ -173,6 +184,9 @@ class Server:
         """Serve connections; at the end of the block take no more, and give those that there are some time to end."""
 
         async def connection(stream: trio.SocketStream) -> None:
+            # The kernel gives the lowest that is free: how far it is above shows how many are to go.
+            if (above := stream.socket.fileno() - self.most_descriptors) >= 0:
+                self._connections.make_room(above + 1)
             with trio.CancelScope() as scope:
                 await serve(BoundedStream(stream, self._connections, scope))
 
@@ -205,7 +219,8 @@ class Server:
         if stream is None:
             return
         try:
-            await PlainHttp(app, stream, self._connections, self.keep_alive_s, _client(bounded)).serve()
+            client, limits_s = _client(bounded), (self.keep_alive_s, self.rest_s)
+            await PlainHttp(app, stream, self._connections, *limits_s, client).serve()
         # Whatever it is: the others' connections go on.
         except Exception as error:  # noqa: BLE001
             self._warn_once(

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import pytest
 import trio
@@ -33,6 +34,8 @@ async def read(request: Request) -> bytes:
 async def served(
     answer: Callable[[Request], Awaitable[Answer]] = echo,
     keep_alive_s: float = ENOUGH_S,
+    rest_s: float = ENOUGH_S,
+    most_descriptors: int = 1_000_000,
     events: list[Event] | None = None,
     *,
     reads_bodies: bool = True,
@@ -40,7 +43,8 @@ async def served(
     """A connection to it, and what opens another one."""
     report = ([] if events is None else events).append
     app = PlainApp("the test", answer, report, reads_bodies)
-    server = Server("the test", "TestPort", "127.0.0.1", 0, app, report, keep_alive_s=keep_alive_s)
+    limits: dict[str, Any] = {"keep_alive_s": keep_alive_s, "rest_s": rest_s, "most_descriptors": most_descriptors}
+    server = Server("the test", "TestPort", "127.0.0.1", 0, app, report, **limits)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
         connect = partial(trio.open_tcp_stream, "127.0.0.1", int(server.addresses[0].rpartition(":")[2]))
@@ -177,6 +181,61 @@ async def test_client_without_whole_head_in_time_is_dropped() -> None:
     async with served(keep_alive_s=0.1) as (stream, _):
         await stream.send_all(b"GET / HTTP/1.1\r\nHo")
         assert await rest(stream) == b""
+
+
+async def test_after_a_success_a_connection_rests_for_longer() -> None:
+    async with served(keep_alive_s=0.1) as (stream, _):
+        for part in (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",) * 2:
+            await stream.send_all(part)
+            await until(stream, b"POST / ")
+            await trio.sleep(0.2)
+        # From its first byte on, the next head has as long as the first.
+        await stream.send_all(b"G")
+        with trio.fail_after(5):
+            assert await rest(stream) == b""
+
+
+async def test_a_head_begun_behind_a_request_does_not_rest() -> None:
+    async with served(keep_alive_s=0.1) as (stream, _):
+        await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\nPO")
+        with trio.fail_after(5):
+            assert (await rest(stream)).endswith(b"POST / ")
+
+
+@pytest.mark.parametrize("status", [401, 404, 503])
+async def test_after_a_refusal_a_connection_does_not_rest(status: int) -> None:
+    async def refuse(_request: Request) -> Answer:
+        return Answer(status, b"no")
+
+    async with served(refuse, keep_alive_s=0.1) as (stream, _):
+        await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        with trio.fail_after(5):
+            assert (await rest(stream)).endswith(b"no")
+
+
+@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
+async def test_longest_idle_connection_goes_where_descriptors_end() -> None:
+    """The kernel's number of a new one tells how many are open; one at work stays."""
+    begun, may_end = trio.Event(), trio.Event()
+
+    async def held(request: Request) -> Answer:
+        if request.target == b"/held":
+            begun.set()
+            await may_end.wait()
+        return await echo(request)
+
+    async with served(held, most_descriptors=0) as (busy, connect):
+        await busy.send_all(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
+        await begun.wait()
+        async with await connect() as first:
+            await first.send_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until(first, b"GET /a ")
+            async with await connect() as second:
+                assert await rest(first) == b""
+                await second.send_all(b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+                await until(second, b"GET /b ")
+                may_end.set()
+                await until(busy, b"GET /held ")
 
 
 async def test_a_request_may_take_longer_than_its_head_may() -> None:
