@@ -97,7 +97,8 @@ def _rows(paths: list[str], found: Mapping[str, _Route], meaning: str) -> Iterat
 def _others() -> Iterator[str]:
     """Yield the rows of what has ports of its own, and no routes: its paths are configured."""
     events, rosters = ("/".join(sorted(set(methods) - {"HEAD"})) for methods in (webhook.METHODS, service.METHODS))
-    yield f"| `{events}` to a source's `Path` | takes an event, with [its secret](events.md#who-may-post) |"
+    meaning = "tells that it is there, or takes an event, with [its secret](events.md#who-may-post)"
+    yield f"| `{events}` to a source's `Path` | {meaning} |"
     yield f"| `{rosters} /roster/USER` | a roster, with its [`Auth`](roster-service.md#the-login) |"
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import unquote_to_bytes
 
 import attrs
 import trio
@@ -95,13 +95,13 @@ class SourceLogin:
         fresh = self.secret
         if fresh is None:
             return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
-        given = [*_credentials(headers, query), *in_path]
+        given = [*_credentials(headers, query), *(one.encode("utf-8", "surrogateescape") for one in in_path)]
         return bool(given) and await fresh.fits(lambda secret: _is_among(secret, given))
 
     def without_secret(self, rest: str) -> str:
         """Return what follows the source's path in the path of a request that was accepted, without the secret."""
         secret, found = b"" if self.secret is None else self.secret.value, f"/{rest}/"
-        while secret and (whole := f"/{secret.decode('utf-8', 'replace')}/") in found:
+        while secret and (whole := f"/{secret.decode()}/") in found:
             found = found.replace(whole, "/")
         return found[1:-1]
 
@@ -112,8 +112,8 @@ def beginnings(path: str) -> list[str]:
     return ["/".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
-def _is_among(secret: bytes, given: list[str]) -> bool:
-    fits = [bool(one) and hmac.compare_digest(one.encode("utf-8"), secret) for one in given]  # all take their time
+def _is_among(secret: bytes, given: list[bytes]) -> bool:
+    fits = [bool(one) and hmac.compare_digest(one, secret) for one in given]  # all take their time
     return any(fits)
 
 
@@ -126,22 +126,22 @@ def basic_login(header: bytes) -> bytes:
         return b""
 
 
-def _credentials(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[str]:
+def _credentials(headers: Mapping[bytes, bytes], query: bytes) -> Iterator[bytes]:
     """Yield what a request shows as its secret: a bearer token, the password of HTTP Basic, `?key=`."""
     scheme, _, credentials = headers.get(b"authorization", b"").partition(b" ")
     match scheme.lower():
         case b"bearer":
-            yield credentials.strip().decode("utf-8", "replace")
+            yield credentials.strip()
         case b"basic":
-            login = basic_login(headers[b"authorization"]).decode("utf-8", "replace")
+            login = basic_login(headers[b"authorization"])
             # Prosody sends what stands before the @ of its URL, whatever that is.
-            yield login.partition(":")[2] if ":" in login else login
+            yield login.partition(b":")[2] if b":" in login else login
         case _:
             pass
     for part in query.split(b"&"):
         if part.startswith(b"key="):
             # Not as a form's: a plus is a plus.
-            yield unquote(part.removeprefix(b"key=").decode("latin-1"))
+            yield unquote_to_bytes(part.removeprefix(b"key="))
 
 
 @lru_cache(maxsize=64)

@@ -44,7 +44,9 @@ BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
 RETRY_AFTER_S: Final = 2
 _TEXTS: Final = Texts.beside(__file__)
-METHODS: Final = ("OPTIONS", "POST")
+METHODS: Final = ("GET", "HEAD", "OPTIONS", "POST")
+_SIGNED_METHODS: Final = ("OPTIONS", "POST")
+"""Those of a signed source: whoever only looks signs nothing."""
 _UNPROVEN: Final = "The secret of this source is missing or wrong."
 _NOT_THIS_HOST: Final = "This source has no secret, and takes only what names 127.0.0.1, [::1] or localhost as Host."
 _PROBLEM: Final = "application/problem+json"
@@ -191,7 +193,7 @@ class Webhooks:
 
     async def _answer(self, request: Request) -> plain.Answer:
         path = request.target.partition(b"?")[0]
-        place, rest = self._find_source(unquote(path.decode("ascii")))
+        place, rest = self._find_source(_text(path))
         if place is None:
             self._warn_of_path()
             return _encode(_problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path.")))
@@ -227,8 +229,10 @@ class Webhooks:
         began_s = trio.current_time()
         method, headers = request.method, dict(request.headers)
         raw_path, _, query = request.target.partition(b"?")
-        if method not in METHODS:
-            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", {"Allow": ", ".join(METHODS)})
+        methods = _SIGNED_METHODS if place.login is None else METHODS
+        allow = {"Allow": ", ".join(methods)}
+        if method not in methods:
+            raise _Refusal(HTTPStatus.METHOD_NOT_ALLOWED, None, "Use POST.", allow)
         # Before the login: under another spelling of its address a source refuses itself as a stranger.
         if not place.source.takes_chains and came_from_us(request.headers):
             raise _Refusal(HTTPStatus.LOOP_DETECTED, "loop", REFUSAL)
@@ -238,15 +242,16 @@ class Webhooks:
             why = _NOT_THIS_HOST if place.source.secret is None else _UNPROVEN
             raise _Refusal(HTTPStatus.UNAUTHORIZED, "unauthorized", why, scheme)
         below = "" if place.login is None else place.login.without_secret(rest)
-        if method == "OPTIONS":
-            return place.hook.answers.probe
+        if method != "POST":
+            probe = place.hook.answers.probe
+            return attrs.evolve(probe, headers={**allow, **probe.headers})
         if place.signed_hook is not None:
             place.signed_hook.check_head(headers, self._now_s())
         _require_headers(headers, place.hook)
         try:
             async with place.quota.slot(request.client):
                 body, secrets = await _body(request), await place.secrets()
-                path = unquote(raw_path.decode("ascii"))
+                path = _text(raw_path)
                 posted = HookRequest(method, path, raw_path, query, headers, body, secrets=secrets, below=below)
                 return await self._take(place, posted, began_s)
         except QuotaFull:
@@ -331,6 +336,11 @@ def _require_headers(headers: Mapping[bytes, bytes], hook: Hook) -> None:
     if hook.CONTENT_TYPE not in (kind, ANY_TYPE):
         wanted = f"The content type must be {hook.CONTENT_TYPE}."
         raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", wanted, {"Accept": hook.CONTENT_TYPE})
+
+
+def _text(path: bytes) -> str:
+    """Return the path without its escapes, lossless: of bytes that are no UTF-8 each is half a character."""
+    return unquote(path.decode("ascii"), errors="surrogateescape")
 
 
 async def _body(request: Request) -> bytes:

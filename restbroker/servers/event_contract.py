@@ -78,7 +78,8 @@ class HookRequest:
     """One request that was posted; `headers` are keyed by their names in lower case.
 
     `path` is decoded; `raw_path` and `query` are as they came. `secrets`: the present values of the source's `secrets`,
-    if its requests are signed. `below` is what follows the source's path, decoded and without its secret.
+    if its requests are signed. `below` is what follows the source's path, decoded and without its secret. In both,
+    bytes that are not UTF-8 are as Python's `surrogateescape` has them.
     """
 
     method: str
@@ -127,13 +128,13 @@ class IncomingEvent:
 class Answers:
     """How requests of one kind are answered.
 
-    `probe`: OPTIONS, by which a server tests whether the source exists. `accepted`: an event that Redis has, or that
-    the source does not want. `refused`: one whose sender waits for an answer that no one is going to give. `not_now`:
-    one that cannot be accepted, which may be sent again after so many seconds. `problem`: a request that is no event,
-    by status and detail; None: by a problem document (RFC 9457).
+    `probe`: OPTIONS, GET or HEAD, by which a server looks whether the source exists. `accepted`: an event that Redis
+    has, or that the source does not want. `refused`: one whose sender waits for an answer that no one is going to give.
+    `not_now`: one that cannot be accepted, which may be sent again after so many seconds. `problem`: a request that is
+    no event, by status and detail; None: by a problem document (RFC 9457).
     """
 
-    probe: Answer = Answer(200, headers={"Allow": "OPTIONS, POST"})
+    probe: Answer = Answer(200)
     accepted: Callable[[], Answer] = lambda: Answer(202)
     refused: Callable[[IncomingEvent], Answer] = lambda _: Answer(202)
     not_now: Callable[[IncomingEvent, int], Answer] = lambda _, after_s: Answer(

@@ -6,6 +6,7 @@ told to load nothing from elsewhere and to run only our one script.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from string import punctuation
 from urllib.parse import quote
 
 import attrs
@@ -190,7 +191,7 @@ class _Site:
 
     async def moved(self, place: str, name: str = "") -> Response:
         """Return a redirect to where a page is now, with its query."""
-        query = request.query_string.decode("ascii", "replace")
+        query = quote(request.query_string, safe=punctuation)
         path = f"{place}/{quote(name, safe='')}" if name else place
         return Response("", 301, {"Location": f"{self.settings.prefix}{path}{'?' if query else ''}{query}"})
 

@@ -7,9 +7,10 @@ import attrs
 import pytest
 import trio
 
-from restbroker.config.events import Filter
+from restbroker.config.events import EventSource, Filter
 from restbroker.config.secret import Secret
 from restbroker.events.webhook import BODY_LIMIT_BYTES
+from restbroker.servers.webhook.options import Options
 from restbroker.store import events, queues
 from restbroker.store.client import Client
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
@@ -124,11 +125,11 @@ async def test_another_path_or_method_is_refused(hall: Open) -> None:
         answers = [
             await one.post(path="/events"),
             await one.post(path=f"{PATH}/"),
-            await one.client.get(f"{one.url}{PATH}"),
+            await one.client.put(f"{one.url}{PATH}"),
             await one.client.delete(f"{one.url}{PATH}"),
         ]
     assert [answer.status_code for answer in answers] == [404, 404, 405, 405]
-    assert answers[2].headers["allow"] == "OPTIONS, POST"
+    assert answers[2].headers["allow"] == "GET, HEAD, OPTIONS, POST"
     assert {warned.code for warned in one.warnings()} == {"EventPathUnknown"}
     assert PATH in str(one.warnings()[0].hint)
 
@@ -270,14 +271,65 @@ async def test_bug_answers_500_without_its_text(hall: Open) -> None:
     assert "a secret text" not in f"{one.events}{answer.text}"
 
 
-async def test_websocket_request_is_answered_that_events_are_posted(hall: Open) -> None:
+@rows("method", ["GET", "HEAD", "OPTIONS"])
+async def test_whoever_only_looks_is_told_that_it_is_there(hall: Open, method: str) -> None:
+    """Trello and Mandrill look with HEAD, Mailchimp with GET; a wrong secret is refused as that of a post."""
+    async with hall(LOCKED) as one:
+        url = f"{one.url}{PATH}"
+        right = [await one.client.request(method, address) for address in (f"{url}?key={SECRET}", f"{url}/{SECRET}")]
+        wrong = await one.client.request(method, f"{url}?key=wrong")
+        assert one.jobs() == []
+    assert [(answer.status_code, answer.content) for answer in right] == [(200, b"")] * 2
+    assert right[0].headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert wrong.status_code == 401
+    assert one.outcomes() == ["unauthorized"]
+
+
+async def test_a_signed_source_answers_nobody_who_looks(hall: Open) -> None:
+    signed = EventSource("sns", "mongooseim-sns", "/sns", QUEUE, "X", secrets=(Secret(SECRET),))
+    async with hall(signed) as one:
+        answers = [await one.client.request(method, f"{one.url}/sns") for method in ("GET", "HEAD", "OPTIONS")]
+    assert [answer.status_code for answer in answers] == [405, 405, 200]
+
+
+@rows(
+    ("path", "status"),
+    [("/open/r%FCm?q=%FC&r=1", 400), ("/open/r%C3%BCm?q=%FC&r=1", 202), ("/open/x/%FC?r=%FC", 400)],
+)
+async def test_bytes_that_are_no_text_cost_what_is_mapped(hall: Open, path: str, status: int) -> None:
+    options = Options(map={"room": ("path:0",), "it": ("query:r",)})
+    source = EventSource("any", "webhook", "/open", QUEUE, "X", options=options, has_ids=False)
+    async with hall(source) as one:
+        assert (await one.post({"a": 1}, path=path)).status_code == status
+        assert [job["args"][0]["room"] for job in one.jobs()] == (["rüm"] if status == 202 else [])
+
+
+@rows("path", ["%FF", "%EF%BF%BD", "a-secret-of-many-letters%FF"])
+async def test_bytes_that_are_no_text_are_no_secret(hall: Open, path: str) -> None:
+    async with hall(attrs.evolve(LOCKED, secret=Secret("a-secret-of-many-\ufffd"))) as one:
+        given = (f"{PATH}?key=a-secret-of-many-{path}", f"{PATH}/a-secret-of-many-{path}")
+        answers = [(await one.post(path=address)).status_code for address in given]
+    assert answers == [202 if path == "%EF%BF%BD" else 401] * 2
+
+
+async def test_a_body_too_large_in_chunks_is_refused_by_name(hall: Open) -> None:
+    head = sent(b"").replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    async with hall() as one, await one.connect() as stream:
+        await stream.send_all(head + b"400\r\n%s\r\n" % (b"y" * 1024) * 1025)
+        with trio.fail_after(60):
+            assert (await stream.receive_some()).split()[1] == b"413"
+    assert one.outcomes() == ["too_large"]
+    assert one.warnings()[-1].code == "EventTooLarge"
+
+
+async def test_websocket_request_is_answered_as_one_that_looks(hall: Open) -> None:
     async with hall() as one:
         async with await one.connect() as stream:
             await stream.send_all(
-                f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                f"GET {PATH} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                 "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
             )
-            assert (await stream.receive_some()).split()[1] == b"405"
+            assert (await stream.receive_some()).split()[1] == b"200"
         assert (await one.post()).status_code == 202
 
 

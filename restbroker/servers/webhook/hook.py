@@ -7,9 +7,9 @@ holds, even if the map finds nothing.
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import unquote_to_bytes
 
 import attrs
 
@@ -28,9 +28,13 @@ from restbroker.servers.event_contract import (
     MalformedEvent,
     UnknownMediaType,
 )
+from restbroker.servers.webhook import charset
+from restbroker.servers.webhook.charset import decode
 from restbroker.servers.webhook.options import Options
 
 _MOST_FIELDS: Final = 1000
+_MARK: Final = re.compile(rb"\A(?:\xef\xbb\xbf|%ef%bb%bf)", re.IGNORECASE)
+"""A byte-order mark, which some programs write before all else."""
 _TEXT: Final = "#text"
 """The member that holds the text of an element of XML, or of a body that is a text."""
 _OTHER: Final = "notify"
@@ -50,11 +54,11 @@ class PostHook:
         """Return the posted request as an event; raise `MalformedEvent` if its body cannot be read."""
         options = self.options
         kind = _kind_of(posted.headers) if options.body == "auto" else options.body
-        body, raw = _read_body(kind, posted.body)
-        query = _fields(posted.query)
-        find = _finder(body, posted, query)
+        body, raw = _read_body(kind, posted, options.charset)
+        find = _finder(body, posted, options.charset)
         said = _text(find(options.map.get("type", ()))) or ""
-        given = {name: find(places) for name, places in {**options.map, **options.by_type.get(said, {})}.items()}
+        map_ = {**options.map, **options.by_type.get(said, {})}
+        given = {name: find(places) for name, places in map_.items()}
         text = {name: _text(given.get(name)) for name in EVENT_MEMBERS}
         word, receiver, room = options.types.get(said, said), text["to"], text["room"]
         number, at_server = text["id"] or None, receiver or room
@@ -74,7 +78,7 @@ class PostHook:
             source=source,
             received_at_s=now_s,
             raw=raw,
-            digest=None if number or word == "presence" else _digest(posted),
+            digest=None if number or word == "presence" else _digest(posted, map_.values()),
             more={name: value for name, value in given.items() if name not in EVENT_MEMBERS},
         )
         return IncomingEvent(event, unmapped=tuple(name for name, value in given.items() if value is None))
@@ -101,21 +105,25 @@ def _kind_of(headers: Mapping[bytes, bytes]) -> _BodyKind:
     raise UnknownMediaType("its content type is none of JSON, form (urlencoded), XML and text")
 
 
-def _read_body(kind: _BodyKind, body: bytes) -> tuple[Json, Json]:
-    """Return what pointers point into, and what is in `raw`; raise `MalformedEvent` if the body cannot be read."""
+def _read_body(kind: _BodyKind, posted: HookRequest, usual: str | None) -> tuple[Json, Json]:
+    """Return what pointers point into, and what is in `raw`; raise `MalformedEvent` if the body cannot be read.
+
+    `usual`: the charset of a body whose type names none.
+    """
+    body = posted.body
     if kind == "json":
+        # In UTF-8, whatever its type says (RFC 8259, 8.1 and 11).
         try:
             value = rubyjson.loads(body)
         except rubyjson.Unreadable as error:
             raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
         return value, value
+    told = charset.of_type(posted.headers.get(b"content-type", b"")) or usual
     if kind == "form":
-        fields: dict[str, Json] = {**_fields(body)}
+        fields: dict[str, Json] = {**_fields(body, told)}
         return fields, fields
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise MalformedEvent("it is not UTF-8") from None
+    told = told or (charset.of_xml(body) if kind == "xml" else None) or charset.UTF_8
+    text = decode(body, told).removeprefix("\ufeff")
     if kind == "text":
         return {_TEXT: text}, {"text": text}
     try:
@@ -125,13 +133,26 @@ def _read_body(kind: _BodyKind, body: bytes) -> tuple[Json, Json]:
     return {top.name: _value_of(top)}, {"xml": text}
 
 
-def _fields(written: bytes) -> dict[str, str]:
-    """Return the fields of a form or query; of a name that comes twice the first counts."""
-    try:
-        pairs = parse_qsl(written.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
-    except ValueError:
-        raise MalformedEvent(f"its form or query has more than {_MOST_FIELDS} fields") from None
-    return dict(reversed(pairs))
+def _fields(form: bytes, told: str | None) -> dict[str, str]:
+    """Return the fields of a form in the charset that was told, or else in the one that its field `charset` names.
+
+    Of a name that comes twice the first counts.
+    """
+    if told == charset.UTF_16:
+        # As a whole; its escapes are bytes, and who writes it escapes as everybody does.
+        form, told = decode(form, told).encode(), charset.UTF_8
+    fields = dict(reversed(_pairs(_MARK.sub(b"", form))))
+    told = told or charset.named(fields.get(b"charset", b"")) or charset.UTF_8
+    return {decode(name, told): decode(value, told) for name, value in fields.items()}
+
+
+def _pairs(written: bytes) -> list[tuple[bytes, bytes]]:
+    """Return the fields of a form or query, without their escapes."""
+    parts = written.split(b"&", _MOST_FIELDS)
+    if len(parts) > _MOST_FIELDS:
+        raise MalformedEvent(f"its form or query has more than {_MOST_FIELDS} fields")
+    split = (part.replace(b"+", b" ").partition(b"=") for part in parts if part)
+    return [(unquote_to_bytes(name), unquote_to_bytes(value)) for name, _, value in split]
 
 
 def _value_of(element: Element) -> Json:
@@ -148,26 +169,33 @@ def _value_of(element: Element) -> Json:
     return {**found, _TEXT: element.text} if element.text.strip() else found
 
 
-def _finder(body: Json, posted: HookRequest, query: Mapping[str, str]) -> Callable[[Sequence[str]], Json]:
-    """Return a function that returns the value at the first of some places that the request has; None at none."""
-    below = posted.below.split("/") if posted.below else []
+def _finder(body: Json, posted: HookRequest, usual: str | None) -> Callable[[Sequence[str]], Json]:
+    """Return a function that returns the value at the first of some places that the request has; None at none.
 
-    def at(place: str) -> Json:
+    It raises `MalformedEvent` for a value that is not in the charset `usual`.
+    """
+    below = posted.below.encode("utf-8", "surrogateescape")
+    # Nobody writes a head in UTF-16.
+    told = charset.UTF_8 if usual in (None, charset.UTF_16) else usual
+
+    def from_head(place: str) -> bytes | None:
         kind, _, rest = place.partition(":")
         match kind:
             case "header":
-                value = posted.headers.get(rest.lower().encode())
-                return None if value is None else value.decode("utf-8", "replace")
+                return posted.headers.get(rest.lower().encode())
             case "query":
-                return query.get(rest)
-            case "path" if not rest:
-                return posted.below or None
-            case "path":
-                return below[int(rest)] if int(rest) < len(below) else None
-            case _ if place.startswith("="):
-                return place[1:]
+                named = (value for name, value in _pairs(posted.query) if name.decode(told, "surrogateescape") == rest)
+                return next(named, None)
             case _:
-                return _point(body, place)
+                return next(iter(below.split(b"/")[int(rest) :]), None) if below and rest else below or None
+
+    def at(place: str) -> Json:
+        if place.startswith("/"):
+            return _point(body, place)
+        if place.startswith("="):
+            return place[1:]
+        value = from_head(place)
+        return None if value is None else decode(value, told, f"{place} (Map)")
 
     return lambda places: next((value for value in map(at, places) if value is not None), None)
 
@@ -217,6 +245,9 @@ def _drop(value: Json, names: Sequence[str]) -> Json:
             return value
 
 
-def _digest(posted: HookRequest) -> str:
-    """Return what is equal if the same is posted again."""
-    return hashlib.sha256(b"\n".join((posted.raw_path, posted.query, posted.body))).hexdigest()
+def _digest(posted: HookRequest, map_: Iterable[Sequence[str]]) -> str:
+    """Return what is equal if the same is posted again, as far as this map reads it."""
+    kinds = (place.lower().partition(":") for places in map_ for place in places)
+    names = sorted({name.encode() for kind, _, name in kinds if kind == "header"} & posted.headers.keys())
+    headers = (b"%s:%s" % (name, posted.headers[name]) for name in names)
+    return hashlib.sha256(b"\n".join((posted.raw_path, posted.query, *headers, b"", posted.body))).hexdigest()

@@ -14,6 +14,7 @@ from restbroker.config.problems import Problems
 from restbroker.config.values import BadValue
 from restbroker.job.event import EVENT_MEMBERS
 from restbroker.job.json_types import Json
+from restbroker.servers.webhook import charset
 
 _OURS: Final = ("source", "received_at", "raw")
 """Members that no map gives."""
@@ -30,6 +31,13 @@ def _read_places(value: Json) -> tuple[str, ...]:
     if not listed or not all(isinstance(one, str) and re.fullmatch(_PATTERN, one) for one in listed):
         raise BadValue(_EXPECTED, value)
     return tuple(str(one) for one in listed)
+
+
+def _read_charset(value: Json) -> str:
+    found = charset.known(value) if isinstance(value, str) else None
+    if found is None:
+        raise BadValue(f"one of {charset.LISTED}", value)
+    return found
 
 
 _PLACE: Final[dict[str, Json]] = {"type": "string", "pattern": f"^(?:{_PATTERN})$"}
@@ -78,6 +86,11 @@ class Options:
     )
     body: Literal["auto", "json", "form", "xml", "text"] = key(
         "Body", "What its bodies are, whatever their Content-Type says: json, form, xml, text.", "auto"
+    )
+    charset: Annotated[str, Form("charset", {"type": "string"}, _read_charset, str)] | None = key(
+        "Charset",
+        "What its texts are written in, unless a Content-Type or JSON says it: iso-8859-1, windows-1252; by default "
+        "what a form's field charset or the XML names, else utf-8.",
     )
     chain: bool = key(
         "Chain", "Take what targets of kind http post, also of other restbrokers: only where nothing leads back.", False

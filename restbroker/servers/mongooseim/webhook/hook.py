@@ -76,7 +76,7 @@ def _address(author: str, server: str | None) -> str | None:
 def read_form(body: bytes) -> dict[str, str]:
     """Return the form's fields by name; of a name that comes twice the first counts.
 
-    Raise `MalformedEvent` if there are too many fields.
+    Raise `MalformedEvent` if there are too many fields, or one is not UTF-8.
     """
     found = _MESSAGE.search(body)
     last: bytes | None = None
@@ -90,7 +90,7 @@ def read_form(body: bytes) -> dict[str, str]:
         name, _, value = part.partition(b"=")
         fields.setdefault(_text(name), _text(value))
     if last is not None:
-        fields.setdefault("message", last.decode("utf-8", "replace"))
+        fields.setdefault("message", _decode(last))
     return fields
 
 
@@ -98,4 +98,11 @@ def _text(written: bytes) -> str:
     """Decode a name or value, unless it has a character that no form has: then it was never escaped."""
     if _ENCODED.fullmatch(written) is not None:
         written = unquote_to_bytes(written.replace(b"+", b" "))
-    return written.decode("utf-8", "replace")
+    return _decode(written)
+
+
+def _decode(written: bytes) -> str:
+    try:
+        return written.decode()
+    except UnicodeDecodeError:
+        raise MalformedEvent("its form is not in UTF-8") from None

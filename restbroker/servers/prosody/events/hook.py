@@ -63,7 +63,7 @@ class StanzaHook:
     @property
     def answers(self) -> Answers:
         """The answers to stanzas; the one to OPTIONS chooses what the server posts."""
-        probe = Answer(200, headers={"Accept": self.CONTENT_TYPE, "Allow": "OPTIONS, POST"})
+        probe = Answer(200, headers={"Accept": self.CONTENT_TYPE})
         return Answers(probe, refused=self._refuse, not_now=_not_now)
 
     def _refuse(self, event: IncomingEvent) -> Answer:

@@ -38,11 +38,17 @@ def message(written: bytes) -> str:
         # Both in one value, as MongooseIM 6.8 writes it.
         (b"Hi%2C+Bob%21%20%26%20Zo%C3%AB+%3C3", "Hi, Bob! & Zo\xeb <3"),
         # Nobody writes this.
-        (b"%zz%C3", "%zz\N{REPLACEMENT CHARACTER}"),
+        (b"%zz%C3%AB", "%zz\xeb"),
     ],
 )
 def test_escaped_message_is_read_with_both_forms_of_a_space(written: bytes, text: str) -> None:
     assert message(written) == text
+
+
+@rows("written", [b"%C3", b"%FF+x", b"\xff, as it is"])
+def test_a_message_that_is_not_utf_8_is_malformed(written: bytes) -> None:
+    with pytest.raises(MalformedEvent, match="not in UTF-8"):
+        message(written)
 
 
 @rows(

@@ -21,15 +21,27 @@ SECRET: Final = "a-secret-of-many-letters"
 
 
 def read(
-    posted: object, media_type: str = JSON, query: str = "", below: str = "", headers: Mapping[str, str] = {}, **of: Any
+    posted: object,
+    media_type: str = JSON,
+    query: str = "",
+    below: str = "",
+    headers: Mapping[str, str | bytes] = {},
+    **of: Any,
 ) -> IncomingEvent:
     """The event of a body: bytes, or what becomes JSON; `of`: the options, where one place may stand for a list."""
     options: dict[str, Any] = {name: _listed(value) if name == "map" else value for name, value in of.items()}
     content = posted if isinstance(posted, bytes) else json.dumps(posted).encode()
-    head = {name.lower().encode(): value.encode() for name, value in {"Content-Type": media_type, **headers}.items()}
+    all_headers = {"Content-Type": media_type, **headers}
+    head = {name.lower().encode(): _raw(value) for name, value in all_headers.items()}
     path = f"/p/{below}" if below else "/p"
-    request = HookRequest("POST", path, path.encode(), query.encode(), head, content, below=below)
+    request = HookRequest(
+        "POST", path, path.encode(errors="surrogateescape"), query.encode(), head, content, below=below
+    )
     return open_hook(EventSource(kind="webhook", options=Options(**options))).read(request, "src", 1.5)
+
+
+def _raw(value: str | bytes) -> bytes:
+    return value if isinstance(value, bytes) else value.encode()
 
 
 def _listed(map_: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
@@ -132,6 +144,178 @@ def test_unreadable_body_is_malformed(media_type: str, body: bytes) -> None:
         read(body, media_type)
 
 
+FORM: Final = "application/x-www-form-urlencoded"
+NAME: Final = "Jürgen"
+
+
+@rows(
+    ("media_type", "body", "key"),
+    [
+        (FORM, b"name=J%C3%BCrgen", None),
+        (FORM, b"name=J\xc3\xbcrgen", None),
+        (FORM, b"name=J%FCrgen", "iso-8859-1"),
+        (FORM, b"name=J%FCrgen&charset=windows-1252", None),
+        (FORM, b"charset=Cp1252&name=J\xfcrgen", None),
+        (f"{FORM}; charset=ISO-8859-1", b"name=J\xfcrgen", None),
+        (f'{FORM};Charset="utf-8"', b"name=J%C3%BCrgen", None),
+        (f"{FORM}; charset=ISO-8859-1", b"name=J%FCrgen&charset=utf-8", "koi8-r"),
+        (f"{FORM};charset=", b"name=J%C3%BCrgen", None),
+        (f"{FORM}; x=1; charset = 'iso_8859-15' ; y=2", b"name=J%FCrgen", None),
+        (FORM, b"\xef\xbb\xbfname=J%C3%BCrgen", None),
+        (FORM, b"%EF%bb%BFname=J%C3%BCrgen", None),
+        (FORM, b"name=J%FCrgen&charset=utf-8", "windows-1252"),
+        (f"{FORM}; charset=utf-16", "name=Jürgen".encode("utf-16"), None),
+        (f"{FORM}; charset=utf-16", "name=J%C3%BCrgen".encode("utf-16"), None),
+        (FORM, b"name=J%C3%BCrgen&charset=", None),
+        ("text/plain", NAME.encode(), None),
+        ("text/plain", NAME.encode("utf-8-sig"), None),
+        ("text/plain; charset=latin1", NAME.encode("latin-1"), None),
+        ("text/plain", NAME.encode("utf-16"), "utf-16"),
+        ("text/plain; charset=UTF-16", b"\xfe\xff" + NAME.encode("utf-16-be"), None),
+        ("text/xml", b"<?xml version='1.0' encoding='ISO-8859-1'?><name>J\xfcrgen</name>", None),
+        ("text/xml; charset=utf-8", "<?xml version='1.0' encoding='ISO-8859-1'?><name>Jürgen</name>".encode(), None),
+        ("text/xml", b"<name>J\xfcrgen</name>", "windows-1252"),
+        ("text/xml", b"\xef\xbb\xbf<name>J\xc3\xbcrgen</name>", None),
+        (
+            "text/xml; charset=utf-16",
+            "<?xml version='1.0' encoding='UTF-16'?><name>Jürgen</name>".encode("utf-16"),
+            None,
+        ),
+        (JSON, b'{"name": "J\xc3\xbcrgen"}', "windows-1252"),
+        (f"{JSON}; charset=ISO-8859-1", b'{"name": "J\xc3\xbcrgen"}', None),
+    ],
+)
+def test_a_text_is_what_its_sender_wrote(media_type: str, body: bytes, key: str | None) -> None:
+    assert found(["/name", "/#text"], body, media_type=media_type, charset=key) == NAME
+
+
+UNDEFINED: Final = {
+    **{f"iso-8859-{part}": b"" for part in (1, 2, 4, 5, 9, 10, 13, 14, 15, 16)},
+    "iso-8859-3": b"\xa5",
+    "iso-8859-6": b"\xa1",
+    "iso-8859-7": b"\xae",
+    "iso-8859-8": b"\xa1",
+    "iso-8859-11": b"\xdb",
+    "windows-1250": b"\x81",
+    "windows-1251": b"\x98",
+    "windows-1252": b"\x81",
+    "windows-1253": b"\x81",
+    "windows-1254": b"\x81",
+    "windows-1255": b"\x81",
+    "windows-1256": b"",
+    "windows-1257": b"\x81",
+    "windows-1258": b"\x8a",
+    "koi8-r": b"",
+    "us-ascii": b"\x80",
+    "utf-8": b"\xc0",
+    "utf-16": b"\xff\xfe\x00\xd8",
+}
+"""A byte that the charset does not have; none where it has all 256."""
+
+
+def test_each_listed_charset_reads_what_it_has_and_no_more() -> None:
+    for name, undefined in UNDEFINED.items():
+        for word in (name, name.upper()):
+            form, text = f"{FORM}; charset={word}", f"text/plain;charset={word}"
+            if name != "utf-16":
+                whole = bytes(range(0x20, 0x7F))
+                assert read(whole, text).event.raw == {"text": whole.decode()}
+            for media_type, body in ((form, b"a=" + undefined), (text, undefined)) if undefined else ():
+                with pytest.raises(MalformedEvent, match=f"is (?:not )?in {name}"):
+                    read(body, media_type)
+    assert found("/#text", b"\xc1", media_type="text/plain; charset=koi8-r") == "а"
+
+
+@rows(
+    "word",
+    [
+        "utf-7",
+        "idna",
+        "punycode",
+        "rot13",
+        "rot_13",
+        "unicode_escape",
+        "raw-unicode-escape",
+        "zlib_codec",
+        "hex",
+        "base64",
+        "bz2",
+        "uu",
+        "quopri",
+        "mbcs",
+        "undefined",
+        "utf-8-sig",
+        "utf-16-le",
+        "utf-32",
+        "gb2312",
+        "shift_jis",
+        "iso-2022-jp",
+        "hz",
+        "cp037",
+        "iso-8859-12",
+        "iso-8859-17",
+        "iso-8859-1-1",
+        "windows-1259",
+        "os",
+        "..",
+        "x" * 500,
+    ],
+)
+def test_no_other_codec_can_be_reached(word: str) -> None:
+    for media_type, body in (
+        (f"{FORM}; charset={word}", b"a=1"),
+        (FORM, b"a=1&charset=" + word.encode()),
+        (f"text/plain; charset={word}", b"1"),
+        ("text/xml", f"<?xml version='1.0' encoding='{word}'?><a/>".encode()),
+    ):
+        with pytest.raises(MalformedEvent, match="its charset is none of utf-8, us-ascii, iso-8859-1 to -16"):
+            read(body, media_type)
+
+
+@rows(
+    ("media_type", "body"),
+    [
+        (FORM, b"a=%FC"),
+        (FORM, b"a=%C3"),
+        (FORM, b"%FC=a"),
+        (FORM, b"a=1&b=\xff"),
+        (f"{FORM};charset=utf-16", b"a=%FC"),
+        (f"{FORM};charset=utf-16", "a=%FC".encode("utf-16")),
+        (FORM, b"a=1&charset=utf-16"),
+        (FORM, b"a=%ED%A0%80"),
+        ("text/plain;charset=utf-16", "ab".encode("utf-16-le")),
+        ("text/plain;charset=utf-16", b"\xff\xfea"),
+        ("text/xml", b"<?xml version='1.0' encoding='UTF-16'?><a/>"),
+        (f"{JSON}; charset=iso-8859-1", b'"\xfc"'),
+    ],
+)
+def test_what_is_not_in_its_charset_is_malformed(media_type: str, body: bytes) -> None:
+    with pytest.raises(MalformedEvent):
+        read(body, media_type)
+
+
+def test_of_a_head_only_what_is_mapped_is_judged() -> None:
+    posted: dict[str, Any] = {
+        "query": "a=%FC&b=1&%FC=c",
+        "below": "r\udcfcm/b",
+        "headers": {"X-A": b"J\xfcrgen", "X-B": "ü"},
+    }
+    for place, value in (("query:b", "1"), ("path:1", "b"), ("header:x-b", "ü"), ("query:c", None), ("path:2", None)):
+        assert found(place, 1, **posted) == value
+    for place, value in (
+        ("query:a", "ü"),
+        ("path:0", "rüm"),
+        ("path", "rüm/b"),
+        ("header:x-a", NAME),
+        ("query:ü", "c"),
+    ):
+        assert found(place, 1, **posted, charset="windows-1252") == value
+        if place != "query:ü":
+            with pytest.raises(MalformedEvent, match=rf"{place} \(Map\) is not in utf-8"):
+                found(place, 1, **posted)
+    assert found("header:x-b", 1, **posted, charset="utf-16") == "ü"
+
+
 def test_the_same_is_recognised_by_id_or_by_all_that_was_posted() -> None:
     def digest(body: object = 1, **more: Any) -> str | None:
         return read(body, **more).event.digest
@@ -141,6 +325,10 @@ def test_the_same_is_recognised_by_id_or_by_all_that_was_posted() -> None:
     assert same == digest(query="a=1&a=2", headers={"X-Any": "2"})
     others = [digest(), digest(2, query="a=1&a=2"), digest(query="a=1&a=2", below="x"), digest(query="a=1&a=3")]
     assert len({same, *others}) == 5
+    mapped: dict[str, Any] = {"map": {"topic": ["/none", "header:X-Topic"]}, "by_type": {"": {"it": ("header:X-Two",)}}}
+    topics: list[Mapping[str, str]] = [{}, {"X-Topic": ""}, {"X-Topic": "a"}, {"X-Topic": "b"}, {"X-Two": "a"}]
+    assert len({digest(**mapped, headers=headers) for headers in topics}) == 5
+    assert digest(**mapped, headers={"X-Topic": "a", "X-Any": "2"}) == digest(**mapped, headers={"X-Topic": "a"})
     assert digest({"id": 7}, map={"id": "/id"}) is None
     # An empty id is none: else all events that have it would be one.
     assert read({"id": ""}, map={"id": "/id"}).event.id is None
