@@ -23,16 +23,24 @@ _PLACES: Final = ("the command", "the arguments", "the token", "the reply id")
 
 
 def unwrap(fields: dict[str, Json]) -> dict[str, Json]:
-    """Return the fields, just parsed, of which a wrapped job is made a plain one."""
-    match fields.get("args") if WRAPPED in fields else None:
-        case [{"job_class": str(name), "arguments": list(given)}]:
-            fields["args"] = _without_notes(given)
-            if fields.get("class") in WRAPPERS:
-                fields["class"] = name
-            if refusal(fields) is None:
-                del fields[WRAPPED]
-        case _:
+    """Return the fields, just parsed, of which a wrapped job is made a plain one.
+
+    A wrapper is known by its class or by `job_class`: sidekiq-cron, before 1.2, wrote no `wrapped`.
+    """
+    is_wrapper, name = fields.get("class") in WRAPPERS, fields.get(WRAPPED)
+    match fields.get("args"):
+        case [{"arguments": list(given), "job_class": str(job_class)}]:
+            name = job_class
+        case [{"arguments": list(given)}] if is_wrapper:
             pass
+        case _:
+            return fields
+    fields["args"] = _without_notes(given)
+    if is_wrapper and isinstance(name, str):
+        fields["class"] = name
+    fields.setdefault(WRAPPED, name)
+    if refusal(fields) is None:
+        del fields[WRAPPED]
     return fields
 
 

@@ -155,7 +155,8 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
         return NotAJob(raw, jid, queue, Reason("UnreadablePayload", f"The payload is not valid JSON: {error}.", _FIX))
     if not isinstance(fields, dict):
         return NotAJob(raw, spare, queue, Reason("UnreadablePayload", "The payload is JSON, but not an object.", _FIX))
-    if active_job.WRAPPED in fields:
+    args = fields.get("args")
+    if isinstance(args, list) and len(args) == 1:  # most have three: a call less
         active_job.unwrap(fields)
     jid = fields.get("jid")
     if not isinstance(jid, str) or not jid:

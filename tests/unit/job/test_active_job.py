@@ -77,7 +77,9 @@ def test_an_object_of_rails_is_refused_by_name(args: list[Json], name: str, kind
 
 
 @rows("fields", [
-    {"args": [{"job_class": "A", "arguments": ["c", {}, "t"]}]},
+    {"args": [{"arguments": ["c", {}, "t"]}]},
+    {"wrapped": "A", "args": [{"arguments": ["c", {}, "t"]}]},
+    {"class": WRAPPERS[0], "args": [{"job_class": "A"}]},
     {"wrapped": "A", "args": ["c", {"_aj_symbol_keys": []}, "t"]},
     {"wrapped": "A", "args": [{"job_class": "A", "arguments": {}}]},
     {"wrapped": "A", "args": [{"job_class": 5, "arguments": []}]},
@@ -87,6 +89,30 @@ def test_an_object_of_rails_is_refused_by_name(args: list[Json], name: str, kind
 ])  # fmt: skip
 def test_payload_without_wrapper_stays_unchanged(fields: dict[str, Json]) -> None:
     assert job(json.dumps(fields).encode()).fields == fields
+
+
+@rows(("known", "inner", "name"), [
+    ({"class": WRAPPERS[0]}, {"job_class": "A"}, "A"),
+    ({"class": WRAPPERS[1]}, {"job_class": "A"}, "A"),
+    ({"class": "Mine"}, {"job_class": "A"}, "Mine"),
+    ({}, {"job_class": "A"}, None),
+    ({"class": WRAPPERS[0]}, {}, WRAPPERS[0]),
+    ({"class": WRAPPERS[1], "wrapped": "A"}, {}, "A"),
+])  # fmt: skip
+def test_a_wrapper_is_known_by_its_class_or_by_job_class(
+    known: dict[str, Json], inner: dict[str, Json], name: str | None
+) -> None:
+    """Older sidekiq-cron leaves `wrapped` out."""
+    noted: dict[str, Json] = {"a": 1, "_aj_symbol_keys": ["a"]}
+    timed: dict[str, Json] = {"a": 1, "at": TIME}
+    for value, is_refused in ((noted, False), (timed, True)):
+        args: list[Json] = ["c", value, "t"]
+        raw = json.dumps({**known, "args": [{**inner, "arguments": args}]}).encode()
+        fields = job(raw).fields
+        assert fields["args"] == (args if is_refused else ["c", {"a": 1}, "t"])
+        assert fields.get("class") == name
+        for entry in (fields, job(rubyjson.dumps(dict(fields))).fields):  # as read, and as it is stored
+            assert (active_job.refusal(entry) is not None) is is_refused
 
 
 def test_a_class_of_another_name_stays() -> None:
