@@ -2,6 +2,7 @@
 
 Always holds: a job of a command that is not known passes, as do members of others and what is JSON text; the schema has
 names, types and rules, and no value of a configuration, so no secret. `job_schema.json` has what holds for every job.
+It keeps to the strict mode of ajv: one type at a place, which `if` asks for, and a list of positions has its length.
 """
 
 import json
@@ -14,7 +15,8 @@ from urllib.parse import quote
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 
-_SECRET: Final[Mapping[str, Json]] = {"format": "password", "writeOnly": True}
+_SECRET: Final[Mapping[str, Json]] = {"description": "A secret.", "writeOnly": True}
+_POSITIONS: Final = ("_command", "_arguments", "_token", "_reply_id")
 _STRING: Final[Json] = {"type": "string"}
 _TYPES: Final[Mapping[str, str]] = {"string": "string", "integer": "integer", "list": "array"}
 
@@ -34,15 +36,23 @@ def job_schema(targets: Iterable[tuple[Catalogue, str | None]]) -> Json:
                     forms[name].append(found)
     schema: dict[str, Any] = json.loads((files(__package__) / "job_schema.json").read_text("utf-8"))
     schema["$defs"] |= {name: one[0] if len(one) == 1 else {"anyOf": one} for name, one in forms.items()}
-    rules: list[Json] = [
-        {
-            "if": {"prefixItems": [{"enum": names[name]}]},
-            "then": {"prefixItems": [True, {"$ref": "#/$defs/" + quote(name.replace("~", "~0").replace("/", "~1"))}]},
-        }
-        for name in forms
-    ]
-    schema["properties"]["args"]["then"]["allOf"] = rules or [True]
+    schema["properties"]["args"]["else"]["else"]["allOf"] = [_of_length(length, names) for length in (3, 4)]
     return schema
+
+
+def _of_length(length: int, names: Mapping[str, list[Json]]) -> Json:
+    """Return the schema of `args` with so many elements."""
+    rules: list[Json] = [_positions(*({"$ref": f"#/$defs/{name}"} for name in _POSITIONS), length=length)]
+    for name, spellings in names.items():
+        arguments = {"$ref": "#/$defs/" + quote(name.replace("~", "~0").replace("/", "~1"))}
+        condition = _positions({"enum": spellings}, length=length)
+        rules.append({"if": condition, "then": _positions(True, arguments, length=length)})
+    return {"if": {"type": "array", "minItems": length, "maxItems": length}, "then": {"allOf": rules}}
+
+
+def _positions(*values: Json, length: int) -> dict[str, Json]:
+    """Return the schema of a list of this length, with these values at its beginning."""
+    return {"prefixItems": [*values, True, True, True][:length], "minItems": length, "maxItems": length}
 
 
 def _arguments(spec: CommandSpec, default_host: str | None) -> Json:
@@ -52,24 +62,37 @@ def _arguments(spec: CommandSpec, default_host: str | None) -> Json:
     values |= dict.fromkeys(["user"] * spec.fills_user + ["host"] * spec.fills_host, _STRING)
     needed = {names: not (one.optional or (default_host is not None and "host" in names)) for names, one in named}
     entries = [entry for name, value in values.items() for entry in _entries(name, value)]
-    rules: list[Json] = [{"anyOf": [{"required": [name]} for name in names]} for names in needed if needed[names]]
+    required: list[Json] = [
+        {"anyOf": [{"properties": {name: True}, "required": [name]} for name in names]}
+        for names in needed
+        if needed[names]
+    ]
+    contained: list[Json] = []
     for names, is_needed in needed.items():
         named_so = [entry for name in names for entry in _entries(name, True)]
-        rules.append({"contains": {"anyOf": named_so}, "minContains": int(is_needed), "maxContains": 1})
+        contained.append({"contains": {"anyOf": named_so}, "minContains": int(is_needed), "maxContains": 1})
+    entry: Json = {"anyOf": entries} if entries and not spec.takes_more else spec.takes_more
     found: Json = {
         "description": f"repeat: {spec.repeat}",
-        "type": ["object", "array", "string", *([] if any(needed.values()) else ["null"])],
-        "properties": values,
-        "additionalProperties": spec.takes_more,
-        "items": {"anyOf": entries} if entries and not spec.takes_more else spec.takes_more,
-        "allOf": rules or [True],
+        "if": {"type": "object"},
+        "then": {
+            "type": "object",
+            "properties": values,
+            "additionalProperties": spec.takes_more,
+            "allOf": required or [True],
+        },
+        "else": {
+            "if": {"type": "array"},
+            "then": {"type": "array", "items": entry, "allOf": contained or [True]},
+            "else": {"$ref": "#/$defs/_text" if required else "#/$defs/_text_or_none"},
+        },
     }
     return {"anyOf": [found, {"type": "array", "minItems": 1, "items": _STRING}]} if spec.bare else found
 
 
 def _entries(name: str, value: Json) -> list[Json]:
     """Return the schemas of an argument in a list: a pair, or an object with one key."""
-    pair: Json = {"type": "array", "prefixItems": [{"const": name}, value], "minItems": 2, "maxItems": 2}
+    pair: Json = {"type": "array", **_positions({"const": name}, value, length=2)}
     return [pair, {"type": "object", "properties": {name: value}, "required": [name], "maxProperties": 1}]
 
 
