@@ -2,12 +2,18 @@
 package restbroker
 
 import (
+	"bytes"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
+	"reflect"
+	"regexp"
 	"strings"
 	"time"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/gomodule/redigo/redis"
 )
@@ -33,12 +39,47 @@ type Client struct {
 
 // New takes the token from the file RESTBROKER_TOKENFILE, else from RESTBROKER_TOKEN.
 func New(pool *redis.Pool, queue string) (*Client, error) {
-	token, err := os.ReadFile(os.Getenv("RESTBROKER_TOKENFILE"))
-	if text := os.Getenv("RESTBROKER_TOKEN"); text != "" && err != nil {
-		token, err = []byte(text), nil
+	text, file := os.Getenv("RESTBROKER_TOKEN"), os.Getenv("RESTBROKER_TOKENFILE")
+	if file != "" {
+		raw, err := os.ReadFile(file)
+		if err == nil {
+			text, err = secret(raw)
+		}
+		if err != nil {
+			return nil, err
+		}
 	}
-	return &Client{pool, queue, strings.TrimSpace(string(token))}, err
+	if strings.TrimSpace(text) == "" || strings.Contains(text, "\x00") || !utf8.ValidString(text) {
+		return nil, fmt.Errorf("no token: set RESTBROKER_TOKENFILE to a file that has it, or RESTBROKER_TOKEN")
+	}
+	return &Client{pool, queue, text}, nil
 }
+
+// secret reads a file by restbroker's own rule: docs/tokens.md#how-a-secrets-file-is-read.
+func secret(raw []byte) (string, error) {
+	var order binary.ByteOrder
+	switch first := append(raw[:len(raw):len(raw)], 1, 1); {
+	case first[1] == 0 || first[0] == 0xff && first[1] == 0xfe:
+		order = binary.LittleEndian
+	case first[0] == 0 || first[0] == 0xfe && first[1] == 0xff:
+		order = binary.BigEndian
+	}
+	text := string(raw)
+	if order != nil {
+		units := make([]uint16, (len(raw)+1)/2)
+		err := binary.Read(bytes.NewReader(raw), order, units)
+		letters := utf16.Decode(units)
+		if err != nil || !reflect.DeepEqual(utf16.Encode(letters), units) {
+			return "", fmt.Errorf("the token's file is neither UTF-8 nor UTF-16 text")
+		}
+		text = string(letters)
+	}
+	text = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.TrimPrefix(text, "\ufeff"))
+	return strings.TrimRight(text, "\n\u0085\u2028\u2029\x1a"), nil
+}
+
+// json.Marshal writes this, and not the letter itself, for bytes that are no text.
+var noText = regexp.MustCompile(`(^|[^\\])(\\\\)*\\ufffd`)
 
 // Push queues a job and returns its id. `args` is a map, or a struct; `fields` has "order_key", "idempotency_key", …
 func (c *Client) Push(command string, args any, fields map[string]any) (string, error) {
@@ -48,6 +89,9 @@ func (c *Client) Later(after time.Duration, command string, args any, fields map
 	return c.push(command, args, fields, "jid", "ZADD", "schedule", time.Now().Add(after).Unix())
 }
 func (c *Client) Call(command string, args any, fields map[string]any, timeout time.Duration) (*Answer, error) {
+	if timeout <= 0 {
+		return &Answer{}, fmt.Errorf("the timeout %s is not above 0", timeout)
+	}
 	jid, err := c.push(command, args, fields, "reply_to", "LPUSH", "queue:"+c.queue)
 	if err != nil {
 		return &Answer{JID: jid}, err
@@ -56,12 +100,15 @@ func (c *Client) Call(command string, args any, fields map[string]any, timeout t
 }
 func (c *Client) Wait(jid string, timeout time.Duration) (*Answer, error) {
 	answer, done := &Answer{JID: jid}, map[string]bool{"delivered": true, "negative": true}
+	if timeout <= 0 {
+		return answer, fmt.Errorf("the timeout %s is not above 0", timeout)
+	}
 	found, err := redis.ByteSlices(c.do(timeout, "BLPOP", "restbroker:reply:"+jid, timeout.Seconds()+0.001))
 	switch {
 	case err == redis.ErrNil:
 		return answer, fmt.Errorf("%w: no answer to %s within %s", ErrUnknown, jid, timeout)
 	case err != nil:
-		return answer, err
+		return answer, fmt.Errorf("%w: %s", ErrUnknown, err)
 	case json.Unmarshal(found[1], answer) == nil && (done[answer.Outcome] || done[answer.First.Outcome]):
 		return answer, nil
 	case answer.MayHaveRun || answer.Outcome == "" || answer.Outcome == "uncertain" || answer.Outcome == "duplicate":
@@ -82,6 +129,9 @@ func (c *Client) push(command string, args any, fields map[string]any, reply str
 	}
 	job["args"], job["jid"], job[reply] = []any{command, args, c.token}, jid, jid
 	raw, err := json.Marshal(job)
+	if noText.Match(raw) {
+		err = fmt.Errorf("the job has bytes that are no UTF-8 text")
+	}
 	if err == nil {
 		_, err = c.do(0, append(how, raw)...)
 	}
@@ -93,7 +143,7 @@ func (c *Client) do(wait time.Duration, words ...any) (any, error) {
 	defer conn.Close()
 	connected := conn.Err() == nil // if not, nothing was sent
 	found, err := redis.DoWithTimeout(conn, wait+10*time.Second, words[0].(string), words[1:]...)
-	if _, isReply := err.(redis.Error); err != nil && (words[0] == "BLPOP" || connected && !isReply) {
+	if _, isReply := err.(redis.Error); err != nil && words[0] != "BLPOP" && connected && !isReply {
 		err = fmt.Errorf("%w: %s", ErrUnknown, err)
 	}
 	return found, err

@@ -144,14 +144,12 @@ def bytes_of(path: Path) -> bytes:
 def text_of(raw: bytes) -> str:
     """Return the text in these bytes of UTF-8 or UTF-16, as editors write it, without its byte-order mark.
 
-    Raise `ValueError` if it is no such text; its message says so without a part of it.
+    The clients of examples/clients do the same (docs/tokens.md). Raise `ValueError` if it is no such text; its message
+    says so without a part of it.
     """
-    low, high = raw[1::2].count(0), raw[::2].count(0)
-    encoding = "utf-8-sig"
-    if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        encoding = "utf-16"
-    elif max(low, high) > len(raw) // 4:  # without a mark most characters of a secret must be Latin ones
-        encoding = "utf-16-le" if low > high else "utf-16-be"
+    encoding = "utf-16" if raw.startswith((BOM_UTF16_LE, BOM_UTF16_BE)) else "utf-8-sig"
+    if 0 in raw[:2]:  # without a mark the first character of a secret must be a Latin one
+        encoding = "utf-16-le" if raw[0] else "utf-16-be"
     try:
         text = raw.decode(encoding)
     except UnicodeDecodeError:

@@ -4,7 +4,9 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"math"
 	"os"
+	"reflect"
 	"time"
 
 	"github.com/gomodule/redigo/redis"
@@ -13,8 +15,39 @@ import (
 
 type result map[string]any
 
+// token returns what a client has read of the file.
+func token(file string) result {
+	os.Setenv("RESTBROKER_TOKENFILE", file)
+	client, err := restbroker.New(nil, "rest")
+	if err != nil {
+		return result{"error": err.Error()}
+	}
+	return result{"said": reflect.ValueOf(*client).FieldByName("token").String()}
+}
+
+// taken returns the numbers of the odd calls that are no errors, or only once they were pushed.
+func taken(broker *restbroker.Client) []int {
+	errs := []error{}
+	for _, timeout := range []time.Duration{0, -1, math.MinInt64} {
+		_, err := broker.Call("c", nil, nil, timeout)
+		errs = append(errs, err)
+	}
+	for _, value := range []any{math.NaN(), []any{math.Inf(1)}, "\xff", "\\\xed\xa0\x80", map[string]any{"\xff": 1}, make(chan int)} {
+		_, err := broker.Push("c", map[string]any{"value": value}, nil)
+		errs = append(errs, err)
+	}
+	_, err := broker.Push("c", nil, map[string]any{"expiry": math.NaN()})
+	found := []int{}
+	for number, err := range append(errs, err) {
+		if err == nil || errors.Is(err, restbroker.ErrUnknown) || errors.Is(err, restbroker.ErrRefused) {
+			found = append(found, number)
+		}
+	}
+	return found
+}
+
 func main() {
-	pool := &redis.Pool{Dial: func() (redis.Conn, error) { return redis.DialURL(os.Getenv("REDIS_URL")) }, MaxIdle: 2}
+	pool := &redis.Pool{Dial: func() (redis.Conn, error) { return redis.DialURL(os.Getenv("LATER")) }, MaxIdle: 2}
 	broker, err := restbroker.New(pool, "rest")
 	if err != nil {
 		panic(err)
@@ -25,18 +58,31 @@ func main() {
 	}
 	results, last := []result{}, ""
 	for _, step := range steps {
-		var verb, command, jid string
-		var first time.Duration
+		var verb, command, jid, file string
+		var seconds float64
 		var args, fields map[string]any
-		for at, into := range []any{&verb, &first, &command, &args, &fields}[:len(step)] {
+		into := []any{&verb, &seconds, &command, &args, &fields}
+		if json.Unmarshal(step[0], &verb) == nil && verb == "token" {
+			into[1] = &file
+		}
+		for at, into := range into[:len(step)] {
 			if err := json.Unmarshal(step[at], into); err != nil {
 				panic(err)
 			}
 		}
-		first *= time.Second
+		first := time.Duration(seconds * float64(time.Second))
 		var answer *restbroker.Answer
 		switch verb {
+		case "token":
+			results = append(results, token(file))
+			continue
+		case "odd":
+			results = append(results, result{"taken": taken(broker)})
+			continue
 		case "wait":
+			if command != "" {
+				last = command
+			}
 			answer, err = broker.Wait(last, first)
 		case "call":
 			answer, err = broker.Call(command, args, fields, first)

@@ -8,6 +8,7 @@ import json
 import shutil
 import subprocess
 import sys
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_LE
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,8 @@ import attrs
 import pytest
 
 from dev.tools.pages import ROOT
+from restbroker.config.secret import Secret
+from restbroker.errors import ConfigError
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.beside_ruby import Beside, beside_ruby
 from tests.support.redis_server import RedisServer
@@ -25,7 +28,7 @@ from tests.support.tcp_proxy import Loss, TcpProxy
 
 HERE: Final = Path(__file__).parent
 CLIENTS: Final = ROOT / "examples" / "clients"
-LONGEST: Final[Mapping[str, int]] = {"py": 60, "rb": 60, "php": 60, "mjs": 60, "go": 100}
+LONGEST: Final[Mapping[str, int]] = {"py": 100, "rb": 85, "php": 80, "mjs": 90, "go": 155}
 PROGRAMS: Final[Mapping[str, tuple[str, ...]]] = {
     "py": (sys.executable,),
     "rb": ("/usr/bin/ruby",),
@@ -59,10 +62,11 @@ class Client:
         go = {"GOPATH": f"{self.folder}:/usr/share/gocode", "GO111MODULE": "off", "GOCACHE": f"{self.folder}/cache"}
         # Python, too, is to find what stands beside the program.
         extra = {"RESTBROKER_TOKENFILE": str(self.folder / "token"), "PYTHONSAFEPATH": "", **go}
+        extra |= {"REDIS_URL": "", "LATER": redis_url or f"redis://127.0.0.1:{self.line.port}/0"}
         done = subprocess.run(
             [*PROGRAMS[self.language], str(file)],
             cwd=self.folder,
-            env=environment(redis_url or f"redis://127.0.0.1:{self.line.port}/0", extra=extra),
+            env=environment("", extra=extra),
             input=json.dumps(steps),
             capture_output=True,
             text=True,
@@ -195,6 +199,62 @@ def test_refusal_by_redis_is_an_error_without_the_token(client: Client, redis_ur
     done = client.run(("push", 0, "register", user("bob"), {}))
     assert done.returncode != 0
     assert "WRONGTYPE" in done.stderr
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_what_a_client_cannot_send_is_refused_before_a_push(client: Client, redis_url: str) -> None:
+    """Time-outs and times that are no such numbers, and values that JSON cannot hold."""
+    assert client.do(("odd", 0)) == [{"taken": []}]
+    store = open_client(StoreSettings(redis_url))
+    assert store.command("DBSIZE") == 0
+    store.close()
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_after_a_push_without_an_answer_a_call_says_unknown(client: Client, redis_url: str) -> None:
+    store = open_client(StoreSettings(redis_url))
+    texts = ("no JSON", "null", "5", '"text"', "[]", "{}", '{"outcome": "uncertain"}')
+    for number, text in enumerate(texts):
+        store.command("RPUSH", f"restbroker:reply:a{number}", text)
+    store.close()
+    waits = [("wait", 5, f"a{number}") for number in range(len(texts))]
+    results = client.do(("call", 0.2, "check_account", user("bob"), {}), ("wait", 0.000001), *waits)
+    assert ["unknown" in one for one in results] == [True] * len(results), results
+
+
+TEXTS: Final = ("hunter2-4711", "pässwörd €", " blanks  ", "\ttab\t", "two\r\nlines\rof it", "\ufffd", "😀")
+ENDS: Final = ("", "\n", "\r\n", "\r", " \n", "\x85", "\u2028\u2029", "\r\n\x1a")
+EMPTY: Final = (b"", b"\n", b" \r\n", BOM_UTF8, BOM_UTF16_LE)
+NO_TEXT: Final = (b"\0", b"a\0", b"\0a", b"ab\0c", b"\xff", b"\xc3", b"\xed\xa0\x80", BOM_UTF32_LE + b"a\0\0\0")
+HALVES: Final = (BOM_UTF16_LE + b"a", BOM_UTF16_LE + b"\0\xd8a\0", BOM_UTF16_BE + b"\xdc\0", BOM_UTF8 * 2 + b"a")
+
+
+@pytest.mark.parametrize("client", LANGUAGES, indirect=True)
+def test_a_token_is_read_from_its_file_as_the_broker_reads_it(client: Client) -> None:
+    texts = [text + end for text in TEXTS for end in ENDS]
+    raws = [
+        *EMPTY,
+        *NO_TEXT,
+        *HALVES,
+        b"a",
+        *(mark + text.encode() for text in texts for mark in (b"", BOM_UTF8)),
+        *(mark + text.encode("utf-16-le") for text in texts for mark in (b"", BOM_UTF16_LE)),
+        *(mark + text.encode("utf-16-be") for text in texts for mark in (b"", BOM_UTF16_BE)),
+    ]
+    files = [client.folder / f"token{number}" for number in range(len(raws))]
+    for file, raw in zip(files, raws, strict=True):
+        file.write_bytes(raw)
+    missing = client.folder / "missing"
+    said = client.do(*(("token", str(file)) for file in (*files, missing)))
+    for file, raw, one in zip([*files, missing], [*raws, b"missing"], said, strict=True):
+        assert one.get("said") == _of_broker(file), (raw, one)
+
+
+def _of_broker(file: Path) -> str | None:
+    try:
+        return Secret(path=file).reveal()
+    except ConfigError:
+        return None
 
 
 @pytest.mark.parametrize("language", PROGRAMS)
