@@ -307,6 +307,7 @@ def incoming_event(
         sent_mark=mark_of_sent(event.sender or "", event.receiver or "", event.body or "") if own else None,
         sent_ms=_ms(source.own_s),
         test_mark=test,
+        pair=None if event.pair is None or mark is None else _pair(source, route, *event.pair),
     )
 
 
@@ -359,7 +360,7 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
     if event.digest is not None:
         if not event.digest:
             return None
-        what.append(event.digest)
+        what[2:] = [event.digest]
     elif event.id is not None:
         what.append(event.id)
     elif source.has_ids or event.type == "presence":
@@ -367,6 +368,12 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
     else:
         what += [event.body, *_delivery_path(event.raw)]
     return hashlib.sha1(rubyjson.dumps(what), usedforsecurity=False).hexdigest()
+
+
+def _pair(source: EventSource, route: Route, pair: str, copy: str) -> tuple[str, str]:
+    """Return what names the two copies of a message, and which this is; those that routes part are none of one pair."""
+    what = [source.name, route.queue, route.job_class, route.handover.target, route.handover.command, pair]
+    return hashlib.sha1(rubyjson.dumps(what), usedforsecurity=False).hexdigest(), copy
 
 
 def _delivery_path(raw: Json) -> list[str]:

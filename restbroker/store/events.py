@@ -41,7 +41,8 @@ class IncomingEvent:
     `mark` names it among those that may come again within `window_ms`, from push to push, or from when one was read
     (`read_ms`, by any clock) to when the other was; None: it is pushed in any case. `sent_mark`: the mark of a message
     that this broker sent, if that is not to come back within `sent_ms`. `test_mark`: the mark of the test that the
-    event may belong to. An empty `queue`: it is for nothing but such a test.
+    event may belong to. An empty `queue`: it is for nothing but such a test. `pair` names what comes as two copies,
+    and which of them this is: it is pushed unless the other one came within `window_ms`.
     """
 
     queue: str
@@ -54,6 +55,7 @@ class IncomingEvent:
     sent_mark: str | None = None
     sent_ms: int = 0
     test_mark: str | None = None
+    pair: tuple[str, str] | None = None
 
 
 @attrs.frozen
@@ -74,7 +76,9 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
         own = 0 if one.sent_mark is None else places.setdefault(keys.event(one.sent_mark), len(places) + 1)
         test = 0 if one.test_mark is None else places.setdefault(keys.event(one.test_mark), len(places) + 1)
         arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, one.read_ms]
-        arguments += [own, one.sent_ms, test, one.record]
+        pair, copy = ("", "") if one.pair is None else one.pair
+        both = places.setdefault(keys.copies(pair), len(places) + 1) if pair else 0
+        arguments += [own, one.sent_ms, test, one.record, both, copy]
     return "hear", list(places), arguments
 
 

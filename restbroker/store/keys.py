@@ -27,7 +27,7 @@ _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:"), "string"),
     (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:large:"), "string"),
     (("restbroker:pace:", "restbroker:line:", "restbroker:groups:"), "string"),
-    (("queue:", "restbroker:reply:"), "list"),
+    (("queue:", "restbroker:reply:", "restbroker:copies:"), "list"),
     (("restbroker:done:", "restbroker:turn:", "restbroker:held:"), "zset"),
     (("restbroker:signed:",), "set"),
     (("restbroker:",), "hash"),
@@ -135,6 +135,10 @@ class Keys:
         Also for the marks of messages that this broker sent, and of tests (`store.events`).
         """
         return self._key(f"restbroker:event:{mark}")
+
+    def copies(self, mark: str) -> str:
+        """Return the key of a LIST with an expiry: copies that came of a message, and wait for the other one."""
+        return self._key(f"restbroker:copies:{mark}")
 
     def lease(self, name: str) -> str:
         """Return the key of a STRING with an expiry: the holder of the lease `name`."""

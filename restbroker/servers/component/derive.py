@@ -2,7 +2,8 @@
 
 Events are made of the copies of ejabberd's mod_service_log, of rooms' own messages, and of notifications (XEP-0357), of
 which a server sends one for each stanza whose receiver cannot be reached. Always holds: pure; one event for what a user
-sends, however many copies there are, but for those that are equal, which `ServerEvent.digest` names. Nothing that a
+sends, however many copies there are, but for those that are equal, which `ServerEvent.digest` names, and the two of a
+private message in a room, which `ServerEvent.pair` names: `deliver` drops the one that comes second. Nothing that a
 client writes makes an event vanish: what is dropped here is dropped for its `from` or `to`, which the server sets, and
 a client's address always has a resource (measured on 23.01). ejabberd passes on the rest as it was written: `<delay>`,
 `<result>`, `<sent>`, an `id` that was used before.
@@ -35,6 +36,9 @@ _SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:r
 _ADDED: Final = frozenset({"{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:mam:tmp}archived"})
 """What mod_mam adds and takes away, whoever wrote it: not every copy has it."""
 _HINTS: Final = frozenset({"urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp"})
+_IN_ROOM: Final = "{http://jabber.org/protocol/muc#user}x"
+_OF_ROOM: Final = _ADDED | {_IN_ROOM, "{urn:xmpp:occupant-id:0}occupant-id"}
+"""What a room adds to a private message and takes away, whoever wrote it (measured on 23.01 and 26.07)."""
 _UNNAMED_S: Final = 2.0
 """Seconds within which equal stanzas without an id are one event: a user may well send such a text again."""
 _PUBSUB: Final = "{http://jabber.org/protocol/pubsub}"
@@ -72,7 +76,30 @@ class Deriver:
         is_copied = kind in ("message", "error") or (kind == "groupchat" and "/" in stanza.receiver)
         digest = _digest(repr(_content(stanza.element))) if is_copied else ""
         window_s = None if "id" in stanza.element.attrib else max(_UNNAMED_S, now_s - beat_s)
-        return self._event(kind, stanza, host, now_s, digest, window_s)
+        event = self._event(kind, stanza, host, now_s, digest, window_s)
+        return self._with_pair(event, stanza.element) if kind == "message" and event.id else event
+
+    def _with_pair(self, event: ServerEvent, element: ET.Element) -> ServerEvent:
+        """Return the event with its pair if it is one copy of a private message in a room here.
+
+        The addresses say so, which the server sets; of other servers anyone may send what looks like a room's.
+        """
+        sender, receiver = event.sender or "", event.receiver or ""
+        is_sent = self._is_nick_here(receiver) and domain(sender) in self.hosts
+        if not is_sent and (
+            element.find(_IN_ROOM) is None or not self._is_nick_here(sender) or domain(receiver) not in self.hosts
+        ):
+            return event
+        attributes = {name: value for name, value in element.attrib.items() if name not in ("from", "to")}
+        children = [_content(child) for child in element if child.tag not in _OF_ROOM]
+        pair = _digest(repr((bare(receiver if is_sent else sender), attributes, element.text, children)))
+        if is_sent:
+            return attrs.evolve(event, pair=(pair, "sent"))
+        # Each device of the receiver has a copy.
+        return attrs.evolve(event, pair=(pair, "received"), digest=_digest(f"{sender} {bare(receiver)} {pair}"))
+
+    def _is_nick_here(self, jid: str) -> bool:
+        return _has_resource(jid) and self._is_room_here(jid)
 
     def event_of_room(self, direct: Direct, now_s: float) -> ServerEvent | None:
         """Return the event of a room of `Rooms` that tells our subscriber of a message; None if it is none."""
@@ -144,7 +171,8 @@ class Deriver:
         return not _is_silent(names)
 
     def _is_room_here(self, sender: str) -> bool:
-        return "@" in sender and any(domain(sender).endswith(f".{host}") for host in self.hosts)
+        of_room = domain(sender)
+        return "@" in sender and of_room not in self.hosts and any(of_room.endswith(f".{host}") for host in self.hosts)
 
 
 def _has_resource(jid: str) -> bool:

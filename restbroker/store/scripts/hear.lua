@@ -1,6 +1,7 @@
 #!lua
 -- Pushes a job for each event that servers told of, in their order, unless the same event came a short time ago, or tells
--- of what this broker sent itself; and notes each, without its text, in a stream that `restbroker events tail` reads.
+-- of what this broker sent itself, or is the other copy of one that came; and notes each, without its text, in a stream
+-- that `restbroker events tail` reads.
 -- The event of a test (`restbroker check --events`) is noted for the one who waits for it, and becomes no job. A full
 -- Redis refuses all of it: the sender is to be informed before anything is done.
 --
@@ -8,20 +9,26 @@
 -- ARGV: how many entries the stream keeps, and how many ms a push may be repeated; then for each event: its list (a
 --       place in KEYS), the queue's name, its payload, its job's id, its mark (a place in KEYS, 0 for none), how many ms
 --       an event of that mark is the same, when it was read (ms of whoever reads), the mark of what was sent (a place in
---       KEYS, 0 for none), how many ms that counts, the mark of a test (a place in KEYS, 0 for none), what is noted. A
---       queue without a name: no one wants the event, unless it is that of a test
+--       KEYS, 0 for none), how many ms that counts, the mark of a test (a place in KEYS, 0 for none), what is noted, the
+--       list of what came of its pair (a place in KEYS, 0 for none), and which of the pair's two copies it is. A queue
+--       without a name: no one wants the event, unless it is that of a test
 -- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), 3 (no one
 --          wants it), or why Redis refused
 -- Sent twice: an event with a mark is pushed once while its push may be repeated, each other twice. A mark holds the id
---             of the job, when it came, and when it was read.
+--             of the job, when it came, and when it was read; a pair's list has copies of one kind, which wait for one
+--             of the other: which copy, when it came, when it was read.
 
 -- part: clock
 
 local queues, stream, kept, again = KEYS[1], KEYS[2], ARGV[1], tonumber(ARGV[2])
 local codes, known, now = {}, {}, math.floor(clock_us() / 1000)
 
--- Whether an event of this mark came before, and if so, what to answer. Both count: the clocks of who reads may differ,
--- and what was read at once may come here at long intervals.
+-- Both times count: the clocks of who reads may differ, and what was read at once may come here at long intervals.
+local function is_near(came, was_read, window, read)
+  return math.min(now - came, math.abs(read - was_read)) < window
+end
+
+-- Whether an event of this mark came before, and if so, what to answer.
 local function heard(mark, window, jid, read)
   local found = redis.call('GET', mark)
   if not found then
@@ -32,10 +39,37 @@ local function heard(mark, window, jid, read)
     return 1
   end
   -- What an older version wrote counts for as long as it is there.
-  if not came or math.min(now - came, math.abs(read - was_read)) < window then
+  if not came or is_near(came, was_read, window, read) then
     return 0
   end
   return nil
+end
+
+local function remember(mark, window, jid, read)
+  redis.call('SET', mark, jid .. ' ' .. now .. ' ' .. read, 'PX', math.max(window, again))
+end
+
+-- Whether the other copy of this one waits; then it waits no more.
+local function completes(pair, copy, window, read)
+  local first = redis.call('LINDEX', pair, 0)
+  while first do
+    local which, came, was_read = string.match(first, '^(%S+) (%d+) (%d+)$')
+    local near = is_near(came, was_read, window, read)
+    if near and which == copy then
+      return false
+    end
+    redis.call('LPOP', pair)
+    if near then
+      return true
+    end
+    first = redis.call('LINDEX', pair, 0)
+  end
+  return false
+end
+
+local function await_other(pair, copy, window, read)
+  redis.call('RPUSH', pair, copy .. ' ' .. now .. ' ' .. read)
+  redis.call('PEXPIRE', pair, math.max(window, again))
 end
 
 -- The mark of what was sent holds for how long it was written, which some sources may want to be shorter.
@@ -53,12 +87,23 @@ local function is_of_test(mark, noted)
   return came
 end
 
-for n = 3, #ARGV, 11 do
+for n = 3, #ARGV, 13 do
   local list, queue, payload, jid, mark, window, read, own, own_window, test, noted = unpack(ARGV, n, n + 10)
   list, mark, own, window = KEYS[tonumber(list)], KEYS[tonumber(mark)], KEYS[tonumber(own)], tonumber(window)
   test = KEYS[tonumber(test)]
+  local pair, copy = KEYS[tonumber(ARGV[n + 11])], ARGV[n + 12]
   local code = test and is_of_test(test, noted) and 2 or queue == '' and 3
   code = code or own and is_own(own, tonumber(own_window)) and 2 or mark and heard(mark, window, jid, read)
+  if pair and (not code or code == 2 and not heard(mark, window, jid, read)) then
+    if completes(pair, copy, window, read) then
+      code = code or 0
+      remember(mark, window, jid, read)
+    elseif code == 2 then
+      -- What was sent here is no event, and its other copy is none either.
+      await_other(pair, copy, window, read)
+      remember(mark, window, jid, read)
+    end
+  end
   if code ~= 2 and code ~= 3 and not known[queue] then
     redis.call('SADD', queues, queue)
     known[queue] = true
@@ -69,7 +114,10 @@ for n = 3, #ARGV, 11 do
       code = pushed.err
     else
       if mark then
-        redis.call('SET', mark, jid .. ' ' .. now .. ' ' .. read, 'PX', math.max(window, again))
+        remember(mark, window, jid, read)
+      end
+      if pair then
+        await_other(pair, copy, window, read)
       end
       redis.pcall('XADD', stream, 'MAXLEN', '~', kept, '*', 'event', noted)
       code = 1
