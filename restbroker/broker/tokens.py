@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import attrs
 
-from restbroker.config.secret import Secret
+from restbroker.config.secret import Secret, digest_of
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.job import hiding, signing
@@ -29,7 +29,6 @@ _LOOK_S: Final = 1.0
 Also between two reads, while a token does not fit or a file is unusable.
 """
 
-_FIXED_TEXT: Final = b"Which restbroker processes have the same secret?"
 _REPLACED: Final = 10
 """How many replaced secrets are kept out of messages too."""
 
@@ -102,10 +101,7 @@ class Tokens:
         return self._signer(signature, signed) if place is None else self._secrets[place]
 
     def secret_digests(self) -> Mapping[str, Sequence[str]]:
-        """Return of each token, by name, HMACs (hex, 64 bits) of a fixed text under its current and previous secret.
-
-        They tell whether two processes have the same secret, and of a secret only whether a guess is right.
-        """
+        """Return of each token, by name, the digests (`digest_of`) of its current and previous secret."""
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
         return self._digests
@@ -130,8 +126,7 @@ class Tokens:
         self._published.clear()
         self._digests = {}
         for one in proofs:
-            digest = hmac.digest(one.secret.encode(), _FIXED_TEXT, "sha256").hex()[:16]
-            self._digests.setdefault(one.token.name, []).append(digest)
+            self._digests.setdefault(one.token.name, []).append(digest_of(one.secret))
         # What was replaced stays hidden: jobs that came with it may not be settled, and told of, yet.
         self.values = (*known, *(value for value in self.values if value not in known))[: len(known) + _REPLACED]
         self._encoded = tuple(one.encode() for one in known)

@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Final
 
-import attrs
 import typer
 
 from restbroker.console import columns, completion, output
@@ -20,7 +19,7 @@ from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail
 from restbroker.operate.names import require
-from restbroker.store.sources import SourceState, read_states
+from restbroker.store.sources import SourceState, read_states, shown
 
 app = typer.Typer(
     cls=Verbs,
@@ -81,7 +80,7 @@ def sources(how: Output) -> None:
     with open_store(how.settings()) as client:
         found = read_states(client)
     if how.json:
-        output.as_json([{name: value or None for name, value in attrs.asdict(one).items()} for one in found])
+        output.as_json([{name: value or None for name, value in shown(one).items()} for one in found])
     else:
         columns.show(_COLUMNS, found, as_json=False)
     if not found:

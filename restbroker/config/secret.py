@@ -18,6 +18,7 @@ from restbroker.errors import ConfigError
 
 _LINE_ENDS: Final = "\n\x85\u2028\u2029\x1a"
 """What editors of any system may leave at a file's end; blanks belong to the secret."""
+_FIXED_TEXT: Final = b"Which restbroker processes have the same secret?"
 _SETTLED_NS: Final = 1_000_000_000
 """How long ago a file must have changed: a clock of files may tick only every few milliseconds."""
 
@@ -116,6 +117,16 @@ class Secret:
         except ConfigError:
             now = ""
         return frozenset({before, now} - {""})
+
+
+def digest_of(secret: str) -> str:
+    """Return an HMAC (hex, 64 bits) of a fixed text under this secret.
+
+    It tells whether two processes have the same secret, and of a secret only whether a guess is right.
+    """
+    import hmac  # it loads OpenSSL, and anyone who only pushes jobs does without
+
+    return hmac.digest(secret.encode("utf-8", "surrogatepass"), _FIXED_TEXT, "sha256").hex()[:16]
 
 
 NO_SECRET: Final = Secret()

@@ -79,6 +79,12 @@ def check_reads(source: "EventSource") -> bool:
     return source_defaults_of(_options(source.kind)).check_reads
 
 
+def is_same(source: "EventSource", state: "SourceState") -> bool:
+    """Tell whether a source of another name, whose state this is, is the same one; for those of `check_reads`."""
+    found: bool = _part(source.kind, "check").is_same(source, state)
+    return found
+
+
 def suggest(source: "EventSource", sources: "Sequence[EventSource]") -> str | None:
     """Return lines for the server's own configuration file, for this one and those of `sources` that share them.
 

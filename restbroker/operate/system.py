@@ -23,7 +23,7 @@ from restbroker.store.identities import Registration
 from restbroker.store.pauses import Pause
 from restbroker.store.processes import ProcessRecord
 from restbroker.store.server import RedisProblem, redis_problems, server
-from restbroker.store.sources import SourceState, read_states
+from restbroker.store.sources import SourceState, read_states, shown
 from restbroker.store.stats import IdentityView, Overview, overview
 
 _LARGEST: Final = 1e15
@@ -252,7 +252,7 @@ class Snapshot:
             "totals": dict(self.totals),
             "queues": [attrs.asdict(one) for one in self.queues],
             "targets": [attrs.asdict(one) for one in self.targets],
-            "sources": [attrs.asdict(one) for one in self.sources],
+            "sources": [shown(one) for one in self.sources],
         }
 
 

@@ -227,7 +227,7 @@ class StreamInfo:
 
     `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
     opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat. `notice`: a warning that
-    holds although it is read.
+    holds although it is read. `options`: by which options it is read, each as a digest.
     """
 
     login: str = ""
@@ -235,6 +235,7 @@ class StreamInfo:
     event_s: float = 0.0
     heartbeat_s: float = 0.0
     notice: str = ""
+    options: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -30,7 +30,8 @@ class SourceState:
     there is nothing to read, as `message` says. `process`: `host:pid`. `user`: whose stream it is, "" where the source
     is read as a whole. For a stream, `login` is the end of the login's id under which it was opened; `opened_s`,
     `event_s` and `heartbeat_s` are when it was opened and brought its last event and heartbeat (epoch seconds, as of
-    the last write; 0: never). `notice`: a warning that holds although it is read.
+    the last write; 0: never). `notice`: a warning that holds although it is read. `options`: digests of the options by
+    which it is read, for `check` alone.
     """
 
     source: str
@@ -46,6 +47,7 @@ class SourceState:
     event_s: float = 0.0
     heartbeat_s: float = 0.0
     notice: str = ""
+    options: Mapping[str, str] = attrs.field(factory=dict)
 
     @property
     def is_reading(self) -> bool:
@@ -56,6 +58,11 @@ class SourceState:
     def key(self) -> StateKey:
         """The source, process and user that it is the state of."""
         return self.source, self.process, self.user
+
+
+def shown(state: SourceState) -> dict[str, Json]:
+    """Return the members for people and programs: all but the digests."""
+    return attrs.asdict(state, filter=lambda field, _: field.name != "options")
 
 
 def write(client: Client, states: Collection[SourceState], ended: Collection[StateKey] = ()) -> None:
@@ -110,6 +117,7 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
         value = entry.get(name)
         return _truncate(value) if isinstance(value, str) else ""
 
+    options = entry.get("options")
     return SourceState(
         source=text("source"),
         kind=text("kind"),
@@ -124,6 +132,7 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
         event_s=_number(entry, "event_s"),
         heartbeat_s=_number(entry, "heartbeat_s"),
         notice=text("notice"),
+        options={name: str(digest) for name, digest in options.items()} if isinstance(options, dict) else {},
     )
 
 

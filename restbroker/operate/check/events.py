@@ -11,7 +11,7 @@ run`: it stops when Redis has all, or says what is lost. Where a process reads, 
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from secrets import token_hex
@@ -237,7 +237,7 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
     except (StoreUnavailable, StoreRefused) as error:
         away = error
     for source in fetched:
-        own = [state for state in states if state.source == source.name]
+        own = [state for state in states if state.source == source.name or _is_renamed(source, state, fetched)]
         is_tested = sources.check_reads(source) and (test is None or test.source in (None, source.name))
         if is_tested and away is not None:
             if test is None:  # `check.redis` says why
@@ -245,30 +245,38 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
             else:
                 yield TEXTS.finding(_AREA, "EventNotTested-store", message=away.message, hint=away.hint)
             continue
-        is_read = any(state.is_reading for state in own)
-        if is_tested and is_read and not _is_alive(config, source):
+        reading = {state.source for state in own if state.is_reading}
+        if is_tested and reading and not _is_alive(config, reading):
             # It was killed: its state counts for a while.
-            own, is_read = [state for state in own if not state.is_reading], False
+            own, reading = [state for state in own if not state.is_reading], set()
         found = list(sources.check(source, own))
         yield from found
         if not is_tested:
             continue
-        if is_read:
+        if source.name in reading:
             tested = trio.run(_try_events, config, source, test)
         elif own or any(one.level == "problem" for one in found):
             tested = [] if test is None else [TEXTS.finding(_AREA, "EventNotTested-unread", source=source.name)]
         else:
             # Ctrl-C ends the waiting, never a reader in the middle of what it read.
-            reading = _Reading(config, source, test)
-            tested = trio.run(reading.run, restrict_keyboard_interrupt_to_checkpoints=True)
+            tested = trio.run(_Reading(config, source, test).run, restrict_keyboard_interrupt_to_checkpoints=True)
         yield from tested
 
 
-def _is_alive(config: Config, source: EventSource) -> bool:
-    """Tell whether a process that reads writes how far it is, as each does every second; True if that is not known."""
+def _is_renamed(source: EventSource, state: SourceState, named: Sequence[EventSource]) -> bool:
+    """Tell whether a process with another configuration, to which this state belongs, reads it by a name of its own."""
+    is_other = all(state.source != one.name for one in named)
+    return is_other and sources.check_reads(source) and sources.is_same(source, state)
+
+
+def _is_alive(config: Config, names: Collection[str]) -> bool:
+    """Tell whether one that reads writes how far it is, as each does every second; True if that is not known.
+
+    `names`: of its source, by which it may be called in its configuration.
+    """
     with suppress(StoreUnavailable, StoreRefused), open_store(config) as client:
-        before, until_s = records.read_progress(client, source.name), time.monotonic() + _SILENT_S
-        while records.read_progress(client, source.name) == before:
+        before, until_s = [records.read_progress(client, name) for name in names], time.monotonic() + _SILENT_S
+        while [records.read_progress(client, name) for name in names] == before:
             if time.monotonic() > until_s:
                 return False
             time.sleep(_PAUSE_S)

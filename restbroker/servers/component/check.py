@@ -2,12 +2,12 @@
 
 Called by `events.registry`. Always holds: the suggested lines are whole blocks that ejabberd 23.01 or Prosody 0.12
 accepts (tried), without the password. Nothing connects with the component's own name, since a second connection would
-take a share of the copies; how that one fares, the processes that read say in `states`. Where none reads, a name that
-nobody configured shows whether the listener is there, and whether it lets anyone in.
+take a share of the copies; how that one fares, the processes that read say in `states`. Where none reads, or one by
+other options, a name that nobody configured shows whether the listener is there, and whether it lets anyone in.
 """
 
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from secrets import token_hex
 from typing import Final
@@ -18,7 +18,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.config.urls import is_loopback
 from restbroker.servers.component.connection import open_stream
-from restbroker.servers.component.options import Options, host_of
+from restbroker.servers.component.options import Options, digests_of, host_of
 from restbroker.servers.event_contract import Problem
 from restbroker.servers.findings import Cause, Finding, Texts, findings_of, moment, ok, problem_of
 from restbroker.store.sources import SourceState
@@ -42,23 +42,45 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     host = host_of(options.name, options.hosts)
     if host is None and options.server.looks_up:
         yield _TEXTS.finding(_AREA, "ForeignName", source=source.name, name=options.name)
-    for state in states:
-        if state.is_reading:
-            last = f"the last event came at {moment(state.event_s)}" if state.event_s else "no event came yet"
-            beat = f"its last heartbeat at {moment(state.heartbeat_s)}"
-            belongs = "" if host is None else f", a subdomain of {host}"
-            message = f"Source {source.name}: {state.process} reads as {options.name}{belongs}; {last}; {beat}."
-            yield ok(_AREA, "Component", message)
-        elif not state.code:
-            yield ok(_AREA, "Component", f"Source {source.name}: {state.process} waits: {state.message}.")
-        if state.notice:
-            yield _TEXTS.finding(_AREA, "ComponentPush", source=source.name, notice=state.notice)
+    mine = {"name in Sources": source.name, "Kind": source.kind, **digests_of(source)}
+    unlike = [_unlike(mine, state) for state in states]
+    name = options.name if host is None else f"{options.name}, a subdomain of {host}"
+    for state, keys in zip(states, unlike, strict=True):
+        yield from _check_state(source.name, state, name, keys)
     is_asked = options.server.looks_up and is_loopback(options.address[0])
     if is_asked and not _is_here(options.name):
         yield _TEXTS.finding(_AREA, "NameElsewhere", source=source.name, name=options.name)
     if "push" in options.takes:
         yield from _check_pushing(source, states)
+    if any(unlike):
+        yield from trio.run(_try_unknown_name, source, options)
     yield from findings_of(states, (), _WHY, _CAUSES)
+
+
+def is_same(source: EventSource, state: SourceState) -> bool:
+    """Tell whether this is a state of the same component, under whatever name of a source."""
+    return state.options.get("Name") == digests_of(source)["Name"]
+
+
+def _unlike(mine: Mapping[str, str], state: SourceState) -> Sequence[str]:
+    """Return the options, as `mine` has them, that the process of this state has otherwise, as far as it says so."""
+    theirs = {"name in Sources": state.source, "Kind": state.kind, **state.options}
+    return [name for name, digest in mine.items() if theirs.get(name, digest) != digest]
+
+
+def _check_state(source: str, state: SourceState, name: str, unlike: Sequence[str]) -> Iterator[Finding]:
+    """Yield what a state says for itself. `name`: of the component; `unlike`: what its process has otherwise."""
+    if unlike:
+        keys = ", ".join(unlike)
+        yield _TEXTS.finding(_AREA, "ComponentDiffers", source=source, process=state.process, keys=keys)
+    elif state.is_reading:
+        last = f"the last event came at {moment(state.event_s)}" if state.event_s else "no event came yet"
+        beat = f"its last heartbeat at {moment(state.heartbeat_s)}"
+        yield ok(_AREA, "Component", f"Source {source}: {state.process} reads as {name}; {last}; {beat}.")
+    elif not state.code:
+        yield ok(_AREA, "Component", f"Source {source}: {state.process} waits: {state.message}.")
+    if state.notice:
+        yield _TEXTS.finding(_AREA, "ComponentPush", source=source, notice=state.notice)
 
 
 def _check_pushing(source: EventSource, states: Sequence[SourceState]) -> Iterator[Finding]:

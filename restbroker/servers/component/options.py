@@ -5,8 +5,10 @@ ejabberd the name belongs to one of the server's hosts unless the operator says 
 DNS and send all copies there. Trio is not loaded here.
 """
 
+import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, TypeAlias
 
@@ -17,11 +19,12 @@ from restbroker.config.events import EventSource
 from restbroker.config.key import Items, Key, choice, inline, key, secret, whole, word
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
-from restbroker.config.secret import NO_SECRET, Secret, is_blank
+from restbroker.config.secret import NO_SECRET, Secret, digest_of, is_blank
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import too_short
+from restbroker.errors import ConfigError
 from restbroker.job.event import EventType
 from restbroker.job.jid import fold_case
 
@@ -220,6 +223,31 @@ class ProsodyOptions:
         lease_s = self.options.lease_s or _LEASE_S
         options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, software="prosody", target=None)
         return options.check(source, at, problems)
+
+
+def digests_of(source: EventSource) -> Mapping[str, str]:
+    """Return a digest of the value of each option, by its key, of a secret as `digest_of` does; it reads their files.
+
+    What cannot be read is left out: who connects says so.
+    """
+    found = {"Target": _digest(str(source.target_name).encode())}
+    for field in attrs.fields(Options):
+        value = getattr(source.options, field.name)
+        with suppress(OSError, ConfigError):
+            match field.metadata, value:
+                case {"secret": (Key(name), _)}, Secret():
+                    found[name] = digest_of(value.reveal())
+                case {"key": Key(name)}, Path():
+                    found[name] = _digest(value.read_bytes())
+                case {"key": Key(name)}, tuple():
+                    found[name] = _digest("\n".join(sorted(map(str, value))).encode())
+                case {"key": Key(name)}, _:
+                    found.setdefault(name, _digest(str(value).encode()))
+    return found
+
+
+def _digest(value: bytes) -> str:
+    return hashlib.sha256(value).hexdigest()[:16]
 
 
 def host_of(name: str, hosts: Sequence[str]) -> str | None:

@@ -9,7 +9,7 @@ if it dies, by another (`ProgressInRedis`). Without `Lease` all processes read: 
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
@@ -30,7 +30,7 @@ from restbroker.servers.component.derive import (
     has_text,
     is_notification,
 )
-from restbroker.servers.component.options import Options
+from restbroker.servers.component.options import Options, digests_of
 from restbroker.servers.component.stanzas import (
     FORWARDED,
     Accepted,
@@ -107,6 +107,7 @@ class ComponentReader:
     _lost_since_s: float = 0.0
     _named_hosts: set[str] = attrs.field(factory=set)
     _notice: str = ""
+    _options: Mapping[str, str] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._buffer = EventBuffer(_BUFFER_BYTES, self._warn_of_full)
@@ -133,6 +134,7 @@ class ComponentReader:
         pause = Backoff()
         while True:
             await self._may_read.wait()
+            self._options = await trio.to_thread.run_sync(digests_of, self.offers.source)
             try:
                 self._stream = await open_stream(self.settings)
                 pause.reset()
@@ -340,4 +342,4 @@ class ComponentReader:
         self.reports.warn("EventsHeld", size=size_bytes, server=self.settings.server.name)
 
     def _info(self) -> StreamInfo:
-        return StreamInfo("", self._opened_s, self._event_s, self._beat_s, self._notice)
+        return StreamInfo("", self._opened_s, self._event_s, self._beat_s, self._notice, self._options)

@@ -17,10 +17,11 @@ from restbroker.operate.check import events as check_reading
 from restbroker.operate.check.events import EventTest, check_readers
 from restbroker.servers import registry
 from restbroker.servers.component import check as component_check
+from restbroker.servers.component.options import TAKES, digests_of
 from restbroker.servers.event_contract import Parties
 from restbroker.servers.findings import Finding
 from restbroker.store.client import Client
-from restbroker.store.sources import SourceState, read_states, write
+from restbroker.store.sources import SourceState, read_states, shown, write
 from tests.events.component import test_push
 from tests.events.component.conftest import HOST, NAME, PASSWORD, Listener, Read, message, wrapped
 from tests.events.conftest import events_in, jobs_in, written
@@ -29,6 +30,7 @@ from tests.support.process import started
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
+from tests.transport.authority import Authority
 
 HOOK: Final = {"AllowPrivate": True, "Commands": {"event": {"Idempotent": True}}}
 UNREAD: Final = ("warning", "NotServing")
@@ -47,9 +49,11 @@ def here(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def configure(place: Path, redis_url: str, listener: Listener, options: Mapping[str, Any], **more: Any) -> None:
     given = {"Address": f"127.0.0.1:{listener.port}", "Name": NAME, "Hosts": [HOST], "Pass": PASSWORD, **options}
+    name = given.pop("name", "ejabberd")
     own: dict[str, Any] = {name: given.pop(name) for name in ("Kind", "Routes") if name in given}
+    given = {name: value for name, value in given.items() if value is not None}
     source: dict[str, Any] = {"Kind": "ejabberd-component", "Options": given, **own}
-    written(place, redis_url, {"Sources": {"ejabberd": source}}, **more)
+    written(place, redis_url, {"Sources": {name: source}}, **more)
     if "Targets" in more:
         document = json.loads((place / "env.json").read_text())
         del document["RestURL"], document["RestQueue"]
@@ -109,13 +113,70 @@ def said(found: Sequence[Finding]) -> list[tuple[str, str]]:
 async def test_beside_a_process_that_reads_nothing_is_connected(
     reading: Read, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
+    (tmp_path / "password").write_text(f"{PASSWORD}\n")
     async with reading() as source:
-        await source.reads()
-        await until_async(lambda: read_states(store), "its state is known", 60)
-        found = await checked(tmp_path, redis_server.url, source.listener)
+        (state,) = await until_async(lambda: [one for one in read_states(store) if one.options], "it is known", 60)
+        found = await checked(tmp_path, redis_server.url, source.listener, Pass=None, PassFile="password")
+        assert source.listener.tried == 1
+        (differs,) = await checked(tmp_path, redis_server.url, source.listener, name="feed", Pass="wrong")
         assert source.listener.accepted == len(source.listener.lines) == 1
     assert said(found) == [("ok", "Component"), ("warning", "EventNotSent")]
     assert f"reads as {NAME}, a subdomain of {HOST}; no event came yet; its last heartbeat" in found[0].message
+    assert (differs.level, differs.code) == ("problem", "ComponentDiffers")
+    assert differs.message.endswith(" has other values of name in Sources, Pass than this configuration.")
+    assert "Pass is untested" in (differs.why or "")
+    assert PASSWORD not in str(state)
+    assert "options" not in shown(state)
+
+
+@pytest.mark.promise("Events", "a check takes no event of ejabberd away from the process that reads")
+async def test_address_and_tls_of_another_file_are_tried(
+    redis_server: RedisServer,
+    store: Client,
+    listener: Listener,
+    tmp_path: Path,
+    ours: Authority,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check_reading, "_is_alive", lambda *_: True)
+    listener.context = ours.served()
+    (tmp_path / "own.pem").symlink_to(ours.ca)
+    tls = {"TLS": True, "CAFile": str(ours.ca)}
+    configure(tmp_path, redis_server.url, listener, tls)
+    running = load(tmp_path / "env.json", {}, {}, kinds=registry.kinds(), sources=kinds.kinds()).config.events
+    assert running is not None
+    options = digests_of(running.sources[0])
+    write(store, [SourceState("ejabberd", "ejabberd-component", "here:1", options=options)])
+
+    async def differs(**options: Any) -> tuple[str, list[str]]:
+        """The keys that are named, and what else is wrong."""
+        found = await checked(tmp_path, redis_server.url, listener, **{**tls, **options})
+        problems = {
+            one.code: one.message.rpartition(" values of ")[2].partition(" than")[0]
+            for one in found
+            if one.level == "problem"
+        }
+        return problems.pop("ComponentDiffers", ""), list(problems)
+
+    # The same values, and an order that says nothing.
+    assert await differs(CAFile="own.pem", MaxUnread="0.5m", Take=[*TAKES][::-1]) == ("", [])
+    assert await differs(Address=f"127.0.0.1:{free_port()}") == ("Address", ["ComponentAway"])
+    assert await differs(CAFile=str(ours.folder / "stranger.pem")) == ("CAFile", ["ComponentAway"])
+    assert await differs(TLS=False, CAFile=None) == ("TLS, CAFile", ["ComponentAway"])
+    assert await differs(Lease="5s", Pass="wrong") == ("Pass, Lease", [])
+    listener.context = None
+    assert await differs(Hosts=[HOST, "example.net"]) == ("Hosts", ["ComponentAway"])
+    assert listener.accepted == 0
+
+
+async def test_state_without_digests_says_nothing_of_options(
+    redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path
+) -> None:
+    """So it is while a process waits for another one to end."""
+    write(store, [SourceState("ejabberd", "ejabberd-component", "here:1", message="another process reads")])
+    found = await checked(tmp_path, redis_server.url, listener, Pass="wrong")
+    assert said(found) == [("ok", "Component")]
+    assert listener.tried == 0
 
 
 @pytest.mark.promise("Events", "what a check reads from ejabberd becomes jobs")
