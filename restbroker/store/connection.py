@@ -123,6 +123,7 @@ class Connection:
         self._client = client
         self._took = took
         self._lock = trio.CapacityLimiter(1)
+        self._thread = trio.CapacityLimiter(1)
         self.trips = self._own_trips = RoundTrips(self._enter, self._send, self._lock.release)
         self._watch: Watch | None = None
         """What watches it. No task uses it meanwhile."""
@@ -142,14 +143,17 @@ class Connection:
         self.trips = other.trips
 
     async def call(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run `function(client, …)` in a thread, and return its result or raise its error.
+        """Connect, run `function(client, …)` in a thread, and return its result or raise its error.
 
-        If cancelled before the thread starts, nothing was sent. Later, the call runs to its end and its result is
-        returned; the next checkpoint raises Cancelled.
+        Connecting needs no thread, and can be cancelled: nothing was sent then. Later, the call runs to its end and its
+        result is returned; the next checkpoint raises Cancelled.
         """
-        await self.land()
-        work = partial(function, self._client, *args, **kwargs)
-        return await trio.to_thread.run_sync(work, limiter=self._lock, abandon_on_cancel=False)
+        await self._enter()
+        try:
+            work = partial(function, self._client, *args, **kwargs)
+            return await trio.to_thread.run_sync(work, limiter=self._thread, abandon_on_cancel=False)
+        finally:
+            self._lock.release()
 
     async def ask(self, function: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Do as `call` does, a second time if the connection ended since the last call: then nothing was sent."""
@@ -358,7 +362,9 @@ class Connection:
     async def aclose(self) -> None:
         """Close the connection once the running call has ended. Not cancellable; bounded by that call's time-out."""
         with trio.CancelScope(shield=True):
-            await self.call(Client.close)
+            await self.land()
+            async with self._lock:
+                self._client.close()
 
 
 async def until_answered(ask: Callable[[], Awaitable[T]]) -> T:

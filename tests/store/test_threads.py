@@ -1,5 +1,6 @@
 """Threads: how many a connection, a waiter and the watch for a new master have, and what waits for them."""
 
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,6 +63,19 @@ async def test_cancelled_call_still_closes_its_connection(server: Server) -> Non
         scope.cancel()
         await calls.aclose()
     assert not client.is_open
+
+
+async def test_a_call_that_connects_is_cancelled_at_once() -> None:
+    """A Redis that accepts and is silent, as one that is suspended: a stop does not wait for its time-out."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        calls = Connection(open_client(StoreSettings(f"redis://127.0.0.1:{silent.getsockname()[1]}/0"), timeout_s=60.0))
+        with trio.fail_after(20):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(calls.call, Client.command, "PING")
+                accepted, _ = await trio.to_thread.run_sync(silent.accept)
+                with accepted:
+                    nursery.cancel_scope.cancel()
+            await calls.aclose()
 
 
 def descriptors() -> int:
