@@ -47,7 +47,7 @@ build() {
 }
 
 run() {
-  packages python3
+  packages python3 tini
   # A number that no user of a host has: Kubernetes tells by it that this is not root.
   useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin restbroker
   mkdir -p /etc/restbroker

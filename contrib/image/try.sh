@@ -71,7 +71,7 @@ fi
 # As the image is used: its user, its environment, and nothing that it may write to but /tmp.
 restbroker() {
   inside "$trees/run" PYTHONDONTWRITEBYTECODE=1 RESTBROKER_HEALTHBIND=127.0.0.1:18090 "${settings[@]}" \
-    setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --bounding-set=-all restbroker "$@"
+    setpriv --reuid=10001 --regid=10001 --clear-groups --no-new-privs --bounding-set=-all tini -g -- restbroker "$@"
 }
 settings=()
 [[ $(restbroker --version) == "restbroker "* ]] || fail "it does not tell its version"
@@ -96,6 +96,19 @@ kill -TERM "$(first_of "$waited")"
 ended=0
 wait "$waited" || ended=$?
 ((ended == 0)) || { cat "$trees/broker" >&2; fail "it ended with $ended when it was told to end"; }
+
+# Told to end at any instant of its start, from its first process on.
+for _ in {1..20}; do
+  restbroker run >"$trees/broker" 2>&1 &
+  waited=$!
+  until first=$(first_of "$waited") && [[ $(<"/proc/$first/comm") == tini ]]; do :; done 2>/dev/null
+  sleep "$((RANDOM % 2)).$((RANDOM % 1000))"
+  kill -TERM "$first"
+  timeout 60 tail --pid="$waited" -f /dev/null || fail "it went on when it was told to end during its start"
+  ended=0
+  wait "$waited" || ended=$?
+  ((ended == 0 || ended == 143)) || { cat "$trees/broker" >&2; fail "it ended with $ended when it was told to end during its start"; }
+done
 
 echo "Tried after $SECONDS s; the image adds $(($(du -sm "$trees/run" | cut -f 1) - before)) MiB to a bare Debian," \
   "$(du -sm "$trees/run/opt/restbroker" | cut -f 1) of them restbroker with what it needs."

@@ -35,7 +35,7 @@ def test_image_does_only_what_the_tested_script_does() -> None:
 
 
 def test_entry_point_and_health_check_are_commands(tmp_path: Path) -> None:
-    assert FINAL["ENTRYPOINT"] == '["restbroker"]'
+    assert FINAL["ENTRYPOINT"] == '["tini", "-g", "--", "restbroker"]'
     assert FINAL["CMD"] == '["run"]'
     assert 'CMD ["restbroker", "health"]' in FINAL["HEALTHCHECK"]
     assert {"run", "health"} <= set(COMMANDS)
