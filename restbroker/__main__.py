@@ -11,19 +11,21 @@ import sys
 
 from restbroker.errors import RestbrokerError, UsageError
 
+_VALUED = ("--config", "--processes", "--log-level")
+"""The options of these commands that a value follows."""
+
 
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
+    if _serves(sys.argv[1:]):
+        from restbroker import start
+
+        start.listen()
     _replace_streams()
     if sys.argv[1:] == ["--version"]:
         _tell_version()
         return
     gc.disable()  # nothing that is imported is garbage; `cli.app` turns it on again
-    if _serves(sys.argv[1:]):
-        # Until it listens for SIGHUP itself: the default would end the process during its slow imports.
-        import signal
-
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     from restbroker.console import output
 
     try:
@@ -43,10 +45,10 @@ def main() -> None:
 
 
 def _serves(words: list[str]) -> bool:
-    """Tell whether it is a command that reads its configuration again at SIGHUP, or may be: options can precede it."""
-    if words[:1] in (["run"], ["web"]) or words[:2] == ["roster", "serve"]:
-        return True
-    return words[:1] != [] and words[0].startswith("-") and not {"run", "web", "serve"}.isdisjoint(words)
+    """Tell whether these words are a command that serves until it is stopped; its options can precede it."""
+    before = ["", *words]
+    names = [word for last, word in zip(before, words, strict=False) if word[:1] != "-" and last not in _VALUED]
+    return names[:1] in (["run"], ["web"]) or names[:2] == ["roster", "serve"]
 
 
 class _Closed(io.FileIO):

@@ -18,11 +18,12 @@ from restbroker import __version__
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
 from restbroker.app.services import Part, ProcessView, Summaries, local_services, parts_of
-from restbroker.broker.plan import Service
-from restbroker.broker.signals import STOP, dump
+from restbroker.broker.plan import Service, start_all
+from restbroker.broker.signals import dump, receive
 from restbroker.broker.status.view import View
 from restbroker.broker.workers.supervisor import Supervisor
 from restbroker.config.core import Config, LoadedConfig
+from restbroker.start import STOP
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import Event, GroupStarted, GroupStopped
 from restbroker.telemetry.log import LogSettings, LogSink
@@ -90,10 +91,9 @@ async def _serve(config: Config, load: Load, parts: Collection[Part], log: LogSi
     view = ProcessView(lambda: _VIEW, all_processes=True, samples=lambda: samples)
     services: list[Service] = [Summaries(log), *local_services(lambda: reload.config, parts, view, log), *systemd]
     # Around all else: a second signal must not cut the stop of the first short.
-    with trio.open_signal_receiver(*_WATCHED) as signals:
+    with receive(*_WATCHED) as signals:
         async with trio.open_nursery() as nursery:
-            for service in services:
-                await nursery.start(service.run)
+            nursery.start_soon(start_all, services, nursery, trio.Event())
             async for number in signals:
                 if number in STOP:
                     break

@@ -15,9 +15,9 @@ import trio
 from restbroker.broker import signals
 from restbroker.broker.generation import Generation
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.plan import BrokerPlan
+from restbroker.broker.plan import BrokerPlan, start_all
 from restbroker.broker.recovery import StopResult
-from restbroker.broker.scopes import cancel_on
+from restbroker.broker.scopes import until, wait_for_any
 from restbroker.broker.signals import Control
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
 
@@ -52,8 +52,7 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
         await process.start(signals.watch, control, plan.report)
         health = StoreHealth(plan.report)
         plan.status.begin(control, health)
-        for service in plan.services:
-            await process.start(service.run)
+        await start_all(plan.services, process, control.stop)
         generations = _Generations(control, health)
         async with trio.open_nursery() as serving:
             newest: BrokerPlan | None = plan
@@ -71,25 +70,15 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
 async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
     """Wait until a reload brings another plan, and return it; None when the process is to stop."""
     while True:
-        async with trio.open_nursery() as nursery:
-            for event in (control.stop, control.reload):
-                nursery.start_soon(cancel_on, event, nursery.cancel_scope)
+        await wait_for_any(control.stop, control.reload)
         if control.stop.is_set():
             return None
         control.take_reload()
-        plan = await _unless_stopped(control, reload)
+        plan = None
+        async with until(control.stop):
+            plan = await reload()
         if plan is not None:
             return plan
-
-
-async def _unless_stopped(control: Control, reload: Reload) -> BrokerPlan | None:
-    """Return what `reload` returns; None if a stop cancels it."""
-    plan = None
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(cancel_on, control.stop, nursery.cancel_scope)
-        plan = await reload()
-        nursery.cancel_scope.cancel()
-    return plan
 
 
 @attrs.define(eq=False)

@@ -33,7 +33,7 @@ from restbroker.broker.ready_buffer import are_many
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.scheduler import Scheduler
-from restbroker.broker.scopes import cancel_on
+from restbroker.broker.scopes import cancel_on, until
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.token_watch import TokenWatch
@@ -130,9 +130,7 @@ class Generation:
         begun: list[WorkerPool] = []
         registered = False
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(cancel_on, self.control.stop, nursery.cancel_scope)
-                nursery.start_soon(cancel_on, self.replaced, nursery.cancel_scope)
+            async with until(self.control.stop, self.replaced):
                 await self.health.call_until_up(connection, require_supported)
                 # The first job that fails is due by Redis' clock, too.
                 asked_at_s = boot_time_s()
@@ -142,7 +140,6 @@ class Generation:
                     await pool.register()
                     self.identities.add(pool.identity.name)
                 registered = True
-                nursery.cancel_scope.cancel()
         finally:
             if not registered:
                 self._phases.note_lost()

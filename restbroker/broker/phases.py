@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import attrs
 import trio
 
-from restbroker.broker.scopes import bound, cancel_on
+from restbroker.broker.scopes import bound, wait_for_any
 from restbroker.broker.signals import Control
 from restbroker.broker.worker_pool import WorkerPool
 
@@ -75,9 +75,7 @@ class Phases:
 
     async def watch_fences(self, pools: Sequence[WorkerPool]) -> None:
         """Wait until a pool is fenced, then end intake and work at once."""
-        async with trio.open_nursery() as nursery:
-            for pool in pools:
-                nursery.start_soon(cancel_on, pool.identity.fenced, nursery.cancel_scope)
+        await wait_for_any(*(pool.identity.fenced for pool in pools))
         self._lost = True
         bound(self.commit, _END_S)
         bound(self.settle, 2 * _END_S)

@@ -10,6 +10,7 @@ import attrs
 import trio
 
 from restbroker.broker.periodic import PeriodicJob
+from restbroker.broker.scopes import until
 from restbroker.broker.status.status import Status
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
@@ -26,6 +27,16 @@ class Service(Protocol):
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Run until cancelled; call `task_status.started()` once the service is up."""
         ...
+
+
+async def start_all(services: Sequence[Service], nursery: trio.Nursery, stop: trio.Event) -> None:
+    """Start the services in the nursery, one after the other; return once all are up, or at `stop`.
+
+    One may have to look up a name to listen on, which can take long.
+    """
+    async with until(stop):
+        for service in services:
+            await nursery.start(service.run)
 
 
 @attrs.frozen

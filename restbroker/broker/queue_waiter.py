@@ -11,7 +11,7 @@ import attrs
 import trio
 
 from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.scopes import cancel_on
+from restbroker.broker.scopes import until
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store.waiter import Waiter
 
@@ -59,10 +59,8 @@ class QueueWaiter:
     ) -> None:
         """Wait as `wait_beside` does, but end too when a key may have come free, or in `due_ms` when one is due."""
         with trio.move_on_after(math.inf if due_ms is None else due_ms / 1000):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(cancel_on, successor, nursery.cancel_scope)
+            async with until(successor):
                 await self.wait_beside(ready, unreadable)
-                nursery.cancel_scope.cancel()
 
     async def _wait_for_demand(self, ready: ReadyBuffer, others: trio.CancelScope) -> None:
         await ready.wait_for_demand(reserve=0)

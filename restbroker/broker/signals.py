@@ -10,15 +10,17 @@ time.
 import os
 import signal
 import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import trio
 
+from restbroker.start import STOP, end_at_once
 from restbroker.telemetry.events import BrokerQuiet, Report
 
 _TRIO = Path(trio.__file__).parent
-STOP = (signal.SIGTERM, signal.SIGINT)
 WATCHED = (*STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
 
 
@@ -57,11 +59,28 @@ class Control:
         self.reload = trio.Event()
 
 
+@contextmanager
+def receive(*numbers: int) -> Iterator[AsyncIterator[int]]:
+    """Receive these signals in the block, those included that came a moment before it; after it none ends the process.
+
+    A second signal to stop at the very end changes nothing any more: all is in order by then, and the exit code is
+    known.
+    """
+    early: list[int] = []
+    for number in STOP:
+        if signal.getsignal(number) is end_at_once:
+            signal.signal(number, lambda number, _: early.append(number))
+    with trio.open_signal_receiver(*numbers) as signals:
+        for one in early:
+            signal.raise_signal(one)
+        yield signals
+
+
 async def watch(
     control: Control, report: Report, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
     """Turn signals into events of `control` until cancelled; call `task_status.started()` once signals are caught."""
-    with trio.open_signal_receiver(*WATCHED) as signals:
+    with receive(*WATCHED) as signals:
         task_status.started()
         async for number in signals:
             act(number, control, report)

@@ -4,8 +4,6 @@ Always holds: no connector is loaded; keys that do not exist are refused, no mat
 """
 
 import os
-import signal
-import sys
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -13,7 +11,6 @@ from typing import Final, Literal
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.problems import Problems
-from restbroker.console.exits import Exit
 from restbroker.console.options import ConfigOption
 from restbroker.console.output import say
 from restbroker.events import registry as sources
@@ -46,12 +43,8 @@ def load_with_notices(path: Path | None, overrides: Mapping[str, Json] | None = 
 def load_to_serve(
     path: Path | None, overrides: Mapping[str, Json] | None = None
 ) -> tuple[LoadedConfig, Callable[[], LoadedConfig]]:
-    """Return the configuration of a process that serves until it is stopped, and what loads it again; raise as above.
-
-    A SIGTERM during the start ends it with 0, as there is nothing to end yet. SIGHUP: see `__main__`.
-    """
+    """Return the configuration of a process that serves until stopped, and what loads it again; raise as above."""
     found = load_with_notices(path, overrides)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(Exit.OK))
     return found, lambda: load_with_notices(found.path or path, overrides)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,19 @@ def work(harness: Harness, key: str = "work") -> list[dict[str, Any]]:
 async def ask(harness: Harness, what: str) -> None:
     await harness.until(lambda: name(harness), "the record is there")
     harness.client.command("LPUSH", f"{name(harness)}-signals", what)
+
+
+async def test_a_record_that_was_never_written_is_not_removed(harness: Harness) -> None:
+    """A stop while Redis is silent would wait for that."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        harness.redis = attrs.evolve(harness.redis, port=silent.getsockname()[1])
+        (service,) = recorded(harness)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service.run)
+            nursery.cancel_scope.cancel()
+        silent.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            silent.accept()
 
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "capsules (7 and later)")

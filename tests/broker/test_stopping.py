@@ -1,7 +1,9 @@
 """How a broker stops, is fenced, and lives through an outage of Redis: every job ends in one place."""
 
+import socket
 import time
 
+import attrs
 import pytest
 import trio
 
@@ -27,6 +29,34 @@ async def test_drain_finishes_sent_jobs_and_requeues_rest_in_order(harness: Harn
     assert [b'"n": %d' % number in bytes(raw) for number, raw in zip(range(3, 12), order, strict=True)] == [True] * 9  # type: ignore[arg-type]
     assert (harness.of(BrokerStopped)[0].clean, harness.of(BrokerStopped)[0].reserved) == (True, 0)
     assert harness.client.command("KEYS", "restbroker:i*") == []
+
+
+async def test_a_stop_waits_for_no_service_that_still_starts(harness: Harness) -> None:
+    """It may look up the name of its address."""
+    begun = trio.Event()
+
+    @attrs.frozen
+    class Starting:
+        async def run(self, *, task_status: trio.TaskStatus[None]) -> None:  # noqa: ARG002 - it never says so
+            begun.set()
+            await trio.sleep_forever()
+
+    harness.services = lambda _: [Starting()]
+    with trio.fail_after(20):
+        async with harness.broker():
+            await begun.wait()
+    assert harness.of(BrokerStopped)[0].clean
+    assert harness.client.command("KEYS", "restbroker:*") == []
+
+
+async def test_a_stop_waits_for_no_redis_that_accepts_and_is_silent(harness: Harness) -> None:
+    harness.patience_s = 60.0
+    with socket.create_server(("127.0.0.1", 0)) as silent, trio.fail_after(20):
+        harness.redis = attrs.evolve(harness.redis, port=silent.getsockname()[1])
+        async with harness.broker():
+            accepted, _ = await trio.to_thread.run_sync(silent.accept)
+        accepted.close()
+    assert harness.of(BrokerStopped)[0].clean
 
 
 @pytest.mark.promise("Sidekiq: counters and metrics", "a job pushed back is no execution")

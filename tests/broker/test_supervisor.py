@@ -188,6 +188,13 @@ async def test_exit_code_is_the_worst_of_those_ended_after_the_stop() -> None:
     assert one.code == int(odd)
 
 
+async def test_a_stop_ends_workers_that_still_start_with_0() -> None:
+    """They would read their line in seconds only; SIGTERM is no failure of theirs."""
+    async with running(group("time.sleep(60)", count=2)) as one:
+        await until_async(lambda: len(one.workers()) == 2, "both are started")
+    assert one.code == 0
+
+
 async def test_second_signal_is_passed_on_and_hanging_workers_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "KILL_S", 0.2)
     async with running(group(SAY_READY, "time.sleep(60)", count=2)) as one:

@@ -24,7 +24,7 @@ import trio
 from restbroker import __version__
 from restbroker.broker import signals
 from restbroker.broker.identity import new_name
-from restbroker.broker.scopes import cancel_on
+from restbroker.broker.scopes import wait_for_any
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import RunningJob
@@ -126,7 +126,8 @@ class SidekiqRecord:
         finally:
             last = trio.CancelScope(shield=True, deadline=trio.current_time() + _REMOVE_S)
             with last, suppress(StoreUnavailable, StoreRefused):
-                await self.connection.ask(processes.remove, self.name)
+                if self.status.served.is_set():
+                    await self.connection.ask(processes.remove, self.name)
             await self.connection.aclose()
 
     @property
@@ -137,11 +138,7 @@ class SidekiqRecord:
     async def _pause(self) -> None:
         """Wait until the next record is due, or the process becomes quiet or begins to stop."""
         with trio.move_on_after(RECORD_S):
-            async with trio.open_nursery() as nursery:
-                for event in (self.control.quiet, self.control.stop):
-                    if not event.is_set():
-                        nursery.start_soon(cancel_on, event, nursery.cancel_scope)
-                await trio.sleep_forever()
+            await wait_for_any(*(one for one in (self.control.quiet, self.control.stop) if not one.is_set()))
 
     async def _write(self) -> str | None:
         """Write the record; return the request that is there for this process, None if there is none or Redis fails."""

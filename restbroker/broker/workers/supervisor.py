@@ -16,9 +16,9 @@ from collections.abc import Awaitable, Callable, Sequence
 import attrs
 import trio
 
-from restbroker.broker.plan import Service
-from restbroker.broker.scopes import cancel_on
-from restbroker.broker.signals import WATCHED, dump
+from restbroker.broker.plan import Service, start_all
+from restbroker.broker.scopes import until
+from restbroker.broker.signals import WATCHED, dump, receive
 from restbroker.broker.status.view import View, together
 from restbroker.broker.workers.worker_channel import (
     KILL_AFTER_S,
@@ -150,8 +150,7 @@ class Supervisor:
             process.start_soon(self._reloads, reload)
             process.start_soon(self._kill_late)
             process.start_soon(self._end_hung)
-            for service in services:
-                await process.start(service.run)
+            await start_all(services, process, self._stop)
             async with trio.open_nursery() as workers:
                 for number in range(1, self.count + 1):
                     workers.start_soon(self._keep, number, may_start)
@@ -182,7 +181,7 @@ class Supervisor:
                 await self._changed.park()
 
     async def _watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:
-        with trio.open_signal_receiver(*WATCHED) as received:
+        with receive(*WATCHED) as received:
             task_status.started()
             async for number in received:
                 self._act(number)
@@ -253,14 +252,12 @@ class Supervisor:
             if trio.current_time() - began_s >= HEALTHY_S:
                 wait_s = FIRST_WAIT_S
             self.report(restart_warning(number, end, wait_s))
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(cancel_on, self._stop, nursery.cancel_scope)
+            async with until(self._stop):
                 may_start_now = False
                 while not may_start_now:
                     await trio.sleep(wait_s)
                     wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                     may_start_now = await may_start()
-                nursery.cancel_scope.cancel()
 
     def _give_up(self, number: int, end: End) -> None:
         # No worker ever delivered: the person who started them should know, not wait.
@@ -278,7 +275,7 @@ class Supervisor:
         with ours:
             try:
                 with theirs:
-                    # A process group of its own: Ctrl-C would end one that is still starting with a traceback.
+                    # A process group of its own: Ctrl-C would end one that is still starting with 130.
                     process = await trio.lowlevel.open_process(command, stdin=theirs, process_group=0)
             except OSError as error:
                 return End(f"could not be started ({error.strerror})", 1)
@@ -296,7 +293,10 @@ class Supervisor:
                 del self._workers[number]
                 self.metrics.remove_worker(process.pid)
                 self._changed.unpark_all()
-        return end_of(process.pid, process.returncode or 0, worker.ended_for)
+        code = process.returncode or 0
+        if code == -signal.SIGTERM and self._stop.is_set() and not worker.has_reported:
+            code = 0  # by our order, before it could listen: it had done nothing
+        return end_of(process.pid, code, worker.ended_for)
 
     async def _follow(self, worker: Worker) -> None:
         """Read what a worker reports; end one whose line ended, unless it ends by itself."""

@@ -3,9 +3,9 @@
 Towards the worker, each byte is the number of a signal, and is acted on as that signal. Towards the supervisor, each
 line is JSON: a `WorkerReport`, when it has changed and once a second, and, where /metrics is served, the values for it,
 every two seconds and at the end. Real signals would not do: one that comes before a worker listens would end or suspend
-it, and a byte waits. Always holds: when the supervisor is gone, however it went, the line ends, and the worker drains
-and ends too; an order that came before the worker was up counts before it takes a job; and a supervisor that does not
-read holds nothing up.
+it, and a byte waits. A stop alone is a signal, too, until the worker has reported, since it has taken no job by then.
+Always holds: when the supervisor is gone, however it went, the line ends, and the worker drains and ends too; an order
+that came before the worker was up counts before it takes a job; and a supervisor that does not read holds nothing up.
 """
 
 import json
@@ -19,6 +19,7 @@ import trio
 from restbroker.broker import signals
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
+from restbroker.start import STOP
 from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples, from_json, to_json
 
@@ -118,13 +119,13 @@ class WorkerChannel:
 
     def _act(self, requests: bytes) -> None:
         for number in requests:
-            if number in signals.STOP and self._is_stopping:
+            if number in STOP and self._is_stopping:
                 self.control.cut_short(number)
             else:
                 # Not as a local one: systemd sends its first SIGTERM to supervisor and workers alike, and what the
                 # supervisor passes on would be a second one.
                 signals.act(number, self.control, self.report, _ORIGIN)
-            self._is_stopping = self._is_stopping or number in signals.STOP
+            self._is_stopping = self._is_stopping or number in STOP
         if not requests:
             self.control.drain(_GONE)
 
@@ -175,9 +176,14 @@ class Worker:
     ended_for: str = ""
 
     def order(self, number: int) -> None:
-        """Order the worker to act as if it got the signal `number`; do nothing if its end of the socket is closed."""
+        """Order the worker to act as if it got the signal `number`; do nothing if its end of the socket is closed.
+
+        A stop ends one that is still starting at once: it may take seconds until it reads its line.
+        """
         with suppress(OSError):
             self.line.send(bytes([number]))
+        if number in STOP and not self.has_reported:
+            self.process.terminate()
 
     def note(self, report: WorkerReport) -> None:
         """Keep the view and the number of reloads that the worker reported."""

@@ -96,14 +96,14 @@ class RabbitReader:
         from restbroker.events.amqp import connection
 
         inbox, token = _Inbox(), trio.lowlevel.current_trio_token()
+        grace, taking = trio.CancelScope(), trio.CancelScope()
         link = connection.Link(
             self.settings,
             f"restbroker, source {self.source.name}",
             inbox.put,
-            on_open=lambda where: token.run_sync_soon(self._note_opened, where),
+            on_open=lambda where: token.run_sync_soon(self._note_opened, where, grace),
         )
         why: list[Problem] = []
-        grace, taking = trio.CancelScope(shield=True), trio.CancelScope()
 
         async def consume() -> None:
             with grace:
@@ -129,7 +129,8 @@ class RabbitReader:
                 grace.deadline = trio.current_time() + _GRACE_S
         return why[0]
 
-    def _note_opened(self, where: str) -> None:
+    def _note_opened(self, where: str, grace: trio.CancelScope) -> None:
+        grace.shield = True  # before that there is nothing to acknowledge
         self._pause.reset()
         self.reports.note_open(where)
 
