@@ -102,7 +102,7 @@ async def _main(
     # What there is one of for all workers, their supervisor serves, and reports.
     parts = parts_of(config) if line is None else set()
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
-    served = services(lambda: reload.config, parts, view, report, plan.open_control)
+    served = services(lambda: reload.config, parts, view, report, plan.open_control, plan.upkeep.room)
     record = SidekiqRecord(plan.open_control(), plan.status, control, report, lambda: reload.config.show_bodies)
     own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
     plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
@@ -145,8 +145,8 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
     """Return the plan with the parts that a reload makes again, for this configuration."""
     report = broker_plan.report
     open_connection, open_control = broker_plan.open_connection, broker_plan.open_control
-    # Of its own: that of the generation before ends with it.
-    upkeep = Upkeep()
+    # Of its own: that of the generation before ends with it. Its answers lie in the memory of the same process.
+    upkeep = Upkeep(broker_plan.upkeep.room)
     tokens = Tokens(config.tokens, report)
 
     handovers = [one.handover for _, _, one in (() if config.events is None else config.events.handovers)]

@@ -25,6 +25,7 @@ from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.transport.client import open_transport
+from restbroker.transport.room import Room
 
 _READ_AGAIN_S = 5.0
 _REST_S = 120.0
@@ -32,25 +33,30 @@ _REST_S = 120.0
 
 
 def event_services(
-    events: Events, open_connection: Callable[[], Connection], report: Report, commands: CommandJobs | None = None
+    events: Events,
+    open_connection: Callable[[], Connection],
+    report: Report,
+    commands: CommandJobs | None = None,
+    room: Room | None = None,
 ) -> tuple[Service, ...]:
     """Return the services that take in events.
 
     `open_connection` makes a connection to Redis with a short time-out. `commands` makes the jobs of events that become
-    commands.
+    commands. `room`: the memory for what is received, which the answers of targets share.
     """
     secrets = None if commands is None or not commands.tokens else TokenSecrets.of(commands, report)
     deliverer = Deliverer(open_connection(), commands)
     states = StatesInRedis(open_connection)
     readers: list[Reader] = []
+    room = room or Room()
     for source in events.sources:
         if source.path is None:
             leases = LeasesInRedis(source.name, open_connection())
             progress = ProgressInRedis(source.name, open_connection())
-            target = _target_ports(source.target, open_connection, report)
+            target = _target_ports(source.target, open_connection, report, room)
             ports = ReaderPorts(deliverer, report, leases, progress, states.of(source), target)
             readers.append(kinds.open_reader(source, ports))
-    servers = [_server(events, bind, deliverer, report) for bind in events.webhook_sources]
+    servers = [_server(events, bind, deliverer, report, room) for bind in events.webhook_sources]
     receiver = Receiver(deliverer, servers, [states, *readers] if readers else [])
     return (receiver,) if secrets is None else (secrets, receiver)
 
@@ -79,7 +85,7 @@ class TokenSecrets:
                 await one.current()
 
 
-def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report: Report) -> Server:
+def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report: Report, room: Room) -> Server:
     """Return what takes in events at this address; TLS is used only at the common address of all sources."""
     sources = events.webhook_sources[bind]
     own = sources[0].listen is not None
@@ -88,7 +94,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
         f"events of {' and '.join(source.name for source in sources)}" if own else "events",
         f"Listen of the source {sources[0].name}" if own else "Listen of Events",
         *bind,
-        Webhooks(sources, deliverer.deliver, deliverer.note_refusal, report).app,
+        Webhooks(sources, deliverer.deliver, deliverer.note_refusal, report, room).app,
         report,
         rest_s=_REST_S,
         at_stop=deliverer.hurry,
@@ -96,8 +102,11 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
     )
 
 
-def _target_ports(target: Target | None, open_connection: Callable[[], Connection], report: Report) -> Ports | None:
+def _target_ports(
+    target: Target | None, open_connection: Callable[[], Connection], report: Report, room: Room
+) -> Ports | None:
     """Return what the connector of a source's target may use, for a kind that reads by its users' logins."""
     if target is None or (logins := logins_of(target, open_connection)) is None:
         return None
-    return Ports(report, time.time, open_transport(target), {LoginsInRedis: logins})
+    http = open_transport(target, room=room)
+    return Ports(report, time.time, http, {LoginsInRedis: logins})

@@ -23,6 +23,7 @@ from restbroker.store.sentinel import open_sentinels
 from restbroker.telemetry.events import Report
 from restbroker.telemetry.log import LogSink
 from restbroker.telemetry.metrics import Samples
+from restbroker.transport.room import Room
 
 if TYPE_CHECKING:  # where rosters are served only
     from restbroker.rosters.refresh_target import RefreshTarget
@@ -72,8 +73,12 @@ def services(
     view: ProcessView,
     report: Report,
     open_connection: Callable[[], Connection],
+    room: Room,
 ) -> list[Service]:
-    """Return the services of these parts. `open_connection` makes a connection with a short time-out."""
+    """Return the services of these parts.
+
+    `open_connection` makes a connection with a short time-out. `room`: the memory for what strangers send.
+    """
     config = current()
     found: list[Service] = []
     if "rosters" in parts and config.roster is not None:
@@ -89,7 +94,7 @@ def services(
         from restbroker.app.events import event_services
         from restbroker.operate.handovers import CommandJobs
 
-        found += event_services(config.events, open_connection, report, CommandJobs(config))
+        found += event_services(config.events, open_connection, report, CommandJobs(config), room)
     return found
 
 
@@ -106,7 +111,7 @@ def local_services(
     def open_connection() -> Connection:
         return Connection(open_client(settings, _TIMEOUT_S, sentinels=sentinels))
 
-    found = services(current, parts, view, report, open_connection)
+    found = services(current, parts, view, report, open_connection, Room())
     return found if sentinels is None or not found else [MasterWatch(sentinels), *found]
 
 

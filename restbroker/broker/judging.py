@@ -50,7 +50,7 @@ class Judge:
         if error is not None:
             outcome = outcome_of(self.plan, job, error, spec)
         assert outcome is not None  # noqa: S101 - one of the two is there
-        outcome = self._note_outcome(delivery, outcome, took_s)
+        outcome = self._note_outcome(delivery, outcome, took_s, counts=not isinstance(error, MemoryError))
         if isinstance(outcome, Denied | Unsent):
             job.hold(effected=delivery.has_continued)
             return Uncertain(_PART_DONE) if job.is_uncertain else outcome
@@ -60,8 +60,11 @@ class Judge:
             job.answer()
         return outcome
 
-    def _note_outcome(self, delivery: Delivery, outcome: Outcome, took_s: float) -> Outcome:
-        """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it."""
+    def _note_outcome(self, delivery: Delivery, outcome: Outcome, took_s: float, *, counts: bool) -> Outcome:
+        """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it.
+
+        `counts`: it says something about the target, and not about our memory.
+        """
         job, call = delivery.job, delivery.call()
         if not isinstance(outcome, Delivered):
             outcome = redact_outcome(self.plan, outcome, call, delivery.admitted.endpoint.spec)
@@ -71,7 +74,7 @@ class Judge:
                 # Before the breaker sees it: no probe is asked whether it may be sent again.
                 outcome = settle.apply_at_most_once(outcome)
         # Else it says what its connector thinks of a job, and nothing about the target.
-        if job.delivery >= SENDING or not is_ours(outcome):
+        if counts and (job.delivery >= SENDING or not is_ours(outcome)):
             self.breaker.observe(
                 outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
             )

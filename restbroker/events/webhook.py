@@ -23,6 +23,7 @@ from restbroker.config.kind import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.events import registry
 from restbroker.events.secrets import CurrentSecret, SourceLogin, beginnings
+from restbroker.job.job import memory_bytes
 from restbroker.servers.event_contract import (
     ANY_TYPE,
     Answer,
@@ -39,6 +40,7 @@ from restbroker.servers.loops import REFUSAL, came_from_us
 from restbroker.serving import plain
 from restbroker.serving.plain import PlainApp, Request
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
+from restbroker.transport.room import FREE_BYTES, Holding, Room, Share
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
@@ -49,6 +51,7 @@ _SIGNED_METHODS: Final = ("OPTIONS", "POST")
 """Those of a signed source: whoever only looks signs nothing."""
 _UNPROVEN: Final = "The secret of this source is missing or wrong."
 _NOT_THIS_HOST: Final = "This source has no secret, and takes only what names 127.0.0.1, [::1] or localhost as Host."
+_NO_ROOM: Final = "There is no memory for it now."
 _PROBLEM: Final = "application/problem+json"
 """A type that no server takes for an event's: Prosody would send a plain text to the user."""
 AT_ONCE: Final = 100
@@ -139,6 +142,7 @@ class _WebhookSource:
     login: SourceLogin | None
     """The check of its secret; None: its requests are signed."""
     quota: Quota
+    share: Share
     keys: Sequence[CurrentSecret] = ()
     """The secrets with which its requests are signed."""
     takes_below: bool = False
@@ -147,17 +151,17 @@ class _WebhookSource:
     """The hook, if its requests are signed."""
 
     @classmethod
-    def of(cls, source: EventSource, sources: int, report: Report) -> "_WebhookSource":
-        """Return this source, one out of `sources`, ready to be served."""
+    def of(cls, source: EventSource, sources: int, report: Report, share: Share) -> "_WebhookSource":
+        """Return this source, one out of `sources`, ready to be served; its requests lie in this share."""
         hook, defaults = registry.open_hook(source), source_defaults_of(registry.kinds()[source.kind])
         if defaults.is_signed:
             # The signature is of the body: anybody may begin to send one.
             keys = [CurrentSecret(secret, report) for secret in source.secrets]
             signed = hook if isinstance(hook, SignedHook) else None
-            return cls(source, hook, None, Quota(sources, is_shared_out=True), keys, signed_hook=signed)
+            return cls(source, hook, None, Quota(sources, is_shared_out=True), share, keys, signed_hook=signed)
         quota = Quota(sources, is_shared_out=source.secret is None)
         login = SourceLogin(None if source.secret is None else CurrentSecret(source.secret, report))
-        return cls(source, hook, login, quota, takes_below=defaults.takes_below)
+        return cls(source, hook, login, quota, share, takes_below=defaults.takes_below)
 
     async def secrets(self) -> tuple[bytes, ...]:
         """Return the current values of its keys."""
@@ -176,10 +180,14 @@ class Webhooks:
         deliver: Deliver,
         note_refusal: Callable[[str], None],
         report: Report,
+        room: Room | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
+        room = room or Room()
         self._places = {
-            one.path: _WebhookSource.of(one, len(sources), report) for one in sources if one.path is not None
+            one.path: _WebhookSource.of(one, len(sources), report, room.share(f"source {one.name}"))
+            for one in sources
+            if one.path is not None
         }
         self._deliver = deliver
         self._note_refusal = note_refusal
@@ -248,14 +256,17 @@ class Webhooks:
         if place.signed_hook is not None:
             place.signed_hook.check_head(headers, self._now_s())
         _require_headers(headers, place.hook)
+        holding = Holding(place.share)
         try:
             async with place.quota.slot(request.client):
-                body, secrets = await _body(request), await place.secrets()
+                body, secrets = await _body(request, holding), await place.secrets()
                 path = _text(raw_path)
                 posted = HookRequest(method, path, raw_path, query, headers, body, secrets=secrets, below=below)
                 return await self._take(place, posted, began_s)
         except QuotaFull:
             raise _not_now("busy", "Too many events arrive at once.") from None
+        finally:
+            holding.free()
 
     async def _take(self, place: _WebhookSource, posted: HookRequest, began_s: float) -> Answer:
         try:
@@ -343,8 +354,11 @@ def _text(path: bytes) -> str:
     return unquote(path.decode("ascii"), errors="surrogateescape")
 
 
-async def _body(request: Request) -> bytes:
-    """Return the whole body; raise `_Refusal` if it is too long, or does not come in 10 s."""
+async def _body(request: Request, holding: Holding) -> bytes:
+    """Return the whole body, and hold the room that it takes, also to parse it.
+
+    Raise `_Refusal` if there is none, if it is too long, or if it does not come in 10 s.
+    """
     parts: list[bytes] = []
     size = 0
     with trio.move_on_after(_BODY_S):
@@ -353,9 +367,14 @@ async def _body(request: Request) -> bytes:
             size += len(part)
             if size > BODY_LIMIT_BYTES:
                 raise _too_large()
+            if not holding.take_steps(size):
+                raise _not_now("busy", _NO_ROOM)
         if part is None:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body was cut off, or its chunks are invalid.")
-        return b"".join(parts)
+        body = b"".join(parts)
+        if size > FREE_BYTES and not holding.take_to_parse(memory_bytes(body)):
+            raise _not_now("busy", _NO_ROOM)
+        return body
     raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not arrive in time.")
 
 

@@ -39,8 +39,8 @@ class Delivered:
     """The server did it. `text` is the answer's text as sent, `body` the same parsed (None if it is not JSON).
 
     `negative`: the server answered "no" to a question (ejabberd's `check_account` with 1). `note`: how it was done,
-    where that is not plain ("already done", "answer truncated"). `by_us`: nothing was sent to the server, so that
-    nothing follows about its health.
+    where that is not plain ("already done", "answer truncated", "answer not parsed"). `by_us`: nothing was sent to the
+    server, so that nothing follows about its health.
     """
 
     text: str

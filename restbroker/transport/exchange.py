@@ -5,13 +5,16 @@
                 has one of those just answered, and waits for the others that are started in the same step
     SENDING     `may_send`, `note_sending` and the first bytes: one step. A task sends the rest of a large message. It
                 stays so if the server closes before it has all of it: it may have answered all the same
-    RECEIVING   all was sent; the listener's task passes on what comes, or the task of deadlines that it is late
+    RECEIVING   all was sent; the listener's task passes on what comes, or the task of deadlines that it is late. If
+                there is no room for an answer that names its length, it waits for that and its wire is not read; one
+                without a length is cut
     OVER        the sink was called, or `cancel` was
 Over a used connection that ends before any byte of an answer, it begins anew, where sending again does no harm.
 
 Always holds: the sink is called with one end, once: `answered`, `failed` or `abandoned`, unless `cancel` comes first; a
 failure says exactly whether the server can have seen any of the request; what the sink raises costs this exchange
-alone.
+alone. An answer that breaks off or is late for want of room is a cut one, and no failure; what it holds of the room
+it gives back at its end, whichever that is.
 """
 
 from collections import deque
@@ -34,10 +37,12 @@ from restbroker.transport.http1 import (
     MalformedAnswer,
     Rest,
     decode,
+    decode_within,
 )
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Withdrawn, reason_of
 from restbroker.transport.pool import HttpConnection, Pool
 from restbroker.transport.readiness import Deadlines, Readiness
+from restbroker.transport.room import FREE_BYTES, RECEIVED_BYTES, Holding, Share
 from restbroker.transport.tls import refuses_certificate
 from restbroker.transport.wire import Unwatched
 
@@ -96,6 +101,9 @@ class Exchange:
     """All that came, while it may be a plain answer."""
     _reader: AnswerReader | None = None
     """What reads an answer that is no plain one."""
+    _holding: Holding | None = None
+    """What a long answer holds of the room, or waits for while its wire pauses."""
+    _has_waited = False
     _stale = ""
     """How the last stale connection broke."""
     _scope: trio.CancelScope | None = None
@@ -116,6 +124,7 @@ class Exchange:
         if self._connection is not None:
             self._part(fit=False)
             self._end()
+            self._leave_room()
         else:
             self.state = _OVER
             self._service.exchanges.discard(self)
@@ -202,11 +211,15 @@ class Exchange:
             reader = self._parse(got)
             if reader is None:
                 return
-            body, cut = decode(reader.coding_names, reader.body, request.body_limit_bytes, cut=reader.body_cut)
+            limit_bytes, spare_bytes = request.body_limit_bytes, self._service.share.spare_bytes
+            body, cut, unparsed = decode_within(
+                reader.coding_names, reader.body, limit_bytes, spare_bytes, cut=reader.body_cut
+            )
         except Exception as error:  # noqa: BLE001 - `MalformedAnswer`, or a bug that must not end the listener
             self._note_broken(error)
             return
-        self._answer(reader.status, reader.headers, body, cut=cut, keep=reader.keep)
+        self._answer(reader.status, reader.headers, body, cut=cut, keep=reader.keep, unparsed=unparsed)
+        self._leave_room()
 
     def _send_over(self, connection: HttpConnection) -> bool:
         """Send the request over this connection, behind what its wire has to send, and listen for the answer.
@@ -267,7 +280,8 @@ class Exchange:
         reader = self._reader
         if reader is None:
             request = self._request
-            reader = self._reader = AnswerReader(request.body_limit_bytes, is_head=request.method == "HEAD")
+            limit_bytes = min(request.body_limit_bytes, RECEIVED_BYTES)
+            reader = self._reader = AnswerReader(limit_bytes, is_head=request.method == "HEAD")
             data, self._data = self._data, b""
         else:
             data = got
@@ -276,12 +290,59 @@ class Exchange:
             if reader.feed(data):
                 return reader
         if got:
-            return None
+            if self._has_room(reader):
+                return None
+            reader.cut()
+            return reader
         if reader.end():
             return reader
         raise MalformedAnswer("it ended early" if self._has_begun else "the server closed it")
 
-    def _answer(self, status: int, headers: Headers, body: bytes, *, cut: bool = False, keep: bool = True) -> None:
+    def _has_room(self, reader: AnswerReader) -> bool:
+        """Take what a long answer needs to be read on, or wait for that; return False if it is to be cut here."""
+        length, holding = reader.length if reader.in_body else 0, self._holding
+        if max(length, reader.size_bytes) <= FREE_BYTES:
+            return True
+        if holding is None:
+            holding = self._holding = Holding(self._service.share)
+        if not length:
+            return holding.take_steps(reader.size_bytes)
+        size = min(length, self._request.body_limit_bytes, RECEIVED_BYTES)
+        if not (holding.held_bytes or holding.take(size)) and self._connection is not None:
+            self._has_waited = True
+            self._connection.wire.pause()
+            holding.stand_in_line(size, self._read_on)
+        return True
+
+    def _read_on(self) -> None:
+        """Read the answer on, now that what it waited for is held."""
+        service, connection = self._service, self._connection
+        assert connection is not None  # noqa: S101 - an end leaves the line
+        try:
+            if not connection.wire.listen(self.receive, service.readiness):
+                service.nursery.start_soon(connection.wire.attend)
+        except trio.ClosedResourceError as error:
+            self._note_broken(error)
+
+    def _leave_room(self) -> None:
+        """Let go of what came, give back what it holds of the room, and wait for no more."""
+        reader, self._reader = self._reader, None
+        holding, self._holding = self._holding, None
+        if reader is not None:
+            reader.forget_body()
+        if holding is not None:
+            holding.free()
+
+    def _answer(
+        self,
+        status: int,
+        headers: Headers,
+        body: bytes,
+        *,
+        cut: bool = False,
+        keep: bool = True,
+        unparsed: bool = False,
+    ) -> None:
         """Tell the sink the answer. The connection waits for the next request, if it may be used again."""
         service, connection, request, sink = self._service, self._connection, self._request, self._sink
         assert connection is not None  # noqa: S101 - it came over this one
@@ -302,13 +363,18 @@ class Exchange:
         try:
             if not 200 <= status < 300:
                 sink.note_refused()
-            sink.answered(Response(status, headers, body, duration_s, cut, said, service.secrets))
+            sink.answered(Response(status, headers, body, duration_s, cut, said, service.secrets, unparsed))
         except Exception as error:  # noqa: BLE001 - a bug of the sink must not end the listener
             self._call(sink.failed, error)
 
     def _note_broken(self, error: Exception) -> None:
+        reader, lacks_memory = self._reader, isinstance(error, MemoryError)
         if isinstance(error, Unwatched):
             self.abandon()
+        elif reader is not None and reader.in_body and (self._has_waited or lacks_memory):
+            body = b"" if lacks_memory else decode(reader.coding_names, reader.body, FREE_BYTES, cut=True)[0]
+            self._answer(reader.status, reader.headers, body, cut=True, keep=False, unparsed=True)
+            self._leave_room()
         elif self._is_stale_by(error):
             self.go_on(self._service.pool.take(self._service.now_s(), has_place=True))
 
@@ -317,9 +383,13 @@ class Exchange:
         connection, left = self._connection, self.left
         assert connection is not None  # noqa: S101 - it broke
         self._part(fit=False)
+        self._leave_room()
         has_sent, why = connection.wire.has_sent, reason_of(error)
         broke = f"The connection broke before a whole answer came: {why}."
-        if connection.is_late:
+        problem: Exception
+        if isinstance(error, MemoryError):
+            problem = error
+        elif connection.is_late:
             problem = self._too_late(has_sent=has_sent)
         elif connection.is_used and not self._has_begun:
             self._stale = why
@@ -390,6 +460,8 @@ class Service:
     nursery: trio.Nursery
     readiness: Readiness
     deadlines: Deadlines
+    share: Share
+    """What its target may take of the room."""
     exchanges: set[Exchange] = attrs.field(factory=set)
     is_over: bool = False
     # What `trio.current_time` reads, at a third of its price: each request asks twice.

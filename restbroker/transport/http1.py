@@ -19,6 +19,7 @@ Built on httptools (llhttp). Its traps, measured with 0.9.0: whether a connectio
 callbacks only; there is no way to tell it that the stream ended, nor that the request was a HEAD.
 """
 
+import io
 import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -30,7 +31,9 @@ import attrs
 import httptools
 
 from restbroker.config.target import Target
+from restbroker.job.job import memory_bytes
 from restbroker.transport.message import NotSent, Request
+from restbroker.transport.room import FREE_BYTES
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
 """The most bytes that an answer may have outside its body.
@@ -90,28 +93,28 @@ class AnswerReader:
     """A parser of one answer, whose body may have `limit_bytes`, and has none after a HEAD.
 
     Call `feed` with the bytes that come until it returns True. Then `status`, `headers` and `body` are the answer's.
-    `whole`: the answer is complete. `body_cut`: its body was longer than the limit. `keep`: the connection may be used
-    again.
+    `in_body`: they are known, but for the end of the body. `whole`: the answer is complete. `body_cut`: its body was
+    longer than the limit. `keep`: the connection may be used again.
     """
 
     __slots__ = (
-        "_body", "_headers", "_in_body", "_is_head", "_other_bytes", "_parser", "_room", "_wrong", "body_cut", "keep",
-        "status", "whole",
+        "_body", "_headers", "_is_head", "_left_bytes", "_other_bytes", "_parser", "_wrong", "body_cut", "in_body",
+        "keep", "status", "whole",
     )  # fmt: skip
 
     def __init__(self, limit_bytes: int, *, is_head: bool = False) -> None:
         self._parser = httptools.HttpResponseParser(self)
         # For values that go on in the next line, which were good HTTP until 2014.
         self._parser.set_dangerous_leniencies(lenient_headers=True)
-        self._room = limit_bytes
+        self._left_bytes = limit_bytes
         self._is_head = is_head
         self._other_bytes = 0
         self._headers: list[tuple[bytes, bytes]] = []
-        self._body: bytes | bytearray = b""
-        self._in_body = False
+        # What it gives out at the end is no copy.
+        self._body = io.BytesIO()
         self._wrong = ""
         self.status = 0
-        self.whole = self.body_cut = self.keep = False
+        self.in_body = self.whole = self.body_cut = self.keep = False
 
     def feed(self, data: bytes) -> bool:
         """Parse the bytes that came; return whether the answer is whole now, or raise `MalformedAnswer`."""
@@ -121,6 +124,8 @@ class AnswerReader:
         except httptools.HttpParserUpgrade:
             raise MalformedAnswer("it wants another protocol") from None
         except httptools.HttpParserError as error:
+            if isinstance(error.__context__, MemoryError):
+                raise error.__context__ from None
             if not self.whole:
                 raise MalformedAnswer(f"it is not HTTP: {self._wrong or error}") from None
             self.keep = False
@@ -135,7 +140,11 @@ class AnswerReader:
         """
         self.keep = False
         lengths = {name.lower() for name, _ in self._headers} & {b"content-length", b"transfer-encoding"}
-        return self.whole or (self._in_body and not lengths)
+        return self.whole or (self.in_body and not lengths)
+
+    def cut(self) -> None:
+        """Let the answer end here, with the body that has come."""
+        self.body_cut, self.whole, self.keep = True, True, False
 
     @property
     def length(self) -> int:
@@ -156,7 +165,16 @@ class AnswerReader:
     @property
     def body(self) -> bytes:
         """The body as far as it has come, cut at the limit."""
-        return bytes(self._body)
+        return self._body.getvalue()
+
+    def forget_body(self) -> None:
+        """Let go of the body; the parser and this refer to each other, so that Python would keep it for minutes."""
+        self._body = io.BytesIO()
+
+    @property
+    def size_bytes(self) -> int:
+        """The length of `body`."""
+        return self._body.tell()
 
     def on_message_begin(self) -> None:
         """Handle the parser's event: an answer begins; one that no request is for makes the connection unfit."""
@@ -166,7 +184,7 @@ class AnswerReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Handle the parser's event: a header came, or a trailer, which is dropped lest it pass for a header."""
-        if self._in_body:
+        if self.in_body:
             return
         if b"\0" in value:
             self._wrong = "a header has a NUL in it"
@@ -187,7 +205,7 @@ class AnswerReader:
                 raise MalformedAnswer(self._wrong)
             self._headers.clear()
             return
-        self._in_body = True
+        self.in_body = True
         # The parser waits for the body that the answer to a HEAD only describes.
         self.whole = self._is_head
 
@@ -195,21 +213,16 @@ class AnswerReader:
         """Handle the parser's event: a part of the body came; what is beyond the limit is dropped."""
         if self.whole:
             return
-        if len(part) > self._room:
+        if len(part) > self._left_bytes:
             self.body_cut = self.whole = True
-            part = part[: self._room]
-        self._room -= len(part)
+            part = part[: self._left_bytes]
+        self._left_bytes -= len(part)
         self._other_bytes = 0
-        if not self._body:
-            self._body = part
-        elif isinstance(self._body, bytes):
-            self._body = bytearray(self._body) + part
-        else:
-            self._body += part
+        self._body.write(part)
 
     def on_message_complete(self) -> None:
         """Handle the parser's event: the message is complete, and whether the connection may be kept is known."""
-        if not self.whole and self._in_body:
+        if not self.whole and self.in_body:
             self.whole = True
             self.keep = self._parser.should_keep_alive()
 
@@ -408,6 +421,20 @@ def decode(coding: str, body: bytes, limit_bytes: int, *, cut: bool) -> tuple[by
         cut = cut or not is_whole
     unreadable = f"(not shown: named as {', '.join(names)}, but it cannot be decoded)".encode()
     return body or (unreadable if cut else b""), cut
+
+
+def decode_within(
+    coding: str, body: bytes, limit_bytes: int, spare_bytes: int, *, cut: bool
+) -> tuple[bytes, bool, bool]:
+    """Return a body as `decode` does, with no more of it than there is room for, and whether there is none to parse it.
+
+    `spare_bytes`: the room that is left beside the body as it came.
+    """
+    if len(body) <= FREE_BYTES and not coding:
+        return body, cut, False
+    found, cut = decode(coding, body, min(limit_bytes, spare_bytes), cut=cut)
+    needed_bytes = memory_bytes(found) + (0 if found is body else len(found))
+    return found, cut, len(found) > FREE_BYTES and needed_bytes > spare_bytes
 
 
 def _is_text(body: bytes) -> bool:

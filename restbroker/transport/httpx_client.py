@@ -22,10 +22,12 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.transport.connect import addresses_of, connections_for
-from restbroker.transport.http1 import check, decode, unsendable
+from restbroker.transport.http1 import check, decode_within, unsendable
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, reason_of
+from restbroker.transport.room import FREE_BYTES, RECEIVED_BYTES, Holding, Share
 
 CLOSE_GRACE_S: Final = 1.0
+_TELL_S: Final = 0.1
 _GOOD: Final = range(200, 300)
 
 
@@ -71,12 +73,21 @@ class _Connections:
 
 @attrs.define(eq=False)
 class _Exchange:
-    """One request on its way. `has_begun`: its head was given to a connection, to the server or to a proxy."""
+    """One request on its way. `has_begun`: its head was given to a connection, to the server or to a proxy.
+
+    `answer`: its answer, if that waited for room, so that it is a cut one where it breaks off; `parts`: what came of
+    its body.
+    """
 
     target: Target
+    request: Request
     message: httpx.Request
     sender: Sender | None
+    holding: Holding
     has_begun: bool = False
+    answer: httpx.Response | None = None
+    parts: list[bytes] = attrs.field(factory=list)
+    began_s: float = attrs.field(factory=trio.current_time)
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Ask and notify the sender before our request's head leaves, not before that of a proxy's `CONNECT`."""
@@ -86,7 +97,7 @@ class _Exchange:
                 self.sender.note_sending()
             self.has_begun = True
 
-    async def answer(self, connections: _Connections) -> httpx.Response:
+    async def request_over(self, connections: _Connections) -> httpx.Response:
         """Return the answer of the first address that can be connected to; forget those before it."""
         target = self.target
         try:
@@ -126,8 +137,9 @@ class _Exchange:
 class HttpxClient:
     """The `Transport` of one target over httpx."""
 
-    def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
+    def __init__(self, target: Target, tls: ssl.SSLContext, share: Share) -> None:
         self._target = target
+        self._share = share
         self._secrets = target.all_secrets
         self._tls = tls
         self._keeps = connections_for(target)
@@ -141,8 +153,6 @@ class HttpxClient:
             sender.may_send()
         message = written(self._target, request, {"connect": self._target.connect_timeout_s})
         message.headers.setdefault("Content-Length", "0")
-        exchange = _Exchange(self._target, message, sender)
-        message.extensions["trace"] = exchange.trace
         with trio.move_on_after(request.timeout_s) as waiting:
             await self._places.acquire()
         if waiting.cancelled_caught:
@@ -150,16 +160,23 @@ class HttpxClient:
         if self._is_closed:
             self._places.release()
             raise NotSent(f"The connections to {self._target.url} are closed.")
+        exchange = _Exchange(self._target, request, message, sender, Holding(self._share))
+        message.extensions["trace"] = exchange.trace
         connections = await self._current()
         connections.used += 1
         try:
-            with trio.move_on_after(request.timeout_s):
-                response = await self._answer(connections, exchange, request)
+            with trio.move_on_after(request.timeout_s) as limit:
+                response = await self._answer(connections, exchange, limit.deadline)
                 if sender is not None and response.status not in _GOOD:
                     sender.note_refused()
                 return response
+            if exchange.answer is not None:
+                return self._response(exchange, exchange.answer, cut=True)
         finally:
             self._places.release()
+            # httpx keeps its requests, and with them the exchange, until the garbage collector comes.
+            exchange.parts.clear()
+            exchange.holding.free()
             connections.used -= 1
             await connections.close_unused()
         within = duration_text(request.timeout_s)
@@ -197,38 +214,50 @@ class HttpxClient:
             self._connections = _Connections(open_httpx(self._target, self._tls, limits))
         return self._connections
 
-    async def _answer(self, connections: _Connections, exchange: _Exchange, request: Request) -> Response:
-        began_s = trio.current_time()
+    async def _answer(self, connections: _Connections, exchange: _Exchange, due_s: float) -> Response:
         try:
-            answer = await exchange.answer(connections)
+            answer = await exchange.request_over(connections)
             if answer.status_code == LOGIN_REFUSED and self._target.proxy and self._target.url.scheme == "http":
                 await self._give_up()
                 await answer.aclose()
                 raise proxy_refusal(self._target, str(LOGIN_REFUSED))
-            body, cut = await _read(answer, request.body_limit_bytes)
+            cut = await self._read(exchange, answer, due_s)
         # What httpcore passes through of a name that cannot be one (two dots in a row) is a UnicodeError.
         except (httpx.TransportError, OSError, UnicodeError) as error:
+            if exchange.answer is not None:
+                return self._response(exchange, exchange.answer, cut=True)
             if isinstance(error, httpx.ProxyError):
                 await self._give_up()  # its password is read again for the next one
             raise exchange.error(error) from error
+        return self._response(exchange, answer, cut=cut)
+
+    def _response(self, exchange: _Exchange, answer: httpx.Response, *, cut: bool) -> Response:
+        request = exchange.request
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        body, cut = decode(headers.get("content-encoding", ""), body, request.body_limit_bytes, cut=cut)
-        said, duration_s = request.headers + request.query, trio.current_time() - began_s
-        return Response(answer.status_code, headers, body, duration_s, cut, said, self._secrets)
+        limit_bytes, spare_bytes = request.body_limit_bytes, self._share.spare_bytes
+        codings, body = headers.get("content-encoding", ""), b"".join(exchange.parts)
+        body, cut, unparsed = decode_within(codings, body, limit_bytes, spare_bytes, cut=cut)
+        said, duration_s = request.headers + request.query, trio.current_time() - exchange.began_s
+        return Response(answer.status_code, headers, body, duration_s, cut, said, self._secrets, unparsed)
 
-
-async def _read(answer: httpx.Response, limit_bytes: int) -> tuple[bytes, bool]:
-    """Return the body as sent, cut at the limit, and whether it was cut; hold at most the limit and one read."""
-    parts: list[bytes] = []
-    room = limit_bytes
-    # Cancelled, the next read ends each generator of httpx and httpcore; left by `break`, they would stay half-read.
-    with trio.CancelScope() as reading:
-        async for part in answer.aiter_raw():
-            parts.append(part[:room])
-            if len(part) > room:
-                reading.cancel()
-            room = max(0, room - len(part))
-    return b"".join(parts), reading.cancel_called
+    async def _read(self, exchange: _Exchange, answer: httpx.Response, due_s: float) -> bool:
+        """Read the body, as sent, up to its limit and as far as there is room; tell whether it is cut."""
+        length, most = answer.headers.get("content-length", ""), min(exchange.request.body_limit_bytes, RECEIVED_BYTES)
+        size = min(int(length) if length.isdecimal() else 0, most)
+        came = 0
+        # Cancelled, the next read ends each generator of httpx and httpcore; by `break`, they would stay half-read.
+        with trio.CancelScope() as reading:
+            if size > FREE_BYTES and not exchange.holding.take(size):
+                exchange.answer = answer
+                # Not until the very end, so that what came can still be told.
+                if not await exchange.holding.wait(size, due_s - _TELL_S):
+                    reading.cancel()
+            async for part in answer.aiter_raw():
+                exchange.parts.append(part[: max(0, most - came)])
+                came += len(part)
+                if came > most or not (size or exchange.holding.take_steps(came)):
+                    reading.cancel()
+        return reading.cancel_called
 
 
 LOGIN_REFUSED: Final = 407

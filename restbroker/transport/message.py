@@ -14,6 +14,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final, Protocol
 
 from restbroker.config.secret import Secret
+from restbroker.job.reply import REPLY_LIMIT_BYTES
 from restbroker.light import light
 
 if TYPE_CHECKING:  # a kind of server in one file does without Trio where a job is pushed
@@ -39,9 +40,16 @@ class Request:
     repeatable: bool = False
 
 
+_TEXT_BYTES: Final = REPLY_LIMIT_BYTES + 4
+"""Of more, no reply shows anything but that it is cut; a character has four bytes at most."""
+
+
 @light
 class Response:
-    """One HTTP response. Header names are lower-case. `truncated`: the body was longer than the limit.
+    """One HTTP response. Header names are lower-case.
+
+    `truncated`: the body was longer than the limit, or than there was room for. `unparsed`: there is no room to parse
+    it: judges read `parsable`, and for people `text_of`.
 
     `request_pairs`: the headers and the query of its request, whose secrets must not be shown where a server repeats
     them. Nor must `secrets` be shown, which are all secrets of its target.
@@ -54,6 +62,27 @@ class Response:
     truncated: bool = False
     request_pairs: tuple[tuple[str, str], ...] = ()
     secrets: tuple[Secret, ...] = ()
+    unparsed: bool = False
+
+    @property
+    def parsable(self) -> bytes:
+        """The body, or nothing if there is no room to parse it."""
+        return b"" if self.unparsed else self.body
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its body may be good, though nothing could be parsed of it."""
+        return self.truncated or self.unparsed
+
+    @property
+    def note(self) -> str | None:
+        """What a job that is delivered with it must say of it."""
+        return "answer truncated" if self.truncated else "answer not parsed" if self.unparsed else None
+
+
+def text_of(body: bytes) -> str:
+    """Return the body of an answer as text, as far as a reply may have of it."""
+    return body[:_TEXT_BYTES].decode("utf-8", "replace")
 
 
 LONGEST_S: Final = 24 * 3600.0

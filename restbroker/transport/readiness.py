@@ -29,6 +29,8 @@ from typing import Final, Protocol, TypeAlias
 import attrs
 import trio
 
+from restbroker.transport.room import Room
+
 _ROUNDS: Final = 4
 """How often it looks again before other tasks have their turn."""
 _BATCH: Final = 128
@@ -254,8 +256,9 @@ class Deadlines:
 
 @attrs.define(eq=False)
 class Upkeep:
-    """Listens and keeps deadlines while `run` runs."""
+    """Listens and keeps deadlines while `run` runs; `room`: the memory for all that is received."""
 
+    room: Room = attrs.field(factory=Room)
     deadlines: Deadlines = attrs.field(factory=Deadlines)
     readiness: Readiness = attrs.field(init=False)
 

@@ -35,7 +35,7 @@ class Wire:
     answer (measured).
     """
 
-    __slots__ = ("_is_attended", "_listener", "_look", "_rest", "_socket", "_watcher", "has_sent")
+    __slots__ = ("_is_attended", "_is_paused", "_listener", "_look", "_rest", "_socket", "_watcher", "has_sent")
 
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
@@ -43,7 +43,7 @@ class Wire:
         self._look = select.poll()
         self._look.register(connected, select.POLLIN)
         self._watcher: Readiness | None = None
-        self._is_attended = False
+        self._is_attended = self._is_paused = False
         self._listener: Listener | None = None
         self._rest: bytes | memoryview = b""
         self.has_sent = False
@@ -93,28 +93,34 @@ class Wire:
         Return False if a task must await `attend` for that: `readiness` does not run, or has no room. Raise
         `trio.ClosedResourceError` if the wire is closed.
         """
-        self._listener = listener
+        self._listener, self._is_paused = listener, False
         return self._watcher is readiness or self._have_watched(readiness)
 
     def unlisten(self) -> None:
         """Have no one called any more; what comes stays unread."""
         self._listener = None
 
+    def pause(self) -> None:
+        """Read nothing until `listen` is called again; the listener is told of a close, and of nothing else."""
+        self._is_paused = True
+        self._unwatch()
+
     async def attend(self) -> None:
-        """Call the listener with what comes, as long as there is one, by waits of Trio's own.
+        """Call the listener with what comes, as long as there is one and no pause, by waits of Trio's own.
 
         When cancelled, the listener gets `Unwatched`.
         """
         self._is_attended = True
         try:
-            while self._listener is not None:
+            while self._listener is not None and not self._is_paused:
                 await trio.lowlevel.wait_readable(self._socket)
                 self.on_readable()
         except trio.ClosedResourceError:
             pass  # its listener knows
         finally:
             self._is_attended = False
-            self.note_unwatched()
+            if not self._is_paused:
+                self.note_unwatched()
 
     def on_readable(self) -> bool:
         """Read the bytes and pass them to the listener; return False if there is none."""
@@ -122,12 +128,16 @@ class Wire:
         if listener is None:
             return False
         try:
-            got: bytes | OSError = self._socket.recv(_READ_BYTES)
+            got: bytes | Exception = self._socket.recv(_READ_BYTES)
         except BlockingIOError:
             return True
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             got = error
-        listener(got)
+        try:
+            listener(got)
+        except MemoryError as error:
+            # It costs the answer that it came over, and not the process.
+            listener(error)
         return True
 
     def note_unwatched(self) -> None:

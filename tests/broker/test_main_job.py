@@ -1,7 +1,7 @@
 """The main job on a real Redis: what is pushed is delivered, settled and answered."""
 
 import json
-from typing import cast
+from typing import NoReturn, cast
 
 import attrs
 import pytest
@@ -181,6 +181,27 @@ async def test_connector_bug_costs_the_job_a_try_and_not_the_worker(harness: Har
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
     assert harness.members("retry")[0]["error_class"] == "Bug"
     assert [event.outcome for event in harness.of(JobFinished)] == ["deferred", "delivered"]
+
+
+@pytest.mark.parametrize("step", ["read", "judge"])
+async def test_lack_of_memory_costs_jobs_and_trips_nothing(harness: Harness, step: str) -> None:
+    """It says nothing about the server."""
+
+    def exhaust(*_given: object) -> NoReturn:
+        raise MemoryError
+
+    async def read(_request: Request) -> Response:
+        exhaust()
+
+    if step == "read":
+        harness.target.answer = read
+    else:
+        harness.target.judge = exhaust
+    harness.push("safe", count=30)
+    async with harness.broker():
+        await harness.until(lambda: len(harness.of(JobFinished)) >= 30, "each is settled")
+    assert {(one.outcome, one.code) for one in harness.of(JobFinished)} == {("uncertain", "Bug")}
+    assert not harness.of(TargetDown)
 
 
 async def test_connector_returning_no_outcome_has_a_bug(harness: Harness) -> None:

@@ -16,10 +16,12 @@ from restbroker.events.deliver import PATIENCE_S, Deliverer
 from restbroker.events.webhook import AT_ONCE, Webhooks
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
+from restbroker.serving.plain import Request
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.events import IncomingEvent, PushResult
+from restbroker.transport.room import RECEIVED_BYTES, STEP_BYTES, Holding, Room
 from tests.events.conftest import EVENT, MESSAGE, PATH, SOURCE, Hall, Open, sent
 from tests.support.process import Stopwatch
 from tests.support.wait import until_async
@@ -191,6 +193,38 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn(
             go.set()
         nursery.cancel_scope.cancel()
     assert len(inside) == room + 30
+
+
+@pytest.mark.parametrize(
+    ("body", "statuses"),
+    [(b"x" * 100_000, (503, 400)), (b"[" + b"[]," * 100_000 + b"[]]", (503, 503)), (b"x" * 1000, (400, 400))],
+    ids=["long", "too much to parse", "short"],
+)
+async def test_a_request_without_room_is_refused_for_now(body: bytes, statuses: tuple[int, int]) -> None:
+    """With room, it is read."""
+
+    async def take(_source: EventSource, _event: ServerEvent, /) -> Verdict:
+        return "accepted"
+
+    room, parts = Room(), list[bytes]()
+    app = Webhooks([SOURCE], take, _ignore, _ignore, room).app
+    headers = ((b"host", b"localhost"), (b"content-type", b"application/json"))
+
+    async def status() -> int:
+        parts[:] = [body[:60_000], body[60_000:], b""]
+
+        async def read_part() -> bytes:
+            return parts.pop(0)
+
+        return (await app.respond(Request("POST", PATH.encode(), headers, "127.0.0.1", read_part))).status
+
+    held = Holding(room.share(f"source {SOURCE.name}"))
+    assert held.take(RECEIVED_BYTES)
+    found = [await status()]
+    held.free()
+    held.hold(RECEIVED_BYTES - STEP_BYTES)
+    found.append(await status())
+    assert (tuple(found), room.held_bytes) == (statuses, RECEIVED_BYTES - STEP_BYTES)
 
 
 async def taken(port: int, headers: dict[str, str]) -> None:

@@ -83,7 +83,7 @@ def classify(call: Call, row: Row, answer: Answer) -> Outcome | None:
 
 def health(answer: Answer) -> Health | None:
     """Return what the answer to the probe means, if it is Chatter's version."""
-    match answer.status, parse_json(answer.response.body):
+    match answer.status, parse_json(answer.response.parsable):
         case 200, {"version": str(version)}:
             shown = answer.masked_text
             return target_up(f"Chatter {shown.hide(version)} answers.", shown.version(version))

@@ -88,7 +88,7 @@ def _build(call: Call, entry: Entry, target: Target) -> Request:
 
 def _outcome(call: Call, _entry: Entry, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
     if 200 <= response.status < 300:
-        return deliver_as_is(response, parse_json(response.body))
+        return deliver_as_is(response, parse_json(response.parsable))
     return classify(read_for(_FORM, call, spec, response, now_s))
 
 

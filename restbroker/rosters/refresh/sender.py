@@ -22,7 +22,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, authorization, harmless_request, unsent
-from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport, retry_after_s
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport, retry_after_s, text_of
 
 Result: TypeAlias = Outcome | NotSent | MaybeSent
 """What became of a user's refresh; an error is for the broker, which knows what it means."""
@@ -157,7 +157,7 @@ def _outcome(user: str | None, response: Response, now_s: float) -> Outcome | No
                 return Deferred(Reason("NotTheModule", message, _URL_HINT, 200), pause_target=True)
             # `updated` counts users that are offline or unknown too, and says nothing. `status` is "ok" beside errors.
             if not body.get("errors") and body.get("status", "ok") == "ok":
-                return Delivered(response.body.decode("utf-8", "replace"), body, 200)
+                return Delivered(text_of(response.body), body, 200)
             message = f"Prosody could not refresh the roster of {user}: the roster service did not return one."
             hint = "Check the roster service's answer for that user, and its log."
             return None if user is None else Deferred(Reason("RefreshFailed", message, hint, 200))
@@ -182,7 +182,7 @@ def _outcome(user: str | None, response: Response, now_s: float) -> Outcome | No
 def _body(response: Response) -> dict[str, Json] | None:
     """Return the module's answer; None if it is none of the module."""
     try:
-        body: Json = orjson.loads(response.body)
+        body: Json = orjson.loads(response.parsable)
     except ValueError:
         return None
     return body if isinstance(body, dict) and ("errors" in body or "status" in body) else None

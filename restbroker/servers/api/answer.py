@@ -17,7 +17,7 @@ from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Ran, Reason, Rejected, Uncertain
 from restbroker.servers.api.texts import parse_json
-from restbroker.transport.message import Response, retry_after_s
+from restbroker.transport.message import Response, retry_after_s, text_of
 
 WORDS_LIMIT: Final = 300
 _LOGIN: Final = re.compile("//[^/]*@")
@@ -80,7 +80,8 @@ class Deferral(TypedDict, total=False):
 def is_of_api(response: Response) -> bool:
     """Tell whether an answer has nothing in it, JSON or XML, as those of APIs do, and is no page of a gateway."""
     kind = response.headers.get("content-type", "")
-    return not response.body.strip() or parse_json(response.body) is not None or ("xml" in kind and "html" not in kind)
+    is_json = parse_json(response.parsable) is not None
+    return is_json or not response.body.strip() or ("xml" in kind and "html" not in kind)
 
 
 @attrs.frozen
@@ -195,7 +196,7 @@ def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] 
         masked_text=shown,
         message=words,
         code=code,
-        raw_message=" ".join(raw.split())[:WORDS_LIMIT],
+        raw_message=" ".join(raw[: hiding.START_LIMIT].split())[:WORDS_LIMIT],
         now_s=now_s,
         form=form,
         is_own=form.is_own(response),
@@ -209,5 +210,4 @@ def read_for(form: AnswerForm, call: Call, spec: CommandSpec | None, response: R
 
 def deliver_as_is(response: Response, body: Json = None) -> Delivered:
     """Return the outcome of a success, with the unmasked answer for the producer; `body` is the parsed answer."""
-    note = "answer truncated" if response.truncated else None
-    return Delivered(response.body.decode("utf-8", "replace"), body, response.status, note=note)
+    return Delivered(text_of(response.body), body, response.status, note=response.note)

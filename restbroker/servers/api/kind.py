@@ -199,7 +199,7 @@ class TableKind:
 
     def _judge(self, call: Call, row: Row, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
         if 200 <= response.status < 300:
-            return deliver_as_is(response, parse_json(response.body))
+            return deliver_as_is(response, parse_json(response.parsable))
         answer = read_for(self._form, call, spec, response, now_s)
         return self.classify(call, row, answer) or ladder(answer, self._ladder)
 

@@ -24,7 +24,7 @@ from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is
 from restbroker.servers.api.ladder import EXISTS, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import page_heading
 from restbroker.servers.ejabberd.catalogue import ALREADY_BY_RESULT, ATTRIBUTES, FAIL_BY_RESULT, UNTOLD
-from restbroker.transport.message import Response
+from restbroker.transport.message import Response, text_of
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
 _STOPPING: Final = "ServerStopping"
@@ -97,13 +97,13 @@ def _parse(body: bytes) -> tuple[Json, bool]:
 
 def _error(response: Response, text: str) -> tuple[str, str]:
     # Of the whole body: a message may be long, and is cut only once it is masked.
-    body = _parse(response.body)[0]
+    body = _parse(response.parsable)[0]
     code, message = (body.get("code"), body.get("message")) if isinstance(body, dict) else (None, body)
     words = message if isinstance(message, str) else page_heading(text)
     return str(code) if isinstance(code, int) else "", render(words)
 
 
-_FORM: Final = AnswerForm(_error, prefix="The server says: ", is_own=lambda response: _parse(response.body)[1])
+_FORM: Final = AnswerForm(_error, prefix="The server says: ", is_own=lambda response: _parse(response.parsable)[1])
 
 
 def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
@@ -113,7 +113,7 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
     always sends.
     """
     answer = api_answer.read(_FORM, response, secrets, now_s)
-    return attrs.evolve(answer, body=_parse(response.body)[0])
+    return attrs.evolve(answer, body=_parse(response.parsable)[0])
 
 
 def _read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:
@@ -128,7 +128,7 @@ def version_in(answer: Answer) -> str | None:
 
 def hosts_in(response: Response) -> list[str] | None:
     """Return the virtual hosts in an answer to `registered_vhosts`, not masked; None if it has no such list."""
-    hosts = _parse(response.body)[0]
+    hosts = _parse(response.parsable)[0]
     return [str(host) for host in hosts] if response.status == 200 and isinstance(hosts, list) else None
 
 
@@ -185,7 +185,7 @@ def plain_outcome(endpoint: str, spec: CommandSpec | None, status: int, body: by
     parsed, is_json = _parse(body)
     if not is_json or (_result(parsed) == 1 and _answers_by_code(endpoint, spec)):
         return None
-    return Delivered(body.decode("utf-8", "replace"), parsed, status)
+    return Delivered(text_of(body), parsed, status)
 
 
 def is_unknown_command(response: Response) -> bool:
@@ -252,9 +252,9 @@ def unknown_command(answer_text: str, status: int) -> Rejected:
 
 def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcome:
     # Nothing is masked here: the text is what the producer asked for.
-    text = response.body.decode("utf-8", "replace")
-    body, is_json = _parse(response.body)
-    if not is_json and not response.truncated:
+    text = text_of(response.body)
+    body, is_json = _parse(response.parsable)
+    if not is_json and not response.is_partial:
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is not JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."

@@ -344,7 +344,7 @@ def read_token(response: Response, now_s: float) -> Token | NoToken:
 
 
 def _token(response: Response, now_s: float) -> Token | NoToken:
-    body = parse_json(response.body)
+    body = parse_json(response.parsable)
     text = body.get("token") if isinstance(body, Mapping) else None
     life = re.match(r"\d{1,9}", str(body.get("expires_in", ""))) if isinstance(body, Mapping) else None
     if not isinstance(text, str) or not re.fullmatch(r"[!-~]+", text):

@@ -68,7 +68,7 @@ def classify(
     status = response.status
     if _is_in(status, recipe.success):
         # Its producer's, whatever it is: a mask for a short or everyday secret would spoil good answers.
-        return deliver_as_is(response, parse_json(response.body.decode("utf-8", "replace")))
+        return deliver_as_is(response, parse_json(response.parsable.decode("utf-8", "replace")))
     hidden = hiding.login_spellings(response.request_pairs, recipe.secret_headers) | _spellings_of(tuple(signing))
     answer = read_for(AnswerForm(_error, hidden, is_own=_is_json), call, recipe.spec, response=response, now_s=now_s)
     if status == _LOOP and REFUSAL.encode() in response.body:
@@ -103,7 +103,7 @@ def _classify_failure(answer: Answer, *, is_retried: bool) -> Outcome:
 
 
 def _is_json(response: Response) -> bool:
-    return parse_json(response.body) is not None
+    return parse_json(response.parsable) is not None
 
 
 def _is_in(status: int, ranges: tuple[range, ...]) -> bool:

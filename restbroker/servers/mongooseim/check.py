@@ -64,7 +64,7 @@ def _domain(target: Target, response: Response) -> Iterator[Finding]:
         return
     if domain is None:
         yield _TEXTS.finding(target.name, "NoDomain", target=target.name)
-    elif any(problem.code == "domain_not_found" for problem in read(response.body).problems):
+    elif any(problem.code == "domain_not_found" for problem in read(response.parsable).problems):
         yield _TEXTS.finding(target.name, "UnknownHost", domain=domain)
     else:
         yield ok(target.name, "Domain", f"It serves {domain}.")

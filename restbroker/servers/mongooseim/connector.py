@@ -122,7 +122,7 @@ class MongooseimConnector:
             if problem.timed_out and await self._lacks_database(call, link):
                 return unanswered_without_database()
             raise
-        result = read(response.body)
+        result = read(response.parsable)
         found = NOTHING
         if result.problems or response.status >= 500:
             found = await self._follow_up(call, operation, result, response=response, link=link)
@@ -256,7 +256,7 @@ def exists_request(target: Target, user: str) -> Request:
 
 def read_exists(response: Response) -> bool | None:
     """Return whether the account exists, by the answer to `exists`; None if the answer does not say."""
-    answer = read(response.body)
+    answer = read(response.parsable)
     found = answer.at(("account", "checkUser", "exist"))
     return found if isinstance(found, bool) and response.status == 200 else None
 
@@ -272,7 +272,7 @@ def domain_in(arguments: Mapping[str, Json]) -> str | None:
 
 def health_of(target: Target, response: Response) -> Health:
     """Judge the answer to `health`: whether the server is well, why not, and which version it is."""
-    result, status = read(response.body), response.status
+    result, status = read(response.parsable), response.status
     answer = answer_of(response, result.problems[0] if result.problems else None)
     told = answer.sentence
     match status:
@@ -301,7 +301,7 @@ def health_of(target: Target, response: Response) -> Health:
 
 def login_text(target: Target, response: Response) -> str:
     """Return who the login is, as words for people, by the answer to `health`; "" if that is not known."""
-    return answer_of(response, None).masked_text.hide(_login_text(target, read(response.body)))
+    return answer_of(response, None).masked_text.hide(_login_text(target, read(response.parsable)))
 
 
 def _answer_health(result: Result, answer: Answer) -> Health:

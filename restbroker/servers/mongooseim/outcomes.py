@@ -24,7 +24,7 @@ from restbroker.servers.mongooseim import command_attributes
 from restbroker.servers.mongooseim.answer import Problem, Result, answer_of
 from restbroker.servers.mongooseim.catalogue import Operation
 from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, ECHOING, REGISTER, REMOVE
-from restbroker.transport.message import Response
+from restbroker.transport.message import Response, text_of
 
 CRASH_ATTEMPTS: Final = 3
 """The most times that a job is sent on which a server that is well otherwise crashes."""
@@ -184,7 +184,7 @@ def classify(
 def _success(case: _Case) -> Outcome:
     result, response = case.result, case.response
     if not result.is_answer:
-        if response.truncated:
+        if response.is_partial:
             return deliver_as_is(response)
         message = f"Status {response.status} without a GraphQL answer: this is not MongooseIM's API."
         return case.answer().deny("NotTheApi", CHECK_URL, message)
@@ -194,7 +194,7 @@ def _success(case: _Case) -> Outcome:
 
 
 def _deliver(case: _Case, note: str | None = None) -> Delivered:
-    text, body = case.response.body.decode("utf-8", "replace"), case.result.body
+    text, body = text_of(case.response.body), case.result.body
     if note is not None or case.name in ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
         values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}

@@ -30,7 +30,7 @@ CHECK_LOGIN = "Correct the target's login (Auth): the account's local part and p
 def health_of(response: Response) -> Health:
     """Return the health that the answer to the probe shows; any stanza in it shows that mod_rest accepts the login."""
     status, answer = response.status, read(FORM, response)
-    body = parse_json(response.body)
+    body = parse_json(response.parsable)
     match status:
         case 200 if stanza_in(body) is not None:
             version = answer.masked_text.version(version_in(body))

@@ -208,7 +208,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
     """Return the outcome of this answer to this call; `now_s` (epoch seconds) is for a Retry-After with a date."""
     status, rungs = response.status, _LADDERS[entry.api]
     read = xml_stanza.as_json if xml_stanza.is_given(call.command.arguments) else parse_json
-    body = read(response.body) if 200 <= status < 300 else None
+    body = read(response.parsable) if 200 <= status < 300 else None
     if 200 <= status < 300 and (status != 200 or entry.api != "rest"):
         return deliver_as_is(response, body)
     if status == 200 and _is_plain(body, response):
@@ -245,7 +245,7 @@ def _is_plain(body: Json, response: Response) -> bool:
     """Tell whether a 200 of mod_rest, which always has a stanza, holds one that reports no failure."""
     match stanza_in(body):
         case None:
-            return response.truncated
+            return response.is_partial
         case {"type": "error"} | {"command": {"note": {"type": "error"}}}:
             return False
         case {"command": {"node": node, "note": {"text": str()}}}:

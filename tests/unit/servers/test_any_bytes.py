@@ -55,6 +55,16 @@ def test_any_answer_has_an_outcome(
 TARGETS = {name: target_of(kind) for name, kind in KINDS.items()}
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_there_is_no_room_to_parse_ends_as_what_is_cut(kind: str) -> None:
+    bench = Bench(KINDS[kind], TARGETS[kind])
+    for case in KINDS[kind].commands[::5]:
+        _, call = next(calls(case))
+        cut = trio.run(partial(bench.fate, case, call, Response(200, {}, b'{"a": [1', 0.0, truncated=True)))
+        unparsed = trio.run(partial(bench.fate, case, call, Response(200, {}, b'{"a": [1]}', 0.0, unparsed=True)))
+        assert unparsed == cut.replace("answer truncated", "answer not parsed"), call
+
+
 _HOOKS = st.sampled_from(
     [PushHook(), *(open_hook(EventSource(options=Options(xml=is_xml))) for is_xml in (False, True))]
 )

@@ -202,14 +202,14 @@ def _asker(request: ChatRequest) -> str:
 def _is_doubtful(job: Job, response: Response, *, is_renewed: bool) -> bool:
     """Tell whether an unknown stream may have got this answer; none that is an error if it lists contacts (read)."""
     is_list = response.status == 200 and job.entry.effect == "lists_contacts" and not is_renewed
-    return response.status == 400 or (is_list and is_empty(parse_json(response.body)))
+    return response.status == 400 or (is_list and is_empty(parse_json(response.parsable)))
 
 
 def health_of(response: Response) -> Health:
     """Judge the answer to the probe: whether the server is well, and why not."""
     status = response.status
     match status:
-        case 200 if isinstance(parse_json(response.body), dict):
+        case 200 if isinstance(parse_json(response.parsable), dict):
             return target_up("The Chat API answers and accepts the login.")
         case 403:
             return target_denied("PluginDisabled", f"The plugin is switched off (status {status}).", CHECK_ENABLED)

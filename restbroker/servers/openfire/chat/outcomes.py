@@ -179,7 +179,7 @@ def _message(response: Response, text: str) -> tuple[str, str]:
 
     If `message` is no more than "Exception", the text may be in `ressource` (measured).
     """
-    match parse_json(response.body):
+    match parse_json(response.parsable):
         case {"exception": str(kind), **rest}:
             parts = [rest.get(name) for name in ("message", "ressource", "resource")]
             said = ", ".join(part for part in parts if isinstance(part, str) and part not in _WORDLESS)
@@ -225,7 +225,7 @@ def _renamed(outcome: Outcome, code: str, hint: str, before: str = "") -> Outcom
 
 def no_such_room(response: Response, room: str) -> Rejected | None:
     """Return the outcome of a job whose room is not there; None if the answer does not say so."""
-    match parse_json(response.body):
+    match parse_json(response.parsable):
         case {"exception": str(kind)} if response.status == 404 and "RoomNotFound" in kind:
             return Rejected(Reason("NoSuchRoom", f"There is no room {quote(room)}.", _NO_SUCH_ROOM, 404))
         case _:
@@ -247,11 +247,11 @@ def _success(entry: Entry, response: Response, stream: str) -> Outcome:
     text = shown.decode("utf-8", "replace")
     if stream and stream in text:
         text = text.replace(stream, hiding.MASK)
-    came = parse_json(text.encode() if stream else shown)
+    came = None if response.unparsed else parse_json(text.encode() if stream else shown)
     body = normalise(entry.answer, came)
     if body != came:
         text = orjson.dumps(body).decode()
-    return Delivered(text, body, status, note="answer truncated" if response.truncated else None)
+    return Delivered(text, body, status, note=response.note)
 
 
 def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Outcome:
@@ -279,7 +279,7 @@ def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Out
 
 def _is_of_command(entry: Entry, response: Response) -> bool:
     """Tell whether a 404 is about what the command names, and not about the whole API, which may not be up yet."""
-    match parse_json(response.body):
+    match parse_json(response.parsable):
         case {"exception": str()}:
             return True
         case _:

@@ -242,10 +242,10 @@ def _is_there(response: Response, request: ChatRequest) -> bool | None:
     if response.status != 200:
         return None
     wanted = room_of(request).rpartition("@")[0]
-    match parse_json(response.body):
+    match parse_json(response.parsable):
         case {"roomName": str(name)} if name.casefold() == wanted.casefold():
             return True
-        case None if response.truncated:
+        case None if response.is_partial:
             return True
         case _:
             return None

@@ -46,7 +46,7 @@ _VERSION: Final = re.compile(rb"^  version: *[\"']?([0-9][\w.-]{0,30})", re.MULT
 
 def dialect_in(response: Response) -> Dialect | None:
     """Return the dialect by the answer for the number of sessions: a text up to 1.2, else a number; None if neither."""
-    body = parse_json(response.body)
+    body = parse_json(response.parsable)
     match body.get("localSessions") if isinstance(body, dict) else None:
         case str():
             return "1.2"

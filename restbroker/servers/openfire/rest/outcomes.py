@@ -26,7 +26,7 @@ from restbroker.servers.openfire.normal import normalise, without_logins
 from restbroker.servers.openfire.rest.catalogue import NEW_NAME, TABLE, Entry
 from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.request import FORM
-from restbroker.transport.message import Response
+from restbroker.transport.message import Response, text_of
 
 BROKEN_ATTEMPTS: Final = 3
 """The most times that a job is sent to which Openfire answers 500."""
@@ -141,14 +141,14 @@ def other_answer(what: str, response: Response) -> Denied:
 def _success(case: _Case) -> Outcome:
     entry, response, status = case.entry, case.response, case.response.status
     shown = without_logins(entry.answer, response.body)
-    text, note = shown.decode("utf-8", "replace"), "answer truncated" if response.truncated else None
+    text, note = text_of(shown), response.note
     if "text/html" in response.headers.get("content-type", ""):
         return _not_the_api(case)
     if entry.answer in ("", "xml", "yaml"):
         # Nothing is masked here: the text is what the producer asked for.
         return Delivered(text, None, status, note=note)
-    body = parse_json(shown)
-    if body is None and not response.truncated:
+    body = None if response.unparsed else parse_json(shown)
+    if body is None and not response.is_partial:
         return _not_the_api(case)
     found = normalise(_answer(case), body)
     if found != body:
