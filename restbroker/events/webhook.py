@@ -23,7 +23,6 @@ from restbroker.config.kind import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.events import registry
 from restbroker.events.secrets import CurrentSecret, SourceLogin, beginnings
-from restbroker.job.job import memory_bytes
 from restbroker.servers.event_contract import (
     ANY_TYPE,
     Answer,
@@ -40,7 +39,7 @@ from restbroker.servers.loops import REFUSAL, came_from_us
 from restbroker.serving import plain
 from restbroker.serving.plain import PlainApp, Request
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
-from restbroker.transport.room import FREE_BYTES, Holding, Room, Share
+from restbroker.transport.room import FREE_BYTES, Holding, Room, Share, parsed_bytes
 
 BODY_LIMIT_BYTES: Final = 1024 * 1024
 _BODY_S: Final = 10.0
@@ -372,7 +371,7 @@ async def _body(request: Request, holding: Holding) -> bytes:
         if part is None:
             raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "The body was cut off, or its chunks are invalid.")
         body = b"".join(parts)
-        if size > FREE_BYTES and not holding.take_to_parse(memory_bytes(body)):
+        if size > FREE_BYTES and not holding.take_to_parse(parsed_bytes(body)):
             raise _not_now("busy", _NO_ROOM)
         return body
     raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not arrive in time.")

@@ -31,9 +31,8 @@ import attrs
 import httptools
 
 from restbroker.config.target import Target
-from restbroker.job.job import memory_bytes
 from restbroker.transport.message import NotSent, Request
-from restbroker.transport.room import FREE_BYTES
+from restbroker.transport.room import FREE_BYTES, parsed_bytes
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
 """The most bytes that an answer may have outside its body.
@@ -433,7 +432,7 @@ def decode_within(
     if len(body) <= FREE_BYTES and not coding:
         return body, cut, False
     found, cut = decode(coding, body, min(limit_bytes, spare_bytes), cut=cut)
-    needed_bytes = memory_bytes(found) + (0 if found is body else len(found))
+    needed_bytes = parsed_bytes(found) + (0 if found is body else len(found))
     return found, cut, len(found) > FREE_BYTES and needed_bytes > spare_bytes
 
 

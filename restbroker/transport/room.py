@@ -13,6 +13,8 @@ from typing import Final
 import attrs
 import trio
 
+from restbroker.job.job import memory_bytes
+
 MOST_BYTES: Final = 64 * 1024 * 1024
 SHARE_BYTES: Final = 16 * 1024 * 1024
 RECEIVED_BYTES: Final = SHARE_BYTES // 2
@@ -20,6 +22,14 @@ RECEIVED_BYTES: Final = SHARE_BYTES // 2
 FREE_BYTES: Final = 64 * 1024
 STEP_BYTES: Final = 1024 * 1024
 """What is taken at a time for something of unknown length."""
+_ELEMENT_BYTES: Final = 200
+"""What an element of XML takes (measured)."""
+
+
+def parsed_bytes(body: bytes) -> int:
+    """Return about how much memory parsing takes: of JSON as of a job's payload, of XML by its tags."""
+    is_xml = body[:FREE_BYTES].lstrip().startswith(b"<")
+    return memory_bytes(body) + (_ELEMENT_BYTES * body.count(b"<") if is_xml else 0)
 
 
 @attrs.define(eq=False)

@@ -247,6 +247,7 @@ async def test_a_long_answer_waits_in_either_engine(engine: str) -> None:
 
 @rows(("body", "unparsed"), [
     (b"[" + b"[]," * 60_000 + b"[]]", True),
+    (b"\n<iq>" + b"<a/>" * 30_000, True),
     (b'"' + b"x" * 180_000 + b'"', False),
     (b"[" + b"[]," * 20_000 + b"[]]", False),
 ])  # fmt: skip
