@@ -33,9 +33,6 @@ _BOOSTS: Final = {
 _ASKED: Final = tomllib.loads((Path(__file__).parent / "asked.toml").read_text("utf-8"))
 """Words that people ask with, by the page that answers."""
 
-_WHOLE_CODES: Final = "<style>td:first-child code { word-break: normal }</style>\n"
-"""On the page of codes: the theme would break a code in the middle."""
-
 _LOGO: Final = ROOT / "restbroker" / "web" / "static" / "icon.svg"
 _STYLE: Final = _LOGO.with_name("style.css")
 _COLOURS_END: Final = "/* Text */"
@@ -94,12 +91,6 @@ def on_page_markdown(markdown: str, /, *, page: Page, config: MkDocsConfig, file
         if page.file.src_uri.startswith(start):
             page.meta["search"] = {"boost": boost}
     return reindented(admonitions(folders(markdown, ROOT / Path(page.file.src_uri).parent)))
-
-
-def on_page_content(html: str, /, *, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Return the page's HTML, with the style that it needs."""
-    del config, files
-    return _WHOLE_CODES + html if page.file.src_uri == "docs/codes.md" else html
 
 
 def admonitions(markdown: str) -> str:
