@@ -1,8 +1,9 @@
 """Reads the stream that ejabberd sends a component (XEP-0114), piece by piece. Called by `connection`.
 
-Always holds: it does no input or output, and no bytes make it raise; what it keeps is bounded by `limit_bytes` and one
-piece. What breaks the stream's XML, and a document type or entity, end the stream (`Broken`). A longer stanza, or one
-with an impossible address, is skipped and the rest is read. One parser reads all that comes, also what is skipped:
+Always holds: it does no input or output, and no bytes make it raise; what it keeps is bounded by `limit_bytes`, one
+piece, and some 50 MB for what nests and for names. What breaks the stream's XML, and a document type or entity, end the
+stream (`Broken`). A longer stanza, or one with an impossible address, is skipped and the rest is read; what nests too
+deep is left out of its stanza, as if nobody had written it. One parser reads all that comes, also what is skipped:
 nothing else decides where a stanza ends. The copy of an iq does not leave this file: passwords, vCards and archives
 come as these.
 
@@ -10,6 +11,7 @@ A copy of mod_service_log is a message with `<forwarded>` around one stanza. Any
 the same form, but not from one of the server's own hosts.
 """
 
+import codecs
 import re
 from collections.abc import Collection, Mapping
 from functools import lru_cache
@@ -36,8 +38,15 @@ _IN_ROOM: Final = re.compile(rb"<item\b[^>]*>(.*)</item>", re.DOTALL)
 _LONGEST_JID: Final = 3071
 _LONGEST_TOKEN: Final = 16 * 1024 * 1024
 """The bytes of a tag or comment after which the stream is left: expat keeps it, and reads it again for each piece."""
-_IN_STREAM: Final = 2
-"""How many `_spaces` are known between two stanzas."""
+_STREAM_LEVEL: Final = 1
+"""How many elements are open between two stanzas."""
+_DEEPEST: Final = _STREAM_LEVEL + 100
+"""The last level that is read: what walks a tree may do so by recursion."""
+_MOST_BELOW: Final = 250_000
+"""The levels below it after which the stream is left: expat keeps 125 bytes for each (measured)."""
+_MOST_NAMES: Final = 50_000
+"""The names after which another parser goes on: expat and pyexpat forget none, 180 bytes each (measured)."""
+_NO_STREAM: Final = "it has a document type or an entity, or begins as no stream"
 _SPACES: Final = {"xml": "http://www.w3.org/XML/1998/namespace"}
 _PRINTED: Final = bytes(ord("?") if one < ord(" ") and one not in b"\t\n\r" else one for one in range(256))
 """Replaces the control characters that XML forbids: an API may send some, and ejabberd passes them on (measured)."""
@@ -88,9 +97,9 @@ class Direct:
 
 @light
 class Skipped:
-    """A stanza that was not read, for its length or its address."""
+    """A stanza that was not read, for its length or its address, or a part of the next item, for its depth."""
 
-    why: Literal["length", "address"]
+    why: Literal["length", "address", "depth"]
 
 
 @light
@@ -103,8 +112,12 @@ class Broken:
 Item: TypeAlias = Opened | Accepted | Copy | Direct | Skipped | Broken
 
 
-class _Refused(Exception):
-    """The stream has what no XMPP stream may have."""
+class _Over(Exception):
+    """The stream ends here; the text says why."""
+
+
+class _Renewal(Exception):
+    """Another parser has to read the rest of the buffer."""
 
 
 @attrs.define(eq=False, repr=False)
@@ -121,20 +134,43 @@ class StreamParser:
     """The number of bytes that came before the buffer, as the parser counts them."""
     _unread_bytes: int = 0
     """What the parser keeps at most, since it does not know yet what that is."""
-    _spaces: list[Mapping[str, str]] = attrs.field(factory=lambda: [_SPACES])
-    """For each open element the namespaces of the prefixes that are known in it."""
+    _spaces: dict[str, str] = attrs.field(factory=_SPACES.copy)
+    """The namespaces of the prefixes that are known here."""
+    _covered: list[dict[str, str | None] | None] = attrs.field(factory=list)
+    """For each open element that is read, what `_spaces` had for the prefixes that it declares; mostly it has none."""
+    _below: int = 0
+    """How many elements are open that are left out."""
     _tree: ET.TreeBuilder | None = None
     """The stanza in progress; None between stanzas, and of one that is skipped."""
+    _cuts: list[tuple[int, int]] = attrs.field(factory=list)
+    """What is left out of the stanza: where each part begins and ends in the buffer."""
+    _cut_at: int = 0
+    _is_cut_empty: bool = False
+    """Whether nothing came in the element that is being left out."""
     _is_over: bool = False
+    _root: str = ""
+    """The name of the stream's element, as it came."""
+    _names: dict[str, str] = attrs.field(factory=dict)
+    """pyexpat keeps here each name that it reads."""
+    _decoder: codecs.IncrementalDecoder = attrs.field(
+        factory=lambda: codecs.getincrementaldecoder("utf-8")("surrogateescape")
+    )
     _parser: expat.XMLParserType = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._begin("")
+
+    def _begin(self, head: str) -> None:
+        """Begin with a parser that has read `head`, and nothing else."""
+        self._names.clear()
         # Prefixes are read below: ejabberd passes on some that nobody declared, which is an error to expat.
-        self._parser = parser = expat.ParserCreate("UTF-8")
+        self._parser = parser = expat.ParserCreate("UTF-8", None, self._names)
         if hasattr(parser, "SetReparseDeferralEnabled"):
             # Expat 2.6 and newer keep the end of a stanza until more comes.
             parser.SetReparseDeferralEnabled(False)
         parser.buffer_text = True
+        parser.Parse(head, False)
+        self._base = len(head.encode())
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
         parser.CharacterDataHandler = self._text
         parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
@@ -143,86 +179,144 @@ class StreamParser:
         """Return what these bytes complete, in order. Nothing follows a `Broken`."""
         self._items = []
         if not self._is_over:
-            data = data.translate(_PRINTED)
+            data = self._permitted(data)
             self._buffer += data
             self._unread_bytes += len(data)
             try:
-                self._parser.Parse(data, False)
+                self._parse(data)
             except expat.ExpatError as error:
                 self._break(f"its XML cannot be read ({expat.ErrorString(error.code)})")
-            except _Refused:
-                self._break("it has a document type or an entity, or begins as no stream")
-            if len(self._buffer) > self.limit_bytes or (self._tree is None and len(self._spaces) > _IN_STREAM):
+            except _Over as over:
+                self._break(str(over))
+            if len(self._buffer) > self.limit_bytes or (self._tree is None and len(self._covered) > _STREAM_LEVEL):
                 self._forget(len(self._buffer))
                 self._tree = None
-            if self._unread_bytes > _LONGEST_TOKEN:
-                self._break(f"a name, value or comment in it has more than {_LONGEST_TOKEN} bytes")
         return self._items
 
+    def _permitted(self, data: bytes) -> bytes:
+        """Return the bytes with a ? for each that XML forbids; the beginning of a character waits for its rest."""
+        data = data.translate(_PRINTED)
+        if data.isascii() and not self._decoder.getstate()[0]:
+            return data
+        text = self._decoder.decode(data)
+        return text.replace("\ufffe", "???").replace("\uffff", "???").encode("utf-8", "replace")
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self._parser.Parse(data, False)
+        except _Renewal:
+            self._begin(f"<{self._root}>")
+            self._parse(self._buffer)
+        if self._unread_bytes > _LONGEST_TOKEN:
+            raise _Over(f"a name, value or comment in it has more than {_LONGEST_TOKEN} bytes")
+
     def _break(self, why: str) -> None:
-        if not self._is_over:
-            self._is_over = True
-            self._items.append(Broken(why))
+        self._is_over = True
+        self._items.append(Broken(why))
 
     def _start(self, name: str, given: dict[str, str]) -> None:
         self._unread_bytes = 0
-        known = self._spaces[-1]
+        depth, known = len(self._covered), self._spaces
+        if depth == _DEEPEST:
+            self._leave_out()
+            return
+        covered: dict[str, str | None] | None = None
         for key, value in given.items():
-            if key.startswith("xmlns"):
-                known = {**known, key[6:]: value}
+            if "xmlns" in key and (key == "xmlns" or key.startswith("xmlns:")):
+                prefix, covered = key[6:], covered or {}
+                covered.setdefault(prefix, known.get(prefix))
+                known[prefix] = value
+        self._covered.append(covered)
         tag = _tag(name, known)
-        if len(self._spaces) == 1:
+        if not depth:
             if tag != _STREAM:
-                raise _Refused
+                raise _Over(_NO_STREAM)
+            self._root = name
             # Prosody's stream has none before the error that it does not know the name.
             if number := given.get("id"):
                 self._items.append(Opened(number))
-        elif len(self._spaces) == _IN_STREAM and (at := self._position()) >= 0:
+        elif depth == _STREAM_LEVEL and (at := self._position()) >= 0:
             self._forget(at)
-            self._tree = ET.TreeBuilder()
-        self._spaces.append(known)
+            self._tree, self._cuts = ET.TreeBuilder(), []
         if self._tree is not None:
             self._tree.start(tag, given)
 
+    def _leave_out(self) -> None:
+        self._below += 1
+        if self._below > _MOST_BELOW:
+            raise _Over(f"it nests deeper than {_MOST_BELOW} levels")
+        self._is_cut_empty = self._below == 1
+        if self._is_cut_empty:
+            self._cut_at = self._position()
+
     def _text(self, text: str) -> None:
         self._unread_bytes = 0
-        if self._tree is not None:
+        if self._below:
+            self._is_cut_empty = False
+        elif self._tree is not None:
             self._tree.data(text)
 
     def _end(self, name: str) -> None:
         self._unread_bytes = 0
-        self._spaces.pop()
-        tree = self._tree
-        if tree is not None:
-            tree.end(name)
-        if len(self._spaces) == 1:
-            self._break("the server ended it")
-        elif len(self._spaces) == _IN_STREAM and not self._is_over:
-            end = self._position()
-            # Behind an empty element the parser is behind its tag already.
-            if end < 0 or self._buffer.startswith(f"</{name}".encode(), end):
-                end = self._buffer.index(b">", max(end, 0)) + 1
-            xml = self._buffer[:end]
-            self._forget(end)
-            self._tree = None
-            if tree is None:
-                self._items.append(Skipped("length"))
-            else:
-                self._read(tree.close(), xml)
+        if self._below:
+            self._below -= 1
+            if not self._below and self._tree is not None:
+                self._cuts.append((self._cut_at, self._behind(is_empty=self._is_cut_empty)))
+            return
+        if (covered := self._covered.pop()) is not None:
+            for prefix, space in covered.items():
+                if space is None:
+                    del self._spaces[prefix]
+                else:
+                    self._spaces[prefix] = space
+        if self._tree is not None:
+            self._tree.end(name)
+        depth = len(self._covered)
+        if depth == _STREAM_LEVEL:
+            self._end_stanza()
+        elif not depth:
+            raise _Over("the server ended it")
+
+    def _end_stanza(self) -> None:
+        tree, self._tree = self._tree, None
+        if tree is None:
+            self._forget(max(self._position(), 0))
+            self._items.append(Skipped("length"))
+            return
+        element = tree.close()
+        end = self._behind(is_empty=element.text is None and not len(element))
+        xml = self._buffer[:end] if not self._cuts else self._without_cuts(end)
+        self._forget(end)
+        if self._cuts:
+            self._items.append(Skipped("depth"))
+        self._read(element, xml)
+        if len(self._names) > _MOST_NAMES:
+            raise _Renewal
+
+    def _without_cuts(self, end: int) -> bytes:
+        begins, ends = [begin for begin, _ in self._cuts], [until for _, until in self._cuts]
+        return b"".join(self._buffer[since:until] for since, until in zip([0, *ends], [*begins, end], strict=True))
+
+    def _behind(self, *, is_empty: bool) -> int:
+        """Return where the tag ends that ends an element; `is_empty`: nothing came in it."""
+        at = self._position()
+        # Behind an element of one tag the parser is behind that already, whatever follows.
+        return at if is_empty and self._buffer.endswith(b"/>", 0, at) else self._buffer.index(b">", at) + 1
 
     def _position(self) -> int:
         return self._parser.CurrentByteIndex - self._base
 
     def _forget(self, count: int) -> None:
-        self._buffer = self._buffer[count:]
-        self._base += count
+        if count:
+            self._buffer = self._buffer[count:]
+            self._base += count
 
     def _read(self, element: ET.Element, xml: bytes) -> None:
         kind = element.tag.removeprefix(_COMPONENT)
         if kind == "handshake":
             self._items.append(Accepted())
         elif element.tag == _ERROR:
-            self._break(next((child.tag.rpartition("}")[2] for child in element), "error"))
+            raise _Over(next((child.tag.rpartition("}")[2] for child in element), "error"))
         elif kind not in _STANZAS:
             pass  # the protocol has no others
         elif (
@@ -274,4 +368,4 @@ def _jid(text: str) -> str:
 
 
 def _refuse(*_: object) -> None:
-    raise _Refused
+    raise _Over(_NO_STREAM)

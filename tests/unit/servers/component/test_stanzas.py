@@ -1,7 +1,9 @@
 """The stream of a component: what is read of it, whatever the pieces are and whatever is in it."""
 
+import tracemalloc
 from collections.abc import Iterable, Sequence
 from typing import Final
+from xml.etree import ElementTree as ET
 from xml.sax.saxutils import escape, quoteattr
 
 import attrs
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from restbroker.servers.component import stanzas
 from restbroker.servers.component.stanzas import (
     Accepted,
     Broken,
@@ -242,11 +245,133 @@ def test_undeclared_prefix_stops_nothing() -> None:
     assert stanzas_in([second]) == [MESSAGE]
 
 
-def test_characters_that_xml_forbids_are_replaced() -> None:
-    first, second = read([wrapped(MESSAGE.replace("hi", "h\x01\x1fi")).encode(), wrapped(MESSAGE).encode()])
-    assert isinstance(first, Copy)
-    assert first.stanza.element.findtext(BODY) == "h??i <there>"
-    assert stanzas_in([second]) == [MESSAGE]
+@pytest.mark.promise
+@pytest.mark.parametrize(
+    ("bad", "read_as"),
+    [
+        (b"\x01\x1f\x00", "???"),
+        ("\ufffe\uffff".encode(), "??????"),
+        (b"\xef\xbf\xbd\xf4\x8f\xbf\xbf", "\ufffd\U0010ffff"),
+        (b"\xed\xa0\x80\xed\xbf\xbf", "??????"),
+        (b"\xc0\x80\xe0\x80\xaf\xf0\x80\x80\xaf", "?????????"),
+        (b"\xf4\x90\x80\x80\xff\x80", "??????"),
+        (b"\xe2\x82\xc3", "???"),
+    ],
+)
+def test_bytes_that_xml_forbids_are_replaced(bad: bytes, read_as: str) -> None:
+    """Each by one, so that the ends of stanzas stay where they are; also where two pieces meet within a character."""
+    first, second = wrapped(MESSAGE.replace("hi", "hi{}")).encode().split(b"{}"), wrapped(MESSAGE).encode()
+    data, begin = bad.join(first) + second, len(first[0])
+    for at in range(begin, begin + len(bad) + 1):
+        items = read([data[:at], data[at:]])
+        assert stanzas_in(items) == [MESSAGE.replace("hi", f"hi{read_as}"), MESSAGE]
+        assert isinstance(items[0], Copy)
+        assert items[0].stanza.element.findtext(BODY) == f"hi{read_as} <there>"
+
+
+def deep(levels: int, inner: str = "", given: str = "") -> str:
+    return "".join(f"<a{given.format(number)}>" for number in range(levels)) + inner + "</a>" * levels
+
+
+def _texts(element: ET.Element) -> list[tuple[str, str | None, str | None]]:
+    return [(one.tag, one.text, one.tail) for one in element.iter()]
+
+
+@pytest.mark.promise
+@pytest.mark.parametrize(
+    ("below", "kept"),
+    [
+        *(("<x/>", ""), ("<x></x >", ""), ("<x>/></x>", ""), ("<x a='/'><y/></x>", ""), ("<x><!-- /--></x>", "")),
+        *((deep(4000), ""), ("<x>\xe9</x>", ""), ("<x/>t<x/>\xe9", "t\xe9")),
+    ],
+)
+def test_what_nests_too_deep_is_left_out_alone(below: str, kept: str) -> None:
+    """As if it had not been written: in the tree and in the text, which stays XML, of each stanza that can come."""
+    for kind in ("message", "presence", "iq"):
+        inner = f"<{kind} from='a@{HOST}/x' to='b@c' xmlns='jabber:client'><body>hi</body>{{}}<z/></{kind}>"
+        text = inner.format(deep(97, f"v{below}w"))
+        data = (wrapped(text) + wrapped(MESSAGE)).encode()
+        for places in (range(0), range(0, len(data), 7)):
+            items = read(cut(data, places))
+            xml = inner.format(deep(97, f"v{kept}w"))
+            assert items[0] == Skipped("depth")
+            assert stanzas_in(items) == ([xml] if kind != "iq" else []) + [MESSAGE]
+            if isinstance(items[1], Copy) and kind != "iq":
+                assert _texts(items[1].stanza.element) == _texts(ET.fromstring(xml))  # noqa: S314  ours
+
+
+@pytest.mark.promise
+def test_depth_is_bounded_for_rooms_and_the_component_itself() -> None:
+    said = MESSAGE.replace("<body>", f"{deep(3000)}<body>")
+    skipped, room = read([ROOM.replace("</body>", f"</body>{deep(3000)}").encode()])
+    assert (skipped, isinstance(room, Direct) and room.said is not None) == (Skipped("depth"), True)
+    skipped, direct = read([said.replace("xmlns='jabber:client'", "").encode()])
+    assert skipped == Skipped("depth")
+    assert isinstance(direct, Direct)
+    assert direct.stanza.element.findtext("{jabber:component:accept}body") == "hi <there>"
+    # One level less leaves nothing out.
+    (item,) = read([wrapped(MESSAGE.replace("<body>", f"{deep(97)}<body>")).encode()])
+    assert isinstance(item, Copy)
+
+
+@pytest.mark.promise
+@pytest.mark.parametrize("inner", [deep(8000, given=" xmlns:p{}='u'"), deep(97).replace("<a>", "<a PP>", 1)])
+def test_prefixes_take_memory_once_not_for_each_level(inner: str) -> None:
+    inner = inner.replace("PP", " ".join(f"xmlns:p{number}='u'" for number in range(3000)))
+    inner = inner.replace("<a>", "<a xmlns:q='v'>")
+    data = wrapped(MESSAGE.replace("<body>", f"{inner}<body>")).encode()
+    tracemalloc.start()
+    try:
+        item = read([data], limit=1 << 20)[-1]
+        peak_bytes = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert isinstance(item, Copy)
+    assert peak_bytes < 4_000_000
+
+
+def test_a_prefix_is_known_within_its_element_only() -> None:
+    inner = (
+        "<e:a/><x xmlns:e='urn:e'><e:b/><y xmlns:e='urn:f' xmlns='urn:y' xmlnse='urn:g'><e:c/><d/></y><e:f/></x><e:g/>"
+    )
+    (item,) = read([wrapped(MESSAGE.replace("<body>", f"{inner}<body>")).encode()])
+    assert isinstance(item, Copy)
+    tags = [element.tag for element in item.stanza.element.iter()][1:-1]
+    names = ["e:a", "{c}x", "{urn:e}b", "{urn:y}y", "{urn:f}c", "{urn:y}d", "{urn:e}f", "e:g"]
+    assert tags == [name.replace("{c}", "{jabber:client}") for name in names]
+
+
+def test_endless_nesting_ends_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stanzas, "_MOST_BELOW", 50_000)
+    items = read([b"<message>", *[b"<a>" * 20_000] * 5])
+    assert [type(item) for item in items] == [Broken]
+
+
+@given(st.lists(st.integers(0, 5_000), max_size=9))
+def test_names_are_forgotten_and_nothing_is_missed(places: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(stanzas, "_MOST_NAMES", 20)
+        messages = [MESSAGE.replace("<body>", f"<n{number}/><stream:x/><body>") for number in range(15)]
+        data = "".join(map(wrapped, messages)).encode() + b"</stream:stream>"
+        parser = StreamParser(NAME, frozenset({HOST}), LIMIT)
+        parser.feed(HEADER)
+        items = [item for piece in cut(data, places) for item in parser.feed(piece)]
+    assert stanzas_in(items) == messages
+    assert items[-1] == Broken("the server ended it")
+    assert len(parser._names) <= 40  # noqa: SLF001  what is kept
+
+
+@pytest.mark.parametrize("piece", [1, 1000])
+def test_odd_servers_bytes_break_the_stream_at_most(piece: int) -> None:
+    beat = f"<message from='{NAME}' to='{NAME}' id='1'/>"
+    ended = f"<stream:error><conflict/></stream:error>{beat}</stream:stream>".encode()
+    assert read(cut(ended, range(0, len(ended), piece))) == [Broken("conflict")]
+    for more in ("</message", "</messages>", "</message>"):
+        doubled = f"{beat}{more}".encode()
+        item, *rest = read(cut(doubled, range(0, len(doubled), piece)))
+        assert isinstance(item, Direct)
+        assert item.stanza.xml == beat
+        assert [type(one) for one in rest] == [Broken] * more.endswith(">")
 
 
 @pytest.mark.promise
