@@ -14,7 +14,7 @@ the same form, but not from one of the server's own hosts.
 import codecs
 import re
 from collections.abc import Collection, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, Literal, TypeAlias
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
@@ -46,6 +46,7 @@ _MOST_BELOW: Final = 250_000
 """The levels below it after which the stream is left: expat keeps 125 bytes for each (measured)."""
 _MOST_NAMES: Final = 50_000
 """The names after which another parser goes on: expat and pyexpat forget none, 180 bytes each (measured)."""
+_CDATA_END: Final = b"]]>"
 _NO_STREAM: Final = "it has a document type or an entity, or begins as no stream"
 _SPACES: Final = {"xml": "http://www.w3.org/XML/1998/namespace"}
 _PRINTED: Final = bytes(ord("?") if one < ord(" ") and one not in b"\t\n\r" else one for one in range(256))
@@ -142,14 +143,15 @@ class StreamParser:
     """How many elements are open that are left out."""
     _tree: ET.TreeBuilder | None = None
     """The stanza in progress; None between stanzas, and of one that is skipped."""
-    _cuts: list[tuple[int, int]] = attrs.field(factory=list)
-    """What is left out of the stanza: where each part begins and ends in the buffer."""
-    _cut_at: int = 0
+    _cuts: list[int] = attrs.field(factory=list)
+    """Where each part that is left out of the stanza begins in the buffer, and where it ends."""
     _is_cut_empty: bool = False
     """Whether nothing came in the element that is being left out."""
     _is_over: bool = False
     _root: str = ""
     """The name of the stream's element, as it came."""
+    _held: bytes = b""
+    _is_cdata: bool = False
     _names: dict[str, str] = attrs.field(factory=dict)
     """pyexpat keeps here each name that it reads."""
     _decoder: codecs.IncrementalDecoder = attrs.field(
@@ -173,17 +175,20 @@ class StreamParser:
         self._base = len(head.encode())
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
         parser.CharacterDataHandler = self._text
+        parser.StartCdataSectionHandler = partial(setattr, self, "_is_cdata", True)
+        parser.EndCdataSectionHandler = partial(setattr, self, "_is_cdata", False)
         parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
 
     def feed(self, data: bytes) -> list[Item]:
         """Return what these bytes complete, in order. Nothing follows a `Broken`."""
         self._items = []
         if not self._is_over:
-            data = self._permitted(data)
-            self._buffer += data
-            self._unread_bytes += len(data)
+            parts = self._permitted(data).split(_CDATA_END)
             try:
-                self._parse(data)
+                self._parse(parts[0])
+                for other in parts[1:]:
+                    # Anywhere else XML forbids it in a text, and a ? does no harm.
+                    self._parse((_CDATA_END if self._is_cdata else b"]]?") + other)
             except expat.ExpatError as error:
                 self._break(f"its XML cannot be read ({expat.ErrorString(error.code)})")
             except _Over as over:
@@ -194,19 +199,27 @@ class StreamParser:
         return self._items
 
     def _permitted(self, data: bytes) -> bytes:
-        """Return the bytes with a ? for each that XML forbids; the beginning of a character waits for its rest."""
+        """Return the bytes, a ? for each that XML forbids; what may begin a character, or ]]>, waits for its rest."""
         data = data.translate(_PRINTED)
+        if self._held:
+            data, self._held = self._held + data, b""
+        if data.endswith(b"]"):
+            self._held = b"]]" if data.endswith(b"]]") else b"]"
+            data = data.removesuffix(self._held)
         if data.isascii() and not self._decoder.getstate()[0]:
             return data
         text = self._decoder.decode(data)
         return text.replace("\ufffe", "???").replace("\uffff", "???").encode("utf-8", "replace")
 
     def _parse(self, data: bytes) -> None:
+        self._buffer += data
+        self._unread_bytes += len(data)
         try:
             self._parser.Parse(data, False)
         except _Renewal:
             self._begin(f"<{self._root}>")
-            self._parse(self._buffer)
+            rest, self._buffer = self._buffer, b""
+            self._parse(rest)
         if self._unread_bytes > _LONGEST_TOKEN:
             raise _Over(f"a name, value or comment in it has more than {_LONGEST_TOKEN} bytes")
 
@@ -246,8 +259,8 @@ class StreamParser:
         if self._below > _MOST_BELOW:
             raise _Over(f"it nests deeper than {_MOST_BELOW} levels")
         self._is_cut_empty = self._below == 1
-        if self._is_cut_empty:
-            self._cut_at = self._position()
+        if self._is_cut_empty and self._tree is not None:
+            self._cuts.append(self._position())
 
     def _text(self, text: str) -> None:
         self._unread_bytes = 0
@@ -261,7 +274,7 @@ class StreamParser:
         if self._below:
             self._below -= 1
             if not self._below and self._tree is not None:
-                self._cuts.append((self._cut_at, self._behind(is_empty=self._is_cut_empty)))
+                self._cuts.append(self._behind(is_empty=self._is_cut_empty))
             return
         if (covered := self._covered.pop()) is not None:
             for prefix, space in covered.items():
@@ -285,17 +298,15 @@ class StreamParser:
             return
         element = tree.close()
         end = self._behind(is_empty=element.text is None and not len(element))
-        xml = self._buffer[:end] if not self._cuts else self._without_cuts(end)
-        self._forget(end)
+        xml = self._buffer[:end]
         if self._cuts:
+            edges = [0, *self._cuts, end]
+            xml = b"".join(xml[since:until] for since, until in zip(edges[::2], edges[1::2], strict=True))
             self._items.append(Skipped("depth"))
+        self._forget(end)
         self._read(element, xml)
         if len(self._names) > _MOST_NAMES:
             raise _Renewal
-
-    def _without_cuts(self, end: int) -> bytes:
-        begins, ends = [begin for begin, _ in self._cuts], [until for _, until in self._cuts]
-        return b"".join(self._buffer[since:until] for since, until in zip([0, *ends], [*begins, end], strict=True))
 
     def _behind(self, *, is_empty: bool) -> int:
         """Return where the tag ends that ends an element; `is_empty`: nothing came in it."""

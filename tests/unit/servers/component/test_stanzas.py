@@ -256,6 +256,7 @@ def test_undeclared_prefix_stops_nothing() -> None:
         (b"\xc0\x80\xe0\x80\xaf\xf0\x80\x80\xaf", "?????????"),
         (b"\xf4\x90\x80\x80\xff\x80", "??????"),
         (b"\xe2\x82\xc3", "???"),
+        (b"a]]>]]]>]", "a]]?]]]?]"),
     ],
 )
 def test_bytes_that_xml_forbids_are_replaced(bad: bytes, read_as: str) -> None:
@@ -267,6 +268,14 @@ def test_bytes_that_xml_forbids_are_replaced(bad: bytes, read_as: str) -> None:
         assert stanzas_in(items) == [MESSAGE.replace("hi", f"hi{read_as}"), MESSAGE]
         assert isinstance(items[0], Copy)
         assert items[0].stanza.element.findtext(BODY) == f"hi{read_as} <there>"
+
+
+def test_cdata_sections_end_where_they_say() -> None:
+    data = wrapped(MESSAGE.replace("hi", "<![CDATA[h]]]>]]><![CDATA[]]]]><![CDATA[>i]]>")).encode()
+    for places in (range(0), range(0, len(data), 1)):
+        (item,) = read(cut(data, places))
+        assert isinstance(item, Copy)
+        assert item.stanza.element.findtext(BODY) == "h]]]?]]>i <there>"
 
 
 def deep(levels: int, inner: str = "", given: str = "") -> str:
