@@ -50,3 +50,11 @@ class StoreNotNow(StoreUnavailable):
 
 class StoreRefused(RestbrokerError):
     """Redis answered with an error that repeating will not cure (wrong type, no permission, bad script)."""
+
+
+def kinds_in(group: BaseExceptionGroup[BaseException]) -> str:
+    """Return the kinds of exceptions in a group, without their texts, which may hold what strangers sent."""
+    kinds = set[str]()
+    for error in group.exceptions:
+        kinds.add(kinds_in(error) if isinstance(error, BaseExceptionGroup) else type(error).__name__)
+    return ", ".join(sorted(kinds))

@@ -5,12 +5,13 @@ Always holds: with `--processes` the supervisor receives events for all workers.
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import attrs
 import trio
 
 from restbroker.broker.plan import Service
-from restbroker.config.events import Events
+from restbroker.config.events import Events, EventSource
 from restbroker.config.target import Target
 from restbroker.events import registry as kinds
 from restbroker.events.deliver import Deliverer, Receiver
@@ -20,6 +21,7 @@ from restbroker.operate.handovers import CommandJobs
 from restbroker.servers.contract import Ports
 from restbroker.servers.event_contract import Reader, ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis, LoginsInRedis, ProgressInRedis, StatesInRedis, logins_of
+from restbroker.servers.reading import LastingReader
 from restbroker.serving.runner import Server
 from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
@@ -47,15 +49,19 @@ def event_services(
     secrets = None if commands is None or not commands.tokens else TokenSecrets.of(commands, report)
     deliverer = Deliverer(open_connection(), commands)
     states = StatesInRedis(open_connection)
-    readers: list[Reader] = []
     room = room or Room()
-    for source in events.sources:
-        if source.path is None:
-            leases = LeasesInRedis(source.name, open_connection())
-            progress = ProgressInRedis(source.name, open_connection())
-            target = _target_ports(source.target, open_connection, report, room)
-            ports = ReaderPorts(deliverer, report, leases, progress, states.of(source), target)
-            readers.append(kinds.open_reader(source, ports))
+
+    def open_reader(source: EventSource) -> Reader:
+        leases = LeasesInRedis(source.name, open_connection())
+        progress = ProgressInRedis(source.name, open_connection())
+        target = _target_ports(source.target, open_connection, report, room)
+        return kinds.open_reader(source, ReaderPorts(deliverer, report, leases, progress, states.of(source), target))
+
+    readers = [
+        LastingReader(source.name, open_reader(source), partial(open_reader, source), report, states.of(source))
+        for source in events.sources
+        if source.path is None
+    ]
     servers = [_server(events, bind, deliverer, report, room) for bind in events.webhook_sources]
     receiver = Receiver(deliverer, servers, [states, *readers] if readers else [])
     return (receiver,) if secrets is None else (secrets, receiver)

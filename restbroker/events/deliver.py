@@ -21,7 +21,7 @@ import trio
 
 from restbroker.config.events import EventSource, Handover, Route, Shape
 from restbroker.config.values import duration_text
-from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json, mark_of_sent, mark_of_test
 from restbroker.job.json_types import Json
@@ -58,9 +58,11 @@ class _PendingEvent:
     until_s: float
     done: trio.Event = attrs.field(factory=trio.Event)
     result: PushResult | None = None
-    error: RestbrokerError | None = None
+    error: Exception | None = None
     is_on_its_way: bool = False
     is_abandoned: bool = False
+    is_alone: bool = False
+    """Whether no other goes to Redis with it, since it, or one beside it, is no event that can."""
 
 
 @attrs.define(eq=False)
@@ -83,7 +85,8 @@ class Deliverer:
         """Push the event and return its verdict when Redis has its job, or at once if the source's filters drop it.
 
         Raise `StoreUnavailable` or `StoreRefused` if Redis does not take it in time, though it may have the job all the
-        same; raise `ValueError` for what no JSON can hold, `UsageError` for what no job of a command can hold.
+        same; raise `ValueError` for what no JSON can hold, `UsageError` for what no job of a command can hold, and
+        whatever else the event leads to.
         """
         patience_s = self.patience_s if source.patience_s is None else source.patience_s
         what = incoming_event(source, event, self.new_jid(), self.command_job)
@@ -109,21 +112,20 @@ class Deliverer:
                 raise error
 
     def offer(self, source: EventSource, events: Sequence[ServerEvent]) -> "EventOffer":
-        """Queue these events for a push in this order, as `Intake.offer` promises, and return at once.
-
-        Raise `ValueError` for what no JSON can hold; then none of them is pushed.
-        """
-        # All are made before one waits: of events that no JSON can hold, none is pushed.
+        """Queue these events for a push in this order, as `Intake.offer` promises, and return at once."""
         waiting = [self._make(source, event) for event in events]
-        self._pending.extend(one for one in waiting if not isinstance(one, str))
+        self._pending.extend(one for one in waiting if isinstance(one, _PendingEvent))
         self._came.set()
         return EventOffer(waiting)
 
-    def _make(self, source: EventSource, event: ServerEvent) -> "_PendingEvent | Verdict":
+    def _make(self, source: EventSource, event: ServerEvent) -> "_PendingEvent | Verdict | Exception":
         try:
             what = incoming_event(source, event, self.new_jid(), self.command_job)
         except UsageError:
             return "too_large"
+        # Whatever it is: one event must not cost the others.
+        except Exception as error:  # noqa: BLE001
+            return error
         return "ignored" if what is None else _PendingEvent(what, math.inf)
 
     async def add_dead_jobs(self, jobs: Sequence[bytes]) -> None:
@@ -167,7 +169,9 @@ class Deliverer:
         """Return the events that came first and whose senders still wait, as many as fit in one call."""
         batch: list[_PendingEvent] = []
         size = 0
-        while self._pending and len(batch) < _AT_ONCE and size < _AT_ONCE_BYTES:
+        while self._pending and size < _AT_ONCE_BYTES:
+            if len(batch) >= (1 if self._pending[0].is_alone else _AT_ONCE):
+                break
             one = self._pending.popleft()
             if not one.is_abandoned:
                 batch.append(one)
@@ -191,16 +195,25 @@ class Deliverer:
                 one.is_on_its_way, one.error = False, error
             self._pending.extendleft(reversed(patient))
             return False
+        # Whatever it is: one event must not cost the others.
+        except Exception as error:  # noqa: BLE001
+            if len(batch) == 1:
+                _fail_all(batch, error)
+            else:
+                for one in batch:
+                    one.is_on_its_way, one.is_alone = False, True
+                self._pending.extendleft(reversed(batch))
+            return True
         for one, what in zip(batch, heard, strict=True):
             one.result = what
             one.done.set()
         return True
 
     async def _push_refusals(self) -> None:
-        """Note the refusals in Redis, or forget them where it does not answer: no more than a hint is lost."""
+        """Note the refusals in Redis, or forget them if that fails: no more than a hint is lost."""
         refused, self._refused = self._refused, set()
         for source in refused:
-            with suppress(StoreUnavailable, StoreRefused):
+            with suppress(Exception):
                 await self.connection.ask(store.note_refusal, source)
 
     async def _push_group(self, arrivals: list[IncomingEvent]) -> list[PushResult]:
@@ -215,12 +228,12 @@ class Deliverer:
 class EventOffer:
     """The `Offer` of events to Redis that `Deliverer.offer` made."""
 
-    _offered: Sequence[_PendingEvent | Verdict]
-    """A verdict stands for an event that is not pushed."""
+    _offered: Sequence[_PendingEvent | Verdict | Exception]
+    """A verdict or an error stands for an event that is not pushed."""
 
     @property
     def _pending(self) -> list[_PendingEvent]:
-        return [one for one in self._offered if not isinstance(one, str)]
+        return [one for one in self._offered if isinstance(one, _PendingEvent)]
 
     async def wait(self) -> None:
         """Wait until all events are decided, for as long as Redis is away."""
@@ -237,12 +250,12 @@ class EventOffer:
             if one.is_on_its_way and not one.done.is_set():
                 await one.done.wait()
 
-    def verdicts(self) -> list[Verdict | RestbrokerError | None]:
+    def verdicts(self) -> list[Verdict | Exception | None]:
         """Return for each event, in order, its verdict or error so far; None: nothing is known yet."""
-        return [one if isinstance(one, str) else _verdict(one) for one in self._offered]
+        return [_verdict(one) if isinstance(one, _PendingEvent) else one for one in self._offered]
 
 
-def _verdict(one: _PendingEvent) -> Verdict | RestbrokerError | None:
+def _verdict(one: _PendingEvent) -> Verdict | Exception | None:
     match one.result:
         case "pushed":
             return "accepted"
@@ -258,7 +271,7 @@ def _verdict(one: _PendingEvent) -> Verdict | RestbrokerError | None:
             return one.error
 
 
-def _fail_all(batch: list[_PendingEvent], error: RestbrokerError) -> None:
+def _fail_all(batch: list[_PendingEvent], error: Exception) -> None:
     for one in batch:
         one.error = error
         one.done.set()

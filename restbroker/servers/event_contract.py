@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_c
 import attrs
 
 from restbroker.config.events import EventSource
-from restbroker.errors import RestbrokerError
 from restbroker.job.command import Command
 from restbroker.job.event import ServerEvent
 from restbroker.light import light
@@ -44,8 +43,11 @@ class Offer(Protocol):
         """Withdraw the events that are not yet being sent to Redis; return within seconds, when the rest is decided."""
         ...
 
-    def verdicts(self) -> list[Verdict | RestbrokerError | None]:
-        """Return the present result for each event, in their order: a verdict, an error, or None while undecided."""
+    def verdicts(self) -> list[Verdict | Exception | None]:
+        """Return the present result for each event, in their order: a verdict, an error, or None while undecided.
+
+        An error that is not the store's is the event's own: it can become no job.
+        """
         ...
 
 
@@ -53,7 +55,7 @@ class Intake(Protocol):
     """Takes events of readers, and pushes their jobs to Redis."""
 
     def offer(self, source: EventSource, events: Sequence[ServerEvent], /) -> Offer:
-        """Have these events pushed in this order, without waiting; raise `ValueError` for one that no JSON can hold."""
+        """Have these events pushed in this order, without waiting."""
         ...
 
     async def add_dead_jobs(self, jobs: Sequence[bytes], /) -> None:

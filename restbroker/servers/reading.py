@@ -4,12 +4,14 @@ Used by the readers of RabbitMQ, of Openfire's streams and of components. Always
 it has a verdict, also where the wait is cancelled. Events stay in the order in which they came; the buffer is bounded
 in bytes, however long Redis is away: who finds it full waits and reads no more, so that further events wait in the
 connection and at the server. A problem is reported once until another one takes its place or it is over, for any number
-of users.
+of users. What raises in an event costs that event (`SourceReports.guard`); what raises besides closes its source alone
+(`LastingReader`).
 """
 
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
@@ -17,8 +19,9 @@ import attrs
 import trio
 
 from restbroker.config.events import EventSource
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, kinds_in
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Intake, Offer, Problem, StreamInfo
+from restbroker.servers.event_contract import Intake, Offer, Problem, Reader, StreamInfo
 from restbroker.servers.findings import Texts
 from restbroker.servers.in_redis import StatesOfSource
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
@@ -100,6 +103,21 @@ class SourceReports:
         """Count an event with this outcome."""
         self.report(EventHandled(self.source, outcome))
 
+    @contextmanager
+    def guard(self, what: str = "an event") -> Iterator[None]:
+        """Have what the block raises cost its event alone, which is counted and reported; `what` names it.
+
+        What is about the source or Redis passes: `Problem`, and the store's errors.
+        """
+        try:
+            yield
+        except (Problem, StoreUnavailable, StoreRefused):
+            raise
+        # Whatever it is: a stranger may have sent it, and would send it again.
+        except Exception as error:  # noqa: BLE001
+            self.count("malformed")
+            self.write(_TEXTS.problem("EventMalformed", what=what, error=type(error).__name__))
+
     def write(self, problem: Problem) -> None:
         """Report this problem."""
         self.report(OperatorWarning(problem.code, f"Source {self.source}: {problem.message}", problem.hint or None))
@@ -141,6 +159,34 @@ class Backoff:
 
 
 @attrs.define(eq=False)
+class LastingReader:
+    """The reader of a source that ends no other task: if one raises, another one takes its place, with back-off."""
+
+    source: str
+    first: Reader
+    open: Callable[[], Reader]
+    report: Report
+    states: StatesOfSource
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Fetch until cancelled."""
+        task_status.started()
+        pause = Backoff()
+        reader: Reader | None = self.first
+        while True:
+            try:
+                await (reader or self.open()).run(task_status=trio.TASK_STATUS_IGNORED)
+            # Whatever it is, also at the end: what a network sent must not end more than its source.
+            except* Exception as group:  # noqa: BLE001
+                problem = _TEXTS.problem("SourceFailed", error=kinds_in(group))
+                self.report(OperatorWarning(problem.code, f"Source {self.source}: {problem.message}", problem.hint))
+                self.states.put(problem)
+            reader = None
+            await pause.wait()
+            self.states.end("")
+
+
+@attrs.define(eq=False)
 class Offers:
     """The offers of one source."""
 
@@ -173,6 +219,10 @@ class Offers:
                         self.reports.count("redelivered" if again else verdict)
                         if verdict == "too_large":
                             self.reports.write(_TEXTS.problem("EventTooLarge"))
+                    elif not isinstance(verdict, StoreUnavailable | StoreRefused | None):
+                        del left[number]
+                        with self.reports.guard():
+                            raise verdict
             if left:
                 self._warn_of(offer)
                 await pause.wait()
@@ -185,7 +235,7 @@ class Offers:
             self.reports.write(_TEXTS.problem("EventsWait", why=why))
 
     def _warn_of(self, offer: Offer) -> None:
-        errors = (one.message for one in offer.verdicts() if isinstance(one, Exception))
+        errors = (one.message for one in offer.verdicts() if isinstance(one, RestbrokerError))
         self.warn(next(errors, "Redis does not answer."))
 
 

@@ -35,6 +35,7 @@ from hypercorn.typing import (
 )
 
 from restbroker.config.values import duration_text
+from restbroker.errors import kinds_in
 from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.serving.plain import PlainApp, PlainHttp, Stream
 from restbroker.serving.tls import Certificate, failure
@@ -136,7 +137,7 @@ class Server:
                 except* Exception as group:  # noqa: BLE001
                     self._warn_once(
                         "ServerFault",
-                        f"The server of {self.what} broke ({_names(group)}); it was restarted.",
+                        f"The server of {self.what} broke ({kinds_in(group)}); it was restarted.",
                         "Jobs are not affected. Please report this.",
                     )
                     with trio.move_on_after(_RESTART_S):
@@ -210,7 +211,7 @@ class Server:
         except* Exception as group:  # noqa: BLE001
             self._warn_once(
                 "ServerFault",
-                f"A connection to the server of {self.what} failed ({_names(group)}); it was ended.",
+                f"A connection to the server of {self.what} failed ({kinds_in(group)}); it was ended.",
                 "Jobs are not affected. Restrict access to this port.",
             )
 
@@ -313,11 +314,3 @@ def _url(listener: trio.SocketListener, *, is_secured: bool) -> str:
     host, port = listener.socket.getsockname()[:2]
     scheme = "https" if is_secured else "http"
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
-
-
-def _names(group: BaseExceptionGroup[BaseException]) -> str:
-    """Return the kinds of exceptions in a group, without their texts."""
-    names = set[str]()
-    for error in group.exceptions:
-        names.add(_names(error) if isinstance(error, BaseExceptionGroup) else type(error).__name__)
-    return ", ".join(sorted(names))

@@ -112,10 +112,6 @@ class RabbitReader:
                     await trio.to_thread.run_sync(link.run, abandon_on_cancel=True, limiter=trio.CapacityLimiter(1))
                 except Problem as problem:
                     why.append(problem)
-                # Whatever it is: what a stranger's server sends must not end a broker.
-                except Exception as error:  # noqa: BLE001
-                    name = type(error).__name__
-                    why.append(_TEXTS.problem("RabbitMQAway-data", why=name, queue=self.settings.queue))
             taking.cancel()
 
         async with trio.open_nursery() as nursery:
@@ -125,8 +121,8 @@ class RabbitReader:
                     while True:
                         await self._take(link, await inbox.take(AT_ONCE))
             finally:
-                link.stop()
                 grace.deadline = trio.current_time() + _GRACE_S
+                link.stop()
         return why[0]
 
     def _note_opened(self, where: str, grace: trio.CancelScope) -> None:
@@ -147,7 +143,9 @@ class RabbitReader:
             except Exception as error:  # noqa: BLE001
                 is_known = isinstance(error, MalformedEvent)
                 why = str(error) if is_known else f"reading it fails with {type(error).__name__}"
-                broken[number] = dead_job(message, self.source, token_hex(12), why=why, now_s=now_s)
+                # One of which there cannot even be a dead job is acknowledged, or RabbitMQ would repeat it for ever.
+                with self.reports.guard("a message of RabbitMQ"):
+                    broken[number] = dead_job(message, self.source, token_hex(12), why=why, now_s=now_s)
         waiting = set(broken)
         try:
             await self.offers.push(left, {number for number, one in enumerate(messages) if one.redelivered})

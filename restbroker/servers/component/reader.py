@@ -10,7 +10,7 @@ if it dies, by another (`ProgressInRedis`). Without `Lease` all processes read: 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
 
@@ -128,7 +128,10 @@ class ComponentReader:
                 await self._stay_connected()
         finally:
             with trio.CancelScope(shield=True):
-                await self._end()
+                try:
+                    await self._leave()
+                finally:
+                    await self._end()
 
     async def _stay_connected(self) -> None:
         pause = Backoff()
@@ -140,7 +143,7 @@ class ComponentReader:
                 pause.reset()
                 self._note_open(self._stream.where)
                 while True:
-                    await self._take(await self._stream.next())
+                    await self._take_next(self._stream)
             except Problem as problem:
                 if self._may_read.is_set():
                     self.reports.fail(problem)
@@ -165,6 +168,11 @@ class ComponentReader:
             else:
                 self._report_gap(self._beat_s, self.now_s(), "another process took over")
 
+    async def _take_next(self, stream: ComponentStream) -> None:
+        item = await stream.next()
+        with self.reports.guard("a stanza"):
+            await self._take(item)
+
     async def _take(self, item: Item) -> None:
         event: ServerEvent | None = None
         match item:
@@ -172,10 +180,12 @@ class ComponentReader:
                 event = self.deriver.event_of_copy(host, stanza, self.now_s(), self._any_beat_s)
             case Direct():
                 event = await self._direct(item)
+            case Skipped("length"):
+                self.reports.count("too_large")
+                self.reports.warn("EventTooLarge", limit=self.settings.limit_bytes)
             case Skipped(why):
-                outcome, code = ("too_large", "EventTooLarge") if why == "length" else ("malformed", "EventMalformed")
-                self.reports.count(outcome)
-                self.reports.warn(code, limit=self.settings.limit_bytes)
+                self.reports.count("malformed")
+                self.reports.warn("EventMalformed" if why == "address" else "EventMalformed-depth")
             case Opened() | Accepted() | Broken():
                 pass
             case _:
@@ -302,21 +312,24 @@ class ComponentReader:
                     self.reports.note_idle("another process reads")
             await trio.sleep(lease_s / _RENEWALS)
 
-    async def _end(self) -> None:
-        """Answer the notifications that were read, read what the server has sent besides, push it, and leave."""
+    async def _leave(self) -> None:
+        """Answer the notifications that were read, read what the server has sent besides, leave, and push it."""
         if (stream := self._stream) is not None:
-            if "push" in self.settings.takes:
-                await self._pusher.finish(_DRAIN_S)
-                await self._answer("result", self._pusher.pushed)
-                await self._answer("wait", self._pusher.unpushed)
-            # What comes from here on cannot be answered: the server keeps the registration then, too.
-            self._stream = None
-            await stream.send("</stream:stream>")
-            with trio.move_on_after(_DRAIN_S), suppress(Problem):
-                while True:
-                    await self._take(await stream.next())
-            await stream.aclose()
+            async with aclosing(stream):
+                if "push" in self.settings.takes:
+                    await self._pusher.finish(_DRAIN_S)
+                    await self._answer("result", self._pusher.pushed)
+                    await self._answer("wait", self._pusher.unpushed)
+                # What comes from here on cannot be answered: the server keeps the registration then, too.
+                self._stream = None
+                await stream.send("</stream:stream>")
+                with trio.move_on_after(_DRAIN_S), suppress(Problem):
+                    while True:
+                        await self._take_next(stream)
         await self._pusher.finish(_PATIENCE_S)
+
+    async def _end(self) -> None:
+        """Note what was pushed and what is lost, and let others read."""
         if count := len(self._pusher.unpushed):
             self._lost, self._lost_since_s = self._lost + count, self._lost_since_s or self._until_s
         else:

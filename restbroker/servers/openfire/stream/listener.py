@@ -228,13 +228,8 @@ class Listener:
                     reading.last_event_s = max(reading.last_event_s, stream.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
                         self._note_proven(reading)
-                    event = self._event(frames, frame)
-                    if event is not None:
-                        self._is_held_up, self.attributes.event_s = True, shared.now_s()
-                        reading.suspend()
-                        await shared.buffer.put(event, _EACH_BYTES + len(frame.data.encode()))
-                        reading.resume()
-                        self._is_held_up = False
+                    with shared.reports.guard(f"an event for {self.user} ({frame.name!r:.40})"):
+                        await self._take(frames.read(frame, shared.now_s()), frame, reading)
                     self._last_frame_s = trio.current_time()
                     if frames.is_ending and not reading.is_replaced:
                         self._last_frame_s -= max(shared.quiet_s - _ENDING_S, 0.0)
@@ -252,15 +247,15 @@ class Listener:
             reading.over.set()
             self._wake.set()
 
-    def _event(self, frames: FrameReader, frame: Frame) -> ServerEvent | None:
-        try:
-            return frames.read(frame, self.context.now_s())
-        # Whatever it holds: what someone sends a user must not end a broker.
-        except Exception as error:  # noqa: BLE001
-            self.context.reports.count("malformed")
-            name, why = f"{frame.name!r:.40}", type(error).__name__
-            self.context.reports.warn("EventMalformed", user=self.user, name=name, error=why)
-            return None
+    async def _take(self, event: ServerEvent | None, frame: Frame, reading: OpenStream) -> None:
+        if event is not None:
+            self._is_held_up, self.attributes.event_s = True, self.context.now_s()
+            reading.suspend()
+            try:
+                await self.context.buffer.put(event, _EACH_BYTES + len(frame.data.encode()))
+            finally:
+                reading.resume()
+                self._is_held_up = False
 
     async def _open(self, doubted: str) -> EventStream:
         """Return an open stream that is ours, however long that takes.

@@ -73,14 +73,16 @@ class StreamReader:
                 await self._keep_leases(nursery)
         finally:
             with trio.CancelScope(shield=True):
-                await self.pusher.finish(_PATIENCE_S)
-                if lost := len(self.pusher.unpushed):
-                    self.context.reports.warn("EventsLost", count=lost)
-                await self.leases.end(tuple(self._listeners))
-                await self.leases.aclose()
-                await self.context.logins.aclose()
-                if self.ports.target is not None and self.ports.target.http is not None:
-                    await self.ports.target.http.aclose()
+                try:
+                    await self.pusher.finish(_PATIENCE_S)
+                finally:
+                    if lost := len(self.pusher.unpushed):
+                        self.context.reports.warn("EventsLost", count=lost)
+                    await self.leases.end(tuple(self._listeners))
+                    await self.leases.aclose()
+                    await self.context.logins.aclose()
+                    if self.ports.target is not None and self.ports.target.http is not None:
+                        await self.ports.target.http.aclose()
 
     async def _keep_leases(self, nursery: trio.Nursery) -> None:
         settings = self.context.settings
