@@ -128,7 +128,7 @@ class PlannedEndpoint:
         """Return what the answer means, as the plan says; None: `deliver` is to say it."""
         status, body = response.status, response.body
         found = self._outcomes.get((status, body))
-        if found is not None or response.is_partial:
+        if found is not None or response.note:
             return found
         try:
             found = self.plan.outcome(status, body)

@@ -37,7 +37,6 @@ from restbroker.transport.http1 import (
     MalformedAnswer,
     Rest,
     decode,
-    decode_within,
 )
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Withdrawn, reason_of
 from restbroker.transport.pool import HttpConnection, Pool
@@ -124,7 +123,6 @@ class Exchange:
         if self._connection is not None:
             self._part(fit=False)
             self._end()
-            self._leave_room()
         else:
             self.state = _OVER
             self._service.exchanges.discard(self)
@@ -196,29 +194,27 @@ class Exchange:
             self._note_broken(got)
             return
         request = self._request
-        if self._reader is None:
-            self._data = data = self._data + got if self._data else got
-            if got and request.body_limit_bytes >= LONGEST_BYTES and request.method != "HEAD":
-                answer = self._service.known_heads.read(data)
-                if answer is _MISSING:
-                    self._has_begun = True
-                    return
-                if answer is not _ODD:
-                    status, headers, body = answer
-                    self._answer(status, headers, body)
-                    return
         try:
+            if self._reader is None:
+                self._data = data = self._data + got if self._data else got
+                if got and request.body_limit_bytes >= LONGEST_BYTES and request.method != "HEAD":
+                    answer = self._service.known_heads.read(data)
+                    if answer is _MISSING:
+                        self._has_begun = True
+                        return
+                    if answer is not _ODD:
+                        status, headers, body = answer
+                        self._answer(status, headers, body)
+                        return
             reader = self._parse(got)
             if reader is None:
                 return
             limit_bytes, spare_bytes = request.body_limit_bytes, self._service.share.spare_bytes
-            body, cut, unparsed = decode_within(
-                reader.coding_names, reader.body, limit_bytes, spare_bytes, cut=reader.body_cut
-            )
+            body, note = decode(reader.coding_names, reader.body, limit_bytes, spare_bytes, cut=reader.body_cut)
         except Exception as error:  # noqa: BLE001 - `MalformedAnswer`, or a bug that must not end the listener
             self._note_broken(error)
             return
-        self._answer(reader.status, reader.headers, body, cut=cut, keep=reader.keep, unparsed=unparsed)
+        self._answer(reader.status, reader.headers, body, note, keep=reader.keep)
         self._leave_room()
 
     def _send_over(self, connection: HttpConnection) -> bool:
@@ -334,14 +330,7 @@ class Exchange:
             holding.free()
 
     def _answer(
-        self,
-        status: int,
-        headers: Headers,
-        body: bytes,
-        *,
-        cut: bool = False,
-        keep: bool = True,
-        unparsed: bool = False,
+        self, status: int, headers: Headers, body: bytes, note: str | None = None, *, keep: bool = True
     ) -> None:
         """Tell the sink the answer. The connection waits for the next request, if it may be used again."""
         service, connection, request, sink = self._service, self._connection, self._request, self._sink
@@ -363,7 +352,7 @@ class Exchange:
         try:
             if not 200 <= status < 300:
                 sink.note_refused()
-            sink.answered(Response(status, headers, body, duration_s, cut, said, service.secrets, unparsed))
+            sink.answered(Response(status, headers, body, duration_s, note, said, service.secrets))
         except Exception as error:  # noqa: BLE001 - a bug of the sink must not end the listener
             self._call(sink.failed, error)
 
@@ -372,9 +361,9 @@ class Exchange:
         if isinstance(error, Unwatched):
             self.abandon()
         elif reader is not None and reader.in_body and (self._has_waited or lacks_memory):
-            body = b"" if lacks_memory else decode(reader.coding_names, reader.body, FREE_BYTES, cut=True)[0]
-            self._answer(reader.status, reader.headers, body, cut=True, keep=False, unparsed=True)
-            self._leave_room()
+            came = b"" if lacks_memory else reader.body
+            body, note = decode(reader.coding_names, came, FREE_BYTES, FREE_BYTES, cut=True)
+            self._answer(reader.status, reader.headers, body, note, keep=False)
         elif self._is_stale_by(error):
             self.go_on(self._service.pool.take(self._service.now_s(), has_place=True))
 
@@ -383,7 +372,6 @@ class Exchange:
         connection, left = self._connection, self.left
         assert connection is not None  # noqa: S101 - it broke
         self._part(fit=False)
-        self._leave_room()
         has_sent, why = connection.wire.has_sent, reason_of(error)
         broke = f"The connection broke before a whole answer came: {why}."
         problem: Exception
@@ -438,8 +426,9 @@ class Exchange:
         service.pool.give_back(connection, service.now_s(), fit=fit)
 
     def _end(self) -> None:
-        """End it, and give its place back."""
+        """End it, and give its place back, and what it holds of the room."""
         self.state = _OVER
+        self._leave_room()
         self._service.exchanges.discard(self)
         if self._has_place:
             self._has_place = False

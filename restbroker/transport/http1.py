@@ -31,7 +31,7 @@ import attrs
 import httptools
 
 from restbroker.config.target import Target
-from restbroker.transport.message import NotSent, Request
+from restbroker.transport.message import TRUNCATED, UNPARSED, NotSent, Request
 from restbroker.transport.room import FREE_BYTES, parsed_bytes
 
 HEAD_LIMIT_BYTES: Final = 64 * 1024
@@ -402,11 +402,22 @@ _MOST: Final = 3
 """The most codings that are taken off one after the other."""
 
 
-def decode(coding: str, body: bytes, limit_bytes: int, *, cut: bool) -> tuple[bytes, bool]:
-    """Return a body without the codings in its `Content-Encoding`, and whether it is cut.
+def decode(coding: str, body: bytes, limit_bytes: int, spare_bytes: int, *, cut: bool) -> tuple[bytes, str | None]:
+    """Return a body without the codings in its `Content-Encoding`, and why it is not parsed, as `Response.note` has it.
 
-    `cut`: it came cut. If it cannot be decoded, return a text that says so.
+    `cut`: it came cut. `spare_bytes`: the room that is left beside the body as it came. If it cannot be decoded, return
+    a text that says so.
     """
+    found, cut = _decode(coding, body, min(limit_bytes, spare_bytes), cut=cut)
+    if cut:
+        return found, TRUNCATED
+    copied_bytes = 0 if found is body else len(found)
+    fits = len(found) <= FREE_BYTES or parsed_bytes(found) + copied_bytes <= spare_bytes
+    return found, None if fits else UNPARSED
+
+
+def _decode(coding: str, body: bytes, limit_bytes: int, *, cut: bool) -> tuple[bytes, bool]:
+    """Return a body without its codings, no more than the limit, and whether it is cut."""
     if not coding or _is_text(body):
         return body, cut
     names = [name for one in coding.split(",") if (name := one.strip().lower()) not in ("", "identity")]
@@ -420,20 +431,6 @@ def decode(coding: str, body: bytes, limit_bytes: int, *, cut: bool) -> tuple[by
         cut = cut or not is_whole
     unreadable = f"(not shown: named as {', '.join(names)}, but it cannot be decoded)".encode()
     return body or (unreadable if cut else b""), cut
-
-
-def decode_within(
-    coding: str, body: bytes, limit_bytes: int, spare_bytes: int, *, cut: bool
-) -> tuple[bytes, bool, bool]:
-    """Return a body as `decode` does, with no more of it than there is room for, and whether there is none to parse it.
-
-    `spare_bytes`: the room that is left beside the body as it came.
-    """
-    if len(body) <= FREE_BYTES and not coding:
-        return body, cut, False
-    found, cut = decode(coding, body, min(limit_bytes, spare_bytes), cut=cut)
-    needed_bytes = parsed_bytes(found) + (0 if found is body else len(found))
-    return found, cut, len(found) > FREE_BYTES and needed_bytes > spare_bytes
 
 
 def _is_text(body: bytes) -> bool:

@@ -22,7 +22,7 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.transport.connect import addresses_of, connections_for
-from restbroker.transport.http1 import check, decode_within, unsendable
+from restbroker.transport.http1 import check, decode, unsendable
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, reason_of
 from restbroker.transport.room import FREE_BYTES, RECEIVED_BYTES, Holding, Share
 
@@ -75,8 +75,7 @@ class _Connections:
 class _Exchange:
     """One request on its way. `has_begun`: its head was given to a connection, to the server or to a proxy.
 
-    `answer`: its answer, if that waited for room, so that it is a cut one where it breaks off; `parts`: what came of
-    its body.
+    `answer`: its answer, once that is read, or waits for room; `parts`: what came of its body; `is_cut`: not all did.
     """
 
     target: Target
@@ -87,6 +86,7 @@ class _Exchange:
     has_begun: bool = False
     answer: httpx.Response | None = None
     parts: list[bytes] = attrs.field(factory=list)
+    is_cut: bool = True
     began_s: float = attrs.field(factory=trio.current_time)
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
@@ -166,12 +166,9 @@ class HttpxClient:
         connections.used += 1
         try:
             with trio.move_on_after(request.timeout_s) as limit:
-                response = await self._answer(connections, exchange, limit.deadline)
-                if sender is not None and response.status not in _GOOD:
-                    sender.note_refused()
-                return response
+                await self._receive(connections, exchange, limit.deadline)
             if exchange.answer is not None:
-                return self._response(exchange, exchange.answer, cut=True)
+                return self._response(exchange, exchange.answer)
         finally:
             self._places.release()
             # httpx keeps its requests, and with them the exchange, until the garbage collector comes.
@@ -214,31 +211,34 @@ class HttpxClient:
             self._connections = _Connections(open_httpx(self._target, self._tls, limits))
         return self._connections
 
-    async def _answer(self, connections: _Connections, exchange: _Exchange, due_s: float) -> Response:
+    async def _receive(self, connections: _Connections, exchange: _Exchange, due_s: float) -> None:
+        """Receive the answer, or what comes of one that waited; raise `NotSent` or `MaybeSent` if there is none."""
         try:
             answer = await exchange.request_over(connections)
             if answer.status_code == LOGIN_REFUSED and self._target.proxy and self._target.url.scheme == "http":
                 await self._give_up()
                 await answer.aclose()
                 raise proxy_refusal(self._target, str(LOGIN_REFUSED))
-            cut = await self._read(exchange, answer, due_s)
+            exchange.is_cut = await self._read(exchange, answer, due_s)
+            exchange.answer = answer
         # What httpcore passes through of a name that cannot be one (two dots in a row) is a UnicodeError.
         except (httpx.TransportError, OSError, UnicodeError) as error:
             if exchange.answer is not None:
-                return self._response(exchange, exchange.answer, cut=True)
+                return
             if isinstance(error, httpx.ProxyError):
                 await self._give_up()  # its password is read again for the next one
             raise exchange.error(error) from error
-        return self._response(exchange, answer, cut=cut)
 
-    def _response(self, exchange: _Exchange, answer: httpx.Response, *, cut: bool) -> Response:
+    def _response(self, exchange: _Exchange, answer: httpx.Response) -> Response:
         request = exchange.request
+        if exchange.sender is not None and answer.status_code not in _GOOD:
+            exchange.sender.note_refused()
         headers = {name.lower(): value for name, value in answer.headers.items()}
         limit_bytes, spare_bytes = request.body_limit_bytes, self._share.spare_bytes
         codings, body = headers.get("content-encoding", ""), b"".join(exchange.parts)
-        body, cut, unparsed = decode_within(codings, body, limit_bytes, spare_bytes, cut=cut)
+        body, note = decode(codings, body, limit_bytes, spare_bytes, cut=exchange.is_cut)
         said, duration_s = request.headers + request.query, trio.current_time() - exchange.began_s
-        return Response(answer.status_code, headers, body, duration_s, cut, said, self._secrets, unparsed)
+        return Response(answer.status_code, headers, body, duration_s, note, said, self._secrets)
 
     async def _read(self, exchange: _Exchange, answer: httpx.Response, due_s: float) -> bool:
         """Read the body, as sent, up to its limit and as far as there is room; tell whether it is cut."""

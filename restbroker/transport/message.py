@@ -40,6 +40,8 @@ class Request:
     repeatable: bool = False
 
 
+TRUNCATED: Final = "answer truncated"
+UNPARSED: Final = "answer not parsed"
 _TEXT_BYTES: Final = REPLY_LIMIT_BYTES + 4
 """Of more, no reply shows anything but that it is cut; a character has four bytes at most."""
 
@@ -48,8 +50,8 @@ _TEXT_BYTES: Final = REPLY_LIMIT_BYTES + 4
 class Response:
     """One HTTP response. Header names are lower-case.
 
-    `truncated`: the body was longer than the limit, or than there was room for. `unparsed`: there is no room to parse
-    it: judges read `parsable`, and for people `text_of`.
+    `note`: why nothing of its body is parsed: it was longer than the limit or than there was room for (`TRUNCATED`), or
+    there is no room to parse it (`UNPARSED`). So judges read `parsable`, and for people `text_of`.
 
     `request_pairs`: the headers and the query of its request, whose secrets must not be shown where a server repeats
     them. Nor must `secrets` be shown, which are all secrets of its target.
@@ -59,25 +61,14 @@ class Response:
     headers: Mapping[str, str]
     body: bytes
     duration_s: float
-    truncated: bool = False
+    note: str | None = None
     request_pairs: tuple[tuple[str, str], ...] = ()
     secrets: tuple[Secret, ...] = ()
-    unparsed: bool = False
 
     @property
     def parsable(self) -> bytes:
-        """The body, or nothing if there is no room to parse it."""
-        return b"" if self.unparsed else self.body
-
-    @property
-    def is_partial(self) -> bool:
-        """Whether its body may be good, though nothing could be parsed of it."""
-        return self.truncated or self.unparsed
-
-    @property
-    def note(self) -> str | None:
-        """What a job that is delivered with it must say of it."""
-        return "answer truncated" if self.truncated else "answer not parsed" if self.unparsed else None
+        """The body, or nothing if it may be good, though nothing of it is parsed."""
+        return b"" if self.note else self.body
 
 
 def text_of(body: bytes) -> str:

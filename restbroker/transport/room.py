@@ -47,20 +47,15 @@ class Room:
 
     def serve(self) -> None:
         """Give those in line what they wait for, as far as there is room."""
-        while (holding := self._next()) is not None:
-            size, call = self.line.pop(holding)
-            holding.hold(size)
-            call()
-
-    def _next(self) -> "Holding | None":
-        """Return the first in line that there is room for; None if there is none, or another one needs that room."""
-        passed: set[Share] = set()
-        for holding, (size, _) in self.line.items():
-            share = holding.share
-            if share not in passed and share.held_bytes + size <= RECEIVED_BYTES:
-                return holding if self.held_bytes + size <= MOST_BYTES - RECEIVED_BYTES else None
-            passed.add(share)
-        return None
+        full: set[Share] = set()
+        for holding, (size, call) in tuple(self.line.items()):
+            if holding.share in full or holding.share.held_bytes + size > RECEIVED_BYTES:
+                full.add(holding.share)
+            elif self.held_bytes + size > MOST_BYTES - RECEIVED_BYTES:
+                return
+            elif self.line.pop(holding, None):
+                holding.hold(size)
+                call()
 
 
 @attrs.define(eq=False)

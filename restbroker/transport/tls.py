@@ -154,7 +154,7 @@ class TlsWire(Wire):
             end = None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             end = b""
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             end = error
         return b"".join(parts), end
 

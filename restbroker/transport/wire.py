@@ -133,11 +133,7 @@ class Wire:
             return True
         except (OSError, MemoryError) as error:
             got = error
-        try:
-            listener(got)
-        except MemoryError as error:
-            # It costs the answer that it came over, and not the process.
-            listener(error)
+        listener(got)
         return True
 
     def note_unwatched(self) -> None:

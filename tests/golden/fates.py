@@ -30,7 +30,7 @@ from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import apply_at_most_once, settle
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.transport.message import MaybeSent, NotSent, Response
+from restbroker.transport.message import TRUNCATED, MaybeSent, NotSent, Response
 from tests.golden.cases import Body, Case, Kind
 from tests.golden.memory import SERVICES, Memory, Questions, Way
 from tests.golden.table import Table, label_of, parsed, statuses_of
@@ -218,7 +218,7 @@ def _answers(body: Body | None, statuses: Iterable[int]) -> Iterator[tuple[str, 
         yield from SILENCES.items()
         return
     for status in statuses:
-        yield intern(str(status)), Response(status, body.headers, body.data, 0.0, truncated=body.is_cut)
+        yield intern(str(status)), Response(status, body.headers, body.data, 0.0, TRUNCATED if body.is_cut else None)
 
 
 @cache

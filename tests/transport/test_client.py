@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from restbroker.config.target import Engine, Target, Url
 from restbroker.transport.client import open_transport
 from restbroker.transport.http1 import check
-from restbroker.transport.message import MaybeSent, NotSent, Request, Transport
+from restbroker.transport.message import TRUNCATED, MaybeSent, NotSent, Request, Transport
 from tests.support import recorder
 from tests.support.recorder import Recorder, recording
 from tests.support.rows import rows
@@ -74,7 +74,7 @@ async def all_closed(server: Recorder) -> None:
 async def test_request_is_sent_byte_for_byte_as_given() -> None:
     async with pair(host_header="example.org") as (transport, server):
         response = await transport.send(post("/api/register", b'{"user":"john"}'))
-    assert (response.status, response.body, response.truncated) == (200, b"0", False)
+    assert (response.status, response.body, response.note) == (200, b"0", None)
     assert response.headers["content-length"] == "1"
     assert server.requests[0].body == b'{"user":"john"}'
     assert server.requests[0].head == (
@@ -326,7 +326,7 @@ async def test_a_long_body_is_cut_at_the_limit() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.endless(50 * MIB))
         response = await transport.send(post(body_limit_bytes=MIB))
-        assert (len(response.body), response.truncated) == (MIB, True)
+        assert (len(response.body), response.note) == (MIB, TRUNCATED)
         await all_closed(server)
         assert (await transport.send(post())).status == 200
 
@@ -335,7 +335,7 @@ async def test_a_body_of_exactly_the_limit_is_whole() -> None:
     async with pair() as (transport, server):
         server.script.append(recorder.answer(body=b"12345"))
         response = await transport.send(post(body_limit_bytes=5))
-        assert (response.body, response.truncated) == (b"12345", False)
+        assert (response.body, response.note) == (b"12345", None)
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")

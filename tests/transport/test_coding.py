@@ -7,7 +7,8 @@ import zlib
 import pytest
 
 from restbroker.transport.http1 import KnownHeads, Rest, decode
-from restbroker.transport.message import Request
+from restbroker.transport.message import TRUNCATED, Request
+from restbroker.transport.room import SHARE_BYTES
 from tests.support import recorder
 from tests.support.rows import rows
 from tests.transport.test_client import pair
@@ -42,46 +43,46 @@ WHOLE = (
 
 @rows(("coding", "sent"), WHOLE)
 def test_a_body_is_decoded(coding: str, sent: bytes) -> None:
-    assert decode(coding, sent, LIMIT, cut=False) == (TEXT, False)
+    assert decode(coding, sent, LIMIT, SHARE_BYTES, cut=False) == (TEXT, None)
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "gzip, deflate"])
 def test_no_body_is_none_in_any_coding(coding: str) -> None:
-    assert decode(coding, b"", LIMIT, cut=False) == (b"", False)
+    assert decode(coding, b"", LIMIT, SHARE_BYTES, cut=False) == (b"", None)
 
 
 def test_an_encoded_body_of_nothing_is_nothing() -> None:
-    assert decode("gzip", gzip.compress(b""), LIMIT, cut=False) == (b"", False)
-    assert decode("deflate", bare(b""), LIMIT, cut=False) == (b"", False)
+    assert decode("gzip", gzip.compress(b""), LIMIT, SHARE_BYTES, cut=False) == (b"", None)
+    assert decode("deflate", bare(b""), LIMIT, SHARE_BYTES, cut=False) == (b"", None)
 
 
 @pytest.mark.parametrize("coding", ["br", "zstd", "compress", "gzip, br", "x" * 5000, "gzip, gzip, gzip, gzip"])
 def test_another_coding_is_named_in_the_bodys_place(coding: str) -> None:
-    body, cut = decode(coding, gzip.compress(TEXT), LIMIT, cut=False)
+    body, note = decode(coding, gzip.compress(TEXT), LIMIT, SHARE_BYTES, cut=False)
     assert body.startswith(f"(not shown: encoded as {coding[:60]}".encode())
-    assert cut
+    assert note == TRUNCATED
     assert len(body) < 200
 
 
 @rows(("coding", "sent"), [("gzip", b"\x1f\x8b"), ("deflate", b"\xff" * 9), ("gzip", zlib.compress(TEXT))])
 def test_a_body_that_is_not_what_it_is_named_is_named_so(coding: str, sent: bytes) -> None:
-    body, cut = decode(coding, sent, LIMIT, cut=False)
+    body, note = decode(coding, sent, LIMIT, SHARE_BYTES, cut=False)
     assert body == f"(not shown: named as {coding}, but it cannot be decoded)".encode()
-    assert cut
+    assert note == TRUNCATED
 
 
 @rows(("coding", "sent"), [("gzip", gzip.compress(TEXT)), ("deflate", zlib.compress(TEXT)), ("deflate", bare(TEXT))])
 def test_truncated_body_is_shown_as_far_as_it_came_and_is_cut(coding: str, sent: bytes) -> None:
-    body, cut = decode(coding, sent[:-5], LIMIT, cut=False)
+    body, note = decode(coding, sent[:-5], LIMIT, SHARE_BYTES, cut=False)
     assert TEXT.startswith(body)
-    assert cut
-    assert decode(coding, sent, LIMIT, cut=True) == (TEXT, True)
+    assert note == TRUNCATED
+    assert decode(coding, sent, LIMIT, SHARE_BYTES, cut=True) == (TEXT, TRUNCATED)
 
 
 def test_a_limit_is_of_the_decoded_body() -> None:
     for sent in (gzip.compress(b"x" * LIMIT), gzip.compress(b"x" * 99) + gzip.compress(b"x" * (LIMIT - 99))):
-        assert decode("gzip", sent, LIMIT, cut=False) == (b"x" * LIMIT, False)
-        assert decode("gzip", sent, LIMIT - 1, cut=False) == (b"x" * (LIMIT - 1), True)
+        assert decode("gzip", sent, LIMIT, SHARE_BYTES, cut=False) == (b"x" * LIMIT, None)
+        assert decode("gzip", sent, LIMIT - 1, SHARE_BYTES, cut=False) == (b"x" * (LIMIT - 1), TRUNCATED)
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to use up memory or time")
@@ -89,7 +90,7 @@ def test_a_bomb_is_cut_in_time() -> None:
     bomb = gzip.compress(b"\0" * 50_000_000, 1)
     began_s = time.process_time()
     for coding, sent in (("gzip", bomb), ("gzip, gzip", gzip.compress(bomb)), ("gzip", gzip.compress(b"") * 10_000)):
-        body, _ = decode(coding, sent, 8_000_000, cut=False)
+        body, _ = decode(coding, sent, 8_000_000, SHARE_BYTES, cut=False)
         assert len(body) <= 8_000_000
     assert time.process_time() - began_s < 2
 
@@ -109,10 +110,10 @@ async def test_both_engines_ask_for_no_coding_and_read_what_comes(engine: str) -
         for rest in (sized, in_chunks, twice):
             server.script.append(recorder.raw(b"HTTP/1.1 200 OK\r\n" + rest, keep=True))
             answer = await transport.send(Request("POST", "/", 30.0))
-            assert (answer.body, answer.truncated) == (TEXT, False)
+            assert (answer.body, answer.note) == (TEXT, None)
         server.script.append(recorder.raw(b"HTTP/1.1 200 OK\r\n" + sized.replace(b"gzip", b"br", 1), keep=True))
         answer = await transport.send(Request("POST", "/", 30.0))
-        assert (b"encoded as br" in answer.body, answer.truncated) == (True, True)
+        assert (b"encoded as br" in answer.body, answer.note) == (True, TRUNCATED)
         server.script.append(recorder.raw(b"HTTP/1.1 204 No Content\r\nContent-Encoding: gzip\r\n\r\n", keep=True))
         assert (await transport.send(Request("POST", "/", 30.0))).body == b""
         server.script.append(
@@ -122,7 +123,7 @@ async def test_both_engines_ask_for_no_coding_and_read_what_comes(engine: str) -
         server.script.append(recorder.raw(b"HTTP/1.1 200 OK\r\n" + sized, keep=True))
         cut = await transport.send(Request("POST", "/", 30.0, body_limit_bytes=60))
         assert TEXT.startswith(cut.body)
-        assert (len(cut.body) <= 60, cut.truncated) == (True, True)
+        assert (len(cut.body) <= 60, cut.note) == (True, TRUNCATED)
         await transport.send(Request("POST", "/", 30.0, headers=(("accept-encoding", "gzip"),)))
     sent = [one.head.lower().count(b"accept-encoding: identity") for one in server.requests]
     assert sent == [1] * 7 + [0]

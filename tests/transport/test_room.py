@@ -11,7 +11,7 @@ from restbroker.transport import room as rooms
 from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.exchange import Exchange
 from restbroker.transport.http1 import AnswerReader
-from restbroker.transport.message import MaybeSent
+from restbroker.transport.message import TRUNCATED, UNPARSED, MaybeSent
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.room import (
     FREE_BYTES,
@@ -98,7 +98,7 @@ async def test_a_long_answer_waits_for_room_unread() -> None:
         held.free()
         await sink.end()
         assert sink.response is not None
-        assert (sink.response.body, sink.response.is_partial, room_of(client).held_bytes) == (BODY, False, 0)
+        assert (sink.response.body, sink.response.note, room_of(client).held_bytes) == (BODY, None, 0)
         assert leaves_nothing(client)
 
 
@@ -171,7 +171,7 @@ async def test_what_waits_for_room_leaves_none_held_at_its_end(
         assert room_of(client).held_bytes == 0
         assert leaves_nothing(client)
         if sink.response is not None:
-            assert (sink.response.status, sink.response.body, sink.response.truncated) == (200, BODY[:100], True)
+            assert (sink.response.status, sink.response.body, sink.response.note) == (200, BODY[:100], TRUNCATED)
 
 
 @rows("end", [cancel, expire, close])
@@ -196,7 +196,7 @@ async def test_an_answer_that_breaks_off_after_a_wait_is_cut() -> None:
         held.free()
         await sink.end()
         assert sink.response is not None
-        assert sink.response.truncated
+        assert sink.response.note == TRUNCATED
         assert room_of(client).held_bytes == 0
 
 
@@ -217,13 +217,13 @@ async def test_an_answer_that_gets_no_room_is_cut(engine: str, answer: bytes, mo
         held = full(room)
         server.script.append(recorder.raw(answer, keep=True))
         response = await client.send(post(timeout_s=0.4))
-        assert (response.status, response.truncated, response.note) == (200, True, "answer truncated")
+        assert (response.status, response.note) == (200, TRUNCATED)
         assert len(response.body) <= most
         assert room.held_bytes == RECEIVED_BYTES
         held.free()
         server.script.append(recorder.answer(200, BODY))
         whole = await client.send(post())
-        assert (whole.body, whole.is_partial, room.held_bytes) == (BODY, False, 0)
+        assert (whole.body, whole.note, room.held_bytes) == (BODY, None, 0)
         await client.aclose()
 
 
@@ -237,7 +237,7 @@ async def test_a_long_answer_waits_in_either_engine(engine: str) -> None:
 
         async def send() -> None:
             response = await client.send(post())
-            assert (response.body, response.is_partial, room.held_bytes) == (BODY, False, 0)
+            assert (response.body, response.note, room.held_bytes) == (BODY, None, 0)
 
         nursery.start_soon(send)
         await until_async(lambda: room.line, "it waits")
@@ -245,22 +245,22 @@ async def test_a_long_answer_waits_in_either_engine(engine: str) -> None:
     await client.aclose()
 
 
-@rows(("body", "unparsed"), [
-    (b"[" + b"[]," * 60_000 + b"[]]", True),
-    (b"\n<iq>" + b"<a/>" * 30_000, True),
-    (b'"' + b"x" * 180_000 + b'"', False),
-    (b"[" + b"[]," * 20_000 + b"[]]", False),
+@rows(("body", "note"), [
+    (b"[" + b"[]," * 60_000 + b"[]]", UNPARSED),
+    (b"\n<iq>" + b"<a/>" * 30_000, UNPARSED),
+    (b'"' + b"x" * 180_000 + b'"', None),
+    (b"[" + b"[]," * 20_000 + b"[]]", None),
 ])  # fmt: skip
 async def test_an_answer_is_parsed_only_where_there_is_room(
-    body: bytes, unparsed: bool, monkeypatch: pytest.MonkeyPatch
+    body: bytes, note: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with running() as (client, server):
         Holding(room_of(client).share("t")).hold(SHARE_BYTES - STEP_BYTES)
         monkeypatch.setattr(rooms, "RECEIVED_BYTES", SHARE_BYTES)
         server.script.append(recorder.answer(200, body))
         response = await client.send(post())
-        assert (response.body, response.unparsed, response.truncated) == (body, unparsed, False)
-        assert response.parsable == (b"" if unparsed else body)
+        assert (response.body, response.note) == (body, note)
+        assert response.parsable == (b"" if note else body)
 
 
 async def test_no_more_is_decoded_than_there_is_room_for() -> None:
@@ -270,7 +270,7 @@ async def test_no_more_is_decoded_than_there_is_room_for() -> None:
         packed = gzip.compress(b"x" * 4 * STEP_BYTES)
         server.script.append(recorder.answer(200, packed, (("Content-Encoding", "gzip"),)))
         response = await client.send(post())
-        assert (len(response.body), response.truncated) == (STEP_BYTES, True)
+        assert (len(response.body), response.note) == (STEP_BYTES, TRUNCATED)
 
 
 def exhaust(*_given: object) -> None:
@@ -283,7 +283,7 @@ async def test_an_exhausted_parser_cuts_its_answer_alone(monkeypatch: pytest.Mon
         with monkeypatch.context() as patched:
             patched.setattr(AnswerReader, "on_body", exhaust)
             response = await client.send(post())
-        assert (response.status, response.body, response.truncated) == (200, b"", True)
+        assert (response.status, response.body, response.note) == (200, b"", TRUNCATED)
         assert (await client.send(post())).body == b"0"
         assert room_of(client).held_bytes == 0
 

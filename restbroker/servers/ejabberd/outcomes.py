@@ -254,7 +254,7 @@ def _success(call: Call, spec: CommandSpec | None, response: Response) -> Outcom
     # Nothing is masked here: the text is what the producer asked for.
     text = text_of(response.body)
     body, is_json = _parse(response.parsable)
-    if not is_json and not response.is_partial:
+    if not is_json and not response.note:
         # ejabberd answers every command with JSON. If the probe meets the same, the whole target is wrong.
         found = "a page that is not JSON" if text.strip() else "nothing in it"
         message = f"Status {response.status} with {found}: this is not ejabberd's API."

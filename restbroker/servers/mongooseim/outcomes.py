@@ -184,7 +184,7 @@ def classify(
 def _success(case: _Case) -> Outcome:
     result, response = case.result, case.response
     if not result.is_answer:
-        if response.is_partial:
+        if response.note:
             return deliver_as_is(response)
         message = f"Status {response.status} without a GraphQL answer: this is not MongooseIM's API."
         return case.answer().deny("NotTheApi", CHECK_URL, message)

@@ -245,7 +245,7 @@ def _is_plain(body: Json, response: Response) -> bool:
     """Tell whether a 200 of mod_rest, which always has a stanza, holds one that reports no failure."""
     match stanza_in(body):
         case None:
-            return response.is_partial
+            return response.note is not None
         case {"type": "error"} | {"command": {"note": {"type": "error"}}}:
             return False
         case {"command": {"node": node, "note": {"text": str()}}}:

@@ -17,7 +17,7 @@ from restbroker.servers.openfire.chat.catalogue import table
 from restbroker.servers.openfire.normal import normalise
 from restbroker.servers.openfire.rest import outcomes as of_rest
 from restbroker.servers.openfire.rest.catalogue import TABLE as REST
-from restbroker.transport.message import Response
+from restbroker.transport.message import TRUNCATED, Response
 from tests.support.player import files, recorded
 
 CASES: list[tuple[str, Any, list[Any]]] = [
@@ -82,7 +82,7 @@ class Answer:
     def of(self, kind: Kind) -> Delivered:
         """The reply of a target of this kind that answers so."""
         headers = {} if self.type is None else {"content-type": self.type}
-        response = Response(self.status, headers, self.body.encode(), 0.0, truncated=self.cut)
+        response = Response(self.status, headers, self.body.encode(), 0.0, TRUNCATED if self.cut else None)
         call, spec = Call(Command(self.command, {})), registry.catalogue(kind).commands[self.command]
         if kind == "openfire-rest":
             outcome = of_rest.classify(call, REST[self.command], spec, response)

@@ -247,7 +247,7 @@ def _success(entry: Entry, response: Response, stream: str) -> Outcome:
     text = shown.decode("utf-8", "replace")
     if stream and stream in text:
         text = text.replace(stream, hiding.MASK)
-    came = None if response.unparsed else parse_json(text.encode() if stream else shown)
+    came = None if response.note else parse_json(text.encode() if stream else shown)
     body = normalise(entry.answer, came)
     if body != came:
         text = orjson.dumps(body).decode()

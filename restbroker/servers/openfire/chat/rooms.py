@@ -245,7 +245,7 @@ def _is_there(response: Response, request: ChatRequest) -> bool | None:
     match parse_json(response.parsable):
         case {"roomName": str(name)} if name.casefold() == wanted.casefold():
             return True
-        case None if response.is_partial:
+        case None if response.note:
             return True
         case _:
             return None

@@ -49,7 +49,7 @@ def complete_group(call: Call, spec: CommandSpec, response: Response, now_s: flo
     """
     outcome = classify_question(call, _GET_GROUP, spec, response=response, now_s=now_s)
     match outcome:
-        case Delivered() if response.is_partial:
+        case Delivered() if response.note:
             message = "The group is too large to read, and unlisted members would be removed."
             return Rejected(Reason("CommandFailed", message, _GIVE_ALL, response.status))
         case Delivered(body=body) if is_named(body, "name", call.command.arguments["groupName"]):
@@ -129,7 +129,7 @@ def find_room(one: Call, spec: CommandSpec, response: Response, now_s: float) ->
     """
     match classify_question(one, _GET_ROOM, spec, response=response, now_s=now_s):
         case Delivered(body=body):
-            is_it = response.is_partial or is_named(body, "roomName", one.command.arguments["roomName"])
+            is_it = response.note is not None or is_named(body, "roomName", one.command.arguments["roomName"])
             return is_it or other_answer("room", response)
         case Rejected(Reason(code="NotFound")):
             return False

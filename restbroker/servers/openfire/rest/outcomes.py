@@ -147,8 +147,8 @@ def _success(case: _Case) -> Outcome:
     if entry.answer in ("", "xml", "yaml"):
         # Nothing is masked here: the text is what the producer asked for.
         return Delivered(text, None, status, note=note)
-    body = None if response.unparsed else parse_json(shown)
-    if body is None and not response.is_partial:
+    body = None if response.note else parse_json(shown)
+    if body is None and not response.note:
         return _not_the_api(case)
     found = normalise(_answer(case), body)
     if found != body:

@@ -19,7 +19,7 @@ from restbroker.job.outcome import Deferred, Delivered, Outcome, Rejected, Uncer
 from restbroker.servers.api.request import authorization
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import classify, is_stopped, read, version_in
-from restbroker.transport.message import Response
+from restbroker.transport.message import TRUNCATED, Response
 from tests.unit.servers.conftest import fate
 
 COMMANDS = catalogue.for_version("24.12").commands
@@ -35,7 +35,7 @@ def judged(
     headers: Mapping[str, str] | None = None,
     maybe_run: bool = False,
     ok_if_exists: bool = False,
-    truncated: bool = False,
+    note: str | None = None,
     now_s: float = 0.0,
     password: str = "",
 ) -> Outcome:
@@ -43,7 +43,7 @@ def judged(
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     call = Call(Command(command, arguments or {}), maybe_run=maybe_run, ok_if_exists=ok_if_exists)
     login = authorization(Basic("admin@localhost", Secret(password)))
-    response = Response(status, headers or {}, data, 0.1, truncated, login)
+    response = Response(status, headers or {}, data, 0.1, note, login)
     return classify(call, COMMANDS.get(command.partition("/")[0]), response, now_s)
 
 
@@ -73,7 +73,7 @@ def test_word_of_ejabberd_equal_to_a_password_is_understood() -> None:
 def test_answer_is_delivered_as_sent_and_parsed_or_as_cut() -> None:
     outcome = judged("get_roster", 200, '[{"jid": "ä@x"}]'.encode())
     assert outcome == Delivered('[{"jid": "ä@x"}]', [{"jid": "ä@x"}], 200)
-    outcome = judged("connected_users", 200, b'["a@x", "b', truncated=True)
+    outcome = judged("connected_users", 200, b'["a@x", "b', note=TRUNCATED)
     assert outcome == Delivered('["a@x", "b', None, 200, note="answer truncated")
 
 
