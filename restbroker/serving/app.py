@@ -175,9 +175,6 @@ class StrictApp:
 def _doubtful_end(scope: HTTPScope) -> tuple[str, str] | None:
     """Return why a proxy may see another end of this request, and what to do; None: its end is clear."""
     version = scope["http_version"]
-    # HTTP/2 has frames for it. Where a request of HTTP/1 only says that it were one, h11 reports "2.0".
-    if version == "2":
-        return None
     if version not in ("1.0", "1.1"):
         return "Its HTTP version is not supported: it could be two requests.", "Send HTTP/1.1."
     # Without a body, `serving.connections` refuses it: Hypercorn would take it. With one, Hypercorn passes over it.

@@ -14,20 +14,16 @@ from collections.abc import Iterator
 
 import attrs
 import trio
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
 
 STALLED_S = 5.0
 """Seconds that a reader may take nothing of what it is sent before it is dropped."""
-LONGEST_S = 60.0
-"""Seconds that a reader of HTTP/2 may take for one part of an answer."""
 HANDSHAKE_S = 5.0
 """Seconds that a client may take to begin with TLS."""
 HURRIED_S = 0.3
 """Seconds that all of these are cut to while the process stops."""
 _AT_ONCE = struct.pack("ii", 1, 0)
 """The value of SO_LINGER with which a close ends the connection, and the kernel keeps nothing of what was not read."""
-_HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-"""The bytes with which a connection of HTTP/2 begins (RFC 9113, 3.4)."""
 _SWITCHES = b"HTTP/1.1 101 "
 _REFUSED = b"HTTP/1.1 400 \r\ncontent-length: 0\r\n"
 """The beginning of what Hypercorn 0.18 answers in the place of an app. All answers of restbroker say why."""
@@ -38,19 +34,20 @@ _DECLINED = _REFUSED + b"connection: close\r\n\r\n"
 class Connections:
     """All connections of one server. After `hurry` none of them waits long for its reader.
 
-    `drop_count`: how many connections were ended because their reader took nothing.
+    `drop_count`: how many connections were ended because their reader took nothing. `is_hurried`: the process stops, so
+    that nothing new is to begin.
     """
 
     drop_count: int = 0
+    is_hurried: bool = False
     _patience_s: float = STALLED_S
-    _is_hurried: bool = False
     _waiting: set[trio.CancelScope] = attrs.field(factory=set)
     _idle: dict[trio.CancelScope, None] = attrs.field(factory=dict)
     """Those that wait for a request, that which waits longest first."""
 
     def hurry(self) -> None:
         """End the wait for readers, because the process stops: connections at rest end now, sends after `HURRIED_S`."""
-        self._is_hurried = True
+        self.is_hurried = True
         until_s = trio.current_time() + HURRIED_S
         for scope in self._waiting:
             scope.deadline = min(scope.deadline, until_s)
@@ -63,11 +60,6 @@ class Connections:
             del self._idle[scope]
             scope.cancel()
 
-    @property
-    def is_hurried(self) -> bool:
-        """Whether the process stops, so that nothing new is to begin."""
-        return self._is_hurried
-
     @contextlib.contextmanager
     def bound_connection(self, longest_s: float) -> "Iterator[ConnectionLimits]":
         """Cancel the block, which serves one connection, after `longest_s` seconds without a request.
@@ -78,7 +70,7 @@ class Connections:
         with trio.CancelScope() as scope:
             life = ConnectionLimits(scope, self._idle, longest_s)
             life.note_idle()
-            if self._is_hurried:
+            if self.is_hurried:
                 scope.cancel()
             try:
                 yield life
@@ -90,14 +82,9 @@ class Connections:
 
         Return 0 if the reader took nothing for `STALLED_S`, or, while the process stops, `HURRIED_S`.
         """
-        scope = trio.CancelScope(deadline=self._until_s(self._patience_s))
-        self._waiting.add(scope)
-        try:
-            with scope:
-                return await stream.socket.send(data)
-        finally:
-            self._waiting.discard(scope)
-        return 0
+        with self._limit_wait(self._patience_s) as scope:
+            sent = await stream.socket.send(data)
+        return 0 if scope.cancelled_caught else sent
 
     async def handshake(self, stream: "trio.SSLStream[trio.SocketStream]") -> bool:
         """Do the TLS handshake; return whether it ended in time, and raise `trio.BrokenResourceError` if it fails."""
@@ -105,22 +92,9 @@ class Connections:
             await stream.do_handshake()
         return not scope.cancelled_caught
 
-    async def send_by_http2(self, send: ASGISendCallable, event: ASGISendEvent) -> None:
-        """Send a part of an answer through Hypercorn over HTTP/2, where the reader limits how much may be sent.
-
-        Nothing else cancels it. Raise `trio.BrokenResourceError` if that takes too long.
-        """
-        with self._limit_wait(LONGEST_S, shield=True) as scope:
-            await send(event)
-        if scope.cancelled_caught:
-            raise trio.BrokenResourceError("The client does not read the answer.")
-
-    def _until_s(self, patience_s: float) -> float:
-        return trio.current_time() + (HURRIED_S if self._is_hurried else patience_s)
-
     @contextlib.contextmanager
-    def _limit_wait(self, patience_s: float, *, shield: bool = False) -> Iterator[trio.CancelScope]:
-        with trio.CancelScope(deadline=self._until_s(patience_s), shield=shield) as scope:
+    def _limit_wait(self, patience_s: float) -> Iterator[trio.CancelScope]:
+        with trio.move_on_after(HURRIED_S if self.is_hurried else patience_s) as scope:
             self._waiting.add(scope)
             try:
                 yield scope
@@ -152,9 +126,9 @@ class ConnectionLimits:
 class BoundedStream:
     """One connection, with the methods of Trio's stream that Hypercorn uses; cancelling `scope` ends all work for it.
 
-    Always holds: its requests are in the protocol that it began with. If an offer of HTTP/2 (`Upgrade: h2c`) that a
-    proxy passed on were accepted, the proxy would check nothing that follows, and clients could request what it guards.
-    Hypercorn 0.18 also accepts HTTP/2 that begins behind a request of HTTP/1.1, without any offer (measured).
+    Always holds: it is of HTTP/1.1. If an offer of HTTP/2 (`Upgrade: h2c`) that a proxy passed on were accepted, the
+    proxy would check nothing that follows, and clients could request what it guards. Hypercorn 0.18 also accepts HTTP/2
+    that begins without any offer, even behind a request of HTTP/1.1 (measured).
 
     The connection ends behind an answer in which Hypercorn refuses a request. Hypercorn 0.18 alone says
     `connection: close` to a broken WebSocket handshake, but keeps the connection for as long as the other end does
@@ -167,8 +141,6 @@ class BoundedStream:
     stream: trio.SocketStream
     connections: Connections
     scope: trio.CancelScope
-    _begun: bytes = b""
-    """The first bytes that came, as many as distinguish HTTP/2."""
 
     @property
     def socket(self) -> trio.socket.SocketType:
@@ -199,10 +171,7 @@ class BoundedStream:
 
     async def receive_some(self, most: int | None = None) -> bytes:
         """Wait for data and return it; empty at the end."""
-        data = await self.stream.receive_some(most)
-        if (missing := len(_HTTP2) - len(self._begun)) > 0:
-            self._begun += bytes(data[:missing])
-        return data
+        return await self.stream.receive_some(most)
 
     async def send_eof(self) -> None:
         """Tell the other end that nothing more comes."""
@@ -213,7 +182,7 @@ class BoundedStream:
         await self.stream.aclose()
 
     def keep_to_protocol(self, app: ASGIFramework, life: "ConnectionLimits") -> ASGIFramework:
-        """Return the app, which no request of HTTP/2 reaches over a connection that began otherwise: that ends instead.
+        """Return the app, which no request of HTTP/2 reaches: its connection ends instead.
 
         The connection rests but for what the app does: Hypercorn 0.18 waits forever for the first request of HTTP/2,
         and any other bytes keep it (measured).
@@ -221,8 +190,7 @@ class BoundedStream:
         count = 0
 
         async def kept(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-            is_http2 = scope["type"] != "lifespan" and scope["http_version"] == "2"
-            if is_http2 and self._begun != _HTTP2:
+            if scope["type"] != "lifespan" and scope["http_version"] == "2":
                 await self._end()
                 # Hypercorn would answer in the place of an app that returns.
                 await trio.lowlevel.checkpoint()

@@ -157,7 +157,7 @@ class Server:
         self, app: ASGIFramework, listeners: list[trio.SocketListener], stopping: trio.Event
     ) -> None:
         """Serve as `hypercorn.trio.serve` does, which hands out no connections: their sends are to be bounded."""
-        whole = _whole_sends(app, self._connections)
+        whole = _whole_sends(app)
         config, context = _config(self.keep_alive_s), WorkerContext(None)
         state: LifespanState = {}
         lifespan = Lifespan(ASGIWrapper(whole), config, state)
@@ -278,7 +278,7 @@ def _client(stream: BoundedStream) -> str:
         return ""
 
 
-def _whole_sends(app: ASGIFramework, connections: Connections) -> ASGIFramework:
+def _whole_sends(app: ASGIFramework) -> ASGIFramework:
     """Return the app with sends that Quart-Trio 0.12 cannot cancel inside of Hypercorn.
 
     The end of an answer tells Quart that the request is over; Quart then cancels the task that is still sending it,
@@ -288,9 +288,6 @@ def _whole_sends(app: ASGIFramework, connections: Connections) -> ASGIFramework:
 
     async def shielded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         async def whole(event: ASGISendEvent) -> None:
-            if scope["type"] == "http" and scope["http_version"] == "2":
-                await connections.send_by_http2(send, event)
-                return
             with trio.CancelScope(shield=True):
                 await send(event)
 

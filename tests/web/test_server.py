@@ -194,23 +194,8 @@ async def test_a_stop_lets_a_running_answer_end_if_it_comes(*, comes: bool) -> N
                 outer.start_soon(_after_s, 0.1, stand.go)
 
 
-NO_WINDOW = (
-    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-    # SETTINGS: the reader lets nobody send anything; HEADERS: GET /quick.
-    b"\0\0\x06\x04\0\0\0\0\0\0\x04\0\0\0\0"
-    b"\0\0\x0d\x01\x05\0\0\0\x01\x82\x86\x04\x06/quick\x01\x01x"
-)
 ANSWERS = b"\x01\x04\0\0\0\x01"
 """The head of an answer begins with it, behind its length."""
-
-
-@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-async def test_http2_reader_that_blocks_sending_delays_no_stop() -> None:
-    async with Stand().server() as (url, _), await connect(url) as one:
-        await one.send_all(NO_WINDOW)
-        await until_received(one, ANSWERS)
-        # The answer waits for its reader now.
-        assert (await get(f"{url}/quick")).json() == {"quick": True}
 
 
 HTTP2_QUICK = (
@@ -221,7 +206,7 @@ HTTP2_QUICK = (
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")
-async def test_http2_behind_http1_ends_its_connection_unanswered() -> None:
+async def test_http2_ends_its_connection_unanswered() -> None:
     stand = Stand()
     async with stand.server() as (url, _):
         for first in (b"GET /quick", b"GET /nothing", b"HEAD /quick"):
@@ -237,7 +222,7 @@ async def test_http2_behind_http1_ends_its_connection_unanswered() -> None:
         async with await connect(url) as one:
             for place in range(0, len(HTTP2_QUICK), 7):
                 await one.send_all(HTTP2_QUICK[place : place + 7])
-            await until_received(one, ANSWERS)
+            assert ANSWERS not in await to_the_end(one)
         # A head that only looks like a beginning of HTTP/2.
         async with await connect(url) as one:
             await one.send_all(HTTP2_QUICK.replace(b"\r\n", b"\r\nX-Passed-On: by a proxy\r\n", 1))
@@ -291,7 +276,7 @@ async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
             async with await connect(url) as stream:
                 await stream.send_all(sent)
                 received = await to_the_end(stream)
-            is_whole = b"\r\n\r\n" in sent.removeprefix(HTTP2) or sent == HTTP2_QUICK
+            is_whole = b"\r\n\r\n" in sent.removeprefix(HTTP2)
             assert (b'{"quick": true}' in received) == is_whole, sent
 
         for sent in HALVES:
@@ -304,7 +289,7 @@ async def test_a_connection_of_http2_that_only_sends_pings_is_closed() -> None:
         Stand().server(keep_alive_s=1.0) as (url, _),
         await connect(url) as stream,
     ):
-        await stream.send_all(HTTP2_QUICK)
+        await stream.send_all(HTTP2 + b"\0\0\0\4\0\0\0\0\0")
         with trio.fail_after(NEVER_S), contextlib.suppress(trio.BrokenResourceError):
             while True:
                 await stream.send_all(b"\0\0\x08\x06\0\0\0\0\0pingping")
@@ -319,7 +304,7 @@ async def test_an_answer_may_take_longer_than_a_connection_may_rest() -> None:
         await connect(url) as stream,
     ):
         # Two at once: the end of the first is not the end of both.
-        await stream.send_all(HTTP2_QUICK + b"\0\0\x0c\x01\x05\0\0\0\x03\x82\x86\x04\x05/slow\x01\x01x")
+        await stream.send_all(b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\nGET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         await stand.requested.wait()
         nursery.start_soon(_after_s, 2.0, stand.go)
         await until_received(stream, b'{"slow": true}')
