@@ -27,6 +27,7 @@ from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.transport.client import open_transport
+from restbroker.transport.readiness import Upkeep
 from restbroker.transport.room import Room
 
 _READ_AGAIN_S = 5.0
@@ -35,21 +36,16 @@ _REST_S = 120.0
 
 
 def event_services(
-    events: Events,
-    open_connection: Callable[[], Connection],
-    report: Report,
-    commands: CommandJobs | None = None,
-    room: Room | None = None,
+    events: Events, open_connection: Callable[[], Connection], report: Report, room: Room, commands: CommandJobs | None
 ) -> tuple[Service, ...]:
     """Return the services that take in events.
 
-    `open_connection` makes a connection to Redis with a short time-out. `commands` makes the jobs of events that become
-    commands. `room`: the memory for what is received, which the answers of targets share.
+    `open_connection` makes a connection to Redis with a short time-out. `room`: the memory for what is received, which
+    the answers of targets share. `commands` makes the jobs of events that become commands.
     """
     secrets = None if commands is None or not commands.tokens else TokenSecrets.of(commands, report)
     deliverer = Deliverer(open_connection(), commands)
     states = StatesInRedis(open_connection)
-    room = room or Room()
 
     def open_reader(source: EventSource) -> Reader:
         leases = LeasesInRedis(source.name, open_connection())
@@ -114,5 +110,5 @@ def _target_ports(
     """Return what the connector of a source's target may use, for a kind that reads by its users' logins."""
     if target is None or (logins := logins_of(target, open_connection)) is None:
         return None
-    http = open_transport(target, room=room)
+    http = open_transport(target, shared=Upkeep(room))
     return Ports(report, time.time, http, {LoginsInRedis: logins})

@@ -94,7 +94,7 @@ def services(
         from restbroker.app.events import event_services
         from restbroker.operate.handovers import CommandJobs
 
-        found += event_services(config.events, open_connection, report, CommandJobs(config), room)
+        found += event_services(config.events, open_connection, report, room, CommandJobs(config))
     return found
 
 

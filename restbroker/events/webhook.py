@@ -179,10 +179,9 @@ class Webhooks:
         deliver: Deliver,
         note_refusal: Callable[[str], None],
         report: Report,
-        room: Room | None = None,
+        room: Room,
         now_s: Callable[[], float] = time.time,
     ) -> None:
-        room = room or Room()
         self._places = {
             one.path: _WebhookSource.of(one, len(sources), report, room.share(f"source {one.name}"))
             for one in sources

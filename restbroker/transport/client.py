@@ -21,7 +21,6 @@ from restbroker.transport.http1 import Heads, KnownHeads
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Transport
 from restbroker.transport.pool import Pool
 from restbroker.transport.readiness import Upkeep
-from restbroker.transport.room import Room
 
 
 class Waiting:
@@ -88,16 +87,14 @@ class LeanClient:
     `heads`: the bytes of its requests' heads. `service`: what sends requests without a task, since `run` was started.
     """
 
-    def __init__(
-        self, target: Target, tls: ssl.SSLContext, shared: Upkeep | None = None, room: Room | None = None
-    ) -> None:
+    def __init__(self, target: Target, tls: ssl.SSLContext, shared: Upkeep | None = None) -> None:
         self.heads = Heads(target)
         self.service: Service | None = None
         self._secrets = target.all_secrets
         self._known = KnownHeads()
         self._pool = Pool(target, tls)
         self._is_alone = shared is None
-        self._upkeep = shared or Upkeep(room or Room())
+        self._upkeep = shared or Upkeep()
         self._share = self._upkeep.room.share(target.name)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -147,23 +144,21 @@ class LeanClient:
         await trio.lowlevel.checkpoint()
 
 
-def open_transport(
-    target: Target, *, tls: ssl.SSLContext | None = None, shared: Upkeep | None = None, room: Room | None = None
-) -> Transport:
+def open_transport(target: Target, *, tls: ssl.SSLContext | None = None, shared: Upkeep | None = None) -> Transport:
     """Return the client of this target, which connects only when something is sent.
 
     The server's certificate is checked against `target.tls.ca`, or else the system's authorities; restbroker's own
     certificate, if configured, is shown to a server that requests it. `tls` replaces all of that. `shared` does the
-    upkeep of several clients, whose answers share its room; its `run` must run beside theirs. `room`:
-    that of a client without `shared`. Raise OSError if a file of a certificate or key cannot be read any more.
+    upkeep of several clients, whose answers share its room; its `run` must run beside theirs. Raise OSError if a file
+    of a certificate or key cannot be read any more.
     """
     if tls is None:
         # Loading the system's authorities takes time, so one context serves all connections, and plain HTTP gets none.
         https = target.url.scheme == "https"
         tls = context_of(target.tls) if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if target.engine == "lean" and target.proxy is None:
-        return LeanClient(target, tls, shared, room)
+        return LeanClient(target, tls, shared)
     # Loading httpx takes as long as everything else together.
     from restbroker.transport.httpx_client import HttpxClient
 
-    return HttpxClient(target, tls, (room or (shared or Upkeep()).room).share(target.name))
+    return HttpxClient(target, tls, (shared or Upkeep()).room.share(target.name))

@@ -20,6 +20,7 @@ from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, EventHandled, OperatorWarning
+from restbroker.transport.room import Room
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 from tests.transport.authority import Authority, authority
@@ -83,7 +84,7 @@ async def taking(events: Events, url: str, timeout_s: float = 10.0, looked_at: s
     def connection() -> Connection:
         return Connection(open_client(StoreSettings(url), timeout_s))
 
-    (receiver,) = event_services(events, connection, log.append)
+    (receiver,) = event_services(events, connection, log.append, Room(), None)
     assert isinstance(receiver, Receiver)
     scope = trio.CancelScope()
 

@@ -179,7 +179,7 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn(
         await go.wait()
         return "accepted"
 
-    app = Webhooks([source], take, _ignore, _ignore).app
+    app = Webhooks([source], take, _ignore, _ignore, Room()).app
     server = Server("events", "Events.Listen", "127.0.0.1", 0, app, _ignore)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)

@@ -12,7 +12,7 @@ from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.exchange import Exchange
 from restbroker.transport.http1 import AnswerReader
 from restbroker.transport.message import TRUNCATED, UNPARSED, MaybeSent
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.readiness import Readiness, Upkeep
 from restbroker.transport.room import (
     FREE_BYTES,
     MOST_BYTES,
@@ -213,7 +213,7 @@ def chunks(size: int) -> bytes:
 async def test_an_answer_that_gets_no_room_is_cut(engine: str, answer: bytes, most: int) -> None:
     async with recording() as server:
         room = Room()
-        client = open_transport(target(server.port, engine=engine), room=room)
+        client = open_transport(target(server.port, engine=engine), shared=Upkeep(room))
         held = full(room)
         server.script.append(recorder.raw(answer, keep=True))
         response = await client.send(post(timeout_s=0.4))
@@ -231,7 +231,7 @@ async def test_an_answer_that_gets_no_room_is_cut(engine: str, answer: bytes, mo
 async def test_a_long_answer_waits_in_either_engine(engine: str) -> None:
     async with recording() as server, trio.open_nursery() as nursery:
         room = Room()
-        client = open_transport(target(server.port, engine=engine), room=room)
+        client = open_transport(target(server.port, engine=engine), shared=Upkeep(room))
         held = full(room)
         server.script.append(recorder.answer(200, BODY))
 
