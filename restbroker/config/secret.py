@@ -120,9 +120,9 @@ class Secret:
 
 
 def digest_of(secret: str) -> str:
-    """Return an HMAC (hex, 64 bits) of a fixed text under this secret.
+    """Return an HMAC (hex, 64 bits) of a fixed text under this secret, or any other value.
 
-    It tells whether two processes have the same secret, and of a secret only whether a guess is right.
+    It tells whether two processes have the same value, and of a secret only whether a guess is right.
     """
     import hmac  # it loads OpenSSL, and anyone who only pushes jobs does without
 

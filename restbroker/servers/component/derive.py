@@ -86,9 +86,8 @@ class Deriver:
         """
         sender, receiver = event.sender or "", event.receiver or ""
         is_sent = self._is_nick_here(receiver) and domain(sender) in self.hosts
-        if not is_sent and (
-            element.find(_IN_ROOM) is None or not self._is_nick_here(sender) or domain(receiver) not in self.hosts
-        ):
+        is_received = self._is_nick_here(sender) and domain(receiver) in self.hosts
+        if not (is_sent or (is_received and element.find(_IN_ROOM) is not None)):
             return event
         attributes = {name: value for name, value in element.attrib.items() if name not in ("from", "to")}
         children = [_content(child) for child in element if child.tag not in _OF_ROOM]

@@ -5,7 +5,6 @@ ejabberd the name belongs to one of the server's hosts unless the operator says 
 DNS and send all copies there. Trio is not loaded here.
 """
 
-import hashlib
 import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -226,11 +225,11 @@ class ProsodyOptions:
 
 
 def digests_of(source: EventSource) -> Mapping[str, str]:
-    """Return a digest of the value of each option, by its key, of a secret as `digest_of` does; it reads their files.
+    """Return the digest of the value of each option, by its key; it reads their files.
 
     What cannot be read is left out: who connects says so.
     """
-    found = {"Target": _digest(str(source.target_name).encode())}
+    found = {"Target": digest_of(str(source.target_name))}
     for field in attrs.fields(Options):
         value = getattr(source.options, field.name)
         with suppress(OSError, ConfigError):
@@ -238,16 +237,12 @@ def digests_of(source: EventSource) -> Mapping[str, str]:
                 case {"secret": (Key(name), _)}, Secret():
                     found[name] = digest_of(value.reveal())
                 case {"key": Key(name)}, Path():
-                    found[name] = _digest(value.read_bytes())
+                    found[name] = digest_of(value.read_bytes().hex())
                 case {"key": Key(name)}, tuple():
-                    found[name] = _digest("\n".join(sorted(map(str, value))).encode())
+                    found[name] = digest_of("\n".join(sorted(map(str, value))))
                 case {"key": Key(name)}, _:
-                    found.setdefault(name, _digest(str(value).encode()))
+                    found.setdefault(name, digest_of(str(value)))
     return found
-
-
-def _digest(value: bytes) -> str:
-    return hashlib.sha256(value).hexdigest()[:16]
 
 
 def host_of(name: str, hosts: Sequence[str]) -> str | None:
