@@ -178,23 +178,21 @@ def _finder(body: Json, posted: HookRequest, usual: str | None) -> Callable[[Seq
     # Nobody writes a head in UTF-16.
     told = charset.UTF_8 if usual in (None, charset.UTF_16) else usual
 
-    def from_head(place: str) -> bytes | None:
-        kind, _, rest = place.partition(":")
-        match kind:
-            case "header":
-                return posted.headers.get(rest.lower().encode())
-            case "query":
-                named = (value for name, value in _pairs(posted.query) if name.decode(told, "surrogateescape") == rest)
-                return next(named, None)
-            case _:
-                return next(iter(below.split(b"/")[int(rest) :]), None) if below and rest else below or None
-
     def at(place: str) -> Json:
         if place.startswith("/"):
             return _point(body, place)
         if place.startswith("="):
             return place[1:]
-        value = from_head(place)
+        kind, _, rest = place.partition(":")
+        found: Sequence[bytes | None]
+        match kind:
+            case "header":
+                found = [posted.headers.get(rest.lower().encode())]
+            case "query":
+                found = [value for name, value in _pairs(posted.query) if name.decode(told, "surrogateescape") == rest]
+            case _:
+                found = below.split(b"/")[int(rest) :] if below and rest else [below or None]
+        value = next(iter(found), None)
         return None if value is None else decode(value, told, f"{place} (Map)")
 
     return lambda places: next((value for value in map(at, places) if value is not None), None)
