@@ -27,7 +27,6 @@ from restbroker.transport.message import MaybeSent, NotSent, Request, Response, 
 from restbroker.transport.room import FREE_BYTES, RECEIVED_BYTES, Holding, Share
 
 CLOSE_GRACE_S: Final = 1.0
-_TELL_S: Final = 0.1
 _GOOD: Final = range(200, 300)
 
 
@@ -165,8 +164,8 @@ class HttpxClient:
         connections = await self._current()
         connections.used += 1
         try:
-            with trio.move_on_after(request.timeout_s) as limit:
-                await self._receive(connections, exchange, limit.deadline)
+            with trio.move_on_after(request.timeout_s):
+                await self._receive(connections, exchange)
             if exchange.answer is not None:
                 return self._response(exchange, exchange.answer)
         finally:
@@ -211,7 +210,7 @@ class HttpxClient:
             self._connections = _Connections(open_httpx(self._target, self._tls, limits))
         return self._connections
 
-    async def _receive(self, connections: _Connections, exchange: _Exchange, due_s: float) -> None:
+    async def _receive(self, connections: _Connections, exchange: _Exchange) -> None:
         """Receive the answer, or what comes of one that waited; raise `NotSent` or `MaybeSent` if there is none."""
         try:
             answer = await exchange.request_over(connections)
@@ -219,7 +218,7 @@ class HttpxClient:
                 await self._give_up()
                 await answer.aclose()
                 raise proxy_refusal(self._target, str(LOGIN_REFUSED))
-            exchange.is_cut = await self._read(exchange, answer, due_s)
+            exchange.is_cut = await self._read(exchange, answer)
             exchange.answer = answer
         # What httpcore passes through of a name that cannot be one (two dots in a row) is a UnicodeError.
         except (httpx.TransportError, OSError, UnicodeError) as error:
@@ -240,7 +239,7 @@ class HttpxClient:
         said, duration_s = request.headers + request.query, trio.current_time() - exchange.began_s
         return Response(answer.status_code, headers, body, duration_s, note, said, self._secrets)
 
-    async def _read(self, exchange: _Exchange, answer: httpx.Response, due_s: float) -> bool:
+    async def _read(self, exchange: _Exchange, answer: httpx.Response) -> bool:
         """Read the body, as sent, up to its limit and as far as there is room; tell whether it is cut."""
         length, most = answer.headers.get("content-length", ""), min(exchange.request.body_limit_bytes, RECEIVED_BYTES)
         size = min(int(length) if length.isdecimal() else 0, most)
@@ -249,9 +248,12 @@ class HttpxClient:
         with trio.CancelScope() as reading:
             if size > FREE_BYTES and not exchange.holding.take(size):
                 exchange.answer = answer
-                # Not until the very end, so that what came can still be told.
-                if not await exchange.holding.wait(size, due_s - _TELL_S):
-                    reading.cancel()
+                try:
+                    await exchange.holding.wait(size)
+                except trio.Cancelled:
+                    # No read ends its generators, so that its connection would never be free again.
+                    await answer.aclose()
+                    raise
             async for part in answer.aiter_raw():
                 exchange.parts.append(part[: max(0, most - came)])
                 came += len(part)

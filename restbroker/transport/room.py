@@ -71,10 +71,6 @@ class Share:
         return min(SHARE_BYTES - self.held_bytes, MOST_BYTES - self.room.held_bytes)
 
 
-def _go_on() -> None:
-    pass
-
-
 @attrs.define(eq=False)
 class Holding:
     """What one answer or request holds of its sender's share, until `free`."""
@@ -84,7 +80,7 @@ class Holding:
 
     def take(self, size: int) -> bool:
         """Take so much to receive something, unless it is not there or others wait for it; tell whether it was."""
-        self.stand_in_line(size, _go_on)
+        self.stand_in_line(size, lambda: None)
         self.share.room.serve()
         return self.share.room.line.pop(self, None) is None
 
@@ -106,13 +102,11 @@ class Holding:
         """Call `call` once so much is held."""
         self.share.room.line[self] = (size, call)
 
-    async def wait(self, size: int, until_s: float) -> bool:
-        """Wait until so much is held, or until then (on Trio's clock); tell whether it is."""
+    async def wait(self, size: int) -> None:
+        """Wait until so much is held."""
         came = trio.Event()
         self.stand_in_line(size, came.set)
-        with trio.move_on_at(until_s):
-            await came.wait()
-        return came.is_set()
+        await came.wait()
 
     def hold(self, size: int) -> None:
         """Count so much as taken."""

@@ -49,7 +49,6 @@ class StreamEnded(Exception):
     def __init__(self, reason: Reason, describe_error: str) -> None:
         super().__init__(describe_error)
         self.reason: Final = reason
-        self.why: Final = describe_error
 
 
 _ENDS: Final = (StreamEnded, httpx.HTTPError, httpx.StreamError, OSError, trio.ClosedResourceError)

@@ -70,16 +70,21 @@ def test_room_is_given_in_the_order_of_arrival() -> None:
     assert came == ["1a", "2b", "00"]
 
 
-async def test_a_wait_for_room_ends_in_time_or_when_cancelled() -> None:
-    room = Room()
-    held, one = full(room), Holding(room.share("t"))
-    assert not await one.wait(5, trio.current_time())
-    one.free()
-    with trio.move_on_after(0):
-        await one.wait(5, trio.current_time() + 60)
-    one.free()
-    held.free()
-    assert (room.held_bytes, room.line) == (0, {})
+async def test_a_wait_in_httpx_that_is_cancelled_leaves_nothing() -> None:
+    async with recording() as server:
+        room = Room()
+        client = open_transport(target(server.port, engine="httpx", concurrency=1), shared=Upkeep(room))
+        held = full(room)
+        for _ in range(3):  # it has two connections
+            server.script.append(recorder.answer(200, BODY))
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(client.send, post())
+                await until_async(lambda: room.line, "it waits")
+                nursery.cancel_scope.cancel()
+        assert (room.held_bytes, room.line) == (RECEIVED_BYTES, {})
+        held.free()
+        assert (await client.send(post(timeout_s=5.0))).status == 200
+        await client.aclose()
 
 
 def room_of(client: LeanClient) -> Room:
