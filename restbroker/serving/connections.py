@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import attrs
 import trio
-from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, Scope
+from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
 
 STALLED_S = 5.0
 """Seconds that a reader may take nothing of what it is sent before it is dropped."""
@@ -182,7 +182,11 @@ class BoundedStream:
         await self.stream.aclose()
 
     def keep_to_protocol(self, app: ASGIFramework, life: "ConnectionLimits") -> ASGIFramework:
-        """Return the app, which no request of HTTP/2 reaches: its connection ends instead.
+        """Return the app, which no request of HTTP/2 reaches: its connection ends instead; nothing cancels its sends.
+
+        The end of an answer tells Quart-Trio 0.12 that the request is over; Quart then cancels the task that is still
+        sending it, before Hypercorn 0.18 has begun to count the connection's idle time. Such connections were kept
+        forever, and held up each stop for the whole grace (measured).
 
         The connection rests but for what the app does: Hypercorn 0.18 waits forever for the first request of HTTP/2,
         and any other bytes keep it (measured).
@@ -195,11 +199,16 @@ class BoundedStream:
                 # Hypercorn would answer in the place of an app that returns.
                 await trio.lowlevel.checkpoint()
                 return
+
+            async def send_whole(event: ASGISendEvent) -> None:
+                with trio.CancelScope(shield=True):
+                    await send(event)
+
             nonlocal count
             count += 1
             life.note_busy()
             try:
-                await app(scope, receive, send)
+                await app(scope, receive, send_whole)
             finally:
                 count -= 1
                 if not count:

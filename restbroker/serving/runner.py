@@ -24,15 +24,7 @@ from hypercorn.config import Config
 from hypercorn.trio.lifespan import Lifespan
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import (
-    ASGIFramework,
-    ASGIReceiveCallable,
-    ASGISendCallable,
-    ASGISendEvent,
-    ConnectionState,
-    LifespanState,
-    Scope,
-)
+from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 
 from restbroker.config.values import duration_text
 from restbroker.errors import kinds_in
@@ -157,16 +149,15 @@ class Server:
         self, app: ASGIFramework, listeners: list[trio.SocketListener], stopping: trio.Event
     ) -> None:
         """Serve as `hypercorn.trio.serve` does, which hands out no connections: their sends are to be bounded."""
-        whole = _whole_sends(app)
         config, context = _config(self.keep_alive_s), WorkerContext(None)
         state: LifespanState = {}
-        lifespan = Lifespan(ASGIWrapper(whole), config, state)
+        lifespan = Lifespan(ASGIWrapper(app), config, state)
 
         async def connection(bounded: BoundedStream) -> None:
             # Neither is one for mypy; Hypercorn takes it for one with TLS where it has the method `do_handshake`.
             stream = cast("trio.SSLStream[trio.SocketStream]", bounded)
             with self._connections.bound_connection(self.keep_alive_s) as life:
-                kept = ASGIWrapper(bounded.keep_to_protocol(whole, life))
+                kept = ASGIWrapper(bounded.keep_to_protocol(app, life))
                 await self._serve_alone(TCPServer(kept, config, context, ConnectionState(state.copy()), stream))
 
         async with trio.open_nursery() as living:
@@ -276,24 +267,6 @@ def _client(stream: BoundedStream) -> str:
         return str(stream.socket.getpeername()[0])
     except OSError:
         return ""
-
-
-def _whole_sends(app: ASGIFramework) -> ASGIFramework:
-    """Return the app with sends that Quart-Trio 0.12 cannot cancel inside of Hypercorn.
-
-    The end of an answer tells Quart that the request is over; Quart then cancels the task that is still sending it,
-    before Hypercorn 0.18 has begun to count the connection's idle time. Such connections were kept forever, and held up
-    each stop for the whole grace (measured).
-    """
-
-    async def shielded(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        async def whole(event: ASGISendEvent) -> None:
-            with trio.CancelScope(shield=True):
-                await send(event)
-
-        await app(scope, receive, whole)
-
-    return shielded
 
 
 def _config(keep_alive_s: float) -> Config:
