@@ -20,6 +20,7 @@ import attrs
 from restbroker.config.events import EventSource
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import USUAL_ANSWERS, Answers, Hook, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.webhook.charset import UTF_8, decode
 
 _NEEDED: Final = ("author", "receiver", "message")
 _MOST_FIELDS: Final = 64
@@ -90,7 +91,7 @@ def read_form(body: bytes) -> dict[str, str]:
         name, _, value = part.partition(b"=")
         fields.setdefault(_text(name), _text(value))
     if last is not None:
-        fields.setdefault("message", _decode(last))
+        fields.setdefault("message", decode(last, UTF_8, "its form"))
     return fields
 
 
@@ -98,11 +99,4 @@ def _text(written: bytes) -> str:
     """Decode a name or value, unless it has a character that no form has: then it was never escaped."""
     if _ENCODED.fullmatch(written) is not None:
         written = unquote_to_bytes(written.replace(b"+", b" "))
-    return _decode(written)
-
-
-def _decode(written: bytes) -> str:
-    try:
-        return written.decode()
-    except UnicodeDecodeError:
-        raise MalformedEvent("its form is not in UTF-8") from None
+    return decode(written, UTF_8, "its form")

@@ -47,7 +47,7 @@ def test_escaped_message_is_read_with_both_forms_of_a_space(written: bytes, text
 
 @rows("written", [b"%C3", b"%FF+x", b"\xff, as it is"])
 def test_a_message_that_is_not_utf_8_is_malformed(written: bytes) -> None:
-    with pytest.raises(MalformedEvent, match="not in UTF-8"):
+    with pytest.raises(MalformedEvent, match="not in utf-8"):
         message(written)
 
 
