@@ -70,12 +70,12 @@ async def run(plan: BrokerPlan, control: Control, reload: Reload = _as_before) -
 async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
     """Wait until a reload brings another plan, and return it; None when the process is to stop."""
     while True:
-        await wait_for_any(control.stop, control.reload)
+        await wait_for_any(control.stop.wait, control.reload.wait)
         if control.stop.is_set():
             return None
         control.take_reload()
         plan = None
-        async with until(control.stop):
+        async with until(control.stop.wait):
             plan = await reload()
         if plan is not None:
             return plan

@@ -33,7 +33,7 @@ from restbroker.broker.ready_buffer import are_many
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.scheduler import Scheduler
-from restbroker.broker.scopes import cancel_on, until
+from restbroker.broker.scopes import cancel_after, until
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.token_watch import TokenWatch
@@ -130,7 +130,7 @@ class Generation:
         begun: list[WorkerPool] = []
         registered = False
         try:
-            async with until(self.control.stop, self.replaced):
+            async with until(self.control.stop.wait, self.replaced.wait):
                 await self.health.call_until_up(connection, require_supported)
                 # The first job that fails is due by Redis' clock, too.
                 asked_at_s = boot_time_s()
@@ -152,7 +152,7 @@ class Generation:
             keep.start_soon(Heartbeat(members, self._open(), self.health, self._lease).run)
             keep.start_soon(self._phases.watch_fences, pools)
             keep.start_soon(self._phases.watch_stop, pools)
-            keep.start_soon(cancel_on, self.replaced, self._phases.intake)
+            keep.start_soon(cancel_after, self.replaced.wait, self._phases.intake)
             try:
                 await self._work(pools, connection)
             except BaseException:

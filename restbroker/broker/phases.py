@@ -75,7 +75,7 @@ class Phases:
 
     async def watch_fences(self, pools: Sequence[WorkerPool]) -> None:
         """Wait until a pool is fenced, then end intake and work at once."""
-        await wait_for_any(*(pool.identity.fenced for pool in pools))
+        await wait_for_any(*(pool.identity.fenced.wait for pool in pools))
         self._lost = True
         bound(self.commit, _END_S)
         bound(self.settle, 2 * _END_S)

@@ -34,7 +34,7 @@ async def start_all(services: Sequence[Service], nursery: trio.Nursery, stop: tr
 
     One may have to look up a name to listen on, which can take long.
     """
-    async with until(stop):
+    async with until(stop.wait):
         for service in services:
             await nursery.start(service.run)
 

@@ -25,7 +25,7 @@ from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, Lease, boot_t
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_waiter import REFUSED_WAIT_S, QueueWaiter, let_others_run
-from restbroker.broker.scopes import cancel_on
+from restbroker.broker.scopes import until
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
@@ -509,24 +509,16 @@ class Poller(Agent):
         if standing is None:
             return False
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(cancel_on, self.quiet, nursery.cancel_scope)
-                nursery.start_soon(cancel_on, self.plan.older_form, nursery.cancel_scope)
-                nursery.start_soon(self._cancel_when_tripped, nursery.cancel_scope)
+            async with until(self.quiet.wait, self.plan.older_form.wait, self.breaker.wait_to_trip):
                 stood = await standing.begin(self._request, self._take_plain)
                 while stood and self._may_stand and standing.is_well:
                     with trio.move_on_after(LOOK_EVERY_S):
                         await standing.over.wait()
-                nursery.cancel_scope.cancel()
         finally:
             standing.end()
         if self._bug is not None:
             raise self._bug
         return stood
-
-    async def _cancel_when_tripped(self, scope: trio.CancelScope) -> None:
-        await self.breaker.wait_to_trip()
-        scope.cancel()
 
     @property
     def _may_stand(self) -> bool:

@@ -6,12 +6,13 @@ waited on, as such a wait might end at once, again and again. `poller.StandingFe
 
 import math
 from collections.abc import Collection
+from functools import partial
 
 import attrs
 import trio
 
 from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.scopes import until
+from restbroker.broker.scopes import until, wait_for_any
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store.waiter import Waiter
 
@@ -35,9 +36,7 @@ class QueueWaiter:
             case [queue]:
                 await self._wait_for(queue)
             case queues:
-                async with trio.open_nursery() as nursery:
-                    for queue in queues:
-                        nursery.start_soon(self._first, queue, nursery.cancel_scope)
+                await wait_for_any(*(partial(self._wait_for, queue) for queue in queues))
 
     async def wait_beside(self, ready: ReadyBuffer, unreadable: Collection[str]) -> None:
         """Wait as `wait` does, but end too when places are free and `ready` has jobs that may not start yet.
@@ -49,26 +48,16 @@ class QueueWaiter:
         if ready.is_free:
             await self.wait(unreadable)
             return
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._wait_for_demand, ready, nursery.cancel_scope)
+        async with until(partial(ready.wait_for_demand, reserve=0)):
             await self.wait(unreadable)
-            nursery.cancel_scope.cancel()
 
     async def wait_for_keys(
         self, ready: ReadyBuffer, unreadable: Collection[str], successor: trio.Event, due_ms: int | None
     ) -> None:
         """Wait as `wait_beside` does, but end too when a key may have come free, or in `due_ms` when one is due."""
         with trio.move_on_after(math.inf if due_ms is None else due_ms / 1000):
-            async with until(successor):
+            async with until(successor.wait):
                 await self.wait_beside(ready, unreadable)
-
-    async def _wait_for_demand(self, ready: ReadyBuffer, others: trio.CancelScope) -> None:
-        await ready.wait_for_demand(reserve=0)
-        others.cancel()
-
-    async def _first(self, queue: str, others: trio.CancelScope) -> None:
-        await self._wait_for(queue)
-        others.cancel()
 
     async def _wait_for(self, queue: str) -> None:
         try:

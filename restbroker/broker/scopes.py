@@ -1,34 +1,34 @@
-"""Helpers for cancel scopes. Used by `generation`, `phases`, `broker`, `plan`, `workers` and `status.record`.
+"""Helpers for cancel scopes. Used throughout this room.
 
 Always holds: a scope's end only ever comes nearer.
 """
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
 
 
-async def cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
-    """Wait for the event, then cancel the scope."""
-    await event.wait()
+async def cancel_after(wait: Callable[[], Awaitable[object]], scope: trio.CancelScope) -> None:
+    """Wait for what this waits for, then cancel the scope."""
+    await wait()
     scope.cancel()
 
 
 @asynccontextmanager
-async def until(*events: trio.Event) -> AsyncIterator[None]:
-    """Cancel the block once one of the events is set."""
+async def until(*waits: Callable[[], Awaitable[object]]) -> AsyncIterator[None]:
+    """Cancel the block once one of these functions has returned."""
     async with trio.open_nursery() as nursery:
-        for event in events:
-            nursery.start_soon(cancel_on, event, nursery.cancel_scope)
+        for wait in waits:
+            nursery.start_soon(cancel_after, wait, nursery.cancel_scope)
         yield
         nursery.cancel_scope.cancel()
 
 
-async def wait_for_any(*events: trio.Event) -> None:
-    """Wait until one of the events is set; for ever if there is none."""
-    async with until(*events):
+async def wait_for_any(*waits: Callable[[], Awaitable[object]]) -> None:
+    """Wait until one of these functions has returned; for ever if there is none."""
+    async with until(*waits):
         await trio.sleep(math.inf)
 
 

@@ -138,7 +138,7 @@ class SidekiqRecord:
     async def _pause(self) -> None:
         """Wait until the next record is due, or the process becomes quiet or begins to stop."""
         with trio.move_on_after(RECORD_S):
-            await wait_for_any(*(one for one in (self.control.quiet, self.control.stop) if not one.is_set()))
+            await wait_for_any(*(one.wait for one in (self.control.quiet, self.control.stop) if not one.is_set()))
 
     async def _write(self) -> str | None:
         """Write the record; return the request that is there for this process, None if there is none or Redis fails."""

@@ -252,7 +252,7 @@ class Supervisor:
             if trio.current_time() - began_s >= HEALTHY_S:
                 wait_s = FIRST_WAIT_S
             self.report(restart_warning(number, end, wait_s))
-            async with until(self._stop):
+            async with until(self._stop.wait):
                 may_start_now = False
                 while not may_start_now:
                     await trio.sleep(wait_s)
