@@ -346,7 +346,7 @@ BASES: Final[Sequence[Base]] = (
          "AccessKey SecretKey SecretKeyFile-SecretKey Topics ClockSkew"),
     Base("a topic", _source("mongooseim-sns", _SNS, Path="/sns"), f"{_OF_EVENTS}.Options.Topics.arn", "Type Queue Class"),
     Base("options of webhook", _source("webhook", {}, Path="/hook", Secret=_SECRET), f"{_OF_EVENTS}.Options",
-         "Map Map.to Types MapByType MapByType.chat Body Drop Chain"),
+         "Map Map.to Types MapByType MapByType.chat Body Drop Charset Chain"),
     Base("options of mongooseim-webhook", _source("mongooseim-webhook", {}, Path="/hook", Secret=_SECRET),
          f"{_OF_EVENTS}.Options", "Resend Patience"),
     Base("a source of mongooseim-webhook", _source("mongooseim-webhook", Path="/hook", Secret=_SECRET), _OF_EVENTS,

@@ -273,7 +273,7 @@ PRODUCERS: Final = [
 _REWRITTEN: Final[dict[str, Any]] = {
     "floats": [1e15, 1.5e-7, -0.0, 1e300, 2.0],
     "large": [2**70, -(2**63)],
-    "text": 'é/\u2028\U0001f600"\\\u0001',
+    "text": 'é/\u2028\U0001f600"\\\u007f',
     "none": [{}, [], None, ""],
 }
 

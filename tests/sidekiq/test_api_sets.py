@@ -20,7 +20,7 @@ PLAIN: Final[dict[str, Json]] = {"text": "Zoë a/b", "number": 7, "list": [True,
 ODD: Final[dict[str, Json]] = {
     "floats": [1e15, 1e-5, -0.0, 0.1, 1.5e300, 12345678901234.5],
     "integers": [2**53 + 1, -(10**30), 0],
-    "texts": ["Zoë 你好 🎉", "a/b", 'quo"te\\', "\u2028\x7f\x01\n", ""],
+    "texts": ["Zoë 你好 🎉", "a/b", 'quo"te\\', "\u2028\x7f\t\n", ""],
     "nested": {"empty": {}, "none": None, "list": [[], [{}], True]},
 }
 
