@@ -9,6 +9,7 @@ import io
 import os
 import sys
 
+from restbroker import start
 from restbroker.errors import RestbrokerError, UsageError
 
 _VALUED = ("--config", "--processes", "--log-level")
@@ -18,8 +19,6 @@ _VALUED = ("--config", "--processes", "--log-level")
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
     if _serves(sys.argv[1:]):
-        from restbroker import start
-
         start.listen()
     _replace_streams()
     if sys.argv[1:] == ["--version"]:

@@ -59,7 +59,8 @@ class ServerEvent:
     server sent. `presence`: of a presence, whether the user is available, or another type of its stanza; None if it is
     not known. `digest`: what is equal in all reports of it, "" if there is one alone; None if that is not known.
     `window_s`: the seconds within which such a report comes again; None: as the source says. `pair`: what is equal in
-    the two reports of one message, and which of them this is; None if there is one alone.
+    the two reports of one message, and which of them this is, with a digest of the nick that it names; None if there
+    is one alone.
     `type` is one of `EVENT_TYPES`, or a sender's own word. `more`: members that a sender's events have beside those of
     all.
     """
@@ -77,7 +78,7 @@ class ServerEvent:
     presence: str | None = None
     digest: str | None = None
     window_s: float | None = None
-    pair: tuple[str, Literal["sent", "received"]] | None = None
+    pair: tuple[str, str] | None = None
     more: Mapping[str, Json] = MappingProxyType({})
 
 

@@ -93,9 +93,11 @@ class Deriver:
         children = [_content(child) for child in element if child.tag not in _OF_ROOM]
         pair = _digest(repr((bare(receiver if is_sent else sender), attributes, element.text, children)))
         if is_sent:
-            return attrs.evolve(event, pair=(pair, "sent"))
+            return attrs.evolve(event, pair=(pair, f"sent:{_digest(receiver)}"))
         # Each device of the receiver has a copy.
-        return attrs.evolve(event, pair=(pair, "received"), digest=_digest(f"{sender} {bare(receiver)} {pair}"))
+        return attrs.evolve(
+            event, pair=(pair, f"received:{_digest(sender)}"), digest=_digest(f"{sender} {bare(receiver)} {pair}")
+        )
 
     def _is_nick_here(self, jid: str) -> bool:
         return _has_resource(jid) and self._is_room_here(jid)

@@ -17,6 +17,7 @@ import attrs
 
 from restbroker.config.target import Credentials, IssuedLogin, Login, Target
 from restbroker.job.command import Call, Command, CommandSpec
+from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.servers.api.request import Headers, authorization, json_body
 from restbroker.servers.api.table import InvalidArguments
@@ -134,9 +135,9 @@ def headers_of(credentials: Credentials) -> Headers:
 
 
 def unfit_argument(arguments: Mapping[str, Json]) -> InvalidArguments | None:
-    """Return the error of an argument that XML cannot hold; None if there is none."""
-    unfit = next((name for name, value in arguments.items() if not fits_xml(value)), None)
-    return None if unfit is None else InvalidArguments(f'the argument "{unfit}" has {NO_XML}')
+    """Return the error of an argument, or its name, that XML cannot hold; None if there is none."""
+    unfit = next((name for name, value in arguments.items() if not (fits_xml(name) and fits_xml(value))), None)
+    return None if unfit is None else InvalidArguments(f"the argument {quote(unfit)} has {NO_XML}")
 
 
 def is_message_with_id(call: Call) -> bool:

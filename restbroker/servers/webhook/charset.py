@@ -19,7 +19,7 @@ _NAMES: Final = {
     UTF_16: UTF_16,
     "us-ascii": "us-ascii",
     "koi8-r": "koi8-r",
-    "latin1": "iso-8859-1",
+    **dict.fromkeys(("latin1", "latin-1"), "iso-8859-1"),
     **{f"{iso}8859-{part}": f"iso-8859-{part}" for iso in ("iso-", "iso") for part in range(1, 17) if part != 12},
     **{f"{of}125{page}": f"windows-125{page}" for of in ("windows-", "cp") for page in range(9)},
 }

@@ -10,7 +10,8 @@
 --       place in KEYS), the queue's name, its payload, its job's id, its mark (a place in KEYS, 0 for none), how many ms
 --       an event of that mark is the same, when it was read (ms of whoever reads), the mark of what was sent (a place in
 --       KEYS, 0 for none), how many ms that counts, the mark of a test (a place in KEYS, 0 for none), what is noted, the
---       list of what came of its pair (a place in KEYS, 0 for none), and which of the pair's two copies it is. A queue
+--       list of what came of its pair (a place in KEYS, 0 for none), and which of the pair's two copies it is, with
+--       the nick that it names. A queue
 --       without a name: no one wants the event, unless it is that of a test
 -- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), 3 (no one
 --          wants it), or why Redis refused
@@ -49,20 +50,20 @@ local function remember(mark, window, jid, read)
   redis.call('SET', mark, jid .. ' ' .. now .. ' ' .. read, 'PX', math.max(window, again))
 end
 
--- Whether the other copy of this one waits; then it waits no more.
+-- Whether the other copy of this one waits; then it waits no more. One names the receiver's nick, the other the sender's:
+-- where that is the same, someone answers in the words of what came.
 local function completes(pair, copy, window, read)
-  local first = redis.call('LINDEX', pair, 0)
-  while first do
-    local which, came, was_read = string.match(first, '^(%S+) (%d+) (%d+)$')
+  local kind, nick = string.match(copy, '^(%a+):(%S+)$')
+  for _, waits in ipairs(redis.call('LRANGE', pair, 0, 99)) do
+    local other, of, came, was_read = string.match(waits, '^(%a+):(%S+) (%d+) (%d+)$')
     local near = is_near(came, was_read, window, read)
-    if near and which == copy then
-      return false
+    local fits = near and other ~= kind and of ~= nick
+    if fits or not near then
+      redis.call('LREM', pair, 1, waits)
     end
-    redis.call('LPOP', pair)
-    if near then
+    if fits then
       return true
     end
-    first = redis.call('LINDEX', pair, 0)
   end
   return false
 end

@@ -169,9 +169,16 @@ async def test_hosts_are_not_asked_for_where_rights_ignore_them() -> None:
 
 
 @pytest.mark.parametrize("text", ["a\x1b[31mb", "a\x00", "\x07", "a\ufffe"])
-async def test_what_xml_cannot_hold_is_never_sent(text: str) -> None:
+@pytest.mark.parametrize("is_name", [False, True])
+async def test_what_xml_cannot_hold_is_never_sent(text: str, *, is_name: bool) -> None:
     """Otherwise ejabberd writes it into its receiver's stream: the client is disconnected (measured on 23.01)."""
-    arguments = {"type": "chat", "from": "a@x", "to": "b@x", "subject": "", "body": text}
+    arguments = {
+        "type": "chat",
+        "from": "a@x",
+        "to": "b@x",
+        "subject": "",
+        **({text: "y"} if is_name else {"body": text}),
+    }
     connector = opened()
     plan = plan_of(connector, "send_message")
     assert plan is not None
