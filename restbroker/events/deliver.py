@@ -21,7 +21,7 @@ import trio
 
 from restbroker.config.events import EventSource, Handover, Route, Shape
 from restbroker.config.values import duration_text
-from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable, UsageError
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json, mark_of_sent, mark_of_test
 from restbroker.job.json_types import Json
@@ -49,13 +49,9 @@ _REFUSAL_GAP_S: Final = 1.0
 
 @attrs.define(eq=False)
 class _PendingEvent:
-    """An event whose sender waits for it, at least until `until_s` (Trio's clock).
-
-    `is_abandoned`: the sender waits no more.
-    """
+    """An event whose sender waits for it. `is_abandoned`: the sender waits no more."""
 
     incoming: IncomingEvent
-    until_s: float
     done: trio.Event = attrs.field(factory=trio.Event)
     result: PushResult | None = None
     error: Exception | None = None
@@ -89,21 +85,14 @@ class Deliverer:
         whatever else the event leads to.
         """
         patience_s = self.patience_s if source.patience_s is None else source.patience_s
-        what = incoming_event(source, event, self.new_jid(), self.command_job)
-        if what is None:
-            return "ignored"
-        one = _PendingEvent(what, trio.current_time() + patience_s)
-        self._pending.append(one)
-        self._came.set()
+        offer = self.offer(source, [event])
         try:
-            with trio.move_on_at(one.until_s):
-                await one.done.wait()
-            if one.is_on_its_way:
-                # "Not taken" would be wrong as soon as it arrives.
-                await one.done.wait()
+            with trio.move_on_after(patience_s):
+                await offer.wait()
         finally:
-            one.is_abandoned = True
-        match _verdict(one):
+            # "Not taken" would be wrong as soon as one that is on its way arrives.
+            await offer.withdraw()
+        match offer.verdicts()[0]:
             case str(verdict):
                 return verdict
             case None:
@@ -121,12 +110,10 @@ class Deliverer:
     def _make(self, source: EventSource, event: ServerEvent) -> "_PendingEvent | Verdict | Exception":
         try:
             what = incoming_event(source, event, self.new_jid(), self.command_job)
-        except UsageError:
-            return "too_large"
         # Whatever it is: one event must not cost the others.
         except Exception as error:  # noqa: BLE001
             return error
-        return "ignored" if what is None else _PendingEvent(what, math.inf)
+        return "ignored" if what is None else _PendingEvent(what)
 
     async def add_dead_jobs(self, jobs: Sequence[bytes]) -> None:
         """Put these jobs into the dead set, trying again for as long as Redis is away or refuses."""
@@ -188,9 +175,8 @@ class Deliverer:
             _fail_all(batch, error)
             return True
         except StoreUnavailable as error:
-            now_s = math.inf if self._stopping.is_set() else trio.current_time()
-            _fail_all([one for one in batch if one.is_abandoned or one.until_s <= now_s], error)
-            patient = [one for one in batch if not one.is_abandoned and one.until_s > now_s]
+            patient = [] if self._stopping.is_set() else [one for one in batch if not one.is_abandoned]
+            _fail_all([one for one in batch if one not in patient], error)
             for one in patient:
                 one.is_on_its_way, one.error = False, error
             self._pending.extendleft(reversed(patient))

@@ -23,12 +23,11 @@ if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTT
     from restbroker.servers.contract import Ports
     from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis, StatesOfSource
 
-Verdict = Literal["accepted", "duplicate", "own", "ignored", "too_large"]
+Verdict = Literal["accepted", "duplicate", "own", "ignored"]
 """What became of an event.
 
 `accepted`: Redis has its job. `duplicate`: Redis had one already (`DropDuplicates`). `own`: it reports what this broker
-sent (`DropOwn`). `ignored`: the source does not want it (`Only`, `Except`, `Routes`). `too_large`: its job would be
-(of what readers offer).
+sent (`DropOwn`). `ignored`: the source does not want it (`Only`, `Except`, `Routes`).
 """
 
 
@@ -46,7 +45,7 @@ class Offer(Protocol):
     def verdicts(self) -> list[Verdict | Exception | None]:
         """Return the present result for each event, in their order: a verdict, an error, or None while undecided.
 
-        An error that is not the store's is the event's own: it can become no job.
+        An error that is not the store's is the event's own: it can become no job (`UsageError`: a too large one).
         """
         ...
 

@@ -19,7 +19,7 @@ import attrs
 import trio
 
 from restbroker.config.events import EventSource
-from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, kinds_in
+from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError, kinds_in
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Intake, Offer, Problem, Reader, StreamInfo
 from restbroker.servers.findings import Texts
@@ -217,8 +217,10 @@ class Offers:
                         del left[number]
                         again = verdict == "accepted" and number in redelivered
                         self.reports.count("redelivered" if again else verdict)
-                        if verdict == "too_large":
-                            self.reports.write(_TEXTS.problem("EventTooLarge"))
+                    elif isinstance(verdict, UsageError):
+                        del left[number]
+                        self.reports.count("too_large")
+                        self.reports.write(_TEXTS.problem("EventTooLarge"))
                     elif not isinstance(verdict, StoreUnavailable | StoreRefused | None):
                         del left[number]
                         with self.reports.guard():
