@@ -137,16 +137,16 @@ class StreamParser:
     """What the parser keeps at most, since it does not know yet what that is."""
     _spaces: dict[str, str] = attrs.field(factory=_SPACES.copy)
     """The namespaces of the prefixes that are known here."""
-    _covered: list[dict[str, str | None] | None] = attrs.field(factory=list)
-    """For each open element that is read, what `_spaces` had for the prefixes that it declares; mostly it has none."""
+    _covered: list[Mapping[str, str]] = attrs.field(factory=list)
+    """For each open element that is read, what `_spaces` had for the prefixes that it declares; "" for none."""
     _below: int = 0
     """How many elements are open that are left out."""
     _tree: ET.TreeBuilder | None = None
     """The stanza in progress; None between stanzas, and of one that is skipped."""
     _cuts: list[int] = attrs.field(factory=list)
     """Where each part that is left out of the stanza begins in the buffer, and where it ends."""
-    _is_cut_empty: bool = False
-    """Whether nothing came in the element that is being left out."""
+    _is_empty: bool = False
+    """Whether nothing came since the last element began."""
     _is_over: bool = False
     _root: str = ""
     """The name of the stream's element, as it came."""
@@ -200,12 +200,9 @@ class StreamParser:
 
     def _permitted(self, data: bytes) -> bytes:
         """Return the bytes, a ? for each that XML forbids; what may begin a character, or ]]>, waits for its rest."""
-        data = data.translate(_PRINTED)
-        if self._held:
-            data, self._held = self._held + data, b""
-        if data.endswith(b"]"):
-            self._held = b"]]" if data.endswith(b"]]") else b"]"
-            data = data.removesuffix(self._held)
+        data = self._held + data.translate(_PRINTED)
+        self._held = b"]]" if data.endswith(b"]]") else b"]" if data.endswith(b"]") else b""
+        data = data.removesuffix(self._held)
         if data.isascii() and not self._decoder.getstate()[0]:
             return data
         text = self._decoder.decode(data)
@@ -228,17 +225,16 @@ class StreamParser:
         self._items.append(Broken(why))
 
     def _start(self, name: str, given: dict[str, str]) -> None:
-        self._unread_bytes = 0
+        self._unread_bytes, self._is_empty = 0, True
         depth, known = len(self._covered), self._spaces
         if depth == _DEEPEST:
             self._leave_out()
             return
-        covered: dict[str, str | None] | None = None
+        covered: dict[str, str] = {}
         for key, value in given.items():
             if "xmlns" in key and (key == "xmlns" or key.startswith("xmlns:")):
-                prefix, covered = key[6:], covered or {}
-                covered.setdefault(prefix, known.get(prefix))
-                known[prefix] = value
+                covered.setdefault(key[6:], known.get(key[6:], ""))
+                known[key[6:]] = value
         self._covered.append(covered)
         tag = _tag(name, known)
         if not depth:
@@ -258,15 +254,12 @@ class StreamParser:
         self._below += 1
         if self._below > _MOST_BELOW:
             raise _Over(f"it nests deeper than {_MOST_BELOW} levels")
-        self._is_cut_empty = self._below == 1
-        if self._is_cut_empty and self._tree is not None:
+        if self._below == 1 and self._tree is not None:
             self._cuts.append(self._position())
 
     def _text(self, text: str) -> None:
-        self._unread_bytes = 0
-        if self._below:
-            self._is_cut_empty = False
-        elif self._tree is not None:
+        self._unread_bytes, self._is_empty = 0, False
+        if self._tree is not None and not self._below:
             self._tree.data(text)
 
     def _end(self, name: str) -> None:
@@ -274,21 +267,19 @@ class StreamParser:
         if self._below:
             self._below -= 1
             if not self._below and self._tree is not None:
-                self._cuts.append(self._behind(is_empty=self._is_cut_empty))
+                self._cuts.append(self._behind())
+            self._is_empty = False
             return
-        if (covered := self._covered.pop()) is not None:
-            for prefix, space in covered.items():
-                if space is None:
-                    del self._spaces[prefix]
-                else:
-                    self._spaces[prefix] = space
+        self._spaces.update(self._covered.pop())
         if self._tree is not None:
             self._tree.end(name)
         depth = len(self._covered)
         if depth == _STREAM_LEVEL:
+            self._spaces = {prefix: space for prefix, space in self._spaces.items() if space}
             self._end_stanza()
         elif not depth:
             raise _Over("the server ended it")
+        self._is_empty = False
 
     def _end_stanza(self) -> None:
         tree, self._tree = self._tree, None
@@ -297,7 +288,7 @@ class StreamParser:
             self._items.append(Skipped("length"))
             return
         element = tree.close()
-        end = self._behind(is_empty=element.text is None and not len(element))
+        end = self._behind()
         xml = self._buffer[:end]
         if self._cuts:
             edges = [0, *self._cuts, end]
@@ -308,11 +299,11 @@ class StreamParser:
         if len(self._names) > _MOST_NAMES:
             raise _Renewal
 
-    def _behind(self, *, is_empty: bool) -> int:
-        """Return where the tag ends that ends an element; `is_empty`: nothing came in it."""
+    def _behind(self) -> int:
+        """Return where the tag ends that ends an element."""
         at = self._position()
         # Behind an element of one tag the parser is behind that already, whatever follows.
-        return at if is_empty and self._buffer.endswith(b"/>", 0, at) else self._buffer.index(b">", at) + 1
+        return at if self._is_empty and self._buffer.endswith(b"/>", 0, at) else self._buffer.index(b">", at) + 1
 
     def _position(self) -> int:
         return self._parser.CurrentByteIndex - self._base
