@@ -104,8 +104,6 @@ class Listener:
     _renewal: trio.Event = attrs.field(factory=trio.Event)
     _wake: trio.Event = attrs.field(factory=trio.Event)
     _last_frame_s: float = 0.0
-    _is_held_up: bool = False
-    """Whether the buffer is full: then what comes waits in the connection, which must not be left."""
     _is_doubtful: bool = False
     _is_proven: bool = False
     _ends: int = 0
@@ -211,7 +209,8 @@ class Listener:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
                 self._note_proven(reading)
             remaining_s = self._last_frame_s + self.context.quiet_s - trio.current_time()
-            if (remaining_s <= 0 or reading.is_due) and not self._is_held_up:
+            # While the buffer is full, what comes waits in the connection, which must not be left.
+            if (remaining_s <= 0 or reading.is_due) and not reading.is_suspended:
                 return
             self._wake, is_firm = trio.Event(), self._is_proven and not reading.is_doubtful
             with trio.move_on_after(max(remaining_s, _LOOK_S) if is_firm else _LOOK_S):
@@ -249,13 +248,12 @@ class Listener:
 
     async def _take(self, event: ServerEvent | None, frame: Frame, reading: OpenStream) -> None:
         if event is not None:
-            self._is_held_up, self.attributes.event_s = True, self.context.now_s()
+            self.attributes.event_s = self.context.now_s()
             reading.suspend()
             try:
                 await self.context.buffer.put(event, _EACH_BYTES + len(frame.data.encode()))
             finally:
                 reading.resume()
-                self._is_held_up = False
 
     async def _open(self, doubted: str) -> EventStream:
         """Return an open stream that is ours, however long that takes.

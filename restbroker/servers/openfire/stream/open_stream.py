@@ -65,7 +65,7 @@ class OpenStream:
     over: trio.Event = attrs.field(factory=trio.Event)
     is_doubtful: bool = False
     is_replaced: bool = False
-    _is_suspended: bool = False
+    is_suspended: bool = False
 
     @property
     def is_due(self) -> bool:
@@ -79,16 +79,16 @@ class OpenStream:
 
     def suspend(self) -> None:
         """Suspend the end that `leave` began while an event is put into the buffer, which may wait for Redis."""
-        self._is_suspended = True
+        self.is_suspended = True
         self.scope.deadline = math.inf
 
     def resume(self) -> None:
         """Resume the end after `suspend`: the event is in the buffer, and more may follow it."""
-        self._is_suspended = False
+        self.is_suspended = False
         self._end_soon()
 
     def _end_soon(self) -> None:
-        if self.is_replaced and not self._is_suspended:
+        if self.is_replaced and not self.is_suspended:
             self.scope.deadline = trio.current_time() + _GRACE_S
 
 
