@@ -158,7 +158,7 @@ class Server:
             stream = cast("trio.SSLStream[trio.SocketStream]", bounded)
             with self._connections.bound_connection(self.keep_alive_s) as life:
                 kept = ASGIWrapper(bounded.keep_to_protocol(app, life))
-                await self._serve_alone(TCPServer(kept, config, context, ConnectionState(state.copy()), stream))
+                await TCPServer(kept, config, context, ConnectionState(state.copy()), stream)
 
         async with trio.open_nursery() as living:
             await living.start(lifespan.handle_lifespan)
@@ -180,7 +180,7 @@ class Server:
             if (above := stream.socket.fileno() - self.most_descriptors) >= 0:
                 self._connections.make_room(above + 1)
             with trio.CancelScope() as scope:
-                await serve(BoundedStream(stream, self._connections, scope))
+                await self._serve_alone(serve(BoundedStream(stream, self._connections, scope)))
 
         async with trio.open_nursery() as serving:
             async with trio.open_nursery() as accepting:
@@ -191,8 +191,8 @@ class Server:
                 accepting.cancel_scope.cancel()
             serving.cancel_scope.deadline = trio.current_time() + GRACE_S
 
-    async def _serve_alone(self, connection: TCPServer) -> None:
-        """Serve one connection of Hypercorn's; the others go on even if it fails.
+    async def _serve_alone(self, connection: Awaitable[None]) -> None:
+        """Serve one connection; the others go on even if it fails, whatever it is.
 
         Hypercorn 0.18 raises sometimes where a client that was refused a WebSocket sends on (h11's LocalProtocolError),
         and at a bad chunk (BusyResourceError: two tasks send); both measured.
@@ -203,23 +203,15 @@ class Server:
             self._warn_once(
                 "ServerFault",
                 f"A connection to the server of {self.what} failed ({kinds_in(group)}); it was ended.",
-                "Jobs are not affected. Restrict access to this port.",
+                "Jobs are not affected. Restrict access to this port, or report this.",
             )
 
     async def _serve_plainly(self, app: PlainApp, bounded: BoundedStream) -> None:
         stream: Stream | None = bounded if self.certificate is None else await self._secure(bounded, self.certificate)
         if stream is None:
             return
-        try:
-            client, limits_s = _client(bounded), (self.keep_alive_s, self.rest_s)
-            await PlainHttp(app, stream, self._connections, *limits_s, client).serve()
-        # Whatever it is: the others' connections go on.
-        except Exception as error:  # noqa: BLE001
-            self._warn_once(
-                "ServerFault",
-                f"A connection to the server of {self.what} failed ({type(error).__name__}); it was ended.",
-                "Jobs are not affected. Please report this.",
-            )
+        client, limits_s = _client(bounded), (self.keep_alive_s, self.rest_s)
+        await PlainHttp(app, stream, self._connections, *limits_s, client).serve()
 
     async def _secure(self, bounded: BoundedStream, certificate: Certificate) -> Stream | None:
         """Return the connection with TLS; None if that does not come about."""
