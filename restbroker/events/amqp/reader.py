@@ -38,6 +38,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
 from restbroker.light import light
 from restbroker.servers.event_contract import MalformedEvent, Problem, ReaderPorts
+from restbroker.servers.event_json import object_of
 from restbroker.servers.findings import Texts
 from restbroker.servers.reading import AT_ONCE, Backoff, Offers, SourceReports
 
@@ -204,13 +205,7 @@ def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, 
     """
     if len(message.body) > LIMIT_BYTES:
         raise MalformedEvent(f"it has more than {LIMIT_BYTES} bytes")
-    try:
-        payload = rubyjson.loads(message.body)
-    except rubyjson.Unreadable as error:
-        # Its text quotes nothing but single characters and numbers.
-        raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
-    if not isinstance(payload, dict):
-        raise MalformedEvent("it is not a JSON object")
+    payload = object_of(message.body)
     # MongooseIM's own are flat; a job nests what it holds deeper than it came, and Ruby reads only so deep.
     if not rubyjson.nests_at_most(rubyjson.MAX_NESTING - _AROUND, message.body):
         raise MalformedEvent("it is nested too deeply")

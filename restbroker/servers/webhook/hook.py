@@ -28,6 +28,7 @@ from restbroker.servers.event_contract import (
     MalformedEvent,
     UnknownMediaType,
 )
+from restbroker.servers.event_json import json_of
 from restbroker.servers.webhook import charset
 from restbroker.servers.webhook.charset import decode
 from restbroker.servers.webhook.options import Options
@@ -113,10 +114,7 @@ def _read_body(kind: _BodyKind, posted: HookRequest, usual: str | None) -> tuple
     body = posted.body
     if kind == "json":
         # In UTF-8, whatever its type says (RFC 8259, 8.1 and 11).
-        try:
-            value = rubyjson.loads(body)
-        except rubyjson.Unreadable as error:
-            raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
+        value = json_of(body)
         return value, value
     told = charset.of_type(posted.headers.get(b"content-type", b"")) or usual
     if kind == "form":

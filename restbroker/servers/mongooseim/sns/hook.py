@@ -24,10 +24,10 @@ import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.config.values import duration_text
-from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Answer, Answers, Forbidden, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_json import object_of
 from restbroker.servers.mongooseim.sns.options import Options, options_of
 from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, Request, SignatureError, check_head, verify
 
@@ -154,7 +154,8 @@ def read_notification(body: bytes) -> Notification:
     named = _ARN.fullmatch(arn)
     if named is None:
         raise MalformedEvent("its TopicArn names no topic")
-    return Notification(arn, named[1], _message(fields.get("Message", "")), dict(_attributes(fields)))
+    message = object_of(fields.get("Message", "").encode(), "its Message")
+    return Notification(arn, named[1], message, dict(_attributes(fields)))
 
 
 def event_of(published: Notification, kind: EventType, source: str, now_s: float) -> ServerEvent:
@@ -192,17 +193,6 @@ def event_of(published: Notification, kind: EventType, source: str, now_s: float
         },
         presence=presence,
     )
-
-
-def _message(text: str) -> Mapping[str, Json]:
-    try:
-        message = rubyjson.loads(text.encode())
-    except rubyjson.Unreadable as error:
-        # Its text quotes nothing but single characters and numbers.
-        raise MalformedEvent(f"its Message is not JSON that Ruby can read ({error})") from None
-    if not isinstance(message, dict):
-        raise MalformedEvent("its Message is not a JSON object")
-    return message
 
 
 def _attributes(fields: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:

@@ -23,11 +23,11 @@ import attrs
 import orjson
 
 from restbroker.config.events import EventSource
-from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.xml import UnreadableXml
 from restbroker.servers.event_contract import Answer, Answers, Hook, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_json import object_of
 from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.events.options import Options
 
@@ -54,7 +54,7 @@ class StanzaHook:
         """Return the stanza as an event; raise `MalformedEvent` if it is none."""
         room_in = self.options.room
         if not self.options.xml:
-            return event_of(read_json(posted.body), source, now_s, room_in)
+            return event_of(object_of(posted.body), source, now_s, room_in)
         try:
             return event_of(xml_stanza.members_of(posted.body), source, now_s, room_in)
         except UnreadableXml as error:
@@ -90,18 +90,6 @@ def open_hook(source: EventSource) -> Hook:
 def _result(payload: dict[str, Json]) -> Answer:
     body: dict[str, Json] = {"kind": "iq", "type": "result", **payload}
     return Answer(200, orjson.dumps(body), CONTENT_TYPE)
-
-
-def read_json(body: bytes) -> dict[str, Json]:
-    """Return the members of a stanza that was posted as JSON; raise `MalformedEvent` if it is not a JSON object."""
-    try:
-        stanza = rubyjson.loads(body)
-    except rubyjson.Unreadable as error:
-        # Its text quotes nothing but single characters and numbers.
-        raise MalformedEvent(f"it is not JSON that Ruby can read ({error})") from None
-    if not isinstance(stanza, dict):
-        raise MalformedEvent("it is not a JSON object")
-    return stanza
 
 
 def event_of(stanza: dict[str, Json], source: str, now_s: float, room_in: Literal["from", "to"]) -> IncomingEvent:
