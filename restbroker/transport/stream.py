@@ -63,7 +63,7 @@ class Frame:
 
 
 @attrs.define(eq=False)
-class _Bytes(httpx.AsyncByteStream):
+class StreamBytes(httpx.AsyncByteStream):
     """The bytes that come, without a byte order mark; raises `StreamEnded` if one event has more than `limit_bytes`."""
 
     _under: httpx.AsyncByteStream
@@ -76,8 +76,9 @@ class _Bytes(httpx.AsyncByteStream):
     _parts: AsyncIterator[bytes] | None = None
     _begun: bytes | None = b""
     heartbeat_s: float = 0.0
-    """When blank lines alone came the last time (epoch seconds); 0.0: never."""
+    """When a heartbeat came last, which is blank lines alone (epoch seconds); 0.0: never."""
     heartbeats: int = 0
+    """How often they came."""
 
     def __aiter__(self) -> Self:
         self._parts = aiter(self._under)
@@ -110,6 +111,7 @@ class _Bytes(httpx.AsyncByteStream):
         return begun.removeprefix(_BOM)
 
     async def aclose(self) -> None:
+        """Close what is under it."""
         await self._under.aclose()
 
     async def drain(self) -> None:
@@ -120,7 +122,10 @@ class _Bytes(httpx.AsyncByteStream):
 
 
 class EventStream:
-    """One stream that the server has answered; `status` and `headers` (lower-case names) are its answer's."""
+    """One stream that the server has answered; `status` and `headers` (lower-case names) are its answer's.
+
+    `came`: what came over it so far.
+    """
 
     def __init__(self, http: httpx.AsyncHTTPTransport, answer: httpx.Response, limit_bytes: int) -> None:
         assert isinstance(answer.stream, httpx.AsyncByteStream)  # noqa: S101  as httpx has it
@@ -128,24 +133,9 @@ class EventStream:
         self.headers: Final[Mapping[str, str]] = {name.lower(): value for name, value in answer.headers.items()}
         self._http = http
         self._answer = answer
-        self._bytes = _Bytes(answer.stream, limit_bytes)
-        whole = httpx.Response(answer.status_code, headers=answer.headers, stream=self._bytes)
+        self.came: Final = StreamBytes(answer.stream, limit_bytes)
+        whole = httpx.Response(answer.status_code, headers=answer.headers, stream=self.came)
         self._events = EventSource(whole).aiter_sse()
-
-    @property
-    def sent_after_s(self) -> float:
-        """A time after which the last event was sent (epoch seconds)."""
-        return self._bytes.sent_after_s
-
-    @property
-    def heartbeat_s(self) -> float:
-        """When the last heartbeat came (epoch seconds), which is a blank line; 0: none did."""
-        return self._bytes.heartbeat_s
-
-    @property
-    def heartbeats(self) -> int:
-        """The number of heartbeats that came."""
-        return self._bytes.heartbeats
 
     async def next(self) -> Frame:
         """Wait for the next event and return it; raise `StreamEnded` if none comes any more.
@@ -163,7 +153,7 @@ class EventStream:
                 raise StreamEnded("other", "the answer is not an event stream") from None
             except (httpx.HTTPError, OSError) as error:
                 raise StreamEnded("ended", describe_error(error)) from error
-            self._bytes.size_bytes = 0
+            self.came.size_bytes = 0
             if (frame := _frame(event)) is not None:
                 return frame
 
@@ -178,7 +168,7 @@ class EventStream:
                     async for _ in self._events:
                         pass
             with contextlib.suppress(*_ENDS):
-                await self._bytes.drain()
+                await self.came.drain()
             await self._answer.aclose()
 
 

@@ -224,7 +224,7 @@ class Listener:
             with reading.scope:
                 while True:
                     frame = await stream.next()
-                    reading.last_event_s = max(reading.last_event_s, stream.sent_after_s)
+                    reading.last_event_s = max(reading.last_event_s, stream.came.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
                         self._note_proven(reading)
                     with shared.reports.guard(f"an event for {self.user} ({frame.name!r:.40})"):

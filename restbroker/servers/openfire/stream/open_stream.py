@@ -70,7 +70,7 @@ class OpenStream:
     @property
     def is_due(self) -> bool:
         """Whether the stream is doubtful, and another one that is opened now would not be."""
-        return self.is_doubtful and self.stream.heartbeats >= _SETTLING_HEARTBEATS
+        return self.is_doubtful and self.stream.came.heartbeats >= _SETTLING_HEARTBEATS
 
     def leave(self) -> None:
         """End the reading once nothing comes any more: another stream takes its place, here or in another process."""
@@ -248,7 +248,7 @@ class StreamAttributes:
 
     def __call__(self) -> StreamInfo:
         """Return the facts as they are now."""
-        heartbeat_s = 0.0 if self._stream is None else self._stream.heartbeat_s
+        heartbeat_s = 0.0 if self._stream is None else self._stream.came.heartbeat_s
         return StreamInfo(self._login, self._opened_s, self.event_s, heartbeat_s)
 
 
