@@ -6,7 +6,7 @@ goes when the process is gone; each text is bounded, and none is a secret.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 import orjson
@@ -113,27 +113,19 @@ def _encode(state: SourceState, until_s: int) -> bytes:
 
 
 def _state(entry: Mapping[str, Json]) -> SourceState:
-    def text(name: str) -> str:
-        value = entry.get(name)
-        return _truncate(value) if isinstance(value, str) else ""
-
+    """Return the state of an entry; what is missing there, or not of its type, is empty or 0."""
+    read = {str: _text, float: _number}
+    given: dict[str, Any] = {
+        one.name: read[one.type](entry, one.name) for one in attrs.fields(SourceState) if one.type in read
+    }
     options = entry.get("options")
-    return SourceState(
-        source=text("source"),
-        kind=text("kind"),
-        process=text("process"),
-        user=text("user"),
-        since_s=_number(entry, "since_s"),
-        code=text("code"),
-        message=text("message"),
-        hint=text("hint"),
-        login=text("login"),
-        opened_s=_number(entry, "opened_s"),
-        event_s=_number(entry, "event_s"),
-        heartbeat_s=_number(entry, "heartbeat_s"),
-        notice=text("notice"),
-        options={name: str(digest) for name, digest in options.items()} if isinstance(options, dict) else {},
-    )
+    digests = {name: str(digest) for name, digest in options.items()} if isinstance(options, dict) else {}
+    return SourceState(**given, options=digests)
+
+
+def _text(entry: Mapping[str, Json], name: str) -> str:
+    value = entry.get(name)
+    return _truncate(value) if isinstance(value, str) else ""
 
 
 def _truncate(words: str) -> str:

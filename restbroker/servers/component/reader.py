@@ -242,13 +242,12 @@ class ComponentReader:
 
     def _note_beat(self, beat: str) -> None:
         number, _, sent = beat.partition(" ")
-        with suppress(ValueError):
-            self._any_beat_s = float(sent)
-            # One of another connection, such as another process', says nothing of what came here before.
-            if number == self._connection_id:
-                self._beat_s = self._any_beat_s
-                self._beats.append((self._put, self._beat_s))
-                self._settle()
+        self._any_beat_s = float(sent)
+        # One of another connection, such as another process', says nothing of what came here before.
+        if number == self._connection_id:
+            self._beat_s = self._any_beat_s
+            self._beats.append((self._put, self._beat_s))
+            self._settle()
 
     @property
     def _connection_id(self) -> str:
