@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
+from weakref import WeakValueDictionary
 
 import attrs
 import trio
@@ -66,13 +67,6 @@ class QuotaFull(Exception):
 
 
 @attrs.define(eq=False)
-class _Share:
-    room: trio.Semaphore
-    users: int = 0
-    """The requests that have a place or wait for one."""
-
-
-@attrs.define(eq=False)
 class Quota:
     """The places for one source's requests, each of which needs one while it is read or waits for Redis.
 
@@ -83,8 +77,8 @@ class Quota:
     is_shared_out: bool
     _count: int = attrs.field(init=False)
     _room: trio.Semaphore = attrs.field(init=False)
-    _shares: dict[str, _Share] = attrs.field(factory=dict)
-    """The share of each address, while a request from there has a place or waits for one."""
+    _shares: WeakValueDictionary[str, trio.Semaphore] = attrs.field(factory=WeakValueDictionary)
+    """The share of each address: it is there while a request from there has a place or waits for one."""
 
     def __attrs_post_init__(self) -> None:
         self._count = max(_LEAST, AT_ONCE // self.sources)
@@ -95,15 +89,9 @@ class Quota:
         """Hold a place for a request from this address during the block; raise `QuotaFull` if none is free in 10 s."""
         until_s = trio.current_time() + _WAIT_S
         most = self._count // 2 if self.is_shared_out else self._count
-        share = self._shares.setdefault(address, _Share(trio.Semaphore(most)))
-        share.users += 1
-        try:
-            async with _hold(share.room, until_s), _hold(self._room, until_s):
-                yield
-        finally:
-            share.users -= 1
-            if not share.users:
-                del self._shares[address]
+        share = self._shares.setdefault(address, trio.Semaphore(most))
+        async with _hold(share, until_s), _hold(self._room, until_s):
+            yield
 
 
 @asynccontextmanager
