@@ -122,8 +122,12 @@ def test_a_reader_is_not_opened_without_what_it_needs(openfire: Openfire, passwo
         open_reader(source(openfire, passwords, "ann"), ReaderPorts(object(), print, *[object()] * 3))  # type: ignore[arg-type]
 
 
-class Stream:
+class Came:
     heartbeat_s = 7.0
+
+
+class Stream:
+    came = Came()
 
 
 @rows(("login", "shown"), [("ofchat-491368877", "…877"), ("ofchat-7", "…-7"), ("ofchat", "…"), ("x", "…"), ("", "")])
