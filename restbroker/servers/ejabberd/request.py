@@ -17,7 +17,6 @@ import attrs
 
 from restbroker.config.target import Credentials, IssuedLogin, Login, Target
 from restbroker.job.command import Call, Command, CommandSpec
-from restbroker.job.endpoint import quote
 from restbroker.job.json_types import Json
 from restbroker.servers.api.request import Headers, authorization, json_body
 from restbroker.servers.api.table import InvalidArguments
@@ -137,7 +136,10 @@ def headers_of(credentials: Credentials) -> Headers:
 def unfit_argument(arguments: Mapping[str, Json]) -> InvalidArguments | None:
     """Return the error of an argument, or its name, that XML cannot hold; None if there is none."""
     unfit = next((name for name, value in arguments.items() if not (fits_xml(name) and fits_xml(value))), None)
-    return None if unfit is None else InvalidArguments(f"the argument {quote(unfit)} has {NO_XML}")
+    if unfit is None:
+        return None
+    named = f'the argument "{unfit}"' if fits_xml(unfit) else "the name of an argument"
+    return InvalidArguments(f"{named} has {NO_XML}")
 
 
 def is_message_with_id(call: Call) -> bool:
