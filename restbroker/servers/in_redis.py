@@ -311,6 +311,8 @@ class ProgressInRedis:
         Never raise, and give up after a second.
         """
         with trio.move_on_after(_ENDING_S), suppress(StoreUnavailable, StoreRefused):
+            # A stop may have come before the first look at the others.
+            await self._write(f"{until_s:.3f} {time.time():.3f}")
             if not self.is_check and all(map(self._has_ended, self._others)):
                 await self._write(f"{until_s:.3f} {_STOPPED.decode()}")
             else:
