@@ -25,6 +25,7 @@ from tests.support.redis_server import RedisServer
 from tests.support.ruby import environment
 from tests.support.shared import TOKEN
 from tests.support.tcp_proxy import Loss, TcpProxy
+from tests.support.wait import until
 
 HERE: Final = Path(__file__).parent
 CLIENTS: Final = ROOT / "examples" / "clients"
@@ -165,6 +166,7 @@ def test_unknown_fate_of_a_job_is_reported_as_unknown(client: Client, beside: Be
     # Sidekiq's own client pushes again by itself: the key keeps the job from being done twice.
     assert "unknown" in lost or client.language == "rb"
     assert len(lost["jid"]) == 24
+    until(lambda: len(arrived(beside)) > 1, "both arrive")
     beside.wait_until_finished()
     assert arrived(beside) == ["slow", "lost push"]
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Final
 
+import pytest
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
 
@@ -27,6 +28,7 @@ COPIED: Final = "article:last-of-type pre .md-code__button"
 _ARTICLE: Final = re.compile(r"(?<=<article).*(?=</article>)", re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_site_has_all_pages_and_fetches_nothing(driver: WebDriver, tmp_path: Path) -> None:
     """`--strict` fails at a link or an anchor that leads nowhere, and at a page that the menu lacks (mkdocs.yml).
 
