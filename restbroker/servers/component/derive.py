@@ -112,6 +112,33 @@ class Deriver:
             return None
         return self._event("groupchat", Stanza(said.element, said.sender, room, said.xml), domain(room), now_s)
 
+    def event_of_push(self, stanza: Stanza, now_s: float) -> ServerEvent | None:
+        """Return the event of a notification from one of the hosts; None if it is none. `now_s`: epoch seconds."""
+        sender, number, element = stanza.sender, stanza.element.get("id"), stanza.element
+        if "push" not in self.takes or not is_notification(stanza) or element.get("type") != "set":
+            return None
+        if sender not in self.hosts or stanza.receiver != self.name or not number:
+            return None
+        publish = element.find(f"{_PUBSUB}pubsub/{_PUBSUB}publish")
+        notification = None if publish is None else publish.find(f"{_PUBSUB}item/{{{_PUSH}}}notification")
+        if publish is None or notification is None:
+            return None
+        summary = _fields(notification)
+        options = _fields(element.find(f"{_PUBSUB}pubsub/{_PUBSUB}publish-options"))
+        return ServerEvent(
+            type="push",
+            sender=_text(summary, "last-message-sender"),
+            receiver=None,
+            id=number,
+            body=_text(summary, "last-message-body"),
+            room=None,
+            server=sender,
+            source=self.source,
+            received_at_s=now_s,
+            raw={"kind": "push", "node": publish.get("node"), "options": options, "summary": summary},
+            digest=_digest(f"{sender} {number}"),
+        )
+
     def _event(
         self, kind: EventType, stanza: Stanza, host: str, now_s: float, digest: str = "", window_s: float | None = None
     ) -> ServerEvent:
@@ -200,34 +227,6 @@ def is_notification(stanza: Stanza) -> bool:
     """Tell whether the stanza is an iq that is answered as a notification, even if it is a wrong one."""
     asks = stanza.kind == "iq" and stanza.element.get("type") in ("get", "set")
     return asks and stanza.element.find(f"{_PUBSUB}pubsub") is not None
-
-
-def event_of_push(deriver: Deriver, stanza: Stanza, now_s: float) -> ServerEvent | None:
-    """Return the event of a notification from one of the hosts; None if it is none. `now_s`: epoch seconds."""
-    sender, number, element = stanza.sender, stanza.element.get("id"), stanza.element
-    if "push" not in deriver.takes or not is_notification(stanza) or element.get("type") != "set":
-        return None
-    if sender not in deriver.hosts or stanza.receiver != deriver.name or not number:
-        return None
-    publish = element.find(f"{_PUBSUB}pubsub/{_PUBSUB}publish")
-    notification = None if publish is None else publish.find(f"{_PUBSUB}item/{{{_PUSH}}}notification")
-    if publish is None or notification is None:
-        return None
-    summary = _fields(notification)
-    options = _fields(element.find(f"{_PUBSUB}pubsub/{_PUBSUB}publish-options"))
-    return ServerEvent(
-        type="push",
-        sender=_text(summary, "last-message-sender"),
-        receiver=None,
-        id=number,
-        body=_text(summary, "last-message-body"),
-        room=None,
-        server=sender,
-        source=deriver.source,
-        received_at_s=now_s,
-        raw={"kind": "push", "node": publish.get("node"), "options": options, "summary": summary},
-        digest=_digest(f"{sender} {number}"),
-    )
 
 
 def has_text(event: ServerEvent) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import Final, assert_never
+from typing import Final
 from xml.sax.saxutils import quoteattr
 
 import attrs
@@ -21,27 +21,9 @@ from restbroker.config.events import EventSource
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent, domain
 from restbroker.servers.component.connection import ComponentStream, open_stream
-from restbroker.servers.component.derive import (
-    Deriver,
-    Kind,
-    answer_to,
-    answer_to_push,
-    event_of_push,
-    has_text,
-    is_notification,
-)
+from restbroker.servers.component.derive import Deriver, Kind, answer_to, answer_to_push, has_text, is_notification
 from restbroker.servers.component.options import Options, digests_of
-from restbroker.servers.component.stanzas import (
-    FORWARDED,
-    Accepted,
-    Broken,
-    Copy,
-    Direct,
-    Item,
-    Opened,
-    Skipped,
-    Stanza,
-)
+from restbroker.servers.component.stanzas import FORWARDED, Copy, Direct, Item, Skipped, Stanza
 from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
 from restbroker.servers.findings import Texts
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis
@@ -186,10 +168,8 @@ class ComponentReader:
             case Skipped(why):
                 self.reports.count("malformed")
                 self.reports.warn("EventMalformed" if why == "address" else "EventMalformed-depth")
-            case Opened() | Accepted() | Broken():
-                pass
             case _:
-                assert_never(item)
+                pass  # what begins and ends a stream
         if event is not None:
             await self._keep(event, item)
 
@@ -221,7 +201,7 @@ class ComponentReader:
             self._note_beat(stanza.element.get("id", ""))
             return None
         now_s = self.now_s()
-        event = self.deriver.event_of_room(direct, now_s) or event_of_push(self.deriver, stanza, now_s)
+        event = self.deriver.event_of_room(direct, now_s) or self.deriver.event_of_push(stanza, now_s)
         if event is None:
             self.reports.count("direct")
             self._note_host(stanza)

@@ -12,7 +12,7 @@ from restbroker.config.events import EventSource
 from restbroker.events.deliver import incoming_event
 from restbroker.job import redact
 from restbroker.job.event import ServerEvent
-from restbroker.servers.component.derive import Deriver, answer_to, answer_to_push, event_of_push, has_text
+from restbroker.servers.component.derive import Deriver, answer_to, answer_to_push, has_text
 from restbroker.servers.component.stanzas import Direct, Stanza, StreamParser
 
 NAME: Final = "push.example.org"
@@ -52,7 +52,7 @@ def iq(
 
 
 def event(one: Stanza) -> ServerEvent:
-    found = event_of_push(DERIVER, one, 1.5)
+    found = DERIVER.event_of_push(one, 1.5)
     assert found is not None
     return found
 
@@ -111,7 +111,7 @@ def test_notification_without_message_is_an_event_without_text(summary: str) -> 
 
 def test_the_mark_is_of_host_and_id_alone() -> None:
     def mark(one: Stanza, deriver: Deriver = DERIVER) -> str | None:
-        found = event_of_push(deriver, one, 1.5)
+        found = deriver.event_of_push(one, 1.5)
         assert found is not None
         made = incoming_event(SOURCE, found, "jid")
         assert made is not None
@@ -139,14 +139,14 @@ def test_the_mark_is_of_host_and_id_alone() -> None:
     ],
 )
 def test_lookalike_of_a_notification_waits_and_is_no_event(one: Stanza) -> None:
-    assert event_of_push(DERIVER, one, 1.5) is None
+    assert DERIVER.event_of_push(one, 1.5) is None
     assert parts(answer_to(one, NAME, takes_push=True)) == ("error", "wait", "service-unavailable")
 
 
 @pytest.mark.promise
 def test_with_push_off_a_notification_waits() -> None:
     off = Deriver("ejabberd", NAME, DERIVER.hosts, frozenset(), frozenset({"message"}))
-    assert event_of_push(off, iq(), 1.5) is None
+    assert off.event_of_push(iq(), 1.5) is None
     assert parts(answer_to(iq(), NAME, takes_push=False)) == ("error", "wait", "service-unavailable")
 
 
@@ -221,7 +221,7 @@ def test_no_notification_is_answered_but_by_result_or_wait(
     element = _element("{jabber:component:accept}iq", given, "", children)
     one = Stanza(element, sender, to, "")
     deriver = Deriver("ejabberd", NAME, DERIVER.hosts, frozenset(), frozenset({"push"} if takes_push else ()))
-    if found := event_of_push(deriver, one, 1.5):
+    if found := deriver.event_of_push(one, 1.5):
         assert takes_push
         assert (sender, to) == (HOST, NAME)
         made = incoming_event(SOURCE, found, "jid")

@@ -12,7 +12,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import Command
 from restbroker.job.event import text_of_test
 from restbroker.job.json_types import Json
-from restbroker.servers.component.derive import Deriver, event_of_push
+from restbroker.servers.component.derive import Deriver
 from restbroker.servers.component.options import Options
 from restbroker.servers.component.stanzas import Direct, StreamParser
 from restbroker.servers.ejabberd.emit import emissions, messages_of
@@ -109,7 +109,7 @@ def test_a_test_notification_is_one_of_the_host() -> None:
     (_opened, direct) = parser.feed((header + iq).encode())
     assert isinstance(direct, Direct)
     deriver = Deriver("a", "events.example.org", frozenset({"example.org"}), frozenset(), frozenset({"push"}))
-    event = event_of_push(deriver, direct.stanza, 0.0)
+    event = deriver.event_of_push(direct.stanza, 0.0)
     assert event is not None
     assert (event.body, event.type, event.id) == (text_of_test(NUMBER), "push", NUMBER)
     assert made.trial is not None
