@@ -189,10 +189,9 @@ class StreamParser:
                 for other in parts[1:]:
                     # Anywhere else XML forbids it in a text, and a ? does no harm.
                     self._parse((_CDATA_END if self._is_cdata else b"]]?") + other)
-            except expat.ExpatError as error:
-                self._break(f"its XML cannot be read ({expat.ErrorString(error.code)})")
             except _Over as over:
-                self._break(str(over))
+                self._is_over = True
+                self._items.append(Broken(str(over)))
             if len(self._buffer) > self.limit_bytes or (self._tree is None and len(self._covered) > _STREAM_LEVEL):
                 self._forget(len(self._buffer))
                 self._tree = None
@@ -213,16 +212,14 @@ class StreamParser:
         self._unread_bytes += len(data)
         try:
             self._parser.Parse(data, False)
+        except expat.ExpatError as error:
+            raise _Over(f"its XML cannot be read ({expat.ErrorString(error.code)})") from None
         except _Renewal:
             self._begin(f"<{self._root}>")
             rest, self._buffer = self._buffer, b""
             self._parse(rest)
         if self._unread_bytes > _LONGEST_TOKEN:
             raise _Over(f"a name, value or comment in it has more than {_LONGEST_TOKEN} bytes")
-
-    def _break(self, why: str) -> None:
-        self._is_over = True
-        self._items.append(Broken(why))
 
     def _start(self, name: str, given: dict[str, str]) -> None:
         self._unread_bytes, self._is_empty = 0, True
@@ -315,18 +312,18 @@ class StreamParser:
 
     def _read(self, element: ET.Element, xml: bytes) -> None:
         kind = element.tag.removeprefix(_COMPONENT)
+        is_of_host = element.get("from") in self.hosts and element.get("to") == self.name
+        copied = _within(element, _COPY) if is_of_host else None
         if kind == "handshake":
             self._items.append(Accepted())
         elif element.tag == _ERROR:
             raise _Over(next((child.tag.rpartition("}")[2] for child in element), "error"))
         elif kind not in _STANZAS:
             pass  # the protocol has no others
-        elif (
-            element.get("from") in self.hosts and element.get("to") == self.name and _within(element, _COPY) is not None
-        ):
-            copied = _stanza(_within(element, _COPY), _COPIED.search(xml))
-            if copied is None or copied.kind != "iq":
-                self._items.append(Skipped("address") if copied is None else Copy(element.attrib["from"], copied))
+        elif copied is not None:
+            stanza = _stanza(copied, _COPIED.search(xml))
+            if stanza is None or stanza.kind != "iq":
+                self._items.append(Skipped("address") if stanza is None else Copy(element.attrib["from"], stanza))
         else:
             said = _stanza(_within(element, _ROOM_EVENT), _IN_ROOM.search(xml))
             stanza = _stanza(element, _WHOLE.search(xml))
