@@ -28,16 +28,7 @@ import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.values import duration_text
-from restbroker.transport.http1 import (
-    LONGEST_BYTES,
-    AnswerReader,
-    Headers,
-    Heads,
-    KnownHeads,
-    MalformedAnswer,
-    Rest,
-    decode,
-)
+from restbroker.transport.http1 import LONGEST_BYTES, AnswerReader, Headers, Heads, KnownHeads, MalformedAnswer, Rest
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Withdrawn, reason_of
 from restbroker.transport.pool import HttpConnection, Pool
 from restbroker.transport.readiness import Deadlines, Readiness
@@ -203,14 +194,12 @@ class Exchange:
                         self._has_begun = True
                         return
                     if answer is not _ODD:
-                        status, headers, body = answer
-                        self._answer(status, headers, body)
+                        self._answer(*answer)
                         return
             reader = self._parse(got)
             if reader is None:
                 return
-            limit_bytes, spare_bytes = request.body_limit_bytes, self._service.share.spare_bytes
-            body, note = decode(reader.coding_names, reader.body, limit_bytes, spare_bytes, cut=reader.body_cut)
+            body, note = reader.decode(request.body_limit_bytes, self._service.share.spare_bytes)
         except Exception as error:  # noqa: BLE001 - `MalformedAnswer`, or a bug that must not end the listener
             self._note_broken(error)
             return
@@ -361,8 +350,10 @@ class Exchange:
         if isinstance(error, Unwatched):
             self.abandon()
         elif reader is not None and reader.in_body and (self._has_waited or lacks_memory):
-            came = b"" if lacks_memory else reader.body
-            body, note = decode(reader.coding_names, came, FREE_BYTES, FREE_BYTES, cut=True)
+            if lacks_memory:
+                reader.forget_body()
+            reader.cut()
+            body, note = reader.decode(FREE_BYTES, FREE_BYTES)
             self._answer(reader.status, reader.headers, body, note, keep=False)
         elif self._is_stale_by(error):
             self.go_on(self._service.pool.take(self._service.now_s(), has_place=True))

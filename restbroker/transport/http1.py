@@ -166,6 +166,10 @@ class AnswerReader:
         """The body as far as it has come, cut at the limit."""
         return self._body.getvalue()
 
+    def decode(self, limit_bytes: int, spare_bytes: int) -> tuple[bytes, str | None]:
+        """Return the body without its codings, and why it is not parsed, as the function `decode` does."""
+        return decode(self.coding_names, self.body, limit_bytes, spare_bytes, cut=self.body_cut)
+
     def forget_body(self) -> None:
         """Let go of the body; the parser and this refer to each other, so that Python would keep it for minutes."""
         self._body = io.BytesIO()

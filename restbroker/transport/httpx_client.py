@@ -27,7 +27,6 @@ from restbroker.transport.message import MaybeSent, NotSent, Request, Response, 
 from restbroker.transport.room import FREE_BYTES, RECEIVED_BYTES, Holding, Share
 
 CLOSE_GRACE_S: Final = 1.0
-_GOOD: Final = range(200, 300)
 
 
 class _Body(httpx.AsyncByteStream):
@@ -230,7 +229,7 @@ class HttpxClient:
 
     def _response(self, exchange: _Exchange, answer: httpx.Response) -> Response:
         request = exchange.request
-        if exchange.sender is not None and answer.status_code not in _GOOD:
+        if exchange.sender is not None and not 200 <= answer.status_code < 300:
             exchange.sender.note_refused()
         headers = {name.lower(): value for name, value in answer.headers.items()}
         limit_bytes, spare_bytes = request.body_limit_bytes, self._share.spare_bytes
