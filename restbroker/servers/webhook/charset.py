@@ -14,11 +14,8 @@ UTF_8: Final = "utf-8"
 UTF_16: Final = "utf-16"
 LISTED: Final = "utf-8, us-ascii, iso-8859-1 to -16, windows-1250 to -1258, koi8-r, utf-16"
 _NAMES: Final = {
-    UTF_8: UTF_8,
+    **{name: name for name in (UTF_8, UTF_16, "us-ascii", "koi8-r")},
     "utf8": UTF_8,
-    UTF_16: UTF_16,
-    "us-ascii": "us-ascii",
-    "koi8-r": "koi8-r",
     **dict.fromkeys(("latin1", "latin-1"), "iso-8859-1"),
     **{f"{iso}8859-{part}": f"iso-8859-{part}" for iso in ("iso-", "iso") for part in range(1, 17) if part != 12},
     **{f"{of}125{page}": f"windows-125{page}" for of in ("windows-", "cp") for page in range(9)},

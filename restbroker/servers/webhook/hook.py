@@ -41,6 +41,8 @@ _TEXT: Final = "#text"
 _OTHER: Final = "notify"
 """The type of an event whose sender's word can be none."""
 _BodyKind: TypeAlias = Literal["json", "form", "xml", "text"]
+_KINDS: Final[Mapping[str, _BodyKind]] = {"json": "json", "xml": "xml", "x-www-form-urlencoded": "form"}
+"""How a body is read, by the end of its media type."""
 
 
 @attrs.frozen
@@ -94,16 +96,10 @@ def _kind_of(headers: Mapping[bytes, bytes]) -> _BodyKind:
     """Return how the body is read, by its media type; raise `UnknownMediaType` if nothing reads it."""
     media_type = headers.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     top, _, sub = media_type.partition("/")
-    match sub.rpartition("+")[2]:
-        case "json":
-            return "json"
-        case "xml":
-            return "xml"
-        case "x-www-form-urlencoded":
-            return "form"
-        case _ if top == "text":
-            return "text"
-    raise UnknownMediaType("its content type is none of JSON, form (urlencoded), XML and text")
+    kind = _KINDS.get(sub.rpartition("+")[2], "text" if top == "text" else None)
+    if kind is None:
+        raise UnknownMediaType("its content type is none of JSON, form (urlencoded), XML and text")
+    return kind
 
 
 def _read_body(kind: _BodyKind, posted: HookRequest, usual: str | None) -> tuple[Json, Json]:

@@ -50,7 +50,7 @@ Map: TypeAlias = Annotated[
     Mapping[str, Places],
     Names("places by member", r"[A-Za-z][A-Za-z0-9_]{0,63}", "a member's name of letters, digits and _"),
 ]
-_WORD: Final = r".{1,64}"
+_WORD: Final = (r".{1,64}", "a word of 1 to 64 characters")
 Pointers: TypeAlias = Annotated[
     tuple[str, ...],
     Items(
@@ -75,14 +75,12 @@ class Options:
     )
     types: Annotated[
         Mapping[str, Annotated[str, word("type", TYPE, 'a type such as "message"')]],
-        Names("types by the sender's word", _WORD, "a word of 1 to 64 characters"),
+        Names("types by the sender's word", *_WORD),
     ] = key("Types", 'Other words for its types: {"chat": "message"}.', MappingProxyType({}))
-    by_type: Annotated[Mapping[str, Map], Names("maps by the sender's word", _WORD, "a word of 1 to 64 characters")] = (
-        key(
-            "MapByType",
-            'More of Map for one type, by the sender\'s word: {"groupchat": {"room": "/message/@to"}}.',
-            MappingProxyType({}),
-        )
+    by_type: Annotated[Mapping[str, Map], Names("maps by the sender's word", *_WORD)] = key(
+        "MapByType",
+        'More of Map for one type, by the sender\'s word: {"groupchat": {"room": "/message/@to"}}.',
+        MappingProxyType({}),
     )
     body: Literal["auto", "json", "form", "xml", "text"] = key(
         "Body", "What its bodies are, whatever their Content-Type says: json, form, xml, text.", "auto"
