@@ -60,15 +60,13 @@ def _arguments(spec: CommandSpec, default_host: str | None) -> Json:
     named = [((one.name, *one.aliases), one) for one in spec.arguments]
     values = {name: _value(one) for names, one in named for name in names}
     values |= dict.fromkeys(["user"] * spec.fills_user + ["host"] * spec.fills_host, _STRING)
-    needed = {names: not (one.optional or (default_host is not None and "host" in names)) for names, one in named}
     entries = [entry for name, value in values.items() for entry in _entries(name, value)]
-    required: list[Json] = [
-        {"anyOf": [{"properties": {name: True}, "required": [name]} for name in names]}
-        for names in needed
-        if needed[names]
-    ]
+    required: list[Json] = []
     contained: list[Json] = []
-    for names, is_needed in needed.items():
+    for names, one in named:
+        is_needed = not (one.optional or (default_host is not None and "host" in names))
+        if is_needed:
+            required.append({"anyOf": [{"properties": {name: True}, "required": [name]} for name in names]})
         named_so = [entry for name in names for entry in _entries(name, True)]
         contained.append({"contains": {"anyOf": named_so}, "minContains": int(is_needed), "maxContains": 1})
     entry: Json = {"anyOf": entries} if entries and not spec.takes_more else spec.takes_more
