@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
-from typing import Final
+from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
 
 import attrs
@@ -23,7 +23,17 @@ from restbroker.job.event import ServerEvent, domain
 from restbroker.servers.component.connection import ComponentStream, open_stream
 from restbroker.servers.component.derive import Deriver, Kind, answer_to, answer_to_push, has_text, is_notification
 from restbroker.servers.component.options import Options, digests_of
-from restbroker.servers.component.stanzas import FORWARDED, Copy, Direct, Item, Skipped, Stanza
+from restbroker.servers.component.stanzas import (
+    FORWARDED,
+    Accepted,
+    Broken,
+    Copy,
+    Direct,
+    Item,
+    Opened,
+    Skipped,
+    Stanza,
+)
 from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
 from restbroker.servers.findings import Texts
 from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis
@@ -168,8 +178,10 @@ class ComponentReader:
             case Skipped(why):
                 self.reports.count("malformed")
                 self.reports.warn("EventMalformed" if why == "address" else "EventMalformed-depth")
+            case Opened() | Accepted() | Broken():
+                pass
             case _:
-                pass  # what begins and ends a stream
+                assert_never(item)
         if event is not None:
             await self._keep(event, item)
 
