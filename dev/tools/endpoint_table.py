@@ -49,7 +49,6 @@ MEANINGS: Final[Mapping[str, str]] = {
     "/job?jid=…": "[a timeline](find.md#see-what-happened-to-one-job)",
     "/activity /activity/NAME /activity/NAME/stop": "the [audit log](find.md#see-who-changed-what); "
     "one action, its Stop",
-    "/queues /sources /periodic /audit /audit/NAME": "earlier addresses of these pages",
     "/live?page=…": "parts of an open page",
     "/static/NAME": "style sheet, script",
     "/stats /metrics": "[figures as JSON](stats-format.md#stats); [for Prometheus](telemetry.md#metrics)",

@@ -164,7 +164,7 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
 
 _MARK_OVER = Reason(
     "UntimelySignature",
-    "The job was accepted more than 30 days ago, or by a version that did not note when.",
+    "The job was accepted more than 30 days ago.",
     "`restbroker dead retry JID`, or Retry on restbroker's pages, accepts it for 30 more days; Sidekiq Web's does not.",
 )
 CLOCKS_DIFFER = Reason(

@@ -24,7 +24,6 @@ from restbroker.broker.classifier import Classifier
 from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
-from restbroker.broker.older_form import OlderForm
 from restbroker.broker.periodic import Periodic
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
@@ -40,6 +39,7 @@ from restbroker.broker.token_watch import TokenWatch
 from restbroker.broker.upkeep import RedisUpkeep, Rewrite
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
+from restbroker.store.older_form import require_none
 from restbroker.store.server import require_supported, time_s
 from restbroker.telemetry.events import BrokerStarted, Event, TargetDown, TargetUp
 
@@ -75,7 +75,7 @@ class Generation:
 
         Return how many jobs were requeued, were uncertain, or remained.
 
-        Raise `StoreRefused` if Redis is too old.
+        Raise `StoreRefused` if Redis is too old, or has jobs in a form that has gone.
         """
         async with self._opened:
             connection = self._open()
@@ -125,13 +125,15 @@ class Generation:
 
         Then, or at an error, it removes those that it registered, or may have: they would live until a reaper comes.
 
-        Raise `StoreRefused` if Redis is too old.
+        Raise `StoreRefused` if Redis is too old, or has jobs in a form that has gone.
         """
         begun: list[WorkerPool] = []
         registered = False
         try:
             async with until(self.control.stop.wait, self.replaced.wait):
                 await self.health.call_until_up(connection, require_supported)
+                served = {pool.plan.target.name: pool.plan.target.queues for pool in pools}
+                await self.health.call_until_up(connection, require_none, served)
                 # The first job that fails is due by Redis' clock, too.
                 asked_at_s = boot_time_s()
                 self.health.note_clock(await self.health.call_until_up(connection, time_s), asked_at_s)
@@ -226,7 +228,6 @@ class Generation:
                 ordered=[pool.plan for pool in pools if pool.plan.order is not None],
             )
             intake.start_soon(reaper.run)
-            intake.start_soon(OlderForm(connection, self.health, report, [pool.plan for pool in pools]).run)
             served = [pool.plan.target for pool in pools]
             if pools:
                 watch = TokenWatch(connection, self.health, report, served, pools[0].plan.tokens, our_identities=ours)

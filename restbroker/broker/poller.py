@@ -42,7 +42,6 @@ HELD_BYTES = 16 * 1024 * 1024
 _FULL_WAIT_S = 0.1
 _IDLE_WAIT_S = 1.0
 _COMPARED_WITHIN_S = 2.0
-_OLDER_FORM_WAIT_S = 0.5
 _DRAIN_WAIT_S = 0.25
 _ON_ITS_WAY_S = 0.001
 _FEW = 2
@@ -218,7 +217,7 @@ class Poller(Agent):
     limited: str | None = None
     """Why the last fetch took nothing though there is room, or None.
 
-    It is one of paused, rate, in_flight, dead, older_form, old_order, refused.
+    It is one of paused, rate, in_flight, dead, old_order, refused.
     """
     counts: tuple[QueueCounts, ...] = ()
     """How many jobs each queue's list and lists of groups had at the last fetch, where there are groups."""
@@ -330,11 +329,6 @@ class Poller(Agent):
             self._end_standing()
         if self._is_behind:
             await self._catch_up()
-        if self.plan.older_form.is_set():
-            self.limited = "older_form"
-            self._end_standing()
-            await trio.sleep(_OLDER_FORM_WAIT_S)
-            return
         if self._brought:
             await self._deal_with(*self._brought.pop(0))
             return
@@ -398,8 +392,7 @@ class Poller(Agent):
         """Return what may come with the settlement of so many jobs: the next ones of their keys."""
         plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
         is_held = self._takes_no_more or not self.breaker.admits or self.acker.refused or self.crashes.counts
-        is_older = plan.older_form.is_set() or self.reservations.has_old_keys
-        if is_held or is_older or self._is_behind or not ready.is_free:
+        if is_held or self.reservations.has_old_keys or self._is_behind or not ready.is_free:
             return None
         room = min(count, ready.free_places, semaphore.capacity) - len(ready) - semaphore.waiting_jobs
         if room <= 0 or self.reservations.memory_bytes + PAYLOAD_LIMIT_BYTES > HELD_BYTES:
@@ -509,7 +502,7 @@ class Poller(Agent):
         if standing is None:
             return False
         try:
-            async with until(self.quiet.wait, self.plan.older_form.wait, self.breaker.wait_to_trip):
+            async with until(self.quiet.wait, self.breaker.wait_to_trip):
                 stood = await standing.begin(self._request, self._take_plain)
                 while stood and self._may_stand and standing.is_well:
                     with trio.move_on_after(LOOK_EVERY_S):
@@ -522,8 +515,7 @@ class Poller(Agent):
 
     @property
     def _may_stand(self) -> bool:
-        is_held = self.acker.refused or self.crashes.counts or self.plan.older_form.is_set()
-        return not (is_held or self._is_behind)
+        return not (self.acker.refused or self.crashes.counts or self._is_behind)
 
     def _take_plain(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
         """Hand out what a standing fetch brought, and return whether another may stand; if it is not plain, keep it.

@@ -120,9 +120,6 @@ class Reaper(ProcessTask):
             elif known.counter != counter:
                 known = attrs.evolve(known, counter=counter, since_s=healthy_s)
             self._seen[identity] = known
-            if known.registration is not None and known.registration.is_older:
-                # What it has in progress is in a form that only its own version gives back.
-                continue
             gone = known.registration is not None and is_gone(known.registration.process, self.host)
             if gone or healthy_s - known.since_s >= FENCE_AFTER_S:
                 dead[identity] = counter

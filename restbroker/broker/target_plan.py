@@ -1,13 +1,9 @@
-"""The parts that serve one target. `app` builds them from a configuration; all its generations share them.
-
-Always holds: of its own values only `older_form` changes: it says what Redis had when it was last called.
-"""
+"""The parts that serve one target. `app` builds them from a configuration; all its generations share them."""
 
 from collections.abc import Callable
 from typing import Protocol
 
 import attrs
-import trio
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
@@ -56,19 +52,10 @@ class TargetPlan:
     """How jobs of one key are done one after the other; None: they are not."""
     groups: str = attrs.field(init=False)
     """What the target says of its order and fairness, as the store takes it; "": nothing."""
-    older_form: trio.Event = attrs.field(factory=trio.Event, init=False)
-    """Set while jobs wait in its queues in a form of an older version, so that none is taken."""
 
     def __attrs_post_init__(self) -> None:
         """Read once what the target says."""
         self.order, self.groups = self.target.order, self.target.groups_text
-
-    def hold_back(self, *, is_older: bool) -> None:
-        """Note whether jobs wait in a form of an older version."""
-        if is_older:
-            self.older_form.set()
-        elif self.older_form.is_set():
-            self.older_form = trio.Event()
 
     @property
     def time_outs_s(self) -> dict[str, float]:

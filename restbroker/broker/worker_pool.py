@@ -27,7 +27,7 @@ from restbroker.broker.recovery import Recovery
 from restbroker.broker.settler import Reports, Settler
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker import Worker
-from restbroker.store import jobs, older_form
+from restbroker.store import jobs
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Report
 from restbroker.transport.readiness import Upkeep
@@ -141,8 +141,6 @@ class WorkerPool:
             time_outs_s={} if self.plan.order is None else self.plan.time_outs_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
-        found = await self._health.call_until_up(self._store, older_form.find, {target.name: target.queues})
-        self.plan.hold_back(is_older=bool(found))
 
     async def run_worker(self) -> None:
         """Run the worker until the pool stops and it has no job."""

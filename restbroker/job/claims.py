@@ -183,8 +183,7 @@ def holder(value: str) -> Holder | None:
         read = orjson.loads(value if value.endswith("]") else value.rpartition(" ")[0])
     except orjson.JSONDecodeError:
         return None
-    # Older versions wrote fewer parts.
-    match [*read, *[""] * (4 - len(read))] if isinstance(read, list) else read:
+    match read:
         case [str(jid), "done", "", str(mark), *result]:
             return Holder(jid, is_done=True, mark=mark, result=tuple(result))
         case [str(jid), str(ticket), str(identity), str(mark)]:
@@ -193,9 +192,8 @@ def holder(value: str) -> Holder | None:
 
 
 def lock_holder(value: str) -> str:
-    """Return the id of the job that holds a lock of this value, which may have a moment behind it."""
-    jid, _, moment = value.rpartition(" ")
-    return jid if jid and moment.isascii() and moment.isdigit() else value
+    """Return the id of the job that holds a lock of this value, which has a moment behind it."""
+    return value.rpartition(" ")[0]
 
 
 def before_sending(claims: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:

@@ -48,7 +48,7 @@ _plain = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", "
 # What the text of each float has. Texts may have it as well.
 _FRACTION: Final = re.compile(r"\.\d|e[+-]\d")
 _quoted = json.encoder.encode_basestring
-_MARK: Final = re.compile(r"[0-9a-f]{64}(?:@(\d{1,12}))?:(.*)", re.ASCII | re.DOTALL)
+_MARK: Final = re.compile(r"[0-9a-f]{64}@(\d{1,12}):(.*)", re.ASCII | re.DOTALL)
 _FORM: Final = re.compile(r"v1(q?):([a-z0-9-]{1,32}):(\d{1,12}):([0-9a-f]{64})", re.ASCII)
 
 
@@ -138,10 +138,9 @@ def token_digest(secret: str) -> str:
 def acceptance(secret: str, signature: Signature, queue: str, at_s: float) -> str:
     """Return the value of `ACCEPTED_FIELD` for a job that is admitted from this queue for the first time.
 
-    It can be made only with the secret, and it fits one signature. `at_s`: when that was (epoch seconds, Redis' clock);
-    0 makes a mark as it was before marks said when.
+    It can be made only with the secret, and it fits one signature. `at_s`: when that was (epoch seconds, Redis' clock).
     """
-    at = f"@{at_s:.0f}" if at_s else ""
+    at = f"@{at_s:.0f}"
     return f"{_digest(secret, f'accepted{at}:{signature.text}:{queue}'.encode())}{at}:{queue}"
 
 
@@ -154,13 +153,13 @@ def accepted_queue(fields: Mapping[str, Json]) -> str | None:
 def accepted_at_s(fields: Mapping[str, Json], secret: str, signature: Signature) -> int | None:
     """Return when a broker admitted this job first (epoch seconds), by its `ACCEPTED_FIELD`.
 
-    None: that was not made with `secret` for `signature`. 0: a version made it whose marks do not say when.
+    None: that was not made with `secret` for `signature`.
     """
     value = fields.get(ACCEPTED_FIELD)
     mark = _MARK.fullmatch(value) if isinstance(value, str) else None
     if mark is None:
         return None
-    at_s = int(mark[1] or 0)
+    at_s = int(mark[1])
     made = acceptance(secret, signature, mark[2], at_s)
     return at_s if hmac.compare_digest(mark[0].encode(), made.encode()) else None
 

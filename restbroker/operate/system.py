@@ -62,8 +62,8 @@ class Pool:
     (None: until someone resumes it). `state`: `up`, `down`, or the login was `denied`.
 
     `ahead`: jobs that wait in the process. `limit`: how many jobs the target gets at once now, `limits` that and what
-    is configured. `limited`: what held the last fetch back (rate, in_flight, dead, paused, older_form,
-    old_order; refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it
+    is configured. `limited`: what held the last fetch back (rate, in_flight, dead, paused, old_order;
+    refused: by Redis, or settling is). `outcomes`: how many jobs had each. `finishing`: it only ends what it
     has, since the process took a new configuration or stops.
     """
 

@@ -25,14 +25,12 @@ LIMITS: Final[Mapping[str, str]] = {
     "in_flight": "MaxInFlight is reached",
     "refused": "Redis refuses to fetch or to settle jobs",
     "dead": "no job is taken: the dead set is full (DeadLimit)",
-    "older_form": "no job is taken: jobs wait in a form of an older version (OlderForm)",
     "old_order": "only jobs of keys are taken that are held under the old OrderBy (OrderChanged)",
 }
 """What held the last fetch of a process back (`limited`)."""
 LIMIT_HINTS: Final[Mapping[str, str]] = {
     "refused": "`restbroker check` says why.",
     "dead": "Retry or delete dead jobs (`restbroker dead`), or raise DeadLimit.",
-    "older_form": "The log says how they are drained.",
     "old_order": "`restbroker keys list` shows them.",
 }
 """What to do about a limit that lasts longer than a moment."""

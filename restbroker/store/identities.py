@@ -38,10 +38,9 @@ class Registration:
     """The record that an identity wrote at its start. `queues` are in the order of their indices, the first being 1.
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
-    `responses`: where the reply jobs of its dead jobs go; None also for an identity of an older version.
+    `responses`: where the reply jobs of its dead jobs go; None: nowhere.
     `groups`: what its target said of these (`job.order.groups_text`). `time_outs_s`, where its jobs are done in order:
     for how many seconds a request may be answered, "" being that of commands that have no longer time-out of their own.
-    `is_older`: it is of a version that had groups of another form.
     """
 
     process: ProcessInfo
@@ -51,7 +50,6 @@ class Registration:
     responses: ResponseQueue | None = None
     groups: str = ""
     time_outs_s: Mapping[str, float] = attrs.field(factory=dict)
-    is_older: bool = False
 
     @property
     def name(self) -> str:
@@ -125,7 +123,6 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         responses=_read_responses(fields),
         groups=fields.get("groups", b"").decode("utf-8", "replace"),
         time_outs_s=time_outs_s,
-        is_older=bool(fields.get("fairness")),
     )
 
 

@@ -1,36 +1,40 @@
-"""Groups in the form of versions before lists: jobs that this version cannot hand out, and must not overtake.
+"""Jobs in a form that has gone: this version cannot hand them out, and must not overtake them.
 
-Used by brokers in their first minute, and by `check`. Always holds: nothing is written. Such jobs are in a hash under
-numbers, and tickets say how they were handed out: only the version that made them drains them.
+Asked at a start, before anything is taken, and by `check`. Always holds: nothing is written; what is asked for has
+names that are known, so that a large Redis costs no more than a small one.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
+from restbroker.errors import StoreRefused
 from restbroker.store import identities
 from restbroker.store.client import Client, integer
 
-HINT = (
-    "Start the version before this one until `restbroker keys list` is empty there and no job is in lines: pause the "
-    "queues, `restbroker keys return` each, stop it, then start this one."
+MESSAGE: Final = "Redis has jobs in a form that restbroker no longer reads, in {keys}."
+WHY: Final = "So it takes none: those that are pushed now would overtake them."
+HINT: Final = (
+    "Have the version that wrote them finish these jobs, and stop it; or, if no one needs them, delete these keys "
+    "(redis-cli UNLINK). Then start this version."
 )
 
 
-def find(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, str]:
-    """Return those of these targets (with their queues) that have groups of the older form, and where.
+def find(client: Client, targets: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the keys that have jobs of these targets (with their queues) in a form that has gone.
 
-    Raise `StoreUnavailable` or `StoreRefused`.
+    Those of a process that wrote it are named by its record. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    keys, found = client.keys, dict[str, str]()
-    places = {
-        key: target
-        for target, queues in targets.items()
-        for key in (keys.old_hold(target), *(of(queue) for queue in queues for of in (keys.old_lines, keys.old_due)))
-    }
-    for (key, target), there in zip(places.items(), client.commands([("EXISTS", key) for key in places]), strict=True):
-        if integer(there):
-            found.setdefault(target, f"the key {key}")
-    for identity in {**identities.live_identities(client), **identities.fenced_identities(client)}:
-        target = identity.rpartition(":")[2]
-        if target in targets and client.command("HGET", keys.info(identity), "fairness"):
-            found.setdefault(target, f"the process {identity}")
-    return found
+    keys = client.keys
+    pools = {**identities.live_identities(client), **identities.fenced_identities(client)}
+    waiting = [keys.old_hold(target) for target in targets]
+    waiting += [of(queue) for queues in targets.values() for queue in queues for of in (keys.old_lines, keys.old_due)]
+    asked: list[tuple[str, ...]] = [("EXISTS", key) for key in waiting]
+    asked += [("HEXISTS", keys.info(pool), "fairness") for pool in pools]
+    replies = client.commands(asked) if asked else []
+    return [key for (_, key, *_), there in zip(asked, replies, strict=True) if integer(there)]
+
+
+def require_none(client: Client, targets: Mapping[str, Sequence[str]]) -> None:
+    """Raise `StoreRefused`, which names them, if there are such keys; or `StoreUnavailable`."""
+    if found := find(client, targets):
+        raise StoreRefused(f"{MESSAGE.format(keys=', '.join(found))} {WHY}", HINT)

@@ -6,8 +6,6 @@ told to load nothing from elsewhere and to run only our one script.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from string import punctuation
-from urllib.parse import quote
 
 import attrs
 import trio
@@ -44,8 +42,6 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _FOR_EVER = "public, max-age=31536000, immutable"
-_MOVED = {"/queues": "/jobs", "/periodic": "/scheduled", "/sources": "/events", "/audit": "/activity"}
-"""Addresses of earlier pages, and where they are now."""
 
 
 def site_app(
@@ -69,9 +65,6 @@ def site_app(
         app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
     app.add_url_rule("/target", view_func=site.target, methods=["GET"])
     app.add_url_rule("/live", view_func=site.live, methods=["GET"])
-    for old, new in _MOVED.items():
-        app.add_url_rule(old, old, partial(site.moved, new), methods=["GET"])
-    app.add_url_rule("/audit/<name>", "/audit/", partial(site.moved, "/activity"), methods=["GET"])
     app.add_url_rule("/static/<name>", view_func=site.static_file, methods=["GET"])
     app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
     add_health(app, health, site.guard.may_see)
@@ -188,12 +181,6 @@ class _Site:
         response = Response("", 304) if is_known else Response(found.html, content_type="text/html; charset=utf-8")
         response.set_etag(found.tag)
         return response
-
-    async def moved(self, place: str, name: str = "") -> Response:
-        """Return a redirect to where a page is now, with its query."""
-        query = quote(request.query_string, safe=punctuation)
-        path = f"{place}/{quote(name, safe='')}" if name else place
-        return Response("", 301, {"Location": f"{self.settings.prefix}{path}{'?' if query else ''}{query}"})
 
     async def static_file(self, name: str) -> Response:
         """Return a file beside the pages, such as the style sheet; refuse it with 404 if there is none of that name."""

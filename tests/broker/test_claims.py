@@ -436,16 +436,17 @@ async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, end: str) 
         case "retried":
             harness.target.judge = lambda _call, _response: Deferred(Reason("Later", "not now"), retry_after_s=3600.0)
     harness.push(**fields)
-    harness.client.command("SET", key, "jid-safe-0", "PX", 600_000)
+    harness.client.command("SET", key, "jid-safe-0 5", "PX", 600_000)
     async with harness.broker():
         await finished(harness, 1)
     value = harness.client.command("GET", key)
     if end in ("unproven", "of another key"):
         # What no token proves, or names another token's lock, may be anybody's: it could end a lock of others.
-        assert value == b"jid-safe-0"
+        assert value == b"jid-safe-0 5"
         assert lasts_ms(harness, key) <= 600_000
     elif end == "retried":
-        assert value == b"jid-safe-0"
+        assert isinstance(value, bytes)
+        assert (value[:11], value != b"jid-safe-0 5") == (b"jid-safe-0 ", True)
         assert lasts_ms(harness, key) > 3_600_000
     else:
         assert value is None

@@ -273,6 +273,7 @@ KEY: Final = "order-17"
 CLAIM: Final = "restbroker:once:" + claims.once_name("t", "default", KEY)
 LOCK_NAME: Final = claims.lock_name("t", "default", KEY)
 LOCK: Final = f"restbroker:unique:{LOCK_NAME}"
+HELD: Final = "original 5"
 # Whether the job has its claim at this step, and how often the server has seen it in the end.
 UNIQUE: Final = {
     "fetched": (False, 1),
@@ -290,7 +291,7 @@ def push_unique(harness: Harness, command: str) -> None:
     lock = {"key": KEY, "lock": LOCK_NAME, "for": 600}
     args = [command, {"key": "u", "n": 0}, "t"]
     harness.push(args=args, jid="original", idempotency_key=KEY, restbroker_unique=lock)
-    harness.client.command("SET", LOCK, "original", "PX", 600_000)
+    harness.client.command("SET", LOCK, HELD, "PX", 600_000)
 
 
 def value_of(harness: Harness, key: str) -> Any:
@@ -306,7 +307,7 @@ async def test_unique_job_killed_at_any_step_is_done_once(
     is_claimed, times = UNIQUE[step]
     async with fenced_at(harness, step, partial(push_unique, harness, "safe"), monkeypatch) as pair:
         other, is_settled = pair.other, step == "settled"
-        assert value_of(other, LOCK) == (None if is_settled else "original")
+        assert value_of(other, LOCK) == (None if is_settled else HELD)
         assert (value_of(other, CLAIM) is not None) == is_claimed
         other.push(args=["safe", {"key": "u", "n": 0}, "t"], jid="copy", idempotency_key=KEY)
         async with other.broker():
@@ -332,7 +333,7 @@ async def test_the_lock_of_a_job_that_dies_of_its_process_is_given_up(
     harness.at_most_once = ("once",)
     async with fenced_at(harness, "sent", partial(push_unique, harness, "once"), monkeypatch) as pair:
         other = pair.other
-        assert value_of(other, LOCK) == "original"
+        assert value_of(other, LOCK) == HELD
         async with other.broker():
             await other.until(lambda: other.of(JobDied), "it is dead")
             assert value_of(other, LOCK) is None

@@ -592,18 +592,6 @@ async def test_job_handed_out_before_the_order_changed_does_not_die(harness: Har
     assert is_at_rest(harness)
 
 
-@pytest.mark.promise("One key after the other", "jobs wait in the form of an older version: none is taken")
-async def test_nothing_is_taken_beside_jobs_in_the_older_form(harness: Harness, log: Log) -> None:
-    harness.client.command("HSET", "restbroker:fair:wait:rest", "1000:a", "{}")
-    push(harness, "a", 1)
-    async with harness.broker():
-        await harness.until(lambda: warnings(harness) == ["OlderForm"], "it is reported")
-        await trio.sleep(0.5)
-        assert (log.starts, harness.size("queue:rest")) == ({}, 1)
-        harness.client.command("DEL", "restbroker:fair:wait:rest")
-        await harness.until(lambda: log.starts["a"] == [0], "it takes jobs")
-
-
 @pytest.mark.promise("One key after the other", "FairBy and OrderBy of one target")
 async def test_users_keep_their_order_while_hosts_take_turns(harness: Harness, log: Log) -> None:
     harness.order, harness.fairness = Order(("key", "host")), Fairness(("host",))

@@ -1,45 +1,41 @@
-"""A broker that begins where the version before lists of groups left jobs takes none of them, and none beside them."""
+"""A broker that starts where a form that has gone still has jobs: it takes none, and says in which keys they are."""
 
 import json
-import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 
-from restbroker.store.client import Client
-from tests.store.test_older_form import TARGETS, load
 from tests.support import process
 from tests.support.answering import AnsweringServer
 from tests.support.redis_server import RedisServer
 from tests.support.shared import TOKEN
-from tests.support.wait import until
 
 
-def test_jobs_in_the_older_form_stay_until_they_are_drained(
-    redis_server: RedisServer, client: Client, tmp_path: Path
+@pytest.mark.promise("One key after the other", "jobs wait in a form that has gone: none is taken")
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_start_beside_a_form_that_has_gone_takes_nothing(
+    redis_server: RedisServer, tmp_path: Path, processes: int
 ) -> None:
-    load(client, "waiting")
     with AnsweringServer() as server, closing(redis.Redis(port=redis_server.port)) as opened:
         raw: Any = opened
-        older = [key for pattern in ("fair:*", "order:*", "ip:*") for key in raw.keys(f"restbroker:{pattern}")]
-        before = {key: raw.dump(key) for key in older}
-        url, targets = f"http://127.0.0.1:{server.port}/api", {}
-        for name, (queue,) in TARGETS.items():
-            order = {"FairBy": ["host"]} if name == "fair" else {"OrderBy": ["user"]}
-            targets[name] = {"Kind": "ejabberd", "URL": url, "Queues": [queue], **order}
+        raw.hset("restbroker:fair:wait:one", "1000:a", "{}")
+        targets = {
+            name: {"Kind": "ejabberd", "URL": f"http://127.0.0.1:{server.port}/api", "Queues": [name]}
+            for name in ("one", "two")
+        }
+        for name in targets:
             args = ["check_account", {"user": "ann", "host": "example.org"}, TOKEN]
-            raw.lpush(f"queue:{queue}", json.dumps({"class": "Add", "jid": queue, "args": args}))
-        document = {"RedisURL": redis_server.url, "Token": TOKEN, "Targets": targets}
-        (tmp_path / "env.json").write_text(json.dumps(document))
-        with process.started(["run", "--config", str(tmp_path / "env.json")], directory=tmp_path) as broker:
-            broker.wait_for("code=OlderForm", times=len(TARGETS))
-            broker.wait_for(r"broker\.started")
-            time.sleep(2.0)  # in which it would take them
-            assert server.arrivals == []
-            assert {key: raw.dump(key) for key in older} == before
-            raw.delete(*older)
-            raw.hdel("restbroker:beats", *(name for name in raw.hkeys("restbroker:beats") if b":308" in name))
-            until(lambda: len(server.arrivals) == len(TARGETS), "drained, it takes what waits")
-            assert broker.stop() == 0
+            raw.lpush(f"queue:{name}", json.dumps({"class": "Add", "jid": name, "args": args}))
+        before = {key: raw.dump(key) for key in raw.scan_iter()}
+        (tmp_path / "env.json").write_text(
+            json.dumps({"RedisURL": redis_server.url, "Token": TOKEN, "Targets": targets, "Processes": processes})
+        )
+        done = process.run(["run"], directory=tmp_path)
+        assert "restbroker:fair:wait:one" in done.stderr
+        assert (done.returncode, "UNLINK" in done.stderr, server.arrivals) == (1, True, [])
+        assert {key: raw.dump(key) for key in before} == before
+        checked = process.run(["check"], directory=tmp_path).stdout
+        assert ("OlderForm" in checked, "restbroker:fair:wait:one" in checked) == (True, True)

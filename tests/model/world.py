@@ -38,7 +38,6 @@ from restbroker.store import (
     jobs,
     large,
     limits,
-    older_form,
     order,
     pauses,
     probing,
@@ -65,7 +64,6 @@ BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
     jobs: ("register", "mark", "retire", "isolate", "rejoin"),
     in_progress: ("read_jobs",),
-    older_form: ("find",),
     order: ("free_lost",),
     large: ("delete_unnamed",),
     heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
@@ -253,6 +251,7 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
             patch.setattr(module, name, _through(name))
     patch.setattr(server, "server", lambda _reference: FACTS)
     patch.setattr(generation, "require_supported", lambda _reference: None)
+    patch.setattr(generation, "require_none", lambda _reference, _targets: None)
     patch.setattr(generation, "time_s", lambda _reference: now_s())
     patch.setattr(records, "note_token_uses", lambda _reference, _used: None)
     patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))

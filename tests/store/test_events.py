@@ -85,11 +85,6 @@ def test_an_equal_event_is_new_if_neither_time_is_near(
     assert push(client, [then]) == [result]
 
 
-def test_a_mark_of_an_older_version_counts_while_it_is_there(client: Client, server: Server) -> None:
-    server.raw.set("ns:restbroker:event:m", "", px=5_000)
-    assert push(client, [arrival("1", mark="m")]) == ["duplicate"]
-
-
 def test_own_messages_are_dropped_for_as_long_as_a_source_wants(client: Client, server: Server) -> None:
     events.remember(client, ["sent"], 60_000)
     long, short = (attrs.evolve(arrival(name, mark=name), sent_mark="sent") for name in ("1", "2"))

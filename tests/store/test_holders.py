@@ -100,9 +100,6 @@ def test_only_an_old_dated_lock_is_searched_for(client: Client, server: Server) 
         value = aged(server, seconds)
         server.raw.delete("ns:restbroker:pushed:second")
         assert push(client) == HeldLock(value, is_stale)
-    server.raw.set(LOCK, JID)
-    server.raw.delete("ns:restbroker:pushed:second")
-    assert push(client) == HeldLock(JID, is_stale=False)
 
 
 @on_both

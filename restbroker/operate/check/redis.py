@@ -17,7 +17,7 @@ from restbroker.operate.check import queues
 from restbroker.operate.check.config import TEXTS, once_patterns
 from restbroker.operate.connect import open_store
 from restbroker.servers.findings import Finding, Level, ok
-from restbroker.store import processes, unadmitted
+from restbroker.store import older_form, processes, unadmitted
 from restbroker.store.client import Client
 from restbroker.store.key_types import find_misused
 from restbroker.store.processes import ProcessRecord
@@ -67,6 +67,7 @@ def check_store(config: Config) -> list[Finding]:
             found += _each(
                 [
                     lambda: _key_types(client, config),
+                    lambda: _older_form(client, config),
                     lambda: _neighbours(client, config),
                     lambda: queues.check_pauses(client, config),
                     lambda: queues.check_queues(client, config, facts),
@@ -176,6 +177,13 @@ def _key_types(client: Client, config: Config) -> Iterator[Finding]:
     """Yield the keys of another type than needed: Redis refuses every command on them."""
     for one in find_misused(client, [target.name for target in config.targets], config.queues):
         yield _finding("WrongType", fault=one.message, hint=one.hint)
+
+
+def _older_form(client: Client, config: Config) -> Iterator[Finding]:
+    found = older_form.find(client, {target.name: target.queues for target in config.targets})
+    if found:
+        message = older_form.MESSAGE.format(keys=", ".join(found))
+        yield _finding("OlderForm", message=message, why=older_form.WHY, hint=older_form.HINT)
 
 
 def _neighbours(client: Client, config: Config) -> Iterator[Finding]:

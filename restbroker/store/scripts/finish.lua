@@ -24,7 +24,7 @@
 --           such keys only
 --         destination, value, 'claim', ms, n, n values, moment: a change of a lock or claim, if it has one of the n values
 --           now. It gets the value, for ms more milliseconds ('' = it is given up), and the moment in so many milliseconds
---           ('' = none; a lock keeps having none)
+--           ('' = none)
 --         destination, fingerprint, 'done', ms, 2, destination, name: what is recorded of a signed job, in a set, for ms
 --           milliseconds; then the set of its token's sets, and this one's name there
 --         destination, queue, 'count': of a job that no token admitted, with the key of the counts
@@ -197,15 +197,13 @@ end
 -- What becomes of a lock or claim, if it is still this job's. Like the fingerprint this cannot fail a job whose effects
 -- are done.
 local function change(claim)
-  local holder, moment = holder_of(redis.pcall('GET', claim.key))
+  local holder = holder_of(redis.pcall('GET', claim.key))
   for _, own in ipairs(claim.own) do
     if holder == own then
-      -- A lock without a moment is of an older version.
-      local has_moment = claim.later_ms ~= '' and (moment or claim.value ~= own)
       if claim.value == '' then
         redis.pcall('DEL', claim.key)
       else
-        local new = has_moment and with_moment(claim.value, claim.later_ms) or claim.value
+        local new = claim.later_ms ~= '' and with_moment(claim.value, claim.later_ms) or claim.value
         redis.pcall('SET', claim.key, new, 'KEEPTTL')
         redis.pcall('PEXPIRE', claim.key, claim.ms, 'GT')
       end

@@ -39,8 +39,7 @@ local function heard(mark, window, jid, read)
   if by == jid then
     return 1
   end
-  -- What an older version wrote counts for as long as it is there.
-  if not came or is_near(came, was_read, window, read) then
+  if came and is_near(came, was_read, window, read) then
     return 0
   end
   return nil

@@ -173,11 +173,6 @@ def accepted(mark: Json, signature: Signature, secret: str = "s3cret") -> int | 
     return signing.accepted_at_s({signing.ACCEPTED_FIELD: mark}, secret, signature)
 
 
-def old_mark(signature: Signature, queue: str) -> str:
-    """A mark as versions made it that did not say when."""
-    return hmac.new(b"s3cret", f"accepted:{signature.text}{queue}".encode(), hashlib.sha256).hexdigest() + queue
-
-
 def test_an_acceptance_fits_one_signature_and_one_secret() -> None:
     one, other = signed({}), signed({"a": 1})
     mark = signing.acceptance("s3cret", one, "a:q", 1795165700.4)
@@ -204,10 +199,10 @@ def test_a_person_renews_a_true_mark_and_no_other() -> None:
     """What no broker ever accepted must not run because a person retries it."""
     one, secrets = signed({}), ["older", "s3cret"]
     base: dict[str, Json] = {"args": ["register", {}, one.text], "jid": "j1"}
-    for mark in (signing.acceptance("s3cret", one, "a:q", 5.0), old_mark(one, ":a:q")):
-        again = signing.renew_mark({**base, signing.ACCEPTED_FIELD: mark}, secrets, 1795165800.0)
-        assert accepted(again[signing.ACCEPTED_FIELD], one) == 1795165800
-        assert signing.accepted_queue(again) == "a:q"
+    mark = signing.acceptance("s3cret", one, "a:q", 5.0)
+    again = signing.renew_mark({**base, signing.ACCEPTED_FIELD: mark}, secrets, 1795165800.0)
+    assert accepted(again[signing.ACCEPTED_FIELD], one) == 1795165800
+    assert signing.accepted_queue(again) == "a:q"
     others: tuple[dict[str, Json], ...] = (
         base,
         {**base, signing.ACCEPTED_FIELD: "0" * 64 + "@5:a:q"},
@@ -238,10 +233,6 @@ def test_signature_covering_the_queue_fits_that_queue_alone() -> None:
     plain = signing.read(signature.text.replace("v1q", "v1"))
     assert plain is not None
     assert not fits(plain, submission)
-
-
-def test_acceptance_of_an_older_version_is_true_without_time() -> None:
-    assert accepted(old_mark(signed({}), ":a:q"), signed({})) == 0
 
 
 def test_contents_of_any_size_try_two_secrets() -> None:

@@ -1,5 +1,5 @@
--- A lock or claim may carry a moment behind its holder, in microseconds of Redis' clock: a lock when its job was last
--- pushed or settled, a claim when its job is tried again. Needs `clock`.
+-- A lock or claim carries a moment behind its holder, in microseconds of Redis' clock: a lock when its job was last pushed
+-- or settled, a claim when its job is tried again, if it is. Needs `clock`.
 
 -- Returns the holder, and the moment if there is one.
 local function holder_of(value)
