@@ -59,17 +59,13 @@ func canonical(value any) string {
 	}
 }
 
-// replyID is nil where there is none, queue is "" for a signature that does not cover it.
+// replyID is nil where there is none.
 func signed(secret, name, jid, endpoint string, arguments map[string]any, replyID any, queue string) string {
 	at := time.Now().Unix()
-	version, covered := "v1", []any{}
-	if queue != "" {
-		version, covered = "v1q", []any{queue}
-	}
-	text := canonical(append([]any{version, name, at, jid, endpoint, arguments, replyID}, covered...))
+	text := canonical([]any{"v1q", name, at, jid, endpoint, arguments, replyID, queue})
 	made := hmac.New(sha256.New, []byte(secret))
 	made.Write([]byte(text))
-	return fmt.Sprintf("%s:%s:%d:%x", version, name, at, made.Sum(nil))
+	return fmt.Sprintf("v1q:%s:%d:%x", name, at, made.Sum(nil))
 }
 
 func main() {

@@ -6,11 +6,10 @@ const canonical = (value) => Array.isArray(value) ? `[${value.map(canonical)}]`
     ? `{${Object.keys(value).sort().map((key) => `${JSON.stringify(key)}:${canonical(value[key])}`)}}`
     : JSON.stringify(value);
 
-function signed(secret, name, jid, endpoint, args, replyId = null, queue = null) {
+function signed(secret, name, jid, endpoint, args, replyId, queue) {
   const at = Math.floor(Date.now() / 1000);
-  const version = queue === null ? 'v1' : 'v1q';
-  const text = canonical([version, name, at, jid, endpoint, args, replyId, ...(queue === null ? [] : [queue])]);
-  return `${version}:${name}:${at}:${createHmac('sha256', secret).update(text).digest('hex')}`;
+  const text = canonical(['v1q', name, at, jid, endpoint, args, replyId, queue]);
+  return `v1q:${name}:${at}:${createHmac('sha256', secret).update(text).digest('hex')}`;
 }
 
 const secret = readFileSync('app_token', 'utf8').trim();

@@ -15,12 +15,10 @@ function canonical($value): string {
     return json_encode($value, JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE | JSON_UNESCAPED_LINE_TERMINATORS);
 }
 
-function signed($secret, $name, $jid, $endpoint, $arguments, $replyId = null, $queue = null): string {
+function signed($secret, $name, $jid, $endpoint, $arguments, $replyId, $queue): string {
     $at = time();
-    $version = $queue === null ? 'v1' : 'v1q';
-    $parts = [$version, $name, $at, $jid, $endpoint, $arguments, $replyId];
-    $text = canonical($queue === null ? $parts : [...$parts, $queue]);
-    return "$version:$name:$at:" . hash_hmac('sha256', $text, $secret);
+    $text = canonical(['v1q', $name, $at, $jid, $endpoint, $arguments, $replyId, $queue]);
+    return "v1q:$name:$at:" . hash_hmac('sha256', $text, $secret);
 }
 
 $secret = trim(file_get_contents('app_token'));

@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 
 
-def signed(secret, name, jid, endpoint, arguments, reply_id=None, queue=None):
+def signed(secret, name, jid, endpoint, arguments, reply_id, queue):
     at = int(time.time())
-    version, covered = ("v1", []) if queue is None else ("v1q", [queue])
-    parts = [version, name, at, jid, endpoint, arguments, reply_id, *covered]
+    parts = ["v1q", name, at, jid, endpoint, arguments, reply_id, queue]
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return f"{version}:{name}:{at}:" + hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+    return f"v1q:{name}:{at}:" + hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
 
 
 secret = Path("app_token").read_text().strip()

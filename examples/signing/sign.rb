@@ -10,11 +10,10 @@ def sorted(value)
   end
 end
 
-def signed(secret, name, jid, endpoint, arguments, reply_id = nil, queue = nil)
+def signed(secret, name, jid, endpoint, arguments, reply_id, queue)
   at = Time.now.to_i
-  version = queue ? 'v1q' : 'v1'
-  text = JSON.generate(sorted([version, name, at, jid, endpoint, arguments, reply_id, *queue]))
-  "#{version}:#{name}:#{at}:#{OpenSSL::HMAC.hexdigest('SHA256', secret, text)}"
+  text = JSON.generate(sorted(['v1q', name, at, jid, endpoint, arguments, reply_id, queue]))
+  "v1q:#{name}:#{at}:#{OpenSSL::HMAC.hexdigest('SHA256', secret, text)}"
 end
 
 secret = File.read('app_token').strip

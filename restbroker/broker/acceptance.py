@@ -17,7 +17,6 @@ from restbroker.job.arguments import Submission
 from restbroker.job.job import Job
 from restbroker.job.outcome import Delivered, Reason
 from restbroker.job.settlement import Ack, Drop, Fingerprint, Settlement, is_unchanged_requeue
-from restbroker.job.signing import Signature
 
 DIFFER_S = 60.0
 """If our clock and Redis' differ by more than this, whether a signature is timely is not decided."""
@@ -61,7 +60,7 @@ def refuse_unproven(payload: Job, submission: Submission, tokens: Sequence[Token
     if all(token.name != signature.token for token in tokens):
         message = f'The job is signed with a token "{signature.token}", which this broker does not have.'
         return Reason("BadSignature", message, f"Sign with the name and the secret of a configured token. {_SEALED}")
-    return _misfit(signature)
+    return _MISFIT
 
 
 def fingerprint_of(payload: Job, accepted: Job, proof: Proof, now_s: float) -> Fingerprint | None:
@@ -97,19 +96,20 @@ def record_of(signed: Fingerprint, settlement: Settlement, outcome: object) -> F
 def accept(payload: Job, proof: Proof, queue: str, now_s: float, ahead_s: float) -> Job | Reason:
     """Return the job, marked as accepted if it is signed; or why its signature, or the lack of one, is not accepted.
 
-    `queue` is the one that the signature fits, if it covers one. `now_s` is the time by our clock (epoch seconds), by
-    Redis' it is `ahead_s` later. Untimely is only what both clocks find so; `CLOCKS_DIFFER`: they cannot tell.
+    `queue` is the one that the signature fits, if it covers one; else it must have been accepted before. `now_s` is the
+    time by our clock (epoch seconds), by Redis' it is `ahead_s` later. Untimely is only what both clocks find so;
+    `CLOCKS_DIFFER`: they cannot tell.
     """
     token, signature = proof.token, proof.signature
     if signature is None:
         return _unsigned(token) if token.signed else payload
     accepted_at_s = signing.accepted_at_s(payload.fields, proof.secret, signature)
     if accepted_at_s is None:
-        if signature.covers_queue and queue != payload.queue:
+        if not signature.covers_queue:
+            return _OF_NO_QUEUE
+        if queue != payload.queue:
             # What it says of itself is not true.
-            return _misfit(signature)
-        if token.queue_signed and not signature.covers_queue:
-            return _unsigned(token)
+            return _MISFIT
     at_s, limit_s = signature.at_s, token.window_s
     if accepted_at_s is not None:
         at_s, limit_s = accepted_at_s, signing.ACCEPTED_FOR_S
@@ -126,23 +126,7 @@ def accept(payload: Job, proof: Proof, queue: str, now_s: float, ahead_s: float)
     return attrs.evolve(payload, fields={**payload.fields, signing.ACCEPTED_FIELD: mark}, is_plain=False)
 
 
-def _misfit(signature: Signature) -> Reason:
-    what = "arguments, reply id or queue" if signature.covers_queue else "arguments or reply id"
-    return Reason(
-        "BadSignature",
-        "The signature does not match the job: it was made with a secret that this broker does not have, or "
-        f"for another jid, endpoint, {what}.",
-        f"Sign the canonical text of exactly what is pushed (docs/signed-jobs.md). {_SEALED}",
-    )
-
-
 def _unsigned(token: Token) -> Reason:
-    if token.queue_signed:
-        return Reason(
-            "SignatureNeeded",
-            f'The token "{token.name}" takes only jobs whose signature covers the queue (v1q); this one\'s does not.',
-            "Sign the job with its queue (docs/signed-jobs.md); if it carries the secret, give the token a new one.",
-        )
     return Reason(
         "SignatureNeeded",
         f'The token "{token.name}" takes only signed jobs, but this one carries its secret, which is now in Redis.',
@@ -162,6 +146,18 @@ def _untimely(name: str, age_s: float, window_s: float) -> Reason:
     )
 
 
+_MISFIT = Reason(
+    "BadSignature",
+    "The signature does not match the job: it was made with a secret that this broker does not have, or "
+    "for another jid, endpoint, arguments, reply id or queue.",
+    f"Sign the canonical text of exactly what is pushed (docs/signed-jobs.md). {_SEALED}",
+)
+_OF_NO_QUEUE = Reason(
+    "BadSignature",
+    "The signature does not cover the queue, and no broker let this job in before: it has the form v1, or restbroker "
+    "made it for a job that it stored.",
+    f"Sign in the form v1q, with the queue (docs/signed-jobs.md). {_SEALED}",
+)
 _MARK_OVER = Reason(
     "UntimelySignature",
     "The job was accepted more than 30 days ago.",

@@ -20,7 +20,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle
+from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle, signing
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
@@ -327,7 +327,7 @@ class Settler:
         proof = job.proof
         # Why: docs/design.md#sealed-tokens
         if proof is not None and proof.signature is None and not proof.token.flat:
-            number, now_s = randbelow(sealing.ORDERS), time.time() + self.health.clock_ahead_s
+            number, now_s = randbelow(signing.ORDERS), time.time() + self.health.clock_ahead_s
             payload = sealing.seal(payload, proof.secret, proof.token.name, number, now_s=now_s)
         fields = display.with_command_name(payload.fields, name)
         return attrs.evolve(payload, fields={**fields, EFFECTED_FIELD: True} if job.effected else fields)

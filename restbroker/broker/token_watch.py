@@ -52,7 +52,7 @@ def _of_queue(tokens: Sequence[Token], place: tuple[str, str], of_secrets: Mappi
 
 def _grants(token: Token) -> list[str]:
     rules = [*(f"allow {one}" for one in token.allow), *(f"host {one}" for one in token.hosts)]
-    return [token.name, f"{token.signed} {token.queue_signed} {token.window_s}", *sorted(rules)]
+    return [token.name, f"{token.signed} {token.window_s}", *sorted(rules)]
 
 
 def unlike(mine: Mapping[str, Json], snapshot: Mapping[str, Json]) -> list[str]:

@@ -95,7 +95,7 @@ def _row(token: Token, used: Mapping[str, float], jobs: int, previous: int) -> d
         "hosts": list(token.hosts),
         "targets": list(token.targets),
         "queues": list(token.queues),
-        "signed": "queue" if token.queue_signed else token.signed,
+        "signed": token.signed,
         "secrets": ["inline" if secret.path is None else str(secret.path) for secret in token.secrets],
         "last_use": None if at_s is None else f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%dT%H:%M:%SZ}",
         "waiting": jobs,

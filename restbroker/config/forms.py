@@ -6,11 +6,11 @@ Used by the classes of keys. Always holds: what `config.key` promises of every f
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 
 import attrs
 
-from restbroker.config.key import ANYTHING, TEXT, Form, Items, LateBound, Names, duration, lower_json, whole, word
+from restbroker.config.key import ANYTHING, SWITCH, TEXT, Form, Items, LateBound, Names, duration, whole, word
 from restbroker.config.secret import Secret
 from restbroker.config.values import BadValue, read_parts, seconds, without_logins
 from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
@@ -110,10 +110,10 @@ def _factor(value: Json) -> float:
     return float(value)
 
 
-def _read_signed(value: Json) -> bool | str:
-    if not isinstance(value, bool) and value != "queue":
-        raise BadValue('true or false (written without quotes), or "queue"', value)
-    return "queue" if value == "queue" else bool(value)
+def _read_signed(value: Json) -> object:
+    if value == "queue":
+        raise BadValue("true, since each signature covers the queue", value)
+    return SWITCH.read(value)
 
 
 def _read_on_dead(value: Json) -> OnDead:
@@ -246,9 +246,7 @@ AllowList: TypeAlias = Annotated[
     ),
 ]
 """The commands that a token's jobs may run."""
-SignatureMode: TypeAlias = Annotated[
-    bool | Literal["queue"], Form('true, false or "queue"', {"enum": [True, False, "queue"]}, _read_signed, lower_json)
-]
+Signed: TypeAlias = Annotated[bool, attrs.evolve(SWITCH, read=_read_signed)]
 Queue: TypeAlias = Annotated[str, word("name", _QUEUE, _EXPECTED_QUEUE)]
 SomeQueues: TypeAlias = Annotated[
     tuple[Queue, ...], Items("list of names", 'a list of queues such as ["rest", "low-*"]')

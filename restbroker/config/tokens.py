@@ -26,9 +26,9 @@ class Token:
     """One named token; `secrets` has the current secret and, during a rotation, the previous one.
 
     `hosts` are the virtual hosts that its jobs may name, `targets` and `queues` those that they may be in, all with
-    wildcards; empty: any. `signed`: jobs carry a signature made with the secret instead of the secret (`queue_signed`:
-    one that also covers the queue), at most `window_s` seconds old when a broker first sees it. `flat`: it is the
-    `Token` that the Go original reads too, so that its jobs stay as that understands them.
+    wildcards; empty: any. `signed`: jobs carry a signature made with the secret instead of the secret, at most
+    `window_s` seconds old when a broker first sees it. `flat`: it is the `Token` that the Go original reads too, so
+    that its jobs stay as that understands them.
     """
 
     name: str = ""
@@ -56,12 +56,7 @@ class Token:
     hosts: forms.Hosts = key("Hosts", "Virtual hosts of its jobs, with * and ?; by default any.", ())
     targets: forms.SomeTargets = key("Targets", "Targets of its jobs, with * and ?; by default any.", ())
     queues: forms.SomeQueues = key("Queues", "Queues of its jobs, with * and ?; by default any.", ())
-    signed: forms.SignatureMode = key(
-        "Signed",
-        'Jobs carry a signature; the secret never reaches Redis. "queue": the signature also covers the queue.',
-        default=False,
-    )
-    queue_signed: bool = False
+    signed: forms.Signed = key("Signed", "Jobs carry a signature; the secret never reaches Redis.", default=False)
     window_s: forms.Month = key(
         "Window", "How old a signature may be when a broker first sees it.", 7 * DAY_S, shown="7d"
     )
@@ -84,11 +79,7 @@ class Token:
                 wanted = f"at least {_LEAST_SIGNED} characters for a token that signs, found fewer"
                 problems.refuse(member, f"expected {wanted}; anyone who sees a signed job could guess it.")
         secrets = tuple(one for _, one in placed)
-        is_signed, of_queue = bool(self.signed), self.signed == "queue"
-        token = attrs.evolve(
-            self, secrets=secrets, signed=is_signed, queue_signed=of_queue, current=None, previous=None
-        )
-        return token, placed
+        return attrs.evolve(self, secrets=secrets, current=None, previous=None), placed
 
 
 def check_tokens(flat: Secret | None, tokens: Sequence[Token], problems: Problems) -> tuple[Token, ...]:

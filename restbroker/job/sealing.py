@@ -19,11 +19,6 @@ from restbroker.job.signing import Signature
 
 # What a failure adds to a payload, and more: a signature must not be what makes a job too large.
 _ROOM_BYTES: Final = 64 * 1024
-ORDERS: Final = 1_000_000_000
-"""Signatures that `seal` makes have a number below this in the place of their time.
-
-As seconds such a time is long past: without `restbroker_accepted` the signature lets no job in.
-"""
 
 
 def is_own(fields: Mapping[str, Json], secret: str, signature: Signature) -> bool:
@@ -32,18 +27,17 @@ def is_own(fields: Mapping[str, Json], secret: str, signature: Signature) -> boo
     `signature` is valid for the job and `secret`. The mark of acceptance is checked as well: alone it proves nothing,
     since anyone can write it.
     """
-    is_sealed = signature.at_s < ORDERS and not signature.covers_queue
-    return is_sealed and signing.accepted_at_s(fields, secret, signature) is not None
+    return signature.at_s < signing.ORDERS and signing.accepted_at_s(fields, secret, signature) is not None
 
 
 def seal(job: Job, secret: str, token: str, number: int, now_s: float) -> Job:
     """Return the job with a signature in its token's place, made with that token's secret and accepted already.
 
-    `token` is the token's name, `now_s` the time by Redis' clock. `number` is below `ORDERS`, and no other job gets it.
-    It stands in the place of the time, which is not checked in a job that was let in before: two jobs to which their
-    producer gave the same jid, as they may, are two jobs, and one signature would stand for both. Return the job itself
-    if its arguments cannot be read, if it has no room for a signature, or if it has more values than a signature may
-    cover.
+    `token` is the token's name, `now_s` the time by Redis' clock. The signature is for all queues, as the token is.
+    `number` is below `signing.ORDERS`, and no other job gets it. It stands in the place of the time, which is not
+    checked in a job that was let in before: two jobs to which their producer gave the same jid, as they may, are two
+    jobs, and one signature would stand for both. Return the job itself if its arguments cannot be read, if it has no
+    room for a signature, or if it has more values than a signature may cover.
     """
     given = job.fields.get("args")
     args = repair.parse_list(given) if isinstance(given, str) else given
@@ -52,7 +46,7 @@ def seal(job: Job, secret: str, token: str, number: int, now_s: float) -> Job:
         return job
     if len(job.raw) > PAYLOAD_LIMIT_BYTES - _ROOM_BYTES:
         return job
-    text = signing.sign(secret, token, number, jid=job.jid, submission=submission)
+    text = signing.sign(secret, token, number, jid=job.jid, submission=submission, queue="")
     signature = signing.read(text)
     if signature is None:
         return job

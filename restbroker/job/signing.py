@@ -1,10 +1,11 @@
 """Signed jobs: the third argument is a signature made with the token's secret, so that the secret is not in Redis.
 
-A signature is `v1:NAME:TIMESTAMP:HEX`: the token's name, epoch seconds, and HMAC-SHA256 over the canonical text of
-`["v1", NAME, TIMESTAMP, JID, ENDPOINT, ARGUMENTS, REPLY_ID]`. One that begins with `v1q` covers the queue too, which is
-then the last of these. The broker's admission verifies, `restbroker enqueue` signs. Always holds: the signature covers
-what the job means, not how it is written, so that Ruby may rewrite a job in between, and each form of the arguments
-verifies, a bare list as the list that it is; comparisons take constant time.
+A signature is `v1q:NAME:TIMESTAMP:HEX`: the token's name, epoch seconds, and HMAC-SHA256 over the canonical text of
+`["v1q", NAME, TIMESTAMP, JID, ENDPOINT, ARGUMENTS, REPLY_ID, QUEUE]`. The broker's admission verifies, `restbroker
+enqueue` signs. One of `job.sealing` has a number in the place of the time, and "" in that of the queue: it is for all
+queues. The form `v1` had no queue, and is only read. Always holds: a signature that covers no queue lets in what was
+let in before, and nothing else; it covers what the job means, not how it is written, so that Ruby may rewrite a job in
+between, and each form of the arguments verifies, a bare list as the list that it is; comparisons take constant time.
 
 The canonical text is JSON in UTF-8 without blanks; the keys of each object are sorted by code point; in texts only
 quotes, backslashes and control characters are escaped (the short forms where JSON has them, else four lower-case hex
@@ -32,6 +33,8 @@ ACCEPTED_FIELD: Final = "restbroker_accepted"
 
 So its retries are not held against the clock, nor against another queue that they come from.
 """
+ORDERS: Final = 1_000_000_000
+"""Signatures of `job.sealing` have a number below this in the place of their time, which is long past as seconds."""
 ACCEPTED_FOR_S: Final = 30 * 86_400.0
 """For so many seconds a mark of acceptance is good."""
 AHEAD_S: Final = 60.0
@@ -49,26 +52,33 @@ _plain = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", "
 _FRACTION: Final = re.compile(r"\.\d|e[+-]\d")
 _quoted = json.encoder.encode_basestring
 _MARK: Final = re.compile(r"[0-9a-f]{64}@(\d{1,12}):(.*)", re.ASCII | re.DOTALL)
-_FORM: Final = re.compile(r"v1(q?):([a-z0-9-]{1,32}):(\d{1,12}):([0-9a-f]{64})", re.ASCII)
+_FORM: Final = re.compile(r"(v1q?):([a-z0-9-]{1,32}):(\d{1,12}):[0-9a-f]{64}", re.ASCII)
+VERSION: Final = "v1q"
+OLD_VERSION: Final = "v1"
 
 
 @attrs.frozen
 class Signature:
     """The signature in a job's third argument, in parts. `text` is the whole of it.
 
-    `at_s` is its time in epoch seconds. `covers_queue`: it fits in one queue only.
+    `at_s` is its time in epoch seconds.
     """
 
     text: str
+    version: str
     token: str
     at_s: int
-    covers_queue: bool = False
+
+    @property
+    def covers_queue(self) -> bool:
+        """Whether it fits in one queue only."""
+        return self.version == VERSION and self.at_s >= ORDERS
 
 
 def read(given: Json) -> Signature | None:
     """Return the signature in a job's third argument; None if it does not have the form of one."""
     found = _FORM.fullmatch(given) if isinstance(given, str) else None
-    return None if found is None else Signature(found[0], found[2], int(found[3]), bool(found[1]))
+    return None if found is None else Signature(found[0], found[1], found[2], int(found[3]))
 
 
 def is_signable(submission: Submission) -> bool:
@@ -90,26 +100,22 @@ def is_signable(submission: Submission) -> bool:
     return left >= 0
 
 
-def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, queue: str | None = None) -> str:
-    """Return the third argument of a job: its signature. With a `queue`, it is for that one alone.
+def sign(secret: str, token: str, at_s: int, jid: str, submission: Submission, queue: str) -> str:
+    """Return the third argument of a job: its signature for this queue.
 
     `at_s` is now or, for a job that is to run later, when it is due, in epoch seconds. Call it only if
     `is_signable`: no other signature is accepted.
     """
-    version = _version(covers_queue=queue is not None)
-    return _format(
-        version, token, at_s, _digest(secret, _content(token, at_s, jid, submission=submission, queue=queue))
-    )
+    signed = _content(VERSION, token, at_s, jid, submission, queue)
+    return _format(VERSION, token, at_s, _digest(secret, signed))
 
 
 def content(signature: Signature, jid: str, submission: Submission, queue: str) -> bytes | None:
     """Return the bytes that the signature of this job must cover; None if a signature cannot cover so much."""
-    covered = queue if signature.covers_queue else None
-    return (
-        _content(signature.token, signature.at_s, jid, submission=submission, queue=covered)
-        if is_signable(submission)
-        else None
-    )
+    if not is_signable(submission):
+        return None
+    covered = [] if signature.version == OLD_VERSION else [queue if signature.covers_queue else ""]
+    return _content(signature.version, signature.token, signature.at_s, jid, submission, *covered)
 
 
 def matching_secret(signature: Signature, secrets: Sequence[str], signed: bytes) -> int | None:
@@ -117,10 +123,9 @@ def matching_secret(signature: Signature, secrets: Sequence[str], signed: bytes)
 
     Try all of them; where `signed` is large, only as many of the first as take no notable time, two at least.
     """
-    offered = signature.text.encode()
+    offered, parts = signature.text.encode(), (signature.version, signature.token, signature.at_s)
     tried = secrets[: max(2, _HASHED_LIMIT_BYTES // len(signed))]
-    version = _version(covers_queue=signature.covers_queue)
-    made = [_format(version, signature.token, signature.at_s, _digest(secret, signed)).encode() for secret in tried]
+    made = [_format(*parts, _digest(secret, signed)).encode() for secret in tried]
     matches = [bool(secret) and hmac.compare_digest(offered, one) for secret, one in zip(tried, made, strict=True)]
     return matches.index(True) if any(matches) else None
 
@@ -203,16 +208,10 @@ def _canonical_text(value: Json) -> str:
             return json.dumps(value)
 
 
-def _content(token: str, at_s: int, jid: str, submission: Submission, queue: str | None) -> bytes:
+def _content(version: str, token: str, at_s: int, jid: str, submission: Submission, *covered: str) -> bytes:
     command = submission.command
     named: Json = command.arguments[BARE] if submission.is_bare else dict(command.arguments)
-    covered: list[Json] = [] if queue is None else [queue]
-    version = _version(covers_queue=queue is not None)
     return canonical([version, token, at_s, jid, command.endpoint, named, submission.reply_id, *covered]).encode()
-
-
-def _version(*, covers_queue: bool) -> str:
-    return "v1q" if covers_queue else "v1"
 
 
 def _format(version: str, token: str, at_s: int, hexadecimal: str) -> str:

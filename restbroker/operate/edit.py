@@ -352,7 +352,7 @@ def _as_stored(wanted: _EditPlan, view: Job, proof: Proof, *, who: str, now_s: f
     if isinstance(job, NotAJob):
         return _reason_text(job.reason)
     if proof.signature is not None:
-        was, number = args[2], randbelow(sealing.ORDERS)
+        was, number = args[2], randbelow(signing.ORDERS)
         job = sealing.seal(job, proof.secret, proof.token.name, number, now_s=now_s)
         if arguments.token(job.fields.get("args")) == was:
             return "The edited job would be too large to sign. Make it smaller, or push several jobs."

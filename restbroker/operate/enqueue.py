@@ -140,8 +140,7 @@ def _token(request: JobRequest, jid: str, now_s: float) -> str:
     if not signing.is_signable(submission):
         message = f"The job has more than {signing.VALUES_LIMIT} values, too many for a signature."
         raise UsageError(message, "Send less in one job, or use a token that is not Signed.")
-    queue = request.queue if request.token.queue_signed else None
-    return signing.sign(secret, request.token.name, at_s, jid=jid, submission=submission, queue=queue)
+    return signing.sign(secret, request.token.name, at_s, jid=jid, submission=submission, queue=request.queue)
 
 
 @attrs.frozen

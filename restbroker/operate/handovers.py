@@ -73,7 +73,7 @@ def check_handovers(config: Config, problems: Problems) -> None:
         token = plan.token
         if token.allow != (plan.spec.name,) or one.handover.target not in token.targets or not token.signed:
             what = f"The token {token.name} of events that become {plan.spec.name} allows more, or is in each job."
-            wanted = f'"Allow": ["{plan.spec.name}"], "Targets": ["{one.handover.target}"], "Signed": "queue"'
+            wanted = f'"Allow": ["{plan.spec.name}"], "Targets": ["{one.handover.target}"], "Signed": true'
             problems.note("TokenTooBroad", what, f"Give them a token of their own: {wanted}.")
 
 

@@ -47,9 +47,7 @@ def push(harness: Harness, token: str, command: str = "safe", jid: str = "j1", *
     harness.raw(json.dumps({"class": "Add", "jid": jid, "args": args, **fields}).encode())
 
 
-def signature(
-    at_s: float, command: str = "safe", jid: str = "j1", secret: str = SECRET, queue: str | None = None
-) -> str:
+def signature(at_s: float, command: str = "safe", jid: str = "j1", secret: str = SECRET, queue: str = "rest") -> str:
     submission = arguments.read([command, {"n": 1}, "", "r1"])
     assert isinstance(submission, Submission)
     return signing.sign(secret, "app", int(at_s), jid, submission, queue)

@@ -286,7 +286,7 @@ async def test_signed_twin_leaves_no_fingerprint_while_first_may_fail(harness: H
     from restbroker.job.command import Command
 
     submission = Submission(Command("safe", {"n": 0}), None, None)
-    signature = signing.sign("t", "default", int(time.time()), jid="j1", submission=submission, queue=None)
+    signature = signing.sign("t", "default", int(time.time()), jid="j1", submission=submission, queue="rest")
     job = {"class": "Add", "jid": "j1", "args": ["safe", {"n": 0}, signature], "idempotency_key": KEY}
     copy = {**job, "reply_to": "restbroker:reply:copy"}
     first = Held()

@@ -73,12 +73,11 @@ async def test_unsigned_and_accepted_jobs_do_not_wait_for_clocks(
     assert outcomes(harness) == ["deferred", "delivered"]
 
 
-@pytest.mark.parametrize("given", ["signed", "signed with its queue", "sealed"])
+@pytest.mark.parametrize("given", ["signed", "sealed"])
 async def test_a_job_whose_mark_is_over_dies_until_a_person_retries_it(harness: Harness, given: str) -> None:
     """Sidekiq Web's Retry pushes it as it is, and it dies again."""
     harness.target.judge = lambda _call, _response: Rejected(WHY)
-    queue = "rest" if given == "signed with its queue" else None
-    harness.raw(job(SECRET if given == "sealed" else signature(time.time(), queue=queue)))
+    harness.raw(job(SECRET if given == "sealed" else signature(time.time())))
     async with serving(harness, ANY):
         await settled(harness, 1)
         with_mark(harness, harness.members("dead")[0], 30 * DAY_S + 100)

@@ -159,7 +159,7 @@ def name_of(request: bytes) -> str:
 
 def _sign(one: dict[str, Any]) -> None:
     submission = Submission(Command(one["args"][0], one["args"][1]), "", None)
-    one["args"][2] = signing.sign("t", "default", int(time.time()), one["jid"], submission)
+    one["args"][2] = signing.sign("t", "default", int(time.time()), one["jid"], submission, "q")
 
 
 def _name_a_version_and_an_id(one: dict[str, Any]) -> None:

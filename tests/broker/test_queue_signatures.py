@@ -9,11 +9,13 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
+from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, dead_job, serving, signature
 from tests.broker.test_replays import failing, well
+from tests.support.old_signatures import old_signature
 
-APP = Token("app", (Secret(SECRET),), signed=True, queue_signed=True)
+APP = Token("app", (Secret(SECRET),), signed=True)
 
 
 def push(harness: Harness, token: str, into: str = "rest", **fields: Any) -> None:
@@ -21,8 +23,14 @@ def push(harness: Harness, token: str, into: str = "rest", **fields: Any) -> Non
     harness.raw(rubyjson.dumps(payload), into=into)
 
 
-def bound(queue: str = "rest", at_s: float | None = None) -> str:
-    return signature(time.time() if at_s is None else at_s, queue=queue)
+def of_form_v1(at_s: int, jid: str = "j1") -> str:
+    return old_signature(SECRET, at_s, jid, "safe", {"n": 1}, "r1")
+
+
+def mark(token: str, queue: str = "rest") -> str:
+    found = signing.read(token)
+    assert found is not None
+    return signing.acceptance(SECRET, found, queue, time.time())
 
 
 async def sent(harness: Harness, count: int = 1) -> None:
@@ -36,7 +44,7 @@ async def sent(harness: Harness, count: int = 1) -> None:
 async def test_signed_job_is_done_from_its_own_queue_only(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     harness.others = {"bank": Scripted(ok)}
-    token = bound()
+    token = signature(time.time())
     push(harness, token)
     push(harness, token, into="slow")
     push(harness, token, into="bank")
@@ -51,34 +59,37 @@ async def test_signed_job_is_done_from_its_own_queue_only(harness: Harness) -> N
     assert harness.others["bank"].calls == []
 
 
-async def test_a_token_may_take_nothing_else(harness: Harness) -> None:
-    for token in (signature(time.time()), SECRET):
-        push(harness, token)
-    async with serving(harness, APP):
-        await harness.until(lambda: harness.size("dead") == 2, "both are dead")
+@pytest.mark.parametrize("token", [APP, attrs.evolve(APP, signed=False)])
+async def test_signature_of_form_v1_names_its_cure(harness: Harness, token: Token) -> None:
+    harness.others = {"bank": Scripted(ok)}
+    forged = ("0" * 64 + "@5:rest", "x", None)
+    for number, accepted in enumerate(forged):
+        for place, at_s in enumerate((int(time.time()), 7)):
+            jid = f"j{number}-{place}"
+            fields = {} if accepted is None else {"restbroker_accepted": accepted}
+            push(harness, of_form_v1(at_s, jid), into=("rest", "bank")[place], jid=jid, **fields)
+    async with serving(harness, token):
+        await harness.until(lambda: harness.size("dead") == 2 * len(forged), "all are dead")
     for found in harness.members("dead"):
-        assert found["error_class"] == "SignatureNeeded"
-        assert "covers the queue" in found["error_message"]
-    assert harness.target.calls == []
+        assert (found["error_class"], "form v1q, with the queue" in found["error_message"]) == ("BadSignature", True)
+    assert harness.target.calls == harness.others["bank"].calls == []
 
 
-async def test_job_admitted_before_the_demand_is_still_done(harness: Harness) -> None:
-    failing(harness)
-    push(harness, signature(time.time()))
-    async with serving(harness, attrs.evolve(APP, queue_signed=False)):
-        await harness.until(lambda: harness.size("retry") == 1, "it failed")
-    (waiting,) = harness.members("retry")
-    harness.raw(rubyjson.dumps(waiting))
-    well(harness)
+@pytest.mark.parametrize("at_s", [7, 1_795_165_609])
+@pytest.mark.parametrize("queue", ["rest", "bank"])
+async def test_signature_of_form_v1_with_its_mark_is_read_as_before(harness: Harness, at_s: int, queue: str) -> None:
+    harness.others = {"bank": Scripted(ok)}
+    token = of_form_v1(at_s)
+    push(harness, token, into=queue, restbroker_accepted=mark(token))
     async with serving(harness, APP):
-        await sent(harness, 2)
-    assert harness.size("dead") == 0
+        await harness.until(lambda: harness.of(JobFinished), "it is finished")
+    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
 
 
 async def test_once_let_in_it_counts_in_every_queue_of_the_same_target(harness: Harness) -> None:
     harness.queues, harness.others = ("rest", "slow"), {"bank": Scripted(ok)}
     failing(harness)
-    push(harness, bound(at_s=time.time() - 6 * DAY_S), retry_queue="slow")
+    push(harness, signature(time.time() - 6 * DAY_S), retry_queue="slow")
     async with serving(harness, APP):
         await harness.until(lambda: harness.size("retry") == 1, "it failed")
     (waiting,) = harness.members("retry")
@@ -99,7 +110,7 @@ async def test_admission_elsewhere_cannot_be_forged(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     made_up = ("0" * 64 + ":rest", ":rest", "rest", "0" * 64 + ":\u00e9", ["x"], None)
     for number, one in enumerate(made_up):
-        token = signature(time.time(), jid=f"j{number}", queue="rest")
+        token = signature(time.time(), jid=f"j{number}")
         push(harness, token, into="slow", jid=f"j{number}", restbroker_accepted=one)
     async with serving(harness, APP):
         await harness.until(lambda: harness.size("dead") == len(made_up), "all are dead")
@@ -109,7 +120,7 @@ async def test_admission_elsewhere_cannot_be_forged(harness: Harness) -> None:
 
 async def test_unadmitted_job_waits_for_its_own_queue_not_retry_queue(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
-    push(harness, bound(at_s=time.time() - 8 * DAY_S), retry_queue="slow")
+    push(harness, signature(time.time() - 8 * DAY_S), retry_queue="slow")
     async with serving(harness, APP):
         found = await dead_job(harness)
     assert (found["error_class"], found["queue"]) == ("UntimelySignature", "rest")
@@ -121,7 +132,7 @@ async def test_unadmitted_job_waits_for_its_own_queue_not_retry_queue(harness: H
 
 async def test_job_of_a_dead_process_can_be_retried(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
-    push(harness, bound(), retry_queue="slow")
+    push(harness, signature(time.time()), retry_queue="slow")
     harness.crashed(marked=True)
     async with serving(harness, APP):
         found = await dead_job(harness)

@@ -104,6 +104,8 @@ async def test_a_sealed_job_counts_as_its_token_would(harness: Harness) -> None:
         (Token("app", (Secret("newer"),)), "rejected", "BadSignature"),
         (Token("app", (Secret(SECRET),), allow=("once",)), "rejected", "CommandNotAllowed"),
         (Token("app", (Secret(SECRET),), hosts=("example.org",)), "rejected", "HostNotAllowed"),
+        (Token("app", (Secret(SECRET),), queues=("another",)), "rejected", "QueueNotAllowed"),
+        (Token("app", (Secret(SECRET),), targets=("another",)), "rejected", "TargetNotAllowed"),
     )
     push(harness)
     await stored(harness, "retry", APP, outcome=Deferred(WHY))
@@ -136,7 +138,7 @@ async def test_a_sealed_job_is_of_no_use_for_another_command(harness: Harness) -
 async def test_partial_copy_of_sealed_job_is_to_restore_the_token(harness: Harness) -> None:
     push(harness)
     found = await stored(harness, "dead", APP, outcome=Rejected(WHY))
-    parts = ({"jid": "j2"}, "BadSignature"), ({signing.ACCEPTED_FIELD: None}, "UntimelySignature")
+    parts = ({"jid": "j2"}, "BadSignature"), ({signing.ACCEPTED_FIELD: None}, "BadSignature")
     for changes, code in parts:
         harness.client.command("DEL", "dead")
         harness.raw(json.dumps({**found, **changes}).encode())

@@ -219,6 +219,22 @@ def test_orphaned_jobs_are_given_back_by_the_cure(redis_url: str, client: Client
     assert "Orphans" not in looked(redis_url)
 
 
+def test_jobs_with_signatures_of_form_v1_are_counted(redis_url: str, client: Client) -> None:
+    assert "OlderSignatures" not in looked(redis_url)
+    for number in range(30):
+        for name, version in (("retry", "v1"), ("retry", "v1q"), ("dead", "v1")):
+            token = f"{version}:app:7:{number:064}"
+            args: object = ["register", {"text": "v1:"}, token]
+            raw = json.dumps({"class": "A", "args": json.dumps(args) if number % 2 else args})
+            client.command("ZADD", name, 4e9, raw)
+    client.command("ZADD", "dead", 4e9, "v1:", 4e9, '{"args":["v1:"]}')
+    found = looked(redis_url)["OlderSignatures"]
+    assert (found.level, found.message) == (
+        "note",
+        "Jobs with a signature of the form v1: 30 in retry, 30 in dead.",
+    )
+
+
 def test_due_jobs_for_an_unserved_queue_are_named_and_counted(redis_url: str, client: Client) -> None:
     for n in range(600):
         fields = {"queue": "theirs" if n else "other", "restbroker_deferred": 1, "jid": str(n)}

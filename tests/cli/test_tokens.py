@@ -93,8 +93,8 @@ def test_list_shows_rights_last_use_and_waits_but_no_secret(shell: Shell, store:
     store.command("LPUSH", "ns:queue:rest", "{no job", "[1]")
     submission = arguments.read(["status", {}, ""])
     assert isinstance(submission, Submission)
-    wait_in(store, "queue:rest", signing.sign(SIGNING, "admin", 1, "s1", submission), jid="s1")
-    wait_in(store, "queue:rest", signing.sign(SIGNING, "admin", 1, "s1", submission), jid="s2")
+    wait_in(store, "queue:rest", signing.sign(SIGNING, "admin", 1_795_165_609, "s1", submission, "rest"), jid="s1")
+    wait_in(store, "queue:rest", signing.sign(SIGNING, "admin", 1_795_165_609, "s1", submission, "rest"), jid="s2")
     done = shell("token", "list")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == [
@@ -137,7 +137,7 @@ def test_signing_token_signs_for_the_time_the_job_may_run(place: Path, shell: Sh
         (job,) = [*jobs_in(store, "queue:rest"), *jobs_in(store, "schedule")]
         submission = arguments.read(job["args"])
         assert isinstance(submission, Submission)
-        found = Tokens([Token("admin", (Secret(SIGNING),))]).proof(submission.token, job["jid"], submission)
+        found = Tokens([Token("admin", (Secret(SIGNING),))]).proof(submission.token, job["jid"], submission, "rest")
         assert found is not None
         assert found.signature is not None
         after_s = 30 * 86_400 if "--in" in words else 0

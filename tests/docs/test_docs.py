@@ -157,7 +157,7 @@ def _options_of(words: list[str]) -> Iterator[str]:
 )
 def test_an_example_signs_a_job_as_a_broker_wants_it(ending: str, tmp_path: Path) -> None:
     (tmp_path / "app_token").write_text(SECRET + "\n")
-    tokens = Tokens([Token("app", (Secret(SECRET),), signed=True, queue_signed=True)])
+    tokens = Tokens([Token("app", (Secret(SECRET),), signed=True)])
     script = (ROOT / "examples" / "signing" / f"sign.{ending}").read_text("utf-8").removeprefix("<?php\n")
     if ending == "go":
         (tmp_path / "main.go").write_text(script)

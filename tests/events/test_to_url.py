@@ -33,7 +33,7 @@ from tests.support.wait import until
 
 SECRET: Final = "a-secret-of-many-letters"
 BACKOFF: Final = {"Base": "100ms", "Factor": 1, "Cap": "100ms"}
-SIGNED: Final = {"Secret": f"{SECRET}-of-jobs", "Allow": ["event"], "Targets": ["hook", "back"], "Signed": "queue"}
+SIGNED: Final = {"Secret": f"{SECRET}-of-jobs", "Allow": ["event"], "Targets": ["hook", "back"], "Signed": True}
 
 
 def target(url: str, queue: str = "hook", **command: Any) -> dict[str, Any]:
@@ -118,7 +118,7 @@ def test_no_job_of_an_event_holds_a_secret(redis_server: RedisServer, store: Cli
     command, arguments, token = json.loads(job)["args"]
     assert (command, arguments["type"]) == ("event", "e")
     assert [*json.loads(job)][-1] == "restbroker_unadmitted", "it is counted by itself"
-    assert token.startswith("v1")
+    assert token.startswith("v1q:")
 
 
 def test_a_dead_event_that_is_retried_keeps_its_id(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:

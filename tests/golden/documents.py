@@ -90,7 +90,7 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
         **_FLAT,
         "Tokens": {
             "app": {"Secret": _SECRET, "PreviousSecretFile": "secret", "Hosts": ["example.org"]},
-            "admin": {"Secret": "b" * 40, "Allow": ["*", "dangerous:backup"], "Queues": ["rest"], "Signed": "queue"},
+            "admin": {"Secret": "b" * 40, "Allow": ["*", "dangerous:backup"], "Queues": ["rest"], "Signed": True},
         },
     },
     "ejabberd": _targets(main={**_EJABBERD, "Options": {"ServerVersion": "23.01", "ApiVersion": 1}}),

@@ -233,7 +233,7 @@ def _summed(one: Hour) -> None:
 def _signed(jid: str, command: str, values: dict[str, Json]) -> list[Json]:
     submission = arguments.read([command, values, ""])
     assert isinstance(submission, arguments.Submission)
-    return [command, values, signing.sign(_SECRET, "app", int(time.time()), jid, submission)]
+    return [command, values, signing.sign(_SECRET, "app", int(time.time()), jid, submission, "rest")]
 
 
 def _talked(one: Hour) -> None:

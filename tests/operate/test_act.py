@@ -276,7 +276,7 @@ def test_a_job_signed_for_its_queue_moves_within_its_target_only(jobs: Jobs) -> 
     ]
     for accepted, why in rows:
         jobs.client.command("FLUSHALL")
-        token = f"v1q:app:1:{'0' * 64}"
+        token = f"v1q:app:{NOW_S:.0f}:{'0' * 64}"
         jobs.put("dead", NOW_S, "j1", args=["register", {}, token], restbroker_accepted=accepted)
         found = jobs.act("dead", Action("move", "ann", queue="other"), ALL)
         (moved,) = (fields_of(raw) for raw in members(jobs.client, "dead"))

@@ -33,6 +33,7 @@ from restbroker.store.sets import Placement
 from restbroker.transport.message import Response
 from tests.operate.conftest import NOW_S, Put, fields_of, job
 from tests.operate.test_act import members, queued
+from tests.support.old_signatures import old_signature
 
 FLAT = Token("default", (Secret("right-token"),), flat=True)
 APP = Token("app", (Secret("app-secret-of-20-chars"),))
@@ -173,12 +174,20 @@ def test_the_token_must_allow_what_the_job_becomes(jobs: Jobs) -> None:
             assert why in jobs.refused(attrs.evolve(edit, tokens=Tokens((held,)), unset=unset))
 
 
-def test_a_sealed_job_is_sealed_again_as_what_it_became(jobs: Jobs) -> None:
-    jobs.put(sealed())
+@pytest.mark.parametrize("form", ["v1q", "v1"])
+def test_a_sealed_job_is_sealed_again_as_what_it_became(jobs: Jobs, form: str) -> None:
+    fields, secret = sealed(), APP.secrets[0].reveal()
+    if form == "v1":
+        given = signing.read(old_signature(secret, 5, "j1", "register", ALICE))
+        assert given is not None
+        mark = signing.acceptance(secret, given, "rest", NOW_S)
+        fields |= {"args": ["register", ALICE, given.text], "restbroker_accepted": mark}
+    jobs.put(fields)
     assert jobs.edit(change(APP, user="bob")).done == 1
     after = jobs.only()
     signature = signing.read(after["args"][2])
     assert signature is not None
+    assert signature.version == "v1q"
     submission = Submission(Command("register", {**ALICE, "user": "bob"}), None, None)
     proof = Tokens((APP,)).proof(after["args"][2], "j1", submission, "rest")
     assert proof is not None
@@ -215,15 +224,13 @@ def test_a_seal_counts_only_if_its_signature_and_its_mark_hold(jobs: Jobs) -> No
 def test_job_signed_by_its_producer_is_not_edited(jobs: Jobs) -> None:
     submission = Submission(Command("register", ALICE), None, None)
     secret = APP.secrets[0].reveal()
-    for queue in (None, "rest"):
-        text = signing.sign(secret, "app", int(NOW_S), "j1", submission, queue)
-        signature = signing.read(text)
-        assert signature is not None
-        fields = fields_of(job("j1", arguments=ALICE))
-        mark = signing.acceptance(secret, signature, "rest", NOW_S)
-        jobs.put({**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
-        token = attrs.evolve(APP, signed=True, queue_signed=queue is not None)
-        assert "Its producer signed it" in jobs.refused(change(token, user="bob"))
+    text = signing.sign(secret, "app", int(NOW_S), "j1", submission, "rest")
+    signature = signing.read(text)
+    assert signature is not None
+    fields = fields_of(job("j1", arguments=ALICE))
+    mark = signing.acceptance(secret, signature, "rest", NOW_S)
+    jobs.put({**fields, "args": ["register", ALICE, text], "restbroker_accepted": mark})
+    assert "Its producer signed it" in jobs.refused(change(attrs.evolve(APP, signed=True), user="bob"))
 
 
 def test_job_no_target_here_serves_is_not_edited(jobs: Jobs) -> None:

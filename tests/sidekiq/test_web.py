@@ -182,7 +182,7 @@ def test_retries_show_a_signature_and_dead_jobs_what_they_need(web: SidekiqWeb) 
     retry = web.open(_link(web, "/retries", jid_of("fails7")))
     for page in (web.open("/retries?page=1"), web.open("/retries?page=2"), retry):
         assert NAMED_TOKEN not in unescape(page.html)
-    assert re.search(r'"host"=>"example.org"\}, "v1:app:\d+:[0-9a-f]+"', retry.text), retry.text
+    assert re.search(r'"host"=>"example.org"\}, "v1q:app:\d+:[0-9a-f]+"', retry.text), retry.text
     dead = web.open(_link(web, "/morgue", jid_of("refused7")))
     assert f'"{TOKEN}"' in dead.text
     assert f'"newpass"=>"{PASSWORD}"' in dead.text

@@ -67,7 +67,7 @@ def waiting(citizen: Citizen) -> Citizen:
 @pytest.mark.nightly
 def test_retry_now_runs_a_signed_job_and_then_bars_its_copy(citizen: Citizen, web: SidekiqWeb) -> None:
     secret = "a-secret-of-enough-length"
-    citizen.configure(Tokens={"app": {"Secret": secret, "Signed": "queue"}})
+    citizen.configure(Tokens={"app": {"Secret": secret, "Signed": True}})
     broker = citizen.start()
     both = []
     for user in ("fails0", "refused0"):

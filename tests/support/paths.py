@@ -123,7 +123,7 @@ _ODD: Final[Sequence[dict[str, Any]]] = (
 
 def _sign(made: dict[str, Any], args: list[Any]) -> None:
     submission = Submission(Command(args[0], args[1]), "", args[3] if len(args) > 3 else None)
-    args[2] = signing.sign("t", "default", int(time.time()), made["jid"], submission)
+    args[2] = signing.sign("t", "default", int(time.time()), made["jid"], submission, "q")
 
 
 _CHANGES: Final[Sequence[Callable[[dict[str, Any], list[Any]], object]]] = (

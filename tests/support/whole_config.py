@@ -220,7 +220,7 @@ def whole(folder: Path) -> dict[str, Json]:
         "Token": SECRET,
         "Tokens": {
             "app": {"Secret": _TEXT, "Allow": ["register"], "Hosts": ["example.org"], "Targets": ["hook"]},
-            "signer": {"SecretFile": "secret", "Signed": "queue", "Window": "1d", "Queues": ["rest"]},
+            "signer": {"SecretFile": "secret", "Signed": True, "Window": "1d", "Queues": ["rest"]},
         },
         "Periodic": {
             "nightly": {

@@ -15,7 +15,7 @@ from restbroker.broker import token_watch
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.job import rubyjson
+from restbroker.job import arguments, rubyjson, signing
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
@@ -27,13 +27,16 @@ from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey, unadmitted
 from restbroker.store.client import Client
+from restbroker.store.keys import SortedSet
 from restbroker.store.order import StoppedKeys, read_stopped
+from restbroker.store.paging import members_with_word
 from restbroker.store.pauses import paused_targets
 from restbroker.store.server import ServerInfo, time_s
 
 _Zset: TypeAlias = Literal["retry", "schedule"]
 
 AREA: Final = "redis"
+_STORED: Final[tuple[SortedSet, ...]] = ("retry", "schedule", "dead")
 _SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
 _DUE_PAGE: Final = 100
 _LOOK_S: Final = 3.0
@@ -226,6 +229,24 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
         key, fenced = client.keys.in_progress(one.identity), client.keys.fenced_identities
         case = "Orphans" if one.is_described else "Orphans-unnamed"
         yield _finding(case, jobs=one.jobs, key=key, fenced=fenced, identity=one.identity)
+
+
+def check_signatures(client: Client) -> Iterator[Finding]:
+    """Yield a finding if jobs in Sidekiq's sets have signatures of the form v1, with how many were seen in the time."""
+    until_s, found = time.monotonic() + _LOOK_S, Counter[str]()
+    for zset in _STORED:
+        for page in members_with_word(client, zset, f"{signing.OLD_VERSION}:"):
+            found[zset] += sum(_has_old_signature(raw) for raw, _ in page)
+            if time.monotonic() >= until_s:
+                break
+    if found.total():
+        yield _finding("OlderSignatures", jobs=", ".join(f"{found[zset]:,} in {zset}" for zset in +found))
+
+
+def _has_old_signature(raw: bytes) -> bool:
+    fields = rubyjson.object_of(raw) or {}
+    signature = signing.read(arguments.token(fields.get("args")))
+    return signature is not None and signature.version == signing.OLD_VERSION
 
 
 def check_original(client: Client, config: Config) -> Iterator[Finding]:

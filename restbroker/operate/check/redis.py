@@ -76,7 +76,8 @@ def check_store(config: Config) -> list[Finding]:
                     lambda: queues.check_due(client, config),
                 ]
             )
-            found += _each([lambda: queues.check_original(client, config)], used_by_run=False)
+            asked_here = [lambda: queues.check_signatures(client), lambda: queues.check_original(client, config)]
+            found += _each(asked_here, used_by_run=False)
         except StoreUnavailable as error:
             found.append(_finding("Unreachable", message=error.message, hint=error.hint))
         except StoreRefused as error:

@@ -19,7 +19,7 @@ TOKEN = Token("app", (Secret("s3cret"),), window_s=WINDOW_S)
 
 
 def signature(age_s: float) -> Signature:
-    found = signing.read(f"v1:app:{NOW_S - age_s:.0f}:{'ab' * 32}")
+    found = signing.read(f"v1q:app:{NOW_S - age_s:.0f}:{'ab' * 32}")
     assert found is not None
     return found
 

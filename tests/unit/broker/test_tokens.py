@@ -130,13 +130,13 @@ def test_each_of_several_tokens_is_found_with_both_its_secrets() -> None:
 
 def test_a_signature_counts_for_the_token_whose_secret_made_it() -> None:
     tokens = Tokens([Token("app", (Secret("one"),)), Token("admin", (Secret("two"),))])
-    signature = signing.sign("one", "app", 1, "j1", submission())
-    found = tokens.proof(signature, "j1", submission())
+    signature = signing.sign("one", "app", 1_795_165_609, "j1", submission(), "q")
+    found = tokens.proof(signature, "j1", submission(), "q")
     assert found is not None
     assert (found.token.name, found.signature is not None) == ("app", True)
-    assert tokens.proof(signature, "", submission()) is None
-    assert tokens.proof(signature, "j2", submission()) is None
-    assert tokens.proof(signature.replace("app", "admin"), "j1", submission()) is None
+    assert tokens.proof(signature, "", submission(), "q") is None
+    assert tokens.proof(signature, "j2", submission(), "q") is None
+    assert tokens.proof(signature.replace("app", "admin"), "j1", submission(), "q") is None
 
 
 @pytest.mark.parametrize("name", ["t0", "nobodys"])
@@ -147,7 +147,7 @@ def test_signed_text_is_written_out_once_for_all_tokens(
     path.write_text("old")
     listed = [Token(f"t{number}", (Secret(f"new-{number}"), Secret(f"old-{number}"))) for number in range(20)]
     tokens = Tokens([*listed, Token("file", (Secret(path=path),))])
-    given = signing.sign("none", name, 1, "j1", submission())
+    given = signing.sign("none", name, 1_795_165_609, "j1", submission(), "q")
     made: list[Json] = []
     canonical = signing.canonical
 
@@ -158,7 +158,7 @@ def test_signed_text_is_written_out_once_for_all_tokens(
     monkeypatch.setattr(signing, "canonical", counted)
     # Makes the search begin again.
     path.write_text("newer")
-    assert tokens.proof(given, "j1", submission()) is None
+    assert tokens.proof(given, "j1", submission(), "q") is None
     assert len(made) == 1
 
 
@@ -171,7 +171,7 @@ def test_signature_counts_for_its_secrets_token_by_any_name(
     secret: str, name: str, found: tuple[str, bool] | None
 ) -> None:
     tokens = Tokens([Token("app", (Secret("new"), Secret("one"))), Token("b", (Secret("two"),))])
-    proof = tokens.proof(signing.sign(secret, name, 1, "j1", submission()), "j1", submission())
+    proof = tokens.proof(signing.sign(secret, name, 1_795_165_609, "j1", submission(), "q"), "j1", submission(), "q")
     assert (None if proof is None else (proof.token.name, proof.is_previous)) == found
 
 

@@ -66,11 +66,10 @@ def test_bulk_job_equals_one_enqueue_byte_for_byte(
         assert made.payload(made.order, arguments, jid_of(BATCH, row), now_s) == payload(one, jid_of(BATCH, row), now_s)
 
 
-def test_token_demanding_it_has_the_signature_cover_the_queue() -> None:
-    token = attrs.evolve(SIGNED, queue_signed=True)
+def test_a_signature_covers_the_queue() -> None:
     arguments: dict[str, Json] = {"user": "a"}
     for queue in ("rest", "low"):
-        raw = payload(JobRequest("register", arguments, queue, token), jid_of(BATCH, 1), 1.5)
+        raw = payload(JobRequest("register", arguments, queue, SIGNED), jid_of(BATCH, 1), 1.5)
         submission = Submission(Command("register", arguments), None, None)
         assert signing.sign("secret", "signed", 1, jid_of(BATCH, 1), submission, queue).encode() in raw
 

@@ -25,7 +25,7 @@ HOOK: Final = {
     "Queues": ["hook", "low"],
     "Options": {"Commands": COMMANDS},
 }
-SAFE: Final = {"Secret": "a-secret-of-many-letters", "Allow": ["event"], "Targets": ["hook"], "Signed": "queue"}
+SAFE: Final = {"Secret": "a-secret-of-many-letters", "Allow": ["event"], "Targets": ["hook"], "Signed": True}
 POSTED: Final = {"Kind": "webhook", "Path": "/p", "Target": "hook", "Command": "event"}
 
 

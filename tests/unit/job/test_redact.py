@@ -284,7 +284,7 @@ def test_secrets_of_arguments_that_are_no_list_are_in_no_error() -> None:
 
 
 def test_signature_is_shown_and_a_lookalike_is_not() -> None:
-    signature = "v1:app:1795165609:" + "0" * 64
+    signature = "v1q:app:1795165609:" + "0" * 64
     shown = redact.job({"args": ["kick_user", {"user": "bob"}, signature], "error_message": f"of {signature}"})
     assert shown["args"] == ["kick_user", {"user": "bob"}, signature]
     assert shown["error_message"] == f"of {signature}"

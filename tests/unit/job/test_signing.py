@@ -35,7 +35,7 @@ def submitted(given_arguments: Json, endpoint: str = "register", reply_id: Json 
 
 
 def signed(given_arguments: Json, jid: str = "j1", secret: str = "s3cret") -> Signature:
-    signature = signing.read(signing.sign(secret, "app", 1795165609, jid, submitted(given_arguments)))
+    signature = signing.read(signing.sign(secret, "app", 1795165609, jid, submitted(given_arguments), "q"))
     assert signature is not None
     return signature
 
@@ -148,7 +148,7 @@ def test_a_signature_fits_no_other_job() -> None:
     assert not fits(signature, submitted(values), "j1", "another", "")
 
 
-@rows("replace", [("app", "apq"), ("1795165609", "1795165610"), ("v1:", "v2:")])
+@rows("replace", [("app", "apq"), ("1795165609", "1795165610"), ("v1q:", "v2q:"), ("v1q:", "v1:")])
 def test_a_signature_whose_own_parts_were_changed_fits_nothing(replace: tuple[str, str]) -> None:
     signature = signing.read(signed({}).text.replace(*replace))
     assert signature is None or not fits(signature, submitted({}))
@@ -156,17 +156,17 @@ def test_a_signature_whose_own_parts_were_changed_fits_nothing(replace: tuple[st
 
 def test_signature_name_has_32_characters_and_its_time_12_digits() -> None:
     end = "0" * 64
-    assert signing.read(f"v1:{'a' * 32}:{'1' * 12}:{end}") == Signature(
-        f"v1:{'a' * 32}:{'1' * 12}:{end}", "a" * 32, 111111111111
-    )
+    for version in ("v1q", "v1"):
+        text = f"{version}:{'a' * 32}:{'1' * 12}:{end}"
+        assert signing.read(text) == Signature(text, version, "a" * 32, 111111111111)
     others: tuple[Json, ...] = (
-        *(None, 1, "", "v1:app:1", f"v1:APP:1:{end}", f"v1:{'a' * 33}:1:{end}", f"v1::1:{end}"),
-        *(f"v1:a:{'1' * 13}:{end}", f"v1:a::{end}", f"v1:a:1:{end}\n"),
-        *(f"v1:a:1:{hexadecimal}" for hexadecimal in (end[1:], end + "0", end[1:] + "g", "A" * 64)),
+        *(None, 1, "", "v1q:app:1", f"v1q:APP:1:{end}", f"v1q:{'a' * 33}:1:{end}", f"v1q::1:{end}"),
+        *(f"v1q:a:{'1' * 13}:{end}", f"v1q:a::{end}", f"v1q:a:1:{end}\n", f"v2:a:1:{end}", f"v1qq:a:1:{end}"),
+        *(f"v1q:a:1:{hexadecimal}" for hexadecimal in (end[1:], end + "0", end[1:] + "g", "A" * 64)),
     )
-    for text in others:
-        assert signing.read(text) is None, text
-    assert signing.read(f"v1:a:\u0661:{end}") is None, "digits of another script"
+    for odd in others:
+        assert signing.read(odd) is None, odd
+    assert signing.read(f"v1q:a:\u0661:{end}") is None, "digits of another script"
 
 
 def accepted(mark: Json, signature: Signature, secret: str = "s3cret") -> int | None:
@@ -214,25 +214,22 @@ def test_a_person_renews_a_true_mark_and_no_other() -> None:
         assert signing.renew_mark(fields, secrets, 1795165800.0) == fields
 
 
-def test_a_signature_is_over_the_text_that_its_description_gives() -> None:
-    text = '["v1","app",1795165609,"j1","register",{"a":1},null]'
-    made = hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()
-    assert signed({"a": 1}).text == f"v1:app:1795165609:{made}"
-
-
-def test_signature_covering_the_queue_fits_that_queue_alone() -> None:
+@rows(("at_s", "covered", "fit"), [
+    (1_795_165_609, "r\u00e9st", "r\u00e9st"),
+    (1_000_000_000, "r\u00e9st", "r\u00e9st"),
+    (999_999_999, "", "r\u00e9st rest"),
+])  # fmt: skip
+def test_a_signature_is_over_the_text_that_its_description_gives(at_s: int, covered: str, fit: str) -> None:
+    """One with a number in the place of its time is for all queues."""
     submission = submitted({"a": 1})
-    text = '["v1q","app",1795165609,"j1","register",{"a":1},null,"r\u00e9st"]'
+    text = f'["v1q","app",{at_s},"j1","register",{{"a":1}},null,"{covered}"]'
     made = hmac.new(b"s3cret", text.encode(), hashlib.sha256).hexdigest()
-    signature = signing.read(signing.sign("s3cret", "app", 1795165609, "j1", submission, "r\u00e9st"))
-    assert signature == Signature(f"v1q:app:1795165609:{made}", "app", 1795165609, covers_queue=True)
-    for queue, fit in (("r\u00e9st", 0), ("rest", None), ("", None)):
+    signature = signing.read(signing.sign("s3cret", "app", at_s, "j1", submission, covered))
+    assert signature == Signature(f"v1q:app:{at_s}:{made}", "v1q", "app", at_s)
+    for queue in ("r\u00e9st", "rest"):
         content = signing.content(signature, "j1", submission, queue)
         assert content is not None
-        assert signing.matching_secret(signature, ["s3cret"], content) == fit
-    plain = signing.read(signature.text.replace("v1q", "v1"))
-    assert plain is not None
-    assert not fits(plain, submission)
+        assert (signing.matching_secret(signature, ["s3cret"], content) == 0) is (queue in fit.split())
 
 
 def test_contents_of_any_size_try_two_secrets() -> None:
