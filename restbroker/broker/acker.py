@@ -259,7 +259,7 @@ class Acker(Agent):
         """
         if self._is_sent or self._is_due:
             return True
-        if self.refused or self.crashes.counts or not self.health.is_up or self.lock.locked():
+        if self.refused or not self.health.is_up or self.lock.locked():
             return False
         readiness = self.upkeep.readiness
         others = len(self.reservations.jobs) > len(self.buffer.jobs)
@@ -340,8 +340,6 @@ class Acker(Agent):
                     job.refuse()
                 return refused + left
             rest = self._note_answer(request, last, batch, codes, found, refused) + rest
-            if self.crashes.counts:
-                await self._end_crash_counts(batch, codes)
         return refused
 
     async def settle_and_fetch(
@@ -368,10 +366,6 @@ class Acker(Agent):
     async def _settle_along(self, fetch: FetchRequest) -> FetchAnswer:
         """Fetch, and settle the next batch in the same call."""
         batch = take_batch(self.buffer.jobs)
-        if self.crashes.counts:
-            # Not jobs whose crashes are counted: only `settle` ends such a count.
-            self.buffer.put_back([job for job in batch if job.recovered is not None])
-            batch = [job for job in batch if job.recovered is None]
         if not batch:
             return await self.store.fetch(fetch)
         unsettled = batch
@@ -480,22 +474,6 @@ class Acker(Agent):
         self.ready.batch_size.note_settled(len(batch) - len(again), now_s)
         self.settler.reports.send(applied)
         return again
-
-    async def _end_crash_counts(self, batch: Sequence[JobInProgress], codes: Sequence[Code]) -> None:
-        """End the count of runs before a crash: equal bytes that come later are another job.
-
-        Only for what was settled here. What is gone may be in other hands, and they need the count.
-        """
-        digests = {
-            job.recovered
-            for job, code in zip(batch, codes, strict=True)
-            if job.recovered is not None and isinstance(code, Applied) and not is_unchanged_requeue(job.settlement)
-        }
-        if digests:
-            try:
-                await self.crashes.end(digests)
-            except StoreRefused as error:
-                self.identity.warn_once("StoreRefused", error.message, error.hint)
 
     async def _insist(self) -> None:
         """Try again and again to settle what Redis refuses; a person must repair the key's type or the rights.

@@ -14,7 +14,6 @@ from fnmatch import fnmatchcase
 import attrs
 
 from restbroker.broker import acceptance
-from restbroker.broker.agent import CrashCounts
 from restbroker.broker.gates import Slot, Slots
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
@@ -32,7 +31,6 @@ from restbroker.job.job import (
     MAY_HAVE_RUN_FIELD,
     Job,
     NotAJob,
-    digest,
     oversized_job,
     read,
     spare_jid,
@@ -154,7 +152,6 @@ class Admission:
     plan: TargetPlan
     identity: Identity
     endpoints: Endpoints
-    crashes: CrashCounts
     health: StoreHealth
     _known: dict[tuple[str, str], ReusableAdmission] = attrs.field(factory=dict)
     """By endpoint, as jobs name it, and queue."""
@@ -164,18 +161,17 @@ class Admission:
 
         `started_at_s` (epoch seconds) is when a worker took the job; None if no worker has it.
         """
-        recovered = self.crashes.of(job.raw) if self.crashes.counts else 0
         payload = None
         if job.size_bytes:
             entry: Job | NotAJob = oversized_job(job.size_bytes, job.queue, spare_jid(self.identity.name, job.ticket))
         else:
-            entry = read(job.raw, job.queue, "", recovered + job.forgotten)
+            entry = read(job.raw, job.queue, "", int(job.forgotten))
             if not entry.jid:
                 entry = attrs.evolve(entry, jid=spare_jid(self.identity.name, job.ticket))
             payload = entry if isinstance(entry, Job) else None
             if payload is not None:
                 self._warn_of_vain_fields(payload)
-        job.identify(payload, digest(job.raw) if recovered else None, started_at_s)
+        job.identify(payload, started_at_s)
         return entry
 
     def _warn_of_vain_fields(self, payload: Job) -> None:
@@ -211,7 +207,7 @@ class Admission:
 
         Return None if it is to be read and admitted by itself; `job` is unchanged then.
         """
-        if job.forgotten or job.size_bytes or self.crashes.counts or self.plan.order is not None:
+        if job.forgotten or job.size_bytes or self.plan.order is not None:
             return None
         payload = read(job.raw, job.queue, "")
         if type(payload) is not Job or not payload.jid or payload.maybe_run:
@@ -289,17 +285,6 @@ class Admission:
             return None
         queue = acceptance.let_in_from(payload, self.plan.target.queues)
         return self.plan.tokens.proof(submission.token, acceptance.own_jid(payload), submission, queue)
-
-    def without_crashes(self, job: JobInProgress, payload: Job) -> Job:
-        """Return `payload` with `maybe_run` less the crashes of processes that had the job in progress.
-
-        For an at-most-once job: if it had been about to be sent at a crash, its mark would have made it dead. The
-        crashes stay counted if a program that writes no marks had it.
-        """
-        counts = self.crashes.counts
-        if job.recovered is None or f"!{job.recovered}" in counts:
-            return payload
-        return attrs.evolve(payload, maybe_run=payload.maybe_run - counts.get(job.recovered, 0))
 
     def _check(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
         tokens = self.plan.tokens

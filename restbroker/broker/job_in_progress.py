@@ -3,7 +3,7 @@
 The poller makes it, the worker takes it through its delivery, the acker through its settling. Always holds: its two
 states change along the arrows below only; `SENDING` is set before the first byte of the effect can
 leave, and a settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of
-it. Fields about earlier runs (`recovered`, `effected`, …) are no states: they never set a job back.
+it. Fields about earlier runs (`forgotten`, `effected`, …) are no states: they never set a job back.
 
     delivery   FETCHED ──► ADMITTED ──► MARKED ──► SENDING ──► ANSWERED
                               ▲ └─────────────────►┘ │ │
@@ -91,8 +91,6 @@ class JobInProgress:
     """The token, secret and signature that it was let in by; None until it is let in."""
     fingerprint: Fingerprint | None = None
     """What is remembered of it once it is done, if it is signed; else None."""
-    recovered: str | None = None
-    """The digest under which its runs before a crash are counted; None if there are none."""
     admitted: bool = False
     at_most_once: bool = False
     expires_at_s: float | None = None
@@ -150,13 +148,12 @@ class JobInProgress:
         """Note that the rate limit was charged for its start (boot time in seconds)."""
         self.granted_at_s = at_s
 
-    def identify(self, payload: Job | None, recovered: str | None, started_at_s: float | None) -> None:
+    def identify(self, payload: Job | None, started_at_s: float | None) -> None:
         """Keep the job that was parsed from its bytes (None if they hold none), and when a worker took it.
 
-        `recovered` is the digest under which its runs before a crash are counted, None if there were none;
         `started_at_s` is in epoch seconds, None if no worker has it.
         """
-        self.payload, self.recovered, self.started_at_s = payload, recovered, started_at_s
+        self.payload, self.started_at_s = payload, started_at_s
 
     def address(self, command: str, reply_id: ReplyId) -> None:
         """Keep the endpoint of its command, and its reply id, which is None if its producer does not know the token."""
@@ -210,7 +207,7 @@ class JobInProgress:
         """
         if self.delivery > ADMITTED or self.settling:
             raise self._illegal(ADMITTED)
-        self.payload, self.recovered, self.started_at_s = payload, None, started_at_s
+        self.payload, self.started_at_s = payload, started_at_s
         self.command, self.reply_id, self.proof, self.fingerprint = command, reply_id, proof, None
         self.claims = None
         self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s

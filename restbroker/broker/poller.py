@@ -23,7 +23,6 @@ from restbroker.broker.agent import Agent
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, Lease, boot_time_s
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.queue_waiter import REFUSED_WAIT_S, QueueWaiter, let_others_run
 from restbroker.broker.scopes import until
 from restbroker.errors import StoreRefused, StoreUnavailable
@@ -210,7 +209,6 @@ class Poller(Agent):
     quiet: trio.Event
     breaker: Breaker
     acker: Acker
-    poison: PoisonDetector
     queues: QueueWaiter
     reconcile: Callable[[], Awaitable[list[JobInProgress]]]
     standing: StandingFetches | None = None
@@ -353,7 +351,7 @@ class Poller(Agent):
         plan, ready, breaker, stands = self.plan, self.ready, self.breaker, reserve is None
         if reserve is None:
             reserve = self.ready.batch_size.reserve(trio.current_time())
-            if not ready.is_free or self.acker.refused or self.crashes.counts:
+            if not ready.is_free or self.acker.refused:
                 return None
         if self._is_behind or self.acker.is_handing_on:
             # The acker had its turn, and waited with it for the end of an outage; or has it, and no one waits for it.
@@ -391,7 +389,7 @@ class Poller(Agent):
     def _hand_on(self, count: int) -> HandOn | None:
         """Return what may come with the settlement of so many jobs: the next ones of their keys."""
         plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
-        is_held = self._takes_no_more or not self.breaker.admits or self.acker.refused or self.crashes.counts
+        is_held = self._takes_no_more or not self.breaker.admits or self.acker.refused
         if is_held or self.reservations.has_old_keys or self._is_behind or not ready.is_free:
             return None
         room = min(count, ready.free_places, semaphore.capacity) - len(ready) - semaphore.waiting_jobs
@@ -400,10 +398,8 @@ class Poller(Agent):
         return HandOn(self.reservations.last_number, room, plan.limits.dead)
 
     def _take_next(self, found: Sequence[FetchedJob]) -> None:
-        """Hand out what came with a settlement. No suspect does: one that comes back has its turn, and is fetched."""
-        jobs = self._new_jobs(found)
-        self.reservations.add(jobs)
-        self.ready.send_nowait(jobs)
+        """Hand out what came with a settlement."""
+        self._make_ready(self._new_jobs(found))
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
         self.health.note_write(self._called_at_s)
@@ -451,13 +447,11 @@ class Poller(Agent):
         await trio.sleep(min(for_ms, 1000) / 1000)
 
     async def _adopt(self, got: FetchResult, want: int) -> None:
-        if got.recoveries_version != self.crashes.version:
-            await self.crashes.refresh(got.recoveries_version)
         if got.bad:
             self._complain(got)
         if got.jobs:
             # No name for these jobs here: they, and what is parsed of them, would stay in memory during the wait below.
-            await self._make_ready(self._new_jobs(got.jobs))
+            self._make_ready(self._new_jobs(got.jobs))
             if self.standing is not None:
                 self.standing.go_on()
             if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
@@ -515,7 +509,7 @@ class Poller(Agent):
 
     @property
     def _may_stand(self) -> bool:
-        return not (self.acker.refused or self.crashes.counts or self._is_behind)
+        return not (self.acker.refused or self._is_behind)
 
     def _take_plain(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
         """Hand out what a standing fetch brought, and return whether another may stand; if it is not plain, keep it.
@@ -523,7 +517,7 @@ class Poller(Agent):
         Its count was decided when it was sent: at most one batch comes that way, as with the reserve.
         """
         self._called_at_s = sent_at_s
-        if not (isinstance(got, FetchResult) and got.is_plain and got.recoveries_version == self.crashes.version):
+        if not (isinstance(got, FetchResult) and got.is_plain):
             self._brought.append((request, got))
             return False
         try:
@@ -531,9 +525,7 @@ class Poller(Agent):
             self.limited = None
             self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
             if got.jobs:
-                jobs = self._new_jobs(got.jobs)
-                self.reservations.add(jobs)
-                self.ready.send_nowait(jobs)
+                self._make_ready(self._new_jobs(got.jobs))
         except Exception as bug:  # noqa: BLE001 - it must not end the task that calls this
             self._bug = bug
             return False
@@ -605,15 +597,11 @@ class Poller(Agent):
             jobs = await self.reconcile()
         self._failed, self._outages = False, outages
         self._compared.unpark_all()
-        await self._make_ready(jobs)
+        self._make_ready(jobs)
 
-    async def _make_ready(self, jobs: list[JobInProgress]) -> None:
+    def _make_ready(self, jobs: list[JobInProgress]) -> None:
         self.reservations.add(jobs)
-        try:
-            await self.poison.make_ready(jobs)
-        except StoreRefused:
-            self._failed = True
-            raise
+        self.ready.send_nowait(jobs)
 
 
 def draw_order(weights: Mapping[str, int], random: Callable[[], float]) -> tuple[str, ...]:

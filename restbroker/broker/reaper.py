@@ -17,11 +17,13 @@ from restbroker.broker.health import FENCE_AFTER_S, ProcessTask
 from restbroker.broker.same_host import Host, is_gone
 from restbroker.broker.settler import stopped_warning, unserved_warning
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.config.values import duration_text
 from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
+from restbroker.job.crashes import crash_text
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, order, server
-from restbroker.store.heartbeats import MakeDead
+from restbroker.store.heartbeats import JobPutOff, MakeDead
 from restbroker.store.identities import Registration
 from restbroker.store.tickets import ticket_number
 from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning
@@ -32,6 +34,9 @@ FREE_AFTER_S = 60.0
 _FREE_EVERY_S = 15.0
 _WARN_AGAIN_S = 600.0
 _TOKEN_AT = 2
+_NAMED = 3
+"""So many jobs that wait after crashes are named in the log."""
+_PLACES = "`restbroker check` names keys of a wrong type: queues, dead, and schedule, where jobs wait after crashes."
 _LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
 
 
@@ -150,16 +155,19 @@ class Reaper(ProcessTask):
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
         died: dict[str, JobDied] = {}
-        make_dead = _noting(elsewhere, died, self._make_dead)
-        poison = _noting(elsewhere, died, lambda orphan: settle.settle_poisoned(orphan, time.time()))
         try:
-            done = await self.until_up(heartbeats.recover, identity, make_dead, poison=poison, waits=settle.returns_to)
+            done = await self.until_up(heartbeats.recover, identity, _noting(elsewhere, died, self._make_dead))
         except StoreRefused as error:
             self._complain(error)
             return
         if done.jobs:
-            self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.dead))
-        # A job that was alone in a crash dies only if the last crashes were its own, as Redis finds.
+            waits_s = [put_off.job.waits_s for put_off in done.put_off]
+            self.report(JobsRecovered(identity, done.jobs, done.maybe_run, done.dead, waits_s))
+        if done.put_off:
+            self.report(_crashed_again(done.put_off))
+        if done.refused:
+            message = f"{done.refused} jobs of {identity}, which is gone, can neither go back to their queues nor wait."
+            self.report_once(message, OperatorWarning("RecoveryRefused", message, _PLACES))
         for ticket in sorted(done.died & died.keys(), key=ticket_number):
             self.report(died[ticket])
         target = identity.rpartition(":")[2]
@@ -193,10 +201,33 @@ def _noting(elsewhere: set[str], died: dict[str, JobDied], make_dead: MakeDead) 
 
 
 def _death(orphan: OrphanedJob, settlement: Dead) -> JobDied:
-    entry = rubyjson.object_of(settlement.payload) or {}
+    code, jid, message = _open_texts(settlement.payload, "error_class", "jid", "error_message")
+    command = display.command_of(rubyjson.object_of(settlement.payload) or {})
+    return JobDied(code=code, command=command, jid=jid, queue=orphan.queue, message=message)
+
+
+def _crashed_again(put_off: Sequence[JobPutOff]) -> OperatorWarning:
+    """Return the warning of jobs that were in progress in several crashes, of which it names the most suspicious."""
+    named = sorted(put_off, key=lambda one: one.job.crashes, reverse=True)[:_NAMED]
+    texts = [
+        f"{_open_texts(waiting.job.raw, 'jid')[0]} of the queue {waiting.queue!r} "
+        f"{crash_text(waiting.job.crashes, duration_text(waiting.job.waits_s))}"
+        for waiting in named
+    ]
+    more = len(put_off) - len(named)
+    texts += [f"and {more} more" if more else ""]
+    return OperatorWarning(
+        "CrashedAgain",
+        f"Jobs were in progress when processes died, and wait: {', '.join(filter(None, texts))}.",
+        "Check the logs of the times when processes died. A job that was in progress six times becomes dead (Poison).",
+    )
+
+
+def _open_texts(payload: bytes, *names: str) -> list[str]:
+    """Return these fields of a job as texts, without its token."""
+    entry = rubyjson.object_of(payload) or {}
     args = entry.get("args")
     token = args[2] if isinstance(args, list) and len(args) > _TOKEN_AT else None
     # A producer may have put the token into the wrong place as well.
     secrets = {token} if isinstance(token, str) and token else set[str]()
-    code, jid, message = (hiding.text(str(entry.get(key)), secrets) for key in ("error_class", "jid", "error_message"))
-    return JobDied(code=code, command=display.command_of(entry), jid=jid, queue=orphan.queue, message=message)
+    return [hiding.text(str(entry.get(name)), secrets) for name in names]

@@ -19,7 +19,7 @@ from restbroker.broker.settler import Settler
 from restbroker.errors import StoreRefused
 from restbroker.job.job import Job
 from restbroker.job.settlement import Requeue
-from restbroker.store import in_progress
+from restbroker.store import in_progress, server
 from restbroker.store import jobs as store_jobs
 from restbroker.store.in_progress import JobsInProgress
 from restbroker.store.tickets import queue_of, ticket_number
@@ -70,9 +70,9 @@ class Recovery(Agent):
         again. A job that is not sent yet and that Redis does not list is in its queue again, since Redis lost its last
         second: it is dropped, even if the worker has it already. Raise `StoreUnavailable` or `StoreRefused`.
         """
-        # The answer that was lost would have told whether a crash is known of these jobs. This comes first: once it is
-        # answered, Redis has noticed the end of a connection that was closed before, and runs no fetch of it any more.
-        await self.crashes.load()
+        # Once this is answered, Redis has noticed the end of a connection that was closed before, and runs no fetch of
+        # it any more: what that took is listed then.
+        await self.store.call(server.time_s)
         held = await self.store.call(in_progress.read_jobs, self.identity.name)
         known, recent = self.reservations.jobs, self.acker.recently_settled
         unknown = [job for ticket in held.tickets if ticket not in known and (job := self._adopt(ticket, held))]

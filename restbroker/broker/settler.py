@@ -226,8 +226,8 @@ class Settler:
     def settle_bug(self, job: JobInProgress, error: Exception) -> None:
         """Settle a job as dead after an error in the worker itself.
 
-        Otherwise every process would take it again at its start. Such an error is no crash, and the job is not
-        suspected of one. If its outcome was already decided, only report the error.
+        Otherwise every process would take it again at its start. Such an error is no crash, and is not counted as one.
+        If its outcome was already decided, only report the error.
         """
         reason = _bug(job, error)
         if job.settling:
@@ -247,7 +247,7 @@ class Settler:
             reason=reason,
             size_bytes=job.size_bytes,
         )
-        job.identify(None, job.recovered, job.started_at_s)
+        job.identify(None, job.started_at_s)
         job.address("", job.reply_id)
         return settle.settle_unreadable(entry, context)
 

@@ -43,7 +43,7 @@ from restbroker.broker.settler import ON_DEAD_IGNORED, SLOTS_FULL, Settler
 from restbroker.broker.steps import IN_TASK, Asked, AwaitedWithoutTask, Plans, Run, Step, go_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
-from restbroker.job.job import NotAJob
+from restbroker.job.job import MOST_CRASHES, NotAJob
 from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, group_of, is_ordered
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
@@ -207,9 +207,12 @@ class Worker:
         """Return `admitted`, for a job that may have run; None if it may not be sent again, and is settled so."""
         payload, spec = admitted.payload, admitted.endpoint.spec
         uncertain_retries = self.plan.policy.uncertain_retries
+        if payload.crashes >= MOST_CRASHES:
+            self.settler.settle(job, payload, spec, Uncertain(_POISON, is_final=True))
+            return None
         if job.at_most_once:
-            # Had it been about to be sent before a crash, its mark would have made it dead.
-            payload, uncertain_retries = self.admission.without_crashes(job, payload), 0
+            # Had it been about to be sent in a crash, its mark would have made it dead.
+            payload, uncertain_retries = attrs.evolve(payload, maybe_run=payload.maybe_run - payload.crashes), 0
         if not settle.may_send(payload, spec, uncertain_retries, at_most_once=job.at_most_once):
             self.settler.settle(job, payload, spec, Uncertain(reason_of(spec, _TOO_OFTEN)))
             return None
@@ -776,6 +779,11 @@ _DROPPED = Reason(
     "Uncertain",
     "restbroker sent the command but read no answer, and does not repeat it: that would be another request.",
     "Check on the server whether it was done. A retry sends it again.",
+)
+_POISON = Reason(
+    "Poison",
+    "Processes died six times while this job was in progress: it kills them, or something else does.",
+    "Check restbroker's logs of those times. A retry sends it again.",
 )
 _TOO_OFTEN = Reason(
     "Uncertain",

@@ -11,14 +11,12 @@ import trio
 from restbroker.broker import same_host
 from restbroker.broker.acker import AckBuffer, Acker
 from restbroker.broker.admission import Admission, Endpoints
-from restbroker.broker.agent import CrashCounts
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.delivery import SendChecks
 from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.poison import PoisonDetector
 from restbroker.broker.poller import Poller, StandingFetches
 from restbroker.broker.prober import Prober, ProbeSharing, probe
 from restbroker.broker.queue_waiter import QueueWaiter
@@ -64,17 +62,16 @@ class WorkerPool:
     def __attrs_post_init__(self) -> None:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
-        target, crashes = plan.target, CrashCounts(store, health)
+        target = plan.target
         self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ReadyBuffer(plan.places, BatchSize(stretch(self._pools) * SPAN_S))
-        shared = plan, identity, store, health, self.reservations, self.ready, crashes
+        shared = plan, identity, store, health, self.reservations, self.ready
         acks = AckBuffer(self.ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)
         admission = Admission(
             plan=plan,
             identity=identity,
             endpoints=Endpoints(target, plan.connector, Slots(target.slots)),
-            crashes=crashes,
             health=health,
         )
         self.acker = acker = Acker(*shared, buffer=acks, settler=settler, upkeep=self._upkeep)
@@ -89,7 +86,6 @@ class WorkerPool:
             quiet=self.quiet,
             breaker=self.breaker,
             acker=acker,
-            poison=PoisonDetector(*shared, acker=acker),
             queues=self._queues,
             reconcile=self.recovery.reconcile,
             standing=self._standing_fetches(),

@@ -1,7 +1,8 @@
 """One Sidekiq-format payload, read as tolerantly as producers need and no more.
 
 Admission calls `read` with the bytes that the store fetched. Always holds: `raw` is what Redis has, `fields` its parsed
-form in the same order, of a job of ActiveJob unwrapped; nothing is encoded back unless a field must change.
+form in the same order, without the count of crashes, of a job of ActiveJob unwrapped; nothing is encoded back unless a
+field must change.
 """
 
 import hashlib
@@ -36,6 +37,10 @@ MAY_HAVE_RUN_FIELD = "restbroker_may_have_run"
 """What remains of that count in a dead job: a person who retries it decides, and the count restarts at zero."""
 EFFECTED_FIELD = "restbroker_effected"
 """A part of what this job wants was done, and the server said so: the job meets that part when it is sent again."""
+CRASHES_FIELD = "restbroker_crashes"
+"""In how many crashes the job was in progress (`job.crashes`). What is written of it anew counts them as uncertain."""
+MOST_CRASHES = 6
+"""A job that was in progress in so many crashes is not sent again."""
 UNADMITTED_FIELD = "restbroker_unadmitted"
 """The queue of a dead job that no token admitted; its last member, or it counts for nothing."""
 REVISION_FIELD = "restbroker_revision"
@@ -50,7 +55,7 @@ class Job:
     """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
 
     `attempt`: which execution this is, from 1. `maybe_run`: how often it may have run without an answer, over retries
-    and crashes; it restarts at zero when a person retries a dead job.
+    and crashes; it restarts at zero when a person retries a dead job. `crashes`: how often of these its process died.
     """
 
     raw: bytes
@@ -60,6 +65,7 @@ class Job:
     attempt: int
     maybe_run: int
     reply_to: str | None
+    crashes: int = 0
     is_plain: bool = False
     """Whether it has the fields of all jobs alone: no rule about another field concerns it."""
 
@@ -125,7 +131,7 @@ def spare_jid(identity: str, ticket: str) -> str:
 
 
 def digest(raw: bytes) -> str:
-    """Return the SHA-1 (hex) of a payload, under which its crashes are counted."""
+    """Return the SHA-1 (hex) of a payload."""
     return hashlib.sha1(raw, usedforsecurity=False).hexdigest()
 
 
@@ -140,8 +146,8 @@ def memory_bytes(raw: bytes) -> int:
     return text_bytes + _VALUE_BYTES * (len(raw) - len(raw.translate(None, _BEFORE_VALUES)))
 
 
-def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJob:
-    """Return the job in `raw`. `spare` becomes its jid if it has none, `recovered` counts its runs before crashes.
+def read(raw: bytes, queue: str, spare: str, forgotten: int = 0) -> Job | NotAJob:
+    """Return the job in `raw`. `spare` becomes its jid if it has none, `forgotten` counts runs that Redis forgot.
 
     Never raises: bytes that are no JSON object, are too large or hold what Ruby cannot read come back as `NotAJob`.
     """
@@ -162,13 +168,20 @@ def read(raw: bytes, queue: str, spare: str, recovered: int = 0) -> Job | NotAJo
     if not isinstance(jid, str) or not jid:
         jid = spare
     if _OF_ALL.issuperset(fields):
-        return Job(raw, fields, jid, queue, 1, recovered, None, is_plain=True)
+        return Job(raw, fields, jid, queue, 1, forgotten, None, is_plain=True)
     reply_to = reply_key(fields.get("reply_to"))
     uncertain = fields.get(UNCERTAIN_FIELD)
-    maybe_run = recovered + (min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0)
+    crashes = crash_count(fields.pop(CRASHES_FIELD, None))
+    maybe_run = forgotten + crashes
+    maybe_run += min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0
     count = retry.read_count(fields)
     attempt = 1 if count is None else count + 2
-    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to)
+    return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to, crashes)
+
+
+def crash_count(value: Json) -> int:
+    """Return the count of crashes in this value of `CRASHES_FIELD`; 0 if restbroker cannot have written it."""
+    return value if type(value) is int and 0 < value <= MOST_CRASHES else 0
 
 
 def fields_of(raw: bytes) -> dict[str, Json] | None:

@@ -1,10 +1,10 @@
 """Makes any producer's payload safe to lie in Sidekiq's sets.
 
-Called by `job.retry` and `job.settle` for what goes to a set, by `job.display` for what is shown, and where `enqueue`
-and `migrate` write jobs. Always holds: a repaired payload is shown by every page of Sidekiq Web and survives Ruby's
-poller, which takes an entry out first and then refuses what is not to its liking (no class, args that are no list, a
-wrong `at`, `tags` or `retry_for`): such a job is lost. Read in the sources of 6.4.1 and 8, and measured on 6.4.1,
-7.3.2, 8.0.10 and 8.1.7 where pages are concerned.
+Called by `job.retry`, `job.settle` and `job.crashes` for what goes to a set, by `job.display` for what is shown, and
+where `enqueue` and `migrate` write jobs. Always holds: a repaired payload is shown by every page of Sidekiq Web and
+survives Ruby's poller, which takes an entry out first and then refuses what is not to its liking (no class, args that
+are no list, a wrong `at`, `tags` or `retry_for`): such a job is lost. Read in the sources of 6.4.1 and 8, and measured
+on 6.4.1, 7.3.2, 8.0.10 and 8.1.7 where pages are concerned.
 """
 
 import math
@@ -47,15 +47,6 @@ def repair(fields: Mapping[str, Json], queue: str) -> dict[str, Json]:
     _drop_unfit(safe)
     _unwrap_unfit(safe)
     return safe
-
-
-def is_fit(fields: Mapping[str, Json], queue: str) -> bool:
-    """Tell whether a set can hold these fields as they are, and leads them to `queue`.
-
-    Times count as fit in every unit.
-    """
-    safe = repair(fields, queue)
-    return safe.keys() == fields.keys() and all(safe[name] == fields[name] for name in safe if name not in _TIMES)
 
 
 def seconds(value: Json) -> float | None:

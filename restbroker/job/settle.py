@@ -1,12 +1,11 @@
 """Makes the settlement of a job from its outcome: all rules for that, as pure functions.
 
 The broker's settler calls `settle` for each outcome, and `drop_reply` if Redis refuses a reply; the acker calls
-`perturb` if a set already holds an equal job; the reaper calls `settle_crashed` and `settle_poisoned` for jobs that a
-dead process had in progress. Always holds: every job gets exactly one settlement, and no job vanishes unless it says
+`perturb` if a set already holds an equal job; the reaper calls `settle_crashed` for at-most-once jobs that a dead
+process had in progress. Always holds: every job gets exactly one settlement, and no job vanishes unless it says
 `"dead": false` itself, or expired.
 """
 
-from codecs import BOM_UTF8
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
@@ -24,7 +23,6 @@ from restbroker.job.job import (
     Job,
     NotAJob,
     digest,
-    fields_of,
     read,
     spare_jid,
 )
@@ -42,7 +40,7 @@ from restbroker.job.outcome import (
     Unsent,
 )
 from restbroker.job.policy import Context, Policy
-from restbroker.job.repair import is_fit, repair
+from restbroker.job.repair import repair
 from restbroker.job.reply import Answer, failed_answer, make_replies
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Requeue, Retry, Schedule, Settlement
 
@@ -211,35 +209,16 @@ def settle_crashed(orphan: OrphanedJob, now_s: float, specs: Specs = lambda _: N
 
     `specs` returns the `CommandSpec` of an endpoint from its target's catalogue, or None. `now_s`: epoch seconds.
     """
-    return _settle_orphan(orphan, now_s, lambda command: reason_of(specs(command), _CRASHED))
-
-
-def settle_poisoned(orphan: OrphanedJob, now_s: float) -> Dead:
-    """Return the settlement of a job that was alone in progress when its process died once more: it becomes dead."""
-    return _settle_orphan(orphan, now_s, lambda _: _POISON)
-
-
-def returns_to(raw: bytes, queue: str) -> bool:
-    """Tell whether the job in these bytes can wait in a set as it is, and will be moved to `queue` from there.
-
-    It can if it names the queue and no field has to be repaired (`job.repair`): Ruby's poller, which may take it from
-    the set, would lose a job without a class.
-    """
-    fields = None if raw.startswith(BOM_UTF8) else fields_of(raw)
-    return fields is not None and is_fit(fields, queue)
-
-
-def _settle_orphan(orphan: OrphanedJob, now_s: float, reason_for: Callable[[str], Reason]) -> Dead:
     spare = digest(orphan.raw)[:24]
     entry = read(orphan.raw, orphan.queue, spare)
     if isinstance(entry, NotAJob):
-        reason = reason_for("")
+        reason = reason_of(specs(""), _CRASHED)
         fields = retry.wrap_unreadable(
             orphan.raw, queue=orphan.queue, jid=entry.jid, reason_code=reason.code, message=reason.text, now_s=now_s
         )
         return Dead(now_s, rubyjson.dumps(fields))
     command = display.command_of(entry.fields)
-    reason = reason_for(command or "")
+    reason = reason_of(specs(command or ""), _CRASHED)
     job = attrs.evolve(entry, fields=display.with_command_name(entry.fields, command), maybe_run=entry.maybe_run + 1)
     context = _job_of_orphan(orphan, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
@@ -287,13 +266,6 @@ _CRASHED = Reason(
     "The process died when the command was about to be sent or in flight; it may have run, and AtMostOnce "
     "forbids sending it again.",
     "Check on the server whether it was done. A retry sends it again.",
-)
-
-
-_POISON = Reason(
-    "Poison",
-    "Processes died repeatedly while this job was in progress, the last three times with no other job beside it.",
-    "Check restbroker's logs of those times. A retry sends it again, alone.",
 )
 
 

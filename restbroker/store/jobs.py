@@ -34,10 +34,6 @@ from restbroker.store.tickets import MAX_BYTES
 
 _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
-_COUNTS_AT: Final = 6
-_ORDER_AT: Final = 7
-"""Where a fetch's answer says what it does of order."""
-_BASE_AT: Final = 8
 
 
 @attrs.frozen
@@ -92,17 +88,16 @@ class QueueCounts:
 class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
-    `paused`: the requested queues that are paused. When `recoveries_version` changes, `heartbeats.maybe_run` has news.
-    `more`: a fetch at once finds more: the next job was left because of its size, or a call looks at no more.
-    `counts`: of each queue, where any has lines or may get them. `due_ms`: in how many milliseconds the next key is
-    due, whose last try failed; None: none is. `has_old_keys`: jobs wait in groups that were made otherwise, and nothing
-    is taken from lists. `base`: the last number issued before, that of the request unless it `follows`.
+    `paused`: the requested queues that are paused. `more`: a fetch at once finds more: the next job was left because of
+    its size, or a call looks at no more. `counts`: of each queue, where any has lines or may get them. `due_ms`: in how
+    many milliseconds the next key is due, whose first job waits; None: none is. `has_old_keys`: jobs wait in groups
+    that were made otherwise, and nothing is taken from lists. `base`: the last number issued before, that of the
+    request unless it `follows`.
     """
 
     jobs: tuple[FetchedJob, ...]
     paused: frozenset[str]
     bad: frozenset[str]
-    recoveries_version: int
     more: bool = False
     counts: tuple[QueueCounts, ...] = ()
     due_ms: int | None = None
@@ -194,7 +189,7 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
 def _fetch_keys(keys: Keys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
     """Return the keys of all fetches for one target: making their names costs as much as a job."""
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
-    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead"), keys.recoveries_version]
+    fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead")]
     fixed += [keys.fenced_identities, keys.unadmitted_counts]
     return [*fixed, *list_keys(keys, queues), *group_keys(keys, target, queues), *map(keys.pace, queues)]
 
@@ -222,23 +217,18 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
         case b"DEAD":
             return LimitReached("dead", integer(answer[1]))
         case b"OK":
-            paused, bad, more = names(answer[2]), names(answer[3]), answer[5] == 1
-            base = integer(answer[_BASE_AT]) if request.follows and len(answer) > _BASE_AT else request.base
-            counts: tuple[QueueCounts, ...] = ()
-            if len(answer) > _COUNTS_AT and answer[_COUNTS_AT] is not None:
-                counts = _read_counts(request.queues, answer[_COUNTS_AT])
-            order = items(answer[_ORDER_AT]) if len(answer) > _ORDER_AT and answer[_ORDER_AT] is not None else [-1, 0]
-            due_ms, state = integer(order[0]), integer(order[1])
+            paused, bad, batches, more, counts, groups, base, *_ = items(answer[1:], 7)
+            due_ms, has_old_keys, *ends = [-1, 0] if groups is None else items(groups, 2)
+            due = integer(due_ms)
             return FetchResult(
-                jobs=_read_batches(request, items(answer[4]), order[2:], base),
-                paused=paused,
-                bad=bad,
-                recoveries_version=integer(answer[1]),
-                more=more,
-                counts=counts,
-                due_ms=None if due_ms < 0 else due_ms,
-                has_old_keys=state == 1,
-                base=base,
+                jobs=_read_batches(request, items(batches), ends, integer(base)),
+                paused=names(paused),
+                bad=names(bad),
+                more=more == 1,
+                counts=() if counts is None else _read_counts(request.queues, counts),
+                due_ms=None if due < 0 else due,
+                has_old_keys=has_old_keys == 1,
+                base=integer(base),
             )
         case other:
             raise unexpected_reply("what was fetched", other)
@@ -287,7 +277,7 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
         return error
     hint = (
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
-        f"and {keys.in_flight(target)}, the strings {keys.rate(target)} and {keys.recoveries_version}, the "
+        f"and {keys.in_flight(target)}, the string {keys.rate(target)}, the "
         f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}; with FairBy or OrderBy, the sorted "
         f"sets {keys.held(target)} and {keys.turn('QUEUE')}, the hashes {keys.stopped(target)} and "
         f"{keys.fair('QUEUE')} and the string {keys.groups(target)}."
@@ -301,16 +291,10 @@ def mark(client: Client, identity: str, tickets: Sequence[str]) -> IdentityUnkno
     `IdentityUnknown`: no mark was made. Raise `StoreUnavailable`: they may be marked all the same; the same call again
     is right.
     """
-    return _mark(client, identity, "once", tickets)
-
-
-def isolate(client: Client, identity: str, ticket: str) -> IdentityUnknown | bool:
-    """Record that this job alone is in progress, so that a crash counts against it. False: it is no more in progress.
-
-    `IdentityUnknown`: no mark was made. Raise `StoreUnavailable`: the same call again is right.
-    """
-    answer = _mark(client, identity, "alone", [ticket])
-    return answer if isinstance(answer, IdentityUnknown) else answer[0]
+    keys = client.keys
+    place = [keys.heartbeats, keys.in_progress(identity), keys.send_marks(identity)]
+    answer = client.run("mark", place, [identity, *tickets])
+    return IdentityUnknown() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
 
 
 def retire(client: Client, identity: str) -> bool:
@@ -323,21 +307,6 @@ def retire(client: Client, identity: str) -> bool:
     target = text(client.command("HGET", keys.info(identity), "target") or b"")
     own = [keys.in_progress(identity), keys.send_marks(identity), keys.info(identity), keys.in_flight(target)]
     return client.run("retire", [keys.heartbeats, keys.fenced_identities, *own], [identity]) == 1
-
-
-def rejoin(client: Client, identity: str, ticket: str) -> None:
-    """Remove what `isolate` recorded about this job, before other jobs are fetched beside it.
-
-    Raise `StoreUnavailable`: the same call again is right.
-    """
-    _mark(client, identity, "joined", [ticket])
-
-
-def _mark(client: Client, identity: str, how: str, tickets: Sequence[str]) -> IdentityUnknown | list[bool]:
-    keys = client.keys
-    place = [keys.heartbeats, keys.in_progress(identity), keys.send_marks(identity)]
-    answer = client.run("mark", place, [identity, how, *tickets])
-    return IdentityUnknown() if answer == b"FENCED" else [code == 1 for code in items(answer, len(tickets))]
 
 
 def _read_batches(

@@ -59,7 +59,6 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
         keys.minutes,
         keys.recent_events,
         keys.sources,
-        keys.recoveries_version,
     ]
     shared += [keys.stat("processed"), keys.stat("failed")]
     of_target = (keys.pause, keys.rate, keys.in_flight, keys.held, keys.groups, keys.stopped)

@@ -5,7 +5,6 @@ Always holds: this is the only place where a key's text is made, and each begins
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Final, Literal, TypeAlias
 
 import attrs
@@ -20,7 +19,7 @@ _BY_NAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("queues", "processes", "paused"), "set"),
     **dict.fromkeys(("retry", "schedule", "dead", "goretry"), "zset"),
     **dict.fromkeys(("restbroker:parked", "restbroker:history", "restbroker:audit", "restbroker:events"), "stream"),
-    **dict.fromkeys(("restbroker:recovered:version", "process_cleanup"), "string"),
+    "process_cleanup": "string",
 }
 # The first that fits counts.
 _BY_BEGINNING: Final = (
@@ -99,16 +98,6 @@ class Keys:
         """Return the key of a HASH: identity → its jobs in progress for this target, where their number is limited."""
         return self._key(f"restbroker:inflight:{target}")
 
-    def recoveries(self, at_s: float) -> str:
-        """Return the key of a HASH of one day (in UTC): SHA-1 of a job → count/alone/crashes:identity.
-
-        "#" and "!" before a name are notes beside these; `recover.lua` explains it. `at_s` (epoch
-        seconds) is any time of the day.
-        """
-        return self._key(f"restbroker:recovered:{datetime.fromtimestamp(at_s, UTC):%Y%m%d}")
-
-    recoveries_version = _Fixed("restbroker:recovered:version")
-    """STRING: a number that rises whenever a recovery recorded something."""
     dead_copies = _Fixed("restbroker:parked")
     """STREAM: copies of dead jobs."""
     large_payloads = _Fixed("restbroker:large")

@@ -8,17 +8,14 @@ revision (2017-12) with Redis 7.0.
 from collections.abc import Sequence
 
 from restbroker.config.values import duration_text
-from restbroker.job.job import digest
-from restbroker.store.client import Argument, Client, integer, items, raw, text
-from restbroker.store.server import time_s
+from restbroker.job.crashes import with_uncertain_run
+from restbroker.store.client import Client, integer, items, raw, text
 from restbroker.store.survey import literal, scan
 
 MOVE_BATCH = 200
 """Jobs per exchange: Redis serves no other client meanwhile."""
 _SUFFIX = ":inprogress"
 _FETCHING = "brpoplpush"
-_KEEP_S = 259_200
-"""Seconds for which a job counts as having perhaps run, as in recover.lua."""
 
 
 def process_ids(client: Client, queue: str) -> tuple[list[str], bool]:
@@ -46,22 +43,13 @@ def states(client: Client, lists: Sequence[str]) -> list[tuple[int, bytes | None
 def give_back(client: Client, source: str, queue: str) -> int:
     """Move all jobs in progress back to their queue, where the oldest is then the next to be taken; return how many.
 
-    They are recorded first as having perhaps run, and by a program that wrote no marks ("!"). Raise `StoreUnavailable`
-    or `StoreRefused`, perhaps half way: what was moved is moved.
+    Each notes that it may have run: the original made no marks before it sent them. Raise `StoreUnavailable` or
+    `StoreRefused`, perhaps half way: what was moved is moved.
     """
-    keys, moved = client.keys, 0
+    keys, moved = [source, client.keys.queue(queue), client.keys.queues], 0
     while jobs := [raw(job) for job in items(client.command("LRANGE", source, 0, MOVE_BATCH - 1))]:
-        day = keys.recoveries(time_s(client))
-        noted = [("HSETNX", day, f"{mark}{digest(job)}", f"1/0/0:{source}") for job in jobs for mark in ("", "!")]
-        # Wrong types surface here, before the first job moves.
-        beside: list[Sequence[Argument]] = [
-            ("SADD", keys.queues, queue),
-            ("EXPIRE", day, _KEEP_S),
-            ("INCR", keys.recoveries_version),
-        ]
-        client.commands([("LLEN", keys.queue(queue)), *noted, *beside])
-        client.commands([("LMOVE", source, keys.queue(queue), "LEFT", "RIGHT")] * len(jobs))
-        moved += len(jobs)
+        changes = [part for job in jobs for part in (job, with_uncertain_run(job))]
+        moved += integer(client.run("adopt", keys, [queue, *changes]))
     return moved
 
 

@@ -50,11 +50,6 @@ def is_ordered(ticket: str) -> bool:
     return BEFORE_ORDER in ticket
 
 
-def generation_of(identity: str) -> str:
-    """Return the name of an identity's generation, `host:pid:nonce`: the identity without `:target`."""
-    return identity.rpartition(":")[0]
-
-
 def is_ticket(name: str) -> bool:
     """Tell whether a field of an in-progress hash names a job; of others, only `last` and `hwm` are restbroker's."""
     return _TICKET.fullmatch(name) is not None

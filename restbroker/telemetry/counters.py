@@ -74,6 +74,8 @@ class Counters:
     _durations: dict[str, dict[Labels, Histogram]] = attrs.field(factory=lambda: defaultdict(dict), init=False)
     """Both by the metric's name and the values of its labels."""
     _recent: dict[str, _Recent] = attrs.field(factory=lambda: defaultdict(_Recent), init=False)
+    _put_off_until_s: list[float] = attrs.field(factory=list, init=False)
+    """Until when each job waits that was in progress in several crashes."""
     _commands: set[Labels] = attrs.field(factory=set, init=False)
     _codes: set[str] = attrs.field(factory=set, init=False)
 
@@ -102,6 +104,8 @@ class Counters:
             case _:
                 for name, added in event.log.metrics.items():
                     self._count(METRICS[name], event, added)
+                if isinstance(event, JobsRecovered):
+                    self._put_off_until_s += [self.now_s() + wait_s for wait_s in event.waits_s]
                 if isinstance(event, OperatorWarning) and event.code == ORDER_STOPPED and event.target is not None:
                     self._counts["restbroker_order_stopped_total"][event.target,] += 1
 
@@ -129,8 +133,10 @@ class Counters:
 
     def samples(self) -> Samples:
         """Return copies of all values."""
-        durations = self._durations.items()
+        durations, now_s = self._durations.items(), self.now_s()
+        self._put_off_until_s = [until_s for until_s in self._put_off_until_s if until_s > now_s]
         return {
+            "restbroker_crashed_jobs_waiting": {(): len(self._put_off_until_s)},
             **{name: {**values} for name, values in self._counts.items()},
             **{name: {labels: one.copy() for labels, one in values.items()} for name, values in durations},
         }

@@ -161,7 +161,7 @@ class JobsRecovered(OneEvent):
     """Jobs of a dead process were requeued or are dead now.
 
     Most of the `jobs` were requeued; `maybe_run` of them may have been sent; `dead` were about to be sent under
-    `AtMostOnce`, or are `Poison`, and are in the dead set.
+    `AtMostOnce`, and are in the dead set. `waits_s`: how many seconds each job waits that was in several crashes.
     """
 
     log = LOG_EVENTS["jobs.recovered"]
@@ -169,6 +169,12 @@ class JobsRecovered(OneEvent):
     jobs: int
     maybe_run: int
     dead: int = 0
+    waits_s: Sequence[float] = ()
+
+    @property
+    def waiting(self) -> int:
+        """How many wait before they run again."""
+        return len(self.waits_s)
 
 
 @attrs.frozen

@@ -248,8 +248,6 @@ class Harness:
             self.client,
             identity,
             lambda fallen: settle.settle_crashed(fallen, time.time(), lambda _: None),
-            lambda fallen: settle.settle_poisoned(fallen, time.time()),
-            settle.returns_to,
         )
 
     @asynccontextmanager

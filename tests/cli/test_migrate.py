@@ -47,6 +47,11 @@ def job(jid: str) -> bytes:
     return b'{"class":"X","args":["status",{},"t0ken"],"jid":"%s"}' % jid.encode()
 
 
+def moved(jid: str) -> bytes:
+    """The job once it was in progress with the original."""
+    return b'{"restbroker_uncertain":1,' + job(jid)[1:]
+
+
 def failed(jid: str, queue: str = "ns:rest") -> bytes:
     fields = {"args": ["status", {}, "t0ken"], "failed_at": "2026-11-20 06:35:15 UTC", "jid": jid, "queue": queue}
     return json.dumps({**fields, "retry": True, "retry_count": 0}).encode()
@@ -88,7 +93,7 @@ def test_all_jobs_of_our_queue_move_once_as_promised(run_migrate: Migrate, lefto
     assert (done.returncode, done.stdout) == (0, promised.stdout)
     assert done.stderr.startswith("6 jobs moved.\n")
     found = everything(leftovers)
-    assert found["ns:queue:rest"] == [job("w0"), b"", job("h1"), job("h0")]
+    assert found["ns:queue:rest"] == [job("w0"), b"", moved("h1"), moved("h0")]
     assert [(json.loads(member)["jid"], score) for member, score in found["ns:retry"]] == [("r1", 5.0), ("r0", DUE_S)]
     assert [json.loads(member)["args"] for member, _ in found["ns:dead"]] == [["no job"]]
     assert found["ns:goretry"] == [(failed("f0", "ns:other"), 7.0)]
@@ -210,7 +215,7 @@ def test_an_answer_that_gets_lost_costs_and_doubles_nothing(
         for _ in range(2):
             with suppress(StoreUnavailable):
                 migrate.move(store, *where, "ann@node")
-        assert everything(raw)["ns:queue:rest"] == [job(f"h{number}") for number in reversed(range(250))]
+        assert everything(raw)["ns:queue:rest"] == [moved(f"h{number}") for number in reversed(range(250))]
         jids = [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]]
         assert jids == [f"r{number}" for number in range(50)]
     assert lost_at > 10, "each answer was lost once"

@@ -81,8 +81,10 @@ def test_a_code_that_a_page_links_to_has_more_there_than_its_name() -> None:
 
 
 def test_explain_says_what_to_do_and_what_no_message_says() -> None:
-    (row,) = codes.explanations_of("SuspectJob")
-    assert row["hint"].startswith("Nothing: if the job is the cause, it becomes dead as `Poison`. It waits while ")
+    (row,) = codes.explanations_of("CrashedAgain")
+    assert row["hint"].startswith(
+        "Nothing: a job that kills processes becomes dead after six, as `Poison`. If processes "
+    )
     (row,) = codes.explanations_of("MarkRefused")
     assert row["hint"] == "`restbroker:sent:…` must be hashes."
 

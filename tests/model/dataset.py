@@ -8,7 +8,6 @@ from collections import defaultdict
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.job.job import digest
 from restbroker.job.settlement import Fingerprint
 from restbroker.store.codes import Applied, Clash, Code, Refused
 from restbroker.store.identities import Registration
@@ -47,9 +46,8 @@ class PauseNote:
 class DataSet:
     """The tail of a list is its last element, where jobs are taken.
 
-    `runs` has for a payload's digest how often it was in a dead process's hands, and in whose last; `pauses` for each
-    target why it is; `queue_notes` and `target_notes` have what people noted of their pauses. `unanswered` counts what
-    died in a crash without a reply that they owed.
+    `pauses` has for each target why it is paused; `queue_notes` and `target_notes` have what people noted of their
+    pauses. `unanswered` counts what died in a crash without a reply that they owed.
     """
 
     lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
@@ -59,8 +57,6 @@ class DataSet:
     fenced: dict[str, int] = attrs.field(factory=dict)
     infos: dict[str, Registration] = attrs.field(factory=dict)
     held: dict[str, HeldJobs] = attrs.field(factory=lambda: defaultdict(HeldJobs))
-    runs: dict[str, tuple[int, str]] = attrs.field(factory=dict)
-    runs_version: int = 0
     paused_queues: set[str] = attrs.field(factory=set)
     pauses: dict[str, Reasons] = attrs.field(factory=lambda: defaultdict(Reasons))
     queue_notes: dict[str, PauseNote] = attrs.field(factory=dict)
@@ -118,9 +114,3 @@ class DataSet:
         name = f"{one.token}:{known}"
         if f"restbroker:done:{name}" not in self.broken:
             self.fingerprints[name].add(one.text.encode() if one.is_done else b"~" + one.text.encode())
-
-    def count_run(self, identity: str, raw: bytes) -> None:
-        """Counts that a job may have run, once per dead identity."""
-        count, by = self.runs.get(digest(raw), (0, ""))
-        if by != identity:
-            self.runs[digest(raw)] = (count + 1, identity)

@@ -126,8 +126,7 @@ class Pair:
             counters = {"last": own.last, "hwm": own.hwm or None}
             keys[f"restbroker:ip:{identity}"] = own.jobs | _texts({n: c for n, c in counters.items() if c is not None})
             keys[f"restbroker:sent:{identity}"] = dict.fromkeys(own.sent, b"once")
-        held = {key: value for key, value in keys.items() if value}
-        return held | ({"restbroker:recovered:version": data.runs_version} if data.runs_version else {})
+        return {key: value for key, value in keys.items() if value}
 
     def counted(self) -> tuple[int, int]:
         """How many jobs the server counts as processed and as failed."""
@@ -190,7 +189,7 @@ def _read(pipe: Any, key: str, name: str) -> None:
             pipe.smembers(name)
         case "restbroker:parked" | "restbroker:history":
             pipe.xrange(name)
-        case _ if key == "restbroker:recovered:version" or key.startswith("restbroker:large:"):
+        case _ if key.startswith("restbroker:large:"):
             pipe.get(name)
         case _ if key.startswith(("queue:", "restbroker:reply:")):
             pipe.lrange(name, 0, -1)
@@ -214,8 +213,6 @@ def _plain(key: str, value: Any) -> object:
             return [(fields[b"ticket"].decode(), fields[b"payload"]) for _, fields in value]
         case "restbroker:history":
             return sorted(fields[b"end"] for _, fields in value)
-        case "restbroker:recovered:version":
-            return int(value)
         case _ if isinstance(value, dict):
             return {field.decode(): content for field, content in value.items()}
         case _:

@@ -2,8 +2,8 @@
 
 The state machine drives it beside the real store and compares answer by answer; the simulations run whole brokers on
 it. Each method takes and returns what the function of the same name in `restbroker.store` does after its client.
-Left out: the rate limit, and whose fault a crash was (a job that ran alone goes back like any other). Always holds:
-nothing here is clever, so that a reader can check it against the words of docs/architecture.md.
+Left out: the rate limit. Always holds: nothing here is clever, so that a reader can check it against the words of
+docs/architecture.md.
 """
 
 import math
@@ -15,10 +15,11 @@ from typing import Literal
 import attrs
 
 from restbroker.errors import StoreRefused
+from restbroker.job.crashes import Counted, count_crash
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
 from restbroker.job.settlement import Fingerprint, OrphanedJob
 from restbroker.store.codes import Applied, Code, Gone, Refused
-from restbroker.store.heartbeats import MakeDead, Recovered
+from restbroker.store.heartbeats import JobPutOff, MakeDead, Recovered
 from restbroker.store.identities import ProcessInfo, Registration
 from restbroker.store.in_progress import FetchedJob, JobsInProgress
 from restbroker.store.jobs import (
@@ -45,9 +46,10 @@ IN_FLIGHT_MS = 25
 
 @attrs.define
 class Reference:
-    """`clock` is that of Redis, epoch seconds."""
+    """`clock` is that of Redis, epoch seconds; `crash_clock` the one by which jobs wait after crashes."""
 
     clock: Callable[[], float] = time.time
+    crash_clock: Callable[[], float] = attrs.field(default=attrs.Factory(lambda self: self.clock, takes_self=True))
     data: DataSet = attrs.field(factory=DataSet)
 
     def register(
@@ -121,7 +123,6 @@ class Reference:
             tuple(taken),
             frozenset(paused),
             frozenset(bad),
-            self.data.runs_version,
             more,
             base=request.base,
         )
@@ -172,11 +173,8 @@ class Reference:
         own.sent |= own.jobs.keys() & set(tickets)
         return [ticket in own.jobs for ticket in tickets]
 
-    def isolate(self, identity: str, ticket: str) -> IdentityUnknown | bool:
-        return ticket in self.data.held[identity].jobs if identity in self.data.alive else IdentityUnknown()
-
-    def rejoin(self, identity: str, ticket: str) -> None:
-        """Whether a job was alone in a crash is not of this reference."""
+    def time_s(self) -> float:
+        return self.clock()
 
     def read_jobs(self, identity: str, limit_bytes: int = PAYLOAD_LIMIT_BYTES) -> JobsInProgress:
         own = self.data.held[identity]
@@ -193,33 +191,48 @@ class Reference:
         self.data.held.pop(identity)
         return True
 
-    def recover(self, identity: str, make_dead: MakeDead, **_poison_and_waits: object) -> Recovered:
+    def recover(self, identity: str, make_dead: MakeDead) -> Recovered:
         own, info = self.data.held[identity], self.data.infos.get(identity)
         touched_up_to = self.read_jobs(identity).hwm
-        if info is None and own.jobs:
-            raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         if identity not in self.data.fenced:
             return Recovered(0, 0, set(), 0, retired=False)
+        if info is None and own.jobs:
+            raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         marked, unanswered_before = set(own.sent), self.data.unanswered
         newest_first = sorted(own.jobs, key=ticket_number, reverse=True)
+        queues = {ticket: self._queue_of(identity, ticket) for ticket in newest_first}
+        crashed = [self._counted(identity, ticket) for ticket in newest_first]
         codes = self.recover_some(identity, newest_first, make_dead)
+        put_off = [
+            JobPutOff(queues[ticket], counted)
+            for ticket, code, counted in zip(newest_first, codes, crashed, strict=True)
+            if code == Applied() and counted.waits_s
+        ]
         moved = [ticket for ticket, code in zip(newest_first, codes, strict=True) if code == Applied()]
         touched = sum(ticket_number(ticket) <= touched_up_to for ticket in moved)
         refused = sum(isinstance(code, Refused) for code in codes)
         unanswered = self.data.unanswered - unanswered_before
         died = marked.intersection(moved)
-        return Recovered(len(moved), touched, set(died), refused, self.retire(identity), unanswered)
+        return Recovered(len(moved), touched, set(died), refused, self.retire(identity), unanswered, put_off=put_off)
 
     def recover_some(self, identity: str, tickets: Sequence[str], make_dead: MakeDead) -> list[Code]:
         """The jobs of one call of the script."""
-        runs = dict(self.data.runs)
-        codes = [self._recover_one(identity, ticket, make_dead) for ticket in tickets]
-        self.data.runs_version += runs != self.data.runs
-        return codes
+        return [self._recover_one(identity, ticket, place, make_dead) for place, ticket in enumerate(tickets)]
 
-    def _recover_one(self, identity: str, ticket: str, make_dead: MakeDead) -> Code:
+    def _queue_of(self, identity: str, ticket: str) -> str:
+        return self.data.infos[identity].queues[ticket_queue(ticket) - 1]
+
+    def _counted(self, identity: str, ticket: str) -> Counted:
+        """The job as it goes back: it counts this crash if a worker may have had it."""
+        own, number = self.data.held[identity], ticket_number(ticket)
+        if number > own.hwm or ticket in own.sent:
+            return Counted(own.jobs[ticket])
+        orphan = OrphanedJob(identity, ticket, self._queue_of(identity, ticket), own.jobs[ticket])
+        return count_crash(orphan, self.crash_clock(), in_order=False, unique=number, jitter=1.0)
+
+    def _recover_one(self, identity: str, ticket: str, place: int, make_dead: MakeDead) -> Code:
         own, info = self.data.held[identity], self.data.infos[identity]
-        queue, raw = info.queues[ticket_queue(ticket) - 1], own.jobs.pop(ticket)
+        counted, queue, raw = self._counted(identity, ticket), self._queue_of(identity, ticket), own.jobs.pop(ticket)
         if ticket in own.sent:
             code = effects.kill(
                 self.data,
@@ -227,23 +240,15 @@ class Reference:
                 ticket,
                 self.clock(),
             )
+        elif counted.waits_s:
+            code = self.data.add("schedule", counted.raw, self.crash_clock() + counted.waits_s + place / 1e6)
         else:
-            if ticket_number(ticket) <= own.hwm:
-                self.data.count_run(identity, raw)
-            code = self.data.append(queue, raw)
+            code = self.data.append(queue, counted.raw)
         if code == Applied():
             own.sent.discard(ticket)
         else:
             own.jobs[ticket] = raw
         return code
-
-    def maybe_run(self) -> Mapping[str, int]:
-        return {name: count for name, (count, _) in self.data.runs.items()}
-
-    def forget(self, digests: Sequence[str]) -> None:
-        self.data.runs_version += 1
-        for name in digests:
-            self.data.runs.pop(name, None)
 
     def due(self, zset: Literal["retry", "schedule"], limit: int, after: Position = BEGINNING) -> Due:
         self.data.require(zset)

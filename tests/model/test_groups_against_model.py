@@ -15,6 +15,7 @@ from typing import Any, Final
 import attrs
 import pytest
 
+from restbroker.job.job import MOST_CRASHES, crash_count
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Requeue, Retry, Schedule, Settlement
 from restbroker.store import heartbeats, order, pauses, queues, waiting
 from restbroker.store.client import Client, open_client
@@ -58,7 +59,7 @@ class World:
     """Until when each group that may not start has to wait, or STOPPED, or IN_PROGRESS."""
     died: dict[str, str] = attrs.field(factory=dict)
     """The job that died, for each group that is stopped, or was until a job came that is not settled yet."""
-    sets: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {"dead": {}, "retry": {}})
+    sets: dict[str, dict[str, bytes]] = attrs.field(factory=lambda: {"dead": {}, "retry": {}, "schedule": {}})
     pools: list[GroupPool] = attrs.field(factory=list)
     log: list[object] = attrs.field(factory=list)
     given: Counter[str] = attrs.field(factory=Counter)
@@ -93,7 +94,8 @@ class World:
             group = {"order": ordered, "both": fair and fair + ordered}.get(self.kind, fair)
             self.place[name] = (queue, group)
             self.wait[queue, group].append(name)
-            push(self.client, job(name, user, host), queue=queue)
+            crashed = {"restbroker_crashes": self.chance.randrange(8)} if self.chance.random() < 0.3 else {}
+            push(self.client, job(name, user, host, **crashed), queue=queue)
 
     def a_pool_fetches(self, pool: GroupPool | None = None, want: int = 0) -> None:
         pool, want = pool or self.chance.choice(self.pools), want or self.chance.choice((1, 2, 5, 20, 100))
@@ -199,6 +201,8 @@ class World:
             match by:
                 case Retry(payload=payload):
                     self.sets["retry"][name] = payload
+                case Schedule(payload=payload):
+                    self.sets["schedule"][name] = payload
                 case Dead(payload=payload):
                     self.sets["dead"][name] = payload
                 case Requeue():
@@ -252,13 +256,34 @@ class World:
         recover(self.client)
         self.log.append(("recovered", pool.identity, mine, marked))
         for ticket in sorted(mine, key=ticket_number, reverse=True):
-            waits = pool.quiet_s and ticket_number(ticket) <= hwm
-            by = as_dead(OrphanedJob("", ticket, "", self.running[mine[ticket]][2])) if ticket in marked else Requeue()
+            is_touched = ticket_number(ticket) <= hwm
+            by: Settlement = Requeue()
+            if ticket in marked:
+                by = as_dead(OrphanedJob("", ticket, "", self.running[mine[ticket]][2]))
+            quiet_s = pool.quiet_s if is_touched else 0.0
             if isinstance(by, Dead):
                 by = attrs.evolve(by, effect="stop" if self.stops else "")
-            self.is_settled(mine[ticket], by, pool.quiet_s if waits else 0.0)
+            elif is_touched and (before := crashes_of(self.running[mine[ticket]][2])) not in (0, MOST_CRASHES - 1):
+                self.given["waits after crashes"] += 1
+                by, quiet_s = self.waits(mine[ticket], before), quiet_s or 20.0
+            self.is_settled(mine[ticket], by, quiet_s)
+
+    def waits(self, name: str, before: int) -> Requeue | Schedule:
+        """What becomes of a job that was in several crashes: it waits with its key, or else in the schedule set."""
+        if BEFORE_ORDER in self.place[name][1]:
+            return Requeue()
+        (member,) = [raw for raw in self.raw.zrange(f"{NAMESPACE}:schedule", 0, -1) if name_of(raw) == name]
+        assert crashes_of(member) == min(before + 1, MOST_CRASHES)
+        assert json.loads(member)["queue"] == self.place[name][0]
+        return Schedule(20.0, member)
 
     def time_passes(self) -> None:
+        for name, member in list(self.sets["schedule"].items()):
+            if self.chance.random() < 0.6:
+                del self.sets["schedule"][name]
+                self.raw.zrem(f"{NAMESPACE}:schedule", member)
+                push(self.client, member, queue=self.place[name][0])
+                self.wait[self.place[name]].append(name)
         for group, until in list(self.held.items()):
             if until < STOPPED and self.chance.random() < 0.6:
                 self.raw.zadd(f"{NAMESPACE}:restbroker:held:t", {group: 1})
@@ -409,7 +434,7 @@ class World:
             self.a_pool_fetches(next(pool for pool in self.pools if pool.is_alive), 100)
             for pool in self.pools:
                 self.a_pool_settles(pool)
-            if not (self.running or self.held or any(self.wait.values())):
+            if not (self.running or self.held or self.sets["schedule"] or any(self.wait.values())):
                 break
         self.is_right()
         assert keys_of_groups(self.server) == set(), "at rest nothing is left"
@@ -419,6 +444,10 @@ class World:
 def kind_of(score: float) -> float:
     """Stopped or in progress, since whenever it is; or due later."""
     return IN_PROGRESS if score >= IN_PROGRESS else STOPPED if score >= STOPPED else 0.0
+
+
+def crashes_of(raw: bytes) -> int:
+    return crash_count(json.loads(raw).get("restbroker_crashes"))
 
 
 def as_dead(fallen: OrphanedJob) -> Dead:
@@ -440,6 +469,7 @@ def test_random_histories_of_groups(server: Server, kind: str) -> None:
             error.add_note(f"seed {seed} of {kind}:\n" + "\n".join(map(str, world.log[-6:])))
             raise
         given += world.given
+    assert given["waits after crashes"], "no job was in several crashes"
     if kind in {"order", "both"}:
         assert given["with a settlement"], "no settlement brought the next job"
         assert given["closed by a death"], "no key was closed behind a job that died with its process"

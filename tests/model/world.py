@@ -62,11 +62,12 @@ from tests.support.single_events import single_events
 
 BEGAN_AT_S = 1_800_000_000.0
 OPERATIONS = {
-    jobs: ("register", "mark", "retire", "isolate", "rejoin"),
+    jobs: ("register", "mark", "retire"),
     in_progress: ("read_jobs",),
     order: ("free_lost",),
     large: ("delete_unnamed",),
-    heartbeats: ("write_heartbeats", "fence", "recover", "maybe_run", "forget"),
+    heartbeats: ("write_heartbeats", "fence", "recover"),
+    server: ("time_s",),
     identities: ("live_identities", "fenced_identities", "read"),
     sets: ("due", "place"),
     limits: ("pause", "resume", "pauses"),

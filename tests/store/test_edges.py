@@ -9,14 +9,12 @@ from restbroker.job.settlement import Ack
 from restbroker.store import heartbeats, identities, limits, queues
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchResult, LimitReached, Limits, mark, register
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement, due, place
 from tests.store.pools import FACTS, QUEUES, Pool, Server
 
 SHARES = "ns:restbroker:inflight:t"
-VERSION = "ns:restbroker:recovered:version"
 
 
 def bounded(pool: Pool, in_flight: int, want: int = 9) -> int | str:
@@ -108,34 +106,7 @@ def test_fetch_meeting_a_wrong_type_names_all_possible_keys(pool: Pool, server: 
     hint = caught.value.hint or ""
     assert "`restbroker check` names the key" in hint
     named = ("ns:restbroker:pause:t", "ns:restbroker:inflight:t", "ns:restbroker:rate:t", "ns:dead", "ns:paused")
-    assert not [key for key in (*named, VERSION) if key not in hint]
-
-
-def news(pool: Pool) -> int:
-    """The number of news in the answer of a fetch, which takes one job."""
-    answer = pool.take(1, base=read_jobs(pool.client, pool.identity).last)
-    assert [job.raw for job in answer.jobs] == [b"1"]
-    return answer.recoveries_version
-
-
-def test_overwritten_news_costs_no_job_and_counts_on(pool: Pool, server: Server) -> None:
-    """They count on from where no pool was."""
-    queues.push(pool.client, "a", [b"1"] * 14)
-    for version in ("x", "", "1.5", "-1", "07", str(2**63 - 1), "9" * 30):
-        server.raw.set(VERSION, version)
-        current = news(pool)
-        assert abs(current - server.now_us()) < 5_000_000, version
-        assert server.raw.get(VERSION) == b"%d" % current
-        heartbeats.forget(pool.client, ["a"])
-        assert news(pool) == current + 1
-
-
-def test_news_are_left_as_they_were_counted(pool: Pool, server: Server) -> None:
-    queues.push(pool.client, "a", [b"1"] * 4)
-    for version in (0, 1, 10, 10**18 - 1):
-        server.raw.set(VERSION, version)
-        assert news(pool) == version
-        assert server.raw.get(VERSION) == b"%d" % version
+    assert not [key for key in named if key not in hint]
 
 
 def test_record_with_a_bad_queue_index_costs_no_job(pool: Pool, server: Server) -> None:

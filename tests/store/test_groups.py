@@ -155,6 +155,35 @@ def test_jobs_of_dead_process_come_first_and_wait_for_a_request(client: Client) 
     assert 50_000 < (next_one.last.due_ms or 0) <= 60_000
 
 
+def test_an_ordered_job_waits_after_crashes_in_front_of_its_key(client: Client, server: Server) -> None:
+    held = f"{NAMESPACE}:restbroker:held:t"
+    push(client, *of("a", 0, 1))
+    for life, waits_s in enumerate((0.0, 20.0, 40.0)):
+        pool = GroupPool(client, ORDER, f"h:{life}:x:t").start(quiet_s=1.0)
+        (taken,) = pool.take(2, hwm=9)
+        assert (name_of(taken.raw), json.loads(taken.raw).get("restbroker_crashes", 0)) == ("a0", life)
+        assert heartbeats.fence(client, pool.identity, 0)
+        heartbeats.recover(client, pool.identity, as_dead)
+        ((group, score),) = server.raw.zrange(held, 0, -1, withscores=True)
+        assert waits_s / 2 <= score - server.now_us() / 1e6 <= max(1.0, waits_s * 1.5)
+        server.raw.zadd(held, {group: 1})
+    assert server.raw.exists(f"{NAMESPACE}:schedule") == 0
+
+
+def test_a_job_of_a_queue_in_turns_waits_after_crashes_too(client: Client, server: Server) -> None:
+    push(client, *of("a", 0), *of("b", 0))
+    for life in range(2):
+        pool = GroupPool(client, FAIR, f"h:{life}:x:t").start()
+        assert set(names(pool.take(2, hwm=1))) == {"a0", "b0"}
+        assert heartbeats.fence(client, pool.identity, 0)
+        heartbeats.recover(client, pool.identity, as_dead)
+    (member,) = server.raw.zrange(f"{NAMESPACE}:schedule", 0, -1)
+    next_one = GroupPool(client, FAIR, "h:9:x:t").start()
+    (other,) = next_one.take(2)
+    assert {name_of(member), name_of(other.raw)} == {"a0", "b0"}
+    assert json.loads(member)["queue"] == "a"
+
+
 @pytest.mark.parametrize("is_marked", [False, True])
 @pytest.mark.parametrize(
     ("endpoint", "longest_s"), [("c", 10.0), ("slow", 300.0), ("slow/v1", 300.0), ("area/slow", 120.0), (7, 10.0)]

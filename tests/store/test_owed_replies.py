@@ -8,7 +8,7 @@ from restbroker.job.settlement import Dead, OrphanedJob, Reply
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.heartbeats import Recovered
-from restbroker.store.jobs import isolate, mark, register
+from restbroker.store.jobs import mark, register
 from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload
 
 WAITED_FOR = "restbroker:reply:waited-for"
@@ -60,16 +60,3 @@ def test_refused_reply_keeps_neither_its_job_nor_other_replies(
     assert {key: server.raw.llen(f"ns:{key}") for key in answers} == answers
     assert server.raw.get(f"ns:{spoilt}") == b"of another type"
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)
-
-
-def test_poisonous_job_is_answered_only_when_it_dies(client: Client, server: Server) -> None:
-    queues.push(client, "a", [b"1"])
-    answered = []
-    for life in ("one", "two", "three"):
-        register(client, life, FACTS, QUEUES, RESPONSES)
-        Pool(client, life).take(1, hwm=1)
-        assert isolate(client, life, "1:1") is True
-        assert heartbeats.fence(client, life, 0)
-        heartbeats.recover(client, life, as_dead, as_owed)
-        answered.append((server.raw.llen(f"ns:{WAITED_FOR}"), server.raw.llen("ns:queue:out")))
-    assert answered == [(0, 0), (0, 0), (1, 1)]

@@ -135,7 +135,7 @@ def test_refusal_is_passing_or_lasting_at_login_as_at_a_command(
         (lambda client: clear(client, "q", b"last", 1), b"*0\r\n"),
         (lambda client: list(members_with_word(client, "dead", "word")), b"*0\r\n"),
         (lambda client: fetch(client, WANTED), b"*0\r\n"),
-        (lambda client: jobs.isolate(client, "h:1:abc:t", "1:0"), b"*0\r\n"),
+        (lambda client: jobs.mark(client, "h:1:abc:t", ["1:0"]), b"*0\r\n"),
         (lambda client: client.transaction([("DEL", "a")]), b"+OK\r\n+QUEUED\r\n*0\r\n"),
         (lambda client: client.transaction([("DEL", "a")]), b":7\r\n:7\r\n:7\r\n"),
     ],

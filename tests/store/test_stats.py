@@ -111,7 +111,7 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
         "restbroker:beats": "hash", "restbroker:dying": "hash", "restbroker:tokens": "hash",
         "restbroker:pauses:queues": "hash", "restbroker:pauses:targets": "hash",
         "queues": "set", "paused": "set", "processes": "set", "retry": "zset", "schedule": "zset", "dead": "zset",
-        "restbroker:parked": "stream", "restbroker:recovered:version": "string",
+        "restbroker:parked": "stream",
         "stat:processed": "string", "stat:failed": "string",
         "restbroker:pause:t": "hash", "restbroker:rate:t": "string", "restbroker:inflight:t": "hash", "queue:q": "list",
         "restbroker:held:t": "zset", "restbroker:groups:t": "string", "restbroker:stopped:t": "hash",

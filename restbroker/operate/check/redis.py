@@ -38,7 +38,7 @@ from restbroker.store.sets import size
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
     {
-        *("scan", "zcount", "blpop", "lmove", "lpos"),
+        *("scan", "zcount", "blpop", "lpos"),
         *("xlen", "ltrim", "lset", "lrem"),
         *("client|list", "client|info"),
     }

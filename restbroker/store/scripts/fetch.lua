@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Takes jobs from queues into the identity's in-progress hash, under tickets that the client numbers.
 --
--- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, recovered version, dying, unadmitted;
+-- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, dying, unadmitted;
 --       the queues' lists, in the order in which they are served;
 --       the target's `held`, `groups` (by what its ordered groups are made) and `stopped`; then, of the queues in the same
 --       order, all `turn`, all `line`, all `fair` (parts/groups.lua), and all `pace` (classify.lua)
@@ -19,7 +19,7 @@
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
---        | {'OK', recovered version, {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, groups, base}
+--        | {'OK', {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, groups, base}
 --          The jobs have the tickets base+1, base+2… in that order.
 --          bad: the key is not a list or may not be read.
 --          raw: of a job that is too large its length stands in the place of its bytes, which stay here.
@@ -29,7 +29,7 @@
 --          groups: likewise: in how many milliseconds the next group is due (-1: none is); 1 if groups that were made
 --          otherwise are left (then nothing is taken from lists), else 0; then, in the jobs' order, the group of each, which
 --          ends its ticket (nil: none).
---          base: only where it may follow: what was issued before.
+--          base: what was issued before.
 --
 -- Always holds: a job is in a list or in the hash; no ticket is issued twice; `last` is written together with the jobs;
 -- hwm = max(old, min(hwm, last)); an ordered group has one job in progress at most. Sent twice: the second answers DUP when
@@ -44,7 +44,7 @@
 -- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that go back
 -- do not move it back.
 
-local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 11, 12, 500, 1000, 'clear'
+local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 10, 12, 500, 1000, 'clear'
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
 -- What restbroker stored was within the limit before, and grew by its history.
 local STORED, STORED_TIMES = '"restbroker_', 4
@@ -70,14 +70,6 @@ elseif last > base then
 end
 
 -- part: clock
-
--- What INCR would refuse was written by others, and would hide every later crash: it is counted on from a number
--- that no worker pool has seen.
-local version = redis.call('GET', KEYS[9]) or '0'
-if version ~= '0' and (#version > 18 or not string.match(version, '^[1-9]%d*$')) then
-  version = string.format('%.0f', clock_us())
-  redis.call('SET', KEYS[9], version)
-end
 
 local function pause_ms()
   local reasons = redis.call('HVALS', KEYS[5])
@@ -111,7 +103,7 @@ local function room()
     if shares[i] == id then
       share = count
     elseif count > 0 and
-        (redis.call('HEXISTS', KEYS[1], shares[i]) == 1 or redis.call('HEXISTS', KEYS[10], shares[i]) == 1) then
+        (redis.call('HEXISTS', KEYS[1], shares[i]) == 1 or redis.call('HEXISTS', KEYS[9], shares[i]) == 1) then
       -- What belongs to no one was written by others, and would never go.
       others = others + count
     end
@@ -151,7 +143,7 @@ local own, share, now_us, full_us
 local function is_dead_set_full()
   local count = redis.call('ZCARD', KEYS[8])
   if count >= max_dead then
-    for _, unadmitted in ipairs(redis.call('HVALS', KEYS[11])) do
+    for _, unadmitted in ipairs(redis.call('HVALS', KEYS[10])) do
       count = count - (tonumber(unadmitted) or 0)
     end
   end
@@ -360,5 +352,5 @@ if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)
 end
 confirm(number)
-return {'OK', version, paused, bad, taken, more, counts or false,
-        says and {due_ms, drains and 1 or 0, unpack(says)} or false, follows and base or nil}
+return {'OK', paused, bad, taken, more, counts or false,
+        says and {due_ms, drains and 1 or 0, unpack(says)} or false, base}

@@ -1,84 +1,43 @@
 #!lua flags=allow-oom
 -- Gives jobs of a fenced identity back to their queues, each for itself. The caller sends the newest first: the
--- oldest then is the next to be taken again. What was marked 'once' (about to be sent) dies instead.
+-- oldest then is the next to be taken again. It decides what becomes of each, as nothing of them changes any more.
 --
--- KEYS: dying, ip, dead, parked, sent, recovered (of the day), recovered version, inflight, schedule, queues;
+-- KEYS: dying, ip, dead, parked, sent, inflight, schedule, queues;
 --       the identity's queues, by index;
 --       destinations of replies, which ARGV names by their number from 1;
 --       the target's `held`, `groups` and `stopped`, then all `turn`, all `line` and all `fair` of the queues, by index
 --       (parts/groups.lua)
 -- ARGV: 1 identity
---       2 its target
---       3 its generation
---       4 1 if other pools of its process have jobs in progress, else 0
---       5 jitter
---       6 number of the identity's queues
+--       2 number of the identity's queues
 --       per job: ticket, qidx,
---         1 if it may have reached a worker (its number is at most hwm), else 0,
---         score (now),
---         payload for the dead set, if it is marked,
---         1 if the schedule set leads back to its queue, else 0,
+--         fate: 'back' | 'wait' (in the schedule set, or with its ordered group) | 'dead',
+--         score: when it is due if it waits, else now,
+--         payload: its bytes from now on ('' = as they are),
 --         what its death does to its ordered group: 'go' | 'stop',
 --         until when its ordered group is closed (epoch seconds): a request for it may still be answered,
 --         number of replies that it owes once dead, and per reply: destination, queue name ('' = a key, not a queue), ttl in
 --         seconds (keys only), payload
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that
---          | 3 dead, though Redis refuses an answer | 0 not there (any more) | 'DUP' the dead set holds an equal
---          member | an error's text: still in progress
+--          | 3 dead, though Redis refuses an answer | 0 not there (any more) | 'DUP' its set holds an equal member
+--          | an error's text: still in progress
 --
--- Always holds: a job is in the hash, or where its code says; no mark can be added any more, since a fenced identity gets
--- none. What is requeued owes no reply yet. Sent twice, or by two reapers at once: each job moves, is answered and counts
--- once.
---
--- What may have reached a worker is counted by the SHA-1 of its bytes, once per dead identity: three equal payloads
--- in one crash count as one.
---
--- What was in progress in three crashes or more waits before it runs again, longer after each. A job that was marked
--- 'alone' had nothing beside it in its worker pool: it dies when the last ALONE_LIMIT crashes of its target were its
--- own, none of them with another pool of its process (or generation) busy. Where processes die for other reasons,
--- others come between.
+-- Always holds: a job is in the hash, or where its code says. What is requeued owes no reply yet. Sent twice, or by two
+-- reapers at once: each job moves, is answered and counts this crash once.
 
-local FIXED_KEYS, KEEP_S = 10, 259200
-local ALONE_LIMIT, FIRST_WAIT_S, LONGEST_WAIT_S = 3, 5, 300
+local FIXED_KEYS = 8
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
-local id, ip, day = ARGV[1], KEYS[2], KEYS[6]
-local in_flight, schedule, queues = KEYS[8], KEYS[9], KEYS[10]
-local jitter, queue_count, at = tonumber(ARGV[5]), tonumber(ARGV[6]), 7
-local crashes, generation = '#' .. ARGV[2], '#' .. ARGV[3]
-local codes, counted = {}, false
+local id, ip, in_flight, schedule, queues = ARGV[1], KEYS[2], KEYS[6], KEYS[7], KEYS[8]
+local queue_count, at, codes = tonumber(ARGV[2]), 3, {}
 local groups
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
   return 'NOTFENCED'
 end
 
--- Adds one to a field once per identity; the value is count/alone/crashes:identity, the identity being the one that
--- raised it last. `alone` is how many of the last crashes were this job's own, `crashes` the target's others by then.
--- What is no such value was written by others, and counts as none. `own`: nothing else was busy. Returns both
--- counts.
-local function count(field, own)
-  local before, alone, seen, by = string.match(redis.call('HGET', day, field) or '', '^(%d+)/(%d+)/(%d+):(.*)$')
-  before, alone = tonumber(before or '0'), tonumber(alone or '0')
-  if by ~= id then
-    local others = string.match(redis.call('HGET', day, crashes) or '', '^%d+') or '0'
-    if seen ~= others then
-      alone = 0
-    end
-    if own then
-      alone = alone + 1
-    end
-    before = before + 1
-    redis.call('HSET', day, field, string.format('%d/%d/%s:%s', before, alone, others, id))
-    redis.call('EXPIRE', day, KEEP_S)
-    counted = true
-  end
-  return before, alone
-end
-
 local function next_job()
-  local job, owed = {replies = {}, quiet_until = tonumber(ARGV[at + 7])}, tonumber(ARGV[at + 8])
-  job.ticket, job.qidx, job.touched, job.score, job.payload, job.waits, job.effect = unpack(ARGV, at, at + 6)
-  at = at + 9
+  local job, owed = {replies = {}, quiet_until = tonumber(ARGV[at + 6])}, tonumber(ARGV[at + 7])
+  job.ticket, job.qidx, job.fate, job.score, job.payload, job.effect = unpack(ARGV, at, at + 5)
+  at = at + 8
   for i = 1, owed do
     job.replies[i] = {key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])], queue = ARGV[at + 1],
                       ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
@@ -120,58 +79,21 @@ local function bury(job)
   return nil, code
 end
 
--- To the end that is served next, of its group if it has one; an ordered one may go on at a time.
-local function push(job, raw, at_s)
-  if is_ordered(job) or job.group and not has_order(KEYS[first - 1]) then
-    return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, math.max(job.quiet_until, at_s or 0)))
+-- To the end that is served next, of its group if it has one; an ordered one may go on at a time. What waits alone does so
+-- in the schedule set, from which it goes to the queue.
+local function give_back(job, raw)
+  local waits = job.fate == 'wait'
+  if waits and not is_ordered(job) then
+    return add_to(schedule, job.score, raw)
+  elseif job.group and (is_ordered(job) or not has_order(KEYS[first - 1])) then
+    local at_s = math.max(job.quiet_until, waits and tonumber(job.score) or 0)
+    return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, at_s))
   end
   local list = KEYS[FIXED_KEYS + tonumber(job.qidx)]
   return failure(list, redis.pcall('RPUSH', list, raw))
 end
 
--- Back to the queue, or to the schedule set for a while. Counted before it moves: should Redis refuse that, it counts
--- once all the same.
-local function give_back(job, raw, times)
-  if job.waits ~= '1' or times < 3 then
-    return push(job, raw)
-  end
-  local wait_s = math.min(FIRST_WAIT_S * 2 ^ (times - 3), LONGEST_WAIT_S) * jitter
-  if is_ordered(job) then
-    return push(job, raw, tonumber(job.score) + wait_s)
-  end
-  local added = redis.pcall('ZADD', schedule, 'NX', string.format('%.6f', tonumber(job.score) + wait_s), raw)
-  return added ~= 1 and push(job, raw) or nil
-end
-
-local function lone(job, raw)
-  local beside = ARGV[4] == '1' or redis.call('HEXISTS', day, generation) == 1
-  local times, alone = count(redis.sha1hex(raw), not beside)
-  if alone >= ALONE_LIMIT then
-    return bury(job)
-  end
-  return give_back(job, raw, times), 1
-end
-
-local function among_others(job, raw)
-  redis.call('HSET', day, generation, 1)
-  count(crashes)
-  return give_back(job, raw, count(redis.sha1hex(raw))), 1
-end
-
-local function place(job, raw)
-  local mark = redis.call('HGET', sent, job.ticket)
-  if mark == 'alone' then
-    return lone(job, raw)
-  elseif mark then
-    return bury(job)
-  elseif job.touched == '1' then
-    return among_others(job, raw)
-  end
-  return push(job, raw), 1
-end
-
 -- Wrong types surface here, before the first write.
-redis.call('HLEN', day)
 redis.call('HLEN', sent)
 local has_share = redis.pcall('HEXISTS', in_flight, id) == 1
 while at <= #ARGV do
@@ -184,8 +106,10 @@ while at <= #ARGV do
     job.group = group_of(job.ticket)
     why = job.group and refusal
     redis.call('HDEL', ip, job.ticket)
-    if not why then
-      why, code = place(job, raw)
+    if not why and job.fate == 'dead' then
+      why, code = bury(job)
+    elseif not why then
+      why, code = give_back(job, job.payload ~= '' and job.payload or raw), 1
     end
     if why then
       redis.call('HSET', ip, job.ticket, raw)
@@ -196,8 +120,5 @@ end
 if has_share then
   local jobs = redis.call('HLEN', ip) - redis.call('HEXISTS', ip, 'last') - redis.call('HEXISTS', ip, 'hwm')
   redis.call('HSET', in_flight, id, jobs)
-end
-if counted then
-  redis.pcall('INCR', KEYS[7])
 end
 return codes

@@ -144,7 +144,6 @@ async def test_what_no_request_can_be_made_of_stays_to_be_settled(
         health=StoreHealth(lambda _: None),
         reservations=Reservations(),
         ready=finished.ready,
-        crashes=cast("Any", SimpleNamespace(counts={})),
         buffer=finished,
         settler=cast("Any", SimpleNamespace(reports=SimpleNamespace(records=fail))),
         upkeep=Upkeep(),

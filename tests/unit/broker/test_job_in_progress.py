@@ -104,7 +104,7 @@ def test_every_state_is_reached_and_every_step_of_it_taken() -> None:
 def test_immediate_admission_equals_admission_step_by_step() -> None:
     (payload, proof), at_once, one_by_one = shown(), a_job(), a_job()
     at_once.admit_at_once(payload, proof, "status", "r1", once=True, expires_at_s=2.0, started_at_s=1.0)
-    one_by_one.identify(payload, None, 1.0)
+    one_by_one.identify(payload, 1.0)
     one_by_one.address("status", "r1")
     one_by_one.admit(payload, proof, None, once=True, expires_at_s=2.0)
     names = [field.name for field in attrs.fields(JobInProgress)]

@@ -1,6 +1,6 @@
 """The poller of one pool, with a stand-in for Redis: what it asks for and when, and what it makes of the answers."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from itertools import pairwise
 from typing import Any, cast
 
@@ -34,16 +34,16 @@ from restbroker.store.jobs import (
 from restbroker.telemetry.events import Event, OperatorWarning, StoreBack, StoreLost
 
 NONE: frozenset[str] = frozenset()
-NOTHING = FetchResult((), NONE, NONE, 0)
+NOTHING = FetchResult((), NONE, NONE)
 AWAY = StoreUnavailable("Redis is away.")
 REFUSED = StoreRefused("NOPERM", None)
 DOWN = Reason("TargetUnwell", "It is down.")
 RATE, SHARE = Limits(emission_us=1000), Limits(in_flight=10)
 
 
-def taken(*numbers: int, more: bool = False, version: int = 0) -> FetchResult:
+def taken(*numbers: int, more: bool = False) -> FetchResult:
     jobs = tuple(FetchedJob(f"{number}:1", number, "rest", b"{}") for number in numbers)
-    return FetchResult(jobs, NONE, NONE, version, more)
+    return FetchResult(jobs, NONE, NONE, more)
 
 
 @attrs.define(eq=False)
@@ -63,9 +63,6 @@ class Pool:
     refused: list[JobInProgress] = attrs.field(factory=list)
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     counts: dict[str, int] = attrs.field(factory=dict)
-    version: int = 0
-    loaded: list[int] = attrs.field(factory=list)
-    poison: list[Exception] = attrs.field(factory=list)
     turns: int = 0
     """How often it was a fetch's turn, made or given up."""
     steps: list[str] = attrs.field(factory=list)
@@ -100,9 +97,7 @@ class Pool:
             breaker=self.breaker,
             reservations=self.reservations,
             ready=self.ready,
-            crashes=here,
             acker=here,
-            poison=here,
             queues=here,
             reconcile=self.reconcile,
         )
@@ -140,15 +135,6 @@ class Pool:
     async def wait_beside(self, _ready: ReadyBuffer, _unreadable: Collection[str]) -> None:
         self.steps.append("waits")
         await trio.sleep(2)
-
-    async def refresh(self, version: int) -> None:
-        self.loaded.append(version)
-        self.version = version
-
-    async def make_ready(self, jobs: Sequence[JobInProgress]) -> None:
-        if self.poison:
-            raise self.poison.pop(0)
-        self.ready.send_nowait(jobs)
 
     def hold(self, *numbers: int, granted: bool = True) -> None:
         """These jobs are reserved here and wait for a worker."""
@@ -344,9 +330,8 @@ async def test_quiet_process_compares_jobs_and_releases_waiting_ones(
     assert [(request.count, request.hwm >= 1) for request in pool.requests] == [(0, True)]
 
 
-@pytest.mark.parametrize("where", ["the fetch", "a suspect"])
-async def test_refusal_hinders_the_pool_and_is_retried_a_second_later(autojump_clock: MockClock, where: str) -> None:
-    pool = Pool(answers=[REFUSED]) if where == "the fetch" else Pool(answers=[taken(1)], poison=[REFUSED])
+async def test_refusal_hinders_the_pool_and_is_retried_a_second_later(autojump_clock: MockClock) -> None:
+    pool = Pool(answers=[REFUSED])
     await pool.run(1.5)
     assert (pool.hindrance(), pool.warned()) == ("refused", ["FetchRefused"])
     await pool.run()
@@ -430,12 +415,6 @@ async def test_no_fetch_is_made_beside_a_settlement_that_brings_jobs(autojump_cl
     assert pool.requests
 
 
-async def test_the_counts_of_crashes_are_loaded_when_they_change(autojump_clock: MockClock) -> None:
-    pool = Pool(answers=[NOTHING, taken(version=3), taken(version=3), taken(version=4)])
-    await pool.run(20)
-    assert pool.loaded[:2] == [3, 4]
-
-
 MANY = Limits(in_flight=2)
 
 
@@ -477,7 +456,7 @@ async def test_a_job_pays_for_its_start_when_it_is_taken(autojump_clock: MockClo
 
 
 async def test_unreadable_queue_is_reported_and_hinders_no_other(autojump_clock: MockClock) -> None:
-    pool = Pool(answers=[FetchResult((), NONE, frozenset({"slow"}), 0)])
+    pool = Pool(answers=[FetchResult((), NONE, frozenset({"slow"}))])
     await pool.run(1.5)
     assert (pool.hindrance(), pool.warned()) == (None, ["BadQueue"])
 

@@ -54,7 +54,7 @@ class Fake:
 
 def taken(base: int, count: int = 1) -> FetchResult:
     jobs = [FetchedJob(f"{number}:1", number, "a", b"{}") for number in range(base + 1, base + count + 1)]
-    return FetchResult(tuple(jobs), frozenset(), frozenset(), 0, base=base)
+    return FetchResult(tuple(jobs), frozenset(), frozenset(), base=base)
 
 
 @attrs.define

@@ -11,7 +11,6 @@ from restbroker.job import active_job, redact, rubyjson
 from restbroker.job.active_job import WRAPPERS
 from restbroker.job.job import Job, fields_of, read
 from restbroker.job.json_types import Json
-from restbroker.job.settle import returns_to
 from tests.support.active_job import OBJECT, RECORDED, recorded, wrapped
 from tests.support.rows import rows
 
@@ -45,10 +44,6 @@ def test_a_recorded_job_of_each_version_becomes_a_plain_one(name: str) -> None:
     # Written again it is read as the same.
     assert job(rubyjson.dumps(dict(fields))).fields == fields
     assert active_job.refusal(fields) is None
-
-
-def test_a_wrapped_job_is_fit_for_a_set_as_it_is() -> None:
-    assert all(returns_to(recorded(name), "rest") for name in RECORDED)
 
 
 @pytest.mark.promise("Producers: jobs", "what ActiveJob wrote as an object is refused by name")

@@ -14,10 +14,8 @@ from restbroker.job.settle import (
     Final,
     drop_reply,
     may_send,
-    returns_to,
     settle,
     settle_crashed,
-    settle_poisoned,
 )
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Retry, Schedule
 from tests.support.rows import rows
@@ -110,17 +108,16 @@ def test_at_most_once_unanswered_command_dies_and_is_not_resent() -> None:
     assert not may_send(job(restbroker_uncertain=1), ONCE, 2, at_most_once=True)
 
 
-@rows("make_dead", [settle_crashed, settle_poisoned])
-def test_death_by_a_crash_is_in_the_history_as_perhaps_run(make_dead: Any) -> None:
+def test_death_by_a_crash_is_in_the_history_as_perhaps_run() -> None:
     raw = b'{"args":[],"queue":"elsewhere"}'
-    dead = make_dead(OrphanedJob("life", "7:1", "q", raw), NOW_S)
+    dead = settle_crashed(OrphanedJob("life", "7:1", "q", raw), NOW_S)
     fields = json.loads(dead.payload)
     assert (fields["jid"], fields["queue"]) == (digest(raw)[:24], "q")
     assert fields["restbroker_may_have_run"] is True
     (line,) = fields["restbroker_attempts"]
     assert (line["outcome"], line["ms"], line["status"]) == ("uncertain", 0.0, None)
     assert (fields["failed_at"], dead.at_s, dead.replies) == (NOW_S, NOW_S, ())
-    unreadable = make_dead(OrphanedJob("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
+    unreadable = settle_crashed(OrphanedJob("life", "7:1", "q", b"{x", ResponseQueue("r", "Add")), NOW_S)
     wrapped = json.loads(unreadable.payload)
     assert (wrapped["jid"], wrapped["queue"]) == (digest(b"{x")[:24], "q")
     assert (unreadable.at_s, unreadable.replies) == (NOW_S, ())
@@ -140,17 +137,6 @@ def test_job_with_refused_reply_was_delivered_and_names_the_cure() -> None:
     assert fields["restbroker_attempts"][0]["outcome"] == "delivered"
     assert "WRONGTYPE of k" in fields["error_message"]
     assert "Check the key" in fields["error_message"]
-
-
-@rows(("raw", "leads"), [
-    (b'{"queue":"q",CLASS}', True), (b'{"queue":"q",CLASS,"created_at":1795380927123}', True),
-    (b'{"queue":"other",CLASS}', False), (b"{CLASS}", False), (b'"q"', False), (b"{x", False),
-    (b'{"queue":"q"}', False), (b'{"queue":"q","class":"A","args":"[]"}', False), (b'{"queue":"q","args":[]}', False),
-    (b'\xef\xbb\xbf{"queue":"q",CLASS}', False), (b'{"queue":"q",CLASS,"at":"soon"}', False),
-    (b'{"queue":"q",CLASS,"tags":"x"}', False), (b'{"queue":"q",CLASS,"created_at":"x"}', False),
-])  # fmt: skip
-def test_set_leads_back_a_job_with_a_queue_that_ruby_keeps(raw: bytes, *, leads: bool) -> None:
-    assert returns_to(raw.replace(b"CLASS", b'"class":"A","args":[]'), "q") is leads
 
 
 @rows(("negative", "called"), [(True, "negative"), (False, "delivered")])

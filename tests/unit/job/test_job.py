@@ -15,8 +15,8 @@ from tests.support.rows import rows
 SPARE = "0" * 24
 
 
-def job(fields: dict[str, Json], recovered: int = 0) -> Job:
-    entry = read(json.dumps(fields).encode(), "q", SPARE, recovered)
+def job(fields: dict[str, Json], forgotten: int = 0) -> Job:
+    entry = read(json.dumps(fields).encode(), "q", SPARE, forgotten)
     assert isinstance(entry, Job), entry
     return entry
 
@@ -61,8 +61,16 @@ def test_the_attempt_follows_from_the_retry_count(count: int | None, attempt: in
     assert job({"retry_count": count, "failed_at": 1700000000.5}).attempt == attempt
 
 
-def test_runs_before_a_crash_and_unanswered_ones_add_up() -> None:
-    assert job({"restbroker_uncertain": 2}, recovered=1).maybe_run == 3
+def test_crashes_forgotten_runs_and_unanswered_ones_add_up() -> None:
+    entry = job({"restbroker_crashes": 4, "restbroker_uncertain": 2}, forgotten=1)
+    assert (entry.maybe_run, entry.crashes, entry.is_plain) == (7, 4, False)
+    assert "restbroker_crashes" not in entry.fields
+    assert job({"args": []}, forgotten=1).maybe_run == 1
+
+
+@rows("given_count", [0, 7, -1000000, 9999999, "5", True, 5.0, None, [5]])
+def test_a_count_of_crashes_by_others_counts_as_none(given_count: Json) -> None:
+    assert job({"restbroker_crashes": given_count}).maybe_run == 0
 
 
 @rows(("given_count", "counts"), [(1, 1), (-1, 0), ("2", 0), (None, 0), ([], 0)])

@@ -24,7 +24,6 @@ from restbroker.job.settle import (
     settle,
     settle_crashed,
     settle_cut_off,
-    settle_poisoned,
 )
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Requeue, Retry, Schedule
 from tests.support.rows import rows
@@ -245,19 +244,18 @@ def test_strange_count_of_full_slots_starts_afresh_or_waits_most(count: object, 
     assert postpone(job(restbroker_crowded=count), context()).delay_s == waits_s
 
 
-@rows("make_dead", [settle_crashed, settle_poisoned])
-def test_job_killed_by_a_crash_has_its_commands_name_if_readable(make_dead: MakeDead) -> None:
-    named = payload(make_dead(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
+def test_job_killed_by_a_crash_has_its_commands_name_if_readable() -> None:
+    named = payload(settle_crashed(fallen(b'{"jid":"j","args":["register",5,"t"]}'), NOW_S))
     assert (named["display_class"], named["args"]) == ("register", ["register", 5, "t"])
-    own = payload(make_dead(fallen(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}'), NOW_S))
+    own = payload(settle_crashed(fallen(b'{"jid":"j","args":["register",{},"t"],"display_class":"Mine"}'), NOW_S))
     assert own["display_class"] == "Mine"
-    assert "display_class" not in payload(make_dead(fallen(b"{x"), NOW_S))
+    assert "display_class" not in payload(settle_crashed(fallen(b"{x"), NOW_S))
 
 
-@rows(("make_dead", "code"), [(settle_crashed, "Uncertain"), (settle_poisoned, "Poison")])
-def test_job_killed_by_a_crash_is_answered_as_any_dead_job(make_dead: MakeDead, code: str) -> None:
+def test_job_killed_by_a_crash_is_answered_as_any_dead_job() -> None:
     fields = {"jid": "j", "args": ["register", {}, "t", "id-1"], "retry_count": 1, "reply_to": "restbroker:reply:w"}
-    by_job, by_key = make_dead(fallen(json.dumps(fields).encode(), ResponseQueue("replies", "Mine")), NOW_S).replies
+    orphan = fallen(json.dumps(fields).encode(), ResponseQueue("replies", "Mine"))
+    by_job, by_key = settle_crashed(orphan, NOW_S).replies
     job = json.loads(by_job.payload)
     assert (by_job.queue, job["queue"], job["class"], job["args"][:2]) == ("replies", "replies", "Mine", ["", "id-1"])
     assert job["jid"] == spare_jid("life", "7:1"), "the same however often it is dead"
@@ -269,7 +267,7 @@ def test_job_killed_by_a_crash_is_answered_as_any_dead_job(make_dead: MakeDead, 
         "register",
     )
     assert details.items() >= job["args"][2].items()
-    assert (details["outcome"], details["error"]["code"], details["attempts"]) == ("uncertain", code, 3)
+    assert (details["outcome"], details["error"]["code"], details["attempts"]) == ("uncertain", "Uncertain", 3)
     assert (details["status"], details["answer"], details["text"]) == (None, None, "")
     assert details["error"]["cure"]
 
@@ -283,14 +281,13 @@ def test_job_killed_by_a_crash_has_its_commands_own_words() -> None:
     assert payload(settle_crashed(orphan, NOW_S, {"tell": spec}.get))["error_class"] == "Uncertain"
 
 
-@rows("make_dead", [settle_crashed, settle_poisoned])
-def test_crash_is_answered_without_details_only_to_a_waiter(make_dead: MakeDead) -> None:
-    assert make_dead(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
-    (reply,) = make_dead(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
+def test_crash_is_answered_without_details_only_to_a_waiter() -> None:
+    assert settle_crashed(fallen(b'{"args":["register",{},"t","id-1"]}'), NOW_S).replies == ()
+    (reply,) = settle_crashed(fallen(b'{"args":[5,{},"t","id-1"],"reply_to":"restbroker:reply:w"}'), NOW_S).replies
     assert json.loads(reply.payload)["command"] == ""
     batch = b'{"args":["register",{},"t"],"reply_to":"restbroker:reply:bulk-1"}'
-    assert [reply.ttl_s for reply in make_dead(fallen(batch), NOW_S).replies] == [86_400]
-    assert make_dead(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
+    assert [reply.ttl_s for reply in settle_crashed(fallen(batch), NOW_S).replies] == [86_400]
+    assert settle_crashed(fallen(b'{"args":["register",{},"t"],"reply_to":"queue:rest"}'), NOW_S).replies == ()
 
 
 def fallen(raw: bytes, responses: ResponseQueue | None = None, queues: tuple[str, ...] = ()) -> OrphanedJob:
@@ -304,14 +301,13 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
     outcomes = (Rejected(WHY), Deferred(WHY), NOT_NOW, Uncertain(WHY))
     settled = [settle(entry, ONCE, outcome, facts) for outcome in outcomes]
     settled += [postpone(entry, facts), drop_reply(entry, Ack(), "no", facts), settle_crashed(orphan, NOW_S)]
-    settled.append(settle_poisoned(orphan, NOW_S))
     return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
 @rows(("named", "again"), [("default", "q"), ("slow", "slow"), ("q", "q"), ("", "q")])
 def test_retry_queue_counts_only_where_the_same_target_serves_it(named: str, again: str) -> None:
-    assert [(fields["queue"], fields["retry_queue"]) for fields in stored_for(named)] == [(again, named)] * 8
+    assert [(fields["queue"], fields["retry_queue"]) for fields in stored_for(named)] == [(again, named)] * 7
 
 
 def test_replies_of_dead_jobs_have_a_place_only_with_details() -> None:

@@ -124,6 +124,6 @@ def test_each_key_that_all_processes_share_has_its_type() -> None:
     wanted = {key: Keys().expected_type(key) for key in all_keys()}
     unknown = {key for key, kind in wanted.items() if kind is None}
     assert all(key.startswith(("HOST:PID:NONCE", "COMMAND-")) for key in unknown), "of a process, or of Sidekiq 7"
-    assert wanted["restbroker:info:IDENTITY"] == wanted["restbroker:recovered:20261120"] == "hash"
+    assert wanted["restbroker:info:IDENTITY"] == wanted["restbroker:sent:IDENTITY"] == "hash"
     assert (wanted["stat:failed"], wanted["restbroker:rate:TARGET"], wanted["goretry"]) == ("string", "string", "zset")
     assert Keys("ns").expected_type("ns:paused") == "set"

@@ -104,6 +104,19 @@ def test_events_of_the_process_are_counted() -> None:
     assert samples["restbroker_redis_outages_total"] == {(): 1}
     assert samples["restbroker_fenced_total"] == {(): 1}
     assert samples["restbroker_jobs_recovered_total"] == {(): 7}
+    assert samples["restbroker_crashed_jobs_waiting"] == {(): 0}
+
+
+def test_jobs_that_wait_after_crashes_are_counted_while_they_do() -> None:
+    now_s = [100.0]
+    counters = Counters(now_s=lambda: now_s[0])
+    counters(JobsRecovered("i", 7, 3, waits_s=(20.0, 40.0)))
+    counters(JobsRecovered("j", 1, 1, waits_s=(10.0,)))
+    found = []
+    for at_s in (100.0, 115.0, 130.0, 141.0):
+        now_s[0] = at_s
+        found.append(counters.samples()["restbroker_crashed_jobs_waiting"][()])
+    assert found == [3, 2, 1, 0]
 
 
 @given(st.lists(st.tuples(st.text(max_size=5), st.text(max_size=5)), max_size=50))

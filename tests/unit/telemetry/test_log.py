@@ -19,6 +19,7 @@ from restbroker.telemetry.events import (
     JobFinished,
     JobsDelivered,
     JobsPromoted,
+    JobsRecovered,
     OneEvent,
     OperatorWarning,
     PauseEnded,
@@ -372,7 +373,7 @@ def test_failure_is_logged_in_full_again_after_ten_seconds() -> None:
 
 
 HIDDEN = {(BrokerStarted, "down"), (BrokerStopped, "clean"), (BrokerStopped, "reserved"), (JobFinished, "admitted")}
-HIDDEN |= {(PeriodicDue, "alarming"), (TargetDown, "denied")}
+HIDDEN |= {(JobsRecovered, "waits_s"), (PeriodicDue, "alarming"), (TargetDown, "denied")}
 OF_SEVERAL = {"events", "jobs.failed", "summary", "warnings"}
 
 
