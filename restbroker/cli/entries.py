@@ -57,6 +57,7 @@ def fields(entry: ShownJob) -> dict[str, Json]:
         "expires_at": None if entry.expires_at_s is None else utc(entry.expires_at_s),
         "idempotency_key": entry.idempotency_key,
         "unique_key": entry.unique_key,
+        "crashes": entry.crashes,
         "may_have_run": entry.may_have_run,
         "repeat_safe": entry.repeat_safe,
     }
@@ -89,6 +90,8 @@ def properties(entry: ShownJob) -> Iterator[tuple[str, str]]:
     if entry.error_class is not None or entry.message is not None:
         yield "error", ": ".join(word for word in (entry.error_class, entry.message) if word is not None)
     yield "tried", "never" if not entry.attempts else "once" if entry.attempts == 1 else f"{entry.attempts} times"
+    if entry.crashes:
+        yield "crashes", entry.crash_text
     if entry.may_have_run:
         yield "may have run", "yes; " + ("safe to repeat" if entry.repeat_safe else "not known to be safe to repeat")
     yield from (("try", line) for line in try_lines(entry.history))
@@ -130,7 +133,7 @@ COLUMNS: Final[Sequence[Column[ShownJob]]] = (
     Column("JOB", lambda one: one.jid),
     Column("COMMAND", lambda one: one.command),
     Column("CODE", lambda one: one.error_class),
-    Column("MESSAGE", lambda one: one.message),
+    Column("MESSAGE", lambda one: one.crash_text or one.message),
 )
 
 

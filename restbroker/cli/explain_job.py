@@ -19,6 +19,7 @@ from restbroker.console import output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import load_quietly
 from restbroker.console.times import local, milliseconds, utc
+from restbroker.job.crashes import crash_text
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
@@ -138,6 +139,8 @@ def _where(place: Location) -> str:
             return f"The process {place.name} has it in progress{since}."
         case "retry":
             return f"It waits for its next try at {local(entry.at_s)}."
+        case "schedule" if entry.crash_wait_s is not None:
+            return f"It {entry.crash_text}, until {local(entry.at_s)}."
         case "schedule":
             return f"It is scheduled for {local(entry.at_s)}."
         case "dead":
@@ -152,6 +155,9 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
         yield from place.order.next_steps
     if place.twin is not None:
         yield place.twin.text
+    if place.entry.crashes:
+        unsafe = "" if place.entry.repeat_safe else ", or more often than UncertainRetries allows (Uncertain)"
+        yield f"It {crash_text(place.entry.crashes)}: it waits longer after each, and dies after six (Poison){unsafe}."
     yield from place.pause_texts
     if place.kind != "dead" and (expires_at_s := place.entry.expires_at_s) is not None:
         is_over = expires_at_s <= time.time()

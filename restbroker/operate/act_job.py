@@ -13,6 +13,7 @@ import attrs
 
 from restbroker.errors import UsageError
 from restbroker.job import expiry, redact, retry, rubyjson, signing
+from restbroker.job.crashes import with_crashes_uncertain
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repair
@@ -287,9 +288,9 @@ def is_moved_already(view: Job, action: Action) -> bool:
 def _reset_fields(fields: Mapping[str, Json], view: Job) -> dict[str, Json]:
     """Return the fields after a person's decision, with a job id.
 
-    The count of how often it may have run restarts, but the fact that it may have run is kept.
+    The counts of how often it may have run and of crashes restart, but the fact that it may have run is kept.
     """
-    again = dict(fields)
+    again = with_crashes_uncertain(fields)
     if again.pop(UNCERTAIN_FIELD, None):
         again[MAY_HAVE_RUN_FIELD] = True
     return _with_jid(again, view)

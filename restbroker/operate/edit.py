@@ -19,6 +19,7 @@ from restbroker.errors import UsageError
 from restbroker.job import arguments, auth, endpoint, hiding, redact, repair, retry, rubyjson, sealing, signing
 from restbroker.job.argument_check import BadRow, Checker, quote_name
 from restbroker.job.command import Command, CommandSpec
+from restbroker.job.crashes import with_crashes_uncertain
 from restbroker.job.display import DISPLAY_FIELD
 from restbroker.job.hiding import MASK
 from restbroker.job.job import (
@@ -331,7 +332,7 @@ def _as_taken(spec: CommandSpec, target: Target, command: Command) -> Command | 
 
 def _as_stored(wanted: _EditPlan, view: Job, proof: Proof, *, who: str, now_s: float) -> EditedJob | str:
     """Return the job with the changes and a note of them, sealed again if it was; or why it cannot be stored."""
-    fields = dict(view.fields or {})
+    fields = with_crashes_uncertain(view.fields or {})
     given = fields.get("args")
     args = repair.parse_list(given) if isinstance(given, str) else given
     assert isinstance(args, list)  # noqa: S101 - it was read already

@@ -12,12 +12,14 @@ from typing import Final
 
 import attrs
 
+from restbroker.config.values import duration_text
 from restbroker.job import arguments, claims, display, expiry, hiding, redact, rubyjson
 from restbroker.job.arguments import Submission
+from restbroker.job.crashes import crash_text
 from restbroker.job.display import command_of
 from restbroker.job.failure_group import generalise, group_id
 from restbroker.job.hiding import MASK
-from restbroker.job.job import UNCERTAIN_FIELD, fields_of, may_have_run_before
+from restbroker.job.job import CRASHES_FIELD, UNCERTAIN_FIELD, crash_count, fields_of, may_have_run_before
 from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS, read_count
@@ -49,7 +51,8 @@ class ShownJob:
     `attempts`: number of tries. `arguments`: {name: value}, or whatever the job has in their place. `history`: the last
     tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: the bytes are not a job, or a wrapped
     one that could not be read. `target`: None if no target of the configuration serves the queue. `repeat_safe`: it may
-    be sent again even if it ran. `unique_key`: that of the lock with which it was pushed.
+    be sent again even if it ran. `unique_key`: that of the lock with which it was pushed. `crashes`: how many processes
+    died while they had it in progress; it waits `crash_wait_s` for that in a set, None if it does not.
     """
 
     key: str
@@ -74,6 +77,14 @@ class ShownJob:
     history: tuple[Mapping[str, Json], ...] = ()
     idempotency_key: str | None = None
     unique_key: str | None = None
+    crashes: int = 0
+    crash_wait_s: float | None = None
+
+    @property
+    def crash_text(self) -> str:
+        """In words how processes died with it, "waits 40 s after 3 crashes"; "" if none did."""
+        wait = "" if self.crash_wait_s is None else duration_text(self.crash_wait_s)
+        return crash_text(self.crashes, wait) if self.crashes else ""
 
 
 @attrs.frozen(eq=False, slots=False)
@@ -171,8 +182,19 @@ class Job:
         """Whether the server may already have executed the job."""
         fields = self.fields or {}
         uncertain = fields.get(UNCERTAIN_FIELD)
-        known = may_have_run_before(fields) or (isinstance(uncertain, int) and uncertain > 0)
+        known = may_have_run_before(fields) or (isinstance(uncertain, int) and uncertain > 0) or self.crashes > 0
         return known or any(one.get("outcome") in _RAN for one in self._tries_of_this)
+
+    @property
+    def crashes(self) -> int:
+        """How many processes died while they had the job in progress, since it was pushed, tried or changed."""
+        return crash_count((self.fields or {}).get(CRASHES_FIELD))
+
+    @property
+    def crash_wait_s(self) -> float | None:
+        """For how many seconds the job waits in a set since processes died with it; None if it does not."""
+        since_s = self.moment(DEFERRED_AT_FIELD) if self.crashes and self.in_queue is None else None
+        return None if since_s is None else max(0.0, self.score - since_s)
 
     @property
     def repeat_safe(self) -> bool:
@@ -279,6 +301,8 @@ class Job:
             size_bytes=len(self.raw),
             idempotency_key=self._display(self._text(claims.KEY_FIELD), _WORD_LIMIT),
             unique_key=None if lock is None else self._display(lock.key, _WORD_LIMIT),
+            crashes=self.crashes,
+            crash_wait_s=self.crash_wait_s,
         )
 
     @property

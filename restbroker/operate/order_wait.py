@@ -12,6 +12,7 @@ import attrs
 
 from restbroker.config.target import Target
 from restbroker.job import hiding
+from restbroker.job.crashes import crash_text
 from restbroker.job.order import group_in, is_ordered
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
@@ -38,7 +39,7 @@ class OrderWait:
     By `state` the first one is in progress at `process`, put off until `at_s`, dead since `at_s`, or may start.
     `is_own`: it is the job itself. `number`: the job's place among the `jobs` of its key that are not done, 1 is the
     next or in progress; None: no broker has looked at it yet. `is_hopeless`: a retry of the dead one fails again.
-    `more`: what a command needs besides the key.
+    `crashes`: how many processes died with the first one in progress. `more`: what a command needs besides the key.
     """
 
     key: str
@@ -52,6 +53,7 @@ class OrderWait:
     number: int | None = None
     is_own: bool = False
     is_hopeless: bool = False
+    crashes: int = 0
     more: str = ""
 
     @property
@@ -79,6 +81,8 @@ class OrderWait:
         match self.state:
             case "in_progress":
                 return f"{link}{self.process or 'a process'} has in progress"
+            case "due" if self.crashes:
+                return f"{link}{crash_text(self.crashes, f'until {at}')}"
             case "due":
                 failed = f", since it failed ({error})" if error else ""
                 return f"{link}is tried again{f' at {at}' if at else ''}{failed}"
@@ -152,6 +156,7 @@ def of_group(client: Client, known: ConfigContext, target: Target, group: str, j
         at_s=held.at_s if held.state in ("due", "stopped") else None,
         process=process,
         is_hopeless=first is not None and first.error_class in NO_RETRY,
+        crashes=0 if first is None else first.crashes,
         is_own=bool(jid) and jid == (held.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
     )

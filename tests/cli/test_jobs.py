@@ -49,6 +49,14 @@ def test_explain_names_who_deleted_a_job(shell: Shell, store: Client, verb: str,
     assert ("dead restore j1" in explained.stderr, "it was delivered" in explained.stderr) == (zset == "dead", False)
 
 
+def test_explain_and_lists_say_how_long_a_job_waits_after_crashes(shell: Shell, store: Client) -> None:
+    put(store, "schedule", NOW_S + 40, "j1", restbroker_crashes=3, restbroker_deferred_at=NOW_S)
+    explained = shell("explain", "j1")
+    assert "It waits 40 s after 3 crashes, until " in explained.stdout
+    assert "It was in progress in 3 crashes: it waits longer after each, and dies after six" in explained.stderr
+    assert "waits 40 s after 3 crashes" in shell("scheduled").stdout
+
+
 def test_a_restored_job_may_have_run_so_a_retry_asks(shell: Shell, store: Client) -> None:
     put_dead(store, "j1", "send_message")
     store.command("DEL", "ns:dead")

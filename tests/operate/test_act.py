@@ -210,6 +210,21 @@ def test_a_retry_restarts_the_count_of_uncertain_tries(jobs: Jobs) -> None:
     assert pushed["restbroker_may_have_run"] is True
 
 
+@pytest.mark.parametrize("zset", ["schedule", "retry"])
+def test_a_retry_begins_the_count_of_crashes_again(jobs: Jobs, zset: SortedSet) -> None:
+    jobs.put(zset, 1, "j1", restbroker_crashes=3)
+    jobs.act(zset, RETRY, ALL)
+    (pushed,) = queued(jobs.client)
+    assert "restbroker_crashes" not in pushed
+    assert (pushed["restbroker_may_have_run"], "restbroker_uncertain" in pushed) == (True, False)
+
+
+def test_a_crashed_job_that_is_not_safe_to_repeat_is_not_retried(jobs: Jobs) -> None:
+    jobs.put("schedule", 1, "j1", command="send_message", restbroker_crashes=1)
+    assert list(jobs.act("schedule", RETRY, ALL).refused.values()) == [1]
+    assert jobs.act("schedule", attrs.evolve(RETRY, repeat_unsafe=True), ALL).done == 1
+
+
 def test_entry_that_is_no_job_can_only_be_deleted(jobs: Jobs) -> None:
     rows_of_verb: list[Any] = ["retry", "kill", "reschedule", "move", "delete"]
     rows_of_raw: list[bytes] = [b"5", b"\xff", b'{"class":"Restbroker::Unreadable","args":["x"],"queue":"rest"}']

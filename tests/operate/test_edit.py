@@ -243,7 +243,8 @@ def test_job_that_may_have_run_becomes_another_command_on_demand(jobs: Jobs) -> 
     tried = [{"at": 1.0, "outcome": "uncertain", "code": "Uncertain"}]
     message = {"type": "chat", "from": "a@b", "to": "c@d", "subject": "", "body": "hi"}
     ran = {"restbroker_uncertain": 2, "restbroker_may_have_run": True, "restbroker_effected": True,
-           "restbroker_deferred": 3, "restbroker_crowded": 1, "restbroker_attempts": tried}  # fmt: skip
+           "restbroker_deferred": 3, "restbroker_crowded": 1, "restbroker_crashes": 4,
+           "restbroker_attempts": tried}  # fmt: skip
     jobs.put(fields_of(job("j1", "send_message", arguments=message, **ran)))
     edit = change(to="e@f")
     assert "--repeat-unsafe" in jobs.refused(edit)
@@ -258,8 +259,9 @@ def test_job_that_may_have_run_becomes_another_command_on_demand(jobs: Jobs) -> 
 
 def test_another_queue_of_the_same_target_makes_no_other_command(jobs: Jobs) -> None:
     second = ConfigContext({**jobs.known.targets, "rest2": jobs.known.targets["rest"]}, jobs.known.secrets)
-    jobs.put({**sealed(), "restbroker_may_have_run": True})
-    before = jobs.only()
+    jobs.put({**sealed(), "restbroker_may_have_run": True, "restbroker_crashes": 3})
+    before = {**jobs.only(), "restbroker_uncertain": 3}
+    del before["restbroker_crashes"]
     assert Jobs(jobs.client, second).edit(attrs.evolve(change(APP), queue="rest2")).done == 1
     after = jobs.only()
     assert after.pop("restbroker_attempts")[-1]["outcome"] == "moved"

@@ -32,6 +32,17 @@ def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext
         assert (place.kind, place.entry.jid, place.entry.at_s) == (zset, "j1", NOW_S)
 
 
+def test_a_job_that_was_in_crashes_says_how_long_it_waits(client: Client, configured: ConfigContext, put: Put) -> None:
+    put("schedule", NOW_S + 40, "j1", restbroker_crashes=3, restbroker_deferred_at=NOW_S)
+    (place,) = explain(client, "j1", configured).locations
+    assert (place.entry.crash_text, place.entry.may_have_run) == ("waits 40 s after 3 crashes", True)
+    client.command("FLUSHALL")
+    queues.push(client, "rest", [job("j1", restbroker_crashes=1), job("j2"), job("j3", restbroker_crashes=-1)])
+    for jid, text in (("j1", "was in progress in 1 crash"), ("j2", ""), ("j3", "")):
+        (place,) = explain(client, jid, configured).locations
+        assert (place.entry.crash_text, place.entry.may_have_run) == (text, bool(text))
+
+
 def test_a_job_whose_key_is_taken_says_that_it_is_not_sent(client: Client, configured: ConfigContext, put: Put) -> None:
     twin = job("j2", idempotency_key="order-17")
     queues.push(client, "rest", [twin])

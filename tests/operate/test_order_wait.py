@@ -53,6 +53,15 @@ def test_a_job_behind_one_in_progress(client: Client, broker: Broker, known: Con
     assert free.order is None
 
 
+def test_a_job_behind_one_that_waits_after_crashes(client: Client, broker: Broker, known: ConfigContext) -> None:
+    queues.push(client, "rest", [job("a", number) for number in range(2)])
+    crashed = job("a", 0).replace(b'"class"', b'"restbroker_crashes": 3, "class"')
+    broker.settle(broker.take()["a0"], Retry(LATER_S - time.time(), crashed))
+    _, behind, _ = said(client, "a1", known)
+    assert behind.startswith("It is held behind a0 (check_account) of the key a, which waits until +")
+    assert behind.endswith(" after 3 crashes.")
+
+
 def test_a_job_behind_one_that_is_tried_again(client: Client, broker: Broker, known: ConfigContext) -> None:
     queues.push(client, "rest", [job("a", number) for number in range(12)])
     failed = job("a", 0).replace(b'"class"', b'"error_class": "ServerError", "error_message": "Oh.", "class"')

@@ -162,6 +162,15 @@ async def test_lists_are_live_but_for_a_search(harness: Harness, site: Open) -> 
     assert "data-fragment" not in searched
 
 
+async def test_pages_say_how_long_a_job_waits_after_crashes(harness: Harness, site: Open) -> None:
+    now_s = time.time()
+    fields: dict[str, Json] = {"restbroker_crashes": 3, "restbroker_deferred_at": now_s}
+    harness.client.command("ZADD", "schedule", now_s + 40, shown_job("often", fields))
+    async with site() as running:
+        pages = [(await running.get(path)).text for path in ("/scheduled", "/job?jid=often")]
+    assert ["waits 40 s after 3 crashes" in text for text in pages] == [True, True]
+
+
 async def test_every_link_leads_to_a_page(harness: Harness, site: Open) -> None:
     fields: dict[str, Json] = {"error_class": "ServerError", "error_message": "It failed.", "failed_at": 1_700_000_000}
     for zset in ("dead", "retry", "schedule"):
