@@ -10,7 +10,9 @@ from typing import Any, Literal
 import pytest
 
 from restbroker.job import rubyjson
+from restbroker.job.crashes import Counted, count_crash
 from restbroker.job.json_types import Json
+from restbroker.job.settlement import OrphanedJob
 from restbroker.store import queues
 from tests.support.beside_ruby import TOKENS, Beside, ours, rubys
 from tests.support.shared import TOKEN
@@ -134,6 +136,31 @@ def test_scheduled_job_of_ours_arrives_once_by_either_poller(beside: Beside, awa
     beside.wait_until_finished()
     assert beside.server.executions() == dict.fromkeys(jobs, 1)
     assert arguments(beside) == {jid: repr(json.loads(raw)["args"][1]) for jid, raw in jobs.items()}
+
+
+@pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "every poller moves everybody's due jobs")
+@pytest.mark.slow  # Ruby starts
+def test_job_waiting_after_crashes_keeps_its_count_moved_by_ruby(beside: Beside) -> None:
+    """The next crash counts on, wherever Ruby puts the field, and a second one of its name gives no tries."""
+    pushed = json.loads(ours("crashed", OURS))
+    raw = rubyjson.dumps({name: pushed[name] for name in ("class", "args", "jid")})
+    waiting = crash(crash(raw).raw)
+    assert (waiting.crashes, waiting.waits_s) == (2, 20.0)
+    beside.client.command("ZADD", "schedule", 1, waiting.raw)
+    (moved,) = let_ruby_move(beside, "schedule", 1)
+    assert moved == rubyjson.dumps(json.loads(moved))
+    assert without(json.loads(moved), "enqueued_at", "created_at") == {"retry": True, **json.loads(waiting.raw)}
+    again = crash(moved)
+    assert (again.crashes, again.raw.count(b"restbroker_crashes")) == (3, 1)
+    assert again.raw.startswith(b'{"restbroker_crashes":3,')
+    broker = beside.broker()
+    beside.wait_until_finished()
+    assert beside.server.executions() == {"crashed": 1}
+    assert broker.stop() == 0
+
+
+def crash(raw: bytes) -> Counted:
+    return count_crash(OrphanedJob("i", "7:1", OURS, raw), time.time(), in_order=False, unique=7, jitter=1.0)
 
 
 FOREIGN = [
