@@ -34,7 +34,8 @@ _REQUEUE_TIMEOUT_S = 60.0
 _COPIES = 4
 """How often a job may be in Redis: as pushed, taken, dead, and in what its broker says of it."""
 _PUSH_BATCH = 100
-_STALLED_AFTER_S = 60.0
+_STALLED_AFTER_S = 300.0
+"""For so long nothing may move: a job that was in progress in five crashes waits up to four minutes."""
 _POLL_S = 0.1
 _LOOK_S = 0.05
 
@@ -266,9 +267,9 @@ class _Run:
         await self._until(planned, None)
 
     async def _until(self, planned: int, done: int | None) -> None:
-        """Wait until `done` jobs are done, or nothing is left to do, or nothing has moved for a minute.
+        """Wait until `done` jobs are done, or nothing is left to do, or nothing has moved for too long.
 
-        `done` None: wait until nothing is left, seen twice in a row, or nothing has moved for a minute.
+        `done` None: wait until nothing is left, seen twice in a row, or nothing has moved for too long.
         """
         stand_in, witness = self.fleet.stand_in, self.fleet.witness
         seen, moved_s, quiet = -1, time.monotonic(), 0

@@ -15,6 +15,7 @@ from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import freeze
 from tests.support.redis_line import Report
 from tests.support.shared import FAST_RETRIES
+from tests.support.wait import CRASHED_S
 
 JOBS = int(os.environ.get("FAULT_JOBS", "10000"))
 ROUNDS = int(os.environ.get("FAULT_ROUNDS", "1"))
@@ -109,7 +110,7 @@ def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
     for number, fault in enumerate(faults, start=1):
         bench.wait_until_sent(number * jobs // (len(faults) + 2))
         in_progress.append(fault(bench))
-    bench.wait_until_finished(120 + jobs / 50)
+    bench.wait_until_finished(CRASHED_S + jobs / 50)
     dead = bench.members("dead")
     statuses = {
         job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()

@@ -32,7 +32,7 @@ from tests.support.process import Running
 from tests.support.redis_line import Report
 from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES, TOKEN
-from tests.support.wait import NEVER_S, until
+from tests.support.wait import CRASHED_S, NEVER_S, until
 
 JOBS = int(os.environ.get("ORDER_JOBS", "1500"))
 KEYS = int(os.environ.get("ORDER_KEYS", "60"))
@@ -443,7 +443,7 @@ def test_no_job_overtakes_another_of_its_key_whatever_breaks(
     with chaos(tmp_path, durable_redis, is_fair=is_fair) as here:
         here.make_jobs(jobs, keys)
         here.run(*faults, brokers=2 if jobs < JOBS else BROKERS)
-        here.wait_until_finished(60 + jobs / 20)
+        here.wait_until_finished(CRASHED_S + jobs / 20)
         assert_all_is_well(here, report)
 
 
@@ -480,7 +480,7 @@ def test_jobs_redis_forgot_are_redone_in_order_and_no_key_sticks(
                 time.sleep(0.1)
             here.cut()
         here.witness.is_over = True
-        here.wait_until_finished(60 + JOBS / 20)
+        here.wait_until_finished(CRASHED_S + JOBS / 20)
         verdict = assert_all_is_well(here, report)
     assert verdict.again, "what was forgotten is done again"
 

@@ -23,7 +23,7 @@ from tests.support.ejabberd import Ejabberd
 from tests.support.process import Running
 from tests.support.redis_server import RedisServer
 from tests.support.shared import NO_JOB, TOKEN
-from tests.support.wait import until
+from tests.support.wait import CRASHED_S, until
 
 QUEUE: Final = "rest"
 REPLIES: Final = "replies"
@@ -145,7 +145,7 @@ class Bench:
     def unfinished(self) -> int:
         return unfinished_jobs.count(self.client, [QUEUE]).total()
 
-    def wait_until_finished(self, timeout_s: float = 60.0) -> None:
+    def wait_until_finished(self, timeout_s: float = CRASHED_S) -> None:
         until(lambda: self.unfinished() == 0, "every job is finished or dead", timeout_s)
 
     def wait_until_sent(self, count: int, timeout_s: float = 60.0) -> None:

@@ -26,7 +26,7 @@ from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
 from tests.support.shared import FAST_RETRIES, TOKEN
 from tests.support.sidekiq_process import SidekiqProcess, sidekiq_process
-from tests.support.wait import until
+from tests.support.wait import CRASHED_S, until
 
 TOKENS: Final[dict[str, object]] = {"Token": None, "Tokens": {"app": {"Secret": TOKEN}}}
 """With these a signature takes the token's place in a job that failed; it must survive what Ruby makes of the job."""
@@ -143,7 +143,7 @@ class Beside:
         """Where jobs are that are neither done nor dead, those that Ruby runs excepted; nothing that is empty."""
         return unfinished_jobs.count(self.client)
 
-    def wait_until_finished(self, timeout_s: float = 60.0) -> None:
+    def wait_until_finished(self, timeout_s: float = CRASHED_S) -> None:
         """Returns when every job is done or dead, or was lost by Ruby."""
         until(lambda: not self.unfinished(), "every job is done or dead", timeout_s)
 

@@ -17,7 +17,7 @@ from restbroker.store.client import Client, integer
 from tests.support import unfinished_jobs
 from tests.support.answering import AnsweringServer
 from tests.support.shared import TOKEN
-from tests.support.wait import until
+from tests.support.wait import CRASHED_S, until
 
 
 def target(port: int, queue: str, **more: object) -> dict[str, object]:
@@ -51,7 +51,7 @@ class Several:
         found["dead"] = integer(self.client.command("ZCARD", "dead"))
         return +found
 
-    def wait_until_finished(self, timeout_s: float = 60.0) -> None:
+    def wait_until_finished(self, timeout_s: float = CRASHED_S) -> None:
         until(lambda: not self.unfinished(), "every job is done", timeout_s)
 
 

@@ -14,6 +14,8 @@ import trio
 T = TypeVar("T")
 _PAUSE_S = 0.01
 NEVER_S = 180.0
+CRASHED_S = 300.0
+"""A job that was in progress in five crashes waits almost so long."""
 _LATE_S = 5.0
 """What comes later than that on an idle machine has come by another way than the test means."""
 
