@@ -17,7 +17,7 @@ from restbroker.broker import acceptance
 from restbroker.broker.gates import Slot, Slots
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress, ReplyId
+from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
 from restbroker.config.target import Target
@@ -26,19 +26,9 @@ from restbroker.job import active_job, arguments, auth, claims, expiry, hiding, 
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.fairness import FAIR_KEY
-from restbroker.job.job import (
-    EFFECTED_FIELD,
-    MAY_HAVE_RUN_FIELD,
-    Job,
-    NotAJob,
-    oversized_job,
-    read,
-    spare_jid,
-)
-from restbroker.job.json_types import Json
+from restbroker.job.job import Job, NotAJob, oversized_job, read, spare_jid
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.outcome import Reason
-from restbroker.job.signing import ACCEPTED_FIELD
 from restbroker.light import light
 from restbroker.servers.contract import Connector
 from restbroker.telemetry.events import OperatorWarning
@@ -111,13 +101,8 @@ class Endpoints:
         )
 
 
-_EXPIRES = frozenset((expiry.FIELD, expiry.RELATIVE_FIELD))
-"""The fields that say when a job expires."""
-
-_MORE_TO_CHECK = frozenset(
-    (ACCEPTED_FIELD, EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, claims.KEY_FIELD, claims.LOCK_FIELD, active_job.WRAPPED)
-)
-"""Fields with which a job is read and admitted by itself."""
+_RULED = frozenset((claims.KEY_FIELD, claims.LOCK_FIELD, active_job.WRAPPED))
+"""Fields with which a job is checked whole."""
 _MOST_ARGS = 4
 _REPLY_IDS = frozenset((str, int, float))
 
@@ -134,17 +119,6 @@ class AdmittedJob:
     endpoint: Endpoint
 
 
-@attrs.frozen
-class ReusableAdmission:
-    """The result of one admission, valid for each unsigned job of the same endpoint, token and queue.
-
-    It exists only where no rule depends on the job's arguments.
-    """
-
-    proof: Proof
-    endpoint: Endpoint
-
-
 @attrs.define(eq=False)
 class Admission:
     """The admission of one pool."""
@@ -153,8 +127,8 @@ class Admission:
     identity: Identity
     endpoints: Endpoints
     health: StoreHealth
-    _known: dict[tuple[str, str], ReusableAdmission] = attrs.field(factory=dict)
-    """By endpoint, as jobs name it, and queue."""
+    _kept: dict[tuple[str, str, str], Endpoint] = attrs.field(factory=dict)
+    """By command, as jobs name it, queue and name of a token: nothing but these decides whether that lets them in."""
 
     def read(self, job: JobInProgress, started_at_s: float | None) -> Job | NotAJob:
         """Parse the bytes of `job`, and return the payload, which `job.payload` keeps, or `NotAJob` if they hold none.
@@ -169,7 +143,7 @@ class Admission:
             if not entry.jid:
                 entry = attrs.evolve(entry, jid=spare_jid(self.identity.name, job.ticket))
             payload = entry if isinstance(entry, Job) else None
-            if payload is not None:
+            if payload is not None and not payload.is_plain:
                 self._warn_of_vain_fields(payload)
         job.identify(payload, started_at_s)
         return entry
@@ -195,88 +169,49 @@ class Admission:
         `job` gets its command, its reply id, the proof of its token and, if it is signed, its fingerprint, as far as
         the checks came. No secret is in a reason.
         """
-        admitted = self._check(job, payload)
-        if isinstance(admitted, Reason):
-            return admitted.hide_secrets(hiding.make_hide(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
+        admitted = self._admit_by_kept(job, payload)
+        if admitted is None:
+            checked = self._check(job, payload)
+            if isinstance(checked, Reason):
+                return checked.hide_secrets(hiding.make_hide(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
+            admitted = checked
         if job.reply_id is not None and self.plan.policy.reply_queue is None:
             self.identity.report_once("reply", _LOST_REPLY)
         return admitted
 
-    def admit_like_before(self, job: JobInProgress) -> AdmittedJob | None:
-        """Admit a job as one of its endpoint, token and queue that was admitted before, at a third of the cost.
+    def _admit_by_kept(self, job: JobInProgress, payload: Job) -> AdmittedJob | None:
+        """Admit a job of the usual form whose command, queue and token were let in before.
 
-        Return None if it is to be read and admitted by itself; `job` is unchanged then.
+        Return None if all of it has to be checked; `job` is unchanged then.
         """
-        if job.forgotten or job.size_bytes or self.plan.order is not None:
-            return None
-        payload = read(job.raw, job.queue, "")
-        if type(payload) is not Job or not payload.jid or payload.maybe_run:
-            return None
-        if not (payload.is_plain or _MORE_TO_CHECK.isdisjoint(payload.fields)):
-            return None
-        args = payload.fields.get("args")
+        fields, tokens = payload.fields, self.plan.tokens
+        args = fields.get("args")
         if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
             return None
-        name, arguments, token = args[:3]
-        if type(name) is not str or type(arguments) is not dict:
-            return None
+        name, arguments, is_plain = args[0], args[1], payload.is_plain
         reply_id = args[3] if len(args) == _MOST_ARGS else None
-        has_reply = reply_id is not None
-        if has_reply and (type(reply_id) not in _REPLY_IDS or reply_id == "" or self.plan.policy.reply_queue is None):
+        if type(name) is not str or type(arguments) is not dict or not (is_plain or _RULED.isdisjoint(fields)):
             return None
-        known = self._known.get((name, job.queue))
-        if known is None or known.endpoint.spec is not self.plan.connector.spec(name):
+        if reply_id is not None and (type(reply_id) not in _REPLY_IDS or reply_id == ""):
             return None
-        if not self._admit_with(known, job, payload, token, reply_id):
+        proof = tokens.of_secret(args[2])
+        endpoint = None if proof is None else self._kept.get((name, job.queue, proof.token.name))
+        if proof is None or endpoint is None or endpoint.spec is not self.plan.connector.spec(name):
             return None
-        return AdmittedJob(payload, Command(name, arguments), known.endpoint)
+        expires_at_s = None if is_plain and endpoint.expire_s is None else self._expires_at_s(payload, endpoint)
+        if isinstance(expires_at_s, Reason):
+            return None
+        tokens.used[proof.token.name] = job.started_at_s or time.time()
+        job.address(name, reply_id)
+        job.admit(payload, proof, None, once=endpoint.at_most_once, expires_at_s=expires_at_s)
+        return AdmittedJob(payload, Command(name, arguments), endpoint)
 
-    def note_admitted(self, job: JobInProgress, admitted: AdmittedJob) -> None:
-        """Note that a job was admitted by itself, for the next ones of its endpoint, token and queue.
-
-        Do nothing if each of them has to be checked by itself: the job is signed, its token is bound to hosts, or
-        arguments decide whether its command is dangerous.
-        """
-        proof, endpoint = job.proof, admitted.endpoint
-        if proof is None or proof.signature is not None or proof.token.hosts:
-            return
-        if endpoint.spec is not None and endpoint.spec.dangerous_in is not None:
-            return
-        if len(self._known) >= _KNOWN_LIMIT:
-            self._known.clear()
-        self._known[endpoint.endpoint, job.queue] = ReusableAdmission(proof, endpoint)
-
-    def _admit_with(
-        self, known: ReusableAdmission, job: JobInProgress, payload: Job, token: Json, reply_id: ReplyId
-    ) -> bool:
-        """Admit a job of the endpoint and queue of `known` without a full check; return False if it needs that.
-
-        It needs it if its `token` is another one or its expiry cannot be read; `job` is unchanged then. `read` need not
-        have been called. The caller makes sure that the arguments are an object and that no field says that the job was
-        admitted before, or ran before a crash.
-        """
-        tokens, proof, endpoint = self.plan.tokens, known.proof, known.endpoint
-        if tokens.proof(token) is not proof:
-            return False
-        expires_at_s = None
-        if endpoint.expire_s is not None or not (payload.is_plain or _EXPIRES.isdisjoint(payload.fields)):
-            found = self._expires_at_s(payload, endpoint)
-            if isinstance(found, Reason):
-                return False
-            expires_at_s = found
-        if not payload.is_plain:
-            self._warn_of_vain_fields(payload)
-        tokens.used[proof.token.name] = now_s = time.time()
-        job.admit_at_once(
-            payload,
-            proof,
-            endpoint.endpoint,
-            reply_id,
-            once=endpoint.at_most_once,
-            expires_at_s=expires_at_s,
-            started_at_s=now_s,
-        )
-        return True
+    def _keep(self, proof: Proof, endpoint: Endpoint, queue: str) -> None:
+        """Keep that a job was let in, unless more than its command, queue and token decided that."""
+        if proof.signature is None and not auth.decides_by_arguments(proof.token, endpoint.spec):
+            if len(self._kept) >= _KNOWN_LIMIT:
+                self._kept.clear()
+            self._kept[endpoint.endpoint, queue, proof.token.name] = endpoint
 
     def proof_of(self, payload: Job) -> Proof | None:
         """Return the token, secret and signature that fit `payload` now; None if its arguments or token are wrong."""
@@ -328,6 +263,7 @@ class Admission:
             return claimed
         tokens.used[proof.token.name] = now_s
         once = endpoint.at_most_once
+        self._keep(proof, endpoint, job.queue)
         job.admit(accepted, proof, fingerprint, once=once, expires_at_s=expires_at_s, claims=claimed)
         return AdmittedJob(accepted, asked.command, endpoint)
 

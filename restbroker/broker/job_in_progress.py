@@ -190,28 +190,6 @@ class JobInProgress:
         self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
         self.claims = claims
 
-    def admit_at_once(
-        self,
-        payload: Job,
-        proof: Proof,
-        command: str,
-        reply_id: ReplyId,
-        *,
-        once: bool,
-        expires_at_s: float | None,
-        started_at_s: float,
-    ) -> None:
-        """Note at once what `identify`, `address` and `admit` note of an unsigned job without claims or earlier runs.
-
-        Raise `IllegalTransition` as `admit` does.
-        """
-        if self.delivery > ADMITTED or self.settling:
-            raise self._illegal(ADMITTED)
-        self.payload, self.started_at_s = payload, started_at_s
-        self.command, self.reply_id, self.proof, self.fingerprint = command, reply_id, proof, None
-        self.claims = None
-        self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
-
     def mark(self) -> None:
         """Note that Redis marked it as about to be sent. Raise `IllegalTransition` if not admitted, or answered."""
         if not 0 < self.delivery < ANSWERED or self.settling:

@@ -85,11 +85,9 @@ class Tokens:
 
         `given` is a job's third argument: a secret, or a signature that fits `jid`, `submission` and `queue`.
         """
-        if self.now_s() - self._looked_at_s >= _LOOK_S:
-            self._refresh(misfit=False)
-        place = place_of(given, self._encoded)
-        if place is not None:
-            return self._secrets[place]
+        found = self.of_secret(given)
+        if found is not None:
+            return found
         signature = signing.read(given)
         signed = None
         if signature is not None and submission is not None and jid:
@@ -99,6 +97,13 @@ class Tokens:
             return found
         place = place_of(given, self._encoded)
         return self._signer(signature, signed) if place is None else self._secrets[place]
+
+    def of_secret(self, given: Json) -> Proof | None:
+        """Return the token whose secret `given` is; None if it is none."""
+        if self.now_s() - self._looked_at_s >= _LOOK_S:
+            self._refresh(misfit=False)
+        place = place_of(given, self._encoded)
+        return None if place is None else self._secrets[place]
 
     def secret_digests(self) -> Mapping[str, Sequence[str]]:
         """Return of each token, by name, the digests (`digest_of`) of its current and previous secret."""

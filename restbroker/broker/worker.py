@@ -44,7 +44,7 @@ from restbroker.broker.steps import IN_TASK, Asked, AwaitedWithoutTask, Plans, R
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.job import MOST_CRASHES, NotAJob
-from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, group_of, is_ordered
+from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, Order, group_of, is_ordered
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet, Planner
@@ -143,7 +143,7 @@ class Worker:
         """Take a job as far as it goes now; return False if it is settled by then and takes no place."""
         delivery: Delivery | None = None
         try:
-            admitted = self.admission.admit_like_before(job) or self._admit(job)
+            admitted = self._admit(job)
             if admitted is not None:
                 delivery = Delivery(self, self.checks, job, admitted, self.plan.target.default_host)
                 self._deliveries[job] = delivery
@@ -182,24 +182,21 @@ class Worker:
             else:
                 self.settler.settle(job, job.payload or payload, None, Rejected(admitted))
             return None
-        if (reason := self._order_refusal(job, admitted)) is not None:
+        if self.plan.order is not None and (reason := self._order_refusal(job, admitted, self.plan.order)) is not None:
             self.settler.settle(job, admitted.payload, admitted.endpoint.spec, Rejected(reason))
             return None
         if admitted.payload.maybe_run:
             return self._check_resend(job, admitted)
-        self.admission.note_admitted(job, admitted)
         return admitted
 
-    def _order_refusal(self, job: JobInProgress, admitted: AdmittedJob) -> Reason | None:
-        """Return why a job may not be sent, whose target does the jobs of one key in order; None: it may."""
+    def _order_refusal(self, job: JobInProgress, admitted: AdmittedJob, order: Order) -> Reason | None:
+        """Return why a job may not be sent, whose target does the jobs of one key in this order; None: it may."""
         plan, fields = self.plan, admitted.payload.fields
-        if plan.order is None:
-            return None
         if fields.get(ON_DEAD_FIELD) is not None:
             self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
         own, given = ticket_group(job.ticket), admitted.command.arguments
         is_old = job.number <= self.reservations.old_keys_until
-        group = own if is_old else group_of(plan.order, plan.target.fairness, fields, given)
+        group = own if is_old else group_of(order, plan.target.fairness, fields, given)
         is_same = group is not None and (group == own or not (is_ordered(group) or is_ordered(own)))
         return None if is_same else KEY_UNCLEAR
 
@@ -239,10 +236,7 @@ class Worker:
         """Enter the slot of its command, or wait for it, without one of the worker's places."""
         slot = delivery.admitted.endpoint.slot
         if slot is None or self.stopping.is_set():
-            if slot is None and self._enter_at_once(delivery):
-                self._start(delivery)
-            else:
-                self._wait_to_start(delivery)
+            self._wait_to_start(delivery)
             return
 
         def take() -> None:
@@ -285,14 +279,6 @@ class Worker:
             take_place = partial(self._take_place, delivery)
             wait(take_place)
             self._wait(delivery, partial(leave, take_place))
-
-    def _enter_at_once(self, delivery: Delivery) -> bool:
-        """Give it a place in the breaker if it needs nothing else; tell whether it has one."""
-        expires_at_s = delivery.job.expires_at_s
-        if self.gates.has_rate or (expires_at_s is not None and delivery.job.is_expired(time.time())):
-            return False
-        delivery.has_breaker_place = self.breaker.semaphore.try_enter()
-        return delivery.has_breaker_place
 
     def _enter_breaker(self, delivery: Delivery) -> bool:
         """Give it a place in the breaker, if there is one now, and no one waits for it; tell whether it has one."""

@@ -92,6 +92,11 @@ def command_refusal(
     return _refuse_dangerous(grant, endpoint, dangerous) or _refuse_name(grant, _name(endpoint, spec), dangerous)
 
 
+def decides_by_arguments(grant: Grant, spec: CommandSpec | None) -> bool:
+    """Tell whether `argument_refusal` may refuse some jobs of an endpoint and let others in."""
+    return bool(grant.hosts) or (spec is not None and spec.dangerous_in is not None)
+
+
 def argument_refusal(
     grant: Grant, command: Command, spec: CommandSpec | None, default_host: str | None
 ) -> Reason | None:

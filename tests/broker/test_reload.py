@@ -12,6 +12,8 @@ from restbroker.broker import broker, phases
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.settler import Settler
 from restbroker.broker.signals import Control
+from restbroker.config.secret import Secret
+from restbroker.config.tokens import Token
 from restbroker.job.outcome import Delivered
 from restbroker.job.reason import Reason
 from restbroker.store import identities, jobs
@@ -73,6 +75,21 @@ async def taken_over(harness: Harness, by: Scripted) -> None:
     times = len(harness.of(BrokerStarted)) + 1
     harness.control.reload.set()
     await harness.until(lambda: len(harness.of(BrokerStarted)) == times, "the new generation serves")
+
+
+@pytest.mark.promise("Security: who can push to the queues", "more than their token allows")
+async def test_a_token_that_allows_less_since_a_reload_lets_less_in(harness: Harness) -> None:
+    """Though its jobs were let in before, from the same queue."""
+    app = Token("app", (Secret("s"),))
+    harness.more_tokens = (app,)
+    async with harness.broker():
+        harness.push(count=3, args=["safe", {}, "s"])
+        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are let in")
+        harness.more_tokens = (attrs.evolve(app, allow=("once",)),)
+        await taken_over(harness, Scripted(ok))
+        harness.push(first=3, args=["safe", {}, "s"])
+        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "one is refused")
+    assert [event.code for event in harness.of(JobFinished)] == [None, None, None, "CommandNotAllowed"]
 
 
 async def test_old_generation_finishes_sent_jobs_while_new_one_works(harness: Harness) -> None:

@@ -88,7 +88,6 @@ async def test_job_over_which_the_broker_fails_dies_unchanged(
             raise ZeroDivisionError("the token is t0ken")
         return admit(admission, job, payload)
 
-    monkeypatch.setattr(Admission, "admit_like_before", lambda *_: None)
     monkeypatch.setattr(Admission, "admit", failing)
     harness.push(count=5)
     pushed = json.loads(harness.client.command("LINDEX", "queue:rest", -2))  # type: ignore[arg-type]  # the text is there

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,13 +36,8 @@ def admit(job: JobInProgress, *, once: bool) -> None:
     job.admit(payload, proof, None, once=once)
 
 
-def admit_at_once(job: JobInProgress) -> None:
-    job.admit_at_once(*shown(), "status", "r1", once=False, expires_at_s=2.0, started_at_s=1.0)
-
-
 CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "admit": lambda job: admit(job, once=True),
-    "admit_at_once": admit_at_once,
     "mark": JobInProgress.mark,
     "start_sending": JobInProgress.start_sending,
     "finish_part": JobInProgress.finish_part,
@@ -99,16 +93,6 @@ def test_every_state_is_reached_and_every_step_of_it_taken() -> None:
                 waiting.append([*path, name])
     assert transitions.met == LEGAL_STEPS
     assert known == {(one, other) for one in DeliveryState for other in SettlingState}
-
-
-def test_immediate_admission_equals_admission_step_by_step() -> None:
-    (payload, proof), at_once, one_by_one = shown(), a_job(), a_job()
-    at_once.admit_at_once(payload, proof, "status", "r1", once=True, expires_at_s=2.0, started_at_s=1.0)
-    one_by_one.identify(payload, 1.0)
-    one_by_one.address("status", "r1")
-    one_by_one.admit(payload, proof, None, once=True, expires_at_s=2.0)
-    names = [field.name for field in attrs.fields(JobInProgress)]
-    assert {name: getattr(at_once, name) for name in names} == {name: getattr(one_by_one, name) for name in names}
 
 
 def test_held_job_waits_as_unsent_and_its_done_part_stays_done() -> None:
