@@ -22,7 +22,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import display, hiding, retry, rubyjson, settle
 from restbroker.job.crashes import crash_text
 from restbroker.job.settlement import Dead, OrphanedJob
-from restbroker.store import heartbeats, identities, order, server
+from restbroker.store import heartbeats, identities, order, queues, server
 from restbroker.store.heartbeats import JobPutOff, MakeDead
 from restbroker.store.identities import Registration
 from restbroker.store.tickets import ticket_number
@@ -85,6 +85,7 @@ class Reaper(ProcessTask):
 
         Wait while Redis is away. Raise `StoreRefused`.
         """
+        await self._empty_hands()
         # A gap between scans was no healthy time: what froze this process may have frozen the others too.
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
@@ -140,6 +141,13 @@ class Reaper(ProcessTask):
             # Which job it was is not known any more.
             longest_s = max(plan.time_outs_s.values()) + FREE_AFTER_S
             await self.until_up(order.free_lost, plan.target.name, plan.target.queues, longest_s)
+
+    async def _empty_hands(self) -> None:
+        """Put back what dead processes left in the hands of our queues: of those that are paused we fetch nothing."""
+        try:
+            await self.until_up(queues.empty_hands, self.specs)
+        except StoreRefused as error:
+            self._complain(error)
 
     async def _registration(self, identity: str) -> Registration | None:
         try:

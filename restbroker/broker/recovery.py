@@ -19,7 +19,7 @@ from restbroker.broker.settler import Settler
 from restbroker.errors import StoreRefused
 from restbroker.job.job import Job
 from restbroker.job.settlement import Requeue
-from restbroker.store import in_progress, server
+from restbroker.store import in_progress, queues, server
 from restbroker.store import jobs as store_jobs
 from restbroker.store.in_progress import JobsInProgress
 from restbroker.store.tickets import queue_of, ticket_number
@@ -110,6 +110,8 @@ class Recovery(Agent):
             retired = await self.health.call_until_up(self.store, store_jobs.retire, self.identity.name)
             if retired or not result.complete:
                 break
+        # A version that comes next may know no hands.
+        await self.health.call_until_up(self.store, queues.empty_hands, self.plan.target.queues)
         return attrs.evolve(result, complete=retired and result.complete)
 
     async def _settle_listed(self, *, by_order: bool) -> StopResult:

@@ -1,8 +1,9 @@
 """Looks for the job that holds a lock, since who deletes a job in Sidekiq's pages gives up no lock.
 
 Used by `operate.enqueue` and `broker.periodic`, which take the lock over if two looks five seconds apart find the job
-nowhere, and if the lock still has the value that it had before the first. Always holds: it changes nothing; what could
-not be searched to the end within a second, or may not be read, counts as unsearched, and the lock is believed.
+nowhere, and if the lock still has the value that it had before the first. Always holds: it changes nothing, but for
+jobs in hands, which go back to their queues; what could not be searched to the end within a second, or may not be read,
+counts as unsearched, and the lock is believed.
 
 Why no job is taken for deleted that is being moved: its moves lead from a set to a queue's list, perhaps into a line,
 and into progress; and from there, by a settlement, back to any of these. Each settlement renews the lock's moment, so
@@ -79,6 +80,7 @@ def _in_sets(client: Client, jid: str) -> _Pieces:
 
 
 def _in_lists(client: Client, names: Sequence[str]) -> _Pieces:
+    queues.empty_hands(client, names)
     for name in names:
         snapshot = waiting.take_snapshot(client, name)
         rank = snapshot.size - 1

@@ -191,7 +191,8 @@ def _fetch_keys(keys: Keys, identity: str, target: str, queues: tuple[str, ...])
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
     fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead")]
     fixed += [keys.fenced_identities, keys.unadmitted_counts]
-    return [*fixed, *list_keys(keys, queues), *group_keys(keys, target, queues), *map(keys.pace, queues)]
+    fixed += [*list_keys(keys, queues), *group_keys(keys, target, queues)]
+    return [*fixed, *map(keys.pace, queues), *map(keys.hand, queues)]
 
 
 def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
@@ -278,9 +279,9 @@ def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
     hint = (
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
         f"and {keys.in_flight(target)}, the string {keys.rate(target)}, the "
-        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}; with FairBy or OrderBy, the sorted "
-        f"sets {keys.held(target)} and {keys.turn('QUEUE')}, the hashes {keys.stopped(target)} and "
-        f"{keys.fair('QUEUE')} and the string {keys.groups(target)}."
+        f"sorted set {keys.sorted_set('dead')}, the set {keys.paused_queues} and the list {keys.hand('QUEUE')}; with "
+        f"FairBy or OrderBy, the sorted sets {keys.held(target)} and {keys.turn('QUEUE')}, the hashes "
+        f"{keys.stopped(target)} and {keys.fair('QUEUE')} and the string {keys.groups(target)}."
     )
     return StoreRefused(error.message, hint)
 

@@ -63,7 +63,7 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
     shared += [keys.stat("processed"), keys.stat("failed")]
     of_target = (keys.pause, keys.rate, keys.in_flight, keys.held, keys.groups, keys.stopped)
     of_targets = [key_of(name) for name in targets for key_of in of_target]
-    of_queues = [key_of(name) for key_of in (keys.queue, keys.turn, keys.line, keys.fair) for name in queues]
+    of_queues = [key_of(name) for key_of in (keys.queue, keys.hand, keys.turn, keys.line, keys.fair) for name in queues]
     looked_at = [*shared, *of_targets, *of_queues]
     wanted = {key: keys.expected_type(key) for key in looked_at}
     found = types(client, looked_at)

@@ -26,7 +26,7 @@ _BY_BEGINNING: Final = (
     (("stat:", "restbroker:rate:", "restbroker:lease:", "restbroker:event:", "restbroker:bulk:done:"), "string"),
     (("restbroker:unique:", "restbroker:once:", "restbroker:pushed:", "restbroker:large:"), "string"),
     (("restbroker:pace:", "restbroker:line:", "restbroker:groups:"), "string"),
-    (("queue:", "restbroker:reply:", "restbroker:copies:"), "list"),
+    (("queue:", "restbroker:hand:", "restbroker:reply:", "restbroker:copies:"), "list"),
     (("restbroker:done:", "restbroker:turn:", "restbroker:held:"), "zset"),
     (("restbroker:signed:",), "set"),
     (("restbroker:",), "hash"),
@@ -260,6 +260,13 @@ class Keys:
     def queue_of(self, name: QueueName) -> QueueName:
         """Return the key of a queue's LIST, as `queue` does, also for a name that is no UTF-8."""
         return self.queue(name) if isinstance(name, str) else self.queue("").encode() + name
+
+    def hand(self, name: str) -> str:
+        """Return the key of a LIST: jobs of a queue that woke a standing fetch, which takes them from there at once.
+
+        So do all that look at the queue: they put them back first (`scripts/parts/hand.lua`).
+        """
+        return self._key(f"restbroker:hand:{name}")
 
     def go_in_progress(self, queue: str, process_id: str) -> str:
         """Return the key of a LIST: jobs that the Go original has in progress, the newest at the head.

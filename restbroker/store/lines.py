@@ -50,7 +50,8 @@ def classify_call(keys: Keys, target: str, queue: str, *, groups: str, took_ms: 
     """
     pace_ms = min(LONGEST_INTERVAL_MS, max(INTERVAL_MS, 4 * took_ms))
     fixed = [keys.pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
-    return "classify", [*fixed, *group_keys(keys, target, (queue,))], [queue, pace_ms, groups, PAYLOAD_LIMIT_BYTES]
+    places = [*fixed, *group_keys(keys, target, (queue,)), keys.hand(queue)]
+    return "classify", places, [queue, pace_ms, groups, PAYLOAD_LIMIT_BYTES]
 
 
 def read_classified(reply: Reply) -> ClassifyAnswer:

@@ -167,8 +167,9 @@ def give_back(client: Client, queue: str, target: str, groups: Sequence[bytes]) 
     """
     keys = client.keys
     places = [keys.paused_queues, keys.queue(queue), keys.turn(queue), keys.line(queue), keys.fair(queue)]
+    places += [keys.held(target), keys.hand(queue)]
     arguments: list[Argument] = [queue, RETURNED_AT_ONCE, MAX_BYTES, *groups[:RETURNED_AT_ONCE]]
-    moved, ended = map(integer, items(client.run("group_return", [*places, keys.held(target)], arguments), 2))
+    moved, ended = map(integer, items(client.run("group_return", places, arguments), 2))
     return None if moved < 0 else (moved, ended)
 
 

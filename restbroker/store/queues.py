@@ -1,12 +1,13 @@
 """Pushing jobs, sizes of queues, and waiting for an answer. Used by `operate`, `rosters` and the pages.
 
 Always holds: a queue's name is in the set of queues before or together with its first job, or Sidekiq Web would not
-show it.
+show it. Whoever looks at the jobs of a queue counts them first (`waiting_of`), or calls `empty_hands`: what lies in its
+hand is in the list then.
 """
 
 import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -105,6 +106,16 @@ def schedule(client: Client, payload: bytes, at_s: float) -> bool:
     return client.command("ZADD", key, "NX", as_score(at_s), payload) == 1
 
 
+def empty_hands(client: Client, queues: Collection[str]) -> None:
+    """Put back what lies in the hands of queues: jobs that woke a fetch which did not run, as its process had died.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    hands = [client.keys.hand(queue) for queue in queues]
+    if hands and client.command("EXISTS", *hands) != 0:
+        client.run("empty_hands", [*hands, *map(client.keys.queue, queues)], [])
+
+
 def sizes(client: Client, queues: Sequence[str]) -> Mapping[str, int | None]:
     """Return how many jobs wait in each queue; None for one whose key is no list.
 
@@ -135,6 +146,7 @@ def waiting_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, Q
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
+    empty_hands(client, lists)
     of_lines = {queue: client.keys.line(queue) for queue in lists}
     found: dict[QueueName, str] = {**types(client, [*lists.values(), *of_lines.values()])}
     known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}

@@ -1,9 +1,11 @@
 """The wait for a job in one queue, over a connection of its own, without a thread. Used by worker pools.
 
-It is BLMOVE of the queue onto itself, which wakes as BRPOP does, but no job leaves Redis (Redis 7.0, Valkey 9.1). It
-comes alone (`wait`), or with the script `fetch` behind it in the same message (`stand`): Redis runs that as soon as the
-wait has ended, and answers both at once. So a job that comes to an idle pool is here after half a round trip, under a
-ticket as ever, with all looked at by then that a fetch looks at.
+It is BLMOVE, which wakes as BRPOP does, one of all that wait, but no job leaves Redis. It comes with the script `fetch`
+behind it in the same message (`stand`): the job that comes goes to the queue's *hand*, a list, and Redis runs the fetch
+as soon as the wait has ended, and answers both at once. Each fetch first puts back what is in the hand. So a job that
+comes to an idle pool is here after half a round trip, under a ticket as ever, with all looked at by then that a fetch
+looks at. Where none runs behind, as its process died in between, the next one of any process of that queue finds it, or
+a reaper (`queues.empty_hands`). Or it comes alone (`wait`), as a move of the queue onto itself, which wakes all.
 
 Always holds: a wait alone takes no job; a standing fetch may take some until it is answered, or its connection is
 closed; and if its answer is lost it may have taken them, as any fetch.
@@ -79,7 +81,7 @@ class Waiter:
     async def _look(self, client: Client, queue: str, until_s: float) -> bool:
         """Return whether the queue holds a job, as far as is known when something has come, or at `until_s`."""
         if not client.is_waiting:
-            client.send([_blocking_move(client, queue)])
+            client.send([_blocking_move(client, queue, alone=True)])
             self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
         with trio.move_on_at(until_s) as scope:
             await trio.lowlevel.wait_readable(client.descriptor)
@@ -123,7 +125,7 @@ class Waiter:
         commands = [evalsha(fetch_call(client.keys, fetch))]
         if queue is not None:
             if not self._move:
-                self._move = _blocking_move(client, queue)
+                self._move = _blocking_move(client, queue, alone=False)
             commands.insert(0, self._move)
         try:
             was_sent = client.send(commands)
@@ -190,6 +192,8 @@ class Waiter:
         return client
 
 
-def _blocking_move(client: Client, queue: str) -> list[Argument]:
-    key = client.keys.queue(queue)
-    return ["BLMOVE", key, key, "RIGHT", "RIGHT", f"{BLOCK_S:.3f}"]
+def _blocking_move(client: Client, queue: str, *, alone: bool) -> list[Argument]:
+    key, block_s = client.keys.queue(queue), f"{BLOCK_S:.3f}"
+    if alone:
+        return ["BLMOVE", key, key, "RIGHT", "RIGHT", block_s]
+    return ["BLMOVE", key, client.keys.hand(queue), "RIGHT", "LEFT", block_s]

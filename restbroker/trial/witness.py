@@ -118,16 +118,18 @@ class Witness:
         """Return how many jobs are neither finished nor dead, all counted in one moment."""
         pipeline = self.redis.pipeline(transaction=True)
         pipeline.llen(self.key(f"queue:{queue}"))
+        pipeline.llen(self.key(f"restbroker:hand:{queue}"))
         for zset in ("retry", "schedule"):
             pipeline.zcard(self.key(zset))
         for identity in sorted(self._identities()):
             pipeline.hkeys(self.key(f"restbroker:ip:{identity}"))
         replies = pipeline.execute()
-        return int(sum(replies[:3])) + sum(len({*fields} - _NO_TICKETS) for fields in replies[3:])
+        return int(sum(replies[:4])) + sum(len({*fields} - _NO_TICKETS) for fields in replies[4:])
 
     def count_locations(self, queue: str) -> Counter[str]:
         """Return in how many places each job is; one that is nowhere is not listed. Only while nothing moves."""
         payloads = self._read("LRANGE", f"queue:{queue}", 0, -1)
+        payloads += self._read("LRANGE", f"restbroker:hand:{queue}", 0, -1)
         for zset in ("retry", "schedule", "dead"):
             payloads += self._read("ZRANGE", zset, 0, -1)
         found = Counter(map(_jid, payloads))

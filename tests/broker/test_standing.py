@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import poller, queue_waiter
+from restbroker.broker import poller, queue_waiter, reaper
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
@@ -170,6 +170,22 @@ async def test_once_the_process_is_quiet_it_takes_nothing(harness: Harness) -> N
         harness.push()
         await trio.sleep(0.1)
     assert (harness.size("queue:rest"), harness.of(JobFinished)) == (1, [])
+
+
+@pytest.mark.promise("No command is lost", "a process dies between its wait and the fetch behind it")
+@pytest.mark.parametrize("by", ["the reaper", "the stop"])
+async def test_job_left_in_a_hand_is_put_back_where_none_fetches(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, by: str
+) -> None:
+    monkeypatch.setattr(reaper, "SCAN_S", 0.05 if by == "the reaper" else 3600.0)
+    async with harness.broker():
+        await until_it_stands(harness)
+        harness.control.quiet.set()
+        await until_it_stands(harness, 0)
+        harness.client.command("LPUSH", "restbroker:hand:rest", "{}")
+        if by == "the reaper":
+            await harness.until(lambda: harness.size("queue:rest"), "it is back")
+    assert (harness.size("queue:rest"), harness.size("restbroker:hand:rest")) == (1, 0)
 
 
 @pytest.mark.usefixtures("_long")

@@ -205,6 +205,13 @@ def test_right_missing_only_to_the_terminal_is_no_problem(make_redis: MakeRedis)
     assert "docs/sidekiq.md" in (note.hint or "")
 
 
+def test_right_missing_to_put_jobs_back_from_hands_is_a_problem(make_redis: MakeRedis) -> None:
+    server = make_redis()
+    server.command("ACL SETUSER default -lmove")
+    found = looked(server.url)["Refused"]
+    assert (found.level, "'lmove'" in found.message, "docs/sidekiq.md" in (found.hint or "")) == ("problem", True, True)
+
+
 def test_orphaned_jobs_are_given_back_by_the_cure(redis_url: str, client: Client) -> None:
     identity = "node:77:abc:ejabberd"
     assert jobs.register(client, identity, FACTS, ["rest"])

@@ -44,13 +44,14 @@ class PauseNote:
 
 @attrs.define
 class DataSet:
-    """The tail of a list is its last element, where jobs are taken.
+    """The tail of a list is its last element, where jobs are taken. `hands` has for a queue what woke a fetch there.
 
     `pauses` has for each target why it is paused; `queue_notes` and `target_notes` have what people noted of their
     pauses. `unanswered` counts what died in a crash without a reply that they owed.
     """
 
     lists: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
+    hands: dict[str, list[bytes]] = attrs.field(factory=lambda: defaultdict(list))
     sets: dict[str, dict[bytes, float]] = attrs.field(factory=lambda: {"retry": {}, "schedule": {}, "dead": {}})
     names: set[str] = attrs.field(factory=set)
     alive: dict[str, int] = attrs.field(factory=dict)
@@ -91,6 +92,13 @@ class DataSet:
             return Refused("")
         self.lists[f"queue:{queue}"].append(raw)
         return Applied()
+
+    def wake(self, queue: str) -> bool:
+        """Moves the next job of a queue to its hand, as the wait does that it ends; whether there is one."""
+        jobs = self.lists[f"queue:{queue}"]
+        self.hands[queue][:0] = jobs[-1:]
+        del jobs[-1:]
+        return bool(self.hands[queue])
 
     def can_push(self, queue: str | None, key: str) -> bool:
         """Whether something can be pushed there. The queue's name is noted first, also when the push then fails."""

@@ -201,6 +201,9 @@ class SimulatedWaiter:
             with trio.move_on_after(BLOCK_S):
                 while queue is not None and not way.reference.data.lists[f"queue:{queue}"] and not way.cut:
                     await way.waiting.park()
+            if queue is not None and way.reference.data.wake(queue):
+                # Redis ends the wait, and may see that the process is gone before it runs what stands behind.
+                await trio.lowlevel.checkpoint()
             answer = None
             if not (way.cut or way.loses()):
                 answer = Reference.fetch(way.reference, fetch)

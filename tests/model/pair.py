@@ -111,6 +111,7 @@ class Pair:
         """The same of the reference."""
         data = self.data
         keys: dict[str, object] = {key: list(jobs) for key, jobs in data.lists.items()}
+        keys |= {f"restbroker:hand:{queue}": list(jobs) for queue, jobs in data.hands.items()}
         keys |= {"retry": data.sets["retry"], "schedule": data.sets["schedule"], "dead": set(data.sets["dead"])}
         keys |= {"queues": data.names, "paused": data.paused_queues, "restbroker:parked": data.copies}
         keys |= {f"restbroker:large:{name}": payload for name, payload in data.large.items()}
@@ -191,7 +192,7 @@ def _read(pipe: Any, key: str, name: str) -> None:
             pipe.xrange(name)
         case _ if key.startswith("restbroker:large:"):
             pipe.get(name)
-        case _ if key.startswith(("queue:", "restbroker:reply:")):
+        case _ if key.startswith(("queue:", "restbroker:hand:", "restbroker:reply:")):
             pipe.lrange(name, 0, -1)
         case _:
             pipe.hgetall(name)

@@ -8,7 +8,7 @@ docs/architecture.md.
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Literal
 
@@ -102,6 +102,7 @@ class Reference:
         return identity in self.data.fenced
 
     def fetch(self, request: FetchRequest) -> FetchAnswer:
+        self.empty_hands(request.queues)
         own = self.data.held[request.identity]
         last = own.last or 0
         if request.identity not in self.data.alive:
@@ -126,6 +127,12 @@ class Reference:
             more,
             base=request.base,
         )
+
+    def empty_hands(self, queues: Iterable[str]) -> None:
+        for queue in queues:
+            if self.data.hands[queue]:
+                self.data.require(f"queue:{queue}")
+                self.data.lists[f"queue:{queue}"] += self.data.hands.pop(queue)
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
         own = self.data.held[request.identity]

@@ -161,5 +161,5 @@ def check(world: World, *, killed: bool) -> None:
         sent = {jid_of(own.jobs[ticket]) for own in data.held.values() for ticket in own.sent & own.jobs.keys()}
         assert ONCE & ran.keys() - acknowledged <= sent, "it was sent without a mark"
     else:
-        assert world.in_progress() == {}
+        assert (world.in_progress(), [*filter(None, data.hands.values())]) == ({}, [])
         assert world.known == set()

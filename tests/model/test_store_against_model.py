@@ -162,6 +162,19 @@ class Histories(RuleBasedStateMachine):
         self.ledger.pushed.update(payloads)
         self.pair.again = None
 
+    @precondition(lambda self: any(self.pair.data.lists[f"queue:{queue}"] for queue in QUEUES))
+    @rule(queue=st.sampled_from(QUEUES))
+    def a_process_dies_between_its_wait_and_the_fetch_behind(self, queue: str) -> None:
+        if f"queue:{queue}" not in self.pair.data.broken and self.pair.data.lists[f"queue:{queue}"]:
+            self.pair.data.wake(queue)
+            places = f"{NAMESPACE}:queue:{queue}", f"{NAMESPACE}:restbroker:hand:{queue}"
+            self.server.raw.blmove(*places, 1, "RIGHT", "LEFT")
+            self.pair.again = None
+
+    @rule()
+    def a_reaper_empties_the_hands(self) -> None:
+        self.pair.ask(queues.empty_hands, QUEUES)
+
     @rule(
         data=st.data(),
         names=st.permutations([*QUEUES, "c"]),
@@ -498,7 +511,7 @@ class Histories(RuleBasedStateMachine):
     def every_job_is_in_exactly_one_place(self) -> None:
         data, found = self.pair.data, Counter[bytes]()
         for queue in QUEUES:
-            found.update(data.lists[f"queue:{queue}"])
+            found.update(data.lists[f"queue:{queue}"] + data.hands[queue])
         for own in data.held.values():
             found.update(own.jobs.values())
         for members in data.sets.values():

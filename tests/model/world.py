@@ -41,6 +41,7 @@ from restbroker.store import (
     order,
     pauses,
     probing,
+    queues,
     records,
     rewrite,
     server,
@@ -70,6 +71,7 @@ OPERATIONS = {
     server: ("time_s",),
     identities: ("live_identities", "fenced_identities", "read"),
     sets: ("due", "place"),
+    queues: ("empty_hands",),
     limits: ("pause", "resume", "pauses"),
     pauses: ("end_due",),
     claims: ("stored_for_s",),
@@ -127,7 +129,7 @@ class World:
     def places(self) -> Counter[str]:
         """In how many places each jid lies."""
         data = self.reference.data
-        found = [raw for jobs_there in data.lists.values() for raw in jobs_there]
+        found = [raw for lists in (data.lists, data.hands) for jobs_there in lists.values() for raw in jobs_there]
         found += [raw for own in data.held.values() for raw in own.jobs.values()]
         found += [raw for members in data.sets.values() for raw in members]
         return Counter(jid_of(raw) for raw in found)

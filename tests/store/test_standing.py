@@ -136,6 +136,7 @@ async def test_standing_fetch_takes_only_what_a_usual_one_would(server: Server, 
                 assert why == "it is fenced"
             case lost:
                 assert (why, lost) == ("Redis knows no script any more", None)
+                fetch(client, FetchRequest("me", "t", ("a",), 0, 0, 0))
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
 
 

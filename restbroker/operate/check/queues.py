@@ -1,7 +1,7 @@
 """Checks the queues and what waits: is each known and served, is it paused, and are there jobs that no one takes?
 
-Called by `check.redis`. Always holds: nothing is written, of very many keys only the first are looked at, and each
-question takes some seconds at most. Each raises `StoreUnavailable` or `StoreRefused`.
+Called by `check.redis`. Always holds: no job moves but out of a hand, as with each fetch; of very many keys only the
+first are looked at, and each question takes some seconds at most. Each raises `StoreUnavailable` or `StoreRefused`.
 """
 
 import shlex
@@ -55,6 +55,13 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     yield from _new_queues(client, config, info, known)
     yield from _left_keys(client, config, seen)
     yield from _mixed_tokens(config, seen)
+
+
+def check_hands(client: Client, config: Config) -> Sequence[Finding]:
+    """Return none: a Redis user who may not put jobs back from hands, as each fetch does, is refused that here."""
+    keys = client.keys
+    client.commands([("LMOVE", keys.hand(name), keys.queue(name), "LEFT", "RIGHT") for name in config.queues])
+    return ()
 
 
 def _mixed_tokens(config: Config, seen: Snapshot) -> Iterator[Finding]:

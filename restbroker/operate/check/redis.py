@@ -71,6 +71,7 @@ def check_store(config: Config) -> list[Finding]:
                     lambda: _neighbours(client, config),
                     lambda: queues.check_pauses(client, config),
                     lambda: queues.check_queues(client, config, facts),
+                    lambda: queues.check_hands(client, config),
                     lambda: queues.check_order(client, config),
                     lambda: queues.check_unfinished(client),
                     lambda: queues.check_due(client, config),

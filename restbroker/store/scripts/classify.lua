@@ -2,7 +2,7 @@
 -- Moves jobs from a queue's list into the lists of their groups, at one pace for all processes. It takes none.
 --
 -- KEYS: pace, paused, pause, the queue's list, the target's `held`, `groups` and `stopped`, the queue's `turn`, `line` and
---       `fair` (see parts/groups.lua)
+--       `fair` (see parts/groups.lua), the queue's hand
 -- ARGV: the queue's name, for how many milliseconds no one else may, what the target says of its groups (JSON), how
 --       many bytes a job may have of which a key is read
 -- Returns: {'PACE', ms}: another process did this just now; ask again then
@@ -20,6 +20,8 @@ local name, pace_ms, spec, limit_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARG
 -- part: groups
 
 -- part: group_lines
+
+-- part: hand
 
 if redis.call('SISMEMBER', paused, name) == 1 then
   return {'PAUSED'}
@@ -43,6 +45,7 @@ local lines = group_lines(groups, KEYS[5], KEYS[7], said, limit_bytes)
 if not redis.call('SET', pace, '1', 'NX', 'PX', pace_ms) then
   return {'PACE', math.max(1, redis.call('PTTL', pace))}
 end
+empty_hands(10, 3, 1)
 local raws = pop(list, LOOKED_AT, LOOKED_AT_BYTES, true)
 if not raws then
   return {'BAD'}

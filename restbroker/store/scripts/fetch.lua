@@ -4,7 +4,7 @@
 -- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, dying, unadmitted;
 --       the queues' lists, in the order in which they are served;
 --       the target's `held`, `groups` (by what its ordered groups are made) and `stopped`; then, of the queues in the same
---       order, all `turn`, all `line`, all `fair` (parts/groups.lua), and all `pace` (classify.lua)
+--       order, all `turn`, all `line`, all `fair` (parts/groups.lua), all `pace` (classify.lua) and all hands (parts/hand.lua)
 -- ARGV: 1 identity
 --       2 base: the highest ticket number that the client knows of
 --       3 want: how many jobs, at most 500; 0: it only confirms hwm
@@ -32,8 +32,8 @@
 --          base: what was issued before.
 --
 -- Always holds: a job is in a list or in the hash; no ticket is issued twice; `last` is written together with the jobs;
--- hwm = max(old, min(hwm, last)); an ordered group has one job in progress at most. Sent twice: the second answers DUP when
--- the first took something.
+-- hwm = max(old, min(hwm, last)); an ordered group has one job in progress at most; whatever it answers, what was in the
+-- hands is in the lists before. Sent twice: the second answers DUP when the first took something.
 --
 -- A job waits in its queue's list, or in that of its group. Groups whose turn it is come first. Then, with fairness, jobs
 -- are moved from the queue's list to those of their groups, whose turn it may be; with order alone, a job goes out at once
@@ -55,6 +55,10 @@ local emission_us, burst = tonumber(ARGV[5]), tonumber(ARGV[6])
 local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
 local left_bytes, limit_bytes, spec = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local follows, queue_count = ARGV[12] == '1', #ARGV - FIXED_ARGV
+
+-- part: hand
+
+empty_hands(FIXED_KEYS + 5 * queue_count + 3, FIXED_KEYS, queue_count)
 
 -- Without its record no one could requeue its jobs: it has to take another name.
 if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then

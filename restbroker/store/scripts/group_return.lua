@@ -2,7 +2,8 @@
 -- Moves jobs of groups back to the head of their paused queue's list: before another version, or after someone deleted parts
 -- of groups by hand. Jobs in progress stay, and so do stopped groups. Jobs of one group keep their order.
 --
--- KEYS: paused, the queue's list, its `turn`, its `line`, its `fair`, the target's `held` (see parts/groups.lua)
+-- KEYS: paused, the queue's list, its `turn`, its `line`, its `fair`, the target's `held` (see parts/groups.lua), the
+--       queue's hand
 -- ARGV: the queue's name, how many jobs at most, how many bytes, groups
 -- Returns: {moved, how many of these groups are done with}; {-1, 0}: the queue is not paused, and nothing was moved
 -- Sent twice: the second moves more.
@@ -13,10 +14,13 @@ local most, left_bytes, moved, ended = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, 
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return {-1, 0}
 end
+-- part: hand
+
 -- These reads also surface a wrong type before the first write.
 redis.call('LLEN', list)
 redis.call('ZCARD', turn)
 redis.call('ZCARD', held)
+empty_hands(6, 1, 1)
 
 -- Moves jobs of one list; the last first, so that the first is taken first. Returns whether all are moved.
 local function move(name)
