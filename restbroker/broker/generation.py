@@ -27,7 +27,6 @@ from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.periodic import Periodic
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import are_many
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
@@ -106,7 +105,7 @@ class Generation:
             self.control.quiet,
             store=store,
             health=self.health,
-            queues=QueueWaiter(waiters),
+            waiters=waiters,
             upkeep=self.plan.upkeep,
             report_of_breaker=self._report_of_breaker,
             pools=len(self.plan.targets),

@@ -1,18 +1,18 @@
 """Takes jobs from Redis for one pool, in batches, and hands them to the worker.
 
-One task per pool: it waits until jobs are needed, fetches, and waits for more jobs when fewer came than it asked for.
-Either it takes nothing meanwhile (`queue_waiter.py`). Or, where no limit is shared, without order and fairness, fetches
-stand in Redis until there is a job (`StandingFetches`): the task that listens for their answers hands plain jobs out
-and sends the next fetch, and leaves all else to the poller. Always holds: one fetch at a time, but for those that
-stand; what these took is dealt with in the order of its tickets; no fetch while the breaker is tripped or Redis refuses
+One task per pool: it waits until jobs are needed, fetches, and waits for more jobs when fewer came than it asked for:
+fetches stand in Redis until there is a job (`standing_fetches.py`). The task that listens for their answers hands the
+jobs out, and sends the next fetch where there is nothing but jobs to be dealt with, else leaves that to the poller.
+Always holds: one fetch at a time, but for those that stand; no fetch while the breaker is tripped or Redis refuses
 to settle; after anything that may have lost an answer, what Redis lists as ours is compared with what we know before
 more is taken. A pool that stops, or is quiet, takes no job in any way; while it is quiet all else goes on.
 """
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import assert_never
 
 import attrs
@@ -22,18 +22,17 @@ from restbroker.broker.acker import Acker
 from restbroker.broker.agent import Agent
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import FIRST_WAIT_S, LONGEST_WAIT_S, Lease, boot_time_s
-from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.queue_waiter import REFUSED_WAIT_S, QueueWaiter, let_others_run
+from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.scopes import until
+from restbroker.broker.standing_fetches import REFUSED_WAIT_S, StandingFetches
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store import jobs as store_jobs
-from restbroker.store.connection import BUSY_S, LOOK_EVERY_S, Watch
+from restbroker.store.connection import LOOK_EVERY_S
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
 from restbroker.store.settling import HandOn
 from restbroker.store.tickets import MAX_BATCH
-from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import JobsClassified
 
 HELD_BYTES = 16 * 1024 * 1024
@@ -42,176 +41,24 @@ _FULL_WAIT_S = 0.1
 _IDLE_WAIT_S = 1.0
 _COMPARED_WITHIN_S = 2.0
 _DRAIN_WAIT_S = 0.25
+_LOOK_AGAIN_S = 2.0
+"""How soon it looks again whether a queue can be read: at one that cannot, a wait might end again and again."""
 _ON_ITS_WAY_S = 0.001
-_FEW = 2
-"""So many jobs of several queues are worth one fetch for all of them, and a pause before the next."""
-
-
-@attrs.define(eq=False)
-class StandingFetches:
-    """The fetches of one pool that stand in Redis until there is a job: one for each queue, each over its connection.
-
-    A job in its queue ends the wait of a fetch, which then takes from all queues. Between `begin` and `end` the next
-    one is sent as soon as it is answered; or, where jobs come fast, a millisecond later, so that a few are taken
-    together. Where they come fast to several queues, one fetch that does not wait (a *look*) is sent in place of those
-    that would stand: one call of Redis does for all queues.
-
-    Each may take jobs while the others stand. The numbers of the tickets tell in which order they did, and an answer
-    that comes before an earlier one is kept until that has come. A fetch stands until it is answered, or until `close`;
-    then it may have taken jobs (`is_lost`). `over` is set when no more may be sent. Before `again_at_s` none is sent,
-    so that a Redis that refuses is called seldom.
-    """
-
-    waiters: dict[str, Waiter]
-    watch: Watch
-    reservations: Reservations
-    over: trio.Event = attrs.field(factory=trio.Event)
-    again_at_s: float = -math.inf
-    _make_request: Callable[[], FetchRequest | None] = lambda: None
-    _take: Callable[[FetchRequest, FetchAnswer, float], bool] = lambda _fetch, _answer, _at_s: False
-    _is_open: bool = False
-    _is_lost: bool = False
-    _early: dict[int, tuple[FetchRequest, FetchResult, float]] = attrs.field(factory=dict)
-    """The answers that came before another one, by the number below their first ticket."""
-    _early_at_s: float = 0.0
-    _stood_at_s: float = -math.inf
-    _is_due: bool = False
-    _look: FetchRequest | None = None
-    """The fetch that was sent for all queues after a pause, and is not answered yet."""
-
-    async def begin(
-        self, make_request: Callable[[], FetchRequest | None], take: Callable[[FetchRequest, FetchAnswer, float], bool]
-    ) -> bool:
-        """Have fetches stand; return whether any does. `end` must follow. Safe to cancel.
-
-        `make_request` returns what is to be fetched now, or None if nothing is. `take` is called with a fetch, its
-        answer and when it was sent, also after `end`, and returns whether the next may stand; neither may wait or
-        raise. Before, it lets jobs that were just taken be sent.
-        """
-        self._make_request, self._take, self.over = make_request, take, trio.Event()
-        await let_others_run()
-        if trio.current_time() < self.again_at_s:
-            return False
-        try:
-            for waiter in self.waiters.values():
-                if not await waiter.begin(self.watch, self._note_answer):
-                    return False
-        except (StoreUnavailable, StoreRefused):
-            # As in `QueueWaiter`: the next fetch will tell.
-            self._rest_a_while()
-            return False
-        self._is_open = True
-        self._stand()
-        return not self.over.is_set()
-
-    @property
-    def is_well(self) -> bool:
-        """Whether all can still be answered, and `over` is not set."""
-        return not (self.over.is_set() or self.is_lost) and all(one.can_answer for one in self.waiters.values())
-
-    @property
-    def is_lost(self) -> bool:
-        """Whether some took jobs, perhaps, of which nothing is known."""
-        return self._is_lost or (bool(self._early) and trio.current_time() - self._early_at_s > LOOK_EVERY_S)
-
-    @property
-    def is_awaited(self) -> bool:
-        """Whether jobs may be on their way."""
-        return bool(self._early) or any(one.fetch is not None for one in self.waiters.values())
-
-    def end(self) -> None:
-        """Send no more. Unless `over` is set, jobs may not be taken any more."""
-        self._is_open = False
-        if not self.over.is_set():
-            self.close()
-
-    def close(self) -> None:
-        """End those that stand; they may have taken jobs."""
-        self._is_lost = self._is_lost or self.is_awaited
-        self._early.clear()
-        self._look = None
-        for waiter in self.waiters.values():
-            if waiter.fetch is not None:
-                waiter.close()
-
-    def note_compared(self) -> None:
-        """Note that all that was taken will be known by a comparison with Redis; nothing may stand."""
-        self._is_lost = False
-
-    def go_on(self) -> None:
-        """Take the answers that came too early, where their turn has come."""
-        while (early := self._early.pop(self.reservations.last_number, None)) is not None:
-            self._deal_with(*early)
-
-    def _note_answer(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
-        if isinstance(answer, FetchResult) and answer.jobs and answer.base != self.reservations.last_number:
-            self._early_at_s = self._early_at_s if self._early else trio.current_time()
-            self._early[answer.base] = fetch, answer, sent_at_s
-            return
-        self._deal_with(fetch, answer, sent_at_s)
-        if self._early:
-            self.go_on()
-
-    def _deal_with(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
-        was_look = fetch is self._look
-        if was_look:
-            self._look = None
-        if answer is None:
-            self._is_lost = True
-            self._rest_a_while()
-            self.over.set()
-        elif not self._take(fetch, answer, sent_at_s):
-            self.over.set()
-        elif self._look is None:
-            came = len(answer.jobs) if isinstance(answer, FetchResult) else 0
-            if came >= _FEW if was_look else trio.current_time() - self._stood_at_s < BUSY_S:
-                self._stand_later()
-            else:
-                self._stand()
-
-    def _stand_later(self) -> None:
-        if not self._is_due:
-            self._is_due = True
-            self.watch.call_later(self._stand_again)
-
-    def _stand_again(self) -> None:
-        self._is_due = False
-        self._stand(is_look=sum(waiter.fetch is None for waiter in self.waiters.values()) >= _FEW)
-
-    def _stand(self, *, is_look: bool = False) -> None:
-        """Have a fetch stand for each queue that has none; or have one look at all queues at once."""
-        self._stood_at_s = trio.current_time()
-        for queue, waiter in self.waiters.items():
-            if waiter.fetch is None and self._look is None and self._is_open and not self.over.is_set():
-                fetch = self._make_request()
-                if fetch is None:
-                    self.over.set()
-                elif not waiter.stand(fetch, None if is_look else queue):
-                    self._rest_a_while()
-                    self.over.set()
-                elif is_look:
-                    self._look = fetch
-
-    def _rest_a_while(self) -> None:
-        self.again_at_s = trio.current_time() + REFUSED_WAIT_S
 
 
 @attrs.define(eq=False)
 class Poller(Agent):
     """The poller of one pool.
 
-    `queues` waits until a queue may hold a job; `standing` has fetches stand instead, and is None where limits, order
-    or fairness want a look at each answer. `reconcile` is `Recovery.reconcile`, called after an outage. `quiet` is set
-    when the process takes no more jobs.
+    `reconcile` is `Recovery.reconcile`, called after an outage. `quiet` is set when the process takes no more jobs.
     """
 
     lease: Lease
     quiet: trio.Event
     breaker: Breaker
     acker: Acker
-    queues: QueueWaiter
+    standing: StandingFetches
     reconcile: Callable[[], Awaitable[list[JobInProgress]]]
-    standing: StandingFetches | None = None
     limited: str | None = None
     """Why the last fetch took nothing though there is room, or None.
 
@@ -225,10 +72,10 @@ class Poller(Agent):
     _failed: bool = False
     _called_at_s: float = 0.0
     """When the last call of Redis began (Trio's clock)."""
-    _brought: list[tuple[FetchRequest, FetchAnswer]] = attrs.field(factory=list)
-    """What standing fetches brought that is not plain."""
+    _brought: tuple[FetchRequest, FetchAnswer] | None = None
+    """What a standing fetch said last, if that was not plain; its jobs are handed out."""
     _bug: Exception | None = None
-    """What was raised while plain jobs were handed out."""
+    """What was raised while jobs of a standing fetch were handed out."""
     _compared: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
     _has_ended: bool = False
     _shares: bool = attrs.field(init=False)
@@ -250,8 +97,7 @@ class Poller(Agent):
             await self._run()
         finally:
             self._has_ended = True
-            if self.standing is not None:
-                self.standing.close()
+            self.standing.close()
             self._compared.unpark_all()
 
     async def wait_to_compare(self) -> None:
@@ -291,7 +137,7 @@ class Poller(Agent):
         admits jobs, so the prober waits for this (`wait_to_compare`).
         """
         breaker = self.breaker
-        self._end_standing()
+        self.standing.close()
         while not breaker.admits and not breaker.stopped:
             self.limited = None
             if self._is_behind:
@@ -309,51 +155,51 @@ class Poller(Agent):
     @property
     def _is_behind(self) -> bool:
         """Whether an answer of Redis may have been lost since the last comparison."""
-        standing = self.standing
-        is_lost = self._failed or (standing is not None and standing.is_lost)
-        return is_lost or self.health.outages != self._outages
+        return self._failed or self.standing.is_lost or self.health.outages != self._outages
 
-    def _end_standing(self) -> None:
-        """Have nothing taken any more by what stands. What it took, perhaps, is compared with Redis next."""
-        if self.standing is not None:
-            self.standing.close()
+    @property
+    def _reserve(self) -> int:
+        """How many jobs to keep ready."""
+        return 0 if self._shares else self.ready.batch_size.reserve(trio.current_time())
 
     async def _once(self) -> None:
+        # What is closed below, and took jobs perhaps, is compared with Redis next.
         if self.acker.refused:
-            self._end_standing()
+            self.standing.close()
             await trio.sleep(REFUSED_WAIT_S)
             return
         if self._takes_no_more:
-            self._end_standing()
+            self.standing.close()
         if self._is_behind:
             await self._catch_up()
-        if self._brought:
-            await self._deal_with(*self._brought.pop(0))
+        brought, self._brought = self._brought, None
+        if brought is not None:
+            await self._deal_with(*brought)
             return
-        reserve = 0 if self._shares else self.ready.batch_size.reserve(trio.current_time())
+        reserve = self._reserve
         await self.ready.wait_for_demand(reserve)
         fetched, ready = None, self.ready
         # Not if there are enough jobs, and a settlement is on its way that lets Redis know that they may start.
         if not (ready.is_blocked and len(ready) > reserve // 2 and self.acker.is_busy):
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
         if fetched is not None:
+            self._brought = None
+            self._take(*fetched, self._called_at_s)
             await self._deal_with(*fetched)
         else:
             # Places are free, but all that the breaker permits is in delivery, or what they wait for is on its way.
             with trio.move_on_after(_IDLE_WAIT_S if self._takes_no_more else _FULL_WAIT_S):
                 await self.reservations.wait_for_release()
 
-    def _request(self, reserve: int | None = None) -> FetchRequest | None:
+    def _request(self, reserve: int, *, stands: bool = False) -> FetchRequest | None:
         """Return what to fetch now; None if nothing is wanted, or nothing may be taken.
 
-        Without a `reserve` it is for a fetch that stands: each brings its share.
+        One that `stands` brings its share. Its count is decided now: at most one batch comes too much, as with the
+        reserve.
         """
-        plan, ready, breaker, stands = self.plan, self.ready, self.breaker, reserve is None
-        if reserve is None:
-            reserve = self.ready.batch_size.reserve(trio.current_time())
-            if not ready.is_free or self.acker.refused:
-                return None
-        if self._is_behind or self.acker.is_handing_on:
+        plan, ready, breaker = self.plan, self.ready, self.breaker
+        is_held = not ready.is_free or self.acker.refused if stands else self.acker.is_handing_on
+        if self._is_behind or is_held:
             # The acker had its turn, and waited with it for the end of an outage; or has it, and no one waits for it.
             return None
         room = min(ready.free_places, breaker.semaphore.capacity)
@@ -369,7 +215,7 @@ class Poller(Agent):
         target = plan.target
         queues = draw_order(target.weights, random.random) if target.weights else target.queues
         self._called_at_s = trio.current_time()
-        if plan.order is not None:
+        if plan.order is not None and not stands:
             # What was set until now, this fetch knows.
             self.acker.forget_successors()
         last, mark = self.reservations.last_number, ready.high_water
@@ -401,8 +247,9 @@ class Poller(Agent):
         """Hand out what came with a settlement."""
         self._make_ready(self._new_jobs(found))
 
-    async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
-        self.health.note_write(self._called_at_s)
+    def _take(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> None:
+        """Note what Redis answered, and hand out the jobs that it gave."""
+        self.health.note_write(sent_at_s)
         self.limited = None
         match got:
             case FetchResult():
@@ -410,14 +257,27 @@ class Poller(Agent):
                 if request.count:
                     self.reservations.note_keys(got.base, has_old_keys=got.has_old_keys)
                     self._note_counts(got.counts)
-                await self._adopt(got, request.count)
+                if got.bad:
+                    self._complain(got)
+                if got.jobs:
+                    self._make_ready(self._new_jobs(got.jobs))
+            case store_jobs.TargetPaused() | store_jobs.LimitReached():
+                self.ready.confirm(request.hwm, request.base)
+            case store_jobs.Duplicate() | store_jobs.IdentityUnknown():
+                pass
+            case _:
+                assert_never(got)
+
+    async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
+        """Wait as long as this answer asks for, before more is fetched."""
+        match got:
+            case FetchResult():
+                await self._wait_behind(got, request.count)
             case store_jobs.Duplicate(last):
                 self._failed = not await self._is_on_its_way(last)
             case store_jobs.TargetPaused(for_ms):
-                self.ready.confirm(request.hwm, request.base)
                 await self._hold("paused", for_ms)
             case store_jobs.LimitReached(why, for_ms):
-                self.ready.confirm(request.hwm, request.base)
                 await self._hold(why, for_ms)
             case store_jobs.IdentityUnknown():
                 self.identity.fence()
@@ -427,12 +287,10 @@ class Poller(Agent):
 
     async def _is_on_its_way(self, number: int) -> bool:
         """Wait for what standing fetches took; return whether they took all jobs up to this ticket number."""
-        standing = self.standing
         with trio.move_on_after(LOOK_EVERY_S):
-            while self.reservations.last_number < number and standing is not None and standing.is_awaited:
+            # Nothing tells of an answer that brings no job.
+            while self.reservations.last_number < number and self.standing.is_awaited:  # noqa: ASYNC110
                 await trio.sleep(_ON_ITS_WAY_S)
-                if self._brought:
-                    return True
         return self.reservations.last_number >= number
 
     async def _hold(self, why: str, for_ms: int) -> None:
@@ -446,16 +304,9 @@ class Poller(Agent):
             )
         await trio.sleep(min(for_ms, 1000) / 1000)
 
-    async def _adopt(self, got: FetchResult, want: int) -> None:
-        if got.bad:
-            self._complain(got)
-        if got.jobs:
-            # No name for these jobs here: they, and what is parsed of them, would stay in memory during the wait below.
-            self._make_ready(self._new_jobs(got.jobs))
-            if self.standing is not None:
-                self.standing.go_on()
-            if self._shares or len(got.jobs) == want or got.more or not self.ready.is_free:
-                return
+    async def _wait_behind(self, got: FetchResult, want: int) -> None:
+        if got.jobs and (self._shares or len(got.jobs) == want or got.more or not self.ready.is_free):
+            return
         if got.has_old_keys:
             await self._wait_for_old_keys(got)
             return
@@ -467,69 +318,66 @@ class Poller(Agent):
             await self._wait_for_more(got)
 
     async def _wait_for_more(self, got: FetchResult) -> None:
-        if self._brought:
-            return
+        """Wait until a queue has a job, a key may have come free or is due, or jobs that wait here may start."""
         # A list with jobs ends the wait at once, though its jobs cannot be taken; what waits in lines for its
         # predecessor does not.
-        full = any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts)
-        unreadable = frozenset(self.plan.target.queues) if full else got.paused | got.bad
-        if not (unreadable or got.counts) and await self._stand_by():
-            return
-        if self._is_behind or self._brought:
-            return
-        if self.standing is not None and self.standing.is_awaited:
-            # No more may stand beside the others until something changes here.
-            with trio.move_on_after(_FULL_WAIT_S):
-                await self.reservations.wait_for_release()
-            return
-        if self.plan.order is None:
-            await self.queues.wait_beside(self.ready, unreadable)
+        if any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts):
+            queues: Collection[str] = ()
         else:
-            await self.queues.wait_for_keys(self.ready, unreadable, self.acker.successor, got.due_ms)
+            queues = [queue for queue in self.plan.target.queues if queue not in got.paused | got.bad]
+        due_s = math.inf if got.due_ms is None else got.due_ms / 1000
+        if len(queues) < len(self.plan.target.queues):
+            due_s = min(due_s, _LOOK_AGAIN_S)
+        if not await self._stand_by(queues, due_s) and not self._is_behind and self._brought is None:
+            # No more may stand, beside the others, until something changes here.
+            is_soon = self.standing.is_awaited or not self.standing.watch.is_kept
+            with trio.move_on_after(min(due_s, _FULL_WAIT_S if is_soon else REFUSED_WAIT_S)):
+                async with until(self.acker.successor.wait):
+                    if self.ready.is_free:
+                        await self.reservations.wait_for_release()
+                    else:
+                        await self.ready.wait_for_demand(0)
 
-    async def _stand_by(self) -> bool:
-        """Have fetches stand in Redis until one brings what is not plain, or none may stand any more.
+    async def _stand_by(self, queues: Collection[str], due_s: float) -> bool:
+        """Have fetches stand at these queues until one brings what is not plain, or none may stand any more.
 
-        Return False if none could.
+        Return False if none could. Where a key may have come free, or is due, those that stand go on.
         """
         standing, stood = self.standing, False
-        if standing is None:
-            return False
         try:
             async with until(self.quiet.wait, self.breaker.wait_to_trip):
-                stood = await standing.begin(self._request, self._take_plain)
-                while stood and self._may_stand and standing.is_well:
-                    with trio.move_on_after(LOOK_EVERY_S):
-                        await standing.over.wait()
+                stood = await standing.begin(queues, self._standing_request, self._take_standing)
+                async with until(self.acker.successor.wait, partial(trio.sleep, due_s)):
+                    while stood and self._may_stand and standing.is_well:
+                        with trio.move_on_after(LOOK_EVERY_S):
+                            await standing.over.wait()
+                if stood and self._may_stand and standing.is_well:
+                    standing.over.set()
         finally:
             standing.end()
         if self._bug is not None:
             raise self._bug
         return stood
 
+    def _standing_request(self) -> FetchRequest | None:
+        return self._request(self._reserve, stands=True)
+
     @property
     def _may_stand(self) -> bool:
         return not (self.acker.refused or self._is_behind)
 
-    def _take_plain(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
-        """Hand out what a standing fetch brought, and return whether another may stand; if it is not plain, keep it.
-
-        Its count was decided when it was sent: at most one batch comes that way, as with the reserve.
-        """
+    def _take_standing(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
+        """Take what a standing fetch brought, and return whether another may stand; keep what is to be waited for."""
         self._called_at_s = sent_at_s
-        if not (isinstance(got, FetchResult) and got.is_plain):
-            self._brought.append((request, got))
-            return False
         try:
-            self.health.note_write(sent_at_s)
-            self.limited = None
-            self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
-            if got.jobs:
-                self._make_ready(self._new_jobs(got.jobs))
+            self._take(request, got, sent_at_s)
         except Exception as bug:  # noqa: BLE001 - it must not end the task that calls this
             self._bug = bug
             return False
-        return len(got.jobs) < request.count
+        if isinstance(got, FetchResult) and got.is_plain:
+            return len(got.jobs) < request.count
+        self._brought = request, got
+        return False
 
     async def _wait_for_old_keys(self, got: FetchResult) -> None:
         self.identity.warn_once(
@@ -582,12 +430,10 @@ class Poller(Agent):
     async def _catch_up(self) -> None:
         """Compare what Redis lists as ours with what we know, and hand over what is to be run."""
         outages = self.health.outages
-        if self.standing is not None:
-            # What they took, whether it is here or not, is found in Redis' list.
-            self.standing.close()
-            self.standing.note_compared()
-        self._failed = True
-        self._brought.clear()
+        # What they took, whether it is here or not, is found in Redis' list.
+        self.standing.close()
+        self.standing.note_compared()
+        self._failed, self._brought = True, None
         self._called_at_s = trio.current_time()
         # What comes with a settlement is either listed then, or not under way: what was sent without a task is answered
         # before the next call over this connection.
@@ -602,6 +448,7 @@ class Poller(Agent):
     def _make_ready(self, jobs: list[JobInProgress]) -> None:
         self.reservations.add(jobs)
         self.ready.send_nowait(jobs)
+        self.standing.go_on()
 
 
 def draw_order(weights: Mapping[str, int], random: Callable[[], float]) -> tuple[str, ...]:

@@ -5,6 +5,8 @@ puts its agents together; each of them owns its state and has, besides what all 
 its constructor names.
 """
 
+from collections.abc import Mapping
+
 import attrs
 import trio
 
@@ -17,16 +19,17 @@ from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.poller import Poller, StandingFetches
+from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, ProbeSharing, probe
-from restbroker.broker.queue_waiter import QueueWaiter
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.settler import Reports, Settler
+from restbroker.broker.standing_fetches import StandingFetches
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker import Worker
 from restbroker.store import jobs
 from restbroker.store.connection import Connection
+from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Report
 from restbroker.transport.readiness import Upkeep
 
@@ -35,8 +38,9 @@ from restbroker.transport.readiness import Upkeep
 class WorkerPool:
     """The worker of a target in one generation, with its agents. `quiet`: it takes no more jobs.
 
-    `queues` waits for its queues, all other calls of Redis go to `store`; `upkeep` listens for answers that no task
-    awaits. `report_of_breaker` gets the breaker's events. `pools`: how many pools the process has, this one included.
+    `waiters`: one for each queue, where fetches stand; all other calls of Redis go to `store`. `upkeep` listens for
+    answers that no task awaits. `report_of_breaker` gets the breaker's events. `pools`: how many pools the process has,
+    this one included.
     """
 
     plan: TargetPlan
@@ -45,7 +49,7 @@ class WorkerPool:
     quiet: trio.Event
     _store: Connection
     _health: StoreHealth
-    _queues: QueueWaiter
+    _waiters: Mapping[str, Waiter]
     _upkeep: Upkeep
     _report_of_breaker: Report
     _pools: int
@@ -86,9 +90,8 @@ class WorkerPool:
             quiet=self.quiet,
             breaker=self.breaker,
             acker=acker,
-            queues=self._queues,
+            standing=StandingFetches(self._waiters, self._upkeep.readiness, self.reservations),
             reconcile=self.recovery.reconcile,
-            standing=self._standing_fetches(),
         )
 
     async def _wait_to_compare(self) -> None:
@@ -109,13 +112,6 @@ class WorkerPool:
             stopping=self.stopping,
             probe_after_denial=self.prober.probe_after_denial,
         )
-
-    def _standing_fetches(self) -> StandingFetches | None:
-        limits = self.plan.limits
-        # Why: docs/design.md#standing-fetches
-        if self.plan.groups or limits.emission_us or limits.in_flight:
-            return None
-        return StandingFetches(self._queues.waiters, self._upkeep.readiness, self.reservations)
 
     @property
     def hindrance(self) -> str | None:

@@ -1,14 +1,14 @@
 """The wait for a job in one queue, over a connection of its own, without a thread. Used by worker pools.
 
 It is BLMOVE, which wakes as BRPOP does, one of all that wait, but no job leaves Redis. It comes with the script `fetch`
-behind it in the same message (`stand`): the job that comes goes to the queue's *hand*, a list, and Redis runs the fetch
-as soon as the wait has ended, and answers both at once. Each fetch first puts back what is in the hand. So a job that
-comes to an idle pool is here after half a round trip, under a ticket as ever, with all looked at by then that a fetch
-looks at. Where none runs behind, as its process died in between, the next one of any process of that queue finds it, or
-a reaper (`queues.empty_hands`). Or it comes alone (`wait`), as a move of the queue onto itself, which wakes all.
+behind it in the same message: the job that comes goes to the queue's *hand*, a list, and Redis runs the fetch as soon
+as the wait has ended, and answers both at once. Each fetch first puts back what is in the hand. So a job that comes to
+an idle pool is here after half a round trip, under a ticket as ever, with all looked at by then that a fetch looks at.
+Where none runs behind, as its process died in between, the next one of any process of that queue finds it, or a reaper
+(`queues.empty_hands`).
 
-Always holds: a wait alone takes no job; a standing fetch may take some until it is answered, or its connection is
-closed; and if its answer is lost it may have taken them, as any fetch.
+Always holds: a standing fetch may take jobs until it is answered, or its connection is closed; and if its answer is
+lost it may have taken them, as any fetch.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ import trio
 
 from restbroker.errors import RestbrokerError
 from restbroker.store.client import Client, evalsha
-from restbroker.store.connection import LOOK_EVERY_S, Watch, on_trio
+from restbroker.store.connection import Watch, on_trio
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
 from restbroker.store.redis import Argument
 
@@ -26,7 +26,7 @@ BLOCK_S = 2.0
 LATE_S = 1.0
 """Seconds that Redis holds a blocking command (`BLOCK_S`), and how late its answer may be on a live connection."""
 _MOST_BYTES: Final = 4 * 1024 * 1024
-"""How much of an answer is read: that of the wait has a whole job, of any size, which no one needs."""
+"""How much of an answer is read: that of the wait has a whole job, of any size, which is not needed."""
 
 Answered: TypeAlias = Callable[[FetchRequest, FetchAnswer | None, float], None]
 """Is called with a standing fetch, its answer, and when it was sent (Trio's clock).
@@ -36,11 +36,7 @@ None: it was refused or lost; what it took, if anything, the next fetch tells. I
 
 
 class Waiter:
-    """One queue's connection. `fetch`: the one that stands there, or None.
-
-    A wait that ended may leave its blocking command unanswered on the connection: the next wait uses that command. No
-    job is lost by this, since its answer takes none; but it may be outdated, so that the queue is empty.
-    """
+    """One queue's connection. `fetch`: the one that stands there, or None."""
 
     def __init__(self, open_client: Callable[[], Client]) -> None:
         self.fetch: FetchRequest | None = None
@@ -51,52 +47,6 @@ class Waiter:
         """What watches the connection now, if anything does."""
         self._answered: Answered | None = None
         self._move: list[Argument] = []
-
-    async def wait(self, queue: str, timeout_s: float) -> bool:
-        """Wait until the queue holds a job, at most `timeout_s` seconds; return whether it does, and take none.
-
-        `queue` must be the same in each call. It returns at once while the queue has jobs, so never wait for one that
-        is not being fetched (paused, limited). Raise `StoreUnavailable` or `StoreRefused`. Safe to cancel at any
-        moment, with effect at once. Ends a fetch that stands.
-        """
-        if self.fetch is not None or self._watch is not None:
-            self.close()
-        until_s = trio.current_time() + max(timeout_s, 0.01)
-        # Looks twice a second whether an answer can still come.
-        while (now_s := trio.current_time()) < until_s:
-            client = self._client
-            if client is None or not client.is_open or (not client.is_waiting and client.has_ended):
-                with trio.move_on_at(until_s):
-                    await self._connect()
-                continue
-            try:
-                has_job = await self._look(client, queue, min(until_s, now_s + LOOK_EVERY_S))
-            except RestbrokerError:
-                self.close()
-                raise
-            if has_job:
-                return True
-        return False
-
-    async def _look(self, client: Client, queue: str, until_s: float) -> bool:
-        """Return whether the queue holds a job, as far as is known when something has come, or at `until_s`."""
-        if not client.is_waiting:
-            client.send([_blocking_move(client, queue, alone=True)])
-            self._overdue_at_s = trio.current_time() + BLOCK_S + LATE_S
-        with trio.move_on_at(until_s) as scope:
-            await trio.lowlevel.wait_readable(client.descriptor)
-        replies = client.replies()
-        if replies is not None:
-            if isinstance(replies[0], RestbrokerError):
-                raise replies[0]
-            return replies[0] is not None
-        if trio.current_time() > self._overdue_at_s:
-            raise client.abandon()
-        if scope.cancelled_caught:
-            return False
-        # That nothing came is five bytes. A job that has not come whole yet may have any size: enough is known.
-        self.close()
-        return True
 
     async def begin(self, watch: Watch, answered: Answered) -> bool:
         """Connect if it is not, and call `answered` for each fetch that stands from now on until `close`.
@@ -125,7 +75,8 @@ class Waiter:
         commands = [evalsha(fetch_call(client.keys, fetch))]
         if queue is not None:
             if not self._move:
-                self._move = _blocking_move(client, queue, alone=False)
+                keys = client.keys
+                self._move = ["BLMOVE", keys.queue(queue), keys.hand(queue), "RIGHT", "LEFT", f"{BLOCK_S:.3f}"]
             commands.insert(0, self._move)
         try:
             was_sent = client.send(commands)
@@ -190,10 +141,3 @@ class Waiter:
         await on_trio(client.steps_to_connect())
         self._client = client
         return client
-
-
-def _blocking_move(client: Client, queue: str, *, alone: bool) -> list[Argument]:
-    key, block_s = client.keys.queue(queue), f"{BLOCK_S:.3f}"
-    if alone:
-        return ["BLMOVE", key, key, "RIGHT", "RIGHT", block_s]
-    return ["BLMOVE", key, client.keys.hand(queue), "RIGHT", "LEFT", block_s]

@@ -17,7 +17,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import heartbeat, queue_waiter, signals
+from restbroker.broker import heartbeat, signals
 from restbroker.broker.delivery import Delivery
 from restbroker.broker.health import FENCE_AFTER_S
 from restbroker.broker.status.status import Status
@@ -27,7 +27,7 @@ from restbroker.job.order import Order
 from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.contract import Link
 from restbroker.store import claims as store_claims
-from restbroker.store import identities, jobs
+from restbroker.store import identities, jobs, waiter
 from restbroker.store import order as order_store
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -179,7 +179,7 @@ async def fenced_at(
     # They come to the main thread only.
     patch.setattr(signals, "watch", no_signals)
     patch.setattr(heartbeat, "HEARTBEAT_S", 0.2)
-    patch.setattr(queue_waiter, "_WAIT_S", 0.2)
+    patch.setattr(waiter, "BLOCK_S", 0.2)
     harness.target, harness.connect, harness.concurrency = server.target(freeze), connect, 1
     with closing(open_client(StoreSettings(harness.redis.url))) as client:
         other = attrs.evolve(harness, client=client, target=server.target(), events=[], status=Status(), concurrency=3)

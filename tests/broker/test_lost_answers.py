@@ -11,6 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import settler
+from restbroker.broker.standing_fetches import StandingFetches
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import identities, jobs
 from restbroker.store.client import StoreSettings, open_client
@@ -309,11 +310,18 @@ async def test_refused_settlements_stop_intake_and_are_written_later(harness: Ha
     assert sorted(event.code for event in harness.of(OperatorWarning)) == ["PausesRefused", "StoreRefused"]
 
 
-async def test_recovered_job_of_lost_fetch_still_counts_as_perhaps_run(harness: Harness) -> None:
+async def _stand_not(*_how: object) -> bool:
+    await trio.lowlevel.checkpoint()
+    return False
+
+
+async def test_recovered_job_of_lost_fetch_still_counts_as_perhaps_run(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StandingFetches, "begin", _stand_not)
     harness.push("create", count=3)
     harness.crashed(3)
     left = lose(harness, Connection.fetch, Connection.fetch)
-    harness.limits = jobs.Limits(in_flight=100)  # so that no fetch stands in Redis
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
     assert len(left) < 2, "the answer with these jobs was lost"

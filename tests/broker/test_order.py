@@ -12,7 +12,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import queue_waiter, reaper
+from restbroker.broker import reaper
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.same_host import this_process
 from restbroker.broker.settler import Settler
@@ -26,7 +26,7 @@ from restbroker.job.policy import Policy
 from restbroker.job.settlement import Ack
 from restbroker.operate.enqueue import find_process
 from restbroker.servers.contract import Link
-from restbroker.store import identities, jobs
+from restbroker.store import identities, jobs, waiter
 from restbroker.store import order as order_store
 from restbroker.store.jobs import Limits
 from restbroker.store.settling import FinishRequest
@@ -94,7 +94,7 @@ def log(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Log:
     Keys that others make due are looked for ten times as often.
     """
     monkeypatch.setattr(random, "random", lambda: 0.0)
-    monkeypatch.setattr(queue_waiter, "_WAIT_S", 0.2)
+    monkeypatch.setattr(waiter, "BLOCK_S", 0.2)
     made = Log()
     harness.order, harness.target.way = BY_KEY, made
     return made
@@ -123,7 +123,7 @@ async def test_jobs_of_a_key_start_singly_in_order_though_some_fail(harness: Har
 async def test_a_successor_starts_at_once_though_the_list_is_empty(
     harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_waiter, "_WAIT_S", NEVER_S)
+    monkeypatch.setattr(waiter, "BLOCK_S", NEVER_S)
     log.took_s = 0.005
     push(harness, "hot", 100)
     async with harness.broker():
@@ -135,7 +135,7 @@ async def test_a_successor_starts_at_once_though_the_list_is_empty(
 async def test_a_key_that_is_due_ends_the_wait_for_its_list(
     harness: Harness, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_waiter, "_WAIT_S", NEVER_S)
+    monkeypatch.setattr(waiter, "BLOCK_S", NEVER_S)
     tried_s: list[float] = []
 
     def answer(_call: Call, times: int) -> Outcome:

@@ -4,9 +4,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import queue_waiter
 from restbroker.broker.ready_buffer import BatchSize
-from restbroker.store import identities, jobs
+from restbroker.store import identities, jobs, waiter
 from restbroker.store.client import Client, items, open_client, raw
 from restbroker.store.connection import Connection
 from restbroker.store.in_progress import read_jobs
@@ -57,7 +56,7 @@ async def test_job_behind_many_waiting_for_their_slot_needs_no_push(
 ) -> None:
     # As just after a burst: all of them are fetched at once, and few may be started before Redis knows.
     monkeypatch.setattr(BatchSize, "reserve", lambda _pace, _now_s: 40)
-    monkeypatch.setattr(queue_waiter, "_WAIT_S", 3600.0)
+    monkeypatch.setattr(waiter, "BLOCK_S", 3600.0)
     fetches = 0
 
     class Counting(Connection):

@@ -9,10 +9,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import poller, queue_waiter, reaper
+from restbroker.broker import poller, reaper, standing_fetches
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
+from restbroker.job.fairness import Fairness
+from restbroker.job.order import Order
 from restbroker.job.outcome import Reason
 from restbroker.store import identities, jobs, pauses, waiter
 from restbroker.store.client import open_client
@@ -44,6 +46,14 @@ def finished(harness: Harness) -> list[str]:
     return sorted(event.jid for event in harness.of(JobFinished))
 
 
+WAYS: dict[str, Callable[[Harness], object]] = {
+    "a rate": lambda harness: setattr(harness, "limits", jobs.Limits(emission_us=10, burst=100)),
+    "a share": lambda harness: setattr(harness, "limits", jobs.Limits(in_flight=100)),
+    "order": lambda harness: setattr(harness, "order", Order()),
+    "turns": lambda harness: setattr(harness, "fairness", Fairness(("host",))),
+}
+
+
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Each comparison with Redis."""
@@ -62,7 +72,6 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def _long(monkeypatch: pytest.MonkeyPatch) -> None:
     """No fetch is answered because its time is over."""
     monkeypatch.setattr(waiter, "BLOCK_S", 3600.0)
-    monkeypatch.setattr(queue_waiter, "_WAIT_S", 3600.0)
 
 
 @pytest.mark.usefixtures("_long")
@@ -94,12 +103,33 @@ async def test_standing_fetch_takes_each_job_once_and_compares_nothing(
 
 
 @pytest.mark.usefixtures("_long")
-@pytest.mark.parametrize("limits", [jobs.Limits(in_flight=100), jobs.Limits(emission_us=10, burst=100)])
-async def test_no_fetch_stands_where_processes_share_a_limit(harness: Harness, limits: jobs.Limits) -> None:
-    harness.limits = limits
+@pytest.mark.parametrize("how", WAYS)
+async def test_fetches_stand_also_where_each_answer_is_looked_at(harness: Harness, how: str) -> None:
+    WAYS[how](harness)
     async with harness.broker():
-        await harness.until(lambda: b"cmd=blmove" in bytes(harness.client.command("CLIENT", "LIST")), "it waits")  # type: ignore[arg-type]
-        assert standing(harness) == 0
+        for number in range(10):
+            await until_it_stands(harness)
+            harness.push(first=number)
+            await harness.until(lambda number=number: len(finished(harness)) > number, "it is done")  # type: ignore[misc]
+        await until_it_stands(harness)
+    assert len(harness.target.sent) == 10
+
+
+@pytest.mark.usefixtures("_long")
+async def test_a_queue_that_is_resumed_is_served_beside_another(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "_LOOK_AGAIN_S", 0.1)
+    harness.queues = ("rest", "b")
+    async with harness.broker():
+        pauses.pause_queue(harness.client, "b", "ann", "for a moment", None)
+        harness.push()
+        await harness.until(lambda: finished(harness), "it is done")
+        await until_it_stands(harness)
+        pauses.resume_queue(harness.client, "b")
+        await until_it_stands(harness, 2)
+        harness.push(first=1, into="b")
+        await harness.until(lambda: len(finished(harness)) == 2, "it is done")
 
 
 @pytest.mark.usefixtures("_long")
@@ -186,6 +216,20 @@ async def test_job_left_in_a_hand_is_put_back_where_none_fetches(
         if by == "the reaper":
             await harness.until(lambda: harness.size("queue:rest"), "it is back")
     assert (harness.size("queue:rest"), harness.size("restbroker:hand:rest")) == (1, 0)
+
+
+@pytest.mark.promise("No command is lost", "Redis forgets its scripts while a fetch stands in it")
+@pytest.mark.usefixtures("_long")
+@pytest.mark.parametrize("how", [None, "order", "a share"])
+async def test_job_that_wakes_a_fetch_without_script_is_done(harness: Harness, how: str | None) -> None:
+    if how is not None:
+        WAYS[how](harness)
+    async with harness.broker():
+        for number in range(3):
+            await until_it_stands(harness)
+            harness.client.command("SCRIPT", "FLUSH")
+            harness.push(first=number)
+            await harness.until(lambda number=number: len(finished(harness)) > number, "it is done")  # type: ignore[misc]
 
 
 @pytest.mark.usefixtures("_long")
@@ -318,7 +362,7 @@ def _lose_answers(monkeypatch: pytest.MonkeyPatch, share: float) -> Callable[[],
 async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, queues: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(poller, "REFUSED_WAIT_S", 0.0)
+    monkeypatch.setattr(standing_fetches, "REFUSED_WAIT_S", 0.0)
     lost, harness.queues = _lose_answers(monkeypatch, 0.3), queues
     async with harness.broker():
         for number in range(60):

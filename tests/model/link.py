@@ -153,17 +153,6 @@ class SimulatedWaiter:
     _answered: Answered | None = None
     _stands: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
-    async def wait(self, queue: str, timeout_s: float) -> bool:
-        """Until the queue holds a job; takes nothing."""
-        await trio.lowlevel.checkpoint()
-        way = self.way
-        with trio.move_on_after(timeout_s):
-            while not way.reference.data.lists[f"queue:{queue}"] and not way.cut:
-                await way.waiting.park()
-        if way.cut:
-            raise StoreUnavailable("Redis is away.")
-        return bool(way.reference.data.lists[f"queue:{queue}"])
-
     async def begin(self, _watch: Watch, answered: Answered) -> bool:
         """Connects."""
         await trio.lowlevel.checkpoint()

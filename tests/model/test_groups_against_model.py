@@ -100,8 +100,10 @@ class World:
     def a_pool_fetches(self, pool: GroupPool | None = None, want: int = 0) -> None:
         pool, want = pool or self.chance.choice(self.pools), want or self.chance.choice((1, 2, 5, 20, 100))
         request = pool.request(want, hwm=pool.base + self.chance.choice((0, 1, want)))
-        answer = pool.ask(want, hwm=request.hwm)
+        stands = self.chance.random() < 0.3
+        answer = pool.ask(want, hwm=request.hwm, follows=stands)
         if isinstance(answer, Duplicate):
+            assert not stands
             pool.base = answer.last
             return
         assert isinstance(answer, FetchResult if pool.is_alive else IdentityUnknown), answer
@@ -112,7 +114,7 @@ class World:
         if answer.jobs and self.chance.random() < 0.1:
             assert isinstance(pool.ask(want, hwm=request.hwm), Duplicate)
         if self.chance.random() < 0.9:
-            pool.base += len(answer.jobs)
+            pool.base = answer.base + len(answer.jobs)
         if len(answer.jobs) < want and not answer.more:
             self.nothing_is_left()
 
@@ -338,6 +340,11 @@ class World:
                 if self.held.get(group, IN_PROGRESS) < STOPPED:
                     del self.held[group]
 
+    def a_process_dies_between_its_wait_and_the_fetch_behind(self) -> None:
+        queue = self.chance.choice(self.queues)
+        for _ in range(self.chance.choice((1, 2))):
+            self.raw.lmove(f"{NAMESPACE}:queue:{queue}", f"{NAMESPACE}:restbroker:hand:{queue}", "RIGHT", "LEFT")
+
     def a_process_classifies(self) -> None:
         queue = self.chance.choice(self.queues)
         self.raw.delete(f"{NAMESPACE}:restbroker:pace:{queue}")
@@ -394,7 +401,7 @@ class World:
         turns = {group.decode() for group in self.raw.zrange(f"{NAMESPACE}:restbroker:turn:{queue}", 0, -1)}
         assert int(self.raw.get(line) or 0) == sum(map(len, lists.values())), "the count of a queue's lines"
         rest: dict[str, list[str]] = defaultdict(list)
-        for name in self.listed(f"{NAMESPACE}:queue:{queue}"):
+        for name in [*self.listed(f"{NAMESPACE}:restbroker:hand:{queue}"), *self.listed(f"{NAMESPACE}:queue:{queue}")]:
             rest[self.place[name][1]].append(name)
         for group, names in lists.items():
             if scores.get(group, 0.0) <= 2:
@@ -414,6 +421,7 @@ class World:
     def runs(self) -> None:
         steps = [self.jobs_are_pushed] * 5 + [self.a_pool_fetches] * 8 + [self.a_pool_settles] * 9
         steps += [self.a_pool_dies, self.a_person_steers, self.a_process_classifies]
+        steps += [self.a_process_dies_between_its_wait_and_the_fetch_behind]
         steps += [self.a_reaper_recovers, self.time_passes, self.a_person_retries_a_dead_job] * 2
         steps += [self.a_queue_is_paused_or_resumed, self.a_person_gives_groups_back, self.a_person_takes_or_clears]
         for _ in range(STEPS):

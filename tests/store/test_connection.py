@@ -3,57 +3,26 @@
 
 import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import Awaitable, Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from types import FrameType
 
 import attrs
 import pytest
-import redis
 import trio
 import trio.testing
 
 from restbroker.config.secret import Secret
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import heartbeats, jobs, queues, waiter
+from restbroker.store import heartbeats, jobs, queues
 from restbroker.store.client import Client, ScriptCall, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import FetchRequest, FetchResult
-from restbroker.store.waiter import Waiter
-from tests.store.pools import FACTS, QUEUES, Server, on_both, redis_over_tls
+from tests.store.pools import FACTS, QUEUES, Server, redis_over_tls
 from tests.support.redis_server import RedisServer
 from tests.support.wait import NEVER_S, until_async
-
-
-@pytest.fixture
-def _long_questions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ends a wait is what should, and not the time of its question."""
-    monkeypatch.setattr(waiter, "BLOCK_S", 600.0)
-
-
-@asynccontextmanager
-async def waiter_on(settings: StoreSettings) -> AsyncIterator[Waiter]:
-    waiter = Waiter(lambda: open_client(settings))
-    try:
-        yield waiter
-    finally:
-        waiter.close()
-
-
-def blocked(server: Server) -> Callable[[], bool]:
-    return lambda: server.raw.info("clients")["blocked_clients"] == 1
-
-
-async def asks(waiter: Waiter) -> None:
-    """Returns when a wait that is over has connected, and asked."""
-    patience_s = 0.05
-    with trio.fail_after(NEVER_S):
-        while waiter._client is None or not waiter._client.is_waiting:
-            assert not await waiter.wait("a", patience_s)
-            # One that is over before it has connected begins again.
-            patience_s *= 2
 
 
 def _end_refreshes(calls: Connection, refreshes: str) -> ScriptCall:
@@ -204,105 +173,6 @@ async def test_a_cancelled_call_ends_and_its_result_is_kept(server: Server) -> N
     await calls.aclose()
 
 
-@on_both
-@pytest.mark.usefixtures("_long_questions")
-async def test_a_wait_is_ended_by_a_job_and_leaves_it_where_it_is(server: Server) -> None:
-    server.raw.sadd("ns:queues", "a")
-    async with waiter_on(server.settings) as waiter, trio.open_nursery() as nursery:
-        answers: list[bool] = []
-
-        async def wait() -> None:
-            answers.append(await waiter.wait("a", 600.0))
-
-        nursery.start_soon(wait)
-        await until_async(blocked(server), "the waiter blocks")
-        server.raw.lpush("ns:queue:a", "1", "2", "3")
-        await until_async(lambda: answers, "the wait ended")
-        assert answers == [True]
-        assert await waiter.wait("a", 20.0)
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"3", b"2", b"1"]
-
-
-@pytest.mark.usefixtures("_long_questions")
-async def test_cancelled_wait_ends_at_once_and_its_call_serves_another(server: Server) -> None:
-    async with waiter_on(server.settings) as waiter:
-        for _ in range(10):
-            with trio.CancelScope() as scope:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(waiter.wait, "a", 600.0)
-                    await until_async(blocked(server), "the waiter blocks")
-                    scope.cancel()
-            assert scope.cancelled_caught
-        assert blocked(server)()
-        server.raw.lpush("ns:queue:a", "1")
-        assert await waiter.wait("a", 20.0)
-    assert server.raw.lrange("ns:queue:a", 0, -1) == [b"1"]
-
-
-async def test_a_wait_needs_no_thread(server: Server) -> None:
-    async with waiter_on(server.settings) as waiter, trio.open_nursery() as nursery:
-        nursery.start_soon(waiter.wait, "a", 0.3)
-        await until_async(blocked(server), "the waiter blocks")
-        assert busy_threads() == 0
-
-
-@pytest.mark.usefixtures("_long_questions")
-async def test_answer_to_an_ended_wait_is_reported_once(server: Server) -> None:
-    async with waiter_on(server.settings) as waiter:
-        await asks(waiter)
-        await until_async(blocked(server), "the question is there")
-        server.raw.lpush("ns:queue:a", "1")
-        assert server.raw.rpop("ns:queue:a") == b"1"
-        assert await waiter.wait("a", 20.0)
-        assert not await waiter.wait("a", 0.05)
-
-
-@pytest.mark.usefixtures("_long_questions")
-async def test_a_closed_waiter_leaves_nothing_behind_in_redis(server: Server) -> None:
-    async with waiter_on(server.settings) as waiter:
-        await asks(waiter)
-        await until_async(blocked(server), "the question is there")
-    await until_async(lambda: server.raw.info("clients")["blocked_clients"] == 0, "Redis lets the question go")
-
-
-@pytest.mark.usefixtures("_long_questions")
-async def test_a_wait_cancelled_at_any_early_moment_ends_soon(server: Server) -> None:
-    for step in range(8):
-        server.raw.delete("ns:queue:a")
-        async with waiter_on(server.settings) as waiter:
-            with trio.fail_after(NEVER_S), trio.move_on_after(step / 2000):
-                await waiter.wait("a", 600.0)
-            server.raw.lpush("ns:queue:a", "1")
-            assert await waiter.wait("a", NEVER_S)
-    await until_async(lambda: busy_threads() == 0, "who was connecting is done")
-
-
-async def test_a_wait_can_be_cancelled_while_redis_is_frozen(make_redis: Callable[..., RedisServer]) -> None:
-    own = make_redis()
-    async with waiter_on(StoreSettings(own.url)) as waiter, waiter_on(StoreSettings(own.url)) as unconnected:
-        await asks(waiter)
-        own.suspend()
-        for one in (waiter, unconnected):
-            assert not await one.wait("a", 0.05)
-        own.resume()
-        assert not await waiter.wait("a", 0.05)
-
-
-async def test_a_large_job_wakes_too_over_tls_as_well(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
-    settings, own = redis_over_tls(make_redis, tmp_path)
-    raw = redis.Redis(port=own.port)
-    async with waiter_on(settings) as tls, waiter_on(StoreSettings(own.url)) as plain:
-        for waiter in (tls, plain):
-            await asks(waiter)
-        raw.lpush("queue:a", b"x" * 3_000_000)
-        for waiter in (tls, plain):
-            assert await waiter.wait("a", 20.0)
-        raw.delete("queue:a")
-        for waiter in (tls, plain):
-            assert not await waiter.wait("a", 0.05)
-    raw.close()
-
-
 @pytest.mark.promise("Defects of the Go original", "Redis could have no password and no TLS")
 @pytest.mark.promise("Security: who controls DNS, or the network between", "to be Redis")
 def test_redis_with_a_bad_certificate_gets_no_password(make_redis: Callable[..., RedisServer], tmp_path: Path) -> None:
@@ -314,13 +184,6 @@ def test_redis_with_a_bad_certificate_gets_no_password(make_redis: Callable[...,
             open_client(settings).command("PING")
         assert "hunter2" not in str(caught.value)
     assert "cmdstat_auth" not in own.command("INFO commandstats")
-
-
-async def test_a_wait_on_what_is_no_list_is_refused(server: Server) -> None:
-    server.raw.set("ns:queue:a", "x")
-    async with waiter_on(server.settings) as waiter:
-        with pytest.raises(StoreRefused, match="WRONGTYPE"):
-            await waiter.wait("a", 1.0)
 
 
 async def test_redis_without_client_serves_and_one_without_login_fails(

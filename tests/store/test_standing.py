@@ -153,21 +153,6 @@ async def test_closed_and_checked_fetch_takes_nothing_more(server: Server) -> No
         assert one.brought == []
 
 
-async def test_a_wait_alone_ends_one_that_stands(server: Server) -> None:
-    registered(server.settings)
-    async with standing_on(server.settings) as one:
-        await one.stand("me")
-        assert not await one.waiter.wait("a", 0.05)
-        server.raw.lpush("ns:queue:a", "job")
-        assert await one.waiter.wait("a", 20.0)
-        # And it follows a wait alone whose question is not answered yet.
-        server.raw.delete("ns:queue:a")
-        assert not await one.waiter.wait("a", 0.05)
-        await one.stand("me")
-        server.raw.lpush("ns:queue:a", "another")
-        assert await one.jobs() == [("1:1", b"another")]
-
-
 async def test_standing_fetch_after_others_needs_following_tickets(server: Server) -> None:
     pool = registered(server.settings)
     async with standing_on(server.settings) as one:

@@ -16,9 +16,9 @@ from restbroker.store.connection import Connection, MasterWatch
 from restbroker.store.redis import Steps, Work
 from restbroker.store.sentinel import Address, Sentinels
 from restbroker.store.settings import Endpoint
-from restbroker.store.waiter import Waiter
 from tests.store.pools import Server
 from tests.store.test_connection import busy_threads
+from tests.store.test_standing import registered, standing_on
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -42,17 +42,14 @@ def sentinels() -> Watched:
     return Watched("jobs", [], Endpoint(), Endpoint())
 
 
-async def test_threads_of_others_hold_up_no_call_and_no_wait(server: Server) -> None:
+async def test_threads_of_others_hold_up_no_call(server: Server) -> None:
     others = trio.to_thread.current_default_thread_limiter()
     others.total_tokens = 1
     others.acquire_on_behalf_of_nowait(others)
-    calls, waiter = Connection(open_client(server.settings)), Waiter(lambda: open_client(server.settings))
-    server.raw.lpush("ns:queue:a", "1")
+    calls = Connection(open_client(server.settings))
     with trio.fail_after(20):
         assert await calls.call(Client.command, "PING") == b"PONG"
-        assert await waiter.wait("a", 20.0)
         await calls.aclose()
-    waiter.close()
 
 
 async def test_cancelled_call_still_closes_its_connection(server: Server) -> None:
@@ -87,17 +84,20 @@ async def test_unconnected_waiter_leaves_no_thread_and_no_socket(
     make_redis: Callable[..., RedisServer],
 ) -> None:
     own = make_redis()
-    waiter = Waiter(lambda: open_client(StoreSettings(own.url), timeout_s=20.0))
-    own.suspend()
-    before = descriptors()
-    for _ in range(3):
-        assert not await waiter.wait("a", 0.05)
-    assert busy_threads() == 0
-    assert descriptors() == before
-    own.resume()
-    own.command("LPUSH queue:a 1")
-    assert await waiter.wait("a", 20.0)
-    waiter.close()
+    settings = StoreSettings(own.url)
+    registered(settings)
+    async with standing_on(settings) as one:
+        own.suspend()
+        before = descriptors()
+        for _ in range(3):
+            with trio.move_on_after(0.05) as scope:
+                await one.begin()
+            assert scope.cancelled_caught
+        assert (busy_threads(), descriptors()) == (0, before)
+        own.resume()
+        own.command("LPUSH queue:a job")
+        await one.stand("me")
+        assert await one.jobs() == [("1:1", b"job")]
 
 
 async def test_watch_goes_on_while_no_sentinel_knows_a_master(

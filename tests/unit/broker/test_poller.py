@@ -1,6 +1,6 @@
 """The poller of one pool, with a stand-in for Redis: what it asks for and when, and what it makes of the answers."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, cast
 
@@ -19,6 +19,7 @@ from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.job.order import Order
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import (
@@ -47,10 +48,38 @@ def taken(*numbers: int, more: bool = False) -> FetchResult:
 
 
 @attrs.define(eq=False)
+class Standing:
+    """Fetches that stand for two seconds, and bring nothing. `asked`: what they would ask for."""
+
+    steps: list[str]
+    asked: list[FetchRequest | None] = attrs.field(factory=list)
+    over: trio.Event = attrs.field(factory=trio.Event)
+    until_s: float = 0.0
+    is_lost: bool = False
+    is_awaited: bool = False
+
+    @property
+    def is_well(self) -> bool:
+        return trio.current_time() < self.until_s
+
+    async def begin(self, _queues: object, make_request: Callable[[], FetchRequest | None], _take: object) -> bool:
+        self.steps.append("waits")
+        self.asked.append(make_request())
+        await trio.lowlevel.checkpoint()
+        self.over, self.until_s = trio.Event(), trio.current_time() + 2
+        return True
+
+    def go_on(self) -> None:
+        """None came too early."""
+
+    end = close = note_compared = go_on
+
+
+@attrs.define(eq=False)
 class Pool:
     """All around a poller. Redis' answers are used up one by one, then its queues are empty; each takes a second.
 
-    `steps`: what the poller did, in order: it "asks", it "compares" what Redis lists, or "waits" for the queues.
+    `steps`: what the poller did, in order: it "asks", "compares" what Redis lists, or "waits" while fetches stand.
     """
 
     limits: Limits = attrs.field(factory=Limits)
@@ -70,14 +99,18 @@ class Pool:
     requested_at_s: list[float] = attrs.field(factory=list)
     events: list[Event] = attrs.field(factory=list)
     quiet: trio.Event = attrs.field(factory=trio.Event)
+    successor: trio.Event = attrs.field(factory=trio.Event)
     reservations: Reservations = attrs.field(factory=Reservations)
     ready: ReadyBuffer = attrs.field(factory=lambda: ReadyBuffer(3, BatchSize()))
+    order: Order | None = None
+    standing: Standing = attrs.field(init=False)
     health: StoreHealth = attrs.field(init=False)
     identity: Identity = attrs.field(init=False)
     breaker: Breaker = attrs.field(init=False)
     poller: Poller = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.standing = Standing(self.steps)
         self.health = StoreHealth(self.events.append)
         self.identity = Identity("me", self.events.append)
         self.breaker = Breaker("t", self.events.append)
@@ -86,7 +119,7 @@ class Pool:
         lease = Lease()
         lease.confirm(boot_time_s())
         unused, here = cast("Any", None), cast("Any", self)
-        target = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest", "slow"))
+        target = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest", "slow"), order_by=self.order)
         self.poller = Poller(
             plan=TargetPlan(target, unused, unused, unused, unused, self.limits),
             identity=self.identity,
@@ -98,7 +131,7 @@ class Pool:
             reservations=self.reservations,
             ready=self.ready,
             acker=here,
-            queues=here,
+            standing=cast("Any", self.standing),
             reconcile=self.reconcile,
         )
 
@@ -120,6 +153,9 @@ class Pool:
             raise answer
         return request, attrs.evolve(answer, base=request.base) if isinstance(answer, FetchResult) else answer
 
+    def forget_successors(self) -> None:
+        self.successor = trio.Event()
+
     def serve(self, places: int) -> None:
         """The number of free places; a job that takes one keeps it."""
         self.ready.places = places
@@ -131,10 +167,6 @@ class Pool:
         if self.listed:
             raise self.listed.pop(0)
         return []
-
-    async def wait_beside(self, _ready: ReadyBuffer, _unreadable: Collection[str]) -> None:
-        self.steps.append("waits")
-        await trio.sleep(2)
 
     def hold(self, *numbers: int, granted: bool = True) -> None:
         """These jobs are reserved here and wait for a worker."""
@@ -361,6 +393,27 @@ async def test_full_pool_takes_jobs_only_where_no_limit_is_shared(
     pool = Pool(limits=limits)
     await pool.run(1.5)
     assert [request.count for request in pool.requests] == counts
+
+
+@pytest.mark.parametrize(("limits", "count"), [(Limits(), 4), (RATE, 2), (Limits(in_flight=1), 1)])
+async def test_each_of_two_standing_fetches_asks_for_half(
+    autojump_clock: MockClock, limits: Limits, count: int
+) -> None:
+    """Of the free places, and of what is kept ready where no limit is shared."""
+    pool = Pool(limits=limits)
+    pool.serve(3)
+    await pool.run(1.5)
+    assert [(request.count, request.follows) for request in pool.standing.asked if request] == [(count, True)]
+
+
+async def test_key_that_came_free_during_a_fetch_is_asked_for_at_once(autojump_clock: MockClock) -> None:
+    """A fetch that stands runs only when a queue has a job."""
+    pool = Pool(order=Order())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pool.run, 2.5)
+        await trio.sleep(0.5)
+        pool.successor.set()
+    assert pool.steps[:4] == ["asks", "waits", "asks", "waits"]
 
 
 async def test_fetch_asks_for_no_more_than_a_limit_leaves(autojump_clock: MockClock) -> None:

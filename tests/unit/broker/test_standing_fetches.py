@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.poller import StandingFetches
+from restbroker.broker.standing_fetches import StandingFetches
 from restbroker.store.connection import LOOK_EVERY_S, Watch
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, TargetPaused
@@ -78,8 +78,8 @@ class Pool:
     def __init__(self) -> None:
         self.a, self.b, self.reservations, self.later = Fake(), Fake(), Reservations(), Later()
         self.numbers: list[int] = []
-        waiters = {"a": cast("Waiter", self.a), "b": cast("Waiter", self.b)}
-        self.standing = StandingFetches(waiters, cast("Watch", self.later), self.reservations)
+        self.waiters = {"a": cast("Waiter", self.a), "b": cast("Waiter", self.b)}
+        self.standing = StandingFetches(self.waiters, cast("Watch", self.later), self.reservations)
 
     def ask(self) -> FetchRequest:
         return FetchRequest("me", "t", ("a", "b"), self.reservations.last_number, 5, 5, follows=True)
@@ -96,7 +96,7 @@ class Pool:
         return self.a.state, self.b.state
 
     async def begin(self) -> StandingFetches:
-        assert await self.standing.begin(self.ask, self.take)
+        assert await self.standing.begin(tuple(self.waiters), self.ask, self.take)
         return self.standing
 
 
@@ -191,7 +191,7 @@ async def test_standing_fetch_is_taken_beside_a_look_and_sent_after_it(autojump_
     pool = Pool()
     standing = await pool.begin()
     third = Fake()
-    standing.waiters["c"] = cast("Waiter", third)
+    pool.waiters["c"] = cast("Waiter", third)
     standing.over.set()
     await pool.begin()
     pool.a.answer(taken(0))
