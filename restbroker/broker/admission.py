@@ -5,6 +5,10 @@ the token is answered; no token is shown, no matter where a producer put it. The
 one endpoint are kept: to look them up took a fifth of each job's time. An `Endpoint` is made again when its connector
 has another command under that name, as when it learns the server's version; memory is bounded, though producers can
 invent endpoints.
+
+What a command, a queue and a token let in by themselves is kept, too: not of signed jobs, of tokens that are bound to
+hosts, or of commands whose arguments decide. The secret, the form and the expiry of a job are looked at each time, and
+a reload begins with an admission that has kept nothing.
 """
 
 import time
