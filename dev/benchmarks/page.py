@@ -55,7 +55,8 @@ def _full(rows: Found) -> Sequence[str]:
             [
                 name,
                 _range(found[name], "cpu_us"),
-                _short(_median(found[name], "cpu_us") / ours),
+                # Of few jobs the clock of processes, which ticks every 10 ms, may show nothing.
+                _short(_median(found[name], "cpu_us") / ours) if ours else "",
                 *(_figure(found[name], figure) for figure in ("redis_us", "jobs_per_s", "memory_mib")),
             ]
             for name in ordered
