@@ -19,6 +19,7 @@ from restbroker.store.client import (
     Reply,
     ScriptCall,
     as_fields,
+    exactly,
     integer,
     items,
     names,
@@ -218,7 +219,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
         case b"DEAD":
             return LimitReached("dead", integer(answer[1]))
         case b"OK":
-            paused, bad, batches, more, counts, groups, base, *_ = items(answer[1:], 7)
+            paused, bad, batches, more, counts, groups, base = exactly(7, answer[1:])
             due_ms, has_old_keys, *ends = [-1, 0] if groups is None else items(groups, 2)
             due = integer(due_ms)
             return FetchResult(

@@ -41,9 +41,14 @@ def acquire(client: Client, group: str, holder: str, lease_ms: int, names: Seque
 
     `holder` is new for each process. Raise `StoreUnavailable`: some may be the holder's.
     """
+    return acquire_in(client, client.keys.sse(group), holder, lease_ms, names)
+
+
+def acquire_in(client: Client, key: str, holder: str, lease_ms: int, names: Sequence[str]) -> Mapping[str, Lease]:
+    """Take or renew the leases of these names in the hash `key`, as `acquire` does."""
     if not names:
         return {}
-    replies = items(client.run("lease", [client.keys.sse(group)], [holder, max(1, lease_ms), *names]), 2 * len(names))
+    replies = items(client.run("lease", [key], [holder, max(1, lease_ms), *names]), 2 * len(names))
     codes = [integer(reply) for reply in replies]
     return {name: _lease(*found) for name, *found in zip(names, codes[::2], codes[1::2], strict=False)}
 

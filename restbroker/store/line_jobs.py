@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from restbroker.job.fairness import BEFORE_ORDER, WHOLE_COST
-from restbroker.store.client import Client, integer, items, raw, text
+from restbroker.store.client import Client, integer, members, pair, raw, text
 from restbroker.store.keys import QueueName
 from restbroker.store.queues import jobs_at, line_of
 
@@ -72,9 +72,9 @@ def _scores(client: Client, key: str) -> dict[bytes, float]:
     found: dict[bytes, float] = {}
     cursor = b"0"
     while True:
-        reply = items(client.command("ZSCAN", key, cursor, "COUNT", _AT_ONCE), 2)
-        cursor, page = raw(reply[0]), [raw(one) for one in items(reply[1])]
-        found |= {group: float(score) for group, score in zip(page[::2], page[1::2], strict=True)}
+        position, page = pair(client.command("ZSCAN", key, cursor, "COUNT", _AT_ONCE))
+        found |= members(page)
+        cursor = raw(position)
         if cursor == b"0":
             return found
 

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.store.client import Reply, ScriptCall, integer, items, raw
+from restbroker.store.client import Reply, ScriptCall, exactly, integer, items, raw
 from restbroker.store.keys import Keys
 from restbroker.store.settling import group_keys
 
@@ -59,7 +59,7 @@ def read_classified(reply: Reply) -> ClassifyAnswer:
     answer = items(reply, 1)
     match raw(answer[0]):
         case b"OK":
-            return ClassifyResult(*map(integer, answer[1:5]))
+            return ClassifyResult(*map(integer, exactly(4, answer[1:])))
         case b"PACE":
             return ClassifyRefused(integer(answer[1]))
         case _:

@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.store import identities, in_progress
-from restbroker.store.client import Argument, Client, Reply, integer, items, raw, text
+from restbroker.store.client import Argument, Client, Reply, integer, items, pair, raw, text
 from restbroker.store.line_jobs import count_each
 from restbroker.store.queues import STOPPED, line_of, longest_wait_s, next_jobs
 from restbroker.store.server import time_s
@@ -68,9 +68,9 @@ def read_keys(client: Client, target: str, queues: Sequence[str]) -> Iterator[Se
 def _pages(client: Client, key: str) -> Iterator[Sequence[tuple[bytes, bytes]]]:
     cursor = b"0"
     while True:
-        reply = items(client.command("ZSCAN", key, cursor, "COUNT", _PAGE), 2)
-        cursor = raw(reply[0])
-        yield _scored(reply[1])
+        position, page = pair(client.command("ZSCAN", key, cursor, "COUNT", _PAGE))
+        cursor = raw(position)
+        yield _scored(page)
         if cursor == b"0":
             return
 

@@ -10,7 +10,8 @@ from typing import Final
 
 import attrs
 
-from restbroker.store.client import Client, integer, items, text
+from restbroker.store.client import Client, integer, text
+from restbroker.store.leases import LeaseHeld, acquire_in
 from restbroker.store.server import info
 
 _LOCK_MS: Final = 600_000
@@ -51,9 +52,9 @@ def acquire_lock(client: Client, holder: str, run_id: str) -> bool:
     """
     key = client.keys.rewrite
     # A full Redis lets this script pass, as it lets pass what drains it.
-    code = integer(items(client.run("lease", [key], [holder, _LOCK_MS, run_id]), 1)[0])
+    (lease,) = acquire_in(client, key, holder, _LOCK_MS, [run_id]).values()
     client.command("PEXPIRE", key, _LOCK_MS)
-    return code > 0
+    return isinstance(lease, LeaseHeld)
 
 
 def rewrite(client: Client) -> None:

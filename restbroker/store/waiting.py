@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from restbroker.job.settlement import Reply as Answer
-from restbroker.store.client import Argument, Client, Reply, as_score, integer, items, raw, unexpected_reply
+from restbroker.store.client import Argument, Client, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.keys import QueueName
 from restbroker.store.line_jobs import name_of, read_lines
@@ -114,10 +114,8 @@ def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece 
     The next piece begins at its `rank - len(jobs)`. None: none of this or a lower rank is left, since others took them.
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    found = _read(client, meant, rank, limit) if rank >= 0 and meant.size else []
-    if len(found) < 3:  # two numbers, and no job
-        return None
-    return Piece(integer(found[1]), tuple(raw(job) for job in found[2:]))
+    found = _read(client, meant, rank, limit) if rank >= 0 and meant.size else None
+    return found if found is not None and found.jobs else None
 
 
 def take(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequest]) -> list[Code]:
@@ -170,24 +168,27 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
     return [as_code(code) for code in found]
 
 
-def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> list[Reply]:
-    """Return what `waiting.lua` answers, and update in `meant` how many jobs were pushed since; empty: all are gone."""
+def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:
+    """Return what `waiting.lua` answers, and update in `meant` how many jobs were pushed since; None: all are gone."""
     found = _answer(client, meant, rank, limit=limit, marks=meant.marks)
-    if not found:
+    if found is None:
         # Some of the newest may have been taken alone, or very many were pushed at once.
         place = client.command("LPOS", meant.key, meant.newest)
         if place is None:
-            return []
+            return None
         meant.pushed_since = integer(place)
         found = _answer(client, meant, rank, limit=limit, marks=meant.marks[:1])
-    if found:
-        meant.pushed_since = integer(found[0])
     return found
 
 
-def _answer(client: Client, meant: QueueSnapshot, rank: int, limit: int, marks: Sequence[str]) -> list[Reply]:
+def _answer(client: Client, meant: QueueSnapshot, rank: int, limit: int, marks: Sequence[str]) -> Piece | None:
     arguments: list[Argument] = [meant.pushed_since, rank, limit, MAX_BYTES, *marks]
-    return items(client.run("waiting", [meant.key], arguments))
+    reply = items(client.run("waiting", [meant.key], arguments))
+    if not reply:
+        return None
+    pushed_since, first, *jobs = items(reply, 2)
+    meant.pushed_since = integer(pushed_since)
+    return Piece(integer(first), tuple(map(raw, jobs)))
 
 
 def _digest(job: bytes) -> str:
