@@ -84,7 +84,7 @@ def _kinds(rows: Found) -> Sequence[str]:
     head = ["", *(f"{row}: CPU, µs" for row in rows), *(f"{row}: Redis, µs" for row in rows)]
     figures = ("cpu_us", "redis_us")
     names = dict.fromkeys(name for found in rows.values() for name in found)
-    return _table(head, [[name, *(_figure(rows[row][name], one) for one in figures for row in rows)] for name in names])
+    return _table(head, [[name, *(_figure(rows[row][name], key) for key in figures for row in rows)] for name in names])
 
 
 def _costs(rows: Found, titles: Mapping[str, str] = _TITLES) -> Sequence[str]:
@@ -99,7 +99,7 @@ def _slow(rows: Found) -> Sequence[str]:
 
     figures = ("cpu_us", "memory_mib")
     lines = [
-        [row, name, reached(row, every), *(_figure(every, one) for one in figures)]
+        [row, name, reached(row, every), *(_figure(every, figure) for figure in figures)]
         for row, found in rows.items()
         for name, every in found.items()
     ]
@@ -131,13 +131,13 @@ def _figure(every: Rounds | None, figure: str) -> str:
 
 
 def _range(every: Rounds, figure: str) -> str:
-    values = sorted(one[figure] for one in every)
+    values = sorted(rounds[figure] for rounds in every)
     spread = f" ({_short(values[0])}–{_short(values[-1])})" if len(values) > 1 else ""
     return _short(_median(every, figure)) + spread
 
 
 def _median(every: Rounds, figure: str) -> float:
-    return statistics.median(one[figure] for one in every)
+    return statistics.median(rounds[figure] for rounds in every)
 
 
 def _short(value: float) -> str:

@@ -32,12 +32,12 @@ def started(words: Sequence[str], log: Path, **environment: str) -> Iterator[sub
 
 def cpu_s(pid: int) -> float:
     """Return the CPU time of a process and its living descendants, in steps of nanoseconds."""
-    return sum(_clock_s(one) for one in _family(pid))
+    return sum(_clock_s(process) for process in _family(pid))
 
 
 def memory_mib(pid: int) -> float:
     """Return the resident memory of a process and its descendants; shared pages count for each."""
-    return sum(int(found[21]) for one in _family(pid) if (found := _stat(one))) * _PAGE_BYTES / 2**20
+    return sum(int(found[21]) for process in _family(pid) if (found := _stat(process))) * _PAGE_BYTES / 2**20
 
 
 def _clock_s(pid: int) -> float:
@@ -49,11 +49,11 @@ def _clock_s(pid: int) -> float:
 
 def _family(pid: int) -> list[int]:
     pids = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
-    parents = {one: int(found[1]) for one in pids if (found := _stat(one))}
+    parents = {pid: int(found[1]) for pid in pids if (found := _stat(pid))}
     family = [pid]
-    for one in family:
+    for process in family:
         # The list grows while it is walked, so that children of children are found too.
-        family.extend(child for child, parent in parents.items() if parent == one)
+        family.extend(child for child, parent in parents.items() if parent == process)
     return family
 
 

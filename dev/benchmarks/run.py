@@ -45,8 +45,10 @@ class Run:
 
     def peers(self, *names: str) -> Sequence[Peer]:
         """Return those that are wanted, of these or of all."""
-        known = [one for one in PEERS if (one.name in names or not names) and (self.original or one.name != ORIGINAL)]
-        return [one for one in known if not self.only or any(word in one.name for word in self.only)]
+        known = [
+            peer for peer in PEERS if (peer.name in names or not names) and (self.original or peer.name != ORIGINAL)
+        ]
+        return [peer for peer in known if not self.only or any(word in peer.name for word in self.only)]
 
     def bench(self, load: Load) -> Bench:
         """Return where a candidate runs with this load."""

@@ -108,10 +108,10 @@ def slow(run: Run) -> Found:
             run.case(
                 f"{connections} connections",
                 Load(run.jobs(connections / SLOW_MS * 5000, 100), 0, "slow", connections),
-                one,
+                peer,
             )
             for connections in (20, 200, 1000)
-            for one in run.peers(OURS, BULLMQ)
+            for peer in run.peers(OURS, BULLMQ)
         ]
     )
 
@@ -124,7 +124,7 @@ def failures(run: Run) -> Found:
 
     rows = {"none fails": "ejabberd", "one in ten fails": "flaky"}
     peers = run.peers(OURS, BULLMQ, SIDEKIQ)
-    return run.alternate([run.case(row, load(one, name), one) for row, name in rows.items() for one in peers])
+    return run.alternate([run.case(row, load(peer, name), peer) for row, name in rows.items() for peer in peers])
 
 
 def ejabberd(run: Run) -> Found:
@@ -143,7 +143,7 @@ def events(run: Run) -> Found:
 
 
 SCENARIOS: Final[Mapping[str, Callable[[Run], Found]]] = {
-    one.__name__: one for one in (full, rates, kinds, order, pages, more, slow, failures, ejabberd, events)
+    part.__name__: part for part in (full, rates, kinds, order, pages, more, slow, failures, ejabberd, events)
 }
 
 

@@ -88,7 +88,7 @@ def _block(block: str) -> Iterator[str]:
             for cells in (re.split(r"(?<!\\)\|", line[1:-1]) for line in lines[2:]):
                 name, *rest = (_said(cell.strip()) for cell in cells)
                 *forms, meaning = rest
-                form = "; default ".join(one for one in forms if one).replace("default mandatory", "mandatory")
+                form = "; default ".join(form for form in forms if form).replace("default mandatory", "mandatory")
                 yield from _terms([(name + (f" ({form})" if form else ""), meaning)])
         case "`":
             yield from (".PP", ".nf", *map(_line, lines[1:-1]), ".fi")
@@ -166,7 +166,7 @@ def _plain(text: str) -> str:
 def _joined(parts: Iterable[str]) -> str:
     lines = list(parts)
     # Behind a heading, and before another macro, it would say nothing.
-    told = [one for one, before in zip(lines, ["", *lines], strict=False) if one != ".PP" or before[:3] != ".SH"]
+    told = [line for line, before in zip(lines, ["", *lines], strict=False) if line != ".PP" or before[:3] != ".SH"]
     return "\n".join(told) + "\n"
 
 

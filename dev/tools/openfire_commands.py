@@ -67,6 +67,6 @@ def _row(spec: CommandSpec, request: str) -> str:
     dangerous = [tag.removeprefix(DANGEROUS) for tag in sorted(spec.tags) if tag.startswith(DANGEROUS)]
     notes = [*dangerous, *([spec.since] if spec.since else [])]
     name = f"`{spec.name}`" + (f" [{', '.join(notes)}]" if notes else "")
-    others = [one for one in spec.arguments if f"{{{one.name}}}" not in request]
-    given = [f"`{one.name}`" if one.optional else f"**`{one.name}`**" for one in others]
+    others = [argument for argument in spec.arguments if f"{{{argument.name}}}" not in request]
+    given = [f"`{argument.name}`" if argument.optional else f"**`{argument.name}`**" for argument in others]
     return f"| {name} | `{request}` | {' '.join(given)} | {_AGAIN[spec.repeat]} |\n"

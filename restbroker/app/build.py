@@ -149,7 +149,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
     upkeep = Upkeep(broker_plan.upkeep.room)
     tokens = Tokens(config.tokens, report)
 
-    handovers = [one.handover for _, _, one in (() if config.events is None else config.events.handovers)]
+    handovers = [place.handover for _, _, place in (() if config.events is None else config.events.handovers)]
 
     def plan(target: Target) -> TargetPlan:
         http = open_transport(target, shared=upkeep)
@@ -168,7 +168,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
             shows_bodies=config.show_bodies,
             bug=partial(registry.bug, target.kind),
             is_ours=target.kind in registry.KINDS,
-            event_commands=frozenset(one.command for one in handovers if one.target == target.name),
+            event_commands=frozenset(handover.command for handover in handovers if handover.target == target.name),
         )
 
     targets, periodic = [plan(target) for target in config.targets], _periodic(config)
@@ -181,15 +181,15 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
 def _periodic(config: Config) -> list[PeriodicJob]:
     return [
         PeriodicJob(
-            one.name,
-            one.command.schedule,
-            one.order.queue,
-            late_s=one.command.late_s,
-            make=partial(payload, one.order),
-            lock=None if one.order.lock is None else one.order.lock.name,
-            keep_s=0.0 if one.order.lock is None else one.order.lock.keep_s,
+            request.name,
+            request.command.schedule,
+            request.order.queue,
+            late_s=request.command.late_s,
+            make=partial(payload, request.order),
+            lock=None if request.order.lock is None else request.order.lock.name,
+            keep_s=0.0 if request.order.lock is None else request.order.lock.keep_s,
         )
-        for one in periodic_requests(config)
+        for request in periodic_requests(config)
     ]
 
 

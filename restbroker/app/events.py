@@ -78,13 +78,13 @@ class TokenSecrets:
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read them every five seconds until cancelled."""
-        for one in self._secrets.values():
-            await one.current()
+        for secret in self._secrets.values():
+            await secret.current()
         task_status.started()
         while True:
             await trio.sleep(_READ_AGAIN_S)
-            for one in self._secrets.values():
-                await one.current()
+            for secret in self._secrets.values():
+                await secret.current()
 
 
 def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report: Report, room: Room) -> Server:

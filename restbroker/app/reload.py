@@ -80,8 +80,8 @@ class Reload:
 
     async def reload(self) -> "BrokerPlan | None":
         """Load the configuration; return the plan that takes over, or None if the targets stay as they are."""
-        for one in self.observers:
-            one.reload_began()
+        for observer in self.observers:
+            observer.reload_began()
         try:
             result = self._take(await self._read())
             if self.reload_workers is not None:
@@ -91,8 +91,8 @@ class Reload:
             self.report(ConfigRefused(error.message, error.hint))
             return None
         finally:
-            for one in self.observers:
-                one.reload_ended()
+            for observer in self.observers:
+                observer.reload_ended()
 
     async def may_start(self) -> bool:
         """Tell whether a worker can be started with the configuration; a reason why not is reported once."""
@@ -135,7 +135,7 @@ class Reload:
         self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
         if self.reload_workers is None:
             is_same = new == old
-            self.report(ConfigUnchanged() if is_same else ConfigReloaded(tuple(one.name for one in new.targets)))
+            self.report(ConfigUnchanged() if is_same else ConfigReloaded(tuple(target.name for target in new.targets)))
         if self.warns and new != old:
             for warned in warnings_of(old, loaded):
                 self.report(warned)
@@ -146,8 +146,8 @@ class Reload:
         if self.plan is None:
             return None
         if attrs.evolve(new, **{name: getattr(self.config, name) for name in _BESIDE}) == self.config:
-            for one in self.targets:
-                one.tokens.reread()
+            for target in self.targets:
+                target.tokens.reread()
             return None
         plan = self.plan(new)
         self.targets = plan.targets
@@ -156,11 +156,11 @@ class Reload:
 
 def _require_queues(events: Events | None, new: Config) -> None:
     """Raise `ConfigError` if another target would get the jobs of events that become commands."""
-    for place, _, one in () if events is None else events.handovers:
-        owner = next((target for target in new.targets if one.queue in target.queues), None)
-        if owner is not None and (owner.name, owner.kind) != (one.handover.target, "http"):
+    for place, _, route in () if events is None else events.handovers:
+        owner = next((target for target in new.targets if route.queue in target.queues), None)
+        if owner is not None and (owner.name, owner.kind) != (route.handover.target, "http"):
             raise ConfigError(
-                f"{place}: its events are jobs in the queue {one.queue!r}, which would be the target {owner.name}'s. "
+                f"{place}: its events are jobs in the queue {route.queue!r}, which would be the target {owner.name}'s. "
                 "The new configuration is not used.",
                 "Restart restbroker when no such job waits any more, or give the target another queue.",
             )

@@ -177,7 +177,7 @@ def _site(
         now = current()
         fair = [queue for target in now.targets if target.fair_by is not None for queue in target.queues]
         targets = {target.name: () if target.order is None else target.queues for target in now.targets}
-        periodic = {one.name: one.schedule for one in now.periodic}
+        periodic = {command.name: command.schedule for command in now.periodic}
         return partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
 
     def glance() -> Glance:

@@ -177,7 +177,7 @@ class RecentlySettled:
 
         These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
         """
-        kept = (one for batch in self._batches for one in batch.jobs.values())
+        kept = (raw for batch in self._batches for raw in batch.jobs.values())
         settled = {job for settlement, job in kept if not is_unchanged_requeue(settlement)}
         earlier = self.lost if now_s < self._lost_until_s else set()
         self.lost = earlier | settled | {hash(job) for job in jobs}

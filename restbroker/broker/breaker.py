@@ -315,8 +315,8 @@ class Breaker:
             self._row.append(command)
         self.rules.note_gateway(now_s, command, is_lost=is_lost)
         if is_lost and was_well and not self.rules.permits:
-            for one in self._row:
-                self._note_failing(one)
+            for other in self._row:
+                self._note_failing(other)
 
     def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
         if not in_slot and not self.rules.is_alone(command):

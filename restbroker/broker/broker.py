@@ -122,7 +122,7 @@ class _Generations:
             self._serving.remove((replaced, intake))
             with trio.CancelScope(shield=True, deadline=trio.current_time() + _CLOSE_S):
                 for target in plan.targets:
-                    for one in (*target.services, target.transport):
-                        await one.aclose()
+                    for service in (*target.services, target.transport):
+                        await service.aclose()
         if self.control.stop.is_set():
             self.stop_result = self.stop_result.plus(stop_result)

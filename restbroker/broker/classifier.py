@@ -38,7 +38,7 @@ class Classifier:
         while True:
             await self.poller.has_backlog.wait()
             self.poller.has_backlog = trio.Event()
-            pending = [one.queue for one in self.poller.counts if one.in_list]
+            pending = [counts.queue for counts in self.poller.counts if counts.in_list]
             while pending:
                 try:
                     pending = [queue for queue in pending if await self._classify(queue)]

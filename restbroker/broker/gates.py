@@ -97,15 +97,15 @@ class Gate(Generic[T, A]):
         while True:
             while not self._waiting:
                 await self._lot.park()
-            awaited = [one for one in self._waiting if one.then is not _drop]
+            awaited = [question for question in self._waiting if question.then is not _drop]
             self._waiting = []
             answers: Sequence[A | Exception]
             try:
-                answers = await self._call([one.what for one in awaited]) if awaited else []
+                answers = await self._call([question.what for question in awaited]) if awaited else []
             except Exception as error:  # noqa: BLE001 - a bug: it costs these jobs alone
                 answers = [error] * len(awaited)
-            for one, answer in zip(awaited, answers, strict=True):
-                one.then(answer)
+            for question, answer in zip(awaited, answers, strict=True):
+                question.then(answer)
 
 
 def _drop(_answer: object) -> None:

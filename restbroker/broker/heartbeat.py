@@ -66,7 +66,7 @@ class Heartbeat:
             # The lease runs out by itself; until then what is sent can be settled once the rights are repaired.
             identities[0].warn_once("BeatRefused", error.message, error.hint)
             return True
-        fenced = [one for one, lives in zip(identities, alive, strict=True) if not (lives or one.is_retired)]
+        fenced = [ours for ours, lives in zip(identities, alive, strict=True) if not (lives or ours.is_retired)]
         if not fenced:
             self.lease.confirm(sent_at_s)
             await self._remember_use()

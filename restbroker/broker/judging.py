@@ -161,7 +161,7 @@ def _redact(plan: TargetPlan, outcome: _Failed, call: Call, spec: CommandSpec | 
     if isinstance(outcome, Uncertain | Unsent) or outcome.text is None:
         return outcome
     # Its producer's own secrets are in its own answer.
-    bodies = hiding.spellings_of(one for one in secrets if isinstance(one, hiding.Bodies))
+    bodies = hiding.spellings_of(secret for secret in secrets if isinstance(secret, hiding.Bodies))
     return attrs.evolve(outcome, text=hiding.mask_secrets(outcome.text, of_target | bodies))
 
 

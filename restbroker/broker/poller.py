@@ -311,7 +311,7 @@ class Poller(Agent):
             await self._wait_for_old_keys(got)
             return
         # Many jobs had to wait behind others of their keys, or a fetch looks at few large ones.
-        if got.more or (got.jobs and any(one.in_list for one in got.counts if one.queue not in got.bad)):
+        if got.more or (got.jobs and any(queue.in_list for queue in got.counts if queue.queue not in got.bad)):
             return
         if want and not self._failed:
             # Less than was wanted was there: another fetch at once would be for nothing.
@@ -321,7 +321,7 @@ class Poller(Agent):
         """Wait until a queue has a job, a key may have come free or is due, or jobs that wait here may start."""
         # A list with jobs ends the wait at once, though its jobs cannot be taken; what waits in lines for its
         # predecessor does not.
-        if any(one.in_list or (one.in_lines and self.plan.order is None) for one in got.counts):
+        if any(queue.in_list or (queue.in_lines and self.plan.order is None) for queue in got.counts):
             queues: Collection[str] = ()
         else:
             queues = [queue for queue in self.plan.target.queues if queue not in got.paused | got.bad]
@@ -395,10 +395,10 @@ class Poller(Agent):
         self.counts = counts
         if self.plan.target.fairness is None:
             return
-        for one in counts:
-            if one.without_key:
-                self.identity.report(JobsClassified(self.plan.target.name, one.queue, one.without_key))
-        if any(one.in_list for one in counts):
+        for queue in counts:
+            if queue.without_key:
+                self.identity.report(JobsClassified(self.plan.target.name, queue.queue, queue.without_key))
+        if any(queue.in_list for queue in counts):
             self.has_backlog.set()
 
     def _new_jobs(self, found: Sequence[FetchedJob]) -> list[JobInProgress]:
@@ -406,15 +406,15 @@ class Poller(Agent):
         now_s, may_be_lost = boot_time_s(), bool(recent.lost)
         return [
             JobInProgress(
-                one.ticket,
-                one.number,
-                one.queue,
-                one.raw,
-                one.size_bytes,
+                job.ticket,
+                job.number,
+                job.queue,
+                job.raw,
+                job.size_bytes,
                 now_s,
-                forgotten=may_be_lost and recent.may_have_run(one.raw, by_health_s),
+                forgotten=may_be_lost and recent.may_have_run(job.raw, by_health_s),
             )
-            for one in found
+            for job in found
         ]
 
     def _complain(self, got: FetchResult) -> None:

@@ -235,7 +235,7 @@ def decode(text: bytes) -> ProbeFinding | None:
 
 def _cut(text: str) -> str:
     # Four bytes a character at most: a control character would take six.
-    return "".join(one if one.isprintable() else " " for one in text[:_LONGEST_TEXT])
+    return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TEXT])
 
 
 @attrs.frozen

@@ -109,10 +109,10 @@ class Reaper(ProcessTask):
     def _warn_of(self, redis: server.ServerInfo) -> None:
         """Warn that Redis refuses writes or may soon, at first and every ten minutes."""
         now_s = trio.current_time()
-        for one in server.redis_problems(redis):
-            if now_s - self._warned_at_s.get(one.code, -_WARN_AGAIN_S) >= _WARN_AGAIN_S:
-                self._warned_at_s[one.code] = now_s
-                self.report(OperatorWarning(one.code, f"{one.message} {one.why}", one.hint))
+        for problem in server.redis_problems(redis):
+            if now_s - self._warned_at_s.get(problem.code, -_WARN_AGAIN_S) >= _WARN_AGAIN_S:
+                self._warned_at_s[problem.code] = now_s
+                self.report(OperatorWarning(problem.code, f"{problem.message} {problem.why}", problem.hint))
 
     async def _dead(self, live: Mapping[str, int], healthy_s: float) -> dict[str, int]:
         dead: dict[str, int] = {}

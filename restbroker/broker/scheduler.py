@@ -114,21 +114,21 @@ class Scheduler(ProcessTask):
         self.health.note_clock(due.now_s, called_at_s)
         # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
-        moves = [one for one in planned if isinstance(one, Placement)]
+        moves = [placement for placement in planned if isinstance(placement, Placement)]
         codes = iter(await self.until_up(sets.place, zset, moves) if moves else [])
         moved: list[Placement] = []
         staying: list[float] = []
-        for one, (_, score) in zip(planned, due.members, strict=True):
-            if isinstance(one, UnservedQueue):
+        for placement, (_, score) in zip(planned, due.members, strict=True):
+            if isinstance(placement, UnservedQueue):
                 staying.append(score)
-                sweep.unserved[one.queue] += due.now_s - score >= OVERDUE_S
+                sweep.unserved[placement.queue] += due.now_s - score >= OVERDUE_S
                 continue
             match next(codes):
                 case Applied():
-                    moved.append(one)
+                    moved.append(placement)
                 case Refused() | Clash():
                     staying.append(score)
-                    why = f"due jobs for the queue {one.queue!r} cannot be moved there"
+                    why = f"due jobs for the queue {placement.queue!r} cannot be moved there"
                     self._complain(zset, why, "Check that key's type.")
                 case _:  # Gone: another program has moved it
                     pass

@@ -71,8 +71,8 @@ def receive(*numbers: int) -> Iterator[AsyncIterator[int]]:
         if signal.getsignal(number) is end_at_once:
             signal.signal(number, lambda number, _: early.append(number))
     with trio.open_signal_receiver(*numbers) as signals:
-        for one in early:
-            signal.raise_signal(one)
+        for received in early:
+            signal.raise_signal(received)
         yield signals
 
 

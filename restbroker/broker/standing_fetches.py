@@ -90,7 +90,7 @@ class StandingFetches:
     @property
     def is_well(self) -> bool:
         """Whether all can still be answered, and `over` is not set."""
-        return not (self.over.is_set() or self.is_lost) and all(one.can_answer for one in self.waiters.values())
+        return not (self.over.is_set() or self.is_lost) and all(waiter.can_answer for waiter in self.waiters.values())
 
     @property
     def is_lost(self) -> bool:
@@ -100,7 +100,7 @@ class StandingFetches:
     @property
     def is_awaited(self) -> bool:
         """Whether jobs may be on their way."""
-        return bool(self._early) or any(one.fetch is not None for one in self.waiters.values())
+        return bool(self._early) or any(waiter.fetch is not None for waiter in self.waiters.values())
 
     def end(self) -> None:
         """Send no more. Unless `over` is set, jobs may not be taken any more."""

@@ -61,7 +61,7 @@ class TargetPlan:
     def time_outs_s(self) -> dict[str, float]:
         """How many seconds a request may take: of each command that may take longer than others, and of those ("")."""
         least_s, commands = self.target.timeout_s, self.connector.catalogue.commands
-        own_s = {name: one.timeout_s or 0.0 for name, one in commands.items()}
+        own_s = {name: command.timeout_s or 0.0 for name, command in commands.items()}
         return {"": least_s} | {name: longest_s for name, longest_s in own_s.items() if longest_s > least_s}
 
     @property

@@ -51,7 +51,7 @@ def _of_queue(tokens: Sequence[Token], place: tuple[str, str], of_secrets: Mappi
 
 
 def _grants(token: Token) -> list[str]:
-    rules = [*(f"allow {one}" for one in token.allow), *(f"host {one}" for one in token.hosts)]
+    rules = [*(f"allow {pattern}" for pattern in token.allow), *(f"host {host}" for host in token.hosts)]
     return [token.name, f"{token.signed} {token.window_s}", *sorted(rules)]
 
 

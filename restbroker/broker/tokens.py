@@ -127,14 +127,14 @@ class Tokens:
 
     def _know(self, proofs: tuple[Proof, ...]) -> None:
         self._secrets = proofs
-        known = tuple(one.secret for one in proofs)
+        known = tuple(proof.secret for proof in proofs)
         self._published.clear()
         self._digests = {}
-        for one in proofs:
-            self._digests.setdefault(one.token.name, []).append(digest_of(one.secret))
+        for proof in proofs:
+            self._digests.setdefault(proof.token.name, []).append(digest_of(proof.secret))
         # What was replaced stays hidden: jobs that came with it may not be settled, and told of, yet.
         self.values = (*known, *(value for value in self.values if value not in known))[: len(known) + _REPLACED]
-        self._encoded = tuple(one.encode() for one in known)
+        self._encoded = tuple(proof.encode() for proof in known)
 
     def _signer(self, signature: Signature | None, signed: bytes | None) -> Proof | None:
         if signature is None or signed is None:

@@ -54,8 +54,8 @@ class RedisUpkeep(ProcessTask):
 
     async def _end_pauses(self) -> None:
         # A target's pause ends without us, and a queue's can be ended by hand.
-        for one in await self._call("PausesRefused", _PAUSES, pauses.end_due) or ():
-            self.report(PauseEnded(one.kind, one.name, one.who, one.why))
+        for ended in await self._call("PausesRefused", _PAUSES, pauses.end_due) or ():
+            self.report(PauseEnded(ended.kind, ended.name, ended.who, ended.why))
 
     async def _pause_flooded(self) -> None:
         for queue in await self._call("PausesRefused", _PAUSES, unadmitted.pause_flooded, self.dead_limit) or ():

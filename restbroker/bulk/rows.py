@@ -233,7 +233,7 @@ def _csv_table(name: str, first: str, lines: _Lines, mark: str) -> Table:
     if told is not None:
         first = next(lines, "")
     # Names of arguments have none of these letters, so the one that is there stands between them.
-    separator = told[1] if told is not None else next((one for one in _SEPARATORS if one in first), ",")
+    separator = told[1] if told is not None else next((sign for sign in _SEPARATORS if sign in first), ",")
     try:
         header = next(csv.reader([first], delimiter=separator, strict=True), [])
     except csv.Error as error:

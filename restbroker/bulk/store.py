@@ -136,9 +136,9 @@ def push(client: Client, batch: str, chunk: Chunk, before: int, at_s: float | No
     held: dict[str, int] = {}
     if chunk.locks:
         arguments += ["", len(chunk.locks)]
-    for one in chunk.locks:
-        number = held.setdefault(keys.lock(one.lock.name), _FIXED_KEYS + len(places) + len(held) + 1)
-        arguments += [places[one.queue], one.rank, number, one.jid, round(one.lock.keep_s * 1000)]
+    for lock in chunk.locks:
+        number = held.setdefault(keys.lock(lock.lock.name), _FIXED_KEYS + len(places) + len(held) + 1)
+        arguments += [places[lock.queue], lock.rank, number, lock.jid, round(lock.lock.keep_s * 1000)]
     names = [keys.bulk(batch), keys.queues, keys.sorted_set("schedule"), *map(keys.queue, places), *held]
     reply = client.run("bulk_push", names, arguments)
     if isinstance(reply, bytes):

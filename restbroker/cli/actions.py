@@ -266,7 +266,7 @@ def _as_json(seen: Progress, action: Action) -> dict[str, Json]:
         "foreign_queues": dict(seen.foreign_queues),
         "missing": list(seen.missing),
         "examples": [entries.fields(entry) for entry in seen.examples],
-        **({} if action.edit is None else {"edits": [_edit(*one, action.edit) for one in seen.previews]}),
+        **({} if action.edit is None else {"edits": [_edit(*preview, action.edit) for preview in seen.previews]}),
     }
 
 
@@ -315,9 +315,9 @@ def _hindrances(client: Client, became: ActionResult, known: ConfigContext) -> I
 def _print_result(became: ActionResult, timeout_s: float) -> None:
     """Print the result of following the jobs for up to `timeout_s` seconds."""
     output.say(f"{_progress_text(became)}.")
-    for one in became.failed:
-        name, group = entries.COMMANDS[one.zset], "" if one.group is None else f" --where 'failure_group = {one.group}'"
-        output.say(f"{output.jobs(one.jobs)}: {_why(one)} (restbroker {name} list{group})")
+    for row in became.failed:
+        name, group = entries.COMMANDS[row.zset], "" if row.group is None else f" --where 'failure_group = {row.group}'"
+        output.say(f"{output.jobs(row.jobs)}: {_why(row)} (restbroker {name} list{group})")
     if became.is_over:
         return
     output.say(
@@ -340,13 +340,13 @@ def _result_json(became: ActionResult) -> dict[str, Json]:
     """Return the result of following the jobs, as fields for `--json`."""
     failed: list[Json] = [
         {
-            "place": entries.COMMANDS[one.zset],
-            "group": one.group,
-            "error": one.code,
-            "message": one.message,
-            "jobs": one.jobs,
+            "place": entries.COMMANDS[row.zset],
+            "group": row.group,
+            "error": row.code,
+            "message": row.message,
+            "jobs": row.jobs,
         }
-        for one in became.failed
+        for row in became.failed
     ]
     counts = attrs.asdict(became, recurse=False, filter=lambda one, _: one.name != "failed_jobs")
     return {**counts, "failed": failed}

@@ -134,7 +134,7 @@ def _suggestion(word: str) -> str:
     if word in INSTEAD:
         return f"Did you mean {INSTEAD[word]}?"
     near = verbs.get(word) or get_close_matches(word, COMMANDS) or get_close_matches(word, verbs, n=1, cutoff=_ALIKE)
-    meant = [path for one in near for path in verbs.get(one, [one])]
+    meant = [path for name in near for path in verbs.get(name, [name])]
     return f"Did you mean {either(meant)}?" if meant else "`restbroker --help` lists them all."
 
 
@@ -150,7 +150,7 @@ def _reads_none(words: list[str]) -> bool:
             # Of a word that is no verb, the group says so.
             return len(words) > 1 and (words[1] in HELP or not words[1].startswith("-"))
         command = verbs[verb]
-    return not any("--config" in one.opts for one in command.params)
+    return not any("--config" in option.opts for option in command.params)
 
 
 def load(name: str) -> examples.Command:
@@ -195,7 +195,7 @@ def command_line() -> TyperGroup:
     app.callback()(_root)
     root: Any = typer.main.get_command(app)
     # Typer answers the shell's questions where it has these options; their scripts are not for us (see completion.py).
-    root.params = [one for one in root.params if one.name not in ("install_completion", "show_completion")]
+    root.params = [option for option in root.params if option.name not in ("install_completion", "show_completion")]
     root.epilog = examples.epilog(examples.examples()["restbroker"])
     found: TyperGroup = root
     return found

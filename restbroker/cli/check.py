@@ -107,15 +107,15 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
 
     found = suggestions(load_with_notices(config).config, targets)
     if as_json:
-        output.as_json([attrs.asdict(one) for one in found])
+        output.as_json([attrs.asdict(suggestion) for suggestion in found])
         return
     # Sources of one listener have one text.
-    texts = dict.fromkeys(one.text for one in found if one.text is not None)
+    texts = dict.fromkeys(suggestion.text for suggestion in found if suggestion.text is not None)
     if texts:
         output.data("\n\n".join(texts))
-    for one in found:
-        if one.text is None:
-            output.say(f"{one.target} ({one.kind}): there is nothing to suggest.")
+    for suggestion in found:
+        if suggestion.text is None:
+            output.say(f"{suggestion.target} ({suggestion.kind}): there is nothing to suggest.")
 
 
 def _event_findings(
@@ -127,10 +127,10 @@ def _event_findings(
     from restbroker.servers.event_contract import Parties
 
     for name in targets:
-        require("target", name, [one.name for one in loaded.config.targets])
+        require("target", name, [target.name for target in loaded.config.targets])
     configured = () if loaded.config.events is None else loaded.config.events.sources
     if source is not None and configured:
-        require("source", source, [one.name for one in configured])
+        require("source", source, [known.name for known in configured])
     test = EventTest(Parties(*between), targets, duration_s("--within", within), source=source)
     return [
         *check_services(loaded.config),

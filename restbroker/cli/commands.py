@@ -114,7 +114,7 @@ def _list_kinds(*, as_json: bool) -> None:
     """Print every kind of server, also one that cannot be used; raise `ConfigError` after the list if there is one."""
     found = list(registry.packages())
     if as_json:
-        output.as_json([_kind_as_json(*one) for one in found])
+        output.as_json([_kind_as_json(*kind) for kind in found])
     else:
         rows = [(kind, package, package.summary if error is None else error.message) for kind, package, error in found]
         output.table(("KIND", "PACKAGE", "ABOUT"), rows)
@@ -158,7 +158,9 @@ def _targets(kind: str | None, name: str | None, path: Path | None, *, is_needed
         if is_needed:
             raise
         return []
-    found = [(settings, one) for one in settings.targets if kind in (None, one.kind) and name in (None, one.name)]
+    found = [
+        (settings, target) for target in settings.targets if kind in (None, target.kind) and name in (None, target.name)
+    ]
     if not found and name is not None:
         names = listed([target.name for target in settings.targets])
         raise UsageError(f"There is no target {name!r} of that kind.", f"These are configured: {names}.")
@@ -169,7 +171,7 @@ def _print_schema(kind: str | None, name: str | None, path: Path | None, version
     """Print the schema of jobs for the matching targets; without any, for a kind or version that is named."""
     is_needed = kind is None or path is not None
     targets = _targets(kind, name, path, is_needed=is_needed) if version is None else []
-    known = [(registry.catalogue_of(one, server_version_of(of, one)), one.default_host) for of, one in targets]
+    known = [(registry.catalogue_of(place, server_version_of(of, place)), place.default_host) for of, place in targets]
     output.as_json(job_schema(known or [(registry.catalogue(kind or registry.KINDS[0], version), "")]))
 
 
@@ -177,8 +179,11 @@ def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> Com
     """Return what the command takes. Raise `UsageError` if there is none of this name."""
     if name in catalogue.commands:
         return catalogue.commands[name]
-    near, alike = get_close_matches(name, catalogue.commands, n=3), [one for one in catalogue.commands if name in one]
-    others = [one for one in registry.KINDS if one != kind and name in registry.catalogue(one).commands]
+    near, alike = (
+        get_close_matches(name, catalogue.commands, n=3),
+        [command for command in catalogue.commands if name in command],
+    )
+    others = [other for other in registry.KINDS if other != kind and name in registry.catalogue(other).commands]
     if instead := catalogue.unavailable.get(name):
         hint = instead
     elif others and target is None:
@@ -245,7 +250,7 @@ def _argument(argument: ArgumentSpec) -> str:
 def _as_json(spec: CommandSpec) -> Json:
     return {
         "name": spec.name,
-        "arguments": [{member: getattr(one, member) for member in _ARGUMENT} for one in spec.arguments],
+        "arguments": [{member: getattr(argument, member) for member in _ARGUMENT} for argument in spec.arguments],
         "repeat": spec.repeat,
         "result": spec.result,
         "tags": sorted(spec.tags),

@@ -81,9 +81,9 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     wants a test, end with the exit code of `restbroker check`.
     """
     require_folder(path)
-    for one in (path, *map(path.with_name, secret_names(path.stem))):
-        if one.exists():
-            raise UsageError(f"{one} exists already; nothing was changed.", "Name another file, or remove it.")
+    for file in (path, *map(path.with_name, secret_names(path.stem))):
+        if file.exists():
+            raise UsageError(f"{file} exists already; nothing was changed.", "Name another file, or remove it.")
     kinds = registry.kinds()
     _require_valid(given)
     answers = _answers(given, kinds, ask=ask)
@@ -273,10 +273,10 @@ def _read_kind(name: str, kinds: Mapping[str, Members]) -> str:
 
     A kind that another package provides is not listed in that error, but can be named.
     """
-    for one in (name, f"{name}-rest"):
-        if (members := kinds.get(one)) is not None and defaults_of(members).url:
-            return one
-    known = [one for one, members in kinds.items() if defaults_of(members).url]
+    for queue in (name, f"{name}-rest"):
+        if (members := kinds.get(queue)) is not None and defaults_of(members).url:
+            return queue
+    known = [kind for kind, members in kinds.items() if defaults_of(members).url]
     raise UsageError(f"There is no server {name!r}.", f"There are {', '.join(known)}. {_OTHERS}")
 
 

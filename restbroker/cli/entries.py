@@ -34,8 +34,8 @@ def write(found: Sequence[ShownJob], *, as_json: bool) -> None:
 
 def print_entries(found: Sequence[ShownJob]) -> None:
     """Print these jobs on stderr, for people."""
-    for one in found:
-        words = (local(one.at_s) if one.at_s else "-", one.command, one.error_class, one.jid, one.message)
+    for job in found:
+        words = (local(job.at_s) if job.at_s else "-", job.command, job.error_class, job.jid, job.message)
         output.say("  ".join(word for word in words if word))
 
 
@@ -65,7 +65,7 @@ def fields(entry: ShownJob) -> dict[str, Json]:
 
 def all_fields(entry: ShownJob) -> dict[str, Json]:
     """Return a job's fields for programs, with its last tries and its size."""
-    return {**fields(entry), "history": [dict(one) for one in entry.history], "size_bytes": entry.size_bytes}
+    return {**fields(entry), "history": [dict(attempt) for attempt in entry.history], "size_bytes": entry.size_bytes}
 
 
 def properties(entry: ShownJob) -> Iterator[tuple[str, str]]:
@@ -99,15 +99,15 @@ def properties(entry: ShownJob) -> Iterator[tuple[str, str]]:
 
 def try_lines(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:
     """Yield a line for each of the last tries."""
-    for one in history:
-        at, status = one.get("at"), one.get("status")
+    for attempt in history:
+        at, status = attempt.get("at"), attempt.get("status")
         words = (
             local(at) if isinstance(at, int | float) else "-",
-            text(one.get("outcome")),
-            text(one.get("code")),
+            text(attempt.get("outcome")),
+            text(attempt.get("code")),
             "" if status is None else f"status {text(status)}",
-            milliseconds(one.get("ms")) if one.get("ms") else "",
-            text(one.get("excerpt")),
+            milliseconds(attempt.get("ms")) if attempt.get("ms") else "",
+            text(attempt.get("excerpt")),
         )
         yield "  ".join(word for word in words if word)
 

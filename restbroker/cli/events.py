@@ -52,7 +52,7 @@ def tail(
         stream = Tail(client, source)
         before = list(stream.read_new())
         if source is not None:
-            configured = {one.name for one in settings.events.sources} if settings.events else set[str]()
+            configured = {known.name for known in settings.events.sources} if settings.events else set[str]()
             require("source of events", source, configured | stream.sources)
         if not before:
             output.say(
@@ -80,7 +80,7 @@ def sources(how: Output) -> None:
     with open_store(how.settings()) as client:
         found = read_states(client)
     if how.json:
-        output.as_json([{name: value or None for name, value in shown(one).items()} for one in found])
+        output.as_json([{name: value or None for name, value in shown(state).items()} for state in found])
     else:
         columns.show(_COLUMNS, found, as_json=False)
     if not found:

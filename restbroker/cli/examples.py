@@ -20,10 +20,10 @@ _AS_IT_IS: Final = "\b\n"
 def add(command: Command, path: str) -> None:
     """Add the examples to the help of the command with this path (such as `dead retry`), and of those below it."""
     found = examples()
-    for name, one in walk(command, path):
+    for name, node in walk(command, path):
         lines = found.get(name)
         if lines:
-            one.epilog = epilog(lines)
+            node.epilog = epilog(lines)
 
 
 def walk(command: Command, path: str) -> Iterator[tuple[str, Command]]:

@@ -56,8 +56,8 @@ OfQueue = Annotated[str | None, option("--queue QUEUE", "Keys in the lines of th
 def _targets(settings: Config, target: str | None) -> list[Target]:
     """Return the targets whose keys are meant: also those without OrderBy, which may have had one."""
     if target is not None:
-        require("target", target, [one.name for one in settings.targets])
-    return [one for one in settings.targets if target in (None, one.name)]
+        require("target", target, [known.name for known in settings.targets])
+    return [known for known in settings.targets if target in (None, known.name)]
 
 
 @contextmanager
@@ -239,7 +239,7 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
     """
     with _open(how) as (client, settings, known):
         require_queue(client, settings, name)
-        target = next((one for one in settings.targets if name in one.queues), None)
+        target = next((known_target for known_target in settings.targets if name in known_target.queues), None)
         if target is None:
             raise UsageError(f"No target of this configuration serves the queue {name}.", "Name a queue of a target.")
         groups, stopped = keys.groups_in(client, name, target, known)

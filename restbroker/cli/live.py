@@ -262,7 +262,7 @@ class Screen:
             return Group(*top)
         rates = {name: f" (+{per_s:,.1f}/s)" for name, per_s in sample.per_s.items()}
         totals = ", ".join(f"{name} {count:,}{rates.get(name, '')}" for name, count in seen.totals.items())
-        wrong = ["" if targets.is_well(one) else "red" for one in self._targets]
+        wrong = ["" if targets.is_well(target) else "red" for target in self._targets]
         selected = ["reverse" if place == self._selected else "" for place in range(len(self._dead))]
         queues = sorted(seen.queues, key=_waited_s, reverse=True)
         lists = [
@@ -298,7 +298,7 @@ def _list(
 def _problem_lines(found: Sequence[Alarm], console: Console) -> list[Text]:
     """Return what is wrong in a third of the screen, in full if that suffices, otherwise in one line each."""
     room = max(1, console.height // 3)
-    texts = [Text(output.one_line(one.line), "bold red" if one.grave else "yellow") for one in found]
+    texts = [Text(output.one_line(alarm.line), "bold red" if alarm.grave else "yellow") for alarm in found]
     whole = [line for text in texts for line in text.wrap(console, console.width)]
     if len(whole) <= room:
         return whole

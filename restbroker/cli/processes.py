@@ -49,7 +49,7 @@ def list_processes(how: Output) -> None:
     with open_store(settings) as client:
         found = operate_processes.processes(client, context_of(settings).secrets)
     columns.show(_COLUMNS, found, as_json=how.json, empty="No process runs on this Redis.")
-    jobs = [(one.name, job) for one in found for job in one.jobs]
+    jobs = [(process.name, job) for process in found for job in process.jobs]
     if jobs and sys.stdout.isatty() and not how.json:
         output.data("")
         columns.table(_JOBS, jobs[:_SHOWN_JOBS])
@@ -98,8 +98,8 @@ def cancel(
             output.say(f"{_job(found[0][1])} would be cancelled.")
         else:
             confirm(f"Cancel {_job(found[0][1])}?", yes=consent.yes)
-            for process, one in found:
-                operate_processes.cancel(client, process, one.thread, who=who(), why=consent.why)
+            for process, job in found:
+                operate_processes.cancel(client, process, job.thread, who=who(), why=consent.why)
         if how.json:
             output.as_json(told)
         if consent.dry_run:
@@ -124,20 +124,20 @@ def _wait_until_ended(client: Client, jid: str, secrets: Spellings) -> bool:
 def _find_work(client: Client, jid: str, secrets: Spellings) -> list[tuple[str, Work]]:
     """Return each process of restbroker that shows this job, and the job as it shows it."""
     found = operate_processes.processes(client, secrets)
-    return [(one.name, job) for one in found if one.is_restbroker for job in one.jobs if job.job.jid == jid]
+    return [(owner.name, job) for owner in found if owner.is_restbroker for job in owner.jobs if job.job.jid == jid]
 
 
 def _select(client: Client, names: Sequence[str]) -> list[Process]:
     """Return the processes of these names; raise `UsageError` if one is unknown, ambiguous, or gets no requests."""
-    found = {one.name: one for one in operate_processes.processes(client, with_jobs=False)}
+    found = {process.name: process for process in operate_processes.processes(client, with_jobs=False)}
     chosen: dict[str, Process] = {}
     for name in names:
-        fit = [one for one in found.values() if name in (one.name, one.name.rpartition(":")[0])]
+        fit = [process for process in found.values() if name in (process.name, process.name.rpartition(":")[0])]
         if not fit:
             require("process", name, found)
         if len(fit) > 1:
             raise UsageError(
-                f"{name} matches {len(fit)} processes.", f"Say which: {', '.join(one.name for one in fit)}."
+                f"{name} matches {len(fit)} processes.", f"Say which: {', '.join(process.name for process in fit)}."
             )
         if not fit[0].has_record:
             raise UsageError(
@@ -153,16 +153,16 @@ def _ask(verb: Order, done: str, then: str, names: Sequence[str], consent: Conse
     with open_store(how.settings()) as client:
         chosen = _select(client, names)
         count = "1 process" if len(chosen) == 1 else f"{len(chosen)} processes"
-        what = f"{count} with {output.jobs(sum(one.in_progress for one in chosen))} in progress"
+        what = f"{count} with {output.jobs(sum(process.in_progress for process in chosen))} in progress"
         if consent.dry_run:
             output.say(f"{what} would be {done}.")
         else:
             confirm(f"{verb.capitalize()} {what}?", yes=consent.yes)
-            for one in chosen:
-                operate_processes.order(client, one.name, verb, who(), consent.why)
-                output.say(f"{one.name} {then}")
+            for process in chosen:
+                operate_processes.order(client, process.name, verb, who(), consent.why)
+                output.say(f"{process.name} {then}")
     if how.json:
-        requested: list[Json] = [{"process": one.name, "in_progress": one.in_progress} for one in chosen]
+        requested: list[Json] = [{"process": process.name, "in_progress": process.in_progress} for process in chosen]
         output.as_json({"action": verb, "requested": requested, "dry_run": consent.dry_run})
 
 

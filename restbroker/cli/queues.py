@@ -66,7 +66,7 @@ class _Verbs(ListsFirst):
 
     def hint(self, word: str, verbs: Sequence[str]) -> str:
         """Return what may be meant by a word that is none of these verbs: another verb, or a queue."""
-        queue = next((one for one in self._behind if not one.startswith("-")), word)
+        queue = next((verb for verb in self._behind if not verb.startswith("-")), word)
         return f"{super().hint(word, verbs)} To look into a queue: restbroker queues peek {shlex.quote(queue)}"
 
 
@@ -256,7 +256,7 @@ def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -
 
 def require_queue(client: Client, settings: Config, name: str) -> Queue:
     """Return the queue of this name; raise `UsageError` if it is not known."""
-    found = {one.name: one for one in system(client, settings.queues).queues}
+    found = {queue.name: queue for queue in system(client, settings.queues).queues}
     require("queue", name, found)
     return found[name]
 

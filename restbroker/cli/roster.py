@@ -147,7 +147,7 @@ def show(user: User, how: Output) -> None:
         output.as_json(as_json(found.contacts))
     elif found.state.is_there:
         ordered = sorted(found.contacts.items())
-        output.table(("JID", "NAME", "GROUPS"), ((jid, one.name or "-", cell(one.groups)) for jid, one in ordered))
+        output.table(("JID", "NAME", "GROUPS"), ((jid, peer.name or "-", cell(peer.groups)) for jid, peer in ordered))
     for bad in found.bad:
         output.say(f"Not served: {bad}")
     waits = "" if _state(found.state) == "-" else f", {_state(found.state)}"
@@ -264,7 +264,7 @@ def refresh(
 
 
 def _without_roster(rosters: Rosters, named: Sequence[str]) -> list[str]:
-    return [one.user for one in store.user_states(rosters.client, named) if not one.is_there]
+    return [state.user for state in store.user_states(rosters.client, named) if not state.is_there]
 
 
 def _conclude_refresh(found: RefreshResult, without: Sequence[str], timeout_s: float) -> None:
@@ -303,9 +303,9 @@ def import_(
     """
     with _open(how.config) as rosters:
         found = files.read(_read_file(file), rosters.domain)
-        for one in found.refused[:_MOST_TOLD]:
-            user = "" if one.what.startswith(one.user) else f"{one.user}: "
-            output.say(f"line {one.line}: {user}{one.what}")
+        for roster in found.refused[:_MOST_TOLD]:
+            user = "" if roster.what.startswith(roster.user) else f"{roster.user}: "
+            output.say(f"line {roster.line}: {user}{roster.what}")
         if len(found.refused) > _MOST_TOLD:
             output.say(f"… and {len(found.refused) - _MOST_TOLD} more.")
         if found.is_other:
@@ -327,7 +327,7 @@ def _import(
     so_far = ImportProgress()
     if not found:
         return so_far
-    replaced = 0 if add else sum(one.contacts > 0 for one in store.user_states(rosters.client, list(found)))
+    replaced = 0 if add else sum(state.contacts > 0 for state in store.user_states(rosters.client, list(found)))
     if replaced:
         confirm(f"Replace the rosters of {counted(replaced, 'user')}?", yes=yes)
     with closing(operate.import_rosters(rosters, found, add=add, source=source)) as steps:
@@ -343,18 +343,18 @@ def _import(
 
 def _conclude_import(found: FileContents, done: ImportProgress, *, dry_run: bool, as_json: bool) -> None:
     """Print what became of an import, and exit with its code unless every roster was good."""
-    for one in done.refused:
-        output.say(f"{one.user}: {one.what}")
+    for roster in done.refused:
+        output.say(f"{roster.user}: {roster.what}")
     contacts = sum(map(len, found.rosters.values()))
     refused = [*found.refused, *done.refused]
     if as_json:
         written = 0 if dry_run else done.done
         output.as_json({"dry_run": dry_run, "users": len(found.rosters), "contacts": contacts, "written": written,
-                        "changed": done.changed, "refused": [attrs.asdict(one) for one in refused]})  # fmt: skip
+                        "changed": done.changed, "refused": [attrs.asdict(roster) for roster in refused]})  # fmt: skip
     changed = f", {done.changed} of them {'would change' if dry_run else 'changed'}"
     verb = "would be written" if dry_run else "written"
     # A line that names no one counts by itself.
-    users = len({one.user or one.line for one in refused})
+    users = len({roster.user or roster.line for roster in refused})
     refused_too = f"; {counted(users, 'user')} refused" if users else ""
     output.say(f"{counted(done.done, 'roster')} with {counted(contacts, 'contact')} {verb}{changed}{refused_too}.")
     if refused:

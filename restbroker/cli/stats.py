@@ -184,7 +184,7 @@ SOURCES: Final[Sequence[Column[SourceState]]] = (
 def _lines(seen: Snapshot) -> list[Sequence[str]]:
     """Return the lines of a pipe."""
     found: list[Sequence[str]] = [
-        ("redis", *map(cell, (one.code, one.message, one.why, one.hint))) for one in seen.redis
+        ("redis", *map(cell, (problem.code, problem.message, problem.why, problem.hint))) for problem in seen.redis
     ]
     found += [("total", name, str(number)) for name, number in seen.totals.items()]
     found += [("queue", *columns.cells(QUEUES, row)) for row in seen.queues]
@@ -196,7 +196,7 @@ def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
     stopped = stopped_keys(client, ordered_targets(settings.targets))
     found = problems(seen, settings.queues, stopped, time.time())
-    lines = [output.one_line(one.text) for one in found[:_WRONG]]
+    lines = [output.one_line(alarm.text) for alarm in found[:_WRONG]]
     lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
     output.data("".join(f"{line}\n" for line in lines) or f"{words.all_well(seen.totals['dead'])}\n")
     output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
@@ -226,7 +226,7 @@ def _dead_jobs(client: Client, settings: Config) -> None:
         if found.causes:
             first = f"; the largest {_CAUSES}:" if len(found.causes) > _CAUSES else ""
             output.data(f"\n{causes.of_dead(found)}{first}")
-            rows = [(one.command or "-", one.code or "-", f"{one.jobs:,}", one.group) for one in found.causes]
+            rows = [(cause.command or "-", cause.code or "-", f"{cause.jobs:,}", cause.group) for cause in found.causes]
             output.table(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
 
 
@@ -234,9 +234,9 @@ def _next_steps(seen: Snapshot, found: Sequence[Alarm]) -> list[str]:
     """Return what to do now, the first thing first."""
     if all(row.dying for row in seen.targets):
         return [START]
-    if steps := dict.fromkeys(output.one_line(f"{one.subject}: {one.hint}") for one in found if one.hint):
+    if steps := dict.fromkeys(output.one_line(f"{alarm.subject}: {alarm.hint}") for alarm in found if alarm.hint):
         return list(steps)[:_STEPS]
-    if any(one.grave for one in found):
+    if any(alarm.grave for alarm in found):
         return ["`restbroker check` says what is wrong and what to do."]
     if seen.totals["dead"]:
         return ["`restbroker dead summary` shows why jobs died and what to do."]

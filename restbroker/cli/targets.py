@@ -63,7 +63,7 @@ def _names(settings: Config) -> list[str]:
 
 def _is_paused(client: Client, settings: Config, name: str) -> bool:
     """Tell whether the target is paused; raise `UsageError` for an unknown one."""
-    found = {one.name: one for one in read_targets(client, _names(settings))}
+    found = {target.name: target for target in read_targets(client, _names(settings))}
     require("target", name, found)
     return bool(found[name].pauses)
 

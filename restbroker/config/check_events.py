@@ -40,7 +40,7 @@ def check_events(events: Events, targets: tuple[Target, ...], problems: Problems
     is_open = not is_loopback(events.listen[0])
     firsts: dict[object, str] = {}
     found: list[EventSource] = []
-    listens = [events.listen, *(one.listen for one in events.sources if one.listen is not None)]
+    listens = [events.listen, *(source.listen for source in events.sources if source.listen is not None)]
     for written in events.sources:
         where = at(place, written.name)
         source = _with_target(_source(written, where, problems), where, targets, problems)
@@ -105,8 +105,8 @@ def _check_types(source: EventSource, where: str, problems: Problems) -> None:
     filters = {at(where, "Only"): source.only, at(where, "Except"): source.excluded}
     for place, route in _placed_routes(source, where):
         filters |= {at(place, "Only"): route.only, at(place, "Except"): route.excluded}
-    for place, one in filters.items():
-        for number, found in enumerate(one.types):
+    for place, wanted in filters.items():
+        for number, found in enumerate(wanted.types):
             if found not in EVENT_TYPES:
                 expected = f"expected one of {', '.join(EVENT_TYPES)}, found {describe(found)}."
                 problems.refuse(f"{at(place, 'Types')}[{number}]", expected)
@@ -136,8 +136,8 @@ def _with_handovers(
     if source.handover.target and source.more_queues:
         problems.refuse(at(where, "Target"), "cannot stand beside the queues of Options.")
     routes = [
-        _handed_over(one, where if one.handover == source.handover else place, targets, listens, problems)
-        for place, one in _placed_routes(source, where)
+        _handed_over(route, where if route.handover == source.handover else place, targets, listens, problems)
+        for place, route in _placed_routes(source, where)
     ]
     return attrs.evolve(_handed_over(source, where, targets, listens, problems), routes=tuple(routes))
 
@@ -254,8 +254,8 @@ def _check_queues(source: EventSource, where: str, owners: dict[str, str], probl
         (where, "" if source.handover.target else source.queue),
         *((at(where, member), queue) for member, queue in source.more_queues),
     ]
-    plain = ((place, one) for place, one in _placed_routes(source, where) if not one.handover.target)
-    named += [(place, one.queue) for place, one in plain if one.queue != source.queue]
+    plain = ((place, route) for place, route in _placed_routes(source, where) if not route.handover.target)
+    named += [(place, route.queue) for place, route in plain if route.queue != source.queue]
     for place, queue in named:
         if queue in owners:
             why = f"the target {owners[queue]} serves the queue {queue!r}, so that every event would be"

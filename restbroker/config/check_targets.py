@@ -145,7 +145,7 @@ def _judged(judge: TargetCheck, target: Target, placed: _TargetEntry, problems: 
     kind = type(target.options)
     fields = [field for field in attrs.fields(kind) if "secret" in field.metadata] if attrs.has(kind) else []
     values = [getattr(target.options, field.name) for field in fields]
-    written = [one for one in values if isinstance(one, Secret) and (one.path is None or one.path.is_absolute())]
+    written = [part for part in values if isinstance(part, Secret) and (part.path is None or part.path.is_absolute())]
     return attrs.evolve(target, secrets=tuple(dict.fromkeys((*target.secrets, *written))))
 
 

@@ -91,13 +91,13 @@ class _Reading:
 
     def members(self, members: type[T], folded: Mapping[str, Json]) -> T:
         """Return an object of the class, whose members are `folded`; refuse each two of them that say the same."""
-        for one, other in exclusive_pairs(members):
-            if one in folded and other in folded:
-                names = [self._problems.as_written(at(self._place, name)) for name in (one, other)]
+        for first, other in exclusive_pairs(members):
+            if first in folded and other in folded:
+                names = [self._problems.as_written(at(self._place, name)) for name in (first, other)]
                 self._problems.refuse(" and ".join(names), "say the same thing in two ways; keep one.")
         keys, kind = keys_of(members), folded.get("Kind")
         found = {name: self._member(keys[name], value, kind) for name, value in folded.items()}
-        return make(members, {name: one for name, one in found.items() if one is not None})
+        return make(members, {name: member for name, member in found.items() if member is not None})
 
     def _member(self, key: Key, value: Json, kind: Json) -> object:
         with self._inside(key.name, is_secret=key.secret):
@@ -145,8 +145,8 @@ class _Reading:
             except BadValue as bad:
                 self._refuse(bad)
             except BadValues as several:
-                for one in several.each:
-                    self._refuse(one)
+                for problem in several.each:
+                    self._refuse(problem)
             return None
 
         return read
@@ -168,14 +168,14 @@ class _Reading:
             self._refuse(BadValue(items.expected, value))
             return None
         found = []
-        for number, one in enumerate(value):
+        for number, item in enumerate(value):
             with self._inside(f"[{number}]"):
-                found.append(self._value(items.item, one))
+                found.append(self._value(items.item, item))
         return tuple(found)
 
     def _names(self, names: Names, value: Json) -> object:
         found: dict[str, Any] = {}
-        for name, one in (self._mapping(value, f"an object: {names.name}") or {}).items():
+        for name, member in (self._mapping(value, f"an object: {names.name}") or {}).items():
             if is_comment(name):
                 continue
             shown = printable_name(name)
@@ -184,7 +184,7 @@ class _Reading:
                 with self._inside(shown, is_secret=False):
                     self._refuse(BadValue(names.expected, shown))
             with self._inside(shown):
-                made = self._value(names.entry, one)
+                made = self._value(names.entry, member)
             if made is not None:
                 found[name] = attrs.evolve(made, name=name) if names.is_tuple else made
         return tuple(found.values()) if names.is_tuple else found

@@ -250,7 +250,7 @@ class Config:
                 continue
             host, port = bind
             # StatsPort and HealthBind are not compared with one another.
-            for other in [one for one, bound in taken.items() if "." in place and _clash(bind, bound)]:
+            for other in [earlier for earlier, bound in taken.items() if "." in place and _clash(bind, bound)]:
                 at = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                 problems.refuse(place, f"{at} is taken by {problems.as_written(other)}; give each its own port.")
             taken[place] = bind

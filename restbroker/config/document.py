@@ -81,9 +81,9 @@ def _refuse_twice(document: dict[str, Json], problems: Problems) -> None:
             for name in value.names:
                 problems.refuse(at(place, printable_name(name)), "appears twice; keep one of the two.")
         if isinstance(value, dict):
-            inside += [(at(place, printable_name(name)), one) for name, one in value.items()]
+            inside += [(at(place, printable_name(name)), member) for name, member in value.items()]
         elif isinstance(value, list):
-            inside += [(f"{place}[{number}]", one) for number, one in enumerate(value)]
+            inside += [(f"{place}[{number}]", item) for number, item in enumerate(value)]
 
 
 def _parse(text: str, path: Path) -> Json:

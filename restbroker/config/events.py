@@ -126,7 +126,7 @@ def _fits(text: str | None, patterns: Sequence[re.Pattern[str]]) -> bool:
 @lru_cache(maxsize=1024)
 def _patterns(written: tuple[str, ...], fold: Callable[[str], str]) -> list[re.Pattern[str]]:
     # Brackets are no wildcards here.
-    return [re.compile(translate(fold(one).replace("[", "[[]"))) for one in written]
+    return [re.compile(translate(fold(pattern).replace("[", "[[]"))) for pattern in written]
 
 
 _NO_FILTER = Filter()
@@ -286,9 +286,9 @@ class Events:
         for source in self.sources:
             where = f"Events.Sources.{source.name}"
             routes = ((f"{where}.Routes[{number}]", route) for number, route in enumerate(source.routes))
-            for place, one in routes if source.routes else ((where, source),):
-                if one.handover.target:
-                    yield where if one.handover == source.handover else place, source, one
+            for place, route in routes if source.routes else ((where, source),):
+                if route.handover.target:
+                    yield where if route.handover == source.handover else place, source, route
 
     @property
     def webhook_sources(self) -> Mapping[tuple[str, int], Sequence[EventSource]]:

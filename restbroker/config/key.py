@@ -105,7 +105,7 @@ Notation: TypeAlias = Form | Items | Names | OptionsOf | Keys
 def notation_of(annotation: Any) -> Notation:  # noqa: ANN401  a type
     """Return how values of this type are written, leaving None aside; raise `TypeError` for a type without a form."""
     if get_origin(annotation) in (Union, UnionType):
-        (annotation,) = (one for one in get_args(annotation) if one is not NoneType)
+        (annotation,) = (arg for arg in get_args(annotation) if arg is not NoneType)
     match get_origin(annotation):
         case _ if isinstance(annotation, Notation):
             return annotation
@@ -343,8 +343,8 @@ def keys_of(members: Members) -> Mapping[str, Key]:
             case {"secret": (Key() as one, Key() as file)}:
                 found |= {one.name: one, file.name: file}
             case {"inline": inner, "each": each}:
-                seen = [one if each is None else each(one) for one in keys_of(inner).values()]
-                found |= {one.name: one for one in seen if one is not None}
+                seen = [key if each is None else each(key) for key in keys_of(inner).values()]
+                found |= {key.name: key for key in seen if key is not None}
             case _:
                 pass  # what is no key is set by what checks the whole
     return MappingProxyType(found)

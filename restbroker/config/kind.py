@@ -125,5 +125,5 @@ def with_broadcasts(patterns: tuple[str, ...], *own: str) -> tuple[str, ...]:
 
 def with_slots(slots: Mapping[str, int], usual: Mapping[str, int]) -> Mapping[str, int]:
     """Return the operator's slots and those usual for a kind, unless one of the operator's covers the command."""
-    missing = {name: at_once for name, at_once in usual.items() if not any(fnmatchcase(name, one) for one in slots)}
+    missing = {name: at_once for name, at_once in usual.items() if not any(fnmatchcase(name, slot) for slot in slots)}
     return {**slots, **missing}

@@ -54,9 +54,9 @@ def _mask_by_name(name: str, value: Json) -> Json:
     """Return the value without the texts in it whose names are those of secrets."""
     match value:
         case dict():
-            return {inner: _mask_by_name(inner, one) for inner, one in value.items()}
+            return {inner: _mask_by_name(inner, member) for inner, member in value.items()}
         case list():
-            return [_mask_by_name(name, one) for one in value]
+            return [_mask_by_name(name, item) for item in value]
         case str() if is_secret(name) and ARGUMENT.fullmatch(value) is None:
             return MASK
         case _:

@@ -122,7 +122,7 @@ class Roster:
             domain=None if domain is None else domain.lower(),
             auth_as_written=None,
             auth=auth,
-            longest_s=min([LONGEST_S, *(one.timeout_s * _SHARE for one in targets if one.kind == KIND)]),
+            longest_s=min([LONGEST_S, *(target.timeout_s * _SHARE for target in targets if target.kind == KIND)]),
         )
 
 

@@ -41,4 +41,4 @@ def remove_secrets(text: T, target: Target) -> T:
 @lru_cache(maxsize=64)
 def _spellings_of(text: str) -> hiding.Spellings:
     parts = text.split("/")
-    return hiding.spellings_of([text, *(one for one in parts[len(parts) == 1 :] if not _WORD.fullmatch(one))])
+    return hiding.spellings_of([text, *(part for part in parts[len(parts) == 1 :] if not _WORD.fullmatch(part))])

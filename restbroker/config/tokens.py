@@ -74,11 +74,11 @@ class Token:
         for member, written in ((where, self._current), (previous, self._previous)):
             if not is_blank(written) and (tried := problems.try_secret(member, written)) is not None:
                 placed.append((place_of(member, tried), tried))
-        for member, one in placed:
-            if self.signed and len(one.reveal()) < _LEAST_SIGNED:
+        for member, kept in placed:
+            if self.signed and len(kept.reveal()) < _LEAST_SIGNED:
                 wanted = f"at least {_LEAST_SIGNED} characters for a token that signs, found fewer"
                 problems.refuse(member, f"expected {wanted}; anyone who sees a signed job could guess it.")
-        secrets = tuple(one for _, one in placed)
+        secrets = tuple(kept for _, kept in placed)
         return attrs.evolve(self, secrets=secrets, current=None, previous=None), placed
 
 
@@ -111,7 +111,7 @@ def _check_flat(written: Secret | None, problems: Problems) -> Secret | None:
 def _refuse_shared(placed: Sequence[Sequence[_Placed]], problems: Problems) -> None:
     seen: dict[str, tuple[int, str]] = {}
     for number, secrets in enumerate(placed):
-        for place, one in secrets:
-            owner, first = seen.setdefault(one.reveal(), (number, place))
+        for place, known in secrets:
+            owner, first = seen.setdefault(known.reveal(), (number, place))
             if owner != number:
                 problems.refuse(place, f"is the same secret as {problems.as_written(first)}; each token needs its own.")

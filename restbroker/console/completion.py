@@ -80,8 +80,8 @@ def targets(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: AR
 @offer
 def periodic(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the periodic commands."""
-    for one in settings(ctx, "Periodic").periodic:
-        yield one.name, f"{one.command}, {one.cron}"
+    for command in settings(ctx, "Periodic").periodic:
+        yield command.name, f"{command.command}, {command.cron}"
 
 
 @offer
@@ -94,7 +94,7 @@ def queues(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG
 def sources(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the configured sources of events."""
     events = settings(ctx, "Events").events
-    yield from ((one.name, one.kind) for one in (events.sources if events else ()))
+    yield from ((source.name, source.kind) for source in (events.sources if events else ()))
 
 
 @partial(offer, form=_CONDITION)
@@ -124,7 +124,7 @@ def conditions(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
 @offer
 def commands(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer the commands of the configured targets; without a configuration, those of all kinds."""
-    yield from ((name, "") for name in sorted({name for one in _catalogues(ctx) for name in one.commands}))
+    yield from ((name, "") for name in sorted({name for catalogue in _catalogues(ctx) for name in catalogue.commands}))
 
 
 def _catalogues(ctx: typer.Context, command: str = "") -> list[Any]:
@@ -133,10 +133,10 @@ def _catalogues(ctx: typer.Context, command: str = "") -> list[Any]:
 
     target = ctx.params.get("target")
     try:
-        chosen = [one for one in settings(ctx).targets if target in (None, one.name)]
+        chosen = [known for known in settings(ctx).targets if target in (None, known.name)]
     except RestbrokerError:
         chosen = []
-    found = [registry.catalogue_of(one, None, command) for one in chosen]
+    found = [registry.catalogue_of(known, None, command) for known in chosen]
     return found or [registry.catalogue(kind) for kind in registry.KINDS]
 
 

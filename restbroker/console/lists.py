@@ -111,7 +111,7 @@ def _is_option(word: str) -> bool:
 def _options(command: object) -> Iterator[TyperOption]:
     """Yield the options of a command and of its verbs."""
     if isinstance(command, TyperCommand | TyperGroup):
-        yield from (one for one in command.params if isinstance(one, TyperOption))
+        yield from (parameter for parameter in command.params if isinstance(parameter, TyperOption))
     if isinstance(command, TyperGroup):
         for verb in command.commands.values():
             yield from _options(verb)

@@ -58,8 +58,8 @@ def _check_commands(config: Config, problems: Problems) -> None:
         from restbroker.operate.handovers import check_handovers
 
         check_handovers(config, problems)
-    for one in unknown_names(config):
-        problems.note(one.code, one.message, one.hint)
+    for notice in unknown_names(config):
+        problems.note(notice.code, notice.message, notice.hint)
 
 
 def load_quietly(path: Path | None, *sections: Section) -> Config:

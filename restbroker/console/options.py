@@ -198,10 +198,10 @@ class _Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - see cli.app
         """Write the arguments, then the options heading by heading, each in the order of the signature."""
         found: dict[str, list[tuple[str, str]]] = {"Arguments": [], **{heading: [] for heading in _HEADINGS}}
-        for one in self.get_params(ctx):
-            is_argument = one.param_type_name == "argument"
-            heading = "Arguments" if is_argument else _HEADING_OF.get(one.opts[0], "Options")
-            if record := one.get_help_record(ctx):
+        for parameter in self.get_params(ctx):
+            is_argument = parameter.param_type_name == "argument"
+            heading = "Arguments" if is_argument else _HEADING_OF.get(parameter.opts[0], "Options")
+            if record := parameter.get_help_record(ctx):
                 found.setdefault(heading, []).append(record)
         for heading, rows in found.items():
             if rows:
@@ -214,7 +214,7 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Verb], Verb]
 
     def add(function: Verb) -> Verb:
         typed = inspect.signature(function).parameters
-        groups = {name: one.annotation for name, one in typed.items() if _is_group(one.annotation)}
+        groups = {name: parameter.annotation for name, parameter in typed.items() if _is_group(parameter.annotation)}
 
         @wraps(function)
         def run(**given: Any) -> None:  # noqa: ANN401 - the values of options, whatever their types
@@ -233,12 +233,12 @@ def command(app: typer.Typer, name: str | None = None) -> Callable[[Verb], Verb]
 
 def _parameters(typed: Mapping[str, inspect.Parameter]) -> Iterator[inspect.Parameter]:
     """Yield the parameters, with the fields of each group in its place."""
-    for one in typed.values():
-        if _is_group(one.annotation):
-            for field in attrs.fields(one.annotation):
-                yield inspect.Parameter(field.name, one.KEYWORD_ONLY, default=field.default, annotation=field.type)
+    for option in typed.values():
+        if _is_group(option.annotation):
+            for field in attrs.fields(option.annotation):
+                yield inspect.Parameter(field.name, option.KEYWORD_ONLY, default=field.default, annotation=field.type)
         else:
-            yield one.replace(kind=one.KEYWORD_ONLY)
+            yield option.replace(kind=option.KEYWORD_ONLY)
 
 
 def _is_group(annotation: object) -> bool:

@@ -103,7 +103,7 @@ class Deliverer:
     def offer(self, source: EventSource, events: Sequence[ServerEvent]) -> "EventOffer":
         """Queue these events for a push in this order, as `Intake.offer` promises, and return at once."""
         waiting = [self._make(source, event) for event in events]
-        self._pending.extend(one for one in waiting if isinstance(one, _PendingEvent))
+        self._pending.extend(event for event in waiting if isinstance(event, _PendingEvent))
         self._came.set()
         return EventOffer(waiting)
 
@@ -167,18 +167,18 @@ class Deliverer:
 
     async def _push(self, batch: list[_PendingEvent]) -> bool:
         """Push these events; return False if Redis did not answer, and those with patience wait again."""
-        for one in batch:
-            one.is_on_its_way = True
+        for event in batch:
+            event.is_on_its_way = True
         try:
-            heard = await self._push_group([one.incoming for one in batch])
+            heard = await self._push_group([event.incoming for event in batch])
         except StoreRefused as error:
             _fail_all(batch, error)
             return True
         except StoreUnavailable as error:
-            patient = [] if self._stopping.is_set() else [one for one in batch if not one.is_abandoned]
-            _fail_all([one for one in batch if one not in patient], error)
-            for one in patient:
-                one.is_on_its_way, one.error = False, error
+            patient = [] if self._stopping.is_set() else [event for event in batch if not event.is_abandoned]
+            _fail_all([event for event in batch if event not in patient], error)
+            for event in patient:
+                event.is_on_its_way, event.error = False, error
             self._pending.extendleft(reversed(patient))
             return False
         # Whatever it is: one event must not cost the others.
@@ -186,13 +186,13 @@ class Deliverer:
             if len(batch) == 1:
                 _fail_all(batch, error)
             else:
-                for one in batch:
-                    one.is_on_its_way, one.is_alone = False, True
+                for event in batch:
+                    event.is_on_its_way, event.is_alone = False, True
                 self._pending.extendleft(reversed(batch))
             return True
-        for one, what in zip(batch, heard, strict=True):
-            one.result = what
-            one.done.set()
+        for event, what in zip(batch, heard, strict=True):
+            event.result = what
+            event.done.set()
         return True
 
     async def _push_refusals(self) -> None:
@@ -219,26 +219,26 @@ class EventOffer:
 
     @property
     def _pending(self) -> list[_PendingEvent]:
-        return [one for one in self._offered if isinstance(one, _PendingEvent)]
+        return [event for event in self._offered if isinstance(event, _PendingEvent)]
 
     async def wait(self) -> None:
         """Wait until all events are decided, for as long as Redis is away."""
-        for one in self._pending:
+        for event in self._pending:
             # A wait for what is done would let each other task have its turn, once for each event.
-            if not one.done.is_set():
-                await one.done.wait()
+            if not event.done.is_set():
+                await event.done.wait()
 
     async def withdraw(self) -> None:
         """Withdraw the events that are not yet being sent to Redis; return within seconds, when the rest is decided."""
-        for one in self._pending:
-            one.is_abandoned = True
-        for one in self._pending:
-            if one.is_on_its_way and not one.done.is_set():
-                await one.done.wait()
+        for event in self._pending:
+            event.is_abandoned = True
+        for event in self._pending:
+            if event.is_on_its_way and not event.done.is_set():
+                await event.done.wait()
 
     def verdicts(self) -> list[Verdict | Exception | None]:
         """Return for each event, in order, its verdict or error so far; None: nothing is known yet."""
-        return [_verdict(one) if isinstance(one, _PendingEvent) else one for one in self._offered]
+        return [_verdict(event) if isinstance(event, _PendingEvent) else event for event in self._offered]
 
 
 def _verdict(one: _PendingEvent) -> Verdict | Exception | None:
@@ -258,9 +258,9 @@ def _verdict(one: _PendingEvent) -> Verdict | Exception | None:
 
 
 def _fail_all(batch: list[_PendingEvent], error: Exception) -> None:
-    for one in batch:
-        one.error = error
-        one.done.set()
+    for event in batch:
+        event.error = error
+        event.done.set()
 
 
 def route_of(source: EventSource, event: ServerEvent) -> Route | None:

@@ -95,7 +95,7 @@ class SourceLogin:
         fresh = self.secret
         if fresh is None:
             return _names_this_machine(headers.get(b"host", b"").decode("latin-1"))
-        given = [*_credentials(headers, query), *(one.encode("utf-8", "surrogateescape") for one in in_path)]
+        given = [*_credentials(headers, query), *(text.encode("utf-8", "surrogateescape") for text in in_path)]
         return bool(given) and await fresh.fits(lambda secret: _is_among(secret, given))
 
     def without_secret(self, rest: str) -> str:
@@ -113,7 +113,7 @@ def beginnings(path: str) -> list[str]:
 
 
 def _is_among(secret: bytes, given: list[bytes]) -> bool:
-    fits = [bool(one) and hmac.compare_digest(one, secret) for one in given]  # all take their time
+    fits = [bool(candidate) and hmac.compare_digest(candidate, secret) for candidate in given]  # all take their time
     return any(fits)
 
 

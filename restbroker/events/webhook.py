@@ -171,9 +171,9 @@ class Webhooks:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._places = {
-            one.path: _WebhookSource.of(one, len(sources), report, room.share(f"source {one.name}"))
-            for one in sources
-            if one.path is not None
+            source.path: _WebhookSource.of(source, len(sources), report, room.share(f"source {source.name}"))
+            for source in sources
+            if source.path is not None
         }
         self._deliver = deliver
         self._note_refusal = note_refusal
@@ -214,8 +214,8 @@ class Webhooks:
         """Return the source with this path, or None, and what follows the source's path, which may be its secret."""
         if path in self._places:
             return self._places[path], ""
-        longer = {own: one for own, one in self._places.items() if path.startswith(f"{own}/")}
-        above = [own for own, one in longer.items() if one.takes_below or one.source.secret]
+        longer = {own: place for own, place in self._places.items() if path.startswith(f"{own}/")}
+        above = [own for own, place in longer.items() if place.takes_below or place.source.secret]
         found = max(above, key=len, default=None)
         return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
 

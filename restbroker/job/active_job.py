@@ -58,9 +58,9 @@ def refusal(fields: Mapping[str, Json]) -> Reason | None:
 def _without_notes(value: Json) -> Json:
     match value:
         case list():
-            return [_without_notes(one) for one in value]
+            return [_without_notes(item) for item in value]
         case dict():
-            return {name: _without_notes(one) for name, one in value.items() if name not in _NOTES}
+            return {name: _without_notes(member) for name, member in value.items() if name not in _NOTES}
         case _:
             return value
 
@@ -70,11 +70,11 @@ def _objects(place: str, value: Json) -> Iterator[tuple[str, str]]:
         case {"_aj_serialized": kind} | {"_aj_globalid": kind}:
             yield place, str(kind)
         case list():
-            for one in value:
-                yield from _objects(place, one)
+            for item in value:
+                yield from _objects(place, item)
         case dict():
-            for name, one in value.items():
-                yield from _objects(f'"{bare(name)}"', one)
+            for name, member in value.items():
+                yield from _objects(f'"{bare(name)}"', member)
         case _:
             pass
 

@@ -73,7 +73,7 @@ class Checker:
     @cached_property
     def _typed_specs(self) -> Sequence[tuple[str, ArgumentSpec]]:
         arguments = () if self.spec is None else self.spec.arguments
-        return [(name, one) for one in arguments for name in (one.name, *one.aliases) if one.type != "any"]
+        return [(name, spec) for spec in arguments for name in (spec.name, *spec.aliases) if spec.type != "any"]
 
     @cached_property
     def _converted_specs(self) -> Sequence[tuple[str, ArgumentSpec]]:
@@ -143,7 +143,7 @@ def _fits(argument: ArgumentSpec, value: Json) -> bool:
             return isinstance(value, int) and not isinstance(value, bool)
         case "list":
             kind = {"object": dict, "string": str, None: object}[argument.element]
-            return isinstance(value, list) and all(isinstance(one, kind) for one in value)
+            return isinstance(value, list) and all(isinstance(item, kind) for item in value)
         case _:
             assert_never(argument.type)
 

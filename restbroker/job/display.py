@@ -104,7 +104,7 @@ def payload(
 
     def whole() -> bytes:
         own = redact.look(fields, spec, show_bodies=show_bodies)[1]
-        if len(own) > _MOST_SECRETS or sum(len(one) for one in own if isinstance(one, str)) > _MOST_CHARACTERS:
+        if len(own) > _MOST_SECRETS or sum(len(secret) for secret in own if isinstance(secret, str)) > _MOST_CHARACTERS:
             return minimal_payload(fields, command, queue, secrets)
         name = with_command_name(fields, command or command_of(fields)).get(DISPLAY_FIELD)
         hides = redact.hides_of(fields, own, secrets)

@@ -101,10 +101,10 @@ def text(message: str, secrets: Iterable[Secret], limit: int = EXCERPT_LIMIT) ->
 def spellings_of(secrets: Iterable[Secret]) -> Spellings:
     """Return the secrets with the forms in which they are searched for; `EVERYTHING` if they are too many or long."""
     texts, others = _split(frozenset(secrets))
-    bodies = [text for one in others if isinstance(one, Bodies) for text in one.texts]
+    bodies = [text for secret in others if isinstance(secret, Bodies) for text in secret.texts]
     if len(texts) > MOST_SECRETS or sum(map(len, (*texts, *bodies))) > _MOST_CHARACTERS:
         return frozenset((EVERYTHING,))
-    return frozenset(others).union(*map(_forms, texts), *(_forms(one) for one in bodies if len(one) >= _SHORTEST_BODY))
+    return frozenset(others).union(*map(_forms, texts), *(_forms(own) for own in bodies if len(own) >= _SHORTEST_BODY))
 
 
 def login_spellings(pairs: Iterable[tuple[str, str]], also: frozenset[str] = frozenset()) -> Spellings:
@@ -220,7 +220,7 @@ def readings(text: str) -> Iterator[str]:
     if len(text) <= _MOST_CHARACTERS and _ESCAPE.search(text):
         octal = [*_read(text, 8)]
         yield from octal
-        if any("\\" in one for one in (text, *octal)):
+        if any("\\" in reading for reading in (text, *octal)):
             yield from _read(text, 10)
 
 
@@ -251,7 +251,7 @@ def _meaning(base: int, found: re.Match[str]) -> str:
         match found.lastgroup:
             case "bytes":
                 numbers, base = re.findall("x..|[0-9]+", text), 10 if text[0] == "<" else base
-                raw = bytes(int(one[1:], 16) if one[0] == "x" else int(one, base) for one in numbers)
+                raw = bytes(int(number[1:], 16) if number[0] == "x" else int(number, base) for number in numbers)
                 return raw.decode("utf-8", "replace") + ("..." if "..." in text else "")
             case "point":
                 return chr(int(found["point"], 16))
@@ -274,10 +274,10 @@ def _forms(secret: str) -> Iterator[Secret]:
         composed = unicodedata.normalize("NFC", secret)
         plain |= {composed, unicodedata.normalize("NFD", secret), _SURROGATE.sub("\ufffd", secret)}
         # With what a program could not read or write; of a text without Latin letters nothing is left to find.
-        lossy = (composed.encode(one, "replace").decode("utf-8", "replace") for one in ("latin-1", "ascii"))
-        plain.update(one for one in lossy if any(map(str.isalnum, one)))
+        lossy = (composed.encode(coding, "replace").decode("utf-8", "replace") for coding in ("latin-1", "ascii"))
+        plain.update(form for form in lossy if any(map(str.isalnum, form)))
     for form in plain:
-        yield from (one for one in (form, _UNSEEMLY.sub(" ", form)) if one.strip())
+        yield from (form for form in (form, _UNSEEMLY.sub(" ", form)) if form.strip())
         # In base64 of "user:secret" it has one of three alignments. The characters at its ends mix with those of its
         # neighbours: what lies between is searched for.
         raw = form.encode("utf-8", "replace")
@@ -285,8 +285,8 @@ def _forms(secret: str) -> Iterator[Secret]:
             coded = base64.b64encode(b"\0" * offset + raw).decode()
             coded = coded[-(-offset * 8 // 6) : (offset + len(raw)) * 8 // 6]
             # No word is mistaken for it.
-            for one in {coded, coded.translate(_OF_URLS)} if len(coded) >= _SHORTEST_BASE64 else ():
-                yield one if len(one) >= _SHORTEST_ANYWHERE else re.compile(re.escape(one))
+            for text in {coded, coded.translate(_OF_URLS)} if len(coded) >= _SHORTEST_BASE64 else ():
+                yield text if len(text) >= _SHORTEST_ANYWHERE else re.compile(re.escape(text))
 
 
 def _with_escaped(known: Spellings) -> Spellings:
@@ -298,27 +298,27 @@ def _escaped_forms(secret: str) -> set[str]:
     """Return how a text is written in JSON, HTML and URLs."""
     raw = secret.encode("utf-8", "replace")
     in_json = {json.dumps(secret, ensure_ascii=is_ascii)[1:-1] for is_ascii in (True, False)}
-    in_json |= {one.replace("/", "\\/") for one in in_json}
+    in_json |= {form.replace("/", "\\/") for form in in_json}
     return in_json | {escape(secret), escape(secret, quote=False), quote_plus(raw), quote(raw), quote(raw, safe="")}
 
 
 @lru_cache(maxsize=8)  # of the texts of one job
 def _split(known: Spellings) -> tuple[list[str], list[Bodies | re.Pattern[str]]]:
-    return [one for one in known if isinstance(one, str)], [one for one in known if not isinstance(one, str)]
+    return [item for item in known if isinstance(item, str)], [item for item in known if not isinstance(item, str)]
 
 
 def _credentials(message: str) -> list[tuple[int, int]]:
     small = message.casefold()
     found = _CREDENTIALS.finditer(message) if any(scheme in small for scheme in _SCHEMES) else ()
-    return [one.span(one.lastindex or 0) for one in found]
+    return [match.span(match.lastindex or 0) for match in found]
 
 
 def _spans(message: str, known: Spellings) -> list[tuple[int, int]]:
     """Return where in the message secrets are as they are."""
     texts, others = _split(known)
     spans = [span for text in texts if text in message for span in _places(message, text)]
-    patterns = (one for one in others if isinstance(one, re.Pattern))
-    return spans + [one.span() for pattern in patterns for one in pattern.finditer(message)]
+    patterns = (secret for secret in others if isinstance(secret, re.Pattern))
+    return spans + [match.span() for pattern in patterns for match in pattern.finditer(message)]
 
 
 def _mask(message: str, spans: list[tuple[int, int]]) -> str:
@@ -337,7 +337,7 @@ def _places(line: str, form: str) -> Iterator[tuple[int, int]]:
     while start >= 0:
         end = start + len(form)
         beside = (line[start - 1 : start], line[end : end + 1])
-        if len(form) >= _SHORTEST_ANYWHERE or not any(one.isalnum() or one == "_" for one in beside):
+        if len(form) >= _SHORTEST_ANYWHERE or not any(char.isalnum() or char == "_" for char in beside):
             yield start, end
         start = line.find(form, end)
 
@@ -347,15 +347,15 @@ def _repeats(masked: str, known: Spellings) -> bool:
     if len(masked) > _MOST_CHARACTERS and _ESCAPE.search(masked):
         return bool(known)
     texts, others = _split(known)
-    begins = [one[:_SHORTEST_ANYWHERE] for one in texts if len(one) > _SHORTEST_ANYWHERE]
+    begins = [text[:_SHORTEST_ANYWHERE] for text in texts if len(text) > _SHORTEST_ANYWHERE]
     read = [*readings(masked)]
     # Where someone cut the text, the beginning may be all that is left.
-    is_cut = any(mark in one.casefold() for one in read for mark in _CUT)
+    is_cut = any(mark in reading.casefold() for reading in read for mark in _CUT)
     return any(
-        any(text in one and any(_places(one, text)) for text in texts)
-        or (is_cut and any(begin in one for begin in begins))
-        or any(_is_in(secret, one) for secret in others)
-        for one in read
+        any(text in reading and any(_places(reading, text)) for text in texts)
+        or (is_cut and any(begin in reading for begin in begins))
+        or any(_is_in(secret, reading) for secret in others)
+        for reading in read
     )
 
 
@@ -383,6 +383,6 @@ def _parts(header: str) -> set[str]:
         if scheme.lower() in _CODED:
             return {behind, base64.b64decode(behind, validate=True).decode("utf-8", "replace").partition(":")[2]}
     pieces = [*re.split(r"[\s;,]+", behind), *re.findall(r"""["'](.+?)["']""", behind)]
-    read = {one for piece in pieces for one in (piece, unquote(piece))}
-    found = {part.strip("\"'") for one in read for part in (one, one.partition("=")[2], one.partition(":")[2])}
-    return {behind, *(one for one in found if len(one) >= _SHORTEST_ANYWHERE)}
+    read = {form for piece in pieces for form in (piece, unquote(piece))}
+    found = {part.strip("\"'") for form in read for part in (form, form.partition("=")[2], form.partition(":")[2])}
+    return {behind, *(part for part in found if len(part) >= _SHORTEST_ANYWHERE)}

@@ -132,9 +132,9 @@ def unprintable(text: str) -> str | None:
     """
     if text.isprintable():  # as nearly all are
         return None
-    for one in text:
-        if unicodedata.category(one) in ("Cc", "Cs") or one in "\u2028\u2029\ufffe\uffff":
-            return one
+    for char in text:
+        if unicodedata.category(char) in ("Cc", "Cs") or char in "\u2028\u2029\ufffe\uffff":
+            return char
     return None
 
 
@@ -147,7 +147,7 @@ def printable(text: str, longest: int = 80) -> str:
     """Return a text as an error may show it: in one line, cut to `longest` characters, without what terminals obey."""
     if len(text) <= longest and text.isprintable():
         return text
-    plain = "".join(one if one.isprintable() else f"\\u{ord(one):04x}" for one in text[:longest])
+    plain = "".join(char if char.isprintable() else f"\\u{ord(char):04x}" for char in text[:longest])
     return plain + ("…" if len(text) > longest else "")
 
 
@@ -169,7 +169,7 @@ def _prepare(text: str) -> str:
         raise BadAddress(f"has a part of more than {LONGEST_PART_BYTES} bytes")
     if text.isascii() and text.isprintable():
         return text.lower()  # what the tables say, for a hundredth of the time
-    if bad := unprintable(text) or next((one for one in text if unicodedata.category(one) == "Cn"), None):
+    if bad := unprintable(text) or next((char for char in text if unicodedata.category(char) == "Cn"), None):
         raise BadAddress(f"has the character {name_character(bad)}, which no address may have")
     try:
         prepared = _map(text)
@@ -191,7 +191,7 @@ def _map(text: str) -> str:
 
 def _mixes_directions(text: str) -> bool:
     """Tell whether the text mixes directions of writing as nameprep forbids, by today's tables."""
-    kinds = [unicodedata.bidirectional(one) for one in text]
+    kinds = [unicodedata.bidirectional(char) for char in text]
     leftward = [kind in _LEFTWARD for kind in kinds]
     return any(leftward) and ("L" in kinds or not (leftward[0] and leftward[-1]))
 

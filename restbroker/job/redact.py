@@ -66,10 +66,10 @@ class _Walk:
 
     def args(self, args: list[Json]) -> list[Json]:
         """Return a job's `args` as they may be shown, but for secrets within the endpoint."""
-        shown = [one if isinstance(endpoint.check(one), str) else self._form(one) for one in args[:1]]
+        shown = [arg if isinstance(endpoint.check(arg), str) else self._form(arg) for arg in args[:1]]
         shown += map(self._form, args[1:2])
         # A signature says whose the job is, and is of no use for any other.
-        shown += (self._value(one, is_secret=True) if signing.read(one) is None else one for one in args[2:3])
+        shown += (self._value(arg, is_secret=True) if signing.read(arg) is None else arg for arg in args[2:3])
         return [*shown, *map(self.argument, args[3:])]
 
     def _form(self, raw: Json) -> Json:
@@ -80,7 +80,7 @@ class _Walk:
             pairs = self.arguments(named)
             if not isinstance(given, list):
                 return dict(pairs)
-            return [dict([pair]) if isinstance(one, dict) else [*pair] for one, pair in zip(given, pairs, strict=True)]
+            return [dict([pair]) if isinstance(was, dict) else [*pair] for was, pair in zip(given, pairs, strict=True)]
         shown = self.argument(given)
         if isinstance(given, list) and given and (_takes_a_secret(self.spec) or not _is_flat(given)):
             # It is unknown what is a name in it: any text may be the secret.
@@ -101,10 +101,10 @@ class _Walk:
             case dict():
                 shown = self.by_name(value, is_secret=is_secret)
             case [str(name), inner] if not isinstance(inner, list | dict):  # may be a pair of name and value
-                first, second = (self._value(one, is_secret=is_secret) for one in value)
+                first, second = (self._value(item, is_secret=is_secret) for item in value)
                 shown = [first, self._member(name, inner, second)]
             case list():
-                shown = [self._value(one, is_secret=is_secret) for one in value]
+                shown = [self._value(item, is_secret=is_secret) for item in value]
             case str() if is_secret:
                 self._secret(value)
             case str() if _is_naming(value):
@@ -180,7 +180,7 @@ def look(
     if fields.get("class") == UNREADABLE_CLASS:
         match given:
             case [key, *rest] if is_large_key(key):
-                return [key, *(one for one in rest if isinstance(one, int))], frozenset()
+                return [key, *(item for item in rest if isinstance(item, int))], frozenset()
             case _:
                 return [MASK], frozenset()
     walk = _Walk(spec, show_bodies)
@@ -200,12 +200,12 @@ def job(
     `spec`: what the catalogue says of its command, where that is known. The secrets are taken out of its error message
     and attempts too, by the first of `hides` if there are any, and by the second out of its endpoint.
     """
-    own: dict[str, Json] = {name: one for name, one in fields.items() if name in _OWN and isinstance(one, str)}
+    own: dict[str, Json] = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
     own |= {ATTEMPTS_FIELD: [*_tries(fields)]} if ATTEMPTS_FIELD in fields else {}
     shown = _Walk(None, show_bodies).by_name({**fields, **dict.fromkeys(own), "args": None}) | own
     args, secrets = look(fields, spec, show_bodies=show_bodies)
     hide, hide_words = hides or hides_of(fields, secrets)
-    shown["args"] = [*(hiding.hide_everywhere(one, hide_words, EXCERPT_LIMIT) for one in args[:1]), *args[1:]]
+    shown["args"] = [*(hiding.hide_everywhere(arg, hide_words, EXCERPT_LIMIT) for arg in args[:1]), *args[1:]]
     for name in ("error_message", ATTEMPTS_FIELD):
         if name in shown:
             shown[name] = hiding.hide_everywhere(shown[name], hide, EXCERPT_LIMIT)
@@ -220,23 +220,23 @@ def hides_of(
     In the message, its message texts are hidden, too. If an argument names a secret, the whole message is, but not one
     that restbroker wrote: that was without a secret when it was stored.
     """
-    known |= hiding.spellings_of(one for one in secrets if isinstance(one, str))
-    of_message = {one for one in secrets if isinstance(one, Bodies) or (one == EVERYTHING and not _is_ours(fields))}
+    known |= hiding.spellings_of(text for text in secrets if isinstance(text, str))
+    of_message = {text for text in secrets if isinstance(text, Bodies) or (text == EVERYTHING and not _is_ours(fields))}
     return hiding.make_hide(of_message, known), hiding.make_hide((), known)
 
 
 def _is_ours(fields: Mapping[str, Json]) -> bool:
     """Tell whether restbroker wrote the error message: then one of the job's tries has it, too."""
     message = fields.get("error_message")
-    said = [one.get("excerpt") for one in _tries(fields)] if isinstance(message, str) else []
-    return any(isinstance(one, str) and one and one in without_tags(str(message)) for one in said)
+    said = [attempt.get("excerpt") for attempt in _tries(fields)] if isinstance(message, str) else []
+    return any(isinstance(excerpt, str) and excerpt and excerpt in without_tags(str(message)) for excerpt in said)
 
 
 def _tries(fields: Mapping[str, Json]) -> list[dict[str, Json]]:
     """Return a job's tries, without what else a producer may have put there."""
     tries = fields.get(ATTEMPTS_FIELD)
-    listed = [one for one in tries if isinstance(one, dict)] if isinstance(tries, list) else []
-    return [{name: one[name] for name in TRY_FIELDS if name in one} for one in listed]
+    listed = [attempt for attempt in tries if isinstance(attempt, dict)] if isinstance(tries, list) else []
+    return [{name: attempt[name] for name in TRY_FIELDS if name in attempt} for attempt in listed]
 
 
 def _secret_names(spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]) -> set[str]:
@@ -249,10 +249,10 @@ def _secret_names(spec: CommandSpec | None, values: Mapping[str, Json], also: fr
         filled = (_HOST if spec.fills_host else set()) | (_USER if spec.fills_user else set())
         unknown = set() if spec.takes_more else {name for name in values if spec.argument(name) is None} - filled
         given = {name for name, value in values.items() if value not in _EMPTY}
-        if unknown and any(_is_secret(one) and given.isdisjoint((one.name, *one.aliases)) for one in spec.arguments):
+        if unknown and any(_is_secret(arg) and given.isdisjoint((arg.name, *arg.aliases)) for arg in spec.arguments):
             secret |= unknown
-        held |= unknown if any(one.name.lower() in VALUES for one in spec.arguments) else set()
-    if held - secret and _names_a_secret([[one for name, one in values.items() if name not in by_name]]):
+        held |= unknown if any(arg.name.lower() in VALUES for arg in spec.arguments) else set()
+    if held - secret and _names_a_secret([[value for name, value in values.items() if name not in by_name]]):
         secret |= held
     return secret
 
@@ -287,7 +287,7 @@ def _takes_a_secret(spec: CommandSpec | None) -> bool:
 
 
 def _is_flat(value: Json) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _texts(value: Json) -> Iterator[str]:
@@ -296,8 +296,8 @@ def _texts(value: Json) -> Iterator[str]:
         case str():
             yield value
         case dict() | list():
-            for one in value.values() if isinstance(value, dict) else value:
-                yield from _texts(one)
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from _texts(item)
         case int() | float() if not isinstance(value, bool):
             yield str(value)
         case _:

@@ -149,7 +149,7 @@ def _known_zones() -> Mapping[str, str]:
     """Return the zone of each name in lower case; this looks into many files."""
     from zoneinfo import available_timezones
 
-    return {one.lower(): one for one in sorted(available_timezones()) if not one.startswith(_NO_NAMES)}
+    return {zone.lower(): zone for zone in sorted(available_timezones()) if not zone.startswith(_NO_NAMES)}
 
 
 def job_id(name: str, tick: int) -> str:

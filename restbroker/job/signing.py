@@ -126,7 +126,7 @@ def matching_secret(signature: Signature, secrets: Sequence[str], signed: bytes)
     offered, parts = signature.text.encode(), (signature.version, signature.token, signature.at_s)
     tried = secrets[: max(2, _HASHED_LIMIT_BYTES // len(signed))]
     made = [_format(*parts, _digest(secret, signed)).encode() for secret in tried]
-    matches = [bool(secret) and hmac.compare_digest(offered, one) for secret, one in zip(tried, made, strict=True)]
+    matches = [bool(secret) and hmac.compare_digest(offered, mac) for secret, mac in zip(tried, made, strict=True)]
     return matches.index(True) if any(matches) else None
 
 

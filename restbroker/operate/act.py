@@ -240,7 +240,7 @@ class Run:
         found = [outcomes[n] for n in range(len(views))]
         self._count(views, found)
         if self.action.verb in ("delete", "kill") and not self.dry_run:
-            claims.release(self.client, [view for view, one in zip(views, found, strict=True) if _is_done(one)])
+            claims.release(self.client, [view for view, outcome in zip(views, found, strict=True) if _is_done(outcome)])
         return found
 
     def add(self, *, looked_at: int = 0, gone: int = 0, unseen: int = 0) -> None:

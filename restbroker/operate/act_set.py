@@ -149,7 +149,7 @@ class SetJobs:
             run.add(looked_at=len(views))
             outcomes = self._act_on(run, views)
             run.progress = attrs.evolve(run.progress, missing=(*run.progress.missing, *missing))
-            yield sum(isinstance(one, Applied) for one in outcomes)
+            yield sum(isinstance(outcome, Applied) for outcome in outcomes)
 
     def _act_on_matching(self, run: Run, batch: int) -> Iterator[int]:
         """Act on the jobs that match all conditions, at most `batch` between two yields of how many were done.
@@ -169,16 +169,16 @@ class SetJobs:
             if not room:
                 return
             views = [Job(raw, score, run.known) for raw, score in part.members]
-            there = [n for n, one in enumerate(part.members) if run.dry_run or hash(one) in met]
+            there = [n for n, member in enumerate(part.members) if run.dry_run or hash(member) in met]
             there = [n for n in there if self.seen is None or self.seen.had(views[n])]
             count, matched = self._matching(run, views, there, room)
             if run.dry_run:
                 met.update(hash(part.members[n]) for n in there[:count])
             run.add(looked_at=count)
             outcomes = self._act_on(run, [views[n] for n in matched])
-            moved = {n for n, one in zip(matched, outcomes, strict=True) if isinstance(one, Applied | Gone)}
+            moved = {n for n, outcome in zip(matched, outcomes, strict=True) if isinstance(outcome, Applied | Gone)}
             place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if run.dry_run else moved)
-            yield sum(isinstance(one, Applied) for one in outcomes)
+            yield sum(isinstance(outcome, Applied) for outcome in outcomes)
 
     def _matching(self, run: Run, views: Sequence[Job], there: Sequence[int], room: int) -> tuple[int, list[int]]:
         """Return how many of those that are `there` were checked, and which of them are to be done: at most `room`."""

@@ -94,14 +94,14 @@ class WaitingJobs:
         """Return which jobs are meant, in words, with secrets masked."""
         if self.keys is not None:
             return f"{self.keys.total()} named"
-        if self.snapshots and all(one.group is not None for one in self.snapshots):
+        if self.snapshots and all(snapshot.group is not None for snapshot in self.snapshots):
             return f"the key {display_name((self.snapshots[0].group or b'').decode('utf-8', 'replace'), known)}"
         found = hiding.mask_secrets("; ".join(map(with_fixed_time, self.where)) or "all", known.secrets)
         return found if self.limit is None else f"{found} (at most {self.limit})"
 
     def size(self, _client: Client) -> int:
         """Return how many jobs waited when these were selected."""
-        return sum(one.size for one in self.snapshots)
+        return sum(snapshot.size for snapshot in self.snapshots)
 
     def as_seen(self, _seen: Progress) -> Self:
         """Return the same: what came since they were selected is not meant anyway."""
@@ -149,7 +149,7 @@ def select(
     require_waiting(where)
     own = exact(client, queue)
     size_of(client, own)
-    target = next((one.name for one in config.targets if queue in one.queues), None)
+    target = next((target.name for target in config.targets if queue in target.queues), None)
     snapshots = waiting.take_snapshots(client, own, target, groups)
     named = None if keys is None else Counter(keys)
     limit = limit if named is None else named.total()

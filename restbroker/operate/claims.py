@@ -18,7 +18,7 @@ from restbroker.store.client import Client
 def release(client: Client, jobs: Iterable[Job]) -> None:
     """Release the locks and claims of these jobs. Raise `StoreUnavailable` or `StoreRefused`: some may be released."""
     held = (job.context.claims(job.queue, job.fields or {}) for job in jobs)
-    claim_store.release(client, [(one.jid, claims.give_up_all(one)) for one in held if one is not None])
+    claim_store.release(client, [(of_job.jid, claims.give_up_all(of_job)) for of_job in held if of_job is not None])
 
 
 def release_cleared(client: Client, queue: str, raws: Iterable[bytes], context: ConfigContext) -> None:

@@ -118,7 +118,7 @@ def differences(before: ShownJob, after: ShownJob, given: Collection[str]) -> li
 def same_for_all(previews: Collection[tuple[ShownJob, ShownJob]], given: Collection[str]) -> list[str]:
     """Return the hidden arguments that get one value in all these jobs, though each may have its own now."""
     shown = [after.arguments for _, after in previews if isinstance(after.arguments, dict)]
-    return [name for name in given if any(one.get(name) == MASK for one in shown)]
+    return [name for name in given if any(fields.get(name) == MASK for fields in shown)]
 
 
 def _text(value: Json) -> str:

@@ -165,16 +165,16 @@ class _Search:
 
     def locations(self, met: Iterable[Match]) -> Iterator[Location]:
         """Yield a location, with details, for each match."""
-        for one in met:
-            place = Location(one.kind, one.name, one.view.shown(), twin=self._twin(one.view))
-            match one.kind:
+        for match in met:
+            place = Location(match.kind, match.name, match.view.shown(), twin=self._twin(match.view))
+            match match.kind:
                 case "queue":
-                    order = self._order(one.view, one.line)
-                    yield self._waits(attrs.evolve(place, ahead=one.number, line=one.line, order=order))
+                    order = self._order(match.view, match.line)
+                    yield self._waits(attrs.evolve(place, ahead=match.number, line=match.line, order=order))
                 case "in progress":
                     yield self._in_progress(attrs.evolve(place, since_s=self.walk.ask(self._since, None)))
                 case "dead":
-                    yield attrs.evolve(place, order=self._order(one.view, None, is_dead=True))
+                    yield attrs.evolve(place, order=self._order(match.view, None, is_dead=True))
                 case _:
                     yield place
 

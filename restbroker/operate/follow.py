@@ -87,7 +87,7 @@ def run(client: Client, name: str) -> Run | None:
     found = audit.of_run(client, name)
     if not found:
         return None
-    jids = dict.fromkeys(chain.from_iterable(one.note.jids for one in found))
+    jids = dict.fromkeys(chain.from_iterable(entry.note.jids for entry in found))
     # Of one that had to be hidden no one could say where it is.
     shown = tuple(jid for jid in jids if MASK not in jid)
     return Run(name, found[0].at_s, found[-1].at_s, note=found[-1].note, jids=shown)
@@ -105,8 +105,8 @@ def follow(
     met, delivered = _meet(walk, wanted, since_s)
     missing = len(wanted) - len(met) - delivered
     unseen, refused = (tuple(dict.fromkeys(walk.unseen)), tuple(walk.refused)) if missing else ((), ())
-    kinds = Counter(one.kind for one in met.values())
-    queues = sorted({one.view.queue or "" for one in met.values() if one.kind in ("queue", "schedule")})
+    kinds = Counter(match.kind for match in met.values())
+    queues = sorted({match.view.queue or "" for match in met.values() if match.kind in ("queue", "schedule")})
     return ActionResult(
         jobs=len(wanted),
         done=delivered + (0 if unseen or refused else missing),
@@ -131,7 +131,7 @@ def job_states(client: Client, jids: Collection[str], known: ConfigContext, boun
     walk = Walk(client, known, bounds, _query(wanted))
     met, _ = _meet(walk, wanted, math.inf)
     ends = {end.ending.jid: end.ending.outcome for end in walk.ends()} if len(met) < len(wanted) else {}
-    states = ends | {jid: str(one.kind) for jid, one in met.items()}
+    states = ends | {jid: str(match.kind) for jid, match in met.items()}
     return states if walk.unseen or walk.refused else dict.fromkeys(jids, "gone") | states
 
 
@@ -151,9 +151,9 @@ def _meet(walk: Walk, jids: frozenset[str], since_s: float) -> tuple[dict[str, M
     left = set(jids)
 
     def look(places: Iterable[Match]) -> None:
-        for one in places if left else ():
-            met[one.view.jid or ""] = one
-            left.discard(one.view.jid or "")
+        for place in places if left else ():
+            met[place.view.jid or ""] = place
+            left.discard(place.view.jid or "")
             if not left:
                 return
 
@@ -183,9 +183,9 @@ def _may_have(jids: frozenset[str]) -> Callable[[bytes], bool]:
 def _causes(met: Iterable[Match]) -> Iterator[FailureCount]:
     """Yield those that failed again, by cause."""
     failed: dict[tuple[SortedSet, str | None], list[Match]] = {}
-    for one in met:
-        if one.kind in ("retry", "dead"):
-            failed.setdefault((one.kind, one.view.group), []).append(one)
+    for match in met:
+        if match.kind in ("retry", "dead"):
+            failed.setdefault((match.kind, match.view.group), []).append(match)
     for (zset, group), jobs in sorted(failed.items(), key=lambda item: -len(item[1]))[:_MOST_CAUSES]:
         view = jobs[-1].view
         yield FailureCount(zset, group, view.shown_code, view.message, len(jobs))

@@ -47,7 +47,7 @@ class CommandJobs:
         if plan is None:
             plan = self._plans[handover] = _plan(self.config, handover)
         # Members of MapByType are in the events of their own types alone.
-        needed: dict[str, Json] = {one.name: None for one in plan.spec.arguments if not one.optional}
+        needed: dict[str, Json] = {argument.name: None for argument in plan.spec.arguments if not argument.optional}
         given = {**needed, **members}
         arguments = {name: value for name, value in given.items() if _takes(plan.spec, name, value)}
         token = attrs.evolve(plan.token, secrets=(Secret(self.secret_of(plan.token)),))
@@ -57,23 +57,23 @@ class CommandJobs:
     def tokens(self) -> list[Token]:
         """The tokens of all such jobs."""
         events = self.config.events
-        found = () if events is None else (_plan(self.config, one.handover).token for _, _, one in events.handovers)
+        found = () if events is None else (_plan(self.config, route.handover).token for _, _, route in events.handovers)
         return list({token.name: token for token in found}.values())
 
 
 def check_handovers(config: Config, problems: Problems) -> None:
     """Add a problem for each that can be no job: its command, arguments or token; note a token that may do more."""
-    for place, source, one in () if config.events is None else config.events.handovers:
+    for place, source, route in () if config.events is None else config.events.handovers:
         try:
-            plan = _plan(config, one.handover)
-            _check_arguments(plan.spec, source, one)
+            plan = _plan(config, route.handover)
+            _check_arguments(plan.spec, source, route)
         except WrongMember as wrong:
             problems.refuse(at(place, wrong.member), wrong.text)
             continue
         token = plan.token
-        if token.allow != (plan.spec.name,) or one.handover.target not in token.targets or not token.signed:
+        if token.allow != (plan.spec.name,) or route.handover.target not in token.targets or not token.signed:
             what = f"The token {token.name} of events that become {plan.spec.name} allows more, or is in each job."
-            wanted = f'"Allow": ["{plan.spec.name}"], "Targets": ["{one.handover.target}"], "Signed": true'
+            wanted = f'"Allow": ["{plan.spec.name}"], "Targets": ["{route.handover.target}"], "Signed": true'
             problems.note("TokenTooBroad", what, f"Give them a token of their own: {wanted}.")
 
 

@@ -74,8 +74,8 @@ class Recorder:
             with suppress(StoreRefused, StoreUnavailable):
                 others = records.keep_minute(client, wanted[-2], orjson.dumps(attrs.asdict(last)), wanted[0])
             found = {at_s: _read(record) for at_s, record in others.items() if at_s not in self._kept}
-            known = {**self._kept, wanted[-2]: last, **{at_s: one for at_s, one in found.items() if one is not None}}
-            self._kept = {at_s: one for at_s, one in known.items() if at_s in wanted}
+            known = {**self._kept, wanted[-2]: last, **{at_s: seen for at_s, seen in found.items() if seen is not None}}
+            self._kept = {at_s: seen for at_s, seen in known.items() if at_s in wanted}
             self._newest_s, self._troubles = wanted[-1], {}
         for subject, state in _troubles(seen, targets, processes, self._newest_s):
             self._troubles[subject] = min(state, self._troubles.get(subject, state), key=_WORST_FIRST.index)
@@ -86,9 +86,9 @@ def _numbers(seen: Snapshot, targets: Sequence[Target]) -> Mapping[str, Mapping[
     totals = {name: seen.totals.get(name, 0) for name in (*_TOTALS, "retry")}
     counts = {"waiting": seen.waiting, "in_progress": seen.in_progress}
     numbers: dict[str, Mapping[str, float | None]] = {ALL: {**totals, **counts, **slowest(targets)}}
-    for one in nlargest(_MOST, targets, key=lambda one: one.in_progress):
-        counts = {"processed": one.delivered + one.failed, "failed": one.failed, "of": _who(one)}
-        numbers[one.name] = {**counts, **slowest([one])}
+    for target in nlargest(_MOST, targets, key=lambda one: one.in_progress):
+        counts = {"processed": target.delivered + target.failed, "failed": target.failed, "of": _who(target)}
+        numbers[target.name] = {**counts, **slowest([target])}
     return numbers
 
 
@@ -101,16 +101,16 @@ def _who(target: Target) -> int:
 def slowest(targets: Iterable[Target]) -> Mapping[str, float | None]:
     """Return the `TIMES` of the slowest of these targets."""
     found = [*targets]
-    times = {name: [value for one in found if (value := getattr(one, name)) is not None] for name in TIMES}
+    times = {name: [value for target in found if (value := getattr(target, name)) is not None] for name in TIMES}
     return {name: max(values, default=None) for name, values in times.items()}
 
 
 def _troubles(
     seen: Snapshot, targets: Iterable[Target], processes: Iterable[Process], minute_s: int
 ) -> Iterator[tuple[str, str]]:
-    yield from ((one.name, state) for one in targets if (state := target_state(one)) in _WORST_FIRST)
+    yield from ((target.name, state) for target in targets if (state := target_state(target)) in _WORST_FIRST)
     yield from ((f"queue {queue.name}", "paused") for queue in seen.queues if queue.paused)
-    yield from ((f"{one.host}:{one.pid}", "start") for one in processes if (one.started_at_s or 0) >= minute_s)
+    yield from ((f"{known.host}:{known.pid}", "start") for known in processes if (known.started_at_s or 0) >= minute_s)
 
 
 def values(found: Mapping[int, Seen], subject: str, name: str, times: Sequence[int]) -> Sequence[float | None]:
@@ -118,7 +118,7 @@ def values(found: Mapping[int, Seen], subject: str, name: str, times: Sequence[i
 
     That is unknown if other processes count now, or someone has reset the total.
     """
-    rows = {at_s: one.numbers.get(subject, {}) for at_s, one in found.items()}
+    rows = {at_s: seen.numbers.get(subject, {}) for at_s, seen in found.items()}
     if name not in _TOTALS:
         return [rows.get(at_s, {}).get(name) for at_s in times]
 

@@ -174,7 +174,7 @@ class Job:
     @property
     def attempts(self) -> int:
         """The number of tries, if the job says so: a person's `retry` lowers Sidekiq's count, but not this number."""
-        tries = sum(one.get("outcome") not in _BY_PEOPLE for one in self._tries)
+        tries = sum(attempt.get("outcome") not in _BY_PEOPLE for attempt in self._tries)
         return 0 if self.count is None else max(self.count + 1, 1, tries)
 
     @property
@@ -183,7 +183,7 @@ class Job:
         fields = self.fields or {}
         uncertain = fields.get(UNCERTAIN_FIELD)
         known = may_have_run_before(fields) or (isinstance(uncertain, int) and uncertain > 0) or self.crashes > 0
-        return known or any(one.get("outcome") in _RAN for one in self._tries_of_this)
+        return known or any(attempt.get("outcome") in _RAN for attempt in self._tries_of_this)
 
     @property
     def crashes(self) -> int:
@@ -251,7 +251,7 @@ class Job:
     @property
     def last_change_s(self) -> float:
         """When the job last came somewhere, failed or was edited, in epoch seconds, as far as it says; else 0."""
-        edits = (seconds(one.get("at")) for one in self._tries if one.get("outcome") in (EDITED, MOVED))
+        edits = (seconds(attempt.get("at")) for attempt in self._tries if attempt.get("outcome") in (EDITED, MOVED))
         moments = (self.moment("enqueued_at"), self.moment("created_at"), self.last_failure_s, *edits)
         return max(moment for moment in moments if moment is not None)
 
@@ -261,7 +261,7 @@ class Job:
 
     def _matches(self, where: Where) -> bool:
         # What is hidden is looked at nowhere here: the time would tell whether it would do.
-        return all(one.holds(self._visible_value(one)) for one in where)
+        return all(condition.holds(self._visible_value(condition)) for condition in where)
 
     def _says(self, folded: str) -> bool:
         if self.fields is None:
@@ -269,7 +269,7 @@ class Job:
         shown = self._shown()
         words = (shown.jid, shown.command, shown.error_class, shown.message)
         values = () if self.is_large else _leaves(shown.arguments)
-        texts = (one if isinstance(one, str) else rubyjson.dumps(one).decode() for one in values)
+        texts = (value if isinstance(value, str) else rubyjson.dumps(value).decode() for value in values)
         return any(folded in word.casefold() for word in (*words, *texts) if word)
 
     def _unshown(self, line: str) -> ShownJob:
@@ -297,7 +297,7 @@ class Job:
             may_have_run=self.may_have_run,
             repeat_safe=self.repeat_safe,
             is_job=self.is_job,
-            history=tuple(self._clean(one) for one in self._tries),
+            history=tuple(self._clean(attempt) for attempt in self._tries),
             size_bytes=len(self.raw),
             idempotency_key=self._display(self._text(claims.KEY_FIELD), _WORD_LIMIT),
             unique_key=None if lock is None else self._display(lock.key, _WORD_LIMIT),
@@ -321,18 +321,18 @@ class Job:
     @property
     def _values(self) -> list[str]:
         """The texts in its arguments at any depth: its secrets as well."""
-        texts = (one for one in _leaves((self.fields or {}).get("args")) if isinstance(one, str))
+        texts = (leaf for leaf in _leaves((self.fields or {}).get("args")) if isinstance(leaf, str))
         return [*islice(texts, _MOST_VALUES)]
 
     @property
     def _tries(self) -> list[dict[str, Json]]:
         listed = (self.fields or {}).get(ATTEMPTS_FIELD)
-        return [one for one in listed if isinstance(one, dict)][-ATTEMPTS_KEPT:] if isinstance(listed, list) else []
+        return [item for item in listed if isinstance(item, dict)][-ATTEMPTS_KEPT:] if isinstance(listed, list) else []
 
     @property
     def _tries_of_this(self) -> list[dict[str, Json]]:
         """The tries of the command that it is now: an edit makes another one of it."""
-        edits = [n for n, one in enumerate(self._tries) if one.get("outcome") == EDITED]
+        edits = [n for n, attempt in enumerate(self._tries) if attempt.get("outcome") == EDITED]
         return self._tries[edits[-1] + 1 :] if edits else self._tries
 
     @property

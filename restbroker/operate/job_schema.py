@@ -35,7 +35,7 @@ def job_schema(targets: Iterable[tuple[Catalogue, str | None]]) -> Json:
                 if (found := _arguments(form, default_host)) not in forms[name]:
                     forms[name].append(found)
     schema: dict[str, Any] = json.loads((files(__package__) / "job_schema.json").read_text("utf-8"))
-    schema["$defs"] |= {name: one[0] if len(one) == 1 else {"anyOf": one} for name, one in forms.items()}
+    schema["$defs"] |= {name: form[0] if len(form) == 1 else {"anyOf": form} for name, form in forms.items()}
     schema["properties"]["args"]["else"]["else"]["allOf"] = [_of_length(length, names) for length in (3, 4)]
     return schema
 
@@ -57,14 +57,14 @@ def _positions(*values: Json, length: int) -> dict[str, Json]:
 
 def _arguments(spec: CommandSpec, default_host: str | None) -> Json:
     """Return the schema of a command's arguments in each form; a keyword says nothing of values of another type."""
-    named = [((one.name, *one.aliases), one) for one in spec.arguments]
-    values = {name: _value(one) for names, one in named for name in names}
+    named = [((argument.name, *argument.aliases), argument) for argument in spec.arguments]
+    values = {name: _value(arg) for names, arg in named for name in names}
     values |= dict.fromkeys(["user"] * spec.fills_user + ["host"] * spec.fills_host, _STRING)
     entries = [entry for name, value in values.items() for entry in _entries(name, value)]
     required: list[Json] = []
     contained: list[Json] = []
-    for names, one in named:
-        is_needed = not (one.optional or (default_host is not None and "host" in names))
+    for names, arg in named:
+        is_needed = not (arg.optional or (default_host is not None and "host" in names))
         if is_needed:
             required.append({"anyOf": [{"properties": {name: True}, "required": [name]} for name in names]})
         named_so = [entry for name in names for entry in _entries(name, True)]

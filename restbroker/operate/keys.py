@@ -77,23 +77,23 @@ def held_keys(client: Client, targets: Iterable[Target], known: ConfigContext, m
         for page in store.read_keys(client, target.name, target.queues):
             count += len(page)
             if len(unique) < _MOST:
-                unique |= {one.group: one for one in page if one.group not in unique}
+                unique |= {key.group: key for key in page if key.group not in unique}
         found += _display(client, target, list(unique.values()), known)
     return sorted(found, key=lambda one: (_ORDER.index(one.state), -one.waiting, one.name))[:most], count
 
 
 def _display(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigContext) -> list[OrderKey]:
-    waiting = store.waiting_of(client, target.queues, [one.group for one in held])
+    waiting = store.waiting_of(client, target.queues, [key.group for key in held])
     return [
         OrderKey(
             target.name,
-            key_name(one.name, known),
-            one.state,
+            key_name(key.name, known),
+            key.state,
             waiting=count,
-            at_s=one.at_s if one.state in ("stopped", "due") else None,
-            jid=hiding.mask_secrets(one.jid, known.secrets),
+            at_s=key.at_s if key.state in ("stopped", "due") else None,
+            jid=hiding.mask_secrets(key.jid, known.secrets),
         )
-        for one, count in zip(held, waiting, strict=True)
+        for key, count in zip(held, waiting, strict=True)
     ]
 
 
@@ -103,7 +103,7 @@ def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Targ
     Raise `UsageError` if none of this name is, or if several of these targets have one.
     """
     try:
-        groups = [one.encode() for one in _groups_named(name)]
+        groups = [group.encode() for group in _groups_named(name)]
     except UnicodeEncodeError:
         # Bytes of a command line arrive so; no job can hold them.
         raise UsageError("The key is not UTF-8.", "Give it as UTF-8.") from None
@@ -115,9 +115,9 @@ def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Targ
                 found[target.name] = target, held
     if len(found) > 1:
         raise UsageError(f"Several targets hold the key {name}.", f"Name it with --target: {', '.join(found)}.")
-    for one in found.values():
-        return one
-    near = {_shown(one.name) for target in targets for one in _first(client, target)}
+    for place in found.values():
+        return place
+    near = {_shown(near_key.name) for target in targets for near_key in _first(client, target)}
     why = suggestion(name, sorted(near)) if near else "No key is held: nothing waits for its predecessor."
     raise UsageError(f"The key {name} is free: its next job may start as soon as it comes.", why)
 
@@ -217,12 +217,12 @@ def stopped_notes(client: Client, jids: Container[str], known: ConfigContext) ->
 
     Of very many held keys only the first are looked at. Raise `StoreUnavailable`.
     """
-    ordered = sorted({one.name for one in known.targets.values() if one.order is not None})
+    ordered = sorted({target.name for target in known.targets.values() if target.order is not None})
     stopped: list[tuple[str, str]] = []
     # What was deleted is told also where Redis does not show the keys.
     with suppress(StoreRefused):
         for target, found in store.read_stopped(client, ordered, _MOST).items():
-            keys = [key_name(one.name, known) for one in found.keys if one.jid and one.jid in jids]
+            keys = [key_name(key.name, known) for key in found.keys if key.jid and key.jid in jids]
             stopped += [(key, keys_command("skip", key, f" --target {target}" if ordered[1:] else "")) for key in keys]
     notes = [
         f"the jobs behind it with the key {key} still wait. To have them done: {skip}"
@@ -291,7 +291,7 @@ def groups_in(client: Client, queue: str, target: Target, known: ConfigContext) 
 
     This reads the names of all keys. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    stopped = {one.group for found in store.read_stopped(client, [target.name], -1).values() for one in found.keys}
+    stopped = {key.group for found in store.read_stopped(client, [target.name], -1).values() for key in found.keys}
     groups = store.all_groups(client, queue)
     names = [key_name(group.decode("utf-8", "backslashreplace"), known) for group in groups if group in stopped]
     return [group for group in groups if group not in stopped], names

@@ -59,7 +59,7 @@ def require_stopped(client: Client, lists: Lists, watch_s: float) -> None:
     """
     before = migration.states(client, [*lists])
     time.sleep(watch_s)
-    signs = [f"a client at {one} takes jobs with BRPOPLPUSH" for one in migration.fetchers(client)]
+    signs = [f"a client at {fetcher} takes jobs with BRPOPLPUSH" for fetcher in migration.fetchers(client)]
     after = migration.states(client, [*lists])
     signs += [f"{key} changes" for key, old, new in zip(lists, before, after, strict=True) if old != new]
     if signs:

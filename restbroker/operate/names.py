@@ -87,6 +87,6 @@ def keys_command(verb: str, key: str, more: str = "") -> str:
         word = shlex.quote(key)
     else:
         plain = key.replace("\\", "\\\\").replace("'", "\\'")
-        word = "$'" + "".join(one if one.isprintable() else f"\\U{ord(one):08x}" for one in plain) + "'"
+        word = "$'" + "".join(text if text.isprintable() else f"\\U{ord(text):08x}" for text in plain) + "'"
     words = f"{more} -- {word}" if key.startswith("-") else f" {word}{more}"
     return f"restbroker keys {verb}{words}"

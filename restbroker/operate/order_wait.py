@@ -145,7 +145,7 @@ def of_group(client: Client, known: ConfigContext, target: Target, group: str, j
     if held is None:
         return None
     process, first = _first(client, target, known, held)
-    others = any(one.order is not None and one.name != target.name for one in known.targets.values())
+    others = any(other.order is not None and other.name != target.name for other in known.targets.values())
     return OrderWait(
         display_name(held.name, known),
         held.state,
@@ -168,17 +168,17 @@ def _first(client: Client, target: Target, known: ConfigContext, held: HeldKey) 
         return "", find.one(client, "dead", held.jid, known, seconds=_SEARCH_S) if held.jid else None
     if held.state == "in_progress":
         return _in_progress(client, target, known, held)
-    heads = queues.jobs_at(client, [(queues.line_of(client.keys, one, held.group), -1) for one in target.queues])
+    heads = queues.jobs_at(client, [(queues.line_of(client.keys, queue, held.group), -1) for queue in target.queues])
     found = ((raw, queue) for raw, queue in zip(heads, target.queues, strict=True) if isinstance(raw, bytes) and raw)
     return "", next((find.view_of_waiting(raw, queue, known).shown() for raw, queue in found), None)
 
 
 def _in_progress(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> tuple[str, ShownJob | None]:
     group, dying = held.group.decode("utf-8", "replace"), identities.fenced_identities(client)
-    of_target = [one for one in {*identities.live_identities(client), *dying} if one.endswith(f":{target.name}")]
+    of_target = [name for name in {*identities.live_identities(client), *dying} if name.endswith(f":{target.name}")]
     for identity in sorted(of_target):
         tickets = in_progress.read_tickets(client, identity).tickets
-        for found in in_progress.pieces(client, identity, [one for one in tickets if ticket_group(one) == group]):
+        for found in in_progress.pieces(client, identity, [other for other in tickets if ticket_group(other) == group]):
             for ticket, raw in found.items():
                 queue = queue_of(ticket, target.queues) or target.queues[0]
                 first = find.view_of_waiting(raw, queue, known).shown() if isinstance(raw, bytes) else None

@@ -90,9 +90,9 @@ _JOB_WORDS: Final = {
 def list_periodic(client: Client, requests: Sequence[PeriodicRequest], known: ConfigContext) -> list[Periodic]:
     """Return these commands as they are now. Raise `StoreUnavailable` or `StoreRefused`."""
     now_s, states = periodic.read(client)
-    jids = [state.jid for one in requests if (state := states.get(one.name)) is not None and state.jid is not None]
+    jids = [state.jid for known in requests if (state := states.get(known.name)) is not None and state.jid is not None]
     jobs = job_states(client, jids, known, _BOUNDS)
-    return [_row(one, states.get(one.name, PeriodicState()), jobs, now_s) for one in requests]
+    return [_row(known, states.get(known.name, PeriodicState()), jobs, now_s) for known in requests]
 
 
 def _row(one: PeriodicRequest, state: PeriodicState, jobs: dict[str, str], now_s: float) -> Periodic:
@@ -148,7 +148,7 @@ def find(requests: Iterable[PeriodicRequest], name: str) -> PeriodicRequest:
     """Return the command of this name. Raise `UsageError`, with a suggestion, if none is configured."""
     from restbroker.operate.names import require
 
-    found = {one.name: one for one in requests}
+    found = {request.name: request for request in requests}
     require("periodic command", name, [*found])
     return found[name]
 

@@ -54,7 +54,7 @@ def problems(seen: Snapshot, wanted: Collection[str], stopped: Iterable[StoppedK
     `wanted` are the queues of this configuration, served or not; `stopped` has what `system.stopped_keys` returns.
     """
     found = [*target_problems(seen), *_of_queues(seen, wanted), *_of_sources(seen, now_s)]
-    found += (_stopped(one, now_s) for one in stopped)
+    found += (_stopped(keys, now_s) for keys in stopped)
     if all(pool.dying for pool in seen.targets):
         found.insert(0, Alarm("Redis", True, "No restbroker runs on this Redis", START, "processes"))
     return sorted(found, key=lambda one: not one.grave)
@@ -62,8 +62,8 @@ def problems(seen: Snapshot, wanted: Collection[str], stopped: Iterable[StoppedK
 
 def target_problems(seen: Snapshot) -> Iterator[Alarm]:
     """Yield the problems of Redis, of these targets and of their processes."""
-    for one in seen.redis:
-        yield Alarm("Redis", one.is_grave, f"{one.message} {one.why}", one.hint)
+    for problem in seen.redis:
+        yield Alarm("Redis", problem.is_grave, f"{problem.message} {problem.why}", problem.hint)
     alive = [pool for pool in seen.targets if not pool.dying]
     yield from _of_states(alive, {queue.name: queue.size or 0 for queue in seen.queues})
     held = dict.fromkeys((pool.target, limit) for pool in alive if (limit := pool.limited) in ("refused", "dead"))
@@ -140,11 +140,11 @@ def _of_queues(seen: Snapshot, wanted: Collection[str]) -> Iterator[Alarm]:
 def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
     """Yield a problem for each source that cannot be read from; if several users have the same one, one for all."""
     same: dict[tuple[str, str], list[SourceState]] = {}
-    for one in seen.sources:
-        if one.code:
-            same.setdefault((one.source, one.code), []).append(one)
+    for state in seen.sources:
+        if state.code:
+            same.setdefault((state.source, state.code), []).append(state)
     for (source, code), states in same.items():
-        since_s = min(now_s, *(one.since_s or now_s for one in states))
+        since_s = min(now_s, *(state.since_s or now_s for state in states))
         more = f"; the same applies to {len(states) - 1:,} more" if len(states) > 1 else ""
         about = f"{code}, for {duration_text(now_s - since_s)}{more}"
         yield Alarm(source, True, f"Source {source}: {states[0].message} ({about})", states[0].hint, "events")

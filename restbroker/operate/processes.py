@@ -96,7 +96,7 @@ def processes(
     for pool in seen.targets:
         if pool.process is not None and not pool.dying:
             pools.setdefault(pool.process, []).append(pool)
-    found = [_from_record(one, pools.pop(one.short_name, ()), seen.now_s, secrets) for one in records]
+    found = [_from_record(record, pools.pop(record.short_name, ()), seen.now_s, secrets) for record in records]
     found += [_without_record(name, own) for name, own in pools.items()]
     return sorted(found, key=lambda one: one.name)
 
@@ -119,7 +119,7 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
     It obeys within five seconds. The job dies as `Cancelled`, which says whether it may have run; if it ends before, it
     is settled as usual. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
     """
-    found = next((one for one in process_store.read_all(client) if one.name == process), None)
+    found = next((record for record in process_store.read_all(client) if record.name == process), None)
     if found is None:
         raise _no_process(process)
     if not found.is_restbroker:
@@ -131,7 +131,7 @@ def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -
     shown_jobs = _jobs(
         {name: raw for name, raw in found.work.items() if name == thread}, frozenset(), is_restbroker=True
     )
-    jids = tuple(one.job.jid for one in shown_jobs if one.job.jid is not None)
+    jids = tuple(job.job.jid for job in shown_jobs if job.job.jid is not None)
     place, where = f"process:{process}", f"thread {thread}"
     audit.write(client, AuditEntry(who=who, action="cancel", place=place, where=where, why=why, jids=jids))
     process_store.ask(client, process, f"{process_store.CANCEL}{thread}")
@@ -211,7 +211,7 @@ def _work(thread: str, raw: bytes, known: ConfigContext, *, is_restbroker: bool)
     command = shown.command if is_restbroker else None
     found = attrs.evolve(shown, command=command, arguments=None)
     named = rubyjson.object_of(job) or {}
-    name = next((one for one in map(named.get, _NAMES) if isinstance(one, str) and one), None)
+    name = next((value for value in map(named.get, _NAMES) if isinstance(value, str) and value), None)
     return Work(thread, str(fields["queue"]), name and hiding.make_hide((), known.secrets)(name, _WORD_LIMIT), found)
 
 

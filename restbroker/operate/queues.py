@@ -58,7 +58,7 @@ def _newest_of_lines(
     client: Client, queue: str, own: QueueName, known: ConfigContext
 ) -> tuple[tuple[bytes, bytes], ...]:
     found = waiting.take_snapshots(client, own, known.target(queue))
-    return tuple((one.group, one.newest) for one in found if one.group is not None and one.newest)
+    return tuple((part.group, part.newest) for part in found if part.group is not None and part.newest)
 
 
 def clear_in_steps(

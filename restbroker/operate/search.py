@@ -57,7 +57,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
 
     What Redis refuses to show is in `SearchResult.refused`.
     """
-    asked = _Query(sought, tuple(_needed_words(sought)), any(one.field == "at" for one in sought.where))
+    asked = _Query(sought, tuple(_needed_words(sought)), any(condition.field == "at" for condition in sought.where))
     walk = Walk(client, known, bounds, SearchQuery(asked.note, asked.is_job, asked.is_end, asked.may_have_ended))
     hits = list(islice(map(_hit, walk.all_places()), _MOST))
     if not hits and not walk.remaining_s:
@@ -66,7 +66,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
         hits = list(islice(map(_hit, walk.in_unlisted_queues()), _MOST))
     if len(hits) == _MOST:
         walk.unseen.append(f"anything after the first {_MOST} jobs found")
-    about = {one.field for one in sought.where} - set(_OF_ENDS)
+    about = {condition.field for condition in sought.where} - set(_OF_ENDS)
     ends = () if about else tuple(walk.ends())
     if about:
         names = ", ".join(sorted(map(_plain_name, about)))

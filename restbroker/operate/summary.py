@@ -130,16 +130,16 @@ class Summaries:
         """
         deadline = time.monotonic() + seconds
         if self._was_changed(client):
-            for one in self._slices:
-                one.is_stale = True
-        counts = paging.counts(client, self.zset, [(one.low, one.high) for one in self._slices])
+            for part in self._slices:
+                part.is_stale = True
+        counts = paging.counts(client, self.zset, [(part.low, part.high) for part in self._slices])
         slices: list[_Slice] = []
         is_begun = is_late = False  # however little time there is, it goes on
-        for one, count in zip(self._slices, counts, strict=True):
-            is_known = one.jobs == count and not one.is_stale
+        for old, count in zip(self._slices, counts, strict=True):
+            is_known = old.jobs == count and not old.is_stale
             is_late = is_late or (not is_known and is_begun and time.monotonic() >= deadline)
             is_begun = is_begun or not is_known
-            for part in (one,) if is_known or is_late else self._read(client, one, deadline):
+            for part in (old,) if is_known or is_late else self._read(client, old, deadline):
                 if slices and not part.jobs:
                     slices[-1].low = part.low
                 else:
@@ -156,7 +156,7 @@ class Summaries:
             # Its key is none of restbroker's: the causes can be told all the same.
             return False
         self._noted = found[-1].name if found else self._noted or ""
-        is_of_it = (one.note.place == self.zset and one.note.action in _IN_PLACE for one in found)
+        is_of_it = (entry.note.place == self.zset and entry.note.action in _IN_PLACE for entry in found)
         return len(found) == audit.MOST_BEHIND or any(is_of_it)
 
     def _read(self, client: Client, old: _Slice, deadline: float) -> Iterator[_Slice]:

@@ -248,11 +248,11 @@ class Snapshot:
     def as_json(self) -> dict[str, Json]:
         """Return it ready for JSON. Times are seconds unless their names say ms."""
         return {
-            "redis": [attrs.asdict(one) | {"grave": one.is_grave} for one in self.redis],
+            "redis": [attrs.asdict(problem) | {"grave": problem.is_grave} for problem in self.redis],
             "totals": dict(self.totals),
-            "queues": [attrs.asdict(one) for one in self.queues],
-            "targets": [attrs.asdict(one) for one in self.targets],
-            "sources": [shown(one) for one in self.sources],
+            "queues": [attrs.asdict(queue) for queue in self.queues],
+            "targets": [attrs.asdict(target) for target in self.targets],
+            "sources": [shown(source) for source in self.sources],
         }
 
 
@@ -267,11 +267,11 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
     with suppress(StoreRefused):
         records = processes.read_all(client, with_work=False)
     paused = pause_store.paused_queues(client)
-    named = {*wanted, *paused, *(queue for one in records for queue in one.queues)}
+    named = {*wanted, *paused, *(queue for record in records for queue in record.queues)}
     seen = overview(client, named, most_queues)
-    known = {one.identity: one.registration for one in seen.identities if one.registration is not None}
-    pauses = pause_store.paused_targets(client, {one.process.target for one in known.values()})
-    found = tuple(_pool(one, pauses) for one in seen.identities)
+    known = {pool.identity: pool.registration for pool in seen.identities if pool.registration is not None}
+    pauses = pause_store.paused_targets(client, {record.process.target for record in known.values()})
+    found = tuple(_pool(pool, pauses) for pool in seen.identities)
     return Snapshot(
         redis=_redis(client),
         totals={name: getattr(seen, name) for name in ("processed", "failed", "retry", "schedule", "dead")},
@@ -279,7 +279,7 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
         targets=found,
         sources=_sources(client),
         now_s=seen.now_s,
-        listed=frozenset(one.name for one in seen.queues if one.is_listed),
+        listed=frozenset(queue.name for queue in seen.queues if queue.is_listed),
         unread=seen.unread,
         registrations=known,
         records=tuple(records),
@@ -369,24 +369,24 @@ def _queues(
         taken.update(() if record.is_restbroker else record.queues)
         if (record.heartbeat_at_s or 0.0) > seen.now_s - SILENT_S:
             changes |= {queue: _number(per_s) for queue, per_s in record.changes_per_s.items()}
-    for one in seen.queues:
-        states = [target_state(pool) for pool in serving[one.name]]
+    for view in seen.queues:
+        states = [target_state(pool) for pool in serving[view.name]]
         blocked = bool(states) and _BLOCKED.issuperset(states)
-        held: Outlook | None = "unserved" if one.name not in taken else "blocked" if blocked else None
-        held = "paused" if one.paused else held
-        expected, empty_in_s = outlook(one.size, changes.get(one.name), held)
+        held: Outlook | None = "unserved" if view.name not in taken else "blocked" if blocked else None
+        held = "paused" if view.paused else held
+        expected, empty_in_s = outlook(view.size, changes.get(view.name), held)
         yield Queue(
-            one.name,
-            one.size,
-            latency_s=None if one.latency_s is None else round(one.latency_s, 3),
-            paused=one.paused,
-            expired_s=None if one.expired_s is None else round(one.expired_s, 3),
-            pause=paused.get(one.name),
-            targets=_texts(pool.target for pool in serving[one.name]),
-            processes=tuple(sorted(names[one.name])),
-            in_lines=one.in_lines,
+            view.name,
+            view.size,
+            latency_s=None if view.latency_s is None else round(view.latency_s, 3),
+            paused=view.paused,
+            expired_s=None if view.expired_s is None else round(view.expired_s, 3),
+            pause=paused.get(view.name),
+            targets=_texts(pool.target for pool in serving[view.name]),
+            processes=tuple(sorted(names[view.name])),
+            in_lines=view.in_lines,
             target_state=states[0] if blocked else None,
-            change_per_s=changes.get(one.name),
+            change_per_s=changes.get(view.name),
             outlook=expected,
             empty_in_s=empty_in_s,
         )
@@ -430,8 +430,8 @@ def _target(name: str, all_pools: Sequence[Pool], paused: tuple[Pause, ...]) -> 
         pauses=paused,
         concurrency=int(_sum(pool.concurrency for pool in telling)),
         limit=int(_sum(pool.limit for pool in telling)),
-        rate_limit_per_s=min(_known(_number(one.get("rate_per_s")) for one in limits), default=None),
-        max_in_flight=min(map(int, _known(_number(one.get("in_flight")) for one in limits)), default=None),
+        rate_limit_per_s=min(_known(_number(limit.get("rate_per_s")) for limit in limits), default=None),
+        max_in_flight=min(map(int, _known(_number(limit.get("in_flight")) for limit in limits)), default=None),
         limited=_texts(pool.limited for pool in telling),
         busy=int(_sum(pool.busy for pool in alive)),
         ahead=int(_sum(pool.ahead for pool in alive)),
@@ -444,8 +444,8 @@ def _target(name: str, all_pools: Sequence[Pool], paused: tuple[Pause, ...]) -> 
         delivered=int(_sum(pool.delivered for pool in telling)),
         failed=int(_sum(pool.failed for pool in telling)),
         outcomes={
-            name: int(_sum(_number(one.get(name)) for one in outcomes))
-            for name in sorted({name for one in outcomes for name in one})
+            name: int(_sum(_number(outcome.get(name)) for outcome in outcomes))
+            for name in sorted({name for outcome in outcomes for name in outcome})
         },
         versions=_texts(pool.server_version for pool in telling),
         queues=_texts(queue for pool in alive for queue in pool.queues),
@@ -455,7 +455,7 @@ def _target(name: str, all_pools: Sequence[Pool], paused: tuple[Pause, ...]) -> 
 
 
 def _known(found: Iterable[float | None]) -> list[float]:
-    return [one for one in found if one is not None]
+    return [value for value in found if value is not None]
 
 
 def _sum(found: Iterable[float | None]) -> float:
@@ -463,4 +463,4 @@ def _sum(found: Iterable[float | None]) -> float:
 
 
 def _texts(found: Iterable[str | None]) -> tuple[str, ...]:
-    return tuple(sorted({one for one in found if one is not None}))
+    return tuple(sorted({text for text in found if text is not None}))

@@ -230,9 +230,9 @@ class Walk:
         count = min(size.in_list - newest, _AT_END, self.bounds.jobs - newest)
         oldest: list[bytes] = self.ask(lambda client: _oldest(client, own, count), [])
         pieces = [self._newest_first(queue, own, 0, newest), [self._views(queue, oldest)]]
-        for one in self._matches("queue", queue, f"the queue {queue}", chain.from_iterable(pieces)):
-            behind = one.number + (size.in_list - newest - len(oldest) if one.number >= newest else 0)
-            yield attrs.evolve(one, number=max(0, size.total - 1 - behind))
+        for match in self._matches("queue", queue, f"the queue {queue}", chain.from_iterable(pieces)):
+            behind = match.number + (size.in_list - newest - len(oldest) if match.number >= newest else 0)
+            yield attrs.evolve(match, number=max(0, size.total - 1 - behind))
         lines = self._lines(queue, own)
         places = tuple(islice(newest_first(lines), newest))
         yield from self._in_lines(queue, own, lines, iter(places))
@@ -243,8 +243,8 @@ class Walk:
     def _between_ends(self, queue: str, rest: _Rest) -> Iterator[Match]:
         size, seen = self._size(queue, rest.own), rest.newest + len(rest.oldest)
         pieces = self._newest_first(queue, rest.own, rest.newest, passed=rest.oldest)
-        for one in self._matches("queue", queue, f"the queue {queue}", pieces, seen=seen):
-            yield attrs.evolve(one, number=max(0, size.total - 1 - (one.number - len(rest.oldest))))
+        for match in self._matches("queue", queue, f"the queue {queue}", pieces, seen=seen):
+            yield attrs.evolve(match, number=max(0, size.total - 1 - (match.number - len(rest.oldest))))
         lines = self._lines(queue, rest.own)
         places = islice(newest_first(lines), rest.in_lines, None)
         yield from self._in_lines(queue, rest.own, lines, places, seen=rest.in_lines)

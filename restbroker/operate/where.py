@@ -129,7 +129,7 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
     `ahead`: `at` is when a job is due, which has no age. `hidden`: arguments whose values are never
     shown (message texts, unless `ShowBodies`).
     """
-    return tuple(_read(one, now_s, ahead=ahead, hidden=hidden) for one in typed if one.strip())
+    return tuple(_read(text, now_s, ahead=ahead, hidden=hidden) for text in typed if text.strip())
 
 
 @attrs.frozen
@@ -145,12 +145,12 @@ def parse_search(typed: Sequence[str], now_s: float, *, hidden: Sequence[str] = 
 
     Raise `UsageError`.
     """
-    given = [one.strip() for one in typed if one.strip()]
-    conditions = [one for one in given if _CONDITION.match(one)]
-    texts = tuple(_unquote(one) for one in given if one not in conditions)
+    given = [text.strip() for text in typed if text.strip()]
+    conditions = [text for text in given if _CONDITION.match(text)]
+    texts = tuple(_unquote(text) for text in given if text not in conditions)
     if not given or "" in texts:
         raise UsageError("There is nothing to search for.", _SOUGHT)
-    if any(len(one) > _VALUE_LIMIT for one in texts):
+    if any(len(text) > _VALUE_LIMIT for text in texts):
         raise UsageError(f"A search string is longer than {_VALUE_LIMIT} characters.", "Shorten it.")
     return SearchTerms(texts, read(conditions, now_s, hidden=hidden))
 

@@ -43,7 +43,7 @@ class FileContents:
     @property
     def is_other(self) -> bool:
         """Whether this is a file of another form: no line names a user."""
-        return bool(self.refused) and not self.rosters and not any(one.user for one in self.refused)
+        return bool(self.refused) and not self.rosters and not any(roster.user for roster in self.refused)
 
 
 def read(raw: bytes, domain: str | None) -> FileContents:
@@ -68,7 +68,7 @@ def read(raw: bytes, domain: str | None) -> FileContents:
             require_writable(rosters[user], user, domain)
         except BadRoster as error:
             refused.append(RefusedRoster(user, str(error), number))
-    bad = {one.user for one in refused}
+    bad = {roster.user for roster in refused}
     return FileContents({user: roster for user, roster in rosters.items() if user not in bad}, tuple(refused))
 
 

@@ -130,7 +130,7 @@ class Rosters:
     def write(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
         """Make these changes as `change` does, without an entry in the audit log; return why if none was made."""
         to = self.refresh_target
-        return store.change(self.client, changes, None if to is None else to.jobs([one.user for one in changes]))
+        return store.change(self.client, changes, None if to is None else to.jobs([change.user for change in changes]))
 
 
 def wait_for_refreshes(
@@ -223,14 +223,14 @@ def import_rosters(
 def _import(
     rosters: Rosters, found: Mapping[str, Mapping[str, Contact]], so_far: ImportProgress, *, add: bool
 ) -> ImportProgress:
-    before = {one.user: one.version for one in store.user_states(rosters.client, list(found))}
+    before = {state.user: state.version for state in store.user_states(rosters.client, list(found))}
     changes = [
         Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=not add)
         for user, roster in found.items()
     ]
     done = rosters.write(changes)
     # If one of them would be too large, the others are written.
-    for result in [done] if isinstance(done, RosterVersions) else [rosters.write([one]) for one in changes]:
+    for result in [done] if isinstance(done, RosterVersions) else [rosters.write([change]) for change in changes]:
         match result:
             case RosterVersions(versions):
                 changed = so_far.changed + sum(version != before[user] for user, version in versions.items())

@@ -270,10 +270,10 @@ class Reader:
                     found += await trio.to_thread.run_sync(prepare_rosters, given, self.domain, limiter=self._thread)
                 except Exception as error:  # noqa: BLE001  as above
                     found = [_failure(error)] * len(piece)
-                for user, one in zip(piece, found, strict=True):
-                    if isinstance(one, PreparedRoster):
-                        self.copies.keep(user, Copy(one.body, read_s))
-                    self._end(user, batch[user], one)
+                for user, roster in zip(piece, found, strict=True):
+                    if isinstance(roster, PreparedRoster):
+                        self.copies.keep(user, Copy(roster.body, read_s))
+                    self._end(user, batch[user], roster)
 
     def _end(self, user: str, wanted: _PendingRead, answer: PreparedRoster | RestbrokerError) -> None:
         if wanted in self._open:
@@ -362,8 +362,8 @@ def read(client: Client, users: Sequence[str]) -> dict[str, RosterHash | StoreRe
 def prepare_rosters(stored: Mapping[str, RosterHash], domain: str | None) -> list[PreparedRoster]:
     """Return these users' rosters for Prosody, in the same order. `domain`: theirs, where it is known."""
     found: list[PreparedRoster] = []
-    for user, one in stored.items():
-        roster, bad = roster_of(one, user, domain)
+    for user, contacts in stored.items():
+        roster, bad = roster_of(contacts, user, domain)
         found.append(PreparedRoster(as_prosody(roster), bad))
     return found
 

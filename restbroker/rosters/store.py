@@ -105,16 +105,16 @@ def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None
     same call again is right. Raise `StoreUnavailable` if Redis does not answer, though it may
     have been done, and ValueError for two changes of one user.
     """
-    if len({one.user for one in changes}) < len(changes):
+    if len({change.user for change in changes}) < len(changes):
         raise ValueError("two changes of one user")
     if not changes:
         return RosterVersions({})
     keys = client.keys
-    rosters = [keys.roster(one.user) for one in changes]
-    arguments = [part for one in changes for part in _arguments(one, wanted)]
+    rosters = [keys.roster(change.user) for change in changes]
+    arguments = [part for change in changes for part in _arguments(change, wanted)]
     code, *rest = items(_run(client, rosters, wanted, arguments))
     if code == b"OK":
-        return RosterVersions({one.user: integer(version) for one, version in zip(changes, rest, strict=True)})
+        return RosterVersions({change.user: integer(version) for change, version in zip(changes, rest, strict=True)})
     return RosterUnchanged(changes[integer(rest[0]) - 1].user)
 
 
@@ -160,7 +160,7 @@ def read_claims(users: Sequence[str], reply: Reply) -> Mapping[str, int]:
     0: the refresh begins now. Else the milliseconds to wait: until the user is due, or, negative, as long as another
     process may refresh them.
     """
-    return {user: integer(one) for user, one in zip(users, items(reply), strict=True)}
+    return {user: integer(claim) for user, claim in zip(users, items(reply), strict=True)}
 
 
 def end_call(keys: Keys, holder: str, done: Collection[str], again: Collection[str]) -> ScriptCall:
@@ -186,7 +186,7 @@ def users(client: Client) -> set[str]:
 
 def user_states(client: Client, names: Sequence[str]) -> list[UserState]:
     """Return the state of each of these users' rosters."""
-    return [one for some in _in_pieces(names) for one in _user_states(client, some)]
+    return [state for some in _in_pieces(names) for state in _user_states(client, some)]
 
 
 def counts(client: Client) -> tuple[int, int]:

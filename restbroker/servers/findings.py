@@ -122,7 +122,7 @@ def findings_of(
 
     There are ten at most; the last says how many more there would be. `causes`: {code: cause}.
     """
-    troubled = [state for state in states if state.code and not any(_is_same(one, state) for one in known)]
+    troubled = [state for state in states if state.code and not any(_is_same(finding, state) for finding in known)]
     for number, state in enumerate(troubled[:_MOST], start=1):
         more = len(troubled) - _MOST if number == _MOST else 0
         others = f" The same applies to {more} more." if more > 0 else ""

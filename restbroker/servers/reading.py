@@ -237,7 +237,7 @@ class Offers:
             self.reports.write(_TEXTS.problem("EventsWait", why=why))
 
     def _warn_of(self, offer: Offer) -> None:
-        errors = (one.message for one in offer.verdicts() if isinstance(one, RestbrokerError))
+        errors = (verdict.message for verdict in offer.verdicts() if isinstance(verdict, RestbrokerError))
         self.warn(next(errors, "Redis does not answer."))
 
 

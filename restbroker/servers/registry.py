@@ -133,12 +133,12 @@ async def check(target: "Target") -> "list[Finding]":
     findings: list[Finding] = await _package(target.kind).load("check")(target)
     return [
         attrs.evolve(
-            one,
-            message=remove_secrets(one.message, target),
-            why=remove_secrets(one.why, target),
-            hint=remove_secrets(one.hint, target),
+            finding,
+            message=remove_secrets(finding.message, target),
+            why=remove_secrets(finding.why, target),
+            hint=remove_secrets(finding.hint, target),
         )
-        for one in findings
+        for finding in findings
     ]
 
 

@@ -185,7 +185,7 @@ class Server:
         async with trio.open_nursery() as serving:
             async with trio.open_nursery() as accepting:
                 # What accepts closes them; ours stay open for a restart.
-                copies = [trio.SocketListener(one.socket.dup()) for one in listeners]
+                copies = [trio.SocketListener(listener.socket.dup()) for listener in listeners]
                 accepting.start_soon(partial(trio.serve_listeners, connection, copies, handler_nursery=serving))
                 yield
                 accepting.cancel_scope.cancel()

@@ -76,4 +76,4 @@ def failure(error: BaseException, what: str) -> OperatorWarning | None:
 
 def _stamp_of(files: CertFiles) -> _Stamp:
     found = [path.stat() for path in (files.cert, files.key) if path is not None]
-    return tuple((one.st_ino, one.st_size, one.st_mtime_ns) for one in found)
+    return tuple((stat.st_ino, stat.st_size, stat.st_mtime_ns) for stat in found)

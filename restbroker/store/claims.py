@@ -105,7 +105,7 @@ def read(client: Client, changes: Sequence[ClaimChange]) -> list[str | None]:
     """Return the value of each of these locks and claims; None: it is free. Raise the store's errors."""
     if not changes:
         return []
-    values = client.commands([("GET", claim_key(client.keys, one)) for one in changes])
+    values = client.commands([("GET", claim_key(client.keys, change)) for change in changes])
     return [None if value is None else text(value) for value in values]
 
 
@@ -165,10 +165,14 @@ def stored_for_s(client: Client, fingerprints: Sequence[Fingerprint]) -> list[fl
 
     Infinite: the job was done. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    keys, tokens = client.keys, list(dict.fromkeys(one.token for one in fingerprints))
+    keys, tokens = client.keys, list(dict.fromkeys(fingerprint.token for fingerprint in fingerprints))
     *named, time = client.commands([*(("SMEMBERS", keys.done_sets(token)) for token in tokens), ("TIME",)])
     sets = {token: names(reply) for token, reply in zip(tokens, named, strict=True)}
-    in_sets = [(place, keys.done_jobs(one.token, n)) for place, one in enumerate(fingerprints) for n in sets[one.token]]
+    in_sets = [
+        (place, keys.done_jobs(fingerprint.token, n))
+        for place, fingerprint in enumerate(fingerprints)
+        for n in sets[fingerprint.token]
+    ]
     calls = [("ZMSCORE", key, *fingerprint_members(fingerprints[place])) for place, key in in_sets]
     answers = [0.0] * len(fingerprints)
     for (place, _), reply in zip(in_sets, client.commands(calls), strict=True):

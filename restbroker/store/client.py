@@ -201,7 +201,7 @@ class Client:
                 *(evalsha(calls[place]) for place in unknown),
             ]
             answers = yield from self._exchange(again)
-            refused = next((one for one in answers[: len(sources)] if isinstance(one, ErrorReply)), None)
+            refused = next((answer for answer in answers[: len(sources)] if isinstance(answer, ErrorReply)), None)
             for place, reply in zip(unknown, answers[len(sources) :], strict=True):
                 is_unknown = isinstance(reply, ErrorReply) and reply.code == "NOSCRIPT"
                 replies[place] = refused if refused is not None and is_unknown else reply

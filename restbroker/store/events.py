@@ -70,15 +70,15 @@ def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
     """Return the script call that pushes the jobs of those events that did not come before, in their order."""
     places: dict[str, int] = {keys.queues: 1, keys.recent_events: 2}
     arguments: list[Argument] = [KEPT, AGAIN_MS]
-    for one in arrivals:
-        at = places.setdefault(keys.queue(one.queue), len(places) + 1)
-        mark = 0 if one.mark is None else places.setdefault(keys.event(one.mark), len(places) + 1)
-        own = 0 if one.sent_mark is None else places.setdefault(keys.event(one.sent_mark), len(places) + 1)
-        test = 0 if one.test_mark is None else places.setdefault(keys.event(one.test_mark), len(places) + 1)
-        arguments += [at, one.queue, one.payload, one.jid, mark, one.window_ms, one.read_ms]
-        pair, copy = ("", "") if one.pair is None else one.pair
+    for arrival in arrivals:
+        at = places.setdefault(keys.queue(arrival.queue), len(places) + 1)
+        mark = 0 if arrival.mark is None else places.setdefault(keys.event(arrival.mark), len(places) + 1)
+        own = 0 if arrival.sent_mark is None else places.setdefault(keys.event(arrival.sent_mark), len(places) + 1)
+        test = 0 if arrival.test_mark is None else places.setdefault(keys.event(arrival.test_mark), len(places) + 1)
+        arguments += [at, arrival.queue, arrival.payload, arrival.jid, mark, arrival.window_ms, arrival.read_ms]
+        pair, copy = ("", "") if arrival.pair is None else arrival.pair
         both = places.setdefault(keys.copies(pair), len(places) + 1) if pair else 0
-        arguments += [own, one.sent_ms, test, one.record, both, copy]
+        arguments += [own, arrival.sent_ms, test, arrival.record, both, copy]
     return "hear", list(places), arguments
 
 

@@ -42,7 +42,7 @@ def search(client: Client, jid: str, queue: str) -> Sight:
     try:
         alive, dying = identities.live_identities(client), identities.fenced_identities(client)
         known = [identities.read(client, identity) for identity in {*alive, *dying}]
-        targets = {name: one.process.target for one in known if one is not None for name in one.queues}
+        targets = {name: record.process.target for record in known if record is not None for name in record.queues}
         names = sorted({*queues.names(client), *targets, queue})
         way: tuple[Callable[[], _Pieces], ...] = (
             lambda: _in_sets(client, jid),

@@ -88,7 +88,7 @@ def count_each(client: Client, queue: QueueName, groups: Sequence[bytes]) -> lis
     """Return how many jobs of each of these groups wait. Raise `StoreUnavailable` or `StoreRefused`."""
     counts: list[int] = []
     for start in range(0, len(groups), _AT_ONCE):
-        commands = [("LLEN", line_of(client.keys, name_of(queue), one)) for one in groups[start : start + _AT_ONCE]]
+        commands = [("LLEN", line_of(client.keys, name_of(queue), group)) for group in groups[start : start + _AT_ONCE]]
         counts += map(integer, client.commands(commands))
     return counts
 
@@ -119,16 +119,16 @@ def count_before(lines: Sequence[Line], line: Line, place: int, cost: Cost) -> i
     """Return how many jobs of these lines would be handed out before the one at this place, if none came."""
     number = line.jobs - 1 - place
     if line.turn == inf:
-        return number + sum(one.jobs for one in lines if one.turn < inf)
+        return number + sum(other.jobs for other in lines if other.turn < inf)
     time = line.turn + number * cost(line.fair_key)
     before = 0
-    for one in lines:
+    for other in lines:
         # Of equal times that of the smaller group is first.
-        if one.group == line.group:
+        if other.group == line.group:
             before += number
-        elif one.turn <= time:
-            whole, rest = divmod(time - one.turn, cost(one.fair_key))
-            before += min(one.jobs, int(whole) + (1 if rest or one.group < line.group else 0))
+        elif other.turn <= time:
+            whole, rest = divmod(time - other.turn, cost(other.fair_key))
+            before += min(other.jobs, int(whole) + (1 if rest or other.group < line.group else 0))
     return before
 
 
@@ -141,7 +141,7 @@ def pieces(
     """
     wanted: list[tuple[Line, int]] = []
     while True:
-        wanted += [one for one, _ in zip(places, range(limit - len(wanted)), strict=False)]
+        wanted += [place for place, _ in zip(places, range(limit - len(wanted)), strict=False)]
         if not wanted:
             return
         shown = name_of(queue)

@@ -76,9 +76,9 @@ def fetchers(client: Client) -> list[str]:
     database = _connection(text(client.command("CLIENT", "INFO"))).get("db")
     others = [_connection(line) for line in text(client.command("CLIENT", "LIST")).splitlines()]
     return [
-        f"{one.get('addr')} (idle for {duration_text(int(one.get('idle') or 0))})"
-        for one in others
-        if one.get("db") == database and one.get("cmd", "").lower() == _FETCHING
+        f"{other.get('addr')} (idle for {duration_text(int(other.get('idle') or 0))})"
+        for other in others
+        if other.get("db") == database and other.get("cmd", "").lower() == _FETCHING
     ]
 
 

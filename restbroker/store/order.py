@@ -76,7 +76,7 @@ def _pages(client: Client, key: str) -> Iterator[Sequence[tuple[bytes, bytes]]]:
 
 
 def _scored(reply: Reply) -> list[tuple[bytes, bytes]]:
-    page = [raw(one) for one in items(reply)]
+    page = [raw(part) for part in items(reply)]
     return list(zip(page[::2], page[1::2], strict=True))
 
 
@@ -91,13 +91,13 @@ def _held(group: bytes, score: bytes) -> HeldKey:
 
 def _with_jids(client: Client, found: Mapping[str, Sequence[HeldKey]]) -> dict[str, list[HeldKey]]:
     """Return the held groups of each target, the stopped ones with what they stopped at."""
-    stopped = [(target, one.group) for target, held in found.items() for one in held if one.state == "stopped"]
+    stopped = [(target, key.group) for target, held in found.items() for key in held if key.state == "stopped"]
     if not stopped:
         return {target: list(held) for target, held in found.items()}
     jids = client.commands([("HGET", client.keys.stopped(target), group) for target, group in stopped])
     known = {place: "" if jid is None else text(jid) for place, jid in zip(stopped, jids, strict=True)}
     return {
-        target: [attrs.evolve(one, jid=known.get((target, one.group), "")) for one in held]
+        target: [attrs.evolve(key, jid=known.get((target, key.group), "")) for key in held]
         for target, held in found.items()
     }
 
@@ -122,7 +122,7 @@ def waiting_of(client: Client, queues: Sequence[str], groups: Sequence[bytes]) -
     """Return how many jobs wait of each of these groups, in all these queues. Raise as `read_key` does."""
     total = [0] * len(groups)
     for queue in queues if groups else ():
-        total = [one + more for one, more in zip(total, count_each(client, queue, groups), strict=True)]
+        total = [so_far + more for so_far, more in zip(total, count_each(client, queue, groups), strict=True)]
     return total
 
 
@@ -137,8 +137,8 @@ def steer(client: Client, target: str, queues: Sequence[str], what: KeyAction, h
     places = [keys.held(target), *of_queues, keys.stopped(target)]
     for start in range(0, len(held), AT_ONCE):
         arguments: list[Argument] = [len(queues), what]
-        for one in held[start : start + AT_ONCE]:
-            arguments += [one.group, one.score]
+        for key in held[start : start + AT_ONCE]:
+            arguments += [key.group, key.score]
         done += [code == 1 for code in items(client.run("group_steer", places, arguments))]
     return done
 
@@ -209,7 +209,7 @@ def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, Ord
         commands += [
             (command, of(queue)) for command, of in (("ZCARD", keys.turn), ("GET", keys.line)) for queue in queues
         ]
-    numbers = iter([integer(one or 0) for one in client.commands(commands)])
+    numbers = iter([integer(number or 0) for number in client.commands(commands)])
     target_of = {queue: target for target, queues in targets.items() for queue in queues}
     jobs = next_jobs(client, {queue: keys.queue(queue) for queue in target_of}, target_of)
     for target, queues in targets.items():

@@ -203,7 +203,7 @@ def format_note(who: str, why: str) -> bytes:
 
 
 def _truncate(words: str) -> str:
-    return "".join(one if one.isprintable() else " " for one in words[:_LONGEST_TEXT])
+    return "".join(char if char.isprintable() else " " for char in words[:_LONGEST_TEXT])
 
 
 def _microseconds(for_s: float | None) -> int | str:

@@ -138,7 +138,7 @@ def sizes_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, int
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    return {queue: None if one is None else one.total for queue, one in waiting_of(client, lists).items()}
+    return {queue: None if size is None else size.total for queue, size in waiting_of(client, lists).items()}
 
 
 def waiting_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, QueueSize | None]:
@@ -302,7 +302,7 @@ def _first_groups(client: Client, queues: Sequence[str], targets: Mapping[str, s
 
 def longest_wait_s(jobs: Iterable[Reply], now_s: float) -> float | None:
     """Return for how long the oldest of these jobs has been waiting, as `latency_s` does."""
-    return _longest([latency_s(one, now_s) for one in jobs])
+    return _longest([latency_s(job, now_s) for job in jobs])
 
 
 def expired_s(jobs: Iterable[Reply], now_s: float) -> float | None:

@@ -101,28 +101,28 @@ class RoundTrips:
             await self.enter()
             try:
                 others = self._take()
-                replies = await self.send([*scripts, *(script for one in others for script in one.scripts)])
+                replies = await self.send([*scripts, *(script for call in others for script in call.scripts)])
             finally:
                 self.leave()
         except (StoreUnavailable, StoreRefused) as error:
             # Who waits by now would meet the same, and each of a hundred after the same time.
-            for one in (*others, *self._take()):
-                one.end(error=copy.copy(error))
+            for call in (*others, *self._take()):
+                call.end(error=copy.copy(error))
             raise
         except BaseException:
             # A bug: its text is of use to its own task alone, and who is sent cannot be cancelled.
-            for one in others:
-                one.end(error=StoreUnavailable(_BUG, "Please report this."))
+            for call in others:
+                call.end(error=StoreUnavailable(_BUG, "Please report this."))
             raise
         place = len(scripts)
-        for one in others:
-            one.end(replies=replies[place : place + len(one.scripts)])
-            place += len(one.scripts)
+        for call in others:
+            call.end(replies=replies[place : place + len(call.scripts)])
+            place += len(call.scripts)
         return replies[: len(scripts)]
 
     def _take(self) -> list[_Waiting]:
         """Return those who go along; from now on they cannot be cancelled until they have their replies."""
         taken = [self._waiting.popleft() for _ in range(min(len(self._waiting), _MOST - 1))]
-        for one in taken:
-            one.is_sent = True
+        for call in taken:
+            call.is_sent = True
         return taken

@@ -116,7 +116,7 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
     """Return the state of an entry; what is missing there, or not of its type, is empty or 0."""
     read = {str: _text, float: _number}
     given: dict[str, Any] = {
-        one.name: read[one.type](entry, one.name) for one in attrs.fields(SourceState) if one.type in read
+        field.name: read[field.type](entry, field.name) for field in attrs.fields(SourceState) if field.type in read
     }
     options = entry.get("options")
     digests = {name: str(digest) for name, digest in options.items()} if isinstance(options, dict) else {}
@@ -129,7 +129,7 @@ def _text(entry: Mapping[str, Json], name: str) -> str:
 
 
 def _truncate(words: str) -> str:
-    return "".join(one if one.isprintable() else " " for one in words[:_LONGEST_TEXT])
+    return "".join(char if char.isprintable() else " " for char in words[:_LONGEST_TEXT])
 
 
 def _until_s(entry: Mapping[str, Json]) -> float:

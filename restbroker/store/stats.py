@@ -88,8 +88,8 @@ def overview(client: Client, wanted: Collection[str] = (), most_queues: int | No
     fenced = frozenset(counts(dying))
     identities = _identities(client, sorted(fenced.union(counts(alive))), fenced, now_s)
     # Also queues that are served or wanted but that no client has put on the list: a bare LPUSH does not.
-    known = [one.registration for one in identities if one.registration is not None]
-    targets = {queue: one.process.target for one in known for queue in one.queues}
+    known = [identity.registration for identity in identities if identity.registration is not None]
+    targets = {queue: record.process.target for record in known for queue in record.queues}
     named = names(queues) | targets.keys()
     first = {*targets, *wanted}
     others = sorted(named - first)
@@ -124,19 +124,19 @@ def _queues(
     now_s: float,
 ) -> tuple[QueueView, ...]:
     waiting = waiting_of(client, lists)
-    known = [name for name, one in waiting.items() if one is not None]
+    known = [name for name, size in waiting.items() if size is not None]
     jobs = next_jobs(client, {name: lists[name] for name in known}, targets)
     return tuple(
         QueueView(
             name,
-            None if one is None else one.total,
+            None if size is None else size.total,
             longest_wait_s(jobs[name], now_s) if name in jobs else 0.0,
             paused=name in paused,
-            is_listed=name in named or one is None or one.total != 0,
-            in_lines=0 if one is None else one.in_lines,
+            is_listed=name in named or size is None or size.total != 0,
+            in_lines=0 if size is None else size.in_lines,
             expired_s=expired_s(jobs.get(name, ()), now_s),
         )
-        for name, one in waiting.items()
+        for name, size in waiting.items()
     )
 
 

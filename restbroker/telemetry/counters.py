@@ -138,7 +138,7 @@ class Counters:
         return {
             "restbroker_crashed_jobs_waiting": {(): len(self._put_off_until_s)},
             **{name: {**values} for name, values in self._counts.items()},
-            **{name: {labels: one.copy() for labels, one in values.items()} for name, values in durations},
+            **{name: {labels: series.copy() for labels, series in values.items()} for name, values in durations},
         }
 
     def event_samples(self) -> Samples:

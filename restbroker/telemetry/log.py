@@ -137,7 +137,7 @@ class LogSink:
                 self._write_sum("jobs.failed", target=target, code=code, count=count)
         warnings, self._warnings = self._warnings, {}
         for code in dict.fromkeys(code for code, _ in warnings):
-            count = sum(max(0, times - _SAME_WORDS) for (one, _), times in warnings.items() if one == code)
+            count = sum(max(0, times - _SAME_WORDS) for (known, _), times in warnings.items() if known == code)
             if count:
                 self._write_sum("warnings", code=code, count=count)
         events, self._event_outcomes = self._event_outcomes, defaultdict(Counter)
@@ -167,7 +167,7 @@ class LogSink:
             case BrokerStarted(down=down):
                 # Breakers are new in each generation of the broker, and report again when they trip.
                 kept = {"redis", *(f"target {target}" for target in down)}
-                self._problems = {name: one for name, one in self._problems.items() if name in kept}
+                self._problems = {name: problem for name, problem in self._problems.items() if name in kept}
             case _:
                 pass
 

@@ -513,11 +513,11 @@ class Service:
         now_s, has_line = self.now_s(), self.pool.has_line
         resting, self.resting = self.resting, []
         calls, self.calls = self.calls, []
-        for one in resting:
-            if has_line or now_s > one.old_at_s or (one.wire in not_quiet and not one.wire.is_quiet()):
-                self._put_down(one)
+        for idle in resting:
+            if has_line or now_s > idle.old_at_s or (idle.wire in not_quiet and not idle.wire.is_quiet()):
+                self._put_down(idle)
             else:
-                self._spare.append(one)
+                self._spare.append(idle)
         for call in calls:
             with suppress(Exception):
                 call()

@@ -153,7 +153,7 @@ class AnswerReader:
     @property
     def coding_names(self) -> str:
         """How the body is encoded, as the last head says; "" if it says nothing."""
-        found = [one for name, one in self._headers if len(name) == _CODING_LENGTH and name.lower() == _CODING]
+        found = [value for name, value in self._headers if len(name) == _CODING_LENGTH and name.lower() == _CODING]
         return b",".join(found).decode("latin-1")
 
     @property
@@ -424,7 +424,7 @@ def _decode(coding: str, body: bytes, limit_bytes: int, *, cut: bool) -> tuple[b
     """Return a body without its codings, no more than the limit, and whether it is cut."""
     if not coding or _is_text(body):
         return body, cut
-    names = [name for one in coding.split(",") if (name := one.strip().lower()) not in ("", "identity")]
+    names = [name for part in coding.split(",") if (name := part.strip().lower()) not in ("", "identity")]
     if not _KNOWN.keys() >= set(names) or len(names) > _MOST:
         return f"(not shown: encoded as {', '.join(names)[:60]}, which was not requested)".encode(), True
     for name in reversed(names):

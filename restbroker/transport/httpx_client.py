@@ -114,7 +114,7 @@ class _Exchange:
             except httpx.TransportError as error:
                 if self.has_begun or tls_error(error) is not None:
                     raise
-                connections.hosts = [one for one in connections.hosts if one != host]
+                connections.hosts = [other for other in connections.hosts if other != host]
         message.url = message.url.copy_with(host=last)
         return await connections.http.handle_async_request(message)
 

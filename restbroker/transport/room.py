@@ -110,8 +110,8 @@ class Holding:
 
     def hold(self, size: int) -> None:
         """Count so much as taken."""
-        for one in (self, self.share, self.share.room):
-            one.held_bytes += size
+        for holder in (self, self.share, self.share.room):
+            holder.held_bytes += size
 
     def free(self) -> None:
         """Give all back and wait for no more; what waits for it goes on at once."""

@@ -305,7 +305,7 @@ class _Demo:
     async def count(self, numbers: Sequence[int]) -> Verdict:
         """Return what became of the jobs with these numbers, by what the server got and Redis has."""
         witness, jobs = self.fleet.witness, {*map(job_id, numbers)}
-        statuses = {job: [one.status for one in self.fleet.stand_in.jobs[job]] for job in jobs}
+        statuses = {job: [request.status for request in self.fleet.stand_in.jobs[job]] for job in jobs}
         places = await witness.ask(witness.count_locations, QUEUE)
         dead = jobs & {*await witness.ask(witness.dead_jobs)}
         return verdict_of(jobs, jobs, statuses, {job: places[job] for job in jobs & {*places}}, dead)
@@ -320,7 +320,7 @@ class _Demo:
         edit = ("dead", "edit", "carols-job", "--rename", "username=user", "--retry", "--wait", "--yes")
         await self.restbroker(*edit, until="1 job done")
         done = self.requests("register", before + 1)
-        self.check([one.status for one in done] == [200], "carol is registered")
+        self.check([request.status for request in done] == [200], "carol is registered")
 
     async def event(self) -> None:
         """Post an event as a real server does, and check that it is a job."""

@@ -53,7 +53,7 @@ def verdict_of(
     """
     pushed, safe = set(attempted), set(acknowledged)
     done = {job for job, given in statuses.items() if not _DONE.isdisjoint(given)}
-    twice = [job for job, given in statuses.items() if sum(one in _DONE or one is None for one in given) > 1]
+    twice = [job for job, given in statuses.items() if sum(status in _DONE or status is None for status in given) > 1]
     return Verdict(
         attempted=len(pushed),
         acknowledged=len(safe),

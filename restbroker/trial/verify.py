@@ -144,7 +144,11 @@ class Breaker:
             case "freeze":
                 await self._freeze()
             case "cut":
-                wires = [one.wire for one in self.fleet.brokers if one is not self._bystander and one.wire is not None]
+                wires = [
+                    broker.wire
+                    for broker in self.fleet.brokers
+                    if broker is not self._bystander and broker.wire is not None
+                ]
                 if not wires:
                     return
                 for wire in wires:
@@ -166,7 +170,7 @@ class Breaker:
 
     async def _kill(self) -> None:
         victim = self.fleet.stand_in.rng.choice(
-            [one for one in self.fleet.brokers if one not in (self._frozen, self._bystander)]
+            [broker for broker in self.fleet.brokers if broker not in (self._frozen, self._bystander)]
         )
         identities = await self._count(victim)
         self.fleet.brokers.remove(victim)
@@ -292,7 +296,7 @@ class _Run:
         places = await witness.ask(witness.count_locations, QUEUE)
         dead = await witness.ask(witness.dead_jobs)
         attempted = [job_id(number) for number in range(self.plan.jobs)]
-        statuses = {job: [one.status for one in sent] for job, sent in stand_in.jobs.items()}
+        statuses = {job: [request.status for request in sent] for job, sent in stand_in.jobs.items()}
         bound = self.breaker.bound + stand_in.cut
         return Result(
             verdict_of(attempted, self.acknowledged, statuses, places=places, dead=dead, bound=bound),

@@ -99,7 +99,7 @@ class ActionForm:
         """
         # In whole seconds, for people; a moment sooner than now.
         meant = where.read(self.conditions, math.floor(time.time()), ahead=self.is_ahead)
-        return self if self.names else attrs.evolve(self, conditions=[where.with_fixed_time(one) for one in meant])
+        return self if self.names else attrs.evolve(self, conditions=[where.with_fixed_time(term) for term in meant])
 
     def for_trial(self) -> "ActionForm":
         """Return the form with a placeholder for the time and the queue, which is enough to see what it would do."""
@@ -253,7 +253,7 @@ class ActPages:
             runs=edit is not None and edit.retry,
             consequence="" if form.zset else act_waiting.consequence(form.of, form.verb, self.admin.context()),
             same=same_for_all(progress.previews, given) if progress.done > 1 else [],
-            unsafe=sum(progress.refused.get(one.why, 0) for one in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
+            unsafe=sum(progress.refused.get(refusal.why, 0) for refusal in (MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE)),
             foreign=sum(foreign.values()),
             foreign_queues=counts_text(foreign),
             refused={why: count for why, count in progress.refused.items() if why not in _TOLD_APART},

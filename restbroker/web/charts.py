@@ -60,7 +60,7 @@ class Scale:
         first_s = -(-self.first_s // step_s) * step_s
         times = range(first_s, self.first_s + self.width * _MINUTE_S + 1, step_s)
         found = [Tick(self.place(at_s), clock(at_s), at_s % _HOUR_S == 0) for at_s in times]
-        return [one for one in found if 4 <= one.at <= 96]
+        return [tick for tick in found if 4 <= tick.at <= 96]
 
     def place(self, at_s: float) -> float:
         """Return where a time is, in percent of the width; what is outside is at an edge."""
@@ -113,13 +113,13 @@ class Chart:
 
 def chart(title: str, unit: str, series: Sequence[Series], scale: Scale) -> Chart:
     """Return a chart of these series, each with a value for every minute of the scale."""
-    known = [value for one in series for value in one.values if value is not None]
+    known = [value for line in series for value in line.values if value is not None]
     top = rounded_up(max(known, default=0.0))
     return Chart(
         title=title,
         unit=unit,
         top=top,
-        lines=tuple(_line(one, top) for one in series),
+        lines=tuple(_line(line, top) for line in series),
         summary=_summary(series, unit, scale),
     )
 
@@ -176,12 +176,12 @@ def _bends(run: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _summary(series: Sequence[Series], unit: str, scale: Scale) -> str:
     parts = []
-    for one in series:
-        known = [(value, place) for place, value in enumerate(one.values) if value is not None]
+    for line in series:
+        known = [(value, place) for place, value in enumerate(line.values) if value is not None]
         if known:
             most, place = max(known)
             at = clock(scale.first_s + place * _MINUTE_S)
-            parts.append(f"{one.name}: {_short(known[-1][0])} {unit} now, at most {_short(most)} at {at}")
+            parts.append(f"{line.name}: {_short(known[-1][0])} {unit} now, at most {_short(most)} at {at}")
     return f"{scale.text}. " + ("; ".join(parts) + "." if parts else "There is no data yet.")
 
 

@@ -119,8 +119,8 @@ class TypedEdits:
     def keep(self, value: Edit, about: str) -> str:
         """Keep an edit, and return a name for it that cannot be guessed."""
         now_s = trio.current_time()
-        for name, one in [*self._kept.items()]:
-            if one.until_s < now_s or len(self._kept) >= _MOST:
+        for name, edit in [*self._kept.items()]:
+            if edit.until_s < now_s or len(self._kept) >= _MOST:
                 del self._kept[name]
         name = secrets.token_urlsafe(24)
         self._kept[name] = _Entry(value, about, now_s + _LASTS_S)

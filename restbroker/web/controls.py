@@ -126,8 +126,8 @@ def _jobs_in_progress(client: Client, action: Action) -> str:
 
 def _job_text(client: Client, action: Action) -> str:
     # Ruby's know no such request.
-    asked = [one for one in processes.processes(client) if one.name == action.name and one.is_restbroker]
-    job = next((job for one in asked for job in one.jobs if job.thread == action.thread), None)
+    asked = [known for known in processes.processes(client) if known.name == action.name and known.is_restbroker]
+    job = next((job for known in asked for job in known.jobs if job.thread == action.thread), None)
     if job is None:
         raise UsageError("This job is no longer in progress.", "Reload the list of jobs in progress.")
     return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."

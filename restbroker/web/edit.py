@@ -93,7 +93,7 @@ class EditPages:
         """
         form = await request.form
         typed = conditions(form.getlist("where"))
-        meant = [("where", one) for one in typed] if key is None else [("job", key)]
+        meant = [("where", typed_value) for typed_value in typed] if key is None else [("job", key)]
 
         def changes(client: Client) -> Edit:
             view = self._example(client, name, key, typed)
@@ -155,7 +155,7 @@ class EditPages:
         spec = known.spec(view.queue, wanted)
         entry = view.shown()
         fields = _fields(view, entry, () if spec is None else spec.arguments)
-        fields = [_as_typed(_as_example(one) if is_for_all else one, typed) for one in fields]
+        fields = [_as_typed(_as_example(field) if is_for_all else field, typed) for field in fields]
         queue = typed.get("queue", "" if is_for_all else view.queue or "")
         return _Form(entry, tuple(fields), wanted, queue=queue, queues=tuple(sorted(known.targets)))
 
@@ -164,7 +164,7 @@ def _fields(view: Job, entry: ShownJob, specs: Sequence[ArgumentSpec]) -> list[F
     """Return a field for each argument of the command, then one for each that only the job has."""
     given = entry.arguments if isinstance(entry.arguments, dict) else {}
     shown = {name: text for name, value in view.arguments_as_they_are.items() if (text := _text(value)) is not None}
-    of = {next((alias for alias in (one.name, *one.aliases) if alias in given), one.name): one for one in specs}
+    of = {next((alias for alias in (spec.name, *spec.aliases) if alias in given), spec.name): spec for spec in specs}
     found = []
     for name in {**of, **given}:
         spec, is_hidden = of.get(name), name in given and name not in shown

@@ -85,7 +85,7 @@ def when(at_s: object) -> Markup | str:
     if text == UNKNOWN or not is_number(at_s):
         return UNKNOWN
     ago_s = time.time() - at_s
-    size, unit = next((one for one in _UNITS if abs(ago_s) >= one[0]), (1, "s"))
+    size, unit = next((unit for unit in _UNITS if abs(ago_s) >= unit[0]), (1, "s"))
     span = f"{abs(ago_s) // size:,.0f} {unit}"
     said = f"{span} ago" if ago_s > 0 else f"in {span}"
     if not 1 <= abs(ago_s) <= _LONG_S:

@@ -214,7 +214,7 @@ class Guard:
 def is_own(host: str, bind: str, names: Collection[str] = ()) -> bool:
     """Tell whether `host` (a Host header, "" without one) names an address, `localhost`, `bind` or one of `names`."""
     name = _without_port(host).lower()
-    own = {"localhost", bind.lower(), *(one.lower() for one in names)}
+    own = {"localhost", bind.lower(), *(other.lower() for other in names)}
     return name in own - {""} or _is_address(name)
 
 

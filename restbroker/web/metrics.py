@@ -101,15 +101,15 @@ def _queues(
 ) -> Samples:
     keys, now_s = client.keys, time_s(client)
     found = queues.waiting_of(client, {name: keys.queue(name) for name in served})
-    sizes = {name: one for name, one in found.items() if one is not None}
-    lines = {name: one for name, one in sizes.items() if name in fair or one.in_lines}
+    sizes = {name: size for name, size in found.items() if size is not None}
+    lines = {name: size for name, size in sizes.items() if name in fair or size.in_lines}
     paused = client.commands([("SISMEMBER", keys.paused_queues, name) for name in sizes])
     of_targets = {queue: target for target, of_target in targets.items() for queue in of_target}
     waited = queues.waits_s(client, {name: keys.queue(name) for name in sizes}, now_s, of_targets)
     return {
-        "restbroker_queue_jobs": {(name,): one.total for name, one in sizes.items()},
-        "restbroker_fair_waiting_jobs": {(name,): one.in_lines for name, one in lines.items()},
-        "restbroker_fair_unclassified_jobs": {(name,): one.in_list for name, one in lines.items()},
+        "restbroker_queue_jobs": {(name,): size.total for name, size in sizes.items()},
+        "restbroker_fair_waiting_jobs": {(name,): line.in_lines for name, line in lines.items()},
+        "restbroker_fair_unclassified_jobs": {(name,): line.in_list for name, line in lines.items()},
         "restbroker_fair_keys": {(name,): keys_in_turn for name, keys_in_turn in count_keys(client, [*lines]).items()},
         "restbroker_queue_latency_seconds": {(name,): age_s for name, age_s in waited.items() if age_s is not None},
         "restbroker_queue_paused": {(name,): integer(reply) for name, reply in zip(sizes, paused, strict=True)},
@@ -118,13 +118,13 @@ def _queues(
 
 def _order(client: Client, targets: Mapping[str, Sequence[str]]) -> Samples:
     found = order.count(client, targets) if targets else {}
-    ordered = {target: one for target, one in found.items() if targets[target]}
-    waits_s = {(target,): one.oldest_wait_s for target, one in ordered.items()}
+    ordered = {target: counts for target, counts in found.items() if targets[target]}
+    waits_s = {(target,): counts.oldest_wait_s for target, counts in ordered.items()}
     return {
         "restbroker_order_keys": {
-            (target, state): number for target, one in found.items() for state, number in one.states.items()
+            (target, state): number for target, counts in found.items() for state, number in counts.states.items()
         },
-        "restbroker_order_waiting_jobs": {(target,): one.waiting for target, one in ordered.items()},
+        "restbroker_order_waiting_jobs": {(target,): counts.waiting for target, counts in ordered.items()},
         "restbroker_order_oldest_wait_seconds": {key: wait_s for key, wait_s in waits_s.items() if wait_s is not None},
     }
 
@@ -145,12 +145,12 @@ def _totals(client: Client) -> Samples:
 
 
 def _redis(client: Client) -> Samples:
-    return {"restbroker_redis_problem": {(one.code,): 1 for one in redis_problems(server(client))}}
+    return {"restbroker_redis_problem": {(problem.code,): 1 for problem in redis_problems(server(client))}}
 
 
 def _pauses(client: Client, targets: Sequence[str]) -> Samples:
     paused = pauses.paused_targets(client, targets)
-    reasons = {(target, one.reason) for target in targets for one in paused.get(target, ())}
+    reasons = {(target, pause.reason) for target in targets for pause in paused.get(target, ())}
     shown = {(target, reason if reason in _REASONS else "other") for target, reason in reasons}
     return {"restbroker_target_paused": dict.fromkeys(sorted(shown), 1)}
 
@@ -158,7 +158,7 @@ def _pauses(client: Client, targets: Sequence[str]) -> Samples:
 def _periodic(client: Client, schedules: Mapping[str, Schedule]) -> Samples:
     now_s, states = periodic_store.read(client)
     found = {name: states.get(name, periodic_store.PeriodicState()) for name in schedules}
-    pushed = {(name,): one.pushed_at_s for name, one in found.items()}
+    pushed = {(name,): state.pushed_at_s for name, state in found.items()}
     return {
         "restbroker_periodic_last_timestamp_seconds": {name: at_s for name, at_s in pushed.items() if at_s is not None},
         "restbroker_periodic_next_timestamp_seconds": {
@@ -166,8 +166,8 @@ def _periodic(client: Client, schedules: Mapping[str, Schedule]) -> Samples:
             (name,): next(schedule.ticks(found[name].mark_s or now_s))
             for name, schedule in schedules.items()
         },
-        "restbroker_periodic_missed_total": {(name,): one.missed for name, one in found.items()},
-        "restbroker_periodic_skipped_total": {(name,): one.skipped for name, one in found.items()},
+        "restbroker_periodic_missed_total": {(name,): state.missed for name, state in found.items()},
+        "restbroker_periodic_skipped_total": {(name,): state.skipped for name, state in found.items()},
     }
 
 

@@ -151,15 +151,15 @@ def _from_record(works: Iterable[bytes], served: Sequence[str], shown: Callable[
 
 
 def _jobs(queue: str, running: Sequence[RunningJob], *, show_bodies: bool) -> list[Json]:
-    own = [one for one in running if one.queue == queue]
+    own = [job for job in running if job.queue == queue]
     # The jobs of a target share their secrets.
-    known = {secrets: hiding.spellings_of(secrets) for secrets in {one.secrets for one in own}}
+    known = {secrets: hiding.spellings_of(secrets) for secrets in {job.secrets for job in own}}
     return [
         {
-            "message": _message(one, known[one.secrets], show_bodies=show_bodies),
-            "started_at": int(one.started_at_s),
+            "message": _message(job, known[job.secrets], show_bodies=show_bodies),
+            "started_at": int(job.started_at_s),
         }
-        for one in own
+        for job in own
     ]
 
 

@@ -83,7 +83,7 @@ class Pages:
             nonlocal periodic
             known = self.admin.context()
             meant = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
-            groups = [str(one.value) for one in meant if (one.field, one.op) == ("failure_group", "=")]
+            groups = [str(term.value) for term in meant if (term.field, term.op) == ("failure_group", "=")]
             if zset == "schedule" and not typed and after is None:
                 periodic = list_periodic(client, [*periodic_requests(self.admin.config())], known)
             return find.page(client, zset, meant, known, after=after, limit=PAGE, limits=_BUDGET), groups
@@ -191,7 +191,7 @@ class Pages:
             title=f"Queue {queue}",
             queue=queue,
             alarms=views.alarms_of_queue(state, queue),
-            row=next((one for one in state.figures.system.queues if one.name == queue), None),
+            row=next((known for known in state.figures.system.queues if known.name == queue), None),
             totals=views.totals(state),
             page_name="jobs",
             pause=pause,
@@ -301,7 +301,7 @@ def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | N
     if queue in known.targets or is_known(client, queue):
         return None
     try:
-        require("queue", queue, {one.name for one in system(client).queues})
+        require("queue", queue, {known.name for known in system(client).queues})
     except UsageError as error:
         return error
     return None
@@ -309,11 +309,11 @@ def _missing(client: Client, queue: str, known: ConfigContext) -> UsageError | N
 
 def conditions(given: list[str]) -> list[str]:
     """Return the conditions without empty ones; raise `UsageError` for too many, or one that no field can show."""
-    typed = [one.strip() for one in given if one.strip()]
+    typed = [text.strip() for text in given if text.strip()]
     if len(typed) > _MOST_CONDITIONS:
         raise UsageError(f"There are more than {_MOST_CONDITIONS} conditions.", "Give fewer.")
     # It would come back from the page as another one, for which other jobs may be meant.
-    if any("\n" in one or filters.plain(one) != one for one in typed):
+    if any("\n" in text or filters.plain(text) != text for text in typed):
         raise UsageError("A condition contains an invisible character.", "Give * in its place.")
     return typed
 
@@ -325,7 +325,7 @@ def of_form(wrong: UsageError) -> UsageError:
 
 def address(path: str, typed: list[str], after: str | None = None, **more: str) -> str:
     """Return the address of a list's page with these conditions, from the entry `after` on, and `more` parameters."""
-    query = [*more.items(), *(("where", one) for one in typed), *([("after", after)] if after else [])]
+    query = [*more.items(), *(("where", text) for text in typed), *([("after", after)] if after else [])]
     return f"{path}?{urlencode(query)}" if query else path
 
 
@@ -341,7 +341,7 @@ def readable(entry: ShownJob) -> str:
 def _says(written: StoredEntry, word: str) -> bool:
     note = written.note
     said = (note.who, note.action, note.place, note.where, note.why, *note.jids)
-    return any(word.casefold() in one.casefold() for one in said)
+    return any(word.casefold() in text.casefold() for text in said)
 
 
 def search_word(name: str) -> str:

@@ -110,7 +110,7 @@ class Renderer:
             auto_reload=False,
             finalize=filters.plain,
         )
-        digests = {name: one.digest for name, one in read_all().items()}
+        digests = {name: asset.digest for name, asset in read_all().items()}
         for filter_ in (
             filters.number,
             filters.decimal,

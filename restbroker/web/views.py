@@ -43,7 +43,7 @@ def tables(state: State, word: str = "") -> tuple[Mapping[str, Sequence[object]]
 
 
 def _has(row: object, word: str) -> bool:
-    fields = (getattr(row, one.name) for one in attrs.fields(type(row)))  # type: ignore[arg-type]  # of attrs are all
+    fields = (getattr(row, field.name) for field in attrs.fields(type(row)))  # type: ignore[arg-type]  # of attrs are all
     texts = (text for value in fields for text in (value if isinstance(value, tuple) else (value,)))
     return any(word in text.casefold() for text in texts if isinstance(text, str))
 
@@ -98,7 +98,7 @@ def alarms(state: State, page: str) -> list[Alarm]:
         return sorted(target_problems(seen.system), key=lambda one: not one.grave)
     found = problems(seen.system, seen.served, seen.stopped, state.look.at_s)
     if page != "overview":
-        found = [one for one in found if one.grave or one.page in (None, page)]
+        found = [alarm for alarm in found if alarm.grave or alarm.page in (None, page)]
     if seen.unready is None:
         return found
     return [Alarm("", True, seen.unready, "The process takes no jobs meanwhile; they wait in Redis."), *found]
@@ -135,7 +135,7 @@ def answers(state: State) -> Mapping[str, float | str | None]:
         "since": clock(since_s) if failing and since_s > times[RECENT] else None,
         "last": clock(failing[-1]) if failing else None,
         "known_since": clock(min(seen)) if seen else None,
-        "rate_per_s": sum(one.rate_per_s for one in figures.targets),
+        "rate_per_s": sum(target.rate_per_s for target in figures.targets),
         **slowest(figures.targets),
     }
 
@@ -175,14 +175,14 @@ def board(state: State, target: str = ALL) -> Board:
     known = (times[-1] - min(seen, default=0)) // MINUTE_S
     times = times[-next((count for count in _SPANS if known <= count), len(times)) :]
     scale = Scale(times[0], len(times))
-    own = {target, *(f"queue {queue}" for one in state.figures.targets for queue in one.queues)}
+    own = {target, *(f"queue {queue}" for known in state.figures.targets for queue in known.queues)}
     charts = [
         chart(title, unit, [_series(seen, target, times, line) for line in _LINES if line[0] == title], scale)
         for title, unit in _CHARTS.items()
         if target == ALL or title != "Backlog"
     ]
-    happened = [one for one in incidents(seen) if target == ALL or one[0] in own or one[1] == "start"]
-    return Board(scale, charts, [_mark(scale, *one) for one in happened])
+    happened = [event for event in incidents(seen) if target == ALL or event[0] in own or event[1] == "start"]
+    return Board(scale, charts, [_mark(scale, *event) for event in happened])
 
 
 def _series(seen: Mapping[int, Seen], target: str, times: Sequence[int], line: tuple[str, str, str, str]) -> Series:

@@ -287,8 +287,8 @@ class Harness:
             targets=[
                 self._plan_of(target, self.target),
                 *(
-                    self._plan_of(attrs.evolve(target, name=name, queues=(name,)), one)
-                    for name, one in self.others.items()
+                    self._plan_of(attrs.evolve(target, name=name, queues=(name,)), other)
+                    for name, other in self.others.items()
                 ),
             ],
             services=self.services(self),

@@ -132,14 +132,14 @@ async def test_a_job_of_rails_needs_a_token_and_gets_its_answer(harness: Harness
     async with serving(harness, Token("app", (Secret(SECRET),))):
         await done(harness, 4)
     assert [call.command.arguments for call in harness.target.calls] == [{"n": 1}]
-    dead = {one["jid"]: one for one in harness.members("dead")}
-    assert {jid: one["error_class"] for jid, one in dead.items()} == {
+    dead = {fields["jid"]: fields for fields in harness.members("dead")}
+    assert {jid: fields["error_class"] for jid, fields in dead.items()} == {
         "j1": "BadToken",
         "j3": "BadArguments",
         "j4": "BadArguments",
     }
-    assert all(SECRET not in one["error_message"] and "4711" not in one["error_message"] for one in dead.values())
-    assert {one["args"][1] for one in harness.entries("queue:replies")} == {"r2", "r3"}
+    assert all(SECRET not in job["error_message"] and "4711" not in job["error_message"] for job in dead.values())
+    assert {entry["args"][1] for entry in harness.entries("queue:replies")} == {"r2", "r3"}
     assert "4711" not in "".join(map(str, harness.events))
 
 

@@ -33,7 +33,7 @@ def hold(harness: Harness) -> trio.Event:
 
 
 def running(harness: Harness, jid: str) -> RunningJob:
-    (found,) = (one for one in harness.status.running_jobs() if one.job.jid == jid)
+    (found,) = (job for job in harness.status.running_jobs() if job.job.jid == jid)
     return found
 
 
@@ -229,6 +229,6 @@ async def test_due_job_waiting_for_a_worker_is_not_shown_as_running(harness: Har
         await harness.until(lambda: "safe" in sent, "the worker is busy")
         (pool,) = harness.status.pools
         await harness.until(lambda: not pool.worker.waiting_tickets(), "its time has come")
-        assert [one.command for one in harness.status.running_jobs()] == ["safe"]
+        assert [job.command for job in harness.status.running_jobs()] == ["safe"]
         let.set()
         await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are done")

@@ -64,10 +64,10 @@ async def test_only_one_job_of_a_key_is_sent(harness: Harness) -> None:
     assert held(harness) == ["jid-safe-0", "done"]
     assert DAY_MS - 10_000 < lasts_ms(harness) <= DAY_MS + 10_000
     replies = harness.entries("restbroker:reply:twin")
-    assert [(one["outcome"], one["error"]["code"]) for one in replies] == [("duplicate", "Duplicate")] * 3
+    assert [(reply["outcome"], reply["error"]["code"]) for reply in replies] == [("duplicate", "Duplicate")] * 3
     assert "jid-safe-0" in replies[0]["error"]["message"]
     assert replies[0]["answer"] is None
-    ends = [history.read(one.record) for one in history.newest(harness.client, 10)]
+    ends = [history.read(entry.record) for entry in history.newest(harness.client, 10)]
     assert sorted(end.outcome for end in ends if end is not None) == ["delivered", *["duplicate"] * 3]
     assert harness.client.command("GET", "stat:processed") == b"4"
     assert [harness.size(key) for key in ("queue:rest", "dead", "retry", "schedule")] == [0, 0, 0, 0]

@@ -67,7 +67,7 @@ async def test_an_expired_job_is_not_sent_and_counts_as_processed(harness: Harne
     assert harness.client.commands([("GET", "stat:processed"), ("GET", "stat:failed")]) == [b"3", None]
     (reply,) = replies(harness, "jid-safe-0")
     assert (reply["outcome"], reply["error"]["code"]) == ("expired", "Expired")
-    ends = [history.read(one.record) for one in history.newest(harness.client, 10)]
+    ends = [history.read(entry.record) for entry in history.newest(harness.client, 10)]
     assert sorted(end.outcome for end in ends if end is not None) == ["delivered", "expired", "expired"]
     assert counters.samples()["restbroker_jobs_total"]["t", "safe", "expired"] == 2
     assert counters.snapshot("t")["failed"] == 0

@@ -239,7 +239,7 @@ def push_in_order(harness: Harness, command: str) -> None:
 @pytest.mark.promise("At least once, and seldom more", "a frozen process changes nothing in Redis")
 @pytest.mark.parametrize(
     ("command", "step", "came"),
-    [*(("safe", *one) for one in PLAIN.items()), *(("once", *one) for one in ONCE.items())],
+    [*(("safe", *pair) for pair in PLAIN.items()), *(("once", *pair) for pair in ONCE.items())],
 )
 async def test_frozen_process_overtakes_no_job_of_a_key_and_opens_none(
     harness: Harness, command: str, step: str, came: list[int], monkeypatch: pytest.MonkeyPatch
@@ -266,7 +266,7 @@ async def test_frozen_process_overtakes_no_job_of_a_key_and_opens_none(
     assert server.came["a"] == came
     assert server.came["b"] == sorted(server.came["b"])
     assert set(server.came["b"]) == {0, 1, 2}
-    assert [one["jid"] for one in other.members("dead")] == ["a-0"] * dies
+    assert [member["jid"] for member in other.members("dead")] == ["a-0"] * dies
 
 
 KEY: Final = "order-17"
@@ -341,4 +341,4 @@ async def test_the_lock_of_a_job_that_dies_of_its_process_is_given_up(
             assert json.loads(value_of(other, CLAIM))[0] == "original"
             await pair.thaw()
     assert pair.server.came["u"] == [0]
-    assert [one["jid"] for one in other.members("dead")] == ["original"]
+    assert [member["jid"] for member in other.members("dead")] == ["original"]

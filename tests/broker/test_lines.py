@@ -125,7 +125,7 @@ async def test_job_without_key_is_reported_and_counted(harness: Harness) -> None
     harness.push(count=3)
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
-    assert sum(one.without_key for one in harness.of(JobsClassified)) == 3
+    assert sum(event.without_key for event in harness.of(JobsClassified)) == 3
     counters = Counters()
     for event in harness.events:
         counters(event)

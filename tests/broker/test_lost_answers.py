@@ -66,9 +66,9 @@ class Lossy(Connection):
         return result
 
     def _lose(self, answers: dict[Callable[..., Any], Any]) -> None:
-        for one, answer in answers.items():
-            if one in self.losses and not (isinstance(answer, jobs.FetchResult) and not answer.jobs):
-                self.losses.remove(one)
+        for call, answer in answers.items():
+            if call in self.losses and not (isinstance(answer, jobs.FetchResult) and not answer.jobs):
+                self.losses.remove(call)
                 raise StoreUnavailable("the answer was lost")
 
 
@@ -282,7 +282,7 @@ async def test_redis_that_only_reads_is_one_outage_and_no_hot_loop(harness: Harn
             await trio.sleep(5)
             assert commands(harness) - before < 300
             # An answer that a busy machine delayed is an outage too.
-            assert len([one for one in harness.of(StoreLost) if "refuses" in one.message]) == 1
+            assert len([event for event in harness.of(StoreLost) if "refuses" in event.message]) == 1
             assert len(harness.of(StoreBack)) < len(harness.of(StoreLost))
         finally:
             harness.client.command("CONFIG", "SET", "min-replicas-to-write", "0")

@@ -200,7 +200,7 @@ async def test_lack_of_memory_costs_jobs_and_trips_nothing(harness: Harness, ste
     harness.push("safe", count=30)
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) >= 30, "each is settled")
-    assert {(one.outcome, one.code) for one in harness.of(JobFinished)} == {("uncertain", "Bug")}
+    assert {(event.outcome, event.code) for event in harness.of(JobFinished)} == {("uncertain", "Bug")}
     assert not harness.of(TargetDown)
 
 
@@ -210,7 +210,7 @@ async def test_connector_returning_no_outcome_has_a_bug(harness: Harness) -> Non
         harness.push("once")
         harness.push("safe")
         await harness.until(lambda: harness.size("retry") == 2, "both wait as they are")
-    assert {(one["error_class"], one["args"][0]) for one in harness.members("retry")} == {
+    assert {(member["error_class"], member["args"][0]) for member in harness.members("retry")} == {
         ("Bug", "once"),
         ("Bug", "safe"),
     }

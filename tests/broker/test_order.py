@@ -240,7 +240,7 @@ async def test_death_affects_the_jobs_behind_it_by_policy(
     ignored = [("OrderOnDeadIgnored", None)] if wanted else []
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) >= (1 if policy == "stop" else 4), "all are finished")
-        warned = [(one.code, one.target) for one in harness.of(OperatorWarning)]
+        warned = [(event.code, event.target) for event in harness.of(OperatorWarning)]
         if policy == "stop":
             assert state(harness, "a") == "stopped"
             assert warned == [*ignored, ("OrderStopped", "t")]
@@ -289,7 +289,7 @@ async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
         await until_async(partial(has_ended, harness, 1), "it is reported")
         # Sidekiq Web pushes it as it is.
         push(harness, "a", 1, expiry=1, **more)
-        await harness.until(lambda: [one.outcome for one in harness.of(JobFinished)][1:] == ["expired"], "it expired")
+        await harness.until(lambda: [end.outcome for end in harness.of(JobFinished)][1:] == ["expired"], "it expired")
         await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
         assert log.starts["a"] == [0]
         log.answer = lambda _call, _try: Delivered("", 0, 200)
@@ -492,7 +492,7 @@ async def test_job_that_died_with_its_process_stops_its_key_loudly(harness: Harn
 
 def warnings(harness: Harness) -> list[str]:
     """The codes of warnings, but for that jobs have a key which their target does not use."""
-    return [one.code for one in harness.of(OperatorWarning) if one.code != "UnusedKey"]
+    return [event.code for event in harness.of(OperatorWarning) if event.code != "UnusedKey"]
 
 
 @pytest.mark.promise("One key after the other", "some tries fail, others do not, and a breaker trips")

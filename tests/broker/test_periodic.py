@@ -157,7 +157,7 @@ async def test_both_schedules_count_during_a_reload_and_repeat_nothing(harness: 
     await agent.push_due()
     half = last_s + 1800 <= time_s(harness.client)
     assert harness.size("queue:rest") == 1 + half
-    assert len({one["jid"] for one in harness.entries("queue:rest")}) == 1 + half
+    assert len({entry["jid"] for entry in harness.entries("queue:rest")}) == 1 + half
 
 
 async def test_a_redis_that_forgot_all_begins_now(harness: Harness, agent: Periodic) -> None:

@@ -133,7 +133,7 @@ async def test_jobs_behind_a_change_of_their_token_need_the_new_one(paths: Paths
     file = tmp_path / "token"
     file.write_text("t")
     tokens = {"Token": None, "Tokens": {"app": {"SecretFile": str(file)}}}
-    with_new = [one.replace(b'"t"]', b'"new"]') for one in jobs(MANY, first=2 * MANY)]
+    with_new = [job.replace(b'"t"]', b'"new"]') for job in jobs(MANY, first=2 * MANY)]
     async with paths.broker(jobs(MANY), document=tokens) as serving:
         await serving.until_ended(MANY // 3)
         file.write_text("new")
@@ -191,12 +191,12 @@ _PLANNED: Final[Mapping[str, tuple[Mapping[str, Any], Callable[[dict[str, Any]],
 @pytest.mark.parametrize("special", [*_NOT_PLANNED, *_PLANNED])
 async def test_a_plan_serves_what_is_sent_once_and_as_all_others(paths: Paths, special: str) -> None:
     keys, change = {**_NOT_PLANNED, **_PLANNED}[special]
-    changed = [json.loads(one) for one in jobs(_WARM, first=_WARM)]
-    for one in changed:
-        change(one)
+    changed = [json.loads(raw) for raw in jobs(_WARM, first=_WARM)]
+    for fields in changed:
+        change(fields)
     async with warmed(paths, **keys) as serving:
         before = serving.planned
-        serving.push([json.dumps(one).encode() for one in changed])
+        serving.push([json.dumps(fields).encode() for fields in changed])
         await serving.until_ended(2 * _WARM)
     assert {event.outcome for event in serving.finished()} == {"delivered"}
     assert serving.planned - before == (_WARM if special in _PLANNED else 0)
@@ -228,11 +228,11 @@ async def test_a_job_of_rails_is_planned_but_an_object_dies(paths: Paths) -> Non
     """Both come behind jobs of the same command, which were let in."""
     async with warmed(paths) as serving:
         before = serving.planned
-        later = [json.loads(one) for one in jobs(2 * _WARM, first=_WARM)]
-        for number, one in enumerate(later):
-            one["args"][1] |= {"body": dict(OBJECT)} if number % 2 else {"_aj_symbol_keys": ["user", "mood"]}
-            one.update(wrapper(one["args"]))
-        serving.push([json.dumps(one).encode() for one in later])
+        later = [json.loads(job) for job in jobs(2 * _WARM, first=_WARM)]
+        for number, job in enumerate(later):
+            job["args"][1] |= {"body": dict(OBJECT)} if number % 2 else {"_aj_symbol_keys": ["user", "mood"]}
+            job.update(wrapper(job["args"]))
+        serving.push([json.dumps(job).encode() for job in later])
         await serving.until_ended(3 * _WARM)
         sent = list(serving.server.requests)
     assert Counter(event.code or event.outcome for event in serving.finished()) == {
@@ -240,7 +240,7 @@ async def test_a_job_of_rails_is_planned_but_an_object_dies(paths: Paths) -> Non
         "BadArguments": _WARM,
     }
     assert serving.planned > before
-    assert not [one for one in sent if b"_aj_" in one]
+    assert not [job for job in sent if b"_aj_" in job]
 
 
 async def test_a_command_that_takes_long_has_its_own_time_if_planned(paths: Paths) -> None:

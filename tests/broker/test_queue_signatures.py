@@ -109,9 +109,9 @@ async def test_once_let_in_it_counts_in_every_queue_of_the_same_target(harness: 
 async def test_admission_elsewhere_cannot_be_forged(harness: Harness) -> None:
     harness.queues = ("rest", "slow")
     made_up = ("0" * 64 + ":rest", ":rest", "rest", "0" * 64 + ":\u00e9", ["x"], None)
-    for number, one in enumerate(made_up):
+    for number, item in enumerate(made_up):
         token = signature(time.time(), jid=f"j{number}")
-        push(harness, token, into="slow", jid=f"j{number}", restbroker_accepted=one)
+        push(harness, token, into="slow", jid=f"j{number}", restbroker_accepted=item)
     async with serving(harness, APP):
         await harness.until(lambda: harness.size("dead") == len(made_up), "all are dead")
     assert {(found["error_class"], found["queue"]) for found in harness.members("dead")} == {("BadSignature", "slow")}

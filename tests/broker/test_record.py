@@ -36,7 +36,7 @@ def shown(harness: Harness) -> Harness:
 
 def name(harness: Harness) -> str | None:
     found: Any = harness.client.command("SMEMBERS", "processes")
-    return next((bytes(one).decode() for one in found), None)
+    return next((bytes(process).decode() for process in found), None)
 
 
 def process(harness: Harness) -> dict[str, str]:
@@ -47,7 +47,7 @@ def process(harness: Harness) -> dict[str, str]:
 
 def work(harness: Harness, key: str = "work") -> list[dict[str, Any]]:
     found: Any = harness.client.command("HVALS", f"{name(harness)}:{key}")
-    return [json.loads(one) for one in found]
+    return [json.loads(row) for row in found]
 
 
 async def ask(harness: Harness, what: str) -> None:

@@ -159,8 +159,8 @@ async def test_done_job_is_remembered_for_token_window_and_clock_drift(harness: 
     async with serving(harness, attrs.evolve(APP, window_s=2 * DAY_S)):
         await settled(harness, 1)
     (key,) = keys(harness)
-    for one in (key, "restbroker:signed:" + key.split(":")[2]):
-        assert 0 <= 2 * DAY_S + 180 - left_s(harness, one) < 60
+    for name in (key, "restbroker:signed:" + key.split(":")[2]):
+        assert 0 <= 2 * DAY_S + 180 - left_s(harness, name) < 60
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")

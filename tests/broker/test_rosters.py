@@ -48,8 +48,8 @@ async def of(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Of]:
         return found
 
     yield run
-    for one in made:
-        await one.aclose()
+    for rosters in made:
+        await rosters.aclose()
 
 
 def jobs(client: Client, queue: str) -> list[Any]:

@@ -292,8 +292,8 @@ async def test_an_answer_without_a_task_brings_the_next_job_of_the_key(
     async with harness.broker():
         await harness.until(lambda: harness.status.pools, "it serves")
         args = [["safe", {"n": number, "host": "h"}, "t"] for number in range(JOBS)]
-        for number, one in enumerate(args):
-            harness.push(first=number, args=one, order_key="k")
+        for number, arg in enumerate(args):
+            harness.push(first=number, args=arg, order_key="k")
         at_once.pushed = JOBS
         await harness.until(lambda: at_once.finished == JOBS, "all are done")
     assert [call.command.arguments["n"] for call in harness.target.calls] == list(range(JOBS))

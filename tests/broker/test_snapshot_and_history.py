@@ -44,7 +44,7 @@ async def test_history_keeps_delivered_and_dropped_jobs_not_dead_ones(harness: H
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are settled")
     found = kept(harness)
-    assert {jid: (one.target, one.command, one.outcome, one.status) for jid, one in found.items()} == {
+    assert {jid: (end.target, end.command, end.outcome, end.status) for jid, end in found.items()} == {
         "jid-safe-0": ("t", "safe", "delivered", 200),
         "jid-safe-1": ("t", "safe", "delivered", 200),
         "jid-once-0": ("t", "once", "delivered", 200),

@@ -118,7 +118,7 @@ async def test_the_bytes_of_a_large_job_go_once_nothing_names_them(
         command("DEL", lease)
         command("SET", "restbroker:pauses:queues", "x")
         await harness.until(lambda: len(harness.of(OperatorWarning)) == 2, "both are reported")
-    assert {one.code for one in harness.of(OperatorWarning)} == {"LargeRefused", "PausesRefused"}
+    assert {event.code for event in harness.of(OperatorWarning)} == {"LargeRefused", "PausesRefused"}
 
 
 FEW_AT_ONCE = Limits(in_flight=4)
@@ -181,7 +181,7 @@ async def test_a_flood_pauses_its_queue_and_stops_no_other(
     harness.raw(*([b'{"args":["x",{},""]}', b"no json", b'{"args":["safe",{},"wrong"]}'] * 20))
     async with harness.broker():
         await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
-        assert [one.code for one in harness.of(OperatorWarning)] == ["QueueFlooded"]
+        assert [event.code for event in harness.of(OperatorWarning)] == ["QueueFlooded"]
         assert "The queue 'rest' is paused" in harness.of(OperatorWarning)[0].message
         assert list(pauses.paused_queues(harness.client)) == ["rest"]
         harness.push(into="t2")

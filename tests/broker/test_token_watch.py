@@ -72,7 +72,7 @@ def test_foreign_text_in_a_heartbeat_is_no_difference(odd: Json) -> None:
 @pytest.mark.promise("Security: who can read Redis", "to guess a token's secret from a heartbeat")
 def test_heartbeat_has_no_secret_and_unequal_digests() -> None:
     text = json.dumps(digests(Tokens([token(LONG, OLD), token("third-one", name="b")]), [TARGET]))
-    assert not [one for one in (LONG, OLD, "third-one") if one in text]
+    assert not [token for token in (LONG, OLD, "third-one") if token in text]
     (_, secrets) = json.loads(text)["rest"]
     assert sorted(map(len, secrets.values())) == [1, 2]
     assert len({digest for each in secrets.values() for digest in each}) == 3

@@ -128,7 +128,7 @@ async def test_metric_values_are_written_in_a_thread_also_at_the_end(
     line.channel.samples = lambda: {"restbroker_workers": {(): next(count)}}
     async with line.running():
         await until_async(lambda: written_in, "values are written")
-    received = [values for one in line.ours.recv(65536).splitlines() if (values := read_samples(one)) is not None]
+    received = [values for line in line.ours.recv(65536).splitlines() if (values := read_samples(line)) is not None]
     assert written_in[0] != threading.get_ident()
     assert written_in[-1] == threading.get_ident()
     assert received[-1] == {"restbroker_workers": {(): len(written_in) - 1}}

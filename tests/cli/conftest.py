@@ -61,7 +61,7 @@ def put(store: Client, zset: str, at_s: float, jid: str, command: str = "registe
 def jobs_in(store: Client, key: str) -> list[dict[str, Any]]:
     """Return the jobs of a queue, the next one first, or of a set."""
     words = ("LRANGE" if key.startswith("queue:") else "ZRANGE", f"ns:{key}", 0, -1)
-    found = [json.loads(one) for one in items(store.command(*words)) if isinstance(one, bytes)]
+    found = [json.loads(member) for member in items(store.command(*words)) if isinstance(member, bytes)]
     return found[::-1] if key.startswith("queue:") else found
 
 
@@ -73,5 +73,5 @@ def configure(place: Path, **more: object) -> None:
 
 def noted(store: Client) -> list[tuple[str, str, str]]:
     """Return action, place and state of each entry of the audit log, oldest first."""
-    notes = [one.note for one in audit.entries(store, 50)]
+    notes = [entry.note for entry in audit.entries(store, 50)]
     return [(note.action, note.place, note.state) for note in reversed(notes)]

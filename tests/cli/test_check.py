@@ -151,7 +151,11 @@ def test_a_service_is_away_served_or_of_another_secret(place: Path, check: Check
 
     def found(secret: str) -> dict[str, tuple[str, str]]:
         findings = json.loads(check("--json", **services(secret)).stdout)["findings"]
-        return {one["area"]: (one["level"], one["code"]) for one in findings if one["area"] in {"Roster", "Events"}}
+        return {
+            finding["area"]: (finding["level"], finding["code"])
+            for finding in findings
+            if finding["area"] in {"Roster", "Events"}
+        }
 
     roster, events = (f"127.0.0.1:{free_port()}" for _ in range(2))
     assert found(SECRET) == dict.fromkeys(("Roster", "Events"), ("warning", "NotServing"))

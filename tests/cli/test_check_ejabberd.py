@@ -119,7 +119,7 @@ async def test_wrong_configuration_is_reported_with_what_fits(ejabberd: Ejabberd
 
 def tokens(server: Ejabberd) -> set[str]:
     """What the server has issued and not taken back."""
-    return {one["token"] for one in json.loads(server.call("oauth_list_tokens")[1])}
+    return {row["token"] for row in json.loads(server.call("oauth_list_tokens")[1])}
 
 
 def issued(server: Ejabberd, fallback: bool) -> IssuedLogin:

@@ -42,21 +42,21 @@ def test_each_key_of_another_type_is_named_once_with_what_to_do(redis_url: str, 
     client.command("SET", "queue:rest", "x")
     client.command("HSET", "restbroker:rate:ejabberd", "a", "b")
     client.command("SET", "restbroker:audit", "x")
-    found = [one for one in findings(redis_url) if one.level == "problem"]
-    assert {one.message for one in found} == {
+    found = [finding for finding in findings(redis_url) if finding.level == "problem"]
+    assert {finding.message for finding in found} == {
         "The key queue:rest is a string, but restbroker needs a list.",
         "The key restbroker:rate:ejabberd is a hash, but restbroker needs a string.",
         "The key restbroker:audit is a string, but restbroker needs a stream.",
     }
     assert len(found) == 3
-    assert all(one.code == "WrongType" and "RENAME" in str(one.hint) for one in found)
+    assert all(finding.code == "WrongType" and "RENAME" in str(finding.hint) for finding in found)
 
 
 def test_queues_that_never_had_a_job_here_are_reported_once(redis_url: str, client: Client) -> None:
     client.command("SET", "x", "y")
     url = f"{redis_url.rpartition('/')[0]}/1"
     of_target = {"Kind": "ejabberd", "URL": "http://h", "Queues": ["a", "b"]}
-    found = [one.message for one in findings(url, TARGETS=json.dumps({"t": of_target})) if one.code == "OtherDatabase"]
+    found = [row.message for row in findings(url, TARGETS=json.dumps({"t": of_target})) if row.code == "OtherDatabase"]
     assert found == ["No job was ever pushed to the queues rest, a, b here."]
 
 

@@ -29,7 +29,7 @@ def test_no_option_has_a_value_for_one_verb_and_none_for_another() -> None:
     for name in COMMANDS:
         kinds: dict[str, bool] = {}
         for path, command in walk(load(name), name):
-            for option in (one for one in command.params if isinstance(one, TyperOption)):
+            for option in (parameter for parameter in command.params if isinstance(parameter, TyperOption)):
                 for spelling in option.opts:
                     assert kinds.setdefault(spelling, option.is_flag) == option.is_flag, (path, spelling)
 

@@ -71,7 +71,7 @@ def test_an_answer_is_printed_as_ejabberdctl_would(
         assert stderr == ""
     assert len(jobs_in(store, "dead")) == bool(expected[2])
     if code == "AlreadyExists":
-        (note,) = (one.note for one in audit.entries(store, 5))
+        (note,) = (entry.note for entry in audit.entries(store, 5))
         assert (note.action, note.place, note.where, len(note.jids)) == ("delete", "dead", "ctl", 1)
 
 

@@ -45,9 +45,9 @@ def test_an_example_is_never_broken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_each_example_is_a_line_that_its_command_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     parameters: dict[str, Any] = {}
-    for one in PATHS.values():
+    for node in PATHS.values():
         # Nothing is run: what would be run gets the parameters, as read.
-        monkeypatch.setattr(one, "callback", parameters.update)
+        monkeypatch.setattr(node, "callback", parameters.update)
     for line in LINES:
         words = shlex.split(line)
         assert words.pop(0) == "restbroker"
@@ -106,7 +106,7 @@ def test_file_names_are_left_to_the_shell_at_each_path_parameter() -> None:
         for path, command in walk(load(name), name)
         for parameter in command.params
         if parameter.type.name == "path"
-        and [one.value for one in parameter.shell_complete(typer.Context(command), "en")] != ["en*"]
+        and [completion.value for completion in parameter.shell_complete(typer.Context(command), "en")] != ["en*"]
     ]
     assert completed == []
 

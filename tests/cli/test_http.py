@@ -29,7 +29,7 @@ def keys() -> dict[str, None]:
 
 
 def jobs_of(receiver: Receiver) -> list[Received]:
-    return [one for one in list(receiver.received) if one.target != "/v1/me"]
+    return [request for request in list(receiver.received) if request.target != "/v1/me"]
 
 
 def test_a_receiver_verifies_each_job_and_each_try(place: Path, store: Client) -> None:

@@ -100,9 +100,9 @@ def test_kinds_are_listed_with_package_version_and_a_sentence(shell: Shell) -> N
     listed, rows = shell("commands", "--kinds"), json.loads(shell("commands", "--kinds", "--json").stdout)
     sentence = "Chatter: its users, and messages to them, through its HTTP API."
     assert listed.stdout.splitlines()[-1] == f"chatter\trestbroker-chatter 1.0\t{sentence}"
-    assert [one["kind"] for one in rows] == [*registry.KINDS, "chatter"]
-    assert {one["package"] for one in rows[:-1]} == {"restbroker"}
-    assert all(one["about"] for one in rows)
+    assert [row["kind"] for row in rows] == [*registry.KINDS, "chatter"]
+    assert {row["package"] for row in rows[:-1]} == {"restbroker"}
+    assert all(row["about"] for row in rows)
     assert rows[-1] == {
         "kind": "chatter",
         "package": "restbroker-chatter",
@@ -126,18 +126,18 @@ def test_target_of_a_package_kind_is_shown_and_checked_like_ours(shell: Shell, t
 def test_probe_is_the_check_of_a_kind_without_one(shell: Shell, tmp_path: Path) -> None:
     with Receiver(answer) as server:
         found = _of_chat(shell, tmp_path, document(server.url))
-        assert [(one["level"], one["code"]) for one in found] == [("ok", "Reachable")]
+        assert [(finding["level"], finding["code"]) for finding in found] == [("ok", "Reachable")]
         auth = {"Bearer": {"Token": "another"}}
         found = _of_chat(shell, tmp_path, document(server.url, Auth=auth))
-        assert [(one["level"], one["code"]) for one in found] == [("problem", "LoginRefused")]
+        assert [(finding["level"], finding["code"]) for finding in found] == [("problem", "LoginRefused")]
     found = _of_chat(shell, tmp_path, document(NOWHERE))
-    assert [(one["level"], one["code"]) for one in found] == [("problem", "Unreachable")]
+    assert [(finding["level"], finding["code"]) for finding in found] == [("problem", "Unreachable")]
     assert json.loads(shell("check", "--suggest", "--json").stdout)[0]["text"] is None
 
 
 def _of_chat(shell: Shell, place: Path, configuration: Mapping[str, Any]) -> list[dict[str, Any]]:
     _write(place, configuration)
-    return [one for one in json.loads(shell("check", "--json").stdout)["findings"] if one["area"] == "chat"]
+    return [finding for finding in json.loads(shell("check", "--json").stdout)["findings"] if finding["area"] == "chat"]
 
 
 @pytest.mark.parametrize(("change", "why", "hint"), ROWS)
@@ -164,9 +164,9 @@ def test_unimportable_connector_is_an_error_at_start_and_check(shell: Shell, lib
     for text, why in (("import nowhere", "cannot be imported"), ("", "has no open_connector")):
         (package / "connector.py").write_text(text)
         ended, found = shell("run"), _of_chat(shell, tmp_path, document(NOWHERE))
-        for one in (ended, shell("commands", "--kinds")):
-            assert (one.returncode, "restbroker-chatter 1.0" in one.stderr, why in one.stderr) == (2, True, True)
-        assert [(one["code"], why in one["message"]) for one in found] == [("Unusable", True)]
+        for done in (ended, shell("commands", "--kinds")):
+            assert (done.returncode, "restbroker-chatter 1.0" in done.stderr, why in done.stderr) == (2, True, True)
+        assert [(finding["code"], why in finding["message"]) for finding in found] == [("Unusable", True)]
 
 
 _RAISE = "raise ValueError('s3cr3t-text')"
@@ -226,7 +226,7 @@ def test_raising_check_is_a_problem_beside_the_others_found(
     whole["Targets"]["other"] = {**whole["Targets"]["chat"], "Kind": "ejabberd", "Queues": ["other"], "Options": {}}
     _write(tmp_path, whole)
     checked = shell("check", "--json")
-    found = {one["area"]: one for one in json.loads(checked.stdout)["findings"] if one["level"] == "problem"}
+    found = {row["area"]: row for row in json.loads(checked.stdout)["findings"] if row["level"] == "problem"}
     assert {"chat", "other", "redis"} <= found.keys()
     assert "failed with ValueError (restbroker-chatter 1.0, restbroker_chatter.py:" in found["chat"]["message"]
     assert "Traceback" not in checked.stderr
@@ -345,7 +345,7 @@ def test_secret_option_repeated_by_the_server_is_never_shown(
             runs += [shell("enqueue", "--target", "chat", "get_user", "user=ann", "--wait", "--timeout", "2")]
             runs += [shell("targets"), shell("stats", "--json"), shell("dead", "list"), shell("dead", "list", "--json")]
         log = broker.output()
-    shown = "".join(one.stdout + one.stderr for one in runs) + log
+    shown = "".join(run.stdout + run.stderr for run in runs) + log
     assert "*** is not known" in shown
     assert "k3y-0f" not in shown
 

@@ -165,7 +165,7 @@ def test_equal_jobs_in_the_retry_set_do_not_become_one(store: Client, raw: Any) 
     raw.zadd("ns:goretry", {failed("r0"): 1})
     assert migrate.jobs_to_move(migrate.move(store, *where, "ann@node")) == 1
     assert [json.loads(member)["jid"] for member, _ in everything(raw)["ns:retry"]] == ["r0", "r0"]
-    last, begun, *_ = (one.note for one in audit.entries(store, 5))
+    last, begun, *_ = (entry.note for entry in audit.entries(store, 5))
     assert (last.who, last.action, last.where, last.state, last.done) == ("ann@node", "migrate", "rest", "ended", 1)
     assert (begun.state, begun.done) == ("begun", 0)
 

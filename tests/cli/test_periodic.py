@@ -30,7 +30,7 @@ def keys() -> Mapping[str, Any]:
 def listed(shell: Shell) -> dict[str, dict[str, Any]]:
     done = shell("periodic", "--json")
     assert done.returncode == 0, done.stderr
-    return {one["name"]: one for one in json.loads(done.stdout)}
+    return {row["name"]: row for row in json.loads(done.stdout)}
 
 
 def test_the_list_says_what_became_of_the_last_time(shell: Shell, store: Client) -> None:

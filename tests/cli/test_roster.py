@@ -46,7 +46,7 @@ def refreshed(store: Client) -> list[str]:
 
 
 def noted(store: Client) -> list[tuple[str, str, str]]:
-    found = [one.note for one in audit.entries(store, 50)]
+    found = [entry.note for entry in audit.entries(store, 50)]
     return [(note.action, note.place, note.state) for note in reversed(found)]
 
 

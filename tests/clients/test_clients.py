@@ -46,7 +46,9 @@ PACKAGES: Final[Mapping[str, str]] = {
 }
 REDIGO: Final = Path("/usr/share/gocode/src/github.com/gomodule/redigo")
 IOREDIS: Final = HERE / "node_modules" / "ioredis"
-LANGUAGES: Final = [pytest.param(one, marks=[pytest.mark.nightly] if one in {"mjs", "go"} else []) for one in PROGRAMS]
+LANGUAGES: Final = [
+    pytest.param(name, marks=[pytest.mark.nightly] if name in {"mjs", "go"} else []) for name in PROGRAMS
+]
 
 
 @attrs.frozen
@@ -141,7 +143,7 @@ def test_jobs_are_pushed_answered_and_kept_in_order(client: Client, beside: Besi
         ("call", 20, "check_account", user("carol", failures=-1), {"retry": False}),
     )
     later, *pushed, call, first, second, reused, refused = results
-    assert all(len(one["jid"]) == 24 for one in (later, *pushed))
+    assert all(len(job["jid"]) == 24 for job in (later, *pushed))
     assert call["done"]["outcome"] == first["done"]["outcome"] == "delivered"
     assert call["done"]["answer"] == 0
     assert (second["done"]["outcome"], second["done"]["first"]["outcome"]) == ("duplicate", "delivered")
@@ -221,7 +223,7 @@ def test_after_a_push_without_an_answer_a_call_says_unknown(client: Client, redi
     store.close()
     waits = [("wait", 5, f"a{number}") for number in range(len(texts))]
     results = client.do(("call", 0.2, "check_account", user("bob"), {}), ("wait", 0.000001), *waits)
-    assert ["unknown" in one for one in results] == [True] * len(results), results
+    assert ["unknown" in result for result in results] == [True] * len(results), results
 
 
 TEXTS: Final = ("hunter2-4711", "pässwörd €", " blanks  ", "\ttab\t", "two\r\nlines\rof it", "\ufffd", "😀")
@@ -248,8 +250,8 @@ def test_a_token_is_read_from_its_file_as_the_broker_reads_it(client: Client) ->
         file.write_bytes(raw)
     missing = client.folder / "missing"
     said = client.do(*(("token", str(file)) for file in (*files, missing)))
-    for file, raw, one in zip([*files, missing], [*raws, b"missing"], said, strict=True):
-        assert one.get("said") == _of_broker(file), (raw, one)
+    for file, raw, answer in zip([*files, missing], [*raws, b"missing"], said, strict=True):
+        assert answer.get("said") == _of_broker(file), (raw, answer)
 
 
 def _of_broker(file: Path) -> str | None:

@@ -33,4 +33,4 @@ def test_ajv_takes_the_schema_and_judges_as_python_does(name: str, options: dict
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"said": [], "valid": [validator.is_valid(one) for one in jobs]}
+    assert json.loads(done.stdout) == {"said": [], "valid": [validator.is_valid(job) for job in jobs]}

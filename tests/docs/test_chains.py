@@ -57,7 +57,7 @@ def test_chain_of_each_language_is_pushed_in_order_with_one_key(language: str, r
     )
     assert done.returncode == 0, done.stderr + done.stdout
     client = open_client(StoreSettings(redis_url))
-    jobs: list[dict[str, Any]] = [json.loads(raw(one)) for one in items(client.command("LRANGE", "queue:rest", 0, -1))]
+    jobs: list[dict[str, Any]] = [json.loads(raw(job)) for job in items(client.command("LRANGE", "queue:rest", 0, -1))]
     jobs.reverse()  # the first one is the next to be taken
     client.close()
     assert [job["args"] for job in jobs] == [

@@ -87,7 +87,7 @@ def test_the_page_s_receiver_takes_what_is_signed_and_nothing_else(language: str
     cases = [(good, SECRET), (both, SECRET), (both, NEW)]
     wrong = [(good, NEW), (old, SECRET), (late, SECRET), (bare, SECRET), (other, SECRET)]
     wrong.append((attrs.evolve(good, body=good.body + b" "), SECRET))
-    lines = [json.dumps([dict(one.headers), one.body.decode(), secret]) for one, secret in (*cases, *wrong)]
+    lines = [json.dumps([dict(request.headers), request.body.decode(), secret]) for request, secret in (*cases, *wrong)]
     words, loop = LOOPS[language]
     (block,) = blocks(PAGE, language)
     done = subprocess.run(

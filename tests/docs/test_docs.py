@@ -103,7 +103,7 @@ def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> 
             file.write_text(json.dumps(placed), encoding="utf-8")
             found = load(file, {}, {}, registry.kinds(), sources.kinds()).config
             # No target beside those that are written: check would look for its server.
-            written = [one["Queues"] for one in value.get("Targets", {}).values()] or [[value.get("RestQueue")]]
+            written = [target["Queues"] for target in value.get("Targets", {}).values()] or [[value.get("RestQueue")]]
             assert [list(target.queues) for target in found.targets] == written, value
             loaded += 1
     assert loaded

@@ -15,7 +15,7 @@ from restbroker.web.metrics import exposition
 DASHBOARD: Final[dict[str, Any]] = json.loads((ROOT / "examples" / "grafana-dashboard.json").read_text("utf-8"))
 ALERTS: Final[dict[str, Any]] = yaml.safe_load((ROOT / "examples" / "prometheus-alerts.yml").read_text("utf-8"))
 RULES: Final[list[dict[str, Any]]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
-TARGETS: Final = [one for panel in DASHBOARD["panels"] if panel["type"] != "row" for one in panel["targets"]]
+TARGETS: Final = [target for panel in DASHBOARD["panels"] if panel["type"] != "row" for target in panel["targets"]]
 OF_PROMETHEUS: Final = {"job", "instance", "le"}
 NAME: Final = re.compile(r"\b(?:restbroker|process|python)_\w+")
 BY: Final = re.compile(r"\bby \(([^)]*)\)")
@@ -37,7 +37,7 @@ def test_each_query_can_be_read_and_its_metrics_and_labels_exist() -> None:
     for name, metric in METRICS.items():
         samples |= {f"{name}_{part}" for part in ("bucket", "sum", "count")} if metric.kind == "histogram" else {name}
     wrong = []
-    for expression in (one["expr"].replace("$__rate_interval", "5m") for one in [*RULES, *TARGETS]):
+    for expression in (rule["expr"].replace("$__rate_interval", "5m") for rule in [*RULES, *TARGETS]):
         promql_parser.parse(expression)
         names, used = set(NAME.findall(expression)), kept_by(expression) | set(LABEL.findall(expression))
         if not names or not names <= samples or not used <= labels_of(expression):

@@ -133,7 +133,7 @@ def test_documented_rights_admit_the_account_and_no_other(serve: Serve) -> None:
     with serve(outside + BY_ACCOUNT + rights) as server:
         attempts = [("status", server.admin), ("connected_users_number", server.admin), ("stop", server.admin)]
         attempts += [("status", server.limited), ("status", "admin"), ("status", "")]
-        assert [ask(server, *one)[0] for one in attempts] == [200, 200, 403, 403, 401, 403]
+        assert [ask(server, *attempt)[0] for attempt in attempts] == [200, 200, 403, 403, 401, 403]
         status, body = ask(server, "oauth_issue_token", server.admin, jid=server.admin, **wanted)
         assert status == 200
         bearer = f"Bearer {json.loads(body)['token']}"

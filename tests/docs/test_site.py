@@ -62,7 +62,7 @@ def _built(page: Path) -> Path:
 def _write_one_of_all(folder: Path, pages: list[Path]) -> None:
     """Write one page with what all have: to open each takes a minute."""
     found = [_ARTICLE.search(page.read_text("utf-8")) for page in pages]
-    articles = "".join(f"<article{one[0]}</article>" for one in found if one)
+    articles = "".join(f"<article{match[0]}</article>" for match in found if match)
     first = (folder / READ[0]).read_text("utf-8")
     (folder / ALL).write_text(_ARTICLE.sub(lambda _: f">{articles}", first), "utf-8")
 

@@ -140,7 +140,7 @@ def test_the_terminal_shows_events_without_their_text(redis_server: RedisServer,
         assert [line[1:] for line in lines] == [[*expected, jid] for jid in jids[1:]]
         as_json = run(["events", "tail", "--once", "--json", "--source", "prosody"], directory=tmp_path)
         found = [json.loads(line) for line in as_json.stdout.splitlines()]
-        assert [(one["id"], one["from"], one["room"]) for one in found] == [
+        assert [(event["id"], event["from"], event["room"]) for event in found] == [
             (str(number), MESSAGE["from"], None) for number in range(3)
         ]
         misspelt = run(["events", "tail", "--once", "--source", "prosodi"], directory=tmp_path)
@@ -219,7 +219,7 @@ def test_one_source_has_tls_and_another_none(
             # Each address has its own sources alone.
             assert near.post(f"http://localhost:{plain}{PATH}", json=dict(MESSAGE)).status_code == 404
         done = run(["check", "--json"], directory=tmp_path)
-        found = [one["message"] for one in json.loads(done.stdout)["findings"] if one["code"] == "Serving"]
+        found = [finding["message"] for finding in json.loads(done.stdout)["findings"] if finding["code"] == "Serving"]
         assert [message.rpartition(" at ")[2] for message in found] == [
             f"127.0.0.1:{secured}.",
             f"127.0.0.1:{plain}.",

@@ -30,7 +30,7 @@ PAGES: Final = (PAGE, PAGE.with_name("webhook-details.md"))
 def source_of(name: str, folder: Path) -> EventSource:
     """The source of this name, as the pages have it."""
     shown = (json.loads(block) for page in PAGES for block in blocks(page, "json"))
-    (block,) = (one for one in shown if name in one.get("Events", {}).get("Sources", {}))
+    (block,) = (event for event in shown if name in event.get("Events", {}).get("Sources", {}))
     for file in ("secret", "prosody"):
         (folder / file).write_text(SECRET)
     text = json.dumps(block).replace("/etc/restbroker/jitsi", str(folder / "secret"))
@@ -90,7 +90,7 @@ async def test_mod_post_log_with_its_own_type_is_refused_with_a_hint(hall: Open,
 
 async def test_event_sync_makes_the_jobs_that_the_page_shows(hall: Open, tmp_path: Path) -> None:
     source = source_of("jitsi", tmp_path)
-    shown = next(one for one in map(json.loads, blocks(PAGE, "json")) if "received_at" in one)
+    shown = next(job for job in map(json.loads, blocks(PAGE, "json")) if "received_at" in job)
     requests = recorded("event_sync")
     async with hall(source) as one:
         for request in (*requests, requests[1]):

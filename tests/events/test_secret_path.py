@@ -89,7 +89,9 @@ def stage(redis_server: RedisServer, tmp_path: Path) -> Iterator[Stage]:
             for name in names:
                 assert post(port, {"text": "hello"}, f"/{name}") == 202
             paths = {f"/{name}/{SECRET}" for name in names if name != "away"}
-            until(lambda: {one.target for one in app.received if one.method == "POST"} >= paths, "each was posted to")
+            until(
+                lambda: {post.target for post in app.received if post.method == "POST"} >= paths, "each was posted to"
+            )
             until(lambda: len(dead(client)) >= 3, "what is refused is dead")
             broker.wait_for(r"target\.down target=away")
             with httpx.Client(trust_env=False, follow_redirects=True, headers=HTML, timeout=30, auth=LOGIN) as visitor:
@@ -102,7 +104,7 @@ def test_a_secret_path_is_only_in_requests(stage: Stage) -> None:
     for path in ("/stats", "/metrics"):
         stage.visit(path)
     crawl(stage)
-    jids = [json.loads(one)["jid"] for one in dead(stage.client)]
+    jids = [json.loads(job)["jid"] for job in dead(stage.client)]
     for words in [*AFTER, *(["explain", jid] for jid in jids), *(["dead", "show", jid] for jid in jids)]:
         for said in (stage.run(*words), stage.run(*words, "--json")):
             assert not said.startswith("2\n"), (words, said)

@@ -63,13 +63,13 @@ def listening(broker: Running) -> None:
 
 
 def posts(app: Receiver) -> list[Received]:
-    return [one for one in app.received if one.method == "POST"]
+    return [request for request in app.received if request.method == "POST"]
 
 
 def dead(store: Client) -> list[bytes]:
     found = store.command("ZRANGE", "dead", 0, -1)
     assert isinstance(found, list)
-    return [one for one in found if isinstance(one, bytes)]
+    return [job for job in found if isinstance(job, bytes)]
 
 
 @pytest.mark.promise("Events", "an event is a job before its 202")
@@ -93,8 +93,8 @@ def test_an_event_comes_to_the_application_once(redis_server: RedisServer, store
     (body, _) = sorted(bodies.values(), key=lambda one: one["n"])
     assert (body["type"], body["from"], body["source"]) == ("joined", "ann@example.org", "in")
     assert body["raw"]["host"] == "x"
-    assert {one.path for one in posts(app)} == {"/xmpp"}
-    assert {one.headers["via"] for one in posts(app)} == {"1.1 restbroker-http-target"}
+    assert {post.path for post in posts(app)} == {"/xmpp"}
+    assert {post.headers["via"] for post in posts(app)} == {"1.1 restbroker-http-target"}
     assert dead(store) == []
     assert SECRET not in said
 
@@ -102,7 +102,7 @@ def test_an_event_comes_to_the_application_once(redis_server: RedisServer, store
 def _done(app: Receiver, tries: int) -> dict[str, Any]:
     """The bodies by their id, once there were so many tries."""
     came = posts(app)
-    return {one.headers["idempotency-key"]: json.loads(one.body) for one in came} if len(came) >= tries else {}
+    return {post.headers["idempotency-key"]: json.loads(post.body) for post in came} if len(came) >= tries else {}
 
 
 def test_no_job_of_an_event_holds_a_secret(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
@@ -138,8 +138,8 @@ def test_a_dead_event_that_is_retried_keeps_its_id(redis_server: RedisServer, st
             assert done.returncode == 0, done.stderr
             until(lambda: len(posts(app)) == 2, "it came again")
             assert broker.stop() == 0
-    assert [(one.headers["webhook-id"], one.headers["idempotency-key"]) for one in posts(app)] == [(jid, jid)] * 2
-    assert len({one.body for one in posts(app)}) == 1
+    assert [(post.headers["webhook-id"], post.headers["idempotency-key"]) for post in posts(app)] == [(jid, jid)] * 2
+    assert len({post.body for post in posts(app)}) == 1
     assert dead(store) == []
 
 
@@ -205,7 +205,7 @@ def test_two_restbrokers_in_a_row_need_a_chain(redis_server: RedisServer, store:
                 ("other", ["1.1 restbroker", "1.0 a-restbroker-http-target (x)"]),
                 ("other", ["1.1 proxy, 1.1 Restbroker-HTTP-Target (comment)", "1.1 other"]),
             ):
-                headers = [("Via", one) for one in via]
+                headers = [("Via", value) for value in via]
                 statuses.append(client.post(f"http://127.0.0.1:{port}/{path}", json={}, headers=headers).status_code)
         assert broker.stop() == 0
     assert statuses == [202, 202, 508]
@@ -234,8 +234,12 @@ async def test_an_event_too_large_for_a_job_ends_no_reader(deliverer: Deliverer,
             await deliverer.deliver(handed, attrs.evolve(EVENT, body="large"))
         nursery.cancel_scope.cancel()
     assert len(queues.peek(store, "hook", 0, 9)) == 2
-    assert [one.outcome for one in reported if isinstance(one, EventHandled)] == ["accepted", "too_large", "accepted"]
-    assert [one.code for one in reported if isinstance(one, OperatorWarning)] == ["EventTooLarge"]
+    assert [said.outcome for said in reported if isinstance(said, EventHandled)] == [
+        "accepted",
+        "too_large",
+        "accepted",
+    ]
+    assert [said.code for said in reported if isinstance(said, OperatorWarning)] == ["EventTooLarge"]
 
 
 def test_events_of_one_sender_keep_their_order(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:

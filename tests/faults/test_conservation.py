@@ -113,10 +113,10 @@ def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
     bench.wait_until_finished(CRASHED_S + jobs / 50)
     dead = bench.members("dead")
     statuses = {
-        job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
+        job: [call.status for call in exchanges if call.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
     }
-    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
-    why = Counter(f"{one['args'][0]} {one['error_class']}" for one in dead)
+    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [job["jid"] for job in dead])
+    why = Counter(f"{job['args'][0]} {job['error_class']}" for job in dead)
     report(f"{verdict}\nin progress at each fault: {in_progress}, together {sum(in_progress)}; dead: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.dead >= jobs
@@ -147,9 +147,9 @@ def test_single_jobs_survive_kills_and_stops_of_the_broker(bench: Bench, report:
     bench.wait_until_finished()
     dead = bench.members("dead")
     statuses = {
-        job: [one.status for one in exchanges if one.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
+        job: [call.status for call in exchanges if call.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
     }
-    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [one["jid"] for one in dead])
+    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [job["jid"] for job in dead])
     report(f"{verdict}\nin progress at the kills: {held}; dead: {len(dead)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.dead >= 2000

@@ -96,7 +96,7 @@ class Scene:
         """Returns when a sentinel names the replica as the master."""
         port = str(self.group.replica.port)
         named = ("GET-MASTER-ADDR-BY-NAME", MASTER)
-        until(lambda: any(port in one.ask(*named) for one in self.group.sentinels), "the new master is known")
+        until(lambda: any(port in sentinel.ask(*named) for sentinel in self.group.sentinels), "the new master is known")
 
     def assert_delivery_goes_on(self) -> None:
         """The new master is known since just now."""
@@ -113,7 +113,7 @@ class Scene:
         self.bench.wait_until_finished()
 
     def assert_nothing_sure_is_lost(self) -> None:
-        done = {job for job, sendings in self.bench.proxy.of_jobs().items() if any(one.done for one in sendings)}
+        done = {job for job, sendings in self.bench.proxy.of_jobs().items() if any(sent.done for sent in sendings)}
         answered = {reply_id for _, reply_id in self.bench.replies()}
         sure = self.producer.sure
         self.report(f"{self.producer.pushed} jobs pushed, {len(sure)} surely replicated, {self.repeated()} sent again")

@@ -171,7 +171,7 @@ class Verdict:
         """
         first_open: Counter[str] = Counter()
         newest: dict[str, int] = defaultdict(lambda: -1)
-        settled = {(one.key, one.number) for one in jobs if one.jid in gone}
+        settled = {(job.key, job.number) for job in jobs if job.jid in gone}
         skips, running, done = iter([*witness.skipped, ("", 0, 1 << 60)]), Counter[tuple[str, int]](), set[str]()
         skip = next(skips)
         went_back: dict[str, int] = {}
@@ -201,7 +201,7 @@ class Verdict:
             self.repeated += number == newest[key]
             newest[key] = max(newest[key], number)
         found = done | gone | dead
-        self.lost = [one.jid for one in jobs if one.jid not in found]
+        self.lost = [job.jid for job in jobs if job.jid not in found]
 
     def _note(self, jid: str, **holds: bool) -> None:
         """Counts a request as the first of these that holds."""
@@ -259,14 +259,14 @@ class Chaos:
                 fate = "head"
             self.jobs.append(Job(key, numbers[key], fate))
             numbers[key] += 1
-        self.fates = {one.jid: one.fate for one in self.jobs}
-        self.witness.fates = {(one.key, one.number): one.fate for one in self.jobs}
+        self.fates = {job.jid: job.fate for job in self.jobs}
+        self.witness.fates = {(job.key, job.number): job.fate for job in self.jobs}
 
     def push(self, until_place: int) -> None:
         if until_place > self.pushed:
             for start in range(self.pushed, until_place, 500):
                 some = self.jobs[start : min(start + 500, until_place)]
-                queues.push(self.client, QUEUE, [one.payload for one in some])
+                queues.push(self.client, QUEUE, [job.payload for job in some])
             self.pushed = until_place
 
     def start(self) -> None:
@@ -306,7 +306,11 @@ class Chaos:
 
     def freeze(self) -> None:
         """For half a lease up to three; not where no look at the lease can help."""
-        awake = [one.process.pid for one in self.brokers if one.process.pid not in self.frozen and self.is_up(one)]
+        awake = [
+            broker.process.pid
+            for broker in self.brokers
+            if broker.process.pid not in self.frozen and self.is_up(broker)
+        ]
         if len(awake) < 2:
             return
         pid = self.chance.choice(awake)
@@ -350,23 +354,23 @@ class Chaos:
         """People open what is stopped: they retry, with Ruby or without, what may be done then; else they skip it."""
         retried: list[str] = []
         for page in order.read_keys(self.client, TARGET, [QUEUE]):
-            for one in page:
-                if one.state != "stopped":
+            for key in page:
+                if key.state != "stopped":
                     continue
-                assert one.jid in self.fates, f"{one.name!r} is stopped without a job that died"
-                if self.fates[one.jid] == "once" and len(retried) < 50:
-                    retried.append(one.jid)
-                elif self.fates[one.jid] == "dies":
-                    self.witness.skip(one.jid)
-                    assert order.steer(self.client, TARGET, [QUEUE], "skip", [one]) == [True]
+                assert key.jid in self.fates, f"{key.name!r} is stopped without a job that died"
+                if self.fates[key.jid] == "once" and len(retried) < 50:
+                    retried.append(key.jid)
+                elif self.fates[key.jid] == "dies":
+                    self.witness.skip(key.jid)
+                    assert order.steer(self.client, TARGET, [QUEUE], "skip", [key]) == [True]
         if by_ruby and (retried or deletes):
             meddled = ruby.ask("meddle.rb", self.redis.url, queue=QUEUE, delete=deletes, retry=list(retried))
             self.gone |= set(meddled["deleted"])
             self.counts["retried by Ruby"] += len(meddled["retried"])
             self.counts["deleted by Ruby"] += len(meddled["deleted"])
         elif retried:
-            dead = [raw(one) for one in items(self.client.command("ZRANGE", "dead", 0, -1))]
-            moves = [sets.Placement(one, QUEUE) for one in dead if json.loads(one)["jid"] in retried]
+            dead = [raw(member) for member in items(self.client.command("ZRANGE", "dead", 0, -1))]
+            moves = [sets.Placement(job, QUEUE) for job in dead if json.loads(job)["jid"] in retried]
             self.counts["retried"] += len(sets.place(self.client, "dead", moves))
 
     def run(self, kills: int, freezes: int, deaths: int, *, brokers: int) -> None:
@@ -401,13 +405,13 @@ class Chaos:
         try:
             until(is_finished, "all jobs are settled, and no key is held", timeout_s)
         except AssertionError:
-            held = [one for page in order.read_keys(self.client, TARGET, [QUEUE]) for one in page]
+            held = [key for page in order.read_keys(self.client, TARGET, [QUEUE]) for key in page]
             raise AssertionError(f"{unfinished_jobs.count(self.client, [QUEUE])} {held[:20]}") from None
 
     def judge(self) -> Verdict:
-        members = [json.loads(raw(one)) for one in items(self.client.command("ZRANGE", "dead", 0, -1))]
+        members = [json.loads(raw(member)) for member in items(self.client.command("ZRANGE", "dead", 0, -1))]
         verdict = Verdict()
-        verdict.judge(self.witness, self.jobs, self.gone, {one["jid"] for one in members}, self.cuts)
+        verdict.judge(self.witness, self.jobs, self.gone, {member["jid"] for member in members}, self.cuts)
         self.counts["dead"] = len(members)
         return verdict
 
@@ -458,7 +462,7 @@ def assert_all_is_well(here: Chaos, report: Report) -> Verdict:
     assert not verdict.lost
     left = ("restbroker:held:", "restbroker:line:", "restbroker:turn:", "restbroker:fair:", "restbroker:stopped:")
     assert not [key for key in places if key.startswith(left)]
-    assert not [one for one in here.brokers if "Traceback" in one.output()]
+    assert not [broker for broker in here.brokers if "Traceback" in broker.output()]
     return verdict
 
 

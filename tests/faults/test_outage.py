@@ -105,7 +105,7 @@ def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, re
     broker = bench.start()
     broker.wait_for(r"target\.down")
     dead = [json.dumps({"class": "Add", "jid": f"dead{number}", "args": []}) for number in range(3)]
-    bench.client.command("ZADD", "dead", *(word for one in dead for word in (time.time(), one)))
+    bench.client.command("ZADD", "dead", *(word for job in dead for word in (time.time(), job)))
     # Every hundredth has no expiry, and is done.
     due, expiry = EXPIRED_JOBS // 100, time.time() + 2 + EXPIRED_JOBS / 10_000
     bench.push([expiring(number, None if number < due else expiry) for number in range(EXPIRED_JOBS + due)])
@@ -116,7 +116,7 @@ def test_jobs_expiring_in_an_outage_go_soon_and_are_all_counted(bench: Bench, re
     bench.wait_until_finished(GONE_WITHIN_S)
     report(f"{EXPIRED_JOBS} jobs that expired during an outage are gone {time.monotonic() - began_s:.1f} s after it")
     assert len(bench.proxy.of_jobs()) == due
-    assert sorted(map(str, bench.members("dead"))) == sorted(str(json.loads(one)) for one in dead)
+    assert sorted(map(str, bench.members("dead"))) == sorted(str(json.loads(job)) for job in dead)
     assert integer(bench.client.command("ZCARD", "retry")) == 0
     until(lambda: ended(port) == {"delivered": due, "expired": EXPIRED_JOBS}, "/metrics counts each")
     assert int(raw(bench.client.command("GET", "stat:processed"))) == EXPIRED_JOBS + due

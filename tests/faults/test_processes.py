@@ -93,7 +93,7 @@ def workers(running: Running) -> list[int]:
 def children(running: Running) -> set[int]:
     """The processes that it started, also those that have ended just now."""
     # A child belongs to the thread that started it.
-    lists = [one.read_text() for one in Path(f"/proc/{running.process.pid}/task").glob("*/children")]
+    lists = [file.read_text() for file in Path(f"/proc/{running.process.pid}/task").glob("*/children")]
     return {int(pid) for pids in lists for pid in pids.split()}
 
 

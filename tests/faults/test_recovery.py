@@ -69,7 +69,7 @@ def assert_each_was_done_once_in_redis(bench: Bench) -> None:
     assert bench.places() == {}
     sendings = bench.proxy.of_jobs()
     assert set(sendings) == {job_id(number) for number in range(CONCURRENCY)}
-    assert all([one.status for one in sent] == [200, 409] for sent in sendings.values())
+    assert all([exchange.status for exchange in sent] == [200, 409] for sent in sendings.values())
 
 
 @pytest.mark.promise("Back soon", "jobs of a killed process are back at once on its host")

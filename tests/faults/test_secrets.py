@@ -204,7 +204,7 @@ def hunt(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReques
         command = ["run", "--config", str(config), "--processes", str(request.param)]
         with process.started(command, directory=directory / "run", environ=ENVIRON) as broker:
             paths = set(map(first_path, served))
-            until(lambda: paths <= {one.target for one in list(server.received)}, "each was sent a request", 60.0)
+            until(lambda: paths <= {post.target for post in list(server.received)}, "each was sent a request", 60.0)
             until(lambda: integer(client.command("ZCARD", "dead")) >= DEAD, "jobs die", 60.0)
             broker.signal(signal.SIGTTIN)
             broker.wait_for("broker.quiet|Task|task", timeout_s=60.0)
@@ -325,11 +325,11 @@ def values(client: Client, key: str) -> list[bytes]:
         case b"string":
             return [raw(client.command("GET", key) or b"")]
         case b"list":
-            return [raw(one) for one in items(client.command("LRANGE", key, 0, -1))]
+            return [raw(member) for member in items(client.command("LRANGE", key, 0, -1))]
         case b"zset":
-            return [raw(one) for one in items(client.command("ZRANGE", key, 0, -1))]
+            return [raw(member) for member in items(client.command("ZRANGE", key, 0, -1))]
         case b"set":
-            return [raw(one) for one in items(client.command("SMEMBERS", key))]
+            return [raw(member) for member in items(client.command("SMEMBERS", key))]
         case b"hash":
             return [*mapping(client.command("HGETALL", key)).values()]
         case _:

@@ -30,7 +30,7 @@ def assert_in_one_place(bench: Bench) -> None:
     sendings = bench.proxy.of_jobs()
     for number in range(JOBS):
         job = job_id(number)
-        assert places[job] == 1 or (places[job] == 0 and any(one.done for one in sendings[job]))
+        assert places[job] == 1 or (places[job] == 0 and any(sending.done for sending in sendings[job]))
     assert len(places) + sum(places[job] == 0 for job in sendings) == JOBS
 
 

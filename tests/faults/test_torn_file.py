@@ -74,7 +74,9 @@ def state(client: Client) -> Sequence[object]:
     calls = [("LRANGE", listed, 0, -1), ("GET", counted), *of_groups]
     # A hash has no order: each start of Redis has another one.
     hashes = [items(found) for found in client.commands([("HGETALL", taken), ("HGETALL", fair)])]
-    pairs = [sorted((raw(name), raw(value)) for name, value in zip(one[::2], one[1::2], strict=True)) for one in hashes]
+    pairs = [
+        sorted((raw(name), raw(value)) for name, value in zip(flat[::2], flat[1::2], strict=True)) for flat in hashes
+    ]
     return [*pairs, *client.commands([*calls, *(("LRANGE", key, 0, -1) for key in lists)])]
 
 

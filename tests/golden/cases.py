@@ -78,10 +78,10 @@ def _recorded(server: str, *, about: str = "") -> Iterator[Body]:
     """Each body with which a real server was recorded to refuse something; each text once. `about`: in these files."""
     found: dict[str, Body] = {}
     names = [name for name in files(f"{server}/*") if about in name and not name.endswith("/cut")]
-    for one in recorded(*names):
-        text = one.answer
-        if text and not one.assumed and (one.status >= 300 or '"type":"error"' in text):
-            headers = {name.lower(): value for name, value in one.answer_headers.items()}
+    for exchange in recorded(*names):
+        text = exchange.answer
+        if text and not exchange.assumed and (exchange.status >= 300 or '"type":"error"' in text):
+            headers = {name.lower(): value for name, value in exchange.answer_headers.items()}
             found.setdefault(text, Body(f"recorded: {text}", text.encode(), headers or _JSON))
     yield from found.values()
 
@@ -317,14 +317,15 @@ def _prosody_rest() -> Kind:
         *("unexpected-request", "undefined-condition"),
     )
     errors = [
-        _json(f"the error {one}", {"kind": "iq", "type": "error", "error": {"condition": one}}) for one in conditions
+        _json(f"the error {condition}", {"kind": "iq", "type": "error", "error": {"condition": condition}})
+        for condition in conditions
     ]
     kinds = [
         _json(
-            f"the error {one} of type {kind}",
-            {"kind": "message", "type": "error", "error": {"condition": one, "type": kind, "text": "words"}},
+            f"the error {condition} of type {kind}",
+            {"kind": "message", "type": "error", "error": {"condition": condition, "type": kind, "text": "words"}},
         )
-        for one, kind in (
+        for condition, kind in (
             *(("not-allowed", "wait"), ("remote-server-timeout", "cancel"), ("policy-violation", "continue")),
             ("item-not-found", "nonsense"),
         )

@@ -179,7 +179,9 @@ class _Bench:
         needed = {argument.name: every[argument.name] for argument in spec.arguments if not argument.optional}
         whole = await self._fate(spec.name, every)
         least = await self._fate(spec.name, needed)
-        digests = [f"{one.name} {await self._digest(spec, one, every, needed)}" for one in spec.arguments]
+        digests = [
+            f"{argument.name} {await self._digest(spec, argument, every, needed)}" for argument in spec.arguments
+        ]
         digests.append(f"(another) {_digest_of([await self._fate(spec.name, {**every, 'zz': 'x'})])}")
         return [
             _specified(spec),
@@ -200,9 +202,11 @@ class _Bench:
 
     async def _fitting(self, spec: CommandSpec) -> Mapping[str, Json]:
         """For each argument the first value that is not refused, where there is one."""
-        values: dict[str, Json] = {one.name: _USUAL.get(one.host_source, VALUES[0]) for one in spec.arguments}
+        values: dict[str, Json] = {
+            argument.name: _USUAL.get(argument.host_source, VALUES[0]) for argument in spec.arguments
+        }
         left = {name: [*VALUES] for name in values}
-        names = {name: one.name for one in spec.arguments for name in (one.name, *one.aliases)}
+        names = {name: argument.name for argument in spec.arguments for name in (argument.name, *argument.aliases)}
         for _ in range(_MOST_TRIES):
             refused = await self._fate(spec.name, values)
             about = _NAMED.search(refused) if refused.startswith("refused") else None

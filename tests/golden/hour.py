@@ -248,7 +248,7 @@ def _is_written(client: Client) -> bool:
     (key,) = names(client.command("KEYS", "restbroker:info:*:rosters"))
     snapshot = mapping(client.command("HGETALL", key)).get("snapshot", b"").replace(b" ", b"")
     streams = mapping(client.command("HGETALL", "restbroker:sources")).values()
-    return b'"limited":"' in snapshot and not any(b'"heartbeat_s":0.0' in one for one in streams)
+    return b'"limited":"' in snapshot and not any(b'"heartbeat_s":0.0' in stream for stream in streams)
 
 
 def _posted(one: Hour, body: str, path: str = _PATH) -> tuple[str, str]:
@@ -285,15 +285,15 @@ def _held(client: Client, kind: str, key: str) -> list[Any]:
         case "string":
             return [_value(client.command("GET", key))]
         case "list":
-            return [_value(one) for one in items(client.command("LRANGE", key, 0, -1))]
+            return [_value(member) for member in items(client.command("LRANGE", key, 0, -1))]
         case "set":
             return [dict.fromkeys(names(client.command("SMEMBERS", key)), "")]
         case "zset":
-            return [_value(one) for one in items(client.command("ZRANGE", key, 0, -1))]
+            return [_value(member) for member in items(client.command("ZRANGE", key, 0, -1))]
         case "hash":
             found = {name: _value(value) for name, value in mapping(client.command("HGETALL", key)).items()}
             are_alike = key.endswith((":work", ":workers", ":sources", ":minutes"))
-            return [{"EACH": one} for one in found.values()] if are_alike else [found]
+            return [{"EACH": value} for value in found.values()] if are_alike else [found]
         case _:
             return [_pairs(items(items(entry)[1])) for entry in items(client.command("XRANGE", key, "-", "+"))]
 
@@ -409,7 +409,7 @@ def _grouped(one: Hour, before: Sequence[str]) -> tuple[Running, list[str]]:
 def _logged(*brokers: Running) -> Iterator[str]:
     yield "== lines of the log, at all levels"
     rows: dict[str, list[dict[str, Any]]] = {}
-    for line in "\n".join(one.output() for one in brokers).splitlines():
+    for line in "\n".join(broker.output() for broker in brokers).splitlines():
         if not line.startswith("{"):  # of its start, before it logs
             continue
         said = json.loads(line)

@@ -61,7 +61,7 @@ def _of(kind: Kind) -> Iterator[str]:
 def _spans(target: Target, body: Body, said: dict[str, int]) -> str:
     async def found() -> list[tuple[int, int]]:
         answers = [(status, Response(status, body.headers, body.data, 0.0)) for status in _ALL]
-        return [(status, said.setdefault(await _found(target, one), len(said) + 1)) for status, one in answers]
+        return [(status, said.setdefault(await _found(target, answer), len(said) + 1)) for status, answer in answers]
 
     probes = trio.run(found, clock=trio.testing.MockClock(autojump_threshold=0))
     spans = []

@@ -33,7 +33,10 @@ FILES: Final = tuple(
 def text(name: str) -> str:
     """Return of each step of this file what was done, what the server answered, and what came of it."""
     written = json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["exchanges"]
-    exchanges, steps = recorded(name), Steps([Step(**one["step"]) for one in written if "step" in one], _entry(name))
+    exchanges, steps = (
+        recorded(name),
+        Steps([Step(**request["step"]) for request in written if "step" in request], _entry(name)),
+    )
     answers, lines = _answers(written), list[str]()
 
     def each(step: Step, result: Result) -> None:
@@ -42,7 +45,9 @@ def text(name: str) -> str:
     with Player(exchanges) as server:
         trio.run(partial(run, steps, server.url, each))
     assert len(server.requests) == len(exchanges), f"{name}: not as many requests as were recorded"
-    wrong = [one for one, exchange in zip(server.requests, exchanges, strict=True) if not exchange.fits(one)]
+    wrong = [
+        request for request, exchange in zip(server.requests, exchanges, strict=True) if not exchange.fits(request)
+    ]
     assert wrong == [], f"{name}: not in the recorded order"
     return "\n".join([*lines, ""])
 
@@ -54,10 +59,10 @@ def _entry(name: str) -> Entries:
 def _answers(exchanges: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yield of each step the status, and those of questions after it."""
     statuses: list[list[str]] = []
-    for one in exchanges:
-        if "step" in one:
+    for exchange in exchanges:
+        if "step" in exchange:
             statuses.append([])
-        statuses[-1].append(str(one["response"]["status"]))
+        statuses[-1].append(str(exchange["response"]["status"]))
     for first, *others in statuses:
         more = f"{len(others)} more" if len(others) > _FEW else ", ".join(others)
         yield f"{first} ({more})" if others else first

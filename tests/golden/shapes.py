@@ -46,7 +46,7 @@ def of(*values: Any) -> str:
     lists = [value for value in values if isinstance(value, list)]
     found = sorted(plain)
     if lists:
-        found.append(f"[{of(*(inner for one in lists for inner in one))}]")
+        found.append(f"[{of(*(inner for items in lists for inner in items))}]")
     if objects:
         found.append(f"{{{', '.join(_members(objects))}}}")
     return " | ".join(found)
@@ -55,9 +55,9 @@ def of(*values: Any) -> str:
 def _members(objects: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     inside: dict[str, list[Any]] = {}
     having: Counter[str] = Counter()
-    for one in objects:
-        having.update({named(name) for name in one})
-        for name, value in one.items():
+    for member in objects:
+        having.update({named(name) for name in member})
+        for name, value in member.items():
             inside.setdefault(named(name), []).append(value)
             if _LATENCY.fullmatch(name):  # of the last minute: a slow machine has none
                 inside[name] += [None, 1.5]

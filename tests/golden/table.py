@@ -78,11 +78,11 @@ def _long(said: str, classes: Sequence[str]) -> Iterator[str]:
     for part in said.split("; "):
         name, _, flags = part.rpartition(" ")
         if part in classes:
-            yield from (label_of(part, one) for one in FLAGS)
+            yield from (label_of(part, flag) for flag in FLAGS)
         elif name == _EVERY:
-            yield from (label_of(one, flags) for one in classes)
+            yield from (label_of(name, flags) for name in classes)
         else:
-            yield from (label_of(name, one) for one in flags.split(","))
+            yield from (label_of(name, flag) for flag in flags.split(","))
 
 
 def statuses_of(span: str) -> Sequence[str]:

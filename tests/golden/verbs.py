@@ -120,16 +120,18 @@ def _shown(printed: str, *, as_json: bool) -> Iterator[str]:
 def _contents(client: Client, folder: Path) -> dict[str, list[str]]:
     """Return what the commands are there to change: files, jobs by their ids, and other keys of theirs."""
     found = {"files": sorted(path.name for path in folder.iterdir())}
-    for key in sorted(raw(one).decode() for one in items(client.command("KEYS", "ns:*"))):
+    for key in sorted(raw(key).decode() for key in items(client.command("KEYS", "ns:*"))):
         match raw(client.command("TYPE", key)):
             case b"list":
-                found[key] = [_job(one) for one in items(client.command("LRANGE", key, 0, -1))][::-1]
+                found[key] = [_job(key) for key in items(client.command("LRANGE", key, 0, -1))][::-1]
             case b"zset":
-                found[key] = [_job(one) for one in items(client.command("ZRANGE", key, 0, -1))]
+                found[key] = [_job(member) for member in items(client.command("ZRANGE", key, 0, -1))]
             case b"hash" if ":pauses" in key or ":order:" in key or key.endswith("periodic"):
-                found[key] = sorted(_job(one) for one in items(client.command("HGETALL", key))[::2])
-    notes = [one.note for one in audit.entries(client, 50)]
-    found["audit"] = [f"{one.action} {one.place} {one.where} {one.state} {one.done}: {one.why}" for one in notes[::-1]]
+                found[key] = sorted(_job(name) for name in items(client.command("HGETALL", key))[::2])
+    notes = [entry.note for entry in audit.entries(client, 50)]
+    found["audit"] = [
+        f"{note.action} {note.place} {note.where} {note.state} {note.done}: {note.why}" for note in notes[::-1]
+    ]
     return found
 
 
@@ -146,8 +148,8 @@ def _job(member: object) -> str:
 def _changed(before: Mapping[str, Sequence[str]], after: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for key in sorted({*before, *after}):
         was, now = before.get(key, ()), after.get(key, ())
-        yield from (f"- {key}: {one}" for one in was if one not in now)
-        yield from (f"+ {key}: {one}" for one in now if one not in was)
+        yield from (f"- {key}: {line}" for line in was if line not in now)
+        yield from (f"+ {key}: {line}" for line in now if line not in was)
 
 
 def _constant(line: str) -> str:
@@ -211,7 +213,7 @@ def _ordered(client: Client) -> None:
     )
     answer = fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, groups=text))
     assert isinstance(answer, FetchResult)
-    taken = {json.loads(one.raw)["jid"]: one for one in answer.jobs}
+    taken = {json.loads(job.raw)["jid"]: job for job in answer.jobs}
     ends: list[tuple[str, Dead | Retry]] = [
         (taken["b1"].ticket, Retry(4e9, taken["b1"].raw)),
         (taken["c1"].ticket, Dead(NOW_S, taken["c1"].raw, effect="stop")),

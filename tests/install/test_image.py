@@ -40,7 +40,7 @@ def test_entry_point_and_health_check_are_commands(tmp_path: Path) -> None:
     assert 'CMD ["restbroker", "health"]' in FINAL["HEALTHCHECK"]
     assert {"run", "health"} <= set(COMMANDS)
     # The address that is asked is one that the image itself sets, so that there is one.
-    environ = dict(one.split("=", 1) for one in FINAL["ENV"].split() if one.startswith("RESTBROKER_"))
+    environ = dict(word.split("=", 1) for word in FINAL["ENV"].split() if word.startswith("RESTBROKER_"))
     file = tmp_path / "env.json"
     file.write_text('{"RestQueue": "rest", "Token": "a-token"}')
     assert load(file, environ, {}, registry.kinds(), sources.kinds()).config.health_bind == ("127.0.0.1", 8090)

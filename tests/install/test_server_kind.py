@@ -31,7 +31,7 @@ def test_broker_check_and_commands_know_an_installed_kind(tmp_path: Path, redis_
                     ["send_message", "to=ann", "text=Hello"],
                 )
             ]
-    found = {one["code"]: one for one in json.loads(checked.stdout)["findings"] if one["area"] == "chat"}
+    found = {row["code"]: row for row in json.loads(checked.stdout)["findings"] if row["area"] == "chat"}
     assert "Chatter 2.1 answers." in found["Reachable"]["message"]
     names = [line.split("\t")[0] for line in listed.stdout.splitlines()]
     assert names == ["create_user", "delete_user", "get_user", "send_message"]
@@ -71,4 +71,4 @@ def test_an_example_imports_what_the_page_allows(example: Path) -> None:
         if isinstance(node, ast.ImportFrom) and node.module is not None and node.module.startswith("restbroker.")
     }
     assert imported
-    assert {one for one in imported if one not in allowed and one.rpartition(".")[0] not in allowed} == set()
+    assert {name for name in imported if name not in allowed and name.rpartition(".")[0] not in allowed} == set()

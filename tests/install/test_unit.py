@@ -72,7 +72,7 @@ def test_the_credentials_reach_the_configuration(tmp_path: Path) -> None:
     names = [credential.partition(":")[0] for credential in settings(CREDENTIALS, "LoadCredential")]
     for name in names:
         (tmp_path / name).write_text(f"the-{name}-of-the-service\n")
-    environ = dict(one.replace("%d", str(tmp_path)).split("=", 1) for one in settings(CREDENTIALS, "Environment"))
+    environ = dict(line.replace("%d", str(tmp_path)).split("=", 1) for line in settings(CREDENTIALS, "Environment"))
     file = tmp_path / "env.json"
     file.write_text(json.dumps({"RestQueue": "rest", "RestUser": "admin@example.org"}))
     found = load(file, environ, {}, registry.kinds(), sources.kinds())

@@ -23,7 +23,7 @@ class Guard:
 
     def look_at_sending(self, job: JobInProgress) -> None:
         """Its first byte leaves now: it is ours, our lease is fresh and the breaker admits it."""
-        pool = next((one for one in self.pools if one.reservations.jobs.get(job.ticket) is job), None)
+        pool = next((pool for pool in self.pools if pool.reservations.jobs.get(job.ticket) is job), None)
         if pool is None:
             self.broken.append(f"{job.ticket} is sent, and is not ours")
             return

@@ -171,7 +171,7 @@ def _comparable(answer: object) -> object:
         case list():
             return [Refused("") if isinstance(code, Refused) else code for code in answer]
         case tuple():
-            return tuple(_comparable(one) for one in answer)
+            return tuple(_comparable(item) for item in answer)
         case StoreRefused():
             return StoreRefused
         case Due(members=members):

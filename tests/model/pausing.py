@@ -73,11 +73,11 @@ def resume_queue(data: DataSet, queue: str) -> bool:
 def end_due(data: DataSet, now_us: int) -> list[PauseEnd]:
     """What is due ends and is reported; a note on a queue that others resumed goes silently."""
     queues = _due("queue", data.queue_notes, now_us, lambda queue: queue in data.paused_queues)
-    data.paused_queues -= {one.name for one in queues}
+    data.paused_queues -= {queue.name for queue in queues}
     targets = _due("target", data.target_notes, now_us, lambda _: True)
     for notes, ended in ((data.queue_notes, queues), (data.target_notes, targets)):
-        for one in ended:
-            del notes[one.name]
+        for end in ended:
+            del notes[end.name]
     for queue in data.queue_notes.keys() - data.paused_queues:
         del data.queue_notes[queue]
     return [*queues, *targets]
@@ -90,9 +90,9 @@ def note(who: str, why: str, for_s: float | None, now_us: int) -> PauseNote:
 
 def _due(kind: str, notes: Mapping[str, PauseNote], now_us: int, is_paused: Callable[[str], bool]) -> list[PauseEnd]:
     return [
-        PauseEnd(kind, name, one.who, one.why)
-        for name, one in notes.items()
-        if is_paused(name) and 0 < one.until_us <= now_us
+        PauseEnd(kind, name, note.who, note.why)
+        for name, note in notes.items()
+        if is_paused(name) and 0 < note.until_us <= now_us
     ]
 
 

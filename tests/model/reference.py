@@ -157,7 +157,7 @@ class Reference:
         for name in self.data.fingerprints:
             self.data.require(f"restbroker:done:{name}")
         known = {text for texts in self.data.fingerprints.values() for text in texts}
-        return [math.inf if one.text.encode() in known else 0.0 for one in fingerprints]
+        return [math.inf if fingerprint.text.encode() in known else 0.0 for fingerprint in fingerprints]
 
     def _record(self, request: FinishRequest, place: int) -> None:
         record = b"" if request.records is None else request.records.each[place]

@@ -109,7 +109,7 @@ class World:
         assert isinstance(answer, FetchResult if pool.is_alive else IdentityUnknown), answer
         if not isinstance(answer, FetchResult):
             return
-        self.log.append(("fetch", pool.identity, want, [one.ticket for one in answer.jobs]))
+        self.log.append(("fetch", pool.identity, want, [job.ticket for job in answer.jobs]))
         self.are_handed_out(pool, answer.jobs, want)
         if answer.jobs and self.chance.random() < 0.1:
             assert isinstance(pool.ask(want, hwm=request.hwm), Duplicate)
@@ -120,10 +120,10 @@ class World:
 
     def are_handed_out(self, pool: GroupPool, jobs: Sequence[FetchedJob], want: int) -> None:
         assert len(jobs) <= want
-        for one in jobs:
-            name = name_of(one.raw)
+        for fetched in jobs:
+            name = name_of(fetched.raw)
             queue, group = self.place[name]
-            assert (one.queue, ticket_group(one.ticket)) == (queue, group)
+            assert (fetched.queue, ticket_group(fetched.ticket)) == (queue, group)
             assert queue not in self.paused, "of a paused queue"
             line = self.wait[queue, group]
             if BEFORE_ORDER in group:
@@ -132,7 +132,7 @@ class World:
                 assert line[0] == name, "a job overtakes another of its group"
                 self.held[group] = IN_PROGRESS
             line.remove(name)
-            self.running[name] = (pool, one.ticket, one.raw)
+            self.running[name] = (pool, fetched.ticket, fetched.raw)
 
     def opens(self, group: str, name: str) -> None:
         """The job that died under this group has come back: it is the next one, and the group is free."""
@@ -158,7 +158,7 @@ class World:
         wanted = None if wants is None else HandOn(pool.base, wants)
         request = pool.finish_request(items, next=wanted, hwm=pool.base + self.chance.choice((0, wants or 0)))
         codes, given = finish_and_take(self.client, request, 1.0)
-        self.log.append(("settle", pool.identity, settled, codes, [one.ticket for one in given]))
+        self.log.append(("settle", pool.identity, settled, codes, [job.ticket for job in given]))
         back = [name for name, by in settled if isinstance(by, Requeue)]
         for (name, by), code in zip(settled, codes, strict=True):
             assert isinstance(code, Applied), code
@@ -229,7 +229,7 @@ class World:
 
     def a_pool_dies(self) -> None:
         """It takes jobs just before: else most have none."""
-        pool = self.chance.choice([one for one in self.pools if one.is_alive])
+        pool = self.chance.choice([pool for pool in self.pools if pool.is_alive])
         self.a_pool_fetches(pool, 20)
         hwm = read_jobs(self.client, pool.identity).hwm
         mine = (ticket for owner, ticket, _ in self.running.values() if owner is pool)
@@ -241,7 +241,7 @@ class World:
         self.a_pool_starts()
 
     def a_reaper_recovers(self, pool: GroupPool | None = None) -> None:
-        dead = [one for one in self.pools if not one.is_alive]
+        dead = [pool for pool in self.pools if not pool.is_alive]
         if pool is None and not dead:
             return
         had = [owner for owner, *_ in self.running.values() if not owner.is_alive]

@@ -45,7 +45,7 @@ class Roster:
         if change.forget:
             return Roster()
         dropped = set(self.contacts if change.whole else change.drop) - set(change.put)
-        contacts = {jid: one for jid, one in self.contacts.items() if jid not in dropped} | dict(change.put)
+        contacts = {jid: contact for jid, contact in self.contacts.items() if jid not in dropped} | dict(change.put)
         is_new = contacts != self.contacts or (change.whole and not self.version)
         return Roster(contacts, self.version + is_new)
 
@@ -90,13 +90,13 @@ class Histories(RuleBasedStateMachine):
 
     def changed(self, changes: Sequence[Change]) -> RosterVersions:
         """What comes of it here."""
-        after = self.rosters | {one.user: self.rosters[one.user].after(one) for one in changes}
-        for one in changes:
-            before, then = self.rosters[one.user], after[one.user]
-            if before.contacts != then.contacts or (one.forget and before.version):
-                self.due(one.user)
+        after = self.rosters | {change.user: self.rosters[change.user].after(change) for change in changes}
+        for change in changes:
+            before, then = self.rosters[change.user], after[change.user]
+            if before.contacts != then.contacts or (change.forget and before.version):
+                self.due(change.user)
         self.rosters = after
-        return RosterVersions({one.user: after[one.user].version for one in changes})
+        return RosterVersions({change.user: after[change.user].version for change in changes})
 
     def due(self, user: str) -> None:
         """He is to be refreshed."""

@@ -277,8 +277,8 @@ async def _all_that_is_sent_is_cancelled(story: Story) -> None:
     await trio.sleep(0.5)
     running = story.first.status.running_jobs()
     assert len(running) == 2
-    for one in running:
-        assert story.first.status.cancel(one.thread)
+    for job in running:
+        assert story.first.status.cancel(job.thread)
 
 
 async def _jobs_wait_for_their_target(story: Story) -> WorkerPool:
@@ -330,7 +330,7 @@ async def _one_is_cancelled_in_the_instant_of_its_answer(story: Story) -> None:
     finish, cancelled = Worker.finish, list[bool]()
 
     def cancel_and_finish(worker: Worker, *what: Any) -> None:
-        cancelled.extend(story.first.status.cancel(one.thread) for one in story.first.status.running_jobs())
+        cancelled.extend(story.first.status.cancel(job.thread) for job in story.first.status.running_jobs())
         finish(worker, *what)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -29,7 +29,7 @@ def client(redis_url: str) -> Iterator[Client]:
 def written(directory: Path, targets: dict[str, Any], **keys: Any) -> Config:
     """A configuration of these targets, which are ejabberd's if they do not say otherwise."""
     usual = {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api"}
-    document = {"Token": "right-token", **keys, "Targets": {name: usual | one for name, one in targets.items()}}
+    document = {"Token": "right-token", **keys, "Targets": {name: usual | target for name, target in targets.items()}}
     (directory / "env.json").write_text(json.dumps(document))
     return load(directory / "env.json", {}, {}, registry.kinds()).config
 

@@ -34,7 +34,7 @@ def record(client: Client, name: str, work: Mapping[str, Json] | None = None, **
     """Writes a process' record, as Sidekiq or the broker does."""
     host, pid, _ = name.split(":")
     fields = {"hostname": host, "pid": int(pid), "started_at": 1_700_000_000.5, "concurrency": 5, **info}
-    shown = {thread: json.dumps(one).encode() for thread, one in (work or {}).items()}
+    shown = {thread: json.dumps(work).encode() for thread, work in (work or {}).items()}
     raw = json.dumps(fields).encode()
     written = processes.Record(name, raw, shown, quiet=False, rss_kib=4096, rtt_us=90, concurrency=5)
     assert processes.write(client, written) is None

@@ -134,7 +134,7 @@ def test_a_retry_of_a_dead_job_lifts_an_expiry_that_has_passed(jobs: Jobs) -> No
     jobs.act("dead", Action("reschedule", "ann@web1", at_s=ahead_s), ALL)
     assert fields_of(members(jobs.client, "retry")[0])["expiry"] is None
     jobs.client.command("FLUSHALL")
-    targets = {name: attrs.evolve(one, expire_s={"*": 60.0}) for name, one in jobs.known.targets.items()}
+    targets = {name: attrs.evolve(target, expire_s={"*": 60.0}) for name, target in jobs.known.targets.items()}
     jobs.put("dead", NOW_S, "j1", created_at=NOW_S)
     Jobs(jobs.client, attrs.evolve(jobs.known, targets=targets), jobs.put).act("dead", RETRY, ALL)
     assert queued(jobs.client)[0]["expiry"] is None
@@ -148,7 +148,7 @@ def test_all_that_match_are_done_in_batches_and_the_others_stay(jobs: Jobs) -> N
     assert steps[-1].done == 125
     assert steps[-1].looked_at == 250
     assert len(members(jobs.client, "dead")) == 125
-    assert Counter(one["error_class"] for one in queued(jobs.client)) == {"BadToken": 125}
+    assert Counter(job["error_class"] for job in queued(jobs.client)) == {"BadToken": 125}
 
 
 def test_a_dry_run_counts_and_changes_nothing(jobs: Jobs) -> None:
@@ -172,7 +172,7 @@ def test_perhaps_run_job_is_repeated_only_if_safe_or_requested(jobs: Jobs) -> No
     assert (found.done, found.matched) == (2, 4)
     ((why, count),) = found.refused.items()
     assert (count, "may have run" in why) == (2, True)
-    assert {one["jid"] for one in queued(jobs.client)} == {"register", "failed"}
+    assert {job["jid"] for job in queued(jobs.client)} == {"register", "failed"}
     later = Action("reschedule", "ann", at_s=NOW_S, repeat_unsafe=False, foreign_queues=True)
     assert jobs.act("dead", later, ALL).done == 0
     anyway = Action("retry", "ann", repeat_unsafe=True, foreign_queues=True)
@@ -244,14 +244,14 @@ def test_killed_job_is_dead_with_actor_reason_and_copy(jobs: Jobs) -> None:
     kill = Action("kill", "ann@web1", why="the server is gone")
     for zset in ("retry", "schedule"):
         assert jobs.act(zset, kill, ALL).done == 1
-    dead = {one["jid"]: one for one in map(fields_of, members(jobs.client, "dead"))}
+    dead = {field["jid"]: field for field in map(fields_of, members(jobs.client, "dead"))}
     assert dead["failed"]["error_class"] == "ServerError"
     assert dead["failed"]["restbroker_may_have_run"] is True
     assert dead["fresh"]["error_class"] == "Killed"
     assert dead["fresh"]["error_message"] == "ann@web1 killed it: the server is gone"
     assert isinstance(dead["fresh"]["failed_at"], float)
-    for one in dead.values():
-        assert one["restbroker_attempts"][-1]["excerpt"] == "ann@web1 killed it: the server is gone"
+    for fields in dead.values():
+        assert fields["restbroker_attempts"][-1]["excerpt"] == "ann@web1 killed it: the server is gone"
     assert jobs.client.command("XLEN", "ns:restbroker:parked") == 2
 
 
@@ -305,7 +305,7 @@ def test_a_moved_job_stays_in_its_set_under_another_queue(jobs: Jobs) -> None:
     move = Action("move", "ann", queue="other")
     found = jobs.act("dead", move, ALL)
     assert (found.done, found.matched, found.refused) == (1, 1, {})
-    assert {(one["jid"], one["queue"]) for one in map(fields_of, members(jobs.client, "dead"))} == {
+    assert {(field["jid"], field["queue"]) for field in map(fields_of, members(jobs.client, "dead"))} == {
         ("j1", "other"), ("j2", "other"),
     }  # fmt: skip
     assert [score for _, score in sets.list_members(jobs.client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
@@ -320,7 +320,7 @@ def test_no_job_is_moved_to_where_a_hidden_value_would_be_shown(jobs: Jobs) -> N
         assert [(why.partition(",")[0], count) for why, count in found.refused.items()] == [
             ("One of its arguments is hidden", 2)
         ]
-        queues = {one["jid"]: one["queue"] for one in map(fields_of, members(jobs.client, "dead"))}
+        queues = {field["jid"]: field["queue"] for field in map(fields_of, members(jobs.client, "dead"))}
         assert queues == {"misspelt": "rest", "listed": "rest", "right": queue}
 
 
@@ -333,7 +333,7 @@ def test_stopping_between_batches_allows_to_go_on_later(jobs: Jobs) -> None:
     assert len(members(jobs.client, "dead")) == 2 * BATCH
     assert next(iter(audit.entries(jobs.client, 1))).note.state == "interrupted"
     assert jobs.act("dead", RETRY, ALL).done == 2 * BATCH
-    assert len({one["jid"] for one in queued(jobs.client)}) == 3 * BATCH
+    assert len({job["jid"] for job in queued(jobs.client)}) == 3 * BATCH
 
 
 def test_job_failing_meanwhile_is_left_alone(jobs: Jobs) -> None:
@@ -354,7 +354,7 @@ def test_job_failing_meanwhile_is_left_alone(jobs: Jobs) -> None:
 
 def test_jobs_added_during_the_prompt_are_not_touched(jobs: Jobs) -> None:
     rows: list[tuple[SortedSet, Verb]] = [
-        (zset, one) for zset, verbs in VERBS.items() for one in verbs if one != "edit"
+        (zset, verb) for zset, verbs in VERBS.items() for verb in verbs if verb != "edit"
     ]
     for zset, verb in rows:
         jobs.client.command("FLUSHALL")
@@ -403,9 +403,9 @@ def test_job_without_time_is_not_taken_for_the_shown_one(jobs: Jobs) -> None:
 def test_an_action_may_be_audited_before_jobs_are_looked_for(jobs: Jobs) -> None:
     steps = perform(jobs.client, SetJobs("dead"), Action("delete", "ann", begins_at_once=True), jobs.known)
     run = next(steps).run
-    assert [one.note.state for one in audit.of_run(jobs.client, run)] == ["begun"]
+    assert [entry.note.state for entry in audit.of_run(jobs.client, run)] == ["begun"]
     cast("Generator[Progress]", steps).close()
-    assert [one.note.state for one in audit.of_run(jobs.client, run)] == ["begun", "interrupted"]
+    assert [entry.note.state for entry in audit.of_run(jobs.client, run)] == ["begun", "interrupted"]
     audit.request_stop(jobs.client, run, "bob")
     assert (audit.stopped_by(jobs.client, run), audit.stopped_by(jobs.client, "1-1")) == ("bob", None)
 

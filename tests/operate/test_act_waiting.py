@@ -85,8 +85,8 @@ def test_only_what_matches_is_deleted_as_the_dry_run_said(client: Client, settin
     done = perform(client, settings, action, "command = register")
     assert (planned.total, planned.looked_at, planned.matched, planned.done) == (700, 700, 234, 234)
     assert (done.total, done.looked_at, done.matched, done.done) == (700, 700, 234, 234)
-    assert [one.jid for one in done.examples] == ["j0", "j3", "j6", "j9", "j12"]
-    assert waiting(client) == [one for n, one in enumerate(jobs) if n % 3]
+    assert [example.jid for example in done.examples] == ["j0", "j3", "j6", "j9", "j12"]
+    assert waiting(client) == [job for n, job in enumerate(jobs) if n % 3]
     notes = [written.note for written in audit.entries(client, 10)]
     assert (notes[0].state, notes[0].action, notes[0].place, notes[0].done) == ("ended", "delete", "queue:rest", 234)
     assert (notes[-1].state, notes[-1].where, notes[-1].why) == ("begun", "command = register", "wrong")

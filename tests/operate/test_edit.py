@@ -252,7 +252,7 @@ def test_job_that_may_have_run_becomes_another_command_on_demand(jobs: Jobs) -> 
     after = jobs.only()
     assert set(after) & set(ran) == {"restbroker_attempts"}
     # Nothing that the first form did is said of the second: a retry asks no more.
-    assert [one["outcome"] for one in after["restbroker_attempts"]] == ["uncertain", "edited"]
+    assert [attempt["outcome"] for attempt in after["restbroker_attempts"]] == ["uncertain", "edited"]
     *_, last = perform(jobs.client, ONE, Action("retry", "ann"), jobs.known)
     assert last.done == 1
 
@@ -346,12 +346,12 @@ def test_edits_promotions_and_deletions_lose_and_double_no_job(jobs: Jobs, redis
         Jobs(other, jobs.known).edit(change(host="example.com"), "retry", SetJobs("dead"))
 
     threads = [on_its_own(work) for work in (promote, delete, edit, edit)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     waiting = [fields_of(raw)["jid"] for raw in members(jobs.client, "retry")]
-    pushed = [one["jid"] for one in queued(jobs.client)]
+    pushed = [job["jid"] for job in queued(jobs.client)]
     assert len(set(waiting + pushed)) == len(waiting) + len(pushed) == 300 - deleted[0]
 
 
@@ -388,7 +388,7 @@ def test_the_audit_has_the_difference_without_secrets(jobs: Jobs) -> None:
     jobs.edit(change(user="bob", password="new-secret"))
     newest = next(audit.entries(jobs.client, 1)).note
     assert newest.changes == "j1: user: alice → bob, password: *** → *** (what was given)"
-    notes = [str(one.note) for one in audit.entries(jobs.client, 10)]
+    notes = [str(entry.note) for entry in audit.entries(jobs.client, 10)]
     assert any("set user, set password" in note for note in notes)
     assert not any(word in note for note in notes for word in ("hush", "new-secret", "right-token"))
     assert "new-secret" not in json.dumps(jobs.only()["restbroker_attempts"])

@@ -101,10 +101,10 @@ def test_unfinished_searches_are_named(client: Client, configured: ConfigContext
     queues.push(client, "rest", [job(f"j{n}") for n in range(60)])
     story = explain(client, "j5", configured, SearchLimits(jobs=40))
     assert story.locations == ()
-    assert any("queue rest" in one for one in story.unseen)
+    assert any("queue rest" in place for place in story.unseen)
     for n in range(3000):
         put("dead", n, f"d{n}")
-    assert any("dead" in one for one in explain(client, "nobody", configured, SearchLimits(seconds=0)).unseen)
+    assert any("dead" in place for place in explain(client, "nobody", configured, SearchLimits(seconds=0)).unseen)
 
 
 def test_end_of_a_job_is_shown_where_it_is_kept(client: Client, configured: ConfigContext) -> None:
@@ -136,7 +136,7 @@ def test_job_held_by_a_pause_names_its_author_and_reason(client: Client, configu
     (place,) = explain(client, "j1", configured).locations
     assert place.pause is not None
     assert (place.pause.who, place.pause.why) == ("ann", "it moves")
-    assert [one.who for one in place.target_pauses] == ["bob"]
+    assert [pause.who for pause in place.target_pauses] == ["bob"]
     of_queue, of_target = place.pause_texts
     assert of_queue == 'The queue rest is paused by ann until someone resumes it: "it moves".'
     assert of_target.startswith("The target ejabberd is paused by bob for ")

@@ -89,16 +89,16 @@ ORDER = ["v0", "v1", "n0", "b0", *(f"b{n}" for n in range(1, 10)), "l0", "l1"]
 def test_keys_of_a_queue_are_shown_with_weights_and_shares(mixed: Client, known: ConfigContext) -> None:
     found = keys.fair_queue(mixed, "rest", known)
     assert (found.in_list, found.in_lines, found.count) == (2, 13, 3)
-    waited = [one.latency_s for one in found.keys]
-    assert all(one is not None and one > 1000 for one in waited)
-    assert [attrs.evolve(one, latency_s=None) for one in found.keys] == [
+    waited = [key.latency_s for key in found.keys]
+    assert all(wait_s is not None and wait_s > 1000 for wait_s in waited)
+    assert [attrs.evolve(key, latency_s=None) for key in found.keys] == [
         FairKey("big.org", 10, 1, 1 / 6, None),
         FairKey("vip.org", 2, 4, 4 / 6, None),
         FairKey(NO_KEY, 1, 1, 1 / 6, None, is_named=False),
     ]
-    assert [one.name for one in keys.fair_queue(mixed, "rest", known, 1).keys] == ["big.org"]
+    assert [key.name for key in keys.fair_queue(mixed, "rest", known, 1).keys] == ["big.org"]
     assert keys.fair_queue(mixed, "slow", known).keys == ()
-    rest = next(one for one in system(mixed, ["rest"]).queues if one.name == "rest")
+    rest = next(queue for queue in system(mixed, ["rest"]).queues if queue.name == "rest")
     assert (rest.size, rest.in_lines) == (15, 13)
 
 
@@ -154,7 +154,7 @@ def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: 
     assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], groups=TEXT)
     got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 28, 0, groups=TEXT))
     assert isinstance(got, FetchResult)
-    assert [json.loads(one.raw)["jid"] for one in got.jobs] == [f"{name}-{number}" for name, number in order]
+    assert [json.loads(job.raw)["jid"] for job in got.jobs] == [f"{name}-{number}" for name, number in order]
 
 
 def test_explain_says_where_in_its_line_a_job_is(mixed: Client, known: ConfigContext) -> None:
@@ -218,7 +218,7 @@ def line_of(group: str) -> str:
 
 
 def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
-    (meant,) = [one for one in waiting.take_snapshots(mixed, "rest", "e") if one.group == b"big.org"]
+    (meant,) = [snapshot for snapshot in waiting.take_snapshots(mixed, "rest", "e") if snapshot.group == b"big.org"]
     found = waiting.piece(mixed, meant, 9, 3)
     assert found is not None
     # A process took the second; another job came back in the place of the first one.
@@ -226,7 +226,7 @@ def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
     mixed.command("LREM", line_of("big.org"), 1, found.jobs[1])
     takings = [TakeRequest(rank, Placement(raw)) for rank, raw in found.with_ranks]
     assert waiting.take(mixed, meant, takings) == [Gone(), Gone(), Applied()]
-    (left,) = [one.jobs for one in line_jobs.read_lines(mixed, "rest", "e") if one.name == "big.org"]
+    (left,) = [line.jobs for line in line_jobs.read_lines(mixed, "rest", "e") if line.name == "big.org"]
     assert (left, mixed.command("GET", mixed.keys.line("rest"))) == (8, b"12")
 
 
@@ -291,7 +291,11 @@ def test_a_process_lists_a_queue_of_which_only_lines_are_left(mixed: Client) -> 
 
 def test_check_counts_jobs_in_lines_and_names_foreign_tokens(mixed: Client, settings: Config) -> None:
     def found() -> dict[str, str]:
-        return {one.code: one.message for one in check_queues(mixed, settings, server(mixed)) if "rest" in one.message}
+        return {
+            finding.code: finding.message
+            for finding in check_queues(mixed, settings, server(mixed))
+            if "rest" in finding.message
+        }
 
     other = attrs.evolve(settings.tokens[0], secrets=(Secret("another-token"),))
     for pid, token in ((7, other), (8, settings.tokens[0])):

@@ -42,7 +42,7 @@ def test_tries_from_a_producer_show_no_token(client: Client, configured: ConfigC
     put("dead", NOW_S, "j1", restbroker_attempts=[*tries, {"ms": 10**400}, "no try"])
     (entry,) = page(client, "dead", (), configured).entries
     assert "right-token" not in repr(entry)
-    assert [dict(one) for one in entry.history] == [
+    assert [dict(attempt) for attempt in entry.history] == [
         {"at": 1, "outcome": "…", "code": "x", "excerpt": "***"},
         {"ms": "…"},
     ]
@@ -242,7 +242,7 @@ def test_a_job_that_cannot_be_shown_is_a_line_that_says_why(
         found = page(client, "dead", (), configured)
         searched = page(client, "dead", where("argument.x ~ hunter"), configured)
     line = "(not shown: it is nested too deeply)"
-    assert [(one.jid, one.message) for one in found.entries] == [(None, line), ("j2", "It failed.")]
+    assert [(entry.jid, entry.message) for entry in found.entries] == [(None, line), ("j2", "It failed.")]
     assert (found.entries[0].size_bytes, is_key(found.entries[0].key), found.entries[0].may_have_run) == (
         len(raw),
         True,

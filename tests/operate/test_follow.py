@@ -44,7 +44,7 @@ def test_each_job_counts_where_it_is_and_failed_ones_by_cause(
     found = became(client, configured, *jids)
     assert (found.jobs, found.waiting, found.in_progress, found.done) == (8, 2, 1, 1)
     assert (found.unknown, found.failed_jobs) == (0, 4)
-    assert [(one.zset, one.code, one.jobs) for one in found.failed] == [
+    assert [(count.zset, count.code, count.jobs) for count in found.failed] == [
         ("dead", "BadArgument", 3),
         ("retry", "ServerError", 1),
     ]

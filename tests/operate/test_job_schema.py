@@ -40,11 +40,11 @@ def sample(argument: ArgumentSpec) -> Json:
 
 def forms_of(spec: CommandSpec, default_host: str | None) -> list[Json]:
     """All arguments of a command, and those alone that it needs, each in every form that docs/jobs-format.md names."""
-    all_of: dict[str, Json] = {one.name: sample(one) for one in spec.arguments}
+    all_of: dict[str, Json] = {argument.name: sample(argument) for argument in spec.arguments}
     needed = {
-        one.name: sample(one)
-        for one in spec.arguments
-        if not (one.optional or (default_host is not None and "host" in (one.name, *one.aliases)))
+        argument.name: sample(argument)
+        for argument in spec.arguments
+        if not (argument.optional or (default_host is not None and "host" in (argument.name, *argument.aliases)))
     }
     forms: list[Json] = [[]] if not needed else []
     for given in (all_of, needed) if needed != all_of else (all_of,):
@@ -61,8 +61,8 @@ def job(command: Json, arguments: Json, *more: Json, **members: Json) -> dict[st
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(one, marks=[] if one in ("ejabberd", "prosody-rest") else pytest.mark.nightly)
-        for one in (*commands.usual(), *commands.others())
+        pytest.param(command, marks=[] if command in ("ejabberd", "prosody-rest") else pytest.mark.nightly)
+        for command in (*commands.usual(), *commands.others())
     ],
 )
 def test_each_command_is_valid_in_each_form_of_its_arguments(name: str) -> None:
@@ -83,11 +83,11 @@ def test_every_job_of_the_page_for_producers_is_valid() -> None:
     validator = Draft202012Validator(job_schema([(validator_of("ejabberd")[1], "example.org")]))
     page = (ROOT / "docs/producers.md").read_text("utf-8")
     jobs = [json.loads(whole or line) for whole, line in _BLOCK.findall(page)]
-    pushed = [one for one in jobs if "args" in one and one["class"] != "Add"]  # Add: an answer of restbroker
+    pushed = [job for job in jobs if "args" in job and job["class"] != "Add"]  # Add: an answer of restbroker
     assert len(pushed) >= 2
-    for one in pushed:
-        validator.validate(one)
-        validator.validate({**one, "args": json.dumps(one["args"])})
+    for job in pushed:
+        validator.validate(job)
+        validator.validate({**job, "args": json.dumps(job["args"])})
 
 
 REGISTER: Final[dict[str, Json]] = {"user": "bob", "host": "example.org", "password": "s3cret"}
@@ -182,10 +182,10 @@ def test_secrets_are_marked_and_none_is_in_the_schema() -> None:
         validator, catalogue, _ = validator_of(name)
         assert not re.search("s3cret|pass-of", json.dumps(validator.schema))
         for command, spec in catalogue.commands.items():
-            for one in (one for one in spec.arguments if one.secret):
+            for argument in (argument for argument in spec.arguments if argument.secret):
                 below = validator.schema["$defs"][command]
                 for form in below.get("anyOf", [below]):
-                    value = form.get("then", {}).get("properties", {}).get(one.name, {"writeOnly": True})
+                    value = form.get("then", {}).get("properties", {}).get(argument.name, {"writeOnly": True})
                     assert value["writeOnly"] is True, command
 
 

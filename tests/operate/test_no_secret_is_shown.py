@@ -312,13 +312,13 @@ def edited(stage: Stage, path: str) -> None:
     form = form_of(stage.visit(path), path)
     typed = {"arg.user": "ann", "arg.host": "example.org", "arg.password": SECRETS["replacement of it"]}
     shown = stage.send(path, {**form.hidden, **typed, "queue": "rest"})
-    for confirmed in (one for one in parse(path, shown).forms if "edit" in one.hidden):
+    for confirmed in (form for form in parse(path, shown).forms if "edit" in form.hidden):
         stage.send(confirmed.action, {**confirmed.hidden, "why": "a try"})
 
 
 def form_of(html: str, action: str, *, boxed: bool = False) -> Form:
     """The last form with this action that is sent; `boxed`: one with jobs to choose."""
-    found = [one for one in parse("", html).forms if one.action == action and one.method == "POST"]
-    found = [one for one in found if "job" in dict(one.boxes) or not boxed]
-    assert found, (action, [one.action for one in parse("", html).forms])
+    found = [form for form in parse("", html).forms if form.action == action and form.method == "POST"]
+    found = [form for form in found if "job" in dict(form.boxes) or not boxed]
+    assert found, (action, [form.action for form in parse("", html).forms])
     return found[-1]

@@ -62,7 +62,7 @@ class Broker:
         answer = fetch(self.client, request)
         assert isinstance(answer, FetchResult)
         self.base += len(answer.jobs)
-        self.taken = {json.loads(one.raw)["jid"]: one.ticket for one in answer.jobs}
+        self.taken = {json.loads(job.raw)["jid"]: job.ticket for job in answer.jobs}
         return self.taken
 
     def settle(self, ticket: str, by: Settlement) -> None:
@@ -84,7 +84,7 @@ def test_held_keys_are_shown_with_why_they_wait(
     client: Client, broker: Broker, known: ConfigContext, target: Target
 ) -> None:
     found, count = keys.held_keys(client, [target], known, 10)
-    assert [(one.name, one.state, one.waiting, one.jid) for one in found] == [
+    assert [(key.name, key.state, key.waiting, key.jid) for key in found] == [
         ("a", "stopped", 2, "a0"), ("b", "due", 3, ""), ("c", "in_progress", 2, ""),
     ]  # fmt: skip
     assert count == 3
@@ -111,8 +111,8 @@ def test_a_key_can_be_named_as_hints_do(
 
 def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Target) -> None:
     other = attrs.evolve(target, name="other")
-    for one in (target, other):
-        client.command("ZADD", client.keys.held(one.name), 1e12 + 5, "\x1eann\x1fh.org")
+    for place in (target, other):
+        client.command("ZADD", client.keys.held(place.name), 1e12 + 5, "\x1eann\x1fh.org")
     with pytest.raises(UsageError, match=r"Several targets hold the key ann \| h.org") as raised:
         keys.find_key(client, [target, other], "ann | h.org")
     assert raised.value.hint == "Name it with --target: e, other."
@@ -136,7 +136,7 @@ def test_people_skip_and_retry(client: Client, broker: Broker, known: ConfigCont
         assert not keys.steer(client, place, what, held, known=known, who="ann", why="so")
         assert keys.resume(client, place, attrs.evolve(held, state="stopped", jid="gone"), known, RESUME)[0] == 0
     assert broker.take().keys() == {"a1", "b0"}
-    notes = [one.note for one in audit.entries(client, 20)]
+    notes = [entry.note for entry in audit.entries(client, 20)]
     assert [(note.action, note.done) for note in notes if note.state == "ended"] == [
         ("keys retry", 0), ("keys retry", 1), ("keys skip", 0), ("keys skip", 1),
     ]  # fmt: skip
@@ -262,7 +262,9 @@ def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, 
 
 def test_check_names_keys_that_a_renamed_target_holds(client: Client, broker: Broker, settings: Config) -> None:
     def found() -> list[str]:
-        return [one.message for one in check_queues(client, settings, server(client)) if one.code == "OrderLeft"]
+        return [
+            finding.message for finding in check_queues(client, settings, server(client)) if finding.code == "OrderLeft"
+        ]
 
     assert found() == []
     client.command("ZADD", client.keys.held("old"), 1e12 + 5, "\x1ea")

@@ -102,7 +102,7 @@ def test_a_job_behind_one_that_died(client: Client, broker: Broker, known: Confi
     _, behind, steps = said(client, "a1", known)
     assert "behind a0 of the key a, which died at +" in behind
     assert steps == ("To put that one back: restbroker dead restore a0", skip)
-    (held,) = [one for page in store.read_keys(client, "e", ("rest", "slow")) for one in page]
+    (held,) = [key for page in store.read_keys(client, "e", ("rest", "slow")) for key in page]
     assert store.steer(client, "e", ("rest", "slow"), "skip", [held]) == [True]
     assert said(client, "a1", known) == (
         "1st of 2",

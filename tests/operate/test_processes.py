@@ -124,4 +124,4 @@ def test_resuming_ends_pauses_of_everyone(client: Client) -> None:
     assert one.pauses == ()
     limits.pause(client, "t", "retry_after", 600.0)
     assert control.resume(client, "target", "t", "bob") is True
-    assert [one.note.why for one in audit.entries(client, 3)] == ["", "", "it is back"]
+    assert [entry.note.why for entry in audit.entries(client, 3)] == ["", "", "it is back"]

@@ -49,7 +49,7 @@ def test_a_queue_is_empty_as_soon_as_its_process_says(client: Client) -> None:
     stored.push(client, "mail", [job("j11")])
 
     def outlooks() -> dict[str, tuple[str, float | None]]:
-        return {one.name: (one.outlook, one.empty_in_s) for one in system(client).queues}
+        return {queue.name: (queue.outlook, queue.empty_in_s) for queue in system(client).queues}
 
     assert outlooks()["rest"] == ("unserved", None)
     serve(client, "ejabberd", 7, ["rest", "slow"])
@@ -73,7 +73,7 @@ def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, m
     begun_at = next(steps)
     assert (begun_at.total, next(steps).done) == (25, 10)
     stored.push(client, "rest", [job("later")])
-    assert [(one.done, one.ended) for one in steps] == [(20, False), (25, False), (25, True)]
+    assert [(step.done, step.ended) for step in steps] == [(20, False), (25, False), (25, True)]
     assert [json.loads(raw)["jid"] for raw in stored.peek(client, "rest", 0, 5)] == ["later"]
     ended, begun = audit.entries(client, 5)
     assert (begun.note.state, ended.note.state, ended.note.done, ended.note.run) == ("begun", "ended", 25, begun_at.run)
@@ -125,13 +125,13 @@ def test_a_queue_that_is_no_utf_8_is_named_as_it_is_shown(client: Client) -> Non
     client.command("SADD", "ns:queues", b"a\xff")
     pushed = json.dumps({"class": "Add", "jid": "j1", "enqueued_at": time.time() - 60})
     client.command("LPUSH", b"ns:queue:a\xff", pushed, "2", "3")
-    (one,) = [one for one in system(client).queues if one.name == "a\\xff"]
+    (one,) = [queue for queue in system(client).queues if queue.name == "a\\xff"]
     assert one.size == 3
     assert one.latency_s == pytest.approx(60, abs=20)
     assert [job.jid for job in waiting_page(client, one.name, (), ConfigContext({}), limit=1).entries] == ["j1"]
     control.pause(client, "queue", one.name, "ann", "why")
     assert client.command("SMEMBERS", "ns:paused") == [b"a\xff"]
-    (one,) = [one for one in system(client).queues if one.pause is not None]
+    (one,) = [queue for queue in system(client).queues if queue.pause is not None]
     assert (one.name, one.size, one.pause and one.pause.who) == ("a\\xff", 3, "ann")
     assert control.resume(client, "queue", one.name, "ann") is True
     assert queues.count_waiting(client, one.name) == 3

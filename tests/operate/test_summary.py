@@ -140,9 +140,9 @@ def test_jobs_not_read_in_time_are_read_by_the_next_call(client: Client, configu
     first, second = (summaries.now(client, seconds=0.0) for _ in range(2))
     assert 0 < first.looked_at < second.looked_at < 4000
     found = summaries.now(client)
-    assert {one.total for one in (first, second, found)} == {found.looked_at} == {4000}
+    assert {summary.total for summary in (first, second, found)} == {found.looked_at} == {4000}
     assert causes(found) == [("register", "ServerError", 4000)]
-    assert [one.is_counted for one in (first, second, found)] == [False, False, True]
+    assert [summary.is_counted for summary in (first, second, found)] == [False, False, True]
     client.command("ZREMRANGEBYRANK", "ns:dead", 0, 1)
     client.command("ZREMRANGEBYRANK", "ns:dead", -2, -1)
     again = summaries.now(client, seconds=0.0)

@@ -49,14 +49,14 @@ def recorded(name: str, root: str = "") -> Iterator[tuple[Path, str, list[str]]]
         for each in files:
             file = FOLDER / name / version / f"{each}.json"
             lines = _lines(file if file.exists() else max(FOLDER.glob(f"{name}/*/{each}.json")))
-            steps = [Step(**one["step"], about=one.get("about", "")) for _, one in lines if "step" in one]
+            steps = [Step(**part["step"], about=part.get("about", "")) for _, part in lines if "step" in part]
             exchanges = trio.run(_exchanges, tap, Steps(steps, SERVERS[name].entry))
             # What is as before keeps its line: the order of members is random at Prosody.
-            known = {_same(one): line for line, one in lines if "response" in one}
-            written = [known.get(_same(one)) or json.dumps(one, ensure_ascii=False) for one in exchanges]
+            known = {_same(part): line for line, part in lines if "response" in part}
+            written = [known.get(_same(exchange)) or json.dumps(exchange, ensure_ascii=False) for exchange in exchanges]
             head = json.dumps({"server": f"{name} {version}", "source": source, "exchanges": []}, ensure_ascii=False)
             text = head.removesuffix("]}") + "\n" + ",\n".join(written) + "\n]}\n"
-            yield file, text, [_short(one["request"]) for one in exchanges if _same(one) not in known]
+            yield file, text, [_short(exchange["request"]) for exchange in exchanges if _same(exchange) not in known]
 
 
 @contextmanager

@@ -76,7 +76,7 @@ def serve() -> Serve:
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:
             for service in made.services:
                 await nursery.start(service.run)
-            (web,) = (one for one in made.services if isinstance(one, Server))
+            (web,) = (service for service in made.services if isinstance(service, Server))
             yield Site(made, web.addresses[0], events, client, nursery.cancel_scope)
             nursery.cancel_scope.cancel()
 
@@ -101,7 +101,7 @@ def put(server: RedisServer, **rosters: dict[str, Contact]) -> None:
 
 def put_by(client: Client, rosters: dict[str, dict[str, Contact]]) -> None:
     commands = [
-        ("HSET", Keys().roster(user), *(part for jid, one in roster.items() for part in (jid, as_stored(one))))
+        ("HSET", Keys().roster(user), *(part for jid, contact in roster.items() for part in (jid, as_stored(contact))))
         for user, roster in rosters.items()
     ]
     client.commands(commands)

@@ -423,7 +423,7 @@ async def test_stop_waits_for_no_request(serve: Serve, make_redis: Callable[...,
             assert (await site.ask(b"/roster/john"))[0] == 200
             redis_server.suspend()
             outer.start_soon(ask, site)
-            reader = next(one for one in site.made.services if isinstance(one, Reader))
+            reader = next(service for service in site.made.services if isinstance(service, Reader))
             await until_async(lambda: reader.calls == 2, "it is asked for")
             watch = Stopwatch.start()
         took_s = watch.took_s()

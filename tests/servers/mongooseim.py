@@ -22,22 +22,22 @@ def exchanges(
     found = recorded(*(f"mongooseim/6.8/{name}" for name in names))
     if password is not None:
         login = base64.b64encode(f"{user}:{password}".encode()).decode()
-        found = [attrs.evolve(one, headers={"authorization": f"Basic {login}"}) for one in found]
+        found = [attrs.evolve(made, headers={"authorization": f"Basic {login}"}) for made in found]
     for before, after in (others or {}).items():
         written = json.dumps(after, ensure_ascii=False)[1:-1]
         found = [
             attrs.evolve(
-                one, body=(one.body or "").replace(before, written), answer=one.answer.replace(before, written)
+                made, body=(made.body or "").replace(before, written), answer=made.answer.replace(before, written)
             )
-            for one in found
+            for made in found
         ]
     return found
 
 
 def sent(server: Player, operation: str) -> list[dict[str, Any]]:
     """Return the variables of each request for this operation, in order."""
-    documents = [json.loads(one.body) for one in list(server.requests)]
-    return [one["variables"] for one in documents if operation in one["query"]]
+    documents = [json.loads(request.body) for request in list(server.requests)]
+    return [document["variables"] for document in documents if operation in document["query"]]
 
 
 def entry(server: Player, **members: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ REST: Final = "/plugins/restapi/v1"
 def named(version: str, *names: str) -> list[Exchange]:
     """Return the recorded exchanges of this version of the plugin that are about these, in this order."""
     whole = [name for name in files(f"openfire-rest/{version}") if not name.endswith("/cut")]
-    known = {one.about: one for one in recorded(*whole)}
+    known = {exchange.about: exchange for exchange in recorded(*whole)}
     return [known[name] for name in names]
 
 

@@ -54,8 +54,8 @@ def checked(place: Path, document: dict[str, Any], *words: str) -> tuple[int, di
     (place / "env.json").chmod(0o600)
     done = run(["check", "--events", "--json", *words], directory=place)
     assert PASSWORD not in done.stdout + done.stderr
-    findings = {one["code"]: one for one in json.loads(done.stdout)["findings"]}
-    return done.returncode, {code: one for code, one in findings.items() if code.startswith("Event")}
+    findings = {row["code"]: row for row in json.loads(done.stdout)["findings"]}
+    return done.returncode, {code: finding for code, finding in findings.items() if code.startswith("Event")}
 
 
 def beside_broker(place: Path, document: dict[str, Any], *words: str) -> tuple[int, dict[str, dict[str, str]]]:
@@ -152,7 +152,7 @@ def test_one_source_is_tested_alone(document: dict[str, Any], tmp_path: Path) ->
     sources["others"] = {**sources["bots"], "Path": "/events/others"}
     (tmp_path / "env.json").write_text(json.dumps(document))
     done = run(["check", "--events", "--json", "--source", "others"], directory=tmp_path)
-    messages = [one["message"] for one in json.loads(done.stdout)["findings"] if one["code"] == "EventNotTested"]
+    messages = [row["message"] for row in json.loads(done.stdout)["findings"] if row["code"] == "EventNotTested"]
     assert [message.split(":")[0] for message in messages] == ["Source others"]
     unknown = run(["check", "--events", "--source", "other"], directory=tmp_path)
     assert (unknown.returncode, "Did you mean others?" in unknown.stderr) == (2, True)
@@ -183,7 +183,7 @@ def test_openfire_message_is_an_event_of_its_receivers_stream(redis_server: Redi
 def test_mongooseims_push_of_a_message_of_named_users_is_found(
     document: dict[str, Any], redis_server: RedisServer, prosody: Prosody, tmp_path: Path
 ) -> None:
-    (answer,) = (one for one in exchanges("message") if one.about == "sent")
+    (answer,) = (exchange for exchange in exchanges("message") if exchange.about == "sent")
     with Player([*exchanges("health"), attrs.evolve(answer, body=None)]) as server, ThreadPoolExecutor() as pool:
         document["Targets"]["prosody"] = entry(server)
         document["Events"]["Sources"]["bots"]["Kind"] = "mongooseim-webhook"

@@ -74,9 +74,9 @@ async def test_each_recorded_refusal_has_its_code(side: Open) -> None:
     with Player(exchanges("refusals")) as server:
         async with side(server) as ours:
             outcomes = []
-            for one in exchanges("refusals"):
-                if refused := json.loads(one.answer).get("errors"):
-                    given = json.loads(one.body or "")["variables"]
+            for exchange in exchanges("refusals"):
+                if refused := json.loads(exchange.answer).get("errors"):
+                    given = json.loads(exchange.body or "")["variables"]
                     outcomes.append(await ours.call(".".join(refused[0]["path"]), given))
     assert [in_short(outcome) for outcome in outcomes] == [f"Rejected {code}" for code in REFUSED]
 
@@ -162,7 +162,7 @@ async def test_healthy_server_is_reported_with_our_login(look: Look, mim: Player
     }
     assert found["Reachable"].message.endswith("answers and accepts the login. (admin is ADMIN)")
     assert "operations as of 6.8.0" in found["Version"].message
-    assert all(json.loads(one.body)["query"].startswith("query") for one in mim.requests)
+    assert all(json.loads(request.body)["query"].startswith("query") for request in mim.requests)
 
 
 @rows(

@@ -26,9 +26,9 @@ ROOM = "/restapi/v1/chat/{}/rooms/balcony"
 
 def lines(chat: Openfire, *, logins: bool = False) -> list[str]:
     """What was asked, without ids of streams; logins, and what is asked before them, on request."""
-    known = {one.path.split("/")[6] for one in chat.requests if len(one.path.split("/")) > 6}
-    found = [one.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for one in chat.requests]
-    for stream in (one for one in known if one.startswith("ofchat")):
+    known = {request.path.split("/")[6] for request in chat.requests if len(request.path.split("/")) > 6}
+    found = [request.line.removeprefix(" ").replace("/rest/api/restapi/v1", "") for request in chat.requests]
+    for stream in (name for name in known if name.startswith("ofchat")):
         found = [line.replace(stream, "STREAM") for line in found]
     return [line for line in found if logins or not line.endswith(("/login", "/admin/restbroker"))]
 
@@ -150,7 +150,7 @@ async def test_an_offer_is_gone_with_its_stream(chat: Openfire, sides: Open) -> 
             assert isinstance(gone, Rejected)
             assert gone.reason.code == "OfferGone"
             assert words in gone.reason.text
-        assert [one.path.rpartition("/")[2] for one in chat.requests[before:]][:4] == ["o1", "login", "o1", "login"]
+        assert [sent.path.rpartition("/")[2] for sent in chat.requests[before:]][:4] == ["o1", "login", "o1", "login"]
 
 
 async def test_a_room_is_left_on_the_stream_that_another_process_knows(chat: Openfire, sides: Open) -> None:
@@ -333,7 +333,7 @@ async def test_two_users_with_one_stream_do_not_act_for_each_other(chat: Openfir
         assert shared not in str(refused)
         await one.done("post_message", {"from": "romeo", "to": "nurse@example.org", "body": "of romeo"})
         assert [line.username for line in chat.state.streams.values()] == ["romeo"], "on another stream"
-        assert not [one for one in chat.requests if one.body == b"of juliet"]
+        assert not [request for request in chat.requests if request.body == b"of juliet"]
         await restart(chat, one, other)
         await other.done("post_message", {"from": "juliet", "to": "nurse@example.org", "body": "of juliet"})
 
@@ -394,9 +394,9 @@ async def test_simultaneous_question_and_login_send_only_one(chat: Openfire, sid
                 for side in brokers:
                     nursery.start_soon(does, side, "ask", {**QUESTION, "userID": user}, outcomes)
                     nursery.start_soon(does, side, "set_presence", {"from": user}, outcomes)
-            codes = {one.reason.code for one in outcomes if isinstance(one, Rejected)}
+            codes = {outcome.reason.code for outcome in outcomes if isinstance(outcome, Rejected)}
             assert codes <= {"UserAsks", "UserLoggedIn", "WorkgroupOffline"}
-            assert "WorkgroupOffline" in codes or any(isinstance(one, Delivered) for one in outcomes)
+            assert "WorkgroupOffline" in codes or any(isinstance(outcome, Delivered) for outcome in outcomes)
         assert not chat.state.is_jammed
 
 

@@ -61,7 +61,7 @@ async def test_a_file_of_passwords_is_looked_at(chat: Openfire, tmp_path: Path) 
     file = tmp_path / "passwords"
     entry = target(chat, options=Options(passwords=Secret(path=file)))
     file.write_text("romeo:secret\n")
-    assert [one.code for one in await registry.check(entry)] == ["Reachable", "Passwords"]
+    assert [finding.code for finding in await registry.check(entry)] == ["Reachable", "Passwords"]
     file.write_text("romeo\n")
     last = (await registry.check(entry))[-1]
     assert (last.code, last.level) == ("BadLogin", "problem")
@@ -74,9 +74,9 @@ async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_pa
     file = tmp_path / "passwords"
     file.write_text("juliet:secret\n")
     entry = target(chat, credentials=Basic("romeo", Secret("secret")))
-    assert [(one.level, one.code) for one in await registry.check(entry)][1:] == [("problem", "NotAdministrator")]
+    assert [(row.level, row.code) for row in await registry.check(entry)][1:] == [("problem", "NotAdministrator")]
     entry = attrs.evolve(entry, options=Options(passwords=Secret(path=file)))
-    assert [(one.level, one.code) for one in await registry.check(entry)][1:] == [
+    assert [(row.level, row.code) for row in await registry.check(entry)][1:] == [
         ("warning", "NotAdministrator"),
         ("ok", "Passwords"),
     ]
@@ -85,7 +85,10 @@ async def test_a_login_that_is_no_administrators_is_found(chat: Openfire, tmp_pa
 
 async def test_whole_jid_as_login_is_found_to_suit_only_the_probe(chat: Openfire) -> None:
     found = await registry.check(target(chat, credentials=Basic("admin@example.org", Secret("secret"))))
-    assert [(one.level, one.code) for one in found] == [("ok", "Reachable"), ("problem", "NotAdministrator")]
+    assert [(finding.level, finding.code) for finding in found] == [
+        ("ok", "Reachable"),
+        ("problem", "NotAdministrator"),
+    ]
     assert found[1].hint is not None
     assert "only the administrator's name" in found[1].hint
 

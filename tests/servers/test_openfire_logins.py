@@ -37,7 +37,7 @@ async def act(side: Side, user: str) -> Outcome:
 
 def login_requests(chat: Openfire) -> list[Received]:
     """The logins that the server was asked for."""
-    return [one for one in chat.requests if one.path.endswith("/login")]
+    return [sent for sent in chat.requests if sent.path.endswith("/login")]
 
 
 def in_file(place: Path, text: str) -> Mapping[str, Json]:
@@ -76,7 +76,7 @@ async def test_administrator_logs_users_in_with_or_without_passwords(
         in_file(tmp_path, "juliet:new\n")
         await restart(chat, side)
         await side.done("set_presence", {"from": "juliet"})
-    assert [one.body for one in login_requests(chat)] == [b"r0meo:", b"", b"other", b"new"]
+    assert [request.body for request in login_requests(chat)] == [b"r0meo:", b"", b"other", b"new"]
     assert login_requests(chat)[1].path == "/rest/api/restapi/v1/chat/j%C3%B6rg/login"
 
 
@@ -87,7 +87,7 @@ async def test_shared_secret_goes_unchanged_and_users_need_passwords(
     async with sides(Auth=None, Options=options) as (side,):
         await side.done("set_presence", {"from": "juliet"})
         assert isinstance(await act(side, "romeo"), Rejected), "he would be logged in without a name"
-    assert [one.headers["authorization"] for one in login_requests(chat)] == [chat.secret]
+    assert [request.headers["authorization"] for request in login_requests(chat)] == [chat.secret]
 
 
 async def test_only_an_administrator_logs_users_in_without_password(
@@ -97,12 +97,12 @@ async def test_only_an_administrator_logs_users_in_without_password(
     async with sides(Auth=auth, Options=in_file(tmp_path, "juliet:secret\n")) as (side,):
         await side.done("set_presence", {"from": "juliet"})
         await side.done("chat_login", {"from": "nurse", "password": "secret"})
-        assert not [one for one in chat.requests if "/admin/" in one.path], "they have passwords"
+        assert not [sent for sent in chat.requests if "/admin/" in sent.path], "they have passwords"
         for _ in range(2):
             refused = await act(side, "romeo")
             assert isinstance(refused, Denied)
             assert refused.reason.code == "NotAdministrator"
-        assert len([one for one in chat.requests if "/admin/" in one.path]) == len(login_requests(chat)) == 2
+        assert len([sent for sent in chat.requests if "/admin/" in sent.path]) == len(login_requests(chat)) == 2
 
 
 async def test_failed_login_lets_the_next_try_at_once(

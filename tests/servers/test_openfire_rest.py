@@ -37,7 +37,7 @@ async def test_each_generation_takes_what_is_written(tmp_path: Path, version: st
             room: dict[str, Any] = {"roomName": "lobby", "naturalName": "Lobby", "description": "d", "persistent": True}
             await side.done("create_room", {**room, "owners": ["alice@example.org"]})
             await side.done("create_system_property", {"key": "x.z", "value": "1"})
-        assert {one.headers["accept"] for one in server.requests} == {"application/json"}
+        assert {request.headers["accept"] for request in server.requests} == {"application/json"}
 
 
 @rows(
@@ -63,7 +63,7 @@ async def test_answers_of_each_generation_are_read_alike(
             assert await read("user_sessions", username=alice) == {"sessions": []}
     assert user == {"username": carol, "name": "Carol", "properties": [{"key": "a", "value": "b"}]}
     assert user in users["users"]
-    (friend,) = [one for one in roster["rosterItem"] if one["groups"]]
+    (friend,) = [item for item in roster["rosterItem"] if item["groups"]]
     assert (friend["subscriptionType"], friend["groups"]) == (3, ["Friends"])
     assert (room["naturalName"], room["persistent"], room["maxUsers"], room["moderated"]) == ("Lobby", True, 0, False)
     assert (room["owners"], room["members"]) == (["admin@example.org"], [])
@@ -140,7 +140,7 @@ async def test_adding_to_a_missing_group_succeeds_or_fails_by_version(
             async with opened(tmp_path, server.url) as side:
                 found.append(await side.do("add_user_to_group", username="alice", groupName="nope"))
     *made_it, refused = found
-    assert [in_short(one) for one in made_it] == ["Delivered", "Delivered"]
+    assert [in_short(outcome) for outcome in made_it] == ["Delivered", "Delivered"]
     assert isinstance(refused, Deferred)
     # Jetty wraps it in a page of its own, in JSON.
     assert (refused.reason.message, refused.max_attempts) == ("Status 500: Request failed.", 3)
@@ -185,7 +185,7 @@ async def test_unanswered_room_is_created_again_only_where_missing(tmp_path: Pat
             with pytest.raises(MaybeSent):
                 await side.call("create_room", LOBBY)
             await side.done("create_room", LOBBY, maybe_run=True)
-    assert [one.method for one in server.requests] == ["GET", "POST", "GET", "POST"]
+    assert [request.method for request in server.requests] == ["GET", "POST", "GET", "POST"]
 
 
 async def test_room_creation_makes_a_service_unknown_to_an_old_plugin(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ async def test_room_creation_makes_a_service_unknown_to_an_old_plugin(tmp_path: 
         with Player([*exchanges, elsewhere]) as server:
             async with opened(tmp_path, server.url) as side:
                 await side.done("create_room", {**LOBBY, "servicename": "nope"})
-        assert [one.method for one in server.requests] == ["GET", "GET", "POST"]
+        assert [request.method for request in server.requests] == ["GET", "GET", "POST"]
 
 
 async def test_a_500_after_it_was_done_ends_as_done_at_the_next_try(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ async def test_a_500_after_it_was_done_ends_as_done_at_the_next_try(tmp_path: Pa
             gone = await side.call("delete_user", {"username": "alice"}, maybe_run=True)
     assert isinstance(first, Deferred)
     assert first.ran == "maybe"
-    assert [in_short(one) for one in (second, gone)] == [
+    assert [in_short(outcome) for outcome in (second, gone)] == [
         "Delivered already exists after a retry",
         "Delivered already done",
     ]

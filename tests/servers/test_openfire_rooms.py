@@ -70,12 +70,14 @@ def words_in(chat: Openfire) -> list[str]:
 
 def sent(chat: Openfire, method: str) -> int:
     """How often a user joined (PUT), left (DELETE), or said something in the room (POST)."""
-    return sum(one.method == method and "/chat/ofchat" in one.path and "/rooms/" in one.path for one in chat.requests)
+    return sum(
+        sent.method == method and "/chat/ofchat" in sent.path and "/rooms/" in sent.path for sent in chat.requests
+    )
 
 
 def creations(chat: Openfire) -> int:
     """How often a room was created, or would have been reset."""
-    return sum(one.method == "POST" and one.path.endswith("/chatrooms") for one in chat.requests)
+    return sum(sent.method == "POST" and sent.path.endswith("/chatrooms") for sent in chat.requests)
 
 
 def says(body: str) -> Mapping[str, Json]:
@@ -386,7 +388,7 @@ async def test_existing_room_is_created_by_no_job_and_stays(chat: Openfire, side
         other = {**ROOM, "roomName": "Balcony@Conference.example.org"}
         assert_refused(await side.call("create_room", other), "AlreadyExists", "update_room")
         known = [await side.done("create_room", ROOM, **how) for how in ({"ok_if_exists": True}, {"maybe_run": True})]
-    assert [one.note for one in known] == ["already done", "already exists after a retry"]
+    assert [outcome.note for outcome in known] == ["already done", "already exists after a retry"]
     assert chat.state.rooms["balcony"].members == {"juliet"}
     assert creations(chat) == 1
 
@@ -423,5 +425,5 @@ async def test_second_job_of_a_process_finds_the_room_of_the_first(chat: Openfir
     async with sides() as (side,), trio.open_nursery() as nursery:
         nursery.start_soon(partial(create, side, membersOnly=True))
         nursery.start_soon(partial(create, side, roomName="BALCONY"))
-    assert sorted(type(one).__name__ for one in outcomes) == ["Delivered", "Rejected"]
+    assert sorted(type(outcome).__name__ for outcome in outcomes) == ["Delivered", "Rejected"]
     assert creations(chat) == 1

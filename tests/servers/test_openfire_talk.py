@@ -24,8 +24,8 @@ RECORDED: Final = recorded("openfire-chat/0.9.6/commands", "openfire-chat/0.9.6/
 
 def beside() -> list[Exchange]:
     """What is asked before some commands: the logins, whether a name has a stream, and whether the room is there."""
-    (rights,) = [one for one in RECORDED if one.path.endswith("/admin/restbroker")]
-    (room,) = [one for one in RECORDED if one.command == "chat_get_room"]
+    (rights,) = [made for made in RECORDED if made.path.endswith("/admin/restbroker")]
+    (room,) = [made for made in RECORDED if made.command == "chat_get_room"]
     looked = f"{room.path}?servicename=conference"
     return [
         rights,
@@ -37,15 +37,17 @@ def beside() -> list[Exchange]:
 
 
 async def test_each_command_is_the_request_that_the_api_wants(tmp_path: Path, redis_server: RedisServer) -> None:
-    driven = [one for one in RECORDED if one.arguments is not None]
-    assert {one.command for one in driven} == registry.catalogue("openfire-chat").commands.keys()
+    driven = [made for made in RECORDED if made.arguments is not None]
+    assert {exchange.command for exchange in driven} == registry.catalogue("openfire-chat").commands.keys()
     wrong = {}
     with Player([*driven, *beside()]) as server:
         async with sides_of(tmp_path, redis_server, f"{server.url}/rest/api")() as (side,):
-            for one in driven:
-                outcome = await side.call(one.command, one.arguments)
-                if one not in server.played or type(outcome) is not (Delivered if one.status < 300 else Rejected):
-                    wrong[one.command] = outcome
+            for exchange in driven:
+                outcome = await side.call(exchange.command, exchange.arguments)
+                if exchange not in server.played or type(outcome) is not (
+                    Delivered if exchange.status < 300 else Rejected
+                ):
+                    wrong[exchange.command] = outcome
         assert wrong == {}
 
 

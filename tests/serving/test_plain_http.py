@@ -316,9 +316,9 @@ async def test_a_header_that_would_be_two_is_never_sent() -> None:
         return Answer(200, b"", ((b"x-name", b"a\r\nSet-Cookie: b"),))
 
     async with served(forging) as (stream, connect), await connect() as other:
-        for one in (stream, other):
-            await one.send_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert await rest(one) == b""
+        for side in (stream, other):
+            await side.send_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert await rest(side) == b""
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to have a request answered in another's place")

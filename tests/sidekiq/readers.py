@@ -244,17 +244,17 @@ def _inflates(text: str) -> bool:
 
 
 def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _weights(value: Any) -> bool:
     hashes = value if isinstance(value, list) else [value]
-    return all(isinstance(one, dict) and all(map(_number, one.values())) for one in hashes)
+    return all(isinstance(weights, dict) and all(map(_number, weights.values())) for weights in hashes)
 
 
 def _capsules(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(one, dict) and isinstance(one.get("weights"), dict) for one in value.values()
+        isinstance(capsule, dict) and isinstance(capsule.get("weights"), dict) for capsule in value.values()
     )
 
 

@@ -50,7 +50,7 @@ def test_jobs_of_rails_arrive_once_and_without_notes(citizen: Citizen) -> None:
     citizen.wait_until_sent(5)
     citizen.wait_until_idle()
     assert citizen.times_sent() == dict.fromkeys(["plain", "member", "again", "later", "waits"], 1)
-    (plain,) = [one for one in citizen.server.arrivals if one.arguments["user"] == "plain"]
+    (plain,) = [arrival for arrival in citizen.server.arrivals if arrival.arguments["user"] == "plain"]
     given = {"user": "plain", "host": "example.org", "l": [{"a": 1}], "i": {"b": None}, "n": 2**60, "e": {}}
     assert (plain.command, plain.arguments) == (COMMAND, given)
 
@@ -91,7 +91,7 @@ def test_the_answer_comes_back_to_the_class_of_the_example(citizen: Citizen) -> 
 def test_a_call_without_an_answer_says_which_job_it_was(citizen: Citizen) -> None:
     (unknown,) = push(citizen, pushed("waits", "call", members={"timeout": 1}))
     assert unknown["raised"] == "RestbrokerClient::Unknown"
-    (waits,) = [json.loads(raw(one)) for one in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
+    (waits,) = [json.loads(raw(member)) for member in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
     assert waits["jid"] == unknown["jid"]
     assert waits["retry"] == 25
 
@@ -124,7 +124,7 @@ def test_the_ruby_of_the_pages_runs_as_it_stands(citizen: Citizen, tmp_path: Pat
         assert ("delivered" in done.stdout) == (words[0] == "bash"), done.stdout
     citizen.wait_until_sent(2)
     citizen.wait_until_idle()
-    assert [one.command for one in citizen.server.arrivals] == [COMMAND, "register"]
+    assert [arrival.command for arrival in citizen.server.arrivals] == [COMMAND, "register"]
 
 
 @pytest.mark.promise("Producers: jobs", "a job of Active Job 6.1 and Sidekiq 6.4.1 is what the recorded one is")
@@ -132,14 +132,14 @@ def test_payload_of_rails_is_the_recorded_one(citizen: Citizen) -> None:
     password: dict[str, Json] = {"password": "s3cret-4711", "more": [{"a": 1}], "other": {"indifferent": {"x": 1}}}
     made = pushed("zoe", "command", arguments=password, members={"order_key": "zoe"})
     push(citizen, made)
-    (found,) = [json.loads(raw(one)) for one in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
+    (found,) = [json.loads(raw(member)) for member in items(citizen.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))]
     before = json.loads(recorded("sidekiq-6.4.1.json"))
     before["args"][0]["arguments"][0], before["args"][0]["arguments"][2] = COMMAND, TOKEN
-    for one in (found, before):
+    for payload in (found, before):
         for name in ("jid", "created_at", "enqueued_at"):
-            del one[name]
+            del payload[name]
         for name in ("job_id", "enqueued_at"):
-            del one["args"][0][name]
+            del payload["args"][0][name]
     assert found == before
 
 
@@ -153,8 +153,8 @@ def test_an_object_of_rails_dies_and_is_corrected(citizen: Citizen) -> None:
     assert (dead["error_class"], dead["display_class"], dead["class"]) == ("BadArguments", "register", "XmppCommand")
     assert '"host" is an object of Rails: ActiveJob::Serializers::SymbolSerializer' in dead["error_message"]
     outputs = [citizen.restbroker("dead", "list"), citizen.restbroker("dead", "show", jid), citizen.brokers[0].output()]
-    assert all("register" in one for one in outputs[:2])
-    assert [found_in(one, {"token": TOKEN, "password": PASSWORD}) for one in outputs] == [[], [], []]
+    assert all("register" in output for output in outputs[:2])
+    assert [found_in(output, {"token": TOKEN, "password": PASSWORD}) for output in outputs] == [[], [], []]
     citizen.restbroker("dead", "edit", jid, "host=example.org", "--retry", "--yes")
     citizen.wait_until_sent(1)
     citizen.wait_until_idle()

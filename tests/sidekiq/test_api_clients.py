@@ -26,7 +26,7 @@ def test_single_pushes_of_ruby_arrive_once_and_exactly(citizen: Citizen) -> None
         citizen.ask("push.rb", how=how, queue=QUEUE, args=["check_account", odd, TOKEN])
     citizen.wait_until_sent(2)
     citizen.wait_until_idle()
-    assert [(one.command, one.arguments) for one in citizen.server.arrivals] == [("check_account", odd)] * 2
+    assert [(arrival.command, arrival.arguments) for arrival in citizen.server.arrivals] == [("check_account", odd)] * 2
     citizen.client.command("SADD", "paused", QUEUE)
     citizen.ask("push.rb", how="set", queue="other", args=args("elsewhere"))
     citizen.wait_until_sent(3)
@@ -47,7 +47,7 @@ def test_bulk_and_later_pushes_of_ruby_arrive_once(citizen: Citizen) -> None:
     citizen.wait_until_sent(1001, timeout_s=60.0)
     citizen.wait_until_idle()
     assert citizen.times_sent() == dict.fromkeys([*users, "later"], 1)
-    (later,) = [one for one in citizen.server.arrivals if one.arguments["user"] == "later"]
+    (later,) = [arrival for arrival in citizen.server.arrivals if arrival.arguments["user"] == "later"]
     assert later.at_s >= pushed_at_s + 1.5
     assert citizen.size("schedule") == 0
 

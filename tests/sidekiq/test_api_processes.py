@@ -106,15 +106,15 @@ def test_running_jobs_show_their_queue_time_and_command(citizen: Citizen) -> Non
     )
     found = citizen.ask("processes.rb")
     assert found["workers_size"] == len(found["workers"]) == 3
-    assert [one["busy"] for one in found["processes"]] == [3]
-    shown = {one["display_class"]: one for one in found["workers"]}
+    assert [process["busy"] for process in found["processes"]] == [3]
+    shown = {worker["display_class"]: worker for worker in found["workers"]}
     assert shown.keys() == {"register", "change_password", "***"}
-    assert len({one["tid"] for one in found["workers"]}) == 3
-    for one in found["workers"]:
-        assert (one["identity"], one["queue"]) == (identity, QUEUE)
-        assert isinstance(one["run_at"], int)
-        assert began_s <= one["run_at"] <= time.time()
-        assert one["payload"]["queue"] == QUEUE
+    assert len({worker["tid"] for worker in found["workers"]}) == 3
+    for worker in found["workers"]:
+        assert (worker["identity"], worker["queue"]) == (identity, QUEUE)
+        assert isinstance(worker["run_at"], int)
+        assert began_s <= worker["run_at"] <= time.time()
+        assert worker["payload"]["queue"] == QUEUE
     arguments = {"user": "hangs1", "host": "example.org", "password": "***"}
     assert shown["register"]["display_args"] == ["register", arguments, "***"]
     stored = everything_of(citizen, identity)
@@ -209,13 +209,13 @@ def test_request_reaches_only_the_process_it_names(citizen: Citizen) -> None:
     names = [citizen.identity(broker) for broker in (first, second)]
     citizen.ask("processes.rb", call="quiet!", identity=names[0])
     citizen.wait_until_recorded(names[0], "quiet", "true")
-    shown = {one["identity"]: one["stopping"] for one in citizen.ask("processes.rb")["processes"]}
+    shown = {process["identity"]: process["stopping"] for process in citizen.ask("processes.rb")["processes"]}
     assert shown == {names[0]: True, names[1]: False}
     citizen.push(*(job(f"good{number}") for number in range(5)))
     citizen.wait_until_sent(5)
     citizen.ask("processes.rb", call="stop!", identity=names[0])
     assert first.wait() == 0
-    assert [one["identity"] for one in citizen.ask("processes.rb")["processes"]] == [names[1]]
+    assert [process["identity"] for process in citizen.ask("processes.rb")["processes"]] == [names[1]]
     assert second.process.poll() is None
 
 
@@ -240,7 +240,7 @@ def test_a_killed_process_is_shown_for_a_minute_at_most(citizen: Citizen) -> Non
     broker.process.wait()
     for key in (identity, f"{identity}:work", f"{identity}:workers"):
         assert 0 < integer(citizen.client.command("TTL", key)) <= RECORD_TTL_S
-    assert [one["busy"] for one in citizen.ask("processes.rb")["processes"]] == [1]
+    assert [process["busy"] for process in citizen.ask("processes.rb")["processes"]] == [1]
     # What Redis does when the minute is over.
     citizen.client.command("UNLINK", identity, f"{identity}:work", f"{identity}:workers")
     assert citizen.ask("processes.rb")["size"] == 0

@@ -29,7 +29,7 @@ def failed(citizen: Citizen, *jobs: str | bytes) -> list[dict[str, Any]]:
     """Runs jobs, or jobs of these users, that fail or are refused; Ruby's entries of both sets when all are there."""
     citizen.configure(Backoff={"Base": "1h", "Factor": 1, "Cap": "1h"})  # no try comes before Ruby does
     citizen.start()
-    citizen.push(*(job(one) if isinstance(one, str) else one for one in jobs))
+    citizen.push(*(job(given) if isinstance(given, str) else given for given in jobs))
     until(lambda: citizen.size("retry") + citizen.size("dead") == len(jobs), "every job failed")
     citizen.wait_until_idle()
     return [*citizen.ask("sets.rb", set="retry")["entries"], *citizen.ask("sets.rb", set="dead")["entries"]]
@@ -117,7 +117,7 @@ def test_reschedule_moves_an_entry_and_does_not_double_it(citizen: Citizen, zset
     for jid in before:
         citizen.ask("sets.rb", set=zset, call="reschedule", jid=jid, at=at_s)
     after = {entry["jid"]: entry for entry in citizen.ask("sets.rb", set=zset)["entries"]}
-    assert {jid: entry["value"] for jid, entry in after.items()} == {jid: one["value"] for jid, one in before.items()}
+    assert {jid: entry["value"] for jid, entry in after.items()} == {jid: was["value"] for jid, was in before.items()}
     assert len(after) == 2
     for entry in after.values():
         assert entry["at"] == pytest.approx(at_s, abs=0.01)

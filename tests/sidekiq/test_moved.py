@@ -110,7 +110,7 @@ def test_retry_of_ours_moved_by_ruby_keeps_its_history(beside: Beside, tokens: d
 
 def arguments(beside: Beside) -> dict[str, str]:
     """The exact arguments of each job, which must have been the same each time."""
-    came = {(one.arguments["user"], repr(one.arguments)) for one in beside.server.http.arrivals}
+    came = {(arrival.arguments["user"], repr(arrival.arguments)) for arrival in beside.server.http.arrivals}
     assert len(came) == len({user for user, _ in came})
     return dict(came)
 

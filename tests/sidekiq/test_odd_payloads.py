@@ -423,7 +423,9 @@ def test_due_payload_goes_to_its_queue_unchanged_or_dies(ours: Aftermath) -> Non
         if end == "works":
             assert len(ours.arrivals[user]) == 1
         elif end == "dead":
-            (entry,) = [one for one in ours.entries if _content(one) == text and one.fields["queue"] == "default"]
+            (entry,) = [
+                found for found in ours.entries if _content(found) == text and found.fields["queue"] == "default"
+            ]
             assert entry.words == "dead 0"
         else:
             assert ours.queued[end] == [text]

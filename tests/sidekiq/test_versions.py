@@ -104,7 +104,7 @@ def read_queue(citizen: Citizen, reader: Reader, key: str) -> None:
 def read_set(citizen: Citizen, reader: Reader, key: str) -> None:
     found = items(citizen.client.command("ZRANGE", key, 0, -1, "WITHSCORES"))
     assert found
-    (place,) = (one for one in SETS if one == key)
+    (place,) = (place for place in SETS if place == key)
     for member, score in zip(found[::2], found[1::2], strict=True):
         reader.job(place, raw(member))
         reader.score(text(score))

@@ -104,7 +104,7 @@ def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web:
     assert _places(failing) == {user: ["retry"] for user in USERS}
 
 
-BY_NIGHT = [pytest.param(*one, marks=pytest.mark.nightly) for one in (("delete", None), ("kill", "dead"))]
+BY_NIGHT = [pytest.param(*act, marks=pytest.mark.nightly) for act in (("delete", None), ("kill", "dead"))]
 
 
 @pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")

@@ -82,8 +82,8 @@ def test_a_job_waits_from_its_second_crash_on_also_equal_ones(client: Client, se
         assert before_s + 10 <= due_s <= time_s(client) + 30
         fields = json.loads(member)
         assert (fields["restbroker_crashes"], fields["queue"], fields["jid"]) == (2, "a", "j")
-    assert {(one.queue, one.job.crashes) for one in found.put_off} == {("a", 2)}
-    assert {one.job.raw for one in found.put_off} == {member for member, _ in waiting}
+    assert {(late.queue, late.job.crashes) for late in found.put_off} == {("a", 2)}
+    assert {late.job.raw for late in found.put_off} == {member for member, _ in waiting}
 
 
 def test_a_job_that_cannot_wait_stays_in_progress_until_it_can(client: Client, server: Server) -> None:

@@ -60,7 +60,7 @@ def test_idempotency_key_takes_little_memory(pool: Pool, server: Server, report:
         assert isinstance(taken, FetchResult)
         base += len(some)
         of = [JobClaims(jid, claims.once_name("chat", "default", f"order-{jid}"), DAY_S) for jid in some]
-        jobs = [(one.ticket, each) for one, each in zip(taken.jobs, of, strict=True)]
+        jobs = [(job.ticket, each) for job, each in zip(taken.jobs, of, strict=True)]
         calls = [ClaimRequest(ticket, each.jid, claims.before_sending(each, ticket, identity)) for ticket, each in jobs]
         assert claims_store.claim(client, identity, calls) == [True] * len(some)
         done = [(ticket, Ack(claims=after(each, ticket, identity))) for ticket, each in jobs]

@@ -75,8 +75,8 @@ def test_a_wrong_password_is_named_without_showing_it(make_redis: Callable[..., 
     own = make_redis()
     own.command("CONFIG SET requirepass right")
     url = f"redis://:hunter2@127.0.0.1:{own.port}"
-    for one in (url, url.replace("//", "//user")):
-        client = open_client(StoreSettings(one))
+    for address in (url, url.replace("//", "//user")):
+        client = open_client(StoreSettings(address))
         with pytest.raises(StoreUnavailable, match="does not accept the login") as caught:
             client.command("PING")
         assert "hunter2" not in str(caught.value) + repr(client)

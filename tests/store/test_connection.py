@@ -76,8 +76,8 @@ async def test_joined_calls_share_a_connection_and_get_their_answers(
 ) -> None:
     """They do so also where Redis lacks a script."""
     first, *others = all_calls = [Connection(open_client(server.settings)) for _ in range(4)]
-    for one in others:
-        one.join(first)
+    for other in others:
+        other.join(first)
     found: dict[int, object] = {}
     with closing(open_client(server.settings)) as client:
         for name in ("a", "b"):
@@ -109,12 +109,12 @@ async def test_joined_calls_share_a_connection_and_get_their_answers(
             for place, call in enumerate(rest, 1):
                 nursery.start_soon(note, place, call)
     taken = [found[0], found[2]]
-    assert [[job.raw for job in one.jobs] for one in taken if isinstance(one, FetchResult)] == [[b"a"], [b"b"]]
+    assert [[job.raw for job in answer.jobs] for answer in taken if isinstance(answer, FetchResult)] == [[b"a"], [b"b"]]
     assert isinstance(found[1], StoreRefused)
     assert found[3] == 0
-    assert [one._client.is_open for one in all_calls] == [True, False, False, False]
-    for one in all_calls:
-        await one.aclose()
+    assert [scripts._client.is_open for scripts in all_calls] == [True, False, False, False]
+    for scripts in all_calls:
+        await scripts.aclose()
 
 
 async def test_failed_or_abandoned_call_holds_up_no_other(
@@ -132,8 +132,8 @@ async def test_failed_or_abandoned_call_holds_up_no_other(
     own.suspend()
     with trio.fail_after(NEVER_S):
         async with trio.open_nursery() as nursery:
-            for one in (scope, trio.CancelScope()):
-                nursery.start_soon(call, one)
+            for cancelled in (scope, trio.CancelScope()):
+                nursery.start_soon(call, cancelled)
                 await trio.testing.wait_all_tasks_blocked(0.01)
             scope.cancel()
             await trio.testing.wait_all_tasks_blocked(0.01)

@@ -60,10 +60,10 @@ def test_job_is_settled_though_its_fingerprint_is_unwritable(pool: Pool, server:
 def test_fingerprint_lasts_as_asked_and_the_set_as_its_last_one(pool: Pool, server: Server) -> None:
     tickets = pool.start(3)
     server.raw.zadd(KEY, {"over": server.now_us() // 1000 - 2000})
-    for ticket, one in zip(
+    for ticket, proof in zip(
         tickets, (fingerprint("long", 5000.0), fingerprint("short", 50.0), fingerprint("now", 0.0)), strict=True
     ):
-        assert pool.settle((ticket, done(one))) == [Applied()]
+        assert pool.settle((ticket, done(proof))) == [Applied()]
     left_s = {
         name: score / 1000 - server.now_us() / 1e6 for name, score in server.raw.zrange(KEY, 0, -1, withscores=True)
     }
@@ -78,7 +78,9 @@ def test_oldest_of_too_many_fingerprints_go_first(pool: Pool, server: Server) ->
     for start in range(1, MOST, 10_000):
         server.raw.zadd(KEY, {f"old{number}": at_ms + 1_000_000 + number for number in range(start, start + 10_000)})
     newest = [fingerprint(f"new{number}", 1e6) for number in range(2)]
-    assert pool.settle(*((ticket, done(one)) for ticket, one in zip(tickets, newest, strict=True))) == [Applied()] * 2
+    assert (
+        pool.settle(*((ticket, done(proof)) for ticket, proof in zip(tickets, newest, strict=True))) == [Applied()] * 2
+    )
     assert server.raw.zcard(KEY) == MOST
     assert are_done(pool, fingerprint("old2"), fingerprint("old3"), *newest) == [False, True, True, True]
 

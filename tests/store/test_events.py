@@ -48,12 +48,12 @@ def test_repeated_event_is_dropped_only_within_its_time(client: Client, server: 
 
 
 def test_repeated_push_is_known_by_its_job_after_its_mark_ended(client: Client, server: Server) -> None:
-    for one in (arrival("1", mark="m", window_ms=1), arrival("2", mark="2", window_ms=0)):
-        assert push(client, [one]) == ["pushed"]
-        came = server.raw.get(f"ns:restbroker:event:{one.mark}")
+    for event in (arrival("1", mark="m", window_ms=1), arrival("2", mark="2", window_ms=0)):
+        assert push(client, [event]) == ["pushed"]
+        came = server.raw.get(f"ns:restbroker:event:{event.mark}")
         assert isinstance(came, bytes)
-        assert came.split()[0] == one.jid.encode()
-        assert push(client, [one]) == ["pushed"]
+        assert came.split()[0] == event.jid.encode()
+        assert push(client, [event]) == ["pushed"]
     assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 2"]
     left_ms = server.raw.pttl("ns:restbroker:event:m")
     assert isinstance(left_ms, int)
@@ -104,7 +104,7 @@ def test_queue_that_is_no_list_refuses_its_own_events_only(client: Client, serve
     assert answers == ["pushed", "refused", "pushed"]
     # It may come again, as it is not there.
     assert server.raw.exists("ns:restbroker:event:m") == 0
-    assert [json.loads(one.event)["jid"] for one in events.newest(client)] == ["1", "3"]
+    assert [json.loads(event.event)["jid"] for event in events.newest(client)] == ["1", "3"]
 
 
 @pytest.mark.promise("Events", "Redis is frozen, back soon, full, or has another type")
@@ -123,11 +123,11 @@ def test_recent_events_are_bounded_and_read_from_a_position(client: Client) -> N
     for start in range(0, 3000, 100):
         push(client, [arrival(str(number)) for number in range(start, start + 100)])
     found = events.newest(client)
-    names = [json.loads(one.event)["jid"] for one in found]
+    names = [json.loads(event.event)["jid"] for event in found]
     assert names == [str(number) for number in range(3000 - len(names), 3000)]
     assert events.KEPT <= len(names) < 2 * events.KEPT
     assert events.newest(client, found[-1].name) == []
-    assert [json.loads(one.event)["jid"] for one in events.newest(client, found[-3].name)] == names[-2:]
+    assert [json.loads(event.event)["jid"] for event in events.newest(client, found[-3].name)] == names[-2:]
 
 
 def test_foreign_key_in_place_of_recent_events_stops_none(client: Client, server: Server) -> None:

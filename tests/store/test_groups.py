@@ -48,7 +48,7 @@ def fair(client: Client) -> GroupPool:
 
 
 def names(jobs: Sequence[FetchedJob]) -> list[str]:
-    return [name_of(one.raw) for one in jobs]
+    return [name_of(job.raw) for job in jobs]
 
 
 def of(user: str, *numbers: int) -> list[bytes]:
@@ -62,7 +62,7 @@ def test_keys_run_one_job_at_a_time_and_not_for_one_another(ordered: GroupPool, 
     push(ordered.client, *of("a", 0, 1), *of("b", 0), job("none 0"), job("none 1"))
     first = ordered.take()
     assert names(first) == ["a0", "b0", "none 0", "none 1"]
-    assert [ticket_group(one.ticket) for one in first] == ["\x1ea", "\x1eb", "", ""]
+    assert [ticket_group(job.ticket) for job in first] == ["\x1ea", "\x1eb", "", ""]
     assert ordered.take() == []
     assert ordered.settle(*first) == [READY, DONE, DONE, DONE]
     # A second time nothing comes free.
@@ -247,9 +247,9 @@ def test_jobs_of_the_old_groups_are_done_before_new_ones(client: Client, server:
     assert sorted(names([*in_progress, *others])) == sorted(map(name_of, jobs))
     for name, done in ((old, [*in_progress, *others[:drained]]), (new, others[drained:])):
         by_key = defaultdict(list)
-        for one in done:
-            arguments = json.loads(one.raw)["args"][1]
-            by_key[tuple(arguments[part] for part in ORDERED.get(name, ()))].append(name_of(one.raw))
+        for fetched in done:
+            arguments = json.loads(fetched.raw)["args"][1]
+            by_key[tuple(arguments[part] for part in ORDERED.get(name, ()))].append(name_of(fetched.raw))
         assert name not in ORDERED or all(found == sorted(found) for found in by_key.values())
     assert keys_of_groups(server) == set()
 
@@ -263,7 +263,7 @@ def test_grouped_and_ungrouped_jobs_keep_separate_tickets(client: Client, server
     taken = plain.take()
     assert len(taken) == 4
     fields = {ticket.decode() for ticket in server.raw.hkeys(f"{NAMESPACE}:restbroker:ip:{plain.identity}")}
-    assert {one.ticket for one in taken} == fields - {"last", "hwm"}
+    assert {job.ticket for job in taken} == fields - {"last", "hwm"}
 
 
 @pytest.mark.parametrize("how", ["back", "recovered"])
@@ -289,13 +289,13 @@ def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: 
 def excess(hosts: Sequence[str], weights: dict[str, int]) -> float:
     """By how much a key was ahead of another at most, over all windows in which both waited throughout (F5)."""
     worst = 0.0
-    for one, other in itertools.permutations(weights, 2):
+    for key, other in itertools.permutations(weights, 2):
         # The largest rise of the difference of their shares, over all beginnings and ends.
         difference = least = 0.0
         for name in hosts:
-            difference += (name == one) / weights[one] - (name == other) / weights[other]
+            difference += (name == key) / weights[key] - (name == other) / weights[other]
             least = min(least, difference)
-            worst = max(worst, difference - least - 1 / weights[one] - 1 / weights[other])
+            worst = max(worst, difference - least - 1 / weights[key] - 1 / weights[other])
     return worst
 
 
@@ -316,8 +316,8 @@ def test_no_key_gets_more_than_its_share_beside_keys_that_wait(client: Client, w
         served += taken
         pool.settle(*taken)
     for host in weights:
-        assert [name_of(one.raw) for one in served if host_of(one) == host] == [f"{n}" for n in range(100)]
-    hosts = [host_of(one) for one in served]
+        assert [name_of(job.raw) for job in served if host_of(job) == host] == [f"{n}" for n in range(100)]
+    hosts = [host_of(job) for job in served]
     # As long as all three wait.
     ends = min(max(place for place, name in enumerate(hosts) if name == host) for host in weights)
     assert excess(hosts[:ends], weights) <= 1e-9
@@ -341,7 +341,7 @@ def test_a_job_without_a_fair_key_has_no_order_and_gets_its_turn(client: Client)
     without, *others = job("none", "u"), *(job(f"{n}", f"u{n}", "h") for n in range(20))
     push(client, without, *others)
     taken = pool.take(2)
-    assert [ticket_group(one.ticket) for one in taken] == ["", "h\x1eu0"]
+    assert [ticket_group(job.ticket) for job in taken] == ["", "h\x1eu0"]
     fields = fields_of(without)
     assert fields is not None
     assert group_in(Order(("host", "user")), Fairness(("host",)), fields) == ""
@@ -569,14 +569,14 @@ def test_too_large_job_ends_a_call_and_stays(fair: GroupPool) -> None:
 def test_hot_key_with_long_failing_first_job_costs_few_calls(ordered: GroupPool) -> None:
     def calls(others: int, hot: int) -> int:
         """How many fetches it takes, with so many jobs of one key among them whose first job fails for long."""
-        jobs = [one for n in range(others) for one in (job(f"{n}", f"own{n}"), *of("hot", n)[: n < hot])]
+        jobs = [raw for n in range(others) for raw in (job(f"{n}", f"own{n}"), *of("hot", n)[: n < hot])]
         push(ordered.client, *jobs)
         done = count = 0
         while done < others:
             taken, count = ordered.take(100), count + 1
-            fails = [one for one in taken if ticket_group(one.ticket) == "\x1ehot"]
+            fails = [job for job in taken if ticket_group(job.ticket) == "\x1ehot"]
             ordered.settle(*fails, by=Retry(4e9, job("hot0", "hot")))
-            ordered.settle(*(fine := [one for one in taken if one not in fails]))
+            ordered.settle(*(fine := [job for job in taken if job not in fails]))
             done += len(fine)
         return count
 
@@ -619,8 +619,8 @@ def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, ser
     while taken := other.take():
         order += names(taken)
         other.settle(*taken)
-    assert [one for one in order if one in "024"] == ["0", "2", "4"]
-    assert [one for one in order if one in "135"] == ["1", "3", "5"]
+    assert [kind for kind in order if kind in "024"] == ["0", "2", "4"]
+    assert [kind for kind in order if kind in "135"] == ["1", "3", "5"]
     assert "z" in order
     assert keys_of_groups(server) == set()
 
@@ -671,7 +671,7 @@ def test_key_of_a_deferred_job_goes_on_once_that_is_deleted(ordered: GroupPool, 
     ordered.settle(head, by=Retry(3600.0, head.raw))
     match how:
         case "taken":
-            (line,) = [one for one in waiting.take_snapshots(client, "a", "t") if one.group]
+            (line,) = [snapshot for snapshot in waiting.take_snapshots(client, "a", "t") if snapshot.group]
             assert waiting.take(client, line, [waiting.TakeRequest(1, Placement(head.raw))]) == [DONE]
         case _:
             left = 1 if how == "cleared in part" else 0

@@ -110,7 +110,7 @@ def test_job_in_the_hand_of_an_ordered_queue_keeps_its_turn(server: Server) -> N
     server.raw.lpush("ns:queue:a", job("second", "u", "h"))
     classify_lines(client, "t", "a", BOTH)
     left_in_the_hand(server, job("third", "u", "h"))
-    assert [name_of(one.raw) for one in pool.take()] == ["first"]
+    assert [name_of(job.raw) for job in pool.take()] == ["first"]
     left_in_the_hand(server, job("fourth", "u", "h"))
     pauses.pause_queue(client, "a", "ann", "", None)
     assert order.give_back(client, "a", "t", [b"h\x1eu"]) == (2, 1)

@@ -79,7 +79,8 @@ def test_client_waiting_in_brpoplpush_here_is_noticed(client: Client, server: Se
     url = server.process.url.removesuffix("0")
     waiting = [redis.Redis.from_url(f"{url}{database}", socket_timeout=20) for database in (0, 1)]
     threads = [
-        threading.Thread(target=one.brpoplpush, args=("ns:queue:a", TAKEN), kwargs={"timeout": 15}) for one in waiting
+        threading.Thread(target=fetcher.brpoplpush, args=("ns:queue:a", TAKEN), kwargs={"timeout": 15})
+        for fetcher in waiting
     ]
     for thread in threads:
         thread.start()
@@ -88,9 +89,9 @@ def test_client_waiting_in_brpoplpush_here_is_noticed(client: Client, server: Se
     for database in (0, 1):
         with redis.Redis.from_url(f"{url}{database}") as producer:
             producer.lpush("ns:queue:a", "job")
-    for thread, one in zip(threads, waiting, strict=True):
+    for thread, fetcher in zip(threads, waiting, strict=True):
         thread.join()
-        one.close()
+        fetcher.close()
     assert len(found) == 1
     assert "127.0.0.1" in found[0]
 

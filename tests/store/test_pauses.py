@@ -94,7 +94,7 @@ def test_foreign_note_says_nothing_and_never_ends(client: Client, server: Server
     server.raw.hset("ns:restbroker:pauses:queues", mapping=notes)
     assert pauses.end_due(client) == []
     found = pauses.paused_queues(client)
-    assert {(one.who, one.why) for one in found.values()} == {(None, None)}
+    assert {(pause.who, pause.why) for pause in found.values()} == {(None, None)}
     assert len(found) == 3
 
 

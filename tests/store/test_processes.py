@@ -114,7 +114,7 @@ def test_records_are_read_as_every_version_writes_them(client: Client, server: S
     assert abs(ours.heartbeat_at_s - time.time()) < 5
     assert (old.info, old.queues, old.busy, old.quiet, old.heartbeat_at_s) == ({}, (), 0, False, None)
     assert (old.rss_kib, old.rtt_us, old.work) == (1, None, {"t": b"{}"})
-    assert [one.work for one in read_all(client, with_work=False)] == [{}, {}]
+    assert [record.work for record in read_all(client, with_work=False)] == [{}, {}]
 
 
 def test_a_process_is_there_as_long_as_its_record_is(client: Client, server: Server) -> None:

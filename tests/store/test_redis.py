@@ -43,13 +43,13 @@ def read(*pieces: bytes) -> list[Any]:
         assert answers.feed(bytearray(piece), len(piece)) is None
     replies = answers.feed(bytearray(pieces[-1]), len(pieces[-1]))
     assert replies is not None
-    return [str(one) if isinstance(one, ErrorReply) else one for one in replies]
+    return [str(reply) if isinstance(reply, ErrorReply) else reply for reply in replies]
 
 
 def test_answers_that_are_cut_anywhere_are_the_same_answers() -> None:
     whole = read(ANSWERS)
     assert whole[:4] == [b"OK", -5, None, None]
-    assert [type(one) for one in whole[4]] == [bytes, ErrorReply, list]
+    assert [type(item) for item in whole[4]] == [bytes, ErrorReply, list]
     assert whole[5] == b"\xff\r\n\x00"
     assert whole[6].startswith("WRONGTYPE ")
     assert whole[7] == b""

@@ -121,7 +121,7 @@ def test_a_key_of_another_type_is_named_with_what_is_needed(client: Client, serv
     for key, kind in needed.items():
         server.raw.lpush(f"ns:{key}", "x") if kind != "list" else server.raw.set(f"ns:{key}", "x")
     found = find_misused(client, ["t"], ["q"])
-    assert {one.key.removeprefix("ns:"): one.expected_type for one in found} == needed
+    assert {key.key.removeprefix("ns:"): key.expected_type for key in found} == needed
     assert MisusedKey("ns:dead", "zset", "list") in found
     assert MisusedKey("ns:queue:q", "list", "string") in found
     assert types(client, ["ns:dead", "ns:none"]) == {"ns:dead": "list"}
@@ -140,9 +140,9 @@ def test_sidekiq_processes_differ_from_ours_and_expired_are_gone(client: Client,
     server.raw.hset("ns:unread", "info", "{x")
     server.raw.sadd("ns:processes", *infos, "unread", "expired")
     found = processes.read_all(client, with_work=False)
-    assert [one.name for one in found] == ["numbered", "odd", "old", "ours", "ruby", "unread"]
-    assert {one.name: one.queues for one in found if one.queues} == {"old": ("a",), "ruby": ("a", "b")}
-    assert [one.name for one in found if one.is_restbroker] == ["ours"]
+    assert [record.name for record in found] == ["numbered", "odd", "old", "ours", "ruby", "unread"]
+    assert {record.name: record.queues for record in found if record.queues} == {"old": ("a",), "ruby": ("a", "b")}
+    assert [record.name for record in found if record.is_restbroker] == ["ours"]
 
 
 @on_both
@@ -232,4 +232,4 @@ def test_a_damaged_record_hides_no_pool(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "pid", "no number")
     with pytest.raises(StoreRefused):
         identities.read(client, "h:1:abc:t")
-    assert [one.registration for one in overview(client).identities] == [None]
+    assert [identity.registration for identity in overview(client).identities] == [None]

@@ -49,7 +49,7 @@ def test_a_flooded_queue_is_paused_until_its_dead_are_fewer(
     server.raw.zrem(DEAD, ENTRY % (0, b'"a"'))
     server.raw.delete(Keys(NAMESPACE).lease("unadmitted jobs"))
     assert look(pool) == set()
-    assert [one.name for one in pauses.end_due(pool.client)] == ["a"]
+    assert [end.name for end in pauses.end_due(pool.client)] == ["a"]
     assert {name: int(count) for name, count in server.raw.hgetall(COUNTS).items()} == {b"a": 2, b"b": 2}
 
 
@@ -100,7 +100,7 @@ def test_they_count_with_their_settlement_not_for_deadlimit(pool: Pool, server: 
     server.raw.lpush(f"{NAMESPACE}:queue:a", *(b"%d" % number for number in range(6)))
     limits = Limits(dead=2)
     jobs = pool.take(3, limits=limits).jobs
-    items = [(one.ticket, Dead(n, ENTRY % (n, b'"a"'), unadmitted_in="a")) for n, one in enumerate(jobs)]
+    items = [(job.ticket, Dead(n, ENTRY % (n, b'"a"'), unadmitted_in="a")) for n, job in enumerate(jobs)]
     assert pool.settle(*items) == [APPLIED] * 3
     assert pool.settle(*items) == [Gone()] * 3
     assert unadmitted.total(pool.client) == 3

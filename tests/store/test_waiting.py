@@ -193,7 +193,7 @@ def test_each_job_is_in_one_place_and_only_meant_ones_leave(
         # Where newer ones were deleted it is read a second time.
         takings = [TakeRequest(n, Placement(job)) for n, job in piece.with_ranks if int(job) in chosen]
         codes = waiting.take(client, line, takings) if takings else []
-        done |= {one.placement.old for one, code in zip(takings, codes, strict=True) if code == Applied()}
+        done |= {taking.placement.old for taking, code in zip(takings, codes, strict=True) if code == Applied()}
         rank = piece.rank - len(piece.jobs)
     left = server.raw.lrange(QUEUE, 0, -1)
     assert sorted(map(int, [*left, *done, *taken, *deleted])) == list(range(pushed))

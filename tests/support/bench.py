@@ -162,7 +162,7 @@ class Bench:
 
     def _lines(self) -> list[Any]:
         lists = items(self.client.command("KEYS", f"restbroker:line:{QUEUE}\x1e*"))
-        return [one for key in lists for one in items(self.client.command("LRANGE", raw(key), 0, -1))]
+        return [member for key in lists for member in items(self.client.command("LRANGE", raw(key), 0, -1))]
 
     def _queue(self) -> list[Any]:
         return items(self.client.command("LRANGE", f"queue:{QUEUE}", 0, -1))

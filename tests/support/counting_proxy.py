@@ -86,8 +86,8 @@ class CountingProxy:
         self.answers.set()
         self._doubt()
         self._doors.end()
-        for one in list(self._upstreams):
-            shut(one)
+        for upstream in list(self._upstreams):
+            shut(upstream)
         self._doors.join()
 
     @property

@@ -112,7 +112,7 @@ _HEADERS: Final = (
     "X: a\r\n b",
     "X: a\0b",
 )
-_SHAPES: Final = [one for one in SHAPES if one.method == "POST" and len(one.raw) < _LONG_BYTES]
+_SHAPES: Final = [shape for shape in SHAPES if shape.method == "POST" and len(shape.raw) < _LONG_BYTES]
 _CHUNK: Final = b"HTTP/1.1 200 So\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n"
 _TROUBLES: Final[tuple[Callable[[random.Random, str, bytes], Mood], ...]] = (
     lambda chance, _body, good: Mood(good, (chance.randrange(len(good)),)),

@@ -22,5 +22,5 @@ def page(port: int, path: str) -> httpx.Response:
 def metrics(port: int, name: str, label: str = "") -> Mapping[str, float]:
     """The samples of this name that /metrics has, by their value of `label`; of equal ones the last."""
     families = text_string_to_metric_families(page(port, "/metrics").text)
-    samples = [one for family in families for one in family.samples if one.name == name]
-    return {one.labels.get(label, ""): one.value for one in samples}
+    samples = [sample for family in families for sample in family.samples if sample.name == name]
+    return {sample.labels.get(label, ""): sample.value for sample in samples}

@@ -204,10 +204,10 @@ class Serving:
 
     def report(self, event: Event) -> None:
         self.counters(event)
-        for one in single_events(event):
-            self.events.append(one)
-            self.requests_at.setdefault(type(one), self.server.requests.total())
-            self.ended += isinstance(one, JobFinished) and one.fate in _FOR_GOOD
+        for single in single_events(event):
+            self.events.append(single)
+            self.requests_at.setdefault(type(single), self.server.requests.total())
+            self.ended += isinstance(single, JobFinished) and single.fate in _FOR_GOOD
 
     def push(self, jobs: Sequence[bytes]) -> None:
         for first in range(0, len(jobs), 1000):
@@ -309,7 +309,7 @@ class Paths:
 
 def _behind(serving: Serving) -> Behind:
     samples, client = serving.counters.samples(), serving.client
-    durations = [sum(one.counts) for one in samples.get(_DURATIONS, {}).values() if isinstance(one, Histogram)]
+    durations = [sum(value.counts) for value in samples.get(_DURATIONS, {}).values() if isinstance(value, Histogram)]
     return Behind(
         requests=serving.server.requests,
         redis={key: _content(client, key) for key in _keys(client)},

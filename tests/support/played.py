@@ -45,9 +45,9 @@ class Played:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         self.given.clear()
         done = yield
-        answers = [one for one in self.given if one.status != UNEXPECTED] or self.read
+        answers = [exchange for exchange in self.given if exchange.status != UNEXPECTED] or self.read
         kinds = self.found.setdefault(item.nodeid.partition("[")[0], Counter(recorded=0, assumed=0))
-        kinds.update("assumed" if one.assumed else "recorded" for one in answers)
+        kinds.update("assumed" if answer.assumed else "recorded" for answer in answers)
         return done
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

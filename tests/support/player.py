@@ -58,9 +58,9 @@ class Exchange:
 def recorded(*names: str) -> list[Exchange]:
     """Return the exchanges of these files, in order: `openfire-rest/1.3.10/users`."""
     return [
-        _exchange(one)
+        _exchange(exchange)
         for name in names
-        for one in json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["exchanges"]
+        for exchange in json.loads((FOLDER / f"{name}.json").read_text("utf-8"))["exchanges"]
     ]
 
 
@@ -119,11 +119,11 @@ class Player(Server):
         return written(exchange or Exchange("", "", UNEXPECTED, words))
 
     def _next(self, request: Received) -> Exchange | None:
-        fitting = [number for number, one in enumerate(self.exchanges) if one.fits(request)]
+        fitting = [number for number, exchange in enumerate(self.exchanges) if exchange.fits(request)]
         if not fitting:
             self.unexpected.append(request)
             return None
-        number = next((one for one in fitting if one not in self._numbers), fitting[-1])
+        number = next((number for number in fitting if number not in self._numbers), fitting[-1])
         self._numbers.add(number)
         self.played.append(self.exchanges[number])
         return self.exchanges[number]

@@ -162,7 +162,7 @@ class Stopwatch:
     @classmethod
     def start(cls, *brokers: Running) -> Self:
         """From now on; `brokers` are those that have something to do."""
-        pids = (os.getpid(), *(one.process.pid for one in brokers))
+        pids = (os.getpid(), *(broker.process.pid for broker in brokers))
         return cls(pids, time.monotonic(), waited_for_a_core_s(*pids))
 
     def passed_s(self) -> float:
@@ -170,7 +170,7 @@ class Stopwatch:
 
     def waited_s(self, *later: Running) -> float:
         """For a core; `later` were started meanwhile."""
-        return max(0.0, waited_for_a_core_s(*self.pids, *(one.process.pid for one in later)) - self._waited_s)
+        return max(0.0, waited_for_a_core_s(*self.pids, *(running.process.pid for running in later)) - self._waited_s)
 
     def took_s(self, *later: Running) -> float:
         return self.passed_s() - self.waited_s(*later)
@@ -231,12 +231,12 @@ def started(
 
 def forget_ended() -> None:
     """Before a test: what earlier ones started and ended is none of its concern."""
-    _begun[:] = [one for one in _begun if one.process.poll() is None]
+    _begun[:] = [running for running in _begun if running.process.poll() is None]
 
 
 def last_words() -> Iterator[tuple[str, str]]:
     """Each process of this test that said anything, and the end of that: what a failure is understood by."""
-    for one in _begun:
+    for running in _begun:
         with suppress(OSError):
-            if said := one.output()[-_TAIL_CHARACTERS:].strip():
-                yield f"process {one.process.pid}", said
+            if said := running.output()[-_TAIL_CHARACTERS:].strip():
+                yield f"process {running.process.pid}", said

@@ -21,7 +21,7 @@ import attrs
 from tests.support.ports import free_port
 
 _HEAD_END: Final = b"\r\n\r\n"
-_PHRASES: Final = {one.value: one.phrase for one in HTTPStatus}
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 _RESET: Final = struct.pack("ii", 1, 0)
 """What a socket lingers with so that it sends a reset."""
 
@@ -268,7 +268,7 @@ class Faults:
         whole = f"{request.line} {request.body.decode('utf-8', 'replace')}"
         with self.lock:
             for fault in self.listed:
-                if fault.times != 0 and any(fnmatch.fnmatchcase(one, fault.pattern) for one in (request.line, whole)):
+                if fault.times != 0 and any(fnmatch.fnmatchcase(text, fault.pattern) for text in (request.line, whole)):
                     fault.times = None if fault.times is None else fault.times - 1
                     return fault
         return None
@@ -318,7 +318,7 @@ class Server:
 
     def of(self, method: str, path: str = "") -> list[Received]:
         """Return the requests of this method, and of this path if one is given, in order."""
-        return [one for one in list(self.received) if one.method == method and path in ("", one.path)]
+        return [request for request in list(self.received) if request.method == method and path in ("", request.path)]
 
     def __enter__(self) -> Self:
         self.start()

@@ -68,7 +68,7 @@ class Line:
 
     def outages(self) -> list[tuple[int, int]]:
         outputs = [broker.output() for broker in self.bench.brokers]
-        return [(one.count(" redis.lost "), one.count(" redis.back ")) for one in outputs]
+        return [(output.count(" redis.lost "), output.count(" redis.back ")) for output in outputs]
 
     def wait_until_lost(self) -> None:
         until(lambda: self.ready() == 503, "/readyz says that Redis is away")

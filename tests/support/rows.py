@@ -57,7 +57,7 @@ def rows(names: str | tuple[str, ...], table: Iterable[Any]) -> Callable[[Test],
 
         walk: Any = walk_async if inspect.iscoroutinefunction(test) else walk_all
         signature = inspect.signature(test)
-        parameters = [one for name, one in signature.parameters.items() if name not in called]
+        parameters = [parameter for name, parameter in signature.parameters.items() if name not in called]
         walk.__signature__ = signature.replace(parameters=parameters)
         return cast("Test", walk)
 

@@ -88,7 +88,7 @@ def sidekiq_process(
 def _identity(client: Client, running: Running) -> str:
     def found() -> str | None:
         assert running.process.poll() is None, f"sidekiq ended:\n{running.output()}"
-        names = (one.name for one in processes.read_all(client, with_work=False))
+        names = (record.name for record in processes.read_all(client, with_work=False))
         return next((name for name in names if name.split(":")[1] == str(running.process.pid)), None)
 
     identity = until(found, "the sidekiq process is in `processes`")

@@ -86,7 +86,7 @@ def _slowness() -> float:
 
 
 def _is_fast_alone(test: str, ini: list[str]) -> bool:
-    settings = [word for one in ini for word in ("-o", one)]
+    settings = [word for option in ini for word in ("-o", option)]
     words = ("-m", "pytest", "-q", "-p", "tests.support.slow", "--again", "-p", "no:randomly", *settings, test)
     with subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as run:
         try:

@@ -20,7 +20,7 @@ def found_in(text: str, secrets: dict[str, str]) -> list[str]:
     """Which of these secrets, by name, the text shows, and what stands around the first place."""
     shown = []
     for name, secret in secrets.items():
-        places = [place for one in spellings(secret) if (place := text.find(one)) >= 0]
+        places = [place for spelling in spellings(secret) if (place := text.find(spelling)) >= 0]
         if places:
             shown.append(f"{name}: …{text[max(0, min(places) - 120) : min(places) + 20]!r}")
     return shown

@@ -149,7 +149,7 @@ class TcpProxy:
 
     def _hold_request(self, pair: _Pair, request: bytes) -> None:
         with self._lock:
-            hold = next((one for one in self.holds if one.request in request), None)
+            hold = next((hold for hold in self.holds if hold.request in request), None)
             if hold is None:
                 return
             self.holds.remove(hold)

@@ -281,5 +281,5 @@ def _condition(stanza: ET.Element) -> str | None:
     error = stanza.find(f"{_CLIENT}error")
     if error is None:
         return None
-    names = [one.tag.rpartition("}")[2] for one in error if one.tag.rpartition("}")[2] != "text"]
+    names = [child.tag.rpartition("}")[2] for child in error if child.tag.rpartition("}")[2] != "text"]
     return names[0] if names else "undefined-condition"

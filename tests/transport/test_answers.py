@@ -205,7 +205,7 @@ def test_body_in_one_byte_chunks_takes_little_more_than_its_size() -> None:
     assert taken < 100_000
 
 
-@pytest.mark.parametrize("shape", [one for one in SHAPES if one.method == "POST"], ids=lambda shape: shape.name)
+@pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape.method == "POST"], ids=lambda shape: shape.name)
 def test_answer_is_plain_only_if_whole_and_connection_is_kept(shape: Shape) -> None:
     heads = KnownHeads()
     for size in range(0, len(shape.raw), max(1, len(shape.raw) // 500)):
@@ -220,7 +220,7 @@ def test_answer_is_plain_only_if_whole_and_connection_is_kept(shape: Shape) -> N
 
 
 def test_each_answer_with_a_length_is_plain() -> None:
-    (shape,) = (one for one in SHAPES if one.name == "a length")
+    (shape,) = (shape for shape in SHAPES if shape.name == "a length")
     heads = KnownHeads()
     length = Headers([(b"Content-Length", b"3")])
     assert heads.read(shape.raw) == (200, length, b"abc")

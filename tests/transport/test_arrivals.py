@@ -191,7 +191,7 @@ async def test_listener_is_informed_when_the_task_ends_and_bytes_stay() -> None:
                 await nursery.start(arrivals.run)
                 assert wire.listen(got.append, arrivals)
                 nursery.cancel_scope.cancel()
-        assert [type(one) for one in got] == [Unwatched]
+        assert [type(piece) for piece in got] == [Unwatched]
         there.send(b"one")
         assert await receive(wire, arrivals) == b"one"
         wire.close()

@@ -125,7 +125,7 @@ async def test_both_engines_ask_for_no_coding_and_read_what_comes(engine: str) -
         assert TEXT.startswith(cut.body)
         assert (len(cut.body) <= 60, cut.note) == (True, TRUNCATED)
         await transport.send(Request("POST", "/", 30.0, headers=(("accept-encoding", "gzip"),)))
-    sent = [one.head.lower().count(b"accept-encoding: identity") for one in server.requests]
+    sent = [request.head.lower().count(b"accept-encoding: identity") for request in server.requests]
     assert sent == [1] * 7 + [0]
 
 

@@ -126,9 +126,9 @@ async def test_exchanges_after_a_batch_use_connections_just_answered() -> None:
 
         def go_on() -> None:
             calls.append([*first.said, *second.said])
-            for one in next_ones:
-                service(client).start(post(), one)
-            before_they_leave.extend([said for one in next_ones for said in one.said])
+            for sink in next_ones:
+                service(client).start(post(), sink)
+            before_they_leave.extend([said for sink in next_ones for said in sink.said])
 
         def answered() -> None:
             if first.response is not None and second.response is not None:
@@ -145,10 +145,10 @@ async def test_exchanges_after_a_batch_use_connections_just_answered() -> None:
         await until_async(lambda: len(arrived) == 4, "both are there")
         # In one step of the server's, so that both answers are there when the client looks.
         lets[1].set()
-        for one in next_ones:
-            await one.over.wait()
+        for sink in next_ones:
+            await sink.over.wait()
         assert (len(calls), before_they_leave) == (1, [])
-        assert [one.said for one in next_ones] == [["may send", "sending", "answered"]] * 2
+        assert [sink.said for sink in next_ones] == [["may send", "sending", "answered"]] * 2
         assert server.connections == 2
         await trio.testing.wait_all_tasks_blocked()
         assert leaves_nothing(client)
@@ -267,7 +267,7 @@ async def test_exchanges_cancelled_while_they_connect_leave_nothing(ours: Author
             await until_async(lambda: leaves_nothing(client), "it leaves nothing")
 
 
-@pytest.mark.parametrize("state", [one for one in State if one is not State.OVER])
+@pytest.mark.parametrize("state", [state for state in State if state is not State.OVER])
 async def test_an_exchange_is_abandoned_when_its_client_ends(state: State) -> None:
     sink = Noting()
     async with running() as (client, server):
@@ -402,7 +402,7 @@ async def test_tls_bytes_behind_an_answer_leave_the_connection_usable(
         later = peer.outgoing.read()
         await peer.end.send(now)
         await second.end()
-        assert [one.state for one in exchanges] == [State.RECEIVING]
+        assert [exchange.state for exchange in exchanges] == [State.RECEIVING]
         await request_to(peer)
         await peer.end.send(later[3:])
         await last.end()

@@ -228,7 +228,7 @@ async def test_ending_client_gives_up_requests_and_later_ones_go_alone() -> None
             await wait_all_tasks_blocked()
             watching.cancel_scope.cancel()
         await _expect_time_out(transport)
-    assert sorted(type(one).__name__ for one in ends) == ["MaybeSent", "NotSent"]
+    assert sorted(type(end).__name__ for end in ends) == ["MaybeSent", "NotSent"]
 
 
 async def _expect_time_out(transport: Transport) -> None:

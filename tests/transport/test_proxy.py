@@ -60,7 +60,7 @@ async def test_https_goes_through_a_tunnel(ours: Authority, proxy: Tinyproxy) ->
         assert sender.said[-2:] == ["may send", "sending"]
         assert connected_by_then == [True]
         assert (await transport.send(post(body=b"two"))).status == 200
-        assert [one.body for one in server.requests] == [b"one", b"two"]
+        assert [request.body for request in server.requests] == [b"one", b"two"]
         assert "proxy-authorization" not in server.requests[0].headers
         assert server.connections == 1
         server.script.append(recorder.answer(407))  # within the tunnel it is the server's own
@@ -70,7 +70,7 @@ async def test_https_goes_through_a_tunnel(ours: Authority, proxy: Tinyproxy) ->
 async def test_http_is_passed_on(proxy: Tinyproxy) -> None:
     async with recording() as server, reached(behind(proxy, target(server.port))) as transport:
         response = await transport.send(post("/api/status", b"one"))
-        assert (response.status, [one.body for one in server.requests]) == (200, [b"one"])
+        assert (response.status, [request.body for request in server.requests]) == (200, [b"one"])
         assert "proxy-authorization" not in server.requests[0].headers
         for status in (503, 401):  # as of any gateway; such a refusal of a login is the server's
             server.script.append(recorder.answer(status))
@@ -131,7 +131,7 @@ async def test_nothing_is_sent_by_a_tunnel_that_is_not_there(ours: Authority, ac
             with pytest.raises(NotSent) as caught:
                 await transport.send(post(timeout_s=0.1))
         assert not caught.value.by_request
-        assert {one.line for one in stand_in.requests} <= {"CONNECT 127.0.0.1:1 HTTP/1.1"}
+        assert {request.line for request in stand_in.requests} <= {"CONNECT 127.0.0.1:1 HTTP/1.1"}
 
 
 @rows(("action", "may_have_run"), [

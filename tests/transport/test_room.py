@@ -50,8 +50,8 @@ def test_of_one_number_no_sender_holds_more_than_its_share() -> None:
     assert held[0].take_to_parse(RECEIVED_BYTES)
     assert (held[0].share.held_bytes, room.held_bytes) == (SHARE_BYTES, MOST_BYTES)
     assert not held[1].take_to_parse(1)
-    for one in held:
-        one.free()
+    for holding in held:
+        holding.free()
     assert room.held_bytes == 0
 
 

@@ -58,7 +58,7 @@ def test_with_stay_everything_is_up_until_ctrl_c(tmp_path: Path) -> None:
         _, _, tried = running.output().partition("In another terminal:")
         config = re.findall(r"export RESTBROKER_CONFIG=(\S+)", tried)[0]
         assert [
-            one for one in re.findall(r"(\S*restbroker) (?:enqueue|stats|dead)", tried) if not shutil.which(one)
+            name for name in re.findall(r"(\S*restbroker) (?:enqueue|stats|dead)", tried) if not shutil.which(name)
         ] == []
         answered = process.run(
             ["enqueue", "--wait", "check_account", "user=john"], environ={"RESTBROKER_CONFIG": config}
@@ -101,7 +101,7 @@ def test_demo_reports_a_loss_and_fails(tmp_path: Path, monkeypatch: pytest.Monke
     push = Witness.push
 
     def forgetful(self: Witness, queue: str, payloads: Sequence[bytes]) -> None:
-        push(self, queue, [one for one in payloads if job_id(number).encode() not in one])
+        push(self, queue, [payload for payload in payloads if job_id(number).encode() not in payload])
 
     monkeypatch.setattr(Witness, "push", forgetful)
     monkeypatch.setattr("os.environ", {**process.clean_environment(), **environment(tmp_path)})
@@ -111,7 +111,7 @@ def test_demo_reports_a_loss_and_fails(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_the_event_is_what_a_real_server_posted() -> None:
     (file,) = (ROOT / "tests" / "recorded" / "webhook").glob("mod_post_log-*.json")
-    bodies = [one["body"] for one in json.loads(file.read_text("utf-8"))["requests"]]
+    bodies = [request["body"] for request in json.loads(file.read_text("utf-8"))["requests"]]
     assert demo.DATA["event"]["body"] in bodies
 
 

@@ -164,7 +164,7 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
             return partial(live_figures, served=("rest",), unready=status.view().unready, ordered=ordered)
 
         app, watch = pages_app(harness.redis.url, settings, known, question, glance, report, status)
-        schedules = {one.name: one.schedule for one in CONFIG.periodic}
+        schedules = {command.name: command.schedule for command in CONFIG.periodic}
         read = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
         add_metrics(app, watch.connection, partial(process_samples, counters, status), lambda: read)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)

@@ -121,9 +121,9 @@ async def test_a_form_does_to_what_matched_what_it_says(
     assert sorted(before) == ["j0", "j1", "x"]
     assert "2 jobs; ended" in done.text
     assert set(there(harness, name)) == left
-    note = next(one.note for one in audit.entries(harness.client, 9) if one.note.action == verb)
+    note = next(entry.note for entry in audit.entries(harness.client, 9) if entry.note.action == verb)
     assert (note.action, note.done, note.why, note.who) == (verb, 2, "so", "web@127.0.0.1 (web)")
-    moved = {one["jid"] for one in harness.members("dead") if one["queue"] == "ruby"}
+    moved = {member["jid"] for member in harness.members("dead") if member["queue"] == "ruby"}
     assert moved == ({"j0", "j1"} if verb == "move" else set())
     assert harness.client.command("ZCOUNT", "schedule", NEXT_YEARS, NEXT_YEARS + 1) == 2 * (verb == "reschedule")
 
@@ -190,7 +190,7 @@ async def test_doubtful_action_needs_a_tick_of_its_own(
 async def test_as_many_equal_jobs_are_meant_as_are_ticked(harness: Harness, site: Open) -> None:
     push(harness, "a", "same", "same", "same", "b")
     async with site() as running:
-        (form,) = [one for one in (await page(running, "/queue?name=rest")).forms if one.action == "/queue/act"]
+        (form,) = [form for form in (await page(running, "/queue?name=rest")).forms if form.action == "/queue/act"]
         ticked = [value for name, value in form.boxes if name == "job"][:3]
         prompt = await running.post("/queue/act", {**form.hidden, "verb": "delete", "job": ticked})
         done = await done_by(running, "/queue/act", {**form_of(prompt.text, "/queue/act").hidden, "job": ticked})
@@ -229,7 +229,7 @@ async def test_an_action_is_stopped_on_its_page_and_others_go_on(harness: Harnes
         for name, status in (("1-1", 404), ("9" * 15 + "-0", 404), ("x", 400), ("1-1 + -", 400)):
             assert (await running.get(f"/activity/{name}")).status_code == status
             assert (await running.post(f"/activity/{name}/stop", {})).status_code == status
-    notes = [one.note for one in audit.of_run(harness.client, entry)]
+    notes = [entry.note for entry in audit.of_run(harness.client, entry)]
     assert (notes[0].state, notes[0].done, notes[0].why) == ("begun", 0, "a try")
     assert 0 < notes[-1].done < 20
     assert harness.size("dead") == 29 - notes[-1].done
@@ -243,7 +243,7 @@ async def test_a_stop_of_the_process_leaves_an_action_interrupted(harness: Harne
     async with site() as running:
         form = {**await question_of(running, "dead", verb="delete"), "rate": "1"}
         path = (await running.post("/dead/act", form)).headers["location"]
-    notes = [one.note for one in audit.of_run(harness.client, path.rpartition("/")[2])]
+    notes = [entry.note for entry in audit.of_run(harness.client, path.rpartition("/")[2])]
     assert (notes[0].state, notes[-1].state) == ("begun", "interrupted")
     assert harness.size("dead") == 30 - notes[-1].done > 0
 

@@ -63,7 +63,7 @@ async def test_a_job_is_edited_from_its_page_in_two_steps(harness: Harness, site
     assert "user: alice → bob" in done.text
     assert "0 jobs" in again.text
     assert stored(harness)["args"][1] == {**ALICE, "user": "bob"}
-    last = next(one for one in audit.entries(harness.client, 9) if one.note.why)
+    last = next(entry for entry in audit.entries(harness.client, 9) if entry.note.why)
     assert (last.note.action, last.note.why) == ("edit", "a slip")
 
 
@@ -137,10 +137,10 @@ async def test_all_that_match_are_edited_and_sent(harness: Harness, site: Open) 
     assert "newer-0815" not in shown.text + done.html
     assert "12 jobs" in done.text
     assert "0 jobs" in again.text
-    assert [one["jid"] for one in harness.members("dead")] == ["j1"]
+    assert [member["jid"] for member in harness.members("dead")] == ["j1"]
     await harness.until(lambda: len(harness.target.calls) == 12, "each is sent")
     assert {call.command.arguments["host"] for call in harness.target.calls} == {"example.org"}
-    last = next(one for one in audit.entries(harness.client, 9) if one.note.why)
+    last = next(entry for entry in audit.entries(harness.client, 9) if entry.note.why)
     assert (last.note.action, last.note.why, last.note.done) == ("edit and retry", "a slip", 12)
 
 

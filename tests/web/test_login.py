@@ -80,7 +80,7 @@ async def test_a_wrong_login_is_refused_without_a_word_about_why(site: Open, mon
     wrong = [basic(*pair) for pair in (("ops", "wrong"), ("other", PASSWORD), ("", ""), ("öps", "ÿ"))]
     wrong += [{"Authorization": given} for given in ("Bearer wrong", "Basic ###", "Digest x", "Bearer", "Basic")]
     async with site() as running:
-        answers = {(one.status_code, one.text) for one in [await running.ask("/stats", **given) for given in wrong]}
+        answers = {(seen.status_code, seen.text) for seen in [await running.ask("/stats", **given) for given in wrong]}
         bearer = {path: (await running.get(path, Authorization=f"Bearer {PASSWORD}")).status_code for path in PAGES}
         unread = await running.post("/steer", {"do": "x" * 70_000}, **RIGHT)
     ((status, text),) = answers

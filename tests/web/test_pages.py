@@ -102,7 +102,7 @@ async def test_a_full_redis_is_on_overview_in_metrics_and_in_the_log(
         await harness.until(lambda: harness.of(OperatorWarning), "the broker warns")
     assert "Redis is full: it uses" in found.text
     assert 'restbroker_redis_problem{code="Full"} 1.0' in full.text
-    assert [one.code for one in harness.of(OperatorWarning)] == ["Full"]
+    assert [event.code for event in harness.of(OperatorWarning)] == ["Full"]
 
 
 def shown_job(jid: str, fields: dict[str, Json]) -> str:

@@ -75,7 +75,7 @@ async def test_argument_the_catalogue_calls_secret_is_not_shown(
     pin = ArgumentSpec("pin", "string", secret=True)
     monkeypatch.setitem(SPECS, "safe", CommandSpec("safe", (pin,), "safe"))
     arguments = {"user": "john", "pin": "4711-0815"}
-    for given in (arguments, [[*one] for one in arguments.items()], json.dumps(arguments)):
+    for given in (arguments, [[*pair] for pair in arguments.items()], json.dumps(arguments)):
         slow.raw(json.dumps({"class": "Add", "jid": "j1", "args": ["safe", given, "t"]}).encode())
     async with site() as running:
         await slow.until(lambda: len(slow.target.calls) == 3, "all are in delivery")

@@ -60,7 +60,7 @@ def test_a_websocket_is_refused_and_its_address_not_logged(
     log = broker.stderr.read_text()
     assert not re.search(r"FORGED|owned|Traceback|[\x00-\x09\x0b-\x1f\x7f]", log), log
     # What the configuration lacks is said before there is a log.
-    for line in (one for one in log.splitlines() if not one.startswith("note: ")):
+    for line in (line for line in log.splitlines() if not line.startswith("note: ")):
         assert json.loads(line)["event"] if form else _LINE.fullmatch(line), line
     # One line for each port: they were asked in less than a minute.
     assert log.count("WebSocketRefused") == 2, log
@@ -96,7 +96,7 @@ async def test_a_handshake_that_is_none_ends_its_connection(site: Open) -> None:
 
 def open_at(port: int) -> int:
     """How many connections of this port this process has open."""
-    sockets = {str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
+    sockets = {str(file.readlink()) for file in Path("/proc/self/fd").iterdir() if file.is_symlink()}
     rows = [line.split() for line in Path("/proc/self/net/tcp").read_text().splitlines()[1:]]
     return sum(
         row[1].endswith(f":{port:04X}") and row[3] != _LISTENS and f"socket:[{row[9]}]" in sockets for row in rows

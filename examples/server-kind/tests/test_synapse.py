@@ -76,7 +76,7 @@ class Recorded:
 
 def recorded(about: str) -> Recorded:
     """Return what was recorded under this heading."""
-    return Recorded([one for one in EXCHANGES if one["about"] == about])
+    return Recorded([exchange for exchange in EXCHANGES if exchange["about"] == about])
 
 
 def connector(token: str = "TOKEN", domain: str = "example.org", path: str = "") -> Connector:

@@ -138,7 +138,7 @@ class SidekiqRecord:
     async def _pause(self) -> None:
         """Wait until the next record is due, or the process becomes quiet or begins to stop."""
         with trio.move_on_after(RECORD_S):
-            await wait_for_any(*(one.wait for one in (self.control.quiet, self.control.stop) if not one.is_set()))
+            await wait_for_any(*(event.wait for event in (self.control.quiet, self.control.stop) if not event.is_set()))
 
     async def _write(self) -> str | None:
         """Write the record; return the request that is there for this process, None if there is none or Redis fails."""
@@ -150,7 +150,7 @@ class SidekiqRecord:
             self._complain("RecordRefused", _NOT_SHOWN, error)
             return None
         now_s = trio.current_time()
-        self._lengths = [*(one for one in self._lengths if one[0] >= now_s - TREND_S), (now_s, waiting)]
+        self._lengths = [*(length for length in self._lengths if length[0] >= now_s - TREND_S), (now_s, waiting)]
         return request
 
     def _complain(self, code: str, what: str, error: StoreRefused) -> None:
@@ -184,8 +184,8 @@ class SidekiqRecord:
             quiet=self.control.quiet.is_set() or self.control.stop.is_set(),
             rss_kib=rss_kib(),
             rtt_us=self._rtt_us,
-            concurrency=sum(one.places for one in serving),
-            queues=tuple(queue for one in serving for queue in one.target.queues),
+            concurrency=sum(plan.places for plan in serving),
+            queues=tuple(queue for plan in serving for queue in plan.target.queues),
         )
 
     async def _work(self) -> dict[str, bytes]:
@@ -195,13 +195,13 @@ class SidekiqRecord:
         """
         show_bodies = self.show_bodies()
         shown: dict[str, bytes] = {}
-        for one in self.status.running_jobs()[:_SHOWN_JOBS]:
-            known = self._formatted.get(one.thread)
+        for job in self.status.running_jobs()[:_SHOWN_JOBS]:
+            known = self._formatted.get(job.thread)
             if known is None:
-                known = _format(one, self._spellings(one.secrets), show_bodies=show_bodies)
+                known = _format(job, self._spellings(job.secrets), show_bodies=show_bodies)
                 # A large job takes milliseconds, and deliveries wait meanwhile.
                 await trio.lowlevel.checkpoint()
-            shown[one.thread] = known
+            shown[job.thread] = known
         self._formatted = shown
         return shown
 
@@ -238,29 +238,29 @@ def _info(name: str, started_at_s: float, serving: Sequence[TargetPlan]) -> dict
 
     A target is a capsule. Where queues are served strictly in their order, Sidekiq's word is a weight of 0.
     """
-    queues: list[Json] = [queue for one in serving for queue in one.target.queues]
-    targets = [one.target for one in serving]
-    weights = {one.name: dict[str, Json](one.weights or dict.fromkeys(one.queues, 0)) for one in targets}
+    queues: list[Json] = [queue for plan in serving for queue in plan.target.queues]
+    targets = [plan.target for plan in serving]
+    weights = {target.name: dict[str, Json](target.weights or dict.fromkeys(target.queues, 0)) for target in targets}
     return {
         "hostname": socket.gethostname(),
         "started_at": started_at_s,
         "pid": os.getpid(),
         "tag": TAG,
-        "concurrency": sum(one.places for one in serving),
+        "concurrency": sum(plan.places for plan in serving),
         "queues": queues,
         "weights": list(weights.values()),
-        "labels": [one.name for one in targets],
+        "labels": [target.name for target in targets],
         "identity": name,
         # `check` knows our own processes by its first word.
         "version": f"restbroker {__version__}",
         "embedded": False,
         "capsules": {
-            one.target.name: {
-                "concurrency": one.places,
-                "mode": "weighted" if one.target.weights else "strict",
-                "weights": weights[one.target.name],
+            plan.target.name: {
+                "concurrency": plan.places,
+                "mode": "weighted" if plan.target.weights else "strict",
+                "weights": weights[plan.target.name],
             }
-            for one in serving
+            for plan in serving
         },
     }
 

@@ -47,7 +47,7 @@ class Status:
         """Remove the pools of a generation that has ended."""
         if pools is self._pools:
             self._pools = ()
-        self._finishing = [one for one in self._finishing if one is not pools]
+        self._finishing = [others for others in self._finishing if others is not pools]
 
     def view(self) -> View:
         """Return the present state of the broker."""

@@ -177,7 +177,7 @@ class Supervisor:
         before = {number: (worker, worker.reloads) for number, worker in self._workers.items()}
         self._order_all(signal.SIGHUP)
         with trio.move_on_after(_RELOAD_S):
-            while any(self._workers.get(number) is one and one.reloads == n for number, (one, n) in before.items()):
+            while any(self._workers.get(number) is was and was.reloads == n for number, (was, n) in before.items()):
                 await self._changed.park()
 
     async def _watch_signals(self, *, task_status: trio.TaskStatus[None]) -> None:

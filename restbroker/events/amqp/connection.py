@@ -281,7 +281,7 @@ def _describe_error(error: BaseException) -> str:
                 return said.lower()
             case _:
                 pass
-        inner = next((one for one in _inner(found) if isinstance(one, BaseException)), None)
+        inner = next((error for error in _inner(found) if isinstance(error, BaseException)), None)
         if inner is None:
             return "the connection ended" if isinstance(error, exceptions.AMQPError) else type(error).__name__
         found = inner

@@ -202,7 +202,7 @@ class Options:
         """Return the source with its options filled in and judged, for `config.kind`; problems go to `problems`."""
         server = self.server.check(at("Options"), problems)
         place = at("Options.Exchanges")
-        exchanges = [one.check(place, problems) for one in self.exchanges]
+        exchanges = [exchange.check(place, problems) for exchange in self.exchanges]
         if not exchanges:
             problems.refuse(place, "is empty; name an exchange, or leave it out.")
         if server is None:
@@ -210,7 +210,7 @@ class Options:
         options = attrs.evolve(
             self,
             server=server,
-            exchanges=tuple(one for one in exchanges if one is not None),
+            exchanges=tuple(exchange for exchange in exchanges if exchange is not None),
             queue=self.queue or f"restbroker.{source.name}",
         )
         return attrs.evolve(source, options=options, secrets=(server.url,))

@@ -135,7 +135,7 @@ class RabbitReader:
 
     async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
         """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""
-        carries = {one.name: one.carries for one in self.settings.exchanges}
+        carries = {exchange.name: exchange.carries for exchange in self.settings.exchanges}
         now_s = self.now_s()
         left: dict[int, ServerEvent] = {}
         broken: dict[int, bytes] = {}
@@ -151,7 +151,7 @@ class RabbitReader:
                     broken[number] = dead_job(message, self.source, token_hex(12), why=why, now_s=now_s)
         waiting = set(broken)
         try:
-            await self.offers.push(left, {number for number, one in enumerate(messages) if one.redelivered})
+            await self.offers.push(left, {number for number, message in enumerate(messages) if message.redelivered})
             if broken:
                 await self.offers.intake.add_dead_jobs(list(broken.values()))
                 waiting.clear()

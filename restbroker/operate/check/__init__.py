@@ -45,8 +45,8 @@ def check_targets(loaded: LoadedConfig, names: Collection[str]) -> list[Finding]
     for name in names:
         require("target", name, [target.name for target in targets])
     found = trio.run(_check_targets, [target for target in targets if target.name in names])
-    works_not = [one.cause == "target" and one.code not in _NO_ANSWER for one in found]
-    return [attrs.evolve(one, cause="other") if no else one for one, no in zip(found, works_not, strict=True)]
+    works_not = [result.cause == "target" and result.code not in _NO_ANSWER for result in found]
+    return [attrs.evolve(result, cause="other") if no else result for result, no in zip(found, works_not, strict=True)]
 
 
 def config_finding(error: ConfigError) -> Finding:

@@ -81,7 +81,7 @@ def check_events(config: Config, test: EventTest) -> list[Finding]:
     named = [source for source in config.events.sources if test.source in (None, source.name)]
     tested = [trio.run(try_source, config, source, test) for source in named if not sources.check_reads(source)]
     # Redis may be away for several.
-    return list(dict.fromkeys(one for found in tested for one in found))
+    return list(dict.fromkeys(finding for found in tested for finding in found))
 
 
 async def try_source(config: Config, source: EventSource, test: EventTest) -> list[Finding]:
@@ -92,9 +92,9 @@ async def try_source(config: Config, source: EventSource, test: EventTest) -> li
     if (kind := sources.emits(source.kind)) is None:
         return [_finding("EventNotTested-kind", source=source.name, kind=source.kind)]
     named = test.targets or ([] if source.target_name is None else [source.target_name])
-    fitting = [one for one in config.targets if one.kind == kind and one.name in (named or [one.name])]
+    fitting = [target for target in config.targets if target.kind == kind and target.name in (named or [target.name])]
     if len(fitting) != 1:
-        names = " and ".join(one.name for one in fitting)
+        names = " and ".join(target.name for target in fitting)
         case = "EventNotTested-servers" if fitting else "EventNotTested-server"
         found = _finding(case, source=source.name, names=names, kind=kind)
         # Another program may post there; a target that was named is a mistake.
@@ -140,15 +140,15 @@ class _Trial:
         more = ""
         if store.read_refusal(client, source.name) not in (None, last_refusal):
             more = " Meanwhile the running broker refused a request to this source as unauthorized."
-        for one in sent:
-            if one in came:
-                noted, at_s = came[one]
-                found.append(self._came(one, noted, duration_text(at_s - began_s)))
+        for emission in sent:
+            if emission in came:
+                noted, at_s = came[emission]
+                found.append(self._came(emission, noted, duration_text(at_s - began_s)))
                 continue
             cause = _GIVE_IT if source.secret is not None else _SEE_WARNING
-            hint = f"{cause} If that was another's: {one.look_at}" if more else one.look_at
+            hint = f"{cause} If that was another's: {emission.look_at}" if more else emission.look_at
             took = duration_text(test.within_s)
-            found.append(self._finding("EventLost", what=one.what, took=took, more=more, hint=hint))
+            found.append(self._finding("EventLost", what=emission.what, took=took, more=more, hint=hint))
         return found
 
     async def _send(self, emissions: Sequence[Emission]) -> tuple[list[Emission], list[Finding]]:
@@ -165,14 +165,14 @@ class _Trial:
                 call = Call(command, host=target.default_host, timeout_s=target.timeout_s, identity=self.number)
                 return await connector.deliver(call, DirectLink(http))
 
-            for one in emissions:
-                outcome = await send(one.command)
+            for event in emissions:
+                outcome = await send(event.command)
                 if isinstance(outcome, Delivered):
-                    sent.append(one)
+                    sent.append(event)
                 else:
-                    found.append(self._refusal(one, outcome.reason, is_denied=isinstance(outcome, Denied)))
+                    found.append(self._refusal(event, outcome.reason, is_denied=isinstance(outcome, Denied)))
                 # What is wrong with the address is wrong with both; rights to the one say nothing of the other.
-                match await send(one.trial) if one.trial and isinstance(outcome, Delivered | Denied) else None:
+                match await send(event.trial) if event.trial and isinstance(outcome, Delivered | Denied) else None:
                     case Rejected(Reason("BadArgument" | "UnknownCommand" as code)):
                         found.append(self._finding(f"ModPush-{code}"))
             return sent, found
@@ -198,9 +198,9 @@ class _Trial:
         with trio.move_on_after(within_s):
             while len(came) < len(sent):
                 for noted in map(json.loads, store.read_test_events(self.client, mark)):
-                    for one in sent:
-                        if {"source": self.source.name, **one.members}.items() <= noted.items():
-                            came.setdefault(one, (noted, time.monotonic()))
+                    for emission in sent:
+                        if {"source": self.source.name, **emission.members}.items() <= noted.items():
+                            came.setdefault(emission, (noted, time.monotonic()))
                 await trio.sleep(_PAUSE_S)
         return came
 
@@ -255,7 +255,7 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
             continue
         if source.name in reading:
             tested = trio.run(_try_events, config, source, test)
-        elif own or any(one.level == "problem" for one in found):
+        elif own or any(finding.level == "problem" for finding in found):
             tested = [] if test is None else [TEXTS.finding(_AREA, "EventNotTested-unread", source=source.name)]
         else:
             # Ctrl-C ends the waiting, never a reader in the middle of what it read.
@@ -265,7 +265,7 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
 
 def _is_renamed(source: EventSource, state: SourceState, named: Sequence[EventSource]) -> bool:
     """Tell whether a process with another configuration, to which this state belongs, reads it by a name of its own."""
-    is_other = all(state.source != one.name for one in named)
+    is_other = all(state.source != source.name for source in named)
     return is_other and sources.check_reads(source) and sources.is_same(source, state)
 
 
@@ -313,12 +313,12 @@ class _Reading:
                 tested = await _try_events(self.config, self.source, self.test)
             nursery.cancel_scope.cancel()
         found = list(sources.check(self.source, said)) if said else []
-        for one in self._warnings:
-            if one.code not in {state.code for state in said}:
-                found.append(Finding("warning", _AREA, one.code, one.message, hint=one.hint))
+        for warning in self._warnings:
+            if warning.code not in {state.code for state in said}:
+                found.append(Finding("warning", _AREA, warning.code, warning.message, hint=warning.hint))
         if self._came_directly:
             direct = partial(TEXTS.finding, _AREA, "EventLost-direct", source=name)
-            tested = [direct(hint=one.hint) if one.code == "EventLost" else one for one in tested]
+            tested = [direct(hint=finding.hint) if finding.code == "EventLost" else finding for finding in tested]
         if self._is_open:
             unread = TEXTS.finding(_AREA, "NotServing-reader", source=name)
             tested.append(unread if self.test else attrs.evolve(unread, level="warning"))
@@ -345,4 +345,4 @@ async def _try_events(config: Config, source: EventSource, test: EventTest | Non
     """Return whether what the server is made to report comes as events."""
     found = await try_source(config, source, test or EventTest(Parties()))
     levels = _LEVELS if test is None else {}
-    return [attrs.evolve(one, level=levels.get(one.code, one.level)) for one in found]
+    return [attrs.evolve(finding, level=levels.get(finding.code, finding.level)) for finding in found]

@@ -138,7 +138,7 @@ def _pushed_elsewhere(
         return _finding("OtherNamespace", queues=queues, others=shown, namespace=config.namespace, key=key)
     number = _database(config.redis_url)
     if info.databases and number not in info.databases:
-        filled = ", ".join(f"{one} ({keys} keys)" for one, keys in sorted(info.databases.items()))
+        filled = ", ".join(f"{database} ({keys} keys)" for database, keys in sorted(info.databases.items()))
         return _finding("OtherDatabase", queues=queues, number=number, filled=filled)
     return None
 
@@ -181,7 +181,7 @@ def check_order(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def _stopped(target: str, stopped: StoppedKeys, known: ConfigContext, now_s: float) -> Finding:
-    names = ", ".join(_brief(display_name(one.name, known)) for one in stopped.keys[:_NAMED])
+    names = ", ".join(_brief(display_name(key.name, known)) for key in stopped.keys[:_NAMED])
     more = f" and {stopped.count - _NAMED:,} more" if stopped.count > _NAMED else ""
     ago = duration_text(max(0.0, now_s - stopped.since_s))
     return _finding(
@@ -232,10 +232,10 @@ def check_unfinished(client: Client) -> Iterator[Finding]:
         if pool.in_progress and pool.is_gone:
             jobs = "1 job is" if pool.in_progress == 1 else f"{pool.in_progress} jobs are"
             yield _finding("Recovering" if living else "LeftBehind", jobs=jobs, process=pool.identity)
-    for one in survey.orphans(client, {pool.identity for pool in pools}):
-        key, fenced = client.keys.in_progress(one.identity), client.keys.fenced_identities
-        case = "Orphans" if one.is_described else "Orphans-unnamed"
-        yield _finding(case, jobs=one.jobs, key=key, fenced=fenced, identity=one.identity)
+    for orphan in survey.orphans(client, {pool.identity for pool in pools}):
+        key, fenced = client.keys.in_progress(orphan.identity), client.keys.fenced_identities
+        case = "Orphans" if orphan.is_described else "Orphans-unnamed"
+        yield _finding(case, jobs=orphan.jobs, key=key, fenced=fenced, identity=orphan.identity)
 
 
 def check_signatures(client: Client) -> Iterator[Finding]:

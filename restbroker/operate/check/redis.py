@@ -125,12 +125,12 @@ def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Fin
         yield _finding("Cluster")
         return
     found = list(redis_problems(info))
-    for one in found:
-        level: Level = "problem" if one.is_grave else "warning"
-        yield Finding(level, AREA, one.code, one.message, why=one.why, hint=one.hint)
+    for problem in found:
+        level: Level = "problem" if problem.is_grave else "warning"
+        yield Finding(level, AREA, problem.code, problem.message, why=problem.why, hint=problem.hint)
     yield _persistence(info)
     yield _policy(info)
-    if not any(one.code in ("Full", "NearlyFull") for one in found):
+    if not any(problem.code in ("Full", "NearlyFull") for problem in found):
         limit = info.maxmemory_bytes or info.total_memory_bytes
         yield ok(AREA, "Memory", f"Redis uses {mib(info.used_memory_bytes)} of {limit_name(info)} ({mib(limit)}).")
     yield _clock(offset_s)
@@ -177,8 +177,8 @@ def _failover(client: Client, config: Config) -> Iterator[Finding]:
 
 def _key_types(client: Client, config: Config) -> Iterator[Finding]:
     """Yield the keys of another type than needed: Redis refuses every command on them."""
-    for one in find_misused(client, [target.name for target in config.targets], config.queues):
-        yield _finding("WrongType", fault=one.message, hint=one.hint)
+    for misused in find_misused(client, [target.name for target in config.targets], config.queues):
+        yield _finding("WrongType", fault=misused.message, hint=misused.hint)
 
 
 def _older_form(client: Client, config: Config) -> Iterator[Finding]:
@@ -189,19 +189,19 @@ def _older_form(client: Client, config: Config) -> Iterator[Finding]:
 
 
 def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
-    foreign = [one for one in processes.read_all(client, with_work=False) if not one.is_restbroker]
+    foreign = [record for record in processes.read_all(client, with_work=False) if not record.is_restbroker]
     yield from _dead(client, config, ruby=bool(foreign))
     if not foreign:
         yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
         return
-    thieves = [one for one in foreign if not set(config.queues).isdisjoint(one.queues)]
+    thieves = [record for record in foreign if not set(config.queues).isdisjoint(record.queues)]
     if thieves:
         yield _finding("QueueTaken", thieves=_join(thieves), queues=", ".join(sorted(config.queues)))
     yield _finding("SharedDatabase", processes=_join(foreign))
 
 
 def _join(found: list[ProcessRecord]) -> str:
-    shown = [f"{one.name} ({', '.join(one.queues[:5]) or 'no queues'})" for one in found[:3]]
+    shown = [f"{record.name} ({', '.join(record.queues[:5]) or 'no queues'})" for record in found[:3]]
     more = len(found) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
 

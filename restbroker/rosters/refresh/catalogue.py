@@ -35,7 +35,7 @@ _COMMANDS: Final = (
     _command("remove_contact", _USER, ArgumentSpec("jid", "string"), _HOST),
     _command("set_roster", _USER, ArgumentSpec("contacts", "any"), _HOST),
 )
-_CATALOGUE: Final = Catalogue("", MappingProxyType({one.name: one for one in _COMMANDS}), is_whole=True)
+_CATALOGUE: Final = Catalogue("", MappingProxyType({command.name: command for command in _COMMANDS}), is_whole=True)
 
 
 def for_version(_version: str | None) -> Catalogue:

@@ -50,7 +50,9 @@ class Attributes:
     def _dangers(self) -> tuple[DangerousCommands, ...]:
         # Asked for every job: one plain alternative is found faster than fnmatch's own patterns.
         return tuple(
-            DangerousCommands(word, re.compile("|".join(re.escape(one.lower()).replace(r"\*", ".*") for one in names)))
+            DangerousCommands(
+                word, re.compile("|".join(re.escape(name.lower()).replace(r"\*", ".*") for name in names))
+            )
             for word, names in self.dangerous.items()
         )
 
@@ -65,7 +67,9 @@ class Attributes:
 
     def timeout_of(self, command: str) -> float | None:
         """Return the command's own time-out in seconds; None if the target's time-out fits."""
-        return next((float(one) or None for one, names in self.timeout_s.items() if _matches(command, names)), None)
+        return next(
+            (float(wait_s) or None for wait_s, names in self.timeout_s.items() if _matches(command, names)), None
+        )
 
     def has_secret_result(self, command: str) -> bool:
         """Tell whether the command's answer is a credential."""
@@ -81,7 +85,7 @@ class Attributes:
 
     def tags_of(self, command: str) -> frozenset[str]:
         """Return the tags that say what of the server itself the command touches."""
-        return frozenset(DANGEROUS + one.word for one in self.dangers if one.names.fullmatch(command.lower()))
+        return frozenset(DANGEROUS + danger.word for danger in self.dangers if danger.names.fullmatch(command.lower()))
 
 
 def is_secret_argument(name: str) -> bool:

@@ -57,19 +57,19 @@ def _keep(character: str) -> str:
 
 def _is_part(text: str, pattern: re.Pattern[str], mapped: Callable[[str], str]) -> bool:
     if not text.isascii():
-        visible = (mapped(one) for one in text if not stringprep.in_table_b1(one))
+        visible = (mapped(char) for char in text if not stringprep.in_table_b1(char))
         text = unicodedata.normalize("NFKC", "".join(visible))
-        if any(table(one) for one in text for table in _NEVER) or not _is_one_way(text):
+        if any(table(char) for char in text for table in _NEVER) or not _is_one_way(text):
             return False
     return pattern.fullmatch(text) is not None and len(text.encode()) <= _PART_LIMIT_BYTES
 
 
 def _is_one_way(text: str) -> bool:
     """Tell whether the text runs in one direction, as RFC 3454, section 6 requires; letters newer than it have none."""
-    if not any(stringprep.in_table_d1(one) for one in text):
+    if not any(stringprep.in_table_d1(char) for char in text):
         return True
     ends = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
-    return ends and not any(stringprep.in_table_d2(one) or stringprep.in_table_a1(one) for one in text)
+    return ends and not any(stringprep.in_table_d2(char) or stringprep.in_table_a1(char) for char in text)
 
 
 def is_domain(text: str) -> bool:

@@ -62,7 +62,9 @@ def kept(make: Callable[[], Headers], secrets: Iterable[Secret | None]) -> Calla
 
     A secret in a file is read again for each request.
     """
-    return make if any(one is not None and one.path is not None for one in secrets) else lru_cache(maxsize=1)(make)
+    return (
+        make if any(known is not None and known.path is not None for known in secrets) else lru_cache(maxsize=1)(make)
+    )
 
 
 T = TypeVar("T")
@@ -138,7 +140,7 @@ def path_of(path: str, given: Mapping[str, Json], segment: Callable[[str, str], 
     if "{" not in path:
         return path
     parts = path.split("/")
-    return "/".join(segment(one[1:-1], str(given[one[1:-1]])) if one.startswith("{") else one for one in parts)
+    return "/".join(segment(part[1:-1], str(given[part[1:-1]])) if part.startswith("{") else part for part in parts)
 
 
 def query_of(names: Iterable[str], given: Mapping[str, Json]) -> Pairs:

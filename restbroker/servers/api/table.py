@@ -71,7 +71,7 @@ def is_whole(value: Json) -> bool:
 
 def are_texts(value: Json) -> bool:
     """Tell whether the value is a list of texts."""
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_jid(value: Json) -> bool:
@@ -138,7 +138,7 @@ def rows_of(takes: str, forms: Mapping[str, Form], named: Mapping[str, str] | No
 
     `*`: a job must give it; `!`: it is secret; `@name`: the rows of `named` with this name.
     """
-    words = " ".join((named or {})[one[1:]] if one.startswith("@") else one for one in takes.split())
+    words = " ".join((named or {})[word[1:]] if word.startswith("@") else word for word in takes.split())
     return tuple(
         Argument(name, forms[form], bool(star), bool(mark), tuple(filter(None, aliases.split("="))))
         for name, star, mark, aliases, form in _ROW.findall(words)
@@ -237,7 +237,7 @@ def dangerous_commands_of(words: Mapping[str, str]) -> tuple[DangerousCommands, 
     `words`: command → what it touches, such as "files"; "" for nothing.
     """
     return tuple(
-        DangerousCommands(word, re.compile("|".join(re.escape(name) for name, one in words.items() if one == word)))
+        DangerousCommands(word, re.compile("|".join(re.escape(name) for name, kind in words.items() if kind == word)))
         for word in sorted({*words.values()} - {""})
     )
 

@@ -26,16 +26,16 @@ class Element:
     @property
     def children(self) -> list["Element"]:
         """The elements directly in it."""
-        return [one for one in self.inner if isinstance(one, Element)]
+        return [part for part in self.inner if isinstance(part, Element)]
 
     @property
     def text(self) -> str:
         """The text directly in it, without that of its elements."""
-        return "".join(one for one in self.inner if isinstance(one, str))
+        return "".join(part for part in self.inner if isinstance(part, str))
 
     def child(self, name: str) -> "Element | None":
         """Return the first element of this name directly in it; None if there is none."""
-        return next((one for one in self.children if one.name == name), None)
+        return next((child for child in self.children if child.name == name), None)
 
 
 class UnreadableXml(ValueError):

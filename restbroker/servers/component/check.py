@@ -87,10 +87,10 @@ def _check_pushing(source: EventSource, states: Sequence[SourceState]) -> Iterat
     """Yield what may cost notifications or registrations."""
     if len([state for state in states if not state.code]) == 1:
         yield _TEXTS.finding(_AREA, "OneReader", source=source.name)
-    for one in source.routes or (source,):
-        takes_push = not one.only.types or "push" in one.only.types
-        if one.handover.target and takes_push and "raw" not in one.shape.omit:
-            yield _TEXTS.finding(_AREA, "SecretsSent", source=source.name, target=one.handover.target)
+    for route in source.routes or (source,):
+        takes_push = not route.only.types or "push" in route.only.types
+        if route.handover.target and takes_push and "raw" not in route.shape.omit:
+            yield _TEXTS.finding(_AREA, "SecretsSent", source=source.name, target=route.handover.target)
 
 
 def _is_here(name: str) -> bool:
@@ -105,21 +105,25 @@ def suggest(source: EventSource, sources: Sequence[EventSource]) -> str:
     assert isinstance(options, Options)  # noqa: S101  as its options judged it
     host, port = options.address
     lines = options.server.lines
-    beside = {one.name: one.options for one in sources if isinstance(one.options, Options)}
-    same = {name: one for name, one in beside.items() if (one.address, one.server) == (options.address, options.server)}
-    most = min(one.limit_bytes for one in same.values())
-    copied = ", ".join(f'"{one.name}"' for one in same.values() if set(one.takes) != {"push"})
+    beside = {source.name: source.options for source in sources if isinstance(source.options, Options)}
+    same = {
+        name: other
+        for name, other in beside.items()
+        if (other.address, other.server) == (options.address, options.server)
+    }
+    most = min(other.limit_bytes for other in same.values())
+    copied = ", ".join(f'"{other.name}"' for other in same.values() if set(other.takes) != {"push"})
     return lines["plain"].format(
         sources=" and ".join(same),
-        names=" ".join(one.name for one in same.values()),
+        names=" ".join(other.name for other in same.values()),
         most=most,
         least=most // len("&apos;"),
         port=port,
         ip=host if is_loopback(host) and host != "localhost" else "THE ADDRESS",
         tls=lines["tls"].format(host=host) if options.is_tls else "",
-        each="".join(lines["each"].format(name=one.name) for one in same.values()),
+        each="".join(lines["each"].format(name=other.name) for other in same.values()),
         copies=lines["copies"].format(names=copied) if copied else "",
-        push=lines["push"] if any("push" in one.takes for one in same.values()) else "",
+        push=lines["push"] if any("push" in other.takes for other in same.values()) else "",
     )
 
 

@@ -49,7 +49,7 @@ _MOST_NAMES: Final = 50_000
 _CDATA_END: Final = b"]]>"
 _NO_STREAM: Final = "it has a document type or an entity, or begins as no stream"
 _SPACES: Final = {"xml": "http://www.w3.org/XML/1998/namespace"}
-_PRINTED: Final = bytes(ord("?") if one < ord(" ") and one not in b"\t\n\r" else one for one in range(256))
+_PRINTED: Final = bytes(ord("?") if code < ord(" ") and code not in b"\t\n\r" else code for code in range(256))
 """Replaces the control characters that XML forbids: an API may send some, and ejabberd passes them on (measured)."""
 
 

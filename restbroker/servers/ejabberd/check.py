@@ -166,7 +166,7 @@ async def _rights(target: Target, http: Transport, login: Login, hosts: Response
         found[_right(command, response, is_doubtful=is_doubtful and "host" in arguments)].append(command)
     named = {right: ", ".join(commands) for right, commands in found.items()}
     codes = {"missing": "ModuleMissing", "forbidden": "SomeForbidden"}
-    findings = [TEXTS.finding(target.name, code, commands=named[one]) for one, code in codes.items() if found[one]]
+    findings = [TEXTS.finding(target.name, code, commands=named[part]) for part, code in codes.items() if found[part]]
     says = [f"The login may call {named['allowed']}."] if found["allowed"] else []
     if found["unknown"]:
         says.append(f"restbroker could not check whether it may call {named['unknown']}.")

@@ -201,7 +201,7 @@ def _atom(text: str) -> str:
 
 def _refusal(name: str, words: str, status: int) -> str:
     form = next(
-        (form for form, names in _WORDS["forms"].items() if any(fnmatchcase(name, one) for one in names)), "returned"
+        (form for form, names in _WORDS["forms"].items() if any(fnmatchcase(name, glob) for glob in names)), "returned"
     )
     if words.startswith(_UNKNOWN_HOST):
         return f"{{error,<<{_quote(words)}>>}}\n"
@@ -305,7 +305,7 @@ def _note(spec: CommandSpec, body: Json) -> str | None:
     """Return a warning of columns whose order the catalogue cannot tell; None if it can."""
     tuples = [body] if spec.result == "tuple" else body if spec.result == "list" and isinstance(body, list) else []
     names = {name for name, _ in spec.fields}
-    is_known = all({*one} == names for one in tuples if isinstance(one, Mapping))
+    is_known = all({*pair} == names for pair in tuples if isinstance(pair, Mapping))
     return None if is_known else _OTHER_COLUMNS
 
 

@@ -117,7 +117,7 @@ class CommandKeys:
     retry: Statuses = key(
         "Retry",
         "Statuses after which it is retried; with any other the job dies.",
-        tuple(range(one, one + 1) for one in _RETRY),
+        tuple(range(status, status + 1) for status in _RETRY),
         shown=list(_RETRY),
     )
     idempotent: bool = key(
@@ -184,7 +184,7 @@ def _make_settings(options: Options, target: Target, place_of: At, problems: Pro
         for name, keys in options.commands.items()
     }
     hidden = _secret_names(options.headers)
-    recipes = {name: attrs.evolve(one, secret_headers=one.secret_headers | hidden) for name, one in recipes.items()}
+    recipes = {name: attrs.evolve(made, secret_headers=made.secret_headers | hidden) for name, made in recipes.items()}
     if not has_login and any(recipe.secret_headers for recipe in recipes.values()):
         note_plain(target.url, problems)
     return Settings(

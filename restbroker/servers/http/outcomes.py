@@ -107,8 +107,8 @@ def _is_json(response: Response) -> bool:
 
 
 def _is_in(status: int, ranges: tuple[range, ...]) -> bool:
-    for one in ranges:  # noqa: SIM110 - `any` takes three times as long
-        if status in one:
+    for span in ranges:  # noqa: SIM110 - `any` takes three times as long
+        if status in span:
             return True
     return False
 

@@ -57,5 +57,5 @@ def headers(keys: Sequence[bytes], name: str, at_s: int, body: bytes) -> tuple[t
     return (
         ("webhook-id", name),
         ("webhook-timestamp", str(at_s)),
-        ("webhook-signature", " ".join(f"v1,{one}" for one in signed)),
+        ("webhook-signature", " ".join(f"v1,{signature}" for signature in signed)),
     )

@@ -114,7 +114,7 @@ def parse_path(text: str) -> Path:
         if found := re.search(r"[?#\\\s]", _literal(segment)):
             raise BadTemplate(f"has {found[0]!r}, which does not belong in a path; a query goes into Query.")
         is_last = place == len(segments) - 1
-        if any(one.optional for one in segment.placeholders):
+        if any(placeholder.optional for placeholder in segment.placeholders):
             raise BadTemplate("has an optional argument; a path needs all its arguments.")
         if not segment.placeholders and _is_nothing(unquote(_literal(segment))) and not (is_last and not segment.parts):
             raise BadTemplate("has a part that is empty or only dots.")
@@ -125,7 +125,7 @@ def names_in(template: Template | Path) -> Iterator[tuple[str, bool]]:
     """Yield every argument in the template, and whether it may be missing there."""
     match template:
         case Text():
-            yield from ((one.name, one.optional) for one in template.placeholders)
+            yield from ((placeholder.name, placeholder.optional) for placeholder in template.placeholders)
         case Mapping():
             for inner in template.values():
                 yield from names_in(inner)
@@ -191,7 +191,7 @@ def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
         encoded += quote(text, safe="")
         plain += text
     if segment.placeholders and _is_nothing(plain):
-        shown = " and ".join(f'"{one.name}"' for one in segment.placeholders)
+        shown = " and ".join(f'"{placeholder.name}"' for placeholder in segment.placeholders)
         raise InvalidArguments(f"the argument {shown} makes a part of the path that is empty or only dots")
     return encoded
 
@@ -231,8 +231,8 @@ def _fill(template: Template, arguments: Mapping[str, Json]) -> Json | _AbsentVa
 
 
 def _filled_text(text: Text, arguments: Mapping[str, Json]) -> Json | _AbsentValue:
-    for one in text.placeholders:
-        if one.optional and one.name not in arguments:
+    for placeholder in text.placeholders:
+        if placeholder.optional and placeholder.name not in arguments:
             return _ABSENT
     if text.whole is not None:
         return _value(text.whole, arguments)

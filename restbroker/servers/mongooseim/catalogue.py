@@ -98,7 +98,7 @@ def known_version(version: str | None) -> str:
     asked = number(version)
     if asked is None:
         return versions[-1]
-    return next((one for one in reversed(versions) if (number(one) or ()) <= asked), versions[0])
+    return next((version for version in reversed(versions) if (number(version) or ()) <= asked), versions[0])
 
 
 def number(version: str | None) -> Version | None:

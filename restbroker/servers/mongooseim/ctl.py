@@ -55,7 +55,7 @@ def _read(catalogue: Catalogue, words: Sequence[str], version: str | None) -> Ct
         return _refusal(f"Unknown command '{given[0]}'", f"There are: {operations}")
     if spec.name in ATTRIBUTES.types:
         # The `id` of a message is ours.
-        spec = attrs.evolve(spec, arguments=tuple(one for one in spec.arguments if one.name != "id"))
+        spec = attrs.evolve(spec, arguments=tuple(argument for argument in spec.arguments if argument.name != "id"))
     return _read_command(spec, given[0], given[1:])
 
 
@@ -74,7 +74,7 @@ def _read_command(spec: CommandSpec, word: str, given: Sequence[str]) -> CtlComm
         name = flag.removeprefix("--")
         if name == flag:
             return _refusal("Could not parse the command arguments", usage)
-        argument = next((one for one in spec.arguments if one.name == name), None)
+        argument = next((argument for argument in spec.arguments if argument.name == name), None)
         if argument is None:
             return _refusal(f"Unknown argument '{name}' for command '{word}'", usage)
         try:
@@ -84,7 +84,7 @@ def _read_command(spec: CommandSpec, word: str, given: Sequence[str]) -> CtlComm
             return _refusal(f"Invalid value '{shown}' of argument '{name}' for command '{word}'", usage)
     if len(given) % 2:
         return _refusal("Could not parse the command arguments", usage)
-    missing = [one.name for one in spec.arguments if not one.optional and one.name not in taken]
+    missing = [argument.name for argument in spec.arguments if not argument.optional and argument.name not in taken]
     if missing:
         listed = ", ".join(f"'{name}'" for name in missing)
         return _refusal(f"Missing mandatory arguments for command '{word}': {listed}", usage)

@@ -197,7 +197,7 @@ def _deliver(case: _Case, note: str | None = None) -> Delivered:
     text, body = text_of(case.response.body), case.result.body
     if note is not None or case.name in ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
-        values = {name: one for name, one in case.call.command.arguments.items() if name != "query"}
+        values = {name: argument for name, argument in case.call.command.arguments.items() if name != "query"}
         secrets = redact.secret_values(case.spec, values, with_texts=False)
         if note is not None:
             text = hiding.mask_secrets(

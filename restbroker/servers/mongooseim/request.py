@@ -76,10 +76,10 @@ def arguments_of(call: Call, operation: Operation, kind: Schema) -> Mapping[str,
             given["domain"] = host
     if not given.keys() <= types.keys():
         _require_known(given, types, f"there is an argument {{}}, which {operation.name} does not have")
-    for name, one in types.items():
+    for name, wanted in types.items():
         value = given.get(name)
-        if value is not None or one.required:
-            _check_members(name, value, one)
+        if value is not None or wanted.required:
+            _check_members(name, value, wanted)
     return given
 
 
@@ -205,7 +205,7 @@ def selection(result: Type) -> str:
 def _selection(name: str, above: tuple[str, ...]) -> str:
     members = catalogue.members_of_union(name)
     if members:
-        text = " ".join(f"... on {one}{_selection(one, (*above, name))}" for one in members)
+        text = " ".join(f"... on {member}{_selection(member, (*above, name))}" for member in members)
     else:
         text = " ".join(_of_object(name, (*above, name)))
     return f"{{{text}}}" if text else ""

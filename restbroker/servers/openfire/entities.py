@@ -66,7 +66,7 @@ ROOM_LISTS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "broadcastPresenceRoles": "broadcastPresenceRole",
         **AFFILIATIONS,
-        **{f"{one}Groups": f"{one}Group" for one in AFFILIATIONS.values()},
+        **{f"{rank}Groups": f"{rank}Group" for rank in AFFILIATIONS.values()},
     }
 )
 ELEMENTS: Final[Mapping[str, str]] = MappingProxyType(
@@ -118,7 +118,7 @@ def check_room(given: Mapping[str, Json]) -> None:
 def _rooms(name: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, list):
         return value
-    rooms = [_room(f"{name}[{index}]", one, host) for index, one in enumerate(value)]
+    rooms = [_room(f"{name}[{index}]", room, host) for index, room in enumerate(value)]
     if len({str(room["roomName"]).casefold() for room in rooms}) < len(rooms):
         # The plugin would reset the first one with the second.
         raise InvalidArguments(f'two rooms in "{name}" have the same roomName')
@@ -195,7 +195,7 @@ def _members(entity: Entity, given: Mapping[str, Json]) -> str:
 def _member(name: str, value: Json) -> str:
     if not isinstance(value, list):
         return f"<{name}>{_text(value)}</{name}>"
-    entries = "".join(_one(ELEMENTS[name], one) for one in value)
+    entries = "".join(_one(ELEMENTS[name], part) for part in value)
     return entries if name in _ALONE else _element(name, entries)
 
 

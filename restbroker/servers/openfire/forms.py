@@ -51,7 +51,7 @@ def _check_local(name: str, value: Json, host: str | None) -> Json:
     if not isinstance(value, str) or not value:
         return _refuse_empty(name, value, host)
     if _ESCAPED.search(value) is not None:
-        character, escape = next(one for one in _ESCAPES.items() if one[0] in value)
+        character, escape = next(pair for pair in _ESCAPES.items() if pair[0] in value)
         word = "a blank" if character == " " else f"the character {character}"
         raise InvalidArguments(f'the argument "{name}" has {word}, which names may not contain: write {escape} for it')
     if not is_local(value):
@@ -107,17 +107,17 @@ def list_form(one: Form, form: Form) -> Form:
 
 def _to_pairs(_name: str, value: Json, _host: str | None) -> Json:
     """Return an object as a list of objects with `key` and `value`; any other value as it is."""
-    return [{"key": key, "value": one} for key, one in value.items()] if isinstance(value, dict) else value
+    return [{"key": key, "value": member} for key, member in value.items()] if isinstance(value, dict) else value
 
 
 def _are_pairs(value: Json) -> bool:
     """Tell whether this is a list of pairs; one with an empty key makes 1.3.10 create half a user (measured)."""
     return isinstance(value, list) and all(
-        isinstance(one, dict)
-        and one.keys() == {"key", "value"}
-        and one["key"] != ""
-        and all(isinstance(part, str) for part in one.values())
-        for one in value
+        isinstance(pair, dict)
+        and pair.keys() == {"key", "value"}
+        and pair["key"] != ""
+        and all(isinstance(part, str) for part in pair.values())
+        for pair in value
     )
 
 

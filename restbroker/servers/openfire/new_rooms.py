@@ -60,13 +60,13 @@ class RoomCreator:
         `send` sends the call and returns the outcome of its answer; it is given which of the rooms are to be created.
         Raise what it raises, and `NotSent` and `MaybeSent`.
         """
-        async with self._hold({one.key for one in rooms}):
+        async with self._hold({room.key for room in rooms}):
             kept, outcome = [], None
-            for one in rooms:
-                found = await one.look()
+            for room in rooms:
+                found = await room.look()
                 kept.append(found is False)
                 if found is not False:
-                    outcome = _existing(call, one.text) if found is True else found
+                    outcome = _existing(call, room.text) if found is True else found
                     if not isinstance(outcome, Delivered):
                         return outcome
             if outcome is not None and not any(kept):
@@ -108,14 +108,14 @@ async def _after_failure(call: Call, failed: Deferred, rooms: Sequence[NewRoom])
     A half-made room must not count as done: a later try rejects the call, since the room exists; where it would count
     that as done, the call is rejected now.
     """
-    for one in rooms:
+    for room in rooms:
         found: Found | None = None
         with suppress(NotSent, MaybeSent):
-            found = await one.look()
+            found = await room.look()
         if found is True:
-            message = f"Status 500, and the {one.text} exists: it may be half made by this try or an earlier one."
+            message = f"Status 500, and the {room.text} exists: it may be half made by this try or an earlier one."
         elif found is not False and (call.maybe_run or call.ok_if_exists):
-            message = f"Status 500, and the server does not say whether the {one.text} exists: it may be half made."
+            message = f"Status 500, and the server does not say whether the {room.text} exists: it may be half made."
         else:
             continue
         return Rejected(Reason("ServerError", message, _HALF_MADE, 500), failed.text)

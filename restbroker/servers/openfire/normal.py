@@ -107,7 +107,7 @@ def _list(value: Json, old: str, of: _Shape | None) -> Json:
     if value is None:
         return []
     entries = value if isinstance(value, list) else [value]
-    return [one if of is None or not isinstance(one, dict) else _object(one, of) for one in entries]
+    return [entry if of is None or not isinstance(entry, dict) else _object(entry, of) for entry in entries]
 
 
 def _scalar(value: Json, kind: _Scalar) -> Json:

@@ -70,7 +70,7 @@ class Entry:
 def _are_recipients(value: Json) -> bool:
     if isinstance(value, str):
         return value in ("online", "all")
-    return isinstance(value, list) and bool(value) and all(isinstance(one, str) and is_jid(one) for one in value)
+    return isinstance(value, list) and bool(value) and all(isinstance(item, str) and is_jid(item) for item in value)
 
 
 _RECIPIENTS: Final = Form('"online", "all", or a list of JIDs', _are_recipients, "any", host_source="jids")
@@ -107,7 +107,7 @@ def _ad_hoc(one: AdHoc) -> Entry:
     return Entry(one.name, "rest", one.takes, repeat=one.repeat, stanza="iq", ad_hoc=one, since=one.since)
 
 
-_OWN: Final = tuple(_entry(*one) for one in _FILE["commands"].items())
+_OWN: Final = tuple(_entry(*pair) for pair in _FILE["commands"].items())
 ENTRIES: Final = tuple(sorted((*_OWN, *map(_ad_hoc, COMMANDS)), key=lambda one: one.api != "rest"))
 TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in ENTRIES})
 
@@ -135,7 +135,7 @@ def for_target(target: Target, found: str | None, _endpoint: str = "") -> Catalo
     The catalogue's `version` is the target's name.
     """
     settings = options_of(target)
-    lacking = {name: _BRING.format(_OPTIONS[one.api]) for name, one in TABLE.items() if one.api not in settings.apis}
+    lacking = {name: _BRING.format(_OPTIONS[row.api]) for name, row in TABLE.items() if row.api not in settings.apis}
     entries = entries_of(settings).values()
     return _catalogue(target.name, entries, settings.iq_timeout_s, {**lacking, **_newer(found)})
 
@@ -145,7 +145,7 @@ def _newer(version: str | None) -> Mapping[str, str]:
     number = re.match(r"\d+", version or "")
     if number is None:
         return {}
-    since = {one.name: int(one.since) for one in TABLE.values() if one.since is not None}
+    since = {row.name: int(row.since) for row in TABLE.values() if row.since is not None}
     return {
         name: f"It needs Prosody {first}; this one is {version}."
         for name, first in since.items()
@@ -155,7 +155,7 @@ def _newer(version: str | None) -> Mapping[str, str]:
 
 def entries_of(settings: Options) -> Mapping[str, Entry]:
     """Return the table row of each command of a target, by the command's name."""
-    return {name: more_fields(one, settings.fields) for name, one in TABLE.items() if one.api in settings.apis}
+    return {name: more_fields(row, settings.fields) for name, row in TABLE.items() if row.api in settings.apis}
 
 
 def _catalogue(
@@ -164,7 +164,7 @@ def _catalogue(
     iq_timeout_s: float | None,
     lacking: Mapping[str, str] = MappingProxyType({}),
 ) -> Catalogue:
-    commands = {one.name: _spec(one, iq_timeout_s) for one in entries if one.name not in lacking}
+    commands = {entry.name: _spec(entry, iq_timeout_s) for entry in entries if entry.name not in lacking}
     return Catalogue(version, commands, is_whole=True, unavailable=lacking)
 
 

@@ -55,7 +55,7 @@ def _classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, n
 def open_connector(target: Target, ports: Ports) -> Connector:
     """Return the connector of this target; nothing is sent yet."""
     settings = options_of(target)
-    logins = {api: kept(partial(authorization, one.login), target.all_secrets) for api, one in settings.apis.items()}
+    logins = {api: kept(partial(authorization, site.login), target.all_secrets) for api, site in settings.apis.items()}
     return TableConnector(
         target,
         catalogue.for_target(target, None),

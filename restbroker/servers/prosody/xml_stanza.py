@@ -78,7 +78,7 @@ def as_json(body: bytes) -> Json:
         return None
     found: dict[str, Json] = {"kind": stanza.name, **stanza.attributes}
     if (error := stanza.child("error")) is not None:
-        conditions: list[Json] = [one.name for one in error.children if one.name != "text"]
+        conditions: list[Json] = [child.name for child in error.children if child.name != "text"]
         text = error.child("text")
         told: dict[str, Json] = {"type": error.attributes.get("type"), "condition": (conditions or [None])[0]}
         found["error"] = told if text is None else {**told, "text": text.text}
@@ -134,9 +134,9 @@ def _write(element: Element) -> Iterator[str]:
     for name, value in element.attributes.items():
         yield f" {name}={quoteattr(value)}"
     yield ">"
-    for one in element.inner:
-        if isinstance(one, Element):
-            yield from _write(one)
+    for part in element.inner:
+        if isinstance(part, Element):
+            yield from _write(part)
         else:
-            yield escape(one)
+            yield escape(part)
     yield f"</{element.name}>"

@@ -230,9 +230,9 @@ def _drop(value: Json, names: Sequence[str]) -> Json:
 
     match value:
         case Mapping():
-            return {name: left for name, one in value.items() for left in kept(name, one)}
+            return {name: left for name, member in value.items() for left in kept(name, member)}
         case list():
-            return [left for number, one in enumerate(value) for left in kept(str(number), one)]
+            return [left for number, item in enumerate(value) for left in kept(str(number), item)]
         case _:
             return value
 

@@ -28,9 +28,9 @@ _EXPECTED: Final = (
 
 def _read_places(value: Json) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else [value]
-    if not listed or not all(isinstance(one, str) and re.fullmatch(_PATTERN, one) for one in listed):
+    if not listed or not all(isinstance(item, str) and re.fullmatch(_PATTERN, item) for item in listed):
         raise BadValue(_EXPECTED, value)
-    return tuple(str(one) for one in listed)
+    return tuple(str(item) for item in listed)
 
 
 def _read_charset(value: Json) -> str:
@@ -103,9 +103,9 @@ class Options:
         shapes = (source.shape, *(route.shape for route in source.routes))
         taken = {name for shape in shapes for name in (*shape.fields, *shape.names.values())}
         maps = {"Map": self.map, **{f"MapByType.{word}": of_type for word, of_type in self.by_type.items()}}
-        for place, name, wanted in ((place, *one) for place, map_ in maps.items() for one in map_.items()):
+        for place, name, wanted in ((place, *pair) for place, map_ in maps.items() for pair in map_.items()):
             where = at(f"Options.{place}.{name}")
-            if any(one.lower() in _SECRETS for one in wanted):
+            if any(member.lower() in _SECRETS for member in wanted):
                 problems.refuse(where, "is where the secret is, which no event may hold.")
             if name == "type" and place != "Map":
                 problems.refuse(where, "has no effect: the type is known by then; use Types.")

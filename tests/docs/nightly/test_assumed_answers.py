@@ -41,7 +41,7 @@ def modules_of(test: Path) -> Iterable[Path]:
     while pending:
         known.add(file := pending.pop())
         files = {(ROOT / name.replace(".", "/")).with_suffix(".py") for name in imported(file)}
-        pending += [one for one in files - known if one.exists()]
+        pending += [file for file in files - known if file.exists()]
     return known
 
 
@@ -52,9 +52,9 @@ def imported(file: Path) -> frozenset[str]:
     for node in ast.walk(ast.parse(file.read_text("utf-8"))):
         match node:
             case ast.Import():
-                names += [one.name for one in node.names]
+                names += [name.name for name in node.names]
             case ast.ImportFrom(module=str(module)):
-                names += [module, *(f"{module}.{one.name}" for one in node.names)]
+                names += [module, *(f"{module}.{name.name}" for name in node.names)]
             case _:
                 pass
     return frozenset(name for name in names if name.startswith("tests."))

@@ -167,7 +167,7 @@ def test_each_command_of_a_recipe_prints_what_the_page_shows(
     differs = difference(recipe, printed, names)
     if differs and WRITES:
         page = recipe.page
-        now = next(one for one in recipes(page) if one.title == recipe.title)
+        now = next(known for known in recipes(page) if known.title == recipe.title)
         page.write_text(rewritten(page.read_text("utf-8"), now, printed, names), "utf-8")
     else:
         assert not differs, f"{differs}\n\nRECIPES=write writes what is printed now into {recipe.page.name}."

@@ -44,7 +44,7 @@ def test_problem_found_by_the_check_is_reported_once() -> None:
     assert len(found("amqp://u:p@127.0.0.1:1", states=away)) == 1
     many = [state("RabbitMQDenied", "It is silent.", f"web{number}:7") for number in range(30)]
     findings = found("amqp://u:p@127.0.0.1:1", states=many)
-    assert [one.code for one in findings] == ["RabbitMQAway", *["RabbitMQDenied"] * 10]
+    assert [finding.code for finding in findings] == ["RabbitMQAway", *["RabbitMQDenied"] * 10]
     assert findings[-1].message.endswith("UTC. The same applies to 20 more.")
 
 
@@ -88,7 +88,7 @@ async def test_a_message_that_is_published_is_a_job(reading: Read, rabbit: Rabbi
     assert event["raw"]["payload"] == chat("hello")
     assert found.outcomes() == ["accepted"]
     # Once, and without the login.
-    opened = [one for one in found.events if isinstance(one, SourceOpened)]
+    opened = [event for event in found.events if isinstance(event, SourceOpened)]
     assert opened == [SourceOpened("rabbit", f"amqp://127.0.0.1:{rabbit.port}")]
 
 

@@ -48,7 +48,7 @@ def event_of(job: Mapping[str, Any]) -> Expected:
 
 def differences(found: Iterable[Expected], expected: Counter[Expected]) -> tuple[Counter[Expected], Counter[Expected]]:
     """The events that are missing, and those that are too many; without a mark, all but presences are."""
-    counted = Counter(one for one in found if one[1] or one[0] not in ("presence", "subscription"))
+    counted = Counter(event for event in found if event[1] or event[0] not in ("presence", "subscription"))
     return expected - counted, counted - expected
 
 
@@ -219,14 +219,14 @@ class Mix:
     def do(self, count: int) -> None:
         """Does so many things."""
         things: list[Thing | tuple[str, Mapping[str, str]]] = [*THINGS, *_BY_API]
-        often = [one.often if isinstance(one, Thing) else 1 for one in things]
-        for one in self.choice.choices(things, often, k=count):
+        often = [thing.often if isinstance(thing, Thing) else 1 for thing in things]
+        for choice in self.choice.choices(things, often, k=count):
             self._number += 1
             mark = f"mix-{self._number}-"
-            if isinstance(one, Thing):
-                self._do(one, mark)
+            if isinstance(choice, Thing):
+                self._do(choice, mark)
             else:
-                command, given = one
+                command, given = choice
                 filled = {name: value.format(mark=mark) for name, value in given.items()}
                 assert self.server.call(command, **filled)[0] == 200
                 self.expected["message", mark, False] += 1
@@ -288,7 +288,7 @@ def main() -> None:
             server.kill()
         folder = Path(sys.argv[1])
         (folder / "component.xml.gz").write_bytes(gzip.compress((Path(place) / "stream").read_bytes(), 9, mtime=0))
-        lines = [json.dumps(one) + "\n" for one in sorted(expected.elements())]
+        lines = [json.dumps(event) + "\n" for event in sorted(expected.elements())]
         (folder / "component.jsonl").write_text("".join(lines))
 
 

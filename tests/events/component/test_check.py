@@ -106,7 +106,7 @@ def api_of(listener: Listener, trial: Answer, *, copies: Container[str] = (), ma
 
 
 def said(found: Sequence[Finding]) -> list[tuple[str, str]]:
-    return [(one.level, one.code) for one in found]
+    return [(finding.level, finding.code) for finding in found]
 
 
 @pytest.mark.promise("Events", "a check takes no event of ejabberd away from the process that reads")
@@ -115,7 +115,9 @@ async def test_beside_a_process_that_reads_nothing_is_connected(
 ) -> None:
     (tmp_path / "password").write_text(f"{PASSWORD}\n")
     async with reading() as source:
-        (state,) = await until_async(lambda: [one for one in read_states(store) if one.options], "it is known", 60)
+        (state,) = await until_async(
+            lambda: [state for state in read_states(store) if state.options], "it is known", 60
+        )
         found = await checked(tmp_path, redis_server.url, source.listener, Pass=None, PassFile="password")
         assert source.listener.tried == 1
         (differs,) = await checked(tmp_path, redis_server.url, source.listener, name="feed", Pass="wrong")
@@ -152,9 +154,9 @@ async def test_address_and_tls_of_another_file_are_tried(
         """The keys that are named, and what else is wrong."""
         found = await checked(tmp_path, redis_server.url, listener, **{**tls, **options})
         problems = {
-            one.code: one.message.rpartition(" values of ")[2].partition(" than")[0]
-            for one in found
-            if one.level == "problem"
+            finding.code: finding.message.rpartition(" values of ")[2].partition(" than")[0]
+            for finding in found
+            if finding.level == "problem"
         }
         return problems.pop("ComponentDiffers", ""), list(problems)
 
@@ -188,7 +190,7 @@ async def test_events_during_the_check_become_jobs(
     found = await checked(tmp_path, redis_server.url, listener)
     assert said(found) == [("ok", "Component"), ("warning", "EventNotSent"), UNREAD]
     assert "This check reads" in found[0].message
-    assert [one["body"] for one in events_in(store)] == texts
+    assert [event["body"] for event in events_in(store)] == texts
     assert read_states(store) == []
     assert not store.command("EXISTS", store.keys.progress("ejabberd"))
 
@@ -204,7 +206,7 @@ async def test_ctrl_c_loses_nothing_of_what_was_read(
             await until_async(lambda: events_in(store), "the check reads", 60)
             running.process.send_signal(signal.SIGINT)
             assert await trio.to_thread.run_sync(running.process.wait) == 130
-    assert [one["body"] for one in events_in(store)] == texts
+    assert [event["body"] for event in events_in(store)] == texts
 
 
 async def test_each_fault_of_the_handshake_has_words_of_its_own(
@@ -302,7 +304,7 @@ async def test_notifications_that_are_not_taken_are_reported(
     async with reading() as source:
         await source.reads()
         await listener.send(test_push.notification("1"))
-        await until_async(lambda: any(one.notice for one in read_states(store)), "it is known", 60)
+        await until_async(lambda: any(seen.notice for seen in read_states(store)), "it is known", 60)
         found = await checked(tmp_path, redis_server.url, listener)
     assert said(found) == [("ok", "Component"), ("warning", "ComponentPush"), ("warning", "EventNotSent")]
 
@@ -333,7 +335,7 @@ async def test_a_test_notification_becomes_no_job_of_a_url(
             tmp_path, redis_server.url, listener, EventTest(Parties()), api, Take=["push"], Routes=[route]
         )
     assert [code for _, code in said(found)][-4:-1] == ["SecretsSent", "ModPush", "EventCame"]
-    assert [one["class"] for one in jobs_in(store, "hook")] == ["Restbroker"], "the real one alone, and as a command"
+    assert [job["class"] for job in jobs_in(store, "hook")] == ["Restbroker"], "the real one alone, and as a command"
     with api_of(listener, HAS_PUSH) as api:
         route["Omit"] = ["raw"]
         found = await checked(tmp_path, redis_server.url, listener, None, api, Take=["push"], Routes=[route])

@@ -99,8 +99,8 @@ def test_everything_users_do_comes_once(
         done = run(["enqueue", "send_message", *words], directory=tmp_path)
         assert done.returncode == 0, done.stderr
         mix.clients.login("eve", PASSWORD).say(f"bob@{HOST}", "last")
-        until(lambda: any(one["body"] == "last" for one in events_in(store)), "what follows comes", 60)
-        assert not [one for one in events_in(store) if one["body"] == "own"]
+        until(lambda: any(event["body"] == "last" for event in events_in(store)), "what follows comes", 60)
+        assert not [event for event in events_in(store) if event["body"] == "own"]
         assert HIDDEN not in broker.output()
     assert HIDDEN not in json.dumps(events_in(store))
     assert SECRET not in broker.output()
@@ -125,11 +125,11 @@ def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: Redi
 def findings(place: Path, *words: str) -> list[dict[str, str]]:
     found = json.loads(run(["check", "--json", *words], directory=place, timeout_s=120.0).stdout)["findings"]
     # What this machine calls the name is its own.
-    return [one for one in found if one["area"] == "Events" and one["code"] != "NameElsewhere"]
+    return [finding for finding in found if finding["area"] == "Events" and finding["code"] != "NameElsewhere"]
 
 
 def checked(place: Path, *words: str) -> list[str]:
-    return [one["code"] for one in findings(place, *words)]
+    return [finding["code"] for finding in findings(place, *words)]
 
 
 def test_suggested_configuration_is_the_one_running_here(
@@ -137,10 +137,10 @@ def test_suggested_configuration_is_the_one_running_here(
 ) -> None:
     configure(tmp_path, speaking, redis_server, Take=["message", "push"])
     suggestions = json.loads(run(["check", "--suggest", "--json"], directory=tmp_path).stdout)
-    (text,) = [one["text"] for one in suggestions if one["kind"] == "ejabberd-component"]
+    (text,) = [suggestion["text"] for suggestion in suggestions if suggestion["kind"] == "ejabberd-component"]
     assert SECRET not in text
     said, runs = yaml.safe_load(text), yaml.safe_load((speaking.directory / "ejabberd.yml").read_text("utf-8"))
-    (listener,) = [one for one in runs["listen"] if one["module"] == "ejabberd_service"]
+    (listener,) = [listener for listener in runs["listen"] if listener["module"] == "ejabberd_service"]
     del listener["hosts"][REMOTE]
     listener["hosts"][NAME]["password"] = "THE PASSWORD"
     assert said["listen"] == [listener]

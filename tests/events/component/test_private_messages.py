@@ -66,8 +66,8 @@ def push(store: Client, *arrivals: IncomingEvent) -> list[PushResult]:
 
 def told(store: Client, copies: Sequence[str]) -> list[tuple[str, str]]:
     """The events of these copies, each read and pushed by another process."""
-    for one in copies:
-        push(store, arrival(one))
+    for copy in copies:
+        push(store, arrival(copy))
     return [(job["from"], job["to"]) for job in events_in(store)]
 
 
@@ -112,9 +112,9 @@ def test_one_id_to_two_occupants_is_two_events(store: Client) -> None:
     ],
 )
 def test_nothing_that_a_client_writes_hides_another_message(store: Client, copies: Sequence[str]) -> None:
-    for one in (copies, copies[::-1]):
+    for order in (copies, copies[::-1]):
         store.command("FLUSHALL")
-        assert len(told(store, one)) == 2
+        assert len(told(store, order)) == 2
 
 
 def test_a_copy_pairs_once_however_often_it_is_pushed(store: Client) -> None:
@@ -139,7 +139,7 @@ def test_each_route_has_its_copy(store: Client) -> None:
     """A route may want what a user gets, and another what users send."""
     to_bob = Route("bobs", "XmppEvent", Filter(receiver=(f"bob@{HOST}",)))
     routed = attrs.evolve(SOURCE, routes=(to_bob, Route(QUEUE, "XmppEvent")))
-    assert push(store, *(arrival(one, routed) for one in (SENT, got(), got()))) == ["pushed", "pushed", "duplicate"]
+    assert push(store, *(arrival(copy, routed) for copy in (SENT, got(), got()))) == ["pushed", "pushed", "duplicate"]
     assert [job["to"] for job in events_in(store)] == [f"{ROOM}/Bob"]
 
 

@@ -117,7 +117,7 @@ def register(server: Ejabberd, clients: Clients, user: str) -> None:
 def enter(client: Client, room: str) -> None:
     """The user joins this room, and has all that it sends at an entry: the subject comes last."""
     client.join(f"{room}/{client.jid.partition('@')[0]}")
-    client.messages.wait_for(lambda came: [one for one in came if one.sender == room], "the room's subject comes")
+    client.messages.wait_for(lambda came: [said for said in came if said.sender == room], "the room's subject comes")
 
 
 def vanish(client: Client) -> None:
@@ -155,8 +155,8 @@ def test_messages_to_a_user_without_sessions_are_reported(pushing: Ejabberd, pus
 def test_messages_to_a_resumable_session_are_reported(pushing: Ejabberd, pushes: Pushes) -> None:
     with Clients(pushing.c2s_port, HOST) as clients:
         ann, asleep = clients.login("ann", PASSWORD), login(clients, "asleep")
-        for one in (ann, asleep):
-            enter(one, PLAIN)
+        for client in (ann, asleep):
+            enter(client, PLAIN)
         asleep.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
         asleep.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
         vanish(asleep)

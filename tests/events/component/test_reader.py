@@ -26,7 +26,7 @@ def gaps(found: Reading) -> list[tuple[float, float]]:
     """The beginning and the end of each time of which it is said that something may be missing."""
     texts = [warning.message for warning in found.warnings("ComponentGap")]
     both = [re.search(r"between (\S+) and (\S+) may be missing", text) for text in texts]
-    return [(_epoch_s(one[1]), _epoch_s(one[2])) for one in both if one]
+    return [(_epoch_s(match[1]), _epoch_s(match[2])) for match in both if match]
 
 
 def _epoch_s(text: str) -> float:
@@ -158,7 +158,9 @@ async def test_wrong_password_is_reported_once_and_not_shown(reading: Read, list
         warning = await found.warning("ComponentDenied")
         assert f"refuses the password for {NAME}" in warning.message
         states = sources.read_states(found.store)
-        await until_async(lambda: [one.code for one in sources.read_states(found.store)] == ["ComponentDenied"], "kept")
+        await until_async(
+            lambda: [kept.code for kept in sources.read_states(found.store)] == ["ComponentDenied"], "kept"
+        )
         listener.password = "component secret"
         await found.warning("ComponentBack")
     assert len(found.warnings("ComponentDenied")) == 1
@@ -178,7 +180,7 @@ async def test_state_is_kept_for_readers(reading: Read) -> None:
         await found.reads()
 
         def beats() -> bool:
-            return any(not one.code and one.heartbeat_s > 0 for one in sources.read_states(found.store))
+            return any(not state.code and state.heartbeat_s > 0 for state in sources.read_states(found.store))
 
         await until_async(beats, "a heartbeat is there", 60)
 

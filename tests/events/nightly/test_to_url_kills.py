@@ -62,7 +62,7 @@ def test_accepted_events_are_delivered_through_kills(redis_server: RedisServer, 
         poster.join()
         with started(["run"], directory=tmp_path) as broker:
             listening(broker)
-            until(lambda: accepted <= came | {json.loads(one)["args"][1]["n"] for one in dead(store)}, "all came")
+            until(lambda: accepted <= came | {json.loads(job)["args"][1]["n"] for job in dead(store)}, "all came")
             assert broker.stop() == 0
     assert len(accepted) > 100
 
@@ -97,5 +97,5 @@ def test_each_event_of_an_outage_comes_once(redis_server: RedisServer, store: Cl
             until(lambda: len(done) >= 14, "all came", 180)
             assert broker.stop() == 0
     assert sorted(number for number, _ in done) == [*range(14)]
-    assert {(json.loads(one.body)["n"], one.headers["idempotency-key"]) for one in posts(app)} == set(done)
+    assert {(json.loads(post.body)["n"], post.headers["idempotency-key"]) for post in posts(app)} == set(done)
     assert dead(store) == []

@@ -71,7 +71,7 @@ class Reading(ReadSource):
 
     async def reads(self, *users: str, count: int = 1) -> None:
         def have() -> bool:
-            found = [one.username for one in list(self.server.state.open_readers)]
+            found = [reader.username for reader in list(self.server.state.open_readers)]
             return all(found.count(user) == count for user in users)
 
         await until_async(have, f"{users} are read", 60)

@@ -53,13 +53,13 @@ async def test_a_stream_that_is_read_stays_with_its_reader(reading: Read, openfi
 
 def test_report_of_a_reading_process_is_a_finding(openfire: Openfire, passwords: Path) -> None:
     silent = sources.SourceState("o", "openfire-sse", "h:1", "ann", code="OpenfireAway", message="Silent.")
-    assert [one.code for one in check(source(openfire, passwords, "ann"), [silent])] == ["Streams", "OpenfireAway"]
+    assert [said.code for said in check(source(openfire, passwords, "ann"), [silent])] == ["Streams", "OpenfireAway"]
 
 
 def test_wrong_missing_and_unreadable_passwords_are_problems(openfire: Openfire, passwords: Path) -> None:
     passwords.write_text("ann:wrong-password\nbob:secret\n")
     found = list(check(source(openfire, passwords, "ann", "bob", "eve")))
-    assert [(one.level, one.code) for one in found] == [
+    assert [(finding.level, finding.code) for finding in found] == [
         ("problem", "OpenfireDenied"), ("problem", "OpenfireDenied"), ("ok", "Streams"),
     ]  # fmt: skip
     assert "does not let ann read their events (401)" in found[0].message
@@ -85,7 +85,7 @@ async def test_server_behind_a_unix_socket_is_reached_there(
     there = Url("http", "127.0.0.1", nowhere, "/rest/api", socket=str(tmp_path / "s"))
     made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=there, engine=engine))
     async with passed_on(tmp_path / "s", openfire.port):
-        assert [one.code for one in await looked_at(made)] == ["Streams"]
+        assert [finding.code for finding in await looked_at(made)] == ["Streams"]
     # A server at the URL's host and port is not the one whose streams are read.
     beside = attrs.evolve(there, port=openfire.port)
     made = attrs.evolve(made, target=attrs.evolve(target(openfire), url=beside, engine=engine))
@@ -152,8 +152,8 @@ async def test_logged_off_or_silent_user_is_not_shown_as_read(
 
         async def shown(bob: str, eve: str) -> None:
             def is_so() -> bool:
-                found = {one.user: one for one in sources.read_states(reader.store)}
-                return {user: (one.code, one.message) for user, one in found.items()} == {
+                found = {state.user: state for state in sources.read_states(reader.store)}
+                return {user: (state.code, state.message) for user, state in found.items()} == {
                     "bob": ("", bob),
                     "eve": ("", eve),
                 } and bool(found["bob"].login) == (not bob)

@@ -31,7 +31,7 @@ def holder(store: Client, user: str) -> bytes | None:
 
 
 def read(server: Openfire, *users: str, count: int = 1) -> bool:
-    found = [one.username for one in list(server.state.open_readers)]
+    found = [reader.username for reader in list(server.state.open_readers)]
     return all(found.count(user) == count for user in users)
 
 
@@ -57,7 +57,7 @@ def test_a_group_of_brokers_reads_once(
         until(lambda: texts(store) == [TEXT], "it is a job", 60)
         shown = run(["events", "tail", "--once", "--json"], directory=tmp_path)
         noted = [json.loads(line) for line in shown.stdout.splitlines()]
-        assert ("openfire", "message", "bob@example.org") in [(one["source"], one["type"], one["to"]) for one in noted]
+        assert ("openfire", "message", "bob@example.org") in [(job["source"], job["type"], job["to"]) for job in noted]
         checked = run(["check"], directory=tmp_path)
         assert "Streams" in checked.stdout or "streams" in checked.stdout, checked.stdout
         assert read(openfire, "ann", "bob")
@@ -80,7 +80,7 @@ def test_another_process_reads_within_the_lease_after_a_kill(
         watch, killed_s = Stopwatch.start(other), time.time()
         until(lambda: holder(store, "ann") not in (before, None), "another has the lease", 60)
         took_s = watch.took_s()
-        until(lambda: any(not one.is_ended for one in openfire.state.open_readers), "another reads", 60)
+        until(lambda: any(not reader.is_ended for reader in openfire.state.open_readers), "another reads", 60)
         newest = openfire.state.readers
         until(lambda: {"ann", "bob"} <= set(newest) and read(openfire, "ann", "bob"), "both are read", 60)
         say(openfire, "ann", "bob", "after the death")

@@ -51,7 +51,7 @@ async def test_read_user_is_announced_unless_unwanted(reading: Read, openfire: O
     """The login makes him available anyhow."""
 
     def is_announced() -> bool:
-        return any(one.line.startswith("POST") and one.path.endswith("/presence") for one in list(openfire.requests))
+        return any(sent.line.startswith("POST") and sent.path.endswith("/presence") for sent in list(openfire.requests))
 
     async with reading("bob", announces=False) as reader:
         say(openfire, "ann", "bob", "hi")
@@ -81,7 +81,7 @@ async def test_each_user_is_logged_in_once_after_a_server_restart(reading: Read,
 
 async def test_an_asker_is_not_logged_in_and_is_read_while_he_asks(reading: Read, openfire: Openfire) -> None:
     async with reading(askers=("eve",), ready=False) as reader:
-        await until_async(lambda: any(one.path == "/sse/eve" for one in openfire.requests), "it was looked", 60)
+        await until_async(lambda: any(sent.path == "/sse/eve" for sent in openfire.requests), "it was looked", 60)
         with openfire.state.lock:
             openfire.state.connected("eve")
         await reader.reads("eve")
@@ -97,7 +97,7 @@ async def test_silence_reopens_the_stream(reading: Read, openfire: Openfire) -> 
         warning = await reader.warning("OpenfireAway")
         assert "not even a heartbeat" in warning.message
         await until_async(
-            lambda: [one.path for one in openfire.requests].count("/sse/ann") > 1, "it is opened again", 60
+            lambda: [sent.path for sent in openfire.requests].count("/sse/ann") > 1, "it is opened again", 60
         )
 
 
@@ -117,8 +117,8 @@ async def test_wrong_password_and_foreign_stream_are_reported_once(reading: Read
         await reader.reads("bob")
         warning = await reader.warning("OpenfireDenied")
         assert "does not let ann read their events (401)" in warning.message
-        before = [one.path for one in openfire.requests].count("/sse/ann")
-        await until_async(lambda: [one.path for one in openfire.requests].count("/sse/ann") > before + 2, "again", 60)
+        before = [sent.path for sent in openfire.requests].count("/sse/ann")
+        await until_async(lambda: [sent.path for sent in openfire.requests].count("/sse/ann") > before + 2, "again", 60)
         assert len(reader.warnings("OpenfireDenied")) == 1
         openfire.state.register("ann")
         await reader.reads("ann")
@@ -141,7 +141,7 @@ async def test_non_ascii_users_are_read_and_impossible_ones_reported(
         await reader.has("grüß Gott")
         warning = await reader.warning("OpenfireDenied")
         assert "the name жанна" in warning.message
-        assert {one.path for one in openfire.requests if one.path.startswith("/sse/")} == {"/sse/j%C3%BCrgen"}
+        assert {sent.path for sent in openfire.requests if sent.path.startswith("/sse/")} == {"/sse/j%C3%BCrgen"}
         assert _secret_free(reader.warnings())
     assert len(reader.warnings("OpenfireDenied")) == 1
 
@@ -168,7 +168,7 @@ async def test_state_of_a_stream_has_its_login_and_time_of_last_event(
         await until_async(lambda: kept().heartbeat_s >= opened.opened_s, "a heartbeat came")
         held = reader.store.command("HGETALL", reader.store.keys.sources)
         assert isinstance(held, list)
-        assert not any(known.stream.encode() in one for one in held if isinstance(one, bytes))
+        assert not any(known.stream.encode() in member for member in held if isinstance(member, bytes))
 
 
 async def test_user_left_to_another_process_is_read_by_it_alone() -> None:
@@ -225,7 +225,7 @@ async def test_server_that_ends_each_stream_at_once_is_asked_less(
     async with reading("ann", ready=False) as reader:
         assert says in (await reader.warning("OpenfireAway")).message
         await until_async(lambda: len(runs) >= 6, "it is tried again", 60)
-        assert [one.code for one in reader.warnings()] == ["OpenfireAway"]
+        assert [warning.code for warning in reader.warnings()] == ["OpenfireAway"]
     assert runs[5] - runs[4] > 1.5
 
 

@@ -99,7 +99,7 @@ async def test_stream_elsewhere_follows_a_login_within_two_seconds(
             await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
             assert clock.count - began <= _SOON_S / _TURN_S, number
             say(openfire, "ann", "bob", f"hello {number}")
-            await reader.has(*(f"hello {one}" for one in range(number + 1)))
+            await reader.has(*(f"hello {number}" for number in range(number + 1)))
         await until_async(lambda: len(reader.gaps()) == ROUNDS, "each gap is reported", 60)
         nursery.cancel_scope.cancel()
     assert not reader.warnings("OpenfireAway")
@@ -134,7 +134,7 @@ async def test_time_between_a_login_and_its_first_stream_is_a_gap(
         await logs_off(logins, openfire, "bob")
         async with reading("bob", ready=False) as reader:
             rests = partial(sources.read_states, reader.store)
-            await until_async(lambda: [one.message for one in rests()] == ["no login"], "he has no stream", 60)
+            await until_async(lambda: [state.message for state in rests()] == ["no login"], "he has no stream", 60)
             assert not reader.warnings()
             await logins.login("bob")
             say(openfire, "ann", "bob", "hello")

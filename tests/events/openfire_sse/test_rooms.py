@@ -40,7 +40,7 @@ def sides(tmp_path: Path, redis_server: RedisServer, openfire: Openfire, room: R
 
 
 def joins(openfire: Openfire) -> int:
-    return sum(one.method == "PUT" and "/rooms/" in one.path for one in openfire.requests)
+    return sum(request.method == "PUT" and "/rooms/" in request.path for request in openfire.requests)
 
 
 async def is_out(reader: Reading, user: str = "ann") -> None:

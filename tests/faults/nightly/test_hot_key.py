@@ -61,11 +61,11 @@ def test_hot_key_with_failing_first_job_costs_others_few_calls(tmp_path: Path, r
         with process.started(run, directory=tmp_path) as broker:
             until(lambda: client.command("HLEN", "restbroker:beats"), "it runs")
             others = [job(f"u{number % (JOBS // A_KEY_HAS)}", number) for number in range(JOBS)]
-            push([one for place in range(JOBS) for one in (job("hot", place), others[place])])
+            push([raw for place in range(JOBS) for raw in (job("hot", place), others[place])])
             until(lambda: counted("processed") - counted("failed") == JOBS, "the others' are done")
             until(lambda: order.waiting_of(client, [QUEUE], [b"\x1ehot"]) == [JOBS], "all of its jobs wait")
             assert counted("failed") == 1, "only its first job was tried, once"
-            assert {one.state for page in order.read_keys(client, TARGET, [QUEUE]) for one in page} == {"due"}
+            assert {key.state for page in order.read_keys(client, TARGET, [QUEUE]) for key in page} == {"due"}
             before = scripts_run()
             push([job("hot", JOBS + place) for place in range(JOBS)])
             until(lambda: not client.command("EXISTS", f"queue:{QUEUE}"), "all are looked at")

@@ -81,7 +81,7 @@ def restart(server: RedisServer) -> None:
         with suppress(redis.ResponseError):  # its file had grown: it has begun by itself
             raw.bgrewriteaof()
         busy = ("aof_rewrite_in_progress", "aof_rewrite_scheduled")
-        until(lambda: not any(raw.info("persistence")[one] for one in busy), "its file is rewritten", _NEVER_S)
+        until(lambda: not any(raw.info("persistence")[name] for name in busy), "its file is rewritten", _NEVER_S)
 
 
 @pytest.mark.parametrize("verb", ["kill", "delete"])
@@ -114,8 +114,8 @@ def test_waiting_jobs_are_in_one_place_though_all_are_killed(
     gone = {f"j{n}" for n in range(JOBS)} - set(found)
     assert max(found.values()) == 1, "none is in two places"
     assert all(int(jid[1:]) % 4 == 0 for jid in gone), "none is lost"
-    assert all(json.loads(one)["args"][0] == "register" for one in dead)
-    assert all(json.loads(one)["args"][0] == "status" for one in waits), "all that were meant have left"
+    assert all(json.loads(job)["args"][0] == "register" for job in dead)
+    assert all(json.loads(job)["args"][0] == "status" for job in waits), "all that were meant have left"
     meant, others = (len(dead), len(gone)) if verb == "kill" else (len(gone), len(dead))
     assert meant > JOBS / 20
     assert others == 0
@@ -146,7 +146,7 @@ def test_edited_dead_job_survives_kills_in_one_place_or_done(
         assert citizen.brokers[-1].stop() == 0
         sent = {arrival.arguments["user"]: arrival.arguments["host"] for arrival in citizen.server.arrivals}
         with redis.Redis(port=citizen.redis.port) as raw:
-            places = jids([one for zset in ("retry", "schedule", "dead") for one in raw.zrange(zset, 0, -1)])
+            places = jids([member for zset in ("retry", "schedule", "dead") for member in raw.zrange(zset, 0, -1)])
     users = {json.loads(member)["jid"]: json.loads(member)["args"][1]["user"] for member in members}
     assert len(users) == JOBS
     assert max(places.values(), default=1) == 1, "none is in two places"

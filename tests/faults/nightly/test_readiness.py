@@ -50,10 +50,10 @@ def idle_s(samples: Sequence[Sample]) -> float:
     """The longest time for which a broker called itself ready and took nothing."""
     longest = 0.0
     since = samples[0]
-    for one in samples:
-        if not one.ready or one.sent > since.sent:
-            since = one
-        longest = max(longest, one.at_s - since.at_s)
+    for sample in samples:
+        if not sample.ready or sample.sent > since.sent:
+            since = sample
+        longest = max(longest, sample.at_s - since.at_s)
     return longest
 
 
@@ -80,9 +80,9 @@ def test_readyz_is_true_throughout_an_outage(line: Line, fault: str) -> None:
     until(lambda: line.ready() == 200, "it is ready in the end")
     late_s = starved.waited_s()
 
-    assert all(one.ready for one in before)
-    assert not any(one.ready for one in during if one.at_s > began_s + noticed_s + late_s)
-    assert all(one.ready for one in after if one.at_s > ended_s + BACK_S + late_s)
+    assert all(sample.ready for sample in before)
+    assert not any(sample.ready for sample in during if sample.at_s > began_s + noticed_s + late_s)
+    assert all(sample.ready for sample in after if sample.at_s > ended_s + BACK_S + late_s)
     assert idle_s([*before, *during, *after]) <= noticed_s + late_s
     line.report(f"{line.name}: ready and idle for at most {idle_s([*before, *during, *after]):.1f} s")
     line.assert_each_is_answered_once()

@@ -62,11 +62,11 @@ def push_for(line: Line, seconds: float) -> list[Moment]:
 
 def latest(moments: Iterable[Moment], at_s: float) -> Moment:
     """The last one that is not later."""
-    return max((one for one in moments if one.at_s <= at_s), key=lambda one: one.at_s)
+    return max((moment for moment in moments if moment.at_s <= at_s), key=lambda one: one.at_s)
 
 
 def jobs(exchanges: Iterable[Exchange]) -> set[str]:
-    return {one.job for one in exchanges if one.job}
+    return {exchange.job for exchange in exchanges if exchange.job}
 
 
 @pytest.mark.promise("No command is lost", "everysec costs at most the last second")

@@ -105,7 +105,7 @@ def test_a_start_ends_within_a_second_of_a_stop(
     with ThreadPoolExecutor(WORKERS) as pool:
         tries = range(STARTS // 10)
         ends = list(pool.map(lambda number: end_of(words, config, tmp_path / str(number), number), tries))
-    wrong = [one for one in ends if one[0] not in (0, -signal.SIGTERM) or one[1] > 1.0 or "Traceback" in one[2]]
+    wrong = [end for end in ends if end[0] not in (0, -signal.SIGTERM) or end[1] > 1.0 or "Traceback" in end[2]]
     assert wrong == []
 
 
@@ -126,9 +126,9 @@ def test_no_job_is_lost_or_doubled_by_stops_of_starts(redis_server: RedisServer,
             ends.append(end_of(RUN, config, tmp_path / str(number), number))
         with started(["run", "--config", str(tmp_path / "0" / "env.json")], directory=tmp_path / "last") as last:
             pushed = next(users, JOBS)
-            until(lambda: len({one.arguments["user"] for one in server.arrivals}) >= pushed, "all came", 120.0)
+            until(lambda: len({arrival.arguments["user"] for arrival in server.arrivals}) >= pushed, "all came", 120.0)
             assert last.stop() == 0
     assert {code for code, _, _ in ends} <= {0, -signal.SIGTERM}
-    times = Counter(one.arguments["user"] for one in server.arrivals)
+    times = Counter(arrival.arguments["user"] for arrival in server.arrivals)
     assert (len(times), max(times.values())) == (pushed, 1)
     assert not any(integer(client.command("ZCARD", name)) for name in ("retry", "dead"))

@@ -52,6 +52,6 @@ def test_a_plain_install_brings_no_pydantic(built: Built) -> None:
         check=True,
         capture_output=True,
     )  # fmt: skip
-    names = {one["metadata"]["name"].lower() for one in json.loads(plan.stdout)["install"]}
+    names = {package["metadata"]["name"].lower() for package in json.loads(plan.stdout)["install"]}
     assert "typer" in names
     assert not {name for name in names if name.startswith("pydantic")}

@@ -33,7 +33,7 @@ def configured(url: str, place: Path, token: str = "TOKEN", without: str = "") -
 
 def found(place: Path, synapse: Path) -> list[tuple[str, str, Any]]:
     findings = json.loads(run(["check", "--json"], directory=place, environ=beside(synapse)).stdout)["findings"]
-    return [(one["level"], one["code"], one["message"]) for one in findings if one["area"] == "matrix"]
+    return [(row["level"], row["code"], row["message"]) for row in findings if row["area"] == "matrix"]
 
 
 def test_synapse_is_listed_and_needs_its_domain(synapse: Path, tmp_path: Path) -> None:

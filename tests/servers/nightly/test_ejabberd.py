@@ -62,7 +62,7 @@ def login(server: Ejabberd, user: str | None = None, *, fallback: bool = True) -
 
 def tokens(server: Ejabberd) -> list[str]:
     """The tokens that the server has issued."""
-    return [one["token"] for one in json.loads(server.call("oauth_list_tokens")[1])]
+    return [row["token"] for row in json.loads(server.call("oauth_list_tokens")[1])]
 
 
 def revoke_all(server: Ejabberd) -> None:
@@ -147,11 +147,11 @@ async def test_message_with_id_arrives_like_one_without_but_for_its_id(
     status, said = ejabberd.call("dump_table", file=str(file), table="offline_msg")
     assert status == 200, said
     # What is stored for them in Erlang's words, without the time of each.
-    stored = [re.sub(r"\s|\{\d+,\s*\d+,\s*\d+\}", "", one) for one in file.read_text("utf-8").split("{offline_msg,")]
-    stored = [one.rstrip(".") for one in stored if f'{{<<"{new["user"]}">>,<<"{HOST}">>}}' in one]
-    ids = [re.findall(r'<<"id">>,<<"(.*?)">>', one) for one in stored]
+    stored = [re.sub(r"\s|\{\d+,\s*\d+,\s*\d+\}", "", part) for part in file.read_text("utf-8").split("{offline_msg,")]
+    stored = [stanza.rstrip(".") for stanza in stored if f'{{<<"{new["user"]}">>,<<"{HOST}">>}}' in stanza]
+    ids = [re.findall(r'<<"id">>,<<"(.*?)">>', stanza) for stanza in stored]
     assert ids[1::2] == [[f"order-<&'>{number}"] for number in range(len(texts))]
-    plain = [re.sub(r'<<"id">>,<<".*?">>', "", one) for one in stored]
+    plain = [re.sub(r'<<"id">>,<<".*?">>', "", stanza) for stanza in stored]
     assert plain[::2] == plain[1::2]
 
 

@@ -77,7 +77,7 @@ def test_a_bot_answers_and_phones_of_the_absent_are_woken(
         ann = clients.login("ann", PASSWORD)
         ann.say(f"bot@{HOST}", "hello")
         ann.messages.wait_for(
-            lambda messages: any(one.body == "You said: hello" for one in messages), "the bot answers", 120.0
+            lambda messages: any(message.body == "You said: hello" for message in messages), "the bot answers", 120.0
         )
         # Bob's app says that Eve's phone is its own, and knows no secret.
         for user, secret in (("bob", "a guess"), ("eve", "hers")):
@@ -90,7 +90,7 @@ def test_a_bot_answers_and_phones_of_the_absent_are_woken(
             ann.say(f"eve@{HOST}", text)
         until(lambda: phones.received, "a phone is woken", 120)
         until(lambda: not store.exists("queue:xmpp_push", "xmpp_push:in_hand"), "the worker is done", 120)
-        assert [json.loads(one.body) for one in phones.received] == [{"token": "eve's phone"}]
+        assert [json.loads(request.body) for request in phones.received] == [{"token": "eve's phone"}]
 
 
 def test_a_bot_that_never_logs_in_is_sent_more_than_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_the_file_for_ejabberd_says_what_the_tests_run(tmp_path: Path) -> None:
     run = yaml.safe_load((tmp_path / "ejabberd.yml").read_text("utf-8"))
     shown = yaml.safe_load((EXAMPLE / "ejabberd.yml").read_text("utf-8"))
     (listener,) = shown["listen"]
-    (ran,) = [one for one in run["listen"] if one["module"] == "ejabberd_service"]
+    (ran,) = [listener for listener in run["listen"] if listener["module"] == "ejabberd_service"]
     assert listener.items() >= {key: ran[key] for key in ("ip", "module", "shaper", "global_routes")}.items()
     assert shown["modules"].pop("mod_push").items() <= run["modules"]["mod_push"].items()
     assert shown["modules"].items() <= run["modules"].items()

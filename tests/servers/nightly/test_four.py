@@ -143,7 +143,7 @@ def _mongooseim(stack: ExitStack, _folder: Path, password: str) -> Server:
     return Server(
         lambda name: ("account.registerUser", {"username": name, "password": "s3cret"}),
         # Each once, as the server has an account: it is there already for one that comes again.
-        lambda: Counter({str(one["username"]) for one in sent(server, "registerUser")}),
+        lambda: Counter({str(call["username"]) for call in sent(server, "registerUser")}),
         stack.enter_context(TcpProxy(server.port)),
     )
 
@@ -153,12 +153,12 @@ def _openfire(stack: ExitStack, _folder: Path, password: str) -> Server:
     body = "<user><username>{}</username><password>s3cret</password></user>"
     bodies = {body.format(name): name for name in (f"user{number}" for number in range(JOBS))}
     login = b64encode(f"admin:{password}".encode()).decode()
-    known = [*(attrs.evolve(made, body=one) for one in bodies), stats]
-    known = [attrs.evolve(one, headers={"Authorization": f"Basic {login}"}) for one in known]
+    known = [*(attrs.evolve(made, body=body) for body in bodies), stats]
+    known = [attrs.evolve(exchange, headers={"Authorization": f"Basic {login}"}) for exchange in known]
     server = stack.enter_context(Player([*known, *recorded("openfire-rest/1.2.5/without_login")]))
     return Server(
         lambda name: ("create_user", {"username": name, "password": "s3cret"}),
-        lambda: Counter(bodies[one.body] for one in list(server.played) if one.body),
+        lambda: Counter(bodies[exchange.body] for exchange in list(server.played) if exchange.body),
         stack.enter_context(TcpProxy(server.port)),
     )
 

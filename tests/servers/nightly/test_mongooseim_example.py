@@ -97,7 +97,7 @@ def server(place: Place) -> Iterator[Player]:
     answers = exchanges("health", "account", "message", others=others, user=user, password=password)
     with Player(answers, port=place.ports["5551"]) as server:
         yield server
-    assert {one.headers["host"].partition(":")[0] for one in server.requests} == {handler["host"]}
+    assert {request.headers["host"].partition(":")[0] for request in server.requests} == {handler["host"]}
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ class Step:
     def of(cls, words: str) -> "Step":
         act, _, events = words.partition(" > ")
         who, command = act.split()
-        return cls(who, command, [one.split() for one in events.split(" + ") if one])
+        return cls(who, command, [part.split() for part in events.split(" + ") if part])
 
 
 WALKS: Final[Mapping[str, Sequence[Step]]] = {
@@ -294,7 +294,7 @@ def test_question_finds_its_expert_though_each_answer_is_lost(
             server.faults.add(Kind.LOST, _REQUESTS[step.command])
             walker.go(step)
         assert [fault.pattern for fault in server.faults.listed if not fault.carried_out.is_set()] == []
-        assert sum(one.line.endswith("POST /rest/api/restapi/v1/ask") for one in server.requests) == 1
+        assert sum(request.line.endswith("POST /rest/api/restapi/v1/ask") for request in server.requests) == 1
         assert len(talk.dead()) == sum(step.command in ends for step in walk)
         assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
 
@@ -326,7 +326,7 @@ def test_question_with_killed_broker_dies_and_is_answered_once(
         assert answer["error"]["cure"].startswith("ask_status shows its state")
         assert talk.dead() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.dead_copies) == 1
-        assert [one.line for one in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
+        assert [request.line for request in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
 
 
 def test_restart_in_any_step_of_a_question_loses_no_job(
@@ -349,8 +349,8 @@ def test_restart_in_any_step_of_a_question_loses_no_job(
             before = len(server.state.logins)
             server.restart()
             ended = {*walker.asks, *([jid] if cut.command in _ENDS_WITH_THE_SERVER else [])}
-            outcomes = {one: talk.answer(one)["outcome"] for one in {*ended, jid}}
-            assert {one for one, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
+            outcomes = {name: talk.answer(name)["outcome"] for name in {*ended, jid}}
+            assert {name for name, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
             assert ended <= set(talk.dead())
             talk.listening()
             assert Counter(server.state.logins[before:]) == dict.fromkeys(EXPERTS, 1)

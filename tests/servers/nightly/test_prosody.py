@@ -97,7 +97,7 @@ def recorded() -> list[dict[str, Any]]:
 
 def test_one_recipe_printed_a_token_on_each_version_with_an_api() -> None:
     for version in ("0.12.3", "13.0.1"):
-        own = {one["recipe"]: one for one in recorded() if one["version"] == version}
+        own = {recipe["recipe"]: recipe for recipe in recorded() if recipe["version"] == version}
         [good] = [own[recipe] for recipe in RECIPES if own[recipe].get("admin_api") == 200]
         assert good["printed"].startswith("Result: ")
         assert good["rest"] == 200

@@ -98,9 +98,9 @@ def test_restbroker_checks_it_and_befriends_two_users_at_once(place: Place, brok
     for user, contact in (("john", "aaron@example.org"), ("aaron", "john@example.org")):
         done = run(["roster", "add", "--config", str(place.env), user, contact])
         assert done.returncode == 0, done.stdout + done.stderr
-    for one, other in ((john, aaron), (aaron, john)):
-        assert [contact.jid for contact in one.pushes.wait_for_number(1)] == [other.jid]
-        assert is_online(one, other)
+    for first, other in ((john, aaron), (aaron, john)):
+        assert [contact.jid for contact in first.pushes.wait_for_number(1)] == [other.jid]
+        assert is_online(first, other)
     again = clients.login("john", PASSWORD)
     assert list(again.roster()) == [aaron.jid]
 
@@ -201,14 +201,14 @@ def enter(clients: Clients) -> Client:
 def await_bot(john: Client) -> None:
     """Returns when the bot is in the room, as far as John knows."""
     john.presences.wait_for(
-        lambda log: next((one.kind for one in reversed(log) if one.sender == f"{ROOM}/bot"), "") == "available",
+        lambda log: next((said.kind for said in reversed(log) if said.sender == f"{ROOM}/bot"), "") == "available",
         "the bot is in the room",
     )
 
 
 def await_bot_gone(john: Client) -> None:
     john.presences.wait_for(
-        lambda log: next((one.kind for one in reversed(log) if one.sender == f"{ROOM}/bot"), "") == "unavailable",
+        lambda log: next((said.kind for said in reversed(log) if said.sender == f"{ROOM}/bot"), "") == "unavailable",
         "the bot is out of the room",
     )
 
@@ -218,7 +218,7 @@ def await_answer(john: Client, words: str) -> None:
 
 
 def said_by_bot(messages: list[Message]) -> list[str]:
-    return [one.body for one in messages if one.body is not None and one.sender == f"{ROOM}/bot"]
+    return [message.body for message in messages if message.body is not None and message.sender == f"{ROOM}/bot"]
 
 
 def test_restbroker_and_prosody_load_the_files_check_approves(stage: Stage) -> None:
@@ -238,14 +238,14 @@ def test_bot_joins_and_speaks_as_itself_in_room_and_chat(stage: Stage) -> None:
         await_answer(john, "hello")
         john.say(BOT, "psst")
         answers = john.messages.wait_for(
-            lambda log: [one for one in log if one.sender == BOT], "the bot answers in the chat"
+            lambda log: [said for said in log if said.sender == BOT], "the bot answers in the chat"
         )
-        assert [(one.kind, one.body) for one in answers] == [("chat", "You said: psst")]
+        assert [(answer.kind, answer.body) for answer in answers] == [("chat", "You said: psst")]
         words = ["message", f"to={ROOM}", "type=groupchat", "body=Tea is ready."]
         done = run(["enqueue", "--config", stage.env, "--wait", *words])
         assert done.returncode == 0, done.stdout + done.stderr
         john.messages.wait_for(
-            lambda log: any((one.sender, one.body) == (f"{ROOM}/bot", "Tea is ready.") for one in log), "it says so"
+            lambda log: any((said.sender, said.body) == (f"{ROOM}/bot", "Tea is ready.") for said in log), "it says so"
         )
 
 
@@ -295,9 +295,9 @@ def test_messages_to_a_killed_bot_are_answered_once_it_is_back(stage: Stage) -> 
         john = enter(clients)
         stage.kill_bot()
         john.say(ROOM, "bot: late", "groupchat")
-        john.messages.wait_for(lambda log: any(one.body == "bot: late" for one in log), "the room has it")
+        john.messages.wait_for(lambda log: any(said.body == "bot: late" for said in log), "the room has it")
         stage.start_bot()
         await_answer(john, "late")
         john.say(ROOM, "bot: last", "groupchat")
         await_answer(john, "last")
-        assert [one.body for one in john.messages.all].count("john: late to you") == 1
+        assert [message.body for message in john.messages.all].count("john: late to you") == 1

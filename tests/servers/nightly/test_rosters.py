@@ -155,7 +155,7 @@ def test_awaited_manual_refresh_counts_refreshed_and_failed_ones(
     assert done.stderr.startswith(
         "4 users refreshed, 1 failed. Prosody does not say which of them are online, or exist."
     )
-    (job,) = until(lambda: [one for one in stage.jobs("retry") if one["retry_count"] >= 1], "it is tried again")
+    (job,) = until(lambda: [job for job in stage.jobs("retry") if job["retry_count"] >= 1], "it is tried again")
     assert "user3" in job["error_message"]
     del stage.service.answers["user3"]
     stage.wait_until_idle()

@@ -42,8 +42,8 @@ def pairs(tmp_path: Path, redis_url: str) -> Iterator[Pairs]:
         beside_ruby(tmp_path / "inner", redis_url, NAMESPACE) as inner,
         beside_ruby(tmp_path / "outer", redis_url) as outer,
     ):
-        for one in (inner, outer):
-            one.configure(OURS)
+        for side in (inner, outer):
+            side.configure(OURS)
         yield Pairs(inner, outer)
 
 
@@ -70,18 +70,18 @@ FAILED = 1 + JOBS // 2 + DEAD
 
 @pytest.mark.promise("Sidekiq: one Redis with Ruby workers", "namespaces (up to 6.5)")
 def test_each_pair_runs_its_own_jobs_and_rubys_api_sees_its_own(pairs: Pairs) -> None:
-    running = {name: (one.broker(), one.ruby(RUBYS)) for name, one in pairs.both()}
-    for name, one in pairs.both():
-        push_some(name, one)
-    for name, one in pairs.both():
-        until(lambda one=one: how_many(one.witness) == EXECUTED_BY_RUBY, f"Ruby is done, {name}")  # type: ignore[misc]
-        one.wait_until_finished()
-        _assert_its_own_alone(name, one)
-        _assert_its_record(one, running[name][1])
+    running = {name: (pair.broker(), pair.ruby(RUBYS)) for name, pair in pairs.both()}
+    for name, pair in pairs.both():
+        push_some(name, pair)
+    for name, pair in pairs.both():
+        until(lambda one=pair: how_many(one.witness) == EXECUTED_BY_RUBY, f"Ruby is done, {name}")  # type: ignore[misc]
+        pair.wait_until_finished()
+        _assert_its_own_alone(name, pair)
+        _assert_its_record(pair, running[name][1])
     for broker, ruby in running.values():
         assert (ruby.running.stop(), broker.stop()) == (0, 0)
-    for name, one in pairs.both():
-        _assert_its_figures(name, one)
+    for name, pair in pairs.both():
+        _assert_its_figures(name, pair)
     assert pairs.outer.server.executions().keys().isdisjoint(pairs.inner.server.executions())
 
 
@@ -123,9 +123,9 @@ def _assert_its_figures(name: str, one: Beside) -> None:
 @pytest.mark.promise("Sidekiq: queues", "Pro: pause (the set paused)")
 def test_queue_paused_in_one_namespace_is_served_in_the_other(pairs: Pairs) -> None:
     pairs.inner.client.command("SADD", f"{NAMESPACE}:paused", OURS)
-    brokers = {name: one.broker() for name, one in pairs.both()}
-    for name, one in pairs.both():
-        one.push(OURS, ours(f"{name}-1", OURS))
+    brokers = {name: pair.broker() for name, pair in pairs.both()}
+    for name, pair in pairs.both():
+        pair.push(OURS, ours(f"{name}-1", OURS))
     pairs.outer.wait_until_finished()
     brokers["inner"].wait_for(r"target\.found")
     assert pairs.outer.server.executions() == {"outer-1": 1}

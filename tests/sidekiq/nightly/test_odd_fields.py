@@ -83,6 +83,6 @@ def _zset(settlement: Dead | Retry | Schedule) -> Literal["dead", "retry", "sche
 def test_each_version_shows_every_job_of_odd_fields() -> None:
     stored = _made()
     for reader in READERS.values():
-        for one in stored:
-            reader.job(_zset(one), one.payload)
+        for end in stored:
+            reader.job(_zset(end), end.payload)
     assert len(stored) > 0.9 * JOBS

@@ -33,7 +33,7 @@ def mended(stopped: Citizen) -> Citizen:
 
 
 def sent(citizen: Citizen) -> list[str]:
-    return [str(one.arguments["user"]) for one in list(citizen.server.arrivals)]
+    return [str(arrival.arguments["user"]) for arrival in list(citizen.server.arrivals)]
 
 
 def held(citizen: Citizen) -> order.HeldKey | None:

@@ -105,7 +105,7 @@ def test_defective_process_info_is_refused_by_affected_versions() -> None:
             for name in ("version", "embedded", "tag", "pid", "hostname", "weights", "labels")
         ),
     ]
-    found = [refusals(lambda reader, one=one: reader.process(IDENTITY, good_process(one))) for one, _, _ in rows]  # type: ignore[misc]
+    found = [refusals(lambda reader, one=fields: reader.process(IDENTITY, good_process(one))) for fields, _, _ in rows]  # type: ignore[misc]
     assert found == [(gone, wrong) for _, gone, wrong in rows]
 
 

@@ -47,7 +47,11 @@ def _read(*files: str) -> list[Exchange]:
 def _routes() -> list[Route]:
     """Return those of the commands: what was done before what was refused, and the path with fewer names first."""
     exchanges = sorted(_read("commands", "unrecorded", "filled"), key=lambda one: one.status)
-    routes = [Route(re.compile(_pattern(one.path.partition("?")[0])), one) for one in exchanges if one.command]
+    routes = [
+        Route(re.compile(_pattern(exchange.path.partition("?")[0])), exchange)
+        for exchange in exchanges
+        if exchange.command
+    ]
     return sorted(routes, key=lambda route: -route.literal)
 
 
@@ -56,7 +60,7 @@ def _pattern(path: str) -> str:
 
 
 _ROUTES: Final = _routes()
-_NAMED: Final = {one.about: one for one in _read("commands", "quoted", "filled")}
+_NAMED: Final = {exchange.about: exchange for exchange in _read("commands", "quoted", "filled")}
 
 
 def _put(text: str, others: Mapping[str, str]) -> str:
@@ -106,6 +110,6 @@ class Event:
 
 
 EVENTS: Final = {
-    one["about"]: Event(one["values"], one["stanza"], tuple((name, data) for name, data in one["events"]))
-    for one in json.loads((FOLDER / _VERSION / "events.json").read_text("utf-8"))["events"]
+    event["about"]: Event(event["values"], event["stanza"], tuple((name, data) for name, data in event["events"]))
+    for event in json.loads((FOLDER / _VERSION / "events.json").read_text("utf-8"))["events"]
 }

@@ -228,7 +228,7 @@ def _ask(call: Call) -> Exchange:
     """Returns when an expert accepts, or it is taken back, or it was too long: then it stays."""
     state, given = call.state, json.loads(call.text)
     state.connected(given["userID"])
-    if not any(given["workgroup"] in one.workgroups for one in state.streams.values()):
+    if not any(given["workgroup"] in stream.workgroups for stream in state.streams.values()):
         return named("nobody of the workgroup is there")
     question = Question(given["userID"], f"o{next(state.ids)}", given["workgroup"])
     state.questions[question.user] = question
@@ -247,7 +247,7 @@ def _answer_offer(call: Call) -> Exchange:
     state, stream = call.state, call.stream
     if call.name(1) not in stream.offers:
         return REFUSED
-    question = next((one for one in state.questions.values() if one.id == call.name(1)), None)
+    question = next((question for question in state.questions.values() if question.id == call.name(1)), None)
     if question is None or question.expert != stream.username:
         return _DONE
     question.expert = None

@@ -223,7 +223,7 @@ class State:
         if was_gone and show is None:
             return
         account = self.accounts.get(stream.username, Account(""))
-        there = [(one, f"{one}@{DOMAIN}") for one in account.friends if one in self.of_user]
+        there = [(friend, f"{friend}@{DOMAIN}") for friend in account.friends if friend in self.of_user]
         for user, to in [*there, (stream.username, stream.jid)]:
             given = {"to": to, "from": stream.jid, "id": self.next_id()}
             if show is None:
@@ -281,12 +281,12 @@ class State:
         """All who are in the room hear it; who asked, twice (measured)."""
         room.words.append(body)
         given = {"from": f"{room.address}/{user}", "body": body}
-        for one in list(room.occupants):
-            question = self.questions.get(one)
+        for occupant in list(room.occupants):
+            question = self.questions.get(occupant)
             if question is not None and question.room is room:
-                self.replay(one, "asker hears", to=question.asker, id=self.next_id(), **given)
+                self.replay(occupant, "asker hears", to=question.asker, id=self.next_id(), **given)
             else:
-                self.replay(one, "groupchat", to=self.of_user[one].jid, id=self.next_id(), delay="", **given)
+                self.replay(occupant, "groupchat", to=self.of_user[occupant].jid, id=self.next_id(), delay="", **given)
 
     def offer(self, user: str, expert: str) -> str:
         """Offers this user's question to this expert. Return its id."""
@@ -299,7 +299,7 @@ class State:
 
     def end_readers(self, username: str | None = None) -> None:
         """Ends the event streams, of this user if one is named."""
-        for reader in [one for one in self.open_readers if username in (None, one.username)]:
+        for reader in [reader for reader in self.open_readers if username in (None, reader.username)]:
             reader.end()
             self.open_readers.remove(reader)
             if self.readers.get(reader.username) is reader:
@@ -310,8 +310,8 @@ class State:
         self.end_readers()
         for question in self.questions.values():
             self.rooms.pop(question.id, None)
-        for one in (self.streams, self.of_user, self.asking, self.questions, self.paths):
-            one.clear()
+        for table in (self.streams, self.of_user, self.asking, self.questions, self.paths):
+            table.clear()
         self.is_jammed, self.changing = False, 0
         self.starts += 1
         self.changed.notify_all()

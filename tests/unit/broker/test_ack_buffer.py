@@ -47,7 +47,7 @@ def add(finished: AckBuffer, numbers: Iterable[int], *, more: bool) -> None:
 
 
 def numbers(items: Iterable[JobInProgress]) -> list[int]:
-    return [one.number for one in items]
+    return [item.number for item in items]
 
 
 @asynccontextmanager

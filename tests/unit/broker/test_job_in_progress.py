@@ -84,15 +84,15 @@ def test_every_state_is_reached_and_every_step_of_it_taken() -> None:
             known.add((job.delivery, job.settling))
             for name, call in CALLS.items():
                 other = a_job()
-                for one in path:
-                    CALLS[one](other)
+                for step in path:
+                    CALLS[step](other)
                 try:
                     call(other)
                 except IllegalTransition:
                     continue
                 waiting.append([*path, name])
     assert transitions.met == LEGAL_STEPS
-    assert known == {(one, other) for one in DeliveryState for other in SettlingState}
+    assert known == {(state, other) for state in DeliveryState for other in SettlingState}
 
 
 def test_held_job_waits_as_unsent_and_its_done_part_stays_done() -> None:
@@ -109,7 +109,7 @@ def test_held_job_waits_as_unsent_and_its_done_part_stays_done() -> None:
 
 
 def test_names_of_states_are_those_of_the_enums() -> None:
-    assert [getattr(job_in_progress, one.name) for one in (*DeliveryState, *SettlingState)] == [
+    assert [getattr(job_in_progress, state.name) for state in (*DeliveryState, *SettlingState)] == [
         *DeliveryState,
         *SettlingState,
     ]

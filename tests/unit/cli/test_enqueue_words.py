@@ -145,8 +145,8 @@ NEW_PASSWORDS = [
 def test_only_an_empty_password_for_an_account_is_refused() -> None:
     for kind in registry.KINDS:
         for command, spec in registry.catalogue(kind, None).commands.items():
-            for secret in (one.name for one in spec.arguments if one.secret):
-                given = {one.name: _filling(one) for one in spec.arguments if not one.optional} | {secret: ""}
+            for secret in (arg.name for arg in spec.arguments if arg.secret):
+                given = {arg.name: _filling(arg) for arg in spec.arguments if not arg.optional} | {secret: ""}
                 taken = Signatures(kind, command, "", (spec,))
                 if (kind, command, secret) in NEW_PASSWORDS:
                     with pytest.raises(UsageError, match=f"{secret} is empty"):

@@ -73,7 +73,7 @@ def test_routes_may_go_elsewhere_or_add_to_the_sources(write: Write) -> None:
         {"Target": "hook", "Command": "of"},
     ]
     found = source_of(write(document(POSTED | {"Routes": routes}))).routes
-    assert [(one.queue, one.handover.command) for one in found] == [("q", ""), ("hook", "event"), ("hook", "of")]
+    assert [(place.queue, place.handover.command) for place in found] == [("q", ""), ("hook", "event"), ("hook", "of")]
 
 
 @rows(
@@ -111,7 +111,7 @@ def test_a_token_that_may_more_is_noted(write: Write, token: dict[str, Any]) -> 
 def test_a_command_that_cannot_be_is_refused(refused: Refused, more: dict[str, Any], place: str, text: str) -> None:
     source = {name: value for name, value in (POSTED | more).items() if value is not None}
     found = refused(document(source))
-    assert any(one.startswith(f"Events.Sources.src.{place}: ") and text in one for one in found), found
+    assert any(problem.startswith(f"Events.Sources.src.{place}: ") and text in problem for problem in found), found
 
 
 @rows(
@@ -124,7 +124,7 @@ def test_a_command_that_cannot_be_is_refused(refused: Refused, more: dict[str, A
 )
 def test_a_target_that_is_where_events_come_is_refused(refused: Refused, url: str, listen: str) -> None:
     found = refused(document(POSTED | {"Secret": "a-secret-of-many-letters"}, HOOK | {"URL": url}, listen))
-    assert any("so each would come again for ever" in one for one in found), found
+    assert any("so each would come again for ever" in problem for problem in found), found
 
 
 def test_a_member_of_the_map_is_an_argument(write: Write) -> None:

@@ -114,4 +114,4 @@ def test_http2_is_an_error_that_says_what_to_do(refused: Refused) -> None:
 def test_the_password_of_a_proxy_is_a_secret_of_the_target(write: Write) -> None:
     proxy = {"Proxy": "http://p.example.org:3128", "ProxyUser": "u", "ProxyPass": "s3cret"}
     target = write(document({"one": entry(URL="https://xmpp.example.org/api", **proxy)})).config.targets[0]
-    assert {one.reveal() for one in target.all_secrets} == {"t0ken", "s3cret"}
+    assert {secret.reveal() for secret in target.all_secrets} == {"t0ken", "s3cret"}

@@ -87,8 +87,8 @@ def test_presence_without_an_id_is_never_a_repetition() -> None:
 
 def test_each_other_event_is_known_by_its_job() -> None:
     watched = attrs.evolve(SOURCE, window_s=60.0)
-    for one in (arrived(watched, attrs.evolve(EVENT, id=None), "j1"), arrived(SOURCE, EVENT, "j1")):
-        assert one.mark == "j1"
+    for event in (arrived(watched, attrs.evolve(EVENT, id=None), "j1"), arrived(SOURCE, EVENT, "j1")):
+        assert event.mark == "j1"
 
 
 def test_own_messages_are_looked_for_where_configured() -> None:

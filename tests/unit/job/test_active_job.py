@@ -38,7 +38,7 @@ def test_a_recorded_job_of_each_version_becomes_a_plain_one(name: str) -> None:
     assert before is not None
     assert before["class"] in WRAPPERS
     assert (fields["args"], fields["class"], fields["order_key"]) == (PLAIN, "XmppCommand", "zoe")
-    assert [one for one in before if one != "wrapped"] == list(fields)
+    assert [line for line in before if line != "wrapped"] == list(fields)
     assert fields_of(raw) == fields
     assert job(raw).raw == raw
     # Written again it is read as the same.

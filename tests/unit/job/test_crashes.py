@@ -34,10 +34,10 @@ def crashes(raw: bytes, *, in_order: bool = False, times: int = 6) -> list[Count
 @rows("in_order", [True, False])
 def test_waits_double_from_the_second_crash_on_up_to_the_sixth(*, in_order: bool) -> None:
     found = crashes(README, in_order=in_order, times=8)
-    assert [one.crashes for one in found] == [1, 2, 3, 4, 5, 6, 6, 6]
-    assert [one.waits_s for one in found] == [0, 20, 40, 80, 160, 0, 640, 640]
+    assert [crashed.crashes for crashed in found] == [1, 2, 3, 4, 5, 6, 6, 6]
+    assert [crashed.waits_s for crashed in found] == [0, 20, 40, 80, 160, 0, 640, 640]
     assert [crash(found[0].raw, jitter=jitter).waits_s for jitter in (0.5, 1.5)] == [10, 30]
-    names = [next(iter(json.loads(one.raw))) for one in found]
+    names = [next(iter(json.loads(crashed.raw))) for crashed in found]
     assert names == ["restbroker_crashes"] * 8
 
 
@@ -77,7 +77,7 @@ def test_a_forged_count_gives_no_try_and_goes_at_the_next_crash(forged: Json) ->
     last = {"class": "Add", "restbroker_crashes": forged}
     for fields in (first, last):
         assert crash(rubyjson.dumps(fields)).raw == b'{"restbroker_crashes":1,"class":"Add"}'
-        assert [one.crashes for one in crashes(rubyjson.dumps(fields))] == [1, 2, 3, 4, 5, 6]
+        assert [crashed.crashes for crashed in crashes(rubyjson.dumps(fields))] == [1, 2, 3, 4, 5, 6]
 
 
 @rows(("raw", "count"), [

@@ -52,9 +52,9 @@ def test_wanted_users_are_given_by_types_and_patterns(
 def test_event_without_user_fits_no_pattern() -> None:
     anonymous = ServerEvent("presence", None, None, None, None, None, None, "p", 1.0, {})
     assert Filter().fits(anonymous)
-    for one in (Filter(sender=("*",)), Filter(receiver=("*",)), Filter(body=("*",))):
-        assert not one.fits(anonymous)
-        assert not one.touches(anonymous)
+    for pattern in (Filter(sender=("*",)), Filter(receiver=("*",)), Filter(body=("*",))):
+        assert not pattern.fits(anonymous)
+        assert not pattern.touches(anonymous)
 
 
 def test_all_members_of_a_filter_must_fit_and_any_one_touches() -> None:

@@ -31,7 +31,9 @@ def test_numbers_jids_hosts_and_quotes_make_no_other_cause(message: str, cause: 
 
 
 def test_the_jobs_own_texts_make_no_other_cause_either() -> None:
-    messages = [generalise(f"Can't register user {one} at {one}@e.org: gone.", [one]) for one in ("bad bob", "anna")]
+    messages = [
+        generalise(f"Can't register user {name} at {name}@e.org: gone.", [name]) for name in ("bad bob", "anna")
+    ]
     assert messages == ["Can't register user <text> at <JID>: gone."] * 2
     assert generalise("It is a bob.", ["a", "bob"]) == "It is a <text>."
     assert generalise("No announce for ann, ann.", ["ann"]) == "No announce for <text>, <text>."

@@ -35,11 +35,11 @@ SECRETS = {
 
 
 def as_numbers(form: str) -> Callable[[str], str]:
-    return lambda text: "".join(form.format(ord(one)) for one in text)
+    return lambda text: "".join(form.format(ord(char)) for char in text)
 
 
 def of_bytes(form: str) -> Callable[[str], str]:
-    return lambda text: "".join(form.format(one) for one in text.encode())
+    return lambda text: "".join(form.format(byte) for byte in text.encode())
 
 
 def in_json(text: str) -> str:
@@ -48,7 +48,7 @@ def in_json(text: str) -> str:
 
 def in_json_beside(signs: str, form: str) -> Callable[[str], str]:
     """In JSON of a server that writes these signs as numbers as well."""
-    return lambda text: "".join(f"\\u{ord(one):{form}}" if one in signs else one for one in in_json(text))
+    return lambda text: "".join(f"\\u{ord(char):{form}}" if char in signs else char for char in in_json(text))
 
 
 def in_html_with(quotation: str, apostrophe: str, plus: str = "+") -> Callable[[str], str]:
@@ -75,7 +75,7 @@ WAYS: dict[str, Callable[[str], str]] = {
     "HTML in HTML": lambda text: escape(escape(text)),
     "decimal numbers of XML": as_numbers("&#{};"),
     "hexadecimal numbers of XML": as_numbers("&#x{:04X};"),
-    "names of HTML": lambda text: "".join(f"&{codepoint2name.get(ord(one), f'#{ord(one)}')};" for one in text),
+    "names of HTML": lambda text: "".join(f"&{codepoint2name.get(ord(char), f'#{ord(char)}')};" for char in text),
     "URL": quote,
     "URL with all signs": lambda text: quote(text, safe=""),
     "form": quote_plus,
@@ -105,7 +105,7 @@ def leaks(shown: str, secret: str, spell: Callable[[str], str]) -> bool:
         return False
     spelling, other = spell(secret), spell("~" * len(secret.encode())) + "Q%3D%3D w%3D%3D"
     pieces = {spelling[at : at + 6] for at in range(len(spelling) - 5)}
-    return MASK not in shown or any(one in shown and one not in other for one in pieces)
+    return MASK not in shown or any(piece in shown and piece not in other for piece in pieces)
 
 
 @pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")

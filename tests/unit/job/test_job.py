@@ -122,7 +122,7 @@ def test_invalid_job_keeps_its_bytes_and_place_and_gives_advice() -> None:
 @pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")
 def test_payload_of_the_greatest_length_is_a_job_also_if_stored() -> None:
     stored = b'{"restbroker_attempts":[],"a":"', b'{"restbroker_deferred_at":1,"a":"'
-    for limit_bytes, start in ((1, b'{"a":"'), *((4, one) for one in stored)):
+    for limit_bytes, start in ((1, b'{"a":"'), *((4, raw) for raw in stored)):
         longest = start + b"x" * (limit_bytes * PAYLOAD_LIMIT_BYTES - len(start) - 2) + b'"}'
         assert isinstance(read(longest, "q", SPARE), Job)
         assert isinstance(read(longest + b" ", "q", SPARE), NotAJob)

@@ -49,7 +49,7 @@ def test_arguments_of_secret_names_are_masked_at_any_depth(name: str) -> None:
 )
 def test_text_with_the_secret_is_masked_and_its_twin_is_not(first: str, second: str) -> None:
     given_values: dict[str, Json] = {"l": [first, second]}
-    masked: Json = [MASK if "Pa5s-word" in one else one for one in (first, second)]
+    masked: Json = [MASK if "Pa5s-word" in text else text for text in (first, second)]
     assert redact.arguments(None, given_values, show_bodies=True) == {"l": masked}
     assert "Pa5s" not in hiding.text("no Pa5s-word", redact.secret_values(None, given_values))
 
@@ -139,7 +139,7 @@ def test_secret_values_are_found_wherever_they_hide() -> None:
         SPEC,
         {"code": 1234, "users": [{"password": "a", "tokens": ["b", {"x": "c"}]}], "pairs": [["secret", "dee"]], "n": 9},
     )
-    assert {one for one in found if isinstance(one, str)} == {"1234", "a", "b", "c"}
+    assert {secret for secret in found if isinstance(secret, str)} == {"1234", "a", "b", "c"}
     assert hiding.text("no dee, no 9", found) == HIDDEN
 
 
@@ -279,8 +279,8 @@ def test_text_in_place_of_the_endpoint_is_searched_too(args: Json) -> None:
 
 def test_secrets_of_arguments_that_are_no_list_are_in_no_error() -> None:
     args: Json = {"command": "register", "password": "Pa5s-word"}
-    for one in (args, json.dumps(args)):
-        assert "Pa5s" not in json.dumps(redact.job({"class": "Add", "args": one, "error_message": "no Pa5s-word"}))
+    for value in (args, json.dumps(args)):
+        assert "Pa5s" not in json.dumps(redact.job({"class": "Add", "args": value, "error_message": "no Pa5s-word"}))
 
 
 def test_signature_is_shown_and_a_lookalike_is_not() -> None:

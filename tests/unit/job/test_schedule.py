@@ -196,6 +196,8 @@ def test_the_moments_are_the_same_from_wherever_one_begins(cron: str, zone: str,
 
 def test_schedules_are_distinguished_by_their_meaning() -> None:
     assert Schedule("@daily").digest == Schedule(" 0  0 * * * ").digest
-    assert len({Schedule(*one).digest for one in [("0 0 * * *",), ("0 1 * * *",), ("0 0 * * *", "Asia/Tokyo")]}) == 3
+    assert (
+        len({Schedule(*given).digest for given in [("0 0 * * *",), ("0 1 * * *",), ("0 0 * * *", "Asia/Tokyo")]}) == 3
+    )
     assert schedule.job_id("nightly", 60) == schedule.job_id("nightly", 60) != schedule.job_id("nightly", 120)
     assert Schedule("0 0 1 1 1").explanation == "At 00:00 on the first day of month and on Monday in January"

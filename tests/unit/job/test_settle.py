@@ -301,7 +301,7 @@ def stored_for(retry_queue: str) -> list[dict[str, Any]]:
     outcomes = (Rejected(WHY), Deferred(WHY), NOT_NOW, Uncertain(WHY))
     settled = [settle(entry, ONCE, outcome, facts) for outcome in outcomes]
     settled += [postpone(entry, facts), drop_reply(entry, Ack(), "no", facts), settle_crashed(orphan, NOW_S)]
-    return [payload(one) for one in settled if isinstance(one, Retry | Dead | Schedule)]
+    return [payload(settlement) for settlement in settled if isinstance(settlement, Retry | Dead | Schedule)]
 
 
 @pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")

@@ -23,7 +23,7 @@ CODES = {"FairByUnknown", "OrderByUnknown", "CommandUnknown"}
 def findings(tmp_path: Path, **target: Any) -> list[Finding]:
     whole = {"Kind": "ejabberd", "URL": "http://127.0.0.1:1/api", "Queues": ["rest"], **target}
     (tmp_path / "env.json").write_text(json.dumps({"Token": "a-right-long-token", "Targets": {"e": whole}}))
-    return [one for one in check_config(load_with_notices(tmp_path / "env.json")) if one.code in CODES]
+    return [finding for finding in check_config(load_with_notices(tmp_path / "env.json")) if finding.code in CODES]
 
 
 def test_argument_of_no_command_is_reported(tmp_path: Path) -> None:
@@ -58,12 +58,12 @@ def test_argument_that_gives_no_job_a_key_is_reported(tmp_path: Path) -> None:
 def test_command_of_no_server_of_the_kind_is_reported(tmp_path: Path) -> None:
     named = {"AtMostOnce": ["announce_*", "send_mesage"], "Slots": {"registr": 2}, "Expire": {"xyzzy_*": "5m"}}
     found = findings(tmp_path, **named)
-    assert [(one.code, one.level, one.message.split()[0]) for one in found] == [
+    assert [(finding.code, finding.level, finding.message.split()[0]) for finding in found] == [
         ("CommandUnknown", "note", "AtMostOnce"),
         ("CommandUnknown", "note", "Slots"),
         ("CommandUnknown", "note", "Expire"),
     ]
-    assert [(one.hint or "").partition(" If ")[0] for one in found] == [
+    assert [(finding.hint or "").partition(" If ")[0] for finding in found] == [
         "Did you mean send_message?",
         "Did you mean register?",
         "`restbroker commands` lists them.",
@@ -95,7 +95,7 @@ def test_proxy_that_may_kill_at_most_once_jobs_is_noted(
     whole = {"Kind": "ejabberd", "URL": url, "Queues": ["rest"], **changes}
     (tmp_path / "env.json").write_text(json.dumps({"Token": "a-right-long-token", "Targets": {"e": whole}}))
     (target,) = load_with_notices(tmp_path / "env.json").config.targets
-    found = [(one.code, one.level, one.message) for one in check_proxy(target)]
+    found = [(finding.code, finding.level, finding.message) for finding in check_proxy(target)]
     message = f"AtMostOnce ({names}) meets a Proxy without TLS behind it."
     assert found == ([] if names is None else [("ProxyAnswers", "note", message)])
     assert not [*check_proxy(attrs.evolve(target, proxy=None))]
@@ -122,7 +122,7 @@ def test_a_token_that_may_do_dangerous_things_is_named_with_what() -> None:
 )
 def test_a_token_that_everyone_knows_or_can_guess_is_warned_of(secret: str, message: str | None) -> None:
     found = list(check_tokens(config(secret)))
-    assert [(one.level, one.code) for one in found] == ([] if message is None else [("warning", "WeakToken")])
+    assert [(seen.level, seen.code) for seen in found] == ([] if message is None else [("warning", "WeakToken")])
     assert message is None or message in found[0].message
     assert secret not in str(found)
 

@@ -59,12 +59,12 @@ def test_the_queue_that_speaks_for_all_is_the_worst(queues: list[Queue]) -> None
     if worst is None:
         assert not queues
         return
-    states = {one.outlook for one in queues}
+    states = {queue.outlook for queue in queues}
     assert "growing" not in states or worst.outlook == "growing"
     if not states & {"growing", "draining", "steady", "unknown", "empty"}:
-        assert (worst.size or 0) == max(one.size or 0 for one in queues)
+        assert (worst.size or 0) == max(queue.size or 0 for queue in queues)
     if worst.outlook == "draining":
-        assert worst.empty_in_s == max(one.empty_in_s or 0.0 for one in queues)
+        assert worst.empty_in_s == max(queue.empty_in_s or 0.0 for queue in queues)
 
 
 @pytest.mark.parametrize(

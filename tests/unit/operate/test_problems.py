@@ -28,7 +28,7 @@ def queue(name: str, size: int | None, latency_s: float = 0.0) -> Queue:
 
 
 def lines(*pools: Pool, queues: tuple[Queue, ...] = ()) -> list[str]:
-    return [one.line for one in problems(Snapshot(queues=queues, targets=pools), ("rest",), (), NOW_S)]
+    return [problem.line for problem in problems(Snapshot(queues=queues, targets=pools), ("rest",), (), NOW_S)]
 
 
 def test_a_process_is_silent_after_fifteen_seconds() -> None:
@@ -57,7 +57,7 @@ def test_queue_of_a_dead_target_is_reported_with_the_target() -> None:
 
 def test_a_targets_reason_and_its_limits_are_sentences() -> None:
     usual: dict[str, Any] = dict.fromkeys(attrs.fields_dict(Target)) | {"pauses": (), "limited": (), "concurrency": 8}
-    why = next(one.text for one in targets.COLUMNS if one.title == "WHY")
+    why = next(column.text for column in targets.COLUMNS if column.title == "WHY")
     assert why is not None
     limit = "at most 1 of 8 at once since the server was overloaded or down; the limit rises with use"
     assert why(Target(**usual | {"limit": 1})) == limit

@@ -145,7 +145,7 @@ def test_bad_entries_of_others_are_left_out() -> None:
     }
     found, bad = roster.roster_of(stored, "nobody", None)
     assert found == {"a@x.y": Contact("A"), "d@x.y": Contact(None, ("a",))}
-    assert [str(one) for one in bad] == [
+    assert [str(roster) for roster in bad] == [
         "B@x.y is not in lower case. Write b@x.y.",
         "c@x.y is not a contact as Redis stores it.",
         "\\xff@x.y is not a contact as Redis stores it.",
@@ -156,10 +156,10 @@ def test_user_himself_is_not_served_as_a_contact() -> None:
     stored = {b"john@x.y": b"{}", b"john@z.y": b"{}", b"johnny@x.y": b"{}", b"x.y": b"{}"}
     found, bad = roster.roster_of(stored, "john", "x.y")
     assert set(found) == {"john@z.y", "johnny@x.y", "x.y"}
-    assert [one.entry for one in bad] == ["john@x.y"]
+    assert [roster.entry for roster in bad] == ["john@x.y"]
     found, bad = roster.roster_of(stored, "john", None)
     assert set(found) == {"johnny@x.y", "x.y"}
-    assert [one.entry for one in bad] == ["john@x.y", "john@z.y"]
+    assert [roster.entry for roster in bad] == ["john@x.y", "john@z.y"]
 
 
 @rows(("text", "domain", "user"), [

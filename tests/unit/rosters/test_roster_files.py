@@ -29,13 +29,13 @@ FORM = (
 
 @given(ROSTERS)
 def test_written_rosters_read_back(rosters: Mapping[str, Mapping[str, Contact]]) -> None:
-    raw = "".join(write(*one) for one in rosters.items()).encode()
+    raw = "".join(write(*pair) for pair in rosters.items()).encode()
     assert read(raw, None) == read(b"\xef\xbb\xbf" + raw, None) == FileContents(rosters)
 
 
 @given(st.binary(max_size=30) | st.text('user\n"{}:[]@ab.;', max_size=30).map(str.encode))
 def test_any_bytes_give_rosters_or_refusals(raw: bytes) -> None:
-    assert all(isinstance(one, RefusedRoster) for one in read(raw, None).refused)
+    assert all(isinstance(roster, RefusedRoster) for roster in read(raw, None).refused)
 
 
 def test_wrong_line_of_a_user_rejects_his_whole_roster() -> None:

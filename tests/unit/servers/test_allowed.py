@@ -46,7 +46,7 @@ def good_arguments(spec: CommandSpec) -> dict[str, Json]:
         "name": "a",
     }
     named: dict[str, Json] = {
-        one.name: values[one.host_source] for one in spec.arguments if one.host_source is not None
+        argument.name: values[argument.host_source] for argument in spec.arguments if argument.host_source is not None
     }
     return {**named, "host": "example.org"} if spec.fills_host else named
 

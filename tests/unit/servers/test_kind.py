@@ -73,7 +73,7 @@ async def test_a_row_says_where_each_argument_goes() -> None:
         b"",
     )
     assert first.headers == (("X-Key", "k"),)
-    assert [one.body for one in others] == [b'{"name":"Ann"}', b"{}"]
+    assert [request.body for request in others] == [b'{"name":"Ann"}', b"{}"]
     assert others[0].headers[1] == ("Content-Type", "application/json")
 
 

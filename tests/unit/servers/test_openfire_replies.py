@@ -21,8 +21,8 @@ from restbroker.transport.message import TRUNCATED, Response
 from tests.support.player import files, recorded
 
 CASES: list[tuple[str, Any, list[Any]]] = [
-    (one["answer"], one["newest"], one["said"])
-    for one in map(json.loads, Path(__file__).with_name("openfire_normal.jsonl").read_text("utf-8").splitlines())
+    (example["answer"], example["newest"], example["said"])
+    for example in map(json.loads, Path(__file__).with_name("openfire_normal.jsonl").read_text("utf-8").splitlines())
 ]
 
 
@@ -107,13 +107,13 @@ def closed(text: str) -> str:
 def answers(folder: str) -> list[Answer]:
     """Those in JSON of commands that were done; the cut ones last."""
     whole = [name for name in files(folder) if not name.endswith(("/cut", "/quoted"))]
-    found = [(one, False) for one in recorded(*whole) if not one.assumed]
-    found += [(one, True) for one in recorded(f"{folder}/cut")]
+    found = [(exchange, False) for exchange in recorded(*whole) if not exchange.assumed]
+    found += [(exchange, True) for exchange in recorded(f"{folder}/cut")]
     return [
-        Answer(one.command, one.status, kind, closed(one.answer) if cut else one.answer, cut)
-        for one, cut in found
-        for kind in [one.answer_headers.get("Content-Type")]
-        if one.command and one.status < 300 and kind != "application/xml"
+        Answer(exchange.command, exchange.status, kind, closed(exchange.answer) if cut else exchange.answer, cut)
+        for exchange, cut in found
+        for kind in [exchange.answer_headers.get("Content-Type")]
+        if exchange.command and exchange.status < 300 and kind != "application/xml"
     ]
 
 
@@ -123,7 +123,7 @@ ALL = [*OLD, *answers("openfire-rest/1.3.10")]
 
 def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:
     for command in SHARED:
-        answers = [one for one in ALL if one.command == command]
+        answers = [answer for answer in ALL if answer.command == command]
         assert answers or not CHAT[command].answer or command in UNRECORDED
         for answer in answers:
             ours, theirs = answer.of("openfire-chat"), answer.of("openfire-rest")
@@ -134,7 +134,7 @@ def test_one_answer_is_one_reply_whichever_kind_the_target_is_of() -> None:
 def test_list_of_sessions_shows_no_login_also_where_it_is_cut() -> None:
     for end in ('"}]}', ""):
         for kind in ("openfire-chat", "openfire-rest"):
-            listed = next(one for one in OLD if one.command == "list_sessions")
+            listed = next(answer for answer in OLD if answer.command == "list_sessions")
             raw = json.dumps(json.loads(listed.body)).removesuffix("}]}") + ', "hostName": "ofchat-416662711' + end
             assert "ofchat1" in listed.body, end
             delivered = attrs.evolve(listed, body=raw, cut=not end).of(kind)

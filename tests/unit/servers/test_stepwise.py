@@ -99,7 +99,7 @@ async def test_login_in_a_file_is_reread_for_each_request(name: str, tmp_path: P
         Ports(lambda _: None, lambda: 1_800_000_000.0, None, SERVICES),
     )
     # Prosody's other APIs have a login of their own.
-    case = next((one for one in kind.commands if one.command == "message"), kind.commands[0])
+    case = next((command for command in kind.commands if command.command == "message"), kind.commands[0])
     call = Call(Command(case.command, case.arguments), host="example.org", identity="a" * 24)
 
     def login() -> str | None:

@@ -85,8 +85,8 @@ def cut(whole: bytes, cuts: list[int]) -> list[bytes]:
 def test_requests_are_what_h11_reads_in_any_pieces(all_sent: list[bytes], cuts: list[int]) -> None:
     whole = b"".join(all_sent)
     found = read(cut(whole, cuts))
-    assert all(one.is_whole and one.keeps_alive for one in found)
-    mine = [(one.method.encode(), one.target, one.headers, b"".join(one.parts)) for one in found]
+    assert all(request.is_whole and request.keeps_alive for request in found)
+    mine = [(request.method.encode(), request.target, request.headers, b"".join(request.parts)) for request in found]
     assert mine == as_h11_reads(whole)
 
 
@@ -230,6 +230,6 @@ def test_an_address_of_any_bytes_arrives_as_it_was_sent(all_sent: list[bytes], c
     head = b"Host: x\r\nX-Note: \xc3\xb6\r\n\r\n"
     whole, lines = b"".join(b"GET %s HTTP/1.1\r\n%s" % (target, head) for target in all_sent), RequestLines()
     found = read([lines.ascii(piece) for piece in cut(whole, cuts)])
-    assert [restore_bytes(one.target) for one in found] == all_sent
-    assert {dict(one.headers)[b"x-note"] for one in found} == {"ö".encode()}
+    assert [restore_bytes(request.target) for request in found] == all_sent
+    assert {dict(request.headers)[b"x-note"] for request in found} == {"ö".encode()}
     assert restore_bytes(b"/a<C3><B6>b<41><c3>") == b"/a\xc3\xb6b<41><c3>", "others are no such bytes"

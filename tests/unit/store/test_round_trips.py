@@ -106,7 +106,7 @@ async def test_no_more_than_32_calls_go_together(wire: Wire, callers: Callers) -
     for number in range(50):
         await callers.call(str(number))
     await answer(wire, 2)
-    assert [len(one) for one in wire.sent] == [32, 18]
+    assert [len(calls) for calls in wire.sent] == [32, 18]
     assert callers.got == {str(number): [str(number).encode()] for number in range(50)}
 
 
@@ -126,8 +126,8 @@ async def test_outage_reaches_all_waiters_with_an_error_each(wire: Wire, callers
     for name in ("a", "b", "c"):
         await callers.call(name)
     await answer(wire)
-    assert [(type(one), str(one)) for one in callers.got.values()] == [(ConnectionEnded, str(error))] * 3
-    assert len({id(one) for one in callers.got.values()}) == 3
+    assert [(type(error), str(error)) for error in callers.got.values()] == [(ConnectionEnded, str(error))] * 3
+    assert len({id(error) for error in callers.got.values()}) == 3
     wire.closed = wire.ends = None
     wire.may_answer = trio.Semaphore(0)
     await callers.call("d")

@@ -378,8 +378,8 @@ OF_SEVERAL = {"events", "jobs.failed", "summary", "warnings"}
 
 
 def kinds_of_events() -> list[Any]:
-    found = (one for one in vars(events).values() if isinstance(one, type) and issubclass(one, OneEvent))
-    return [one for one in found if one is not OneEvent]
+    found = (value for value in vars(events).values() if isinstance(value, type) and issubclass(value, OneEvent))
+    return [event for event in found if event is not OneEvent]
 
 
 def test_each_event_shows_all_it_has_in_line_and_metrics() -> None:

@@ -45,4 +45,4 @@ def visitor(driver: WebDriver, stage: Stage, has_scripts: bool) -> Iterator[Visi
     """A new visitor. No page may have complained of anything in the end, but for refusals."""
     with visiting(driver, stage.site, has_scripts=has_scripts) as visitor:
         yield visitor
-        assert [one for one in visitor.complaints() if REFUSED not in one] == []
+        assert [complaint for complaint in visitor.complaints() if REFUSED not in complaint] == []

@@ -127,7 +127,7 @@ def all_dead(visitor: Visitor) -> list[str]:
     def links() -> list[str]:
         visitor.open("/dead")
         found = visitor.driver.find_elements(By.CSS_SELECTOR, "main form td a")
-        return [str(one.get_attribute("href")) for one in found] if len(found) == len(payloads()) else []
+        return [str(link.get_attribute("href")) for link in found] if len(found) == len(payloads()) else []
 
     return visitor.until(links, "all jobs are on one page")
 

@@ -179,8 +179,8 @@ class Visitor:
         """The hosts that pages have asked for something since the last call: `host:port`."""
         entries = self.driver.execute("getLog", {"type": "performance"})["value"]
         events = [json.loads(entry["message"])["message"] for entry in entries]
-        requests = [one["params"]["request"] for one in events if one["method"] == "Network.requestWillBeSent"]
-        return {urlsplit(one["url"]).netloc for one in requests if one["url"].startswith(("http", "ws"))}
+        requests = [event["params"]["request"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return {urlsplit(request["url"]).netloc for request in requests if request["url"].startswith(("http", "ws"))}
 
     def cdp(self, method: str, **parameters: object) -> Any:
         """Asks Chromium itself, by the protocol of its tools."""

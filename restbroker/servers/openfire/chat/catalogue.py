@@ -181,8 +181,8 @@ class Entry:
         alias = () if self.raw == "body" else _BODY
         _, path, query = self.parts
         rows = (
-            *(_row(one, _IN_PATH.get(one, SEGMENT), needed=True) for one in names_in(path)),
-            *(_row(one, _IN_QUERY.get(one, TEXT)) for one in query),
+            *(_row(name, _IN_PATH.get(name, SEGMENT), needed=True) for name in names_in(path)),
+            *(_row(name, _IN_QUERY.get(name, TEXT)) for name in query),
             *([Argument(self.raw, _RAW[self.sends], required=True, aliases=alias)] if self.sends else []),
             *(BODIES[self.body].members if self.body else ()),
         )
@@ -229,7 +229,7 @@ _ON_PAGE: Final = (
     _with_path("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}"),
     _with_path("add_contact", "POST /chat/contacts/{jid}"),
 )
-_DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{one.name: one for one in _ON_PAGE}})
+_DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{entry.name: entry for entry in _ON_PAGE}})
 
 
 def table(paths: Paths) -> Mapping[str, Entry]:

@@ -109,7 +109,7 @@ def _complete(name: str, value: Json, host: str | None) -> Json:
 
 def _split(_name: str, value: Json, _host: str | None) -> Json:
     if isinstance(value, str):
-        return [one.strip() for one in value.split(",") if one.strip()]
+        return [word.strip() for word in value.split(",") if word.strip()]
     return value
 
 
@@ -163,7 +163,7 @@ _FORMS: Final[Mapping[Form, Form]] = {
         for form in (forms.FILLED, forms.GROUP, forms.LONG, forms.NAME, forms.SHORT)
     },
 }
-_BY_AFFILIATION: Final = [name for one in AFFILIATIONS.values() for name in (f"{one}s", f"{one}Groups")]
+_BY_AFFILIATION: Final = [name for rank in AFFILIATIONS.values() for name in (f"{rank}s", f"{rank}Groups")]
 """The order of the plugin's page, which lists the groups of each affiliation of a room behind the people."""
 
 

@@ -229,8 +229,8 @@ def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
         if given.get("membersOnly") or given.get("outcastGroups"):
             yield ""
         outcasts = given.get("outcasts")
-        for one in outcasts if isinstance(outcasts, list) else ():
-            yield str(one)
+        for outcast in outcasts if isinstance(outcasts, list) else ():
+            yield str(outcast)
     else:
         yield str(given.get("jid", ""))
 

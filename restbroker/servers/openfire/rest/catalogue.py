@@ -128,8 +128,8 @@ class Entry:
     def _takes(self) -> Arguments:
         _, path, query = self.parts
         rows = (
-            *needs(**{one: _IN_PATH.get(one, FILLED) for one in names_in(path)}),
-            *may(**{one: _IN_QUERY.get(one, TEXT) for one in query}),
+            *needs(**{name: _IN_PATH.get(name, FILLED) for name in names_in(path)}),
+            *may(**{name: _IN_QUERY.get(name, TEXT) for name in query}),
             *(self.entity.members if self.entity is not None else ()),
         )
         return in_order(rows, self.own, self.same)

@@ -180,7 +180,7 @@ def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
     if made:
         return Delivered(text, body, case.response.status, note=f"partly done: {count}")
     answer = case.read()
-    shown = "; ".join(f"{one.get('roomName')}: {one.get('message')}" for one in failed if isinstance(one, dict))
+    shown = "; ".join(f"{item.get('roomName')}: {item.get('message')}" for item in failed if isinstance(item, dict))
     return answer.reject("CommandFailed", CHECK_ARGUMENTS, f"{count}: {answer.masked_text.hide(shown)}")
 
 

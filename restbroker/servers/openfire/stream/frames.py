@@ -82,16 +82,16 @@ def _repair(text: str) -> Data:
     begun, text = list(_BEGINNING.finditer(text)), text.rstrip()
     if not begun or begun[0].start() > 0 or not text.endswith("}"):
         return Data(None, "it is not JSON")
-    ends = [*(one.start() for one in begun[1:]), len(text) - 1]
+    ends = [*(match.start() for match in begun[1:]), len(text) - 1]
     members: dict[str, Json] = {}
     unread: list[str] = []
-    for one, until in zip(begun, ends, strict=True):
-        written = text[one.end() : until].strip()
+    for match, until in zip(begun, ends, strict=True):
+        written = text[match.end() : until].strip()
         try:
-            members.setdefault(one[1], _value(written))
+            members.setdefault(match[1], _value(written))
         except (ValueError, RecursionError):
-            unread.append(one[1])
-            members.setdefault(one[1], written)
+            unread.append(match[1])
+            members.setdefault(match[1], written)
     found = _writable(members)
     if not unread or found.fault is not None:
         return found

@@ -114,8 +114,8 @@ class StreamReader:
                 known = await self.context.logins.read_states(list(was))
             except StoreRefused:
                 continue  # reported by `_keep_leases`
-            for (listener, login), one in zip(was.values(), known, strict=True):
-                listener.note_state(one, login)
+            for (listener, login), state in zip(was.values(), known, strict=True):
+                listener.note_state(state, login)
 
     async def _note_expelled(self) -> None:
         """Note in Redis, forever, which users had to leave a room, so that they join it before they post.

@@ -143,9 +143,9 @@ def _child(root: ET.Element, name: str) -> str | None:
 
 
 def _property(root: ET.Element) -> str | None:
-    for one in root.iterfind(f"{_PROPERTIES}properties/{_PROPERTIES}property"):
-        if one.findtext(f"{_PROPERTIES}name") == "data":
-            return one.findtext(f"{_PROPERTIES}value")
+    for node in root.iterfind(f"{_PROPERTIES}properties/{_PROPERTIES}property"):
+        if node.findtext(f"{_PROPERTIES}name") == "data":
+            return node.findtext(f"{_PROPERTIES}value")
     return None
 
 

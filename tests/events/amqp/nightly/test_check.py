@@ -33,14 +33,14 @@ def declared(rabbit: RabbitMQ) -> RabbitMQ:
 
 def test_all_that_is_there_is_well(declared: RabbitMQ) -> None:
     findings = found(declared.url())
-    assert [one.level for one in findings] == ["ok"] * 3
+    assert [finding.level for finding in findings] == ["ok"] * 3
     assert findings[1].message == "The exchange chat_msg exists as configured (topic, not durable)."
     assert findings[2].message == "The queue restbroker.rabbit exists (quorum)."
 
 
 def test_a_readers_problem_is_a_finding(declared: RabbitMQ) -> None:
     findings = found(declared.url(), states=[state("RabbitMQAway", "It is silent."), state("", "", "web2:8")])
-    assert [one.code for one in findings] == ["RabbitMQ"] * 3 + ["RabbitMQAway"]
+    assert [finding.code for finding in findings] == ["RabbitMQ"] * 3 + ["RabbitMQAway"]
     finding = findings[-1]
     assert (finding.level, finding.cause, finding.hint) == ("problem", "target", "Do it.")
     assert finding.message == "Source rabbit: It is silent. web1:7 says so, since 2026-11-22 17:30:05 UTC."
@@ -49,7 +49,7 @@ def test_a_readers_problem_is_a_finding(declared: RabbitMQ) -> None:
 def test_missing_parts_are_reported_and_not_created(rabbit: RabbitMQ) -> None:
     waits = Exchange("presence", "presence", ("#",), create=False)
     login, made, waited, queue = found(rabbit.url(), CHAT, waits)
-    assert [one.level for one in (login, made, waited, queue)] == ["ok", "note", "problem", "ok"]
+    assert [finding.level for finding in (login, made, waited, queue)] == ["ok", "note", "problem", "ok"]
     assert "topic, not durable. With another type, MongooseIM then does not start" in str(made.why)
     assert (made.code, waited.code) == ("RabbitMQMissing", "RabbitMQMissing")
     assert not rabbit.exists("chat_msg")
@@ -65,7 +65,7 @@ def test_an_exchange_or_a_queue_that_differs_is_a_problem(rabbit: RabbitMQ) -> N
     with rabbit.channel() as channel:
         channel.queue_declare(RABBIT_QUEUE, durable=True)
     findings = found(rabbit.url())
-    assert [one.code for one in findings] == ["RabbitMQ", "RabbitMQDiffers", "RabbitMQDiffers"]
+    assert [finding.code for finding in findings] == ["RabbitMQ", "RabbitMQDiffers", "RabbitMQDiffers"]
     assert "inequivalent arg 'x-queue-type' for queue 'restbroker.rabbit'" in findings[2].message
     assert worst_cause(findings) == "config"
 
@@ -142,7 +142,7 @@ def test_each_rule_reads_what_rabbitmq_reports_of_a_queue(tmp_path: Path) -> Non
             with urllib.request.urlopen(address, timeout=20) as answer:
                 families = list(parse(answer.read().decode()))
             samples = [sample for family in families for sample in family.samples]
-            return {one.name: one.value for one in samples if one.labels.get("queue") == RABBIT_QUEUE}
+            return {sample.name: sample.value for sample in samples if sample.labels.get("queue") == RABBIT_QUEUE}
 
         # It counts now and then.
         until(lambda: metrics().get("rabbitmq_detailed_queue_messages_ready") == EVENTS, "RabbitMQ has counted", 60)

@@ -34,7 +34,7 @@ async def test_presences_and_rooms_come_from_their_exchanges(reading: Read, rabb
         rabbit.publish("groupchat_msg", "al@localhost.groupchat_msg_sent", chat("x", "al@localhost/P", "room@muc.l"))
         await found.has(2)
         events = [job["args"][0] for job in found.jobs()]
-    assert sorted((one["type"], one["from"], str(one["room"])) for one in events) == [
+    assert sorted((event["type"], event["from"], str(event["room"])) for event in events) == [
         ("groupchat", "al@localhost/P", "room@muc.l"),
         ("presence", "bob@localhost/PC", "None"),
     ]
@@ -82,7 +82,7 @@ async def test_an_exchange_that_is_not_to_be_made_is_waited_for(reading: Read, r
         await is_read(rabbit)
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
         await found.has(1)
-        assert [one.code for one in found.warnings()] == ["RabbitMQDiffers", "RabbitMQBack"]
+        assert [warning.code for warning in found.warnings()] == ["RabbitMQDiffers", "RabbitMQBack"]
 
 
 async def test_a_queue_that_is_deleted_is_made_again(reading: Read, rabbit: RabbitMQ) -> None:

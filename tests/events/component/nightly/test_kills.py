@@ -99,11 +99,11 @@ class Feed:
         return broker
 
     def counts(self) -> Counter[str]:
-        return Counter(one["body"] for one in events_in(self.store) if one["type"] == "message")
+        return Counter(event["body"] for event in events_in(self.store) if event["type"] == "message")
 
     def gaps(self) -> list[tuple[float, float]]:
-        found = [one for broker in self.brokers for one in _GAP.findall(broker.output())]
-        found += [one[1:] for broker in self.brokers for one in _LOST.findall(broker.output())]
+        found = [gap for broker in self.brokers for gap in _GAP.findall(broker.output())]
+        found += [loss[1:] for broker in self.brokers for loss in _LOST.findall(broker.output())]
         return [(_epoch_s(since), _epoch_s(until_)) for since, until_ in found]
 
     def judge(self, talk: Talk, gaps: int) -> list[str]:
@@ -114,7 +114,7 @@ class Feed:
         counts = self.counts()
         lost = [text for text in talk.sent if not counts[text]]
         outside = [text for text in lost if not any(a <= talk.sent[text] <= b for a, b in self.gaps())]
-        assert not outside, f"lost outside of {self.gaps()}: {[(one, talk.sent[one]) for one in outside]}"
+        assert not outside, f"lost outside of {self.gaps()}: {[(place, talk.sent[place]) for place in outside]}"
         assert max(counts.values()) == 1
         return lost
 

@@ -92,7 +92,7 @@ def test_a_check_says_what_prosody_does_not_take(prosody: Prosody, redis_server:
     def checked(**options: Any) -> list[str]:
         configure(tmp_path, redis_server.url, **options)
         found = json.loads(run(["check", "--json"], directory=tmp_path, timeout_s=120.0).stdout)["findings"]
-        return [f"{one['code']}: {one['message']}" for one in found if one["area"] == "Events"]
+        return [f"{line['code']}: {line['message']}" for line in found if line["area"] == "Events"]
 
     found = checked()
     assert [line.partition(":")[0] for line in found] == ["Component", "OneReader", "EventNotTested", "NotServing"], (

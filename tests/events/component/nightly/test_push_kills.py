@@ -73,7 +73,7 @@ class Sleeper:
         until(lambda: any(last in job for job in newest()), "the registration is kept", 300)
 
     def counts(self) -> Counter[str]:
-        return Counter(one["body"] for one in events_in(self.store))
+        return Counter(event["body"] for event in events_in(self.store))
 
     def lost(self) -> list[str]:
         """The messages that did not come, once a last one has; none comes twice."""

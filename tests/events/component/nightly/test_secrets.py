@@ -54,7 +54,7 @@ def look_up(client: Client, room: str) -> None:
     """Has an archive answer; each answer is a message without a text."""
 
     def answers() -> int:
-        return sum(one.body is None and one.sender == room for one in client.messages.all)
+        return sum(message.body is None and message.sender == room for message in client.messages.all)
 
     before = answers()
     do(client, _OLD, room)
@@ -68,7 +68,9 @@ def remember(server: Ejabberd, ann: Client, bob: Client) -> None:
     ann.join(f"{OPEN}/ann")
     bob.say(f"ann@{HOST}", HIDDEN["archive"])
     ann.say(OPEN, HIDDEN["room's archive"], "groupchat")
-    until(lambda: {HIDDEN["archive"], HIDDEN["room's archive"]} <= {one.body for one in ann.messages.all}, "they came")
+    until(
+        lambda: {HIDDEN["archive"], HIDDEN["room's archive"]} <= {said.body for said in ann.messages.all}, "they came"
+    )
 
 
 def trust(server: Ejabberd, ann: Client, bob: Client, off: Client) -> None:
@@ -118,9 +120,9 @@ def test_secrets_of_users_are_nowhere(speaking: Ejabberd, own_redis: RedisServer
             reads(broker)
             trust(speaking, ann, bob, off)
             until(
-                lambda: {"message", "push"} == {one["type"] for one in events_in(store) if one["body"] == LAST}, "all"
+                lambda: {"message", "push"} == {job["type"] for job in events_in(store) if job["body"] == LAST}, "all"
             )
-            (job,) = [one for one in jobs_in(store) if one["args"][0]["type"] == "push"]
+            (job,) = [job for job in jobs_in(store) if job["args"][0]["type"] == "push"]
             for number, place in enumerate(ELSEWHERE):
                 failed = {**job, "error_message": "no", "error_class": "No", "failed_at": 1.5, "retry_count": number}
                 store.command("ZADD", place, 4e9 + number, json.dumps(failed))

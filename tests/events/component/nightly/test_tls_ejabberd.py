@@ -34,8 +34,8 @@ def secured(tmp_path_factory: pytest.TempPathFactory, ours: Authority) -> Iterat
 def refused(place: Path, server: Ejabberd) -> str:
     """What is said of a server that is tried three times."""
     hellos = [Hold(_HELLO) for _ in range(3)]
-    for one in hellos:
-        one.release.set()
+    for hello in hellos:
+        hello.release.set()
     with TcpProxy(server.component_port, holds=[*hellos]) as proxy:
         configured = place / "env.json"
         port, own = str(server.component_port), str(proxy.port)
@@ -58,7 +58,7 @@ def test_a_real_server_of_our_authority_is_read(
         reads(broker)
         given = {"type": "chat", "from": f"bot@{HOST}", "to": f"admin@{HOST}", "subject": "", "body": "one"}
         assert secured.call("send_message", **given)[0] == 200
-        until(lambda: [one["body"] for one in events_in(store)] == ["one"], "it is reported", 60)
+        until(lambda: [event["body"] for event in events_in(store)] == ["one"], "it is reported", 60)
         assert broker.stop() == 0
 
 

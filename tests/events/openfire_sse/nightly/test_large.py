@@ -61,7 +61,7 @@ def said_by(name: str, data: str) -> Mapping[str, Any] | None:
     said: Mapping[str, Any] = json.loads(data)
     if name == STANZAS:
         root = ET.fromstring(base64.b64decode(said["xmpp"]))  # noqa: S314  the server's own
-        texts = {one: root.findtext(f"{{*}}{one}") for one in ("body", "show", "status")}
+        texts = {element: root.findtext(f"{{*}}{element}") for element in ("body", "show", "status")}
         texts["body"] = texts["body"] or root.findtext(".//{*}reason")
         kind = root.tag.rpartition("}")[2]
         return {**texts, **root.attrib, "kind": kind} if kind in ("message", "presence") else None
@@ -222,7 +222,7 @@ def missing(emitted: Emitted, talk: Talk) -> list[tuple[Event, float, float]]:
         return any(user == whose and a - 0.001 <= ended_s and began_s <= b + 0.001 for user, a, b in gaps)
 
     lost = sent - found - Counter(event for event, *at_s in emitted.events if is_in_gap(event[0], *at_s))
-    return [one for one in emitted.events if one[0] in lost]
+    return [event for event in emitted.events if event[0] in lost]
 
 
 def accounted(emitted: Emitted, talk: Talk) -> None:
@@ -292,8 +292,8 @@ def test_every_event_is_one_job_or_in_a_gap_that_was_logged(
                 for number, step in enumerate(steps, 1):
                     turns.release(_MESSAGES * number // len(steps) - _MESSAGES * (number - 1) // len(steps))
                     step()
-            for one in under_way:
-                one.result()
+            for future in under_way:
+                future.result()
         talk.listening()
         for user in users:
             talk.do("post_message", from_="ann", to=talk.jid(user), body="#end")

@@ -96,10 +96,12 @@ async def test_late_events_of_an_ended_session_leave_its_user_a_login(
 async def test_user_set_offline_keeps_his_login_and_is_read_on(reading: Read, openfire: Openfire) -> None:
     async with reading("bob") as reader:
         await reader.receives("bob")
-        count = [one.path for one in openfire.requests].count("/sse/bob")
+        count = [post.path for post in openfire.requests].count("/sse/bob")
         login = chat(openfire, "POST", "/chat/bob/login")
         chat(openfire, "POST", f"/chat/{login}/presence?show=offline")
-        await until_async(lambda: [one.path for one in openfire.requests].count("/sse/bob") > count, "it is looked", 60)
+        await until_async(
+            lambda: [post.path for post in openfire.requests].count("/sse/bob") > count, "it is looked", 60
+        )
         await reader.reads("bob")
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")

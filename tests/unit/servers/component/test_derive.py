@@ -176,12 +176,12 @@ def test_copies_are_equal_by_what_their_sender_wrote() -> None:
 
 
 def test_message_with_one_copy_is_never_a_double() -> None:
-    for one in (
+    for message in (
         stanza("presence", receiver="ann@example.org", id="always"),
         stanza("presence", type="subscribe"),
         stanza(receiver="other@conference.example.org", type="groupchat", id="always"),
     ):
-        found = event(one)
+        found = event(message)
         assert found is not None
         assert found.digest == ""
 

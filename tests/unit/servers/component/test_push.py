@@ -47,7 +47,7 @@ def iq(
     parser = StreamParser(NAME, DERIVER.hosts, 1024 * 1024)
     content = pubsub() if content is None else content
     items = parser.feed(f"{HEADER}<iq type='{kind}' from='{sender}' to='{to}' {number}>{content}</iq>".encode())
-    (direct,) = (one for one in items if isinstance(one, Direct))
+    (direct,) = (item for item in items if isinstance(item, Direct))
     return direct.stanza
 
 
@@ -162,7 +162,7 @@ def test_ping_and_disco_are_answered_and_nothing_else() -> None:
     assert parts(answer_to(iq(ping, kind="get"), NAME, takes_push=False)) == ("result", "", "")
     refused = ("error", "cancel", "service-unavailable")
     others = (iq(ping), iq(info.format(" node='n'"), kind="get"), iq("<query xmlns='jabber:iq:version'/>", kind="get"))
-    assert [parts(answer_to(one, NAME, takes_push=True)) for one in others] == [refused] * 3
+    assert [parts(answer_to(other, NAME, takes_push=True)) for other in others] == [refused] * 3
     for takes_push, identity in ((True, ("pubsub", "push")), (False, ("component", "generic"))):
         answer = ET.fromstring(answer_to(iq(info.format(""), kind="get"), NAME, takes_push=takes_push) or "")  # noqa: S314  our own
         (query,) = answer

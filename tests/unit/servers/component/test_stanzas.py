@@ -148,7 +148,9 @@ def test_nothing_is_kept_of_an_iq_within_a_copy() -> None:
 
 @given(st.text(min_size=1).filter(lambda text: text.isprintable()), st.text(max_size=3000))
 def test_any_text_is_read_as_it_was_written(resource: str, body: str) -> None:
-    kept = "".join(one for one in body if one >= " " and not "\ud800" <= one <= "\udfff" and one not in "\ufffe\uffff")
+    kept = "".join(
+        sign for sign in body if sign >= " " and not "\ud800" <= sign <= "\udfff" and sign not in "\ufffe\uffff"
+    )
     sender = f"ann@example.org/{resource}"
     inner = (
         f"<message from={quoteattr(sender)} to='bob@example.org' xmlns='jabber:client'>"
@@ -283,7 +285,7 @@ def deep(levels: int, inner: str = "", given: str = "") -> str:
 
 
 def _texts(element: ET.Element) -> list[tuple[str, str | None, str | None]]:
-    return [(one.tag, one.text, one.tail) for one in element.iter()]
+    return [(element.tag, element.text, element.tail) for element in element.iter()]
 
 
 @pytest.mark.promise
@@ -380,7 +382,7 @@ def test_odd_servers_bytes_break_the_stream_at_most(piece: int) -> None:
         item, *rest = read(cut(doubled, range(0, len(doubled), piece)))
         assert isinstance(item, Direct)
         assert item.stanza.xml == beat
-        assert [type(one) for one in rest] == [Broken] * more.endswith(">")
+        assert [type(item) for item in rest] == [Broken] * more.endswith(">")
 
 
 @pytest.mark.promise

@@ -39,12 +39,12 @@ def no_login_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def exchanges(version: str, login: str, other: dict[str, tuple[int, str]]) -> Iterator[Exchange]:
     """What this version answers to everyone: as to this login, but for these commands."""
-    for one in recorded(f"ejabberd/{version}/check-{login}", f"ejabberd/{version}/check-elsewhere"):
-        command = one.path.rpartition("/")[2]
-        status, body = one.status, one.answer
-        if command in other and "zz_probe" not in (one.body or ""):
+    for exchange in recorded(f"ejabberd/{version}/check-{login}", f"ejabberd/{version}/check-elsewhere"):
+        command = exchange.path.rpartition("/")[2]
+        status, body = exchange.status, exchange.answer
+        if command in other and "zz_probe" not in (exchange.body or ""):
             status, body = other[command]
-        yield attrs.evolve(one, headers={}, status=status, answer=body)
+        yield attrs.evolve(exchange, headers={}, status=status, answer=body)
 
 
 @contextmanager

@@ -117,6 +117,6 @@ def test_a_test_notification_is_one_of_the_host() -> None:
 
 
 def test_message_not_taken_is_not_sent() -> None:
-    assert [one.what for one in emitted(takes=("message", "push"))] == ["message", "message", "notification"]
+    assert [emission.what for emission in emitted(takes=("message", "push"))] == ["message", "message", "notification"]
     with pytest.raises(ConfigError, match="neither message nor push"):
         emitted(takes=("presence",))

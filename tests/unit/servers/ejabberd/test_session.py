@@ -223,9 +223,9 @@ async def test_missing_token_is_reported_once_per_cause_with_basic(
             mock_clock.jump(PAUSE_S + 1)
         return [f"{event.code} {event.hint}" for event in log if isinstance(event, OperatorWarning)]
 
-    assert ["erlang-p1-oauth2" in one for one in await some_minutes()] == [True]
+    assert ["erlang-p1-oauth2" in line for line in await some_minutes()] == [True]
     server.issue = Response(400, {}, b'"badpass"', 0.0)
-    assert ["oauth_access" in one for one in await some_minutes()] == [True]
+    assert ["oauth_access" in line for line in await some_minutes()] == [True]
     # What passes by itself is reported by the breaker.
     server.issue = Response(503, {}, b"", 0.0)
     assert await some_minutes() == []

@@ -103,7 +103,7 @@ async def test_unknown_command_is_rejected_and_host_defaults_to_domain(opened: O
             assert isinstance(outcome, Rejected)
             assert (outcome.reason.code, bench.connector.spec(name)) == ("UnknownCommand", None)
         assert isinstance(await bench.deliver("do", {"host": "example.org"}), Delivered)
-        assert [one.target for one in bench.server.received] == ["/v1/example.org"]
+        assert [request.target for request in bench.server.received] == ["/v1/example.org"]
 
 
 async def test_secret_file_is_reread_and_jobs_wait_while_it_is_gone(opened: Opened, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ async def test_refusal_hides_secrets_the_server_sends_back(opened: Opened) -> No
         async with opened(options, act, environ={"KEY": CANARY}, Auth=login) as bench:
             text = repr(await bench.deliver(text="hello"))
         assert "we got *** of ***" in text, status
-        assert not [one for one in (CANARY, "p4ssw0rd", base64.b64encode(b"joe:p4ssw0rd").decode()) if one in text]
+        assert not [part for part in (CANARY, "p4ssw0rd", base64.b64encode(b"joe:p4ssw0rd").decode()) if part in text]
 
 
 async def test_successful_answer_is_passed_on_unmasked(
@@ -241,12 +241,12 @@ async def test_check_reports_what_the_probe_met(opened: Opened, made: Made) -> N
             members = {name: options[name] for name in ("AtMostOnce",) if name in options}
             own = {name: value for name, value in options.items() if name not in members}
             whole = {"AllowPrivate": True, "Commands": {"b": {}, "a": {}}, "SigningSecrets": SECRETS, **own}
-            found = {one.code: one for one in await registry.check(made(whole, URL=receiver.url, **members))}
+            found = {row.code: row for row in await registry.check(made(whole, URL=receiver.url, **members))}
         assert found[code].level == level, (options, act)
         assert found["Commands"].message == "Jobs may run a, b.", (options, act)
         assert ("NoProbe" in found) == (code == "NoProbe"), (options, act)
         assert found["Signed"].message.startswith("Each request is signed with 2 secrets"), (options, act)
-    gone = {one.code: one for one in await registry.check(made({**whole}, URL=receiver.url))}
+    gone = {row.code: row for row in await registry.check(made({**whole}, URL=receiver.url))}
     assert (gone["Unreachable"].level, gone["Unreachable"].cause) == ("problem", "target")
     guarded = await registry.check(made({"Commands": {"a": {}}}, URL=receiver.url))
     assert "127.0.0.1 is not a public address, and the target's Options do not set AllowPrivate" in guarded[-1].message
@@ -258,7 +258,7 @@ def test_plain_jid_is_the_id_and_an_odd_one_has_a_digest() -> None:
     odd = ["", "a.b", "é", "a\r\nb", "x" * 200, "\ud800"]
     made = [signature.stable_id(jid) for jid in odd]
     assert len(set(made)) == len(odd)
-    assert all(one.isascii() and "." not in one and one.isprintable() and len(one) < 60 for one in made)
+    assert all(name.isascii() and "." not in name and name.isprintable() and len(name) < 60 for name in made)
     assert made == [signature.stable_id(jid) for jid in odd]
 
 

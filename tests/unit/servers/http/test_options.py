@@ -81,7 +81,7 @@ def test_secrets_of_files_variables_and_texts_are_not_shown(configured: Configur
     assert isinstance(settings, Settings)
     assert [settings.headers[name].reveal() for name in ("x-one", "x-two")] == [f"{CANARY}-1", f"{CANARY}-2"]
     assert settings.recipes["a"].headers["x-three"].reveal() == f"{CANARY}-3"
-    assert [one.reveal() for one in settings.signing] == [SECRET, SECRET + "QUJD"]
+    assert [secret.reveal() for secret in settings.signing] == [SECRET, SECRET + "QUJD"]
     assert CANARY not in repr(loaded)
     assert SECRET not in repr(loaded)
     written = json.loads((tmp_path / "env.json").read_text())["Targets"]

@@ -60,7 +60,7 @@ SCHEMA = graphql.build_schema(
     (Path(__file__).parents[3] / "recorded" / "mongooseim" / "6.8" / "schema.graphql").read_text("utf-8")
 )
 # MongooseIM's library has no such rule: mongooseimctl itself asks for `result` of three types (measured).
-RULES = [one for one in graphql.specified_rules if one is not graphql.OverlappingFieldsCanBeMergedRule]
+RULES = [rule for rule in graphql.specified_rules if rule is not graphql.OverlappingFieldsCanBeMergedRule]
 ADMIN = operations("admin", "6.8.0")
 TARGET = Target("mim", "mongooseim", Url("http", "localhost", 5551, "/api/graphql"), ("q",))
 

@@ -26,9 +26,9 @@ NO_DATABASE = {"data": {"checkAuth": WHO, "server": RUNS, "account": {"countUser
 async def test_a_domain_that_is_missing_is_that_of_the_job(opened: Opened) -> None:
     given: list[dict[str, Any]] = [{}, {"host": "localhost"}, {"domain": None}]
     async with opened(says(DONE)) as bench:
-        for one in given:
-            got = await bench.sent("account.registerUser", username="alice", password="p", **one)
-            assert json.loads(got.body)["variables"]["domain"] == "localhost", one
+        for call in given:
+            got = await bench.sent("account.registerUser", username="alice", password="p", **call)
+            assert json.loads(got.body)["variables"]["domain"] == "localhost", call
 
 
 async def test_unknown_names_and_missing_members_are_refused_unsent(opened: Opened) -> None:
@@ -83,7 +83,7 @@ async def test_domain_of_a_crash_is_asked_about_from_then_on(opened: Opened) -> 
         assert (await bench.connector.probe(bench.link)).ok is False
         await bench.deliver("account.registerUser", username="alice", domain="b.example", password="p")
         await bench.connector.probe(bench.link)
-        first, _, _, last = (json.loads(one.body) for one in bench.server.received)
+        first, _, _, last = (json.loads(request.body) for request in bench.server.received)
     assert "countUsers" not in first["query"]
     assert last["variables"] == {"domain": "b.example"}
 
@@ -119,7 +119,7 @@ MESSAGE = {"from": "alice@localhost", "to": "bob@localhost", "body": "x"}
 
 async def test_time_out_is_the_databases_only_if_the_server_says_so(opened: Opened) -> None:
     call = Call(Command("stanza.sendMessage", MESSAGE), host="localhost", timeout_s=0.25)
-    for health in (*(Answer(200, json.dumps(one).encode()) for one in (NO_DATABASE, WELL)), Answer(401, b""), None):
+    for health in (*(Answer(200, json.dumps(data).encode()) for data in (NO_DATABASE, WELL)), Answer(401, b""), None):
         waits = threading.Event()
 
         def act(received: Received, health: Answer | None = health, waits: threading.Event = waits) -> Answer:

@@ -82,7 +82,7 @@ def refusal(request: Request, key: bytes = KEY, expected: ExpectedSignature = EX
 def test_whatever_aws_own_library_signs_is_taken(
     body: bytes, path: list[str], query: str, headers: dict[str, str], region: str, secret: str, method: str
 ) -> None:
-    segments = [one for one in path if one not in {".", ".."}]
+    segments = [char for char in path if char not in {".", ".."}]
     url = f"https://{HOST}/{'/'.join(segments)}" + (f"?{query}" if query else "")
     request = made(url, body, method, headers=headers, region=region, secret=secret)
     verify(request, secret.encode(), EXPECTED, NOW_S)

@@ -140,7 +140,7 @@ def _cpu_s(read: Callable[[str], object], text: str) -> float:
         gc.enable()
 
 
-@pytest.mark.parametrize(("read", "text_of", "size"), [one[1:] for one in READERS], ids=[one[0] for one in READERS])
+@pytest.mark.parametrize(("read", "text_of", "size"), [case[1:] for case in READERS], ids=[case[0] for case in READERS])
 def test_eight_times_the_text_costs_less_than_twenty_times(
     read: Callable[[str], object], text_of: Callable[[int], str], size: int
 ) -> None:

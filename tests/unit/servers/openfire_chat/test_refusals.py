@@ -10,7 +10,7 @@ from restbroker.servers.openfire.chat.outcomes import classify, classify_login
 from restbroker.transport.message import Response
 from tests.support.player import recorded
 
-REFUSED = [(one.command, one.answer) for one in recorded("openfire-chat/0.9.6/commands") if one.status == 400]
+REFUSED = [(made.command, made.answer) for made in recorded("openfire-chat/0.9.6/commands") if made.status == 400]
 
 
 def answered(body: str) -> Response:
@@ -32,8 +32,8 @@ def test_each_refusal_quotes_openfire_or_says_it_gives_no_reason() -> None:
         assert isinstance(outcome, Rejected), (command, body)
         error = json.loads(body) if body.endswith("}") else {}
         words = [error.get(name) for name in ("message", "ressource")]
-        reasons = [one for one in words if one not in (None, "Exception", "Error")]
-        assert all(one in outcome.reason.message for one in reasons), (command, body)
+        reasons = [word for word in words if word not in (None, "Exception", "Error")]
+        assert all(reason in outcome.reason.message for reason in reasons), (command, body)
         if outcome.reason.code == "Refused":
             assert ("gives no reason" in outcome.reason.text) is (not reasons), (command, body)
 

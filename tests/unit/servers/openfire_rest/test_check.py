@@ -34,7 +34,7 @@ async def found(made: Made, act: Callable[[Received], Answer], path: str = BASE,
 
 async def test_healthy_server_reports_its_dialect_and_version(made: Made) -> None:
     findings = await found(made, serving)
-    assert [(one.level, one.code) for one in findings] == [("ok", "Reachable"), ("ok", "Version")]
+    assert [(finding.level, finding.code) for finding in findings] == [("ok", "Reachable"), ("ok", "Version")]
     assert "its JSON is that of 1.3 or newer" in findings[0].message
     assert findings[1].message == "REST API plugin 1.12.0."
 
@@ -43,7 +43,7 @@ async def test_a_server_that_is_not_ready_is_a_problem(made: Made) -> None:
     def act(received: Received) -> Answer:
         return Answer(503, b"") if "readiness" in received.target else serving(received)
 
-    assert [one.code for one in await found(made, act)] == ["Unwell"]
+    assert [finding.code for finding in await found(made, act)] == ["Unwell"]
 
 
 async def test_unreachable_server_and_missing_secret_are_reported(made: Made, tmp_path: Path) -> None:

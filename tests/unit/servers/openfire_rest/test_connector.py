@@ -73,7 +73,7 @@ async def test_unsuccessful_look_neither_replaces_nor_creates(opened: Opened) ->
     for (command, arguments), status, body, code in rows:
         async with opened(answering(status, body, Content_Type="application/json")) as bench:
             outcome = await bench.deliver(command, **arguments)
-            assert [one.method for one in bench.server.received] == ["GET"], (command, status)
+            assert [request.method for request in bench.server.received] == ["GET"], (command, status)
         assert outcome.reason.code == code, (command, status)
         assert not getattr(outcome, "maybe_run", False), (command, status)
 
@@ -102,11 +102,11 @@ async def test_room_a_500_left_half_made_never_counts_as_created(
     async with opened(lambda _: next(answers)) as bench:
         call = Call(Command("create_room", {"roomName": "lobby", "naturalName": "L", "description": ""}), **known)
         outcome = await bench.connector.deliver(call, bench.link)
-        assert [one.method for one in bench.server.received] == ["GET", "POST", "GET"]
+        assert [request.method for request in bench.server.received] == ["GET", "POST", "GET"]
     assert fate(outcome) == expected
 
 
-ROOMS: list[dict[str, Any]] = [{"roomName": one, "naturalName": "", "description": ""} for one in ("a", "b", "c")]
+ROOMS: list[dict[str, Any]] = [{"roomName": room, "naturalName": "", "description": ""} for room in ("a", "b", "c")]
 
 
 def with_room_b(received: Received) -> Answer:
@@ -120,7 +120,7 @@ def with_room_b(received: Received) -> Answer:
 async def test_existing_rooms_of_a_common_creation_are_left_alone(opened: Opened) -> None:
     async with opened(with_room_b) as bench:
         refused = await bench.deliver("create_rooms_bulk", chatRooms=ROOMS)
-        assert [one.method for one in bench.server.received] == ["GET", "GET"]
+        assert [request.method for request in bench.server.received] == ["GET", "GET"]
         call = Call(Command("create_rooms_bulk", {"chatRooms": ROOMS}), ok_if_exists=True)
         done = await bench.connector.deliver(call, bench.link)
         sent = bench.server.received[-1].body.decode()
@@ -133,7 +133,7 @@ async def test_existing_rooms_of_a_common_creation_are_left_alone(opened: Opened
 
 async def test_rooms_a_500_left_half_made_never_count_as_created(opened: Opened) -> None:
     def act(received: Received) -> Answer:
-        made = any(one.method == "POST" for one in bench.server.received)
+        made = any(request.method == "POST" for request in bench.server.received)
         if received.method == "POST":
             return Answer(500, b"")
         return A_ROOM if made and received.target.endswith("/lobby") else NO_ROOM
@@ -173,7 +173,7 @@ async def test_group_update_takes_the_jobs_values_else_the_servers(
         group = json.dumps({"name": "G", "description": "d", **old}).encode()
         async with opened(answering(200, group, Content_Type="application/json")) as bench:
             sent = await bench.sent("update_group", groupName="G", description="e", **new)
-            methods = [one.method for one in bench.server.received]
+            methods = [request.method for request in bench.server.received]
         assert sent.body.decode() == f"<group><name>G</name><description>e</description>{written}</group>", (old, new)
         assert methods == ["GET"] * (len(new) < 3) + ["PUT"], (old, new)
 
@@ -227,7 +227,7 @@ async def test_probe_asks_for_readiness_sessions_and_version(opened: Opened) -> 
     for sessions, wanted, version in ((NEW, paths, "1.3 to 1.6"), (OLD, paths[:2], "up to 1.2")):
         async with opened(speaking(sessions, 404)) as bench:
             probe = await bench.connector.probe(bench.link)
-            assert [one.target.removeprefix(BASE) for one in bench.server.received] == wanted, version
+            assert [request.target.removeprefix(BASE) for request in bench.server.received] == wanted, version
         assert (probe.ok, probe.denied, probe.version) == (True, False, version)
 
 

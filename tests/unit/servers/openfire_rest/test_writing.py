@@ -32,7 +32,7 @@ def test_texts_and_properties_come_back_from_xml(name: str, email: str, properti
     given_ = fitting("create_user", arguments)
     root = parsed(xml(ENTITIES["UserEntity"], given_))
     assert (root.findtext("name"), root.findtext("email")) == (name, email)
-    assert {one.get("key"): one.get("value") for one in root.iter("property")} == properties
+    assert {element.get("key"): element.get("value") for element in root.iter("property")} == properties
 
 
 def test_date_is_a_text_or_openfires_milliseconds_only() -> None:

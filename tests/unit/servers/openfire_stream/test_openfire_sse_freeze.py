@@ -197,7 +197,7 @@ async def watch(patch: pytest.MonkeyPatch, stops: Sequence[Stop], is_newest_firs
         nursery.start_soon(server.talk)
         await trio.sleep(LASTS_S)
         nursery.cancel_scope.cancel()
-    told = "\n".join(one.message for one in log if isinstance(one, OperatorWarning) and one.code == "OpenfireGap")
+    told = "\n".join(said.message for said in log if isinstance(said, OperatorWarning) and said.code == "OpenfireGap")
     gaps = [(since_s - began_s, later_s - began_s) for _, since_s, later_s in gaps_in(told)]
     came = [cast("Any", event).raw["data"] for event in buffer]
     return Seen(server, logins, states.shown, gaps, came)

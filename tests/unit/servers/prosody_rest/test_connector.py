@@ -131,7 +131,7 @@ def test_a_target_has_the_commands_of_the_modules_that_it_names(made: Made) -> N
     alone = registry.catalogue_of(made(), None)
     whole = registry.catalogue_of(made({"AdminURL": ADMIN, "AdminToken": "t", "MsgURL": MSG}), None)
     stanzas = ["message", "presence", "iq", "stanza", "iq_get", "ping", "version", "disco", "items"]
-    assert list(alone.commands) == [*stanzas, *(one.name for one in ACCOUNTS)]
+    assert list(alone.commands) == [*stanzas, *(account.name for account in ACCOUNTS)]
     assert (alone.version, alone.is_whole) == ("chat", True)
     assert set(whole.commands) == set(registry.catalogue("prosody-rest").commands) > set(alone.commands)
 
@@ -256,5 +256,5 @@ async def test_form_with_a_password_hides_the_servers_words_not_ours(opened: Ope
 async def test_check_notes_a_missing_domain_and_an_absent_server(made: Made) -> None:
     with Receiver(answering(400)) as server:
         target = made(URL=server.url + "/rest", Auth={"Bearer": {"Token": "t"}}, Domain=None)
-        assert [one.code for one in await registry.check(target)] == ["Reachable", "NoDomain"]
-    assert [one.code for one in await registry.check(target)] == ["Unreachable"]
+        assert [finding.code for finding in await registry.check(target)] == ["Reachable", "NoDomain"]
+    assert [finding.code for finding in await registry.check(target)] == ["Unreachable"]

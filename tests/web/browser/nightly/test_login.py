@@ -78,7 +78,7 @@ def test_another_page_can_neither_read_nor_frame_the_pages(host: str, stage: Sta
 
     def is_not_framed() -> bool:
         complaints.extend(visitor.complaints())
-        return any("frame-ancestors" in one for one in complaints)
+        return any("frame-ancestors" in complaint for complaint in complaints)
 
     with Receiver(lambda _: Answer(200, page, {"Content-Type": "text/html"})) as other:
         visitor.driver.get(other.url)
