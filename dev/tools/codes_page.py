@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 from dev.tools import endpoint_table
 from dev.tools.pages import ROOT
-from restbroker.console.codes import Table, sentence, tables
+from restbroker.console.codes import CodeTable, sentence, tables
 from restbroker.telemetry.log_events import LOG_EVENTS, LogEvent
 
 PAGE: Final = "docs/codes.md"
@@ -156,7 +156,7 @@ jobs.promoted` does.
 |---|---|---|
 """
 _TOP: Final = "\n| code | meaning |\n|---|---|\n"
-_Row: TypeAlias = tuple[Table, str, Sequence[str]]
+_Row: TypeAlias = tuple[CodeTable, str, Sequence[str]]
 
 
 def markdown() -> str:
@@ -180,7 +180,7 @@ def markdown() -> str:
     return text + _LINES + "".join(map(_line, LOG_EVENTS.values()))
 
 
-def _is_named(table: Table) -> bool:
+def _is_named(table: CodeTable) -> bool:
     """Tell whether the page has only the names of this table's codes."""
     return table.get("messages_say_all", False)
 

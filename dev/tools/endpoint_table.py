@@ -24,9 +24,9 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event
 from restbroker.web.connection import AdminConnection
-from restbroker.web.guard import FOR_PROGRAMS, Settings
-from restbroker.web.health import Health
-from restbroker.web.live import Watch
+from restbroker.web.guard import FOR_PROGRAMS, PageSettings
+from restbroker.web.health import HealthSources
+from restbroker.web.live import SnapshotWatch
 from restbroker.web.metrics import add_metrics
 from restbroker.web.pages import SETS
 from restbroker.web.site import site_app
@@ -111,9 +111,9 @@ async def _routes() -> Mapping[str, _Route]:
     # Nobody is logged in: no request comes as far as Redis.
     connections = [Connection(open_client(StoreSettings("redis://127.0.0.1:1"))) for _ in range(2)]
     desk = AdminConnection(connections[0], lambda: ConfigContext({}), Config)
-    watch = Watch(connections[1], _never, events.append)
-    settings = Settings("127.0.0.1", login=Basic("ops", Secret("x")))
-    app = site_app(settings, watch, desk, _never, events.append, health=Health(Status().view))
+    watch = SnapshotWatch(connections[1], _never, events.append)
+    settings = PageSettings("127.0.0.1", login=Basic("ops", Secret("x")))
+    app = site_app(settings, watch, desk, _never, events.append, health=HealthSources(Status().view))
     add_metrics(app, connections[1], dict, _never)
     found: dict[str, _Route] = {}
     for rule in app.url_map.iter_rules():

@@ -16,7 +16,7 @@ import trio
 from restbroker.app.metrics import LoopLag, catalogue_commands, process_samples, snapshot
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import ProcessView, Summaries, parts_of, services
+from restbroker.app.services import LogTicker, ProcessView, parts_of, services
 from restbroker.broker import broker
 from restbroker.broker.broker import BrokerEnd
 from restbroker.broker.periodic import PeriodicJob
@@ -104,7 +104,7 @@ async def _main(
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
     served = services(lambda: reload.config, parts, view, report, plan.open_control, plan.upkeep.room)
     record = SidekiqRecord(plan.open_control(), plan.status, control, report, lambda: reload.config.show_bodies)
-    own: list[Service] = [Summaries(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
+    own: list[Service] = [LogTicker(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
     plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for
     # cycles among the last 700 objects all the time took a twentieth of a busy broker's CPU (both measured).

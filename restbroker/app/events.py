@@ -19,7 +19,7 @@ from restbroker.events.secrets import CurrentSecret
 from restbroker.events.webhook import Webhooks
 from restbroker.operate.handovers import CommandJobs
 from restbroker.servers.contract import Ports
-from restbroker.servers.event_contract import Reader, ReaderPorts
+from restbroker.servers.event_contract import EventReader, ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis, LoginsInRedis, ProgressInRedis, StatesInRedis, logins_of
 from restbroker.servers.reading import LastingReader
 from restbroker.serving.runner import Server
@@ -47,7 +47,7 @@ def event_services(
     deliverer = Deliverer(open_connection(), commands)
     states = StatesInRedis(open_connection)
 
-    def open_reader(source: EventSource) -> Reader:
+    def open_reader(source: EventSource) -> EventReader:
         leases = LeasesInRedis(source.name, open_connection())
         progress = ProgressInRedis(source.name, open_connection())
         target = _target_ports(source.target, open_connection, report, room)

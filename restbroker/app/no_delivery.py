@@ -17,7 +17,7 @@ import trio
 from restbroker import __version__
 from restbroker.app.reload import Reload
 from restbroker.app.sdnotify import notifiers
-from restbroker.app.services import Part, ProcessView, Summaries, local_services, parts_of
+from restbroker.app.services import LogTicker, Part, ProcessView, local_services, parts_of
 from restbroker.broker.plan import Service, start_all
 from restbroker.broker.signals import dump, receive
 from restbroker.broker.status.view import View
@@ -73,7 +73,7 @@ async def _supervise(config: Config, load: Load, command: Sequence[str], log: Lo
     view = ProcessView(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=samples)
     reload = Reload(config, load, log, log, observers=systemd, reload_workers=supervisor.reload_workers)
     services: list[Service] = [
-        Summaries(log),
+        LogTicker(log),
         *local_services(lambda: reload.config, parts_of(config), view, report),
         *systemd,
     ]
@@ -89,7 +89,7 @@ async def _serve(config: Config, load: Load, parts: Collection[Part], log: LogSi
     # The version alone: this process counts nothing itself.
     samples: Samples = {"restbroker_build_info": {(__version__,): 1}}
     view = ProcessView(lambda: _VIEW, all_processes=True, samples=lambda: samples)
-    services: list[Service] = [Summaries(log), *local_services(lambda: reload.config, parts, view, log), *systemd]
+    services: list[Service] = [LogTicker(log), *local_services(lambda: reload.config, parts, view, log), *systemd]
     # Around all else: a second signal must not cut the stop of the first short.
     with receive(*_WATCHED) as signals:
         async with trio.open_nursery() as nursery:

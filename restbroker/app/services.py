@@ -122,7 +122,7 @@ def roster_service(
 
     `open_connection` makes a connection with a short time-out. `refreshing` refreshes users who got an older copy.
     """
-    from restbroker.rosters.reader import BOUND_S, Copies, Reader
+    from restbroker.rosters.reader import BOUND_S, Copies, RosterReader
     from restbroker.rosters.service import service
     from restbroker.serving.plain import PlainApp
     from restbroker.serving.runner import Server
@@ -131,7 +131,7 @@ def roster_service(
     refresh = None if refreshing is None else refreshing.push
     # Time is left for a copy before the answer would come too late.
     bound_s = min(BOUND_S, config.longest_s / 2)
-    reader = Reader(open_connection(), report, config.domain, copies=copies, refresh=refresh, bound_s=bound_s)
+    reader = RosterReader(open_connection(), report, config.domain, copies=copies, refresh=refresh, bound_s=bound_s)
     made = service(config, reader, report)
     app = PlainApp("rosters", made.answer, report, reads_bodies=False)
     server = Server("rosters", "Listen of Roster", *config.bind, app, report, at_stop=reader.stop)
@@ -156,9 +156,9 @@ def _site(
     from restbroker.serving.runner import Server
     from restbroker.web import metrics_view
     from restbroker.web.connection import AdminConnection
-    from restbroker.web.guard import Settings
-    from restbroker.web.health import Health
-    from restbroker.web.live import Watch
+    from restbroker.web.guard import PageSettings
+    from restbroker.web.health import HealthSources
+    from restbroker.web.live import SnapshotWatch
     from restbroker.web.metrics import add_metrics, read_redis
     from restbroker.web.metrics_view import Glance, Question
     from restbroker.web.site import site_app
@@ -190,7 +190,7 @@ def _site(
         )
 
     config = current()
-    settings = Settings(
+    settings = PageSettings(
         bind=config.stats_bind,
         names=config.stats_hosts,
         prefix=config.stats_prefix,
@@ -200,8 +200,10 @@ def _site(
     )
     live = open_connection()
     desk = AdminConnection(open_connection(), lambda: context_of(current()), current)
-    watch = Watch(live, glance, report, desk.causes)
-    app = site_app(settings, watch, desk, question=question, report=report, health=Health(view.view, view.is_alive))
+    watch = SnapshotWatch(live, glance, report, desk.causes)
+    app = site_app(
+        settings, watch, desk, question=question, report=report, health=HealthSources(view.view, view.is_alive)
+    )
     add_metrics(app, watch.connection, view.samples, read)
     server = Server("/stats", "StatsPort", config.stats_bind, port=config.stats_port, app=app, report=report)
     return watch, server
@@ -209,9 +211,9 @@ def _site(
 
 def _health(bind: tuple[str, int], view: ProcessView, report: Report) -> Service:
     from restbroker.serving.runner import Server
-    from restbroker.web.health import Health, health_app
+    from restbroker.web.health import HealthSources, health_app
 
-    app = health_app(Health(view.view, view.is_alive), report)
+    app = health_app(HealthSources(view.view, view.is_alive), report)
     return Server("/healthz and /readyz", "HealthBind", *bind, app, report)
 
 
@@ -219,7 +221,7 @@ _SUMMARY_S: Final = 10.0
 
 
 @attrs.frozen
-class Summaries:
+class LogTicker:
     """A service that calls the log's `tick` every ten seconds."""
 
     log: LogSink

@@ -31,7 +31,7 @@ from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.connection import BUSY_S
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest
-from restbroker.store.settling import FinishRequest, HandOn
+from restbroker.store.settling import FinishRequest, TakeNext
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.transport.readiness import Upkeep
 
@@ -128,7 +128,7 @@ class AckBuffer:
 
 
 @attrs.define(eq=False)
-class _Batch:
+class _SettledBatch:
     """What was settled together: by ticket, how, and the hash of the job's bytes."""
 
     at_s: float
@@ -145,7 +145,7 @@ class RecentlySettled:
     then they run again, as jobs that may have run. `now_s` is the time by any rising clock, the same for all methods.
     """
 
-    _batches: deque[_Batch] = attrs.field(factory=deque)
+    _batches: deque[_SettledBatch] = attrs.field(factory=deque)
     _size_bytes: int = 0
     lost: set[int] = attrs.field(factory=set)
     """The hashes of the jobs of which `may_have_run` may be true."""
@@ -155,7 +155,7 @@ class RecentlySettled:
         """Keep settlements that Redis confirmed: of each its ticket, how, and the bytes of the job."""
         size_bytes = sum([_size(settlement) for _, settlement, _ in settled])
         jobs = {ticket: (settlement, hash(job)) for ticket, settlement, job in settled}
-        self._batches.append(_Batch(now_s, size_bytes, jobs))
+        self._batches.append(_SettledBatch(now_s, size_bytes, jobs))
         self._size_bytes += size_bytes
         self.forget(now_s)
 
@@ -219,7 +219,7 @@ class Acker(Agent):
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     successor: trio.Event = attrs.field(factory=trio.Event)
     """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
-    hand_on: Callable[[int], HandOn | None] = lambda _count: None
+    hand_on: Callable[[int], TakeNext | None] = lambda _count: None
     """Returns what is taken with the settlement of so many jobs, None if nothing is; the poller knows."""
     adopt: Callable[[Sequence[FetchedJob]], object] = len
     """Hands out what was taken so."""
@@ -394,7 +394,7 @@ class Acker(Agent):
             _note_request(batch)
             raise
 
-    def _request(self, batch: Sequence[JobInProgress], wanted: HandOn | None = None) -> FinishRequest:
+    def _request(self, batch: Sequence[JobInProgress], wanted: TakeNext | None = None) -> FinishRequest:
         """Return the request that settles those of these jobs that have a settlement, and takes what is wanted."""
         settlements = [(job.ticket, job.settlement) for job in batch if job.settlement is not None]
         target, records = self.plan.target, self.settler.reports.records(batch)

@@ -2,7 +2,7 @@
 
 The worker calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
 the token is answered; no token is shown, no matter where a producer put it. The facts that are the same for all jobs of
-one endpoint are kept: to look them up took a fifth of each job's time. An `Endpoint` is made again when its connector
+one endpoint are kept: to look them up took a fifth of each job's time. An `CallFacts` is made again when its connector
 has another command under that name, as when it learns the server's version; memory is bounded, though producers can
 invent endpoints.
 
@@ -41,7 +41,7 @@ _KNOWN_LIMIT = 500
 
 
 @attrs.define(eq=False)
-class Endpoint:
+class CallFacts:
     """The facts about one endpoint of a target.
 
     `spec`: its command in the catalogue, None if it is in none. `slot`: None if no slot limits its deliveries.
@@ -75,9 +75,9 @@ class Endpoints:
     _target: Target
     _connector: Connector
     _slots: Slots
-    _known: dict[str, Endpoint] = attrs.field(factory=dict)
+    _known: dict[str, CallFacts] = attrs.field(factory=dict)
 
-    def of(self, endpoint: str) -> Endpoint:
+    def of(self, endpoint: str) -> CallFacts:
         """Return the facts about this endpoint, for the version of the server that its connector knows now."""
         spec = self._connector.spec(endpoint)
         known = self._known.get(endpoint)
@@ -87,12 +87,12 @@ class Endpoints:
             known = self._known[endpoint] = self._find_out(endpoint, spec)
         return known
 
-    def _find_out(self, endpoint: str, spec: CommandSpec | None) -> Endpoint:
+    def _find_out(self, endpoint: str, spec: CommandSpec | None) -> CallFacts:
         # Without what an endpoint says beside the command (ejabberd's `register/v1`).
         catalogue, target = self._connector.catalogue, self._target
         name = catalogue.name_in(endpoint)
         longer_s = spec.timeout_s if spec is not None and spec.timeout_s is not None else 0.0
-        return Endpoint(
+        return CallFacts(
             endpoint,
             spec,
             at_most_once=any(fnmatchcase(name, glob) for glob in target.at_most_once),
@@ -120,7 +120,7 @@ class AdmittedJob:
 
     payload: Job
     command: Command
-    endpoint: Endpoint
+    endpoint: CallFacts
 
 
 @attrs.define(eq=False)
@@ -131,7 +131,7 @@ class Admission:
     identity: Identity
     endpoints: Endpoints
     health: StoreHealth
-    _kept: dict[tuple[str, str, str], Endpoint] = attrs.field(factory=dict)
+    _kept: dict[tuple[str, str, str], CallFacts] = attrs.field(factory=dict)
     """By command, as jobs name it, queue and name of a token: nothing but these decides whether that lets them in."""
 
     def read(self, job: JobInProgress, started_at_s: float | None) -> Job | NotAJob:
@@ -210,7 +210,7 @@ class Admission:
         job.admit(payload, proof, None, once=endpoint.at_most_once, expires_at_s=expires_at_s)
         return AdmittedJob(payload, Command(name, arguments), endpoint)
 
-    def _keep(self, proof: Proof, endpoint: Endpoint, queue: str) -> None:
+    def _keep(self, proof: Proof, endpoint: CallFacts, queue: str) -> None:
         """Keep that a job was let in, unless more than its command, queue and token decided that."""
         if proof.signature is None and not auth.decides_by_arguments(proof.token, endpoint.spec):
             if len(self._kept) >= _KNOWN_LIMIT:
@@ -271,7 +271,7 @@ class Admission:
         job.admit(accepted, proof, fingerprint, once=once, expires_at_s=expires_at_s, claims=claimed)
         return AdmittedJob(accepted, asked.command, endpoint)
 
-    def _expires_at_s(self, payload: Job, endpoint: Endpoint) -> float | None | Reason:
+    def _expires_at_s(self, payload: Job, endpoint: CallFacts) -> float | None | Reason:
         """Return when the job expires, by our clock: its producers' clocks are taken to be as Redis' is."""
         if endpoint.expire_s is None and expiry.FIELD not in payload.fields:
             if expiry.RELATIVE_FIELD in payload.fields:

@@ -67,7 +67,7 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.gates import Gate, RedisGates, Timer
 from restbroker.broker.health import Lease
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.steps import IN_TASK, Asked, PlannedEndpoint, step
+from restbroker.broker.steps import IN_TASK, PlannedEndpoint, RedisStep, step
 from restbroker.job.command import Call
 from restbroker.job.outcome import Outcome
 from restbroker.store.claims import ClaimRequest, OtherHolder
@@ -258,7 +258,7 @@ class Delivery:
         return step(request)
 
     def _ask_redis(self, gate: Gate[T, A], what: T) -> Coroutine[Any, Any, A]:
-        return gate.ask(what) if self.scope is not None else step(Asked(gate, what))
+        return gate.ask(what) if self.scope is not None else step(RedisStep(gate, what))
 
     async def _ask_in_task(self, request: Request) -> Response:
         try:

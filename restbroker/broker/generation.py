@@ -24,7 +24,7 @@ from restbroker.broker.classifier import Classifier
 from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
-from restbroker.broker.periodic import Periodic
+from restbroker.broker.periodic import PeriodicPusher
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.ready_buffer import are_many
@@ -234,7 +234,7 @@ class Generation:
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
             intake.start_soon(RedisUpkeep(connection, self.health, report, dead_limit).run)
             if self.plan.periodic:
-                intake.start_soon(Periodic(connection, self.health, report, self.plan.periodic).run)
+                intake.start_soon(PeriodicPusher(connection, self.health, report, self.plan.periodic).run)
             intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
             intake.start_soon(self._take_over, pools)
 

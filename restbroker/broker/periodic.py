@@ -17,7 +17,7 @@ import trio
 from restbroker.broker.health import ProcessTask
 from restbroker.errors import RestbrokerError
 from restbroker.job import claims
-from restbroker.job.schedule import Schedule, job_id
+from restbroker.job.schedule import CronSchedule, job_id
 from restbroker.store import holders, periodic
 from restbroker.store.periodic import DueTick
 from restbroker.store.queues import HeldLock
@@ -41,7 +41,7 @@ class PeriodicJob:
     """
 
     name: str
-    schedule: Schedule
+    schedule: CronSchedule
     queue: str
     late_s: float
     make: Callable[[str, float], bytes] = attrs.field(repr=False)
@@ -50,7 +50,7 @@ class PeriodicJob:
 
 
 @attrs.define(eq=False)
-class Periodic(ProcessTask):
+class PeriodicPusher(ProcessTask):
     """Pushes the jobs of these commands."""
 
     jobs: Sequence[PeriodicJob]

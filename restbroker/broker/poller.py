@@ -31,7 +31,7 @@ from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import LOOK_EVERY_S
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, QueueCounts
-from restbroker.store.settling import HandOn
+from restbroker.store.settling import TakeNext
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.telemetry.events import JobsClassified
 
@@ -232,7 +232,7 @@ class Poller(Agent):
             follows=stands,
         )
 
-    def _hand_on(self, count: int) -> HandOn | None:
+    def _hand_on(self, count: int) -> TakeNext | None:
         """Return what may come with the settlement of so many jobs: the next ones of their keys."""
         plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
         is_held = self._takes_no_more or not self.breaker.admits or self.acker.refused
@@ -241,7 +241,7 @@ class Poller(Agent):
         room = min(count, ready.free_places, semaphore.capacity) - len(ready) - semaphore.waiting_jobs
         if room <= 0 or self.reservations.memory_bytes + PAYLOAD_LIMIT_BYTES > HELD_BYTES:
             return None
-        return HandOn(self.reservations.last_number, room, plan.limits.dead)
+        return TakeNext(self.reservations.last_number, room, plan.limits.dead)
 
     def _take_next(self, found: Sequence[FetchedJob]) -> None:
         """Hand out what came with a settlement."""
@@ -263,7 +263,7 @@ class Poller(Agent):
                     self._make_ready(self._new_jobs(got.jobs))
             case store_jobs.TargetPaused() | store_jobs.LimitReached():
                 self.ready.confirm(request.hwm, request.base)
-            case store_jobs.Duplicate() | store_jobs.IdentityUnknown():
+            case store_jobs.UnknownTickets() | store_jobs.IdentityUnknown():
                 pass
             case _:
                 assert_never(got)
@@ -273,7 +273,7 @@ class Poller(Agent):
         match got:
             case FetchResult():
                 await self._wait_behind(got, request.count)
-            case store_jobs.Duplicate(last):
+            case store_jobs.UnknownTickets(last):
                 self._failed = not await self._is_on_its_way(last)
             case store_jobs.TargetPaused(for_ms):
                 await self._hold("paused", for_ms)

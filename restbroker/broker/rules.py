@@ -53,7 +53,7 @@ _OTHERS = ""
 
 
 @attrs.define
-class _Slice:
+class _TimeSlice:
     number: int
     answers: int = 0
     deferred: int = 0
@@ -63,7 +63,7 @@ class _Slice:
 class _Window:
     """The answers to one command in the last ten seconds, in slices of half a second."""
 
-    slices: deque[_Slice] = attrs.field(factory=deque)
+    slices: deque[_TimeSlice] = attrs.field(factory=deque)
     answers: int = 0
     deferred: int = 0
 
@@ -247,7 +247,7 @@ class TripRules:
         window = self._commands.get(name) or self._new_window(name)
         slices = window.slices
         if not slices or self._number > slices[-1].number:
-            slices.append(_Slice(self._number))
+            slices.append(_TimeSlice(self._number))
         slices[-1].answers += answers
         window.answers += answers
         if deferred:

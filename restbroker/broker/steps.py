@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
-from restbroker.broker.admission import AdmittedJob, Endpoint
+from restbroker.broker.admission import AdmittedJob, CallFacts
 from restbroker.broker.gates import Gate
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 
 @light
-class Asked:
+class RedisStep:
     """A step: a question for Redis."""
 
     gate: Gate[Any, Any]
@@ -51,7 +51,7 @@ class _InTask:
 
 
 IN_TASK: Final = _InTask()
-Step: TypeAlias = Request | Asked | _InTask
+Step: TypeAlias = Request | RedisStep | _InTask
 
 
 # Why: docs/design.md#one-driver
@@ -145,7 +145,7 @@ class Plans:
 
     planner: Planner
     client: LeanClient
-    _known: dict[Endpoint, PlannedEndpoint] = attrs.field(factory=dict)
+    _known: dict[CallFacts, PlannedEndpoint] = attrs.field(factory=dict)
 
     def for_call(self, job: JobInProgress, admitted: AdmittedJob) -> tuple[PlannedEndpoint, bytes] | None:
         """Return the plan for a plain call, and the bytes of its request; None if `deliver` is to make it.
@@ -168,7 +168,7 @@ class Plans:
             return None
         return None if body is None else (known, whole(known.head, body))
 
-    def _make(self, endpoint: Endpoint, plan: Plan) -> PlannedEndpoint:
+    def _make(self, endpoint: CallFacts, plan: Plan) -> PlannedEndpoint:
         if len(self._known) >= _ENDPOINTS:
             self._known.clear()
         request = attrs.evolve(plan.request, timeout_s=endpoint.timeout_s)

@@ -40,7 +40,7 @@ from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservatio
 from restbroker.broker.judging import Judge
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import ON_DEAD_IGNORED, SLOTS_FULL, Settler
-from restbroker.broker.steps import IN_TASK, Asked, AwaitedWithoutTask, Plans, Run, Step, go_on
+from restbroker.broker.steps import IN_TASK, AwaitedWithoutTask, Plans, RedisStep, Run, Step, go_on
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.job import MOST_CRASHES, NotAJob
@@ -50,14 +50,14 @@ from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet, Planner
 from restbroker.store.tickets import ticket_group
 from restbroker.transport.client import LeanClient
-from restbroker.transport.exchange import State
+from restbroker.transport.exchange import ExchangeState
 from restbroker.transport.message import Request, Response
 
 P = ParamSpec("P")
 T = TypeVar("T")
 A = TypeVar("A")
 
-_OVER = State.OVER
+_OVER = ExchangeState.OVER
 _FORBIDDEN = 403
 """The status of the one denial that may concern a single command."""
 _LOGIN_REFUSED = (401, 403)
@@ -500,7 +500,7 @@ class Worker:
             if type(step) is Request:
                 self._exchange(delivery, step)
                 return
-            if type(step) is Asked:
+            if type(step) is RedisStep:
                 question = step.gate.put(step.what, partial(self._take_step, delivery))
                 delivery.leave, delivery.is_asking = partial(step.gate.withdraw, question), True
                 return

@@ -28,13 +28,13 @@ from restbroker.bulk.jobs import (
     OWN_COLUMNS,
     UNIQUE_KEY,
     BatchOptions,
+    JobReader,
     Makers,
-    Reader,
     no_order,
     wrong_header,
 )
-from restbroker.bulk.rows import Table, open_table
-from restbroker.bulk.show import MOST_TOLD, Rejects, Summary, existing_file_error
+from restbroker.bulk.rows import RowFile, open_table
+from restbroker.bulk.show import MOST_TOLD, BatchSummary, Rejects, existing_file_error
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
@@ -68,7 +68,7 @@ def run(
     with _raise_on_signals(), open_table(options.file) as table, store as client:
         makers = Makers(settings, options, typed, client, options.order)
         _require_valid(makers, table)
-        batch = _Batch(makers, options, client, table)
+        batch = _RowBatch(makers, options, client, table)
         try:
             summary = batch.check() if dry_run else batch.run()
         except (KeyboardInterrupt, StoreUnavailable, StoreRefused) as error:
@@ -78,13 +78,13 @@ def run(
 
 
 @attrs.define(eq=False)
-class _Batch:
+class _RowBatch:
     """One batch of the rows of `table`. `batch`: its id; "" until it is known. `record`: what Redis knows of it."""
 
     makers: Makers
     options: BatchOptions
     client: Client
-    table: Table
+    table: RowFile
     batch: str = ""
     record: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
     _failed: int = 0
@@ -95,15 +95,15 @@ class _Batch:
         """Whether the batch waits for its answers and counts them."""
         return self.options.order.wants_reply
 
-    def check(self) -> Summary:
+    def check(self) -> BatchSummary:
         """Check all rows, push none and write no file."""
         reader = self._reader(Rejects(self.table, None), "0" * bulk.BATCH_DIGITS)
         with progress() as show:
             for _ in reader.chunks():
                 show(self.table.position(), self.table.size, f"{reader.good + reader.bad:,} rows")
-        return Summary("", bulk.BatchRecord(reader.good + reader.bad, reader.good), reader.bad, None, dry_run=True)
+        return BatchSummary("", bulk.BatchRecord(reader.good + reader.bad, reader.good), reader.bad, None, dry_run=True)
 
-    def run(self) -> Summary:
+    def run(self) -> BatchSummary:
         """Push the remaining rows of the batch, wait for the answers if the options say so, and return the summary.
 
         Raise `UsageError` if the file or the rejects file cannot be used, `StoreUnavailable` or `StoreRefused` if Redis
@@ -126,12 +126,12 @@ class _Batch:
                 with progress() as show:
                     self._wait(show)
         kept = self.options.rejects if reader.bad else None
-        return Summary(self.batch, self.record, reader.bad, kept, waits=self.waits, pushed_before=before.pushed)
+        return BatchSummary(self.batch, self.record, reader.bad, kept, waits=self.waits, pushed_before=before.pushed)
 
-    def _reader(self, rejects: Rejects, batch: str) -> Reader:
+    def _reader(self, rejects: Rejects, batch: str) -> JobReader:
         command = None if self.options.order.command == EACH_ITS_OWN else self.options.order.command
         table, rate = self.table, self.options.rate
-        return Reader(batch, table.rows, self.makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
+        return JobReader(batch, table.rows, self.makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
 
     def _begin(self) -> Rejects:
         """Find the batch in Redis, or begin it; return where bad rows go."""
@@ -179,7 +179,7 @@ class _Batch:
         else:
             output.say(f"{before}; continuing after row {known.row}.")
 
-    def _push(self, reader: Reader, show: ShowProgress) -> None:
+    def _push(self, reader: JobReader, show: ShowProgress) -> None:
         before, began_s, sent = self.record.row, time.monotonic(), 0
         for chunk in reader.chunks():
             if chunk.last > before:
@@ -232,7 +232,7 @@ class _Batch:
         return replies
 
 
-def _require_valid(makers: Makers, table: Table) -> None:
+def _require_valid(makers: Makers, table: RowFile) -> None:
     """Raise `UsageError` if the command or the table's columns leave no valid row.
 
     End the command with 4 if no token allows it.
@@ -270,7 +270,7 @@ def _require_order(targets: Sequence[Target]) -> None:
         raise UsageError(f"Nothing was queued: {no_order(targets)}", hint)
 
 
-def _print_resume_hint(batch: _Batch, error: KeyboardInterrupt | RestbrokerError) -> NoReturn:
+def _print_resume_hint(batch: _RowBatch, error: KeyboardInterrupt | RestbrokerError) -> NoReturn:
     if isinstance(error, RestbrokerError):
         output.say(f"restbroker: {error}")
     known = None

@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.bulk.rows import Bad, Read, Row
+from restbroker.bulk.rows import Bad, FileRow, Read
 from restbroker.bulk.store import Chunk, jid_of
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -55,7 +55,7 @@ OWN_COLUMNS: Final = (UNIQUE_KEY, FAIR_COLUMN, ORDER_COLUMN)
 
 
 @attrs.frozen(eq=False)
-class Tokens:
+class TokenFinder:
     """Finds the token for a job: the first that allows the command and its arguments.
 
     `access`: what all jobs need, which are of one command, target and queue; its arguments are not used.
@@ -97,7 +97,7 @@ class Maker:
     """
 
     checker: Checker
-    tokens: Tokens
+    tokens: TokenFinder
     order: JobRequest
     target: Target
     lock: Lock | None = None
@@ -213,7 +213,9 @@ class Makers:
         if spec is not None:
             arguments.note_secrets(spec, self.typed_arguments)
         order = attrs.evolve(self.order, command=command, queue=self.options.queue or target.queues[0], lock=None)
-        tokens = Tokens(self.settings.tokens, access_of(target, order.queue, spec=spec, command=Command(command, {})))
+        tokens = TokenFinder(
+            self.settings.tokens, access_of(target, order.queue, spec=spec, command=Command(command, {}))
+        )
         checker = Checker(spec, const, target.default_host)
         return Maker(checker, tokens, order, target, lock=self.order.lock)
 
@@ -232,7 +234,7 @@ class Makers:
 
 
 @attrs.define(eq=False)
-class Reader:
+class JobReader:
     """Makes jobs of rows. `command` None: each row names its own. `skipped`: rows up to this one are pushed already."""
 
     batch: str
@@ -272,7 +274,7 @@ class Reader:
                 self._refuse(Bad(row.number, row.line, why, row.text))
         chunk.last = row.number
 
-    def _make(self, row: Row, chunk: Chunk, now_s: float) -> None:
+    def _make(self, row: FileRow, chunk: Chunk, now_s: float) -> None:
         number, values = row.number, row.values
         maker = self._maker(values)
         own: dict[str, Json] = {name: values.pop(name) for name in OWN_COLUMNS if name in values}

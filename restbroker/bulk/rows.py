@@ -48,7 +48,7 @@ _CELL: Final = r'(?:"(?:[^"]|"")*+"|[^"{0}\r\n]*+)'
 
 
 @light
-class Row:
+class FileRow:
     """One row that can be read. `values` are cells by their columns, or an object's members; `text` is as in `Bad`."""
 
     number: int
@@ -70,11 +70,11 @@ class Bad:
     text: str
 
 
-Read: TypeAlias = Row | Bad
+Read: TypeAlias = FileRow | Bad
 
 
 @attrs.frozen
-class Table:
+class RowFile:
     """A file whose beginning was read. `columns` and `separator` are those of a CSV file; NDJSON has none.
 
     `opening`: the text with which a rejects file of this table begins. `is_rejects`: this is such a file, of CSV.
@@ -98,7 +98,7 @@ class Table:
 
 
 @contextmanager
-def open_table(file: Path) -> Iterator[Table]:
+def open_table(file: Path) -> Iterator[RowFile]:
     """Yield the table in the file of this path, or in standard input for `-`. Raise `UsageError` if there is none."""
     is_stdin = str(file) == STDIN
     name = "standard input" if is_stdin else str(file)
@@ -121,7 +121,7 @@ def open_table(file: Path) -> Iterator[Table]:
         raise UsageError(f"{name} cannot be read: {error.strerror}.", "Name a file of CSV or NDJSON, or -.") from None
 
 
-def read_table(name: str, source: io.TextIOWrapper) -> Table:
+def read_table(name: str, source: io.TextIOWrapper) -> RowFile:
     """Return the table in a file of CSV, or of NDJSON if it begins with `{`. Raise `UsageError` if it is neither."""
     lines = _Lines(source)
     try:
@@ -136,14 +136,14 @@ def read_table(name: str, source: io.TextIOWrapper) -> Table:
         raise UsageError(f"{name} is empty.", _FORMS)
     match first.lstrip()[0]:
         case "{":
-            return Table(_ndjson_rows(first, lines), opening=mark)
+            return RowFile(_ndjson_rows(first, lines), opening=mark)
         case "[":
             raise UsageError(f"{name} is a JSON list.", "Write one object in each line: jq -c '.[]' FILE")
         case _:
             return _csv_table(name, first, lines, mark)
 
 
-def reject_text(table: Table, bad: Bad) -> str:
+def reject_text(table: RowFile, bad: Bad) -> str:
     """Return a bad row for the rejects file: the reason, in NDJSON in a line of its own, and the row's text."""
     why = f"line {bad.line}: {bad.why}"
     text = bad.text if bad.text.endswith(_ENDS) else f"{bad.text}\n"
@@ -197,7 +197,7 @@ def _ndjson_rows(text: str, lines: _Lines) -> Iterator[Read]:
             if isinstance(found, str):
                 yield Bad(number, lines.number, found, text)
             else:
-                yield Row(number, lines.number, found, text)
+                yield FileRow(number, lines.number, found, text)
         lines.row_lines.clear()
         try:
             text = next(lines)
@@ -224,7 +224,7 @@ def _members_of(text: str) -> dict[str, Json] | str:
     return value or "an empty object."
 
 
-def _csv_table(name: str, first: str, lines: _Lines, mark: str) -> Table:
+def _csv_table(name: str, first: str, lines: _Lines, mark: str) -> RowFile:
     """Return the CSV file that begins with the line `first`; `lines` has the others, and `mark` is its byte order mark.
 
     Raise `UsageError` if the line names no columns.
@@ -248,7 +248,7 @@ def _csv_table(name: str, first: str, lines: _Lines, mark: str) -> Table:
         opening = f"{ERROR}{separator}{opening}"
     opening = f"{mark}{told[0] if told else ''}{opening}"
     rows = _csv_rows(header, separator, lines, is_rejects=is_rejects)
-    return Table(rows, opening, tuple(header), separator, is_rejects=is_rejects)
+    return RowFile(rows, opening, tuple(header), separator, is_rejects=is_rejects)
 
 
 def _csv_rows(header: Sequence[str], separator: str, lines: _Lines, *, is_rejects: bool) -> Iterator[Read]:
@@ -281,9 +281,9 @@ def _csv_rows(header: Sequence[str], separator: str, lines: _Lines, *, is_reject
         if why is not None:
             yield Bad(number, line, why, text)
         elif is_rejects:
-            yield Row(number, line, dict(zip(header[1:], map(unguard, cells[1:]), strict=True)), text)
+            yield FileRow(number, line, dict(zip(header[1:], map(unguard, cells[1:]), strict=True)), text)
         else:
-            yield Row(number, line, dict(zip(header, cells, strict=True)), text)
+            yield FileRow(number, line, dict(zip(header, cells, strict=True)), text)
         if why == UNCLOSED:
             return
 

@@ -10,7 +10,7 @@ from typing import IO, Final
 
 import attrs
 
-from restbroker.bulk.rows import Bad, Table, reject_text
+from restbroker.bulk.rows import Bad, RowFile, reject_text
 from restbroker.bulk.store import NEGATIVE, BatchRecord
 from restbroker.console import output
 from restbroker.console.exits import Exit
@@ -27,7 +27,7 @@ class Rejects:
     `may_overwrite`: the file is one that this batch wrote before, and is overwritten; `is_finished`: it is whole.
     """
 
-    table: Table
+    table: RowFile
     path: Path | None
     may_overwrite: bool = False
     is_finished: bool = False
@@ -72,7 +72,7 @@ def existing_file_error(path: Path) -> UsageError:
 
 
 @attrs.frozen
-class Summary:
+class BatchSummary:
     """How a batch ended: `record` as in Redis; how many rows were rejected, and the file that has them, if any.
 
     `waits`: its rows' answers count. `pushed_before`: how many of the pushed rows earlier starts had pushed.

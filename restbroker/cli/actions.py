@@ -35,7 +35,7 @@ from restbroker.operate.follow import ActionResult, FailureCount, follow
 from restbroker.operate.job import ShownJob
 from restbroker.store.client import Client
 
-__all__ = ["Action", "Doing"]
+__all__ = ["Action", "PlannedAction"]
 
 _DONE: Final[dict[Verb, str]] = {
     "retry": "retried",
@@ -54,7 +54,7 @@ _REST: Final = 4
 
 
 @attrs.frozen
-class Doing:
+class PlannedAction:
     """An action, and how to do it; `wait_s`: for how long to follow the jobs that were sent again (None: not)."""
 
     client: Client

@@ -21,7 +21,7 @@ import typer
 from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
-from restbroker.config.setup import FLAT, REDIS, STATS_USER, Answers, Setup, secret_names, setup
+from restbroker.config.setup import FLAT, REDIS, STATS_USER, Setup, SetupAnswers, secret_names, setup
 from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
 from restbroker.config.values import is_plain
@@ -110,7 +110,7 @@ def _require_valid(given: InitOptions) -> None:
         )
 
 
-def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> Answers:
+def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> SetupAnswers:
     """Return the answers; a question that is not asked has its default."""
     if ask:
         output.say("A few questions; Enter takes the value in brackets. Nothing is written before the last answer.")
@@ -140,7 +140,7 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
     if not domain:
         form = "The virtual host of the jobs (empty: each job names it)"
         domain = question(None, form, "", _optional(_read_domain))
-    return Answers(
+    return SetupAnswers(
         kind,
         url,
         redis,
@@ -250,7 +250,7 @@ def _offer_test(path: Path) -> Exit | None:
     return report(path, as_json=False)
 
 
-def _print_next_steps(path: Path, answers: Answers, password: str | None, *, tested: Exit | None) -> None:
+def _print_next_steps(path: Path, answers: SetupAnswers, password: str | None, *, tested: Exit | None) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
     check = "" if tested is Exit.OK else f"  restbroker check{where}            test everything\n"

@@ -78,7 +78,7 @@ def ctl(
     with open_store(settings) as client:
         found = find_process_if_known(client, place.queues[0])
         catalogue = _catalogue(place, found, version)
-        way = _Exchange(client, settings, place, dialect=manner, catalogue=catalogue)
+        way = _CtlExchange(client, settings, place, dialect=manner, catalogue=catalogue)
         if given in (["status"], ["started"]) and manner.asks_state is not None and version is None:
             _tell_state(way, found, given[0], timeout_s)
         match read := manner.read(catalogue, given, version):
@@ -92,7 +92,7 @@ def ctl(
 
 
 @attrs.frozen
-class _Exchange:
+class _CtlExchange:
     """One exchange with the server through the queue, from a command to the output for its answer."""
 
     client: Client
@@ -144,7 +144,7 @@ class _Exchange:
         raise typer.Exit(no(reply.outcome, reply.code))
 
 
-def _tell_state(way: _Exchange, found: ServingProcess | None, word: str, timeout_s: float | None) -> NoReturn:
+def _tell_state(way: _CtlExchange, found: ServingProcess | None, word: str, timeout_s: float | None) -> NoReturn:
     """End with the server's state: `status` prints what is known at once, `started` waits for it and prints nothing."""
     name, is_status = way.place.name, word == "status"
     if is_status and (found is None or found.quiet or found.hindrance is not None):

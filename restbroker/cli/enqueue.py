@@ -97,7 +97,7 @@ class When:
 
 
 @attrs.frozen
-class Keys:
+class JobKeys:
     """The keys by which jobs are told from others, take turns, and are kept in order."""
 
     unique: Annotated[
@@ -185,7 +185,7 @@ def enqueue(
     queue: QueueOption = None,
     *,
     when: When,
-    keys: Keys,
+    keys: JobKeys,
     retries: RetryOption = "true",
     reply_id: ReplyIdOption = None,
     ok_if_exists: OkIfExists = False,

@@ -17,7 +17,7 @@ from restbroker.console.lists import Verbs
 from restbroker.console.options import Output, command, option
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
-from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, RecentEvent, Tail
+from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, ShownEvent, Tail
 from restbroker.operate.names import require
 from restbroker.store.sources import SourceState, read_states, shown
 
@@ -87,7 +87,7 @@ def sources(how: Output) -> None:
         output.say("No process on this Redis reads events. Sources that servers post to are not listed.")
 
 
-def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
+def _show(found: Iterable[ShownEvent], *, as_json: bool) -> None:
     is_person = sys.stdout.isatty()
     for seen in found:
         words = _fields(seen)
@@ -102,7 +102,7 @@ def _show(found: Iterable[RecentEvent], *, as_json: bool) -> None:
         pass
 
 
-def _fields(seen: RecentEvent) -> Mapping[str, str | None]:
+def _fields(seen: ShownEvent) -> Mapping[str, str | None]:
     words = {
         "source": seen.source,
         "type": seen.type,

@@ -29,7 +29,7 @@ from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import NO_RETRY, OrderWait
-from restbroker.operate.walk import End, Kind
+from restbroker.operate.walk import FoundEnd, Kind
 from restbroker.store.client import Client
 
 _HINTS: Final[dict[Kind, str]] = {
@@ -106,7 +106,7 @@ def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) ->
         output.table(("", ""), acts)
 
 
-def _end_text(end: End) -> str:
+def _end_text(end: FoundEnd) -> str:
     one = end.ending
     words = (
         local(end.at_s),

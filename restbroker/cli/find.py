@@ -21,7 +21,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.search import SearchResult, search
-from restbroker.operate.walk import End
+from restbroker.operate.walk import FoundEnd
 from restbroker.operate.where import parse_search
 
 app = typer.Typer(add_completion=False)
@@ -87,7 +87,7 @@ def _rows(found: SearchResult) -> Iterator[_Row]:
         yield "ended", None, end.at_s, done.jid, None, done.target, done.command, _end_text(end)
 
 
-def _end_text(end: End) -> str:
+def _end_text(end: FoundEnd) -> str:
     return " ".join(word for word in (end.ending.outcome, end.ending.code) if word)
 
 

@@ -78,7 +78,7 @@ _SUMMARY_S: Final = 600.0
 
 
 @attrs.frozen
-class Change:
+class JobChange:
     """What an edit changes in a job besides the values that are given."""
 
     unset: Annotated[list[str] | None, option("--unset NAME", "Remove an argument.")] = None
@@ -236,7 +236,7 @@ def _add_edit(app: typer.Typer, zset: SortedSet) -> None:
         *,
         context: typer.Context,
         words: ArgumentWords = None,
-        change: Change,
+        change: JobChange,
         queue: QueueOption = None,
         retry: RetryOption = False,
         any_command: AnyOption = False,
@@ -298,7 +298,7 @@ def _act(
     **more: Any,  # noqa: ANN401 - fields of `Action`, which is not imported for a list
 ) -> None:
     """Do this with the chosen jobs. Raise `UsageError` unless they are named in exactly one way."""
-    from restbroker.cli.actions import Action, Doing
+    from restbroker.cli.actions import Action, PlannedAction
     from restbroker.operate.act_set import SetJobs
 
     settings = settings or how.settings()
@@ -309,7 +309,9 @@ def _act(
     jobs = SetJobs(zset, tuple(chosen.jids or ()), meant, limit=limit, rate_per_s=paced.rate)
     action = Action(verb, who(), why=paced.why, **more)
     with open_store(settings) as client:
-        Doing(client, action, known, dry_run=paced.dry_run, yes=paced.yes, as_json=how.json, wait_s=wait_s).act(jobs)
+        PlannedAction(client, action, known, dry_run=paced.dry_run, yes=paced.yes, as_json=how.json, wait_s=wait_s).act(
+            jobs
+        )
 
 
 def conditions(typed: Sequence[str] | None, zset: SortedSet, known: ConfigContext) -> where.Where:
@@ -317,7 +319,7 @@ def conditions(typed: Sequence[str] | None, zset: SortedSet, known: ConfigContex
     return where.read(typed or (), time.time(), ahead=zset != "dead", hidden=known.hidden)
 
 
-def _edit_of(settings: Config, typed: arguments.TypedArguments, change: Change, *, any_command: bool) -> "Edit":
+def _edit_of(settings: Config, typed: arguments.TypedArguments, change: JobChange, *, any_command: bool) -> "Edit":
     """Return the change that was typed; raise `UsageError` if a `rename` is not of the form OLD=NEW."""
     from restbroker.broker.tokens import Tokens
     from restbroker.operate.edit import Edit

@@ -22,7 +22,7 @@ from restbroker.console.options import (
     LimitOption,
     OneTargetOption,
     Output,
-    Reason,
+    ReasonOptions,
     RepeatUnsafeOption,
     argument,
     command,
@@ -158,7 +158,7 @@ def retry(
     key: KeyName,
     target: OneTargetOption = None,
     repeat_unsafe: RepeatUnsafeOption = False,
-    reason: Reason,
+    reason: ReasonOptions,
     how: Output,
 ) -> None:
     """Retry the job that holds a key: the dead one that stopped it, or now the one whose last try failed.

@@ -40,7 +40,15 @@ from restbroker.operate import find
 from restbroker.operate.context import context_of
 from restbroker.operate.job import ShownJob
 from restbroker.operate.problems import Alarm, problems
-from restbroker.operate.system import Queue, Snapshot, StoppedKeys, Target, ordered_targets, stopped_keys, system
+from restbroker.operate.system import (
+    Queue,
+    Snapshot,
+    TargetState,
+    TargetStoppedKeys,
+    ordered_targets,
+    stopped_keys,
+    system,
+)
 from restbroker.operate.system import targets as targets_of
 from restbroker.operate.words import all_well
 from restbroker.store.client import Client
@@ -73,7 +81,7 @@ class Sample:
     stats: Snapshot | None = None
     error: RestbrokerError | None = None
     per_s: Mapping[str, float] = attrs.field(factory=dict)
-    stopped: Sequence[StoppedKeys] = ()
+    stopped: Sequence[TargetStoppedKeys] = ()
     read_at_s: float = 0.0
 
     def read(self) -> None:
@@ -101,7 +109,7 @@ class Sample:
 
 
 @attrs.define
-class Schedule:
+class ReadTimes:
     """When the next read is due: never twice for one moment, and late ones are left out."""
 
     every_s: float
@@ -125,8 +133,8 @@ def watch(sample: Sample, every_s: float, lines: Lines, explain: Callable[[str],
     with suppress(KeyboardInterrupt):
         if not as_json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
             with _terminal() as keys:
-                Screen(sample, Schedule(every_s), keys, explain).run()
-        schedule = Schedule(every_s)
+                Screen(sample, ReadTimes(every_s), keys, explain).run()
+        schedule = ReadTimes(every_s)
         while True:
             schedule.next()
             sample.read()
@@ -189,10 +197,10 @@ class Screen:
     """The live screen: what is wrong, targets, queues and the latest dead jobs, of which one is selected."""
 
     sample: Sample
-    schedule: Schedule
+    schedule: ReadTimes
     keys: int | None
     explain: Callable[[str], None]
-    _targets: Sequence[Target] = ()
+    _targets: Sequence[TargetState] = ()
     _dead: Sequence[ShownJob] = ()
     _selected: int | None = None
 

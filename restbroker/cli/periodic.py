@@ -11,14 +11,14 @@ from restbroker.console import columns, completion, output, times
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import ForOption, Output, Reason, argument, command
+from restbroker.console.options import ForOption, Output, ReasonOptions, argument, command
 from restbroker.console.pausing import Pausable
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
 from restbroker.operate import periodic as operate_periodic
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
-from restbroker.operate.periodic import Periodic
+from restbroker.operate.periodic import ShownPeriodic
 from restbroker.operate.request import periodic_requests
 from restbroker.operate.words import pause_details
 from restbroker.store.client import Client
@@ -47,7 +47,7 @@ def list_commands(how: Output) -> None:
 
 
 @command(app)
-def run(*, name: CommandName, reason: Reason, how: Output) -> None:
+def run(*, name: CommandName, reason: ReasonOptions, how: Output) -> None:
     """Push the command's job now, and print its id. Its times stay as they are, and a pause does not matter.
 
     Exits with 1 if nothing was pushed since its last job is not done (Overlap "skip").
@@ -69,13 +69,13 @@ def run(*, name: CommandName, reason: Reason, how: Output) -> None:
 
 
 @command(app)
-def pause(*, name: CommandName, for_: ForOption = None, reason: Reason, how: Output) -> None:
+def pause(*, name: CommandName, for_: ForOption = None, reason: ReasonOptions, how: Output) -> None:
     """Pause a periodic command: what is due meanwhile is skipped. A new pause replaces the previous one."""
     _PERIODIC.pause(name, for_, reason, how)
 
 
 @command(app)
-def resume(*, name: CommandName, reason: Reason, how: Output) -> None:
+def resume(*, name: CommandName, reason: ReasonOptions, how: Output) -> None:
     """End a pause. What was due meanwhile stays skipped."""
     _PERIODIC.resume(name, reason, how)
 
@@ -87,7 +87,7 @@ def _is_paused(client: Client, settings: Config, name: str) -> bool:
 
 
 _PERIODIC: Final = Pausable("periodic", _is_paused, meanwhile="", sections=("Periodic",))
-_COLUMNS: Final[Sequence[Column[Periodic]]] = (
+_COLUMNS: Final[Sequence[Column[ShownPeriodic]]] = (
     Column("NAME", lambda one: one.name),
     Column(
         "NEXT",

@@ -23,7 +23,7 @@ from restbroker.operate import processes as operate_processes
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.names import require
-from restbroker.operate.processes import Order, Process, Work
+from restbroker.operate.processes import Order, Process, ProcessWork
 from restbroker.store.client import Client
 
 app = typer.Typer(
@@ -121,7 +121,7 @@ def _wait_until_ended(client: Client, jid: str, secrets: Spellings) -> bool:
     return False
 
 
-def _find_work(client: Client, jid: str, secrets: Spellings) -> list[tuple[str, Work]]:
+def _find_work(client: Client, jid: str, secrets: Spellings) -> list[tuple[str, ProcessWork]]:
     """Return each process of restbroker that shows this job, and the job as it shows it."""
     found = operate_processes.processes(client, secrets)
     return [(owner.name, job) for owner in found if owner.is_restbroker for job in owner.jobs if job.job.jid == jid]
@@ -166,7 +166,7 @@ def _ask(verb: Order, done: str, then: str, names: Sequence[str], consent: Conse
         output.as_json({"action": verb, "requested": requested, "dry_run": consent.dry_run})
 
 
-def _job(one: Work) -> str:
+def _job(one: ProcessWork) -> str:
     words = (utc(one.job.at_s), one.queue, one.name, one.job.jid)
     return "  ".join(word for word in words if word is not None)
 
@@ -184,7 +184,7 @@ _COLUMNS: Final[Sequence[Column[Process]]] = (
     Column("TARGETS", lambda one: one.targets),
     Column("QUEUES", lambda one: one.queues),
 )
-_JOBS: Final[Sequence[Column[tuple[str, Work]]]] = (
+_JOBS: Final[Sequence[Column[tuple[str, ProcessWork]]]] = (
     Column("JOB", text=lambda one: cell(one[1].job.jid)),
     Column("COMMAND", text=lambda one: cell(one[1].name)),
     Column("FOR", text=lambda one: duration_text(max(0.0, time.time() - one[1].job.at_s))),

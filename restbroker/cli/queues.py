@@ -28,7 +28,7 @@ from restbroker.console.options import (
     LimitOption,
     MostOption,
     Output,
-    Reason,
+    ReasonOptions,
     WhereOption,
     argument,
     command,
@@ -157,13 +157,13 @@ def peek(
 
 
 @command(app)
-def pause(*, name: QueueName, for_: ForOption = None, reason: Reason, how: Output) -> None:
+def pause(*, name: QueueName, for_: ForOption = None, reason: ReasonOptions, how: Output) -> None:
     """Pause a queue: no process takes jobs from it. Jobs in progress finish. A new pause replaces the previous one."""
     _QUEUE.pause(name, for_, reason, how)
 
 
 @command(app)
-def resume(*, name: QueueName, reason: Reason, how: Output) -> None:
+def resume(*, name: QueueName, reason: ReasonOptions, how: Output) -> None:
     """Resume a queue, no matter who paused it."""
     _QUEUE.resume(name, reason, how)
 
@@ -211,7 +211,7 @@ def run_steps(steps: Generator[Progress], done: str) -> int:
 
 
 @attrs.frozen
-class Waiting:
+class MeantJobs:
     """The jobs of a queue that are meant."""
 
     where: WhereOption = None
@@ -221,13 +221,13 @@ class Waiting:
 
 
 @command(app)
-def delete(name: QueueName, meant: Waiting, consent: Consent, how: Output) -> None:
+def delete(name: QueueName, meant: MeantJobs, consent: Consent, how: Output) -> None:
     """Delete jobs that wait in a queue. There is no copy, and no answer is sent."""
     _act("delete", name, meant, consent, how)
 
 
 @command(app)
-def kill(name: QueueName, meant: Waiting, consent: Consent, how: Output) -> None:
+def kill(name: QueueName, meant: MeantJobs, consent: Consent, how: Output) -> None:
     """Move jobs that wait in a queue into the dead set, where all verbs exist; callers that wait get an answer.
 
     They are counted first. None is moved if the dead set has no room for all of them (DeadLimit).
@@ -235,8 +235,8 @@ def kill(name: QueueName, meant: Waiting, consent: Consent, how: Output) -> None
     _act("kill", name, meant, consent, how)
 
 
-def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -> None:
-    from restbroker.cli.actions import Doing
+def _act(verb: Verb, name: str, meant: MeantJobs, consent: Consent, how: Output) -> None:
+    from restbroker.cli.actions import PlannedAction
     from restbroker.operate import act_waiting
 
     settings = how.settings()
@@ -251,7 +251,7 @@ def _act(verb: Verb, name: str, meant: Waiting, consent: Consent, how: Output) -
         jobs = act_waiting.select(client, name, where, settings, meant.limit)
         jobs.require_sense(action, known)
         output.say(f"note: {act_waiting.consequence(name, verb, known)}")
-        Doing(client, action, known, dry_run=consent.dry_run, yes=consent.yes, as_json=how.json).act(jobs)
+        PlannedAction(client, action, known, dry_run=consent.dry_run, yes=consent.yes, as_json=how.json).act(jobs)
 
 
 def require_queue(client: Client, settings: Config, name: str) -> Queue:

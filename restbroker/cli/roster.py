@@ -57,7 +57,7 @@ from restbroker.rosters.rules import (
     read_roster,
     require_writable,
 )
-from restbroker.rosters.store import Change, UserState
+from restbroker.rosters.store import RosterChange, UserState
 
 app = typer.Typer(
     cls=ListsFirst,
@@ -85,7 +85,7 @@ def _open(path: Path | None, *, only_looks: bool = False) -> Iterator[Rosters]:
             raise UsageError(f"{error.entry} {error.why}.", error.hint or None) from None
 
 
-def _change(rosters: Rosters, verb: str, change: Change) -> None:
+def _change(rosters: Rosters, verb: str, change: RosterChange) -> None:
     version = rosters.change(verb, change)
     output.say(f"{change.user}: version {version}." if version else f"{change.user} has no roster any more.")
     _note_change(rosters)
@@ -181,7 +181,7 @@ def set_roster(
             output.say(f"{name} would have {counted(len(contacts), 'contact')}: {new} new, {gone} gone.")
             return
         stored = {jid: as_stored(contact) for jid, contact in contacts.items()}
-        _change(rosters, "set roster", Change(name, stored, whole=True))
+        _change(rosters, "set roster", RosterChange(name, stored, whole=True))
 
 
 @command(app)
@@ -195,7 +195,7 @@ def add(
     """Add or replace a contact."""
     with _open(config) as rosters:
         contact = read_contact({"name": name, "groups": list(group or ())}, read_jid(jid))
-        _change(rosters, "add contact", Change(rosters.user(user), {jid: as_stored(contact)}))
+        _change(rosters, "add contact", RosterChange(rosters.user(user), {jid: as_stored(contact)}))
 
 
 @command(app)
@@ -207,7 +207,7 @@ def remove(
     """Remove contacts; missing ones count as removed."""
     with _open(config) as rosters:
         drop = tuple(dict.fromkeys(map(read_jid, jids)))
-        _change(rosters, "remove contact", Change(rosters.user(user), drop=drop))
+        _change(rosters, "remove contact", RosterChange(rosters.user(user), drop=drop))
 
 
 @command(app)
@@ -222,7 +222,7 @@ def delete(user: User, dry_run: DryRunOption = False, yes: YesOption = False, co
             output.say(f"The {of} would be deleted.")
         else:
             confirm(f"Delete the {of}?", yes=yes)
-            _change(rosters, "delete roster", Change(found.user, forget=True))
+            _change(rosters, "delete roster", RosterChange(found.user, forget=True))
 
 
 @command(app)

@@ -25,7 +25,7 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.outlook import outlook_cell, outlook_text
 from restbroker.operate.problems import START, Alarm, problems
 from restbroker.operate.system import (
-    Pool,
+    PoolState,
     Queue,
     Snapshot,
     ordered_targets,
@@ -106,7 +106,7 @@ def _queue_state(row: Queue) -> str:
     return f"{state}{waits}"
 
 
-def _process_state(row: Pool) -> str:
+def _process_state(row: PoolState) -> str:
     """Return the state of a target in a process, and why."""
     state = words.process_state(row)
     if row.dying:
@@ -116,7 +116,7 @@ def _process_state(row: Pool) -> str:
     return ": ".join([state, "; ".join(reasons)]) if reasons else state
 
 
-def _short_state(row: Pool) -> str:
+def _short_state(row: PoolState) -> str:
     """Return the state of a target in a process in one word."""
     if row.dying:
         return "gone"
@@ -126,7 +126,7 @@ def _short_state(row: Pool) -> str:
     return words.state_text(str(target_state(row))) if state == "up" else state
 
 
-def _busy(row: Pool) -> str:
+def _busy(row: PoolState) -> str:
     if row.busy is None:
         return f"{cell(row.in_progress)} in progress"
     ahead = row.ahead
@@ -137,7 +137,7 @@ def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:,}"
 
 
-def _rate(row: Pool) -> str:
+def _rate(row: PoolState) -> str:
     return "-" if row.rate_per_s is None else f"{row.rate_per_s:,.1f}/s"
 
 
@@ -148,7 +148,7 @@ QUEUES: Final[Sequence[Column[Queue]]] = (
     Column("STATE", _queue_state),
     Column("OUTLOOK", outlook_cell, outlook_text),
 )
-PROCESSES: Final[Sequence[Column[Pool]]] = (
+PROCESSES: Final[Sequence[Column[PoolState]]] = (
     Column("PROCESS", lambda row: row.name),
     Column("TARGET", lambda row: cell(row.target)),
     Column("STATE", _process_state, _short_state),

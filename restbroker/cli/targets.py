@@ -11,12 +11,12 @@ from restbroker.config.values import duration_text
 from restbroker.console import columns, completion
 from restbroker.console.columns import Column
 from restbroker.console.lists import ListsFirst
-from restbroker.console.options import ForOption, Output, Reason, argument, command
+from restbroker.console.options import ForOption, Output, ReasonOptions, argument, command
 from restbroker.console.pausing import Pausable
 from restbroker.console.times import milliseconds
 from restbroker.operate.connect import open_store
 from restbroker.operate.names import require
-from restbroker.operate.system import Target, read_targets, target_state
+from restbroker.operate.system import TargetState, read_targets, target_state
 from restbroker.operate.words import limit_text, pause_text, state_text
 from restbroker.store.client import Client
 
@@ -46,13 +46,13 @@ def list_targets(how: Output) -> None:
 
 
 @command(app)
-def pause(*, name: TargetName, for_: ForOption = None, reason: Reason, how: Output) -> None:
+def pause(*, name: TargetName, for_: ForOption = None, reason: ReasonOptions, how: Output) -> None:
     """Pause a target: no process takes jobs for it. Jobs in progress finish. A new pause replaces the previous one."""
     _TARGET.pause(name, for_, reason, how)
 
 
 @command(app)
-def resume(*, name: TargetName, reason: Reason, how: Output) -> None:
+def resume(*, name: TargetName, reason: ReasonOptions, how: Output) -> None:
     """End every pause of a target. restbroker pauses it again (denied, retry_after) if its server asks for that."""
     _TARGET.resume(name, reason, how)
 
@@ -68,12 +68,12 @@ def _is_paused(client: Client, settings: Config, name: str) -> bool:
     return bool(found[name].pauses)
 
 
-def is_well(one: Target) -> bool:
+def is_well(one: TargetState) -> bool:
     """Tell whether a target gets jobs in every process."""
     return one.state == "up" and not one.down_in and not one.pauses
 
 
-def _state(one: Target) -> str:
+def _state(one: TargetState) -> str:
     if one.state is None:
         return "no process serves it"
     if one.down_in == 0:
@@ -83,7 +83,7 @@ def _state(one: Target) -> str:
     return f"{state_text(one.state)}{since}{where}"
 
 
-def _limits(one: Target) -> Iterator[str]:
+def _limits(one: TargetState) -> Iterator[str]:
     if one.limit < one.concurrency:
         yield limit_text(one.limit, one.concurrency)
     if one.rate_limit_per_s is not None:
@@ -94,18 +94,18 @@ def _limits(one: Target) -> Iterator[str]:
         yield f"the last fetch was held back by {', '.join(one.limited)}"
 
 
-def _busy(one: Target) -> str:
+def _busy(one: TargetState) -> str:
     return f"{one.busy}/{min(one.limit, one.concurrency)}" + (f" +{one.ahead}" if one.ahead else "")
 
 
-def _why(one: Target) -> str:
+def _why(one: TargetState) -> str:
     """Return why a target gets no jobs, or fewer, and what to do."""
     told = " ".join(text for text in (one.reason, one.hint) if text)
     more = "; ".join((*map(pause_text, one.pauses), *_limits(one)))
     return f"{told} {more[:1].upper()}{more[1:]}" if told and more else told or more
 
 
-COLUMNS: Final[Sequence[Column[Target]]] = (
+COLUMNS: Final[Sequence[Column[TargetState]]] = (
     Column("TARGET", lambda one: one.name),
     Column("STATE", lambda one: state_text(one.state or "-"), _state),
     Column("", lambda one: [state_text(pause_.reason) for pause_ in one.pauses]),

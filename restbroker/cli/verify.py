@@ -18,7 +18,7 @@ from restbroker.console.progress import progress
 from restbroker.errors import UsageError
 from restbroker.operate.connect import store_settings
 from restbroker.store.client import StoreSettings
-from restbroker.trial.result import Result
+from restbroker.trial.result import TrialResult
 
 app = typer.Typer(add_completion=False)
 
@@ -76,7 +76,7 @@ def _settings(config: Path | None, redis: str | None) -> StoreSettings:
     return StoreSettings(address.url, password=address.password)
 
 
-def _show(result: Result) -> None:
+def _show(result: TrialResult) -> None:
     output.table(("JOBS", ""), list(attrs.asdict(result.verdict).items()))
     for name, times in result.recovery().items():
         output.row((f"requeued after {name}", *(f"{part} {value:g}" for part, value in times.items())))

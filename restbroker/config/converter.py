@@ -58,10 +58,10 @@ def read(members: type[T], document: Mapping[str, Json], problems: Problems) -> 
     Its own names must have their proper spelling (`fold`). Each part that cannot be read becomes a problem in
     `problems`. Options of an unknown kind are left as they are.
     """
-    return _Reading(problems).members(members, document)
+    return _DocumentReading(problems).members(members, document)
 
 
-class _Reading:
+class _DocumentReading:
     """One reading of a document; `_place` is that of the value being read, `_is_secret` whether its key is secret."""
 
     def __init__(self, problems: Problems) -> None:

@@ -16,7 +16,7 @@ from restbroker.config.problems import Problems, at
 from restbroker.config.values import BadValue, duration_text, is_plain
 from restbroker.job import schedule
 from restbroker.job.json_types import Json
-from restbroker.job.schedule import Schedule
+from restbroker.job.schedule import CronSchedule
 
 _EXAMPLE: Final = 'a cron expression such as "30 4 * * *" or "@daily"'
 _LEAST_WITHIN_S: Final = 5.0
@@ -102,9 +102,9 @@ class PeriodicCommand:
     retry: _Retry = key("Retry", "How often to try again: a number, true (25) or false.", default=True)
 
     @property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> CronSchedule:
         """When it is due."""
-        return Schedule(self.cron, self.zone)
+        return CronSchedule(self.cron, self.zone)
 
     @property
     def late_s(self) -> float:

@@ -21,7 +21,7 @@ _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin
 
 
 @attrs.frozen
-class Answers:
+class SetupAnswers:
     """The answers of the operator: `user` is that of the login (None: no login), `domain` the default virtual host.
 
     `auth` is how the login is used (`RestAuth`). `password` belongs to the login; `password_file` is a file that has it
@@ -55,7 +55,7 @@ def secret_names(stem: str) -> tuple[str, str, str, str]:
     return f"{stem}.token", f"{stem}.password", f"{stem}.redis-password", f"{stem}.stats-password"
 
 
-def setup(answers: Answers, stem: str, token: str) -> Setup:
+def setup(answers: SetupAnswers, stem: str, token: str) -> Setup:
     """Return the configuration and secrets for these answers, whose addresses can be used.
 
     `stem` is that of the configuration file's name, with which the names of the secrets' files begin.
@@ -80,7 +80,7 @@ def setup(answers: Answers, stem: str, token: str) -> Setup:
     return Setup(document, secrets)
 
 
-def _flat(answers: Answers, password: str | None) -> dict[str, Json]:
+def _flat(answers: SetupAnswers, password: str | None) -> dict[str, Json]:
     login: dict[str, Json] = {}
     if answers.user is not None:
         login = {"RestAuth": answers.auth, "RestUser": answers.user, "RestPassFile": password}
@@ -90,7 +90,7 @@ def _flat(answers: Answers, password: str | None) -> dict[str, Json]:
     return {"RestURL": answers.url, **login, **domain, "RestQueue": answers.queue}
 
 
-def _target(answers: Answers, password: str | None) -> dict[str, Json]:
+def _target(answers: SetupAnswers, password: str | None) -> dict[str, Json]:
     entry: dict[str, Json] = {"Kind": answers.kind, "URL": answers.url}
     if answers.domain is not None:
         entry["Domain"] = answers.domain

@@ -24,7 +24,7 @@ _EXITS: Final = "docs/cli.md#exit-codes"
 _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 
 
-class Table(TypedDict):
+class CodeTable(TypedDict):
     """A table of codes: `what` they are codes of, and the `heading` under which docs/codes.md shows it.
 
     `rows` has by a code, or by several as `A, B`: what it means; what to do, as its message says, too; and perhaps what
@@ -37,7 +37,7 @@ class Table(TypedDict):
     messages_say_all: NotRequired[bool]
 
 
-def tables(word: str = "") -> Iterator[Table]:
+def tables(word: str = "") -> Iterator[CodeTable]:
     """Yield the tables of the file, in the order of the pages; only those that have this word somewhere."""
     # One by one: to read all takes 4 ms of CPU.
     for text in _FILE.read_text("utf-8").split(_TABLE)[1:]:

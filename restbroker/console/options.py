@@ -161,7 +161,7 @@ class Consent:
 
 
 @attrs.frozen
-class Reason:
+class ReasonOptions:
     """Why, and whether only to show it, of what no one is asked about."""
 
     why: WhyOption = ""

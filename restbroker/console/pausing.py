@@ -12,7 +12,7 @@ from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output, times
 from restbroker.console.load_config import Section
-from restbroker.console.options import Output, Reason
+from restbroker.console.options import Output, ReasonOptions
 from restbroker.console.who import who
 from restbroker.operate import control
 from restbroker.operate.connect import open_store
@@ -35,7 +35,7 @@ class Pausable:
     meanwhile: str = "; jobs in progress finish"
     sections: tuple[Section, ...] = ()
 
-    def pause(self, name: str, duration: str | None, reason: Reason, how: Output) -> None:
+    def pause(self, name: str, duration: str | None, reason: ReasonOptions, how: Output) -> None:
         """Pause it, for this duration (None: until resumed), and say so."""
         settings = how.settings(*self.sections)
         for_s = None if duration is None else times.duration_s("--for", duration, _MOST_DAYS)
@@ -48,7 +48,7 @@ class Pausable:
         words = f"{name} {_done(reason)} paused {how_long}{self.meanwhile}."
         output.report(words, fields, as_json=how.json, dry_run=reason.dry_run)
 
-    def resume(self, name: str, reason: Reason, how: Output) -> None:
+    def resume(self, name: str, reason: ReasonOptions, how: Output) -> None:
         """End its pause, and say so."""
         settings = how.settings(*self.sections)
         with open_store(settings) as client:
@@ -60,5 +60,5 @@ class Pausable:
         output.report(words, fields, as_json=how.json, dry_run=reason.dry_run)
 
 
-def _done(reason: Reason) -> str:
+def _done(reason: ReasonOptions) -> str:
     return "would be" if reason.dry_run else "is"

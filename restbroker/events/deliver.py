@@ -26,7 +26,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json, mark_of_sent, mark_of_test
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
-from restbroker.servers.event_contract import Reader, Verdict
+from restbroker.servers.event_contract import EventReader, Verdict
 from restbroker.serving.runner import Server
 from restbroker.store import events as store
 from restbroker.store.connection import Connection
@@ -393,7 +393,7 @@ class Receiver:
 
     deliverer: Deliverer
     servers: Sequence[Server]
-    readers: Sequence[Reader] = ()
+    readers: Sequence[EventReader] = ()
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Receive events until cancelled; then push those that came by then."""

@@ -24,7 +24,7 @@ from restbroker.config.kind import source_defaults_of
 if TYPE_CHECKING:  # the command line gets the kinds alone
     from restbroker.config.events import EventSource
     from restbroker.config.target import Target
-    from restbroker.servers.event_contract import Emission, Hook, Parties, Reader, ReaderPorts
+    from restbroker.servers.event_contract import Emission, EventReader, Hook, Parties, ReaderPorts
     from restbroker.servers.findings import Finding
     from restbroker.store.sources import SourceState
 
@@ -59,9 +59,9 @@ def open_hook(source: "EventSource") -> "Hook":
     return hook
 
 
-def open_reader(source: "EventSource", ways: "ReaderPorts") -> "Reader":
+def open_reader(source: "EventSource", ways: "ReaderPorts") -> "EventReader":
     """Return the reader of this source, without connecting yet; raise `ConfigError` if it cannot be used."""
-    reader: Reader = _part(source.kind, "reader").open_reader(source, ways)
+    reader: EventReader = _part(source.kind, "reader").open_reader(source, ways)
     return reader
 
 

@@ -26,19 +26,19 @@ from restbroker.events import registry
 from restbroker.events.secrets import CurrentSecret, SourceLogin, beginnings
 from restbroker.servers.event_contract import (
     ANY_TYPE,
-    Answer,
     Deliver,
     Forbidden,
     Hook,
     HookRequest,
     MalformedEvent,
+    PostAnswer,
     SignedHook,
     UnknownMediaType,
 )
 from restbroker.servers.findings import Texts
 from restbroker.servers.loops import REFUSAL, came_from_us
 from restbroker.serving import plain
-from restbroker.serving.plain import PlainApp, Request
+from restbroker.serving.plain import HttpRequest, PlainApp
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
 from restbroker.transport.room import FREE_BYTES, Holding, Room, Share, parsed_bytes
 
@@ -185,7 +185,7 @@ class Webhooks:
         """The app for `serving.runner`."""
         return PlainApp("events", self._answer, self._report)
 
-    async def _answer(self, request: Request) -> plain.Answer:
+    async def _answer(self, request: HttpRequest) -> plain.HttpAnswer:
         path = request.target.partition(b"?")[0]
         place, rest = self._find_source(_text(path))
         if place is None:
@@ -193,7 +193,7 @@ class Webhooks:
             return _encode(_problem(_Refusal(HTTPStatus.NOT_FOUND, None, "No source of events has this path.")))
         return _encode(await self._answer_of(place, rest, request))
 
-    async def _answer_of(self, place: _WebhookSource, rest: str, request: Request) -> Answer:
+    async def _answer_of(self, place: _WebhookSource, rest: str, request: HttpRequest) -> PostAnswer:
         try:
             return await self._handle(place, rest, request)
         except Forbidden as error:
@@ -219,7 +219,7 @@ class Webhooks:
         found = max(above, key=len, default=None)
         return (None, "") if found is None else (self._places[found], path[len(found) + 1 :])
 
-    async def _handle(self, place: _WebhookSource, rest: str, request: Request) -> Answer:
+    async def _handle(self, place: _WebhookSource, rest: str, request: HttpRequest) -> PostAnswer:
         began_s = trio.current_time()
         method, headers = request.method, dict(request.headers)
         raw_path, _, query = request.target.partition(b"?")
@@ -254,7 +254,7 @@ class Webhooks:
         finally:
             holding.free()
 
-    async def _take(self, place: _WebhookSource, posted: HookRequest, began_s: float) -> Answer:
+    async def _take(self, place: _WebhookSource, posted: HookRequest, began_s: float) -> PostAnswer:
         try:
             incoming = place.hook.read(posted, place.source.name, self._now_s())
         except UnknownMediaType as error:
@@ -280,7 +280,9 @@ class Webhooks:
             self._warn("EventUnmapped", source=place.source.name, missing=", ".join(incoming.unmapped))
         return self._count(place, verdict, place.hook.answers.accepted(), trio.current_time() - began_s)
 
-    def _count(self, place: _WebhookSource, outcome: str, answer: Answer, took_s: float | None = None) -> Answer:
+    def _count(
+        self, place: _WebhookSource, outcome: str, answer: PostAnswer, took_s: float | None = None
+    ) -> PostAnswer:
         self._report(EventHandled(place.source.name, outcome, took_s))
         return answer
 
@@ -340,7 +342,7 @@ def _text(path: bytes) -> str:
     return unquote(path.decode("ascii"), errors="surrogateescape")
 
 
-async def _body(request: Request, holding: Holding) -> bytes:
+async def _body(request: HttpRequest, holding: Holding) -> bytes:
     """Return the whole body, and hold the room that it takes, also to parse it.
 
     Raise `_Refusal` if there is none, if it is too long, or if it does not come in 10 s.
@@ -373,13 +375,13 @@ def _not_now(outcome: str, detail: str) -> _Refusal:
     return _Refusal(HTTPStatus.SERVICE_UNAVAILABLE, outcome, detail, {"Retry-After": str(RETRY_AFTER_S)})
 
 
-def _problem(refusal: _Refusal) -> Answer:
+def _problem(refusal: _Refusal) -> PostAnswer:
     """Return the refusal as a problem of RFC 9457."""
     status = refusal.status
     body = {"title": status.phrase, "status": status.value, "detail": refusal.detail}
-    return Answer(status.value, json.dumps(body).encode() + b"\n", _PROBLEM, refusal.headers)
+    return PostAnswer(status.value, json.dumps(body).encode() + b"\n", _PROBLEM, refusal.headers)
 
 
-def _encode(answer: Answer) -> plain.Answer:
+def _encode(answer: PostAnswer) -> plain.HttpAnswer:
     headers = tuple((name.lower().encode(), value.encode()) for name, value in answer.headers.items())
-    return plain.Answer(answer.status, answer.body, headers, content_type=answer.content_type.encode())
+    return plain.HttpAnswer(answer.status, answer.body, headers, content_type=answer.content_type.encode())

@@ -33,7 +33,7 @@ _EMPTY: Final[tuple[Json, ...]] = (None, "", [], {})
 
 
 @attrs.define(eq=False)
-class _Walk:
+class _Masking:
     """Returns arguments masked, and adds to `found` what is secret in them: `EVERYTHING` if one names a secret.
 
     `spec` is what the catalogue says of their command. Message texts are masked, and in `bodies`, unless `show_bodies`.
@@ -152,7 +152,7 @@ def arguments(
     secret, for members at any depth. Of an argument that names a secret otherwise, in any notation, nothing is
     shown.
     """
-    return dict(_Walk(spec, show_bodies).arguments(values, also))
+    return dict(_Masking(spec, show_bodies).arguments(values, also))
 
 
 def secret_values(
@@ -163,7 +163,7 @@ def secret_values(
     If one names a secret otherwise, that is `EVERYTHING`, but only `with_texts`: an answer that is its producer's is
     not hidden for a text's sake.
     """
-    walk = _Walk(spec, show_bodies)
+    walk = _Masking(spec, show_bodies)
     found = walk.secrets(dict(walk.arguments(values)))
     return found if with_texts else found - {EVERYTHING}
 
@@ -183,7 +183,7 @@ def look(
                 return [key, *(item for item in rest if isinstance(item, int))], frozenset()
             case _:
                 return [MASK], frozenset()
-    walk = _Walk(spec, show_bodies)
+    walk = _Masking(spec, show_bodies)
     shown = walk.args(given if isinstance(given, list) else [given])
     return shown if isinstance(given, list) else [MASK], walk.secrets([*shown])
 
@@ -202,7 +202,7 @@ def job(
     """
     own: dict[str, Json] = {name: value for name, value in fields.items() if name in _OWN and isinstance(value, str)}
     own |= {ATTEMPTS_FIELD: [*_tries(fields)]} if ATTEMPTS_FIELD in fields else {}
-    shown = _Walk(None, show_bodies).by_name({**fields, **dict.fromkeys(own), "args": None}) | own
+    shown = _Masking(None, show_bodies).by_name({**fields, **dict.fromkeys(own), "args": None}) | own
     args, secrets = look(fields, spec, show_bodies=show_bodies)
     hide, hide_words = hides or hides_of(fields, secrets)
     shown["args"] = [*(hiding.hide_everywhere(arg, hide_words, EXCERPT_LIMIT) for arg in args[:1]), *args[1:]]

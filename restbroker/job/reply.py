@@ -23,7 +23,7 @@ _LONGEST_LETTER_BYTES = 4
 
 
 @light
-class Answer:
+class ReplyContent:
     """The content of an answer: `outcome` is delivered, negative, rejected, failed, uncertain, expired or duplicate.
 
     `error` is None if the job was done. `first`: of a duplicate, as of `Duplicate`.
@@ -38,12 +38,12 @@ class Answer:
     first: tuple[Json, ...] = ()
 
 
-def failed_answer(outcome: str, reason: Reason, text: str | None) -> Answer:
+def failed_answer(outcome: str, reason: Reason, text: str | None) -> ReplyContent:
     """Return the answer for a job that will not be done."""
-    return Answer(outcome, text or "", None, status=reason.status, error=reason)
+    return ReplyContent(outcome, text or "", None, status=reason.status, error=reason)
 
 
-def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...]:
+def make_replies(job: Job, answer: ReplyContent, context: Context) -> tuple[Reply, ...]:
     """Return zero to two replies: the reply job for the response queue, and the details for the key `reply_to`."""
     replies: list[Reply] = []
     policy = context.policy
@@ -59,7 +59,7 @@ def make_replies(job: Job, answer: Answer, context: Context) -> tuple[Reply, ...
     return tuple(replies)
 
 
-def _reply_job(job: Job, answer: Answer, context: Context, queue: str) -> bytes:
+def _reply_job(job: Job, answer: ReplyContent, context: Context, queue: str) -> bytes:
     text, truncated = _limit_text(answer.text)
     args: list[Json] = [text, context.reply_id]
     if context.policy.reply_details:
@@ -78,7 +78,7 @@ def _reply_job(job: Job, answer: Answer, context: Context, queue: str) -> bytes:
     )
 
 
-def _details(job: Job, answer: Answer, context: Context, truncated: bool) -> dict[str, Json]:  # noqa: FBT001 - private
+def _details(job: Job, answer: ReplyContent, context: Context, truncated: bool) -> dict[str, Json]:  # noqa: FBT001 - private
     error = answer.error
     details: dict[str, Json] = {
         "status": answer.status,

@@ -53,7 +53,7 @@ _NO_NAMES: Final = ("localtime", "posix", "right/")
 
 
 @attrs.frozen
-class Schedule:
+class CronSchedule:
     """An expression of five fields, and the name of a time zone; `parse` and `zone` tell whether they can be used."""
 
     cron: str
@@ -121,7 +121,7 @@ def parse(cron: str) -> None:
         for step in map(int, _STEP.findall(field)):
             if step > _MOST_STEPS[name]:
                 raise ValueError(f"a step of {step} is too long for {name}: each {_UNITS[name]} begins anew")
-    if next(Schedule(cron).ticks(0), None) is None:
+    if next(CronSchedule(cron).ticks(0), None) is None:
         raise ValueError("it is never due: no day matches all of its fields")
 
 

@@ -41,7 +41,7 @@ from restbroker.job.outcome import (
 )
 from restbroker.job.policy import Context, Policy
 from restbroker.job.repair import repair
-from restbroker.job.reply import Answer, failed_answer, make_replies
+from restbroker.job.reply import ReplyContent, failed_answer, make_replies
 from restbroker.job.settlement import Ack, Dead, Drop, OrphanedJob, Reply, Requeue, Retry, Schedule, Settlement
 
 DEFERRED_FIELD = "restbroker_deferred"
@@ -334,9 +334,9 @@ def defer_behind(job: Job, due_in_s: float, context: Context) -> Schedule:
     return _reschedule(job, job.fields, delay_s, context)
 
 
-def _answer_of(outcome: Delivered) -> Answer:
+def _answer_of(outcome: Delivered) -> ReplyContent:
     kind = "negative" if outcome.negative else "delivered"
-    return Answer(
+    return ReplyContent(
         outcome=kind, text=outcome.text, body=outcome.body, status=outcome.status, error=None, note=outcome.note
     )
 

@@ -24,13 +24,13 @@ from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import differences
 from restbroker.operate.enqueue import find_process_if_known
-from restbroker.operate.job import Job, ShownJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement
 
-__all__ = ["VERBS", "Action", "Jobs", "Progress", "Run", "Verb", "perform"]
+__all__ = ["VERBS", "Action", "ActionRun", "Jobs", "Progress", "Verb", "perform"]
 
 Outcome: TypeAlias = Code | Refusal
 Step = TypeVar("Step")
@@ -106,7 +106,7 @@ class Jobs(Protocol):
     def size(self, client: Client) -> int:
         """Return how many jobs the place has, or had when a person saw it."""
 
-    def batches(self, run: "Run") -> Iterator[float]:
+    def batches(self, run: "ActionRun") -> Iterator[float]:
         """Act on the jobs by `run.act_on`; yield after each batch for how many seconds Redis is to be left alone."""
 
     def as_seen(self, seen: Progress) -> Self:
@@ -128,7 +128,7 @@ def perform(
         action = attrs.evolve(action, edit=attrs.evolve(action.edit, version=_versions(client)))
     which = jobs.which(known) + hiding.mask_secrets(action.details, known.secrets)
     progress = Progress(jobs.size(client), began_s=time_s(client))
-    run = Run(client, action, known, jobs.place, which, dry_run=dry_run, progress=progress)
+    run = ActionRun(client, action, known, jobs.place, which, dry_run=dry_run, progress=progress)
     state: State = "interrupted"
     try:
         if action.begins_at_once and not dry_run:
@@ -165,7 +165,7 @@ def _pieces(rest_s: float) -> Iterator[float]:
 
 
 @attrs.define(eq=False)
-class Run:
+class ActionRun:
     """One action in the course of being carried out. `place` and `which` are those of its audit entries."""
 
     client: Client
@@ -198,7 +198,7 @@ class Run:
 
     def act_on(
         self,
-        views: Sequence[Job],
+        views: Sequence[StoredJob],
         plan: Callable[[int, float, int], Step | Refusal],
         carry_out: Callable[[list[Step]], Sequence[Outcome]],
     ) -> list[Outcome]:
@@ -267,16 +267,16 @@ class Run:
         self.refuse(why, self.progress.done)
         self.progress = attrs.evolve(self.progress, done=0, jids=())
 
-    def _preview(self, views: Sequence[Job], done: Sequence[int], steps: Mapping[int, object]) -> None:
+    def _preview(self, views: Sequence[StoredJob], done: Sequence[int], steps: Mapping[int, object]) -> None:
         """Keep the first edited jobs, before and after."""
         kept = list(self.progress.previews)
         for n in done if self.action.edit is not None else ():
             step = steps[n]
             if len(kept) < EXAMPLES and isinstance(step, Placement) and step.new is not None:
-                kept.append((views[n].shown(), Job(step.new, views[n].score, self.known).shown()))
+                kept.append((views[n].shown(), StoredJob(step.new, views[n].score, self.known).shown()))
         self.progress = attrs.evolve(self.progress, previews=tuple(kept))
 
-    def _count(self, views: Sequence[Job], outcomes: Sequence[Outcome]) -> None:
+    def _count(self, views: Sequence[StoredJob], outcomes: Sequence[Outcome]) -> None:
         """Count these jobs' outcomes and write the progress."""
         so_far = self.progress
         jids = tuple(view.jid_then for view, outcome in zip(views, outcomes, strict=True) if _is_done(outcome))
@@ -333,7 +333,7 @@ def _is_done(outcome: Outcome) -> bool:
     return isinstance(outcome, Applied)
 
 
-def _foreign_queues_of(views: Sequence[Job], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
+def _foreign_queues_of(views: Sequence[StoredJob], outcomes: Sequence[Outcome], action: Action) -> Iterator[str]:
     """Yield the foreign queue of each job that was sent to one or taken from one, or that stayed because of it.
 
     A queue is foreign if no target of this configuration serves it. Tokens in queue names are masked.

@@ -18,7 +18,7 @@ from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repair
 from restbroker.operate.edit import Edit, edit_job, keeps_hidden
-from restbroker.operate.job import Job
+from restbroker.operate.job import StoredJob
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placement
 
@@ -132,7 +132,7 @@ def require_sense(zset: SortedSet, action: Action) -> None:
         raise UsageError("The queue or the reason is not UTF-8.", "Give it as UTF-8.") from None
 
 
-def plan(view: Job, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
+def plan(view: StoredJob, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     """Return where the job goes, or why it stays; one that waits in a queue is deleted or killed as in any set.
 
     `unique` (microseconds) is added to scores, so that the jobs of one action get different ones, and to equal jobs, so
@@ -160,25 +160,25 @@ def plan(view: Job, zset: SortedSet, action: Action, now_s: float, unique: int) 
             assert_never(action.verb)
 
 
-def foreign_queue(view: Job, action: Action) -> str | None:
+def foreign_queue(view: StoredJob, action: Action) -> str | None:
     """Return the foreign queue that the action sends the job to, now or when it is due; None if there is none."""
     queue = action.queue if action.verb == "move" else view.queue if action.verb in REPLAYS else None
     return queue if queue and view.context.target(queue) is None else None
 
 
-def home_queue(view: Job, action: Action) -> str | None:
+def home_queue(view: StoredJob, action: Action) -> str | None:
     """Return the foreign queue from which the action takes the job for good; None if it has none."""
     takes = action.verb in ("delete", "kill") and not action.foreign_queues and view.fields is not None
     return view.queue if takes and view.queue and view.context.target(view.queue) is None else None
 
 
-def _refusal(view: Job, action: Action) -> Refusal | None:
+def _refusal(view: StoredJob, action: Action) -> Refusal | None:
     if view.queue is None:
         return NO_QUEUE
     return MAY_HAVE_RUN if view.may_have_run and not view.repeat_safe and not action.repeat_unsafe else None
 
 
-def _retry(view: Job, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
+def _retry(view: StoredJob, fields: Mapping[str, Json], zset: SortedSet, now_s: float) -> Placement:
     """Plan what Sidekiq's `SortedEntry#retry` does, or `add_to_queue` for what is scheduled."""
     again = _reset_fields(signing.renew_mark(fields, view.context.tokens, now_s), view)
     if zset != "schedule":
@@ -190,7 +190,9 @@ def _retry(view: Job, fields: Mapping[str, Json], zset: SortedSet, now_s: float)
     return Placement(view.raw, queue=view.queue, new=rubyjson.dumps(again))
 
 
-def _kill(view: Job, fields: Mapping[str, Json], action: Action, now_s: float, unique: int) -> Placement | Refusal:
+def _kill(
+    view: StoredJob, fields: Mapping[str, Json], action: Action, now_s: float, unique: int
+) -> Placement | Refusal:
     moment_s = retry.stamp(now_s, unique)
     dead = repair(_reset_fields(fields, view), view.queue or "default")
     said = kill_text(action)
@@ -209,7 +211,7 @@ def kill_text(action: Action) -> str:
 
 
 def _reschedule(
-    view: Job, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
+    view: StoredJob, fields: Mapping[str, Json], zset: SortedSet, action: Action, unique: int
 ) -> Placement | Refusal:
     # Sidekiq Web takes out all entries of one score to act on one of them.
     at_s = (action.at_s or 0.0) + unique / 1e6
@@ -224,7 +226,7 @@ def _reschedule(
     return Placement(view.raw, zset="retry", new=rubyjson.dumps(again), score=at_s)
 
 
-def _move(view: Job, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Refusal:
+def _move(view: StoredJob, fields: Mapping[str, Json], zset: SortedSet, action: Action) -> Placement | Refusal:
     if is_moved_already(view, action):
         return Refusal("")
     if (bound := _bound(view, fields, action)) is not None:
@@ -232,7 +234,7 @@ def _move(view: Job, fields: Mapping[str, Json], zset: SortedSet, action: Action
     return Placement(view.raw, zset=zset, new=rubyjson.dumps({**fields, "queue": action.queue}))
 
 
-def _edit(view: Job, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
+def _edit(view: StoredJob, zset: SortedSet, action: Action, now_s: float, unique: int) -> Placement | Refusal:
     assert action.edit is not None  # noqa: S101 - `require_sense` asks for it
     done = edit_job(action.edit, view, action.who, retry.stamp(now_s, unique))
     if done is None:
@@ -249,7 +251,7 @@ def _edit(view: Job, zset: SortedSet, action: Action, now_s: float, unique: int)
     return attrs.evolve(_retry(view, done.fields, zset, now_s), queue=done.queue)
 
 
-def _bound(view: Job, fields: Mapping[str, Json], action: Action) -> Refusal | None:
+def _bound(view: StoredJob, fields: Mapping[str, Json], action: Action) -> Refusal | None:
     """Return why a job cannot be moved to this queue; None if it can.
 
     It cannot if its signature covers another queue, or if what is hidden of it would be shown there.
@@ -267,7 +269,7 @@ def _bound(view: Job, fields: Mapping[str, Json], action: Action) -> Refusal | N
     return Refusal(f"Its signature is for the queue {first}: it can be moved to queues of the same target only.")
 
 
-def _reveals_value(view: Job, fields: Mapping[str, Json], action: Action) -> bool:
+def _reveals_value(view: StoredJob, fields: Mapping[str, Json], action: Action) -> bool:
     """Tell whether the new queue's target would show a value that the target of its present queue hides."""
     specs = [view.context.spec(queue, view.command) for queue in (view.queue, action.queue)]
     if specs[0] == specs[1]:
@@ -277,7 +279,7 @@ def _reveals_value(view: Job, fields: Mapping[str, Json], action: Action) -> boo
     return not keeps_hidden(was, now)
 
 
-def is_moved_already(view: Job, action: Action) -> bool:
+def is_moved_already(view: StoredJob, action: Action) -> bool:
     """Tell whether a move would change nothing: the job stays in its set and already names the new queue."""
     fields = view.fields
     if action.verb != "move" or fields is None or not view.is_job:
@@ -285,7 +287,7 @@ def is_moved_already(view: Job, action: Action) -> bool:
     return "queue" in fields and view.queue == action.queue
 
 
-def _reset_fields(fields: Mapping[str, Json], view: Job) -> dict[str, Json]:
+def _reset_fields(fields: Mapping[str, Json], view: StoredJob) -> dict[str, Json]:
     """Return the fields after a person's decision, with a job id.
 
     The counts of how often it may have run and of crashes restart, but the fact that it may have run is kept.
@@ -296,16 +298,16 @@ def _reset_fields(fields: Mapping[str, Json], view: Job) -> dict[str, Json]:
     return _with_jid(again, view)
 
 
-def _lift_expiry(fields: dict[str, Json], view: Job, at_s: float) -> dict[str, Json]:
+def _lift_expiry(fields: dict[str, Json], view: StoredJob, at_s: float) -> dict[str, Json]:
     """Return the fields of a job that a person takes out of the dead set: it is worth doing at `at_s`, they say."""
     return dict(expiry.lift(fields, view.context.expire_s(view.queue, view.command), at_s))
 
 
-def _with_jid(fields: dict[str, Json], view: Job) -> dict[str, Json]:
+def _with_jid(fields: dict[str, Json], view: StoredJob) -> dict[str, Json]:
     return fields if view.jid is not None else {**fields, "jid": view.jid_then}
 
 
-def _lower_retry_count(fields: dict[str, Json], view: Job) -> dict[str, Json]:
+def _lower_retry_count(fields: dict[str, Json], view: StoredJob) -> dict[str, Json]:
     """Lower the retry count by one, since a retry that a person orders costs no try."""
     if view.count is not None:
         fields["retry_count"] = max(view.count - 1, -1)

@@ -13,10 +13,10 @@ import attrs
 
 from restbroker.job import hiding
 from restbroker.operate import act_job, find
-from restbroker.operate.act import EXAMPLES, Inventory, Outcome, Progress, Run
+from restbroker.operate.act import EXAMPLES, ActionRun, Inventory, Outcome, Progress
 from restbroker.operate.act_job import Action, Refusal
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job
+from restbroker.operate.job import StoredJob
 from restbroker.operate.where import Where, with_fixed_time
 from restbroker.store import paging, sets
 from restbroker.store.client import Client
@@ -49,7 +49,7 @@ class SetMoment:
     newest: float
     at_s: float
 
-    def had(self, view: Job) -> bool:
+    def had(self, view: StoredJob) -> bool:
         """Tell whether the set had this job as it is, as far as it says when it came."""
         return view.score <= self.newest and view.last_change_s <= self.at_s
 
@@ -119,13 +119,13 @@ class SetJobs:
         """Return only those of the jobs that a person was shown."""
         return attrs.evolve(self, inventory=seen.met)
 
-    def batches(self, run: Run) -> Iterator[float]:
+    def batches(self, run: ActionRun) -> Iterator[float]:
         """Act on the jobs; yield after each batch how long to rest for the rate."""
         batch = BATCH if self.rate_per_s is None else max(1, min(BATCH, int(self.rate_per_s)))
         for done in self._act_on_names(run, batch) if self.names else self._act_on_matching(run, batch):
             yield 0.0 if self.rate_per_s is None or run.dry_run else done / self.rate_per_s
 
-    def _act_on_names(self, run: Run, batch: int) -> Iterator[int]:
+    def _act_on_names(self, run: ActionRun, batch: int) -> Iterator[int]:
         """Act on the jobs with these names; yield after each batch how many were done."""
         each = list(dict.fromkeys(self.names))[: self.limit]
         run.progress = attrs.evolve(run.progress, met=(met := set[int]()))
@@ -142,7 +142,7 @@ class SetJobs:
                     run.refuse(_NOT_AS_SHOWN, 1)
                 else:
                     met.add(hash(found.member))
-                    views.append(view := Job(*found.member, run.known))
+                    views.append(view := StoredJob(*found.member, run.known))
                     # A key tells people nothing, and is none any more afterwards.
                     called = hiding.mask_secrets(view.jid or view.key, run.known.secrets)
                     run.which = run.which.replace(view.key, called)
@@ -151,7 +151,7 @@ class SetJobs:
             run.progress = attrs.evolve(run.progress, missing=(*run.progress.missing, *missing))
             yield sum(isinstance(outcome, Applied) for outcome in outcomes)
 
-    def _act_on_matching(self, run: Run, batch: int) -> Iterator[int]:
+    def _act_on_matching(self, run: ActionRun, batch: int) -> Iterator[int]:
         """Act on the jobs that match all conditions, at most `batch` between two yields of how many were done.
 
         Any number of jobs may be read to find them.
@@ -168,7 +168,7 @@ class SetJobs:
             room = batch if self.limit is None else min(batch, self.limit - run.progress.done)
             if not room:
                 return
-            views = [Job(raw, score, run.known) for raw, score in part.members]
+            views = [StoredJob(raw, score, run.known) for raw, score in part.members]
             there = [n for n, member in enumerate(part.members) if run.dry_run or hash(member) in met]
             there = [n for n in there if self.seen is None or self.seen.had(views[n])]
             count, matched = self._matching(run, views, there, room)
@@ -180,7 +180,9 @@ class SetJobs:
             place = part.behind(matched[-1] + 1 if len(matched) == room else None, set() if run.dry_run else moved)
             yield sum(isinstance(outcome, Applied) for outcome in outcomes)
 
-    def _matching(self, run: Run, views: Sequence[Job], there: Sequence[int], room: int) -> tuple[int, list[int]]:
+    def _matching(
+        self, run: ActionRun, views: Sequence[StoredJob], there: Sequence[int], room: int
+    ) -> tuple[int, list[int]]:
         """Return how many of those that are `there` were checked, and which of them are to be done: at most `room`."""
         matched: list[int] = []
         for count, n in enumerate(there, start=1):
@@ -194,7 +196,7 @@ class SetJobs:
                 return count, matched
         return len(there), matched
 
-    def _act_on(self, run: Run, views: Sequence[Job]) -> list[Outcome]:
+    def _act_on(self, run: ActionRun, views: Sequence[StoredJob]) -> list[Outcome]:
         def plan(n: int, now_s: float, unique: int) -> Placement | Refusal:
             return act_job.plan(views[n], self.zset, run.action, now_s=now_s, unique=unique)
 

@@ -24,10 +24,10 @@ from restbroker.job.policy import Policy
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
 from restbroker.operate import act_job, find
-from restbroker.operate.act import Progress, Run
+from restbroker.operate.act import ActionRun, Progress
 from restbroker.operate.act_job import NO_TIME, Action, Refusal, Verb, kill_text
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job
+from restbroker.operate.job import StoredJob
 from restbroker.operate.names import display_name, exact
 from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tokens import proof_of
@@ -107,7 +107,7 @@ class WaitingJobs:
         """Return the same: what came since they were selected is not meant anyway."""
         return self
 
-    def batches(self, run: Run) -> Iterator[float]:
+    def batches(self, run: ActionRun) -> Iterator[float]:
         """Act on the jobs; yield after each batch for how long to rest: as long as Redis was kept busy.
 
         What is to be killed is counted first: either the dead set has room for all, or none is killed.
@@ -115,11 +115,11 @@ class WaitingJobs:
         room = self._room(run.client) if run.action.verb == "kill" else math.inf
         trial = run if run.dry_run else attrs.evolve(run, dry_run=True)
         if room < math.inf:
-            yield from _Walk(self, trial, room).batches()
+            yield from _QueueWalk(self, trial, room).batches()
         if _DEAD_SET_IS_FULL.why in trial.progress.refused:
             run.progress = trial.progress
         elif room == math.inf or not run.dry_run:
-            yield from _Walk(self, run).batches()
+            yield from _QueueWalk(self, run).batches()
 
     def _room(self, client: Client) -> float:
         """Return how many jobs the dead set has room for; infinite if these are not more in any case."""
@@ -166,14 +166,14 @@ def consequence(queue: str, verb: Verb, known: ConfigContext) -> str:
 
 
 @attrs.define(eq=False)
-class _Walk:
+class _QueueWalk:
     """One walk through these jobs, of an action or of a dry run. `room`: if more would be done, none is."""
 
     jobs: WaitingJobs
-    run: Run
+    run: ActionRun
     room: float = math.inf
     _is_full: bool = False
-    _found: list[tuple[int, Job]] = attrs.field(factory=list)
+    _found: list[tuple[int, StoredJob]] = attrs.field(factory=list)
     """Those that are to be taken out next."""
     _unmet: Counter[str] = attrs.field(init=False)
     """How many of each key are still to be found."""
@@ -242,7 +242,7 @@ class _Walk:
     def _is_enough(self) -> bool:
         return self.jobs.limit is not None and self.run.progress.matched + len(self._found) >= self.jobs.limit
 
-    def _is_selected(self, view: Job) -> bool:
+    def _is_selected(self, view: StoredJob) -> bool:
         if self.jobs.keys is None:
             if view.score > self.jobs.until_s or not view.matches(self.jobs.where):
                 return False
@@ -268,7 +268,9 @@ class _Walk:
             self._is_full = True
             self.run.refuse_done(_DEAD_SET_IS_FULL.why)
 
-    def _plan(self, rank: int, view: Job, snapshot: QueueSnapshot, now_s: float, unique: int) -> TakeRequest | Refusal:
+    def _plan(
+        self, rank: int, view: StoredJob, snapshot: QueueSnapshot, now_s: float, unique: int
+    ) -> TakeRequest | Refusal:
         if self._is_full:
             return _DEAD_SET_IS_FULL
         if not view.raw:
@@ -279,7 +281,7 @@ class _Walk:
         place = str(rank) if snapshot.group is None else f"{digest_of(snapshot.group)}-{rank}"
         return TakeRequest(rank, placing, self._answers(view, place, now_s) if self.run.action.verb == "kill" else ())
 
-    def _answers(self, view: Job, place: str, now_s: float) -> tuple[Reply, ...]:
+    def _answers(self, view: StoredJob, place: str, now_s: float) -> tuple[Reply, ...]:
         queue, config = self.jobs.queue, self.jobs.config
         fields: dict[str, Json] = dict(view.fields or {})
         trusted = proof_of(self.jobs.tokens, fields, queue) is not None

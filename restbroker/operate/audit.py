@@ -187,7 +187,7 @@ def of_run(client: Client, name: str) -> Sequence[StoredEntry]:
     return found
 
 
-def _read_entry(entry: store.Entry) -> AuditEntry:
+def _read_entry(entry: store.AuditRecord) -> AuditEntry:
     fields = entry.fields
     return AuditEntry(
         who=fields.get("who", ""),

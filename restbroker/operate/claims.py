@@ -10,12 +10,12 @@ import attrs
 
 from restbroker.job import claims, hiding
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job
+from restbroker.operate.job import StoredJob
 from restbroker.store import claims as claim_store
 from restbroker.store.client import Client
 
 
-def release(client: Client, jobs: Iterable[Job]) -> None:
+def release(client: Client, jobs: Iterable[StoredJob]) -> None:
     """Release the locks and claims of these jobs. Raise `StoreUnavailable` or `StoreRefused`: some may be released."""
     held = (job.context.claims(job.queue, job.fields or {}) for job in jobs)
     claim_store.release(client, [(of_job.jid, claims.give_up_all(of_job)) for of_job in held if of_job is not None])
@@ -23,7 +23,7 @@ def release(client: Client, jobs: Iterable[Job]) -> None:
 
 def release_cleared(client: Client, queue: str, raws: Iterable[bytes], context: ConfigContext) -> None:
     """Release those of jobs that were deleted from this queue; `raws` are their bytes. Raises as `release`."""
-    release(client, (Job(raw, 0.0, context, queue) for raw in raws))
+    release(client, (StoredJob(raw, 0.0, context, queue) for raw in raws))
 
 
 @attrs.frozen
@@ -41,7 +41,7 @@ class Twin:
         return f"The job {self.jid} has the same idempotency key: this one will not be sent unless that one dies first."
 
 
-def twin(client: Client, view: Job) -> Twin | None:
+def twin(client: Client, view: StoredJob) -> Twin | None:
     """Return the other job that has this job's claim, so that this one would end as a duplicate; None: none has it.
 
     Raise `StoreUnavailable` or `StoreRefused`.

@@ -16,7 +16,7 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.operate.find import PAGE
 from restbroker.store import dead_copies
 from restbroker.store.client import Client
-from restbroker.store.dead_copies import Copy
+from restbroker.store.dead_copies import DeadCopy
 
 
 def restore(client: Client, jid: str, who: str, why: str = "") -> None:
@@ -45,7 +45,7 @@ def restore(client: Client, jid: str, who: str, why: str = "") -> None:
     )
 
 
-def _copy_of(client: Client, jid: str) -> Copy | None:
+def _copy_of(client: Client, jid: str) -> DeadCopy | None:
     page = dead_copies.newest(client, PAGE)
     while page:
         for copy in page:

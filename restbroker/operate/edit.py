@@ -35,7 +35,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import EDITED, MOVED, Job, ShownJob
+from restbroker.operate.job import EDITED, MOVED, ShownJob, StoredJob
 from restbroker.operate.request import access_of, signatures_of
 
 NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
@@ -136,7 +136,7 @@ class _EditPlan:
     is_another: bool
 
 
-def edit_job(edit: Edit, view: Job, who: str, now_s: float) -> EditedJob | str | None:
+def edit_job(edit: Edit, view: StoredJob, who: str, now_s: float) -> EditedJob | str | None:
     """Return the edited job, or why the edit is impossible; None if it changes nothing."""
     fields = view.fields or {}
     target = view.context.targets.get(view.queue or "")
@@ -162,7 +162,7 @@ def _reason_text(reason: Reason | UsageError) -> str:
     return " ".join(word for word in (reason.message, reason.hint) if word)
 
 
-def _proof(tokens: Tokens, view: Job, target: Target) -> Proof | str:
+def _proof(tokens: Tokens, view: StoredJob, target: Target) -> Proof | str:
     """Return what lets the job in as it is, if that also lets in what a person makes of it; else why it does not."""
     fields, queue = view.fields or {}, view.queue or ""
     code = fields.get("error_class")
@@ -184,7 +184,7 @@ def _proof(tokens: Tokens, view: Job, target: Target) -> Proof | str:
     return proof
 
 
-def _plan(edit: Edit, view: Job, target: Target, was: Command) -> _EditPlan | str | None:
+def _plan(edit: Edit, view: StoredJob, target: Target, was: Command) -> _EditPlan | str | None:
     """Return the requested command as its server takes it, or why it is refused; None if nothing changes."""
     queue = edit.queue or view.queue or ""
     goes_to = view.context.targets.get(queue)
@@ -330,7 +330,7 @@ def _as_taken(spec: CommandSpec, target: Target, command: Command) -> Command | 
     return Command(command.endpoint, values)
 
 
-def _as_stored(wanted: _EditPlan, view: Job, proof: Proof, *, who: str, now_s: float) -> EditedJob | str:
+def _as_stored(wanted: _EditPlan, view: StoredJob, proof: Proof, *, who: str, now_s: float) -> EditedJob | str:
     """Return the job with the changes and a note of them, sealed again if it was; or why it cannot be stored."""
     fields = with_crashes_uncertain(view.fields or {})
     given = fields.get("args")

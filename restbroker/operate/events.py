@@ -19,7 +19,7 @@ _LONGEST = 500
 
 
 @attrs.frozen
-class RecentEvent:
+class ShownEvent:
     """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds). A missing text is ""."""
 
     at_s: float
@@ -45,7 +45,7 @@ class Tail:
     sources: set[str] = attrs.field(factory=set)
     _last: str = ""
 
-    def read_new(self) -> Iterator[RecentEvent]:
+    def read_new(self) -> Iterator[ShownEvent]:
         """Yield the events since the last call, oldest first; at the first call, all events that Redis keeps.
 
         Raise `StoreUnavailable` or `StoreRefused`.
@@ -58,14 +58,14 @@ class Tail:
                 yield seen
 
 
-def _read_event(noted: events.RecentEvent) -> RecentEvent:
+def _read_event(noted: events.RecentEvent) -> ShownEvent:
     fields = rubyjson.object_of(noted.event) or {}
 
     def text(name: str) -> str:
         value = fields.get(name)
         return value[:_LONGEST] if isinstance(value, str) else ""
 
-    return RecentEvent(
+    return ShownEvent(
         at_s=int(noted.name.partition("-")[0]) / 1000,
         source=text("source"),
         type=text("type"),

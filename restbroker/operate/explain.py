@@ -21,13 +21,13 @@ from restbroker.operate.claims import Twin
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
 from restbroker.operate.find import LinePlace, SearchLimits
-from restbroker.operate.job import Job, ShownJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.order_wait import OrderWait
-from restbroker.operate.walk import End, Kind, Match, SearchQuery, Walk
+from restbroker.operate.walk import FoundEnd, Kind, Match, SearchQuery, Walk
 from restbroker.operate.words import PAUSED, pause_sentence
 from restbroker.store import history, processes, queues, survey
 from restbroker.store.client import Client
-from restbroker.store.history import Entry as HistoryEntry
+from restbroker.store.history import HistoryEntry
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
 S = TypeVar("S")
@@ -87,7 +87,7 @@ class Timeline:
     locations: tuple[Location, ...]
     acts: tuple[StoredEntry, ...]
     unseen: tuple[str, ...]
-    ends: tuple[End, ...] = ()
+    ends: tuple[FoundEnd, ...] = ()
     refused: tuple[str, ...] = ()
     is_searched: bool = True
     looked_at: Mapping[str, int] = attrs.field(factory=dict)
@@ -178,10 +178,10 @@ class _Search:
                 case _:
                     yield place
 
-    def _order(self, view: Job, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
+    def _order(self, view: StoredJob, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
         return self.walk.ask(lambda client: order_wait.of_job(client, view, line, is_dead=is_dead), None)
 
-    def _twin(self, view: Job) -> Twin | None:
+    def _twin(self, view: StoredJob) -> Twin | None:
         return self.walk.ask(lambda client: claims.twin(client, view), None)
 
     def _waits(self, place: Location) -> Location:

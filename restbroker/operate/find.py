@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 import attrs
 
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job, ShownJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.names import exact
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.where import Where, require_waiting
@@ -23,7 +23,7 @@ from restbroker.store import line_jobs, paging, queues
 from restbroker.store.client import Client
 from restbroker.store.keys import QueueName, SortedSet
 from restbroker.store.line_jobs import Cost, equal_cost
-from restbroker.store.paging import Cursor, Member, Piece, digest_of
+from restbroker.store.paging import Cursor, Member, SetPiece, digest_of
 
 T = TypeVar("T")
 PAGE: Final = 20
@@ -54,7 +54,7 @@ _OF_A_PAGE: Final = SearchLimits(seconds=2.0, jobs=50_000)
 
 
 @attrs.frozen
-class Page:
+class ResultPage:
     """One page of results. `after` is the next page's place; None: this is the last one. `total`: the set's size.
 
     `looked_at`: how many jobs were read. A page may be empty and have an `after`, if a limit was reached.
@@ -101,7 +101,7 @@ def page(
     after: str | None = None,
     limit: int = PAGE,
     limits: SearchLimits | None = None,
-) -> Page:
+) -> ResultPage:
     """Return at most `limit` jobs that match all conditions, after the place `after` of an earlier page.
 
     Dead jobs come newest first, others next due first. Raise `UsageError` if `after` is not a place; raise
@@ -110,15 +110,15 @@ def page(
     allowed, start = limits or _OF_A_PAGE, Cursor.of(after) if after else None
     total = 0
 
-    def jobs() -> Iterator[tuple[Job, tuple[Piece, int]]]:
+    def jobs() -> Iterator[tuple[StoredJob, tuple[SetPiece, int]]]:
         nonlocal total
         for part in paging.pieces(client, zset, min(SLICE if where else limit, allowed.jobs), start):
             total = part.size
             for number, (raw, score) in enumerate(part.members, start=1):
-                yield Job(raw, score, known), (part, number)
+                yield StoredJob(raw, score, known), (part, number)
 
     entries, looked_at, place = _choose(jobs(), where, limit, allowed)
-    return Page(entries, None if place is None else _more(client, zset, *place), looked_at, total)
+    return ResultPage(entries, None if place is None else _more(client, zset, *place), looked_at, total)
 
 
 def waiting_page(
@@ -130,7 +130,7 @@ def waiting_page(
     after: str | None = None,
     limit: int = PAGE,
     limits: SearchLimits | None = None,
-) -> Page:
+) -> ResultPage:
     """Return at most `limit` jobs of a queue that match all conditions, next one first; they stay in the queue.
 
     `after` is a number of jobs: if jobs are taken meanwhile, the pages shift. Raise the errors of `page`.
@@ -142,11 +142,11 @@ def waiting_page(
     raws = chain.from_iterable(pieces(client, own, known.target(queue), known.cost(queue), start))
     jobs = ((view_of_waiting(raw, queue, known), number) for number, raw in enumerate(raws, start + 1))
     entries, looked_at, place = _choose(jobs, where, limit, limits or _OF_A_PAGE)
-    return Page(entries, str(place) if place is not None and place < total else None, looked_at, total)
+    return ResultPage(entries, str(place) if place is not None and place < total else None, looked_at, total)
 
 
 def _choose(
-    jobs: Iterable[tuple[Job, T]], where: Where, limit: int, limits: SearchLimits
+    jobs: Iterable[tuple[StoredJob, T]], where: Where, limit: int, limits: SearchLimits
 ) -> tuple[tuple[ShownJob, ...], int, T | None]:
     """Return at most `limit` jobs that match, how many were looked at, and the place of the last; None: it was all."""
     deadline = time.monotonic() + limits.seconds
@@ -182,9 +182,9 @@ def pieces(
         start += len(listed)
 
 
-def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> Job:
+def view_of_waiting(raw: bytes, queue: str, known: ConfigContext) -> StoredJob:
     """Return the view of a job that waits in this queue, with the push time as its score."""
-    return Job(raw, 0.0, known, queue).timed
+    return StoredJob(raw, 0.0, known, queue).timed
 
 
 def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, seconds: float = 10.0) -> ShownJob | None:
@@ -193,7 +193,7 @@ def one(client: Client, zset: SortedSet, name: str, known: ConfigContext, second
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     found = locate(client, zset, name, seconds).member
-    return None if found is None else Job(*found, known).shown()
+    return None if found is None else StoredJob(*found, known).shown()
 
 
 def locate(client: Client, zset: SortedSet, name: str, seconds: float = 10.0) -> FoundJob:
@@ -220,7 +220,7 @@ def of_jid(client: Client, zset: SortedSet, jid: str, seconds: float) -> FoundJo
 
 def jid_of(raw: bytes) -> str | None:
     """Return the id in a job's bytes; None if it has none."""
-    return Job(raw, 0.0, _NOTHING).jid
+    return StoredJob(raw, 0.0, _NOTHING).jid
 
 
 _NOTHING: Final = ConfigContext({})
@@ -250,7 +250,7 @@ def _parse_key(name: str) -> tuple[float, str] | None:
     return None if math.isnan(score) else (score, found[2])
 
 
-def _more(client: Client, zset: SortedSet, part: Piece, number: int) -> str | None:
+def _more(client: Client, zset: SortedSet, part: SetPiece, number: int) -> str | None:
     """Return where the next page begins; None if nothing follows."""
     behind = part.behind(number)
     rest = number < len(part.members)

@@ -66,7 +66,7 @@ class ActionResult:
 
 
 @attrs.frozen
-class Run:
+class FollowedRun:
     """An action in the audit log. `note`: the newest entry, written at `noted_s` (epoch seconds).
 
     `jids`: the job ids in its entries (`note.done` jobs were done; the ids of only the first are kept).
@@ -79,7 +79,7 @@ class Run:
     jids: tuple[str, ...]
 
 
-def run(client: Client, name: str) -> Run | None:
+def run(client: Client, name: str) -> FollowedRun | None:
     """Return the action that began with this entry of the audit log; None if the log does not have it any more.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -90,7 +90,7 @@ def run(client: Client, name: str) -> Run | None:
     jids = dict.fromkeys(chain.from_iterable(entry.note.jids for entry in found))
     # Of one that had to be hidden no one could say where it is.
     shown = tuple(jid for jid in jids if MASK not in jid)
-    return Run(name, found[0].at_s, found[-1].at_s, note=found[-1].note, jids=shown)
+    return FollowedRun(name, found[0].at_s, found[-1].at_s, note=found[-1].note, jids=shown)
 
 
 def follow(

@@ -17,7 +17,7 @@ from cattrs import Converter
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.operate.processes import Process
-from restbroker.operate.system import Snapshot, Target, target_state
+from restbroker.operate.system import Snapshot, TargetState, target_state
 from restbroker.store import records
 from restbroker.store.client import Client
 
@@ -63,7 +63,7 @@ class Recorder:
     _troubles: dict[str, str] = attrs.field(factory=dict)
 
     def add(
-        self, client: Client, seen: Snapshot, targets: Sequence[Target], processes: Iterable[Process], now_s: float
+        self, client: Client, seen: Snapshot, targets: Sequence[TargetState], processes: Iterable[Process], now_s: float
     ) -> Mapping[int, Seen]:
         """Add a look, and return what is known of the last minutes that are over."""
         wanted = window(now_s)
@@ -82,7 +82,7 @@ class Recorder:
         return self._kept
 
 
-def _numbers(seen: Snapshot, targets: Sequence[Target]) -> Mapping[str, Mapping[str, float | None]]:
+def _numbers(seen: Snapshot, targets: Sequence[TargetState]) -> Mapping[str, Mapping[str, float | None]]:
     totals = {name: seen.totals.get(name, 0) for name in (*_TOTALS, "retry")}
     counts = {"waiting": seen.waiting, "in_progress": seen.in_progress}
     numbers: dict[str, Mapping[str, float | None]] = {ALL: {**totals, **counts, **slowest(targets)}}
@@ -92,13 +92,13 @@ def _numbers(seen: Snapshot, targets: Sequence[Target]) -> Mapping[str, Mapping[
     return numbers
 
 
-def _who(target: Target) -> int:
+def _who(target: TargetState) -> int:
     """Return a number that changes with the processes that the target's totals are of."""
     counting = sorted(pool.identity for pool in target.per_process if pool.finishing is not True)
     return crc32(" ".join(counting).encode())
 
 
-def slowest(targets: Iterable[Target]) -> Mapping[str, float | None]:
+def slowest(targets: Iterable[TargetState]) -> Mapping[str, float | None]:
     """Return the `TIMES` of the slowest of these targets."""
     found = [*targets]
     times = {name: [value for target in found if (value := getattr(target, name)) is not None] for name in TIMES}
@@ -106,7 +106,7 @@ def slowest(targets: Iterable[Target]) -> Mapping[str, float | None]:
 
 
 def _troubles(
-    seen: Snapshot, targets: Iterable[Target], processes: Iterable[Process], minute_s: int
+    seen: Snapshot, targets: Iterable[TargetState], processes: Iterable[Process], minute_s: int
 ) -> Iterator[tuple[str, str]]:
     yield from ((target.name, state) for target in targets if (state := target_state(target)) in _WORST_FIRST)
     yield from ((f"queue {queue.name}", "paused") for queue in seen.queues if queue.paused)

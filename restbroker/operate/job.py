@@ -88,7 +88,7 @@ class ShownJob:
 
 
 @attrs.frozen(eq=False, slots=False)
-class Job:
+class StoredJob:
     """A job's bytes, parsed as far as needed. `in_queue`: the queue that it is in, or was taken from."""
 
     raw: bytes = attrs.field(repr=False)
@@ -233,7 +233,7 @@ class Job:
         return len(self.raw) > SHOWN_BYTES
 
     @property
-    def timed(self) -> "Job":
+    def timed(self) -> "StoredJob":
         """This view with a time as its score: outside the sets, the push time (epoch seconds), or 0."""
         pushed_s = self.score or self.moment("enqueued_at") or self.moment("created_at")
         return attrs.evolve(self, score=pushed_s or 0.0)
@@ -455,7 +455,7 @@ class Job:
         return text if shown == text else MASK
 
 
-_VALUES: Final[Mapping[str, Callable[[Job], Json]]] = {
+_VALUES: Final[Mapping[str, Callable[[StoredJob], Json]]] = {
     "at": lambda job: job.score,
     "failed_at": lambda job: job.moment("failed_at"),
     "enqueued_at": lambda job: job.moment("enqueued_at"),

@@ -32,7 +32,7 @@ from restbroker.store import line_jobs
 from restbroker.store import order as store
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
-from restbroker.store.line_jobs import Line
+from restbroker.store.line_jobs import KeyQueue
 from restbroker.store.order import HeldKey, KeyAction, State
 from restbroker.store.server import time_s
 
@@ -150,7 +150,7 @@ def jobs_of_key(client: Client, target: Target, held: HeldKey, known: ConfigCont
     found: list[ShownJob] = []
     for queue in target.queues:
         (count,) = line_jobs.count_each(client, queue, [held.group])
-        places = line_jobs.by_turn([Line(held.group, count)], line_jobs.equal_cost)
+        places = line_jobs.by_turn([KeyQueue(held.group, count)], line_jobs.equal_cost)
         for piece in line_jobs.pieces(client, queue, islice(places, limit - len(found)), min(limit, _HEADS)):
             found += [find.view_of_waiting(raw, queue, known).shown() for _, _, raw in piece]
     return found
@@ -329,7 +329,7 @@ def key_name(group: str, known: ConfigContext) -> str:
     return display_name(group, known) or NO_KEY
 
 
-def _waits(client: Client, queue: str, found: Sequence[Line]) -> dict[bytes, float | None]:
+def _waits(client: Client, queue: str, found: Sequence[KeyQueue]) -> dict[bytes, float | None]:
     """Return for how long the first job of each of these lines has been waiting."""
     if not found:
         return {}

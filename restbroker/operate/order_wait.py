@@ -17,7 +17,7 @@ from restbroker.job.order import group_in, is_ordered
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
-from restbroker.operate.job import Job, ShownJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.names import display_name, keys_command
 from restbroker.store import identities, in_progress, queues
 from restbroker.store import order as store
@@ -114,7 +114,7 @@ class OrderWait:
                 return ()
 
 
-def of_job(client: Client, view: Job, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
+def of_job(client: Client, view: StoredJob, line: LinePlace | None, *, is_dead: bool = False) -> OrderWait | None:
     """Return why the job of a queue, at `line`, waits; of a dead one, what waits behind it. None: nothing of the kind.
 
     Raise `StoreUnavailable` or `StoreRefused`.

@@ -12,7 +12,7 @@ from typing import Final
 import attrs
 
 from restbroker.config.periodic import PeriodicCommand
-from restbroker.job.schedule import Schedule
+from restbroker.job.schedule import CronSchedule
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
@@ -31,7 +31,7 @@ _BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, ends=50_000, gives_way=Tru
 
 
 @attrs.frozen
-class Periodic:
+class ShownPeriodic:
     """A periodic command. Times are epoch seconds; `next` and `next_utc` are the next one in its zone and in UTC.
 
     `pushed_at_s`, `jid`: its last job. `job`: where that is, or how it ended (`follow.job_states`); None: unknown.
@@ -87,7 +87,7 @@ _JOB_WORDS: Final = {
 }
 
 
-def list_periodic(client: Client, requests: Sequence[PeriodicRequest], known: ConfigContext) -> list[Periodic]:
+def list_periodic(client: Client, requests: Sequence[PeriodicRequest], known: ConfigContext) -> list[ShownPeriodic]:
     """Return these commands as they are now. Raise `StoreUnavailable` or `StoreRefused`."""
     now_s, states = periodic.read(client)
     jids = [state.jid for known in requests if (state := states.get(known.name)) is not None and state.jid is not None]
@@ -95,10 +95,10 @@ def list_periodic(client: Client, requests: Sequence[PeriodicRequest], known: Co
     return [_row(known, states.get(known.name, PeriodicState()), jobs, now_s) for known in requests]
 
 
-def _row(one: PeriodicRequest, state: PeriodicState, jobs: dict[str, str], now_s: float) -> Periodic:
+def _row(one: PeriodicRequest, state: PeriodicState, jobs: dict[str, str], now_s: float) -> ShownPeriodic:
     schedule = one.command.schedule
     (next_s,) = islice(schedule.ticks(max(now_s, state.mark_s or 0)), 1)
-    return Periodic(
+    return ShownPeriodic(
         name=one.name,
         command=one.command.command,
         target=one.target,
@@ -108,7 +108,7 @@ def _row(one: PeriodicRequest, state: PeriodicState, jobs: dict[str, str], now_s
         meaning=schedule.explanation,
         next_s=next_s,
         next=moment(schedule, next_s),
-        next_utc=moment(Schedule(one.command.cron), next_s),
+        next_utc=moment(CronSchedule(one.command.cron), next_s),
         pushed_at_s=state.pushed_at_s,
         jid=state.jid,
         job=jobs.get(state.jid or ""),
@@ -126,7 +126,7 @@ def next_times(command: PeriodicCommand, now_s: float, count: int) -> Iterator[s
         yield moment(command.schedule, tick)
 
 
-def moment(schedule: Schedule, at_s: float) -> str:
+def moment(schedule: CronSchedule, at_s: float) -> str:
     """Return a moment in the schedule's zone, as `Fri 2026-11-27 04:30 +0100`."""
     return f"{schedule.local(at_s):%a %Y-%m-%d %H:%M %z}"
 

@@ -12,7 +12,7 @@ import attrs
 
 from restbroker.config.values import duration_text
 from restbroker.operate import words
-from restbroker.operate.system import Pool, Snapshot, StoppedKeys
+from restbroker.operate.system import PoolState, Snapshot, TargetStoppedKeys
 from restbroker.store.pauses import OPERATOR, Pause
 from restbroker.store.sources import SourceState
 
@@ -48,7 +48,9 @@ class Alarm:
         return text if self.hint is None else f"{text} {self.hint}"
 
 
-def problems(seen: Snapshot, wanted: Collection[str], stopped: Iterable[StoppedKeys], now_s: float) -> list[Alarm]:
+def problems(
+    seen: Snapshot, wanted: Collection[str], stopped: Iterable[TargetStoppedKeys], now_s: float
+) -> list[Alarm]:
     """Return all problems, grave ones first.
 
     `wanted` are the queues of this configuration, served or not; `stopped` has what `system.stopped_keys` returns.
@@ -80,10 +82,10 @@ def target_problems(seen: Snapshot) -> Iterator[Alarm]:
     yield from (Alarm(name, False, text.removesuffix("."), hint, "targets") for name, text, hint in paused)
 
 
-def _of_states(alive: Sequence[Pool], waiting: Mapping[str, int]) -> Iterator[Alarm]:
+def _of_states(alive: Sequence[PoolState], waiting: Mapping[str, int]) -> Iterator[Alarm]:
     """Yield a problem for each state of a target that gets no jobs; processes that say the same have one."""
     of_target = Counter(pool.target for pool in alive)
-    same: dict[tuple[str | None, ...], list[Pool]] = {}
+    same: dict[tuple[str | None, ...], list[PoolState]] = {}
     for pool in alive:
         if pool.state not in (None, "up"):
             same.setdefault((pool.target, pool.state, pool.reason), []).append(pool)
@@ -101,7 +103,7 @@ def _of_states(alive: Sequence[Pool], waiting: Mapping[str, int]) -> Iterator[Al
         yield Alarm(target, True, f"{target} {does}{part}{about}{why}", hint, "targets")
 
 
-def _of_processes(pools: Sequence[Pool]) -> Iterator[Alarm]:
+def _of_processes(pools: Sequence[PoolState]) -> Iterator[Alarm]:
     gone: Counter[str] = Counter()
     silent: dict[str, float] = {}
     for pool in pools:
@@ -150,7 +152,7 @@ def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
         yield Alarm(source, True, f"Source {source}: {states[0].message} ({about})", states[0].hint, "events")
 
 
-def _stopped(one: StoppedKeys, now_s: float) -> Alarm:
+def _stopped(one: TargetStoppedKeys, now_s: float) -> Alarm:
     ago = "" if one.since_s is None else f", for up to {duration_text(max(0.0, now_s - one.since_s))}"
     text = f"{one.target} has stopped keys ({one.count}{ago}): jobs behind a dead one wait"
     return Alarm(one.target, True, text, _STOPPED, queue=one.queue)

@@ -17,8 +17,8 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job, ShownJob
-from restbroker.operate.system import Pool, Snapshot, system
+from restbroker.operate.job import ShownJob, StoredJob
+from restbroker.operate.system import PoolState, Snapshot, system
 from restbroker.operate.words import RUBY_SILENT_S, SILENT_S
 from restbroker.store import processes as process_store
 from restbroker.store.client import Client
@@ -35,7 +35,7 @@ _REQUESTS: Mapping[Order, Request] = {"quiet": "TSTP", "stop": "TERM"}
 
 
 @attrs.frozen
-class Work:
+class ProcessWork:
     """A job that a process is delivering.
 
     `name`: its command or class; None: unknown. `thread` identifies it within its process. `job.at_s`: since when.
@@ -72,7 +72,7 @@ class Process:
     rtt_us: int | None = None
     targets: tuple[str, ...]
     queues: tuple[str, ...]
-    jobs: tuple[Work, ...] = attrs.field(default=(), repr=False)
+    jobs: tuple[ProcessWork, ...] = attrs.field(default=(), repr=False)
 
     @property
     def state(self) -> Literal["running", "quiet", "silent"]:
@@ -92,7 +92,7 @@ def processes(
     # A snapshot leaves out what someone else spoiled; who asks for processes alone is told of it.
     records = process_store.read_all(client, with_work=with_jobs) if with_jobs or seen is None else seen.records
     seen = seen or system(client)
-    pools: dict[str, list[Pool]] = {}
+    pools: dict[str, list[PoolState]] = {}
     for pool in seen.targets:
         if pool.process is not None and not pool.dying:
             pools.setdefault(pool.process, []).append(pool)
@@ -114,7 +114,7 @@ def order(client: Client, process: str, verb: Order, who: str, why: str = "") ->
 
 
 def cancel(client: Client, process: str, thread: str, who: str, why: str = "") -> None:
-    """Order a process to end the delivery of the job with this `thread` (`Work`).
+    """Order a process to end the delivery of the job with this `thread` (`ProcessWork`).
 
     It obeys within five seconds. The job dies as `Cancelled`, which says whether it may have run; if it ends before, it
     is settled as usual. Raise `RestbrokerError` if there is no such process, or if it is Ruby's.
@@ -141,7 +141,7 @@ def _no_process(process: str) -> RestbrokerError:
     return RestbrokerError(f"There is no process {process} any more.", "`restbroker processes` lists them.")
 
 
-def _from_record(one: ProcessRecord, pools: Sequence[Pool], now_s: float, secrets: Spellings) -> Process:
+def _from_record(one: ProcessRecord, pools: Sequence[PoolState], now_s: float, secrets: Spellings) -> Process:
     info = one.info
     version, pid = _text(info, "version"), info.get("pid")
     own = bool(pools) or one.is_restbroker
@@ -166,7 +166,7 @@ def _from_record(one: ProcessRecord, pools: Sequence[Pool], now_s: float, secret
     )
 
 
-def _without_record(name: str, pools: Sequence[Pool]) -> Process:
+def _without_record(name: str, pools: Sequence[PoolState]) -> Process:
     """Return one that may not write for Sidekiq Web, or has just begun."""
     host, _, pid = name.rpartition(":")
     ages = [pool.heartbeat_age_s for pool in pools if pool.heartbeat_age_s is not None]
@@ -183,13 +183,13 @@ def _without_record(name: str, pools: Sequence[Pool]) -> Process:
     )
 
 
-def _targets(pools: Sequence[Pool]) -> tuple[str, ...]:
+def _targets(pools: Sequence[PoolState]) -> tuple[str, ...]:
     return tuple(sorted({str(pool.target) for pool in pools}))
 
 
-def _jobs(work: Mapping[str, bytes], secrets: Spellings, *, is_restbroker: bool) -> list[Work]:
+def _jobs(work: Mapping[str, bytes], secrets: Spellings, *, is_restbroker: bool) -> list[ProcessWork]:
     """Return the jobs, the oldest first. Others may write there too: what cannot be read is left out."""
-    found: list[Work] = []
+    found: list[ProcessWork] = []
     known = ConfigContext({}, secrets)
     for thread, raw in work.items():
         with suppress(KeyError, TypeError, ValueError, AttributeError, OverflowError):
@@ -197,7 +197,7 @@ def _jobs(work: Mapping[str, bytes], secrets: Spellings, *, is_restbroker: bool)
     return sorted(found, key=lambda one: one.job.at_s)
 
 
-def _work(thread: str, raw: bytes, known: ConfigContext, *, is_restbroker: bool) -> Work:
+def _work(thread: str, raw: bytes, known: ConfigContext, *, is_restbroker: bool) -> ProcessWork:
     fields = rubyjson.object_of(raw) or {}
     payload = fields["payload"]
     # From Sidekiq 7 on it is a text in the text.
@@ -206,13 +206,15 @@ def _work(thread: str, raw: bytes, known: ConfigContext, *, is_restbroker: bool)
     if isinstance(run_at, bool) or not isinstance(run_at, int | float):
         raise TypeError(run_at)
     at_s = run_at / 1000 if run_at >= LEAST_MILLISECONDS else run_at
-    shown = Job(job, at_s, known).shown()
+    shown = StoredJob(job, at_s, known).shown()
     # What the arguments of a job for Ruby begin with is no command.
     command = shown.command if is_restbroker else None
     found = attrs.evolve(shown, command=command, arguments=None)
     named = rubyjson.object_of(job) or {}
     name = next((value for value in map(named.get, _NAMES) if isinstance(value, str) and value), None)
-    return Work(thread, str(fields["queue"]), name and hiding.make_hide((), known.secrets)(name, _WORD_LIMIT), found)
+    return ProcessWork(
+        thread, str(fields["queue"]), name and hiding.make_hide((), known.secrets)(name, _WORD_LIMIT), found
+    )
 
 
 def _text(fields: Mapping[str, Json], name: str) -> str | None:

@@ -16,8 +16,8 @@ from restbroker.operate import where
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import Location
 from restbroker.operate.find import SearchLimits
-from restbroker.operate.job import SHOWN_BYTES, Job
-from restbroker.operate.walk import End, Match, SearchQuery, Walk
+from restbroker.operate.job import SHOWN_BYTES, StoredJob
+from restbroker.operate.walk import FoundEnd, Match, SearchQuery, Walk
 from restbroker.operate.where import Condition
 from restbroker.store import processes
 from restbroker.store.client import Client
@@ -40,7 +40,7 @@ class SearchResult:
     """
 
     hits: tuple[Location, ...]
-    ends: tuple[End, ...]
+    ends: tuple[FoundEnd, ...]
     looked_at: dict[str, int]
     unseen: tuple[str, ...]
     refused: tuple[str, ...]
@@ -100,14 +100,14 @@ class _Query:
         """Tell whether the record of an end may be that of a matching job."""
         return self._may_match(record.lower())
 
-    def is_job(self, view: Job) -> bool:
+    def is_job(self, view: StoredJob) -> bool:
         """Tell whether the job matches."""
         if self.needed_words and (shown := view.open_text) is not None and not self._may_match(shown):
             return False
         timed = view.timed if self.is_timed else view
         return timed.matches(self.terms.where) and all(timed.says(text) for text in self.terms.texts)
 
-    def is_end(self, end: End) -> bool:
+    def is_end(self, end: FoundEnd) -> bool:
         """Tell whether this is the end of a matching job. `end` has its secrets masked."""
         one = end.ending
         said = {"jid": one.jid, "command": one.command, "target": one.target, "error": one.code, "at": end.at_s}

@@ -19,7 +19,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job
+from restbroker.operate.job import StoredJob
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.where import Where
 from restbroker.store import paging
@@ -97,7 +97,7 @@ class Summary:
 
 
 @attrs.define
-class _Slice:
+class _ScoreSlice:
     """Members whose scores are from `low` on and below `high`: how many, how many are meant, and their causes by id."""
 
     low: float
@@ -119,7 +119,7 @@ class Summaries:
     context: ConfigContext
     gives_way: bool = False
     where: Where = ()
-    _slices: list[_Slice] = attrs.field(factory=lambda: [_Slice(-inf, inf, _NOT_READ)])
+    _slices: list[_ScoreSlice] = attrs.field(factory=lambda: [_ScoreSlice(-inf, inf, _NOT_READ)])
     _noted: str | None = None
     """The newest entry of the audit log that was seen."""
 
@@ -133,7 +133,7 @@ class Summaries:
             for part in self._slices:
                 part.is_stale = True
         counts = paging.counts(client, self.zset, [(part.low, part.high) for part in self._slices])
-        slices: list[_Slice] = []
+        slices: list[_ScoreSlice] = []
         is_begun = is_late = False  # however little time there is, it goes on
         for old, count in zip(self._slices, counts, strict=True):
             is_known = old.jobs == count and not old.is_stale
@@ -159,28 +159,28 @@ class Summaries:
         is_of_it = (entry.note.place == self.zset and entry.note.action in _IN_PLACE for entry in found)
         return len(found) == audit.MOST_BEHIND or any(is_of_it)
 
-    def _read(self, client: Client, old: _Slice, deadline: float) -> Iterator[_Slice]:
+    def _read(self, client: Client, old: _ScoreSlice, deadline: float) -> Iterator[_ScoreSlice]:
         """Yield what is in a slice, in slices of a thousand jobs; the last is not read where time is up."""
-        throttle, part, last = Throttle() if self.gives_way else None, _Slice(old.low, old.high, 0), inf
+        throttle, part, last = Throttle() if self.gives_way else None, _ScoreSlice(old.low, old.high, 0), inf
         for raw, score in self._members(client, old):
             # Jobs of one score stay together. To mask what is shown of a cause may take long.
             is_late = bool(part.jobs) and score < last and time.monotonic() >= deadline
             if is_late or (part.jobs >= _SLICE and score < last):
                 part.low = last
                 yield part
-                part = _Slice(old.low, last, _NOT_READ if is_late else 0)
+                part = _ScoreSlice(old.low, last, _NOT_READ if is_late else 0)
             if is_late:
                 break
             if throttle is not None:
                 throttle.step()
             part.jobs, last = part.jobs + 1, score
-            view = Job(raw, score, self.context)
+            view = StoredJob(raw, score, self.context)
             if not self.where or view.matches(self.where):
                 part.meant += 1
                 _count(part.causes, view, self.zset)
         yield part
 
-    def _members(self, client: Client, part: _Slice) -> Iterator[Member]:
+    def _members(self, client: Client, part: _ScoreSlice) -> Iterator[Member]:
         """Yield the members of a slice, the highest score first."""
         place = None if part.high == inf else Cursor(part.high, _ALL)
         while members := (piece := paging.piece(client, self.zset, place, _PIECE, newest_first=True)).members:
@@ -206,7 +206,7 @@ class Summaries:
         return Summary(tuple(causes), meant, looked_at, max(total, looked_at))
 
 
-def _count(causes: dict[str, Cause], view: Job, zset: SortedSet) -> None:
+def _count(causes: dict[str, Cause], view: StoredJob, zset: SortedSet) -> None:
     group = view.group
     if group is None:
         return

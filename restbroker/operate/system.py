@@ -53,7 +53,7 @@ def _members(value: object) -> Mapping[str, Json] | None:
 
 # Nobody compares these, and each method that attrs makes costs `restbroker stats` time at its start.
 @attrs.frozen(eq=False, repr=False)
-class Pool:
+class PoolState:
     """One target in one process.
 
     `in_progress` is what Redis counts, not what the process said last; `busy`: as many were sent to the server and are
@@ -125,7 +125,7 @@ _OTHER_NAMES: Final = {
 }
 REPORTED: Final = {
     field.name: _OTHER_NAMES.get(field.name, field.name)
-    for field in attrs.fields(Pool)
+    for field in attrs.fields(PoolState)
     if field.converter is not None and field.name != "state"
 }
 """The fields that a process reports → their names in its heartbeat."""
@@ -158,7 +158,7 @@ class Queue:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Target:
+class TargetState:
     """A target over all its processes.
 
     `state` (up, down, denied), `reason`, `hint` and `down_for_s` are those of the worst process; None: no process
@@ -196,11 +196,11 @@ class Target:
     versions: tuple[str, ...]
     queues: tuple[str, ...]
     processes: tuple[str, ...]
-    per_process: tuple[Pool, ...]
+    per_process: tuple[PoolState, ...]
 
 
 @attrs.frozen
-class StoppedKeys:
+class TargetStoppedKeys:
     """How many keys of a target a death stopped (`OnDead`), since when, and the queue whose page lists them.
 
     The keys' names are not here: they may hold secrets.
@@ -227,7 +227,7 @@ class Snapshot:
     redis: tuple[RedisProblem, ...] = ()
     totals: Mapping[str, int] = attrs.field(factory=dict)
     queues: tuple[Queue, ...] = ()
-    targets: tuple[Pool, ...] = ()
+    targets: tuple[PoolState, ...] = ()
     sources: tuple[SourceState, ...] = ()
     now_s: float = 0.0
     listed: frozenset[str] = frozenset()
@@ -286,12 +286,12 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
     )
 
 
-def targets(client: Client, found: Iterable[Pool], wanted: Collection[str] = ()) -> list[Target]:
+def targets(client: Client, found: Iterable[PoolState], wanted: Collection[str] = ()) -> list[TargetState]:
     """Return these targets over all their processes, those that a person paused, and those `wanted`, by name.
 
     Raise `StoreUnavailable`.
     """
-    by_name: dict[str, list[Pool]] = {name: [] for name in wanted}
+    by_name: dict[str, list[PoolState]] = {name: [] for name in wanted}
     for pool in found:
         if pool.target is not None:
             by_name.setdefault(pool.target, []).append(pool)
@@ -299,7 +299,7 @@ def targets(client: Client, found: Iterable[Pool], wanted: Collection[str] = ())
     return [_target(name, by_name.get(name, ()), paused.get(name, ())) for name in sorted(by_name.keys() | paused)]
 
 
-def read_targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
+def read_targets(client: Client, wanted: Collection[str] = ()) -> list[TargetState]:
     """Return all targets that a process serves, that a person paused, or that are `wanted`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -307,7 +307,7 @@ def read_targets(client: Client, wanted: Collection[str] = ()) -> list[Target]:
     return targets(client, system(client).targets, wanted)
 
 
-def target_state(one: Pool | Target) -> str | None:
+def target_state(one: PoolState | TargetState) -> str | None:
     """Return the state of a target, in one process or over all, from its `state` and `pauses`: the gravest one.
 
     It is `denied`, `down`, `paused` (by a person), `retry_after` (the server asked for it), `up`, or None if unknown.
@@ -325,7 +325,7 @@ def ordered_targets(found: Sequence[TargetConfig]) -> Mapping[str, str]:
     return {target.name: target.queues[0] for target in found if target.order is not None}
 
 
-def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[StoppedKeys]:
+def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[TargetStoppedKeys]:
     """Return each of the targets (`ordered_targets`) with keys that a death stopped. Raise `StoreUnavailable`."""
     if not ordered:
         return []
@@ -334,7 +334,7 @@ def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[StoppedKeys
     # The rest is shown without what someone else put there; `check` names it.
     with suppress(StoreRefused):
         found = read_stopped(client, tuple(ordered), most=1)
-        return [StoppedKeys(name, ordered[name], keys.count_text, keys.since_s) for name, keys in found.items()]
+        return [TargetStoppedKeys(name, ordered[name], keys.count_text, keys.since_s) for name, keys in found.items()]
     return []
 
 
@@ -352,9 +352,9 @@ def _sources(client: Client) -> tuple[SourceState, ...]:
 
 
 def _queues(
-    seen: Overview, paused: Mapping[str, Pause], pools: Sequence[Pool], records: Sequence[ProcessRecord]
+    seen: Overview, paused: Mapping[str, Pause], pools: Sequence[PoolState], records: Sequence[ProcessRecord]
 ) -> Iterator[Queue]:
-    serving: dict[str, list[Pool]] = defaultdict(list)
+    serving: dict[str, list[PoolState]] = defaultdict(list)
     names: dict[str, set[str]] = defaultdict(set)
     changes: dict[str, float | None] = {}
     taken: set[str] = set()
@@ -392,12 +392,12 @@ def _queues(
         )
 
 
-def _pool(one: IdentityView, paused: Mapping[str, tuple[Pause, ...]]) -> Pool:
+def _pool(one: IdentityView, paused: Mapping[str, tuple[Pause, ...]]) -> PoolState:
     known = one.registration
     snapshot = {} if known is None else known.facts
     state = _text(snapshot.get("gate"))
     pauses = () if known is None else paused.get(known.process.target, ())
-    return Pool(
+    return PoolState(
         identity=one.identity,
         process=None if known is None else known.name,
         target=None if known is None else known.process.target,
@@ -412,14 +412,14 @@ def _pool(one: IdentityView, paused: Mapping[str, tuple[Pause, ...]]) -> Pool:
     )
 
 
-def _target(name: str, all_pools: Sequence[Pool], paused: tuple[Pause, ...]) -> Target:
+def _target(name: str, all_pools: Sequence[PoolState], paused: tuple[Pause, ...]) -> TargetState:
     alive = [pool for pool in all_pools if not pool.dying]
     # One that only finishes what it has tells nothing of the target, but its jobs count.
     telling = [pool for pool in alive if pool.state in _WORST_FIRST and pool.finishing is not True]
     worst = min(telling, key=lambda pool: _WORST_FIRST.index(str(pool.state)), default=None)
     limits = [pool.limits or {} for pool in telling]
     outcomes = [pool.outcomes or {} for pool in telling]
-    return Target(
+    return TargetState(
         name=name,
         kind=next((pool.kind for pool in telling if pool.kind is not None), None),
         state=None if worst is None else worst.state,

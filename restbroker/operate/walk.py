@@ -17,7 +17,7 @@ from restbroker.job import hiding
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace, SearchLimits
-from restbroker.operate.job import Job
+from restbroker.operate.job import StoredJob
 from restbroker.operate.names import display_name
 from restbroker.operate.throttle import Throttle
 from restbroker.store import history, identities, line_jobs, paging, queues, sets, survey
@@ -25,7 +25,7 @@ from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.in_progress import read_jobs_in_pieces
 from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.line_jobs import Line, count_before, newest_first, read_lines
+from restbroker.store.line_jobs import KeyQueue, count_before, newest_first, read_lines
 from restbroker.store.queues import QueueSize
 from restbroker.store.tickets import queue_of
 
@@ -47,7 +47,7 @@ _NAMED: Final = 10
 
 
 @attrs.frozen
-class End:
+class FoundEnd:
     """How and when (epoch seconds, Redis' clock) a job ended that is stored nowhere else, from `store.history`."""
 
     at_s: float
@@ -63,8 +63,8 @@ class SearchQuery:
     """
 
     may_be_in: Callable[[bytes], bool]
-    is_job: Callable[[Job], bool]
-    is_end: Callable[[End], bool]
+    is_job: Callable[[StoredJob], bool]
+    is_end: Callable[[FoundEnd], bool]
     may_be_end: Callable[[bytes], bool] = lambda _record: True
     jid: str | None = None
 
@@ -79,13 +79,13 @@ class Match:
 
     kind: Kind
     name: str
-    view: Job
+    view: StoredJob
     number: int
     line: LinePlace | None = None
 
 
-_LineJob: TypeAlias = tuple[Job, Line, int]
-_Places: TypeAlias = Iterator[tuple[Line, int]]
+_LineJob: TypeAlias = tuple[StoredJob, KeyQueue, int]
+_Places: TypeAlias = Iterator[tuple[KeyQueue, int]]
 
 
 @attrs.frozen(eq=False)
@@ -187,7 +187,7 @@ class Walk:
             held = self._in_progress(identity, () if known is None else known.queues)
             yield from self._matches("in progress", name, f"what {identity} has in progress", held)
 
-    def ends(self, since_s: float = 0.0) -> Iterator[End]:
+    def ends(self, since_s: float = 0.0) -> Iterator[FoundEnd]:
         """Yield the records of finished jobs, newest first, back to `since_s` (epoch seconds)."""
         found = self._through("finished jobs", self._ended_since(since_s), self._end, most=self.bounds.ends)
         return (end for _, end in self.readable(found))
@@ -250,7 +250,7 @@ class Walk:
         yield from self._in_lines(queue, rest.own, lines, places, seen=rest.in_lines)
 
     def _in_lines(
-        self, queue: str, own: QueueName, lines: Sequence[Line], places: _Places, seen: int = 0
+        self, queue: str, own: QueueName, lines: Sequence[KeyQueue], places: _Places, seen: int = 0
     ) -> Iterator[Match]:
         cost = self.context.cost(queue)
         pieces = self._line_jobs(queue, own, places)
@@ -265,20 +265,20 @@ class Walk:
         # What is no list is refused when it is read.
         return self.ask(lambda client: queues.waiting_of(client, lists)[queue], None) or QueueSize(0, 0)
 
-    def _lines(self, queue: str, own: QueueName) -> tuple[Line, ...]:
-        none: tuple[Line, ...] = ()
+    def _lines(self, queue: str, own: QueueName) -> tuple[KeyQueue, ...]:
+        none: tuple[KeyQueue, ...] = ()
         return self.ask(lambda client: read_lines(client, own, self.context.target(queue)), none)
 
     def _located(self, zset: SortedSet, jid: str) -> Iterator[Match]:
         found = find.locate(self.client, zset, jid, self.remaining_s)
         self.read_counts[f"the {zset} set"] = sets.size(self.client, zset)
         if found.member is not None:
-            yield Match(zset, zset, Job(*found.member, self.context), 0)
+            yield Match(zset, zset, StoredJob(*found.member, self.context), 0)
         elif not found.complete:
             self.unseen.append(f"the {zset} set")
 
     def _matches(
-        self, kind: Kind, name: str, what: str, pieces: Iterable[Sequence[Job]], seen: int = 0
+        self, kind: Kind, name: str, what: str, pieces: Iterable[Sequence[StoredJob]], seen: int = 0
     ) -> Iterator[Match]:
         found = self._through(what, pieces, self._match_or_none, seen=seen)
         return (Match(kind, name, view, number) for number, view in self.readable(found))
@@ -311,12 +311,12 @@ class Walk:
             self._throttle.step()
         return seen >= most or time.monotonic() >= self._deadline
 
-    def _match_or_none(self, view: Job) -> Job | None:
+    def _match_or_none(self, view: StoredJob) -> StoredJob | None:
         return view if self.query.may_be_in(view.raw) and self.query.is_job(view) else None
 
-    def _end(self, entry: history.Entry) -> End | None:
+    def _end(self, entry: history.HistoryEntry) -> FoundEnd | None:
         ending = history.read(entry.record) if self.query.may_be_end(entry.record) else None
-        end = None if ending is None else End(entry.at_s, self._display(ending))
+        end = None if ending is None else FoundEnd(entry.at_s, self._display(ending))
         return end if end is not None and self.query.is_end(end) else None
 
     def _display(self, ending: JobEnd) -> JobEnd:
@@ -325,13 +325,13 @@ class Walk:
 
         return attrs.evolve(ending, jid=hide(ending.jid), command=hide(ending.command))
 
-    def _members(self, zset: SortedSet) -> Iterator[Sequence[Job]]:
+    def _members(self, zset: SortedSet) -> Iterator[Sequence[StoredJob]]:
         for part in paging.pieces(self.client, zset, _PIECE):
-            yield [Job(raw, score, self.context) for raw, score in part.members]
+            yield [StoredJob(raw, score, self.context) for raw, score in part.members]
 
     def _newest_first(
         self, queue: str, own: QueueName, skip: int, end: int | None = None, passed: Collection[bytes] = ()
-    ) -> Iterator[Sequence[Job]]:
+    ) -> Iterator[Sequence[StoredJob]]:
         """Yield the jobs of a list but for its newest `skip`, up to the number `end`, and not those `passed`."""
         before: Collection[bytes] = ()
         while page := queues.peek(
@@ -341,12 +341,12 @@ class Walk:
             yield self._views(queue, (raw for raw in page if raw not in passed and raw not in before))
             skip, before = skip + len(page), frozenset(page)
 
-    def _views(self, queue: str, raws: Iterable[bytes]) -> Sequence[Job]:
-        return [Job(raw, 0.0, self.context, queue) for raw in raws]
+    def _views(self, queue: str, raws: Iterable[bytes]) -> Sequence[StoredJob]:
+        return [StoredJob(raw, 0.0, self.context, queue) for raw in raws]
 
     def _line_jobs(self, queue: str, own: QueueName, places: _Places) -> Iterator[Sequence[_LineJob]]:
         for piece in line_jobs.pieces(self.client, own, places):
-            yield [(Job(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
+            yield [(StoredJob(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
 
     def _placed_or_none(self, placed: _LineJob) -> _LineJob | None:
         return None if self._match_or_none(placed[0]) is None else placed
@@ -354,12 +354,12 @@ class Walk:
     def _registration(self, identity: str) -> identities.Registration | None:
         return self.ask(lambda client: identities.read(client, identity), None)
 
-    def _in_progress(self, identity: str, queues: Sequence[str]) -> Iterator[Sequence[Job]]:
+    def _in_progress(self, identity: str, queues: Sequence[str]) -> Iterator[Sequence[StoredJob]]:
         """Yield what a worker pool has in progress, with the queue that each came from, which it need not name."""
         for piece in read_jobs_in_pieces(self.client, identity):
-            yield [Job(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
+            yield [StoredJob(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
 
-    def _ended_since(self, since_s: float) -> Iterator[Sequence[history.Entry]]:
+    def _ended_since(self, since_s: float) -> Iterator[Sequence[history.HistoryEntry]]:
         page = history.newest(self.client, _ENDS_PAGE)
         while page:
             recent = [entry for entry in page if entry.at_s >= since_s]

@@ -10,7 +10,7 @@ from restbroker.config.values import duration_text
 from restbroker.store.pauses import OPERATOR, Pause
 
 if TYPE_CHECKING:  # `enqueue` needs none of it
-    from restbroker.operate.system import Pool
+    from restbroker.operate.system import PoolState
 
 _NAMES: Final = {"denied": "login refused", "retry_after": "asked to wait"}
 SILENT_S: Final = 15.0
@@ -71,7 +71,7 @@ def pause_sentence(subject: str, pause: Pause) -> str:
     return f"{subject} {'is' if pause.reason == OPERATOR else 'gets no jobs:'} {pause_text(pause)}."
 
 
-def process_state(pool: "Pool") -> str:
+def process_state(pool: "PoolState") -> str:
     """Return the state of the target, or one that matters more: the process is gone, ends, or is quiet."""
     if pool.dying:
         return "gone; its jobs return to their queues"
@@ -80,12 +80,12 @@ def process_state(pool: "Pool") -> str:
     return "quiet" if pool.quiet else state_text(pool.state or "-")
 
 
-def pauses_of(pool: "Pool") -> list[str]:
+def pauses_of(pool: "PoolState") -> list[str]:
     """Return the pauses of the target in words, without one that its state tells."""
     return [pause_text(pause) for pause in pool.pauses if pause.reason != pool.state]
 
 
-def limits_of(pool: "Pool") -> list[str]:
+def limits_of(pool: "PoolState") -> list[str]:
     """Return why the last fetch took no more jobs, in words; empty if nothing held it back."""
     return [LIMITS[limited]] if (limited := pool.limited) in LIMITS and limited is not None else []
 

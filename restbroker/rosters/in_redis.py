@@ -19,10 +19,10 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refresh_target import RefreshTarget
-from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import RefreshDelay, RefreshJobs, RosterChange, RosterUnchanged, RosterVersions
 from restbroker.store.client import Client, Reply, ScriptCall
 from restbroker.store.connection import Connection, until_answered
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class RostersInRedis:
         """Seconds for which a claim holds."""
         return LEASE_S
 
-    async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
+    async def change(self, changes: Sequence[RosterChange]) -> RosterVersions | RosterUnchanged:
         """Make all of these changes or none, with their refresh jobs; return the new versions, or why not."""
         return await until_answered(lambda: self._connection.call(_change, tuple(changes), self._changed))
 
@@ -106,7 +106,7 @@ class RostersInRedis:
     def _user_keys(self, users: Iterable[str]) -> tuple[str, ...]:
         return tuple(self._prefix + user for user in users)
 
-    async def _run(self, call: Callable[[Keys], ScriptCall]) -> Reply:
+    async def _run(self, call: Callable[[RedisKeys], ScriptCall]) -> Reply:
         return await until_answered(lambda: self._connection.run(call(self._connection.keys)))
 
 
@@ -125,7 +125,7 @@ def rosters_of(config: Config, target: Target, open_connection: Callable[[], Con
 
 
 def _change(
-    client: Client, changes: Sequence[Change], refreshing: RefreshTarget | None
+    client: Client, changes: Sequence[RosterChange], refreshing: RefreshTarget | None
 ) -> RosterVersions | RosterUnchanged:
     """Make these changes with their refresh jobs; call it in a thread, since it may read a token's file."""
     wanted = None if refreshing is None else _refresh_jobs(refreshing, [change.user for change in changes])

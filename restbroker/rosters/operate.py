@@ -28,7 +28,7 @@ from restbroker.rosters.rules import (
     roster_of,
     too_large,
 )
-from restbroker.rosters.store import Change, RosterUnchanged, RosterVersions, UserState, in_batches
+from restbroker.rosters.store import RosterChange, RosterUnchanged, RosterVersions, UserState, in_batches
 from restbroker.store.client import Client
 
 _CONTACTS_AT_ONCE: Final = 2000
@@ -102,7 +102,7 @@ class Rosters:
         """Return whose roster this names; raise `BadRoster` if it is no user of the domain."""
         return read_user(name, self.domain)
 
-    def change(self, verb: str, change: Change) -> int:
+    def change(self, verb: str, change: RosterChange) -> int:
         """Make a change, with an entry in the audit log, and return the roster's new version.
 
         It is 0 for a user who has no roster any more. Raise `BadRoster` or `UsageError` if it cannot be made,
@@ -127,7 +127,7 @@ class Rosters:
         audit.write(self.client, AuditEntry(who=self.who, action="refresh", place="rosters", where=where))
         return self.refresh_target.push(self.client, users, now=True, wanted=wanted)
 
-    def write(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
+    def write(self, changes: Sequence[RosterChange]) -> RosterVersions | RosterUnchanged:
         """Make these changes as `change` does, without an entry in the audit log; return why if none was made."""
         to = self.refresh_target
         return store.change(self.client, changes, None if to is None else to.jobs([change.user for change in changes]))
@@ -225,7 +225,7 @@ def _import(
 ) -> ImportProgress:
     before = {state.user: state.version for state in store.user_states(rosters.client, list(found))}
     changes = [
-        Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=not add)
+        RosterChange(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=not add)
         for user, roster in found.items()
     ]
     done = rosters.write(changes)

@@ -54,7 +54,7 @@ class PreparedRoster:
 
 
 @attrs.frozen
-class Copy:
+class RosterCopy:
     """A roster as it was answered, and when it was read, on Trio's clock."""
 
     body: bytes
@@ -72,12 +72,12 @@ class Copies:
     longest_s: float
     most_bytes: int
     size_bytes: int = 0
-    _copies: OrderedDict[str, Copy] = attrs.field(factory=OrderedDict)
+    _copies: OrderedDict[str, RosterCopy] = attrs.field(factory=OrderedDict)
 
     def __len__(self) -> int:
         return len(self._copies)
 
-    def keep(self, user: str, copy: Copy) -> None:
+    def keep(self, user: str, copy: RosterCopy) -> None:
         """Keep this copy of the user's roster, unless the one that is kept was read later."""
         before = self._copies.get(user)
         if not self.longest_s or (before is not None and before.read_s > copy.read_s):
@@ -89,7 +89,7 @@ class Copies:
         while self.size_bytes > self.most_bytes:
             self._forget(next(iter(self._copies)))
 
-    def of(self, user: str, now_s: float) -> Copy | None:
+    def of(self, user: str, now_s: float) -> RosterCopy | None:
         """Return the user's copy, or None if there is none that may be used at `now_s`; those that are too old go."""
         while self._copies:
             oldest, copy = next(iter(self._copies.items()))
@@ -127,7 +127,7 @@ class _PendingRead:
 
 
 @attrs.define(eq=False)
-class Reader:
+class RosterReader:
     """The reader of rosters for requests. `domain`: the users'; None: it is not known.
 
     `refresh` pushes refreshes of users; None: there are none. `calls` counts the calls of Redis, `stale` the answers
@@ -272,7 +272,7 @@ class Reader:
                     found = [_failure(error)] * len(piece)
                 for user, roster in zip(piece, found, strict=True):
                     if isinstance(roster, PreparedRoster):
-                        self.copies.keep(user, Copy(roster.body, read_s))
+                        self.copies.keep(user, RosterCopy(roster.body, read_s))
                     self._end(user, batch[user], roster)
 
     def _end(self, user: str, wanted: _PendingRead, answer: PreparedRoster | RestbrokerError) -> None:
@@ -368,5 +368,5 @@ def prepare_rosters(stored: Mapping[str, RosterHash], domain: str | None) -> lis
     return found
 
 
-def _size(user: str, copy: Copy) -> int:
+def _size(user: str, copy: RosterCopy) -> int:
     return len(user) + len(copy.body) + _OVERHEAD_BYTES

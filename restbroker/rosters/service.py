@@ -24,15 +24,15 @@ from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.config.target import Basic
 from restbroker.errors import RestbrokerError
 from restbroker.events.secrets import CurrentSecret, basic_login
-from restbroker.rosters.reader import Reader
+from restbroker.rosters.reader import RosterReader
 from restbroker.rosters.rules import BadRoster, read_user
-from restbroker.serving.plain import Answer, Request, error_answer
+from restbroker.serving.plain import HttpAnswer, HttpRequest, error_answer
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import SHORT_LIMITS_S, Samples
 
 METHODS: Final = ("GET", "HEAD")
-_EMPTY: Final = Answer(200, b"{}")
+_EMPTY: Final = HttpAnswer(200, b"{}")
 _LATER: Final = (b"retry-after", b"1")
 _BASIC: Final = (b"www-authenticate", b'Basic realm="restbroker", charset="UTF-8"')
 _PROSODY: Final = b"Prosody XMPP Server"
@@ -108,7 +108,7 @@ class Login:
             case Basic(user, password):
                 return cls(CurrentSecret(password, report), user.encode() + b":")
 
-    async def fits(self, request: Request, key: bytes) -> bool | None:
+    async def fits(self, request: HttpRequest, key: bytes) -> bool | None:
         """Tell whether this request shows the login, in its head or as this `key`; None: the secret is not known."""
         if self.secret is None:
             return True
@@ -118,22 +118,22 @@ class Login:
 
 
 @attrs.frozen(eq=False)
-class Service:
+class RosterServer:
     """The roster service. `longest_s`: an answer that comes later could undo that to a newer request."""
 
     addresses: Addresses
     login: Login
-    reader: Reader
+    reader: RosterReader
     report: Report
     longest_s: float
     _answers: Counter[int] = attrs.field(factory=Counter)
     """The number of answers by status."""
     _durations: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S))
 
-    async def answer(self, request: Request) -> Answer:
+    async def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to this request, a roster or the reason why not; never raise."""
         began_s = trio.current_time()
-        found: Answer | None = None
+        found: HttpAnswer | None = None
         with trio.move_on_after(self.longest_s):
             found = await self._answer(request)
         if found is None:
@@ -153,7 +153,7 @@ class Service:
             "restbroker_roster_copies_bytes": {(): self.reader.copies.size_bytes},
         }
 
-    async def _answer(self, request: Request) -> Answer:
+    async def _answer(self, request: HttpRequest) -> HttpAnswer:
         if request.method not in METHODS:
             return error_answer(
                 405,
@@ -180,9 +180,9 @@ class Service:
         except RestbrokerError as error:
             return _unavailable(error.message)
         age = () if served.age_s is None else ((b"age", b"%d" % served.age_s),)
-        return Answer(200, served.body, age)
+        return HttpAnswer(200, served.body, age)
 
-    def _denial(self) -> Answer:
+    def _denial(self) -> HttpAnswer:
         self.report(
             OperatorWarning(
                 "RosterDenied",
@@ -193,7 +193,7 @@ class Service:
         basic = () if self.addresses.with_key else (_BASIC,)
         return error_answer(401, "LoginNeeded", "Rosters require a login.", "See Auth of Roster.", *basic)
 
-    def _elsewhere(self) -> Answer:
+    def _elsewhere(self) -> HttpAnswer:
         self.report(
             OperatorWarning(
                 "RosterDenied",
@@ -205,12 +205,12 @@ class Service:
         return error_answer(404, "NotFound", "There are no rosters at this path.", "See Path of Roster.")
 
 
-def service(config: Roster, reader: Reader, report: Report) -> Service:
+def service(config: Roster, reader: RosterReader, report: Report) -> RosterServer:
     """Return the service of this configuration, for which `reader` reads."""
     before, _, after = config.path.partition(USER)
     with_key = isinstance(config.auth, QueryKey)
     where = Addresses(before.encode(), after.encode(), config.domain, with_key)
-    return Service(where, Login.of(config.auth, report), reader, report=report, longest_s=config.longest_s)
+    return RosterServer(where, Login.of(config.auth, report), reader, report=report, longest_s=config.longest_s)
 
 
 def _equal(given: bytes, known: bytes) -> bool:
@@ -219,5 +219,5 @@ def _equal(given: bytes, known: bytes) -> bool:
     return as_written or decoded
 
 
-def _unavailable(why: str) -> Answer:
+def _unavailable(why: str) -> HttpAnswer:
     return error_answer(503, "Unavailable", why, "Ask again.", _LATER)

@@ -24,7 +24,7 @@ from restbroker.store.client import (
     raw,
     text,
 )
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 
 _AT_ONCE: Final = 100
 """The most rosters that are read or written in one go: each may be large."""
@@ -34,7 +34,7 @@ _MARKED_AT_ONCE: Final = 1000
 
 
 @attrs.frozen
-class Change:
+class RosterChange:
     """The change of one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
 
     `drop`: JIDs to remove. `whole`: `put` replaces all contacts. `forget`: roster and version are removed.
@@ -98,7 +98,9 @@ class UserState:
         return bool(self.version or self.contacts)
 
 
-def change(client: Client, changes: Sequence[Change], wanted: RefreshJobs | None) -> RosterVersions | RosterUnchanged:
+def change(
+    client: Client, changes: Sequence[RosterChange], wanted: RefreshJobs | None
+) -> RosterVersions | RosterUnchanged:
     """Do all changes or none, each of another user; users whose rosters differ then are marked and get their jobs.
 
     `wanted` None: no target refreshes. A change that alters nothing raises no version and pushes nothing, so that the
@@ -144,7 +146,7 @@ def sizes(client: Client, users: Sequence[str]) -> list[int]:
     return [integer(reply) for reply in client.commands([("HLEN", client.keys.roster(user)) for user in users])]
 
 
-def claim_call(keys: Keys, users: Sequence[str], holder: str, *, lease_ms: int, delay: RefreshDelay) -> ScriptCall:
+def claim_call(keys: RedisKeys, users: Sequence[str], holder: str, *, lease_ms: int, delay: RefreshDelay) -> ScriptCall:
     """Return the script call that begins the refreshes of those users who are due, and removes their marks.
 
     `holder` is new for each claim. Sent twice with the same `holder` it answers the same, and no other process gets
@@ -163,7 +165,7 @@ def read_claims(users: Sequence[str], reply: Reply) -> Mapping[str, int]:
     return {user: integer(claim) for user, claim in zip(users, items(reply), strict=True)}
 
 
-def end_call(keys: Keys, holder: str, done: Collection[str], again: Collection[str]) -> ScriptCall:
+def end_call(keys: RedisKeys, holder: str, done: Collection[str], again: Collection[str]) -> ScriptCall:
     """Return the script call that ends refreshes which `holder` began; it answers how many of them it still held.
 
     `again`: these failed, and their jobs come again. They are marked again, so that changes until then push no further
@@ -228,7 +230,7 @@ def _run(client: Client, rosters: Sequence[str], wanted: RefreshJobs | None, arg
     return client.run("roster_change", [*fixed, *rosters], [MOST_CONTACTS, MOST_BYTES, queue, *arguments])
 
 
-def _arguments(one: Change, wanted: RefreshJobs | None) -> Iterator[Argument]:
+def _arguments(one: RosterChange, wanted: RefreshJobs | None) -> Iterator[Argument]:
     what = "forget" if one.forget else "whole" if one.whole else "write"
     job = b"" if wanted is None else wanted.payloads[one.user]
     fixed: Sequence[Argument] = one.user, job, what, len(one.drop), len(one.put)

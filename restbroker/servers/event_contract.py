@@ -1,7 +1,8 @@
 """The interface of one kind of event source. `registry` has the kinds; `webhook` and `app` use them.
 
 A kind that servers post to is a `Hook`. A kind that fetches by itself (from a message broker's queue, or a stream of a
-server) is a `Reader`: it offers its events to an `Intake`, and confirms them to the server only when Redis has them.
+server) is an `EventReader`: it offers its events to an `Intake`, and confirms them to the server only when Redis has
+them.
 Always holds: no kind uses Redis itself; an event that Redis does not have is not confirmed.
 """
 
@@ -94,7 +95,7 @@ class HookRequest:
 
 
 @attrs.frozen
-class Answer:
+class PostAnswer:
     """An HTTP answer: its status, and its body of this type if there is one."""
 
     status: int
@@ -108,11 +109,11 @@ class Forbidden(Exception):
     """The sender of a request may not post here; `why` repeats nothing of the request, and `answer` is for them."""
 
     why: str
-    answer: Answer
+    answer: PostAnswer
 
 
 @light
-class IncomingEvent:
+class PostedEvent:
     """An event that was posted. `asks`: its sender waits for an answer, which a queue cannot give.
 
     `source`: whose queue and class count, if the event itself says so; None: those of the source that it was posted to.
@@ -126,7 +127,7 @@ class IncomingEvent:
 
 
 @attrs.frozen
-class Answers:
+class PostAnswers:
     """How requests of one kind are answered.
 
     `probe`: OPTIONS, GET or HEAD, by which a server looks whether the source exists. `accepted`: an event that Redis
@@ -135,16 +136,16 @@ class Answers:
     no event, by status and detail; None: by a problem document (RFC 9457).
     """
 
-    probe: Answer = Answer(200)
-    accepted: Callable[[], Answer] = lambda: Answer(202)
-    refused: Callable[[IncomingEvent], Answer] = lambda _: Answer(202)
-    not_now: Callable[[IncomingEvent, int], Answer] = lambda _, after_s: Answer(
+    probe: PostAnswer = PostAnswer(200)
+    accepted: Callable[[], PostAnswer] = lambda: PostAnswer(202)
+    refused: Callable[[PostedEvent], PostAnswer] = lambda _: PostAnswer(202)
+    not_now: Callable[[PostedEvent, int], PostAnswer] = lambda _, after_s: PostAnswer(
         503, headers={"Retry-After": str(after_s)}
     )
-    problem: Callable[[HTTPStatus, str], Answer | None] = lambda *_: None
+    problem: Callable[[HTTPStatus, str], PostAnswer | None] = lambda *_: None
 
 
-USUAL_ANSWERS: Final = Answers()
+USUAL_ANSWERS: Final = PostAnswers()
 
 
 class Hook(Protocol):
@@ -155,7 +156,7 @@ class Hook(Protocol):
         """The media type that a body must have, or `ANY_TYPE`."""
         ...
 
-    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+    def read(self, posted: HookRequest, source: str, now_s: float) -> PostedEvent:
         """Return the event that was posted to the source of this name at `now_s` (epoch seconds).
 
         Raise `MalformedEvent`, and `Forbidden` if the requests of this kind are signed.
@@ -163,7 +164,7 @@ class Hook(Protocol):
         ...
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> PostAnswers:
         """How requests are answered."""
         ...
 
@@ -254,7 +255,7 @@ class ReaderPorts:
     target: "Ports | None" = None
 
 
-class Reader(Protocol):
+class EventReader(Protocol):
     """One source of a kind that fetches events itself."""
 
     async def run(self, *, task_status: "trio.TaskStatus[None]") -> None:

@@ -21,7 +21,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError, kinds_in
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Intake, Offer, Problem, Reader, StreamInfo
+from restbroker.servers.event_contract import EventReader, Intake, Offer, Problem, StreamInfo
 from restbroker.servers.findings import Texts
 from restbroker.servers.in_redis import StatesOfSource
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
@@ -163,8 +163,8 @@ class LastingReader:
     """The reader of a source that ends no other task: if one raises, another one takes its place, with back-off."""
 
     source: str
-    first: Reader
-    open: Callable[[], Reader]
+    first: EventReader
+    open: Callable[[], EventReader]
     report: Report
     states: StatesOfSource
 
@@ -172,7 +172,7 @@ class LastingReader:
         """Fetch until cancelled."""
         task_status.started()
         pause = Backoff()
-        reader: Reader | None = self.first
+        reader: EventReader | None = self.first
         while True:
             try:
                 await (reader or self.open()).run(task_status=trio.TASK_STATUS_IGNORED)

@@ -24,10 +24,10 @@ import trio
 from restbroker.serving.connections import ConnectionLimits, Connections
 from restbroker.serving.requests import (
     PART_BYTES,
+    BadRequest,
     IncomingRequest,
     RequestLines,
     Requests,
-    Unreadable,
     restore_bytes,
 )
 from restbroker.telemetry.events import OperatorWarning, Report
@@ -49,7 +49,7 @@ async def _no_part() -> bytes | None:
 
 
 @attrs.frozen
-class Request:
+class HttpRequest:
     """A request. `target` is the path with its query as they came; names of headers are in lower case.
 
     `client` is the other end's address, "" if it is gone. `read_part` waits for the next part of the body and returns
@@ -68,7 +68,7 @@ class Request:
 
 
 @attrs.frozen
-class Answer:
+class HttpAnswer:
     """An answer; `content_type` is that of its body, b"" without one. `closing`: the connection ends behind it."""
 
     status: int
@@ -86,10 +86,10 @@ class Answer:
 
 def error_answer(
     status: int, code: str, message: str, hint: str | None = None, *headers: tuple[bytes, bytes], closing: bool = False
-) -> Answer:
+) -> HttpAnswer:
     """Return an error as JSON: what happened and what to do next."""
     body = json.dumps({"error": {"code": code, "message": message, "hint": hint}}).encode() + b"\n"
-    return Answer(status, body, headers, closing)
+    return HttpAnswer(status, body, headers, closing)
 
 
 @attrs.frozen
@@ -101,11 +101,11 @@ class PlainApp:
     """
 
     name: str
-    answer: Callable[[Request], Awaitable[Answer]]
+    answer: Callable[[HttpRequest], Awaitable[HttpAnswer]]
     report: Report
     reads_bodies: bool = True
 
-    async def respond(self, request: Request) -> Answer:
+    async def respond(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to this request, 500 if making it fails."""
         try:
             return await self.answer(request)
@@ -170,14 +170,14 @@ class PlainHttp:
                     life.note_idle(self.rest_s if rests else self.keep_alive_s)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
-        except Unreadable as error:
+        except BadRequest as error:
             await self._refuse(error.status)
         finally:
             with trio.move_on_after(1.0, shield=True):
                 await self.stream.aclose()
 
     async def _next(self, life: ConnectionLimits) -> IncomingRequest | None:
-        """Return the next request, or None if no more comes; raise `Unreadable`."""
+        """Return the next request, or None if no more comes; raise `BadRequest`."""
         while (request := self._requests.take()) is None:
             was_begun = self._requests.is_begun
             if not await self._read():
@@ -192,10 +192,10 @@ class PlainHttp:
         self._requests.feed(data if self.app.reads_bodies else self._lines.ascii(data))
         return bool(data)
 
-    def _describe(self, request: IncomingRequest) -> Request:
+    def _describe(self, request: IncomingRequest) -> HttpRequest:
         target = _origin(request.target)
         target = target if self.app.reads_bodies else restore_bytes(target)
-        return Request(request.method, target, request.headers, self.client, self._part)
+        return HttpRequest(request.method, target, request.headers, self.client, self._part)
 
     async def _part(self) -> bytes | None:
         """Return what came of the body, after waiting for some, as `Request.read_part` says."""
@@ -213,7 +213,7 @@ class PlainHttp:
         request.parts.clear()
         return body
 
-    async def _send(self, answer: Answer) -> None:
+    async def _send(self, answer: HttpAnswer) -> None:
         """Send the answer; a small one is one packet."""
         self._goes_on = self._may_go_on(answer.status) and not answer.closing
         headers = answer.all_headers if self._goes_on else (*answer.all_headers, _CLOSE)

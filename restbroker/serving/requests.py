@@ -28,7 +28,7 @@ _BEYOND_ASCII: Final = re.compile(rb"[\x80-\xff]")
 _STAND_IN: Final = re.compile(rb"<([89A-F][0-9A-F])>")
 
 
-class Unreadable(ValueError):
+class BadRequest(ValueError):
     """The bytes that came are not a request; it is answered with the HTTP status `status`."""
 
     def __init__(self, status: int) -> None:
@@ -103,11 +103,11 @@ class Requests:
             self._refused = self._refused or HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
 
     def take(self) -> IncomingRequest | None:
-        """Return the next request whose head is complete; None if none is. Raise `Unreadable` if no more can follow."""
+        """Return the next request whose head is complete; None if none is. Raise `BadRequest` if no more can follow."""
         if self._ready:
             return self._ready.popleft()
         if self._refused:
-            raise Unreadable(self._refused)
+            raise BadRequest(self._refused)
         return None
 
     @property

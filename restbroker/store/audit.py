@@ -16,7 +16,7 @@ _STOPS_S: Final = 86_400
 
 
 @attrs.frozen
-class Entry:
+class AuditRecord:
     """One entry of the audit log. `name` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 
     name: str
@@ -49,7 +49,7 @@ def stop_of(client: Client, name: str) -> str | None:
     return None if found is None else text(found)
 
 
-def newest(client: Client, count: int, before: str = "") -> list[Entry]:
+def newest(client: Client, count: int, before: str = "") -> list[AuditRecord]:
     """Return the `count` newest entries, newest first; with `before`, only those older than the entry of that name.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -58,7 +58,7 @@ def newest(client: Client, count: int, before: str = "") -> list[Entry]:
     return _entries(client.command("XREVRANGE", client.keys.audit, end, "-", "COUNT", count))
 
 
-def entries_after(client: Client, count: int, since: str) -> list[Entry]:
+def entries_after(client: Client, count: int, since: str) -> list[AuditRecord]:
     """Return `count` entries from the one named `since` on, oldest first; "(" before its name leaves that one out.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -66,9 +66,9 @@ def entries_after(client: Client, count: int, since: str) -> list[Entry]:
     return _entries(client.command("XRANGE", client.keys.audit, since, "+", "COUNT", count))
 
 
-def _entries(reply: Reply) -> list[Entry]:
+def _entries(reply: Reply) -> list[AuditRecord]:
     found = [pair(entry) for entry in items(reply)]
     return [
-        Entry(text(name), {field: value.decode("utf-8", "replace") for field, value in mapping(fields).items()})
+        AuditRecord(text(name), {field: value.decode("utf-8", "replace") for field, value in mapping(fields).items()})
         for name, fields in found
     ]

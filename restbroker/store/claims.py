@@ -33,7 +33,7 @@ from restbroker.store.client import (
     number as score,
 )
 from restbroker.store.jobs import IdentityUnknown
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import arguments_of, claim_key, fingerprint_members
 
 _ROUNDS: Final = 3
@@ -125,7 +125,7 @@ def release(client: Client, jobs: Iterable[tuple[str, Sequence[ClaimChange]]]) -
     return sum(integer(code) for code in items(client.run("release", list(own), list(own.values())))) if own else 0
 
 
-def _claim_call(keys: Keys, identity: str, requests: Sequence[tuple[ClaimRequest, bytes | None]]) -> ScriptCall:
+def _claim_call(keys: RedisKeys, identity: str, requests: Sequence[tuple[ClaimRequest, bytes | None]]) -> ScriptCall:
     numbers: dict[str, int] = {}
     arguments: list[Argument] = [identity]
     for request, over in requests:

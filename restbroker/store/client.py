@@ -14,8 +14,8 @@ import attrs
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
 from restbroker.store.failures import ErrorReply, translate
-from restbroker.store.keys import Keys
-from restbroker.store.redis import Argument, Commands, Link, Replies, Reply, Steps, connect, run_blocking
+from restbroker.store.keys import RedisKeys
+from restbroker.store.redis import Argument, Commands, RedisLink, Replies, Reply, Steps, connect, run_blocking
 from restbroker.store.scripts import script
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
@@ -43,12 +43,12 @@ class Client:
     for Trio's loop (`connection.on_trio`); the others block.
     """
 
-    keys: Keys
+    keys: RedisKeys
     address: str
     _endpoint: Endpoint
     _sentinels: "Sentinels | None" = None
     _place: "Address | None" = None
-    _link: Link | None = None
+    _link: RedisLink | None = None
     timeout_s: float = attrs.field(init=False)
     """The seconds that an answer may take."""
 
@@ -218,7 +218,7 @@ class Client:
         except BaseException as error:  # noqa: BLE001 - raised again
             self._fail(error)
 
-    def _connect(self) -> Steps[Link]:
+    def _connect(self) -> Steps[RedisLink]:
         if self._sentinels is None:
             self._link = yield from connect(self._endpoint)
         else:
@@ -226,7 +226,7 @@ class Client:
             self.address = str(self._place)
         return self._link
 
-    def _require_alive(self) -> Link | None:
+    def _require_alive(self) -> RedisLink | None:
         """Return the connection, or None; raise `ConnectionEnded`, before anything is sent, if it is of no use.
 
         That is: it ended while it was idle, an answer was left unread, or its server is no longer the master. An outage
@@ -281,7 +281,7 @@ def open_client(settings: StoreSettings, timeout_s: float = 3.0, sentinels: "Sen
 
         sentinels = open_sentinels(settings)
     address = endpoint.address if sentinels is None else f"the master {sentinels.name}"
-    return Client(Keys(settings.namespace), address, endpoint, sentinels)
+    return Client(RedisKeys(settings.namespace), address, endpoint, sentinels)
 
 
 def check_replies(replies: Sequence[Reply | RestbrokerError]) -> list[Reply | StoreRefused]:

@@ -28,8 +28,8 @@ from restbroker.store.codes import Code
 from restbroker.store.events import IncomingEvent, PushResult
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishAndFetch, fetch_call, read_fetch
-from restbroker.store.keys import Keys
-from restbroker.store.redis import Steps, Wait, Work
+from restbroker.store.keys import RedisKeys
+from restbroker.store.redis import Lookup, Steps, Wait
 from restbroker.store.round_trips import Replies, RoundTrips
 from restbroker.store.sentinel import Sentinels
 from restbroker.store.settling import FinishRequest, FinishSteps
@@ -90,7 +90,7 @@ class Watch(Protocol):
         ...
 
 
-class Deadlines(Protocol):
+class DeadlineKeeper(Protocol):
     """Calls `expire` of those that are late, as `transport.readiness.Deadlines` does."""
 
     due: dict[Any, float]
@@ -107,7 +107,7 @@ class _Sent:
 
     steps: FinishSteps
     watch: Watch
-    deadlines: Deadlines
+    deadlines: DeadlineKeeper
     done: Settled
     at_s: float
     due_s: float
@@ -134,7 +134,7 @@ class Connection:
         """How many wait in `land`: nothing more is sent before they had their turn."""
 
     @property
-    def keys(self) -> Keys:
+    def keys(self) -> RedisKeys:
         """The names of what is in Redis."""
         return self._client.keys
 
@@ -181,7 +181,7 @@ class Connection:
         return codes, settling.taken
 
     def send_finish(
-        self, request: FinishRequest, now_s: float, *, watch: Watch, deadlines: Deadlines, done: Settled
+        self, request: FinishRequest, now_s: float, *, watch: Watch, deadlines: DeadlineKeeper, done: Settled
     ) -> bool:
         """Settle jobs as `finish` does, but without a task: send it in this step, and call `done` when it is answered.
 
@@ -416,8 +416,8 @@ async def on_trio(steps: Steps[T]) -> T:
         steps.close()
 
 
-async def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the step has it
-    if isinstance(step, Work):
+async def _take(step: Wait | Lookup, began_s: float) -> Any:  # noqa: ANN401 - as the step has it
+    if isinstance(step, Lookup):
         return await trio.to_thread.run_sync(step.function, abandon_on_cancel=True)
     ready = trio.lowlevel.wait_writable if step.for_writing else trio.lowlevel.wait_readable
     now_s = trio.current_time()

@@ -13,7 +13,7 @@ from restbroker.store.tickets import MAX_BYTES
 
 
 @attrs.frozen
-class Copy:
+class DeadCopy:
     """A copy of a dead job. `entry` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 
     entry: str
@@ -25,7 +25,7 @@ class Copy:
         return int(self.entry.partition("-")[0]) / 1000
 
 
-def newest(client: Client, count: int, before: str = "") -> list[Copy]:
+def newest(client: Client, count: int, before: str = "") -> list[DeadCopy]:
     """Return the `count` newest copies, newest first; with `before`, only those older than the entry of that name.
 
     There are fewer at the end, and if they have `MAX_BYTES` together; at least one, unless there is none. Raise
@@ -33,10 +33,10 @@ def newest(client: Client, count: int, before: str = "") -> list[Copy]:
     """
     reply = client.run("copies", [client.keys.dead_copies], [f"({before}" if before else "+", count, MAX_BYTES])
     found = [pair(entry) for entry in items(reply)]
-    return [Copy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
+    return [DeadCopy(text(entry), raw(mapping(fields).get("payload", b""))) for entry, fields in found]
 
 
-def restore(client: Client, copy: Copy) -> bool:
+def restore(client: Client, copy: DeadCopy) -> bool:
     """Put a copy back into the dead set, with the present time, or it would be trimmed again. False: it is there.
 
     Raise `StoreUnavailable` or `StoreRefused`.

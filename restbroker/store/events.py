@@ -14,7 +14,7 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.light import light
 from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, mapping, pair, text
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.store.server import time_s
 
 PushResult: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]
@@ -66,7 +66,7 @@ class RecentEvent:
     event: bytes
 
 
-def push_call(keys: Keys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
+def push_call(keys: RedisKeys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
     """Return the script call that pushes the jobs of those events that did not come before, in their order."""
     places: dict[str, int] = {keys.queues: 1, keys.recent_events: 2}
     arguments: list[Argument] = [KEPT, AGAIN_MS]

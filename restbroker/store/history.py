@@ -39,7 +39,7 @@ class Records:
 
 
 @attrs.frozen
-class Entry:
+class HistoryEntry:
     """A record in the stream. `name` is its id there: milliseconds of Redis' clock, "-", and a number."""
 
     name: str
@@ -74,7 +74,7 @@ def read(record: bytes) -> JobEnd | None:
     return JobEnd(jid, target, command, outcome=outcome, status=status, took_ms=float(took_ms), code=code)
 
 
-def newest(client: Client, count: int, before: str = "") -> list[Entry]:
+def newest(client: Client, count: int, before: str = "") -> list[HistoryEntry]:
     """Return the `count` newest records, newest first; with `before`, only those older than the entry of that name.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -83,7 +83,7 @@ def newest(client: Client, count: int, before: str = "") -> list[Entry]:
     return list(_entries(client.command("XREVRANGE", client.keys.history, end, "-", "COUNT", count)))
 
 
-def extent(client: Client) -> tuple[int, Entry | None]:
+def extent(client: Client) -> tuple[int, HistoryEntry | None]:
     """Return how many records are kept, and the oldest of them (None: there is none).
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -92,9 +92,9 @@ def extent(client: Client) -> tuple[int, Entry | None]:
     return count, next(_entries(client.command("XRANGE", client.keys.history, "-", "+", "COUNT", 1)), None)
 
 
-def _entries(reply: Reply) -> Iterator[Entry]:
+def _entries(reply: Reply) -> Iterator[HistoryEntry]:
     for name, fields in map(pair, items(reply)):
-        yield Entry(text(name), raw(mapping(fields).get("end", b"")))
+        yield HistoryEntry(text(name), raw(mapping(fields).get("end", b"")))
 
 
 def _plain(word: str) -> str:

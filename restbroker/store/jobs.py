@@ -29,7 +29,7 @@ from restbroker.store.client import (
 from restbroker.store.codes import Code
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import FetchedJob
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import FinishRequest, FinishSteps, group_keys, list_keys
 from restbroker.store.tickets import MAX_BYTES
 
@@ -117,7 +117,7 @@ class IdentityUnknown:
 
 
 @attrs.frozen
-class Duplicate:
+class UnknownTickets:
     """The answer that Redis issued tickets up to `last` that the pool does not know: `read_jobs` and adopt them.
 
     Nothing was taken.
@@ -141,7 +141,7 @@ class LimitReached:
     for_ms: int
 
 
-FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | Duplicate | TargetPaused | LimitReached
+FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | UnknownTickets | TargetPaused | LimitReached
 
 
 def register(
@@ -173,10 +173,10 @@ def register(
     return reply == 1
 
 
-def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
+def fetch_call(keys: RedisKeys, request: FetchRequest) -> ScriptCall:
     """Return the call that reserves jobs, under tickets base + 1, base + 2, … One at a time per identity.
 
-    Where its reply is lost, jobs may have been taken all the same: then the next fetch answers `Duplicate`.
+    Where its reply is lost, jobs may have been taken all the same: then the next fetch answers `UnknownTickets`.
     """
     limits = request.limits
     numbers = [request.base, request.count, request.hwm]
@@ -187,7 +187,7 @@ def fetch_call(keys: Keys, request: FetchRequest) -> ScriptCall:
 
 
 @lru_cache(_KNOWN)
-def _fetch_keys(keys: Keys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
+def _fetch_keys(keys: RedisKeys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
     """Return the keys of all fetches for one target: making their names costs as much as a job."""
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
     fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead")]
@@ -196,7 +196,7 @@ def _fetch_keys(keys: Keys, identity: str, target: str, queues: tuple[str, ...])
     return [*fixed, *map(keys.pace, queues), *map(keys.hand, queues)]
 
 
-def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
+def read_fetch(keys: RedisKeys, request: FetchRequest, reply: Reply | StoreRefused) -> FetchAnswer:
     """Return the answer to a fetch, from the reply to `fetch_call`.
 
     Raise the reply if it is a `StoreRefused`: nothing was taken; its hint names the keys to check where one has a wrong
@@ -209,7 +209,7 @@ def read_fetch(keys: Keys, request: FetchRequest, reply: Reply | StoreRefused) -
         case b"FENCED":
             return IdentityUnknown()
         case b"DUP":
-            return Duplicate(integer(answer[1]))
+            return UnknownTickets(integer(answer[1]))
         case b"PAUSED":
             return TargetPaused(integer(answer[1]))
         case b"RATE":
@@ -243,7 +243,7 @@ class FinishAndFetch:
     becomes of the other. Only where Redis does not know the script of `finish` yet, `fetch` comes first.
     """
 
-    def __init__(self, keys: Keys, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> None:
+    def __init__(self, keys: RedisKeys, finished: FinishRequest, now_s: float, wanted: FetchRequest) -> None:
         self._keys = keys
         self._wanted = wanted
         self._settling = FinishSteps(keys, finished, now_s)
@@ -273,7 +273,7 @@ def _read_counts(queues: Sequence[str], found: Reply) -> tuple[QueueCounts, ...]
     return tuple(QueueCounts(queue, in_list, in_lines, without_key) for queue, in_list, in_lines, without_key in counts)
 
 
-def _naming_keys(error: StoreRefused, keys: Keys, target: str) -> StoreRefused:
+def _naming_keys(error: StoreRefused, keys: RedisKeys, target: str) -> StoreRefused:
     """Return the error, with the keys to check if a type is wrong: Redis names the script, not the key."""
     if "WRONGTYPE" not in error.message:
         return error

@@ -39,12 +39,12 @@ class _Fixed:
     def __init__(self, name: str) -> None:
         self._name = name
 
-    def __get__(self, keys: "Keys", _class: object) -> str:
+    def __get__(self, keys: "RedisKeys", _class: object) -> str:
         return keys._key(self._name)  # noqa: SLF001 - it is a part of that class
 
 
 @attrs.frozen
-class Keys:
+class RedisKeys:
     """Every key, with the prefix of `namespace` ("" for none). Sidekiq's own names: documented, versions 5 to 8."""
 
     namespace: str = ""

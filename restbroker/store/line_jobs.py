@@ -25,7 +25,7 @@ Cost = Callable[[str], int]
 
 
 @attrs.frozen
-class Line:
+class KeyQueue:
     """The jobs of one group that wait in a queue. `turn`: the virtual time of the first one; infinite if it is held.
 
     `group` may be no UTF-8; `name` is how it is shown.
@@ -51,7 +51,7 @@ def equal_cost(_key: str) -> int:
     return WHOLE_COST
 
 
-def read_lines(client: Client, queue: QueueName, target: str | None) -> tuple[Line, ...]:
+def read_lines(client: Client, queue: QueueName, target: str | None) -> tuple[KeyQueue, ...]:
     """Return the lines of a queue, the one whose turn is next first, then those that are held; none without lines.
 
     `target`: the one that serves the queue; None: unknown, so that those that are held are not found. Raise
@@ -64,7 +64,7 @@ def read_lines(client: Client, queue: QueueName, target: str | None) -> tuple[Li
     held = {} if target is None else _scores(client, keys.held(target))
     times = dict.fromkeys(held, inf) | {group: turn for group, turn in turns.items() if group not in held}
     sizes = count_each(client, queue, tuple(times))
-    found = (Line(group, size, turn) for (group, turn), size in zip(times.items(), sizes, strict=True) if size)
+    found = (KeyQueue(group, size, turn) for (group, turn), size in zip(times.items(), sizes, strict=True) if size)
     return tuple(sorted(found, key=lambda line: (line.turn, held.get(line.group, 0.0), line.group)))
 
 
@@ -93,7 +93,7 @@ def count_each(client: Client, queue: QueueName, groups: Sequence[bytes]) -> lis
     return counts
 
 
-def by_turn(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
+def by_turn(lines: Sequence[KeyQueue], cost: Cost) -> Iterator[tuple[KeyQueue, int]]:
     """Yield each job of these lines in the order in which they would be handed out: its line, and its place there.
 
     A place counts from the newest job of the line, which is 0.
@@ -109,13 +109,13 @@ def by_turn(lines: Sequence[Line], cost: Cost) -> Iterator[tuple[Line, int]]:
             heappop(waiting)
 
 
-def newest_first(lines: Sequence[Line]) -> Iterator[tuple[Line, int]]:
+def newest_first(lines: Sequence[KeyQueue]) -> Iterator[tuple[KeyQueue, int]]:
     """Yield each job of these lines, as its line and its place: the last one of each line, then those before these."""
     for place in range(max((line.jobs for line in lines), default=0)):
         yield from ((line, place) for line in lines if place < line.jobs)
 
 
-def count_before(lines: Sequence[Line], line: Line, place: int, cost: Cost) -> int:
+def count_before(lines: Sequence[KeyQueue], line: KeyQueue, place: int, cost: Cost) -> int:
     """Return how many jobs of these lines would be handed out before the one at this place, if none came."""
     number = line.jobs - 1 - place
     if line.turn == inf:
@@ -133,13 +133,13 @@ def count_before(lines: Sequence[Line], line: Line, place: int, cost: Cost) -> i
 
 
 def pieces(
-    client: Client, queue: QueueName, places: Iterator[tuple[Line, int]], limit: int = _JOBS
-) -> Iterator[list[tuple[Line, int, bytes]]]:
+    client: Client, queue: QueueName, places: Iterator[tuple[KeyQueue, int]], limit: int = _JOBS
+) -> Iterator[list[tuple[KeyQueue, int, bytes]]]:
     """Yield the jobs at these places, in pieces of at most `limit`; b"" for one that is too large to be read.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    wanted: list[tuple[Line, int]] = []
+    wanted: list[tuple[KeyQueue, int]] = []
     while True:
         wanted += [place for place, _ in zip(places, range(limit - len(wanted)), strict=False)]
         if not wanted:

@@ -10,7 +10,7 @@ import attrs
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store.client import Reply, ScriptCall, exactly, integer, items, raw
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import group_keys
 
 INTERVAL_MS: Final = 8
@@ -43,7 +43,7 @@ class ClassifyRefused:
 ClassifyAnswer: TypeAlias = ClassifyResult | ClassifyRefused
 
 
-def classify_call(keys: Keys, target: str, queue: str, *, groups: str, took_ms: int) -> ScriptCall:
+def classify_call(keys: RedisKeys, target: str, queue: str, *, groups: str, took_ms: int) -> ScriptCall:
     """Return the call that moves jobs of a queue's list into the lines of their keys, if no process did just now.
 
     `took_ms`: how long the caller's last call took. Where its reply is lost, they may have been moved all the same.

@@ -48,7 +48,7 @@ class Cursor:
 
 
 @attrs.frozen
-class Piece:
+class SetPiece:
     """Some members in their order. `size`: of the whole set. `start`: where they begin, None: at its beginning.
 
     No members: the end is reached.
@@ -78,7 +78,7 @@ def digest_of(member: bytes) -> str:
     return hashlib.sha1(member, usedforsecurity=False).hexdigest()
 
 
-def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, newest_first: bool) -> Piece:
+def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, newest_first: bool) -> SetPiece:
     """Return up to `limit` members behind `after` (None: from the beginning), fewer if they are large.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -88,12 +88,12 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
     reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, MAX_BYTES])
     size, passed, *flat = items(reply, 2)
     start = None if after is None else attrs.evolve(after, offset=integer(passed))
-    return Piece(tuple(members(flat)), integer(size), start)
+    return SetPiece(tuple(members(flat)), integer(size), start)
 
 
 def pieces(
     client: Client, zset: SortedSet, limit: int, after: Cursor | None = None, *, newest_first: bool | None = None
-) -> Iterator[Piece]:
+) -> Iterator[SetPiece]:
     """Yield the members behind `after` in pieces of up to `limit`; None: dead jobs newest first, others next due first.
 
     Raise `StoreUnavailable` or `StoreRefused`.

@@ -22,7 +22,7 @@ from restbroker.job.rubyjson import object_of
 from restbroker.store.client import LONGEST_BLOCK_S, Argument, Client, Reply, as_score, integer, items, pair, raw, text
 from restbroker.store.client import names as texts
 from restbroker.store.key_types import types
-from restbroker.store.keys import Keys, QueueName
+from restbroker.store.keys import QueueName, RedisKeys
 from restbroker.store.tickets import MAX_BYTES
 
 
@@ -244,7 +244,7 @@ def clear(
     return integer(deleted), integer(left), [raw(job) for job in items(held)]
 
 
-def line_of(keys: Keys, queue: str, group: bytes) -> bytes:
+def line_of(keys: RedisKeys, queue: str, group: bytes) -> bytes:
     """Return the key of the list of a group of this queue (`line_jobs`)."""
     return f"{keys.line(queue)}{BEFORE_ORDER}".encode() + group
 

@@ -1,6 +1,6 @@
 """Our own client of Redis' protocol: sockets, RESP2 and time-outs. It knows nothing of the data.
 
-Used by `client` and `sentinel`. Each operation that waits is written once, as a generator of steps (`Wait`, `Work`):
+Used by `client` and `sentinel`. Each operation that waits is written once, as a generator of steps (`Wait`, `Lookup`):
 `run_blocking` takes them in the calling thread, `connection.on_trio` on Trio's loop. Always holds: nothing is sent
 twice, and only `connect` connects. A link must be closed after an exchange that failed, since an answer left unread
 would be taken for the next one's.
@@ -63,13 +63,13 @@ class Wait:
 
 
 @attrs.define(eq=False)
-class Work:
+class Lookup:
     """A step that blocks, and changes nothing: to look up a name, to read certificates. Its result is sent back."""
 
     function: Callable[[], Any]
 
 
-Steps: TypeAlias = Generator[Wait | Work, Any, T]
+Steps: TypeAlias = Generator[Wait | Lookup, Any, T]
 
 
 def run_blocking(steps: Steps[T]) -> T:
@@ -90,8 +90,8 @@ def run_blocking(steps: Steps[T]) -> T:
         steps.close()
 
 
-def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the step has it
-    if isinstance(step, Work):
+def _take(step: Wait | Lookup, began_s: float) -> Any:  # noqa: ANN401 - as the step has it
+    if isinstance(step, Lookup):
         return step.function()
     poll = select.poll()
     poll.register(step.socket, select.POLLOUT if step.for_writing else select.POLLIN)
@@ -101,7 +101,7 @@ def _take(step: Wait | Work, began_s: float) -> Any:  # noqa: ANN401 - as the st
     return None
 
 
-class Answers:
+class AnswerParser:
     """Parses the answers to the commands that were sent from a server's bytes; does no input or output."""
 
     def __init__(self) -> None:
@@ -128,7 +128,7 @@ class Answers:
         return replies
 
 
-class Link:
+class RedisLink:
     """An open connection to Redis. It raises `OSError`, also `TimeoutError`, and must be closed after any error."""
 
     def __init__(self, connected: socket.socket, address: str, timeout_s: float, unready: "Unready") -> None:
@@ -139,7 +139,7 @@ class Link:
         self._closing.atexit = False
         self._address = address
         self._unready = unready
-        self.answers = Answers()
+        self.answers = AnswerParser()
         self._buffer = bytearray(_PIECE_BYTES)
         self.timeout_s = timeout_s
         """Seconds that an answer, or more of it, may take."""
@@ -234,7 +234,7 @@ Unready: TypeAlias = tuple[type[OSError], ...]
 """The errors that a socket raises instead of waiting."""
 
 
-def connect(endpoint: Endpoint) -> Steps[Link]:
+def connect(endpoint: Endpoint) -> Steps[RedisLink]:
     """Connect, log in, and choose the database. Can be cancelled.
 
     A login that is refused is tried once more if the password's file holds another one by now. Raise `OSError`, or
@@ -246,12 +246,12 @@ def connect(endpoint: Endpoint) -> Steps[Link]:
     except ErrorReply as error:
         if endpoint.password is None or not error.is_login:
             raise
-        if not (yield Work(partial(endpoint.password.is_other_than, used))):
+        if not (yield Lookup(partial(endpoint.password.is_other_than, used))):
             raise
     return (yield from _connect_once(endpoint))
 
 
-def _connect_once(endpoint: Endpoint) -> Steps[Link]:
+def _connect_once(endpoint: Endpoint) -> Steps[RedisLink]:
     try:
         connected = yield from (_to_address(endpoint) if endpoint.path is None else _to_path(endpoint, endpoint.path))
         unready: Unready = (BlockingIOError,)
@@ -262,12 +262,12 @@ def _connect_once(endpoint: Endpoint) -> Steps[Link]:
     except OSError as error:
         text = f"Error {_number(error)} connecting to {endpoint.address}."
         raise ConnectionError(f"{text} {_text(error)}." if len(error.args) > 1 else text) from error
-    link = Link(connected, endpoint.address, endpoint.timeout_s, unready)
+    link = RedisLink(connected, endpoint.address, endpoint.timeout_s, unready)
     yield from answers(link, endpoint.greeting)
     return link
 
 
-def answers(link: Link, commands: Commands) -> Steps[list[Reply]]:
+def answers(link: RedisLink, commands: Commands) -> Steps[list[Reply]]:
     """Return the answers to commands that change nothing. Can be cancelled.
 
     Raise `OSError`, or the first `ErrorReply`; the link is closed then. `CLIENT`, which names a connection, may be
@@ -334,7 +334,7 @@ def _addresses(host: str, port: int) -> Steps[list[Any]]:
     try:
         return socket.getaddrinfo(name, port, family=0, type=socket.SOCK_STREAM, proto=0, flags=socket.AI_NUMERICHOST)
     except socket.gaierror:
-        found: list[Any] = yield Work(partial(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM))
+        found: list[Any] = yield Lookup(partial(socket.getaddrinfo, name, port, 0, socket.SOCK_STREAM))
         return found
 
 
@@ -343,7 +343,7 @@ def _secure(plain: socket.socket, endpoint: Endpoint, tls: Tls) -> "Steps[tuple[
     try:
         import ssl
 
-        context: ssl.SSLContext = yield Work(partial(_context, tls))
+        context: ssl.SSLContext = yield Lookup(partial(_context, tls))
         secured = context.wrap_socket(plain, server_hostname=endpoint.host, do_handshake_on_connect=False)
         while True:
             try:

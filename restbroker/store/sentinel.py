@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.errors import ConfigError, StoreUnavailable
 from restbroker.store.failures import ErrorReply, describe_failure, translate
-from restbroker.store.redis import Link, Steps, answers, connect
+from restbroker.store.redis import RedisLink, Steps, answers, connect
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
 
 SENTINEL_TIMEOUT_S = 0.5
@@ -44,7 +44,7 @@ class Sentinels:
     _joining: Endpoint
     master: Address | None = None
 
-    def connect(self, endpoint: Endpoint) -> Steps[tuple[Link, Address]]:
+    def connect(self, endpoint: Endpoint) -> Steps[tuple[RedisLink, Address]]:
         """Connect to the master as `endpoint` says, but for its address, and return that address too. Can be cancelled.
 
         Raise `StoreUnavailable`, which says what each sentinel answered; that or `StoreRefused` if the named server
@@ -57,7 +57,7 @@ class Sentinels:
             found = yield from self._ask(sentinel)
             if isinstance(found, Address):
                 joined = yield from _join(endpoint, found)
-                if isinstance(joined, Link):
+                if isinstance(joined, RedisLink):
                     self.master = found
                     return joined, found
                 found = f"names {found}, which {joined}"
@@ -124,7 +124,7 @@ def _is_port(written: bytes) -> bool:
     return re.fullmatch(rb"[0-9]{1,5}", written) is not None and int(written) < _PORTS
 
 
-def _join(endpoint: Endpoint, place: Address) -> Steps[Link | str]:
+def _join(endpoint: Endpoint, place: Address) -> Steps[RedisLink | str]:
     """Connect to a server that should be the master, or return why it is of no use. Raise what waiting cannot cure."""
     try:
         link = yield from connect(attrs.evolve(endpoint, host=place.host, port=place.port))

@@ -23,7 +23,7 @@ from restbroker.store.client import Argument, Reply, ScriptCall, as_score, items
 from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.in_progress import FetchedJob
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.store.tickets import MAX_BATCH, has_group, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]
@@ -35,7 +35,7 @@ _KNOWN: Final = 256
 
 
 @attrs.frozen
-class HandOn:
+class TakeNext:
     """A settlement's request for the next jobs of the keys whose jobs are done, at most `count`.
 
     `base` as in `FetchRequest`; `max_dead`: the limit of the dead set, 0 for none. Only for a target with one queue,
@@ -62,7 +62,7 @@ class FinishRequest:
     items: Sequence[TicketSettlement]
     records: Records | None = None
     groups: str = ""
-    next: HandOn | None = None
+    next: TakeNext | None = None
 
 
 @attrs.define(eq=False)
@@ -74,7 +74,7 @@ class FinishSteps:
     those. `now_s` gives the day to count in.
     """
 
-    keys: Keys
+    keys: RedisKeys
     request: FinishRequest
     now_s: float
     calls: list[ScriptCall] = attrs.field(init=False)
@@ -83,7 +83,7 @@ class FinishSteps:
     _codes: list[Code] = attrs.field(init=False)
     _batches: list[tuple[int, list[int]]] = attrs.field(init=False)
     """The batches of the order: where each begins, and the places of its jobs."""
-    _next: HandOn | None = attrs.field(init=False)
+    _next: TakeNext | None = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Set all codes to `Gone` (nothing is done until Redis answers), then find the order and make the calls.
@@ -138,7 +138,7 @@ def _refusal(settlement: Settlement) -> str | None:
     return None
 
 
-def next_of(request: FinishRequest, calls: int) -> HandOn | None:
+def next_of(request: FinishRequest, calls: int) -> TakeNext | None:
     """Return what is taken with a request that takes so many calls."""
     if request.next is None or calls != 1 or len(request.queues) != 1:
         return None
@@ -154,7 +154,7 @@ def _needs_groups(batch: Sequence[TicketSettlement]) -> bool:
 
 
 def _call(
-    keys: Keys, request: FinishRequest, wanted: HandOn | None, places: Sequence[int], plain: int, now_s: float
+    keys: RedisKeys, request: FinishRequest, wanted: TakeNext | None, places: Sequence[int], plain: int, now_s: float
 ) -> ScriptCall:
     """Return the script call for the jobs at these places; the first `plain` of them (all, if it is more) are plain."""
     batch = [request.items[place] for place in places]
@@ -190,20 +190,20 @@ def _weights(groups: str) -> str:
 
 
 @lru_cache(_KNOWN)
-def list_keys(keys: Keys, queues: tuple[str, ...]) -> list[str]:
+def list_keys(keys: RedisKeys, queues: tuple[str, ...]) -> list[str]:
     """Return the lists of these queues."""
     return [keys.queue(queue) for queue in queues]
 
 
 @lru_cache(_KNOWN)
-def group_keys(keys: Keys, target: str, queues: tuple[str, ...]) -> list[str]:
+def group_keys(keys: RedisKeys, target: str, queues: tuple[str, ...]) -> list[str]:
     """Return the keys of groups as scripts take them: the target's, then all turns, all lines, all `fair` of queues."""
     of_queues = [of(queue) for of in (keys.turn, keys.line, keys.fair) for queue in queues]
     return [keys.held(target), keys.groups(target), keys.stopped(target), *of_queues]
 
 
 @lru_cache(_KNOWN)
-def _common_keys(keys: Keys, identity: str, target: str, day: int) -> list[str]:
+def _common_keys(keys: RedisKeys, identity: str, target: str, day: int) -> list[str]:
     """Return the keys of all calls of one target on one day (since the epoch): each call costs a dozen names."""
     date = datetime.fromtimestamp(day * _DAY_S, UTC).strftime("%Y-%m-%d")
     counters = [keys.stat("processed"), keys.stat("failed")]
@@ -235,7 +235,7 @@ def _replies(settlement: Settlement) -> tuple[Answer, ...]:
     return () if isinstance(settlement, (Requeue, Schedule)) else settlement.replies
 
 
-def claim_key(keys: Keys, change: ClaimChange) -> str:
+def claim_key(keys: RedisKeys, change: ClaimChange) -> str:
     """Return the key of the lock or claim that this changes."""
     return keys.lock(change.name) if change.kind == "unique" else keys.claim(change.name)
 
@@ -259,7 +259,7 @@ def arguments_of(change: ClaimChange) -> list[Argument]:
 class Destinations:
     """The keys of one call's replies, fingerprints, locks and claims: {key: its number among the script's keys}."""
 
-    keys: Keys
+    keys: RedisKeys
     lists: dict[str, int] = attrs.field(factory=dict)
 
     def number(self, name: str) -> int:

@@ -11,7 +11,7 @@ import attrs
 
 from restbroker.store.client import Client, items, pair, raw, text
 from restbroker.store.identities import jobs_among
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 
 MOST_KEYS = 500_000
 SCAN_COUNT = 1000
@@ -41,7 +41,7 @@ def orphans(client: Client, known: Collection[str]) -> tuple[Orphan, ...]:
 
 def namespaces(client: Client) -> frozenset[str]:
     """Return every namespace that has Sidekiq queues, "" for none. Raise `StoreUnavailable`."""
-    plain = Keys().queues
+    plain = RedisKeys().queues
     keys, _ = scan(client, f"*:{plain}", "set")
     found = {key[: -len(plain)].rstrip(":") for key in keys}
     return frozenset(found | {""} if client.command("EXISTS", plain) == 1 else found)

@@ -51,7 +51,7 @@ class QueueSnapshot:
 
 
 @attrs.frozen
-class Piece:
+class SnapshotPiece:
     """Some jobs of a snapshot, the oldest first: `rank` is that of the first, and falls by one for each."""
 
     rank: int
@@ -108,7 +108,7 @@ def _snapshots(
     return found
 
 
-def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:
+def piece(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> SnapshotPiece | None:
     """Return up to `limit` jobs of the snapshot `meant`, from this rank down, fewer if they are large.
 
     The next piece begins at its `rank - len(jobs)`. None: none of this or a lower rank is left, since others took them.
@@ -168,7 +168,7 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
     return [as_code(code) for code in found]
 
 
-def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece | None:
+def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> SnapshotPiece | None:
     """Return what `waiting.lua` answers, and update in `meant` how many jobs were pushed since; None: all are gone."""
     found = _answer(client, meant, rank, limit=limit, marks=meant.marks)
     if found is None:
@@ -181,14 +181,14 @@ def _read(client: Client, meant: QueueSnapshot, rank: int, limit: int) -> Piece 
     return found
 
 
-def _answer(client: Client, meant: QueueSnapshot, rank: int, limit: int, marks: Sequence[str]) -> Piece | None:
+def _answer(client: Client, meant: QueueSnapshot, rank: int, limit: int, marks: Sequence[str]) -> SnapshotPiece | None:
     arguments: list[Argument] = [meant.pushed_since, rank, limit, MAX_BYTES, *marks]
     reply = items(client.run("waiting", [meant.key], arguments))
     if not reply:
         return None
     pushed_since, first, *jobs = items(reply, 2)
     meant.pushed_since = integer(pushed_since)
-    return Piece(integer(first), tuple(map(raw, jobs)))
+    return SnapshotPiece(integer(first), tuple(map(raw, jobs)))
 
 
 def _digest(job: bytes) -> str:

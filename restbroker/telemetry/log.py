@@ -36,7 +36,7 @@ from restbroker.telemetry.events import (
     TargetUp,
 )
 from restbroker.telemetry.latency import Histogram
-from restbroker.telemetry.log_events import LOG_EVENTS, Fields, Level, Line
+from restbroker.telemetry.log_events import LOG_EVENTS, Fields, Level, LogLine
 
 _RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 # More kinds of failure than this within ten seconds are counted together.
@@ -79,7 +79,7 @@ class _Problem:
     `reminded_s`: the tick that wrote it last.
     """
 
-    line: Line
+    line: LogLine
     since_s: float
     reminded_s: float | None = None
 
@@ -177,7 +177,7 @@ class LogSink:
         elif now_s - problem.reminded_s >= REMIND_S:
             problem.reminded_s = now_s
             first, for_s = problem.line, round(max(0.0, self.now_s() - problem.since_s))
-            self._write(Line(first.level, "still", {"what": first.event, "for_s": for_s, **first.fields}))
+            self._write(LogLine(first.level, "still", {"what": first.event, "for_s": for_s, **first.fields}))
 
     def _add_delivered_jobs(self, event: JobsDelivered) -> None:
         sums = self._totals[event.target]
@@ -230,9 +230,9 @@ class LogSink:
         return _RANKS[level] >= _RANKS[self.settings.level]
 
     def _write_sum(self, name: str, **fields: object) -> None:
-        self._write(Line(LOG_EVENTS[name].levels[0], name, fields))
+        self._write(LogLine(LOG_EVENTS[name].levels[0], name, fields))
 
-    def _write(self, line: Line) -> None:
+    def _write(self, line: LogLine) -> None:
         if not self._is_written(line.level):
             return
         given = {"worker": self.settings.worker, **line.fields}

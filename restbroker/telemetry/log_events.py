@@ -15,7 +15,7 @@ Level = Literal["debug", "info", "warning", "error"]
 Fields: TypeAlias = Mapping[str, Any]
 
 
-class Line(NamedTuple):
+class LogLine(NamedTuple):
     """One line: its level, the name of what happened, and the fields; fields that are None are left out."""
 
     level: Level
@@ -39,14 +39,14 @@ class LogEvent(NamedTuple):
     texts: Mapping[str, str] = MappingProxyType({})
     metrics: Mapping[str, str] = MappingProxyType({})
 
-    def line(self, event: object) -> Line:
+    def line(self, event: object) -> LogLine:
         """Return the line for this event."""
         second = bool(self.second_if and getattr(event, self.second_if))
         fields = {
             name: self.texts[name].format(event) if name in self.texts else getattr(event, name)
             for name in self.fields.split()
         }
-        return Line(self.levels[second], self.name, fields)
+        return LogLine(self.levels[second], self.name, fields)
 
 
 _DATA: Final = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))

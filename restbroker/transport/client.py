@@ -16,14 +16,14 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.tls import context_of
-from restbroker.transport.exchange import Exchange, Service
+from restbroker.transport.exchange import Exchange, ExchangeService
 from restbroker.transport.http1 import Heads, KnownHeads
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Transport
-from restbroker.transport.pool import Pool
+from restbroker.transport.pool import HttpPool
 from restbroker.transport.readiness import Upkeep
 
 
-class Waiting:
+class WaitingSink:
     """The sink of a request whose task waits for its end; `sender`, if there is one, is called as ever."""
 
     def __init__(self, sender: Sender | None) -> None:
@@ -89,10 +89,10 @@ class LeanClient:
 
     def __init__(self, target: Target, tls: ssl.SSLContext, shared: Upkeep | None = None) -> None:
         self.heads = Heads(target)
-        self.service: Service | None = None
+        self.service: ExchangeService | None = None
         self._secrets = target.all_secrets
         self._known = KnownHeads()
-        self._pool = Pool(target, tls)
+        self._pool = HttpPool(target, tls)
         self._is_alone = shared is None
         self._upkeep = shared or Upkeep()
         self._share = self._upkeep.room.share(target.name)
@@ -110,9 +110,11 @@ class LeanClient:
             finally:
                 service.close()
 
-    def _serve(self, nursery: trio.Nursery, upkeep: Upkeep) -> Service:
+    def _serve(self, nursery: trio.Nursery, upkeep: Upkeep) -> ExchangeService:
         pool, heads, known = self._pool, self.heads, self._known
-        return Service(pool, heads, known, self._secrets, nursery, upkeep.readiness, upkeep.deadlines, self._share)
+        return ExchangeService(
+            pool, heads, known, self._secrets, nursery, upkeep.readiness, upkeep.deadlines, self._share
+        )
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """Send one request and return its whole answer, as `Transport.send` promises.
@@ -120,7 +122,7 @@ class LeanClient:
         Without `run`, what serves the request runs here until its end.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
-        waiting, service = Waiting(sender), self.service
+        waiting, service = WaitingSink(sender), self.service
         if service is not None and not service.is_over:
             end = await waiting.end_of(service.start(request, waiting))
         else:

@@ -30,7 +30,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.values import duration_text
 from restbroker.transport.http1 import LONGEST_BYTES, AnswerReader, Headers, Heads, KnownHeads, MalformedAnswer, Rest
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Withdrawn, reason_of
-from restbroker.transport.pool import HttpConnection, Pool
+from restbroker.transport.pool import HttpConnection, HttpPool
 from restbroker.transport.readiness import Deadlines, Readiness
 from restbroker.transport.room import FREE_BYTES, RECEIVED_BYTES, Holding, Share
 from restbroker.transport.tls import refuses_certificate
@@ -56,7 +56,7 @@ class Sink(Sender, Protocol):
         ...
 
 
-class State(Enum):
+class ExchangeState(Enum):
     """How far an exchange is."""
 
     CONNECTING = 0
@@ -66,10 +66,10 @@ class State(Enum):
 
 
 # Access to a member of an enum takes as long as a call in Python 3.11.
-_CONNECTING: Final = State.CONNECTING
-_SENDING: Final = State.SENDING
-_RECEIVING: Final = State.RECEIVING
-_OVER: Final = State.OVER
+_CONNECTING: Final = ExchangeState.CONNECTING
+_SENDING: Final = ExchangeState.SENDING
+_RECEIVING: Final = ExchangeState.RECEIVING
+_OVER: Final = ExchangeState.OVER
 _MISSING: Final = Rest.MISSING
 _ODD: Final = Rest.ODD
 
@@ -101,7 +101,7 @@ class Exchange:
 
     message: bytes = b""
 
-    def __init__(self, service: "Service", request: Request, sink: Sink) -> None:
+    def __init__(self, service: "ExchangeService", request: Request, sink: Sink) -> None:
         self._service = service
         self._request = request
         self._sink = sink
@@ -427,13 +427,13 @@ class Exchange:
 
 
 @attrs.define(eq=False)
-class Service:
+class ExchangeService:
     """What serves the exchanges of one client for a time: a nursery for their tasks, a listener, and deadlines.
 
     It must be closed before its nursery. `now_s` is Trio's clock.
     """
 
-    pool: Pool
+    pool: HttpPool
     heads: Heads
     known_heads: KnownHeads
     secrets: tuple[Secret, ...]

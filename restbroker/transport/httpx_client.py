@@ -70,7 +70,7 @@ class _Connections:
 
 
 @attrs.define(eq=False)
-class _Exchange:
+class _HttpxExchange:
     """One request on its way. `has_begun`: its head was given to a connection, to the server or to a proxy.
 
     `answer`: its answer, once that is read, or waits for room; `parts`: what came of its body; `is_cut`: not all did.
@@ -158,7 +158,7 @@ class HttpxClient:
         if self._is_closed:
             self._places.release()
             raise NotSent(f"The connections to {self._target.url} are closed.")
-        exchange = _Exchange(self._target, request, message, sender, Holding(self._share))
+        exchange = _HttpxExchange(self._target, request, message, sender, Holding(self._share))
         message.extensions["trace"] = exchange.trace
         connections = await self._current()
         connections.used += 1
@@ -209,7 +209,7 @@ class HttpxClient:
             self._connections = _Connections(open_httpx(self._target, self._tls, limits))
         return self._connections
 
-    async def _receive(self, connections: _Connections, exchange: _Exchange) -> None:
+    async def _receive(self, connections: _Connections, exchange: _HttpxExchange) -> None:
         """Receive the answer, or what comes of one that waited; raise `NotSent` or `MaybeSent` if there is none."""
         try:
             answer = await exchange.request_over(connections)
@@ -227,7 +227,7 @@ class HttpxClient:
                 await self._give_up()  # its password is read again for the next one
             raise exchange.error(error) from error
 
-    def _response(self, exchange: _Exchange, answer: httpx.Response) -> Response:
+    def _response(self, exchange: _HttpxExchange, answer: httpx.Response) -> Response:
         request = exchange.request
         if exchange.sender is not None and not 200 <= answer.status_code < 300:
             exchange.sender.note_refused()
@@ -238,7 +238,7 @@ class HttpxClient:
         said, duration_s = request.headers + request.query, trio.current_time() - exchange.began_s
         return Response(answer.status_code, headers, body, duration_s, note, said, self._secrets)
 
-    async def _read(self, exchange: _Exchange, answer: httpx.Response) -> bool:
+    async def _read(self, exchange: _HttpxExchange, answer: httpx.Response) -> bool:
         """Read the body, as sent, up to its limit and as far as there is room; tell whether it is cut."""
         length, most = answer.headers.get("content-length", ""), min(exchange.request.body_limit_bytes, RECEIVED_BYTES)
         size = min(int(length) if length.isdecimal() else 0, most)

@@ -48,7 +48,7 @@ class HttpConnection:
         self.wire.close()
 
 
-class Pool:
+class HttpPool:
     """The connections to one target. `idle`: those at rest, as a stack: its bottom was used least recently."""
 
     def __init__(self, target: Target, tls: ssl.SSLContext) -> None:

@@ -33,7 +33,7 @@ _POLL_S: Final = 0.05
 
 
 @attrs.define(eq=False)
-class Wire:
+class RedisProxy:
     """Passes connections from a loopback port on to Redis at `host`:`port`, and can cut them.
 
     A wire instead of CLIENT KILL: it needs no right to CLIENT, and cannot reach other programs' connections.
@@ -78,7 +78,7 @@ class Broker:
     process: trio.Process
     config: Path
     log: Path
-    wire: Wire | None = None
+    wire: RedisProxy | None = None
 
     @property
     def last_words(self) -> str:
@@ -129,7 +129,7 @@ class Fleet:
         parts = urlsplit(url)
         # TLS would see another host's name, a socket has no port, and sentinels name the host.
         if parts.scheme == "redis" and not self.settings.sentinels:
-            wire = Wire(parts.hostname or "localhost", parts.port or 6379)
+            wire = RedisProxy(parts.hostname or "localhost", parts.port or 6379)
             login, at, _ = parts.netloc.rpartition("@")
             place = f"127.0.0.1:{await self.nursery.start(wire.run)}"
             url = urlunsplit(parts._replace(netloc=f"{login}{at}{place}"))

@@ -34,7 +34,7 @@ from restbroker.store.settings import StoreSettings
 from restbroker.trial import redis_server
 from restbroker.trial.brokers import COMMAND, Broker, Fleet, open_fleet, without_settings
 from restbroker.trial.result import Verdict, verdict_of
-from restbroker.trial.stand_in import Request
+from restbroker.trial.stand_in import StandInRequest
 from restbroker.trial.witness import DOMAIN, QUEUE, REPLIES, job_id
 
 TOKEN: Final = "demo-token"  # noqa: S105 - it opens a Redis that lives for the length of the demo
@@ -190,7 +190,7 @@ class _Demo:
             raise RestbrokerError(f"It did not show {until!r}. {self.broker.last_words}")
         return shown
 
-    def requests(self, command: str, since: int) -> list[Request]:
+    def requests(self, command: str, since: int) -> list[StandInRequest]:
         """Show the requests for this command after the first `since` requests, and return them."""
         found = [request for request in self.fleet.stand_in.requests[since:] if request.command == command]
         for request in found:
@@ -387,7 +387,7 @@ def _http(method: str, port: int, path: str, body: bytes, headers: Mapping[str, 
         return answer.status, answer.read().decode()
 
 
-def describe(request: Request) -> str:
+def describe(request: StandInRequest) -> str:
     """Return one request in a line, its password masked."""
     shown = {name: "…" if name == "password" else value for name, value in request.arguments.items()}
     return f"POST /api/{request.command} {json.dumps(shown, ensure_ascii=False)} → {request.status}"

@@ -73,7 +73,7 @@ _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 
 
 @attrs.frozen
-class Result:
+class TrialResult:
     """The result of a run. `dead_by_code` is {error class: jobs}.
 
     `requeued_s` are seconds until the jobs of a killed or frozen process were back in their queue.

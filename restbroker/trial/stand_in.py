@@ -34,7 +34,7 @@ _STATUS: Final = "The node nonode@nohost is started. Status: startedejabberd 23.
 
 
 @attrs.define(eq=False)
-class Request:
+class StandInRequest:
     """A request. `job`: the id of the job that it is for, as its traceparent says; None: a probe's, or the demo's.
 
     `status`: that of the answer; None: there is none yet.
@@ -67,8 +67,8 @@ class StandIn:
     cut: int = 0
     port: int = 0
     accounts: dict[tuple[str, str], str] = attrs.field(factory=dict)
-    requests: list[Request] = attrs.field(factory=list)
-    jobs: dict[str, list[Request]] = attrs.field(factory=lambda: defaultdict(list))
+    requests: list[StandInRequest] = attrs.field(factory=list)
+    jobs: dict[str, list[StandInRequest]] = attrs.field(factory=lambda: defaultdict(list))
     done: set[str] = attrs.field(factory=set)
     _serving: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     _down: trio.Event = attrs.field(factory=trio.Event)
@@ -112,7 +112,7 @@ class StandIn:
                 stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await trio.aclose_forcefully(stream)
 
-    async def _is_served(self, request: Request, of_job: list[Request]) -> bool:
+    async def _is_served(self, request: StandInRequest, of_job: list[StandInRequest]) -> bool:
         """Record a request for a job, and wait; tell whether it is to be answered."""
         of_job.append(request)
         await trio.sleep(self.rng.uniform(*(_SLOW_S if self.slow else _QUICK_S)))
@@ -122,7 +122,7 @@ class StandIn:
             return False
         return True
 
-    def _answer(self, request: Request) -> bytes:
+    def _answer(self, request: StandInRequest) -> bytes:
         """Execute a request, note it as answered, and return the answer, written as ejabberd writes JSON."""
         request.status, value = self._execute(request)
         if request.job is not None:
@@ -132,7 +132,7 @@ class StandIn:
         lines += [f"Content-Length: {len(body)}", "", ""]
         return "\r\n".join(lines).encode() + body
 
-    def _execute(self, request: Request) -> Answer:
+    def _execute(self, request: StandInRequest) -> Answer:
         names, run = _COMMANDS.get(request.command, ((), None))
         if run is None:
             return 404, {"status": "error", "code": 40, "message": "Endpoint not found."}
@@ -167,7 +167,7 @@ _COMMANDS: Final[Mapping[str, tuple[tuple[str, ...], Callable[[StandIn, Mapping[
 """The commands, each with its arguments."""
 
 
-async def _receive(stream: trio.SocketStream) -> Request | None:
+async def _receive(stream: trio.SocketStream) -> StandInRequest | None:
     """Return the next request, None after the last; a client sends one when the one before was answered."""
     received = b""
     while b"\r\n\r\n" not in received:
@@ -182,4 +182,4 @@ async def _receive(stream: trio.SocketStream) -> Request | None:
             return None
         body += more
     command = request.split(" ")[1].rpartition("/")[2]
-    return Request(command, json.loads(body), headers.get("authorization", ""), headers.get("traceparent"))
+    return StandInRequest(command, json.loads(body), headers.get("authorization", ""), headers.get("traceparent"))

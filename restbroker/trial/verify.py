@@ -22,7 +22,7 @@ from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
 from restbroker.trial.brokers import Broker, Fleet, open_fleet
-from restbroker.trial.result import Result, verdict_of
+from restbroker.trial.result import TrialResult, verdict_of
 from restbroker.trial.witness import PREFIX, QUEUE, job_id, new_namespace, payload
 
 Fault: TypeAlias = Literal["kill", "freeze", "cut", "reset", "restart"]
@@ -55,7 +55,7 @@ ProgressCallback = Callable[[int, int, str], None]
 """A function that gets the progress of the run as a text, again and again."""
 
 
-def run(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> Result | None:
+def run(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> TrialResult | None:
     """Run to the end and return the result; None if it was interrupted.
 
     `settings` name the Redis; their namespace is not used. Raise `UsageError` for a Redis that is not fit,
@@ -92,7 +92,7 @@ def _require_usable(client: Client, needed_bytes: int, jobs: int) -> None:
         )
 
 
-async def _main(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> Result | None:
+async def _main(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback) -> TrialResult | None:
     result = None
     with (
         trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals,
@@ -100,7 +100,7 @@ async def _main(settings: StoreSettings, wanted: RunPlan, tell: ProgressCallback
     ):
         run = open_fleet(settings, Path(folder), secrets.token_hex(16), signals, seed=wanted.seed)
         async with run as fleet:
-            result = await _Run(fleet, Breaker(fleet, wanted.processes), wanted, tell).execute()
+            result = await _Run(fleet, FaultMaker(fleet, wanted.processes), wanted, tell).execute()
     return result
 
 
@@ -120,7 +120,7 @@ def plan(kills: int, rng: random.Random) -> list[Fault]:
 
 
 @attrs.define(eq=False)
-class Breaker:
+class FaultMaker:
     """Makes the faults happen, one after the other.
 
     `bound`: how many jobs may have run twice because of faults; requests that the stand-in cut are not counted.
@@ -220,13 +220,13 @@ class Breaker:
 @attrs.define(eq=False)
 class _Run:
     fleet: Fleet
-    breaker: Breaker
+    breaker: FaultMaker
     plan: RunPlan
     tell: ProgressCallback
     acknowledged: list[str] = attrs.field(factory=list)
     pushed: trio.Event = attrs.field(factory=trio.Event)
 
-    async def execute(self) -> Result:
+    async def execute(self) -> TrialResult:
         """Do everything but the removal, and return what was found."""
         began_s = time.monotonic()
         fleet = self.fleet
@@ -291,14 +291,14 @@ class _Run:
                 return
             await trio.sleep(_POLL_S)
 
-    async def _verdict(self, began_s: float) -> Result:
+    async def _verdict(self, began_s: float) -> TrialResult:
         stand_in, witness = self.fleet.stand_in, self.fleet.witness
         places = await witness.ask(witness.count_locations, QUEUE)
         dead = await witness.ask(witness.dead_jobs)
         attempted = [job_id(number) for number in range(self.plan.jobs)]
         statuses = {job: [request.status for request in sent] for job, sent in stand_in.jobs.items()}
         bound = self.breaker.bound + stand_in.cut
-        return Result(
+        return TrialResult(
             verdict_of(attempted, self.acknowledged, statuses, places=places, dead=dead, bound=bound),
             dead_by_code=Counter(dead.values()),
             faults={str(name): count for name, count in self.breaker.happened.items()},

@@ -30,7 +30,7 @@ from restbroker.operate.act_set import SetJobs, SetMoment, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit, differences, same_for_all
 from restbroker.operate.find import SearchLimits
-from restbroker.operate.follow import SENT, ActionResult, Run, follow, run
+from restbroker.operate.follow import SENT, ActionResult, FollowedRun, follow, run
 from restbroker.operate.throttle import Throttle
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
@@ -268,7 +268,7 @@ class ActPages:
         """
         _require_run(name)
 
-        def question(client: Client) -> tuple[Run | None, ActionResult | None, str | None, Sequence[str]]:
+        def question(client: Client) -> tuple[FollowedRun | None, ActionResult | None, str | None, Sequence[str]]:
             found, stopped_by, known = run(client, name), audit.stopped_by(client, name), self.admin.context()
             became, notes = None, list[str]()
             if found is not None and found.jids:
@@ -318,7 +318,7 @@ class ActPages:
         return self.redirect(f"/activity/{name}")
 
 
-def _may_be_stopped(one: Run) -> bool:
+def _may_be_stopped(one: FollowedRun) -> bool:
     return one.note.who.endswith("(web)") and one.note.state not in ("ended", "done", "interrupted")
 
 

@@ -86,7 +86,7 @@ class Series:
 
 
 @attrs.frozen
-class Line:
+class ChartLine:
     """A series as paths: `line`, and `area` below it down to zero; `values` are for the script, "" for an unknown one.
 
     `latest`: the newest known value.
@@ -107,7 +107,7 @@ class Chart:
     title: str
     unit: str
     top: float
-    lines: tuple[Line, ...]
+    lines: tuple[ChartLine, ...]
     summary: str
 
 
@@ -145,7 +145,7 @@ def clock(at_s: float) -> str:
     return f"{datetime.fromtimestamp(at_s, UTC):%H:%M}"
 
 
-def _line(one: Series, top: float) -> Line:
+def _line(one: Series, top: float) -> ChartLine:
     """Return a series with its paths.
 
     They have whole numbers, since a tenth of a pixel is not visible, and no points between equal ones.
@@ -163,7 +163,7 @@ def _line(one: Series, top: float) -> Line:
     )
     values = ",".join("" if value is None else _plain(value) for value in one.values)
     latest = next((value for value in reversed(one.values) if value is not None), None)
-    return Line(one.name, one.tone, line, area, values, latest)
+    return ChartLine(one.name, one.tone, line, area, values, latest)
 
 
 def _bends(run: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:

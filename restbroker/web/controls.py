@@ -35,7 +35,7 @@ _MOST_DAYS: Final = 366
 
 
 @attrs.frozen
-class Action:
+class PageAction:
     """What to do with the thing called `name`; if that is a process, with its job in progress shown as `thread`.
 
     `for_s` is how many seconds it lasts; None: without end. `context`: what the configuration knows of jobs.
@@ -51,11 +51,11 @@ class Action:
     config: Callable[[], Config] | None = None
 
 
-Describe: TypeAlias = Callable[[Client, Action], str]
+Describe: TypeAlias = Callable[[Client, PageAction], str]
 
 
 @attrs.frozen
-class Control:
+class PageControl:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
     `lasts`: it may end by itself after a time. `is_grave`: its button warns. `describe` returns a text on what is
@@ -65,58 +65,58 @@ class Control:
     page: str
     label: str
     meaning: str
-    act: Callable[[Client, Action], object]
+    act: Callable[[Client, PageAction], object]
     describe: Describe
     lasts: bool = False
     is_grave: bool = False
     is_long: bool = False
 
 
-def _nothing(_client: Client, _action: Action) -> str:
+def _nothing(_client: Client, _action: PageAction) -> str:
     return ""
 
 
-def _name_of(client: Client, action: Action) -> str:
+def _name_of(client: Client, action: PageAction) -> str:
     exact(client, action.name)
     return ""
 
 
-def _pausing(noun: Noun, meaning: str, describe: Describe) -> Control:
+def _pausing(noun: Noun, meaning: str, describe: Describe) -> PageControl:
     page, what = _PAUSED[noun]
 
-    def act(client: Client, action: Action) -> None:
+    def act(client: Client, action: PageAction) -> None:
         operate_control.pause(client, noun, action.name, action.who, why=action.why, for_s=action.for_s)
 
-    return Control(page, f"Pause the {what}", meaning, act, describe, lasts=True)
+    return PageControl(page, f"Pause the {what}", meaning, act, describe, lasts=True)
 
 
-def _resuming(noun: Noun, meaning: str, describe: Describe) -> Control:
+def _resuming(noun: Noun, meaning: str, describe: Describe) -> PageControl:
     page, what = _PAUSED[noun]
 
-    def act(client: Client, action: Action) -> None:
+    def act(client: Client, action: PageAction) -> None:
         operate_control.resume(client, noun, action.name, action.who, action.why)
 
-    return Control(page, f"Resume the {what}", meaning, act, describe)
+    return PageControl(page, f"Resume the {what}", meaning, act, describe)
 
 
-def _ordering(verb: Order, meaning: str) -> Control:
-    def act(client: Client, action: Action) -> None:
+def _ordering(verb: Order, meaning: str) -> PageControl:
+    def act(client: Client, action: PageAction) -> None:
         processes.order(client, action.name, verb, action.who, action.why)
 
-    return Control("processes", f"{verb.capitalize()} the process", meaning, act, _jobs_in_progress, is_grave=True)
+    return PageControl("processes", f"{verb.capitalize()} the process", meaning, act, _jobs_in_progress, is_grave=True)
 
 
-def _waiting(client: Client, action: Action) -> str:
+def _waiting(client: Client, action: PageAction) -> str:
     return f"Jobs that wait in it: {queues.count_waiting(client, action.name):,}."
 
 
-def _clear(client: Client, action: Action) -> Generator[Progress]:
+def _clear(client: Client, action: PageAction) -> Generator[Progress]:
     known = action.context()
     release = partial(release_cleared, client, action.name, context=known)
     return queues.clear_in_steps(client, action.name, known, action.who, action.why, release)
 
 
-def _jobs_in_progress(client: Client, action: Action) -> str:
+def _jobs_in_progress(client: Client, action: PageAction) -> str:
     found = processes.processes(client, with_jobs=False)
     one = next((process for process in found if process.name == action.name), None)
     if one is None:
@@ -124,7 +124,7 @@ def _jobs_in_progress(client: Client, action: Action) -> str:
     return f"Its jobs in progress: {one.in_progress:,}."
 
 
-def _job_text(client: Client, action: Action) -> str:
+def _job_text(client: Client, action: PageAction) -> str:
     # Ruby's know no such request.
     asked = [known for known in processes.processes(client) if known.name == action.name and known.is_restbroker]
     job = next((job for known in asked for job in known.jobs if job.thread == action.thread), None)
@@ -133,16 +133,16 @@ def _job_text(client: Client, action: Action) -> str:
     return f"Of the queue {job.queue}: {job.name or 'a job'}, {job.job.jid or 'without a job id'}."
 
 
-def _periodic(action: Action) -> PeriodicRequest:
+def _periodic(action: PageAction) -> PeriodicRequest:
     return periodic.find(() if action.config is None else periodic_requests(action.config()), action.name)
 
 
-def _periodic_text(_client: Client, action: Action) -> str:
+def _periodic_text(_client: Client, action: PageAction) -> str:
     one = _periodic(action)
     return f"{one.command.command} of {one.target}: {one.command.schedule.explanation} ({one.command.zone})."
 
 
-def _run_periodic(client: Client, action: Action) -> None:
+def _run_periodic(client: Client, action: PageAction) -> None:
     _, holder = periodic.run(client, _periodic(action), action.who, action.why)
     if holder is not None:
         raise UsageError(
@@ -156,14 +156,14 @@ _PAUSED: Final[Mapping[Noun, tuple[str, str]]] = {
     "target": ("targets", "target"),
     "periodic": ("scheduled", "periodic command"),
 }
-CONTROLS: Final[Mapping[str, Control]] = {
+CONTROLS: Final[Mapping[str, PageControl]] = {
     "pause-queue": _pausing(
         "queue",
         "No process takes jobs from this queue meanwhile, not even Ruby's. They wait; jobs in progress finish.",
         _name_of,
     ),
     "resume-queue": _resuming("queue", "Every process takes its jobs again.", _name_of),
-    "clear-queue": Control(
+    "clear-queue": PageControl(
         "jobs",
         "Clear the queue",
         "Deletes all jobs that wait in it when you confirm, without a copy. Jobs in progress finish.",
@@ -178,7 +178,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "resume-target": _resuming(
         "target", "Processes take its jobs again, unless something else prevents them.", _nothing
     ),
-    "run-periodic": Control(
+    "run-periodic": PageControl(
         "scheduled",
         "Run now",
         "Queues its job now. Its times stay as they are, and a pause does not matter.",
@@ -197,7 +197,7 @@ CONTROLS: Final[Mapping[str, Control]] = {
     "stop-process": _ordering(
         "stop", "It finishes its jobs in progress within its timeout and exits. A supervisor may restart it."
     ),
-    "cancel-job": Control(
+    "cancel-job": PageControl(
         "in-progress",
         "Cancel the job",
         "Its delivery ends within some seconds, unless it is done before, and the job moves to the dead set as "
@@ -259,21 +259,23 @@ class ControlPages:
         self.refresh_now()
         return self.redirect(f"/{control.page}")
 
-    async def _question(self, do: str, control: Control, action: Action, length: str = "", wrong: str = "") -> str:
+    async def _question(
+        self, do: str, control: PageControl, action: PageAction, length: str = "", wrong: str = ""
+    ) -> str:
         concerned = await self.admin.ask(lambda client: control.describe(client, action))
         values = {"do": do, "control": control, "action": action, "length": length, "wrong": wrong}
         title = f"{control.label}?"
         return self.shell.page("control.html", name=control.page, title=title, concerned=concerned, **values)
 
 
-def _act(client: Client, *, control: Control, action: Action) -> object:
+def _act(client: Client, *, control: PageControl, action: PageAction) -> object:
     # It may be gone since it was asked for.
     control.describe(client, action)
     return control.act(client, action)
 
 
-def _read_form(do: str, name: str, thread: str) -> tuple[Control, Action]:
+def _read_form(do: str, name: str, thread: str) -> tuple[PageControl, PageAction]:
     control = CONTROLS.get(do)
     if control is None or not 0 < len(name) <= _NAME_LIMIT or len(thread) > _NAME_LIMIT:
         raise UsageError("No action was chosen.", "Go back, and press a button.")
-    return control, Action(name, thread)
+    return control, PageAction(name, thread)

@@ -20,7 +20,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import find, where
 from restbroker.operate.edit import Edit
 from restbroker.operate.find import SearchLimits
-from restbroker.operate.job import Job, ShownJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web import filters
@@ -135,7 +135,7 @@ class EditPages:
         )
         return Response(html, 200 if wrong is None else 400)
 
-    def _example(self, client: Client, name: str, key: str | None, typed: list[str]) -> Job | None:
+    def _example(self, client: Client, name: str, key: str | None, typed: list[str]) -> StoredJob | None:
         """Return the job with this key, or the first that matches; None if there is none."""
         known, zset = self.admin.context(), SETS[name]
         if key is None:
@@ -145,9 +145,9 @@ class EditPages:
         if not find.is_key(key):
             return None
         member = find.locate(client, zset, key, _LOOK_S).member
-        return None if member is None else Job(*member, known)
+        return None if member is None else StoredJob(*member, known)
 
-    def _form_like(self, view: Job, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
+    def _form_like(self, view: StoredJob, typed: Mapping[str, str], *, is_for_all: bool) -> _Form:
         own = view.command or ""
         # A job may have its token in the command's place.
         wanted = typed.get("command", "").strip() or (own if view.without_secrets(own) == own else "")
@@ -160,7 +160,7 @@ class EditPages:
         return _Form(entry, tuple(fields), wanted, queue=queue, queues=tuple(sorted(known.targets)))
 
 
-def _fields(view: Job, entry: ShownJob, specs: Sequence[ArgumentSpec]) -> list[Field]:
+def _fields(view: StoredJob, entry: ShownJob, specs: Sequence[ArgumentSpec]) -> list[Field]:
     """Return a field for each argument of the command, then one for each that only the job has."""
     given = entry.arguments if isinstance(entry.arguments, dict) else {}
     shown = {name: text for name, value in view.arguments_as_they_are.items() if (text := _text(value)) is not None}
@@ -207,7 +207,7 @@ def _text(value: Json) -> str | None:
     return text if len(text) <= _LONGEST and "\n" not in text and filters.plain(text) == text else None
 
 
-def _changes_of(view: Job, form: MultiDict[str, str], edit: Edit, *, is_for_all: bool) -> Edit:
+def _changes_of(view: StoredJob, form: MultiDict[str, str], edit: Edit, *, is_for_all: bool) -> Edit:
     """Return the edit with what was typed and differs from the job; raise `UsageError` for what cannot be read.
 
     With `is_for_all` the job is the first of many: an empty field means nothing, one like the first job's counts.

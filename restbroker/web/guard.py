@@ -29,7 +29,7 @@ from restbroker.web import health
 
 
 @attrs.frozen
-class Settings:
+class PageSettings:
     """How the pages are served: `bind` is the address or name to listen on, `names` are further names to answer to.
 
     `prefix` is the path that a reverse proxy puts before ours, "" for none. `login`: None lets everyone in.
@@ -104,7 +104,7 @@ class LoginAttempts:
 class Guard:
     """The guard of one app; `refuse` makes the answer for a request that reaches no page."""
 
-    settings: Settings
+    settings: PageSettings
     report: Report
     refuse: Refuse
     tries: LoginAttempts = attrs.field(factory=lambda: LoginAttempts(trio.current_time))

@@ -21,7 +21,7 @@ PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 
 @attrs.frozen
-class Health:
+class HealthSources:
     """The sources of the answers; `is_alive` tells whether the event loops of the workers turn, if there are any."""
 
     view: Callable[[], View]
@@ -32,14 +32,14 @@ async def _anybody() -> bool:
     return True
 
 
-def health_app(health: Health, report: Report) -> QuartTrio:
+def health_app(health: HealthSources, report: Report) -> QuartTrio:
     """Return an app of only these two paths, whose answers say everything to everyone."""
     app = new_app("health", report)
     add_health(app, health)
     return app
 
 
-def add_health(app: QuartTrio, health: Health, may_see: Callable[[], Awaitable[bool]] = _anybody) -> None:
+def add_health(app: QuartTrio, health: HealthSources, may_see: Callable[[], Awaitable[bool]] = _anybody) -> None:
     """Add both: /healthz answers while the event loop turns, /readyz 200 while jobs are taken or waited for, else 503.
 
     A broker that was set to quiet is ready, since that is intended; so is one whose target is down, since its jobs

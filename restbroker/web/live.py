@@ -1,6 +1,6 @@
 """Takes the snapshots of Redis that live pages show, one for all visitors, and keeps their parts as fragments of HTML.
 
-`app` makes one `Watch` for the pages' own connection and runs it as a service. Always holds: with any number of
+`app` makes one `SnapshotWatch` for the pages' own connection and runs it as a service. Always holds: with any number of
 visitors, one request at a time reads Redis, at most once a second and a tenth of the time; no content of Redis ends a
 broker; no visitor waits for a Redis that does not answer longer than its connection's time-out; what is kept is
 bounded; a fragment is rendered once for all, and only when Redis was read anew: its ETag is the digest of its text.
@@ -51,7 +51,7 @@ class Look:
 
 
 @attrs.frozen
-class State:
+class LiveState:
     """The last snapshot that succeeded, and why the one after it did not; `number` counts the attempts."""
 
     number: int = 0
@@ -63,7 +63,7 @@ class State:
         """The figures of the last look; empty ones before the first."""
         return Figures() if self.look is None else self.look.figures
 
-    def of_target(self, name: str) -> "State":
+    def of_target(self, name: str) -> "LiveState":
         """Return the state with this target alone in its processes."""
         if self.look is None:
             return self
@@ -75,7 +75,7 @@ class State:
 
 
 @attrs.define(eq=False)
-class Watch:
+class SnapshotWatch:
     """Takes the snapshots; for each, `question()` returns the function that reads Redis. `now_s`: any clock in seconds.
 
     `causes` reads the causes of dead jobs; None: they are not shown.
@@ -86,7 +86,7 @@ class Watch:
     report: Report
     causes: Causes | None = None
     now_s: Callable[[], float] = trio.current_time
-    state: State = attrs.field(factory=State)
+    state: LiveState = attrs.field(factory=LiveState)
     _looked_at_s: float = float("-inf")
     _visited_at_s: float = float("-inf")
     _took_s: float = 0.0
@@ -106,7 +106,7 @@ class Watch:
         self._refresh_requests += 1
         self._looked_at_s = float("-inf")
 
-    async def state_for(self) -> State:
+    async def state_for(self) -> LiveState:
         """Return the state for a visitor: at most `FRESH_S` seconds old, or older if snapshots take long."""
         self._visited_at_s = self.now_s()
         await self._refresh()
@@ -131,10 +131,10 @@ class Watch:
         found = await self._ask(look)
         if isinstance(found, Look):
             self._took_s = self.now_s() - began_s
-            self.state = State(number, found, None)
+            self.state = LiveState(number, found, None)
         else:
             self._took_s = 0.0
-            self.state = State(number, self.state.look, found)
+            self.state = LiveState(number, self.state.look, found)
         self._looked_at_s = self.now_s() if hurries == self._refresh_requests else float("-inf")
 
     def _dead(self, client: Client) -> Summary | None:
@@ -158,7 +158,7 @@ class Watch:
             return RestbrokerError("The content of Redis cannot be shown: reading it failed.", "Please report this.")
 
 
-Render = Callable[[str, State, str], str]
+Render = Callable[[str, LiveState, str], str]
 """Returns the fragment of a page, as HTML, with the rows that contain a word; called in a thread."""
 
 
@@ -187,7 +187,7 @@ class Fragments:
     _newest: dict[str, Fragment] = attrs.field(factory=dict)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
-    async def of(self, page: str, state: State, word: str = "") -> Fragment:
+    async def of(self, page: str, state: LiveState, word: str = "") -> Fragment:
         """Return a fragment that is at least as new as `state`; wait until it is rendered."""
         async with self._lock:
             found = None if word else self._newest.get(page)

@@ -26,7 +26,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from restbroker.errors import RestbrokerError, StoreRefused
-from restbroker.job.schedule import Schedule
+from restbroker.job.schedule import CronSchedule
 from restbroker.store import order, pauses, queues
 from restbroker.store import periodic as periodic_store
 from restbroker.store.client import Client, integer
@@ -76,7 +76,7 @@ def read_redis(
     served: Sequence[str],
     targets: Mapping[str, Sequence[str]],
     fair: Sequence[str] = (),
-    periodic: Mapping[str, Schedule] = MappingProxyType({}),
+    periodic: Mapping[str, CronSchedule] = MappingProxyType({}),
 ) -> Samples:
     """Return the metrics of these queues and targets in Redis, which are the same in every process on that Redis.
 
@@ -155,7 +155,7 @@ def _pauses(client: Client, targets: Sequence[str]) -> Samples:
     return {"restbroker_target_paused": dict.fromkeys(sorted(shown), 1)}
 
 
-def _periodic(client: Client, schedules: Mapping[str, Schedule]) -> Samples:
+def _periodic(client: Client, schedules: Mapping[str, CronSchedule]) -> Samples:
     now_s, states = periodic_store.read(client)
     found = {name: states.get(name, periodic_store.PeriodicState()) for name in schedules}
     pushed = {(name,): state.pushed_at_s for name, state in found.items()}

@@ -27,7 +27,7 @@ from restbroker.operate import processes as operated
 from restbroker.operate import system
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.processes import Process
-from restbroker.operate.system import Pool, Snapshot, StoppedKeys, Target
+from restbroker.operate.system import PoolState, Snapshot, TargetState, TargetStoppedKeys
 from restbroker.serving.app import failure, text_answer
 from restbroker.store import processes
 from restbroker.store.client import Client
@@ -79,9 +79,9 @@ class Figures:
     """
 
     system: Snapshot = attrs.field(factory=Snapshot)
-    targets: Sequence[Target] = ()
+    targets: Sequence[TargetState] = ()
     processes: Sequence[Process] = ()
-    stopped: Sequence[StoppedKeys] = ()
+    stopped: Sequence[TargetStoppedKeys] = ()
     served: Sequence[str] = ()
     unready: str | None = None
 
@@ -183,9 +183,9 @@ def _mask(fields: Mapping[str, Json], spec: CommandSpec | None, secrets: Spellin
     return display.show_or_explain(shown, lambda line: line)
 
 
-def _processes(pools: Sequence[Pool]) -> list[Json]:
+def _processes(pools: Sequence[PoolState]) -> list[Json]:
     """Return one row per process, with the names of its targets; processes that are gone are left out."""
-    found: dict[str, list[Pool]] = {}
+    found: dict[str, list[PoolState]] = {}
     for pool in pools:
         if not pool.dying:
             found.setdefault(pool.name, []).append(pool)

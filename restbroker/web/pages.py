@@ -20,12 +20,12 @@ from restbroker.operate.act_job import VERBS
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import Timeline, acts_with, explain
-from restbroker.operate.find import Page, SearchLimits
+from restbroker.operate.find import ResultPage, SearchLimits
 from restbroker.operate.job import ShownJob
 from restbroker.operate.keys import STATES, FairQueue, OrderKey, fair_queue, held_keys
 from restbroker.operate.names import require
-from restbroker.operate.periodic import Periodic, list_periodic
-from restbroker.operate.processes import Process, Work
+from restbroker.operate.periodic import ShownPeriodic, list_periodic
+from restbroker.operate.processes import Process, ProcessWork
 from restbroker.operate.request import periodic_requests
 from restbroker.operate.search import SearchResult, search
 from restbroker.operate.system import system
@@ -38,7 +38,7 @@ from restbroker.store.queues import is_known
 from restbroker.web import filters, views
 from restbroker.web.causes import CauseCounter
 from restbroker.web.connection import AdminConnection
-from restbroker.web.live import State
+from restbroker.web.live import LiveState
 from restbroker.web.render import TITLES, Shell
 
 SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
@@ -67,7 +67,7 @@ class Pages:
     admin: AdminConnection
     shell: Shell
     refuse: Refuse
-    state_for: Callable[[], Awaitable[State]]
+    state_for: Callable[[], Awaitable[LiveState]]
     counter: CauseCounter
 
     async def list_jobs(self, name: str) -> Response:
@@ -76,10 +76,10 @@ class Pages:
         after, zset = request.args.get("after") or None, SETS[name]
         causes = None if typed or after or zset == "schedule" else await self.counter.table(zset, time.time())
         wrong: UsageError | None = None
-        page: Page | None = None
-        periodic: list[Periodic] = []
+        page: ResultPage | None = None
+        periodic: list[ShownPeriodic] = []
 
-        def question(client: Client) -> tuple[Page, list[str]]:
+        def question(client: Client) -> tuple[ResultPage, list[str]]:
             nonlocal periodic
             known = self.admin.context()
             meant = where.read(typed, time.time(), ahead=zset != "dead", hidden=known.hidden)
@@ -162,7 +162,7 @@ class Pages:
         held: list[OrderKey] = []
         is_served = False
 
-        def question(client: Client) -> Page | UsageError:
+        def question(client: Client) -> ResultPage | UsageError:
             nonlocal pause, is_served, lines, held
             known = self.admin.context()
             is_served = queue in known.targets
@@ -181,7 +181,7 @@ class Pages:
         try:
             page = await self.admin.ask(question)
         except UsageError as error:
-            page, wrong = Page((), None, 0, 0), of_form(error)
+            page, wrong = ResultPage((), None, 0, 0), of_form(error)
         if isinstance(page, UsageError):
             return self.refuse(404, "NoQueue", page.message, page.hint)
         state = await self.state_for()
@@ -215,7 +215,7 @@ class Pages:
         given = request.args.get("after", "")
         skip = int(given) if _SKIP.fullmatch(given) else 0
 
-        def question(client: Client) -> tuple[list[tuple[Process, Work]], int]:
+        def question(client: Client) -> tuple[list[tuple[Process, ProcessWork]], int]:
             seen = processes.processes(client, self.admin.context().secrets)
             found = [(process, job) for process in seen for job in process.jobs]
             found.sort(key=lambda one: one[1].job.at_s)

@@ -24,8 +24,8 @@ from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.operate.words import all_well, pause_details, pause_text, state_text
 from restbroker.web import filters, views
 from restbroker.web.charts import HEIGHT, clock
-from restbroker.web.guard import Settings
-from restbroker.web.live import Fragment, State
+from restbroker.web.guard import PageSettings
+from restbroker.web.live import Fragment, LiveState
 
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _STATIC = Path(__file__).parent / "static"
@@ -97,7 +97,7 @@ def page_of(name: str) -> Page:
 class Renderer:
     """The renderer of an app; several threads may use it."""
 
-    settings: Settings
+    settings: PageSettings
     _environment: Environment = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -161,7 +161,7 @@ class Renderer:
         """Return a whole page as `page` does, but with pauses, so that deliveries go on; call it in a thread."""
         return "".join(throttle_items(self._environment.get_template(template).generate(**values), Throttle()))
 
-    def fragment(self, name: str, state: State, word: str = "") -> str:
+    def fragment(self, name: str, state: LiveState, word: str = "") -> str:
         """Return the parts of a live page, each in an element of its name; call it in a thread.
 
         With a `word`, tables have only the rows that contain it.
@@ -199,7 +199,7 @@ class Shell:
     """Renders pages; by `render_limiter`, one page of jobs at a time."""
 
     renderer: Renderer
-    settings: Settings
+    settings: PageSettings
     render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
 
     def page(self, template: str, **values: object) -> str:

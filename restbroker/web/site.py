@@ -21,9 +21,9 @@ from restbroker.web.causes import CauseCounter
 from restbroker.web.connection import Actions, AdminConnection
 from restbroker.web.controls import ControlPages
 from restbroker.web.edit import EditPages
-from restbroker.web.guard import Guard, Settings
-from restbroker.web.health import Health, add_health
-from restbroker.web.live import Fragments, State, Watch
+from restbroker.web.guard import Guard, PageSettings
+from restbroker.web.health import HealthSources, add_health
+from restbroker.web.live import Fragments, LiveState, SnapshotWatch
 from restbroker.web.metrics_view import Question, stats_view
 from restbroker.web.pages import SETS, Pages, search_word
 from restbroker.web.render import LIVE, Asset, Renderer, Shell, read_all
@@ -45,13 +45,13 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 
 
 def site_app(
-    settings: Settings,
-    watch: Watch,
+    settings: PageSettings,
+    watch: SnapshotWatch,
     admin: AdminConnection,
     question: Callable[[], Question],
     report: Report,
     *,
-    health: Health,
+    health: HealthSources,
 ) -> QuartTrio:
     """Return the app; `question` makes, for each request, what `/stats` reads over the connection of `watch`."""
     site = _Site(settings, watch, Renderer(settings), report)
@@ -111,7 +111,7 @@ def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
     app.add_url_rule("/steer", "control-act", controls.act, methods=["POST"])
 
 
-def _is_live(name: str, state: State) -> bool:
+def _is_live(name: str, state: LiveState) -> bool:
     """Tell whether there is a live page of this name: of a target, only while it is known."""
     return name in LIVE or name in {f"target/{target.name}" for target in state.figures.targets}
 
@@ -133,8 +133,8 @@ class _StripPrefix:
 class _Site:
     """The views of the app; by `render_limiter`, only one thread at a time renders pages."""
 
-    settings: Settings
-    watch: Watch
+    settings: PageSettings
+    watch: SnapshotWatch
     renderer: Renderer
     report: Report
     guard: Guard = attrs.field(init=False)

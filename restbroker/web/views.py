@@ -1,4 +1,4 @@
-"""Makes the values for the templates from a `State`: rows and charts; called by `web.render`.
+"""Makes the values for the templates from a `LiveState`: rows and charts; called by `web.render`.
 
 Always holds: pure; a field that another version of restbroker does not write is None, and the page shows a dash.
 """
@@ -15,13 +15,13 @@ from restbroker.operate.problems import Alarm, problems, target_problems
 from restbroker.operate.summary import Summary
 from restbroker.operate.words import state_text
 from restbroker.web.charts import Chart, Mark, Scale, Series, chart, clock
-from restbroker.web.live import State
+from restbroker.web.live import LiveState
 
 MOST_ROWS = 300
 """The greatest number of rows in a table of a live page, which is sent again with each change."""
 
 
-def tables(state: State, word: str = "") -> tuple[Mapping[str, Sequence[object]], Mapping[str, int]]:
+def tables(state: LiveState, word: str = "") -> tuple[Mapping[str, Sequence[object]], Mapping[str, int]]:
     """Return the rows of each table of a live page, and how many of them are not shown.
 
     With a `word`, in small letters, only rows that contain it are meant. Of too many rows those are shown, in their
@@ -58,7 +58,7 @@ def _top_rows(found: Sequence[object], field: str) -> Sequence[object]:
     return [found[place] for place in sorted(nlargest(MOST_ROWS, range(len(found)), key=weight))]
 
 
-def totals(state: State) -> Mapping[str, int | None]:
+def totals(state: LiveState) -> Mapping[str, int | None]:
     """Return the numbers at the top of the overview, by name."""
     seen = state.figures.system
     return {
@@ -73,7 +73,7 @@ def totals(state: State) -> Mapping[str, int | None]:
 _BRIEFLY = 3
 
 
-def heads(state: State) -> Mapping[str, object]:
+def heads(state: LiveState) -> Mapping[str, object]:
     """Return the few queues and targets that the top of the overview names, and the queue that speaks for all."""
     queues, targets = state.figures.system.queues, state.figures.targets
     return {
@@ -83,13 +83,13 @@ def heads(state: State) -> Mapping[str, object]:
     }
 
 
-def causes(state: State) -> Summary | None:
+def causes(state: LiveState) -> Summary | None:
     """Return the causes of the dead jobs; None if none are known."""
     found = None if state.look is None else state.look.dead
     return found if found is not None and found.causes else None
 
 
-def alarms(state: State, page: str) -> list[Alarm]:
+def alarms(state: LiveState, page: str) -> list[Alarm]:
     """Return what is wrong now, grave things first; of others, only the overview has those that another page shows."""
     if state.look is None:
         return []
@@ -104,7 +104,7 @@ def alarms(state: State, page: str) -> list[Alarm]:
     return [Alarm("", True, seen.unready, "The process takes no jobs meanwhile; they wait in Redis."), *found]
 
 
-def alarms_of_queue(state: State, queue: str) -> list[Alarm]:
+def alarms_of_queue(state: LiveState, queue: str) -> list[Alarm]:
     """Return why the targets of this queue get no jobs, grave things first."""
     if state.look is None:
         return []
@@ -120,7 +120,7 @@ RECENT = 5
 """So many minutes are "now" for what fails."""
 
 
-def answers(state: State) -> Mapping[str, float | str | None]:
+def answers(state: LiveState) -> Mapping[str, float | str | None]:
     """Return how many tries failed in the last minutes and since when some do, and how fast it goes."""
     figures, seen = state.figures, {} if state.look is None else state.look.seen
     times = window(0 if state.look is None else state.look.at_s)
@@ -167,7 +167,7 @@ _SPANS = (30, 60)
 _TONES: Mapping[str, str] = {"start": "one", "paused": "warn", "retry_after": "warn"}
 
 
-def board(state: State, target: str = ALL) -> Board:
+def board(state: LiveState, target: str = ALL) -> Board:
     """Return the charts of all targets together, or those of one, which alone is in `state`."""
     seen = {} if state.look is None else state.look.seen
     # The minute that has just begun would always look like a collapse.

@@ -11,13 +11,13 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.periodic import Periodic, PeriodicJob
+from restbroker.broker.periodic import PeriodicJob, PeriodicPusher
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.errors import StoreUnavailable, UsageError
 from restbroker.job import claims
 from restbroker.job.claims import Lock
-from restbroker.job.schedule import Schedule, job_id
+from restbroker.job.schedule import CronSchedule, job_id
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.store import holders, pauses, periodic
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -27,21 +27,21 @@ from restbroker.telemetry.events import OperatorWarning, PeriodicDue
 from tests.broker.conftest import Harness
 
 KEY = "restbroker:periodic"
-HOURLY = Schedule("0 * * * *")
+HOURLY = CronSchedule("0 * * * *")
 
 
 def made(jid: str, now_s: float) -> bytes:
     return json.dumps({"class": "Add", "jid": jid, "args": ["safe", {"n": 1}, "t"], "created_at": now_s}).encode()
 
 
-def job(late_s: float = 60.0, schedule: Schedule = HOURLY, lock: str | None = None) -> PeriodicJob:
+def job(late_s: float = 60.0, schedule: CronSchedule = HOURLY, lock: str | None = None) -> PeriodicJob:
     return PeriodicJob("nightly", schedule, "rest", late_s, made, lock, keep_s=60.0)
 
 
 @pytest.fixture
-def agent(harness: Harness) -> Periodic:
+def agent(harness: Harness) -> PeriodicPusher:
     settings = StoreSettings(harness.redis.url)
-    return Periodic(Connection(open_client(settings)), StoreHealth(harness.report), harness.report, [job()])
+    return PeriodicPusher(Connection(open_client(settings)), StoreHealth(harness.report), harness.report, [job()])
 
 
 def hour_ago(client: Client, hours: int) -> tuple[int, int]:
@@ -68,7 +68,7 @@ async def test_a_broker_delivers_the_job_of_a_command_that_is_due(harness: Harne
     assert (len(harness.target.calls), mark_s(harness.client)) == (1, last_s)
 
 
-async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent: Periodic) -> None:
+async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent: PeriodicPusher) -> None:
     """As that of `enqueue --unique`: kept while the job waits, given up once it is done."""
     last_s, _ = hour_ago(harness.client, 1)
     lock = Lock(claims.lock_name("t", "default", "periodic nightly"), "periodic nightly", 60.0)
@@ -88,7 +88,7 @@ async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent:
 
 @pytest.mark.parametrize("where", ["nowhere", "retry"])
 async def test_command_rests_for_a_found_job_and_not_for_a_lost_one(
-    harness: Harness, agent: Periodic, monkeypatch: pytest.MonkeyPatch, where: str
+    harness: Harness, agent: PeriodicPusher, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     """A deletion in Sidekiq's pages leaves the lock. Other commands do not wait for the second look."""
     monkeypatch.setattr(holders, "AGAIN_S", 0.05)
@@ -109,7 +109,7 @@ async def test_command_rests_for_a_found_job_and_not_for_a_lost_one(
     assert held.decode() == (job_id("nightly", last_s) if where == "nowhere" else "deleted")
 
 
-async def test_a_new_command_waits_for_its_time(harness: Harness, agent: Periodic) -> None:
+async def test_a_new_command_waits_for_its_time(harness: Harness, agent: PeriodicPusher) -> None:
     wait_s = await agent.push_due()
     now_s = time_s(harness.client)
     assert now_s - 5 <= (mark_s(harness.client) or 0) <= now_s
@@ -120,7 +120,7 @@ async def test_a_new_command_waits_for_its_time(harness: Harness, agent: Periodi
 @pytest.mark.promise("Periodic commands", "no process ran: late or counted, as Missed says")
 @pytest.mark.parametrize(("late_s", "pushed", "missed"), [(0.0, 0, 3), (4000.0, 1, 2)])
 async def test_after_an_outage_of_all_the_policy_counts(
-    harness: Harness, agent: Periodic, late_s: float, pushed: int, missed: int
+    harness: Harness, agent: PeriodicPusher, late_s: float, pushed: int, missed: int
 ) -> None:
     last_s, _ = hour_ago(harness.client, 3)
     agent.jobs = [job(late_s)]
@@ -132,9 +132,9 @@ async def test_after_an_outage_of_all_the_policy_counts(
     assert (event.outcome, event.missed_before, event.alarming) == ("pushed" if pushed else "missed", 2, not pushed)
 
 
-async def test_another_schedule_begins_now_and_other_arguments_do_not(harness: Harness, agent: Periodic) -> None:
+async def test_another_schedule_begins_now_and_other_arguments_do_not(harness: Harness, agent: PeriodicPusher) -> None:
     last_s, _ = hour_ago(harness.client, 1)
-    agent.jobs = [job(7200.0, Schedule("0 * * * *", "Asia/Tokyo"))]
+    agent.jobs = [job(7200.0, CronSchedule("0 * * * *", "Asia/Tokyo"))]
     await agent.push_due()
     assert harness.size("queue:rest") == 0
     hour_ago(harness.client, 1)
@@ -144,12 +144,12 @@ async def test_another_schedule_begins_now_and_other_arguments_do_not(harness: H
 
 
 @pytest.mark.promise("Periodic commands", "a reload rolls, with two schedules")
-async def test_both_schedules_count_during_a_reload_and_repeat_nothing(harness: Harness, agent: Periodic) -> None:
+async def test_both_schedules_count_during_a_reload_and_repeat_nothing(harness: Harness, agent: PeriodicPusher) -> None:
     """Old and new processes run beside each other: what the older ones find due is pushed, too."""
     agent.jobs = [job(7200.0)]
     await agent.push_due()
     last_s, _ = hour_ago(harness.client, 1)
-    newer = attrs.evolve(agent, jobs=[job(7200.0, Schedule("0,30 * * * *"))], begun=set())
+    newer = attrs.evolve(agent, jobs=[job(7200.0, CronSchedule("0,30 * * * *"))], begun=set())
     assert await newer.push_due() >= 0
     harness.client.command("HSET", KEY, "nightly", f"{newer.jobs[0].schedule.digest} {last_s - 3600}")
     await agent.push_due()
@@ -160,7 +160,7 @@ async def test_both_schedules_count_during_a_reload_and_repeat_nothing(harness: 
     assert len({entry["jid"] for entry in harness.entries("queue:rest")}) == 1 + half
 
 
-async def test_a_redis_that_forgot_all_begins_now(harness: Harness, agent: Periodic) -> None:
+async def test_a_redis_that_forgot_all_begins_now(harness: Harness, agent: PeriodicPusher) -> None:
     await agent.push_due()
     harness.client.command("FLUSHALL")
     await agent.push_due()
@@ -168,7 +168,7 @@ async def test_a_redis_that_forgot_all_begins_now(harness: Harness, agent: Perio
     assert harness.size("queue:rest") == 0
 
 
-async def test_refusal_by_redis_is_reported_once_and_retried_soon(harness: Harness, agent: Periodic) -> None:
+async def test_refusal_by_redis_is_reported_once_and_retried_soon(harness: Harness, agent: PeriodicPusher) -> None:
     last_s, before_s = hour_ago(harness.client, 1)
     agent.jobs = [job(7200.0)]
     harness.client.command("SET", "queue:rest", "x")
@@ -181,7 +181,7 @@ async def test_refusal_by_redis_is_reported_once_and_retried_soon(harness: Harne
     assert (harness.size("queue:rest"), mark_s(harness.client)) == (1, last_s)
 
 
-async def test_one_that_cannot_be_made_keeps_no_other_back(harness: Harness, agent: Periodic) -> None:
+async def test_one_that_cannot_be_made_keeps_no_other_back(harness: Harness, agent: PeriodicPusher) -> None:
     def fail(_jid: str, _now_s: float) -> bytes:
         raise UsageError("It is too large.")
 
@@ -196,9 +196,9 @@ async def test_one_that_cannot_be_made_keeps_no_other_back(harness: Harness, age
     assert harness.size("queue:rest") == 1
 
 
-async def test_redis_is_asked_no_more_than_needed(harness: Harness, agent: Periodic, hurry: MockClock) -> None:
+async def test_redis_is_asked_no_more_than_needed(harness: Harness, agent: PeriodicPusher, hurry: MockClock) -> None:
     """While nothing is due, one look in half a minute, however many commands there are."""
-    agent.jobs = [attrs.evolve(job(), name=f"n{number}", schedule=Schedule("0 0 29 2 *")) for number in range(50)]
+    agent.jobs = [attrs.evolve(job(), name=f"n{number}", schedule=CronSchedule("0 0 29 2 *")) for number in range(50)]
     await agent.push_due()
     before, hurry.rate = calls(harness.client), 100
     with trio.move_on_after(95):
@@ -227,7 +227,7 @@ class Lossy(Connection):
 
 
 @pytest.mark.promise("Periodic commands", "processes are killed, and answers of Redis lost")
-async def test_lost_answer_is_requested_again(harness: Harness, agent: Periodic) -> None:
+async def test_lost_answer_is_requested_again(harness: Harness, agent: PeriodicPusher) -> None:
     last_s, _ = hour_ago(harness.client, 1)
     agent.jobs = [job(7200.0)]
     agent.store = Lossy(open_client(StoreSettings(harness.redis.url)))
@@ -235,7 +235,7 @@ async def test_lost_answer_is_requested_again(harness: Harness, agent: Periodic)
     assert (harness.size("queue:rest"), mark_s(harness.client)) == (1, last_s)
 
 
-async def test_a_pause_holds_in_the_broker_too(harness: Harness, agent: Periodic) -> None:
+async def test_a_pause_holds_in_the_broker_too(harness: Harness, agent: PeriodicPusher) -> None:
     last_s, _ = hour_ago(harness.client, 2)
     pauses.pause_periodic(harness.client, "nightly", "ann", "", 600.0)
     await agent.push_due()

@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from restbroker.config.core import Config
 from restbroker.config.load import load
 from restbroker.rosters.in_redis import RostersInRedis, rosters_of
-from restbroker.rosters.store import Change, RefreshDelay, RosterVersions
+from restbroker.rosters.store import RefreshDelay, RosterChange, RosterVersions
 from restbroker.servers import registry
 from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.connection import Connection
@@ -57,7 +57,7 @@ def jobs(client: Client, queue: str) -> list[Any]:
 
 
 REFRESH = ["refresh", {"users": ["john"]}, "t"]
-CHANGE = Change("john", {"ann@a.b": b"{}"})
+CHANGE = RosterChange("john", {"ann@a.b": b"{}"})
 
 
 @pytest.mark.parametrize("name", ["home", "other", "writes"])

@@ -13,7 +13,7 @@ from restbroker.job.command import Call
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.operate.act_job import MAY_HAVE_RUN, Action, plan
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import Job
+from restbroker.operate.job import StoredJob
 from restbroker.servers.contract import Link
 from restbroker.store import identities
 from restbroker.store.client import items, raw
@@ -63,7 +63,7 @@ async def test_job_failing_at_second_request_is_stored_as_begun(harness: Harness
         await harness.until(lambda: harness.size(fate), "it is stored")
         (member,) = items(harness.client.command("ZRANGE", fate, 0, -1))
         harness.client.command("DEL", fate)
-        look = Job(raw(member), 1.0, ConfigContext({}))
+        look = StoredJob(raw(member), 1.0, ConfigContext({}))
         assert plan(look, fate, Action("retry", "ann", foreign_queues=True), 1e9, 0) == MAY_HAVE_RUN
         moved = plan(look, fate, Action("retry", "ann", repeat_unsafe=True, foreign_queues=True), 1e9, 0)
         assert isinstance(moved, Placement)

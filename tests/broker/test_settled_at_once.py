@@ -19,7 +19,7 @@ from restbroker.job.settlement import Ack
 from restbroker.store import identities
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Code
-from restbroker.store.connection import Connection, Deadlines, Settled, Watch
+from restbroker.store.connection import Connection, DeadlineKeeper, Settled, Watch
 from restbroker.store.in_progress import FetchedJob, JobsInProgress, read_jobs
 from restbroker.store.settling import FinishRequest
 from restbroker.telemetry.events import JobFinished, StoreBack, StoreLost
@@ -41,7 +41,7 @@ class Noting(Connection):
         self._at_once = at_once
 
     def send_finish(
-        self, request: FinishRequest, now_s: float, *, watch: Watch, deadlines: Deadlines, done: Settled
+        self, request: FinishRequest, now_s: float, *, watch: Watch, deadlines: DeadlineKeeper, done: Settled
     ) -> bool:
         def answered(answer: list[Code] | StoreUnavailable | None, found: Sequence[FetchedJob]) -> None:
             self.awaited = ""

@@ -17,7 +17,7 @@ import trio
 from restbroker.broker.status.view import View, together
 from restbroker.broker.workers import supervisor, worker_channel
 from restbroker.broker.workers.supervisor import Supervisor, always
-from restbroker.broker.workers.worker_channel import START_S, Worker, WorkerReport, read_report
+from restbroker.broker.workers.worker_channel import START_S, WorkerProcess, WorkerReport, read_report
 from restbroker.telemetry.events import Event, GroupFailed, OperatorWarning
 from tests.support.wait import until_async
 
@@ -53,7 +53,7 @@ class Group:
         for worker in self.workers():
             worker.process.kill()
 
-    def workers(self) -> list[Worker]:
+    def workers(self) -> list[WorkerProcess]:
         return list(self.supervisor._workers.values())
 
     async def serve(self) -> None:
@@ -291,7 +291,7 @@ async def test_time_lost_by_the_supervisor_itself_does_not_count(
 ) -> None:
     one = group().supervisor
     process = SimpleNamespace(pid=4711)
-    worker = one._workers[1] = Worker(process, line=None, has_reported=True)  # type: ignore[arg-type]
+    worker = one._workers[1] = WorkerProcess(process, line=None, has_reported=True)  # type: ignore[arg-type]
     async with trio.open_nursery() as nursery:
         nursery.start_soon(one._end_hung)
         for step_s in (1.0, 1.0, 100.0, 1.0):
@@ -309,7 +309,7 @@ async def test_time_lost_by_the_supervisor_itself_does_not_count(
 def test_worker_hangs_30_s_after_its_report_or_60_s_after_start(
     age_s: float, *, has_reported: bool, is_hung: bool
 ) -> None:
-    worker = Worker(SimpleNamespace(pid=1), None, status_age_s=age_s, has_reported=has_reported)  # type: ignore[arg-type]
+    worker = WorkerProcess(SimpleNamespace(pid=1), None, status_age_s=age_s, has_reported=has_reported)  # type: ignore[arg-type]
     assert worker.is_hung is is_hung
     worker.note_line()
     assert worker.status_age_s == 0
@@ -320,7 +320,7 @@ async def test_workers_without_reports_for_a_minute_are_not_alive(
 ) -> None:
     one = group(count=2).supervisor
     ours, theirs = socket.socketpair()
-    worker = one._workers[1] = Worker(SimpleNamespace(pid=4711), ours)  # type: ignore[arg-type]
+    worker = one._workers[1] = WorkerProcess(SimpleNamespace(pid=4711), ours)  # type: ignore[arg-type]
     assert one.is_alive()
     with ours:
         with theirs:

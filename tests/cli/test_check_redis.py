@@ -15,7 +15,7 @@ from restbroker.servers.findings import Finding
 from restbroker.store import heartbeats, jobs, pauses
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from tests.support.redis_server import RedisServer
 
 MakeRedis = Callable[..., RedisServer]
@@ -83,7 +83,7 @@ OURS = "node:77:abc:ejabberd"
         (ONE, None, {}, "NotServed", "", "1 job waits"),
         (ONE, "{}", {}, "Queue", "", "1 job waits"),
         ([*ONE, "SADD paused rest"], "{}", {}, "QueuePaused", "warning", ""),
-        ([f"HSET {Keys().in_progress(OURS)} 1:1 {{}}"], "", {}, "LeftBehind", "warning", "1 job is"),
+        ([f"HSET {RedisKeys().in_progress(OURS)} 1:1 {{}}"], "", {}, "LeftBehind", "warning", "1 job is"),
         ([], None, {}, "OriginalLeft", "", ""),
         (
             ['ZADD goretry 1 {"class":"X"}', "LPUSH queue:rest:h:inprogress {} {}", "LPUSH queue:mail:1:inprogress x"],
@@ -194,7 +194,7 @@ def test_a_wrong_password_is_a_finding_that_does_not_show_it(make_redis: MakeRed
 def test_right_missing_only_to_the_terminal_is_no_problem(make_redis: MakeRedis) -> None:
     server = make_redis()
     server.command("RPUSH queue:rest {}")
-    server.command(f"HSET {Keys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")
+    server.command(f"HSET {RedisKeys().in_progress('node:77:abc:ejabberd')} 1:1 {{}}")
     server.command("ACL SETUSER default -scan")
     found = looked(server.url)
     assert "Refused" not in found

@@ -16,7 +16,7 @@ from restbroker.events.deliver import PATIENCE_S, Deliverer
 from restbroker.events.webhook import AT_ONCE, Webhooks
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import Verdict
-from restbroker.serving.plain import Request
+from restbroker.serving.plain import HttpRequest
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -216,7 +216,7 @@ async def test_a_request_without_room_is_refused_for_now(body: bytes, statuses: 
         async def read_part() -> bytes:
             return parts.pop(0)
 
-        return (await app.respond(Request("POST", PATH.encode(), headers, "127.0.0.1", read_part))).status
+        return (await app.respond(HttpRequest("POST", PATH.encode(), headers, "127.0.0.1", read_part))).status
 
     held = Holding(room.share(f"source {SOURCE.name}"))
     assert held.take(RECEIVED_BYTES)

@@ -14,7 +14,7 @@ import trio
 
 from restbroker.config.target import CertFiles
 from restbroker.serving import connections, tls
-from restbroker.serving.plain import Answer, PlainApp, Request
+from restbroker.serving.plain import HttpAnswer, HttpRequest, PlainApp
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.serving.tls import Certificate
 from restbroker.telemetry.events import Event, ListenerStarted, OperatorWarning
@@ -38,14 +38,14 @@ def put(ours: Authority, name: str, files: CertFiles) -> None:
         shutil.copyfile(source, target)
 
 
-async def echo(request: Request) -> Answer:
+async def echo(request: HttpRequest) -> HttpAnswer:
     """Answers with the body that came; at /large with more than a socket holds."""
     if request.target == b"/large":
-        return Answer(200, bytes(32 * 1024 * 1024))
+        return HttpAnswer(200, bytes(32 * 1024 * 1024))
     parts: list[bytes] = []
     while part := await request.read_part():
         parts.append(part)
-    return Answer(200, b"".join(parts))
+    return HttpAnswer(200, b"".join(parts))
 
 
 @asynccontextmanager

@@ -7,7 +7,7 @@ import attrs
 import trio
 
 from restbroker.rosters.in_redis import Claim, RostersInRedis
-from restbroker.rosters.store import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import RefreshDelay, RosterChange, RosterUnchanged, RosterVersions
 from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.store import logins, rooms
 from restbroker.store.logins import LoggedIn, LoginGranted
@@ -84,7 +84,7 @@ class Way:
 class FreeRosters:
     """Rosters that anybody may refresh at once."""
 
-    async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
+    async def change(self, changes: Sequence[RosterChange]) -> RosterVersions | RosterUnchanged:
         """All of them."""
         return RosterVersions({change.user: 1 for change in changes})
 

@@ -14,7 +14,7 @@ import trio
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import jobs
 from restbroker.store.codes import Code
-from restbroker.store.connection import Deadlines, Settled, Watch
+from restbroker.store.connection import DeadlineKeeper, Settled, Watch
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.settling import FinishRequest
 from restbroker.store.waiter import Answered
@@ -85,7 +85,7 @@ class SimulatedConnection:
         now_s: float,
         *,
         watch: Watch,
-        deadlines: Deadlines,  # noqa: ARG002 - what is lost is noticed at once here
+        deadlines: DeadlineKeeper,  # noqa: ARG002 - what is lost is noticed at once here
         done: Settled,
     ) -> bool:
         """Sends it, which takes no step; the answer is read in a step of this process."""

@@ -23,13 +23,13 @@ from restbroker.store.heartbeats import JobPutOff, MakeDead, Recovered
 from restbroker.store.identities import ProcessInfo, Registration
 from restbroker.store.in_progress import FetchedJob, JobsInProgress
 from restbroker.store.jobs import (
-    Duplicate,
     FetchAnswer,
     FetchRequest,
     FetchResult,
     IdentityUnknown,
     LimitReached,
     TargetPaused,
+    UnknownTickets,
 )
 from restbroker.store.keys import SortedSet
 from restbroker.store.pauses import PauseEnd
@@ -110,7 +110,7 @@ class Reference:
         if last > request.base and request.follows:
             request = attrs.evolve(request, base=last, hwm=request.hwm + last - request.base)
         elif last > request.base:
-            return Duplicate(last)
+            return UnknownTickets(last)
         stopped = self._stopped(request)
         if stopped is not None:
             own.hwm = max(own.hwm, min(request.hwm, last))

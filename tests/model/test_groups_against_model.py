@@ -21,9 +21,9 @@ from restbroker.store import heartbeats, order, pauses, queues, waiting
 from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.in_progress import FetchedJob, read_jobs
-from restbroker.store.jobs import Duplicate, FetchResult, IdentityUnknown, mark
+from restbroker.store.jobs import FetchResult, IdentityUnknown, UnknownTickets, mark
 from restbroker.store.sets import Placement
-from restbroker.store.settling import HandOn
+from restbroker.store.settling import TakeNext
 from restbroker.store.tickets import ticket_group, ticket_number
 from tests.model.pair import Slow
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
@@ -102,7 +102,7 @@ class World:
         request = pool.request(want, hwm=pool.base + self.chance.choice((0, 1, want)))
         stands = self.chance.random() < 0.3
         answer = pool.ask(want, hwm=request.hwm, follows=stands)
-        if isinstance(answer, Duplicate):
+        if isinstance(answer, UnknownTickets):
             assert not stands
             pool.base = answer.last
             return
@@ -112,7 +112,7 @@ class World:
         self.log.append(("fetch", pool.identity, want, [job.ticket for job in answer.jobs]))
         self.are_handed_out(pool, answer.jobs, want)
         if answer.jobs and self.chance.random() < 0.1:
-            assert isinstance(pool.ask(want, hwm=request.hwm), Duplicate)
+            assert isinstance(pool.ask(want, hwm=request.hwm), UnknownTickets)
         if self.chance.random() < 0.9:
             pool.base = answer.base + len(answer.jobs)
         if len(answer.jobs) < want and not answer.more:
@@ -155,7 +155,7 @@ class World:
         settled = [(name, self.settlement(name)) for name in some]
         wants = self.chance.choice((None, 1, 20))
         items = [(self.running[name][1], by) for name, by in settled]
-        wanted = None if wants is None else HandOn(pool.base, wants)
+        wanted = None if wants is None else TakeNext(pool.base, wants)
         request = pool.finish_request(items, next=wanted, hwm=pool.base + self.chance.choice((0, wants or 0)))
         codes, given = finish_and_take(self.client, request, 1.0)
         self.log.append(("settle", pool.identity, settled, codes, [job.ticket for job in given]))

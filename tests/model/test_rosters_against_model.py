@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterVersions
+from restbroker.rosters.store import RefreshDelay, RefreshJobs, RosterChange, RosterVersions
 from restbroker.store.client import Client, open_client
 from tests.model.histories import run_histories
 from tests.store.pools import Server
@@ -23,7 +23,7 @@ QUEUE, DIRTY, CLAIMS = "ns:queue:rosters", "ns:restbroker:roster:dirty", "ns:res
 LEASE_MS = 600_000
 AT_ONCE = RefreshDelay(0, 0)
 CHANGES = st.builds(
-    Change,
+    RosterChange,
     st.sampled_from(USERS),
     st.dictionaries(st.sampled_from(JIDS), st.sampled_from([b"{}", b'{"name":"N"}'])),
     st.lists(st.sampled_from(JIDS), max_size=2).map(tuple),
@@ -40,7 +40,7 @@ class Roster:
     contacts: Mapping[str, bytes] = attrs.Factory(dict)
     version: int = 0
 
-    def after(self, change: Change) -> "Roster":
+    def after(self, change: RosterChange) -> "Roster":
         """What there is of him then."""
         if change.forget:
             return Roster()
@@ -81,14 +81,14 @@ class Histories(RuleBasedStateMachine):
             self.client.close()
 
     @rule(changes=st.lists(CHANGES, min_size=1, max_size=2, unique_by=lambda one: one.user), twice=TWICE)
-    def change(self, changes: Sequence[Change], twice: bool) -> None:
+    def change(self, changes: Sequence[RosterChange], twice: bool) -> None:
         expected = self.changed(changes)
         assert rosters.change(self.client, changes, WANTED) == expected
         if twice:
             assert self.changed(changes) == expected
             assert rosters.change(self.client, changes, WANTED) == expected
 
-    def changed(self, changes: Sequence[Change]) -> RosterVersions:
+    def changed(self, changes: Sequence[RosterChange]) -> RosterVersions:
         """What comes of it here."""
         after = self.rosters | {change.user: self.rosters[change.user].after(change) for change in changes}
         for change in changes:

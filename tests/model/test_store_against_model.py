@@ -37,7 +37,16 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.history import Records
 from restbroker.store.in_progress import read_jobs
-from restbroker.store.jobs import Duplicate, FetchRequest, FetchResult, IdentityUnknown, Limits, mark, register, retire
+from restbroker.store.jobs import (
+    FetchRequest,
+    FetchResult,
+    IdentityUnknown,
+    Limits,
+    UnknownTickets,
+    mark,
+    register,
+    retire,
+)
 from restbroker.store.keys import SortedSet
 from restbroker.store.settling import FinishRequest
 from restbroker.store.tickets import ticket_number
@@ -208,7 +217,7 @@ class Histories(RuleBasedStateMachine):
                 new = {job.ticket: job.raw for job in jobs}
                 assert pool.known.isdisjoint(new), "a ticket was issued twice"
                 pool.base, pool.jobs, pool.known = pool.base + len(jobs), pool.jobs | new, pool.known | new.keys()
-            case Duplicate(last):
+            case UnknownTickets(last):
                 self.a_pool_reconciles(pool)
                 assert pool.base == last
             case IdentityUnknown():

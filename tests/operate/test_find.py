@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.job.names import BODY_NAMES
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.find import Page, SearchLimits, is_key, one, page, waiting_page
+from restbroker.operate.find import ResultPage, SearchLimits, is_key, one, page, waiting_page
 from restbroker.operate.where import Where, read
 from restbroker.store import queues
 from restbroker.store.client import Client
@@ -19,7 +19,7 @@ def where(*typed: str) -> Where:
     return read(typed, NOW_S)
 
 
-def jids(found: Page) -> list[str | None]:
+def jids(found: ResultPage) -> list[str | None]:
     return [entry.jid for entry in found.entries]
 
 

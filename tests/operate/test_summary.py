@@ -32,7 +32,7 @@ def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     read = paging.piece
     brought: list[int] = []
 
-    def piece(*words: Any, **more: Any) -> paging.Piece:
+    def piece(*words: Any, **more: Any) -> paging.SetPiece:
         found = read(*words, **more)
         brought.append(len(found.members))
         return found

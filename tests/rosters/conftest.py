@@ -11,13 +11,13 @@ import trio
 
 from restbroker.app.services import RosterService, roster_service
 from restbroker.config.roster import Roster
-from restbroker.rosters.reader import Reader
+from restbroker.rosters.reader import RosterReader
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact, as_stored
 from restbroker.serving.runner import Server
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.telemetry.events import Event, OperatorWarning
 from tests.support.redis_server import RedisServer
 
@@ -84,9 +84,11 @@ def serve() -> Serve:
 
 
 @asynccontextmanager
-async def reading(server: RedisServer, events: list[Event] | None = None) -> AsyncIterator[tuple[Reader, trio.Nursery]]:
+async def reading(
+    server: RedisServer, events: list[Event] | None = None
+) -> AsyncIterator[tuple[RosterReader, trio.Nursery]]:
     """A reader that is to run, or runs once it was started in the nursery."""
-    reader = Reader(Connection(open_client(StoreSettings(server.url))), ([] if events is None else events).append)
+    reader = RosterReader(Connection(open_client(StoreSettings(server.url))), ([] if events is None else events).append)
     async with trio.open_nursery() as nursery:
         yield reader, nursery
         nursery.cancel_scope.cancel()
@@ -101,7 +103,11 @@ def put(server: RedisServer, **rosters: dict[str, Contact]) -> None:
 
 def put_by(client: Client, rosters: dict[str, dict[str, Contact]]) -> None:
     commands = [
-        ("HSET", Keys().roster(user), *(part for jid, contact in roster.items() for part in (jid, as_stored(contact))))
+        (
+            "HSET",
+            RedisKeys().roster(user),
+            *(part for jid, contact in roster.items() for part in (jid, as_stored(contact))),
+        )
         for user, roster in rosters.items()
     ]
     client.commands(commands)

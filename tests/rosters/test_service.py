@@ -20,8 +20,8 @@ from restbroker.rosters.reader import (
     BOUND_S,
     MOST,
     PreparedRoster,
-    Reader,
     RosterHash,
+    RosterReader,
     choose_users,
     prepare_rosters,
 )
@@ -29,10 +29,10 @@ from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.rules import Contact
 from restbroker.rosters.service import Login
 from restbroker.servers import registry
-from restbroker.serving.plain import Request
+from restbroker.serving.plain import HttpRequest
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.telemetry.events import Event, OperatorWarning
 from tests.rosters.conftest import Serve, Site, put, put_by, reading
 from tests.support.process import Stopwatch
@@ -168,7 +168,7 @@ async def test_a_changed_key_counts_at_once_and_outlives_its_file(
     path, events = tmp_path / "key", list[Event]()
     path.write_text("first\n")
     login = Login.of(QueryKey(Secret(path=path)), events.append)
-    request = Request("GET", b"/", [])
+    request = HttpRequest("GET", b"/", [])
     assert await login.fits(request, b"first")
     path.write_text("second\n")
     mock_clock.jump(1)
@@ -184,7 +184,7 @@ async def test_a_changed_key_counts_at_once_and_outlives_its_file(
 async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path, goes_on, request = tmp_path / "key", threading.Event(), Request("GET", b"/", [])
+    path, goes_on, request = tmp_path / "key", threading.Event(), HttpRequest("GET", b"/", [])
     path.write_text("first\n")
     login = Login.of(QueryKey(Secret(path=path)), lambda _: None)
     assert await login.fits(request, b"first")
@@ -295,7 +295,7 @@ def test_small_rosters_are_read_before_large_ones(redis_server: RedisServer) -> 
     client = open_client(StoreSettings(redis_server.url))
     assert choose_users(client, ["bigger", "big", "small", "nobody", "little"], 20) == ["nobody", "little", "small"]
     assert choose_users(client, ["bigger", "big"], 20) == ["big"]
-    client.command("SET", Keys().roster("bigger"), "no roster")
+    client.command("SET", RedisKeys().roster("bigger"), "no roster")
     assert choose_users(client, ["big", "bigger"], 20) == ["big", "bigger"]
     client.close()
 
@@ -330,8 +330,10 @@ async def test_a_fault_of_ours_costs_one_answer_and_serving_goes_on(
 async def test_foreign_text_spoils_one_roster_only(serve: Serve, redis_server: RedisServer) -> None:
     put(redis_server, john=ANN, mary=ANN, odd=ANN)
     with open_client_of(redis_server) as client:
-        client.command("SET", Keys().roster("text"), "x")
-        client.command("HSET", Keys().roster("odd"), "Bad@JID", "{}", "b@example.org", '{"name": 1}', "c", "rubbish")
+        client.command("SET", RedisKeys().roster("text"), "x")
+        client.command(
+            "HSET", RedisKeys().roster("odd"), "Bad@JID", "{}", "b@example.org", '{"name": 1}', "c", "rubbish"
+        )
     users = ("john", "text", "mary", "odd")
     got: dict[str, tuple[int, bytes]] = {}
 
@@ -423,7 +425,7 @@ async def test_stop_waits_for_no_request(serve: Serve, make_redis: Callable[...,
             assert (await site.ask(b"/roster/john"))[0] == 200
             redis_server.suspend()
             outer.start_soon(ask, site)
-            reader = next(service for service in site.made.services if isinstance(service, Reader))
+            reader = next(service for service in site.made.services if isinstance(service, RosterReader))
             await until_async(lambda: reader.calls == 2, "it is asked for")
             watch = Stopwatch.start()
         took_s = watch.took_s()

@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 import trio
 
-from restbroker.serving.plain import Answer, PlainApp, Request
+from restbroker.serving.plain import HttpAnswer, HttpRequest, PlainApp
 from restbroker.serving.runner import Server
 from restbroker.telemetry.events import Event, OperatorWarning
 
 ENOUGH_S = 20
 
 
-async def echo(request: Request) -> Answer:
+async def echo(request: HttpRequest) -> HttpAnswer:
     """Answers with the method, the path and the body; `/unread` without reading one, `/broken` not at all."""
     if request.target == b"/broken":
         raise ValueError("a secret text")
     body = b"" if request.target == b"/unread" else await read(request)
-    return Answer(200, b"%s %s %s" % (request.method.encode(), request.target, body))
+    return HttpAnswer(200, b"%s %s %s" % (request.method.encode(), request.target, body))
 
 
-async def read(request: Request) -> bytes:
+async def read(request: HttpRequest) -> bytes:
     parts: list[bytes] = []
     while part := await request.read_part():
         parts.append(part)
@@ -32,7 +32,7 @@ async def read(request: Request) -> bytes:
 
 @asynccontextmanager
 async def served(
-    answer: Callable[[Request], Awaitable[Answer]] = echo,
+    answer: Callable[[HttpRequest], Awaitable[HttpAnswer]] = echo,
     keep_alive_s: float = ENOUGH_S,
     rest_s: float = ENOUGH_S,
     most_descriptors: int = 1_000_000,
@@ -153,10 +153,10 @@ async def test_a_small_unwanted_body_is_passed_by() -> None:
     ("path", "body"), [(b"/413", b"2\r\n"), (b"/404", b"2\r\n"), (b"/200", b"no chunk\r\n"), (b"/400", b"no chunk\r\n")]
 )
 async def test_an_early_answer_ends_the_connection(path: bytes, body: bytes) -> None:
-    async def refuse(request: Request) -> Answer:
+    async def refuse(request: HttpRequest) -> HttpAnswer:
         if request.target not in (b"/404", b"/413"):
             assert await read(request) == b"(broken off)"
-        return Answer(int(request.target[1:]), b"")
+        return HttpAnswer(int(request.target[1:]), b"")
 
     async with served(refuse) as (stream, _):
         head = b"POST %s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" % path
@@ -204,8 +204,8 @@ async def test_a_head_begun_behind_a_request_does_not_rest() -> None:
 
 @pytest.mark.parametrize("status", [401, 404, 503])
 async def test_after_a_refusal_a_connection_does_not_rest(status: int) -> None:
-    async def refuse(_request: Request) -> Answer:
-        return Answer(status, b"no")
+    async def refuse(_request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(status, b"no")
 
     async with served(refuse, keep_alive_s=0.1) as (stream, _):
         await stream.send_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -218,7 +218,7 @@ async def test_longest_idle_connection_goes_where_descriptors_end() -> None:
     """The kernel's number of a new one tells how many are open; one at work stays."""
     begun, may_end = trio.Event(), trio.Event()
 
-    async def held(request: Request) -> Answer:
+    async def held(request: HttpRequest) -> HttpAnswer:
         if request.target == b"/held":
             begun.set()
             await may_end.wait()
@@ -239,7 +239,7 @@ async def test_longest_idle_connection_goes_where_descriptors_end() -> None:
 
 
 async def test_a_request_may_take_longer_than_its_head_may() -> None:
-    async def slow(request: Request) -> Answer:
+    async def slow(request: HttpRequest) -> HttpAnswer:
         await trio.sleep(0.3)
         return await echo(request)
 
@@ -251,10 +251,10 @@ async def test_a_request_may_take_longer_than_its_head_may() -> None:
 async def test_client_leaving_inside_a_body_leaves_nothing_behind() -> None:
     noticed = trio.Event()
 
-    async def watched(request: Request) -> Answer:
+    async def watched(request: HttpRequest) -> HttpAnswer:
         assert await read(request) == b"a(broken off)"
         noticed.set()
-        return Answer(400, b"")
+        return HttpAnswer(400, b"")
 
     async with served(watched) as (stream, _):
         await stream.send_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na")
@@ -265,7 +265,7 @@ async def test_client_leaving_inside_a_body_leaves_nothing_behind() -> None:
 async def test_a_stop_lets_an_answer_end_and_no_more() -> None:
     begun, may_end = trio.Event(), trio.Event()
 
-    async def held(request: Request) -> Answer:
+    async def held(request: HttpRequest) -> HttpAnswer:
         if request.target == b"/held":
             begun.set()
             await may_end.wait()
@@ -312,8 +312,8 @@ async def test_exception_of_an_app_is_a_500_without_its_text(
 
 
 async def test_a_header_that_would_be_two_is_never_sent() -> None:
-    async def forging(_request: Request) -> Answer:
-        return Answer(200, b"", ((b"x-name", b"a\r\nSet-Cookie: b"),))
+    async def forging(_request: HttpRequest) -> HttpAnswer:
+        return HttpAnswer(200, b"", ((b"x-name", b"a\r\nSet-Cookie: b"),))
 
     async with served(forging) as (stream, connect), await connect() as other:
         for side in (stream, other):

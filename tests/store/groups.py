@@ -15,7 +15,7 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Code
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, register
-from restbroker.store.settling import FinishRequest, HandOn
+from restbroker.store.settling import FinishRequest, TakeNext
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server
 from tests.support.store_calls import fetch, finish, finish_and_take
 
@@ -79,7 +79,7 @@ class GroupPool:
 
     def settle_and_take(self, *jobs: FetchedJob, max_dead: int = 0) -> list[FetchedJob]:
         """These are done, and the next ones of their keys are taken with that."""
-        items, wanted = [(job.ticket, Ack()) for job in jobs], HandOn(self.base, 10, max_dead)
+        items, wanted = [(job.ticket, Ack()) for job in jobs], TakeNext(self.base, 10, max_dead)
         request = self.finish_request(items, hwm=self.base + 10, next=wanted)
         _, taken = finish_and_take(self.client, request, 1.0)
         self.base += len(taken)

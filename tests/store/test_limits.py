@@ -11,12 +11,12 @@ from restbroker.store.client import Client, open_client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import (
-    Duplicate,
     FetchAnswer,
     FetchRequest,
     FetchResult,
     LimitReached,
     Limits,
+    UnknownTickets,
     register,
     retire,
 )
@@ -73,7 +73,7 @@ def test_missing_job_costs_no_token(pool: Pool, server: Server) -> None:
 
 def test_a_fetch_whose_answer_was_lost_is_paid_once(pool: Pool) -> None:
     pool.take(2, limits=SLOW)
-    assert pool.ask(2, limits=SLOW) == Duplicate(2)
+    assert pool.ask(2, limits=SLOW) == UnknownTickets(2)
     assert taken(pool, SLOW) == 1
 
 
@@ -279,7 +279,7 @@ def test_unwritable_rate_is_reported_and_costs_no_job(pool: Pool, server: Server
     try:
         with pytest.raises(StoreRefused):
             ask(pool, SLOW)
-        assert pool.ask(1, limits=SLOW) == Duplicate(3)
+        assert pool.ask(1, limits=SLOW) == UnknownTickets(3)
     finally:
         server.raw.acl_setuser("default", enabled=True, nopass=True, keys=["*"], commands=["+@all"])
     assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"0", "2:1": b"1", "3:1": b"2"}

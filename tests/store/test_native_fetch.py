@@ -20,7 +20,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.connection import Connection
 from restbroker.store.in_progress import read_jobs
-from restbroker.store.jobs import Duplicate, FetchRequest, FetchResult
+from restbroker.store.jobs import FetchRequest, FetchResult, UnknownTickets
 from restbroker.store.settling import FinishRequest
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, on_both
 from tests.store.proxy import LossyProxy
@@ -246,7 +246,7 @@ async def test_frozen_redis_is_bounded_and_its_late_work_is_found(
     with pytest.raises(StoreUnavailable, match="did not answer in time"):
         await calls.fetch(WANTED)
     own.resume()
-    assert await calls.fetch(WANTED) == Duplicate(1)
+    assert await calls.fetch(WANTED) == UnknownTickets(1)
     await calls.aclose()
 
 
@@ -279,7 +279,7 @@ async def test_answers_that_drip_end_at_last(server: Server, monkeypatch: pytest
         with pytest.raises(StoreUnavailable, match="did not answer in time"):
             await calls.fetch(WANTED)
         drips = False
-        assert await calls.fetch(WANTED) == Duplicate(1)
+        assert await calls.fetch(WANTED) == UnknownTickets(1)
         await calls.aclose()
         nursery.cancel_scope.cancel()
 
@@ -348,4 +348,4 @@ async def test_fetch_failing_halfway_leaves_no_answer_for_the_next(
         patch.setattr(trio.lowlevel, "wait_readable", interrupted)
         await calls.fetch(WANTED)
     assert await calls.call(Client.command, "PING") == b"PONG"
-    assert await calls.fetch(WANTED) == Duplicate(1)
+    assert await calls.fetch(WANTED) == UnknownTickets(1)

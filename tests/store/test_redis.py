@@ -21,7 +21,7 @@ from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchRequest, FetchResult
 from restbroker.store.paging import members_with_word
 from restbroker.store.queues import clear
-from restbroker.store.redis import Answers
+from restbroker.store.redis import AnswerParser
 from restbroker.store.server import time_s
 from restbroker.store.survey import scan
 from tests.store.pools import FACTS, QUEUES, Server, redis_over_tls
@@ -37,7 +37,7 @@ WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, count=5, hwm=2)
 
 def read(*pieces: bytes) -> list[Any]:
     """The answers in these pieces, of which the last one is needed for the last of them."""
-    answers = Answers()
+    answers = AnswerParser()
     answers.expected = 8
     for piece in pieces[:-1]:
         assert answers.feed(bytearray(piece), len(piece)) is None

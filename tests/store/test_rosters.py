@@ -7,7 +7,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.rosters import store as rosters
-from restbroker.rosters.store import Change, RefreshDelay, RefreshJobs, RosterUnchanged, RosterVersions, UserState
+from restbroker.rosters.store import RefreshDelay, RefreshJobs, RosterChange, RosterUnchanged, RosterVersions, UserState
 from restbroker.store.client import Client
 from tests.store.pools import Server
 from tests.support.roster_claims import claim, end_refreshes
@@ -37,11 +37,11 @@ class Jobs(Mapping[str, bytes]):
 WANTED = RefreshJobs("rosters", Jobs())
 
 
-def put(user: str, jid: str = ANN, contact: bytes = b"{}") -> Change:
-    return Change(user, {jid: contact})
+def put(user: str, jid: str = ANN, contact: bytes = b"{}") -> RosterChange:
+    return RosterChange(user, {jid: contact})
 
 
-def change(client: Client, *changes: Change) -> Mapping[str, int]:
+def change(client: Client, *changes: RosterChange) -> Mapping[str, int]:
     done = rosters.change(client, changes, WANTED)
     assert isinstance(done, RosterVersions)
     return done.versions
@@ -54,7 +54,7 @@ def jobs(server: Server) -> Sequence[bytes]:
 
 
 def test_change_is_written_with_its_version_mark_and_job(client: Client, server: Server) -> None:
-    assert change(client, Change("john", {ANN: b'{"name":"Ann"}', BOB: b"{}"})) == {"john": 1}
+    assert change(client, RosterChange("john", {ANN: b'{"name":"Ann"}', BOB: b"{}"})) == {"john": 1}
     assert rosters.read(client, ["john", "nobody"]) == [{b"ann@a.b": b'{"name":"Ann"}', b"bob@a.b": b"{}"}, {}]
     assert jobs(server) == [b"job of john"]
     assert server.raw.smembers("ns:queues") == {b"rosters"}
@@ -69,17 +69,17 @@ def test_change_is_written_with_its_version_mark_and_job(client: Client, server:
 
 
 def test_each_kind_of_change_does_what_it_says(client: Client) -> None:
-    change(client, Change("john", {ANN: b"{}", BOB: b"{}"}))
-    assert change(client, Change("john", {BOB: b"{}"}, whole=True)) == {"john": 2}
+    change(client, RosterChange("john", {ANN: b"{}", BOB: b"{}"}))
+    assert change(client, RosterChange("john", {BOB: b"{}"}, whole=True)) == {"john": 2}
     assert rosters.read(client, ["john"]) == [{b"bob@a.b": b"{}"}]
-    assert change(client, Change("john", forget=True)) == {"john": 0}
+    assert change(client, RosterChange("john", forget=True)) == {"john": 0}
     assert rosters.users(client) == set()
 
 
 def test_all_rosters_change_or_none(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     assert change(client, put("ann", BOB), put("bob", ANN)) == {"ann": 1, "bob": 1}
     monkeypatch.setattr(rosters, "MOST_CONTACTS", 1)
-    both = [Change("ann", {ANN: b"{}"}, whole=True), put("bob", "c@a.b")]
+    both = [RosterChange("ann", {ANN: b"{}"}, whole=True), put("bob", "c@a.b")]
     assert rosters.change(client, both, WANTED) == RosterUnchanged("bob")
     assert rosters.read(client, ["ann", "bob"]) == [{b"bob@a.b": b"{}"}, {b"ann@a.b": b"{}"}]
     assert rosters.change(client, [], WANTED) == RosterVersions({})
@@ -87,16 +87,16 @@ def test_all_rosters_change_or_none(client: Client, monkeypatch: pytest.MonkeyPa
 
 def test_a_roster_that_would_be_too_large_is_not_written(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rosters, "MOST_CONTACTS", 10)
-    change(client, Change("john", {f"u{n}@a.b": b"{}" for n in range(10)}))
+    change(client, RosterChange("john", {f"u{n}@a.b": b"{}" for n in range(10)}))
     assert rosters.change(client, [put("john")], WANTED) == RosterUnchanged("john")
-    assert change(client, Change("john", {ANN: b"{}"}, drop=("u7@a.b",))) == {"john": 2}
+    assert change(client, RosterChange("john", {ANN: b"{}"}, drop=("u7@a.b",))) == {"john": 2}
     monkeypatch.setattr(rosters, "MOST_BYTES", 100)
     assert rosters.change(client, [put("joe", ANN, b"x" * 94)], WANTED) == RosterUnchanged("joe")
     assert change(client, put("joe", ANN, b"x" * 93)) == {"joe": 1}
     assert rosters.change(client, [put("joe", BOB)], WANTED) == RosterUnchanged("joe")
     assert change(client, put("joe", ANN, b"x")) == {"joe": 2}
     assert change(client, put("joe", BOB)) == {"joe": 3}
-    assert change(client, Change("john", drop=(ANN,))) == {"john": 3}, "who is too large may shrink"
+    assert change(client, RosterChange("john", drop=(ANN,))) == {"john": 3}, "who is too large may shrink"
 
 
 def test_unserved_roster_change_has_neither_mark_nor_job(client: Client, server: Server) -> None:

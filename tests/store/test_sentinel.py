@@ -12,7 +12,7 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, open_client
-from restbroker.store.redis import Link, Steps, run_blocking
+from restbroker.store.redis import RedisLink, Steps, run_blocking
 from restbroker.store.sentinel import Address, Sentinels, open_sentinels
 from restbroker.store.settings import Endpoint
 from tests.support.ports import free_port
@@ -167,9 +167,9 @@ def test_a_look_goes_to_no_master_that_is_known_already(make_redis: Make) -> Non
 
 def test_a_look_closes_the_connection_to_a_new_master(make_redis: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The garbage collector would close it too, some time: the link is kept alive here."""
-    links: list[Link] = []
+    links: list[RedisLink] = []
 
-    def connect(sentinels: Sentinels, endpoint: Endpoint) -> Steps[tuple[Link, Address]]:
+    def connect(sentinels: Sentinels, endpoint: Endpoint) -> Steps[tuple[RedisLink, Address]]:
         link, master = yield from real(sentinels, endpoint)
         links.append(link)
         return link, master

@@ -14,7 +14,7 @@ from restbroker.config.secret import Secret
 from restbroker.store import heartbeats, identities, jobs, pauses, waiter
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.in_progress import read_jobs
-from restbroker.store.jobs import Duplicate, FetchAnswer, FetchRequest, FetchResult, IdentityUnknown
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, IdentityUnknown, UnknownTickets
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
 from restbroker.transport.readiness import Readiness
@@ -167,7 +167,7 @@ async def test_standing_fetch_after_others_needs_following_tickets(server: Serve
                 assert isinstance(answer, FetchResult)
                 assert (answer.base, [job.ticket for job in answer.jobs]) == (40, ["41:1"])
             else:
-                assert answer == Duplicate(40)
+                assert answer == UnknownTickets(40)
                 assert server.raw.lpop("ns:queue:a") == b"job"
     assert read_jobs(pool.client, "me").hwm == 41, "two more might have been started"
 

@@ -13,7 +13,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import connection
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection, MasterWatch
-from restbroker.store.redis import Steps, Work
+from restbroker.store.redis import Lookup, Steps
 from restbroker.store.sentinel import Address, Sentinels
 from restbroker.store.settings import Endpoint
 from tests.store.pools import Server
@@ -32,7 +32,7 @@ class Watched(Sentinels):
 
     def check_master(self) -> Steps[None]:
         self.looks += 1
-        yield Work(lambda: None)
+        yield Lookup(lambda: None)
         if self.errors:
             raise self.errors.pop(0)
 

@@ -8,7 +8,7 @@ from restbroker.job.settlement import Dead
 from restbroker.store import pauses, unadmitted
 from restbroker.store.codes import APPLIED, Gone
 from restbroker.store.jobs import FetchResult, LimitReached, Limits
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from tests.store.pools import NAMESPACE, Pool, Server, on_both
 
 DEAD, COUNTS = f"{NAMESPACE}:dead", f"{NAMESPACE}:restbroker:unadmitted"
@@ -43,11 +43,11 @@ def test_a_flooded_queue_is_paused_until_its_dead_are_fewer(
     assert look(pool) == {"a"}
     (paused,) = pauses.paused_queues(pool.client).items()
     assert (paused[0], paused[1].who, paused[1].why) == ("a", unadmitted.WHO, unadmitted.WHY)
-    server.raw.delete(Keys(NAMESPACE).lease("unadmitted jobs"))
+    server.raw.delete(RedisKeys(NAMESPACE).lease("unadmitted jobs"))
     assert look(pool) == set(), "it stays so without a word"
     assert pauses.end_due(pool.client) == []
     server.raw.zrem(DEAD, ENTRY % (0, b'"a"'))
-    server.raw.delete(Keys(NAMESPACE).lease("unadmitted jobs"))
+    server.raw.delete(RedisKeys(NAMESPACE).lease("unadmitted jobs"))
     assert look(pool) == set()
     assert [end.name for end in pauses.end_due(pool.client)] == ["a"]
     assert {name: int(count) for name, count in server.raw.hgetall(COUNTS).items()} == {b"a": 2, b"b": 2}
@@ -63,7 +63,7 @@ def test_a_persons_pause_stays_as_it_is(pool: Pool, server: Server) -> None:
     pauses.pause_queue(pool.client, "a", "ann", "an upgrade", None)
     add(server, 3)
     assert look(pool) == set()
-    server.raw.delete(DEAD, Keys(NAMESPACE).lease("unadmitted jobs"))
+    server.raw.delete(DEAD, RedisKeys(NAMESPACE).lease("unadmitted jobs"))
     assert look(pool) == set()
     assert pauses.paused_queues(pool.client)["a"].who == "ann"
 

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Final, get_args
 
-from restbroker.store.keys import Keys, SortedSet, StatKind
+from restbroker.store.keys import RedisKeys, SortedSet, StatKind
 
 WORDS: Final[Mapping[str, object]] = {
     "identity": "IDENTITY", "target": "TARGET", "queue": "NAME", "process_id": "PROCESSID", "command": "COMMAND",
@@ -16,7 +16,7 @@ _NAMED: Final = {"process", "work", "workers", "signals"}
 
 
 def all_keys(words: Mapping[str, object] = WORDS) -> Iterator[str]:
-    keys = Keys()
+    keys = RedisKeys()
     for name, found in inspect.getmembers(keys):
         if name.startswith("_") or name in {"namespace", "queue_of", "expected_type"}:
             continue

@@ -16,7 +16,7 @@ import trio
 
 from restbroker.config.target import TlsFiles, Url
 from restbroker.transport.client import LeanClient, open_transport
-from restbroker.transport.exchange import Exchange, Service, State
+from restbroker.transport.exchange import Exchange, ExchangeService, ExchangeState
 from restbroker.transport.message import MaybeSent, NotSent, Response, Withdrawn
 from restbroker.transport.readiness import Readiness
 from restbroker.transport.tls import TlsWire
@@ -79,7 +79,7 @@ async def running(ours: Authority | None = None, **changes: object) -> AsyncIter
         nursery.cancel_scope.cancel()
 
 
-def service(client: LeanClient) -> Service:
+def service(client: LeanClient) -> ExchangeService:
     """What serves its requests without a task."""
     assert client.service is not None
     return client.service
@@ -96,15 +96,15 @@ async def test_exchange_uses_an_idle_connection_at_once() -> None:
     async with running() as (client, server):
         first = Noting()
         exchange = service(client).start(post(), first)
-        assert (exchange.state, first.said) == (State.CONNECTING, [])
+        assert (exchange.state, first.said) == (ExchangeState.CONNECTING, [])
         await first.end()
         assert first.said == ["may send", "may send", "sending", "answered"]
         server.script.append(recorder.answer(500))
         second = Noting()
         exchange = service(client).start(post(), second)
-        assert (exchange.state, second.said) == (State.RECEIVING, ["may send", "sending"])
+        assert (exchange.state, second.said) == (ExchangeState.RECEIVING, ["may send", "sending"])
         await second.end()
-        assert (exchange.state, exchange.left) == (State.OVER, True)
+        assert (exchange.state, exchange.left) == (ExchangeState.OVER, True)
         assert second.said == ["may send", "sending", "refused", "answered"]
         assert server.connections == 1
         assert leaves_nothing(client)
@@ -195,13 +195,13 @@ async def test_sending_bug_after_a_batch_costs_its_connection_alone(monkeypatch:
 async def test_exchange_started_by_an_answer_uses_its_connection() -> None:
     async with running() as (client, server):
         await client.send(post())
-        states: list[State] = []
+        states: list[ExchangeState] = []
         next_one = Noting()
         service(client).start(
             post(), Noting(on_answer=lambda: states.append(service(client).start(post(), next_one).state))
         )
         await next_one.end()
-        assert states == [State.RECEIVING]
+        assert states == [ExchangeState.RECEIVING]
         assert server.connections == 1
         await trio.testing.wait_all_tasks_blocked()
         assert leaves_nothing(client)
@@ -212,32 +212,32 @@ async def answer_and_read_no_more(stream: trio.abc.Stream) -> bool:
     await trio.sleep_forever()
 
 
-async def begun(client: LeanClient, server: Recorder, state: State, sink: Noting) -> Exchange:
+async def begun(client: LeanClient, server: Recorder, state: ExchangeState, sink: Noting) -> Exchange:
     """An exchange in this state."""
     match state:
-        case State.CONNECTING:
+        case ExchangeState.CONNECTING:
             server.default = recorder.stall()
             for _ in range(PLACES):
                 service(client).start(post(), Noting())
             await until_async(lambda: len(server.requests) == PLACES, "all places are taken")
-        case State.SENDING:
+        case ExchangeState.SENDING:
             server.script.append(answer_and_read_no_more)
             await client.send(post())
-        case State.RECEIVING:
+        case ExchangeState.RECEIVING:
             await client.send(post())
             server.script.append(recorder.stall())
-        case State.OVER:
+        case ExchangeState.OVER:
             pass
-    exchange = service(client).start(post(body=bytes(20 * MIB) if state is State.SENDING else b""), sink)
-    if state is State.OVER:
+    exchange = service(client).start(post(body=bytes(20 * MIB) if state is ExchangeState.SENDING else b""), sink)
+    if state is ExchangeState.OVER:
         await sink.end()
     return exchange
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-@pytest.mark.parametrize("state", State)
+@pytest.mark.parametrize("state", ExchangeState)
 async def test_cancelled_exchange_reports_nothing_and_leaves_nothing(
-    ours: Authority, scheme: str, state: State
+    ours: Authority, scheme: str, state: ExchangeState
 ) -> None:
     async with running(ours if scheme == "https" else None) as (client, server):
         sink = Noting()
@@ -248,7 +248,7 @@ async def test_cancelled_exchange_reports_nothing_and_leaves_nothing(
         said = list(sink.said)
         exchange.cancel()
         exchange.cancel()
-        assert (exchange.state, exchange.left) == (State.OVER, state is not State.CONNECTING)
+        assert (exchange.state, exchange.left) == (ExchangeState.OVER, state is not ExchangeState.CONNECTING)
         for other in tuple(client.service.exchanges) if client.service is not None else ():
             other.cancel()
         await until_async(lambda: leaves_nothing(client), "it leaves nothing")
@@ -267,18 +267,18 @@ async def test_exchanges_cancelled_while_they_connect_leave_nothing(ours: Author
             await until_async(lambda: leaves_nothing(client), "it leaves nothing")
 
 
-@pytest.mark.parametrize("state", [state for state in State if state is not State.OVER])
-async def test_an_exchange_is_abandoned_when_its_client_ends(state: State) -> None:
+@pytest.mark.parametrize("state", [state for state in ExchangeState if state is not ExchangeState.OVER])
+async def test_an_exchange_is_abandoned_when_its_client_ends(state: ExchangeState) -> None:
     sink = Noting()
     async with running() as (client, server):
         exchange = await begun(client, server, state, sink)
         await trio.testing.wait_all_tasks_blocked()
         said = list(sink.said)
     assert sink.said == [*said, "abandoned"]
-    assert exchange.left is (state is not State.CONNECTING)
+    assert exchange.left is (state is not ExchangeState.CONNECTING)
     assert leaves_nothing(client)
     late = Noting()
-    assert service(client).start(post(), late).state is State.OVER
+    assert service(client).start(post(), late).state is ExchangeState.OVER
     assert late.said == ["abandoned"]
 
 
@@ -334,7 +334,7 @@ async def test_bug_after_a_batch_stops_neither_listener_nor_others() -> None:
 async def test_a_request_that_http_forbids_fails_before_it_begins() -> None:
     async with running() as (client, server):
         sink = Noting()
-        assert service(client).start(post("/a b"), sink).state is State.OVER
+        assert service(client).start(post("/a b"), sink).state is ExchangeState.OVER
         assert isinstance(sink.error, NotSent)
         assert sink.error.by_request
         assert leaves_nothing(client)
@@ -402,7 +402,7 @@ async def test_tls_bytes_behind_an_answer_leave_the_connection_usable(
         later = peer.outgoing.read()
         await peer.end.send(now)
         await second.end()
-        assert [exchange.state for exchange in exchanges] == [State.RECEIVING]
+        assert [exchange.state for exchange in exchanges] == [ExchangeState.RECEIVING]
         await request_to(peer)
         await peer.end.send(later[3:])
         await last.end()
@@ -465,7 +465,7 @@ class Crowd:
 
     def cancel(self, exchange: Exchange, sink: Noting) -> None:
         """Cancels one, which may be over."""
-        if exchange.state is not State.OVER:
+        if exchange.state is not ExchangeState.OVER:
             self.cancelled.add(sink)
         exchange.cancel()
 

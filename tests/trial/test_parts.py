@@ -10,7 +10,7 @@ import typer
 
 from restbroker.cli.verify import verify
 from restbroker.console.options import Output
-from restbroker.trial.result import Result, Verdict, verdict_of
+from restbroker.trial.result import TrialResult, Verdict, verdict_of
 from restbroker.trial.stand_in import StandIn
 from restbroker.trial.verify import plan
 from tests.support.rows import rows
@@ -82,7 +82,7 @@ def test_each_job_is_judged_by_what_redis_and_the_target_say() -> None:
     )
 
 
-GOOD = Result(Verdict(9, 9, 9, 0, 3, 3, 0, 0, 0, 0), {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
+GOOD = TrialResult(Verdict(9, 9, 9, 0, 3, 3, 0, 0, 0, 0), {}, {"kill": 2}, {"kill": [0.5, 1.5], "freeze": []}, 1.0, 7)
 
 
 @rows(
@@ -94,7 +94,7 @@ GOOD = Result(Verdict(9, 9, 9, 0, 3, 3, 0, 0, 0, 0), {}, {"kill": 2}, {"kill": [
         attrs.evolve(GOOD, verdict=attrs.evolve(GOOD.verdict, bound=2)),
     ],
 )
-def test_one_broken_promise_is_enough(bad: Result) -> None:
+def test_one_broken_promise_is_enough(bad: TrialResult) -> None:
     assert GOOD.is_kept
     assert not bad.is_kept
 

@@ -30,9 +30,9 @@ from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import BrokerStarted, Event
 from restbroker.web.connection import AdminConnection
-from restbroker.web.guard import Settings
-from restbroker.web.health import Health, health_app
-from restbroker.web.live import Watch
+from restbroker.web.guard import PageSettings
+from restbroker.web.health import HealthSources, health_app
+from restbroker.web.live import SnapshotWatch
 from restbroker.web.metrics import add_metrics, read_redis
 from restbroker.web.metrics_view import Glance, Question, in_this_process, live_figures, metrics
 from restbroker.web.render import LIVE
@@ -49,7 +49,7 @@ class Site:
     stats: Server
     health: Server
     client: httpx.AsyncClient
-    watch: Watch
+    watch: SnapshotWatch
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(f"{self.stats.addresses[0]}{path}", headers=HTML | headers)
@@ -118,9 +118,9 @@ def counted(harness: Harness) -> Counters:
 
 
 @pytest.fixture
-def settings() -> Settings:
+def settings() -> PageSettings:
     """How the pages are served; tests override it."""
-    return Settings("127.0.0.1")
+    return PageSettings("127.0.0.1")
 
 
 @pytest.fixture
@@ -131,26 +131,26 @@ def known() -> ConfigContext:
 
 def pages_app(
     url: str,
-    settings: Settings,
+    settings: PageSettings,
     known: ConfigContext,
     question: Callable[[], Question],
     glance: Callable[[], Glance],
     report: Callable[[Event], None] = lambda _: None,
     status: Status = Status(),  # noqa: B008 - of a process that never starts
-) -> tuple[QuartTrio, Watch]:
+) -> tuple[QuartTrio, SnapshotWatch]:
     """The pages, and the look that they share; the app closes what both have open."""
     own, visitors = (Connection(open_client(StoreSettings(url), 1.0)) for _ in range(2))
     admin = AdminConnection(visitors, lambda: known, lambda: CONFIG)
-    watch = Watch(own, glance, report, admin.causes)
-    return site_app(settings, watch, admin, question, report, health=Health(status.view)), watch
+    watch = SnapshotWatch(own, glance, report, admin.causes)
+    return site_app(settings, watch, admin, question, report, health=HealthSources(status.view)), watch
 
 
 @pytest.fixture
-def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
+def site(harness: Harness, settings: PageSettings, known: ConfigContext) -> Open:
     """Opens a site on `harness`, and stops it at the end of the block."""
 
     @asynccontextmanager
-    async def opened(settings: Settings = settings) -> AsyncIterator[Site]:
+    async def opened(settings: PageSettings = settings) -> AsyncIterator[Site]:
         report = harness.events.append
         status = Status()
         counters = counted(harness)
@@ -168,7 +168,7 @@ def site(harness: Harness, settings: Settings, known: ConfigContext) -> Open:
         read = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
         add_metrics(app, watch.connection, partial(process_samples, counters, status), lambda: read)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
-        health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(Health(status.view), report), report)
+        health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(HealthSources(status.view), report), report)
         harness.control = Control()
         plan = attrs.evolve(harness.plan(), services=[watch, stats, health, LoopLag(counters.loop_lag)], status=status)
         async with httpx.AsyncClient(timeout=30, trust_env=False) as client, trio.open_nursery() as nursery:

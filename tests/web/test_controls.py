@@ -9,7 +9,7 @@ import pytest
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.store import periodic
-from restbroker.web.guard import Settings
+from restbroker.web.guard import PageSettings
 from tests.broker.conftest import Harness
 from tests.operate.pools import record
 from tests.support.html_page import Page, parse
@@ -155,7 +155,7 @@ async def test_nothing_is_offered_and_nothing_is_obeyed(harness: Harness, site: 
         ("/steer", {"do": "cancel-job", "name": "node:7:xyz", "thread": "t1"}),
         ("/steer", {"do": "run-periodic", "name": "nightly"}),
     ]
-    async with site(settings=Settings("127.0.0.1", is_read_only=True)) as running:
+    async with site(settings=PageSettings("127.0.0.1", is_read_only=True)) as running:
         pages = {path: (await running.get(path)).text for path in (*LIVE_PAGES, *JOB_PAGES, "/job?jid=j0")}
         one = parse("", pages["/dead"]).links_to("/dead/")[0]
         pages[one] = (await running.get(one)).text

@@ -13,7 +13,7 @@ import pytest
 
 from restbroker.operate import find, where
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.find import Page, SearchLimits
+from restbroker.operate.find import ResultPage, SearchLimits
 from restbroker.operate.history import Recorder
 from restbroker.store.client import Argument, Client, StoreSettings, open_client, text
 from restbroker.store.paging import Cursor
@@ -73,16 +73,16 @@ def fill(client: Client, zset: Set, count: int) -> None:
     client.command("EVAL", FILL, 1, zset, count)
 
 
-def pages(client: Client, zset: Set, count: int) -> Mapping[str, tuple[Page, Mapping[str, int]]]:
+def pages(client: Client, zset: Set, count: int) -> Mapping[str, tuple[ResultPage, Mapping[str, int]]]:
     """The first page, one in the middle, and a filtered one, of so many jobs, and what each made Redis do."""
     fill(client, zset, count)
     middle = str(Cursor(count / 8, 2))
-    reads: Mapping[str, Callable[[], Page]] = {
+    reads: Mapping[str, Callable[[], ResultPage]] = {
         "first": lambda: find.page(client, zset, (), ConfigContext({}), limit=50),
         "deep": lambda: find.page(client, zset, (), ConfigContext({}), after=middle, limit=50),
         "filtered": lambda: find.page(client, zset, NOBODY, ConfigContext({}), limit=50, limits=SearchLimits(jobs=600)),
     }
-    found: dict[str, tuple[Page, Mapping[str, int]]] = {}
+    found: dict[str, tuple[ResultPage, Mapping[str, int]]] = {}
     for name, read in reads.items():
         page = read()  # the script is loaded from now on
         found[name] = (page, commands(client, read))

@@ -10,7 +10,7 @@ from restbroker.broker.status.status import Status
 from restbroker.broker.status.view import View
 from restbroker.telemetry.events import BrokerStopping, TargetDown, TargetUp
 from restbroker.transport.message import NotSent, Request, Response
-from restbroker.web.health import Health, health_app
+from restbroker.web.health import HealthSources, health_app
 from tests.broker.conftest import FINE, Harness
 from tests.web.conftest import Open, Site
 
@@ -26,7 +26,7 @@ async def until_ready(running: Site, status: int) -> dict[str, object]:
 
 async def test_a_group_of_which_a_worker_hangs_is_not_alive() -> None:
     alive = [True]
-    app = health_app(Health(Status().view, lambda: alive[0]), lambda _event: None)
+    app = health_app(HealthSources(Status().view, lambda: alive[0]), lambda _event: None)
     first = await app.test_client().get("/healthz")
     alive[0] = False
     second = await app.test_client().get("/healthz")

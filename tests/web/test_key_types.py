@@ -7,7 +7,7 @@ import pytest
 from restbroker.operate.context import ConfigContext
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import Event, OperatorWarning
-from restbroker.web.guard import Settings
+from restbroker.web.guard import PageSettings
 from restbroker.web.metrics_view import in_this_process, live_figures, metrics
 from tests.support.html_page import parse
 from tests.support.wrong_types import ADVICE, JID, KEYS, fill, spoil
@@ -31,7 +31,7 @@ async def test_each_page_shows_what_it_can_or_names_check(redis_url: str, pairs:
     client, events = open_client(StoreSettings(redis_url)), list[Event]()
     app, watch = pages_app(
         redis_url,
-        Settings("127.0.0.1"),
+        PageSettings("127.0.0.1"),
         ConfigContext({}),
         lambda: lambda client: metrics(client, ("rest",), in_this_process((), show_bodies=False)),
         lambda: lambda client: live_figures(client, ("rest",)),

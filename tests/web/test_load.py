@@ -20,7 +20,7 @@ import trio
 from restbroker.serving import runner
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished, StoreLost
-from restbroker.web.live import State
+from restbroker.web.live import LiveState
 from restbroker.web.render import Renderer
 from tests.broker.conftest import Harness
 from tests.support.redis_server import RedisServer
@@ -64,7 +64,7 @@ async def test_a_look_of_many_visitors_is_rendered_once(
     threads: set[int] = set()
     render = Renderer.fragment
 
-    def counting(renderer: Renderer, name: str, state: State, word: str) -> str:
+    def counting(renderer: Renderer, name: str, state: LiveState, word: str) -> str:
         rendered[state.number] += 1
         threads.add(threading.get_ident())
         return render(renderer, name, state, word)

@@ -12,7 +12,7 @@ from restbroker.config.target import Basic
 from restbroker.telemetry.events import OperatorWarning, TargetDown
 from restbroker.transport.message import NotSent
 from restbroker.web import guard
-from restbroker.web.guard import LoginAttempts, Settings
+from restbroker.web.guard import LoginAttempts, PageSettings
 from tests.broker.conftest import Harness
 from tests.web.conftest import Open, Site
 
@@ -41,8 +41,8 @@ def _no_try_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def settings(password: Path) -> Settings:
-    return Settings("127.0.0.1", login=Basic("ops", Secret(path=password)))
+def settings(password: Path) -> PageSettings:
+    return PageSettings("127.0.0.1", login=Basic("ops", Secret(path=password)))
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to get in without the login")
@@ -127,7 +127,7 @@ async def test_a_changed_password_counts_and_a_lost_one_opens_nothing(
 @pytest.mark.usefixtures("_no_try_comes_back")
 async def test_the_token_of_metrics_opens_nothing_else_unblocked(site: Open) -> None:
     token, login = "of=metrics=alone==", Basic("ops", Secret(PASSWORD))
-    async with site(settings=Settings("127.0.0.1", login=login, metrics_token=Secret(token))) as running:
+    async with site(settings=PageSettings("127.0.0.1", login=login, metrics_token=Secret(token))) as running:
         elsewhere = await running.ask("/stats", Authorization=f"Bearer {token}")
         wrong = [(await running.ask("/metrics", Authorization=f"Bearer wrong-{n}")).status_code for n in range(10)]
         by_password = await running.ask("/metrics", **RIGHT)
@@ -141,7 +141,7 @@ async def test_the_token_of_metrics_opens_nothing_else_unblocked(site: Open) -> 
 async def test_without_a_login_a_token_still_protects_metrics(site: Open, tmp_path: Path, harness: Harness) -> None:
     file = tmp_path / "token"
     file.write_text("of-metrics-alone\n")
-    async with site(settings=Settings("127.0.0.1", metrics_token=Secret(path=file))) as running:
+    async with site(settings=PageSettings("127.0.0.1", metrics_token=Secret(path=file))) as running:
         refused = await running.ask("/metrics")
         answer = await running.ask("/metrics", Authorization="Bearer of-metrics-alone")
         stats = await running.ask("/stats")

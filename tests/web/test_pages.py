@@ -16,7 +16,7 @@ from restbroker.store import pauses, sources
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import JobFinished, OperatorWarning
-from restbroker.web.guard import Settings
+from restbroker.web.guard import PageSettings
 from tests.broker.conftest import Harness
 from tests.operate.pools import serve
 from tests.support.html_page import parse
@@ -193,7 +193,7 @@ async def test_every_link_leads_to_a_page(harness: Harness, site: Open) -> None:
 
 
 async def test_pages_behind_a_proxy_link_below_its_prefix(site: Open) -> None:
-    settings = Settings("127.0.0.1", names=("ops.example.org",), prefix="/broker")
+    settings = PageSettings("127.0.0.1", names=("ops.example.org",), prefix="/broker")
     async with site(settings=settings) as running:
         for path in ("/broker/targets", "/targets", "//targets", "/broker//targets", "//e.example/..", "/broker//e/"):
             answer = await running.get(path, Host="ops.example.org")

@@ -16,7 +16,7 @@ from restbroker.store.client import Client, StoreSettings, integer, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.connection import Causes
-from restbroker.web.live import FRESH_S, Watch
+from restbroker.web.live import FRESH_S, SnapshotWatch
 from restbroker.web.metrics_view import Figures, Glance
 from tests.support.wait import until_async
 
@@ -47,13 +47,13 @@ def stand() -> Stand:
 
 
 @pytest.fixture
-async def watch(redis_url: str, stand: Stand) -> AsyncIterator[Watch]:
+async def watch(redis_url: str, stand: Stand) -> AsyncIterator[SnapshotWatch]:
     connection = Connection(open_client(StoreSettings(redis_url), 1.0))
-    yield Watch(connection, stand.question, stand.reports.append, None, lambda: stand.clock_s)
+    yield SnapshotWatch(connection, stand.question, stand.reports.append, None, lambda: stand.clock_s)
     await connection.aclose()
 
 
-async def test_many_simultaneous_requests_share_one_look(watch: Watch, stand: Stand) -> None:
+async def test_many_simultaneous_requests_share_one_look(watch: SnapshotWatch, stand: Stand) -> None:
     async with trio.open_nursery() as nursery:
         for _ in range(300):
             nursery.start_soon(watch.state_for)
@@ -63,7 +63,7 @@ async def test_many_simultaneous_requests_share_one_look(watch: Watch, stand: St
     assert stand.looks == 2
 
 
-async def test_a_long_look_is_followed_by_ten_times_as_much_rest(watch: Watch, stand: Stand) -> None:
+async def test_a_long_look_is_followed_by_ten_times_as_much_rest(watch: SnapshotWatch, stand: Stand) -> None:
     def slowly(_client: Client) -> Figures:
         stand.clock_s += 0.5
         return NOTHING
@@ -78,7 +78,7 @@ async def test_a_long_look_is_followed_by_ten_times_as_much_rest(watch: Watch, s
     assert stand.looks == 2
 
 
-async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stand: Stand) -> None:
+async def test_causes_are_read_for_visitors_as_configured_now(watch: SnapshotWatch, stand: Stand) -> None:
     kinds = {"RESTBROKER_RestQueue": "rest", "RESTBROKER_Token": "t"}
     knows = [ConfigContext({}), context_of(load(None, kinds, {}, registry.kinds()).config)]
     watch.causes = Causes(lambda: knows[0])
@@ -108,7 +108,7 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: Watch, stan
     assert await summary() is None
 
 
-async def test_change_during_a_look_is_looked_at_again(watch: Watch, stand: Stand) -> None:
+async def test_change_during_a_look_is_looked_at_again(watch: SnapshotWatch, stand: Stand) -> None:
     def changing(_client: Client) -> Figures:
         if stand.looks == 1:
             trio.from_thread.run_sync(watch.refresh_now)
@@ -122,7 +122,7 @@ async def test_change_during_a_look_is_looked_at_again(watch: Watch, stand: Stan
 
 
 @pytest.mark.promise("Security: who can reach the ports", "to end a broker through its pages")
-async def test_fault_of_a_look_is_reported_and_another_look_taken(watch: Watch, stand: Stand) -> None:
+async def test_fault_of_a_look_is_reported_and_another_look_taken(watch: SnapshotWatch, stand: Stand) -> None:
     def stumbling(_client: Client) -> Figures:
         raise OverflowError("a text of a stranger's")
 

@@ -15,8 +15,8 @@ from restbroker.servers.api.table import (
     TEXT,
     WHOLE,
     Argument,
+    ArgumentForm,
     Arguments,
-    Form,
     dangerous_commands_of,
     may,
     needs,
@@ -42,7 +42,9 @@ def _is_localpart(value: object) -> bool:
     return isinstance(value, str) and _LOCALPART.fullmatch(value) is not None
 
 
-_USER: Final = needs(user=Form("the part of a user's id between @ and the colon", _is_localpart, host_source="name"))
+_USER: Final = needs(
+    user=ArgumentForm("the part of a user's id between @ and the colon", _is_localpart, host_source="name")
+)
 _PASSWORD: Final = Argument("password", TEXT, secret=True)
 _NEW_PASSWORD: Final = Argument("new_password", TEXT, required=True, secret=True)
 _SHOWN: Final = may(displayname=TEXT, avatar_url=TEXT, logout_devices=FLAG)

@@ -24,7 +24,7 @@ from restbroker.broker.workers.worker_channel import (
     KILL_AFTER_S,
     START_S,
     STARTING,
-    Worker,
+    WorkerProcess,
     read_report,
     read_samples,
 )
@@ -45,7 +45,7 @@ _CHUNK_BYTES = 65536
 
 
 @attrs.frozen
-class End:
+class WorkerEnd:
     """How a worker ended, in words and as an exit code.
 
     `pid` is None if it never began. `is_ours`: the supervisor ended it, since it hung.
@@ -62,21 +62,21 @@ class End:
         return f"{who} {self.how}"
 
 
-def end_of(pid: int, code: int, ended_for: str) -> End:
+def end_of(pid: int, code: int, ended_for: str) -> WorkerEnd:
     """Return the end of a process from its exit code as Python gives it: below 0 for a signal.
 
     `ended_for`: why the supervisor ended it; "": it did not.
     """
     exit_code = 128 - code if code < 0 else code
     if ended_for:
-        return End(ended_for, exit_code, pid, is_ours=True)
+        return WorkerEnd(ended_for, exit_code, pid, is_ours=True)
     if code < 0:
         names = {number.value: number.name for number in signal.Signals}
-        return End(f"was killed by {names.get(-code, -code)}", exit_code, pid)
-    return End(f"ended with {code}" if code else "was stopped, but not by its supervisor", exit_code, pid)
+        return WorkerEnd(f"was killed by {names.get(-code, -code)}", exit_code, pid)
+    return WorkerEnd(f"ended with {code}" if code else "was stopped, but not by its supervisor", exit_code, pid)
 
 
-def restart_warning(number: int, end: End, wait_s: float) -> OperatorWarning:
+def restart_warning(number: int, end: WorkerEnd, wait_s: float) -> OperatorWarning:
     """Return the warning about a worker that ended and gets a successor in `wait_s` seconds."""
     hint = _why(end) if end.code or end.is_ours else None
     start = f"It is restarted in {duration_text(wait_s)}"
@@ -84,13 +84,13 @@ def restart_warning(number: int, end: End, wait_s: float) -> OperatorWarning:
     return OperatorWarning("WorkerEnded", message, hint)
 
 
-def failure(number: int, end: End) -> GroupFailed:
+def failure(number: int, end: WorkerEnd) -> GroupFailed:
     """Return the report that the supervisor gives up, since this worker ended before any was ready."""
     message = f"{end.of(number)} before any worker was ready. All end."
     return GroupFailed(end.code, message, f"{_why(end)} Then start restbroker again.")
 
 
-def _why(end: End) -> str:
+def _why(end: WorkerEnd) -> str:
     if end.is_ours:
         return "It was suspended, or its event loop was blocked: the log lines before this one may say why."
     if end.code == 128 + signal.SIGKILL:
@@ -118,7 +118,7 @@ class Supervisor:
     count: int
     report: Report
     metrics: MergedMetrics = attrs.field(init=False)
-    _workers: dict[int, Worker] = attrs.field(factory=dict)
+    _workers: dict[int, WorkerProcess] = attrs.field(factory=dict)
     _served: bool = False
     """Whether any worker was ready once."""
     _reported_at_s: float | None = None
@@ -259,7 +259,7 @@ class Supervisor:
                     wait_s = min(wait_s * 2, LONGEST_WAIT_S)
                     may_start_now = await may_start()
 
-    def _give_up(self, number: int, end: End) -> None:
+    def _give_up(self, number: int, end: WorkerEnd) -> None:
         # No worker ever delivered: the person who started them should know, not wait.
         self.report(failure(number, end))
         self._codes.append(end.code)
@@ -267,7 +267,7 @@ class Supervisor:
         self._stop.set()
         self._order_all(signal.SIGTERM)
 
-    async def _live(self, number: int) -> End:
+    async def _live(self, number: int) -> WorkerEnd:
         """Start a worker, wait until it ends, and return how it ended."""
         command = [*self.command, str(number)]
         ours, theirs = socket.socketpair()
@@ -278,8 +278,8 @@ class Supervisor:
                     # A process group of its own: Ctrl-C would end one that is still starting with 130.
                     process = await trio.lowlevel.open_process(command, stdin=theirs, process_group=0)
             except OSError as error:
-                return End(f"could not be started ({error.strerror})", 1)
-            worker = self._workers[number] = Worker(process, ours)
+                return WorkerEnd(f"could not be started ({error.strerror})", 1)
+            worker = self._workers[number] = WorkerProcess(process, ours)
             self.metrics.add_worker(process.pid)
             try:
                 for order in self._orders:
@@ -298,7 +298,7 @@ class Supervisor:
             code = 0  # by our order, before it could listen: it had done nothing
         return end_of(process.pid, code, worker.ended_for)
 
-    async def _follow(self, worker: Worker) -> None:
+    async def _follow(self, worker: WorkerProcess) -> None:
         """Read what a worker reports; end one whose line ended, unless it ends by itself."""
         await self._listen(worker)
         with trio.move_on_after(KILL_AFTER_S):
@@ -306,7 +306,7 @@ class Supervisor:
             return
         await worker.end("closed its line to the supervisor and was ended")
 
-    async def _listen(self, worker: Worker) -> None:
+    async def _listen(self, worker: WorkerProcess) -> None:
         # A duplicate: closing it must not close what `order` uses.
         rest = b""
         with trio.socket.from_stdlib_socket(worker.line.dup()) as line:

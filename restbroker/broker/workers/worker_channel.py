@@ -160,7 +160,7 @@ class WorkerChannel:
 
 
 @attrs.define(eq=False)
-class Worker:
+class WorkerProcess:
     """A worker as its supervisor knows it.
 
     `status_age_s`: how long ago it reported, in time in which the supervisor itself ran on time. `ended_for`: why the

@@ -28,7 +28,7 @@ from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
-from restbroker.events.amqp.options import Address, Exchange, Options, Server, address
+from restbroker.events.amqp.options import Options, RabbitAddress, RabbitExchange, RabbitServer, address
 from restbroker.events.amqp.reader import Message
 from restbroker.servers.event_contract import Problem
 from restbroker.servers.findings import Texts
@@ -63,7 +63,7 @@ class AmqpConnection:
     connection: pika.BlockingConnection
     where: str
 
-    def has_exchange(self, exchange: Exchange) -> bool:
+    def has_exchange(self, exchange: RabbitExchange) -> bool:
         """Tell whether the exchange is there, however it is."""
         return self._has(lambda channel: channel.exchange_declare(exchange.name, passive=True))
 
@@ -81,7 +81,7 @@ class AmqpConnection:
                 raise
         return True
 
-    def exchange(self, exchange: Exchange) -> None:
+    def exchange(self, exchange: RabbitExchange) -> None:
         """Make the exchange as configured if it is missing; where it is not to be made, it has to be there.
 
         RabbitMQ compares one that is there and changes nothing, unless it is not to be made: comparing needs the
@@ -101,7 +101,7 @@ class AmqpConnection:
         with self._channel() as channel:
             channel.queue_declare(settings.queue, durable=True, arguments=arguments)
 
-    def bind(self, exchange: Exchange, settings: Options) -> None:
+    def bind(self, exchange: RabbitExchange, settings: Options) -> None:
         """Bind the queue to the exchange with each of its keys; a second time changes nothing."""
         with self._channel() as channel:
             for key in exchange.keys:
@@ -116,7 +116,7 @@ class AmqpConnection:
 
 
 @attrs.define(eq=False)
-class Link:
+class RabbitLink:
     """One connection that consumes: `run` is for a thread of its own. It calls both callbacks in this thread.
 
     `on_open` is called with the server's address once the queue has confirmed that it delivers, `on_message` with each
@@ -182,7 +182,7 @@ class Link:
 
 
 @contextmanager
-def open_amqp(server: Server, name: str) -> Iterator[AmqpConnection]:
+def open_amqp(server: RabbitServer, name: str) -> Iterator[AmqpConnection]:
     """Open a connection for the block; `name` is how RabbitMQ shows it. Raise `Problem` if it does not open.
 
     At the end the connection is closed properly, if RabbitMQ still answers.
@@ -220,7 +220,7 @@ class _UndecodedProperties(spec.BasicProperties):
         return self
 
 
-def _parameters(found: Address, server: Server, name: str) -> pika.ConnectionParameters:
+def _parameters(found: RabbitAddress, server: RabbitServer, name: str) -> pika.ConnectionParameters:
     options = None
     if found.is_tls:
         options = pika.SSLOptions(context_of(server.tls or TlsFiles()), found.host)

@@ -53,7 +53,7 @@ _BindingKeys: TypeAlias = Annotated[
 
 
 @attrs.frozen
-class Address:
+class RabbitAddress:
     """The address of one RabbitMQ and the login for it. `vhost`: its virtual host. `str` of it shows no login."""
 
     is_tls: bool
@@ -68,7 +68,7 @@ class Address:
         return f"{'amqps' if self.is_tls else 'amqp'}://{host}:{self.port}"
 
 
-def address(text: str) -> Address:
+def address(text: str) -> RabbitAddress:
     """Return the address and login in a URL; raise `BadUrl` if it cannot be used.
 
     Without a login it is RabbitMQ's own guest; without a path the virtual host `/`.
@@ -88,7 +88,7 @@ def address(text: str) -> Address:
     if user and not colon:
         raise BadUrl(_wrong("the part before @ is USER:PASSWORD"))
     words = [decode(word) for word in (vhost or "%2F", user or "guest", password if user else "guest")]
-    return Address(parts.scheme == "amqps", host.strip("[]"), port, *words)
+    return RabbitAddress(parts.scheme == "amqps", host.strip("[]"), port, *words)
 
 
 def _wrong(what: str) -> str:
@@ -96,7 +96,7 @@ def _wrong(what: str) -> str:
 
 
 @attrs.frozen
-class Server:
+class RabbitServer:
     """Where RabbitMQ is. `url`: the whole URL with its login, which may stand in a file."""
 
     url: Secret = secret(
@@ -108,7 +108,7 @@ class Server:
     )
     tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
 
-    def check(self, place: str, problems: Problems) -> "Server | None":
+    def check(self, place: str, problems: Problems) -> "RabbitServer | None":
         """Return the server as it is to be used, or None after adding a problem to `problems`."""
         place_of_url = place_of(f"{place}.URL", self.url)
         missing = "say where RabbitMQ is, or name a file that does"
@@ -126,11 +126,13 @@ class Server:
             problems.note(
                 "NoTLS", f"{place}.TLS is not used, since {place_of_url} begins with amqp://.", "Use amqps://."
             )
-        return Server(url, tls_files(self.tls or TlsFiles(), f"{place}.TLS", place_of_url, problems, is_used=True))
+        return RabbitServer(
+            url, tls_files(self.tls or TlsFiles(), f"{place}.TLS", place_of_url, problems, is_used=True)
+        )
 
 
 @attrs.frozen
-class Exchange:
+class RabbitExchange:
     """One exchange, with exactly the type and durability that MongooseIM's configuration says.
 
     `keys`: the routing keys with which the queue is bound to it.
@@ -158,7 +160,7 @@ class Exchange:
         "Carries", "What is published there; known for MongooseIM's default exchanges."
     )
 
-    def check(self, place: str, problems: Problems) -> "Exchange | None":
+    def check(self, place: str, problems: Problems) -> "RabbitExchange | None":
         """Return the exchange with its defaults filled in, or None after adding a problem to `problems`."""
         carries = self._carries_as_written or _KNOWN.get(self.name)
         if carries is None:
@@ -178,13 +180,13 @@ class Options:
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False)
 
-    server: Server = inline(Server, Server())
+    server: RabbitServer = inline(RabbitServer, RabbitServer())
     exchanges: Annotated[
-        tuple[Exchange, ...], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
+        tuple[RabbitExchange, ...], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
     ] = key(
         "Exchanges",
         "MongooseIM's exchanges by name; by default presence, chat_msg and groupchat_msg.",
-        tuple(map(Exchange, _KNOWN)),
+        tuple(map(RabbitExchange, _KNOWN)),
     )
     queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] = key(
         "RabbitQueue", "The queue in RabbitMQ; by default restbroker.SOURCE.", ""

@@ -1,9 +1,10 @@
 """Makes a job of each event that RabbitMQ delivers, and acknowledges it then. `app` runs one for each source.
 
-The connection is in a thread (`connection.Link`); this file handles its messages, batch after batch. Always holds: a
-message that is acknowledged has its job in Redis, or is filtered out, or is in the dead set since it is no event; while
-Redis accepts no jobs, nothing is acknowledged and no more messages than the prefetch are held; messages that were not
-acknowledged when a connection ends come again. Ends within two seconds of its cancel, even if RabbitMQ does not answer.
+The connection is in a thread (`connection.RabbitLink`); this file handles its messages, batch after batch. Always
+holds: a message that is acknowledged has its job in Redis, or is filtered out, or is in the dead set since it is no
+event; while Redis accepts no jobs, nothing is acknowledged and no more messages than the prefetch are held; messages
+that were not acknowledged when a connection ends come again. Ends within two seconds of its cancel, even if RabbitMQ
+does not answer.
 
 A message becomes an event, or a dead job that holds it byte for byte, as text or in base64, or, if it is longer than 1
 MiB, its beginning; users who may not see message texts do not see it (`raw`, see `job.redact`). MongooseIM publishes
@@ -43,7 +44,7 @@ from restbroker.servers.findings import Texts
 from restbroker.servers.reading import AT_ONCE, Backoff, Offers, SourceReports
 
 if TYPE_CHECKING:  # without pika there is none
-    from restbroker.events.amqp.connection import Link
+    from restbroker.events.amqp.connection import RabbitLink
 
 LIMIT_BYTES: Final = 1024 * 1024
 """The largest body that is read, more than any stanza that MongooseIM takes (64 KiB unless configured otherwise)."""
@@ -100,7 +101,7 @@ class RabbitReader:
 
         inbox, token = _Inbox(), trio.lowlevel.current_trio_token()
         grace, taking = trio.CancelScope(), trio.CancelScope()
-        link = connection.Link(
+        link = connection.RabbitLink(
             self.settings,
             f"restbroker, source {self.source.name}",
             inbox.put,
@@ -133,7 +134,7 @@ class RabbitReader:
         self._pause.reset()
         self.reports.note_open(where)
 
-    async def _take(self, link: "Link", messages: Sequence[Message]) -> None:
+    async def _take(self, link: "RabbitLink", messages: Sequence[Message]) -> None:
         """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""
         carries = {exchange.name: exchange.carries for exchange in self.settings.exchanges}
         now_s = self.now_s()

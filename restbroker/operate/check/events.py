@@ -259,7 +259,7 @@ def check_readers(config: Config, test: EventTest | None = None) -> Iterator[Fin
             tested = [] if test is None else [TEXTS.finding(_AREA, "EventNotTested-unread", source=source.name)]
         else:
             # Ctrl-C ends the waiting, never a reader in the middle of what it read.
-            tested = trio.run(_Reading(config, source, test).run, restrict_keyboard_interrupt_to_checkpoints=True)
+            tested = trio.run(_SourceReading(config, source, test).run, restrict_keyboard_interrupt_to_checkpoints=True)
         yield from tested
 
 
@@ -284,7 +284,7 @@ def _is_alive(config: Config, names: Collection[str]) -> bool:
 
 
 @attrs.define(eq=False)
-class _Reading:
+class _SourceReading:
     """The reading of a source by the check."""
 
     config: Config

@@ -24,7 +24,7 @@ from restbroker.rosters.refresh.refresher import Refresher
 from restbroker.rosters.refresh.requests import Refresh, Show
 from restbroker.rosters.refresh.sender import RefreshSender, health_of, probe_request
 from restbroker.rosters.rules import as_json, roster_of, too_large
-from restbroker.rosters.store import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import RefreshDelay, RosterChange, RosterUnchanged, RosterVersions
 from restbroker.servers.contract import Connector, Link, NotYet, Ports
 
 _MARGIN_S: Final = 5.0
@@ -94,7 +94,7 @@ class RosterConnector:
             case Show(user, domain):
                 (stored,) = await self._rosters.read([user])
                 return _success(as_json(roster_of(stored, user, domain)[0]))
-            case Change():
+            case RosterChange():
                 return await self._change(request_)
             case _:
                 assert_never(request_)
@@ -110,7 +110,7 @@ class RosterConnector:
         waiting = sum(isinstance(outcome, NotYet) for outcome in outcomes.values())
         return _success({"users": len(users), "failed": len(left) - waiting, "waiting": waiting})
 
-    async def _change(self, change: Change) -> Outcome:
+    async def _change(self, change: RosterChange) -> Outcome:
         match await self._rosters.change([change]):
             case RosterVersions(versions):
                 return _success({"versions": dict(versions)})

@@ -23,7 +23,7 @@ from restbroker.rosters.rules import (
     read_user,
     require_writable,
 )
-from restbroker.rosters.store import Change
+from restbroker.rosters.store import RosterChange
 
 _COMMANDS: Final = catalogue.for_version(None).commands
 _NEEDED: Final = {
@@ -52,7 +52,7 @@ class Show:
     domain: str | None
 
 
-RosterRequest: TypeAlias = Refresh | Show | Change
+RosterRequest: TypeAlias = Refresh | Show | RosterChange
 
 
 def read(command: Command, domain: str | None) -> RosterRequest | Reason:
@@ -83,22 +83,22 @@ def _read(name: str, given: Mapping[str, Json], domain: str | None) -> RosterReq
     return change
 
 
-def _change(name: str, user: str, given: Mapping[str, Json]) -> Change:
+def _change(name: str, user: str, given: Mapping[str, Json]) -> RosterChange:
     match name:
         case "set_roster":
             contacts = _needed(given, "contacts")
             if isinstance(contacts, str):
                 raise BadRoster("The roster", "is a string, not an object or a list", _NO_TEXT)
             roster = read_roster(contacts)
-            return Change(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=True)
+            return RosterChange(user, {jid: as_stored(contact) for jid, contact in roster.items()}, whole=True)
         case "delete_roster":
-            return Change(user, forget=True)
+            return RosterChange(user, forget=True)
         case "remove_contact":
-            return Change(user, drop=(read_jid(_needed(given, "jid")),))
+            return RosterChange(user, drop=(read_jid(_needed(given, "jid")),))
         case _:
             jid = read_jid(_needed(given, "jid"))
             contact = read_contact({member: given.get(member) for member in ("name", "groups")}, jid)
-            return Change(user, {jid: as_stored(contact)})
+            return RosterChange(user, {jid: as_stored(contact)})
 
 
 def _users(given: Mapping[str, Json], domain: str | None) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ import attrs
 from restbroker.job.command import Repeat
 from restbroker.job.json_types import Json
 from restbroker.servers.api.jid import is_jid
-from restbroker.servers.api.table import FLAG, TEXT, Arguments, Form, InvalidArguments, rows_of
+from restbroker.servers.api.table import FLAG, TEXT, ArgumentForm, Arguments, InvalidArguments, rows_of
 from restbroker.servers.api.texts import read_toml
 
 ADMIN: Final = "http://jabber.org/protocol/admin"
@@ -35,12 +35,18 @@ def _is_host(value: Json) -> bool:
     return isinstance(value, str) and not {"@", "/"} & set(value) and is_jid(value)
 
 
-_USER: Final = Form("the name of an account, without its host", _is_local, host_source="name")
-_HOST: Final = Form("a host such as example.org", _is_host, host_source="host")
-_PASSWORD: Final = Form(
+_USER: Final = ArgumentForm("the name of an account, without its host", _is_local, host_source="name")
+_HOST: Final = ArgumentForm("a host such as example.org", _is_host, host_source="host")
+_PASSWORD: Final = ArgumentForm(
     "a password of at least one character", lambda value: isinstance(value, str) and bool(value), nonempty=True
 )
-_FORMS: Final[Mapping[str, Form]] = {"": TEXT, "flag": FLAG, "host": _HOST, "password": _PASSWORD, "user": _USER}
+_FORMS: Final[Mapping[str, ArgumentForm]] = {
+    "": TEXT,
+    "flag": FLAG,
+    "host": _HOST,
+    "password": _PASSWORD,
+    "user": _USER,
+}
 
 
 @attrs.frozen(eq=False, repr=False)

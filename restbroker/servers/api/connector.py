@@ -30,7 +30,7 @@ Classify: TypeAlias = Callable[[Call, E, CommandSpec, Response, float], Outcome]
 
 
 @light
-class Delivery(Generic[E, R]):
+class PreparedCall(Generic[E, R]):
     """One call before it is sent: its row, its specification, what was made of it, and the link to send it over."""
 
     call: Call
@@ -50,7 +50,7 @@ class TableConnector(Generic[E, R]):
     A kind that must look at the server first (a room before it is created, a login) gives a function of its own, mostly
     a method of an object that holds what it remembers. It asks over `delivery.link.ask`, which leaves the job unsent if
     it fails, returns an outcome if nothing is to be sent, and else sends over `delivery.link.send`, itself or by
-    `send_once`, under the locks that it needs. It may evolve the `Delivery`, with the request of a completed call.
+    `send_once`, under the locks that it needs. It may evolve the `PreparedCall`, with the request of a completed call.
 
     `_probe` is `ask_once` for most kinds. `_unknown`: the hint for a job whose command is not in the table.
     """
@@ -59,7 +59,7 @@ class TableConnector(Generic[E, R]):
     catalogue: Catalogue
     _table: Mapping[str, E]
     _request: Callable[[Call, E], R]
-    _send: Callable[[Delivery[E, R]], Awaitable[Outcome]]
+    _send: Callable[[PreparedCall[E, R]], Awaitable[Outcome]]
     _probe: Callable[[Link], Awaitable[Probe]]
     _unknown: str = ""
     stepwise: bool = False
@@ -82,7 +82,7 @@ class TableConnector(Generic[E, R]):
             request = self._request(call, entry)
         except (InvalidArguments, ConfigError) as error:
             return refused(error, self._target.name, name)
-        return await self._send(Delivery(call, entry, self.catalogue.commands[name], request, link))
+        return await self._send(PreparedCall(call, entry, self.catalogue.commands[name], request, link))
 
     async def probe(self, link: Link) -> Probe:
         """Ask the server how it is, changing nothing there; raise `NotSent` or `MaybeSent` without an answer."""
@@ -96,10 +96,10 @@ class TableConnector(Generic[E, R]):
 
 def send_once(
     classify: Classify[E], now_s: Callable[[], float]
-) -> Callable[[Delivery[E, Request]], Awaitable[Outcome]]:
+) -> Callable[[PreparedCall[E, Request]], Awaitable[Outcome]]:
     """Return the function that sends the request as it was made, and judges its answer by `classify`."""
 
-    async def send(one: Delivery[E, Request]) -> Outcome:
+    async def send(one: PreparedCall[E, Request]) -> Outcome:
         response = await one.link.send(one.request)
         return classify(one.call, one.entry, one.spec, response, now_s())
 

@@ -29,7 +29,7 @@ class InvalidArguments(Exception):
     """No request can be made of the job's arguments. The text names the argument that is wrong, and shows no value."""
 
 
-class Form(NamedTuple):
+class ArgumentForm(NamedTuple):
     """The values that an argument may have; `expected` completes "…, where … is needed" in a refusal.
 
     `convert` makes the value that is sent from the job's; `fits` tells whether the result is valid. `is_text`: a text
@@ -78,21 +78,21 @@ def _is_jid(value: Json) -> bool:
     return isinstance(value, str) and is_jid(value)
 
 
-TEXT: Final = Form("a string", is_text)
+TEXT: Final = ArgumentForm("a string", is_text)
 NAME: Final = TEXT._replace(host_source="name")
 """The name of an account, without its domain."""
-WHOLE: Final = Form("a whole number", is_whole, "integer", is_text=False)
-FLAG: Final = Form("true or false", lambda value: isinstance(value, bool), "any", is_text=False)
-TEXTS: Final = Form("a list of strings", are_texts, "list", "string", is_text=False)
-ANY: Final = Form("any value", lambda _: True, "any")
-JID: Final = Form("a JID such as juliet@example.org", _is_jid, host_source="jid")
+WHOLE: Final = ArgumentForm("a whole number", is_whole, "integer", is_text=False)
+FLAG: Final = ArgumentForm("true or false", lambda value: isinstance(value, bool), "any", is_text=False)
+TEXTS: Final = ArgumentForm("a list of strings", are_texts, "list", "string", is_text=False)
+ANY: Final = ArgumentForm("any value", lambda _: True, "any")
+JID: Final = ArgumentForm("a JID such as juliet@example.org", _is_jid, host_source="jid")
 
 
 class Argument(NamedTuple):
     """One argument of one command."""
 
     name: str
-    form: Form
+    form: ArgumentForm
     required: bool = False
     secret: bool = False
     aliases: tuple[str, ...] = ()
@@ -120,12 +120,12 @@ class Arguments:
         return tuple(row.name for row in self.rows if row.required)
 
 
-def needs(**forms: Form) -> tuple[Argument, ...]:
+def needs(**forms: ArgumentForm) -> tuple[Argument, ...]:
     """Return rows of arguments that a job must give."""
     return tuple(Argument(name, form, required=True) for name, form in forms.items())
 
 
-def may(**forms: Form) -> tuple[Argument, ...]:
+def may(**forms: ArgumentForm) -> tuple[Argument, ...]:
     """Return rows of arguments that a job can give."""
     return tuple(Argument(name, form) for name, form in forms.items())
 
@@ -133,7 +133,9 @@ def may(**forms: Form) -> tuple[Argument, ...]:
 _ROW: Final = re.compile(r"([\w-]+)(\*?)(!?)([=\w]*):?(\w*)")
 
 
-def rows_of(takes: str, forms: Mapping[str, Form], named: Mapping[str, str] | None = None) -> tuple[Argument, ...]:
+def rows_of(
+    takes: str, forms: Mapping[str, ArgumentForm], named: Mapping[str, str] | None = None
+) -> tuple[Argument, ...]:
     """Return the rows in a text of words such as `name*!=alias:form`, by default each with the form of the name "".
 
     `*`: a job must give it; `!`: it is secret; `@name`: the rows of `named` with this name.
@@ -210,7 +212,7 @@ def did_you_mean(name: str, known: Collection[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
-def wrong_value(name: str, value: Json, form: Form) -> InvalidArguments:
+def wrong_value(name: str, value: Json, form: ArgumentForm) -> InvalidArguments:
     """Return the refusal of a value that is not of this form."""
     if isinstance(value, str) and form.is_text:
         return InvalidArguments(f'the argument "{name}" is a string, but not {form.expected}')

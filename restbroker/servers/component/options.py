@@ -63,7 +63,7 @@ _Hosts: TypeAlias = Annotated[
 
 
 @attrs.frozen(eq=False)
-class Server:
+class ComponentServer:
     """One server, and what people are told of it: data in `servers.toml`.
 
     `looks_up`: why a name elsewhere is a risk; "" if the server looks none up in DNS. `no_answer`, `no_tls`: what to do
@@ -81,7 +81,7 @@ class Server:
 
 
 _FILE: Final = Path(__file__).with_name("servers.toml")
-SERVERS: Final = {name: Server(**row) for name, row in tomllib.loads(_FILE.read_text("utf-8")).items()}
+SERVERS: Final = {name: ComponentServer(**row) for name, row in tomllib.loads(_FILE.read_text("utf-8")).items()}
 
 
 @attrs.frozen
@@ -148,7 +148,7 @@ class Options:
     """Which of `SERVERS` it is."""
 
     @property
-    def server(self) -> Server:
+    def server(self) -> ComponentServer:
         """Who listens there."""
         return SERVERS[self.software]
 

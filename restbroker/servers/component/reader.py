@@ -27,12 +27,12 @@ from restbroker.servers.component.stanzas import (
     FORWARDED,
     Accepted,
     Broken,
-    Copy,
     Direct,
     Item,
     Opened,
     Skipped,
     Stanza,
+    StanzaCopy,
 )
 from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
 from restbroker.servers.findings import Texts
@@ -168,7 +168,7 @@ class ComponentReader:
     async def _take(self, item: Item) -> None:
         event: ServerEvent | None = None
         match item:
-            case Copy(host, stanza):
+            case StanzaCopy(host, stanza):
                 event = self.deriver.event_of_copy(host, stanza, self.now_s(), self._any_beat_s)
             case Direct():
                 event = await self._direct(item)
@@ -187,7 +187,7 @@ class ComponentReader:
 
     async def _keep(self, event: ServerEvent, item: Item) -> None:
         """Put the event into the buffer, or lose it if that is full for too long."""
-        size_bytes = _EACH_BYTES + 2 * len(item.stanza.xml) if isinstance(item, Copy | Direct) else _EACH_BYTES
+        size_bytes = _EACH_BYTES + 2 * len(item.stanza.xml) if isinstance(item, StanzaCopy | Direct) else _EACH_BYTES
         try:
             with trio.move_on_after(0.0 if self._lost else self.settings.max_unread_s) as waiting:
                 await self._buffer.put(event, size_bytes)

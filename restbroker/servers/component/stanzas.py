@@ -81,7 +81,7 @@ class Accepted:
 
 
 @light
-class Copy:
+class StanzaCopy:
     """The copy of a stanza that a local user of `host` sends or receives."""
 
     host: str
@@ -110,7 +110,7 @@ class Broken:
     why: str
 
 
-Item: TypeAlias = Opened | Accepted | Copy | Direct | Skipped | Broken
+Item: TypeAlias = Opened | Accepted | StanzaCopy | Direct | Skipped | Broken
 
 
 class _Over(Exception):
@@ -323,7 +323,7 @@ class StreamParser:
         elif copied is not None:
             stanza = _stanza(copied, _COPIED.search(xml))
             if stanza is None or stanza.kind != "iq":
-                self._items.append(Skipped("address") if stanza is None else Copy(element.attrib["from"], stanza))
+                self._items.append(Skipped("address") if stanza is None else StanzaCopy(element.attrib["from"], stanza))
         else:
             said = _stanza(_within(element, _ROOM_EVENT), _IN_ROOM.search(xml))
             stanza = _stanza(element, _WHOLE.search(xml))

@@ -73,7 +73,7 @@ _TYPES: Final[dict[str, tuple[ValueType, Literal["string", "object"] | None]]] =
 }
 
 
-class _Record(TypedDict):
+class _CommandRecord(TypedDict):
     name: str
     api: int
     servers: list[str]
@@ -86,9 +86,9 @@ class _Record(TypedDict):
     user: NotRequired[bool]
 
 
-class _File(TypedDict):
+class _CommandFile(TypedDict):
     servers: list[str]
-    commands: list[_Record]
+    commands: list[_CommandRecord]
 
 
 @attrs.frozen(eq=False)
@@ -124,7 +124,7 @@ def for_version(version: str | None, api: int | None = None) -> Catalogue:
     is_exact = _number(known) == _number(version)
     forms: dict[str, list[int]] = {}
 
-    def order(one: tuple[int, _Record]) -> tuple[bool, int, str]:
+    def order(one: tuple[int, _CommandRecord]) -> tuple[bool, int, str]:
         return known in one[1]["servers"], one[1]["api"], one[1]["servers"][-1]
 
     for place, record in sorted(enumerate(file["commands"]), key=order, reverse=True):
@@ -197,8 +197,8 @@ def _number(version: str | None) -> tuple[int, int] | None:
 
 
 @lru_cache(maxsize=1)
-def _read() -> _File:
-    file: _File = read_catalogue(__file__)
+def _read() -> _CommandFile:
+    file: _CommandFile = read_catalogue(__file__)
     return file
 
 
@@ -225,7 +225,7 @@ def _spec(places: tuple[int, ...]) -> CommandSpec:
     )
 
 
-def _arguments(record: _Record) -> Iterable[ArgumentSpec]:
+def _arguments(record: _CommandRecord) -> Iterable[ArgumentSpec]:
     # An old name that another argument has now is no alias: `host` of muc_register_nick is not its service.
     own = {name for name, _ in record["args"]}
     renames = [(old, new) for old, new in record.get("renames", []) if old not in own]

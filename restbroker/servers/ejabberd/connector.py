@@ -40,7 +40,7 @@ from restbroker.servers.ejabberd.outcomes import (
     version_in,
 )
 from restbroker.servers.ejabberd.request import (
-    Route,
+    EndpointRequest,
     as_stanza,
     body_of,
     build,
@@ -82,7 +82,7 @@ class EjabberdConnector:
     _version: str | None = None
     _worked: bool = False
     _forbidden: int = 0
-    _routes: dict[str, Route] = attrs.field(factory=dict)
+    _routes: dict[str, EndpointRequest] = attrs.field(factory=dict)
     """Routes by endpoint, for the version that is known now."""
     _plans: dict[str, Plan | None] = attrs.field(factory=dict)
     """Plans by endpoint, likewise, and for these headers."""
@@ -217,7 +217,7 @@ class EjabberdConnector:
         elif status == 403 and isinstance(outcome, Denied):
             self._forbidden += 1
 
-    async def _look_at_host(self, denied: Denied, call: Call, way: Route, link: Link) -> Denied | Rejected:
+    async def _look_at_host(self, denied: Denied, call: Call, way: EndpointRequest, link: Link) -> Denied | Rejected:
         """Return the refusal, told apart from that of a host which the server lacks: it says the same of both."""
         host, version = host_of(call, way), self._version or self._target.options_as(Options).server_version
         if host is None or self._target.credentials is None or not catalogue.checks_hosts(version):
@@ -253,7 +253,7 @@ class EjabberdConnector:
         self._session.note_answer(login, response.status)
         return response
 
-    def _find(self, endpoint: str) -> Route:
+    def _find(self, endpoint: str) -> EndpointRequest:
         known = catalogue.for_target(self._target, self._version, endpoint)
         if len(self._routes) >= _ROUTES_LIMIT:
             self._routes.clear()

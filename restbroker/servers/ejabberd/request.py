@@ -32,7 +32,7 @@ _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 
 @attrs.frozen
-class Route:
+class EndpointRequest:
     """What is the same for every request of one endpoint; `spec` is None for a command outside the catalogue.
 
     `host_names`: the names under which the command knows its host; none if it takes none. `path_by_jid`: the path of a
@@ -46,7 +46,7 @@ class Route:
     path_by_jid: str | None = None
 
 
-def route(endpoint: str, spec: CommandSpec | None, target: Target) -> Route:
+def route(endpoint: str, spec: CommandSpec | None, target: Target) -> EndpointRequest:
     """Return the route to a command; an endpoint that names no interface version gets the target's (`ApiVersion`)."""
     by_jid = None
     if spec is not None and spec.name in BY_JID and spec.api_version > _BY_JID and pinned_api(target, endpoint) is None:
@@ -57,7 +57,7 @@ def route(endpoint: str, spec: CommandSpec | None, target: Target) -> Route:
         case _:
             pass
     repeatable = spec is not None and spec.repeat == "safe"
-    return Route(
+    return EndpointRequest(
         spec=spec,
         path=f"{target.url.path}/{endpoint}",
         repeatable=repeatable,
@@ -73,7 +73,7 @@ def _host_names(spec: CommandSpec | None) -> tuple[str, ...]:
     return ("host",) if spec is not None and spec.fills_host else ()
 
 
-def build(call: Call, way: Route, headers: Headers) -> Request:
+def build(call: Call, way: EndpointRequest, headers: Headers) -> Request:
     """Return the request of this call, with these headers (of `headers_of`) and its own.
 
     `Host` is the transport's part (`target.host_header`): ejabberd 24.12 logs a warning for each request whose Host is
@@ -101,7 +101,7 @@ def question(target: Target, command: str, arguments: Mapping[str, Json] | None 
     return Request("POST", path, target.timeout_s, headers=headers, body=json_body(arguments or {}), repeatable=True)
 
 
-def host_of(call: Call, way: Route) -> str | None:
+def host_of(call: Call, way: EndpointRequest) -> str | None:
     """Return the virtual host in this call's `host`, or the default that fills it; None if it takes none."""
     given = _arguments(call, way.host_names)
     return next((str(given[name]) for name in ("host", *way.host_names) if way.host_names and name in given), None)

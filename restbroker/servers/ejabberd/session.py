@@ -61,7 +61,7 @@ _FIXED: Final = "fixed"
 
 
 @attrs.frozen
-class Token:
+class OauthToken:
     """A token, the time from which on it is to be renewed, and that of its end (seconds on Trio's clock)."""
 
     login: Bearer
@@ -101,7 +101,7 @@ class Session:
 
     _target: Target
     _report: Report
-    _token: Token | None = None
+    _token: OauthToken | None = None
     _unproven_token: Bearer | None = None
     """The token that is held, as long as no request with it was answered well."""
     _no_token: NoToken | None = None
@@ -285,14 +285,14 @@ class Session:
             self._ask_at_s = now_s + SHORT_PAUSE_S  # as soon as the server is back
             raise
         found = read_token(response, now_s)
-        if isinstance(found, Token):
+        if isinstance(found, OauthToken):
             self._take(found)
         else:
             self._no_token = found
             if credentials.fallback and found.denied:
                 self._warn_once("NoToken", found.message, found.hint)
 
-    def _take(self, token: Token) -> None:
+    def _take(self, token: OauthToken) -> None:
         if self._token is not None and self._unproven_token is None:
             self._warned_hints.clear()  # the one before it served to its end: what was wrong is over
         self._warned_hints.pop("NoToken", None)
@@ -329,7 +329,7 @@ def token_request(target: Target, login: Basic, scope: str = SCOPE, life_s: int 
     return question(target, "oauth_issue_token", arguments, login)
 
 
-def read_token(response: Response, now_s: float) -> Token | NoToken:
+def read_token(response: Response, now_s: float) -> OauthToken | NoToken:
     """Return the token in this answer, or why there is none; `now_s` is when it was asked for, by Trio's clock."""
     if response.status == 200:
         return _token(response, now_s)
@@ -343,7 +343,7 @@ def read_token(response: Response, now_s: float) -> Token | NoToken:
     return NoToken(message, hint, denied=True)
 
 
-def _token(response: Response, now_s: float) -> Token | NoToken:
+def _token(response: Response, now_s: float) -> OauthToken | NoToken:
     body = parse_json(response.parsable)
     text = body.get("token") if isinstance(body, Mapping) else None
     life = re.match(r"\d{1,9}", str(body.get("expires_in", ""))) if isinstance(body, Mapping) else None
@@ -352,4 +352,4 @@ def _token(response: Response, now_s: float) -> Token | NoToken:
         message = "ejabberd's answer to oauth_issue_token has no token."
         return NoToken(message, CHECK_URL, denied=True)
     life_s = int(life[0]) if life else LIFE_S
-    return Token(Bearer(Secret(text)), now_s + life_s * RENEW_AFTER, now_s + life_s)
+    return OauthToken(Bearer(Secret(text)), now_s + life_s * RENEW_AFTER, now_s + life_s)

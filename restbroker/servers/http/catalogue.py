@@ -17,7 +17,7 @@ from restbroker.config.target import Target
 from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue, CommandSpec
-from restbroker.servers.http.template import Path, Template, Text
+from restbroker.servers.http.template import Path, Template, TemplateText
 
 _PATH: Final = re.compile(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%-]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 _VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
@@ -33,7 +33,7 @@ class Recipe:
     spec: CommandSpec
     method: str
     path: Path
-    query: Mapping[str, Text]
+    query: Mapping[str, TemplateText]
     body: Template = attrs.field(repr=False)
     """Not shown, as a secret may stand in it, though it should be a header."""
     encoding: str
@@ -49,7 +49,7 @@ class Recipe:
 
 
 @attrs.frozen
-class Settings:
+class HttpSettings:
     """The options of a target of kind `http`, ready for use; `probe`: method and path, if one is configured."""
 
     recipes: Mapping[str, Recipe]
@@ -59,12 +59,16 @@ class Settings:
     probe: tuple[str, str] | None = None
 
 
-def settings_of(target: Target) -> Settings:
+def settings_of(target: Target) -> HttpSettings:
     """Return the target's settings; settings without any command for a target that no configuration made."""
-    return target.options if isinstance(target.options, Settings) else Settings({}, Catalogue("", {}, is_whole=True))
+    return (
+        target.options
+        if isinstance(target.options, HttpSettings)
+        else HttpSettings({}, Catalogue("", {}, is_whole=True))
+    )
 
 
-def secrets_of(settings: Settings) -> tuple[Secret, ...]:
+def secrets_of(settings: HttpSettings) -> tuple[Secret, ...]:
     """Return all secrets in the settings; values of headers such as `Accept` are not among them."""
     recipes = settings.recipes.values()
     hidden = frozenset[str]().union(*(recipe.secret_headers for recipe in recipes))

@@ -17,11 +17,11 @@ from restbroker.config.values import duration_text
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
 from restbroker.light import light
-from restbroker.servers.api.connector import Delivery, TableConnector
+from restbroker.servers.api.connector import PreparedCall, TableConnector
 from restbroker.servers.api.health import Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, unsent
 from restbroker.servers.contract import Connector, Link, Ports
-from restbroker.servers.http.catalogue import Recipe, Settings, settings_of
+from restbroker.servers.http.catalogue import HttpSettings, Recipe, settings_of
 from restbroker.servers.http.outcomes import BUSY, BUSY_S, LONGEST_BUSY_S, REFUSED, classify
 from restbroker.servers.http.request import build, headers_of, question
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, retry_after_s
@@ -47,7 +47,7 @@ class _HttpTarget:
     """One target: what its answers say about how busy it is, and its latest probe."""
 
     _target: Target
-    _settings: Settings
+    _settings: HttpSettings
     _now_s: Callable[[], float]
     _headers: Mapping[str, Callable[[], Headers]]
     """By command, what returns the headers of its requests."""
@@ -62,7 +62,7 @@ class _HttpTarget:
         headers = self._headers[recipe.spec.name]()
         return _Signed(build(call, recipe, self._target, headers, signing, self._now_s()), signing)
 
-    async def send(self, one: Delivery[Recipe, _Signed]) -> Outcome:
+    async def send(self, one: PreparedCall[Recipe, _Signed]) -> Outcome:
         """Send the request, and return the outcome of its answer: a 401 or 403 is `Denied` if the probe gets it too."""
         response = await one.link.send(one.request.request)
         outcome = classify(one.call, one.entry, response, now_s=self._now_s(), signing=one.request.signing)

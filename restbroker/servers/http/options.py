@@ -1,6 +1,6 @@
 """The options that a target of kind `http` takes: the request of each command, its signature, the meaning of answers.
 
-The loader makes an instance, whose `check` turns it into `catalogue.Settings`, the options of the finished target.
+The loader makes an instance, whose `check` turns it into `catalogue.HttpSettings`, the options of the finished target.
 Always holds: no Trio is loaded here; a broken template, a secret that cannot be read and a header that is not allowed
 are problems that name their place.
 """
@@ -24,8 +24,8 @@ from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.servers.http import signature, template
-from restbroker.servers.http.catalogue import Recipe, Settings, header_value, path_value, secrets_of
-from restbroker.servers.http.template import BadTemplate, Path, Template, Text
+from restbroker.servers.http.catalogue import HttpSettings, Recipe, header_value, path_value, secrets_of
+from restbroker.servers.http.template import BadTemplate, Path, Template, TemplateText
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 COMMAND: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}"
@@ -160,13 +160,13 @@ class Options:
     )
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
-        """Return the target with its `Settings` as options; add problems of these options to `problems`."""
+        """Return the target with its `HttpSettings` as options; add problems of these options to `problems`."""
         settings = _make_settings(self, target, at, problems)
         secrets = secrets_of(settings)
         return attrs.evolve(target, options=settings, secrets=secrets, public_only=not self.allow_private)
 
 
-def _make_settings(options: Options, target: Target, place_of: At, problems: Problems) -> Settings:
+def _make_settings(options: Options, target: Target, place_of: At, problems: Problems) -> HttpSettings:
     """Return the settings in these options of a target."""
     place = place_of("Options")
     if not options.commands:
@@ -187,7 +187,7 @@ def _make_settings(options: Options, target: Target, place_of: At, problems: Pro
     recipes = {name: attrs.evolve(made, secret_headers=made.secret_headers | hidden) for name, made in recipes.items()}
     if not has_login and any(recipe.secret_headers for recipe in recipes.values()):
         note_plain(target.url, problems)
-    return Settings(
+    return HttpSettings(
         MappingProxyType(recipes),
         Catalogue(target.name, {name: recipe.spec for name, recipe in recipes.items()}, is_whole=True),
         _headers(options.headers, at(place, "Headers"), problems, has_login=has_login),
@@ -206,7 +206,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, problems: Problems, *, has
     else:
         secret_path = _try_secret(keys.path, at(place, "Path"), problems, path_value)
     query = {
-        item: _parse(template.parse_text, text, at(place, f"Query.{item}"), problems) or Text(())
+        item: _parse(template.parse_text, text, at(place, f"Query.{item}"), problems) or TemplateText(())
         for item, text in keys.query.items()
     }
     encoding = keys.encoding or ("none" if keys.method in _BODILESS else "json")

@@ -16,7 +16,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.request import Headers, authorization, harmless_request, kept
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import signature, template
-from restbroker.servers.http.catalogue import Recipe, Settings, header_value, path_value
+from restbroker.servers.http.catalogue import HttpSettings, Recipe, header_value, path_value
 from restbroker.servers.loops import VIA
 from restbroker.transport.message import Request
 
@@ -50,7 +50,7 @@ def build(
     )
 
 
-def headers_of(recipe: Recipe, target: Target, settings: Settings) -> Callable[[], Headers]:
+def headers_of(recipe: Recipe, target: Target, settings: HttpSettings) -> Callable[[], Headers]:
     """Return what returns the headers that all requests of a recipe have; it raises `ConfigError` as `build` does."""
 
     def make() -> Headers:
@@ -73,14 +73,14 @@ def _with_identity(
     return tuple(found.items())
 
 
-def question(target: Target, settings: Settings) -> Request:
+def question(target: Target, settings: HttpSettings) -> Request:
     """Return the probe's request; raise `ConfigError` for a secret that cannot be used."""
     method, path = settings.probe or ("HEAD", "")
     headers = tuple(_fixed_headers(target, settings))
     return harmless_request(target, target.url.path + path, headers, method)
 
 
-def _fixed_headers(target: Target, settings: Settings) -> Headers:
+def _fixed_headers(target: Target, settings: HttpSettings) -> Headers:
     given = ((name, header_value(secret)) for name, secret in settings.headers.items())
     return (*((name.lower(), value) for name, value in authorization(target.credentials)), *given)
 

@@ -38,7 +38,7 @@ class Placeholder:
 
 
 @attrs.frozen
-class Text:
+class TemplateText:
     """A text with placeholders, or without."""
 
     parts: tuple[str | Placeholder, ...]
@@ -58,9 +58,9 @@ class Text:
                 return None
 
 
-Template: TypeAlias = None | bool | int | float | Text | tuple["Template", ...] | Mapping[str, "Template"]
+Template: TypeAlias = None | bool | int | float | TemplateText | tuple["Template", ...] | Mapping[str, "Template"]
 """A JSON value whose texts are templates."""
-Path: TypeAlias = tuple[Text, ...]
+Path: TypeAlias = tuple[TemplateText, ...]
 """The segments of a path."""
 
 
@@ -71,7 +71,7 @@ class _AbsentValue:
 _ABSENT: Final = _AbsentValue()
 
 
-def parse_text(text: str) -> Text:
+def parse_text(text: str) -> TemplateText:
     """Return the template in a text; raise `BadTemplate` if it is broken."""
     parts: list[str | Placeholder] = []
     for found in _TOKEN.finditer(text):
@@ -80,7 +80,7 @@ def parse_text(text: str) -> Text:
             raise BadTemplate(f'has a "{token}" that belongs to no {{name}}; write "{token * 2}" for the brace itself.')
         literal = token[0] if token in ("{{", "}}") else token
         parts.append(Placeholder(found[1], found[2] is not None) if found[1] else literal)
-    return Text(tuple(parts))
+    return TemplateText(tuple(parts))
 
 
 def parse_value(value: Json, depth: int = 1) -> Template:
@@ -124,7 +124,7 @@ def parse_path(text: str) -> Path:
 def names_in(template: Template | Path) -> Iterator[tuple[str, bool]]:
     """Yield every argument in the template, and whether it may be missing there."""
     match template:
-        case Text():
+        case TemplateText():
             yield from ((placeholder.name, placeholder.optional) for placeholder in template.placeholders)
         case Mapping():
             for inner in template.values():
@@ -176,7 +176,7 @@ def text_of(name: str, value: Json) -> str:
     return text
 
 
-def _fill_segment(segment: Text, arguments: Mapping[str, Json]) -> str:
+def _fill_segment(segment: TemplateText, arguments: Mapping[str, Json]) -> str:
     encoded, plain = "", ""
     for part in segment.parts:
         if isinstance(part, str):
@@ -206,7 +206,7 @@ def _is_nothing(segment: str) -> bool:
     return not segment.strip(" .")
 
 
-def _literal(text: Text) -> str:
+def _literal(text: TemplateText) -> str:
     return "".join(part for part in text.parts if isinstance(part, str))
 
 
@@ -218,7 +218,7 @@ def _value(placeholder: Placeholder, arguments: Mapping[str, Json]) -> Json:
 
 def _fill(template: Template, arguments: Mapping[str, Json]) -> Json | _AbsentValue:
     match template:
-        case Text():
+        case TemplateText():
             return _filled_text(template, arguments)
         case Mapping():
             members = {name: _fill(inner, arguments) for name, inner in template.items()}
@@ -230,7 +230,7 @@ def _fill(template: Template, arguments: Mapping[str, Json]) -> Json | _AbsentVa
             return template
 
 
-def _filled_text(text: Text, arguments: Mapping[str, Json]) -> Json | _AbsentValue:
+def _filled_text(text: TemplateText, arguments: Mapping[str, Json]) -> Json | _AbsentValue:
     for placeholder in text.placeholders:
         if placeholder.optional and placeholder.name not in arguments:
             return _ABSENT

@@ -29,7 +29,7 @@ _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The 
 
 
 @attrs.frozen
-class Problem:
+class AnswerError:
     """One error of an answer. `code` is stable, "" if the error has none.
 
     The texts are for a judge and for `answer_of` alone; a message about a value that does not fit its type, or about a
@@ -43,7 +43,7 @@ class Problem:
 
 
 @light
-class Result:
+class GraphqlResult:
     """A parsed answer. `is_answer`: it has the form of a GraphQL answer.
 
     `data`: the object in it, empty if there is none. `problems`: its errors. `body`: the whole parsed body.
@@ -51,7 +51,7 @@ class Result:
 
     is_answer: bool
     data: Mapping[str, Json]
-    problems: tuple[Problem, ...]
+    problems: tuple[AnswerError, ...]
     body: Json = None
 
     def at(self, path: Sequence[str]) -> Json:
@@ -62,18 +62,18 @@ class Result:
         return found
 
 
-def read(body: bytes) -> Result:
+def read(body: bytes) -> GraphqlResult:
     """Parse the body of an answer; a body that is not a GraphQL answer gives a result with `is_answer` false."""
     found = parse_json(body)
     if not isinstance(found, dict) or not ("data" in found or "errors" in found):
-        return Result(is_answer=False, data={}, problems=())
+        return GraphqlResult(is_answer=False, data={}, problems=())
     data, errors = found.get("data"), found.get("errors")
     problems = tuple(_problems(errors)) if isinstance(errors, list) else ()
-    return Result(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems, body=found)
+    return GraphqlResult(is_answer=True, data=data if isinstance(data, dict) else {}, problems=problems, body=found)
 
 
 def answer_of(
-    response: Response, problem: Problem | None, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0
+    response: Response, problem: AnswerError | None, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0
 ) -> Answer:
     """Return the answer for people: the server's words on this problem or, without one, the start of its body.
 
@@ -92,7 +92,7 @@ def answer_of(
     return Answer(response, shown, words, code="", raw_message="", now_s=now_s, form=_OF_PAGE, is_own=is_own)
 
 
-def version_in(answer: Result) -> str:
+def version_in(answer: GraphqlResult) -> str:
     """Return the version that the server's status says, as "6.8.0" or "6.8.0-12-gabc123"; "" if it says none."""
     match answer.at(("server", "status")):
         case {"version": str(version)}:
@@ -101,13 +101,13 @@ def version_in(answer: Result) -> str:
             return ""
 
 
-def _problems(errors: list[Json]) -> Iterator[Problem]:
+def _problems(errors: list[Json]) -> Iterator[AnswerError]:
     for error in errors[:_MOST_PROBLEMS]:
         told: Mapping[str, Json] = error if isinstance(error, dict) else {}
         extensions, path, message = told.get("extensions"), told.get("path"), told.get("message")
         more: Mapping[str, Json] = extensions if isinstance(extensions, dict) else {}
         code = more.get("code")
-        yield Problem(
+        yield AnswerError(
             code if isinstance(code, str) and _CODE.fullmatch(code) else "",
             tuple(part for part in path if isinstance(part, str | int)) if isinstance(path, list) else (),
             _PART.sub(r"\1", _VALUE.sub(r"\1\2", message)) if isinstance(message, str) else "",

@@ -69,7 +69,7 @@ class Operation:
         return tuple(self.name.split("."))
 
 
-class _Record(TypedDict):
+class _OperationRecord(TypedDict):
     op: Literal["query", "mutation"]
     since: str
     permission: Literal["domain", "global", "default", "user"]
@@ -78,9 +78,9 @@ class _Record(TypedDict):
     needs: NotRequired[list[str]]
 
 
-class _File(TypedDict):
+class _SchemaFile(TypedDict):
     versions: list[str]
-    schemas: dict[Literal["admin", "user"], dict[str, _Record]]
+    schemas: dict[Literal["admin", "user"], dict[str, _OperationRecord]]
     inputs: dict[str, list[list[str]]]
     enums: dict[str, list[str]]
     scalars: list[str]
@@ -150,7 +150,7 @@ def members_of_union(name: str) -> tuple[str, ...]:
     return tuple(_read()["unions"].get(name, ()))
 
 
-def _operation(name: str, record: _Record, version: str) -> Operation:
+def _operation(name: str, record: _OperationRecord, version: str) -> Operation:
     arguments = {
         argument: type_of(text) for argument, text, *since in record["args"] if not since or _is_in(since[0], version)
     }
@@ -164,8 +164,8 @@ def _is_in(since: str, version: str) -> bool:
 
 
 @lru_cache(maxsize=1)
-def _read() -> _File:
-    file: _File = read_catalogue(__file__)
+def _read() -> _SchemaFile:
+    file: _SchemaFile = read_catalogue(__file__)
     return file
 
 

@@ -26,7 +26,7 @@ from restbroker.servers.api.request import Headers, guard, kept, unsent
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.in_redis import SentMessagesInRedis
 from restbroker.servers.mongooseim import catalogue
-from restbroker.servers.mongooseim.answer import Problem, Result, answer_of, read, version_in
+from restbroker.servers.mongooseim.answer import AnswerError, GraphqlResult, answer_of, read, version_in
 from restbroker.servers.mongooseim.catalogue import Operation
 from restbroker.servers.mongooseim.command_attributes import REGISTER, REMOVE
 from restbroker.servers.mongooseim.emit import message_of
@@ -163,7 +163,7 @@ class MongooseimConnector:
         return Rejected(Reason("UnknownCommand", message, _NO_OTHER.format(target=self._target.name)))
 
     async def _follow_up(
-        self, call: Call, operation: Operation | None, result: Result, response: Response, link: Link
+        self, call: Call, operation: Operation | None, result: GraphqlResult, response: Response, link: Link
     ) -> FollowUp:
         """Ask what `question_after` says, and return what the server answers; `NOTHING` if nothing is open."""
         match question_after(operation, result, response):
@@ -304,7 +304,7 @@ def login_text(target: Target, response: Response) -> str:
     return answer_of(response, None).masked_text.hide(_login_text(target, read(response.parsable)))
 
 
-def _answer_health(result: Result, answer: Answer) -> Health:
+def _answer_health(result: GraphqlResult, answer: Answer) -> Health:
     if result.at(("checkAuth", "authStatus")) == "UNAUTHORIZED":
         return target_denied("LoginRefused", "The login does not belong to an admin or user here.", CHECK_LOGIN)
     if any(problem.code == CRASH for problem in result.problems):
@@ -319,12 +319,12 @@ def _answer_health(result: Result, answer: Answer) -> Health:
     return target_up(f"{server} answers and accepts the login.", _plain(version))
 
 
-def _is_expected(problem: Problem) -> bool:
+def _is_expected(problem: AnswerError) -> bool:
     """Tell whether a server that is well may give this error: a closed category, or a domain that it does not serve."""
     return problem.code in ("category_disabled", "no_permissions", "domain_not_found")
 
 
-def _login_text(target: Target, result: Result) -> str:
+def _login_text(target: Target, result: GraphqlResult) -> str:
     match target.credentials, result.at(("checkAuth", "authType")):
         case Basic(user, _), str(kind):
             return f"{user} is {kind}"

@@ -21,7 +21,7 @@ from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parse_json, read_toml
 from restbroker.servers.mongooseim import command_attributes
-from restbroker.servers.mongooseim.answer import Problem, Result, answer_of
+from restbroker.servers.mongooseim.answer import AnswerError, GraphqlResult, answer_of
 from restbroker.servers.mongooseim.catalogue import Operation
 from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, ECHOING, REGISTER, REMOVE
 from restbroker.transport.message import Response, text_of
@@ -80,7 +80,7 @@ NOTHING: Final = FollowUp()
 
 
 @light
-class _Case:
+class _GraphqlCase:
     """One answer to one call, with all that its judgement needs.
 
     `operation` is None for a document of the job's own.
@@ -89,7 +89,7 @@ class _Case:
     call: Call
     operation: Operation | None
     spec: CommandSpec
-    result: Result
+    result: GraphqlResult
     response: Response
     follow_up: FollowUp
     now_s: float
@@ -99,13 +99,13 @@ class _Case:
         """The command's name."""
         return self.spec.name
 
-    def answer(self, problem: Problem | None = None) -> Answer:
+    def answer(self, problem: AnswerError | None = None) -> Answer:
         """Return the answer for people, about this problem or its body. It is slow: use it for failures alone."""
         secrets = redact.secret_values(self.spec, self.call.command.arguments)
         return answer_of(self.response, problem, secrets, self.now_s)
 
 
-def question_after(operation: Operation | None, result: Result, response: Response) -> Question | None:
+def question_after(operation: Operation | None, result: GraphqlResult, response: Response) -> Question | None:
     """Return what the connector must ask before this answer can be judged; None if nothing."""
     codes = {problem.code for problem in result.problems}
     if response.status == 500 or (response.status == 200 and not codes.isdisjoint({CRASH, *LATER})):
@@ -151,7 +151,7 @@ def classify(
     call: Call,
     operation: Operation | None,
     spec: CommandSpec,
-    result: Result,
+    result: GraphqlResult,
     response: Response,
     found: FollowUp = NOTHING,
     now_s: float = 0.0,
@@ -162,7 +162,7 @@ def classify(
     `question_after`). `now_s` (epoch seconds) is for a Retry-After that names a date.
     """
     case, status = (
-        _Case(call, operation, spec, result=result, response=response, follow_up=found, now_s=now_s),
+        _GraphqlCase(call, operation, spec, result=result, response=response, follow_up=found, now_s=now_s),
         response.status,
     )
     if 200 <= status < 300:
@@ -181,7 +181,7 @@ def classify(
             return ladder(answer, _RUNGS)
 
 
-def _success(case: _Case) -> Outcome:
+def _success(case: _GraphqlCase) -> Outcome:
     result, response = case.result, case.response
     if not result.is_answer:
         if response.note:
@@ -193,7 +193,7 @@ def _success(case: _Case) -> Outcome:
     return _deliver(case)
 
 
-def _deliver(case: _Case, note: str | None = None) -> Delivered:
+def _deliver(case: _GraphqlCase, note: str | None = None) -> Delivered:
     text, body = text_of(case.response.body), case.result.body
     if note is not None or case.name in ECHOING or case.operation is None:
         # A document's own words, and those of other texts, are its producer's, as the answer is.
@@ -211,7 +211,7 @@ def _deliver(case: _Case, note: str | None = None) -> Delivered:
     return Delivered(text, body, case.response.status, negative=is_no, note=note)
 
 
-def _problems(case: _Case) -> Outcome:
+def _problems(case: _GraphqlCase) -> Outcome:
     """Judge a 200 with errors: nothing was done, or all of it but some parts, or it had been done before."""
     problems = case.result.problems
     crashed = next((problem for problem in problems if problem.code == CRASH), None)
@@ -230,7 +230,7 @@ def _problems(case: _Case) -> Outcome:
     return _refusal(case, case.answer(problems[0]), problems[0])
 
 
-def _code(case: _Case, problem: Problem) -> str:
+def _code(case: _GraphqlCase, problem: AnswerError) -> str:
     """Return the problem's code, corrected by whether the account exists, if that was asked."""
     match case.name, problem.code, case.follow_up.user_exists:
         case command_attributes.REGISTER, "cannot_register", True:
@@ -243,13 +243,13 @@ def _code(case: _Case, problem: Problem) -> str:
             return problem.code
 
 
-def _may_count(case: _Case) -> bool:
+def _may_count(case: _GraphqlCase) -> bool:
     """Tell whether finding the work done before may count as done by this job."""
     call = case.call
     return bool(call.maybe_run) or (call.ok_if_exists and case.name in ATTRIBUTES.creates)
 
 
-def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
+def _refusal(case: _GraphqlCase, answer: Answer, problem: AnswerError) -> Outcome:
     code, status = _code(case, problem), case.response.status
     if case.follow_up.user_exists is None and question_after(case.operation, case.result, case.response) == "user":
         message = f"{answer.sentence}; restbroker could not check whether the account exists."
@@ -263,7 +263,7 @@ def _refusal(case: _Case, answer: Answer, problem: Problem) -> Outcome:
     return answer.reject(*refusal_of(code, problem, is_own=case.operation is None))
 
 
-def _crash(case: _Case, problem: Problem) -> Outcome:
+def _crash(case: _GraphqlCase, problem: AnswerError) -> Outcome:
     """Judge a resolver's crash: the database is away, or it is a bug, maybe one that this job's values trigger."""
     answer = case.answer(problem)
     if case.follow_up.is_well is False:
@@ -274,16 +274,16 @@ def _crash(case: _Case, problem: Problem) -> Outcome:
     return answer.defer("ServerError", _SEE_LOG, message, max_attempts=CRASH_ATTEMPTS, of_job=True, ran="maybe")
 
 
-def _is_of_operation(problem: Problem | None) -> bool:
+def _is_of_operation(problem: AnswerError | None) -> bool:
     """Tell whether a 401 refuses the operation that was asked for, and not the login."""
     return problem is not None and problem.code == "no_permissions" and problem.path not in ((), (ROOT,))
 
 
-def _path(case: _Case) -> Sequence[str]:
+def _path(case: _GraphqlCase) -> Sequence[str]:
     return () if case.operation is None else case.operation.path
 
 
-def _parts(case: _Case) -> tuple[bool, int]:
+def _parts(case: _GraphqlCase) -> tuple[bool, int]:
     """Return whether any part was done, and the number of parts; 0 if that is not known."""
     if case.operation is None:
         return _has_any(dict(case.result.data), depth=2), 0
@@ -304,7 +304,7 @@ def _has_any(value: Json, depth: int) -> bool:
     return value is not None
 
 
-def refusal_of(code: str, problem: Problem, *, is_own: bool) -> tuple[str, str]:
+def refusal_of(code: str, problem: AnswerError, *, is_own: bool) -> tuple[str, str]:
     """Return our code for a refusal, and the hint, as words for people.
 
     `code` is the server's, maybe corrected by the judge. `is_own`: the document is the job's own.

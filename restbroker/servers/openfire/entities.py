@@ -19,8 +19,8 @@ from restbroker.servers.api.table import (
     TEXTS,
     WHOLE,
     Argument,
+    ArgumentForm,
     Arguments,
-    Form,
     InvalidArguments,
     fit,
     rows_of,
@@ -136,7 +136,7 @@ def _room(place: str, value: Json, host: str | None) -> dict[str, Json]:
     return {**ROOM_DEFAULTS, **given}
 
 
-ROOMS: Final = Form(
+ROOMS: Final = ArgumentForm(
     "a list of objects, each a room",
     lambda value: isinstance(value, list) and bool(value),
     "list",
@@ -145,7 +145,7 @@ ROOMS: Final = Form(
     convert=_rooms,
 )
 
-_FORMS: Final[Mapping[str, Form]] = {
+_FORMS: Final[Mapping[str, ArgumentForm]] = {
     "": TEXT,
     "addresses": ADDRESSES,
     "date": DATE,

@@ -13,7 +13,7 @@ from typing import Final
 from restbroker.job.json_types import Json
 from restbroker.servers.api import table
 from restbroker.servers.api.jid import is_local
-from restbroker.servers.api.table import Convert, Form, InvalidArguments, is_text, is_whole
+from restbroker.servers.api.table import ArgumentForm, Convert, InvalidArguments, is_text, is_whole
 
 LONGEST_NAME: Final = 64
 """The most characters of an account's name: 65 get 500 (measured)."""
@@ -36,9 +36,9 @@ _ESCAPES: Final[Mapping[str, str]] = {
 _ESCAPED: Final = re.compile(f"[{''.join(_ESCAPES)}]")
 
 
-def choice(wanted: str, *values: str) -> Form:
+def choice(wanted: str, *values: str) -> ArgumentForm:
     """Return the form of an argument that may be one of these values; `wanted` names them in messages."""
-    return Form(wanted, lambda value: value in values)
+    return ArgumentForm(wanted, lambda value: value in values)
 
 
 def _refuse_empty(name: str, value: Json, _host: str | None) -> Json:
@@ -71,7 +71,7 @@ def check_segment(name: str, value: Json, host: str | None = None) -> Json:
     return _refuse_empty(name, value, host)
 
 
-def then(form: Form, *steps: Convert) -> Form:
+def then(form: ArgumentForm, *steps: Convert) -> ArgumentForm:
     """Return this form, with these steps behind its own conversion; each gets what the one before returned."""
     whole = steps if form.convert is None else (form.convert, *steps)
 
@@ -83,7 +83,7 @@ def then(form: Form, *steps: Convert) -> Form:
     return form._replace(convert=convert)
 
 
-def limit_length(most: int, form: Form) -> Form:
+def limit_length(most: int, form: ArgumentForm) -> ArgumentForm:
     """Return this form, limited to `most` characters."""
 
     def limit(name: str, value: Json, _host: str | None) -> Json:
@@ -94,7 +94,7 @@ def limit_length(most: int, form: Form) -> Form:
     return then(form, limit)
 
 
-def list_form(one: Form, form: Form) -> Form:
+def list_form(one: ArgumentForm, form: ArgumentForm) -> ArgumentForm:
     """Return this form of a list, limited to texts of the form `one`."""
 
     def take(name: str, value: Json, host: str | None) -> Json:
@@ -152,7 +152,7 @@ def _is_date(value: Json) -> bool:
     return True
 
 
-FILLED: Final = Form("a string that is not empty", is_text, convert=_refuse_empty, nonempty=True)
+FILLED: Final = ArgumentForm("a string that is not empty", is_text, convert=_refuse_empty, nonempty=True)
 ROOM: Final = FILLED._replace(convert=_check_local)
 NAME: Final = limit_length(LONGEST_NAME, ROOM._replace(host_source="name"))
 """An account's name, without its domain."""
@@ -171,21 +171,21 @@ ADDRESS: Final = JID._replace(expected="a JID such as juliet@example.org, or an 
 ADDRESSES: Final = list_form(ADDRESS, table.TEXTS)
 AFFILIATION: Final = choice("owners, admins, members or outcasts", "owners", "admins", "members", "outcasts")
 ROOM_TYPE: Final = choice("public or all", "public", "all")
-PROPERTIES: Final = Form(
+PROPERTIES: Final = ArgumentForm(
     'an object such as {"key": "value"}, or a list of {"key": …, "value": …}',
     _are_pairs,
     "any",
     is_text=False,
     convert=_to_pairs,
 )
-DATE: Final = Form("a date such as 2026-01-31T12:00:00Z", _is_date, "any", convert=_to_date)
+DATE: Final = ArgumentForm("a date such as 2026-01-31T12:00:00Z", _is_date, "any", convert=_to_date)
 """A date as Openfire answers it: a text, or epoch milliseconds."""
-SUBSCRIPTION: Final = Form(
+SUBSCRIPTION: Final = ArgumentForm(
     "a number from -1 to 3, or remove, none, to, from or both",
     lambda value: is_whole(value) and value in range(-1, 4),
     "any",
     convert=_to_number,
 )
-VCARD: Final = Form(
+VCARD: Final = ArgumentForm(
     "the XML text of a vCard element", lambda value: isinstance(value, str) and "<vCard" in value and "<!" not in value
 )

@@ -28,8 +28,8 @@ from restbroker.servers.api.table import (
     TEXTS,
     WHOLE,
     Argument,
+    ArgumentForm,
     Arguments,
-    Form,
     rows_of,
     specs_of,
 )
@@ -45,7 +45,7 @@ _BEYOND: Final = ("iq", "stanza")
 
 
 @attrs.frozen(eq=False, repr=False)
-class Entry:
+class ProsodyEntry:
     """The request of one command; `path` follows the API's own, with `{name}` for an argument.
 
     `constants` are members of the body. `stanza`: its kind. `asks`: an iq that asks and changes nothing, by `GET
@@ -73,14 +73,14 @@ def _are_recipients(value: Json) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(item, str) and is_jid(item) for item in value)
 
 
-_RECIPIENTS: Final = Form('"online", "all", or a list of JIDs', _are_recipients, "any", host_source="jids")
-_OBJECT: Final = Form("an object", lambda value: isinstance(value, dict), "any", is_text=False)
+_RECIPIENTS: Final = ArgumentForm('"online", "all", or a list of JIDs', _are_recipients, "any", host_source="jids")
+_OBJECT: Final = ArgumentForm("an object", lambda value: isinstance(value, dict), "any", is_text=False)
 # A `password` in it is left out without a word (measured with the module of January 2024).
 _MUC: Final = _OBJECT._replace(
     expected="an object that has history alone",
     fits=lambda value: isinstance(value, dict) and value.keys() <= {"history"},
 )
-_FORMS: Final[Mapping[str, Form]] = {
+_FORMS: Final[Mapping[str, ArgumentForm]] = {
     "": TEXT,
     "any": ANY,
     "flag": FLAG,
@@ -96,23 +96,23 @@ _FORMS: Final[Mapping[str, Form]] = {
 _FILE: Final = read_toml(__file__, "catalogue.toml")
 
 
-def _entry(name: str, row: dict[str, Any]) -> Entry:
+def _entry(name: str, row: dict[str, Any]) -> ProsodyEntry:
     method, _, path = row.pop("request", "POST").partition(" ")
-    return Entry(
+    return ProsodyEntry(
         name, takes=Arguments(rows_of(row.pop("takes", ""), _FORMS, _FILE["rows"])), method=method, path=path, **row
     )
 
 
-def _ad_hoc(one: AdHoc) -> Entry:
-    return Entry(one.name, "rest", one.takes, repeat=one.repeat, stanza="iq", ad_hoc=one, since=one.since)
+def _ad_hoc(one: AdHoc) -> ProsodyEntry:
+    return ProsodyEntry(one.name, "rest", one.takes, repeat=one.repeat, stanza="iq", ad_hoc=one, since=one.since)
 
 
 _OWN: Final = tuple(_entry(*pair) for pair in _FILE["commands"].items())
 ENTRIES: Final = tuple(sorted((*_OWN, *map(_ad_hoc, COMMANDS)), key=lambda one: one.api != "rest"))
-TABLE: Final[Mapping[str, Entry]] = MappingProxyType({entry.name: entry for entry in ENTRIES})
+TABLE: Final[Mapping[str, ProsodyEntry]] = MappingProxyType({entry.name: entry for entry in ENTRIES})
 
 
-def more_fields(entry: Entry, names: tuple[str, ...]) -> Entry:
+def more_fields(entry: ProsodyEntry, names: tuple[str, ...]) -> ProsodyEntry:
     """Return the same entry for a mod_rest that knows these members too."""
     if entry.api != "rest" or entry.asks or entry.ad_hoc is not None or entry.name == "stanza":
         return entry
@@ -153,14 +153,14 @@ def _newer(version: str | None) -> Mapping[str, str]:
     }
 
 
-def entries_of(settings: Options) -> Mapping[str, Entry]:
+def entries_of(settings: Options) -> Mapping[str, ProsodyEntry]:
     """Return the table row of each command of a target, by the command's name."""
     return {name: more_fields(row, settings.fields) for name, row in TABLE.items() if row.api in settings.apis}
 
 
 def _catalogue(
     version: str,
-    entries: Iterable[Entry],
+    entries: Iterable[ProsodyEntry],
     iq_timeout_s: float | None,
     lacking: Mapping[str, str] = MappingProxyType({}),
 ) -> Catalogue:
@@ -168,7 +168,7 @@ def _catalogue(
     return Catalogue(version, commands, is_whole=True, unavailable=lacking)
 
 
-def _spec(entry: Entry, iq_timeout_s: float | None) -> CommandSpec:
+def _spec(entry: ProsodyEntry, iq_timeout_s: float | None) -> CommandSpec:
     return CommandSpec(
         name=entry.name,
         arguments=specs_of(entry.takes),

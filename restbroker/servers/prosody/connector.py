@@ -18,7 +18,7 @@ from restbroker.servers.api.request import authorization, kept
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.prosody import catalogue, xml_stanza
-from restbroker.servers.prosody.catalogue import Entry
+from restbroker.servers.prosody.catalogue import ProsodyEntry
 from restbroker.servers.prosody.options import options_of
 from restbroker.servers.prosody.outcomes import CHECK_ACCOUNT, CHECK_URL, FORM, classify, is_page, stanza_in, version_in
 from restbroker.servers.prosody.request import build, question
@@ -45,7 +45,7 @@ def health_of(response: Response) -> Health:
             return standard_health(answer, "mod_rest", CHECK_LOGIN, CHECK_URL)
 
 
-def _classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
+def _classify(call: Call, entry: ProsodyEntry, spec: CommandSpec, response: Response, now_s: float) -> Outcome:
     outcome = classify(call, entry, spec, response, now_s)
     if isinstance(outcome, Delivered) and xml_stanza.is_given(call.command.arguments):
         return attrs.evolve(outcome, body=None)  # no JSON; its text is the stanza

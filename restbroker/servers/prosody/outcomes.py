@@ -28,7 +28,7 @@ from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, is_
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import page_heading, parse_json, read_toml
 from restbroker.servers.prosody import xml_stanza
-from restbroker.servers.prosody.catalogue import Entry
+from restbroker.servers.prosody.catalogue import ProsodyEntry
 from restbroker.servers.prosody.options import Api
 from restbroker.servers.prosody.request import is_question
 from restbroker.transport.message import Response
@@ -204,7 +204,7 @@ def _code_of(text: str) -> str:
     return next((code for code, words in _CODES if words.match(text)), "CommandFailed")
 
 
-def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
+def classify(call: Call, entry: ProsodyEntry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """Return the outcome of this answer to this call; `now_s` (epoch seconds) is for a Retry-After with a date."""
     status, rungs = response.status, _LADDERS[entry.api]
     read = xml_stanza.as_json if xml_stanza.is_given(call.command.arguments) else parse_json
@@ -235,7 +235,7 @@ def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, no
             return ladder(answer, rungs)
 
 
-def _failure_rung(entry: Entry, response: Response) -> Rung:
+def _failure_rung(entry: ProsodyEntry, response: Response) -> Rung:
     if entry.path.startswith("groups/"):
         return _NO_GROUP
     return _CRASHED[entry.api] if is_page(response) else _BROKEN
@@ -254,7 +254,7 @@ def _is_plain(body: Json, response: Response) -> bool:
             return True
 
 
-def _classify_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, answer: Answer) -> Outcome:
+def _classify_stanza(call: Call, entry: ProsodyEntry, spec: CommandSpec, body: Json, answer: Answer) -> Outcome:
     text = answer.response.body.decode("utf-8", "replace")
     match stanza_in(body):
         case None:
@@ -283,7 +283,7 @@ def _classify_stanza(call: Call, entry: Entry, spec: CommandSpec, body: Json, an
             return deliver_as_is(answer.response, body)
 
 
-def _failed_command(call: Call, entry: Entry, spec: CommandSpec, answer: Answer, words: str) -> Outcome:
+def _failed_command(call: Call, entry: ProsodyEntry, spec: CommandSpec, answer: Answer, words: str) -> Outcome:
     """Return the outcome of an ad-hoc command that failed, which the note of its result says (XEP-0050)."""
     says = f": {answer.masked_text.hide(words)}" if words.strip() else "."
     message = f"The ad-hoc command failed{says}"
@@ -339,7 +339,7 @@ def _stanza_error(
             return answer.reject("StanzaRefused", hints.get(condition) or usual.get("hint", _CHECK_ADDRESS), message)
 
 
-def _no_answer(call: Call, entry: Entry, answer: Answer) -> Outcome:
+def _no_answer(call: Call, entry: ProsodyEntry, answer: Answer) -> Outcome:
     if is_question(entry, call.command.arguments):
         return answer.defer("StanzaUnanswered", _CHECK_ADDRESS, of_job=_is_timeout(answer), ran="unlikely")
     return answer.uncertain("StanzaUnanswered", _CHECK_ADDRESS, answer.sentence)

@@ -19,7 +19,7 @@ from restbroker.servers.api.request import Headers, authorization, harmless_requ
 from restbroker.servers.api.table import InvalidArguments, fit, without_host
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.prosody import xml_stanza
-from restbroker.servers.prosody.catalogue import Entry
+from restbroker.servers.prosody.catalogue import ProsodyEntry
 from restbroker.servers.prosody.options import Options
 from restbroker.transport.message import Request
 
@@ -35,7 +35,7 @@ _SETS: Final = frozenset({"command", "archive"})
 """Members that make mod_rest send an iq without a type as a `set` (read)."""
 
 
-def build(call: Call, entry: Entry, settings: Options, login: Callable[[], Headers]) -> Request:
+def build(call: Call, entry: ProsodyEntry, settings: Options, login: Callable[[], Headers]) -> Request:
     """Return the request of this call; `login` returns the header that logs in to its API.
 
     Raise `InvalidArguments` for arguments that make no request, and `ConfigError` for a secret that cannot be used.
@@ -65,7 +65,7 @@ def build(call: Call, entry: Entry, settings: Options, login: Callable[[], Heade
     )
 
 
-def is_question(entry: Entry, given: Mapping[str, Json]) -> bool:
+def is_question(entry: ProsodyEntry, given: Mapping[str, Json]) -> bool:
     """Tell whether the request changes nothing (an iq of type get, or a safe command), and may be sent twice."""
     if entry.repeat == "safe" or entry.ad_hoc is not None:
         return entry.repeat == "safe"
@@ -87,7 +87,7 @@ def question(target: Target, settings: Options) -> Request:
 
 
 def _fill(
-    entry: Entry, given: Mapping[str, Json], call: Call, settings: Options
+    entry: ProsodyEntry, given: Mapping[str, Json], call: Call, settings: Options
 ) -> tuple[str, str, Mapping[str, Json] | None]:
     """Return method, path and members of the body; None: there is no body."""
     if entry.ad_hoc is not None:
@@ -122,7 +122,7 @@ def _segment(name: str, text: str) -> str:
     return quote(text, safe="~!$&'()*+,;=:@")
 
 
-def _fit(call: Call, entry: Entry, settings: Options) -> Mapping[str, Json]:
+def _fit(call: Call, entry: ProsodyEntry, settings: Options) -> Mapping[str, Json]:
     given = call.command.arguments
     if entry.stanza and given.get("kind") == entry.stanza:
         given = {name: value for name, value in given.items() if name != "kind"}

@@ -21,11 +21,11 @@ from restbroker.servers.api.xml import Element, UnreadableXml, read
 from restbroker.servers.event_contract import (
     ANY_TYPE,
     USUAL_ANSWERS,
-    Answers,
     Hook,
     HookRequest,
-    IncomingEvent,
     MalformedEvent,
+    PostAnswers,
+    PostedEvent,
     UnknownMediaType,
 )
 from restbroker.servers.event_json import json_of
@@ -51,9 +51,9 @@ class PostHook:
 
     options: Options
     CONTENT_TYPE: str = ANY_TYPE
-    answers: Answers = USUAL_ANSWERS
+    answers: PostAnswers = USUAL_ANSWERS
 
-    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+    def read(self, posted: HookRequest, source: str, now_s: float) -> PostedEvent:
         """Return the posted request as an event; raise `MalformedEvent` if its body cannot be read."""
         options = self.options
         kind = _kind_of(posted.headers) if options.body == "auto" else options.body
@@ -84,7 +84,7 @@ class PostHook:
             digest=None if number or word == "presence" else _digest(posted, map_.values()),
             more={name: value for name, value in given.items() if name not in EVENT_MEMBERS},
         )
-        return IncomingEvent(event, unmapped=tuple(name for name, value in given.items() if value is None))
+        return PostedEvent(event, unmapped=tuple(name for name, value in given.items() if value is None))
 
 
 def open_hook(source: EventSource) -> Hook:

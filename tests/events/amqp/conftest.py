@@ -10,7 +10,7 @@ import pytest
 
 from restbroker.config.events import Events, EventSource
 from restbroker.config.secret import Secret
-from restbroker.events.amqp.options import Exchange, Options, Server
+from restbroker.events.amqp.options import Options, RabbitExchange, RabbitServer
 from tests.events.conftest import QUEUE, Taking, taking
 from tests.support.rabbitmq import Certificate, RabbitMQ
 from tests.support.redis_server import RedisServer
@@ -18,9 +18,9 @@ from tests.support.wait import until_async
 from tests.transport.authority import Authority, authority
 
 RABBIT_QUEUE: Final = "restbroker.rabbit"
-CHAT: Final = Exchange("chat_msg", "chat", ("#.chat_msg_recv",))
-PRESENCE: Final = Exchange("presence", "presence", ("#",))
-ROOMS: Final = Exchange("groupchat_msg", "groupchat", ("#.groupchat_msg_sent",))
+CHAT: Final = RabbitExchange("chat_msg", "chat", ("#.chat_msg_recv",))
+PRESENCE: Final = RabbitExchange("presence", "presence", ("#",))
+ROOMS: Final = RabbitExchange("groupchat_msg", "groupchat", ("#.groupchat_msg_sent",))
 KEPT: Final[dict[str, Any]] = {"x-queue-type": "quorum", "x-delivery-limit": 2**31 - 1}
 """How the queue is made."""
 RECEIVED: Final = "bob@localhost.chat_msg_recv"
@@ -71,14 +71,14 @@ def reading(redis_server: RedisServer, rabbit: RabbitMQ) -> Read:
 
     @asynccontextmanager
     async def opened(
-        *exchanges: Exchange,
+        *exchanges: RabbitExchange,
         ready: bool = True,
         source: dict[str, Any] | None = None,
         timeout_s: float = 10.0,
-        server: Server | None = None,
+        server: RabbitServer | None = None,
         **more: Any,
     ) -> AsyncIterator[Reading]:
-        where = server or Server(Secret(rabbit.url()))
+        where = server or RabbitServer(Secret(rabbit.url()))
         settings = Options(where, exchanges or (CHAT,), RABBIT_QUEUE, **more)
         fixed: dict[str, Any] = {"options": settings, "has_ids": False}
         made = EventSource("rabbit", "mongooseim-amqp", None, QUEUE, "XmppEvent", **fixed, **(source or {}))

@@ -12,7 +12,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
 from restbroker.events import registry
-from restbroker.events.amqp.options import INSTALL, Exchange, Options, Server
+from restbroker.events.amqp.options import INSTALL, Options, RabbitExchange, RabbitServer
 from restbroker.events.amqp.reader import open_reader
 from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.findings import Finding
@@ -26,12 +26,12 @@ from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
 
-def source(url: str, *exchanges: Exchange) -> EventSource:
-    settings = Options(Server(Secret(url)), exchanges or (CHAT,), RABBIT_QUEUE)
+def source(url: str, *exchanges: RabbitExchange) -> EventSource:
+    settings = Options(RabbitServer(Secret(url)), exchanges or (CHAT,), RABBIT_QUEUE)
     return EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent", options=settings)
 
 
-def found(url: str, *exchanges: Exchange, states: Sequence[SourceState] = ()) -> list[Finding]:
+def found(url: str, *exchanges: RabbitExchange, states: Sequence[SourceState] = ()) -> list[Finding]:
     return list(registry.check(source(url, *exchanges), states))
 
 

@@ -11,7 +11,7 @@ from restbroker.config.events import EventSource, Filter, Route
 from restbroker.events.deliver import incoming_event
 from restbroker.servers.component.derive import Deriver
 from restbroker.servers.component.options import TAKES
-from restbroker.servers.component.stanzas import Copy, StreamParser
+from restbroker.servers.component.stanzas import StanzaCopy, StreamParser
 from restbroker.store import events
 from restbroker.store.client import Client
 from restbroker.store.events import IncomingEvent, PushResult
@@ -52,7 +52,7 @@ def arrival(stanza: str, source: EventSource = SOURCE) -> IncomingEvent:
     parser = StreamParser(NAME, (HOST,), 1 << 20)
     parser.feed(HEADER.format(1).encode())
     (found,) = parser.feed(wrapped(stanza).encode())
-    assert isinstance(found, Copy)
+    assert isinstance(found, StanzaCopy)
     event = Deriver("ejabberd", NAME, (HOST,), (), TAKES).event_of_copy(found.host, found.stanza, 1000.0, 999.0)
     assert event is not None
     made = incoming_event(source, event, f"{next(_numbers):024x}")

@@ -11,7 +11,7 @@ from restbroker.config.events import EventSource
 from restbroker.events.deliver import incoming_event
 from restbroker.servers.component.derive import Deriver
 from restbroker.servers.component.options import TAKES
-from restbroker.servers.component.stanzas import Broken, Copy, Direct, Item, Skipped, StreamParser
+from restbroker.servers.component.stanzas import Broken, Direct, Item, Skipped, StanzaCopy, StreamParser
 from tests.events.component.mix import HIDDEN, HOST, NAME, TEAM, Expected, differences, event_of
 from tests.support.player import FOLDER
 
@@ -31,7 +31,7 @@ def jobs(items: list[Item]) -> list[dict[str, object]]:
     found: list[dict[str, object]] = []
     for item in items:
         event = None
-        if isinstance(item, Copy):
+        if isinstance(item, StanzaCopy):
             event = DERIVER.event_of_copy(item.host, item.stanza, 1.5, 1.0)
         elif isinstance(item, Direct):
             event = DERIVER.event_of_room(item, 1.5)

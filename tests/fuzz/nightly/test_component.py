@@ -7,7 +7,7 @@ import attrs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from restbroker.servers.component.stanzas import Broken, Copy, Direct, StreamParser
+from restbroker.servers.component.stanzas import Broken, Direct, StanzaCopy, StreamParser
 
 NAME: Final = "events.example.org"
 HOST: Final = "example.org"
@@ -76,7 +76,7 @@ def _read(pieces: list[bytes], limit_bytes: int = 1 << 20) -> list[object]:
     shown: list[object] = []
     for item in items:
         match item:
-            case Copy(_, stanza) | Direct(stanza, _):
+            case StanzaCopy(_, stanza) | Direct(stanza, _):
                 # Prefixes may be declared in the stream, or nowhere.
                 ET.fromstring(stanza.xml.replace(":", "_"))  # noqa: S314  it declares no entity
                 shown.append((type(item), stanza.xml, ET.tostring(stanza.element)))

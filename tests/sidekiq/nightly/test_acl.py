@@ -16,7 +16,7 @@ import pytest
 
 from restbroker.console.exits import Exit
 from restbroker.job.json_types import Json
-from restbroker.job.schedule import Schedule
+from restbroker.job.schedule import CronSchedule
 from restbroker.store import order
 from restbroker.store.client import items, text
 from tests.sidekiq.test_acl import acl_commands
@@ -166,7 +166,7 @@ def wait_until_held(citizen: Citizen) -> None:
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "with little rights, to reach more")
 @pytest.mark.promise("Sidekiq: what is seen, and rights", "the rights for run are enough")
 def test_the_rights_that_the_page_names_are_enough_to_run(citizen: Citizen) -> None:
-    begun = f"{Schedule('@yearly').digest} {int(time.time()) - 3 * 366 * 86_400}"
+    begun = f"{CronSchedule('@yearly').digest} {int(time.time()) - 3 * 366 * 86_400}"
     citizen.client.command("HSET", "restbroker:periodic", "yearly", begun)
     first = citizen.start()
     citizen.push(job("fails1"), job("refused1"), b"5", job("hangs1", command="send_message"), job("hangs2"))

@@ -17,7 +17,7 @@ import trio.testing
 from restbroker.app import reload as reload_module
 from restbroker.app.build import plan_of
 from restbroker.app.reload import Reload
-from restbroker.app.services import Summaries
+from restbroker.app.services import LogTicker
 from restbroker.broker.plan import BrokerPlan
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
@@ -275,7 +275,7 @@ async def test_totals_of_a_supervisor_are_written_each_10_s_and_at_end(
     written = io.StringIO()
     log = LogSink(stream=written)
     async with trio.open_nursery() as nursery:
-        await nursery.start(Summaries(log).run)
+        await nursery.start(LogTicker(log).run)
         for _ in range(5):
             log(OperatorWarning("RequestFailed", "/stats failed"))
         await trio.sleep(11)

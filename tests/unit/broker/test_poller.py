@@ -23,7 +23,6 @@ from restbroker.job.order import Order
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import (
-    Duplicate,
     FetchAnswer,
     FetchRequest,
     FetchResult,
@@ -31,6 +30,7 @@ from restbroker.store.jobs import (
     LimitReached,
     Limits,
     TargetPaused,
+    UnknownTickets,
 )
 from restbroker.telemetry.events import Event, OperatorWarning, StoreBack, StoreLost
 
@@ -241,7 +241,7 @@ async def test_outage_met_by_others_compares_jobs_before_taking_more(
 
 
 async def test_tickets_that_redis_issued_unheard_have_jobs_compared(autojump_clock: MockClock) -> None:
-    pool = Pool(answers=[Duplicate(1)])
+    pool = Pool(answers=[UnknownTickets(1)])
     await pool.run()
     assert pool.steps[:3] == ["asks", "compares", "asks"]
 

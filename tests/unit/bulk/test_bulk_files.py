@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from restbroker.bulk.rows import LONGEST, ODD_MARK, Bad, Read, Row, Table, read_table, reject_text
+from restbroker.bulk.rows import LONGEST, ODD_MARK, Bad, FileRow, Read, RowFile, read_table, reject_text
 from restbroker.errors import UsageError
 from tests.support.rows import rows
 
@@ -16,7 +16,7 @@ LONG = b"7,8," + b"9" * 96 + b"\n"
 """Ten thousand of these are nearly as long as a row may be."""
 
 
-def table(raw: bytes) -> Table:
+def table(raw: bytes) -> RowFile:
     return read_table("f", io.TextIOWrapper(io.BytesIO(raw), "utf-8", "surrogateescape", newline=""))
 
 
@@ -26,7 +26,7 @@ def reads(raw: bytes) -> list[Read]:
 
 def values(raw: bytes) -> list[object]:
     """The values of rows that can be read; why the others cannot."""
-    return [row.values if isinstance(row, Row) else row.why for row in reads(raw)]
+    return [row.values if isinstance(row, FileRow) else row.why for row in reads(raw)]
 
 
 def rejects(raw: bytes) -> bytes:
@@ -57,7 +57,7 @@ def test_csv_written_by_python_reads_back(
     raw = ("\ufeff" * bom + file.getvalue()).encode()
     found = reads(raw)
     assert [row.number for row in found] == list(range(1, len(cells) + 1))
-    assert [row.values for row in found if isinstance(row, Row)] == [
+    assert [row.values for row in found if isinstance(row, FileRow)] == [
         dict(zip("abc", line, strict=True)) for line in cells
     ]
 
@@ -121,16 +121,16 @@ def test_a_bad_row_is_named_by_its_line_and_costs_no_other(row: bytes, why: str)
     first, bad, last = reads(USERS + b'1,"2\n2",3\n\n' + row + b"\n4,5,6\n")
     assert isinstance(bad, Bad)
     assert (bad.number, bad.line, bad.why) == (2, 5, why)
-    assert isinstance(first, Row)
-    assert isinstance(last, Row)
+    assert isinstance(first, FileRow)
+    assert isinstance(last, FileRow)
     assert (first.number, first.line, last.number, last.line) == (1, 2, 3, 6)
 
 
 def test_unclosed_quotation_mark_hides_the_rows_behind_it() -> None:
     found = reads(USERS + b'1,2,3\n"4,5,6\n7,8,9\n')
-    assert [type(row) for row in found] == [Row, Bad]
+    assert [type(row) for row in found] == [FileRow, Bad]
     long = reads(USERS + b'"4,5,6\n' + LONG * 12_000)
-    assert not [row for row in long if isinstance(row, Row)]
+    assert not [row for row in long if isinstance(row, FileRow)]
     assert len(long) == 1
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.bulk.jobs import Maker, Tokens
+from restbroker.bulk.jobs import Maker, TokenFinder
 from restbroker.bulk.store import jid_of, row_of
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
@@ -32,7 +32,7 @@ OTHER = Token("other", (Secret("other"),), allow=("kick_user",))
 def maker(*tokens: Token, **order: object) -> Maker:
     common = JobRequest("register", {}, "rest", PLAIN, **order)  # type: ignore[arg-type]
     access = AccessRequest(Command("register", {}), SPEC, {}, None, "ejabberd", "rest")
-    return Maker(Checker(SPEC, {}, None), Tokens(tokens, access), common, TARGET)
+    return Maker(Checker(SPEC, {}, None), TokenFinder(tokens, access), common, TARGET)
 
 
 JSON = st.recursive(
@@ -99,10 +99,10 @@ def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
 def test_a_row_that_is_dangerous_has_the_token_that_dares_it() -> None:
     dared, made = Token("dared", (Secret("dared"),), allow=("register", "dangerous:register")), maker(PLAIN)
     spec = attrs.evolve(SPEC, dangerous_in=lambda one: {"register": frozenset({"server"})} if "host" in one else {})
-    made.tokens = Tokens((PLAIN, dared), attrs.evolve(made.tokens.access, spec=spec))
+    made.tokens = TokenFinder((PLAIN, dared), attrs.evolve(made.tokens.access, spec=spec))
     assert b'"dared"]' in made.payload(made.order, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
     assert b'a \\"token\\"' in made.payload(made.order, {"user": "a"}, jid_of(BATCH, 1), 1.5)
-    made.tokens = Tokens((PLAIN,), made.tokens.access)
+    made.tokens = TokenFinder((PLAIN,), made.tokens.access)
     with pytest.raises(BadRow, match=r"^DangerousCommand: register controls the server"):
         made.payload(made.order, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from restbroker.config.events import EventSource, Route
 from restbroker.config.urls import BadUrl
 from restbroker.events.amqp.connection import refusal
-from restbroker.events.amqp.options import Address, ExchangeContent, address
+from restbroker.events.amqp.options import ExchangeContent, RabbitAddress, address
 from restbroker.events.amqp.reader import LIMIT_BYTES, Message, dead_job, read
 from restbroker.job import redact, rubyjson
 from restbroker.job.event import ServerEvent, as_json
@@ -125,15 +125,15 @@ SOURCE = EventSource("rabbit", "mongooseim-amqp", None, "events", "XmppEvent")
 @rows(
     ("text", "found"),
     [
-        ("amqp://u:p@h", Address(is_tls=False, host="h", port=5672, vhost="/", user="u", password="p")),
-        ("amqp://u:p@h/", Address(is_tls=False, host="h", port=5672, vhost="/", user="u", password="p")),
-        ("amqps://u:p@h/v", Address(is_tls=True, host="h", port=5671, vhost="v", user="u", password="p")),
-        ("amqp://h:1/%2F", Address(is_tls=False, host="h", port=1, vhost="/", user="guest", password="guest")),
-        ("amqp://u:%40%2F@[::1]:2/x%2Fy", Address(is_tls=False, host="::1", port=2, vhost="x/y", user="u", password="@/")),  # noqa: E501
-        ("amqp://u:@h", Address(is_tls=False, host="h", port=5672, vhost="/", user="u", password="")),
+        ("amqp://u:p@h", RabbitAddress(is_tls=False, host="h", port=5672, vhost="/", user="u", password="p")),
+        ("amqp://u:p@h/", RabbitAddress(is_tls=False, host="h", port=5672, vhost="/", user="u", password="p")),
+        ("amqps://u:p@h/v", RabbitAddress(is_tls=True, host="h", port=5671, vhost="v", user="u", password="p")),
+        ("amqp://h:1/%2F", RabbitAddress(is_tls=False, host="h", port=1, vhost="/", user="guest", password="guest")),
+        ("amqp://u:%40%2F@[::1]:2/x%2Fy", RabbitAddress(is_tls=False, host="::1", port=2, vhost="x/y", user="u", password="@/")),  # noqa: E501
+        ("amqp://u:@h", RabbitAddress(is_tls=False, host="h", port=5672, vhost="/", user="u", password="")),
     ],
 )  # fmt: skip
-def test_an_address_is_read(text: str, found: Address) -> None:
+def test_an_address_is_read(text: str, found: RabbitAddress) -> None:
     assert address(text) == found
 
 
@@ -153,7 +153,7 @@ def test_an_unusable_address_is_refused_without_its_password(text: str) -> None:
 
 @given(st.text(min_size=1, max_size=20))
 def test_no_form_of_an_address_shows_its_password(password: str) -> None:
-    found = Address(is_tls=True, host="h", port=1, vhost="/", user="u", password=f"<{password}>")
+    found = RabbitAddress(is_tls=True, host="h", port=1, vhost="/", user="u", password=f"<{password}>")
     assert f"<{password}>" not in f"{found} {found!r}"
 
 

@@ -10,14 +10,14 @@ from restbroker.job.format import reply_key
 from restbroker.job.job import Job, NotAJob, read
 from restbroker.job.json_types import Json
 from restbroker.job.policy import Context, Policy
-from restbroker.job.reply import REPLY_LIMIT_BYTES, Answer, make_replies
+from restbroker.job.reply import REPLY_LIMIT_BYTES, ReplyContent, make_replies
 from restbroker.job.rubyjson import MAX_NESTING, loads
 from tests.support.rows import rows
 
 DETAILED = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
 
 
-def replies(answer: Answer, now_s: float = 1_700_000_000.0) -> tuple[dict[str, Any], dict[str, Any]]:
+def replies(answer: ReplyContent, now_s: float = 1_700_000_000.0) -> tuple[dict[str, Any], dict[str, Any]]:
     """The reply job, and the details for a waiting client."""
     entry = read(b'{"args":[],"jid":"j","retry_count":1,"failed_at":1.5,"reply_to":"restbroker:reply:k"}', "q", "0")
     assert isinstance(entry, Job)
@@ -34,7 +34,7 @@ def nested(levels: int) -> Json:
 
 
 def test_both_answers_say_the_same() -> None:
-    by_queue, by_key = replies(Answer("negative", "[1]", [1], 200, None, "already done"))
+    by_queue, by_key = replies(ReplyContent("negative", "[1]", [1], 200, None, "already done"))
     details = {
         "status": 200, "outcome": "negative", "answer": [1], "error": None, "attempts": 3, "duration_ms": 12.3,
         "note": "already done",
@@ -45,26 +45,26 @@ def test_both_answers_say_the_same() -> None:
 
 @rows(("now_s", "written_s"), [(1_700_000_000.0, 1_700_000_000.0001), (1_700_000_000.1239, 1_700_000_000.1241)])
 def test_times_in_a_reply_are_never_whole_numbers(now_s: float, written_s: float) -> None:
-    by_queue, _ = replies(Answer("delivered", "", None, 200, None), now_s)
+    by_queue, _ = replies(ReplyContent("delivered", "", None, 200, None), now_s)
     assert by_queue["created_at"] == by_queue["enqueued_at"] == pytest.approx(written_s, abs=1e-6)
 
 
 @rows("body", [nested(MAX_NESTING - 3), [float("nan")]])
 def test_an_answer_that_ruby_could_not_read_comes_as_text_only(body: Json) -> None:
-    by_queue, by_key = replies(Answer("delivered", "text", body, 200, None))
+    by_queue, by_key = replies(ReplyContent("delivered", "text", body, 200, None))
     assert by_queue["args"][2]["answer"] is None
     assert (by_key["answer"], by_key["text"]) == (None, "text")
 
 
 def test_answer_just_within_rubys_nesting_limit_comes_parsed() -> None:
     body = nested(MAX_NESTING - 4)
-    assert replies(Answer("delivered", "text", body, 200, None))[1]["answer"] == body
+    assert replies(ReplyContent("delivered", "text", body, 200, None))[1]["answer"] == body
 
 
 @pytest.mark.promise("Producers: answers", "an answer above 1 MiB is cut")
 @rows("text", ["x" * REPLY_LIMIT_BYTES, "ü" * (REPLY_LIMIT_BYTES // 2), "x"])
 def test_a_text_of_just_the_longest_length_is_complete(text: str) -> None:
-    _, by_key = replies(Answer("delivered", text, [1], 200, None))
+    _, by_key = replies(ReplyContent("delivered", text, [1], 200, None))
     assert (by_key["text"], by_key["answer"]) == (text, [1])
     assert "truncated" not in by_key
 
@@ -72,7 +72,7 @@ def test_a_text_of_just_the_longest_length_is_complete(text: str) -> None:
 @pytest.mark.promise("Producers: answers", "an answer above 1 MiB is cut")
 @rows("letter", ["ü", "€"])
 def test_text_is_cut_between_letters_without_its_parsed_form(letter: str) -> None:
-    _, by_key = replies(Answer("delivered", "x" + letter * REPLY_LIMIT_BYTES, [1], 200, None))
+    _, by_key = replies(ReplyContent("delivered", "x" + letter * REPLY_LIMIT_BYTES, [1], 200, None))
     cut = by_key["text"]
     assert set(cut[1:]) == {letter}
     assert REPLY_LIMIT_BYTES - 3 < len(cut.encode()) <= REPLY_LIMIT_BYTES
@@ -80,7 +80,7 @@ def test_text_is_cut_between_letters_without_its_parsed_form(letter: str) -> Non
 
 
 def test_half_a_surrogate_pair_in_a_long_text_is_replaced() -> None:
-    _, by_key = replies(Answer("delivered", "\ud800" + "x" * REPLY_LIMIT_BYTES, None, 200, None))
+    _, by_key = replies(ReplyContent("delivered", "\ud800" + "x" * REPLY_LIMIT_BYTES, None, 200, None))
     assert by_key["text"].startswith("?x")
 
 

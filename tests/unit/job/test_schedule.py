@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.job import schedule
-from restbroker.job.schedule import Schedule
+from restbroker.job.schedule import CronSchedule
 
 # The days on which clocks are set forward and back, in 2026. Lord Howe's are set by half an hour; in Cairo and Santiago
 # a day begins at 1:00, or ends twice.
@@ -40,7 +40,7 @@ def at(text: str) -> int:
     return int(datetime.fromisoformat(text).timestamp())
 
 
-def between(one: Schedule, first_s: int, last_s: int) -> list[str]:
+def between(one: CronSchedule, first_s: int, last_s: int) -> list[str]:
     found: list[str] = []
     for tick in one.ticks(first_s - 1):
         if tick > last_s:
@@ -66,7 +66,7 @@ def matching(cron: str, zone: str, first_s: int, last_s: int) -> list[str]:
 def test_star_is_due_at_each_matching_minute(zone: str, change: int, cron: str) -> None:
     noon = seconds(CHANGES[zone][change], zone, 12)
     first_s, last_s = noon - 86_400, noon + 86_400
-    assert between(Schedule(cron, zone), first_s, last_s) == matching(cron, zone, first_s, last_s)
+    assert between(CronSchedule(cron, zone), first_s, last_s) == matching(cron, zone, first_s, last_s)
 
 
 @pytest.mark.parametrize("zone", CHANGES)
@@ -91,7 +91,7 @@ def test_a_time_of_day_is_due_once_a_day_whatever_the_clocks_do(zone: str, chang
                 expected.append(walls[wall])
         day += timedelta(days=1)
     meant = [at_s for at_s in sorted(set(expected)) if first_s <= at_s <= last_s]
-    assert between(Schedule(cron, zone), first_s, last_s) == [
+    assert between(CronSchedule(cron, zone), first_s, last_s) == [
         datetime.fromtimestamp(at_s, ZoneInfo(zone)).isoformat() for at_s in meant
     ]
 
@@ -111,7 +111,7 @@ def test_a_time_of_day_is_due_once_a_day_whatever_the_clocks_do(zone: str, chang
 )
 def test_days_of_the_calendar(cron: str, after: str, expected: list[str]) -> None:
     schedule.parse(cron)
-    found = islice(Schedule(cron).ticks(at(f"{after}T00:00:00+00:00")), len(expected))
+    found = islice(CronSchedule(cron).ticks(at(f"{after}T00:00:00+00:00")), len(expected))
     assert [datetime.fromtimestamp(tick, UTC).date().isoformat() for tick in found] == expected
 
 
@@ -147,7 +147,7 @@ def test_invalid_or_never_due_expression_is_refused(cron: str, why: str) -> None
 )
 def test_a_step_may_be_as_long_as_its_field(cron: str, same: str) -> None:
     schedule.parse(cron)
-    assert next(schedule.Schedule(cron).ticks(1.79e9)) == next(schedule.Schedule(same).ticks(1.79e9))
+    assert next(schedule.CronSchedule(cron).ticks(1.79e9)) == next(schedule.CronSchedule(same).ticks(1.79e9))
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_an_unknown_zone_is_refused(name: str, why: str) -> None:
     later_s=st.integers(0, 3 * 86_400),
 )
 def test_the_moments_are_the_same_from_wherever_one_begins(cron: str, zone: str, start_s: int, later_s: int) -> None:
-    one = Schedule(cron, zone)
+    one = CronSchedule(cron, zone)
     end_s = start_s + later_s
     found: list[int] = []
     for tick in one.ticks(start_s):
@@ -195,9 +195,10 @@ def test_the_moments_are_the_same_from_wherever_one_begins(cron: str, zone: str,
 
 
 def test_schedules_are_distinguished_by_their_meaning() -> None:
-    assert Schedule("@daily").digest == Schedule(" 0  0 * * * ").digest
+    assert CronSchedule("@daily").digest == CronSchedule(" 0  0 * * * ").digest
     assert (
-        len({Schedule(*given).digest for given in [("0 0 * * *",), ("0 1 * * *",), ("0 0 * * *", "Asia/Tokyo")]}) == 3
+        len({CronSchedule(*given).digest for given in [("0 0 * * *",), ("0 1 * * *",), ("0 0 * * *", "Asia/Tokyo")]})
+        == 3
     )
     assert schedule.job_id("nightly", 60) == schedule.job_id("nightly", 60) != schedule.job_id("nightly", 120)
-    assert Schedule("0 0 1 1 1").explanation == "At 00:00 on the first day of month and on Monday in January"
+    assert CronSchedule("0 0 1 1 1").explanation == "At 00:00 on the first day of month and on Monday in January"

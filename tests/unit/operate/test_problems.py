@@ -9,7 +9,7 @@ from restbroker.cli import targets
 from restbroker.operate import enqueue
 from restbroker.operate.enqueue import PauseNotice, why_waiting
 from restbroker.operate.problems import problems
-from restbroker.operate.system import Pool, Queue, Snapshot, Target, target_state
+from restbroker.operate.system import PoolState, Queue, Snapshot, TargetState, target_state
 from restbroker.operate.words import all_well, state_text
 from restbroker.store.pauses import Pause
 
@@ -17,17 +17,17 @@ NOW_S = 1_000.0
 DOWN = "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {}` tests it."
 
 
-def pool(target: str = "ejabberd", /, **fields: Any) -> Pool:
+def pool(target: str = "ejabberd", /, **fields: Any) -> PoolState:
     usual: dict[str, Any] = {"identity": "node:7:x", "process": "node:7", "target": target, "queues": ("rest",)}
     usual |= {"heartbeat_age_s": 1.0, "dying": False, "in_progress": 0, "state": "up"}
-    return Pool(**usual | fields)
+    return PoolState(**usual | fields)
 
 
 def queue(name: str, size: int | None, latency_s: float = 0.0) -> Queue:
     return Queue(name, size, latency_s, paused=False)
 
 
-def lines(*pools: Pool, queues: tuple[Queue, ...] = ()) -> list[str]:
+def lines(*pools: PoolState, queues: tuple[Queue, ...] = ()) -> list[str]:
     return [problem.line for problem in problems(Snapshot(queues=queues, targets=pools), ("rest",), (), NOW_S)]
 
 
@@ -56,12 +56,18 @@ def test_queue_of_a_dead_target_is_reported_with_the_target() -> None:
 
 
 def test_a_targets_reason_and_its_limits_are_sentences() -> None:
-    usual: dict[str, Any] = dict.fromkeys(attrs.fields_dict(Target)) | {"pauses": (), "limited": (), "concurrency": 8}
+    usual: dict[str, Any] = dict.fromkeys(attrs.fields_dict(TargetState)) | {
+        "pauses": (),
+        "limited": (),
+        "concurrency": 8,
+    }
     why = next(column.text for column in targets.COLUMNS if column.title == "WHY")
     assert why is not None
     limit = "at most 1 of 8 at once since the server was overloaded or down; the limit rises with use"
-    assert why(Target(**usual | {"limit": 1})) == limit
-    assert why(Target(**usual | {"limit": 1, "reason": "No.", "hint": "Start it."})) == f"No. Start it. A{limit[1:]}"
+    assert why(TargetState(**usual | {"limit": 1})) == limit
+    assert (
+        why(TargetState(**usual | {"limit": 1, "reason": "No.", "hint": "Start it."})) == f"No. Start it. A{limit[1:]}"
+    )
 
 
 def test_a_queue_of_others_is_no_grave_problem() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from restbroker.job.jid import unprintable
 from restbroker.rosters.files import FileContents, RefusedRoster, read, write
-from restbroker.rosters.reader import Copies, Copy
+from restbroker.rosters.reader import Copies, RosterCopy
 from restbroker.rosters.rules import Contact
 
 NAMES = st.text(min_size=1, max_size=6).filter(lambda text: not unprintable(text))
@@ -68,8 +68,8 @@ def test_a_line_that_cannot_be_read_says_why() -> None:
 
 def test_a_copy_is_kept_until_it_is_too_old() -> None:
     copies = Copies(60.0, 1_000_000)
-    copies.keep("john", Copy(b"{}", 100.0))
-    assert copies.of("john", 159.9) == Copy(b"{}", 100.0)
+    copies.keep("john", RosterCopy(b"{}", 100.0))
+    assert copies.of("john", 159.9) == RosterCopy(b"{}", 100.0)
     assert copies.of("mary", 159.9) is None
     assert copies.of("john", 160.0) is None
     assert (len(copies), copies.size_bytes) == (0, 0)
@@ -77,17 +77,17 @@ def test_a_copy_is_kept_until_it_is_too_old() -> None:
 
 def test_an_earlier_copy_replaces_no_later_one() -> None:
     copies = Copies(60.0, 1_000_000)
-    copies.keep("john", Copy(b"later", 101.0))
-    copies.keep("john", Copy(b"earlier", 100.0))
-    assert copies.of("john", 101.0) == Copy(b"later", 101.0)
+    copies.keep("john", RosterCopy(b"later", 101.0))
+    copies.keep("john", RosterCopy(b"earlier", 100.0))
+    assert copies.of("john", 101.0) == RosterCopy(b"later", 101.0)
 
 
 def test_copies_have_a_bound_and_the_oldest_go() -> None:
     copies = Copies(1000.0, 10_000)
     for number in range(100):
-        copies.keep(f"user{number}", Copy(b"x" * 600, float(number)))
+        copies.keep(f"user{number}", RosterCopy(b"x" * 600, float(number)))
         assert copies.size_bytes <= 10_000
     assert copies.of("user99", 99.0) is not None
     assert copies.of("user0", 99.0) is None
-    copies.keep("huge", Copy(b"x" * 10_001, 100.0))
+    copies.keep("huge", RosterCopy(b"x" * 10_001, 100.0))
     assert (len(copies), copies.size_bytes) == (0, 0)

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from restbroker.serving.requests import (
     HEAD_LIMIT_BYTES,
     PART_BYTES,
+    BadRequest,
     IncomingRequest,
     RequestLines,
     Requests,
-    Unreadable,
     restore_bytes,
 )
 from tests.support.rows import rows
@@ -113,7 +113,7 @@ def test_requests_are_what_h11_reads_in_any_pieces(all_sent: list[bytes], cuts: 
     ],
 )
 def test_ambiguous_request_is_refused(sent: bytes, status: int) -> None:
-    with pytest.raises(Unreadable) as refused:
+    with pytest.raises(BadRequest) as refused:
         read([sent])
     assert refused.value.status == status
 
@@ -125,7 +125,7 @@ def test_a_head_that_never_ends_is_refused_and_not_kept(begin: bytes) -> None:
     for _ in range((HEAD_LIMIT_BYTES + 2 * PART_BYTES) // 4096):
         assert requests.take() is None
         requests.feed(b"y" * 4096)
-    with pytest.raises(Unreadable):
+    with pytest.raises(BadRequest):
         requests.take()
 
 
@@ -138,7 +138,7 @@ def test_endless_trailer_is_refused(end: bytes) -> None:
     for _ in range((HEAD_LIMIT_BYTES + 2 * PART_BYTES) // 4096 + 1):
         requests.feed(b"0" * 4094 if end == b"0" else b"y" * 4096)
     assert requests.is_broken
-    with pytest.raises(Unreadable):
+    with pytest.raises(BadRequest):
         requests.take()
 
 
@@ -166,7 +166,7 @@ def test_request_before_nonsense_is_still_a_request() -> None:
     first = requests.take()
     assert first is not None
     assert (first.target, first.is_whole) == (b"/a", True)
-    with pytest.raises(Unreadable):
+    with pytest.raises(BadRequest):
         requests.take()
 
 
@@ -177,7 +177,7 @@ def test_nothing_that_follows_a_refused_request_is_one(refused: bytes) -> None:
     head = b"Content-Length: 1\r\n\r\n"
     requests.feed(refused + head + b"1POST /2 HTTP/1.1\r\nHost: x\r\n" + head + b"2")
     requests.feed(b"POST /3 HTTP/1.1\r\nHost: x\r\n" + head + b"3")
-    with pytest.raises(Unreadable):
+    with pytest.raises(BadRequest):
         requests.take()
 
 

@@ -11,7 +11,7 @@ from restbroker.config.secret import Secret
 from restbroker.errors import RestbrokerError, StoreNotNow, StoreRefused, StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.failures import ErrorReply, Failure, translate
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from tests.support.key_names import all_keys
 
 PASSING: list[tuple[ErrorReply, str, str]] = [
@@ -121,9 +121,9 @@ def test_hidden_command_is_named_with_who_may_hide_it(said: str) -> None:
 
 
 def test_each_key_that_all_processes_share_has_its_type() -> None:
-    wanted = {key: Keys().expected_type(key) for key in all_keys()}
+    wanted = {key: RedisKeys().expected_type(key) for key in all_keys()}
     unknown = {key for key, kind in wanted.items() if kind is None}
     assert all(key.startswith(("HOST:PID:NONCE", "COMMAND-")) for key in unknown), "of a process, or of Sidekiq 7"
     assert wanted["restbroker:info:IDENTITY"] == wanted["restbroker:sent:IDENTITY"] == "hash"
     assert (wanted["stat:failed"], wanted["restbroker:rate:TARGET"], wanted["goretry"]) == ("string", "string", "zset")
-    assert Keys("ns").expected_type("ns:paused") == "set"
+    assert RedisKeys("ns").expected_type("ns:paused") == "set"

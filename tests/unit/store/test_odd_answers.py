@@ -50,7 +50,7 @@ from restbroker.store.client import (
     text,
 )
 from restbroker.store.identities import read_fields
-from restbroker.store.keys import Keys
+from restbroker.store.keys import RedisKeys
 from restbroker.store.pauses import until_us_of
 from restbroker.store.sets import Placement
 
@@ -110,7 +110,7 @@ class Odd:
     """Has the same calls as a client, and these answers to them, again and again."""
 
     answers: Iterator[Reply]
-    keys: Keys = attrs.field(factory=Keys)
+    keys: RedisKeys = attrs.field(factory=RedisKeys)
 
     def command(self, *_arguments: object) -> Reply:
         return next(self.answers)

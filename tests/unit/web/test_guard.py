@@ -8,7 +8,7 @@ import pytest
 from quart import Response
 from quart_trio import QuartTrio
 
-from restbroker.web.guard import Guard, LoginAttempts, Settings, is_own
+from restbroker.web.guard import Guard, LoginAttempts, PageSettings, is_own
 
 OURS = (
     *("localhost", "LOCALHOST:8080", "127.0.0.1", "127.0.0.1:8080", "10.1.2.3:80", "[::1]", "[::1]:8080"),
@@ -47,7 +47,7 @@ FOREIGN_FORMS: dict[str, Mapping[str, str]] = {
 }  # fmt: skip
 
 
-async def refused(headers: Mapping[str, str], settings: Settings) -> str:
+async def refused(headers: Mapping[str, str], settings: PageSettings) -> str:
     """The code with which a form with these headers is refused; "" for one that is obeyed."""
     codes = [""]
 
@@ -66,7 +66,7 @@ async def refused(headers: Mapping[str, str], settings: Settings) -> str:
 
 @pytest.mark.promise("Security: who can reach the ports", "as a page in an operator's browser, to send a form")
 async def test_only_a_form_of_our_own_pages_is_obeyed() -> None:
-    settings = Settings("127.0.0.1", names=("ops.example.org",))
+    settings = PageSettings("127.0.0.1", names=("ops.example.org",))
     own = {name: await refused(headers, settings) for name, headers in OWN_FORMS.items()}
     foreign = {name: await refused(headers, settings) for name, headers in FOREIGN_FORMS.items()}
     assert own == dict.fromkeys(OWN_FORMS, "")

@@ -26,10 +26,17 @@ from restbroker.config.events import EventSource
 from restbroker.config.values import duration_text
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import Answer, Answers, Forbidden, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import (
+    Forbidden,
+    HookRequest,
+    MalformedEvent,
+    PostAnswer,
+    PostAnswers,
+    PostedEvent,
+)
 from restbroker.servers.event_json import object_of
 from restbroker.servers.mongooseim.sns.options import Options, options_of
-from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, Request, SignatureError, check_head, verify
+from restbroker.servers.mongooseim.sns.sigv4 import ExpectedSignature, SignatureError, SignedRequest, check_head, verify
 
 _SERVICE: Final = "sns"
 _PATH: Final = b"/"
@@ -69,12 +76,12 @@ class SnsHook:
         except SignatureError as error:
             _forbid(error)
 
-    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+    def read(self, posted: HookRequest, source: str, now_s: float) -> PostedEvent:
         """Return the event, with its topic's queue and class, if it has its own. Raise `MalformedEvent` or `Forbidden`.
 
         `Forbidden` means that the signature is wrong or the key cannot be read.
         """
-        request = Request(posted.method, _PATH, posted.query, headers=posted.headers.items(), body=posted.body)
+        request = SignedRequest(posted.method, _PATH, posted.query, headers=posted.headers.items(), body=posted.body)
         if not all(posted.secrets) or len(posted.secrets) != 1:
             _forbid(SignatureError("InvalidClientTokenId", "the key cannot be read here"))
         try:
@@ -87,23 +94,23 @@ class SnsHook:
             raise MalformedEvent(f"its topic is not one of {', '.join(sorted(self.options.topics))} (Topics)")
         event = event_of(published, topic.type, source, now_s)
         if topic.queue is None and topic.job_class is None:
-            return IncomingEvent(event)
+            return PostedEvent(event)
         queue, job_class = topic.queue or self.source.queue, topic.job_class or self.source.job_class
         # The source's filters and what its jobs look like still count; its Routes do not.
-        return IncomingEvent(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
+        return PostedEvent(event, source=attrs.evolve(self.source, queue=queue, job_class=job_class, routes=()))
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> PostAnswers:
         """Answers in Amazon's XML. MongooseIM publishes what it is told to in its own time."""
 
-        def problem(status: HTTPStatus, detail: str) -> Answer:
+        def problem(status: HTTPStatus, detail: str) -> PostAnswer:
             return error_answer(status, _CODES.get(status, "InvalidParameter"), detail, _new_name())
 
-        def not_now(_event: IncomingEvent, retry_after_s: int) -> Answer:
+        def not_now(_event: PostedEvent, retry_after_s: int) -> PostAnswer:
             detail = f"It could not be accepted. Try again in {duration_text(retry_after_s)}."
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
-        return Answers(accepted=lambda: publish_answer(_new_name()), not_now=not_now, problem=problem)
+        return PostAnswers(accepted=lambda: publish_answer(_new_name()), not_now=not_now, problem=problem)
 
 
 def open_hook(source: EventSource) -> SnsHook:
@@ -202,7 +209,7 @@ def _attributes(fields: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
             yield name, fields.get(f"MessageAttributes.entry.{found[1]}.Value.StringValue")
 
 
-def publish_answer(name: str) -> Answer:
+def publish_answer(name: str) -> PostAnswer:
     """Return the answer that the message is accepted.
 
     `name` becomes the id of message and request; erlcloud needs one.
@@ -211,7 +218,7 @@ def publish_answer(name: str) -> Answer:
     return _answer(HTTPStatus.OK, "PublishResponse", f"{result}<ResponseMetadata>{_request(name)}</ResponseMetadata>")
 
 
-def error_answer(status: HTTPStatus, code: str, message: str, name: str) -> Answer:
+def error_answer(status: HTTPStatus, code: str, message: str, name: str) -> PostAnswer:
     """Return the answer that a request is not accepted.
 
     `code` is Amazon's word for the reason, `message` the reason for people, `name` the id of the request.
@@ -225,6 +232,6 @@ def _request(name: str) -> str:
     return f"<RequestId>{escape(name)}</RequestId>"
 
 
-def _answer(status: HTTPStatus, element: str, inside: str) -> Answer:
+def _answer(status: HTTPStatus, element: str, inside: str) -> PostAnswer:
     document = f'<{element} xmlns="{_NAMESPACE}">{inside}</{element}>\n'
-    return Answer(status.value, document.encode("ascii", "xmlcharrefreplace"), _TYPE)
+    return PostAnswer(status.value, document.encode("ascii", "xmlcharrefreplace"), _TYPE)

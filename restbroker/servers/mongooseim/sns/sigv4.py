@@ -41,7 +41,7 @@ class SignatureError(Exception):
 
 
 @attrs.frozen
-class Request:
+class SignedRequest:
     """A request as it came: `path` and `query` as they were sent, names of headers in any case."""
 
     method: str
@@ -79,7 +79,7 @@ def check_head(headers: Iterable[tuple[bytes, bytes]], expected: ExpectedSignatu
     _require_claim(_join_headers(headers), expected, now_s)
 
 
-def verify(request: Request, secret: bytes, expected: ExpectedSignature, now_s: float) -> None:
+def verify(request: SignedRequest, secret: bytes, expected: ExpectedSignature, now_s: float) -> None:
     """Raise `SignatureError` unless the request is signed as expected with the key `secret`. `now_s`: epoch seconds."""
     headers = _join_headers(request.headers)
     claim, moment = _require_claim(headers, expected, now_s), headers["x-amz-date"]
@@ -150,7 +150,7 @@ def _epoch_s(moment: str) -> int | None:
         return None
 
 
-def _canonical(request: Request, headers: dict[str, str], signed: tuple[str, ...], digest: str) -> str:
+def _canonical(request: SignedRequest, headers: dict[str, str], signed: tuple[str, ...], digest: str) -> str:
     """Return the text that both sides make of the request, to sign it; `digest` is the body's SHA-256."""
     lines = [
         request.method,

@@ -19,7 +19,7 @@ import attrs
 
 from restbroker.config.events import EventSource
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import USUAL_ANSWERS, Answers, Hook, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import USUAL_ANSWERS, Hook, HookRequest, MalformedEvent, PostAnswers, PostedEvent
 from restbroker.servers.webhook.charset import UTF_8, decode
 
 _NEEDED: Final = ("author", "receiver", "message")
@@ -35,9 +35,9 @@ class PushHook:
     """The hook of kind `mongooseim-webhook`, as `event_contract.Hook` describes it."""
 
     CONTENT_TYPE: str = "application/x-www-form-urlencoded"
-    answers: Answers = USUAL_ANSWERS
+    answers: PostAnswers = USUAL_ANSWERS
 
-    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+    def read(self, posted: HookRequest, source: str, now_s: float) -> PostedEvent:
         """Return the posted message as an event. Raise `MalformedEvent` if the form lacks a field.
 
         `source` is the source's name in the configuration, `now_s` the time of receipt in epoch seconds.
@@ -60,7 +60,7 @@ class PushHook:
             received_at_s=now_s,
             raw={**fields},
         )
-        return IncomingEvent(event)
+        return PostedEvent(event)
 
 
 def open_hook(source: EventSource) -> Hook:  # noqa: ARG001  all sources of this kind are alike

@@ -21,8 +21,8 @@ from restbroker.job.outcome import Reason
 from restbroker.servers.api.table import (
     TEXT,
     Argument,
+    ArgumentForm,
     Arguments,
-    Form,
     dangerous_commands_of,
     in_order,
     may,
@@ -82,7 +82,7 @@ FROM: Final = "from"
 STREAM: Final = "streamid"
 """What stands in the path for the stream of the user who acts."""
 _STREAM_OF: Final = Argument(FROM, USER, required=True)
-_IN_PATH: Final[Mapping[str, Form]] = {
+_IN_PATH: Final[Mapping[str, ArgumentForm]] = {
     FROM: SENDER,
     "roomName": ROOM,
     "to": JID,
@@ -91,7 +91,7 @@ _IN_PATH: Final[Mapping[str, Form]] = {
     "state": STATE,
 }
 """The forms of arguments in a path; all others are segments."""
-_IN_QUERY: Final[Mapping[str, Form]] = {
+_IN_QUERY: Final[Mapping[str, ArgumentForm]] = {
     "service": QUOTED,
     "servicename": QUOTED,
     "type": QUOTED,
@@ -106,7 +106,7 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "userId": (FROM, "userID"),
     "userID": (FROM, "userId"),
 }
-_RAW: Final[Mapping[Sends, Form]] = {"text": TEXT, "either": EITHER}
+_RAW: Final[Mapping[Sends, ArgumentForm]] = {"text": TEXT, "either": EITHER}
 _BODY: Final = ("body",)
 _OFFERED: Final = may(workgroup=SEGMENT)
 """An optional argument, which only the path on the plugin's page (`_ON_PAGE`) needs."""
@@ -133,7 +133,7 @@ _ASK_UNANSWERED: Final = Reason(
 
 
 @attrs.frozen(eq=False, repr=False)
-class Entry:
+class ChatEntry:
     """One command: a row of `catalogue.toml`.
 
     `request`: method, path below the plugin's own, with `{name}` for an argument, and the arguments in the query.
@@ -199,17 +199,17 @@ class Entry:
         return self.parts[1].split("/")[1]
 
 
-def _row(name: str, form: Form, *, needed: bool = False) -> Argument:
+def _row(name: str, form: ArgumentForm, *, needed: bool = False) -> Argument:
     if name == STREAM:
         return _STREAM_OF
     return Argument(name, form, needed, aliases=_ALIASES.get(name, ()))
 
 
-def _read() -> Mapping[str, Entry]:
+def _read() -> Mapping[str, ChatEntry]:
     rows = read_toml(__file__, "catalogue.toml")
     return MappingProxyType(
         {
-            name: Entry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
+            name: ChatEntry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
             for name, row in rows.items()
         }
     )
@@ -218,7 +218,7 @@ def _read() -> Mapping[str, Entry]:
 _SOURCE: Final = _read()
 
 
-def _with_path(name: str, request: str) -> Entry:
+def _with_path(name: str, request: str) -> ChatEntry:
     """Return the command of this name with another request, which names no stream."""
     return attrs.evolve(_SOURCE[name], request=request, own=(Argument(FROM, USER),))
 
@@ -229,10 +229,10 @@ _ON_PAGE: Final = (
     _with_path("reject_offer", "DELETE /chat/assists/{workgroup}/{offerId}"),
     _with_path("add_contact", "POST /chat/contacts/{jid}"),
 )
-_DOCUMENTED: Final[Mapping[str, Entry]] = MappingProxyType({**_SOURCE, **{entry.name: entry for entry in _ON_PAGE}})
+_DOCUMENTED: Final[Mapping[str, ChatEntry]] = MappingProxyType({**_SOURCE, **{entry.name: entry for entry in _ON_PAGE}})
 
 
-def table(paths: Paths) -> Mapping[str, Entry]:
+def table(paths: Paths) -> Mapping[str, ChatEntry]:
     """Return all commands, by name, with their paths as the plugin's source or its page has them."""
     return _SOURCE if paths == "source" else _DOCUMENTED
 
@@ -254,7 +254,7 @@ def _catalogue_of(paths: Paths) -> Catalogue:
     return Catalogue(_VERSION, {name: _spec(entry) for name, entry in entries.items()}, dangerous, is_whole=True)
 
 
-def _spec(entry: Entry) -> CommandSpec:
+def _spec(entry: ChatEntry) -> CommandSpec:
     tags = [entry.family, *(["documented"] if entry.documented else [])]
     return CommandSpec(
         name=entry.name,

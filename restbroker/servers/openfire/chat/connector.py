@@ -21,7 +21,7 @@ from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.chat import catalogue
-from restbroker.servers.openfire.chat.catalogue import FROM, Entry, table
+from restbroker.servers.openfire.chat.catalogue import FROM, ChatEntry, table
 from restbroker.servers.openfire.chat.logins import LogoffResult, SharedLogins, shared_logins
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import (
@@ -36,7 +36,7 @@ from restbroker.servers.openfire.chat.outcomes import (
     is_empty,
 )
 from restbroker.servers.openfire.chat.request import ChatRequest, build, question
-from restbroker.servers.openfire.chat.rooms import TRIES, Answer, Job, NoRoom, Rooms
+from restbroker.servers.openfire.chat.rooms import TRIES, Job, NoRoom, RoomAnswer, Rooms
 from restbroker.servers.openfire.chat.sessions import NoLogin, as_unsent
 from restbroker.store.logins import AskingOnly, LoggedOff
 from restbroker.transport.message import NotSent, Request, Response
@@ -106,7 +106,7 @@ class ChatSender:
             if job.entry.effect in ("joins", "leaves", "speaks"):
                 answer = await self._rooms.send(job, stream, need)
             else:
-                answer = Answer(await job.link.send(job.request.of(stream)))
+                answer = RoomAnswer(await job.link.send(job.request.of(stream)))
             if not others or not _is_doubtful(job, answer.response, is_renewed=is_renewed):
                 break
             # Also of an offer: the other stream may be known to the server for long, and to us not yet.
@@ -119,7 +119,7 @@ class ChatSender:
             stream, is_renewed = fresh, is_renewed or is_new
         return self._outcome(job, answer, stream, is_renewed=is_renewed)
 
-    def _outcome(self, job: Job, answer: Answer, stream: str, *, is_renewed: bool) -> Outcome:
+    def _outcome(self, job: Job, answer: RoomAnswer, stream: str, *, is_renewed: bool) -> Outcome:
         is_refused, effect = answer.response.status == 400, job.entry.effect
         if is_renewed and is_refused and effect == "leaves":
             return Delivered("", None, 400, note=DONE_BEFORE)
@@ -154,7 +154,7 @@ class ChatSender:
                 await self._logins.note_kicked(name)
         return response
 
-    async def _send_question(self, entry: Entry, name: str, request: Request, link: Link) -> Response:
+    async def _send_question(self, entry: ChatEntry, name: str, request: Request, link: Link) -> Response:
         """Send a question, or a command that ends one, and note in Redis whether its name asks one.
 
         A question that may have begun counts as begun.

@@ -24,7 +24,7 @@ from restbroker.servers.api.table import (
     FLAG,
     TEXT,
     WHOLE,
-    Form,
+    ArgumentForm,
     InvalidArguments,
     are_texts,
     is_text,
@@ -129,7 +129,7 @@ SEGMENT: Final = then(TEXT, _to_text, _check_segment)
 ROOM: Final = then(TEXT, _unquote, _check_segment)
 SENDER: Final = then(TEXT, _to_text, _check_user)
 """The name of a user on whose behalf nothing is done."""
-USER: Final = then(Form("a user's name or JID", is_text, host_source="name"), _unquote, _check_user)
+USER: Final = then(ArgumentForm("a user's name or JID", is_text, host_source="name"), _unquote, _check_user)
 """The user as whom a command acts."""
 JID: Final = table.JID._replace(convert=_complete)
 SHOW: Final = choice(
@@ -138,10 +138,12 @@ SHOW: Final = choice(
 STATE: Final = choice(
     "one of composing, paused, active, inactive and gone", "composing", "paused", "active", "inactive", "gone"
 )._replace(convert=_unquote)
-EITHER: Final = Form(
+EITHER: Final = ArgumentForm(
     'a string, or an object such as {"body": "Hello"}', lambda value: isinstance(value, str | dict), "any"
 )
-SCALAR: Final = Form("a string, a number, or true or false", lambda value: isinstance(value, str | int | float), "any")
+SCALAR: Final = ArgumentForm(
+    "a string, a number, or true or false", lambda value: isinstance(value, str | int | float), "any"
+)
 FILLED: Final = SCALAR._replace(convert=forms.FILLED.convert, nonempty=True)
 """A text that is not empty, or another value."""
 TEXTS: Final = table.TEXTS._replace(expected="a list of strings, or one with commas,", convert=_split)
@@ -153,7 +155,7 @@ COMMAS: Final = TEXTS._replace(fits=is_text, convert=_join)
 MEMBERS: Final = COMMAS._replace(convert=_members)
 
 
-_FORMS: Final[Mapping[Form, Form]] = {
+_FORMS: Final[Mapping[ArgumentForm, ArgumentForm]] = {
     forms.JID: JID,
     table.TEXTS: TEXTS,
     forms.ADDRESSES: list_form(forms.ADDRESS, TEXTS),
@@ -175,7 +177,7 @@ def _copy(name: str) -> Entity:
     return entity._replace(members=tuple(rows))
 
 
-_OF_OWN: Final[Mapping[str, Form]] = {
+_OF_OWN: Final[Mapping[str, ArgumentForm]] = {
     "": SCALAR,
     "any": ANY,
     "commas": COMMAS,

@@ -22,7 +22,7 @@ from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason,
 from restbroker.servers.api.answer import Answer, AnswerForm, read, read_for
 from restbroker.servers.api.ladder import FAILED, Ladder, Rung, ladder, may_pass, standard
 from restbroker.servers.api.texts import parse_json
-from restbroker.servers.openfire.chat.catalogue import Entry
+from restbroker.servers.openfire.chat.catalogue import ChatEntry
 from restbroker.servers.openfire.normal import LOGINS, normalise, without_logins
 from restbroker.transport.message import Response
 
@@ -192,7 +192,7 @@ def _message(response: Response, text: str) -> tuple[str, str]:
             return "", ""
 
 
-def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
+def classify(call: Call, entry: ChatEntry, spec: CommandSpec, response: Response, now_s: float, stream: str) -> Outcome:
     """Return the outcome of this answer to this call.
 
     `stream`: the id that the call was sent with, to be masked; "" if there is none. `now_s` (epoch seconds) is for a
@@ -237,7 +237,7 @@ def is_empty(body: Json) -> bool:
     return isinstance(body, dict) and not any(body.values())
 
 
-def _success(entry: Entry, response: Response, stream: str) -> Outcome:
+def _success(entry: ChatEntry, response: Response, stream: str) -> Outcome:
     status = response.status
     if "text/html" in response.headers.get("content-type", ""):
         message = f"Status {status} with a page: this is not the Chat API."
@@ -254,7 +254,7 @@ def _success(entry: Entry, response: Response, stream: str) -> Outcome:
     return Delivered(text, body, status, note=response.note)
 
 
-def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Outcome:
+def _refusal(call: Call, entry: ChatEntry, spec: CommandSpec, answer: Answer) -> Outcome:
     may_be_done = entry.repeat == "already_done"
     match answer.status:
         case 400 if may_be_done and (entry.effect == "logs_off" or call.maybe_run):
@@ -277,7 +277,7 @@ def _refusal(call: Call, entry: Entry, spec: CommandSpec, answer: Answer) -> Out
             return answer.reject("Refused", _CHECK_ARGUMENTS)
 
 
-def _is_of_command(entry: Entry, response: Response) -> bool:
+def _is_of_command(entry: ChatEntry, response: Response) -> bool:
     """Tell whether a 404 is about what the command names, and not about the whole API, which may not be up yet."""
     match parse_json(response.parsable):
         case {"exception": str()}:
@@ -286,7 +286,7 @@ def _is_of_command(entry: Entry, response: Response) -> bool:
             return entry.answers_404 and "text/html" not in response.headers.get("content-type", "")
 
 
-def _bad_request(entry: Entry, answer: Answer) -> Rejected:
+def _bad_request(entry: ChatEntry, answer: Answer) -> Rejected:
     if entry.effect == "asks":
         for words, reason in _REFUSED_QUESTIONS:
             if words.encode() in answer.response.body:

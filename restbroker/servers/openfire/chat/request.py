@@ -21,7 +21,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers.api.request import Headers, harmless_request, json_body, path_of, query_of
 from restbroker.servers.api.table import InvalidArguments, fit
 from restbroker.servers.openfire.access import login_header
-from restbroker.servers.openfire.chat.catalogue import FROM, STREAM, Entry, table
+from restbroker.servers.openfire.chat.catalogue import FROM, STREAM, ChatEntry, table
 from restbroker.servers.openfire.chat.forms import BODIES, service_of
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.entities import Entity, check_room, xml
@@ -54,7 +54,7 @@ class ChatRequest:
         return attrs.evolve(self._request, path=path)
 
 
-def build(call: Call, entry: Entry, target: Target) -> ChatRequest:
+def build(call: Call, entry: ChatEntry, target: Target) -> ChatRequest:
     """Return the request of a call, without its stream.
 
     Raise `InvalidArguments` for arguments that do not fit, `ConfigError` for a secret that cannot be used.
@@ -108,11 +108,11 @@ def question(
     return harmless_request(target, target.url.path + path, headers, method, body or b"")
 
 
-def _entry_of(target: Target, name: str) -> Entry:
+def _entry_of(target: Target, name: str) -> ChatEntry:
     return table(target.options_as(Options).paths)[name]
 
 
-def _with_service(entry: Entry, given: dict[str, Json], host: str | None) -> Mapping[str, Json]:
+def _with_service(entry: ChatEntry, given: dict[str, Json], host: str | None) -> Mapping[str, Json]:
     """Return the arguments with a room's JID split into name and service.
 
     Raise `InvalidArguments` if services differ.
@@ -127,7 +127,7 @@ def _with_service(entry: Entry, given: dict[str, Json], host: str | None) -> Map
     return {**given, "roomName": name}
 
 
-def _make(call: Call, entry: Entry, target: Target, given: Mapping[str, Json]) -> ChatRequest:
+def _make(call: Call, entry: ChatEntry, target: Target, given: Mapping[str, Json]) -> ChatRequest:
     method, path, names = entry.parts
     before, _, behind = path.partition(f"{{{STREAM}}}")
     before = target.url.path + _PLUGIN + path_of(before, given, _segment)
@@ -146,7 +146,7 @@ def _segment(_name: str, text: str) -> str:
     return quote(text, safe="")
 
 
-def _body(entry: Entry, given: Mapping[str, Json]) -> tuple[str, bytes]:
+def _body(entry: ChatEntry, given: Mapping[str, Json]) -> tuple[str, bytes]:
     """Return the content type and the body; two empty ones if there is no body."""
     match entry.sends:
         case "text":

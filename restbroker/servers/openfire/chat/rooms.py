@@ -25,11 +25,11 @@ from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Denied, Outcome, Reason, Rejected
 from restbroker.job.settle import before_sending
-from restbroker.servers.api.connector import Delivery
+from restbroker.servers.api.connector import PreparedCall
 from restbroker.servers.api.request import unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.in_redis import LoginsInRedis
-from restbroker.servers.openfire.chat.catalogue import Entry, for_target, table
+from restbroker.servers.openfire.chat.catalogue import ChatEntry, for_target, table
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.logins import bounded, new_lock, until_free
 from restbroker.servers.openfire.chat.options import Options
@@ -61,11 +61,11 @@ once.
 """
 
 
-Job: TypeAlias = Delivery[Entry, ChatRequest]
+Job: TypeAlias = PreparedCall[ChatEntry, ChatRequest]
 
 
 @attrs.frozen
-class Answer:
+class RoomAnswer:
     """One answer. `is_join`: it answers the join before the command, which was not sent then.
 
     `has_joined`: the user joined just before the command.
@@ -96,37 +96,37 @@ class Rooms:
     _now_s: Callable[[], float]
     _creator: RoomCreator = attrs.field(factory=RoomCreator)
 
-    def need(self, entry: Entry) -> Need:
+    def need(self, entry: ChatEntry) -> Need:
         """Return what a command that a user does in a room needs to know of the two."""
         if entry.effect != "speaks":
             return "again"
         return "need" if self._target.options_as(Options).joins else "look"
 
-    async def send(self, job: Job, stream: str, need: Need) -> Answer:
+    async def send(self, job: Job, stream: str, need: Need) -> RoomAnswer:
         """Send the command once on this stream, after a join if that is needed."""
         stay = RoomMembership(room_of(job.request), user_name(job.request.user), stream)
         command, has_joined = job.request.of(stream), False
         for _ in range(TRIES):
             match await self._claim_room(job, stay, "need" if has_joined else need):
                 case LoginLock() as lock if job.entry.effect != "speaks":
-                    return Answer(await self._send_with_lock(job, stay, lock, command))
+                    return RoomAnswer(await self._send_with_lock(job, stay, lock, command))
                 case LoginLock() as lock:
                     join = join_request(job.call, job.request, self._target).of(stream)
                     response = await self._send_with_lock(job, stay, lock, join)
                     if not 200 <= response.status < 300:
-                        return Answer(response, is_join=True)
+                        return RoomAnswer(response, is_join=True)
                     # Asked once more: others may have had them leave meanwhile, or the room lets no one stay.
                     has_joined = True
                 case "out":
                     raise NoRoom(NOT_IN_ROOM)
                 case "":
                     await self._require_room(job)
-                    return Answer(await job.link.send(command))
+                    return RoomAnswer(await job.link.send(command))
                 case "in":
                     # Others may have deleted it since they joined: what they say there would be answered with 200, too.
                     if not has_joined:
                         await self._require_room(job)
-                    return Answer(await job.link.send(command), has_joined=has_joined)
+                    return RoomAnswer(await job.link.send(command), has_joined=has_joined)
                 case other:
                     assert_never(other)
         raise NoRoom(NOT_IN_ROOM)
@@ -223,7 +223,7 @@ class Rooms:
                 await self._store.call_room(rooms.forget, room_of(job.request), user_name(jid), is_out=is_done)
 
 
-def _departures(entry: Entry, given: Mapping[str, Json]) -> Iterator[str]:
+def _departures(entry: ChatEntry, given: Mapping[str, Json]) -> Iterator[str]:
     """Yield the JIDs of the users whom a command may have leave the room; "" means all of them."""
     if entry.effect == "sets_room":
         if given.get("membersOnly") or given.get("outcastGroups"):

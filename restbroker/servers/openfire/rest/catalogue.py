@@ -22,8 +22,8 @@ from restbroker.servers.api.table import (
     TEXT,
     WHOLE,
     Argument,
+    ArgumentForm,
     Arguments,
-    Form,
     dangerous_commands_of,
     in_order,
     may,
@@ -38,7 +38,7 @@ from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, GROU
 
 NEW_NAME: Final = "newUsername"
 """The argument of `update_user` that renames the account."""
-_IN_PATH: Final[Mapping[str, Form]] = {
+_IN_PATH: Final[Mapping[str, ArgumentForm]] = {
     "username": NAME,
     "roomName": ROOM,
     "affiliation": AFFILIATION,
@@ -46,7 +46,7 @@ _IN_PATH: Final[Mapping[str, Form]] = {
     "rosterJid": JID,
 }
 """The forms of arguments in a path; all others must not be empty."""
-_IN_QUERY: Final[Mapping[str, Form]] = {
+_IN_QUERY: Final[Mapping[str, ArgumentForm]] = {
     "encrypted": FLAG,
     "endTime": WHOLE,
     "expandGroups": FLAG,
@@ -83,7 +83,7 @@ _BROKEN: Final[Mapping[str, str]] = MappingProxyType(
 
 
 @attrs.frozen(eq=False, repr=False)
-class Entry:
+class RestEntry:
     """One command: a row of `catalogue.toml`.
 
     `request`: method, path below the target's own, with `{name}` for an argument, and the arguments in the query.
@@ -140,11 +140,11 @@ class Entry:
         return ENTITIES.get(self.body)
 
 
-def _read() -> Mapping[str, Entry]:
+def _read() -> Mapping[str, RestEntry]:
     rows = read_toml(__file__, "catalogue.toml")
     return MappingProxyType(
         {
-            name: Entry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
+            name: RestEntry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
             for name, row in rows.items()
         }
     )
@@ -172,7 +172,7 @@ def _numbers(version: str) -> tuple[float, ...]:
     return (*(float(part) for part in found[-1].split(".")), math.inf) if found else (math.inf,)
 
 
-def _spec(entry: Entry) -> CommandSpec:
+def _spec(entry: RestEntry) -> CommandSpec:
     dangerous = [DANGEROUS + entry.danger] if entry.danger else []
     return CommandSpec(
         name=entry.name,

@@ -16,7 +16,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Rejected
 from restbroker.servers.api.answer import read
-from restbroker.servers.api.connector import Delivery, TableConnector
+from restbroker.servers.api.connector import PreparedCall, TableConnector
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, guard, kept, unsent
 from restbroker.servers.api.texts import parse_json
@@ -24,7 +24,7 @@ from restbroker.servers.contract import Connector, Link, Ports
 from restbroker.servers.openfire.access import login_header
 from restbroker.servers.openfire.new_rooms import Found, NewRoom, RoomCreator
 from restbroker.servers.openfire.rest import catalogue, lookups
-from restbroker.servers.openfire.rest.catalogue import TABLE, Entry
+from restbroker.servers.openfire.rest.catalogue import TABLE, RestEntry
 from restbroker.servers.openfire.rest.options import Options
 from restbroker.servers.openfire.rest.outcomes import BARRED, CHECK_ENABLED, CHECK_LOGIN, CHECK_URL, REDIRECTS, classify
 from restbroker.servers.openfire.rest.request import (
@@ -108,11 +108,11 @@ class RestSender:
         secret = self._target.options_as(Options).secret
         return kept(partial(login_header, self._target, secret), self._target.all_secrets)
 
-    def request(self, call: Call, entry: Entry) -> Request:
+    def request(self, call: Call, entry: RestEntry) -> Request:
         """Return the request of a call. Raise the same as `build`."""
         return build(call, entry, self._target, self._login, self._session)
 
-    async def send(self, one: Delivery[Entry, Request]) -> Outcome:
+    async def send(self, one: PreparedCall[RestEntry, Request]) -> Outcome:
         """Send the call and judge the answer, after asking for the group or the rooms if that is needed."""
         call, name = one.call, one.entry.name
         if lookups.needs_lookup(call):
@@ -151,12 +151,12 @@ class RestSender:
             described = await link.ask(unsent(lambda: question(self._target, DESCRIPTION, self._session, accept=YAML)))
         return attrs.evolve(health, probe=attrs.evolve(health.probe, version=version_of(dialect, ready, described)))
 
-    async def _send(self, one: Delivery[Entry, Request]) -> Outcome:
+    async def _send(self, one: PreparedCall[RestEntry, Request]) -> Outcome:
         response = await one.link.send(one.request)
         self._remember(response)
         return classify(one.call, one.entry, one.spec, response=response, now_s=self._now_s())
 
-    async def _create(self, one: Delivery[Entry, Request]) -> Outcome:
+    async def _create(self, one: PreparedCall[RestEntry, Request]) -> Outcome:
         """Create those rooms of this call that are not there; return its outcome, also if nothing was sent."""
 
         async def send(kept: Sequence[bool]) -> Outcome:

@@ -23,7 +23,7 @@ from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung,
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.openfire.new_rooms import AFTER_A_RETRY
 from restbroker.servers.openfire.normal import normalise, without_logins
-from restbroker.servers.openfire.rest.catalogue import NEW_NAME, TABLE, Entry
+from restbroker.servers.openfire.rest.catalogue import NEW_NAME, TABLE, RestEntry
 from restbroker.servers.openfire.rest.options import BASE
 from restbroker.servers.openfire.rest.request import FORM
 from restbroker.transport.message import Response, text_of
@@ -66,11 +66,11 @@ _RUNGS: Final[Ladder] = standard("Openfire", check_url=CHECK_URL, check_log="See
 
 
 @light
-class _Case:
+class _RestCase:
     """One answer to one call."""
 
     call: Call
-    entry: Entry
+    entry: RestEntry
     spec: CommandSpec
     response: Response
     now_s: float
@@ -80,12 +80,12 @@ class _Case:
         return read_for(FORM, self.call, self.spec, response=self.response, now_s=self.now_s)
 
 
-def classify(call: Call, entry: Entry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
+def classify(call: Call, entry: RestEntry, spec: CommandSpec, response: Response, now_s: float = 0.0) -> Outcome:
     """Return the outcome of this answer to this call.
 
     `now_s` (epoch seconds) is for a Retry-After that names a date.
     """
-    case, status = _Case(call, entry, spec, response=response, now_s=now_s), response.status
+    case, status = _RestCase(call, entry, spec, response=response, now_s=now_s), response.status
     if 200 <= status < 300:
         return _success(case)
     answer = case.read()
@@ -138,7 +138,7 @@ def other_answer(what: str, response: Response) -> Denied:
     return Denied(Reason("NotTheApi", message, CHECK_URL, response.status))
 
 
-def _success(case: _Case) -> Outcome:
+def _success(case: _RestCase) -> Outcome:
     entry, response, status = case.entry, case.response, case.response.status
     shown = without_logins(entry.answer, response.body)
     text, note = text_of(shown), response.note
@@ -158,20 +158,20 @@ def _success(case: _Case) -> Outcome:
     return Delivered(text, found, status, note=note)
 
 
-def _answer(case: _Case) -> str:
+def _answer(case: _RestCase) -> str:
     """Return what the answer is, in the plugin's words; of a room's affiliations, which (such as `owners`)."""
     if case.entry.answer != "AffiliatedEntities":
         return case.entry.answer
     return str(case.call.command.arguments.get("affiliation"))
 
 
-def _not_the_api(case: _Case) -> Outcome:
+def _not_the_api(case: _RestCase) -> Outcome:
     # If the probe meets the same, the whole target is wrong, not this job.
     message = f"Status {case.response.status} with something that is not an answer of the REST API plugin."
     return case.read().deny("NotTheApi", CHECK_URL, message)
 
 
-def _bulk(case: _Case, text: str, body: dict[str, Json]) -> Outcome:
+def _bulk(case: _RestCase, text: str, body: dict[str, Json]) -> Outcome:
     """Judge the creation of rooms, each of which succeeds or fails by itself."""
     failed, made = [*_results(body.get("failure")), *_results(body.get("other"))], _results(body.get("success"))
     if not failed:
@@ -191,7 +191,7 @@ def _results(listed: Json) -> list[Json]:
     return listed if isinstance(listed, list) else []
 
 
-def _classify_missing(case: _Case, answer: Answer) -> Outcome:
+def _classify_missing(case: _RestCase, answer: Answer) -> Outcome:
     call = case.call
     if case.entry.effect == "removes" and call.maybe_run:
         return answer.deliver_already_done(call, case.spec)
@@ -201,13 +201,13 @@ def _classify_missing(case: _Case, answer: Answer) -> Outcome:
     return answer.reject("NotFound", "Check the name, or create it first.")
 
 
-def _too_old(entry: Entry, answer: Answer) -> Outcome:
+def _too_old(entry: RestEntry, answer: Answer) -> Outcome:
     about = f"Status {answer.status} and no text"
     message = f"{about}: this REST API plugin has no {entry.name}, which came with {entry.since}."
     return answer.deny("UnknownCommand", "Update the plugin.", message)
 
 
-def _conflict(case: _Case, answer: Answer) -> Outcome:
+def _conflict(case: _RestCase, answer: Answer) -> Outcome:
     is_there = not answer.code or _EXISTS.search(answer.code) is not None
     if case.entry.effect != "creates" or not is_there:
         hint = "The current state forbids it, e.g. a room's last owner, or a list that cannot be changed."

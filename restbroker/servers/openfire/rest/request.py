@@ -23,7 +23,7 @@ from restbroker.servers.openfire.access import login_header
 from restbroker.servers.openfire.entities import check_room, xml
 from restbroker.servers.openfire.forms import check_segment
 from restbroker.servers.openfire.normal import LOGINS
-from restbroker.servers.openfire.rest.catalogue import NEW_NAME, Entry
+from restbroker.servers.openfire.rest.catalogue import NEW_NAME, RestEntry
 from restbroker.servers.openfire.rest.options import Options
 from restbroker.transport.message import Request, Response
 
@@ -39,7 +39,7 @@ _PARTS: Final = re.compile(r"<(exception|message|resource|ressource)>([^<]*)</")
 _COOKIE: Final = re.compile(r"JSESSIONID=([A-Za-z0-9._!~-]{1,128})(?:;|,|$)")
 
 
-def build(call: Call, entry: Entry, target: Target, login: Callable[[], Headers], cookie: str | None) -> Request:
+def build(call: Call, entry: RestEntry, target: Target, login: Callable[[], Headers], cookie: str | None) -> Request:
     """Return the request of a call. `cookie`: the id of the session, None if there is none yet.
 
     `login` returns the header that logs in.
@@ -80,7 +80,7 @@ def _cookie(cookie: str | None) -> Headers:
     return () if cookie is None else (("Cookie", f"JSESSIONID={cookie}"),)
 
 
-def _members(entry: Entry, given: Mapping[str, Json]) -> Mapping[str, Json]:
+def _members(entry: RestEntry, given: Mapping[str, Json]) -> Mapping[str, Json]:
     renamed = {"username": given[NEW_NAME]} if NEW_NAME in given else {}
     return {**entry.defaults, **given, **renamed}
 

@@ -25,7 +25,7 @@ import attrs
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
-from restbroker.servers.openfire.stream.stanza import Stanza, read_stanza
+from restbroker.servers.openfire.stream.stanza import StreamStanza, read_stanza
 from restbroker.transport.stream import Frame
 
 _NAMES: Final = (
@@ -162,7 +162,7 @@ class FrameReader:
             raw=raw,
         )
 
-    def _event_of_stanza(self, stanza: Stanza, now_s: float) -> ServerEvent | None:
+    def _event_of_stanza(self, stanza: StreamStanza, now_s: float) -> ServerEvent | None:
         kind = _stanza_type(stanza)
         if kind is None:
             return None
@@ -210,7 +210,7 @@ class FrameReader:
         return None if host is None else f"{self.user}@{host}"
 
 
-def _stanza_type(stanza: Stanza) -> EventType | None:
+def _stanza_type(stanza: StreamStanza) -> EventType | None:
     has_body = stanza.body is not None
     match stanza.kind, stanza.word:
         case "presence", _:

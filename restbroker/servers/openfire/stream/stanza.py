@@ -39,7 +39,7 @@ class Invitation:
 
 
 @attrs.frozen
-class Stanza:
+class StreamStanza:
     """A message, presence, iq, or the stream's error. `word`: its type, such as `chat`. `xml`: as it came.
 
     `data`: what comes beside the body, as text. `conference`: the room that the user is invited to. `expels`: the room
@@ -64,7 +64,7 @@ class Stanza:
     state: str | None = None
 
 
-def read_stanza(coded: str) -> Stanza | None:
+def read_stanza(coded: str) -> StreamStanza | None:
     """Return the stanza in a base64 text, as `chatapi.xmpp` has it; None if it is none."""
     try:
         xml = base64.b64decode(coded).decode()
@@ -75,7 +75,7 @@ def read_stanza(coded: str) -> Stanza | None:
         return None
     given: Mapping[str, str] = root.attrib
     conference = root.find(_CONFERENCE)
-    return Stanza(
+    return StreamStanza(
         kind,
         given.get("type"),
         given.get("from"),

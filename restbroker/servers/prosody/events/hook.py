@@ -26,13 +26,13 @@ from restbroker.config.events import EventSource
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.xml import UnreadableXml
-from restbroker.servers.event_contract import Answer, Answers, Hook, HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import Hook, HookRequest, MalformedEvent, PostAnswer, PostAnswers, PostedEvent
 from restbroker.servers.event_json import object_of
 from restbroker.servers.prosody import xml_stanza
 from restbroker.servers.prosody.events.options import Options
 
 CONTENT_TYPE: Final = "application/json"
-TAKEN: Final = Answer(202)
+TAKEN: Final = PostAnswer(202)
 _FEATURES: Json = ["http://jabber.org/protocol/disco#info", "jabber:iq:version", "urn:xmpp:ping"]
 
 
@@ -50,7 +50,7 @@ class StanzaHook:
         """The media type that the server is to post: JSON, or XML if the source asks for that."""
         return xml_stanza.CONTENT_TYPE if self.options.xml else CONTENT_TYPE
 
-    def read(self, posted: HookRequest, source: str, now_s: float) -> IncomingEvent:
+    def read(self, posted: HookRequest, source: str, now_s: float) -> PostedEvent:
         """Return the stanza as an event; raise `MalformedEvent` if it is none."""
         room_in = self.options.room
         if not self.options.xml:
@@ -61,12 +61,12 @@ class StanzaHook:
             raise MalformedEvent(f"it {error}") from None
 
     @property
-    def answers(self) -> Answers:
+    def answers(self) -> PostAnswers:
         """The answers to stanzas; the one to OPTIONS chooses what the server posts."""
-        probe = Answer(200, headers={"Accept": self.CONTENT_TYPE})
-        return Answers(probe, refused=self._refuse, not_now=_not_now)
+        probe = PostAnswer(200, headers={"Accept": self.CONTENT_TYPE})
+        return PostAnswers(probe, refused=self._refuse, not_now=_not_now)
 
-    def _refuse(self, event: IncomingEvent) -> Answer:
+    def _refuse(self, event: PostedEvent) -> PostAnswer:
         """Return the answer to `ping`, `version` and `disco#info` without a node, if there is a name; else an error."""
         if not self.options.name:
             return _refused(event)
@@ -87,12 +87,12 @@ def open_hook(source: EventSource) -> Hook:
     return StanzaHook(source.options if isinstance(source.options, Options) else Options())
 
 
-def _result(payload: dict[str, Json]) -> Answer:
+def _result(payload: dict[str, Json]) -> PostAnswer:
     body: dict[str, Json] = {"kind": "iq", "type": "result", **payload}
-    return Answer(200, orjson.dumps(body), CONTENT_TYPE)
+    return PostAnswer(200, orjson.dumps(body), CONTENT_TYPE)
 
 
-def event_of(stanza: dict[str, Json], source: str, now_s: float, room_in: Literal["from", "to"]) -> IncomingEvent:
+def event_of(stanza: dict[str, Json], source: str, now_s: float, room_in: Literal["from", "to"]) -> PostedEvent:
     """Return the stanza of these members as an event; raise `MalformedEvent` if its kind is unknown.
 
     `room_in` is the attribute of a groupchat that has the address of the room.
@@ -115,17 +115,17 @@ def event_of(stanza: dict[str, Json], source: str, now_s: float, room_in: Litera
         raw=stanza,
         presence=word or PRESENCE[True] if kind == "presence" and word != "error" else None,
     )
-    return IncomingEvent(event, asks=kind == "iq" and word not in ("result", "error"))
+    return PostedEvent(event, asks=kind == "iq" and word not in ("result", "error"))
 
 
-def _refused(event: IncomingEvent) -> Answer:
+def _refused(event: PostedEvent) -> PostAnswer:
     """Return the answer that has the sender of an iq get an error."""
     return _error(
         200, event, "cancel", condition="service-unavailable", text="This address does not answer such queries."
     )
 
 
-def _not_now(event: IncomingEvent, retry_after_s: int) -> Answer:
+def _not_now(event: PostedEvent, retry_after_s: int) -> PostAnswer:
     """Return the answer that sends the error (of type wait) that Prosody also sends if no one listens here.
 
     Its `Retry-After` is `retry_after_s` seconds.
@@ -133,14 +133,14 @@ def _not_now(event: IncomingEvent, retry_after_s: int) -> Answer:
     answer = _error(
         503, event, "wait", condition="recipient-unavailable", text="This could not be accepted. Try again later."
     )
-    return Answer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
+    return PostAnswer(answer.status, answer.body, answer.content_type, {"Retry-After": str(retry_after_s)})
 
 
-def _error(status: int, event: IncomingEvent, kind: str, condition: str, text: str) -> Answer:
+def _error(status: int, event: PostedEvent, kind: str, condition: str, text: str) -> PostAnswer:
     stanza = event.event.raw
     name = stanza["kind"] if isinstance(stanza, Mapping) else "message"
     error = {"type": kind, "condition": condition, "text": text}
-    return Answer(status, orjson.dumps({"kind": name, "error": error}), CONTENT_TYPE)
+    return PostAnswer(status, orjson.dumps({"kind": name, "error": error}), CONTENT_TYPE)
 
 
 def _type(kind: str, word: str | None) -> EventType:

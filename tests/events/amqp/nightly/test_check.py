@@ -13,7 +13,7 @@ from pika import BasicProperties
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from dev.tools.pages import ROOT
-from restbroker.events.amqp.options import Exchange
+from restbroker.events.amqp.options import RabbitExchange
 from restbroker.servers.findings import worst_cause
 from tests.events.amqp.conftest import CHAT, KEPT, RABBIT_QUEUE, RECEIVED, Read, chat
 from tests.events.amqp.test_check import found, state
@@ -47,7 +47,7 @@ def test_a_readers_problem_is_a_finding(declared: RabbitMQ) -> None:
 
 
 def test_missing_parts_are_reported_and_not_created(rabbit: RabbitMQ) -> None:
-    waits = Exchange("presence", "presence", ("#",), create=False)
+    waits = RabbitExchange("presence", "presence", ("#",), create=False)
     login, made, waited, queue = found(rabbit.url(), CHAT, waits)
     assert [finding.level for finding in (login, made, waited, queue)] == ["ok", "note", "problem", "ok"]
     assert "topic, not durable. With another type, MongooseIM then does not start" in str(made.why)

@@ -9,7 +9,7 @@ import trio
 from restbroker.config.events import Filter
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
-from restbroker.events.amqp.options import Exchange, Server
+from restbroker.events.amqp.options import RabbitExchange, RabbitServer
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.events.conftest import QUEUE
 from tests.support.process import Stopwatch
@@ -52,7 +52,7 @@ async def test_event_excluded_by_only_is_acknowledged_and_no_job(reading: Read, 
 
 
 async def test_exchanges_that_are_missing_are_made_as_configured(reading: Read, rabbit: RabbitMQ) -> None:
-    lasting = Exchange("presence", "presence", ("#",), is_durable=True)
+    lasting = RabbitExchange("presence", "presence", ("#",), is_durable=True)
     async with reading(CHAT, lasting):
         # Declared once more with the same type and durability: RabbitMQ refuses all others.
         rabbit.declare("chat_msg", kind="topic", durable=False)
@@ -75,7 +75,7 @@ async def test_differing_exchange_is_reported_and_left_alone(reading: Read, rabb
 
 
 async def test_an_exchange_that_is_not_to_be_made_is_waited_for(reading: Read, rabbit: RabbitMQ) -> None:
-    async with reading(Exchange("chat_msg", "chat", ("#",), create=False), ready=False) as found:
+    async with reading(RabbitExchange("chat_msg", "chat", ("#",), create=False), ready=False) as found:
         await found.warning("RabbitMQDiffers")
         assert not rabbit.exists("chat_msg")
         rabbit.declare("chat_msg")
@@ -99,7 +99,7 @@ async def test_wrong_password_is_reported_once_until_mended(reading: Read, rabbi
     file = tmp_path / "url"
     file.write_text(rabbit.url(password="wrong-password"))
     denied = rabbit.log().count("invalid credentials")
-    async with reading(CHAT, server=Server(Secret(path=file)), ready=False) as found:
+    async with reading(CHAT, server=RabbitServer(Secret(path=file)), ready=False) as found:
         await until_async(lambda: rabbit.log().count("invalid credentials") >= denied + 3, "three tries are made", 60)
         (warning,) = found.warnings()
         assert warning.code == "RabbitMQDenied"
@@ -112,9 +112,9 @@ async def test_wrong_password_is_reported_once_until_mended(reading: Read, rabbi
 
 async def test_over_tls_only_the_configured_authority_counts(reading: Read, rabbit: RabbitMQ, ours: Authority) -> None:
     url = Secret(f"amqps://{USER}:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{rabbit.tls_port}")
-    async with reading(CHAT, server=Server(url), ready=False) as found:
+    async with reading(CHAT, server=RabbitServer(url), ready=False) as found:
         assert "its certificate is not trusted" in (await found.warning("RabbitMQAway")).message
-    async with reading(CHAT, server=Server(url, TlsFiles(ours.ca))) as found:
+    async with reading(CHAT, server=RabbitServer(url, TlsFiles(ours.ca))) as found:
         rabbit.publish("chat_msg", RECEIVED, chat("hello"))
         await found.has(1)
 

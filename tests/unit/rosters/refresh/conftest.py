@@ -19,7 +19,7 @@ from restbroker.job.outcome import Outcome
 from restbroker.rosters.in_redis import Claim, RostersInRedis
 from restbroker.rosters.refresh.connector import open_connector
 from restbroker.rosters.refresh.options import Options
-from restbroker.rosters.store import Change, RefreshDelay, RosterUnchanged, RosterVersions
+from restbroker.rosters.store import RefreshDelay, RosterChange, RosterUnchanged, RosterVersions
 from restbroker.servers.contract import Connector, NotYet, Ports
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender
 
@@ -111,7 +111,7 @@ class FakeRosters:
     refuses: StoreRefused | None = None
     stored: dict[str, dict[bytes, bytes]] = attrs.field(factory=dict)
     result: RosterVersions | RosterUnchanged = attrs.field(factory=lambda: RosterVersions({"john": 7}))
-    changes: list[Change] = attrs.field(factory=list)
+    changes: list[RosterChange] = attrs.field(factory=list)
     marked: list[str] = attrs.field(factory=list)
     claimed: list[tuple[str, ...]] = attrs.field(factory=list)
     ended: list[str] = attrs.field(factory=list)
@@ -121,7 +121,7 @@ class FakeRosters:
     refreshes: bool = True
     lease_s: float = 30.0
 
-    async def change(self, changes: Sequence[Change]) -> RosterVersions | RosterUnchanged:
+    async def change(self, changes: Sequence[RosterChange]) -> RosterVersions | RosterUnchanged:
         self._allow()
         self.changes += changes
         return self.result

@@ -10,7 +10,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Rejected
 from restbroker.rosters.refresh.options import Options
-from restbroker.rosters.store import Change, RosterUnchanged
+from restbroker.rosters.store import RosterChange, RosterUnchanged
 from restbroker.transport.message import NotSent
 from tests.unit.rosters.refresh.conftest import TARGET, FakeRosters, Link, Opened, Prosody, users
 from tests.unit.servers.conftest import fate
@@ -29,7 +29,7 @@ async def test_a_change_is_made_in_redis_and_says_the_version(side: Opened) -> N
                 outcome = await at.deliver(command, arguments)
             assert outcome == Delivered('{"versions":{"john":7}}', {"versions": {"john": 7}}, 200, by_us=True), target
             assert at.prosody.requests == [], target
-            assert all(isinstance(change, Change) for change in at.rosters.changes), target
+            assert all(isinstance(change, RosterChange) for change in at.rosters.changes), target
 
 
 async def test_a_roster_is_answered_as_set_roster_takes_it(side: Opened) -> None:

@@ -5,7 +5,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.rosters.refresh import catalogue, requests
 from restbroker.rosters.refresh.requests import Refresh, RosterRequest, Show
-from restbroker.rosters.store import Change
+from restbroker.rosters.store import RosterChange
 
 DOMAIN = "example.org"
 
@@ -23,21 +23,21 @@ def refusal(command: str, domain: str | None = DOMAIN, /, **arguments: Json) -> 
 
 
 def test_a_command_for_one_user_is_one_change() -> None:
-    rows: list[tuple[str, dict[str, Json], Change]] = [
-        ("add_contact", {"jid": "ann@example.org"}, Change("john", {"ann@example.org": b"{}"})),
+    rows: list[tuple[str, dict[str, Json], RosterChange]] = [
+        ("add_contact", {"jid": "ann@example.org"}, RosterChange("john", {"ann@example.org": b"{}"})),
         (
             "add_contact",
             {"jid": "ann@elsewhere.net", "name": "Ann", "groups": {"Work": True}},
-            Change("john", {"ann@elsewhere.net": b'{"name":"Ann","groups":["Work"]}'}),
+            RosterChange("john", {"ann@elsewhere.net": b'{"name":"Ann","groups":["Work"]}'}),
         ),
-        ("remove_contact", {"jid": "ann@example.org"}, Change("john", drop=("ann@example.org",))),
+        ("remove_contact", {"jid": "ann@example.org"}, RosterChange("john", drop=("ann@example.org",))),
         (
             "set_roster",
             {"contacts": {"ann@example.org": {"groups": ["b", "a"]}}},
-            Change("john", {"ann@example.org": b'{"groups":["a","b"]}'}, whole=True),
+            RosterChange("john", {"ann@example.org": b'{"groups":["a","b"]}'}, whole=True),
         ),
-        ("set_roster", {"contacts": {}}, Change("john", {}, whole=True)),
-        ("delete_roster", {}, Change("john", forget=True)),
+        ("set_roster", {"contacts": {}}, RosterChange("john", {}, whole=True)),
+        ("delete_roster", {}, RosterChange("john", forget=True)),
     ]
     for command, arguments, change in rows:
         assert wish(command, user="john", **arguments) == change
@@ -56,7 +56,7 @@ def test_user_never_becomes_his_own_contact() -> None:
         # Whose domain nobody knows may be the same.
         assert "may be the user themselves" in refusal(command, None, user="john", **there).message
         assert wish(command, None, user="john", **arguments(command, "john.doe@elsewhere.net"))
-    change = Change("john", drop=("john@example.org",))
+    change = RosterChange("john", drop=("john@example.org",))
     assert wish("remove_contact", user="john", jid="john@example.org") == change, "who is may be removed"
 
 

@@ -15,11 +15,11 @@ from restbroker.servers.component import stanzas
 from restbroker.servers.component.stanzas import (
     Accepted,
     Broken,
-    Copy,
     Direct,
     Item,
     Opened,
     Skipped,
+    StanzaCopy,
     StreamParser,
 )
 
@@ -64,7 +64,7 @@ def cut(text: bytes, places: Sequence[int]) -> list[bytes]:
 
 def stanzas_in(items: Iterable[Item]) -> list[str]:
     """The XML of the copies among them."""
-    return [item.stanza.xml for item in items if isinstance(item, Copy)]
+    return [item.stanza.xml for item in items if isinstance(item, StanzaCopy)]
 
 
 @given(st.lists(st.integers(0, 10_000), max_size=40))
@@ -79,7 +79,7 @@ def test_pieces_of_any_size_give_the_same(places: list[int]) -> None:
     items = read(cut(whole, places), opened=True)
     assert items[:2] == [Opened("42"), Accepted()]
     assert stanzas_in(items) == [MESSAGE, presence, MESSAGE]
-    assert [type(item) for item in items[2:]] == [Copy, Copy, Direct, Copy, Broken]
+    assert [type(item) for item in items[2:]] == [StanzaCopy, StanzaCopy, Direct, StanzaCopy, Broken]
     (room,) = (item for item in items if isinstance(item, Direct))
     assert room.said is not None
     assert room.stanza.sender == "team@conference.example.org"
@@ -88,7 +88,7 @@ def test_pieces_of_any_size_give_the_same(places: list[int]) -> None:
 
 def test_a_copy_has_the_stanza_within_as_it_came() -> None:
     (item,) = read([wrapped(MESSAGE).encode()])
-    assert isinstance(item, Copy)
+    assert isinstance(item, StanzaCopy)
     found = item.stanza
     assert (item.host, found.kind, found.sender, found.receiver) == (
         HOST,
@@ -157,7 +157,7 @@ def test_any_text_is_read_as_it_was_written(resource: str, body: str) -> None:
         f"<x><body>not this</body></x><body>{escape(kept)}</body><body>nor this</body></message>"
     )
     (item,) = read([wrapped(inner).encode()])
-    assert isinstance(item, Copy)
+    assert isinstance(item, StanzaCopy)
     assert (item.stanza.sender, item.stanza.xml) == (sender, inner)
     assert (item.stanza.element.findtext(BODY) or "") == kept
 
@@ -229,7 +229,7 @@ def test_skipped_element_brings_no_stanza(piece: int) -> None:
         )
         text = (large + wrapped(MESSAGE) + within + wrapped(MESSAGE)).encode()
         items = read(cut(text, range(0, len(text), piece)))
-        assert [type(item) for item in items] == [Skipped, Copy, Skipped, Copy]
+        assert [type(item) for item in items] == [Skipped, StanzaCopy, Skipped, StanzaCopy]
         assert stanzas_in(items) == [MESSAGE] * 2
 
 
@@ -242,7 +242,7 @@ def test_a_tag_without_an_end_ends_the_stream() -> None:
 def test_undeclared_prefix_stops_nothing() -> None:
     inner = MESSAGE.replace("<body>", "<e:x e:y='1'><e:z/></e:x><body>")
     (first, second) = read([wrapped(inner).encode(), wrapped(MESSAGE).encode()])
-    assert isinstance(first, Copy)
+    assert isinstance(first, StanzaCopy)
     assert (first.stanza.xml, first.stanza.element.findtext(BODY)) == (inner, "hi <there>")
     assert stanzas_in([second]) == [MESSAGE]
 
@@ -268,7 +268,7 @@ def test_bytes_that_xml_forbids_are_replaced(bad: bytes, read_as: str) -> None:
     for at in range(begin, begin + len(bad) + 1):
         items = read([data[:at], data[at:]])
         assert stanzas_in(items) == [MESSAGE.replace("hi", f"hi{read_as}"), MESSAGE]
-        assert isinstance(items[0], Copy)
+        assert isinstance(items[0], StanzaCopy)
         assert items[0].stanza.element.findtext(BODY) == f"hi{read_as} <there>"
 
 
@@ -276,7 +276,7 @@ def test_cdata_sections_end_where_they_say() -> None:
     data = wrapped(MESSAGE.replace("hi", "<![CDATA[h]]]>]]><![CDATA[]]]]><![CDATA[>i]]>")).encode()
     for places in (range(0), range(0, len(data), 1)):
         (item,) = read(cut(data, places))
-        assert isinstance(item, Copy)
+        assert isinstance(item, StanzaCopy)
         assert item.stanza.element.findtext(BODY) == "h]]]?]]>i <there>"
 
 
@@ -307,7 +307,7 @@ def test_what_nests_too_deep_is_left_out_alone(below: str, kept: str) -> None:
             xml = inner.format(deep(97, f"v{kept}w"))
             assert items[0] == Skipped("depth")
             assert stanzas_in(items) == ([xml] if kind != "iq" else []) + [MESSAGE]
-            if isinstance(items[1], Copy) and kind != "iq":
+            if isinstance(items[1], StanzaCopy) and kind != "iq":
                 assert _texts(items[1].stanza.element) == _texts(ET.fromstring(xml))  # noqa: S314  ours
 
 
@@ -322,7 +322,7 @@ def test_depth_is_bounded_for_rooms_and_the_component_itself() -> None:
     assert direct.stanza.element.findtext("{jabber:component:accept}body") == "hi <there>"
     # One level less leaves nothing out.
     (item,) = read([wrapped(MESSAGE.replace("<body>", f"{deep(97)}<body>")).encode()])
-    assert isinstance(item, Copy)
+    assert isinstance(item, StanzaCopy)
 
 
 @pytest.mark.promise
@@ -337,7 +337,7 @@ def test_prefixes_take_memory_once_not_for_each_level(inner: str) -> None:
         peak_bytes = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert isinstance(item, Copy)
+    assert isinstance(item, StanzaCopy)
     assert peak_bytes < 4_000_000
 
 
@@ -346,7 +346,7 @@ def test_a_prefix_is_known_within_its_element_only() -> None:
         "<e:a/><x xmlns:e='urn:e'><e:b/><y xmlns:e='urn:f' xmlns='urn:y' xmlnse='urn:g'><e:c/><d/></y><e:f/></x><e:g/>"
     )
     (item,) = read([wrapped(MESSAGE.replace("<body>", f"{inner}<body>")).encode()])
-    assert isinstance(item, Copy)
+    assert isinstance(item, StanzaCopy)
     tags = [element.tag for element in item.stanza.element.iter()][1:-1]
     names = ["e:a", "{c}x", "{urn:e}b", "{urn:y}y", "{urn:f}c", "{urn:y}d", "{urn:e}f", "e:g"]
     assert tags == [name.replace("{c}", "{jabber:client}") for name in names]
@@ -391,7 +391,7 @@ def test_odd_servers_bytes_break_the_stream_at_most(piece: int) -> None:
 )
 def test_addresses_are_read_as_the_server_reads_them(written: str) -> None:
     (item,) = read([wrapped(MESSAGE.replace("bob@example.org", written)).encode()])
-    assert isinstance(item, Copy)
+    assert isinstance(item, StanzaCopy)
     assert item.stanza.receiver == "bob@example.org"
 
 
@@ -419,7 +419,7 @@ def test_no_more_is_kept_than_the_limit_and_one_piece() -> None:
 def test_invalid_xml_ends_it_after_what_came_before(bad: str) -> None:
     items = read([(wrapped(MESSAGE) + bad + wrapped(MESSAGE)).encode(), wrapped(MESSAGE).encode()])
     assert stanzas_in(items[:1]) == [MESSAGE]
-    assert [type(item) for item in items] == [Copy, Broken]
+    assert [type(item) for item in items] == [StanzaCopy, Broken]
 
 
 def test_entities_are_refused_before_the_stream_begins() -> None:

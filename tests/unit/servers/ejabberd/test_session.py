@@ -16,7 +16,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
 from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.ejabberd.connector import open_connector
-from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S, NoToken, Token, read_token
+from restbroker.servers.ejabberd.session import PAUSE_S, WEAK_PAUSE_S, NoToken, OauthToken, read_token
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 
@@ -409,5 +409,5 @@ def test_a_token_lives_as_long_as_the_server_says() -> None:
     rows: list[tuple[str, int]] = [("1000 seconds", 1000), ("", 3600), ("soon", 3600), ("-5 seconds", 3600)]
     for text, life_s in rows:
         found = read_token(issued("t", text), 100.0)
-        assert isinstance(found, Token), (text, life_s)
+        assert isinstance(found, OauthToken), (text, life_s)
         assert (found.renew_at_s, found.ends_at_s) == (100 + life_s * 0.75, 100 + life_s), (text, life_s)

@@ -15,7 +15,7 @@ from restbroker.job.json_types import Json
 from restbroker.servers import registry
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import template
-from restbroker.servers.http.catalogue import Settings
+from restbroker.servers.http.catalogue import HttpSettings
 from restbroker.servers.http.template import BadTemplate
 from tests.unit.servers.conftest import Configured, Made, Problems, refused
 
@@ -78,7 +78,7 @@ def test_secrets_of_files_variables_and_texts_are_not_shown(configured: Configur
     }
     loaded = configured(options, {"TWO": f"{CANARY}-2", "SIGN": SECRET + "QUJD"})
     settings = loaded.config.targets[0].options
-    assert isinstance(settings, Settings)
+    assert isinstance(settings, HttpSettings)
     assert [settings.headers[name].reveal() for name in ("x-one", "x-two")] == [f"{CANARY}-1", f"{CANARY}-2"]
     assert settings.recipes["a"].headers["x-three"].reveal() == f"{CANARY}-3"
     assert [secret.reveal() for secret in settings.signing] == [SECRET, SECRET + "QUJD"]

@@ -19,8 +19,8 @@ from restbroker.servers.mongooseim.sns.hook import error_answer, event_of, publi
 from restbroker.servers.mongooseim.sns.sigv4 import (
     ALGORITHM,
     ExpectedSignature,
-    Request,
     SignatureError,
+    SignedRequest,
     verify,
 )
 from tests.support.aws_signing import NAME, SECRET, signed_headers
@@ -41,17 +41,17 @@ _QUERIES: Final = st.lists(st.tuples(_WORDS, _WORDS), max_size=4).map(
 
 def made(
     url: str = f"https://{HOST}/", body: bytes = BODY, method: str = "POST", at_s: float = NOW_S, **more: Any
-) -> Request:
+) -> SignedRequest:
     headers = signed_headers(url, body, method=method, at_s=at_s, **more)
     path, _, query = url.removeprefix(f"https://{HOST}").partition("?")
-    return Request(method, path.encode(), query.encode(), encoded(headers), body)
+    return SignedRequest(method, path.encode(), query.encode(), encoded(headers), body)
 
 
 def encoded(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.encode(), value.encode()) for name, value in headers.items()]
 
 
-def replaced(request: Request, name: str, old: str, new: str) -> Request:
+def replaced(request: SignedRequest, name: str, old: str, new: str) -> SignedRequest:
     headers = [
         (key, value.replace(old.encode(), new.encode()) if key.decode().lower() == name else value)
         for key, value in request.headers
@@ -60,11 +60,11 @@ def replaced(request: Request, name: str, old: str, new: str) -> Request:
     return attrs.evolve(request, headers=headers)
 
 
-def without(request: Request, name: str) -> Request:
+def without(request: SignedRequest, name: str) -> SignedRequest:
     return attrs.evolve(request, headers=[pair for pair in request.headers if pair[0].decode().lower() != name])
 
 
-def refusal(request: Request, key: bytes = KEY, expected: ExpectedSignature = EXPECTED) -> str:
+def refusal(request: SignedRequest, key: bytes = KEY, expected: ExpectedSignature = EXPECTED) -> str:
     with pytest.raises(SignatureError) as caught:
         verify(request, key, expected, NOW_S)
     return caught.value.fault
@@ -96,7 +96,7 @@ def test_each_bit_of_the_body_counts(at: int, bit: int) -> None:
     assert refusal(attrs.evolve(made(), body=bytes(changed))) == "SignatureDoesNotMatch"
 
 
-def with_header(request: Request, name: str, value: str) -> Request:
+def with_header(request: SignedRequest, name: str, value: str) -> SignedRequest:
     """With this header alone of its name."""
     return attrs.evolve(request, headers=[*without(request, name).headers, (name.encode(), value.encode())])
 
@@ -168,7 +168,7 @@ def test_no_random_input_is_taken_or_breaks_anything(
     authorization: bytes, moment: bytes, path: bytes, query: bytes
 ) -> None:
     headers = [(b"host", b"x"), (b"authorization", authorization), (b"x-amz-date", moment)]
-    assert refusal(Request("POST", path, query, headers, BODY))
+    assert refusal(SignedRequest("POST", path, query, headers, BODY))
 
 
 ARN: Final = "arn:aws:sns:eu-west-1:123456789012:user_message_sent"

@@ -20,7 +20,7 @@ from restbroker.servers.ejabberd import outcomes as ejabberd_answer
 from restbroker.servers.mongooseim.sns.hook import read_notification
 from restbroker.servers.openfire.stream.frames import FrameReader, read_data
 from restbroker.servers.prosody import xml_stanza
-from restbroker.serving.requests import Requests, Unreadable
+from restbroker.serving.requests import BadRequest, Requests
 from restbroker.transport.http1 import AnswerReader, MalformedAnswer
 from restbroker.transport.message import Response
 from restbroker.transport.stream import Frame
@@ -129,7 +129,7 @@ def _cpu_s(read: Callable[[str], object], text: str) -> float:
 
     def once() -> float:
         began_s = time.process_time()
-        with suppress(InvalidArguments, MalformedAnswer, Unreadable, ValueError, httptools.HttpParserError):
+        with suppress(InvalidArguments, MalformedAnswer, BadRequest, ValueError, httptools.HttpParserError):
             read(text)
         return time.process_time() - began_s
 

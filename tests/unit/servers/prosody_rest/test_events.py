@@ -7,7 +7,7 @@ from unittest.mock import ANY
 import pytest
 
 from restbroker.config.events import EventSource
-from restbroker.servers.event_contract import HookRequest, IncomingEvent, MalformedEvent
+from restbroker.servers.event_contract import HookRequest, MalformedEvent, PostedEvent
 from restbroker.servers.prosody.events.hook import open_hook
 from restbroker.servers.prosody.events.options import Options
 from tests.support.rows import rows
@@ -22,11 +22,11 @@ def arrival(**stanza: Any) -> Any:
     return read(json.dumps(stanza).encode(), 1.5)
 
 
-def read(body: bytes, now_s: float = 1.0) -> IncomingEvent:
+def read(body: bytes, now_s: float = 1.0) -> PostedEvent:
     return read_by(Options(), body, now_s)
 
 
-def read_by(options: Options, body: bytes, now_s: float = 1.0) -> IncomingEvent:
+def read_by(options: Options, body: bytes, now_s: float = 1.0) -> PostedEvent:
     hook = open_hook(EventSource(options=options))
     return hook.read(HookRequest("POST", "/", b"/", b"", {}, body), "prosody", now_s)
 

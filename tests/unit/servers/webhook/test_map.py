@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from restbroker.config.events import EventSource
 from restbroker.events.deliver import incoming_event
 from restbroker.job.event import EVENT_MEMBERS
-from restbroker.servers.event_contract import HookRequest, IncomingEvent, MalformedEvent, UnknownMediaType
+from restbroker.servers.event_contract import HookRequest, MalformedEvent, PostedEvent, UnknownMediaType
 from restbroker.servers.webhook.hook import open_hook
 from restbroker.servers.webhook.options import Options
 from tests.support.rows import rows
@@ -27,7 +27,7 @@ def read(
     below: str = "",
     headers: Mapping[str, str | bytes] = {},
     **of: Any,
-) -> IncomingEvent:
+) -> PostedEvent:
     """The event of a body: bytes, or what becomes JSON; `of`: the options, where one place may stand for a list."""
     options: dict[str, Any] = {name: _listed(value) if name == "map" else value for name, value in of.items()}
     content = posted if isinstance(posted, bytes) else json.dumps(posted).encode()
