@@ -96,7 +96,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
         f"events of {' and '.join(source.name for source in sources)}" if own else "events",
         f"Listen of the source {sources[0].name}" if own else "Listen of Events",
         *bind,
-        Webhooks(sources, deliverer.deliver, deliverer.note_refusal, report, room).app,
+        Webhooks(sources, deliverer.deliver, deliverer.record_refusal, report, room).app,
         report,
         rest_s=_REST_S,
         at_stop=deliverer.hurry,

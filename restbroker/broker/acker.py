@@ -172,7 +172,7 @@ class RecentlySettled:
         while batches and (now_s - batches[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(batches) > 1)):
             self._size_bytes -= batches.popleft().size_bytes
 
-    def note_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
+    def record_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
         """Note that Redis may have lost its last writes: for `LOSS_S` seconds `may_have_run` is true of some jobs.
 
         These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
@@ -184,7 +184,7 @@ class RecentlySettled:
         self._lost_until_s = now_s + LOSS_S
 
     def may_have_run(self, job: bytes, now_s: float) -> bool:
-        """Tell whether a fetched job (its bytes) is one of those that `note_loss` noted.
+        """Tell whether a fetched job (its bytes) is one of those that `record_loss` noted.
 
         Each is reported once, since a second job with equal bytes is a new job.
         """
@@ -219,13 +219,13 @@ class Acker(Agent):
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     successor: trio.Event = attrs.field(factory=trio.Event)
     """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
-    hand_on: Callable[[int], TakeNext | None] = lambda _count: None
+    ask_next: Callable[[int], TakeNext | None] = lambda _count: None
     """Returns what is taken with the settlement of so many jobs, None if nothing is; the poller knows."""
-    adopt: Callable[[Sequence[FetchedJob]], object] = len
+    take_next: Callable[[Sequence[FetchedJob]], object] = len
     """Hands out what was taken so."""
     lock: trio.Lock = attrs.field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
-    is_handing_on: bool = False
+    is_taking_next: bool = False
     """Whether jobs are being taken with a settlement without a task: nothing else may be taken meanwhile."""
     _is_sent: bool = False
     """Whether a batch was sent without a task, and not answered yet."""
@@ -248,7 +248,7 @@ class Acker(Agent):
                         await self.commit(take_batch(self.buffer.jobs))
                 else:
                     # No one listens any more.
-                    await self.store.land()
+                    await self.store.wait_for_reply()
             beside.cancel_scope.cancel()
 
     def _settle_now(self) -> bool:
@@ -277,19 +277,19 @@ class Acker(Agent):
     def _send_batch(self) -> bool:
         # What is not sent stays in the buffer.
         batch = take_batch(list(self.buffer.jobs))
-        request = self._request(batch, self.hand_on(len(batch)))
+        request = self._request(batch, self.ask_next(len(batch)))
         last, began_s = self.reservations.last_number, trio.current_time()
 
         def note(answer: list[Code] | StoreUnavailable | None, found: Sequence[FetchedJob]) -> None:
-            self._is_sent = self.is_handing_on = False
+            self._is_sent = self.is_taking_next = False
             again = batch
             try:
                 if isinstance(answer, list):
-                    self.health.note_write(began_s)
-                    again = self._note_answer(request, last, batch, answer, found, self.refused)
+                    self.health.record_write(began_s)
+                    again = self._take_answer(request, last, batch, answer, found, self.refused)
                 elif answer is not None:
-                    _note_request(batch)
-                    self.health.note_outage(answer, began_s)
+                    _record_request(batch)
+                    self.health.record_outage(answer, began_s)
             except Exception as bug:  # noqa: BLE001 - it must not end the task that listens
                 self._bug = bug
             if again:
@@ -300,7 +300,7 @@ class Acker(Agent):
         self._sent_at_s = began_s
         readiness, deadlines = self.upkeep.readiness, self.upkeep.deadlines
         self._is_sent = self.store.send_finish(request, time.time(), watch=readiness, deadlines=deadlines, done=note)
-        self.is_handing_on = self._is_sent and request.next is not None
+        self.is_taking_next = self._is_sent and request.next is not None
         if self._is_sent:
             del self.buffer.jobs[: len(batch)]
         return self._is_sent
@@ -339,7 +339,7 @@ class Acker(Agent):
                 for job in (left := batch + rest):
                     job.refuse()
                 return refused + left
-            rest = self._note_answer(request, last, batch, codes, found, refused) + rest
+            rest = self._take_answer(request, last, batch, codes, found, refused) + rest
         return refused
 
     async def settle_and_fetch(
@@ -374,9 +374,9 @@ class Acker(Agent):
             codes, got = await self.store.finish_and_fetch(request, time.time(), fetch)
             if not isinstance(codes, StoreRefused):
                 self.ready.confirm(request.hwm, fetch.base)
-                unsettled = self._note(batch, codes, self.refused)
+                unsettled = self._read(batch, codes, self.refused)
         except StoreUnavailable:
-            _note_request(batch)
+            _record_request(batch)
             raise
         finally:
             self.buffer.put_back(unsettled)
@@ -388,10 +388,10 @@ class Acker(Agent):
         self, request: FinishRequest, batch: Sequence[JobInProgress], now_s: float
     ) -> tuple[list[Code], tuple[FetchedJob, ...]]:
         try:
-            wanted = None if self.is_handing_on else self.hand_on(len(batch))
+            wanted = None if self.is_taking_next else self.ask_next(len(batch))
             return await self.store.finish(attrs.evolve(request, next=wanted), now_s)
         except StoreUnavailable:
-            _note_request(batch)
+            _record_request(batch)
             raise
 
     def _request(self, batch: Sequence[JobInProgress], wanted: TakeNext | None = None) -> FinishRequest:
@@ -405,11 +405,11 @@ class Acker(Agent):
             hwm=self.ready.high_water,
             items=settlements,
             records=records,
-            groups=self.plan.groups,
+            key_rules=self.plan.key_rules,
             next=wanted,
         )
 
-    def _note_answer(
+    def _take_answer(
         self,
         request: FinishRequest,
         last: int,
@@ -418,16 +418,16 @@ class Acker(Agent):
         found: Sequence[FetchedJob],
         refused: list[JobInProgress],
     ) -> list[JobInProgress]:
-        """Note what Redis answered as `_note` does, and hand out what was taken; `last`: the last ticket before it."""
+        """Note what Redis answered as `_read` does, and hand out what was taken; `last`: the last ticket before it."""
         self.ready.confirm(request.hwm, last + len(found))
         if self.plan.order is not None and any(map(_changes_keys, batch, codes)):
             self.successor.set()
-        again = self._note(batch, codes, refused)
+        again = self._read(batch, codes, refused)
         if found:
-            self.adopt(found)
+            self.take_next(found)
         return again
 
-    def _note(self, batch: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:
+    def _read(self, batch: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:
         """Note what Redis answered; return the jobs that have a new settlement, to be tried at once.
 
         What Redis refuses in every form is added to `refused`; what is settled is released and reported.
@@ -471,7 +471,7 @@ class Acker(Agent):
         settled = [(job.ticket, job.settlement, job.raw) for job in over if job.settlement is not None]
         self.recently_settled.add(settled, now_s - self.health.away_s)
         self.reservations.release(*tickets)
-        self.ready.batch_size.note_settled(len(batch) - len(again), now_s)
+        self.ready.batch_size.record_settled(len(batch) - len(again), now_s)
         self.settler.reports.send(applied)
         return again
 
@@ -502,7 +502,7 @@ def _changes_keys(job: JobInProgress, code: Code) -> bool:
     return isinstance(code, Applied) and (code.is_ready or isinstance(job.settlement, Retry | Schedule))
 
 
-def _note_request(batch: Sequence[JobInProgress]) -> None:
+def _record_request(batch: Sequence[JobInProgress]) -> None:
     """Note that Redis may have settled these jobs, since it did not answer."""
     for job in batch:
         job.request()

@@ -107,22 +107,22 @@ class AdaptiveSemaphore:
         others = self._in_delivery - 1
         self._in_delivery -= count
         if self._adaptive.limit < self._adaptive.ceiling:
-            self._adaptive.note_answers(now_s, others, count)
+            self._adaptive.record_answers(now_s, others, count)
         if self._line:
             self.wake_waiting()
 
-    def note_answer(self, now_s: float) -> None:
+    def record_answer(self, now_s: float) -> None:
         """Note that the target answered one of the jobs in delivery, which is to leave."""
-        self._adaptive.note_answer(now_s, max(0, self._in_delivery - 1))
+        self._adaptive.record_answer(now_s, max(0, self._in_delivery - 1))
 
-    def note_refusal(self, now_s: float) -> None:
+    def record_refusal(self, now_s: float) -> None:
         """Note that the target refused one of the jobs in delivery, which is to leave, or did not answer it in time."""
-        self._adaptive.note_refusal(now_s, max(0, self._in_delivery - 1))
+        self._adaptive.record_refusal(now_s, max(0, self._in_delivery - 1))
 
-    def note_wait(self, now_s: float) -> None:
+    def raise_limit(self, now_s: float) -> None:
         """Raise the limit if all places have been taken for a while, and let the next job in."""
         if self.capacity == 0:
-            self._adaptive.note_wait(now_s)
+            self._adaptive.raise_limit(now_s)
             self.wake_waiting()
 
     def open(self, *, alone: bool) -> None:
@@ -216,13 +216,13 @@ class Breaker:
         while self.admits:
             await self._changed.park()
 
-    def note_delivered(self, counts: Mapping[str, int]) -> None:
+    def record_delivered(self, counts: Mapping[str, int]) -> None:
         """Note how many jobs of each command were delivered together, and let the next ones in."""
         self._delivered_at_s = now_s = self._clock.current_time()
         total = 0
         for command, count in counts.items():
             self._failing.discard(command)
-            self.rules.note_answer(now_s, command, count, deferred=False)
+            self.rules.record_answer(now_s, command, count, deferred=False)
             total += count
         self.answers += total
         self.semaphore.leave_together(now_s, total)
@@ -253,12 +253,12 @@ class Breaker:
             case Rejected() | Deferred(of_job=True):
                 self._answered(now_s, command, in_slot=in_slot)
             case Deferred(reason):
-                self._note_deferral(now_s, outcome, command, is_retry=is_retry, once=once)
+                self._record_deferral(now_s, outcome, command, is_retry=is_retry, once=once)
                 self._follow(attrs.evolve(reason, message=f"{reason.message}{self._pause_text()}"))
                 if reason.status in _BUSY:
                     self._slow_down(now_s, command, in_slot=in_slot)
             case Unsent(reason):
-                self.rules.note_unsent(now_s)
+                self.rules.record_unsent(now_s)
                 self._follow(reason)
             case Uncertain(reason):
                 self._unanswered(now_s, outcome, command, duration_s)
@@ -271,21 +271,21 @@ class Breaker:
 
     def _answered(self, now_s: float, command: str, *, in_slot: bool) -> None:
         self.answers += 1
-        self.rules.note_answer(now_s, command, deferred=False)
+        self.rules.record_answer(now_s, command, deferred=False)
         if not in_slot:
-            self.semaphore.note_answer(now_s)
+            self.semaphore.record_answer(now_s)
 
-    def _note_deferral(self, now_s: float, outcome: Deferred, command: str, *, is_retry: bool, once: bool) -> None:
+    def _record_deferral(self, now_s: float, outcome: Deferred, command: str, *, is_retry: bool, once: bool) -> None:
         # A target that has just done something is well: then it is this command that gets a 503.
         unhealthy = now_s - self._delivered_at_s > _WELL_FOR_S
         wait_s = outcome.retry_after_s
         if outcome.pause_target and (wait_s is not None or (unhealthy and command not in self._failing)):
             self.rules.trip(now_s, outcome.reason.message, wait_s or 0.0)
-            self._note_failing(command)
+            self._record_failing(command)
         elif outcome.ran == "unlikely":
-            self._note_gateway(now_s, command, is_lost=once)
+            self._record_gateway(now_s, command, is_lost=once)
         elif not (is_retry and outcome.counts):
-            self.rules.note_answer(now_s, command, deferred=True)
+            self.rules.record_answer(now_s, command, deferred=True)
 
     def _pause_text(self) -> str:
         """Return until when the target is paused and why, as a sentence after others; empty if it is not."""
@@ -297,34 +297,34 @@ class Breaker:
 
     def _unanswered(self, now_s: float, outcome: Uncertain, command: str, duration_s: float) -> None:
         if outcome.by_gateway:
-            self._note_gateway(now_s, command, is_lost=True)
+            self._record_gateway(now_s, command, is_lost=True)
             return
-        self.rules.note_silence(now_s, command, duration_s)
+        self.rules.record_silence(now_s, command, duration_s)
         if outcome.pause_target:
             self.rules.trip(now_s, outcome.reason.message)
 
-    def _note_gateway(self, now_s: float, command: str, *, is_lost: bool) -> None:
+    def _record_gateway(self, now_s: float, command: str, *, is_lost: bool) -> None:
         """Note an answer that may be a gateway's, before a target that is away: five in a row trip it at once.
 
         `is_lost`: it costs the job a try or its life. The commands of that row do not trip it so again before they are
-        delivered: until then the probe decides, as in `_note_failing`.
+        delivered: until then the probe decides, as in `_record_failing`.
         """
         was_well = self.rules.permits
         is_lost = is_lost and command not in self._failing
         if is_lost:
             self._row.append(command)
-        self.rules.note_gateway(now_s, command, is_lost=is_lost)
+        self.rules.record_gateway(now_s, command, is_lost=is_lost)
         if is_lost and was_well and not self.rules.permits:
             for other in self._row:
-                self._note_failing(other)
+                self._record_failing(other)
 
     def _slow_down(self, now_s: float, command: str, *, in_slot: bool) -> None:
         if not in_slot and not self.rules.is_alone(command):
-            self.semaphore.note_refusal(now_s)
+            self.semaphore.record_refusal(now_s)
             # The task that waits for it to trip has to look after the limit from now on.
             self._changed.unpark_all()
 
-    def _note_failing(self, command: str) -> None:
+    def _record_failing(self, command: str) -> None:
         """Note that this command tripped it: without a Retry-After, it does not do so again until it is delivered.
 
         Until then the probe decides, which found the target well although this command fails.
@@ -367,7 +367,7 @@ class Breaker:
             with trio.move_on_after(CALM_S if limited else math.inf):
                 await self._changed.park()
             if limited and self.admits:
-                self.semaphore.note_wait(trio.current_time())
+                self.semaphore.raise_limit(trio.current_time())
 
     def probe_in_s(self, jitter: float) -> float:
         """Return the seconds until the next probe is due, 0 if it is; `jitter` in [0, 1) spreads processes."""
@@ -376,14 +376,14 @@ class Breaker:
             return max(0.0, self._probed_at_s + _DENIED_WAIT_S * (0.8 + 0.4 * jitter) - now_s)
         return self.rules.probe_due_s(now_s, jitter)
 
-    def note_probe(self, found: Probe | Reason) -> None:
+    def record_probe(self, found: Probe | Reason) -> None:
         """Note the result of a probe, or the reason why it got none: reset if the target works for us, else trip."""
         self._probed_at_s = trio.current_time()
         if self.is_final:
             return
         match found:
             case Reason():
-                self._note_failed_probe(found)
+                self._record_failed_probe(found)
             case Probe(ok=True):
                 if not self.held_for_s:  # while the probe was on its way, it may have asked for a longer pause
                     self._reset(found)
@@ -391,9 +391,9 @@ class Breaker:
                 self.deny(Reason("TargetDenied", found.detail, found.hint))
             case _:
                 self.denied = None
-                self._note_failed_probe(Reason("TargetUnwell", found.detail, found.hint))
+                self._record_failed_probe(Reason("TargetUnwell", found.detail, found.hint))
 
-    def _note_failed_probe(self, reason: Reason) -> None:
+    def _record_failed_probe(self, reason: Reason) -> None:
         self.rules.probe_failed(trio.current_time(), reason.message)
         self._trip(reason)
 

@@ -1,4 +1,4 @@
-"""Moves jobs of long lists into the lists of their groups, so that a key with few jobs waits for none with many.
+"""Moves jobs of long lists into the lists of their keys, so that a key with few jobs waits for none with many.
 
 The generation runs one classifier for each pool whose target has `FairBy`; the poller says when there is work for it.
 Always holds: it takes no job; all processes together move jobs at one pace, which leaves Redis three quarters of its
@@ -14,9 +14,9 @@ import trio
 from restbroker.broker.poller import Poller
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import lines
+from restbroker.store import classifying
+from restbroker.store.classifying import ClassifyResult
 from restbroker.store.connection import Connection
-from restbroker.store.lines import ClassifyResult
 from restbroker.telemetry.events import JobsClassified, Report
 
 _AGAIN_S: Final = 1.0
@@ -55,15 +55,15 @@ class Classifier:
     async def _classify(self, queue: str) -> bool:
         """Classify jobs of a queue once; return whether it may have more."""
         called_at_s = trio.current_time()
-        target, groups = self.plan.target.name, self.plan.groups
-        call = lines.classify_call(self.store.keys, target, queue, groups=groups, took_ms=self._took_ms)
-        answer = lines.read_classified(await self.store.run(call))
+        target, key_rules = self.plan.target.name, self.plan.key_rules
+        call = classifying.classify_call(self.store.keys, target, queue, key_rules=key_rules, took_ms=self._took_ms)
+        answer = classifying.read_classified(await self.store.run(call))
         if isinstance(answer, ClassifyResult):
             took_s = trio.current_time() - called_at_s
             self._took_s.append(took_s)
             if answer.classified:
                 self.report(JobsClassified(target, queue, answer.without_key, took_s))
-            await trio.sleep(max(lines.INTERVAL_MS, 4 * self._took_ms) / 1000)
+            await trio.sleep(max(classifying.INTERVAL_MS, 4 * self._took_ms) / 1000)
             return answer.in_list > 0
         await trio.sleep(answer.for_ms / 1000)
         return answer.for_ms > 0

@@ -135,7 +135,7 @@ class Generation:
                 await self.health.call_until_up(connection, require_none, served)
                 # The first job that fails is due by Redis' clock, too.
                 asked_at_s = boot_time_s()
-                self.health.note_clock(await self.health.call_until_up(connection, time_s), asked_at_s)
+                self.health.record_clock(await self.health.call_until_up(connection, time_s), asked_at_s)
                 for pool in pools:
                     begun.append(pool)
                     await pool.register()
@@ -143,7 +143,7 @@ class Generation:
                 registered = True
         finally:
             if not registered:
-                self._phases.note_lost()
+                self._phases.record_lost()
                 await self._settle_unfinished(begun)
         return registered
 
@@ -157,7 +157,7 @@ class Generation:
             try:
                 await self._work(pools, connection)
             except BaseException:
-                self._phases.note_lost()
+                self._phases.record_lost()
                 raise
             finally:
                 stop_result = await self._settle_unfinished(pools)

@@ -1,7 +1,7 @@
 """Redis' outages, handled in one place, and the right to start requests that ends with one.
 
 Every task of the broker that talks to Redis does so through `StoreHealth`, which has calls wait until it is back, or
-itself notes there what a call met (`note_outage`, `note_write`). Always holds: an outage is reported once when it
+itself notes there what a call met (`record_outage`, `record_write`). Always holds: an outage is reported once when it
 begins and once when it ends, however many tasks run into it, and in between when its reason has changed, e.g. from a
 Redis that is down to one that came back without our user; waiting costs next to nothing. Only a write ends an outage: a
 Redis whose disk is full, or that became a replica, still answers reads.
@@ -124,12 +124,12 @@ class StoreHealth:
             try:
                 result = await ask()
             except StoreUnavailable as error:
-                self.note_outage(error, began_s)
+                self.record_outage(error, began_s)
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
             else:
                 if is_write:
-                    self.note_write(began_s)
+                    self.record_write(began_s)
                 return result
 
     @property
@@ -144,11 +144,11 @@ class StoreHealth:
         ours_s = time.time() - boot_time_s()
         return max(0.0, least_s - ours_s) + min(0.0, most_s - ours_s)
 
-    def note_clock(self, redis_s: float, sent_at_s: float) -> None:
+    def record_clock(self, redis_s: float, sent_at_s: float) -> None:
         """Note the time `redis_s` (epoch seconds) that Redis just returned to a call of `sent_at_s` (boot time)."""
         self._redis_clock_s = redis_s - boot_time_s(), redis_s - sent_at_s
 
-    def note_outage(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
+    def record_outage(self, error: StoreUnavailable, began_s: float = math.inf) -> None:
         """Note that a call that began at `began_s` was not answered; report the outage if it is a new one.
 
         A connection that ended while idle, and a call from before the end of the last outage, count as an outage that
@@ -162,10 +162,10 @@ class StoreHealth:
         if not isinstance(error, ConnectionEnded) and began_s >= self._back_at_s:
             self._lost_at_s, self.is_up = trio.current_time(), False
             self._stands_s = FIRST_CHANGE_S
-            self._note_reason(error)
+            self._report_reason(error)
             self.report(StoreLost(str(error)))
 
-    def note_write(self, began_s: float = math.inf) -> None:
+    def record_write(self, began_s: float = math.inf) -> None:
         """Note that a write that began at `began_s` was done: that ends an outage, unless it began before that."""
         if self._lost_at_s is not None and began_s >= self._lost_at_s:
             outage_s = trio.current_time() - self._lost_at_s
@@ -177,10 +177,10 @@ class StoreHealth:
     def _goes_on(self, error: StoreUnavailable, for_s: float) -> None:
         is_reason = not isinstance(error, ConnectionEnded) and str(error) != self._reported
         if is_reason and trio.current_time() >= self._stands_until_s:
-            self._note_reason(error)
+            self._report_reason(error)
             self.report(StoreOutageChanged(str(error), for_s))
 
-    def _note_reason(self, error: StoreUnavailable) -> None:
+    def _report_reason(self, error: StoreUnavailable) -> None:
         self._reported, self.reason = str(error), error.message
         self._stands_until_s = trio.current_time() + self._stands_s
         self._stands_s = min(self._stands_s * 2, LONGEST_CHANGE_S)

@@ -84,7 +84,7 @@ class Heartbeat:
         if used == self._remembered:
             return
         with suppress(StoreUnavailable, StoreRefused):
-            await self.control.call(records.note_token_uses, used)
+            await self.control.call(records.write_token_uses, used)
             self._remembered = used
 
 

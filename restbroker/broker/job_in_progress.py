@@ -163,7 +163,7 @@ class JobInProgress:
         """Keep the payload, and the proof that its token or signature is valid, of a job that may still be refused."""
         self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
 
-    def note_copy(self, stored_for_s: float) -> None:
+    def limit_copy(self, stored_for_s: float) -> None:
         """Note for how long a copy of a signed job, which waits for another try, may be let in: it must not be then."""
         if self.fingerprint is not None and stored_for_s > self.fingerprint.keep_s:
             self.fingerprint = attrs.evolve(self.fingerprint, keep_s=stored_for_s, is_stored=True)
@@ -312,7 +312,7 @@ class Reservations:
         """Whether Redis may hand out jobs under keys of another `OrderBy`; it may until a fetch has said that not."""
         return math.isinf(self.old_keys_until)
 
-    def note_keys(self, base: int, *, has_old_keys: bool) -> None:
+    def record_keys(self, base: int, *, has_old_keys: bool) -> None:
         """Note whether keys of another `OrderBy` are left in Redis; `base`: the highest ticket number issued before."""
         self.old_keys_until = math.inf if has_old_keys else min(self.old_keys_until, base)
 

@@ -44,13 +44,13 @@ class Judge:
         """
         job, spec = delivery.job, delivery.admitted.endpoint.spec
         if isinstance(error, JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate):
-            return self._note_unsent(job, error)
+            return self._record_unsent(job, error)
         if error is None and not isinstance(outcome, Outcome):
             error = TypeError("It returned no outcome.")
         if error is not None:
             outcome = outcome_of(self.plan, job, error, spec)
         assert outcome is not None  # noqa: S101 - one of the two is there
-        outcome = self._note_outcome(delivery, outcome, took_s, counts=not isinstance(error, MemoryError))
+        outcome = self._record_outcome(delivery, outcome, took_s, counts=not isinstance(error, MemoryError))
         if isinstance(outcome, Denied | Unsent):
             job.hold(effected=delivery.has_continued)
             return Uncertain(_PART_DONE) if job.is_uncertain else outcome
@@ -60,7 +60,7 @@ class Judge:
             job.answer()
         return outcome
 
-    def _note_outcome(self, delivery: Delivery, outcome: Outcome, took_s: float, *, counts: bool) -> Outcome:
+    def _record_outcome(self, delivery: Delivery, outcome: Outcome, took_s: float, *, counts: bool) -> Outcome:
         """Return what the connector's outcome means for this job, without secrets, once the breaker has noted it.
 
         `counts`: it says something about the target, and not about our memory.
@@ -80,7 +80,7 @@ class Judge:
             )
         return settle.apply_at_most_once(outcome) if job.at_most_once else outcome
 
-    def _note_unsent(
+    def _record_unsent(
         self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
     ) -> Uncertain | None:
         """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.

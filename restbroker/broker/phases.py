@@ -38,7 +38,7 @@ class Phases:
     _lost: bool = False
     """Whether it was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
 
-    def note_lost(self) -> None:
+    def record_lost(self) -> None:
         """Note that an error ended the work."""
         self._lost = True
 

@@ -65,9 +65,9 @@ class Poller(Agent):
     It is one of paused, rate, in_flight, dead, old_order, refused.
     """
     counts: tuple[QueueCounts, ...] = ()
-    """How many jobs each queue's list and lists of groups had at the last fetch, where there are groups."""
+    """How many jobs each queue's list and lists of keys had at the last fetch, where there are keys."""
     has_backlog: trio.Event = attrs.field(factory=trio.Event)
-    """Set when jobs of a list are to be moved into lists of groups; the classifier puts another event in its place."""
+    """Set when jobs of a list are to be moved into lists of keys; the classifier puts another event in its place."""
     _outages: int = 0
     _failed: bool = False
     _called_at_s: float = 0.0
@@ -86,7 +86,7 @@ class Poller(Agent):
         plan = self.plan
         self._shares = bool(plan.limits.emission_us or plan.limits.in_flight)
         if plan.order is not None and len(plan.target.queues) == 1 and not self._shares:
-            self.acker.hand_on, self.acker.adopt = self._hand_on, self._take_next
+            self.acker.ask_next, self.acker.take_next = self._ask_next, self._take_next
 
     async def run(self) -> None:
         """Fetch until cancelled, or until the pool stops; begin once the first heartbeat is confirmed.
@@ -119,7 +119,7 @@ class Poller(Agent):
                 else:
                     await self._wait_to_admit()
             except StoreUnavailable as error:
-                self.health.note_outage(error, self._called_at_s)
+                self.health.record_outage(error, self._called_at_s)
                 self._failed = True
                 await trio.sleep(wait_s)
                 wait_s = min(wait_s * 2, LONGEST_WAIT_S)
@@ -198,7 +198,7 @@ class Poller(Agent):
         reserve.
         """
         plan, ready, breaker = self.plan, self.ready, self.breaker
-        is_held = not ready.is_free or self.acker.refused if stands else self.acker.is_handing_on
+        is_held = not ready.is_free or self.acker.refused if stands else self.acker.is_taking_next
         if self._is_behind or is_held:
             # The acker had its turn, and waited with it for the end of an outage; or has it, and no one waits for it.
             return None
@@ -228,11 +228,11 @@ class Poller(Agent):
             hwm=mark,
             limits=plan.limits,
             most_bytes=most_bytes,
-            groups=plan.groups,
+            key_rules=plan.key_rules,
             follows=stands,
         )
 
-    def _hand_on(self, count: int) -> TakeNext | None:
+    def _ask_next(self, count: int) -> TakeNext | None:
         """Return what may come with the settlement of so many jobs: the next ones of their keys."""
         plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
         is_held = self._takes_no_more or not self.breaker.admits or self.acker.refused
@@ -249,14 +249,14 @@ class Poller(Agent):
 
     def _take(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> None:
         """Note what Redis answered, and hand out the jobs that it gave."""
-        self.health.note_write(sent_at_s)
+        self.health.record_write(sent_at_s)
         self.limited = None
         match got:
             case FetchResult():
                 self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
                 if request.count:
-                    self.reservations.note_keys(got.base, has_old_keys=got.has_old_keys)
-                    self._note_counts(got.counts)
+                    self.reservations.record_keys(got.base, has_old_keys=got.has_old_keys)
+                    self._report_counts(got.counts)
                 if got.bad:
                     self._complain(got)
                 if got.jobs:
@@ -391,7 +391,7 @@ class Poller(Agent):
             with trio.move_on_after(_DRAIN_WAIT_S):
                 await self.acker.successor.wait()
 
-    def _note_counts(self, counts: tuple[QueueCounts, ...]) -> None:
+    def _report_counts(self, counts: tuple[QueueCounts, ...]) -> None:
         self.counts = counts
         if self.plan.target.fairness is None:
             return
@@ -432,7 +432,7 @@ class Poller(Agent):
         outages = self.health.outages
         # What they took, whether it is here or not, is found in Redis' list.
         self.standing.close()
-        self.standing.note_compared()
+        self.standing.clear_lost()
         self._failed, self._brought = True, None
         self._called_at_s = trio.current_time()
         # What comes with a settlement is either listed then, or not under way: what was sent without a task is answered
@@ -448,7 +448,7 @@ class Poller(Agent):
     def _make_ready(self, jobs: list[JobInProgress]) -> None:
         self.reservations.add(jobs)
         self.ready.send_nowait(jobs)
-        self.standing.go_on()
+        self.standing.take_early()
 
 
 def draw_order(weights: Mapping[str, int], random: Callable[[], float]) -> tuple[str, ...]:

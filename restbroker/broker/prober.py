@@ -101,7 +101,7 @@ class ProbeSharing:
         try:
             return await self.store.call(do, *args, **kwargs)
         except StoreUnavailable as error:
-            self.health.note_outage(error, began_s)
+            self.health.record_outage(error, began_s)
         except StoreRefused:
             pass  # a user without the right to these keys: then every process probes by itself
         return None
@@ -123,7 +123,7 @@ class Prober:
     """Until when a Retry-After pauses all processes by our word."""
 
     async def run(self) -> None:
-        """Probe while the breaker is tripped, and report each result to it (`note_probe`), until cancelled."""
+        """Probe while the breaker is tripped, and report each result to it (`record_probe`), until cancelled."""
         while True:
             await self.breaker.wait_to_probe()
             await self._until_due()
@@ -131,7 +131,7 @@ class Prober:
             at_start = self.breaker.is_untried
             found = await self._find_out()
             await self.before_result()
-            self.breaker.note_probe(found)
+            self.breaker.record_probe(found)
             if self.breaker.admits:
                 await self._end_pauses(at_start=at_start)
 

@@ -57,7 +57,7 @@ class BatchSize:
     _previous: int = 0
     _batches: deque[int] = attrs.field(factory=lambda: deque([0], maxlen=_BATCHES))
 
-    def note_settled(self, count: int, now_s: float) -> None:
+    def record_settled(self, count: int, now_s: float) -> None:
         """Note a batch of `count` jobs that were settled at `now_s`."""
         self._batches.append(count)
         self.lead = 2 * max(self._batches)
@@ -172,13 +172,13 @@ class ReadyBuffer:
     def serve(self, take: Callable[[JobInProgress], bool] | None) -> None:
         """Call `take`, which may not raise, with each job that may be started while a place is free; None ends that.
 
-        It returns True if the job has its place until `note_done`; False if it is done with it already.
+        It returns True if the job has its place until `release`; False if it is done with it already.
         """
         self._take = take
         self._start()
         self._demand.set()
 
-    def note_done(self, count: int = 1) -> None:
+    def release(self, count: int = 1) -> None:
         """Note that as many jobs gave their places back, and start the next ones."""
         self._busy -= count
         self._start()

@@ -75,10 +75,10 @@ class Recovery(Agent):
         await self.store.call(server.time_s)
         held = await self.store.call(in_progress.read_jobs, self.identity.name)
         known, recent = self.reservations.jobs, self.acker.recently_settled
-        unknown = [job for ticket in held.tickets if ticket not in known and (job := self._adopt(ticket, held))]
+        unknown = [job for ticket in held.tickets if ticket not in known and (job := self._take_over(ticket, held))]
         lost = [job for ticket, job in known.items() if ticket not in held.tickets]
         sent = (job.raw for job in lost if job.was_sent)
-        recent.note_loss(sent, trio.current_time() - self.health.away_s)
+        recent.record_loss(sent, trio.current_time() - self.health.away_s)
         self.ready.drop_unless(held.tickets)
         for job in lost:
             if job.delivery < SENDING and job.settlement is None:
@@ -157,7 +157,7 @@ class Recovery(Agent):
                 back.append(job)
         await self.acker.commit(back)
 
-    def _adopt(self, ticket: str, held: JobsInProgress) -> JobInProgress | None:
+    def _take_over(self, ticket: str, held: JobsInProgress) -> JobInProgress | None:
         """Return the job of a ticket that only Redis lists; None: no pool with our queues made this ticket.
 
         If Redis has forgotten that it was settled, it has its settlement if we remember it.
@@ -181,7 +181,7 @@ class Recovery(Agent):
         Either its fetch was cut off before it got here: it was not sent. Or it was settled, which Redis has forgotten:
         it is settled again if we remember how, else it may have run.
         """
-        job = self._adopt(ticket, held)
+        job = self._take_over(ticket, held)
         if job is None or job.settlement is not None or job.size_bytes or not self.ready.has_started(job.number):
             return job
         # Its count of runs is that of Redis; that it may run is what its state says.

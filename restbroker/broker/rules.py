@@ -3,7 +3,7 @@
 The breaker of a pool owns one of each, reports every outcome to them, reads `TripRules` before each fetch, and lets
 jobs in up to the `limit` of `Adaptive`. `now_s` is the time by any clock in seconds that all calls share.
 
-              note_unsent(), note_silence(), note_gateway(): 5 in a row, note_answer(): half of >= 20 in 10 s "not now"
+       record_unsent(), record_silence(), record_gateway(): 5 in a row, record_answer(): half of >= 20 in 10 s "not now"
               (but no single command's while others work), trip(), probe_failed()
     admits ------------------------------------------------------------------------> tripped
       ^                                                                              |  ^
@@ -93,17 +93,17 @@ class TripRules:
         """Whether the target gets jobs."""
         return self.tripped_at_s is None
 
-    def note_unsent(self, now_s: float) -> None:
+    def record_unsent(self, now_s: float) -> None:
         """Note that a job could not be sent at all (refused, DNS, TLS): five silent ones in a row trip it.
 
         While it is tripped, this changes nothing.
         """
         self._lengthen(now_s, None)
 
-    def note_silence(self, now_s: float, command: str = "", waited_s: float = 0.0) -> None:
+    def record_silence(self, now_s: float, command: str = "", waited_s: float = 0.0) -> None:
         """Note that a job was sent and not answered within `waited_s` seconds.
 
-        It counts as a "not now", and as one of five silent jobs in a row, as in `note_unsent`; not as the latter if
+        It counts as a "not now", and as one of five silent jobs in a row, as in `record_unsent`; not as the latter if
         another job was answered in the second half of that time, since jobs that are sent together time out together.
         """
         self._count(now_s, command, 1, deferred=True)
@@ -111,7 +111,7 @@ class TripRules:
             self._lengthen(now_s, command[:_LONGEST_NAME])
         self._trip_if_failing(now_s)
 
-    def note_gateway(self, now_s: float, command: str, *, is_lost: bool) -> None:
+    def record_gateway(self, now_s: float, command: str, *, is_lost: bool) -> None:
         """Note a "not now" that a gateway may have answered in the target's place; it ends no row of silent jobs.
 
         `is_lost`: it counts as one of that row itself, whichever the command and however lately others were answered.
@@ -121,7 +121,7 @@ class TripRules:
             self._lengthen(now_s, None)
         self._trip_if_failing(now_s)
 
-    def note_answer(self, now_s: float, command: str = "", count: int = 1, *, deferred: bool) -> None:
+    def record_answer(self, now_s: float, command: str = "", count: int = 1, *, deferred: bool) -> None:
         """Note that the target answered `count` jobs; `deferred`: one, with "not now".
 
         While it is tripped, this changes nothing.
@@ -293,7 +293,7 @@ class Adaptive:
         """Whether the limit is still rising fast, back to where it was."""
         return self.limit < self._goal
 
-    def note_answer(self, now_s: float, others: int) -> None:
+    def record_answer(self, now_s: float, others: int) -> None:
         """Note that the target did its work, and raise the limit if that is what holds jobs back."""
         if self.limit >= self.ceiling or others + 1 < self.limit or now_s - self._refused_at_s < CALM_S:
             return
@@ -303,15 +303,15 @@ class Adaptive:
         elif self._answered >= self.limit and now_s - self._grown_at_s >= CALM_S:
             self._grow(now_s, max(1, self.limit // _STEP_SHARE))
 
-    def note_answers(self, now_s: float, others: int, count: int) -> None:
+    def record_answers(self, now_s: float, others: int, count: int) -> None:
         """Note as many answers that came together, each as if another job had taken the place of the one before."""
         if self.limit < self.ceiling:
             for _ in range(count):
                 before = self.limit
-                self.note_answer(now_s, others)
+                self.record_answer(now_s, others)
                 others += self.limit - before
 
-    def note_refusal(self, now_s: float, others: int) -> None:
+    def record_refusal(self, now_s: float, others: int) -> None:
         """Note that the target said "not now" or did not answer in time, and lower the limit."""
         if now_s - self._refused_at_s >= CALM_S:
             self._before = max(self.limit, self._goal)
@@ -331,7 +331,7 @@ class Adaptive:
         self._answered = 0
         self._refused_at_s = float("-inf")
 
-    def note_wait(self, now_s: float) -> None:
+    def raise_limit(self, now_s: float) -> None:
         """Raise the limit by one if it has not changed for a second, or for ten once it is back where it was.
 
         To be called while jobs wait for their turn: otherwise one slow job would hold all others at a limit of 1 until

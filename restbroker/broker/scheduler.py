@@ -111,7 +111,7 @@ class Scheduler(ProcessTask):
         """Move one page; return whether it was a full one, and whether any of it was moved."""
         called_at_s = boot_time_s()
         due = await self.until_up(sets.due, zset, _BATCH, sweep.after)
-        self.health.note_clock(due.now_s, called_at_s)
+        self.health.record_clock(due.now_s, called_at_s)
         # Sidekiq Web takes out all entries of one score to act on one of them: each that dies gets its own.
         planned = [plan(raw, due.now_s + n / 1_000_000, self.queues) for n, (raw, _) in enumerate(due.members)]
         moves = [placement for placement in planned if isinstance(placement, Placement)]

@@ -32,7 +32,7 @@ from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlemen
 from restbroker.store import history
 from restbroker.store.claims import OtherHolder
 from restbroker.store.history import JobEnd, Records
-from restbroker.store.tickets import ticket_group
+from restbroker.store.tickets import ticket_key
 from restbroker.telemetry.events import ORDER_STOPPED, JobFinished, JobsDelivered, OperatorWarning
 
 
@@ -349,7 +349,7 @@ class Settler:
         A job that was not admitted, was never to be sent, or expired neither stops its key nor opens it, if it is
         stopped. One that is dropped stops none either.
         """
-        if not is_ordered(ticket_group(job.ticket)) or not isinstance(settlement, Ack | Dead | Drop):
+        if not is_ordered(ticket_key(job.ticket)) or not isinstance(settlement, Ack | Dead | Drop):
             return settlement
         if isinstance(settlement, Ack) and not isinstance(outcome, Expired):
             return settlement

@@ -77,7 +77,7 @@ class StandingFetches:
         self._queues, self._make_request, self._take, self.over = queues, make_request, take, trio.Event()
         try:
             for waiter in self.waiters.values():
-                if not await waiter.begin(self.watch, self._note_answer):
+                if not await waiter.begin(self.watch, self._take_answer):
                     return False
         except (StoreUnavailable, StoreRefused):
             # No outage yet: a full Redis refuses this wait and still lets itself be drained. The next fetch will tell.
@@ -117,23 +117,23 @@ class StandingFetches:
             if waiter.fetch is not None:
                 waiter.close()
 
-    def note_compared(self) -> None:
+    def clear_lost(self) -> None:
         """Note that all that was taken will be known by a comparison with Redis; nothing may stand."""
         self._is_lost = False
 
-    def go_on(self) -> None:
+    def take_early(self) -> None:
         """Take the answers that came too early, where their turn has come."""
         while (early := self._early.pop(self.reservations.last_number, None)) is not None:
             self._deal_with(*early)
 
-    def _note_answer(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
+    def _take_answer(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
         if isinstance(answer, FetchResult) and answer.jobs and answer.base != self.reservations.last_number:
             self._early_at_s = self._early_at_s if self._early else trio.current_time()
             self._early[answer.base] = fetch, answer, sent_at_s
             return
         self._deal_with(fetch, answer, sent_at_s)
         if self._early:
-            self.go_on()
+            self.take_early()
 
     def _deal_with(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
         was_look = fetch is self._look

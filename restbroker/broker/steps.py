@@ -62,7 +62,7 @@ def step(step_: Step) -> Generator[Step, Any, Any]:
 
 
 @types.coroutine
-def go_on(run: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
+def continue_as_task(run: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
     """Go on, as a task, with a coroutine that took steps so far."""
     value: T = yield from run
     return value

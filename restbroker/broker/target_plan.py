@@ -25,7 +25,7 @@ class Closable(Protocol):
 
 @attrs.define(eq=False)
 class TargetPlan:
-    """The parts that a worker pool is made of, and what is known of its jobs' groups."""
+    """The parts that a worker pool is made of, and what is known of its jobs' keys."""
 
     target: Target
     connector: Connector
@@ -50,12 +50,12 @@ class TargetPlan:
 
     order: Order | None = attrs.field(init=False)
     """How jobs of one key are done one after the other; None: they are not."""
-    groups: str = attrs.field(init=False)
+    key_rules: str = attrs.field(init=False)
     """What the target says of its order and fairness, as the store takes it; "": nothing."""
 
     def __attrs_post_init__(self) -> None:
         """Read once what the target says."""
-        self.order, self.groups = self.target.order, self.target.groups_text
+        self.order, self.key_rules = self.target.order, self.target.key_rules
 
     @property
     def time_outs_s(self) -> dict[str, float]:

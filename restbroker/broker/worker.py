@@ -40,15 +40,15 @@ from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservatio
 from restbroker.broker.judging import Judge
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import ON_DEAD_IGNORED, SLOTS_FULL, Settler
-from restbroker.broker.steps import IN_TASK, AwaitedWithoutTask, Plans, RedisStep, Run, Step, go_on
+from restbroker.broker.steps import IN_TASK, AwaitedWithoutTask, Plans, RedisStep, Run, Step, continue_as_task
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.job import MOST_CRASHES, NotAJob
-from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, Order, group_of, is_ordered
+from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, Order, is_ordered, key_of
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet, Planner
-from restbroker.store.tickets import ticket_group
+from restbroker.store.tickets import ticket_key
 from restbroker.transport.client import LeanClient
 from restbroker.transport.exchange import ExchangeState
 from restbroker.transport.message import Request, Response
@@ -194,10 +194,10 @@ class Worker:
         plan, fields = self.plan, admitted.payload.fields
         if fields.get(ON_DEAD_FIELD) is not None:
             self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
-        own, given = ticket_group(job.ticket), admitted.command.arguments
+        own, given = ticket_key(job.ticket), admitted.command.arguments
         is_old = job.number <= self.reservations.old_keys_until
-        group = own if is_old else group_of(order, plan.target.fairness, fields, given)
-        is_same = group is not None and (group == own or not (is_ordered(group) or is_ordered(own)))
+        key = own if is_old else key_of(order, plan.target.fairness, fields, given)
+        is_same = key is not None and (key == own or not (is_ordered(key) or is_ordered(own)))
         return None if is_same else KEY_UNCLEAR
 
     def _check_resend(self, job: JobInProgress, admitted: AdmittedJob) -> AdmittedJob | None:
@@ -219,13 +219,13 @@ class Worker:
         """Have Redis say whether a signed job was done before."""
         job = delivery.job
         if job.fingerprint is not None:
-            self._ask(delivery, self.gates.replays, job.fingerprint, self._note_replay)
+            self._ask(delivery, self.gates.replays, job.fingerprint, self._take_replay)
         else:
             self._enter_slot(delivery)
 
-    def _note_replay(self, delivery: Delivery, stored_for_s: float) -> None:
+    def _take_replay(self, delivery: Delivery, stored_for_s: float) -> None:
         if stored_for_s < math.inf:
-            delivery.job.note_copy(stored_for_s)
+            delivery.job.limit_copy(stored_for_s)
             self._enter_slot(delivery)
         else:
             self.settler.end_replay(delivery.job)
@@ -240,7 +240,7 @@ class Worker:
             return
 
         def take() -> None:
-            self._note_slot(delivery)
+            self._take_slot(delivery)
 
         match slot.enter(take):
             case "in":
@@ -249,17 +249,17 @@ class Worker:
             case "waiting":
                 delivery.has_worker_place = False
                 self._wait(delivery, partial(slot.waiting.remove, take))
-                self.ready.note_done()
+                self.ready.release()
             case "full":
                 self.settler.postpone(delivery.job, delivery.admitted.payload, SLOTS_FULL)
                 self._end(delivery)
             case other:
                 assert_never(other)
 
-    def _note_slot(self, delivery: Delivery) -> None:
+    def _take_slot(self, delivery: Delivery) -> None:
         """Go on with the places of a job that left the slot: that in the slot, and that of the worker."""
         delivery.has_worker_place = delivery.job.in_slot = True
-        self._note_come(delivery)
+        self._clear_wait(delivery)
         if not self._has_ended:
             self._do(delivery, self._wait_to_start)
 
@@ -294,7 +294,7 @@ class Worker:
 
     def _take_place(self, delivery: Delivery) -> bool:
         """Go on with the place in the breaker that it waited for; return False if it does not take that."""
-        self._note_come(delivery)
+        self._clear_wait(delivery)
         if self._has_ended or delivery.is_over:
             return False
         try:
@@ -311,11 +311,11 @@ class Worker:
     def _go_through(self, delivery: Delivery) -> None:
         """Have the rate limit charged for its start, if there is one."""
         if self.gates.is_charged(delivery.job):
-            self._note_share(delivery, 0.0)
+            self._take_share(delivery, 0.0)
         else:
-            self._ask(delivery, self.gates.shares, delivery.job, self._note_share)
+            self._ask(delivery, self.gates.shares, delivery.job, self._take_share)
 
-    def _note_share(self, delivery: Delivery, wait_s: float) -> None:
+    def _take_share(self, delivery: Delivery, wait_s: float) -> None:
         """Begin the round, or wait so many seconds outside the breaker."""
         if not wait_s and self.checks.lease.is_fresh and not self.stopping.is_set():
             self._start(delivery)
@@ -333,7 +333,7 @@ class Worker:
         self._wait(delivery, partial(self._timers.cancel, timer))
 
     def _end_pause(self, delivery: Delivery) -> None:
-        self._note_come(delivery)
+        self._clear_wait(delivery)
         self._do(delivery, self._wait_to_start)
 
     def _delay(self, delivery: Delivery, wait_s: float) -> None:
@@ -371,7 +371,7 @@ class Worker:
             due_s = trio.current_time() + max(0.0, remaining_s)
             delivery.expiry = self._timers.at(due_s, partial(self._expire, delivery))
 
-    def _note_come(self, delivery: Delivery) -> None:
+    def _clear_wait(self, delivery: Delivery) -> None:
         """Note that what it waited for has come."""
         delivery.leave = None
         if delivery.expiry is not None:
@@ -381,7 +381,7 @@ class Worker:
     def _leave(self, delivery: Delivery) -> None:
         """End its wait, for which nothing has come."""
         leave = delivery.leave
-        self._note_come(delivery)
+        self._clear_wait(delivery)
         if leave is not None:
             leave()
 
@@ -391,7 +391,7 @@ class Worker:
         self._wait(delivery, partial(gate.withdraw, question), is_asking=True)
 
     def _take_answer(self, delivery: Delivery, then: Callable[[Delivery, A], None], answer: A | Exception) -> None:
-        self._note_come(delivery)
+        self._clear_wait(delivery)
         if isinstance(answer, Exception):
             self._fail(delivery, answer)
         else:
@@ -399,7 +399,7 @@ class Worker:
 
     def _expire(self, delivery: Delivery) -> None:
         leave, is_asking = delivery.leave, delivery.is_asking
-        self._note_come(delivery)
+        self._clear_wait(delivery)
         if leave is None:
             return
         if not delivery.job.is_expired(time.time()):
@@ -543,7 +543,7 @@ class Worker:
                         delivery.begin_round()
                         outcome = await self.plan.connector.deliver(delivery.call(), delivery)
                     else:
-                        outcome = await go_on(delivery.run)
+                        outcome = await continue_as_task(delivery.run)
                 except Exception as problem:  # noqa: BLE001 - a connector's bug must not end the worker
                     error = problem
                 is_done = True
@@ -598,8 +598,8 @@ class Worker:
                     settled.append(job)
                 if settled:
                     self.acks.add_all(settled)
-                    self.breaker.note_delivered(delivered)
-                    self.ready.note_done(len(settled))
+                    self.breaker.record_delivered(delivered)
+                    self.ready.release(len(settled))
         finally:
             self._is_judging = False
         if not self._deliveries:
@@ -694,7 +694,7 @@ class Worker:
             job.in_slot = False
             is_followed = slot.leave()  # by one that has the place of the worker, too
         if delivery.has_worker_place and not is_followed:
-            self.ready.note_done()
+            self.ready.release()
         if not self._deliveries:
             self._changed.unpark_all()
 

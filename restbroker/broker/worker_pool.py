@@ -129,7 +129,7 @@ class WorkerPool:
             facts,
             queues=target.queues,
             responses=responses,
-            groups=self.plan.groups,
+            key_rules=self.plan.key_rules,
             time_outs_s={} if self.plan.order is None else self.plan.time_outs_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")

@@ -60,13 +60,13 @@ def run(
     done; 7: not all are; 1: none is; 3: Redis is away; 4: no token allows the command; 6: an answer is missing. Raise
     `UsageError` if the file or an option cannot be used.
     """
-    if options.order.reply_id is not None:
+    if options.request.reply_id is not None:
         raise UsageError("--reply-id is for one job; --bulk pushes many.", "Leave one of them out.")
     typed = arguments.read(argument_words)
     # A dry run needs no Redis: it only takes the server's version from it, if that comes within a second.
     store = open_store(settings, 1.0) if dry_run else open_store(settings)
     with _raise_on_signals(), open_table(options.file) as table, store as client:
-        makers = Makers(settings, options, typed, client, options.order)
+        makers = Makers(settings, options, typed, client, options.request)
         _require_valid(makers, table)
         batch = _RowBatch(makers, options, client, table)
         try:
@@ -93,7 +93,7 @@ class _RowBatch:
     @property
     def waits(self) -> bool:
         """Whether the batch waits for its answers and counts them."""
-        return self.options.order.wants_reply
+        return self.options.request.wants_reply
 
     def check(self) -> BatchSummary:
         """Check all rows, push none and write no file."""
@@ -114,7 +114,7 @@ class _RowBatch:
         if before.row or before.notes.get("complete") == "1":
             self._print_start()
         reply_to, wanted = bulk.reply_to(self.batch), before.notes["wait"] == "1"
-        self.makers.reorder(attrs.evolve(self.makers.order, wants_reply=wanted, reply_to=reply_to))
+        self.makers.use_request(attrs.evolve(self.makers.request, wants_reply=wanted, reply_to=reply_to))
         reader = self._reader(rejects, self.batch)
         reader.skipped = before.row
         with closing(rejects):
@@ -129,7 +129,7 @@ class _RowBatch:
         return BatchSummary(self.batch, self.record, reader.bad, kept, waits=self.waits, pushed_before=before.pushed)
 
     def _reader(self, rejects: Rejects, batch: str) -> JobReader:
-        command = None if self.options.order.command == EACH_ITS_OWN else self.options.order.command
+        command = None if self.options.request.command == EACH_ITS_OWN else self.options.request.command
         table, rate = self.table, self.options.rate
         return JobReader(batch, table.rows, self.makers, command, are_cells=table.is_csv, reject=rejects, rate=rate)
 
@@ -161,7 +161,7 @@ class _RowBatch:
             return secrets.token_hex(bulk.BATCH_DIGITS // 2), None
         one = self.options
         const: Json = dict(self.makers.typed_arguments.values)
-        what = json.dumps([one.order.command, const, one.target, one.queue], sort_keys=True)
+        what = json.dumps([one.request.command, const, one.target, one.queue], sort_keys=True)
         source = hashlib.sha256(f"{self.table.digest}\n{what}".encode()).hexdigest()
         keys = [secret.reveal().encode() for token in self.makers.settings.tokens for secret in token.secrets]
         names = [hmac.new(key, b"restbroker bulk " + source.encode(), "sha256").hexdigest() for key in keys]
@@ -185,7 +185,7 @@ class _RowBatch:
             if chunk.last > before:
                 if self.options.rate is not None:
                     time.sleep(max(0.0, began_s + sent / self.options.rate - time.monotonic()))
-                bulk.push_chunk(self.client, self.batch, chunk, before=before, at_s=self.options.order.at_s)
+                bulk.push_chunk(self.client, self.batch, chunk, before=before, at_s=self.options.request.at_s)
                 before, sent = chunk.last, sent + chunk.rows
             if self.waits:
                 self._count_replies()
@@ -239,16 +239,16 @@ def _require_valid(makers: Makers, table: RowFile) -> None:
     """
     options = makers.options
     columns = [name for name in table.columns[table.is_rejects :] if name not in OWN_COLUMNS]
-    if UNIQUE_KEY in table.columns and options.order.lock is None:
+    if UNIQUE_KEY in table.columns and options.request.lock is None:
         raise UsageError(f"The column {UNIQUE_KEY} needs --unique-for.", "For example: --unique-for 10m")
-    has_order_key = options.order.order_key is not None or ORDER_COLUMN in table.columns
-    if options.order.command == EACH_ITS_OWN:
+    has_order_key = options.request.order_key is not None or ORDER_COLUMN in table.columns
+    if options.request.command == EACH_ITS_OWN:
         if has_order_key:
             _require_order(makers.settings.targets)
         if table.is_csv and COMMAND_KEY not in columns:
             raise UsageError(f"The table has no column {COMMAND_KEY}.", "Add it, or name the command instead of -.")
         return
-    maker = makers(options.order.command)
+    maker = makers(options.request.command)
     if has_order_key:
         _require_order([maker.target])
     reasons = maker.tokens.reasons_against()
@@ -259,7 +259,9 @@ def _require_valid(makers: Makers, table: RowFile) -> None:
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.is_csv else None
     if wrong is not None:
-        hint = f"`restbroker commands {options.order.command}` lists what it takes; ServerVersion chooses the version."
+        hint = (
+            f"`restbroker commands {options.request.command}` lists what it takes; ServerVersion chooses the version."
+        )
         raise UsageError(f"No row can be valid: {wrong}", hint)
 
 

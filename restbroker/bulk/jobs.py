@@ -91,33 +91,33 @@ class TokenFinder:
 
 @attrs.define(eq=False)
 class Maker:
-    """Makes the payloads of one command. `order`: what all jobs share; its arguments and token are not used.
+    """Makes the payloads of one command. `request`: what all jobs share; its arguments and token are not used.
 
     `target` is the one that they go to; `lock`: that of a row with a key, but for key and name.
     """
 
     checker: Checker
     tokens: TokenFinder
-    order: JobRequest
+    request: JobRequest
     target: Target
     lock: Lock | None = None
     _at_s: float = -1.0
     _parts: tuple[bytes, bytes, bytes] | None = None
 
-    def order_of(self, own: Mapping[str, Json], arguments: dict[str, Json]) -> JobRequest:
+    def request_of(self, own: Mapping[str, Json], arguments: dict[str, Json]) -> JobRequest:
         """Return the order of a row: that of all if `own`, the values of the row's own columns, has none.
 
         Raise `BadRow` or `UsageError` if a value cannot be a key, or cannot have its effect.
         """
-        order = self.order
+        request = self.request
         if (fair_key := own.get(FAIR_COLUMN)) not in (None, ""):
-            order = attrs.evolve(order, fair_key=_text(fair_key))
+            request = attrs.evolve(request, fair_key=_text(fair_key))
         if (order_key := own.get(ORDER_COLUMN)) not in (None, ""):
-            order = attrs.evolve(order, order_key=_text(order_key))
-        if order.order_key is not None and not self.target.takes_order_key:
+            request = attrs.evolve(request, order_key=_text(order_key))
+        if request.order_key is not None and not self.target.takes_order_key:
             raise BadRow(no_order([self.target]))
         key = own.get(UNIQUE_KEY)
-        return order if key in (None, "") else attrs.evolve(order, lock=self._own_lock(arguments, key))
+        return request if key in (None, "") else attrs.evolve(request, lock=self._own_lock(arguments, key))
 
     def _own_lock(self, arguments: dict[str, Json], key: Json) -> Lock:
         if self.lock is None:
@@ -127,15 +127,15 @@ class Maker:
         token = self.tokens.of(arguments)
         return attrs.evolve(self.lock, key=key, name=claims.lock_name(self.target.name, token.name, key))
 
-    def payload(self, order: JobRequest, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
+    def payload(self, request: JobRequest, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
         """Return the job of a row as JSON, pushed at `now_s` (epoch seconds).
 
         Raise `BadRow` if no token allows it, or `UsageError` if it can be no job.
         """
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
-        if self._parts is None or order is not self.order:
-            return payload(attrs.evolve(order, arguments=arguments, token=self.tokens.of(arguments)), jid, now_s)
+        if self._parts is None or request is not self.request:
+            return payload(attrs.evolve(request, arguments=arguments, token=self.tokens.of(arguments)), jid, now_s)
         head, proof, tail = self._parts
         try:
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)
@@ -151,9 +151,9 @@ class Maker:
         They are cut out of a job with empty arguments and jid. A token cannot be cut: JSON escapes its quotation marks.
         """
         token = self.tokens.fixed_token()
-        if token is None or token.signed or (self.order.wants_reply and self.order.reply_to is None):
+        if token is None or token.signed or (self.request.wants_reply and self.request.reply_to is None):
             return None
-        raw = payload(attrs.evolve(self.order, arguments={}, token=token), "", now_s)
+        raw = payload(attrs.evolve(self.request, arguments={}, token=token), "", now_s)
         head, _, rest = raw.partition(b"{},")
         proof, _, tail = rest.partition(b'],"jid":"')
         return head, proof, tail
@@ -161,10 +161,10 @@ class Maker:
 
 @attrs.frozen
 class BatchOptions:
-    """The options of the command line. `order`: the request that all jobs share, except arguments and token."""
+    """The options of the command line. `request`: the request that all jobs share, except arguments and token."""
 
     file: Path
-    order: JobRequest
+    request: JobRequest
     target: str | None
     queue: str | None
     any_command: bool
@@ -175,13 +175,13 @@ class BatchOptions:
 
 @attrs.define(eq=False)
 class Makers:
-    """Returns the maker of jobs for the name of a command, the same each time. `order`: what all jobs share."""
+    """Returns the maker of jobs for the name of a command, the same each time. `request`: what all jobs share."""
 
     settings: Config
     options: BatchOptions
     typed_arguments: TypedArguments
     client: Client
-    order: JobRequest
+    request: JobRequest
     _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
     _versions: dict[str, str | None] = attrs.field(factory=dict)
 
@@ -197,9 +197,9 @@ class Makers:
             raise found
         return found
 
-    def reorder(self, order: JobRequest) -> None:
+    def use_request(self, request: JobRequest) -> None:
         """Use this order for all jobs from now on; makers that were returned before keep theirs."""
-        self.order = order
+        self.request = request
         self._made.clear()
 
     def _make(self, command: str) -> Maker:
@@ -212,12 +212,12 @@ class Makers:
         const = self.typed_arguments.values if spec is None else coerce(spec, self.typed_arguments.values)
         if spec is not None:
             arguments.note_secrets(spec, self.typed_arguments)
-        order = attrs.evolve(self.order, command=command, queue=self.options.queue or target.queues[0], lock=None)
+        request = attrs.evolve(self.request, command=command, queue=self.options.queue or target.queues[0], lock=None)
         tokens = TokenFinder(
-            self.settings.tokens, access_of(target, order.queue, spec=spec, command=Command(command, {}))
+            self.settings.tokens, access_of(target, request.queue, spec=spec, command=Command(command, {}))
         )
         checker = Checker(spec, const, target.default_host)
-        return Maker(checker, tokens, order, target, lock=self.order.lock)
+        return Maker(checker, tokens, request, target, lock=self.request.lock)
 
     def _version(self, target: Target) -> str | None:
         """Return the version that a process found, None if it is unknown; say once of a queue why its jobs wait."""
@@ -226,7 +226,7 @@ class Makers:
             self._versions[queue] = None
             with suppress(RestbrokerError):  # Whatever is wrong is told when rows are pushed.
                 found = find_process(self.client, queue)
-                paused = pause_of(self.client, queue, target.name) if self.order.at_s is None else None
+                paused = pause_of(self.client, queue, target.name) if self.request.at_s is None else None
                 for note in waiting_notes(found, paused, queue, "the jobs"):
                     output.say(note)
                 self._versions[queue] = None if found is None else found.server_version
@@ -281,12 +281,12 @@ class JobReader:
         if self.command is not None and COMMAND_KEY in values and maker.checker.takes_no(COMMAND_KEY):
             raise BadRow(f'the row names its command in "{COMMAND_KEY}": leave {self.command} out of the command line.')
         arguments = maker.checker.arguments(values, are_cells=self.are_cells)
-        order = maker.order_of(own, arguments)
+        request = maker.request_of(own, arguments)
         # Also of one that is pushed already: it counts as it did then.
-        raw = maker.payload(order, arguments, jid := jid_of(self.batch, number), now_s)
+        raw = maker.payload(request, arguments, jid := jid_of(self.batch, number), now_s)
         self.good += 1
         if number > self.skipped:
-            chunk.add(order, raw, jid, now_s)
+            chunk.add(request, raw, jid, now_s)
 
     def _maker(self, values: dict[str, Json]) -> Maker:
         """Return the maker for a row with these values. Raise `BadRow` or `UsageError` if it names no known command."""

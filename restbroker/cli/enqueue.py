@@ -239,7 +239,7 @@ def enqueue(
 
     options = BatchOptions(
         file=bulk,
-        order=request,
+        request=request,
         target=target,
         queue=queue,
         any_command=any_command,

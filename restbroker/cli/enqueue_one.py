@@ -68,29 +68,29 @@ class OneJob:
             try:
                 found = find_process_if_known(client, queue)
             except StoreUnavailable:
-                self._order(typed, None)  # a mistake in the command line is one without Redis, too
+                self._request(typed, None)  # a mistake in the command line is one without Redis, too
                 raise
-            order = self._order(typed, found)
-            paused = pause_of(client, queue, target) if order.at_s is None else None
+            request = self._request(typed, found)
+            paused = pause_of(client, queue, target) if request.at_s is None else None
             for note in (notes := [*waiting_notes(found, paused, queue)]):
                 output.say(note)
-            other = push(client, order, jid, pushed_at_s := time.time())
+            other = push(client, request, jid, pushed_at_s := time.time())
             if other is not None:
-                _print_queued(order, other, as_json=as_json)
+                _print_queued(request, other, as_json=as_json)
             with _require_report(jid):
-                if not order.wants_reply:
+                if not request.wants_reply:
                     output.as_json({"jid": jid}) if as_json else output.data(jid)
                     return
-                if order.at_s is not None and order.at_s - pushed_at_s >= timeout_s:
-                    due = local(order.at_s)
+                if request.at_s is not None and request.at_s - pushed_at_s >= timeout_s:
+                    due = local(request.at_s)
                     output.say(f"note: it runs at {due}; --wait gives up after {duration_text(timeout_s)}.")
-                waiting = AnswerWait(client, settings, self.target, order, jid, pushed_at_s, output.say, local)
+                waiting = AnswerWait(client, settings, self.target, request, jid, pushed_at_s, output.say, local)
                 if waiting.expires_at_s is not None:
                     timeout_s = min(timeout_s, max(0.0, waiting.expires_at_s - time.time()) + _ANSWER_S)
                 details = answer_or_end(waiting, timeout_s, is_explained=bool(notes), as_json=as_json)
                 _print_answer(jid, details, as_json=as_json)
 
-    def _order(self, typed: arguments.TypedArguments, found: ServingProcess | None) -> JobRequest:
+    def _request(self, typed: arguments.TypedArguments, found: ServingProcess | None) -> JobRequest:
         """Return the job for the server's version that `found` says. Raise `UsageError` if it takes no such arguments.
 
         End the command with 4 if no token allows it.
@@ -202,13 +202,13 @@ def answer_or_end(
     raise typer.Exit(Exit.WAITING)
 
 
-def _print_queued(order: JobRequest, other: QueuedBefore, *, as_json: bool) -> NoReturn:
+def _print_queued(request: JobRequest, other: QueuedBefore, *, as_json: bool) -> NoReturn:
     """Say that nothing was queued, since the job `other` has the key, and end the command."""
     jid, holder = other.jid, other.certainty
-    answer = ", whose answer goes to the one who queued it" if order.wants_reply else ""
+    answer = ", whose answer goes to the one who queued it" if request.wants_reply else ""
     output.say(f"already queued as {jid} ({holder}){answer}; nothing was queued.")
     output.as_json({"jid": jid, "outcome": "queued before", "holder": holder}) if as_json else output.data(jid)
-    raise typer.Exit(Exit.WAITING if order.wants_reply else Exit.OK)
+    raise typer.Exit(Exit.WAITING if request.wants_reply else Exit.OK)
 
 
 @contextmanager

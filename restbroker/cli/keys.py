@@ -38,9 +38,9 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
 from restbroker.operate.names import keys_command, listed, require
-from restbroker.store import line_jobs
+from restbroker.store import key_queues
 from restbroker.store.client import Client
-from restbroker.store.order import HeldKey
+from restbroker.store.order import BusyKey
 from restbroker.store.server import time_s
 
 app = typer.Typer(
@@ -83,13 +83,13 @@ def list_keys(*, target: OneTargetOption = None, queue: OfQueue = None, limit: L
             require_queue(client, settings, queue)
             _list_lines(keys.fair_queue(client, queue, known, limit), settings, as_json=how.json)
             return
-        found, count = keys.held_keys(client, _targets(settings, target), known, limit)
+        found, count = keys.busy_keys(client, _targets(settings, target), known, limit)
         now_s = time_s(client)
-    columns.show(_held_columns(now_s), found, as_json=how.json)
+    columns.show(_busy_columns(now_s), found, as_json=how.json)
     output.say(f"{len(found)} of {output.counted(count, 'key')}. All others are free." if count else "No key is held.")
 
 
-def _held_columns(now_s: float) -> Sequence[Column[OrderKey]]:
+def _busy_columns(now_s: float) -> Sequence[Column[OrderKey]]:
     def seconds(one: OrderKey) -> float | None:
         return None if one.at_s is None else abs(now_s - one.at_s)
 
@@ -136,9 +136,9 @@ def _why_no_lines(settings: Config, found: FairQueue) -> str:
 def show(*, key: KeyName, target: OneTargetOption = None, limit: LimitOption = 20, how: Output) -> None:
     """Show the jobs that wait with a key, next one first. The columns are those of `dead list`."""
     with _open(how) as (client, settings, known):
-        place, held = keys.find_key(client, _targets(settings, target), key)
-        found = keys.jobs_of_key(client, place, held, known, limit)
-        said = _state(keys.shown_key(client, place, held, known), time_s(client))
+        place, busy = keys.find_key(client, _targets(settings, target), key)
+        found = keys.jobs_of_key(client, place, busy, known, limit)
+        said = _state(keys.shown_key(client, place, busy, known), time_s(client))
     entries.write(found, as_json=how.json)
     output.say(f"{len(found)} {said}")
 
@@ -166,11 +166,11 @@ def retry(
     A stopped key goes on once that job is done. To go on without it: skip.
     """
     with _open(how) as (client, settings, known):
-        place, held = keys.find_key(client, _targets(settings, target), key)
-        if held.state == "stopped":
+        place, busy = keys.find_key(client, _targets(settings, target), key)
+        if busy.state == "stopped":
             action = Action("retry", who(), why=reason.why or "keys retry", repeat_unsafe=repeat_unsafe)
-            done, refused = keys.resume(client, place, held, known=known, action=action, dry_run=reason.dry_run)
-            jid = _jid(held, known)
+            done, refused = keys.resume(client, place, busy, known=known, action=action, dry_run=reason.dry_run)
+            jid = _jid(busy, known)
             if not done:
                 raise _not_retried(key, jid, refused)
             _report(
@@ -181,9 +181,9 @@ def retry(
                 dry_run=reason.dry_run,
             )
             return
-        _require_state(held, "due")
+        _require_state(busy, "due")
         if not reason.dry_run:
-            _require_done(done=keys.steer(client, place, "retry", held, known=known, who=who(), why=reason.why))
+            _require_done(done=keys.steer(client, place, "retry", busy, known=known, who=who(), why=reason.why))
     _report(f"Its next job {'would be' if reason.dry_run else 'is'} tried now.", key, 1, how, dry_run=reason.dry_run)
 
 
@@ -201,11 +201,11 @@ def _not_retried(key: str, jid: str, refused: Sequence[str]) -> UsageError:
 def skip(*, key: KeyName, target: OneTargetOption = None, consent: Consent, how: Output) -> None:
     """Go on with a stopped key without the job that died, which stays among the dead jobs."""
     with _open(how) as (client, settings, known):
-        place, held = keys.find_key(client, _targets(settings, target), key)
-        _require_state(held, "stopped")
+        place, busy = keys.find_key(client, _targets(settings, target), key)
+        _require_state(busy, "stopped")
         if not consent.dry_run:
-            confirm(f"Go on with the jobs behind {_jid(held, known) or 'the dead job'} of {key}?", yes=consent.yes)
-            _require_done(done=keys.steer(client, place, "skip", held, known=known, who=who(), why=consent.why))
+            confirm(f"Go on with the jobs behind {_jid(busy, known) or 'the dead job'} of {key}?", yes=consent.yes)
+            _require_done(done=keys.steer(client, place, "skip", busy, known=known, who=who(), why=consent.why))
     _report(f"The key {'would go' if consent.dry_run else 'goes'} on.", key, 1, how, dry_run=consent.dry_run)
 
 
@@ -216,13 +216,13 @@ def drop(*, key: KeyName, target: OneTargetOption = None, consent: Consent, how:
     A job in progress stays.
     """
     with _open(how) as (client, settings, known):
-        place, held = keys.find_key(client, _targets(settings, target), key)
-        count = keys.shown_key(client, place, held, known).waiting
+        place, busy = keys.find_key(client, _targets(settings, target), key)
+        count = keys.shown_key(client, place, busy, known).waiting
         refused: tuple[str, ...] = ()
         if not consent.dry_run:
             confirm(f"Have {output.jobs(count)} die that wait with {key}?", yes=consent.yes)
             action = Action("kill", who(), why=consent.why or "keys drop")
-            count, refused = keys.drop(client, place, held, settings, action, known)
+            count, refused = keys.drop(client, place, busy, settings, action, known)
         if refused:
             raise UsageError(f"{output.jobs(count)} died; the others wait still: {' '.join(refused)}")
     _report(
@@ -242,25 +242,25 @@ def give_back(*, name: QueueName, consent: Consent, how: Output) -> None:
         target = next((known_target for known_target in settings.targets if name in known_target.queues), None)
         if target is None:
             raise UsageError(f"No target of this configuration serves the queue {name}.", "Name a queue of a target.")
-        groups, stopped = keys.groups_in(client, name, target, known)
-        count = sum(line_jobs.count_each(client, name, groups))
+        found, stopped = keys.keys_in(client, name, target, known)
+        count = sum(key_queues.count_each(client, name, found))
         if not consent.dry_run:
             confirm(f"Return {output.jobs(count)} to the list of {name}?", yes=consent.yes)
-            count = run_steps(keys.give_back(client, name, target, groups, who(), consent.why), "returned")
+            count = run_steps(keys.give_back(client, name, target, found, who(), consent.why), "returned")
     report_jobs("returned to the list of", name, count, how, dry_run=consent.dry_run)
     if stopped:
         output.say(f"note: stopped keys stay as they are: {listed(stopped)}")
 
 
-def _jid(held: HeldKey, known: ConfigContext) -> str:
+def _jid(busy: BusyKey, known: ConfigContext) -> str:
     """Return the id of the job that died for people; "" if it is unknown."""
-    return output.one_line(hiding.mask_secrets(held.jid, known.secrets))
+    return output.one_line(hiding.mask_secrets(busy.jid, known.secrets))
 
 
-def _require_state(held: HeldKey, state: str) -> None:
-    if held.state != state:
+def _require_state(busy: BusyKey, state: str) -> None:
+    if busy.state != state:
         hint = "restbroker keys list shows all keys."
-        raise UsageError(f"The key is {STATES[held.state]}, not {STATES[state]}.", hint)
+        raise UsageError(f"The key is {STATES[busy.state]}, not {STATES[state]}.", hint)
 
 
 def _require_done(*, done: bool) -> None:

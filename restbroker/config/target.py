@@ -20,7 +20,7 @@ from restbroker.config.key import OptionsOf, inline, key, secret, whole
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import Order, groups_text
+from restbroker.job.order import Order, key_rules
 
 T = TypeVar("T")
 _COLON: Final = "must not hold a colon, which HTTP Basic cannot carry."
@@ -368,9 +368,9 @@ class Target:
         return attrs.evolve(self.order_by, default_host=self.default_host, on_dead=self.on_dead)
 
     @property
-    def groups_text(self) -> str:
+    def key_rules(self) -> str:
         """What it says of its fairness and its order, as the store takes it; "": nothing."""
-        return groups_text(self.order, self.fairness)
+        return key_rules(self.order, self.fairness)
 
     @property
     def takes_order_key(self) -> bool:

@@ -125,7 +125,7 @@ class Deliverer:
             else:
                 return
 
-    def note_refusal(self, source: str, /) -> None:
+    def record_refusal(self, source: str, /) -> None:
         """Record in Redis that a request to this source was refused as unauthorized, for `check --events`."""
         now_s = trio.current_time()
         if now_s >= self._refused_at_s.get(source, -math.inf) + _REFUSAL_GAP_S:
@@ -200,7 +200,7 @@ class Deliverer:
         refused, self._refused = self._refused, set()
         for source in refused:
             with suppress(Exception):
-                await self.connection.ask(store.note_refusal, source)
+                await self.connection.ask(store.record_refusal, source)
 
     async def _push_group(self, arrivals: list[IncomingEvent]) -> list[PushResult]:
         try:

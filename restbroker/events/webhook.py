@@ -158,14 +158,14 @@ class _WebhookSource:
 class Webhooks:
     """The sources of one address. `now_s`: epoch seconds, for the time of each event.
 
-    `note_refusal` gets the name of the source of each request that is refused as unauthorized.
+    `record_refusal` gets the name of the source of each request that is refused as unauthorized.
     """
 
     def __init__(
         self,
         sources: Sequence[EventSource],
         deliver: Deliver,
-        note_refusal: Callable[[str], None],
+        record_refusal: Callable[[str], None],
         report: Report,
         room: Room,
         now_s: Callable[[], float] = time.time,
@@ -176,7 +176,7 @@ class Webhooks:
             if source.path is not None
         }
         self._deliver = deliver
-        self._note_refusal = note_refusal
+        self._note_refusal = record_refusal
         self._report = report
         self._now_s = now_s
 

@@ -17,7 +17,7 @@ FAIR_KEY: Final = "fair_key"
 BETWEEN: Final = "\x1f"
 """Between the values of several names."""
 BEFORE_ORDER: Final = "\x1e"
-"""Between the key by which a group takes turns and that by which its jobs are done in order; no other group has it."""
+"""Between the fair key, which takes turns, and the order key, whose jobs are done in order; no other key has it."""
 LONGEST_KEY_BYTES: Final = 256
 HEAVIEST: Final = 100
 WHOLE_COST: Final = 25_200

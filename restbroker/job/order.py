@@ -1,6 +1,6 @@
-"""The group of a job: which others it waits for (OrderBy) or takes turns with (FairBy), and what a target says of that.
+"""The key of a job: which others it waits for (OrderBy) or takes turns with (FairBy), and what a target says of that.
 
-Used by `config` for what is written, by the broker, which finds each job's group again, and by the store, whose scripts
+Used by `config` for what is written, by the broker, which finds each job's key again, and by the store, whose scripts
 found it before. Always holds: a key is a text of 1 to 256 bytes for each name without control characters; where
 this file and the scripts could read the order of a job differently, the job is not sent.
 """
@@ -50,8 +50,8 @@ def _part(value: Json) -> str | None:
     return fold(value) if isinstance(value, str) and is_key(value) else None
 
 
-def groups_text(order: Order | None, fairness: Fairness | None) -> str:
-    """Return what the store's scripts read of a target's groups (JSON); "" if it has none."""
+def key_rules(order: Order | None, fairness: Fairness | None) -> str:
+    """Return what the store's scripts read of a target's keys (JSON); "" if it has none."""
     if order is None and fairness is None:
         return ""
     said: dict[str, Json] = {}
@@ -75,16 +75,16 @@ def groups_text(order: Order | None, fairness: Fairness | None) -> str:
 
 
 def made_by(order: Order, fairness: Fairness | None) -> str:
-    """Return by what ordered groups are made, as the store notes it: if it changes, they are other groups."""
+    """Return by what ordered keys are made, as the store notes it: if it changes, they are other keys."""
     first = () if fairness is None else fairness.names
     rest = ",".join(name for name in order.names or (ORDER_KEY,) if name not in first)
     return f"{','.join(first)}{'|' if first else ''}{rest} {order.default_host or ''}"
 
 
-def group_of(
+def key_of(
     order: Order | None, fairness: Fairness | None, fields: Mapping[str, Json], given: Mapping[str, Json]
 ) -> str | None:
-    """Return the group of a job of these members and arguments; None if its order is unclear."""
+    """Return the key of a job of these members and arguments; None if its order is unclear."""
     host = (order or fairness or _NOTHING).default_host
     by = () if fairness is None else fairness.names
     fair = _joined(by, given, host) if by or fairness is None else _part(fields.get(FAIR_KEY))
@@ -105,19 +105,19 @@ def _joined(names: Sequence[str], given: Mapping[str, Json], host: str | None) -
     return BETWEEN.join(cast("list[str]", parts)) if all(parts) else ""
 
 
-def group_in(order: Order | None, fairness: Fairness | None, fields: Mapping[str, Json]) -> str | None:
-    """Return the group of a job of these members, as `group_of` does, whose arguments are not read yet."""
+def key_in(order: Order | None, fairness: Fairness | None, fields: Mapping[str, Json]) -> str | None:
+    """Return the key of a job of these members, as `key_of` does, whose arguments are not read yet."""
     read = arguments.read(fields.get("args"))
-    return group_of(order, fairness, fields, {} if isinstance(read, Reason) else read.command.arguments)
+    return key_of(order, fairness, fields, {} if isinstance(read, Reason) else read.command.arguments)
 
 
-def is_ordered(group: str) -> bool:
-    """Tell whether the jobs of a group are done one after the other."""
-    return BEFORE_ORDER in group
+def is_ordered(key: str) -> bool:
+    """Tell whether the jobs of a key are done one after the other."""
+    return BEFORE_ORDER in key
 
 
 def on_dead_in(text: str) -> OnDead:
-    """Return what becomes of a key when one of its jobs dies; `text`: what its target says (`groups_text`)."""
+    """Return what becomes of a key when one of its jobs dies; `text`: what its target says (`key_rules`)."""
     return "stop" if (rubyjson.object_of(text.encode()) or {}).get(_DEAD) == "stop" else "go"
 
 

@@ -32,7 +32,7 @@ from restbroker.operate.names import display_name, exact
 from restbroker.operate.queues import place_of, size_of
 from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, require_waiting, with_fixed_time
-from restbroker.store import line_jobs, sets, unadmitted, waiting
+from restbroker.store import key_queues, sets, unadmitted, waiting
 from restbroker.store.client import Client
 from restbroker.store.paging import digest_of
 from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
@@ -94,8 +94,8 @@ class WaitingJobs:
         """Return which jobs are meant, in words, with secrets masked."""
         if self.keys is not None:
             return f"{self.keys.total()} named"
-        if self.snapshots and all(snapshot.group is not None for snapshot in self.snapshots):
-            return f"the key {display_name((self.snapshots[0].group or b'').decode('utf-8', 'replace'), known)}"
+        if self.snapshots and all(snapshot.job_key is not None for snapshot in self.snapshots):
+            return f"the key {display_name((self.snapshots[0].job_key or b'').decode('utf-8', 'replace'), known)}"
         found = hiding.mask_secrets("; ".join(map(with_fixed_time, self.where)) or "all", known.secrets)
         return found if self.limit is None else f"{found} (at most {self.limit})"
 
@@ -138,11 +138,11 @@ def select(
     *,
     keys: Iterable[str] | None = None,
     until_s: float = math.inf,
-    groups: Sequence[bytes] | None = None,
+    job_keys: Sequence[bytes] | None = None,
 ) -> WaitingJobs:
     """Return the jobs that wait in a queue now; with `keys`, only those with these keys (`Job.key`).
 
-    With `groups`, only those in the lines of these.
+    With `job_keys`, only those in the lines of these.
 
     Raise `UsageError` if the queue's key is not a list, or if a condition is on failures.
     """
@@ -150,7 +150,7 @@ def select(
     own = exact(client, queue)
     size_of(client, own)
     target = next((target.name for target in config.targets if queue in target.queues), None)
-    snapshots = waiting.take_snapshots(client, own, target, groups)
+    snapshots = waiting.take_snapshots(client, own, target, job_keys)
     named = None if keys is None else Counter(keys)
     limit = limit if named is None else named.total()
     tokens = Tokens(config.tokens)
@@ -193,9 +193,9 @@ class _QueueWalk:
         while rank >= 0:
             if self.jobs.snapshots[1:]:
                 # What moves into lines meanwhile is met in neither.
-                line_jobs.hold(client, snapshot.queue)
+                key_queues.hold(client, snapshot.queue)
             piece = waiting.piece(client, snapshot, rank, _PIECE)
-            if piece is None and snapshot.group is None:
+            if piece is None and snapshot.job_key is None:
                 self.run.add(unseen=rank + 1)
                 return
             if piece is None:
@@ -278,7 +278,7 @@ class _QueueWalk:
         placing = act_job.plan(view, "retry", self.run.action, now_s=now_s, unique=unique)
         if isinstance(placing, Refusal):
             return placing
-        place = str(rank) if snapshot.group is None else f"{digest_of(snapshot.group)}-{rank}"
+        place = str(rank) if snapshot.job_key is None else f"{digest_of(snapshot.job_key)}-{rank}"
         return TakeRequest(rank, placing, self._answers(view, place, now_s) if self.run.action.verb == "kill" else ())
 
     def _answers(self, view: StoredJob, place: str, now_s: float) -> tuple[Reply, ...]:

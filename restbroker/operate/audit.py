@@ -129,7 +129,7 @@ class AuditedAction:
         self.entry = attrs.evolve(begun, run=begin(self.client, begun))
         return self
 
-    def note_progress(self) -> None:
+    def write_progress(self) -> None:
         """Write how much is done so far. Raise `StoreUnavailable` or `StoreRefused`."""
         write(self.client, attrs.evolve(self.entry, state="going on", done=self.done))
 

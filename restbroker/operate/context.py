@@ -21,7 +21,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
 from restbroker.job.settle import repeat_safe
 from restbroker.servers import registry
-from restbroker.store.line_jobs import Cost, equal_cost
+from restbroker.store.key_queues import Cost, equal_cost
 
 # Producers can invent commands.
 _LIMIT: Final = 1000

@@ -22,7 +22,7 @@ from restbroker.job.claims import Lock
 from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
-from restbroker.job.order import ORDER_KEY, group_of, is_ordered
+from restbroker.job.order import ORDER_KEY, is_ordered, key_of
 from restbroker.job.repair import fractional
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
@@ -426,12 +426,12 @@ class AnswerWait:
         return None if one.expire_s is None else (self.pushed_at_s if one.at_s is None else one.at_s) + one.expire_s
 
     @property
-    def _group(self) -> str | None:
-        """The group in which it is kept in order, if it is."""
+    def _ordered_key(self) -> str | None:
+        """The key in which it is kept in order, if it is."""
         target, one = self.target, self.request
         keys = {ORDER_KEY: one.order_key, fairness.FAIR_KEY: one.fair_key}
-        group = group_of(target.order, target.fairness, keys, one.arguments)
-        return group if group is not None and is_ordered(group) else None
+        key = key_of(target.order, target.fairness, keys, one.arguments)
+        return key if key is not None and is_ordered(key) else None
 
     def answer(self, timeout_s: float | None, *, is_explained: bool) -> Mapping[str, Json] | None:
         """Return the answer, or None if it does not come in time (None: no limit); say once what the job waits for.
@@ -440,8 +440,8 @@ class AnswerWait:
         """
         why = partial(why_waiting, self.client, self.request.queue, self.target.name)
         notes: list[Callable[[], str | None]] = [] if is_explained else [why]
-        if self._group:
-            notes.append(self._held_text)
+        if self._ordered_key:
+            notes.append(self._busy_text)
         ends_s = None if timeout_s is None else time.monotonic() + timeout_s
         while True:
             remaining_s = _ROUND_S if ends_s is None else max(ends_s - time.monotonic(), 0.0)
@@ -455,13 +455,13 @@ class AnswerWait:
             if ends_s is not None and time.monotonic() >= ends_s:
                 return None
 
-    def _held_text(self) -> str | None:
+    def _busy_text(self) -> str | None:
         """Return behind which job of its key the job is held, with what to do; None if it is not."""
         from restbroker.operate import order_wait
         from restbroker.operate.context import context_of
 
         with suppress(StoreRefused):
-            known, group = context_of(self.settings), self._group or ""
-            held = order_wait.of_group(self.client, known, self.target, group, jid=self.jid)
-            return None if not held or held.is_own else "\n".join((held.text(self.local), *held.next_steps))
+            known, key = context_of(self.settings), self._ordered_key or ""
+            busy = order_wait.of_key(self.client, known, self.target, key, jid=self.jid)
+            return None if not busy or busy.is_own else "\n".join((busy.text(self.local), *busy.next_steps))
         return None

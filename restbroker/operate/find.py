@@ -19,10 +19,10 @@ from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.names import exact
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.where import Where, require_waiting
-from restbroker.store import line_jobs, paging, queues
+from restbroker.store import key_queues, paging, queues
 from restbroker.store.client import Client
+from restbroker.store.key_queues import Cost, equal_cost
 from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.line_jobs import Cost, equal_cost
 from restbroker.store.paging import Cursor, Member, SetPiece, digest_of
 
 T = TypeVar("T")
@@ -166,15 +166,15 @@ def _choose(
 def pieces(
     client: Client, own: QueueName, target: str | None, cost: Cost = equal_cost, skip: int = 0
 ) -> Iterator[Sequence[bytes]]:
-    """Yield a queue's jobs after the first `skip`, a page at once. `target` as in `line_jobs.read_lines`.
+    """Yield a queue's jobs after the first `skip`, a page at once. `target` as in `key_queues.read_key_queues`.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    lines = line_jobs.read_lines(client, own, target)
+    lines = key_queues.read_key_queues(client, own, target)
     seen = sum(line.jobs for line in lines)
     if skip < seen:
-        places = islice(line_jobs.by_turn(lines, cost), skip, None)
-        for piece in line_jobs.pieces(client, own, places, limit=PAGE):
+        places = islice(key_queues.by_turn(lines, cost), skip, None)
+        for piece in key_queues.pieces(client, own, places, limit=PAGE):
             yield [raw for _, _, raw in piece]
     start = max(0, skip - seen)
     while listed := queues.peek(client, own, start, PAGE):

@@ -28,12 +28,12 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import ShownJob
 from restbroker.operate.names import SHOWN_BETWEEN, display_name, exact, keys_command, suggestion
 from restbroker.operate.queues import in_steps, place_of
-from restbroker.store import line_jobs
+from restbroker.store import key_queues
 from restbroker.store import order as store
 from restbroker.store import queues as queue_store
 from restbroker.store.client import Client
-from restbroker.store.line_jobs import KeyQueue
-from restbroker.store.order import HeldKey, KeyAction, State
+from restbroker.store.key_queues import KeyQueue
+from restbroker.store.order import BusyKey, KeyAction, State
 from restbroker.store.server import time_s
 
 _ORDER: Final[Sequence[State]] = ("stopped", "due", "in_progress", "ready")
@@ -64,7 +64,7 @@ class OrderKey:
     jid: str = ""
 
 
-def held_keys(client: Client, targets: Iterable[Target], known: ConfigContext, most: int) -> tuple[list[OrderKey], int]:
+def busy_keys(client: Client, targets: Iterable[Target], known: ConfigContext, most: int) -> tuple[list[OrderKey], int]:
     """Return the keys of these targets that are held, at most `most`, and how many there are.
 
     Stopped ones come first, then those that are due later, in progress, and ready; of these those with the most jobs.
@@ -73,17 +73,17 @@ def held_keys(client: Client, targets: Iterable[Target], known: ConfigContext, m
     found: list[OrderKey] = []
     count = 0
     for target in targets:
-        unique: dict[bytes, HeldKey] = {}
+        unique: dict[bytes, BusyKey] = {}
         for page in store.read_keys(client, target.name, target.queues):
             count += len(page)
             if len(unique) < _MOST:
-                unique |= {key.group: key for key in page if key.group not in unique}
+                unique |= {key.key: key for key in page if key.key not in unique}
         found += _display(client, target, list(unique.values()), known)
     return sorted(found, key=lambda one: (_ORDER.index(one.state), -one.waiting, one.name))[:most], count
 
 
-def _display(client: Client, target: Target, held: Sequence[HeldKey], known: ConfigContext) -> list[OrderKey]:
-    waiting = store.waiting_of(client, target.queues, [key.group for key in held])
+def _display(client: Client, target: Target, busy: Sequence[BusyKey], known: ConfigContext) -> list[OrderKey]:
+    waiting = store.waiting_of(client, target.queues, [key.key for key in busy])
     return [
         OrderKey(
             target.name,
@@ -93,26 +93,26 @@ def _display(client: Client, target: Target, held: Sequence[HeldKey], known: Con
             at_s=key.at_s if key.state in ("stopped", "due") else None,
             jid=hiding.mask_secrets(key.jid, known.secrets),
         )
-        for key, count in zip(held, waiting, strict=True)
+        for key, count in zip(busy, waiting, strict=True)
     ]
 
 
-def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, HeldKey]:
+def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Target, BusyKey]:
     """Return a key that is held, or of which jobs wait, and its target. `name`: as it is shown, or as a job has it.
 
     Raise `UsageError` if none of this name is, or if several of these targets have one.
     """
     try:
-        groups = [group.encode() for group in _groups_named(name)]
+        keys = [key.encode() for key in _keys_named(name)]
     except UnicodeEncodeError:
         # Bytes of a command line arrive so; no job can hold them.
         raise UsageError("The key is not UTF-8.", "Give it as UTF-8.") from None
-    found: dict[str, tuple[Target, HeldKey]] = {}
-    for group in groups:
+    found: dict[str, tuple[Target, BusyKey]] = {}
+    for key in keys:
         for target in targets:
-            held = store.read_key(client, target.name, target.queues, group)
-            if target.name not in found and held is not None:
-                found[target.name] = target, held
+            busy = store.read_key(client, target.name, target.queues, key)
+            if target.name not in found and busy is not None:
+                found[target.name] = target, busy
     if len(found) > 1:
         raise UsageError(f"Several targets hold the key {name}.", f"Name it with --target: {', '.join(found)}.")
     for place in found.values():
@@ -122,8 +122,8 @@ def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Targ
     raise UsageError(f"The key {name} is free: its next job may start as soon as it comes.", why)
 
 
-def _groups_named(name: str) -> Iterable[str]:
-    """Return the groups that a name may mean; it does not say where the parts of its order begin."""
+def _keys_named(name: str) -> Iterable[str]:
+    """Return the keys that a name may mean; it does not say where the parts of its order begin."""
     found = [""] if name == NO_KEY else []
     for parts in ([name], name.split(SHOWN_BETWEEN)):
         folded = [fold(part) for part in parts]
@@ -132,46 +132,46 @@ def _groups_named(name: str) -> Iterable[str]:
     return dict.fromkeys(found)
 
 
-def _shown(group: str) -> str:
-    return group.removeprefix(BEFORE_ORDER).replace(BEFORE_ORDER, BETWEEN).replace(BETWEEN, SHOWN_BETWEEN)
+def _shown(key: str) -> str:
+    return key.removeprefix(BEFORE_ORDER).replace(BEFORE_ORDER, BETWEEN).replace(BETWEEN, SHOWN_BETWEEN)
 
 
-def _first(client: Client, target: Target) -> Sequence[HeldKey]:
+def _first(client: Client, target: Target) -> Sequence[BusyKey]:
     return next((page for page in store.read_keys(client, target.name, target.queues) if page), ())
 
 
-def shown_key(client: Client, target: Target, held: HeldKey, known: ConfigContext) -> OrderKey:
-    """Return a key as `held_keys` does."""
-    return _display(client, target, [held], known)[0]
+def shown_key(client: Client, target: Target, busy: BusyKey, known: ConfigContext) -> OrderKey:
+    """Return a key as `busy_keys` does."""
+    return _display(client, target, [busy], known)[0]
 
 
-def jobs_of_key(client: Client, target: Target, held: HeldKey, known: ConfigContext, limit: int) -> list[ShownJob]:
+def jobs_of_key(client: Client, target: Target, busy: BusyKey, known: ConfigContext, limit: int) -> list[ShownJob]:
     """Return at most `limit` jobs that wait with a key, the next one of each queue first."""
     found: list[ShownJob] = []
     for queue in target.queues:
-        (count,) = line_jobs.count_each(client, queue, [held.group])
-        places = line_jobs.by_turn([KeyQueue(held.group, count)], line_jobs.equal_cost)
-        for piece in line_jobs.pieces(client, queue, islice(places, limit - len(found)), min(limit, _HEADS)):
+        (count,) = key_queues.count_each(client, queue, [busy.key])
+        places = key_queues.by_turn([KeyQueue(busy.key, count)], key_queues.equal_cost)
+        for piece in key_queues.pieces(client, queue, islice(places, limit - len(found)), min(limit, _HEADS)):
             found += [find.view_of_waiting(raw, queue, known).shown() for _, _, raw in piece]
     return found
 
 
 def steer(
-    client: Client, target: Target, what: KeyAction, held: HeldKey, *, known: ConfigContext, who: str, why: str
+    client: Client, target: Target, what: KeyAction, busy: BusyKey, *, known: ConfigContext, who: str, why: str
 ) -> bool:
     """Do this with a key, if its state is the same still; tell whether it was.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    name, place = key_name(held.name, known), f"target:{target.name}"
+    name, place = key_name(busy.name, known), f"target:{target.name}"
     with AuditedAction(client, AuditEntry(who=who, action=f"keys {what}", place=place, where=name, why=why)) as note:
-        note.done = sum(store.steer(client, target.name, target.queues, what, [held]))
+        note.done = sum(store.steer(client, target.name, target.queues, what, [busy]))
         note.state = "ended"
     return note.done == 1
 
 
 def drop(
-    client: Client, target: Target, held: HeldKey, config: Config, action: Action, known: ConfigContext
+    client: Client, target: Target, busy: BusyKey, config: Config, action: Action, known: ConfigContext
 ) -> tuple[int, tuple[str, ...]]:
     """Kill the jobs that wait with a key now, and let it go on if it is stopped. `action`: a kill.
 
@@ -181,17 +181,17 @@ def drop(
     for queue in target.queues:
         last = Progress(0)
         for last in act.perform(
-            client, act_waiting.select(client, queue, (), config, groups=[held.group]), action, known
+            client, act_waiting.select(client, queue, (), config, job_keys=[busy.key]), action, known
         ):
             time.sleep(last.rest_s)
         done, refused = done + last.done, refused | dict.fromkeys(last.refused)
-    if held.state == "stopped" and not refused:
-        steer(client, target, "skip", held, known=known, who=action.who, why=action.why)
+    if busy.state == "stopped" and not refused:
+        steer(client, target, "skip", busy, known=known, who=action.who, why=action.why)
     return done, tuple(refused)
 
 
 def resume(
-    client: Client, target: Target, held: HeldKey, known: ConfigContext, action: Action, *, dry_run: bool = False
+    client: Client, target: Target, busy: BusyKey, known: ConfigContext, action: Action, *, dry_run: bool = False
 ) -> tuple[int, tuple[str, ...]]:
     """Retry the dead job that stopped a key, which then goes on.
 
@@ -199,16 +199,16 @@ def resume(
     stopped, or is of another `OrderBy`: no broker would take the job, which a retry puts into the list. Raise
     `StoreUnavailable` or `StoreRefused`.
     """
-    if held.state != "stopped":
-        raise UsageError(f"The key is not stopped: it is {STATES[held.state]}.", "restbroker keys show KEY says more.")
-    if not held.jid:
+    if busy.state != "stopped":
+        raise UsageError(f"The key is not stopped: it is {STATES[busy.state]}.", "restbroker keys show KEY says more.")
+    if not busy.jid:
         return 0, ()
     if target.order is None or store.made_by(client, target.name) != made_by(target.order, target.fairness):
         raise UsageError(
             f"OrderBy of {target.name} was changed since the key was stopped: a retry would wait for the key itself.",
             "Go on without the job that died (keys skip), have all die that wait (keys drop), or undo the change.",
         )
-    *_, last = act.perform(client, SetJobs("dead", (held.jid,)), action, known, dry_run=dry_run)
+    *_, last = act.perform(client, SetJobs("dead", (busy.jid,)), action, known, dry_run=dry_run)
     return last.done, tuple(last.refused)
 
 
@@ -264,7 +264,9 @@ def fair_queue(client: Client, queue: str, known: ConfigContext, most: int | Non
     """Return a queue with its keys, at most `most` of them. Raise `StoreUnavailable` or `StoreRefused`."""
     own = exact(client, queue)
     size = queue_store.waiting_of(client, {queue: client.keys.queue_of(own)})[queue]
-    found = sorted(line_jobs.read_lines(client, own, known.target(queue)), key=lambda line: (-line.jobs, line.group))
+    found = sorted(
+        key_queues.read_key_queues(client, own, known.target(queue)), key=lambda line: (-line.jobs, line.key)
+    )
     target = known.targets.get(queue)
     fairness = None if target is None else target.fairness
     weights = [1 if fairness is None else fairness.weight(line.fair_key) for line in found]
@@ -277,8 +279,8 @@ def fair_queue(client: Client, queue: str, known: ConfigContext, most: int | Non
             line.jobs,
             weight=weight,
             share=weight / whole,
-            latency_s=waits.get(line.group),
-            is_named=bool(line.group),
+            latency_s=waits.get(line.key),
+            is_named=bool(line.key),
         )
         for line, weight in zip(shown, weights, strict=False)
     )
@@ -286,26 +288,26 @@ def fair_queue(client: Client, queue: str, known: ConfigContext, most: int | Non
     return FairQueue(queue, in_list, in_lines=sum(line.jobs for line in found), keys=keys, count=len(found))
 
 
-def groups_in(client: Client, queue: str, target: Target, known: ConfigContext) -> tuple[list[bytes], list[str]]:
-    """Return the groups of all lines of a queue but for stopped ones, and the names of these.
+def keys_in(client: Client, queue: str, target: Target, known: ConfigContext) -> tuple[list[bytes], list[str]]:
+    """Return the keys of all lines of a queue but for stopped ones, and the names of these.
 
     This reads the names of all keys. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    stopped = {key.group for found in store.read_stopped(client, [target.name], -1).values() for key in found.keys}
-    groups = store.all_groups(client, queue)
-    names = [key_name(group.decode("utf-8", "backslashreplace"), known) for group in groups if group in stopped]
-    return [group for group in groups if group not in stopped], names
+    stopped = {key.key for found in store.read_stopped(client, [target.name], -1).values() for key in found.keys}
+    keys = store.all_keys(client, queue)
+    names = [key_name(key.decode("utf-8", "backslashreplace"), known) for key in keys if key in stopped]
+    return [key for key in keys if key not in stopped], names
 
 
 def give_back(
-    client: Client, queue: str, target: Target, groups: Sequence[bytes], who: str, why: str
+    client: Client, queue: str, target: Target, keys: Sequence[bytes], who: str, why: str
 ) -> Generator[Progress, None, None]:
-    """Move the jobs of these groups to the front of the queue's list; yield the progress after each batch.
+    """Move the jobs of these keys to the front of the queue's list; yield the progress after each batch.
 
     Raise `UsageError` if the queue is not paused: running processes would move them into lines again. Raise
     `StoreUnavailable` or `StoreRefused`: the same call again goes on.
     """
-    left = list(groups)
+    left = list(keys)
 
     def batches() -> Iterator[tuple[int, int]]:
         while True:
@@ -321,12 +323,12 @@ def give_back(
                 return
 
     entry = AuditEntry(who=who, action="return", place=place_of(queue), where="lines", why=why)
-    yield from in_steps(client, entry, sum(line_jobs.count_each(client, queue, left)), batches())
+    yield from in_steps(client, entry, sum(key_queues.count_each(client, queue, left)), batches())
 
 
-def key_name(group: str, known: ConfigContext) -> str:
-    """Return the name of a group's key for people, with secrets masked."""
-    return display_name(group, known) or NO_KEY
+def key_name(key: str, known: ConfigContext) -> str:
+    """Return the name of a key for people, with secrets masked."""
+    return display_name(key, known) or NO_KEY
 
 
 def _waits(client: Client, queue: str, found: Sequence[KeyQueue]) -> dict[bytes, float | None]:
@@ -334,8 +336,9 @@ def _waits(client: Client, queue: str, found: Sequence[KeyQueue]) -> dict[bytes,
     if not found:
         return {}
     now_s = time_s(client)
-    heads = queue_store.jobs_at(client, [(queue_store.line_of(client.keys, queue, line.group), -1) for line in found])
+    heads = queue_store.jobs_at(
+        client, [(queue_store.key_queue_of(client.keys, queue, line.key), -1) for line in found]
+    )
     return {
-        line.group: queue_store.latency_s(head, now_s) if head else None
-        for line, head in zip(found, heads, strict=True)
+        line.key: queue_store.latency_s(head, now_s) if head else None for line, head in zip(found, heads, strict=True)
     }

@@ -13,7 +13,7 @@ import attrs
 from restbroker.config.target import Target
 from restbroker.job import hiding
 from restbroker.job.crashes import crash_text
-from restbroker.job.order import group_in, is_ordered
+from restbroker.job.order import is_ordered, key_in
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
@@ -22,8 +22,8 @@ from restbroker.operate.names import display_name, keys_command
 from restbroker.store import identities, in_progress, queues
 from restbroker.store import order as store
 from restbroker.store.client import Client
-from restbroker.store.order import HeldKey, State
-from restbroker.store.tickets import queue_of, ticket_group
+from restbroker.store.order import BusyKey, State
+from restbroker.store.tickets import queue_of, ticket_key
 
 _SEARCH_S: Final = 2.0
 """For so long at most a dead job is looked for."""
@@ -123,10 +123,10 @@ def of_job(client: Client, view: StoredJob, line: LinePlace | None, *, is_dead: 
     target = known.targets.get(view.queue or "")
     if target is None or target.order is None:
         return None
-    group = group_in(target.order, target.fairness, view.fields or {})
-    if group is None or not is_ordered(group):
+    key = key_in(target.order, target.fairness, view.fields or {})
+    if key is None or not is_ordered(key):
         return None
-    found = of_group(client, known, target, group, jid=view.jid)
+    found = of_key(client, known, target, key, jid=view.jid)
     if found is None or (is_dead and not (found.is_own and found.state == "stopped")):
         return None
     if is_dead or line is None:
@@ -136,49 +136,49 @@ def of_job(client: Client, view: StoredJob, line: LinePlace | None, *, is_dead: 
     return attrs.evolve(found, number=line.number + before, jobs=line.jobs + before)
 
 
-def of_group(client: Client, known: ConfigContext, target: Target, group: str, jid: str | None) -> OrderWait | None:
-    """Return why the job `jid` of this group waits, without its place; None if the group is free.
+def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: str | None) -> OrderWait | None:
+    """Return why the job `jid` of this key waits, without its place; None if the key is free.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    held = store.read_key(client, target.name, target.queues, group.encode())
-    if held is None:
+    busy = store.read_key(client, target.name, target.queues, key.encode())
+    if busy is None:
         return None
-    process, first = _first(client, target, known, held)
+    process, first = _first(client, target, known, busy)
     others = any(other.order is not None and other.name != target.name for other in known.targets.values())
     return OrderWait(
-        display_name(held.name, known),
-        held.state,
-        jobs=sum(store.waiting_of(client, target.queues, [held.group])),
-        jid=hiding.mask_secrets(held.jid, known.secrets) if first is None else first.jid or "",
+        display_name(busy.name, known),
+        busy.state,
+        jobs=sum(store.waiting_of(client, target.queues, [busy.key])),
+        jid=hiding.mask_secrets(busy.jid, known.secrets) if first is None else first.jid or "",
         command=(first and first.command) or "",
         error=": ".join(text for text in (first.error_class, first.message) if text) if first is not None else "",
-        at_s=held.at_s if held.state in ("due", "stopped") else None,
+        at_s=busy.at_s if busy.state in ("due", "stopped") else None,
         process=process,
         is_hopeless=first is not None and first.error_class in NO_RETRY,
         crashes=0 if first is None else first.crashes,
-        is_own=bool(jid) and jid == (held.jid if first is None else first.jid),
+        is_own=bool(jid) and jid == (busy.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
     )
 
 
-def _first(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> tuple[str, ShownJob | None]:
-    """Return the process that has a group's first job, "" if none has; and that job, None if it is nowhere."""
-    if held.state == "stopped":
-        return "", find.one(client, "dead", held.jid, known, seconds=_SEARCH_S) if held.jid else None
-    if held.state == "in_progress":
-        return _in_progress(client, target, known, held)
-    heads = queues.jobs_at(client, [(queues.line_of(client.keys, queue, held.group), -1) for queue in target.queues])
+def _first(client: Client, target: Target, known: ConfigContext, busy: BusyKey) -> tuple[str, ShownJob | None]:
+    """Return the process that has a key's first job, "" if none has; and that job, None if it is nowhere."""
+    if busy.state == "stopped":
+        return "", find.one(client, "dead", busy.jid, known, seconds=_SEARCH_S) if busy.jid else None
+    if busy.state == "in_progress":
+        return _in_progress(client, target, known, busy)
+    heads = queues.jobs_at(client, [(queues.key_queue_of(client.keys, queue, busy.key), -1) for queue in target.queues])
     found = ((raw, queue) for raw, queue in zip(heads, target.queues, strict=True) if isinstance(raw, bytes) and raw)
     return "", next((find.view_of_waiting(raw, queue, known).shown() for raw, queue in found), None)
 
 
-def _in_progress(client: Client, target: Target, known: ConfigContext, held: HeldKey) -> tuple[str, ShownJob | None]:
-    group, dying = held.group.decode("utf-8", "replace"), identities.fenced_identities(client)
+def _in_progress(client: Client, target: Target, known: ConfigContext, busy: BusyKey) -> tuple[str, ShownJob | None]:
+    key, dying = busy.key.decode("utf-8", "replace"), identities.fenced_identities(client)
     of_target = [name for name in {*identities.live_identities(client), *dying} if name.endswith(f":{target.name}")]
     for identity in sorted(of_target):
         tickets = in_progress.read_tickets(client, identity).tickets
-        for found in in_progress.pieces(client, identity, [other for other in tickets if ticket_group(other) == group]):
+        for found in in_progress.pieces(client, identity, [other for other in tickets if ticket_key(other) == key]):
             for ticket, raw in found.items():
                 queue = queue_of(ticket, target.queues) or target.queues[0]
                 first = find.view_of_waiting(raw, queue, known).shown() if isinstance(raw, bytes) else None

@@ -140,7 +140,7 @@ def run(client: Client, one: PeriodicRequest, who: str, why: str = "") -> tuple[
     audit.write(client, AuditEntry(who=who, action="run", place=_place(one.name), why=why, jids=(jid,)))
     holder = push(client, one.order, jid, time_s(client))
     if holder is None:
-        periodic.note_push(client, one.name, jid)
+        periodic.write_push(client, one.name, jid)
     return jid, holder
 
 

@@ -18,9 +18,9 @@ from restbroker.operate.names import exact
 from restbroker.store import queues as queue_store
 from restbroker.store import waiting
 from restbroker.store.client import Client, text
+from restbroker.store.key_queues import hold_for_clear
 from restbroker.store.key_types import MisusedKey, types
 from restbroker.store.keys import QueueName
-from restbroker.store.line_jobs import hold_for_clear
 
 BATCH: Final = 1000
 """How many jobs are deleted between two moments at which clearing a queue can be stopped."""
@@ -34,7 +34,7 @@ def count_waiting(client: Client, queue: str) -> int:
 
 @attrs.frozen
 class QueueMoment:
-    """What waited when a person was asked: how many jobs, and the newest of the list and of each group's line."""
+    """What waited when a person was asked: how many jobs, and the newest of the list and of each key's line."""
 
     total: int
     newest: bytes | None
@@ -58,7 +58,7 @@ def _newest_of_lines(
     client: Client, queue: str, own: QueueName, known: ConfigContext
 ) -> tuple[tuple[bytes, bytes], ...]:
     found = waiting.take_snapshots(client, own, known.target(queue))
-    return tuple((part.group, part.newest) for part in found if part.group is not None and part.newest)
+    return tuple((part.job_key, part.newest) for part in found if part.job_key is not None and part.newest)
 
 
 def clear_in_steps(
@@ -85,10 +85,10 @@ def clear_in_steps(
         if last is not None and queue_store.clear(client, own, last, 0)[1]:
             # No process moves jobs from the list into lines now: what is in these is older than the newest of the list.
             lines = [*_newest_of_lines(client, queue, own, known)]
-        for n, (group, newest) in enumerate((*lines, (None, last or b""))):
+        for n, (job_key, newest) in enumerate((*lines, (None, last or b""))):
             left = 1
             while left:
-                count, left, held = queue_store.clear(client, own, newest, BATCH, group, known.target(queue))
+                count, left, held = queue_store.clear(client, own, newest, BATCH, job_key, known.target(queue))
                 release(held)
                 yield count, left or len(lines) - n
 
@@ -114,7 +114,7 @@ def in_steps(
             if not left:
                 note.state = "ended"
             elif time.monotonic() >= noted_s + _NOTE_EVERY_S:
-                note.note_progress()
+                note.write_progress()
                 noted_s = time.monotonic()
             yield so_far
             if left and stopped_by(client, so_far.run) is not None:

@@ -20,12 +20,12 @@ from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.job import StoredJob
 from restbroker.operate.names import display_name
 from restbroker.operate.throttle import Throttle
-from restbroker.store import history, identities, line_jobs, paging, queues, sets, survey
+from restbroker.store import history, identities, key_queues, paging, queues, sets, survey
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
 from restbroker.store.in_progress import read_jobs_in_pieces
+from restbroker.store.key_queues import KeyQueue, count_before, newest_first, read_key_queues
 from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.line_jobs import KeyQueue, count_before, newest_first, read_lines
 from restbroker.store.queues import QueueSize
 from restbroker.store.tickets import queue_of
 
@@ -267,7 +267,7 @@ class Walk:
 
     def _lines(self, queue: str, own: QueueName) -> tuple[KeyQueue, ...]:
         none: tuple[KeyQueue, ...] = ()
-        return self.ask(lambda client: read_lines(client, own, self.context.target(queue)), none)
+        return self.ask(lambda client: read_key_queues(client, own, self.context.target(queue)), none)
 
     def _located(self, zset: SortedSet, jid: str) -> Iterator[Match]:
         found = find.locate(self.client, zset, jid, self.remaining_s)
@@ -345,7 +345,7 @@ class Walk:
         return [StoredJob(raw, 0.0, self.context, queue) for raw in raws]
 
     def _line_jobs(self, queue: str, own: QueueName, places: _Places) -> Iterator[Sequence[_LineJob]]:
-        for piece in line_jobs.pieces(self.client, own, places):
+        for piece in key_queues.pieces(self.client, own, places):
             yield [(StoredJob(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
 
     def _placed_or_none(self, placed: _LineJob) -> _LineJob | None:

@@ -215,7 +215,7 @@ def import_rosters(
             note.done, note.entry = so_far.done, attrs.evolve(note.entry, refused=len(so_far.refused))
             if time.monotonic() >= noted_s + _NOTE_EVERY_S:
                 noted_s = time.monotonic()
-                note.note_progress()
+                note.write_progress()
             yield so_far
         note.state = "ended"
 

@@ -321,7 +321,7 @@ class ProgressInRedis:
 
     async def _write(self, entry: str) -> None:
         """Write this reader's entry, and look at those of the others."""
-        found = await self.connection.ask(records.note_progress, self.source, self._reader, entry)
+        found = await self.connection.ask(records.write_progress, self.source, self._reader, entry)
         now_s, before = trio.current_time(), self._others
         self._others = {
             name: before[name] if name in before and before[name][0] == value else (value, now_s)

@@ -63,7 +63,7 @@ class Watched(Protocol):
         """Read what is there; return False if nothing is awaited."""
         ...
 
-    def note_unwatched(self) -> None:
+    def lose_watch(self) -> None:
         """Note that nothing watches it any more."""
         ...
 
@@ -74,7 +74,7 @@ class Watch(Protocol):
     is_kept: bool
 
     def watch(self, descriptor: int, who: Watched) -> None:
-        """Call `who.on_readable` when the descriptor can be read, until `forget` or a call of `who.note_unwatched`."""
+        """Call `who.on_readable` when the descriptor can be read, until `forget` or a call of `who.lose_watch`."""
         ...
 
     def forget(self, descriptor: int) -> None:
@@ -223,7 +223,7 @@ class Connection:
                 self._watch = watch
                 sent.deadlines.watch(self, sent.due_s)
             else:
-                self.note_unwatched()
+                self.lose_watch()
 
     def on_readable(self) -> bool:
         """Read the answer to what `send_finish` sent; return False if there is none to read, or `land` reads it."""
@@ -248,7 +248,7 @@ class Connection:
         self._end(sent, codes)
         return True
 
-    def note_unwatched(self) -> None:
+    def lose_watch(self) -> None:
         """Have `land` read what is to come, and keep its deadline."""
         self._watch = None
         if self._sent is not None:
@@ -265,7 +265,7 @@ class Connection:
             error = self._client.abandon()
             self._end(sent, error if isinstance(error, StoreUnavailable) else None)
 
-    async def land(self) -> None:
+    async def wait_for_reply(self) -> None:
         """Wait until what was sent without a task is answered; read the answer if no one listens. Safe to cancel."""
         self._waiting += 1
         try:
@@ -339,7 +339,7 @@ class Connection:
 
     async def _enter(self) -> None:
         """Wait until no thread has the connection, and connect."""
-        await self.land()
+        await self.wait_for_reply()
         try:
             self._lock.acquire_nowait()
         except trio.WouldBlock:
@@ -362,7 +362,7 @@ class Connection:
     async def aclose(self) -> None:
         """Close the connection once the running call has ended. Not cancellable; bounded by that call's time-out."""
         with trio.CancelScope(shield=True):
-            await self.land()
+            await self.wait_for_reply()
             async with self._lock:
                 self._client.close()
 

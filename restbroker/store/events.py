@@ -79,7 +79,7 @@ def push_call(keys: RedisKeys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
         pair, copy = ("", "") if arrival.pair is None else arrival.pair
         both = places.setdefault(keys.copies(pair), len(places) + 1) if pair else 0
         arguments += [own, arrival.sent_ms, test, arrival.record, both, copy]
-    return "hear", list(places), arguments
+    return "push_event", list(places), arguments
 
 
 def read_push(reply: Reply | StoreRefused) -> list[PushResult]:
@@ -115,7 +115,7 @@ def read_test_events(client: Client, test_mark: str) -> list[bytes]:
     return [line for line in value.splitlines() if line] if isinstance(value, bytes) else []
 
 
-def note_refusal(client: Client, source: str) -> None:
+def record_refusal(client: Client, source: str) -> None:
     """Note for an hour that a request to this source was refused as unauthorized; `read_refusal` then changes.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -124,7 +124,7 @@ def note_refusal(client: Client, source: str) -> None:
 
 
 def read_refusal(client: Client, source: str) -> object:
-    """Return a value that is another one after each `note_refusal` of this source; None if there was none.
+    """Return a value that is another one after each `record_refusal` of this source; None if there was none.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """

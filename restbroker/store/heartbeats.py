@@ -24,7 +24,7 @@ from restbroker.store.identities import Registration, fenced_identities, read
 from restbroker.store.in_progress import pieces, read_tickets
 from restbroker.store.jobs import retire
 from restbroker.store.server import time_s
-from restbroker.store.settling import Destinations, group_keys
+from restbroker.store.settling import Destinations, places_of_keys
 from restbroker.store.tickets import is_ordered, queue_of, ticket_number, ticket_queue
 
 MakeDead: TypeAlias = Callable[[OrphanedJob], Dead]
@@ -197,7 +197,7 @@ def _orphan(dead: _DeadIdentity, ticket: str, raw: bytes, now_s: float) -> _Orph
     job = OrphanedJob(dead.name, ticket, queue, raw=raw, responses=known.responses, queues=known.queues)
     quiet_s = known.time_out_of_s(display.command_of(fields_of(raw) or {}) or "") if is_touched else 0.0
     if ticket in dead.marked:
-        effect = on_dead_in(known.groups) if is_ordered(ticket) else "go"
+        effect = on_dead_in(known.key_rules) if is_ordered(ticket) else "go"
         return _Orphan(ticket, dead.make_dead(job), effect=effect, quiet_s=quiet_s)
     jitter = random.uniform(0.5, 1.5)  # noqa: S311 - spreads jobs that crashed together
     counted = count_crash(job, now_s, in_order=is_ordered(ticket), unique=number, jitter=jitter)
@@ -236,6 +236,6 @@ def _recover(client: Client, dead: _DeadIdentity, orphans: Sequence[_Orphan], no
         arguments += [orphan.ticket, queue, fate, score, payload, orphan.effect, quiet_until]
         arguments += destinations.of(replies)
     lists = [*(keys.queue(name) for name in queues), *destinations.lists]
-    lists += group_keys(keys, target, queues)
+    lists += places_of_keys(keys, target, queues)
     answer = client.run("recover", [*fixed, *lists], arguments)
     return None if answer == b"NOTFENCED" else items(answer)

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from restbroker.errors import StoreRefused, StoreUnavailable
-from restbroker.store import identities, in_progress, line_jobs, paging, queues, waiting
+from restbroker.store import identities, in_progress, key_queues, paging, queues, waiting
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 
@@ -57,7 +57,7 @@ def search(client: Client, jid: str, queue: str) -> Sight:
                     return "found"
                 if time.monotonic() >= end_s:
                     return "unsearched"
-        is_whole = all(name in targets or not line_jobs.has_lines(client, name) for name in names)
+        is_whole = all(name in targets or not key_queues.has_key_queues(client, name) for name in names)
     except (StoreRefused, StoreUnavailable):
         return "unsearched"
     # Of a queue that no process serves, no one knows which groups are held.
@@ -98,8 +98,8 @@ def _in_lists(client: Client, names: Sequence[str]) -> _Pieces:
 
 def _in_lines(client: Client, names: Sequence[str], targets: Mapping[str, str]) -> _Pieces:
     for name in names:
-        lines = line_jobs.read_lines(client, name, targets.get(name))
-        for piece in line_jobs.pieces(client, name, line_jobs.newest_first(lines)):
+        lines = key_queues.read_key_queues(client, name, targets.get(name))
+        for piece in key_queues.pieces(client, name, key_queues.newest_first(lines)):
             yield [raw for _, _, raw in piece]
 
 

@@ -39,7 +39,7 @@ class Registration:
 
     `heartbeat_at_s` (whole seconds, Redis' clock) and `snapshot` are of its last heartbeat, for display only.
     `responses`: where the reply jobs of its dead jobs go; None: nowhere.
-    `groups`: what its target said of these (`job.order.groups_text`). `time_outs_s`, where its jobs are done in order:
+    `key_rules`: what its target said of these (`job.order.key_rules`). `time_outs_s`, where its jobs are done in order:
     for how many seconds a request may be answered, "" being that of commands that have no longer time-out of their own.
     """
 
@@ -48,7 +48,7 @@ class Registration:
     heartbeat_at_s: int | None
     snapshot: bytes | None
     responses: ResponseQueue | None = None
-    groups: str = ""
+    key_rules: str = ""
     time_outs_s: Mapping[str, float] = attrs.field(factory=dict)
 
     @property
@@ -121,7 +121,7 @@ def read_fields(fields: Mapping[str, bytes]) -> Registration:
         beat_at_s,
         snapshot=fields.get("snapshot"),
         responses=_read_responses(fields),
-        groups=fields.get("groups", b"").decode("utf-8", "replace"),
+        key_rules=fields.get("groups", b"").decode("utf-8", "replace"),
         time_outs_s=time_outs_s,
     )
 

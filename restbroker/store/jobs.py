@@ -30,7 +30,7 @@ from restbroker.store.codes import Code
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.keys import RedisKeys
-from restbroker.store.settling import FinishRequest, FinishSteps, group_keys, list_keys
+from restbroker.store.settling import FinishRequest, FinishSteps, list_keys, places_of_keys
 from restbroker.store.tickets import MAX_BYTES
 
 _KNOWN: Final = 256
@@ -58,7 +58,7 @@ class FetchRequest:
     `base` is the highest ticket number that the pool knows of, `count` the number of jobs (500 at most), `hwm` the
     highest ticket number that may reach a worker before the next fetch or finish. `most_bytes`: how many bytes of jobs
     are read at most, though always one job; `limit_bytes`: a larger job stays in Redis, unless restbroker stored it.
-    `groups`: what the target says of its groups (`job.fairness`, `job.order`); "": it has none. `follows`:
+    `key_rules`: what the target says of its keys (`job.fairness`, `job.order`); "": it has none. `follows`:
     other fetches may take jobs before this one is done; its tickets follow theirs, and `hwm` rises by as much.
     """
 
@@ -71,7 +71,7 @@ class FetchRequest:
     limits: Limits = Limits()
     most_bytes: int = MAX_BYTES
     limit_bytes: int = PAYLOAD_LIMIT_BYTES
-    groups: str = ""
+    key_rules: str = ""
     follows: bool = False
 
 
@@ -91,7 +91,7 @@ class FetchResult:
 
     `paused`: the requested queues that are paused. `more`: a fetch at once finds more: the next job was left because of
     its size, or a call looks at no more. `counts`: of each queue, where any has lines or may get them. `due_ms`: in how
-    many milliseconds the next key is due, whose first job waits; None: none is. `has_old_keys`: jobs wait in groups
+    many milliseconds the next key is due, whose first job waits; None: none is. `has_old_keys`: jobs wait in keys
     that were made otherwise, and nothing is taken from lists. `base`: the last number issued before, that of the
     request unless it `follows`.
     """
@@ -150,19 +150,19 @@ def register(
     process: ProcessInfo,
     queues: Sequence[str],
     responses: ResponseQueue | None = None,
-    groups: str = "",
+    key_rules: str = "",
     time_outs_s: Mapping[str, float] = MappingProxyType({}),
 ) -> bool:
     """Create an identity that may fetch from `queues`. False: it exists (also after a lost reply), so take a new one.
 
-    `responses`: where the reply jobs of its jobs go if the process dies and they with it. `groups`: what its target
-    says of its groups. `time_outs_s`: as in `Registration`. Raise `StoreUnavailable` or `StoreRefused`.
+    `responses`: where the reply jobs of its jobs go if the process dies and they with it. `key_rules`: what its target
+    says of its keys. `time_outs_s`: as in `Registration`. Raise `StoreUnavailable` or `StoreRefused`.
     """
     fields: dict[str, str | int] = dict(attrs.asdict(process))
     if responses is not None:
         fields |= {"response_queue": responses.name, "response_class": responses.job_class}
-    if groups:
-        fields["groups"] = groups
+    if key_rules:
+        fields["groups"] = key_rules
     fields |= {f"quiet_s:{command}".rstrip(":"): f"{longest_s:.3f}" for command, longest_s in time_outs_s.items()}
     for index, queue in enumerate(queues, start=1):
         fields |= {str(index): queue, f"index:{queue}": index}
@@ -182,7 +182,7 @@ def fetch_call(keys: RedisKeys, request: FetchRequest) -> ScriptCall:
     numbers = [request.base, request.count, request.hwm]
     numbers += [limits.emission_us, limits.burst, limits.in_flight, limits.dead]
     numbers += [request.most_bytes, request.limit_bytes]
-    arguments: list[Argument] = [request.identity, *numbers, request.groups, int(request.follows), *request.queues]
+    arguments: list[Argument] = [request.identity, *numbers, request.key_rules, int(request.follows), *request.queues]
     return "fetch", _fetch_keys(keys, request.identity, request.target, request.queues), arguments
 
 
@@ -192,7 +192,7 @@ def _fetch_keys(keys: RedisKeys, identity: str, target: str, queues: tuple[str, 
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
     fixed += [keys.rate(target), keys.in_flight(target), keys.sorted_set("dead")]
     fixed += [keys.fenced_identities, keys.unadmitted_counts]
-    fixed += [*list_keys(keys, queues), *group_keys(keys, target, queues)]
+    fixed += [*list_keys(keys, queues), *places_of_keys(keys, target, queues)]
     return [*fixed, *map(keys.pace, queues), *map(keys.hand, queues)]
 
 
@@ -219,8 +219,8 @@ def read_fetch(keys: RedisKeys, request: FetchRequest, reply: Reply | StoreRefus
         case b"DEAD":
             return LimitReached("dead", integer(answer[1]))
         case b"OK":
-            paused, bad, batches, more, counts, groups, base = exactly(7, answer[1:])
-            due_ms, has_old_keys, *ends = [-1, 0] if groups is None else items(groups, 2)
+            paused, bad, batches, more, counts, key_rules, base = exactly(7, answer[1:])
+            due_ms, has_old_keys, *ends = [-1, 0] if key_rules is None else items(key_rules, 2)
             due = integer(due_ms)
             return FetchResult(
                 jobs=_read_batches(request, items(batches), ends, integer(base)),
@@ -281,8 +281,8 @@ def _naming_keys(error: StoreRefused, keys: RedisKeys, target: str) -> StoreRefu
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
         f"and {keys.in_flight(target)}, the string {keys.rate(target)}, the "
         f"sorted set {keys.sorted_set('dead')}, the set {keys.paused_queues} and the list {keys.hand('QUEUE')}; with "
-        f"FairBy or OrderBy, the sorted sets {keys.held(target)} and {keys.turn('QUEUE')}, the hashes "
-        f"{keys.stopped(target)} and {keys.fair('QUEUE')} and the string {keys.groups(target)}."
+        f"FairBy or OrderBy, the sorted sets {keys.busy_keys(target)} and {keys.ready_keys('QUEUE')}, the hashes "
+        f"{keys.stopped(target)} and {keys.fair('QUEUE')} and the string {keys.keys_made_by(target)}."
     )
     return StoreRefused(error.message, hint)
 

@@ -61,9 +61,13 @@ def find_misused(client: Client, targets: Iterable[str], queues: Iterable[str]) 
         keys.sources,
     ]
     shared += [keys.stat("processed"), keys.stat("failed")]
-    of_target = (keys.pause, keys.rate, keys.in_flight, keys.held, keys.groups, keys.stopped)
+    of_target = (keys.pause, keys.rate, keys.in_flight, keys.busy_keys, keys.keys_made_by, keys.stopped)
     of_targets = [key_of(name) for name in targets for key_of in of_target]
-    of_queues = [key_of(name) for key_of in (keys.queue, keys.hand, keys.turn, keys.line, keys.fair) for name in queues]
+    of_queues = [
+        key_of(name)
+        for key_of in (keys.queue, keys.hand, keys.ready_keys, keys.key_queue, keys.fair)
+        for name in queues
+    ]
     looked_at = [*shared, *of_targets, *of_queues]
     wanted = {key: keys.expected_type(key) for key in looked_at}
     found = types(client, looked_at)

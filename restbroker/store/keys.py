@@ -278,15 +278,15 @@ class RedisKeys:
     go_retry = _Fixed("goretry")
     """ZSET of the Go original's failed jobs by their due times. Sidekiq and Sidekiq Web do not look there."""
 
-    def line(self, queue: str) -> str:
+    def key_queue(self, queue: str) -> str:
         """Return the key of a STRING: how many jobs of a queue wait in lines, for people.
 
-        With `BEFORE_ORDER` and a group behind it, it is that of a LIST: the jobs of this group, the next at the tail.
+        With `BEFORE_ORDER` and a job's key behind it, it is that of a LIST: the jobs of this key, the next at the tail.
         """
         return self._key(f"restbroker:line:{queue}")
 
-    def turn(self, queue: str) -> str:
-        """Return the key of a ZSET: group that waits and may start → virtual time of its next job."""
+    def ready_keys(self, queue: str) -> str:
+        """Return the key of a ZSET: key that waits and may start → virtual time of its next job."""
         return self._key(f"restbroker:turn:{queue}")
 
     def fair(self, queue: str) -> str:
@@ -297,20 +297,20 @@ class RedisKeys:
         """Return the key of a STRING with an expiry: while it is there, no process moves jobs of the queue to lines."""
         return self._key(f"restbroker:pace:{queue}")
 
-    def held(self, target: str) -> str:
-        """Return the key of a ZSET: ordered group that may not start → why and since or until when (`store.order`)."""
+    def busy_keys(self, target: str) -> str:
+        """Return the key of a ZSET: ordered key that may not start → why and since or until when (`store.order`)."""
         return self._key(f"restbroker:held:{target}")
 
     def stopped(self, target: str) -> str:
-        """Return the key of a HASH: group that is stopped → the id of the job that died."""
+        """Return the key of a HASH: key that is stopped → the id of the job that died."""
         return self._key(f"restbroker:stopped:{target}")
 
-    def groups(self, target: str) -> str:
-        """Return the key of a STRING: by what the ordered groups of a target are made."""
+    def keys_made_by(self, target: str) -> str:
+        """Return the key of a STRING: by what the ordered keys of a target are made."""
         return self._key(f"restbroker:groups:{target}")
 
     def old_lines(self, queue: str) -> str:
-        """Return the key of a HASH: jobs that versions before lists of groups put into lines."""
+        """Return the key of a HASH: jobs that versions before lists of keys put into lines."""
         return self._key(f"restbroker:fair:wait:{queue}")
 
     def old_due(self, queue: str) -> str:

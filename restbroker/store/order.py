@@ -1,7 +1,7 @@
-"""Order per key: which groups of a target are held and why, what a person makes of them.
+"""Order per key: which keys of a target are held and why, what a person makes of them.
 
 Used by brokers, by `operate`, and by pages and metrics. Always holds: whatever is done here, the jobs of one key keep
-their order; each change is for a group in a certain state alone; jobs return to a queue's list only while it is paused.
+their order; each change is for a key in a certain state alone; jobs return to a queue's list only while it is paused.
 """
 
 from collections import Counter
@@ -14,18 +14,18 @@ import attrs
 from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.store import identities, in_progress
 from restbroker.store.client import Argument, Client, Reply, integer, items, pair, raw, text
-from restbroker.store.line_jobs import count_each
-from restbroker.store.queues import STOPPED, line_of, longest_wait_s, next_jobs
+from restbroker.store.key_queues import count_each
+from restbroker.store.queues import STOPPED, key_queue_of, longest_wait_s, next_jobs
 from restbroker.store.server import time_s
 from restbroker.store.survey import literal, scan_raw
-from restbroker.store.tickets import MAX_BYTES, ticket_group
+from restbroker.store.tickets import MAX_BYTES, ticket_key
 
 State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
 KeyAction: TypeAlias = Literal["free", "skip", "retry"]
 AT_ONCE: Final = 100
 RETURNED_AT_ONCE: Final = 200
 IN_PROGRESS: Final = 2e12
-"""Likewise a group of which a job is in progress."""
+"""Likewise a key of which a job is in progress."""
 _DUE: Final = ("-inf", f"({STOPPED:.0f}")
 _STOPPED: Final = (f"{STOPPED:.0f}", f"({IN_PROGRESS:.0f}")
 _IN_PROGRESS: Final = (f"{IN_PROGRESS:.0f}", "+inf")
@@ -34,14 +34,14 @@ _BETWEEN: Final = BEFORE_ORDER.encode()
 
 
 @attrs.frozen
-class HeldKey:
-    """A group of a target that is not free: its next job may not start, or could start now and waits for a worker.
+class BusyKey:
+    """A key of a target that is not free: its next job may not start, or could start now and waits for a worker.
 
     `at_s` (epoch seconds): when it is due, or since when it is stopped or in progress; 0 if it is ready. `score` is
     that as Redis has it. `jid`: of the job that died, if it is stopped; "" if unknown.
     """
 
-    group: bytes
+    key: bytes
     state: State
     at_s: float = 0.0
     score: bytes = b""
@@ -49,20 +49,20 @@ class HeldKey:
 
     @property
     def name(self) -> str:
-        """The group for people."""
-        return self.group.decode("utf-8", "backslashreplace")
+        """The key for people."""
+        return self.key.decode("utf-8", "backslashreplace")
 
 
-def read_keys(client: Client, target: str, queues: Sequence[str]) -> Iterator[Sequence[HeldKey]]:
-    """Yield the ordered groups of a target that are held, or ready in these queues, some at a time; one may come twice.
+def read_keys(client: Client, target: str, queues: Sequence[str]) -> Iterator[Sequence[BusyKey]]:
+    """Yield the ordered keys of a target that are held, or ready in these queues, some at a time; one may come twice.
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    for page in _pages(client, client.keys.held(target)):
-        yield _with_jids(client, {target: [_held(group, score) for group, score in page]})[target]
+    for page in _pages(client, client.keys.busy_keys(target)):
+        yield _with_jids(client, {target: [_busy_key(job_key, score) for job_key, score in page]})[target]
     for queue in queues:
-        for page in _pages(client, client.keys.turn(queue)):
-            yield [HeldKey(group, "ready") for group, _ in page if _BETWEEN in group]
+        for page in _pages(client, client.keys.ready_keys(queue)):
+            yield [BusyKey(job_key, "ready") for job_key, _ in page if _BETWEEN in job_key]
 
 
 def _pages(client: Client, key: str) -> Iterator[Sequence[tuple[bytes, bytes]]]:
@@ -80,111 +80,114 @@ def _scored(reply: Reply) -> list[tuple[bytes, bytes]]:
     return list(zip(page[::2], page[1::2], strict=True))
 
 
-def _held(group: bytes, score: bytes) -> HeldKey:
+def _busy_key(job_key: bytes, score: bytes) -> BusyKey:
     at_s = float(score)
     if at_s < STOPPED:
-        return HeldKey(group, "due", at_s, score)
+        return BusyKey(job_key, "due", at_s, score)
     if at_s < IN_PROGRESS:
-        return HeldKey(group, "stopped", at_s - STOPPED, score)
-    return HeldKey(group, "in_progress", at_s - IN_PROGRESS, score)
+        return BusyKey(job_key, "stopped", at_s - STOPPED, score)
+    return BusyKey(job_key, "in_progress", at_s - IN_PROGRESS, score)
 
 
-def _with_jids(client: Client, found: Mapping[str, Sequence[HeldKey]]) -> dict[str, list[HeldKey]]:
-    """Return the held groups of each target, the stopped ones with what they stopped at."""
-    stopped = [(target, key.group) for target, held in found.items() for key in held if key.state == "stopped"]
+def _with_jids(client: Client, found: Mapping[str, Sequence[BusyKey]]) -> dict[str, list[BusyKey]]:
+    """Return the held keys of each target, the stopped ones with what they stopped at."""
+    stopped = [(target, key.key) for target, busy in found.items() for key in busy if key.state == "stopped"]
     if not stopped:
-        return {target: list(held) for target, held in found.items()}
-    jids = client.commands([("HGET", client.keys.stopped(target), group) for target, group in stopped])
+        return {target: list(busy) for target, busy in found.items()}
+    jids = client.commands([("HGET", client.keys.stopped(target), job_key) for target, job_key in stopped])
     known = {place: "" if jid is None else text(jid) for place, jid in zip(stopped, jids, strict=True)}
     return {
-        target: [attrs.evolve(key, jid=known.get((target, key.group), "")) for key in held]
-        for target, held in found.items()
+        target: [attrs.evolve(key, jid=known.get((target, key.key), "")) for key in busy]
+        for target, busy in found.items()
     }
 
 
-def read_key(client: Client, target: str, queues: Sequence[str], group: bytes) -> HeldKey | None:
-    """Return the state of a group; None if it is free. Raise `StoreUnavailable` or `StoreRefused`."""
+def read_key(client: Client, target: str, queues: Sequence[str], job_key: bytes) -> BusyKey | None:
+    """Return the state of a key; None if it is free. Raise `StoreUnavailable` or `StoreRefused`."""
     keys = client.keys
-    commands = [("ZSCORE", keys.held(target), group), *(("ZSCORE", keys.turn(queue), group) for queue in queues)]
+    commands = [
+        ("ZSCORE", keys.busy_keys(target), job_key),
+        *(("ZSCORE", keys.ready_keys(queue), job_key) for queue in queues),
+    ]
     score, *turns = client.commands(commands)
     if score is not None:
-        return _with_jids(client, {target: [_held(group, raw(score))]})[target][0]
-    return HeldKey(group, "ready") if any(turn is not None for turn in turns) else None
+        return _with_jids(client, {target: [_busy_key(job_key, raw(score))]})[target][0]
+    return BusyKey(job_key, "ready") if any(turn is not None for turn in turns) else None
 
 
 def made_by(client: Client, target: str) -> str | None:
-    """Return by what the groups of a target were made (`Target.groups_by`). Raise as `read_key` does."""
-    found = client.command("GET", client.keys.groups(target))
+    """Return by what the keys of a target were made (`Target.groups_by`). Raise as `read_key` does."""
+    found = client.command("GET", client.keys.keys_made_by(target))
     return None if found is None else text(found)
 
 
-def waiting_of(client: Client, queues: Sequence[str], groups: Sequence[bytes]) -> list[int]:
-    """Return how many jobs wait of each of these groups, in all these queues. Raise as `read_key` does."""
-    total = [0] * len(groups)
-    for queue in queues if groups else ():
-        total = [so_far + more for so_far, more in zip(total, count_each(client, queue, groups), strict=True)]
+def waiting_of(client: Client, queues: Sequence[str], job_keys: Sequence[bytes]) -> list[int]:
+    """Return how many jobs wait of each of these keys, in all these queues. Raise as `read_key` does."""
+    total = [0] * len(job_keys)
+    for queue in queues if job_keys else ():
+        total = [so_far + more for so_far, more in zip(total, count_each(client, queue, job_keys), strict=True)]
     return total
 
 
-def steer(client: Client, target: str, queues: Sequence[str], what: KeyAction, held: Sequence[HeldKey]) -> list[bool]:
-    """Let groups go on which are in this very state still; tell for each whether that was done.
+def steer(client: Client, target: str, queues: Sequence[str], what: KeyAction, busy: Sequence[BusyKey]) -> list[bool]:
+    """Let keys go on which are in this very state still; tell for each whether that was done.
 
     `what`: "free" one in progress whose job is nowhere; "skip" a stopped one; "retry" one that is due later, now. Raise
     `StoreUnavailable`: the same call again is right; or `StoreRefused`.
     """
     keys, done = client.keys, list[bool]()
-    of_queues = [of(queue) for of in (keys.turn, keys.line, keys.fair) for queue in queues]
-    places = [keys.held(target), *of_queues, keys.stopped(target)]
-    for start in range(0, len(held), AT_ONCE):
+    of_queues = [of(queue) for of in (keys.ready_keys, keys.key_queue, keys.fair) for queue in queues]
+    places = [keys.busy_keys(target), *of_queues, keys.stopped(target)]
+    for start in range(0, len(busy), AT_ONCE):
         arguments: list[Argument] = [len(queues), what]
-        for key in held[start : start + AT_ONCE]:
-            arguments += [key.group, key.score]
-        done += [code == 1 for code in items(client.run("group_steer", places, arguments))]
+        for key in busy[start : start + AT_ONCE]:
+            arguments += [key.key, key.score]
+        done += [code == 1 for code in items(client.run("steer_keys", places, arguments))]
     return done
 
 
 def free_lost(client: Client, target: str, queues: Sequence[str], longest_s: float) -> int:
-    """Let groups go on that have been in progress for longer, and stand in no ticket; return how many.
+    """Let keys go on that have been in progress for longer, and stand in no ticket; return how many.
 
     A torn append-only file leaves such. Raise `StoreUnavailable`: the same call again is right; or `StoreRefused`.
     """
     until = f"{IN_PROGRESS + time_s(client) - longest_s:.3f}"
-    found = client.command("ZRANGEBYSCORE", client.keys.held(target), f"{IN_PROGRESS:.0f}", until, "WITHSCORES")
+    found = client.command("ZRANGEBYSCORE", client.keys.busy_keys(target), f"{IN_PROGRESS:.0f}", until, "WITHSCORES")
     lost = dict(_scored(found))
     if not lost:
         return 0
     for identity in {*identities.live_identities(client), *identities.fenced_identities(client)}:
         for ticket in in_progress.read_tickets(client, identity).tickets:
-            lost.pop(ticket_group(ticket).encode(), None)
-    return sum(steer(client, target, queues, "free", [_held(group, score) for group, score in lost.items()]))
+            lost.pop(ticket_key(ticket).encode(), None)
+    return sum(steer(client, target, queues, "free", [_busy_key(job_key, score) for job_key, score in lost.items()]))
 
 
-def give_back(client: Client, queue: str, target: str, groups: Sequence[bytes]) -> tuple[int, int] | None:
-    """Move jobs of a paused queue's groups to its list, all but those of stopped ones.
+def give_back(client: Client, queue: str, target: str, job_keys: Sequence[bytes]) -> tuple[int, int] | None:
+    """Move jobs of a paused queue's keys to its list, all but those of stopped ones.
 
-    Return how many, and with how many of these groups it is done. None: the queue is not paused, and nothing was moved.
+    Return how many, and with how many of these keys it is done. None: the queue is not paused, and nothing was moved.
     Raise `StoreUnavailable`: the same call again is right; or `StoreRefused`.
     """
     keys = client.keys
-    places = [keys.paused_queues, keys.queue(queue), keys.turn(queue), keys.line(queue), keys.fair(queue)]
-    places += [keys.held(target), keys.hand(queue)]
-    arguments: list[Argument] = [queue, RETURNED_AT_ONCE, MAX_BYTES, *groups[:RETURNED_AT_ONCE]]
-    moved, ended = map(integer, items(client.run("group_return", places, arguments), 2))
+    places = [keys.paused_queues, keys.queue(queue), keys.ready_keys(queue), keys.key_queue(queue), keys.fair(queue)]
+    places += [keys.busy_keys(target), keys.hand(queue)]
+    arguments: list[Argument] = [queue, RETURNED_AT_ONCE, MAX_BYTES, *job_keys[:RETURNED_AT_ONCE]]
+    moved, ended = map(integer, items(client.run("return_keys", places, arguments), 2))
     return None if moved < 0 else (moved, ended)
 
 
-def all_groups(client: Client, queue: str) -> list[bytes]:
-    """Return the groups of all lists that a queue has, also of those that nothing else names any more.
+def all_keys(client: Client, queue: str) -> list[bytes]:
+    """Return the keys of all lists that a queue has, also of those that nothing else names any more.
 
     This reads the names of all keys. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    prefix = line_of(client.keys, queue, b"")
+    prefix = key_queue_of(client.keys, queue, b"")
     return sorted(key.removeprefix(prefix) for key in scan_raw(client, f"{literal(prefix.decode())}*", "list"))
 
 
 @attrs.frozen
 class OrderCounts:
-    """How many groups of a target are in which state, and how many jobs are in its lines.
+    """How many keys of a target are in which state, and how many jobs are in its lines.
 
     `oldest_wait_s`: how long the oldest has been waiting of the jobs that come next, as far as these are looked at; 0
     if none waits, None if none of them says since when.
@@ -205,9 +208,11 @@ def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, Ord
     keys, now_s, found = client.keys, time_s(client), dict[str, OrderCounts]()
     commands: list[tuple[Argument, ...]] = []
     for target, queues in targets.items():
-        commands += [("ZCOUNT", keys.held(target), *span) for span in (_DUE, _STOPPED, _IN_PROGRESS)]
+        commands += [("ZCOUNT", keys.busy_keys(target), *span) for span in (_DUE, _STOPPED, _IN_PROGRESS)]
         commands += [
-            (command, of(queue)) for command, of in (("ZCARD", keys.turn), ("GET", keys.line)) for queue in queues
+            (command, of(queue))
+            for command, of in (("ZCARD", keys.ready_keys), ("GET", keys.key_queue))
+            for queue in queues
         ]
     numbers = iter([integer(number or 0) for number in client.commands(commands)])
     target_of = {queue: target for target, queues in targets.items() for queue in queues}
@@ -223,9 +228,9 @@ def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, Ord
 
 @attrs.frozen
 class StoppedKeys:
-    """The stopped groups of a target: how many there are, and the first of them, in the order in which they stopped."""
+    """The stopped keys of a target: how many there are, and the first of them, in the order in which they stopped."""
 
-    keys: Sequence[HeldKey]
+    keys: Sequence[BusyKey]
     count: int
 
     @property
@@ -240,15 +245,15 @@ class StoppedKeys:
 
 
 def read_stopped(client: Client, targets: Sequence[str], most: int = _PAGE) -> dict[str, StoppedKeys]:
-    """Return the first `most` stopped groups of those targets that have some; -1: all. Raise as `read_key` does."""
+    """Return the first `most` stopped keys of those targets that have some; -1: all. Raise as `read_key` does."""
     commands: list[tuple[Argument, ...]] = []
-    for key in map(client.keys.held, targets):
+    for key in map(client.keys.busy_keys, targets):
         commands += [("ZCOUNT", key, *_STOPPED), ("ZRANGEBYSCORE", key, *_STOPPED, "WITHSCORES", "LIMIT", 0, most)]
     replies = client.commands(commands) if commands else []
     sizes = {target: integer(size) for target, size in zip(targets, replies[::2], strict=True)}
     pages = {
-        target: [_held(group, score) for group, score in _scored(page)]
+        target: [_busy_key(job_key, score) for job_key, score in _scored(page)]
         for target, page in zip(targets, replies[1::2], strict=True)
         if sizes[target]
     }
-    return {target: StoppedKeys(held, sizes[target]) for target, held in _with_jids(client, pages).items()}
+    return {target: StoppedKeys(busy, sizes[target]) for target, busy in _with_jids(client, pages).items()}

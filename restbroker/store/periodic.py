@@ -108,7 +108,7 @@ def read(client: Client) -> tuple[float, Mapping[str, PeriodicState]]:
     return now_us / 1e6, {name: _state(name, fields, found.get(name)) for name in sorted(names)}
 
 
-def note_push(client: Client, name: str, jid: str) -> None:
+def write_push(client: Client, name: str, jid: str) -> None:
     """Note the job that a person had pushed as the command's last one. Raise `StoreUnavailable` or `StoreRefused`."""
     now_s = microseconds(client.command("TIME")) // 1_000_000
     client.command("HSET", client.keys.periodic, f"{name} push", f"{now_s} {jid}")

@@ -42,7 +42,7 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
     Return `ProbeBusy` while another process has it. Raise `StoreUnavailable` or `StoreRefused`.
     """
     answer = items(
-        client.run("turn", [client.keys.lease(name), client.keys.probe_result(name)], [owner, max(1, ttl_ms)])
+        client.run("claim_probe", [client.keys.lease(name), client.keys.probe_result(name)], [owner, max(1, ttl_ms)])
     )
     match answer:
         case [b"TOLD", text, age_ms]:
@@ -61,7 +61,7 @@ def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> 
     if len(text) > LONGEST_TEXT_BYTES:
         raise ValueError(f"A result of {len(text)} bytes is too long to report; at most {LONGEST_TEXT_BYTES}.")
     keys = [client.keys.lease(name), client.keys.probe_result(name)]
-    return client.run("tell", keys, [owner, max(1, ttl_ms), text]) == 1
+    return client.run("publish_probe", keys, [owner, max(1, ttl_ms), text]) == 1
 
 
 def milliseconds(seconds: float) -> int:

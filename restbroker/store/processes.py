@@ -58,7 +58,7 @@ def write(client: Client, record: Record) -> str | None:
     arguments += ["true" if record.quiet else "false", *numbers, *record.queues]
     for thread, shown in record.work.items():
         arguments += [thread, shown]
-    lists = [of(queue) for of in (keys.queue, keys.line) for queue in record.queues]
+    lists = [of(queue) for of in (keys.queue, keys.key_queue) for queue in record.queues]
     found = client.run("record", [keys.processes, *own, keys.queues, *lists], arguments)
     return None if found is None else raw(found).decode("utf-8", "replace")
 

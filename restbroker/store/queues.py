@@ -53,7 +53,7 @@ LEAST_MILLISECONDS = 100_000_000_000
 
 _HEADS: Final = 50
 STOPPED: Final = 1e12
-"""A group that stopped has this, and the time at which it did, in place of the time at which it is due."""
+"""A key that stopped has this, and the time at which it did, in place of the time at which it is due."""
 _REMEMBERED_S: Final = 60.0
 """For how long a push is remembered, so that it can be repeated: longer than anyone repeats one, and waits for it."""
 
@@ -147,7 +147,7 @@ def waiting_of(client: Client, lists: Mapping[str, QueueName]) -> Mapping[str, Q
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     empty_hands(client, lists)
-    of_lines = {queue: client.keys.line(queue) for queue in lists}
+    of_lines = {queue: client.keys.key_queue(queue) for queue in lists}
     found: dict[QueueName, str] = {**types(client, [*lists.values(), *of_lines.values()])}
     known = {queue: key for queue, key in lists.items() if found.get(key, "list") == "list"}
     with_lines = {queue: of_lines[queue] for queue in known if found.get(of_lines[queue]) == "string"}
@@ -201,7 +201,7 @@ def is_known(client: Client, queue: str) -> bool:
     commands = [
         ("SISMEMBER", keys.queues, queue),
         ("SISMEMBER", keys.paused_queues, queue),
-        ("EXISTS", keys.queue(queue), keys.line(queue)),
+        ("EXISTS", keys.queue(queue), keys.key_queue(queue)),
     ]
     return any(client.commands(commands))
 
@@ -227,26 +227,26 @@ def newest(client: Client, queue: QueueName) -> bytes | None:
 
 
 def clear(
-    client: Client, queue: QueueName, last: bytes, most: int, group: bytes | None = None, target: str | None = None
+    client: Client, queue: QueueName, last: bytes, most: int, job_key: bytes | None = None, target: str | None = None
 ) -> tuple[int, int, list[bytes]]:
     """Delete at most `most` jobs that wait in a queue's list, the oldest first: the job `last`, and those before it.
 
-    `group`: those in the line of this one, which `target` serves, are meant instead. There are fewer if they are large.
-    Return how many were deleted, how many of these are left, and the deleted ones that may hold a lock or claim
+    `job_key`: those in the line of this one, which `target` serves, are meant instead. There are fewer if they are
+    large. Return how many were deleted, how many of these are left, and the deleted ones that may hold a lock or claim
     (`job.claims`). Raise `StoreUnavailable`: they may be gone.
     """
     keys, shown = client.keys, queue if isinstance(queue, str) else text(queue)
-    place = keys.queue_of(queue) if group is None else line_of(keys, shown, group)
-    names = [place, keys.pace(shown), keys.turn(shown), keys.line(shown), keys.held(target or "")]
-    meant = b"" if group is None else b"=" + group
+    place = keys.queue_of(queue) if job_key is None else key_queue_of(keys, shown, job_key)
+    names = [place, keys.pace(shown), keys.ready_keys(shown), keys.key_queue(shown), keys.busy_keys(target or "")]
+    meant = b"" if job_key is None else b"=" + job_key
     arguments: list[Argument] = [meant, last, most, MAX_BYTES, f'"{LOCK_FIELD}"', f'"{KEY_FIELD}"']
     deleted, left, held = items(client.run("clear", names, arguments), 3)
     return integer(deleted), integer(left), [raw(job) for job in items(held)]
 
 
-def line_of(keys: RedisKeys, queue: str, group: bytes) -> bytes:
-    """Return the key of the list of a group of this queue (`line_jobs`)."""
-    return f"{keys.line(queue)}{BEFORE_ORDER}".encode() + group
+def key_queue_of(keys: RedisKeys, queue: str, job_key: bytes) -> bytes:
+    """Return the Redis key of the list of a job's key in this queue (`key_queues`)."""
+    return f"{keys.key_queue(queue)}{BEFORE_ORDER}".encode() + job_key
 
 
 def jobs_at(client: Client, places: Sequence[tuple[QueueName, int]]) -> Sequence[Reply]:
@@ -278,26 +278,28 @@ def next_jobs(
     that serve the queues: without one, only the first are known. Raise as `waits_s` does.
     """
     keys, heads = client.keys, jobs_at(client, [(key, -1) for key in lists.values()])
-    sizes = client.commands([("GET", keys.line(queue)) for queue in lists])
+    sizes = client.commands([("GET", keys.key_queue(queue)) for queue in lists])
     found = {queue: [head] for queue, head in zip(lists, heads, strict=True)}
-    places = _first_groups(client, [queue for queue, size in zip(lists, sizes, strict=True) if size], targets)
+    places = _first_keys(client, [queue for queue, size in zip(lists, sizes, strict=True) if size], targets)
     if places:
-        of_lines = jobs_at(client, [(line_of(keys, queue, group), -1) for queue, group in places])
+        of_lines = jobs_at(client, [(key_queue_of(keys, queue, job_key), -1) for queue, job_key in places])
         for (queue, _), job in zip(places, of_lines, strict=True):
             found[queue] += [job] if job else []
     return found
 
 
-def _first_groups(client: Client, queues: Sequence[str], targets: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    commands: list[tuple[Argument, ...]] = [("ZRANGE", client.keys.turn(queue), 0, _HEADS - 1) for queue in queues]
+def _first_keys(client: Client, queues: Sequence[str], targets: Mapping[str, str]) -> list[tuple[str, bytes]]:
+    commands: list[tuple[Argument, ...]] = [
+        ("ZRANGE", client.keys.ready_keys(queue), 0, _HEADS - 1) for queue in queues
+    ]
     names = list(queues)
     for queue in queues:
         if (target := targets.get(queue)) is not None:
             for least in ("-inf", f"{STOPPED:.0f}"):
-                commands.append(("ZRANGEBYSCORE", client.keys.held(target), least, "+inf", "LIMIT", 0, _HEADS))
+                commands.append(("ZRANGEBYSCORE", client.keys.busy_keys(target), least, "+inf", "LIMIT", 0, _HEADS))
                 names.append(queue)
     replies = zip(names, client.commands(commands) if commands else (), strict=True)
-    return [*dict.fromkeys((queue, raw(group)) for queue, reply in replies for group in items(reply))]
+    return [*dict.fromkeys((queue, raw(job_key)) for queue, reply in replies for job_key in items(reply))]
 
 
 def longest_wait_s(jobs: Iterable[Reply], now_s: float) -> float | None:

@@ -30,7 +30,7 @@ def keep_minute(client: Client, minute_s: int, record: bytes, oldest_s: int) -> 
     return {at_s: found[name] for name, at_s in kept.items()}
 
 
-def note_token_uses(client: Client, used: Mapping[str, float]) -> None:
+def write_token_uses(client: Client, used: Mapping[str, float]) -> None:
     """Write the last use of each of these tokens: name → epoch seconds. Raise `StoreUnavailable` or `StoreRefused`."""
     if used:
         client.command("HSET", client.keys.tokens, *as_fields({name: int(at_s) for name, at_s in used.items()}))
@@ -51,7 +51,7 @@ def token_uses(client: Client) -> Mapping[str, float]:
         ) from error
 
 
-def note_progress(client: Client, source: str, reader: str, entry: str) -> Mapping[str, bytes]:
+def write_progress(client: Client, source: str, reader: str, entry: str) -> Mapping[str, bytes]:
     """Write the reader's entry, which counts for 30 days, and return those of all readers of the source, its own too.
 
     Raise `StoreUnavailable` or `StoreRefused`.
@@ -62,10 +62,10 @@ def note_progress(client: Client, source: str, reader: str, entry: str) -> Mappi
 
 
 def read_progress(client: Client, source: str) -> Mapping[str, bytes]:
-    """Return the entries of all readers of the source. Raise as `note_progress` does."""
+    """Return the entries of all readers of the source. Raise as `write_progress` does."""
     return mapping(client.command("HGETALL", client.keys.progress(source)))
 
 
 def take_progress(client: Client, source: str, reader: str) -> bool:
-    """Remove the entry of a reader that has ended; tell whether it was there. Raise as `note_progress` does."""
+    """Remove the entry of a reader that has ended; tell whether it was there. Raise as `write_progress` does."""
     return integer(client.command("HDEL", client.keys.progress(source), reader)) == 1

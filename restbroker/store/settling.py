@@ -24,7 +24,7 @@ from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.keys import RedisKeys
-from restbroker.store.tickets import MAX_BATCH, has_group, ticket_number, ticket_queue
+from restbroker.store.tickets import MAX_BATCH, has_key, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
@@ -51,7 +51,7 @@ class TakeNext:
 class FinishRequest:
     """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
-    `records`: the history records of the jobs that end; None: none are written. `groups` as in `FetchRequest`.
+    `records`: the history records of the jobs that end; None: none are written. `key_rules` as in `FetchRequest`.
     `next`: what is taken with it; `hwm` then counts these jobs too.
     """
 
@@ -61,7 +61,7 @@ class FinishRequest:
     hwm: int
     items: Sequence[TicketSettlement]
     records: Records | None = None
-    groups: str = ""
+    key_rules: str = ""
     next: TakeNext | None = None
 
 
@@ -126,7 +126,7 @@ class FinishSteps:
         base, queue, given = 0 if self._next is None else self._next.base, self.request.queues[0], items(found)
         numbered = enumerate(zip(given[::2], given[1::2], strict=True), base + 1)
         self.taken = tuple(
-            FetchedJob(f"{number}:1:{text(group)}", number, queue, raw(job)) for number, (group, job) in numbered
+            FetchedJob(f"{number}:1:{text(key)}", number, queue, raw(job)) for number, (key, job) in numbered
         )
         return items(codes)
 
@@ -142,14 +142,13 @@ def next_of(request: FinishRequest, calls: int) -> TakeNext | None:
     """Return what is taken with a request that takes so many calls."""
     if request.next is None or calls != 1 or len(request.queues) != 1:
         return None
-    return request.next if _needs_groups(request.items) else None
+    return request.next if _needs_keys(request.items) else None
 
 
-def _needs_groups(batch: Sequence[TicketSettlement]) -> bool:
-    """Tell whether a group goes on, or gets a job back; no other batch pays for it."""
+def _needs_keys(batch: Sequence[TicketSettlement]) -> bool:
+    """Tell whether a key goes on, or gets a job back; no other batch pays for it."""
     return any(
-        BEFORE_ORDER in ticket or (isinstance(settlement, Requeue) and has_group(ticket))
-        for ticket, settlement in batch
+        BEFORE_ORDER in ticket or (isinstance(settlement, Requeue) and has_key(ticket)) for ticket, settlement in batch
     )
 
 
@@ -161,7 +160,7 @@ def _call(
     plain = min(max(0, plain), len(batch))
     destinations = Destinations(keys)
     recorded = 0 if request.records is None else len(batch)
-    weights = _weights(request.groups) if _needs_groups(batch) else ""
+    weights = _weights(request.key_rules) if _needs_keys(batch) else ""
     arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded, weights]
     if wanted is None:
         arguments += ["", ""]
@@ -174,7 +173,7 @@ def _call(
         arguments += destinations.of(_replies(settlement), settlement.claims, died)
     lists = [*list_keys(keys, request.queues), *destinations.lists]
     if weights:
-        lists += group_keys(keys, request.target, request.queues)
+        lists += places_of_keys(keys, request.target, request.queues)
     if wanted is not None:
         lists += [keys.heartbeats, keys.paused_queues, keys.pause(request.target)]
     if request.records is not None:
@@ -184,9 +183,9 @@ def _call(
 
 
 @lru_cache(_KNOWN)
-def _weights(groups: str) -> str:
+def _weights(key_rules: str) -> str:
     """Return the weights of fair keys that a target has (JSON)."""
-    return json.dumps((rubyjson.object_of(groups.encode()) or {}).get("weights", {}))
+    return json.dumps((rubyjson.object_of(key_rules.encode()) or {}).get("weights", {}))
 
 
 @lru_cache(_KNOWN)
@@ -196,10 +195,10 @@ def list_keys(keys: RedisKeys, queues: tuple[str, ...]) -> list[str]:
 
 
 @lru_cache(_KNOWN)
-def group_keys(keys: RedisKeys, target: str, queues: tuple[str, ...]) -> list[str]:
-    """Return the keys of groups as scripts take them: the target's, then all turns, all lines, all `fair` of queues."""
-    of_queues = [of(queue) for of in (keys.turn, keys.line, keys.fair) for queue in queues]
-    return [keys.held(target), keys.groups(target), keys.stopped(target), *of_queues]
+def places_of_keys(keys: RedisKeys, target: str, queues: tuple[str, ...]) -> list[str]:
+    """Return the places of keys as scripts take them: the target's, then all turns, all lines, all `fair` of queues."""
+    of_queues = [of(queue) for of in (keys.ready_keys, keys.key_queue, keys.fair) for queue in queues]
+    return [keys.busy_keys(target), keys.keys_made_by(target), keys.stopped(target), *of_queues]
 
 
 @lru_cache(_KNOWN)

@@ -56,14 +56,14 @@ def lists(client: Client) -> frozenset[str]:
     prefix = client.keys.queue("")
     keys, _ = scan(client, f"{literal(prefix)}*", "list")
     with_list = {key.removeprefix(prefix) for key in keys if not key.endswith(":inprogress")}
-    prefix = client.keys.line("")
+    prefix = client.keys.key_queue("")
     keys, _ = scan(client, f"{literal(prefix)}*", "string")
     return frozenset(with_list | {key.removeprefix(prefix) for key in keys})
 
 
 def ordered_targets(client: Client) -> frozenset[str]:
     """Return every target of which keys are held, also one that no configuration has. Raise as `lists` does."""
-    prefix = client.keys.held("")
+    prefix = client.keys.busy_keys("")
     keys, _ = scan(client, f"{literal(prefix)}*", "zset")
     return frozenset(key.removeprefix(prefix) for key in keys)
 

@@ -1,6 +1,6 @@
 """The names that clients make. A job in progress: `number:queue index`; an identity: `host:pid:nonce:target`.
 
-Of a job that was handed out as one of a group (`job.order`), `:` and the group follow; "": that of all jobs without a
+Of a job that was handed out as one of a key (`job.order`), `:` and the key follow; "": that of all jobs without a
 key.
 
 Used by the files of the store and by worker pools. Always holds: numbers rise per identity and are never used again,
@@ -34,13 +34,13 @@ def ticket_queue(ticket: str) -> int:
     return int(ticket.split(":", 2)[1])
 
 
-def has_group(ticket: str) -> bool:
-    """Tell whether a ticket's job was handed out as one of a group."""
+def has_key(ticket: str) -> bool:
+    """Tell whether a ticket's job was handed out as one with a key."""
     return ticket.count(":") > 1
 
 
-def ticket_group(ticket: str) -> str:
-    """Return the group of which a ticket's job was handed out; "" also if there was none."""
+def ticket_key(ticket: str) -> str:
+    """Return the key with which a ticket's job was handed out; "" also if there was none."""
     parts = ticket.split(":", 2)
     return parts[2] if len(parts) > 2 else ""
 

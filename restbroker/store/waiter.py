@@ -118,7 +118,7 @@ class Waiter:
         answered(fetch, answer, self._sent_at_s)
         return True
 
-    def note_unwatched(self) -> None:
+    def lose_watch(self) -> None:
         """Note that nothing watches it any more."""
         self._watch = None
 

@@ -16,9 +16,9 @@ import attrs
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Argument, Client, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.codes import Code, Gone, as_code
+from restbroker.store.key_queues import name_of, read_key_queues
 from restbroker.store.keys import QueueName
-from restbroker.store.line_jobs import name_of, read_lines
-from restbroker.store.queues import line_of
+from restbroker.store.queues import key_queue_of
 from restbroker.store.sets import Placement
 from restbroker.store.settling import Destinations
 from restbroker.store.tickets import MAX_BYTES
@@ -33,7 +33,7 @@ _LOOKS: Final = 3
 
 @attrs.define(eq=False)
 class QueueSnapshot:
-    """The jobs of one list that waited at one moment: the queue's own, or the line of `group`, which `target` serves.
+    """The jobs of one list that waited at one moment: the queue's own, or the line of `job_key`, which `target` serves.
 
     `pushed_since`: how many were pushed, as far as is known. A job is named by its rank, which stays: 0 is the one that
     was pushed last, and the highest is taken first. `newest` is the job of rank 0, and `marks` are digests of the
@@ -46,7 +46,7 @@ class QueueSnapshot:
     newest: bytes = attrs.field(repr=False)
     marks: tuple[str, ...]
     pushed_since: int = 0
-    group: bytes | None = None
+    job_key: bytes | None = None
     target: str | None = None
 
 
@@ -85,26 +85,26 @@ def take_snapshots(
 ) -> tuple[QueueSnapshot, ...]:
     """Return snapshots of the queue's lines, the one whose turn is next first, then of its list.
 
-    `target` as in `read_lines`. `only`: those of these groups. Raise `StoreUnavailable` or `StoreRefused`.
+    `target` as in `read_key_queues`. `only`: those of these keys. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    groups = [*(line.group for line in read_lines(client, queue, target)), None] if only is None else only
-    return tuple(_snapshots(client, queue, target, groups))
+    job_keys = [*(line.key for line in read_key_queues(client, queue, target)), None] if only is None else only
+    return tuple(_snapshots(client, queue, target, job_keys))
 
 
 def _snapshots(
-    client: Client, queue: QueueName, target: str | None, groups: Sequence[bytes | None]
+    client: Client, queue: QueueName, target: str | None, job_keys: Sequence[bytes | None]
 ) -> list[QueueSnapshot]:
     found: list[QueueSnapshot] = []
     own, name = client.keys.queue_of(queue), name_of(queue)
-    for start in range(0, len(groups), _AT_ONCE):
-        some = groups[start : start + _AT_ONCE]
-        places = [own if group is None else line_of(client.keys, name, group) for group in some]
+    for start in range(0, len(job_keys), _AT_ONCE):
+        some = job_keys[start : start + _AT_ONCE]
+        places = [own if job_key is None else key_queue_of(client.keys, name, job_key) for job_key in some]
         commands = [command for key in places for command in (("LLEN", key), ("LRANGE", key, 0, _MARKS - 1))]
         replies = client.even_full(commands)
-        for group, key, size, jobs in zip(some, places, replies[::2], replies[1::2], strict=True):
+        for job_key, key, size, jobs in zip(some, places, replies[::2], replies[1::2], strict=True):
             newest = [raw(job) for job in items(jobs)]
             first, marks = newest[0] if newest else b"", tuple(map(_digest, newest))
-            found.append(QueueSnapshot(queue, key, integer(size), first, marks, group=group, target=target))
+            found.append(QueueSnapshot(queue, key, integer(size), first, marks, job_key=job_key, target=target))
     return found
 
 
@@ -153,15 +153,15 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
     keys, shown = client.keys, name_of(meant.queue)
     destinations = Destinations(keys)
     # No job's bytes: no one can know it.
-    group = b"" if meant.group is None else b"=" + meant.group
-    arguments: list[Argument] = [group, meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
+    job_key = b"" if meant.job_key is None else b"=" + meant.job_key
+    arguments: list[Argument] = [job_key, meant.pushed_since, f"taken-{secrets.token_hex(16)}"]
     for taking in takings:
         placing = taking.placement
         score = "" if placing.score is None else as_score(placing.score)
         arguments += [taking.rank, placing.old, "x" if placing.zset is None else "zd", placing.new or b"", score]
         arguments += destinations.of(taking.answers)
-    of_groups = [keys.turn(shown), keys.line(shown), keys.held(meant.target or "")]
-    fixed = [meant.key, *of_groups, keys.sorted_set("dead"), keys.queues, keys.dead_copies]
+    of_keys = [keys.ready_keys(shown), keys.key_queue(shown), keys.busy_keys(meant.target or "")]
+    fixed = [meant.key, *of_keys, keys.sorted_set("dead"), keys.queues, keys.dead_copies]
     found = items(client.run("take", [*fixed, *destinations.lists], arguments))
     if len(found) != len(takings):
         raise unexpected_reply(f"a list of {len(takings)}", found)

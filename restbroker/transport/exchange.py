@@ -131,7 +131,7 @@ class Exchange:
         self._end()
         self._fail(error)
 
-    def go_on(self, connection: HttpConnection | None) -> None:
+    def send_over(self, connection: HttpConnection | None) -> None:
         """Send the request over this connection, which has a place, or over another one where it is stale.
 
         Where there is none, wait for one.
@@ -139,7 +139,7 @@ class Exchange:
         if connection is not None:
             self._has_place = True
         while connection is not None:
-            if not self._send_over(connection):
+            if not self._try_over(connection):
                 return
             connection = self._service.pool.take(self._service.now_s(), has_place=True)
         self.state = _CONNECTING
@@ -175,14 +175,14 @@ class Exchange:
         if problem is not None:
             self.refuse(problem)
         elif connection is not None:
-            self.go_on(connection)
+            self.send_over(connection)
 
     def receive(self, got: bytes | Exception) -> None:
         """Go on with what came: some bytes, none at the end, or what broke the connection."""
         if self.state is _OVER:
             return
         if isinstance(got, Exception):
-            self._note_broken(got)
+            self._end_broken(got)
             return
         request = self._request
         try:
@@ -201,12 +201,12 @@ class Exchange:
                 return
             body, note = reader.decode(request.body_limit_bytes, self._service.share.spare_bytes)
         except Exception as error:  # noqa: BLE001 - `MalformedAnswer`, or a bug that must not end the listener
-            self._note_broken(error)
+            self._end_broken(error)
             return
         self._answer(reader.status, reader.headers, body, note, keep=reader.keep)
         self._leave_room()
 
-    def _send_over(self, connection: HttpConnection) -> bool:
+    def _try_over(self, connection: HttpConnection) -> bool:
         """Send the request over this connection, behind what its wire has to send, and listen for the answer.
 
         Return True if it is stale and another one may be tried.
@@ -255,7 +255,7 @@ class Exchange:
             await connection.wire.send_rest()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             if self._connection is connection and not connection.wire.has_sent:
-                self._note_broken(error)
+                self._end_broken(error)
         else:
             if self._connection is connection:
                 self.state = _RECEIVING
@@ -307,7 +307,7 @@ class Exchange:
             if not connection.wire.listen(self.receive, service.readiness):
                 service.nursery.start_soon(connection.wire.attend)
         except trio.ClosedResourceError as error:
-            self._note_broken(error)
+            self._end_broken(error)
 
     def _leave_room(self) -> None:
         """Let go of what came, give back what it holds of the room, and wait for no more."""
@@ -332,7 +332,7 @@ class Exchange:
             # It stays ready, until all that came at this time was read.
             connection.is_used = True
             if not (service.resting or service.calls):
-                service.readiness.afterwards.append(service.go_on)
+                service.readiness.afterwards.append(service.resume)
             service.resting.append(connection)
         else:
             self._part(fit=fit)
@@ -345,7 +345,7 @@ class Exchange:
         except Exception as error:  # noqa: BLE001 - a bug of the sink must not end the listener
             self._call(sink.failed, error)
 
-    def _note_broken(self, error: Exception) -> None:
+    def _end_broken(self, error: Exception) -> None:
         reader, lacks_memory = self._reader, isinstance(error, MemoryError)
         if isinstance(error, Unwatched):
             self.abandon()
@@ -356,7 +356,7 @@ class Exchange:
             body, note = reader.decode(FREE_BYTES, FREE_BYTES)
             self._answer(reader.status, reader.headers, body, note, keep=False)
         elif self._is_stale_by(error):
-            self.go_on(self._service.pool.take(self._service.now_s(), has_place=True))
+            self.send_over(self._service.pool.take(self._service.now_s(), has_place=True))
 
     def _is_stale_by(self, error: Exception) -> bool:
         """Part with a connection that broke; return True if another one may be tried, else call the sink."""
@@ -471,7 +471,7 @@ class ExchangeService:
             if self._spare:
                 self._together.append((exchange, self._spare.pop()))
             else:
-                exchange.go_on(self._take())
+                exchange.send_over(self._take())
         return exchange
 
     def close(self) -> None:
@@ -500,10 +500,10 @@ class ExchangeService:
                 call()
             return
         if not (self.resting or self.calls):
-            self.readiness.afterwards.append(self.go_on)
+            self.readiness.afterwards.append(self.resume)
         self.calls.append(call)
 
-    def go_on(self, not_quiet: Collection[object]) -> None:
+    def resume(self, not_quiet: Collection[object]) -> None:
         """Have the next requests sent over the connections of those answered; `not_quiet`: where something came since.
 
         That may be a message of TLS itself, which the wire takes in. What the calls start leaves together, after the
@@ -528,7 +528,7 @@ class ExchangeService:
                     self._put_down(connection)
                     continue
                 try:
-                    exchange.go_on(connection)
+                    exchange.send_over(connection)
                 except Exception as error:  # noqa: BLE001 - a bug costs this exchange alone
                     exchange.receive(error)
         while self._spare:

@@ -54,7 +54,7 @@ class ReadinessListener(Protocol):
         """Take the bytes, or the end, that are there now; return False, and read nothing, if no one wants them."""
         ...
 
-    def note_unwatched(self) -> None:
+    def lose_watch(self) -> None:
         """Note that `Readiness` does not watch the descriptor any more."""
         ...
 
@@ -93,7 +93,7 @@ class Readiness:
     _looks_without_nap: int = 0
 
     def watch(self, descriptor: int, who: ReadinessListener) -> None:
-        """Call `who.on_readable` when the descriptor is readable, until `forget` or a call of `who.note_unwatched`.
+        """Call `who.on_readable` when the descriptor is readable, until `forget` or a call of `who.lose_watch`.
 
         `forget` must come before the descriptor is closed.
         """
@@ -179,7 +179,7 @@ class Readiness:
             who = watched.get(descriptor)
             if who is not None and not who.on_readable():
                 self.forget(descriptor)
-                who.note_unwatched()
+                who.lose_watch()
         self.is_calling = False
         if not self.afterwards:
             return descriptors.poll(0, _BATCH) if len(called) > _FEW else []
@@ -207,7 +207,7 @@ class Readiness:
             self._descriptors, self.is_kept = None, False
             watched, self._watched = self._watched, {}
             for who in watched.values():
-                who.note_unwatched()
+                who.lose_watch()
             self._call_due()
 
 

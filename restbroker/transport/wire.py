@@ -120,7 +120,7 @@ class Wire:
         finally:
             self._is_attended = False
             if not self._is_paused:
-                self.note_unwatched()
+                self.lose_watch()
 
     def on_readable(self) -> bool:
         """Read the bytes and pass them to the listener; return False if there is none."""
@@ -136,7 +136,7 @@ class Wire:
         listener(got)
         return True
 
-    def note_unwatched(self) -> None:
+    def lose_watch(self) -> None:
         """Note that nothing watches the socket any more; tell the listener, if there is one."""
         self._watcher = None
         listener, self._listener = self._listener, None

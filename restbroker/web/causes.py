@@ -74,7 +74,7 @@ class CauseCounter:
         found = self._newest[zset] if zset in self._tasks else await self._count(zset, wait=False)
         if not found.is_counted and zset not in self._tasks:
             self._tasks[zset] = trio.CancelScope()
-            self.app.add_background_task(self._go_on, zset)
+            self.app.add_background_task(self._read_on, zset)
         rows = [cause for cause in found.causes if not groups or cause.group in groups]
         return CauseTable(found, rows[:_MOST_ROWS], bool(groups), at_s)
 
@@ -91,7 +91,7 @@ class CauseCounter:
         found = self._newest[zset] = await self.admin.ask(piece)
         return found
 
-    async def _go_on(self, zset: SortedSet) -> None:
+    async def _read_on(self, zset: SortedSet) -> None:
         try:
             # The next visitor sees what is wrong.
             with self._tasks[zset], suppress(RestbrokerError):

@@ -176,7 +176,7 @@ class Actions:
 
         task, progress = await self.admin.ask(begin)
         self._running.add(task)
-        self.app.add_background_task(self._go_on, task)
+        self.app.add_background_task(self._run_on, task)
         with trio.move_on_after(_SHOWN_AFTER_S):
             await task.over.wait()
         return progress.run
@@ -188,7 +188,7 @@ class Actions:
         for task in [*self._running]:
             await task.over.wait()
 
-    async def _go_on(self, task: _Task) -> None:
+    async def _run_on(self, task: _Task) -> None:
         call = self.admin.connection.call
         try:
             # An outage of Redis ends it; its entry then has no end, or says that it was interrupted.

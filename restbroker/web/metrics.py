@@ -31,7 +31,7 @@ from restbroker.store import order, pauses, queues
 from restbroker.store import periodic as periodic_store
 from restbroker.store.client import Client, integer
 from restbroker.store.connection import Connection
-from restbroker.store.line_jobs import count_keys
+from restbroker.store.key_queues import count_keys
 from restbroker.store.server import redis_problems, server, time_s
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples, Value

@@ -22,7 +22,7 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import Timeline, acts_with, explain
 from restbroker.operate.find import ResultPage, SearchLimits
 from restbroker.operate.job import ShownJob
-from restbroker.operate.keys import STATES, FairQueue, OrderKey, fair_queue, held_keys
+from restbroker.operate.keys import STATES, FairQueue, OrderKey, busy_keys, fair_queue
 from restbroker.operate.names import require
 from restbroker.operate.periodic import ShownPeriodic, list_periodic
 from restbroker.operate.processes import Process, ProcessWork
@@ -172,7 +172,7 @@ class Pages:
             target = known.targets.get(queue)
             is_ordered = target is not None and target.order is not None
             if not typed and after is None and target is not None and is_ordered:
-                held, _ = held_keys(client, [target], known, _MOST_KEYS)
+                held, _ = busy_keys(client, [target], known, _MOST_KEYS)
             if not typed and after is None and page.total and not (is_ordered and target and target.fairness is None):
                 lines = fair_queue(client, queue, known, _MOST_KEYS)
             return page if page.total else _missing(client, queue, known) or page

@@ -11,7 +11,7 @@ import trio
 
 from restbroker.broker.health import StoreHealth
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import Order, groups_text
+from restbroker.job.order import Order, key_rules
 from restbroker.job.outcome import Deferred, Reason
 from restbroker.store import history
 from restbroker.telemetry.counters import Counters
@@ -244,7 +244,7 @@ async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:
         harness.push(
             args=["safe", {"host": f"h{number % 2}"}, "t"], first=number, expiry=passed() if number % 4 else None
         )
-    classify_lines(harness.client, "t", "rest", groups_text(None, harness.fairness))
+    classify_lines(harness.client, "t", "rest", key_rules(None, harness.fairness))
     async with harness.broker():
         events = await finished(harness, 40)
     assert [event.outcome for event in events].count("expired") == 30

@@ -147,7 +147,7 @@ class Pair:
         self.freeze.thaw.set()
         await self.frozen.until(lambda: len(self.frozen.of(BrokerStarted)) == 2, "it goes on under another name")
 
-    def record(self, key: str) -> order_store.HeldKey | None:
+    def record(self, key: str) -> order_store.BusyKey | None:
         return order_store.read_key(self.other.client, "t", ("rest",), f"\x1e{key}".encode())
 
     def processed(self) -> int:

@@ -82,7 +82,7 @@ async def test_late_connection_of_a_job_in_other_hands_sends_nothing(harness: Ha
         (identity,) = identities.live_identities(harness.client)
         harness.client.command("DEL", f"restbroker:ip:{identity}")
         pool = pool_of(harness)
-        pool.acker.health.note_outage(ConnectionEnded("It was idle."))
+        pool.acker.health.record_outage(ConnectionEnded("It was idle."))
         await harness.until(lambda: not pool.reservations.jobs, "it is let go of")
         turns.come.set()
         await harness.until(lambda: not harness.status.running_jobs() and not turns.waiting, "it is over")

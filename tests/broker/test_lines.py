@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import groups_text
+from restbroker.job.order import key_rules
 from restbroker.store.client import Reply, ScriptCall, integer
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
@@ -17,7 +17,7 @@ from tests.broker.conftest import Harness, Held, ok
 from tests.support.store_calls import classify_lines
 
 BY_HOST = Fairness(("host",))
-TEXT = groups_text(None, BY_HOST)
+TEXT = key_rules(None, BY_HOST)
 LEFT = tuple(f"restbroker:{kind}:rest" for kind in ("line", "turn", "fair"))
 
 

@@ -20,7 +20,7 @@ from restbroker.job import claims
 from restbroker.job.backoff import ExponentialBackoff
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import Order, groups_text
+from restbroker.job.order import Order, key_rules
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.job.policy import Policy
 from restbroker.job.settlement import Ack
@@ -37,7 +37,7 @@ from tests.support.store_calls import fetch, finish
 from tests.support.wait import NEVER_S, until_async
 
 BY_KEY = Order()
-TEXT = groups_text(BY_KEY, None)
+TEXT = key_rules(BY_KEY, None)
 QUEUES = ("rest",)
 NOT_NOW = Reason("NotNow", "Not now.")
 
@@ -155,9 +155,9 @@ async def test_a_key_that_is_due_ends_the_wait_for_its_list(
 async def test_successor_made_ready_elsewhere_is_found_within_seconds(harness: Harness, log: Log) -> None:
     # As a process that takes no more jobs: what it still finishes frees keys whose jobs others have to take.
     facts = attrs.evolve(this_process("t"), hostname="elsewhere", boot_id="other", pid=77)
-    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, groups=TEXT)
+    assert jobs.register(harness.client, "elsewhere:77:abc:t", facts, QUEUES, key_rules=TEXT)
     push(harness, "a", 2)
-    request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, groups=TEXT)
+    request = jobs.FetchRequest("elsewhere:77:abc:t", "t", QUEUES, 0, 2, 2, key_rules=TEXT)
     taken = fetch(harness.client, request)
     assert isinstance(taken, jobs.FetchResult)
     (head,) = taken.jobs
@@ -166,7 +166,7 @@ async def test_successor_made_ready_elsewhere_is_found_within_seconds(harness: H
         assert log.starts == {}
         done = [(head.ticket, Ack())]
         began_s = trio.current_time()
-        finish(harness.client, FinishRequest(request.identity, "t", QUEUES, 2, done, groups=TEXT), 1)
+        finish(harness.client, FinishRequest(request.identity, "t", QUEUES, 2, done, key_rules=TEXT), 1)
         await harness.until(lambda: log.starts["a"] == [1], "the other one starts it")
         assert trio.current_time() - began_s < 4
 
@@ -454,8 +454,8 @@ async def test_replaced_generation_leaves_next_job_of_a_key_to_another(harness: 
 async def test_jobs_of_dead_process_come_before_their_successors(harness: Harness, log: Log) -> None:
     push(harness, "a", 3)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, QUEUES, groups=TEXT)
-    fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, groups=TEXT))
+    assert jobs.register(harness.client, "dead-one", facts, QUEUES, key_rules=TEXT)
+    fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, key_rules=TEXT))
     async with harness.broker():
         await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
     assert log.starts["a"] == [0, 1, 2]
@@ -476,8 +476,8 @@ async def test_job_that_died_with_its_process_stops_its_key_loudly(harness: Harn
     strict = harness.order = Order(on_dead="stop")
     push(harness, "a", 2)
     facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, groups=groups_text(strict, None))
-    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, groups=groups_text(strict, None))
+    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, key_rules=key_rules(strict, None))
+    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, key_rules=key_rules(strict, None))
     got = fetch(harness.client, request)
     assert isinstance(got, jobs.FetchResult)
     jobs.mark(harness.client, "h:1:dead:t", [got.jobs[0].ticket])

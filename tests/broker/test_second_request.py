@@ -210,7 +210,7 @@ async def test_begun_job_forgotten_by_redis_is_not_begun_again(
         await harness.until(lambda: harness.target.sent, "it is begun")
         (pool,) = harness.status.pools
         await harness.until(lambda: not pool.reservations.jobs, "it is no longer in progress")
-        pool.acker.health.note_outage(ConnectionEnded("Redis restarted."))
+        pool.acker.health.record_outage(ConnectionEnded("Redis restarted."))
         # As a restart does: what stood in Redis before it takes nothing.
         harness.client.command("CLIENT", "KILL", "TYPE", "normal")
         harness.push("once")

@@ -66,11 +66,11 @@ class Noting(Connection):
         """The listener for many connections has ended."""
         assert self.watch is not None
         self.watch.forget(self.client.descriptor)
-        self.note_unwatched()
+        self.lose_watch()
 
-    def note_unwatched(self) -> None:
+    def lose_watch(self) -> None:
         self.watch = None
-        super().note_unwatched()
+        super().lose_watch()
 
 
 @attrs.define(eq=False)
@@ -316,7 +316,7 @@ async def test_an_answer_that_comes_late_is_read_when_it_comes(
             if land == "late":
                 await trio.sleep(0.05)
             if land != "not":
-                nursery.start_soon(at_once.store.land)
+                nursery.start_soon(at_once.store.wait_for_reply)
             await trio.sleep(0.05)
             assert not answers
             if land == "cancelled":
@@ -345,7 +345,7 @@ async def test_while_a_task_waits_for_an_answer_no_one_else_reads_it(
             done=lambda codes, _: answers.append(codes),
         )
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(at_once.store.land)
+            nursery.start_soon(at_once.store.wait_for_reply)
             await wait_all_tasks_blocked()
             redis.resume()
             while not select.select([at_once.store.client.descriptor], [], [], 1.0)[0]:
@@ -369,10 +369,10 @@ async def test_a_call_that_waits_comes_before_the_next_settlement(at_once: AtOnc
         sends: list[bool] = []
 
         def send() -> bool:
-            sends.append(len(sends) < 50 and at_once.send(at_once.request("99:1"), lambda *_: go_on()))
+            sends.append(len(sends) < 50 and at_once.send(at_once.request("99:1"), lambda *_: start_next()))
             return sends[-1]
 
-        def go_on() -> None:
+        def start_next() -> None:
             send()
 
         await harness.until(send, "the connection is free")

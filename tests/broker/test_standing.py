@@ -376,7 +376,7 @@ async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
 async def test_outage_ends_it_and_redis_is_compared_before_more(harness: Harness, compared: list[str]) -> None:
     async with harness.broker():
         await until_it_stands(harness)
-        pool_of(harness).acker.health.note_outage(ConnectionEnded("It ended while it was idle."))
+        pool_of(harness).acker.health.record_outage(ConnectionEnded("It ended while it was idle."))
         await harness.until(lambda: compared, "it is compared")
         await until_it_stands(harness)
         harness.push()

@@ -216,13 +216,13 @@ async def test_reload_is_over_when_every_worker_reloaded_or_is_gone() -> None:
     assert len(one.reloads) == 1
 
 
-def line_of(*views: View) -> Sequence[WorkerReport | None]:
+def key_queue_of(*views: View) -> Sequence[WorkerReport | None]:
     return [read_report(WorkerReport(view, 3).line()) for view in views]
 
 
 def test_worker_reports_are_read_exactly_and_odd_ones_left_out() -> None:
     down = attrs.evolve(READY, down_targets={"a": "TargetUnreachable"}, finishing=2, refused=True)
-    assert line_of(READY, down) == [WorkerReport(READY, 3), WorkerReport(down, 3)]
+    assert key_queue_of(READY, down) == [WorkerReport(READY, 3), WorkerReport(down, 3)]
     newer = WorkerReport(READY, 3).line().replace(b'"reloads"', b'"mood": "good", "reloads"')
     assert read_report(newer.replace(b'"phase"', b'"colour": 1, "phase"')) == WorkerReport(READY, 3)
     for odd in (b"", b"{}", b"[]", b"\xff", b'{"view": {}, "reloads": 1}', b'{"view": null, "reloads": 1}', b"5"):
@@ -311,7 +311,7 @@ def test_worker_hangs_30_s_after_its_report_or_60_s_after_start(
 ) -> None:
     worker = WorkerProcess(SimpleNamespace(pid=1), None, status_age_s=age_s, has_reported=has_reported)  # type: ignore[arg-type]
     assert worker.is_hung is is_hung
-    worker.note_line()
+    worker.record_line()
     assert worker.status_age_s == 0
 
 

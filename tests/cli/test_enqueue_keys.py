@@ -14,7 +14,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import claims
 from restbroker.job.claims import Lock
-from restbroker.job.order import Order, groups_text
+from restbroker.job.order import Order, key_rules
 from restbroker.operate.enqueue import JobRequest, push
 from restbroker.store import holders
 from restbroker.store.client import Client, StoreSettings, open_client
@@ -240,9 +240,9 @@ def test_rows_with_keys_are_rejected_where_there_can_be_none(shell: Shell, store
 def test_waiting_caller_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:
     configure(place, OrderBy="order_key")
     first = shell("enqueue", "status", "--order-key", "bob").stdout.strip()
-    identity, text = "web1:7:abc:ejabberd", groups_text(Order(), None)
-    assert register(store, identity, FACTS, ["rest"], groups=text)
-    fetch(store, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, groups=text))
+    identity, text = "web1:7:abc:ejabberd", key_rules(Order(), None)
+    assert register(store, identity, FACTS, ["rest"], key_rules=text)
+    fetch(store, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, key_rules=text))
     # Others of the key do not hold it up.
     for key, held in (("bob", True), ("alice", False)):
         done = shell("enqueue", "status", "--order-key", key, "--wait", "--timeout", "100ms")

@@ -82,7 +82,7 @@ def test_file_without_disk_room_is_absent_and_can_be_made_later(tmp_path: Path, 
 
 
 def test_list_shows_rights_last_use_and_waits_but_no_secret(shell: Shell, store: Client) -> None:
-    records.note_token_uses(store, {"app": 1_795_165_609.5})
+    records.write_token_uses(store, {"app": 1_795_165_609.5})
     for number in range(30):
         wait_in(store, "queue:rest", NEW, jid=f"j{number}")
     wait_in(store, "queue:rest", OLD)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from dev.tools.pages import ROOT
-from restbroker.job.order import Order, group_in
+from restbroker.job.order import Order, key_in
 from restbroker.store.client import StoreSettings, items, open_client, raw
 from tests.support.ruby import environment
 
@@ -65,5 +65,5 @@ def test_chain_of_each_language_is_pushed_in_order_with_one_key(language: str, r
         ["check_account", {"user": "oscar"}, "t"],
     ]
     for job in jobs:
-        assert group_in(Order(), None, job) == "\x1eoscar@example.org"
+        assert key_in(Order(), None, job) == "\x1eoscar@example.org"
         assert re.fullmatch(r"[0-9a-f]{24}", job["jid"])

@@ -178,7 +178,7 @@ def _said(found: ReadSource) -> list[str]:
     return [text for text in found.texts() if text]
 
 
-async def _others_go_on(found: ReadSource) -> None:
+async def _others_are_read(found: ReadSource) -> None:
     """What another source brings becomes a job."""
     async with httpx.AsyncClient(trust_env=False) as client:
         answer = await client.post(f"{found.receiver.servers[0].addresses[0]}{PATH}", json=dict(MESSAGE))
@@ -225,7 +225,7 @@ async def test_what_raises_in_an_event_costs_that_event(
         assert {warning.code for warning in found.warnings()} == {
             "EventParked" if thrown.name == "read" and kind == "rabbit" else "EventMalformed"
         }
-        await _others_go_on(found)
+        await _others_are_read(found)
 
 
 @pytest.mark.promise
@@ -262,7 +262,7 @@ async def test_what_raises_besides_closes_that_source_for_a_moment(
                 break
         assert any("two" in text for text in _said(found))
         assert len(found.warnings("SourceFailed")) == 1
-        await _others_go_on(found)
+        await _others_are_read(found)
 
 
 @pytest.mark.parametrize("kind", ["component", "rabbit", "openfire"])
@@ -294,7 +294,7 @@ async def test_what_raises_in_a_post_costs_that_post(
             url = f"{found.receiver.servers[0].addresses[0]}{PATH}"
             assert (await client.post(url, json=dict(MESSAGE))).status_code == 500
         assert found.outcomes() == ["failed"]
-        await _others_go_on(found)
+        await _others_are_read(found)
         await send("one")
         await until_async(lambda: "one" in _said(found), "one is a job", 30)
 

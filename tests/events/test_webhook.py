@@ -185,13 +185,13 @@ async def test_without_the_secret_no_event_is_taken_or_answered(hall: Open, quer
 
 async def test_a_refused_request_is_noted_once_a_second(hall: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     noted: list[str] = []
-    note = events.note_refusal
+    note = events.record_refusal
 
     def counted(client: Client, source: str) -> None:
         noted.append(source)
         note(client, source)
 
-    monkeypatch.setattr(events, "note_refusal", counted)
+    monkeypatch.setattr(events, "record_refusal", counted)
     async with hall(LOCKED) as one:
         assert (await one.post(Authorization=f"Bearer {SECRET}")).status_code == 202
         assert events.read_refusal(one.store, "prosody") is None

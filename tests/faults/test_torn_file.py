@@ -115,13 +115,13 @@ def written(redis: RedisServer, fairness: str = "") -> Written:
     """Has it written, and ends Redis."""
     whole = Written()
     with client_of(redis) as client:
-        assert jobs.register(client, IDENTITY, FACTS, (QUEUE,), groups=fairness)
+        assert jobs.register(client, IDENTITY, FACTS, (QUEUE,), key_rules=fairness)
         client.command("LPUSH", f"queue:{QUEUE}", *(job(f"{n}", f"u{n % 2}", "h") for n in range(4 if fairness else 2)))
         whole.note(redis, client)
-        fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, groups=fairness))
+        fetch(client, jobs.FetchRequest(IDENTITY, "t", (QUEUE,), 0, 2 if fairness else 5, 5, key_rules=fairness))
         whole.note(redis, client)
         items: list[tuple[str, Settlement]] = [("1:1", Ack()), *([("2:1", Requeue())] if fairness else [])]
-        request = FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, groups=fairness)
+        request = FinishRequest(IDENTITY, "t", (QUEUE,), 5, items, key_rules=fairness)
         finish(client, request, time.time())
         whole.note(redis, client)
     redis.kill()

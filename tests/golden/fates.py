@@ -160,7 +160,7 @@ def _settled(case: Case, call: Call, spec: CommandSpec | None, outcome: Outcome)
 def _breaker_effect(outcome: Outcome, *, once: bool) -> str:
     """Whether it trips the breaker: by itself, or if it is repeated."""
     breaker = Breaker("t", lambda _: None)
-    breaker.note_probe(Probe(ok=True, denied=False, version=None, detail=""))
+    breaker.record_probe(Probe(ok=True, denied=False, version=None, detail=""))
     if isinstance(outcome, Denied):
         return ", probe"
     breaker.observe(outcome, "command", once=once)

@@ -20,7 +20,7 @@ from typing import Any, Final
 import attrs
 
 from restbroker.console.who import who
-from restbroker.job.order import Order, groups_text
+from restbroker.job.order import Order, key_rules
 from restbroker.job.settlement import Dead, Retry
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
@@ -205,20 +205,20 @@ def _failed(client: Client) -> None:
 
 def _ordered(client: Client) -> None:
     """Have ann's first job in progress, bob's wait for its next try, and the key "c d" stopped by one that died."""
-    identity, text = "web1:7:abc:ejabberd", groups_text(Order(), None)
-    assert register(client, identity, FACTS, ["rest"], groups=text)
+    identity, text = "web1:7:abc:ejabberd", key_rules(Order(), None)
+    assert register(client, identity, FACTS, ["rest"], key_rules=text)
     _push(
         client,
         *({"jid": f"{key[0]}{number}", "order_key": key} for key in ("ann", "bob", "c d") for number in (1, 2, 3)),
     )
-    answer = fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, groups=text))
+    answer = fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 50, 50, key_rules=text))
     assert isinstance(answer, FetchResult)
     taken = {json.loads(job.raw)["jid"]: job for job in answer.jobs}
     ends: list[tuple[str, Dead | Retry]] = [
         (taken["b1"].ticket, Retry(4e9, taken["b1"].raw)),
         (taken["c1"].ticket, Dead(NOW_S, taken["c1"].raw, effect="stop")),
     ]
-    finish(client, FinishRequest(identity, "ejabberd", ("rest",), 0, ends, groups=text), NOW_S)
+    finish(client, FinishRequest(identity, "ejabberd", ("rest",), 0, ends, key_rules=text), NOW_S)
 
 
 _TOKENS: Final = {"few": {"Secret": "another-secret-of-16", "Allow": ["status"]}}

@@ -55,12 +55,12 @@ class SimulatedConnection:
     """The process's connection: a cancelled job is settled over another one."""
     sent: bool = False
     """Whether a settlement was sent that no task awaits."""
-    landed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    replied: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
 
     async def call(self, function: Callable[Concatenate[Reference, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The reference answers instead of Redis."""
         way = self.way
-        await self.land()
+        await self.wait_for_reply()
         async with self.turn:
             with trio.CancelScope(shield=True):
                 await trio.sleep(ROUND_TRIP_S / 2)
@@ -95,10 +95,10 @@ class SimulatedConnection:
         trio.lowlevel.spawn_system_task(self._settle, request, now_s, done)
         return True
 
-    async def land(self) -> None:
+    async def wait_for_reply(self) -> None:
         """Until that has come."""
         while self.sent:
-            await self.landed.park()
+            await self.replied.park()
 
     async def _settle(self, request: FinishRequest, now_s: float, done: Settled) -> None:
         answer: list[Code] | StoreUnavailable | None
@@ -118,7 +118,7 @@ class SimulatedConnection:
     async def _read(self, done: Settled, answer: list[Code] | StoreUnavailable | None) -> None:
         """In a step of this process."""
         self.sent = False
-        self.landed.unpark_all()
+        self.replied.unpark_all()
         done(answer, ())
         await trio.lowlevel.checkpoint()
 

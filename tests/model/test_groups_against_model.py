@@ -24,7 +24,7 @@ from restbroker.store.in_progress import FetchedJob, read_jobs
 from restbroker.store.jobs import FetchResult, IdentityUnknown, UnknownTickets, mark
 from restbroker.store.sets import Placement
 from restbroker.store.settling import TakeNext
-from restbroker.store.tickets import ticket_group, ticket_number
+from restbroker.store.tickets import ticket_key, ticket_number
 from tests.model.pair import Slow
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
 from tests.store.pools import NAMESPACE, QUEUES, Server
@@ -123,7 +123,7 @@ class World:
         for fetched in jobs:
             name = name_of(fetched.raw)
             queue, group = self.place[name]
-            assert (fetched.queue, ticket_group(fetched.ticket)) == (queue, group)
+            assert (fetched.queue, ticket_key(fetched.ticket)) == (queue, group)
             assert queue not in self.paused, "of a paused queue"
             line = self.wait[queue, group]
             if BEFORE_ORDER in group:
@@ -329,7 +329,7 @@ class World:
 
     def a_person_gives_groups_back(self) -> None:
         for queue in self.paused:
-            groups = order.all_groups(self.client, queue)
+            groups = order.all_keys(self.client, queue)
             at = 0
             while groups[at:]:
                 moved = order.give_back(self.client, queue, "t", groups[at:])
@@ -357,7 +357,7 @@ class World:
         jobs = self.raw.lrange(meant.key, 0, -1)
         if not jobs:
             return
-        group = "" if meant.group is None else meant.group.decode()
+        group = "" if meant.job_key is None else meant.job_key.decode()
         if self.chance.random() < 0.5:
             rank = self.chance.randrange(len(jobs))
             taking = waiting.TakeRequest(rank, Placement(jobs[rank]))
@@ -365,14 +365,14 @@ class World:
             gone = [jobs[rank]]
         else:
             most = self.chance.choice((1, 3, 100))
-            deleted, left, _ = queues.clear(self.client, queue, jobs[0], most, meant.group, "t")
+            deleted, left, _ = queues.clear(self.client, queue, jobs[0], most, meant.job_key, "t")
             gone = jobs[-deleted:]
             assert left == len(jobs) - deleted
             self.raw.delete(f"{NAMESPACE}:restbroker:pace:{queue}")
         if jobs[-1] in gone and self.held.get(group, STOPPED) < STOPPED:
             # The one that was put off: the next one may start.
             del self.held[group]
-        self.log.append(("deleted", queue, meant.group, gone))
+        self.log.append(("deleted", queue, meant.job_key, gone))
         for name in map(name_of, gone):
             self.wait[self.place[name]].remove(name)
 

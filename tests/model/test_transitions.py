@@ -287,7 +287,7 @@ async def _jobs_wait_for_their_target(story: Story) -> WorkerPool:
     (pool,) = story.first.status.pools
     story.target.up = False
     pool.breaker.trip(Reason("TargetUnwell", "It is down."))
-    pool.breaker.note_probe(FINE)
+    pool.breaker.record_probe(FINE)
     story.target.duration_s = lambda: 1.0
     story.push(6, "safe")
     await trio.sleep(0.5)

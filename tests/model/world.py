@@ -256,7 +256,7 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(generation, "require_supported", lambda _reference: None)
     patch.setattr(generation, "require_none", lambda _reference, _targets: None)
     patch.setattr(generation, "time_s", lambda _reference: now_s())
-    patch.setattr(records, "note_token_uses", lambda _reference, _used: None)
+    patch.setattr(records, "write_token_uses", lambda _reference, _used: None)
     patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))
     # Every token is the right one here, and all processes have the same ones.
     patch.setattr(unadmitted, "pause_flooded", lambda _reference, _dead_limit: ())

@@ -27,7 +27,7 @@ from restbroker.operate.keys import NO_KEY, FairKey
 from restbroker.operate.system import system
 from restbroker.operate.walk import Match, Walk
 from restbroker.operate.where import read
-from restbroker.store import line_jobs, lines, pauses, processes, queues, survey, waiting
+from restbroker.store import classifying, key_queues, pauses, processes, queues, survey, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.identities import ProcessInfo
@@ -118,7 +118,7 @@ def test_waiting_jobs_are_listed_in_their_turns(mixed: Client, known: ConfigCont
     ]
     found = keys.find_key(mixed, [target], "BIG.org")
     assert [entry.jid for entry in keys.jobs_of_key(mixed, *found, known, 3)] == ["b0", "b1", "b2"]
-    assert keys.find_key(mixed, [target], NO_KEY)[1].group == b""
+    assert keys.find_key(mixed, [target], NO_KEY)[1].key == b""
     with pytest.raises(UsageError, match=r"The key none\.org is free"):
         keys.find_key(mixed, [target], "none.org")
 
@@ -146,13 +146,13 @@ def test_the_order_that_is_shown_is_the_order_of_service(client: Client, known: 
     hosts = ["a", "b", "vip.org", "c"]
     queues.push(client, "rest", [job(f"{host}-{n}", host) for n in range(7) for host in hosts])
     classify(client)
-    found = line_jobs.read_lines(client, "rest", "e")
+    found = key_queues.read_key_queues(client, "rest", "e")
     cost = known.cost("rest")
-    places = list(line_jobs.by_turn(found, cost))
-    assert [line_jobs.count_before(found, line, place, cost) for line, place in places] == list(range(28))
+    places = list(key_queues.by_turn(found, cost))
+    assert [key_queues.count_before(found, line, place, cost) for line, place in places] == list(range(28))
     order = [(line.name, line.jobs - 1 - place) for line, place in places]
-    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], groups=TEXT)
-    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 28, 0, groups=TEXT))
+    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], key_rules=TEXT)
+    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 28, 0, key_rules=TEXT))
     assert isinstance(got, FetchResult)
     assert [json.loads(job.raw)["jid"] for job in got.jobs] == [f"{name}-{number}" for name, number in order]
 
@@ -192,12 +192,12 @@ def test_jobs_in_lines_and_in_the_list_are_deleted_by_conditions(
     assert keys.fair_queue(mixed, "rest", known).count == 2
     done = perform(mixed, settings, Action("delete", "ann"), "host = big.org", limit=3)
     assert done.done == 3
-    assert [line.jobs for line in line_jobs.read_lines(mixed, "rest", "e") if line.name == "big.org"] == [7]
+    assert [line.jobs for line in key_queues.read_key_queues(mixed, "rest", "e") if line.name == "big.org"] == [7]
     assert perform(mixed, settings, Action("delete", "ann"), "jid = b5").done == 1
     assert perform(mixed, settings, Action("delete", "ann"), "jid = l0").done == 1
     assert in_turn(mixed, known) == ["n0", "b3", "b4", "b6", "b7", "b8", "b9", "l1"]
     assert perform(mixed, settings, Action("delete", "ann")).done == 8
-    assert not mixed.command("EXISTS", mixed.keys.line("rest"), mixed.keys.turn("rest"))
+    assert not mixed.command("EXISTS", mixed.keys.key_queue("rest"), mixed.keys.ready_keys("rest"))
 
 
 def test_jobs_in_lines_are_killed(mixed: Client, settings: Config, known: ConfigContext) -> None:
@@ -208,26 +208,26 @@ def test_jobs_in_lines_are_killed(mixed: Client, settings: Config, known: Config
 
 def test_a_job_that_was_taken_meanwhile_is_left_alone(mixed: Client, settings: Config, known: ConfigContext) -> None:
     meant = act_waiting.select(mixed, "rest", read(["host = big.org"], NOW_S), settings)
-    mixed.command("RPOP", line_of("big.org"))
+    mixed.command("RPOP", key_queue_of("big.org"))
     *_, last = act.perform(mixed, meant, Action("delete", "ann"), known)
     assert (last.done, last.unseen) == (9, 1)
 
 
-def line_of(group: str) -> str:
+def key_queue_of(group: str) -> str:
     return f"ns:restbroker:line:rest{BEFORE_ORDER}{group}"
 
 
 def test_a_job_of_a_line_is_taken_only_as_it_was_read(mixed: Client) -> None:
-    (meant,) = [snapshot for snapshot in waiting.take_snapshots(mixed, "rest", "e") if snapshot.group == b"big.org"]
+    (meant,) = [snapshot for snapshot in waiting.take_snapshots(mixed, "rest", "e") if snapshot.job_key == b"big.org"]
     found = waiting.piece(mixed, meant, 9, 3)
     assert found is not None
     # A process took the second; another job came back in the place of the first one.
-    mixed.command("LSET", line_of("big.org"), -1, b"another")
-    mixed.command("LREM", line_of("big.org"), 1, found.jobs[1])
+    mixed.command("LSET", key_queue_of("big.org"), -1, b"another")
+    mixed.command("LREM", key_queue_of("big.org"), 1, found.jobs[1])
     takings = [TakeRequest(rank, Placement(raw)) for rank, raw in found.with_ranks]
     assert waiting.take(mixed, meant, takings) == [Gone(), Gone(), Applied()]
-    (left,) = [line.jobs for line in line_jobs.read_lines(mixed, "rest", "e") if line.name == "big.org"]
-    assert (left, mixed.command("GET", mixed.keys.line("rest"))) == (8, b"12")
+    (left,) = [line.jobs for line in key_queues.read_key_queues(mixed, "rest", "e") if line.name == "big.org"]
+    assert (left, mixed.command("GET", mixed.keys.key_queue("rest"))) == (8, b"12")
 
 
 def test_a_keys_jobs_are_dropped_and_no_others(
@@ -244,8 +244,8 @@ def test_a_keys_jobs_are_dropped_and_no_others(
 
 def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: ConfigContext, target: Target) -> None:
     # What names a line was deleted by hand.
-    mixed.command("ZREM", mixed.keys.turn("rest"), "big.org")
-    groups, stopped = keys.groups_in(mixed, "rest", target, known)
+    mixed.command("ZREM", mixed.keys.ready_keys("rest"), "big.org")
+    groups, stopped = keys.keys_in(mixed, "rest", target, known)
     assert (groups, stopped) == ([b"", b"big.org", b"vip.org"], [])
     with pytest.raises(UsageError, match="not paused"):
         list(keys.give_back(mixed, "rest", target, groups, "ann", ""))
@@ -255,7 +255,9 @@ def test_lines_return_to_the_list_of_a_paused_queue(mixed: Client, known: Config
     found = [json.loads(raw)["jid"] for raw in queues.peek(mixed, "rest", 0, 20)]
     assert found[13:] == ["l0", "l1"]
     assert [jid for jid in found if jid[0] == "b"] == [f"b{n}" for n in range(10)]
-    assert not mixed.command("EXISTS", mixed.keys.line("rest"), mixed.keys.turn("rest"), mixed.keys.fair("rest"))
+    assert not mixed.command(
+        "EXISTS", mixed.keys.key_queue("rest"), mixed.keys.ready_keys("rest"), mixed.keys.fair("rest")
+    )
     assert next(iter(audit.entries(mixed, 1))).note.state == "ended"
 
 
@@ -270,9 +272,9 @@ def test_a_clear_keeps_the_newest_job_out_of_lines(client: Client) -> None:
     # Two seconds may be over on a busy machine.
     assert client.command("PEXPIRE", pace, 600_000) == 1
     answer = classify_lines(client, "e", "rest", TEXT)
-    assert isinstance(answer, lines.ClassifyRefused)
-    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], groups=TEXT)
-    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 10, 0, groups=TEXT))
+    assert isinstance(answer, classifying.ClassifyRefused)
+    assert register(client, "h:1:a:e", ProcessInfo(1, "h", "boot", "ns", 1, "e"), ["rest"], key_rules=TEXT)
+    got = fetch(client, FetchRequest("h:1:a:e", "e", ("rest",), 0, 10, 0, key_rules=TEXT))
     assert isinstance(got, FetchResult)
     # It takes what is in lines, and moves nothing.
     assert (len(got.jobs), client.command("LLEN", client.keys.queue("rest"))) == (10, 40)

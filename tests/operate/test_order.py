@@ -54,11 +54,11 @@ class Broker:
     """Takes jobs as a process would, and settles them."""
 
     def __init__(self, client: Client, target: Target) -> None:
-        self.client, self.text, self.base, self.identity = client, target.groups_text, 0, "h:1:x:e"
-        assert register(client, self.identity, FACTS, QUEUES, groups=self.text)
+        self.client, self.text, self.base, self.identity = client, target.key_rules, 0, "h:1:x:e"
+        assert register(client, self.identity, FACTS, QUEUES, key_rules=self.text)
 
     def take(self) -> dict[str, str]:
-        request = FetchRequest(self.identity, "e", QUEUES, self.base, 50, self.base + 50, groups=self.text)
+        request = FetchRequest(self.identity, "e", QUEUES, self.base, 50, self.base + 50, key_rules=self.text)
         answer = fetch(self.client, request)
         assert isinstance(answer, FetchResult)
         self.base += len(answer.jobs)
@@ -66,7 +66,7 @@ class Broker:
         return self.taken
 
     def settle(self, ticket: str, by: Settlement) -> None:
-        finish(self.client, FinishRequest(self.identity, "e", QUEUES, 0, [(ticket, by)], groups=self.text), NOW_S)
+        finish(self.client, FinishRequest(self.identity, "e", QUEUES, 0, [(ticket, by)], key_rules=self.text), NOW_S)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def broker(client: Client, target: Target) -> Broker:
 def test_held_keys_are_shown_with_why_they_wait(
     client: Client, broker: Broker, known: ConfigContext, target: Target
 ) -> None:
-    found, count = keys.held_keys(client, [target], known, 10)
+    found, count = keys.busy_keys(client, [target], known, 10)
     assert [(key.name, key.state, key.waiting, key.jid) for key in found] == [
         ("a", "stopped", 2, "a0"), ("b", "due", 3, ""), ("c", "in_progress", 2, ""),
     ]  # fmt: skip
@@ -105,14 +105,14 @@ def test_a_key_can_be_named_as_hints_do(
     assert names.keys_command("skip", key, " --target e") == f"restbroker keys skip {typed}"
     words = subprocess.run(["bash", "-c", f"printf '%s\\0' {typed}"], capture_output=True, env=UTF_8, check=True).stdout
     assert key in words.decode().split("\0")
-    client.command("ZADD", client.keys.held(target.name), 1e12 + 5, "\x1e" + key)
+    client.command("ZADD", client.keys.busy_keys(target.name), 1e12 + 5, "\x1e" + key)
     assert keys.find_key(client, [target], key)[1].name == "\x1e" + key
 
 
 def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Target) -> None:
     other = attrs.evolve(target, name="other")
     for place in (target, other):
-        client.command("ZADD", client.keys.held(place.name), 1e12 + 5, "\x1eann\x1fh.org")
+        client.command("ZADD", client.keys.busy_keys(place.name), 1e12 + 5, "\x1eann\x1fh.org")
     with pytest.raises(UsageError, match=r"Several targets hold the key ann \| h.org") as raised:
         keys.find_key(client, [target, other], "ann | h.org")
     assert raised.value.hint == "Name it with --target: e, other."
@@ -122,8 +122,8 @@ def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Ta
 
 
 def test_a_key_of_fair_by_and_order_by_is_shown_whole(client: Client, known: ConfigContext, target: Target) -> None:
-    client.command("ZADD", client.keys.held(target.name), 1e12 + 5, "h.org\x1eann\x1fa")
-    ((shown,), _) = keys.held_keys(client, [target], known, 10)
+    client.command("ZADD", client.keys.busy_keys(target.name), 1e12 + 5, "h.org\x1eann\x1fa")
+    ((shown,), _) = keys.busy_keys(client, [target], known, 10)
     assert shown.name == "h.org | ann | a"
     assert keys.find_key(client, [target], "H.org | ann | A")[1].state == "stopped"
 
@@ -255,7 +255,7 @@ def test_a_key_of_several_queues_is_counted_once(
 
 def test_a_clear_empties_the_lines_of_held_keys(client: Client, broker: Broker, known: ConfigContext) -> None:
     assert [*operate_queues.clear_in_steps(client, "rest", known, "ann")][-1].done == 7
-    assert not client.command("EXISTS", client.keys.line("rest"), client.keys.turn("rest"))
+    assert not client.command("EXISTS", client.keys.key_queue("rest"), client.keys.ready_keys("rest"))
     queues.push(client, "rest", [job("b", 9), job("c", 9), job("d", 9)])
     assert broker.take().keys() == {"b9", "d9"}
 
@@ -267,7 +267,7 @@ def test_check_names_keys_that_a_renamed_target_holds(client: Client, broker: Br
         ]
 
     assert found() == []
-    client.command("ZADD", client.keys.held("old"), 1e12 + 5, "\x1ea")
+    client.command("ZADD", client.keys.busy_keys("old"), 1e12 + 5, "\x1ea")
     assert found() == ["The target old holds keys, and is not in this configuration; no process serves it."]
     serve(client, "old", 7, ["other"])
     assert found() == []
@@ -302,11 +302,11 @@ def test_check_names_the_first_of_many_keys_without_secrets(client: Client, sett
 
 
 def test_very_many_stopped_keys_are_counted(client: Client, target: Target) -> None:
-    held = client.keys.held("e")
+    held = client.keys.busy_keys("e")
     client.command("ZADD", held, *(part for n in range(2000) for part in (2e12 + n, f"\x1er{n}")))
     assert store.read_stopped(client, ["e"]) == {}
     client.command("ZADD", held, *(part for n in range(3000) for part in (1e12 + n + 1, f"\x1ek{n}")))
     found = store.read_stopped(client, ["e", "other"])
     assert found.keys() == {"e"}
     assert (len(found["e"].keys), found["e"].count_text) == (1000, "3,000 keys")
-    assert (found["e"].keys[0].group, found["e"].since_s) == (b"\x1ek0", 1)
+    assert (found["e"].keys[0].key, found["e"].since_s) == (b"\x1ek0", 1)

@@ -54,11 +54,11 @@ class GroupPool:
         """`quiet_s`: how long a request may take; `longer_s`: that of some commands."""
         self.quiet_s = quiet_s
         time_outs_s = {"": quiet_s, **longer_s}
-        assert register(self.client, self.identity, FACTS, self.queues, groups=self.text, time_outs_s=time_outs_s)
+        assert register(self.client, self.identity, FACTS, self.queues, key_rules=self.text, time_outs_s=time_outs_s)
         return self
 
     def request(self, want: int, **more: object) -> FetchRequest:
-        request = FetchRequest(self.identity, "t", self.queues, self.base, want, self.base + want, groups=self.text)
+        request = FetchRequest(self.identity, "t", self.queues, self.base, want, self.base + want, key_rules=self.text)
         return attrs.evolve(request, **more)  # type: ignore[arg-type]  # the tests name real fields
 
     def ask(self, want: int, **more: object) -> FetchAnswer:
@@ -71,7 +71,7 @@ class GroupPool:
         return list(answer.jobs)
 
     def finish_request(self, items: Sequence[tuple[str, Settlement]], **more: object) -> FinishRequest:
-        request = FinishRequest(self.identity, "t", self.queues, self.base, items, groups=self.text)
+        request = FinishRequest(self.identity, "t", self.queues, self.base, items, key_rules=self.text)
         return attrs.evolve(request, **more)  # type: ignore[arg-type]  # the tests name real fields
 
     def settle(self, *jobs: FetchedJob, by: Settlement | None = None) -> list[Code]:

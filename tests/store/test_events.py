@@ -153,7 +153,7 @@ def test_each_refused_request_of_a_source_differs_for_an_hour(client: Client, se
     assert events.read_refusal(client, "bots") is None
     refusals = set()
     for _ in range(3):
-        events.note_refusal(client, "bots")
+        events.record_refusal(client, "bots")
         refusals.add(events.read_refusal(client, "bots"))
     assert len(refusals) == 3
     assert events.read_refusal(client, "others") is None

@@ -18,15 +18,15 @@ from restbroker.errors import StoreRefused
 from restbroker.job.fairness import Fairness
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.job import fields_of
-from restbroker.job.order import Order, group_in
+from restbroker.job.order import Order, key_in
 from restbroker.job.settlement import Ack, Dead, Reply, Requeue, Retry
-from restbroker.store import heartbeats, lines, order, pauses, queues, waiting
+from restbroker.store import classifying, heartbeats, order, pauses, queues, waiting
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone, Refused
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import LimitReached, Limits, TargetPaused, mark
 from restbroker.store.sets import Placement
-from restbroker.store.tickets import ticket_group
+from restbroker.store.tickets import ticket_key
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
 from tests.store.pools import NAMESPACE, QUEUES, Server, as_dead
 from tests.support.active_job import wrapped
@@ -62,7 +62,7 @@ def test_keys_run_one_job_at_a_time_and_not_for_one_another(ordered: GroupPool, 
     push(ordered.client, *of("a", 0, 1), *of("b", 0), job("none 0"), job("none 1"))
     first = ordered.take()
     assert names(first) == ["a0", "b0", "none 0", "none 1"]
-    assert [ticket_group(job.ticket) for job in first] == ["\x1ea", "\x1eb", "", ""]
+    assert [ticket_key(job.ticket) for job in first] == ["\x1ea", "\x1eb", "", ""]
     assert ordered.take() == []
     assert ordered.settle(*first) == [READY, DONE, DONE, DONE]
     # A second time nothing comes free.
@@ -272,7 +272,7 @@ def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: 
     old, new = GroupPool(client, FAIR).start(), GroupPool(client, BOTH, "h:3:new:t").start()
     push(client, job("a", "u", "h"))
     (taken,) = old.take()
-    assert ticket_group(taken.ticket) == "h"
+    assert ticket_key(taken.ticket) == "h"
     assert new.take() == []
     if how == "back":
         old.settle(taken, by=Requeue())
@@ -280,7 +280,7 @@ def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: 
         assert heartbeats.fence(client, old.identity, 0)
         assert heartbeats.recover(client, old.identity, as_dead).retired
     (taken,) = new.take()
-    assert ticket_group(taken.ticket) == "h\x1eu"
+    assert ticket_key(taken.ticket) == "h\x1eu"
 
 
 # Shares
@@ -341,17 +341,17 @@ def test_a_job_without_a_fair_key_has_no_order_and_gets_its_turn(client: Client)
     without, *others = job("none", "u"), *(job(f"{n}", f"u{n}", "h") for n in range(20))
     push(client, without, *others)
     taken = pool.take(2)
-    assert [ticket_group(job.ticket) for job in taken] == ["", "h\x1eu0"]
+    assert [ticket_key(job.ticket) for job in taken] == ["", "h\x1eu0"]
     fields = fields_of(without)
     assert fields is not None
-    assert group_in(Order(("host", "user")), Fairness(("host",)), fields) == ""
+    assert key_in(Order(("host", "user")), Fairness(("host",)), fields) == ""
 
 
 def classify_all(pool: GroupPool) -> None:
     while True:
         pool.client.command("DEL", pool.client.keys.pace("a"))
         answer = classify_lines(pool.client, "t", "a", pool.text)
-        assert isinstance(answer, lines.ClassifyResult)
+        assert isinstance(answer, classifying.ClassifyResult)
         if not answer.in_list:
             return
 
@@ -450,12 +450,12 @@ def test_the_scripts_and_the_broker_read_the_same_key(client: Client, server: Se
     pool, group = GroupPool(client, BY_USER_TEXT).start(), f"\x1e{key}" if key else ""
     push(client, raw)
     (taken,) = pool.take()
-    assert (ticket_group(taken.ticket), taken.raw) == (group, raw)
+    assert (ticket_key(taken.ticket), taken.raw) == (group, raw)
     fields = fields_of(raw)
-    assert ((fields and group_in(BY_USER, None, fields)) or "") == group
+    assert ((fields and key_in(BY_USER, None, fields)) or "") == group
     assert pool.settle(taken, by=Requeue()) == [READY if group else DONE]
     (taken,) = pool.take()
-    assert (ticket_group(taken.ticket), taken.raw) == (group, raw)
+    assert (ticket_key(taken.ticket), taken.raw) == (group, raw)
     pool.settle(taken)
     assert keys_of_groups(server) == set()
 
@@ -504,11 +504,11 @@ def test_job_is_never_done_under_another_key_whatever_its_form(client: Client) -
     def one(raw: bytes) -> None:
         push(client, raw)
         (taken,) = pool.take()
-        fields, group = fields_of(raw), ticket_group(taken.ticket)
+        fields, group = fields_of(raw), ticket_key(taken.ticket)
         pool.settle(taken)
         assert taken.raw == raw
         # Without members it is no job; None: not clear. Both are refused.
-        own = None if fields is None else group_in(BY_USER, None, fields)
+        own = None if fields is None else key_in(BY_USER, None, fields)
         assert group in ("", own) or own in ("", None), (group, own)
         found["same" if group == own else "refused"] += 1
 
@@ -521,7 +521,7 @@ def test_lines_stay_empty_before_the_old_groups_are_done(client: Client, server:
     push(client, *of("a", 0, 1))
     (head,) = old.take()
     push(client, job("n", "a", "h"))
-    assert classify_lines(client, "t", "a", new.text) == lines.ClassifyRefused(0)
+    assert classify_lines(client, "t", "a", new.text) == classifying.ClassifyRefused(0)
     old.settle(head)
     (last,) = new.take()
     assert name_of(last.raw) == "a1"
@@ -541,7 +541,7 @@ def test_bounds_count_what_is_handed_out(ordered: GroupPool, client: Client) -> 
     assert len(ordered.take(10)) == 10
     pauses.pause_target(client, "t", "ann", "", None)
     assert isinstance(ordered.ask(5), TargetPaused)
-    assert classify_lines(client, "t", "a", FAIR) == lines.ClassifyRefused(0)
+    assert classify_lines(client, "t", "a", FAIR) == classifying.ClassifyRefused(0)
 
 
 def test_call_looks_at_two_hundred_jobs_and_says_there_are_more(ordered: GroupPool) -> None:
@@ -574,7 +574,7 @@ def test_hot_key_with_long_failing_first_job_costs_few_calls(ordered: GroupPool)
         done = count = 0
         while done < others:
             taken, count = ordered.take(100), count + 1
-            fails = [job for job in taken if ticket_group(job.ticket) == "\x1ehot"]
+            fails = [job for job in taken if ticket_key(job.ticket) == "\x1ehot"]
             ordered.settle(*fails, by=Retry(4e9, job("hot0", "hot")))
             ordered.settle(*(fine := [job for job in taken if job not in fails]))
             done += len(fine)
@@ -671,7 +671,7 @@ def test_key_of_a_deferred_job_goes_on_once_that_is_deleted(ordered: GroupPool, 
     ordered.settle(head, by=Retry(3600.0, head.raw))
     match how:
         case "taken":
-            (line,) = [snapshot for snapshot in waiting.take_snapshots(client, "a", "t") if snapshot.group]
+            (line,) = [snapshot for snapshot in waiting.take_snapshots(client, "a", "t") if snapshot.job_key]
             assert waiting.take(client, line, [waiting.TakeRequest(1, Placement(head.raw))]) == [DONE]
         case _:
             left = 1 if how == "cleared in part" else 0
@@ -706,7 +706,7 @@ def test_groups_that_are_given_back_leave_stopped_ones(ordered: GroupPool, clien
     a, b = ordered.take()
     ordered.settle(a, by=Dead(1.0, a.raw, effect="stop"))
     ordered.settle(b, by=Retry(4e9, b.raw))
-    groups = order.all_groups(client, "a")
+    groups = order.all_keys(client, "a")
     assert order.give_back(client, "a", "t", groups) is None
     pauses.pause_queue(client, "a", "ann", "", None)
     assert order.give_back(client, "a", "t", groups) == (3, 2)

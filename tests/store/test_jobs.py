@@ -148,7 +148,7 @@ def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
 
 def test_full_redis_refuses_only_scripts_that_bring_more() -> None:
     heads = {name: script(name).source.partition(b"\n")[0] for name in names()}
-    brings = {"bulk_push", "hear", "push", "roster_change", "tick"}
+    brings = {"bulk_push", "push", "push_event", "roster_change", "tick"}
     assert {name for name, head in heads.items() if head == b"#!lua"} == brings
     rest = {name: head for name, head in heads.items() if name not in brings}
     assert set(rest.values()) == {b"#!lua flags=allow-oom", b"#!lua flags=no-writes"}

@@ -210,7 +210,7 @@ def test_a_key_of_another_type_is_refused(client: Client, server: Server) -> Non
 
 def test_a_push_by_a_person_is_noted_and_leaves_the_mark_alone(client: Client, server: Server) -> None:
     due = begun(client, server, -60)
-    periodic.note_push(client, "nightly", "by-hand")
+    periodic.write_push(client, "nightly", "by-hand")
     found = state(client)
     assert (found.jid, found.mark_s) == ("by-hand", due.mark_s)
     assert found.pushed_at_s is not None

@@ -7,7 +7,7 @@ from restbroker.operate.audit import MOST_JIDS, AuditEntry, entries, write
 from restbroker.store import dead_copies, queues
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import newest, restore
-from restbroker.store.records import note_token_uses, token_uses
+from restbroker.store.records import token_uses, write_token_uses
 from restbroker.store.sets import Placement, place
 from tests.store.pools import Server, on_both
 
@@ -48,9 +48,9 @@ def test_written_text_is_bounded_without_breaks_or_credentials(client: Client) -
 
 def test_the_last_use_of_each_token_is_known_to_all(client: Client, server: Server) -> None:
     assert token_uses(client) == {}
-    note_token_uses(client, {"app": 5.9, "shop": 6.0})
-    note_token_uses(client, {"app": 7.5})
-    note_token_uses(client, {})
+    write_token_uses(client, {"app": 5.9, "shop": 6.0})
+    write_token_uses(client, {"app": 7.5})
+    write_token_uses(client, {})
     assert token_uses(client) == {"app": 7.0, "shop": 6.0}
 
 

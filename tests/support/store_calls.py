@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from restbroker.errors import StoreRefused
+from restbroker.store.classifying import ClassifyAnswer, classify_call, read_classified
 from restbroker.store.client import Client, Reply, ScriptCall, check_replies
 from restbroker.store.codes import Code
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishAndFetch, fetch_call, read_fetch
-from restbroker.store.lines import ClassifyAnswer, classify_call, read_classified
 from restbroker.store.redis import run_blocking
 from restbroker.store.settling import FinishRequest, FinishSteps
 
@@ -44,4 +44,4 @@ def finish_and_fetch(
 
 def classify_lines(client: Client, target: str, queue: str, groups: str) -> ClassifyAnswer:
     """As a broker has jobs of a queue moved into lines."""
-    return read_classified(client.run(*classify_call(client.keys, target, queue, groups=groups, took_ms=0)))
+    return read_classified(client.run(*classify_call(client.keys, target, queue, key_rules=groups, took_ms=0)))

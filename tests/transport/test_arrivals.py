@@ -86,7 +86,7 @@ async def test_no_connection_with_unread_bytes_is_quiet_among_thousand() -> None
             arrivals.afterwards.append(lambda more: unread.append(self in more))
             return True
 
-        def note_unwatched(self) -> None:
+        def lose_watch(self) -> None:
             pass
 
     async with kept() as arrivals:

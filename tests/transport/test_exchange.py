@@ -124,7 +124,7 @@ async def test_exchanges_after_a_batch_use_connections_just_answered() -> None:
         server.script += [together] * 4
         next_ones, calls, before_they_leave = [Noting(), Noting()], list[list[str]](), list[str]()
 
-        def go_on() -> None:
+        def start_next() -> None:
             calls.append([*first.said, *second.said])
             for sink in next_ones:
                 service(client).start(post(), sink)
@@ -132,7 +132,7 @@ async def test_exchanges_after_a_batch_use_connections_just_answered() -> None:
 
         def answered() -> None:
             if first.response is not None and second.response is not None:
-                service(client).call_soon(go_on)
+                service(client).call_soon(start_next)
 
         async with trio.open_nursery() as nursery:
             for _ in next_ones:
@@ -180,11 +180,11 @@ async def test_sending_bug_after_a_batch_costs_its_connection_alone(monkeypatch:
             monkeypatch.setattr(Wire, "begin", begin)
             raise ZeroDivisionError
 
-        def go_on() -> None:
+        def start_next() -> None:
             service(client).start(post(), next_one)
             monkeypatch.setattr(Wire, "begin", fails_once)
 
-        service(client).start(post(), Noting(on_answer=lambda: service(client).call_soon(go_on)))
+        service(client).start(post(), Noting(on_answer=lambda: service(client).call_soon(start_next)))
         await next_one.end()
         assert next_one.said[-1] == "answered"
         assert server.connections == 2
@@ -381,14 +381,14 @@ async def test_tls_bytes_behind_an_answer_leave_the_connection_usable(
             await trio.lowlevel.checkpoint()
             return wire
 
-        def go_on() -> None:
+        def start_next() -> None:
             os.write(peer.end.fileno(), later[:3])
             service(client).call_soon(lambda: exchanges.append(service(client).start(post(), last)))
 
         monkeypatch.setattr("restbroker.transport.pool.dial", dial)
         client = LeanClient(target(1, engine="lean"), ssl.create_default_context())
         await nursery.start(client.run)
-        first, second, last = Noting(), Noting(on_answer=go_on), Noting()
+        first, second, last = Noting(), Noting(on_answer=start_next), Noting()
         service(client).start(post(), first)
         await request_to(peer)
         peer.tls.write(answer)

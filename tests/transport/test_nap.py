@@ -73,7 +73,7 @@ class Reader:
         self.loop.reads.append(self.loop.turn)
         return True
 
-    def note_unwatched(self) -> None:
+    def lose_watch(self) -> None:
         """Nobody waits for it."""
 
     def expire(self) -> None:

@@ -7,7 +7,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse
 
 from restbroker.job.fairness import Fairness
-from restbroker.job.order import groups_text
+from restbroker.job.order import key_rules
 from restbroker.telemetry.events import JobFinished
 from restbroker.telemetry.metrics import METRICS
 from tests.broker.conftest import Harness
@@ -71,7 +71,7 @@ async def test_contents_of_redis_are_reported(harness: Harness, site: Open) -> N
     for number in range(4):
         fields = {"enqueued_at": now_s - 500, "args": ["safe", {"host": f"h{number % 2}"}, "t"]}
         client.command("LPUSH", rest, json.dumps(fields))
-    classify_lines(client, "t", "rest", groups_text(None, Fairness(("host",))))
+    classify_lines(client, "t", "rest", key_rules(None, Fairness(("host",))))
     client.command("LPUSH", rest, f'{{"enqueued_at":{now_s - 100}}}')
     client.commands([("ZADD", "retry", 9e9, "a"), ("ZADD", "dead", 1, "b", 2, "c"), ("SADD", "paused", "rest")])
     client.command("HSET", "restbroker:pause:t", "operator", 0, "<script>", 0)

@@ -324,6 +324,6 @@ class Supervisor:
                 for samples in filter(None, map(read_samples, lines)):
                     self.metrics.update(worker.process.pid, samples)
                 if lines:
-                    worker.note_line()
+                    worker.record_line()
                     self._reported_at_s = trio.current_time()
                     self._changed.unpark_all()

@@ -189,7 +189,7 @@ class WorkerProcess:
         """Keep the view and the number of reloads that the worker reported."""
         self.view, self.reloads = report.view, report.reloads
 
-    def note_line(self) -> None:
+    def record_line(self) -> None:
         """Note that a line came from the worker now, so that it lives."""
         self.status_age_s, self.has_reported = 0.0, True
 

@@ -81,7 +81,7 @@ def _left_keys(client: Client, config: Config, seen: Snapshot) -> Iterator[Findi
     """Yield a finding if keys are held by a target that was renamed or taken away."""
     served = {pool.target for pool in seen.targets if not pool.is_gone}
     for name in sorted(survey.ordered_targets(client) - served - {target.name for target in config.targets}):
-        yield _finding("OrderLeft", target=name, key=client.keys.held(name))
+        yield _finding("OrderLeft", target=name, key=client.keys.busy_keys(name))
 
 
 def _known_queue(queue: Queue, seen: Snapshot) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 _FOLDER: Final = Path(__file__).parent
-_PARTS = ("clock", "groups", "group_lines", "hand", "moments", "moves", "reading")
+_PARTS = ("clock", "keys", "key_queues", "hand", "moments", "moves", "reading")
 """What several scripts know: a part stands in the place of the line that names it when a script is sent."""
 
 

@@ -1,12 +1,12 @@
 #!lua flags=allow-oom
--- Moves jobs from a queue's list into the lists of their groups, at one pace for all processes. It takes none.
+-- Moves jobs from a queue's list into the lists of their keys, at one pace for all processes. It takes none.
 --
 -- KEYS: pace, paused, pause, the queue's list, the target's `held`, `groups` and `stopped`, the queue's `turn`, `line` and
---       `fair` (see parts/groups.lua), the queue's hand
--- ARGV: the queue's name, for how many milliseconds no one else may, what the target says of its groups (JSON), how
+--       `fair` (see parts/keys.lua), the queue's hand
+-- ARGV: the queue's name, for how many milliseconds no one else may, what the target says of its keys (JSON), how
 --       many bytes a job may have of which a key is read
 -- Returns: {'PACE', ms}: another process did this just now; ask again then
---        | {'PAUSED'}: the queue or its target is, or groups are left that were made otherwise
+--        | {'PAUSED'}: the queue or its target is, or keys are left that were made otherwise
 --        | {'OK', moved, jobs left in the list, jobs in lines, how many of the moved have no key of their own}; {'BAD'} if
 --          the list is none, or may not be read
 -- Sent twice: the second moves more, or answers PACE.
@@ -17,9 +17,9 @@ local name, pace_ms, spec, limit_bytes = ARGV[1], ARGV[2], ARGV[3], tonumber(ARG
 
 -- part: clock
 
--- part: groups
+-- part: keys
 
--- part: group_lines
+-- part: key_queues
 
 -- part: hand
 
@@ -32,16 +32,16 @@ for _, text in ipairs(redis.call('HVALS', pause)) do
     return {'PAUSED'}
   end
 end
-local said, queue = cjson.decode(spec), {turn = KEYS[8], line = KEYS[9], fair = KEYS[10]}
-local groups = groups_of(KEYS[5], KEYS[7], {queue}, said.weights)
-local why = groups.refusal()
+local said, queue = cjson.decode(spec), {ready_keys = KEYS[8], key_queue = KEYS[9], fair = KEYS[10]}
+local keys = keys_of(KEYS[5], KEYS[7], {queue}, said.weights)
+local why = keys.refusal()
 if why then
   return redis.error_reply('WRONGTYPE ' .. why)
 elseif (redis.call('GET', KEYS[6]) or '') ~= (said.order or '') then
-  -- Nothing is moved before a fetch found that no group is left that was made otherwise.
+  -- Nothing is moved before a fetch found that no key is left that was made otherwise.
   return {'PAUSED'}
 end
-local lines = group_lines(groups, KEYS[5], KEYS[7], said, limit_bytes)
+local key_queues = key_queues_of(keys, KEYS[5], KEYS[7], said, limit_bytes)
 if not redis.call('SET', pace, '1', 'NX', 'PX', pace_ms) then
   return {'PACE', math.max(1, redis.call('PTTL', pace))}
 end
@@ -50,5 +50,5 @@ local raws = pop(list, LOOKED_AT, LOOKED_AT_BYTES, true)
 if not raws then
   return {'BAD'}
 end
-local _, _, without_key = lines.append(queue, list, raws, 0)
-return {'OK', #raws, redis.call('LLEN', list), tonumber(redis.pcall('GET', queue.line)) or 0, without_key}
+local _, _, without_key = key_queues.append(queue, list, raws, 0)
+return {'OK', #raws, redis.call('LLEN', list), tonumber(redis.pcall('GET', queue.key_queue)) or 0, without_key}

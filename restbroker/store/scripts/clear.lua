@@ -1,26 +1,26 @@
 #!lua flags=allow-oom
--- Deletes some of the jobs of a list, the next to be taken first: of a queue's, or of one of its groups'. Those are meant that
+-- Deletes some of the jobs of a list, the next to be taken first: of a queue's, or of one of its keys'. Those are meant that
 -- were there when a person asked for it: the newest job of that moment and all that lie behind it.
 --
--- KEYS: the list, the queue's `pace`, its `turn`, its `line`, its target's `held` (see parts/groups.lua)
--- ARGV: '' for the queue's list, '=' and the group for that of a group, the newest job that is meant, how many at most, how
+-- KEYS: the list, the queue's `pace`, its `turn`, its `line`, its target's `held` (see parts/keys.lua)
+-- ARGV: '' for the queue's list, '=' and the key for that of a key, the newest job that is meant, how many at most, how
 --       many bytes of them are read at most (though one job always is), then texts: the deleted jobs that have one of them
 --       are returned
 -- Returns: {deleted, how many that are meant are left, {raw...}}; {0, 0, {}} once the newest one is gone: it would have
 --          been taken last
--- While a queue is cleared, no process moves jobs of its list into groups: the newest that is meant is to stay there.
+-- While a queue is cleared, no process moves jobs of its list into keys: the newest that is meant is to stay there.
 -- Sent twice: the second deletes more of what is meant.
 
 -- part: clock
 
--- part: groups
+-- part: keys
 
 local CHUNK, PACE_MS = 20, 2000
-local list, pace, turn, line, held = unpack(KEYS, 1, 5)
-local group, newest, most, left_bytes = string.match(ARGV[1], '^=(.*)$'), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local list, pace, ready_keys, key_queue, busy_keys = unpack(KEYS, 1, 5)
+local key, newest, most, left_bytes = string.match(ARGV[1], '^=(.*)$'), ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local later = redis.call('LPOS', list, newest)
 if not later then
-  if not group then
+  if not key then
     redis.call('DEL', pace)
   end
   return {0, 0, {}}
@@ -50,8 +50,8 @@ end
 if deleted > 0 then
   redis.call('LTRIM', list, 0, -deleted - 1)
 end
-if group then
-  note_taken({line = line, turn = turn}, held, group, list, deleted, deleted > 0)
+if key then
+  count_taken({key_queue = key_queue, ready_keys = ready_keys}, busy_keys, key, list, deleted, deleted > 0)
 elseif deleted == meant then
   redis.call('DEL', pace)
 end

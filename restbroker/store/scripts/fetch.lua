@@ -3,8 +3,8 @@
 --
 -- KEYS: beats, ip, info, paused, pause, rate, inflight, dead, dying, unadmitted;
 --       the queues' lists, in the order in which they are served;
---       the target's `held`, `groups` (by what its ordered groups are made) and `stopped`; then, of the queues in the same
---       order, all `turn`, all `line`, all `fair` (parts/groups.lua), all `pace` (classify.lua) and all hands (parts/hand.lua)
+--       the target's `held`, `groups` (by what its ordered keys are made) and `stopped`; then, of the queues in the same
+--       order, all `turn`, all `line`, all `fair` (parts/keys.lua), all `pace` (classify.lua) and all hands (parts/hand.lua)
 -- ARGV: 1 identity
 --       2 base: the highest ticket number that the client knows of
 --       3 want: how many jobs, at most 500; 0: it only confirms hwm
@@ -12,32 +12,32 @@
 --       5, 6 the rate: microseconds between two jobs, how many may follow each other at once; 0: none
 --       7 the most jobs in progress of all identities, 8 the size of the dead set that stops fetches; 0: no bound
 --       9 how many bytes may be looked at, 10 how many a job may have
---       11 what the target says of its groups (JSON; parts/group_lines.lua); '' for nothing
+--       11 what the target says of its keys (JSON; parts/key_queues.lua); '' for nothing
 --       12 1 if tickets and hwm may follow what was issued since, as for fetches that stand; else 0
 --       13… the queues' names, in their lists' order
 -- Returns: {'FENCED'}
 --        | {'DUP', last}: tickets above base were issued already (a lost reply). Nothing was taken.
 --        | {'PAUSED', ms}: ask again then; at most 1000, since an operator may resume at any time. Nothing was taken.
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
---        | {'OK', {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, groups, base}
+--        | {'OK', {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, keys, base}
 --          The jobs have the tickets base+1, base+2… in that order.
 --          bad: the key is not a list or may not be read.
 --          raw: of a job that is too large its length stands in the place of its bytes, which stay here.
 --          more: 1 if the bytes ended it.
---          counts: only where the target has groups, or had: of each queue, how many jobs its list has, how many the lists
---          of its groups have, and how many of those that were moved have no key of their own.
---          groups: likewise: in how many milliseconds the next group is due (-1: none is); 1 if groups that were made
---          otherwise are left (then nothing is taken from lists), else 0; then, in the jobs' order, the group of each, which
+--          counts: only where the target has keys, or had: of each queue, how many jobs its list has, how many the lists
+--          of its keys have, and how many of those that were moved have no key of their own.
+--          keys: likewise: in how many milliseconds the next key is due (-1: none is); 1 if keys that were made
+--          otherwise are left (then nothing is taken from lists), else 0; then, in the jobs' order, the key of each, which
 --          ends its ticket (nil: none).
 --          base: what was issued before.
 --
 -- Always holds: a job is in a list or in the hash; no ticket is issued twice; `last` is written together with the jobs;
--- hwm = max(old, min(hwm, last)); an ordered group has one job in progress at most; whatever it answers, what was in the
+-- hwm = max(old, min(hwm, last)); an ordered key has one job in progress at most; whatever it answers, what was in the
 -- hands is in the lists before. Sent twice: the second answers DUP when the first took something.
 --
--- A job waits in its queue's list, or in that of its group. Groups whose turn it is come first. Then, with fairness, jobs
--- are moved from the queue's list to those of their groups, whose turn it may be; with order alone, a job goes out at once
--- if its group is free. At most LOOKED_AT jobs or LOOKED_AT_BYTES are moved; none while a person clears the queue.
+-- A job waits in its queue's list, or in that of its key. Keys whose turn it is come first. Then, with fairness, jobs
+-- are moved from the queue's list to those of their keys, whose turn it may be; with order alone, a job goes out at once
+-- if its key is free. At most LOOKED_AT jobs or LOOKED_AT_BYTES are moved; none while a person clears the queue.
 --
 -- At least one job is taken, however large. Beyond the bytes, few jobs are looked at and put back.
 --
@@ -196,35 +196,35 @@ local function is_too_large(raw)
     or not string.find(raw, STORED, 1, true))
 end
 
--- part: groups
+-- part: keys
 
--- part: group_lines
+-- part: key_queues
 
--- Nothing but this is asked where a target has no groups and had none.
+-- Nothing but this is asked where a target has no keys and had none.
 local at = FIXED_KEYS + queue_count
-local held, by, stopped, first = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], at + 3
-local groups, lines, drains, due_ms = nil, nil, false, -1
+local busy_keys, by, stopped, first = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], at + 3
+local keys, key_queues, drains, due_ms = nil, nil, false, -1
 local said, queues, counts, says = {}, {}, nil, nil
 if want > 0 and (spec ~= '' or redis.call('EXISTS', unpack(KEYS, at + 1, first + queue_count)) > 0) then
   said = spec ~= '' and cjson.decode(spec) or {}
-  queues = group_queues(first, queue_count)
+  queues = queues_of_keys(first, queue_count)
   for n = 1, queue_count do
     queues[n].pace = KEYS[first + 3 * queue_count + n]
   end
-  groups = groups_of(held, stopped, queues, said.weights)
-  local why = groups.refusal()
+  keys = keys_of(busy_keys, stopped, queues, said.weights)
+  local why = keys.refusal()
   if why then
     return redis.error_reply('WRONGTYPE ' .. why)
   end
-  lines, counts, says = group_lines(groups, held, stopped, said, limit_bytes), {}, {}
-  -- Of groups made otherwise, or by a target that ordered them, all are done before anything new is taken.
+  key_queues, counts, says = key_queues_of(keys, busy_keys, stopped, said, limit_bytes), {}, {}
+  -- Of keys made otherwise, or by a target that ordered them, all are done before anything new is taken.
   if (redis.call('GET', by) or '') ~= (said.order or '') then
-    drains = redis.call('EXISTS', held, unpack(KEYS, first + 1, first + queue_count)) > 0
+    drains = redis.call('EXISTS', busy_keys, unpack(KEYS, first + 1, first + queue_count)) > 0
     if not drains then
       redis.call(unpack(said.order and {'SET', by, said.order} or {'DEL', by}))
     end
   end
-  due_ms, lines.drains = groups.promote(), drains
+  due_ms, key_queues.drains = keys.promote(), drains
 end
 local looked_at, looked_at_bytes = 0, 0
 
@@ -238,7 +238,7 @@ end
 -- Of the queue at hand: what is answered of it, what is written of it, and how its tickets end.
 local answer, fields, index
 
--- Gives jobs their tickets, with the names of their groups if they are of any.
+-- Gives jobs their tickets, with the names of their keys if they are of any.
 local function give(raws, names)
   local from = #fields - 2
   for n, raw in ipairs(raws) do
@@ -263,8 +263,8 @@ local function take(list)
   return raws ~= nil
 end
 
--- Moves jobs of a list into the lists of groups, and takes from these. Returns whether the list is one.
-local function take_from_groups(queue, list)
+-- Moves jobs of a list into the lists of keys, and takes from these. Returns whether the list is one.
+local function take_of_keys(queue, list)
   local is_fair, is_list, is_spent, serve = (said.fair or 0) > 0 or said.fair_member, true, false, nil
   local moves = spec ~= '' and not drains and redis.call('GET', queue.pace) ~= CLEARING
   queue.without_key = 0
@@ -280,10 +280,10 @@ local function take_from_groups(queue, list)
     end
     looked_at, looked_at_bytes = looked_at + #raws, looked_at_bytes + size
     is_spent = looked_at >= LOOKED_AT or looked_at_bytes >= LOOKED_AT_BYTES
-    local given, names, without_key, is_refused, is_opened = lines.append(queue, list, raws, direct)
+    local given, names, without_key, is_refused, is_opened = key_queues.append(queue, list, raws, direct)
     give(given, names)
     if is_opened then
-      groups.promote()
+      keys.promote()
       serve()
     end
     queue.without_key, is_list = queue.without_key + without_key, not is_refused
@@ -291,7 +291,7 @@ local function take_from_groups(queue, list)
   end
 
   function serve()
-    local raws, names, is_cut = lines.serve(queue, want, left_bytes, number == base)
+    local raws, names, is_cut = key_queues.serve(queue, want, left_bytes, number == base)
     give(raws, names)
     more = is_cut and 1 or more
   end
@@ -300,7 +300,7 @@ local function take_from_groups(queue, list)
     move(2 * want, 0)
   end
   serve()
-  -- No group waits any more that may start: those of the list are next.
+  -- No key waits any more that may start: those of the list are next.
   while moves and want > 0 and more == 0 and is_list and not is_spent and move(want, is_fair and 0 or want) > 0 do
     if is_fair then
       serve()
@@ -321,7 +321,7 @@ for position = 1, queue_count do
     paused[#paused + 1] = name
   elseif want > 0 and more == 0 then
     answer, fields, index = {position, qidx}, {}, ':' .. qidx
-    local is_list = not lines or take_from_groups(queue, list)
+    local is_list = not key_queues or take_of_keys(queue, list)
     if is_list and spec == '' and not drains and want > 0 and more == 0 then
       is_list = take(list)
     end
@@ -340,8 +340,8 @@ for position = 1, queue_count do
       bad[#bad + 1] = name
     end
   end
-  if lines then
-    local left, waits = redis.pcall('LLEN', list), redis.pcall('GET', queue.line)
+  if key_queues then
+    local left, waits = redis.pcall('LLEN', list), redis.pcall('GET', queue.key_queue)
     counts[3 * position - 2] = type(left) == 'number' and left or 0
     counts[3 * position - 1] = type(waits) == 'string' and tonumber(waits) or 0
     counts[3 * position] = queue.without_key or 0

@@ -7,7 +7,7 @@
 --       the identity's queues, by index;
 --       destinations: keys of replies, locks, claims and so on, which ARGV names by their number from 1;
 --       with weights: the target's `held`, `groups` and `stopped`, then all `turn`, all `line` and all `fair` of the queues,
---       by index (parts/groups.lua);
+--       by index (parts/keys.lua);
 --       where jobs are handed on: beats, paused, pause;
 --       where there are records: the history
 -- ARGV: 1 identity
@@ -15,7 +15,7 @@
 --       3 number of the identity's queues
 --       4 number of plain jobs: those that are done, and have nothing else to write
 --       5 number of records: 0, or one for each job
---       6 weights of fair keys (JSON), where an ordered group goes on or any group gets a job back; else ''
+--       6 weights of fair keys (JSON), where an ordered key goes on or any key gets a job back; else ''
 --       7… where jobs are handed on: the highest ticket number that the client knows of, how many it takes, the one queue's
 --       name, the limit of the dead set (0: none) and how many bytes; else '', ''
 --       the tickets of the plain jobs
@@ -37,13 +37,13 @@
 --         zd   to dead
 --         zs   to schedule (no try is used up)
 --         zx   dropped, as the job itself wished
---         back to its queue, or before the others of its group, as it came, or as its payload if there is one (it has no
+--         back to its queue, or before the others of its key, as it came, or as its payload if there is one (it has no
 --              replies)
---         and, behind a space, what its death or loss does to its ordered group: stop (zd) | refused (zd, zx, ''): it neither
---         stops nor opens the group
+--         and, behind a space, what its death or loss does to its ordered key: stop (zd) | refused (zd, zx, ''): it neither
+--         stops nor opens the key
 --   score: of zr and zs in how many seconds it is due, of zd its place in the set
--- Returns: {codes, {group, raw...}} where jobs are handed on, else codes
---       codes: per job 1 applied | 2 applied, and the next job of its group may start
+-- Returns: {codes, {key, raw...}} where jobs are handed on, else codes
+--       codes: per job 1 applied | 2 applied, and the next job of its key may start
 --          | 0 was applied before, or the identity was fenced and recovered
 --          | 'DUP' an equal member is there already (ZADD would merge two jobs into one): still in progress
 --          | an error's text: still in progress
@@ -51,8 +51,8 @@
 -- Always holds: a job is in the hash, or where its fate says; what cannot be undone is written last, and can fail no job.
 -- Sent twice: the second answers 0 for each job that the first applied.
 --
--- Of an ordered group, zr and zs put the job back before the others, and its score says when they may go on. Handed on: with
--- the answer comes the next job of a group whose plain job is done, where no other group waits in `turn`, and where a fetch
+-- Of an ordered key, zr and zs put the job back before the others, and its score says when they may go on. Handed on: with
+-- the answer comes the next job of a key whose plain job is done, where no other key waits in `turn`, and where a fetch
 -- would take it.
 
 local FIXED_KEYS, HISTORY_MAX, DAY_STATS_S = 12, 1000000, 157680000
@@ -60,12 +60,12 @@ local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local has_groups, weights = ARGV[6] ~= '', ARGV[6]
+local has_keys, weights = ARGV[6] ~= '', ARGV[6]
 local next_base, next_want = tonumber(ARGV[7]), tonumber(ARGV[8])
 local next_queue, max_dead, next_bytes = ARGV[9], tonumber(ARGV[10]), tonumber(ARGV[11])
 local at, jobs_end = next_base and 12 or 9, records > 0 and #ARGV - records - 1 or #ARGV
 local zsets, due_later = {zr = retry, zd = dead, zs = schedule}, {zr = true, zs = true}
-local groups, refusal
+local keys, refusal
 local processed, failed, codes, remembered = 0, 0, {}, {}
 -- Few worker pools have marks at all; the others pay one read for the whole batch. A wrong type surfaces here.
 local has_marks = redis.call('HLEN', sent) > 0
@@ -125,34 +125,34 @@ end
 
 -- part: moves
 
--- part: groups
+-- part: keys
 
-local of_queues, beats, paused, pause, held, by, stopped = {}, nil, nil, nil, nil, nil, nil
-if has_groups then
+local of_queues, beats, paused, pause, busy_keys, by, stopped = {}, nil, nil, nil, nil, nil, nil
+if has_keys then
   local last = #KEYS - (records > 0 and 1 or 0) - (next_base and 3 or 0)
   local first = last - 3 * queue_count
-  held, by, stopped = KEYS[first - 2], KEYS[first - 1], KEYS[first]
+  busy_keys, by, stopped = KEYS[first - 2], KEYS[first - 1], KEYS[first]
   beats, paused, pause = KEYS[last + 1], KEYS[last + 2], KEYS[last + 3]
-  of_queues = group_queues(first, queue_count)
-  groups = groups_of(held, stopped, of_queues, weights ~= '{}' and cjson.decode(weights))
-  refusal = groups.refusal()
+  of_queues = queues_of_keys(first, queue_count)
+  keys = keys_of(busy_keys, stopped, of_queues, weights ~= '{}' and cjson.decode(weights))
+  refusal = keys.refusal()
 end
 
-local function is_ordered(group)
-  return string.find(group, '\30', 1, true) ~= nil
+local function is_ordered(key)
+  return string.find(key, '\30', 1, true) ~= nil
 end
 
--- These go before the others of their group, once their replies are out.
+-- These go before the others of their key, once their replies are out.
 local BACK = {back = true, zr = true, zs = true}
-local function is_for_group(job)
-  if job.group and is_ordered(job.group) then
+local function is_for_key(job)
+  if job.key and is_ordered(job.key) then
     return BACK[job.fate]
   end
-  return job.group and job.fate == 'back' and not has_order(by)
+  return job.key and job.fate == 'back' and not has_order(by)
 end
 
 local function move(job, raw)
-  if is_for_group(job) then
+  if is_for_key(job) then
     return nil
   elseif job.fate == 'back' then
     local list = KEYS[FIXED_KEYS + job.qidx]
@@ -251,21 +251,21 @@ local function apply(job)
   if not raw then
     return 0
   end
-  job.group = has_groups and group_of(job.ticket)
-  if job.group and refusal then
+  job.key = has_keys and key_of(job.ticket)
+  if job.key and refusal then
     return refusal
   end
   redis.call('HDEL', ip, job.ticket)
   local why = settle(job, raw)
-  if not why and is_for_group(job) then
+  if not why and is_for_key(job) then
     local bytes = job.payload ~= '' and job.payload or raw
-    why, job.is_ready = groups.put_back(of_queues[job.qidx], job.group, bytes, tonumber(job.score) or 0)
+    why, job.is_ready = keys.put_back(of_queues[job.qidx], job.key, bytes, tonumber(job.score) or 0)
   end
   if why then
     redis.call('HSET', ip, job.ticket, raw)
     return why
-  elseif job.group and is_ordered(job.group) and not BACK[job.fate] then
-    job.is_ready = groups.settle(job.group, job.effect, job.effect == 'stop' and jid_of(job.payload))
+  elseif job.key and is_ordered(job.key) and not BACK[job.fate] then
+    job.is_ready = keys.settle(job.key, job.effect, job.effect == 'stop' and jid_of(job.payload))
   end
   return job.is_ready and 2 or 1
 end
@@ -274,14 +274,14 @@ end
 local done, freed = {}, {}
 for n = 1, plain do
   local ticket = ARGV[at]
-  local group = has_groups and group_of(ticket)
-  if group and refusal then
+  local key = has_keys and key_of(ticket)
+  if key and refusal then
     codes[n] = redis.call('HEXISTS', ip, ticket) == 1 and refusal or 0
   else
     codes[n] = redis.call('HDEL', ip, ticket)
     processed = processed + codes[n]
-    if group and codes[n] == 1 and is_ordered(group) then
-      done[#done + 1], freed[n] = group, group
+    if key and codes[n] == 1 and is_ordered(key) then
+      done[#done + 1], freed[n] = key, key
     end
   end
   if has_marks and codes[n] == 1 then
@@ -289,32 +289,32 @@ for n = 1, plain do
   end
   at = at + 1
 end
--- With the settlement of a group's last job comes its next one, where no other group waits that may start: a round trip less.
+-- With the settlement of a key's last job comes its next one, where no other key waits that may start: a round trip less.
 -- The plain jobs are gone by then: what has a wrong type is no error here, and nothing is handed on.
 local after, rest = {}, {}
-local function hand_on()
+local function take_next()
   if queue_count > 1 or redis.pcall('HEXISTS', beats, id) ~= 1 or tonumber(redis.call('HGET', ip, 'last') or '0') ~= next_base
-      or redis.call('EXISTS', pause) == 1 or redis.call('EXISTS', of_queues[1].turn) == 1
+      or redis.call('EXISTS', pause) == 1 or redis.call('EXISTS', of_queues[1].ready_keys) == 1
       or redis.call('EXISTS', paused) == 1 and redis.pcall('SISMEMBER', paused, next_queue) ~= 0
       or max_dead > 0 and (tonumber(redis.pcall('ZCARD', dead)) or max_dead) >= max_dead then
     rest = done
     return
   end
   local fields, holding = {}, {}
-  for n, group in ipairs(done) do
-    local line = of_queues[1].line .. '\30' .. group
-    local raw = n <= next_want and redis.pcall('RPOP', line)
+  for n, key in ipairs(done) do
+    local key_queue = of_queues[1].key_queue .. '\30' .. key
+    local raw = n <= next_want and redis.pcall('RPOP', key_queue)
     next_bytes = next_bytes - (type(raw) == 'string' and #raw or 0)
     if type(raw) == 'string' and next_bytes < 0 then
-      redis.call('RPUSH', line, raw)
-      rest[#rest + 1] = group
+      redis.call('RPUSH', key_queue, raw)
+      rest[#rest + 1] = key
     elseif type(raw) == 'string' then
-      after[#after + 1], after[#after + 2] = group, raw
+      after[#after + 1], after[#after + 2] = key, raw
       next_base = next_base + 1
-      fields[#fields + 1], fields[#fields + 2] = string.format('%.0f', next_base) .. ':1:' .. group, raw
-      holding[#holding + 1], holding[#holding + 2] = groups.in_progress, group
+      fields[#fields + 1], fields[#fields + 2] = string.format('%.0f', next_base) .. ':1:' .. key, raw
+      holding[#holding + 1], holding[#holding + 2] = keys.in_progress, key
     else
-      rest[#rest + 1] = group
+      rest[#rest + 1] = key
     end
   end
   if #fields > 0 then
@@ -324,11 +324,11 @@ local function hand_on()
       fields[#fields + 1], fields[#fields + 2] = 'hwm', string.format('%.0f', math.min(hwm, next_base))
     end
     redis.call('HSET', ip, unpack(fields))
-    redis.call('ZADD', held, unpack(holding))
+    redis.call('ZADD', busy_keys, unpack(holding))
     if redis.call('EXISTS', stopped) == 1 then
       redis.call('HDEL', stopped, unpack(done))
     end
-    groups.count(of_queues[1], -#after / 2)
+    keys.count(of_queues[1], -#after / 2)
   end
 end
 
@@ -336,11 +336,11 @@ if #done > 0 then
   rest = done
   if next_base and not refusal then
     rest = {}
-    hand_on()
+    take_next()
   end
-  local ready = #rest > 0 and groups.release(rest) or {}
-  for n, group in pairs(freed) do
-    codes[n] = ready[group] and 2 or 1
+  local ready = #rest > 0 and keys.release(rest) or {}
+  for n, key in pairs(freed) do
+    codes[n] = ready[key] and 2 or 1
   end
 end
 

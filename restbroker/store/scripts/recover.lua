@@ -6,15 +6,15 @@
 --       the identity's queues, by index;
 --       destinations of replies, which ARGV names by their number from 1;
 --       the target's `held`, `groups` and `stopped`, then all `turn`, all `line` and all `fair` of the queues, by index
---       (parts/groups.lua)
+--       (parts/keys.lua)
 -- ARGV: 1 identity
 --       2 number of the identity's queues
 --       per job: ticket, qidx,
---         fate: 'back' | 'wait' (in the schedule set, or with its ordered group) | 'dead',
+--         fate: 'back' | 'wait' (in the schedule set, or with its ordered key) | 'dead',
 --         score: when it is due if it waits, else now,
 --         payload: its bytes from now on ('' = as they are),
---         what its death does to its ordered group: 'go' | 'stop',
---         until when its ordered group is closed (epoch seconds): a request for it may still be answered,
+--         what its death does to its ordered key: 'go' | 'stop',
+--         until when its ordered key is closed (epoch seconds): a request for it may still be answered,
 --         number of replies that it owes once dead, and per reply: destination, queue name ('' = a key, not a queue), ttl in
 --         seconds (keys only), payload
 -- Returns: 'NOTFENCED' | per job 1 back in its queue, or due there soon | 2 dead, and answered if it owes that
@@ -28,7 +28,7 @@ local FIXED_KEYS = 8
 local dead, parked, sent = KEYS[3], KEYS[4], KEYS[5]
 local id, ip, in_flight, schedule, queues = ARGV[1], KEYS[2], KEYS[6], KEYS[7], KEYS[8]
 local queue_count, at, codes = tonumber(ARGV[2]), 3, {}
-local groups
+local keys
 
 if redis.call('HEXISTS', KEYS[1], id) == 0 then
   return 'NOTFENCED'
@@ -50,14 +50,14 @@ end
 
 -- part: clock
 
--- part: groups
+-- part: keys
 
 local first = #KEYS - 3 * queue_count
-local of_queues = group_queues(first, queue_count)
-groups = groups_of(KEYS[first - 2], KEYS[first], of_queues)
-local refusal = groups.refusal()
+local of_queues = queues_of_keys(first, queue_count)
+keys = keys_of(KEYS[first - 2], KEYS[first], of_queues)
+local refusal = keys.refusal()
 local function is_ordered(job)
-  return job.group and string.find(job.group, '\30', 1, true) ~= nil
+  return job.key and string.find(job.key, '\30', 1, true) ~= nil
 end
 
 -- Returns an error's text, or nil and the job's code. An answer that Redis refuses holds up neither the job nor another
@@ -69,7 +69,7 @@ local function bury(job)
   end
   redis.call('HDEL', sent, job.ticket)
   if is_ordered(job) then
-    groups.settle(job.group, job.effect, job.effect == 'stop' and jid_of(job.payload), job.quiet_until)
+    keys.settle(job.key, job.effect, job.effect == 'stop' and jid_of(job.payload), job.quiet_until)
   end
   local code = 2
   for _, reply in ipairs(job.replies) do
@@ -79,15 +79,15 @@ local function bury(job)
   return nil, code
 end
 
--- To the end that is served next, of its group if it has one; an ordered one may go on at a time. What waits alone does so
+-- To the end that is served next, of its key if it has one; an ordered one may go on at a time. What waits alone does so
 -- in the schedule set, from which it goes to the queue.
 local function give_back(job, raw)
   local waits = job.fate == 'wait'
   if waits and not is_ordered(job) then
     return add_to(schedule, job.score, raw)
-  elseif job.group and (is_ordered(job) or not has_order(KEYS[first - 1])) then
+  elseif job.key and (is_ordered(job) or not has_order(KEYS[first - 1])) then
     local at_s = math.max(job.quiet_until, waits and tonumber(job.score) or 0)
-    return (groups.put_back(of_queues[tonumber(job.qidx)], job.group, raw, at_s))
+    return (keys.put_back(of_queues[tonumber(job.qidx)], job.key, raw, at_s))
   end
   local list = KEYS[FIXED_KEYS + tonumber(job.qidx)]
   return failure(list, redis.pcall('RPUSH', list, raw))
@@ -103,8 +103,8 @@ while at <= #ARGV do
     codes[n] = 0
   else
     local why, code
-    job.group = group_of(job.ticket)
-    why = job.group and refusal
+    job.key = key_of(job.ticket)
+    why = job.key and refusal
     redis.call('HDEL', ip, job.ticket)
     if not why and job.fate == 'dead' then
       why, code = bury(job)

@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
--- Takes jobs out of a queue's list, or that of one of its groups, wherever they stand, as a person asked for, each for
+-- Takes jobs out of a queue's list, or that of one of its keys, wherever they stand, as a person asked for, each for
 -- itself, into the dead set or nowhere. The others keep their order.
 --
--- KEYS: the list, the queue's `turn` and `line`, its target's `held` (see parts/groups.lua), dead, queues, parked, then the
+-- KEYS: the list, the queue's `turn` and `line`, its target's `held` (see parts/keys.lua), dead, queues, parked, then the
 --       lists of answers
--- ARGV: '' for the queue's list, '=' and the group for that of a group, how many jobs were pushed since the moment to which
+-- ARGV: '' for the queue's list, '=' and the key for that of a key, how many jobs were pushed since the moment to which
 --       ranks refer (as `waiting` told), a text that no job is, then per job: rank, its bytes, where to ('zd' dead | 'x'
 --       nowhere: deleted), new bytes and score (for 'zd'), number of answers
 --         and per answer: list (index from 1 among the lists), queue name ('' = a key, not a queue), ttl in seconds (keys only), payload
@@ -16,8 +16,8 @@
 -- is taken, which is meant just as well.
 
 local FIXED_KEYS, CHUNK, NEAR, SEARCHES = 7, 50, 200, 20
-local list, turn, line, held, dead, queues, parked = unpack(KEYS, 1, FIXED_KEYS)
-local group, later, gone = string.match(ARGV[1], '^=(.*)$'), tonumber(ARGV[2]), ARGV[3]
+local list, ready_keys, key_queue, busy_keys, dead, queues, parked = unpack(KEYS, 1, FIXED_KEYS)
+local key, later, gone = string.match(ARGV[1], '^=(.*)$'), tonumber(ARGV[2]), ARGV[3]
 local at, codes, taken, first, last = 4, {}, 0, nil, nil
 local size, shift, searches = redis.call('LLEN', list), 0, 0
 
@@ -67,7 +67,7 @@ end
 
 -- part: clock
 
--- part: groups
+-- part: keys
 
 -- Why nothing was done; what was done of it until then is undone.
 local function effected(job)
@@ -98,8 +98,8 @@ for i = FIXED_KEYS + 1, #KEYS do
 end
 
 -- These reads also surface a wrong type before the first write.
-redis.call('ZCARD', turn)
-redis.call('ZCARD', held)
+redis.call('ZCARD', ready_keys)
+redis.call('ZCARD', busy_keys)
 while at <= #ARGV do
   local job = next_job()
   local place = place_of(job)
@@ -119,7 +119,7 @@ end
 if taken > 0 then
   redis.call('LREM', list, last <= size - 1 - first and taken or -taken, gone)
 end
-if group and taken > 0 then
-  note_taken({line = line, turn = turn}, held, group, list, taken, last == size - 1)
+if key and taken > 0 then
+  count_taken({key_queue = key_queue, ready_keys = ready_keys}, busy_keys, key, list, taken, last == size - 1)
 end
 return codes

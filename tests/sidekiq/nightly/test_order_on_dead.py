@@ -36,7 +36,7 @@ def sent(citizen: Citizen) -> list[str]:
     return [str(arrival.arguments["user"]) for arrival in list(citizen.server.arrivals)]
 
 
-def held(citizen: Citizen) -> order.HeldKey | None:
+def held(citizen: Citizen) -> order.BusyKey | None:
     return order.read_key(citizen.client, "ejabberd", [QUEUE], b"\x1ek")
 
 

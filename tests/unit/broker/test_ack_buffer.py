@@ -267,9 +267,9 @@ def test_settled_and_lost_jobs_count_as_run_for_a_minute() -> None:
     ]
     recent.add(settled, 100.0)
     assert not recent.may_have_run(b"settled", 100.0)
-    recent.note_loss([b"lost"], 101.0)
+    recent.record_loss([b"lost"], 101.0)
     assert [recent.may_have_run(job, 102.0) for job in (b"settled", b"settled", b"lost", b"put back", b"begun")] == [
         True, False, True, False, True,
     ]  # fmt: skip
-    recent.note_loss([], 103.0)
+    recent.record_loss([], 103.0)
     assert not recent.may_have_run(b"settled", 103.0 + LOSS_S)

@@ -36,13 +36,13 @@ class Server:
             now_s, _, fine = heapq.heappop(ends)
             busy, served = busy - 1, served - fine
             (self.done if fine else self.failed).append(now_s)
-            (limit.note_answer if fine else limit.note_refusal)(now_s, busy)
+            (limit.record_answer if fine else limit.record_refusal)(now_s, busy)
 
 
 def ready(limit: Adaptive, now_s: float, answers: int) -> None:
     """Note this number of answers, each while as many jobs as allowed are in delivery."""
     for _ in range(answers):
-        limit.note_answer(now_s, limit.limit - 1)
+        limit.record_answer(now_s, limit.limit - 1)
 
 
 @pytest.mark.promise("A good citizen", "a server is asked for what it can do")
@@ -59,24 +59,24 @@ def test_limit_settles_within_a_fifth_of_the_best_throughput(ceiling: int, units
 def test_refused_job_takes_its_place_with_it() -> None:
     limit = Adaptive(50)
     for others in range(49, 7, -1):
-        limit.note_refusal(1.0, others)
+        limit.record_refusal(1.0, others)
     assert limit.limit == 8
 
 
 def test_a_refusal_costs_a_fifth_once_a_second_down_to_one() -> None:
     limit, small = Adaptive(100), Adaptive(2)
-    limit.note_refusal(1.0, 99)
-    limit.note_refusal(1.9, 99)
+    limit.record_refusal(1.0, 99)
+    limit.record_refusal(1.9, 99)
     assert limit.limit == 80
-    limit.note_refusal(2.9, 99)
+    limit.record_refusal(2.9, 99)
     assert limit.limit == 64
-    small.note_refusal(1.0, 5)
+    small.record_refusal(1.0, 5)
     assert small.limit == 1
 
 
 def test_limit_rests_a_second_and_then_grows_a_step_a_second() -> None:
     limit = Adaptive(20)
-    limit.note_refusal(10.0, 19)
+    limit.record_refusal(10.0, 19)
     ready(limit, 10.9, 100)
     assert limit.limit == 16
     for second in range(11, 15):
@@ -101,10 +101,10 @@ def test_simultaneous_answers_raise_it_as_much_as_single_ones() -> None:
         limit.restart(0)
     busy = 1
     for _ in range(5):
-        together.note_answers(100.0, busy - 1, busy)
+        together.record_answers(100.0, busy - 1, busy)
         for _ in range(busy):
             before = one_by_one.limit
-            one_by_one.note_answer(100.0, busy - 1)
+            one_by_one.record_answer(100.0, busy - 1)
             busy += one_by_one.limit - before  # each place is taken at once
         assert together.limit == one_by_one.limit == busy
     assert one_by_one.limit == one_by_one.ceiling // 2
@@ -113,7 +113,7 @@ def test_simultaneous_answers_raise_it_as_much_as_single_ones() -> None:
 def test_former_limit_survives_an_outage_that_took_every_place() -> None:
     limit = Adaptive(20)
     for others in range(19, -1, -1):
-        limit.note_refusal(1.0, others)
+        limit.record_refusal(1.0, others)
     assert limit.limit == 1
     limit.restart(0)
     ready(limit, 5.0, 15)
@@ -126,7 +126,7 @@ def test_second_outage_costs_a_fifth_of_the_former_limit() -> None:
     """How far it had come back does not matter."""
     limit = Adaptive(100)
     limit.restart(0)
-    limit.note_refusal(10.0, 0)
+    limit.record_refusal(10.0, 0)
     limit.restart(0)
     rounds = [limit.limit]
     for _ in range(8):
@@ -139,14 +139,14 @@ def test_one_slow_job_does_not_hold_all_others_back() -> None:
     limit = Adaptive(20)
     limit.restart(0)
     for tenth in range(50):
-        limit.note_wait(100.0 + tenth / 10)
+        limit.raise_limit(100.0 + tenth / 10)
     assert limit.limit == 6
     stuck = Adaptive(20)
     for others in range(19, -1, -1):
-        stuck.note_refusal(1.0, others)
-    stuck.note_wait(10.9)
+        stuck.record_refusal(1.0, others)
+    stuck.raise_limit(10.9)
     assert stuck.limit == 1
-    stuck.note_wait(11.0)
+    stuck.raise_limit(11.0)
     assert stuck.limit == 2
 
 
@@ -161,21 +161,21 @@ def test_whatever_happens_it_stays_between_one_and_its_ceiling(
         before = limit.limit
         match what:
             case 0:
-                limit.note_answer(now_s, others)
+                limit.record_answer(now_s, others)
             case 1:
-                limit.note_refusal(now_s, others)
+                limit.record_refusal(now_s, others)
                 assert limit.limit <= max(1, before)
             case 2:
                 limit.restart(others)
             case _:
-                limit.note_wait(now_s)
+                limit.raise_limit(now_s)
         assert 1 <= limit.limit <= ceiling
 
 
 def test_step_takes_as_many_answers_as_the_limit_and_a_second() -> None:
     """The second counts from the last refusal."""
     limit = Adaptive(20)
-    limit.note_refusal(10.0, 19)
+    limit.record_refusal(10.0, 19)
     ready(limit, 11.0, 15)
     assert limit.limit == 16
     ready(limit, 11.0, 1)
@@ -188,25 +188,25 @@ def test_step_takes_as_many_answers_as_the_limit_and_a_second() -> None:
 
 def test_limit_does_not_grow_while_a_place_is_free() -> None:
     limit = Adaptive(20)
-    limit.note_refusal(10.0, 19)
+    limit.record_refusal(10.0, 19)
     for _ in range(100):
-        limit.note_answer(12.0, limit.limit - 2)
+        limit.record_answer(12.0, limit.limit - 2)
     assert limit.limit == 16
 
 
 def test_limit_refused_at_once_returns_but_for_a_fifth() -> None:
     limit = Adaptive(20)
-    limit.note_refusal(1.0, 5)
+    limit.record_refusal(1.0, 5)
     assert limit.limit == 5
     ready(limit, 2.0, 14)
     assert limit.limit == 15
-    limit.note_wait(2.5)
+    limit.raise_limit(2.5)
     assert limit.limit == 15
 
 
 def test_step_after_a_harmless_outage_takes_as_many_answers() -> None:
     limit = Adaptive(20)
-    limit.note_refusal(1.0, 19)
+    limit.record_refusal(1.0, 19)
     ready(limit, 2.0, 15)
     limit.restart(15)
     ready(limit, 2.5, 15)

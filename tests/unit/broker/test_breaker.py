@@ -49,7 +49,7 @@ def watched() -> tuple[Breaker, list[Event]]:
 
 def well() -> Breaker:
     breaker = made([])
-    breaker.note_probe(FINE)
+    breaker.record_probe(FINE)
     return breaker
 
 
@@ -110,7 +110,7 @@ async def test_abandoned_breaker_stays_tripped_and_spares_its_target(
     async with probed(breaker, target):
         breaker.trip_for_good(Reason("Bug", "Its background work failed."))
         await trio.sleep(600)
-    breaker.note_probe(FINE)  # of a probe that was under way
+    breaker.record_probe(FINE)  # of a probe that was under way
     assert (breaker.admits, breaker.reason, len(target.probed_at_s)) == (
         False,
         Reason("Bug", "Its background work failed."),
@@ -195,7 +195,7 @@ async def test_one_sick_command_neither_trips_nor_lowers_the_limit(
 
 async def test_time_out_of_an_unwell_target_trips_the_breaker_at_once() -> None:
     breaker = Breaker("t", lambda _event: None)
-    breaker.note_probe(FINE)
+    breaker.record_probe(FINE)
     breaker.observe(Uncertain(Reason("TimedOut", "no answer")), "c")
     assert breaker.admits
     breaker.observe(Uncertain(Reason("DatabaseAway", "no answer"), pause_target=True), "c")
@@ -255,7 +255,7 @@ async def test_one_command_s_503s_trip_it_once_and_not_at_each_reset(autojump_cl
 async def test_jobs_that_failed_before_and_fail_again_do_not_trip_it() -> None:
     for is_retry, counts, closes in ((False, True, True), (True, True, False), (True, False, True)):
         breaker, events = watched()
-        breaker.note_probe(FINE)
+        breaker.record_probe(FINE)
         boom = Deferred(Reason("ServerError", "500", None, 500), counts=counts)
         for number in range(100):
             breaker.observe(boom, f"command{number % 7}", is_retry=is_retry)
@@ -268,7 +268,7 @@ def delivered_alone(breaker: Breaker) -> None:
 
 
 def delivered_together(breaker: Breaker) -> None:
-    breaker.note_delivered({"c": 1})
+    breaker.record_delivered({"c": 1})
 
 
 @pytest.mark.parametrize("deliver", [delivered_alone, delivered_together])
@@ -277,7 +277,7 @@ async def test_delivery_is_a_sign_that_the_target_is_well(
 ) -> None:
     busy = Deferred(Reason("ServerBusy", "503", None, 503), counts=False, pause_target=True)
     breaker = Breaker("t", lambda _event: None, concurrency=8)
-    breaker.note_probe(FINE)
+    breaker.record_probe(FINE)
     for _ in range(2):
         for _ in range(4):
             breaker.observe(UNSENT)
@@ -295,7 +295,7 @@ async def test_delivery_is_a_sign_that_the_target_is_well(
         await trio.sleep(1.5)
         breaker.observe(busy, "c")
         assert breaker.reason is not None, "it trips once more, since it had worked in between"
-        breaker.note_probe(FINE)
+        breaker.record_probe(FINE)
         assert breaker.semaphore.try_enter()
         deliver(breaker)
     assert breaker.answers == 5
@@ -306,7 +306,7 @@ class Line:
 
     def __init__(self, concurrency: int) -> None:
         self.breaker = Breaker("t", lambda _event: None, concurrency)
-        self.breaker.note_probe(FINE)
+        self.breaker.record_probe(FINE)
         self.began: list[str] = []
 
     def job(self, name: str, *, takes: bool = True) -> Callable[[], bool]:
@@ -344,7 +344,7 @@ async def test_places_come_to_jobs_in_the_order_of_requests() -> None:
     for _ in range(2):
         line.deliver()
     assert line.began == ["a", "b", "c", "d", "e", "not f", "g", "h"]
-    line.breaker.note_delivered({"c": 2})
+    line.breaker.record_delivered({"c": 2})
     line.job("j")
     assert line.began[8:] == ["i", "j"]
     assert (line.breaker.semaphore.waiting_jobs, line.breaker.semaphore.capacity) == (0, 0)
@@ -371,26 +371,26 @@ async def test_first_waiter_is_tried_alone_and_others_follow_in_order() -> None:
     """This is after an outage."""
     line, beside = Line(concurrency=4), list[str]()
 
-    def go_on() -> bool:
+    def take_slot() -> bool:
         beside.append("in a slot")
         return True
 
     breaker = line.breaker
     breaker.trip(Reason("TargetUnreachable", "refused"))
     line.ask("a", "b", "c", "d", "e")
-    breaker.semaphore.wait_beside(go_on)
+    breaker.semaphore.wait_beside(take_slot)
     assert line.began == beside == []
-    breaker.note_probe(FINE)
+    breaker.record_probe(FINE)
     line.ask("f", "g")
     assert line.began == ["a"], "newcomers do not take the place of the one that is tried"
     assert beside == ["in a slot"], "it needs no place"
     breaker.trip(Reason("TargetUnreachable", "refused"))
-    breaker.semaphore.wait_beside(go_on)
-    breaker.semaphore.leave_beside(go_on)
+    breaker.semaphore.wait_beside(take_slot)
+    breaker.semaphore.leave_beside(take_slot)
     breaker.semaphore.leave()
     line.ask("h")
     assert line.began == ["a"]
-    breaker.note_probe(FINE)
+    breaker.record_probe(FINE)
     assert line.began == ["a", "b"]
     for limit, began in ((2, "abcd"), (3, "abcdef"), (4, "abcdefgh")):
         line.deliver()
@@ -422,11 +422,11 @@ async def test_once_the_pool_stops_no_one_gets_a_place() -> None:
 
 async def test_denial_in_an_outage_is_reported_and_ends_when_unwell() -> None:
     breaker, events = watched()
-    breaker.note_probe(FINE)
+    breaker.record_probe(FINE)
     breaker.trip(Reason("TargetUnreachable", "refused"))
-    breaker.note_probe(DENIED)
+    breaker.record_probe(DENIED)
     assert [event.denied for event in events if isinstance(event, TargetDown)] == [False, True]
-    breaker.note_probe(Probe(ok=False, denied=False, version=None, detail="500"))
+    breaker.record_probe(Probe(ok=False, denied=False, version=None, detail="500"))
     assert breaker.denied is None
 
 
@@ -436,11 +436,11 @@ async def test_first_of_many_tripping_commands_may_trip_it_again() -> None:
     for number in range(32):
         breaker.observe(busy, f"c{number}")
         assert not breaker.admits
-        breaker.note_probe(FINE)
+        breaker.record_probe(FINE)
     breaker.observe(busy, "c0")
     assert breaker.admits, "it tripped it before, and the probe found the target well"
     breaker.observe(busy, "c32")
-    breaker.note_probe(FINE)
+    breaker.record_probe(FINE)
     breaker.observe(busy, "c0")
     assert not breaker.admits
 
@@ -476,8 +476,8 @@ async def test_five_gateway_answers_in_a_row_trip_it_at_once() -> None:
     """Two commands by turns excuse each other no more, nor does what was delivered a moment ago."""
     for commands in (("a",), ("a", "b"), ("a", "b", "c", "d", "e")):
         breaker = well()
-        breaker.note_delivered({"a": 10_000})
-        breaker.note_delivered({"b": 10_000})
+        breaker.record_delivered({"a": 10_000})
+        breaker.record_delivered({"b": 10_000})
         for number in range(4):
             breaker.observe(LOST, commands[number % len(commands)], is_retry=number % 2 == 0)
         assert breaker.admits
@@ -487,7 +487,7 @@ async def test_five_gateway_answers_in_a_row_trip_it_at_once() -> None:
 
 async def test_at_most_once_503_counts_as_lost_and_others_end_no_row() -> None:
     breaker = well()
-    breaker.note_delivered({"once": 10_000})
+    breaker.record_delivered({"once": 10_000})
     for _ in range(5):
         assert breaker.admits
         breaker.observe(PAGE_503, "other")
@@ -499,7 +499,7 @@ async def test_answer_of_the_target_ends_a_row_of_gateway_answers() -> None:
     own = Deferred(Reason("ServerError", "500", None, 500), ran="maybe")
     for answer in (own, Delivered("0", 0, 200), Rejected(Reason("NotFound", "404", None, 404))):
         breaker = well()
-        breaker.note_delivered({"b": 10_000})
+        breaker.record_delivered({"b": 10_000})
         for number in range(40):
             breaker.observe(answer if number % 5 == 4 else LOST, "a" if number % 2 else "b")
         assert breaker.admits, answer

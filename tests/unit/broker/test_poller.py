@@ -69,10 +69,10 @@ class Standing:
         self.over, self.until_s = trio.Event(), trio.current_time() + 2
         return True
 
-    def go_on(self) -> None:
+    def take_early(self) -> None:
         """None came too early."""
 
-    end = close = note_compared = go_on
+    end = close = clear_lost = take_early
 
 
 @attrs.define(eq=False)
@@ -88,7 +88,7 @@ class Pool:
     before: Callable[[], None] = lambda: None
     """What happens while a fetch waits for its turn."""
     is_busy: bool = False
-    is_handing_on: bool = False
+    is_taking_next: bool = False
     refused: list[JobInProgress] = attrs.field(factory=list)
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     counts: dict[str, int] = attrs.field(factory=dict)
@@ -114,7 +114,7 @@ class Pool:
         self.health = StoreHealth(self.events.append)
         self.identity = Identity("me", self.events.append)
         self.breaker = Breaker("t", self.events.append)
-        self.breaker.note_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
+        self.breaker.record_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
         self.events.clear()
         lease = Lease()
         lease.confirm(boot_time_s())
@@ -203,7 +203,7 @@ async def test_nothing_is_asked_before_the_first_heartbeat_confirmed(autojump_cl
 async def test_outage_met_by_a_fetch_is_reported_and_ended_by_the_next(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[NOTHING, AWAY])
     await trio.sleep(1)
-    pool.health.note_outage(AWAY)
+    pool.health.record_outage(AWAY)
     await pool.run(20)
     assert pool.outages() == [StoreLost, StoreBack] * 2
 
@@ -211,8 +211,8 @@ async def test_outage_met_by_a_fetch_is_reported_and_ended_by_the_next(autojump_
 async def test_outage_beginning_during_a_comparison_is_reported(autojump_clock: MockClock) -> None:
     pool = Pool(listed=[AWAY])
     await trio.sleep(1)
-    pool.health.note_outage(AWAY)
-    pool.health.note_write()
+    pool.health.record_outage(AWAY)
+    pool.health.record_write()
     await pool.run(after_s=1)
     assert pool.outages() == [StoreLost, StoreBack] * 2
 
@@ -221,7 +221,7 @@ async def test_outage_beginning_during_a_comparison_is_reported(autojump_clock: 
 async def test_lost_answer_compares_jobs_once_before_taking_more(autojump_clock: MockClock, known: bool) -> None:
     pool = Pool(answers=[AWAY, NOTHING])
     if known:
-        pool.health.note_outage(AWAY)
+        pool.health.record_outage(AWAY)
     await pool.run()
     assert pool.steps[:5] == [*["compares"] * known, "asks", "compares", "asks", "waits", "asks"][:5]
 
@@ -233,7 +233,7 @@ async def test_outage_met_by_others_compares_jobs_before_taking_more(
 
     def meet() -> None:
         if not pool.health.outages:
-            pool.health.note_outage(ConnectionEnded("It was idle."))
+            pool.health.record_outage(ConnectionEnded("It was idle."))
 
     pool.before = meet
     await pool.run()
@@ -293,7 +293,7 @@ async def test_only_a_fetch_that_asks_for_jobs_reports_old_keys(autojump_clock: 
     await pool.run()
     assert ([request.count for request in pool.requests], pool.reservations.has_old_keys) == ([0], True)
     pool.reservations.release("1:1")
-    pool.ready.note_done()
+    pool.ready.release()
     await pool.run()
     assert (pool.requests[-1].count, pool.reservations.old_keys_until) == (1, 1)
 
@@ -323,7 +323,7 @@ async def test_dead_target_has_jobs_compared_only_after_an_outage(autojump_clock
     pool.breaker.trip(DOWN)
     await pool.run()
     assert pool.steps == []
-    pool.health.note_outage(AWAY)
+    pool.health.record_outage(AWAY)
     await pool.run()
     assert pool.steps == ["compares"]
 
@@ -353,7 +353,7 @@ async def test_quiet_process_compares_jobs_and_releases_waiting_ones(
     pool.quiet.set()
     assert not await pool.run()
     assert pool.steps == []
-    pool.health.note_outage(ConnectionEnded("It was idle."))
+    pool.health.record_outage(ConnectionEnded("It was idle."))
     await pool.run()
     assert pool.steps == ["compares"]
     pool.hold(1, granted=False)
@@ -459,11 +459,11 @@ async def test_jobs_the_next_settlement_starts_need_no_fetch(
 
 
 async def test_no_fetch_is_made_beside_a_settlement_that_brings_jobs(autojump_clock: MockClock) -> None:
-    pool = Pool(is_handing_on=True)
+    pool = Pool(is_taking_next=True)
     pool.serve(1)
     await pool.run(1.5)
     assert not pool.requests
-    pool.is_handing_on = False
+    pool.is_taking_next = False
     await pool.run(1.5)
     assert pool.requests
 

@@ -28,7 +28,7 @@ def test_job_above_the_high_water_mark_waits_until_allowed() -> None:
     ready.send_nowait(items(1, 2))
     assert taken == []
     ready.allow(1)
-    ready.note_done()
+    ready.release()
     assert taken == [1]
     ready.allow(2)
     assert taken == [1, 2]
@@ -49,7 +49,7 @@ def test_a_closed_hand_over_starts_nothing_more() -> None:
     ready.send_nowait(items(1, 3))
     ready.allow(3)
     ready.close()
-    ready.note_done()
+    ready.release()
     ready.send_nowait(items(4, 4))
     ready.confirm(4, 4)
     assert (taken, len(ready)) == ([1], 0)
@@ -63,7 +63,7 @@ def test_job_ending_as_it_is_taken_leaves_its_place_to_the_next() -> None:
         taken.append(job.number)
         if job.number % 2:
             return False
-        ready.note_done()
+        ready.release()
         return True
 
     ready.serve(take)
@@ -107,7 +107,7 @@ async def test_free_place_wakes_the_poller_beside_unknown_jobs(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ready.wait_for_demand, 0)
             await trio.testing.wait_all_tasks_blocked()
-            ready.note_done()
+            ready.release()
     assert taken == [1]
 
 
@@ -133,7 +133,7 @@ def test_recently_settled_number_is_kept_ready() -> None:
     """It is that of the last 25 to 50 ms, but 4 at least and 400 at most."""
     for settled, reserve in ((0, 4), (31, 31), (1000, 400)):
         pace = BatchSize()
-        pace.note_settled(settled, 100.015)
+        pace.record_settled(settled, 100.015)
         assert [pace.reserve(at_s) for at_s in (100.016, 100.030, 100.08)] == [reserve, reserve, 4]
 
 
@@ -142,7 +142,7 @@ def test_many_pools_keep_ready_what_a_longer_time_settled() -> None:
     assert [stretch(pools) for pools in (1, 10, 40, 100, 1000)] == [1, 1, 4, 10, 10]
     pace = BatchSize(stretch(40) * SPAN_S)
     for at_s in (100.01, 100.04, 100.07):
-        pace.note_settled(10, at_s)
+        pace.record_settled(10, at_s)
     assert [pace.reserve(at_s) for at_s in (100.08, 100.15, 100.4)] == [30, 30, 4]
 
 
@@ -150,8 +150,8 @@ def test_unconfirmed_starts_follow_the_largest_of_four_groups() -> None:
     pace = BatchSize()
     assert pace.lead == 0
     for count in (50, 30, 40, 1):
-        pace.note_settled(count, 100.0)
+        pace.record_settled(count, 100.0)
     assert pace.lead == 100
     for _ in range(3):
-        pace.note_settled(1, 100.0)
+        pace.record_settled(1, 100.0)
     assert pace.lead == 2

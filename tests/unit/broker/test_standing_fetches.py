@@ -115,7 +115,7 @@ async def test_waiter_for_a_usual_fetch_goes_on_once_that_was_handled() -> None:
     standing = await pool.begin()
     pool.b.answer(taken(1))
     pool.reservations.add([JobInProgress("1:1", 1, "a", b"{}")])
-    standing.go_on()
+    standing.take_early()
     assert pool.numbers == [2]
 
 
@@ -127,7 +127,7 @@ async def test_vain_wait_is_followed_by_a_comparison_with_redis(autojump_clock: 
     assert standing.is_lost
     assert not standing.is_well
     standing.close()
-    standing.note_compared()
+    standing.clear_lost()
     assert (pool.numbers, standing.is_lost, standing.is_awaited) == ([], False, False)
 
 
@@ -221,7 +221,7 @@ async def test_a_look_that_is_ended_may_have_taken_jobs(autojump_clock: MockCloc
     standing = await look_of(pool)
     standing.end()
     assert standing.is_lost
-    standing.note_compared()
+    standing.clear_lost()
     await pool.begin()
     assert pool.states == ("stands", "stands")
     pool.a.answer(taken(2, 2))

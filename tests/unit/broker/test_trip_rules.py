@@ -22,28 +22,28 @@ def is_open_after(breaker: TripRules, moments: range, *, deferred: bool | None =
     """Whether it is open after one unsent job (`deferred` None) or one answer at each moment."""
     for moment in moments:
         if deferred is None:
-            breaker.note_unsent(moment)
+            breaker.record_unsent(moment)
         else:
-            breaker.note_answer(moment, deferred=deferred)
+            breaker.record_answer(moment, deferred=deferred)
     return not breaker.permits
 
 
 def test_an_answer_of_any_kind_ends_a_row_of_unsent(breaker: TripRules) -> None:
     for moment in range(0, 80, 8):
         assert not is_open_after(breaker, range(moment, moment + 4))
-        breaker.note_answer(moment + 4, deferred=moment % 16 == 0)
+        breaker.record_answer(moment + 4, deferred=moment % 16 == 0)
 
 
 def test_nothing_from_before_counts_after_closing(breaker: TripRules) -> None:
     for _ in range(19):
-        breaker.note_answer(1.0, deferred=True)
+        breaker.record_answer(1.0, deferred=True)
     for _ in range(4):
-        breaker.note_unsent(1.0)
+        breaker.record_unsent(1.0)
     breaker.trip(1.0, "429", 60.0)
     breaker.probe_ok(2.0)
     for _ in range(4):
-        breaker.note_unsent(2.0)
-    breaker.note_answer(2.0, deferred=True)
+        breaker.record_unsent(2.0)
+    breaker.record_answer(2.0, deferred=True)
     assert breaker.permits
     breaker.trip(3.0, "503")
     assert breaker.probe_due_s(3.0, 0.0) == 1.0
@@ -75,8 +75,8 @@ def test_no_probe_before_the_end_of_retry_after() -> None:
 def test_late_news_while_open_changes_nothing() -> None:
     breaker = opened()
     for _ in range(50):
-        breaker.note_unsent(200.0)
-        breaker.note_answer(200.0, deferred=True)
+        breaker.record_unsent(200.0)
+        breaker.record_answer(200.0, deferred=True)
         breaker.trip(100.0, "503")
     assert breaker.tripped_at_s == 100.0
     assert breaker.probe_due_s(100.0, 0.0) == 1.0
@@ -91,7 +91,7 @@ def test_breaker_opens_exactly_by_the_plain_rule(steps: list[tuple[float, bool]]
         now_s += pause_s
         number = int(now_s * 2)
         answers.append((number, deferred))
-        breaker.note_answer(now_s, deferred=deferred)
+        breaker.record_answer(now_s, deferred=deferred)
         recent = [bad for moment, bad in answers if moment > number - 20]
         expected = deferred and len(recent) >= 20 and 2 * sum(recent) >= len(recent)
         assert (not breaker.permits) is expected
@@ -136,7 +136,7 @@ def test_retry_after_holds_even_if_a_probe_finds_the_target_well(breaker: TripRu
 def observe(breaker: TripRules, now_s: float, command: str, fine: int, deferred: int = 0) -> None:
     """Note this number of answers to a command."""
     for number in range(fine + deferred):
-        breaker.note_answer(now_s, command, deferred=number >= fine)
+        breaker.record_answer(now_s, command, deferred=number >= fine)
 
 
 @rows("steps", [
@@ -159,40 +159,40 @@ def test_breaker_opens_by_a_second_sick_command_or_few_successes(
 def test_unanswered_slow_command_does_not_open_it_beside_others(breaker: TripRules) -> None:
     observe(breaker, 1.0, "well", 10)
     for _ in range(10):
-        breaker.note_silence(2.0, "slow")
+        breaker.record_silence(2.0, "slow")
     assert breaker.permits
-    breaker.note_silence(2.0, "well")
+    breaker.record_silence(2.0, "well")
     assert not breaker.permits, "now it is not one command any more"
 
 
 def test_five_unanswered_in_a_row_open_it_when_nothing_else_runs(breaker: TripRules) -> None:
     for _ in range(5):
         assert breaker.permits
-        breaker.note_silence(2.0, "slow")
+        breaker.record_silence(2.0, "slow")
     assert not breaker.permits
 
 
 def test_unsent_job_counts_whatever_its_command(breaker: TripRules) -> None:
     observe(breaker, 1.0, "well", 10)
     for _ in range(4):
-        breaker.note_silence(2.0, "slow")
-    breaker.note_unsent(2.0)
+        breaker.record_silence(2.0, "slow")
+    breaker.record_unsent(2.0)
     assert not breaker.permits
 
 
 def test_commands_that_producers_make_up_take_no_memory(breaker: TripRules) -> None:
     for number in range(10_000):
-        breaker.note_answer(number / 1000, f"{number}" * 100, deferred=False)
+        breaker.record_answer(number / 1000, f"{number}" * 100, deferred=False)
     assert len(breaker._commands) <= MOST_COMMANDS + 1
     assert max(len(name) for name in breaker._commands) <= 64
-    breaker.note_answer(30.0, "known", deferred=False)
-    breaker.note_answer(30.0, "new", deferred=False)
+    breaker.record_answer(30.0, "known", deferred=False)
+    breaker.record_answer(30.0, "new", deferred=False)
     assert {"known", "new"} <= set(breaker._commands)
 
 
 def test_rule_holds_beyond_the_commands_kept_apart(breaker: TripRules) -> None:
     for number in range(200):
-        breaker.note_answer(1.0, f"command-{number}", deferred=number % 5 > 0)
+        breaker.record_answer(1.0, f"command-{number}", deferred=number % 5 > 0)
         if not breaker.permits:
             return
     raise AssertionError("four of five answers were deferred, and it stayed closed")
@@ -200,18 +200,18 @@ def test_rule_holds_beyond_the_commands_kept_apart(breaker: TripRules) -> None:
 
 def test_unanswered_counts_as_not_now_though_others_are_answered(breaker: TripRules) -> None:
     for number in range(10):
-        breaker.note_answer(number / 10, "c", deferred=False)
-        breaker.note_silence(number / 10, "c")
+        breaker.record_answer(number / 10, "c", deferred=False)
+        breaker.record_silence(number / 10, "c")
     assert (breaker.tripped_at_s, breaker.reason) == (0.9, "10 of 20 answers within 10 s were “not now”")
 
 
 def test_job_counts_as_silence_from_the_middle_of_its_time(breaker: TripRules) -> None:
     observe(breaker, 10.0, "c", 30)
     for _ in range(5):
-        breaker.note_silence(10.4, "c", waited_s=1.0)
+        breaker.record_silence(10.4, "c", waited_s=1.0)
     assert breaker.permits
     for _ in range(5):
-        breaker.note_silence(10.5, "c", waited_s=1.0)
+        breaker.record_silence(10.5, "c", waited_s=1.0)
     assert breaker.tripped_at_s == 10.5
 
 
@@ -220,7 +220,7 @@ def test_two_slow_commands_in_one_row_open_it_in_any_order(commands: list[str]) 
     breaker = TripRules()
     observe(breaker, 1.0, "well", 100)
     for command in commands:
-        breaker.note_silence(2.0, command)
+        breaker.record_silence(2.0, command)
     assert not breaker.permits
 
 

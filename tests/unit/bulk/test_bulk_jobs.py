@@ -29,8 +29,8 @@ BOUND = Token("bound", (Secret("bound"),), hosts=("example.org",))
 OTHER = Token("other", (Secret("other"),), allow=("kick_user",))
 
 
-def maker(*tokens: Token, **order: object) -> Maker:
-    common = JobRequest("register", {}, "rest", PLAIN, **order)  # type: ignore[arg-type]
+def maker(*tokens: Token, **request: object) -> Maker:
+    common = JobRequest("register", {}, "rest", PLAIN, **request)  # type: ignore[arg-type]
     access = AccessRequest(Command("register", {}), SPEC, {}, None, "ejabberd", "rest")
     return Maker(Checker(SPEC, {}, None), TokenFinder(tokens, access), common, TARGET)
 
@@ -45,7 +45,7 @@ JSON = st.recursive(
 @given(
     arguments=st.dictionaries(st.text(max_size=6), JSON, max_size=4),
     token=st.sampled_from([PLAIN, SIGNED]),
-    order=st.fixed_dictionaries(
+    request=st.fixed_dictionaries(
         {},
         optional={
             "retry": st.sampled_from([True, False, 3]),
@@ -58,12 +58,14 @@ JSON = st.recursive(
     row=st.integers(1, 2**32 - 1),
 )
 def test_bulk_job_equals_one_enqueue_byte_for_byte(
-    arguments: dict[str, Json], token: Token, order: dict[str, object], row: int
+    arguments: dict[str, Json], token: Token, request: dict[str, object], row: int
 ) -> None:
-    made = maker(token, **order)
-    one = attrs.evolve(made.order, arguments=arguments, token=token)
+    made = maker(token, **request)
+    one = attrs.evolve(made.request, arguments=arguments, token=token)
     for now_s in (1795165609.25, 1795165610.5):
-        assert made.payload(made.order, arguments, jid_of(BATCH, row), now_s) == payload(one, jid_of(BATCH, row), now_s)
+        assert made.payload(made.request, arguments, jid_of(BATCH, row), now_s) == payload(
+            one, jid_of(BATCH, row), now_s
+        )
 
 
 def test_a_signature_covers_the_queue() -> None:
@@ -79,16 +81,16 @@ def test_value_no_job_can_hold_is_refused() -> None:
         made = maker(token)
         for value in ("\ud800", float("nan"), "x" * 2**20):
             with pytest.raises((BadRow, UsageError)):
-                made.payload(made.order, {"user": value}, jid_of(BATCH, 1), 1.5)
+                made.payload(made.request, {"user": value}, jid_of(BATCH, 1), 1.5)
 
 
 def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
     made = maker(OTHER, BOUND, PLAIN)
     assert b'"bound"]' in made.payload(
-        made.order, {"user": "a", "host": "example.org", "password": "b"}, jid_of(BATCH, 1), 1.5
+        made.request, {"user": "a", "host": "example.org", "password": "b"}, jid_of(BATCH, 1), 1.5
     )
     assert b'a \\"token\\"' in made.payload(
-        made.order, {"user": "a", "host": "x", "password": "b"}, jid_of(BATCH, 1), 1.5
+        made.request, {"user": "a", "host": "x", "password": "b"}, jid_of(BATCH, 1), 1.5
     )
     with pytest.raises(BadRow, match=r"HostNotAllowed: The token \"bound\" does not allow register on the host"):
         maker(OTHER, BOUND).tokens.of({"host": "x"})
@@ -100,11 +102,11 @@ def test_a_row_that_is_dangerous_has_the_token_that_dares_it() -> None:
     dared, made = Token("dared", (Secret("dared"),), allow=("register", "dangerous:register")), maker(PLAIN)
     spec = attrs.evolve(SPEC, dangerous_in=lambda one: {"register": frozenset({"server"})} if "host" in one else {})
     made.tokens = TokenFinder((PLAIN, dared), attrs.evolve(made.tokens.access, spec=spec))
-    assert b'"dared"]' in made.payload(made.order, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
-    assert b'a \\"token\\"' in made.payload(made.order, {"user": "a"}, jid_of(BATCH, 1), 1.5)
+    assert b'"dared"]' in made.payload(made.request, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
+    assert b'a \\"token\\"' in made.payload(made.request, {"user": "a"}, jid_of(BATCH, 1), 1.5)
     made.tokens = TokenFinder((PLAIN,), made.tokens.access)
     with pytest.raises(BadRow, match=r"^DangerousCommand: register controls the server"):
-        made.payload(made.order, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
+        made.payload(made.request, {"user": "a", "host": "h"}, jid_of(BATCH, 1), 1.5)
 
 
 def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:

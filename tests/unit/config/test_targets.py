@@ -35,18 +35,18 @@ def test_turns_and_order_are_written_for_the_store(write: Write) -> None:
         return write(document({"one": entry(**members)})).config.targets[0]
 
     weights = {"Vip.example.org": 4, **{f"k{n}": 1 for n in range(199)}}
-    fair = json.loads(target(FairBy=["host"], FairWeights=weights).groups_text)
+    fair = json.loads(target(FairBy=["host"], FairWeights=weights).key_rules)
     assert fair | {"weights": 0} == {"by": ["host"], "fair": 1, "host": "example.org", "weights": 0}
     assert fair["weights"]["vip.example.org"] == 4
-    assert json.loads(target(FairBy="fair_key", Domain=None).groups_text) == {"fair_member": "fair_key"}
-    order = json.loads(target(OrderBy=["user", "host"], OnDead="cancel").groups_text)
+    assert json.loads(target(FairBy="fair_key", Domain=None).key_rules) == {"fair_member": "fair_key"}
+    order = json.loads(target(OrderBy=["user", "host"], OnDead="cancel").key_rules)
     made_by = "user,host example.org"
     assert order == {"by": ["user", "host"], "order": made_by, "dead": "stop", "host": "example.org"}
-    order = json.loads(target(OrderBy="order_key", Domain=None).groups_text)
+    order = json.loads(target(OrderBy="order_key", Domain=None).key_rules)
     assert order == {"order": "order_key ", "member": "order_key"}
-    both = json.loads(target(FairBy=["host"], OrderBy=["user", "host"], Domain=None).groups_text)
+    both = json.loads(target(FairBy=["host"], OrderBy=["user", "host"], Domain=None).key_rules)
     assert both == {"by": ["host", "user"], "fair": 1, "order": "host|user "}
-    assert (target().fairness, target().groups_text) == (None, "")
+    assert (target().fairness, target().key_rules) == (None, "")
 
 
 def test_a_certificate_file_is_tried_and_used_for_https_only(write: Write, refused: Refused, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""Moves jobs of a queue that is served fairly into the lines of their groups, beside the fetches that do so too.
+"""Moves jobs of a queue that is served fairly into the lines of their keys, beside the fetches that do so too.
 
-Used by brokers. Always holds: a job is in the queue's list or in a line, in exactly one of them, and jobs of one group
+Used by brokers. Always holds: a job is in the queue's list or in a line, in exactly one of them, and jobs of one key
 keep their order.
 """
 
@@ -11,7 +11,7 @@ import attrs
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.store.client import Reply, ScriptCall, exactly, integer, items, raw
 from restbroker.store.keys import RedisKeys
-from restbroker.store.settling import group_keys
+from restbroker.store.settling import places_of_keys
 
 INTERVAL_MS: Final = 8
 LONGEST_INTERVAL_MS: Final = 2000
@@ -43,15 +43,15 @@ class ClassifyRefused:
 ClassifyAnswer: TypeAlias = ClassifyResult | ClassifyRefused
 
 
-def classify_call(keys: RedisKeys, target: str, queue: str, *, groups: str, took_ms: int) -> ScriptCall:
+def classify_call(keys: RedisKeys, target: str, queue: str, *, key_rules: str, took_ms: int) -> ScriptCall:
     """Return the call that moves jobs of a queue's list into the lines of their keys, if no process did just now.
 
     `took_ms`: how long the caller's last call took. Where its reply is lost, they may have been moved all the same.
     """
     pace_ms = min(LONGEST_INTERVAL_MS, max(INTERVAL_MS, 4 * took_ms))
     fixed = [keys.pace(queue), keys.paused_queues, keys.pause(target), keys.queue(queue)]
-    places = [*fixed, *group_keys(keys, target, (queue,)), keys.hand(queue)]
-    return "classify", places, [queue, pace_ms, groups, PAYLOAD_LIMIT_BYTES]
+    places = [*fixed, *places_of_keys(keys, target, (queue,)), keys.hand(queue)]
+    return "classify", places, [queue, pace_ms, key_rules, PAYLOAD_LIMIT_BYTES]
 
 
 def read_classified(reply: Reply) -> ClassifyAnswer:

@@ -1,6 +1,6 @@
-"""Reads the lines of a queue: the jobs of each group that wait, in the order in which they come next.
+"""Reads the lines of a queue: the jobs of each key that wait, in the order in which they come next.
 
-A group is all jobs of one key (`job.fairness`, `job.order`); its line is a list of its own in Redis. Used by `operate`.
+The jobs of one key (`job.fairness`, `job.order`) are a line, a list of its own in Redis. Used by `operate`.
 Brokers take from lines and add to them meanwhile. Always holds: it changes nothing but how long no process moves jobs
 into lines; a job that is in a line all the while is met by who reads the newest first (`newest_first`).
 """
@@ -15,7 +15,7 @@ import attrs
 from restbroker.job.fairness import BEFORE_ORDER, WHOLE_COST
 from restbroker.store.client import Client, integer, members, pair, raw, text
 from restbroker.store.keys import QueueName
-from restbroker.store.queues import jobs_at, line_of
+from restbroker.store.queues import jobs_at, key_queue_of
 
 _AT_ONCE: Final = 1000
 _JOBS: Final = 200
@@ -26,23 +26,23 @@ Cost = Callable[[str], int]
 
 @attrs.frozen
 class KeyQueue:
-    """The jobs of one group that wait in a queue. `turn`: the virtual time of the first one; infinite if it is held.
+    """The jobs of one key that wait in a queue. `time`: the virtual time of the first one; infinite if it is held.
 
-    `group` may be no UTF-8; `name` is how it is shown.
+    `key` may be no UTF-8; `name` is how it is shown.
     """
 
-    group: bytes
+    key: bytes
     jobs: int
-    turn: float = inf
+    time: float = inf
 
     @property
     def name(self) -> str:
-        """The group as text."""
-        return text(self.group)
+        """The key as text."""
+        return text(self.key)
 
     @property
     def fair_key(self) -> str:
-        """The key by which the group takes turns with others."""
+        """Its part by which it takes turns with others."""
         return self.name.partition(BEFORE_ORDER)[0]
 
 
@@ -51,21 +51,21 @@ def equal_cost(_key: str) -> int:
     return WHOLE_COST
 
 
-def read_lines(client: Client, queue: QueueName, target: str | None) -> tuple[KeyQueue, ...]:
+def read_key_queues(client: Client, queue: QueueName, target: str | None) -> tuple[KeyQueue, ...]:
     """Return the lines of a queue, the one whose turn is next first, then those that are held; none without lines.
 
     `target`: the one that serves the queue; None: unknown, so that those that are held are not found. Raise
     `StoreUnavailable`, or `StoreRefused` if a type is wrong.
     """
     keys, name = client.keys, name_of(queue)
-    if not has_lines(client, queue):
+    if not has_key_queues(client, queue):
         return ()
-    turns = _scores(client, keys.turn(name))
-    held = {} if target is None else _scores(client, keys.held(target))
-    times = dict.fromkeys(held, inf) | {group: turn for group, turn in turns.items() if group not in held}
+    turns = _scores(client, keys.ready_keys(name))
+    busy = {} if target is None else _scores(client, keys.busy_keys(target))
+    times = dict.fromkeys(busy, inf) | {key: time for key, time in turns.items() if key not in busy}
     sizes = count_each(client, queue, tuple(times))
-    found = (KeyQueue(group, size, turn) for (group, turn), size in zip(times.items(), sizes, strict=True) if size)
-    return tuple(sorted(found, key=lambda line: (line.turn, held.get(line.group, 0.0), line.group)))
+    found = (KeyQueue(key, size, time) for (key, time), size in zip(times.items(), sizes, strict=True) if size)
+    return tuple(sorted(found, key=lambda key_queue: (key_queue.time, busy.get(key_queue.key, 0.0), key_queue.key)))
 
 
 def _scores(client: Client, key: str) -> dict[bytes, float]:
@@ -79,56 +79,58 @@ def _scores(client: Client, key: str) -> dict[bytes, float]:
             return found
 
 
-def has_lines(client: Client, queue: QueueName) -> bool:
+def has_key_queues(client: Client, queue: QueueName) -> bool:
     """Tell whether any job of a queue is in a line. Raise `StoreUnavailable` or `StoreRefused`."""
-    return client.command("EXISTS", client.keys.line(name_of(queue))) == 1
+    return client.command("EXISTS", client.keys.key_queue(name_of(queue))) == 1
 
 
-def count_each(client: Client, queue: QueueName, groups: Sequence[bytes]) -> list[int]:
-    """Return how many jobs of each of these groups wait. Raise `StoreUnavailable` or `StoreRefused`."""
+def count_each(client: Client, queue: QueueName, job_keys: Sequence[bytes]) -> list[int]:
+    """Return how many jobs of each of these keys wait. Raise `StoreUnavailable` or `StoreRefused`."""
     counts: list[int] = []
-    for start in range(0, len(groups), _AT_ONCE):
-        commands = [("LLEN", line_of(client.keys, name_of(queue), group)) for group in groups[start : start + _AT_ONCE]]
+    for start in range(0, len(job_keys), _AT_ONCE):
+        commands = [
+            ("LLEN", key_queue_of(client.keys, name_of(queue), key)) for key in job_keys[start : start + _AT_ONCE]
+        ]
         counts += map(integer, client.commands(commands))
     return counts
 
 
-def by_turn(lines: Sequence[KeyQueue], cost: Cost) -> Iterator[tuple[KeyQueue, int]]:
+def by_turn(key_queues: Sequence[KeyQueue], cost: Cost) -> Iterator[tuple[KeyQueue, int]]:
     """Yield each job of these lines in the order in which they would be handed out: its line, and its place there.
 
     A place counts from the newest job of the line, which is 0.
     """
-    waiting = [(line.turn, line.group, 0, line) for line in lines if line.jobs]
+    waiting = [(key_queue.time, key_queue.key, 0, key_queue) for key_queue in key_queues if key_queue.jobs]
     heapify(waiting)
     while waiting:
-        time, group, number, line = waiting[0]
-        yield line, line.jobs - 1 - number
-        if number + 1 < line.jobs:
-            heapreplace(waiting, (time + cost(line.fair_key), group, number + 1, line))
+        time, key, number, key_queue = waiting[0]
+        yield key_queue, key_queue.jobs - 1 - number
+        if number + 1 < key_queue.jobs:
+            heapreplace(waiting, (time + cost(key_queue.fair_key), key, number + 1, key_queue))
         else:
             heappop(waiting)
 
 
-def newest_first(lines: Sequence[KeyQueue]) -> Iterator[tuple[KeyQueue, int]]:
+def newest_first(key_queues: Sequence[KeyQueue]) -> Iterator[tuple[KeyQueue, int]]:
     """Yield each job of these lines, as its line and its place: the last one of each line, then those before these."""
-    for place in range(max((line.jobs for line in lines), default=0)):
-        yield from ((line, place) for line in lines if place < line.jobs)
+    for place in range(max((key_queue.jobs for key_queue in key_queues), default=0)):
+        yield from ((key_queue, place) for key_queue in key_queues if place < key_queue.jobs)
 
 
-def count_before(lines: Sequence[KeyQueue], line: KeyQueue, place: int, cost: Cost) -> int:
+def count_before(key_queues: Sequence[KeyQueue], key_queue: KeyQueue, place: int, cost: Cost) -> int:
     """Return how many jobs of these lines would be handed out before the one at this place, if none came."""
-    number = line.jobs - 1 - place
-    if line.turn == inf:
-        return number + sum(other.jobs for other in lines if other.turn < inf)
-    time = line.turn + number * cost(line.fair_key)
+    number = key_queue.jobs - 1 - place
+    if key_queue.time == inf:
+        return number + sum(other.jobs for other in key_queues if other.time < inf)
+    time = key_queue.time + number * cost(key_queue.fair_key)
     before = 0
-    for other in lines:
-        # Of equal times that of the smaller group is first.
-        if other.group == line.group:
+    for other in key_queues:
+        # Of equal times that of the smaller key is first.
+        if other.key == key_queue.key:
             before += number
-        elif other.turn <= time:
-            whole, rest = divmod(time - other.turn, cost(other.fair_key))
-            before += min(other.jobs, int(whole) + (1 if rest or other.group < line.group else 0))
+        elif other.time <= time:
+            whole, rest = divmod(time - other.time, cost(other.fair_key))
+            before += min(other.jobs, int(whole) + (1 if rest or other.key < key_queue.key else 0))
     return before
 
 
@@ -145,7 +147,9 @@ def pieces(
         if not wanted:
             return
         shown = name_of(queue)
-        found = jobs_at(client, [(line_of(client.keys, shown, line.group), place) for line, place in wanted])
+        found = jobs_at(
+            client, [(key_queue_of(client.keys, shown, key_queue.key), place) for key_queue, place in wanted]
+        )
         # What there was no room for behind others comes with the next piece.
         count = next((n for n, job in enumerate(found) if n and job == b""), len(found))
         yield [(*at, raw(job)) for at, job in zip(wanted, found[:count], strict=False) if job is not None]
@@ -169,8 +173,8 @@ def hold_for_clear(client: Client, queue: QueueName) -> None:
 
 
 def count_keys(client: Client, queues: Sequence[str]) -> dict[str, int]:
-    """Return how many groups of each queue have their turn. Raise `StoreUnavailable` or `StoreRefused`."""
-    counts = client.commands([("ZCARD", client.keys.turn(queue)) for queue in queues])
+    """Return how many keys of each queue have their turn. Raise `StoreUnavailable` or `StoreRefused`."""
+    counts = client.commands([("ZCARD", client.keys.ready_keys(queue)) for queue in queues])
     return {queue: integer(count) for queue, count in zip(queues, counts, strict=True)}
 
 

@@ -1,5 +1,5 @@
--- Moves jobs from a queue's list into the lists of their groups, and takes jobs of these. A part of `fetch` and `classify`.
--- Always holds: jobs of one group stay in their order; of an ordered group one job is taken, and it is held then; what a list
+-- Moves jobs from a queue's list into the lists of their keys, and takes jobs of these. A part of `fetch` and `classify`.
+-- Always holds: jobs of one key stay in their order; of an ordered key one job is taken, and it is held then; what a list
 -- refuses is back where it came from.
 
 -- Takes up to so many jobs and bytes from a list; one job however large, if `is_first`. Returns them, the oldest first, their
@@ -33,16 +33,16 @@ local function pop(list, most, most_bytes, is_first)
   return raws, size, false
 end
 
--- said: what the target says of its groups: `by` (names of arguments) or `member` (of the job), of these the first `fair`
+-- said: what the target says of its keys: `by` (names of arguments) or `member` (of the job), of these the first `fair`
 -- are the fair key and the rest is the order key, the default `host`. limit_bytes: of a larger job no key is read, unless
 -- restbroker stored it.
-local function group_lines(groups, held, stopped, said, limit_bytes)
+local function key_queues_of(keys, busy_keys, stopped, said, limit_bytes)
   local LONGEST_KEY, BETWEEN, LARGEST, min, max, floor = 256, '\31', 8e15, math.min, math.max, math.floor
   local names, host, fair_count = said.by or {}, said.host, said.fair or 0
   local is_fair = fair_count > 0 or said.fair_member ~= nil
-  local lines = {}
-  local now_us = groups.now_us
-  groups.by_clock = not is_fair
+  local key_queues = {}
+  local now_us = keys.now_us
+  keys.by_clock = not is_fair
 
   local function decode(json)
     local is_json, value = pcall(cjson.decode, json)
@@ -135,7 +135,7 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
   end
 
   -- No job is refused for its key: what has none has no order, and shares the turn of its fair key.
-  local function group_in(raw)
+  local function key_in(raw)
     local job = is_read(raw) and decode(raw)
     if type(job) ~= 'table' then
       return ''
@@ -150,84 +150,84 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
     return order ~= '' and (fair ~= '' or not is_fair) and fair .. '\30' .. order or fair, job.jid
   end
 
-  -- Appends jobs to the lists of their groups; up to `direct` of those whose groups are free are taken instead, where no group
-  -- waits before them. A job under which a group stopped is put first, and opens it. Returns those taken, their groups, how many
-  -- have no key, whether Redis refused a list (its jobs are back), and whether a group was opened.
-  function lines.append(queue, list, raws, direct)
+  -- Appends jobs to the lists of their keys; up to `direct` of those whose keys are free are taken instead, where no key
+  -- waits before them. A job under which a key stopped is put first, and opens it. Returns those taken, their keys, how many
+  -- have no key, whether Redis refused a list (its jobs are back), and whether a key was opened.
+  function key_queues.append(queue, list, raws, direct)
     local jobs, order, free, without_key, stored, is_refused = {}, {}, {}, 0, 0, false
     local given, names, holding, jids, is_opened = {}, {}, {}, {}, false
     for _, raw in ipairs(raws) do
-      local group, jid = group_in(raw)
+      local key, jid = key_in(raw)
       jids[raw] = jid
-      if not jobs[group] then
-        jobs[group], order[#order + 1] = {}, group
+      if not jobs[key] then
+        jobs[key], order[#order + 1] = {}, key
       end
-      jobs[group][#jobs[group] + 1] = raw
-      without_key = without_key + (group == '' and 1 or 0)
+      jobs[key][#jobs[key] + 1] = raw
+      without_key = without_key + (key == '' and 1 or 0)
     end
-    local holds, names_of = #order > 0 and redis.call('ZMSCORE', held, unpack(order)), {}
-    for n, group in ipairs(order) do
-      names_of[n] = queue.line .. '\30' .. group
+    local holds, names_of = #order > 0 and redis.call('ZMSCORE', busy_keys, unpack(order)), {}
+    for n, key in ipairs(order) do
+      names_of[n] = queue.key_queue .. '\30' .. key
     end
-    -- Only where someone deleted a turn by hand has a group a list here that waits for none: it gets a turn again.
+    -- Only where someone deleted a turn by hand has a key a list here that waits for none: it gets a turn again.
     local has_lists = direct > 0 and #order > 0 and redis.call('EXISTS', unpack(names_of)) > 0
     local has_stopped = redis.call('HLEN', stopped) > 0
-    for n, group in ipairs(order) do
-      local of_group = jobs[group]
-      local died = has_stopped and holds[n] and tonumber(holds[n]) >= STOPPED and redis.call('HGET', stopped, group)
-      for place = 1, died and #of_group or 0 do
-        if jids[of_group[place]] == died and type(redis.pcall('RPUSH', names_of[n], of_group[place])) == 'number' then
-          table.remove(of_group, place)
-          groups.count(queue, 1)
+    for n, key in ipairs(order) do
+      local of_key = jobs[key]
+      local died = has_stopped and holds[n] and tonumber(holds[n]) >= STOPPED and redis.call('HGET', stopped, key)
+      for place = 1, died and #of_key or 0 do
+        if jids[of_key[place]] == died and type(redis.pcall('RPUSH', names_of[n], of_key[place])) == 'number' then
+          table.remove(of_key, place)
+          keys.count(queue, 1)
           if tonumber(holds[n]) < IN_PROGRESS then
             -- Due now: whoever knows all of its queues lets it go on.
-            redis.call('ZADD', held, '0', group)
+            redis.call('ZADD', busy_keys, '0', key)
             is_opened = true
           end
           break
         end
       end
       if #given < direct and not holds[n] and not (has_lists and redis.call('EXISTS', names_of[n]) == 1) then
-        local is_ordered = select(2, fair_key(group))
-        local count = is_ordered and 1 or min(#of_group, direct - #given)
+        local is_ordered = select(2, fair_key(key))
+        local count = is_ordered and 1 or min(#of_key, direct - #given)
         for i = 1, count do
-          given[#given + 1], names[#names + 1] = of_group[i], group
+          given[#given + 1], names[#names + 1] = of_key[i], key
         end
         if is_ordered then
-          holding[#holding + 1], holding[#holding + 2], holds[n] = groups.in_progress, group, true
+          holding[#holding + 1], holding[#holding + 2], holds[n] = keys.in_progress, key, true
         end
-        if count == #of_group then
-          of_group = {}
+        if count == #of_key then
+          of_key = {}
         elseif count > 0 then
-          of_group = {unpack(of_group, count + 1)}
+          of_key = {unpack(of_key, count + 1)}
         end
       end
-      if #of_group > 0 then
-        local pushed = redis.pcall('LPUSH', names_of[n], unpack(of_group))
+      if #of_key > 0 then
+        local pushed = redis.pcall('LPUSH', names_of[n], unpack(of_key))
         if type(pushed) == 'table' then
-          for i = #of_group, 1, -1 do
-            redis.call('RPUSH', list, of_group[i])
+          for i = #of_key, 1, -1 do
+            redis.call('RPUSH', list, of_key[i])
           end
           is_refused = true
         else
-          stored = stored + #of_group
+          stored = stored + #of_key
           if not holds[n] then
-            free[#free + 1] = group
+            free[#free + 1] = key
           end
         end
       end
     end
     if #holding > 0 then
-      redis.call('ZADD', held, unpack(holding))
+      redis.call('ZADD', busy_keys, unpack(holding))
     end
     if stored > 0 then
-      groups.count(queue, stored)
-      groups.enter(queue, free)
+      keys.count(queue, stored)
+      keys.enter(queue, free)
     end
     return given, names, without_key, is_refused, is_opened or #free > 0 and #given < direct
   end
 
-  -- Shares out `want` jobs among groups by virtual time: sets `count` of each, at most its `most`.
+  -- Shares out `want` jobs among keys by virtual time: sets `count` of each, at most its `most`.
   local function share(ready, want)
     local function count_till(time)
       local all = 0
@@ -258,12 +258,12 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
     end
   end
 
-  -- Takes `want` jobs of the groups whose turn is next: one of each that is ordered, which is held then. Returns them, their
-  -- groups, and whether the bytes ended it. A group without a list is forgotten.
-  function lines.serve(queue, want, left_bytes, is_first)
-    local raws, groups_taken, size, is_cut, last = {}, {}, 0, false, 0
+  -- Takes `want` jobs of the keys whose turn is next: one of each that is ordered, which is held then. Returns them, their
+  -- keys, and whether the bytes ended it. A key without a list is forgotten.
+  function key_queues.serve(queue, want, left_bytes, is_first)
+    local raws, keys_taken, size, is_cut, last = {}, {}, 0, false, 0
     while #raws < want and not is_cut do
-      local found = redis.call('ZRANGE', queue.turn, 0, want - #raws - 1, 'WITHSCORES')
+      local found = redis.call('ZRANGE', queue.ready_keys, 0, want - #raws - 1, 'WITHSCORES')
       if #found == 0 then
         break
       end
@@ -272,13 +272,13 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
       for n = 1, #found, 2 do
         own[#own + 1] = found[n]
       end
-      local holds = redis.call('ZMSCORE', held, unpack(own))
-      for n, group in ipairs(own) do
-        local fair, is_ordered = fair_key(group)
+      local holds = redis.call('ZMSCORE', busy_keys, unpack(own))
+      for n, key in ipairs(own) do
+        local fair, is_ordered = fair_key(key)
         if holds[n] then
-          out[#out + 1] = group
+          out[#out + 1] = key
         else
-          ready[#ready + 1] = {group = group, time = max(0, min(tonumber(found[2 * n]), LARGEST)), fair = fair, cost = groups.cost_of(fair),
+          ready[#ready + 1] = {key = key, time = max(0, min(tonumber(found[2 * n]), LARGEST)), fair = fair, cost = keys.cost_of(fair),
                                is_ordered = is_ordered, most = is_ordered and 1 or want}
         end
       end
@@ -287,15 +287,15 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
       end
       for _, one in ipairs(ready) do
         if one.count > 0 and not is_cut then
-          local line, taken = queue.line .. '\30' .. one.group, nil
+          local key_queue, taken = queue.key_queue .. '\30' .. one.key, nil
           local bytes
-          taken, bytes, is_cut = pop(line, one.count, left_bytes - size, is_first and #raws + most_count == 0)
+          taken, bytes, is_cut = pop(key_queue, one.count, left_bytes - size, is_first and #raws + most_count == 0)
           taken, size = taken or {}, size + bytes
           one.raws, most_count = taken, max(most_count, #taken)
           if one.is_ordered and #taken == 1 then
-            holding[#holding + 1], holding[#holding + 2], out[#out + 1] = groups.in_progress, one.group, one.group
-          elseif #taken < one.count and not is_cut or redis.call('EXISTS', line) == 0 then
-            out[#out + 1] = one.group
+            holding[#holding + 1], holding[#holding + 2], out[#out + 1] = keys.in_progress, one.key, one.key
+          elseif #taken < one.count and not is_cut or redis.call('EXISTS', key_queue) == 0 then
+            out[#out + 1] = one.key
           elseif #taken > 0 then
             again[#again + 1] = one
           end
@@ -304,12 +304,12 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
           end
         end
       end
-      -- Those of one group not behind one another.
+      -- Those of one key not behind one another.
       local picks = {}
       for round = 1, most_count do
         for _, one in ipairs(ready) do
           if one.raws and one.raws[round] then
-            picks[#picks + 1] = {time = one.time + (round - 1) * one.cost, place = #picks, group = one.group, raw = one.raws[round]}
+            picks[#picks + 1] = {time = one.time + (round - 1) * one.cost, place = #picks, key = one.key, raw = one.raws[round]}
           end
         end
       end
@@ -320,13 +320,13 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
       end
       for n, pick in ipairs(picks) do
         last = max(last, pick.time)
-        raws[#raws + 1], groups_taken[#groups_taken + 1] = pick.raw, pick.group
+        raws[#raws + 1], keys_taken[#keys_taken + 1] = pick.raw, pick.key
       end
       if #holding > 0 then
-        redis.call('ZADD', held, unpack(holding))
+        redis.call('ZADD', busy_keys, unpack(holding))
       end
       if #out > 0 then
-        redis.call('ZREM', queue.turn, unpack(out))
+        redis.call('ZREM', queue.ready_keys, unpack(out))
       end
       for n, one in ipairs(again) do
         local time = is_fair and one.time + #one.raws * one.cost or now_us
@@ -335,23 +335,23 @@ local function group_lines(groups, held, stopped, said, limit_bytes)
           time = max(time, behind + one.cost)
           redis.call('HSET', queue.fair, one.fair, string.format('%.0f', time))
         end
-        again[n] = {string.format('%.0f', time), one.group}
+        again[n] = {string.format('%.0f', time), one.key}
       end
       for _, one in ipairs(again) do
-        redis.call('ZADD', queue.turn, one[1], one[2])
+        redis.call('ZADD', queue.ready_keys, one[1], one[2])
       end
     end
     if #raws > 0 then
-      groups.count(queue, -#raws)
+      keys.count(queue, -#raws)
       -- Without fairness, turns are times of Redis' clock.
-      if (is_fair or lines.drains or not said.order) and redis.call('ZCARD', queue.turn) == 0 then
+      if (is_fair or key_queues.drains or not said.order) and redis.call('ZCARD', queue.ready_keys) == 0 then
         redis.call('DEL', queue.fair)
       elseif is_fair then
         redis.call('HSET', queue.fair, LAST, string.format('%.0f', last))
       end
     end
-    return raws, groups_taken, is_cut
+    return raws, keys_taken, is_cut
   end
 
-  return lines
+  return key_queues
 end
