@@ -121,7 +121,7 @@ async def test_non_reading_client_is_dropped_and_deliveries_go_on(
 async def test_slow_reader_gets_everything(site: Open) -> None:
     received = bytearray()
     last = REQUEST.replace(b"localhost\r\n", b"localhost\r\nConnection: close\r\n")
-    async with site() as running, await connect(running, 2048) as stream, trio.open_nursery() as nursery:
+    async with site() as running, await connect(running, 16384) as stream, trio.open_nursery() as nursery:
         nursery.start_soon(stream.send_all, REQUEST * 99 + last)
         with trio.fail_after(LONG_S):
             while part := await stream.receive_some(4096):
