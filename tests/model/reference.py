@@ -58,13 +58,13 @@ class Reference:
         facts: ProcessInfo,
         queues: Sequence[str],
         responses: ResponseQueue | None = None,
-        groups: str = "",
+        key_rules: str = "",
         time_outs_s: Mapping[str, float] = MappingProxyType({}),  # noqa: ARG002 - not of this reference
     ) -> bool:
         data = self.data
         if identity in data.alive or identity in data.fenced or identity in data.infos:
             return False
-        data.infos[identity] = Registration(facts, tuple(queues), None, None, responses, groups)
+        data.infos[identity] = Registration(facts, tuple(queues), None, None, responses, key_rules)
         data.alive[identity] = 0
         return True
 
