@@ -123,7 +123,7 @@ async def _rabbit(tmp_path: Path, patched: pytest.MonkeyPatch) -> AsyncIterator[
         links[-1].queue = queue
         return links[-1]
 
-    patched.setattr(amqp, "Link", link)
+    patched.setattr(amqp, "RabbitLink", link)
 
     async def send(text: str) -> None:
         await until_async(lambda: links and links[-1].is_open and not links[-1].stopped.is_set(), "it is read", 30)
