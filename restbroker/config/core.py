@@ -40,33 +40,29 @@ class _IgnoredKeys:
     """Keys of the Go original that are understood and have no effect."""
 
     redis_pool_count: forms.AnyValue = key(
-        "RedisPoolCount",
-        "Was the size of a connection pool.",
-        ignored="restbroker opens as many connections to Redis as it needs",
+        "RedisPoolCount", ignored="restbroker opens as many connections to Redis as it needs"
     )
-    process_id: forms.AnyValue = key(
-        "ProcessID", "Was the process's name.", ignored="every process creates its own unique identity"
-    )
+    """Was the size of a connection pool."""
+    process_id: forms.AnyValue = key("ProcessID", ignored="every process creates its own unique identity")
+    """Was the process's name."""
     max_idle_connections: forms.AnyValue = key(
-        "MaxIdleConnections",
-        "Was the number of idle connections kept.",
-        ignored="restbroker keeps one connection per worker (Concurrency)",
+        "MaxIdleConnections", ignored="restbroker keeps one connection per worker (Concurrency)"
     )
-    jabber_rest_host: forms.AnyValue = key(
-        "JabberRestHost", "Was derived from RestURL.", ignored="use HostHeader to set the Host header"
-    )
+    """Was the number of idle connections kept."""
+    jabber_rest_host: forms.AnyValue = key("JabberRestHost", ignored="use HostHeader to set the Host header")
+    """Was derived from RestURL."""
 
 
 @attrs.frozen(kw_only=True)
 class _Login:
     """The login for the web pages, as it is written."""
 
-    user: str | None = key("StatsUser", "The user for the pages.", mandatory="for a StatsBind that others reach")
-    password: Secret | None = secret("StatsPass", "That user's password.", "A file with that password.")
+    user: str | None = key("StatsUser", mandatory="for a StatsBind that others reach")
+    """The user for the pages."""
+    password: Secret | None = secret("StatsPass")
+    """That user's password."""
     token: Secret | None = secret(
-        "MetricsToken",
-        f"Opens /metrics alone, as a bearer token; at least {_LEAST_TOKEN} characters.",
-        "A file with that token.",
+        "MetricsToken", meaning=f"Opens /metrics alone, as a bearer token; at least {_LEAST_TOKEN} characters."
     )
 
 
@@ -85,101 +81,76 @@ class Config:
     """Host and port of each Sentinel; empty: `redis_url` names the Redis server itself."""
     redis_master: str | None = None
     redis_sentinel_password: Secret | None = None
-    namespace: forms.Name = key(
-        "RedisNamespace", "A prefix for all keys, as redis-namespace's: `ns` makes `ns:KEY`.", ""
-    )
+    namespace: forms.Name = key("RedisNamespace", default="")
+    """A prefix for all keys, as redis-namespace's: `ns` makes `ns:KEY`."""
     _ignored: _IgnoredKeys = inline(_IgnoredKeys, _IgnoredKeys())
 
     _flat: FlatKeys = inline(FlatKeys, FlatKeys())
-    _token: Secret | None = secret(
-        "Token",
-        "The token that every job must carry.",
-        "A file with that token.",
-        mandatory="or TokenFile or Tokens",
-    )
+    _token: Secret | None = secret("Token", mandatory="or TokenFile or Tokens")
+    """The token that every job must carry."""
     tokens: "tuple[Token, ...]" = key(
-        "Tokens",
-        "Several tokens, each with its rights. Token is the one named `default`.",
-        (),
-        secret=True,
-        type=forms.objects_by_name("tokens", LateBound("tokens", "Token")),
+        "Tokens", default=(), secret=True, type=forms.objects_by_name("tokens", LateBound("tokens", "Token"))
     )
+    """Several tokens, each with its rights. Token is the one named `default`."""
     targets: "tuple[Target, ...]" = key(
-        "Targets",
-        "Several servers; the flat keys (RestURL, RestQueue, …) define the one named `ejabberd`.",
-        (),
-        secret=True,
-        type=forms.objects_by_name("targets", LateBound("target", "Target")),
+        "Targets", default=(), secret=True, type=forms.objects_by_name("targets", LateBound("target", "Target"))
     )
-    response_queue: forms.Name | None = key("ResponseQueue", "The queue for answers to jobs with a reply id.")
-    response_details: bool = key("ResponseDetails", "Answers get a third argument: status, outcome and error.", False)
-    response_class: forms.Name = key("ResponseClass", "The class of the jobs that carry answers.", "Add")
+    """Several servers; the flat keys (RestURL, RestQueue, …) define the one named `ejabberd`."""
+    response_queue: forms.Name | None = key("ResponseQueue")
+    """The queue for answers to jobs with a reply id."""
+    response_details: bool = key("ResponseDetails", default=False)
+    """Answers get a third argument: status, outcome and error."""
+    response_class: forms.Name = key("ResponseClass", default="Add")
+    """The class of the jobs that carry answers."""
 
-    events: "Events | None" = key(
-        "Events",
-        "Events from servers, each as a job for your application (docs/events.md).",
-        secret=True,
-        type=LateBound("events", "Events"),
-    )
+    events: "Events | None" = key("Events", secret=True, type=LateBound("events", "Events"))
+    """Events from servers, each as a job for your application (docs/events.md)."""
 
     periodic: "tuple[PeriodicCommand, ...]" = key(
         "Periodic",
-        "Commands that become jobs at set times (docs/periodic.md).",
-        (),
+        default=(),
         type=forms.objects_by_name("periodic commands", LateBound("periodic", "PeriodicCommand")),
     )
+    """Commands that become jobs at set times (docs/periodic.md)."""
 
-    shutdown_timeout_s: forms.Duration = key(
-        "ShutdownTimeout", "How long a stop waits for running requests; longer ones are cut off.", 25.0, shown="25s"
-    )
-    backoff: forms.BackoffRule = key(
-        "Backoff",
-        'Waits between tries: "sidekiq" (n⁴ + 15 s + jitter) or {"Base": "1s", "Factor": 2, "Cap": "1h"}.',
-        SidekiqBackoff(),
-        shown="sidekiq",
-    )
-    uncertain_retries: Annotated[int, whole(0, 1_000_000)] = key(
-        "UncertainRetries",
-        "How often a command that is not safe to repeat is sent again after no answer.",
-        2,
-    )
-    dead_limit: Annotated[int, whole(0, 10_000_000)] = key(
-        "DeadLimit", "Take no jobs while this many are dead; 0: no limit.", 100_000
-    )
-    history_s: forms.Month | None = key(
-        "History",
-        "How long Redis keeps records of finished jobs, at most a million (docs/find.md); unset: none.",
-    )
+    shutdown_timeout_s: forms.Duration = key("ShutdownTimeout", default=25.0, shown="25s")
+    """How long a stop waits for running requests; longer ones are cut off."""
+    backoff: forms.BackoffRule = key("Backoff", default=SidekiqBackoff(), shown="sidekiq")
+    """Waits between tries: "sidekiq" (n⁴ + 15 s + jitter) or {"Base": "1s", "Factor": 2, "Cap": "1h"}."""
+    uncertain_retries: Annotated[int, whole(0, 1_000_000)] = key("UncertainRetries", default=2)
+    """How often a command that is not safe to repeat is sent again after no answer."""
+    dead_limit: Annotated[int, whole(0, 10_000_000)] = key("DeadLimit", default=100_000)
+    """Take no jobs while this many are dead; 0: no limit."""
+    history_s: forms.Month | None = key("History")
+    """How long Redis keeps records of finished jobs, at most a million (docs/find.md); unset: none."""
 
-    processes: Annotated[int, whole(1, 256)] = key(
-        "Processes",
-        "How many processes `run` starts under one supervisor, each with Concurrency (docs/processes.md).",
-        1,
-    )
+    processes: Annotated[int, whole(1, 256)] = key("Processes", default=1)
+    """How many processes `run` starts under one supervisor, each with Concurrency (docs/processes.md)."""
 
-    stats: bool = key("Stats", "Serve the web pages and /stats (docs/web.md).", False)
-    stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", "Their port; 0 takes any free port.", 8080)
-    stats_bind: forms.PageAddress = key("StatsBind", "Their address; without a login, a loopback one.", "127.0.0.1")
+    stats: bool = key("Stats", default=False)
+    """Serve the web pages and /stats (docs/web.md)."""
+    stats_port: Annotated[int, whole(0, 65535)] = key("StatsPort", default=8080)
+    """Their port; 0 takes any free port."""
+    stats_bind: forms.PageAddress = key("StatsBind", default="127.0.0.1")
+    """Their address; without a login, a loopback one."""
     _login: _Login = inline(_Login, _Login())
     stats_login: "Basic | None" = None
     """The login for the pages; None: they need none, and only this machine reaches them."""
     metrics_token: Secret | None = None
-    stats_hosts: forms.OwnNames = key("StatsHosts", "Additional host names of the pages.", ())
-    stats_prefix: forms.Prefix = key(
-        "StatsPrefix", "The pages' path behind a reverse proxy, e.g. /restbroker.", "", shown=""
-    )
-    stats_read_only: bool = key("StatsReadOnly", "Make the pages read-only.", False)
-    roster: "Roster | None" = key(
-        "Roster",
-        "Serve rosters from Redis to Prosody (docs/roster-service.md); all members have defaults.",
-        secret=True,
-        type=LateBound("roster", "Roster"),
-    )
-    health_bind: forms.Bind | None = key(
-        "HealthBind", "host:port that serves only /healthz and /readyz, without login."
-    )
-    log_level: LogLevel = key("LogLevel", "The lowest level that is logged.", "info")
-    show_bodies: bool = key("ShowBodies", "Show message texts in logs, on pages and in Sidekiq Web's Busy.", False)
+    stats_hosts: forms.OwnNames = key("StatsHosts", default=())
+    """Additional host names of the pages."""
+    stats_prefix: forms.Prefix = key("StatsPrefix", default="", shown="")
+    """The pages' path behind a reverse proxy, e.g. /restbroker."""
+    stats_read_only: bool = key("StatsReadOnly", default=False)
+    """Make the pages read-only."""
+    roster: "Roster | None" = key("Roster", secret=True, type=LateBound("roster", "Roster"))
+    """Serve rosters from Redis to Prosody (docs/roster-service.md); all members have defaults."""
+    health_bind: forms.Bind | None = key("HealthBind")
+    """host:port that serves only /healthz and /readyz, without login."""
+    log_level: LogLevel = key("LogLevel", default="info")
+    """The lowest level that is logged."""
+    show_bodies: bool = key("ShowBodies", default=False)
+    """Show message texts in logs, on pages and in Sidekiq Web's Busy."""
 
     def __repr__(self) -> str:
         # Among all that it holds are free texts, in which an operator may have written an address with its login.

@@ -94,10 +94,15 @@ class Filter:
     servers do, bodies ignoring case. An event without a JID or body matches no pattern for it.
     """
 
-    types: EventTypes = key("Types", f"Of {', '.join(EVENT_TYPES)}; for the kind webhook any words.", ())
-    sender: Addresses = key("Sender", "JIDs of senders, without resource, with `*` and `?`.", ())
-    receiver: Addresses = key("Receiver", "The same for recipients, e.g. `bot-*`.", ())
-    body: Texts = key("Body", "Patterns with * and ?, e.g. `*urgent*`, ignoring case.", ())
+    types: EventTypes = key(
+        "Types", default=(), meaning=f"Of {', '.join(EVENT_TYPES)}; for the kind webhook any words."
+    )
+    sender: Addresses = key("Sender", default=())
+    """JIDs of senders, without resource, with `*` and `?`."""
+    receiver: Addresses = key("Receiver", default=())
+    """The same for recipients, e.g. `bot-*`."""
+    body: Texts = key("Body", default=())
+    """Patterns with * and ?, e.g. `*urgent*`, ignoring case."""
 
     def fits(self, event: ServerEvent) -> bool:
         """Tell whether the event matches every member of the filter."""
@@ -139,26 +144,27 @@ class Shape:
     The shape of a route is added to that of its source.
     """
 
-    fields: Fields = key("Fields", 'Additional members of each event: {"tenant": "a"}.', MappingProxyType({}))
-    names: MemberNames = key(
-        "Names",
-        'Other names for members: {"from": "author", "body": "message"}.',
-        MappingProxyType({}),
-    )
-    omit: EventMembers = key("Omit", 'Members to remove: ["raw"].', ())
+    fields: Fields = key("Fields", default=MappingProxyType({}))
+    """Additional members of each event: {"tenant": "a"}."""
+    names: MemberNames = key("Names", default=MappingProxyType({}))
+    """Other names for members: {"from": "author", "body": "message"}."""
+    omit: EventMembers = key("Omit", default=())
+    """Members to remove: ["raw"]."""
 
 
 @attrs.frozen
 class Handover:
     """The command of a target that an event becomes, instead of a job for the application; without `target`: none."""
 
-    target: forms.Name = key("Target", "A target of kind http that gets the event, instead of Queue and Class.", "")
-    command: Annotated[str, text()] = key("Command", "Its command: the event's members are the arguments.", "")
+    target: forms.Name = key("Target", default="")
+    """A target of kind http that gets the event, instead of Queue and Class."""
+    command: Annotated[str, text()] = key("Command", default="")
+    """Its command: the event's members are the arguments."""
     # Secret, since some write the token itself.
-    token: forms.Name | None = key(
-        "Token", "The name of the token of such jobs; by default the first that allows it.", in_repr=False, secret=True
-    )
-    expire_s: Annotated[float, duration(366)] | None = key("Expiry", "Drop such a job unless it is sent in this time.")
+    token: forms.Name | None = key("Token", in_repr=False, secret=True)
+    """The name of the token of such jobs; by default the first that allows it."""
+    expire_s: Annotated[float, duration(366)] | None = key("Expiry")
+    """Drop such a job unless it is sent in this time."""
 
 
 _NO_HANDOVER = Handover()
@@ -168,10 +174,14 @@ _NO_HANDOVER = Handover()
 class Route:
     """Where events go that match `only` and no member of `excluded`."""
 
-    queue: forms.Queue = key("Queue", "The queue; by default the source's.", "")
-    job_class: JobClass = key("Class", "The class of its jobs; by default the source's.", "")
-    only: Filter = key("Only", "The events it takes; by default all.", _NO_FILTER)
-    excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)
+    queue: forms.Queue = key("Queue", default="")
+    """The queue; by default the source's."""
+    job_class: JobClass = key("Class", default="")
+    """The class of its jobs; by default the source's."""
+    only: Filter = key("Only", default=_NO_FILTER)
+    """The events it takes; by default all."""
+    excluded: Filter = key("Except", default=_NO_FILTER)
+    """Exceptions to Only."""
     shape: Shape = inline(Shape, Shape())
     handover: Handover = inline(Handover, _NO_HANDOVER)
 
@@ -185,70 +195,47 @@ class EventSource:
     """
 
     name: str = ""
-    kind: str = key(
-        "Kind",
-        "The sender: `prosody-rest` (mod_rest); `mongooseim-sns`, `mongooseim-amqp`, `mongooseim-webhook` "
-        "(MongooseIM's event pusher with sns, rabbit, http); `openfire-sse` (users' streams of Openfire's "
-        "Chat API); `ejabberd-component` (copies of ejabberd's stanzas); `prosody-component` "
-        "(Prosody's notifications to phones); `webhook` (any program that posts).",
-        "",
-        mandatory="always",
-    )
-    path: ServedPath | None = key(
-        "Path",
-        "The path that the server posts to, e.g. /events/prosody.",
-        mandatory="for a kind that servers post to",
-    )
-    queue: forms.Queue = key(
-        "Queue",
-        "The queue for these jobs, without `queue:`; no target may serve it.",
-        "",
-        mandatory="unless each of Routes has one, or Target",
-    )
-    job_class: JobClass = key(
-        "Class", "The class of these jobs.", "", mandatory="unless each of Routes has one, or Target"
-    )
-    secret: Secret | None = secret(
-        "Secret",
-        "The secret that the server sends: HTTP Basic's password, a bearer token, ?key=, or behind Path: "
-        "/events/prosody/SECRET.",
-        "A file with it.",
-        mandatory="or SecretFile, for a Listen that others reach",
-    )
-    window_s: forms.Duration | None = key(
-        "DropDuplicates",
-        "Drop an event with the sender, recipient and id (for kinds without ids: text) of another within this time.",
-    )
-    own_s: forms.Duration | None = key(
-        "DropOwn",
-        "Drop events of messages that a mongooseim target sent within this time; for ejabberd-component those of its "
-        "Target, by default 60s.",
-    )
-    only: Filter = key("Only", "Events that become jobs; others are accepted and dropped.", _NO_FILTER)
-    excluded: Filter = key("Except", "Exceptions to Only.", _NO_FILTER)
+    kind: str = key("Kind", default="", mandatory="always")
+    """The sender: `prosody-rest` (mod_rest); `mongooseim-sns`, `mongooseim-amqp`, `mongooseim-webhook` (MongooseIM's
+    event pusher with sns, rabbit, http); `openfire-sse` (users' streams of Openfire's Chat API); `ejabberd-component`
+    (copies of ejabberd's stanzas); `prosody-component` (Prosody's notifications to phones); `webhook` (any program that
+    posts)."""
+    path: ServedPath | None = key("Path", mandatory="for a kind that servers post to")
+    """The path that the server posts to, e.g. /events/prosody."""
+    queue: forms.Queue = key("Queue", default="", mandatory="unless each of Routes has one, or Target")
+    """The queue for these jobs, without `queue:`; no target may serve it."""
+    job_class: JobClass = key("Class", default="", mandatory="unless each of Routes has one, or Target")
+    """The class of these jobs."""
+    secret: Secret | None = secret("Secret", mandatory="or SecretFile, for a Listen that others reach")
+    """The secret that the server sends: HTTP Basic's password, a bearer token, ?key=, or behind Path:
+    /events/prosody/SECRET."""
+    window_s: forms.Duration | None = key("DropDuplicates")
+    """Drop an event with the sender, recipient and id (for kinds without ids: text) of another within this time."""
+    own_s: forms.Duration | None = key("DropOwn")
+    """Drop events of messages that a mongooseim target sent within this time; for ejabberd-component those of its
+    Target, by default 60s."""
+    only: Filter = key("Only", default=_NO_FILTER)
+    """Events that become jobs; others are accepted and dropped."""
+    excluded: Filter = key("Except", default=_NO_FILTER)
+    """Exceptions to Only."""
     shape: Shape = inline(Shape, Shape())
     handover: Handover = inline(Handover, _NO_HANDOVER)
+    # The first route that an event fits takes it; empty: `queue` and `job_class` of the source are used.
     routes: Annotated[tuple[Route, ...], Items("list of objects", "a list of routes, each an object")] = key(
-        "Routes",
-        "Other queues and classes for some events; see below.",
-        (),
+        "Routes", default=()
     )
-    """The first route that an event fits takes it; empty: `queue` and `job_class` of the source are used."""
-    iq: IqRule = key(
-        "IQ",
-        "An iq of type get or set: refuse answers service-unavailable; accept makes a job, and Prosody "
-        "answers with an empty result.",
-        "refuse",
-    )
-    listen: forms.Bind | None = key(
-        "Listen",
-        "A loopback host:port for this source alone, always without TLS. Sources may share one.",
-    )
+    """Other queues and classes for some events; see below."""
+    iq: IqRule = key("IQ", default="refuse")
+    """An iq of type get or set: refuse answers service-unavailable; accept makes a job, and Prosody answers with an
+    empty result."""
+    listen: forms.Bind | None = key("Listen")
+    """A loopback host:port for this source alone, always without TLS. Sources may share one."""
     patience_s: float | None = None
     """How many seconds to wait for Redis before telling the server that nothing was stored; None: two seconds."""
     has_ids: bool = True
     """Whether its events have an id, by which a repeated one is recognised; if not, its content is compared."""
-    options: Annotated[object, OptionsOf("sources")] = key("Options", "Further keys: see Options of the source below.")
+    options: Annotated[object, OptionsOf("sources")] = key("Options")
+    """Further keys: see Options of the source below."""
     secrets: tuple[Secret, ...] = ()
     """The secrets in its options."""
     more_queues: tuple[tuple[str, str], ...] = ()
@@ -269,15 +256,12 @@ class EventSource:
 class Events:
     """The section itself: the address to listen on, the sources, and the certificate for TLS (`tls`; None: no TLS)."""
 
-    listen: forms.Bind = key(
-        "Listen",
-        "host:port for events; unless it is loopback, each source needs a secret.",
-        DEFAULT_LISTEN,
-        shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}",
-    )
+    listen: forms.Bind = key("Listen", default=DEFAULT_LISTEN, shown=f"{DEFAULT_LISTEN[0]}:{DEFAULT_LISTEN[1]}")
+    """host:port for events; unless it is loopback, each source needs a secret."""
     sources: Annotated[tuple[EventSource, ...], forms.objects_by_name("sources")] = key(
-        "Sources", "The sources, by name.", (), secret=True, mandatory="always"
+        "Sources", default=(), secret=True, mandatory="always"
     )
+    """The sources, by name."""
     tls: CertFiles | None = inline(CertFiles)
 
     @property

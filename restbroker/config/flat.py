@@ -40,41 +40,26 @@ def _flat(described: Key) -> Key | None:
 class FlatKeys:
     """What the operator wrote for the flat keys; None: nothing."""
 
-    rest_url: str | None = key(
-        "RestURL",
-        "The server's HTTP API; commands are appended (RestURL/register). For ejabberd usually …/api. "
-        "A unix socket: http+unix://%2Frun%2Fx.sock/api, its path with %2F for each /.",
-        shown="http://localhost:5281",
-        secret=True,
-        of_target="URL",
-    )
-    rest_auth: Literal["auto", "basic", "bearer"] | None = key(
-        "RestAuth",
-        "How to log in; by default, with what is given. basic: RestUser. bearer: RestToken, else a token "
-        "that the server issues for RestUser. auto: such a token, else RestUser.",
-        of_target="Auth",
-    )
-    rest_user: str | None = key("RestUser", "The user for HTTP Basic, e.g. admin@example.org.", of_target="Auth")
-    rest_pass: Secret | None = secret(
-        "RestPass", "The password for HTTP Basic.", "A file with that password.", of_target="Auth"
-    )
-    rest_token: Secret | None = secret(
-        "RestToken", "A bearer token for the server.", "A file with that token.", of_target="Auth"
-    )
-    server_version: str | None = key(
-        "ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", shown="auto", of_target="Options"
-    )
-    api_version: Annotated[int, whole(0, 9999)] | None = key(
-        "ApiVersion",
-        "The API version (COMMAND/vN) if a job names none; ejabberd 24.02 or newer.",
-        of_target="Options",
-    )
-    jabber_domain: forms.Name | None = key(
-        "JabberDomain", "The virtual host: for a missing `host` argument, and the Host header.", of_target="Domain"
-    )
-    rest_queue: forms.Queue | None = key(
-        "RestQueue", "The queue to take jobs from, without `queue:`.", mandatory="without Targets", of_target="Queues"
-    )
+    rest_url: str | None = key("RestURL", shown="http://localhost:5281", secret=True, of_target="URL")
+    """The server's HTTP API; commands are appended (RestURL/register). For ejabberd usually …/api. A unix socket:
+    http+unix://%2Frun%2Fx.sock/api, its path with %2F for each /."""
+    rest_auth: Literal["auto", "basic", "bearer"] | None = key("RestAuth", of_target="Auth")
+    """How to log in; by default, with what is given. basic: RestUser. bearer: RestToken, else a token that the server
+    issues for RestUser. auto: such a token, else RestUser."""
+    rest_user: str | None = key("RestUser", of_target="Auth")
+    """The user for HTTP Basic, e.g. admin@example.org."""
+    rest_pass: Secret | None = secret("RestPass", of_target="Auth")
+    """The password for HTTP Basic."""
+    rest_token: Secret | None = secret("RestToken", of_target="Auth")
+    """A bearer token for the server."""
+    server_version: str | None = key("ServerVersion", shown="auto", of_target="Options")
+    """The server's version, e.g. 24.12; auto: ask the server."""
+    api_version: Annotated[int, whole(0, 9999)] | None = key("ApiVersion", of_target="Options")
+    """The API version (COMMAND/vN) if a job names none; ejabberd 24.02 or newer."""
+    jabber_domain: forms.Name | None = key("JabberDomain", of_target="Domain")
+    """The virtual host: for a missing `host` argument, and the Host header."""
+    rest_queue: forms.Queue | None = key("RestQueue", mandatory="without Targets", of_target="Queues")
+    """The queue to take jobs from, without `queue:`."""
     _target: Target = inline(Target, Target(), _flat)
 
     def entry(self, kind: str, problems: Problems) -> Target:

@@ -3,8 +3,8 @@
 Used by every class of keys: those of the file (`config.core`), those inside them (`config.target` and others), and the
 options of each kind of target. What a type alone does not say of a value is the form put beside it by `Annotated`;
 `config.forms` has the forms that several keys share. Always holds: reading, schema and reference page come from this
-one description and the field's type; a form never turns one type into another silently (`true` is no 1, `3.7` is no 3);
-a plain `bool`, `str` or `Literal` needs no form, and an attrs class is an object of its keys.
+one description, the field's type and the docstring below it; a form never turns one type into another silently (`true`
+is no 1, `3.7` is no 3); a plain `bool`, `str` or `Literal` needs no form, and an attrs class is an object of its keys.
 """
 
 import re
@@ -13,7 +13,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import MappingProxyType, NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, TypeAlias, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Never, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import attrs
 
@@ -227,16 +227,18 @@ ANYTHING = Form("anything", {}, lambda value: value)
 
 @attrs.frozen
 class Key:
-    """One key of a file. The texts are written for the reference page; `type` is the value's type with its form.
+    """One key of a file. Its texts are written for the reference page; `type` is the value's type with its form.
 
-    `default` is the default as JSON. `mandatory`: when the key must be present. `ignored`: why it is understood but has
-    no effect. `aliases`: other spellings. `instead_of`: the keys that say the same in another way, of which only one
-    may be used. `of_target`: the member of `Targets` for which this flat key stands.
+    What it means is the docstring below `field` in the class `owner`, which `config.reference` reads; a text that is
+    computed is its `meaning` instead. `default` is the default as JSON. `mandatory`: when the key must be present.
+    `ignored`: why it is understood but has no effect. `aliases`: other spellings. `instead_of`: the keys that say the
+    same in another way, of which only one may be used. `of_target`: the member of `Targets` for which this flat key
+    stands.
     """
 
     name: str
-    meaning: str
     default: Json = None
+    meaning: str = ""
     secret: bool = False
     mandatory: str | None = None
     ignored: str | None = None
@@ -244,6 +246,8 @@ class Key:
     instead_of: tuple[str, ...] = ()
     of_target: str | None = None
     type: Any = None
+    owner: Any = None
+    field: str = ""
 
 
 Members = type[attrs.AttrsInstance]
@@ -292,36 +296,40 @@ class Kinds(Mapping[str, Members]):
         return len(self._names)
 
 
-def key(name: str, meaning: str, default: object = None, *, in_repr: bool = True, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
-    """Return the field of a class of keys for the key `name`.
+def key(name: str, *unnamed: Never, default: object = None, in_repr: bool = True, **more: Any) -> Any:  # noqa: ANN401  as attrs.field
+    """Return the field of a class of keys for the key `name`; the docstring below the field says what the key means.
 
     `more` are further attributes of `Key`, and `shown`: the default as JSON, to be left out if it is the default itself
-    or there is none to show. `in_repr` False: its value may hold a secret, so that no `repr` has it.
+    or there is none to show. `in_repr` False: its value may hold a secret, so that no `repr` has it. Raise `TypeError`
+    for an `unnamed` text or default.
     """
+    _refuse_unnamed(name, unnamed)
     is_written = isinstance(default, str | int | float) and default != ""
     shown = more.pop("shown", default if is_written else None)
-    return attrs.field(default=default, repr=in_repr, metadata={"key": Key(name, meaning, shown, **more)})
+    return attrs.field(default=default, repr=in_repr, metadata={"key": Key(name, shown, **more)})
 
 
 def secret(  # as attrs.field
     name: str,
-    meaning: str,
-    file: str,
+    *unnamed: Never,
     default: Secret | None = None,
-    *,
     default_shown: Json = None,
     kw_only: bool = False,
     **more: Any,  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
     """Return a field for a secret: the key `name` holds its text, or the key `name` + "File" the path of its file.
 
-    `meaning` and `file` describe the two keys.
+    The docstring below the field says what the secret is. Raise `TypeError` for an `unnamed` text or default.
     """
-    keys = (
-        Key(name, meaning, default_shown, secret=True, type=str, **more),
-        Key(f"{name}File", file, instead_of=(name,), of_target=more.get("of_target"), type=str),
-    )
+    _refuse_unnamed(name, unnamed)
+    file = Key(f"{name}File", meaning="A file with it.", instead_of=(name,), of_target=more.get("of_target"), type=str)
+    keys = (Key(name, default_shown, secret=True, type=str, **more), file)
     return attrs.field(default=default, kw_only=kw_only, metadata={"secret": keys})
+
+
+def _refuse_unnamed(name: str, unnamed: tuple[object, ...]) -> None:
+    if unnamed:
+        raise TypeError(f'key("{name}"): write its text as a docstring below the field, and its default as default=…')
 
 
 def inline(members: Members, default: object = None, each: Callable[[Key], Key | None] | None = None) -> Any:  # noqa: ANN401  as attrs.field
@@ -339,9 +347,9 @@ def keys_of(members: Members) -> Mapping[str, Key]:
     for field in attrs.fields(members):
         match field.metadata:
             case {"key": Key() as one}:
-                found[one.name] = attrs.evolve(one, type=one.type or field.type)
+                found[one.name] = attrs.evolve(one, type=one.type or field.type, owner=members, field=field.name)
             case {"secret": (Key() as one, Key() as file)}:
-                found |= {one.name: one, file.name: file}
+                found |= {one.name: attrs.evolve(one, owner=members, field=field.name), file.name: file}
             case {"inline": inner, "each": each}:
                 seen = [key if each is None else each(key) for key in keys_of(inner).values()]
                 found |= {key.name: key for key in seen if key is not None}

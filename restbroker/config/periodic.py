@@ -75,31 +75,33 @@ class PeriodicCommand:
     """A command that becomes a job at set times. Durations are seconds."""
 
     name: str = ""
-    cron: _Cron = key(
-        "Cron",
-        "When: minute, hour, day of month, month, day of week; or @hourly, @daily, @weekly, @monthly, @yearly.",
-        "",
-        mandatory="always",
-    )
-    zone: _Zone = key("TimeZone", "The time zone of `Cron`.", "UTC")
-    command: Annotated[str, text()] = key("Command", "The command.", "", mandatory="always")
-    arguments: _Arguments = key("Arguments", "Its arguments, by name.", attrs.Factory(dict), in_repr=False)
-    target: forms.Name | None = key("Target", "The target; by default that of Queue, or the one with the command.")
-    queue: forms.Name | None = key("Queue", "A queue of that target; by default the first.")
+    cron: _Cron = key("Cron", default="", mandatory="always")
+    """When: minute, hour, day of month, month, day of week; or @hourly, @daily, @weekly, @monthly, @yearly."""
+    zone: _Zone = key("TimeZone", default="UTC")
+    """The time zone of `Cron`."""
+    command: Annotated[str, text()] = key("Command", default="", mandatory="always")
+    """The command."""
+    arguments: _Arguments = key("Arguments", default=attrs.Factory(dict), in_repr=False)
+    """Its arguments, by name."""
+    target: forms.Name | None = key("Target")
+    """The target; by default that of Queue, or the one with the command."""
+    queue: forms.Name | None = key("Queue")
+    """A queue of that target; by default the first."""
     # Secret, since some write the token itself.
-    token: forms.Name | None = key(
-        "Token", "The name of the token; by default the first that allows it.", in_repr=False, secret=True
-    )
-    missed: Literal["skip", "once"] = key(
-        "Missed", 'What of times at which no process ran: "skip" them, or run "once" for the last of them.', "skip"
-    )
-    within_s: forms.Duration = key("Within", "How late a job is pushed nevertheless.", 60.0, shown="60s")
-    catch_up_s: _Year = key("CatchUp", 'With Missed "once": how late at most.', _CATCH_UP_S, shown="24h")
-    overlap: Literal["allow", "skip"] = key(
-        "Overlap", 'Whether a job is pushed before the last one is done: "allow", or "skip" it.', "allow"
-    )
-    expire_s: _Year | None = key("Expiry", "Drop the job unless it is sent within this time.")
-    retry: _Retry = key("Retry", "How often to try again: a number, true (25) or false.", default=True)
+    token: forms.Name | None = key("Token", in_repr=False, secret=True)
+    """The name of the token; by default the first that allows it."""
+    missed: Literal["skip", "once"] = key("Missed", default="skip")
+    """What of times at which no process ran: "skip" them, or run "once" for the last of them."""
+    within_s: forms.Duration = key("Within", default=60.0, shown="60s")
+    """How late a job is pushed nevertheless."""
+    catch_up_s: _Year = key("CatchUp", default=_CATCH_UP_S, shown="24h")
+    """With Missed "once": how late at most."""
+    overlap: Literal["allow", "skip"] = key("Overlap", default="allow")
+    """Whether a job is pushed before the last one is done: "allow", or "skip" it."""
+    expire_s: _Year | None = key("Expiry")
+    """Drop the job unless it is sent within this time."""
+    retry: _Retry = key("Retry", default=True)
+    """How often to try again: a number, true (25) or false."""
 
     @property
     def schedule(self) -> CronSchedule:

@@ -22,30 +22,21 @@ DEFAULT_REDIS = "redis://localhost:6379"
 class Redis:
     """What the operator wrote about Redis and its Sentinels."""
 
-    url: Secret | None = secret(
-        "RedisURL",
-        "redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket; "
-        "redis://user@host with RedisPass or RedisPassFile.",
-        "A file with that URL.",
-        default_shown="redis://localhost:6379/0",
-    )
-    host: str | None = key(
-        "RedisHost",
-        "The older form of RedisURL: host or host:port.",
-        secret=True,
-        instead_of=("RedisURL", "RedisURLFile"),
-    )
-    database: Annotated[int, whole(0, 999_999)] | None = key("RedisDatabase", "The database's number.", shown=0)
-    password: Secret | None = secret("RedisPass", "The password for Redis.", "A file with the password for Redis.")
-    sentinels: forms.Sentinels = key(
-        "RedisSentinels",
-        "Sentinels that locate Redis; RedisURL gives all but host and port (docs/failover.md).",
-        (),
-    )
-    master: forms.Name | None = key("RedisMaster", "Sentinel's name for that Redis.", mandatory="with RedisSentinels")
-    sentinel_password: Secret | None = secret(
-        "RedisSentinelPass", "The Sentinels' own password.", "A file with that password."
-    )
+    url: Secret | None = secret("RedisURL", default_shown="redis://localhost:6379/0")
+    """redis://[user:password@]host[:port][/database], rediss:// for TLS, unix:///path for a socket; redis://user@host
+    with RedisPass or RedisPassFile."""
+    host: str | None = key("RedisHost", secret=True, instead_of=("RedisURL", "RedisURLFile"))
+    """The older form of RedisURL: host or host:port."""
+    database: Annotated[int, whole(0, 999_999)] | None = key("RedisDatabase", shown=0)
+    """The database's number."""
+    password: Secret | None = secret("RedisPass")
+    """The password for Redis."""
+    sentinels: forms.Sentinels = key("RedisSentinels", default=())
+    """Sentinels that locate Redis; RedisURL gives all but host and port (docs/failover.md)."""
+    master: forms.Name | None = key("RedisMaster", mandatory="with RedisSentinels")
+    """Sentinel's name for that Redis."""
+    sentinel_password: Secret | None = secret("RedisSentinelPass")
+    """The Sentinels' own password."""
 
     def check(self, problems: Problems) -> dict[str, Any]:
         """Return the fields of `Config` about Redis by name; `redis_url` has no password, and is "" after a problem."""

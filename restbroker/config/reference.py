@@ -2,11 +2,16 @@
 
 `restbroker config init` writes the sample, `restbroker config schema` prints the schema, which editors use; the
 reference page is made by `dev.tools.config_page`. Always holds: a test compares `env.json.sample` with this; the schema
-accepts every file that loads, except for legacy spellings.
+accepts every file that loads, except for legacy spellings; no source is read before a text is needed.
 """
 
+import ast
+import inspect
 import json
+import sys
 from collections.abc import Mapping
+from functools import cache
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Any, Final, assert_never
 
@@ -67,7 +72,7 @@ def sample_text(token: str = SAMPLE_SECRET) -> str:
 
 def key_description(members: Members, key: Key) -> str:
     """Return the description of a key, in sentences; the page says once that a key and its file exclude each other."""
-    parts = [key.meaning]
+    parts = [meaning] if (meaning := meaning_of(key)) else []
     if key.ignored is not None:
         parts.append(f"Ignored: {key.ignored}.")
     if key.aliases:
@@ -78,6 +83,29 @@ def key_description(members: Members, key: Key) -> str:
     if others:
         parts.append(f"Not together with {' or '.join(others)}.")
     return " ".join(parts)
+
+
+def meaning_of(key: Key) -> str:
+    """Return what a key means, in sentences; "" where its source is missing, since only compiled files are there."""
+    return key.meaning or _docstrings(key.owner.__module__).get((key.owner.__name__, key.field), "")
+
+
+@cache
+def _docstrings(module: str) -> Mapping[tuple[str, str], str]:
+    """Return the docstring below each field of a module's classes, by the names of class and field."""
+    try:
+        tree = ast.parse(inspect.getsource(sys.modules[module]))
+    except OSError:
+        return {}
+    found: dict[tuple[str, str], str] = {}
+    for owner in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        for statements in pairwise(owner.body):
+            match statements:
+                case (ast.AnnAssign(ast.Name(field)), ast.Expr(ast.Constant(str(text)))):
+                    found[owner.name, field] = " ".join(text.split())
+                case _:
+                    pass
+    return found
 
 
 def schema(kinds: Mapping[str, Members], sources: Mapping[str, Members] = NO_KINDS) -> dict[str, Json]:

@@ -34,7 +34,8 @@ _HINT: Final = "give Auth, or use a loopback address"
 class QueryKey:
     """A key in the query of the address, `?key=…`, which Prosody can send instead of HTTP Basic."""
 
-    value: Secret = secret("Value", "The key.", "A file with the key.", NO_SECRET, mandatory="or ValueFile")
+    value: Secret = secret("Value", default=NO_SECRET, mandatory="or ValueFile")
+    """The key."""
 
     def check(self, place: str, problems: Problems) -> "QueryKey | None":
         """Return the key as it is to be used; None without a usable one, which becomes a problem in `problems`."""
@@ -51,8 +52,10 @@ class QueryKey:
 class RosterAuth:
     """How Prosody logs in, as it is written: one of two ways."""
 
-    basic: Basic | None = key("Basic", "User and password: http://USER:PASS@… in Prosody.", secret=True)
-    key: QueryKey | None = key("Key", "A key in the address: …?key=KEY in Prosody.", secret=True, instead_of=("Basic",))
+    basic: Basic | None = key("Basic", secret=True)
+    """User and password: http://USER:PASS@… in Prosody."""
+    key: QueryKey | None = key("Key", secret=True, instead_of=("Basic",))
+    """A key in the address: …?key=KEY in Prosody."""
 
     def check(self, place: str, problems: Problems) -> Basic | QueryKey | None:
         """Return the configured login; None after a problem, which is added to `problems`."""
@@ -72,32 +75,22 @@ class Roster:
     the time that a request for a refresh waits for it.
     """
 
-    bind: forms.Bind = key(
-        "Listen",
-        "host:port for rosters; without Auth, a loopback address. Port 0: any free one.",
-        ("127.0.0.1", 8082),
-        shown="127.0.0.1:8082",
-    )
-    path: forms.UserPath = key("Path", "The path, with {user} for the user, by default at the end.", f"/roster/{USER}")
-    served: bool = key("Serve", "`restbroker run` serves them too; else only `restbroker roster serve`.", default=True)
-    domain: str | None = key(
-        "Domain",
-        "The users' domain, by default Target's: user@Domain is the same as user. Users cannot be their own contact.",
-    )
-    target: str | None = key(
-        "Target",
-        "The prosody-roster target that tells Prosody of changes. Without it, rosters are only served.",
-    )
-    copy_age_s: Annotated[float, duration(30, none=True)] = key(
-        "CopyAge",
-        "While Redis is away, users get copies of their rosters up to this age. 0: no copies.",
-        86_400.0,
-        shown="24h",
-    )
-    copies_mib: Annotated[int, whole(1, 4096)] = key(
-        "CopiesMiB", "Memory for these copies, in MiB; the oldest are dropped first.", 64
-    )
-    _auth_as_written: RosterAuth | None = key("Auth", "How Prosody logs in: exactly one of its members.", secret=True)
+    bind: forms.Bind = key("Listen", default=("127.0.0.1", 8082), shown="127.0.0.1:8082")
+    """host:port for rosters; without Auth, a loopback address. Port 0: any free one."""
+    path: forms.UserPath = key("Path", default=f"/roster/{USER}")
+    """The path, with {user} for the user, by default at the end."""
+    served: bool = key("Serve", default=True)
+    """`restbroker run` serves them too; else only `restbroker roster serve`."""
+    domain: str | None = key("Domain")
+    """The users' domain, by default Target's: user@Domain is the same as user. Users cannot be their own contact."""
+    target: str | None = key("Target")
+    """The prosody-roster target that tells Prosody of changes. Without it, rosters are only served."""
+    copy_age_s: Annotated[float, duration(30, none=True)] = key("CopyAge", default=86_400.0, shown="24h")
+    """While Redis is away, users get copies of their rosters up to this age. 0: no copies."""
+    copies_mib: Annotated[int, whole(1, 4096)] = key("CopiesMiB", default=64)
+    """Memory for these copies, in MiB; the oldest are dropped first."""
+    _auth_as_written: RosterAuth | None = key("Auth", secret=True)
+    """How Prosody logs in: exactly one of its members."""
     auth: Basic | QueryKey | None = None
     longest_s: float = LONGEST_S
 

@@ -30,8 +30,10 @@ _COLON: Final = "must not hold a colon, which HTTP Basic cannot carry."
 class Basic:
     """HTTP Basic credentials."""
 
-    user: str = key("User", "The user, e.g. admin@example.org.", "", mandatory="always")
-    password: Secret = secret("Pass", "The password.", "A file with the password.", NO_SECRET, mandatory="or PassFile")
+    user: str = key("User", default="", mandatory="always")
+    """The user, e.g. admin@example.org."""
+    password: Secret = secret("Pass", default=NO_SECRET, mandatory="or PassFile")
+    """The password."""
 
     def check(self, place: str, problems: Problems) -> "Basic | None":
         """Return user and password as they are to be used; None after a problem, which is added to `problems`."""
@@ -73,11 +75,12 @@ _BEARER: Final = re.compile(r"[\x21-\x7e]+")
 class Bearer:
     """A bearer token as it is written, or the login for which the server issues one."""
 
-    token: Secret = secret("Token", "The token.", "A file with the token.", NO_SECRET, mandatory="or TokenFile or User")
-    _user: str | None = key("User", "A user for whom the server issues tokens.", instead_of=("Token", "TokenFile"))
-    _password: Secret | None = secret(
-        "Pass", "That user's password.", "A file with that password.", mandatory="with User"
-    )
+    token: Secret = secret("Token", default=NO_SECRET, mandatory="or TokenFile or User")
+    """The token."""
+    _user: str | None = key("User", instead_of=("Token", "TokenFile"))
+    """A user for whom the server issues tokens."""
+    _password: Secret | None = secret("Pass", mandatory="with User")
+    """That user's password."""
 
     def check(self, place: str, problems: Problems) -> "Bearer | IssuedLogin | None":
         """Return the token, or the login for which tokens are issued; None after a problem (in `problems`)."""
@@ -102,14 +105,12 @@ def check_bearer(place: str, token: Secret | None, problems: Problems) -> Bearer
 class Auth:
     """How to log in to a target, as it is written."""
 
-    basic: Basic | None = key("Basic", "User and password.", secret=True)
-    bearer: Bearer | None = key("Bearer", "A token.", secret=True, instead_of=("Basic",))
-    auto: Basic | None = key(
-        "Auto",
-        "A token if the server issues one, else user and password.",
-        secret=True,
-        instead_of=("Basic", "Bearer"),
-    )
+    basic: Basic | None = key("Basic", secret=True)
+    """User and password."""
+    bearer: Bearer | None = key("Bearer", secret=True, instead_of=("Basic",))
+    """A token."""
+    auto: Basic | None = key("Auto", secret=True, instead_of=("Basic", "Bearer"))
+    """A token if the server issues one, else user and password."""
 
 
 Engine = Literal["lean", "httpx"]
@@ -162,22 +163,23 @@ class TlsFiles:
     not in the same file.
     """
 
-    ca: File | None = key("CAFile", "Certificates (PEM) to verify the server's, instead of the system's.")
-    cert: File | None = key("CertFile", "This client's certificate (PEM), for servers that require one.")
-    key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
+    ca: File | None = key("CAFile")
+    """Certificates (PEM) to verify the server's, instead of the system's."""
+    cert: File | None = key("CertFile")
+    """This client's certificate (PEM), for servers that require one."""
+    key: File | None = key("KeyFile")
+    """Its key (PEM, without a passphrase), if that is not in CertFile."""
 
 
 @attrs.frozen
 class CertFiles:
     """The certificate with which a server of restbroker identifies itself; `key` is None if it is in the same file."""
 
-    cert: File = key(
-        "CertFile",
-        "The certificate (PEM) for Listen, with intermediates; only TLS is then accepted. A renewed one is "
-        "used within seconds.",
-        Path(),
-    )
-    key: File | None = key("KeyFile", "Its key (PEM, without a passphrase), if that is not in CertFile.")
+    cert: File = key("CertFile", default=Path())
+    """The certificate (PEM) for Listen, with intermediates; only TLS is then accepted. A renewed one is used within
+    seconds."""
+    key: File | None = key("KeyFile")
+    """Its key (PEM, without a passphrase), if that is not in CertFile."""
 
 
 USUALLY_AT_MOST_ONCE: Final = ("announce_*",)
@@ -190,38 +192,28 @@ class WrittenKeys:
     None: the default of the target's kind applies.
     """
 
-    url: str = key("URL", "The server's HTTP API, as RestURL.", "", secret=True, mandatory="always")
-    auth: Auth | None = key("Auth", "How to log in: exactly one member.", secret=True)
-    queues: forms.Queues = key(
-        "Queues",
-        "The queues to serve, without `queue:`; no two targets share one. A list: in strict priority. "
-        'Weights, such as {"high": 3, "rest": 1}: each comes first in its share of the fetches.',
-        (),
-        mandatory="always",
-    )
-    concurrency: forms.Thousand | None = key(
-        "Concurrency", "Requests at once, per process; some kinds have another default.", shown=20
-    )
-    timeout_s: forms.Duration | None = key(
-        "RequestTimeout", "The timeout of one request; some kinds have another default.", shown="10s"
-    )
-    idle_expiry_s: forms.Duration | None = key(
-        "IdleExpiry", "How long idle connections are kept; some kinds have another default.", shown="240s"
-    )
-    proxy: str | None = key(
-        "Proxy",
-        "An HTTP proxy on the way to the server, such as http://proxy.example.org:3128. As with Engine httpx, a "
-        "request then costs several times the CPU.",
-        secret=True,
-    )
-    proxy_user: str | None = key("ProxyUser", "The user for Proxy.")
-    proxy_pass: Secret | None = secret("ProxyPass", "That user's password.", "A file with that password.")
-    at_most_once: forms.Commands = key(
-        "AtMostOnce",
-        "Commands never sent again if they may have run; their jobs die instead. Costs one Redis write per job.",
-        USUALLY_AT_MOST_ONCE,
-        shown=[*USUALLY_AT_MOST_ONCE],
-    )
+    url: str = key("URL", default="", secret=True, mandatory="always")
+    """The server's HTTP API, as RestURL."""
+    auth: Auth | None = key("Auth", secret=True)
+    """How to log in: exactly one member."""
+    queues: forms.Queues = key("Queues", default=(), mandatory="always")
+    """The queues to serve, without `queue:`; no two targets share one. A list: in strict priority. Weights, such as
+    {"high": 3, "rest": 1}: each comes first in its share of the fetches."""
+    concurrency: forms.Thousand | None = key("Concurrency", shown=20)
+    """Requests at once, per process; some kinds have another default."""
+    timeout_s: forms.Duration | None = key("RequestTimeout", shown="10s")
+    """The timeout of one request; some kinds have another default."""
+    idle_expiry_s: forms.Duration | None = key("IdleExpiry", shown="240s")
+    """How long idle connections are kept; some kinds have another default."""
+    proxy: str | None = key("Proxy", secret=True)
+    """An HTTP proxy on the way to the server, such as http://proxy.example.org:3128. As with Engine httpx, a request
+    then costs several times the CPU."""
+    proxy_user: str | None = key("ProxyUser")
+    """The user for Proxy."""
+    proxy_pass: Secret | None = secret("ProxyPass")
+    """That user's password."""
+    at_most_once: forms.Commands = key("AtMostOnce", default=USUALLY_AT_MOST_ONCE, shown=[*USUALLY_AT_MOST_ONCE])
+    """Commands never sent again if they may have run; their jobs die instead. Costs one Redis write per job."""
 
 
 _MEMBERS: Mapping[str, str] = {
@@ -245,96 +237,62 @@ class Target:
     """
 
     name: str = ""
-    kind: str = key(
-        "Kind",
-        "The server's kind: one of Options below, or of an installed package.",
-        "",
-        mandatory="always",
-    )
+    kind: str = key("Kind", default="", mandatory="always")
+    """The server's kind: one of Options below, or of an installed package."""
     url: Url = Url("http", "localhost", 80)
     queues: tuple[str, ...] = ()
     credentials: Credentials = None
     written: WrittenKeys = inline(WrittenKeys, WrittenKeys())
-    host_header: forms.HostHeader | None = key("HostHeader", "The Host header, if it is not the virtual host.")
-    default_host: forms.Name | None = key(
-        "Domain", "The virtual host: for a missing `host` argument, and the Host header."
-    )
+    host_header: forms.HostHeader | None = key("HostHeader")
+    """The Host header, if it is not the virtual host."""
+    default_host: forms.Name | None = key("Domain")
+    """The virtual host: for a missing `host` argument, and the Host header."""
     concurrency: int = 20
     timeout_s: float = 10.0
-    connect_timeout_s: forms.Duration = key("ConnectTimeout", "For connecting.", 3.0, shown="3s")
+    connect_timeout_s: forms.Duration = key("ConnectTimeout", default=3.0, shown="3s")
+    """For connecting."""
     idle_expiry_s: float = 240.0
-    max_connection_age_s: forms.Duration = key(
-        "MaxConnectionAge",
-        "The greatest age of a connection; then changes of DNS and balancers take effect.",
-        600.0,
-        shown="10m",
-    )
-    engine: Engine = key(
-        "Engine",
-        "The HTTP client: lean, or httpx if lean rejects the server's answers; it costs several times the CPU.",
-        "lean",
-    )
+    max_connection_age_s: forms.Duration = key("MaxConnectionAge", default=600.0, shown="10m")
+    """The greatest age of a connection; then changes of DNS and balancers take effect."""
+    engine: Engine = key("Engine", default="lean")
+    """The HTTP client: lean, or httpx if lean rejects the server's answers; it costs several times the CPU."""
     proxy: Proxy | None = None
     at_most_once: tuple[str, ...] = ()
     """Commands, as names with wildcards, that are never sent again if they may have run."""
-    rate: forms.RateLimit | None = key(
-        "RateLimit",
-        'How fast all processes together start jobs: "200/s", "6000/min", or {"Rate": "200/s", "Burst": '
-        "20}. Burst: how many at once after a pause (default: 100 ms' worth).",
-    )
-    max_in_flight: Annotated[int, whole(1, 1_000_000)] | None = key(
-        "MaxInFlight", "Jobs in progress of all processes together; by default Concurrency per process."
-    )
-    slots: forms.Slots = key(
-        "Slots",
-        'Lower limits of requests at once for some commands: {"register": 2, "get_*": 5}.',
-        MappingProxyType({}),
-    )
-    expire_s: forms.Durations = key(
-        "Expire",
-        "How long after their creation jobs of these commands expire, unless they have an `expiry`: "
-        '{"send_message": "10m"}.',
-        MappingProxyType({}),
-    )
-    on_expiry: OnExpiry = key(
-        "OnExpiry",
-        "What becomes of jobs that expire: drop (counted, in the log, the metrics and the History) or dead. One that "
-        "may have run always dies.",
-        "drop",
-    )
-    idempotency_s: forms.DurationOrNone = key(
-        "IdempotencyFor",
-        "How long an `idempotency_key` of a job counts, from its last try on; 0: never.",
-        86_400.0,
-        shown="24h",
-    )
-    fair_by: forms.FairBy | None = key(
-        "FairBy",
-        'Jobs of one queue take turns by these arguments (["host"]), or by their own member "fair_key"; by default '
-        "they are served as they came.",
-    )
-    fair_weights: forms.FairWeights = key(
-        "FairWeights",
-        'The shares of some keys, 1 to 100, in place of 1: {"vip.example.org": 4}.',
-        MappingProxyType({}),
-    )
-    order_by: forms.OrderBy | None = key(
-        "OrderBy",
-        'Jobs with the same values of these arguments (["user", "host"]), or with the same "order_key" as their own '
-        "member, are done one after the other, in their order.",
-    )
-    on_dead: forms.DeathRule = key(
-        "OnDead",
-        "With OrderBy, what becomes of the jobs behind one that dies: go (the next one starts) or stop (they wait "
-        "for a person; cancel is read so too).",
-        "go",
-    )
-    tls: TlsFiles = key("TLS", "Certificates, for https.", TlsFiles())
+    rate: forms.RateLimit | None = key("RateLimit")
+    """How fast all processes together start jobs: "200/s", "6000/min", or {"Rate": "200/s", "Burst": 20}. Burst: how
+    many at once after a pause (default: 100 ms' worth)."""
+    max_in_flight: Annotated[int, whole(1, 1_000_000)] | None = key("MaxInFlight")
+    """Jobs in progress of all processes together; by default Concurrency per process."""
+    slots: forms.Slots = key("Slots", default=MappingProxyType({}))
+    """Lower limits of requests at once for some commands: {"register": 2, "get_*": 5}."""
+    expire_s: forms.Durations = key("Expire", default=MappingProxyType({}))
+    """How long after their creation jobs of these commands expire, unless they have an `expiry`:
+    {"send_message": "10m"}."""
+    on_expiry: OnExpiry = key("OnExpiry", default="drop")
+    """What becomes of jobs that expire: drop (counted, in the log, the metrics and the History) or dead. One that may
+    have run always dies."""
+    idempotency_s: forms.DurationOrNone = key("IdempotencyFor", default=86_400.0, shown="24h")
+    """How long an `idempotency_key` of a job counts, from its last try on; 0: never."""
+    fair_by: forms.FairBy | None = key("FairBy")
+    """Jobs of one queue take turns by these arguments (["host"]), or by their own member "fair_key"; by default they
+    are served as they came."""
+    fair_weights: forms.FairWeights = key("FairWeights", default=MappingProxyType({}))
+    """The shares of some keys, 1 to 100, in place of 1: {"vip.example.org": 4}."""
+    order_by: forms.OrderBy | None = key("OrderBy")
+    """Jobs with the same values of these arguments (["user", "host"]), or with the same "order_key" as their own
+    member, are done one after the other, in their order."""
+    on_dead: forms.DeathRule = key("OnDead", default="go")
+    """With OrderBy, what becomes of the jobs behind one that dies: go (the next one starts) or stop (they wait for a
+    person; cancel is read so too)."""
+    tls: TlsFiles = key("TLS", default=TlsFiles())
+    """Certificates, for https."""
     public_only: bool = False
     """Whether connections to addresses of private networks are refused, whatever the URL's name resolves to then."""
     is_local: bool = False
     """Whether its commands are done in Redis, so that no server is asked and none has to work."""
-    options: Annotated[object, OptionsOf("targets")] = key("Options", "Further keys: see Options below.")
+    options: Annotated[object, OptionsOf("targets")] = key("Options")
+    """Further keys: see Options below."""
     secrets: tuple[Secret, ...] = ()
     """The secrets in its options."""
     weights: Mapping[str, int] = MappingProxyType({})

@@ -33,33 +33,23 @@ class Token:
 
     name: str = ""
     secrets: tuple[Secret, ...] = ()
-    _current: Secret | None = secret(
-        "Secret",
-        "The secret that jobs carry or sign with.",
-        "A file with it.",
-        mandatory="or SecretFile",
-        kw_only=True,
-    )
-    _previous: Secret | None = secret(
-        "PreviousSecret",
-        "The previous secret, also valid during a rotation.",
-        "A file with it.",
-        kw_only=True,
-    )
-    allow: forms.AllowList = key(
-        "Allow",
-        'Commands that its jobs may run, with * and ?. "*" excludes those that control the server itself; '
-        'they need "dangerous:TAG" or "dangerous:*".',
-        ("*",),
-        shown=["*"],
-    )
-    hosts: forms.Hosts = key("Hosts", "Virtual hosts of its jobs, with * and ?; by default any.", ())
-    targets: forms.SomeTargets = key("Targets", "Targets of its jobs, with * and ?; by default any.", ())
-    queues: forms.SomeQueues = key("Queues", "Queues of its jobs, with * and ?; by default any.", ())
-    signed: forms.Signed = key("Signed", "Jobs carry a signature; the secret never reaches Redis.", default=False)
-    window_s: forms.Month = key(
-        "Window", "How old a signature may be when a broker first sees it.", 7 * DAY_S, shown="7d"
-    )
+    _current: Secret | None = secret("Secret", mandatory="or SecretFile", kw_only=True)
+    """The secret that jobs carry or sign with."""
+    _previous: Secret | None = secret("PreviousSecret", kw_only=True)
+    """The previous secret, also valid during a rotation."""
+    allow: forms.AllowList = key("Allow", default=("*",), shown=["*"])
+    """Commands that its jobs may run, with * and ?. "*" excludes those that control the server itself; they need
+    "dangerous:TAG" or "dangerous:*"."""
+    hosts: forms.Hosts = key("Hosts", default=())
+    """Virtual hosts of its jobs, with * and ?; by default any."""
+    targets: forms.SomeTargets = key("Targets", default=())
+    """Targets of its jobs, with * and ?; by default any."""
+    queues: forms.SomeQueues = key("Queues", default=())
+    """Queues of its jobs, with * and ?; by default any."""
+    signed: forms.Signed = key("Signed", default=False)
+    """Jobs carry a signature; the secret never reaches Redis."""
+    window_s: forms.Month = key("Window", default=7 * DAY_S, shown="7d")
+    """How old a signature may be when a broker first sees it."""
     flat: bool = False
 
     def check(self, place: str, problems: Problems) -> tuple["Token", list[_Placed]]:

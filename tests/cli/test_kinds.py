@@ -91,6 +91,11 @@ BROKEN: list[tuple[Change, str, str]] = [
     (_says("raise SystemExit(3)\n"), "restbroker_chatter cannot be imported (SystemExit: 3)", "another version"),
     (_says(""), "does not declare its CONTRACT_VERSION", "Install"),
     (_says(f"CONTRACT_VERSION = {CONTRACT_VERSION - 1}"), f"version {CONTRACT_VERSION - 1}", "a newer restbroker-c"),
+    (
+        _says('from restbroker.config.key import key\nkey("Notify", "Whether messages ring.", default=True)'),
+        'cannot be imported (TypeError: key("Notify"): write its text as a docstring below the field',
+        "another version",
+    ),
     (_lacks_its_last_line, "restbroker_chatter has no for_version", "Install"),
 ]
 ROWS = [pytest.param(*row, id=row[1], marks=[NIGHTLY] if number > 2 else []) for number, row in enumerate(BROKEN)]

@@ -49,6 +49,8 @@ def test_each_finding_is_given_what_its_texts_name(folder: Path) -> None:
     assert {name for name in rows if name not in used and not name.startswith(begun)} == set()
     for node in nodes:
         match node:
+            case ast.Call(ast.Name("key")):
+                pass  # a key may have the name of a finding
             case ast.Call(func, [ast.Constant(str(name))] | [_, ast.Constant(str(name))], values) if name in rows:
                 texts = (rows[name].message, rows[name].why or "", rows[name].hint or "")
                 named = {field for text in texts for _, field, _, _ in Formatter().parse(text) if field}

@@ -29,7 +29,8 @@ class Options:
 
     DEFAULTS: ClassVar = Defaults(concurrency=8, url="http://127.0.0.1:8200")
 
-    notify: bool = key("Notify", "Whether messages ring at their receivers.", default=True)
+    notify: bool = key("Notify", default=True)
+    """Whether messages ring at their receivers."""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target as it is to be used; problems go to `problems`."""

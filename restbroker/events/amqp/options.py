@@ -99,14 +99,10 @@ def _wrong(what: str) -> str:
 class RabbitServer:
     """Where RabbitMQ is. `url`: the whole URL with its login, which may stand in a file."""
 
-    url: Secret = secret(
-        "URL",
-        "amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. The vhost / is written %2F, or left out.",
-        "A file with it.",
-        NO_SECRET,
-        mandatory="or URLFile",
-    )
-    tls: TlsFiles | None = key("TLS", "Certificates, for amqps.")
+    url: Secret = secret("URL", default=NO_SECRET, mandatory="or URLFile")
+    """amqp://USER:PASSWORD@HOST:5672/VHOST, or amqps:// for TLS. The vhost / is written %2F, or left out."""
+    tls: TlsFiles | None = key("TLS")
+    """Certificates, for amqps."""
 
     def check(self, place: str, problems: Problems) -> "RabbitServer | None":
         """Return the server as it is to be used, or None after adding a problem to `problems`."""
@@ -140,25 +136,18 @@ class RabbitExchange:
 
     name: str = ""
     carries: ExchangeContent = "presence"
-    keys: _BindingKeys = key(
-        "Keys",
-        "Routing keys to read; by default `#` of presence, `#.chat_msg_recv` of chat, "
-        "`#.groupchat_msg_sent` of groupchat.",
-        (),
-    )
-    type: Literal["topic", "fanout", "direct"] = key(
-        "Type", "Its type, as `type` in MongooseIM's configuration.", "topic"
-    )
-    is_durable: bool = key(
-        "Durable",
-        "As `durable` in MongooseIM's configuration: MongooseIM refuses to start if restbroker created the "
-        "exchange with another value.",
-        default=False,
-    )
-    create: bool = key("Create", "Create it if missing; MongooseIM does not after a restart of RabbitMQ.", default=True)
-    _carries_as_written: ExchangeContent | None = key(
-        "Carries", "What is published there; known for MongooseIM's default exchanges."
-    )
+    keys: _BindingKeys = key("Keys", default=())
+    """Routing keys to read; by default `#` of presence, `#.chat_msg_recv` of chat, `#.groupchat_msg_sent` of
+    groupchat."""
+    type: Literal["topic", "fanout", "direct"] = key("Type", default="topic")
+    """Its type, as `type` in MongooseIM's configuration."""
+    is_durable: bool = key("Durable", default=False)
+    """As `durable` in MongooseIM's configuration: MongooseIM refuses to start if restbroker created the exchange with
+    another value."""
+    create: bool = key("Create", default=True)
+    """Create it if missing; MongooseIM does not after a restart of RabbitMQ."""
+    _carries_as_written: ExchangeContent | None = key("Carries")
+    """What is published there; known for MongooseIM's default exchanges."""
 
     def check(self, place: str, problems: Problems) -> "RabbitExchange | None":
         """Return the exchange with its defaults filled in, or None after adding a problem to `problems`."""
@@ -183,22 +172,16 @@ class Options:
     server: RabbitServer = inline(RabbitServer, RabbitServer())
     exchanges: Annotated[
         tuple[RabbitExchange, ...], Names("exchanges by name", _NAME, "a name of letters, digits, . _ : @ -")
-    ] = key(
-        "Exchanges",
-        "MongooseIM's exchanges by name; by default presence, chat_msg and groupchat_msg.",
-        tuple(map(RabbitExchange, _KNOWN)),
-    )
+    ] = key("Exchanges", default=tuple(map(RabbitExchange, _KNOWN)))
+    """MongooseIM's exchanges by name; by default presence, chat_msg and groupchat_msg."""
     queue: Annotated[str, word("name", _NAME, "a name of letters, digits and . _ : @ -")] = key(
-        "RabbitQueue", "The queue in RabbitMQ; by default restbroker.SOURCE.", ""
+        "RabbitQueue", default=""
     )
-    queue_type: Literal["quorum", "classic"] = key(
-        "QueueType",
-        "quorum: events survive a restart of RabbitMQ. classic: they are lost.",
-        "quorum",
-    )
-    prefetch: Annotated[int, whole(1, 10_000)] = key(
-        "Prefetch", "How many events RabbitMQ sends ahead; after a lost connection at most this many come twice.", 400
-    )
+    """The queue in RabbitMQ; by default restbroker.SOURCE."""
+    queue_type: Literal["quorum", "classic"] = key("QueueType", default="quorum")
+    """quorum: events survive a restart of RabbitMQ. classic: they are lost."""
+    prefetch: Annotated[int, whole(1, 10_000)] = key("Prefetch", default=400)
+    """How many events RabbitMQ sends ahead; after a lost connection at most this many come twice."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with its options filled in and judged, for `config.kind`; problems go to `problems`."""

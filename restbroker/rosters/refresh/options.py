@@ -18,16 +18,14 @@ class Options:
     DEFAULTS: ClassVar[Defaults] = Defaults(concurrency=200, timeout_s=5.0, url="http://127.0.0.1:5280/roster_admin")
     """Defaults for the burst that a roster service bears; Prosody answers within milliseconds, or never."""
 
-    debounce_s: forms.Duration = key(
-        "Debounce", "A refresh without `now` waits until a roster is unchanged for this long.", 0.2, shown="200ms"
-    )
-    max_wait_s: forms.Duration = key("MaxWait", "But no longer than this after the first change.", 1.0, shown="1s")
-    batch_size: Annotated[int, whole(1, 50)] = key("BatchSize", "The greatest number of users in one request.", 50)
-    writes_only: bool = key(
-        "WritesOnly",
-        "Take only commands that change rosters, also while Prosody is down; leave refreshes to Roster.Target.",
-        False,
-    )
+    debounce_s: forms.Duration = key("Debounce", default=0.2, shown="200ms")
+    """A refresh without `now` waits until a roster is unchanged for this long."""
+    max_wait_s: forms.Duration = key("MaxWait", default=1.0, shown="1s")
+    """But no longer than this after the first change."""
+    batch_size: Annotated[int, whole(1, 50)] = key("BatchSize", default=50)
+    """The greatest number of users in one request."""
+    writes_only: bool = key("WritesOnly", default=False)
+    """Take only commands that change rosters, also while Prosody is down; leave refreshes to Roster.Target."""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target with its options judged, for `config.kind`; problems go to `problems`."""

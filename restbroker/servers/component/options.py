@@ -94,56 +94,38 @@ class Options:
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind="ejabberd", check_reads=True)
 
-    address: forms.Bind = key(
-        "Address", "host:port of the listener (ejabberd_service).", ("127.0.0.1", 5347), shown="127.0.0.1:5347"
+    address: forms.Bind = key("Address", default=("127.0.0.1", 5347), shown="127.0.0.1:5347")
+    """host:port of the listener (ejabberd_service)."""
+    name: _Name = key("Name", default="", mandatory="always")
+    """The component's name, as in mod_service_log and under `hosts` of the listener: a subdomain of one of Hosts."""
+    hosts: _Hosts = key("Hosts", default=(), mandatory="always")
+    """The server's virtual hosts whose users' stanzas count."""
+    password: Secret = secret("Pass", default=NO_SECRET, mandatory="or PassFile")
+    """The listener's password for Name."""
+    is_tls: bool = key("TLS", default=False)
+    """The listener has `tls: true`; its certificate must be for the Address."""
+    ca: forms.File | None = key("CAFile")
+    """Certificates (PEM) to verify the server's, instead of the system's."""
+    foreign_name: bool = key("ForeignName", default=False)
+    """Name is a subdomain of none of Hosts. Without the component ejabberd sends all copies to whoever has that name in
+    DNS."""
+    takes: _Types = key(
+        "Take", default=TAKES, meaning=f"The types of events that are taken, also push; by default {', '.join(TAKES)}."
     )
-    name: _Name = key(
-        "Name",
-        "The component's name, as in mod_service_log and under `hosts` of the listener: a subdomain of one of Hosts.",
-        "",
-        mandatory="always",
-    )
-    hosts: _Hosts = key("Hosts", "The server's virtual hosts whose users' stanzas count.", (), mandatory="always")
-    password: Secret = secret(
-        "Pass", "The listener's password for Name.", "A file with it.", NO_SECRET, mandatory="or PassFile"
-    )
-    is_tls: bool = key("TLS", "The listener has `tls: true`; its certificate must be for the Address.", default=False)
-    ca: forms.File | None = key("CAFile", "Certificates (PEM) to verify the server's, instead of the system's.")
-    foreign_name: bool = key(
-        "ForeignName",
-        "Name is a subdomain of none of Hosts. Without the component ejabberd sends all copies to whoever has that "
-        "name in DNS.",
-        default=False,
-    )
-    takes: _Types = key("Take", f"The types of events that are taken, also push; by default {', '.join(TAKES)}.", TAKES)
-    push_empty: bool = key(
-        "PushEmpty",
-        "Of the events push also those without a text and sender, as of receipts and calls; false: they are answered "
-        "and dropped.",
-        default=True,
-    )
-    rooms: _Rooms = key(
-        "Rooms",
-        "Rooms with people of other servers: a job subscribes rooms@Name there, and what the room sends counts.",
-        (),
-    )
-    _target: str | None = key(
-        "Target", "The target of kind ejabberd with the same server's API, whose messages DropOwn drops."
-    )
-    lease_s: forms.Duration | None = key(
-        "Lease",
-        "One process reads, for events in order; how long after it dies another takes over. By default all read.",
-    )
-    max_unread_s: forms.Duration = key(
-        "MaxUnread",
-        "While Redis accepts no events: how long the stream is left unread once 32 MiB wait in memory, so that "
-        "the server keeps the rest in its memory. After that events are read and lost, and counted.",
-        _UNREAD_S,
-        shown=f"{_UNREAD_S:g}s",
-    )
-    limit_bytes: Annotated[int, whole(_LEAST_STANZA, _MOST_STANZA)] = key(
-        "MaxStanza", "Bytes of the longest stanza; longer ones are skipped and counted.", 1024 * 1024
-    )
+    push_empty: bool = key("PushEmpty", default=True)
+    """Of the events push also those without a text and sender, as of receipts and calls; false: they are answered and
+    dropped."""
+    rooms: _Rooms = key("Rooms", default=())
+    """Rooms with people of other servers: a job subscribes rooms@Name there, and what the room sends counts."""
+    _target: str | None = key("Target")
+    """The target of kind ejabberd with the same server's API, whose messages DropOwn drops."""
+    lease_s: forms.Duration | None = key("Lease")
+    """One process reads, for events in order; how long after it dies another takes over. By default all read."""
+    max_unread_s: forms.Duration = key("MaxUnread", default=_UNREAD_S, shown=f"{_UNREAD_S:g}s")
+    """While Redis accepts no events: how long the stream is left unread once 32 MiB wait in memory, so that the server
+    keeps the rest in its memory. After that events are read and lost, and counted."""
+    limit_bytes: Annotated[int, whole(_LEAST_STANZA, _MOST_STANZA)] = key("MaxStanza", default=1024 * 1024)
+    """Bytes of the longest stanza; longer ones are skipped and counted."""
     software: str = "ejabberd"
     """Which of `SERVERS` it is."""
 
@@ -215,7 +197,8 @@ class ProsodyOptions:
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, check_reads=True)
 
     options: Options = inline(Options, Options(), _of_prosody)
-    takes: _Push = key("Take", 'Nothing but ["push"], the default: Prosody copies no messages.', ("push",))
+    takes: _Push = key("Take", default=("push",))
+    """Nothing but ["push"], the default: Prosody copies no messages."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""

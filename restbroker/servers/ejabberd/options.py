@@ -20,11 +20,10 @@ class Options:
 
     DEFAULTS: ClassVar = Defaults(url="http://127.0.0.1:5281/api", login="admin@example.org", takes_token=True)
 
-    server_version: str = key("ServerVersion", "The server's version, e.g. 24.12; auto: ask the server.", "auto")
-    api_version: Annotated[int, whole(0, 9999)] | None = key(
-        "ApiVersion",
-        "The API version (COMMAND/vN) if a job names none; ejabberd 24.02 or newer.",
-    )
+    server_version: str = key("ServerVersion", default="auto")
+    """The server's version, e.g. 24.12; auto: ask the server."""
+    api_version: Annotated[int, whole(0, 9999)] | None = key("ApiVersion")
+    """The API version (COMMAND/vN) if a job names none; ejabberd 24.02 or newer."""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target as it is; a missing domain and a missing login become notes in `problems`."""

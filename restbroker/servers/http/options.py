@@ -99,41 +99,35 @@ _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 class CommandKeys:
     """The keys of one command."""
 
-    method: Method = key("Method", "The request's method.", "POST")
-    path: WrittenSecret = key(
-        "Path", 'Appended to the target\'s URL: a template, or {"File": …} with one that is secret, no template.', ""
-    )
-    query: Query = key("Query", "What follows the path; each value is a template.", _NO_QUERY)
-    body: AnyValue = key(
-        "Body",
-        "JSON whose strings are templates; by default, an object of the arguments that Path and Query do not use.",
-        in_repr=False,
-    )
-    encoding: Literal["json", "form", "none"] | None = key(
-        "Encoding", "The body's encoding. Unset, GET, HEAD and DELETE have no body.", shown="json"
-    )
-    headers: Headers = key("Headers", "Headers to add to the target's, or to replace them.", _NOTHING, secret=True)
-    success: Statuses = key("Success", "Statuses that mean success.", (range(200, 300),), shown=["2xx"])
-    retry: Statuses = key(
-        "Retry",
-        "Statuses after which it is retried; with any other the job dies.",
-        tuple(range(status, status + 1) for status in _RETRY),
-        shown=list(_RETRY),
-    )
-    idempotent: bool = key(
-        "Idempotent",
-        "Safe to send twice: the receiver recognises repetitions by `Idempotency-Key` or `webhook-id` (the "
-        "jid). GET, HEAD, PUT and DELETE always are.",
-        False,
-    )
+    method: Method = key("Method", default="POST")
+    """The request's method."""
+    path: WrittenSecret = key("Path", default="")
+    """Appended to the target's URL: a template, or {"File": …} with one that is secret, no template."""
+    query: Query = key("Query", default=_NO_QUERY)
+    """What follows the path; each value is a template."""
+    body: AnyValue = key("Body", in_repr=False)
+    """JSON whose strings are templates; by default, an object of the arguments that Path and Query do not use."""
+    encoding: Literal["json", "form", "none"] | None = key("Encoding", shown="json")
+    """The body's encoding. Unset, GET, HEAD and DELETE have no body."""
+    headers: Headers = key("Headers", default=_NOTHING, secret=True)
+    """Headers to add to the target's, or to replace them."""
+    success: Statuses = key("Success", default=(range(200, 300),), shown=["2xx"])
+    """Statuses that mean success."""
+    retry: Statuses = key("Retry", default=tuple(range(status, status + 1) for status in _RETRY), shown=list(_RETRY))
+    """Statuses after which it is retried; with any other the job dies."""
+    idempotent: bool = key("Idempotent", default=False)
+    """Safe to send twice: the receiver recognises repetitions by `Idempotency-Key` or `webhook-id` (the jid). GET,
+    HEAD, PUT and DELETE always are."""
 
 
 @attrs.frozen(kw_only=True)
 class ProbeKeys:
     """The keys of the request that tests whether the target works."""
 
-    method: Literal["GET", "HEAD"] = key("Method", "The request's method.", "GET")
-    path: str = key("Path", "Appended to the target's URL; no template.", "")
+    method: Literal["GET", "HEAD"] = key("Method", default="GET")
+    """The request's method."""
+    path: str = key("Path", default="")
+    """Appended to the target's URL; no template."""
 
 
 @attrs.frozen(kw_only=True)
@@ -141,23 +135,18 @@ class Options:
     """What is written under `Options`."""
 
     commands: Annotated[Mapping[str, CommandKeys], Names("commands by name", COMMAND, "a command's name")] = key(
-        "Commands", "The commands of jobs; nothing else is sent.", MappingProxyType({}), mandatory="always"
+        "Commands", default=MappingProxyType({}), mandatory="always"
     )
-    headers: Headers = key("Headers", "Headers of every request.", _NOTHING, secret=True)
-    signing: Secrets = key(
-        "SigningSecrets",
-        "Sign requests as in Standard Webhooks with each of these (`whsec_…`); several during a rotation.",
-        (),
-        secret=True,
-    )
-    probe: ProbeKeys | None = key(
-        "Probe",
-        "The request that tests target and login: 2xx, or 401 and 403. Without it, HEAD of the URL: any "
-        "status below 500 means that the target works.",
-    )
-    allow_private: bool = key(
-        "AllowPrivate", "Connect to private networks too: loopback, 10.0.0.0/8, link-local, …", False
-    )
+    """The commands of jobs; nothing else is sent."""
+    headers: Headers = key("Headers", default=_NOTHING, secret=True)
+    """Headers of every request."""
+    signing: Secrets = key("SigningSecrets", default=(), secret=True)
+    """Sign requests as in Standard Webhooks with each of these (`whsec_…`); several during a rotation."""
+    probe: ProbeKeys | None = key("Probe")
+    """The request that tests target and login: 2xx, or 401 and 403. Without it, HEAD of the URL: any status below 500
+    means that the target works."""
+    allow_private: bool = key("AllowPrivate", default=False)
+    """Connect to private networks too: loopback, 10.0.0.0/8, link-local, …"""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target with its `HttpSettings` as options; add problems of these options to `problems`."""

@@ -31,12 +31,10 @@ class Options:
     DEFAULTS: ClassVar = Defaults(idle_expiry_s=4.0, domain_is_host=False, url="http://localhost:5551/api/graphql")
     """MongooseIM closes a connection after 5 s, and its listeners may want a Host that is none of its domains."""
 
-    schema: Schema = key("Schema", "The URL's endpoint: an admin's, a domain admin's or a user's.", "admin")
-    server_version: str = key(
-        "ServerVersion",
-        "The server's version, e.g. 6.5.0; auto: ask (only admins get it).",
-        "auto",
-    )
+    schema: Schema = key("Schema", default="admin")
+    """The URL's endpoint: an admin's, a domain admin's or a user's."""
+    server_version: str = key("ServerVersion", default="auto")
+    """The server's version, e.g. 6.5.0; auto: ask (only admins get it)."""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `problems`.

@@ -44,31 +44,20 @@ class Options:
 
     apis: Mapping[Api, ApiAddress] = MappingProxyType({})
     host: str | None = None
-    _admin_url: str | None = key(
-        "AdminURL",
-        "mod_http_admin_api's URL, for announcements, invites and users; same server and port as URL.",
-        secret=True,
-    )
-    _admin_token: Secret | None = secret(
-        "AdminToken", "Its bearer token, if Auth has none or another.", "A file with that token."
-    )
-    _msg_url: str | None = key(
-        "MsgURL",
-        "mod_post_msg's URL, for the command `msg`; same server and port as URL. Needs Auth.Basic.",
-        secret=True,
-    )
-    iq_timeout_s: forms.Duration | None = key(
-        "IqTimeout", "How long an iq may take, if longer than RequestTimeout; mod_rest allows 300 s."
-    )
+    _admin_url: str | None = key("AdminURL", secret=True)
+    """mod_http_admin_api's URL, for announcements, invites and users; same server and port as URL."""
+    _admin_token: Secret | None = secret("AdminToken")
+    """Its bearer token, if Auth has none or another."""
+    _msg_url: str | None = key("MsgURL", secret=True)
+    """mod_post_msg's URL, for the command `msg`; same server and port as URL. Needs Auth.Basic."""
+    iq_timeout_s: forms.Duration | None = key("IqTimeout")
+    """How long an iq may take, if longer than RequestTimeout; mod_rest allows 300 s."""
     fields: Annotated[
         tuple[str, ...],
         Items("list of names", 'a list of names such as ["receipt"]', word("name", _FIELD, "a member's name")),
-    ] = key(
-        "Fields",
-        "Further members of stanzas that your mod_rest knows. restbroker refuses unknown ones, which "
-        "mod_rest drops silently.",
-        (),
-    )
+    ] = key("Fields", default=())
+    """Further members of stanzas that your mod_rest knows. restbroker refuses unknown ones, which mod_rest drops
+    silently."""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target with the addresses of its APIs in its options; add problems and notes to `problems`."""

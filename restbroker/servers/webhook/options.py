@@ -67,33 +67,27 @@ class Options:
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(has_ids=False, takes_below=True, has_own_types=True)
 
-    map: Map = key(
-        "Map",
-        'Where each member of the event is: {"type": "/event_name", "from": "header:X-Message-From"}. Other names '
-        "become further members.",
-        MappingProxyType({}),
-    )
+    map: Map = key("Map", default=MappingProxyType({}))
+    """Where each member of the event is: {"type": "/event_name", "from": "header:X-Message-From"}. Other names become
+    further members."""
     types: Annotated[
         Mapping[str, Annotated[str, word("type", TYPE, 'a type such as "message"')]],
         Names("types by the sender's word", *_WORD),
-    ] = key("Types", 'Other words for its types: {"chat": "message"}.', MappingProxyType({}))
+    ] = key("Types", default=MappingProxyType({}))
+    """Other words for its types: {"chat": "message"}."""
     by_type: Annotated[Mapping[str, Map], Names("maps by the sender's word", *_WORD)] = key(
-        "MapByType",
-        'More of Map for one type, by the sender\'s word: {"groupchat": {"room": "/message/@to"}}.',
-        MappingProxyType({}),
+        "MapByType", default=MappingProxyType({})
     )
-    body: Literal["auto", "json", "form", "xml", "text"] = key(
-        "Body", "What its bodies are, whatever their Content-Type says: json, form, xml, text.", "auto"
-    )
-    charset: Annotated[str, Form("charset", {"type": "string"}, _read_charset, str)] | None = key(
-        "Charset",
-        "What its texts are written in, unless a Content-Type or JSON says it: iso-8859-1, windows-1252; by default "
-        "what a form's field charset or the XML names, else utf-8.",
-    )
-    chain: bool = key(
-        "Chain", "Take what targets of kind http post, also of other restbrokers: only where nothing leads back.", False
-    )
-    drop: Pointers = key("Drop", 'What raw is not to hold: ["/occupant/email"]; * is each element.', ())
+    """More of Map for one type, by the sender's word: {"groupchat": {"room": "/message/@to"}}."""
+    body: Literal["auto", "json", "form", "xml", "text"] = key("Body", default="auto")
+    """What its bodies are, whatever their Content-Type says: json, form, xml, text."""
+    charset: Annotated[str, Form("charset", {"type": "string"}, _read_charset, str)] | None = key("Charset")
+    """What its texts are written in, unless a Content-Type or JSON says it: iso-8859-1, windows-1252; by default what a
+    form's field charset or the XML names, else utf-8."""
+    chain: bool = key("Chain", default=False)
+    """Take what targets of kind http post, also of other restbrokers: only where nothing leads back."""
+    drop: Pointers = key("Drop", default=())
+    """What raw is not to hold: ["/occupant/email"]; * is each element."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with the names of its own members.

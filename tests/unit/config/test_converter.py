@@ -19,7 +19,8 @@ from restbroker.config.values import duration_text, seconds
 
 @attrs.frozen(kw_only=True)
 class Bare:
-    count: int = key("Count", "A number of which nobody has said how it is written.", 1)
+    count: int = key("Count", default=1)
+    """A number of which nobody has said how it is written."""
 
 
 def test_a_type_without_a_form_is_refused_whatever_is_written() -> None:

@@ -1,7 +1,11 @@
 """The files that are made from the keys are what the keys say."""
 
+import compileall
 import json
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -18,6 +22,7 @@ from restbroker.config.target import Auth, Basic, Bearer, Target, TlsFiles
 from restbroker.config.tokens import Token
 from restbroker.events import registry as sources
 from restbroker.servers import registry
+from tests.support.process import run
 
 INSIDE: tuple[Members, ...] = (Target, Auth, Basic, Bearer, TlsFiles, Token)
 REPOSITORY = Path(__file__).parents[3]
@@ -48,11 +53,41 @@ def test_the_schema_names_exactly_the_keys_and_holds_the_sample() -> None:
     assert json.loads(json.dumps(schema)) == schema
 
 
+def test_every_key_says_what_it_means() -> None:
+    """A rule, such as that it is ignored or excludes another, tells nobody what the key is for."""
+    found = [*_described(reference.schema(registry.kinds(), sources.kinds()))]
+    rules = ("Ignored: ", "Also read as ", "Not together with ")
+    assert len(found) > 200
+    assert [name for name, text in found if not text or text.startswith(rules)] == [], "write a docstring below"
+
+
+def _described(part: Any) -> Iterator[tuple[str, str]]:
+    """Yield each key's name and description, wherever in the schema it is."""
+    members = part.items() if isinstance(part, dict) else enumerate(part) if isinstance(part, list) else ()
+    for name, inner in members:
+        if isinstance(inner, dict) and "description" in inner:
+            yield str(name), inner["description"]
+        yield from _described(inner)
+
+
+@pytest.mark.slow  # all is compiled
+def test_compiled_files_alone_lack_texts_and_nothing_else(tmp_path: Path) -> None:
+    shutil.copytree(REPOSITORY / "restbroker", tmp_path / "restbroker", ignore=shutil.ignore_patterns("__pycache__"))
+    assert compileall.compile_dir(tmp_path, quiet=1, legacy=True)
+    for file in tmp_path.rglob("*.py"):
+        file.unlink()
+    typed = (["config", "schema"], ["config", "show", "--config", str(REPOSITORY / "env.json.sample")], ["--help"])
+    ran = [run(words, environ={"PYTHONPATH": str(tmp_path)}) for words in typed]
+    assert [(done.returncode, done.stderr) for done in ran] == [(0, "")] * 3
+    properties = json.loads(ran[0].stdout)["properties"]
+    assert (properties.keys(), properties["Token"]["description"]) == (all_keys().keys(), "")
+
+
 def test_each_shown_default_is_the_real_one() -> None:
     every: tuple[Members, ...] = (Config, *INSIDE)
     for members in every:
         for field in attrs.fields(members):
-            shown: Key = field.metadata.get("key", Key("", ""))
+            shown: Key = field.metadata.get("key", Key(""))
             if shown.default is None or shown.name in ("RedisURL", "RestURL", "RedisDatabase") or field.default is None:
                 continue
             review = Problems()

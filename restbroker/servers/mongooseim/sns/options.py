@@ -26,14 +26,13 @@ _ACCESS_KEY: Final = r"[A-Za-z0-9_-]{1,128}"
 class TopicKeys:
     """One entry of `Topics`."""
 
-    type: Literal["message", "groupchat", "presence"] | None = key(
-        "Type",
-        "message for MongooseIM's pm_messages_topic, groupchat for muc_messages_topic, presence for "
-        "presence_updates_topic.",
-        mandatory="always",
-    )
-    queue: forms.Queue | None = key("Queue", "The queue of its events, regardless of Routes; by default the source's.")
-    job_class: JobClass | None = key("Class", "The class of their jobs; by default the source's.")
+    type: Literal["message", "groupchat", "presence"] | None = key("Type", mandatory="always")
+    """message for MongooseIM's pm_messages_topic, groupchat for muc_messages_topic, presence for
+    presence_updates_topic."""
+    queue: forms.Queue | None = key("Queue")
+    """The queue of its events, regardless of Routes; by default the source's."""
+    job_class: JobClass | None = key("Class")
+    """The class of their jobs; by default the source's."""
 
 
 _NO_TOPICS: Mapping[str, TopicKeys] = MappingProxyType({})
@@ -48,27 +47,19 @@ class Options:
 
     access_key: (
         Annotated[str, word("name of a key", _ACCESS_KEY, "a name of 1 to 128 of A-Z, a-z, 0-9, - and _")] | None
-    ) = key("AccessKey", "The access_key_id of MongooseIM: any name.", mandatory="always")
+    ) = key("AccessKey", mandatory="always")
+    """The access_key_id of MongooseIM: any name."""
     secret_key: Secret | None = secret(
         "SecretKey",
-        f"Its secret_access_key, of {LEAST_SECRET} characters or more.",
-        "A file with it.",
         mandatory="or SecretKeyFile",
+        meaning=f"Its secret_access_key, of {LEAST_SECRET} characters or more.",
     )
     topics: Annotated[
         Mapping[str, TopicKeys], Names("topics by name", _TOPIC, "the name of a topic, not its whole ARN")
-    ] = key(
-        "Topics",
-        "MongooseIM's topics by name, with what is published on each.",
-        _NO_TOPICS,
-        mandatory="always",
-    )
-    skew_s: forms.Duration = key(
-        "ClockSkew",
-        "How far MongooseIM's clock may be off. A captured request can be replayed for this long.",
-        900.0,
-        shown="15m",
-    )
+    ] = key("Topics", default=_NO_TOPICS, mandatory="always")
+    """MongooseIM's topics by name, with what is published on each."""
+    skew_s: forms.Duration = key("ClockSkew", default=900.0, shown="15m")
+    """How far MongooseIM's clock may be off. A captured request can be replayed for this long."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with its secret and its topics' queues; add mistakes in the options to `problems`."""

@@ -17,19 +17,11 @@ class Options:
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(has_ids=False)
 
-    resend_s: Annotated[float, duration(none=True)] = key(
-        "Resend",
-        "Within this time a repeated message (same sender and recipient) counts once: MongooseIM posts "
-        "three times if unanswered. 0: never.",
-        1.0,
-        shown="1s",
-    )
-    patience_s: forms.Duration = key(
-        "Patience",
-        "How long Redis may take before the answer is 503; senders in MongooseIM wait meanwhile.",
-        0.5,
-        shown="500ms",
-    )
+    resend_s: Annotated[float, duration(none=True)] = key("Resend", default=1.0, shown="1s")
+    """Within this time a repeated message (same sender and recipient) counts once: MongooseIM posts three times if
+    unanswered. 0: never."""
+    patience_s: forms.Duration = key("Patience", default=0.5, shown="500ms")
+    """How long Redis may take before the answer is 503; senders in MongooseIM wait meanwhile."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with its window and patience set from these options; refuse `IQ` in `problems`.

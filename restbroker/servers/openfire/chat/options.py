@@ -41,20 +41,15 @@ class Options:
     )
     """Openfire's threads are few, and it closes a connection that was idle for 30 s (measured)."""
 
-    secret: Secret | None = secret(
-        "Secret", "The shared secret (plugin.ofchat.secret), instead of Auth.", "A file with that secret."
-    )
-    passwords: forms.SecretFile | None = key(
-        "PasswordsFile",
-        "A private file with lines user:password. Users without a line need the target's login, which must "
-        "be an administrator's.",
-    )
-    paths: Paths = key("Paths", "The paths where the plugin's documentation and source differ.", "source")
-    joins: bool = key(
-        "JoinRooms",
-        "Have a user join a room before they post or invite there, unless their current login did.",
-        True,
-    )
+    secret: Secret | None = secret("Secret")
+    """The shared secret (plugin.ofchat.secret), instead of Auth."""
+    passwords: forms.SecretFile | None = key("PasswordsFile")
+    """A private file with lines user:password. Users without a line need the target's login, which must be an
+    administrator's."""
+    paths: Paths = key("Paths", default="source")
+    """The paths where the plugin's documentation and source differ."""
+    joins: bool = key("JoinRooms", default=True)
+    """Have a user join a room before they post or invite there, unless their current login did."""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target as it is to be used, with defaults filled in; add what is wrong with it to `problems`.

@@ -28,11 +28,8 @@ class Options:
     )
     """Openfire closes a connection after 30 s, and its console is served by a few threads."""
 
-    secret: Secret | None = secret(
-        "Secret",
-        "The plugin's shared secret (plugin.restapi.secret), instead of Auth.",
-        "A file with the shared secret.",
-    )
+    secret: Secret | None = secret("Secret")
+    """The plugin's shared secret (plugin.restapi.secret), instead of Auth."""
 
     def check(self, target: Target, at: At, problems: Problems) -> Target:
         """Return the target as it is to be used, with its path and secret; add what is wrong with it to `problems`."""

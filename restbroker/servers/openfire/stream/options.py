@@ -51,54 +51,25 @@ class Options:
 
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False, target_kind="openfire-chat")
 
-    users: _Users = key(
-        "Users",
-        "The users whose streams are read. restbroker logs them in, except those that a job logged off.",
-        (),
-        mandatory="or Askers",
-    )
-    askers: _Users = key(
-        "Askers",
-        "Users who only ask experts (the command ask): not logged in, with a stream while they ask.",
-        (),
-    )
-    passwords: forms.SecretFile = key(
-        "PasswordsFile",
-        "A private file with a line user:password for each of them, read whenever a stream opens.",
-        NO_SECRET,
-        mandatory="always",
-    )
-    _target: str | None = key(
-        "Target", "The target of kind openfire-chat with the server and its logins.", mandatory="always"
-    )
-    announces: bool = key(
-        "Announce",
-        "After each login make users available once their stream is open; the login itself already does so.",
-        default=True,
-    )
-    silence_s: forms.Duration = key(
-        "Silence",
-        "Reopen a stream after this long without event or heartbeat (every 10 s).",
-        SILENCE_S,
-        shown=f"{SILENCE_S:g}s",
-    )
-    lease_s: forms.Duration = key(
-        "Lease",
-        "How long after a process dies another takes over its streams.",
-        LEASE_S,
-        shown=f"{LEASE_S:g}s",
-    )
-    limit_bytes: Annotated[int, whole(_LEAST_LIMIT, _MOST_LIMIT)] = key(
-        "LargestEvent",
-        "Bytes of the largest event; larger ones are lost. Events are longer than their messages by a third or more.",
-        4 * 1024 * 1024,
-    )
-    buffer_bytes: Annotated[int, whole(_LEAST_BUFFER, _MOST_BUFFER)] = key(
-        "Buffer",
-        "Bytes of events that wait in memory while Redis accepts none. Once full, no stream is read, and "
-        "Openfire blocks senders to these users.",
-        BUFFER_BYTES,
-    )
+    users: _Users = key("Users", default=(), mandatory="or Askers")
+    """The users whose streams are read. restbroker logs them in, except those that a job logged off."""
+    askers: _Users = key("Askers", default=())
+    """Users who only ask experts (the command ask): not logged in, with a stream while they ask."""
+    passwords: forms.SecretFile = key("PasswordsFile", default=NO_SECRET, mandatory="always")
+    """A private file with a line user:password for each of them, read whenever a stream opens."""
+    _target: str | None = key("Target", mandatory="always")
+    """The target of kind openfire-chat with the server and its logins."""
+    announces: bool = key("Announce", default=True)
+    """After each login make users available once their stream is open; the login itself already does so."""
+    silence_s: forms.Duration = key("Silence", default=SILENCE_S, shown=f"{SILENCE_S:g}s")
+    """Reopen a stream after this long without event or heartbeat (every 10 s)."""
+    lease_s: forms.Duration = key("Lease", default=LEASE_S, shown=f"{LEASE_S:g}s")
+    """How long after a process dies another takes over its streams."""
+    limit_bytes: Annotated[int, whole(_LEAST_LIMIT, _MOST_LIMIT)] = key("LargestEvent", default=4 * 1024 * 1024)
+    """Bytes of the largest event; larger ones are lost. Events are longer than their messages by a third or more."""
+    buffer_bytes: Annotated[int, whole(_LEAST_BUFFER, _MOST_BUFFER)] = key("Buffer", default=BUFFER_BYTES)
+    """Bytes of events that wait in memory while Redis accepts none. Once full, no stream is read, and Openfire blocks
+    senders to these users."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source as it is to be used, with users' names folded; add what is wrong with it to `problems`."""
