@@ -12,7 +12,6 @@ import trio
 from restbroker import __version__
 from restbroker.broker.status.record import rss_kib
 from restbroker.broker.status.status import Status
-from restbroker.broker.token_watch import digests
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.core import Config
 from restbroker.config.target import Target
@@ -116,7 +115,7 @@ def snapshot(pool: WorkerPool, counters: Counters) -> Mapping[str, Json]:
         "limits": _limits(target, breaker.semaphore.limit),
         "limited": pool.hindrance,
         "server_version": breaker.server_version,
-        "tokens": digests(pool.plan.tokens, [target]),
+        "tokens": pool.plan.tokens.digests([target]),
         "quiet": pool.quiet.is_set(),
         # A pool that only finishes what it has is not the one that its target's metrics are about.
         **({"finishing": True} if pool.stopping.is_set() else counters.snapshot(target.name)),

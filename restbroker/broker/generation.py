@@ -34,7 +34,6 @@ from restbroker.broker.scheduler import Scheduler
 from restbroker.broker.scopes import cancel_after, until
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
-from restbroker.broker.token_watch import TokenWatch
 from restbroker.broker.upkeep import RedisUpkeep, Rewrite
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store.connection import Connection
@@ -216,21 +215,16 @@ class Generation:
                     intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, report).run)
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
-            ours = self.identities
             reaper = Reaper(
                 connection,
                 self.health,
                 report,
                 host,
-                our_identities=ours,
+                our_identities=self.identities,
                 specs=specs,
                 ordered=[pool.plan for pool in pools if pool.plan.order is not None],
             )
             intake.start_soon(reaper.run)
-            served = [pool.plan.target for pool in pools]
-            if pools:
-                watch = TokenWatch(connection, self.health, report, served, pools[0].plan.tokens, our_identities=ours)
-                intake.start_soon(watch.run)
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
             intake.start_soon(RedisUpkeep(connection, self.health, report, dead_limit).run)
             if self.plan.periodic:

@@ -1,24 +1,30 @@
 """The tokens that jobs may carry, kept in memory and read again when their files change.
 
-Admission calls `proof` for a job's third argument; `restbroker token list` does so for waiting jobs. Always holds: each
-look-up compares with every secret, also behind one that fits; a secret that was removed from its file is accepted for a
-second more at most; no secret is in a `repr`.
+Admission calls `proof` for a job's third argument; `restbroker token list` does so for waiting jobs. Each pool's
+heartbeat carries `digests`, with which `check` compares the tokens of all processes: where they differ, jobs die at
+random. Always holds: each look-up compares with every secret, also behind one that fits; a secret that was removed from
+its file is accepted for a second more at most; no secret is in a `repr`, and who reads a digest learns no more of a
+secret than whether a guess is right.
 """
 
+import hashlib
 import hmac
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import inf
 from pathlib import Path
 from time import monotonic
 from typing import Final, TypeAlias
 
 import attrs
+import orjson
 
 from restbroker.config.secret import Secret, digest_of
+from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.job import hiding, signing
 from restbroker.job.arguments import Submission
+from restbroker.job.auth import reaches
 from restbroker.job.json_types import Json
 from restbroker.job.signing import Signature
 from restbroker.telemetry.events import OperatorWarning, Report
@@ -105,17 +111,26 @@ class Tokens:
         place = place_of(given, self._encoded)
         return None if place is None else self._secrets[place]
 
-    def secret_digests(self) -> Mapping[str, Sequence[str]]:
-        """Return of each token, by name, the digests (`digest_of`) of its current and previous secret."""
+    def digests(self, targets: Collection[Target]) -> dict[str, Json]:
+        """Return what a heartbeat says of the tokens of these targets' queues: queue → [digest of the grants, secrets].
+
+        The secrets are {name: [`digest_of` the current one, of the previous one if there is one]}.
+        """
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
-        return self._digests
+        found: dict[str, Json] = {}
+        for target in targets:
+            for queue in target.queues:
+                place = (target.name, queue)
+                if place not in self._published:
+                    self._published[place] = self._published_at(*place)
+                found[queue] = self._published[place]
+        return found
 
-    def until_changed(self, place: tuple[str, str], make: Callable[[], Json]) -> Json:
-        """Return what `make` says of a target and queue; it is called once until a secret changes."""
-        if place not in self._published:
-            self._published[place] = make()
-        return self._published[place]
+    def _published_at(self, target: str, queue: str) -> Json:
+        valid = [token for token in self.tokens if reaches(token, target, (queue,))]
+        of_grants = hashlib.sha256(orjson.dumps(sorted(map(_grants, valid)))).hexdigest()[:16]
+        return [of_grants, {token.name: [*self._digests[token.name]] for token in valid}]
 
     def reread(self) -> None:
         """Have every file read at the next use, even if it looks unchanged."""
@@ -208,6 +223,11 @@ def _stat_of(path: Path) -> tuple[int, ...] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
+def _grants(token: Token) -> list[str]:
+    rules = [*(f"allow {pattern}" for pattern in token.allow), *(f"host {host}" for host in token.hosts)]
+    return [token.name, f"{token.signed} {token.window_s}", *sorted(rules)]
+
+
 def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
     """Return the index of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
 
@@ -220,3 +240,31 @@ def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
         if hmac.compare_digest(offered, secret) and found is None:
             found = place
     return found
+
+
+def unlike(mine: Mapping[str, Json], snapshot: Mapping[str, Json]) -> list[str]:
+    """Return the queues of `mine` (`Tokens.digests`) that the pool of this snapshot serves with other tokens.
+
+    While one process has a secret as the current one and another as the previous one, as in a rotation, they are alike.
+    """
+    theirs = snapshot.get("tokens")
+    found = theirs if isinstance(theirs, dict) else {}
+    return [queue for queue in mine if queue in found and _is_unlike(mine[queue], found[queue])]
+
+
+def _is_unlike(mine: Json, other: Json) -> bool:
+    match mine, other:
+        case [str() as grants, dict() as secrets], [str() as their_grants, dict() as their_secrets]:
+            return grants != their_grants or any(
+                not _is_same(own, their_secrets.get(name)) for name, own in secrets.items()
+            )
+        case _:
+            return False
+
+
+def _is_same(own: Json, their: Json) -> bool:
+    match own, their:
+        case [current, *previous], [their_current, *their_previous]:
+            return current in (their_current, *their_previous) or their_current in previous
+        case _:
+            return False

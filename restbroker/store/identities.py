@@ -12,7 +12,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.format import ResponseQueue
 from restbroker.job.json_types import Json
-from restbroker.store.client import Client, Reply, counts, mapping, raw
+from restbroker.store.client import Client, Reply, counts, mapping
 
 _RESPONSE_FIELDS = ("response_queue", "response_class")
 _MOST_DIGITS = 20
@@ -91,13 +91,6 @@ def read(client: Client, identity: str) -> Registration | None:
     """Return the record of an identity; None if there is none. Raise `StoreRefused` if it is damaged."""
     fields = mapping(client.command("HGETALL", client.keys.info(identity)))
     return read_fields(fields) if fields else None
-
-
-def read_snapshots(client: Client) -> Mapping[str, bytes]:
-    """Return the snapshot of the last heartbeat of each live identity. Raise `StoreUnavailable` or `StoreRefused`."""
-    names = list(live_identities(client))
-    found = client.commands([("HGET", client.keys.info(name), "snapshot") for name in names]) if names else []
-    return {name: raw(snapshot) for name, snapshot in zip(names, found, strict=True) if snapshot is not None}
 
 
 def read_fields(fields: Mapping[str, bytes]) -> Registration:

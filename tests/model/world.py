@@ -258,9 +258,7 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(generation, "time_s", lambda _reference: now_s())
     patch.setattr(records, "write_token_uses", lambda _reference, _used: None)
     patch.setattr(rewrite, "append_only_file", lambda _reference: AppendOnlyFile("r", False, True, False, False))
-    # Every token is the right one here, and all processes have the same ones.
     patch.setattr(unadmitted, "pause_flooded", lambda _reference, _dead_limit: ())
-    patch.setattr(identities, "read_snapshots", lambda _reference: {})
     # Every process probes by itself here, as where Redis does not let it ask the others.
     patch.setattr(probing, "claim", lambda *_: ProbeGranted())
     patch.setattr(probing, "publish", lambda *_: True)

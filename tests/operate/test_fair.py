@@ -9,7 +9,6 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.broker.token_watch import digests
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.secret import Secret
@@ -301,7 +300,7 @@ def test_check_counts_jobs_in_lines_and_names_foreign_tokens(mixed: Client, sett
 
     other = attrs.evolve(settings.tokens[0], secrets=(Secret("another-token"),))
     for pid, token in ((7, other), (8, settings.tokens[0])):
-        serve(mixed, "e", pid, ["rest"], tokens=digests(Tokens([token]), settings.targets))
+        serve(mixed, "e", pid, ["rest"], tokens=Tokens([token]).digests(settings.targets))
     texts = found()
     assert texts["TokensMixed"] == "node:7 serves the queue rest with other tokens than this configuration."
     assert any("15 jobs wait (13 in lines, which Sidekiq Web does not show)" in message for message in texts.values())

@@ -11,8 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from restbroker.broker import token_watch
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.tokens import Tokens, unlike
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.job import arguments, rubyjson, signing
@@ -66,15 +65,15 @@ def check_hands(client: Client, config: Config) -> Sequence[Finding]:
 
 def _mixed_tokens(config: Config, seen: Snapshot) -> Iterator[Finding]:
     """Yield a finding for each queue that a process serves with other tokens than this configuration has."""
-    mine = token_watch.digests(Tokens(config.tokens), config.targets)
+    mine = Tokens(config.tokens).digests(config.targets)
     found = {
         queue: pool.name
         for pool in seen.targets
         if not pool.is_gone
-        for queue in token_watch.unlike(mine, seen.registrations[pool.identity].facts)
+        for queue in unlike(mine, seen.registrations[pool.identity].facts)
     }
     for queue, process in found.items():
-        yield _finding("TokensMixed", queue=queue, process=process, hint=token_watch.HINT)
+        yield _finding("TokensMixed", queue=queue, process=process)
 
 
 def _left_keys(client: Client, config: Config, seen: Snapshot) -> Iterator[Finding]:

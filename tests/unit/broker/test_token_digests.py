@@ -1,4 +1,4 @@
-"""Processes that serve one queue compare their tokens, and one that differs is reported."""
+"""What a heartbeat says of a pool's tokens: it tells whether others are alike, and gives no secret away."""
 
 import json
 from pathlib import Path
@@ -6,17 +6,11 @@ from typing import Any
 
 import pytest
 
-from restbroker.broker import token_watch
-from restbroker.broker.token_watch import digests, unlike
-from restbroker.broker.tokens import Tokens
+from restbroker.broker.tokens import Tokens, unlike
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
 from restbroker.config.tokens import Token
 from restbroker.job.json_types import Json
-from restbroker.store import heartbeats, jobs
-from restbroker.store.identities import ProcessInfo
-from restbroker.telemetry.events import OperatorWarning
-from tests.broker.conftest import Harness
 
 TARGET = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest", "vip"))
 LONG, OLD = "a-secret-that-nobody-guesses", "the-secret-before-that-one"
@@ -27,7 +21,7 @@ def token(*secrets: str, name: str = "a", **more: Any) -> Token:
 
 
 def said(*tokens: Token) -> Json:
-    return digests(Tokens(tokens), [TARGET])["rest"]
+    return Tokens(tokens).digests([TARGET])["rest"]
 
 
 def is_unlike(mine: Json, other: Json) -> bool:
@@ -71,7 +65,7 @@ def test_foreign_text_in_a_heartbeat_is_no_difference(odd: Json) -> None:
 
 @pytest.mark.promise("Security: who can read Redis", "to guess a token's secret from a heartbeat")
 def test_heartbeat_has_no_secret_and_unequal_digests() -> None:
-    text = json.dumps(digests(Tokens([token(LONG, OLD), token("third-one", name="b")]), [TARGET]))
+    text = json.dumps(Tokens([token(LONG, OLD), token("third-one", name="b")]).digests([TARGET]))
     assert not [token for token in (LONG, OLD, "third-one") if token in text]
     (_, secrets) = json.loads(text)["rest"]
     assert sorted(map(len, secrets.values())) == [1, 2]
@@ -83,23 +77,7 @@ def test_idle_process_reports_new_secret_in_its_file(tmp_path: Path) -> None:
     file, now_s = tmp_path / "token", [0.0]
     file.write_text(OLD)
     tokens = Tokens([Token("a", (Secret(path=file),))], now_s=lambda: now_s[0])
-    before = digests(tokens, [TARGET])
+    before = tokens.digests([TARGET])
     file.write_text(LONG)
     now_s[0] = 5.0
-    assert digests(tokens, [TARGET]) == {"rest": said(*BEFORE), "vip": said(*BEFORE)} != before
-
-
-async def test_process_with_other_tokens_is_reported_once(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(token_watch, "LOOK_S", 0.05)
-    harness.token = LONG
-    for name, secret in (("other", OLD), ("alike", LONG)):
-        facts = ProcessInfo(pid=7, hostname=name, boot_id="b", pid_namespace="n", started_at_ticks=5, target="t")
-        identity, mine = f"{name}:7:abc:t", digests(Tokens([token(secret, name="default")]), [TARGET])
-        assert jobs.register(harness.client, identity, facts, ("rest",))
-        heartbeats.write_heartbeats(harness.client, [(identity, 1)], {identity: json.dumps({"tokens": mine}).encode()})
-    async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
-        harness.push(args=["safe", {}, LONG])
-        await harness.until(lambda: harness.target.calls, "jobs go on")
-    (warning,) = harness.of(OperatorWarning)
-    assert (warning.code, "other:7 serves the queue rest with other tokens" in warning.message) == ("TokensMixed", True)
+    assert tokens.digests([TARGET]) == {"rest": said(*BEFORE), "vip": said(*BEFORE)} != before
