@@ -29,12 +29,7 @@ from restbroker.broker.acceptance import CLOCKS_DIFFER
 from restbroker.broker.acker import AckBuffer
 from restbroker.broker.admission import Admission, AdmittedJob
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.delivery import (
-    Delivery,
-    JobExpired,
-    JobIsDuplicate,
-    SendChecks,
-)
+from restbroker.broker.delivery import Delivery, JobExpired, JobIsDuplicate, SendChecks
 from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates, Timers
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.judging import Judge

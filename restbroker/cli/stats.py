@@ -24,15 +24,7 @@ from restbroker.operate import words
 from restbroker.operate.connect import open_store
 from restbroker.operate.outlook import outlook_cell, outlook_text
 from restbroker.operate.problems import START, Alarm, problems
-from restbroker.operate.system import (
-    PoolState,
-    Queue,
-    Snapshot,
-    ordered_targets,
-    stopped_keys,
-    system,
-    target_state,
-)
+from restbroker.operate.system import PoolState, Queue, Snapshot, ordered_targets, stopped_keys, system, target_state
 from restbroker.store.client import Client
 from restbroker.store.sources import SourceState
 

@@ -19,15 +19,7 @@ from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.rosters import store
 from restbroker.rosters.files import RefusedRoster
 from restbroker.rosters.refresh_target import RefreshTarget
-from restbroker.rosters.rules import (
-    BadRoster,
-    Contact,
-    as_stored,
-    read_user,
-    require_writable,
-    roster_of,
-    too_large,
-)
+from restbroker.rosters.rules import BadRoster, Contact, as_stored, read_user, require_writable, roster_of, too_large
 from restbroker.rosters.store import RosterChange, RosterUnchanged, RosterVersions, UserState, in_batches
 from restbroker.store.client import Client
 

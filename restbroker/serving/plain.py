@@ -22,14 +22,7 @@ import attrs
 import trio
 
 from restbroker.serving.connections import ConnectionLimits, Connections
-from restbroker.serving.requests import (
-    PART_BYTES,
-    BadRequest,
-    IncomingRequest,
-    RequestLines,
-    Requests,
-    restore_bytes,
-)
+from restbroker.serving.requests import PART_BYTES, BadRequest, IncomingRequest, RequestLines, Requests, restore_bytes
 from restbroker.telemetry.events import OperatorWarning, Report
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]

@@ -17,21 +17,8 @@ import attrs
 from restbroker.job import claims
 from restbroker.job.claims import Holder
 from restbroker.job.settlement import ClaimChange, Fingerprint
-from restbroker.store.client import (
-    Argument,
-    Client,
-    ScriptCall,
-    integer,
-    items,
-    microseconds,
-    names,
-    pair,
-    raw,
-    text,
-)
-from restbroker.store.client import (
-    number as score,
-)
+from restbroker.store.client import Argument, Client, ScriptCall, integer, items, microseconds, names, pair, raw, text
+from restbroker.store.client import number as score
 from restbroker.store.jobs import IdentityUnknown
 from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import arguments_of, claim_key, fingerprint_members

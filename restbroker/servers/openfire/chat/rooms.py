@@ -33,12 +33,7 @@ from restbroker.servers.openfire.chat.catalogue import ChatEntry, for_target, ta
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.chat.logins import bounded, new_lock, until_free
 from restbroker.servers.openfire.chat.options import Options
-from restbroker.servers.openfire.chat.outcomes import (
-    CHECK_URL,
-    NOT_IN_ROOM,
-    classify,
-    no_such_room,
-)
+from restbroker.servers.openfire.chat.outcomes import CHECK_URL, NOT_IN_ROOM, classify, no_such_room
 from restbroker.servers.openfire.chat.request import (
     LOOK_AT_ROOM,
     ChatRequest,
