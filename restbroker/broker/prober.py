@@ -69,12 +69,12 @@ class ProbeSharing:
 
         `ProbeGranted` too if Redis is away or refuses the call.
         """
-        claim = await self._call(probing.claim, self._name, self.owner.name, probing.milliseconds(_LEASE_S))
+        claim = await self._call(probing.claim, self._name, self.owner.name, _LEASE_S)
         return ProbeGranted() if claim is None else claim
 
     async def publish(self, text: bytes, counts_s: float) -> None:
         """End this process' lease and share its result: `text`, from `encode`, is valid for `counts_s` seconds."""
-        await self._call(probing.publish, self._name, self.owner.name, text, probing.milliseconds(counts_s))
+        await self._call(probing.publish, self._name, self.owner.name, text, counts_s)
 
     async def pause(self, why: Pause, for_s: float) -> None:
         """Keep every process from fetching for the target for `for_s` seconds; not if Redis is away or refuses it."""

@@ -11,8 +11,6 @@ import attrs
 
 from restbroker.store.client import Client, integer, items, raw
 
-LONGEST_TEXT_BYTES = 4096
-
 
 @attrs.frozen
 class ProbeGranted:
@@ -35,16 +33,13 @@ class ProbeBusy:
 ProbeClaim: TypeAlias = ProbeGranted | ProbeResult | ProbeBusy
 
 
-def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
+def claim(client: Client, name: str, owner: str, ttl_s: float) -> ProbeClaim:
     """Return the last result of the probe `name` while it is valid, to its publisher too; else the lease.
 
-    `owner` names the caller. `ttl_ms`: how long the probe may take (milliseconds); then another process gets the lease.
+    `owner` names the caller. `ttl_s`: how long the probe may take; then another process gets the lease.
     Return `ProbeBusy` while another process has it. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    answer = items(
-        client.run("claim_probe", [client.keys.lease(name), client.keys.probe_result(name)], [owner, max(1, ttl_ms)])
-    )
-    match answer:
+    match items(client.run("claim_probe", _keys(client, name), [owner, _milliseconds(ttl_s)])):
         case [b"TOLD", text, age_ms]:
             return ProbeResult(raw(text), integer(age_ms))
         case [b"YOURS"]:
@@ -53,17 +48,18 @@ def claim(client: Client, name: str, owner: str, ttl_ms: int) -> ProbeClaim:
             return ProbeBusy()
 
 
-def publish(client: Client, name: str, owner: str, text: bytes, ttl_ms: int) -> bool:
-    """End the owner's lease with its result, valid for `ttl_ms` milliseconds. False: the lease was over; it is dropped.
+def publish(client: Client, name: str, owner: str, text: bytes, ttl_s: float) -> bool:
+    """End the owner's lease with its result, valid for `ttl_s` seconds. False: the lease was over; it is dropped.
 
-    Raise `StoreUnavailable` or `StoreRefused`, and ValueError for more than `LONGEST_TEXT_BYTES`.
+    Raise `StoreUnavailable` or `StoreRefused`.
     """
-    if len(text) > LONGEST_TEXT_BYTES:
-        raise ValueError(f"A result of {len(text)} bytes is too long to report; at most {LONGEST_TEXT_BYTES}.")
-    keys = [client.keys.lease(name), client.keys.probe_result(name)]
-    return client.run("publish_probe", keys, [owner, max(1, ttl_ms), text]) == 1
+    return client.run("publish_probe", _keys(client, name), [owner, _milliseconds(ttl_s), text]) == 1
 
 
-def milliseconds(seconds: float) -> int:
+def _keys(client: Client, name: str) -> list[str]:
+    return [client.keys.lease(name), client.keys.probe_result(name)]
+
+
+def _milliseconds(seconds: float) -> int:
     """Return seconds as Redis needs them: whole milliseconds, and at least one."""
     return max(1, round(seconds * 1000))
