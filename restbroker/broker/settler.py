@@ -24,7 +24,7 @@ from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, 
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
-from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, is_ordered
+from restbroker.job.order import KEY_UNCLEAR, is_ordered
 from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reason, Rejected, Uncertain
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
@@ -435,13 +435,6 @@ _UNSENT = ("expired", "duplicate")
 _WAS_DONE = Delivered("", None, 0)
 """The outcome of a job that is done and dies of its answer, as far as its claims are concerned."""
 SLOTS_FULL = Reason("SlotsFull", "As many jobs of this command as Slots allows are in progress, and many wait.")
-
-
-ON_DEAD_IGNORED = OperatorWarning(
-    "OrderOnDeadIgnored",
-    f'A job has "{ON_DEAD_FIELD}", which has no effect: what its death does to others is for its target to say.',
-    'Write "OnDead": "stop" into the target, if it should stop its key, and leave the member out.',
-)
 
 
 def unserved_warning(queue: str) -> OperatorWarning:

@@ -34,12 +34,12 @@ from restbroker.broker.gates import ASK_AGAIN_S, Gate, RedisGates, Timers
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.judging import Judge
 from restbroker.broker.ready_buffer import ReadyBuffer
-from restbroker.broker.settler import ON_DEAD_IGNORED, SLOTS_FULL, Settler
+from restbroker.broker.settler import SLOTS_FULL, Settler
 from restbroker.broker.steps import IN_TASK, AwaitedWithoutTask, Plans, RedisStep, Run, Step, continue_as_task
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.job import settle
 from restbroker.job.job import MOST_CRASHES, NotAJob
-from restbroker.job.order import KEY_UNCLEAR, ON_DEAD_FIELD, Order, is_ordered, key_of
+from restbroker.job.order import KEY_UNCLEAR, Order, is_ordered, key_of
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
 from restbroker.servers.contract import NotYet, Planner
@@ -186,12 +186,9 @@ class Worker:
 
     def _order_refusal(self, job: JobInProgress, admitted: AdmittedJob, order: Order) -> Reason | None:
         """Return why a job may not be sent, whose target does the jobs of one key in this order; None: it may."""
-        plan, fields = self.plan, admitted.payload.fields
-        if fields.get(ON_DEAD_FIELD) is not None:
-            self.admission.identity.report_once(ON_DEAD_FIELD, ON_DEAD_IGNORED)
         own, given = ticket_key(job.ticket), admitted.command.arguments
         is_old = job.number <= self.reservations.old_keys_until
-        key = own if is_old else key_of(order, plan.target.fairness, fields, given)
+        key = own if is_old else key_of(order, self.plan.target.fairness, admitted.payload.fields, given)
         is_same = key is not None and (key == own or not (is_ordered(key) or is_ordered(own)))
         return None if is_same else KEY_UNCLEAR
 

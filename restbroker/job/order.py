@@ -18,8 +18,6 @@ from restbroker.job.reason import Reason
 
 ORDER_KEY: Final = "order_key"
 """Where `OrderBy` finds the key of a job: in its own member of this name."""
-ON_DEAD_FIELD: Final = "order_on_dead"
-"""A member that has no effect: what the death of one producer's job does to others is not for that producer to say."""
 OnDead: TypeAlias = Literal["go", "stop"]
 """What becomes of a key when one of its jobs dies: the next one starts, or those that wait go on waiting."""
 _DEAD: Final = "dead"
