@@ -31,10 +31,10 @@ class AdaptiveSemaphore:
     """The places of one pool; at first the entrance is closed. The adaptive limit is pure: this gives it the number."""
 
     _adaptive: Adaptive
-    _line: deque[TakePlace] = attrs.field(factory=deque)
-    """Those that wait for a place. Who is taken out of it is offered one."""
-    _beside: deque[TakePlace] = attrs.field(factory=deque)
-    """Those that wait for the entrance alone, since they need no place."""
+    line: deque[TakePlace] = attrs.field(factory=deque)
+    """The jobs that wait for a place, in their order: who takes one is counted, and must `leave`."""
+    beside: deque[TakePlace] = attrs.field(factory=deque)
+    """The jobs that wait for the entrance alone, since they need no place; what these return is dropped."""
     _in_delivery: int = 0
     _is_waking: bool = False
     _is_open: bool = False
@@ -52,36 +52,17 @@ class AdaptiveSemaphore:
     @property
     def waiting_jobs(self) -> int:
         """How many jobs wait for a place."""
-        return len(self._line)
+        return len(self.line)
 
     def try_enter(self) -> bool:
         """Count one more job in delivery if it need not wait; return False if it would have to.
 
         If it returns True, `leave` must follow.
         """
-        if self._line or self._in_delivery >= self._adaptive.limit or not self._is_open:
+        if self.line or self._in_delivery >= self._adaptive.limit or not self._is_open:
             return False
         self._in_delivery += 1
         return True
-
-    def wait_in_line(self, take_place: TakePlace) -> None:
-        """Have `take_place` called when one more job may be in delivery, behind all that wait already.
-
-        If it returns True, the job is counted, and `leave` must follow. It is not called once the pool stops.
-        """
-        self._line.append(take_place)
-
-    def leave_line(self, take_place: TakePlace) -> None:
-        """End the wait of a job whose place has not come."""
-        self._line.remove(take_place)
-
-    def wait_beside(self, take_place: TakePlace) -> None:
-        """Have `take_place` called when the entrance opens, for a job that needs no place; its result is dropped."""
-        self._beside.append(take_place)
-
-    def leave_beside(self, take_place: TakePlace) -> None:
-        """End such a wait."""
-        self._beside.remove(take_place)
 
     def leave(self) -> None:
         """Note that a job that entered is no longer in delivery, and let the next ones in."""
@@ -95,7 +76,7 @@ class AdaptiveSemaphore:
         """
         if self._is_waking:
             return
-        line, self._is_waking = self._line, True
+        line, self._is_waking = self.line, True
         while line and self._in_delivery < self._adaptive.limit and self._is_open:
             self._in_delivery += 1
             if not line.popleft()():
@@ -108,7 +89,7 @@ class AdaptiveSemaphore:
         self._in_delivery -= count
         if self._adaptive.limit < self._adaptive.ceiling:
             self._adaptive.record_answers(now_s, others, count)
-        if self._line:
+        if self.line:
             self.wake_waiting()
 
     def record_answer(self, now_s: float) -> None:
@@ -131,8 +112,8 @@ class AdaptiveSemaphore:
             self._adaptive.restart(self._in_delivery)
         self._is_open = True
         self.wake_waiting()
-        while self._beside and self._is_open:
-            self._beside.popleft()()
+        while self.beside and self._is_open:
+            self.beside.popleft()()
 
     def close(self) -> None:
         """Close the entrance; who waits goes on waiting."""

@@ -265,12 +265,10 @@ class Worker:
         elif breaker.admits if job.in_slot else self._enter_breaker(delivery):
             self._go_through(delivery)
         else:
-            wait, leave = breaker.semaphore.wait_in_line, breaker.semaphore.leave_line
-            if job.in_slot:
-                wait, leave = breaker.semaphore.wait_beside, breaker.semaphore.leave_beside
+            waiting = breaker.semaphore.beside if job.in_slot else breaker.semaphore.line
             take_place = partial(self._take_place, delivery)
-            wait(take_place)
-            self._wait(delivery, partial(leave, take_place))
+            waiting.append(take_place)
+            self._wait(delivery, partial(waiting.remove, take_place))
 
     def _enter_breaker(self, delivery: Delivery) -> bool:
         """Give it a place in the breaker, if there is one now, and no one waits for it; tell whether it has one."""

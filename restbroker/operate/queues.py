@@ -18,7 +18,7 @@ from restbroker.operate.names import exact
 from restbroker.store import queues as queue_store
 from restbroker.store import waiting
 from restbroker.store.client import Client, text
-from restbroker.store.key_queues import hold_for_clear
+from restbroker.store.key_queues import hold
 from restbroker.store.key_types import MisusedKey, types
 from restbroker.store.keys import QueueName
 
@@ -49,7 +49,7 @@ def moment_of(client: Client, queue: str, known: ConfigContext) -> QueueMoment:
     own = exact(client, queue)
     size_of(client, own)
     # From here on no process moves the newest job of the list into a line, for two seconds.
-    hold_for_clear(client, own)
+    hold(client, own, to_clear=True)
     total, newest = size_of(client, own), queue_store.newest(client, own)
     return QueueMoment(total, newest, _newest_of_lines(client, queue, own, known))
 

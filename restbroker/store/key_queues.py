@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from restbroker.job.fairness import BEFORE_ORDER, WHOLE_COST
-from restbroker.store.client import Client, integer, members, pair, raw, text
+from restbroker.store.client import Client, Reply, integer, items, pair, raw, text
 from restbroker.store.keys import QueueName
 from restbroker.store.queues import jobs_at, key_queue_of
 
@@ -68,15 +68,25 @@ def read_key_queues(client: Client, queue: QueueName, target: str | None) -> tup
     return tuple(sorted(found, key=lambda key_queue: (key_queue.time, busy.get(key_queue.key, 0.0), key_queue.key)))
 
 
-def _scores(client: Client, key: str) -> dict[bytes, float]:
-    found: dict[bytes, float] = {}
+def pages(client: Client, key: str) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield the members of a sorted set, some at a time, with their scores as Redis has them; one may come twice."""
     cursor = b"0"
     while True:
         position, page = pair(client.command("ZSCAN", key, cursor, "COUNT", _AT_ONCE))
-        found |= members(page)
+        yield scored(page)
         cursor = raw(position)
         if cursor == b"0":
-            return found
+            return
+
+
+def scored(reply: Reply) -> list[tuple[bytes, bytes]]:
+    """Return the members of a sorted set with their scores as Redis has them."""
+    page = [raw(part) for part in items(reply)]
+    return list(zip(page[::2], page[1::2], strict=True))
+
+
+def _scores(client: Client, key: str) -> dict[bytes, float]:
+    return {member: float(score) for page in pages(client, key) for member, score in page}
 
 
 def has_key_queues(client: Client, queue: QueueName) -> bool:
@@ -156,20 +166,14 @@ def pieces(
         del wanted[:count]
 
 
-def hold(client: Client, queue: QueueName) -> None:
+def hold(client: Client, queue: QueueName, *, to_clear: bool = False) -> None:
     """Let no classifier move jobs of a queue into lines for a second; fetches still move some.
 
-    Raise `StoreUnavailable` or `StoreRefused`.
+    `to_clear`: let fetches move none either, until the queue is cleared, or for two seconds. Raise `StoreUnavailable`
+    or `StoreRefused`.
     """
-    client.even_full([("SET", client.keys.pace(name_of(queue)), "1", "PX", _HOLD_MS)])
-
-
-def hold_for_clear(client: Client, queue: QueueName) -> None:
-    """Let no process move jobs of a queue into lines, fetches neither, until it is cleared, or for two seconds.
-
-    Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    client.even_full([("SET", client.keys.pace(name_of(queue)), "clear", "PX", _CLEAR_MS)])
+    what, for_ms = ("clear", _CLEAR_MS) if to_clear else ("1", _HOLD_MS)
+    client.even_full([("SET", client.keys.pace(name_of(queue)), what, "PX", for_ms)])
 
 
 def count_keys(client: Client, queues: Sequence[str]) -> dict[str, int]:

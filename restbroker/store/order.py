@@ -13,8 +13,8 @@ import attrs
 
 from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.store import identities, in_progress
-from restbroker.store.client import Argument, Client, Reply, integer, items, pair, raw, text
-from restbroker.store.key_queues import count_each
+from restbroker.store.client import Argument, Client, integer, items, raw, text
+from restbroker.store.key_queues import count_each, pages, scored
 from restbroker.store.queues import STOPPED, key_queue_of, longest_wait_s, next_jobs
 from restbroker.store.server import time_s
 from restbroker.store.survey import literal, scan_raw
@@ -58,26 +58,11 @@ def read_keys(client: Client, target: str, queues: Sequence[str]) -> Iterator[Se
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    for page in _pages(client, client.keys.busy_keys(target)):
+    for page in pages(client, client.keys.busy_keys(target)):
         yield _with_jids(client, {target: [_busy_key(job_key, score) for job_key, score in page]})[target]
     for queue in queues:
-        for page in _pages(client, client.keys.ready_keys(queue)):
+        for page in pages(client, client.keys.ready_keys(queue)):
             yield [BusyKey(job_key, "ready") for job_key, _ in page if _BETWEEN in job_key]
-
-
-def _pages(client: Client, key: str) -> Iterator[Sequence[tuple[bytes, bytes]]]:
-    cursor = b"0"
-    while True:
-        position, page = pair(client.command("ZSCAN", key, cursor, "COUNT", _PAGE))
-        cursor = raw(position)
-        yield _scored(page)
-        if cursor == b"0":
-            return
-
-
-def _scored(reply: Reply) -> list[tuple[bytes, bytes]]:
-    page = [raw(part) for part in items(reply)]
-    return list(zip(page[::2], page[1::2], strict=True))
 
 
 def _busy_key(job_key: bytes, score: bytes) -> BusyKey:
@@ -153,7 +138,7 @@ def free_lost(client: Client, target: str, queues: Sequence[str], longest_s: flo
     """
     until = f"{IN_PROGRESS + time_s(client) - longest_s:.3f}"
     found = client.command("ZRANGEBYSCORE", client.keys.busy_keys(target), f"{IN_PROGRESS:.0f}", until, "WITHSCORES")
-    lost = dict(_scored(found))
+    lost = dict(scored(found))
     if not lost:
         return 0
     for identity in {*identities.live_identities(client), *identities.fenced_identities(client)}:
@@ -252,7 +237,7 @@ def read_stopped(client: Client, targets: Sequence[str], most: int = _PAGE) -> d
     replies = client.commands(commands) if commands else []
     sizes = {target: integer(size) for target, size in zip(targets, replies[::2], strict=True)}
     pages = {
-        target: [_busy_key(job_key, score) for job_key, score in _scored(page)]
+        target: [_busy_key(job_key, score) for job_key, score in scored(page)]
         for target, page in zip(targets, replies[1::2], strict=True)
         if sizes[target]
     }

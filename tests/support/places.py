@@ -15,5 +15,5 @@ async def enter(semaphore: AdaptiveSemaphore) -> None:
 
     if semaphore.try_enter():
         return
-    semaphore.wait_in_line(take_place)
+    semaphore.line.append(take_place)
     await came.wait()

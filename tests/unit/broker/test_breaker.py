@@ -319,7 +319,7 @@ class Line:
         if self.breaker.semaphore.try_enter():
             turn()
         else:
-            self.breaker.semaphore.wait_in_line(turn)
+            self.breaker.semaphore.line.append(turn)
         return turn
 
     def ask(self, *names: str) -> None:
@@ -360,7 +360,7 @@ async def test_a_thousand_that_leave_in_their_turn_are_no_recursion() -> None:
 
     line.ask("a")
     for _ in range(1000):
-        line.breaker.semaphore.wait_in_line(turn)
+        line.breaker.semaphore.line.append(turn)
     line.deliver()
     assert left == [*range(999, -1, -1)]
     assert line.breaker.semaphore.capacity == 1
@@ -378,15 +378,15 @@ async def test_first_waiter_is_tried_alone_and_others_follow_in_order() -> None:
     breaker = line.breaker
     breaker.trip(Reason("TargetUnreachable", "refused"))
     line.ask("a", "b", "c", "d", "e")
-    breaker.semaphore.wait_beside(take_slot)
+    breaker.semaphore.beside.append(take_slot)
     assert line.began == beside == []
     breaker.record_probe(FINE)
     line.ask("f", "g")
     assert line.began == ["a"], "newcomers do not take the place of the one that is tried"
     assert beside == ["in a slot"], "it needs no place"
     breaker.trip(Reason("TargetUnreachable", "refused"))
-    breaker.semaphore.wait_beside(take_slot)
-    breaker.semaphore.leave_beside(take_slot)
+    breaker.semaphore.beside.append(take_slot)
+    breaker.semaphore.beside.remove(take_slot)
     breaker.semaphore.leave()
     line.ask("h")
     assert line.began == ["a"]
@@ -403,7 +403,7 @@ async def test_abandoned_wait_takes_no_place_and_the_next_gets_it() -> None:
     line.ask("a")
     gone = line.job("b")
     line.ask("c")
-    line.breaker.semaphore.leave_line(gone)
+    line.breaker.semaphore.line.remove(gone)
     assert line.breaker.semaphore.waiting_jobs == 1
     line.deliver()
     assert line.began == ["a", "c"]

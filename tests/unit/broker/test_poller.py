@@ -429,10 +429,10 @@ async def test_jobs_waiting_for_room_at_the_target_replace_others(
 ) -> None:
     pool, turns = Pool(), [lambda: False, lambda: True]
     for turn in turns:
-        pool.breaker.semaphore.wait_in_line(turn)
+        pool.breaker.semaphore.line.append(turn)
     await pool.run(1.5)
     for turn in turns:
-        pool.breaker.semaphore.leave_line(turn)
+        pool.breaker.semaphore.line.remove(turn)
     await pool.run(1.5)
     assert [request.count for request in pool.requests] == [2, 4]
 
