@@ -8,7 +8,7 @@ from typing import Final
 from restbroker.job import rubyjson
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
-from restbroker.store import sets
+from restbroker.store import paging, sets
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied
 from restbroker.store.sets import Placement
@@ -23,7 +23,7 @@ def remove_refused(client: Client, jid: str, who: str) -> bool:
     Return False if it was not found. Without this, a script that registers thousands of users, some of whom exist,
     would fill the set, passwords included. Raise `StoreUnavailable` or `StoreRefused`.
     """
-    for raw, _ in sets.list_members(client, "dead", 0, _NEWEST, newest_first=True):
+    for raw, _ in paging.piece(client, "dead", None, _NEWEST, newest_first=True).members:
         fields = rubyjson.object_of(raw) if jid.encode() in raw else None
         if fields is not None and fields.get("jid") == jid:
             audit.write(client, AuditEntry(who=who, action="delete", place="dead", where="ctl", jids=(jid,)))

@@ -212,7 +212,7 @@ def peek(client: Client, queue: QueueName, skip: int, limit: int, *, newest_firs
     With `newest_first`, those that were pushed last come first. There are fewer if they are large, and none at the end.
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    order = "newest" if newest_first else "list"
+    order = "newest" if newest_first else "next"
     reply = client.run("listed", [client.keys.queue_of(queue)], [order, skip, limit, MAX_BYTES])
     return [raw(job) for job in items(reply)]
 

@@ -77,18 +77,6 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: P
     return Due(integer(seconds) + integer(micros) / 1e6, members(listed), more == 1)
 
 
-def list_members(
-    client: Client, zset: SortedSet, skip: int, limit: int, *, newest_first: bool
-) -> list[tuple[bytes, float]]:
-    """Return up to `limit` members after the first `skip`, as stored, with their scores (epoch seconds).
-
-    They are in the order of these. There are fewer if they are large, and none at the end. Raise `StoreUnavailable` or
-    `StoreRefused`.
-    """
-    order = "down" if newest_first else "up"
-    return members(client.run("listed", [client.keys.sorted_set(zset)], [order, skip, limit, MAX_BYTES]))
-
-
 def size(client: Client, zset: SortedSet) -> int:
     """Return how many members the set has. Raise `StoreUnavailable` or `StoreRefused`."""
     return integer(client.command("ZCARD", client.keys.sorted_set(zset)))

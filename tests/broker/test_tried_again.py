@@ -11,7 +11,7 @@ import trio
 from restbroker.job.command import Call
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
 from restbroker.servers.contract import Link, NotYet
-from restbroker.store import sets
+from restbroker.store import paging, sets
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
@@ -163,5 +163,5 @@ async def test_first_failing_job_is_due_by_redis_clock_unscheduled(
     harness.push()
     async with harness.broker():
         await harness.until(lambda: harness.size("retry"), "it is to be tried again")
-    ((_, score),) = sets.list_members(harness.client, "retry", 0, 1, newest_first=False)
+    ((_, score),) = paging.piece(harness.client, "retry", None, 1, newest_first=False).members
     assert began_s < score < began_s + 1800

@@ -16,7 +16,7 @@ from restbroker.operate.act_set import BATCH, SetJobs, moment_of
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import FoundJob
 from restbroker.operate.where import read
-from restbroker.store import sets
+from restbroker.store import paging, sets
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
@@ -267,7 +267,7 @@ def test_equal_jobs_that_are_killed_stay_two(jobs: Jobs) -> None:
 def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(jobs: Jobs) -> None:
     raws = {jobs.put("schedule", NOW_S + n, f"j{n}") for n in range(150)}
     found = jobs.act("schedule", Action("reschedule", "ann", at_s=NOW_S + 75.5), ALL)
-    listed = sets.list_members(jobs.client, "schedule", 0, 200, newest_first=False)
+    listed = paging.piece(jobs.client, "schedule", None, 200, newest_first=False).members
     assert {raw for raw, _ in listed} == raws
     assert len({score for _, score in listed}) == 150
     assert all(NOW_S + 75.5 <= score < NOW_S + 75.6 for _, score in listed)
@@ -277,7 +277,7 @@ def test_rescheduled_jobs_keep_their_bytes_and_get_a_score_each(jobs: Jobs) -> N
 def test_a_dead_job_that_gets_a_time_waits_in_the_retry_set(jobs: Jobs) -> None:
     jobs.put("dead", NOW_S, "j1", retry_count=3)
     jobs.act("dead", Action("reschedule", "ann", at_s=NOW_S + 60), ALL)
-    ((raw, score),) = sets.list_members(jobs.client, "retry", 0, 5, newest_first=False)
+    ((raw, score),) = paging.piece(jobs.client, "retry", None, 5, newest_first=False).members
     assert fields_of(raw)["retry_count"] == 2
     assert round(score - NOW_S) == 60
     assert members(jobs.client, "dead") == []
@@ -308,7 +308,8 @@ def test_a_moved_job_stays_in_its_set_under_another_queue(jobs: Jobs) -> None:
     assert {(field["jid"], field["queue"]) for field in map(fields_of, members(jobs.client, "dead"))} == {
         ("j1", "other"), ("j2", "other"),
     }  # fmt: skip
-    assert [score for _, score in sets.list_members(jobs.client, "dead", 0, 5, newest_first=False)] == [NOW_S, NOW_S]
+    moved = paging.piece(jobs.client, "dead", None, 5, newest_first=False).members
+    assert [score for _, score in moved] == [NOW_S, NOW_S]
 
 
 def test_no_job_is_moved_to_where_a_hidden_value_would_be_shown(jobs: Jobs) -> None:

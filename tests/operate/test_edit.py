@@ -27,7 +27,7 @@ from restbroker.operate.edit import Edit
 from restbroker.operate.where import read as conditions
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.outcomes import classify
-from restbroker.store import dead_copies, sets
+from restbroker.store import dead_copies, paging, sets
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.sets import Placement
 from restbroker.transport.message import Response
@@ -333,7 +333,7 @@ def test_edits_promotions_and_deletions_lose_and_double_no_job(jobs: Jobs, redis
 
     def promote(other: Client) -> None:
         while ours := [
-            raw for raw, _ in sets.list_members(other, "retry", 0, 300, newest_first=False) if b'"u1' in raw
+            raw for raw, _ in paging.piece(other, "retry", None, 300, newest_first=False).members if b'"u1' in raw
         ]:
             sets.place(other, "retry", [Placement(raw, "rest") for raw in ours[:7]])
 

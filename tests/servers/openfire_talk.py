@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import attrs
 
-from restbroker.store import queues, sets
+from restbroker.store import paging, queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import DOMAIN
@@ -166,7 +166,8 @@ class Talk:
 
     def dead(self) -> list[str]:
         """The ids of the jobs in the dead set."""
-        return [json.loads(raw)["jid"] for raw, _ in sets.list_members(self.store, "dead", 0, 1000, newest_first=False)]
+        dead = paging.piece(self.store, "dead", None, 1000, newest_first=False).members
+        return [json.loads(raw)["jid"] for raw, _ in dead]
 
     def gaps(self) -> list[Gap]:
         """What the logs of all brokers name."""

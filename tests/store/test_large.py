@@ -11,7 +11,7 @@ from restbroker.job.job import NotAJob, oversized_job
 from restbroker.job.policy import Context, Policy
 from restbroker.job.settle import settle_unreadable
 from restbroker.job.settlement import Dead, Requeue
-from restbroker.store import large, queues, sets
+from restbroker.store import large, paging, queues, sets
 from restbroker.store.codes import Applied, Clash, Gone, Refused
 from restbroker.store.in_progress import read_jobs, read_jobs_in_pieces
 from restbroker.store.jobs import FetchResult
@@ -212,7 +212,6 @@ def test_listing_reads_a_few_mebibytes_at_a_time_to_the_end(pool: Pool, server: 
     client = pool.client
     pages: dict[str, Callable[[int], list[bytes]]] = {
         "queue": lambda start: queues.peek(client, "a", start, 20),
-        "set": lambda start: [job for job, _ in sets.list_members(client, "retry", start, 20, newest_first=False)],
         "due": lambda start: [job for job, _ in sets.due(client, "retry", 20, sets.Position(0.0, start)).members],
     }
     for name, page in pages.items():
@@ -221,7 +220,7 @@ def test_listing_reads_a_few_mebibytes_at_a_time_to_the_end(pool: Pool, server: 
             assert len(found) == 1 or sum(map(len, found)) <= 8 * MIB, name
             listed += found
         assert listed == jobs, name
-    newest = [job for job, _ in sets.list_members(client, "retry", 0, 4, newest_first=True)]
+    newest = [job for job, _ in paging.piece(client, "retry", None, 4, newest_first=True).members]
     assert newest == jobs[:-4:-1], "the fourth one from the end is beyond the bytes"
     assert sets.due(client, "retry", 20).more
     assert not sets.due(client, "retry", 50, sets.Position(40.0)).more

@@ -13,8 +13,6 @@ from restbroker.store.key_types import MisusedKey, find_misused, types
 from restbroker.store.queues import peek
 from restbroker.store.server import read_setting, require_supported, time_s
 from restbroker.store.server import server as ask
-from restbroker.store.sets import list_members as set_listed
-from restbroker.store.sets import size
 from restbroker.store.stats import IdentityView, QueueView, overview
 from restbroker.store.survey import SCAN_COUNT, Orphan
 from restbroker.store.tickets import MAX_BYTES
@@ -216,15 +214,6 @@ def test_job_larger_than_any_that_runs_is_reported_unread(client: Client, server
     (first,), (too_large,), (last,) = (peek(client, "q", skip, 10) for skip in range(3))
     assert (first, last, len(too_large) < 200) == (b"1", b"3", True)
     assert json.loads(too_large)["error_message"] == f"This entry is not shown: it has {MAX_BYTES + 1} bytes."
-
-
-@on_both
-def test_members_of_a_set_come_by_score_from_either_end_in_pages(client: Client, server: Server) -> None:
-    server.raw.zadd("ns:dead", {"x": 1.5, "y": 2.5, "z": 3.5})
-    assert set_listed(client, "dead", 0, 2, newest_first=True) == [(b"z", 3.5), (b"y", 2.5)]
-    assert set_listed(client, "dead", 1, 2, newest_first=False) == [(b"y", 2.5), (b"z", 3.5)]
-    assert set_listed(client, "dead", 3, 2, newest_first=False) == []
-    assert (size(client, "dead"), size(client, "retry")) == (3, 0)
 
 
 def test_a_damaged_record_hides_no_pool(client: Client, server: Server) -> None:

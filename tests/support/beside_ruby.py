@@ -17,10 +17,9 @@ import attrs
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.store import queues
+from restbroker.store import paging, queues
 from restbroker.store.client import Client, StoreSettings, items, open_client, raw
 from restbroker.store.keys import SortedSet
-from restbroker.store.sets import list_members
 from tests.support import process, unfinished_jobs
 from tests.support.answering import AnsweringServer, Arrival
 from tests.support.process import Running
@@ -120,7 +119,8 @@ class Beside:
         assert queues.schedule(self.client, rubyjson.dumps(later), time.time() + in_s)
 
     def members(self, zset: SortedSet) -> list[dict[str, Any]]:
-        return [json.loads(member) for member, _ in list_members(self.client, zset, 0, 100_000, newest_first=False)]
+        found = paging.piece(self.client, zset, None, 100_000, newest_first=False).members
+        return [json.loads(member) for member, _ in found]
 
     def queued(self, queue: str) -> list[bytes]:
         return queues.peek(self.client, queue, 0, 100_000)

@@ -16,7 +16,7 @@ from restbroker.events.amqp.options import INSTALL, Options, RabbitExchange, Rab
 from restbroker.events.amqp.reader import open_reader
 from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.findings import Finding
-from restbroker.store import sets
+from restbroker.store import paging
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import SourceOpened
 from tests.events.amqp.conftest import CHAT, RABBIT_QUEUE, RECEIVED, Read, chat
@@ -98,7 +98,7 @@ async def test_malformed_event_dies_and_holds_up_nothing(reading: Read, rabbit: 
         await found.has(2)
         await found.warning("EventParked")
         assert found.texts() == ["1", "2"]
-        ((raw, _),) = sets.list_members(found.store, "dead", 0, 10, newest_first=True)
+        ((raw, _),) = paging.piece(found.store, "dead", None, 10, newest_first=True).members
         assert sorted(found.outcomes()) == ["accepted", "accepted", "malformed"]
     dead: dict[str, Any] = json.loads(raw)
     assert (dead["class"], dead["queue"], dead["error_class"]) == ("XmppEvent", QUEUE, "MalformedEvent")

@@ -92,7 +92,6 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: rooms.take(client, "e", rooms.RoomMembership("den", "ann", "stream"), _TURN, "look"),
     server.server,
     lambda client: sets.due(client, "retry", 5),
-    lambda client: sets.list_members(client, "dead", 0, 5, newest_first=True),
     lambda client: sets.size(client, "dead"),
     sources.read_states,
     stats.overview,
