@@ -15,7 +15,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import display
 from restbroker.job.crashes import Counted, count_crash
 from restbroker.job.job import fields_of
-from restbroker.job.order import OnDead, on_dead_in
+from restbroker.job.order import OnDead, is_ordered, on_dead_in
 from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
 from restbroker.store.claims import release
 from restbroker.store.client import Argument, Client, Reply, as_score, items, mapping
@@ -25,7 +25,7 @@ from restbroker.store.in_progress import pieces, read_tickets
 from restbroker.store.jobs import retire
 from restbroker.store.server import time_s
 from restbroker.store.settling import Destinations, places_of_keys
-from restbroker.store.tickets import is_ordered, queue_of, ticket_number, ticket_queue
+from restbroker.store.tickets import queue_of, ticket_number, ticket_queue
 
 MakeDead: TypeAlias = Callable[[OrphanedJob], Dead]
 """How to settle a job of a dead identity as dead, and what to answer; Redis replaces the time in the result by its own.

@@ -10,8 +10,6 @@ also across a failover of Redis; queue indices begin at 1.
 import re
 from collections.abc import Sequence
 
-from restbroker.job.fairness import BEFORE_ORDER
-
 # Why: docs/design.md#in-progress
 _TICKET = re.compile(r"[1-9]\d{0,17}:[1-9]\d{0,8}(:.*)?", re.DOTALL)
 MAX_BATCH = 500
@@ -43,11 +41,6 @@ def ticket_key(ticket: str) -> str:
     """Return the key with which a ticket's job was handed out; "" also if there was none."""
     parts = ticket.split(":", 2)
     return parts[2] if len(parts) > 2 else ""
-
-
-def is_ordered(ticket: str) -> bool:
-    """Tell whether a ticket's job has others of its key wait until it is settled."""
-    return BEFORE_ORDER in ticket
 
 
 def is_ticket(name: str) -> bool:

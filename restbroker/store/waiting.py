@@ -6,7 +6,6 @@ not among them; a job is in its queue or at its new place, never both, never nei
 order.
 """
 
-import hashlib
 import secrets
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -18,6 +17,7 @@ from restbroker.store.client import Argument, Client, as_score, integer, items, 
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.key_queues import name_of, read_key_queues
 from restbroker.store.keys import QueueName
+from restbroker.store.paging import digest_of
 from restbroker.store.queues import key_queue_of
 from restbroker.store.sets import Placement
 from restbroker.store.settling import Destinations
@@ -103,7 +103,7 @@ def _snapshots(
         replies = client.even_full(commands)
         for job_key, key, size, jobs in zip(some, places, replies[::2], replies[1::2], strict=True):
             newest = [raw(job) for job in items(jobs)]
-            first, marks = newest[0] if newest else b"", tuple(map(_digest, newest))
+            first, marks = newest[0] if newest else b"", tuple(map(digest_of, newest))
             found.append(QueueSnapshot(queue, key, integer(size), first, marks, job_key=job_key, target=target))
     return found
 
@@ -189,7 +189,3 @@ def _answer(client: Client, meant: QueueSnapshot, rank: int, limit: int, marks: 
     pushed_since, first, *jobs = items(reply, 2)
     meant.pushed_since = integer(pushed_since)
     return SnapshotPiece(integer(first), tuple(map(raw, jobs)))
-
-
-def _digest(job: bytes) -> str:
-    return hashlib.sha1(job, usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""The bodies that Openfire's plugins read: their members, and how they are written. Pure.
+"""The bodies that Openfire's plugins read: their members, and how they are written; the tables of both kinds.
 
 The tables of both kinds make arguments of them, and their requests call `xml`. Always holds: a body is XML, which all
 versions of the plugin read alike, while each generation silently drops or refuses the JSON of another (measured); a
@@ -7,10 +7,10 @@ were read in its source; those of users, rosters, groups and rooms were measured
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from html import escape
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from restbroker.job.json_types import Json
 from restbroker.servers.api.table import (
@@ -41,6 +41,8 @@ from restbroker.servers.openfire.forms import (
     SUBSCRIPTION,
     VCARD,
 )
+
+T = TypeVar("T")
 
 
 class Entity(NamedTuple):
@@ -225,3 +227,15 @@ def _text(value: Json) -> str:
     text = str(value)
     # What reads XML takes a bare carriage return for the end of a line.
     return text if _SPECIAL.search(text) is None else escape(text).replace("\r", "&#13;")
+
+
+def read_entries(
+    module: str,
+    entry: Callable[..., T],
+    own: Mapping[str, tuple[Argument, ...]],
+    defaults: Mapping[str, Mapping[str, Json]],
+) -> Mapping[str, T]:
+    """Return the commands in the catalogue beside this module, some of which have more arguments or defaults."""
+    rows = read_toml(module, "catalogue.toml").items()
+    found = {name: entry(name, own=own.get(name, ()), defaults=defaults.get(name, {}), **row) for name, row in rows}
+    return MappingProxyType(found)

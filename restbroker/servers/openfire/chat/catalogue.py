@@ -31,7 +31,6 @@ from restbroker.servers.api.table import (
     specs_of,
     split_request,
 )
-from restbroker.servers.api.texts import read_toml
 from restbroker.servers.openfire.chat.forms import (
     BODIES,
     EITHER,
@@ -49,7 +48,7 @@ from restbroker.servers.openfire.chat.forms import (
     USER,
 )
 from restbroker.servers.openfire.chat.options import Options, Paths
-from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS
+from restbroker.servers.openfire.entities import PASSWORD, ROOM_DEFAULTS, read_entries
 
 Sends = Literal["", "text", "either"]
 """What the body is if it is no entity: a text, or a text or an object as its JSON text."""
@@ -205,17 +204,7 @@ def _row(name: str, form: ArgumentForm, *, needed: bool = False) -> Argument:
     return Argument(name, form, needed, aliases=_ALIASES.get(name, ()))
 
 
-def _read() -> Mapping[str, ChatEntry]:
-    rows = read_toml(__file__, "catalogue.toml")
-    return MappingProxyType(
-        {
-            name: ChatEntry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
-            for name, row in rows.items()
-        }
-    )
-
-
-_SOURCE: Final = _read()
+_SOURCE: Final = read_entries(__file__, ChatEntry, _OWN, _DEFAULTS)
 
 
 def _with_path(name: str, request: str) -> ChatEntry:

@@ -32,8 +32,7 @@ from restbroker.servers.api.table import (
     specs_of,
     split_request,
 )
-from restbroker.servers.api.texts import read_toml
-from restbroker.servers.openfire.entities import ENTITIES, GROUPNAMES, PASSWORD, ROOM_DEFAULTS, Entity
+from restbroker.servers.openfire.entities import ENTITIES, GROUPNAMES, PASSWORD, ROOM_DEFAULTS, Entity, read_entries
 from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, GROUP, GROUPS, JID, NAME, ROOM, ROOM_TYPE
 
 NEW_NAME: Final = "newUsername"
@@ -140,17 +139,7 @@ class RestEntry:
         return ENTITIES.get(self.body)
 
 
-def _read() -> Mapping[str, RestEntry]:
-    rows = read_toml(__file__, "catalogue.toml")
-    return MappingProxyType(
-        {
-            name: RestEntry(name, own=_OWN.get(name, ()), defaults=_DEFAULTS.get(name, {}), **row)
-            for name, row in rows.items()
-        }
-    )
-
-
-TABLE: Final = _read()
+TABLE: Final = read_entries(__file__, RestEntry, _OWN, _DEFAULTS)
 
 
 @lru_cache(maxsize=8)
