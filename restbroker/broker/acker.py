@@ -310,10 +310,6 @@ class Acker(Agent):
         """Whether a batch is being settled, or is about to be, so that a call of Redis is made anyway."""
         return self._is_sent or self.buffer.is_busy
 
-    def forget_successors(self) -> None:
-        """Note that a fetch begins, which learns of all that `successor` was set for until now."""
-        self.successor = trio.Event()
-
     def close(self) -> None:
         """Let `run` end once all is settled; to be called when the last worker is gone."""
         self.buffer.close()

@@ -200,7 +200,7 @@ class Generation:
             connectors.cancel_scope.cancel()
 
     async def _run_worker(self, pool: WorkerPool, beside: trio.Nursery) -> None:
-        await pool.run_worker()
+        await pool.worker.run()
         if self.replaced.is_set():
             # Other pools may have long to go, and the next generation could do these jobs meanwhile.
             beside.start_soon(partial(pool.recovery.requeue, worker_gone=True))

@@ -216,8 +216,8 @@ class Poller(Agent):
         queues = draw_order(target.weights, random.random) if target.weights else target.queues
         self._called_at_s = trio.current_time()
         if plan.order is not None and not stands:
-            # What was set until now, this fetch knows.
-            self.acker.forget_successors()
+            # What it was set for until now, this fetch learns.
+            self.acker.successor = trio.Event()
         last, mark = self.reservations.last_number, ready.high_water
         return FetchRequest(
             identity=self.identity.name,

@@ -134,10 +134,6 @@ class WorkerPool:
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
 
-    async def run_worker(self) -> None:
-        """Run the worker until the pool stops and it has no job."""
-        await self.worker.run()
-
     def cancel(self, job: JobInProgress) -> bool:
         """End the delivery of a job, which becomes dead; return False if it is in none, or has a settlement."""
         return self.worker.cancel(job)

@@ -5,14 +5,13 @@ and says where it did not search to the end; shows nothing that must stay hidden
 a key of another type, the rest is returned, and the refusal.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
-from typing import Final, TypeVar
+from typing import Final
 
 import attrs
 
 from restbroker.config.core import Config
-from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, claims, order_wait
@@ -23,6 +22,7 @@ from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
 from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.order_wait import OrderWait
+from restbroker.operate.system import unless_refused
 from restbroker.operate.walk import FoundEnd, Kind, Match, SearchQuery, Walk
 from restbroker.operate.words import PAUSED, pause_sentence
 from restbroker.store import history, processes, queues, survey
@@ -30,8 +30,6 @@ from restbroker.store.client import Client
 from restbroker.store.history import HistoryEntry
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
-S = TypeVar("S")
-T = TypeVar("T")
 _LARGEST: Final = 10**15
 """A higher number is no time that a process writes."""
 
@@ -237,15 +235,7 @@ def _moment(value: Json) -> float | None:
 def not_found(client: Client, config: Config) -> NotFound:
     """Return where else the job may be. Raise `StoreUnavailable`."""
     unknown: tuple[int | None, HistoryEntry | None] = None, None
-    ends, oldest = _try(lambda: history.extent(client), unknown)
-    others = _try(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
+    ends, oldest = unless_refused(lambda: history.extent(client), unknown)
+    others = unless_refused(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}
     since_s = None if oldest is None else oldest.at_s
     return NotFound(tuple(sorted(others)), HistoryExtent(config.history_s, ends or 0, since_s))
-
-
-def _try(ask: Callable[[], T], instead: S) -> T | S:
-    # `explain` has told of it.
-    try:
-        return ask()
-    except StoreRefused:
-        return instead

@@ -5,9 +5,9 @@ and one of a wrong type is None, as one that is missing; what other programs put
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVar
 
 import attrs
 
@@ -26,6 +26,8 @@ from restbroker.store.server import RedisProblem, redis_problems, server
 from restbroker.store.sources import SourceState, read_states, shown
 from restbroker.store.stats import IdentityView, Overview, overview
 
+T = TypeVar("T")
+S = TypeVar("S")
 _LARGEST: Final = 1e15
 _STATES: Final = {"open": "up", "closed": "down"}
 """How a heartbeat names the state of a target → how it is shown; `denied` is the same in both."""
@@ -262,10 +264,7 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
     `most_queues`: if there are more, those that nobody wants, serves or paused are only counted. Raise
     `StoreUnavailable` or `StoreRefused`.
     """
-    # The rest is shown without what someone else put in the place of one of these; `check` names it.
-    records: Sequence[ProcessRecord] = ()
-    with suppress(StoreRefused):
-        records = processes.read_all(client, with_work=False)
+    records = unless_refused(lambda: processes.read_all(client, with_work=False), ())
     paused = pause_store.paused_queues(client)
     named = {*wanted, *paused, *(queue for record in records for queue in record.queues)}
     seen = overview(client, named, most_queues)
@@ -273,11 +272,11 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
     pauses = pause_store.paused_targets(client, {record.process.target for record in known.values()})
     found = tuple(_pool(pool, pauses) for pool in seen.identities)
     return Snapshot(
-        redis=_redis(client),
+        redis=tuple(unless_refused(lambda: redis_problems(server(client)), ())),
         totals={name: getattr(seen, name) for name in ("processed", "failed", "retry", "schedule", "dead")},
         queues=tuple(_queues(seen, paused, found, records)),
         targets=found,
-        sources=_sources(client),
+        sources=tuple(unless_refused(lambda: read_states(client), ())),
         now_s=seen.now_s,
         listed=frozenset(queue.name for queue in seen.queues if queue.is_listed),
         unread=seen.unread,
@@ -331,24 +330,15 @@ def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[TargetStopp
         return []
     from restbroker.store.order import read_stopped  # slow to load, and of use to few
 
-    # The rest is shown without what someone else put there; `check` names it.
+    found = unless_refused(lambda: read_stopped(client, tuple(ordered), most=1).items(), ())
+    return [TargetStoppedKeys(name, ordered[name], keys.count_text, keys.since_s) for name, keys in found]
+
+
+def unless_refused(ask: Callable[[], T], instead: S) -> T | S:
+    """Return what `ask` returns, or `instead` if Redis refuses it: the rest is shown, and `check` names the key."""
     with suppress(StoreRefused):
-        found = read_stopped(client, tuple(ordered), most=1)
-        return [TargetStoppedKeys(name, ordered[name], keys.count_text, keys.since_s) for name, keys in found.items()]
-    return []
-
-
-def _redis(client: Client) -> tuple[RedisProblem, ...]:
-    with suppress(StoreRefused):
-        return tuple(redis_problems(server(client)))
-    return ()
-
-
-def _sources(client: Client) -> tuple[SourceState, ...]:
-    # The rest is shown without what someone else put there; `check` names it.
-    with suppress(StoreRefused):
-        return tuple(read_states(client))
-    return ()
+        return ask()
+    return instead
 
 
 def _queues(

@@ -153,9 +153,6 @@ class Pool:
             raise answer
         return request, attrs.evolve(answer, base=request.base) if isinstance(answer, FetchResult) else answer
 
-    def forget_successors(self) -> None:
-        self.successor = trio.Event()
-
     def serve(self, places: int) -> None:
         """The number of free places; a job that takes one keeps it."""
         self.ready.places = places
