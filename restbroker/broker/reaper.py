@@ -8,7 +8,8 @@ so a long outage makes no process take over from another.
 
 import random
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 import trio
@@ -27,6 +28,8 @@ from restbroker.store.heartbeats import JobPutOff, MakeDead
 from restbroker.store.identities import Registration
 from restbroker.store.tickets import ticket_number
 from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning
+
+T = TypeVar("T")
 
 SCAN_S = 2.0
 FREE_AFTER_S = 60.0
@@ -85,7 +88,8 @@ class Reaper(ProcessTask):
 
         Wait while Redis is away. Raise `StoreRefused`.
         """
-        await self._empty_hands()
+        # What dead processes left in the hands of our queues: of those that are paused we fetch nothing.
+        await self._unless_refused(queues.empty_hands, self.specs)
         # A gap between scans was no healthy time: what froze this process may have frozen the others too.
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
@@ -121,7 +125,7 @@ class Reaper(ProcessTask):
                 continue
             known = self._seen.get(identity)
             if known is None:
-                facts = await self._registration(identity)
+                facts = await self._unless_refused(identities.read, identity)
                 known = Observation(counter, healthy_s, facts)
             elif known.counter != counter:
                 known = attrs.evolve(known, counter=counter, since_s=healthy_s)
@@ -142,16 +146,10 @@ class Reaper(ProcessTask):
             longest_s = max(plan.time_outs_s.values()) + FREE_AFTER_S
             await self.until_up(order.free_lost, plan.target.name, plan.target.queues, longest_s)
 
-    async def _empty_hands(self) -> None:
-        """Put back what dead processes left in the hands of our queues: of those that are paused we fetch nothing."""
+    async def _unless_refused(self, do: Callable[..., T], *args: object) -> T | None:
+        """Call `do` as `until_up` does, and return its result; None if Redis refuses it, which is reported once."""
         try:
-            await self.until_up(queues.empty_hands, self.specs)
-        except StoreRefused as error:
-            self._complain(error)
-
-    async def _registration(self, identity: str) -> Registration | None:
-        try:
-            return await self.until_up(identities.read, identity)
+            return await self.until_up(do, *args)
         except StoreRefused as error:
             self._complain(error)
             return None
@@ -163,10 +161,8 @@ class Reaper(ProcessTask):
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
         died: dict[str, JobDied] = {}
-        try:
-            done = await self.until_up(heartbeats.recover, identity, _noting(elsewhere, died, self._make_dead))
-        except StoreRefused as error:
-            self._complain(error)
+        make_dead = _noting(elsewhere, died, self._make_dead)
+        if (done := await self._unless_refused(heartbeats.recover, identity, make_dead)) is None:
             return
         if done.jobs:
             waits_s = [put_off.job.waits_s for put_off in done.put_off]

@@ -18,7 +18,7 @@ from restbroker.broker.delivery import SendChecks
 from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
-from restbroker.broker.job_in_progress import JobInProgress, Reservations
+from restbroker.broker.job_in_progress import Reservations
 from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, ProbeSharing, probe
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
@@ -133,10 +133,6 @@ class WorkerPool:
             time_outs_s={} if self.plan.order is None else self.plan.time_outs_s,
         ):
             self.identity.rename(f"{new_name()}:{target.name}")
-
-    def cancel(self, job: JobInProgress) -> bool:
-        """End the delivery of a job, which becomes dead; return False if it is in none, or has a settlement."""
-        return self.worker.cancel(job)
 
     def stop(self) -> None:
         """End the waits of jobs that were not sent, and take no more jobs."""

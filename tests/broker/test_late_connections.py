@@ -100,7 +100,7 @@ async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
 ) -> None:
     harness.at_most_once = at_most_once
     async with harness.broker():
-        await harness.until(harness.status.served_targets, "it serves")
+        await harness.until(lambda: harness.status.serving, "it serves")
         pool = pool_of(harness)
         run_out(pool)
         harness.push("safe")

@@ -92,7 +92,7 @@ async def test_job_cancelled_in_the_tick_of_its_wait_dies(
         await harness.until(lambda: harness.target.calls, "it is asked for")
         (job,) = pool.reservations.jobs.values()
         is_due.set()
-        assert pool.cancel(job) is True
+        assert pool.worker.cancel(job) is True
         await harness.until(lambda: harness.size("dead"), "it is dead")
         assert not pool.worker.waiting_tickets()
         await harness.until(lambda: not pool.reservations.jobs, "it is settled")

@@ -91,7 +91,7 @@ async def test_job_in_other_hands_is_not_settled_by_a_cancel_here(harness: Harne
         (job,) = pool.reservations.jobs.values()
         lose(harness)
         pool.reservations.release(job.ticket)
-        assert pool.cancel(job) is True
+        assert pool.worker.cancel(job) is True
         harness.target.connected = None
         harness.push("once")
         await harness.until(lambda: harness.of(JobFinished), "its worker goes on")
@@ -191,7 +191,7 @@ async def test_bug_over_a_cancelled_job_costs_that_job_alone(harness: Harness, m
         harness.push()
         await harness.until(lambda: harness.target.sent, "it is sent")
         pool = pool_of(harness)
-        assert [pool.cancel(job) for job in pool.reservations.jobs.values()] == [True]
+        assert [pool.worker.cancel(job) for job in pool.reservations.jobs.values()] == [True]
         await harness.until(lambda: harness.members("dead"), "it is dead")
         held.let.set()
         harness.push(first=1)

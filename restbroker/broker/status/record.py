@@ -175,7 +175,7 @@ class SidekiqRecord:
             )
 
     async def _record(self) -> Record:
-        serving = self.status.served_targets()
+        serving = self.status.serving
         info = _info(self.name, self._started_at_s, serving) | {processes.CHANGES: changes_per_s(self._lengths)}
         return Record(
             name=self.name,

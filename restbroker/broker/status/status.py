@@ -24,10 +24,12 @@ class Status:
 
     served: trio.Event = attrs.field(factory=trio.Event)
     """Set once the first generation takes jobs."""
-    _serving: Sequence[TargetPlan] = ()
+    serving: Sequence[TargetPlan] = ()
+    """The targets of the generation that began last, also while it ends and until the next one begins."""
     _control: Control | None = None
     _health: StoreHealth | None = None
-    _pools: Sequence[WorkerPool] = ()
+    pools: Sequence[WorkerPool] = ()
+    """The pools of the newest generation."""
     _lease: Lease = attrs.field(factory=Lease)
     _finishing: list[Sequence[WorkerPool]] = attrs.field(factory=list)
 
@@ -37,27 +39,27 @@ class Status:
 
     def serve(self, pools: Sequence[WorkerPool], lease: Lease) -> None:
         """Note that the generation of `pools` takes jobs from now on; an earlier one, if any, finishes those it has."""
-        if self._pools:
-            self._finishing.append(self._pools)
-        self._pools, self._lease = pools, lease
-        self._serving = [pool.plan for pool in pools]
+        if self.pools:
+            self._finishing.append(self.pools)
+        self.pools, self._lease = pools, lease
+        self.serving = [pool.plan for pool in pools]
         self.served.set()
 
     def remove(self, pools: Sequence[WorkerPool]) -> None:
         """Remove the pools of a generation that has ended."""
-        if pools is self._pools:
-            self._pools = ()
+        if pools is self.pools:
+            self.pools = ()
         self._finishing = [others for others in self._finishing if others is not pools]
 
     def view(self) -> View:
         """Return the present state of the broker."""
         down_targets = {
-            pool.plan.target.name: pool.breaker.reason.code for pool in self._pools if pool.breaker.reason is not None
+            pool.plan.target.name: pool.breaker.reason.code for pool in self.pools if pool.breaker.reason is not None
         }
         store_up = self._health is not None and self._health.is_up
         reason = None if self._health is None else self._health.reason
         finishing = sum(len(pool.reservations.jobs) for pools in self._finishing for pool in pools)
-        refused = any(pool.hindrance == "refused" for pool in self._pools)
+        refused = any(pool.hindrance == "refused" for pool in self.pools)
         return View(
             phase=self._phase(),
             store_up=store_up,
@@ -69,36 +71,27 @@ class Status:
         )
 
     @property
-    def pools(self) -> Sequence[WorkerPool]:
-        """The pools of the newest generation."""
-        return self._pools
-
-    @property
     def heartbeat_age_s(self) -> float | None:
         """Seconds since the newest generation sent its last confirmed heartbeat; None: none was confirmed yet."""
         return self._lease.age_s
 
     def running_jobs(self) -> list[RunningJob]:
         """Return the jobs in delivery in this process; in each pool the oldest first."""
-        return [running for pools in (*self._finishing, self._pools) for pool in pools for running in _running(pool)]
+        return [running for pools in (*self._finishing, self.pools) for pool in pools for running in _running(pool)]
 
     def cancel(self, thread: str) -> bool:
         """End the delivery of the job that is shown under this thread's name; return False if there is none now."""
-        for pools in (*self._finishing, self._pools):
+        for pools in (*self._finishing, self.pools):
             for pool in pools:
                 for job in list(pool.reservations.jobs.values()):
                     if _thread(pool, job) == thread:
-                        return pool.cancel(job)
+                        return pool.worker.cancel(job)
         return False
-
-    def served_targets(self) -> Sequence[TargetPlan]:
-        """Return the targets of the generation that began last, also while it ends and until the next one begins."""
-        return self._serving
 
     def _phase(self) -> Phase:
         if self._control is not None and self._control.stop.is_set():
             return "stopping"
-        if self._control is None or not self._pools:
+        if self._control is None or not self.pools:
             return "starting"
         return "quiet" if self._control.quiet.is_set() else "serving"
 
