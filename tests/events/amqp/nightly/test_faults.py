@@ -6,6 +6,7 @@ to refuse what no queue gets.
 
 import contextlib
 import signal
+import socket
 import threading
 import time
 from collections import Counter
@@ -20,7 +21,7 @@ import pytest
 from restbroker.store.client import Client
 from tests.events.amqp.conftest import RABBIT_QUEUE, RECEIVED, chat, consumers
 from tests.events.conftest import events_in, written
-from tests.support.process import started
+from tests.support.process import Stopwatch, started
 from tests.support.rabbitmq import RabbitMQ, as_bytes
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import TcpProxy
@@ -185,3 +186,17 @@ def test_events_of_a_killed_broker_come_to_the_next(
             twice = all_of(publishers.confirmed, store, report, f"restbroker killed {kills} times")
             assert broker.stop() == 0
     assert twice <= kills * PREFETCH
+
+
+def test_a_stop_is_soon_while_rabbitmq_accepts_and_says_nothing(redis_server: RedisServer, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        configure(tmp_path, redis_server.port, f"amqp://u:p@127.0.0.1:{silent.getsockname()[1]}")
+        with started(["run"], directory=tmp_path) as broker:
+            connection, _ = silent.accept()
+            with connection:
+                watch = Stopwatch.start(broker)
+                broker.signal(signal.SIGTERM)
+                # The handshake alone would take five; one that is open has a second to acknowledge.
+                until(lambda: watch.took_s() > 1 or broker.process.poll() is not None, "it ends, or is late")
+                assert broker.process.poll() == 0

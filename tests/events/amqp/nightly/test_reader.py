@@ -10,6 +10,7 @@ from restbroker.config.events import Filter
 from restbroker.config.secret import Secret
 from restbroker.config.target import TlsFiles
 from restbroker.events.amqp.options import RabbitExchange, RabbitServer
+from restbroker.store.sources import read_states
 from tests.events.amqp.conftest import CHAT, KEPT, PRESENCE, RABBIT_QUEUE, RECEIVED, ROOMS, Read, chat, is_read
 from tests.events.conftest import QUEUE
 from tests.support.process import Stopwatch
@@ -105,9 +106,13 @@ async def test_wrong_password_is_reported_once_until_mended(reading: Read, rabbi
         assert warning.code == "RabbitMQDenied"
         assert "Check the user and the password in URL or URLFile" in str(warning.hint)
         assert "wrong-password" not in f"{warning.message} {warning.hint}"
+        await until_async(lambda: [kept.code for kept in read_states(found.store)] == ["RabbitMQDenied"], "it is kept")
         file.write_text(rabbit.url())
         await is_read(rabbit)
         await found.warning("RabbitMQBack")
+        await until_async(
+            lambda: [kept.code for kept in read_states(found.store)] == [""], "it is kept that it is read"
+        )
 
 
 async def test_over_tls_only_the_configured_authority_counts(reading: Read, rabbit: RabbitMQ, ours: Authority) -> None:
