@@ -20,20 +20,17 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, IssuedLogin
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome
-from restbroker.servers.ejabberd.options import Options
 from restbroker.store import sets
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import MaybeSent, NotSent
 from tests.servers.ejabberd import HOST, NOBODY, account, side_of
 from tests.servers.sides import Side, in_short
-from tests.support import process
 from tests.support.ejabberd import PASSWORD, Ejabberd
 from tests.support.paths import Paths
 from tests.support.ports import free_port
 from tests.support.process import Running, clean_environment, run, started
 from tests.support.redis_server import RedisServer, redis_binary
-from tests.support.shared import TOKEN
 from tests.support.wait import until
 
 NO = Delivered("1", 1, 200, negative=True)
@@ -74,31 +71,6 @@ def revoke_all(server: Ejabberd) -> None:
 async def ask(side: Side, times: int = 1) -> list[Outcome]:
     """Asks for nobody's account so often, one after the other."""
     return [await side.call("check_account", NOBODY) for _ in range(times)]
-
-
-@pytest.mark.parametrize(
-    ("rest_auth", "is_scram", "is_slow"), [("basic", True, True), ("auto", True, False), ("basic", False, False)]
-)
-def test_run_says_that_basic_costs_the_server_much(
-    fresh: Ejabberd,
-    ejabberd: Ejabberd,
-    tmp_path: Path,
-    redis_url: str,
-    rest_auth: str,
-    is_scram: bool,
-    is_slow: bool,
-) -> None:
-    """Passwords in plain cost nothing, and no warning comes of them."""
-    server = fresh if is_scram else ejabberd
-    login = {"RestAuth": rest_auth, "RestUser": server.admin, "RestPass": PASSWORD, "JabberDomain": server.hosts[0]}
-    document = {"RedisURL": redis_url, "RestURL": server.url, **login, "RestQueue": "rest", "Token": TOKEN}
-    (tmp_path / "env.json").write_text(json.dumps(document))
-    with process.started(["run"], directory=tmp_path) as broker:
-        broker.wait_for(r"broker\.started")
-        assert process.run(["enqueue", "--wait", "connected_users_number"], directory=tmp_path).returncode == 0
-        if is_slow:
-            broker.wait_for(r"SlowLogin.*for each of its cores")
-    assert broker.output().count("SlowLogin") == is_slow
 
 
 @pytest.mark.parametrize("fallback", [False, True])
@@ -162,21 +134,6 @@ async def test_missing_right_for_messages_with_id_is_named(ejabberd: Ejabberd) -
     assert isinstance(outcome, Denied)
     assert outcome.reason.code == "CommandForbidden"
     assert "Allow send_stanza for restbroker's account" in (outcome.reason.hint or "")
-
-
-async def test_commands_use_the_configured_version_where_there_is_one(
-    ejabberd: Ejabberd,
-) -> None:
-    async with side_of(ejabberd, options=Options(api_version=1)) as side:
-        outcome, probe = await side.call("check_account", NOBODY), await side.probe()
-        plain = json.loads((await trio.to_thread.run_sync(ejabberd.call, "status"))[1])
-        if re.search(r"ejabberd (1|2[0-3])\d*\.", plain):
-            assert in_short(outcome) == "Rejected UnknownCommand"
-            assert (probe.ok, probe.denied) == (False, True)
-            assert "ApiVersion is 1" in probe.detail
-        else:
-            assert isinstance(outcome, Delivered)
-            assert probe.ok
 
 
 async def test_stopping_server_defers_commands_and_never_rejects_them(own_ejabberd: Ejabberd) -> None:

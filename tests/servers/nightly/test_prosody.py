@@ -24,7 +24,7 @@ from tests.support.prosody import Prosody
 from tests.support.redis_server import RedisServer
 from tests.support.roster_service import RosterService
 from tests.support.wait import until
-from tests.support.xmpp import Client, Clients
+from tests.support.xmpp import Clients
 
 PREPARED = """
 package.path = "/usr/lib/prosody/?.lua;" .. package.path
@@ -117,14 +117,6 @@ def test_recipe_for_0_12_prints_a_token_the_admin_api_takes(make_prosody: Callab
 
 
 QUEUE = "xmpp_events"
-SECRET = "a-secret-of-many-letters"
-PING = "<ping xmlns='urn:xmpp:ping'/>"
-
-
-@pytest.fixture
-def john(prosody: Prosody, roster_service: RosterService, clients: Clients) -> Client:
-    prosody.register("john", "aaron")
-    return clients.login("john")
 
 
 @pytest.fixture
@@ -156,26 +148,6 @@ def events(store: Store) -> list[dict[str, Any]]:
     return [json.loads(job)["args"][0] for job in queues.peek(store, QUEUE, 0, 10_000)]
 
 
-def awaited(store: Store, number: int) -> list[dict[str, Any]]:
-    return until(lambda: found if len(found := events(store)) >= number else [], f"{number} jobs are there", 60)
-
-
-def test_message_to_a_bot_is_a_job_with_all_that_is_known(
-    prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
-) -> None:
-    with broker(tmp_path, redis_server, prosody) as running:
-        john.say(f"bot@{prosody.hook_host}", "hi ☂")
-        (event,) = awaited(store, 1)
-        # It is answered by then.
-        assert running.stop() == 0
-    assert (event["type"], event["to"], event["body"]) == ("message", f"bot@{prosody.hook_host}", "hi ☂")
-    assert (event["server"], event["source"], event["room"]) == (prosody.hook_host, "prosody", None)
-    assert event["from"].startswith("john@example.org/")
-    assert event["id"]
-    assert event["raw"]["kind"] == "message"
-    assert john.messages.all == []
-
-
 def test_stanza_as_xml_keeps_elements_json_loses_and_its_name(
     make_prosody: Callable[..., Prosody],
     roster_service: RosterService,
@@ -189,7 +161,7 @@ def test_stanza_as_xml_keeps_elements_json_loses_and_its_name(
     with broker(tmp_path, redis_server, prosody, Options=options), Clients(prosody.c2s_port, prosody.host) as clients:
         john = clients.login("john")
         john.send(f"<message to='bot@{prosody.hook_host}' type='chat'><body>hi</body><odd xmlns='urn:odd'/></message>")
-        (event,) = awaited(store, 1)
+        (event,) = until(lambda: events(store), "it is a job", 60)
         assert (event["body"], event["raw"]["kind"]) == ("hi", "message")
         assert "urn:odd" in event["raw"]["xml"]
         assert john.ask(f"bot@{prosody.hook_host}", "<query xmlns='jabber:iq:version'/>") == ("result", None)
@@ -197,8 +169,15 @@ def test_stanza_as_xml_keeps_elements_json_loses_and_its_name(
 
 
 def test_sender_learns_that_redis_is_away_and_may_try_again(
-    prosody: Prosody, john: Client, redis_server: RedisServer, store: Store, tmp_path: Path
+    prosody: Prosody,
+    roster_service: RosterService,
+    clients: Clients,
+    redis_server: RedisServer,
+    store: Store,
+    tmp_path: Path,
 ) -> None:
+    prosody.register("john")
+    john = clients.login("john")
     with broker(tmp_path, redis_server, prosody) as running:
         redis_server.suspend()
         try:
@@ -210,29 +189,3 @@ def test_sender_learns_that_redis_is_away_and_may_try_again(
         running.wait_for("code=EventNotTaken")
         john.say(f"bot@{prosody.hook_host}", "kept")
         until(lambda: "kept" in [event["body"] for event in events(store)], "the next one is taken", 60)
-
-
-def test_prosody_needs_the_secret_in_its_url(
-    make_prosody: Callable[..., Prosody],
-    roster_service: RosterService,
-    redis_server: RedisServer,
-    store: Store,
-    tmp_path: Path,
-) -> None:
-    """With another secret the sender learns of it."""
-    right = make_prosody(hook_login=f"restbroker:{SECRET}@", roster_port=roster_service.port)
-    wrong = make_prosody(hook_login="restbroker:wrong@", hook_port=right.hook_port, roster_port=roster_service.port)
-    with broker(tmp_path, redis_server, right, Secret=SECRET) as running:
-        for server in (right, wrong):
-            server.register("john")
-            with Clients(server.c2s_port, server.host) as clients:
-                john = clients.login("john")
-                john.say(f"bot@{server.hook_host}", "hi")
-                if server is right:
-                    assert awaited(store, 1)[0]["body"] == "hi"
-                else:
-                    (bounced,) = john.messages.wait_for_number(1)
-                    # Of the refusal nothing is sent on to the user but its kind.
-                    assert (bounced.condition, bounced.body) == ("not-authorized", None)
-        running.wait_for("code=EventUnauthorized")
-    assert len(events(store)) == 1
