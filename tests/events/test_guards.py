@@ -62,7 +62,7 @@ class Thrown:
         def called(*args: Any, **named: Any) -> Any:
             if self.armed and (BAD in repr(args) if self.for_bad else not self.times):
                 self.times += 1
-                raise Fault
+                raise Fault(args)
             return real(*args, **named)
 
         patched.setattr(self.owner, self.name, called)
@@ -225,6 +225,7 @@ async def test_what_raises_in_an_event_costs_that_event(
         assert {warning.code for warning in found.warnings()} == {
             "EventParked" if thrown.name == "read" and kind == "rabbit" else "EventMalformed"
         }
+        assert BAD not in str(found.warnings())
         await _others_are_read(found)
 
 

@@ -132,30 +132,6 @@ async def test_the_post_that_the_page_tries_becomes_a_job(hall: Open, tmp_path: 
     assert (one.outcomes(), one.warnings()) == (["accepted", "duplicate"], [])
 
 
-async def test_mod_post_log_fits_a_map_as_well(hall: Open) -> None:
-    """With its own media type, and its time, which no stanza has."""
-    options = Options(
-        map={
-            "type": ("/message/@type",), "from": ("/message/@from",), "to": ("/message/@to",), "id": ("/message/@id",),
-            "body": ("/message/body",), "sent_at": ("header:X-Message-Timestamp",),
-        },
-        types={"chat": "message"},
-        by_type={"groupchat": {"room": ("/message/@to",)}},
-    )  # fmt: skip
-    source = EventSource("log", "webhook", "/events/log", "xmpp_events", "E", has_ids=False, options=options)
-    async with hall(source) as one:
-        for request in recorded("mod_post_log"):
-            assert (await play(one, request)).status_code == 202
-        events = [job["args"][0] for job in one.jobs("xmpp_events")]
-    fields = [(event["type"], event["room"], event["id"], event["body"], event["sent_at"][:10]) for event in events[:3]]
-    assert fields == [
-        ("groupchat", "tea@conference.example.org", "g1", 'Hello room & ☂ "q"', "2026-11-27"),
-        ("message", None, "c1", "Grüße <b>", "2026-11-27"),
-        ("message", None, None, "no id", "2026-11-27"),
-    ]
-    assert events[0]["raw"] == {"xml": recorded("mod_post_log")[0]["body"]}
-
-
 JITSI: Final = EventSource("any", "webhook", "/any", "q", "C", has_ids=False, options=Options(map={"at": ("path",)}))
 
 

@@ -10,14 +10,12 @@ import trio
 
 from restbroker.servers import in_redis
 from restbroker.servers.event_contract import Problem, StreamInfo
-from restbroker.servers.openfire.stream.frames import FrameReader
 from restbroker.servers.openfire.stream.open_stream import TEXTS, no_answer
 from restbroker.servers.reading import SourceReports
 from restbroker.store import logins, sources
 from restbroker.store.logins import LoggedIn, UserBase
 from restbroker.store.sources import SourceState
 from restbroker.telemetry.events import OperatorWarning, SourceOpened
-from restbroker.transport.stream import Frame
 from tests.events.openfire_sse.conftest import Read, say
 from tests.support.openfire_chat import emitter
 from tests.support.openfire_chat.server import Openfire
@@ -266,20 +264,3 @@ def _late(reader: object, user: bytes) -> bytes:
 
 def _secret_free(warnings: list[OperatorWarning]) -> bool:
     return not any(word in str(warning) for warning in warnings for word in ("secret", "ofchat-", "another"))
-
-
-async def test_unreadable_event_is_reported_and_ends_nothing(
-    reading: Read, openfire: Openfire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fails(_: FrameReader, frame: Frame, now_s: float) -> None:
-        raise IndexError(frame.data, now_s)
-
-    async with reading("ann") as reader:
-        with monkeypatch.context() as patched:
-            patched.setattr(FrameReader, "read", fails)
-            say(openfire, "bob", "ann", "hunter2")
-            warning = await reader.warning("EventMalformed")
-            await until_async(lambda: reader.outcomes().count("malformed") > 1, "stanza and message were read", 60)
-        assert "hunter2" not in str(warning)
-        say(openfire, "bob", "ann", "next")
-        await reader.has("next")
