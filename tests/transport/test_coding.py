@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from restbroker.transport.http1 import KnownHeads, Rest, decode
+from restbroker.transport.http1 import decode
 from restbroker.transport.message import TRUNCATED, Request
 from restbroker.transport.room import SHARE_BYTES
 from tests.support import recorder
@@ -127,8 +127,3 @@ async def test_both_engines_ask_for_no_coding_and_read_what_comes(engine: str) -
         await transport.send(Request("POST", "/", 30.0, headers=(("accept-encoding", "gzip"),)))
     sent = [request.head.lower().count(b"accept-encoding: identity") for request in server.requests]
     assert sent == [1] * 7 + [0]
-
-
-def test_an_encoded_answer_is_no_plain_one() -> None:
-    raw = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc"
-    assert KnownHeads().read(raw) is Rest.ODD

@@ -25,7 +25,7 @@ from tests.support.recorder import Recorder
 from tests.support.rows import rows
 from tests.support.wait import NEVER_S
 from tests.transport.senders import Sender
-from tests.transport.test_client import MIB, all_closed, pair, post, target
+from tests.transport.test_client import MIB, pair, post, target
 from tests.transport.wires import receive
 
 
@@ -197,17 +197,6 @@ async def test_unused_new_connection_means_nothing_was_sent() -> None:
             await transport.send(post(timeout_s=0.0))
         assert late.value.timed_out
         await transport.aclose()
-
-
-async def test_the_watcher_cuts_off_what_is_late_and_nothing_else() -> None:
-    async with kept() as (transport, server):
-        server.script.append(recorder.stall())
-        with pytest.raises(MaybeSent) as caught:
-            await transport.send(post(timeout_s=0.5))
-        assert caught.value.timed_out
-        await all_closed(server)
-        server.script.append(recorder.answer(after_s=0.3))
-        assert (await transport.send(post(timeout_s=5.0))).status == 200
 
 
 async def test_ending_client_gives_up_requests_and_later_ones_go_alone() -> None:

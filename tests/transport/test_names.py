@@ -218,13 +218,6 @@ async def test_a_name_that_takes_long_to_look_up_was_not_sent(engine: Engine, *,
     assert refused.value.timed_out
 
 
-async def test_a_name_that_cannot_be_one_was_not_sent() -> None:
-    for name in ("a" * 64 + ".example", "é" * 70 + ".example", "a..example"):
-        transport = open_transport(target(80, url=Url("http", name, 80), engine="lean"))
-        with pytest.raises(NotSent):
-            await transport.send(post())
-
-
 @on_both
 async def test_renamed_server_is_followed_after_the_connections_age(engine: Engine, mock_clock: MockClock) -> None:
     names, both = Names(["127.0.0.2"]), ["127.0.0.2", "127.0.0.3"]

@@ -45,13 +45,6 @@ async def test_a_server_that_does_not_answer_is_connected_to_slowly(autojump_clo
     assert trio.current_time() - began_s == pytest.approx(2 * PATIENCE_S, rel=0.5)
 
 
-async def test_an_end_without_a_beginning_does_nothing() -> None:
-    ramp = new()
-    ramp.leave("nobody")
-    with trio.fail_after(1):
-        await ramp.acquire("somebody")
-
-
 @attrs.define
 class Waiters:
     """Callers in line; `served` are those who got something, and what, in that order."""

@@ -71,29 +71,36 @@ def test_room_is_given_in_the_order_of_arrival() -> None:
 
 
 async def test_a_wait_in_httpx_that_is_cancelled_leaves_nothing() -> None:
-    async with recording() as server:
+    """One that is not comes whole once there is room."""
+    async with recording() as server, trio.open_nursery() as waiting:
         room = Room()
         client = open_transport(target(server.port, engine="httpx", concurrency=1), shared=Upkeep(room))
-        held = full(room)
+        held, server.default = full(room), recorder.answer(200, BODY)
         for _ in range(3):  # it has two connections
-            server.script.append(recorder.answer(200, BODY))
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(client.send, post())
                 await until_async(lambda: room.line, "it waits")
                 nursery.cancel_scope.cancel()
         assert (room.held_bytes, room.line) == (RECEIVED_BYTES, {})
+
+        async def send() -> None:
+            response = await client.send(post())
+            assert (response.body, response.note, room.held_bytes) == (BODY, None, 0)
+
+        waiting.start_soon(send)
+        await until_async(lambda: room.line, "it waits")
         held.free()
-        assert (await client.send(post(timeout_s=5.0))).status == 200
-        await client.aclose()
+    await client.aclose()
 
 
 def room_of(client: LeanClient) -> Room:
     return client._upkeep.room  # noqa: SLF001 - what is held is seen nowhere else
 
 
-async def test_a_long_answer_waits_for_room_unread() -> None:
+@pytest.mark.parametrize("scheme", ["http", "https"])
+async def test_a_long_answer_waits_for_room_unread(ours: Authority, scheme: str) -> None:
     """It holds none meanwhile, and comes whole once there is some."""
-    async with running() as (client, server):
+    async with running(ours if scheme == "https" else None) as (client, server):
         server.script.append(recorder.answer(200, BODY))
         held, sink = full(room_of(client)), Noting()
         service(client).start(post(), sink)
@@ -123,24 +130,12 @@ async def turns(seconds: float) -> int:
     return count
 
 
-async def test_a_task_that_attends_waits_for_room_too(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_task_that_attends_waits_for_room_too(ours: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(self: Readiness, descriptor: int, who: object) -> None:
         raise OSError("no more")
 
     monkeypatch.setattr(Readiness, "watch", refuse)
-    await test_a_long_answer_waits_for_room_unread()
-
-
-async def test_a_long_answer_over_tls_waits_for_room(ours: Authority) -> None:
-    async with running(ours) as (client, server):
-        server.script.append(recorder.answer(200, BODY))
-        held, sink = full(room_of(client)), Noting()
-        service(client).start(post(), sink)
-        await until_async(lambda: room_of(client).line, "it waits")
-        held.free()
-        await sink.end()
-        assert sink.response is not None
-        assert (sink.response.body, room_of(client).held_bytes) == (BODY, 0)
+    await test_a_long_answer_waits_for_room_unread(ours, "http")
 
 
 def cancel(exchange: Exchange, client: LeanClient) -> None:
@@ -230,24 +225,6 @@ async def test_an_answer_that_gets_no_room_is_cut(engine: str, answer: bytes, mo
         whole = await client.send(post())
         assert (whole.body, whole.note, room.held_bytes) == (BODY, None, 0)
         await client.aclose()
-
-
-@pytest.mark.parametrize("engine", ["lean", "httpx"])
-async def test_a_long_answer_waits_in_either_engine(engine: str) -> None:
-    async with recording() as server, trio.open_nursery() as nursery:
-        room = Room()
-        client = open_transport(target(server.port, engine=engine), shared=Upkeep(room))
-        held = full(room)
-        server.script.append(recorder.answer(200, BODY))
-
-        async def send() -> None:
-            response = await client.send(post())
-            assert (response.body, response.note, room.held_bytes) == (BODY, None, 0)
-
-        nursery.start_soon(send)
-        await until_async(lambda: room.line, "it waits")
-        held.free()
-    await client.aclose()
 
 
 @rows(("body", "note"), [
