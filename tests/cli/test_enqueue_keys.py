@@ -5,7 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import attrs
 import pytest
@@ -28,17 +28,13 @@ from tests.support.tcp_proxy import Loss, TcpProxy
 UNIQUE = ("enqueue", "status", "--unique", "nightly", "--unique-for", "10m")
 
 
-def queued(store: Client) -> list[dict[str, Any]]:
-    return [json.loads(raw) for raw in cast("list[bytes]", store.command("LRANGE", "ns:queue:rest", 0, -1))]
-
-
 def lock_key(key: str = "nightly") -> str:
     return "ns:restbroker:unique:" + claims.lock_name("ejabberd", "default", key)
 
 
 def test_a_second_job_of_a_key_is_not_queued(shell: Shell, store: Client) -> None:
     first, second = shell(*UNIQUE), shell(*UNIQUE)
-    (job,) = queued(store)
+    (job,) = jobs_in(store, "queue:rest")
     assert (first.returncode, first.stdout) == (0, f"{job['jid']}\n")
     assert (second.returncode, second.stdout) == (0, f"{job['jid']}\n")
     assert f"already queued as {job['jid']} (believed)" in second.stderr
@@ -48,7 +44,7 @@ def test_a_second_job_of_a_key_is_not_queued(shell: Shell, store: Client) -> Non
     assert (jid, abs(int(moment_us) / 1e6 - time.time()) < 10) == (job["jid"], True)
     assert 590_000 < cast("int", store.command("PTTL", lock_key())) <= 600_000
     assert shell("enqueue", "status", "--unique", "weekly", "--unique-for", "10m").returncode == 0
-    assert len(queued(store)) == 2
+    assert len(jobs_in(store, "queue:rest")) == 2
 
 
 def test_duplicate_is_recognized_by_scripts(shell: Shell, store: Client) -> None:
@@ -60,7 +56,7 @@ def test_duplicate_is_recognized_by_scripts(shell: Shell, store: Client) -> None
     )
     done = shell(*UNIQUE, "--wait")
     assert (done.returncode, "whose answer goes to the one who queued it" in done.stderr) == (6, True)
-    assert len(queued(store)) == 1
+    assert len(jobs_in(store, "queue:rest")) == 1
 
 
 def test_old_lock_is_checked_and_taken_over_from_a_lost_job(
@@ -75,25 +71,8 @@ def test_old_lock_is_checked_and_taken_over_from_a_lost_job(
     assert f"already queued as {first} (looked for)" in done.stderr
     store.command("DEL", "ns:queue:rest")
     done = shell(*UNIQUE)
-    (job,) = queued(store)
+    (job,) = jobs_in(store, "queue:rest")
     assert (done.returncode, done.stdout, job["jid"] != first) == (0, f"{job['jid']}\n", True)
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["--unique", "k"], "--unique needs --unique-for"),
-        (["--unique-for", "10m"], "--unique needs --unique-for"),
-        (["--unique", "", "--unique-for", "10m"], "1 to 256 bytes"),
-        (["--unique", "k" * 257, "--unique-for", "10m"], "1 to 256 bytes"),
-        (["--unique", "k", "--unique-for", "soon"], "--unique-for takes"),
-        (["--unique", "k", "--unique-for", "0"], "--unique-for takes"),
-    ],
-)
-def test_a_mistake_ends_with_2_and_queues_nothing(shell: Shell, store: Client, words: list[str], message: str) -> None:
-    done = shell("enqueue", "status", *words)
-    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
-    assert (queued(store), store.command("KEYS", "*unique*")) == ([], [])
 
 
 def test_a_queue_of_another_type_leaves_no_lock(shell: Shell, store: Client) -> None:
@@ -119,7 +98,7 @@ def test_a_thousand_pushers_of_one_key_queue_one_job(redis_server: RedisServer, 
 
     with ThreadPoolExecutor(50) as pool:
         found = list(pool.map(one, range(1000)))
-    (job,) = queued(store)
+    (job,) = jobs_in(store, "queue:rest")
     assert [other for other in found if other is None] == [None]
     assert {other for other in found if other is not None} == {job["jid"]}
 
@@ -137,7 +116,7 @@ def test_a_push_whose_answer_was_lost_is_queued_once(
     ):
         assert push(client, attrs.evolve(request(lock), at_s=at_s), "jid-1", time.time()) is None
         assert proxy.losses == []
-    count = len(queued(store)) if at_s is None else store.command("ZCARD", "ns:schedule")
+    count = len(jobs_in(store, "queue:rest")) if at_s is None else store.command("ZCARD", "ns:schedule")
     assert count == 1
 
 
@@ -148,7 +127,7 @@ def test_a_job_done_before_its_push_is_repeated_is_pushed_once(redis_server: Red
         for _ in range(2):
             assert push(client, request(lock), "jid-1", time.time()) is None
             store.command("DEL", "ns:queue:rest", f"ns:restbroker:unique:{lock.name}")
-    assert queued(store) == []
+    assert jobs_in(store, "queue:rest") == []
 
 
 def held(store: Client) -> list[bytes]:
@@ -166,7 +145,7 @@ def test_job_deleted_or_killed_by_hand_can_be_queued_again(shell: Shell, store: 
         assert len(held(store)) == 1
         done = shell(*words)
         assert done.returncode == 0, done.stderr
-        assert (queued(store), held(store)) == ([], []), words
+        assert (jobs_in(store, "queue:rest"), held(store)) == ([], []), words
     assert shell(*UNIQUE, "--in", "1h").returncode == 0
     assert shell("scheduled", "delete", "--all", "--yes").returncode == 0
     assert held(store) == []
@@ -213,12 +192,12 @@ def test_rows_of_a_file_have_keys_of_their_own(shell: Shell, store: Client, plac
         "rejected": 0,
         "queued_before": 1,
     }
-    users = [job["args"][1]["user"] for job in reversed(queued(store))]
+    users = [job["args"][1]["user"] for job in jobs_in(store, "queue:rest")]
     assert users == ["a", "b", "c", "d"]
-    first = queued(store)[-1]
+    first, *_, last = jobs_in(store, "queue:rest")
     assert cast("bytes", store.command("GET", lock_key("k1"))).split()[0] == first["jid"].encode()
     assert first["restbroker_unique"]["key"] == "k1"
-    assert "restbroker_unique" not in queued(store)[0]
+    assert "restbroker_unique" not in last
     (place / "rows.csv").write_text(f"{rows}\n")  # another file
     again = json.loads(shell(*words, "--json").stdout)
     assert (again["pushed"], again["queued_before"]) == (2, 3)
@@ -234,7 +213,7 @@ def test_rows_with_keys_are_rejected_where_there_can_be_none(shell: Shell, store
     lines = [{**row, "_unique": 5}, {**row, "_unique": "k" * 300}, {**row, "_unique": None}, {**row, "_unique": "k"}]
     (place / "rows.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = shell("enqueue", "register", "--bulk", "rows.ndjson", "--unique-for", "1m")
-    assert (done.returncode, len(queued(store)), len(held(store))) == (7, 2, 1), done.stderr
+    assert (done.returncode, len(jobs_in(store, "queue:rest")), len(held(store))) == (7, 2, 1), done.stderr
 
 
 def test_waiting_caller_reads_what_holds_the_job(shell: Shell, store: Client, place: Path) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from restbroker.job.json_types import Json
-from restbroker.operate import audit
 from restbroker.rosters import store as rosters
 from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
-from tests.cli.conftest import Shell
+from tests.cli.conftest import Shell, noted
 from tests.operate.pools import serve
 from tests.support.process import started
 from tests.support.wait import until
@@ -43,11 +42,6 @@ def refreshed(store: Client) -> list[str]:
     jobs = [json.loads(job) for job in queues.peek(store, "rosters", 0, 100)]
     assert all(job["args"][0] == "refresh" and job["args"][2] == "right-token" for job in jobs)
     return [user for job in jobs for user in job["args"][1]["users"]]
-
-
-def noted(store: Client) -> list[tuple[str, str, str]]:
-    found = [entry.note for entry in audit.entries(store, 50)]
-    return [(note.action, note.place, note.state) for note in reversed(found)]
 
 
 def test_each_change_of_a_roster_is_followed_by_a_refresh(do: Do, store: Client) -> None:

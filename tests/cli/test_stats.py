@@ -133,15 +133,6 @@ def test_a_watch_says_that_redis_is_away_and_finds_it_again(
         assert next(True for _ in range(50) if line(lines)["totals"])
 
 
-@pytest.mark.parametrize(
-    ("every", "said"), [("often", "--every takes a duration up to 24 hours"), ("0.1s", "--every takes at least 200ms.")]
-)
-def test_a_watch_does_not_take_any_pace(place: Path, every: str, said: str) -> None:
-    with watching(place, every=every) as process:
-        _, errors = process.communicate(timeout=NEVER_S)
-    assert (process.returncode, said in errors) == (2, True)
-
-
 def test_screen_without_dead_jobs_is_redrawn_only_after_a_read(place: Path, store: Client) -> None:
     """Where no job can be selected, too, it waits between its reads."""
     serve(store, "one", 77, ["one"])
