@@ -4,14 +4,26 @@ import json
 from collections.abc import Mapping, Sequence
 
 from restbroker.job.json_types import Json
-from restbroker.store import heartbeats, jobs, processes
+from restbroker.store import heartbeats, jobs, processes, queues
 from restbroker.store.client import Client
 from restbroker.store.identities import ProcessInfo
+from restbroker.store.jobs import FetchRequest
+from tests.operate.conftest import job
+from tests.support.store_calls import fetch
 
 SNAPSHOT: Mapping[str, Json] = {
     "kind": "ejabberd", "gate": "open", "concurrency": 20, "limit": 20, "at_work": 3, "ahead": 4, "workers": 20,
     "rate_per_s": 10.0, "p50_ms": 5.0, "p99_ms": 9.0, "delivered": 100, "failed": 1, "server_version": "24.12",
 }  # fmt: skip
+
+IDENTITY = "web1:7:abc:ejabberd"
+
+
+def take(client: Client, *jids: str) -> None:
+    """Has the pool `IDENTITY` take these new jobs of the queue rest."""
+    assert jobs.register(client, IDENTITY, ProcessInfo(7, "web1", "boot", "ns", 1, "ejabberd"), ["rest"])
+    queues.push(client, "rest", [job(jid) for jid in jids])
+    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, len(jids), len(jids)))
 
 
 def serve(client: Client, target: str, pid: int, queues: Sequence[str], **changed: Json) -> None:

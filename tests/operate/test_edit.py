@@ -368,15 +368,6 @@ def test_all_that_match_are_edited_once_each(jobs: Jobs) -> None:
     assert (revisions.count(1), revisions.count(None)) == (125, 125)
 
 
-def test_changes_since_the_prompt_are_left_alone(jobs: Jobs) -> None:
-    jobs.put(fields_of(job("j1", arguments=ALICE)))
-    preview = jobs.edit(change(user="bob"), chosen=SetJobs("dead"), dry_run=True)
-    late = job("j2", arguments=ALICE)
-    jobs.client.command("ZADD", "ns:dead", NOW_S + 9, late)
-    last = jobs.edit(change(user="bob"), chosen=SetJobs("dead", inventory=preview.met))
-    assert (last.done, late in members(jobs.client, "dead")) == (1, True)
-
-
 def test_a_guess_at_what_is_hidden_is_not_answered(jobs: Jobs) -> None:
     jobs.put(fields_of(job("j1", arguments=ALICE)))
     for guess in ("hush-hush", "another"):

@@ -11,15 +11,11 @@ from restbroker.operate.find import SearchLimits
 from restbroker.store import history, pauses, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
-from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import FetchRequest, register
+from restbroker.store.jobs import FetchRequest
 from restbroker.store.keys import SortedSet
 from tests.operate.conftest import NOW_S, Put, fields_of, job
-from tests.operate.pools import serve
+from tests.operate.pools import IDENTITY, serve, take
 from tests.support.store_calls import fetch
-
-IDENTITY = "web1:7:abc:ejabberd"
-FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
 
 
 def test_a_job_of_a_set_is_found_there(client: Client, configured: ConfigContext, put: Put) -> None:
@@ -161,7 +157,7 @@ def test_a_job_in_progress_has_its_process_and_any_time(client: Client, configur
     ]
     for run_at, since_s in rows:
         client.command("FLUSHALL")
-        take(client, 1)
+        take(client, "j1")
         client.command("SADD", "ns:processes", "web1:7:abc")
         work = {"queue": "rest", "payload": job("j1").decode(), "run_at": run_at}
         client.command("HSET", "ns:web1:7:abc:work", "t1", json.dumps(work))
@@ -173,18 +169,11 @@ def test_a_job_in_progress_has_its_process_and_any_time(client: Client, configur
 
 
 def test_a_job_is_found_among_many_in_progress(client: Client, configured: ConfigContext) -> None:
-    take(client, 100)
+    take(client, *(f"j{n}" for n in range(1, 101)))
     assert [place.kind for place in explain(client, "j100", configured).locations] == ["in progress"]
     assert explain(client, "nobody", configured).unseen == ()
     (unseen,) = explain(client, "nobody", configured, SearchLimits(jobs=40)).unseen
     assert unseen == f"what {IDENTITY} has in progress, after 40 jobs"
-
-
-def take(client: Client, count: int) -> None:
-    """Has a pool take j1, j2 and so on."""
-    assert register(client, IDENTITY, FACTS, ["rest"])
-    queues.push(client, "rest", [job(f"j{n}") for n in range(1, count + 1)])
-    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, count, count))
 
 
 def test_a_key_of_another_type_hides_only_itself(client: Client, configured: ConfigContext, put: Put) -> None:

@@ -15,13 +15,8 @@ from restbroker.operate.follow import SENT, ActionResult, follow
 from restbroker.operate.walk import Match, Walk
 from restbroker.store import history, queues
 from restbroker.store.client import Client
-from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import FetchRequest, register
 from tests.operate.conftest import NOW_S, Put, job
-from tests.support.store_calls import fetch
-
-IDENTITY = "web1:7:abc:ejabberd"
-FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+from tests.operate.pools import take
 
 
 def became(client: Client, known: ConfigContext, *jids: str, bounds: SearchLimits | None = None) -> ActionResult:
@@ -31,9 +26,7 @@ def became(client: Client, known: ConfigContext, *jids: str, bounds: SearchLimit
 def test_each_job_counts_where_it_is_and_failed_ones_by_cause(
     client: Client, configured: ConfigContext, put: Put
 ) -> None:
-    queues.push(client, "rest", [job("held")])
-    register(client, IDENTITY, FACTS, ["rest"])
-    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, 1, 1))
+    take(client, "held")
     queues.push(client, "rest", [job("waits"), job("another's")])
     put("schedule", NOW_S, "put-off")
     for n in range(3):

@@ -15,14 +15,8 @@ from restbroker.operate.where import parse_search
 from restbroker.store import history, queues
 from restbroker.store.client import Client
 from restbroker.store.history import JobEnd
-from restbroker.store.identities import ProcessInfo
-from restbroker.store.jobs import FetchRequest, register
 from tests.operate.conftest import NOW_S, Put, job
-from tests.operate.pools import record
-from tests.support.store_calls import fetch
-
-IDENTITY = "web1:7:abc:ejabberd"
-FACTS = ProcessInfo(pid=7, hostname="web1", boot_id="b", pid_namespace="n", started_at_ticks=5, target="ejabberd")
+from tests.operate.pools import record, take
 
 
 def found(client: Client, known: ConfigContext, *typed: str, bounds: SearchLimits | None = None) -> SearchResult:
@@ -34,9 +28,7 @@ def places(of: SearchResult) -> list[tuple[str, str, str | None]]:
 
 
 def put_everywhere(client: Client, put: Put) -> None:
-    queues.push(client, "rest", [job("held")])
-    register(client, IDENTITY, FACTS, ["rest"])
-    fetch(client, FetchRequest(IDENTITY, "ejabberd", ("rest",), 0, 1, 1))
+    take(client, "held")
     queues.push(client, "rest", [job("first"), job("waits")])
     queues.push(client, "answers", [job("answer", arguments={"note": "waits and first"})])
     for zset in ("dead", "retry", "schedule"):
