@@ -7,6 +7,7 @@ import pytest
 
 from tests.servers.ejabberd import side_of
 from tests.servers.openfire_sides import Open, sides_of
+from tests.servers.openfire_talk import ROOM
 from tests.servers.sides import Side
 from tests.support.ejabberd import Ejabberd
 from tests.support.openfire_chat.server import Openfire
@@ -70,6 +71,14 @@ def chat() -> Iterator[Openfire]:
         server.state.register("romeo", "juliet", "nurse")
         server.state.befriend("romeo", "juliet")
         server.state.open_room("balcony")
+        yield server
+
+
+@pytest.fixture
+def openfire() -> Iterator[Openfire]:
+    """Nobody is there yet, and one room is."""
+    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0) as server:
+        server.state.open_room(ROOM)
         yield server
 
 

@@ -28,6 +28,7 @@ from tests.support.wait import until
 
 EVENTS: Final = "events"
 PASSWORD: Final = "secret"
+ROOM: Final = "den"
 _PATIENCE_S: Final = 180.0
 """A starved machine is slow, and no claim is wrong by that."""
 

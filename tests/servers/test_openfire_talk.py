@@ -2,17 +2,15 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import attrs
-import pytest
 
 from restbroker.job.outcome import Delivered, Rejected
 from restbroker.servers import registry
 from tests.servers.openfire_sides import sides_of
-from tests.servers.openfire_talk import talking
+from tests.servers.openfire_talk import ROOM, talking
 from tests.support.openfire_chat.answers import named
 from tests.support.openfire_chat.server import Openfire
 from tests.support.openfire_chat.state import DOMAIN
@@ -51,19 +49,9 @@ async def test_each_command_is_the_request_that_the_api_wants(tmp_path: Path, re
         assert wrong == {}
 
 
-ROOM: Final = "den"
-
-
-@pytest.fixture
-def server() -> Iterator[Openfire]:
-    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0) as server:
-        server.state.open_room(ROOM)
-        yield server
-
-
-def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, server: Openfire, tmp_path: Path) -> None:
-    server.state.befriend("ann", "bob")
-    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, openfire: Openfire, tmp_path: Path) -> None:
+    openfire.state.befriend("ann", "bob")
+    with talking(tmp_path, redis_server, openfire, ["ann", "bob"], brokers=2) as talk:
         room = f"{ROOM}@conference.{DOMAIN}"
         for user in ("ann", "bob"):
             talk.do("chat_login", username=user)
@@ -85,9 +73,9 @@ def test_two_users_chat_by_jobs_and_events_alone(redis_server: RedisServer, serv
         talk.do("chat_logoff", from_="ann")
         talk.event("bob", "presence", presence="unavailable")
         assert [event for event in talk.events() if event["to"] == talk.jid("bob") and event["body"] == "Gone?"] == []
-        assert Counter(server.state.logins) == {"ann": 1, "bob": 1}
+        assert Counter(openfire.state.logins) == {"ann": 1, "bob": 1}
         # The job that logs him in, and the first one that needs it.
-        assert max(Counter(server.state.login_requests).values()) <= 2
-        assert [data for _, data in server.state.lost if '"body"' in data] == []
+        assert max(Counter(openfire.state.login_requests).values()) <= 2
+        assert [data for _, data in openfire.state.lost if '"body"' in data] == []
         assert talk.dead() == []
         assert re.search(r"ofchat-?\d", "".join(broker.output() for broker in talk.brokers)) is None

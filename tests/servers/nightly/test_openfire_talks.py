@@ -12,14 +12,13 @@ import attrs
 import pytest
 
 from dev.tools.pages import ROOT, blocks
-from tests.servers.openfire_talk import Talk, talking
+from tests.servers.openfire_talk import ROOM, Talk, talking
 from tests.support.openfire_chat.server import Openfire
 from tests.support.process import started
 from tests.support.receiver import Kind
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
 
-ROOM: Final = "den"
 WORKGROUP: Final = "help"
 EXPERTS: Final = ("bob", "cid")
 
@@ -83,13 +82,6 @@ _ENDS_WITH_THE_SERVER: Final = {
 """What they are about is gone after a restart, a question's room too; the other steps are taken on the new stream."""
 
 
-@pytest.fixture
-def server() -> Iterator[Openfire]:
-    with Openfire(heartbeat_s=0.2, ask_timeout_s=100.0) as server:
-        server.state.open_room(ROOM)
-        yield server
-
-
 def room_of(user: str) -> dict[str, str]:
     return {"from_": user, "roomName": ROOM}
 
@@ -106,22 +98,22 @@ def chat_steps(talk: Talk) -> Iterator[tuple[str, dict[str, str], tuple[str, str
 
 
 def test_messages_in_an_outage_are_sent_once_and_events_come(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
+    redis_server: RedisServer, openfire: Openfire, tmp_path: Path
 ) -> None:
-    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+    with talking(tmp_path, redis_server, openfire, ["ann", "bob"], brokers=2) as talk:
         talk.listening()
         talk.do("post_message", from_="ann", to=talk.jid("bob"), body="Before")
-        before = len(server.state.logins)
-        server.stop()
+        before = len(openfire.state.logins)
+        openfire.stop()
         words = [f"Meanwhile {number}" for number in range(20)]
         jobs = [talk.push("post_message", from_="ann", to=talk.jid("bob"), body=word) for word in words]
         until(lambda: "target.down" in talk.output(), "a broker finds nobody", 60)
-        server.start()
+        openfire.start()
         assert {talk.answer(job)["outcome"] for job in jobs} == {"delivered"}
         talk.listening()
-        assert Counter(server.state.logins[before:]) == {"ann": 1, "bob": 1}
+        assert Counter(openfire.state.logins[before:]) == {"ann": 1, "bob": 1}
         # Between his login and the opening of his stream the server sends nothing.
-        lost = [word for word in words if any(f'"{word}"' in data for _, data in server.state.lost)]
+        lost = [word for word in words if any(f'"{word}"' in data for _, data in openfire.state.lost)]
         for word in ("Before", *(word for word in words if word not in lost)):
             talk.event("bob", "message", body=word)
         assert [event for event in talk.untaken() if event["type"] == "message"] == []
@@ -147,13 +139,13 @@ def interrupted(talk: Talk, command: str, arguments: Mapping[str, Any], kind: Ki
 
 @pytest.mark.parametrize("kind", [Kind.HANG, Kind.LATE, Kind.LOST])
 def test_restart_in_any_step_of_a_chat_loses_nothing(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path, kind: Kind
+    redis_server: RedisServer, openfire: Openfire, tmp_path: Path, kind: Kind
 ) -> None:
     """A lost answer loses nothing either. It costs one login of each user."""
     if kind is Kind.HANG:
         # Some jobs are done before the users are read whom they reach.
-        server.faults.add(Kind.DELAY, "GET /sse/*", times=None, delay_s=0.5)
-    with talking(tmp_path, redis_server, server, ["ann", "bob"], brokers=2) as talk:
+        openfire.faults.add(Kind.DELAY, "GET /sse/*", times=None, delay_s=0.5)
+    with talking(tmp_path, redis_server, openfire, ["ann", "bob"], brokers=2) as talk:
         for command, arguments, event in chat_steps(talk):
             talk.listening()
             talk.do("join_room", **room_of("ann"))
@@ -161,7 +153,7 @@ def test_restart_in_any_step_of_a_chat_loses_nothing(
             before = interrupted(talk, command, arguments, kind)
             talk.listening()
             again = {} if kind is Kind.LOST else {"ann": 1, "bob": 1}
-            assert Counter(server.state.logins[before:]) == again, command
+            assert Counter(openfire.state.logins[before:]) == again, command
             if event is not None:
                 talk.event_or_gap(*event, since)
         if kind is Kind.HANG:
@@ -170,8 +162,8 @@ def test_restart_in_any_step_of_a_chat_loses_nothing(
         assert talk.dead() == []
         before = interrupted(talk, "chat_logoff", {"from_": "ann"}, Kind.LOST if kind is Kind.LOST else Kind.HANG)
         talk.listening("bob")
-        assert set(server.state.of_user) == {"bob"}
-        assert Counter(server.state.logins[before:])["bob"] == (kind is not Kind.LOST)
+        assert set(openfire.state.of_user) == {"bob"}
+        assert Counter(openfire.state.logins[before:])["bob"] == (kind is not Kind.LOST)
 
 
 @attrs.define
@@ -184,6 +176,13 @@ class Walker:
     asks: list[str] = attrs.field(factory=list)
     outcomes: Mapping[str, str] = attrs.field(factory=dict)
     """What becomes of a command, where that is not `delivered`."""
+
+    def open(self) -> None:
+        """The workgroup is there, and its experts are."""
+        self.talk.listening()
+        self.talk.do("create_workgroup", name=WORKGROUP, description="Help", members=EXPERTS)
+        for user in EXPERTS:
+            self.talk.do("set_presence", from_=user, show="available")
 
     def go(self, step: Step) -> None:
         """One step, until all its events have come."""
@@ -259,14 +258,11 @@ def test_the_walks_take_every_step_of_the_page() -> None:
 
 @pytest.mark.parametrize("walk", WALKS)
 def test_a_question_finds_its_expert_by_jobs_and_events_alone(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path, walk: str
+    redis_server: RedisServer, openfire: Openfire, tmp_path: Path, walk: str
 ) -> None:
-    with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
-        talk.listening()
-        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])
-        for user in EXPERTS:
-            talk.do("set_presence", from_=user, show="available")
+    with talking(tmp_path, redis_server, openfire, EXPERTS, askers=["ann"], brokers=2) as talk:
         walker = Walker(talk)
+        walker.open()
         for step in WALKS[walk]:
             walker.go(step)
         counts = Counter(
@@ -275,39 +271,34 @@ def test_a_question_finds_its_expert_by_jobs_and_events_alone(
             if event["type"] in ("groupchat", "invitation", "offer")
         )
         assert set(counts.values()) == {1}, f"what the server sends twice is one event: {counts}"
-        assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
-        assert [data for _, data in server.state.lost if '"body"' in data or "ffer" in data] == []
+        assert Counter(openfire.state.logins) == dict.fromkeys(EXPERTS, 1)
+        assert [data for _, data in openfire.state.lost if '"body"' in data or "ffer" in data] == []
 
 
 def test_question_finds_its_expert_though_each_answer_is_lost(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
+    redis_server: RedisServer, openfire: Openfire, tmp_path: Path
 ) -> None:
     (walk, *_) = WALKS.values()
-    with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
-        talk.listening()
-        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])
-        for user in EXPERTS:
-            talk.do("set_presence", from_=user, show="available")
+    with talking(tmp_path, redis_server, openfire, EXPERTS, askers=["ann"], brokers=2) as talk:
         ends = {"ask": "uncertain"}  # nobody asks it again
         walker = Walker(talk, outcomes=ends)
+        walker.open()
         for step in walk:
-            server.faults.add(Kind.LOST, _REQUESTS[step.command])
+            openfire.faults.add(Kind.LOST, _REQUESTS[step.command])
             walker.go(step)
-        assert [fault.pattern for fault in server.faults.listed if not fault.carried_out.is_set()] == []
-        assert sum(request.line.endswith("POST /rest/api/restapi/v1/ask") for request in server.requests) == 1
+        assert [fault.pattern for fault in openfire.faults.listed if not fault.carried_out.is_set()] == []
+        assert sum(request.line.endswith("POST /rest/api/restapi/v1/ask") for request in openfire.requests) == 1
         assert len(talk.dead()) == sum(step.command in ends for step in walk)
-        assert Counter(server.state.logins) == dict.fromkeys(EXPERTS, 1)
+        assert Counter(openfire.state.logins) == dict.fromkeys(EXPERTS, 1)
 
 
 @pytest.mark.promise("At least once, and seldom more", "AtMostOnce: who waits is answered once")
 def test_question_with_killed_broker_dies_and_is_answered_once(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
+    redis_server: RedisServer, openfire: Openfire, tmp_path: Path
 ) -> None:
-    with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"]) as talk:
-        talk.listening()
-        talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob"])
-        talk.do("set_presence", from_="bob", show="available")
+    with talking(tmp_path, redis_server, openfire, EXPERTS, askers=["ann"]) as talk:
         walker = Walker(talk)
+        walker.open()
         walker.go(Step.of("bob join_workgroup"))
         walker.go(Step.of("ann ask > bob offerReceived"))
         (jid,) = walker.asks
@@ -326,15 +317,15 @@ def test_question_with_killed_broker_dies_and_is_answered_once(
         assert answer["error"]["cure"].startswith("ask_status shows its state")
         assert talk.dead() == [jid]
         assert talk.store.command("XLEN", talk.store.keys.dead_copies) == 1
-        assert [request.line for request in server.requests].count("POST /rest/api/restapi/v1/ask") == 1
+        assert [request.line for request in openfire.requests].count("POST /rest/api/restapi/v1/ask") == 1
 
 
 def test_restart_in_any_step_of_a_question_loses_no_job(
-    redis_server: RedisServer, server: Openfire, tmp_path: Path
+    redis_server: RedisServer, openfire: Openfire, tmp_path: Path
 ) -> None:
     """It costs one login of each expert."""
     (walk, *_) = WALKS.values()
-    with talking(tmp_path, redis_server, server, EXPERTS, askers=["ann"], brokers=2) as talk:
+    with talking(tmp_path, redis_server, openfire, EXPERTS, askers=["ann"], brokers=2) as talk:
         talk.do("create_workgroup", name=WORKGROUP, description="Help", members=["bob", "cid"])
         for cut in walk:
             talk.listening()
@@ -343,14 +334,14 @@ def test_restart_in_any_step_of_a_question_loses_no_job(
                 talk.do("set_presence", from_=user, show="available")
             for step in itertools.takewhile(lambda step: step != cut, walk):  # noqa: B023  used at once
                 walker.go(step)
-            fault = server.faults.add(Kind.HANG, _REQUESTS[cut.command])
+            fault = openfire.faults.add(Kind.HANG, _REQUESTS[cut.command])
             jid = walker.push(cut)
             assert fault.reached.wait(60)
-            before = len(server.state.logins)
-            server.restart()
+            before = len(openfire.state.logins)
+            openfire.restart()
             ended = {*walker.asks, *([jid] if cut.command in _ENDS_WITH_THE_SERVER else [])}
             outcomes = {name: talk.answer(name)["outcome"] for name in {*ended, jid}}
             assert {name for name, outcome in outcomes.items() if outcome != "delivered"} == ended, talk.output()
             assert ended <= set(talk.dead())
             talk.listening()
-            assert Counter(server.state.logins[before:]) == dict.fromkeys(EXPERTS, 1)
+            assert Counter(openfire.state.logins[before:]) == dict.fromkeys(EXPERTS, 1)
