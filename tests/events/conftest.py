@@ -190,6 +190,6 @@ def sent(body: bytes, *, path: str = PATH, length: int | None = None, **headers:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return authority(tmp_path_factory.mktemp("authority"))

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import attrs
 import pytest
 import trio
 
@@ -21,6 +22,20 @@ async def echo(request: HttpRequest) -> HttpAnswer:
         raise ValueError("a secret text")
     body = b"" if request.target == b"/unread" else await read(request)
     return HttpAnswer(200, b"%s %s %s" % (request.method.encode(), request.target, body))
+
+
+@attrs.define
+class Held:
+    """Answers `/held` when it may."""
+
+    begun: trio.Event = attrs.field(factory=trio.Event)
+    may_end: trio.Event = attrs.field(factory=trio.Event)
+
+    async def __call__(self, request: HttpRequest) -> HttpAnswer:
+        if request.target == b"/held":
+            self.begun.set()
+            await self.may_end.wait()
+        return await echo(request)
 
 
 async def read(request: HttpRequest) -> bytes:
@@ -216,17 +231,10 @@ async def test_after_a_refusal_a_connection_does_not_rest(status: int) -> None:
 @pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
 async def test_longest_idle_connection_goes_where_descriptors_end() -> None:
     """The kernel's number of a new one tells how many are open; one at work stays."""
-    begun, may_end = trio.Event(), trio.Event()
-
-    async def held(request: HttpRequest) -> HttpAnswer:
-        if request.target == b"/held":
-            begun.set()
-            await may_end.wait()
-        return await echo(request)
-
+    held = Held()
     async with served(held, most_descriptors=0) as (busy, connect):
         await busy.send_all(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\n")
-        await begun.wait()
+        await held.begun.wait()
         async with await connect() as first:
             await first.send_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
             await until(first, b"GET /a ")
@@ -234,7 +242,7 @@ async def test_longest_idle_connection_goes_where_descriptors_end() -> None:
                 assert await rest(first) == b""
                 await second.send_all(b"GET /b HTTP/1.1\r\nHost: x\r\n\r\n")
                 await until(second, b"GET /b ")
-                may_end.set()
+                held.may_end.set()
                 await until(busy, b"GET /held ")
 
 
@@ -263,14 +271,7 @@ async def test_client_leaving_inside_a_body_leaves_nothing_behind() -> None:
 
 
 async def test_a_stop_lets_an_answer_end_and_no_more() -> None:
-    begun, may_end = trio.Event(), trio.Event()
-
-    async def held(request: HttpRequest) -> HttpAnswer:
-        if request.target == b"/held":
-            begun.set()
-            await may_end.wait()
-        return await echo(request)
-
+    held = Held()
     events: list[Event] = []
     app = PlainApp("the test", held, events.append)
     server = Server("the test", "TestPort", "127.0.0.1", 0, app, events.append)
@@ -284,11 +285,11 @@ async def test_a_stop_lets_an_answer_end_and_no_more() -> None:
             await idle.send_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
             await until(idle, b"GET /a ")
             await busy.send_all(b"GET /held HTTP/1.1\r\nHost: x\r\n\r\nGET /next HTTP/1.1\r\nHost: x\r\n\r\n")
-            await begun.wait()
+            await held.begun.wait()
             serving.cancel_scope.cancel()
             with trio.CancelScope(shield=True), trio.fail_after(ENOUGH_S):
                 assert await rest(idle) == b""
-                may_end.set()
+                held.may_end.set()
                 answered = await rest(busy)
     assert b"GET /held " in answered
     assert b"connection: close" in answered

@@ -29,6 +29,7 @@ from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import BrokerStarted, Event
+from restbroker.transport.message import Request, Response
 from restbroker.web.connection import AdminConnection
 from restbroker.web.guard import PageSettings
 from restbroker.web.health import HealthSources, health_app
@@ -178,3 +179,16 @@ def site(harness: Harness, settings: PageSettings, known: ConfigContext) -> Open
             harness.control.stop.set()
 
     return opened
+
+
+async def never(_request: Request) -> Response:
+    await trio.sleep_forever()
+    raise AssertionError
+
+
+@pytest.fixture
+def slow(harness: Harness) -> Harness:
+    """A target that answers nothing, so that jobs stay in delivery; a stop does not wait for it."""
+    harness.target.answer = never
+    harness.shutdown_timeout_s = 0.1
+    return harness

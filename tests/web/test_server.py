@@ -283,19 +283,6 @@ async def test_a_connection_that_sends_no_whole_request_is_closed() -> None:
             nursery.start_soon(come, sent)
 
 
-@pytest.mark.promise("Security: who can reach the ports", "to stop deliveries with requests")
-async def test_a_connection_of_http2_that_only_sends_pings_is_closed() -> None:
-    async with (
-        Stand().server(keep_alive_s=1.0) as (url, _),
-        await connect(url) as stream,
-    ):
-        await stream.send_all(HTTP2 + b"\0\0\0\4\0\0\0\0\0")
-        with trio.fail_after(NEVER_S), contextlib.suppress(trio.BrokenResourceError):
-            while True:
-                await stream.send_all(b"\0\0\x08\x06\0\0\0\0\0pingping")
-                await trio.sleep(0.01)
-
-
 async def test_an_answer_may_take_longer_than_a_connection_may_rest() -> None:
     stand = Stand()
     async with (

@@ -10,24 +10,10 @@ import trio
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.operate.context import ConfigContext
-from restbroker.transport.message import Request, Response
 from restbroker.web.metrics_view import in_all_processes
 from tests.broker.conftest import SPECS, Harness
 from tests.operate.pools import record
 from tests.web.conftest import Open
-
-
-async def never(_request: Request) -> Response:
-    await trio.sleep_forever()
-    raise AssertionError
-
-
-@pytest.fixture
-def slow(harness: Harness) -> Harness:
-    """A target that answers nothing, so that jobs stay in delivery; a stop does not wait for it."""
-    harness.target.answer = never
-    harness.shutdown_timeout_s = 0.1
-    return harness
 
 
 async def test_the_fields_of_the_original_are_there_with_their_types(slow: Harness, site: Open) -> None:

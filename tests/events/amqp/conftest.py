@@ -15,7 +15,7 @@ from tests.events.conftest import QUEUE, Taking, taking
 from tests.support.rabbitmq import Certificate, RabbitMQ
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
-from tests.transport.authority import Authority, authority
+from tests.transport.authority import Authority
 
 RABBIT_QUEUE: Final = "restbroker.rabbit"
 CHAT: Final = RabbitExchange("chat_msg", "chat", ("#.chat_msg_recv",))
@@ -29,11 +29,6 @@ RECEIVED: Final = "bob@localhost.chat_msg_recv"
 def chat(message: str, sender: str = "alice@localhost", receiver: str = "bob@localhost") -> dict[str, str]:
     """The JSON of a message, as MongooseIM publishes it."""
     return {"to_user_id": receiver, "from_user_id": sender, "message": message}
-
-
-@pytest.fixture(scope="session")
-def ours(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return authority(tmp_path_factory.mktemp("rabbit-authority"))
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 from typing import Any, Final
 
 import attrs
@@ -28,6 +29,11 @@ HEADER: Final = (
 )
 _TO: Final = re.compile(rb"""\bto=["']([^"']*)["']""")
 _HEARTBEAT: Final = re.compile(rb"<message from=\"([^\"]+)\" to=\"\1\" id=\"[^\"]*\"/>")
+
+
+def epoch_s(text: str) -> float:
+    """A time that a warning names."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def message(body: str, number: str | None = None, sender: str = "ann@example.org/phone", more: str = "") -> str:

@@ -2,7 +2,6 @@
 
 import re
 import time
-from datetime import datetime
 from typing import Final
 
 import pytest
@@ -11,7 +10,7 @@ import trio
 from restbroker.servers.component import connection, reader
 from restbroker.store import sources
 from restbroker.telemetry.events import SourceOpened
-from tests.events.component.conftest import HOST, NAME, Listener, Read, Reading, message, wrapped
+from tests.events.component.conftest import HOST, NAME, Listener, Read, Reading, epoch_s, message, wrapped
 from tests.support.redis_server import RedisServer
 from tests.support.tcp_proxy import TcpProxy
 from tests.support.wait import until_async
@@ -26,11 +25,7 @@ def gaps(found: Reading) -> list[tuple[float, float]]:
     """The beginning and the end of each time of which it is said that something may be missing."""
     texts = [warning.message for warning in found.warnings("ComponentGap")]
     both = [re.search(r"between (\S+) and (\S+) may be missing", text) for text in texts]
-    return [(_epoch_s(match[1]), _epoch_s(match[2])) for match in both if match]
-
-
-def _epoch_s(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    return [(epoch_s(match[1]), epoch_s(match[2])) for match in both if match]
 
 
 async def test_copies_become_one_job_each_in_their_order(reading: Read, listener: Listener) -> None:
@@ -223,7 +218,7 @@ async def test_beyond_max_unread_events_are_lost_and_counted(
             await until_async(lambda: found.texts()[-1:] == ["after"], "it goes on", 60)
             lost = int(re.findall(r": (\d+) events", warning.message)[0])
             # The first of them came when it was sent, and waited for room before it was lost.
-            assert _epoch_s(re.findall(r"between (\S+) and", warning.message)[0]) <= sent_s
+            assert epoch_s(re.findall(r"between (\S+) and", warning.message)[0]) <= sent_s
             assert lost == found.outcomes().count("lost")
             assert len(found.texts()) == 51 - lost
 

@@ -11,7 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +18,7 @@ import attrs
 import pytest
 
 from restbroker.store.client import Client, StoreSettings, open_client
+from tests.events.component.conftest import epoch_s
 from tests.events.component.mix import HOST, NAME, Component, Mix, differences, event_of, prepare, without_late_copies
 from tests.events.component.test_ejabberd import configure, reads
 from tests.events.conftest import events_in
@@ -104,7 +104,7 @@ class Feed:
     def gaps(self) -> list[tuple[float, float]]:
         found = [gap for broker in self.brokers for gap in _GAP.findall(broker.output())]
         found += [loss[1:] for broker in self.brokers for loss in _LOST.findall(broker.output())]
-        return [(_epoch_s(since), _epoch_s(until_)) for since, until_ in found]
+        return [(epoch_s(since), epoch_s(until_)) for since, until_ in found]
 
     def judge(self, talk: Talk, gaps: int) -> list[str]:
         """Waits for so many named times; returns what was lost, all of it within them, and nothing came twice."""
@@ -117,10 +117,6 @@ class Feed:
         assert not outside, f"lost outside of {self.gaps()}: {[(place, talk.sent[place]) for place in outside]}"
         assert max(counts.values()) == 1
         return lost
-
-
-def _epoch_s(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
 
 
 @contextmanager
