@@ -29,7 +29,7 @@ from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.fairness import Fairness
 from restbroker.job.json_types import Json
-from restbroker.job.order import Order
+from restbroker.job.order import Order, key_rules
 from restbroker.job.outcome import Delivered, Outcome, Probe, Reason
 from restbroker.job.policy import Policy
 from restbroker.servers.contract import Link
@@ -38,7 +38,7 @@ from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.jobs import Limits
 from restbroker.store.waiter import Waiter
-from restbroker.telemetry.events import Event, Report
+from restbroker.telemetry.events import Event, JobFinished, OperatorWarning, Report
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender
 from tests.support.redis_server import RedisServer
 from tests.support.single_events import single_events
@@ -53,6 +53,8 @@ SPECS = {
     "create": CommandSpec("create", (), "already_done"),
     "ask": CommandSpec("ask", (), "unsafe", unanswered=Reason("AskUnanswered", "", "Ask whether it waits.")),
 }
+GONE = "h:1:gone:t"
+"""The identity of a process that has crashed."""
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -215,20 +217,60 @@ class Harness:
     def of(self, kind: type) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
 
+    @property
+    def warnings(self) -> list[str]:
+        """The codes of all that people were warned of."""
+        return [event.code for event in self.of(OperatorWarning)]
+
+    @property
+    def outcomes(self) -> list[str]:
+        """What became of each job that has ended."""
+        return [event.outcome for event in self.of(JobFinished)]
+
+    @property
+    def pool(self) -> WorkerPool:
+        """Its only pool."""
+        (pool,) = self.status.pools
+        return pool
+
+    @property
+    def identity(self) -> str:
+        """The only one that lives."""
+        (identity,) = identities.live_identities(self.client)
+        return identity
+
     async def until(self, found: Callable[[], object], what: str, timeout_s: float = NEVER_S) -> None:
         try:
             await until_async(found, what, timeout_s)
         except AssertionError as error:
             raise AssertionError(f"{error}\n" + "\n".join(map(str, self.events[-30:]))) from None
 
+    async def until_ended(self, count: int = 1) -> list[JobFinished]:
+        """Wait until so many jobs have ended; return how all did."""
+        await self.until(lambda: len(self.of(JobFinished)) >= count, f"{count} jobs end")
+        found: list[JobFinished] = self.of(JobFinished)
+        return found
+
+    async def serve(self, count: int = 1) -> list[JobFinished]:
+        """Run a broker until so many jobs have ended, and no more; return how they did."""
+        async with self.broker():
+            found = await self.until_ended(count)
+        assert len(self.of(JobFinished)) == count
+        return found
+
+    async def serve_until(self, found: Callable[[], object], what: str, timeout_s: float = NEVER_S) -> None:
+        async with self.broker():
+            await self.until(found, what, timeout_s)
+
     def crashed(self, count: int = 1, *, marked: bool = False) -> None:
         """This number of jobs was in progress in a process of this host that is gone; all may have been started."""
-        facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-        assert jobs.register(self.client, "dead-one", facts, self.queues)
-        fetched = fetch(self.client, jobs.FetchRequest("dead-one", "t", self.queues[:1], 0, count, count))
+        facts, rules = attrs.evolve(this_process("t"), started_at_ticks=1), key_rules(self.order, self.fairness)
+        assert jobs.register(self.client, GONE, facts, self.queues, key_rules=rules)
+        request = jobs.FetchRequest(GONE, "t", self.queues[:1], 0, count, count, key_rules=rules)
+        fetched = fetch(self.client, request)
         assert isinstance(fetched, jobs.FetchResult)
         if marked:
-            jobs.mark(self.client, "dead-one", ["1:1"])
+            jobs.mark(self.client, GONE, [fetched.jobs[0].ticket])
 
     def on(self, redis: RedisServer) -> RedisServer:
         """It is on this Redis from now on."""
@@ -241,6 +283,12 @@ class Harness:
             lambda: heartbeats.fence(self.client, identity, identities.live_identities(self.client)[identity]),
             "it is fenced",
         )
+
+    async def crash(self) -> None:
+        """Take its process for dead: it loses its rights, and its jobs are given back."""
+        identity = self.identity
+        await self.fence(identity)
+        self.recover(identity)
 
     def recover(self, identity: str) -> None:
         """Gives back the jobs of one that is fenced, as a reaper does."""

@@ -21,7 +21,6 @@ from restbroker.job.arguments import Submission
 from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.store import records
-from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import SPECS, Harness
 from tests.support.active_job import OBJECT, wrapped
@@ -57,10 +56,6 @@ async def dead_job(harness: Harness) -> dict[str, Any]:
     await harness.until(lambda: harness.size("dead") == 1, "the job is dead")
     (found,) = harness.members("dead")
     return found
-
-
-async def done(harness: Harness, count: int = 1) -> None:
-    await harness.until(lambda: len(harness.of(JobFinished)) >= count, "the jobs are finished")
 
 
 @pytest.mark.promise("Security: who can push to the queues", "more than their token allows")
@@ -100,7 +95,7 @@ async def test_host_bound_token_names_user_only_for_known_commands(
         harness.raw(json.dumps({"class": "Add", "jid": command, "args": args}).encode())
     async with serving(harness, Token("app", (Secret(SECRET),), hosts=("example.org",))):
         found = await dead_job(harness)
-        await done(harness, 2)
+        await harness.until_ended(2)
     assert (found["jid"], found["error_class"]) == ("whole", "HostNotAllowed")
     assert "the catalogue does not know its argument 'user'" in found["error_message"]
     assert [call.command.endpoint for call in harness.target.calls] == ["own"]
@@ -130,7 +125,7 @@ async def test_a_job_of_rails_needs_a_token_and_gets_its_answer(harness: Harness
         wrapped(["safe", {"password": refused}, "wrong", "r4"], jid="j4"),
     )
     async with serving(harness, Token("app", (Secret(SECRET),))):
-        await done(harness, 4)
+        await harness.until_ended(4)
     assert [call.command.arguments for call in harness.target.calls] == [{"n": 1}]
     dead = {fields["jid"]: fields for fields in harness.members("dead")}
     assert {jid: fields["error_class"] for jid, fields in dead.items()} == {
@@ -148,7 +143,7 @@ async def test_refusal_answers_only_a_sender_who_knew_the_token(harness: Harness
     push(harness, "secret-of-app", "once", "j1")
     push(harness, "wrong", "once", "j2")
     async with serving(harness, Token("app", (Secret("secret-of-app"),), allow=("safe",))):
-        await done(harness, 2)
+        await harness.until_ended(2)
     (reply,) = harness.entries("queue:replies")
     assert reply["args"][2]["error"]["code"] == "CommandNotAllowed"
 
@@ -235,7 +230,7 @@ async def test_job_accepted_in_time_is_retried_after_the_window(harness: Harness
     harness.raw(json.dumps(waiting).encode())
     async with serving(harness, attrs.evolve(token, window_s=1.0)):
         await harness.until(lambda: len(harness.target.calls) == 2, "it is sent again")
-        await done(harness, 2)
+        await harness.until_ended(2)
     assert harness.size("dead") == 0
 
 
@@ -272,10 +267,10 @@ async def test_key_of_wrong_type_for_last_uses_stops_nothing(harness: Harness, h
     harness.client.command("SET", "restbroker:tokens", "x")
     push(harness, "one", jid="j1")
     async with serving(harness, Token("app", (Secret("one"),))):
-        await done(harness)
+        await harness.until_ended()
         await harness.until(lambda: beats(harness) >= 3, "the beat goes on")
         push(harness, "one", jid="j2")
-        await done(harness, 2)
+        await harness.until_ended(2)
 
 
 def beats(harness: Harness) -> int:

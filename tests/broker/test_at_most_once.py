@@ -8,7 +8,6 @@ import trio
 
 from restbroker.broker.job_in_progress import ADMITTED
 from restbroker.job.reason import Reason
-from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobDied, JobFinished, JobsRecovered, OperatorWarning
 from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import Harness, ok, refuse
@@ -21,17 +20,16 @@ async def test_job_is_marked_before_sending_and_unmarked_when_settled(harness: H
     marks: list[object] = []
 
     async def answer(request: Request) -> Response:
-        (identity,) = identities.live_identities(harness.client)
-        marks.append((request.path, harness.client.command("HLEN", f"restbroker:sent:{identity}")))
+        marks.append((request.path, harness.client.command("HLEN", f"restbroker:sent:{harness.identity}")))
         return await ok(request)
 
     harness.target.answer = answer
     harness.concurrency = 1
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "the first is settled")
+        await harness.until_ended(1)
         harness.push("safe")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are delivered")
+        await harness.until_ended(2)
     assert marks == [("/once", 1), ("/safe", 0)]
     assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
@@ -40,8 +38,7 @@ async def test_many_jobs_are_marked_together_and_delivered_once(harness: Harness
     harness.at_most_once = ("*",)
     harness.concurrency = 20
     harness.push("once", count=300)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 300, "all are delivered")
+    await harness.serve(300)
     assert len(harness.target.calls) == 300
 
 
@@ -57,7 +54,7 @@ async def test_unsent_job_is_retried_and_requeued_unmarked_at_stop(harness: Harn
 
 async def test_unsent_job_waits_unmarked_in_queue_while_target_is_down(harness: Harness) -> None:
     async def trip(_request: Request) -> Response:
-        harness.status.pools[0].breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
+        harness.pool.breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
         raise NotSent("Refused.")
 
     harness.at_most_once, harness.target.answer = ("once",), trip
@@ -75,17 +72,16 @@ async def test_marked_job_waiting_for_lease_requeues_unmarked(
     is_marked = trio.Event()
 
     async def end_the_lease() -> None:
-        harness.status.pools[0].lease.confirm(-math.inf)
+        harness.pool.lease.confirm(-math.inf)
         is_marked.set()
 
     harness.at_most_once, harness.target.connected = ("once",), end_the_lease
     async with harness.broker():
         harness.push("once")
         await is_marked.wait()
-        (pool,) = harness.status.pools
-        (job,) = pool.reservations.jobs.values()
+        (job,) = harness.pool.reservations.jobs.values()
         await harness.until(lambda: job.delivery == ADMITTED, "it waits")
-        pool.breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
+        harness.pool.breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
         await harness.until(lambda: harness.size("queue:rest") == 1, "it is back")
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
     assert harness.target.sent == []
@@ -117,9 +113,7 @@ async def test_job_dead_for_its_process_is_answered_once_on_both_ways(
     harness.policy = attrs.evolve(harness.policy, reply_details=True, reply_class="Mine")
 
     async def crash(request: Request) -> Response:
-        (identity,) = identities.live_identities(harness.client)
-        await harness.fence(identity)
-        harness.recover(identity)
+        await harness.crash()
         return await ok(request)
 
     harness.target.answer = crash
@@ -137,8 +131,7 @@ async def test_answer_refused_by_redis_after_crash_is_reported(harness: Harness)
     harness.push("once", reply_to="restbroker:reply:waits")
     harness.crashed(marked=True)
     harness.client.command("SET", "restbroker:reply:waits", "no list")
-    async with harness.broker():
-        await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
+    await harness.serve_until(lambda: harness.of(OperatorWarning), "it is reported")
     (warned,) = harness.of(OperatorWarning)
     assert (warned.code, warned.message[:6]) == ("AnswerRefused", "1 jobs")
     assert [dead["jid"] for dead in harness.members("dead")] == ["jid-once-0"]

@@ -58,7 +58,7 @@ async def test_sent_job_dies_as_perhaps_run_and_others_go_on(harness: Harness) -
         assert dead["restbroker_attempts"][-1]["outcome"] == "uncertain"
         let.set()
         harness.push(command, count=6, first=3)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 9, "all others are delivered, also by that worker")
+        await harness.until_ended(9)
     assert {event.jid for event in harness.of(JobFinished) if event.outcome != "delivered"} == {f"jid-{command}-1"}
     assert harness.size("dead") == 1
     assert harness.size("retry") == 0
@@ -73,7 +73,7 @@ async def test_unsent_job_dies_as_unsent(harness: Harness) -> None:
         await harness.until(lambda: harness.size("dead") == 1, "it is dead")
         harness.target.connected = None
         harness.push(first=1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "its place is free")
+        await harness.until_ended(2)
     (dead,) = harness.members("dead")
     assert dead["error_class"] == "Cancelled"
     assert "before it was sent" in dead["error_message"]
@@ -91,7 +91,7 @@ async def test_answered_job_is_settled_and_its_worker_ends_no_other(
         await until_running(harness, 1)
         let.set()
         assert harness.status.cancel(running(harness, "jid-safe-0").thread) is True
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are delivered")
+        await harness.until_ended(5)
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert len(harness.target.calls) == 5
 
@@ -105,7 +105,7 @@ async def test_a_job_in_a_slot_gives_its_place_to_the_next(harness: Harness) -> 
         assert harness.status.cancel(running(harness, "jid-once-0").thread) is True
         await harness.until(lambda: len(harness.target.calls) == 2, "the next one is sent")
         let.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is delivered")
+        await harness.until_ended(2)
     assert [dead["jid"] for dead in harness.members("dead")] == ["jid-once-0"]
 
 
@@ -132,7 +132,7 @@ async def test_cancelled_signed_job_does_not_wait_for_its_slot(
         answers.set()
         await harness.until(lambda: harness.size("dead") == 1, "it is dead")
         let.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "the first one is delivered")
+        await harness.until_ended(2)
     assert [(dead["jid"], dead["error_class"]) for dead in harness.members("dead")] == [("next", "Cancelled")]
     assert len(harness.target.calls) == 1
 
@@ -145,7 +145,7 @@ async def test_job_not_in_progress_is_not_cancelled(harness: Harness) -> None:
         thread = running(harness, "jid-safe-0").thread
         assert harness.status.cancel("0123456789") is False
         let.set()
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+        await harness.until_ended()
         assert harness.status.cancel(thread) is False
 
 
@@ -168,7 +168,7 @@ async def test_job_waiting_for_target_cancelled_at_the_stop_dies(
 ) -> None:
     async with harness.broker():
         await harness.until(lambda: harness.status.pools, "it serves")
-        (pool,) = harness.status.pools
+        pool = harness.pool
         harness.target.before = lambda _call: pool.breaker.trip(Reason("TargetUnwell", "It is down."))
         harness.push()
         await harness.until(lambda: pool.breaker.semaphore.waiting_jobs, "the job waits")
@@ -227,8 +227,7 @@ async def test_due_job_waiting_for_a_worker_is_not_shown_as_running(harness: Har
         await harness.until(lambda: sent, "it is delayed")
         harness.push("safe")
         await harness.until(lambda: "safe" in sent, "the worker is busy")
-        (pool,) = harness.status.pools
-        await harness.until(lambda: not pool.worker.waiting_tickets(), "its time has come")
+        await harness.until(lambda: not harness.pool.worker.waiting_tickets(), "its time has come")
         assert [job.command for job in harness.status.running_jobs()] == ["safe"]
         let.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are done")
+        await harness.until_ended(2)

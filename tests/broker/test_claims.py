@@ -16,20 +16,14 @@ from restbroker.job.order import Order
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected
 from restbroker.operate.enqueue import JobRequest, push
 from restbroker.store import history
-from restbroker.telemetry.events import JobFinished, OperatorWarning
+from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import Response
-from tests.broker.conftest import Harness, Held, lost, ok, refuse
+from tests.broker.conftest import GONE, Harness, Held, lost, ok, refuse
 
 KEY = "order-17"
 CLAIM = "restbroker:once:" + claims.once_name("t", "default", KEY)
 DAY_MS = 86_400_000
 SAME = ["safe", {"n": 0}, "t"]
-
-
-async def finished(harness: Harness, count: int) -> list[JobFinished]:
-    await harness.until(lambda: len(harness.of(JobFinished)) >= count, f"{count} jobs end")
-    found: list[JobFinished] = harness.of(JobFinished)
-    return found
 
 
 def held(harness: Harness, key: str = CLAIM) -> list[str] | None:
@@ -56,8 +50,7 @@ async def test_only_one_job_of_a_key_is_sent(harness: Harness) -> None:
     harness.concurrency = 1
     harness.push(idempotency_key=KEY)
     harness.push(count=3, first=1, args=SAME, idempotency_key=KEY, reply_to="restbroker:reply:twin")
-    async with harness.broker():
-        events = await finished(harness, 4)
+    events = await harness.serve(4)
     assert len(harness.target.sent) == 1
     assert sorted(event.outcome for event in events) == ["delivered", "duplicate", "duplicate", "duplicate"]
     assert {(event.fate, event.code) for event in events if event.outcome == "duplicate"} == {("ack", "Duplicate")}
@@ -79,9 +72,9 @@ async def test_a_push_that_is_repeated_whole_is_done_once(harness: Harness) -> N
     for _ in range(3):
         harness.push(idempotency_key=KEY)
     async with harness.broker():
-        events = await finished(harness, 3)
+        events = await harness.until_ended(3)
         harness.push(idempotency_key=KEY)
-        await finished(harness, 4)
+        await harness.until_ended(4)
     assert len(harness.target.sent) == 1
     assert sorted(event.outcome for event in events) == ["delivered", "duplicate", "duplicate"]
 
@@ -94,11 +87,11 @@ async def test_twin_of_running_job_is_not_sent_and_does_not_wait(harness: Harnes
         await harness.until(lambda: harness.target.sent, "the first is sent")
         harness.push(idempotency_key=KEY)
         harness.push(first=1, args=SAME, idempotency_key=KEY)
-        events = await finished(harness, 2)
+        events = await harness.until_ended(2)
         assert [event.outcome for event in events] == ["duplicate", "duplicate"]
         assert (held(harness) or [])[0] == "jid-safe-0"
         first.let.set()
-        await finished(harness, 3)
+        await harness.until_ended(3)
     assert len(harness.target.sent) == 1
     assert held(harness) == ["jid-safe-0", "done"]
 
@@ -109,12 +102,12 @@ async def test_a_retry_meets_its_own_claim_and_a_twin_waits_behind_it(harness: H
     )
     harness.push(idempotency_key=KEY)
     async with harness.broker():
-        await finished(harness, 1)
+        await harness.until_ended()
         assert held(harness) == ["jid-safe-0"]
         # For as long as a new one would be kept from the next try on.
         assert lasts_ms(harness) > DAY_MS + 7_000_000
         harness.push(first=1, args=SAME, idempotency_key=KEY)
-        events = await finished(harness, 2)
+        events = await harness.until_ended(2)
         assert outcomes(events) == {"jid-safe-0": "deferred", "jid-safe-1": "deferred"}
         assert (events[-1].code, events[-1].fate) == ("KeyInUse", "schedule")
         (waits,) = harness.members("schedule")
@@ -124,10 +117,10 @@ async def test_a_retry_meets_its_own_claim_and_a_twin_waits_behind_it(harness: H
         (member,) = harness.members("retry")
         harness.client.command("DEL", "retry")
         harness.raw(json.dumps(member).encode())
-        events = await finished(harness, 3)
+        events = await harness.until_ended(3)
         assert events[-1].outcome == "delivered"
         harness.raw(json.dumps(waits).encode())
-        events = await finished(harness, 4)
+        events = await harness.until_ended(4)
     assert events[-1].outcome == "duplicate"
     assert held(harness) == ["jid-safe-0", "done"]
 
@@ -144,16 +137,16 @@ async def test_job_waiting_behind_a_dying_one_is_done(harness: Harness) -> None:
     harness.target.judge = lambda _, response: answers.pop(0) if answers else ok_outcome(response)
     harness.push(idempotency_key=KEY)
     async with harness.broker():
-        await finished(harness, 1)
+        await harness.until_ended()
         harness.push(first=1, args=SAME, idempotency_key=KEY)
-        await finished(harness, 2)
+        await harness.until_ended(2)
         (first,), (second,) = harness.members("retry"), harness.members("schedule")
         harness.client.command("DEL", "retry", "schedule")
         harness.raw(json.dumps(first).encode())
-        events = await finished(harness, 3)
+        events = await harness.until_ended(3)
         assert (events[-1].jid, events[-1].fate) == ("jid-safe-0", "dead")
         harness.raw(json.dumps(second).encode())
-        events = await finished(harness, 4)
+        events = await harness.until_ended(4)
     assert (events[-1].jid, events[-1].outcome) == ("jid-safe-1", "delivered")
     assert len(harness.target.sent) == 3
 
@@ -162,8 +155,7 @@ async def test_job_behind_a_lost_holder_waits_longer_each_time(harness: Harness)
     value = f"{claims.waiting_value('hers')} {(time.time() - 100) * 1e6:.0f}"
     harness.client.command("SET", CLAIM, value, "PX", 600_000)
     harness.push(idempotency_key=KEY)
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     (due_s,) = score(harness, "schedule")
     assert (event.code, 95 < due_s - time.time() < 110) == ("KeyInUse", True)
 
@@ -180,9 +172,9 @@ async def test_a_key_with_another_command_or_arguments_is_refused(
         await harness.until(lambda: harness.target.sent, "the first is sent")
         if is_done:
             first.let.set()
-            await finished(harness, 1)
+            await harness.until_ended()
         harness.push(first=1, args=args, idempotency_key=KEY, reply_to="restbroker:reply:twin")
-        events = await finished(harness, 1 + is_done)
+        events = await harness.until_ended(1 + is_done)
         first.let.set()
     assert (events[-1].outcome, events[-1].code, events[-1].fate) == ("rejected", "KeyReused", "dead")
     assert len(harness.target.sent) == 1
@@ -194,7 +186,7 @@ async def test_the_same_arguments_written_otherwise_are_the_same(harness: Harnes
     for number, args in enumerate(({"n": 1, "m": "ä"}, {"m": "\u00e4", "n": 1.0})):
         harness.push(first=number, args=["safe", args, "t"], idempotency_key=KEY)
         async with harness.broker():
-            events = await finished(harness, number + 1)
+            events = await harness.until_ended(number + 1)
     assert [event.outcome for event in events] == ["delivered", "duplicate"]
 
 
@@ -207,8 +199,7 @@ async def test_after_a_rotation_and_an_edit_nothing_is_compared(harness: Harness
     edited = "restbroker:once:" + claims.once_name("t", "default", "edited")
     own = claims.command_mark("t", Command("other", {}))
     harness.client.command("SET", edited, f"{claims.waiting_value('jid-safe-1', own)} 1", "PX", 60_000)
-    async with harness.broker():
-        events = await finished(harness, 2)
+    events = await harness.serve(2)
     assert outcomes(events) == {"jid-safe-0": "duplicate", "jid-safe-1": "delivered"}
 
 
@@ -231,9 +222,9 @@ async def test_a_duplicates_answer_carries_what_became_of_the_first(
         harness.target.judge = lambda *_: Delivered("secret", "secret", 404, negative=True, note="ä" * 40)
     harness.push(idempotency_key=KEY)
     async with harness.broker():
-        await finished(harness, 1)
+        await harness.until_ended()
         harness.push(first=1, args=SAME, idempotency_key=KEY, reply_to="restbroker:reply:twin")
-        await finished(harness, 2)
+        await harness.until_ended(2)
     (reply,) = harness.entries("restbroker:reply:twin")
     assert reply["first"] == first
     assert (reply["outcome"], reply["answer"], reply["text"], reply["status"]) == ("duplicate", None, "", None)
@@ -250,14 +241,14 @@ async def test_dead_job_frees_its_key_and_its_retry_doubles_the_holder(harness: 
     harness.target.judge = lambda _call, response: refusal if len(harness.target.calls) == 1 else ok_outcome(response)
     harness.push(idempotency_key=KEY)
     async with harness.broker():
-        await finished(harness, 1)
+        await harness.until_ended()
         assert held(harness) is None
         harness.push(first=1, args=SAME, idempotency_key=KEY)
-        events = await finished(harness, 2)
+        events = await harness.until_ended(2)
         assert events[-1].outcome == "delivered"
         (member,) = harness.members("dead")
         harness.raw(json.dumps(member).encode())
-        events = await finished(harness, 3)
+        events = await harness.until_ended(3)
     assert events[-1].outcome == "duplicate"
     assert len(harness.target.sent) == 2
 
@@ -266,15 +257,15 @@ async def test_twin_of_job_held_by_a_dead_process_is_not_sent(harness: Harness) 
     """It is not given back yet; when it is, it is done."""
     harness.push(idempotency_key=KEY)
     harness.crashed()
-    harness.client.command("SET", CLAIM, claims.at_work_value("jid-safe-0", "1:1", "dead-one"), "PX", 60_000)
-    harness.client.command("HDEL", "restbroker:beats", "dead-one")
+    harness.client.command("SET", CLAIM, claims.at_work_value("jid-safe-0", "1:1", GONE), "PX", 60_000)
+    harness.client.command("HDEL", "restbroker:beats", GONE)
     harness.push(idempotency_key=KEY)
     async with harness.broker():
-        events = await finished(harness, 1)
+        events = await harness.until_ended()
         assert [event.outcome for event in events] == ["duplicate"]
-        harness.client.command("HSET", "restbroker:dying", "dead-one", 1)
-        harness.recover("dead-one")
-        events = await finished(harness, 2)
+        harness.client.command("HSET", "restbroker:dying", GONE, 1)
+        harness.recover(GONE)
+        events = await harness.until_ended(2)
     assert events[-1].outcome == "delivered"
     assert len(harness.target.sent) == 1
 
@@ -298,15 +289,15 @@ async def test_signed_twin_leaves_no_fingerprint_while_first_may_fail(harness: H
     async with harness.broker():
         await harness.until(lambda: harness.target.sent, "the first is sent")
         harness.raw(json.dumps(copy).encode())
-        (event,) = await finished(harness, 1)
+        (event,) = await harness.until_ended()
         assert event.outcome == "duplicate"
         assert harness.entries("restbroker:reply:copy") == [], "a copy of a signature is never answered"
         first.let.set()
-        await finished(harness, 2)
+        await harness.until_ended(2)
         (member,) = harness.members("retry")
         harness.client.command("DEL", "retry")
         harness.raw(json.dumps(member).encode())
-        events = await finished(harness, 3)
+        events = await harness.until_ended(3)
     assert [event.outcome for event in events] == ["duplicate", "deferred", "delivered"]
 
 
@@ -319,8 +310,7 @@ async def test_a_job_that_goes_back_unsent_keeps_no_one_out_but_twins(harness: H
     assert harness.size("queue:rest") == 1
     assert held(harness) == ["jid-safe-0"]
     harness.target = type(harness.target)(ok)
-    async with harness.broker():
-        events = await finished(harness, 1)
+    events = await harness.serve()
     assert events[-1].outcome == "delivered"
 
 
@@ -329,11 +319,11 @@ async def test_perhaps_run_job_that_dies_gives_its_key_up(harness: Harness) -> N
     harness.at_most_once = ("once",)
     harness.push("once", idempotency_key=KEY)
     async with harness.broker():
-        (event,) = await finished(harness, 1)
+        (event,) = await harness.until_ended()
         assert (event.outcome, event.fate) == ("uncertain", "dead")
         assert held(harness) is None
         harness.push("once", first=1, args=["once", {"n": 0}, "t"], idempotency_key=KEY)
-        events = await finished(harness, 2)
+        events = await harness.until_ended(2)
     assert events[-1].outcome == "delivered"
     assert not harness.client.command("KEYS", "restbroker:sent:*")
 
@@ -342,8 +332,7 @@ async def test_a_duplicate_is_never_marked(harness: Harness) -> None:
     harness.at_most_once = ("once",)
     harness.client.command("SET", CLAIM, claims.done_value("hers"), "PX", 60_000)
     harness.push("once", idempotency_key=KEY)
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert event.outcome == "duplicate"
     assert "hers" in str(event.message)
     assert not harness.client.command("KEYS", "restbroker:sent:*")
@@ -354,8 +343,7 @@ async def test_one_key_of_two_tokens_is_done_for_each(harness: Harness) -> None:
     harness.more_tokens = (Token("other", (Secret("s"),)),)
     for number, token in enumerate(["wrong", *"tstsst"]):
         harness.push(first=number, idempotency_key=KEY, args=["safe", {"n": 0}, token])
-    async with harness.broker():
-        events = await finished(harness, 7)
+    events = await harness.serve(7)
     assert sorted(event.outcome for event in events) == ["delivered"] * 2 + ["duplicate"] * 4 + ["rejected"]
     assert len(harness.target.sent) == 2
     assert harness.client.command("EXISTS", CLAIM, "restbroker:once:" + claims.once_name("t", "other", KEY)) == 2
@@ -365,8 +353,7 @@ async def test_one_key_of_two_tokens_is_done_for_each(harness: Harness) -> None:
 async def test_a_key_that_is_none_is_refused(harness: Harness, written: object) -> None:
     harness.push(idempotency_key=written)
     harness.push(first=1, idempotency_key=None)
-    async with harness.broker():
-        events = await finished(harness, 2)
+    events = await harness.serve(2)
     assert outcomes(events)["jid-safe-1"] == "delivered"
     refused = next(event for event in events if event.outcome == "rejected")
     assert (refused.fate, refused.code) == ("dead", "BadIdempotencyKey")
@@ -375,8 +362,7 @@ async def test_a_key_that_is_none_is_refused(harness: Harness, written: object) 
 
 async def test_a_job_without_an_id_of_its_own_cannot_claim(harness: Harness) -> None:
     harness.raw(json.dumps({"class": "A", "args": ["safe", {}, "t"], "idempotency_key": KEY}).encode())
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert (event.fate, event.code) == ("dead", "BadIdempotencyKey")
     assert '"jid"' in str(event.message)
 
@@ -386,8 +372,7 @@ async def test_a_target_that_keeps_no_keys_ignores_them(harness: Harness) -> Non
     harness.push(idempotency_key=KEY)
     harness.push(first=1, args=SAME, idempotency_key=KEY)
     harness.push(first=2, idempotency_key=17)
-    async with harness.broker():
-        events = await finished(harness, 3)
+    events = await harness.serve(3)
     assert {event.outcome for event in events} == {"delivered"}
     assert not harness.client.command("KEYS", "restbroker:once:*")
 
@@ -396,17 +381,15 @@ async def test_a_key_of_another_type_holds_no_job_up(harness: Harness) -> None:
     harness.client.command("LPUSH", CLAIM, "x")
     harness.push(idempotency_key=KEY)
     harness.push(first=1, idempotency_key="other")
-    async with harness.broker():
-        events = await finished(harness, 2)
+    events = await harness.serve(2)
     assert {event.outcome for event in events} == {"delivered"}
-    assert [event.code for event in harness.of(OperatorWarning)] == ["ClaimRefused"]
+    assert harness.warnings == ["ClaimRefused"]
 
 
 async def test_a_value_that_no_broker_wrote_keeps_no_job_out(harness: Harness) -> None:
     harness.client.command("SET", CLAIM, b"\xff what")
     harness.push(idempotency_key=KEY)
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert event.outcome == "delivered"
     assert held(harness) == ["jid-safe-0", "done"]
 
@@ -437,8 +420,7 @@ async def test_a_lock_is_given_up_when_its_job_ends(harness: Harness, end: str) 
             harness.target.judge = lambda _call, _response: Deferred(Reason("Later", "not now"), retry_after_s=3600.0)
     harness.push(**fields)
     harness.client.command("SET", key, "jid-safe-0 5", "PX", 600_000)
-    async with harness.broker():
-        await finished(harness, 1)
+    await harness.serve()
     value = harness.client.command("GET", key)
     if end in ("unproven", "of another key"):
         # What no token proves, or names another token's lock, may be anybody's: it could end a lock of others.
@@ -497,7 +479,7 @@ async def test_second_push_of_key_is_held_back_wherever_the_first_is(  # noqa: C
             elif where == "given back":
                 await harness.until(lambda: harness.target.calls, "it was tried")
             else:
-                await finished(harness, 1)
+                await harness.until_ended()
             if where == "in progress":
                 held_back = push(harness.client, plain, "second", time.time())
                 answer.let.set()
@@ -510,8 +492,7 @@ async def test_a_lock_of_another_job_stays(harness: Harness) -> None:
     lock = claims.lock_name("t", "default", KEY)
     harness.push(restbroker_unique={"key": KEY, "lock": lock, "for": 600})
     harness.client.command("SET", f"restbroker:unique:{lock}", "hers", "PX", 600_000)
-    async with harness.broker():
-        await finished(harness, 1)
+    await harness.serve()
     assert harness.client.command("GET", f"restbroker:unique:{lock}") == b"hers"
 
 
@@ -521,6 +502,5 @@ ODD = {"key": "k", "lock": "a" * 64, "for": 0}
 @pytest.mark.parametrize("odd", [17, None, {}, {"lock": "../x"}, ODD])
 async def test_text_not_written_by_enqueue_is_no_lock(harness: Harness, odd: object) -> None:
     harness.push(restbroker_unique=odd)
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert event.outcome == "delivered"

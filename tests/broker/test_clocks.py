@@ -14,7 +14,7 @@ from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
 from tests.broker.conftest import Harness
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
-from tests.broker.test_replays import ANY, APP, job, outcomes, settled, warned, well
+from tests.broker.test_replays import ANY, APP, job, well
 from tests.broker.test_sealed import WHY
 
 
@@ -46,15 +46,15 @@ async def test_signed_job_waits_while_clocks_differ_and_uses_no_try(
     differ(monkeypatch, ahead_s)
     harness.raw(job(signature(time.time())))
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
         (waiting,) = harness.members("schedule")
-        assert warned(harness) == ["ClocksDiffer"]
+        assert harness.warnings == ["ClocksDiffer"]
         assert not {signing.ACCEPTED_FIELD, "retry_count", "error_class"} & waiting.keys()
         assert harness.target.calls == []
         differ(monkeypatch, 0.0)
         harness.client.command("ZADD", "schedule", 1.0, rubyjson.dumps(waiting))
-        await settled(harness, 2)
-    assert outcomes(harness) == ["deferred", "delivered"]
+        await harness.until_ended(2)
+    assert harness.outcomes == ["deferred", "delivered"]
     assert harness.size("schedule") + harness.size("dead") == 0
 
 
@@ -65,12 +65,12 @@ async def test_unsigned_and_accepted_jobs_do_not_wait_for_clocks(
     harness.target.judge = lambda _call, _response: Deferred(WHY)
     harness.raw(job(SECRET))
     async with serving(harness, ANY):
-        await settled(harness, 1)
+        await harness.until_ended()
         (waiting,) = harness.members("retry")
         well(harness)
         harness.raw(rubyjson.dumps(waiting))
-        await settled(harness, 2)
-    assert outcomes(harness) == ["deferred", "delivered"]
+        await harness.until_ended(2)
+    assert harness.outcomes == ["deferred", "delivered"]
 
 
 @pytest.mark.parametrize("given", ["signed", "sealed"])
@@ -79,31 +79,31 @@ async def test_a_job_whose_mark_is_over_dies_until_a_person_retries_it(harness: 
     harness.target.judge = lambda _call, _response: Rejected(WHY)
     harness.raw(job(SECRET if given == "sealed" else signature(time.time())))
     async with serving(harness, ANY):
-        await settled(harness, 1)
+        await harness.until_ended()
         with_mark(harness, harness.members("dead")[0], 30 * DAY_S + 100)
         (dead,) = harness.members("dead")
         well(harness)
         harness.client.command("DEL", "dead")
         harness.raw(rubyjson.dumps(dead))
-        await settled(harness, 2)
+        await harness.until_ended(2)
         (dead,) = harness.members("dead")
         assert dead["error_class"] == "UntimelySignature"
         assert "restbroker dead retry" in dead["error_message"]
         person_retries(harness)
-        await settled(harness, 3)
+        await harness.until_ended(3)
         harness.raw(rubyjson.dumps(dead))
-        await settled(harness, 4)
-    assert outcomes(harness) == ["rejected", "rejected", "delivered", "rejected"]
+        await harness.until_ended(4)
+    assert harness.outcomes == ["rejected", "rejected", "delivered", "rejected"]
 
 
 async def test_retry_does_not_accept_a_job_never_accepted(harness: Harness) -> None:
     """Else a replayer of an old signature would only have to wait for the next `dead retry --all`."""
     harness.raw(job(signature(time.time() - 8 * DAY_S)))
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
         person_retries(harness)
-        await settled(harness, 2)
-    assert outcomes(harness) == ["rejected", "rejected"]
+        await harness.until_ended(2)
+    assert harness.outcomes == ["rejected", "rejected"]
     assert harness.target.calls == []
 
 
@@ -111,14 +111,14 @@ async def test_renewed_mark_lasts_and_is_recorded_for_30_more_days(harness: Harn
     harness.target.judge = lambda _call, _response: Deferred(WHY)
     harness.raw(job(signature(time.time())))
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
         with_mark(harness, harness.members("retry")[0], 20 * DAY_S, "retry")
         harness.client.command("ZADD", "retry", "XX", 9e9, rubyjson.dumps(harness.members("retry")[0]))
         well(harness)
         person_retries(harness, "retry")
-        await settled(harness, 2)
+        await harness.until_ended(2)
     digest = signing.token_digest(SECRET)
     left_ms = harness.client.command("PTTL", f"restbroker:done:{digest}:stored:rest")
     assert isinstance(left_ms, int)
     assert left_ms / 1000 == pytest.approx(30 * DAY_S + 180, abs=60)
-    assert outcomes(harness) == ["deferred", "delivered"]
+    assert harness.outcomes == ["deferred", "delivered"]

@@ -73,8 +73,7 @@ async def test_a_job_in_two_crashes_waits_and_people_are_told(harness: Harness) 
 async def test_a_token_in_the_place_of_a_jid_is_not_told(harness: Harness) -> None:
     harness.raw(b'{"restbroker_crashes":2,"class":"Add","args":["safe",{},"t0ken"],"jid":"t0ken"}')
     harness.crashed()
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobsRecovered), "its jobs are given back")
+    await harness.serve_until(lambda: harness.of(JobsRecovered), "its jobs are given back")
     assert "t0ken" not in str(harness.events)
 
 
@@ -88,9 +87,7 @@ async def test_a_counted_job_is_sent_as_one_that_may_have_run(
 ) -> None:
     """What is not safe to repeat dies after three crashes; what restbroker cannot have written counts for nothing."""
     harness.push(command, restbroker_crashes=crashes)
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "it ends")
-    (event,) = harness.of(JobFinished)
+    (event,) = await harness.serve()
     assert (event.code or event.outcome) == ends
     assert [call.maybe_run for call in harness.target.calls] == ([0 < crashes <= 6] if ends == "delivered" else [])
 
@@ -100,16 +97,14 @@ async def test_at_most_once_a_counted_job_without_a_mark_is_sent(harness: Harnes
     harness.at_most_once = ("once",)
     harness.push("once", restbroker_crashes=4)
     harness.push("once", first=1, restbroker_crashes=4, restbroker_uncertain=1)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "they end")
+    await harness.serve(2)
     assert sorted(event.outcome for event in harness.of(JobFinished)) == ["delivered", "uncertain"]
 
 
 async def test_a_settlement_counts_crashes_among_uncertain_runs(harness: Harness) -> None:
     harness.target.judge = lambda *_: Deferred(Reason("ServerError", "It failed."))
     harness.push("safe", restbroker_crashes=2, restbroker_uncertain=1)
-    async with harness.broker():
-        await harness.until(lambda: harness.size("retry"), "it is tried again")
+    await harness.serve_until(lambda: harness.size("retry"), "it is tried again")
     (entry,) = harness.members("retry")
     assert (entry["restbroker_uncertain"], "restbroker_crashes" in entry) == (3, False)
 
@@ -119,8 +114,7 @@ async def test_a_poisonous_job_without_the_token_is_not_answered(harness: Harnes
     harness.policy = attrs.evolve(harness.policy, reply_details=True, reply_class="Mine")
     harness.push("safe", args=["safe", {}, "wrong", "id-1"], restbroker_crashes=6)
     harness.push("safe", first=1, args=["safe", {}, "t", "id-2"], restbroker_crashes=6)
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead") == 2, "they are dead")
+    await harness.serve_until(lambda: harness.size("dead") == 2, "they are dead")
     assert {entry["error_class"] for entry in harness.members("dead")} == {"BadToken", "Poison"}
     assert [job["args"][1] for job in harness.entries("queue:replies")] == ["id-2"]
 
@@ -139,7 +133,7 @@ async def test_an_ordered_job_waits_with_its_key_and_other_keys_go_on(harness: H
 
     harness.target.before = before
     async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "the other key goes on")
+        await harness.until_ended()
         await harness.until(lambda: harness.size("restbroker:held:t"), "the key waits")
     assert [event.jid for event in harness.of(JobFinished)] == ["b0"]
     (_, due_s) = harness.client.command("ZRANGE", "restbroker:held:t", 0, -1, "WITHSCORES")  # type: ignore[misc]
@@ -152,10 +146,6 @@ async def test_a_job_that_can_neither_wait_nor_go_back_is_reported(harness: Harn
     harness.crashed()
     harness.client.command("SET", "schedule", "no set")
     async with harness.broker():
-        await harness.until(lambda: "RecoveryRefused" in codes(harness), "it is reported")
+        await harness.until(lambda: "RecoveryRefused" in harness.warnings, "it is reported")
         harness.client.command("DEL", "schedule")
-        await harness.until(lambda: "CrashedAgain" in codes(harness), "it waits")
-
-
-def codes(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(OperatorWarning)]
+        await harness.until(lambda: "CrashedAgain" in harness.warnings, "it waits")

@@ -1,7 +1,6 @@
 """Jobs that a person edited: what a server gets of them, and what becomes of them."""
 
 from restbroker.job.json_types import Json
-from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness, lost
 
 
@@ -14,7 +13,7 @@ async def test_server_gets_same_key_each_try_and_another_after_edit(
         await harness.until(lambda: harness.size("retry") == 1, "it waits for its next try")
         for revision in range(3):
             harness.push("safe", restbroker_revision=revision)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are done")
+        await harness.until_ended(4)
     names = sorted(call.identity for call in harness.target.calls)
     assert names == ["jid-safe-0", "jid-safe-0", "jid-safe-0-r1", "jid-safe-0-r2"]
 
@@ -23,6 +22,5 @@ async def test_a_revision_that_is_none_is_passed_over(harness: Harness) -> None:
     rows: list[Json] = [0, -1, "1", 1.5, None, []]
     for odd in rows:
         harness.push("safe", restbroker_revision=odd)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are done")
+    await harness.serve(6)
     assert {call.identity for call in harness.target.calls} == {"jid-safe-0"}

@@ -36,12 +36,6 @@ def replies(harness: Harness, jid: str) -> list[dict[str, Any]]:
     return harness.entries(f"restbroker:reply:{jid}")
 
 
-async def finished(harness: Harness, count: int) -> list[JobFinished]:
-    await harness.until(lambda: len(harness.of(JobFinished)) >= count, f"{count} jobs end")
-    found: list[JobFinished] = harness.of(JobFinished)
-    return found
-
-
 @pytest.mark.promise("No command is lost", "a job expires: dropped unless it may have run")
 async def test_an_expired_job_is_not_sent_and_counts_as_processed(harness: Harness) -> None:
     harness.history_s = 60.0
@@ -56,8 +50,7 @@ async def test_an_expired_job_is_not_sent_and_counts_as_processed(harness: Harne
     harness.push(expiry=passed(), reply_to="restbroker:reply:jid-safe-0")
     harness.push(first=1, expiry=int(passed() * 1000))
     harness.push(first=2, expiry=ahead())
-    async with harness.broker():
-        events = await finished(harness, 3)
+    events = await harness.serve(3)
     assert len(harness.target.sent) == 1
     expired = [event for event in events if event.outcome == "expired"]
     assert {event.jid for event in expired} == {"jid-safe-0", "jid-safe-1"}
@@ -82,7 +75,7 @@ async def test_a_job_expires_while_its_target_is_down(harness: Harness) -> None:
         await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
         assert not harness.of(JobFinished)
         harness.target.probe_answer = FINE
-        events = await finished(harness, 2)
+        events = await harness.until_ended(2)
     assert [event.outcome for event in events] == ["expired", "delivered"]
     assert len(harness.target.sent) == 1
 
@@ -91,11 +84,10 @@ async def test_a_job_that_waits_for_its_target_expires_meanwhile(harness: Harnes
     target = harness.target
     async with harness.broker():
         await harness.until(lambda: harness.status.pools and target.probes, "it serves")
-        (pool,) = harness.status.pools
         target.probe_answer = NotSent("refused")
-        target.before = lambda _call: pool.breaker.trip(Reason("TargetUnwell", "It is down."))
+        target.before = lambda _call: harness.pool.breaker.trip(Reason("TargetUnwell", "It is down."))
         harness.push(expiry=(expires_at_s := time.time() + 1.0), reply_to="restbroker:reply:jid-safe-0")
-        (event,) = await finished(harness, 1)
+        (event,) = await harness.until_ended()
         assert time.time() >= expires_at_s
         assert harness.of(TargetDown)
     assert (event.outcome, event.fate) == ("expired", "ack")
@@ -108,8 +100,7 @@ async def test_job_is_checked_again_right_before_it_is_sent(harness: Harness, ju
 
     harness.target.connected = late
     harness.push(expiry=ahead())
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert event.outcome == "expired"
     assert len(harness.target.calls) == 1
     assert not harness.target.sent
@@ -125,7 +116,7 @@ async def test_a_job_expires_while_it_waits_for_its_slot(harness: Harness) -> No
         await harness.until(lambda: harness.target.sent, "the first has the slot")
         await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
         first.let.set()
-        events = await finished(harness, 2)
+        events = await harness.until_ended(2)
     assert {event.jid: event.outcome for event in events} == {"jid-once-0": "delivered", "jid-once-1": "expired"}
     assert len(harness.target.sent) == 1
 
@@ -134,8 +125,7 @@ async def test_at_most_once_leaves_no_mark_of_a_job_that_expired(harness: Harnes
     harness.at_most_once = ("once",)
     harness.push("once", expiry=passed())
     harness.push("once", first=1, expiry=ahead())
-    async with harness.broker():
-        events = await finished(harness, 2)
+    events = await harness.serve(2)
     assert [event.outcome for event in events] == ["expired", "delivered"]
     assert not harness.client.command("KEYS", "restbroker:sent:*")
 
@@ -143,8 +133,7 @@ async def test_at_most_once_leaves_no_mark_of_a_job_that_expired(harness: Harnes
 @pytest.mark.parametrize("written", ["soon", True, -5, [1]])
 async def test_an_expiry_that_is_no_time_is_refused(harness: Harness, written: object) -> None:
     harness.push(expiry=written)
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert (event.outcome, event.fate, event.code) == ("rejected", "dead", "BadExpiry")
     assert not harness.target.sent
 
@@ -157,8 +146,7 @@ async def test_a_target_says_how_long_a_command_is_worth_doing(harness: Harness)
     for number, fields in enumerate(rows):
         harness.push(first=number, **fields)
     harness.push("once", created_at=now_s - 3)
-    async with harness.broker():
-        events = await finished(harness, 6)
+    events = await harness.serve(6)
     assert {event.jid for event in events if event.outcome == "expired"} == {"jid-safe-0", "jid-safe-4"}
     assert len(harness.target.sent) == 4
 
@@ -167,8 +155,7 @@ async def test_a_retry_that_would_come_too_late_is_not_made(harness: Harness) ->
     harness.target.judge = lambda _call, _response: Deferred(Reason("HttpStatus500", "It broke.", status=500))
     harness.push(expiry=time.time() + 10, reply_to="restbroker:reply:jid-safe-0")
     harness.push(first=1, expiry=ahead())
-    async with harness.broker():
-        events = await finished(harness, 2)
+    events = await harness.serve(2)
     assert {event.jid: (event.outcome, event.fate) for event in events} == {
         "jid-safe-0": ("expired", "ack"),
         "jid-safe-1": ("deferred", "retry"),
@@ -183,8 +170,7 @@ async def test_expired_job_that_may_have_run_dies_and_is_not_dropped(harness: Ha
     harness.target.answers.append(lost)
     harness.push(expiry=time.time() + 10)
     harness.push(first=1, expiry=passed(), restbroker_uncertain=1)
-    async with harness.broker():
-        await finished(harness, 2)
+    await harness.serve(2)
     assert len(harness.target.sent) == 1
     dead = harness.members("dead")
     assert {entry["error_class"] for entry in dead} == {"Expired"}
@@ -194,8 +180,7 @@ async def test_expired_job_that_may_have_run_dies_and_is_not_dropped(harness: Ha
 async def test_expired_jobs_are_kept_where_that_is_wished(harness: Harness) -> None:
     harness.policy = attrs.evolve(harness.policy, keeps_expired=True)
     harness.push(expiry=passed())
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert (event.outcome, event.fate) == ("expired", "dead")
     assert [entry["jid"] for entry in harness.members("dead")] == ["jid-safe-0"]
 
@@ -206,8 +191,7 @@ async def test_the_clock_of_redis_counts(
 ) -> None:
     monkeypatch.setattr(StoreHealth, "clock_ahead_s", property(lambda _: ahead_s))
     harness.push(expiry=time.time() + ahead_s / 2)
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert event.outcome == outcome
 
 
@@ -215,8 +199,7 @@ async def test_the_clock_of_redis_counts(
 async def test_job_due_past_its_expiry_is_not_sent(harness: Harness, zset: str, more: dict[str, int]) -> None:
     entry = {"class": "Add", "jid": "due", "queue": "rest", "args": ["safe", {}, "t"], "expiry": passed(), **more}
     harness.client.command("ZADD", zset, passed() - 1, json.dumps(entry))
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert (event.jid, event.outcome, harness.size(zset)) == ("due", "expired", 0)
 
 
@@ -232,7 +215,7 @@ async def test_job_expires_behind_another_of_its_key_and_next_goes_on(harness: H
         await trio.sleep(max(0.0, expires_at_s - time.time()) + 0.05)
         assert not harness.of(JobFinished)
         first.let.set()
-        events = await finished(harness, 3)
+        events = await harness.until_ended(3)
     assert [event.outcome for event in events] == ["delivered", "expired", "delivered"]
     assert [call.command.arguments["n"] for call in harness.target.calls] == [0, 2]
     assert not harness.client.command("EXISTS", "restbroker:held:t", "restbroker:line:rest")
@@ -245,8 +228,7 @@ async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:
             args=["safe", {"host": f"h{number % 2}"}, "t"], first=number, expiry=passed() if number % 4 else None
         )
     classify_lines(harness.client, "t", "rest", key_rules(None, harness.fairness))
-    async with harness.broker():
-        events = await finished(harness, 40)
+    events = await harness.serve(40)
     assert [event.outcome for event in events].count("expired") == 30
     assert (len(harness.target.sent), harness.size("dead")) == (10, 0)
     assert not harness.client.command("KEYS", "restbroker:line:*")
@@ -254,8 +236,7 @@ async def test_a_job_expires_in_the_line_of_its_key(harness: Harness) -> None:
 
 async def test_expiry_not_applied_by_the_client_is_reported_once(harness: Harness) -> None:
     harness.push(count=3, expires_in=60)
-    async with harness.broker():
-        await finished(harness, 3)
+    await harness.serve(3)
     assert len(harness.target.sent) == 3
     assert [warning.code for warning in harness.of(OperatorWarning)] == ["ExpiryWithoutTime"]
 
@@ -267,6 +248,5 @@ async def test_a_command_that_has_begun_is_done_to_its_end(harness: Harness, jum
 
     harness.target.answers.append(slow)
     harness.push(expiry=ahead())
-    async with harness.broker():
-        (event,) = await finished(harness, 1)
+    (event,) = await harness.serve()
     assert event.outcome == "delivered"

@@ -27,7 +27,7 @@ from restbroker.job.order import Order
 from restbroker.job.outcome import Delivered, Outcome
 from restbroker.servers.contract import Link
 from restbroker.store import claims as store_claims
-from restbroker.store import identities, jobs, waiter
+from restbroker.store import jobs, waiter
 from restbroker.store import order as order_store
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -172,8 +172,7 @@ async def fenced_at(
         return connection
 
     async def serve() -> None:
-        async with harness.broker():
-            await harness.until(is_over.is_set, "the test is over")
+        await harness.serve_until(is_over.is_set, "the test is over")
 
     patch.setattr(Delivery, "note_sending", note)
     # They come to the main thread only.
@@ -190,8 +189,7 @@ async def fenced_at(
                 await harness.until(freeze.reached.is_set, f"it is frozen: {step}")
                 clock_gettime = time.clock_gettime
                 patch.setattr(time, "clock_gettime", lambda clock: clock_gettime(clock) + FENCE_AFTER_S)
-                (identity,) = identities.live_identities(client)
-                await other.fence(identity)
+                await other.fence(other.identity)
                 yield Pair(harness, other, server, freeze)
             finally:
                 freeze.thaw.set()

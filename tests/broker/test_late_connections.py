@@ -9,8 +9,6 @@ from restbroker.broker.health import Lease, boot_time_s
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
 from restbroker.job.outcome import Reason
-from restbroker.store import identities
-from restbroker.telemetry.events import JobFinished
 from restbroker.transport.message import NotSent
 from tests.broker.conftest import FINE, Harness
 
@@ -30,11 +28,6 @@ class Turns:
             self.waiting -= 1
 
 
-def pool_of(harness: Harness) -> WorkerPool:
-    (pool,) = harness.status.pools
-    return pool
-
-
 @pytest.mark.promise("At least once, and seldom more", "nothing leaves after trip, lease or stop")
 async def test_late_connection_waits_while_breaker_is_tripped(harness: Harness, hurry: MockClock) -> None:
     turns = Turns()
@@ -43,7 +36,7 @@ async def test_late_connection_waits_while_breaker_is_tripped(harness: Harness, 
         harness.push(count=3)
         await harness.until(lambda: turns.waiting == 3, "all wait for connections")
         harness.target.probe_answer = NotSent("It is down.")
-        breaker = pool_of(harness).breaker
+        breaker = harness.pool.breaker
         breaker.trip(Reason("TargetUnreachable", "It is down."))
         turns.come.set()
         await harness.until(
@@ -51,7 +44,7 @@ async def test_late_connection_waits_while_breaker_is_tripped(harness: Harness, 
         )
         assert harness.target.sent == []
         harness.target.probe_answer = FINE
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
+        await harness.until_ended(3)
     assert len(harness.target.sent) == 3
 
 
@@ -66,7 +59,7 @@ async def test_job_waiting_for_connection_at_stop_returns_to_its_queue(harness: 
         await harness.until(lambda: turns.waiting == 3, "all wait for connections")
         if comes:
             harness.control.stop.set()
-            await pool_of(harness).stopping.wait()
+            await harness.pool.stopping.wait()
             turns.come.set()
     assert harness.target.sent == []
     assert harness.size("queue:rest") == 3
@@ -79,9 +72,8 @@ async def test_late_connection_of_a_job_in_other_hands_sends_nothing(harness: Ha
     async with harness.broker():
         harness.push()
         await harness.until(lambda: turns.waiting, "it waits for a connection")
-        (identity,) = identities.live_identities(harness.client)
-        harness.client.command("DEL", f"restbroker:ip:{identity}")
-        pool = pool_of(harness)
+        harness.client.command("DEL", f"restbroker:ip:{harness.identity}")
+        pool = harness.pool
         pool.acker.health.record_outage(ConnectionEnded("It was idle."))
         await harness.until(lambda: not pool.reservations.jobs, "it is let go of")
         turns.come.set()
@@ -101,7 +93,7 @@ async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
     harness.at_most_once = at_most_once
     async with harness.broker():
         await harness.until(lambda: harness.status.serving, "it serves")
-        pool = pool_of(harness)
+        pool = harness.pool
         run_out(pool)
         harness.push("safe")
         breaker = pool.breaker
@@ -111,5 +103,5 @@ async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
         assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
         pool.worker.checks.lease.confirm(boot_time_s())
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+        await harness.until_ended()
     assert len(harness.target.sent) == 1

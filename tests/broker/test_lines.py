@@ -44,7 +44,7 @@ async def test_a_small_key_does_not_wait_behind_a_large_one(harness: Harness) ->
         # The list is classified while the only worker is busy.
         await harness.until(lambda: harness.size("queue:rest") == 0, "all jobs are in lines")
         held.let.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1005, "all are finished")
+        await harness.until_ended(1005)
     order = hosts(harness)
     assert Counter(order) == {"big": 1000, "small": 5}
     # Those that were handed out before they were classified came first.
@@ -67,8 +67,7 @@ async def test_stop_puts_jobs_back_before_their_lines_for_next_process(harness: 
         held.let.set()
     done = len(harness.of(JobFinished))
     assert in_lines(harness) + harness.size("queue:rest") == 50 - done
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 50, "all are finished")
+    await harness.serve(50)
     assert Counter(call.command.arguments["n"] for call in harness.target.calls) == Counter(range(50))
 
 
@@ -76,8 +75,7 @@ async def test_lines_of_before_are_served_without_fairness(harness: Harness) -> 
     push(harness, "old", 10)
     classify_lines(harness.client, "t", "rest", TEXT)
     push(harness, "new", 10)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 20, "all are finished")
+    await harness.serve(20)
     assert Counter(hosts(harness)[:10])["old"] >= 7
     assert not harness.client.command("EXISTS", *LEFT)
 
@@ -86,7 +84,7 @@ async def test_jobs_returned_to_lines_by_another_are_found_in_seconds(harness: H
     harness.fairness = BY_HOST
     async with harness.broker():
         push(harness, "first", 1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "it waits for the list again")
+        await harness.until_ended(1)
         await trio.sleep(0.5)
         began_s = trio.current_time()
         # No list grows, so that nothing wakes the one that waits.
@@ -94,7 +92,7 @@ async def test_jobs_returned_to_lines_by_another_are_found_in_seconds(harness: H
         harness.client.command("LPUSH", "restbroker:line:rest\x1eback", raw)
         harness.client.command("INCR", "restbroker:line:rest")
         harness.client.command("ZADD", "restbroker:turn:rest", 25200, "back")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "it is done")
+        await harness.until_ended(2)
         assert trio.current_time() - began_s < 8
 
 
@@ -123,8 +121,7 @@ async def test_process_sleeps_before_full_lines_with_nothing_to_take(
 async def test_job_without_key_is_reported_and_counted(harness: Harness) -> None:
     harness.fairness = BY_HOST
     harness.push(count=3)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    await harness.serve(3)
     assert sum(event.without_key for event in harness.of(JobsClassified)) == 3
     counters = Counters()
     for event in harness.events:
@@ -151,6 +148,5 @@ async def test_slots_and_weights_of_queues_hold_for_lines(harness: Harness) -> N
         for command in ("slow", "safe"):
             args = [command, {"host": f"h{number % 3}", "n": number}, "t"]
             harness.push(first=number, args=args, jid=f"{command}-{number}", into="other" if number % 2 else "rest")
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 40, "all are finished")
+    await harness.serve(40)
     assert most == 1

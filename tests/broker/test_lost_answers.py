@@ -88,8 +88,7 @@ def lose(harness: Harness, *losses: Callable[..., Any]) -> list[Callable[..., An
 async def test_jobs_of_fetch_with_lost_answer_are_adopted_and_run_once(harness: Harness) -> None:
     left = lose(harness, Connection.fetch, Connection.fetch)
     harness.push(count=30)
-    async with harness.broker():
-        await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"30", "all are settled")
+    await harness.serve_until(lambda: harness.client.command("GET", "stat:processed") == b"30", "all are settled")
     assert left == []
     assert sorted(call.command.arguments["n"] for call in harness.target.calls) == list(range(30))  # type: ignore[type-var]
     assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) >= 1
@@ -133,9 +132,7 @@ async def test_job_of_a_fenced_process_is_reported_by_its_new_owner(harness: Har
         await harness.until(lambda: harness.target.sent, "it is sent")
         held.let.set()
         await harness.until(lambda: harness.of(StoreLost), "it cannot be settled")
-        (identity,) = identities.live_identities(harness.client)
-        await harness.fence(identity)
-        harness.recover(identity)
+        await harness.crash()
         await harness.until(lambda: harness.of(IdentityFenced), "the process knows")
         is_cut_off = False
         await harness.until(lambda: harness.client.command("GET", "stat:processed") == b"1", "the next one settles it")
@@ -188,14 +185,13 @@ async def test_refused_half_of_settle_and_fetch_is_reported_and_redone(
             await harness.until(are_reported, "all are reported")
     assert harness.client.command("GET", "stat:processed") == b"%d" % pushed
     assert len(harness.target.calls) == len(harness.of(JobFinished)) == pushed
-    assert [event.code for event in harness.of(OperatorWarning)] == (["FetchRefused"] if half == "fetch" else [])
+    assert harness.warnings == (["FetchRefused"] if half == "fetch" else [])
 
 
 async def test_registration_with_lost_answer_takes_another_identity(harness: Harness) -> None:
     left = lose(harness, jobs.register)
     harness.push()
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "the job is delivered")
+    await harness.serve()
     assert left == []
 
 
@@ -210,7 +206,7 @@ async def test_settlements_forgotten_by_redis_are_rewritten_unrepeated(
         await harness.until(lambda: len(harness.target.sent) == 3, "three are on their way")
         redis.command("SAVE")
         answer.let.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+        await harness.until_ended(3)
         redis.kill()
         redis.start()
         await harness.until(lambda: held(harness) == 0, "settled again")
@@ -229,12 +225,12 @@ async def test_settled_jobs_that_reappear_in_queue_count_as_run(
         harness.push("create", count=3)
         redis.command("SAVE")
         harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+        await harness.until_ended(3)
         redis.kill()
         harness.client.close()
         redis.start()
         harness.client.command("SREM", "paused", "rest")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "they come again")
+        await harness.until_ended(6)
     assert [call.maybe_run for call in harness.target.calls] == [False] * 3 + [True] * 3
 
 
@@ -287,7 +283,7 @@ async def test_redis_that_only_reads_is_one_outage_and_no_hot_loop(harness: Harn
         finally:
             harness.client.command("CONFIG", "SET", "min-replicas-to-write", "0")
         harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "it goes on")
+        await harness.until_ended()
     assert len(harness.of(StoreBack)) == len(harness.of(StoreLost))
 
 
@@ -322,8 +318,7 @@ async def test_recovered_job_of_lost_fetch_still_counts_as_perhaps_run(
     harness.push("create", count=3)
     harness.crashed(3)
     left = lose(harness, Connection.fetch, Connection.fetch)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are delivered")
+    await harness.serve(3)
     assert len(left) < 2, "the answer with these jobs was lost"
     assert [call.maybe_run for call in harness.target.calls] == [True] * 3
 
@@ -335,8 +330,7 @@ async def test_equal_jobs_killed_by_two_processes_at_once_both_die(
     monkeypatch.setattr(settler, "time", SimpleNamespace(time=lambda: now_s))
     for count in (1, 2):
         harness.push(args=["safe", {}, "wrong"])
-        async with harness.broker():
-            await harness.until(lambda: harness.size("dead") == count, "it is dead")  # noqa: B023 - awaited here
+        await harness.serve_until(lambda: harness.size("dead") == count, "it is dead")  # noqa: B023 - awaited here
 
 
 async def test_stop_before_recovered_job_is_sent_keeps_its_run_count(harness: Harness) -> None:
@@ -344,7 +338,6 @@ async def test_stop_before_recovered_job_is_sent_keeps_its_run_count(harness: Ha
     harness.crashed()
     harness.target.connected = trio.sleep_forever
     harness.shutdown_timeout_s = 0.1
-    async with harness.broker():
-        await harness.until(lambda: harness.target.calls, "it waits for a connection")
+    await harness.serve_until(lambda: harness.target.calls, "it waits for a connection")
     (entry,) = harness.entries("queue:rest")
     assert (entry["jid"], entry["restbroker_crashes"]) == ("jid-create-0", 1)

@@ -25,7 +25,7 @@ WHY = Reason("Why", "because")
 async def test_a_job_becomes_one_call_and_leaves_nothing_behind(harness: Harness) -> None:
     async with harness.broker():
         harness.push()
-        await harness.until(lambda: harness.of(JobFinished), "the job is finished")
+        await harness.until_ended()
     assert [call.command.arguments for call in harness.target.calls] == [{"n": 0}]
     assert harness.client.command("GET", "stat:processed") == b"1"
     assert harness.client.command("GET", "stat:failed") is None
@@ -37,8 +37,7 @@ async def test_a_job_becomes_one_call_and_leaves_nothing_behind(harness: Harness
 async def test_thousand_jobs_run_once_each_and_one_worker_keeps_order(harness: Harness) -> None:
     harness.concurrency = 1
     harness.push(count=1000)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1000, "all are finished")
+    await harness.serve(1000)
     numbers = [call.command.arguments["n"] for call in harness.target.calls]
     assert numbers == list(range(1000))
 
@@ -46,8 +45,7 @@ async def test_thousand_jobs_run_once_each_and_one_worker_keeps_order(harness: H
 @pytest.mark.promise("Producers: answers", "the answer and the end of the job are one step")
 async def test_the_reply_is_pushed_with_the_acknowledgement(harness: Harness) -> None:
     harness.push(args=["safe", {}, "t", "id-1"])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("queue:replies"), "a reply is there")
+    await harness.serve_until(lambda: harness.size("queue:replies"), "a reply is there")
     reply = json.loads(bytes(harness.client.command("LPOP", "queue:replies")))  # type: ignore[arg-type]
     assert reply["args"] == ["0", "id-1"]
     assert harness.client.command("SISMEMBER", "queues", "replies") == 1
@@ -59,8 +57,7 @@ async def test_replies_are_fifo_for_consumer_popping_from_the_right(harness: Har
     harness.concurrency = 1
     for number in range(5):
         harness.push(args=["safe", {}, "t", number])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("queue:replies") == 5, "five replies are there")
+    await harness.serve_until(lambda: harness.size("queue:replies") == 5, "five replies are there")
     replies = [json.loads(bytes(harness.client.command("RPOP", "queue:replies")))["args"][1] for _ in range(5)]  # type: ignore[arg-type]
     assert replies == [0, 1, 2, 3, 4]
 
@@ -69,8 +66,7 @@ async def test_replies_are_fifo_for_consumer_popping_from_the_right(harness: Har
 @pytest.mark.promise("Producers: jobs", "a job with a wrong token is dead and never sent")
 async def test_job_with_wrong_token_dies_unsent(harness: Harness) -> None:
     harness.push(args=["safe", {}, "wrong"])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     assert harness.members("dead")[0]["error_class"] == "BadToken"
     assert harness.target.calls == []
 
@@ -78,8 +74,7 @@ async def test_job_with_wrong_token_dies_unsent(harness: Harness) -> None:
 async def test_wrong_token_is_reported_with_a_known_command(harness: Harness) -> None:
     harness.push(args=["safe", {}, "wrong"])
     harness.push(args=["s3cret-in-the-wrong-place", {}, "wrong"])
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
+    await harness.serve(2)
     assert {(event.code, event.command) for event in harness.of(JobFinished)} == {
         ("BadToken", "safe"),
         ("BadToken", "?"),
@@ -92,8 +87,7 @@ async def test_every_kind_of_rubbish_dies_as_object_and_next_job_runs(harness: H
     rubbish = [b"", b"5", b"[1]", b"null", b"{x", b"\x00\xff", b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"args":{}}', b"{}"]
     harness.raw(*rubbish)
     harness.push()
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == len(rubbish) + 1, "all are settled")
+    await harness.serve(len(rubbish) + 1)
     dead = harness.members("dead")
     assert len(dead) == len(rubbish)
     for entry in dead:
@@ -105,8 +99,7 @@ async def test_every_kind_of_rubbish_dies_as_object_and_next_job_runs(harness: H
 async def test_unreadable_due_entry_dies_and_the_next_one_moves(harness: Harness) -> None:
     harness.client.command("ZADD", "schedule", 1.0, b"{x")
     harness.client.command("ZADD", "schedule", 2.0, b'{"queue":"rest","jid":"y","args":["safe",{},"t"]}')
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "the good one is delivered")
+    await harness.serve()
     assert harness.members("dead")[0]["error_class"] == "UnreadablePayload"
 
 
@@ -122,7 +115,7 @@ async def test_denied_broker_waits_loudly_and_resumes_by_itself(harness: Harness
         await harness.until(lambda: harness.of(TargetDown), "the breaker trips")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
-        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
+        await harness.until_ended(10)
     assert [event.denied for event in harness.of(TargetDown)] == [True]
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
 
@@ -130,8 +123,7 @@ async def test_denied_broker_waits_loudly_and_resumes_by_itself(harness: Harness
 async def test_single_forbidden_command_dies(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: Denied(Reason("CommandForbidden", "no", status=403))
     harness.push()
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     assert harness.members("dead")[0]["error_class"] == "CommandForbidden"
     assert harness.of(TargetDown) == []
 
@@ -140,8 +132,7 @@ async def test_single_forbidden_command_dies(harness: Harness) -> None:
 async def test_sent_and_unanswered_job_is_uncertain_and_counted(harness: Harness) -> None:
     harness.target.answers.append(lost)
     harness.push("once")
-    async with harness.broker():
-        await harness.until(lambda: harness.size("retry"), "it is in the retry set")
+    await harness.serve_until(lambda: harness.size("retry"), "it is in the retry set")
     entry = harness.members("retry")[0]
     assert (entry["restbroker_uncertain"], entry["error_class"]) == (1, "ConnectionLost")
 
@@ -161,8 +152,7 @@ async def test_hanging_server_is_reported_by_job_and_breaker(
 
     harness.target.answer = lost
     harness.push("safe", count=40)
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished) and harness.of(TargetDown), "the breaker trips")
+    await harness.serve_until(lambda: harness.of(JobFinished) and harness.of(TargetDown), "the breaker trips")
     (job, *_), (gate, *_) = harness.of(JobFinished), harness.of(TargetDown)
     assert {(job.code, hint in str(job.hint)), (gate.code, hint in str(gate.hint))} == {(code, True)}
 
@@ -177,10 +167,9 @@ async def test_connector_bug_costs_the_job_a_try_and_not_the_worker(harness: Har
     harness.concurrency = 1
     harness.target.before = explode
     harness.push(count=2)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are settled")
+    await harness.serve(2)
     assert harness.members("retry")[0]["error_class"] == "Bug"
-    assert [event.outcome for event in harness.of(JobFinished)] == ["deferred", "delivered"]
+    assert harness.outcomes == ["deferred", "delivered"]
 
 
 @pytest.mark.parametrize("step", ["read", "judge"])
@@ -198,8 +187,7 @@ async def test_lack_of_memory_costs_jobs_and_trips_nothing(harness: Harness, ste
     else:
         harness.target.judge = exhaust
     harness.push("safe", count=30)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) >= 30, "each is settled")
+    await harness.serve_until(lambda: len(harness.of(JobFinished)) >= 30, "each is settled")
     assert {(event.outcome, event.code) for event in harness.of(JobFinished)} == {("uncertain", "Bug")}
     assert not harness.of(TargetDown)
 
@@ -238,8 +226,7 @@ async def test_job_with_refused_answer_dies_and_its_neighbours_settle(harness: H
     harness.client.command("SET", "restbroker:reply:x", "a text")
     harness.push(count=5)
     harness.push(reply_to="restbroker:reply:x")
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are settled")
+    await harness.serve(6)
     assert [entry["error_class"] for entry in harness.members("dead")] == ["ReplyRefused"]
 
 
@@ -249,8 +236,7 @@ async def test_rejected_job_dies_with_its_secret_arguments_masked(harness: Harne
         Reason("No", "bad password hunter2-secret", "Allow the password hunter2-secret.")
     )
     harness.push(args=["create", {"password": "hunter2-secret"}, "t"])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     assert "hunter2" not in harness.members("dead")[0]["error_message"]
     assert all("hunter2" not in str(event) for event in harness.events)
 
@@ -260,8 +246,7 @@ async def test_a_refusal_quotes_message_texts_only_with_show_bodies(harness: Har
     harness.shows_bodies = shows
     harness.target.judge = lambda _call, _response: Rejected(Reason("No", "bad body in: 'my private words 42'"))
     harness.push(args=["create", {"body": "my private words 42"}, "t"])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     assert ("private" in str(harness.members("dead")[0]["error_message"])) is shows
     assert any("private" in str(event) for event in harness.events) is shows
 
@@ -272,8 +257,7 @@ async def test_fields_that_have_no_effect_are_warned_of_once(harness: Harness) -
     for _ in range(2):
         harness.push(reply_to="queue:evil", order_key="a", fair_key="b")
     harness.push(reply_to="order-7")
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are settled")
+    await harness.serve(4)
     assert sorted(event.code for event in harness.of(OperatorWarning)) == ["BadReplyTo", "UnusedKey", "UnusedKey"]
     assert len(harness.entries("restbroker:reply:order-7")) == 1
     assert harness.size("queue:evil") == 0
@@ -283,8 +267,7 @@ async def test_malformed_job_with_right_token_is_answered_with_details(harness: 
     harness.policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True)
     harness.push(args=["safe", 5, "t", "id-1"])
     harness.push(args=["safe", 5, "wrong", "id-2"])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead") == 2, "both are dead")
+    await harness.serve_until(lambda: harness.size("dead") == 2, "both are dead")
     (reply,) = harness.entries("queue:replies")
     body, reply_id, details = reply["args"]
     assert (body, reply_id, details["outcome"]) == ("", "id-1", "rejected")
@@ -298,9 +281,8 @@ async def test_reply_id_without_response_queue_is_warned_of_once(harness: Harnes
     harness.push()
     for number in range(3):
         harness.push(args=["safe", {}, "t", number])
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are delivered")
-    assert [event.code for event in harness.of(OperatorWarning)] == ["ReplyWithoutQueue"]
+    await harness.serve(4)
+    assert harness.warnings == ["ReplyWithoutQueue"]
 
 
 async def test_set_of_wrong_type_is_reported_once_and_delivery_goes_on(harness: Harness) -> None:
@@ -308,7 +290,7 @@ async def test_set_of_wrong_type_is_reported_once_and_delivery_goes_on(harness: 
     async with harness.broker():
         harness.push()
         await harness.until(lambda: harness.of(JobFinished) and harness.of(OperatorWarning), "delivered, and said")
-    assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
+    assert harness.warnings == ["SetRefused"]
 
 
 async def test_pool_without_record_is_reported_once_and_others_recover(harness: Harness) -> None:
@@ -320,9 +302,9 @@ async def test_pool_without_record_is_reported_once_and_others_recover(harness: 
     harness.push()
     fetch(harness.client, jobs.FetchRequest("whole", "t", ("rest",), 0, 1, 1))
     async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "the whole one's job is delivered")
+        await harness.until_ended()
         await harness.until(lambda: harness.of(OperatorWarning), "the broken one is reported")
-    assert [event.code for event in harness.of(OperatorWarning)] == ["RecoveryRefused"]
+    assert harness.warnings == ["RecoveryRefused"]
     assert harness.size("restbroker:ip:broken") == 1
 
 
@@ -338,7 +320,7 @@ async def test_endlessly_deferred_command_blocks_no_other_and_ends(
         harness.push("safe", count=20)
         harness.raw(json.dumps(raw).encode())
         harness.push("safe", count=20)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 41, "all are settled")
+        await harness.until_ended(41)
     assert harness.of(TargetDown) == []
     assert harness.members("retry")[0]["retry_count"] == 0
 
@@ -353,14 +335,13 @@ async def test_denial_while_probe_is_unwell_trips_the_breaker(harness: Harness, 
         await harness.until(lambda: harness.of(TargetDown), "the breaker trips")
         target.judge = lambda _call, _response: Delivered("0", 0, 200)
         target.probe_answer = FINE
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+        await harness.until_ended()
     assert harness.of(TargetDown)[0].message == "status 500"
 
 
 async def test_buggy_probe_trips_the_breaker_and_not_the_process(harness: Harness) -> None:
     harness.target.probe_answer = ZeroDivisionError()
-    async with harness.broker():
-        await harness.until(lambda: harness.of(TargetDown), "it is reported")
+    await harness.serve_until(lambda: harness.of(TargetDown), "it is reported")
     assert "ZeroDivisionError" in harness.of(TargetDown)[0].message
 
 
@@ -369,10 +350,9 @@ async def test_due_jobs_of_refusing_queue_do_not_hide_the_others(harness: Harnes
     for number in range(150):
         harness.client.command("ZADD", "retry", number, json.dumps({"queue": "foreign", "jid": str(number)}))
     harness.client.command("ZADD", "retry", 1000, b'{"queue":"rest","jid":"y","args":["safe",{},"t"]}')
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "ours is delivered")
+    await harness.serve()
     assert harness.size("retry") == 150
-    assert [event.code for event in harness.of(OperatorWarning)] == ["SetRefused"]
+    assert harness.warnings == ["SetRefused"]
 
 
 async def test_job_with_lasting_401_dies_while_the_probe_is_let_in(harness: Harness, hurry: MockClock) -> None:
@@ -394,8 +374,7 @@ async def test_the_token_in_a_wrong_place_is_shown_nowhere(harness: Harness) -> 
     harness.push(args=["safe", [["a-long-secret-token", 1], ["a-long-secret-token", 2]], "a-long-secret-token"])
     harness.push(args=["register?password=hunter2&x=1", {}, "a-long-secret-token"])
     harness.push(jid="a-long-secret-token")
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are settled")
+    await harness.serve(4)
     shown = str(harness.events) + "".join(entry["error_message"] for entry in harness.members("dead"))
     assert "secret" not in shown
     assert "hunter2" not in shown
@@ -408,10 +387,10 @@ async def test_a_jobs_crash_is_its_own_and_not_that_of_its_twin(harness: Harness
     assert fetch(harness.client, jobs.FetchRequest("another", "t", ("rest",), 0, 1, 1))
     async with harness.broker():
         harness.push("once", first=1)
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+        await harness.until_ended()
         await harness.fence("another")
         harness.recover("another")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "that of the dead process is delivered")
+        await harness.until_ended(2)
         harness.push("once")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "its twin too")
+        await harness.until_ended(3)
     assert [call.maybe_run for call in harness.target.calls] == [False, True, False]

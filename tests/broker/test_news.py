@@ -22,8 +22,7 @@ async def settled(harness: Harness, count: int) -> list[Event]:
     """The events of a broker until it has reported so many jobs."""
     events: list[Event] = []
     harness.report = events.append
-    async with harness.broker():
-        await harness.until(lambda: counted(events) >= count, "all are reported")
+    await harness.serve_until(lambda: counted(events) >= count, "all are reported")
     assert counted(events) == count
     return events
 

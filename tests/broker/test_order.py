@@ -110,8 +110,7 @@ async def test_jobs_of_a_key_start_singly_in_order_though_some_fail(harness: Har
     for number in range(20):
         for key in "abcde":
             push(harness, key, 1, number)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 100 + 20, "all are finished")
+    await harness.serve(100 + 20)
     assert log.overlaps == 0
     for key in "abcde":
         assert log.starts[key] == sorted(log.starts[key])
@@ -126,8 +125,7 @@ async def test_a_successor_starts_at_once_though_the_list_is_empty(
     monkeypatch.setattr(waiter, "BLOCK_S", NEVER_S)
     log.took_s = 0.005
     push(harness, "hot", 100)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 100, "all are finished, and none waited for a list")
+    await harness.serve(100)
     assert log.starts["hot"] == list(range(100))
     assert log.overlaps == 0
 
@@ -191,8 +189,7 @@ async def test_order_holds_in_slots_and_weighted_queues_beside_a_rate(harness: H
         for key in "abc":
             push(harness, key, 1, number, command=("once", "safe")[number % 2], into=("rest", "other")[key == "c"])
     began_s = trio.current_time()
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 60, "all are finished")
+    await harness.serve(60)
     assert trio.current_time() - began_s >= 55 * 0.002
     assert (most, log.overlaps) == (1, 0)
     assert log.starts == {key: list(range(20)) for key in "abc"}
@@ -242,7 +239,7 @@ async def test_death_affects_the_jobs_behind_it_by_policy(harness: Harness, log:
             (entry,) = harness.members("dead")
             log.answer = lambda _call, _try: Delivered("", 0, 200)
             harness.raw(json.dumps({**entry, "retry_count": 0}).encode())
-            await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are finished")
+            await harness.until_ended(5)
         else:
             assert not warned
     assert [entry["error_class"] for entry in harness.members("dead")] == ["NotNow"]
@@ -266,7 +263,7 @@ async def test_job_with_unknown_token_neither_stops_nor_opens_a_key(
         assert log.starts["a"] == [1, 5]
         wrong = {"args": ["safe", {"key": "a", "n": 9}, "wrong"], **more}
         harness.push(jid="a-5", order_key="a", **wrong)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "it is refused")
+        await harness.until_ended(4)
         await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped as before")
     assert log.starts["a"] == [1, 5]
 
@@ -288,7 +285,7 @@ async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
         assert log.starts["a"] == [0]
         log.answer = lambda _call, _try: Delivered("", 0, 200)
         push(harness, "a", 1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "all are finished")
+        await harness.until_ended(4)
     assert log.starts["a"] == [0, 0, 1]
     assert is_at_rest(harness)
 
@@ -302,8 +299,7 @@ async def test_unsent_job_stops_no_key_though_redis_refuses_its_answer(
     harness.client.command("SET", "restbroker:reply:x", "no list")
     push(harness, "a", 1, expiry=1, reply_to="restbroker:reply:x")
     push(harness, "a", 1, 1)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "all are finished")
+    await harness.serve(2)
     assert log.starts["a"] == [1]
     (entry,) = harness.members("dead")
     assert "The server did it" not in entry["error_message"]
@@ -331,8 +327,7 @@ async def test_refused_or_pointless_job_holds_up_no_successor(harness: Harness, 
     harness.client.command("SET", claim, claims.done_value("hers"), "PX", 60_000)
     harness.push(**{"args": ["safe", {"key": "a", "n": 0}, "t"], "jid": "a-0", "order_key": "a", **odd})
     push(harness, "a", 2, 1)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    await harness.serve(3)
     assert log.starts["a"][-2:] == [1, 2]
     assert log.starts["a"][:-2] == ([5] if odd.get("dead") is False and "t" in odd["args"] else [])
     assert is_at_rest(harness)
@@ -353,7 +348,7 @@ async def test_job_over_which_the_broker_fails_stops_its_key(
     push(harness, "a", 2)
     push(harness, "b", 2)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "all that may start are finished")
+        await harness.until_ended(2)
         await harness.until(lambda: {state(harness, key) for key in "ab"} == {"stopped"}, "they stopped their keys")
     assert log.starts == {"a": [0], "b": [0]}
     assert harness.client.command("GET", "restbroker:line:rest") == b"2"
@@ -365,8 +360,7 @@ async def test_a_key_that_is_none_costs_the_job_alone(harness: Harness, log: Log
     harness.order = Order(on_dead="stop")
     harness.push(args=["safe", {"key": "odd", "n": 0}, "t"], order_key=key)
     push(harness, "a", 2)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    await harness.serve(3)
     assert [entry["error_class"] for entry in harness.members("dead")] == ["OrderKeyUnclear"]
     assert log.starts == {"a": [0, 1]}
     assert is_at_rest(harness)
@@ -375,8 +369,7 @@ async def test_a_key_that_is_none_costs_the_job_alone(harness: Harness, log: Log
 async def test_jobs_without_a_key_are_ordinary(harness: Harness, log: Log) -> None:
     log.answer = lambda _call, _times: Deferred(NOT_NOW, 60.0)
     harness.push(args=["safe", {"key": "none", "n": 0}, "t"], count=2)
-    async with harness.broker():
-        await harness.until(lambda: harness.size("retry") == 2, "they are retried as always")
+    await harness.serve_until(lambda: harness.size("retry") == 2, "they are retried as always")
 
 
 @pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
@@ -384,11 +377,9 @@ async def test_stop_puts_jobs_back_and_next_process_keeps_the_order(harness: Har
     for number in range(30):
         for key in "ab":
             push(harness, key, 1, number)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) >= 10, "some are finished")
+    await harness.serve_until(lambda: len(harness.of(JobFinished)) >= 10, "some are finished")
     harness.target.closed = False
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 60, "all are finished")
+    await harness.serve(60)
     for key in "ab":
         assert log.starts[key] == sorted(log.starts[key])
         assert set(log.starts[key]) == set(range(30))
@@ -416,7 +407,7 @@ async def until_both_are_at_work(harness: Harness, log: Log) -> dict[str, trio.E
 async def test_stopping_process_leaves_the_next_job_of_a_key_to_others(harness: Harness, log: Log) -> None:
     async with harness.broker():
         ends = await until_both_are_at_work(harness, log)
-        (pool,) = harness.status.pools
+        pool = harness.pool
         harness.control.why = "test"
         harness.control.stop.set()
         await harness.until(lambda: pool.ready.closed, "it knows")
@@ -447,11 +438,8 @@ async def test_replaced_generation_leaves_next_job_of_a_key_to_another(harness: 
 @pytest.mark.promise("One key after the other", "a process dies, stops or freezes at any step")
 async def test_jobs_of_dead_process_come_before_their_successors(harness: Harness, log: Log) -> None:
     push(harness, "a", 3)
-    facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "dead-one", facts, QUEUES, key_rules=TEXT)
-    fetch(harness.client, jobs.FetchRequest("dead-one", "t", QUEUES, 0, 5, 5, key_rules=TEXT))
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are finished")
+    harness.crashed(5)
+    await harness.serve(3)
     assert log.starts["a"] == [0, 1, 2]
 
 
@@ -460,21 +448,15 @@ async def test_a_process_notes_how_long_its_requests_may_take(harness: Harness) 
     harness.order, harness.target.catalogue = BY_KEY, Catalogue("1.0", specs)
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        (identity,) = identities.live_identities(harness.client)
-        known = identities.read(harness.client, identity)
+        known = identities.read(harness.client, harness.identity)
     assert known is not None
     assert known.time_outs_s == {"": 10.0, "slow": 300.0}
 
 
 async def test_job_that_died_with_its_process_stops_its_key_loudly(harness: Harness, log: Log) -> None:
-    strict = harness.order = Order(on_dead="stop")
+    harness.order = Order(on_dead="stop")
     push(harness, "a", 2)
-    facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    assert jobs.register(harness.client, "h:1:dead:t", facts, QUEUES, key_rules=key_rules(strict, None))
-    request = jobs.FetchRequest("h:1:dead:t", "t", QUEUES, 0, 5, 5, key_rules=key_rules(strict, None))
-    got = fetch(harness.client, request)
-    assert isinstance(got, jobs.FetchResult)
-    jobs.mark(harness.client, "h:1:dead:t", [got.jobs[0].ticket])
+    harness.crashed(5, marked=True)
     async with harness.broker():
         await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
         await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
@@ -499,7 +481,7 @@ async def test_a_tripped_breaker_keeps_the_order(harness: Harness, log: Log) -> 
     async with harness.broker():
         await harness.until(lambda: harness.target.calls, "it was tried")
         harness.target.way, harness.target.answer = log, ok
-        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are finished")
+        await harness.until_ended(10)
     assert log.starts == {"a": list(range(5)), "b": list(range(5))}
     assert log.overlaps == 0
 
@@ -512,12 +494,10 @@ async def test_keys_of_another_order_by_are_finished_first(harness: Harness, log
         else Delivered("", 0, 200)
     )
     push(harness, "a", 3)
-    async with harness.broker():
-        await harness.until(lambda: state(harness, "a") == "due", "its head waits")
+    await harness.serve_until(lambda: state(harness, "a") == "due", "its head waits")
     harness.order, harness.target.closed = Order(("key",)), False
     push(harness, "b", 2)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 7, "all are finished")
+    await harness.serve(7)
     assert log.starts == {"a": [0, 0, 1, 2], "b": [0, 0, 1]}
     assert warnings(harness) == ["OrderChanged"]
 
@@ -529,8 +509,7 @@ async def test_process_reports_waiting_for_a_key_of_another_order_by(
     harness.snapshot = lambda pool: {"limited": pool.hindrance}
     harness.order = Order(on_dead="stop")
     push(harness, "a", 1)
-    async with harness.broker():
-        await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
+    await harness.serve_until(lambda: state(harness, "a") == "stopped", "it is stopped")
     harness.order, harness.target.closed = Order(("key",)), False
     push(harness, "b", 1)
     async with harness.broker():
@@ -556,12 +535,10 @@ async def test_jobs_held_by_a_removed_order_by_finish_in_order(harness: Harness,
         else Delivered("", 0, 200)
     )
     push(harness, "a", 3)
-    async with harness.broker():
-        await harness.until(lambda: state(harness, "a") == "due", "its head waits")
+    await harness.serve_until(lambda: state(harness, "a") == "due", "its head waits")
     harness.order, harness.target.closed = None, False
     push(harness, "b", 2, 1)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are finished")
+    await harness.serve(6)
     assert log.starts["a"] == [0, 0, 1, 2]
     assert sorted(log.starts["b"]) == [1, 2]
     assert is_at_rest(harness)
@@ -577,11 +554,9 @@ async def test_job_handed_out_before_the_order_changed_does_not_die(harness: Har
     harness.order, harness.fairness, harness.concurrency = None if fairness else Order(("other",)), fairness, 1
     for number in range(60):
         harness.push(args=["safe", {"host": "big", "key": "a", "n": number}, "t"], jid=f"{number}")
-    async with harness.broker():
-        await harness.until(lambda: harness.size("queue:rest") == 0, "all are in lines, or taken")
+    await harness.serve_until(lambda: harness.size("queue:rest") == 0, "all are in lines, or taken")
     harness.order, harness.target.closed = Order(("host", "key")), False
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) >= 60, "all are finished")
+    await harness.serve_until(lambda: len(harness.of(JobFinished)) >= 60, "all are finished")
     assert [entry["error_class"] for entry in harness.members("dead")] == []
     assert is_at_rest(harness)
 
@@ -593,8 +568,7 @@ async def test_users_keep_their_order_while_hosts_take_turns(harness: Harness, l
     for number in range(30):
         for user, host in (("a", "big"), ("b", "big"), ("c", "big"), ("d", "small")):
             harness.push(args=["safe", {"key": user, "host": host, "n": number}, "t"], jid=f"{user}-{number}")
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 120, "all are finished")
+    await harness.serve(120)
     assert log.starts == {user: list(range(30)) for user in "abcd"}
     assert log.overlaps == 0
     assert is_at_rest(harness)
@@ -608,6 +582,5 @@ async def test_a_job_that_no_process_has_holds_its_key_for_a_while(
     monkeypatch.setattr(reaper, "_FREE_EVERY_S", 0.1)
     harness.client.command("ZADD", "restbroker:held:t", 2e12 + time.time() - 3600, "\x1ea")
     push(harness, "a", 2)
-    async with harness.broker():
-        await harness.until(lambda: log.starts["a"] == [0, 1], "the key goes on")
+    await harness.serve_until(lambda: log.starts["a"] == [0, 1], "the key goes on")
     assert is_at_rest(harness)

@@ -59,8 +59,7 @@ async def test_a_broker_delivers_the_job_of_a_command_that_is_due(harness: Harne
     last_s, _ = hour_ago(harness.client, 1)
     plan = attrs.evolve(harness.plan(), periodic=[job(late_s=7200.0)])
     with patch.object(Harness, "plan", lambda _: plan):
-        async with harness.broker():
-            await harness.until(lambda: harness.target.calls, "the job is delivered")
+        await harness.serve_until(lambda: harness.target.calls, "the job is delivered")
     (event,) = harness.of(PeriodicDue)
     assert event == PeriodicDue(
         "nightly", "pushed", HOURLY.local(last_s).isoformat(), job_id("nightly", last_s), None, alarming=False
@@ -81,8 +80,7 @@ async def test_the_lock_of_an_overlap_ends_with_the_job(harness: Harness, agent:
     with patch("restbroker.broker.periodic.job_id", lambda *_: "another"):
         await attrs.evolve(agent, jobs=[later]).push_due()
     assert [event.outcome for event in harness.of(PeriodicDue)] == ["pushed", "overlap"]
-    async with harness.broker():
-        await harness.until(lambda: not harness.client.command("KEYS", "restbroker:unique:*"), "the lock is given up")
+    await harness.serve_until(lambda: not harness.client.command("KEYS", "restbroker:unique:*"), "the lock is given up")
     assert len(harness.target.calls) == 1
 
 

@@ -9,7 +9,6 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
-from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, dead_job, serving, signature
 from tests.broker.test_replays import failing, well
@@ -82,8 +81,8 @@ async def test_signature_of_form_v1_with_its_mark_is_read_as_before(harness: Har
     token = of_form_v1(at_s)
     push(harness, token, into=queue, restbroker_accepted=mark(token))
     async with serving(harness, APP):
-        await harness.until(lambda: harness.of(JobFinished), "it is finished")
-    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+        await harness.until_ended()
+    assert harness.outcomes == ["delivered"]
 
 
 async def test_once_let_in_it_counts_in_every_queue_of_the_same_target(harness: Harness) -> None:

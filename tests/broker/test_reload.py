@@ -84,11 +84,11 @@ async def test_a_token_that_allows_less_since_a_reload_lets_less_in(harness: Har
     harness.more_tokens = (app,)
     async with harness.broker():
         harness.push(count=3, args=["safe", {}, "s"])
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are let in")
+        await harness.until_ended(3)
         harness.more_tokens = (attrs.evolve(app, allow=("once",)),)
         await taken_over(harness, Scripted(ok))
         harness.push(first=3, args=["safe", {}, "s"])
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "one is refused")
+        await harness.until_ended(4)
     assert [event.code for event in harness.of(JobFinished)] == [None, None, None, "CommandNotAllowed"]
 
 
@@ -101,7 +101,7 @@ async def test_old_generation_finishes_sent_jobs_while_new_one_works(harness: Ha
         await harness.until(lambda: len(old.calls) == 3, "three are on their way")
         await taken_over(harness, new)
         await harness.until(lambda: len(new.calls) == 17, "the others are the new generation's")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 17, "they are done")
+        await harness.until_ended(17)
         assert len(identities.live_identities(harness.client)) == 2
         assert not old.closed
         assert not old.keeps, "its server may take no more connections than the old generation has"
@@ -161,7 +161,7 @@ async def test_dead_target_hands_its_jobs_to_its_successor(harness: Harness) -> 
     async with harness.broker():
         await harness.until(lambda: harness.of(TargetDown), "the breaker trips")
         await taken_over(harness, new)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are delivered")
+        await harness.until_ended(10)
         await harness.until(lambda: old.closed, "the old generation ends")
     assert harness.size("retry") == 0
     assert len(new.calls) == 10
@@ -190,7 +190,7 @@ async def test_bug_over_a_job_requeued_by_a_reload_costs_it_alone(
         await harness.until(lambda: harness.of(TargetDown) and harness.others["u"].sent, "one target is down, one busy")
         harness.others = {}
         await taken_over(harness, Scripted(ok))
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+        await harness.until_ended(3)
         held.let.set()
     assert sorted(event.fate for event in harness.of(JobFinished)) == ["ack", "ack", "ack", "dead"]
 

@@ -10,14 +10,12 @@ from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
 from restbroker.job.outcome import Deferred, Delivered, Reason, Rejected
-from restbroker.store import heartbeats, identities
 from restbroker.store.client import items, text
 from restbroker.store.client import members as store_members
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning
 from restbroker.transport.message import Request, Response
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, serving, signature
-from tests.store.pools import as_dead
 
 APP = Token("app", (Secret(SECRET),), signed=True)
 ANY = Token("app", (Secret(SECRET),))
@@ -25,18 +23,6 @@ ANY = Token("app", (Secret(SECRET),))
 
 def job(token: str, **fields: Any) -> bytes:
     return rubyjson.dumps({"class": "Add", "jid": "j1", "args": ["safe", {"n": 1}, token, "r1"], **fields})
-
-
-def outcomes(harness: Harness) -> list[str]:
-    return [event.outcome for event in harness.of(JobFinished)]
-
-
-def warned(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(OperatorWarning)]
-
-
-async def settled(harness: Harness, count: int) -> None:
-    await harness.until(lambda: len(outcomes(harness)) == count, f"{count} are settled")
 
 
 def keys(harness: Harness) -> list[str]:
@@ -75,15 +61,15 @@ async def test_copy_of_done_job_is_neither_sent_nor_answered(harness: Harness) -
     raw = job(signature(time.time()), reply_to="restbroker:reply:one")
     harness.raw(raw)
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
         for _ in range(3):
             harness.raw(raw)
-        await settled(harness, 4)
-        await harness.until(lambda: len(warned(harness)) == 3, "it is reported")
-    assert outcomes(harness) == ["delivered", *["duplicate"] * 3]
+        await harness.until_ended(4)
+        await harness.until(lambda: len(harness.warnings) == 3, "it is reported")
+    assert harness.outcomes == ["delivered", *["duplicate"] * 3]
     assert len(harness.target.calls) == 1
     assert [harness.size(key) for key in ("queue:replies", "restbroker:reply:one", "dead", "retry")] == [1, 1, 0, 0]
-    assert warned(harness) == ["JobReplayed"] * 3
+    assert harness.warnings == ["JobReplayed"] * 3
     assert len({event.message for event in harness.of(OperatorWarning)}) == 1, (
         "the log sums up what is said in the same words"
     )
@@ -97,8 +83,8 @@ async def test_same_job_signed_again_is_another_order(harness: Harness) -> None:
     for age_s in (2, 1):
         harness.raw(job(signature(now_s - age_s)))
     async with serving(harness, APP):
-        await settled(harness, 2)
-    assert outcomes(harness) == ["delivered", "delivered"]
+        await harness.until_ended(2)
+    assert harness.outcomes == ["delivered", "delivered"]
 
 
 async def test_job_with_its_token_runs_as_often_as_pushed(
@@ -108,15 +94,15 @@ async def test_job_with_its_token_runs_as_often_as_pushed(
     async with serving(harness, ANY):
         for count in (1, 2, 3):
             harness.raw(job(SECRET))
-            await settled(harness, count)
+            await harness.until_ended(count)
         waiting = harness.members("retry")
         assert len({fields["args"][2] for fields in waiting}) == 3
         well(harness)
         harness.client.command("DEL", "retry")
         for raw in (*map(rubyjson.dumps, waiting), *[job(SECRET)] * 3):
             harness.raw(raw)
-        await settled(harness, 9)
-    assert outcomes(harness)[3:] == ["delivered"] * 6
+        await harness.until_ended(9)
+    assert harness.outcomes[3:] == ["delivered"] * 6
 
 
 async def test_failed_job_is_retried_and_only_then_remembered(harness: Harness) -> None:
@@ -124,17 +110,17 @@ async def test_failed_job_is_retried_and_only_then_remembered(harness: Harness) 
     first = job(signature(time.time()), retry_queue="rest")
     harness.raw(first)
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
         assert [members(harness, key)[:1] for key in keys(harness)] == ["~"], "it was stored, not done"
         (waiting,) = harness.members("retry")
         well(harness)
         harness.client.command("DEL", "retry")
         harness.raw(rubyjson.dumps(waiting))
-        await settled(harness, 2)
+        await harness.until_ended(2)
         harness.raw(rubyjson.dumps(waiting))
         harness.raw(first)
-        await settled(harness, 4)
-    assert outcomes(harness) == ["deferred", "delivered", "duplicate", "duplicate"]
+        await harness.until_ended(4)
+    assert harness.outcomes == ["deferred", "delivered", "duplicate", "duplicate"]
 
 
 async def test_job_done_from_another_queue_is_known_in_its_own(harness: Harness) -> None:
@@ -143,21 +129,21 @@ async def test_job_done_from_another_queue_is_known_in_its_own(harness: Harness)
     first = job(signature(time.time()), retry_queue="slow")
     harness.raw(first)
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
         (waiting,) = harness.members("retry")
         well(harness)
         harness.raw(rubyjson.dumps(waiting), into=waiting["queue"])
-        await settled(harness, 2)
+        await harness.until_ended(2)
         harness.raw(first)
-        await settled(harness, 3)
-    assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
+        await harness.until_ended(3)
+    assert harness.outcomes == ["deferred", "delivered", "duplicate"]
 
 
 async def test_done_job_is_remembered_for_token_window_and_clock_drift(harness: Harness) -> None:
     """180 s: a signature may be a minute ahead of a clock that is a minute ahead, and end by one a minute behind."""
     harness.raw(job(signature(time.time())))
     async with serving(harness, attrs.evolve(APP, window_s=2 * DAY_S)):
-        await settled(harness, 1)
+        await harness.until_ended()
     (key,) = keys(harness)
     for name in (key, "restbroker:signed:" + key.split(":")[2]):
         assert 0 <= 2 * DAY_S + 180 - left_s(harness, name) < 60
@@ -169,17 +155,17 @@ async def test_retried_job_is_remembered_as_long_as_its_mark_is_good(harness: Ha
     failing(harness)
     harness.raw(job(signature(time.time())))
     async with serving(harness, attrs.evolve(APP, window_s=60.0)):
-        await settled(harness, 1)
+        await harness.until_ended()
         (waiting,) = harness.members("retry")
         well(harness)
         harness.client.command("DEL", "retry")
         harness.raw(rubyjson.dumps(waiting))
-        await settled(harness, 2)
+        await harness.until_ended(2)
         (until_s,) = (score for key in keys(harness) for score in scores(harness, key, done=True))
         assert until_s - time.time() == pytest.approx(30 * DAY_S + 180, abs=60)
         harness.raw(rubyjson.dumps(waiting))
-        await settled(harness, 3)
-    assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
+        await harness.until_ended(3)
+    assert harness.outcomes == ["deferred", "delivered", "duplicate"]
 
 
 async def test_a_sealed_job_counts_once_in_whichever_queue(harness: Harness) -> None:
@@ -187,14 +173,14 @@ async def test_a_sealed_job_counts_once_in_whichever_queue(harness: Harness) -> 
     failing(harness)
     harness.raw(job(SECRET))
     async with serving(harness, ANY):
-        await settled(harness, 1)
+        await harness.until_ended()
         (waiting,) = harness.members("retry")
         well(harness)
         harness.client.command("DEL", "retry")
         for count, queue in enumerate(("bank", "slow", "rest"), 2):
             harness.raw(rubyjson.dumps(waiting), into=queue)
-            await settled(harness, count)
-    assert outcomes(harness) == ["deferred", "delivered", "duplicate", "duplicate"]
+            await harness.until_ended(count)
+    assert harness.outcomes == ["deferred", "delivered", "duplicate", "duplicate"]
 
 
 async def test_copy_done_at_first_try_outlives_mark_of_waiting_one(harness: Harness) -> None:
@@ -203,16 +189,16 @@ async def test_copy_done_at_first_try_outlives_mark_of_waiting_one(harness: Harn
     raw = job(signature(time.time()))
     harness.raw(raw)
     async with serving(harness, attrs.evolve(APP, window_s=60.0)):
-        await settled(harness, 1)
+        await harness.until_ended()
         well(harness)
         harness.raw(raw)
-        await settled(harness, 2)
+        await harness.until_ended(2)
         (until_s,) = (score for key in keys(harness) for score in scores(harness, key, done=True))
         assert until_s - time.time() == pytest.approx(30 * DAY_S + 180, abs=60)
         (waiting,) = harness.members("retry")
         harness.raw(rubyjson.dumps(waiting))
-        await settled(harness, 3)
-    assert outcomes(harness) == ["deferred", "delivered", "duplicate"]
+        await harness.until_ended(3)
+    assert harness.outcomes == ["deferred", "delivered", "duplicate"]
 
 
 async def test_a_job_that_died_was_not_done(harness: Harness) -> None:
@@ -220,35 +206,35 @@ async def test_a_job_that_died_was_not_done(harness: Harness) -> None:
     raw = job(signature(time.time()))
     harness.raw(raw)
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
         (dead,) = harness.members("dead")
         well(harness)
         harness.raw(rubyjson.dumps(dead))
-        await settled(harness, 2)
+        await harness.until_ended(2)
         harness.raw(raw)
-        await settled(harness, 3)
-    assert outcomes(harness) == ["rejected", "delivered", "duplicate"]
+        await harness.until_ended(3)
+    assert harness.outcomes == ["rejected", "delivered", "duplicate"]
 
 
 async def test_new_name_or_secret_of_its_token_makes_no_new_job(harness: Harness) -> None:
     raw = job(signature(time.time()))
     harness.raw(raw)
     async with serving(harness, APP):
-        await settled(harness, 1)
+        await harness.until_ended()
     harness.target.closed = False
     harness.raw(raw)
     async with serving(harness, Token("renamed", (Secret("newer-secret-0123456789"), Secret(SECRET)))):
-        await settled(harness, 2)
-    assert outcomes(harness) == ["delivered", "duplicate"]
+        await harness.until_ended(2)
+    assert harness.outcomes == ["delivered", "duplicate"]
 
 
 async def test_job_runs_with_a_warning_where_redis_cannot_answer(harness: Harness) -> None:
     harness.client.command("SET", f"restbroker:signed:{signing.token_digest(SECRET)}", "something else")
     harness.raw(job(signature(time.time())))
     async with serving(harness, APP):
-        await settled(harness, 1)
-        await harness.until(lambda: warned(harness) == ["StoreRefused"], "it is reported")
-    assert outcomes(harness) == ["delivered"]
+        await harness.until_ended()
+        await harness.until(lambda: harness.warnings == ["StoreRefused"], "it is reported")
+    assert harness.outcomes == ["delivered"]
     assert harness.size("queue:replies") == 1
 
 
@@ -256,9 +242,7 @@ async def test_unsettled_job_of_fenced_generation_runs_again(
     harness: Harness,
 ) -> None:
     async def fenced(request: Request) -> Response:
-        (identity,) = identities.live_identities(harness.client)
-        await harness.fence(identity)
-        heartbeats.recover(harness.client, identity, as_dead)
+        await harness.crash()
         return await ok(request)
 
     raw = job(signature(time.time()))
@@ -268,9 +252,9 @@ async def test_unsettled_job_of_fenced_generation_runs_again(
         harness.raw(raw)
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next generation begins")
         await harness.until(lambda: len(harness.target.calls) == 2, "it is sent again")
-        await settled(harness, 1)
+        await harness.until_ended()
         harness.raw(raw)
-        await settled(harness, 2)
-    assert outcomes(harness) == ["delivered", "duplicate"]
+        await harness.until_ended(2)
+    assert harness.outcomes == ["delivered", "duplicate"]
     assert len(harness.target.calls) == 2
     assert harness.size("dead") == 0

@@ -59,7 +59,7 @@ async def settled(harness: Harness, *tokens: Token) -> JobFinished:
     """What becomes of the one job that waits, now that the server is well."""
     harness.events.clear()
     async with serving(harness, *tokens):
-        await harness.until(lambda: harness.of(JobFinished), "the job is finished")
+        await harness.until_ended()
     (event,) = harness.of(JobFinished)
     assert isinstance(event, JobFinished)
     return event

@@ -15,7 +15,6 @@ from restbroker.operate.act_job import MAY_HAVE_RUN, Action, plan
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import StoredJob
 from restbroker.servers.contract import Link
-from restbroker.store import identities
 from restbroker.store.client import items, raw
 from restbroker.store.keys import SortedSet
 from restbroker.store.sets import Placement
@@ -81,7 +80,7 @@ async def test_second_request_is_retried_as_perhaps_run_without_a_try(
     harness.target.answers = deque([ok, refuse, status(409), refuse, status(409), ok])
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
+        await harness.until_ended()
     assert maybe_run_of_calls(harness) == [False, True, True]
     assert (harness.size("dead"), harness.of(JobFinished)[0].outcome) == (0, "delivered")
 
@@ -120,7 +119,7 @@ async def test_unanswered_look_between_requests_leaves_job_begun(
     harness.target.answers = deque([ok, fail])
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
+        await harness.until_ended()
     assert maybe_run_of_calls(harness) == [False, True]
     assert harness.size("retry") == 0
 
@@ -199,7 +198,7 @@ async def test_begun_job_forgotten_by_redis_is_not_begun_again(
     """Its command is of AtMostOnce, and Redis forgets between the requests that the job was given away."""
 
     async def forget(request: Request) -> Response:
-        (identity,) = identities.live_identities(harness.client)
+        identity = harness.identity
         harness.client.command("DEL", f"restbroker:ip:{identity}", f"restbroker:sent:{identity}")
         return await ok(request)
 
@@ -208,7 +207,7 @@ async def test_begun_job_forgotten_by_redis_is_not_begun_again(
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: harness.target.sent, "it is begun")
-        (pool,) = harness.status.pools
+        pool = harness.pool
         await harness.until(lambda: not pool.reservations.jobs, "it is no longer in progress")
         pool.acker.health.record_outage(ConnectionEnded("Redis restarted."))
         # As a restart does: what stood in Redis before it takes nothing.

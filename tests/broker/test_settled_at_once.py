@@ -16,7 +16,6 @@ from restbroker.errors import StoreUnavailable
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
 from restbroker.job.settlement import Ack
-from restbroker.store import identities
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Code
 from restbroker.store.connection import Connection, DeadlineKeeper, Settled, Watch
@@ -99,18 +98,18 @@ class AtOnce:
 
     @property
     def store(self) -> Noting:
-        found = self.harness.status.pools[0].acker.store
+        found = self.harness.pool.acker.store
         assert isinstance(found, Noting)
         return found
 
     def send(self, request: FinishRequest, done: Settled = lambda *_: None) -> bool:
-        upkeep = self.harness.status.pools[0].acker.upkeep
+        upkeep = self.harness.pool.acker.upkeep
         return self.store.send_finish(
             request, time.time(), watch=upkeep.readiness, deadlines=upkeep.deadlines, done=done
         )
 
     def request(self, *tickets: str) -> FinishRequest:
-        pool = self.harness.status.pools[0]
+        pool = self.harness.pool
         target = pool.plan.target
         items = [(ticket, Ack()) for ticket in tickets]
         return FinishRequest(pool.identity.name, target.name, target.queues, 0, items)
@@ -193,8 +192,7 @@ async def test_a_fence_between_settlement_and_answer_loses_no_report(at_once: At
     at_once.be_deaf()
     async with at_once.opened():
         await at_once.send_one()
-        (identity,) = identities.live_identities(harness.client)
-        await harness.fence(identity)
+        await harness.fence(harness.identity)
         await harness.until(lambda: at_once.finished == 2, "it is reported")
         await at_once.run(1)
     at_once.assert_done_once()
@@ -222,7 +220,7 @@ async def test_other_calls_come_behind_it(at_once: AtOnce, harness: Harness) -> 
             listed: list[JobsInProgress] = []
 
             async def look() -> None:
-                name = harness.status.pools[0].identity.name
+                name = harness.pool.identity.name
                 listed.append(await at_once.store.call(read_jobs, name))
 
             nursery.start_soon(look)
@@ -336,7 +334,7 @@ async def test_while_a_task_waits_for_an_answer_no_one_else_reads_it(
         redis.suspend()
         calls: list[Callable[[], object]] = []
         listener = SimpleNamespace(is_kept=True, call_next=calls.append)
-        deadlines = harness.status.pools[0].acker.upkeep.deadlines
+        deadlines = harness.pool.acker.upkeep.deadlines
         assert at_once.store.send_finish(
             at_once.request("99:1"),
             time.time(),
@@ -377,5 +375,5 @@ async def test_a_call_that_waits_comes_before_the_next_settlement(at_once: AtOnc
 
         await harness.until(send, "the connection is free")
         del sends[:-1]
-        await at_once.store.call(read_jobs, harness.status.pools[0].identity.name)
+        await at_once.store.call(read_jobs, harness.pool.identity.name)
     assert sends == [True, False]

@@ -40,10 +40,10 @@ async def test_slow_commands_in_their_slot_hold_up_no_others(harness: Harness) -
     harness.push("once/v1", count=5, first=5)
     harness.push("safe", count=50)
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 50, "all others run")
+        await harness.until_ended(50)
         assert at_once == [1, 2]
         released.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 60, "the slow ones run too")
+        await harness.until_ended(60)
     assert max(at_once) == 2
     assert {event.jid for event in harness.of(JobFinished)[50:]} == {
         *(f"jid-once-{n}" for n in range(5)),
@@ -71,11 +71,11 @@ async def test_job_behind_many_waiting_for_their_slot_needs_no_push(
     harness.push("once", count=19)
     harness.push("safe")
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1, "the last one runs")
+        await harness.until_ended(1)
         await trio.sleep(0.2)
         assert fetches < 15
         released.set()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 20, "the slow ones run too")
+        await harness.until_ended(20)
 
 
 @pytest.mark.promise("A good citizen", "Slots keep to their places")
@@ -99,8 +99,7 @@ async def test_a_stop_gives_what_waits_for_a_slot_back_in_its_order(harness: Har
     harness.concurrency, harness.slots, harness.shutdown_timeout_s = 3, {"once": 1}, 0.2
     _never, at_once = slow(harness)
     harness.push("once", count=5)
-    async with harness.broker():
-        await harness.until(lambda: at_once and in_progress(harness.client) == 5, "one runs, four wait")
+    await harness.serve_until(lambda: at_once and in_progress(harness.client) == 5, "one runs, four wait")
     assert [entry["jid"] for entry in harness.entries("queue:rest")] == [f"jid-once-{n}" for n in (4, 3, 2, 1)]
 
 

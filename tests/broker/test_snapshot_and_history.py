@@ -5,7 +5,6 @@ from restbroker.broker.worker_pool import WorkerPool
 from restbroker.store import history
 from restbroker.store.history import JobEnd
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import JobFinished
 from tests.broker.conftest import Harness, Held
 
 
@@ -41,8 +40,7 @@ async def test_history_keeps_delivered_and_dropped_jobs_not_dead_ones(harness: H
     harness.push("once", args=["once", {"secret": "hush"}, "t", "an id"])
     harness.push("dropped", args=["safe", {}, "wrong"], dead=False)
     harness.push("refused", args=["safe", {}, "wrong"])
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are settled")
+    await harness.serve(5)
     found = kept(harness)
     assert {jid: (end.target, end.command, end.outcome, end.status) for jid, end in found.items()} == {
         "jid-safe-0": ("t", "safe", "delivered", 200),
@@ -60,13 +58,11 @@ async def test_a_token_in_the_wrong_place_is_masked_there_too(harness: Harness) 
     harness.history_s = 3600.0
     harness.token = "t0ken-in-a-jid"
     harness.push(args=["safe", {}, harness.token], jid=f"x{harness.token}")
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "it is settled")
+    await harness.serve()
     assert list(kept(harness)) == ["***"]
 
 
 async def test_without_history_nothing_is_kept(harness: Harness) -> None:
     harness.push()
-    async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "it is settled")
+    await harness.serve()
     assert harness.client.command("EXISTS", "restbroker:history") == 0

@@ -11,7 +11,6 @@ from trio.testing import MockClock
 
 from restbroker.broker import poller, reaper, standing_fetches
 from restbroker.broker.recovery import Recovery
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
 from restbroker.job.fairness import Fairness
 from restbroker.job.order import Order
@@ -26,10 +25,6 @@ from tests.broker.conftest import FINE, Harness, Held, Scripted, ok
 from tests.support.redis_server import RedisServer
 
 DOWN = Reason("TargetUnreachable", "It is down.")
-
-
-def pool_of(harness: Harness) -> WorkerPool:
-    return harness.status.pools[0]
 
 
 def standing(harness: Harness) -> int:
@@ -83,13 +78,13 @@ async def test_standing_fetch_takes_each_job_once_and_compares_nothing(
     harness.queues, chance = queues, random.Random(0)
     async with harness.broker():
         await until_it_stands(harness, len(queues))
-        fetch = pool_of(harness).acker.store.fetch
+        fetch = harness.pool.acker.store.fetch
 
         async def noted(request: jobs.FetchRequest) -> jobs.FetchAnswer:
             fetches.append(request)
             return await fetch(request)
 
-        pool_of(harness).acker.store.fetch = noted  # type: ignore[method-assign]
+        harness.pool.acker.store.fetch = noted  # type: ignore[method-assign]
         for number in range(150):
             harness.push(first=number, into=chance.choice(queues))
             if chance.random() < 0.5:
@@ -150,7 +145,7 @@ async def test_while_its_target_is_paused_it_takes_nothing(harness: Harness) -> 
         await until_it_stands(harness)
         pauses.pause_target(harness.client, "t", "ann", "for a moment", None)
         harness.push()
-        await harness.until(lambda: pool_of(harness).hindrance == "paused", "it holds")
+        await harness.until(lambda: harness.pool.hindrance == "paused", "it holds")
         assert (harness.size("queue:rest"), harness.target.calls) == (1, [])
         pauses.resume_target(harness.client, "t")
         await harness.until(lambda: finished(harness), "it goes on")
@@ -161,7 +156,7 @@ async def test_job_pushed_after_its_breaker_tripped_stays_queued(harness: Harnes
     async with harness.broker():
         await until_it_stands(harness)
         harness.target.probe_answer = NotSent("It is down.")
-        pool_of(harness).breaker.trip(DOWN)
+        harness.pool.breaker.trip(DOWN)
         await until_it_stands(harness, 0)
         harness.push()
         await trio.sleep(0.1)
@@ -182,7 +177,7 @@ async def test_job_pushed_as_its_breaker_trips_is_done_after_reset(
                 harness.push(first=number)
             if moment == 1:
                 await trio.lowlevel.checkpoint()
-            pool_of(harness).breaker.trip(DOWN)
+            harness.pool.breaker.trip(DOWN)
             if not moment:
                 harness.push(first=number)
             await trio.sleep(0.1)
@@ -286,7 +281,7 @@ async def test_job_taken_unread_at_the_end_is_done_or_queued(
         harness.push()
         await harness.until(lambda: harness.size("queue:rest") == 0, "it is taken")
         if end == "trip":
-            pool_of(harness).breaker.trip(DOWN)
+            harness.pool.breaker.trip(DOWN)
         else:
             getattr(harness.control, end).set()
         if end != "stop":
@@ -315,7 +310,7 @@ async def test_job_taken_after_last_look_at_generation_is_requeued(harness: Harn
 async def test_fence_ends_it_and_the_next_generation_has_its_own(harness: Harness) -> None:
     async with harness.broker():
         await until_it_stands(harness)
-        (identity,) = identities.live_identities(harness.client)
+        identity = harness.identity
         await harness.fence(identity)
         harness.push(count=3)
         await harness.until(lambda: len(finished(harness)) == 3, "they are done")
@@ -376,7 +371,7 @@ async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
 async def test_outage_ends_it_and_redis_is_compared_before_more(harness: Harness, compared: list[str]) -> None:
     async with harness.broker():
         await until_it_stands(harness)
-        pool_of(harness).acker.health.record_outage(ConnectionEnded("It ended while it was idle."))
+        harness.pool.acker.health.record_outage(ConnectionEnded("It ended while it was idle."))
         await harness.until(lambda: compared, "it is compared")
         await until_it_stands(harness)
         harness.push()

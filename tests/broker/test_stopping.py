@@ -66,8 +66,7 @@ async def test_repeatable_job_unanswered_at_deadline_is_requeued(harness: Harnes
     harness.push("safe", count=2, retry=0)
     harness.push("create", count=2, retry=0)
     harness.push("once")
-    async with harness.broker():
-        await harness.until(lambda: len(harness.target.sent) == 4, "four are on their way")
+    await harness.serve_until(lambda: len(harness.target.sent) == 4, "four are on their way")
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
     queue = harness.entries("queue:rest")[::-1]
     assert [job["jid"] for job in queue] == ["jid-safe-0", "jid-safe-1", "jid-create-0", "jid-create-1", "jid-once-0"]
@@ -77,8 +76,7 @@ async def test_repeatable_job_unanswered_at_deadline_is_requeued(harness: Harnes
     assert (stopped.clean, stopped.uncertain, stopped.requeued) == (True, 4, 1)
     tried = len(harness.target.calls)
     harness.target.answer = ok
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 9, "they are done")
+    await harness.serve(9)
     again = harness.target.calls[tried:]
     assert [(call.command.endpoint, call.attempt) for call in again if call.maybe_run] == [
         ("safe", 1), ("safe", 1), ("create", 1), ("create", 1),
@@ -103,8 +101,7 @@ async def test_unrepeatable_job_unanswered_at_deadline_is_not_requeued(harness: 
     harness.target.answer = Held()
     harness.shutdown_timeout_s = 0.2
     harness.push("once", count=3)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.target.sent) == 3, "three are on their way")
+    await harness.serve_until(lambda: len(harness.target.sent) == 3, "three are on their way")
     assert harness.size("queue:rest") == 0
     entries = harness.members("retry")
     assert [entry["error_class"] for entry in entries] == ["CutOff"] * 3
@@ -118,8 +115,7 @@ async def test_command_cut_off_uses_its_own_words_for_no_answer(harness: Harness
     harness.target.answer = Held()
     harness.shutdown_timeout_s, harness.at_most_once = 0.2, ("ask",)
     harness.push("ask", count=2)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.target.sent) == 2, "both are on their way")
+    await harness.serve_until(lambda: len(harness.target.sent) == 2, "both are on their way")
     entries = harness.members("dead")
     assert [entry["error_class"] for entry in entries] == ["AskUnanswered"] * 2
     said = sorted(entry["error_message"] for entry in entries)
@@ -155,10 +151,10 @@ async def test_broker_survives_redis_outage_and_settles_finished_jobs(harness: H
             await harness.until(lambda: harness.of(StoreLost), "the outage is noticed")
         finally:
             harness.redis.resume()
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled")
+        await harness.until_ended(3)
         harness.target.answer = ok
         harness.push("create")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "and it goes on")
+        await harness.until_ended(4)
     assert len(harness.of(StoreLost)) == len(harness.of(StoreBack)) >= 1
     assert len(harness.target.calls) == 4
 

@@ -14,7 +14,7 @@ from restbroker.broker.plan import BrokerPlan
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.outcome import Rejected
 from restbroker.job.reason import Reason
-from restbroker.store import identities, pauses, unadmitted
+from restbroker.store import pauses, unadmitted
 from restbroker.store.client import integer, raw
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, PauseEnded
@@ -23,15 +23,11 @@ from tests.broker.conftest import Harness, Scripted, ok
 
 
 def hindrance(harness: Harness) -> str | None:
-    return harness.status.pools[0].hindrance if harness.status.pools else None
-
-
-def warnings(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(OperatorWarning)]
+    return harness.pool.hindrance if harness.status.pools else None
 
 
 async def until_delivered(harness: Harness) -> None:
-    await harness.until(lambda: harness.of(JobFinished), "it is delivered")
+    await harness.until_ended()
     await harness.until(lambda: hindrance(harness) is None, "nothing hinders it any more")
 
 
@@ -41,7 +37,7 @@ async def test_full_dead_set_stops_fetching_and_is_reported(harness: Harness) ->
     harness.push()
     async with harness.broker():
         await harness.until(lambda: hindrance(harness) == "dead", "it holds")
-        assert (warnings(harness), harness.target.calls, harness.size("queue:rest")) == (["DeadSetFull"], [], 1)
+        assert (harness.warnings, harness.target.calls, harness.size("queue:rest")) == (["DeadSetFull"], [], 1)
         harness.client.command("DEL", "dead")
         await until_delivered(harness)
 
@@ -60,7 +56,7 @@ async def test_queue_that_is_no_list_is_reported_and_served_later(harness: Harne
     harness.client.command("SET", "queue:rest", "a text")
     async with harness.broker():
         await harness.until(lambda: hindrance(harness) == "refused", "it is refused")
-        assert warnings(harness) == ["BadQueue"]
+        assert harness.warnings == ["BadQueue"]
         harness.client.command("DEL", "queue:rest")
         harness.push()
         await until_delivered(harness)
@@ -69,14 +65,13 @@ async def test_queue_that_is_no_list_is_reported_and_served_later(harness: Harne
 async def test_jobs_redis_gave_unheard_are_found_at_the_next_fetch(harness: Harness) -> None:
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        (identity,) = identities.live_identities(harness.client)
         # A push would be taken by the fetch that stands.
         harness.push(into="aside")
         taken = harness.client.command("RPOP", "queue:aside")
         assert isinstance(taken, bytes)
-        harness.client.command("HSET", f"restbroker:ip:{identity}", "1:1", taken, "last", 1)
+        harness.client.command("HSET", f"restbroker:ip:{harness.identity}", "1:1", taken, "last", 1)
         harness.push(first=1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "both are delivered")
+        await harness.until_ended(2)
     assert sorted(event.jid for event in harness.of(JobFinished)) == ["jid-safe-0", "jid-safe-1"]
 
 
@@ -181,7 +176,7 @@ async def test_a_flood_pauses_its_queue_and_stops_no_other(
     harness.raw(*([b'{"args":["x",{},""]}', b"no json", b'{"args":["safe",{},"wrong"]}'] * 20))
     async with harness.broker():
         await harness.until(lambda: harness.of(OperatorWarning), "it is reported")
-        assert [event.code for event in harness.of(OperatorWarning)] == ["QueueFlooded"]
+        assert harness.warnings == ["QueueFlooded"]
         assert "The queue 'rest' is paused" in harness.of(OperatorWarning)[0].message
         assert list(pauses.paused_queues(harness.client)) == ["rest"]
         harness.push(into="t2")
@@ -213,8 +208,7 @@ async def test_unadmitted_job_says_so_as_its_last_member(harness: Harness) -> No
     harness.raw(b"\xff", b"[1]", b'{"args":["safe"]}')
     harness.push(args=["safe", {}, "wrong"], dead=False)
     harness.push("admitted", expiry="soon", **FORGED)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 6, "all are finished")
+    await harness.serve(6)
     *others, admitted = sorted(harness.members("dead"), key=lambda entry: entry["jid"] == "jid-admitted-0")
     assert [(*entry,)[-1] for entry in others] == ["restbroker_unadmitted"] * 4
     assert {entry["restbroker_unadmitted"] for entry in others} == {"rest"}
@@ -237,8 +231,7 @@ async def test_no_job_is_sent_whose_ticket_is_above_the_mark_in_redis(harness: H
 
     def look(call: object) -> None:
         number = harness.target.calls[-1].command.arguments["n"]
-        (identity,) = identities.live_identities(harness.client)
-        mark = integer(harness.client.command("HGET", f"restbroker:ip:{identity}", "hwm"))
+        mark = integer(harness.client.command("HGET", f"restbroker:ip:{harness.identity}", "hwm"))
         assert isinstance(number, int)
         if number + 1 > mark:
             above.append((number + 1, mark))
@@ -253,5 +246,5 @@ async def test_no_job_is_sent_whose_ticket_is_above_the_mark_in_redis(harness: H
         for start in range(0, 1200, 40):
             harness.push("safe", count=40, first=start)
             await harness.until(lambda start=start: len(harness.of(JobFinished)) > start, "it goes on")  # type: ignore[misc]
-        await harness.until(lambda: len(harness.of(JobFinished)) == 1200, "all are delivered")
+        await harness.until_ended(1200)
     assert above == []

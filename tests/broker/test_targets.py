@@ -47,7 +47,7 @@ async def test_lost_rights_of_one_pool_renew_those_of_all(harness: Harness) -> N
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "it serves again")
         harness.push(count=5)
         harness.push(count=5, into="two")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "both pools deliver")
+        await harness.until_ended(10)
         assert not set(before) & set(identities.live_identities(harness.client))
     assert [event.identity for event in harness.of(IdentityFenced)] == [victim]
 
@@ -58,8 +58,7 @@ async def test_a_stop_puts_back_the_jobs_of_each_pool_to_its_own_queue(harness: 
     harness.shutdown_timeout_s = 0.1
     harness.push("once", count=20)
     harness.push("once", count=20, into="two")
-    async with harness.broker():
-        await harness.until(lambda: len(harness.target.sent) == 3 == len(harness.others["two"].sent), "all are busy")
+    await harness.serve_until(lambda: len(harness.target.sent) == 3 == len(harness.others["two"].sent), "all are busy")
     assert harness.size("queue:rest") == harness.size("queue:two") == 17
     assert sorted(job["queue"] for job in harness.members("retry")) == ["rest"] * 3 + ["two"] * 3
     stopped = harness.of(BrokerStopped)[0]

@@ -35,8 +35,7 @@ async def test_jobs_waiting_for_their_time_hold_up_no_others(harness: Harness) -
     delay(harness, lambda: len(harness.of(JobFinished)) >= 20)
     harness.push("once", count=20)
     harness.push("safe", count=20)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 40, "all run")
+    await harness.serve(40)
     done = [event.jid.split("-")[1] for event in harness.of(JobFinished)]
     assert done == ["safe"] * 20 + ["once"] * 20
     assert (harness.size("retry"), harness.size("dead")) == (0, 0)
@@ -47,8 +46,7 @@ async def test_in_a_slot_too(harness: Harness) -> None:
     harness.concurrency, harness.slots = 2, {"once": 1}
     delay(harness, lambda: len(harness.target.calls) > 50)
     harness.push("once", count=5)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all run")
+    await harness.serve(5)
 
 
 async def test_a_stop_requeues_what_waits_for_its_time(harness: Harness) -> None:
@@ -56,8 +54,7 @@ async def test_a_stop_requeues_what_waits_for_its_time(harness: Harness) -> None
     harness.push("once", count=5)
     async with harness.broker():
         await harness.until(lambda: len(harness.target.calls) == 5, "all were asked for")
-        (pool,) = harness.status.pools
-        await harness.until(lambda: len(pool.worker.waiting_tickets()) == 5, "all wait")
+        await harness.until(lambda: len(harness.pool.worker.waiting_tickets()) == 5, "all wait")
         assert not harness.status.running_jobs()
     assert sorted(entry["jid"] for entry in harness.entries("queue:rest")) == [f"jid-once-{n}" for n in range(5)]
 
@@ -70,8 +67,7 @@ async def test_waiting_after_something_was_sent_is_a_connector_bug(harness: Harn
     harness.at_most_once = ("once",)
     harness.target.way = way
     harness.push("once")
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead") == 1, "it is dead")
+    await harness.serve_until(lambda: harness.size("dead") == 1, "it is dead")
     assert len(harness.target.sent) == 1
 
 
@@ -87,7 +83,7 @@ async def test_job_cancelled_in_the_tick_of_its_wait_dies(
     harness.target.way = way
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
-        (pool,) = harness.status.pools
+        pool = harness.pool
         harness.push()
         await harness.until(lambda: harness.target.calls, "it is asked for")
         (job,) = pool.reservations.jobs.values()
@@ -103,10 +99,6 @@ async def test_job_cancelled_in_the_tick_of_its_wait_dies(
 WHY = Reason("ServerError", "it broke")
 
 
-def warned(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(OperatorWarning)]
-
-
 async def test_stored_job_names_the_queue_it_came_from_with_a_warning(harness: Harness) -> None:
     outcomes: list[Outcome] = [Deferred(WHY), Deferred(WHY, counts=False), Rejected(WHY), Rejected(WHY)]
     harness.target.judge = lambda call, _response: outcomes[int(str(call.command.arguments["n"]))]
@@ -114,13 +106,12 @@ async def test_stored_job_names_the_queue_it_came_from_with_a_warning(harness: H
         fields = {"class": "AdminWorker", "jid": f"j{number}", "queue": "default", "retry_queue": "default"}
         token = "a wrong one" if number == 3 else "t"
         harness.raw(json.dumps({**fields, "args": ["safe", {"n": number}, token]}).encode())
-    async with harness.broker():
-        await harness.until(
-            lambda: [harness.size(zset) for zset in ("retry", "schedule", "dead")] == [1, 1, 2], "all are stored"
-        )
+    await harness.serve_until(
+        lambda: [harness.size(zset) for zset in ("retry", "schedule", "dead")] == [1, 1, 2], "all are stored"
+    )
     stored = [entry for zset in ("retry", "schedule", "dead") for entry in harness.members(zset)]
     assert [entry["queue"] for entry in stored] == ["rest"] * 4
-    assert warned(harness) == ["RetryQueueIgnored"] * 4
+    assert harness.warnings == ["RetryQueueIgnored"] * 4
     assert len({event.message for event in harness.of(OperatorWarning)}) == 1, (
         "the log sums up what is said in the same words"
     )
@@ -141,7 +132,7 @@ async def test_job_of_dead_process_dies_for_a_queue_of_its_target(
     harness.queues = ("rest",)
     async with harness.broker():
         await harness.until(lambda: harness.size("dead") == 1, "it is dead")
-        await harness.until(lambda: warned(harness) == codes, "it is said")
+        await harness.until(lambda: harness.warnings == codes, "it is said")
     assert [(entry["error_class"], entry["queue"]) for entry in harness.members("dead")] == [("Uncertain", queue)]
 
 
@@ -161,7 +152,6 @@ async def test_first_failing_job_is_due_by_redis_clock_unscheduled(
     harness.connect = lambda settings: Unscheduled(open_client(settings, harness.patience_s))
     harness.target.judge = lambda *_: Deferred(WHY)
     harness.push()
-    async with harness.broker():
-        await harness.until(lambda: harness.size("retry"), "it is to be tried again")
+    await harness.serve_until(lambda: harness.size("retry"), "it is to be tried again")
     ((_, score),) = paging.piece(harness.client, "retry", None, 1, newest_first=False).members
     assert began_s < score < began_s + 1800

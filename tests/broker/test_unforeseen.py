@@ -15,7 +15,7 @@ from restbroker.job.job import Job
 from restbroker.job.outcome import Reason
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.jobs import Limits
-from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
+from restbroker.telemetry.events import JobFinished, TargetDown
 from restbroker.transport.message import NotSent
 from tests.broker.conftest import Harness, Held, ok, refuse
 
@@ -29,13 +29,13 @@ async def test_done_jobs_are_settled_once_script_rights_are_back(harness: Harnes
         watcher.command("ACL", "SETUSER", "default", "-evalsha")
         try:
             held.let.set()
-            await harness.until(lambda: "StoreRefused" in codes(harness), "it is reported")
+            await harness.until(lambda: "StoreRefused" in harness.warnings, "it is reported")
             await trio.sleep(1)
         finally:
             watcher.command("ACL", "SETUSER", "default", "+evalsha")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "they are settled")
+        await harness.until_ended(3)
         harness.push("safe")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "it goes on")
+        await harness.until_ended(4)
     watcher.close()
     assert len(harness.target.calls) == 4
     assert harness.ended is not None
@@ -51,11 +51,11 @@ async def test_uncharged_late_start_waits_until_the_key_is_mended(harness: Harne
         await harness.until(lambda: harness.target.calls, "a worker has it")
         harness.client.command("DEL", "restbroker:rate:t")
         harness.client.command("LPUSH", "restbroker:rate:t", "no rate")
-        await harness.until(lambda: "ChargeRefused" in codes(harness), "it is reported")
+        await harness.until(lambda: "ChargeRefused" in harness.warnings, "it is reported")
         harness.target.answer = ok
         harness.client.command("DEL", "restbroker:rate:t")
-        await harness.until(lambda: harness.of(JobFinished), "it is delivered")
-    assert codes(harness).count("ChargeRefused") == 1
+        await harness.until_ended()
+    assert harness.warnings.count("ChargeRefused") == 1
 
 
 async def test_refusal_before_sending_is_no_sign_of_life(harness: Harness, hurry: MockClock) -> None:
@@ -74,10 +74,6 @@ async def test_refusal_before_sending_is_no_sign_of_life(harness: Harness, hurry
     assert len(harness.of(JobFinished)) < 20
 
 
-def codes(harness: Harness) -> list[str]:
-    return [event.code for event in harness.of(OperatorWarning)]
-
-
 async def test_job_over_which_the_broker_fails_dies_unchanged(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,8 +87,7 @@ async def test_job_over_which_the_broker_fails_dies_unchanged(
     monkeypatch.setattr(Admission, "admit", failing)
     harness.push(count=5)
     pushed = json.loads(harness.client.command("LINDEX", "queue:rest", -2))  # type: ignore[arg-type]  # the text is there
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 5, "all are settled")
+    await harness.serve(5)
     assert len(harness.target.calls) == 4
     (dead,) = harness.members("dead")
     assert dead["error_class"] == "Bug"
@@ -113,9 +108,9 @@ async def test_failing_on_a_refused_reply_kills_only_that_job(
     harness.push(count=2)
     harness.push("once", reply_to="restbroker:reply:x", idempotency_key="k")
     async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are settled")
+        await harness.until_ended(3)
         harness.push("once", first=1, args=["once", {"n": 0}, "t"], idempotency_key="k")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 4, "another one of its key is not sent")
+        await harness.until_ended(4)
     (dead,) = harness.members("dead")
     assert (dead["error_class"], "may have run" in dead["error_message"]) == ("Bug", True)
     assert sorted((event.outcome, event.fate) for event in harness.of(JobFinished)) == [
@@ -132,6 +127,5 @@ async def test_number_of_any_length_does_not_end_the_process(harness: Harness) -
     for place, (field, number) in enumerate(itertools.product(fields, numbers)):
         odd: dict[str, Any] = {field: number}
         harness.push(first=place, **odd)
-    async with harness.broker():
-        await harness.until(lambda: len(harness.of(JobFinished)) == 15, "all are settled")
+    await harness.serve(15)
     assert {event.code for event in harness.of(JobFinished)} <= {None, "Uncertain"}

@@ -59,11 +59,11 @@ async def test_unserved_jobs_stay_and_one_page_is_read_in_a_poll(
     fill(harness)
     due(harness, MANY + 1, jid="behind")
     async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "what is behind them is delivered")
+        await harness.until_ended()
         begun = len(polls(looks))
         await harness.until(lambda: len(polls(looks)) > begun + 3, "it polls on", 60)
         due(harness, MANY + 2, jid="later")
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "what comes later is delivered")
+        await harness.until_ended(2)
     assert sum(polls(looks)) >= MANY / 100, "each was looked at once"
     assert max(polls(looks)[begun + 1 :]) <= 2, "one page of what stays, and what is behind it"
     assert (harness.size("retry"), harness.size("queue:theirs")) == (MANY, 0)
@@ -75,8 +75,7 @@ async def test_each_queue_of_them_is_named_once_with_their_number(
     fill(harness, 150)
     due(harness, 5, queue="default")
     due(harness, 5, queue="default", jid="second")
-    async with harness.broker():
-        await harness.until(lambda: len(polls(looks)) > 3, "it has polled some times", 60)
+    await harness.serve_until(lambda: len(polls(looks)) > 3, "it has polled some times", 60)
     (event,) = harness.of(OperatorWarning)
     assert event.code == "QueueNotServed"
     assert event.message.startswith("152 due jobs that restbroker wrote stay in 'retry'")
@@ -87,8 +86,7 @@ async def test_job_movable_by_another_configuration_is_not_reported(
     harness: Harness, looks: list[str], hurry: MockClock
 ) -> None:
     due(harness, time.time() - 1, queue="theirs")
-    async with harness.broker():
-        await harness.until(lambda: len(polls(looks)) > 2, "it has polled some times", 60)
+    await harness.serve_until(lambda: len(polls(looks)) > 2, "it has polled some times", 60)
     assert (harness.of(OperatorWarning), harness.size("retry")) == ([], 1)
 
 
@@ -106,7 +104,7 @@ async def test_all_of_one_moment_are_passed_over_as_well(harness: Harness, looks
         due(harness, 7, queue="theirs", jid=str(number))
     due(harness, 8, jid="behind")
     async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "what is behind them is delivered")
+        await harness.until_ended()
         await harness.until(lambda: len(polls(looks)) > 4, "it polls on", 60)
         harness.client.command("ZREMRANGEBYSCORE", "retry", 7, 7)
         due(harness, 9, jid="later")

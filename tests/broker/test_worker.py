@@ -10,25 +10,17 @@ from trio.testing import MockClock
 
 from restbroker.broker.job_in_progress import CONFIRMED, JobInProgress
 from restbroker.broker.settler import Settler
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Denied, Outcome, Reason
 from restbroker.servers.contract import Link
-from restbroker.store import identities
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.message import NotSent, Request, Response
 from tests.broker.conftest import FINE, Harness, Held, refuse
 
 
-def pool_of(harness: Harness) -> WorkerPool:
-    (pool,) = harness.status.pools
-    return pool
-
-
 def lose(harness: Harness) -> None:
     """A reaper takes the first job, and Redis does not list it as ours any more."""
-    (identity,) = identities.live_identities(harness.client)
-    harness.client.command("HDEL", f"restbroker:ip:{identity}", "1:1")
+    harness.client.command("HDEL", f"restbroker:ip:{harness.identity}", "1:1")
 
 
 def alive() -> list[str]:
@@ -41,9 +33,9 @@ def alive() -> list[str]:
 async def test_an_idle_broker_keeps_no_job_in_memory(harness: Harness) -> None:
     async with harness.broker():
         harness.push(count=10, kept=True)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 10, "all are done")
-        await harness.until(lambda: not pool_of(harness).reservations.jobs, "all are settled")
-        await harness.until(lambda: pool_of(harness).ready.free_places == harness.concurrency, "all places are free")
+        await harness.until_ended(10)
+        await harness.until(lambda: not harness.pool.reservations.jobs, "all are settled")
+        await harness.until(lambda: harness.pool.ready.free_places == harness.concurrency, "all places are free")
         assert alive() == []
 
 
@@ -57,14 +49,14 @@ async def test_job_in_other_hands_for_redis_is_tried_once_and_dropped(harness: H
         else:
             harness.push("once", idempotency_key="k")
         await harness.until(lambda: harness.target.calls, "it is taken up")
-        await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is let go of")
+        await harness.until(lambda: not harness.pool.reservations.jobs, "it is let go of")
     assert len(harness.target.calls) == 1
     assert harness.target.sent == []
 
 
 async def test_job_whose_second_try_may_not_leave_counts_as_unsent(harness: Harness) -> None:
     async def refused(_request: Request) -> Response:
-        pool_of(harness).breaker.trip(Reason("TargetUnwell", "It is down."))
+        harness.pool.breaker.trip(Reason("TargetUnwell", "It is down."))
         return Response(401, {}, b"", 0.0)
 
     async def login_again(call: Call, link: Link) -> Outcome:
@@ -77,8 +69,8 @@ async def test_job_whose_second_try_may_not_leave_counts_as_unsent(harness: Harn
     harness.target.way, harness.target.answers = login_again, deque([refused])
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it ends")
-    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+        await harness.until_ended()
+    assert harness.outcomes == ["delivered"]
     assert [call.attempt for call in harness.target.calls] == [1, 1]
 
 
@@ -87,14 +79,14 @@ async def test_job_in_other_hands_is_not_settled_by_a_cancel_here(harness: Harne
     async with harness.broker():
         harness.push()
         await harness.until(lambda: harness.target.calls, "it waits for a connection")
-        pool = pool_of(harness)
+        pool = harness.pool
         (job,) = pool.reservations.jobs.values()
         lose(harness)
         pool.reservations.release(job.ticket)
         assert pool.worker.cancel(job) is True
         harness.target.connected = None
         harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "its worker goes on")
+        await harness.until_ended()
         assert job.settlement is None
     assert [event.jid for event in harness.of(JobFinished)] == ["jid-once-0"]
     assert harness.size("dead") == 0
@@ -107,7 +99,7 @@ async def test_partly_done_job_in_other_hands_is_not_settled_here(
     taken: list[JobInProgress] = []
 
     async def two(call: Call, link: Link) -> Outcome:
-        taken.extend(pool_of(harness).reservations.jobs.values())
+        taken.extend(harness.pool.reservations.jobs.values())
         await link.send(Request("POST", "/make", call.timeout_s))
         lose(harness)
         await link.send(Request("POST", "/fill", call.timeout_s))
@@ -117,7 +109,7 @@ async def test_partly_done_job_in_other_hands_is_not_settled_here(
     async with harness.broker():
         harness.push("once")
         await harness.until(lambda: taken, "it is taken up")
-        await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is let go of")
+        await harness.until(lambda: not harness.pool.reservations.jobs, "it is let go of")
         assert [job.settling for job in taken] == [CONFIRMED]
     assert harness.of(JobFinished) == []
     assert (harness.size("dead"), len(harness.target.sent)) == (0, 1)
@@ -137,9 +129,9 @@ async def test_denial_by_server_gone_when_probed_is_its_outage(harness: Harness)
         harness.push("once")
         await harness.until(lambda: harness.of(TargetDown), "it is down")
         harness.target.probe_answer = FINE
-        await harness.until(lambda: harness.of(JobFinished), "it is done")
+        await harness.until_ended()
     assert harness.of(TargetDown)[0].code == "TargetUnreachable"
-    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+    assert harness.outcomes == ["delivered"]
     assert harness.of(OperatorWarning) == []
 
 
@@ -151,15 +143,15 @@ async def test_at_most_once_command_ending_in_a_look_is_delivered(harness: Harne
     harness.at_most_once, harness.target.way = ("once",), look_behind
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it ends")
-    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+        await harness.until_ended()
+    assert harness.outcomes == ["delivered"]
 
 
 async def test_unrepeatable_job_is_settled_before_its_connector_knows(harness: Harness) -> None:
     harness.push("once", restbroker_uncertain=5)
     async with harness.broker():
-        await harness.until(lambda: harness.of(JobFinished), "it ends")
-        await harness.until(lambda: not pool_of(harness).reservations.jobs, "it is settled")
+        await harness.until_ended()
+        await harness.until(lambda: not harness.pool.reservations.jobs, "it is settled")
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Uncertain"]
     assert harness.target.calls == []
     assert harness.of(OperatorWarning) == []
@@ -171,17 +163,17 @@ async def test_waiting_job_expires_though_the_clock_was_set_back(
     now_s = time.time
 
     async def trip(_request: Request) -> Response:
-        pool_of(harness).breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
+        harness.pool.breaker.trip_for_good(Reason("TargetUnwell", "It is down."))
         raise NotSent("Refused.")
 
     harness.target.answer = trip
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it runs")
         harness.push("create", expiry=now_s() + 2)
-        await harness.until(lambda: pool_of(harness).breaker.semaphore.waiting_jobs, "it waits for the target")
+        await harness.until(lambda: harness.pool.breaker.semaphore.waiting_jobs, "it waits for the target")
         monkeypatch.setattr(time, "time", lambda: now_s() - 0.3)
-        await harness.until(lambda: harness.of(JobFinished), "it is dropped")
-    assert [event.outcome for event in harness.of(JobFinished)] == ["expired"]
+        await harness.until_ended()
+    assert harness.outcomes == ["expired"]
 
 
 async def test_bug_over_a_cancelled_job_costs_that_job_alone(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -190,12 +182,12 @@ async def test_bug_over_a_cancelled_job_costs_that_job_alone(harness: Harness, m
     async with harness.broker():
         harness.push()
         await harness.until(lambda: harness.target.sent, "it is sent")
-        pool = pool_of(harness)
+        pool = harness.pool
         assert [pool.worker.cancel(job) for job in pool.reservations.jobs.values()] == [True]
         await harness.until(lambda: harness.members("dead"), "it is dead")
         held.let.set()
         harness.push(first=1)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 2, "the next one is done")
+        await harness.until_ended(2)
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
 
 
@@ -223,7 +215,7 @@ async def test_unsent_job_waits_however_well_the_probe_is_answered(harness: Harn
     harness.target.answers = deque([refuse] * 4)
     async with harness.broker():
         harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it ends")
+        await harness.until_ended()
     assert [(event.outcome, event.attempt) for event in harness.of(JobFinished)] == [("delivered", 1)]
     assert harness.target.probes == 1
 
@@ -240,13 +232,13 @@ async def test_job_denied_by_starting_server_is_delivered_once_up(harness: Harne
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         up_at_s = trio.current_time() + 1.4
         harness.push("once")
-        await harness.until(lambda: harness.of(JobFinished), "it ends")
-    assert [event.outcome for event in harness.of(JobFinished)] == ["delivered"]
+        await harness.until_ended()
+    assert harness.outcomes == ["delivered"]
 
 
 async def test_jobs_in_a_slot_take_and_free_no_place_beside_it(harness: Harness) -> None:
     harness.slots = {"on*": 1}
     async with harness.broker():
         harness.push("once", count=3)
-        await harness.until(lambda: len(harness.of(JobFinished)) == 3, "all are done")
-        assert pool_of(harness).breaker.semaphore.capacity == harness.concurrency
+        await harness.until_ended(3)
+        assert harness.pool.breaker.semaphore.capacity == harness.concurrency
