@@ -186,15 +186,6 @@ def test_no_job_is_decided_otherwise_for_jobs_before_it(jobs: list[tuple[bytes, 
         assert verdict(WARM, raw, queue) == verdict(admits(), raw, queue)
 
 
-@pytest.mark.parametrize("queue", TARGET.queues)
-@pytest.mark.parametrize("name", NAMES)
-def test_each_command_is_decided_otherwise_for_no_job_before(name: str, queue: str) -> None:
-    for command in (*COMMANDS, "own", "x/backup"):
-        for arguments in NAMED:
-            raw = job([command, arguments, SECRETS[name]])
-            assert verdict(WARM, raw, queue) == verdict(admits(), raw, queue)
-
-
 @pytest.mark.parametrize("fields", FIELDS, ids=str)
 def test_no_member_loses_its_rule_to_jobs_before(fields: dict[str, Any]) -> None:
     for reply_id in ODD:
