@@ -27,10 +27,10 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Rejected
 from restbroker.servers import registry
 from restbroker.servers.contract import Connector, Ports
-from restbroker.transport.message import NotSent, Request, Response, Sender
+from restbroker.transport.message import NotSent, Request, Response
 from tests.golden.cases import KINDS, Kind
 from tests.golden.fates import delivered, target_of
-from tests.golden.memory import SERVICES
+from tests.golden.memory import SERVICES, Memory, Way
 
 VALUES: Final[tuple[Json, ...]] = (
     *("a text", "ann", "ann@example.org", "balcony@conference.example.org", "5", "2026-01-31T12:00:00Z"),
@@ -65,6 +65,9 @@ _BEFORE: Final[Mapping[tuple[str, str], Mapping[str, tuple[int, bytes]]]] = {
     ("openfire-chat", "create_room"): {"/rooms/": (404, _NO_ROOM)},
 }
 """What is answered to the questions of one command of a kind."""
+_ELSE: Final = {"": (404, b"")}
+"""What is answered to any other question."""
+_DONE: Final = Response(200, {}, b"", 0.0)
 _USUAL: Final[Mapping[HostSource | None, str]] = {"host": "example.org", "name": "ann", "jid": "ann@example.org"}
 _MOST_TRIES: Final = 500
 _NAMED: Final = re.compile(r'(?:argument "|in )([^"\[. ]+)')
@@ -116,50 +119,6 @@ def _with(kind: Kind, more: Mapping[str, Json]) -> Mapping[str, Json]:
 
 
 @attrs.define(eq=False)
-class _Server:
-    """A link and a transport in one: answers what is asked, and keeps what is sent."""
-
-    well: Mapping[str, tuple[int, bytes]]
-    sent: list[Request] = attrs.field(factory=list)
-
-    async def send(self, request: Request, sender: Sender | None = None) -> Response:
-        """The command."""
-        self.sent.append(request)
-        return Response(200, {}, b"", 0.0)
-
-    async def ask(self, request: Request) -> Response:
-        """A question of the connector's own."""
-        text_ = f"{request.path} {request.body.decode()}"
-        found = next((answer for words, answer in self.well.items() if words in text_), (404, b""))
-        return Response(found[0], {}, found[1], 0.0)
-
-    async def task(self) -> None:
-        """Has one."""
-
-
-@attrs.frozen
-class _Transport:
-    """The connector's own way to the server. `is_link`: by it go the commands, too."""
-
-    server: _Server
-    is_link: bool
-
-    async def send(self, request: Request, sender: Sender | None = None) -> Response:
-        """A question, or what a login needs."""
-        return await (self.server.send(request) if self.is_link else self.server.ask(request))
-
-    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Has nothing to do."""
-        task_status.started()
-
-    async def keep_none(self) -> None:
-        """Keeps none."""
-
-    async def aclose(self) -> None:
-        """Has nothing to close."""
-
-
-@attrs.define(eq=False)
 class _Bench:
     """One target, and the headers that were met, each with its number."""
 
@@ -169,7 +128,7 @@ class _Bench:
 
     def specs(self) -> Sequence[CommandSpec]:
         """The commands in the order of their names."""
-        commands = self._open(_Server({})).catalogue.commands
+        commands = self._open(Memory(_DONE, {})).catalogue.commands
         return [commands[name] for name in sorted(commands)]
 
     async def lines(self, spec: CommandSpec) -> Sequence[str]:
@@ -218,7 +177,9 @@ class _Bench:
         return values
 
     async def _fate(self, name: str, arguments: Mapping[str, Json]) -> str:
-        server = _Server({**self.kind.well, **_BEFORE.get((self.kind.name, name), {})})
+        questions = {**self.kind.well, **_BEFORE.get((self.kind.name, name), {}), **_ELSE}
+        # Of a connector that works in the background the command goes by the transport, too.
+        server = Memory(_DONE, questions, through="/" if self.kind.works else "")
         call = Call(Command(name, arguments), identity="a" * 24)
         try:
             outcome = await delivered(self._open(server), call, server, works=self.kind.works)
@@ -227,8 +188,8 @@ class _Bench:
         sent = " ; ".join(map(self._written, server.sent))
         return sent or (f"refused {outcome.reason.text}" if isinstance(outcome, Rejected) else type(outcome).__name__)
 
-    def _open(self, server: _Server) -> Connector:
-        ports = Ports(lambda _: None, lambda: _NOW_S, _Transport(server, self.kind.works), SERVICES)
+    def _open(self, server: Memory) -> Connector:
+        ports = Ports(lambda _: None, lambda: _NOW_S, Way(server), SERVICES)
         return registry.open_connector(self.target, ports)
 
     def _written(self, request: Request) -> str:

@@ -77,7 +77,7 @@ class Bench:
         self, case: Case, call: Call, answer: Response | Exception, questions: Questions
     ) -> tuple[str, bool]:
         connector, memory = self._connected(case.through)
-        memory.answer, memory.questions, memory.sent, memory.asked = answer, questions, 0, 0
+        memory.answer, memory.questions, memory.sent, memory.asked = answer, questions, [], 0
         try:
             outcome = await delivered(connector, call, memory, works=self.kind.works)
         except (NotSent, MaybeSent) as error:

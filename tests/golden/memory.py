@@ -22,18 +22,18 @@ Questions: TypeAlias = Mapping[str, tuple[int, bytes]] | Response | Exception
 class Memory:
     """A link and a transport in one. `answer`: to the command. `questions`: to whatever else is asked.
 
-    `through`: a text in the path of a request by the transport that is the command's own.
+    `through`: a text in the path of a request by the transport that is the command's own. `sent`: the commands.
     """
 
     answer: Response | Exception
     questions: Questions
     through: str = ""
-    sent: int = 0
+    sent: list[Request] = attrs.field(factory=list)
     asked: int = 0
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:
         """The command, by a link."""
-        self.sent += 1
+        self.sent.append(request)
         return self._given(self.answer)
 
     async def ask(self, request: Request) -> Response:

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-import attrs
 import trio
 import trio.testing
 
@@ -16,7 +15,7 @@ from restbroker.config.target import Target
 from restbroker.job.outcome import Probe
 from restbroker.servers import registry
 from restbroker.servers.contract import Ports
-from restbroker.transport.message import NotSent, Request, Response
+from restbroker.transport.message import NotSent, Response
 from tests.golden.cases import KINDS, Body, Kind
 from tests.golden.fates import target_of
 from tests.golden.memory import SERVICES, Memory, Way
@@ -29,22 +28,6 @@ _NOW_S: Final = 1_800_000_000.0
 def text() -> str:
     """The probes of all kinds."""
     return "\n".join(line for name, kind in KINDS.items() for line in [f"# {name}", *_of(kind), ""])
-
-
-@attrs.frozen
-class _Same:
-    """Gives one answer to all questions."""
-
-    answer: Response
-
-    async def ask(self, request: Request) -> Response:
-        """Any question."""
-        return self.answer
-
-    send = ask
-
-    async def task(self) -> None:
-        """Has one."""
 
 
 def _of(kind: Kind) -> Iterator[str]:
@@ -75,7 +58,7 @@ async def _found(target: Target, answer: Response) -> str:
     away = NotSent("Connection refused")
     ports = Ports(lambda _: None, lambda: _NOW_S, Way(Memory(away, answer)), SERVICES)
     try:
-        probe = await registry.open_connector(target, ports).probe(_Same(answer))
+        probe = await registry.open_connector(target, ports).probe(Memory(answer, answer))
     except NotSent as error:
         return f"raises NotSent: {error}"
     return re.sub(rf"\b{answer.status}\b", "N", written(probe))
