@@ -167,7 +167,10 @@ class Harness:
     status: Status = attrs.field(factory=Status)
     token: str = "t"
     more_tokens: tuple[Token, ...] = ()
+    tokens: tuple[Token, ...] = ()
+    """All of them, instead of that one and more."""
     queues: tuple[str, ...] = ("rest",)
+    weights: Mapping[str, int] = attrs.field(factory=dict)
     at_most_once: tuple[str, ...] = ()
     slots: Mapping[str, int] = attrs.field(factory=dict)
     expire_s: Mapping[str, float] = attrs.field(factory=dict)
@@ -210,6 +213,12 @@ class Harness:
 
     def members(self, zset: str) -> list[dict[str, Any]]:
         return [json.loads(member) for member in self.client.command("ZRANGE", zset, 0, -1)]  # type: ignore[union-attr, arg-type]
+
+    def take(self, zset: str) -> dict[str, Any]:
+        """Return the only job of a set, which leaves it."""
+        (found,) = self.members(zset)
+        self.client.command("DEL", zset)
+        return found
 
     def entries(self, key: str) -> list[dict[str, Any]]:
         return [json.loads(member) for member in self.client.command("LRANGE", key, 0, -1)]  # type: ignore[union-attr, arg-type]
@@ -321,6 +330,7 @@ class Harness:
             "scripted",
             Url("http", "127.0.0.1", 1),
             self.queues,
+            weights=self.weights,
             concurrency=self.concurrency,
             at_most_once=self.at_most_once,
             slots=self.slots,
@@ -350,7 +360,7 @@ class Harness:
         )
 
     def _plan_of(self, target: Target, scripted: Scripted) -> TargetPlan:
-        tokens = Tokens([Token("default", (Secret(self.token),)), *self.more_tokens])
+        tokens = Tokens(self.tokens or (Token("default", (Secret(self.token),)), *self.more_tokens))
         return TargetPlan(
             target,
             scripted,

@@ -8,12 +8,8 @@ from typing import Any
 
 import attrs
 import pytest
-import trio
 from trio.testing import MockClock
 
-from restbroker.broker import broker
-from restbroker.broker.signals import Control
-from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import arguments, signing
@@ -32,13 +28,9 @@ DAY_S = 86_400
 @asynccontextmanager
 async def serving(harness: Harness, *tokens: Token) -> AsyncIterator[None]:
     """A broker with these tokens, stopped at the end of the block."""
-    plan = harness.plan()
-    targets = [attrs.evolve(target, tokens=Tokens(tokens)) for target in plan.targets]
-    control = Control()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(broker.run, attrs.evolve(plan, targets=targets), control)
+    harness.tokens = tokens
+    async with harness.broker():
         yield
-        control.stop.set()
 
 
 def push(harness: Harness, token: str, command: str = "safe", jid: str = "j1", **fields: Any) -> None:

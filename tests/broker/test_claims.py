@@ -114,8 +114,7 @@ async def test_a_retry_meets_its_own_claim_and_a_twin_waits_behind_it(harness: H
         assert "retry_count" not in waits
         (due_s,) = score(harness, "schedule")
         assert 0 < due_s - score(harness, "retry")[0] < 15
-        (member,) = harness.members("retry")
-        harness.client.command("DEL", "retry")
+        member = harness.take("retry")
         harness.raw(json.dumps(member).encode())
         events = await harness.until_ended(3)
         assert events[-1].outcome == "delivered"
@@ -294,8 +293,7 @@ async def test_signed_twin_leaves_no_fingerprint_while_first_may_fail(harness: H
         assert harness.entries("restbroker:reply:copy") == [], "a copy of a signature is never answered"
         first.let.set()
         await harness.until_ended(2)
-        (member,) = harness.members("retry")
-        harness.client.command("DEL", "retry")
+        member = harness.take("retry")
         harness.raw(json.dumps(member).encode())
         events = await harness.until_ended(3)
     assert [event.outcome for event in events] == ["duplicate", "deferred", "delivered"]

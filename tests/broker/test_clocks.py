@@ -81,9 +81,8 @@ async def test_a_job_whose_mark_is_over_dies_until_a_person_retries_it(harness: 
     async with serving(harness, ANY):
         await harness.until_ended()
         with_mark(harness, harness.members("dead")[0], 30 * DAY_S + 100)
-        (dead,) = harness.members("dead")
+        dead = harness.take("dead")
         well(harness)
-        harness.client.command("DEL", "dead")
         harness.raw(rubyjson.dumps(dead))
         await harness.until_ended(2)
         (dead,) = harness.members("dead")

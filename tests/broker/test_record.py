@@ -11,7 +11,7 @@ import attrs
 import pytest
 import trio
 
-from restbroker.broker import broker, signals
+from restbroker.broker import signals
 from restbroker.broker.plan import Service
 from restbroker.broker.status import record
 from restbroker.broker.status.record import SidekiqRecord
@@ -29,7 +29,9 @@ def recorded(harness: Harness) -> Sequence[Service]:
 
 
 @pytest.fixture
-def shown(harness: Harness) -> Harness:
+def shown(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> Harness:
+    """It has a record, which is written often."""
+    monkeypatch.setattr(record, "RECORD_S", 0.05)
     harness.services = recorded
     return harness
 
@@ -87,20 +89,15 @@ async def test_process_is_shown_with_its_queues_and_gone_when_it_ended(shown: Ha
 
 @pytest.mark.promise("Sidekiq: the process record", "queues with weights")
 async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harness) -> None:
-    plan = shown.plan()
-    target = attrs.evolve(plan.targets[0].target, queues=("high", "low"), weights={"high": 3, "low": 1})
-    async with trio.open_nursery() as nursery:
-        plan = attrs.evolve(plan, targets=[attrs.evolve(plan.targets[0], target=target)])
-        nursery.start_soon(broker.run, plan, shown.control)
+    shown.queues, shown.weights = ("high", "low"), {"high": 3, "low": 1}
+    async with shown.broker():
         await shown.until(lambda: process(shown), "the record is there")
         info = json.loads(process(shown)["info"])
         assert info["capsules"]["t"] == {"concurrency": 3, "mode": "weighted", "weights": {"high": 3, "low": 1}}
         assert info["weights"] == [{"high": 3, "low": 1}]
-        shown.control.stop.set()
 
 
 async def test_the_record_says_how_fast_its_queues_grow(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
     monkeypatch.setattr(record, "LEAST_TREND_S", 0.2)
     held = Held()
     shown.target = Scripted(held)
@@ -131,8 +128,7 @@ def test_how_fast_a_queue_grows_is_what_happens_now(lengths: list[int], per_s: f
     assert record.changes_per_s(sizes).get("rest") == per_s
 
 
-async def test_running_job_is_cancelled_by_its_displayed_name(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
+async def test_running_job_is_cancelled_by_its_displayed_name(shown: Harness) -> None:
     shown.target = Scripted(Held())
     async with shown.broker():
         shown.push(count=2)
@@ -150,9 +146,8 @@ async def test_running_job_is_cancelled_by_its_displayed_name(shown: Harness, mo
 
 @pytest.mark.promise("Sidekiq: remote control", "dump_threads")
 async def test_dump_is_requested_under_both_names_of_sidekiq(
-    shown: Harness, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    shown: Harness, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
     async with shown.broker():
         for request in ("TTIN", "INFO"):
             await ask(shown, request)
@@ -169,8 +164,7 @@ async def test_unknown_request_is_reported_and_does_nothing(shown: Harness) -> N
 
 
 @pytest.mark.promise("Sidekiq: the process record", "whatever goes wrong with it, delivery goes on")
-async def test_foreign_key_over_the_record_is_reported_once(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.02)
+async def test_foreign_key_over_the_record_is_reported_once(shown: Harness) -> None:
     shown.client.command("SET", "processes", "no set")
     async with shown.broker():
         shown.push(count=20)
@@ -179,10 +173,7 @@ async def test_foreign_key_over_the_record_is_reported_once(shown: Harness, monk
     assert [event.code for event in shown.of(OperatorWarning)] == ["RecordRefused"]
 
 
-async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(
-    shown: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
+async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(shown: Harness) -> None:
     held = Held()
     shown.target, shown.slots = Scripted(held), {"safe": 1}
     async with shown.broker():
@@ -222,7 +213,6 @@ async def test_a_connection_that_redis_ended_meanwhile_costs_no_record(
 
 
 async def test_no_more_than_so_many_jobs_are_shown(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
     monkeypatch.setattr(record, "_SHOWN_JOBS", 2)
     held = Held()
     shown.target = Scripted(held)
@@ -240,8 +230,7 @@ async def test_names_whose_record_has_expired_are_pruned_at_the_start(shown: Har
         assert shown.client.command("SISMEMBER", "processes", "gone:1:abc") == 0
 
 
-async def test_large_job_shows_only_its_command(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "RECORD_S", 0.05)
+async def test_large_job_shows_only_its_command(shown: Harness) -> None:
     held = Held()
     shown.target = Scripted(held)
     async with shown.broker():

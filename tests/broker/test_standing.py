@@ -111,32 +111,24 @@ async def test_fetches_stand_also_where_each_answer_is_looked_at(harness: Harnes
 
 
 @pytest.mark.usefixtures("_long")
-async def test_a_queue_that_is_resumed_is_served_beside_another(
+async def test_a_paused_queue_is_left_alone_until_it_is_resumed(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The other one is served all the time."""
     monkeypatch.setattr(poller, "_LOOK_AGAIN_S", 0.1)
     harness.queues = ("rest", "b")
     async with harness.broker():
+        await until_it_stands(harness, 2)
         pauses.pause_queue(harness.client, "b", "ann", "for a moment", None)
-        harness.push()
-        await harness.until(lambda: finished(harness), "it is done")
+        harness.push(into="b")
+        harness.push(first=1)
+        await harness.until(lambda: finished(harness) == ["jid-safe-1"], "the other is done")
         await until_it_stands(harness)
+        assert harness.size("queue:b") == 1
         pauses.resume_queue(harness.client, "b")
         await until_it_stands(harness, 2)
-        harness.push(first=1, into="b")
-        await harness.until(lambda: len(finished(harness)) == 2, "it is done")
-
-
-@pytest.mark.usefixtures("_long")
-async def test_a_paused_queue_is_left_alone_and_the_others_are_served(harness: Harness) -> None:
-    harness.queues = ("rest", "b")
-    async with harness.broker():
-        await until_it_stands(harness, 2)
-        pauses.pause_queue(harness.client, "rest", "ann", "for a moment", None)
-        harness.push()
-        harness.push(first=1, into="b")
-        await harness.until(lambda: finished(harness) == ["jid-safe-1"], "the other is done")
-        assert harness.size("queue:rest") == 1
+        harness.push(first=2, into="b")
+        await harness.until_ended(3)
 
 
 @pytest.mark.usefixtures("_long")

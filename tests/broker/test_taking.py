@@ -4,13 +4,11 @@ import json
 from collections import Counter
 from typing import Any
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import broker, upkeep
-from restbroker.broker.plan import BrokerPlan
+from restbroker.broker import upkeep
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.outcome import Rejected
 from restbroker.job.reason import Reason
@@ -39,16 +37,6 @@ async def test_full_dead_set_stops_fetching_and_is_reported(harness: Harness) ->
         await harness.until(lambda: hindrance(harness) == "dead", "it holds")
         assert (harness.warnings, harness.target.calls, harness.size("queue:rest")) == (["DeadSetFull"], [], 1)
         harness.client.command("DEL", "dead")
-        await until_delivered(harness)
-
-
-async def test_while_its_target_is_paused_no_job_is_taken(harness: Harness) -> None:
-    pauses.pause_target(harness.client, "t", "ann", "for a moment", None)
-    harness.push()
-    async with harness.broker():
-        await harness.until(lambda: hindrance(harness) == "paused", "it holds")
-        assert (harness.target.calls, harness.size("queue:rest")) == ([], 1)
-        pauses.resume_target(harness.client, "t")
         await until_delivered(harness)
 
 
@@ -120,11 +108,11 @@ FEW_AT_ONCE = Limits(in_flight=4)
 """So that the jobs come by hundreds of fetches."""
 
 
-def weighted(harness: Harness, **weights: int) -> BrokerPlan:
-    harness.limits = FEW_AT_ONCE
-    plan = harness.plan()
-    target = attrs.evolve(plan.targets[0].target, queues=tuple(weights), weights=weights)
-    return attrs.evolve(plan, targets=[attrs.evolve(plan.targets[0], target=target)])
+async def serve_weighted(harness: Harness, until: int, **weights: int) -> None:
+    """Run a broker whose queues have these weights until so many jobs are done."""
+    harness.limits, harness.queues, harness.weights = FEW_AT_ONCE, tuple(weights), weights
+    async with harness.broker():
+        await harness.until_ended(until)
 
 
 def order(harness: Harness) -> list[str]:
@@ -132,18 +120,11 @@ def order(harness: Harness) -> list[str]:
     return [event.queue for event in harness.of(JobFinished)]
 
 
-async def run_until(harness: Harness, plan: BrokerPlan, jobs: int) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(broker.run, plan, harness.control)
-        await harness.until(lambda: len(order(harness)) >= jobs, f"{jobs} jobs are done")
-        harness.control.stop.set()
-
-
 @pytest.mark.promise("Sidekiq: the process record", "queues with weights")
 async def test_queues_with_jobs_each_get_their_weighted_share(harness: Harness) -> None:
     harness.push(count=600, into="heavy")
     harness.push(count=600, into="light")
-    await run_until(harness, weighted(harness, heavy=3, light=1), 600)
+    await serve_weighted(harness, 600, heavy=3, light=1)
     shares = Counter(order(harness)[:600])
     # Five standard deviations of 150 fetches.
     assert abs(shares["heavy"] / 600 - 0.75) < 0.18
@@ -152,14 +133,14 @@ async def test_queues_with_jobs_each_get_their_weighted_share(harness: Harness) 
 async def test_heavy_queue_that_is_never_empty_starves_no_light_one(harness: Harness) -> None:
     harness.push(count=1200, into="heavy")
     harness.push(count=5, into="light")
-    await run_until(harness, weighted(harness, heavy=20, light=1), 1000)
+    await serve_weighted(harness, 1000, heavy=20, light=1)
     assert "light" in order(harness)[:1000]
     assert harness.size("queue:heavy") > 0
 
 
 async def test_empty_heavy_queue_delays_no_light_one(harness: Harness) -> None:
     harness.push(count=100, into="light")
-    await run_until(harness, weighted(harness, heavy=1000, light=1), 100)
+    await serve_weighted(harness, 100, heavy=1000, light=1)
     assert Counter(order(harness)) == {"light": 100}
 
 
@@ -220,8 +201,7 @@ async def test_dead_job_retried_with_right_token_is_counted_no_more(harness: Har
     harness.push(args=["safe", {"n": 0}, "wrong"])
     async with harness.broker():
         await harness.until(lambda: harness.size("dead"), "it is dead")
-        (entry,) = harness.members("dead")
-        harness.client.command("DEL", "dead")
+        entry = harness.take("dead")
         harness.raw(json.dumps({**entry, "args": ["safe", {"n": 0}, "t"]}).encode())
         await harness.until(lambda: harness.target.calls, "it is sent")
 
