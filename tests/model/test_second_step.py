@@ -1,7 +1,8 @@
 """A command of two requests, of which the second cannot be sent for an hour: whole brokers, on the mock clock."""
 
 import json
-from typing import Any, Final, Literal, cast
+from collections.abc import AsyncIterator
+from typing import Final, Literal, cast
 
 import attrs
 import pytest
@@ -96,125 +97,94 @@ class Rooms:
         await self._plain.run(task_status=task_status)
 
 
-def waiting(world: World) -> list[dict[str, Any]]:
-    """The jobs in the queue."""
-    return [json.loads(raw) for raw in world.reference.data.lists["queue:rest"]]
+@pytest.fixture
+async def world(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    simulate(monkeypatch)
+    stretch(monkeypatch, 30)
+    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
+    async with trio.open_nursery() as nursery:
+        yield World(cast("SimulatedTarget", Rooms()), nursery)
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def rooms(world: World) -> Rooms:
+    return cast("Rooms", world.target)
+
+
+def assert_done(world: World, rooms: Rooms, jids: list[str], processed: int) -> None:
+    """Each room is made and filled, once; this number of jobs was processed, and no try failed."""
+    assert sorted(rooms.filled) == sorted(rooms.made) == jids
+    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (processed, 0, {})
 
 
 @pytest.mark.promise("At least once, and seldom more", "a command of several requests knows its own first one")
 @pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
 async def test_second_step_refused_for_an_hour_keeps_first_over_a_stop(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+    autojump_clock: MockClock, world: World, rooms: Rooms, refusal: Refusal
 ) -> None:
-    simulate(monkeypatch)
-    stretch(monkeypatch, 30)
-    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
-    rooms, jids = Rooms(), ["r1", "r2", "r3"]
-    async with trio.open_nursery() as nursery:
-        world = World(cast("SimulatedTarget", rooms), nursery)
-        first = world.start()
-        await trio.sleep(MINUTE_S)
-        rooms.refusal, rooms.breakers_of = refusal, [first]
-        world.push(*jids, command="room")
-        await trio.sleep(20 * MINUTE_S)
-        assert sorted(rooms.made) == jids
-        first.stop()
-        await first.done.wait()
-        back = {job["jid"]: job for job in waiting(world)}
-        assert sorted(back) == jids
-        assert all(job["restbroker_effected"] is True for job in back.values())
-        assert not any("retry_count" in job or "restbroker_uncertain" in job for job in back.values())
-        second = world.start()
-        rooms.breakers_of = [second]
-        await trio.sleep(40 * MINUTE_S)
-        rooms.refusal = None
-        await trio.sleep(10 * MINUTE_S)
-        assert sorted(rooms.filled) == jids
-        nursery.cancel_scope.cancel()
-    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
+    """It is done also after the job's expiry; no other job is begun then."""
+    jids = ["r1", "r2", "r3"]
+    first = world.start()
+    await trio.sleep(MINUTE_S)
+    rooms.refusal, rooms.breakers_of = refusal, [first]
+    world.push("r1", command="room")
+    world.push("r2", "r3", command="room", expiry=now_s() + 5 * MINUTE_S)
+    await trio.sleep(20 * MINUTE_S)
+    assert sorted(world.places()) == sorted(rooms.made) == jids
+    first.stop()
+    await first.done.wait()
+    back = {job["jid"]: job for job in map(json.loads, world.reference.data.lists["queue:rest"])}
+    assert sorted(back) == jids
+    assert all(job["restbroker_effected"] is True for job in back.values())
+    assert not any("retry_count" in job or "restbroker_uncertain" in job for job in back.values())
+    second = world.start()
+    rooms.breakers_of = [second]
+    world.push("x1", command="room", expiry=now_s() - 1)
+    await trio.sleep(40 * MINUTE_S)
+    assert world.places().keys() >= set(jids)
+    rooms.refusal = None
+    await trio.sleep(10 * MINUTE_S)
+    assert_done(world, rooms, jids, 4)
+    ends = {event.jid: event.outcome for event in world.of(JobFinished)}
+    assert ends == {**dict.fromkeys(jids, "delivered"), "x1": "expired"}
 
 
 async def test_second_step_refused_for_an_hour_keeps_first_over_a_kill(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, world: World, rooms: Rooms
 ) -> None:
-    simulate(monkeypatch)
-    stretch(monkeypatch, 30)
-    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
-    rooms, jids = Rooms(refusal="connection"), ["r1", "r2", "r3"]
-    async with trio.open_nursery() as nursery:
-        world = World(cast("SimulatedTarget", rooms), nursery)
-        first = world.start()
-        world.push(*jids, command="room")
-        await trio.sleep(20 * MINUTE_S)
-        first.stop()
-        await first.done.wait()
-        second = world.start()
-        await trio.sleep(20 * MINUTE_S)
-        assert sorted(world.in_progress()[next(iter(second.identities))]) == jids
-        second.kill()
-        third = world.start()
-        await trio.sleep(20 * MINUTE_S)
-        assert sorted(world.in_progress()[next(iter(third.identities))]) == jids
-        assert len(world.of(JobsRecovered)) == 1
-        rooms.refusal = None
-        await trio.sleep(10 * MINUTE_S)
-        assert sorted(rooms.filled) == sorted(rooms.made) == jids
-        nursery.cancel_scope.cancel()
-    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
+    jids, rooms.refusal = ["r1", "r2", "r3"], "connection"
+    first = world.start()
+    world.push(*jids, command="room")
+    await trio.sleep(20 * MINUTE_S)
+    first.stop()
+    await first.done.wait()
+    second = world.start()
+    await trio.sleep(20 * MINUTE_S)
+    assert sorted(world.in_progress()[next(iter(second.identities))]) == jids
+    second.kill()
+    third = world.start()
+    await trio.sleep(20 * MINUTE_S)
+    assert sorted(world.in_progress()[next(iter(third.identities))]) == jids
+    assert len(world.of(JobsRecovered)) == 1
+    rooms.refusal = None
+    await trio.sleep(10 * MINUTE_S)
+    assert_done(world, rooms, jids, 3)
 
 
 async def test_job_forgotten_at_its_second_step_may_have_run(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, world: World, rooms: Rooms
 ) -> None:
-    simulate(monkeypatch)
-    rooms, jids = Rooms(), ["r1", "r2"]
-    async with trio.open_nursery() as nursery:
-        world = World(cast("SimulatedTarget", rooms), nursery)
-        first = world.start()
-        await trio.sleep(MINUTE_S)
-        rooms.refusal = "server"
-        world.push(*jids, command="room")
-        await trio.sleep(1)
-        (held,) = (own.jobs for own in world.reference.data.held.values() if own.jobs)
-        first.way.cut = True
-        world.reference.data.lists["queue:rest"] += held.values()
-        held.clear()
-        await trio.sleep(3)
-        first.way.cut, rooms.refusal = False, None
-        await trio.sleep(2 * MINUTE_S)
-        nursery.cancel_scope.cancel()
-    assert sorted(rooms.filled) == sorted(rooms.made) == jids
-    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (2, 0, {})
-
-
-@pytest.mark.parametrize("refusal", ["connection", "server", "login", "breaker"])
-async def test_begun_job_is_finished_after_its_expiry_and_a_stop(
-    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
-) -> None:
-    """No other job is begun then."""
-    simulate(monkeypatch)
-    stretch(monkeypatch, 30)
-    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
-    rooms, begun = Rooms(), ["r1", "r2"]
-    async with trio.open_nursery() as nursery:
-        world = World(cast("SimulatedTarget", rooms), nursery)
-        first = world.start()
-        await trio.sleep(MINUTE_S)
-        rooms.refusal, rooms.breakers_of = refusal, [first]
-        world.push(*begun, command="room", expiry=now_s() + 5 * MINUTE_S)
-        await trio.sleep(10 * MINUTE_S)
-        assert sorted(world.places()) == sorted(rooms.made) == begun
-        first.stop()
-        await first.done.wait()
-        second = world.start()
-        rooms.breakers_of = [second]
-        world.push("x1", command="room", expiry=now_s() - 1)
-        await trio.sleep(20 * MINUTE_S)
-        assert world.places().keys() >= set(begun)
-        rooms.refusal = None
-        await trio.sleep(10 * MINUTE_S)
-        nursery.cancel_scope.cancel()
-    assert sorted(rooms.filled) == sorted(rooms.made) == begun
-    ends = {event.jid: event.outcome for event in world.of(JobFinished)}
-    assert ends == {"r1": "delivered", "r2": "delivered", "x1": "expired"}
-    assert (world.reference.data.processed, world.reference.data.failed, world.places()) == (3, 0, {})
+    jids, first = ["r1", "r2"], world.start()
+    await trio.sleep(MINUTE_S)
+    rooms.refusal = "server"
+    world.push(*jids, command="room")
+    await trio.sleep(MINUTE_S)
+    (held,) = (own.jobs for own in world.reference.data.held.values() if own.jobs)
+    first.way.cut = True
+    world.reference.data.lists["queue:rest"] += held.values()
+    held.clear()
+    await trio.sleep(MINUTE_S)
+    first.way.cut, rooms.refusal = False, None
+    await trio.sleep(10 * MINUTE_S)
+    assert_done(world, rooms, jids, 2)
