@@ -9,7 +9,8 @@ import pytest
 
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.job import claims
+from restbroker.job import claims, signing
+from restbroker.job.arguments import Submission
 from restbroker.job.claims import Lock
 from restbroker.job.command import Command
 from restbroker.job.order import Order
@@ -46,13 +47,15 @@ def outcomes(events: list[JobFinished]) -> dict[str, str]:
 
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 async def test_only_one_job_of_a_key_is_sent(harness: Harness) -> None:
+    """A producer without an answer to its LPUSH repeats it, job id and all."""
     harness.history_s = 60.0
     harness.concurrency = 1
-    harness.push(idempotency_key=KEY)
+    for _ in range(2):
+        harness.push(idempotency_key=KEY)
     harness.push(count=3, first=1, args=SAME, idempotency_key=KEY, reply_to="restbroker:reply:twin")
-    events = await harness.serve(4)
+    events = await harness.serve(5)
     assert len(harness.target.sent) == 1
-    assert sorted(event.outcome for event in events) == ["delivered", "duplicate", "duplicate", "duplicate"]
+    assert harness.outcomes == ["delivered", *["duplicate"] * 4]
     assert {(event.fate, event.code) for event in events if event.outcome == "duplicate"} == {("ack", "Duplicate")}
     assert held(harness) == ["jid-safe-0", "done"]
     assert DAY_MS - 10_000 < lasts_ms(harness) <= DAY_MS + 10_000
@@ -61,22 +64,9 @@ async def test_only_one_job_of_a_key_is_sent(harness: Harness) -> None:
     assert "jid-safe-0" in replies[0]["error"]["message"]
     assert replies[0]["answer"] is None
     ends = [history.read(entry.record) for entry in history.newest(harness.client, 10)]
-    assert sorted(end.outcome for end in ends if end is not None) == ["delivered", *["duplicate"] * 3]
-    assert harness.client.command("GET", "stat:processed") == b"4"
+    assert sorted(end.outcome for end in ends if end is not None) == ["delivered", *["duplicate"] * 4]
+    assert harness.client.command("GET", "stat:processed") == b"5"
     assert [harness.size(key) for key in ("queue:rest", "dead", "retry", "schedule")] == [0, 0, 0, 0]
-
-
-@pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
-async def test_a_push_that_is_repeated_whole_is_done_once(harness: Harness) -> None:
-    """A producer without an answer to its LPUSH repeats it, job id and all."""
-    for _ in range(3):
-        harness.push(idempotency_key=KEY)
-    async with harness.broker():
-        events = await harness.until_ended(3)
-        harness.push(idempotency_key=KEY)
-        await harness.until_ended(4)
-    assert len(harness.target.sent) == 1
-    assert sorted(event.outcome for event in events) == ["delivered", "duplicate", "duplicate"]
 
 
 async def test_twin_of_running_job_is_not_sent_and_does_not_wait(harness: Harness) -> None:
@@ -230,8 +220,6 @@ async def test_a_duplicates_answer_carries_what_became_of_the_first(
 
 
 def ok_outcome(response: Response) -> Any:
-    from restbroker.job.outcome import Delivered
-
     return Delivered(response.body.decode(), 0, 200)
 
 
@@ -271,10 +259,6 @@ async def test_twin_of_job_held_by_a_dead_process_is_not_sent(harness: Harness) 
 
 async def test_signed_twin_leaves_no_fingerprint_while_first_may_fail(harness: Harness) -> None:
     """Else the first would count as a replay when it is tried again, and no one would have done it."""
-    from restbroker.job import signing
-    from restbroker.job.arguments import Submission
-    from restbroker.job.command import Command
-
     submission = Submission(Command("safe", {"n": 0}), None, None)
     signature = signing.sign("t", "default", int(time.time()), jid="j1", submission=submission, queue="rest")
     job = {"class": "Add", "jid": "j1", "args": ["safe", {"n": 0}, signature], "idempotency_key": KEY}

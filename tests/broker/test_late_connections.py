@@ -6,7 +6,6 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.health import Lease, boot_time_s
-from restbroker.broker.worker_pool import WorkerPool
 from restbroker.errors import ConnectionEnded
 from restbroker.job.outcome import Reason
 from restbroker.transport.message import NotSent
@@ -81,11 +80,6 @@ async def test_late_connection_of_a_job_in_other_hands_sends_nothing(harness: Ha
     assert harness.target.sent == []
 
 
-def run_out(pool: WorkerPool) -> None:
-    # One that no beat confirms.
-    pool.worker.checks.lease = Lease()
-
-
 @pytest.mark.parametrize("at_most_once", [(), ("safe",)])
 async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
     harness: Harness, at_most_once: tuple[str, ...], hurry: MockClock
@@ -94,7 +88,8 @@ async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
     async with harness.broker():
         await harness.until(lambda: harness.status.serving, "it serves")
         pool = harness.pool
-        run_out(pool)
+        # One that no beat confirms.
+        pool.worker.checks.lease = Lease()
         harness.push("safe")
         breaker = pool.breaker
         await harness.until(

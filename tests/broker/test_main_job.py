@@ -3,7 +3,6 @@
 import json
 from typing import NoReturn, cast
 
-import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -294,13 +293,10 @@ async def test_set_of_wrong_type_is_reported_once_and_delivery_goes_on(harness: 
 
 
 async def test_pool_without_record_is_reported_once_and_others_recover(harness: Harness) -> None:
-    harness.client.command("HSET", "restbroker:dying", "broken", "1", "whole", "1")
+    harness.client.command("HSET", "restbroker:dying", "broken", "1")
     harness.client.command("HSET", "restbroker:ip:broken", "1:1", "{}")
-    facts = attrs.evolve(this_process("t"), started_at_ticks=1)
-    harness.client.command("HDEL", "restbroker:dying", "whole")
-    assert jobs.register(harness.client, "whole", facts, ["rest"])
     harness.push()
-    fetch(harness.client, jobs.FetchRequest("whole", "t", ("rest",), 0, 1, 1))
+    harness.crashed()
     async with harness.broker():
         await harness.until_ended()
         await harness.until(lambda: harness.of(OperatorWarning), "the broken one is reported")

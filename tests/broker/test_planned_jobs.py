@@ -107,11 +107,16 @@ async def test_jobs_after_an_upgrade_are_sent_as_the_new_version_wants(paths: Pa
     assert serving.planned > 0.6 * MANY
 
 
-async def test_jobs_behind_a_change_of_the_password_carry_the_new_one(paths: Paths, tmp_path: Path) -> None:
-    file = tmp_path / "password"
+async def a_password(directory: Path) -> tuple[Path, dict[str, Any]]:
+    """Return a file with the old one, and a login with it."""
+    file = directory / "password"
     file.write_text("the old one")
     await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
-    auth = {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}
+    return file, {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}
+
+
+async def test_jobs_behind_a_change_of_the_password_carry_the_new_one(paths: Paths, tmp_path: Path) -> None:
+    file, auth = await a_password(tmp_path)
     async with paths.broker(jobs(MANY), Auth=auth) as serving:
         await serving.until_ended(MANY // 3)
         file.write_text("another one")
@@ -303,10 +308,7 @@ async def test_job_whose_plan_fails_is_still_done(
 
 
 async def test_job_sent_with_a_replaced_login_is_sent_with_the_new_one(paths: Paths, tmp_path: Path) -> None:
-    file = tmp_path / "password"
-    file.write_text("the old one")
-    await until_async(lambda: Secret(path=file).file_state() is not None, "it changed long enough ago")
-    auth = {"Basic": {"User": "admin@example.org", "PassFile": str(file)}}
+    file, auth = await a_password(tmp_path)
     async with warmed(paths, Auth=auth) as serving:
         before = serving.planned
         refused = Mood(written(401, ""), then="held")
@@ -358,14 +360,11 @@ async def test_connector_failing_on_an_answer_costs_one_job(paths: Paths, monkey
 async def test_bug_after_a_plan_costs_its_jobs_and_no_breaker_place(
     paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_args: object) -> None:
-        raise ZeroDivisionError("seeded")
-
     # More than there are places.
     odd = _CONCURRENCY + 4
     async with warmed(paths) as serving:
         with monkeypatch.context() as patch:
-            patch.setattr(Delivery, "call", fail)
+            patch.setattr(Delivery, "call", _fail)
             serving.push(jobs(odd, dict.fromkeys(range(10_000, 10_000 + odd), _ODD), first=10_000))
             await serving.until_ended(_WARM + odd)
         serving.push(jobs(MANY, first=20_000))

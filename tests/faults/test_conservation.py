@@ -7,10 +7,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import pytest
 
-from restbroker.trial.result import verdict_of
+from restbroker.trial.result import Verdict, verdict_of
 from tests.support.bench import CONCURRENCY, Bench, job_id, payload
 from tests.support.process import freeze
 from tests.support.redis_line import Report
@@ -71,6 +72,15 @@ def kill_ejabberd(bench: Bench) -> int:
     return CONCURRENCY
 
 
+def judged(bench: Bench, attempted: list[str]) -> tuple[Verdict, list[dict[str, Any]]]:
+    """Return what became of the jobs, and those that are dead, once all are settled."""
+    dead = bench.members("dead")
+    statuses = {
+        job: [call.status for call in exchanges if call.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
+    }
+    return verdict_of(attempted, attempted, statuses, bench.places(), [job["jid"] for job in dead]), dead
+
+
 FAULTS: list[Fault] = [
     kill_broker,
     restart_ejabberd,
@@ -111,11 +121,7 @@ def test_no_job_is_lost_over_ejabberd_restarts_and_broker_kills(
         bench.wait_until_sent(number * jobs // (len(faults) + 2))
         in_progress.append(fault(bench))
     bench.wait_until_finished(CRASHED_S + jobs / 50)
-    dead = bench.members("dead")
-    statuses = {
-        job: [call.status for call in exchanges if call.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
-    }
-    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [job["jid"] for job in dead])
+    verdict, dead = judged(bench, attempted)
     why = Counter(f"{job['args'][0]} {job['error_class']}" for job in dead)
     report(f"{verdict}\nin progress at each fault: {in_progress}, together {sum(in_progress)}; dead: {dict(why)}\n")
     assert verdict.lost == verdict.unexpected == 0
@@ -145,11 +151,7 @@ def test_single_jobs_survive_kills_and_stops_of_the_broker(bench: Bench, report:
             bench.brokers[-1].process.terminate()
             bench.start()
     bench.wait_until_finished()
-    dead = bench.members("dead")
-    statuses = {
-        job: [call.status for call in exchanges if call.forwarded] for job, exchanges in bench.proxy.of_jobs().items()
-    }
-    verdict = verdict_of(attempted, attempted, statuses, bench.places(), [job["jid"] for job in dead])
+    verdict, dead = judged(bench, attempted)
     report(f"{verdict}\nin progress at the kills: {held}; dead: {len(dead)}\n")
     assert verdict.lost == verdict.unexpected == 0
     assert verdict.ok + verdict.dead >= 2000

@@ -419,13 +419,16 @@ def test_job_cancelled_while_sent_dies_as_perhaps_run(way: Way) -> None:
     assert story.world.lying("dead") == {"safe12", "safe13"}
 
 
-def test_job_waiting_for_target_is_not_sent_without_a_lease() -> None:
-    story, _ = lived(_jobs_wait_for_their_target_until_the_lease_has_run_out)
-    assert story.jids == set(story.target.jids)
-
-
-def test_job_waiting_for_target_is_not_sent_once_given_back() -> None:
-    story, _ = lived(_jobs_wait_for_their_target_and_redis_loses_that_it_gave_them)
+@pytest.mark.parametrize(
+    "play",
+    [
+        _jobs_wait_for_their_target_until_the_lease_has_run_out,
+        _jobs_wait_for_their_target_and_redis_loses_that_it_gave_them,
+        _a_process_stops_while_many_wait,
+    ],
+)
+def test_jobs_that_wait_are_sent_only_by_who_may_send_them(play: Play) -> None:
+    story, _ = lived(play)
     assert story.jids == set(story.target.jids)
 
 
@@ -440,11 +443,6 @@ def test_redis_going_back_sends_no_waiting_job_twice(way: Way) -> None:
 def test_job_cancelled_as_its_answer_comes_is_settled_by_it(way: Way) -> None:
     story, _ = lived(_one_is_cancelled_in_the_instant_of_its_answer, way=way)
     assert story.world.lying("dead") == set()
-    assert story.jids == set(story.target.jids)
-
-
-def test_stopping_process_requeues_unsent_jobs_and_leaves_none() -> None:
-    story, _ = lived(_a_process_stops_while_many_wait)
     assert story.jids == set(story.target.jids)
 
 
