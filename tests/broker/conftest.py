@@ -115,9 +115,7 @@ class Scripted:
 
     async def probe(self, _link: Link) -> Probe:
         self.probes += 1
-        if isinstance(self.probe_answer, ZeroDivisionError):
-            raise self.probe_answer
-        if isinstance(self.probe_answer, NotSent):
+        if isinstance(self.probe_answer, Exception):
             raise self.probe_answer
         return self.probe_answer
 

@@ -144,6 +144,8 @@ LONG = "tok3n+SECRET" + "a7" * 20
 OWN: dict[str, Json] = {"user": "bob", "host": "example.org"}
 
 
+@pytest.mark.promise("A good citizen", "the token is in no event and no message")
+@pytest.mark.promise("Producers: answers", "the token in a wrong place is shown nowhere")
 async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness) -> None:
     given: list[list[Json]] = [
         [LONG, OWN, LONG],
@@ -156,14 +158,19 @@ async def test_no_part_of_a_token_in_the_wrong_place_is_quoted(harness: Harness)
         ["check_account", {"user": "bob", "host": f"{'h' * 60}.{LONG}"}, LONG],
         ["check_account", {**OWN, "u" * 20 + LONG: 1}, LONG],
         ["check_account", {**OWN, "u" * 60 + LONG: 1}, LONG],
+        ["register?password=hunter2&x=1", {}, LONG],
+        ["no_command", {}, "wrong"],
     ]
-    harness.raw(*(json.dumps({"class": "Add", "jid": "j1", "args": args}).encode() for args in given))
+    jids = ["j1"] * (len(given) - 1) + [LONG]
+    for jid, args in zip(jids, given, strict=True):
+        harness.raw(json.dumps({"class": "Add", "jid": jid, "args": args}).encode())
     async with serving(harness, Token("app", (Secret(LONG),), hosts=("example.org",))):
         await harness.until(lambda: harness.size("dead") == len(given), "all are dead")
     shown = str(harness.events)
     for found in harness.members("dead"):
         shown += f"{found['error_class']} {found['error_message']} {found['restbroker_attempts']}"
         assert found["error_class"] in ("BadEndpoint", "BadToken", "BadArguments", "HostNotAllowed")
+    assert "hunter2" not in shown
     for text in (LONG, LONG.lower()):
         assert not any(text[start : start + 8] in shown for start in range(len(text) - 7))
 

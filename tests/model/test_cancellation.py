@@ -6,7 +6,7 @@ stopped at once, as by two signals, or killed. N rises until the jobs are done b
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
@@ -107,9 +107,16 @@ async def done_and_replayed(world: World) -> None:
     await process.done.wait()
 
 
-def simulated(steps: int, end: Callable[[Process], None], *, signs: bool = False) -> tuple[World, bool]:
-    run = partial(cut_short, steps, end, signs=signs)
-    return trio.run(run, clock=MockClock(autojump_threshold=0))
+def lives(end: Callable[[Process], None], every: int = 1, *, signs: bool = False) -> Iterator[World]:
+    """Each life that is cut short, at steps so far apart, and at last one that is not."""
+    early, steps = True, 0
+    while early:
+        steps += every
+        assert steps < FIRST_LIMIT
+        run = partial(cut_short, steps, end, signs=signs)
+        world, early = trio.run(run, clock=MockClock(autojump_threshold=0))
+        yield world
+    assert steps > 50
 
 
 @pytest.mark.promise("Security: who can write to Redis beyond the queues", "to have a signed job done again")
@@ -118,12 +125,8 @@ def test_each_step_leaves_every_signed_job_done_without_a_copy(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]
 ) -> None:
     simulate(monkeypatch)
-    early, steps = True, 0
-    while early:
-        steps += EVERY
-        assert steps < FIRST_LIMIT
-        _, early = simulated(steps, end, signs=True)
-    assert steps > 50
+    for _ in lives(end, EVERY, signs=True):
+        """What was cut short is done by a second process there, and pushed once more."""
 
 
 @pytest.mark.promise("No command is lost", "cut short after any step from push to settlement")
@@ -132,13 +135,8 @@ def test_each_step_leaves_every_job_in_one_place_settled_once(
     monkeypatch: pytest.MonkeyPatch, end: Callable[[Process], None]
 ) -> None:
     simulate(monkeypatch)
-    early, steps = True, 0
-    while early:
-        steps += 1
-        assert steps < FIRST_LIMIT
-        world, early = simulated(steps, end)
+    for world in lives(end):
         check(world, killed=end is kill)
-    assert steps > 50
     assert world.reference.data.processed == len(JIDS)
 
 
