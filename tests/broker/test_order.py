@@ -5,7 +5,6 @@ import random
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import attrs
@@ -34,7 +33,7 @@ from restbroker.telemetry.events import BrokerStarted, BrokerStopped, JobFinishe
 from restbroker.transport.message import Request
 from tests.broker.conftest import Harness, Scripted, ok, refuse
 from tests.support.store_calls import fetch, finish
-from tests.support.wait import NEVER_S, until_async
+from tests.support.wait import NEVER_S
 
 BY_KEY = Order()
 TEXT = key_rules(BY_KEY, None)
@@ -76,10 +75,6 @@ def push(harness: Harness, key: str, count: int, first: int = 0, **more: Any) ->
 def state(harness: Harness, key: str) -> str:
     found = order_store.read_key(harness.client, "t", QUEUES, f"\x1e{key}".encode())
     return "free" if found is None else found.state
-
-
-def has_ended(harness: Harness, count: int) -> bool:
-    return len(harness.of(JobFinished)) == count
 
 
 def is_at_rest(harness: Harness) -> bool:
@@ -277,7 +272,7 @@ async def test_the_dead_job_itself_opens_no_key_if_it_has_expired(
     push(harness, "a", 2)
     async with harness.broker():
         await harness.until(lambda: state(harness, "a") == "stopped", "it is stopped")
-        await until_async(partial(has_ended, harness, 1), "it is reported")
+        await harness.until_ended()
         # Sidekiq Web pushes it as it is.
         push(harness, "a", 1, expiry=1, **more)
         await harness.until(lambda: [end.outcome for end in harness.of(JobFinished)][1:] == ["expired"], "it expired")
@@ -412,7 +407,7 @@ async def test_stopping_process_leaves_the_next_job_of_a_key_to_others(harness: 
         harness.control.stop.set()
         await harness.until(lambda: pool.ready.closed, "it knows")
         ends["a"].set()
-        await harness.until(lambda: has_ended(harness, 1), "one is done")
+        await harness.until_ended()
         assert (state(harness, "a"), state(harness, "b")) == ("ready", "in_progress")
         ends["b"].set()
     (stopped,) = harness.of(BrokerStopped)
@@ -429,7 +424,8 @@ async def test_replaced_generation_leaves_next_job_of_a_key_to_another(harness: 
         harness.control.reload.set()
         await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "the new generation serves")
         ends["a"].set()
-        await harness.until(lambda: has_ended(harness, 3), "all of that key are done, while the other is at work")
+        # While the other is at work.
+        await harness.until_ended(3)
         ends["b"].set()
     assert (log.starts, newer.starts) == ({"a": [0], "b": [0]}, {"a": [1, 2]})
     assert is_at_rest(harness)
@@ -466,11 +462,6 @@ async def test_job_that_died_with_its_process_stops_its_key_loudly(harness: Harn
     assert log.starts["a"] == []
 
 
-def warnings(harness: Harness) -> list[str]:
-    """The codes of warnings, but for that jobs have a key which their target does not use."""
-    return [event.code for event in harness.of(OperatorWarning) if event.code != "UnusedKey"]
-
-
 @pytest.mark.promise("One key after the other", "some tries fail, others do not, and a breaker trips")
 async def test_a_tripped_breaker_keeps_the_order(harness: Harness, log: Log) -> None:
     harness.target.way = None
@@ -502,7 +493,8 @@ async def test_keys_of_another_order_by_are_finished_in_order(harness: Harness, 
     assert log.starts["a"] == [0, 0, 1, 2]
     assert (sorted(log.starts["b"]) if later is None else log.starts["b"]) == [1, 2]
     assert is_at_rest(harness)
-    assert warnings(harness) == ["OrderChanged"]
+    # Jobs have a key which their target does not use.
+    assert [code for code in harness.warnings if code != "UnusedKey"] == ["OrderChanged"]
 
 
 async def test_process_reports_waiting_for_a_key_of_another_order_by(

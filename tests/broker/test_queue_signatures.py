@@ -6,20 +6,16 @@ from typing import Any
 import attrs
 import pytest
 
-from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
 from restbroker.job import rubyjson, signing
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.broker.test_admission import DAY_S, SECRET, dead_job, serving, signature
-from tests.broker.test_replays import failing, well
+from tests.broker.test_replays import APP, failing, job, well
 from tests.support.old_signatures import old_signature
-
-APP = Token("app", (Secret(SECRET),), signed=True)
 
 
 def push(harness: Harness, token: str, into: str = "rest", **fields: Any) -> None:
-    payload = {"class": "Add", "jid": "j1", "args": ["safe", {"n": 1}, token, "r1"], **fields}
-    harness.raw(rubyjson.dumps(payload), into=into)
+    harness.raw(job(token, **fields), into=into)
 
 
 def of_form_v1(at_s: int, jid: str = "j1") -> str:

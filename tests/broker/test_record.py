@@ -99,8 +99,7 @@ async def test_weights_of_queues_are_shown_in_the_words_of_sidekiq(shown: Harnes
 
 async def test_the_record_says_how_fast_its_queues_grow(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "LEAST_TREND_S", 0.2)
-    held = Held()
-    shown.target = Scripted(held)
+    shown.target.answer = held = Held()
     async with shown.broker():
 
         def grows(queue: str) -> float:
@@ -129,7 +128,7 @@ def test_how_fast_a_queue_grows_is_what_happens_now(lengths: list[int], per_s: f
 
 
 async def test_running_job_is_cancelled_by_its_displayed_name(shown: Harness) -> None:
-    shown.target = Scripted(Held())
+    shown.target.answer = Held()
     async with shown.broker():
         shown.push(count=2)
         await shown.until(lambda: len(work(shown)) == 2, "both run")
@@ -174,8 +173,7 @@ async def test_foreign_key_over_the_record_is_reported_once(shown: Harness) -> N
 
 
 async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(shown: Harness) -> None:
-    held = Held()
-    shown.target, shown.slots = Scripted(held), {"safe": 1}
+    shown.target.answer, shown.slots = (held := Held()), {"safe": 1}
     async with shown.broker():
         shown.push(count=3)
         await shown.until(lambda: len(shown.status.running_jobs()) == 1 and shown.size("queue:rest") == 0, "one runs")
@@ -185,8 +183,7 @@ async def test_a_job_that_waits_for_its_slot_is_not_shown_as_running(shown: Harn
 
 
 async def test_first_signal_after_a_web_stop_cuts_nothing_off(shown: Harness) -> None:
-    held = Held()
-    shown.target = Scripted(held)
+    shown.target.answer = held = Held()
     async with shown.broker():
         shown.push()
         await shown.until(shown.status.running_jobs, "it runs")
@@ -214,8 +211,7 @@ async def test_a_connection_that_redis_ended_meanwhile_costs_no_record(
 
 async def test_no_more_than_so_many_jobs_are_shown(shown: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(record, "_SHOWN_JOBS", 2)
-    held = Held()
-    shown.target = Scripted(held)
+    shown.target.answer = held = Held()
     async with shown.broker():
         shown.push(count=3)
         await shown.until(lambda: len(shown.status.running_jobs()) == 3, "three run")
@@ -231,8 +227,7 @@ async def test_names_whose_record_has_expired_are_pruned_at_the_start(shown: Har
 
 
 async def test_large_job_shows_only_its_command(shown: Harness) -> None:
-    held = Held()
-    shown.target = Scripted(held)
+    shown.target.answer = held = Held()
     async with shown.broker():
         shown.push(args=["safe", {"body": "x" * 100_000, "user": "bob"}, "t"])
         await shown.until(lambda: work(shown), "it is shown")

@@ -88,8 +88,8 @@ async def test_standing_fetch_takes_each_job_once_and_compares_nothing(
         for number in range(150):
             harness.push(first=number, into=chance.choice(queues))
             if chance.random() < 0.5:
-                await harness.until(lambda number=number: len(finished(harness)) > number, "it is done")  # type: ignore[misc]
-        await harness.until(lambda: len(finished(harness)) == 150, "all are done")
+                await harness.until_ended(number + 1)
+        await harness.until_ended(150)
         await until_it_stands(harness, len(queues))
     assert compared == []
     assert len(fetches) < 20, "only where jobs come faster than they are done"
@@ -105,7 +105,7 @@ async def test_fetches_stand_also_where_each_answer_is_looked_at(harness: Harnes
         for number in range(10):
             await until_it_stands(harness)
             harness.push(first=number)
-            await harness.until(lambda number=number: len(finished(harness)) > number, "it is done")  # type: ignore[misc]
+            await harness.until_ended(number + 1)
         await until_it_stands(harness)
     assert len(harness.target.sent) == 10
 
@@ -140,7 +140,7 @@ async def test_while_its_target_is_paused_it_takes_nothing(harness: Harness) -> 
         await harness.until(lambda: harness.pool.hindrance == "paused", "it holds")
         assert (harness.size("queue:rest"), harness.target.calls) == (1, [])
         pauses.resume_target(harness.client, "t")
-        await harness.until(lambda: finished(harness), "it goes on")
+        await harness.until_ended()
 
 
 @pytest.mark.usefixtures("_long")
@@ -154,7 +154,7 @@ async def test_job_pushed_after_its_breaker_tripped_stays_queued(harness: Harnes
         await trio.sleep(0.1)
         assert harness.size("queue:rest") == 1
         harness.target.probe_answer = FINE
-        await harness.until(lambda: finished(harness), "it goes on")
+        await harness.until_ended()
 
 
 @pytest.mark.parametrize("moment", range(3))
@@ -174,7 +174,7 @@ async def test_job_pushed_as_its_breaker_trips_is_done_after_reset(
                 harness.push(first=number)
             await trio.sleep(0.1)
             harness.target.probe_answer = FINE
-            await harness.until(lambda n=number: len(finished(harness)) == n + 1, "it is done")  # type: ignore[misc]
+            await harness.until_ended(number + 1)
     assert len(harness.target.sent) == 5
 
 
@@ -216,7 +216,7 @@ async def test_job_that_wakes_a_fetch_without_script_is_done(harness: Harness, h
             await until_it_stands(harness)
             harness.client.command("SCRIPT", "FLUSH")
             harness.push(first=number)
-            await harness.until(lambda number=number: len(finished(harness)) > number, "it is done")  # type: ignore[misc]
+            await harness.until_ended(number + 1)
 
 
 @pytest.mark.usefixtures("_long")
@@ -277,7 +277,7 @@ async def test_job_taken_unread_at_the_end_is_done_or_queued(
         else:
             getattr(harness.control, end).set()
         if end != "stop":
-            await harness.until(lambda: finished(harness), "it is done")
+            await harness.until_ended()
             assert len(compared) == 1
     assert (len(finished(harness)), harness.size("queue:rest")) == ((0, 1) if end == "stop" else (1, 0))
     assert len(harness.target.sent) == len(finished(harness))
@@ -305,7 +305,7 @@ async def test_fence_ends_it_and_the_next_generation_has_its_own(harness: Harnes
         identity = harness.identity
         await harness.fence(identity)
         harness.push(count=3)
-        await harness.until(lambda: len(finished(harness)) == 3, "they are done")
+        await harness.until_ended(3)
         assert identity not in identities.live_identities(harness.client)
     assert len(harness.target.sent) == 3
 
@@ -322,7 +322,7 @@ async def test_a_reload_hands_over_while_jobs_arrive(harness: Harness) -> None:
             harness.push(first=2 * number)
             harness.control.reload.set()
             harness.push(first=2 * number + 1)
-            await harness.until(lambda number=number: len(finished(harness)) == 2 * number + 2, "both are done")  # type: ignore[misc]
+            await harness.until_ended(2 * number + 2)
     assert sum(len(target.sent) for target in targets) == 20
 
 
@@ -354,7 +354,7 @@ async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
     async with harness.broker():
         for number in range(60):
             harness.push(first=number, into=queues[number % len(queues)])
-            await harness.until(lambda number=number: len(finished(harness)) == number + 1, "it is done")  # type: ignore[misc]
+            await harness.until_ended(number + 1)
     assert lost() > 5
     assert len(harness.target.sent) == 60
 
@@ -367,7 +367,7 @@ async def test_outage_ends_it_and_redis_is_compared_before_more(harness: Harness
         await harness.until(lambda: compared, "it is compared")
         await until_it_stands(harness)
         harness.push()
-        await harness.until(lambda: finished(harness), "it goes on")
+        await harness.until_ended()
 
 
 @pytest.mark.promise("No command is lost", "Redis is killed while a fetch stands in it")
@@ -382,7 +382,7 @@ async def test_redis_is_killed_while_it_stands(
             redis.kill()
             harness.client.close()
             redis.start()
-            await harness.until(lambda number=number: len(finished(harness)) == number + 1, "it is done")  # type: ignore[misc]
+            await harness.until_ended(number + 1)
     assert len(harness.target.sent) == 4
 
 
@@ -397,7 +397,7 @@ async def test_redis_is_frozen_while_it_stands(
         await harness.until(lambda: harness.of(StoreLost), "it is reported")
         redis.resume()
         harness.push(count=5)
-        await harness.until(lambda: len(finished(harness)) == 5, "they are done")
+        await harness.until_ended(5)
         await harness.until(lambda: harness.of(StoreBack), "it is reported")
     assert len(harness.target.sent) == 5
 
@@ -410,7 +410,7 @@ async def test_jobs_are_fetched_gently_where_waiting_is_refused(
     async with harness.broker():
         await harness.until(lambda: harness.target.probes, "it serves")
         harness.push(count=3)
-        await harness.until(lambda: len(finished(harness)) == 3, "they are done")
+        await harness.until_ended(3)
         redis.command("CONFIG RESETSTAT")
         await trio.sleep(2)
         calls = redis.command("INFO commandstats")
@@ -436,4 +436,4 @@ async def test_busy_workers_leave_the_rest_in_the_queue(harness: Harness) -> Non
         assert len(harness.target.sent) == 3
         assert harness.size("queue:rest") > 20
         slow.let.set()
-        await harness.until(lambda: len(finished(harness)) == 40, "all are done")
+        await harness.until_ended(40)

@@ -1,6 +1,5 @@
 """What a pool takes from its queues: by weights, known to Redis first, and not while something keeps it from it."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -195,15 +194,6 @@ async def test_unadmitted_job_says_so_as_its_last_member(harness: Harness) -> No
     assert {entry["restbroker_unadmitted"] for entry in others} == {"rest"}
     assert (admitted["error_class"], "restbroker_unadmitted" in admitted) == ("BadExpiry", False)
     assert unadmitted.total(harness.client) == 4
-
-
-async def test_dead_job_retried_with_right_token_is_counted_no_more(harness: Harness) -> None:
-    harness.push(args=["safe", {"n": 0}, "wrong"])
-    async with harness.broker():
-        await harness.until(lambda: harness.size("dead"), "it is dead")
-        entry = harness.take("dead")
-        harness.raw(json.dumps({**entry, "args": ["safe", {"n": 0}, "t"]}).encode())
-        await harness.until(lambda: harness.target.calls, "it is sent")
 
 
 async def test_no_job_is_sent_whose_ticket_is_above_the_mark_in_redis(harness: Harness) -> None:

@@ -53,7 +53,7 @@ async def test_lost_rights_of_one_pool_renew_those_of_all(harness: Harness) -> N
 
 
 async def test_a_stop_puts_back_the_jobs_of_each_pool_to_its_own_queue(harness: Harness) -> None:
-    harness.target = Scripted(Held())
+    harness.target.answer = Held()
     harness.others = {"two": Scripted(Held(), judge=lambda _call, _response: Delivered("0", 0, 200))}
     harness.shutdown_timeout_s = 0.1
     harness.push("once", count=20)
@@ -67,8 +67,7 @@ async def test_a_stop_puts_back_the_jobs_of_each_pool_to_its_own_queue(harness: 
 
 async def test_the_limits_of_a_target_hold_for_it_alone(harness: Harness) -> None:
     harness.limits = jobs.Limits(in_flight=1)
-    held = Held()
-    harness.target = Scripted(held)
+    harness.target.answer = held = Held()
     harness.others = {"two": Scripted(ok)}
     harness.push(count=3)
     harness.push(count=20, into="two")
