@@ -36,7 +36,7 @@ time.time = lambda: real() + ahead_s
 import attrs, trio
 from datetime import UTC, datetime
 from restbroker.broker.health import StoreHealth
-from restbroker.broker.periodic import Periodic, PeriodicJob
+from restbroker.broker.periodic import PeriodicJob, PeriodicPusher
 from restbroker.errors import StoreUnavailable
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -75,7 +75,7 @@ jobs = [
 ]
 client, ignore = open_client(StoreSettings(url)), lambda event: None
 client.command("INCR", "running")
-trio.run(Periodic(Lossy(client), StoreHealth(ignore), ignore, jobs).run)
+trio.run(PeriodicPusher(Lossy(client), StoreHealth(ignore), ignore, jobs).run)
 """
 
 
