@@ -97,17 +97,3 @@ def test_manual_retry_with_a_wrong_token_goes_to_the_old_queue(citizen: Citizen)
         lambda: citizen.members("dead")[0].get("retried_at") if citizen.size("dead") else None, "it becomes dead again"
     )
     assert (foreign(citizen), citizen.times_sent()["fails1"]) == ([], 0)
-
-
-@pytest.mark.promise("Security: who can push to the queues", "to reach another queue through retry_queue")
-@pytest.mark.nightly
-def test_dead_job_for_a_foreign_queue_goes_there_only_on_demand(citizen: Citizen) -> None:
-    citizen.start()
-    fields = {"class": "AdminWorker", "jid": "evil", "queue": FOREIGN, "args": [], "restbroker_attempts": []}
-    citizen.client.command("ZADD", "dead", 5, json.dumps(fields), 6, json.dumps({**fields, "jid": "other"}))
-    where = ["--config", str(citizen.config)]
-    for words in (["retry", "evil"], ["retry", "--all", "--yes"], ["reschedule", "--all", "--in", "1s", "--yes"]):
-        left = process.run(["dead", *words, *where], directory=citizen.directory)
-        assert (left.returncode, "--foreign-queues" in left.stderr, foreign(citizen)) == (1, True, [])
-    said = process.run(["dead", "retry", "evil", "--foreign-queues", "--yes", *where], directory=citizen.directory)
-    assert (said.returncode, len(foreign(citizen)), citizen.size("dead")) == (0, 1, 1)

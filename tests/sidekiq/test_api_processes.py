@@ -204,23 +204,6 @@ def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen)
 
 @pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
 @pytest.mark.nightly
-def test_request_reaches_only_the_process_it_names(citizen: Citizen) -> None:
-    first, second = citizen.start(), citizen.start()
-    names = [citizen.identity(broker) for broker in (first, second)]
-    citizen.ask("processes.rb", call="quiet!", identity=names[0])
-    citizen.wait_until_recorded(names[0], "quiet", "true")
-    shown = {process["identity"]: process["stopping"] for process in citizen.ask("processes.rb")["processes"]}
-    assert shown == {names[0]: True, names[1]: False}
-    citizen.push(*(job(f"good{number}") for number in range(5)))
-    citizen.wait_until_sent(5)
-    citizen.ask("processes.rb", call="stop!", identity=names[0])
-    assert first.wait() == 0
-    assert [process["identity"] for process in citizen.ask("processes.rb")["processes"]] == [names[1]]
-    assert second.process.poll() is None
-
-
-@pytest.mark.promise("Sidekiq: remote control", "one request a heartbeat")
-@pytest.mark.nightly
 def test_successive_requests_are_all_followed(citizen: Citizen) -> None:
     broker = citizen.start()
     identity = citizen.identity(broker)

@@ -10,7 +10,6 @@ from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.store.client import items, raw
 from tests.support.scripted import QUEUE, Citizen, jid_of, job
-from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
 
 LONG_S: Final = 3600.0
@@ -155,111 +154,6 @@ def test_manual_retry_keeps_count_and_first_failure_and_delivers(citizen: Citize
     until(lambda: citizen.times_sent()["fails1"] == 3, "it is tried again")
     citizen.wait_until_idle()
     assert citizen.size("retry") == citizen.size("dead") == 0
-
-
-@pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
-@pytest.mark.nightly
-def test_retried_dead_job_dies_again_and_is_delivered_at_last(citizen: Citizen) -> None:
-    failed(citizen, "refused1")
-    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
-    until(lambda: citizen.times_sent()["refused1"] == 2, "it is sent again")
-    citizen.wait_until_in("dead", 1)
-    (dead,) = citizen.members("dead")
-    assert dead["retry_count"] == 0
-    assert dead["retried_at"] > dead["failed_at"]
-    citizen.script.mended.set()
-    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
-    until(lambda: citizen.times_sent()["refused1"] == 3, "it is sent again")
-    citizen.wait_until_idle()
-    assert citizen.size("retry") == citizen.size("dead") == 0
-
-
-@pytest.mark.nightly
-def test_ruby_shows_retries_and_deletes_an_edited_job_as_usual(citizen: Citizen) -> None:
-    failed(citizen, "refused1", "refused2")
-    for number in (1, 2):
-        citizen.restbroker("dead", "edit", jid_of(f"refused{number}"), f"user=fine{number}", "--yes")
-    shown = {entry["jid"]: entry["item"] for entry in citizen.ask("sets.rb", set="dead")["entries"]}
-    assert [shown[jid_of(f"refused{number}")]["args"][1]["user"] for number in (1, 2)] == ["fine1", "fine2"]
-    assert {item["error_class"] for item in shown.values()} == {"Refused"}
-    citizen.ask("sets.rb", set="dead", call="delete", jid=jid_of("refused2"))
-    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("refused1"))
-    until(lambda: citizen.times_sent()["fine1"] == 1, "it is sent as what it became")
-    citizen.wait_until_idle()
-    assert citizen.times_sent()["fine2"] == 0
-    assert citizen.size("retry") == citizen.size("dead") == 0
-
-
-@pytest.mark.promise("Sidekiq: dead jobs", "tries used up")
-@pytest.mark.nightly
-def test_exhausted_job_gets_one_more_try_by_a_manual_retry(citizen: Citizen) -> None:
-    citizen.configure(Backoff=FAST_RETRIES)
-    citizen.start()
-    citizen.push(job("fails1", retry=1))
-    citizen.wait_until_in("dead", 1)
-    assert citizen.times_sent() == {"fails1": 2}
-    citizen.ask("sets.rb", set="dead", call="retry", jid=jid_of("fails1"))
-    until(lambda: citizen.times_sent()["fails1"] == 3, "it is tried again")
-    citizen.wait_until_in("dead", 1)
-    assert citizen.times_sent() == {"fails1": 3}
-    assert citizen.members("dead")[0]["retry_count"] == 1
-
-
-@pytest.mark.promise("Sidekiq: scheduled jobs", "add to queue, delete")
-@pytest.mark.nightly
-def test_a_scheduled_job_added_to_the_queue_is_delivered_at_once(citizen: Citizen) -> None:
-    citizen.start()
-    one, other, _ = scheduled(citizen, "good1", "good2", "good3")
-    citizen.ask("sets.rb", set="schedule", call="add_to_queue", jid=one)
-    citizen.ask("sets.rb", set="schedule", call="retry", jid=other)
-    until(lambda: citizen.times_sent() == {"good1": 1, "good2": 1}, "two are delivered, the third waits")
-    citizen.wait_until_idle()
-    assert citizen.size("schedule") == 1
-
-
-@pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
-@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
-@pytest.mark.nightly
-def test_killed_retries_are_dead_unchanged_and_no_longer_tried(citizen: Citizen) -> None:
-    entries = failed(citizen, *(f"fails{number}" for number in range(12)))
-    values = {entry["jid"]: entry["value"] for entry in entries}
-    citizen.ask("sets.rb", set="retry", call="kill", jid=jid_of("fails1"))
-    (killed,) = citizen.ask("sets.rb", set="dead")["entries"]
-    assert (killed["jid"], killed["value"]) == (jid_of("fails1"), values[jid_of("fails1")])
-    shown = json.loads(citizen.restbroker("dead", "--json"))
-    assert [(found["jid"], found["error_class"]) for found in shown] == [(jid_of("fails1"), "ServerError")]
-    citizen.ask("sets.rb", set="retry", call="kill_all")
-    assert citizen.size("retry") == 0
-    dead = citizen.ask("sets.rb", set="dead")["entries"]
-    assert {entry["jid"]: entry["value"] for entry in dead} == values
-
-
-@pytest.mark.promise("Sidekiq: retries", "delete, kill, all of them")
-@pytest.mark.nightly
-def test_retry_all_has_each_job_delivered_once(citizen: Citizen) -> None:
-    users = [f"{user}{number}" for user in ("fails", "refused") for number in range(12)]
-    failed(citizen, *users)
-    citizen.script.mended.set()
-    for zset in ("retry", "dead"):
-        citizen.ask("sets.rb", set=zset, call="retry_all")
-    until(lambda: len(citizen.server.arrivals) == 48, "each job is sent again")
-    citizen.wait_until_idle()
-    assert citizen.times_sent() == dict.fromkeys(users, 2)
-    assert citizen.size("retry") == citizen.size("dead") == 0
-
-
-@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
-@pytest.mark.nightly
-def test_the_sets_can_be_cleared_under_a_running_broker(citizen: Citizen) -> None:
-    failed(citizen, "fails1", "refused1")
-    scheduled(citizen, "good1")
-    for zset in ("retry", "dead", "schedule"):
-        assert citizen.ask("sets.rb", set=zset, call="clear")["size"] == 1
-        assert citizen.size(zset) == 0
-    citizen.push(job("good2"), job("fails2"))
-    citizen.wait_until_in("retry", 1)
-    citizen.wait_until_idle()
-    assert citizen.times_sent() == {"fails1": 1, "refused1": 1, "good2": 1, "fails2": 1}
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "what Ruby trims from the dead set")

@@ -90,20 +90,6 @@ def test_retry_now_runs_a_signed_job_and_then_bars_its_copy(citizen: Citizen, we
     assert _places(citizen) == {}
 
 
-@pytest.mark.promise("Sidekiq: retries", "Retry now costs no try")
-@pytest.mark.nightly
-def test_retry_now_costs_no_try_of_a_job_that_fails_again(failing: Citizen, web: SidekiqWeb) -> None:
-    (before,) = [fields for fields in failing.members("retry") if _user(fields) == USERS[0]]
-    _press_checked(web, "/retries", "retry", USERS[:1])
-    failing.wait_until_sent(len(USERS) + 1)
-    failing.wait_until_in("retry", len(USERS))
-    (after,) = [fields for fields in failing.members("retry") if _user(fields) == USERS[0]]
-    assert before["retry_count"] == after["retry_count"] == 9
-    assert after["retried_at"] > before["retried_at"]
-    assert after["failed_at"] == before["failed_at"]
-    assert _places(failing) == {user: ["retry"] for user in USERS}
-
-
 BY_NIGHT = [pytest.param(*act, marks=pytest.mark.nightly) for act in (("delete", None), ("kill", "dead"))]
 
 
@@ -163,6 +149,7 @@ def test_the_morgues_buttons_reach_the_checked_jobs(with_dead: Citizen, web: Sid
 
 
 @pytest.mark.promise("Sidekiq: dead jobs", "retry, delete, all of them")
+@pytest.mark.promise("Sidekiq: web pages and API", "scan, clear, kill_all")
 @pytest.mark.nightly
 @pytest.mark.parametrize("button", ["retry", "delete"])
 def test_the_buttons_for_all_the_dead_reach_each_once(with_dead: Citizen, web: SidekiqWeb, button: str) -> None:
@@ -171,17 +158,6 @@ def test_the_buttons_for_all_the_dead_reach_each_once(with_dead: Citizen, web: S
     after = web.press(page, page.form(f"/morgue/all/{button}"), button)
     assert "No dead jobs were found" in after.text
     _wait_for_dead(with_dead, REFUSED if button == "retry" else [], left=[])
-
-
-@pytest.mark.promise("Sidekiq: web pages and API", "details behind each link")
-@pytest.mark.nightly
-def test_the_buttons_of_a_dead_jobs_details_reach_this_job_only(with_dead: Citizen, web: SidekiqWeb) -> None:
-    with_dead.script.mended.set()
-    _press_in_details(web, "/morgue", REFUSED[4], "delete")
-    after = _press_in_details(web, "/morgue", REFUSED[3], "retry")
-    others = [user for user in REFUSED if user not in REFUSED[3:5]]
-    assert _shown(after, "/morgue") == others
-    _wait_for_dead(with_dead, [REFUSED[3]], left=others)
 
 
 @pytest.mark.promise("Sidekiq: web pages and API", "Queues, a queue's pages")
