@@ -202,6 +202,8 @@ def test_allowed_dangerous_command_still_stays_on_the_hosts() -> None:
     (ONE, "kick_user", {"user": "bob", "host": "evil.org"}, ("kick_user", "'evil.org'", "Hosts")),
     (ONE, "status", {}, ("status", "all of them", "without Hosts")),
     (ONE, "register", {"host": 5}, ("register", "its argument host is a number", "Hosts")),
+    (token(targets=("us",)), "status", {}, ("does not allow jobs for the target eu.", "Targets in Tokens")),
+    (token(queues=("rest",)), "status", {}, ("low[1]", "Queues in Tokens")),
 ])  # fmt: skip
 def test_refusal_names_the_token_the_object_and_the_setting(
     grant: Token, endpoint: str, arguments: dict[str, Any], words: tuple[str, ...]
@@ -226,14 +228,3 @@ def test_refusal_names_the_token_the_object_and_the_setting(
 def test_a_token_is_good_where_its_targets_and_queues_say(grant: Token, wanted: str | None) -> None:
     assert code(refused(grant, "status")) == wanted
     assert auth.reaches(grant, "eu", ["other", "low[1]"]) is (wanted is None)
-
-
-def test_a_refused_place_names_the_token_the_place_and_the_key() -> None:
-    elsewhere = refused(token(targets=("us",)), "status")
-    assert elsewhere is not None
-    assert 'The token "app" does not allow jobs for the target eu.' in elsewhere.text
-    assert "Targets in Tokens" in elsewhere.text
-    elsewhere = refused(token(queues=("rest",)), "status")
-    assert elsewhere is not None
-    assert "low[1]" in elsewhere.message
-    assert "Queues in Tokens" in elsewhere.text

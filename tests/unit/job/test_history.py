@@ -57,6 +57,7 @@ def test_each_try_is_the_last_line_of_the_jobs_history(fields: dict[str, Any], o
     ]  # fmt: skip
 
 
+@pytest.mark.promise("No command is lost", "a job with retry: false dies when it fails")
 @rows(("fields", "outcome", "called"), DEAD)
 def test_reply_of_a_dead_job_has_the_servers_words(fields: dict[str, Any], outcome: Final, called: str) -> None:
     settlement = settled(Dead, job(**fields, reply_to=KEY), ONCE, outcome)

@@ -68,11 +68,6 @@ def test_crashes_forgotten_runs_and_unanswered_ones_add_up() -> None:
     assert job({"args": []}, forgotten=1).maybe_run == 1
 
 
-@rows("given_count", [0, 7, -1000000, 9999999, "5", True, 5.0, None, [5]])
-def test_a_count_of_crashes_by_others_counts_as_none(given_count: Json) -> None:
-    assert job({"restbroker_crashes": given_count}).maybe_run == 0
-
-
 @rows(("given_count", "counts"), [(1, 1), (-1, 0), ("2", 0), (None, 0), ([], 0)])
 def test_a_senseless_uncertain_count_counts_as_none(given_count: Json, counts: int) -> None:
     assert job({"restbroker_uncertain": given_count}).maybe_run == counts
@@ -84,24 +79,18 @@ def test_only_true_means_ok_if_exists() -> None:
     assert not job({"ok_if_exists": "yes"}).ok_if_exists
 
 
-@pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
-@pytest.mark.promise("Producers: jobs", "traceparent is passed on if it is printable ASCII")
-@rows("value", ["a\r\nX: y", "ü", 5])
-def test_trace_context_that_could_break_a_header_is_dropped(value: Json) -> None:
-    assert job({"traceparent": value}).traceparent is None
-
-
 def test_the_spare_jid_is_the_same_for_the_same_ticket() -> None:
     assert spare_jid("id", "1:1") == spare_jid("id", "1:1") != spare_jid("id", "2:1")
     assert len(spare_jid("id", "1:1")) == 24
 
 
+@pytest.mark.promise("Security: who can push to the queues", "to leave the API's path, or to add a header")
 @pytest.mark.promise("Producers: jobs", "traceparent is passed on if it is printable ASCII")
 def test_only_well_formed_trace_context_is_passed_on() -> None:
     good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
     assert job({"traceparent": good}).traceparent == good
-    assert job({"traceparent": f" {good}"}).traceparent is None
-    assert job({"traceparent": "x" * 100_000}).traceparent is None
+    others: tuple[Json, ...] = (f" {good}", "a\r\nX: y", "ü", 5, "x" * 100_000)
+    assert [job({"traceparent": other}).traceparent for other in others] == [None] * 5
 
 
 @pytest.mark.promise("Producers: jobs", "a payload over 1 MiB is dead")

@@ -33,6 +33,7 @@ def nested(levels: int) -> Json:
     return body
 
 
+@pytest.mark.promise("Defects of the Go original", "an answer had no status")
 def test_both_answers_say_the_same() -> None:
     by_queue, by_key = replies(ReplyContent("negative", "[1]", [1], 200, None, "already done"))
     details = {

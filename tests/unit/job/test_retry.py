@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.job import arguments, retry, rubyjson, signing
-from restbroker.job.arguments import Submission
+from restbroker.job import retry, rubyjson
 from restbroker.job.backoff import ExponentialBackoff, SidekiqBackoff, delay_s
 from restbroker.job.json_types import Json
 from restbroker.job.retry import FailedTry, RetryRule
@@ -112,6 +111,7 @@ def test_time_long_past_is_read_however_long_its_number(number: float) -> None:
     assert rule.retry_for_s <= -1e9
 
 
+@pytest.mark.promise("A good citizen", "jobs are moved byte for byte")
 def test_a_first_failure_is_written_as_sidekiq_writes_it() -> None:
     first = failed({"class": "Add", "args": [1], "x": 1, "jid": "j", "queue": "other", "retry": True}, jitter=0.5)
     assert rubyjson.dumps(first.fields) == (
@@ -297,15 +297,3 @@ def test_a_job_with_retry_for_is_tried_up_to_its_last_moment() -> None:
     for now_s, tried in ((NOW_S, True), (NOW_S + 0.25, False)):
         again = failed({"retry_for": 60, "failed_at": NOW_S - 60, "retry_count": 0}, now_s=now_s)
         assert (again.retry_at_s is not None) is tried
-
-
-@rows(("accepted", "again"), [(False, "q"), (True, "slow")])
-def test_queue_signature_binds_a_job_until_its_admission(accepted: bool, again: str) -> None:
-    submission = arguments.read(["register", {}, "", None])
-    assert isinstance(submission, Submission)
-    text = signing.sign("s3cret", "app", 1_700_000_000, "j", submission, "q")
-    signature = signing.read(text)
-    assert signature is not None
-    mark = {signing.ACCEPTED_FIELD: signing.acceptance("s3cret", signature, "q", NOW_S)} if accepted else {}
-    fields: dict[str, Json] = {"args": ["register", {}, text], "jid": "j", "retry_queue": "slow", **mark}
-    assert retry.read_queue(fields, "q", ("q", "slow")) == again

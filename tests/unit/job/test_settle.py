@@ -47,17 +47,6 @@ def test_reply_is_a_complete_job_with_text_and_reply_id() -> None:
     assert isinstance(fields["created_at"], float)
 
 
-@pytest.mark.promise("Defects of the Go original", "an answer had no status")
-def test_reply_details_are_a_third_element() -> None:
-    policy = Policy(SidekiqBackoff(), reply_queue="replies", reply_details=True, reply_class="Answer")
-    settlement = settled(Ack, job(), SAFE, Delivered("[1]", [1], 200), policy=policy, reply_id=5)
-    fields = json.loads(settlement.replies[0].payload)
-    assert fields["class"] == "Answer"
-    assert fields["args"][2] == {
-        "status": 200, "outcome": "delivered", "answer": [1], "error": None, "attempts": 1, "duration_ms": 12.3,
-    }  # fmt: skip
-
-
 def test_dead_job_is_answered_only_where_details_are_wanted() -> None:
     plain = settled(Dead, job(), SAFE, Rejected(WHY, "no"), reply_id="x")
     assert plain.replies == ()
@@ -93,11 +82,6 @@ def test_message_without_a_server_begins_with_no_status() -> None:
 @pytest.mark.promise("Producers: jobs", "dead: only JSON's false counts")
 def test_a_job_that_says_dead_false_is_dropped_when_it_fails() -> None:
     assert settle(job(dead=False), SAFE, Rejected(WHY), context()) == Drop()
-
-
-@pytest.mark.promise("No command is lost", "a job with retry: false dies when it fails")
-def test_failed_job_with_retry_false_still_dies() -> None:
-    assert isinstance(settle(job(retry=False), SAFE, Deferred(WHY), context()), Dead)
 
 
 def test_retry_after_delays_a_retry_but_never_brings_it_forward() -> None:
@@ -212,13 +196,6 @@ def test_deferred_job_remembers_that_it_may_have_run() -> None:
     for put_off in (postpone(entry, context()), settle(entry, SAFE, NOT_NOW, context())):
         assert isinstance(put_off, Schedule)
         assert payload(put_off)["restbroker_uncertain"] == 2
-
-
-@pytest.mark.promise("A good citizen", "jobs are moved byte for byte")
-def test_unknown_fields_survive_a_retry_in_their_order() -> None:
-    settlement = settled(Retry, job(bid="b1", cattr={"x": 1}), SAFE, Deferred(WHY))
-    names = list(payload(settlement))
-    assert names.index("bid") < names.index("cattr") < names.index("error_class")
 
 
 def test_dead_uncertain_job_is_resent_by_a_person_as_perhaps_run() -> None:
