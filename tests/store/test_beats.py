@@ -160,13 +160,6 @@ def test_a_pool_without_its_record_takes_nothing_more(pool: Pool, server: Server
     assert pool.ask(1, hwm=1) == IdentityUnknown()
 
 
-def test_record_without_facts_is_refused_with_the_place_of_jobs(pool: Pool, server: Server) -> None:
-    server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
-    with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
-        identities.read(pool.client, pool.identity)
-    assert "restbroker:ip:*" in (caught.value.hint or "")
-
-
 @on_both
 def test_jobs_killed_together_stay_in_their_order(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "a", [b"1", b"2", b"3"])

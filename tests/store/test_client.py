@@ -12,7 +12,6 @@ from restbroker.config.secret import Secret
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.store.client import Client, StoreSettings, integer, open_client
 from tests.store.pools import Server, on_both
-from tests.support.ports import free_port
 from tests.support.process import Stopwatch
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
@@ -140,19 +139,6 @@ def test_a_unix_socket_can_be_used(make_redis: Callable[..., RedisServer], tmp_p
     client.command("SET", "x", "y")
     assert client.command("CLIENT", "GETNAME") == b"restbroker"
     assert b"db3" in str(client.command("INFO", "keyspace")).encode()
-    client.close()
-
-
-def test_a_replica_is_waited_for(make_redis: Callable[..., RedisServer]) -> None:
-    replica = make_redis()
-    replica.command(f"REPLICAOF 127.0.0.1 {free_port()}")
-    replica.command("CONFIG SET replica-serve-stale-data no")
-    client = open_client(StoreSettings(replica.url))
-    with pytest.raises(StoreUnavailable, match="MASTER is down"):
-        client.command("GET", "x")
-    client.command("CONFIG", "SET", "replica-serve-stale-data", "yes")
-    with pytest.raises(StoreUnavailable, match="read only replica"):
-        client.command("SET", "x", "y")
     client.close()
 
 

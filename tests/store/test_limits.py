@@ -158,13 +158,6 @@ def test_pool_waits_for_as_many_tokens_as_come_soon(pool: Pool, server: Server) 
     assert answers == {row: LimitReached("rate", wait_ms) for row, wait_ms in rows.items()}
 
 
-def test_late_starts_and_fetches_share_the_tokens(pool: Pool) -> None:
-    assert limits.charge(pool.client, "t", SLOW) == 0
-    assert taken(pool, SLOW) == 2
-    assert limits.charge(pool.client, "t", SLOW) == 1000
-    assert limits.charge(pool.client, "t", Limits()) == 0
-
-
 Step = tuple[int, int, int]
 
 

@@ -13,9 +13,9 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
+from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.settlement import Ack, Dead
-from restbroker.store import jobs, redis
+from restbroker.store import jobs
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.connection import Connection
@@ -169,15 +169,6 @@ async def test_other_answers_outlive_a_cancelled_load_of_a_script(
     await calls.aclose()
 
 
-async def test_ended_connection_is_noticed_before_anything_is_sent(server: Server, calls: Connection) -> None:
-    server.raw.lpush("ns:queue:a", "1")
-    server.raw.client_kill_filter(_type="normal", skipme=True)
-    await trio.lowlevel.wait_readable(calls._client.descriptor)
-    with pytest.raises(ConnectionEnded):
-        await calls.fetch(WANTED)
-    assert raws(await calls.fetch(WANTED)) == [b"1"]
-
-
 async def test_half_answered_pair_gives_no_answer_to_a_later_call(server: Server) -> None:
     with LossyProxy(server.process.port) as proxy:
         calls = await pool_on(StoreSettings(f"redis://127.0.0.1:{proxy.port}/0", namespace=NAMESPACE))
@@ -248,40 +239,6 @@ async def test_frozen_redis_is_bounded_and_its_late_work_is_found(
     own.resume()
     assert await calls.fetch(WANTED) == UnknownTickets(1)
     await calls.aclose()
-
-
-async def test_answers_that_drip_end_at_last(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 1.0)
-    drips = False
-
-    async def relay(theirs: trio.SocketStream) -> None:
-        redis = await trio.open_tcp_stream("127.0.0.1", server.process.port)
-        async with theirs, redis, trio.open_nursery() as nursery:
-            nursery.start_soon(pass_on, redis, theirs)
-            async for data in theirs:
-                await redis.send_all(data)
-            nursery.cancel_scope.cancel()
-
-    async def pass_on(redis: trio.SocketStream, theirs: trio.SocketStream) -> None:
-        async for data in redis:
-            for place in range(len(data)) if drips else (0,):
-                await theirs.send_all(data[place : place + 1] if drips else data)
-                await trio.sleep(0.05 if drips else 0)
-
-    async with trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, relay, [listener])
-        port = listener.socket.getsockname()[1]
-        calls = await pool_on(StoreSettings(f"redis://127.0.0.1:{port}/0", namespace=NAMESPACE), timeout_s=0.5)
-        await calls.fetch(WANTED)
-        server.raw.lpush("ns:queue:a", "a job that takes its time")
-        drips = True
-        with pytest.raises(StoreUnavailable, match="did not answer in time"):
-            await calls.fetch(WANTED)
-        drips = False
-        assert await calls.fetch(WANTED) == UnknownTickets(1)
-        await calls.aclose()
-        nursery.cancel_scope.cancel()
 
 
 async def test_fetch_cancelled_in_flight_gets_its_answer_first(

@@ -5,7 +5,7 @@ import pytest
 from restbroker.errors import UsageError
 from restbroker.store import paging
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied, Clash, Gone, Refused
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import Cursor, members_with_word, piece
 from restbroker.store.sets import Placement, place
 from tests.store.pools import Server, on_both
@@ -129,22 +129,3 @@ def test_each_member_gets_the_place_that_it_is_given(client: Client, server: Ser
     assert place(client, "retry", [Placement(b"later", zset="dead", new=b"later!")]) == [Applied()]
     copies = [fields[b"payload"] for _, fields in server.raw.xrange("ns:restbroker:parked")]
     assert copies == [b"stays!", b"later!"], "what was in the dead set as it is has its copy already"
-
-
-def test_more_than_a_batch_is_placed(client: Client, server: Server) -> None:
-    server.raw.zadd("ns:dead", {f"m{n}": n for n in range(1200)})
-    assert place(client, "dead", [Placement(b"m%d" % n, queue="a") for n in range(1200)]) == [Applied()] * 1200
-    assert server.raw.llen("ns:queue:a") == 1200
-
-
-def test_member_that_cannot_be_placed_keeps_its_score(client: Client, server: Server) -> None:
-    server.raw.zadd("ns:dead", {"one": 1.5, "two": 2.5, "three": 3.5})
-    server.raw.set("ns:queue:a", "x")
-    server.raw.zadd("ns:retry", {"two": 9})
-    refused, clash, done = place(
-        client, "dead", [Placement(b"one", queue="a"), Placement(b"two", zset="retry"), Placement(b"three", queue="b")]
-    )
-    assert isinstance(refused, Refused)
-    assert (clash, done) == (Clash(), Applied())
-    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(b"one", 1.5), (b"two", 2.5)]
-    assert server.raw.zscore("ns:retry", "two") == 9

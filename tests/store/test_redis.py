@@ -167,8 +167,15 @@ def test_bytes_behind_an_answer_are_not_the_next_one() -> None:
         thread.join()
 
 
+async def blocking(steps: redis.Steps[object]) -> object:
+    return redis.run_blocking(steps)
+
+
 @pytest.mark.parametrize("every_s", [0.01, 0.0])
-def test_endless_answer_is_given_up_however_steadily_it_drips(monkeypatch: pytest.MonkeyPatch, every_s: float) -> None:
+@pytest.mark.parametrize("take", [blocking, on_trio])
+async def test_endless_answer_is_given_up_however_steadily_it_drips(
+    monkeypatch: pytest.MonkeyPatch, every_s: float, take: Callable[[redis.Steps[Any]], Awaitable[object]]
+) -> None:
     monkeypatch.setattr(redis, "LONGEST_ANSWER_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = open_client(StoreSettings(f"redis://127.0.0.1:{listener.getsockname()[1]}", client_name=""), 10.0)
@@ -189,7 +196,7 @@ def test_endless_answer_is_given_up_however_steadily_it_drips(monkeypatch: pytes
         watchdog.start()
         try:
             with pytest.raises(StoreUnavailable, match="did not answer in time"):
-                client.command("PING")
+                await take(client.steps_to_run([("due", ["ns:retry"], [])]))
         finally:
             given_up.set()
             watchdog.cancel()

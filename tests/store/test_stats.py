@@ -221,4 +221,8 @@ def test_a_damaged_record_hides_no_pool(client: Client, server: Server) -> None:
     server.raw.hset("ns:restbroker:info:h:1:abc:t", "pid", "no number")
     with pytest.raises(StoreRefused):
         identities.read(client, "h:1:abc:t")
+    server.raw.hdel("ns:restbroker:info:h:1:abc:t", "pid")
+    with pytest.raises(StoreRefused, match="is incomplete \\('pid'\\)") as caught:
+        identities.read(client, "h:1:abc:t")
+    assert "restbroker:ip:*" in (caught.value.hint or "")
     assert [identity.registration for identity in overview(client).identities] == [None]
