@@ -9,8 +9,13 @@ from hypothesis import strategies as st
 from restbroker.job import retry, rubyjson
 from restbroker.job.backoff import ExponentialBackoff, SidekiqBackoff, delay_s
 from restbroker.job.json_types import Json
+from restbroker.job.outcome import Deferred, Rejected
 from restbroker.job.retry import FailedTry, RetryRule
+from restbroker.job.settle import postpone, settle
+from restbroker.job.settlement import Dead, Retry, Schedule
+from tests.sidekiq.readers import READERS
 from tests.support.rows import rows
+from tests.support.settling import WHY, context, read_again
 
 NOW_S = 1_700_000_000.25
 
@@ -28,7 +33,21 @@ FIELDS = (
     "class args jid queue retry retry_for retry_queue retry_count dead failed_at retried_at created_at enqueued_at at "
     "tags error_backtrace error_message restbroker_attempts extra"
 )
+MORE = "error_class display_class wrapped encrypt cattr restbroker_deferred restbroker_deferred_at restbroker_uncertain"
 payloads = st.dictionaries(st.sampled_from(FIELDS.split()), json_values)
+_WRAPPER = "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"
+_MAIL = "ActionMailer::MailDeliveryJob"
+wrappers = st.fixed_dictionaries(
+    {},
+    optional={
+        "class": st.sampled_from([_WRAPPER, "Sidekiq::ActiveJob::Wrapper", "Sidekiq::Extensions::DelayedClass"]),
+        "wrapped": st.sampled_from(["Job", _MAIL]),
+        "args": st.sampled_from([["--- x"], [{"arguments": [1]}], [{"job_class": "Job", "arguments": ["c", {}, "t"]}]]),
+    },
+)
+odd_payloads = st.tuples(payloads, st.dictionaries(st.sampled_from(MORE.split()), json_values), wrappers).map(
+    lambda parts: parts[0] | parts[1] | parts[2]
+)
 
 
 def failed(
@@ -210,10 +229,6 @@ def test_fields_sidekiq_cannot_show_or_move_are_repaired(fields: dict[str, Json]
     assert written(fields).get(name) == value
 
 
-_WRAPPER = "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"
-_MAIL = "ActionMailer::MailDeliveryJob"
-
-
 @rows("wrapper", [_WRAPPER, "Sidekiq::ActiveJob::Wrapper"])
 @rows(("wrapped", "args"), [
     ("Job", []),
@@ -230,17 +245,27 @@ def test_unwrappable_active_job_loses_its_class_but_shows_it(wrapper: str, wrapp
 
 
 @given(payloads, st.integers(0, 1000))
-def test_any_failed_payload_can_be_written_shown_and_moved(fields: dict[str, Json], unique: int) -> None:
+def test_any_failed_payload_can_be_written_and_keeps_its_order(fields: dict[str, Json], unique: int) -> None:
     result = failed(fields, unique=unique).fields
     assert rubyjson.loads(rubyjson.dumps(result)) == result
-    assert isinstance(result["class"], str)
-    assert isinstance(result["args"], list)
-    assert isinstance(result["failed_at"], float)
-    for name in ("created_at", "enqueued_at", "failed_at", "retried_at"):
-        moment_s = result.get(name)
-        assert moment_s is None or (isinstance(moment_s, float) and not moment_s.is_integer())
     kept = [name for name in fields if name in result and name not in ("failed_at", "retried_at")]
     assert [name for name in result if name in kept] == kept
+
+
+@given(odd_payloads)
+def test_each_version_of_sidekiq_shows_whatever_is_stored_again(fields: dict[str, Json]) -> None:
+    # A field that a producer made up is shown as HTML, whoever's it is.
+    entry = read_again(rubyjson.dumps(fields).replace(b"<", b""))
+    ends = [settle(entry, None, outcome, context()) for outcome in (Rejected(WHY), Deferred(WHY))]
+    for reader in READERS.values():
+        for end in (*ends, postpone(entry, context())):
+            match end:
+                case Dead():
+                    reader.job("dead", end.payload)
+                case Retry():
+                    reader.job("retry", end.payload)
+                case Schedule():
+                    reader.job("schedule", end.payload)
 
 
 @given(st.floats(1e9, 4e9), st.lists(st.integers(0, 1_000_000), unique=True, max_size=20))
