@@ -2,8 +2,7 @@
 
 // Pushes jobs by Predis as PHP's clients for Sidekiq do, through PHP's json_encode with its defaults: "/" and everything
 // beyond ASCII escaped, an empty array as [] even where an object is meant, times from microtime().
-// Request, JSON on stdin: redis, namespace, queue, retry, args; at (epoch seconds) for a scheduled job. Answer: the
-// payload as it was stored.
+// Request, JSON on stdin: redis, namespace, queue, args. Answer: the payload as it was stored.
 
 require_once 'Predis/Autoloader.php';
 Predis\Autoloader::register();
@@ -19,14 +18,10 @@ $job = [
     'args' => $request['args'],
     'created_at' => microtime(true),
     'enqueued_at' => microtime(true),
-    'retry' => $request['retry'],
+    'retry' => false,
 ];
 $payload = json_encode($job);
 
-if (isset($request['at'])) {
-    $redis->zadd('schedule', [$payload => $request['at']]);
-} else {
-    $redis->sadd('queues', [$request['queue']]);
-    $redis->lpush('queue:' . $request['queue'], [$payload]);
-}
+$redis->sadd('queues', [$request['queue']]);
+$redis->lpush('queue:' . $request['queue'], [$payload]);
 echo json_encode($payload);

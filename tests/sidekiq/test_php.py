@@ -7,13 +7,12 @@ example says `retry: false`; with Sidekiq such a job vanishes when it fails.
 import json
 import shutil
 import subprocess
-import time
 from typing import Any
 
 import pytest
 
 from restbroker.job.json_types import Json
-from tests.support.beside_ruby import REFUSED, Beside
+from tests.support.beside_ruby import Beside
 from tests.support.ruby import SCRIPTS
 from tests.support.shared import TOKEN
 from tests.support.wait import until
@@ -21,12 +20,11 @@ from tests.support.wait import until
 QUEUE = "rest"
 
 
-def push(one: Beside, args: list[Json], *, retry: Json = False, in_s: float | None = None) -> bytes:
+def push(one: Beside, args: list[Json]) -> bytes:
     """Pushes a job by PHP, and returns what it stored."""
     php = shutil.which("php")
     assert php, "php is not installed; `make test` installs it, or: sudo apt-get install php-cli php-nrk-predis"
-    request: dict[str, Json] = {"redis": one.redis_url, "namespace": one.namespace, "queue": QUEUE}
-    request |= {"args": args, "retry": retry} | ({} if in_s is None else {"at": time.time() + in_s})
+    request: dict[str, Json] = {"redis": one.redis_url, "namespace": one.namespace, "queue": QUEUE, "args": args}
     done = subprocess.run(
         [php, "-d", "display_errors=stderr", str(SCRIPTS / "push.php")],
         input=json.dumps(request),
@@ -82,33 +80,3 @@ def test_a_job_of_php_without_parameters_is_delivered_with_none(beside: Beside) 
     beside.wait_until_finished()
     assert sorted(arrival["command"] for arrival in delivered(beside)) == ["connected_users", "status_list"]
     assert all(arrival.keys() == {"command"} for arrival in delivered(beside))
-
-
-@pytest.mark.promise("Sidekiq: scheduled jobs", "perform_in, perform_at")
-@pytest.mark.nightly
-def test_job_scheduled_by_php_comes_when_due_and_not_before(beside: Beside) -> None:
-    beside.broker()
-    pushed_s = time.monotonic()
-    push(beside, ["register", PARAMETERS, TOKEN], in_s=2.0)
-    assert beside.unfinished() == {"schedule": 1}
-    beside.wait_until_finished()
-    (arrival,) = beside.server.http.arrivals
-    assert arrival.at_s > pushed_s + 2.0
-    assert arrival.arguments == PARAMETERS
-
-
-@pytest.mark.promise("Sidekiq: retries", "retry: true, a number, none")
-@pytest.mark.nightly
-def test_php_job_without_retries_dies_when_it_fails(beside: Beside) -> None:
-    beside.broker()
-    # The server fails, and it refuses.
-    raws = [push(beside, ["register", {**PARAMETERS, "failures": failures}, TOKEN]) for failures in (1, REFUSED)]
-    until(lambda: len(beside.members("dead")) == 2, "both are dead")
-    beside.wait_until_finished()
-    entries = {job["jid"]: job for job in beside.members("dead")}
-    for pushed in map(json.loads, raws):
-        dead = entries[pushed["jid"]]
-        assert {name: dead[name] for name in pushed} == pushed
-        assert (dead["retry"], dead["retry_count"]) == (False, 0)
-        assert dead["error_message"]
-    assert len(delivered(beside)) == 2
