@@ -6,7 +6,7 @@ import pytest
 
 from restbroker.errors import StoreRefused
 from restbroker.store import heartbeats, identities, queues
-from restbroker.store.client import Client, items, raw
+from restbroker.store.client import Client
 from restbroker.store.heartbeats import Recovered
 from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import IdentityUnknown, mark, register
@@ -27,16 +27,6 @@ def test_dead_pools_jobs_return_in_order_and_living_ones_stay(pool: Pool) -> Non
     jobs = Pool(pool.client, "new").take(500).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
     assert identities.fenced_identities(pool.client) == {}
-
-
-def test_jobs_killed_together_share_no_score(pool: Pool) -> None:
-    queues.push(pool.client, "a", [b"%d" % n for n in range(250)])
-    pool.take(250, hwm=250)
-    mark(pool.client, pool.identity, [f"{n}:1" for n in range(1, 251)])
-    heartbeats.fence(pool.client, pool.identity, 0)
-    assert heartbeats.recover(pool.client, pool.identity, as_dead).dead == 250
-    flat = items(pool.client.command("ZRANGE", pool.client.keys.sorted_set("dead"), 0, -1, "WITHSCORES"))
-    assert len({raw(score) for score in flat[1::2]}) == 250
 
 
 JOB = b'{"class":"Add","args":["check_account",{},"t"],"jid":"j"}'
@@ -161,19 +151,19 @@ def test_a_pool_without_its_record_takes_nothing_more(pool: Pool, server: Server
 
 
 @on_both
-def test_jobs_killed_together_stay_in_their_order(pool: Pool, server: Server) -> None:
-    queues.push(pool.client, "a", [b"1", b"2", b"3"])
-    taken = pool.take(3, hwm=3).jobs
+def test_jobs_killed_together_share_no_score(pool: Pool, server: Server) -> None:
+    queues.push(pool.client, "a", [b"%d" % number for number in range(1, 251)])
+    taken = pool.take(250, hwm=250).jobs
     mark(pool.client, pool.identity, [job.ticket for job in taken])
     assert heartbeats.fence(pool.client, pool.identity, 0)
     before_s = time_s(pool.client)
     found = heartbeats.recover(pool.client, pool.identity, as_dead)
-    assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (3, 3, 3, 0, True)
-    scores = [score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)]
+    assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (250, 250, 250, 0, True)
+    scores = {score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)}
+    assert len(scores) == 250
     assert all(before_s - 1 <= score <= time_s(pool.client) + 1 for score in scores)
-    assert scores[2] - scores[0] == pytest.approx(2e-6, abs=1e-6)
     copies = [fields for _, fields in server.raw.xrange("ns:restbroker:parked")]
-    assert copies == [
+    assert copies[-3:] == [
         {b"ticket": b"%d:1" % number, b"payload": dead_payload("a", b"%d" % number)} for number in (3, 2, 1)
     ]
 

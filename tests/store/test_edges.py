@@ -11,7 +11,7 @@ from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.jobs import FetchResult, LimitReached, Limits, mark, register
 from restbroker.store.server import time_s
-from restbroker.store.sets import Placement, due, place
+from restbroker.store.sets import Placement, place
 from tests.store.pools import FACTS, QUEUES, Pool, Server
 
 SHARES = "ns:restbroker:inflight:t"
@@ -73,15 +73,6 @@ def test_each_of_more_moves_than_a_call_takes_has_its_code(client: Client, serve
     server.raw.zadd("ns:retry", {str(number): 1 for number in range(501)})
     moves = [Placement(b"gone", "a"), *(Placement(b"%d" % number, "a") for number in range(501))]
     assert place(client, "retry", moves) == [Gone(), *[Applied()] * 501]
-
-
-def test_due_time_is_by_redis_clock_to_the_microsecond(client: Client) -> None:
-    moments = [due(client, "retry", 1).now_s for _ in range(20)]
-    assert moments == sorted(moments)
-    assert any(moment % 1 for moment in moments)
-    assert abs(moments[0] - time_s(client)) < 5
-    client.command("ZADD", client.keys.sorted_set("retry"), moments[0], "due", moments[0] + 3600, "later")
-    assert [member for member, _ in due(client, "retry", 2).members] == [b"due"]
 
 
 def test_day_of_the_counters_is_utc_wherever_the_broker_runs(

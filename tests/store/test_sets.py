@@ -94,4 +94,5 @@ def test_only_what_is_due_by_redis_clock_is_listed(client: Client, server: Serve
     found = due(client, "retry", 10)
     assert found.members == [(b"later", seconds - 9.5), (b"late", seconds - 5)]
     assert abs(found.now_s - seconds) < 5
+    assert found.now_s % 1 or due(client, "retry", 1).now_s % 1, "to the microsecond"
     assert due(client, "retry", 1).members == [(b"later", seconds - 9.5)]
