@@ -156,6 +156,7 @@ def test_jobs_killed_together_share_no_score(pool: Pool, server: Server) -> None
     taken = pool.take(250, hwm=250).jobs
     mark(pool.client, pool.identity, [job.ticket for job in taken])
     assert heartbeats.fence(pool.client, pool.identity, 0)
+    assert mark(pool.client, pool.identity, [taken[0].ticket]) == IdentityUnknown()
     before_s = time_s(pool.client)
     found = heartbeats.recover(pool.client, pool.identity, as_dead)
     assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (250, 250, 250, 0, True)
