@@ -8,9 +8,10 @@ import attrs
 import pytest
 
 from restbroker.job.settlement import Dead, OrphanedJob, Settlement
-from restbroker.store import queues
+from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client, StoreSettings
 from restbroker.store.codes import Code
+from restbroker.store.heartbeats import Recovered
 from restbroker.store.identities import ProcessInfo
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult
 from restbroker.store.settling import FinishRequest
@@ -83,6 +84,12 @@ class Pool:
 def as_dead(fallen: OrphanedJob) -> Dead:
     """How a marked job is dead, as the broker would say it."""
     return Dead(0.0, dead_payload(fallen.queue, fallen.raw))
+
+
+def die(client: Client, identity: str, heartbeat: int = 0) -> Recovered:
+    """Its process is dead, and its jobs go where they belong."""
+    assert heartbeats.fence(client, identity, heartbeat)
+    return heartbeats.recover(client, identity, as_dead)
 
 
 def dead_payload(queue: str, raw: bytes) -> bytes:

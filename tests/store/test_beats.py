@@ -12,7 +12,7 @@ from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import IdentityUnknown, mark, register
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
-from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload, on_both
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload, die, on_both
 
 
 def test_dead_pools_jobs_return_in_order_and_living_ones_stay(pool: Pool) -> None:
@@ -20,8 +20,7 @@ def test_dead_pools_jobs_return_in_order_and_living_ones_stay(pool: Pool) -> Non
     queues.push(pool.client, "b", [b"b1"])
     pool.take(451, hwm=300)
     assert heartbeats.recover(pool.client, pool.identity, as_dead) == Recovered(0, 0, set(), 0, retired=False)
-    heartbeats.fence(pool.client, pool.identity, 0)
-    found = heartbeats.recover(pool.client, pool.identity, as_dead)
+    found = die(pool.client, pool.identity)
     assert found == Recovered(451, 300, set(), 0, retired=True)
     register(pool.client, "new", FACTS, QUEUES)
     jobs = Pool(pool.client, "new").take(500).jobs
@@ -38,8 +37,7 @@ def crash(client: Client, life: str, count: int = 1, hwm: int = 1) -> Recovered:
     identity = f"h:1:{life}:t"
     register(client, identity, FACTS, QUEUES)
     assert len(Pool(client, identity).take(count, hwm=hwm).jobs) == count
-    assert heartbeats.fence(client, identity, 0)
-    return heartbeats.recover(client, identity, as_dead)
+    return die(client, identity)
 
 
 def counts_in(queue: list[bytes]) -> list[int]:
@@ -160,6 +158,7 @@ def test_jobs_killed_together_share_no_score(pool: Pool, server: Server) -> None
     before_s = time_s(pool.client)
     found = heartbeats.recover(pool.client, pool.identity, as_dead)
     assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (250, 250, 250, 0, True)
+    assert mark(pool.client, pool.identity, [taken[0].ticket]) == IdentityUnknown()
     scores = {score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)}
     assert len(scores) == 250
     assert all(before_s - 1 <= score <= time_s(pool.client) + 1 for score in scores)
@@ -175,8 +174,7 @@ def test_keys_of_another_type_hold_no_recovery_up(pool: Pool, server: Server) ->
     mark(pool.client, pool.identity, ["1:1"])
     for key in ("restbroker:inflight:t", "restbroker:parked"):
         server.raw.set(f"ns:{key}", "neither hash nor stream")
-    assert heartbeats.fence(pool.client, pool.identity, 0)
-    found = heartbeats.recover(pool.client, pool.identity, as_dead)
+    found = die(pool.client, pool.identity)
     assert (found.jobs, found.dead, found.retired) == (2, 1, True)
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
 

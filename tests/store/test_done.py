@@ -57,13 +57,11 @@ def test_job_is_settled_though_its_fingerprint_is_unwritable(pool: Pool, server:
 
 
 @on_both
-def test_fingerprint_lasts_as_asked_and_the_set_as_its_last_one(pool: Pool, server: Server) -> None:
-    tickets = pool.start(3)
+def test_fingerprint_lasts_as_long_as_ever_asked_and_the_set_as_its_last_one(pool: Pool, server: Server) -> None:
     server.raw.zadd(KEY, {"over": server.now_us() // 1000 - 2000})
-    for ticket, proof in zip(
-        tickets, (fingerprint("long", 5000.0), fingerprint("short", 50.0), fingerprint("now", 0.0)), strict=True
-    ):
-        assert pool.settle((ticket, done(proof))) == [Applied()]
+    kept = ("long", 5000.0), ("short", 50.0), ("now", 0.0), ("long", 60.0)
+    for ticket, (text, keep_s) in zip(pool.start(4), kept, strict=True):
+        assert pool.settle((ticket, done(fingerprint(text, keep_s)))) == [Applied()]
     left_s = {
         name: score / 1000 - server.now_us() / 1e6 for name, score in server.raw.zrange(KEY, 0, -1, withscores=True)
     }
@@ -103,10 +101,3 @@ def test_job_stored_with_a_mark_is_known_until_it_is_done(pool: Pool) -> None:
         left_s = stored_for_s(pool.client, [fingerprint("m1", queue="b"), fingerprint("m2")])
         expected = math.inf if isinstance(settlement, Ack) else pytest.approx(5000.0, abs=10)
         assert left_s == [expected, 0.0]
-
-
-def test_record_is_never_shortened_by_one_of_its_signature(pool: Pool, server: Server) -> None:
-    for ticket, keep_s in zip(pool.start(2), (5000.0, 50.0), strict=True):
-        pool.settle((ticket, done(fingerprint("m1", keep_s))))
-    (until_ms,) = (score for _, score in server.raw.zrange(KEY, 0, -1, withscores=True))
-    assert until_ms / 1000 - server.now_us() / 1e6 == pytest.approx(5000.0, abs=10)

@@ -28,7 +28,7 @@ from restbroker.store.jobs import LimitReached, Limits, TargetPaused, mark
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_key
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
-from tests.store.pools import NAMESPACE, QUEUES, Server, as_dead
+from tests.store.pools import NAMESPACE, QUEUES, Server, as_dead, die
 from tests.support.active_job import wrapped
 from tests.support.redis_line import Report
 from tests.support.store_calls import classify_lines
@@ -147,8 +147,7 @@ def test_jobs_of_dead_process_come_first_and_wait_for_a_request(client: Client) 
     heartbeats.write_heartbeats(client, [(slow.identity, 1)], {})
     push(client, *of("a", 0, 1), *of("b", 0, 1))
     assert names(slow.take(2, hwm=1)) == ["a0", "b0"]
-    assert heartbeats.fence(client, slow.identity, 1)
-    assert heartbeats.recover(client, slow.identity, as_dead).jobs == 2
+    assert die(client, slow.identity, 1).jobs == 2
     # That of the first may have been sent; the other was not.
     assert names(next_one.take()) == ["b0"]
     assert next_one.last is not None
@@ -162,8 +161,7 @@ def test_an_ordered_job_waits_after_crashes_in_front_of_its_key(client: Client, 
         pool = GroupPool(client, ORDER, f"h:{life}:x:t").start(quiet_s=1.0)
         (taken,) = pool.take(2, hwm=9)
         assert (name_of(taken.raw), json.loads(taken.raw).get("restbroker_crashes", 0)) == ("a0", life)
-        assert heartbeats.fence(client, pool.identity, 0)
-        heartbeats.recover(client, pool.identity, as_dead)
+        die(client, pool.identity)
         ((group, score),) = server.raw.zrange(held, 0, -1, withscores=True)
         assert waits_s / 2 <= score - server.now_us() / 1e6 <= max(1.0, waits_s * 1.5)
         server.raw.zadd(held, {group: 1})
@@ -175,8 +173,7 @@ def test_a_job_of_a_queue_in_turns_waits_after_crashes_too(client: Client, serve
     for life in range(2):
         pool = GroupPool(client, FAIR, f"h:{life}:x:t").start()
         assert set(names(pool.take(2, hwm=1))) == {"a0", "b0"}
-        assert heartbeats.fence(client, pool.identity, 0)
-        heartbeats.recover(client, pool.identity, as_dead)
+        die(client, pool.identity)
     (member,) = server.raw.zrange(f"{NAMESPACE}:schedule", 0, -1)
     next_one = GroupPool(client, FAIR, "h:9:x:t").start()
     (other,) = next_one.take(2)
@@ -200,8 +197,7 @@ def test_key_waits_from_the_fence_while_its_command_may_run(
     (sent,) = cut_off.take(1)
     if is_marked:
         mark(client, cut_off.identity, [sent.ticket])
-    assert heartbeats.fence(client, cut_off.identity, 1)
-    assert heartbeats.recover(client, cut_off.identity, as_dead).dead == is_marked
+    assert die(client, cut_off.identity, 1).dead == is_marked
     assert next_one.take() == []
     assert next_one.last is not None
     assert longest_s - 5 < (next_one.last.due_ms or 0) / 1000 <= longest_s
@@ -277,8 +273,7 @@ def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: 
     if how == "back":
         old.settle(taken, by=Requeue())
     else:
-        assert heartbeats.fence(client, old.identity, 0)
-        assert heartbeats.recover(client, old.identity, as_dead).retired
+        assert die(client, old.identity).retired
     (taken,) = new.take()
     assert ticket_key(taken.ticket) == "h\x1eu"
 
@@ -607,8 +602,7 @@ def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, ser
             (code,) = pool.settle(first, by=by)
             assert isinstance(code, Refused)
             assert key in code.text
-        assert heartbeats.fence(client, pool.identity, 0)
-        assert not heartbeats.recover(client, pool.identity, as_dead).retired
+        assert not die(client, pool.identity).retired
     else:
         assert heartbeats.fence(client, pool.identity, 0)
     raw.delete(name)

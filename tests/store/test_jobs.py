@@ -13,7 +13,7 @@ from restbroker.store.codes import Applied, Refused
 from restbroker.store.in_progress import read_jobs, read_jobs_in_pieces
 from restbroker.store.jobs import FetchResult, TargetPaused
 from restbroker.store.scripts import names, script
-from tests.store.pools import Pool, Server, as_dead, on_both
+from tests.store.pools import Pool, Server, die, on_both
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
@@ -142,8 +142,7 @@ def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
     fates += [Ack((Reply(b"r", queue="out"),))] * 97
     items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
     assert pool.settle(*items) == [Applied()] * 100
-    assert heartbeats.fence(pool.client, pool.identity, 1)
-    assert heartbeats.recover(pool.client, pool.identity, as_dead).retired
+    assert die(pool.client, pool.identity, 1).retired
 
 
 def test_full_redis_refuses_only_scripts_that_bring_more() -> None:
@@ -160,8 +159,7 @@ def test_only_keys_with_the_namespace_are_touched(client: Client, server: Server
     pool.take(hwm=3)
     pool.settle(("1:1", Dead(1.0, b"p", (Reply(b"r", queue="out"), Reply(b"r", key="restbroker:reply:z", ttl_s=9)))))
     heartbeats.write_heartbeats(client, [(pool.identity, 1)], {pool.identity: b"{}"})
-    heartbeats.fence(client, pool.identity, 1)
-    heartbeats.recover(client, pool.identity, as_dead)
+    die(client, pool.identity, 1)
     assert [key for key in server.raw.keys("*") if not key.startswith(b"ns:")] == []
 
 
