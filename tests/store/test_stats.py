@@ -188,14 +188,6 @@ def test_server_reports_limits_disk_and_database_sizes(client: Client, server: S
     require_supported(client)
 
 
-def test_versions_are_compared_as_numbers(client: Client) -> None:
-    facts = ask(client)
-    for is_valkey, new, old in ((False, ("7.0.0", "8.0"), ("6.2.14", "")), (True, ("7.2.4", "10.0.1"), ("7.0.1",))):
-        for version in (*new, *old):
-            found = attrs.evolve(facts, version=version, is_valkey=is_valkey)
-            assert found.is_supported is (version in new), found.product
-
-
 @on_both
 def test_settings_are_unknown_where_config_is_forbidden(client: Client, server: Server) -> None:
     server.raw.execute_command("ACL", "SETUSER", "plain", "on", "nopass", "+@all", "-config", "~*")

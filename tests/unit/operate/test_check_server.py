@@ -66,6 +66,7 @@ def test_dangers_to_jobs_are_found_with_their_weight() -> None:
         assert found[code].hint
 
 
-def test_a_version_as_old_as_allowed_is_accepted() -> None:
-    assert judged(version="7.0.0")["Version"].level == "ok"
-    assert judged(version="7.2.4", is_valkey=True)["Version"].message == "Valkey 7.2.4 answers at h:1."
+def test_a_version_as_old_as_allowed_or_newer_is_accepted() -> None:
+    for version, is_valkey in (("7.0.0", False), ("8.0", False), ("7.2.4", True), ("10.0.1", True)):
+        found = judged(version=version, is_valkey=is_valkey)["Version"]
+        assert (found.level, found.message.split()[:2]) == ("ok", ["Valkey" if is_valkey else "Redis", version])
