@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # RetrySet, ScheduledSet and DeadSet. Request: `set`; `call` for the entry `jid` (retry, add_to_queue, delete, kill, or
-# reschedule with `at`), or without a jid for the set (retry_all, kill_all, clear, scan with `match`); `dead_max_jobs`.
+# reschedule with `at`), or without a jid for the set (clear, or scan with `match`); `dead_max_jobs`.
 # Answer: the entries as they were before the call, and what the call returned.
 
 require_relative "connect"
