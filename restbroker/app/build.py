@@ -29,6 +29,7 @@ from restbroker.broker.workers.worker_channel import WorkerChannel
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
 from restbroker.job.policy import Policy
+from restbroker.kinds import TARGETS
 from restbroker.operate.connect import store_settings
 from restbroker.operate.enqueue import payload
 from restbroker.operate.request import periodic_requests
@@ -167,7 +168,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
             history_s=config.history_s,
             shows_bodies=config.show_bodies,
             bug=partial(registry.bug, target.kind),
-            is_ours=target.kind in registry.KINDS,
+            is_ours=target.kind in TARGETS,
             event_commands=frozenset(handover.command for handover in handovers if handover.target == target.name),
         )
 

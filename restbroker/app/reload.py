@@ -15,6 +15,7 @@ from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.events import Events
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
+from restbroker.kinds import HTTP
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, OperatorWarning, Report
 from restbroker.telemetry.log import LogSink
@@ -158,7 +159,7 @@ def _require_queues(events: Events | None, new: Config) -> None:
     """Raise `ConfigError` if another target would get the jobs of events that become commands."""
     for place, _, route in () if events is None else events.handovers:
         owner = next((target for target in new.targets if route.queue in target.queues), None)
-        if owner is not None and (owner.name, owner.kind) != (route.handover.target, "http"):
+        if owner is not None and (owner.name, owner.kind) != (route.handover.target, HTTP):
             raise ConfigError(
                 f"{place}: its events are jobs in the queue {route.queue!r}, which would be the target {owner.name}'s. "
                 "The new configuration is not used.",

@@ -21,6 +21,7 @@ from restbroker.errors import ConfigError, UsageError
 from restbroker.job.command import DANGEROUS, ArgumentSpec, Catalogue, CommandSpec, Repeat
 from restbroker.job.endpoint import either
 from restbroker.job.json_types import Json
+from restbroker.kinds import FLAT, TARGETS
 from restbroker.operate.enqueue import server_version_of
 from restbroker.operate.job_schema import job_schema
 from restbroker.operate.names import listed
@@ -63,7 +64,7 @@ def commands(
         ),
     ] = None,
     kind: Annotated[
-        str | None, option("--kind KIND", f"The kind of server: {', '.join(registry.KINDS)}.", completion.kinds)
+        str | None, option("--kind KIND", f"The kind of server: {', '.join(TARGETS)}.", completion.kinds)
     ] = None,
     target: OneTargetOption = None,
     kinds: Annotated[
@@ -84,7 +85,7 @@ def commands(
         _print_schema(kind, target, how.config, server_version)
         return
     if server_version is not None:
-        kind = kind or registry.KINDS[0]
+        kind = kind or FLAT
         catalogue = registry.catalogue(kind, server_version)
     else:
         kind, catalogue = _of_server(kind, target, how.config, name)
@@ -137,7 +138,7 @@ def _of_server(kind: str | None, name: str | None, path: Path | None, command: s
 
     Raise `UsageError` for an unknown target, and `ConfigError` if `path` or `name` needs a configuration.
     """
-    newest = kind or registry.KINDS[0]
+    newest = kind or FLAT
     fitting = _targets(kind, name, path, is_needed=path is not None or name is not None)
     able = (pair for pair in fitting if command is None or has_command(pair[1], command))
     chosen = next(able, None) or next(iter(fitting), None)
@@ -172,7 +173,7 @@ def _print_schema(kind: str | None, name: str | None, path: Path | None, version
     is_needed = kind is None or path is not None
     targets = _targets(kind, name, path, is_needed=is_needed) if version is None else []
     known = [(registry.catalogue_of(place, server_version_of(of, place)), place.default_host) for of, place in targets]
-    output.as_json(job_schema(known or [(registry.catalogue(kind or registry.KINDS[0], version), "")]))
+    output.as_json(job_schema(known or [(registry.catalogue(kind or FLAT, version), "")]))
 
 
 def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> CommandSpec:
@@ -183,7 +184,7 @@ def _find(catalogue: Catalogue, name: str, kind: str, target: str | None) -> Com
         get_close_matches(name, catalogue.commands, n=3),
         [command for command in catalogue.commands if name in command],
     )
-    others = [other for other in registry.KINDS if other != kind and name in registry.catalogue(other).commands]
+    others = [other for other in TARGETS if other != kind and name in registry.catalogue(other).commands]
     if instead := catalogue.unavailable.get(name):
         hint = instead
     elif others and target is None:

@@ -21,7 +21,7 @@ import typer
 from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
-from restbroker.config.setup import FLAT, REDIS, STATS_USER, Setup, SetupAnswers, secret_names, setup
+from restbroker.config.setup import REDIS, STATS_USER, Setup, SetupAnswers, secret_names, setup
 from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
 from restbroker.config.values import is_plain
@@ -32,6 +32,7 @@ from restbroker.console.private_file import require_folder, write_new
 from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 from restbroker.job.jid import BadAddress, printable, read_bare, read_domain
+from restbroker.kinds import FLAT, HTTP, TARGETS
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import AllowedCommands
 
@@ -41,10 +42,10 @@ _TOKEN_BYTES: Final = 24
 _STATS_PASSWORD_BYTES: Final = 12
 _PAGES: Final = "Serve web pages, for this machine alone and with a login"
 _QUEUE: Final = "rest"
-_SERVERS: Final = (
-    "The server: ejabberd, mongooseim, openfire-chat, openfire-rest (or openfire), prosody-rest (or prosody), "
-    "prosody-roster, or the kind of another package."
-)
+_NAMES: Final = [
+    f"{kind} (or {kind.removesuffix('-rest')})" if kind.endswith("-rest") else kind for kind in TARGETS if kind != HTTP
+]
+_SERVERS: Final = f"The server: {', '.join(_NAMES)}, or the kind of another package."
 _LOGIN_FILE: Final = "The file with its password, which stays there; - reads standard input."
 _AUTH: Final = "ejabberd: log in with tokens that it issues, else the password (auto), or always the password (basic)."
 _BEARER_FILE: Final = "The file with a bearer token, used instead of a login."

@@ -27,6 +27,7 @@ from restbroker.console.who import who
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.command import Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
+from restbroker.kinds import FLAT
 from restbroker.operate.connect import open_store
 from restbroker.operate.ctl import remove_refused
 from restbroker.operate.enqueue import (
@@ -184,7 +185,7 @@ def _choose_target(targets: Sequence[Target], name: str | None, words: Sequence[
     if not named:
         raise UsageError(f"There is no target {name!r} with a ctl program.", f"These are configured: {names}.")
     knows = [pair for pair in named if words and _has_command(pair[0], words[0])]
-    flat = [pair for pair in named if pair[0].name == registry.KINDS[0]]
+    flat = [pair for pair in named if pair[0].name == FLAT]
     if chosen := next((pairs for pairs in (named, knows, flat) if len(pairs) == 1), None):
         return chosen[0]
     raise UsageError("Several targets have this command.", f"Name it with --target: {names}.")

@@ -20,6 +20,7 @@ from restbroker.config.urls import is_loopback
 from restbroker.config.values import describe
 from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES
 from restbroker.job.names import BODY_NAMES
+from restbroker.kinds import HTTP
 
 LEAST_SECRET = 16
 _COMMANDS = "Restbroker"
@@ -154,8 +155,8 @@ def _handed_over(
             problems.refuse(at(where, member), "is missing or empty; an event that becomes a command needs both.")
     found = next((target for target in targets if target.name == said.target), None)
     place = at(where, "Target")
-    if found is None or found.kind != "http":
-        known = ", ".join(target.name for target in targets if target.kind == "http") or "there is none"
+    if found is None or found.kind != HTTP:
+        known = ", ".join(target.name for target in targets if target.kind == HTTP) or "there is none"
         text = f"expected the name of a target of the kind http ({known}), found {describe(said.target)}."
         problems.refuse(place, text)
         return one

@@ -17,6 +17,7 @@ from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret
 from restbroker.config.target import Credentials, Proxy, Target, TlsFiles, Url, WrittenKeys, check_login
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
+from restbroker.kinds import FLAT
 
 _FAIR_WEIGHTS: Final = 200
 
@@ -52,8 +53,6 @@ def check_targets(
     `given` has the flat keys that the operator wrote. No target may serve `response_queue`.
     """
     written: list[_TargetEntry] = []
-    # The flat keys mean one server, of the first kind.
-    kind = next(iter(problems.kinds))
     if given or not entries:
         if flat.rest_queue is None:
             why = "it is the queue to serve"
@@ -61,16 +60,14 @@ def check_targets(
                 first = problems.as_written(given[0])
                 why = f"{first} defines its own target beside Targets; give it a queue, or move it into Targets"
             problems.refuse("RestQueue", f"is missing or empty; {why}.")
-        written.append(
-            _TargetEntry(flat.entry(kind, problems), place_of, lambda address: flat.login(address, problems))
-        )
+        written.append(_TargetEntry(flat.entry(problems), place_of, lambda address: flat.login(address, problems)))
     for entry in entries:
         written.append(_entry(entry, problems))
-        if given and entry.name == kind:
+        if given and entry.name == FLAT:
             hint = "choose another name, or move those keys into it"
             first = problems.as_written(given[0])
             problems.refuse(
-                at("Targets", kind), f"has the name of the target that {first} and the other flat keys define; {hint}."
+                at("Targets", FLAT), f"has the name of the target that {first} and the other flat keys define; {hint}."
             )
     _check_queues(written, response_queue, problems)
     return tuple(_target(placed, problems) for placed in written)

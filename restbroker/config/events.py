@@ -22,6 +22,7 @@ from restbroker.config.values import BadValue
 from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES, ServerEvent, address_of
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
+from restbroker.kinds import SOURCES
 
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
 _MEMBER = r"[A-Za-z][A-Za-z0-9_]{0,63}"
@@ -195,11 +196,12 @@ class EventSource:
     """
 
     name: str = ""
-    kind: str = key("Kind", default="", mandatory="always")
-    """The sender: `prosody-rest` (mod_rest); `mongooseim-sns`, `mongooseim-amqp`, `mongooseim-webhook` (MongooseIM's
-    event pusher with sns, rabbit, http); `openfire-sse` (users' streams of Openfire's Chat API); `ejabberd-component`
-    (copies of ejabberd's stanzas); `prosody-component` (Prosody's notifications to phones); `webhook` (any program that
-    posts)."""
+    kind: str = key(
+        "Kind",
+        default="",
+        mandatory="always",
+        meaning=f"The sender: one of {', '.join(f'`{kind}`' for kind in SOURCES)} (docs/events.md).",
+    )
     path: ServedPath | None = key("Path", mandatory="for a kind that servers post to")
     """The path that the server posts to, e.g. /events/prosody."""
     queue: forms.Queue = key("Queue", default="", mandatory="unless each of Routes has one, or Target")

@@ -15,6 +15,7 @@ from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, check_bearer, check_login
 from restbroker.config.urls import RestAddress
+from restbroker.kinds import FLAT
 
 DEFAULT_REST = "http://localhost:5281"
 _NAMES: Mapping[str, str] = {
@@ -62,13 +63,13 @@ class FlatKeys:
     """The queue to take jobs from, without `queue:`."""
     _target: Target = inline(Target, Target(), _flat)
 
-    def entry(self, kind: str, problems: Problems) -> Target:
-        """Return the flat keys as an entry of `Targets`, of this kind and with its name."""
+    def entry(self, problems: Problems) -> Target:
+        """Return the flat keys as an entry of `Targets`."""
         if self.rest_url is None:
             hint = "ejabberd's API is usually under /api."
             problems.note("DefaultURL", f"RestURL is not given; using {DEFAULT_REST}.", hint)
         found = {"ServerVersion": self.server_version, "ApiVersion": self.api_version}
-        options = make(problems.kinds[kind], {name: value for name, value in found.items() if value is not None})
+        options = make(problems.kinds[FLAT], {name: value for name, value in found.items() if value is not None})
         written = attrs.evolve(
             self._target.written,
             url=self.rest_url or DEFAULT_REST,
@@ -76,7 +77,7 @@ class FlatKeys:
         )
         domain = self.jabber_domain
         return attrs.evolve(
-            self._target, name=kind, kind=kind, written=written, default_host=domain, options=options, is_flat=True
+            self._target, name=FLAT, kind=FLAT, written=written, default_host=domain, options=options, is_flat=True
         )
 
     def login(self, address: RestAddress, problems: Problems) -> Credentials:

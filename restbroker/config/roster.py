@@ -17,9 +17,8 @@ from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import without_logins
+from restbroker.kinds import PROSODY_ROSTER
 
-KIND: Final = "prosody-roster"
-"""The kind of target that refreshes rosters."""
 LONGEST_S: Final = 4.0
 """How many seconds Prosody's users wait for their rosters at most."""
 USER: Final = "{user}"
@@ -108,6 +107,7 @@ class Roster:
                 "Listen on a loopback address, or let only Prosody reach this one.",
             )
         target = _target(self.target, targets, problems)
+        waits_s = [target.timeout_s * _SHARE for target in targets if target.kind == PROSODY_ROSTER]
         domain = self.domain or (target.default_host if target is not None else None)
         return attrs.evolve(
             self,
@@ -115,13 +115,13 @@ class Roster:
             domain=None if domain is None else domain.lower(),
             auth_as_written=None,
             auth=auth,
-            longest_s=min([LONGEST_S, *(target.timeout_s * _SHARE for target in targets if target.kind == KIND)]),
+            longest_s=min([LONGEST_S, *waits_s]),
         )
 
 
 def _target(name: str | None, targets: Sequence[Target], problems: Problems) -> Target | None:
     if name is None:
-        able = [target.name for target in targets if target.kind == KIND and not target.is_local]
+        able = [target.name for target in targets if target.kind == PROSODY_ROSTER and not target.is_local]
         if able:
             problems.note(
                 "NoRosterTarget",
@@ -133,8 +133,8 @@ def _target(name: str | None, targets: Sequence[Target], problems: Problems) -> 
     if found is None:
         known = ", ".join(target.name for target in targets)
         problems.refuse("Roster.Target", f"there is no target {without_logins(name)!r}; these are configured: {known}.")
-    elif found.kind not in ("", KIND):
-        why = f"the target {name!r} is of kind {found.kind}; only {KIND} refreshes rosters."
+    elif found.kind not in ("", PROSODY_ROSTER):
+        why = f"the target {name!r} is of kind {found.kind}; only {PROSODY_ROSTER} refreshes rosters."
         problems.refuse("Roster.Target", why)
     elif found.is_local:
         problems.refuse("Roster.Target", f"the target {name!r} has WritesOnly, and refreshes nothing; name another.")

@@ -11,9 +11,8 @@ import attrs
 
 from restbroker.config.urls import redis_address
 from restbroker.job.json_types import Json
+from restbroker.kinds import FLAT
 
-FLAT: Final = "ejabberd"
-"""The kind that the flat keys mean."""
 REDIS: Final = "redis://127.0.0.1:6379/0"
 STATS_USER: Final = "ops"
 """The user for the pages: without a login every local account could edit jobs that carry others' tokens."""

@@ -129,6 +129,7 @@ def commands(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: A
 
 def _catalogues(ctx: typer.Context, command: str = "") -> list[Any]:
     from restbroker.errors import RestbrokerError
+    from restbroker.kinds import TARGETS
     from restbroker.servers import registry
 
     target = ctx.params.get("target")
@@ -137,7 +138,7 @@ def _catalogues(ctx: typer.Context, command: str = "") -> list[Any]:
     except RestbrokerError:
         chosen = []
     found = [registry.catalogue_of(known, None, command) for known in chosen]
-    return found or [registry.catalogue(kind) for kind in registry.KINDS]
+    return found or [registry.catalogue(kind) for kind in TARGETS]
 
 
 @offer
@@ -180,12 +181,12 @@ def _files(typed: str) -> Iterator[str]:
 def kinds(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:  # noqa: ARG001 - Typer hands it over
     """Offer our kinds of servers, and those in the configuration, which other packages may provide."""
     from restbroker.errors import RestbrokerError
-    from restbroker.servers import registry
+    from restbroker.kinds import TARGETS
 
     configured: set[str] = set()
     with suppress(RestbrokerError):
         configured = {target.kind for target in settings(ctx).targets}
-    yield from ((kind, "") for kind in (*registry.KINDS, *sorted(configured - {*registry.KINDS})))
+    yield from ((kind, "") for kind in (*TARGETS, *sorted(configured - {*TARGETS})))
 
 
 @offer

@@ -1,7 +1,8 @@
-"""The kinds of event sources: one folder and one line here for each. All other code reaches a kind through this.
+"""What each kind of source in `restbroker.kinds` brings. All other code reaches a source's code through this.
 
 Called by the command line, the check, `webhook` and `app`. Always holds: a folder's module is imported only when it is
-needed, and neither this file nor `options` loads Trio. A folder has
+needed, and neither this file nor `options` loads Trio. A kind is one file that has the functions and classes below, or
+a folder with these modules:
 
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
   may judge the whole source, and its `DEFAULTS` say what holds for all of them (`config.kind`);
@@ -9,17 +10,18 @@ needed, and neither this file nor `options` loads Trio. A folder has
 - `reader` and `check`, if it fetches by itself: the functions `open_reader` and `check`, as below; `check` also has
   `suggest`, as below, if its server's own configuration needs lines for it.
 
-The module `emit` in a server's own folder makes the server emit an event, for all its kinds of sources: `TARGET_KIND`,
-the kind of target that takes the commands, and the function `emissions`, as below.
+The module `emit` in a server's own folder makes the server emit an event, for all its kinds of sources: the function
+`emissions`, as below.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from types import MappingProxyType, ModuleType
-from typing import TYPE_CHECKING, Final, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Literal
 
 from restbroker.config.key import Kinds, Members
 from restbroker.config.kind import source_defaults_of
+from restbroker.kinds import SOURCES, TARGETS
 
 if TYPE_CHECKING:  # the command line gets the kinds alone
     from restbroker.config.events import EventSource
@@ -28,29 +30,10 @@ if TYPE_CHECKING:  # the command line gets the kinds alone
     from restbroker.servers.findings import Finding
     from restbroker.store.sources import SourceState
 
-_FOLDERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
-    {
-        "ejabberd-component": ("restbroker.servers.component", "restbroker.servers.ejabberd"),
-        "mongooseim-amqp": ("restbroker.events.amqp", "restbroker.servers.mongooseim"),
-        "mongooseim-sns": ("restbroker.servers.mongooseim.sns", "restbroker.servers.mongooseim"),
-        "mongooseim-webhook": ("restbroker.servers.mongooseim.webhook", "restbroker.servers.mongooseim"),
-        "openfire-sse": ("restbroker.servers.openfire.stream", "restbroker.servers.openfire"),
-        "prosody-component": ("restbroker.servers.component", ""),
-        "prosody-rest": ("restbroker.servers.prosody.events", "restbroker.servers.prosody"),
-        "webhook": ("restbroker.servers.webhook", ""),
-    }
-)
-"""The kind's folder, and its server's with `emit`, if there is one."""
-_CLASSES: Final[Mapping[str, str]] = MappingProxyType({"prosody-component": "ProsodyOptions"})
-"""Which class of a folder's `options` a kind has, if another than `Options`."""
-_SUGGESTS: Final = frozenset({"ejabberd-component", "prosody-component"})
-KINDS: Final = tuple(_FOLDERS)
-"""The kinds of sources."""
-
 
 def kinds() -> Mapping[str, Members]:
     """Return kind → its class of options, whose fields are made with `config.key.key`; for `config.load`."""
-    return Kinds(_FOLDERS, _options)
+    return Kinds(SOURCES, _options)
 
 
 def open_hook(source: "EventSource") -> "Hook":
@@ -90,14 +73,10 @@ def suggest(source: "EventSource", sources: "Sequence[EventSource]") -> str | No
 
     None: sources of this kind need none.
     """
-    return _part(source.kind, "check").suggest(source, sources) if source.kind in _SUGGESTS else None
-
-
-def emits(kind: str) -> str | None:
-    """Return the kind of target that makes a server emit an event to this kind of source; None: none does."""
-    server = _FOLDERS[kind][1]
-    found: str | None = import_module(f"{server}.emit").TARGET_KIND if server else None
-    return found
+    if not source_defaults_of(_options(source.kind)).is_reader:
+        return None
+    lines: Callable[..., str] | None = vars(_part(source.kind, "check")).get("suggest")
+    return lines(source, sources) if lines is not None else None
 
 
 def emissions(source: "EventSource", target: "Target", parties: "Parties", text: str) -> "Sequence[Emission]":
@@ -105,15 +84,16 @@ def emissions(source: "EventSource", target: "Target", parties: "Parties", text:
 
     Raise `ConfigError` if `parties` lacks a sender or receiver that the server needs.
     """
-    module = import_module(f"{_FOLDERS[source.kind][1]}.emit")
+    module = import_module(f"{TARGETS[SOURCES[source.kind].emitter].server}.emit")
     found: Sequence[Emission] = module.emissions(source, target, parties, text)
     return found
 
 
 def _options(kind: str) -> Members:
-    members: Members = getattr(_part(kind, "options"), _CLASSES.get(kind, "Options"))
+    members: Members = getattr(_part(kind, "options"), SOURCES[kind].options)
     return members
 
 
 def _part(kind: str, name: Literal["options", "hook", "reader", "check"]) -> ModuleType:
-    return import_module(f"{_FOLDERS[kind][0]}.{name}")
+    own = import_module(SOURCES[kind].folder)
+    return import_module(f"{own.__name__}.{name}") if "__path__" in vars(own) else own

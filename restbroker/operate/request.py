@@ -25,6 +25,7 @@ from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
+from restbroker.kinds import FLAT
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.operate.names import listed, require, suggestion
 from restbroker.servers import registry
@@ -49,7 +50,7 @@ def target_of(targets: Sequence[Target], name: str | None, queue: str | None, co
     if len(serves) == 1 or len(targets) == 1:
         return [*serves, *targets][0]
     able = [target for target in targets if has_command(target, command)]
-    flat = [target for target in targets if target.name == registry.KINDS[0]]
+    flat = [target for target in targets if target.name == FLAT]
     chosen = able if len(able) == 1 else flat
     if not chosen:
         raise _unserved(targets, queue) or _ambiguous(targets, command)

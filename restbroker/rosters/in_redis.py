@@ -14,9 +14,9 @@ import attrs
 import trio
 
 from restbroker.config.core import Config
-from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
+from restbroker.kinds import PROSODY_ROSTER
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.store import RefreshDelay, RefreshJobs, RosterChange, RosterUnchanged, RosterVersions
@@ -111,11 +111,11 @@ class RostersInRedis:
 
 
 def rosters_of(config: Config, target: Target, open_connection: Callable[[], Connection]) -> RostersInRedis | None:
-    """Return the rosters for this target's connector; None for a target of another kind than `KIND`.
+    """Return the rosters for this target's connector; None for a target of another kind than `PROSODY_ROSTER`.
 
     Raise `ConfigError` if no token allows a refresh.
     """
-    if target.kind != KIND:
+    if target.kind != PROSODY_ROSTER:
         return None
     home = RefreshTarget.from_config(config)
     if target.is_local or (home is not None and target.name == home.target.name):

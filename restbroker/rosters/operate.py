@@ -11,9 +11,9 @@ from typing import Final, Self
 import attrs
 
 from restbroker.config.core import Config
-from restbroker.config.roster import KIND
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
+from restbroker.kinds import PROSODY_ROSTER
 from restbroker.operate import audit, enqueue
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.rosters import store
@@ -79,7 +79,7 @@ class Rosters:
 
         Raise `ConfigError` if no token allows a refresh.
         """
-        able = [target for target in config.targets if target.kind == KIND]
+        able = [target for target in config.targets if target.kind == PROSODY_ROSTER]
         domain = config.roster.domain if config.roster is not None else None
         names = [target.name for target in able if not target.is_local]
         return cls(
@@ -87,7 +87,7 @@ class Rosters:
             who,
             domain or next((target.default_host for target in able), None),
             None if only_looks else RefreshTarget.from_config(config),
-            f'Add "Target": "{names[0]}" to Roster.' if names else f'Configure a target of "Kind": "{KIND}".',
+            f'Add "Target": "{names[0]}" to Roster.' if names else f'Configure a target of "Kind": "{PROSODY_ROSTER}".',
         )
 
     def user(self, name: str) -> str:

@@ -13,12 +13,12 @@ from typing import Final, Self
 import attrs
 
 from restbroker.config.core import Config
-from restbroker.config.roster import KIND
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
 from restbroker.errors import ConfigError
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
+from restbroker.kinds import PROSODY_ROSTER
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.rosters.store import RefreshJobs
 from restbroker.servers import registry
@@ -43,7 +43,7 @@ class RefreshTarget:
 
         It is `Roster.Target`, or, without `Roster`, the first that can. Raise `ConfigError` if no token allows it.
         """
-        can = [target for target in config.targets if target.kind == KIND and not target.is_local]
+        can = [target for target in config.targets if target.kind == PROSODY_ROSTER and not target.is_local]
         if config.roster is not None:
             can = [target for target in can if target.name == config.roster.target]
         return cls.with_token(can[0], config.tokens) if can else None

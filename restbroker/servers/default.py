@@ -14,6 +14,10 @@ if TYPE_CHECKING:  # pushing a job does without them, and without Trio
     from restbroker.servers.findings import Finding
 
 
+DIALECT = None
+"""The server has no command line that `restbroker ctl` stands in for."""
+
+
 @attrs.frozen
 class Options:
     """No options: nothing is written under `Options`."""

@@ -25,6 +25,7 @@ from restbroker.config.events import Events, EventSource
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import mark_of_sent
+from restbroker.kinds import EJABBERD, OPENFIRE_CHAT
 from restbroker.servers.event_contract import Problem, StreamInfo
 from restbroker.store import events as store
 from restbroker.store import leases, records, sources
@@ -45,7 +46,6 @@ _ENDING_S: Final = 1.0
 _ENDED_S: Final = 5.0
 """Seconds without a word of a reader, which writes each second, after which it counts as dead."""
 _STOPPED: Final = b"stopped"
-_KIND: Final = "openfire-chat"
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
@@ -76,7 +76,7 @@ class LoginsInRedis:
 
 def logins_of(target: Target, open_connection: Callable[[], Connection]) -> LoginsInRedis | None:
     """Return the logins for the target's connector; None for kinds whose commands need no login of a user."""
-    if target.kind != _KIND:
+    if target.kind != OPENFIRE_CHAT:
         return None
     host = target.url.host.lower().rstrip(".")
     is_here = target.url.socket is not None or host in _LOOPBACK
@@ -128,7 +128,7 @@ def sent_messages_of(
         source.own_s
         for source in sources
         if source.own_s is not None
-        and (source.target_name == target.name or (source.target_name is None and target.kind != "ejabberd"))
+        and (source.target_name == target.name or (source.target_name is None and target.kind != EJABBERD))
     ]
     return SentMessagesInRedis(max(windows_s), open_connection(), report) if windows_s else None
 

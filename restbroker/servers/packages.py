@@ -45,6 +45,8 @@ PARTS: Final[Mapping[str, Part]] = MappingProxyType(
     }
 )
 """The parts by the names of the modules that may have them; the docstring of the registry says what each offers."""
+_PARTS: Final[Mapping[str, Part]] = MappingProxyType({**PARTS, "ctl": Part("DIALECT")})
+"""With the one that our own kinds alone have."""
 PRODUCT: Final = "restbroker"
 GROUP: Final = "restbroker.servers"
 _DEFAULT: Final = "restbroker.servers.default"
@@ -71,16 +73,14 @@ class Package:
 
         Where it has none and needs none, return that of the defaults. Raise `ConfigError` if it cannot be imported.
         """
-        if name not in PARTS:
-            return self._import(f"{self.module}.{name}")
-        return self._import(self._place(name) or (self.module if PARTS[name].required else _DEFAULT))
+        return self._import(self._place(name) or (self.module if _PARTS[name].required else _DEFAULT))
 
     def load(self, part: str) -> Any:  # noqa: ANN401  each part offers something else
         """Return the class or function that this part must offer (`parts`); raise `ConfigError` if it has none.
 
         Raise it too if the part cannot be imported.
         """
-        module, name = self.part(part), PARTS[part].offers
+        module, name = self.part(part), _PARTS[part].offers
         if name not in vars(module):
             raise self._unusable(f"{module.__name__} has no {name}")
         return vars(module)[name]
@@ -140,7 +140,7 @@ class Package:
         own, inner = vars(self._import(self.module)), f"{self.module}.{part}"
         if "__path__" in own and find_spec(inner) is not None:
             return inner
-        return self.module if PARTS[part].offers in own else ""
+        return self.module if _PARTS[part].offers in own else ""
 
     def _require_contract(self, version: object) -> None:
         if type(version) is not int:

@@ -1,8 +1,9 @@
-"""The kinds of servers: one folder and one line here for each. All other code reaches a server's code through this.
+"""What each kind of server in `restbroker.kinds` brings. All other code reaches a server's code through this.
 
 Called by the command line, the check and `app`. Always holds: a folder's module is imported only when what it brings is
 needed, and neither this file nor `options` and `catalogue` load Trio or an HTTP client. Kinds that other packages bring
-are looked up when this table lacks one (`packages`); they are made alike. A folder has
+are looked up when the table lacks one (`packages`); they are made alike. A kind is one file that has the functions and
+classes below, or a folder with these modules:
 
 - `options`: the attrs class `Options`, what a target of this kind takes beyond the common keys, each field a key; it
   may judge the whole target (`config.kind`);
@@ -17,7 +18,6 @@ are looked up when this table lacks one (`packages`); they are made alike. A fol
 """
 
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -25,6 +25,7 @@ import attrs
 from restbroker import __version__
 from restbroker.config.key import Kinds, Members, UnusableKind
 from restbroker.errors import ConfigError
+from restbroker.kinds import TARGETS
 from restbroker.servers.packages import GROUP, PARTS, PRODUCT, Package, ambiguous, installed_packages, package_of
 
 if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
@@ -36,27 +37,10 @@ if TYPE_CHECKING:  # pushing a job does without most of them, and without Trio
     from restbroker.servers.ctl import CtlDialect
     from restbroker.servers.findings import Finding
 
-_FOLDERS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "ejabberd": "restbroker.servers.ejabberd",
-        "http": "restbroker.servers.http",
-        "mongooseim": "restbroker.servers.mongooseim",
-        "openfire-chat": "restbroker.servers.openfire.chat",
-        "openfire-rest": "restbroker.servers.openfire.rest",
-        "prosody-rest": "restbroker.servers.prosody",
-        "prosody-roster": "restbroker.rosters.refresh",
-    }
-)
-
-_WITH_CTL: Final = frozenset({"ejabberd", "mongooseim"})
-
 _OTHERS: Final = (
     f"Packages can add kinds (entry points of the group {GROUP});"
     " `restbroker commands --kinds` lists what is installed."
 )
-
-KINDS: Final = tuple(_FOLDERS)
-"""Our own kinds of servers; the flat keys of `env.json` mean the first."""
 
 
 def kinds() -> Mapping[str, Members]:
@@ -64,7 +48,7 @@ def kinds() -> Mapping[str, Members]:
 
     Kinds of other packages are found in it by their names, but not listed.
     """
-    return Kinds(_FOLDERS, _options, _failed_options)
+    return Kinds(TARGETS, _options, _failed_options)
 
 
 def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
@@ -72,14 +56,14 @@ def packages() -> Iterator[tuple[str, Package, ConfigError | None]]:
 
     Read what is installed, and import all parts of the kinds of other packages.
     """
-    yield from ((kind, _require_ours(kind), None) for kind in _FOLDERS)
+    yield from ((kind, _require_ours(kind), None) for kind in TARGETS)
     for kind, found in sorted(installed_packages().items()):
         for package in found:
             yield kind, package, _problem(kind, package)
 
 
 def _problem(kind: str, package: Package) -> ConfigError | None:
-    if kind in _FOLDERS:
+    if kind in TARGETS:
         return ambiguous(kind, (_require_ours(kind), package), f"Uninstall {package.name}; restbroker's own counts.")
     try:
         package_of(kind)
@@ -116,9 +100,7 @@ def open_connector(target: "Target", ports: "Ports") -> "Connector":
 
 def ctl_dialect(kind: str) -> "CtlDialect | None":
     """Return how `restbroker ctl` stands in for this kind's own command line; None for a kind that has none."""
-    if kind not in _WITH_CTL:
-        return None
-    found: CtlDialect = _package(kind).part("ctl").DIALECT
+    found: CtlDialect | None = _require_ours(kind).load("ctl") if kind in TARGETS else None
     return found
 
 
@@ -173,15 +155,15 @@ def _package(kind: str) -> Package:
 
 
 def _find(kind: str) -> Package | None:
-    return _require_ours(kind) if kind in _FOLDERS else package_of(kind)
+    return _require_ours(kind) if kind in TARGETS else package_of(kind)
 
 
 def _known_kinds() -> list[str]:
-    return [*_FOLDERS, *sorted(installed_packages())]
+    return [*TARGETS, *sorted(installed_packages())]
 
 
 def _require_ours(kind: str) -> Package:
-    return Package(PRODUCT, __version__, _FOLDERS[kind])
+    return Package(PRODUCT, __version__, TARGETS[kind].folder)
 
 
 def _failed_options(kind: str, error: Exception) -> str:

@@ -12,6 +12,7 @@ import typer
 from restbroker.cli.app import COMMANDS, load
 from restbroker.cli.examples import examples, walk
 from restbroker.console import completion
+from restbroker.kinds import FLAT
 from restbroker.operate import where
 from restbroker.operate.where import FIELDS
 from restbroker.servers import registry
@@ -61,7 +62,7 @@ def test_each_example_is_a_line_that_its_command_reads(monkeypatch: pytest.Monke
         # With "-" each row of the file names its command.
         if name == "enqueue" and parameters.get("command") not in (None, "-"):
             given = parameters["words"] or []
-            spec = registry.catalogue(registry.KINDS[0]).commands[parameters["command"]]
+            spec = registry.catalogue(FLAT).commands[parameters["command"]]
             taken = {argument.name for argument in spec.arguments}
             assert {re.split("[:=]", word)[0] for word in given} <= taken, taken
 

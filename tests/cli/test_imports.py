@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from restbroker.servers import registry
+from restbroker.kinds import FLAT, TARGETS
 from restbroker.store import queues
 from restbroker.store.client import Client
 from tests.cli.conftest import NOW_S, Shell, configure, put
@@ -22,7 +22,7 @@ SLOW = {
 }
 # What changes jobs, for commands that show them.
 ACTING = {"restbroker.operate.act", "restbroker.cli.actions"}
-OTHERS = {"rosters", *(kind.partition("-")[0] for kind in registry.KINDS[1:])}
+OTHERS = {"rosters", *(kind.partition("-")[0] for kind in TARGETS if kind != FLAT)}
 NEEDED = {
     *("attr", "attrs"),
     *("trio", "outcome", "sniffio", "sortedcontainers", "idna"),
@@ -87,7 +87,7 @@ def test_a_quick_command_loads_nothing_slow(place: Path, store: Client, line: st
 
 
 def test_only_the_catalogue_of_the_commands_own_server_is_loaded(place: Path) -> None:
-    kinds = [kind for kind in registry.KINDS if kind not in ("http", "prosody-roster")]
+    kinds = [kind for kind in TARGETS if kind not in ("http", "prosody-roster")]
     targets = {kind: {"Kind": kind, "URL": "http://127.0.0.1:1/api", "Queues": [kind]} for kind in kinds}
     document = json.loads((place / "env.json").read_text())
     kept = {name: value for name, value in document.items() if not name.startswith("Rest")}

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from restbroker.servers import registry
+from restbroker.kinds import TARGETS
 from restbroker.servers.packages import CONTRACT_VERSION
 from tests.support.process import run, started
 from tests.support.receiver import Answer, Received, Receiver
@@ -105,7 +105,7 @@ def test_kinds_are_listed_with_package_version_and_a_sentence(shell: Shell) -> N
     listed, rows = shell("commands", "--kinds"), json.loads(shell("commands", "--kinds", "--json").stdout)
     sentence = "Chatter: its users, and messages to them, through its HTTP API."
     assert listed.stdout.splitlines()[-1] == f"chatter\trestbroker-chatter 1.0\t{sentence}"
-    assert [row["kind"] for row in rows] == [*registry.KINDS, "chatter"]
+    assert [row["kind"] for row in rows] == [*TARGETS, "chatter"]
     assert {row["package"] for row in rows[:-1]} == {"restbroker"}
     assert all(row["about"] for row in rows)
     assert rows[-1] == {
@@ -369,4 +369,4 @@ def test_unknown_kind_is_answered_with_known_ones_and_how_to_add(shell: Shell, t
     _write(tmp_path, configuration)
     message = shell("run").stderr
     assert '"chatter", found a string ("chater"); did you mean "chatter"?' in message
-    assert all(text in message for text in (*registry.KINDS, "the group restbroker.servers", "commands --kinds"))
+    assert all(text in message for text in (*TARGETS, "the group restbroker.servers", "commands --kinds"))

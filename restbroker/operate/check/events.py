@@ -31,6 +31,7 @@ from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.job.command import Call, Command
 from restbroker.job.event import mark_of_test, text_of_test
 from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, Rejected
+from restbroker.kinds import SOURCES
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.check.services import why_unserved
 from restbroker.operate.connect import open_store, store_settings
@@ -89,7 +90,7 @@ async def try_source(config: Config, source: EventSource, test: EventTest) -> li
 
     If it is cancelled, the mark that identifies the test events stays in Redis for an hour.
     """
-    if (kind := sources.emits(source.kind)) is None:
+    if not (kind := SOURCES[source.kind].emitter):
         return [_finding("EventNotTested-kind", source=source.name, kind=source.kind)]
     named = test.targets or ([] if source.target_name is None else [source.target_name])
     fitting = [target for target in config.targets if target.kind == kind and target.name in (named or [target.name])]

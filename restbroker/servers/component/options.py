@@ -26,6 +26,7 @@ from restbroker.config.values import too_short
 from restbroker.errors import ConfigError
 from restbroker.job.event import EventType
 from restbroker.job.jid import fold_case
+from restbroker.kinds import EJABBERD
 
 TAKES: Final[tuple[EventType, ...]] = ("message", "groupchat", "presence", "subscription", "error")
 _WINDOW_S: Final = 60.0
@@ -92,7 +93,7 @@ class Options:
     to read alone.
     """
 
-    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind="ejabberd", check_reads=True)
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, target_kind=EJABBERD, check_reads=True)
 
     address: forms.Bind = key("Address", default=("127.0.0.1", 5347), shown="127.0.0.1:5347")
     """host:port of the listener (ejabberd_service)."""

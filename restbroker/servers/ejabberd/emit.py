@@ -20,7 +20,6 @@ from restbroker.servers.component.options import Options
 from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
 from restbroker.servers.event_contract import Emission, Parties
 
-TARGET_KIND: Final = "ejabberd"
 _NOTIFICATION: Final = """<iq type='set' id='{id}'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
 <publish node='restbroker-check'><item><notification xmlns='urn:xmpp:push:0'><x xmlns='jabber:x:data' type='submit'>\
 <field var='FORM_TYPE'><value>urn:xmpp:push:summary</value></field>\

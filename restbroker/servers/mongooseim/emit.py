@@ -7,7 +7,6 @@ from accounts that exist, and reports only messages between users (measured).
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from restbroker.config.events import EventSource
 from restbroker.config.target import Basic, Target
@@ -19,7 +18,6 @@ from restbroker.servers.api.xml import body_in, read_message
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, STANZA
 
-TARGET_KIND: Final = "mongooseim"
 Message = tuple[str, str, str]
 """The sender, the receiver and the body."""
 

@@ -3,8 +3,6 @@
 Always holds: pure; a message goes only to a user whom the operator named, and whose stream the source reads.
 """
 
-from typing import Final
-
 from restbroker.config.events import EventSource
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
@@ -12,8 +10,6 @@ from restbroker.job.command import Command
 from restbroker.servers.event_contract import Emission, Parties
 from restbroker.servers.openfire.chat.forms import user_name
 from restbroker.servers.openfire.stream.options import Options
-
-TARGET_KIND: Final = "openfire-chat"
 
 
 def emissions(source: EventSource, target: Target, parties: Parties, text: str) -> list[Emission]:

@@ -13,7 +13,6 @@ from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.servers.event_contract import Emission, Parties
 
-TARGET_KIND: Final = "prosody-rest"
 _RESOURCE: Final = "restbroker-check"
 
 

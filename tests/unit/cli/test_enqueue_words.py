@@ -11,6 +11,7 @@ from restbroker.console.arguments import TypedArguments
 from restbroker.errors import UsageError
 from restbroker.job.command import ArgumentSpec
 from restbroker.job.json_types import Json
+from restbroker.kinds import TARGETS
 from restbroker.operate.request import Signatures, signatures_of, target_of
 from restbroker.servers import registry
 from restbroker.servers.ejabberd.options import Options
@@ -143,7 +144,7 @@ NEW_PASSWORDS = [
 
 
 def test_only_an_empty_password_for_an_account_is_refused() -> None:
-    for kind in registry.KINDS:
+    for kind in TARGETS:
         for command, spec in registry.catalogue(kind, None).commands.items():
             for secret in (arg.name for arg in spec.arguments if arg.secret):
                 given = {arg.name: _filling(arg) for arg in spec.arguments if not arg.optional} | {secret: ""}

@@ -2,18 +2,25 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from restbroker.config.events import EventSource
 from restbroker.config.kind import expected_kind
+from restbroker.config.load import load
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConfigError
+from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
+from restbroker.kinds import FLAT, SOURCES, TARGETS, Kind
 from restbroker.servers import registry
+from restbroker.servers.allowed_commands import AllowedCommands
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.request import segment
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.api.texts import fits_xml, parse_json
+from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.options import Options
 from restbroker.servers.findings import CAUSES, Cause, Finding, ok, worst_cause
 from tests.support.rows import rows
@@ -39,8 +46,44 @@ def test_an_unknown_kind_is_an_error_that_names_the_known() -> None:
 
 
 def test_an_unknown_kind_is_answered_with_the_nearest() -> None:
-    assert expected_kind(registry.KINDS, "htpp").endswith('found a string ("htpp"); did you mean "http"?')
-    assert expected_kind(registry.KINDS, "matrix").endswith('found a string ("matrix").')
+    assert expected_kind(TARGETS, "htpp").endswith('found a string ("htpp"); did you mean "http"?')
+    assert expected_kind(TARGETS, "matrix").endswith('found a string ("matrix").')
+
+
+def test_a_kinds_place_in_the_table_means_nothing() -> None:
+    """The flat keys mean ejabberd, whatever stands before it."""
+    reverse = {kind: registry.kinds()[kind] for kind in reversed(list(TARGETS))}
+    assert load(Path("env.json.sample"), {}, {}, reverse).config.targets[0].kind == FLAT
+
+
+def test_each_kind_is_on_the_page_of_its_role() -> None:
+    for page, kinds in (("docs/targets.md", TARGETS), ("docs/events.md", SOURCES)):
+        text = Path(page).read_text("utf-8")
+        assert [kind for kind in kinds if f"`{kind}`" not in text] == [], page
+
+
+def test_a_kind_of_server_may_be_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the example, as a kind of ours: it needs neither its entry point nor a folder."""
+    monkeypatch.syspath_prepend("examples/server-kind/chatter")
+    monkeypatch.setitem(TARGETS, "chatter", Kind("chatter", "restbroker_chatter"))
+    target = Target("t", "chatter", TARGET.url, ("rest",), options=registry.kinds()["chatter"]())
+    assert "send_message" in registry.catalogue_of(target, None).commands
+    assert registry.open_connector(target, Ports(lambda _: None, lambda: 1.0)).spec("send_message") is not None
+    assert registry.ctl_dialect("chatter") is None
+    assert registry.suggest(target, AllowedCommands(())) is None
+
+
+def test_a_kind_of_source_may_be_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (
+        "import attrs\n@attrs.frozen\nclass Options:\n    level: int = 1\ndef open_hook(source): return source.name\n"
+    )
+    (tmp_path / "chirper.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(SOURCES, "chirper", Kind("chirper", "chirper", "source"))
+    source = EventSource("bird", "chirper", options=sources.kinds()["chirper"]())
+    opened: object = sources.open_hook(source)
+    assert opened == "bird"
+    assert sources.suggest(source, [source]) is None
 
 
 def test_servers_are_imported_on_demand_and_commands_need_none() -> None:

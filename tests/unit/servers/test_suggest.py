@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from restbroker.config.load import load
+from restbroker.kinds import TARGETS
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import allowed_commands
 
@@ -49,7 +50,7 @@ def suggest(tmp_path: Path) -> Suggest:
 
 
 def test_each_kind_says_something_or_nothing_and_never_a_secret(suggest: Suggest) -> None:
-    for kind in registry.KINDS:
+    for kind in TARGETS:
         text = suggest(kind, hosts=("example.org",))
         assert kind in ENTRIES
         assert (text is None) == (kind == "http")

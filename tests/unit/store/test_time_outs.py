@@ -2,6 +2,7 @@
 
 import pytest
 
+from restbroker.kinds import TARGETS
 from restbroker.servers import registry
 from restbroker.store.identities import Registration
 from tests.store.pools import FACTS
@@ -9,7 +10,7 @@ from tests.store.pools import FACTS
 LEAST_S = 10.0
 
 
-@pytest.mark.parametrize("kind", registry.KINDS)
+@pytest.mark.parametrize("kind", TARGETS)
 def test_no_spelling_of_a_command_hides_that_it_may_take_longer(kind: str) -> None:
     catalogue = registry.catalogue(kind)
     own_s = {name: spec.timeout_s or LEAST_S for name, spec in catalogue.commands.items()}

@@ -17,6 +17,7 @@ from restbroker.config.problems import Problems
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.values import too_short
 from restbroker.job.jid import fold_case
+from restbroker.kinds import OPENFIRE_CHAT
 
 SILENCE_S: Final = 25.0
 """Two and a half heartbeats."""
@@ -49,7 +50,7 @@ class Options:
     most bytes of events that wait in memory while Redis is away.
     """
 
-    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False, target_kind="openfire-chat")
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, has_ids=False, target_kind=OPENFIRE_CHAT)
 
     users: _Users = key("Users", default=(), mandatory="or Askers")
     """The users whose streams are read. restbroker logs them in, except those that a job logged off."""
