@@ -12,7 +12,7 @@ import attrs
 
 from restbroker.bulk.rows import Bad, RowFile, reject_text
 from restbroker.bulk.store import NEGATIVE, BatchRecord
-from restbroker.console import output
+from restbroker.console import columns, output
 from restbroker.console.exits import Exit
 from restbroker.console.output import counted
 from restbroker.errors import UsageError
@@ -122,7 +122,7 @@ class BatchSummary:
             rows += [("no" if code == NEGATIVE else code, count) for code, count in sorted(known.failed.items())]
             rows += [(f"{code} (may have run)", count) for code, count in sorted(known.uncertain.items())]
             rows += [("unanswered", self.pending)] if self.pending else []
-        output.table(("", ""), [(name, str(count)) for name, count in rows])
+        columns.rows(("", ""), [(name, str(count)) for name, count in rows])
         self._print_next_steps()
 
     def _print_next_steps(self) -> None:

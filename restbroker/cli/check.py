@@ -12,8 +12,8 @@ import typer
 from restbroker.config.core import LoadedConfig
 from restbroker.console import completion, output
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_with_notices
-from restbroker.console.options import Output, RecipientOption, TestedTargetsOption, command, option
+from restbroker.console.load_config import load_with_notices
+from restbroker.console.options import ConfigOption, Output, RecipientOption, TestedTargetsOption, command, option
 from restbroker.console.times import duration_s
 from restbroker.errors import ConfigError, UsageError
 from restbroker.servers.findings import Cause, Finding, worst_cause

@@ -14,7 +14,7 @@ import typer
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.console import completion, output
+from restbroker.console import columns, completion, output
 from restbroker.console.load_config import load_quietly
 from restbroker.console.options import OneTargetOption, Output, command, option
 from restbroker.errors import ConfigError, UsageError
@@ -108,7 +108,7 @@ def commands(
         output.as_json([_as_json(spec) for spec in chosen])
         return
     rows = [(spec.name, " ".join(_names(spec)), " ".join(sorted(spec.tags))) for spec in chosen]
-    output.table(("COMMAND", "ARGUMENTS", "TAGS"), rows)
+    columns.rows(("COMMAND", "ARGUMENTS", "TAGS"), rows)
 
 
 def _list_kinds(*, as_json: bool) -> None:
@@ -118,7 +118,7 @@ def _list_kinds(*, as_json: bool) -> None:
         output.as_json([_kind_as_json(*kind) for kind in found])
     else:
         rows = [(kind, package, package.summary if error is None else error.message) for kind, package, error in found]
-        output.table(("KIND", "PACKAGE", "ABOUT"), rows)
+        columns.rows(("KIND", "PACKAGE", "ABOUT"), rows)
     if problem := next((error for *_, error in found if error is not None), None):
         raise problem
 
@@ -223,7 +223,7 @@ def _show(spec: CommandSpec, *, as_json: bool) -> None:
         *([("time-out", duration_text(spec.timeout_s))] if spec.timeout_s is not None else []),
         *([("since", spec.since)] if spec.since is not None else []),
     ]
-    output.table(("", ""), facts)
+    columns.rows(("", ""), facts)
 
 
 def _example(spec: CommandSpec) -> str:

@@ -14,7 +14,7 @@ from restbroker.config import reference
 from restbroker.config.core import all_keys
 from restbroker.config.load import collect
 from restbroker.config.mask import mask
-from restbroker.console import completion, output
+from restbroker.console import columns, completion, output
 from restbroker.console.lists import Verbs
 from restbroker.console.load_config import load_with_notices, print_notices
 from restbroker.console.options import Output, YesOption, argument, command
@@ -68,7 +68,7 @@ def show(how: Output) -> None:
     if how.json:
         output.as_json({name: {"value": value, "origin": origin} for name, value, origin in rows})
         return
-    output.table(("KEY", "VALUE", "FROM"), [(name, _as_written(value), origin) for name, value, origin in rows])
+    columns.rows(("KEY", "VALUE", "FROM"), [(name, _as_written(value), origin) for name, value, origin in rows])
 
 
 def _as_written(value: Json) -> str:

@@ -20,8 +20,8 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.console import arguments, completion, output
 from restbroker.console.exits import no
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import AnswerTimeoutOption, TargetOption, argument, option
+from restbroker.console.load_config import load_quietly
+from restbroker.console.options import AnswerTimeoutOption, ConfigOption, TargetOption, argument, option
 from restbroker.console.times import duration_s, local
 from restbroker.console.who import who
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError

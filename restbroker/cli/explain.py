@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.console import codes, output
+from restbroker.console import codes, columns, output
 from restbroker.console.options import ConfigOption, JobsOption, JsonOption, SecondsOption, argument
 from restbroker.errors import UsageError
 
@@ -56,7 +56,7 @@ def _print_codes(shown: Sequence[codes.Explanation], *, as_json: bool, is_list: 
     if as_json:
         output.as_json(shown)
     elif is_list:
-        output.table(("CODE", "OF", "MEANING"), [(row["code"], row["what"], row["meaning"]) for row in shown])
+        columns.rows(("CODE", "OF", "MEANING"), [(row["code"], row["what"], row["meaning"]) for row in shown])
     else:
         output.data("\n\n".join(map(_text, shown)))
 

@@ -15,7 +15,7 @@ import typer
 from restbroker.cli import entries
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
-from restbroker.console import output
+from restbroker.console import columns, output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import load_quietly
 from restbroker.console.times import local, milliseconds, utc
@@ -87,13 +87,13 @@ _NOT_SEEN: Final = "The job {jid} was not found in any place that could be read.
 def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) -> None:
     """Print the timeline. `fair`: those of `queues` that are served fairly."""
     if timeline.ends:
-        output.table(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
+        columns.rows(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
     for place in timeline.locations:
         if sys.stdout.isatty():
             output.data(f"{_where(place)}\n")
-            output.table(("", ""), list(entries.properties(place.entry)))
+            columns.rows(("", ""), list(entries.properties(place.entry)))
         else:
-            output.table(("", ""), [("where", _where(place)), *entries.properties(place.entry)])
+            columns.rows(("", ""), [("where", _where(place)), *entries.properties(place.entry)])
         for line in _hints(place, timeline, queues):
             output.say(line)
         if place.kind == "queue" and place.line is None and place.name in fair:
@@ -103,7 +103,7 @@ def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) ->
         for act in timeline.acts
     ]
     if acts:
-        output.table(("", ""), acts)
+        columns.rows(("", ""), acts)
 
 
 def _end_text(end: FoundEnd) -> str:
@@ -254,7 +254,7 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
 
 def _print_not_found(timeline: Timeline, found: NotFound) -> None:
     """Print the places that were searched, and where the job may be; `timeline` has neither a place nor an end."""
-    output.table(("SEARCHED", "JOBS"), [(place, str(jobs)) for place, jobs in timeline.looked_at.items()])
+    columns.rows(("SEARCHED", "JOBS"), [(place, str(jobs)) for place, jobs in timeline.looked_at.items()])
     for line in _not_found_lines(timeline, found):
         output.say(line)
 

@@ -11,8 +11,8 @@ from typing import Annotated, Final
 import typer
 
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_quietly
-from restbroker.console.options import option
+from restbroker.console.load_config import load_quietly
+from restbroker.console.options import ConfigOption, option
 from restbroker.console.output import data
 from restbroker.errors import ConfigError
 

@@ -15,14 +15,15 @@ import typer
 
 from restbroker.cli import entries
 from restbroker.config.core import Config
-from restbroker.console import arguments, completion, output
+from restbroker.console import arguments, columns, completion, output
 from restbroker.console.lists import ListsFirst
-from restbroker.console.load_config import ConfigOption, load_quietly
+from restbroker.console.load_config import load_quietly
 from restbroker.console.options import (
     AllOption,
     AnyOption,
     AtOption,
     Chosen,
+    ConfigOption,
     FirstOption,
     ForeignQueuesOption,
     InOption,
@@ -127,7 +128,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         if how.json:
             output.as_json(entries.all_fields(entry))
         else:
-            output.table(("", ""), list(entries.properties(entry)))
+            columns.rows(("", ""), list(entries.properties(entry)))
 
 
 def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, after: str | None) -> None:

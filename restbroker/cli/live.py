@@ -28,7 +28,7 @@ from rich.live import Live
 from rich.styled import Styled
 from rich.text import Text
 
-from restbroker.cli import stats, targets
+from restbroker.cli import targets
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output
@@ -125,7 +125,15 @@ class ReadTimes:
         self._count = max(self._count + 1, math.ceil((time.monotonic() - self._start_s) / self.every_s))
 
 
-def watch(sample: Sample, every_s: float, lines: Lines, explain: Callable[[str], None], *, as_json: bool) -> None:
+def watch(
+    sample: Sample,
+    every_s: float,
+    *,
+    lines: Lines,
+    queue_columns: Sequence[Column[Queue]],
+    explain: Callable[[str], None],
+    as_json: bool,
+) -> None:
     """Show the stats every `every_s` seconds until Ctrl-C; `explain` prints what is known of a job.
 
     Raise `OutputLost`, and `StoreRefused` as `Sample.read` does.
@@ -133,7 +141,7 @@ def watch(sample: Sample, every_s: float, lines: Lines, explain: Callable[[str],
     with suppress(KeyboardInterrupt):
         if not as_json and sys.stdout.isatty() and os.environ.get("TERM", "dumb") not in ("dumb", "unknown"):
             with _terminal() as keys:
-                Screen(sample, ReadTimes(every_s), keys, explain).run()
+                Screen(sample, ReadTimes(every_s), keys, queue_columns, explain).run()
         schedule = ReadTimes(every_s)
         while True:
             schedule.next()
@@ -199,6 +207,7 @@ class Screen:
     sample: Sample
     schedule: ReadTimes
     keys: int | None
+    queue_columns: Sequence[Column[Queue]]
     explain: Callable[[str], None]
     _targets: Sequence[TargetState] = ()
     _dead: Sequence[ShownJob] = ()
@@ -275,7 +284,7 @@ class Screen:
         queues = sorted(seen.queues, key=_waited_s, reverse=True)
         lists = [
             (len(self._targets), partial(_list, targets.COLUMNS, self._targets, wrong)),
-            (len(queues), partial(_list, stats.QUEUES, queues, [""] * len(queues))),
+            (len(queues), partial(_list, self.queue_columns, queues, [""] * len(queues))),
             (len(self._dead), partial(_list, _DEAD_COLUMNS, self._dead, selected)),
         ]
         body: list[RenderableType] = [_one_line(totals)]

@@ -5,7 +5,7 @@ from typing import Annotated, Final
 
 import typer
 
-from restbroker.console import confirmation, output
+from restbroker.console import columns, confirmation, output
 from restbroker.console.options import DryRunOption, Output, YesOption, command, option
 from restbroker.console.who import who
 from restbroker.job.json_types import Json
@@ -68,4 +68,4 @@ def migrate(
 def _show(found: Parts) -> None:
     rows = [(key, queue or "-", goes_to, jobs) for (key, queue, goes_to), jobs in found.items()]
     if rows:
-        output.table([name.upper().replace("_", " ") for name in _NAMES], rows)
+        columns.rows([name.upper().replace("_", " ") for name in _NAMES], rows)

@@ -46,9 +46,8 @@ from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.job import ShownJob
 from restbroker.operate.names import require
-from restbroker.operate.outlook import outlook_cell, outlook_text
 from restbroker.operate.system import Queue, system
-from restbroker.operate.words import pause_text, state_text
+from restbroker.operate.words import outlook_cell, outlook_text, pause_text, state_text
 from restbroker.store.client import Client
 
 QueueName = Annotated[str, argument("QUEUE", "The queue's name.", completion.queues)]

@@ -21,9 +21,10 @@ from restbroker.console.columns import Column, cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
 from restbroker.console.lists import ListsFirst
-from restbroker.console.load_config import ConfigOption, load_quietly, load_to_serve, print_notices
+from restbroker.console.load_config import load_quietly, load_to_serve, print_notices
 from restbroker.console.options import (
     AllOption,
+    ConfigOption,
     DryRunOption,
     JsonLogsOption,
     LimitOption,
@@ -147,7 +148,7 @@ def show(user: User, how: Output) -> None:
         output.as_json(as_json(found.contacts))
     elif found.state.is_there:
         ordered = sorted(found.contacts.items())
-        output.table(("JID", "NAME", "GROUPS"), ((jid, peer.name or "-", cell(peer.groups)) for jid, peer in ordered))
+        columns.rows(("JID", "NAME", "GROUPS"), ((jid, peer.name or "-", cell(peer.groups)) for jid, peer in ordered))
     for bad in found.bad:
         output.say(f"Not served: {bad}")
     waits = "" if _state(found.state) == "-" else f", {_state(found.state)}"

@@ -10,8 +10,8 @@ import typer
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import LogLevel
 from restbroker.console.exits import Exit
-from restbroker.console.load_config import ConfigOption, load_to_serve, print_notices
-from restbroker.console.options import JsonLogsOption, option
+from restbroker.console.load_config import load_to_serve, print_notices
+from restbroker.console.options import ConfigOption, JsonLogsOption, option
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 

@@ -22,7 +22,6 @@ from restbroker.console.times import duration, duration_s, local, milliseconds, 
 from restbroker.errors import StoreRefused, UsageError
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
-from restbroker.operate.outlook import outlook_cell, outlook_text
 from restbroker.operate.problems import START, Alarm, problems
 from restbroker.operate.system import PoolState, Queue, Snapshot, ordered_targets, stopped_keys, system, target_state
 from restbroker.store.client import Client
@@ -59,8 +58,14 @@ def stats(
         from restbroker.cli import explain, live
 
         with open_store(settings, live.TIMEOUT_S) as client:
-            show = partial(explain.explain, config=how.config)
-            live.watch(live.Sample(client, settings), every_s, _lines, show, as_json=how.json)
+            live.watch(
+                live.Sample(client, settings),
+                every_s,
+                lines=_lines,
+                queue_columns=_QUEUES,
+                explain=partial(explain.explain, config=how.config),
+                as_json=how.json,
+            )
         return
     with open_store(settings) as client:
         seen = system(client, settings.queues)
@@ -133,12 +138,12 @@ def _rate(row: PoolState) -> str:
     return "-" if row.rate_per_s is None else f"{row.rate_per_s:,.1f}/s"
 
 
-QUEUES: Final[Sequence[Column[Queue]]] = (
+_QUEUES: Final[Sequence[Column[Queue]]] = (
     Column("QUEUE", lambda row: cell(row.name)),
     Column("JOBS", lambda row: cell(row.size), lambda row: _count(row.size), numbers=True),
     Column("LATENCY", _latency, lambda row: duration(row.latency_s), numbers=True),
     Column("STATE", _queue_state),
-    Column("OUTLOOK", outlook_cell, outlook_text),
+    Column("OUTLOOK", words.outlook_cell, words.outlook_text),
 )
 PROCESSES: Final[Sequence[Column[PoolState]]] = (
     Column("PROCESS", lambda row: row.name),
@@ -179,7 +184,7 @@ def _lines(seen: Snapshot) -> list[Sequence[str]]:
         ("redis", *map(cell, (problem.code, problem.message, problem.why, problem.hint))) for problem in seen.redis
     ]
     found += [("total", name, str(number)) for name, number in seen.totals.items()]
-    found += [("queue", *columns.cells(QUEUES, row)) for row in seen.queues]
+    found += [("queue", *columns.cells(_QUEUES, row)) for row in seen.queues]
     found += [("process", *columns.cells(PROCESSES, row)) for row in seen.targets]
     return [*found, *(("source", *columns.cells(SOURCES, row)) for row in seen.sources)]
 
@@ -191,11 +196,11 @@ def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     lines = [output.one_line(alarm.text) for alarm in found[:_WRONG]]
     lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
     output.data("".join(f"{line}\n" for line in lines) or f"{words.all_well(seen.totals['dead'])}\n")
-    output.table(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
+    columns.rows(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
     if seen.totals["dead"]:
         _dead_jobs(client, settings)
     output.data("")
-    columns.table(QUEUES, seen.queues)
+    columns.table(_QUEUES, seen.queues)
     output.data("")
     # What needs a person first.
     rows = sorted(seen.targets, key=lambda row: row.state == "up" and not (row.dying or row.pauses))
@@ -219,7 +224,7 @@ def _dead_jobs(client: Client, settings: Config) -> None:
             first = f"; the largest {_CAUSES}:" if len(found.causes) > _CAUSES else ""
             output.data(f"\n{causes.of_dead(found)}{first}")
             rows = [(cause.command or "-", cause.code or "-", f"{cause.jobs:,}", cause.group) for cause in found.causes]
-            output.table(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
+            columns.rows(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
 
 
 def _next_steps(seen: Snapshot, found: Sequence[Alarm]) -> list[str]:

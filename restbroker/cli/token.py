@@ -14,7 +14,7 @@ import typer
 
 from restbroker.config.core import Config
 from restbroker.config.tokens import Token
-from restbroker.console import completion, output
+from restbroker.console import columns, completion, output
 from restbroker.console.lists import Verbs
 from restbroker.console.options import JobsOption, Output, argument, command, option
 from restbroker.console.private_file import write_new
@@ -65,7 +65,7 @@ def list_tokens(*, jobs: JobsOption = 10_000, how: Output) -> None:
     if how.json:
         output.as_json(list(rows))
     else:
-        output.table(_HEADER, [_cells(row) for row in rows])
+        columns.rows(_HEADER, [_cells(row) for row in rows])
     if skipped:
         output.say(f"note: {skipped} more waiting jobs were not counted; --jobs raises the limit.")
 

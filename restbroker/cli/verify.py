@@ -10,7 +10,7 @@ import typer
 
 from restbroker.config.urls import BadUrl, redis_address
 from restbroker.config.values import duration_text
-from restbroker.console import output
+from restbroker.console import columns, output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import load_quietly
 from restbroker.console.options import Output, command, option
@@ -77,7 +77,7 @@ def _settings(config: Path | None, redis: str | None) -> StoreSettings:
 
 
 def _show(result: TrialResult) -> None:
-    output.table(("JOBS", ""), list(attrs.asdict(result.verdict).items()))
+    columns.rows(("JOBS", ""), list(attrs.asdict(result.verdict).items()))
     for name, times in result.recovery().items():
         output.row((f"requeued after {name}", *(f"{part} {value:g}" for part, value in times.items())))
     faults = ", ".join(f"{count} {name}" for name, count in result.faults.items()) or "none"

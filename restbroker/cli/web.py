@@ -2,8 +2,8 @@
 
 import typer
 
-from restbroker.console.load_config import ConfigOption, load_to_serve, print_notices
-from restbroker.console.options import JsonLogsOption
+from restbroker.console.load_config import load_to_serve, print_notices
+from restbroker.console.options import ConfigOption, JsonLogsOption
 
 app = typer.Typer(add_completion=False)
 

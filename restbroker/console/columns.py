@@ -6,7 +6,8 @@ and numbers are never cut or broken: a row that has no room for them is longer t
 """
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 import attrs
@@ -20,6 +21,8 @@ Row = TypeVar("Row")
 Listed = TypeVar("Listed", bound=attrs.AttrsInstance)
 _WHOLE: Final = frozenset({"JOB", "GROUP", "PROCESS", "WHEN", "SINCE", "DIED", "NEXT", "LAST EVENT"})
 """The titles of columns with ids and times: they are there to be copied."""
+_FIRST: Final = 1000
+"""The letters that stay of the first column of `rows`."""
 
 
 @attrs.frozen
@@ -91,6 +94,25 @@ def table(columns: Sequence[Column[Row]], found: Sequence[Row], *, whole: bool =
         column.width = width
     console.width += max(0, sum(widths) - room)
     console.print(drawn, crop=False)
+
+
+def rows(header: Sequence[str], found: Iterable[Sequence[object]]) -> None:
+    """Print rows of cells: as a table on a terminal, otherwise in lines for programs, without header.
+
+    A header of empty texts is left out. `NO_COLOR` is respected (rich does it). A tab or line break inside a cell
+    becomes a blank. The first column, what a row is about, is never broken.
+    """
+    if not sys.stdout.isatty():
+        for row in found:
+            output.row(row)
+        return
+
+    def at(place: int, row: Sequence[object]) -> str:
+        return str(row[place])
+
+    least = [_FIRST, *[8] * len(header)]
+    drawn = [Column(name or " ", text=partial(at, place), least=least[place]) for place, name in enumerate(header)]
+    table(drawn, [*found])
 
 
 def draw(

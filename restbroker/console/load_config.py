@@ -11,14 +11,11 @@ from typing import Final, Literal
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.load import load
 from restbroker.config.problems import Problems
-from restbroker.console.options import ConfigOption
 from restbroker.console.output import say
 from restbroker.events import registry as sources
 from restbroker.job.json_types import Json
 from restbroker.operate.unknown_names import unknown_names
 from restbroker.servers import registry
-
-__all__ = ["ConfigOption", "Section", "load_quietly", "load_to_serve", "load_with_notices", "print_notices"]
 
 Section = Literal["Events", "Periodic", "Roster", "Stats"]
 _OF_SERVICES: Final[Mapping[Section, Collection[str]]] = {

@@ -187,7 +187,7 @@ class Output:
 
     def settings(self, *sections: "Section") -> "Config":
         """Return the configuration, as `load_quietly` does. Raise `ConfigError` if it is unusable."""
-        from restbroker.console.load_config import load_quietly  # which has the option of its file from here
+        from restbroker.console.load_config import load_quietly
 
         return load_quietly(self.config, *sections)
 

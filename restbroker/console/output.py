@@ -1,4 +1,4 @@
-"""How commands print: data on stdout, messages on stderr, tables for people on a terminal and tabs for programs.
+"""How commands print: data on stdout, messages on stderr; `columns` prints tables.
 
 Used by every command. Always holds: no control character of a server's text reaches a terminal or a table.
 """
@@ -7,16 +7,13 @@ import errno
 import os
 import select
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from typing import TextIO
 
 from restbroker.errors import OutputLost, RestbrokerError
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF, errno.EAGAIN})
-_FIRST = 1000
-"""The letters that stay of a table's first column."""
 
 
 def data(text: str) -> None:
@@ -96,28 +93,6 @@ def say_error(error: RestbrokerError) -> None:
 def row(cells: Iterable[object]) -> None:
     """Print one line of cells for a program, separated by tabs; a tab or line break in a cell becomes a blank."""
     _out("\t".join(one_line(cell) for cell in cells))
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows: in columns with header and colour on a terminal; tab-separated and without header otherwise.
-
-    A header of empty texts is left out. `NO_COLOR` is respected (rich does it). A tab or line break inside a cell
-    becomes a blank. The first column, what a row is about, is never broken.
-    """
-    if not sys.stdout.isatty():
-        for cells in rows:
-            row(cells)
-        return
-    from restbroker.console import columns
-
-    def at(place: int, cells: Sequence[object]) -> str:
-        return str(cells[place])
-
-    least = [_FIRST, *[8] * len(header)]
-    drawn = [
-        columns.Column(name or " ", text=partial(at, place), least=least[place]) for place, name in enumerate(header)
-    ]
-    columns.table(drawn, [*rows])
 
 
 @contextmanager

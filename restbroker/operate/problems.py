@@ -14,6 +14,7 @@ from restbroker.config.values import duration_text
 from restbroker.operate import words
 from restbroker.operate.system import PoolState, Snapshot, TargetStoppedKeys
 from restbroker.store.pauses import OPERATOR, Pause
+from restbroker.store.processes import SILENT_S
 from restbroker.store.sources import SourceState
 
 LONG_WAIT_S: Final = 60.0
@@ -109,7 +110,7 @@ def _of_processes(pools: Sequence[PoolState]) -> Iterator[Alarm]:
     for pool in pools:
         if pool.dying:
             gone[pool.name] += pool.in_progress
-        elif (pool.heartbeat_age_s or 0.0) > words.SILENT_S:
+        elif (pool.heartbeat_age_s or 0.0) > SILENT_S:
             silent[pool.name] = pool.heartbeat_age_s or 0.0
     for name, age_s in silent.items():
         yield Alarm(name, True, f"{name} has sent no heartbeat for {duration_text(age_s)}", _SILENT, "processes")

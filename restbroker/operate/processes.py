@@ -19,10 +19,9 @@ from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.system import PoolState, Snapshot, system
-from restbroker.operate.words import RUBY_SILENT_S, SILENT_S
 from restbroker.store import processes as process_store
 from restbroker.store.client import Client
-from restbroker.store.processes import ProcessRecord, Request
+from restbroker.store.processes import RUBY_SILENT_S, SILENT_S, ProcessRecord, Request
 from restbroker.store.queues import LEAST_MILLISECONDS
 
 _NAMES = ("display_class", "wrapped", "class")

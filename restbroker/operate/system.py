@@ -7,21 +7,19 @@ and one of a wrong type is None, as one that is missing; what other programs put
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from restbroker.config.target import Target as TargetConfig
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json
-from restbroker.operate.outlook import Outlook, outlook
-from restbroker.operate.words import SILENT_S
 from restbroker.store import pauses as pause_store
 from restbroker.store import processes
 from restbroker.store.client import Client
 from restbroker.store.identities import Registration
 from restbroker.store.pauses import Pause
-from restbroker.store.processes import ProcessRecord
+from restbroker.store.processes import SILENT_S, ProcessRecord
 from restbroker.store.server import RedisProblem, redis_problems, server
 from restbroker.store.sources import SourceState, read_states, shown
 from restbroker.store.stats import IdentityView, Overview, overview
@@ -133,6 +131,16 @@ REPORTED: Final = {
 """The fields that a process reports → their names in its heartbeat."""
 
 
+Outlook: TypeAlias = Literal["empty", "paused", "blocked", "unserved", "unknown", "draining", "steady", "growing"]
+"""What is to be expected of a queue.
+
+`blocked`: none of its targets takes jobs. `unserved`: no process takes jobs from it. `unknown`: its lengths are not
+known for long enough, as after a start, or its key is no list.
+"""
+LONGEST_S: Final = 30 * 86_400
+"""What takes longer than this many seconds at the present rate is called steady."""
+
+
 @attrs.frozen
 class Queue:
     """A queue: how many jobs wait (None: its key is not a list), and for how many seconds the next one has.
@@ -157,6 +165,23 @@ class Queue:
     change_per_s: float | None = None
     outlook: Outlook = "unknown"
     empty_in_s: float | None = None
+
+
+def outlook(
+    waiting: int | None, change_per_s: float | None, held_back: Outlook | None = None
+) -> tuple[Outlook, float | None]:
+    """Return what is to be expected of a queue, and if it gets shorter, in how many seconds it will be empty.
+
+    `change_per_s`: how fast it grew lately, negative if it got shorter; None: unknown. One that grows, stands still, is
+    held back or is not known well enough has no time, which is never negative, and at most `LONGEST_S`.
+    """
+    if waiting == 0:
+        return "empty", 0.0
+    if waiting is None or held_back is not None or change_per_s is None:
+        return held_back or "unknown", None
+    if change_per_s < 0 and waiting < -change_per_s * LONGEST_S:
+        return "draining", round(waiting / -change_per_s, 1)
+    return "growing" if change_per_s > 0 else "steady", None
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -1,24 +1,19 @@
-"""How a state, a pause and a limit are called: in tables, in sentences and on pages, for programs and for people.
+"""How a state, a pause, a limit and an outlook are called, in tables, sentences and on pages, for programs and people.
 
 Used by all that shows one. Always holds: pure; what a process did not report is left out.
 """
 
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 from restbroker.config.values import duration_text
 from restbroker.store.pauses import OPERATOR, Pause
 
 if TYPE_CHECKING:  # `enqueue` needs none of it
-    from restbroker.operate.system import PoolState
+    from restbroker.operate.system import PoolState, Queue
 
 _NAMES: Final = {"denied": "login refused", "retry_after": "asked to wait"}
-SILENT_S: Final = 15.0
-RUBY_SILENT_S: Final = 30.0
-"""Three records of ours, or of Ruby's, that did not come: Redis keeps that of a killed process for a minute.
-
-The one threshold for stats, pages, `processes` and `check`.
-"""
 PAUSED: Final = "it is paused. `restbroker stats` says why and for how long."
 LIMITS: Final[Mapping[str, str]] = {
     "rate": "RateLimit is reached",
@@ -34,6 +29,9 @@ LIMIT_HINTS: Final[Mapping[str, str]] = {
     "old_order": "`restbroker keys list` shows them.",
 }
 """What to do about a limit that lasts longer than a moment."""
+_STEPS_S: Final = ((100, 10), (7_200, 60), (86_400, 600), (inf, 3_600))
+"""Times up to the first number are rounded to the second: it is an estimate."""
+_OUTLOOKS: Final = {"unknown": "rate unknown", "unserved": "no process takes jobs", "steady": "not getting shorter"}
 
 
 def all_well(dead: int) -> str:
@@ -93,3 +91,23 @@ def limits_of(pool: "PoolState") -> list[str]:
 def limit_text(limit: object, concurrency: object) -> str:
     """Return why fewer requests than `concurrency` may be in progress."""
     return f"at most {limit} of {concurrency} at once since the server was overloaded or down; the limit rises with use"
+
+
+def outlook_text(queue: "Queue") -> str:
+    """Return the outlook of a queue for people: `empty in about 17 min`, `growing by 40/s`, or why it has nqueue."""
+    if queue.outlook == "draining" and queue.empty_in_s is not None:
+        step_s = next(step for limit, step in _STEPS_S if queue.empty_in_s < limit)
+        return f"empty in about {duration_text(max(step_s, round(queue.empty_in_s / step_s) * step_s))}"
+    if queue.outlook == "growing" and queue.change_per_s is not None:
+        per_s = queue.change_per_s
+        return f"growing by {per_s:,.0f}/s" if per_s >= 1 else f"growing by {max(1, round(per_s * 60))}/min"
+    if queue.outlook == "blocked":
+        return f"target {state_text(str(queue.target_state))}"
+    return _OUTLOOKS.get(queue.outlook, queue.outlook)
+
+
+def outlook_cell(queue: "Queue") -> str:
+    """Return the outlook of a queue for programs: seconds until it is empty (`1024s`), `+40.00/s`, or its state."""
+    if queue.empty_in_s is not None:
+        return f"{queue.empty_in_s:.0f}s"
+    return f"+{queue.change_per_s:.2f}/s" if queue.outlook == "growing" else queue.outlook

@@ -208,38 +208,6 @@ It raises `StoreUnavailable` or `StoreRefused`, after some seconds at most.
 """
 
 
-@attrs.define(eq=False)
-class Problem(Exception):
-    """Why nothing is read from a source, or for one of its users, and what to do (`hint`); it holds no secret.
-
-    `code`: that of the warning; "" means that nothing is wrong.
-    """
-
-    code: str
-    message: str
-    hint: str
-
-    def __str__(self) -> str:
-        return f"{self.message} {self.hint}"
-
-
-@attrs.frozen
-class StreamInfo:
-    """Facts about a user's stream; times are epoch seconds, and 0 means never.
-
-    `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
-    opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat. `notice`: a warning that
-    holds although it is read. `options`: by which options it is read, each as a digest.
-    """
-
-    login: str = ""
-    opened_s: float = 0.0
-    event_s: float = 0.0
-    heartbeat_s: float = 0.0
-    notice: str = ""
-    options: Mapping[str, str] = attrs.field(factory=dict)
-
-
 @attrs.frozen
 class ReaderPorts:
     """All that a reader may use; `target` is None unless its options name a target.

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
-from restbroker.servers.event_contract import Problem
-
 if TYPE_CHECKING:  # a check of targets does without the store
     from restbroker.store.sources import SourceState
 
@@ -48,6 +46,21 @@ class Finding:
     why: str | None = None
     hint: str | None = None
     cause: Cause = "other"
+
+
+@attrs.define(eq=False)
+class Problem(Exception):
+    """Why nothing is read from a source, or for one of its users, and what to do (`hint`); it holds no secret.
+
+    `code`: that of the warning; "" means that nothing is wrong.
+    """
+
+    code: str
+    message: str
+    hint: str
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.hint}"
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import mark_of_sent
 from restbroker.kinds import EJABBERD, OPENFIRE_CHAT
-from restbroker.servers.event_contract import Problem, StreamInfo
+from restbroker.servers.findings import Problem
 from restbroker.store import events as store
 from restbroker.store import leases, records, sources
 from restbroker.store.client import Client
@@ -135,6 +135,23 @@ def sent_messages_of(
 
 def _this_process() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"
+
+
+@attrs.frozen
+class StreamInfo:
+    """Facts about a user's stream; times are epoch seconds, and 0 means never.
+
+    `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
+    opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat. `notice`: a warning that
+    holds although it is read. `options`: by which options it is read, each as a digest.
+    """
+
+    login: str = ""
+    opened_s: float = 0.0
+    event_s: float = 0.0
+    heartbeat_s: float = 0.0
+    notice: str = ""
+    options: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @attrs.define(eq=False)

@@ -21,9 +21,9 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError, kinds_in
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import EventReader, Intake, Offer, Problem, StreamInfo
-from restbroker.servers.findings import Texts
-from restbroker.servers.in_redis import StatesOfSource
+from restbroker.servers.event_contract import EventReader, Intake, Offer
+from restbroker.servers.findings import Problem, Texts
+from restbroker.servers.in_redis import StatesOfSource, StreamInfo
 from restbroker.telemetry.events import EventHandled, OperatorWarning, Report, SourceOpened
 
 _TEXTS: Final = Texts.beside(__file__)

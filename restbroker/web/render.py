@@ -18,10 +18,9 @@ from quart import g, request
 
 from restbroker import __version__
 from restbroker.console import causes
-from restbroker.operate.outlook import outlook_text
 from restbroker.operate.system import target_state
 from restbroker.operate.throttle import Throttle, throttle_items
-from restbroker.operate.words import all_well, pause_details, pause_text, state_text
+from restbroker.operate.words import all_well, outlook_text, pause_details, pause_text, state_text
 from restbroker.web import filters, views
 from restbroker.web.charts import HEIGHT, clock
 from restbroker.web.guard import PageSettings

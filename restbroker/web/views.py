@@ -3,16 +3,16 @@
 Always holds: pure; a field that another version of restbroker does not write is None, and the page shows a dash.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from math import inf
 
 import attrs
 
 from restbroker.operate.history import ALL, MINUTE_S, Seen, incidents, slowest, values, window
-from restbroker.operate.outlook import last_to_empty
 from restbroker.operate.problems import Alarm, problems, target_problems
 from restbroker.operate.summary import Summary
+from restbroker.operate.system import Queue
 from restbroker.operate.words import state_text
 from restbroker.web.charts import Chart, Mark, Scale, Series, chart, clock
 from restbroker.web.live import LiveState
@@ -81,6 +81,26 @@ def heads(state: LiveState) -> Mapping[str, object]:
         "fullest": nlargest(_BRIEFLY, queues, key=lambda one: one.size or 0),
         "fastest": nlargest(_BRIEFLY, targets, key=lambda one: one.rate_per_s),
     }
+
+
+def last_to_empty(queues: Iterable[Queue]) -> Queue | None:
+    """Return the queue that speaks for all: the one that grows fastest, else the one that takes longest to empty.
+
+    A queue that is held back speaks only where none moves, and then the longest. None: there are no queues.
+    """
+    return max(queues, key=_weight, default=None)
+
+
+def _weight(queue: Queue) -> tuple[int, float]:
+    match queue.outlook:
+        case "draining":
+            return 3, queue.empty_in_s or 0.0
+        case "growing":
+            return 4, queue.change_per_s or 0.0
+        case "paused" | "blocked" | "unserved":
+            return 1, queue.size or 0
+        case _:
+            return (0 if queue.outlook == "empty" else 2), queue.size or 0
 
 
 def causes(state: LiveState) -> Summary | None:

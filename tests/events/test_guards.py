@@ -18,12 +18,12 @@ from restbroker.events import deliver
 from restbroker.events.amqp import connection as amqp
 from restbroker.events.amqp import reader as rabbit
 from restbroker.events.amqp.options import Options as RabbitOptions
-from restbroker.events.amqp.reader import Message
+from restbroker.events.amqp.connection import Message
 from restbroker.servers import in_redis, reading
 from restbroker.servers.component import connection, derive, stanzas
 from restbroker.servers.component import reader as component
 from restbroker.servers.component.options import Options as ComponentOptions
-from restbroker.servers.event_contract import Problem
+from restbroker.servers.findings import Problem
 from restbroker.servers.openfire.stream import frames
 from restbroker.servers.openfire.stream.options import Options as StreamOptions
 from restbroker.servers.prosody.events.hook import StanzaHook

@@ -9,8 +9,8 @@ import trio
 
 from restbroker.config.events import EventSource
 from restbroker.servers import in_redis
-from restbroker.servers.event_contract import Problem, StreamInfo
-from restbroker.servers.in_redis import StatesInRedis
+from restbroker.servers.findings import Problem
+from restbroker.servers.in_redis import StatesInRedis, StreamInfo
 from restbroker.store import sources
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection

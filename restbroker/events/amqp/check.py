@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from restbroker.config.events import EventSource
 from restbroker.events.amqp.options import INSTALL, Options
-from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Cause, Finding, Texts, findings_of, ok, problem_of
+from restbroker.servers.findings import Cause, Finding, Problem, Texts, findings_of, ok, problem_of
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # without pika there is none

@@ -29,9 +29,8 @@ from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.options import Options, RabbitAddress, RabbitExchange, RabbitServer, address
-from restbroker.events.amqp.reader import Message
-from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Texts
+from restbroker.light import light
+from restbroker.servers.findings import Problem, Texts
 
 _HEARTBEAT_S: Final = 10
 _CONNECT_S: Final = 3.0
@@ -54,6 +53,17 @@ _OF_CODE: Final[Mapping[int, str]] = {
     530: "RabbitMQDenied-vhost",
 }
 """By RabbitMQ's code: the problem that it is."""
+
+
+@light
+class Message:
+    """A message from RabbitMQ. `tag`: its number on the channel. `redelivered`: it came before, perhaps to others."""
+
+    tag: int
+    exchange: str
+    key: str
+    body: bytes
+    redelivered: bool
 
 
 @attrs.frozen

@@ -37,14 +37,13 @@ from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
-from restbroker.light import light
-from restbroker.servers.event_contract import MalformedEvent, Problem, ReaderPorts
+from restbroker.servers.event_contract import MalformedEvent, ReaderPorts
 from restbroker.servers.event_json import object_of
-from restbroker.servers.findings import Texts
+from restbroker.servers.findings import Problem, Texts
 from restbroker.servers.reading import AT_ONCE, Backoff, Offers, SourceReports
 
 if TYPE_CHECKING:  # without pika there is none
-    from restbroker.events.amqp.connection import RabbitLink
+    from restbroker.events.amqp.connection import Message, RabbitLink
 
 LIMIT_BYTES: Final = 1024 * 1024
 """The largest body that is read, more than any stanza that MongooseIM takes (64 KiB unless configured otherwise)."""
@@ -54,17 +53,6 @@ _AROUND: Final = 4
 """The levels of a job around a payload: the job, its arguments, the event, its `raw`."""
 _GRACE_S: Final = 1.0
 """Seconds for RabbitMQ to receive what is acknowledged at the end."""
-
-
-@light
-class Message:
-    """A message from RabbitMQ. `tag`: its number on the channel. `redelivered`: it came before, perhaps to others."""
-
-    tag: int
-    exchange: str
-    key: str
-    body: bytes
-    redelivered: bool
 
 
 def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
@@ -134,7 +122,7 @@ class RabbitReader:
         self._pause.reset()
         self.reports.note_open(where)
 
-    async def _take(self, link: "RabbitLink", messages: Sequence[Message]) -> None:
+    async def _take(self, link: "RabbitLink", messages: "Sequence[Message]") -> None:
         """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""
         carries = {exchange.name: exchange.carries for exchange in self.settings.exchanges}
         now_s = self.now_s()
@@ -174,11 +162,11 @@ class _Inbox:
     """
 
     _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token)
-    _messages: deque[Message] = attrs.field(factory=deque)
+    _messages: "deque[Message]" = attrs.field(factory=deque)
     _came: trio.Event = attrs.field(factory=trio.Event)
     _is_woken: bool = False
 
-    def put(self, message: Message) -> None:
+    def put(self, message: "Message") -> None:
         """Add a message and wake Trio; called in the thread. Does nothing more where Trio has ended."""
         self._messages.append(message)
         if not self._is_woken:
@@ -187,7 +175,7 @@ class _Inbox:
             with contextlib.suppress(trio.RunFinishedError):
                 self._token.run_sync_soon(self._wake)
 
-    async def take(self, most: int) -> list[Message]:
+    async def take(self, most: int) -> "list[Message]":
         """Wait until a message is there; remove and return the oldest, at most `most`. Safe to cancel."""
         while not self._messages:
             self._came = trio.Event()
@@ -199,7 +187,7 @@ class _Inbox:
         self._came.set()
 
 
-def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, now_s: float) -> ServerEvent:
+def read(message: "Message", carries: Mapping[str, ExchangeContent], source: str, now_s: float) -> ServerEvent:
     """Return the message as an event of this source; raise `MalformedEvent` if it is not one.
 
     `carries` is {exchange: what is published there}; `now_s` (epoch seconds) becomes the time of the event.
@@ -222,7 +210,7 @@ def read(message: Message, carries: Mapping[str, ExchangeContent], source: str, 
             assert_never(what)
 
 
-def _guess(message: Message, payload: Mapping[str, Json]) -> ExchangeContent:
+def _guess(message: "Message", payload: Mapping[str, Json]) -> ExchangeContent:
     """Return what a message of an exchange not configured carries, as others may bind the queue to more exchanges."""
     if "user_id" in payload:
         return "presence"
@@ -270,7 +258,7 @@ def _text(payload: Mapping[str, Json], member: str) -> str:
     return value
 
 
-def dead_job(message: Message, source: EventSource, jid: str, why: str, now_s: float) -> bytes:
+def dead_job(message: "Message", source: EventSource, jid: str, why: str, now_s: float) -> bytes:
     """Return a job of the source's class and queue, encoded, whose one argument has the members of an event.
 
     Class and queue are those of the first route, if the source has only routes. `why` becomes its error message.

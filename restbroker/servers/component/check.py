@@ -19,8 +19,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.urls import is_loopback
 from restbroker.servers.component.connection import open_stream
 from restbroker.servers.component.options import Options, digests_of, host_of
-from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Cause, Finding, Texts, findings_of, moment, ok, problem_of
+from restbroker.servers.findings import Cause, Finding, Problem, Texts, findings_of, moment, ok, problem_of
 from restbroker.store.sources import SourceState
 
 _AREA: Final = "Events"

@@ -18,7 +18,7 @@ from restbroker.config.tls import context_of
 from restbroker.errors import ConfigError
 from restbroker.servers.component.options import Options
 from restbroker.servers.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
-from restbroker.servers.event_contract import Problem
+from restbroker.servers.findings import Problem
 from restbroker.transport.connect import cause_of
 
 _CONNECT_S: Final = 10.0

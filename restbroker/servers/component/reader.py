@@ -34,9 +34,9 @@ from restbroker.servers.component.stanzas import (
     Stanza,
     StanzaCopy,
 )
-from restbroker.servers.event_contract import Problem, ReaderPorts, StreamInfo
-from restbroker.servers.findings import Texts
-from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis
+from restbroker.servers.event_contract import ReaderPorts
+from restbroker.servers.findings import Problem, Texts
+from restbroker.servers.in_redis import LeasesInRedis, ProgressInRedis, StreamInfo
 from restbroker.servers.reading import Backoff, EventBuffer, Offers, Pusher, SourceReports, between
 from restbroker.store.leases import LeaseHeld
 

@@ -15,8 +15,9 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Engine, Url
 from restbroker.errors import ConfigError
 from restbroker.servers import in_redis
-from restbroker.servers.event_contract import ReaderPorts, StreamInfo
+from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.findings import Finding
+from restbroker.servers.in_redis import StreamInfo
 from restbroker.servers.openfire.stream.check import check
 from restbroker.servers.openfire.stream.open_stream import StreamAttributes
 from restbroker.servers.openfire.stream.options import Options

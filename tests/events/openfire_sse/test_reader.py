@@ -9,7 +9,8 @@ import pytest
 import trio
 
 from restbroker.servers import in_redis
-from restbroker.servers.event_contract import Problem, StreamInfo
+from restbroker.servers.findings import Problem
+from restbroker.servers.in_redis import StreamInfo
 from restbroker.servers.openfire.stream.open_stream import TEXTS, no_answer
 from restbroker.servers.reading import SourceReports
 from restbroker.store import logins, sources

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.cli.audit import _COLUMNS as AUDIT
-from restbroker.console import causes, output
+from restbroker.console import causes, columns, output
 from restbroker.console.columns import Column, table
 from restbroker.console.who import who
 from restbroker.errors import OutputLost, UsageError
@@ -37,7 +37,7 @@ def test_pipe_gets_data_untouched_and_tables_as_tabs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     output.data("a\x1b[31mb")
-    output.table(("NAME", "SIZE"), [("x\ty", 1), ("a\nb\x1b", 2)])
+    columns.rows(("NAME", "SIZE"), [("x\ty", 1), ("a\nb\x1b", 2)])
     assert capsys.readouterr().out == "a\x1b[31mb\nx y\t1\na b\\x1b\t2\n"
 
 
@@ -46,7 +46,7 @@ def test_on_a_terminal_control_characters_are_shown_as_escapes(monkeypatch: pyte
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     output.data("a\x1b[31mb\nc")
-    output.table(("NAME",), [("x\x1b[2J",)])
+    columns.rows(("NAME",), [("x\x1b[2J",)])
     shown = terminal.getvalue()
     assert "\x1b[2J" not in shown
     assert "a\\x1b[31mb\nc\n" in shown
@@ -137,7 +137,7 @@ def test_a_row_without_room_is_longer_than_the_terminal(
 def test_subject_of_a_row_is_never_cut(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    output.table(("COMMAND", "ABOUT"), [("abort_delete_old_mam_messages", WORDS)])
+    columns.rows(("COMMAND", "ABOUT"), [("abort_delete_old_mam_messages", WORDS)])
     lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
     assert lines[1].startswith("abort_delete_old_mam_messages  the server refused it")
     assert max(map(len, lines)) == 60

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from restbroker.config.events import EventSource, Route
 from restbroker.config.urls import BadUrl
-from restbroker.events.amqp.connection import refusal
+from restbroker.events.amqp.connection import Message, refusal
 from restbroker.events.amqp.options import ExchangeContent, RabbitAddress, address
-from restbroker.events.amqp.reader import LIMIT_BYTES, Message, dead_job, read
+from restbroker.events.amqp.reader import LIMIT_BYTES, dead_job, read
 from restbroker.job import redact, rubyjson
 from restbroker.job.event import ServerEvent, as_json
 from restbroker.servers.event_contract import MalformedEvent

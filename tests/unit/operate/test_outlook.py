@@ -9,15 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from restbroker.broker.status.record import LEAST_TREND_S, changes_per_s
-from restbroker.operate.outlook import (
-    LONGEST_S,
-    Outlook,
-    last_to_empty,
-    outlook,
-    outlook_cell,
-    outlook_text,
-)
-from restbroker.operate.system import Queue
+from restbroker.operate.system import LONGEST_S, Outlook, Queue, outlook
+from restbroker.operate.words import outlook_cell, outlook_text
+from restbroker.web.views import last_to_empty
 
 SIZES = st.none() | st.integers(0, 10**9)
 CHANGES = st.none() | st.floats(-1e15, 1e15)

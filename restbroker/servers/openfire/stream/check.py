@@ -16,8 +16,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.servers.event_contract import Problem
-from restbroker.servers.findings import Cause, Finding, findings_of, ok, problem_of
+from restbroker.servers.findings import Cause, Finding, Problem, findings_of, ok, problem_of
 from restbroker.servers.openfire.stream.open_stream import NOT_LOGGED_IN, TEXTS, UNWANTED, basic, refusal
 from restbroker.servers.openfire.stream.options import Options
 from restbroker.store.sources import SourceState

@@ -19,8 +19,8 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.outcome import Delivered
-from restbroker.servers.event_contract import Problem, StreamInfo
-from restbroker.servers.findings import Texts
+from restbroker.servers.findings import Problem, Texts
+from restbroker.servers.in_redis import StreamInfo
 from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.store.logins import LoggedIn, LoggedOff, LoginState
 from restbroker.transport.message import MaybeSent, NotSent

@@ -17,7 +17,8 @@ from trio.testing import MockClock
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target, Url
-from restbroker.servers.event_contract import Problem, StreamInfo
+from restbroker.servers.findings import Problem
+from restbroker.servers.in_redis import StreamInfo
 from restbroker.servers.openfire.stream import listener
 from restbroker.servers.openfire.stream.listener import Listener, ListenerContext
 from restbroker.servers.openfire.stream.open_stream import TEXTS
