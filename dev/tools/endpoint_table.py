@@ -1,7 +1,7 @@
 """The table of all HTTP requests that restbroker answers, for docs/web-paths.md; `dev.tools.codes_page` writes it.
 
-Paths and methods are those of the routes, and who needs a login is asked of the app itself; what a path is for is said
-here. Always holds: no path is left out, and none is told of that there is not.
+Addresses and what each is for stand on the views (`web.route`); who needs a login is asked of the app itself. Always
+holds: no address is left out, and none is told of that there is not.
 """
 
 import re
@@ -28,40 +28,20 @@ from restbroker.web.guard import FOR_PROGRAMS, PageSettings
 from restbroker.web.health import HealthSources
 from restbroker.web.live import SnapshotWatch
 from restbroker.web.metrics import add_metrics
-from restbroker.web.pages import SETS
+from restbroker.web.pages import SET
+from restbroker.web.route import routes_of
 from restbroker.web.site import site_app
 
 PAGE: Final = "docs/web-paths.md"
 HEAD: Final = "\n| request | what it shows or does |\n|---|---|\n"
-MEANINGS: Final[Mapping[str, str]] = {
-    "/": "what is wrong and what to do; totals, causes, charts",
-    "/targets /target?name=…": "all targets; one, with its charts",
-    "/jobs /queue?name=…": "waiting jobs, why a queue does not move",
-    "/processes": "processes, also Ruby's",
-    "/events": "[event sources](events.md#watch-them-come)",
-    "/in-progress": "jobs in progress, the longest first",
-    "/retries /scheduled /dead": "jobs by [conditions](conditions.md), with the "
-    "[periodic commands](periodic.md), or the [causes](jobs.md#see-why-they-failed) of death",
-    "/SET/KEY": "one job: what happened, arguments, last tries",
-    "/SET/KEY/edit /edit/SET": "the edit of one job; of all that match",
-    "/SET/act /queue/act /steer": "actions on jobs; on all else",
-    "/find?q=…": "[search](find.md#find-a-job)",
-    "/job?jid=…": "[a timeline](find.md#see-what-happened-to-one-job)",
-    "/activity /activity/NAME /activity/NAME/stop": "the [audit log](find.md#see-who-changed-what); "
-    "one action, its Stop",
-    "/live?page=…": "parts of an open page",
-    "/static/NAME": "style sheet, script",
-    "/stats /metrics": "[figures as JSON](stats-format.md#stats); [for Prometheus](telemetry.md#metrics)",
-    "/healthz /readyz": "[health checks](stats.md#healthz-and-readyz), also on `HealthBind`",
-}
-"""What each path is for: paths of one item, with the parameter that they need."""
 
 
 @attrs.frozen
-class _Route:
-    """A path with the methods that it answers to, and what the page says of their login."""
+class _Row:
+    """An address with the methods that it answers to, what it is for, and what the page says of its login."""
 
     methods: frozenset[str]
+    about: str
     login: str
 
 
@@ -72,25 +52,16 @@ def renewed(text: str) -> str:
 
 
 def rows() -> list[str]:
-    """Return the rows of the table; raise `ValueError` if a route has no meaning here, or a meaning no route."""
-    found = trio.run(_routes)
-    told = {_plain(path) for paths in MEANINGS for path in paths.split()}
-    if told != set(found):
-        raise ValueError(f"dev/tools/endpoint_table.py: {sorted(told ^ set(found))}")
-    return [*(row for paths, meaning in MEANINGS.items() for row in _rows(paths.split(), found, meaning)), *_others()]
+    """Return the rows of the table, by address; raise `ValueError` for one of which no view says what it is for."""
+    found = trio.run(_rows)
+    if silent := [address for address, row in found.items() if not row.about]:
+        raise ValueError(f"No @page says what these are for: {silent}")
+    return [*(_row(address, found[address]) for address in sorted(found, key=str.casefold)), *_others()]
 
 
-def _rows(paths: list[str], found: Mapping[str, _Route], meaning: str) -> Iterator[str]:
-    """Yield the row of these paths, which have one login; those that differ in methods are told one by one."""
-    groups: dict[frozenset[str], list[str]] = {}
-    for path in paths:
-        groups.setdefault(found[_plain(path)].methods, []).append(path)
-    requests = ", ".join(
-        ", ".join(f"`{'' if methods == {'GET'} else '/'.join(sorted(methods)) + ' '}{path}`" for path in group)
-        for methods, group in groups.items()
-    )
-    (login,) = {found[_plain(path)].login for path in paths}
-    yield f"| {requests} | {meaning}{login} |"
+def _row(address: str, row: _Row) -> str:
+    methods = "" if row.methods == {"GET"} else f"{'/'.join(sorted(row.methods))} "
+    return f"| `{methods}{address}` | {row.about}{row.login} |"
 
 
 def _others() -> Iterator[str]:
@@ -101,12 +72,8 @@ def _others() -> Iterator[str]:
     yield f"| `{rosters} /roster/USER` | a roster, with its [`Auth`](roster-service.md#the-login) |"
 
 
-def _plain(path: str) -> str:
-    return path.partition("?")[0]
-
-
-async def _routes() -> Mapping[str, _Route]:
-    """Each path of the pages' port, with what is between `<` and `>` in capitals, and `SET` for the name of a set."""
+async def _rows() -> Mapping[str, _Row]:
+    """Return the row of each address of the pages' port, with names in capitals, and `SET` for that of a set."""
     events: list[Event] = []
     # Nobody is logged in: no request comes as far as Redis.
     connections = [Connection(open_client(StoreSettings("redis://127.0.0.1:1"))) for _ in range(2)]
@@ -115,16 +82,16 @@ async def _routes() -> Mapping[str, _Route]:
     settings = PageSettings("127.0.0.1", login=Basic("ops", Secret("x")))
     app = site_app(settings, watch, desk, _never, events.append, health=HealthSources(Status().view))
     add_metrics(app, connections[1], dict, _never)
-    found: dict[str, _Route] = {}
+    found: dict[str, _Row] = {}
     for rule in app.url_map.iter_rules():
-        path = re.sub(rf"(?<=/)({'|'.join(SETS)})(?=/)|(?<=/edit/)({'|'.join(SETS)})$", "SET", rule.rule)
-        path = re.sub("<([a-z]+)>", lambda match: match[1].upper(), path)
-        for method in (rule.methods or set()) - {"HEAD"}:
-            login = await _login(app, method, rule.rule)
-            before = found.get(path, _Route(frozenset(), login))
-            if before.login != login:
-                raise ValueError(f"{path} needs a login for some methods only")
-            found[path] = _Route(before.methods | {method}, login)
+        routes = routes_of(app.view_functions[rule.endpoint])
+        (route,) = [route for route in routes if route.path == rule.rule and route.method in (rule.methods or ())]
+        address = re.sub("<([a-z]+)>", lambda match: match[1].upper(), route.shown.replace(SET, "SET"))
+        login = await _login(app, route.method, route.path.replace(SET, "dead"))
+        before = found.get(address, _Row(frozenset(), "", login))
+        if before.login != login:
+            raise ValueError(f"{address} needs a login for some methods only")
+        found[address] = _Row(before.methods | {route.method}, before.about or route.about, login)
     for connection in connections:
         await connection.aclose()
     return found

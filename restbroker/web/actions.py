@@ -37,8 +37,9 @@ from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.server import time_s
 from restbroker.web.connection import Actions, AdminConnection, TypedEdits
-from restbroker.web.pages import PAGE, SETS, address, conditions
+from restbroker.web.pages import PAGE, SET, SETS, address, conditions
 from restbroker.web.render import TITLES, Shell
+from restbroker.web.route import page
 
 _QUESTION_S: Final = 6.0
 """How many seconds jobs are counted before a person is asked; less than `connection.TIMEOUT_S`."""
@@ -192,7 +193,9 @@ class ActPages:
     actions: Actions
     edits: TypedEdits = attrs.field(factory=TypedEdits)
 
-    async def act(self, name: str) -> Response:
+    @page(f"/{SET}/act", "actions on the jobs of a set", method="POST")
+    @page("/queue/act", "actions on waiting jobs", method="POST")
+    async def act(self, name: str = "queue") -> Response:
         """Answer the form of a set's page, of a job's page, or of the page that asks for confirmation."""
         return await self.ask(read(name, await request.form))
 
@@ -261,6 +264,7 @@ class ActPages:
             job_pages=form.name if form.zset else None,
         )
 
+    @page("/activity/<name>", "one action")
     async def action(self, name: str) -> Response:
         """Return the page of the action that began with this entry of the audit log, and of what became of its jobs.
 
@@ -299,6 +303,7 @@ class ActPages:
         )
         return Response(html, 404 if found is None else 200)
 
+    @page("/activity/<name>/stop", "its stop", method="POST")
     async def stop(self, name: str) -> Response:
         """Note that the action is to stop after its batch, and lead back to its page; refuse it with 404 if it cannot.
 

@@ -28,6 +28,7 @@ from restbroker.serving.app import Refuse
 from restbroker.store.client import Client
 from restbroker.web.connection import Actions, AdminConnection
 from restbroker.web.render import Shell
+from restbroker.web.route import page
 
 _WHY_LIMIT: Final = 200
 _NAME_LIMIT: Final = 400
@@ -223,6 +224,7 @@ class ControlPages:
     actions: Actions
     refresh_now: Callable[[], None]
 
+    @page("/steer", "actions on queues, targets, processes and periodic commands")
     async def ask(self) -> Response:
         """Return the page that asks whether to do it; refuse it if the pages are read-only.
 
@@ -235,6 +237,7 @@ class ControlPages:
         action = attrs.evolve(action, config=self.admin.config)
         return Response(await self._question(do, control, action))
 
+    @page("/steer", method="POST")
     async def act(self) -> Response:
         """Do what the confirmed form names, and lead to the page that shows the result, or to that of the action.
 

@@ -26,8 +26,9 @@ from restbroker.store.client import Client
 from restbroker.web import filters
 from restbroker.web.actions import ActPages, action_form_of
 from restbroker.web.connection import AdminConnection
-from restbroker.web.pages import SETS, address, conditions
+from restbroker.web.pages import SET, SETS, address, conditions
 from restbroker.web.render import TITLES, Shell
+from restbroker.web.route import page
 
 _LOOK_S: Final = 2.0
 _BUDGET: Final = SearchLimits(jobs=50_000, seconds=_LOOK_S, gives_way=True)
@@ -78,6 +79,8 @@ class EditPages:
     refuse: Refuse
     acts: ActPages
 
+    @page(f"/edit/{SET}", "the edit of all jobs that match")
+    @page(f"/{SET}/<key>/edit", "the edit of one job")
     async def ask(self, name: str, key: str | None = None) -> Response:
         """Return the form filled with the job as it is, or as another command in the address would have it.
 
@@ -86,6 +89,8 @@ class EditPages:
         typed = conditions(request.args.getlist("where"))
         return await self._form(name, key, typed, {"command": request.args.get("command", "")})
 
+    @page(f"/edit/{SET}", method="POST")
+    @page(f"/{SET}/<key>/edit", method="POST")
     async def act(self, name: str, key: str | None = None) -> Response:
         """Return the page that shows what the filled-in form would change; `ActPages` confirms it.
 

@@ -16,6 +16,7 @@ from restbroker.broker.status.view import View
 from restbroker.job.json_types import Json
 from restbroker.serving.app import answer, new_app
 from restbroker.telemetry.events import Report
+from restbroker.web.route import add_views, page
 
 PATHS: Final = frozenset({"/healthz", "/readyz"})
 
@@ -46,10 +47,12 @@ def add_health(app: QuartTrio, health: HealthSources, may_see: Callable[[], Awai
     wait. `may_see` tells whether the visitor may also know why it is not ready, and which targets are down.
     """
 
+    @page("/healthz", "[alive or not](stats.md#healthz-and-readyz), also on `HealthBind`")
     async def healthz() -> Response:
         alive = health.is_alive()
         return answer({"alive": alive}, 200 if alive else 503)
 
+    @page("/readyz", "[ready or not](stats.md#healthz-and-readyz), also on `HealthBind`")
     async def readyz() -> Response:
         now = health.view()
         body: dict[str, Json] = {"ready": now.unready is None, "phase": now.phase}
@@ -60,5 +63,4 @@ def add_health(app: QuartTrio, health: HealthSources, may_see: Callable[[], Awai
                 body["down_targets"] = now.down_targets
         return answer(body, 200 if now.unready is None else 503)
 
-    app.add_url_rule("/healthz", view_func=healthz, methods=["GET"])
-    app.add_url_rule("/readyz", view_func=readyz, methods=["GET"])
+    add_views(app, healthz, readyz)

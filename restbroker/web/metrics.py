@@ -35,6 +35,7 @@ from restbroker.store.key_queues import count_keys
 from restbroker.store.server import redis_problems, server, time_s
 from restbroker.telemetry.latency import Histogram
 from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples, Value
+from restbroker.web.route import add_views, page
 
 TIMEOUT_S: Final = 2.0
 """How many seconds a request waits while others use Redis."""
@@ -56,13 +57,14 @@ def add_metrics(
     """
     one_at_a_time = trio.CapacityLimiter(1)
 
+    @page("/metrics", "[figures for Prometheus](telemetry.md#metrics)")
     async def metrics() -> Response:
         samples = {**process_samples(), **await _redis_samples(connection, read())}
         accepted = request.headers.get("Accept", "")
         text, content_type = await trio.to_thread.run_sync(exposition, samples, accepted, limiter=one_at_a_time)
         return Response(text, content_type=content_type)
 
-    app.add_url_rule("/metrics", view_func=metrics, methods=["GET"])
+    add_views(app, metrics)
 
 
 async def _redis_samples(connection: Connection, read: Callable[[Client], Samples]) -> Samples:

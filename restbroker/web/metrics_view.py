@@ -32,6 +32,7 @@ from restbroker.serving.app import failure, text_answer
 from restbroker.store import processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
+from restbroker.web.route import page
 
 VERSION = 1
 """Raised when a field changes its meaning or goes; new fields may come without."""
@@ -220,6 +221,7 @@ def stats_view(connection: Connection, question: Callable[[], Question]) -> Call
     The view answers 503 if Redis is away or busy.
     """
 
+    @page("/stats", "[figures as JSON](stats-format.md#stats)")
     async def stats() -> Response:
         figures = question()
 

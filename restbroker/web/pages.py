@@ -40,8 +40,11 @@ from restbroker.web.causes import CauseCounter
 from restbroker.web.connection import AdminConnection
 from restbroker.web.live import LiveState
 from restbroker.web.render import TITLES, Shell
+from restbroker.web.route import page
 
 SETS: Final[Mapping[str, SortedSet]] = {"retries": "retry", "scheduled": "schedule", "dead": "dead"}
+SET: Final = f"<any({', '.join(SETS)}):name>"
+"""The name of a set in an address."""
 WHEN: Final = {"retries": "Next try", "scheduled": "Due", "dead": "Died"}
 PAGE: Final = 50
 _BUDGET: Final = SearchLimits(jobs=50_000, seconds=1.5, gives_way=True)
@@ -70,6 +73,11 @@ class Pages:
     state_for: Callable[[], Awaitable[LiveState]]
     counter: CauseCounter
 
+    @page(
+        f"/{SET}",
+        "jobs by [conditions](conditions.md), with the [periodic commands](periodic.md), or the "
+        "[causes](jobs.md#see-why-they-failed) of death",
+    )
     async def list_jobs(self, name: str) -> Response:
         """Return one page of the jobs in a set that match the conditions in the address; of dead jobs, causes first."""
         typed = conditions(request.args.getlist("where"))
@@ -116,6 +124,7 @@ class Pages:
         )
         return Response(html, 200 if wrong is None else 400)
 
+    @page(f"/{SET}/<key>", "one job: what happened, arguments, last tries")
     async def job(self, name: str, key: str) -> Response:
         """Return the page of one job; refuse it with 404 if the job is not in the set."""
         zset = SETS[name]
@@ -152,6 +161,7 @@ class Pages:
         }
         return Response(await self.shell.page_of_jobs("job.html", **values))
 
+    @page("/queue?name=…", "the jobs of a queue, and why it does not move")
     async def waiting_page(self) -> Response:
         """Return one page of the jobs that wait in a queue; refuse it with 404 if the queue is not known."""
         queue, typed = request.args.get("name", ""), conditions(request.args.getlist("where"))
@@ -210,6 +220,7 @@ class Pages:
         )
         return Response(html, 200 if wrong is None else 400)
 
+    @page("/in-progress", "jobs in progress, the longest first")
     async def in_progress(self) -> Response:
         """Return the page of the jobs that all processes have in progress, the longest first."""
         given = request.args.get("after", "")
@@ -228,6 +239,7 @@ class Pages:
             "in-progress", "In progress", jobs=shown, total=total, totals=totals, after=given, next=following
         )
 
+    @page("/find?q=…", "[search](find.md#find-a-job)")
     async def find(self) -> Response:
         """Return the page of the jobs, in all sets and queues, that contain a text or match a condition."""
         typed, found, wrong = request.args.get("q", "").strip(), None, None
@@ -244,6 +256,7 @@ class Pages:
         values = {"name": "find", "title": "Find jobs", "typed": typed, "found": found, "wrong": wrong, "sets": sets}
         return Response(await self.shell.page_of_jobs("find.html", **values), 200 if wrong is None else 400)
 
+    @page("/job?jid=…", "[a timeline](find.md#see-what-happened-to-one-job)")
     async def timeline(self) -> Response:
         """Return the page of one job: where it is, what became of its tries, and who did what with it."""
         jid = search_word("jid")
@@ -256,6 +269,7 @@ class Pages:
         values = {"name": "find", "title": f"Job {jid}", "typed": "", "arguments": arguments, "sets": sets}
         return Response(self.shell.page("timeline.html", timeline=found, **values), status)
 
+    @page("/activity", "the [audit log](find.md#see-who-changed-what)")
     async def audit_log(self) -> Response:
         """Return a page of the audit log, newest first: each action once, by its last entry that has the word."""
         word, before = search_word("about"), _entry("after")

@@ -54,19 +54,24 @@ _FOLDER = Path(__file__).parent / "templates"
 
 @attrs.frozen
 class Page:
-    """A page that updates itself: its title, and the names of its parts (templates/parts), from top to bottom."""
+    """A page that updates itself: its title, and the names of its parts (templates/parts), from top to bottom.
+
+    `about`: what the documentation says of it.
+    """
 
     title: str
     parts: Sequence[str]
+    about: str = ""
 
 
 LIVE: Mapping[str, Page] = {
-    "overview": Page("Overview", ("banner", "alarms", "totals", "charts", "targets", "queues")),
-    "jobs": Page("Waiting", ("tabs", "banner", "alarms", "search", "queues")),
-    "targets": Page("Targets", ("banner", "alarms", "search", "targets", "worker_pools")),
-    "events": Page("Events", ("banner", "alarms", "search", "sources")),
-    "processes": Page("Processes", ("banner", "alarms", "search", "processes")),
+    "overview": Page("Overview", ("banner", "alarms", "totals", "charts", "targets", "queues"), "what is wrong now"),
+    "jobs": Page("Waiting", ("tabs", "banner", "alarms", "search", "queues"), "queues with waiting jobs"),
+    "targets": Page("Targets", ("banner", "alarms", "search", "targets", "worker_pools"), "all targets"),
+    "events": Page("Events", ("banner", "alarms", "search", "sources"), "[event sources](events.md#watch-them-come)"),
+    "processes": Page("Processes", ("banner", "alarms", "search", "processes"), "processes, also Ruby's"),
 }
+"""By their addresses without the slash; the overview's is the slash alone."""
 ONE_TARGET = Page("Target", ("banner", "alarms", "targets", "charts", "worker_pools"))
 """The page of a target, which is called `target/NAME`."""
 TITLES: Mapping[str, str] = {"scheduled": "Scheduled", "retries": "Retries", "dead": "Dead"}

@@ -4,7 +4,7 @@ Always holds: every request passes the guard first; no page uses the connections
 told to load nothing from elsewhere and to run only our one script.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
 import attrs
@@ -14,6 +14,7 @@ from quart import Response, request
 from quart_trio import QuartTrio
 
 from restbroker.errors import RestbrokerError, UsageError
+from restbroker.job.endpoint import either
 from restbroker.serving.app import AppOptions, failure, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web.actions import ActPages
@@ -21,12 +22,13 @@ from restbroker.web.causes import CauseCounter
 from restbroker.web.connection import Actions, AdminConnection
 from restbroker.web.controls import ControlPages
 from restbroker.web.edit import EditPages
-from restbroker.web.guard import Guard, PageSettings
-from restbroker.web.health import HealthSources, add_health
+from restbroker.web.guard import FOR_PROGRAMS, Guard, PageSettings
+from restbroker.web.health import PATHS, HealthSources, add_health
 from restbroker.web.live import Fragments, LiveState, SnapshotWatch
 from restbroker.web.metrics_view import Question, stats_view
-from restbroker.web.pages import SETS, Pages, search_word
+from restbroker.web.pages import Pages, search_word
 from restbroker.web.render import LIVE, Asset, Renderer, Shell, read_all
+from restbroker.web.route import add_views, page
 
 FORM_LIMIT_BYTES = 64 * 1024
 _POLICY = (
@@ -55,18 +57,13 @@ def site_app(
 ) -> QuartTrio:
     """Return the app; `question` makes, for each request, what `/stats` reads over the connection of `watch`."""
     site = _Site(settings, watch, Renderer(settings), report)
-    app = new_app(
-        "stats", report, AppOptions(_HEADERS, FORM_LIMIT_BYTES, site.refuse, "/, /healthz, /metrics, /readyz or /stats")
-    )
+    known = either(sorted({"/", *PATHS, *FOR_PROGRAMS}))
+    app = new_app("stats", report, AppOptions(_HEADERS, FORM_LIMIT_BYTES, site.refuse, known))
     app.before_request(site.guard.before_request)
     app.register_error_handler(RestbrokerError, site.error_page)
-    _add_sets(app, site, admin)
-    for name in LIVE:
-        app.add_url_rule("/" if name == "overview" else f"/{name}", name, partial(site.page, name), methods=["GET"])
-    app.add_url_rule("/target", view_func=site.target, methods=["GET"])
-    app.add_url_rule("/live", view_func=site.live, methods=["GET"])
-    app.add_url_rule("/static/<name>", view_func=site.static_file, methods=["GET"])
-    app.add_url_rule("/stats", "stats", stats_view(watch.connection, question), methods=["GET"])
+    for name, live in LIVE.items():
+        add_views(app, page("/" if name == "overview" else f"/{name}", live.about)(partial(site.live_page, name)))
+    add_views(app, site, *_pages_of_jobs(app, site, admin), stats_view(watch.connection, question))
     add_health(app, health, site.guard.may_see)
     for connection in (watch.connection, admin.connection):
         app.after_serving(connection.aclose)
@@ -79,36 +76,19 @@ def site_app(
     return app
 
 
-def _add_sets(app: QuartTrio, site: "_Site", admin: AdminConnection) -> None:
-    """Add the pages of jobs, and of the actions on them, to the app."""
+def _pages_of_jobs(app: QuartTrio, site: "_Site", admin: AdminConnection) -> Iterator[object]:
+    """Yield what has the views of jobs, and of the actions on them and on all else."""
     shell = Shell(site.renderer, site.settings, site.render_limiter)
     actions = Actions(app, admin)
     # Before its connections are closed.
     app.after_serving(actions.aclose)
     counter = CauseCounter(app, admin)
     app.after_serving(counter.aclose)
-    pages = Pages(admin, shell, site.refuse, site.watch.state_for, counter)
     acts = ActPages(admin, shell, site.refuse, site.redirect, actions)
-    edits = EditPages(admin, shell, site.refuse, acts)
-    controls = ControlPages(admin, shell, site.refuse, site.redirect, actions, site.watch.refresh_now)
-    for name in SETS:
-        app.add_url_rule(f"/{name}", name, partial(pages.list_jobs, name), methods=["GET"])
-        app.add_url_rule(f"/{name}/<key>", f"{name}-job", partial(pages.job, name), methods=["GET"])
-        app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edit", partial(edits.ask, name), methods=["GET"])
-        app.add_url_rule(f"/{name}/<key>/edit", f"{name}-edited", partial(edits.act, name), methods=["POST"])
-        app.add_url_rule(f"/{name}/act", f"{name}-act", partial(acts.act, name), methods=["POST"])
-        app.add_url_rule(f"/edit/{name}", f"{name}-edit-all", partial(edits.ask, name), methods=["GET"])
-        app.add_url_rule(f"/edit/{name}", f"{name}-edited-all", partial(edits.act, name), methods=["POST"])
-    app.add_url_rule("/queue", view_func=pages.waiting_page, methods=["GET"])
-    app.add_url_rule("/queue/act", "queue-act", partial(acts.act, "queue"), methods=["POST"])
-    app.add_url_rule("/in-progress", view_func=pages.in_progress, methods=["GET"])
-    app.add_url_rule("/find", view_func=pages.find, methods=["GET"])
-    app.add_url_rule("/job", view_func=pages.timeline, methods=["GET"])
-    app.add_url_rule("/activity", view_func=pages.audit_log, methods=["GET"])
-    app.add_url_rule("/activity/<name>", "action", acts.action, methods=["GET"])
-    app.add_url_rule("/activity/<name>/stop", "action-stop", acts.stop, methods=["POST"])
-    app.add_url_rule("/steer", "control", controls.ask, methods=["GET"])
-    app.add_url_rule("/steer", "control-act", controls.act, methods=["POST"])
+    yield acts
+    yield Pages(admin, shell, site.refuse, site.watch.state_for, counter)
+    yield EditPages(admin, shell, site.refuse, acts)
+    yield ControlPages(admin, shell, site.refuse, site.redirect, actions, site.watch.refresh_now)
 
 
 def _is_live(name: str, state: LiveState) -> bool:
@@ -158,19 +138,21 @@ class _Site:
         status = 400 if isinstance(error, UsageError) else 503
         return self.refuse(status, type(error).__name__, error.message, error.hint)
 
-    async def page(self, name: str) -> Response:
+    async def live_page(self, name: str) -> Response:
         """Return a live page as it is now."""
         state, word = await self.watch.state_for(), search_word("q")
         html = self.renderer.live_page(name, await self._fragments.of(name, state, word), word)
         return Response(html, 200 if state.error is None else 503)
 
+    @page("/target?name=…", "one target, with its charts")
     async def target(self) -> Response:
         """Return the page of one target; refuse it with 404 if there is no such target."""
         name = f"target/{request.args.get('name', '')}"
         if not _is_live(name, await self.watch.state_for()):
             return self.refuse(404, "NotFound", "No process serves this target, and nobody has paused it.")
-        return await self.page(name)
+        return await self.live_page(name)
 
+    @page("/live?page=…", "parts of an open page")
     async def live(self) -> Response:
         """Return the parts of a page as they are now, or 304 to who has them; refuse it if there is no such page."""
         name, state = request.args.get("page", ""), await self.watch.state_for()
@@ -182,6 +164,7 @@ class _Site:
         response.set_etag(found.tag)
         return response
 
+    @page("/static/<name>", "style sheet, script")
     async def static_file(self, name: str) -> Response:
         """Return a file beside the pages, such as the style sheet; refuse it with 404 if there is none of that name."""
         asset = self._files.get(name)

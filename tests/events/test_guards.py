@@ -17,8 +17,8 @@ from restbroker.errors import StoreUnavailable
 from restbroker.events import deliver
 from restbroker.events.amqp import connection as amqp
 from restbroker.events.amqp import reader as rabbit
-from restbroker.events.amqp.options import Options as RabbitOptions
 from restbroker.events.amqp.connection import Message
+from restbroker.events.amqp.options import Options as RabbitOptions
 from restbroker.servers import in_redis, reading
 from restbroker.servers.component import connection, derive, stanzas
 from restbroker.servers.component import reader as component

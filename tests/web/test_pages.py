@@ -129,6 +129,8 @@ async def test_wrong_address_is_answered_as_a_page_or_as_json(site: Open) -> Non
     async with site() as running:
         for_people = await running.get("/nothing")
         for_programs = await running.get("/nothing", Accept="*/*")
+        earlier = [await running.get(path) for path in ("/queues", "/sources", "/periodic", "/audit", "/audit/1-0")]
+    assert {answer.status_code for answer in earlier} == {404}
     assert for_people.status_code == for_programs.status_code == 404
     assert "Ask for /, /healthz, /metrics, /readyz or /stats." in parse("", for_people.text).text
     assert for_programs.json()["error"]["hint"] == "Ask for /, /healthz, /metrics, /readyz or /stats."
