@@ -184,11 +184,11 @@ def _periodic(config: Config) -> list[PeriodicJob]:
         PeriodicJob(
             request.name,
             request.command.schedule,
-            request.order.queue,
+            request.job.queue,
             late_s=request.command.late_s,
-            make=partial(payload, request.order),
-            lock=None if request.order.lock is None else request.order.lock.name,
-            keep_s=0.0 if request.order.lock is None else request.order.lock.keep_s,
+            make=partial(payload, request.job),
+            lock=None if request.job.lock is None else request.job.lock.name,
+            keep_s=0.0 if request.job.lock is None else request.job.lock.keep_s,
         )
         for request in periodic_requests(config)
     ]

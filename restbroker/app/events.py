@@ -43,7 +43,7 @@ def event_services(
     `open_connection` makes a connection to Redis with a short time-out. `room`: the memory for what is received, which
     the answers of targets share. `commands` makes the jobs of events that become commands.
     """
-    secrets = None if commands is None or not commands.tokens else TokenSecrets.of(commands, report)
+    secrets = None if commands is None or not commands.tokens else TokenSecrets.make(commands, report)
     deliverer = Deliverer(open_connection(), commands)
     states = StatesInRedis(open_connection)
 
@@ -51,10 +51,12 @@ def event_services(
         leases = LeasesInRedis(source.name, open_connection())
         progress = ProgressInRedis(source.name, open_connection())
         target = _target_ports(source.target, open_connection, report, room)
-        return kinds.open_reader(source, ReaderPorts(deliverer, report, leases, progress, states.of(source), target))
+        return kinds.open_reader(
+            source, ReaderPorts(deliverer, report, leases, progress, states.for_source(source), target)
+        )
 
     readers = [
-        LastingReader(source.name, open_reader(source), partial(open_reader, source), report, states.of(source))
+        LastingReader(source.name, open_reader(source), partial(open_reader, source), report, states.for_source(source))
         for source in events.sources
         if source.path is None
     ]
@@ -70,7 +72,7 @@ class TokenSecrets:
     _secrets: Mapping[str, CurrentSecret]
 
     @classmethod
-    def of(cls, commands: CommandJobs, report: Report) -> "TokenSecrets":
+    def make(cls, commands: CommandJobs, report: Report) -> "TokenSecrets":
         """Return the service, from which `commands` gets its secrets from now on."""
         secrets = {token.name: CurrentSecret(token.secrets[0], report) for token in commands.tokens}
         commands.secret_of = lambda token: secrets[token.name].value.decode() or token.secrets[0].reveal()

@@ -26,6 +26,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job import active_job, arguments, auth, claims, expiry, hiding, redact
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command, CommandSpec
@@ -33,7 +34,6 @@ from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.job import Job, NotAJob, oversized_job, read, spare_jid
 from restbroker.job.order import ORDER_KEY
 from restbroker.job.outcome import Reason
-from restbroker.light import light
 from restbroker.servers.contract import Connector
 from restbroker.telemetry.events import OperatorWarning
 
@@ -77,7 +77,7 @@ class Endpoints:
     _slots: Slots
     _known: dict[str, CallFacts] = attrs.field(factory=dict)
 
-    def of(self, endpoint: str) -> CallFacts:
+    def get(self, endpoint: str) -> CallFacts:
         """Return the facts about this endpoint, for the version of the server that its connector knows now."""
         spec = self._connector.spec(endpoint)
         known = self._known.get(endpoint)
@@ -96,7 +96,7 @@ class Endpoints:
             endpoint,
             spec,
             at_most_once=any(fnmatchcase(name, glob) for glob in target.at_most_once),
-            slot=self._slots.of(name),
+            slot=self._slots.find(name),
             timeout_s=max(longer_s, target.timeout_s),
             expire_s=target.expire_of_s(name),
             target=target.name,
@@ -111,7 +111,7 @@ _MOST_ARGS = 4
 _REPLY_IDS = frozenset((str, int, float))
 
 
-@light
+@frozen_plain
 class AdmittedJob:
     """A job that was admitted, its command, and the endpoint of that.
 
@@ -247,7 +247,7 @@ class Admission:
         accepted = acceptance.accept(payload, proof, queue, now_s, ahead_s=ahead_s)
         if isinstance(accepted, Reason):
             return accepted
-        endpoint = self.endpoints.of(command)
+        endpoint = self.endpoints.get(command)
         asked = arguments.name_bare_list(submission, endpoint.spec) if submission.is_bare else submission
         fingerprint = acceptance.fingerprint_of(payload, accepted, proof, now_s + min(0.0, ahead_s))
         if isinstance(asked, Reason):

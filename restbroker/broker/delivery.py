@@ -307,13 +307,13 @@ class Delivery:
         if self.is_over or not checks.breaker.admits or checks.breaker.stopped or not checks.lease.is_fresh:
             raise SendingStopped
 
-    def note_sending(self) -> None:
+    def start_sending(self) -> None:
         """Note in the job that its first byte may leave from now on."""
         if self.is_effect:
             self.job.start_sending()
             self.took = True
 
-    def note_refused(self) -> None:
+    def clear_sending(self) -> None:
         """Note that the server refused the last request: the next one is no further part of the same job."""
         if self.is_effect:
             self.took = False

@@ -275,7 +275,7 @@ class Slots:
     _limits: Mapping[str, int]
     _slots: dict[str, Slot] = attrs.field(factory=dict)
 
-    def of(self, command: str) -> Slot | None:
+    def find(self, command: str) -> Slot | None:
         """Return the slot of this command; None if nothing limits it."""
         pattern = next((pattern for pattern in self._limits if fnmatchcase(command, pattern)), None)
         if pattern is None:

@@ -61,7 +61,7 @@ class Reports:
         """Return the event of a signed job that was done before, and was not sent."""
         return JobFinished(*self._what(job, "duplicate", "ack", 0.0))
 
-    def of(self, job: JobInProgress) -> JobFinished | None:
+    def make(self, job: JobInProgress) -> JobFinished | None:
         """Return the event of a job; None for one that was reported before, and is settled again as Redis lost that."""
         if job.event is None and job.status is not None:
             return JobFinished(*self._what(job, "delivered", "ack", job.took_s), job.status, admitted=job.admitted)
@@ -94,11 +94,11 @@ class Reports:
             self.identity.report(JobsDelivered(self.plan.target.name, took_s, partial(self._each, delivered)))
 
     def _each(self, jobs: Sequence[JobInProgress]) -> list[JobFinished]:
-        return [event for job in jobs if (event := self.of(job)) is not None]
+        return [event for job in jobs if (event := self.make(job)) is not None]
 
     def _record(self, job: JobInProgress) -> bytes:
         """Return a job's record, or b"" for one that has not ended, or lies in a set, where its entry has it all."""
-        event = self.of(job) if isinstance(job.settlement, Ack | Drop) else None
+        event = self.make(job) if isinstance(job.settlement, Ack | Drop) else None
         if event is None:
             return b""
         took_ms = event.duration_s * 1000
@@ -294,7 +294,7 @@ class Settler:
         if payload is None or job.context is None:
             return False
         try:
-            event = self.reports.of(job)
+            event = self.reports.make(job)
             was_sent = event is None or event.outcome not in _UNSENT
             revised = settle.drop_reply(self.to_store(job, payload), settlement, why, job.context, was_done=was_sent)
             if isinstance(settlement, Ack) and was_sent:

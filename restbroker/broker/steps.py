@@ -23,9 +23,9 @@ import attrs
 from restbroker.broker.admission import AdmittedJob, CallFacts
 from restbroker.broker.gates import Gate
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD
 from restbroker.job.outcome import Delivered, Outcome
-from restbroker.light import light
 from restbroker.servers.contract import Plan, Planner
 from restbroker.transport.client import LeanClient
 from restbroker.transport.http1 import whole
@@ -34,7 +34,7 @@ from restbroker.transport.message import Request, Response
 T = TypeVar("T")
 
 
-@light
+@frozen_plain
 class RedisStep:
     """A step: a question for Redis."""
 

@@ -573,7 +573,7 @@ class Worker:
                     job, admitted, took_s = delivery.job, delivery.admitted, now_s - delivery.started_s
                     try:
                         if delivery.planned is not None:
-                            delivery.planned.plan.note_delivered()
+                            delivery.planned.plan.on_outcome()
                         if type(outcome) is not Delivered or outcome.by_us or not delivery.has_breaker_place:
                             self._judge(delivery, outcome, error, took_s)
                             continue

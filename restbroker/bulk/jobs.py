@@ -75,7 +75,7 @@ class TokenFinder:
         depends = self.access.spec is not None and self.access.spec.dangerous_in is not None
         return None if depends or allowing is None or allowing.hosts else allowing
 
-    def of(self, arguments: Mapping[str, Json]) -> Token:
+    def find(self, arguments: Mapping[str, Json]) -> Token:
         """Return the token for a job with these arguments. Raise `BadRow` if none allows it."""
         access = attrs.evolve(self.access, command=Command(self.access.command.endpoint, arguments))
         found = allowing_token(self.tokens, access)
@@ -124,7 +124,7 @@ class Maker:
             raise BadRow(f'"{UNIQUE_KEY}" needs --unique-for: how long the key counts at most.')
         if not isinstance(key, str) or not claims.is_key(key):
             raise BadRow(f'"{UNIQUE_KEY}" takes a string of 1 to {claims.MOST_BYTES} bytes.')
-        token = self.tokens.of(arguments)
+        token = self.tokens.find(arguments)
         return attrs.evolve(self.lock, key=key, name=claims.lock_name(self.target.name, token.name, key))
 
     def payload(self, request: JobRequest, arguments: dict[str, Json], jid: str, now_s: float) -> bytes:
@@ -135,7 +135,7 @@ class Maker:
         if now_s != self._at_s:
             self._at_s, self._parts = now_s, self._same_for_all(now_s)
         if self._parts is None or request is not self.request:
-            return payload(attrs.evolve(request, arguments=arguments, token=self.tokens.of(arguments)), jid, now_s)
+            return payload(attrs.evolve(request, arguments=arguments, token=self.tokens.find(arguments)), jid, now_s)
         head, proof, tail = self._parts
         try:
             raw = b'%b%b,%b],"jid":"%b%b' % (head, _dumps(arguments), proof, jid.encode(), tail)

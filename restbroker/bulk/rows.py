@@ -23,11 +23,11 @@ from typing import Final, TypeAlias
 import attrs
 
 from restbroker.errors import UsageError
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job import rubyjson
 from restbroker.job.argument_check import quote_name
 from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
-from restbroker.light import light
 
 STDIN: Final = "-"
 ERROR: Final = "_error"
@@ -47,7 +47,7 @@ _SEPARATORS: Final = (",", ";", "\t", "|")
 _CELL: Final = r'(?:"(?:[^"]|"")*+"|[^"{0}\r\n]*+)'
 
 
-@light
+@frozen_plain
 class FileRow:
     """One row that can be read. `values` are cells by their columns, or an object's members; `text` is as in `Bad`."""
 
@@ -57,7 +57,7 @@ class FileRow:
     text: str
 
 
-@light
+@frozen_plain
 class Bad:
     """One row that cannot be used.
 

@@ -112,12 +112,12 @@ class Chunk:
     rows: int = 0
     size: int = 0
 
-    def add(self, order: JobRequest, raw: bytes, jid: str, now_s: float) -> None:
+    def add(self, request: JobRequest, raw: bytes, jid: str, now_s: float) -> None:
         """Add one more job, with the lock that it takes: that lasts from when the job is due."""
-        jobs = self.jobs.setdefault(order.queue, [])
+        jobs = self.jobs.setdefault(request.queue, [])
         jobs.append(raw)
-        if (lock := order.lock_at(now_s)) is not None:
-            self.locks.append(JobLock(order.queue, len(jobs), jid, lock))
+        if (lock := request.lock_at(now_s)) is not None:
+            self.locks.append(JobLock(request.queue, len(jobs), jid, lock))
         self.size += len(raw)
 
 
@@ -191,7 +191,7 @@ def count(client: Client, batch: str, replies: Sequence[bytes], codes: Sequence[
     keys = client.keys
     names = [keys.bulk(batch), keys.bulk_done(batch), keys.bulk_failed(batch), keys.reply(reply_to(batch))]
     flat = [word for row, code in codes for word in (row, code)]
-    return client.run("bulk_hear", names, [replies[0], len(replies), REMEMBERED_S, *flat]) == 1
+    return client.run("bulk_count", names, [replies[0], len(replies), REMEMBERED_S, *flat]) == 1
 
 
 def reply_to(batch: str) -> str:

@@ -108,9 +108,9 @@ class _CtlExchange:
         queue = self.place.queues[0]
         job = Command(command.endpoint, command.arguments)
         token = token_of(self.settings.tokens, self.place, queue, spec=spec, command=job)
-        order = JobRequest(command.endpoint, command.arguments, queue, token, wants_reply=True)
-        push(self.client, order, jid := secrets.token_hex(12), now_s := time.time())
-        return AnswerWait(self.client, self.settings, self.place, order, jid, now_s, output.say, local)
+        request = JobRequest(command.endpoint, command.arguments, queue, token, wants_reply=True)
+        push(self.client, request, jid := secrets.token_hex(12), now_s := time.time())
+        return AnswerWait(self.client, self.settings, self.place, request, jid, now_s, output.say, local)
 
     def result(self, command: CtlCommand, found: ServingProcess | None, timeout_s: float | None) -> CtlOutput:
         """Push the command, wait for its answer, and return what to print.

@@ -65,7 +65,7 @@ def run(*, name: CommandName, reason: ReasonOptions, how: Output) -> None:
     if holder is not None:
         output.say(f"{other} ({holder.certainty}) is not done; nothing was queued.")
         raise typer.Exit(Exit.FAILED)
-    output.say(f"{name} {'would be' if reason.dry_run else 'is'} queued in {one.order.queue}.")
+    output.say(f"{name} {'would be' if reason.dry_run else 'is'} queued in {one.job.queue}.")
 
 
 @command(app)

@@ -81,7 +81,7 @@ def _open(path: Path | None, *, only_looks: bool = False) -> Iterator[Rosters]:
     settings = load_quietly(path, "Roster")
     with open_store(settings) as client:
         try:
-            yield Rosters.of(settings, client, who(), only_looks=only_looks)
+            yield Rosters.make(settings, client, who(), only_looks=only_looks)
         except BadRoster as error:
             raise UsageError(f"{error.entry} {error.why}.", error.hint or None) from None
 

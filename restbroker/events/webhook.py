@@ -138,7 +138,7 @@ class _WebhookSource:
     """The hook, if its requests are signed."""
 
     @classmethod
-    def of(cls, source: EventSource, sources: int, report: Report, share: Share) -> "_WebhookSource":
+    def make(cls, source: EventSource, sources: int, report: Report, share: Share) -> "_WebhookSource":
         """Return this source, one out of `sources`, ready to be served; its requests lie in this share."""
         hook, defaults = registry.open_hook(source), source_defaults_of(registry.kinds()[source.kind])
         if defaults.is_signed:
@@ -171,7 +171,7 @@ class Webhooks:
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self._places = {
-            source.path: _WebhookSource.of(source, len(sources), report, room.share(f"source {source.name}"))
+            source.path: _WebhookSource.make(source, len(sources), report, room.share(f"source {source.name}"))
             for source in sources
             if source.path is not None
         }

@@ -9,13 +9,13 @@ from typing import Final
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job import endpoint as endpoints
 from restbroker.job import rubyjson
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.endpoint import Hide, kind_of, quote, truncate
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
-from restbroker.light import light
 
 _SHAPE = "Jobs carry [command, arguments, token] and, if an answer is wanted, a reply id as the fourth element."
 _ARGUMENTS = (
@@ -28,7 +28,7 @@ BARE: Final = ""
 """The name under which a bare list stands among the arguments."""
 
 
-@light
+@frozen_plain
 class Submission:
     """A producer's request. `reply_id` is None if it wants no reply; `token` is not checked yet.
 

@@ -16,12 +16,12 @@ from typing import Final
 import attrs
 import orjson
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Duplicate
 from restbroker.job.reason import Reason
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Requeue, Retry, Schedule, Settlement
-from restbroker.light import light
 
 KEY_FIELD: Final = "idempotency_key"
 """The text for which a command is done once, within `IdempotencyFor` of its target."""
@@ -46,7 +46,7 @@ class Lock:
     keep_s: float
 
 
-@light
+@frozen_plain
 class JobClaims:
     """What one job claims. `once`: the name of its claim, which lasts `keep_s` seconds; None: it makes none.
 

@@ -11,9 +11,9 @@ from typing import Literal
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
-from restbroker.light import light
 
 Repeat = Literal["safe", "already_done", "unsafe"]
 """May a command be sent again when the first sending may have run?
@@ -136,7 +136,7 @@ class Catalogue:
         return frozenset(danger.word for danger in self.dangerous if danger.names.fullmatch(name))
 
 
-@light
+@frozen_plain
 class Command:
     """A job's command and its arguments. `endpoint` is checked and safe to put into a path (see `job.endpoint`)."""
 
@@ -144,7 +144,7 @@ class Command:
     arguments: Mapping[str, Json]
 
 
-@light
+@frozen_plain
 class Call:
     """One delivery of a command.
 

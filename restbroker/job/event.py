@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
-from restbroker.light import light
 
 EventType = Literal[
     "message",
@@ -51,7 +51,7 @@ PRESENCE: Final = {True: "available", False: "unavailable"}
 _TEST: Final = "restbroker tests whether its events come: "
 
 
-@light
+@frozen_plain
 class ServerEvent:
     """One event. `sender` and `receiver` are JIDs, `room` is the bare JID of a room; None if the server named none.
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job import active_job, retry, rubyjson
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
-from restbroker.light import light
 
 # The id in a payload that is no JSON, as it was cut off: two would be those of a job within another.
 _JID = re.compile(rb'"jid"\s*:\s*"([0-9A-Za-z_-]{1,64})"')
@@ -50,7 +50,7 @@ _OF_ALL = frozenset(("class", "args", "jid", "queue", "retry", "created_at", "en
 """The fields that Sidekiq's client gives each job."""
 
 
-@light
+@frozen_plain
 class Job:
     """A readable payload. `jid` is the payload's own, or one made for it; `queue` is where it was taken from.
 

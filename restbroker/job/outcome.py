@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
-from restbroker.light import light
 
 __all__ = [
     "Deferred",
@@ -34,7 +34,7 @@ it. "maybe": the server itself failed, and may have done some of it.
 """
 
 
-@light
+@frozen_plain
 class Delivered:
     """The server did it. `text` is the answer's text as sent, `body` the same parsed (None if it is not JSON).
 

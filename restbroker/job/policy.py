@@ -2,9 +2,9 @@
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.backoff import Backoff
 from restbroker.job.format import ResponseQueue
-from restbroker.light import light
 
 
 @attrs.frozen
@@ -31,7 +31,7 @@ class Policy:
         return ResponseQueue(self.reply_queue, self.reply_class)
 
 
-@light
+@frozen_plain
 class Context:
     """Facts about one settlement. `now_s` is in epoch seconds, `jitter` random in [0, 1).
 

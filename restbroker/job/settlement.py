@@ -9,11 +9,11 @@ from typing import Literal, TypeAlias
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.format import ResponseQueue
-from restbroker.light import light
 
 
-@light
+@frozen_plain
 class Reply:
     """One answer to push, atomically with the settlement. `payload` is the bytes to push.
 
@@ -43,7 +43,7 @@ class OrphanedJob:
     queues: tuple[str, ...] = ()
 
 
-@light
+@frozen_plain
 class Fingerprint:
     """What is recorded of a signed job for `keep_s` seconds: that it is done, so that a copy of it is not run.
 
@@ -60,7 +60,7 @@ class Fingerprint:
     is_done: bool = True
 
 
-@light
+@frozen_plain
 class ClaimChange:
     """What becomes of a lock or a claim (`job.claims`) of this kind and name, if it has one of the values in `was`.
 
@@ -79,7 +79,7 @@ class ClaimChange:
 Change: TypeAlias = ClaimChange | Fingerprint
 
 
-@light
+@frozen_plain
 class Ack:
     """Done: counted as processed. `effect`: as of `Dead`; what expired opens no key that its own death stopped."""
 

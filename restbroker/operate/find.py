@@ -107,7 +107,7 @@ def page(
     Dead jobs come newest first, others next due first. Raise `UsageError` if `after` is not a place; raise
     `StoreUnavailable` or `StoreRefused`.
     """
-    allowed, start = limits or _OF_A_PAGE, Cursor.of(after) if after else None
+    allowed, start = limits or _OF_A_PAGE, Cursor.parse(after) if after else None
     total = 0
 
     def jobs() -> Iterator[tuple[StoredJob, tuple[SetPiece, int]]]:

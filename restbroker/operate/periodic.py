@@ -102,7 +102,7 @@ def _row(one: PeriodicRequest, state: PeriodicState, jobs: dict[str, str], now_s
         name=one.name,
         command=one.command.command,
         target=one.target,
-        queue=one.order.queue,
+        queue=one.job.queue,
         cron=one.command.cron,
         zone=one.command.zone,
         meaning=schedule.explanation,
@@ -138,7 +138,7 @@ def run(client: Client, one: PeriodicRequest, who: str, why: str = "") -> tuple[
     """
     jid = os.urandom(12).hex()
     audit.write(client, AuditEntry(who=who, action="run", place=_place(one.name), why=why, jids=(jid,)))
-    holder = push(client, one.order, jid, time_s(client))
+    holder = push(client, one.job, jid, time_s(client))
     if holder is None:
         periodic.write_push(client, one.name, jid)
     return jid, holder

@@ -186,7 +186,7 @@ class PeriodicRequest:
 
     command: "PeriodicCommand"
     target: str
-    order: JobRequest
+    job: JobRequest
 
     @property
     def name(self) -> str:
@@ -241,10 +241,10 @@ def _request(config: Config, one: "PeriodicCommand") -> tuple[str, JobRequest]:
     if one.overlap == "skip":
         key = f"periodic {one.name}"
         lock = Lock(claims.lock_name(target.name, token.name, key), key, _KEEP_S)
-    order = JobRequest(one.command, values, queue, token, retry=one.retry, expire_s=one.expire_s, lock=lock)
+    request = JobRequest(one.command, values, queue, token, retry=one.retry, expire_s=one.expire_s, lock=lock)
     with blame("Arguments"):
-        payload(order, _SOME_JID, 0.0)
-    return target.name, order
+        payload(request, _SOME_JID, 0.0)
+    return target.name, request
 
 
 def _fitting(target: Target, one: "PeriodicCommand") -> tuple[CommandSpec | None, dict[str, Json]]:

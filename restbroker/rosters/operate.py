@@ -74,7 +74,7 @@ class Rosters:
     remedy: str
 
     @classmethod
-    def of(cls, config: Config, client: Client, who: str, *, only_looks: bool) -> Self:
+    def make(cls, config: Config, client: Client, who: str, *, only_looks: bool) -> Self:
         """Return the rosters of a configuration; `only_looks`: changes push no refresh jobs.
 
         Raise `ConfigError` if no token allows a refresh.

@@ -89,7 +89,7 @@ class Copies:
         while self.size_bytes > self.most_bytes:
             self._forget(next(iter(self._copies)))
 
-    def of(self, user: str, now_s: float) -> RosterCopy | None:
+    def get(self, user: str, now_s: float) -> RosterCopy | None:
         """Return the user's copy, or None if there is none that may be used at `now_s`; those that are too old go."""
         while self._copies:
             oldest, copy = next(iter(self._copies.items()))
@@ -181,7 +181,7 @@ class RosterReader:
             return ServedRoster(await self._read_roster(user))
         except StoreUnavailable:
             now_s = trio.current_time()
-            copy = None if self._is_stopping else self.copies.of(user, now_s)
+            copy = None if self._is_stopping else self.copies.get(user, now_s)
             if copy is None:
                 raise
         if copy.read_s >= asked_s:  # for another who asked meanwhile

@@ -98,7 +98,7 @@ class Login:
     before: bytes = b""
 
     @classmethod
-    def of(cls, auth: Basic | QueryKey | None, report: Report) -> "Login":
+    def make(cls, auth: Basic | QueryKey | None, report: Report) -> "Login":
         """Return the check of the configured login."""
         match auth:
             case None:
@@ -210,7 +210,7 @@ def service(config: Roster, reader: RosterReader, report: Report) -> RosterServe
     before, _, after = config.path.partition(USER)
     with_key = isinstance(config.auth, QueryKey)
     where = Addresses(before.encode(), after.encode(), config.domain, with_key)
-    return RosterServer(where, Login.of(config.auth, report), reader, report=report, longest_s=config.longest_s)
+    return RosterServer(where, Login.make(config.auth, report), reader, report=report, longest_s=config.longest_s)
 
 
 def _equal(given: bytes, known: bytes) -> bool:

@@ -173,7 +173,7 @@ def end_call(keys: RedisKeys, holder: str, done: Collection[str], again: Collect
     """
     users = {**dict.fromkeys(done, "0"), **dict.fromkeys(again, "1")}
     arguments = [holder, *(part for pair in users.items() for part in pair)]
-    return "roster_land", [keys.roster_dirty, keys.roster_refreshes], arguments
+    return "roster_end", [keys.roster_dirty, keys.roster_refreshes], arguments
 
 
 def users(client: Client) -> set[str]:

@@ -125,13 +125,13 @@ class Plan:
     `request`: method, path, query and headers of each. `body` returns the body of a call with these arguments; None for
     a call that `deliver` would send otherwise, refuse, or send more than one request for. `outcome` returns the outcome
     of an answer with this status and whole body; None if `deliver` would need more than these, or find another outcome
-    than `Delivered`. `note_delivered` is called after each answer that has an outcome.
+    than `Delivered`. `on_outcome` is called after each answer that has an outcome.
     """
 
     request: Request
     body: Callable[[Mapping[str, Json]], bytes | None]
     outcome: Callable[[int, bytes], Delivered | None]
-    note_delivered: Callable[[], None] = lambda: None
+    on_outcome: Callable[[], None] = lambda: None
 
 
 @runtime_checkable

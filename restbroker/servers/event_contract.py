@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_c
 import attrs
 
 from restbroker.config.events import EventSource
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Command
 from restbroker.job.event import ServerEvent
-from restbroker.light import light
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTTP
@@ -75,7 +75,7 @@ class UnknownMediaType(MalformedEvent):
     """No body of this media type is read."""
 
 
-@light
+@frozen_plain
 class HookRequest:
     """One request that was posted; `headers` are keyed by their names in lower case.
 
@@ -112,7 +112,7 @@ class Forbidden(Exception):
     answer: PostAnswer
 
 
-@light
+@frozen_plain
 class PostedEvent:
     """An event that was posted. `asks`: its sender waits for an answer, which a queue cannot give.
 

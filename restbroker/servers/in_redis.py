@@ -171,7 +171,7 @@ class StatesInRedis:
         """All states as they are now."""
         return [self._with_attributes(state) for state in self._states.values()]
 
-    def of(self, source: EventSource) -> "StatesOfSource":
+    def for_source(self, source: EventSource) -> "StatesOfSource":
         """Return the states of this source, which write here."""
         return StatesOfSource(self, source.name, source.kind)
 

@@ -83,7 +83,7 @@ class SourceReports:
         """Report what happened, in the words of this name."""
         self.write(self.texts.problem(name, **values))
 
-    def note_open(self, where: str, user: str = "") -> None:
+    def report_open(self, where: str, user: str = "") -> None:
         """Note that the stream is open at this address, and report the end of earlier problems."""
         self._keep(None, user)
         if not self._was_open:
@@ -95,7 +95,7 @@ class SourceReports:
         if over:
             self.warn(self.back, user=user)
 
-    def note_idle(self, why: str, user: str = "") -> None:
+    def report_idle(self, why: str, user: str = "") -> None:
         """Note that nothing is read, as it should be."""
         self._keep(Problem("", why, ""), user)
 

@@ -65,17 +65,17 @@ class Connections:
         """Cancel the block, which serves one connection, after `longest_s` seconds without a request.
 
         Cancel it at once when the process stops and no request is under way. The connection begins without a request;
-        call `note_busy` and `note_idle` of the yielded `ConnectionLimits` as requests begin and end.
+        call `end_wait` and `start_wait` of the yielded `ConnectionLimits` as requests begin and end.
         """
         with trio.CancelScope() as scope:
             life = ConnectionLimits(scope, self._idle, longest_s)
-            life.note_idle()
+            life.start_wait()
             if self.is_hurried:
                 scope.cancel()
             try:
                 yield life
             finally:
-                life.note_busy()
+                life.end_wait()
 
     async def send(self, stream: trio.SocketStream, data: memoryview) -> int:
         """Send a part of the data as soon as the reader makes room, and return its length.
@@ -110,13 +110,13 @@ class ConnectionLimits:
     _idle: dict[trio.CancelScope, None]
     _longest_s: float
 
-    def note_idle(self, longest_s: float | None = None) -> None:
+    def start_wait(self, longest_s: float | None = None) -> None:
         """Start the time within which a request must come: `longest_s`, or else the usual."""
-        self.note_busy()
+        self.end_wait()
         self._idle[self._scope] = None
         self._scope.deadline = trio.current_time() + (self._longest_s if longest_s is None else longest_s)
 
-    def note_busy(self) -> None:
+    def end_wait(self) -> None:
         """Stop that time: a request came, and its handling is bounded elsewhere."""
         self._idle.pop(self._scope, None)
         self._scope.deadline = math.inf
@@ -206,13 +206,13 @@ class BoundedStream:
 
             nonlocal count
             count += 1
-            life.note_busy()
+            life.end_wait()
             try:
                 await app(scope, receive, send_whole)
             finally:
                 count -= 1
                 if not count:
-                    life.note_idle()
+                    life.start_wait()
 
         return kept
 

@@ -152,7 +152,7 @@ class PlainHttp:
             with self.connections.bound_connection(self.keep_alive_s) as life:
                 # As the process stops none is begun: what would be done of it could not be confirmed.
                 while (request := await self._next(life)) is not None and not self.connections.is_hurried:
-                    life.note_busy()
+                    life.end_wait()
                     self._request, self._is_answered = request, False
                     answer = await self.app.respond(self._describe(request))
                     await self._send(answer)
@@ -160,7 +160,7 @@ class PlainHttp:
                     if self.connections.is_hurried or not self._goes_on:
                         break
                     rests = answer.status // 100 == 2 and not self._requests.is_begun
-                    life.note_idle(self.rest_s if rests else self.keep_alive_s)
+                    life.start_wait(self.rest_s if rests else self.keep_alive_s)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         except BadRequest as error:
@@ -176,7 +176,7 @@ class PlainHttp:
             if not await self._read():
                 return None
             if self._requests.is_begun and not was_begun:
-                life.note_idle(self.keep_alive_s)
+                life.start_wait(self.keep_alive_s)
         return request
 
     async def _read(self) -> bool:

@@ -34,13 +34,13 @@ def append(client: Client, fields: Mapping[str, Argument]) -> str:
     Raise `StoreUnavailable` (it may be written then) or `StoreRefused`.
     """
     entry = ("XADD", client.keys.audit, "MAXLEN", "~", _KEPT, "*", *as_fields(fields))
-    return text(client.even_full([entry])[0])
+    return text(client.run_when_full([entry])[0])
 
 
 def set_stop(client: Client, name: str, who: str) -> None:
     """Note who wants the action with this first entry to stop; kept for a day after the last one."""
     keys = client.keys
-    client.even_full([("HSET", keys.audit_stops, name, who), ("EXPIRE", keys.audit_stops, _STOPS_S)])
+    client.run_when_full([("HSET", keys.audit_stops, name, who), ("EXPIRE", keys.audit_stops, _STOPS_S)])
 
 
 def stop_of(client: Client, name: str) -> str | None:

@@ -75,14 +75,14 @@ class Client:
         replies = self._check(run_blocking(self._exchange([("MULTI",), *commands, ("EXEC",)])))
         return self._check(cast("Replies", items(replies[-1], len(commands))))
 
-    def even_full(self, commands: Commands) -> list[Reply]:
+    def run_when_full(self, commands: Commands) -> list[Reply]:
         """Run small commands, each of one key, in one step and on a Redis that is full, too; return their replies.
 
         Raise `StoreUnavailable` or `StoreRefused`; Redis rolls nothing back when one of them fails.
         """
         arguments = [word for name, _, *rest in commands for word in (len(rest) + 1, name, *rest)]
         keys = cast("ScriptKeys", [key for _, key, *_ in commands])
-        return items(self.run("even_full", keys, arguments), len(commands))
+        return items(self.run("run_when_full", keys, arguments), len(commands))
 
     def run(self, name: str, keys: ScriptKeys, arguments: Sequence[Argument]) -> Reply:
         """Run a script and return its reply. Raise `StoreUnavailable` or `StoreRefused`."""

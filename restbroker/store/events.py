@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.errors import StoreRefused
-from restbroker.light import light
+from restbroker.frozen_plain import frozen_plain
 from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, mapping, pair, text
 from restbroker.store.keys import RedisKeys
 from restbroker.store.server import time_s
@@ -34,7 +34,7 @@ _COPIES: Final = 100_000
 """The number of copies of dead jobs that are kept: as many as finish.lua keeps."""
 
 
-@light
+@frozen_plain
 class IncomingEvent:
     """An event to push: the complete job for its queue, with its id, and its record for the recent events (JSON).
 

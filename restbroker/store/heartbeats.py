@@ -234,7 +234,7 @@ def _recover(client: Client, dead: _DeadIdentity, orphans: Sequence[_Orphan], no
         quiet_until = as_score(now_s + orphan.quiet_s)
         queue = ticket_queue(orphan.ticket)
         arguments += [orphan.ticket, queue, fate, score, payload, orphan.effect, quiet_until]
-        arguments += destinations.of(replies)
+        arguments += destinations.make(replies)
     lists = [*(keys.queue(name) for name in queues), *destinations.lists]
     lists += places_of_keys(keys, target, queues)
     answer = client.run("recover", [*fixed, *lists], arguments)

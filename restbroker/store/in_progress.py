@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.light import light
 from restbroker.store.client import Client, integer, items, pair, text
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, is_ticket
 
@@ -18,7 +18,7 @@ _KNOWN: Final = frozenset({"last", "hwm"})
 _FEW: Final = 20
 
 
-@light
+@frozen_plain
 class FetchedJob:
     """A job that is now in progress. `ticket` names it (`store.tickets`); `raw` are its bytes as pushed.
 

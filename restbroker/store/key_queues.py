@@ -173,7 +173,7 @@ def hold(client: Client, queue: QueueName, *, to_clear: bool = False) -> None:
     or `StoreRefused`.
     """
     what, for_ms = ("clear", _CLEAR_MS) if to_clear else ("1", _HOLD_MS)
-    client.even_full([("SET", client.keys.pace(name_of(queue)), what, "PX", for_ms)])
+    client.run_when_full([("SET", client.keys.pace(name_of(queue)), what, "PX", for_ms)])
 
 
 def count_keys(client: Client, queues: Sequence[str]) -> dict[str, int]:

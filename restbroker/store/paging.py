@@ -36,7 +36,7 @@ class Cursor:
         return f"{self.score!r}:{self.offset}:{self.digest}"
 
     @classmethod
-    def of(cls, written: str) -> Self:
+    def parse(cls, written: str) -> Self:
         """Return the cursor that was written as this text. Raise `UsageError` for any other text."""
         found = _FORM.fullmatch(written)
         try:

@@ -67,7 +67,7 @@ def pause_queue(client: Client, queue: QueueName, who: str, why: str, for_s: flo
 def resume_queue(client: Client, queue: QueueName) -> bool:
     """End a queue's pause, no matter who made it. False: there was none. Raise `StoreUnavailable` or `StoreRefused`."""
     keys = client.keys
-    ended, _ = client.even_full([("SREM", keys.paused_queues, queue), ("HDEL", keys.queue_pauses, queue)])
+    ended, _ = client.run_when_full([("SREM", keys.paused_queues, queue), ("HDEL", keys.queue_pauses, queue)])
     return ended == 1
 
 
@@ -99,7 +99,7 @@ def resume_target(client: Client, target: str) -> bool:
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     keys = client.keys
-    ended, _ = client.even_full([("DEL", keys.pause(target)), ("HDEL", keys.target_pauses, target)])
+    ended, _ = client.run_when_full([("DEL", keys.pause(target)), ("HDEL", keys.target_pauses, target)])
     return ended == 1
 
 

@@ -170,7 +170,7 @@ def _call(
     for ticket, settlement in batch[plain:]:
         arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
         died = settlement if isinstance(settlement, Dead) else None
-        arguments += destinations.of(_replies(settlement), settlement.claims, died)
+        arguments += destinations.make(_replies(settlement), settlement.claims, died)
     lists = [*list_keys(keys, request.queues), *destinations.lists]
     if weights:
         lists += places_of_keys(keys, request.target, request.queues)
@@ -265,7 +265,7 @@ class Destinations:
         """Return the number of the key of this name, from 1 on; a new key is added."""
         return self.lists.setdefault(name, len(self.lists) + 1)
 
-    def of(
+    def make(
         self, replies: Sequence[Answer], changes: Sequence[ClaimChange | Fingerprint] = (), died: Dead | None = None
     ) -> list[Argument]:
         """Return a script's arguments for the replies to one job: their number, then what each is.

@@ -100,7 +100,7 @@ def _snapshots(
         some = job_keys[start : start + _AT_ONCE]
         places = [own if job_key is None else key_queue_of(client.keys, name, job_key) for job_key in some]
         commands = [command for key in places for command in (("LLEN", key), ("LRANGE", key, 0, _MARKS - 1))]
-        replies = client.even_full(commands)
+        replies = client.run_when_full(commands)
         for job_key, key, size, jobs in zip(some, places, replies[::2], replies[1::2], strict=True):
             newest = [raw(job) for job in items(jobs)]
             first, marks = newest[0] if newest else b"", tuple(map(digest_of, newest))
@@ -159,7 +159,7 @@ def _read_taken(client: Client, meant: QueueSnapshot, takings: Sequence[TakeRequ
         placing = taking.placement
         score = "" if placing.score is None else as_score(placing.score)
         arguments += [taking.rank, placing.old, "x" if placing.zset is None else "zd", placing.new or b"", score]
-        arguments += destinations.of(taking.answers)
+        arguments += destinations.make(taking.answers)
     of_keys = [keys.ready_keys(shown), keys.key_queue(shown), keys.busy_keys(meant.target or "")]
     fixed = [meant.key, *of_keys, keys.sorted_set("dead"), keys.queues, keys.dead_copies]
     found = items(client.run("take", [*fixed, *destinations.lists], arguments))

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, TypeAlias
 
 import attrs
 
-from restbroker.light import light
+from restbroker.frozen_plain import frozen_plain
 from restbroker.telemetry.log_events import LOG_EVENTS, LogEvent
 
 
@@ -32,7 +32,7 @@ class OneEvent:
     log: ClassVar[LogEvent]
 
 
-@light
+@frozen_plain
 class JobFinished(OneEvent):
     """A try ended: one line for each.
 
@@ -65,7 +65,7 @@ class JobFinished(OneEvent):
         return _ms(self.duration_s)
 
 
-@light
+@frozen_plain
 class JobsDelivered:
     """Jobs of a target that were delivered and settled together, with nothing to report about any of them.
 
@@ -385,7 +385,7 @@ class SourceOpened(OneEvent):
     server: str
 
 
-@light
+@frozen_plain
 class EventHandled(OneEvent):
     """A server reported something; log_events.toml has the outcomes.
 

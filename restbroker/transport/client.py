@@ -53,15 +53,15 @@ class WaitingSink:
         if self._sender is not None:
             self._sender.may_send()
 
-    def note_sending(self) -> None:
+    def start_sending(self) -> None:
         """Call the sender's."""
         if self._sender is not None:
-            self._sender.note_sending()
+            self._sender.start_sending()
 
-    def note_refused(self) -> None:
+    def clear_sending(self) -> None:
         """Call the sender's."""
         if self._sender is not None:
-            self._sender.note_refused()
+            self._sender.clear_sending()
 
     def answered(self, response: Response) -> None:
         """Wake the task with the answer."""

@@ -3,7 +3,7 @@
 `Service.start` makes an exchange. It takes an idle connection or waits for one, sends, reads the answer, and ends:
     CONNECTING  it waits for a connection, in a task of the client's, which asks `may_send` before it connects; or it
                 has one of those just answered, and waits for the others that are started in the same step
-    SENDING     `may_send`, `note_sending` and the first bytes: one step. A task sends the rest of a large message. It
+    SENDING     `may_send`, `start_sending` and the first bytes: one step. A task sends the rest of a large message. It
                 stays so if the server closes before it has all of it: it may have answered all the same
     RECEIVING   all was sent; the listener's task passes on what comes, or the task of deadlines that it is late. If
                 there is no room for an answer that names its length, it waits for that and its wire is not read; one
@@ -48,7 +48,7 @@ class Sink(Sender, Protocol):
         ...
 
     def failed(self, error: Exception) -> None:
-        """Take why there is no answer: `NotSent`, `MaybeSent`, or what `may_send` or `note_sending` raised."""
+        """Take why there is no answer: `NotSent`, `MaybeSent`, or what `may_send` or `start_sending` raised."""
         ...
 
     def abandoned(self) -> None:
@@ -224,7 +224,7 @@ class Exchange:
         try:
             if problem is None:
                 sink.may_send()
-                sink.note_sending()
+                sink.start_sending()
         except Exception as error:  # noqa: BLE001 - whatever the sink raises
             problem = error
         if self.state is _OVER:
@@ -340,7 +340,7 @@ class Exchange:
         said = request.headers + request.query
         try:
             if not 200 <= status < 300:
-                sink.note_refused()
+                sink.clear_sending()
             sink.answered(Response(status, headers, body, duration_s, note, said, service.secrets))
         except Exception as error:  # noqa: BLE001 - a bug of the sink must not end the listener
             self._call(sink.failed, error)

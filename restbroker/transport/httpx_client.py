@@ -92,7 +92,7 @@ class _HttpxExchange:
         if name == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
             if self.sender is not None:
                 self.sender.may_send()
-                self.sender.note_sending()
+                self.sender.start_sending()
             self.has_begun = True
 
     async def request_over(self, connections: _Connections) -> httpx.Response:
@@ -230,7 +230,7 @@ class HttpxClient:
     def _response(self, exchange: _HttpxExchange, answer: httpx.Response) -> Response:
         request = exchange.request
         if exchange.sender is not None and not 200 <= answer.status_code < 300:
-            exchange.sender.note_refused()
+            exchange.sender.clear_sending()
         headers = {name.lower(): value for name, value in answer.headers.items()}
         limit_bytes, spare_bytes = request.body_limit_bytes, self._share.spare_bytes
         codings, body = headers.get("content-encoding", ""), b"".join(exchange.parts)

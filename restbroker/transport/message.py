@@ -14,14 +14,14 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final, Protocol
 
 from restbroker.config.secret import Secret
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.reply import REPLY_LIMIT_BYTES
-from restbroker.light import light
 
 if TYPE_CHECKING:  # a kind of server in one file does without Trio where a job is pushed
     import trio
 
 
-@light
+@frozen_plain
 class Request:
     """One HTTP request. `path` is encoded and begins with "/"; `timeout_s` bounds the whole exchange in seconds.
 
@@ -46,7 +46,7 @@ _TEXT_BYTES: Final = REPLY_LIMIT_BYTES + 4
 """Of more, no reply shows anything but that it is cut; a character has four bytes at most."""
 
 
-@light
+@frozen_plain
 class Response:
     """One HTTP response. Header names are lower-case.
 
@@ -113,11 +113,11 @@ class Sender(Protocol):
         """
         ...
 
-    def note_sending(self) -> None:
+    def start_sending(self) -> None:
         """Note that a connection is there; called right before the first byte may leave."""
         ...
 
-    def note_refused(self) -> None:
+    def clear_sending(self) -> None:
         """Note that an answer came whose status is not a success (2xx)."""
         ...
 

@@ -22,7 +22,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from restbroker.config.target import Target
 from restbroker.config.tls import context_of
 from restbroker.config.values import duration_text
-from restbroker.light import light
+from restbroker.frozen_plain import frozen_plain
 from restbroker.transport.connect import addresses_of
 from restbroker.transport.httpx_client import describe_error, open_httpx, proxy_refusal, written
 from restbroker.transport.message import NotSent, Request
@@ -54,7 +54,7 @@ class StreamEnded(Exception):
 _ENDS: Final = (StreamEnded, httpx.HTTPError, httpx.StreamError, OSError, trio.ClosedResourceError)
 
 
-@light
+@frozen_plain
 class Frame:
     """One event: its name (`message` where it has none) and its data."""
 

@@ -178,7 +178,7 @@ class FaultMaker:
         since_s = time.monotonic()
         await victim.process.wait()
         await self.fleet.start()
-        await self._note_requeued("kill", identities, since_s)
+        await self._measure_requeue("kill", identities, since_s)
 
     async def _freeze(self) -> None:
         """Suspend a process until another one has fenced it; others do its work meanwhile."""
@@ -192,7 +192,7 @@ class FaultMaker:
         self.fleet.nursery.start_soon(self._thaw, self._frozen, identities, time.monotonic())
 
     async def _thaw(self, frozen: Broker, identities: Sequence[str], since_s: float) -> None:
-        await self._note_requeued("freeze", identities, since_s)
+        await self._measure_requeue("freeze", identities, since_s)
         frozen.process.send_signal(signal.SIGCONT)
         await self.fleet.wait_for_heartbeat(frozen)
         self._frozen = self._bystander = None
@@ -208,7 +208,7 @@ class FaultMaker:
         self.bound += sum(map(len, held.values()))
         return [identity for identity, jobs in held.items() if jobs]
 
-    async def _note_requeued(self, fault: Fault, identities: Sequence[str], since_s: float) -> None:
+    async def _measure_requeue(self, fault: Fault, identities: Sequence[str], since_s: float) -> None:
         if not identities:
             return
         with trio.move_on_after(_REQUEUE_TIMEOUT_S):

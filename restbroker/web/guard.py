@@ -83,13 +83,13 @@ class LoginAttempts:
         """Tell whether another try from this address is allowed."""
         return self._tokens_left(_network(address)) >= 1
 
-    def note_failed(self, address: str) -> None:
+    def count_failure(self, address: str) -> None:
         """Count a wrong try from this address."""
         network = _network(address)
         left = self._tokens_left(network)
         _put_last(self._buckets, network, _Bucket(left - 1, self.now_s()), _MOST_ADDRESSES)
 
-    def note_right(self, address: str) -> None:
+    def trust(self, address: str) -> None:
         """Note that someone logged in from this address."""
         _put_last(self._known, _network(address), self.now_s(), _MOST_KNOWN)
 
@@ -166,9 +166,9 @@ class Guard:
             )
         right_user, right_password = is_same(user, login.user), is_same(password, wanted)
         if not (right_user and right_password):
-            self.tries.note_failed(_address())
+            self.tries.count_failure(_address())
             return self._login_needed()
-        self.tries.note_right(_address())
+        self.tries.trust(_address())
         return None
 
     async def _read(self, secret: Secret) -> str | None:

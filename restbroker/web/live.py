@@ -187,7 +187,7 @@ class Fragments:
     _newest: dict[str, Fragment] = attrs.field(factory=dict)
     _lock: trio.Lock = attrs.field(factory=trio.Lock)
 
-    async def of(self, page: str, state: LiveState, word: str = "") -> Fragment:
+    async def make(self, page: str, state: LiveState, word: str = "") -> Fragment:
         """Return a fragment that is at least as new as `state`; wait until it is rendered."""
         async with self._lock:
             found = None if word else self._newest.get(page)

@@ -141,7 +141,7 @@ class _Site:
     async def live_page(self, name: str) -> Response:
         """Return a live page as it is now."""
         state, word = await self.watch.state_for(), search_word("q")
-        html = self.renderer.live_page(name, await self._fragments.of(name, state, word), word)
+        html = self.renderer.live_page(name, await self._fragments.make(name, state, word), word)
         return Response(html, 200 if state.error is None else 503)
 
     @page("/target?name=…", "one target, with its charts")
@@ -158,7 +158,7 @@ class _Site:
         name, state = request.args.get("page", ""), await self.watch.state_for()
         if not _is_live(name, state):
             return self.refuse(404, "NotFound", "This page has no live updates.")
-        found = await self._fragments.of(name, state, search_word("q"))
+        found = await self._fragments.make(name, state, search_word("q"))
         is_known = found.tag in request.if_none_match
         response = Response("", 304) if is_known else Response(found.html, content_type="text/html; charset=utf-8")
         response.set_etag(found.tag)

@@ -92,11 +92,11 @@ class Scripted:
             await self.connected()
         if sender is not None:
             sender.may_send()
-            sender.note_sending()
+            sender.start_sending()
         self.sent.append(request)
         response = await (self.answers.popleft() if self.answers else self.answer)(request)
         if sender is not None and not 200 <= response.status < 300:
-            sender.note_refused()
+            sender.clear_sending()
         return response
 
     async def keep_none(self) -> None:

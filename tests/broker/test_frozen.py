@@ -160,11 +160,11 @@ async def fenced_at(
 ) -> AsyncIterator[Pair]:
     """Have a broker take what `push` pushes, freeze it at the step until its lease has run out, and fence it."""
     freeze, server, is_over = Freeze(step), Server(), threading.Event()
-    note_sending = Delivery.note_sending
+    start_sending = Delivery.start_sending
 
     def note(delivery: Delivery) -> None:
         freeze.at("before the first byte")
-        note_sending(delivery)
+        start_sending(delivery)
 
     def connect(settings: StoreSettings) -> Connection:
         connection = Stepped(open_client(settings, harness.patience_s))
@@ -174,7 +174,7 @@ async def fenced_at(
     async def serve() -> None:
         await harness.serve_until(is_over.is_set, "the test is over")
 
-    patch.setattr(Delivery, "note_sending", note)
+    patch.setattr(Delivery, "start_sending", note)
     # They come to the main thread only.
     patch.setattr(signals, "watch", no_signals)
     patch.setattr(heartbeat, "HEARTBEAT_S", 0.2)

@@ -346,7 +346,7 @@ async def test_connector_failing_on_an_answer_costs_one_job(paths: Paths, monkey
         if bug:
             raise ZeroDivisionError(bug.pop())
 
-    monkeypatch.setattr(EjabberdConnector, "_note_success", fail_once)
+    monkeypatch.setattr(EjabberdConnector, "_record_success", fail_once)
     async with warmed(paths) as serving:
         before = serving.planned
         bug.append("seeded")

@@ -44,7 +44,7 @@ async def test_a_state_goes_with_its_process(redis_server: RedisServer, client: 
     moments = iter([5.0, 6.0, 7.0, 8.0])
     silent = SourceState("mim", "mongooseim-amqp", "web1:7", "", 5.0, "RabbitMQAway", "It is silent.", "Wait for it.")
     async with kept(redis_server, lambda: next(moments)) as states:
-        mine = states.of(SOURCE)
+        mine = states.for_source(SOURCE)
         mine.put(trouble())
         await shows(client, silent)
         mine.put(trouble(message="It is silent still."))
@@ -63,7 +63,7 @@ async def test_nothing_to_read_has_a_beginning_of_its_own(redis_server: RedisSer
     moments = iter([5.0, 6.0, 7.0, 8.0])
     well = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0)
     async with kept(redis_server, lambda: next(moments)) as states:
-        mine = states.of(SOURCE)
+        mine = states.for_source(SOURCE)
         mine.put(None, "ann")
         await shows(client, well)
         mine.put(trouble("", "no login", ""), "ann")
@@ -81,7 +81,7 @@ async def test_facts_of_a_stream_are_written_until_it_ends(
     facts = StreamInfo("…123", 3.0)
     ann = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0, login="…123", opened_s=3.0)
     async with kept(redis_server) as states:
-        mine = states.of(SOURCE)
+        mine = states.for_source(SOURCE)
         mine.watch("ann", lambda: facts)
         mine.put(None, "ann")
         await shows(client, ann)
@@ -99,10 +99,10 @@ async def test_no_event_waits_while_redis_takes_no_states(redis_server: RedisSer
     async with kept(redis_server) as states:
         redis_server.suspend()
         try:
-            states.of(SOURCE).put(trouble())
+            states.for_source(SOURCE).put(trouble())
             # Longer than an answer may take.
             await trio.sleep(1.2)
-            states.of(SOURCE).put(None)
+            states.for_source(SOURCE).put(None)
         finally:
             redis_server.resume()
         await shows(client, SourceState("mim", "mongooseim-amqp", "web1:7", since_s=5.0))

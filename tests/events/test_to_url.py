@@ -226,7 +226,7 @@ async def test_an_event_too_large_for_a_job_ends_no_reader(deliverer: Deliverer,
     async with trio.open_nursery() as nursery:
         await nursery.start(deliverer.run)
         left = {number: attrs.evolve(EVENT, body=body) for number, body in enumerate(("a", "large", "b"))}
-        states = StatesInRedis(lambda: Connection(store)).of(handed)
+        states = StatesInRedis(lambda: Connection(store)).for_source(handed)
         reports = SourceReports(handed.name, reported.append, Texts({}), "", states)
         await Offers(handed, deliverer, reports).push(left)
         assert left == {}

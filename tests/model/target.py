@@ -44,7 +44,7 @@ class SimulatedTarget:
         await trio.lowlevel.checkpoint()
         if sender is not None:
             sender.may_send()
-            sender.note_sending()
+            sender.start_sending()
         self.begun.append(request.body.decode())
         if not self.up:
             raise NotSent("Nobody listens.")

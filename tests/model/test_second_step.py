@@ -45,12 +45,12 @@ class Rooms:
         await trio.lowlevel.checkpoint()
         if sender is not None:
             sender.may_send()
-            sender.note_sending()
+            sender.start_sending()
         await trio.sleep(0.05)
         jid = request.body.decode()
         status = self._make(jid) if request.path == "/make" else self._fill(jid)
         if sender is not None and status != 200:
-            sender.note_refused()
+            sender.clear_sending()
         return Response(status, {}, b"0", 0.0)
 
     def _make(self, jid: str) -> int:

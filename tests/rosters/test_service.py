@@ -167,7 +167,7 @@ async def test_a_changed_key_counts_at_once_and_outlives_its_file(
 ) -> None:
     path, events = tmp_path / "key", list[Event]()
     path.write_text("first\n")
-    login = Login.of(QueryKey(Secret(path=path)), events.append)
+    login = Login.make(QueryKey(Secret(path=path)), events.append)
     request = HttpRequest("GET", b"/", [])
     assert await login.fits(request, b"first")
     path.write_text("second\n")
@@ -186,7 +186,7 @@ async def test_while_a_file_hangs_the_key_that_was_read_before_counts(
 ) -> None:
     path, goes_on, request = tmp_path / "key", threading.Event(), HttpRequest("GET", b"/", [])
     path.write_text("first\n")
-    login = Login.of(QueryKey(Secret(path=path)), lambda _: None)
+    login = Login.make(QueryKey(Secret(path=path)), lambda _: None)
     assert await login.fits(request, b"first")
     monkeypatch.setattr(Secret, "reveal", lambda _: str(goes_on.wait(60)))
     assert login.secret is not None

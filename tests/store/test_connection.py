@@ -26,7 +26,7 @@ from tests.support.wait import NEVER_S, until_async
 
 
 def _end_refreshes(calls: Connection, refreshes: str) -> ScriptCall:
-    return "roster_land", [calls.keys.roster_dirty, refreshes], ["holder", "john", "0"]
+    return "roster_end", [calls.keys.roster_dirty, refreshes], ["holder", "john", "0"]
 
 
 def busy_threads() -> int:

@@ -17,7 +17,7 @@ def walk(client: Client, limit: int = 7, *, newest_first: bool = False) -> list[
     while (part := piece(client, "dead", after, limit, newest_first=newest_first)).members:
         found += [member for member, _ in part.members]
         after = part.behind()
-        after = None if after is None else Cursor.of(str(after))
+        after = None if after is None else Cursor.parse(str(after))
     return found
 
 
@@ -78,13 +78,13 @@ def test_cursor_reveals_no_member_and_reads_back(client: Client, server: Server)
         cursor = piece(client, "dead", None, count, newest_first=False).behind()
         assert cursor is not None
         assert "secret" not in str(cursor)
-        assert Cursor.of(str(cursor)) == cursor
+        assert Cursor.parse(str(cursor)) == cursor
 
 
 def test_invalid_cursor_is_refused() -> None:
     for written in ("", "x", "5", "nan:1:", "5:1:zz", "5:-1:", f"1e5:1:{'a' * 41}", "..:1:"):
         with pytest.raises(UsageError, match="cannot be read"):
-            Cursor.of(written)
+            Cursor.parse(written)
 
 
 @on_both

@@ -33,9 +33,9 @@ class _By:
 
             def note() -> None:
                 self._planned["jobs"] += 1
-                found.note_delivered()
+                found.on_outcome()
 
-            known = self._plans[endpoint] = found, attrs.evolve(found, note_delivered=note)
+            known = self._plans[endpoint] = found, attrs.evolve(found, on_outcome=note)
         return known[1]
 
 

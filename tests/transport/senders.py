@@ -19,11 +19,11 @@ class Sender:
         self.said.append("may send")
         self.may()
 
-    def note_sending(self) -> None:
+    def start_sending(self) -> None:
         self.said.append("sending")
         self.sending()
 
-    def note_refused(self) -> None:
+    def clear_sending(self) -> None:
         self.said.append("refused")
 
     def forbid(self) -> None:

@@ -56,7 +56,7 @@ class WorkerEnd:
     pid: int | None = None
     is_ours: bool = False
 
-    def of(self, number: int) -> str:
+    def text(self, number: int) -> str:
         """Return the beginning of a sentence about worker `number`."""
         who = f"Worker {number}" if self.pid is None else f"Worker {number} (pid {self.pid})"
         return f"{who} {self.how}"
@@ -80,13 +80,13 @@ def restart_warning(number: int, end: WorkerEnd, wait_s: float) -> OperatorWarni
     """Return the warning about a worker that ended and gets a successor in `wait_s` seconds."""
     hint = _why(end) if end.code or end.is_ours else None
     start = f"It is restarted in {duration_text(wait_s)}"
-    message = f"{end.of(number)}. {start}; another worker returns its jobs to their queues."
+    message = f"{end.text(number)}. {start}; another worker returns its jobs to their queues."
     return OperatorWarning("WorkerEnded", message, hint)
 
 
 def failure(number: int, end: WorkerEnd) -> GroupFailed:
     """Return the report that the supervisor gives up, since this worker ended before any was ready."""
-    message = f"{end.of(number)} before any worker was ready. All end."
+    message = f"{end.text(number)} before any worker was ready. All end."
     return GroupFailed(end.code, message, f"{_why(end)} Then start restbroker again.")
 
 

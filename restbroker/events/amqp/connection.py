@@ -29,7 +29,7 @@ from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.options import Options, RabbitAddress, RabbitExchange, RabbitServer, address
-from restbroker.light import light
+from restbroker.frozen_plain import frozen_plain
 from restbroker.servers.findings import Problem, Texts
 
 _HEARTBEAT_S: Final = 10
@@ -55,7 +55,7 @@ _OF_CODE: Final[Mapping[int, str]] = {
 """By RabbitMQ's code: the problem that it is."""
 
 
-@light
+@frozen_plain
 class Message:
     """A message from RabbitMQ. `tag`: its number on the channel. `redelivered`: it came before, perhaps to others."""
 

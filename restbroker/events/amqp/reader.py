@@ -93,7 +93,7 @@ class RabbitReader:
             self.settings,
             f"restbroker, source {self.source.name}",
             inbox.put,
-            on_open=lambda where: token.run_sync_soon(self._note_opened, where, grace),
+            on_open=lambda where: token.run_sync_soon(self._begin_reading, where, grace),
         )
         why: list[Problem] = []
 
@@ -117,10 +117,10 @@ class RabbitReader:
                 link.stop()
         return why[0]
 
-    def _note_opened(self, where: str, grace: trio.CancelScope) -> None:
+    def _begin_reading(self, where: str, grace: trio.CancelScope) -> None:
         grace.shield = True  # before that there is nothing to acknowledge
         self._pause.reset()
-        self.reports.note_open(where)
+        self.reports.report_open(where)
 
     async def _take(self, link: "RabbitLink", messages: "Sequence[Message]") -> None:
         """Wait until each message has its job; acknowledge as many as have one, also when cancelled."""

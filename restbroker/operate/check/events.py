@@ -302,7 +302,7 @@ class _SourceReading:
         leases = LeasesInRedis(name, self._connection())
         written = ProgressInRedis(name, self._connection(), is_check=True)
         deliverer = Deliverer(self._connection(), CommandJobs(self.config))
-        ports = ReaderPorts(deliverer, self._note, leases, written, states.of(self.source))
+        ports = ReaderPorts(deliverer, self._note, leases, written, states.for_source(self.source))
         receiver = Receiver(deliverer, (), [sources.open_reader(self.source, ports)])
         tested: list[Finding] = []
         async with trio.open_nursery() as nursery:

@@ -12,9 +12,9 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Rejected
-from restbroker.light import light
 from restbroker.servers.api.health import Health
 from restbroker.servers.api.request import lookup, refused, unsent
 from restbroker.servers.api.table import InvalidArguments
@@ -29,7 +29,7 @@ Classify: TypeAlias = Callable[[Call, E, CommandSpec, Response, float], Outcome]
 """A function `(call, entry, spec, response, now_s)` → the outcome of the answer; `now_s` is in epoch seconds."""
 
 
-@light
+@frozen_plain
 class PreparedCall(Generic[E, R]):
     """One call before it is sent: its row, its specification, what was made of it, and the link to send it over."""
 

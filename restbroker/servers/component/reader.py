@@ -103,7 +103,7 @@ class ComponentReader:
 
     def __attrs_post_init__(self) -> None:
         self._buffer = EventBuffer(_BUFFER_BYTES, self._warn_of_full)
-        self._pusher = Pusher(self._buffer, self.offers, self._note_pushed)
+        self._pusher = Pusher(self._buffer, self.offers, self._record_pushed)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled; then push what came within two seconds, and disconnect."""
@@ -133,25 +133,25 @@ class ComponentReader:
             try:
                 self._stream = await open_stream(self.settings)
                 pause.reset()
-                self._note_open(self._stream.where)
+                self._record_open(self._stream.where)
                 while True:
                     await self._take_next(self._stream)
             except Problem as problem:
                 if self._may_read.is_set():
                     self.reports.fail(problem)
-            await self._note_closed()
+            await self._record_closed()
             await pause.wait()
 
-    def _note_open(self, where: str) -> None:
+    def _record_open(self, where: str) -> None:
         now_s = self.now_s()
         self._opened_s = self._beat_s = self._any_beat_s = now_s
         self._until_s = self._until_s or now_s
-        self.reports.note_open(where)
+        self.reports.report_open(where)
         if self._broken_s:
             self._report_gap(self._broken_s, now_s, "the connection ended")
             self._broken_s = 0.0
 
-    async def _note_closed(self) -> None:
+    async def _record_closed(self) -> None:
         if (stream := self._stream) is not None:
             self._stream = None
             await stream.aclose()
@@ -210,13 +210,13 @@ class ComponentReader:
         """Return the event of a stanza to the component itself, if it is a room's; answer a question."""
         name, stanza = self.settings.name, direct.stanza
         if stanza.kind == "message" and stanza.sender == stanza.receiver == name:
-            self._note_beat(stanza.element.get("id", ""))
+            self._record_beat(stanza.element.get("id", ""))
             return None
         now_s = self.now_s()
         event = self.deriver.event_of_room(direct, now_s) or self.deriver.event_of_push(stanza, now_s)
         if event is None:
             self.reports.count("direct")
-            self._note_host(stanza)
+            self._warn_of_host(stanza)
             takes_push = "push" in self.settings.takes
             if (answer := answer_to(stanza, name, takes_push=takes_push)) and self._stream is not None:
                 await self._stream.send(answer)
@@ -232,7 +232,7 @@ class ComponentReader:
         if answers and self._stream is not None:
             await self._stream.send("".join(answers))
 
-    def _note_beat(self, beat: str) -> None:
+    def _record_beat(self, beat: str) -> None:
         number, _, sent = beat.partition(" ")
         self._any_beat_s = float(sent)
         # One of another connection, such as another process', says nothing of what came here before.
@@ -245,7 +245,7 @@ class ComponentReader:
     def _connection_id(self) -> str:
         return f"beat-{id(self):x}-{self._opened_s:.6f}"
 
-    def _note_host(self, stanza: Stanza) -> None:
+    def _warn_of_host(self, stanza: Stanza) -> None:
         """Warn once of a copy or notification from a host that `Hosts` lacks, and of notifications not in `Take`."""
         host = stanza.sender
         is_push = is_notification(stanza)
@@ -261,7 +261,7 @@ class ComponentReader:
             self._notice = f"{host} sends notifications (XEP-0357), which become no events; it was asked to wait."
             self.reports.warn("ComponentPush-now", what=self._notice)
 
-    async def _note_pushed(self, events: Sequence[ServerEvent]) -> None:
+    async def _record_pushed(self, events: Sequence[ServerEvent]) -> None:
         self._pushed += len(events)
         await self._answer("result", events)
         self._report_lost("Redis accepted none for longer than MaxUnread")
@@ -300,7 +300,7 @@ class ComponentReader:
                     if self._stream is not None:
                         await self._stream.aclose()
                 if not self._may_read.is_set():
-                    self.reports.note_idle("another process reads")
+                    self.reports.report_idle("another process reads")
             await trio.sleep(lease_s / _RENEWALS)
 
     async def _leave(self) -> None:

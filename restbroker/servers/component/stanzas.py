@@ -21,8 +21,8 @@ from xml.parsers import expat
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.jid import fold_case
-from restbroker.light import light
 
 FORWARDED: Final = "{urn:xmpp:forward:0}forwarded"
 _STREAM: Final = "{http://etherx.jabber.org/streams}stream"
@@ -53,7 +53,7 @@ _PRINTED: Final = bytes(ord("?") if code < ord(" ") and code not in b"\t\n\r" el
 """Replaces the control characters that XML forbids: an API may send some, and ejabberd passes them on (measured)."""
 
 
-@light
+@frozen_plain
 class Stanza:
     """A message, presence or iq with its addresses, and its text as it came."""
 
@@ -68,19 +68,19 @@ class Stanza:
         return self.element.tag.rpartition("}")[2]
 
 
-@light
+@frozen_plain
 class Opened:
     """The stream is open; `id` is the server's name for it."""
 
     id: str
 
 
-@light
+@frozen_plain
 class Accepted:
     """The server accepts the handshake."""
 
 
-@light
+@frozen_plain
 class StanzaCopy:
     """The copy of a stanza that a local user of `host` sends or receives."""
 
@@ -88,7 +88,7 @@ class StanzaCopy:
     stanza: Stanza
 
 
-@light
+@frozen_plain
 class Direct:
     """A stanza that was sent to the component itself; `said`: the message that a room's event brings (MUC/Sub)."""
 
@@ -96,14 +96,14 @@ class Direct:
     said: Stanza | None
 
 
-@light
+@frozen_plain
 class Skipped:
     """A stanza that was not read, for its length or its address, or a part of the next item, for its depth."""
 
     why: Literal["length", "address", "depth"]
 
 
-@light
+@frozen_plain
 class Broken:
     """The stream is over, by a fault of its XML or by the server's word `why`; nothing more is read."""
 

@@ -205,15 +205,15 @@ class EjabberdConnector:
             build(Call(Command(endpoint, {})), way, headers),
             plain_body,
             partial(plain_outcome, endpoint, way.spec),
-            self._note_success,
+            self._record_success,
         )
 
-    def _note_success(self) -> None:
+    def _record_success(self) -> None:
         self._worked, self._forbidden = True, 0
 
     def _learn(self, outcome: Outcome, status: int) -> None:
         if 200 <= status < 300:
-            self._note_success()
+            self._record_success()
         elif status == 403 and isinstance(outcome, Denied):
             self._forbidden += 1
 
@@ -250,7 +250,7 @@ class EjabberdConnector:
             response = await send(unsent(partial(make, login)))
             if isinstance(login, Basic):
                 self._session.compare(refused, response.status)
-        self._session.note_answer(login, response.status)
+        self._session.record_answer(login, response.status)
         return response
 
     def _find(self, endpoint: str) -> EndpointRequest:

@@ -193,7 +193,7 @@ class Session:
                 return found
         return credentials.login if credentials.fallback else None
 
-    def note_answer(self, login: Login, status: int) -> None:
+    def record_answer(self, login: Login, status: int) -> None:
         """Note the HTTP status of a request with this login; with a success, the unproven token is proven."""
         if login is self._unproven_token and 200 <= status < 300:
             self._unproven_token = None

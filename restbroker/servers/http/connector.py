@@ -14,9 +14,9 @@ import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
-from restbroker.light import light
 from restbroker.servers.api.connector import PreparedCall, TableConnector
 from restbroker.servers.api.health import Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, unsent
@@ -34,7 +34,7 @@ _NOT_IMPLEMENTED: Final = 501
 _ADD_IT: Final = "Correct the name, or add the command to the target's Options.Commands."
 
 
-@light
+@frozen_plain
 class _Signed:
     """The request of a call, and the secrets that it is signed with."""
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
-from restbroker.light import light
 from restbroker.servers.api.answer import Answer, AnswerForm, is_of_api, mask_response
 from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.transport.message import Response
@@ -42,7 +42,7 @@ class AnswerError:
     missing: tuple[str, ...] = ()
 
 
-@light
+@frozen_plain
 class GraphqlResult:
     """A parsed answer. `is_answer`: it has the form of a GraphQL answer.
 

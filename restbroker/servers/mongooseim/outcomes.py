@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 import attrs
 
+from restbroker.frozen_plain import frozen_plain
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Ran, Reason, Rejected, Uncertain
-from restbroker.light import light
 from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parse_json, read_toml
@@ -79,7 +79,7 @@ class FollowUp:
 NOTHING: Final = FollowUp()
 
 
-@light
+@frozen_plain
 class _GraphqlCase:
     """One answer to one call, with all that its judgement needs.
 

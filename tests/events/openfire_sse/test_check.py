@@ -135,10 +135,10 @@ class Stream:
 def test_id_shows_its_end_and_never_most_of_it(login: str, shown: str) -> None:
     facts = StreamAttributes()
     assert facts() == StreamInfo()
-    facts.note_opened(cast("EventStream", Stream()), login, 5.0)
+    facts.record_opened(cast("EventStream", Stream()), login, 5.0)
     facts.event_s = 6.0
     assert facts() == StreamInfo(shown, 5.0, 6.0, 7.0)
-    facts.note_ended()
+    facts.record_ended()
     assert facts() == StreamInfo("", 0.0, 6.0, 0.0)
 
 

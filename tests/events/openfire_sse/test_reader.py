@@ -194,7 +194,7 @@ async def test_user_left_to_another_process_is_read_by_it_alone() -> None:
     teller.fail(no_answer("It ended."), "ann")
     assert kept == {}
     teller.add_user("ann", StreamInfo)
-    teller.note_open("http://h/sse", "ann")
+    teller.report_open("http://h/sse", "ann")
     assert kept == {"ann": ""}
 
 

@@ -169,12 +169,12 @@ async def test_stream_of_a_user_kicked_by_a_job_is_checked(
 ) -> None:
     async with reading("bob") as reader, another_process(openfire, redis_server) as logins:
         chat(openfire, "DELETE", "/sessions/bob")
-        await logins.note_kicked("bob")
+        await logins.log_off_kicked("bob")
         await until_async(lambda: "bob" in openfire.state.readers, "he is read by his new login", 60)
         say(openfire, "ann", "bob", "hello")
         await reader.has("hello")
         chat(openfire, "POST", "/lockouts/bob")
-        await logins.note_kicked("bob")
+        await logins.log_off_kicked("bob")
         denied = await reader.warning("OpenfireDenied")
         assert "does not let bob read their events (401)" in denied.message
         chat(openfire, "DELETE", "/lockouts/bob")

@@ -50,17 +50,17 @@ def test_token_is_refused_at_once_what_each_job_would_be_refused(
     wish = AccessRequest(
         command, CONNECTOR.spec(endpoint), dangerous, TARGET.default_host, TARGET.name, TARGET.queues[0]
     )
-    assert KNOWN.of(endpoint).refusal(token, command, TARGET.queues[0]) == auth.refusal(token, wish)
+    assert KNOWN.get(endpoint).refusal(token, command, TARGET.queues[0]) == auth.refusal(token, wish)
 
 
 def test_facts_are_of_the_command_whatever_its_endpoint_adds() -> None:
-    known = KNOWN.of("send_message/v1")
+    known = KNOWN.get("send_message/v1")
     assert known.at_most_once
     assert known.slot is None
     assert known.timeout_s == TARGET.timeout_s
-    slow = KNOWN.of("delete_old_messages")
+    slow = KNOWN.get("delete_old_messages")
     assert not slow.at_most_once
-    assert slow.slot is KNOWN.of("delete_old_mam_messages").slot is not None
+    assert slow.slot is KNOWN.get("delete_old_mam_messages").slot is not None
     assert slow.timeout_s == 300.0
 
 
@@ -69,11 +69,11 @@ def test_slash_for_the_dot_changes_nothing_about_a_command() -> None:
     target = Target("mim", "mongooseim", url, ("q",), at_most_once=("broadcast.*",), slots={"account.registerUser": 2})
     connector = open_connector(target, Ports(lambda _: None, lambda: 0.0))
     known = Endpoints(target, connector, Slots(target.slots))
-    assert known.of("broadcast/startBroadcast").at_most_once
-    assert known.of("account/registerUser").slot is known.of("account.registerUser").slot is not None
+    assert known.get("broadcast/startBroadcast").at_most_once
+    assert known.get("account/registerUser").slot is known.get("account.registerUser").slot is not None
     token = Token("some", (Secret("b"),), allow=("account.check*", "account", "*/*"))
     for endpoint, code in (("account/removeUser", "CommandNotAllowed"), ("server/stop", "DangerousCommand")):
-        refused = known.of(endpoint).refusal(token, Command(endpoint, {}), "q")
+        refused = known.get(endpoint).refusal(token, Command(endpoint, {}), "q")
         assert refused is not None
         assert refused.code == code
-    assert known.of("account/checkUser").refusal(token, Command("account/checkUser", {}), "q") is None
+    assert known.get("account/checkUser").refusal(token, Command("account/checkUser", {}), "q") is None

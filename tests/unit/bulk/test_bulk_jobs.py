@@ -93,7 +93,7 @@ def test_the_first_token_that_allows_a_row_is_the_rows() -> None:
         made.request, {"user": "a", "host": "x", "password": "b"}, jid_of(BATCH, 1), 1.5
     )
     with pytest.raises(BadRow, match=r"HostNotAllowed: The token \"bound\" does not allow register on the host"):
-        maker(OTHER, BOUND).tokens.of({"host": "x"})
+        maker(OTHER, BOUND).tokens.find({"host": "x"})
     assert not made.tokens.reasons_against()
     assert [reason.code for reason in maker(OTHER).tokens.reasons_against()] == ["CommandNotAllowed"]
 
@@ -112,7 +112,7 @@ def test_a_row_that_is_dangerous_has_the_token_that_dares_it() -> None:
 def test_a_row_is_not_given_a_token_that_counts_in_other_queues() -> None:
     elsewhere = Token("elsewhere", (Secret("elsewhere"),), queues=("low",))
     abroad = Token("abroad", (Secret("abroad"),), targets=("prosody",))
-    assert maker(elsewhere, abroad, PLAIN).tokens.of({"user": "a"}) is PLAIN
+    assert maker(elsewhere, abroad, PLAIN).tokens.find({"user": "a"}) is PLAIN
     refused = maker(elsewhere, abroad).tokens.reasons_against()
     assert [reason.code for reason in refused] == ["QueueNotAllowed", "TargetNotAllowed"]
 

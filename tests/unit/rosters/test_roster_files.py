@@ -69,9 +69,9 @@ def test_a_line_that_cannot_be_read_says_why() -> None:
 def test_a_copy_is_kept_until_it_is_too_old() -> None:
     copies = Copies(60.0, 1_000_000)
     copies.keep("john", RosterCopy(b"{}", 100.0))
-    assert copies.of("john", 159.9) == RosterCopy(b"{}", 100.0)
-    assert copies.of("mary", 159.9) is None
-    assert copies.of("john", 160.0) is None
+    assert copies.get("john", 159.9) == RosterCopy(b"{}", 100.0)
+    assert copies.get("mary", 159.9) is None
+    assert copies.get("john", 160.0) is None
     assert (len(copies), copies.size_bytes) == (0, 0)
 
 
@@ -79,7 +79,7 @@ def test_an_earlier_copy_replaces_no_later_one() -> None:
     copies = Copies(60.0, 1_000_000)
     copies.keep("john", RosterCopy(b"later", 101.0))
     copies.keep("john", RosterCopy(b"earlier", 100.0))
-    assert copies.of("john", 101.0) == RosterCopy(b"later", 101.0)
+    assert copies.get("john", 101.0) == RosterCopy(b"later", 101.0)
 
 
 def test_copies_have_a_bound_and_the_oldest_go() -> None:
@@ -87,7 +87,7 @@ def test_copies_have_a_bound_and_the_oldest_go() -> None:
     for number in range(100):
         copies.keep(f"user{number}", RosterCopy(b"x" * 600, float(number)))
         assert copies.size_bytes <= 10_000
-    assert copies.of("user99", 99.0) is not None
-    assert copies.of("user0", 99.0) is None
+    assert copies.get("user99", 99.0) is not None
+    assert copies.get("user0", 99.0) is None
     copies.keep("huge", RosterCopy(b"x" * 10_001, 100.0))
     assert (len(copies), copies.size_bytes) == (0, 0)

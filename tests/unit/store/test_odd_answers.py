@@ -117,7 +117,7 @@ class Odd:
     def commands(self, commands: Sequence[object]) -> list[Reply]:
         return [next(self.answers) for _ in commands]
 
-    def even_full(self, commands: Sequence[object]) -> list[Reply]:
+    def run_when_full(self, commands: Sequence[object]) -> list[Reply]:
         return self.commands(commands)
 
     def run(self, *_call: object) -> Reply:

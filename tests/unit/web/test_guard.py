@@ -90,7 +90,7 @@ class Clock:
 def test_no_address_uses_up_the_tries_of_another() -> None:
     tries = LoginAttempts(Clock())
     for number in range(3000):
-        tries.note_failed(f"10.0.{number // 250}.{number % 250}")
+        tries.count_failure(f"10.0.{number // 250}.{number % 250}")
     assert tries.may_try("10.1.0.0")
 
 
@@ -100,7 +100,7 @@ def checked(tries: LoginAttempts, address: str, number: int) -> int:
     for _ in range(number):
         if tries.may_try(address):
             found += 1
-            tries.note_failed(address)
+            tries.count_failure(address)
     return found
 
 
@@ -111,7 +111,7 @@ def test_an_address_has_five_tries_a_minute_a_known_one_more() -> None:
     clock.now_s = 12.1
     assert checked(tries, "10.0.0.1", 100) == 1
     clock.now_s = 120.0
-    tries.note_right("10.0.0.1")
+    tries.trust("10.0.0.1")
     assert checked(tries, "10.0.0.1", 100) == 10
     clock.now_s += 1
     assert [checked(tries, "10.0.0.1", 100), checked(tries, "10.0.0.2", 100)] == [10, 5]
@@ -136,11 +136,11 @@ def test_addresses_of_one_visitor_share_their_tries(tried: str, same: str, other
 def test_memory_is_bounded_and_strangers_push_out_no_known_one() -> None:
     clock = Clock()
     tries = LoginAttempts(clock)
-    tries.note_right("10.0.0.1")
+    tries.trust("10.0.0.1")
     for number in range(40_000):
-        tries.note_failed(f"2001:db8:{number:x}::1")
+        tries.count_failure(f"2001:db8:{number:x}::1")
     assert len(tries._buckets) == 16_384
     assert checked(tries, "10.0.0.1", 100) == 10
     for number in range(2000):
-        tries.note_right(f"2001:db8:{number:x}::1")
+        tries.trust(f"2001:db8:{number:x}::1")
     assert len(tries._known) == 1000

@@ -86,11 +86,11 @@ class ChatSender:
             case "expels" | "sets_room":
                 response = await self._rooms.expel(job)
             case "kicks":
-                response = await self._send_kick(str(request.arguments["username"]), request.of(""), link)
+                response = await self._send_kick(str(request.arguments["username"]), request.for_stream(""), link)
             case "asks" | "revokes" if is_local(asker := _asker(request)):
-                response = await self._send_question(entry, asker, request.of(""), link)
+                response = await self._send_question(entry, asker, request.for_stream(""), link)
             case _:
-                response = await link.send(request.of(""))
+                response = await link.send(request.for_stream(""))
         return self._classify(job, response)
 
     async def _act(self, job: Job) -> Outcome:
@@ -106,7 +106,7 @@ class ChatSender:
             if job.entry.effect in ("joins", "leaves", "speaks"):
                 answer = await self._rooms.send(job, stream, need)
             else:
-                answer = RoomAnswer(await job.link.send(job.request.of(stream)))
+                answer = RoomAnswer(await job.link.send(job.request.for_stream(stream)))
             if not others or not _is_doubtful(job, answer.response, is_renewed=is_renewed):
                 break
             # Also of an offer: the other stream may be known to the server for long, and to us not yet.
@@ -151,7 +151,7 @@ class ChatSender:
             raise
         finally:
             if may_be_done:
-                await self._logins.note_kicked(name)
+                await self._logins.log_off_kicked(name)
         return response
 
     async def _send_question(self, entry: ChatEntry, name: str, request: Request, link: Link) -> Response:
@@ -185,7 +185,9 @@ class ChatSender:
 
     async def _log_off(self, job: Job) -> Outcome:
         while True:
-            match await self._logins.log_off(job.request.user, lambda stream: job.link.send(job.request.of(stream))):
+            match await self._logins.log_off(
+                job.request.user, lambda stream: job.link.send(job.request.for_stream(stream))
+            ):
                 case LogoffResult(stream, response):
                     return self._classify(job, response, stream)
                 case LoggedOff():

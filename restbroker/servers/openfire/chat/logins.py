@@ -193,7 +193,7 @@ class SharedLogins:
         self._streams.pop(name, None)
         await self.store.call(logins.end, name, what)
 
-    async def note_kicked(self, user: str) -> None:
+    async def log_off_kicked(self, user: str) -> None:
         """Log the user off, since a job may have ended the session, which the plugin does not notice.
 
         The next job that needs the user logs them in. Never raise: if the server or Redis does not do it, that job
@@ -213,7 +213,7 @@ class SharedLogins:
         """Send the user's presence, after a login if there is none: a login alone makes no user available."""
         await self._sessions.present(await self.stream(user))
 
-    async def note_expelled(self, user: str, room: str) -> None:
+    async def record_expelled(self, user: str, room: str) -> None:
         """Note that the user is out of the room (`balcony@conference`), which they join before their next post."""
         await self.store.call_room(rooms.forget, fold_case(room), user_name(user), is_out=True)
 

@@ -48,7 +48,7 @@ class ChatRequest:
     _before: str = attrs.field(repr=False)
     _behind: str = attrs.field(repr=False)
 
-    def of(self, stream: str) -> Request:
+    def for_stream(self, stream: str) -> Request:
         """Return the request on this stream; the stream does not count if no user acts."""
         path = f"{self._before}{quote(stream, safe='')}{self._behind}" if self.user else self._before
         return attrs.evolve(self._request, path=path)
@@ -93,7 +93,7 @@ def room_question(call: Call, request: ChatRequest, target: Target, service: str
     """
     name, _, own = room_of(request).rpartition("@")
     given = {"roomName": name, "servicename": service or own}
-    return _make(call, _entry_of(target, LOOK_AT_ROOM), target, given).of("")
+    return _make(call, _entry_of(target, LOOK_AT_ROOM), target, given).for_stream("")
 
 
 def question(

@@ -100,13 +100,13 @@ class Rooms:
     async def send(self, job: Job, stream: str, need: Need) -> RoomAnswer:
         """Send the command once on this stream, after a join if that is needed."""
         stay = RoomMembership(room_of(job.request), user_name(job.request.user), stream)
-        command, has_joined = job.request.of(stream), False
+        command, has_joined = job.request.for_stream(stream), False
         for _ in range(TRIES):
             match await self._claim_room(job, stay, "need" if has_joined else need):
                 case LoginLock() as lock if job.entry.effect != "speaks":
                     return RoomAnswer(await self._send_with_lock(job, stay, lock, command))
                 case LoginLock() as lock:
-                    join = join_request(job.call, job.request, self._target).of(stream)
+                    join = join_request(job.call, job.request, self._target).for_stream(stream)
                     response = await self._send_with_lock(job, stay, lock, join)
                     if not 200 <= response.status < 300:
                         return RoomAnswer(response, is_join=True)
@@ -171,7 +171,7 @@ class Rooms:
         """
         await self._note(job, is_done=True)
         try:
-            response = await job.link.send(job.request.of(""))
+            response = await job.link.send(job.request.for_stream(""))
         except BaseException:
             with bounded():
                 await self._note(job, is_done=True)

@@ -89,7 +89,7 @@ class ListenerContext:
 class Listener:
     """The listener of one user's stream.
 
-    The reader calls `note_renewed`, `note_disturbed`, `note_state` and `note_lost`. `_is_doubtful`: the server stood
+    The reader calls `renew_until`, `reopen`, `update_state` and `lose_lease`. `_is_doubtful`: the server stood
     still, and may yet serve a request for a stream that it kept meanwhile, ours or that of a process before this one.
     """
 
@@ -115,24 +115,24 @@ class Listener:
     _afresh: str = attrs.field(default="", repr=False)
     """The login that took the place of one that led nowhere: there is one try for each stream."""
 
-    def note_renewed(self, until_s: float) -> None:
+    def renew_until(self, until_s: float) -> None:
         """Note that the lease is ours until then, on Trio's clock."""
         self._until_s = until_s
         renewal, self._renewal = self._renewal, trio.Event()
         renewal.set()
 
-    def note_disturbed(self) -> None:
+    def reopen(self) -> None:
         """Open a new stream soon: another process may have opened one of this user late; then ours gets no events."""
         self._last_frame_s = -math.inf
         self._wake.set()
 
-    def note_state(self, known: LoginState, was: LoginState) -> None:
+    def update_state(self, known: LoginState, was: LoginState) -> None:
         """Note the state of the user's login in Redis (see `StreamState.note`); leave the stream if it is outdated."""
         self.state.note(known, was)
         if self.state.is_outdated:
             self._wake.set()
 
-    def note_lost(self) -> None:
+    def lose_lease(self) -> None:
         """Note that another process has the lease: open no more streams, and read the rest of the open ones."""
         self._is_lost = True
         self._opening.cancel()
@@ -149,11 +149,11 @@ class Listener:
                     stream = await self._open("" if is_due or not isinstance(login, LoggedIn) else login.stream)
                     if reading is not None:
                         is_taken = self._last_frame_s == -math.inf
-                        self.state.note_replacement(
+                        self.state.record_replacement(
                             login, reading.last_event_s, is_over=reading.over.is_set(), is_taken=is_taken
                         )
                         if reading.is_doubtful:
-                            self.state.note_break(reading.last_event_s, "the server stood still")
+                            self.state.record_break(reading.last_event_s, "the server stood still")
                         reading.leave()
                     self._begin()
                     reading = OpenStream(stream, self.state.opened_s, is_doubtful=self._is_doubtful)
@@ -161,11 +161,11 @@ class Listener:
                     await self._watch(reading)
                     self._is_doubtful = self._is_doubtful and not reading.is_due
                     if self.state.is_outdated:
-                        self.state.note_break(reading.last_event_s)
+                        self.state.record_break(reading.last_event_s)
                         reading.leave()
                         reading = None
                     elif reading.over.is_set():
-                        self.state.note_break(reading.last_event_s)
+                        self.state.record_break(reading.last_event_s)
                         reading = None
                         if not self._is_proven:
                             await self._wait_after_early_end()
@@ -174,12 +174,12 @@ class Listener:
 
     def _begin(self) -> None:
         """Note that a stream is open."""
-        self.state.note_open(self.context.now_s())
+        self.state.record_open(self.context.now_s())
         self._afresh = ""
         self._last_frame_s = trio.current_time()
         self._is_proven = False
         if self._is_doubtful:
-            self.context.reports.note_idle("opening", self.user)
+            self.context.reports.report_idle("opening", self.user)
 
     async def _wait_after_early_end(self) -> None:
         """Wait before the next stream, longer each time, so that the server is not asked without end."""
@@ -189,12 +189,12 @@ class Listener:
             self.context.reports.fail(no_answer(why), self.user)
         await self._pause.wait()
 
-    def _note_proven(self, reading: OpenStream) -> None:
+    def _record_proof(self, reading: OpenStream) -> None:
         self._is_proven, self._ends = True, 0
         self._pause.reset()
         if reading.is_doubtful:
             return
-        self.context.reports.note_open(f"{self.context.target.url.origin}/sse", self.user)
+        self.context.reports.report_open(f"{self.context.target.url.origin}/sse", self.user)
         if (gap := self.state.take_gap()) is not None:
             self._report_gap(gap)
 
@@ -207,7 +207,7 @@ class Listener:
         opened_at_s = trio.current_time()
         while not reading.over.is_set() and not self.state.is_outdated:
             if not self._is_proven and trio.current_time() - opened_at_s >= _PROVEN_S:
-                self._note_proven(reading)
+                self._record_proof(reading)
             remaining_s = self._last_frame_s + self.context.quiet_s - trio.current_time()
             # While the buffer is full, what comes waits in the connection, which must not be left.
             if (remaining_s <= 0 or reading.is_due) and not reading.is_suspended:
@@ -226,7 +226,7 @@ class Listener:
                     frame = await stream.next()
                     reading.last_event_s = max(reading.last_event_s, stream.came.sent_after_s)
                     if not (self._is_proven or reading.is_replaced):
-                        self._note_proven(reading)
+                        self._record_proof(reading)
                     with shared.reports.guard(f"an event for {self.user} ({frame.name!r:.40})"):
                         await self._take(frames.read(frame, shared.now_s()), frame, reading)
                     self._last_frame_s = trio.current_time()
@@ -269,17 +269,17 @@ class Listener:
                 doubted = ""
                 stream = None if known is None else await self._ask(known)
                 if stream is not None:
-                    self.attributes.note_opened(stream, known or "", self.context.now_s())
+                    self.attributes.record_opened(stream, known or "", self.context.now_s())
                     return stream
                 if not known:
                     if known is None:
-                        await self._note_logoff(looked_s)
+                        await self._record_logoff(looked_s)
                     else:
-                        self.state.note_no_question()
+                        self.state.clear_break()
                     # The server gives nothing for what it kept, either.
                     self._is_doubtful = False
-                    self.attributes.note_ended()
-                    self.context.reports.note_idle("no login" if known is None else "no question", self.user)
+                    self.attributes.record_ended()
+                    self.context.reports.report_idle("no login" if known is None else "no question", self.user)
                     await trio.sleep(_LOOK_S)
                     continue
                 # The login that is known may be older than the server's last start, or its session may have ended.
@@ -294,9 +294,9 @@ class Listener:
                 self.context.reports.fail(as_problem(self.user, error), self.user)
             await pause.wait()
 
-    async def _note_logoff(self, looked_s: float) -> None:
+    async def _record_logoff(self, looked_s: float) -> None:
         """Note that the user was logged off at `looked_s`, and report a gap if there is one. Raise `StoreRefused`."""
-        if (gap := self.state.note_logoff(looked_s, await self._read_state())) is not None:
+        if (gap := self.state.record_logoff(looked_s, await self._read_state())) is not None:
             self._report_gap(gap)
 
     async def _read_state(self) -> LoginState:

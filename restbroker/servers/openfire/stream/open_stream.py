@@ -137,7 +137,7 @@ class StreamState:
     _broken: tuple[float, str] | None = None
     """Since when events may have been lost, and why, until another stream has proven to be one."""
 
-    def note_open(self, now_s: float) -> None:
+    def record_open(self, now_s: float) -> None:
         """Note that a stream is open."""
         self.opened_s = now_s
         self.is_outdated = False
@@ -151,7 +151,7 @@ class StreamState:
         broken, self._broken = self._broken, None
         return None if broken is None else Gap(broken[0], self.opened_s, broken[1])
 
-    def note_break(self, last_event_s: float, why: str = "the stream ended") -> None:
+    def record_break(self, last_event_s: float, why: str = "the stream ended") -> None:
         """Note that the stream is left or over, and that its last event was sent after `last_event_s`.
 
         Only the first break counts until `take_gap` is called.
@@ -160,7 +160,7 @@ class StreamState:
         if self._broken is None:
             self._broken = (last_event_s, why)
 
-    def note_replacement(self, login: LoginState, last_event_s: float, *, is_over: bool, is_taken: bool) -> None:
+    def record_replacement(self, login: LoginState, last_event_s: float, *, is_over: bool, is_taken: bool) -> None:
         """Note that another stream is open in the place of one that was quiet.
 
         `login`: the login that the quiet one was opened under; `last_event_s`: its last event was sent after this;
@@ -168,12 +168,12 @@ class StreamState:
         login, as an asker's, only `is_taken` counts: nothing is sent to users who ask nothing.
         """
         if is_taken:
-            self.note_break(last_event_s, "another process had opened a stream of theirs")
+            self.record_break(last_event_s, "another process had opened a stream of theirs")
         elif isinstance(login, LoggedIn) and (is_over or self.login != login):
             self.is_outdated = self.login != login
-            self.note_break(last_event_s)
+            self.record_break(last_event_s)
 
-    def note_logoff(self, looked_s: float, known: LoginState) -> Gap | None:
+    def record_logoff(self, looked_s: float, known: LoginState) -> Gap | None:
         """Note that `known` shows the user logged off at `looked_s`; return the gap of a missed login, or None.
 
         A login was missed if they were logged in and off again since the last stream: its events are lost. After the
@@ -189,7 +189,7 @@ class StreamState:
         self._broken = (looked_s, "the user logged in before it was open" if broken is None else broken[1])
         return gap
 
-    def note_no_question(self) -> None:
+    def clear_break(self) -> None:
         """Note that the user asks no question: they get no events meanwhile, so that there is no gap."""
         self._broken = None
 
@@ -238,11 +238,11 @@ class StreamAttributes:
     _opened_s: float = 0.0
     _stream: EventStream | None = attrs.field(default=None, repr=False)
 
-    def note_opened(self, stream: EventStream, login: str, now_s: float) -> None:
+    def record_opened(self, stream: EventStream, login: str, now_s: float) -> None:
         """Note that this stream is open, under the login of this id; "" if it has none."""
         self._stream, self._login, self._opened_s = stream, _end_of(login), now_s
 
-    def note_ended(self) -> None:
+    def record_ended(self) -> None:
         """Note that there is no stream any more, and no login."""
         self._stream, self._login, self._opened_s = None, "", 0.0
 

@@ -69,7 +69,7 @@ class StreamReader:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.pusher.run)
                 nursery.start_soon(self._watch_logins)
-                nursery.start_soon(self._note_expelled)
+                nursery.start_soon(self._record_expelled)
                 await self._keep_leases(nursery)
         finally:
             with trio.CancelScope(shield=True):
@@ -94,7 +94,7 @@ class StreamReader:
                 self.offers.warn(error.message)
                 await trio.sleep(_AGAIN_S)
                 continue
-            late = self._note_states(found, asked_s + settings.lease_s, nursery)
+            late = self._follow_leases(found, asked_s + settings.lease_s, nursery)
             if late:
                 await self.leases.end(late)
             remaining_s = [
@@ -115,9 +115,9 @@ class StreamReader:
             except StoreRefused:
                 continue  # reported by `_keep_leases`
             for (listener, login), state in zip(was.values(), known, strict=True):
-                listener.note_state(state, login)
+                listener.update_state(state, login)
 
-    async def _note_expelled(self) -> None:
+    async def _record_expelled(self) -> None:
         """Note in Redis, forever, which users had to leave a room, so that they join it before they post.
 
         The plugin answers 200 to what a user says in a room that had them leave.
@@ -125,12 +125,12 @@ class StreamReader:
         async for user, room in self.context.expulsions[1]:
             while True:
                 try:
-                    await self.context.logins.note_expelled(user, room)
+                    await self.context.logins.record_expelled(user, room)
                     break
                 except StoreRefused:
                     await trio.sleep(_AGAIN_S)  # reported by `_keep_leases`
 
-    def _note_states(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
+    def _follow_leases(self, found: Mapping[str, Lease], until_s: float, nursery: trio.Nursery) -> list[str]:
         """Start and end listeners as the leases say; return the users whose stream may have been opened too late."""
         late: list[str] = []
         for user, lease in found.items():
@@ -140,15 +140,15 @@ class StreamReader:
                     if listener is None:
                         listener = self._start(user, nursery)
                         if lost_ms:
-                            listener.state.note_break(lost_ms / 1000, "the process that read them died or hung")
+                            listener.state.record_break(lost_ms / 1000, "the process that read them died or hung")
                     elif times != self._late.get(user):
-                        listener.note_disturbed()
+                        listener.reopen()
                     self._late[user] = times
-                    listener.note_renewed(until_s)
+                    listener.renew_until(until_s)
                 case LeaseTaken():
                     if listener is not None:
                         del self._listeners[user]
-                        listener.note_lost()
+                        listener.lose_lease()
                         self.context.reports.remove_user(user)
                         if listener.is_asking:
                             late.append(user)

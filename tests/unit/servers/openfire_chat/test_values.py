@@ -31,7 +31,7 @@ def request(name: str, paths: Paths = "source", /, stream: str = "ofchat-1", **g
     settings = Options(Secret("sh4red"), paths=paths)
     url, login = Url("http", "h", 7070, "/rest/api"), Basic("admin", Secret("secret"))
     target = Target("c", "openfire-chat", url, ("q",), login, default_host="example.org", options=settings)
-    return build(Call(Command(name, arguments)), table(paths)[name], target).of(stream)
+    return build(Call(Command(name, arguments)), table(paths)[name], target).for_stream(stream)
 
 
 @given(PRINTED)

@@ -193,7 +193,7 @@ async def watch(patch: pytest.MonkeyPatch, stops: Sequence[Stop], is_newest_firs
         patch.setattr(listener, "headers_of", no_headers)
         reader = Listener(context, "ann")
         reports.add_user("ann", StreamInfo)
-        reader.note_renewed(math.inf)
+        reader.renew_until(math.inf)
         nursery.start_soon(reader.run)
         nursery.start_soon(server.talk)
         await trio.sleep(LASTS_S)

@@ -89,20 +89,20 @@ async def test_a_stream_that_was_not_left_is_read_without_end(autojump_clock: tr
 
 def opened(state: StreamState, login: LoggedIn, at_s: float) -> None:
     state.login = login
-    state.note_open(at_s)
+    state.record_open(at_s)
 
 
 def test_logoff_of_the_read_login_leaves_no_gap_unlike_another() -> None:
     state = StreamState()
-    assert state.note_logoff(5.0, LoggedOff(number=3)) is None, "nobody was read before"
+    assert state.record_logoff(5.0, LoggedOff(number=3)) is None, "nobody was read before"
     opened(state, LoggedIn("a", 7), 10.0)
     assert state.take_gap() == Gap(5.0, 10.0, "the user logged in before it was open")
-    state.note_break(20.0)
-    assert state.note_logoff(21.0, LoggedOff(number=7)) is None
-    gap = state.note_logoff(22.0, LoggedOff(number=8))
+    state.record_break(20.0)
+    assert state.record_logoff(21.0, LoggedOff(number=7)) is None
+    gap = state.record_logoff(22.0, LoggedOff(number=8))
     assert gap is not None
     assert (gap.since_s, gap.until_s) == (21.0, 22.0)
-    assert state.note_logoff(23.0, LoggedOff(number=8)) is None, "reported once"
+    assert state.record_logoff(23.0, LoggedOff(number=8)) is None, "reported once"
     opened(state, LoggedIn("c", 9), 30.0)
     assert state.take_gap() == Gap(23.0, 30.0, "the stream ended")
 
@@ -110,6 +110,6 @@ def test_logoff_of_the_read_login_leaves_no_gap_unlike_another() -> None:
 def test_new_login_under_an_open_stream_is_a_gap_from_its_start() -> None:
     state = StreamState()
     opened(state, LoggedIn("a", 7), 10.0)
-    gap = state.note_logoff(21.0, LoggedOff(number=8))
+    gap = state.record_logoff(21.0, LoggedOff(number=8))
     assert gap is not None
     assert (gap.since_s, gap.until_s) == (10.0, 21.0)
