@@ -45,9 +45,8 @@ async def test_many_jobs_are_marked_together_and_delivered_once(harness: Harness
 async def test_unsent_job_is_retried_and_requeued_unmarked_at_stop(harness: Harness) -> None:
     harness.at_most_once = ("once",)
     harness.target.answer = refuse
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: len(harness.target.calls) >= 2, "it is tried again")
+    harness.push("once")
+    await harness.serve_until(lambda: len(harness.target.calls) >= 2, "it is tried again")
     assert harness.size("queue:rest") == 1
     assert harness.client.command("KEYS", "restbroker:sent:*") == []
 
@@ -117,9 +116,8 @@ async def test_job_dead_for_its_process_is_answered_once_on_both_ways(
         return await ok(request)
 
     harness.target.answer = crash
-    async with harness.broker():
-        harness.push("once", args=["once", {"n": 0}, "t", "id-1"], reply_to="restbroker:reply:waits")
-        await harness.until(lambda: len(harness.of(BrokerStarted)) == 2, "its next generation begins")
+    harness.push("once", args=["once", {"n": 0}, "t", "id-1"], reply_to="restbroker:reply:waits")
+    await harness.serve_until(lambda: len(harness.of(BrokerStarted)) == 2, "its next generation begins")
     (job,), (answer,) = harness.entries("queue:replies"), harness.entries("restbroker:reply:waits")
     assert (job["class"], job["args"][1], job["args"][2]["error"]["code"]) == ("Mine", "id-1", "Uncertain")
     assert (answer["jid"], answer["command"], answer["outcome"]) == ("jid-once-0", "once", "uncertain")

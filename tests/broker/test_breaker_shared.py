@@ -89,8 +89,7 @@ async def test_dead_server_is_noticed_while_jobs_without_it_succeed(harness: Har
         raise NotSent("Connection refused")
 
     harness.target = HalfOurs(refuse)
-    async with harness.broker():
-        harness.push("safe")
-        await harness.until(lambda: harness.of(TargetDown) or len(harness.of(JobFinished)) > 5, "the breaker trips")
+    harness.push("safe")
+    await harness.serve_until(lambda: harness.of(TargetDown) or len(harness.of(JobFinished)) > 5, "the breaker trips")
     assert {event.outcome for event in harness.of(JobFinished)} == {"delivered"}
     assert len(harness.of(JobFinished)) == 5

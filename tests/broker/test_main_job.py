@@ -22,9 +22,8 @@ WHY = Reason("Why", "because")
 
 
 async def test_a_job_becomes_one_call_and_leaves_nothing_behind(harness: Harness) -> None:
-    async with harness.broker():
-        harness.push()
-        await harness.until_ended()
+    harness.push()
+    await harness.serve()
     assert [call.command.arguments for call in harness.target.calls] == [{"n": 0}]
     assert harness.client.command("GET", "stat:processed") == b"1"
     assert harness.client.command("GET", "stat:failed") is None
@@ -186,10 +185,9 @@ async def test_lack_of_memory_costs_jobs_and_trips_nothing(harness: Harness, ste
 
 async def test_connector_returning_no_outcome_has_a_bug(harness: Harness) -> None:
     harness.target.judge = lambda _call, _response: cast("Outcome", "done")
-    async with harness.broker():
-        harness.push("once")
-        harness.push("safe")
-        await harness.until(lambda: harness.size("retry") == 2, "both wait as they are")
+    harness.push("once")
+    harness.push("safe")
+    await harness.serve_until(lambda: harness.size("retry") == 2, "both wait as they are")
     assert {(member["error_class"], member["args"][0]) for member in harness.members("retry")} == {
         ("Bug", "once"),
         ("Bug", "safe"),
@@ -279,9 +277,8 @@ async def test_reply_id_without_response_queue_is_warned_of_once(harness: Harnes
 
 async def test_set_of_wrong_type_is_reported_once_and_delivery_goes_on(harness: Harness) -> None:
     harness.client.command("SET", "retry", "a text")
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: harness.of(JobFinished) and harness.of(OperatorWarning), "delivered, and said")
+    harness.push()
+    await harness.serve_until(lambda: harness.of(JobFinished) and harness.of(OperatorWarning), "delivered, and said")
     assert harness.warnings == ["SetRefused"]
 
 
@@ -347,9 +344,8 @@ async def test_due_jobs_of_refusing_queue_do_not_hide_the_others(harness: Harnes
 async def test_job_with_lasting_401_dies_while_the_probe_is_let_in(harness: Harness, hurry: MockClock) -> None:
     refused = Denied(Reason("LoginRefused", "no", "Correct RestUser.", status=401))
     harness.target.judge = lambda _call, _response: refused
-    async with harness.broker():
-        harness.push()
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    harness.push()
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     assert len(harness.target.calls) == 3
     # The key as this configuration has it.
     assert str(harness.of(JobFinished)[-1].hint).startswith("Correct Targets.t.Auth.Basic.User.")

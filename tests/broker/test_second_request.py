@@ -78,9 +78,8 @@ async def test_second_request_is_retried_as_perhaps_run_without_a_try(
 ) -> None:
     harness.target.way = two
     harness.target.answers = deque([ok, refuse, status(409), refuse, status(409), ok])
-    async with harness.broker():
-        harness.push("once")
-        await harness.until_ended()
+    harness.push("once")
+    await harness.serve()
     assert maybe_run_of_calls(harness) == [False, True, True]
     assert (harness.size("dead"), harness.of(JobFinished)[0].outcome) == (0, "delivered")
 
@@ -95,9 +94,8 @@ async def test_resending_a_refused_request_is_no_second_request(
 
     harness.target.way = login_again
     harness.target.answers = deque([status(401), refuse, status(401), status(409)])
-    async with harness.broker():
-        harness.push("create")
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    harness.push("create")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     assert maybe_run_of_calls(harness) == [False, False]
     assert "restbroker_effected" not in harness.members("dead")[0]
 
@@ -117,9 +115,8 @@ async def test_unanswered_look_between_requests_leaves_job_begun(
 
     harness.target.way = look_between
     harness.target.answers = deque([ok, fail])
-    async with harness.broker():
-        harness.push("once")
-        await harness.until_ended()
+    harness.push("once")
+    await harness.serve()
     assert maybe_run_of_calls(harness) == [False, True]
     assert harness.size("retry") == 0
 
@@ -133,9 +130,8 @@ async def test_job_cut_off_at_second_connection_goes_back_begun(harness: Harness
         await (trio.lowlevel.checkpoint if requests == 1 else trio.sleep_forever)()
 
     harness.target.way, harness.target.connected, harness.shutdown_timeout_s = two, connected, 0.2
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: requests == 2, "it goes on")
+    harness.push("once")
+    await harness.serve_until(lambda: requests == 2, "it goes on")
     (back,) = harness.entries("queue:rest")
     assert back["restbroker_effected"] is True
     assert harness.size("retry") == harness.size("dead") == 0
@@ -150,9 +146,8 @@ async def test_job_dies_as_begun_if_broker_fails_after_second_request(
     monkeypatch.setattr(Settler, "to_store", fail)
     harness.target.way = two
     harness.target.answers = deque([ok, status(500)])
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    harness.push("once")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     (dead,) = harness.members("dead")
     assert dead["error_class"] == "Bug"
     inside = json.loads(dead["args"][0])
@@ -181,9 +176,8 @@ async def test_under_at_most_once_a_command_is_not_begun_again(
 ) -> None:
     harness.target.way, harness.at_most_once = two, ("once",)
     harness.target.answers = deque([ok, second])
-    async with harness.broker():
-        harness.push("once")
-        await harness.until(lambda: harness.size("dead"), "it is dead")
+    harness.push("once")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
     (dead,) = harness.members("dead")
     assert (dead["error_class"], dead["restbroker_may_have_run"], len(harness.target.calls)) == (
         "Uncertain",

@@ -68,9 +68,8 @@ async def test_refusal_before_sending_is_no_sign_of_life(harness: Harness, hurry
 
     harness.concurrency = 1
     harness.target.connected = refuse_by_turns
-    async with harness.broker():
-        harness.push(count=20)
-        await harness.until(lambda: harness.of(TargetDown), "five in a row could not be sent")
+    harness.push(count=20)
+    await harness.serve_until(lambda: harness.of(TargetDown), "five in a row could not be sent")
     assert len(harness.of(JobFinished)) < 20
 
 

@@ -67,9 +67,8 @@ async def test_job_whose_second_try_may_not_leave_counts_as_unsent(harness: Harn
 
     harness.at_most_once = ("once",)
     harness.target.way, harness.target.answers = login_again, deque([refused])
-    async with harness.broker():
-        harness.push("once")
-        await harness.until_ended()
+    harness.push("once")
+    await harness.serve()
     assert harness.outcomes == ["delivered"]
     assert [call.attempt for call in harness.target.calls] == [1, 1]
 
@@ -141,9 +140,8 @@ async def test_at_most_once_command_ending_in_a_look_is_delivered(harness: Harne
         return Delivered("0", 0, (await link.ask(Request("GET", "/look", call.timeout_s))).status)
 
     harness.at_most_once, harness.target.way = ("once",), look_behind
-    async with harness.broker():
-        harness.push("once")
-        await harness.until_ended()
+    harness.push("once")
+    await harness.serve()
     assert harness.outcomes == ["delivered"]
 
 
@@ -213,9 +211,8 @@ def raise_bug(*_: object, **__: object) -> None:
 
 async def test_unsent_job_waits_however_well_the_probe_is_answered(harness: Harness) -> None:
     harness.target.answers = deque([refuse] * 4)
-    async with harness.broker():
-        harness.push("once")
-        await harness.until_ended()
+    harness.push("once")
+    await harness.serve()
     assert [(event.outcome, event.attempt) for event in harness.of(JobFinished)] == [("delivered", 1)]
     assert harness.target.probes == 1
 
