@@ -82,13 +82,19 @@ def config() -> Config:
     return load(None, ENVIRON, {}, registry.kinds()).config
 
 
-async def test_unusable_configuration_changes_nothing_and_has_a_cure(config: Config) -> None:
-    setup = Setup(ConfigError("env.json cannot be used: X: is bad.", "Mend X."))
-    reloader = setup.reloader(config)
-    assert await reloader.reload() is None
-    assert setup.events == [ConfigRefused("env.json cannot be used: X: is bad.", "Mend X.")]
-    assert reloader.config is config
-    assert setup.planned == []
+async def test_what_cannot_be_used_changes_nothing_and_has_a_cure(config: Config) -> None:
+    """The file, or a target that it makes."""
+    wrong = ConfigError("env.json cannot be used: X: is bad.", "Mend X.")
+    running = attrs.evolve(config, log_level="error")
+
+    def fail(_config: Config) -> BrokerPlan:
+        raise wrong
+
+    for setup, plan in ((Setup(wrong), None), (Setup(attrs.evolve(config, uncertain_retries=7)), fail)):
+        reloader = setup.reloader(running, plan)
+        assert await reloader.reload() is None
+        assert setup.events == [ConfigRefused(wrong.message, wrong.hint)]
+        assert (reloader.config, reloader.log.settings.level, setup.planned) == (running, "error", [])
 
 
 async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None:
@@ -111,18 +117,6 @@ async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None
     setup.next = config
     assert await reloader.reload() is not None
     assert reloader.config is config
-
-
-async def test_a_target_that_cannot_be_made_changes_nothing_either(config: Config) -> None:
-    setup = Setup(attrs.evolve(config, uncertain_retries=7))
-
-    def fail(_config: Config) -> BrokerPlan:
-        raise ConfigError("The secret file cannot be read.")
-
-    reloader = setup.reloader(attrs.evolve(config, log_level="error"), plan=fail)
-    assert await reloader.reload() is None
-    assert setup.events == [ConfigRefused("The secret file cannot be read.")]
-    assert (reloader.config.log_level, reloader.log.settings.level) == ("error", "error")
 
 
 @pytest.mark.parametrize("change", [lambda c: c, lambda c: attrs.evolve(c, log_level="debug")])
