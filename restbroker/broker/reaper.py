@@ -20,7 +20,7 @@ from restbroker.broker.settler import stopped_warning, unserved_warning
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
 from restbroker.errors import StoreRefused
-from restbroker.job import display, hiding, retry, rubyjson, settle
+from restbroker.job import active_job, arguments, display, hiding, retry, rubyjson, settle
 from restbroker.job.crashes import crash_text
 from restbroker.job.settlement import Dead, OrphanedJob
 from restbroker.store import heartbeats, identities, order, queues, server
@@ -36,7 +36,6 @@ FREE_AFTER_S = 60.0
 """For so much longer than its request may take, a job is in progress at most."""
 _FREE_EVERY_S = 15.0
 _WARN_AGAIN_S = 600.0
-_TOKEN_AT = 2
 _NAMED = 3
 """So many jobs that wait after crashes are named in the log."""
 _PLACES = "`restbroker check` names keys of a wrong type: queues, dead, and schedule, where jobs wait after crashes."
@@ -229,9 +228,8 @@ def _crashed_again(put_off: Sequence[JobPutOff]) -> OperatorWarning:
 
 def _open_texts(payload: bytes, *names: str) -> list[str]:
     """Return these fields of a job as texts, without its token."""
-    entry = rubyjson.object_of(payload) or {}
-    args = entry.get("args")
-    token = args[2] if isinstance(args, list) and len(args) > _TOKEN_AT else None
+    entry = active_job.unwrap(rubyjson.object_of(payload) or {})
+    token = arguments.token(entry.get("args"))
     # A producer may have put the token into the wrong place as well.
     secrets = {token} if isinstance(token, str) and token else set[str]()
     return [hiding.text(str(entry.get(name)), secrets) for name in names]

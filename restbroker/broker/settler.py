@@ -202,12 +202,14 @@ class Settler:
         command, this one is refused. Else it counts as processed; a copy of a signed job is not answered.
         """
         held, shown = other.job, self.reports.mask(other.job.jid)
+        # An at-most-once job dies with its process, and comes no more.
+        waits_s = None if held.ticket and job.at_most_once else other.due_in_s
         if job.claims is not None and held.is_of_other_command(job.claims):
             message = f"The job {shown} of another command or with other arguments has the same idempotency key."
             self.settle(job, payload, None, Rejected(Reason(_KEY_REUSED, message, _WHEN_REUSED)))
-        elif other.due_in_s is not None and held.jid != payload.jid:
+        elif waits_s is not None and held.jid != payload.jid:
             why = Reason("KeyInUse", f"The job {shown} of the same idempotency key is tried again first.")
-            self.postpone(job, payload, why, other.due_in_s)
+            self.postpone(job, payload, why, waits_s)
         elif job.fingerprint is not None and held.jid == payload.jid:
             self.end_replay(job)
         else:

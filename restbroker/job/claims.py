@@ -35,6 +35,8 @@ _OF_SECRET: Final = 6
 _OF_COMMAND: Final = 16
 """So many hexadecimal digits of a mark tell of its secret, and of its command."""
 _MOST_OF_NOTE: Final = 64
+_CRASHED_S: Final = 600.0
+"""A job whose process died begins its next try within this time, unless the queue is longer (`job.crashes`)."""
 
 
 @attrs.frozen
@@ -197,12 +199,12 @@ def lock_holder(value: str) -> str:
 
 
 def before_sending(claims: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:
-    """Return what is claimed in the instant before a job is sent."""
+    """Return what is claimed in the instant before a job is sent; if its process dies, it lasts until the next try."""
     if claims.once is None:
         return ()
     mine = at_work_value(claims.jid, ticket, identity, claims.mark)
     own = (waiting_value(claims.jid, claims.mark), mine)
-    return (ClaimChange("once", claims.once, own, becomes=mine, keep_s=claims.keep_s),)
+    return (ClaimChange("once", claims.once, own, becomes=mine, keep_s=max(claims.keep_s, _CRASHED_S)),)
 
 
 def give_up_all(claims: JobClaims) -> tuple[ClaimChange, ...]:

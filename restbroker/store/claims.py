@@ -15,7 +15,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from restbroker.job import claims
-from restbroker.job.claims import Holder
+from restbroker.job.claims import Holder, Lock
 from restbroker.job.settlement import ClaimChange, Fingerprint
 from restbroker.store.client import Argument, Client, ScriptCall, integer, items, microseconds, names, pair, raw, text
 from restbroker.store.client import number as score
@@ -81,7 +81,9 @@ def claim(client: Client, identity: str, requests: Sequence[ClaimRequest]) -> Id
                 again.append(n)
             else:
                 held = claims.holder(text(code[0])) or Holder("?", is_done=True)
-                answers[n] = OtherHolder(held, int(text(code[1]) or 0) / 1000 if held.is_waiting else None)
+                # In nobody's hands: its process died, and it comes again.
+                waits = held.is_waiting or (not held.is_done and not _is_at_work(client, held))
+                answers[n] = OtherHolder(held, int(text(code[1]) or 0) / 1000 if waits else None)
         if not again:
             return [answers[n] for n in range(len(requests))]
         pending = again
@@ -110,6 +112,21 @@ def release(client: Client, jobs: Iterable[tuple[str, Sequence[ClaimChange]]]) -
         if value is not None and _may_release(client, jid, change, value):
             own[claim_key(client.keys, change)] = value
     return sum(integer(code) for code in items(client.run("release", list(own), list(own.values())))) if own else 0
+
+
+def prolong(client: Client, locks: Sequence[tuple[str, Lock, float]]) -> None:
+    """Let locks last for as long as a new one would from when their jobs, which wait, are due: (jid, lock, seconds).
+
+    One that another job has by now stays as it is. Raise the store's errors: some may be prolonged.
+    """
+    changes = [ClaimChange("unique", lock.name, (jid,)) for jid, lock, _ in locks]
+    calls = [
+        ("PEXPIRE", claim_key(client.keys, change), round((lock.keep_s + waits_s) * 1000), "GT")
+        for change, value, (jid, lock, waits_s) in zip(changes, read(client, changes), locks, strict=True)
+        if value is not None and claims.lock_holder(value) == jid
+    ]
+    if calls:
+        client.commands(calls)
 
 
 def _claim_call(keys: RedisKeys, identity: str, requests: Sequence[tuple[ClaimRequest, bytes | None]]) -> ScriptCall:

@@ -13,11 +13,12 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job import display
+from restbroker.job.claims import Lock, lock_of
 from restbroker.job.crashes import Counted, count_crash
 from restbroker.job.job import fields_of
 from restbroker.job.order import OnDead, is_ordered, on_dead_in
 from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
-from restbroker.store.claims import release
+from restbroker.store.claims import prolong, release
 from restbroker.store.client import Argument, Client, Reply, as_score, items, mapping
 from restbroker.store.codes import Refused, as_code
 from restbroker.store.identities import Registration, fenced_identities, read
@@ -170,7 +171,7 @@ def _give_back(client: Client, dead: _DeadIdentity, piece: Mapping[str, bytes | 
     codes = _recover(client, dead, orphans, now_s)
     if codes is None:
         return False
-    buried: list[Dead] = []
+    buried, kept = list[Dead](), list[tuple[str, Lock, float]]()
     for orphan, code in zip(orphans, codes, strict=True):
         if code in (_DONE, _PARKED, _UNANSWERED):
             done.jobs += 1
@@ -184,8 +185,12 @@ def _give_back(client: Client, dead: _DeadIdentity, piece: Mapping[str, bytes | 
             buried += [] if orphan.dead is None else [orphan.dead]
         if code == _DONE and orphan.counted is not None and orphan.counted.waits_s:
             done.put_off.append(JobPutOff(queue_of(orphan.ticket, dead.known.queues) or "", orphan.counted))
+            fields = fields_of(orphan.counted.raw) or {}
+            if (lock := lock_of(fields)) is not None:
+                kept.append((str(fields.get("jid")), lock, orphan.counted.waits_s))
     locks = [lock for settlement in buried for lock in settlement.claims if isinstance(lock, ClaimChange)]
     release(client, [(jid, (lock,)) for lock in locks for jid in lock.was])
+    prolong(client, kept)
     return True
 
 

@@ -257,6 +257,26 @@ async def test_twin_of_job_held_by_a_dead_process_is_not_sent(harness: Harness) 
     assert len(harness.target.sent) == 1
 
 
+@pytest.mark.parametrize(("once", "becomes"), [((), "deferred"), (("safe",), "duplicate")])
+async def test_a_twin_waits_for_a_job_that_waits_after_crashes(
+    harness: Harness, once: tuple[str, ...], becomes: str
+) -> None:
+    """It is tried again, unless it dies with its process; and its lock lasts until then."""
+    harness.at_most_once = once
+    lock = claims.lock_name("t", "default", KEY)
+    unique = {"key": KEY, "lock": lock, "for": 15}
+    harness.push(idempotency_key=KEY, restbroker_crashes=1, restbroker_unique=unique)
+    harness.crashed()
+    harness.client.command("SET", CLAIM, claims.at_work_value("jid-safe-0", "1:1", GONE), "PX", 60_000)
+    harness.client.command("SET", f"restbroker:unique:{lock}", "jid-safe-0 1", "PX", 15_000)
+    async with harness.broker():
+        await harness.until(lambda: harness.size("schedule"), "it waits")
+        await harness.until(lambda: harness.client.command("PTTL", f"restbroker:unique:{lock}") > 24_000, "so its lock")  # type: ignore[operator]
+        harness.push(first=1, args=SAME, idempotency_key=KEY)
+        (event,) = await harness.until_ended()
+    assert event.outcome == becomes
+
+
 async def test_signed_twin_leaves_no_fingerprint_while_first_may_fail(harness: Harness) -> None:
     """Else the first would count as a replay when it is tried again, and no one would have done it."""
     submission = Submission(Command("safe", {"n": 0}), None, None)

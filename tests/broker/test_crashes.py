@@ -22,10 +22,11 @@ def crash(harness: Harness) -> None:
         harness.recover(identity)
 
 
+@pytest.mark.parametrize("args", ['["safe",{},"t0ken"]', '"[\\"safe\\",{},\\"t0ken\\"]"'])
 @pytest.mark.parametrize("jid", ["often", "t0ken"])
-async def test_a_job_in_two_crashes_waits_and_people_are_told(harness: Harness, jid: str) -> None:
-    """They are told no token, where it stands in the place of a jid."""
-    harness.raw(b'{"restbroker_crashes":2,"class":"Add","args":["safe",{},"t0ken"],"jid":"%s"}' % jid.encode())
+async def test_a_job_in_two_crashes_waits_and_people_are_told(harness: Harness, jid: str, args: str) -> None:
+    """They are told no token, where it stands in the place of a jid; also if its arguments are JSON's text."""
+    harness.raw(f'{{"restbroker_crashes":2,"class":"Add","args":{args},"jid":"{jid}"}}'.encode())
     harness.crashed()
     async with harness.broker():
         await harness.until(lambda: harness.of(JobsRecovered), "its jobs are given back")

@@ -89,13 +89,15 @@ def test_lock_takes_little_memory(pool: Pool, server: Server, report: Report) ->
     assert a_lock <= MOST_BYTES
 
 
-def test_longer_claim_is_not_shortened_when_its_job_is_done(pool: Pool, server: Server) -> None:
+def test_a_claim_outlasts_a_crash_and_a_longer_one_is_not_shortened(pool: Pool, server: Server) -> None:
     """Its key may have been claimed under a longer `IdempotencyFor`, by a process with the configuration of before."""
-    queues.push(pool.client, "a", [b"1", b"2"])
-    for kept_s, job in zip((DAY_S, 100.0), pool.take(2).jobs, strict=True):
+    (at_work,) = claims.before_sending(JobClaims("mine", "x", 2.0), "1:1", pool.identity)
+    queues.push(pool.client, "a", [b"1", b"2", b"3"])
+    kept = [(DAY_S, 3600.0, DAY_S), (100.0, 3600.0, 3600.0), (at_work.keep_s, 2.0, 2.0)]
+    assert at_work.keep_s == 600.0
+    for (kept_s, keep_s, lasts_s), job in zip(kept, pool.take(3).jobs, strict=True):
         server.raw.set("ns:restbroker:once:x", "mine", px=round(kept_s * 1000))
-        done = Ack(claims=(ClaimChange("once", "x", ("mine",), becomes="done", keep_s=3600.0),))
-        assert pool.settle((job.ticket, done), hwm=2) == [Applied()]
-        left_s = server.raw.pttl("ns:restbroker:once:x") / 1000
+        done = Ack(claims=(ClaimChange("once", "x", ("mine",), becomes="done", keep_s=keep_s),))
+        assert pool.settle((job.ticket, done), hwm=3) == [Applied()]
         assert server.raw.get("ns:restbroker:once:x") == b"done"
-        assert max(kept_s, 3600.0) - 60 < left_s <= max(kept_s, 3600.0)
+        assert lasts_s - 60 < server.raw.pttl("ns:restbroker:once:x") / 1000 <= lasts_s

@@ -23,8 +23,8 @@
 --         destination, queue name, ttl, payload: a reply. The name is '' for a key that is no queue; ttl (seconds) is for
 --           such keys only
 --         destination, value, 'claim', ms, n, n values, moment: a change of a lock or claim, if it has one of the n values
---           now. It gets the value, for ms more milliseconds ('' = it is given up), and the moment in so many milliseconds
---           ('' = none)
+--           now. It gets the value ('' = it is given up), and the moment in so many milliseconds ('' = none), and lasts
+--           for ms milliseconds, or as long as before if that is more; then without a moment at least AT_WORK_MS
 --         destination, fingerprint, 'done', ms, 2, destination, name: what is recorded of a signed job, in a set, for ms
 --           milliseconds; then the set of its token's sets, and this one's name there
 --         destination, queue, 'count': of a job that no token admitted, with the key of the counts
@@ -57,6 +57,8 @@
 
 local FIXED_KEYS, HISTORY_MAX, DAY_STATS_S = 12, 1000000, 157680000
 local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
+-- So long a claim lasts at least while its job is at work (job/claims.py), and no longer for that.
+local AT_WORK_MS = 600000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
 local hwm, queue_count, plain, records = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -204,8 +206,13 @@ local function change(claim)
         redis.pcall('DEL', claim.key)
       else
         local new = claim.later_ms ~= '' and with_moment(claim.value, claim.later_ms) or claim.value
+        local is_long = claim.later_ms ~= '' or redis.pcall('PTTL', claim.key) > AT_WORK_MS
         redis.pcall('SET', claim.key, new, 'KEEPTTL')
-        redis.pcall('PEXPIRE', claim.key, claim.ms, 'GT')
+        if is_long then
+          redis.pcall('PEXPIRE', claim.key, claim.ms, 'GT')
+        else
+          redis.pcall('PEXPIRE', claim.key, claim.ms)
+        end
       end
       return
     end
