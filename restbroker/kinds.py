@@ -32,11 +32,6 @@ class Kind(NamedTuple):
     options: str = "Options"
     emitter: str = ""
 
-    @property
-    def server(self) -> str:
-        """The folder of its server, which kinds may share."""
-        return ".".join(self.folder.split(".")[:3])
-
 
 _TABLE: Final = (
     Kind(EJABBERD, "restbroker.servers.ejabberd"),

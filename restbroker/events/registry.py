@@ -84,7 +84,9 @@ def emissions(source: "EventSource", target: "Target", parties: "Parties", text:
 
     Raise `ConfigError` if `parties` lacks a sender or receiver that the server needs.
     """
-    module = import_module(f"{TARGETS[SOURCES[source.kind].emitter].server}.emit")
+    # The first folder below `restbroker.servers` is the server's: its kinds share `emit`.
+    server = TARGETS[SOURCES[source.kind].emitter].folder.split(".")[:3]
+    module = import_module(".".join([*server, "emit"]))
     found: Sequence[Emission] = module.emissions(source, target, parties, text)
     return found
 
