@@ -1,8 +1,8 @@
 """What each kind of source in `restbroker.kinds` brings. All other code reaches a source's code through this.
 
 Called by the command line, the check, `webhook` and `app`. Always holds: a folder's module is imported only when it is
-needed, and neither this file nor `options` loads Trio. A kind is one file that has the functions and classes below, or
-a folder with these modules:
+needed, and neither this file nor `options` loads Trio. A kind is one file that has the functions and classes below, and
+loads none either, or a folder with these modules:
 
 - `options`: the attrs class `Options`, what a source of this kind takes beyond the common keys, each field a key; it
   may judge the whole source, and its `DEFAULTS` say what holds for all of them (`config.kind`);

@@ -26,7 +26,7 @@ from restbroker.servers.component.options import Options as ComponentOptions
 from restbroker.servers.findings import Problem
 from restbroker.servers.openfire.stream import frames
 from restbroker.servers.openfire.stream.options import Options as StreamOptions
-from restbroker.servers.prosody.events.hook import StanzaHook
+from restbroker.servers.prosody.events import StanzaHook
 from restbroker.store.connection import Connection
 from restbroker.transport.stream import EventStream
 from tests.events.amqp.conftest import CHAT

@@ -13,9 +13,8 @@ from restbroker.job import rubyjson
 from restbroker.job.event import EVENT_TYPES, as_json
 from restbroker.servers.event_contract import HookRequest, MalformedEvent
 from restbroker.servers.mongooseim.sns.hook import read_notification
-from restbroker.servers.mongooseim.webhook.hook import PushHook
-from restbroker.servers.prosody.events.hook import open_hook
-from restbroker.servers.prosody.events.options import Options
+from restbroker.servers.mongooseim.webhook import PushHook
+from restbroker.servers.prosody.events import Options, open_hook
 from restbroker.transport.message import TRUNCATED, UNPARSED, Response
 from tests.golden.cases import KINDS
 from tests.golden.fates import Bench, calls, target_of

@@ -19,7 +19,7 @@ from restbroker.servers.contract import Connector, Ports
 from restbroker.servers.event_contract import HookRequest, MalformedEvent
 from restbroker.servers.in_redis import SentMessagesInRedis
 from restbroker.servers.mongooseim.emit import message_of
-from restbroker.servers.mongooseim.webhook.hook import PushHook, open_hook, read_form
+from restbroker.servers.mongooseim.webhook import PushHook, open_hook, read_form
 from restbroker.transport.message import Request, Response
 from tests.support.rows import rows
 

@@ -8,8 +8,7 @@ import pytest
 
 from restbroker.config.events import EventSource
 from restbroker.servers.event_contract import HookRequest, MalformedEvent, PostedEvent
-from restbroker.servers.prosody.events.hook import open_hook
-from restbroker.servers.prosody.events.options import Options
+from restbroker.servers.prosody.events import Options, open_hook
 from tests.support.rows import rows
 
 MESSAGE = {

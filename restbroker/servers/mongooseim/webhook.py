@@ -12,12 +12,16 @@ or a `MalformedEvent`, in a time that grows with their number.
 """
 
 import re
-from typing import Final
+from typing import Annotated, ClassVar, Final
 from urllib.parse import unquote_to_bytes
 
 import attrs
 
+from restbroker.config import forms
 from restbroker.config.events import EventSource
+from restbroker.config.key import duration, key
+from restbroker.config.kind import At, SourceDefaults
+from restbroker.config.problems import Problems
 from restbroker.job.event import ServerEvent
 from restbroker.servers.event_contract import USUAL_ANSWERS, Hook, HookRequest, MalformedEvent, PostAnswers, PostedEvent
 from restbroker.servers.webhook.charset import UTF_8, decode
@@ -28,6 +32,29 @@ _MESSAGE: Final = re.compile(rb"(?:^|&)message=")
 # What forms of MongooseIM, browsers and curl consist of; with & and = between and behind names.
 _ENCODED: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+-]*")
 _ENCODED_FIELDS: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+&=-]*")
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The members of `Options` in the configuration. Durations are in seconds."""
+
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(has_ids=False)
+
+    resend_s: Annotated[float, duration(none=True)] = key("Resend", default=1.0, shown="1s")
+    """Within this time a repeated message (same sender and recipient) counts once: MongooseIM posts three times if
+    unanswered. 0: never."""
+    patience_s: forms.Duration = key("Patience", default=0.5, shown="500ms")
+    """How long Redis may take before the answer is 503; senders in MongooseIM wait meanwhile."""
+
+    def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
+        """Return the source with its window and patience set from these options; refuse `IQ` in `problems`.
+
+        The window is the longer of the source's own and `resend_s`.
+        """
+        if source.iq != "refuse":
+            problems.refuse(at("IQ"), "has no effect: this kind only reports messages.")
+        window_s = max(source.window_s or 0.0, self.resend_s)
+        return attrs.evolve(source, window_s=window_s or None, patience_s=self.patience_s)
 
 
 @attrs.frozen

@@ -23,17 +23,31 @@ import attrs
 import orjson
 
 from restbroker.config.events import EventSource
+from restbroker.config.key import key
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.xml import UnreadableXml
 from restbroker.servers.event_contract import Hook, HookRequest, MalformedEvent, PostAnswer, PostAnswers, PostedEvent
 from restbroker.servers.event_json import object_of
 from restbroker.servers.prosody import xml_stanza
-from restbroker.servers.prosody.events.options import Options
 
 CONTENT_TYPE: Final = "application/json"
 TAKEN: Final = PostAnswer(202)
 _FEATURES: Json = ["http://jabber.org/protocol/disco#info", "jabber:iq:version", "urn:xmpp:ping"]
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """The members of `Options` in the configuration."""
+
+    name: str = key("Name", default="")
+    """The host's name, e.g. a bot's: restbroker then answers ping, version and disco#info, unless IQ is accept."""
+    xml: bool = key("XML", default=False)
+    """The server may post stanzas as XML: events have the whole stanza in raw.xml."""
+    version: str = key("Version", default="")
+    """Its version, as the answer to version."""
+    room: Literal["from", "to"] = key("Room", default="from")
+    """Whose address is the room's in a groupchat: to, for ejabberd's mod_post_log."""
 
 
 @attrs.frozen

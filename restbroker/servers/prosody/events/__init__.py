@@ -1,1 +1,0 @@
-"""Prosody's mod_rest: the stanzas that it posts, and what it makes of answers."""
