@@ -27,7 +27,7 @@ from restbroker.store.settings import StoreSettings
 from restbroker.trial.stand_in import StandIn
 from restbroker.trial.witness import DOMAIN, QUEUE, REPLIES, USER, Witness, open_redis
 
-COMMAND: Final = (sys.executable, "-m", "restbroker")
+COMMAND: Final = (sys.executable, "-P", "-m", "restbroker")  # -P: not what lies in the folder where it was called
 _PATIENCE_S: Final = 30.0
 _POLL_S: Final = 0.05
 
