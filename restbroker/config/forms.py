@@ -113,7 +113,11 @@ def _factor(value: Json) -> float:
 def _read_signed(value: Json) -> object:
     if value == "queue":
         raise BadValue("true, since each signature covers the queue", value)
-    return SWITCH.read(value)
+    try:
+        return SWITCH.read(value)
+    except BadValue as bad:
+        # It stands beside the token's secret, which may have been written here.
+        raise BadValue(bad.expected, value, secret=True) from None
 
 
 def _read_on_dead(value: Json) -> OnDead:

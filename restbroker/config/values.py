@@ -39,17 +39,21 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class BadValue(ValueError):
-    """A value that its key does not take: `expected` says what the key takes, `where` names the wrong part."""
+    """A value that its key does not take: `expected` says what the key takes, `where` names the wrong part.
 
-    def __init__(self, expected: str, found: Json, where: str = "") -> None:
+    `secret`: the value may be one, though it is not the key's.
+    """
+
+    def __init__(self, expected: str, found: Json, where: str = "", *, secret: bool = False) -> None:
         super().__init__(expected)
         self.expected = expected
         self.value = found
         self.where = where
+        self.secret = secret
 
     def text(self, *, secret: bool) -> str:
         """Return the text of the problem, without the value if it is `secret`."""
-        return f"expected {self.expected}, found {describe(self.value, secret=secret)}."
+        return f"expected {self.expected}, found {describe(self.value, secret=secret or self.secret)}."
 
 
 class BadValues(Exception):

@@ -1,5 +1,6 @@
 """Files of secrets, tokens, and what is shown of a target that has some."""
 
+import re
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE, BOM_UTF32_LE
 from pathlib import Path
 
@@ -90,6 +91,14 @@ def test_the_previous_secret_counts_after_the_current(write: Write, tmp_path: Pa
     assert revealed(token) == ["new", "old"]
     (tmp_path / "now").write_text("newer\n")
     assert revealed(token) == ["newer", "old"]
+
+
+def test_no_error_shows_a_secret_that_was_written_as_signed(write: Write) -> None:
+    for written, found in (("my-token-secret", "a string"), (1234567890123456, "a whole number")):
+        said = f"Tokens.app.Signed: expected true or false (written without quotes), found {found}."
+        with pytest.raises(ConfigError, match=re.escape(said)) as caught:
+            write({**SERVED, "Tokens": {"app": {"Secret": "my-token-secret", "Signed": written}}})
+        assert str(written) not in str(caught.value)
 
 
 def test_a_variable_counts_before_a_file_with_the_url_of_redis(write: Write, tmp_path: Path) -> None:
