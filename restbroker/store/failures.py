@@ -46,6 +46,8 @@ _UNKNOWN = re.compile(
     r"(?i)unknown (redis )?command|(unsupported|disabled) command|command .*(not (supported|allowed|available)"
     r"|disabled)"
 )
+_NO_RIGHT_TEXTS = ("The user executing the script can't", "ACL failure in script")
+"""How Redis 7.0, and Valkey 9.1, say of a script's command what is NOPERM elsewhere (measured)."""
 _AWAY_TEXTS = ("max number of clients reached", "problem with LDAP service")
 
 
@@ -144,6 +146,9 @@ def _from_reply(error: ErrorReply, address: str, password: Secret | None) -> Res
             hint = "restbroker check names the key. Find out who writes it, and move it away (RENAME)."
         case "NOPERM":
             hint = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
+        case _ if reason.startswith(_NO_RIGHT_TEXTS):
+            reason = f"NOPERM: {reason}"
+            hint = '`restbroker check` names the right that the user lacks; docs/sidekiq.md has all: "A Redis user".'
         case "MOVED" | "ASK" | "CROSSSLOT":
             hint = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
         case _ if reason.endswith("DB index is out of range"):

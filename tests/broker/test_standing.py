@@ -19,7 +19,7 @@ from restbroker.store import identities, jobs, pauses, waiter
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
-from restbroker.telemetry.events import BrokerStarted, BrokerStopped, JobFinished, StoreBack, StoreLost
+from restbroker.telemetry.events import BrokerStarted, BrokerStopped, JobFinished, OperatorWarning, StoreBack, StoreLost
 from restbroker.transport.message import NotSent
 from tests.broker.conftest import FINE, Harness, Held, Scripted, ok
 from tests.support.redis_server import RedisServer
@@ -415,6 +415,20 @@ async def test_jobs_are_fetched_gently_where_waiting_is_refused(
         await trio.sleep(2)
         calls = redis.command("INFO commandstats")
     assert int(calls.partition("cmdstat_evalsha:calls=")[2].partition(",")[0]) < 20
+
+
+async def test_a_fetch_that_lacks_a_right_says_so(harness: Harness, make_redis: Callable[..., RedisServer]) -> None:
+    redis = harness.on(make_redis())
+    redis.command("ACL SETUSER default -lmove")
+    async with harness.broker():
+        await until_it_stands(harness)
+        harness.push()
+        await harness.until(lambda: "FetchRefused" in harness.warnings, "it is reported")
+        redis.command("ACL SETUSER default +lmove")
+        await harness.until_ended()
+    (warning,) = (event for event in harness.of(OperatorWarning) if event.code == "FetchRefused")
+    assert "NOPERM" in warning.message
+    assert "`restbroker check` names the right" in str(warning.hint)
 
 
 async def test_a_job_of_any_size_is_dealt_with_as_ever(harness: Harness) -> None:
