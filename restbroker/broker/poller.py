@@ -424,7 +424,8 @@ class Poller(Agent):
             self.identity.warn_once(
                 "BadQueue",
                 f"restbroker cannot read the queue {queue!r} as a list.",
-                f"Check the type of the key queue:{queue} (behind RedisNamespace), and this Redis user's rights.",
+                f"Check the types of the keys queue:{queue} and restbroker:hand:{queue} (behind RedisNamespace), and "
+                "this Redis user's rights.",
             )
 
     async def _catch_up(self) -> None:

@@ -280,7 +280,7 @@ def _naming_keys(error: StoreRefused, keys: RedisKeys, target: str) -> StoreRefu
     hint = (
         f"`restbroker check` names the key with the wrong type. A fetch needs the hashes {keys.pause(target)} "
         f"and {keys.in_flight(target)}, the string {keys.rate(target)}, the "
-        f"sorted set {keys.sorted_set('dead')}, the set {keys.paused_queues} and the list {keys.hand('QUEUE')}; with "
+        f"sorted set {keys.sorted_set('dead')} and the set {keys.paused_queues}; with "
         f"FairBy or OrderBy, the sorted sets {keys.busy_keys(target)} and {keys.ready_keys('QUEUE')}, the hashes "
         f"{keys.stopped(target)} and {keys.fair('QUEUE')} and the string {keys.keys_made_by(target)}."
     )

@@ -11,7 +11,7 @@ from restbroker.broker import upkeep
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.outcome import Rejected
 from restbroker.job.reason import Reason
-from restbroker.store import pauses, unadmitted
+from restbroker.store import pauses, queues, unadmitted
 from restbroker.store.client import integer, raw
 from restbroker.store.jobs import Limits
 from restbroker.telemetry.events import BrokerStarted, JobFinished, OperatorWarning, PauseEnded
@@ -47,6 +47,24 @@ async def test_queue_that_is_no_list_is_reported_and_served_later(harness: Harne
         harness.client.command("DEL", "queue:rest")
         harness.push()
         await until_delivered(harness)
+
+
+@pytest.mark.parametrize(
+    ("broken", "whole"), [("queue:rest", "restbroker:hand:rest"), ("restbroker:hand:rest", "queue:rest")]
+)
+async def test_a_hand_that_cannot_be_emptied_stops_its_queue_alone(harness: Harness, broken: str, whole: str) -> None:
+    """The list, or the hand, is of another type; what lies in a hand stays there until it is mended."""
+    harness.queues = ("rest", "b")
+    harness.push()
+    harness.client.command("RENAME", "queue:rest", whole)
+    harness.client.command("SET", broken, "a text")
+    async with harness.broker():
+        harness.push(first=1, into="b")
+        await harness.until_ended()
+        assert (harness.warnings, len(harness.target.calls)) == (["BadQueue"], 1)
+        assert queues.sizes(harness.client, ["rest", "b"])["b"] == 0
+        harness.client.command("DEL", broken)
+        await harness.until_ended(2)
 
 
 async def test_jobs_redis_gave_unheard_are_found_at_the_next_fetch(harness: Harness) -> None:

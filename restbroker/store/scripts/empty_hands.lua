@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Puts back what lies in the hands of queues (parts/hand.lua).
+-- Puts back what lies in the hands of queues (parts/hand.lua), where both are lists.
 --
 -- KEYS: the queues' hands, then their lists in the same order
 -- Returns: nothing

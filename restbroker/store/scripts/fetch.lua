@@ -21,7 +21,7 @@
 --        | {'DEAD', ms} | {'INFLIGHT', ms} | {'RATE', ms}: a bound is reached, likewise. Nothing was taken.
 --        | {'OK', {paused names}, {bad names}, {{position, qidx, raw...}...}, more, counts, keys, base}
 --          The jobs have the tickets base+1, base+2… in that order.
---          bad: the key is not a list or may not be read.
+--          bad: the key, or that of the queue's hand, is not a list or may not be read.
 --          raw: of a job that is too large its length stands in the place of its bytes, which stay here.
 --          more: 1 if the bytes ended it.
 --          counts: only where the target has keys, or had: of each queue, how many jobs its list has, how many the lists
@@ -33,7 +33,7 @@
 --
 -- Always holds: a job is in a list or in the hash; no ticket is issued twice; `last` is written together with the jobs;
 -- hwm = max(old, min(hwm, last)); an ordered key has one job in progress at most; whatever it answers, what was in the
--- hands is in the lists before. Sent twice: the second answers DUP when the first took something.
+-- hands is in the lists before, if the queue is not bad. Sent twice: the second answers DUP when the first took something.
 --
 -- A job waits in its queue's list, or in that of its key. Keys whose turn it is come first. Then, with fairness, jobs
 -- are moved from the queue's list to those of their keys, whose turn it may be; with order alone, a job goes out at once
@@ -58,7 +58,7 @@ local follows, queue_count = ARGV[12] == '1', #ARGV - FIXED_ARGV
 
 -- part: hand
 
-empty_hands(FIXED_KEYS + 5 * queue_count + 3, FIXED_KEYS, queue_count)
+local stuck = empty_hands(FIXED_KEYS + 5 * queue_count + 3, FIXED_KEYS, queue_count)
 
 -- Without its record no one could requeue its jobs: it has to take another name.
 if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
@@ -315,7 +315,7 @@ end
 for position = 1, queue_count do
   local name, list = ARGV[FIXED_ARGV + position], KEYS[FIXED_KEYS + position]
   local qidx, queue = tonumber(redis.call('HGET', KEYS[3], 'index:' .. name)), queues[position]
-  if not qidx then
+  if not qidx or stuck[position] then
     bad[#bad + 1] = name
   elseif redis.call('SISMEMBER', KEYS[4], name) == 1 then
     paused[#paused + 1] = name
