@@ -93,6 +93,13 @@ def test_job_in_the_hand_counts_as_in_its_queue(server: Server, client: Client, 
     assert LOOKS[look](client) == 2
 
 
+@on_both
+def test_a_hand_is_emptied_among_those_of_any_number_of_queues(server: Server) -> None:
+    left_in_the_hand(server, "job")
+    many = [f"q{number}" for number in range(9000)]
+    assert queues.sizes(registered(server.settings).client, [*many, "a"])["a"] == 1
+
+
 def test_full_redis_has_its_hands_emptied(make_redis: Callable[..., RedisServer]) -> None:
     own = make_redis()
     client = registered(StoreSettings(own.url)).client
