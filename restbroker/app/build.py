@@ -8,6 +8,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from contextlib import aclosing, suppress
 from functools import partial
 
 import attrs
@@ -28,6 +29,7 @@ from restbroker.broker.tokens import Tokens
 from restbroker.broker.workers.worker_channel import WorkerChannel
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.target import Target
+from restbroker.errors import StoreUnavailable
 from restbroker.job.policy import Policy
 from restbroker.kinds import TARGETS
 from restbroker.operate.connect import store_settings
@@ -41,6 +43,7 @@ from restbroker.store import scripts
 from restbroker.store.client import open_client
 from restbroker.store.connection import Connection, MasterWatch
 from restbroker.store.jobs import Limits
+from restbroker.store.older_form import require_none
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.counters import Counters
@@ -96,7 +99,11 @@ async def _main(
     channel = partial(WorkerChannel, view=plan.status.view, control=control, report=report, samples=sent)
     supervisors = systemd if line is None else [channel(line)]
 
-    def replan(new: Config) -> BrokerPlan:
+    async def replan(new: Config) -> BrokerPlan:
+        # While Redis is away no one can tell: the generation that takes over asks again.
+        with suppress(StoreUnavailable):
+            async with aclosing(plan.open_control()) as connection:
+                await connection.call(require_none, {target.name: target.queues for target in new.targets})
         return _replanned(plan, new)
 
     reload = Reload(config, load, log, report, replan, plan.targets, observers=supervisors, warns=line is None)

@@ -14,7 +14,7 @@ import trio
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.events import Events
 from restbroker.config.values import duration_text
-from restbroker.errors import ConfigError
+from restbroker.errors import ConfigError, StoreRefused
 from restbroker.kinds import HTTP
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, OperatorWarning, Report
@@ -58,16 +58,16 @@ class ReloadObserver(Protocol):
 class Reload:
     """The reload of one process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
-    `plan` makes a broker of a configuration, and raises `ConfigError`; `targets` are those that count now. None: the
-    process delivers nothing. `reload_workers` has a supervisor's workers do so: these report what changed, and the
-    supervisor (`warns`) what matters in it.
+    `plan` makes a broker of a configuration, and raises `ConfigError` or `StoreRefused`; `targets` are those that count
+    now. None: the process delivers nothing. `reload_workers` has a supervisor's workers do so: these report what
+    changed, and the supervisor (`warns`) what matters in it.
     """
 
     config: Config
     load: Callable[[], LoadedConfig]
     log: LogSink
     report: Report
-    plan: "Callable[[Config], BrokerPlan] | None" = None
+    plan: "Callable[[Config], Awaitable[BrokerPlan]] | None" = None
     targets: "Sequence[TargetPlan]" = ()
     observers: Sequence[ReloadObserver] = ()
     warns: bool = True
@@ -84,11 +84,11 @@ class Reload:
         for observer in self.observers:
             observer.reload_began()
         try:
-            result = self._take(await self._read())
+            result = await self._take(await self._read())
             if self.reload_workers is not None:
                 await self.reload_workers()
             return result
-        except ConfigError as error:
+        except (ConfigError, StoreRefused) as error:
             self.report(ConfigRefused(error.message, error.hint))
             return None
         finally:
@@ -122,7 +122,7 @@ class Reload:
             "Check the file system of these files (a mount that hangs?), then send SIGHUP again.",
         )
 
-    def _take(self, loaded: LoadedConfig) -> "BrokerPlan | None":
+    async def _take(self, loaded: LoadedConfig) -> "BrokerPlan | None":
         old, new = self.config, loaded.config
         if store_settings(new) != store_settings(old):
             raise ConfigError(
@@ -131,7 +131,7 @@ class Reload:
                 "Restart restbroker. Jobs stay in the Redis that it used before.",
             )
         _require_queues(self._events, new)
-        result = self._replan(new)
+        result = await self._replan(new)
         self.config = new
         self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
         if self.reload_workers is None:
@@ -142,7 +142,7 @@ class Reload:
                 self.report(warned)
         return result
 
-    def _replan(self, new: Config) -> "BrokerPlan | None":
+    async def _replan(self, new: Config) -> "BrokerPlan | None":
         """Return the plan that takes over, or None if the targets stay as they are and read their files again."""
         if self.plan is None:
             return None
@@ -150,7 +150,7 @@ class Reload:
             for target in self.targets:
                 target.tokens.reread()
             return None
-        plan = self.plan(new)
+        plan = await self.plan(new)
         self.targets = plan.targets
         return plan
 

@@ -1,7 +1,7 @@
 """Jobs in a form that has gone: this version cannot hand them out, and must not overtake them.
 
-Asked at a start, before anything is taken, and by `check`. Always holds: nothing is written; what is asked for has
-names that are known, so that a large Redis costs no more than a small one.
+Asked at a start, before anything is taken, before a reload, and by `check`. Always holds: nothing is written; what is
+asked for has names that are known, so that a large Redis costs no more than a small one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,10 +12,10 @@ from restbroker.store import identities
 from restbroker.store.client import Client, integer
 
 MESSAGE: Final = "Redis has jobs in a form that restbroker no longer reads, in {keys}."
-WHY: Final = "So it takes none: those that are pushed now would overtake them."
+WHY: Final = "It starts no configuration beside them: jobs that are pushed now would overtake them."
 HINT: Final = (
     "Have the version that wrote them finish these jobs, and stop it; or, if no one needs them, delete these keys "
-    "(redis-cli UNLINK). Then start this version."
+    "(redis-cli UNLINK). Then start this version, or reload it."
 )
 
 

@@ -80,6 +80,22 @@ def test_reloads_under_load_lose_nothing_and_repeat_nothing(
     assert several.client.command("HLEN", "restbroker:beats") == 0
 
 
+def test_a_reload_beside_a_form_that_has_gone_changes_nothing(several: Several, tmp_path: Path) -> None:
+    with AnsweringServer() as server:
+        several.configure({"one": target(server.port, "o")})
+        with started(several.command, directory=tmp_path / "run") as broker:
+            broker.wait_for(r"broker\.started")
+            several.client.command("HSET", "restbroker:fair:wait:t", "1000:a", "{}")
+            several.configure({"one": target(server.port, "o"), "two": target(server.port, "t")})
+            reload(broker, r"ERROR +config\.refused .*restbroker:fair:wait:t", 1)
+            several.push("o", range(3))
+            several.wait_until_finished()
+            several.client.command("DEL", "restbroker:fair:wait:t")
+            reload(broker, r"config\.reloaded", 1)
+            assert broker.stop() == 0
+    assert len(server.arrivals) == 3
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("is_first", [False, True], ids=["run first", "options first"])
 def test_sighup_at_whatever_import_of_the_start_ends_nothing(

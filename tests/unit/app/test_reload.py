@@ -5,7 +5,7 @@ In one process, and in the supervisor of a group.
 
 import io
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -54,7 +54,10 @@ class Setup:
         self.reloads += 1
 
     def reloader(
-        self, config: Config, plan: Callable[[Config], BrokerPlan] | None = None, targets: Sequence[TargetPlan] = ()
+        self,
+        config: Config,
+        plan: Callable[[Config], Awaitable[BrokerPlan]] | None = None,
+        targets: Sequence[TargetPlan] = (),
     ) -> Reload:
         log = LogSink(LogSettings(config.log_level))
         return Reload(config, self._load, log, self.events.append, plan or self._plan, targets)
@@ -64,7 +67,7 @@ class Setup:
             raise self.next
         return LoadedConfig(self.next, self.notes, None)
 
-    def _plan(self, config: Config) -> BrokerPlan:
+    async def _plan(self, config: Config) -> BrokerPlan:
         self.planned.append(config)
         return BrokerPlan([], [], _never, _never, _never, self.events.append, _never)
 
@@ -87,7 +90,7 @@ async def test_what_cannot_be_used_changes_nothing_and_has_a_cure(config: Config
     wrong = ConfigError("env.json cannot be used: X: is bad.", "Mend X.")
     running = attrs.evolve(config, log_level="error")
 
-    def fail(_config: Config) -> BrokerPlan:
+    async def fail(_config: Config) -> BrokerPlan:
         raise wrong
 
     for setup, plan in ((Setup(wrong), None), (Setup(attrs.evolve(config, uncertain_retries=7)), fail)):
