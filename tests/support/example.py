@@ -1,5 +1,6 @@
 """A file of `examples/` for the ports, the folder and the Redis of a test, and secrets made as its README says."""
 
+import json
 import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,12 +16,16 @@ def with_secrets(folder: Path, names: Iterable[str]) -> Mapping[str, str]:
     return made
 
 
-def assert_well(env: Path) -> None:
-    """Fail unless this env.json is loaded without a note, and a check beside a running broker finds nothing wrong."""
+def assert_well(env: Path) -> set[str]:
+    """Fail unless this env.json is loaded without a note, and a check beside a running broker finds nothing wrong.
+
+    Return the codes of what it warns of.
+    """
     shown = run(["config", "show", "--config", str(env)])
     assert (shown.returncode, shown.stderr) == (0, "")
-    checked = run(["check", "--config", str(env)], timeout_s=180.0)
+    checked = run(["check", "--config", str(env), "--json"], timeout_s=180.0)
     assert checked.returncode == 0, checked.stdout + checked.stderr
+    return {finding["code"] for finding in json.loads(checked.stdout)["findings"] if finding["level"] == "warning"}
 
 
 def moved(file: Path, folder: Path, redis_url: str, ports: Mapping[str, int]) -> str:
