@@ -99,7 +99,7 @@ BY_DAY := --ignore-glob='*/nightly' -m 'not nightly'
 # The wheel comes first in every path, and the working directory in none (tests/install/test_tested.py looks).
 ON_WHEEL := PYTHONSAFEPATH=1 PYTHONPATH=$(TESTED)/lib:$(CURDIR) TESTED_FROM=$(TESTED)/lib $(PYTEST) -o pythonpath= $(PARALLEL)
 
-quick: $(VENV)/.dev ## Run what needs no server but a Redis: a minute or two (ARGS=tests/unit/job runs a part)
+quick: $(VENV)/.dev ## Run what needs no server but a Redis (ARGS=tests/unit/job runs a part)
 	@echo "make quick: $(or $(ARGS),$(QUICK))"
 	@MODEL_HISTORIES=$${MODEL_HISTORIES:-10} FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-20} $(PYTEST) $(BY_DAY) \
 		$(if $(filter tests/%,$(ARGS)),-p no:randomly,$(PARALLEL) $(QUICK)) $(ARGS)
