@@ -197,8 +197,8 @@ def _row(codes: Sequence[str], said: Mapping[str, Sequence[_Row]]) -> str:
 
 def _cell(texts: Sequence[str]) -> str:
     """Return what a code means, and what no message says."""
-    meaning, _, *more = texts
-    return " ".join(map(sentence, (meaning, *more))).replace("|", r"\|")
+    shown = filter(None, (texts[0], *texts[2:3]))
+    return " ".join(map(sentence, shown)).replace("|", r"\|")
 
 
 def _list(codes: Sequence[str]) -> str:

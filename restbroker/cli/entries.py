@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from restbroker.console import columns, output
-from restbroker.console.causes import headline, hint, share
+from restbroker.console.causes import first_step, headline, hint, share
 from restbroker.console.columns import Column
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.json_types import Json
@@ -168,9 +168,10 @@ def _tell_summary(found: "Summary", shown: int, zset: SortedSet) -> None:
 def _steps(cause: "Cause", zset: SortedSet) -> Iterator[str]:
     """Yield what to do about a cause."""
     if (todo := hint(cause)) is not None:
-        edit = f"restbroker {COMMANDS[zset]} edit --where 'failure_group = {cause.group}'"
-        by = f" ({edit} NAME=VALUE --retry; or --rename OLD=NEW)" if todo.startswith("Correct ") else ""
-        yield f"{cause.code}: {todo}{by}"
+        step = first_step(cause)
+        more = " NAME=VALUE --retry; or --rename OLD=NEW" if step == "edit" else ""
+        how = f"restbroker {COMMANDS[zset]} {step} --where 'failure_group = {cause.group}'{more}"
+        yield f"{cause.code}: {todo}{f' ({how})' if step != 'retry' else ''}"
 
 
 def _cause_columns(found: "Summary") -> "Sequence[Column[Cause]]":

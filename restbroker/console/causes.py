@@ -5,7 +5,7 @@ Used by `dead summary` and the pages. Always holds: pure; nothing of a job appea
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from restbroker.operate.summary import Cause, Summary
@@ -48,11 +48,16 @@ def _hint_of(code: str) -> str:
     return next((row["hint"] for row in codes.explanations_of(code) if " job" in row["what"]), "")
 
 
-def first_step(cause: "Cause") -> Literal["edit", "retry", "delete"]:
-    """Return what to do with the jobs of a cause first, as far as its code tells."""
-    if cause.code == "AlreadyExists":
-        return "delete"
-    return "edit" if "Correct " in f"{cause.message} {hint(cause)}" else "retry"
+def first_step(cause: "Cause") -> str:
+    """Return what to do with the jobs of a cause first, as far as its code tells: "edit", "delete" or "retry"."""
+    return _step_of(cause.code or "")
+
+
+@lru_cache(maxsize=1000)
+def _step_of(code: str) -> str:
+    from restbroker.console import codes
+
+    return codes.first_step(code)
 
 
 def share(cause: "Cause", found: "Summary") -> float:

@@ -27,8 +27,9 @@ _LINK: Final = r"\[([^\]]*)\]\(([^)\s]*)\)"
 class CodeTable(TypedDict):
     """A table of codes: `what` they are codes of, and the `heading` under which docs/codes.md shows it.
 
-    `rows` has by a code, or by several as `A, B`: what it means; what to do, as its message says, too; and perhaps what
-    no message says. Markdown, with links as from `docs`. If `messages_say_all`, the page has only the names.
+    `rows` has by a code, or by several as `A, B`: what it means; what to do, as its message says, too; perhaps what no
+    message says; and perhaps the first step. Markdown, with links as from `docs`. If `messages_say_all`, the page has
+    only the names.
     """
 
     what: str
@@ -77,12 +78,19 @@ def explanations_of(code: str) -> list[Explanation]:
     return list(_explanations(code.casefold()))
 
 
+def first_step(code: str) -> str:
+    """Return what to do first with jobs that ended by this code: "edit", "delete", or "retry"."""
+    rows = (table["rows"] for table in tables(code.casefold()) if " job" in table["what"])
+    steps = (texts[3:] for row in rows for names, texts in row.items() if code in names.split(", "))
+    return next((step for found in steps for step in found), "retry")
+
+
 def _explanations(wanted: str | None) -> Iterator[Explanation]:
     for table in tables(wanted or ""):
-        for codes, (meaning, *hints) in table["rows"].items():
+        for codes, texts in table["rows"].items():
             for code in codes.split(", "):
                 if wanted in (None, code.casefold()):
-                    yield _row(code, table["what"], meaning, *hints)
+                    yield _row(code, table["what"], *texts[:3])
     for name, event in LOG_EVENTS.items():
         if wanted in (None, name):
             yield _explain_log_event(event)
