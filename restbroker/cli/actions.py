@@ -23,7 +23,6 @@ from restbroker.console.progress import progress
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import counts_text
-from restbroker.operate import keys
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN_QUEUE
 from restbroker.operate.act_set import SetJobs, inventory
@@ -75,9 +74,8 @@ class PlannedAction:
             self._print_plan(jobs)
             return
         last, jids = self._run(self._confirmed(jobs), dry_run=False)
-        if jobs.place == "dead" and self.action.verb == "delete" and jids:
-            for note in keys.stopped_notes(self.client, frozenset(jids), self.known):
-                output.say(f"note: {note}")
+        for note in last.notes:
+            output.say(f"note: {note}")
         self._conclude(last, jids)
 
     def _run(self, jobs: Jobs, *, dry_run: bool) -> tuple[Progress, Sequence[str]]:

@@ -36,6 +36,7 @@ from restbroker.operate import keys
 from restbroker.operate.act_job import Action
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.dead_copies import may_be_lost
 from restbroker.operate.keys import STATES, FairKey, FairQueue, OrderKey
 from restbroker.operate.names import keys_command, listed, require
 from restbroker.store import key_queues
@@ -172,7 +173,7 @@ def retry(
             done, refused = keys.resume(client, place, busy, known=known, action=action, dry_run=reason.dry_run)
             jid = _jid(busy, known)
             if not done:
-                raise _not_retried(key, jid, refused)
+                raise _not_retried(key, jid, refused, may_restore=bool(jid) and may_be_lost(client, busy.jid))
             _report(
                 f"The job {jid} {'would be' if reason.dry_run else 'is'} retried.",
                 key,
@@ -187,12 +188,12 @@ def retry(
     _report(f"Its next job {'would be' if reason.dry_run else 'is'} tried now.", key, 1, how, dry_run=reason.dry_run)
 
 
-def _not_retried(key: str, jid: str, refused: Sequence[str]) -> UsageError:
+def _not_retried(key: str, jid: str, refused: Sequence[str], *, may_restore: bool) -> UsageError:
     gone = f"The job that died is not among the dead jobs any more: {jid}."
     if not jid:
         gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
     hint = f"To go on without it: {keys_command('skip', key)}"
-    if jid and not refused:
+    if may_restore and not refused:
         hint += f"\nTo put it back first: restbroker dead restore {shlex.quote(jid)}"
     return UsageError(" ".join(refused) or gone, hint)
 

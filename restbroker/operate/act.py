@@ -18,7 +18,7 @@ import attrs
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import hiding
-from restbroker.operate import audit, claims
+from restbroker.operate import audit, claims, order_wait
 from restbroker.operate.act_job import FOREIGN_QUEUE, VERBS, Action, Refusal, Verb, foreign_queue, home_queue
 from restbroker.operate.audit import AuditEntry, State
 from restbroker.operate.context import ConfigContext
@@ -27,6 +27,7 @@ from restbroker.operate.enqueue import find_process_if_known
 from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
+from restbroker.store.order import BusyKey
 from restbroker.store.server import time_s
 from restbroker.store.sets import Placement
 
@@ -64,7 +65,8 @@ class Progress:
     `began_s`: by Redis' clock (epoch seconds). `run`: the action's first audit entry, "" if it has none. `jids`: ids of
     the jobs done since the last report. `unseen`: jobs that disappeared before they could be tested: others took them,
     or took the newest job by which places in the queue are counted. `rest_s`: for how many seconds the caller is to
-    leave Redis alone before it goes on.
+    leave Redis alone before it goes on. `notes`: in the last report, how to open the keys that jobs had stopped which
+    left them.
     """
 
     total: int
@@ -84,6 +86,7 @@ class Progress:
     jids: tuple[str, ...] = attrs.field(default=(), repr=False)
     unseen: int = 0
     rest_s: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 class Jobs(Protocol):
@@ -177,10 +180,13 @@ class ActionRun:
     progress: Progress
     _planned: int = 0
     _noted_s: float = -_NOTE_EVERY_S
+    _stoppers: Mapping[str, tuple[str, BusyKey]] = attrs.field(factory=dict)
+    _left_keys: list[tuple[str, BusyKey]] = attrs.field(factory=list)
 
     def begin(self) -> None:
         """Write the action's first audit entry, unless it is written. Raise `StoreUnavailable` or `StoreRefused`."""
         if not self.progress.run:
+            self._stoppers = order_wait.stoppers(self.client, self.known) if self.place == "dead" else {}
             self.progress = attrs.evolve(self.progress, run=audit.begin(self.client, self._entry("begun")))
 
     def conclude(self, state: State) -> None:
@@ -188,6 +194,7 @@ class ActionRun:
 
         If Redis does not answer, do nothing: the error that ended the action says so.
         """
+        self.progress = attrs.evolve(self.progress, notes=order_wait.notes_on_left(self._left_keys, self.known))
         if self.progress.run:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 audit.write(self.client, self._entry(state))
@@ -236,7 +243,9 @@ class ActionRun:
             pending = [n for n in going if isinstance(outcomes[n], Clash)]
             if not pending:
                 break
-        self._preview(views, [n for n in steps if isinstance(outcomes[n], Applied)], steps)
+        done = [n for n in steps if isinstance(outcomes[n], Applied)]
+        self._preview(views, done, steps)
+        self._note_keys(views, done, steps)
         found = [outcomes[n] for n in range(len(views))]
         self._count(views, found)
         if self.action.verb in ("delete", "kill") and not self.dry_run:
@@ -266,6 +275,15 @@ class ActionRun:
         """Count the jobs that a dry run would have done as those that stay."""
         self.refuse(why, self.progress.done)
         self.progress = attrs.evolve(self.progress, done=0, jids=())
+
+    def _note_keys(self, views: Sequence[StoredJob], done: Sequence[int], steps: Mapping[int, object]) -> None:
+        """Note the keys that dead jobs had stopped which were deleted, or are of another key now."""
+        for n in done if self._stoppers else ():
+            stopped, step = self._stoppers.get(views[n].jid or ""), steps[n]
+            if stopped is not None and isinstance(step, Placement):
+                after = None if step.new is None else StoredJob(step.new, 0.0, self.known, step.queue)
+                if after is None or not order_wait.has_key(after, *stopped):
+                    self._left_keys.append(stopped)
 
     def _preview(self, views: Sequence[StoredJob], done: Sequence[int], steps: Mapping[int, object]) -> None:
         """Keep the first edited jobs, before and after."""
@@ -315,7 +333,8 @@ class ActionRun:
         )
 
     def _left(self) -> Iterator[str]:
-        """Yield how many jobs stayed for each reason."""
+        """Yield which keys stay stopped, and how many jobs stayed for each reason."""
+        yield from self.progress.notes
         if self.progress.missing:
             yield f"{len(self.progress.missing)}: gone"
         for why, count in self.progress.refused.items():

@@ -35,8 +35,8 @@ class AuditEntry:
 
     `run` is the name of the action's first entry, "" in that entry itself. `where`: the conditions, `all`, or how many
     jobs were named. `done`, `refused`, `gone`: numbers of jobs so far. `jids`: ids of the jobs that were done since the
-    last entry. `changes`: what an edit changed in the first jobs, with secrets masked. `left`: how many jobs stayed,
-    by reason.
+    last entry. `changes`: what an edit changed in the first jobs, with secrets masked. `left`: which keys stay stopped,
+    and how many jobs stayed, by reason.
     """
 
     who: str

@@ -1,10 +1,11 @@
-"""Dead jobs that are no longer in the dead set: finding them among the copies, and putting one back.
+"""Dead jobs that are no longer in the dead set: whether one may be lost, and putting one back from its copy.
 
-Called by `restbroker dead`. Always holds: reads page by page, shows no token, and puts a job back where
-it is seen, not where it is run, and never beside itself.
+Called by `restbroker dead`, and by what offers that. Always holds: reads page by page, shows no token, and puts a job
+back where it is seen, not where it is run, and never beside itself.
 """
 
 from math import inf
+from typing import Final
 
 import attrs
 
@@ -14,9 +15,23 @@ from restbroker.job.job import MAY_HAVE_RUN_FIELD
 from restbroker.operate import audit, find
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.find import PAGE
-from restbroker.store import dead_copies
+from restbroker.store import dead_copies, history
 from restbroker.store.client import Client
 from restbroker.store.dead_copies import DeadCopy
+
+_LOOKED_AT: Final = 1000
+"""So many of the newest entries of the audit log, and of the History, are looked at."""
+
+
+def may_be_lost(client: Client, jid: str) -> bool:
+    """Tell whether a job that is dead no more may be put back: no person sent it on, and it did not end delivered.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    acts = (written.note.action for written in audit.entries(client, _LOOKED_AT) if jid in written.note.jids)
+    ends = (history.read(entry.record) for entry in history.newest(client, _LOOKED_AT))
+    is_sent_on = next(acts, "delete") not in ("delete", "restore")
+    return not is_sent_on and not any(end is not None and (end.jid, end.code) == (jid, None) for end in ends)
 
 
 def restore(client: Client, jid: str, who: str, why: str = "") -> None:

@@ -7,8 +7,7 @@ to the list of a queue only while it is paused.
 
 import shlex
 import time
-from collections.abc import Container, Generator, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
@@ -16,7 +15,7 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.config.target import Target
-from restbroker.errors import StoreRefused, UsageError
+from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BEFORE_ORDER, BETWEEN, fold
 from restbroker.job.order import made_by
@@ -25,8 +24,9 @@ from restbroker.operate.act import Action, Progress
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.job import ShownJob
-from restbroker.operate.names import SHOWN_BETWEEN, display_name, exact, keys_command, suggestion
+from restbroker.operate.job import ShownJob, StoredJob
+from restbroker.operate.names import SHOWN_BETWEEN, display_name, exact, suggestion
+from restbroker.operate.order_wait import has_key
 from restbroker.operate.queues import in_steps, place_of
 from restbroker.store import key_queues
 from restbroker.store import order as store
@@ -39,7 +39,6 @@ from restbroker.store.server import time_s
 _ORDER: Final[Sequence[State]] = ("stopped", "due", "in_progress", "ready")
 _MOST: Final = 10_000
 """So many keys are read; more are only counted."""
-_NOTED_KEYS: Final = 5
 STATES: Final = {"stopped": "stopped", "due": "put off", "in_progress": "in progress", "ready": "ready"}
 """The states of held keys, for people."""
 _HEADS: Final = 200
@@ -208,29 +207,11 @@ def resume(
             f"OrderBy of {target.name} was changed since the key was stopped: a retry would wait for the key itself.",
             "Go on without the job that died (keys skip), have all die that wait (keys drop), or undo the change.",
         )
+    found = find.locate(client, "dead", busy.jid).member
+    if found is not None and not has_key(StoredJob(*found, known), target.name, busy):
+        return 0, ("The job that died has another key since it was edited: `restbroker dead retry` retries it.",)
     *_, last = act.perform(client, SetJobs("dead", (busy.jid,)), action, known, dry_run=dry_run)
     return last.done, tuple(last.refused)
-
-
-def stopped_notes(client: Client, jids: Container[str], known: ConfigContext) -> list[str]:
-    """Return a sentence for each of the first keys that stay stopped though the jobs that did it are deleted.
-
-    Of very many held keys only the first are looked at. Raise `StoreUnavailable`.
-    """
-    ordered = sorted({target.name for target in known.targets.values() if target.order is not None})
-    stopped: list[tuple[str, str]] = []
-    # What was deleted is told also where Redis does not show the keys.
-    with suppress(StoreRefused):
-        for target, found in store.read_stopped(client, ordered, _MOST).items():
-            keys = [key_name(key.name, known) for key in found.keys if key.jid and key.jid in jids]
-            stopped += [(key, keys_command("skip", key, f" --target {target}" if ordered[1:] else "")) for key in keys]
-    notes = [
-        f"the jobs behind it with the key {key} still wait. To have them done: {skip}"
-        for key, skip in stopped[:_NOTED_KEYS]
-    ]
-    if stopped[_NOTED_KEYS:]:
-        notes.append(f"{len(stopped) - _NOTED_KEYS:,} more keys are still stopped: restbroker keys list")
-    return notes
 
 
 @attrs.frozen

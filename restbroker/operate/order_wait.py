@@ -1,20 +1,22 @@
 """What a job waits for whose target does the jobs of one key one after the other: which job, why, and what to do.
 
-Used by `explain`, by `enqueue --wait` and by a job's page. Always holds: it changes nothing, and reads a few records,
-however many jobs wait; secrets are masked.
+Used by `explain`, by `enqueue --wait`, by a job's page, and by what takes dead jobs from their keys. Always holds: it
+changes nothing, and reads a few records, however many jobs wait; secrets are masked.
 """
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import attrs
 
 from restbroker.config.target import Target
+from restbroker.errors import StoreRefused
 from restbroker.job import hiding
 from restbroker.job.crashes import crash_text
 from restbroker.job.order import is_ordered, key_in
-from restbroker.operate import find
+from restbroker.operate import dead_copies, find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
 from restbroker.operate.job import ShownJob, StoredJob
@@ -29,6 +31,9 @@ _SEARCH_S: Final = 2.0
 """For so long at most a dead job is looked for."""
 NO_RETRY: Final = frozenset({"BadArguments", "AlreadyExists"})
 """Codes of dead jobs that a retry does not help: no form that is read, or what they wanted is there already."""
+_MOST: Final = 10_000
+"""So many stopped keys are looked at."""
+_NOTED: Final = 5
 _ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 
 
@@ -38,7 +43,7 @@ class OrderWait:
 
     By `state` the first one is in progress at `process`, put off until `at_s`, dead since `at_s`, or may start.
     `is_own`: it is the job itself. `number`: the job's place among the `jobs` of its key that are not done, 1 is the
-    next or in progress; None: no broker has looked at it yet. `is_hopeless`: a retry of the dead one fails again.
+    next or in progress; None: no broker has looked at it yet. `is_hopeless`: neither a retry nor a copy of it helps.
     `crashes`: how many processes died with the first one in progress. `more`: what a command needs besides the key.
     """
 
@@ -119,14 +124,8 @@ def of_job(client: Client, view: StoredJob, line: LinePlace | None, *, is_dead: 
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
-    known = view.context
-    target = known.targets.get(view.queue or "")
-    if target is None or target.order is None:
-        return None
-    key = key_in(target.order, target.fairness, view.fields or {})
-    if key is None or not is_ordered(key):
-        return None
-    found = of_key(client, known, target, key, jid=view.jid)
+    place = _place_of(view)
+    found = None if place is None else of_key(client, view.context, *place, jid=view.jid)
     if found is None or (is_dead and not (found.is_own and found.state == "stopped")):
         return None
     if is_dead or line is None:
@@ -134,6 +133,45 @@ def of_job(client: Client, view: StoredJob, line: LinePlace | None, *, is_dead: 
     # What is in progress is in no line.
     before = found.state == "in_progress"
     return attrs.evolve(found, number=line.number + before, jobs=line.jobs + before)
+
+
+def _place_of(view: StoredJob) -> tuple[Target, str] | None:
+    """Return the target and the key of a job that waits for others of its key; None if it waits for none."""
+    target = view.context.targets.get(view.queue or "")
+    if target is None or target.order is None:
+        return None
+    key = key_in(target.order, target.fairness, view.fields or {})
+    return None if key is None or not is_ordered(key) else (target, key)
+
+
+def has_key(view: StoredJob, target: str, busy: BusyKey) -> bool:
+    """Tell whether a job has this key of this target, which an edit may have changed."""
+    place = _place_of(view)
+    return place is not None and (place[0].name, place[1].encode()) == (target, busy.key)
+
+
+def stoppers(client: Client, known: ConfigContext) -> Mapping[str, tuple[str, BusyKey]]:
+    """Return {id of a job that died: its target, and the key that it stopped}, of the first stopped keys.
+
+    None where Redis does not show them. Raise `StoreUnavailable`.
+    """
+    ordered = sorted({target.name for target in known.targets.values() if target.order is not None})
+    with suppress(StoreRefused):
+        stopped = store.read_stopped(client, ordered, _MOST)
+        return {key.jid: (target, key) for target, found in stopped.items() for key in found.keys if key.jid}
+    return {}
+
+
+def notes_on_left(left: Sequence[tuple[str, BusyKey]], known: ConfigContext) -> tuple[str, ...]:
+    """Return a sentence for each of the first keys that the job left which had stopped them: how to open them."""
+    several = len({target.name for target in known.targets.values() if target.order is not None}) > 1
+    notes = [
+        f"the key {(key := display_name(busy.name, known))} stays stopped, and its jobs wait. To let it go on: "
+        + keys_command("skip", key, f" --target {target}" if several else "")
+        for target, busy in left[:_NOTED]
+    ]
+    more = [f"{len(left) - _NOTED:,} more keys stay stopped: restbroker keys list"] if left[_NOTED:] else []
+    return (*notes, *more)
 
 
 def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: str | None) -> OrderWait | None:
@@ -155,17 +193,25 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
         error=": ".join(text for text in (first.error_class, first.message) if text) if first is not None else "",
         at_s=busy.at_s if busy.state in ("due", "stopped") else None,
         process=process,
-        is_hopeless=first is not None and first.error_class in NO_RETRY,
+        is_hopeless=_is_hopeless(client, busy, first),
         crashes=0 if first is None else first.crashes,
         is_own=bool(jid) and jid == (busy.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
     )
 
 
+def _is_hopeless(client: Client, busy: BusyKey, first: ShownJob | None) -> bool:
+    if first is not None:
+        return first.error_class in NO_RETRY
+    return busy.state == "stopped" and not dead_copies.may_be_lost(client, busy.jid)
+
+
 def _first(client: Client, target: Target, known: ConfigContext, busy: BusyKey) -> tuple[str, ShownJob | None]:
     """Return the process that has a key's first job, "" if none has; and that job, None if it is nowhere."""
     if busy.state == "stopped":
-        return "", find.one(client, "dead", busy.jid, known, seconds=_SEARCH_S) if busy.jid else None
+        member = find.locate(client, "dead", busy.jid, _SEARCH_S).member if busy.jid else None
+        view = None if member is None else StoredJob(*member, known)
+        return "", view.shown() if view is not None and has_key(view, target.name, busy) else None
     if busy.state == "in_progress":
         return _in_progress(client, target, known, busy)
     heads = queues.jobs_at(client, [(queues.key_queue_of(client.keys, queue, busy.key), -1) for queue in target.queues])

@@ -9,7 +9,7 @@ anything else, and its page has Stop, which is noted in Redis, since that page m
 import math
 import re
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -23,7 +23,7 @@ from werkzeug.datastructures import MultiDict
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.job.unserved_queues import counts_text
-from restbroker.operate import act_waiting, audit, find, keys, where
+from restbroker.operate import act_waiting, audit, find, where
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
 from restbroker.operate.act_set import SetJobs, SetMoment, moment_of
@@ -272,17 +272,14 @@ class ActPages:
         """
         _require_run(name)
 
-        def question(client: Client) -> tuple[FollowedRun | None, ActionResult | None, str | None, Sequence[str]]:
-            found, stopped_by, known = run(client, name), audit.stopped_by(client, name), self.admin.context()
-            became, notes = None, list[str]()
-            if found is not None and found.jids:
-                if found.note.action in SENT:
-                    became = follow(client, found.jids, known, _BOUNDS, found.began_s)
-                if (found.note.place, found.note.action) == ("dead", "delete"):
-                    notes = keys.stopped_notes(client, frozenset(found.jids), known)
-            return found, became, stopped_by, notes
+        def question(client: Client) -> tuple[FollowedRun | None, ActionResult | None, str | None]:
+            found, stopped_by = run(client, name), audit.stopped_by(client, name)
+            became = None
+            if found is not None and found.jids and found.note.action in SENT:
+                became = follow(client, found.jids, self.admin.context(), _BOUNDS, found.began_s)
+            return found, became, stopped_by
 
-        found, became, stopped_by, notes = await self.admin.ask(question)
+        found, became, stopped_by = await self.admin.ask(question)
         is_over = found is None or found.note.state in ("ended", "done", "interrupted")
         goes_on = found is not None and not is_over and time.time() - found.noted_s < _SILENT_S
         html = self.shell.page(
@@ -291,7 +288,6 @@ class ActPages:
             title=found.note.action.capitalize() if found is not None else "Action",
             run=found,
             became=became,
-            notes=notes,
             lists={zset: path for path, zset in SETS.items()},
             stopped_by=stopped_by,
             # At a low rate an entry is silent for longer than one whose process is gone.

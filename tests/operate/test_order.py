@@ -10,6 +10,7 @@ from typing import cast
 import attrs
 import pytest
 
+from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, UsageError
@@ -20,12 +21,14 @@ from restbroker.operate import act, act_waiting, audit, keys, names
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act import Progress
 from restbroker.operate.act_job import Action
+from restbroker.operate.act_set import SetJobs
 from restbroker.operate.check.queues import check_order, check_queues
 from restbroker.operate.context import ConfigContext, context_of
+from restbroker.operate.edit import Edit
 from restbroker.operate.explain import explain
 from restbroker.operate.where import read
+from restbroker.store import history, queues
 from restbroker.store import order as store
-from restbroker.store import queues
 from restbroker.store.client import Client
 from restbroker.store.jobs import FetchRequest, FetchResult, register
 from restbroker.store.order import KeyAction
@@ -221,6 +224,43 @@ def perform(client: Client, settings: Config, action: Action, where: str) -> Pro
     known = context_of(settings)
     *_, last = act.perform(client, meant, action, known)
     return last
+
+
+def act_on_dead(client: Client, known: ConfigContext, action: Action) -> Progress:
+    *_, last = act.perform(client, SetJobs("dead", ("a0",)), action, known)
+    return last
+
+
+def test_who_takes_the_last_job_from_a_stopped_key_is_told(
+    client: Client, broker: Broker, settings: Config, known: ConfigContext, target: Target
+) -> None:
+    """The key of an edited job is another: the first one stays stopped, and nothing offers the job for it again."""
+    note = "the key a stays stopped, and its jobs wait. To let it go on: restbroker keys skip a"
+    edit = Edit(tokens=Tokens(settings.tokens), values={"host": "h.example"})
+    assert act_on_dead(client, known, Action("edit", "ann", edit=edit)).notes == ()
+    other = Action("edit", "ann", edit=attrs.evolve(edit, values={"user": "x"}))
+    assert act_on_dead(client, known, other).notes == (note,)
+    assert [entry.note.left for entry in audit.entries(client, 1)] == [note]
+    _, held = keys.find_key(client, [target], "a")
+    assert "has another key" in "".join(keys.resume(client, target, held, known, RESUME)[1])
+    assert act_on_dead(client, known, Action("retry", "ann")).notes == (note,)
+    (place,) = explain(client, "a1", known).locations
+    assert place.order is not None
+    assert place.order.next_steps == ("To go on without it: restbroker keys skip a",)
+
+
+def test_a_deletion_from_a_stopped_key_is_told_and_undone(
+    client: Client, broker: Broker, known: ConfigContext, target: Target
+) -> None:
+    assert "keys skip a" in "".join(act_on_dead(client, known, Action("delete", "ann")).notes)
+    (place,) = explain(client, "a1", known).locations
+    assert place.order is not None
+    assert place.order.next_steps[0] == "To put that one back: restbroker dead restore a0"
+    delivered = history.to_record(history.JobEnd("a0", "e", "add", outcome="delivered", status=200, took_ms=1.0))
+    client.command("XADD", client.keys.history, "*", "end", delivered)
+    (place,) = explain(client, "a1", known).locations
+    assert place.order is not None
+    assert place.order.next_steps == ("To go on without it: restbroker keys skip a",)
 
 
 def test_deleted_jobs_hold_no_key(client: Client, broker: Broker, settings: Config) -> None:
