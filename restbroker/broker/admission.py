@@ -30,14 +30,14 @@ from restbroker.frozen_plain import frozen_plain
 from restbroker.job import active_job, arguments, auth, claims, expiry, hiding, redact
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command, CommandSpec
-from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.job import Job, NotAJob, oversized_job, read, spare_jid
-from restbroker.job.order import ORDER_KEY
 from restbroker.job.outcome import Reason
 from restbroker.servers.contract import Connector
 from restbroker.telemetry.events import OperatorWarning
 
 _KNOWN_LIMIT = 500
+_WARN_AGAIN_S = 3600.0
+"""A producer that goes on asking in vain is warned of each hour."""
 
 
 @attrs.define(eq=False)
@@ -147,25 +147,8 @@ class Admission:
             if not entry.jid:
                 entry = attrs.evolve(entry, jid=spare_jid(self.identity.name, job.ticket))
             payload = entry if isinstance(entry, Job) else None
-            if payload is not None and not payload.is_plain:
-                self._warn_of_vain_fields(payload)
         job.identify(payload, started_at_s)
         return entry
-
-    def _warn_of_vain_fields(self, payload: Job) -> None:
-        """Warn once of each field in a payload that has no effect here."""
-        fields, target = payload.fields, self.plan.target
-        if _MAY_BE_VAIN.isdisjoint(fields):
-            return
-        if payload.reply_to is None and fields.get("reply_to") not in (None, ""):
-            self.identity.report_once("reply_to", _BAD_REPLY_TO)
-        for name, is_read, key in (
-            (ORDER_KEY, target.takes_order_key, "OrderBy"),
-            (FAIR_KEY, target.takes_fair_key, "FairBy"),
-        ):
-            if not is_read and fields.get(name) is not None:
-                message = f"A job of the target {target.name} has {name}, which has no effect there."
-                self.identity.warn_once("UnusedKey", message, f'Give the target "{key}": "{name}", or leave it out.')
 
     def admit(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
         """Check token, arguments and expiry of a job; return what it asks for, or the reason why it is refused.
@@ -179,8 +162,12 @@ class Admission:
             if isinstance(checked, Reason):
                 return checked.hide_secrets(hiding.make_hide(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
             admitted = checked
-        if job.reply_id is not None and self.plan.policy.reply_queue is None:
-            self.identity.report_once("reply", _LOST_REPLY)
+        if not payload.is_plain or job.reply_id is not None:
+            for found in self.plan.unmet(payload, job.reply_id, job.expires_at_s):
+                warning = OperatorWarning(
+                    found.code, f"A job of the target {self.plan.target.name} {found.what}.", found.hint
+                )
+                self.identity.report_once(f"{found.code} {found.hint}", warning, again_s=_WARN_AGAIN_S)
         return admitted
 
     def _admit_by_kept(self, job: JobInProgress, payload: Job) -> AdmittedJob | None:
@@ -274,8 +261,6 @@ class Admission:
     def _expires_at_s(self, payload: Job, endpoint: CallFacts) -> float | None | Reason:
         """Return when the job expires, by our clock: its producers' clocks are taken to be as Redis' is."""
         if endpoint.expire_s is None and expiry.FIELD not in payload.fields:
-            if expiry.RELATIVE_FIELD in payload.fields:
-                self.identity.report_once("expires_in", _NO_EXPIRY)
             return None
         found = expiry.read(payload.fields, endpoint.expire_s)
         return found if found is None or isinstance(found, Reason) else found - self.health.clock_ahead_s
@@ -303,21 +288,3 @@ def _without_secrets(reason: Reason, payload: Job) -> Reason:
     secrets = redact.look(payload.fields)[1]
     # The sentence is ours, and quotes nothing that names a secret (`endpoint.bare`).
     return reason.hide_secrets(hiding.make_hide(secrets - {hiding.EVERYTHING}), hiding.EXCERPT_LIMIT)
-
-
-_NO_EXPIRY = OperatorWarning(
-    "ExpiryWithoutTime",
-    'A job has "expires_in" and no "expiry": it never expires.',
-    'Push it with "expiry" (epoch seconds), as Sidekiq Pro\'s client middleware does.',
-)
-_MAY_BE_VAIN = frozenset(("reply_to", ORDER_KEY, FAIR_KEY))
-_BAD_REPLY_TO = OperatorWarning(
-    "BadReplyTo",
-    "A job's reply_to is no key for an answer: the job is done without one.",
-    "Let it be restbroker:reply:NAME, or NAME alone: 1 to 64 of A-Z a-z 0-9 _ -.",
-)
-_LOST_REPLY = OperatorWarning(
-    "ReplyWithoutQueue",
-    "A job asks for a reply, but no ResponseQueue is configured: its answer goes nowhere.",
-    'Set "ResponseQueue", or leave the fourth argument out.',
-)

@@ -3,9 +3,11 @@
 All agents of the pool share it. Always holds: a name is never used again; an identity that Redis fenced stays fenced.
 """
 
+import math
 import os
 import secrets
 import socket
+import time
 
 import attrs
 import trio
@@ -24,7 +26,7 @@ class Identity:
     report: Report
     fenced: trio.Event = attrs.field(factory=trio.Event)
     is_retired: bool = False
-    _warned: set[str] = attrs.field(factory=set)
+    _warned_until_s: dict[str, float] = attrs.field(factory=dict)
 
     def rename(self, name: str) -> None:
         """Take the name `name`, since Redis lists another identity under the current one."""
@@ -44,10 +46,11 @@ class Identity:
         """Report a warning, but each message of a code only once."""
         self.report_once(f"{code} {message}", OperatorWarning(code, message, hint))
 
-    def report_once(self, what: str, event: Event) -> None:
-        """Report `event`, unless one was reported with the same `what` before."""
-        if what not in self._warned:
-            self._warned.add(what)
+    def report_once(self, what: str, event: Event, again_s: float = math.inf) -> None:
+        """Report `event`, unless one was reported with the same `what` within the last `again_s` seconds."""
+        now_s = time.monotonic()
+        if now_s >= self._warned_until_s.get(what, 0.0):
+            self._warned_until_s[what] = now_s + again_s
             self.report(event)
 
 

@@ -20,7 +20,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle, signing
+from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle, signing, unmet
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
@@ -101,7 +101,8 @@ class Reports:
         event = self.make(job) if isinstance(job.settlement, Ack | Drop) else None
         if event is None:
             return b""
-        took_ms = event.duration_s * 1000
+        took_ms, payload = event.duration_s * 1000, job.payload
+        in_vain = () if payload is None else self.plan.unmet(payload, job.reply_id, job.expires_at_s)
         return history.to_record(
             JobEnd(
                 jid=event.jid,
@@ -111,6 +112,7 @@ class Reports:
                 status=event.status,
                 took_ms=took_ms,
                 code=event.code,
+                unmet="; ".join(found.what for found in in_vain) or None,
             )
         )
 
@@ -444,13 +446,8 @@ def unserved_warning(queue: str) -> OperatorWarning:
 
     No text of a producer is in it: the words are the same for all jobs of a queue, so that the log sums them up.
     """
-    return OperatorWarning(
-        "RetryQueueIgnored",
-        f"A job of the queue {queue!r} names a retry_queue that its target does not serve: it is retried from "
-        f"{queue!r}.",
-        "If that queue is intended, let the same target serve it (RestQueue, or Queues of the target). If not, "
-        "someone may be trying to reach it through restbroker: find out who pushes there.",
-    )
+    found = unmet.found("RetryQueueIgnored")
+    return OperatorWarning(found.code, f"A job of the queue {queue!r} {found.what}.", found.hint)
 
 
 def stopped_warning(target: str, queue: str, jid: str) -> OperatorWarning:

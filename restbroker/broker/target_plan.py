@@ -1,15 +1,18 @@
 """The parts that serve one target. `app` builds them from a configuration; all its generations share them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import attrs
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
+from restbroker.job.job import Job
+from restbroker.job.json_types import Json
 from restbroker.job.order import Order
 from restbroker.job.policy import Policy
 from restbroker.job.reason import Reason
+from restbroker.job.unmet import Unmet, unmet
 from restbroker.servers.contract import Connector
 from restbroker.store.jobs import Limits
 from restbroker.transport.message import Transport
@@ -56,6 +59,13 @@ class TargetPlan:
     def __attrs_post_init__(self) -> None:
         """Read once what the target says."""
         self.order, self.key_rules = self.target.order, self.target.key_rules
+
+    def unmet(self, payload: Job, reply_id: Json, expires_at_s: float | None) -> Iterable[Unmet]:
+        """Return what an admitted job asks for and does not get here."""
+        if payload.is_plain and reply_id is None:
+            return ()
+        answered, expires = reply_id is None or self.policy.reply_queue is not None, expires_at_s is not None
+        return unmet(payload.fields, self.target.unread_keys, expires=expires, answered=answered)
 
     @property
     def time_outs_s(self) -> dict[str, float]:

@@ -64,8 +64,13 @@ def fields(entry: ShownJob) -> dict[str, Json]:
 
 
 def all_fields(entry: ShownJob) -> dict[str, Json]:
-    """Return a job's fields for programs, with its last tries and its size."""
-    return {**fields(entry), "history": [dict(attempt) for attempt in entry.history], "size_bytes": entry.size_bytes}
+    """Return a job's fields for programs, with what it asks for in vain, its last tries and its size."""
+    return {
+        **fields(entry),
+        "unmet": list(entry.unmet),
+        "history": [dict(attempt) for attempt in entry.history],
+        "size_bytes": entry.size_bytes,
+    }
 
 
 def properties(entry: ShownJob) -> Iterator[tuple[str, str]]:
@@ -95,6 +100,7 @@ def properties(entry: ShownJob) -> Iterator[tuple[str, str]]:
     if entry.may_have_run:
         yield "may have run", "yes; " + ("safe to repeat" if entry.repeat_safe else "not known to be safe to repeat")
     yield from (("try", line) for line in try_lines(entry.history))
+    yield from (("asked in vain", line) for line in entry.unmet)
 
 
 def try_lines(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:

@@ -87,7 +87,8 @@ _NOT_SEEN: Final = "The job {jid} was not found in any place that could be read.
 def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) -> None:
     """Print the timeline. `fair`: those of `queues` that are served fairly."""
     if timeline.ends:
-        columns.rows(("", ""), [("ended", _end_text(end)) for end in timeline.ends])
+        vain = (("asked in vain", f"It {end.ending.unmet}.") for end in timeline.ends if end.ending.unmet)
+        columns.rows(("", ""), [*(("ended", _end_text(end)) for end in timeline.ends), *vain])
     for place in timeline.locations:
         if sys.stdout.isatty():
             output.data(f"{_where(place)}\n")

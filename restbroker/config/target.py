@@ -19,8 +19,8 @@ from restbroker.config.forms import File
 from restbroker.config.key import OptionsOf, inline, key, secret, whole
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
-from restbroker.job.fairness import Fairness
-from restbroker.job.order import Order, key_rules
+from restbroker.job.fairness import FAIR_KEY, Fairness
+from restbroker.job.order import ORDER_KEY, Order, key_rules
 
 T = TypeVar("T")
 _COLON: Final = "must not hold a colon, which HTTP Basic cannot carry."
@@ -334,6 +334,12 @@ class Target:
     def takes_order_key(self) -> bool:
         """Whether jobs are kept in order by their own member `order_key`."""
         return self.order_by is not None and not self.order_by.names
+
+    @property
+    def unread_keys(self) -> dict[str, str]:
+        """{member of a job that has no effect here: the key of the configuration that would give it one}."""
+        order = {} if self.takes_order_key else {ORDER_KEY: "OrderBy"}
+        return order if self.takes_fair_key else {**order, FAIR_KEY: "FairBy"}
 
     def expire_of_s(self, command: str) -> float | None:
         """Return how long after its creation this command is worth doing, in seconds; None: for ever.

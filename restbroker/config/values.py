@@ -186,6 +186,12 @@ def written_s(text: str) -> float | None:
     return sum(float(number) * unit_s for number, unit_s in zip(parts.groups("0"), _UNITS_S.values(), strict=True))
 
 
+def far_year(moment_s: float) -> str | None:
+    """Return the year of a moment (epoch seconds) beyond the calendar, which is probably in milliseconds; else None."""
+    year = 1970 + moment_s / 31_556_952
+    return f"the year {year:,.0f} (milliseconds?)" if 10_000 < year < 100_000 else None
+
+
 def duration_text(length_s: float) -> str:
     """Return a duration as people see it everywhere: `3.2 ms`, `250 ms`, `4.5 s`, `45 s`, `2 h 30 min`, `3 d`.
 

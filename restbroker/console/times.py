@@ -1,7 +1,7 @@
 """Times on a command line, such as `--in 5m` and `--at 2030-01-31T08:00`, and how they are shown.
 
 Used by `enqueue`, by the verbs that reschedule, and by all that show jobs. Always holds: a score that is no time, which
-any producer may have written, is shown as it is.
+any producer may have written, is shown as it is; one in milliseconds is named as such.
 """
 
 import re
@@ -11,7 +11,7 @@ from typing import Final
 
 import typer
 
-from restbroker.config.values import BadValue, duration_text, json_or_text, seconds
+from restbroker.config.values import BadValue, duration_text, far_year, json_or_text, seconds
 from restbroker.errors import UsageError
 
 _YEAR_DAYS: Final = 366
@@ -83,4 +83,4 @@ def local(moment_s: float) -> str:
     try:
         return f"{datetime.fromtimestamp(moment_s).astimezone():%Y-%m-%d %H:%M:%S}"
     except (ValueError, OverflowError, OSError):
-        return str(moment_s)
+        return far_year(moment_s) or str(moment_s)

@@ -40,6 +40,8 @@ class ConfigContext:
     show_bodies: bool = False
     tokens: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     """The name of the token of each secret."""
+    has_answers: bool = True
+    """Whether there is a `ResponseQueue`."""
     _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False, eq=False)
 
     @property
@@ -115,7 +117,8 @@ def context_of(config: Config) -> ConfigContext:
     """Return the configuration's view of jobs. Raise `ConfigError` if a secret's file cannot be read."""
     targets = {queue: target for target in config.targets for queue in target.queues}
     secrets = {secret.reveal(): token.name for token in config.tokens for secret in token.secrets}
-    return ConfigContext(targets, spellings_of(secrets.keys()), config.show_bodies, secrets)
+    spellings, has_answers = spellings_of(secrets.keys()), config.response_queue is not None
+    return ConfigContext(targets, spellings, config.show_bodies, secrets, has_answers)
 
 
 def _spec(target: Target, endpoint: str) -> CommandSpec | None:

@@ -24,6 +24,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS, read_count
 from restbroker.job.settle import DEFERRED_AT_FIELD
+from restbroker.job.unmet import Unmet, unmet
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.where import Condition, Where
 from restbroker.store.paging import digest_of
@@ -52,7 +53,8 @@ class ShownJob:
     tries, oldest first: at, status, outcome, code, ms, excerpt. `is_job` False: the bytes are not a job, or a wrapped
     one that could not be read. `target`: None if no target of the configuration serves the queue. `repeat_safe`: it may
     be sent again even if it ran. `unique_key`: that of the lock with which it was pushed. `crashes`: how many processes
-    died while they had it in progress; it waits `crash_wait_s` for that in a set, None if it does not.
+    died while they had it in progress; it waits `crash_wait_s` for that in a set, None if it does not. `unmet`: what it
+    asks for and does not get, in sentences.
     """
 
     key: str
@@ -79,6 +81,7 @@ class ShownJob:
     unique_key: str | None = None
     crashes: int = 0
     crash_wait_s: float | None = None
+    unmet: tuple[str, ...] = ()
 
     @property
     def crash_text(self) -> str:
@@ -303,6 +306,7 @@ class StoredJob:
             unique_key=None if lock is None else self._display(lock.key, _WORD_LIMIT),
             crashes=self.crashes,
             crash_wait_s=self.crash_wait_s,
+            unmet=tuple(f"It {found.what}. {found.hint}" for found in self._unmet),
         )
 
     @property
@@ -310,6 +314,15 @@ class StoredJob:
         """When the job expires (epoch seconds); None: never, or its `expiry` is not a time."""
         found = expiry.read(self.fields or {}, self.context.expire_s(self.queue, self.command))
         return found if isinstance(found, float) else None
+
+    @property
+    def _unmet(self) -> Iterator[Unmet]:
+        """Yield what the job asks for and does not get at its target, if that is known."""
+        fields, target = self.fields or {}, self.context.targets.get(self.queue or "")
+        if target is not None and self.is_job:
+            answered = self.context.has_answers or arguments.token_and_reply_id(fields.get("args"))[1] is None
+            expires = self.expires_at_s is not None
+            yield from unmet(fields, target.unread_keys, target.queues, expires=expires, answered=answered)
 
     @property
     def arguments_as_they_are(self) -> Mapping[str, Json]:

@@ -16,7 +16,10 @@ _TEXT_LIMIT = 200
 
 @attrs.frozen
 class JobEnd:
-    """How a job ended. `outcome` is what the target said last, `code` why it was not delivered; `status` None: none."""
+    """How a job ended. `outcome` is what the target said last, `code` why it was not delivered; `status` None: none.
+
+    `unmet`: what it asked for and did not get; None: nothing.
+    """
 
     jid: str
     target: str
@@ -25,6 +28,7 @@ class JobEnd:
     status: int | None
     took_ms: float
     code: str | None = None
+    unmet: str | None = None
 
 
 @attrs.frozen
@@ -55,7 +59,8 @@ def to_record(ending: JobEnd) -> bytes:
     """Return the record for this end of a job, which `read` reads; long texts are cut."""
     words = (_plain(word) for word in (ending.jid, ending.target, ending.command, ending.outcome))
     code = None if ending.code is None else _plain(ending.code)
-    return orjson.dumps([*words, ending.status, round(ending.took_ms, 1), code])
+    more = [] if ending.unmet is None else [_plain(ending.unmet)]
+    return orjson.dumps([*words, ending.status, round(ending.took_ms, 1), code, *more])
 
 
 def read(record: bytes) -> JobEnd | None:
@@ -64,14 +69,15 @@ def read(record: bytes) -> JobEnd | None:
     A later version may have added to the end of a record: that is left out.
     """
     try:
-        jid, target, command, outcome, status, took_ms, code, *_ = orjson.loads(record)
+        jid, target, command, outcome, status, took_ms, code, *more = orjson.loads(record)
     except (ValueError, TypeError):
         return None
     words = all(isinstance(word, str) for word in (jid, target, command, outcome))
     numbers = isinstance(status, int | None) and isinstance(took_ms, int | float)
     if not words or not numbers or not isinstance(code, str | None):
         return None
-    return JobEnd(jid, target, command, outcome=outcome, status=status, took_ms=float(took_ms), code=code)
+    unmet = more[0] if more and isinstance(more[0], str) else None
+    return JobEnd(jid, target, command, outcome=outcome, status=status, took_ms=float(took_ms), code=code, unmet=unmet)
 
 
 def newest(client: Client, count: int, before: str = "") -> list[HistoryEntry]:

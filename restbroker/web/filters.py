@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 from markupsafe import Markup, escape
 
-from restbroker.config.values import duration_text
+from restbroker.config.values import duration_text, far_year
 from restbroker.operate.order_wait import OrderWait
 
 UNKNOWN = "–"
@@ -83,7 +83,7 @@ def when(at_s: object) -> Markup | str:
     """
     text = moment(at_s)
     if text == UNKNOWN or not is_number(at_s):
-        return UNKNOWN
+        return (far_year(at_s) if is_number(at_s) else None) or UNKNOWN
     ago_s = time.time() - at_s
     size, unit = next((unit for unit in _UNITS if abs(ago_s) >= unit[0]), (1, "s"))
     span = f"{abs(ago_s) // size:,.0f} {unit}"

@@ -1,19 +1,21 @@
 """The main job on a real Redis: what is pushed is delivered, settled and answered."""
 
 import json
+from types import SimpleNamespace
 from typing import NoReturn, cast
 
 import pytest
 import trio
 from trio.testing import MockClock
 
+from restbroker.broker.identity import Identity
 from restbroker.broker.same_host import this_process
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.job.policy import Policy
-from restbroker.store import jobs
+from restbroker.store import history, jobs
 from restbroker.store.client import items
-from restbroker.telemetry.events import JobFinished, OperatorWarning, TargetDown
+from restbroker.telemetry.events import Event, JobFinished, OperatorWarning, TargetDown
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response
 from tests.broker.conftest import FINE, Harness, lost
 from tests.support.store_calls import fetch
@@ -251,6 +253,31 @@ async def test_fields_that_have_no_effect_are_warned_of_once(harness: Harness) -
     assert sorted(event.code for event in harness.of(OperatorWarning)) == ["BadReplyTo", "UnusedKey", "UnusedKey"]
     assert len(harness.entries("restbroker:reply:order-7")) == 1
     assert harness.size("queue:evil") == 0
+
+
+async def test_misspelt_members_are_warned_of_and_recorded(harness: Harness) -> None:
+    """Each once, however it is written; and what a job did not get stands in the record of its end."""
+    harness.history_s = 60.0
+    harness.push(orderKey="a", tags=["x"], cattr={})
+    harness.push(orderkey="a")
+    harness.push(replyTo="order-7")
+    await harness.serve(3)
+    assert harness.warnings == ["MemberMisspelt"] * 2
+    ends = [history.read(entry.record) for entry in history.newest(harness.client, 9)]
+    vain = "has orderKey, which restbroker does not read"
+    assert [end.unmet for end in ends if end is not None][-1] == vain
+
+
+def test_what_goes_on_is_warned_of_again_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(monotonic=lambda: 0.0)
+    monkeypatch.setattr("restbroker.broker.identity.time", clock)
+    events: list[Event] = []
+    identity, warning = Identity("h:1:x:t", events.append), OperatorWarning("C", "It does.")
+    for now_s in (100.0, 3699.0, 3700.0):
+        clock.monotonic = lambda now_s=now_s: now_s
+        identity.report_once("it", warning, again_s=3600.0)
+        identity.report_once("once", warning)
+    assert len(events) == 3
 
 
 async def test_malformed_job_with_right_token_is_answered_with_details(harness: Harness) -> None:

@@ -18,7 +18,9 @@ from tests.docs.nightly.transcripts import recipes
 from tests.support.process import run_here
 
 # Which argument of what is a code; what is no text there is passed on by one that got it so.
-PLACES = dict.fromkeys(("Reason", "OperatorWarning", "Problem", "complain", "_complain", "_warn_once", "note"), 0)
+PLACES = dict.fromkeys(
+    ("Reason", "found", "OperatorWarning", "Problem", "complain", "_complain", "_warn_once", "note"), 0
+)
 PLACES |= {"Finding": 2}
 TEXTS = {file.parent: Texts.beside(str(file)).rows for file in (ROOT / "restbroker").rglob("findings.toml")}
 

@@ -115,6 +115,20 @@ def test_end_of_a_job_is_shown_where_it_is_kept(client: Client, configured: Conf
     assert explain(client, "nobody", configured).ends == ()
 
 
+def test_what_a_job_asked_for_in_vain_stands_in_its_timeline(
+    client: Client, configured: ConfigContext, put: Put
+) -> None:
+    put("dead", NOW_S, "j1", orderKey="a", order_key="b", tags=["x"])
+    (place,) = explain(client, "j1", configured).locations
+    assert place.entry.unmet == (
+        'It has order_key, which has no effect at its target. Give the target "OrderBy": "order_key", or leave it out.',
+        "It has orderKey, which restbroker does not read. Did you mean order_key?",
+    )
+    put("dead", NOW_S, "j2")
+    (place,) = explain(client, "j2", configured).locations
+    assert place.entry.unmet == ()
+
+
 def test_ends_are_shown_of_dead_and_absent_jobs_only(client: Client, configured: ConfigContext, put: Put) -> None:
     rows: list[tuple[SortedSet, int]] = [("retry", 0), ("dead", 1)]
     for zset, ends in rows:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from restbroker.console.times import local
 from restbroker.web import filters
 from restbroker.web.filters import UNKNOWN
 
@@ -17,6 +18,12 @@ def test_unshowable_number_is_a_dash() -> None:
     values: tuple[object, ...] = (10**400, -(10**400), 1e300, True, None, "5", [], {})
     values += tuple(map(float, ("inf", "-inf", "nan")))
     assert {word(value) for word in NUMBERS for value in values} == {UNKNOWN}
+
+
+def test_a_moment_in_milliseconds_is_named_as_such() -> None:
+    """A producer took the wrong unit for the score of a job in `schedule`."""
+    assert filters.when(1_795_983_007_585) == local(1_795_983_007_585) == "the year 58,882 (milliseconds?)"
+    assert (filters.when(10**18), local(10**18)) == (UNKNOWN, str(10**18))
 
 
 def test_numbers_are_short() -> None:
