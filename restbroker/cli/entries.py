@@ -94,13 +94,14 @@ def properties(entry: ShownJob) -> Iterator[tuple[str, str]]:
     yield from ((name, local(moment_s)) for name, moment_s in moments.items() if moment_s is not None)
     if entry.error_class is not None or entry.message is not None:
         yield "error", ": ".join(word for word in (entry.error_class, entry.message) if word is not None)
-    yield "tried", "never" if not entry.attempts else "once" if entry.attempts == 1 else f"{entry.attempts} times"
+    never = "never to its end" if entry.crashes else "never"
+    yield "tried", never if not entry.attempts else "once" if entry.attempts == 1 else f"{entry.attempts} times"
     if entry.crashes:
         yield "crashes", entry.crash_text
     if entry.may_have_run:
         yield "may have run", "yes; " + ("safe to repeat" if entry.repeat_safe else "not known to be safe to repeat")
-    yield from (("try", line) for line in try_lines(entry.history))
     yield from (("asked in vain", line) for line in entry.unmet)
+    yield from (("try", line) for line in try_lines(entry.history))
 
 
 def try_lines(history: Sequence[Mapping[str, Json]]) -> Iterator[str]:

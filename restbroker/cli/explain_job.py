@@ -158,7 +158,8 @@ def _hints(place: Location, timeline: Timeline, queues: Collection[str]) -> Iter
         yield place.twin.text
     if place.entry.crashes:
         unsafe = "" if place.entry.repeat_safe else ", or more often than UncertainRetries allows (Uncertain)"
-        yield f"It {crash_text(place.entry.crashes)}: it waits longer after each, and dies after six (Poison){unsafe}."
+        after = f"it is tried again, later after each, and dies after six in all (Poison){unsafe}."
+        yield f"It {crash_text(place.entry.crashes)}: {after}"
     yield from place.pause_texts
     if place.kind != "dead" and (expires_at_s := place.entry.expires_at_s) is not None:
         is_over = expires_at_s <= time.time()

@@ -173,7 +173,11 @@ def _job(one: ProcessWork) -> str:
 
 _COLUMNS: Final[Sequence[Column[Process]]] = (
     Column("PROCESS", lambda one: one.name),
-    Column("PROGRAM", lambda one: one.version, lambda one: " ".join(filter(None, (one.version, one.tag))) or "-"),
+    Column(
+        "PROGRAM",
+        lambda one: one.version,
+        lambda one: " ".join(dict.fromkeys(f"{one.version or '-'} {one.tag or ''}".split())),
+    ),
     Column("STATE", lambda one: one.state),
     # More than it delivers at once: the rest was fetched ahead.
     Column("JOBS", lambda one: one.in_progress, lambda one: f"{one.in_progress}/{cell(one.concurrency)}"),

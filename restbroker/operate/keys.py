@@ -118,13 +118,13 @@ def find_key(client: Client, targets: Sequence[Target], name: str) -> tuple[Targ
         return place
     near = {_shown(near_key.name) for target in targets for near_key in _first(client, target)}
     why = suggestion(name, sorted(near)) if near else "No key is held: nothing waits for its predecessor."
-    raise UsageError(f"The key {name} is free: its next job may start as soon as it comes.", why)
+    raise UsageError(f"There is no key {name}: no job of it waits or is in progress.", why)
 
 
 def _keys_named(name: str) -> Iterable[str]:
-    """Return the keys that a name may mean; it does not say where the parts of its order begin."""
+    """Return the keys that a name may mean, such as `a@b` or `a | b`; it does not say where its order begins."""
     found = [""] if name == NO_KEY else []
-    for parts in ([name], name.split(SHOWN_BETWEEN)):
+    for parts in ([name], name.split(SHOWN_BETWEEN), name.split("@")):
         folded = [fold(part) for part in parts]
         split = (BETWEEN.join(folded[:n]) + BEFORE_ORDER + BETWEEN.join(folded[n:]) for n in range(len(folded)))
         found += [*split, BETWEEN.join(folded)]

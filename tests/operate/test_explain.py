@@ -2,6 +2,9 @@
 
 import json
 
+import attrs
+
+from restbroker.cli import entries
 from restbroker.job.claims import at_work_value, done_value, waiting_value
 from restbroker.operate.act import Action, perform
 from restbroker.operate.act_set import SetJobs
@@ -32,6 +35,7 @@ def test_a_job_that_was_in_crashes_says_how_long_it_waits(client: Client, config
     put("schedule", NOW_S + 40, "j1", restbroker_crashes=3, restbroker_deferred_at=NOW_S)
     (place,) = explain(client, "j1", configured).locations
     assert (place.entry.crash_text, place.entry.may_have_run) == ("waits 40 s after 3 crashes", True)
+    assert dict(entries.properties(attrs.evolve(place.entry, attempts=0)))["tried"] == "never to its end"
     client.command("FLUSHALL")
     queues.push(client, "rest", [job("j1", restbroker_crashes=1), job("j2"), job("j3", restbroker_crashes=-1)])
     for jid, text in (("j1", "was in progress in 1 crash"), ("j2", ""), ("j3", "")):

@@ -94,7 +94,7 @@ def test_held_keys_are_shown_with_why_they_wait(
     assert found[1].at_s == pytest.approx(time.time() + 1e9, abs=60)
     place, held = keys.find_key(client, [target], "B")
     assert [entry.jid for entry in keys.jobs_of_key(client, place, held, known, 2)] == ["b0", "b1"]
-    with pytest.raises(UsageError, match="is free"):
+    with pytest.raises(UsageError, match="There is no key z: "):
         keys.find_key(client, [target], "z")
 
 
@@ -120,6 +120,8 @@ def test_a_key_that_two_targets_hold_needs_its_target(client: Client, target: Ta
         keys.find_key(client, [target, other], "ann | h.org")
     assert raised.value.hint == "Name it with --target: e, other."
     assert keys.find_key(client, [other], "ann | h.org")[0] is other
+    # As the examples write it: a user of a host.
+    assert keys.find_key(client, [other], "Ann@h.org")[1].name == "\x1eann\x1fh.org"
     with pytest.raises(UsageError, match="not UTF-8"):
         keys.find_key(client, [target], "a\udcff")
 

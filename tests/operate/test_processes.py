@@ -2,8 +2,10 @@
 
 import json
 
+import attrs
 import pytest
 
+from restbroker.cli import processes as cli
 from restbroker.errors import RestbrokerError
 from restbroker.job.hiding import spellings_of
 from restbroker.job.json_types import Json
@@ -26,6 +28,8 @@ def test_a_process_is_shown_with_its_targets_and_its_jobs(client: Client) -> Non
     record(client, "node:7:xyz", work, version="restbroker 0.1", tag="restbroker", queues=["rest"])
     (one,) = processes.processes(client, spellings_of(["t0ken"]))
     assert (one.name, one.host, one.pid, one.tag) == ("node:7:xyz", "node", 7, "restbroker")
+    (program,) = (column.text for column in cli._COLUMNS if column.title == "PROGRAM" and column.text)  # noqa: SLF001 - the table itself
+    assert (program(one), program(attrs.evolve(one, version="6.4.1"))) == ("restbroker 0.1", "6.4.1 restbroker")
     assert (one.is_restbroker, one.has_record, one.targets, one.queues) == (True, True, ("t",), ("rest",))
     assert (one.in_progress, one.concurrency, one.rss_kib, one.rtt_us, one.quiet) == (3, 5, 4096, 90, False)
     assert one.started_at_s == 1_700_000_000.5

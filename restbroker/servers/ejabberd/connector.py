@@ -306,7 +306,8 @@ def health_of(target: Target, response: Response, known: str | None = None) -> H
                 return target_denied("NoApiVersions", why, catalogue.NO_API_VERSION)
             if is_stopped(answer):
                 return target_down(answer.message, _WAITS)
-            return target_up(answer.message, version)
+            # 23.01 leaves out what should stand between these words.
+            return target_up(answer.message.replace("startedejabberd", "started ejabberd"), version)
         case 403 if answer.is_own:
             about = f"The account may not call any command tried so far ({answer.summary})."
             return target_denied("CommandForbidden", about, _ALLOW_STATUS)
