@@ -118,6 +118,14 @@ service](roster-service.md), and the ports that take events.
 An event of an XMPP server may not become a job ([events.md](events.md)). While a server is away, restbroker tries again
 every 5 s at least, until `ComponentBack`, `OpenfireBack` or `RabbitMQBack`.
 """,
+    "What is wrong now": """\
+## What is wrong now
+
+The table by which `restbroker stats` and the pages say "Nothing needs you", or do not: `check`,
+[`stats --problems`](stats.md#what-is-wrong-now) and the metric `restbroker_problems` are made of it, too. Other rows
+have codes that stand elsewhere: `DeadSetFull`, `Refused`, `OrderStopped`, `WrongType`, those of Redis from `Full` on,
+and `TargetDenied`.
+""",
     "The configuration": """\
 ## What `check` finds
 

@@ -152,7 +152,6 @@ def _site(
     current: Callable[[], Config], open_connection: Callable[[], Connection], view: ProcessView, report: Report
 ) -> tuple[Service, Service]:
     from restbroker.operate.context import context_of
-    from restbroker.operate.system import ordered_targets
     from restbroker.serving.runner import Server
     from restbroker.web import metrics_view
     from restbroker.web.connection import AdminConnection
@@ -181,13 +180,7 @@ def _site(
         return partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
 
     def glance() -> Glance:
-        now = current()
-        return partial(
-            metrics_view.live_figures,
-            served=now.queues,
-            unready=view.view().unready,
-            ordered=ordered_targets(now.targets),
-        )
+        return partial(metrics_view.live_figures, config=current(), unready=view.view().unready)
 
     config = current()
     settings = PageSettings(

@@ -268,11 +268,11 @@ class Screen:
         clock, every = f"{datetime.now().astimezone():%H:%M:%S}", duration_text(self.schedule.every_s)
         keys = "" if self.keys is None else "arrows and Enter explain a dead job, "
         head = f"{clock}  {keys}Ctrl-C ends  every {every}  Redis at {sample.client.address}"
-        found = [] if seen is None else problems(seen, sample.settings.queues, sample.stopped, time.time())
+        found = [] if seen is None else problems(seen, sample.settings, sample.stopped, time.time())
         if sample.error is not None:
             age = duration_text(time.monotonic() - sample.read_at_s)
             old = "" if seen is None else f" These numbers are {age} old."
-            found = [Alarm("Redis", True, sample.error.message + old, sample.error.hint), *found]
+            found = [Alarm("Unreachable", "Redis", True, sample.error.message + old, sample.error.hint), *found]
         well = Text(all_well(0 if seen is None else seen.totals["dead"]), "green")
         top = [_one_line(head, "bold"), *(_problem_lines(found, console) or [well])]
         if seen is None:

@@ -24,6 +24,7 @@ from restbroker.operate import words
 from restbroker.operate.connect import open_store
 from restbroker.operate.problems import START, Alarm, problems
 from restbroker.operate.system import PoolState, Queue, Snapshot, ordered_targets, stopped_keys, system, target_state
+from restbroker.servers.findings import Finding
 from restbroker.store.client import Client
 from restbroker.store.sources import SourceState
 
@@ -44,6 +45,7 @@ def stats(
     *,
     watch: Annotated[bool, option("--watch", "Refresh until Ctrl-C.")] = False,
     every: EveryOption = None,
+    wrong: Annotated[bool, option("--problems", "Show only what is wrong now, and end as `check` does.")] = False,
     how: Output,
 ) -> None:
     """Show totals, queues, processes with their targets, and event sources.
@@ -53,6 +55,12 @@ def stats(
     Enter explain a dead job; a pipe gets such lines repeatedly, with --json one line of JSON each time.
     """
     every_s = _every_s(every, watching=watch)
+    if wrong:
+        if watch:
+            raise UsageError("--problems shows it once.", "Leave out --watch.")
+        from restbroker.cli import check
+
+        raise typer.Exit(check.report(how.config, as_json=how.json, test=lambda loaded: _wrong(loaded.config)))
     settings = how.settings()
     if watch:
         from restbroker.cli import explain, live
@@ -77,6 +85,13 @@ def stats(
     else:
         for line in _lines(seen):
             output.row(line)
+
+
+def _wrong(settings: Config) -> list[Finding]:
+    """Return the table of what is wrong now."""
+    with open_store(settings) as client:
+        seen, stopped = system(client, settings.queues), stopped_keys(client, ordered_targets(settings.targets))
+        return [alarm.finding for alarm in problems(seen, settings, stopped, time.time())]
 
 
 def _every_s(given: str | None, *, watching: bool) -> float:
@@ -192,7 +207,7 @@ def _lines(seen: Snapshot) -> list[Sequence[str]]:
 def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
     stopped = stopped_keys(client, ordered_targets(settings.targets))
-    found = problems(seen, settings.queues, stopped, time.time())
+    found = problems(seen, settings, stopped, time.time())
     lines = [output.one_line(alarm.text) for alarm in found[:_WRONG]]
     lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
     output.data("".join(f"{line}\n" for line in lines) or f"{words.all_well(seen.totals['dead'])}\n")

@@ -102,6 +102,8 @@ class Config:
     """Answers get a third argument: status, outcome and error."""
     response_class: forms.Name = key("ResponseClass", default="Add")
     """The class of the jobs that carry answers."""
+    taken_elsewhere: forms.SomeQueues = key("TakenElsewhere", default=())
+    """Queues, with `*` and `?`, that a program takes which Redis does not list: nobody is told that none takes them."""
 
     events: "Events | None" = key("Events", secret=True, type=LateBound("events", "Events"))
     """Events from servers, each as a job for your application (docs/events.md)."""
@@ -161,6 +163,14 @@ class Config:
         """The queues of all targets."""
         return tuple(queue for target in self.targets for queue in target.queues)
 
+    @property
+    def queues_for_others(self) -> frozenset[str]:
+        """The queues of answers and events, whose jobs an application takes."""
+        sources = () if self.events is None else self.events.sources
+        named = {queue for source in sources for _, queue in source.more_queues} | {self.response_queue or ""}
+        named |= {queue for source in sources for queue in (source.queue, *(route.queue for route in source.routes))}
+        return frozenset(named - {""})
+
     def check(self, given: Collection[str], problems: Problems) -> "Config":
         """Return the configuration as it is to be used, which is valid only if no problem was added to `problems`.
 
@@ -178,6 +188,8 @@ class Config:
             from restbroker.config.check_events import check_events
 
             events = check_events(self.events, targets, problems)
+        for queue in (queue for target in targets for queue in target.queues if queue in self.taken_elsewhere):
+            problems.refuse("TakenElsewhere", f"names the queue {queue!r}, which a target here serves.")
         tokens = check_tokens(self._token, self.tokens, problems)
         for command in self.periodic:
             command.check(problems)

@@ -1,29 +1,47 @@
-"""What is wrong now, in words, grave things first: for `stats`, its live screen, and the pages.
+"""The table of what is wrong now, in words, grave things first, over the state that processes report.
 
-Always holds: pure; no queue that belongs to others (Ruby's workers on the same Redis) is a grave problem.
+The first line of `stats`, its live screen, the banner of the pages, what `check` says of the present, and the metric
+`restbroker_problems` are made of it alone: where it is empty, nothing needs anybody. Always holds: pure; each row has a
+code; a queue that others take from (Ruby's workers on the same Redis) is no grave problem.
 """
 
 import shlex
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import combinations
+from typing import TYPE_CHECKING, Final, Literal
 
 import attrs
 
 from restbroker.config.values import duration_text
+from restbroker.job.json_types import Json
 from restbroker.operate import words
-from restbroker.operate.system import PoolState, Snapshot, TargetStoppedKeys
+from restbroker.operate.names import nearest
+from restbroker.operate.system import PoolState, Queue, Snapshot, TargetStoppedKeys
+from restbroker.servers.findings import Cause, Finding, Level
 from restbroker.store.pauses import OPERATOR, Pause
 from restbroker.store.processes import SILENT_S
 from restbroker.store.sources import SourceState
 
+if TYPE_CHECKING:  # slow to load
+    from restbroker.config.core import Config
+
 LONG_WAIT_S: Final = 60.0
 """A job that waits this many seconds is reported."""
+OTHERS_WAIT_S: Final = 900.0
+"""The same for queues of events and answers, which an application may read without a word, and not all the time."""
 START: Final = "`restbroker run` starts one."
 _DOWN: Final = (
     "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {target}` tests it."
 )
 _SILENT: Final = "If it does not run any more, start `restbroker run`; it takes over the jobs in progress."
+_UNTAKEN: Final = (
+    "Start what takes them, or correct its name or the producers'. If a program takes them that Redis does not list, "
+    "name the queue in TakenElsewhere."
+)
+_MIXED: Final = "Give all processes the same Token, Tokens and secret files (`restbroker config show`); restart them."
+_CAUSES: Final[Mapping[str, Cause]] = {"TargetDenied": "refused", "TargetDown": "target"}
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
 
@@ -31,9 +49,10 @@ _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead j
 class Alarm:
     """A problem, to be shown, of its `subject`. `grave`: jobs stand still, or will; if not, it is only worth knowing.
 
-    `page` shows more of it, or the page of the queue `queue`.
+    `code` is stable, for machines. `page` shows more of it, or the page of the queue `queue`.
     """
 
+    code: str
     subject: str
     grave: bool
     text: str
@@ -42,36 +61,43 @@ class Alarm:
     queue: str | None = None
 
     @property
+    def sentence(self) -> str:
+        """Its text, with a full stop."""
+        return self.text if self.text.endswith((".", "!", "?", '"')) else f"{self.text}."
+
+    @property
     def line(self) -> str:
         """It in one line, with its gravity and what to do."""
-        text = f"{'!!' if self.grave else '!'} {self.text}"
-        text = text if text.endswith((".", "!", "?", '"')) else f"{text}."
-        return text if self.hint is None else f"{text} {self.hint}"
+        return f"{'!!' if self.grave else '!'} {self.sentence}" + ("" if self.hint is None else f" {self.hint}")
+
+    @property
+    def finding(self) -> Finding:
+        """It as a finding, which decides the exit code."""
+        area = {"targets": self.subject, "events": "Events"}.get(self.page or "", "redis")
+        level: Level = "problem" if self.grave else "warning"
+        cause = _CAUSES.get(self.code, "other")
+        return Finding(level, area, self.code, self.sentence, hint=self.hint, cause=cause)
 
 
-def problems(
-    seen: Snapshot, wanted: Collection[str], stopped: Iterable[TargetStoppedKeys], now_s: float
-) -> list[Alarm]:
-    """Return all problems, grave ones first.
-
-    `wanted` are the queues of this configuration, served or not; `stopped` has what `system.stopped_keys` returns.
-    """
-    found = [*target_problems(seen), *_of_queues(seen, wanted), *_of_sources(seen, now_s)]
+def problems(seen: Snapshot, config: "Config", stopped: Iterable[TargetStoppedKeys], now_s: float) -> list[Alarm]:
+    """Return all problems, grave ones first. `stopped` has what `system.stopped_keys` returns."""
+    found = [*target_problems(seen), *_of_tokens(seen), *_of_queues(seen, config), *_of_sources(seen, now_s)]
     found += (_stopped(keys, now_s) for keys in stopped)
     if all(pool.dying for pool in seen.targets):
-        found.insert(0, Alarm("Redis", True, "No restbroker runs on this Redis", START, "processes"))
+        found.insert(0, Alarm("NotRunning", "Redis", True, "No restbroker runs on this Redis", START, "processes"))
     return sorted(found, key=lambda one: not one.grave)
 
 
 def target_problems(seen: Snapshot) -> Iterator[Alarm]:
     """Yield the problems of Redis, of these targets and of their processes."""
     for problem in seen.redis:
-        yield Alarm("Redis", problem.is_grave, f"{problem.message} {problem.why}", problem.hint)
+        yield Alarm(problem.code, "Redis", problem.grave, f"{problem.message} {problem.why}", problem.hint)
     alive = [pool for pool in seen.targets if not pool.dying]
     yield from _of_states(alive, {queue.name: queue.size or 0 for queue in seen.queues})
     held = dict.fromkeys((pool.target, limit) for pool in alive if (limit := pool.limited) in ("refused", "dead"))
     for target, limit in held:
-        yield Alarm(str(target), True, f"{target}: {words.LIMITS[limit]}", words.LIMIT_HINTS[limit], "targets")
+        code = "Refused" if limit == "refused" else "DeadSetFull"
+        yield Alarm(code, str(target), True, f"{target}: {words.LIMITS[limit]}", words.LIMIT_HINTS[limit], "targets")
     yield from _of_processes(seen.targets)
     shown = {(pool.target, pool.state) for pool in alive}
     pauses = ((str(pool.target), pause) for pool in alive for pause in pool.pauses)
@@ -80,7 +106,8 @@ def target_problems(seen: Snapshot) -> Iterator[Alarm]:
         for name, pause in pauses
         if (name, pause.reason) not in shown
     )
-    yield from (Alarm(name, False, text.removesuffix("."), hint, "targets") for name, text, hint in paused)
+    for name, text, hint in paused:
+        yield Alarm("TargetPaused", name, False, text.removesuffix("."), hint, "targets")
 
 
 def _of_states(alive: Sequence[PoolState], waiting: Mapping[str, int]) -> Iterator[Alarm]:
@@ -101,7 +128,8 @@ def _of_states(alive: Sequence[PoolState], waiting: Mapping[str, int]) -> Iterat
         about = f" ({', '.join(told)})" if told else ""
         why = "" if reason is None else f": {reason}"
         hint = f"{pools[0].hint or ''} {_DOWN.format(target=target)}".lstrip() if state == "down" else pools[0].hint
-        yield Alarm(target, True, f"{target} {does}{part}{about}{why}", hint, "targets")
+        code = "TargetDenied" if state == "denied" else "TargetDown"
+        yield Alarm(code, target, True, f"{target} {does}{part}{about}{why}", hint, "targets")
 
 
 def _of_processes(pools: Sequence[PoolState]) -> Iterator[Alarm]:
@@ -113,31 +141,65 @@ def _of_processes(pools: Sequence[PoolState]) -> Iterator[Alarm]:
         elif (pool.heartbeat_age_s or 0.0) > SILENT_S:
             silent[pool.name] = pool.heartbeat_age_s or 0.0
     for name, age_s in silent.items():
-        yield Alarm(name, True, f"{name} has sent no heartbeat for {duration_text(age_s)}", _SILENT, "processes")
+        text = f"{name} has sent no heartbeat for {duration_text(age_s)}"
+        yield Alarm("ProcessSilent", name, True, text, _SILENT, "processes")
     for name, count in gone.items():
         text = f"{name} is gone; the {_jobs(count)} it had in progress return to their queues"
-        yield Alarm(name, False, text, page="processes")
+        yield Alarm("ProcessGone", name, False, text, page="processes")
 
 
-def _of_queues(seen: Snapshot, wanted: Collection[str]) -> Iterator[Alarm]:
+def _of_tokens(seen: Snapshot) -> Iterator[Alarm]:
+    """Yield a problem for each queue that two processes serve with tokens that are not alike, as both publish them."""
+    from restbroker.broker.tokens import unlike  # slow to load
+
+    of_queues: dict[str, dict[str, tuple[str, Json]]] = {}
+    for pool in seen.targets:
+        tokens = seen.registrations[pool.identity].facts.get("tokens") if pool.identity in seen.registrations else None
+        for queue, digests in tokens.items() if isinstance(tokens, dict) and not pool.is_gone else ():
+            # Most processes say the same.
+            of_queues.setdefault(queue, {}).setdefault(repr(digests), (pool.name, digests))
+    for queue, said in of_queues.items():
+        for (name, mine), (other, theirs) in combinations(said.values(), 2):
+            if unlike({queue: mine}, {"tokens": {queue: theirs}}):
+                text = f"Queue {queue}: {name} and {other} serve it with different tokens, so that good jobs die"
+                yield Alarm("TokensMixed", queue, True, text, _MIXED, "processes")
+                break
+
+
+def _of_queues(seen: Snapshot, config: "Config") -> Iterator[Alarm]:
     taken = {queue for pool in seen.targets if not pool.dying and pool.takes_jobs for queue in pool.queues}
-    own = frozenset(wanted).union(*(pool.queues for pool in seen.targets))
+    own = frozenset(config.queues).union(*(pool.queues for pool in seen.targets))
+    others = taken.union(*(record.queues for record in seen.records))
     for queue in seen.queues:
         name, size, latency_s = queue.name, queue.size, queue.latency_s
-        grave, text, hint = False, None, None
+        code, grave, text, hint = "QueueWaits", False, None, None
         if size is None:
-            grave, text = name in own, f"Queue {name}: its key is not a list, so no job is taken from it"
+            code, grave = "WrongType", name in own
+            text = f"Queue {name}: its key is not a list, so no job is taken from it"
         elif queue.pause is not None:
             text = f"Queue {name} is {words.pause_text(queue.pause)}" + (f"; {waiting_text(size)}" if size else "")
-            hint = _resume("queues", name, queue.pause)
-        elif not size or name not in own:
+            code, hint = "QueuePaused", _resume("queues", name, queue.pause)
+        elif not size:
             continue
-        elif name not in taken:
-            grave, text = True, f"Queue {name}: {waiting_text(size)}, and no process takes them"
-        elif latency_s is not None and latency_s >= LONG_WAIT_S and queue.target_state is None:
+        elif name not in taken and (name in own or _is_untaken(queue, seen, config)):
+            meant = None if name in own else nearest(name, others)
+            code, grave, hint = "QueueUnserved", True, None if name in own else _UNTAKEN
+            text = f"Queue {name}: {waiting_text(size)}, and no process takes them"
+            text += "" if meant is None else f'. Processes take from "{meant}": did you mean that?'
+        elif name in own and latency_s is not None and latency_s >= LONG_WAIT_S and queue.target_state is None:
             text = f"Queue {name}: the oldest of {_jobs(size)} has been waiting for {duration_text(latency_s)}"
         if text is not None:
-            yield Alarm(name, grave, text, hint, "jobs")
+            yield Alarm(code, name, grave, text, hint, "jobs")
+
+
+def _is_untaken(queue: Queue, seen: Snapshot, config: "Config") -> bool:
+    """Tell whether a queue that no process says it takes has had the same oldest job for too long."""
+    if any(fnmatchcase(queue.name, pattern) for pattern in config.taken_elsewhere):
+        return False
+    longest_s = OTHERS_WAIT_S if queue.name in config.queues_for_others else LONG_WAIT_S
+    # Where the queue was empty when it was looked at last, what the job says of its age is nearer the truth.
+    waits_s = queue.latency_s if queue.latency_s is not None else longest_s
+    return min(seen.stays_s.get(queue.name, 0.0), waits_s) >= longest_s
 
 
 def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
@@ -150,13 +212,14 @@ def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
         since_s = min(now_s, *(state.since_s or now_s for state in states))
         more = f"; the same applies to {len(states) - 1:,} more" if len(states) > 1 else ""
         about = f"{code}, for {duration_text(now_s - since_s)}{more}"
-        yield Alarm(source, True, f"Source {source}: {states[0].message} ({about})", states[0].hint, "events")
+        text = f"Source {source}: {states[0].message} ({about})"
+        yield Alarm("SourceUnread", source, True, text, states[0].hint, "events")
 
 
 def _stopped(one: TargetStoppedKeys, now_s: float) -> Alarm:
     ago = "" if one.since_s is None else f", for up to {duration_text(max(0.0, now_s - one.since_s))}"
     text = f"{one.target} has stopped keys ({one.count}{ago}): jobs behind a dead one wait"
-    return Alarm(one.target, True, text, _STOPPED, queue=one.queue)
+    return Alarm("OrderStopped", one.target, True, text, _STOPPED, queue=one.queue)
 
 
 def _resume(noun: str, name: str, pause: Pause) -> str | None:

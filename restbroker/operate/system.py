@@ -248,7 +248,8 @@ class Snapshot:
 
     Not shown as it is: `now_s`, Redis' clock; `listed`, the queues that a client put on Redis' list, that are served or
     have a key; `unread`, how many queues there are besides these; what each process wrote of itself, at its start
-    (`registrations`, by identity) and for Sidekiq Web (`records`).
+    (`registrations`, by identity) and for Sidekiq Web (`records`); `stays_s`, for how many seconds the oldest job of a
+    queue that no process takes, nor anyone paused, has been the same.
     """
 
     redis: tuple[RedisProblem, ...] = ()
@@ -261,6 +262,7 @@ class Snapshot:
     unread: int = 0
     registrations: Mapping[str, Registration] = attrs.field(factory=dict)
     records: tuple[ProcessRecord, ...] = ()
+    stays_s: Mapping[str, float] = attrs.field(factory=dict)
 
     @property
     def waiting(self) -> int:
@@ -275,7 +277,7 @@ class Snapshot:
     def as_json(self) -> dict[str, Json]:
         """Return it ready for JSON. Times are seconds unless their names say ms."""
         return {
-            "redis": [attrs.asdict(problem) | {"grave": problem.is_grave} for problem in self.redis],
+            "redis": [attrs.asdict(problem) for problem in self.redis],
             "totals": dict(self.totals),
             "queues": [attrs.asdict(queue) for queue in self.queues],
             "targets": [attrs.asdict(target) for target in self.targets],
@@ -296,10 +298,12 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
     known = {pool.identity: pool.registration for pool in seen.identities if pool.registration is not None}
     pauses = pause_store.paused_targets(client, {record.process.target for record in known.values()})
     found = tuple(_pool(pool, pauses) for pool in seen.identities)
+    queues = tuple(_queues(seen, paused, found, records))
+    untaken = [queue.name for queue in queues if queue.size and queue.outlook == "unserved"]
     return Snapshot(
         redis=tuple(unless_refused(lambda: redis_problems(server(client)), ())),
         totals={name: getattr(seen, name) for name in ("processed", "failed", "retry", "schedule", "dead")},
-        queues=tuple(_queues(seen, paused, found, records)),
+        queues=queues,
         targets=found,
         sources=tuple(unless_refused(lambda: read_states(client), ())),
         now_s=seen.now_s,
@@ -307,6 +311,7 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
         unread=seen.unread,
         registrations=known,
         records=tuple(records),
+        stays_s=unless_refused(lambda: processes.stays_s(client, untaken, seen.now_s), {}),
     )
 
 

@@ -231,6 +231,8 @@ class RedisKeys:
 
     queues = _Fixed("queues")
     """SET of queue names."""
+    oldest_jobs = _Fixed("restbroker:oldest")
+    """HASH with an expiry: queue → the digest of its oldest job, and since when it has been that (epoch seconds)."""
     processes = _Fixed("processes")
     """SET of Sidekiq's processes; each name is also the key of a HASH that expires after 60 s without a beat."""
 

@@ -17,6 +17,8 @@ OLDEST_VALKEY = (7, 2)
 TOO_OLD = "An older one runs no scripts while its memory is full, so its queues could never be drained."
 NEWER_REDIS = "Use Redis 7.0 or newer, or Valkey 7.2 or newer."
 HEADROOM = 0.8
+GRAVE_SHARE = 0.9
+"""So much of the memory in use needs somebody now; from `HEADROOM` on it is worth knowing."""
 _NO_WRITES = "It refuses writes, so that no job can be taken or settled."
 
 
@@ -83,17 +85,16 @@ def server(client: Client) -> ServerInfo:
 
 @attrs.frozen
 class RedisProblem:
-    """Why Redis refuses writes, or may soon (`NearlyFull`). `check`, the log and the metrics use the same code."""
+    """Why Redis refuses writes, or may soon (`NearlyFull`). `check`, the log and the metrics use the same code.
+
+    `grave`: it refuses them now, or is about to.
+    """
 
     code: str
     message: str
     why: str
     hint: str
-
-    @property
-    def is_grave(self) -> bool:
-        """Whether it refuses writes now."""
-        return self.code != "NearlyFull"
+    grave: bool = True
 
 
 def redis_problems(info: ServerInfo) -> Iterator[RedisProblem]:
@@ -119,7 +120,7 @@ def redis_problems(info: ServerInfo) -> Iterator[RedisProblem]:
         message = f"Redis uses {used / limit:.0%} of {limit_name(info)} ({mib(used)} of {mib(limit)})."
         why = "When it is full, producers cannot push; restbroker still settles existing jobs."
         hint = "Raise maxmemory, or find what fills Redis (redis-cli --bigkeys)."
-        yield RedisProblem("NearlyFull", message, why, hint)
+        yield RedisProblem("NearlyFull", message, why, hint, grave=used > GRAVE_SHARE * limit)
 
 
 def limit_name(info: ServerInfo) -> str:

@@ -18,6 +18,7 @@ import trio
 from quart import Response
 
 from restbroker.broker.status.view import RunningJob
+from restbroker.config.core import Config
 from restbroker.errors import RestbrokerError
 from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
@@ -76,32 +77,27 @@ def metrics(
 class Figures:
     """What the live pages show: the `system`, its targets over all processes, and every process, also those of Ruby.
 
-    `served` are this process's queues; `unready` is why no jobs are taken now.
+    `unready` is why this process, which has this `config`, takes no jobs now.
     """
 
     system: Snapshot = attrs.field(factory=Snapshot)
     targets: Sequence[TargetState] = ()
     processes: Sequence[Process] = ()
     stopped: Sequence[TargetStoppedKeys] = ()
-    served: Sequence[str] = ()
+    config: Config = attrs.field(factory=Config)
     unready: str | None = None
 
 
-def live_figures(
-    client: Client, served: Sequence[str], unready: str | None = None, ordered: Mapping[str, str] | None = None
-) -> Figures:
-    """Return the figures for the live pages.
-
-    `ordered`: what `system.ordered_targets` returns. Raise `StoreUnavailable` or `StoreRefused`.
-    """
-    found = system.system(client, served, MOST_QUEUES)
+def live_figures(client: Client, config: Config, unready: str | None = None) -> Figures:
+    """Return the figures for the live pages. Raise `StoreUnavailable` or `StoreRefused`."""
+    found = system.system(client, config.queues, MOST_QUEUES)
     return Figures(
         system=found,
         targets=system.targets(client, found.targets),
         # Without its jobs nothing of a process comes from a producer.
         processes=operated.processes(client, with_jobs=False, seen=found),
-        stopped=system.stopped_keys(client, ordered or {}),
-        served=served,
+        stopped=system.stopped_keys(client, system.ordered_targets(config.targets)),
+        config=config,
         unready=unready,
     )
 

@@ -116,12 +116,18 @@ def alarms(state: LiveState, page: str) -> list[Alarm]:
     seen = state.look.figures
     if page.startswith("target/"):  # which alone is in `state`
         return sorted(target_problems(seen.system), key=lambda one: not one.grave)
-    found = problems(seen.system, seen.served, seen.stopped, state.look.at_s)
+    found = problems(seen.system, seen.config, seen.stopped, state.look.at_s)
     if page != "overview":
         found = [alarm for alarm in found if alarm.grave or alarm.page in (None, page)]
     if seen.unready is None:
         return found
-    return [Alarm("", True, seen.unready, "The process takes no jobs meanwhile; they wait in Redis."), *found]
+    return [
+        Alarm("NotReady", "", True, seen.unready, "The process takes no jobs meanwhile; they wait in Redis."),
+        *found,
+    ]
+
+
+_OF_QUEUES = ("QueueUnserved", "TokensMixed")
 
 
 def alarms_of_queue(state: LiveState, queue: str) -> list[Alarm]:
@@ -132,8 +138,9 @@ def alarms_of_queue(state: LiveState, queue: str) -> list[Alarm]:
     own = tuple(pool for pool in seen.targets if queue in pool.queues)
     found = list(target_problems(attrs.evolve(seen, targets=own, queues=())))
     if not own and not any(queue in process.queues for process in state.figures.processes):
-        found.append(Alarm(queue, True, "No process serves this queue", page="processes"))
-    return sorted(found, key=lambda one: not one.grave)
+        found.append(Alarm("QueueUnserved", queue, False, "No process serves this queue", page="processes"))
+    found += (row for row in alarms(state, "overview") if row.subject == queue and row.code in _OF_QUEUES)
+    return sorted({row.code: row for row in found}.values(), key=lambda one: not one.grave)
 
 
 RECENT = 5

@@ -12,12 +12,13 @@ from subprocess import PIPE, Popen
 
 import pytest
 
-from restbroker.store import sources
-from restbroker.store.client import Client
+from restbroker.operate import control
+from restbroker.store import queues, sources
+from restbroker.store.client import Client, mapping
 from restbroker.store.sources import SourceState
 from tests.cli.conftest import NOW_S, Shell, configure, put
 from tests.cli.test_jobs import full
-from tests.operate.pools import serve
+from tests.operate.pools import record, serve
 from tests.support.process import clean_environment
 from tests.support.redis_server import RedisServer
 from tests.support.terminal import dialogue, on_a_terminal
@@ -66,6 +67,30 @@ def test_figures_are_shown_without_the_right_to_read_jobs(store: Client, lines: 
     assert "dead       2" in printed
     assert printed[-1] == "Next: `restbroker run` starts one."
     assert not [line for line in printed if "cause" in line]
+
+
+def test_what_is_wrong_now_decides_how_stats_ends(store: Client, lines: Lines, shell: Shell) -> None:
+    def ends(*words: str) -> tuple[int, list[str]]:
+        done = shell("stats", "--problems", *words)
+        return done.returncode, [row.split("\t")[2] for row in done.stdout.splitlines()]
+
+    assert ends() == (1, ["NotRunning"])
+    serve(store, "ejabberd", 77, ["rest"])
+    assert ends() == (0, [])
+    queues.push(store, "restt", [b"{}"])
+    record(store, "node:77:abc", queues=["rest"], version="restbroker 1")
+    assert (ends(), lines()[0]) == ((0, []), "Nothing needs you.")
+    mark, since_s = mapping(store.command("HGETALL", store.keys.oldest_jobs))["restt"].split()
+    store.command("HSET", store.keys.oldest_jobs, "restt", b"%b %d" % (mark, int(since_s) - 61))
+    assert lines()[0].startswith("Queue restt: 1 job waits, and no process takes them. Processes take from")
+    assert ends() == (1, ["QueueUnserved"])
+    control.pause(store, "queue", "rest", "ann", "", None)
+    assert ends() == (1, ["QueueUnserved", "QueuePaused"])
+    store.command("DEL", "ns:queue:restt")
+    assert ends() == (0, ["QueuePaused"])
+    serve(store, "one", 78, ["one"], **DOWN)
+    assert ends() == (5, ["TargetDown", "QueuePaused"])
+    assert ends("--watch")[0] == 2
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from tests.support.process import run_here
 PLACES = dict.fromkeys(
     ("Reason", "found", "OperatorWarning", "Problem", "complain", "_complain", "_warn_once", "note"), 0
 )
-PLACES |= {"Finding": 2}
+PLACES |= {"Finding": 2, "Alarm": 0}
 TEXTS = {file.parent: Texts.beside(str(file)).rows for file in (ROOT / "restbroker").rglob("findings.toml")}
 
 

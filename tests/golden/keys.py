@@ -107,7 +107,7 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     **dict.fromkeys(("Processes", "StatsPort", "RedisDatabase", "ApiVersion", "BatchSize", "Prefetch"), _NUMBERS),
     **dict.fromkeys(("LargestEvent", "Buffer"), (*_NUMBERS, 1024, 1_048_576)),
     **dict.fromkeys(("RestQueue", "ResponseQueue", "Queue", "RabbitQueue"), _NAMES),
-    **dict.fromkeys(("Queues", "Targets", "StatsHosts"), _LISTS),
+    **dict.fromkeys(("Queues", "Targets", "StatsHosts", "TakenElsewhere"), _LISTS),
     **dict.fromkeys(("Users", "Askers"), (*_LISTS, ["Ann"])),
     "Hosts": (*_LISTS, ["Example.org"]),
     "Name": ("Events.Example.org", "example.org", "badexample.org"),
@@ -267,7 +267,7 @@ BASES: Final[Sequence[Base]] = (
         "RedisURL RedisURLFile RedisHost RedisDatabase RedisPass RedisPassFile RedisSentinels RedisMaster"
         " RedisSentinelPass RedisSentinelPassFile RedisNamespace RedisPoolCount ProcessID MaxIdleConnections RestURL"
         " RestAuth RestUser RestPass RestPassFile RestToken RestTokenFile ServerVersion ApiVersion JabberDomain HostHeader"
-        " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass Concurrency"
+        " JabberRestHost RestQueue Token TokenFile-Token Tokens ResponseQueue ResponseDetails ResponseClass TakenElsewhere Concurrency"
         " Concurreny RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine RateLimit MaxInFlight Slots AtMostOnce"
         " Expire OnExpiry IdempotencyFor FairBy FairWeights OrderBy OnDead"
         " Targets Events Periodic ShutdownTimeout Backoff UncertainRetries DeadLimit History Processes Stats StatsPort StatsBind"

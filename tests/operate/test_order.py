@@ -326,7 +326,7 @@ def test_check_warns_of_stopped_keys_by_name(client: Client, settings: Config, t
     assert list(check_order(client, settings)) == []
     stop(client, target, "ann")
     (one,) = check_order(client, settings)
-    assert (one.level, one.code, one.cause) == ("warning", "OrderStopped", "other")
+    assert (one.level, one.code, one.cause) == ("problem", "OrderStopped", "other")
     assert one.message.startswith("1 key of the target e is stopped, for ")
     assert one.message.endswith(": ann.")
     assert "restbroker keys list" in str(one.hint)

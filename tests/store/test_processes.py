@@ -8,8 +8,9 @@ import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
+from restbroker.store import queues
 from restbroker.store.client import Client
-from restbroker.store.processes import Record, ask, is_there, prune, read_all, remove, work_of, write
+from restbroker.store.processes import Record, ask, is_there, prune, read_all, remove, stays_s, work_of, write
 from tests.store.pools import Server, on_both
 
 NAME = "h:1:abc"
@@ -136,3 +137,36 @@ def test_request_reaches_its_process_and_is_gone_after_a_minute(client: Client, 
     ask(client, NAME, "TERM")
     remove(client, NAME)
     assert server.raw.keys() == []
+
+
+@on_both
+def test_the_oldest_job_of_each_queue_is_noted_each_minute(client: Client, server: Server) -> None:
+    def stay(*names: str, later_s: float = 0.0) -> dict[str, int]:
+        found = stays_s(client, names, time.time() + later_s)
+        return {name: round(waits_s / 10) * 10 for name, waits_s in found.items()}
+
+    queues.push(client, "mail", [b"m1"])
+    queues.push(client, "busy", [b"b1", b"b2"])
+    server.raw.sadd("ns:queues", "odd")
+    server.raw.set("ns:queue:odd", "no list")
+    write(client, RECORD)
+    assert stay("mail", "busy", "empty", later_s=11) == {"mail": 10, "busy": 10}
+    assert 175 < server.raw.ttl("ns:restbroker:oldest") <= 180
+    server.raw.rpop("ns:queue:busy")
+    queues.push(client, "new", [b"n1"])
+    write(client, attrs.evolve(RECORD, name="h:2:abc"))
+    assert stay("mail", "busy", "new", later_s=31) == {"mail": 30}
+    server.raw.expire("ns:restbroker:oldest", 120)
+    write(client, RECORD)
+    # All that is known of the new one is that there was none a minute ago.
+    assert stay("mail", "busy", "new", later_s=71) == {"mail": 70, "busy": 70, "new": 130}
+
+
+def test_where_redis_lists_very_many_queues_none_is_noted(client: Client, server: Server) -> None:
+    server.raw.sadd("ns:queues", *(f"q{number}" for number in range(5_001)))
+    server.raw.lpush("ns:queue:q1", "x")
+    write(client, RECORD)
+    assert stays_s(client, ["q1"], time.time()) == {}
+    server.raw.srem("ns:queues", "q5000")
+    write(client, RECORD)
+    assert [*stays_s(client, ["q1"], time.time())] == ["q1"]

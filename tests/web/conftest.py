@@ -20,7 +20,9 @@ from restbroker.app.metrics import LoopLag, process_samples
 from restbroker.broker import broker
 from restbroker.broker.signals import Control
 from restbroker.broker.status.status import Status
+from restbroker.config.core import Config
 from restbroker.config.load import load
+from restbroker.config.target import Target
 from restbroker.job.hiding import spellings_of
 from restbroker.operate.context import ConfigContext
 from restbroker.servers import registry
@@ -161,8 +163,8 @@ def site(harness: Harness, settings: PageSettings, known: ConfigContext) -> Open
             return partial(metrics, served=("rest",), in_delivery=jobs, unready=status.view().unready)
 
         def glance() -> Glance:
-            ordered = {target.name: queue for queue, target in known.targets.items() if target.order is not None}
-            return partial(live_figures, served=("rest",), unready=status.view().unready, ordered=ordered)
+            targets = (*known.targets.values(), Target(queues=("rest",)))
+            return partial(live_figures, config=Config(targets=targets), unready=status.view().unready)
 
         app, watch = pages_app(harness.redis.url, settings, known, question, glance, report, status)
         schedules = {command.name: command.schedule for command in CONFIG.periodic}

@@ -11,6 +11,9 @@ from typing import Literal
 
 import pytest
 
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.job.order import Order
 from restbroker.operate import find, where
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import ResultPage, SearchLimits
@@ -102,28 +105,32 @@ def test_a_page_costs_redis_the_same_for_thirty_times_the_jobs(client: Client) -
     assert many["filtered"][0].after is not None
 
 
+def in_order(number: int) -> Target:
+    return Target(f"t{number}", queues=(f"q{number}",), order_by=Order(("user",)))
+
+
 def test_a_look_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, trips: Trips) -> None:
-    ordered: dict[str, str] = {}
+    ordered = [Target("own", queues=("q0",))]
 
     def look() -> None:
-        found = live_figures(client, ["q0"], ordered=ordered)
+        found = live_figures(client, Config(targets=tuple(ordered)))
         Recorder().add(client, found.system, found.targets, found.processes, 1_700_000_000.0)
 
     look()  # the script is loaded from now on
     unordered = trips(look)
-    ordered["t0"] = "q0"
+    ordered = [in_order(0)]
     assert trips(look) == unordered + 1
     for number in range(100):
         if number == 1:
             one = trips(look)
         serve(client, f"t{number}", number + 1, [f"q{number}"])
         record(client, f"node:{number + 1}:abc")
-        ordered[f"t{number}"] = f"q{number}"
+        ordered[number:] = [in_order(number)]
         held = (part for key in range(2 * number) for part in (1e12 + 5, f"\x1e{key}"))
         client.command("ZADD", f"restbroker:held:t{number}", 1e12 + 5, "\x1ek", *held)
     hundred = trips(look)
     assert one == hundred
-    found = live_figures(client, ["q0"], ordered=ordered)
+    found = live_figures(client, Config(targets=tuple(ordered)))
     assert (len(found.targets), len(found.stopped)) == (100, 100)
 
 
@@ -150,8 +157,8 @@ def test_a_scrape_takes_as_many_trips_for_a_hundred_as_for_one(client: Client, t
 def test_a_look_asks_about_a_thousand_queues_and_those_served(client: Client) -> None:
     names = [f"q{number:04}" for number in range(3000)]
     client.command("SADD", "queues", *names)
-    ran = commands(client, lambda: live_figures(client, ["served"]))
-    found = live_figures(client, ["served"])
+    ran = commands(client, lambda: live_figures(client, Config(targets=(Target(queues=("served",)),))))
+    found = live_figures(client, Config(targets=(Target(queues=("served",)),)))
     assert ran["llen"] == 1000
     assert found.system.unread == 2001
     assert "served" in {queue.name for queue in found.system.queues}

@@ -4,6 +4,8 @@ from typing import Final
 
 import pytest
 
+from restbroker.config.core import Config
+from restbroker.config.target import Target
 from restbroker.operate.context import ConfigContext
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.telemetry.events import Event, OperatorWarning
@@ -34,7 +36,7 @@ async def test_each_page_shows_what_it_can_or_names_check(redis_url: str, pairs:
         PageSettings("127.0.0.1"),
         ConfigContext({}),
         lambda: lambda client: metrics(client, ("rest",), in_this_process((), show_bodies=False)),
-        lambda: lambda client: live_figures(client, ("rest",)),
+        lambda: lambda client: live_figures(client, Config(targets=(Target(queues=("rest",)),))),
         events.append,
     )
 

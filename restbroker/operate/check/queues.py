@@ -11,6 +11,8 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Final, Literal, TypeAlias
 
+import attrs
+
 from restbroker.broker.tokens import Tokens, unlike
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
@@ -20,10 +22,11 @@ from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.context import ConfigContext, context_of
 from restbroker.operate.names import display_name, listed, nearest
-from restbroker.operate.system import Queue, Snapshot, system
+from restbroker.operate.problems import problems
+from restbroker.operate.system import Queue, Snapshot, ordered_targets, stopped_keys, system
 from restbroker.operate.words import pause_sentence
 from restbroker.servers import registry
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.findings import Finding, Level, ok
 from restbroker.store import migration, sets, survey, unadmitted
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -41,6 +44,7 @@ _DUE_PAGE: Final = 100
 _LOOK_S: Final = 3.0
 _NAMED: Final = 3
 _LONGEST: Final = 40
+_OF_PROCESSES: Final = frozenset({"NotRunning", "ProcessGone"})
 _finding = partial(TEXTS.finding, AREA)
 
 
@@ -54,6 +58,24 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     yield from _new_queues(client, config, info, known)
     yield from _left_keys(client, config, seen)
     yield from _mixed_tokens(config, seen)
+
+
+def check_now(client: Client, config: Config, told: Collection[tuple[str, Level]]) -> Iterator[Finding]:
+    """Yield the table of what is wrong now, without what the check has `told` by the same code, in more words.
+
+    While no process of this configuration runs, its own queues are only noted.
+    """
+    seen = system(client, config.queues)
+    own, sources = {target.name for target in config.targets}, () if config.events is None else config.events.sources
+    fetched = {source.name for source in sources if source.path is None}
+    runs = any(pool.target in own and not pool.is_gone for pool in seen.targets)
+    for row in problems(seen, config, stopped_keys(client, ordered_targets(config.targets)), time.time()):
+        finding = row.finding
+        if row.code == "QueueUnserved" and row.subject in config.queues and not runs:
+            yield attrs.evolve(finding, level="note")
+        # Processes are no matter of the configuration; of its own sources `check.events` says more.
+        elif row.code not in _OF_PROCESSES and not (row.code == "SourceUnread" and row.subject in fetched):
+            yield from () if (finding.code, finding.level) in told else (finding,)
 
 
 def check_hands(client: Client, config: Config) -> Sequence[Finding]:
@@ -98,9 +120,7 @@ def _known_queue(queue: Queue, seen: Snapshot) -> Iterator[Finding]:
         return  # its key is named by `check.redis`
     elif quiet and not served:
         return
-    elif queue.size and not served:
-        yield _finding("NotServed", waiting=_waiting(queue), queue=queue.name)
-    else:
+    elif not queue.size or served:
         yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
 
 

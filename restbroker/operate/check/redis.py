@@ -77,6 +77,8 @@ def check_store(config: Config) -> list[Finding]:
                     lambda: queues.check_due(client, config),
                 ]
             )
+            told = {(finding.code, finding.level) for finding in found}
+            found += _each([lambda: queues.check_now(client, config, told)])
             asked_here = [lambda: queues.check_signatures(client), lambda: queues.check_original(client, config)]
             found += _each(asked_here, used_by_run=False)
         except StoreUnavailable as error:
@@ -126,7 +128,7 @@ def check_redis(info: ServerInfo, address: str, offset_s: float) -> Iterator[Fin
         return
     found = list(redis_problems(info))
     for problem in found:
-        level: Level = "problem" if problem.is_grave else "warning"
+        level: Level = "problem" if problem.grave else "warning"
         yield Finding(level, AREA, problem.code, problem.message, why=problem.why, hint=problem.hint)
     yield _persistence(info)
     yield _policy(info)

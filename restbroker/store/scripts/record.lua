@@ -1,17 +1,48 @@
 #!lua flags=allow-oom
--- Writes what Sidekiq shows of a process, lists its queues where jobs wait, and takes one request to it.
+-- Writes what Sidekiq shows of a process, lists its queues where jobs wait, and takes one request to it. Whichever
+-- process comes first in a minute also notes the oldest job of each queue on the list: where it stays, nobody takes any.
 --
--- KEYS: processes, process, its work (Sidekiq from 6.4.2 on), its work (before), signals, queues,
+-- KEYS: processes, process, its work (Sidekiq from 6.4.2 on), its work (before), signals, queues, oldest jobs,
 --       then the lists of the queues that it serves, and the same number of their lines
 -- ARGV: name, ttl in seconds, info, jobs in progress, quiet, rss in KiB, round trip in µs, concurrency,
---       the names of these queues, then for each job its thread's name and what is shown of it
+--       the beginning of the key of a queue's list, the most queues whose oldest job is noted,
+--       the names of its queues, then for each job its thread's name and what is shown of it
 -- Returns: the request's name, or nil
 -- Sent twice: takes the next request, if there is one; nothing else changes.
 
-local FIXED_KEYS, FIXED = 6, 8
+local FIXED_KEYS, FIXED = 7, 10
+local EVERY_S, KEPT_S = 60, 180
 local queue_count = (#KEYS - FIXED_KEYS) / 2
 local first_job = FIXED + queue_count + 1
 local name, ttl_s = ARGV[1], ARGV[2]
+
+local function note_oldest(now_s)
+  local left_ms = redis.call('PTTL', KEYS[7])
+  if left_ms > (KEPT_S - EVERY_S) * 1000 then
+    return
+  end
+  local count, known = redis.pcall('SCARD', KEYS[6]), redis.pcall('HGETALL', KEYS[7])
+  if type(count) ~= 'number' or count > tonumber(ARGV[10]) or known.err then
+    return
+  end
+  local before = {}
+  for at = 1, #known, 2 do
+    before[known[at]] = known[at + 1]
+  end
+  -- Where there was none when it was noted last, it may have been the oldest ever since.
+  local last_s = left_ms > 0 and now_s - KEPT_S + math.ceil(left_ms / 1000) or now_s
+  redis.call('UNLINK', KEYS[7])
+  for _, queue in ipairs(redis.call('SMEMBERS', KEYS[6])) do
+    local job = redis.pcall('LINDEX', ARGV[9] .. queue, -1)
+    if type(job) == 'string' then
+      local was, mark = before[queue], redis.sha1hex(job:sub(1, 256) .. job:sub(-256))
+      local since_s = not was and last_s or was:sub(1, 40) == mark and was:sub(42) or now_s
+      redis.call('HSET', KEYS[7], queue, mark .. ' ' .. since_s)
+    end
+  end
+  redis.call('EXPIRE', KEYS[7], KEPT_S)
+end
+
 -- First: of a wrong type, it surfaces before anything is written.
 redis.call('SADD', KEYS[1], name)
 
@@ -31,6 +62,7 @@ for n = 1, queue_count do
 end
 
 local now = redis.call('TIME')
+note_oldest(tonumber(now[1]))
 redis.call('HSET', KEYS[2], 'info', ARGV[3], 'busy', ARGV[4], 'beat', string.format('%d.%06d', now[1], now[2]),
   'quiet', ARGV[5], 'rss', ARGV[6], 'rtt_us', ARGV[7], 'concurrency', ARGV[8])
 redis.call('EXPIRE', KEYS[2], ttl_s)

@@ -30,6 +30,13 @@ def document(targets: Mapping[str, Json], **keys: Json) -> dict[str, Json]:
     return {"Token": "a-token", "Targets": dict(targets), **keys}
 
 
+def test_a_queue_that_is_served_here_is_taken_by_nobody_else(write: Write, refused: Refused) -> None:
+    document = {"RestURL": "http://h", "RestQueue": "rest", "Token": "t"}
+    assert write({**document, "TakenElsewhere": ["mail-*"]}).config.taken_elsewhere == ("mail-*",)
+    (wrong,) = refused({**document, "TakenElsewhere": ["mail", "rest"]})
+    assert wrong == "TakenElsewhere: names the queue 'rest', which a target here serves."
+
+
 def test_turns_and_order_are_written_for_the_store(write: Write) -> None:
     def target(**members: Json) -> Target:
         return write(document({"one": entry(**members)})).config.targets[0]

@@ -3,17 +3,27 @@
 from typing import Any
 
 import attrs
+import orjson
 import pytest
 
 from restbroker.cli import targets
+from restbroker.config.core import Config
+from restbroker.config.target import Target
+from restbroker.console import codes
 from restbroker.operate import enqueue
 from restbroker.operate.enqueue import PauseNotice, why_waiting
 from restbroker.operate.problems import problems
-from restbroker.operate.system import PoolState, Queue, Snapshot, TargetState, target_state
+from restbroker.operate.system import PoolState, Queue, Snapshot, TargetState, TargetStoppedKeys, target_state
 from restbroker.operate.words import all_well, state_text
+from restbroker.servers.findings import worst_cause
+from restbroker.store.identities import ProcessInfo, Registration
 from restbroker.store.pauses import Pause
+from restbroker.store.processes import ProcessRecord
+from restbroker.store.server import RedisProblem
+from restbroker.store.sources import SourceState
 
 NOW_S = 1_000.0
+CONFIG = Config(targets=(Target(queues=("rest",)),), response_queue="answers", taken_elsewhere=("theirs-*",))
 DOWN = "Nothing is lost, waiting uses no tries, and it continues by itself. `restbroker check --target {}` tests it."
 
 
@@ -28,7 +38,7 @@ def queue(name: str, size: int | None, latency_s: float = 0.0) -> Queue:
 
 
 def lines(*pools: PoolState, queues: tuple[Queue, ...] = ()) -> list[str]:
-    return [problem.line for problem in problems(Snapshot(queues=queues, targets=pools), ("rest",), (), NOW_S)]
+    return [problem.line for problem in problems(Snapshot(queues=queues, targets=pools), CONFIG, (), NOW_S)]
 
 
 def test_a_process_is_silent_after_fifteen_seconds() -> None:
@@ -75,6 +85,77 @@ def test_a_queue_of_others_is_no_grave_problem() -> None:
     assert lines(pool(), queues=jobs) == ["! Queue odd: its key is not a list, so no job is taken from it."]
     quiet = lines(pool(quiet=True), queues=(queue("rest", 1),))
     assert quiet == ["!! Queue rest: 1 job waits, and no process takes them."]
+
+
+def untaken(name: str, stays_s: float, waits_s: float | None = 3_600.0) -> list[str]:
+    seen = Snapshot(queues=(Queue(name, 9, waits_s),), targets=(pool(),), stays_s={name: stays_s})
+    return [problem.line for problem in problems(seen, CONFIG, (), NOW_S)]
+
+
+def test_a_queue_that_nobody_takes_is_told_after_a_minute() -> None:
+    assert untaken("restt", 59.0) == untaken("restt", 61.0, 59.0) == []
+    (said,) = untaken("restt", 61.0)
+    assert said.startswith(
+        '!! Queue restt: 9 jobs wait, and no process takes them. Processes take from "rest": did you mean that? Start '
+    )
+    assert untaken("mail", 61.0, None)[0].startswith("!! Queue mail: 9 jobs wait, and no process takes them. Start ")
+    assert untaken("theirs-1", 1e6) == untaken("answers", 899.0) == []
+    assert len(untaken("answers", 901.0)) == 1
+
+
+def test_a_queue_of_rubys_is_the_nearest_name_too() -> None:
+    ruby = ProcessRecord("h:1:a", {"queues": ["mailers"]}, False, 0, None, None, None, {})
+    seen = Snapshot(queues=(Queue("mailer", 9, 70.0),), targets=(pool(),), stays_s={"mailer": 70.0}, records=(ruby,))
+    (said,) = problems(seen, CONFIG, (), NOW_S)
+    assert said.code == "QueueUnserved"
+    assert 'take from "mailers"' in said.text
+
+
+def test_processes_with_different_tokens_on_a_queue_are_named() -> None:
+    def told(*secrets: tuple[str, ...]) -> list[str]:
+        pools = [pool(identity=f"node:{number}:x", process=f"node:{number}") for number in range(len(secrets))]
+        info = ProcessInfo(7, "node", "boot", "ns", 1, "ejabberd")
+        said = {
+            one.identity: Registration(info, ("rest",), 1, orjson.dumps({"tokens": {"rest": ["g", {"t": own}]}}))
+            for one, own in zip(pools, secrets, strict=True)
+        }
+        seen = Snapshot(targets=tuple(pools), registrations=said)
+        return [problem.text for problem in problems(seen, CONFIG, (), NOW_S) if problem.code == "TokensMixed"]
+
+    # In a rotation each knows the other's.
+    assert told(("a",), ("a",)) == told(("b", "a"), ("a",)) == told(("b", "a"), ("b",)) == []
+    assert told(("a",), ("b",)) == [
+        "Queue rest: node:0 and node:1 serve it with different tokens, so that good jobs die"
+    ]
+    assert told(("b", "a"), ("a",), ("b",)) == [
+        "Queue rest: node:1 and node:2 serve it with different tokens, so that good jobs die"
+    ]
+
+
+def test_each_row_has_a_code_that_is_explained_and_decides_the_exit() -> None:
+    pause = Pause("operator", who="ann", why="it moves")
+    fields: list[dict[str, Any]] = [
+        {"state": "down"}, {"state": "denied"}, {"limited": "dead"}, {"limited": "refused"}, {"pauses": (pause,)},
+        {"heartbeat_age_s": 16.0}, {"dying": True},
+    ]  # fmt: skip
+    seen = Snapshot(
+        redis=(RedisProblem("Full", "It is.", "Why.", "Do."),),
+        queues=(Queue("rest", None, 0.0), Queue("a", 1, 70.0), Queue("b", 1, 0.0, pause=pause), Queue("c", 1, 70.0)),
+        targets=tuple(pool(f"t{number}", queues=("c",), **changed) for number, changed in enumerate(fields)),
+        sources=(SourceState("s", "amqp", "node:7", code="Away", message="It is."),),
+        stays_s={"a": 70.0},
+    )
+    stopped = [TargetStoppedKeys("t", "rest", "1 key", None)]
+    rows = [*problems(seen, CONFIG, stopped, NOW_S), *problems(Snapshot(), CONFIG, (), NOW_S)]
+    found = {row.code: row.finding for row in rows}
+    assert found.keys() == {
+        "Full", "TargetDown", "TargetDenied", "DeadSetFull", "Refused", "TargetPaused", "ProcessSilent", "ProcessGone",
+        "WrongType", "QueueUnserved", "QueuePaused", "QueueWaits", "SourceUnread", "OrderStopped", "NotRunning",
+    }  # fmt: skip
+    assert found.keys() <= {known["code"] for known in codes.every()}
+    assert worst_cause([found["TargetDown"], found["QueueUnserved"]]) == "target"
+    assert worst_cause([found["QueueUnserved"]]) == "other"
+    assert worst_cause([found["TargetPaused"], found["QueuePaused"], found["QueueWaits"]]) is None
 
 
 def test_text_of_another_version_does_no_harm() -> None:
