@@ -25,7 +25,7 @@ from restbroker.servers.reading import LastingReader
 from restbroker.serving.runner import Server
 from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Report
+from restbroker.telemetry.events import Event, EventHandled, ListenerStarted, Report
 from restbroker.transport.client import open_transport
 from restbroker.transport.readiness import Upkeep
 from restbroker.transport.room import Room
@@ -47,12 +47,17 @@ def event_services(
     deliverer = Deliverer(open_connection(), commands)
     states = StatesInRedis(open_connection)
 
+    def counted(event: Event) -> None:
+        if isinstance(event, EventHandled):
+            states.count(event)
+        report(event)
+
     def open_reader(source: EventSource) -> EventReader:
         leases = LeasesInRedis(source.name, open_connection())
         progress = ProgressInRedis(source.name, open_connection())
         target = _target_ports(source.target, open_connection, report, room)
         return kinds.open_reader(
-            source, ReaderPorts(deliverer, report, leases, progress, states.for_source(source), target)
+            source, ReaderPorts(deliverer, counted, leases, progress, states.for_source(source), target)
         )
 
     readers = [
@@ -60,8 +65,8 @@ def event_services(
         for source in events.sources
         if source.path is None
     ]
-    servers = [_server(events, bind, deliverer, report, room) for bind in events.webhook_sources]
-    receiver = Receiver(deliverer, servers, [states, *readers] if readers else [])
+    servers = [_server(events, bind, deliverer, counted, room, states) for bind in events.webhook_sources]
+    receiver = Receiver(deliverer, servers, [states, *readers])
     return (receiver,) if secrets is None else (secrets, receiver)
 
 
@@ -89,9 +94,17 @@ class TokenSecrets:
                 await secret.current()
 
 
-def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report: Report, room: Room) -> Server:
+def _server(
+    events: Events, bind: tuple[str, int], deliverer: Deliverer, report: Report, room: Room, states: StatesInRedis
+) -> Server:
     """Return what takes in events at this address; TLS is used only at the common address of all sources."""
     sources = events.webhook_sources[bind]
+
+    def listening(event: Event) -> None:
+        for source in sources if isinstance(event, ListenerStarted) else ():
+            states.for_source(source).put(None)
+        report(event)
+
     own = sources[0].listen is not None
     secured = None if own or events.tls is None else Certificate(events.tls, "CertFile of Events", report)
     return Server(
@@ -99,7 +112,7 @@ def _server(events: Events, bind: tuple[str, int], deliverer: Deliverer, report:
         f"Listen of the source {sources[0].name}" if own else "Listen of Events",
         *bind,
         Webhooks(sources, deliverer.deliver, deliverer.record_refusal, report, room).app,
-        report,
+        listening,
         rest_s=_REST_S,
         at_stop=deliverer.hurry,
         certificate=secured,

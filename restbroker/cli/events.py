@@ -17,7 +17,7 @@ from restbroker.console.lists import Verbs
 from restbroker.console.options import Output, command, option
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
-from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, ShownEvent, Tail
+from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, ShownEvent, Tail, outcomes_text, source_rows
 from restbroker.operate.names import require
 from restbroker.store.sources import SourceState, read_states, shown
 
@@ -70,21 +70,22 @@ def tail(
 
 @command(app)
 def sources(how: Output) -> None:
-    """Show the state of the event sources that restbroker reads itself, those that fail first.
+    """Show the state of the event sources, those that fail first, with how many events had which outcome.
 
-    For a user's stream it also shows the end of its login id, and when it was opened and last brought an event and a
-    heartbeat, at most half a minute old. In a pipe each line is: source, user, HOST:PID, the state (read, opening, no
-    login, no question, or the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what
-    is wrong. Sources that servers post to are not listed.
+    The first line of a source has the counts of all its processes since each started. For a user's stream it also shows
+    the end of its login id, and when it was opened and last brought an event and a heartbeat; all at most half a minute
+    old. In a pipe each line is: source, user, HOST:PID, the state (read, opening, no login, no question, no process, or
+    the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what is wrong, counts.
     """
-    with open_store(how.settings()) as client:
-        found = read_states(client)
+    settings = how.settings()
+    with open_store(settings) as client:
+        found = source_rows(read_states(client), settings.events)
     if how.json:
         output.as_json([{name: value or None for name, value in shown(state).items()} for state in found])
     else:
         columns.show(_COLUMNS, found, as_json=False)
     if not found:
-        output.say("No process on this Redis reads events. Sources that servers post to are not listed.")
+        output.say("No process on this Redis takes events.")
 
 
 def _show(found: Iterable[ShownEvent], *, as_json: bool) -> None:
@@ -138,4 +139,5 @@ _COLUMNS: Final[Sequence[Column[SourceState]]] = (
         lambda one: one.message if one.code else one.notice or None,
         lambda one: f"{one.message} {one.hint}" if one.code else one.notice,
     ),
+    Column("EVENTS", outcomes_text),
 )

@@ -1,17 +1,22 @@
-"""What servers reported lately, for a person who watches. Called by `restbroker events tail`.
+"""What servers reported lately, and the state of their sources. Called by `restbroker events`, and the pages.
 
 Always holds: it changes nothing, and no text of a message is there to be shown; what other programs wrote into the
 stream is shown as far as it can be read.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
 from restbroker.job import rubyjson
 from restbroker.store import events
 from restbroker.store.client import Client
+from restbroker.store.sources import SourceState
+
+if TYPE_CHECKING:  # loaded when the file has it
+    from restbroker.config.events import Events
 
 NO_SOURCE: Final = "No source of events is configured."
 ADD_SOURCE: Final = "Add one to Sources of the section Events (docs/events.md)."
@@ -76,3 +81,20 @@ def _read_event(noted: events.RecentEvent) -> ShownEvent:
         queue=text("queue"),
         jid=text("jid"),
     )
+
+
+def source_rows(states: Sequence[SourceState], events: "Events | None") -> list[SourceState]:
+    """Return the states, and one for each source of the file without any; the first of a source has all its counts."""
+    kinds = {} if events is None else {source.name: source.kind for source in events.sources}
+    missing = kinds.keys() - {state.source for state in states}
+    rows = [*states, *(SourceState(name, kinds[name], "", message="no process") for name in sorted(missing))]
+    sums: dict[str, Counter[str]] = {}
+    for row in rows:
+        sums.setdefault(row.source, Counter()).update(row.outcomes)
+    return [attrs.evolve(row, outcomes=sums.pop(row.source, {})) for row in rows]
+
+
+def outcomes_text(row: SourceState) -> str | None:
+    """Return how many events of a source had which outcome, those accepted first; None if none came."""
+    counts = sorted(row.outcomes.items(), key=lambda one: (one[0] != "accepted", -one[1]))
+    return ", ".join(f"{outcome} {count:,}" for outcome, count in counts) or None

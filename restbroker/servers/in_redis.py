@@ -14,6 +14,7 @@ import os
 import secrets
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Concatenate, Final, ParamSpec, TypeVar
@@ -34,7 +35,7 @@ from restbroker.store.connection import Connection, until_answered
 from restbroker.store.leases import Lease
 from restbroker.store.logins import UserBase
 from restbroker.store.sources import SourceState, StateKey
-from restbroker.telemetry.events import OperatorWarning, Report
+from restbroker.telemetry.events import EventHandled, OperatorWarning, Report
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -165,11 +166,19 @@ class StatesInRedis:
     _facts: dict[StateKey, Callable[[], StreamInfo]] = attrs.field(factory=dict)
     _ended: set[StateKey] = attrs.field(factory=set)
     _changed: trio.Event = attrs.field(factory=trio.Event)
+    _counts: dict[str, Counter[str]] = attrs.field(factory=dict)
+    _last_s: dict[str, float] = attrs.field(factory=dict)
 
     @property
     def current(self) -> Sequence[SourceState]:
-        """All states as they are now."""
-        return [self._with_attributes(state) for state in self._states.values()]
+        """All states as they are now; the first one of a source has the counts of its events."""
+        left = {**self._counts}
+        return [self._with_attributes(state, left.pop(state.source, {})) for state in self._states.values()]
+
+    def count(self, event: EventHandled) -> None:
+        """Count what a server reported; it is written with the next refresh."""
+        self._counts.setdefault(event.source, Counter())[event.outcome] += 1
+        self._last_s[event.source] = self.now_s()
 
     def for_source(self, source: EventSource) -> "StatesOfSource":
         """Return the states of this source, which write here."""
@@ -228,9 +237,11 @@ class StatesInRedis:
             return True
         return False
 
-    def _with_attributes(self, state: SourceState) -> SourceState:
+    def _with_attributes(self, state: SourceState, outcomes: Mapping[str, int]) -> SourceState:
         facts = self._facts.get(state.key)
-        return state if facts is None else attrs.evolve(state, **attrs.asdict(facts()))
+        state = state if facts is None else attrs.evolve(state, **attrs.asdict(facts()))
+        last_s = self._last_s[state.source] if outcomes else 0.0
+        return attrs.evolve(state, outcomes={**outcomes}, event_s=max(state.event_s, last_s))
 
 
 @attrs.frozen(eq=False)

@@ -31,7 +31,8 @@ class SourceState:
     is read as a whole. For a stream, `login` is the end of the login's id under which it was opened; `opened_s`,
     `event_s` and `heartbeat_s` are when it was opened and brought its last event and heartbeat (epoch seconds, as of
     the last write; 0: never). `notice`: a warning that holds although it is read. `options`: digests of the options by
-    which it is read, for `check` alone.
+    which it is read, for `check` alone. `outcomes`: how many events of the source had each since the process started;
+    one of its states has them.
     """
 
     source: str
@@ -48,6 +49,7 @@ class SourceState:
     heartbeat_s: float = 0.0
     notice: str = ""
     options: Mapping[str, str] = attrs.field(factory=dict)
+    outcomes: Mapping[str, int] = attrs.field(factory=dict)
 
     @property
     def is_reading(self) -> bool:
@@ -120,7 +122,9 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
     }
     options = entry.get("options")
     digests = {name: str(digest) for name, digest in options.items()} if isinstance(options, dict) else {}
-    return SourceState(**given, options=digests)
+    outcomes = entry.get("outcomes")
+    counts = {_truncate(name): int(_number(outcomes, name)) for name in outcomes} if isinstance(outcomes, dict) else {}
+    return SourceState(**given, options=digests, outcomes=counts)
 
 
 def _text(entry: Mapping[str, Json], name: str) -> str:

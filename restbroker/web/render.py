@@ -18,6 +18,7 @@ from quart import g, request
 
 from restbroker import __version__
 from restbroker.console import causes
+from restbroker.operate.events import outcomes_text
 from restbroker.operate.system import target_state
 from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.operate.words import all_well, outlook_text, pause_details, pause_text, state_text
@@ -124,6 +125,7 @@ class Renderer:
             filters.brief,
             filters.with_code,
             filters.waits_for,
+            outcomes_text,
             outlook_text,
             all_well,
             pause_details,

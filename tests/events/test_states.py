@@ -7,7 +7,8 @@ import attrs
 import pytest
 import trio
 
-from restbroker.config.events import EventSource
+from restbroker.config.events import Events, EventSource
+from restbroker.operate.events import outcomes_text, source_rows
 from restbroker.servers import in_redis
 from restbroker.servers.findings import Problem
 from restbroker.servers.in_redis import StatesInRedis, StreamInfo
@@ -15,6 +16,7 @@ from restbroker.store import sources
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.store.sources import SourceState
+from restbroker.telemetry.events import EventHandled
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until_async
 
@@ -37,6 +39,30 @@ async def kept(redis_server: RedisServer, now_s: Callable[[], float] = lambda: 5
 
 async def shows(client: Client, *states: SourceState) -> None:
     await until_async(lambda: sources.read_states(client) == list(states), f"{states} are there")
+
+
+async def test_events_are_counted_once_for_each_source(redis_server: RedisServer, client: Client) -> None:
+    async with kept(redis_server) as states:
+        for outcome in ("accepted", "unauthorized", "accepted"):
+            states.count(EventHandled("mim", outcome))
+        for user in ("ann", "bob"):
+            states.for_source(SOURCE).put(None, user)
+        ann = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0)
+        counted = attrs.evolve(ann, event_s=5.0, outcomes={"accepted": 2, "unauthorized": 1})
+        await shows(client, counted, attrs.evolve(ann, user="bob"))
+
+
+def test_each_source_of_the_file_has_a_row_with_the_sums() -> None:
+    ann = SourceState("mim", "mongooseim-amqp", "web1:7", outcomes={"accepted": 2})
+    bob = attrs.evolve(ann, process="web2:7", outcomes={"accepted": 1, "busy": 4})
+    hook = EventSource("hook", "webhook", "/h", "q", "C")
+    rows = source_rows([ann, bob], Events(sources=(SOURCE, hook)))
+    assert [(row.source, row.process, row.message, outcomes_text(row)) for row in rows] == [
+        ("mim", "web1:7", "", "accepted 3, busy 4"),
+        ("mim", "web2:7", "", None),
+        ("hook", "", "no process", None),
+    ]
+    assert source_rows([], None) == []
 
 
 @pytest.mark.slow  # a process that starts and ends

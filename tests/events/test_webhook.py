@@ -11,7 +11,7 @@ from restbroker.config.events import EventSource, Filter
 from restbroker.config.secret import Secret
 from restbroker.events.webhook import BODY_LIMIT_BYTES
 from restbroker.servers.webhook.options import Options
-from restbroker.store import events, queues
+from restbroker.store import events, queues, sources
 from restbroker.store.client import Client
 from tests.events.conftest import MESSAGE, PATH, QUEUE, SOURCE, Open, sent
 from tests.support.rows import rows
@@ -34,6 +34,15 @@ async def test_an_event_is_a_job_before_it_is_answered(hall: Open) -> None:
     assert event["raw"] == MESSAGE
     assert one.outcomes() == ["accepted"]
     assert one.warnings() == []
+
+
+async def test_a_source_is_shown_while_a_process_listens_for_it(hall: Open) -> None:
+    def seen(store: Client) -> list[tuple[str, str]]:
+        return [(state.source, state.code) for state in sources.read_states(store)]
+
+    async with hall() as one:
+        await until_async(lambda: seen(one.store) == [("prosody", "")], "its state is there")
+    assert seen(one.store) == []
 
 
 async def test_events_that_come_one_after_the_other_stay_in_order(hall: Open) -> None:
