@@ -161,6 +161,7 @@ def _site(
     from restbroker.web.metrics import add_metrics, read_redis
     from restbroker.web.metrics_view import Glance, Question
     from restbroker.web.site import site_app
+    from restbroker.web.views import samples
 
     def question() -> Question:
         now = current()
@@ -177,7 +178,9 @@ def _site(
         fair = [queue for target in now.targets if target.fair_by is not None for queue in target.queues]
         targets = {target.name: () if target.order is None else target.queues for target in now.targets}
         periodic = {command.name: command.schedule for command in now.periodic}
-        return partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
+        of_redis = partial(read_redis, served=now.queues, targets=targets, fair=fair, periodic=periodic)
+        # In the thread of the connection, since there may be many queues.
+        return lambda client: {**of_redis(client), **samples(watch.state)}
 
     def glance() -> Glance:
         return partial(metrics_view.live_figures, config=current(), unready=view.view().unready)

@@ -169,7 +169,7 @@ def _of_tokens(seen: Snapshot) -> Iterator[Alarm]:
 def _of_queues(seen: Snapshot, config: "Config") -> Iterator[Alarm]:
     taken = {queue for pool in seen.targets if not pool.dying and pool.takes_jobs for queue in pool.queues}
     own = frozenset(config.queues).union(*(pool.queues for pool in seen.targets))
-    others = taken.union(*(record.queues for record in seen.records))
+    others, asked = taken.union(*(record.queues for record in seen.records)), 0
     for queue in seen.queues:
         name, size, latency_s = queue.name, queue.size, queue.latency_s
         code, grave, text, hint = "QueueWaits", False, None, None
@@ -182,7 +182,9 @@ def _of_queues(seen: Snapshot, config: "Config") -> Iterator[Alarm]:
         elif not size:
             continue
         elif name not in taken and (name in own or _is_untaken(queue, seen, config)):
-            meant = None if name in own else nearest(name, others)
+            asked += 1
+            # Each takes milliseconds where there are many names.
+            meant = None if name in own or asked > 20 else nearest(name, others)
             code, grave, hint = "QueueUnserved", True, None if name in own else _UNTAKEN
             text = f"Queue {name}: {waiting_text(size)}, and no process takes them"
             text += "" if meant is None else f'. Processes take from "{meant}": did you mean that?'

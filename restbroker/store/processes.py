@@ -21,8 +21,6 @@ from restbroker.store.client import Argument, Client, items, mapping, names, raw
 TTL_S = 60
 """Seconds for which Sidekiq shows a process that writes no more."""
 _PRUNE_EVERY_S = 60
-MOST_SAMPLED: Final = 5_000
-"""Where Redis lists more queues, no oldest jobs are noted: it would take Redis too long."""
 Request: TypeAlias = Literal["TSTP", "TERM", "TTIN"]
 """TSTP: take no more jobs; TERM: stop; TTIN: dump what every task waits for."""
 CHANGES: Final = "queue_changes_per_s"
@@ -64,7 +62,7 @@ def write(client: Client, record: Record) -> str | None:
     own = [keys.process(record.name), keys.work(record.name), keys.workers(record.name), keys.signals(record.name)]
     numbers = [record.rss_kib, record.rtt_us, record.concurrency]
     arguments: list[Argument] = [record.name, TTL_S, record.info, len(record.work)]
-    arguments += ["true" if record.quiet else "false", *numbers, keys.queue(""), MOST_SAMPLED, *record.queues]
+    arguments += ["true" if record.quiet else "false", *numbers, keys.queue(""), *record.queues]
     for thread, shown in record.work.items():
         arguments += [thread, shown]
     lists = [of(queue) for of in (keys.queue, keys.key_queue) for queue in record.queues]
@@ -85,14 +83,10 @@ def stays_s(client: Client, queues: Sequence[str], now_s: float) -> Mapping[str,
     found: dict[str, float] = {}
     for queue, job in zip(queues, jobs, strict=True):
         mark, _, since_s = noted.get(queue, b"").partition(b" ")
-        if isinstance(job, bytes) and _digest(job) == mark and since_s.isdigit():
+        ends = job[:256] + job[-256:] if isinstance(job, bytes) else b""
+        if sha1(ends, usedforsecurity=False).hexdigest().encode() == mark and since_s.isdigit():
             found[queue] = max(0.0, now_s - int(since_s))
     return found
-
-
-def _digest(job: bytes) -> bytes:
-    """Return the digest of a job as the script has it: of both ends, since a job may be large."""
-    return sha1(job[:256] + job[-256:], usedforsecurity=False).hexdigest().encode()
 
 
 def remove(client: Client, name: str) -> None:

@@ -3,17 +3,20 @@
 Always holds: pure; a field that another version of restbroker does not write is None, and the page shows a dash.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from heapq import nlargest
 from math import inf
 
 import attrs
 
+from restbroker.operate.events import source_rows
 from restbroker.operate.history import ALL, MINUTE_S, Seen, incidents, slowest, values, window
 from restbroker.operate.problems import Alarm, problems, target_problems
 from restbroker.operate.summary import Summary
 from restbroker.operate.system import Queue
 from restbroker.operate.words import state_text
+from restbroker.telemetry.metrics import Samples
 from restbroker.web.charts import Chart, Mark, Scale, Series, chart, clock
 from restbroker.web.live import LiveState
 
@@ -33,7 +36,7 @@ def tables(state: LiveState, word: str = "") -> tuple[Mapping[str, Sequence[obje
         "worker_pools": (seen.targets, "in_progress"),
         "queues": (seen.queues, "size"),
         "processes": (found.processes, "in_progress"),
-        "sources": (seen.sources, "code"),
+        "sources": (source_rows(seen.sources, found.config.events), "code"),
     }
     if word:
         rows = {name: ([row for row in each if _has(row, word)], field) for name, (each, field) in rows.items()}
@@ -121,26 +124,29 @@ def alarms(state: LiveState, page: str) -> list[Alarm]:
         found = [alarm for alarm in found if alarm.grave or alarm.page in (None, page)]
     if seen.unready is None:
         return found
-    return [
-        Alarm("NotReady", "", True, seen.unready, "The process takes no jobs meanwhile; they wait in Redis."),
-        *found,
-    ]
+    return [Alarm("NotReady", "", True, seen.unready, "It takes no jobs meanwhile; they wait in Redis."), *found]
 
 
-_OF_QUEUES = ("QueueUnserved", "TokensMixed")
+def samples(state: LiveState) -> Samples:
+    """Return the table of what is wrong and the state of the sources, as the last look at Redis found them."""
+    if state.look is None or state.error is not None:
+        return {}
+    # Those that fail are first, and count.
+    rows = reversed(source_rows(state.figures.system.sources, state.figures.config.events))
+    return {
+        "restbroker_problems": Counter((alarm.code,) for alarm in alarms(state, "overview")),
+        "restbroker_source_up": {(row.source,): float(bool(row.process and not row.code)) for row in rows},
+    }
 
 
 def alarms_of_queue(state: LiveState, queue: str) -> list[Alarm]:
-    """Return why the targets of this queue get no jobs, grave things first."""
-    if state.look is None:
-        return []
-    seen = state.figures.system
-    own = tuple(pool for pool in seen.targets if queue in pool.queues)
-    found = list(target_problems(attrs.evolve(seen, targets=own, queues=())))
-    if not own and not any(queue in process.queues for process in state.figures.processes):
+    """Return what is wrong with this queue, beside what its page shows, and with the targets that serve it."""
+    pools = [pool for pool in state.figures.system.targets if queue in pool.queues]
+    about = {"Redis", queue, *(name for pool in pools for name in (pool.target, pool.name))}
+    found = [row for row in alarms(state, "overview") if row.subject in about]
+    if not pools and not any(queue in process.queues for process in state.figures.processes):
         found.append(Alarm("QueueUnserved", queue, False, "No process serves this queue", page="processes"))
-    found += (row for row in alarms(state, "overview") if row.subject == queue and row.code in _OF_QUEUES)
-    return sorted({row.code: row for row in found}.values(), key=lambda one: not one.grave)
+    return [row for row in found if row.code not in ("QueuePaused", "OrderStopped")]
 
 
 RECENT = 5

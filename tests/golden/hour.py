@@ -247,8 +247,9 @@ def _talked(one: Hour) -> None:
 def _is_written(client: Client) -> bool:
     (key,) = names(client.command("KEYS", "restbroker:info:*:rosters"))
     snapshot = mapping(client.command("HGETALL", key)).get("snapshot", b"").replace(b" ", b"")
-    streams = mapping(client.command("HGETALL", "restbroker:sources")).values()
-    return b'"limited":"' in snapshot and not any(b'"heartbeat_s":0.0' in stream for stream in streams)
+    states = mapping(client.command("HGETALL", "restbroker:sources")).values()
+    beats = not any(b'"heartbeat_s":0.0' in state and b'"user":""' not in state for state in states)
+    return b'"limited":"' in snapshot and beats and any(b'"malformed":1' in state for state in states)
 
 
 def _posted(one: Hour, body: str, path: str = _PATH) -> tuple[str, str]:
@@ -292,7 +293,7 @@ def _held(client: Client, kind: str, key: str) -> list[Any]:
             return [_value(member) for member in items(client.command("ZRANGE", key, 0, -1))]
         case "hash":
             found = {name: _value(value) for name, value in mapping(client.command("HGETALL", key)).items()}
-            are_alike = key.endswith((":work", ":workers", ":sources", ":minutes"))
+            are_alike = key.endswith((":work", ":workers", ":sources", ":minutes", ":oldest"))
             return [{"EACH": value} for value in found.values()] if are_alike else [found]
         case _:
             return [_pairs(items(items(entry)[1])) for entry in items(client.command("XRANGE", key, "-", "+"))]

@@ -27,10 +27,11 @@ from restbroker.job.hiding import spellings_of
 from restbroker.operate.context import ConfigContext
 from restbroker.servers import registry
 from restbroker.serving.runner import Server
-from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.counters import Counters
 from restbroker.telemetry.events import BrokerStarted, Event
+from restbroker.telemetry.metrics import Samples
 from restbroker.transport.message import Request, Response
 from restbroker.web.connection import AdminConnection
 from restbroker.web.guard import PageSettings
@@ -40,6 +41,7 @@ from restbroker.web.metrics import add_metrics, read_redis
 from restbroker.web.metrics_view import Glance, Question, in_this_process, live_figures, metrics
 from restbroker.web.render import LIVE
 from restbroker.web.site import site_app
+from restbroker.web.views import samples
 from tests.broker.conftest import Harness, Scripted, ok
 from tests.support.redis_server import RedisServer
 
@@ -168,7 +170,11 @@ def site(harness: Harness, settings: PageSettings, known: ConfigContext) -> Open
 
         app, watch = pages_app(harness.redis.url, settings, known, question, glance, report, status)
         schedules = {command.name: command.schedule for command in CONFIG.periodic}
-        read = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
+        of_redis = partial(read_redis, served=("rest",), targets={"t": ("rest",)}, periodic=schedules)
+
+        def read(client: Client) -> Samples:
+            return {**of_redis(client), **samples(watch.state)}
+
         add_metrics(app, watch.connection, partial(process_samples, counters, status), lambda: read)
         stats = Server("/stats", "StatsPort", "127.0.0.1", 0, app, report)
         health = Server("/readyz", "HealthBind", "127.0.0.1", 0, health_app(HealthSources(status.view), report), report)

@@ -89,6 +89,20 @@ async def test_contents_of_redis_are_reported(harness: Harness, site: Open) -> N
     assert following.keys() == {("nightly",), ("strict",)}
 
 
+async def test_what_is_wrong_now_is_counted_by_its_codes(harness: Harness, site: Open) -> None:
+    harness.client.command("SADD", "paused", "rest")
+    async with site() as running:
+        running.watch.refresh_now()
+        await running.watch.state_for()
+        paused = values((await running.ask("/metrics")).text)
+        harness.client.command("DEL", "paused")
+        running.watch.refresh_now()
+        await running.watch.state_for()
+        well = values((await running.ask("/metrics")).text)
+    assert paused["restbroker_problems"]["QueuePaused",] == 1
+    assert "restbroker_problems" not in well
+
+
 async def test_openmetrics_is_spoken_on_request(harness: Harness, site: Open) -> None:
     async with site() as running:
         harness.push()

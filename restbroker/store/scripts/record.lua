@@ -5,24 +5,23 @@
 -- KEYS: processes, process, its work (Sidekiq from 6.4.2 on), its work (before), signals, queues, oldest jobs,
 --       then the lists of the queues that it serves, and the same number of their lines
 -- ARGV: name, ttl in seconds, info, jobs in progress, quiet, rss in KiB, round trip in µs, concurrency,
---       the beginning of the key of a queue's list, the most queues whose oldest job is noted,
---       the names of its queues, then for each job its thread's name and what is shown of it
+--       the beginning of the key of a queue's list, the names of its queues,
+--       then for each job its thread's name and what is shown of it
 -- Returns: the request's name, or nil
 -- Sent twice: takes the next request, if there is one; nothing else changes.
 
-local FIXED_KEYS, FIXED = 7, 10
-local EVERY_S, KEPT_S = 60, 180
+local FIXED_KEYS, FIXED = 7, 9
+-- Where more queues are listed, none is noted: it would take Redis too long.
+local EVERY_S, KEPT_S, MOST_QUEUES = 60, 180, 5000
 local queue_count = (#KEYS - FIXED_KEYS) / 2
 local first_job = FIXED + queue_count + 1
 local name, ttl_s = ARGV[1], ARGV[2]
 
 local function note_oldest(now_s)
-  local left_ms = redis.call('PTTL', KEYS[7])
-  if left_ms > (KEPT_S - EVERY_S) * 1000 then
-    return
-  end
-  local count, known = redis.pcall('SCARD', KEYS[6]), redis.pcall('HGETALL', KEYS[7])
-  if type(count) ~= 'number' or count > tonumber(ARGV[10]) or known.err then
+  local left_ms, count = redis.call('PTTL', KEYS[7]), redis.pcall('SCARD', KEYS[6])
+  local is_due = left_ms <= (KEPT_S - EVERY_S) * 1000 and type(count) == 'number' and count <= MOST_QUEUES
+  local known = is_due and redis.pcall('HGETALL', KEYS[7]) or {err = true}
+  if known.err then
     return
   end
   local before = {}
@@ -35,6 +34,7 @@ local function note_oldest(now_s)
   for _, queue in ipairs(redis.call('SMEMBERS', KEYS[6])) do
     local job = redis.pcall('LINDEX', ARGV[9] .. queue, -1)
     if type(job) == 'string' then
+      -- Of both ends, since a job may be large.
       local was, mark = before[queue], redis.sha1hex(job:sub(1, 256) .. job:sub(-256))
       local since_s = not was and last_s or was:sub(1, 40) == mark and was:sub(42) or now_s
       redis.call('HSET', KEYS[7], queue, mark .. ' ' .. since_s)
