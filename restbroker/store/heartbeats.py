@@ -54,16 +54,15 @@ class Recovered:
     `jobs`: those that went back or died. `maybe_run`: those of them that may have reached a worker. `died`: the
     tickets of those that are in the dead set, because they were marked as about to be sent. `put_off`: those that went
     back and wait.
-    `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set. `retired`: the
-    identity is gone; otherwise call `recover` again later. `unanswered`: those that died although Redis refuses
-    a reply to them. `stopped_by`: the tickets of those that died and stopped their keys.
+    `refused`: those that stay in progress, because their queue is no list or the dead set no sorted set: the identity
+    stays too then, and `recover` is called again later. `unanswered`: those that died although Redis refuses a reply to
+    them. `stopped_by`: the tickets of those that died and stopped their keys.
     """
 
     jobs: int = 0
     maybe_run: int = 0
     died: set[str] = attrs.field(factory=set)
     refused: int = 0
-    retired: bool = False
     unanswered: int = 0
     stopped_by: list[str] = attrs.field(factory=list)
     put_off: list[JobPutOff] = attrs.field(factory=list)
@@ -130,7 +129,7 @@ def recover(client: Client, identity: str, make_dead: MakeDead) -> Recovered:
             f"{identity} is gone, and its hash has entries that restbroker did not write: {', '.join(odd[:5])}.",
             f"The other jobs were requeued. Check these fields of {client.keys.in_progress(identity)} and delete them.",
         )
-    done.retired = retire(client, identity)
+    retire(client, identity)
     return done
 
 

@@ -167,7 +167,8 @@ def all_keys(client: Client, queue: str) -> list[bytes]:
     This reads the names of all keys. Raise `StoreUnavailable` or `StoreRefused`.
     """
     prefix = key_queue_of(client.keys, queue, b"")
-    return sorted(key.removeprefix(prefix) for key in scan_raw(client, f"{literal(prefix.decode())}*", "list"))
+    keys, _ = scan_raw(client, f"{literal(prefix.decode())}*", "list")
+    return sorted(key.removeprefix(prefix) for key in keys)
 
 
 @attrs.frozen

@@ -29,9 +29,7 @@ class Orphan:
 
 def orphans(client: Client, known: Collection[str]) -> tuple[Orphan, ...]:
     """Return the in-progress hashes, with jobs, of identities that are not in `known`. Raise `StoreUnavailable`."""
-    prefix = client.keys.in_progress("")
-    keys, _ = scan(client, f"{literal(prefix)}*", "hash")
-    identities = sorted(key.removeprefix(prefix) for key in keys)
+    identities = sorted(_names_behind(client, client.keys.in_progress(""), "hash"))
     return tuple(
         Orphan(identity, jobs, client.command("EXISTS", client.keys.info(identity)) == 1)
         for identity in identities
@@ -53,23 +51,23 @@ def lists(client: Client) -> frozenset[str]:
     The lists of what the Go original has in progress, which have similar names, are left out. Raise `StoreUnavailable`
     or `StoreRefused`.
     """
-    prefix = client.keys.queue("")
-    keys, _ = scan(client, f"{literal(prefix)}*", "list")
-    with_list = {key.removeprefix(prefix) for key in keys if not key.endswith(":inprogress")}
-    prefix = client.keys.key_queue("")
-    keys, _ = scan(client, f"{literal(prefix)}*", "string")
-    return frozenset(with_list | {key.removeprefix(prefix) for key in keys})
+    with_list = _names_behind(client, client.keys.queue(""), "list")
+    with_lines = _names_behind(client, client.keys.key_queue(""), "string")
+    return frozenset(with_lines | {name for name in with_list if not name.endswith(":inprogress")})
 
 
 def ordered_targets(client: Client) -> frozenset[str]:
     """Return every target of which keys are held, also one that no configuration has. Raise as `lists` does."""
-    prefix = client.keys.busy_keys("")
-    keys, _ = scan(client, f"{literal(prefix)}*", "zset")
-    return frozenset(key.removeprefix(prefix) for key in keys)
+    return frozenset(_names_behind(client, client.keys.busy_keys(""), "zset"))
 
 
 def _jobs(client: Client, identity: str) -> int:
     return jobs_among(items(client.command("HKEYS", client.keys.in_progress(identity))))
+
+
+def _names_behind(client: Client, prefix: str, kind: str) -> set[str]:
+    """Return what follows `prefix` in the names of the keys of this type that begin with it."""
+    return {key.removeprefix(prefix) for key in scan(client, f"{literal(prefix)}*", kind)[0]}
 
 
 def literal(name: str) -> str:
@@ -79,16 +77,12 @@ def literal(name: str) -> str:
 
 def scan(client: Client, pattern: str, kind: str) -> tuple[set[str], bool]:
     """Return the keys of this type that fit, and whether every key was read. Raise `StoreUnavailable`."""
-    found, is_whole = _scan(client, pattern, kind)
+    found, is_whole = scan_raw(client, pattern, kind)
     return set(map(text, found)), is_whole
 
 
-def scan_raw(client: Client, pattern: str, kind: str) -> set[bytes]:
-    """Return the keys of this type that fit, of the first `MOST_KEYS`. Raise `StoreUnavailable`."""
-    return _scan(client, pattern, kind)[0]
-
-
-def _scan(client: Client, pattern: str, kind: str) -> tuple[set[bytes], bool]:
+def scan_raw(client: Client, pattern: str, kind: str) -> tuple[set[bytes], bool]:
+    """Return what `scan` does, with the keys as they are in Redis."""
     found: set[bytes] = set()
     cursor: bytes | str = "0"
     for _ in range(MOST_KEYS // SCAN_COUNT):

@@ -202,7 +202,7 @@ class Reference:
         own, info = self.data.held[identity], self.data.infos.get(identity)
         touched_up_to = self.read_jobs(identity).hwm
         if identity not in self.data.fenced:
-            return Recovered(0, 0, set(), 0, retired=False)
+            return Recovered()
         if info is None and own.jobs:
             raise StoreRefused(f"nothing says where the jobs of {identity} came from")
         marked, unanswered_before = set(own.sent), self.data.unanswered
@@ -220,7 +220,8 @@ class Reference:
         refused = sum(isinstance(code, Refused) for code in codes)
         unanswered = self.data.unanswered - unanswered_before
         died = marked.intersection(moved)
-        return Recovered(len(moved), touched, set(died), refused, self.retire(identity), unanswered, put_off=put_off)
+        self.retire(identity)
+        return Recovered(len(moved), touched, set(died), refused, unanswered, put_off=put_off)
 
     def recover_some(self, identity: str, tickets: Sequence[str], make_dead: MakeDead) -> list[Code]:
         """The jobs of one call of the script."""

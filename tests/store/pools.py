@@ -8,7 +8,7 @@ import attrs
 import pytest
 
 from restbroker.job.settlement import Dead, OrphanedJob, Settlement
-from restbroker.store import heartbeats, queues
+from restbroker.store import heartbeats, identities, queues
 from restbroker.store.client import Client, StoreSettings
 from restbroker.store.codes import Code
 from restbroker.store.heartbeats import Recovered
@@ -90,6 +90,11 @@ def die(client: Client, identity: str, heartbeat: int = 0) -> Recovered:
     """Its process is dead, and its jobs go where they belong."""
     assert heartbeats.fence(client, identity, heartbeat)
     return heartbeats.recover(client, identity, as_dead)
+
+
+def is_retired(client: Client, identity: str) -> bool:
+    """Nothing of it is left to be recovered."""
+    return identity not in identities.fenced_identities(client)
 
 
 def dead_payload(queue: str, raw: bytes) -> bytes:

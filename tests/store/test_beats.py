@@ -12,16 +12,16 @@ from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import IdentityUnknown, mark, register
 from restbroker.store.server import time_s
 from restbroker.store.stats import overview
-from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload, die, on_both
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload, die, is_retired, on_both
 
 
 def test_dead_pools_jobs_return_in_order_and_living_ones_stay(pool: Pool) -> None:
     queues.push(pool.client, "a", [b"%d" % n for n in range(450)])
     queues.push(pool.client, "b", [b"b1"])
     pool.take(451, hwm=300)
-    assert heartbeats.recover(pool.client, pool.identity, as_dead) == Recovered(0, 0, set(), 0, retired=False)
+    assert heartbeats.recover(pool.client, pool.identity, as_dead) == Recovered()
     found = die(pool.client, pool.identity)
-    assert found == Recovered(451, 300, set(), 0, retired=True)
+    assert found == Recovered(451, 300)
     register(pool.client, "new", FACTS, QUEUES)
     jobs = Pool(pool.client, "new").take(500).jobs
     assert [job.raw for job in jobs] == [b"%d" % n for n in range(450)] + [b"b1"]
@@ -79,12 +79,13 @@ def test_a_job_that_cannot_wait_stays_in_progress_until_it_can(client: Client, s
     crash(client, "one")
     server.raw.set("ns:schedule", "no set")
     found = crash(client, "two")
-    assert (found.jobs, found.refused, found.retired, found.put_off) == (0, 1, False, [])
+    assert (found.jobs, found.refused, found.put_off) == (0, 1, [])
+    assert not is_retired(client, "h:1:two:t")
     assert queues.sizes(client, ["a"]) == {"a": 0}
     assert counts_in(list(read_jobs(client, "h:1:two:t").jobs.values())) == [1]
     server.raw.delete("ns:schedule")
     found = heartbeats.recover(client, "h:1:two:t", as_dead)
-    assert (found.jobs, found.retired) == (1, True)
+    assert (found.jobs, is_retired(client, "h:1:two:t")) == (1, True)
     assert counts_in(server.raw.zrange("ns:schedule", 0, -1)) == [2]
 
 
@@ -139,7 +140,8 @@ def test_foreign_field_is_reported_and_the_jobs_go_back(pool: Pool, server: Serv
     with pytest.raises(StoreRefused, match="has entries that restbroker did not write"):
         heartbeats.recover(pool.client, pool.identity, as_dead)
     server.raw.hdel(f"ns:restbroker:ip:{pool.identity}", "")
-    assert heartbeats.recover(pool.client, pool.identity, as_dead).retired
+    heartbeats.recover(pool.client, pool.identity, as_dead)
+    assert is_retired(pool.client, pool.identity)
 
 
 def test_a_pool_without_its_record_takes_nothing_more(pool: Pool, server: Server) -> None:
@@ -157,7 +159,8 @@ def test_jobs_killed_together_share_no_score(pool: Pool, server: Server) -> None
     assert mark(pool.client, pool.identity, [taken[0].ticket]) == IdentityUnknown()
     before_s = time_s(pool.client)
     found = heartbeats.recover(pool.client, pool.identity, as_dead)
-    assert (found.jobs, found.dead, found.maybe_run, found.refused, found.retired) == (250, 250, 250, 0, True)
+    assert (found.jobs, found.dead, found.maybe_run, found.refused) == (250, 250, 250, 0)
+    assert is_retired(pool.client, pool.identity)
     assert mark(pool.client, pool.identity, [taken[0].ticket]) == IdentityUnknown()
     scores = {score for _, score in server.raw.zrange("ns:dead", 0, -1, withscores=True)}
     assert len(scores) == 250
@@ -175,7 +178,7 @@ def test_keys_of_another_type_hold_no_recovery_up(pool: Pool, server: Server) ->
     for key in ("restbroker:inflight:t", "restbroker:parked"):
         server.raw.set(f"ns:{key}", "neither hash nor stream")
     found = die(pool.client, pool.identity)
-    assert (found.jobs, found.dead, found.retired) == (2, 1, True)
+    assert (found.jobs, found.dead, is_retired(pool.client, pool.identity)) == (2, 1, True)
     assert (server.raw.zcard("ns:dead"), server.raw.llen("ns:queue:a")) == (1, 1)
 
 
@@ -197,7 +200,7 @@ def test_marked_job_with_dead_twin_stays_in_progress(pool: Pool, server: Server)
     assert heartbeats.fence(pool.client, pool.identity, 0)
     server.raw.zadd("ns:dead", {dead_payload("a", b"1"): 5.5})
     found = heartbeats.recover(pool.client, pool.identity, as_dead)
-    assert (found.jobs, found.dead, found.retired) == (0, 0, False)
+    assert (found.jobs, found.dead, is_retired(pool.client, pool.identity)) == (0, 0, False)
     assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(dead_payload("a", b"1"), 5.5)]
     assert read_jobs(pool.client, pool.identity).jobs == {"1:1": b"1"}
     server.raw.delete("ns:dead")

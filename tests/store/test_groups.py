@@ -28,7 +28,7 @@ from restbroker.store.jobs import LimitReached, Limits, TargetPaused, mark
 from restbroker.store.sets import Placement
 from restbroker.store.tickets import ticket_key
 from tests.store.groups import BOTH, FAIR, ORDER, WEIGHTED, GroupPool, job, keys_of_groups, name_of, push
-from tests.store.pools import NAMESPACE, QUEUES, Server, as_dead, die
+from tests.store.pools import NAMESPACE, QUEUES, Server, as_dead, die, is_retired
 from tests.support.active_job import wrapped
 from tests.support.redis_line import Report
 from tests.support.store_calls import classify_lines
@@ -273,7 +273,8 @@ def test_job_returned_after_an_order_change_gets_a_new_key(client: Client, how: 
     if how == "back":
         old.settle(taken, by=Requeue())
     else:
-        assert die(client, old.identity).retired
+        die(client, old.identity)
+        assert is_retired(client, old.identity)
     (taken,) = new.take()
     assert ticket_key(taken.ticket) == "h\x1eu"
 
@@ -602,13 +603,15 @@ def test_wrong_type_refuses_all_group_calls_and_loses_no_job(client: Client, ser
             (code,) = pool.settle(first, by=by)
             assert isinstance(code, Refused)
             assert key in code.text
-        assert not die(client, pool.identity).retired
+        assert die(client, pool.identity).refused
+        assert not is_retired(client, pool.identity)
     else:
         assert heartbeats.fence(client, pool.identity, 0)
     raw.delete(name)
     if dump is not None:
         raw.restore(name, 0, dump)
-    assert heartbeats.recover(client, pool.identity, as_dead).retired
+    heartbeats.recover(client, pool.identity, as_dead)
+    assert is_retired(client, pool.identity)
     other, order = GroupPool(client, BOTH, "h:3:other:t").start(), list[str]()
     while taken := other.take():
         order += names(taken)

@@ -13,7 +13,7 @@ from restbroker.store.codes import Applied, Refused
 from restbroker.store.in_progress import read_jobs, read_jobs_in_pieces
 from restbroker.store.jobs import FetchResult, TargetPaused
 from restbroker.store.scripts import names, script
-from tests.store.pools import Pool, Server, die, on_both
+from tests.store.pools import Pool, Server, die, is_retired, on_both
 
 NOW_S = 1_700_000_000.25
 DAY = "2023-11-14"
@@ -142,7 +142,8 @@ def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
     fates += [Ack((Reply(b"r", queue="out"),))] * 97
     items = [(job.ticket, fate) for job, fate in zip(jobs, fates, strict=True)]
     assert pool.settle(*items) == [Applied()] * 100
-    assert die(pool.client, pool.identity, 1).retired
+    die(pool.client, pool.identity, 1)
+    assert is_retired(pool.client, pool.identity)
 
 
 def test_full_redis_refuses_only_scripts_that_bring_more() -> None:

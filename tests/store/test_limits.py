@@ -20,7 +20,7 @@ from restbroker.store.jobs import (
     register,
     retire,
 )
-from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, on_both
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, is_retired, on_both
 from tests.support.store_calls import fetch
 
 RATE, IN_FLIGHT, PAUSE = "ns:restbroker:rate:t", "ns:restbroker:inflight:t", "ns:restbroker:pause:t"
@@ -212,7 +212,8 @@ def test_a_dead_pool_s_share_is_held_until_its_jobs_are_back(pool: Pool, server:
     assert taken(pool, bound) == 3
     heartbeats.fence(pool.client, pool.identity, 0)
     assert isinstance(ask(other, bound), LimitReached)
-    assert heartbeats.recover(pool.client, pool.identity, as_dead).retired
+    heartbeats.recover(pool.client, pool.identity, as_dead)
+    assert is_retired(pool.client, pool.identity)
     assert server.raw.exists(IN_FLIGHT) == 0
     assert taken(other, bound) == 3
 
@@ -308,6 +309,6 @@ def test_a_recovery_that_redis_refuses_in_part_frees_the_rest(pool: Pool, server
     fetch(pool.client, FetchRequest(pool.identity, "t", ("b", "a"), 0, 3, 2, bound))
     heartbeats.fence(pool.client, pool.identity, 0)
     server.raw.set("ns:queue:b", "no list")
-    assert not heartbeats.recover(pool.client, pool.identity, as_dead).retired
+    assert heartbeats.recover(pool.client, pool.identity, as_dead).refused == 1
     assert server.raw.hgetall(IN_FLIGHT) == {b"h:1:abc:t": b"1"}
     assert taken(other, bound) == 2

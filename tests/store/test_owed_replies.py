@@ -9,7 +9,7 @@ from restbroker.store import heartbeats, queues
 from restbroker.store.client import Client
 from restbroker.store.heartbeats import Recovered
 from restbroker.store.jobs import mark, register
-from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload
+from tests.store.pools import FACTS, QUEUES, Pool, Server, as_dead, dead_payload, is_retired
 
 WAITED_FOR = "restbroker:reply:waited-for"
 RESPONSES = ResponseQueue("out", "Add")
@@ -37,7 +37,8 @@ def owing(client: Client) -> Pool:
 
 def test_job_killed_by_a_crash_is_answered_in_the_same_step(owing: Pool, server: Server) -> None:
     """A job that goes back is not answered."""
-    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, {"2:1"}, 0, retired=True)
+    assert heartbeats.recover(owing.client, owing.identity, as_owed) == Recovered(2, 2, {"2:1"})
+    assert is_retired(owing.client, owing.identity)
     assert server.raw.lrange(f"ns:{WAITED_FOR}", 0, -1) == [b"answer to 2"]
     assert 3500 < server.raw.ttl(f"ns:{WAITED_FOR}") <= 3600
     assert server.raw.lrange("ns:queue:out", 0, -1) == [b"reply to 2 of a"]
@@ -56,7 +57,8 @@ def test_refused_reply_keeps_neither_its_job_nor_other_replies(
 ) -> None:
     server.raw.set(f"ns:{spoilt}", "of another type")
     found = heartbeats.recover(owing.client, owing.identity, as_owed)
-    assert found == Recovered(2, 2, {"2:1"}, 0, retired=True, unanswered=1)
+    assert found == Recovered(2, 2, {"2:1"}, unanswered=1)
+    assert is_retired(owing.client, owing.identity)
     assert {key: server.raw.llen(f"ns:{key}") for key in answers} == answers
     assert server.raw.get(f"ns:{spoilt}") == b"of another type"
     assert (server.raw.zcard("ns:dead"), server.raw.xlen("ns:restbroker:parked")) == (1, 1)

@@ -172,6 +172,12 @@ def test_every_namespace_with_queues_is_found_and_none_as_well(client: Client, s
     assert survey.namespaces(client) == {"ns", "other", ""}
 
 
+def test_lists_leave_out_what_the_original_has_in_progress(client: Client, server: Server) -> None:
+    for name in ("rest", "inprogress", "rest:7:inprogress"):
+        server.raw.lpush(f"ns:queue:{name}", b"{}")
+    assert survey.lists(client) == {"rest", "inprogress"}
+
+
 @on_both
 def test_server_reports_limits_disk_and_database_sizes(client: Client, server: Server) -> None:
     server.raw.config_set("maxmemory", 10**9)
