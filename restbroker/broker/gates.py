@@ -39,6 +39,7 @@ ASK_AGAIN_S = 1.0
 _SHARE_S = 0.25
 _ROOM_PER_PLACE = 4
 _LEAST_ROOM = 20
+"""For a place of a slot so many jobs may wait, and for the slot at least so many."""
 
 
 @attrs.define(eq=False)
@@ -234,11 +235,6 @@ class Slot:
     _admitted: deque[Callable[[], None]] = attrs.field(factory=deque)
     """What is being called, and what follows it."""
 
-    @property
-    def waiting_limit(self) -> int:
-        """How many jobs may wait for a place."""
-        return max(_LEAST_ROOM, _ROOM_PER_PLACE * self.limit)
-
     def enter(self, then: Callable[[], None]) -> Literal["in", "waiting", "full"]:
         """Give a job a place ("in"), or let it wait for one ("waiting"), or do neither if all are taken ("full").
 
@@ -247,7 +243,7 @@ class Slot:
         if self.in_use < self.limit:
             self.in_use += 1
             return "in"
-        if len(self.waiting) < self.waiting_limit:
+        if len(self.waiting) < max(_LEAST_ROOM, _ROOM_PER_PLACE * self.limit):
             self.waiting.append(then)
             return "waiting"
         return "full"

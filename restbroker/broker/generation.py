@@ -31,7 +31,7 @@ from restbroker.broker.ready_buffer import are_many
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.scheduler import Scheduler
-from restbroker.broker.scopes import cancel_after, until
+from restbroker.broker.scopes import bound, cancel_after, until
 from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.upkeep import RedisUpkeep, Rewrite
@@ -175,7 +175,7 @@ class Generation:
                 finally:
                     for pool in pools:
                         pool.acker.close()
-                    self._phases.bound_commit()
+                    bound(self._phases.commit, self._phases.end_s)
 
     async def _deliver(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
         async with trio.open_nursery() as connectors:
@@ -256,7 +256,7 @@ class Generation:
 
     async def _settle_unfinished(self, pools: Sequence[WorkerPool]) -> StopResult:
         total = StopResult()
-        self._phases.bound_settle()
+        bound(self._phases.settle, self._phases.end_s)
         with self._phases.settle as scope:
             while True:
                 total = StopResult()

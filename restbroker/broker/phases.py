@@ -42,14 +42,6 @@ class Phases:
         """Note that an error ended the work."""
         self._lost = True
 
-    def bound_commit(self) -> None:
-        """Give the ackers as long as the last settlements may take."""
-        bound(self.commit, self.end_s)
-
-    def bound_settle(self) -> None:
-        """Give what remains as long as the last settlements may take."""
-        bound(self.settle, self.end_s)
-
     @property
     def end_s(self) -> float:
         """The seconds that the last settlements may take: infinite if the process lives on and they may work."""

@@ -305,11 +305,10 @@ class Adaptive:
 
     def record_answers(self, now_s: float, others: int, count: int) -> None:
         """Note as many answers that came together, each as if another job had taken the place of the one before."""
-        if self.limit < self.ceiling:
-            for _ in range(count):
-                before = self.limit
-                self.record_answer(now_s, others)
-                others += self.limit - before
+        for _ in range(count):
+            before = self.limit
+            self.record_answer(now_s, others)
+            others += self.limit - before
 
     def record_refusal(self, now_s: float, others: int) -> None:
         """Note that the target said "not now" or did not answer in time, and lower the limit."""

@@ -10,7 +10,7 @@ import hashlib
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 
 import attrs
@@ -132,14 +132,11 @@ class Scheduler(ProcessTask):
                     self._complain(zset, why, "Check that key's type.")
                 case _:  # Gone: another program has moved it
                     pass
-        self._report_unserved(zset, moved)
-        sweep.after = sweep.after.behind(staying)
-        return due.more, bool(moved)
-
-    def _report_unserved(self, zset: str, moved: Sequence[Placement]) -> None:
         if moved:
             dead = sum(move.queue is None for move in moved)
             self.report(JobsPromoted(zset, len(moved) - dead, dead))
+        sweep.after = sweep.after.behind(staying)
+        return due.more, bool(moved)
 
     def _name(self, zset: str, found: Mapping[str, int]) -> None:
         """Report the queues that overdue jobs wait for, each once."""

@@ -69,7 +69,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     about = {condition.field for condition in sought.where} - set(_OF_ENDS)
     ends = () if about else tuple(walk.ends())
     if about:
-        names = ", ".join(sorted(map(_plain_name, about)))
+        names = ", ".join(sorted(field.removeprefix(where.ARGUMENT) for field in about))
         keep_none = any(field.startswith(where.ARGUMENT) for field in about)
         why = f"keep no arguments ({names})" if keep_none else f"do not contain {names}"
         walk.unseen.append(f"finished jobs, whose records {why}")
@@ -145,7 +145,3 @@ def _has_others(client: Client) -> bool:
 
 def _hit(met: Match) -> Location:
     return Location(met.kind, met.name, met.view.timed.shown(), ahead=met.number)
-
-
-def _plain_name(field: str) -> str:
-    return field.removeprefix(where.ARGUMENT)

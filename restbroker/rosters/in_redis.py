@@ -88,7 +88,7 @@ class RostersInRedis:
         holder = secrets.token_hex(8)
         names, lease_ms = self._user_keys(users), round(LEASE_S * 1000)
         reply = await self._run(lambda keys: rosters.claim_call(keys, names, holder, lease_ms=lease_ms, delay=delay))
-        waits = dict(zip(users, rosters.read_claims(names, reply).values(), strict=True))
+        waits = rosters.read_claims(users, reply)
         wait_s = {user: (ms if ms > 0 else min(-ms, _BUSY_MS)) / 1000 for user, ms in waits.items() if ms}
         return Claim(holder, tuple(user for user, ms in waits.items() if not ms), wait_s)
 

@@ -134,10 +134,6 @@ def sent_messages_of(
     return SentMessagesInRedis(max(windows_s), open_connection(), report) if windows_s else None
 
 
-def _this_process() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
 @attrs.frozen
 class StreamInfo:
     """Facts about a user's stream; times are epoch seconds, and 0 means never.
@@ -160,7 +156,7 @@ class StatesInRedis:
     """The states of all sources of this process; `open_connection` makes a connection with a short time-out."""
 
     open_connection: Callable[[], Connection]
-    process: str = attrs.field(factory=_this_process)
+    process: str = attrs.field(factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     now_s: Callable[[], float] = time.time
     _states: dict[StateKey, SourceState] = attrs.field(factory=dict)
     _facts: dict[StateKey, Callable[[], StreamInfo]] = attrs.field(factory=dict)

@@ -214,7 +214,7 @@ def _guess(message: "Message", payload: Mapping[str, Json]) -> ExchangeContent:
     """Return what a message of an exchange not configured carries, as others may bind the queue to more exchanges."""
     if "user_id" in payload:
         return "presence"
-    return "groupchat" if _suffix(message.key).startswith("groupchat") else "chat"
+    return "groupchat" if message.key.rpartition(".")[2].startswith("groupchat") else "chat"
 
 
 def _presence(payload: Mapping[str, Json], make: Callable[..., ServerEvent]) -> ServerEvent:
@@ -245,10 +245,6 @@ def _host(key: str, sender: str, receiver: str) -> str | None:
     """
     whose = key.rpartition(".")[0].lower()
     return next((domain(jid) for jid in (sender, receiver) if bare(jid).lower() == whose), None)
-
-
-def _suffix(key: str) -> str:
-    return key.rpartition(".")[2]
 
 
 def _text(payload: Mapping[str, Json], member: str) -> str:

@@ -258,13 +258,9 @@ def _is_retried(result: Result, parts: Sequence[_Part]) -> bool:
         case Delivered() | Rejected():
             return False
         case Deferred():
-            return any(_comes_soon(part.job) and not part.is_gone for part in parts)
+            return any(part.job.attempt <= _SOON_TRIES and not (part.job.is_shared or part.is_gone) for part in parts)
         case _:
             return any(not part.is_gone for part in parts)
-
-
-def _comes_soon(job: _Job) -> bool:
-    return job.attempt <= _SOON_TRIES and not job.is_shared
 
 
 def _outcome(result: Result | NotYet) -> Outcome | NotYet:

@@ -97,10 +97,6 @@ def _segment(name: str, text: str, _target: Target) -> str:
     return segment(name, text)
 
 
-def _auth(target: Target) -> Headers:
-    return authorization(target.credentials)
-
-
 def _by_rung(_call: Call, _row: Row, _answer: Answer) -> None:
     return None
 
@@ -134,7 +130,7 @@ class TableKind:
     check_log: str
     error: Parse
     health: Callable[[Answer], Health | None]
-    login: Callable[[Target], Headers] = _auth
+    login: Callable[[Target], Headers] = lambda target: authorization(target.credentials)
     classify: Callable[[Call, Row, Answer], Outcome | None] = _by_rung
     rungs: Ladder = attrs.field(factory=dict)
     body: Callable[[Row, Mapping[str, Json], Target], Mapping[str, Json]] = _members
