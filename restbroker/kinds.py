@@ -23,7 +23,7 @@ class Kind(NamedTuple):
     """A kind of server, which a target is of, or of source.
 
     `folder`: the module of its one file, or the package with its parts. `options`: the class of its options. `emitter`,
-    of a source: the kind of server that can be told to emit an event to it; "": none can.
+    of a source: the kind of server, a folder with `emit.py`, that can be told to emit an event to it; "": none can.
     """
 
     name: str
