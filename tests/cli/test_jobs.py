@@ -53,7 +53,7 @@ def test_explain_and_lists_say_how_long_a_job_waits_after_crashes(shell: Shell, 
     put(store, "schedule", NOW_S + 40, "j1", restbroker_crashes=3, restbroker_deferred_at=NOW_S)
     explained = shell("explain", "j1")
     assert "It waits 40 s after 3 crashes, until " in explained.stdout
-    assert "It was in progress in 3 crashes: it waits longer after each, and dies after six" in explained.stderr
+    assert "It was in progress in 3 crashes: it is tried again, later after each, and dies" in explained.stderr
     assert "waits 40 s after 3 crashes" in shell("scheduled").stdout
 
 

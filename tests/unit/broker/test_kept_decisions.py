@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from restbroker.broker import admission
 from restbroker.broker.admission import Admission, Endpoints
 from restbroker.broker.gates import Slots
+from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Tokens
@@ -82,7 +83,7 @@ def admits(tokens: Tokens | None = None, connector: Connected | None = None, **b
     """An admission that has seen no job yet."""
     target, connected = attrs.evolve(TARGET, **bounds), cast("Any", connector or Connected())
     plan = TargetPlan(target, connected, cast("Any", None), tokens or Tokens(TOKENS), Policy(SidekiqBackoff()))
-    one_process = cast("Any", SimpleNamespace(name="h:1:n:near", report_once=print, warn_once=print))
+    one_process = Identity("h:1:n:near", print)
     in_time = cast("Any", SimpleNamespace(clock_ahead_s=0.0))
     return Admission(plan, one_process, Endpoints(target, connected, Slots({})), in_time)
 
