@@ -27,6 +27,7 @@ from restbroker.operate.edit import NEVER_EDITED
 from restbroker.operate.explain import HistoryExtent, Location, NotFound, Timeline, not_found
 from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.find import SearchLimits
+from restbroker.operate.follow import SENT
 from restbroker.operate.names import nearest
 from restbroker.operate.order_wait import NO_RETRY, OrderWait
 from restbroker.operate.walk import FoundEnd, Kind
@@ -275,7 +276,8 @@ def _not_found_lines(timeline: Timeline, found: NotFound) -> Iterator[str]:
             f"The job {timeline.jid} is in none of these places: it was delivered or deleted, it expired, it was a"
             ' duplicate, it failed and its own "dead": false discarded it, or it was never pushed here.'
         )
-        yield f"If it died and Sidekiq trimmed the dead set: restbroker dead restore {timeline.jid}"
+        if last is None or last.action not in SENT:
+            yield f"If it died and Sidekiq trimmed the dead set: restbroker dead restore {timeline.jid}"
     if found.namespaces:
         names = ", ".join(name or "none" for name in found.namespaces)
         yield f"Other namespaces on this Redis have queues ({names}): RedisNamespace chooses the one that is searched."

@@ -40,6 +40,13 @@ def test_dead_jobs_that_others_trimmed_are_restored(shell: Shell, store: Client)
     assert noted(store) == [("restore", "dead", "done")]
 
 
+def test_a_job_that_a_person_sent_on_is_not_offered_for_restore(shell: Shell, store: Client) -> None:
+    put_dead(store, "j1")
+    assert shell("dead", "retry", "j1").returncode == 0
+    store.command("DEL", "ns:queue:rest")
+    assert "dead restore" not in shell("explain", "j1").stderr
+
+
 @pytest.mark.parametrize(("verb", "zset"), [("dead", "dead"), ("scheduled", "schedule")])
 def test_explain_names_who_deleted_a_job(shell: Shell, store: Client, verb: str, zset: str) -> None:
     put(store, zset, NOW_S, "j1")
