@@ -126,7 +126,7 @@ def test_pauses_of_queues_and_targets_are_reported_with_reasons(client: Client, 
     assert target.startswith("The target ejabberd is paused by ann@web1 for ")
     assert re.search(r' for (10 min|9 min \d+ s) more: "the server moves"\.$', target)
     assert found["QueuePaused"].message == (
-        'The queue rest is paused by bob@web2 until someone resumes it: "mails go out twice".'
+        'Queue rest is paused by bob@web2 until someone resumes it: "mails go out twice"'
     )
 
 

@@ -27,7 +27,7 @@ from restbroker.operate.system import Queue, Snapshot, ordered_targets, stopped_
 from restbroker.operate.words import pause_sentence
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, Level, ok
-from restbroker.store import migration, sets, survey, unadmitted
+from restbroker.store import migration, sets, survey
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
 from restbroker.store.order import StoppedKeys, read_stopped
@@ -107,20 +107,13 @@ def _left_keys(client: Client, config: Config, seen: Snapshot) -> Iterator[Findi
 
 def _known_queue(queue: Queue, seen: Snapshot) -> Iterator[Finding]:
     pools = [pool for pool in seen.targets if not pool.is_gone and queue.name in pool.queues]
-    pause = queue.pause
     served = any(pool.takes_jobs for pool in pools)
     quiet = sorted({pool.name for pool in pools if pool.quiet is True})
     # Anyone who replaces processes one by one makes each quiet first: then others take the jobs.
     of_quiet = "QuietProcess-of-several" if served else "QuietProcess"
     yield from (_finding(of_quiet, process=process, queue=queue.name, jobs=queue.size or 0) for process in quiet)
-    if pause is not None:
-        case = "QueuePaused-flooded" if pause.who == unadmitted.WHO else "QueuePaused"
-        yield _finding(case, message=pause_sentence(f"The queue {queue.name}", pause), queue=shlex.quote(queue.name))
-    elif queue.size is None:
-        return  # its key is named by `check.redis`
-    elif quiet and not served:
-        return
-    elif not queue.size or served:
+    # What is paused, untaken or no list, the table of what is wrong tells.
+    if queue.pause is None and queue.size is not None and (served or not (quiet or queue.size)):
         yield ok(AREA, "Queue", f"The queue {queue.name} is known; {_waiting(queue)}.")
 
 
