@@ -174,7 +174,8 @@ class StatesInRedis:
     def count(self, event: EventHandled) -> None:
         """Count what a server reported; it is written with the next refresh."""
         self._counts.setdefault(event.source, Counter())[event.outcome] += 1
-        self._last_s[event.source] = self.now_s()
+        if event.outcome == "accepted":
+            self._last_s[event.source] = self.now_s()
 
     def for_source(self, source: EventSource) -> "StatesOfSource":
         """Return the states of this source, which write here."""
@@ -236,7 +237,7 @@ class StatesInRedis:
     def _with_attributes(self, state: SourceState, outcomes: Mapping[str, int]) -> SourceState:
         facts = self._facts.get(state.key)
         state = state if facts is None else attrs.evolve(state, **attrs.asdict(facts()))
-        last_s = self._last_s[state.source] if outcomes else 0.0
+        last_s = self._last_s.get(state.source, 0.0) if outcomes else 0.0
         return attrs.evolve(state, outcomes={**outcomes}, event_s=max(state.event_s, last_s))
 
 

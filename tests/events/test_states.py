@@ -45,11 +45,14 @@ async def test_events_are_counted_once_for_each_source(redis_server: RedisServer
     async with kept(redis_server) as states:
         for outcome in ("accepted", "unauthorized", "accepted"):
             states.count(EventHandled("mim", outcome))
+        states.count(EventHandled("hook", "unauthorized"))
+        states.put(SourceState("hook", "webhook", "web1:7"))
         for user in ("ann", "bob"):
             states.for_source(SOURCE).put(None, user)
         ann = SourceState("mim", "mongooseim-amqp", "web1:7", "ann", 5.0)
         counted = attrs.evolve(ann, event_s=5.0, outcomes={"accepted": 2, "unauthorized": 1})
-        await shows(client, counted, attrs.evolve(ann, user="bob"))
+        hook = SourceState("hook", "webhook", "web1:7", outcomes={"unauthorized": 1})
+        await shows(client, hook, counted, attrs.evolve(ann, user="bob"))
 
 
 def test_each_source_of_the_file_has_a_row_with_the_sums() -> None:
