@@ -255,7 +255,7 @@ def _require_valid(makers: Makers, table: RowFile) -> None:
     if reasons:
         output.say("Nothing was queued.")
         for reason in reasons:
-            output.say(f"{reason.code}: {reason.message}\n{reason.hint}")
+            output.say(f"{reason.code}: {reason.message}", reason.hint)
         raise typer.Exit(Exit.REFUSED)
     wrong = wrong_header(maker, columns) if table.is_csv else None
     if wrong is not None:
@@ -274,7 +274,7 @@ def _require_order(targets: Sequence[Target]) -> None:
 
 def _print_resume_hint(batch: _RowBatch, error: KeyboardInterrupt | RestbrokerError) -> NoReturn:
     if isinstance(error, RestbrokerError):
-        output.say(f"restbroker: {error}")
+        output.say_error(error)
     known = None
     with suppress(RestbrokerError):
         known = bulk.read_batch(batch.client, batch.batch) or bulk.BatchRecord()

@@ -92,7 +92,7 @@ def report(
         _draw(found)
         problems = [finding for finding in found if finding.level == "problem"]
         if problems and len(found) > _SCREEN:
-            output.data("\nThe problems once more:")
+            output.data("", "The problems once more:")
             _draw(problems)
     else:
         for finding in found:
@@ -112,7 +112,7 @@ def _suggest(config: ConfigOption, targets: Sequence[str], *, as_json: bool) -> 
     # Sources of one listener have one text.
     texts = dict.fromkeys(suggestion.text for suggestion in found if suggestion.text is not None)
     if texts:
-        output.data("\n\n".join(texts))
+        output.data(*"\n\n".join(texts).split("\n"))
     for suggestion in found:
         if suggestion.text is None:
             output.say(f"{suggestion.target} ({suggestion.kind}): there is nothing to suggest.")
@@ -156,6 +156,11 @@ def _cell(text: str | None) -> str:
     return (text or "").replace("\\", "\\\\").replace("\t", " ").replace("\n", "\\n")
 
 
+def _lines(text: str) -> str:
+    """Return a text of several lines, such as those of a configuration file, for a cell, in which all of them stay."""
+    return "\n".join(map(output.one_line, text.split("\n")))
+
+
 def _draw(found: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
@@ -163,11 +168,11 @@ def _draw(found: Sequence[Finding]) -> None:
 
     drawn = Table.grid("", "", Column(overflow="fold"), padding=(0, 2, 0, 0))
     for finding in found:
-        text = Text(output.printable(finding.message))
+        text = Text(_lines(finding.message))
         if finding.level != "ok":
             text.append(f"  {finding.code}", style="dim")
         for more, style in ((finding.why, "dim"), (finding.hint, "")):
             if more is not None:
-                text.append("\n" + output.printable(more), style=style)
-        drawn.add_row(Text(finding.level, style=_STYLES[finding.level]), finding.area, text)
+                text.append("\n" + _lines(more), style=style)
+        drawn.add_row(Text(finding.level, style=_STYLES[finding.level]), Text(output.one_line(finding.area)), text)
     Console().print(drawn)

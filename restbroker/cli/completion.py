@@ -35,4 +35,4 @@ def completion(
     bash: add to ~/.bashrc the line: source <(restbroker completion bash). zsh: the same with zsh in ~/.zshrc, after
     compinit. fish: write it to ~/.config/fish/completions/restbroker.fish.
     """
-    output.data(Path(__file__).with_suffix(f".{shell}").read_text("utf-8").rstrip("\n"))
+    output.pieces([Path(__file__).with_suffix(f".{shell}").read_text("utf-8")])

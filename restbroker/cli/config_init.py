@@ -90,7 +90,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     answers = _answers(given, kinds, ask=ask)
     target = _write(path, setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES)))
     if isinstance(target.credentials, IssuedLogin):
-        output.say(f"\nIts tokens need this:\n\n{registry.suggest(target, EVERYTHING)}\n")
+        output.say("", "Its tokens need this:", "", *str(registry.suggest(target, EVERYTHING)).split("\n"), "")
     code = _offer_test(path) if ask else None
     password = answers.stats_password if ask else f"in {path.with_name(secret_names(path.stem)[-1])}"
     _print_next_steps(path, answers, password, tested=code)
@@ -234,7 +234,7 @@ def _write(path: Path, planned: Setup) -> Target:
             # By itself, whatever else this shell's variables say.
             (target,) = load(path, {}, {}, kinds=registry.kinds(), sources=sources.kinds()).config.targets
         except ConfigError as error:
-            raise UsageError(f"{error.message}\nNo file was left behind.", error.hint or "") from error
+            raise ConfigError(f"{error.message}\nNo file was left behind.", error.hint or "") from error
         undo.pop_all()
     beside = ", ".join(planned.secrets)
     output.say(f"Wrote {path}, and beside it {beside}: only you can read them (mode 0600).")
@@ -254,18 +254,18 @@ def _offer_test(path: Path) -> Exit | None:
 def _print_next_steps(path: Path, answers: SetupAnswers, password: str | None, *, tested: Exit | None) -> None:
     where = "" if path == Path("env.json") else f" --config {shlex.quote(str(path))}"
     first = "status" if answers.kind == FLAT else "COMMAND"
-    check = "" if tested is Exit.OK else f"  restbroker check{where}            test everything\n"
+    check = [] if tested is Exit.OK else [f"  restbroker check{where}            test everything"]
     pages = f"restbroker web{where}              serve the web pages (docs/web.md)"
     if answers.stats_password is not None:
         pages = f"http://127.0.0.1:8080/      the web pages, while it runs: user {STATS_USER}, password {password}"
     first_of_all = "What to do next" if tested in (None, Exit.OK) else "Correct the problems above. Then"
     output.say(
-        f"{first_of_all}:\n"
-        f"{check}"
-        f"  restbroker check --suggest{where}  the lines that the server's own file needs\n"
-        f"  restbroker run{where}              serve the queue {answers.queue}\n"
-        f"  restbroker enqueue --wait {first}{where}\n"
-        f"  {pages}"
+        f"{first_of_all}:",
+        *check,
+        f"  restbroker check --suggest{where}  the lines that the server's own file needs",
+        f"  restbroker run{where}              serve the queue {answers.queue}",
+        f"  restbroker enqueue --wait {first}{where}",
+        f"  {pages}",
     )
 
 

@@ -165,7 +165,7 @@ def token_of(tokens: Sequence[Token], target: Target, queue: str, spec: CommandS
     if len(found) > 1:
         output.say(f"None of the {len(found)} tokens allows this; nothing was queued.")
     for reason in found:
-        output.say(f"{reason.code}: {reason.message}\n{reason.hint}")
+        output.say(f"{reason.code}: {reason.message}", reason.hint)
     raise typer.Exit(Exit.REFUSED)
 
 
@@ -187,7 +187,8 @@ def answer_or_end(
         raise typer.Exit(128 + signal.SIGINT) from None
     except (StoreUnavailable, StoreRefused) as error:
         # Otherwise a user who sees only this error would push it again.
-        output.say(f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer.\n{error}")
+        output.say(f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer.")
+        output.say(error.message, error.hint or "")
         told: Json = {"code": "NoAnswer", "message": error.message, "cure": error.hint}
         if as_json:
             output.as_json({"jid": jid, "outcome": "queued", "error": told})
@@ -231,7 +232,7 @@ def _print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> No
     if as_json:
         output.as_json(details)
     elif error is None:
-        output.data(_plain(details))
+        output.data(*_plain(details).split("\n"))  # nothing else is on stdout: its lines are the answer's
         if details.get("outcome") == "negative" and sys.stdout.isatty():
             output.say("note: The server's answer is no.")
     if str(details.get("note")).startswith("already done"):
@@ -239,7 +240,7 @@ def _print_answer(jid: str, details: Mapping[str, Json], *, as_json: bool) -> No
     code = error.get("code") if isinstance(error, Mapping) else None
     if isinstance(error, Mapping):
         parts = (f"{code}: {error.get('message')}", error.get("cure"))
-        output.say("\n".join(str(part) for part in parts if part))
+        output.say(*(str(part) for part in parts if part))
     outcome = details.get("outcome")
     if outcome in _DEAD:
         output.say(f"The job {jid} is dead. `restbroker explain {jid}` says what you can do.")

@@ -58,7 +58,7 @@ def _print_codes(shown: Sequence[codes.Explanation], *, as_json: bool, is_list: 
     elif is_list:
         columns.rows(("CODE", "OF", "MEANING"), [(row["code"], row["what"], row["meaning"]) for row in shown])
     else:
-        output.data("\n\n".join(map(_text, shown)))
+        output.data(*"\n\n".join(map(_text, shown)).split("\n"))
 
 
 def _text(row: codes.Explanation) -> str:

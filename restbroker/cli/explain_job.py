@@ -92,7 +92,7 @@ def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) ->
         columns.rows(("", ""), [*(("ended", _end_text(end)) for end in timeline.ends), *vain])
     for place in timeline.locations:
         if sys.stdout.isatty():
-            output.data(f"{_where(place)}\n")
+            output.data(_where(place), "")
             columns.rows(("", ""), list(entries.properties(place.entry)))
         else:
             columns.rows(("", ""), [("where", _where(place)), *entries.properties(place.entry)])

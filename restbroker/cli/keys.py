@@ -194,7 +194,7 @@ def _not_retried(key: str, jid: str, refused: Sequence[str], *, may_restore: boo
         gone = "The id of the job that died is not known: if it is among the dead jobs, retry it there."
     hint = f"To go on without it: {keys_command('skip', key)}"
     if may_restore and not refused:
-        hint += f"\nTo put it back first: restbroker dead restore {shlex.quote(jid)}"
+        hint += f" To put it back first: restbroker dead restore {shlex.quote(jid)}"
     return UsageError(" ".join(refused) or gone, hint)
 
 

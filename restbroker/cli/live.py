@@ -225,7 +225,7 @@ class Screen:
                 output.say_error(error)
             except typer.Exit:
                 pass  # it was not found, and says so
-            output.say("\nAny key goes back.")
+            output.say("", "Any key goes back.")
             self._key(None)
 
     def _choose(self, live: Live) -> str:

@@ -208,9 +208,9 @@ def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
     stopped = stopped_keys(client, ordered_targets(settings.targets))
     found = problems(seen, settings, stopped, time.time())
-    lines = [output.one_line(alarm.text) for alarm in found[:_WRONG]]
+    lines = [alarm.text for alarm in found[:_WRONG]]
     lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
-    output.data("".join(f"{line}\n" for line in lines) or f"{words.all_well(seen.totals['dead'])}\n")
+    output.data(*(lines or [words.all_well(seen.totals["dead"])]), "")
     columns.rows(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])
     if seen.totals["dead"]:
         _dead_jobs(client, settings)
@@ -224,7 +224,8 @@ def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     if seen.sources:
         output.data("")
         columns.table(SOURCES, seen.sources)
-    output.data("\nNext: " + "\n      ".join(_next_steps(seen, found)))
+    first, *others = _next_steps(seen, found)
+    output.data("", f"Next: {first}", *(f"      {step}" for step in others))
 
 
 def _dead_jobs(client: Client, settings: Config) -> None:
@@ -237,7 +238,7 @@ def _dead_jobs(client: Client, settings: Config) -> None:
         found = Summaries("dead", context_of(settings)).now(client, _CAUSES_S)
         if found.causes:
             first = f"; the largest {_CAUSES}:" if len(found.causes) > _CAUSES else ""
-            output.data(f"\n{causes.of_dead(found)}{first}")
+            output.data("", f"{causes.of_dead(found)}{first}")
             rows = [(cause.command or "-", cause.code or "-", f"{cause.jobs:,}", cause.group) for cause in found.causes]
             columns.rows(("COMMAND", "CODE", "JOBS", "GROUP"), rows[:_CAUSES])
 
@@ -246,7 +247,7 @@ def _next_steps(seen: Snapshot, found: Sequence[Alarm]) -> list[str]:
     """Return what to do now, the first thing first."""
     if all(row.dying for row in seen.targets):
         return [START]
-    if steps := dict.fromkeys(output.one_line(f"{alarm.subject}: {alarm.hint}") for alarm in found if alarm.hint):
+    if steps := dict.fromkeys(f"{alarm.subject}: {alarm.hint}" for alarm in found if alarm.hint):
         return list(steps)[:_STEPS]
     if any(alarm.grave for alarm in found):
         return ["`restbroker check` says what is wrong and what to do."]

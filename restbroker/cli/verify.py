@@ -85,4 +85,5 @@ def _show(result: TrialResult) -> None:
     if result.dead_by_code:
         why = ", ".join(f"{count} {name}" for name, count in result.dead_by_code.items())
         output.say(f"Dead jobs, by code: {why}.")
-    output.say(_BROKEN if not result.is_kept else "Every promise was kept." if result.is_tested else _UNTESTED)
+    said = _BROKEN if not result.is_kept else "Every promise was kept." if result.is_tested else _UNTESTED
+    output.say(*said.split("\n"))

@@ -19,6 +19,7 @@ def confirm(question: str, *, yes: bool = False) -> None:
     """
     if yes:
         return
+    question = output.one_line(question)  # which may name what strangers sent
     if not sys.stdin.isatty():
         raise UsageError(
             f"{question} This needs your confirmation, but stdin is not a terminal.",

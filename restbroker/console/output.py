@@ -1,6 +1,8 @@
 """How commands print: data on stdout, messages on stderr; `columns` prints tables.
 
-Used by every command. Always holds: no control character of a server's text reaches a terminal or a table.
+Used by every command. Always holds: what reaches a terminal or a table went through `one_line`, so no text of a
+stranger controls the terminal, or begins a line of its own: only our own code says where a line ends, and a file whose
+text is all that is printed (`pieces`).
 """
 
 import errno
@@ -11,17 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
-from restbroker.errors import OutputLost, RestbrokerError
+from restbroker.errors import ConfigError, OutputLost, RestbrokerError
 
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EPIPE, errno.EBADF, errno.EAGAIN})
 
 
-def data(text: str) -> None:
-    """Print one piece of data as it is; on a terminal, with control characters as escapes.
+def data(*lines: str) -> None:
+    """Print lines of data as they are; on a terminal, as `one_line` shows them.
 
     Raise `OutputLost` if stdout cannot be written.
     """
-    _out(printable(text) if sys.stdout.isatty() else text)
+    _out("\n".join(map(one_line, lines) if sys.stdout.isatty() else lines))
 
 
 def as_json(value: object) -> None:
@@ -46,11 +48,11 @@ def _out_json(value: object, indent: int | None) -> None:
 
 
 def pieces(texts: Iterable[str]) -> None:
-    """Print the pieces of a file one behind the other, without line breaks between them, as `data` prints one."""
+    """Print the pieces of a file, whose tabs and line breaks are its own, without line breaks between them."""
     on_terminal = sys.stdout.isatty()
     for text in texts:
         try:
-            _write(sys.stdout, printable(text) if on_terminal else text, end="")
+            _write(sys.stdout, _printable(text) if on_terminal else text, end="")
         except OSError as error:
             raise output_lost(error) from None
 
@@ -63,8 +65,8 @@ def say_how_far(done: int, past: str, error: BaseException) -> None:
         say("Stopped before the end of the first batch. Run the same command again for the rest.")
 
 
-def say(text: str) -> None:
-    """Print a message for people on stderr, never a part of the data; if that fails, only the exit code is left.
+def say(*lines: str) -> None:
+    """Print lines for people on stderr, never a part of the data; if that fails, only the exit code is left.
 
     What was printed before comes first, also where both go into one file or pipe. Raise `OutputLost`, once the message
     is printed, if that could not be written: Python has dropped it, and no later flush would tell.
@@ -75,7 +77,7 @@ def say(text: str) -> None:
     except OSError as error:
         lost = error
     try:
-        _write(sys.stderr, printable(text))
+        _write(sys.stderr, "\n".join(map(one_line, lines)))
     except OSError:
         # What is left of it would be written once more at the end, and Python would end with 120 for that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
@@ -87,7 +89,9 @@ def say_error(error: RestbrokerError) -> None:
     """Print what went wrong and what to do next; nothing if the reader of stdout has closed it (`| head`)."""
     if not (isinstance(error, OutputLost) and error.by_reader):
         with suppress(OutputLost):
-            say(f"restbroker: {error}")
+            # The configuration's has a line for each problem; in others, a line break can only be a stranger's.
+            message = error.message.split("\n") if isinstance(error, ConfigError) else [error.message]
+            say(f"restbroker: {message[0]}", *message[1:], *([] if error.hint is None else [error.hint]))
 
 
 def row(cells: Iterable[object]) -> None:
@@ -140,8 +144,8 @@ def counted(count: int, what: str) -> str:
 
 
 def one_line(value: object) -> str:
-    """Return a value as a cell of a table: tabs and line breaks become blanks, other control characters escapes."""
-    return printable(str(value)).replace("\t", " ").replace("\n", " ")
+    """Return a value as it is shown in a line: tabs and line breaks become blanks, other control characters escapes."""
+    return _printable(str(value)).replace("\t", " ").replace("\n", " ")
 
 
 def _out(text: str) -> None:
@@ -164,6 +168,6 @@ def _write(stream: TextIO, text: str, end: str = "\n") -> None:
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + end)
 
 
-def printable(text: str) -> str:
+def _printable(text: str) -> str:
     """Return the text with every control character but tab and line break as an escape, e.g. ESC as x1b."""
     return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode("ascii") for c in text)

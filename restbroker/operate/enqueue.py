@@ -299,7 +299,7 @@ def _why_down(snapshot: Mapping[str, Json]) -> str:
     """Return why a worker pool's target gets no jobs, and what to do; empty if it gets some."""
     # A process that has just started asks the target within the second: nothing to tell of yet.
     told = () if _text(snapshot, "gate_code") == "Starting" else ("gate_reason", "gate_cure")
-    return "\n".join(text for name in told if (text := _text(snapshot, name)))
+    return " ".join(text for name in told if (text := _text(snapshot, name)))
 
 
 def _why_limited(snapshot: Mapping[str, Json]) -> str | None:
@@ -463,5 +463,5 @@ class AnswerWait:
         with suppress(StoreRefused):
             known, key = context_of(self.settings), self._ordered_key or ""
             busy = order_wait.of_key(self.client, known, self.target, key, jid=self.jid)
-            return None if not busy or busy.is_own else "\n".join((busy.text(self.local), *busy.next_steps))
+            return None if not busy or busy.is_own else " ".join((busy.text(self.local), *busy.next_steps))
         return None

@@ -81,7 +81,7 @@ def test_job_waits_while_server_is_down_with_reason_and_outlook(shell: Shell, st
     (job,) = jobs_in(store, "queue:rest")
     jid = job["jid"]
     assert (done.returncode, done.stdout) == (6, "")
-    assert "The server of the queue rest gets no jobs now: Nobody listens there.\nStart it." in done.stderr
+    assert "The server of the queue rest gets no jobs now: Nobody listens there. Start it." in done.stderr
     assert f"The job {jid} is not done after 3 s. Do not push it again." in done.stderr
     assert "It waits in the queue rest: the next to be taken.\nIt waits: Nobody listens there." in done.stderr
     assert job["args"] == ["register", {"user": "alice", "host": "example.org", "password": "secret"}, "right-token"]

@@ -79,7 +79,7 @@ def test_a_job_whose_key_is_taken_says_that_it_is_not_sent(client: Client, confi
 def test_a_job_fetched_before_an_outage_says_why_it_waits(client: Client, configured: ConfigContext) -> None:
     serve(client, "ejabberd", 7, ["rest"], gate="closed", gate_reason="No connection.", gate_cure="Start it.")
     serve(client, "ejabberd", 8, ["rest"])
-    for pid, jid, why in ((7, "j1", "No connection.\nStart it."), (8, "j2", None)):
+    for pid, jid, why in ((7, "j1", "No connection. Start it."), (8, "j2", None)):
         queues.push(client, "rest", [job(jid)])
         identity = f"node:{pid}:abc:ejabberd"
         fetch(client, FetchRequest(identity, "ejabberd", ("rest",), 0, 1, 1))

@@ -3,6 +3,7 @@
 Always holds: the process sees no RESTBROKER_* variable but those given, and does not outlive its `with` block.
 """
 
+import io
 import os
 import re
 import signal
@@ -61,17 +62,28 @@ def run(
     )
 
 
+class _Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
+
+
 def run_here(
     arguments: Sequence[str],
     *,
     environ: Mapping[str, str] | None = None,
     directory: Path | None = None,
     stdin: str = "",
+    on_terminal: bool = False,
 ) -> subprocess.CompletedProcess[str]:
-    """As `run`, in this process: what is loaded already need not be loaded again, which is nearly all of the time."""
+    """As `run`, in this process: what is loaded already need not be loaded again, which is nearly all of the time.
+
+    `on_terminal`: its streams say that they are one.
+    """
     words, before = [*arguments], Path.cwd()
     with ExitStack() as stack:
         files = [stack.enter_context(TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(3)]
+        if on_terminal:
+            files = [_Terminal(file.buffer, encoding="utf-8", newline="") for file in files]
         files[0].write(stdin)
         files[0].seek(0)
         for name, file in zip(("stdin", "stdout", "stderr"), files, strict=True):

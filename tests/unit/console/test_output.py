@@ -45,11 +45,11 @@ def test_pipe_gets_data_untouched_and_tables_as_tabs(
 def test_on_a_terminal_control_characters_are_shown_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
-    output.data("a\x1b[31mb\nc")
+    output.data("a\x1b[31mb\nc", "d\te")
     columns.rows(("NAME",), [("x\x1b[2J",)])
     shown = terminal.getvalue()
     assert "\x1b[2J" not in shown
-    assert "a\\x1b[31mb\nc\n" in shown
+    assert "a\\x1b[31mb c\nd e\n" in shown
     assert "NAME" in shown
 
 
@@ -94,9 +94,9 @@ def test_data_lost_before_a_message_is_an_error(
 
 
 def test_a_message_shows_control_characters_as_escapes(capsys: pytest.CaptureFixture[str]) -> None:
-    output.say("a\x1b[31mb\u202e\tc")
+    output.say("a\x1b[31mb\u202e\nc", "d")
     output.say_error(UsageError("no \x1b]0;title\x07", "try \x9b2J"))
-    assert capsys.readouterr().err == "a\\x1b[31mb\\u202e\tc\nrestbroker: no \\x1b]0;title\\x07\ntry \\x9b2J\n"
+    assert capsys.readouterr().err == "a\\x1b[31mb\\u202e c\nd\nrestbroker: no \\x1b]0;title\\x07\ntry \\x9b2J\n"
 
 
 def test_data_precedes_a_later_message_in_one_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
