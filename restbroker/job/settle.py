@@ -54,7 +54,7 @@ CROWDED_FIELD = "restbroker_crowded"
 _CROWDED_LIMIT = 20
 _CROWDED_LONGEST_S = 60.0
 _BEHIND_S = 5.0
-_OVERDUE_LONGEST_S = 600.0
+_BEHIND_LONGEST_S = 22.0
 
 
 Final = Delivered | Rejected | Deferred | Uncertain | Expired | Duplicate
@@ -328,10 +328,12 @@ def postpone(job: Job, context: Context) -> Schedule:
 def defer_behind(job: Job, due_in_s: float, context: Context) -> Schedule:
     """Return the settlement that defers a job behind another one that is tried again in `due_in_s`; no try is used up.
 
-    What is overdue (negative) may wait in a queue, or be deleted: the longer it is, the longer this one waits.
+    What is overdue (negative) may wait in a queue, or be deleted: the longer it is, the longer this one waits. It looks
+    again often enough to start, or to end, within 30 seconds of the other one's end, which may come at any time: a
+    person can retry or delete that one.
     """
-    delay_s = due_in_s + _BEHIND_S if due_in_s > 0 else min(max(_BEHIND_S, -due_in_s), _OVERDUE_LONGEST_S)
-    return _reschedule(job, job.fields, delay_s, context)
+    delay_s = due_in_s + _BEHIND_S if due_in_s > 0 else max(_BEHIND_S, -due_in_s)
+    return _reschedule(job, job.fields, min(delay_s, _BEHIND_LONGEST_S), context)
 
 
 def _answer_of(outcome: Delivered) -> ReplyContent:
