@@ -4,13 +4,24 @@ Called by `config.check_targets`, `config.check_events`, the transport and `serv
 holds: the files that were checked are those that are used; no passphrase is asked for.
 """
 
+import base64
+import calendar
+import math
+import re
 import ssl
+import time
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import bytes_of
 from restbroker.config.target import CertFiles, TlsFiles
 from restbroker.config.values import without_logins
+
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_VALIDITY: Final = re.compile(rb"(?:\x17\x0d\d{12}|\x18\x0f\d{14})Z(?:\x17\x0d|\x18\x0f)(\d{12,14})Z")
+"""The two times in a certificate, of which the second says when it ends: Python's `ssl` reads none but a peer's."""
 
 
 def context_of(files: TlsFiles) -> ssl.SSLContext:
@@ -31,6 +42,31 @@ def server_context(files: CertFiles) -> ssl.SSLContext:
     context.load_cert_chain(files.cert, files.key, password="")
     context.set_alpn_protocols(["http/1.1"])
     return context
+
+
+def why_unusable(files: CertFiles, error: OSError) -> str:
+    """Return what is wrong with the files of which `server_context` raised this."""
+    key = files.key or files.cert
+    if not isinstance(error, ssl.SSLError):
+        return f"it or its key cannot be read: {error.strerror}"
+    if error.reason == "KEY_VALUES_MISMATCH":
+        return f"{key} is not its key"
+    with suppress(OSError):  # it is gone by now
+        for path, mark, what in ((files.cert, _BEGIN, "certificate"), (key, "PRIVATE KEY-----", "key")):
+            if mark not in path.read_text("ascii", "replace"):
+                return f"{path} holds no {what} in PEM form"
+    return f"it or its key is damaged, or the key has a passphrase ({error.reason or error})"
+
+
+def ends_at_s(cert: Path) -> float:
+    """Return when the first certificate of this file ends (epoch seconds); infinite if that cannot be read."""
+    text = cert.read_text("ascii", "replace").partition(_BEGIN)[2].partition("-----END")[0]
+    found = _VALIDITY.search(base64.b64decode(text))
+    if found is None:
+        return math.inf
+    digits = found[1].decode()
+    century = "" if len(digits) == len("YYYYMMDDHHMMSS") else "20" if digits < "5" else "19"
+    return calendar.timegm(time.strptime(century + digits, "%Y%m%d%H%M%S"))
 
 
 def cert_files(files: CertFiles | None, place: str, problems: Problems) -> CertFiles | None:

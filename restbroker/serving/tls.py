@@ -1,16 +1,20 @@
 """The certificate that a server of restbroker shows, and the start of a TLS connection. `serving.runner` uses it.
 
 Always holds: a renewed certificate counts for new connections within seconds; one that cannot be used leaves the last
-in force, with one warning; a client that fails costs its own connection, and is reported once for each reason.
+in force, with one warning; one that has expired is shown all the same, with a warning; a client that fails costs its
+own connection, and is reported once for each reason.
 """
 
+import math
 import ssl
+import time
+from datetime import UTC, datetime
 
 import attrs
 import trio
 
 from restbroker.config.target import CertFiles
-from restbroker.config.tls import server_context
+from restbroker.config.tls import ends_at_s, server_context, why_unusable
 from restbroker.telemetry.events import OperatorWarning, Report
 
 _LOOK_AGAIN_S = 5.0
@@ -29,6 +33,8 @@ class Certificate:
     _stamp: _Stamp | None = None
     _looked_at_s: float = float("-inf")
     _is_reported: bool = False
+    _ends_s: float = math.inf
+    """When it expires, if that is not reported yet."""
 
     async def context(self) -> ssl.SSLContext | None:
         """Return the TLS context for a new connection, read again if the files changed; None: no usable one yet."""
@@ -39,20 +45,30 @@ class Certificate:
                 stamp = await trio.to_thread.run_sync(_stamp_of, self.files)
                 if stamp != self._stamp:
                     self._context = await trio.to_thread.run_sync(server_context, self.files)
+                    self._ends_s = await trio.to_thread.run_sync(ends_at_s, self.files.cert)
                     self._stamp, self._is_reported = stamp, False
             except OSError as error:
-                self._report_failure(error)
+                await self._report_failure(error)
+            if self._ends_s <= time.time():
+                self._report_expiry()
         return self._context
 
-    def _report_failure(self, error: OSError) -> None:
+    async def _report_failure(self, error: OSError) -> None:
         if self._is_reported:
             return
         self._is_reported = True
-        why = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+        why = await trio.to_thread.run_sync(why_unusable, self.files, error)
         left = "No connection can be accepted" if self._context is None else "The previous one stays in use"
         what = f"The certificate {self.files.cert} ({self.key}) cannot be used: {why}. {left}."
         hint = "Put a certificate with its key there, in PEM form, readable by restbroker."
         self.report(OperatorWarning("CertificateUnusable", what, hint))
+
+    def _report_expiry(self) -> None:
+        ended, self._ends_s = datetime.fromtimestamp(self._ends_s, UTC), math.inf
+        what = (
+            f"The certificate {self.files.cert} ({self.key}) expired at {ended:%Y-%m-%d %H:%M:%S} UTC: it is refused."
+        )
+        self.report(OperatorWarning("CertificateExpired", what, "Put a renewed one there, with its key."))
 
 
 def failure(error: BaseException, what: str) -> OperatorWarning | None:

@@ -4,15 +4,22 @@
 import shutil
 import socket
 import ssl
+import subprocess
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import httpx
 import pytest
 import trio
 
+from restbroker.config.core import Config
+from restbroker.config.events import Events
 from restbroker.config.target import CertFiles
+from restbroker.config.tls import _BEGIN, ends_at_s
+from restbroker.operate.check.services import check_services
 from restbroker.serving import connections, tls
 from restbroker.serving.plain import HttpAnswer, HttpRequest, PlainApp
 from restbroker.serving.runner import GRACE_S, Server
@@ -184,8 +191,50 @@ async def test_a_renewed_certificate_counts_once_it_is_usable(
         files.key.unlink()
         assert await shown(server, context) != first
     assert [warned.code for warned in warnings(log)] == ["CertificateUnusable", "CertificateUnusable"]
-    assert "KEY_VALUES_MISMATCH" in warnings(log)[0].message
+    assert f"{files.key} is not its key." in warnings(log)[0].message
     assert "No such file" in warnings(log)[1].message
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("cert.pem", "", "cert.pem holds no certificate in PEM form."),
+        ("cert.pem", f"{_BEGIN}\nMIIB", "it or its key is damaged, or the key has a passphrase ("),
+        ("key.pem", "no key", "key.pem holds no key in PEM form."),
+    ],
+)
+async def test_a_warning_says_what_is_wrong_with_the_file(
+    files: CertFiles, tmp_path: Path, name: str, content: str, why: str
+) -> None:
+    (tmp_path / name).write_text(content)
+    async with served(files) as (server, log), await trio.open_tcp_stream("127.0.0.1", port_of(server)) as stream:
+        assert await stream.receive_some() == b""
+    (warned,) = warnings(log)
+    assert (warned.code, why in warned.message) == ("CertificateUnusable", True), warned.message
+
+
+def test_the_end_of_a_certificate_is_read_as_openssl_reads_it(ours: Authority) -> None:
+    for name in ("server", "stranger"):
+        cert, _ = ours.pair(name)
+        told = subprocess.run(
+            ["openssl", "x509", "-in", cert, "-noout", "-enddate"], check=True, capture_output=True, text=True
+        )
+        assert ends_at_s(cert) == ssl.cert_time_to_seconds(told.stdout.strip().removeprefix("notAfter="))
+
+
+async def test_an_expired_certificate_is_a_finding_and_a_warning(
+    ours: Authority, files: CertFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock of this process is ahead; the client's is OpenSSL's own."""
+    events = Events(tls=files)
+    assert list(check_services(attrs.evolve(Config(), events=events))) == []
+    monkeypatch.setattr(time, "time", lambda: ends_at_s(files.cert) + 1)
+    async with served(files) as (server, log):
+        assert await shown(server, trusting(ours.ca))
+        assert await shown(server, trusting(ours.ca))
+    (warned,) = warnings(log)
+    (finding,) = check_services(attrs.evolve(Config(), events=events))
+    assert (warned.code, finding.code, finding.level) == ("CertificateExpired", "CertificateExpired", "problem")
 
 
 async def test_no_client_is_served_without_a_usable_certificate(files: CertFiles) -> None:

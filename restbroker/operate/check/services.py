@@ -7,6 +7,7 @@ go to the configured address only, and into no finding.
 import base64
 import socket
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from typing import Final
@@ -16,9 +17,10 @@ from restbroker.config.core import Config
 from restbroker.config.events import Events, EventSource
 from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.config.target import Basic
+from restbroker.config.tls import ends_at_s
 from restbroker.errors import ConfigError
 from restbroker.operate.check.config import TEXTS
-from restbroker.servers.findings import Finding, ok
+from restbroker.servers.findings import Finding, moment, ok
 
 _WAIT_S: Final = 5.0
 _USER: Final = "restbroker-check"
@@ -76,6 +78,8 @@ def _roster(roster: Roster) -> Finding:
 def _events(events: Events) -> Iterator[Finding]:
     area = "Events"
     told: set[tuple[str, int]] = set()
+    if events.tls is not None and (ends_s := ends_at_s(events.tls.cert)) <= time.time():
+        yield TEXTS.finding(area, "CertificateExpired", file=events.tls.cert, at=moment(ends_s))
     for source in events.sources:
         if source.path is None:
             continue
