@@ -88,7 +88,7 @@ class PlannedAction:
         running = perform(self.client, jobs, self.action, self.known, dry_run=dry_run)
         with closing(running):  # type: ignore[type-var]  # a generator, which its type does not tell
             try:
-                with progress() as show:
+                with progress(self.client) as show:
                     for step in running:
                         jids += step.jids[: _MOST - len(jids)]
                         so_far, total = _extent(jobs, step)
@@ -116,7 +116,8 @@ class PlannedAction:
             and not (action.foreign_queues or action.verb in ("delete", "kill"))
         ):
             # No one waits until a million jobs are read, only to be asked about what can be undone.
-            shown = inventory(self.client, jobs.zset)
+            with progress(self.client):
+                shown = inventory(self.client, jobs.zset)
             confirm(f"{action.verb.capitalize()} all {output.jobs(len(shown))} of {jobs.location}?")
             return attrs.evolve(jobs, inventory=shown)
         seen, _ = self._run(jobs, dry_run=True)

@@ -18,6 +18,7 @@ from restbroker.config.values import duration_text
 from restbroker.console import columns, output
 from restbroker.console.exits import Exit
 from restbroker.console.load_config import load_quietly
+from restbroker.console.progress import progress
 from restbroker.console.times import local, milliseconds, utc
 from restbroker.job.crashes import crash_text
 from restbroker.job.json_types import Json
@@ -48,7 +49,7 @@ _CHECK: Final = "It may have run, and may not be safe to repeat: check on the se
 def explain_job(jid: str, config: Path | None, *, jobs: int, seconds: int, as_json: bool) -> None:
     """Print the timeline of a job; end with 1 if it is nowhere."""
     settings = load_quietly(config)
-    with open_store(settings) as client:
+    with open_store(settings) as client, progress(client):
         timeline = find_timeline(client, jid, context_of(settings), SearchLimits(seconds=seconds, jobs=jobs))
         found = not_found(client, settings) if not timeline.locations and not timeline.ends else None
     if as_json:

@@ -15,6 +15,7 @@ from restbroker.console import columns, output
 from restbroker.console.columns import Column
 from restbroker.console.exits import Exit
 from restbroker.console.options import JobsOption, LimitOption, Output, SecondsOption, argument, command
+from restbroker.console.progress import progress
 from restbroker.console.times import local, utc
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
@@ -52,7 +53,7 @@ def find(
     knows = context_of(settings)
     wanted = parse_search(words, time.time(), hidden=knows.hidden)
     bounds = SearchLimits(seconds=seconds, jobs=jobs, ends=max(jobs, 1_000_000), hits=limit)
-    with open_store(settings) as client:
+    with open_store(settings) as client, progress(client):
         found = search(client, wanted, knows, bounds)
     if how.json:
         output.as_json(_as_json(found))

@@ -42,6 +42,7 @@ from restbroker.console.options import (
     command,
     option,
 )
+from restbroker.console.progress import progress
 from restbroker.console.times import at_s, waiting_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
@@ -119,7 +120,7 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
     def show(jid: JidWord, how: Output) -> None:
         """Show one job and its last tries. Secrets are masked."""
         settings = how.settings()
-        with open_store(settings) as client:
+        with open_store(settings) as client, progress(client):
             entry = find.one(client, zset, jid, context_of(settings))
         if entry is None:
             name = entries.COMMANDS[zset]
@@ -225,7 +226,7 @@ def _add_restore(app: typer.Typer) -> None:
         """Put a job that left the dead set back into it: trimmed, retried or deleted. It does not run."""
         from restbroker.operate import dead_copies
 
-        with open_store(load_quietly(config)) as client:
+        with open_store(load_quietly(config)) as client, progress(client):
             dead_copies.restore(client, jid, who(), why)
         output.say(f"{jid} is in the dead set again. It may have run since it died: restbroker explain {jid}")
         output.say(f"To run it: restbroker dead retry {jid}")
@@ -281,7 +282,7 @@ def _add_summary(app: typer.Typer, zset: Literal["dead", "retry"]) -> None:
 
         settings = how.settings()
         knows = context_of(settings)
-        with open_store(settings) as client:
+        with open_store(settings) as client, progress(client):
             found = Summaries(zset, knows, where=conditions(where, zset, knows)).now(client, _SUMMARY_S)
         entries.write_summary(found, zset, limit, as_json=how.json)
 

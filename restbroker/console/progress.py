@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from restbroker.store.client import Client
+
 _QUIET_S: Final = 1.0
 
 
@@ -22,8 +24,8 @@ ShowProgress: TypeAlias = Callable[[int, int | None, str], None]
 
 
 @contextmanager
-def progress() -> Iterator[ShowProgress]:
-    """Show how far the work of the block is, as it says itself."""
+def progress(client: "Client | None" = None) -> Iterator[ShowProgress]:
+    """Show how far the work of the block is, as it says itself, and as this client's walks through sets tell."""
     began_s, bar = time.monotonic(), None
     with ExitStack() as stack:
 
@@ -35,6 +37,9 @@ def progress() -> Iterator[ShowProgress]:
                 left = "" if total is None else "left  "
                 bar.update(bar.task_ids[0], completed=done, total=total, words=f"{left}{words}")
 
+        if client is not None:
+            stack.callback(setattr, client, "tell", client.tell)
+            client.tell = show
         yield show
 
 

@@ -183,12 +183,11 @@ class Summaries:
     def _members(self, client: Client, part: _ScoreSlice) -> Iterator[Member]:
         """Yield the members of a slice, the highest score first."""
         place = None if part.high == inf else Cursor(part.high, _ALL)
-        while members := (piece := paging.piece(client, self.zset, place, _PIECE, newest_first=True)).members:
-            for member in members:
+        for piece in paging.pieces(client, self.zset, _PIECE, place, newest_first=True):
+            for member in piece.members:
                 if member[1] < part.low:
                     return
                 yield member
-            place = piece.behind()
 
     def _summary(self, total: int) -> Summary:
         throttle, together = Throttle() if self.gives_way else None, dict[str, Cause]()

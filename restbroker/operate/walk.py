@@ -26,6 +26,7 @@ from restbroker.store.history import JobEnd
 from restbroker.store.in_progress import read_jobs_in_pieces
 from restbroker.store.key_queues import KeyQueue, count_before, newest_first, read_key_queues
 from restbroker.store.keys import QueueName, SortedSet
+from restbroker.store.paging import rested
 from restbroker.store.queues import QueueSize
 from restbroker.store.tickets import queue_of
 
@@ -189,7 +190,7 @@ class Walk:
 
     def ends(self, since_s: float = 0.0) -> Iterator[FoundEnd]:
         """Yield the records of finished jobs, newest first, back to `since_s` (epoch seconds)."""
-        found = self._through("finished jobs", self._ended_since(since_s), self._end, most=self.bounds.ends)
+        found = self._through("finished jobs", rested(self._ended_since(since_s)), self._end, most=self.bounds.ends)
         return (end for _, end in self.readable(found))
 
     def readable(self, found: Iterable[T]) -> Iterator[T]:
@@ -229,7 +230,7 @@ class Walk:
         gaps, size, newest = len(self.unseen), self._size(queue, own), min(_AT_END, self.bounds.jobs)
         count = min(size.in_list - newest, _AT_END, self.bounds.jobs - newest)
         oldest: list[bytes] = self.ask(lambda client: _oldest(client, own, count), [])
-        pieces = [self._newest_first(queue, own, 0, newest), [self._views(queue, oldest)]]
+        pieces = [rested(self._newest_first(queue, own, 0, newest)), [self._views(queue, oldest)]]
         for match in self._matches("queue", queue, f"the queue {queue}", chain.from_iterable(pieces)):
             behind = match.number + (size.in_list - newest - len(oldest) if match.number >= newest else 0)
             yield attrs.evolve(match, number=max(0, size.total - 1 - behind))
@@ -242,7 +243,7 @@ class Walk:
 
     def _between_ends(self, queue: str, rest: _Rest) -> Iterator[Match]:
         size, seen = self._size(queue, rest.own), rest.newest + len(rest.oldest)
-        pieces = self._newest_first(queue, rest.own, rest.newest, passed=rest.oldest)
+        pieces = rested(self._newest_first(queue, rest.own, rest.newest, passed=rest.oldest))
         for match in self._matches("queue", queue, f"the queue {queue}", pieces, seen=seen):
             yield attrs.evolve(match, number=max(0, size.total - 1 - (match.number - len(rest.oldest))))
         lines = self._lines(queue, rest.own)
@@ -345,7 +346,7 @@ class Walk:
         return [StoredJob(raw, 0.0, self.context, queue) for raw in raws]
 
     def _line_jobs(self, queue: str, own: QueueName, places: _Places) -> Iterator[Sequence[_LineJob]]:
-        for piece in key_queues.pieces(self.client, own, places):
+        for piece in rested(key_queues.pieces(self.client, own, places)):
             yield [(StoredJob(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
 
     def _placed_or_none(self, placed: _LineJob) -> _LineJob | None:
@@ -356,7 +357,7 @@ class Walk:
 
     def _in_progress(self, identity: str, queues: Sequence[str]) -> Iterator[Sequence[StoredJob]]:
         """Yield what a worker pool has in progress, with the queue that each came from, which it need not name."""
-        for piece in read_jobs_in_pieces(self.client, identity):
+        for piece in rested(read_jobs_in_pieces(self.client, identity)):
             yield [StoredJob(raw, 0.0, self.context, queue_of(ticket, queues)) for ticket, raw in piece.items()]
 
     def _ended_since(self, since_s: float) -> Iterator[Sequence[history.HistoryEntry]]:

@@ -7,7 +7,7 @@ that a proxy or a fork that answers differently is named instead of crashing far
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
 import attrs
@@ -49,6 +49,8 @@ class Client:
     _sentinels: "Sentinels | None" = None
     _place: "Address | None" = None
     _link: RedisLink | None = None
+    tell: Callable[[int, int | None, str], None] = lambda *_: None
+    """Is told how far a walk through a set is (how many were read, of how many, words), for who waits at a terminal."""
     timeout_s: float = attrs.field(init=False)
     """The seconds that an answer may take."""
 

@@ -2,8 +2,8 @@
 
 Used by `operate.enqueue` and `broker.periodic`, which take the lock over if two looks five seconds apart find the job
 nowhere, and if the lock still has the value that it had before the first. Always holds: it changes nothing, but for
-jobs in hands, which go back to their queues; what could not be searched to the end within a second, or may not be read,
-counts as unsearched, and the lock is believed.
+jobs in hands, which go back to their queues; what could not be searched to the end within two seconds, or may not be
+read, counts as unsearched, and the lock is believed.
 
 Why no job is taken for deleted that is being moved: its moves lead from a set to a queue's list, perhaps into a line,
 and into progress; and from there, by a settlement, back to any of these. Each settlement renews the lock's moment, so
@@ -30,8 +30,9 @@ from restbroker.store.keys import SortedSet
 Sight: TypeAlias = Literal["found", "missing", "unsearched"]
 AGAIN_S: Final = 5.0
 """The least number of seconds between the two looks."""
-_MOST_S: Final = 1.0
-_PIECE: Final = 500
+_MOST_S: Final = 2.0
+_PIECE: Final = 50
+"""To read from the middle of a list of a million costs Redis most of a millisecond for each twenty."""
 _SETS: Final[tuple[SortedSet, ...]] = ("retry", "schedule")
 _Pieces: TypeAlias = Iterator[Sequence[bytes]]
 
@@ -46,9 +47,9 @@ def search(client: Client, jid: str, queue: str) -> Sight:
         names = sorted({*queues.names(client), *targets, queue})
         way: tuple[Callable[[], _Pieces], ...] = (
             lambda: _in_sets(client, jid),
-            lambda: _in_lists(client, names),
-            lambda: _in_lines(client, names, targets),
-            lambda: _in_progress(client),
+            lambda: paging.rested(_in_lists(client, names)),
+            lambda: paging.rested(_in_lines(client, names, targets)),
+            lambda: paging.rested(_in_progress(client)),
         )
         for pieces in (*way, *reversed(way[:-1])):
             for piece in pieces():

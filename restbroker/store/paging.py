@@ -1,25 +1,31 @@
 """Reads sorted sets piece by piece, from a place that stays valid while others change the set. Used by `operate`.
 
-Always holds: a piece costs the same wherever it begins and however large the set is; a member that is there all the
-while is found exactly once, unless its neighbours of the same score change: then it may be found twice, never not at
-all.
+Always holds: who goes through a whole set does it by `rested`, in steps that take Redis two milliseconds at most, if no
+member is larger, and with a rest behind each, so that others have Redis for half of the time. A piece costs the same
+wherever it begins and however large the set is; a member that is there all the while is found exactly once, unless its
+neighbours of the same score change: then it may be found twice, never not at all.
 """
 
 import hashlib
 import math
 import re
+import time
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final, Self, TypeAlias
+from typing import Final, Self, TypeAlias, TypeVar
 
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.store.client import Client, integer, items, members, pair, text
+from restbroker.store.client import Client, exactly, integer, items, members, text
 from restbroker.store.keys import SortedSet
-from restbroker.store.tickets import MAX_BYTES
 
+T = TypeVar("T")
 Member: TypeAlias = tuple[bytes, float]
 """A member as stored, with its score."""
+STEP_BYTES: Final = 256 * 1024
+"""What Redis reads in two milliseconds at most."""
+_LONGEST_REST_S: Final = 0.01
+"""What takes longer is a slow network, or a machine with too much to do: no rest helps Redis there."""
 _FORM: Final = re.compile(r"([0-9a-z.+-]{1,40}):(\d{1,9}):([0-9a-f]{40})?", re.ASCII)
 
 
@@ -78,6 +84,17 @@ def digest_of(member: bytes) -> str:
     return hashlib.sha1(member, usedforsecurity=False).hexdigest()
 
 
+def rested(steps: Iterator[T]) -> Iterator[T]:
+    """Yield what these steps read; before the next one, leave Redis alone as long as the last one took, 10 ms at most."""
+    began_s = time.monotonic()
+    for found in steps:
+        ended_s = time.monotonic()
+        yield found
+        until_s = ended_s + min(ended_s - began_s, _LONGEST_REST_S)
+        time.sleep(max(0.0, until_s - time.monotonic()))
+        began_s = time.monotonic()
+
+
 def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, newest_first: bool) -> SetPiece:
     """Return up to `limit` members behind `after` (None: from the beginning), fewer if they are large.
 
@@ -85,7 +102,7 @@ def piece(client: Client, zset: SortedSet, after: Cursor | None, limit: int, *, 
     """
     place = ("", 0, "") if after is None else (repr(after.score), after.offset, after.digest)
     order = "down" if newest_first else "up"
-    reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, MAX_BYTES])
+    reply = client.run("page", [client.keys.sorted_set(zset)], [order, *place, limit, STEP_BYTES])
     size, passed, *flat = items(reply, 2)
     start = None if after is None else attrs.evolve(after, offset=integer(passed))
     return SetPiece(tuple(members(flat)), integer(size), start)
@@ -99,9 +116,15 @@ def pieces(
     Raise `StoreUnavailable` or `StoreRefused`.
     """
     is_down = zset == "dead" if newest_first is None else newest_first
-    while (part := piece(client, zset, after, limit, newest_first=is_down)).members:
-        yield part
-        after = part.behind()
+
+    def steps(place: Cursor | None) -> Iterator[SetPiece]:
+        looked_at = 0
+        while (part := piece(client, zset, place, limit, newest_first=is_down)).members:
+            looked_at, place = looked_at + len(part.members), part.behind()
+            client.tell(looked_at, part.size, f"{looked_at:,} looked at")
+            yield part
+
+    return rested(steps(after))
 
 
 def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]]) -> list[int]:
@@ -117,13 +140,18 @@ def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]
 def members_with_word(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:
     """Go through the whole set, in no order, and yield in each step the members that have this word in their bytes.
 
-    A step costs Redis little, however large the members are, and covers some thousand usual ones, so that the caller
-    may stop anywhere. A member may come twice. Raise `StoreUnavailable` or `StoreRefused`.
+    A step covers a thousand usual ones, so that the caller may stop anywhere. A member may come twice. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
-    key, cursor = client.keys.sorted_set(zset), "0"
-    while True:
-        position, found = pair(client.run("find", [key], [cursor, word, MAX_BYTES]))
-        yield members(found)
-        cursor = text(position)
-        if cursor == "0":
-            return
+    key = client.keys.sorted_set(zset)
+
+    def steps() -> Iterator[Sequence[Member]]:
+        cursor, looked_at = "", 0
+        while cursor != "0":
+            reply = client.run("find", [key], [cursor or "0", word, STEP_BYTES])
+            position, found, count, size = exactly(4, reply)
+            cursor, looked_at = text(position), looked_at + integer(count)
+            client.tell(looked_at, integer(size), f"{looked_at:,} looked at")
+            yield members(found)
+
+    return rested(steps())

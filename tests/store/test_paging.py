@@ -1,12 +1,15 @@
 """Reading a set piece by piece while others change it, and places that a person gives its members."""
 
+import time
+from collections.abc import Iterator
+
 import pytest
 
 from restbroker.errors import UsageError
 from restbroker.store import paging
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
-from restbroker.store.paging import Cursor, members_with_word, piece
+from restbroker.store.paging import Cursor, members_with_word, piece, pieces
 from restbroker.store.sets import Placement, place
 from tests.store.pools import Server, on_both
 
@@ -66,10 +69,13 @@ def test_removing_scan_says_so_and_goes_on_right_behind(client: Client, server: 
 def test_large_members_come_few_at_a_time_and_all_of_them_come(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "MAX_BYTES", 250)
+    monkeypatch.setattr(paging, "STEP_BYTES", 250)
     server.raw.zadd("ns:dead", {f"{n:02}" + "x" * 98: n for n in range(50)})
-    assert len(piece(client, "dead", None, 50, newest_first=False).members) == 2
-    assert len(walk(client, 50)) == 50
+    told: list[tuple[int, int | None]] = []
+    client.tell = lambda done, total, _words: told.append((done, total))
+    found = [len(part.members) for part in pieces(client, "dead", 50)]
+    assert (sum(found), max(found)) == (50, 2)
+    assert told == [(done, 50) for done in range(2, 51, 2)]
 
 
 def test_cursor_reveals_no_member_and_reads_back(client: Client, server: Server) -> None:
@@ -98,12 +104,32 @@ def test_a_word_is_found_wherever_it_is_and_means_only_itself(client: Client, se
 def test_large_members_come_few_at_a_time_but_all(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "MAX_BYTES", 250)
+    monkeypatch.setattr(paging, "STEP_BYTES", 250)
     server.raw.zadd("ns:dead", {f"{n:03}" + "x" * 97: n for n in range(200)})
     found = list(members_with_word(client, "dead", "x"))
     assert {member for part in found for member, _ in part} == set(server.raw.zrange("ns:dead", 0, -1))
     # One step may come upon several that lie together.
     assert max(map(len, found)) < 15
+
+
+def test_a_walk_rests_for_as_long_as_each_step_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 4 ms; what the caller does meanwhile counts as rest. The last one takes 40 ms, in the network."""
+    now_s, rests, steps_s, works_s = 0.0, list[float](), (0.004, 0.004, 0.004, 0.04), (0.0, 0.001, 0.02, 0.0)
+
+    def spend(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+
+    def steps() -> Iterator[int]:
+        for number, step_s in enumerate(steps_s):
+            spend(step_s)
+            yield number
+
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "sleep", rests.append)
+    for number in paging.rested(steps()):
+        spend(works_s[number])
+    assert rests == pytest.approx([0.004, 0.003, 0.0, 0.01])
 
 
 @on_both

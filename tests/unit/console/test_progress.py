@@ -9,6 +9,7 @@ import pytest
 from restbroker.console import output
 from restbroker.console import progress as module
 from restbroker.console.progress import progress
+from restbroker.store.client import StoreSettings, open_client
 
 
 class Terminal(io.StringIO):
@@ -52,6 +53,17 @@ def test_an_unknown_total_has_no_per_cent(monkeypatch: pytest.MonkeyPatch) -> No
         show(20, None, "20 rows")
     assert "20 rows" in plain(terminal)
     assert "%" not in plain(terminal)
+
+
+def test_a_walk_through_a_set_is_shown_while_it_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = as_terminal(monkeypatch)
+    client = open_client(StoreSettings("redis://127.0.0.1:1/0"))
+    with progress(client):
+        client.tell(100, 200, "100 looked at")
+    client.tell(150, 200, "150 looked at")
+    assert "50%" in plain(terminal)
+    assert "100 looked at" in plain(terminal)
+    assert "150" not in plain(terminal)
 
 
 def test_short_work_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
