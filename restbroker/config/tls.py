@@ -48,14 +48,14 @@ def why_unusable(files: CertFiles, error: OSError) -> str:
     """Return what is wrong with the files of which `server_context` raised this."""
     key = files.key or files.cert
     if not isinstance(error, ssl.SSLError):
-        return f"it or its key cannot be read: {error.strerror}"
+        return f"{files.cert} or its key cannot be read: {error.strerror}"
     if error.reason == "KEY_VALUES_MISMATCH":
-        return f"{key} is not its key"
+        return f"{key} is not the key of the certificate in {files.cert}"
     with suppress(OSError):  # it is gone by now
         for path, mark, what in ((files.cert, _BEGIN, "certificate"), (key, "PRIVATE KEY-----", "key")):
             if mark not in path.read_text("ascii", "replace"):
                 return f"{path} holds no {what} in PEM form"
-    return f"it or its key is damaged, or the key has a passphrase ({error.reason or error})"
+    return f"{files.cert} or its key is damaged, or the key has a passphrase ({error.reason or error})"
 
 
 def ends_at_s(cert: Path) -> float:
@@ -119,24 +119,20 @@ def _try_authority(path: Path, place: str, problems: Problems) -> None:
 
 
 def _try_certificate(files: TlsFiles, place: str, problems: Problems) -> None:
+    assert files.cert is not None  # noqa: S101 - it was read
     try:
         context_of(files)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
-            problems.refuse(
-                at(place, "KeyFile"),
-                f"{_printable(files.key)} is not the key of the certificate in {_printable(files.cert)}.",
-            )
-            return
-        unread = "no readable certificate and key"
+        why = without_logins(why_unusable(CertFiles(files.cert, files.key), error))
         form = "in PEM form, without a passphrase"
-        if files.key is None:
-            why = (
-                f"{_printable(files.cert)} holds {unread}; give the file of its key as {at(place, 'KeyFile')}, {form}."
+        if error.reason == "KEY_VALUES_MISMATCH":
+            problems.refuse(at(place, "KeyFile"), f"{why}.")
+        elif files.key is None:
+            problems.refuse(
+                at(place, "CertFile"), f"{why}; give the file of its key as {at(place, 'KeyFile')}, {form}."
             )
         else:
-            why = f"{_printable(files.cert)} and {_printable(files.key)} hold {unread}; both must be {form}."
-        problems.refuse(at(place, "CertFile"), why)
+            problems.refuse(at(place, "CertFile"), f"{why}; both must be {form}.")
 
 
 def _printable(path: Path | None) -> str:

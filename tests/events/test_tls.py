@@ -191,7 +191,7 @@ async def test_a_renewed_certificate_counts_once_it_is_usable(
         files.key.unlink()
         assert await shown(server, context) != first
     assert [warned.code for warned in warnings(log)] == ["CertificateUnusable", "CertificateUnusable"]
-    assert f"{files.key} is not its key." in warnings(log)[0].message
+    assert f"{files.key} is not the key of the certificate in {files.cert}." in warnings(log)[0].message
     assert "No such file" in warnings(log)[1].message
 
 
@@ -199,7 +199,7 @@ async def test_a_renewed_certificate_counts_once_it_is_usable(
     ("name", "content", "why"),
     [
         ("cert.pem", "", "cert.pem holds no certificate in PEM form."),
-        ("cert.pem", f"{_BEGIN}\nMIIB", "it or its key is damaged, or the key has a passphrase ("),
+        ("cert.pem", f"{_BEGIN}\nMIIB", "cert.pem or its key is damaged, or the key has a passphrase ("),
         ("key.pem", "no key", "key.pem holds no key in PEM form."),
     ],
 )

@@ -86,9 +86,12 @@ def test_a_clients_certificate_is_tried_with_its_key(write: Write, refused: Refu
     assert (files.cert, files.key) == (tmp_path / "both.pem", None)
     for tls, problem in (
         ({"CertFile": "ours.pem", "KeyFile": "theirs.key"}, "KeyFile: * is not the key of the certificate in *"),
-        ({"CertFile": "ours.pem", "KeyFile": "locked.key"}, "CertFile: * no readable certificate and key; *"),
-        ({"CertFile": "ours.pem"}, "CertFile: * no readable certificate and key; * its key as *TLS.KeyFile, *"),
-        ({"CertFile": "ours.key", "KeyFile": "ours.key"}, "CertFile: * no readable certificate and key; *"),
+        (
+            {"CertFile": "ours.pem", "KeyFile": "locked.key"},
+            "CertFile: * or the key has a passphrase (*); both must be *",
+        ),
+        ({"CertFile": "ours.pem"}, "CertFile: *ours.pem holds no key in PEM form; * its key as *TLS.KeyFile, *"),
+        ({"CertFile": "ours.key", "KeyFile": "ours.key"}, "CertFile: *ours.key holds no certificate in PEM form; *"),
         ({"CertFile": "ours.pem", "KeyFile": "none.key"}, "KeyFile: * cannot be read: No such file*"),
         ({"KeyFile": "ours.key"}, "KeyFile: is the key of a certificate; give that too, as CertFile."),
     ):
