@@ -156,11 +156,6 @@ def _cell(text: str | None) -> str:
     return (text or "").replace("\\", "\\\\").replace("\t", " ").replace("\n", "\\n")
 
 
-def _lines(text: str) -> str:
-    """Return a text of several lines, such as those of a configuration file, for a cell, in which all of them stay."""
-    return "\n".join(map(output.one_line, text.split("\n")))
-
-
 def _draw(found: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Column, Table
@@ -168,11 +163,11 @@ def _draw(found: Sequence[Finding]) -> None:
 
     drawn = Table.grid("", "", Column(overflow="fold"), padding=(0, 2, 0, 0))
     for finding in found:
-        text = Text(_lines(finding.message))
+        text = Text(output.printable(finding.message))
         if finding.level != "ok":
             text.append(f"  {finding.code}", style="dim")
         for more, style in ((finding.why, "dim"), (finding.hint, "")):
             if more is not None:
-                text.append("\n" + _lines(more), style=style)
+                text.append("\n" + output.printable(more), style=style)
         drawn.add_row(Text(finding.level, style=_STYLES[finding.level]), Text(output.one_line(finding.area)), text)
     Console().print(drawn)

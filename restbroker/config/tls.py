@@ -119,11 +119,10 @@ def _try_authority(path: Path, place: str, problems: Problems) -> None:
 
 
 def _try_certificate(files: TlsFiles, place: str, problems: Problems) -> None:
-    assert files.cert is not None  # noqa: S101 - it was read
     try:
         context_of(files)
     except ssl.SSLError as error:
-        why = without_logins(why_unusable(CertFiles(files.cert, files.key), error))
+        why = without_logins(why_unusable(CertFiles(files.cert or Path(), files.key), error))
         form = "in PEM form, without a passphrase"
         if error.reason == "KEY_VALUES_MISMATCH":
             problems.refuse(at(place, "KeyFile"), f"{why}.")

@@ -51,10 +51,7 @@ def pieces(texts: Iterable[str]) -> None:
     """Print the pieces of a file, whose tabs and line breaks are its own, without line breaks between them."""
     on_terminal = sys.stdout.isatty()
     for text in texts:
-        try:
-            _write(sys.stdout, _printable(text) if on_terminal else text, end="")
-        except OSError as error:
-            raise output_lost(error) from None
+        _out(printable(text) if on_terminal else text, end="")
 
 
 def say_how_far(done: int, past: str, error: BaseException) -> None:
@@ -145,12 +142,12 @@ def counted(count: int, what: str) -> str:
 
 def one_line(value: object) -> str:
     """Return a value as it is shown in a line: tabs and line breaks become blanks, other control characters escapes."""
-    return _printable(str(value)).replace("\t", " ").replace("\n", " ")
+    return printable(str(value)).replace("\t", " ").replace("\n", " ")
 
 
-def _out(text: str) -> None:
+def _out(text: str, end: str = "\n") -> None:
     try:
-        _write(sys.stdout, text)
+        _write(sys.stdout, text, end)
     except OSError as error:
         raise output_lost(error) from None
 
@@ -168,6 +165,6 @@ def _write(stream: TextIO, text: str, end: str = "\n") -> None:
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + end)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Return the text with every control character but tab and line break as an escape, e.g. ESC as x1b."""
     return "".join(c if c.isprintable() or c in "\t\n" else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -7,25 +7,34 @@ The set is cut into slices by score. Redis counts a slice in microseconds, and o
 again; all are after an edit or a move, which the audit log shows: it has an entry after each batch that was changed.
 Equal counts of other jobs are taken for the same: in the dead set, whose new jobs come on top, that can only happen if
 an older one is put back while another one goes.
+
+Who has read many jobs shares the slices in Redis, so that another process need not read them: a command begins with the
+counts that the pages have. They count for a configuration with the same targets, and are masked again with its secrets.
 """
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
+from restbroker import __version__
 from restbroker.errors import StoreRefused
+from restbroker.job import hiding
+from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import StoredJob
 from restbroker.operate.throttle import Throttle
 from restbroker.operate.where import Where
 from restbroker.store import paging
-from restbroker.store.client import Client
+from restbroker.store.client import Client, raw
 from restbroker.store.keys import SortedSet
 from restbroker.store.paging import Cursor, Member
+from restbroker.store.tickets import MAX_BYTES
 
 _SLICE: Final = 1000
 _PIECE: Final = 250
@@ -37,6 +46,10 @@ _IN_PLACE: Final = ("edit", "move")
 """Actions, as the audit log names them, after which as many jobs have the same scores."""
 HOUR_S: Final = 3600
 _CHARTED_S: Final = 30 * 24 * HOUR_S
+_SHARED_AFTER: Final = 20_000
+"""So many jobs are read in a moment; the slices of twice as many are a message of some 10 KB."""
+_SHARED_S: Final = 86_400
+_OF_JOBS: Final = ("jid", "command", "code", "message")
 _ALL: Final = 10**9
 """More than the members of any one score: a place behind so many is behind all of them."""
 
@@ -122,6 +135,8 @@ class Summaries:
     _slices: list[_ScoreSlice] = attrs.field(factory=lambda: [_ScoreSlice(-inf, inf, _NOT_READ)])
     _noted: str | None = None
     """The newest entry of the audit log that was seen."""
+    _unshared: int = 0
+    """How many jobs were read since the slices were shared."""
 
     def now(self, client: Client, seconds: float = 60.0) -> Summary:
         """Return the summary of what can be read in `seconds`; the next call continues.
@@ -129,6 +144,8 @@ class Summaries:
         Raise `StoreUnavailable` or `StoreRefused`.
         """
         deadline = time.monotonic() + seconds
+        if self._noted is None and not self.where:
+            self._begin_with_shared(client)
         if self._was_changed(client):
             for part in self._slices:
                 part.is_stale = True
@@ -146,7 +163,39 @@ class Summaries:
                     slices.append(part)
         self._slices = slices
         found = self._summary(sum(counts))
-        return attrs.evolve(found, is_counted=not is_late and all(part.jobs != _NOT_READ for part in slices))
+        is_counted = not is_late and all(part.jobs != _NOT_READ for part in slices)
+        if is_counted and self._unshared >= _SHARED_AFTER and not self.where:
+            self._share(client)
+        return attrs.evolve(found, is_counted=is_counted)
+
+    @property
+    def _view(self) -> list[Json]:
+        """What must be the same where the slices are shared."""
+        targets: dict[str, Json] = {queue: self.context.target(queue) for queue in self.context.targets}
+        return [__version__, self.context.show_bodies, targets]
+
+    def _share(self, client: Client) -> None:
+        lines = [json.dumps([self._view, self._noted]), *(json.dumps(attrs.asdict(part)) for part in self._slices)]
+        shared, key, self._unshared = "\n".join(lines), client.keys.causes, 0
+        if len(shared) <= MAX_BYTES:
+            with suppress(StoreRefused):  # not everyone may write it
+                client.commands([("HSET", key, self.zset, shared), ("EXPIRE", key, _SHARED_S)])
+
+    def _begin_with_shared(self, client: Client) -> None:
+        with suppress(StoreRefused, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            head, *lines = raw(client.command("HGET", client.keys.causes, self.zset) or b"[0, 0]").splitlines()
+            view, noted = json.loads(head)
+            if view == self._view and lines:
+                others = attrs.evolve(self, slices=[self._slice_of(json.loads(line)) for line in lines])
+                others._summary(0)  # noqa: SLF001 - our own; it fails if others wrote what they like
+                self._slices, self._noted = others._slices, noted  # noqa: SLF001 - our own
+
+    def _slice_of(self, kept: Any) -> _ScoreSlice:  # noqa: ANN401 - as it was read
+        causes: dict[str, Cause] = {}
+        for name, one in kept["causes"].items():
+            words = {word: one[word] and hiding.mask_secrets(one[word], self.context.secrets) for word in _OF_JOBS}
+            causes[name] = Cause(**{**one, **words, "hours": {int(hour): jobs for hour, jobs in one["hours"].items()}})
+        return _ScoreSlice(**{**kept, "low": float(kept["low"]), "high": float(kept["high"]), "causes": causes})
 
     def _was_changed(self, client: Client) -> bool:
         """Tell whether a person changed jobs of the set in their places since the last call, as far as can be seen."""
@@ -162,7 +211,7 @@ class Summaries:
     def _read(self, client: Client, old: _ScoreSlice, deadline: float) -> Iterator[_ScoreSlice]:
         """Yield what is in a slice, in slices of a thousand jobs; the last is not read where time is up."""
         throttle, part, last = Throttle() if self.gives_way else None, _ScoreSlice(old.low, old.high, 0), inf
-        for raw, score in self._members(client, old):
+        for member, score in self._members(client, old):
             # Jobs of one score stay together. To mask what is shown of a cause may take long.
             is_late = bool(part.jobs) and score < last and time.monotonic() >= deadline
             if is_late or (part.jobs >= _SLICE and score < last):
@@ -173,8 +222,8 @@ class Summaries:
                 break
             if throttle is not None:
                 throttle.step()
-            part.jobs, last = part.jobs + 1, score
-            view = StoredJob(raw, score, self.context)
+            part.jobs, last, self._unshared = part.jobs + 1, score, self._unshared + 1
+            view = StoredJob(member, score, self.context)
             if not self.where or view.matches(self.where):
                 part.meant += 1
                 _count(part.causes, view, self.zset)

@@ -50,7 +50,10 @@ class Certificate:
             except OSError as error:
                 await self._report_failure(error)
             if self._ends_s <= time.time():
-                self._report_expiry()
+                ended, self._ends_s = datetime.fromtimestamp(self._ends_s, UTC), math.inf
+                what = f"The certificate {self.files.cert} ({self.key}) expired at {ended:%Y-%m-%d %H:%M:%S} UTC."
+                hint = "Clients refuse it. Put a renewed one there, with its key."
+                self.report(OperatorWarning("CertificateExpired", what, hint))
         return self._context
 
     async def _report_failure(self, error: OSError) -> None:
@@ -62,13 +65,6 @@ class Certificate:
         what = f"The certificate {self.files.cert} ({self.key}) cannot be used: {why}. {left}."
         hint = "Put a certificate with its key there, in PEM form, readable by restbroker."
         self.report(OperatorWarning("CertificateUnusable", what, hint))
-
-    def _report_expiry(self) -> None:
-        ended, self._ends_s = datetime.fromtimestamp(self._ends_s, UTC), math.inf
-        what = (
-            f"The certificate {self.files.cert} ({self.key}) expired at {ended:%Y-%m-%d %H:%M:%S} UTC: it is refused."
-        )
-        self.report(OperatorWarning("CertificateExpired", what, "Put a renewed one there, with its key."))
 
 
 def failure(error: BaseException, what: str) -> OperatorWarning | None:

@@ -103,6 +103,9 @@ class RedisKeys:
     large_payloads = _Fixed("restbroker:large")
     """HASH name of a `large` key → what `store.large` knows of it."""
 
+    causes = _Fixed("restbroker:causes")
+    """HASH of the sets `dead` and `retry`: the causes of failure that were counted last (lines of JSON)."""
+
     def large(self, name: str) -> str:
         """Return the key of a STRING: the bytes of a job that is too large, which is dead."""
         return self._key(large_key(name))

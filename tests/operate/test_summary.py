@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
 import pytest
 
 from restbroker.broker.tokens import Tokens
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
-from restbroker.operate import audit
+from restbroker.job.hiding import spellings_of
+from restbroker.operate import audit, summary
 from restbroker.operate.act import Action, perform
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
@@ -17,7 +19,7 @@ from restbroker.operate.find import page
 from restbroker.operate.summary import Summaries, Summary
 from restbroker.operate.where import read
 from restbroker.store import paging
-from restbroker.store.client import Client
+from restbroker.store.client import Client, raw
 from restbroker.store.keys import SortedSet
 from tests.operate.conftest import NOW_S, Put
 
@@ -202,3 +204,65 @@ def test_only_jobs_for_which_all_conditions_hold_are_counted(
     assert [cause.jobs for cause in found.main] == [111]
     put("dead", NOW_S + 901, "j14l")
     assert summaries.now(client).matching == 112
+
+
+@pytest.fixture
+def shares_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(summary, "_SHARED_AFTER", 1)
+
+
+@pytest.mark.usefixtures("shares_at_once")
+def test_another_process_begins_with_what_was_counted(
+    client: Client, configured: ConfigContext, put: Put, pieces: list[int]
+) -> None:
+    fill(put, "dead", range(5000))
+    put("dead", NOW_S + 9000, "k1", "status", error_class="BadArgument", error_message="It says s3cret.")
+    of_pages = Summaries("dead", configured, gives_way=True)
+    whole = of_pages.now(client)
+    pieces.clear()
+    assert Summaries("dead", configured).now(client) == whole
+    assert sum(pieces) == 0
+    # What came, went or was edited meanwhile is read, and nothing else.
+    put("dead", NOW_S + 9001, "k2", "status", error_class="BadArgument", error_message="It says s3cret.")
+    assert causes(Summaries("dead", configured).now(client))[1] == ("status", "BadArgument", 2)
+    assert 0 < sum(pieces) < 1500
+    pieces.clear()
+    list(perform(client, SetJobs("dead", ("k1",)), Action("move", "ann", queue="other"), configured))
+    assert Summaries("dead", configured).now(client).looked_at == 5002
+    assert sum(pieces) >= 5002, "all are read again after an edit"
+    pieces.clear()
+    # A secret that is known only by now is masked, and where other targets serve the queues nothing is taken over.
+    learned = attrs.evolve(configured, secrets=spellings_of(["s3cret", "ejabberd"]))
+    shown = Summaries("dead", learned).now(client)
+    assert "s3cret" not in repr(shown)
+    assert shown.causes[0].target == "ejabberd", "it is of the configuration, whatever else is called so"
+    assert sum(pieces) == 0
+    assert Summaries("dead", attrs.evolve(configured, targets={})).now(client).looked_at == 5002
+    assert sum(pieces) >= 5002
+
+
+@pytest.mark.usefixtures("shares_at_once")
+@pytest.mark.parametrize("what", ["{}", "[1]", "[[", "5", '{"low": "x"}', '{"low": 0, "high": 1, "jobs": "x"}', None])
+def test_what_others_wrote_as_counts_is_read_again(
+    client: Client, configured: ConfigContext, put: Put, what: str | None
+) -> None:
+    fill(put, "dead", range(10))
+    whole = Summaries("dead", configured).now(client)
+    head, line = raw(client.command("HGET", client.keys.causes, "dead")).decode().splitlines()
+    client.command(
+        "HSET", client.keys.causes, "dead", f"{head}\n{line.replace('jobs', 'jbs') if what is None else what}"
+    )
+    assert Summaries("dead", configured).now(client) == whole
+    client.command("DEL", client.keys.causes)
+    client.command("SET", client.keys.causes, "no hash")
+    assert Summaries("dead", configured).now(client) == whole
+
+
+def test_counts_of_some_jobs_are_not_shared(
+    client: Client, configured: ConfigContext, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(put, "dead", range(10))
+    Summaries("dead", configured).now(client)
+    monkeypatch.setattr(summary, "_SHARED_AFTER", 1)
+    Summaries("dead", configured, where=read(["jid = j1"], NOW_S)).now(client)
+    assert client.command("EXISTS", client.keys.causes) == 0
