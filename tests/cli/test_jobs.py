@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from restbroker.operate import audit
 from restbroker.store.client import Client
 from tests.cli.conftest import NOW_S, Shell, jobs_in, noted, put
 from tests.operate.pools import record
@@ -132,6 +133,29 @@ def test_a_stopped_retry_says_how_far_it_came_and_can_go_on(place: Path, shell: 
     assert noted(store)[-1] == ("retry", "dead", "interrupted")
     assert shell("dead", "retry", "--all", "--yes").stderr == f"{left} jobs retried.\n"
     assert sorted(job["jid"] for job in jobs_in(store, "queue:rest")) == sorted(f"j{n}" for n in range(40))
+
+
+@pytest.mark.parametrize(
+    ("verb", "more", "past"),
+    [
+        ("delete", [], "deleted"),
+        ("move", ["--to", "other", "--foreign-queues"], "moved"),
+        ("edit", ["user=bob"], "edited"),
+    ],
+)
+def test_ctrl_c_stops_an_action_on_many_jobs(store: Client, place: Path, verb: str, more: list[str], past: str) -> None:
+    """On a terminal it shows how far it is; what was done is printed, and stands in the audit entry."""
+    for number in range(300):
+        put(store, "dead", NOW_S + number, f"j{number}")
+    with dialogue(["dead", verb, *more, "--all", "--yes", "--rate", "20"], place) as terminal:
+        terminal.until(f" {past}")  # the bar
+        terminal.type("\x03")
+        terminal.until("Run the same command again for the rest.")
+        assert terminal.end() == 130
+        printed = re.findall(rf"(\d+) jobs? {past}\. Run", terminal.shown)
+    changed = 300 - sum(job["queue"] == "rest" and job["args"][1]["user"] != "bob" for job in jobs_in(store, "dead"))
+    note = next(iter(audit.entries(store, 1))).note
+    assert (note.action, note.state, note.done, printed) == (verb, "interrupted", changed, [str(changed)])
 
 
 def test_a_killed_edit_leaves_each_job_in_one_place(shell: Shell, store: Client, place: Path) -> None:

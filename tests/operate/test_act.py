@@ -337,6 +337,15 @@ def test_stopping_between_batches_allows_to_go_on_later(jobs: Jobs) -> None:
     assert len({job["jid"] for job in queued(jobs.client)}) == 3 * BATCH
 
 
+def test_who_waits_is_told_how_far_the_reading_is(jobs: Jobs) -> None:
+    for n in range(600):
+        jobs.put("dead", NOW_S + n, f"j{n}")
+    told: list[tuple[int, int | None]] = []
+    jobs.client.tell = lambda done, total, _words: told.append((done, total))
+    assert jobs.act("dead", Action("delete", "ann@web1"), ALL).done == 600
+    assert told[:3] == [(250, 600), (500, 600), (600, 600)]
+
+
 def test_job_failing_meanwhile_is_left_alone(jobs: Jobs) -> None:
     rows: list[Verb] = ["retry", "delete", "kill"]
     for verb in rows:
