@@ -62,8 +62,8 @@ def say_how_far(done: int, past: str, error: BaseException) -> None:
         say("Stopped before the end of the first batch. Run the same command again for the rest.")
 
 
-def say(*lines: str) -> None:
-    """Print lines for people on stderr, never a part of the data; if that fails, only the exit code is left.
+def say(*lines: str | None) -> None:
+    """Print lines (None: none) for people on stderr, never a part of the data; if it fails, only the exit code is left.
 
     What was printed before comes first, also where both go into one file or pipe. Raise `OutputLost`, once the message
     is printed, if that could not be written: Python has dropped it, and no later flush would tell.
@@ -74,7 +74,7 @@ def say(*lines: str) -> None:
     except OSError as error:
         lost = error
     try:
-        _write(sys.stderr, "\n".join(map(one_line, lines)))
+        _write(sys.stderr, "\n".join(one_line(line) for line in lines if line is not None))
     except OSError:
         # What is left of it would be written once more at the end, and Python would end with 120 for that.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
@@ -88,7 +88,7 @@ def say_error(error: RestbrokerError) -> None:
         with suppress(OutputLost):
             # The configuration's has a line for each problem; in others, a line break can only be a stranger's.
             message = error.message.split("\n") if isinstance(error, ConfigError) else [error.message]
-            say(f"restbroker: {message[0]}", *message[1:], *([] if error.hint is None else [error.hint]))
+            say(f"restbroker: {message[0]}", *message[1:], error.hint)
 
 
 def row(cells: Iterable[object]) -> None:

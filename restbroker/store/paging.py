@@ -85,7 +85,7 @@ def digest_of(member: bytes) -> str:
 
 
 def rested(steps: Iterator[T]) -> Iterator[T]:
-    """Yield what these steps read; before the next one, leave Redis alone as long as the last one took, 10 ms at most."""
+    """Yield what these steps read; before the next, leave Redis alone for as long as the last took, at most 10 ms."""
     began_s = time.monotonic()
     for found in steps:
         ended_s = time.monotonic()
