@@ -188,7 +188,7 @@ def answer_or_end(
     except (StoreUnavailable, StoreRefused) as error:
         # Otherwise a user who sees only this error would push it again.
         output.say(f"The job {jid} was queued: do not push it again. restbroker cannot wait for its answer.")
-        output.say(error.message, error.hint or "")
+        output.say(error.message, error.hint)
         told: Json = {"code": "NoAnswer", "message": error.message, "cure": error.hint}
         if as_json:
             output.as_json({"jid": jid, "outcome": "queued", "error": told})

@@ -22,7 +22,7 @@ from typing import Any, Final
 import attrs
 
 from restbroker import __version__
-from restbroker.errors import StoreRefused
+from restbroker.errors import StoreNotNow, StoreRefused
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
 from restbroker.operate import audit
@@ -144,7 +144,7 @@ class Summaries:
         Raise `StoreUnavailable` or `StoreRefused`.
         """
         deadline = time.monotonic() + seconds
-        if self._noted is None and not self.where:
+        if self._slices[0].jobs == _NOT_READ and not self.where:
             self._begin_with_shared(client)
         if self._was_changed(client):
             for part in self._slices:
@@ -178,7 +178,7 @@ class Summaries:
         lines = [json.dumps([self._view, self._noted]), *(json.dumps(attrs.asdict(part)) for part in self._slices)]
         shared, key, self._unshared = "\n".join(lines), client.keys.causes, 0
         if len(shared) <= MAX_BYTES:
-            with suppress(StoreRefused):  # not everyone may write it
+            with suppress(StoreRefused, StoreNotNow):  # not everyone may write it, and no one while Redis is full
                 client.commands([("HSET", key, self.zset, shared), ("EXPIRE", key, _SHARED_S)])
 
     def _begin_with_shared(self, client: Client) -> None:
@@ -192,9 +192,10 @@ class Summaries:
 
     def _slice_of(self, kept: Any) -> _ScoreSlice:  # noqa: ANN401 - as it was read
         causes: dict[str, Cause] = {}
-        for name, one in kept["causes"].items():
-            words = {word: one[word] and hiding.mask_secrets(one[word], self.context.secrets) for word in _OF_JOBS}
-            causes[name] = Cause(**{**one, **words, "hours": {int(hour): jobs for hour, jobs in one["hours"].items()}})
+        for name, cause in kept["causes"].items():
+            masked = {word: cause[word] and hiding.mask_secrets(cause[word], self.context.secrets) for word in _OF_JOBS}
+            hours = {int(hour): jobs for hour, jobs in cause["hours"].items()}
+            causes[name] = Cause(**{**cause, **masked, "hours": hours})
         return _ScoreSlice(**{**kept, "low": float(kept["low"]), "high": float(kept["high"]), "causes": causes})
 
     def _was_changed(self, client: Client) -> bool:

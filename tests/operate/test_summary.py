@@ -266,3 +266,14 @@ def test_counts_of_some_jobs_are_not_shared(
     monkeypatch.setattr(summary, "_SHARED_AFTER", 1)
     Summaries("dead", configured, where=read(["jid = j1"], NOW_S)).now(client)
     assert client.command("EXISTS", client.keys.causes) == 0
+
+
+@pytest.mark.usefixtures("shares_at_once")
+def test_causes_are_told_by_a_redis_that_is_full(client: Client, configured: ConfigContext, put: Put) -> None:
+    fill(put, "dead", range(10))
+    client.command("CONFIG", "SET", "maxmemory", "100kb")
+    try:
+        assert Summaries("dead", configured).now(client).looked_at == 10
+        assert client.command("EXISTS", client.keys.causes) == 0
+    finally:
+        client.command("CONFIG", "SET", "maxmemory", "0")
