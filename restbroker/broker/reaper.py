@@ -87,8 +87,6 @@ class Reaper(ProcessTask):
 
         Wait while Redis is away. Raise `StoreRefused`.
         """
-        # What dead processes left in the hands of our queues: of those that are paused we fetch nothing.
-        await self._unless_refused(queues.empty_hands, self.specs)
         # A gap between scans was no healthy time: what froze this process may have frozen the others too.
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
@@ -99,6 +97,8 @@ class Reaper(ProcessTask):
         if epoch != self._epoch:
             self._epoch = epoch
             self._seen.clear()
+        # What dead processes left in the hands of our queues: of those that are paused we fetch nothing.
+        await self._unless_refused(queues.empty_hands, self.specs)
         live = await self.until_up(identities.live_identities)
         dead = await self._dead(live, self._healthy_s)
         dying = await self.until_up(identities.fenced_identities)
