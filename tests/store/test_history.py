@@ -63,6 +63,9 @@ def test_record_can_be_written_of_any_job_and_read_back() -> None:
 def test_foreign_text_is_no_record_and_newer_ones_may_have_more() -> None:
     for record in (b"", b"{}", b"5", b"[]", b'[1,"t","c","o",200,1.5,null]', b'["j","t","c","o","x",1,null]'):
         assert history.read(record) is None
-    assert history.read(b'["j","t","c","rejected",null,1,"BadToken","more"]') == JobEnd(
+    assert history.read(b'["j","t","c","rejected",null,1,"BadToken",null,"more"]') == JobEnd(
         "j", "t", "c", "rejected", None, 1.0, "BadToken"
+    )
+    assert history.read(b'["j","t","c","o",200,1,null,"has a name","more"]') == JobEnd(
+        "j", "t", "c", "o", 200, 1.0, unmet="has a name"
     )
