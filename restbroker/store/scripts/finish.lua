@@ -208,11 +208,7 @@ local function change(claim)
         local new = claim.later_ms ~= '' and with_moment(claim.value, claim.later_ms) or claim.value
         local is_long = claim.later_ms ~= '' or redis.pcall('PTTL', claim.key) > AT_WORK_MS
         redis.pcall('SET', claim.key, new, 'KEEPTTL')
-        if is_long then
-          redis.pcall('PEXPIRE', claim.key, claim.ms, 'GT')
-        else
-          redis.pcall('PEXPIRE', claim.key, claim.ms)
-        end
+        redis.pcall('PEXPIRE', claim.key, claim.ms, is_long and 'GT' or 'XX')
       end
       return
     end
