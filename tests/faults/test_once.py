@@ -31,6 +31,7 @@ def pushes_of(key: int) -> list[bytes]:
     return [one, one, other]
 
 
+@pytest.mark.slow  # twins of a job that was in a crash look again after five seconds
 @pytest.mark.promise("No command is lost", "jobs of one key, or a push that is repeated: done once")
 @pytest.mark.parametrize(("keys", "kills"), [(80, 2), pytest.param(400, 5, marks=pytest.mark.nightly)])
 def test_one_job_per_key_is_done_despite_killed_brokers(bench: Bench, report: Report, keys: int, kills: int) -> None:
