@@ -296,6 +296,10 @@ class Walk:
         """Yield what is picked of these, each with its number, until it is enough; `seen` were looked at before."""
         most, left = self.bounds.jobs if most is None else most, self.bounds.hits
         for piece in pieces:
+            # Of equal jobs a piece may have none that is new; its time counts, too.
+            if not piece and not self.remaining_s:
+                self.unseen.append(what)
+                return
             for found in piece:
                 if not left or self._is_enough(seen, most):
                     self.unseen.append(f"{what}, after {seen:,} jobs" if seen else what)

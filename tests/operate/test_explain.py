@@ -1,6 +1,7 @@
 """A job's story: where it is, wherever that may be, and what people did with it."""
 
 import json
+import time
 
 import attrs
 
@@ -105,6 +106,14 @@ def test_unfinished_searches_are_named(client: Client, configured: ConfigContext
     for n in range(3000):
         put("dead", n, f"d{n}")
     assert any("dead" in place for place in explain(client, "nobody", configured, SearchLimits(seconds=0)).unseen)
+
+
+def test_a_queue_of_equal_jobs_ends_the_search_in_time(client: Client, configured: ConfigContext) -> None:
+    for _ in range(20):
+        queues.push(client, "rest", [job("j1")] * 20_000)
+    began_s = time.monotonic()
+    assert "the queue rest" in explain(client, "nobody", configured, SearchLimits(seconds=0.2)).unseen
+    assert time.monotonic() - began_s < 3
 
 
 def test_end_of_a_job_is_shown_where_it_is_kept(client: Client, configured: ConfigContext) -> None:

@@ -108,13 +108,12 @@ def test_large_members_come_few_at_a_time_but_all(
     server.raw.zadd("ns:dead", {f"{n:03}" + "x" * 97: n for n in range(200)})
     found = list(members_with_word(client, "dead", "x"))
     assert {member for part in found for member, _ in part} == set(server.raw.zrange("ns:dead", 0, -1))
-    # One step may come upon several that lie together.
-    assert max(map(len, found)) < 15
+    assert max(map(len, found)) < 5
 
 
-def test_a_walk_rests_for_as_long_as_each_step_took(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Steps of 4 ms; what the caller does meanwhile counts as rest. The last one takes 40 ms, in the network."""
-    now_s, rests, steps_s, works_s = 0.0, list[float](), (0.004, 0.004, 0.004, 0.04), (0.0, 0.001, 0.02, 0.0)
+def test_a_walk_rests_four_times_as_long_as_each_step_took(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps of 2 ms; what the caller does meanwhile counts as rest. The last one takes 40 ms, in the network."""
+    now_s, rests, steps_s, works_s = 0.0, list[float](), (0.002, 0.002, 0.002, 0.04), (0.0, 0.001, 0.02, 0.0)
 
     def spend(seconds: float) -> None:
         nonlocal now_s
@@ -129,7 +128,7 @@ def test_a_walk_rests_for_as_long_as_each_step_took(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(time, "sleep", rests.append)
     for number in paging.rested(steps()):
         spend(works_s[number])
-    assert rests == pytest.approx([0.004, 0.003, 0.0, 0.01])
+    assert rests == pytest.approx([0.008, 0.007, 0.0, 0.01])
 
 
 @on_both

@@ -3,9 +3,12 @@
 --
 -- KEYS: zset
 -- ARGV: 'up' by rising scores | 'down' by falling ones, score ('' = from the beginning), how many members of that
---       score were passed, the SHA-1 of the last of these ('' = not known), how many members at most, how many bytes
+--       score were passed, the SHA-1 of the last of these ('' = not known), how many members at most, how many bytes,
+--       a word that the members must have ('' = all)
 -- Returns: the size of the set, how many of the place's score come before what follows, then member, score, …
 --          As many members as the bytes allow; at least one, unless the end is reached.
+--          With a word: the size, how many were looked at (none: the end), the place behind them (score, how many of it,
+--          digest), then those of them that have the word.
 -- What was passed may be gone or have moved: then its place is looked for among NEAR members of the same score around
 -- it, and if it is not there, all of that score come again. So nothing is left out, and its cost has nothing to do with
 -- how deep the place is.
@@ -15,6 +18,7 @@
 local NEAR = 100
 local zset, up, score = KEYS[1], ARGV[1] == 'up', ARGV[2]
 local passed, digest, limit, bytes = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local word = ARGV[7]
 local size = redis.call('ZCARD', zset)
 
 local function range(from, to, ...)
@@ -44,9 +48,13 @@ local function found(first, ties)
   return 0
 end
 
+local function count_before(at)
+  return up and redis.call('ZCOUNT', zset, '-inf', '(' .. at) or redis.call('ZCOUNT', zset, '(' .. at, '+inf')
+end
+
 local rank = 0
 if score ~= '' then
-  local first = up and redis.call('ZCOUNT', zset, '-inf', '(' .. score) or redis.call('ZCOUNT', zset, '(' .. score, '+inf')
+  local first = count_before(score)
   passed = found(first, redis.call('ZCOUNT', zset, score, score))
   rank = first + passed
 end
@@ -55,4 +63,16 @@ local page = {size, passed}
 fill(page, limit, bytes, 2, function(taken, count)
   return range(rank + taken, rank + taken + count - 1, 'WITHSCORES')
 end)
-return page
+if word == '' or not page[3] then
+  return page
+end
+
+local last, at = page[#page - 1], page[#page]
+local looked_at = #page / 2 - 1
+local reply = {size, looked_at, at, rank + looked_at - count_before(at), redis.sha1hex(last)}
+for n = 3, #page, 2 do
+  if string.find(page[n], word, 1, true) then
+    reply[#reply + 1], reply[#reply + 2] = page[n], page[n + 1]
+  end
+end
+return reply

@@ -26,6 +26,22 @@ local function queue_of(member)
   return is_json and #value == 1 and type(value[1]) == 'string' and value[1] or nil
 end
 
+-- Goes on through a sorted set, in no order, at least one step: look_at(member, score). Returns the next cursor, '0' at the
+-- end.
+local function walk(zset, cursor, left_bytes, look_at)
+  local largest
+  repeat
+    local step = redis.call('ZSCAN', zset, cursor, 'COUNT', next_count(largest, left_bytes, CHUNK))
+    cursor = step[1]
+    for n = 1, #step[2], 2 do
+      local member = step[2][n]
+      left_bytes, largest = left_bytes - #member, math.max(largest or 1, #member)
+      look_at(member, step[2][n + 1])
+    end
+  until cursor == '0' or left_bytes <= 0
+  return cursor
+end
+
 local cursor = walk(KEYS[1], ARGV[1], tonumber(ARGV[2]), function(member)
   found[#found + 1] = queue_of(member)
 end)

@@ -31,22 +31,6 @@ local function fill(page, limit, left_bytes, width, read, size_of)
   return false
 end
 
--- Goes on through a sorted set, in no order, at least one step: look_at(member, score). Returns the next cursor, '0' at the
--- end.
-local function walk(zset, cursor, left_bytes, look_at)
-  local largest
-  repeat
-    local step = redis.call('ZSCAN', zset, cursor, 'COUNT', next_count(largest, left_bytes, CHUNK))
-    cursor = step[1]
-    for n = 1, #step[2], 2 do
-      local member = step[2][n]
-      left_bytes, largest = left_bytes - #member, math.max(largest or 1, #member)
-      look_at(member, step[2][n + 1])
-    end
-  until cursor == '0' or left_bytes <= 0
-  return cursor
-end
-
 local function turned(found)
   local entries = {}
   for n = #found, 1, -1 do
