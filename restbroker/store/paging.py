@@ -23,7 +23,7 @@ T = TypeVar("T")
 Member: TypeAlias = tuple[bytes, float]
 """A member as stored, with its score."""
 STEP_BYTES: Final = 128 * 1024
-"""What Redis reads in two milliseconds at most."""
+"""What Redis reads in a millisecond or two."""
 _LONGEST_REST_S: Final = 0.01
 """What takes longer is a slow network, or a machine with too much to do: no rest helps Redis there."""
 _FORM: Final = re.compile(r"([0-9a-z.+-]{1,40}):(\d{1,9}):([0-9a-f]{40})?", re.ASCII)
