@@ -20,7 +20,9 @@ _LONG_S = 30 * 86400
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
 _CODE = re.compile("`([^`]+)`")
 _LARGEST = 10**19
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
+)
 
 
 def plain(value: object) -> object:

@@ -142,10 +142,11 @@ def pages_app(
     glance: Callable[[], Glance],
     report: Callable[[Event], None] = lambda _: None,
     status: Status = Status(),  # noqa: B008 - of a process that never starts
+    config: Config = CONFIG,
 ) -> tuple[QuartTrio, SnapshotWatch]:
     """The pages, and the look that they share; the app closes what both have open."""
     own, visitors = (Connection(open_client(StoreSettings(url), 1.0)) for _ in range(2))
-    admin = AdminConnection(visitors, lambda: known, lambda: CONFIG)
+    admin = AdminConnection(visitors, lambda: known, lambda: config)
     watch = SnapshotWatch(own, glance, report, admin.causes)
     return site_app(settings, watch, admin, question, report, health=HealthSources(status.view)), watch
 
