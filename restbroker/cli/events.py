@@ -6,7 +6,7 @@ only the end is shown.
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated, Final
 
 import typer
@@ -91,29 +91,16 @@ def sources(how: Output) -> None:
 def _show(found: Iterable[ShownEvent], *, as_json: bool) -> None:
     is_person = sys.stdout.isatty()
     for seen in found:
-        words = _fields(seen)
+        words = seen.words.values()
         if as_json:
-            output.json_line({"at": utc(seen.at_s), **words, "id": seen.id or None})
+            output.json_line({"at": utc(seen.at_s), **seen.words, "id": seen.id})
         elif is_person:
-            output.data("  ".join([local(seen.at_s), *(word for word in words.values() if word is not None)]))
+            output.data("  ".join([local(seen.at_s), *(word for word in words if word is not None)]))
         else:
-            output.row([utc(seen.at_s), *(word or "-" for word in words.values())])
+            output.row([utc(seen.at_s), *(word or "-" for word in words)])
     # Anyone who reads a pipe wants to see it now.
     with output.require_written():
         pass
-
-
-def _fields(seen: ShownEvent) -> Mapping[str, str | None]:
-    words = {
-        "source": seen.source,
-        "type": seen.type,
-        "from": seen.sender,
-        "to": seen.receiver,
-        "room": seen.room,
-        "queue": seen.queue,
-        "jid": seen.jid,
-    }
-    return {name: word or None for name, word in words.items()}
 
 
 def _moment(of: Callable[[SourceState], float]) -> Callable[[SourceState], str | None]:

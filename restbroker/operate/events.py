@@ -5,7 +5,7 @@ stream is shown as far as it can be read.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -21,21 +21,19 @@ if TYPE_CHECKING:  # loaded when the file has it
 NO_SOURCE: Final = "No source of events is configured."
 ADD_SOURCE: Final = "Add one to Sources of the section Events (docs/events.md)."
 _LONGEST = 500
+_WORDS: Final = ("source", "type", "from", "to", "room", "queue", "jid")
 
 
 @attrs.frozen
 class ShownEvent:
-    """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds). A missing text is ""."""
+    """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds). `words`: its texts, by their names.
+
+    A missing text is None.
+    """
 
     at_s: float
-    source: str
-    type: str
-    sender: str
-    receiver: str
-    room: str
-    id: str
-    queue: str
-    jid: str
+    id: str | None
+    words: Mapping[str, str | None]
 
 
 @attrs.define(eq=False)
@@ -58,29 +56,20 @@ class Tail:
         for noted in events.newest(self.client, self._last):
             self._last = noted.name
             seen = _read_event(noted)
-            self.sources.add(seen.source)
-            if self.source in (None, seen.source):
+            source = seen.words["source"] or ""
+            self.sources.add(source)
+            if self.source in (None, source):
                 yield seen
 
 
 def _read_event(noted: events.RecentEvent) -> ShownEvent:
     fields = rubyjson.object_of(noted.event) or {}
 
-    def text(name: str) -> str:
+    def text(name: str) -> str | None:
         value = fields.get(name)
-        return value[:_LONGEST] if isinstance(value, str) else ""
+        return value[:_LONGEST] or None if isinstance(value, str) else None
 
-    return ShownEvent(
-        at_s=int(noted.name.partition("-")[0]) / 1000,
-        source=text("source"),
-        type=text("type"),
-        sender=text("from"),
-        receiver=text("to"),
-        room=text("room"),
-        id=text("id"),
-        queue=text("queue"),
-        jid=text("jid"),
-    )
+    return ShownEvent(int(noted.name.partition("-")[0]) / 1000, text("id"), {name: text(name) for name in _WORDS})
 
 
 def source_rows(states: Sequence[SourceState], events: "Events | None") -> list[SourceState]:
