@@ -14,10 +14,10 @@ counts that the pages have. They count for a configuration with the same targets
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from math import inf
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -28,7 +28,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import StoredJob
-from restbroker.operate.throttle import Throttle
+from restbroker.operate.throttle import Throttle, throttle_items
 from restbroker.operate.where import Where
 from restbroker.store import paging
 from restbroker.store.client import Client, raw
@@ -36,6 +36,7 @@ from restbroker.store.keys import SortedSet
 from restbroker.store.paging import Cursor, Member
 from restbroker.store.tickets import MAX_BYTES
 
+T = TypeVar("T")
 _SLICE: Final = 1000
 _PIECE: Final = 250
 """So many jobs are read at once: a thousand hold up Redis for 7 ms."""
@@ -162,7 +163,7 @@ class Summaries:
                 else:
                     slices.append(part)
         self._slices = slices
-        found = self._summary(sum(counts))
+        found = _summary(self._paced(slices), sum(counts))
         is_counted = not is_late and all(part.jobs != _NOT_READ for part in slices)
         if is_counted and self._unshared >= _SHARED_AFTER and not self.where:
             self._share(client)
@@ -186,9 +187,9 @@ class Summaries:
             head, *lines = raw(client.command("HGET", client.keys.causes, self.zset) or b"[0, 0]").splitlines()
             view, noted = json.loads(head)
             if view == self._view and lines:
-                others = attrs.evolve(self, slices=[self._slice_of(json.loads(line)) for line in lines])
-                others._summary(0)  # noqa: SLF001 - our own; it fails if others wrote what they like
-                self._slices, self._noted = others._slices, noted  # noqa: SLF001 - our own
+                slices = [self._slice_of(json.loads(line)) for line in lines]
+                _summary(slices, 0)  # it fails if others wrote what they like
+                self._slices, self._noted = slices, noted
 
     def _slice_of(self, kept: Any) -> _ScoreSlice:  # noqa: ANN401 - as it was read
         causes: dict[str, Cause] = {}
@@ -211,8 +212,8 @@ class Summaries:
 
     def _read(self, client: Client, old: _ScoreSlice, deadline: float) -> Iterator[_ScoreSlice]:
         """Yield what is in a slice, in slices of a thousand jobs; the last is not read where time is up."""
-        throttle, part, last = Throttle() if self.gives_way else None, _ScoreSlice(old.low, old.high, 0), inf
-        for member, score in self._members(client, old):
+        part, last = _ScoreSlice(old.low, old.high, 0), inf
+        for member, score in self._paced(self._members(client, old)):
             # Jobs of one score stay together. To mask what is shown of a cause may take long.
             is_late = bool(part.jobs) and score < last and time.monotonic() >= deadline
             if is_late or (part.jobs >= _SLICE and score < last):
@@ -221,8 +222,6 @@ class Summaries:
                 part = _ScoreSlice(old.low, last, _NOT_READ if is_late else 0)
             if is_late:
                 break
-            if throttle is not None:
-                throttle.step()
             part.jobs, last, self._unshared = part.jobs + 1, score, self._unshared + 1
             view = StoredJob(member, score, self.context)
             if not self.where or view.matches(self.where):
@@ -239,20 +238,21 @@ class Summaries:
                     return
                 yield member
 
-    def _summary(self, total: int) -> Summary:
-        throttle, together = Throttle() if self.gives_way else None, dict[str, Cause]()
-        for part in self._slices:
-            if throttle is not None:
-                throttle.step()
-            for name, cause in part.causes.items():
-                if name not in together and len(together) < _MOST_CAUSES:
-                    together[name] = attrs.evolve(cause, jobs=0, first_s=inf, last_s=-inf, hours={})
-                if name in together:
-                    together[name].add(cause.jobs, cause.first_s, cause.last_s, cause.hours)
-        looked_at = sum(max(part.jobs, 0) for part in self._slices)
-        meant = sum(part.meant for part in self._slices)
-        causes = sorted(together.values(), key=lambda cause: -cause.jobs)
-        return Summary(tuple(causes), meant, looked_at, max(total, looked_at))
+    def _paced(self, found: Iterable[T]) -> Iterable[T]:
+        return throttle_items(found, Throttle(), per_step=1) if self.gives_way else found
+
+
+def _summary(slices: Iterable[_ScoreSlice], total: int) -> Summary:
+    together, meant, looked_at = dict[str, Cause](), 0, 0
+    for part in slices:
+        meant, looked_at = meant + part.meant, looked_at + max(part.jobs, 0)
+        for name, cause in part.causes.items():
+            if name not in together and len(together) < _MOST_CAUSES:
+                together[name] = attrs.evolve(cause, jobs=0, first_s=inf, last_s=-inf, hours={})
+            if name in together:
+                together[name].add(cause.jobs, cause.first_s, cause.last_s, cause.hours)
+    causes = sorted(together.values(), key=lambda cause: -cause.jobs)
+    return Summary(tuple(causes), meant, looked_at, max(total, looked_at))
 
 
 def _count(causes: dict[str, Cause], view: StoredJob, zset: SortedSet) -> None:

@@ -41,9 +41,9 @@ class Throttle:
             self._rested_at_s = self.worked_s()
 
 
-def throttle_items(items: Iterable[T], throttle: Throttle) -> Iterator[T]:
+def throttle_items(items: Iterable[T], throttle: Throttle, per_step: int = _ITEMS_PER_STEP) -> Iterator[T]:
     """Yield the same items, and call `step` after every few."""
     for number, item in enumerate(items, start=1):
         yield item
-        if number % _ITEMS_PER_STEP == 0:
+        if number % per_step == 0:
             throttle.step()
