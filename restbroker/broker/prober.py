@@ -26,7 +26,7 @@ from restbroker.config.target_secrets import remove_secrets
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
 from restbroker.store import limits, probing
-from restbroker.store.client import Client
+from restbroker.store.client import Client, visible
 from restbroker.store.connection import Connection
 from restbroker.store.probing import ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport
@@ -220,7 +220,9 @@ def encode(found: ProbeFinding) -> bytes:
     """Return the JSON that other processes read, with each text cut to a bounded length."""
     fields = attrs.asdict(found)
     fields["cure"] = fields.pop("hint")
-    return orjson.dumps({name: _cut(value) if isinstance(value, str) else value for name, value in fields.items()})
+    # Four bytes a character at most: a control character would take six.
+    texts = {name: visible(value, _LONGEST_TEXT) for name, value in fields.items() if isinstance(value, str)}
+    return orjson.dumps({**fields, **texts})
 
 
 def decode(text: bytes) -> ProbeFinding | None:
@@ -231,11 +233,6 @@ def decode(text: bytes) -> ProbeFinding | None:
         return Probe(**fields) if "ok" in fields else Reason(**fields)
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
-
-
-def _cut(text: str) -> str:
-    # Four bytes a character at most: a control character would take six.
-    return "".join(char if char.isprintable() else " " for char in text[:_LONGEST_TEXT])
 
 
 @attrs.frozen

@@ -324,6 +324,11 @@ def text(reply: Reply) -> str:
     return raw(reply).decode("utf-8", "backslashreplace")
 
 
+def visible(words: str, longest: int) -> str:
+    """Return the beginning of a text that is to be shown, with a blank for each character that cannot be seen."""
+    return "".join(char if char.isprintable() else " " for char in words[:longest])
+
+
 def raw(reply: Reply) -> bytes:
     """Return bytes, unchanged. Raise `StoreRefused` for anything else."""
     if isinstance(reply, bytes):

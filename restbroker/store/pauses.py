@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from restbroker.job import rubyjson
-from restbroker.store.client import Client, Reply, items, mapping, microseconds, names, raw, text
+from restbroker.store.client import Client, Reply, items, mapping, microseconds, names, raw, text, visible
 from restbroker.store.keys import QueueName
 
 OPERATOR = "operator"
@@ -199,11 +199,7 @@ def until_us_of(text: bytes) -> int:
 
 def format_note(who: str, why: str) -> bytes:
     """Return who paused something and why, as notes have it."""
-    return orjson.dumps({"who": _truncate(who), "why": _truncate(why)})
-
-
-def _truncate(words: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in words[:_LONGEST_TEXT])
+    return orjson.dumps({"who": visible(who, _LONGEST_TEXT), "why": visible(why, _LONGEST_TEXT)})
 
 
 def _microseconds(for_s: float | None) -> int | str:

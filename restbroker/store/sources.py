@@ -13,7 +13,7 @@ import orjson
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.store.client import Argument, Client, as_fields, mapping, microseconds, raw
+from restbroker.store.client import Argument, Client, as_fields, mapping, microseconds, raw, visible
 
 TTL_S: Final = 60
 _LONGEST_TEXT: Final = 600
@@ -110,7 +110,7 @@ def _field(place: StateKey) -> str:
 
 def _encode(state: SourceState, until_s: int) -> bytes:
     fields: dict[str, Json] = attrs.asdict(state)
-    texts = {name: _truncate(value) for name, value in fields.items() if isinstance(value, str)}
+    texts = {name: visible(value, _LONGEST_TEXT) for name, value in fields.items() if isinstance(value, str)}
     return orjson.dumps({**fields, **texts, "until_s": until_s})
 
 
@@ -123,17 +123,14 @@ def _state(entry: Mapping[str, Json]) -> SourceState:
     options = entry.get("options")
     digests = {name: str(digest) for name, digest in options.items()} if isinstance(options, dict) else {}
     outcomes = entry.get("outcomes")
-    counts = {_truncate(name): int(_number(outcomes, name)) for name in outcomes} if isinstance(outcomes, dict) else {}
+    told = outcomes if isinstance(outcomes, dict) else {}
+    counts = {visible(name, _LONGEST_TEXT): int(_number(told, name)) for name in told}
     return SourceState(**given, options=digests, outcomes=counts)
 
 
 def _text(entry: Mapping[str, Json], name: str) -> str:
     value = entry.get(name)
-    return _truncate(value) if isinstance(value, str) else ""
-
-
-def _truncate(words: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in words[:_LONGEST_TEXT])
+    return visible(value, _LONGEST_TEXT) if isinstance(value, str) else ""
 
 
 def _until_s(entry: Mapping[str, Json]) -> float:
