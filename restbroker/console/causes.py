@@ -35,29 +35,23 @@ def hint(cause: "Cause") -> str | None:
 
     A message that has a sentence which begins with the same verb says it for its own job.
     """
-    text = _hint_of(cause.code or "")
+    text, _ = _known_of(cause.code or "")
     verb = text.partition(" ")[0]
     return None if not text or re.search(rf"(?:^|[.!?:] ){re.escape(verb)}\b", cause.message or "") else text
 
 
-@lru_cache(maxsize=1000)
-def _hint_of(code: str) -> str:
-    """Return what to do about a code; to read it takes 2 ms."""
-    from restbroker.console import codes
-
-    return next((row["hint"] for row in codes.explanations_of(code) if " job" in row["what"]), "")
-
-
 def first_step(cause: "Cause") -> str:
     """Return what to do with the jobs of a cause first, as far as its code tells: "edit", "delete" or "retry"."""
-    return _step_of(cause.code or "")
+    return _known_of(cause.code or "")[1]
 
 
 @lru_cache(maxsize=1000)
-def _step_of(code: str) -> str:
+def _known_of(code: str) -> tuple[str, str]:
+    """Return what to do about a code, and its first step; to read them takes 2 ms each."""
     from restbroker.console import codes
 
-    return codes.first_step(code)
+    hint = next((row["hint"] for row in codes.explanations_of(code) if " job" in row["what"]), "")
+    return hint, codes.first_step(code)
 
 
 def share(cause: "Cause", found: "Summary") -> float:
