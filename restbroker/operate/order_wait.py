@@ -183,6 +183,7 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
     if busy is None:
         return None
     process, first = _first(client, target, known, busy)
+    is_gone = first is None and busy.state == "stopped" and not dead_copies.may_be_lost(client, busy.jid)
     others = any(other.order is not None and other.name != target.name for other in known.targets.values())
     return OrderWait(
         display_name(busy.name, known),
@@ -193,17 +194,11 @@ def of_key(client: Client, known: ConfigContext, target: Target, key: str, jid: 
         error=": ".join(text for text in (first.error_class, first.message) if text) if first is not None else "",
         at_s=busy.at_s if busy.state in ("due", "stopped") else None,
         process=process,
-        is_hopeless=_is_hopeless(client, busy, first),
+        is_hopeless=is_gone or (first is not None and first.error_class in NO_RETRY),
         crashes=0 if first is None else first.crashes,
         is_own=bool(jid) and jid == (busy.jid if first is None else first.jid),
         more=f" --target {target.name}" if others else "",
     )
-
-
-def _is_hopeless(client: Client, busy: BusyKey, first: ShownJob | None) -> bool:
-    if first is not None:
-        return first.error_class in NO_RETRY
-    return busy.state == "stopped" and not dead_copies.may_be_lost(client, busy.jid)
 
 
 def _first(client: Client, target: Target, known: ConfigContext, busy: BusyKey) -> tuple[str, ShownJob | None]:

@@ -94,7 +94,7 @@ def limit_text(limit: object, concurrency: object) -> str:
 
 
 def outlook_text(queue: "Queue") -> str:
-    """Return the outlook of a queue for people: `empty in about 17 min`, `growing by 40/s`, or why it has nqueue."""
+    """Return the outlook of a queue for people: `empty in about 17 min`, `growing by 40/s`, or why it has none."""
     if queue.outlook == "draining" and queue.empty_in_s is not None:
         step_s = next(step for limit, step in _STEPS_S if queue.empty_in_s < limit)
         return f"empty in about {duration_text(max(step_s, round(queue.empty_in_s / step_s) * step_s))}"

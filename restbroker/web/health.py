@@ -29,10 +29,6 @@ class HealthSources:
     is_alive: Callable[[], bool] = lambda: True
 
 
-async def _anybody() -> bool:
-    return True
-
-
 def health_app(health: HealthSources, report: Report) -> QuartTrio:
     """Return an app of only these two paths, whose answers say everything to everyone."""
     app = new_app("health", report)
@@ -40,11 +36,12 @@ def health_app(health: HealthSources, report: Report) -> QuartTrio:
     return app
 
 
-def add_health(app: QuartTrio, health: HealthSources, may_see: Callable[[], Awaitable[bool]] = _anybody) -> None:
+def add_health(app: QuartTrio, health: HealthSources, may_see: Callable[[], Awaitable[bool]] | None = None) -> None:
     """Add both: /healthz answers while the event loop turns, /readyz 200 while jobs are taken or waited for, else 503.
 
     A broker that was set to quiet is ready, since that is intended; so is one whose target is down, since its jobs
-    wait. `may_see` tells whether the visitor may also know why it is not ready, and which targets are down.
+    wait. `may_see` tells whether the visitor may also know why it is not ready, and which targets are down; None: each
+    may.
     """
 
     @page("/healthz", "[alive or not](stats.md#healthz-and-readyz), also on `HealthBind`")
@@ -56,7 +53,7 @@ def add_health(app: QuartTrio, health: HealthSources, may_see: Callable[[], Awai
     async def readyz() -> Response:
         now = health.view()
         body: dict[str, Json] = {"ready": now.unready is None, "phase": now.phase}
-        if await may_see():
+        if may_see is None or await may_see():
             if now.unready is not None:
                 body["reason"] = now.unready
             if now.down_targets:
