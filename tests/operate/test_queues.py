@@ -64,6 +64,8 @@ def test_a_queue_is_empty_as_soon_as_its_process_says(client: Client) -> None:
     assert outlooks()["rest"] == ("unknown", None)
     control.pause(client, "queue", "rest", "ann", "", None)
     assert outlooks()["rest"] == ("paused", None)
+    record(client, "web:9:ab", queues=["mail"], version="7.3.2")
+    assert outlooks()["mail"] == ("unknown", None)
 
 
 def test_a_clearing_in_batches_leaves_what_is_pushed_meanwhile(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

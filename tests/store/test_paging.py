@@ -1,12 +1,12 @@
 """Reading a set piece by piece while others change it, and places that a person gives its members."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
 from restbroker.errors import UsageError
-from restbroker.store import paging
+from restbroker.store import holders, paging
 from restbroker.store.client import Client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.paging import Cursor, members_with_word, piece, pieces
@@ -129,6 +129,26 @@ def test_a_walk_rests_four_times_as_long_as_each_step_took(monkeypatch: pytest.M
     for number in paging.rested(steps()):
         spend(works_s[number])
     assert rests == pytest.approx([0.008, 0.007, 0.0, 0.01])
+
+
+def test_each_walk_through_a_set_rests_between_its_steps(
+    client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So does who looks for a lock's holder: through two empty sets and a list in four pieces, there and back."""
+    monkeypatch.setattr(paging, "STEP_BYTES", 10_000)
+    server.raw.zadd("ns:dead", {f"m{n:04}": n for n in range(2_500)})
+    server.raw.lpush("ns:queue:a", *range(200))
+    rests = list[float]()
+    monkeypatch.setattr(time, "sleep", rests.append)
+    walks: Sequence[tuple[Callable[[], object], int]] = (
+        (lambda: [*pieces(client, "dead", 500)], 5),
+        (lambda: [*members_with_word(client, "dead", "m2")], 2),
+        (lambda: holders.search(client, "none", "a"), 2 * (2 + 4)),
+    )
+    for walk_through, steps in walks:
+        rests.clear()
+        walk_through()
+        assert len(rests) >= steps
 
 
 @on_both

@@ -156,10 +156,12 @@ def test_the_oldest_job_of_each_queue_is_noted_each_minute(client: Client, serve
     queues.push(client, "new", [b"n1"])
     write(client, attrs.evolve(RECORD, name="h:2:abc"))
     assert stay("mail", "busy", "new", later_s=31) == {"mail": 30}
+    for name, noted in server.raw.hgetall("ns:restbroker:oldest").items():
+        server.raw.hset("ns:restbroker:oldest", name, b"%b %d" % (noted[:40], int(noted[41:]) - 500))
     server.raw.expire("ns:restbroker:oldest", 120)
     write(client, RECORD)
     # All that is known of the new one is that there was none a minute ago.
-    assert stay("mail", "busy", "new", later_s=71) == {"mail": 70, "busy": 70, "new": 130}
+    assert stay("mail", "busy", "new", later_s=71) == {"mail": 570, "busy": 70, "new": 130}
 
 
 def test_where_redis_lists_very_many_queues_none_is_noted(client: Client, server: Server) -> None:
