@@ -45,7 +45,6 @@ from restbroker.operate.system import (
     Snapshot,
     TargetState,
     TargetStoppedKeys,
-    ordered_targets,
     stopped_keys,
     system,
 )
@@ -93,7 +92,7 @@ class Sample:
             except ConnectionEnded:
                 # It ended since the last read, and nothing was asked: Redis may well be there.
                 seen = system(self.client, self.settings.queues)
-            self.stopped = stopped_keys(self.client, ordered_targets(self.settings.targets))
+            self.stopped = stopped_keys(self.client, self.settings.targets)
         except (StoreUnavailable, StoreRefused) as error:
             if isinstance(error, StoreRefused) and self.stats is None:
                 raise

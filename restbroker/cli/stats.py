@@ -23,7 +23,7 @@ from restbroker.errors import StoreRefused, UsageError
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
 from restbroker.operate.problems import START, Alarm, problems
-from restbroker.operate.system import PoolState, Queue, Snapshot, ordered_targets, stopped_keys, system, target_state
+from restbroker.operate.system import PoolState, Queue, Snapshot, stopped_keys, system, target_state
 from restbroker.servers.findings import Finding
 from restbroker.store.client import Client
 from restbroker.store.sources import SourceState
@@ -90,7 +90,7 @@ def stats(
 def _wrong(settings: Config) -> list[Finding]:
     """Return the table of what is wrong now."""
     with open_store(settings) as client:
-        seen, stopped = system(client, settings.queues), stopped_keys(client, ordered_targets(settings.targets))
+        seen, stopped = system(client, settings.queues), stopped_keys(client, settings.targets)
         return [alarm.finding for alarm in problems(seen, settings, stopped, time.time())]
 
 
@@ -206,8 +206,7 @@ def _lines(seen: Snapshot) -> list[Sequence[str]]:
 
 def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
-    stopped = stopped_keys(client, ordered_targets(settings.targets))
-    found = problems(seen, settings, stopped, time.time())
+    found = problems(seen, settings, stopped_keys(client, settings.targets), time.time())
     lines = [alarm.text for alarm in found[:_WRONG]]
     lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
     output.data(*(lines or [words.all_well(seen.totals["dead"])]), "")

@@ -21,7 +21,7 @@ from restbroker.operate.names import nearest
 from restbroker.operate.system import PoolState, Queue, Snapshot, TargetStoppedKeys
 from restbroker.servers.findings import Cause, Finding, Level
 from restbroker.store.pauses import OPERATOR, Pause
-from restbroker.store.processes import SILENT_S
+from restbroker.store.processes import SILENT_S, ProcessRecord
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # slow to load
@@ -42,6 +42,7 @@ _UNTAKEN: Final = (
 )
 _MIXED: Final = "Give all processes the same Token, Tokens and secret files (`restbroker config show`); restart them."
 _CAUSES: Final[Mapping[str, Cause]] = {"TargetDenied": "refused", "TargetDown": "target"}
+_UNREAD: Final = "Start `restbroker run` with this configuration, reload one that has another, or check its log."
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
 
@@ -81,15 +82,16 @@ class Alarm:
 
 def problems(seen: Snapshot, config: "Config", stopped: Iterable[TargetStoppedKeys], now_s: float) -> list[Alarm]:
     """Return all problems, grave ones first. `stopped` has what `system.stopped_keys` returns."""
-    found = [*target_problems(seen), *_of_tokens(seen), *_of_queues(seen, config), *_of_sources(seen, now_s)]
+    found = [*target_problems(seen, [target.name for target in config.targets])]
+    found += [*_of_tokens(seen), *_of_queues(seen, config), *_of_sources(seen, config, now_s)]
     found += (_stopped(keys, now_s) for keys in stopped)
     if all(pool.dying for pool in seen.targets):
         found.insert(0, Alarm("NotRunning", "Redis", True, "No restbroker runs on this Redis", START, "processes"))
     return sorted(found, key=lambda one: not one.grave)
 
 
-def target_problems(seen: Snapshot) -> Iterator[Alarm]:
-    """Yield the problems of Redis, of these targets and of their processes."""
+def target_problems(seen: Snapshot, named: Iterable[str] = ()) -> Iterator[Alarm]:
+    """Yield the problems of Redis, of these targets and of their processes; and the pauses of those `named`."""
     for problem in seen.redis:
         yield Alarm(problem.code, "Redis", problem.grave, f"{problem.message} {problem.why}", problem.hint)
     alive = [pool for pool in seen.targets if not pool.dying]
@@ -100,14 +102,11 @@ def target_problems(seen: Snapshot) -> Iterator[Alarm]:
         yield Alarm(code, str(target), True, f"{target}: {words.LIMITS[limit]}", words.LIMIT_HINTS[limit], "targets")
     yield from _of_processes(seen.targets)
     shown = {(pool.target, pool.state) for pool in alive}
-    pauses = ((str(pool.target), pause) for pool in alive for pause in pool.pauses)
-    paused = dict.fromkeys(
-        (name, words.pause_sentence(name, pause), _resume("targets", name, pause))
-        for name, pause in pauses
-        if (name, pause.reason) not in shown
-    )
-    for name, text, hint in paused:
-        yield Alarm("TargetPaused", name, False, text.removesuffix("."), hint, "targets")
+    paused = {name: seen.pauses.get(name, ()) for name in named} | {str(pool.target): pool.pauses for pool in alive}
+    for name, pause in ((name, pause) for name, pauses in paused.items() for pause in pauses):
+        if (name, pause.reason) not in shown:
+            text = words.pause_sentence(name, pause).removesuffix(".")
+            yield Alarm("TargetPaused", name, False, text, _resume("targets", name, pause), "targets")
 
 
 def _of_states(alive: Sequence[PoolState], waiting: Mapping[str, int]) -> Iterator[Alarm]:
@@ -204,8 +203,15 @@ def _is_untaken(queue: Queue, seen: Snapshot, config: "Config") -> bool:
     return min(seen.stays_s.get(queue.name, 0.0), waits_s) >= longest_s
 
 
-def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
-    """Yield a problem for each source that cannot be read from; if several users have the same one, one for all."""
+def _of_sources(seen: Snapshot, config: "Config", now_s: float) -> Iterator[Alarm]:
+    """Yield a problem for each source that cannot be read from; if several users have the same one, one for all.
+
+    Likewise for each of the configuration that no process takes, once one of its processes had time to.
+    """
+    configured = set() if config.events is None else {source.name for source in config.events.sources}
+    if any(_is_settled(record, config, now_s) for record in seen.records):
+        for name in sorted(configured - {state.source for state in seen.sources}):
+            yield Alarm("SourceUnread", name, True, f"Source {name}: no process takes its events", _UNREAD, "events")
     same: dict[tuple[str, str], list[SourceState]] = {}
     for state in seen.sources:
         if state.code:
@@ -216,6 +222,13 @@ def _of_sources(seen: Snapshot, now_s: float) -> Iterator[Alarm]:
         about = f"{code}, for {duration_text(now_s - since_s)}{more}"
         text = f"Source {source}: {states[0].message} ({about})"
         yield Alarm("SourceUnread", source, True, text, states[0].hint, "events")
+
+
+def _is_settled(record: ProcessRecord, config: "Config", now_s: float) -> bool:
+    """Tell whether this is a process of the configuration, by its queues, that has been running for a while."""
+    started_s = record.info.get("started_at")
+    is_own = record.is_restbroker and not set(config.queues).isdisjoint(record.queues)
+    return is_own and isinstance(started_s, int | float) and started_s <= now_s - LONG_WAIT_S
 
 
 def _stopped(one: TargetStoppedKeys, now_s: float) -> Alarm:

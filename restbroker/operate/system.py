@@ -249,7 +249,7 @@ class Snapshot:
     Not shown as it is: `now_s`, Redis' clock; `listed`, the queues that a client put on Redis' list, that are served or
     have a key; `unread`, how many queues there are besides these; what each process wrote of itself, at its start
     (`registrations`, by identity) and for Sidekiq Web (`records`); `stays_s`, for how many seconds the oldest job of a
-    queue that no process takes, nor anyone paused, has been the same.
+    queue that no process takes, nor anyone paused, has been the same; `pauses`, by target, of those without one, too.
     """
 
     redis: tuple[RedisProblem, ...] = ()
@@ -263,6 +263,7 @@ class Snapshot:
     registrations: Mapping[str, Registration] = attrs.field(factory=dict)
     records: tuple[ProcessRecord, ...] = ()
     stays_s: Mapping[str, float] = attrs.field(factory=dict)
+    pauses: Mapping[str, tuple[Pause, ...]] = attrs.field(factory=dict)
 
     @property
     def waiting(self) -> int:
@@ -312,6 +313,7 @@ def system(client: Client, wanted: Collection[str] = (), most_queues: int | None
         registrations=known,
         records=tuple(records),
         stays_s=unless_refused(lambda: processes.stays_s(client, untaken, seen.now_s), {}),
+        pauses=pauses,
     )
 
 
@@ -349,19 +351,18 @@ def target_state(one: PoolState | TargetState) -> str | None:
     return "retry_after" if reasons == {"retry_after"} else "paused"
 
 
-def ordered_targets(found: Sequence[TargetConfig]) -> Mapping[str, str]:
-    """Return the targets with OrderBy, each with the queue whose page lists its keys."""
-    return {target.name: target.queues[0] for target in found if target.order is not None}
+def stopped_keys(client: Client, found: Sequence[TargetConfig]) -> list[TargetStoppedKeys]:
+    """Return each of these targets with keys that a death stopped, also if it has no OrderBy any more.
 
-
-def stopped_keys(client: Client, ordered: Mapping[str, str]) -> list[TargetStoppedKeys]:
-    """Return each of the targets (`ordered_targets`) with keys that a death stopped. Raise `StoreUnavailable`."""
-    if not ordered:
+    Raise `StoreUnavailable`.
+    """
+    queues = {target.name: target.queues[0] for target in found}
+    if not queues or unless_refused(lambda: client.command("EXISTS", *map(client.keys.busy_keys, queues)), 0) == 0:
         return []
     from restbroker.store.order import read_stopped  # slow to load, and of use to few
 
-    found = unless_refused(lambda: read_stopped(client, tuple(ordered), most=1).items(), ())
-    return [TargetStoppedKeys(name, ordered[name], keys.count_text, keys.since_s) for name, keys in found]
+    stopped = unless_refused(lambda: read_stopped(client, tuple(queues), most=1).items(), ())
+    return [TargetStoppedKeys(name, queues[name], keys.count_text, keys.since_s) for name, keys in stopped]
 
 
 def unless_refused(ask: Callable[[], T], instead: S) -> T | S:

@@ -96,7 +96,7 @@ def live_figures(client: Client, config: Config, unready: str | None = None) -> 
         targets=system.targets(client, found.targets),
         # Without its jobs nothing of a process comes from a producer.
         processes=operated.processes(client, with_jobs=False, seen=found),
-        stopped=system.stopped_keys(client, system.ordered_targets(config.targets)),
+        stopped=system.stopped_keys(client, config.targets),
         config=config,
         unready=unready,
     )

@@ -15,25 +15,20 @@ import attrs
 
 from restbroker.broker.tokens import Tokens, unlike
 from restbroker.config.core import Config
-from restbroker.config.values import duration_text
 from restbroker.job import arguments, rubyjson, signing
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
 from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
-from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.names import display_name, listed, nearest
+from restbroker.operate.names import listed, nearest
 from restbroker.operate.problems import problems
-from restbroker.operate.system import Queue, Snapshot, ordered_targets, stopped_keys, system
-from restbroker.operate.words import pause_sentence
+from restbroker.operate.system import Queue, Snapshot, stopped_keys, system
 from restbroker.servers import registry
-from restbroker.servers.findings import Finding, Level, ok
+from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
-from restbroker.store.order import StoppedKeys, read_stopped
 from restbroker.store.paging import members_with_word
-from restbroker.store.pauses import paused_targets
-from restbroker.store.server import ServerInfo, time_s
+from restbroker.store.server import ServerInfo
 
 _Zset: TypeAlias = Literal["retry", "schedule"]
 
@@ -42,8 +37,6 @@ _STORED: Final[tuple[SortedSet, ...]] = ("retry", "schedule", "dead")
 _SETS: Final[dict[_Zset, str]] = {"retry": "retries", "schedule": "scheduled"}
 _DUE_PAGE: Final = 100
 _LOOK_S: Final = 3.0
-_NAMED: Final = 3
-_LONGEST: Final = 40
 _OF_PROCESSES: Final = frozenset({"NotRunning", "ProcessGone"})
 _finding = partial(TEXTS.finding, AREA)
 
@@ -60,22 +53,21 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     yield from _mixed_tokens(config, seen)
 
 
-def check_now(client: Client, config: Config, told: Collection[tuple[str, Level]]) -> Iterator[Finding]:
-    """Yield the table of what is wrong now, without what the check has `told` by the same code, in more words.
+def check_now(client: Client, config: Config) -> Iterator[Finding]:
+    """Yield the table of what is wrong now, without what `check.redis` sees itself: of Redis, and of its queues' keys.
 
-    While no process of this configuration runs, its own queues are only noted.
+    While no process of this configuration runs, its own queues are only noted; while none runs at all, that is not
+    wrong, and what those left behind that are gone is told by `check_unfinished`.
     """
     seen = system(client, config.queues)
-    own, sources = {target.name for target in config.targets}, () if config.events is None else config.events.sources
-    fetched = {source.name for source in sources if source.path is None}
-    runs = any(pool.target in own and not pool.is_gone for pool in seen.targets)
-    for row in problems(seen, config, stopped_keys(client, ordered_targets(config.targets)), time.time()):
-        finding = row.finding
-        if row.code == "QueueUnserved" and row.subject in config.queues and not runs:
-            yield attrs.evolve(finding, level="note")
-        # Processes are no matter of the configuration; of its own sources `check.events` says more.
-        elif row.code not in _OF_PROCESSES and not (row.code == "SourceUnread" and row.subject in fetched):
-            yield from () if (finding.code, finding.level) in told else (finding,)
+    own, living = {target.name for target in config.targets}, {pool.target for pool in seen.targets if not pool.is_gone}
+    told = {problem.code for problem in seen.redis} | (set() if living else _OF_PROCESSES)
+    for row in problems(seen, config, stopped_keys(client, config.targets), time.time()):
+        is_own = row.subject in config.queues
+        if row.code == "QueueUnserved" and is_own and own.isdisjoint(living):
+            yield attrs.evolve(row.finding, level="note")
+        elif row.code not in told and not (row.code == "WrongType" and is_own):
+            yield row.finding
 
 
 def check_hands(client: Client, config: Config) -> Sequence[Finding]:
@@ -168,48 +160,6 @@ def _database(url: str) -> int:
     return int(tail) if tail.isdigit() else 0
 
 
-def check_pauses(client: Client, config: Config) -> Iterator[Finding]:
-    """Yield a finding for each pause of a target, by a person or the server."""
-    found = paused_targets(client, [target.name for target in config.targets])
-    for target in config.targets:
-        for pause in found.get(target.name, ()):
-            case = f"TargetPaused-{pause.reason}"
-            yield _finding(
-                case if case in TEXTS.rows else "TargetPaused",
-                message=pause_sentence(f"The target {target.name}", pause),
-                target=shlex.quote(target.name),
-            )
-
-
-def check_order(client: Client, config: Config) -> Iterator[Finding]:
-    """Yield a finding for each target with stopped keys, also for one whose OrderBy was taken away.
-
-    The jobs behind a stopped key wait until a person does something about it.
-    """
-    found = read_stopped(client, [target.name for target in config.targets])
-    if found:
-        now_s, known = time_s(client), context_of(config)
-        yield from (_stopped(target, stopped, known, now_s) for target, stopped in found.items())
-
-
-def _stopped(target: str, stopped: StoppedKeys, known: ConfigContext, now_s: float) -> Finding:
-    names = ", ".join(_brief(display_name(key.name, known)) for key in stopped.keys[:_NAMED])
-    more = f" and {stopped.count - _NAMED:,} more" if stopped.count > _NAMED else ""
-    ago = duration_text(max(0.0, now_s - stopped.since_s))
-    return _finding(
-        "OrderStopped",
-        count=stopped.count_text,
-        target=target,
-        verb="is" if stopped.count == 1 else "are",
-        since=f"for {ago}" if stopped.count == 1 else f"the first for {ago}",
-        names=f"{names}{more}",
-    )
-
-
-def _brief(name: str) -> str:
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
-
-
 def check_due(client: Client, config: Config) -> Iterator[Finding]:
     """Yield a finding for each set with due jobs that stay there, since no target serves their queue."""
     for zset, command in _SETS.items():
@@ -237,13 +187,12 @@ def _waiting_in(client: Client, zset: _Zset, served: frozenset[str]) -> tuple[Co
 
 
 def check_unfinished(client: Client) -> Iterator[Finding]:
-    """Yield the jobs in progress of lost processes."""
+    """Yield the jobs in progress of lost processes, unless another one runs and returns them, or no process knows."""
     pools = system(client).targets
-    living = any(not pool.is_gone for pool in pools)
-    for pool in pools:
-        if pool.in_progress and pool.is_gone:
+    for pool in pools if all(pool.is_gone for pool in pools) else ():
+        if pool.in_progress:
             jobs = "1 job is" if pool.in_progress == 1 else f"{pool.in_progress} jobs are"
-            yield _finding("Recovering" if living else "LeftBehind", jobs=jobs, process=pool.identity)
+            yield _finding("LeftBehind", jobs=jobs, process=pool.identity)
     for orphan in survey.orphans(client, {pool.identity for pool in pools}):
         key, fenced = client.keys.in_progress(orphan.identity), client.keys.fenced_identities
         case = "Orphans" if orphan.is_described else "Orphans-unnamed"

@@ -17,7 +17,7 @@ from restbroker.operate.check import queues
 from restbroker.operate.check.config import TEXTS, once_patterns
 from restbroker.operate.connect import open_store
 from restbroker.servers.findings import Finding, Level, ok
-from restbroker.store import older_form, processes, unadmitted
+from restbroker.store import older_form, processes
 from restbroker.store.client import Client
 from restbroker.store.key_types import find_misused
 from restbroker.store.processes import ProcessRecord
@@ -33,7 +33,6 @@ from restbroker.store.server import (
     server,
     time_s,
 )
-from restbroker.store.sets import size
 
 AREA: Final = "redis"
 ONLY_ASKED_HERE = frozenset(
@@ -69,16 +68,13 @@ def check_store(config: Config) -> list[Finding]:
                     lambda: _key_types(client, config),
                     lambda: _older_form(client, config),
                     lambda: _neighbours(client, config),
-                    lambda: queues.check_pauses(client, config),
                     lambda: queues.check_queues(client, config, facts),
                     lambda: queues.check_hands(client, config),
-                    lambda: queues.check_order(client, config),
                     lambda: queues.check_unfinished(client),
                     lambda: queues.check_due(client, config),
+                    lambda: queues.check_now(client, config),
                 ]
             )
-            told = {(finding.code, finding.level) for finding in found}
-            found += _each([lambda: queues.check_now(client, config, told)])
             asked_here = [lambda: queues.check_signatures(client), lambda: queues.check_original(client, config)]
             found += _each(asked_here, used_by_run=False)
         except StoreUnavailable as error:
@@ -192,7 +188,6 @@ def _older_form(client: Client, config: Config) -> Iterator[Finding]:
 
 def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
     foreign = [record for record in processes.read_all(client, with_work=False) if not record.is_restbroker]
-    yield from _dead(client, config, ruby=bool(foreign))
     if not foreign:
         yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
         return
@@ -200,22 +195,13 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
     if thieves:
         yield _finding("QueueTaken", thieves=_join(thieves), queues=", ".join(sorted(config.queues)))
     yield _finding("SharedDatabase", processes=_join(foreign))
+    if config.dead_limit == 0 or config.dead_limit > RUBY_DEAD_LIMIT:
+        copies, safe = client.keys.dead_copies, RUBY_DEAD_LIMIT // 1000 * 1000
+        limit = config.dead_limit or "off"
+        yield _finding("DeadTrimmed", most=RUBY_DEAD_LIMIT, limit=limit, copies=copies, safe=safe)
 
 
 def _join(found: list[ProcessRecord]) -> str:
     shown = [f"{record.name} ({', '.join(record.queues[:5]) or 'no queues'})" for record in found[:3]]
     more = len(found) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
-
-
-def _dead(client: Client, config: Config, *, ruby: bool) -> Iterator[Finding]:
-    """Yield findings on whether anything can remove dead jobs from the dead set.
-
-    `ruby`: a Sidekiq process uses this database; it trims the set.
-    """
-    dead, limit = size(client, "dead") - unadmitted.total(client), config.dead_limit
-    if limit and dead >= limit:
-        yield _finding("DeadSetFull", dead=dead, limit=limit)
-    if ruby and (limit == 0 or limit > RUBY_DEAD_LIMIT):
-        copies, safe = client.keys.dead_copies, RUBY_DEAD_LIMIT // 1000 * 1000
-        yield _finding("DeadTrimmed", most=RUBY_DEAD_LIMIT, limit=limit or "off", copies=copies, safe=safe)

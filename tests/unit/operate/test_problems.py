@@ -8,6 +8,7 @@ import pytest
 
 from restbroker.cli import targets
 from restbroker.config.core import Config
+from restbroker.config.events import Events, EventSource
 from restbroker.config.target import Target
 from restbroker.console import codes
 from restbroker.operate import enqueue
@@ -130,6 +131,26 @@ def test_processes_with_different_tokens_on_a_queue_are_named() -> None:
     assert told(("b", "a"), ("a",), ("b",)) == [
         "Queue rest: node:1 and node:2 serve it with different tokens, so that good jobs die"
     ]
+
+
+def test_a_source_without_a_process_is_told_after_a_minute() -> None:
+    hook, other = (EventSource(name, "webhook", f"/{name}", "q", "C") for name in ("hook", "other"))
+    config = attrs.evolve(CONFIG, events=Events(sources=(hook, other)))
+
+    def told(started_s: float, *, queue: str = "rest", version: str = "restbroker 1") -> list[str]:
+        info: dict[str, Any] = {"queues": [queue], "version": version, "started_at": started_s}
+        mine = ProcessRecord("node:7:a", info, False, 0, None, None, None, {})
+        seen = Snapshot(targets=(pool(),), records=(mine,), sources=(SourceState("other", "webhook", "node:7"),))
+        return [problem.line for problem in problems(seen, config, (), NOW_S)]
+
+    (said,) = told(NOW_S - 60)
+    assert said.startswith("!! Source hook: no process takes its events. Start `restbroker run` with this ")
+    assert told(NOW_S - 59) == told(0, queue="theirs") == told(0, version="7.3.2") == []
+
+
+def test_a_paused_target_is_told_also_without_a_process() -> None:
+    seen = Snapshot(pauses={"": (Pause("operator", who="ann"),), "theirs": (Pause("operator"),)})
+    assert [row.code for row in problems(seen, CONFIG, (), NOW_S)] == ["NotRunning", "TargetPaused"]
 
 
 def test_each_row_has_a_code_that_is_explained_and_decides_the_exit() -> None:
