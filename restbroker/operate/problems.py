@@ -114,7 +114,9 @@ def _of_states(alive: Sequence[PoolState], waiting: Mapping[str, int]) -> Iterat
     of_target = Counter(pool.target for pool in alive)
     same: dict[tuple[str | None, ...], list[PoolState]] = {}
     for pool in alive:
-        if pool.state not in (None, "up"):
+        # Each start is told so until its first probe is answered.
+        starts = pool.code == "Starting" and (pool.down_for_s or 0.0) <= SILENT_S
+        if pool.state not in (None, "up") and not starts:
             same.setdefault((pool.target, pool.state, pool.reason), []).append(pool)
     for (name, state, reason), pools in same.items():
         target = str(name or "-")

@@ -66,6 +66,12 @@ def test_queue_of_a_dead_target_is_reported_with_the_target() -> None:
     ]
 
 
+def test_a_target_is_not_down_before_its_first_probe_is_late() -> None:
+    untried: dict[str, Any] = {"state": "down", "code": "Starting", "reason": "No."}
+    assert lines(pool(**untried), pool(**untried, down_for_s=15.0)) == []
+    assert lines(pool(**untried, down_for_s=16.0))[0].startswith("!! ejabberd is down (for 16 s): No. ")
+
+
 def test_a_targets_reason_and_its_limits_are_sentences() -> None:
     usual: dict[str, Any] = dict.fromkeys(attrs.fields_dict(TargetState)) | {
         "pauses": (),
