@@ -61,7 +61,7 @@ def stats(
         from restbroker.cli import check
 
         raise typer.Exit(check.report(how.config, as_json=how.json, test=lambda loaded: _wrong(loaded.config)))
-    settings = how.settings()
+    settings = how.settings("Events")
     if watch:
         from restbroker.cli import explain, live
 

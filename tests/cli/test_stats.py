@@ -93,6 +93,20 @@ def test_what_is_wrong_now_decides_how_stats_ends(store: Client, lines: Lines, s
     assert ends("--watch")[0] == 2
 
 
+def test_stats_reads_the_sources_of_the_file(store: Client, lines: Lines, place: Path) -> None:
+    """A queue of events may wait for longer than others; a source needs a process."""
+    source = {"Kind": "webhook", "Path": "/hook", "Queue": "events", "Class": "Event"}
+    configure(place, Events={"Listen": "127.0.0.1:1", "Sources": {"hook": source}})
+    serve(store, "ejabberd", 77, ["rest"])
+    queues.push(store, "events", [b"{}"])
+    record(store, "node:77:abc", queues=["rest"], version="restbroker 1")
+    mark, since_s = mapping(store.command("HGETALL", store.keys.oldest_jobs))["events"].split()
+    store.command("HSET", store.keys.oldest_jobs, "events", b"%b %d" % (mark, int(since_s) - 61))
+    assert lines()[:2] == ["Source hook: no process takes its events", ""]
+    sources.write(store, [SourceState("hook", "webhook", "node:77")])
+    assert lines()[0] == "Nothing needs you."
+
+
 @contextmanager
 def watching(place: Path, *words: str, every: str = "200ms") -> Iterator[Popen[str]]:
     """A watch whose lines are read from `stdout`; killed at the end."""
