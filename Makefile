@@ -10,7 +10,7 @@ PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody tinyproxy-bin \
 	rabbitmq-server chromium chromium-driver fonts-dejavu-core mandoc systemd nginx-light libnginx-mod-http-echo
 # What only `make nightly` and `.ci/soak` run.
 NIGHTLY_PACKAGES := prosody-modules faketime tmux zsh fish strace nodejs golang-go \
-	golang-github-gomodule-redigo-dev
+	golang-github-gomodule-redigo-dev prometheus
 # What only `make bench` runs, Node.js with npm beside it.
 BENCH_PACKAGES := ruby-net-http-persistent nodejs golang-go golang-github-gomodule-redigo-dev
 SHELL := /bin/bash
