@@ -110,7 +110,8 @@ def _as_json(found: SearchResult) -> dict[str, Json]:
 _COLUMNS: Final[Sequence[Column[_Row]]] = (
     Column("PLACE", lambda row: row[0], lambda row: f"{row[0]} {row[1]}" if row[0] == "in progress" else row[0]),
     Column("", lambda row: row[1]),
-    Column("WHEN", lambda row: utc(row[2]), lambda row: local(row[2])),
+    # A job that waits may not say when it was pushed.
+    Column("WHEN", lambda row: utc(row[2]) if row[2] else None, lambda row: local(row[2]) if row[2] else "-"),
     Column("JOB", lambda row: row[3]),
     Column("", lambda row: row[4]),
     Column("", lambda row: row[5]),

@@ -469,7 +469,8 @@ class StoredJob:
 
 
 _VALUES: Final[Mapping[str, Callable[[StoredJob], Json]]] = {
-    "at": lambda job: job.score,
+    # A job that waits may not say when it was pushed.
+    "at": lambda job: job.score or None,
     "failed_at": lambda job: job.moment("failed_at"),
     "enqueued_at": lambda job: job.moment("enqueued_at"),
     "attempts": lambda job: job.attempts,

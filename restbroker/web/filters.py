@@ -69,8 +69,8 @@ def milliseconds(value: object) -> str:
 
 
 def moment(at_s: object) -> str:
-    """Return a moment (epoch seconds) in UTC, as `2026-11-21 12:03:11`; a dash for anything else."""
-    if not is_number(at_s):
+    """Return a moment (epoch seconds) in UTC, as `2026-11-21 12:03:11`; a dash for 0 and anything else."""
+    if not is_number(at_s) or not at_s:
         return UNKNOWN
     try:
         return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S}"

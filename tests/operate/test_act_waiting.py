@@ -70,6 +70,16 @@ def test_a_waiting_job_without_a_time_may_have_come_since(client: Client, settin
     assert (last.done, list(last.refused.values()), len(waiting(client))) == (1, [1], 1)
 
 
+def test_a_waiting_job_without_a_time_has_no_age(client: Client, settings: Config) -> None:
+    bare = json.dumps({"class": "Add", "jid": "bare", "args": ["status", {}, "t"]}).encode()
+    queues.push(client, "rest", [job("timed"), bare])
+    done = {
+        age: perform(client, settings, Action("delete", "ann"), age, dry_run=True).done
+        for age in ("at < 2001-01-01", "at > 2001-01-01")
+    }
+    assert done == {"at < 2001-01-01": 0, "at > 2001-01-01": 1}
+
+
 def waiting(client: Client, queue: str = "rest") -> list[bytes]:
     """What waits, the next one first."""
     return queues.peek(client, queue, 0, 10_000)
