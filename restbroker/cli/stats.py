@@ -207,7 +207,7 @@ def _lines(seen: Snapshot) -> list[Sequence[str]]:
 def _draw(seen: Snapshot, client: Client, settings: Config) -> None:
     """Print the figures for people, with what to do next."""
     found = problems(seen, settings, stopped_keys(client, settings.targets), time.time())
-    lines = [alarm.text for alarm in found[:_WRONG]]
+    lines = [f"{alarm.gravity} {alarm.text}" for alarm in found[:_WRONG]]
     lines += [f"… and {len(found) - _WRONG} more"] if len(found) > _WRONG else []
     output.data(*(lines or [words.all_well(seen.totals["dead"])]), "")
     columns.rows(("TOTAL", "JOBS"), [(name, f"{count:,}") for name, count in seen.totals.items()])

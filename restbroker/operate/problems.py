@@ -69,7 +69,12 @@ class Alarm:
     @property
     def line(self) -> str:
         """It in one line, with its gravity and what to do."""
-        return f"{'!!' if self.grave else '!'} {self.sentence}" + ("" if self.hint is None else f" {self.hint}")
+        return f"{self.gravity} {self.sentence}" + ("" if self.hint is None else f" {self.hint}")
+
+    @property
+    def gravity(self) -> str:
+        """Whether jobs stand still (`!!`) or it is only worth knowing (`!`)."""
+        return "!!" if self.grave else "!"
 
     @property
     def finding(self) -> Finding:

@@ -49,7 +49,7 @@ def test_the_last_line_says_what_to_do_next(store: Client, lines: Lines) -> None
     assert of_source == "      mim: Wait."
     with full(store):
         printed = lines()
-    assert printed[0].startswith("Redis is full: it uses ")
+    assert printed[0].startswith("!! Redis is full: it uses ")
     assert printed[-3].startswith("Next: Redis: Raise maxmemory, or free memory")
     assert printed[-2].startswith("      one: Start the server. ")
 
@@ -82,7 +82,7 @@ def test_what_is_wrong_now_decides_how_stats_ends(store: Client, lines: Lines, s
     assert (ends(), lines()[0]) == ((0, []), "Nothing needs you.")
     mark, since_s = mapping(store.command("HGETALL", store.keys.oldest_jobs))["restt"].split()
     store.command("HSET", store.keys.oldest_jobs, "restt", b"%b %d" % (mark, int(since_s) - 61))
-    assert lines()[0].startswith("Queue restt: 1 job waits, and no process takes them. Processes take from")
+    assert lines()[0].startswith("!! Queue restt: 1 job waits, and no process takes them. Processes take from")
     assert ends() == (1, ["QueueUnserved"])
     control.pause(store, "queue", "rest", "ann", "", None)
     assert ends() == (1, ["QueueUnserved", "QueuePaused"])
@@ -102,7 +102,7 @@ def test_stats_reads_the_sources_of_the_file(store: Client, lines: Lines, place:
     record(store, "node:77:abc", queues=["rest"], version="restbroker 1")
     mark, since_s = mapping(store.command("HGETALL", store.keys.oldest_jobs))["events"].split()
     store.command("HSET", store.keys.oldest_jobs, "events", b"%b %d" % (mark, int(since_s) - 61))
-    assert lines()[:2] == ["Source hook: no process takes its events", ""]
+    assert lines()[:2] == ["!! Source hook: no process takes its events", ""]
     sources.write(store, [SourceState("hook", "webhook", "node:77")])
     assert lines()[0] == "Nothing needs you."
 
