@@ -40,6 +40,9 @@ _UNTAKEN: Final = (
     "Start what takes them, or correct its name or the producers'. If a program takes them that Redis does not list, "
     "name the queue in TakenElsewhere."
 )
+_TAKEN: Final = (
+    "Its workers fail each. Remove the queue from that process (sidekiq.yml), or take another for restbroker."
+)
 _MIXED: Final = "Give all processes the same Token, Tokens and secret files (`restbroker config show`); restart them."
 _CAUSES: Final[Mapping[str, Cause]] = {"TargetDenied": "refused", "TargetDown": "target"}
 _UNREAD: Final = "Start `restbroker run` with this configuration, reload one that has another, or check its log."
@@ -161,7 +164,9 @@ def _of_tokens(seen: Snapshot) -> Iterator[Alarm]:
     of_queues: dict[str, dict[str, tuple[str, Json]]] = {}
     for pool in seen.targets:
         tokens = seen.registrations[pool.identity].facts.get("tokens") if pool.identity in seen.registrations else None
-        for queue, digests in tokens.items() if isinstance(tokens, dict) and not pool.is_gone else ():
+        # One that only ends what it has takes no job any more, as in each rolling restart with a new token.
+        is_meant = isinstance(tokens, dict) and pool.takes_jobs and not pool.is_gone
+        for queue, digests in tokens.items() if isinstance(tokens, dict) and is_meant else ():
             # Most processes say the same.
             of_queues.setdefault(queue, {}).setdefault(repr(digests), (pool.name, digests))
     for queue, said in of_queues.items():
@@ -176,9 +181,13 @@ def _of_queues(seen: Snapshot, config: "Config") -> Iterator[Alarm]:
     taken = {queue for pool in seen.targets if not pool.dying and pool.takes_jobs for queue in pool.queues}
     own = frozenset(config.queues).union(*(pool.queues for pool in seen.targets))
     others, asked = taken.union(*(record.queues for record in seen.records)), 0
+    ruby = {queue: record.name for record in seen.records if not record.is_restbroker for queue in record.queues}
     for queue in seen.queues:
         name, size, latency_s = queue.name, queue.size, queue.latency_s
         code, grave, text, hint = "QueueWaits", False, None, None
+        if name in ruby and name in own:
+            taker = f"Queue {name}: Sidekiq's {ruby[name]} takes jobs from it, too, and knows none of their classes"
+            yield Alarm("QueueTaken", name, True, taker, _TAKEN, "processes")
         if size is None:
             code, grave = "WrongType", name in own
             text = f"Queue {name}: its key is not a list, so no job is taken from it"
@@ -205,9 +214,11 @@ def _is_untaken(queue: Queue, seen: Snapshot, config: "Config") -> bool:
     if any(fnmatchcase(queue.name, pattern) for pattern in config.taken_elsewhere):
         return False
     longest_s = OTHERS_WAIT_S if queue.name in config.queues_for_others else LONG_WAIT_S
-    # Where the queue was empty when it was looked at last, what the job says of its age is nearer the truth.
+    # Lines are read by restbroker alone, so that nobody else takes what is in them.
+    stays_s = seen.stays_s.get(queue.name, longest_s if queue.in_lines else 0.0)
+    # Where the queue was empty when it was looked at last, a minute ago at most, what the job says is nearer the truth.
     waits_s = queue.latency_s if queue.latency_s is not None else longest_s
-    return min(seen.stays_s.get(queue.name, 0.0), waits_s) >= longest_s
+    return stays_s >= longest_s and (waits_s >= longest_s or stays_s >= longest_s + LONG_WAIT_S)
 
 
 def _of_sources(seen: Snapshot, config: "Config", now_s: float) -> Iterator[Alarm]:
@@ -240,7 +251,7 @@ def _is_settled(record: ProcessRecord, config: "Config", now_s: float) -> bool:
 
 def _stopped(one: TargetStoppedKeys, now_s: float) -> Alarm:
     ago = "" if one.since_s is None else f", for up to {duration_text(max(0.0, now_s - one.since_s))}"
-    text = f"{one.target} has stopped keys ({one.count}{ago}): jobs behind a dead one wait"
+    text = f"{one.target} has stopped keys ({one.count}{ago}): their jobs wait behind a dead one"
     return Alarm("OrderStopped", one.target, True, text, _STOPPED, queue=one.queue)
 
 

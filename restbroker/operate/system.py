@@ -387,7 +387,7 @@ def _queues(
     for record in records:
         for queue in record.queues:
             names[queue].add(record.short_name)
-        taken.update(() if record.is_restbroker else record.queues)
+        taken.update(() if record.is_restbroker or record.quiet else record.queues)
         if (record.heartbeat_at_s or 0.0) > seen.now_s - SILENT_S:
             changes |= {queue: _number(per_s) for queue, per_s in record.changes_per_s.items()}
     for view in seen.queues:

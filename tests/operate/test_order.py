@@ -337,7 +337,7 @@ def test_check_tells_stopped_keys_also_without_order_by(client: Client, settings
         (one,) = found(config)
         assert (one.level, one.cause) == ("problem", "other")
         assert re.fullmatch(
-            r"e has stopped keys \(2 keys, for up to [^)]+\): jobs behind a dead one wait.", one.message
+            r"e has stopped keys \(2 keys, for up to [^)]+\): their jobs wait behind a dead one.", one.message
         )
         assert "keys retry" in str(one.hint)
 

@@ -192,9 +192,6 @@ def _neighbours(client: Client, config: Config) -> Iterator[Finding]:
     if not foreign:
         yield ok(AREA, "Private", "No other Sidekiq process uses this database.")
         return
-    thieves = [record for record in foreign if not set(config.queues).isdisjoint(record.queues)]
-    if thieves:
-        yield _finding("QueueTaken", thieves=_join(thieves), queues=", ".join(sorted(config.queues)))
     yield _finding("SharedDatabase", processes=_join(foreign))
     if config.dead_limit == 0 or config.dead_limit > RUBY_DEAD_LIMIT:
         copies, safe = client.keys.dead_copies, RUBY_DEAD_LIMIT // 1000 * 1000

@@ -198,6 +198,16 @@ def a_typo(day: Day) -> Iterator[None]:
 
 
 @contextmanager
+def a_ruby_worker(day: Day) -> Iterator[None]:
+    """Its record, as Sidekiq writes it."""
+    info = {"hostname": "ruby", "pid": 1, "queues": ["default", "rest"], "concurrency": 5, "tag": "", "labels": []}
+    record = ("info", json.dumps(info), "beat", time.time(), "busy", 0, "quiet", "false", "rss", 1, "rtt_us", 1)
+    day.client.commands([("SADD", "processes", "ruby:1:abc"), ("HSET", "ruby:1:abc", *record)])
+    yield
+    day.client.commands([("SREM", "processes", "ruby:1:abc"), ("DEL", "ruby:1:abc")])
+
+
+@contextmanager
 def another_token(day: Day) -> Iterator[None]:
     day.configure("other.json", Token="quite another token")
     with day.run("other.json"):
@@ -402,6 +412,7 @@ Make: TypeAlias = Callable[[Day], AbstractContextManager[None]]
 CASES: Final[Sequence[tuple[str, Make, str]]] = (
     ("NotRunning", nothing_runs, "No restbroker runs on this Redis"),
     ("QueueUnserved", a_typo, "Queue restt: 1 job waits, and no process takes them"),
+    ("QueueTaken", a_ruby_worker, "Queue rest: Sidekiq's ruby:1:abc takes jobs from it, too"),
     ("TokensMixed", another_token, "serve it with different tokens"),
     ("SourceUnread", a_server_that_is_away, "Source copies: "),
     ("SourceUnread", a_source_that_nobody_reads, "Source hook: no process takes its events"),

@@ -49,7 +49,7 @@ def test_ruby_process_that_takes_our_jobs_is_a_problem(beside: Beside) -> None:
     finding = found["QueueTaken"]
     assert finding["level"] == "problem"
     assert ruby.identity in finding["message"]
-    assert OURS in finding["hint"]
+    assert f"Queue {OURS}: " in finding["message"]
     assert found["SharedDatabase"]["message"] == (
         f"Other Sidekiq processes use this database: {ruby.identity} ({OURS})."
     )

@@ -106,8 +106,24 @@ def test_a_queue_that_nobody_takes_is_told_after_a_minute() -> None:
         '!! Queue restt: 9 jobs wait, and no process takes them. Processes take from "rest": did you mean that? Start '
     )
     assert untaken("mail", 61.0, None)[0].startswith("!! Queue mail: 9 jobs wait, and no process takes them. Start ")
+    # A producer's clock that is ahead hides it for a minute more.
+    assert untaken("mail", 119.0, 0.0) == []
+    assert len(untaken("mail", 121.0, 0.0)) == 1
     assert untaken("theirs-1", 1e6) == untaken("answers", 899.0) == []
     assert len(untaken("answers", 901.0)) == 1
+
+
+def test_what_waits_in_lines_is_told_though_no_list_has_it() -> None:
+    (said,) = lines(pool(), queues=(Queue("fair", 9, None, in_lines=9),))
+    assert said.startswith("!! Queue fair: 9 jobs wait, and no process takes them. ")
+
+
+def test_rubys_process_on_a_queue_of_ours_is_told() -> None:
+    ruby = ProcessRecord("h:1:a", {"queues": ["rest"]}, False, 0, None, None, None, {})
+    (said,) = problems(
+        Snapshot(queues=(Queue("rest", 0, None),), targets=(pool(),), records=(ruby,)), CONFIG, (), NOW_S
+    )
+    assert (said.code, said.grave) == ("QueueTaken", True)
 
 
 def test_a_queue_of_rubys_is_the_nearest_name_too() -> None:
@@ -119,8 +135,11 @@ def test_a_queue_of_rubys_is_the_nearest_name_too() -> None:
 
 
 def test_processes_with_different_tokens_on_a_queue_are_named() -> None:
-    def told(*secrets: tuple[str, ...]) -> list[str]:
-        pools = [pool(identity=f"node:{number}:x", process=f"node:{number}") for number in range(len(secrets))]
+    def told(*secrets: tuple[str, ...], quiet: int | None = None) -> list[str]:
+        pools = [
+            pool(identity=f"node:{number}:x", process=f"node:{number}", quiet=number == quiet)
+            for number in range(len(secrets))
+        ]
         info = ProcessInfo(7, "node", "boot", "ns", 1, "ejabberd")
         said = {
             one.identity: Registration(info, ("rest",), 1, orjson.dumps({"tokens": {"rest": ["g", {"t": own}]}}))
@@ -129,6 +148,8 @@ def test_processes_with_different_tokens_on_a_queue_are_named() -> None:
         seen = Snapshot(targets=tuple(pools), registrations=said)
         return [problem.text for problem in problems(seen, CONFIG, (), NOW_S) if problem.code == "TokensMixed"]
 
+    # A rolling restart: the old one takes no more.
+    assert told(("a",), ("b",), quiet=0) == []
     # In a rotation each knows the other's.
     assert told(("a",), ("a",)) == told(("b", "a"), ("a",)) == told(("b", "a"), ("b",)) == []
     assert told(("a",), ("b",)) == [
