@@ -49,7 +49,7 @@ from restbroker.errors import UsageError
 from restbroker.operate import find, where
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
-from restbroker.operate.job import ShownJob
+from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.store.keys import SortedSet
 
 if TYPE_CHECKING:
@@ -121,11 +121,15 @@ def _add_readers(app: typer.Typer, zset: SortedSet) -> None:
         """Show one job and its last tries. Secrets are masked."""
         settings = how.settings()
         with open_store(settings) as client, progress(client):
-            entry = find.one(client, zset, jid, context_of(settings))
-        if entry is None:
+            found = find.locate(client, zset, jid)
+        if found.member is None:
+            longer = "" if found.complete else " --seconds 60"
             name = entries.COMMANDS[zset]
-            hint = f"restbroker {name} lists the existing ones; restbroker explain {jid} searches everywhere."
+            hint = f"restbroker {name} lists the existing ones; restbroker explain {jid}{longer} searches everywhere."
+            if longer:
+                raise UsageError(f"No job {jid} was found in the {zset} set in 10 s; it may still be there.", hint)
             raise UsageError(f"There is no job {jid} in the {zset} set.", hint)
+        entry = StoredJob(*found.member, context_of(settings)).shown()
         if how.json:
             output.as_json(entries.all_fields(entry))
         else:

@@ -138,16 +138,17 @@ def counts(client: Client, zset: SortedSet, ranges: Sequence[tuple[float, float]
 
 
 def members_with_word(client: Client, zset: SortedSet, word: str) -> Iterator[Sequence[Member]]:
-    """Go through the whole set by rising scores, and yield in each step the members that have this word in their bytes.
+    """Go through the whole set, and yield in each step the members that have this word in their bytes.
 
-    The caller may stop anywhere. A member may come twice. Raise `StoreUnavailable` or `StoreRefused`.
+    Dead jobs newest first, others next due first. The caller may stop anywhere. A member may come twice. Raise
+    `StoreUnavailable` or `StoreRefused`.
     """
 
     def steps() -> Iterator[Sequence[Member]]:
         place: Sequence[Argument] = ("", 0, "")
         looked_at = 0
         while True:
-            asked = ["up", *place, STEP_BYTES, STEP_BYTES, word]
+            asked = ["down" if zset == "dead" else "up", *place, STEP_BYTES, STEP_BYTES, word]
             size, count, *flat = items(client.run("page", [client.keys.sorted_set(zset)], asked), 2)
             if not flat:
                 return
