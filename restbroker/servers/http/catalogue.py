@@ -17,7 +17,8 @@ from restbroker.config.target import Target
 from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue, CommandSpec
-from restbroker.servers.http.template import Path, Template, TemplateText
+from restbroker.job.template import TemplateText
+from restbroker.servers.http.template import Path, Template
 
 _PATH: Final = re.compile(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%-]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 _VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)

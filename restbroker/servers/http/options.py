@@ -23,9 +23,10 @@ from restbroker.config.values import BadValue, is_plain, without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
+from restbroker.job.template import BadTemplate, TemplateText, parse_text
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.catalogue import HttpSettings, Recipe, header_value, path_value, secrets_of
-from restbroker.servers.http.template import BadTemplate, Path, Template, TemplateText
+from restbroker.servers.http.template import Path, Template
 
 Method: TypeAlias = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 COMMAND: Final = r"[A-Za-z0-9_~-][A-Za-z0-9_.~-]{0,63}"
@@ -195,7 +196,7 @@ def _recipe(name: str, keys: CommandKeys, place: str, problems: Problems, *, has
     else:
         secret_path = _try_secret(keys.path, at(place, "Path"), problems, path_value)
     query = {
-        item: _parse(template.parse_text, text, at(place, f"Query.{item}"), problems) or TemplateText(())
+        item: _parse(parse_text, text, at(place, f"Query.{item}"), problems) or TemplateText(())
         for item, text in keys.query.items()
     }
     encoding = keys.encoding or ("none" if keys.method in _BODILESS else "json")

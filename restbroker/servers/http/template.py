@@ -9,54 +9,18 @@ member or query item around it is left out. `{{` and `}}` are braces.
 import json
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
-
-import attrs
 
 from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
 from restbroker.job.rubyjson import MAX_NESTING
+from restbroker.job.template import BadTemplate, Placeholder, TemplateText, parse_text
 from restbroker.servers.api.table import InvalidArguments
 
-_TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
 _UNFIT_IN_PATH: Final = re.compile(r"[/\\\x00-\x1f\x7f]")
 _LITERAL: Final = "-._~!$&'()*+,;=:@%"
-
-
-class BadTemplate(ValueError):
-    """A template is broken; the text says how, and completes a sentence that begins with its place."""
-
-
-@attrs.frozen
-class Placeholder:
-    """The place of an argument in a text; if it is `optional`, a job need not give the argument."""
-
-    name: str
-    optional: bool
-
-
-@attrs.frozen
-class TemplateText:
-    """A text with placeholders, or without."""
-
-    parts: tuple[str | Placeholder, ...]
-
-    @cached_property
-    def placeholders(self) -> list[Placeholder]:
-        """The placeholders in it, from left to right."""
-        return [part for part in self.parts if isinstance(part, Placeholder)]
-
-    @cached_property
-    def whole(self) -> Placeholder | None:
-        """The placeholder that is all of the text; None if there is more or none."""
-        match self.parts:
-            case (Placeholder() as only,):
-                return only
-            case _:
-                return None
-
 
 Template: TypeAlias = None | bool | int | float | TemplateText | tuple["Template", ...] | Mapping[str, "Template"]
 """A JSON value whose texts are templates."""
@@ -69,18 +33,6 @@ class _AbsentValue:
 
 
 _ABSENT: Final = _AbsentValue()
-
-
-def parse_text(text: str) -> TemplateText:
-    """Return the template in a text; raise `BadTemplate` if it is broken."""
-    parts: list[str | Placeholder] = []
-    for found in _TOKEN.finditer(text):
-        token = found[0]
-        if token in ("{", "}"):
-            raise BadTemplate(f'has a "{token}" that belongs to no {{name}}; write "{token * 2}" for the brace itself.')
-        literal = token[0] if token in ("{{", "}}") else token
-        parts.append(Placeholder(found[1], found[2] is not None) if found[1] else literal)
-    return TemplateText(tuple(parts))
 
 
 def parse_value(value: Json, depth: int = 1) -> Template:

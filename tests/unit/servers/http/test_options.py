@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from restbroker.config.core import all_keys
 from restbroker.config.mask import mask
 from restbroker.job.json_types import Json
+from restbroker.job.template import BadTemplate, parse_text
 from restbroker.servers import registry
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.http import template
 from restbroker.servers.http.catalogue import HttpSettings
-from restbroker.servers.http.template import BadTemplate
 from tests.unit.servers.conftest import Configured, Made, Problems, refused
 
 SECRET = "whsec_" + "QUJD" * 10
@@ -163,7 +163,7 @@ def test_missing_argument_leaves_its_member_and_item_out() -> None:
     body = template.parse_value({"a": "{a?}", "b": ["{b?}", "x {c?}"], "d": "{d}"})
     assert template.fill_value(body, {"d": 1}) == {"b": [], "d": 1}
     assert template.fill_value(body, {"a": None, "b": 0, "c": "y", "d": 1}) == {"a": None, "b": [0, "x y"], "d": 1}
-    query = {name: template.parse_text(text) for name, text in {"p": "{a?}", "q": "{b}", "r": "x{c?}"}.items()}
+    query = {name: parse_text(text) for name, text in {"p": "{a?}", "q": "{b}", "r": "x{c?}"}.items()}
     assert template.fill_pairs(query, {"b": True}) == [("q", "true")]
     assert template.fill_pairs(query, {"a": 1.5, "b": ["x", 2], "c": 0}) == [
         ("p", "1.5"),
@@ -207,7 +207,7 @@ def test_names_of_members_are_no_templates() -> None:
 def test_invalid_template_or_path_is_refused() -> None:
     for text in ["}", "a{", "{a}}", "{}", "{a b}", "{1a}", "{a??}", "{ü}"]:
         with pytest.raises(BadTemplate, match=r"belongs to no \{name\}"):
-            template.parse_text(text)
+            parse_text(text)
     for path, why in {
         "a?b=1": "not belong",
         "a\\b": "not belong",

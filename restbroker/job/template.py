@@ -1,0 +1,62 @@
+"""Texts with placeholders: `{name}` stands for a value that is filled in later. Pure.
+
+`servers.http` makes requests of them, `job.event_command` the arguments of a command. Always holds: a broken one is
+found when it is parsed. `{name?}` may be missing; `{{` and `}}` are braces.
+"""
+
+import re
+from functools import cached_property
+from typing import Final
+
+import attrs
+
+_TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
+
+
+class BadTemplate(ValueError):
+    """A template is broken; the text says how, and completes a sentence that begins with its place."""
+
+
+@attrs.frozen
+class Placeholder:
+    """The place of an argument in a text; if it is `optional`, a job need not give the argument."""
+
+    name: str
+    optional: bool
+
+
+@attrs.frozen
+class TemplateText:
+    """A text with placeholders, or without."""
+
+    parts: tuple[str | Placeholder, ...]
+
+    @cached_property
+    def placeholders(self) -> list[Placeholder]:
+        """The placeholders in it, from left to right."""
+        return [part for part in self.parts if isinstance(part, Placeholder)]
+
+    def with_each(self, word: str) -> str:
+        """Return the text with this word for each placeholder."""
+        return "".join(part if isinstance(part, str) else word for part in self.parts)
+
+    @cached_property
+    def whole(self) -> Placeholder | None:
+        """The placeholder that is all of the text; None if there is more or none."""
+        match self.parts:
+            case (Placeholder() as only,):
+                return only
+            case _:
+                return None
+
+
+def parse_text(text: str) -> TemplateText:
+    """Return the template in a text; raise `BadTemplate` if it is broken."""
+    parts: list[str | Placeholder] = []
+    for found in _TOKEN.finditer(text):
+        token = found[0]
+        if token in ("{", "}"):
+            raise BadTemplate(f'has a "{token}" that belongs to no {{name}}; write "{token * 2}" for the brace itself.')
+        literal = token[0] if token in ("{{", "}}") else token
+        parts.append(Placeholder(found[1], found[2] is not None) if found[1] else literal)
+    return TemplateText(tuple(parts))
