@@ -10,7 +10,7 @@ from typing import Final, Literal, NamedTuple
 
 EJABBERD: Final = "ejabberd"
 HTTP: Final = "http"
-"""The kind whose commands events can become."""
+"""The kind whose commands events of every source can become."""
 OPENFIRE_CHAT: Final = "openfire-chat"
 """The kind whose commands need logins of users."""
 PROSODY_ROSTER: Final = "prosody-roster"

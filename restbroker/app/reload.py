@@ -12,10 +12,8 @@ import attrs
 import trio
 
 from restbroker.config.core import Config, LoadedConfig
-from restbroker.config.events import Events
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError, StoreRefused
-from restbroker.kinds import HTTP
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, OperatorWarning, Report
 from restbroker.telemetry.log import LogSink
@@ -72,10 +70,8 @@ class Reload:
     observers: Sequence[ReloadObserver] = ()
     warns: bool = True
     reload_workers: Callable[[], Awaitable[None]] | None = None
-    _events: Events | None = attrs.field(
-        init=False, default=attrs.Factory(lambda self: self.config.events, takes_self=True)
-    )
-    """The events that are taken in: those of the start."""
+    _started: Config = attrs.field(init=False, default=attrs.Factory(lambda self: self.config, takes_self=True))
+    """The configuration of the start, whose events are taken in."""
     _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: OperatorWarning | None = None
 
@@ -99,7 +95,7 @@ class Reload:
         """Tell whether a worker can be started with the configuration; a reason why not is reported once."""
         hindrance = None
         try:
-            _require_queues(self._events, (await self._read()).config)
+            _require_queues(self._started, (await self._read()).config)
         except ConfigError as error:
             message = f"A worker cannot be restarted until the configuration is valid. {error.message}"
             hindrance = OperatorWarning("StartRefused", message, error.hint)
@@ -130,7 +126,7 @@ class Reload:
                 "process cannot change while it runs. The new configuration is not used.",
                 "Restart restbroker. Jobs stay in the Redis that it used before.",
             )
-        _require_queues(self._events, new)
+        _require_queues(self._started, new)
         result = await self._replan(new)
         self.config = new
         self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
@@ -155,14 +151,15 @@ class Reload:
         return plan
 
 
-def _require_queues(events: Events | None, new: Config) -> None:
-    """Raise `ConfigError` if another target would get the jobs of events that become commands."""
-    for place, _, route in () if events is None else events.handovers:
+def _require_queues(started: Config, new: Config) -> None:
+    """Raise `ConfigError` if another target, or one of another kind, would get the jobs of events that are commands."""
+    known = {(target.name, target.kind) for target in started.targets}
+    for place, _, route in () if started.events is None else started.events.handovers:
         owner = next((target for target in new.targets if route.queue in target.queues), None)
-        if owner is not None and (owner.name, owner.kind) != (route.handover.target, HTTP):
+        if owner is not None and (owner.name != route.handover.target or (owner.name, owner.kind) not in known):
             raise ConfigError(
-                f"{place}: its events are jobs in the queue {route.queue!r}, which would be the target {owner.name}'s. "
-                "The new configuration is not used.",
+                f"{place}: its events are jobs in the queue {route.queue!r}, which would be the target {owner.name}'s "
+                f"(of kind {owner.kind}). The new configuration is not used.",
                 "Restart restbroker when no such job waits any more, or give the target another queue.",
             )
 

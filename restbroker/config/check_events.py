@@ -136,15 +136,20 @@ def _with_handovers(
     """Return the source with the queue of the target for each event that becomes a command."""
     if source.handover.target and source.more_queues:
         problems.refuse(at(where, "Target"), "cannot stand beside the queues of Options.")
+    may = _defaults(source, problems).may_command
+
+    def handed_over(one: _Handed, place: str) -> _Handed:
+        return _handed_over(one, place, targets, listens, problems, may_command=may)
+
     routes = [
-        _handed_over(route, where if route.handover == source.handover else place, targets, listens, problems)
+        handed_over(route, where if route.handover == source.handover else place)
         for place, route in _placed_routes(source, where)
     ]
-    return attrs.evolve(_handed_over(source, where, targets, listens, problems), routes=tuple(routes))
+    return attrs.evolve(handed_over(source, where), routes=tuple(routes))
 
 
 def _handed_over(
-    one: _Handed, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems
+    one: _Handed, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems, *, may_command: bool
 ) -> _Handed:
     """Return the source or route; if its events become commands, with the target's first queue and their class."""
     said = one.handover
@@ -155,11 +160,16 @@ def _handed_over(
             problems.refuse(at(where, member), "is missing or empty; an event that becomes a command needs both.")
     found = next((target for target in targets if target.name == said.target), None)
     place = at(where, "Target")
-    if found is None or found.kind != HTTP:
-        known = ", ".join(target.name for target in targets if target.kind == HTTP) or "there is none"
-        text = f"expected the name of a target of the kind http ({known}), found {describe(said.target)}."
-        problems.refuse(place, text)
+    if found is None or not (may_command or found.kind == HTTP):
+        of_kind = "" if may_command else " of the kind http"
+        known = ", ".join(target.name for target in targets if may_command or target.kind == HTTP) or "there is none"
+        problems.refuse(place, f"expected the name of a target{of_kind} ({known}), found {describe(said.target)}.")
         return one
+    if said.arguments and not may_command:
+        problems.refuse(at(where, "Arguments"), "has no effect: only events of the kind webhook have Arguments.")
+    if not said.arguments and found.kind != HTTP:
+        why = f"is missing or empty; the kind {found.kind} gets nothing of what is posted but by these templates."
+        problems.refuse(at(where, "Arguments"), why)
     if any(_is_at(found.url, listen) for listen in listens):
         problems.refuse(place, f"{found.name} is where these events are received, so each would come again for ever.")
     return attrs.evolve(one, queue=found.queues[0], job_class=_COMMANDS)
@@ -216,8 +226,9 @@ def _routes(source: EventSource, where: str, problems: Problems) -> Iterator[Rou
         shape = Shape({**under.fields, **own.fields}, {**under.names, **own.names}, (*under.omit, *own.omit))
         _check_shape(shape, own, place, problems)
         queue, job_class, handover = route.queue or source.queue, route.job_class or source.job_class, route.handover
-        if handover == Handover() and not (route.queue or route.job_class):
-            handover = source.handover
+        adds = attrs.evolve(handover, arguments=Handover().arguments) == Handover()
+        if adds and not (route.queue or route.job_class):
+            handover = attrs.evolve(source.handover, arguments={**source.handover.arguments, **handover.arguments})
         elif handover != Handover() and (route.queue or route.job_class):
             problems.refuse(at(place, "Queue" if route.queue else "Class"), _BESIDE)
         elif source.handover.target and handover == Handover() and not (queue and job_class):

@@ -19,9 +19,10 @@ from restbroker.config.key import Form, Items, Names, OptionsOf, choice, duratio
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
 from restbroker.config.values import BadValue
-from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES, ServerEvent, address_of
+from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES, ServerEvent, address_of, bare
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
+from restbroker.job.names import BODY_NAMES
 from restbroker.kinds import SOURCES
 
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
@@ -82,6 +83,10 @@ MemberNames: TypeAlias = Annotated[
 """Other names for the members of events: member → name."""
 EventMembers: TypeAlias = Annotated[
     tuple[str, ...], Items("list of members", f"a list of members: {', '.join(EVENT_MEMBERS)}", choice(*EVENT_MEMBERS))
+]
+Arguments: TypeAlias = Annotated[
+    Mapping[str, forms.AnyValue],
+    Names("values by argument", r"[A-Za-z_][A-Za-z0-9_.-]{0,63}", "an argument's name"),
 ]
 IqRule = Literal["refuse", "accept"]
 """What to do with a client's question (an iq of type get or set), which the server has to answer."""
@@ -158,14 +163,29 @@ class Handover:
     """The command of a target that an event becomes, instead of a job for the application; without `target`: none."""
 
     target: forms.Name = key("Target", default="")
-    """A target of kind http that gets the event, instead of Queue and Class."""
+    """The target that gets the event, instead of Queue and Class: one of kind http, for the kind webhook any."""
     command: Annotated[str, text()] = key("Command", default="")
     """Its command: the event's members are the arguments."""
+    arguments: Arguments = key("Arguments", default=MappingProxyType({}), in_repr=False)
+    """For the kind webhook: its arguments, as templates: {"to": "ops@example.org", "body": "{title}"}; a route adds."""
     # Secret, since some write the token itself.
     token: forms.Name | None = key("Token", in_repr=False, secret=True)
     """The name of the token of such jobs; by default the first that allows it."""
     expire_s: Annotated[float, duration(366)] | None = key("Expiry")
     """Drop such a job unless it is sent in this time."""
+
+    def __hash__(self) -> int:
+        # An object of arguments has none.
+        return hash((self.target, self.command, self.token, self.expire_s))
+
+    def speaks_as(self, jid: str | None) -> bool:
+        """Tell whether an argument is this address, or may be: an event from there would answer itself for ever."""
+        named = (
+            re.sub(r"\{[^{}]*\}", "*", bare(value))
+            for name, value in self.arguments.items()
+            if isinstance(value, str) and "@" in value and name.lower() not in BODY_NAMES
+        )
+        return bool(self.arguments) and _fits(address_of(jid), _patterns(tuple(named), fold_case))
 
 
 _NO_HANDOVER = Handover()
@@ -212,7 +232,8 @@ class EventSource:
     """The secret that the server sends: HTTP Basic's password, a bearer token, ?key=, or behind Path:
     /events/prosody/SECRET."""
     window_s: forms.Duration | None = key("DropDuplicates")
-    """Drop an event with the sender, recipient and id (for kinds without ids: text) of another within this time."""
+    """Drop an event with the sender, recipient and id (for kinds without ids: text) of another within this time; what
+    has Arguments by default within 60s."""
     own_s: forms.Duration | None = key("DropOwn")
     """Drop events of messages that a mongooseim target sent within this time; for ejabberd-component those of its
     Target, by default 60s."""
@@ -252,6 +273,11 @@ class EventSource:
     """The name of the target that its options name."""
     target: Target | None = None
     """The target with the name `target_name`."""
+
+    @property
+    def has_arguments(self) -> bool:
+        """Whether something that is posted becomes a command with `Arguments`."""
+        return any((self.handover.arguments, *(route.handover.arguments for route in self.routes)))
 
 
 @attrs.frozen

@@ -64,7 +64,8 @@ class SourceDefaults:
     posts, the source fetches events itself. `is_signed`: each request proves by itself who made it, so that the source
     takes no `Secret`. `has_ids`: see `EventSource`. `target_kind` is the kind of the target that a source names; None:
     it names none. `check_reads`: where no process reads the source, a check does so for a moment. `takes_below`: what
-    is posted below its path is its, too. `has_own_types`: its types are any words.
+    is posted below its path is its, too. `has_own_types`: its types are any words. `may_command`: its events may become
+    commands of any target, since no server of XMPP reports them itself.
     """
 
     path: str | None = None
@@ -75,6 +76,7 @@ class SourceDefaults:
     check_reads: bool = False
     takes_below: bool = False
     has_own_types: bool = False
+    may_command: bool = False
 
 
 def source_defaults_of(options: Members) -> SourceDefaults:

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal, TypeAlias
 import attrs
 
 from restbroker.config import forms
-from restbroker.config.key import Form, duration, key, text
+from restbroker.config.key import Form, duration, key, text, word
 from restbroker.config.problems import Problems, at
 from restbroker.config.values import BadValue, duration_text, is_plain
 from restbroker.job import schedule
@@ -67,6 +67,7 @@ _Retry: TypeAlias = Annotated[
         _read_retry,
     ),
 ]
+_ReplyId: TypeAlias = Annotated[str, word("reply id", r".{1,200}", "a text of 1 to 200 characters")]
 _Year: TypeAlias = Annotated[float, duration(366)]
 
 
@@ -100,6 +101,8 @@ class PeriodicCommand:
     """Whether a job is pushed before the last one is done: "allow", or "skip" it."""
     expire_s: _Year | None = key("Expiry")
     """Drop the job unless it is sent within this time."""
+    reply_id: _ReplyId | None = key("ReplyId")
+    """The id of its answers, which come to ResponseQueue; by default it has none."""
     retry: _Retry = key("Retry", default=True)
     """How often to try again: a number, true (25) or false."""
 

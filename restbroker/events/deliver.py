@@ -26,7 +26,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json, mark_of_sent, mark_of_test
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
-from restbroker.servers.event_contract import EventReader, Verdict
+from restbroker.servers.event_contract import Delivery, EventReader, Verdict
 from restbroker.serving.runner import Server
 from restbroker.store import events as store
 from restbroker.store.connection import Connection
@@ -43,6 +43,8 @@ _PAUSE_S: Final = 0.1
 """Seconds before the next call after one that failed."""
 _PATIENT_PAUSE_S: Final = 1.0
 """Seconds before jobs that could not be made dead are tried again."""
+# How long a sender's repetition is known that would be a message to people, unless `DropDuplicates` says.
+_ONCE_S: Final = 60.0
 _REFUSAL_GAP_S: Final = 1.0
 """Of the refusals of a source in so many seconds, one is noted: strangers may cause them."""
 
@@ -77,8 +79,8 @@ class Deliverer:
     """The sources of which Redis does not know yet that a request was refused."""
     _refused_at_s: dict[str, float] = attrs.field(factory=dict)
 
-    async def deliver(self, source: EventSource, event: ServerEvent, /) -> Verdict:
-        """Push the event and return its verdict when Redis has its job, or at once if the source's filters drop it.
+    async def deliver(self, source: EventSource, event: ServerEvent, /) -> Delivery:
+        """Push the event and return what became of it when Redis has its job, or at once if the filters drop it.
 
         Raise `StoreUnavailable` or `StoreRefused` if Redis does not take it in time, though it may have the job all the
         same; raise `ValueError` for what no JSON can hold, `UsageError` for what no job of a command can hold, and
@@ -94,7 +96,7 @@ class Deliverer:
             await offer.withdraw()
         match offer.verdicts()[0]:
             case str(verdict):
-                return verdict
+                return Delivery(verdict, offer.pushed_jid)
             case None:
                 raise StoreUnavailable(f"Redis did not accept an event within {duration_text(patience_s)}.")
             case error:
@@ -236,6 +238,11 @@ class EventOffer:
             if event.is_on_its_way and not event.done.is_set():
                 await event.done.wait()
 
+    @property
+    def pushed_jid(self) -> str | None:
+        """The id of the first job that was pushed; None if there is none."""
+        return next((event.incoming.jid for event in self._pending if event.result == "pushed"), None)
+
     def verdicts(self) -> list[Verdict | Exception | None]:
         """Return for each event, in order, its verdict or error so far; None: nothing is known yet."""
         return [_verdict(event) if isinstance(event, _PendingEvent) else event for event in self._offered]
@@ -292,8 +299,12 @@ def incoming_event(
         if test is None:
             return None
         route = Route()
-    # Without a window each is new, and known only while its push may be repeated.
-    mark = None if source.window_s is None else _mark(source, event)
+    if route.handover.speaks_as(event.sender):
+        return None
+    window_s = source.window_s or (_ONCE_S if route.handover.arguments else None)
+    # Without a mark each is new, and known only while its push may be repeated.
+    mark = None if window_s is None else _mark(source, event)
+    mark, last = _once(source, event, mark) if route.handover.arguments else (mark, None)
     own = source.own_s is not None and None not in (event.sender, event.receiver, event.body)
     return IncomingEvent(
         queue=route.queue,
@@ -301,12 +312,13 @@ def incoming_event(
         record=rubyjson.dumps(_note_of(route, event, jid)),
         jid=jid,
         mark=mark or jid,
-        window_ms=_ms(source.window_s if event.window_s is None else event.window_s),
+        window_ms=_ms(window_s if event.window_s is None else event.window_s),
         read_ms=_ms(event.received_at_s),
         sent_mark=mark_of_sent(event.sender or "", event.receiver or "", event.body or "") if own else None,
         sent_ms=_ms(source.own_s),
         test_mark=test,
         pair=None if event.pair is None or mark is None else _pair(source, route, *event.pair),
+        last=last,
     )
 
 
@@ -356,7 +368,7 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
     back sends the same twice, and means it.
     """
     what: list[Json] = [event.source, event.type, event.sender, event.receiver]
-    if event.digest is not None:
+    if event.digest is not None and (source.has_ids or event.type != "presence"):
         if not event.digest:
             return None
         what[2:] = [event.digest]
@@ -366,13 +378,28 @@ def _mark(source: EventSource, event: ServerEvent) -> str | None:
         return None
     else:
         what += [event.body, *_delivery_path(event.raw)]
-    return hashlib.sha1(rubyjson.dumps(what), usedforsecurity=False).hexdigest()
+    return _hash(what)
+
+
+def _once(source: EventSource, event: ServerEvent, mark: str | None) -> tuple[str | None, tuple[str, str] | None]:
+    """Return the mark of an event that becomes a message to people, and what names the last one where it was posted.
+
+    The sender's id names it, together with the address. Without an id it only repeats the last one: who goes down, up
+    and down again within a minute says the same twice, and means it.
+    """
+    if event.id is not None:
+        return _hash([mark, *event.place]), None
+    return None, (_hash([source.name, event.place[0]]), event.digest or "")
 
 
 def _pair(source: EventSource, route: Route, pair: str, copy: str) -> tuple[str, str]:
     """Return what names the two copies of a message, and which this is; those that routes part are none of one pair."""
-    what = [source.name, route.queue, route.job_class, route.handover.target, route.handover.command, pair]
-    return hashlib.sha1(rubyjson.dumps(what), usedforsecurity=False).hexdigest(), copy
+    what: list[Json] = [source.name, route.queue, route.job_class, route.handover.target, route.handover.command, pair]
+    return _hash(what), copy
+
+
+def _hash(what: list[Json]) -> str:
+    return hashlib.sha1(rubyjson.dumps(what), usedforsecurity=False).hexdigest()
 
 
 def _delivery_path(raw: Json) -> list[str]:

@@ -24,6 +24,7 @@ from restbroker.config.kind import source_defaults_of
 from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.events import registry
 from restbroker.events.secrets import CurrentSecret, SourceLogin, beginnings
+from restbroker.job.event_command import UnfitEvent
 from restbroker.servers.event_contract import (
     ANY_TYPE,
     Deliver,
@@ -52,6 +53,8 @@ _SIGNED_METHODS: Final = ("OPTIONS", "POST")
 _UNPROVEN: Final = "The secret of this source is missing or wrong."
 _NOT_THIS_HOST: Final = "This source has no secret, and takes only what names 127.0.0.1, [::1] or localhost as Host."
 _NO_ROOM: Final = "There is no memory for it now."
+# So that a sender's ticket can name the job, which `explain` finds.
+_JOB: Final = "Restbroker-Job"
 _PROBLEM: Final = "application/problem+json"
 """A type that no server takes for an event's: Prosody would send a plain text to the user."""
 AT_ONCE: Final = 100
@@ -264,21 +267,22 @@ class Webhooks:
         if incoming.asks and place.source.iq == "refuse":
             return self._count(place, "refused", place.hook.answers.refused(incoming))
         try:
-            verdict = await self._deliver(incoming.source or place.source, incoming.event)
+            delivery = await self._deliver(incoming.source or place.source, incoming.event)
         except (StoreUnavailable, StoreRefused) as error:
             self._count_refusal(place, _not_now("unavailable", error.message))
             return place.hook.answers.not_now(incoming, RETRY_AFTER_S)
-        except UsageError as error:
-            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", error.message) from None
-        except ValueError:
-            raise _Refusal(
-                HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply."
-            ) from None
+        except (UnfitEvent, UsageError, ValueError) as error:
+            raise _no_job(error) from None
+        verdict = delivery.verdict
         if incoming.asks and verdict == "ignored":
             return self._count(place, "refused", place.hook.answers.refused(incoming))
-        if incoming.unmapped and verdict != "ignored":
+        # Arguments refuse what lacks something that they need.
+        if incoming.unmapped and verdict != "ignored" and not place.source.has_arguments:
             self._warn("EventUnmapped", source=place.source.name, missing=", ".join(incoming.unmapped))
-        return self._count(place, verdict, place.hook.answers.accepted(), trio.current_time() - began_s)
+        answer = place.hook.answers.accepted()
+        if delivery.jid is not None:
+            answer = attrs.evolve(answer, headers={**answer.headers, _JOB: delivery.jid})
+        return self._count(place, verdict, answer, trio.current_time() - began_s)
 
     def _count(
         self, place: _WebhookSource, outcome: str, answer: PostAnswer, took_s: float | None = None
@@ -300,6 +304,8 @@ class Webhooks:
                 text = f"EventUnauthorized{signed or own}"
             case "malformed" if refusal.status is HTTPStatus.UNSUPPORTED_MEDIA_TYPE and not place.takes_below:
                 text = "EventMalformed-type"
+            case "malformed" if refusal.status is HTTPStatus.UNPROCESSABLE_ENTITY:
+                text = "EventMalformed-unfit"
             case "malformed":
                 text = "EventMalformed-any" if place.takes_below else f"EventMalformed{signed}"
             case "loop":
@@ -364,6 +370,17 @@ async def _body(request: HttpRequest, holding: Holding) -> bytes:
             raise _not_now("busy", _NO_ROOM)
         return body
     raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not arrive in time.")
+
+
+def _no_job(error: UnfitEvent | UsageError | ValueError) -> _Refusal:
+    """Return why no job can be made of an event."""
+    match error:
+        case UnfitEvent():
+            return _Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "malformed", error.message)
+        case UsageError():
+            return _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", error.message)
+        case _:
+            return _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply.")
 
 
 def _too_large() -> _Refusal:

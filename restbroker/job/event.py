@@ -48,6 +48,8 @@ PRESENCE: Final = {True: "available", False: "unavailable"}
 """A presence in XMPP's words, for a server that says of a user whether they are there."""
 
 
+# The member of a push event that names a client at a push service, and may be all that it takes to notify it.
+NODE: Final = "node"
 _TEST: Final = "restbroker tests whether its events come: "
 
 
@@ -60,7 +62,8 @@ class ServerEvent:
     not known. `digest`: what is equal in all reports of it, "" if there is one alone; None if that is not known.
     `window_s`: the seconds within which such a report comes again; None: as the source says. `pair`: what is equal in
     the two reports of one message, and which of them this is, with a digest of the nick that it names; None if there
-    is one alone.
+    is one alone. `place`: what followed the source's path and secret, and the query, where it
+    was posted.
     `type` is one of `EVENT_TYPES`, or a sender's own word. `more`: members that a sender's events have beside those of
     all.
     """
@@ -79,6 +82,7 @@ class ServerEvent:
     digest: str | None = None
     window_s: float | None = None
     pair: tuple[str, str] | None = None
+    place: tuple[str, str] = ("", "")
     more: Mapping[str, Json] = MappingProxyType({})
 
 

@@ -17,6 +17,7 @@ import attrs
 from restbroker.job import endpoint, hiding, rubyjson, signing
 from restbroker.job.arguments import from_list
 from restbroker.job.command import ArgumentSpec, CommandSpec
+from restbroker.job.event import NODE
 from restbroker.job.format import is_large_key
 from restbroker.job.hiding import EVERYTHING, EXCERPT_LIMIT, MASK, MOST_SECRETS, Bodies, Hide, Secret, Spellings
 from restbroker.job.json_types import Json
@@ -51,6 +52,7 @@ class _Masking:
 
     def arguments(self, values: Mapping[str, Json], also: frozenset[str] = frozenset()) -> list[tuple[str, Json]]:
         """Return each argument with its name, in order, masked as needed. `also`: names that are secret besides."""
+        also |= {NODE} if values.get("type") == "push" else set()
         return self._members(values, _secret_names(self.spec, values, also), self.argument)
 
     def argument(self, value: Json, *, is_secret: bool = False) -> Json:
@@ -59,9 +61,9 @@ class _Masking:
         return self._hidden() if not is_secret and _names_a_secret(value) else shown
 
     def by_name(self, members: Mapping[str, Json], *, is_secret: bool = False) -> dict[str, Json]:
-        """Return the members of an object, masked as needed; of a notification (the event `push`) all options are."""
+        """Return the members of an object, masked as needed; of a notification (event `push`) node and options are."""
         secret = {name for name in members if is_secret or _is_secret_name(name)}
-        secret |= {"options"} if members.get("kind") == "push" else set()
+        secret |= {NODE, "options"} if members.get("kind") == "push" else set()
         return dict(self._members(members, secret, self._value))
 
     def args(self, args: list[Json]) -> list[Json]:

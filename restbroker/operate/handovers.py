@@ -1,8 +1,8 @@
 """From sources and routes with `Target` and `Command` to the jobs that their events become, as `enqueue` makes them.
 
 Called when a configuration is loaded for `run` and `check`, and by `app` for the jobs. Always holds: target, command,
-token and queue come from the configuration alone, an event gives arguments; none of these is `host`, which would choose
-a header; neither a server nor Redis is used.
+token and queue come from the configuration alone, an event gives arguments, with `Arguments` only what their templates
+take; none of these is `host`, which would choose a header; neither a server nor Redis is used.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,20 +14,28 @@ from restbroker.config.events import EventSource, Handover, Route
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret
 from restbroker.config.tokens import Token
+from restbroker.errors import UsageError
+from restbroker.job import event_command
+from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.event import EVENT_MEMBERS
+from restbroker.job.event_command import Templates, UnfitEvent
 from restbroker.job.json_types import Json
+from restbroker.job.template import TemplateText, parse_text
+from restbroker.kinds import HTTP
 from restbroker.operate.enqueue import JobRequest, payload
-from restbroker.operate.request import WrongMember, blame, signatures_of, token_for
+from restbroker.operate.request import WrongMember, blame, fitting, signatures_of, token_for
 
 
 @attrs.frozen
 class _Plan:
-    """A command, the queue for its jobs, and their token."""
+    """A command, the queue for its jobs, their token, and what fills its `Arguments`: for XMPP, if it `is_message`."""
 
     spec: CommandSpec
     queue: str
     token: Token
+    templates: Templates
+    is_message: bool
 
 
 @attrs.define(eq=False)
@@ -42,16 +50,17 @@ class CommandJobs:
     _plans: dict[Handover, _Plan] = attrs.field(factory=dict)
 
     def __call__(self, handover: Handover, members: Mapping[str, Json], jid: str, now_s: float, /) -> bytes:
-        """Return the job's bytes; raise `UsageError` if it is too large, or has too many values for a signature."""
+        """Return the job's bytes; raise `UsageError` if it is too large, or has too many values for a signature.
+
+        Raise `UnfitEvent` if the event does not have what its `Arguments` need.
+        """
         plan = self._plans.get(handover)
         if plan is None:
             plan = self._plans[handover] = _plan(self.config, handover)
-        # Members of MapByType are in the events of their own types alone.
-        needed: dict[str, Json] = {argument.name: None for argument in plan.spec.arguments if not argument.optional}
-        given = {**needed, **members}
-        arguments = {name: value for name, value in given.items() if _takes(plan.spec, name, value)}
+        arguments = _filled(plan, members) if plan.templates else _taken(plan.spec, members)
         token = attrs.evolve(plan.token, secrets=(Secret(self.secret_of(plan.token)),))
-        return payload(JobRequest(plan.spec.name, arguments, plan.queue, token, expire_s=handover.expire_s), jid, now_s)
+        request = JobRequest(handover.command, arguments, plan.queue, token, expire_s=handover.expire_s)
+        return payload(request, jid, now_s)
 
     @property
     def tokens(self) -> list[Token]:
@@ -66,7 +75,7 @@ def check_handovers(config: Config, problems: Problems) -> None:
     for place, source, route in () if config.events is None else config.events.handovers:
         try:
             plan = _plan(config, route.handover)
-            _check_arguments(plan.spec, source, route)
+            _check_arguments(plan, source, route)
         except WrongMember as wrong:
             problems.refuse(at(place, wrong.member), wrong.text)
             continue
@@ -82,23 +91,60 @@ def _plan(config: Config, said: Handover) -> _Plan:
     target = next((target for target in config.targets if target.name == said.target), None)
     if target is None:
         raise WrongMember("Target", "There is no such target.")
+    templates: dict[str, TemplateText | Json] = {}
+    for name, value in said.arguments.items():
+        with blame(f"Arguments.{name}"):
+            templates[name] = parse_text(value) if isinstance(value, str) else value
+    texts = {name: text for name, text in templates.items() if isinstance(text, TemplateText)}
+    # Which host one names is written in it, whatever is posted.
+    sample = {**said.arguments, **{name: text.with_each("1") for name, text in texts.items()}}
     with blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
         spec = signatures_of(target, None, said.command, any_command=False).spec
-    assert spec is not None  # noqa: S101  the catalogue of the kind http is whole
+    if templates:
+        spec, _ = fitting(target, said.command, sample)
+    if spec is None:
+        raise WrongMember("Command", "Nothing is known of its arguments, some of which a sender would fill.")
+    for name, text in texts.items():
+        with blame(f"Arguments.{name}"):
+            event_command.refuse_foreign(name, text, spec.argument(name))
     queue = target.queues[0]
-    return _Plan(spec, queue, token_for(config, target, queue, spec, Command(said.command, {}), said.token))
+    token = token_for(config, target, queue, spec, Command(said.command, sample), said.token)
+    return _Plan(spec, queue, token, templates, is_message=target.kind != HTTP)
 
 
-def _check_arguments(spec: CommandSpec, source: EventSource, one: EventSource | Route) -> None:
+def _check_arguments(plan: _Plan, source: EventSource, one: EventSource | Route) -> None:
     names = one.shape.names
     members = {names.get(member, member) for member in EVENT_MEMBERS if member not in one.shape.omit}
     members |= {*one.shape.fields, *source.more_members}
+    known, spec = ", ".join(sorted(members)), plan.spec
+    if plan.templates:
+        texts = (text for text in plan.templates.values() if isinstance(text, TemplateText))
+        unknown = {placeholder.name for text in texts for placeholder in text.placeholders} - members
+        if unknown:
+            raise WrongMember("Arguments", f"need {min(unknown)}, which no event has; events have {known}.")
+        return
     if "host" in members:
         raise WrongMember("Command", "gets a member host, which would choose the header Host; rename it.")
     missing = [argument.name for argument in spec.arguments if not argument.optional and argument.name not in members]
     if missing:
-        known = ", ".join(sorted(members))
         raise WrongMember("Command", f"needs {', '.join(missing)}, which no event has; events have {known}.")
+
+
+def _filled(plan: _Plan, members: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the arguments that the templates make of the event; raise `UnfitEvent`."""
+    arguments = event_command.fill(plan.templates, plan.spec, members, is_message=plan.is_message)
+    try:
+        return coerce(plan.spec, arguments)
+    except UsageError:
+        raise UnfitEvent(f"What {plan.spec.name} takes as a number or a list is made of a text that is none.") from None
+
+
+def _taken(spec: CommandSpec, members: Mapping[str, Json]) -> dict[str, Json]:
+    """Return those members that the command takes."""
+    # Members of MapByType are in the events of their own types alone.
+    needed: dict[str, Json] = {argument.name: None for argument in spec.arguments if not argument.optional}
+    given = {**needed, **members}
+    return {name: value for name, value in given.items() if _takes(spec, name, value)}
 
 
 def _takes(spec: CommandSpec, name: str, value: Json) -> bool:

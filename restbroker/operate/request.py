@@ -25,6 +25,7 @@ from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
+from restbroker.job.template import BadTemplate
 from restbroker.kinds import FLAT
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.operate.names import listed, require, suggestion
@@ -205,11 +206,11 @@ class WrongMember(Exception):
 
 @contextmanager
 def blame(member: str, hint: str = "") -> Iterator[None]:
-    """Raise a `UsageError` of the block as the fault of this member, with this hint."""
+    """Raise a `UsageError` or `BadTemplate` of the block as the fault of this member, with this hint."""
     try:
         yield
-    except UsageError as error:
-        raise WrongMember(member, error.message, hint) from None
+    except (UsageError, BadTemplate) as error:
+        raise WrongMember(member, getattr(error, "message", str(error)), hint) from None
 
 
 def check_periodic(config: Config, problems: Problems) -> None:
@@ -235,29 +236,31 @@ def _request(config: Config, one: "PeriodicCommand") -> tuple[str, JobRequest]:
     if queue not in target.queues:
         serves = ", ".join(target.queues)
         raise WrongMember("Queue", f"The target {target.name} does not serve it, but {serves}.")
-    spec, values = _fitting(target, one)
+    spec, values = fitting(target, one.command, one.arguments)
     token = token_for(config, target, queue, spec, Command(one.command, values), one.token)
     lock = None
     if one.overlap == "skip":
         key = f"periodic {one.name}"
         lock = Lock(claims.lock_name(target.name, token.name, key), key, _KEEP_S)
-    request = JobRequest(one.command, values, queue, token, retry=one.retry, expire_s=one.expire_s, lock=lock)
+    request = JobRequest(
+        one.command, values, queue, token, retry=one.retry, reply_id=one.reply_id, expire_s=one.expire_s, lock=lock
+    )
     with blame("Arguments"):
         payload(request, _SOME_JID, 0.0)
     return target.name, request
 
 
-def _fitting(target: Target, one: "PeriodicCommand") -> tuple[CommandSpec | None, dict[str, Json]]:
-    """Return the form of the command that takes the arguments, and these in the form it takes."""
+def fitting(target: Target, command: str, arguments: Mapping[str, Json]) -> tuple[CommandSpec | None, dict[str, Json]]:
+    """Return the form of the command that takes the arguments, and these in the form it takes; raise `WrongMember`."""
     with blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
-        signatures = signatures_of(target, None, one.command, any_command=False)
-    fit = best_fit(signatures, one.arguments, target.default_host)
+        signatures = signatures_of(target, None, command, any_command=False)
+    fit = best_fit(signatures, arguments, target.default_host)
     if fit is None:
-        return None, dict(one.arguments)
+        return None, dict(arguments)
     if fit.reason is not None:
         hint = f"`restbroker commands {fit.spec.name}` lists what it takes."
         raise WrongMember("Arguments", fit.reason, hint)
-    return fit.spec, dict(coerce(fit.spec, one.arguments))
+    return fit.spec, coerce(fit.spec, arguments)
 
 
 def token_for(

@@ -32,6 +32,14 @@ sent (`DropOwn`). `ignored`: the source does not want it (`Only`, `Except`, `Rou
 """
 
 
+@frozen_plain
+class Delivery:
+    """What became of an event that was posted, and the id of its job if one was pushed."""
+
+    verdict: Verdict
+    jid: str | None = None
+
+
 class Offer(Protocol):
     """Events that were offered together."""
 
@@ -201,8 +209,8 @@ class Emission:
     trial: Command | None = None
 
 
-Deliver: TypeAlias = Callable[[EventSource, ServerEvent], Awaitable[Verdict]]
-"""A function that pushes an event's job to Redis, and returns the verdict once it is decided.
+Deliver: TypeAlias = Callable[[EventSource, ServerEvent], Awaitable[Delivery]]
+"""A function that pushes an event's job to Redis, and returns what became of it once that is decided.
 
 It raises `StoreUnavailable` or `StoreRefused`, after some seconds at most.
 """

@@ -42,7 +42,8 @@ class IncomingEvent:
     (`read_ms`, by any clock) to when the other was; None: it is pushed in any case. `sent_mark`: the mark of a message
     that this broker sent, if that is not to come back within `sent_ms`. `test_mark`: the mark of the test that the
     event may belong to. An empty `queue`: it is for nothing but such a test. `pair` names what comes as two copies,
-    and which of them this is: it is pushed unless the other one came within `window_ms`.
+    and which of them this is: it is pushed unless the other one came within `window_ms`. `last` names what came last
+    where it was posted, and what is equal if the same is posted again: it is pushed unless that is so of the last one.
     """
 
     queue: str
@@ -56,6 +57,7 @@ class IncomingEvent:
     sent_ms: int = 0
     test_mark: str | None = None
     pair: tuple[str, str] | None = None
+    last: tuple[str, str] | None = None
 
 
 @attrs.frozen
@@ -78,7 +80,9 @@ def push_call(keys: RedisKeys, arrivals: Sequence[IncomingEvent]) -> ScriptCall:
         arguments += [at, arrival.queue, arrival.payload, arrival.jid, mark, arrival.window_ms, arrival.read_ms]
         pair, copy = ("", "") if arrival.pair is None else arrival.pair
         both = places.setdefault(keys.copies(pair), len(places) + 1) if pair else 0
-        arguments += [own, arrival.sent_ms, test, arrival.record, both, copy]
+        last, digest = ("", "") if arrival.last is None else arrival.last
+        before = places.setdefault(keys.event(last), len(places) + 1) if last else 0
+        arguments += [own, arrival.sent_ms, test, arrival.record, both, copy, before, digest]
     return "push_event", list(places), arguments
 
 

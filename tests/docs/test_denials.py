@@ -19,12 +19,10 @@ from restbroker.cli.examples import walk
 from restbroker.config.core import Config
 from restbroker.config.events import EventSource
 from restbroker.config.key import keys_of
-from restbroker.config.load import load
 from restbroker.config.target import Target
+from restbroker.console.load_config import load_with_notices
 from restbroker.errors import ConfigError
-from restbroker.events import registry as sources
 from restbroker.kinds import EJABBERD, SOURCES, TARGETS
-from restbroker.servers import registry
 
 CLAUSE: Final = re.compile(
     r"\b(?:restbroker|it) (?:(?:is|has|knows|offers|supports) (?:no|not an?|only)"
@@ -48,17 +46,17 @@ TRUE: Final = ("XMPP client", "It has no secrets, but each `--why`")
 def test_nothing_in_the_list_of_what_it_does_not_do_is_there(tmp_path: Path) -> None:
     page = (ROOT / "docs" / "how-do-i.md").read_text("utf-8").partition("\n## What it does not do\n")[2]
     listed = set(re.findall(r"^- \*\*(.+)\.\*\*", page, re.MULTILINE))
-    assert listed == {*LACKS, "Order without a key", "A door for those who cannot reach Redis"}
+    assert listed == {*LACKS, "Order without a key", "An API over HTTP that takes any job"}
     names = {_spoken(name) for name in (*KINDS, *KEYS, *_commands_and_options())}
     assert {label for label, words in LACKS.items() if any(re.search(words, name) for name in names)} == set()
     assert not keys_of(Target)["OrderBy"].default
-    # A post may become a command of no XMPP server.
-    posts = {"Kind": "webhook", "Path": "/posts", "Target": "main", "Command": "status"}
+    # No post chooses its command.
+    posts = {"Kind": "webhook", "Path": "/posts", "Target": "main", "Command": "{command}", "Arguments": {"user": "x"}}
     target = {"Kind": EJABBERD, "URL": "http://127.0.0.1:5281/api", "Queues": ["rest"]}
     file = tmp_path / "env.json"
     file.write_text(json.dumps({"Token": "t", "Targets": {"main": target}, "Events": {"Sources": {"posts": posts}}}))
-    with pytest.raises(ConfigError, match=r"Events\.Sources\.posts\.Target"):
-        load(file, {}, {}, registry.kinds(), sources.kinds())
+    with pytest.raises(ConfigError, match=r"Events\.Sources\.posts\.Command"):
+        load_with_notices(file)
 
 
 def test_no_page_denies_what_is_the_name_of_a_kind_or_key() -> None:

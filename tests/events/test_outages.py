@@ -15,7 +15,7 @@ from restbroker.errors import StoreUnavailable
 from restbroker.events.deliver import PATIENCE_S, Deliverer
 from restbroker.events.webhook import AT_ONCE, Webhooks
 from restbroker.job.event import ServerEvent
-from restbroker.servers.event_contract import Verdict
+from restbroker.servers.event_contract import Delivery
 from restbroker.serving.plain import HttpRequest
 from restbroker.serving.runner import GRACE_S, Server
 from restbroker.store.client import Client
@@ -109,7 +109,7 @@ async def test_a_push_whose_answer_is_lost_makes_one_job(
     monkeypatch.setattr(Connection, "push_events", lossy)
     async with trio.open_nursery() as nursery:
         await nursery.start(deliverer.run)
-        assert await deliverer.deliver(SOURCE, EVENT) == "accepted"
+        assert (await deliverer.deliver(SOURCE, EVENT)).verdict == "accepted"
         nursery.cancel_scope.cancel()
     assert (calls, store.command("LLEN", f"queue:{SOURCE.queue}")) == ([1, 1], 1)
 
@@ -174,10 +174,10 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn(
     inside: list[int] = []
     go = trio.Event()
 
-    async def take(_source: EventSource, _event: ServerEvent, /) -> Verdict:
+    async def take(_source: EventSource, _event: ServerEvent, /) -> Delivery:
         inside.append(len(inside))
         await go.wait()
-        return "accepted"
+        return Delivery("accepted")
 
     app = Webhooks([source], take, _ignore, _ignore, Room()).app
     server = Server("events", "Events.Listen", "127.0.0.1", 0, app, _ignore)
@@ -203,8 +203,8 @@ async def test_more_at_once_than_there_is_room_for_wait_their_turn(
 async def test_a_request_without_room_is_refused_for_now(body: bytes, statuses: tuple[int, int]) -> None:
     """With room, it is read."""
 
-    async def take(_source: EventSource, _event: ServerEvent, /) -> Verdict:
-        return "accepted"
+    async def take(_source: EventSource, _event: ServerEvent, /) -> Delivery:
+        return Delivery("accepted")
 
     room, parts = Room(), list[bytes]()
     app = Webhooks([SOURCE], take, _ignore, _ignore, room).app

@@ -32,10 +32,10 @@ async def test_a_message_that_was_sent_is_dropped_as_an_event(redis_server: Redi
         await nursery.start(deliverer.run)
 
         for _ in range(2):
-            assert await deliverer.deliver(GUARDED, ECHO) == "own"
-        assert await deliverer.deliver(GUARDED, attrs.evolve(ECHO, body="Hello")) == "accepted"
-        assert await deliverer.deliver(GUARDED, attrs.evolve(ECHO, sender="ann@a.example")) == "accepted"
-        assert await deliverer.deliver(SOURCE, ECHO) == "accepted"
+            assert (await deliverer.deliver(GUARDED, ECHO)).verdict == "own"
+        assert (await deliverer.deliver(GUARDED, attrs.evolve(ECHO, body="Hello"))).verdict == "accepted"
+        assert (await deliverer.deliver(GUARDED, attrs.evolve(ECHO, sender="ann@a.example"))).verdict == "accepted"
+        assert (await deliverer.deliver(SOURCE, ECHO)).verdict == "accepted"
         nursery.cancel_scope.cancel()
     await own.aclose()
 

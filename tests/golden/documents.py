@@ -221,6 +221,19 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
             "MapByType": {"in": {"from": "/who/@jid"}}, "Body": "json", "Drop": ["/a/*/mail"],
         },
     ),
+    "events to a chat": {
+        **_targets(main=_EJABBERD),
+        "Events": {
+            "Sources": {
+                "src": {
+                    **_posted(Kind="webhook"), "Target": "main", "Command": "send_message",
+                    "Arguments": {"type": "chat", "from": "a@a.org", "to": "{id}@a.org", "subject": "", "body": "{body}"},
+                    "Routes": [{"Only": {"Types": ["ops"]}, "Arguments": {"to": "ops@a.org"}}, {}],
+                    "Options": {"Shape": "slack"},
+                }
+            }
+        },
+    },
     "events to a URL": {
         **_targets(hook={"Kind": "http", "URL": "https://a.example.org", "Queues": ["hook"],
                          "Options": {"Commands": {"event": {"Path": "xmpp"}}}}),
@@ -342,7 +355,7 @@ DOCUMENTS: Final[Mapping[str, Json]] = {
             "weekly": {
                 "Cron": "30 4 * * 1", "TimeZone": "Europe/Berlin", "Command": "status",
                 "Arguments": {"host": "example.org", "deep": [None, {"a": 1}]}, "Missed": "once", "CatchUp": "2h",
-                "Overlap": "skip", "Expiry": "5m", "Retry": 3,
+                "Overlap": "skip", "Expiry": "5m", "Retry": 3, "ReplyId": "w",
             },
             "late": {"Cron": "@daily", "Command": "status", "Missed": "once", "CatchUp": "1s", "Within": "5m"},
         },

@@ -146,6 +146,8 @@ MORE: Final[Mapping[str, Sequence[Json]]] = {
     "TimeZone": ("Europe/Berlin", "europe/berlin", "localtime", "Mars/Olympus"),
     "Missed": ("skip", "once", "all"),
     "Overlap": ("allow", "skip", "wait"),
+    "ReplyId": ("online", "", "a\nb", 7),
+    "Shape": ("any", "slack", "teams"),
     "Arguments": ({"host": "example.org"}, ["host"]),
     "IdempotencyFor": ("24h", "0", 0, "400d", "-1h"),
     "Backoff": ("sidekiq", {"Base": "1s", "Factor": 2, "Cap": "1h"}, {"Base": 0}, {"Factor": 0.5}, {"base": "2s"}),
@@ -288,7 +290,7 @@ BASES: Final[Sequence[Base]] = (
     Base("tokens", {**_FLAT, "Tokens": {"app": {"Secret": _SECRET}}}, "Tokens.app",
          "Secret SecretFile-Secret PreviousSecret PreviousSecretFile Allow Hosts Targets Queues Signed Window Nonsense"),
     Base("periodic commands", {**_FLAT, "Periodic": {"nightly": {"Cron": "@daily", "Command": "status"}}}, "Periodic.nightly",
-         "Cron TimeZone Command Arguments Target Queue Token Missed Within CatchUp Overlap Expiry Retry Nonsense"),
+         "Cron TimeZone Command Arguments Target Queue Token Missed Within CatchUp Overlap Expiry ReplyId Retry Nonsense"),
     Base(
         "a target", _target("ejabberd"), "Targets.it",
         "Kind URL HostHeader Domain Auth Queues Concurrency RequestTimeout ConnectTimeout IdleExpiry MaxConnectionAge Engine"
@@ -346,7 +348,7 @@ BASES: Final[Sequence[Base]] = (
          "AccessKey SecretKey SecretKeyFile-SecretKey Topics ClockSkew"),
     Base("a topic", _source("mongooseim-sns", _SNS, Path="/sns"), f"{_OF_EVENTS}.Options.Topics.arn", "Type Queue Class"),
     Base("options of webhook", _source("webhook", {}, Path="/hook", Secret=_SECRET), f"{_OF_EVENTS}.Options",
-         "Map Map.to Types MapByType MapByType.chat Body Drop Charset Chain"),
+         "Map Map.to Types MapByType MapByType.chat Body Shape Drop Charset Chain"),
     Base("options of mongooseim-webhook", _source("mongooseim-webhook", {}, Path="/hook", Secret=_SECRET),
          f"{_OF_EVENTS}.Options", "Resend Patience"),
     Base("a source of mongooseim-webhook", _source("mongooseim-webhook", Path="/hook", Secret=_SECRET), _OF_EVENTS,

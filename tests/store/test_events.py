@@ -85,6 +85,22 @@ def test_an_equal_event_is_new_if_neither_time_is_near(
     assert push(client, [then]) == [result]
 
 
+@on_both
+def test_only_what_came_last_is_repeated(client: Client, server: Server) -> None:
+    """Behind another event of the same place it is said again; and a push that is made twice pushes once."""
+
+    def told(name: str, digest: str, place: str = "ops") -> IncomingEvent:
+        return attrs.evolve(arrival(name, mark=name), last=(place, digest))
+
+    first = [told("1", "down"), told("2", "down"), told("3", "down", "dev"), told("4", "up"), told("5", "down")]
+    for _ in range(2):
+        assert push(client, first) == ["pushed", "duplicate", "pushed", "pushed", "pushed"]
+    assert push(client, [told("6", "down"), told("7", "down", "dev")]) == ["duplicate", "duplicate"]
+    assert queues.peek(client, "events", 0, 10) == [b"job 1", b"job 3", b"job 4", b"job 5"]
+    server.raw.pexpire("ns:restbroker:event:ops", 0)
+    assert push(client, [told("8", "down")]) == ["pushed"]
+
+
 def test_own_messages_are_dropped_for_as_long_as_a_source_wants(client: Client, server: Server) -> None:
     events.remember(client, ["sent"], 60_000)
     long, short = (attrs.evolve(arrival(name, mark=name), sent_mark="sent") for name in ("1", "2"))

@@ -20,7 +20,7 @@ from xml.sax.saxutils import quoteattr
 
 import attrs
 
-from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
+from restbroker.job.event import NODE, PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.servers.component.stanzas import Direct, Stanza
 
@@ -137,6 +137,7 @@ class Deriver:
             received_at_s=now_s,
             raw={"kind": "push", "node": publish.get("node"), "options": options, "summary": summary},
             digest=_digest(f"{sender} {number}"),
+            more={NODE: publish.get("node")},
         )
 
     def _event(

@@ -24,7 +24,7 @@ from restbroker.config.tls import tls_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import too_short
 from restbroker.errors import ConfigError
-from restbroker.job.event import EventType
+from restbroker.job.event import NODE, EventType
 from restbroker.job.jid import fold_case
 from restbroker.kinds import EJABBERD
 
@@ -158,6 +158,7 @@ class Options:
             source,
             options=options,
             window_s=source.window_s or _WINDOW_S,
+            more_members=(NODE,) if "push" in options.takes else (),
             own_s=own_s,
             target_name=self._target,
             secrets=(password,),

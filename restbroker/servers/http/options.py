@@ -22,6 +22,7 @@ from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.values import BadValue, is_plain, without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
+from restbroker.job.event import NODE
 from restbroker.job.json_types import Json
 from restbroker.job.template import BadTemplate, TemplateText, parse_text
 from restbroker.servers.http import signature, template
@@ -240,7 +241,7 @@ def _arguments(parts: Template) -> tuple[ArgumentSpec, ...]:
     optional: dict[str, bool] = {}
     for name, may_be_missing in template.names_in(parts):
         optional[name] = optional.get(name, True) and may_be_missing
-    return tuple(ArgumentSpec(name, "any", optional=may) for name, may in optional.items())
+    return tuple(ArgumentSpec(name, "any", secret=name == NODE, optional=may) for name, may in optional.items())
 
 
 def _parse(parse: Callable[[Any], T], written: object, place: str, problems: Problems) -> T | None:

@@ -24,12 +24,13 @@ from restbroker.servers.event_contract import (
     Hook,
     HookRequest,
     MalformedEvent,
+    PostAnswer,
     PostAnswers,
     PostedEvent,
     UnknownMediaType,
 )
 from restbroker.servers.event_json import json_of
-from restbroker.servers.webhook import charset
+from restbroker.servers.webhook import charset, slack
 from restbroker.servers.webhook.charset import decode
 from restbroker.servers.webhook.options import Options
 
@@ -43,6 +44,8 @@ _OTHER: Final = "notify"
 _BodyKind: TypeAlias = Literal["json", "form", "xml", "text"]
 _KINDS: Final[Mapping[str, _BodyKind]] = {"json": "json", "xml": "xml", "x-www-form-urlencoded": "form"}
 """How a body is read, by the end of its media type."""
+# Grafana and Alertmanager send again what is not answered by these bytes.
+_AS_SLACK: Final = PostAnswers(accepted=lambda: PostAnswer(200, b"ok", "text/plain"))
 
 
 @attrs.frozen
@@ -51,12 +54,19 @@ class PostHook:
 
     options: Options
     CONTENT_TYPE: str = ANY_TYPE
-    answers: PostAnswers = USUAL_ANSWERS
+
+    @property
+    def answers(self) -> PostAnswers:
+        """How requests are answered."""
+        return _AS_SLACK if self.options.shape == "slack" else USUAL_ANSWERS
 
     def read(self, posted: HookRequest, source: str, now_s: float) -> PostedEvent:
         """Return the posted request as an event; raise `MalformedEvent` if its body cannot be read."""
         options = self.options
-        kind = _kind_of(posted.headers) if options.body == "auto" else options.body
+        is_slack = options.shape == "slack"
+        if is_slack:
+            posted = attrs.evolve(posted, body=_message_of_slack(posted.body, options.charset))
+        kind = "json" if is_slack else _kind_of(posted.headers) if options.body == "auto" else options.body
         body, raw = _read_body(kind, posted, options.charset)
         find = _finder(body, posted, options.charset)
         said = _text(find(options.map.get("type", ()))) or ""
@@ -74,14 +84,15 @@ class PostHook:
             sender=text["from"],
             receiver=receiver,
             id=number,
-            body=text["body"],
+            body=text["body"] or (slack.text_of(body) if is_slack else None),
             room=None if room is None else bare(room),
             presence=text["presence"],
             server=text["server"] or (None if at_server is None else domain(at_server)),
             source=source,
             received_at_s=now_s,
             raw=raw,
-            digest=None if number or word == "presence" else _digest(posted, map_.values()),
+            digest=None if number else _digest(posted, map_.values()),
+            place=(posted.below.encode("utf-8", "surrogateescape").decode("latin-1"), posted.query.decode("latin-1")),
             more={name: value for name, value in given.items() if name not in EVENT_MEMBERS},
         )
         return PostedEvent(event, unmapped=tuple(name for name, value in given.items() if value is None))
@@ -100,6 +111,13 @@ def _kind_of(headers: Mapping[bytes, bytes]) -> _BodyKind:
     if kind is None:
         raise UnknownMediaType("its content type is none of JSON, form (urlencoded), XML and text")
     return kind
+
+
+def _message_of_slack(body: bytes, usual: str | None) -> bytes:
+    """Return the JSON of a message, whatever its type says: the body, or in a form one of its fields."""
+    if _MARK.sub(b"", body).lstrip()[:1] in (b"{", b"["):
+        return body
+    return _fields(body, usual).get(slack.FIELD, "").encode()
 
 
 def _read_body(kind: _BodyKind, posted: HookRequest, usual: str | None) -> tuple[Json, Json]:
@@ -174,7 +192,7 @@ def _finder(body: Json, posted: HookRequest, usual: str | None) -> Callable[[Seq
 
     def at(place: str) -> Json:
         if place.startswith("/"):
-            return _point(body, place)
+            return _point(body, _names(place))
         if place.startswith("="):
             return place[1:]
         kind, _, rest = place.partition(":")
@@ -192,9 +210,13 @@ def _finder(body: Json, posted: HookRequest, usual: str | None) -> Callable[[Seq
     return lambda places: next((value for value in map(at, places) if value is not None), None)
 
 
-def _point(value: Json, pointer: str) -> Json:
-    for name in _names(pointer):
+def _point(value: Json, names: Sequence[str]) -> Json:
+    """Return the value at these names; at `*`, the texts of all elements of a list, each on a line."""
+    for number, name in enumerate(names):
         match value:
+            case list() if name == "*":
+                found = (_text(_point(element, names[number + 1 :])) for element in value)
+                return "\n".join(text for text in found if text) or None
             case Mapping():
                 value = value.get(name)
             case list() if re.fullmatch("[0-9]{1,6}", name) and int(name) < len(value):

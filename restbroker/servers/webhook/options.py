@@ -65,7 +65,9 @@ Pointers: TypeAlias = Annotated[
 class Options:
     """The members of `Options` in the configuration."""
 
-    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(has_ids=False, takes_below=True, has_own_types=True)
+    DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(
+        has_ids=False, takes_below=True, has_own_types=True, may_command=True
+    )
 
     map: Map = key("Map", default=MappingProxyType({}))
     """Where each member of the event is: {"type": "/event_name", "from": "header:X-Message-From"}. Other names become
@@ -81,6 +83,8 @@ class Options:
     """More of Map for one type, by the sender's word: {"groupchat": {"room": "/message/@to"}}."""
     body: Literal["auto", "json", "form", "xml", "text"] = key("Body", default="auto")
     """What its bodies are, whatever their Content-Type says: json, form, xml, text."""
+    shape: Literal["any", "slack"] = key("Shape", default="any")
+    """slack: it takes what is posted to Slack's incoming webhooks, and answers as these do; body is their text."""
     charset: Annotated[str, Form("charset", {"type": "string"}, _read_charset, str)] | None = key("Charset")
     """What its texts are written in, unless a Content-Type or JSON says it: iso-8859-1, windows-1252; by default what a
     form's field charset or the XML names, else utf-8."""
@@ -107,6 +111,8 @@ class Options:
                 problems.refuse(where, "is a member that restbroker itself gives; choose another name.")
             elif name in taken - {*EVENT_MEMBERS}:
                 problems.refuse(where, "is given by Fields or Names, too; keep one of the two.")
+        if self.shape == "slack" and self.body != "auto":
+            problems.refuse(at("Options.Body"), "has no effect beside Shape, which says what its bodies are.")
         if source.iq != "refuse":
             problems.refuse(at("IQ"), "has no effect: nothing that is posted here is an iq.")
         given = (name for map_ in maps.values() for name in map_)

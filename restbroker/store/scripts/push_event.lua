@@ -10,14 +10,15 @@
 --       place in KEYS), the queue's name, its payload, its job's id, its mark (a place in KEYS, 0 for none), how many ms
 --       an event of that mark is the same, when it was read (ms of whoever reads), the mark of what was sent (a place in
 --       KEYS, 0 for none), how many ms that counts, the mark of a test (a place in KEYS, 0 for none), what is noted, the
---       list of what came of its pair (a place in KEYS, 0 for none), and which of the pair's two copies it is, with
---       the nick that it names. A queue
---       without a name: no one wants the event, unless it is that of a test
+--       list of what came of its pair (a place in KEYS, 0 for none), which of the pair's two copies it is, with the
+--       nick that it names, what came last where it was posted (a place in KEYS, 0 for none), and what is equal if the
+--       same is posted again. A queue without a name: no one wants the event, unless it is that of a test
 -- Returns: for each event 1 (pushed, now or before), 0 (the same came before), 2 (it was sent here), 3 (no one
 --          wants it), or why Redis refused
 -- Sent twice: an event with a mark is pushed once while its push may be repeated, each other twice. A mark holds the id
 --             of the job, when it came, and when it was read; a pair's list has copies of one kind, which wait for one
---             of the other: which copy, when it came, when it was read.
+--             of the other: which copy, when it came, when it was read. What came last, as a mark, has in place of the
+--             job's id what is equal: such an event has a mark of its own beside it, by which its push may be repeated.
 
 -- part: clock
 
@@ -27,6 +28,12 @@ local codes, known, now = {}, {}, math.floor(clock_us() / 1000)
 -- Both times count: the clocks of who reads may differ, and what was read at once may come here at long intervals.
 local function is_near(came, was_read, window, read)
   return math.min(now - came, math.abs(read - was_read)) < window
+end
+
+-- Whether what came last is the same, and came a short time ago: behind another one, it is said again.
+local function repeats(last, digest, window, read)
+  local of, came, was_read = string.match(redis.call('GET', last) or '', '^(%S+) (%d+) (%d+)$')
+  return of == digest and is_near(came, was_read, window, read)
 end
 
 -- Whether an event of this mark came before, and if so, what to answer.
@@ -87,13 +94,15 @@ local function is_of_test(mark, noted)
   return came
 end
 
-for n = 3, #ARGV, 13 do
+for n = 3, #ARGV, 15 do
   local list, queue, payload, jid, mark, window, read, own, own_window, test, noted = unpack(ARGV, n, n + 10)
   list, mark, own, window = KEYS[tonumber(list)], KEYS[tonumber(mark)], KEYS[tonumber(own)], tonumber(window)
   test = KEYS[tonumber(test)]
   local pair, copy = KEYS[tonumber(ARGV[n + 11])], ARGV[n + 12]
+  local last, digest = KEYS[tonumber(ARGV[n + 13])], ARGV[n + 14]
   local code = test and is_of_test(test, noted) and 2 or queue == '' and 3
   code = code or own and is_own(own, tonumber(own_window)) and 2 or mark and heard(mark, window, jid, read)
+  code = code or last and repeats(last, digest, window, read) and 0
   if pair and (not code or code == 2 and not heard(mark, window, jid, read)) then
     if completes(pair, copy, window, read) then
       code = code or 0
@@ -115,6 +124,9 @@ for n = 3, #ARGV, 13 do
     else
       if mark then
         remember(mark, window, jid, read)
+      end
+      if last then
+        remember(last, window, digest, read)
       end
       if pair then
         await_other(pair, copy, window, read)

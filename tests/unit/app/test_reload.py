@@ -122,6 +122,21 @@ async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None
     assert reloader.config is config
 
 
+async def test_a_target_of_events_keeps_its_kind(config: Config) -> None:
+    """Their jobs would be commands of another kind of server; of the kind of the start they may be, even in between."""
+    (target,) = config.targets
+    source = EventSource("src", "webhook", "/p", target.queues[0], handover=Handover(target.name, "kick", {"a": "{b}"}))
+    running = attrs.evolve(config, events=Events(sources=(source,)))
+    setup = Setup(attrs.evolve(running, targets=(attrs.evolve(target, kind="prosody-rest"),)))
+    reloader = setup.reloader(running)
+    assert await reloader.reload() is None
+    (refused,) = setup.events
+    assert "would be the target ejabberd's (of kind prosody-rest)" in str(refused)
+    away = attrs.evolve(running, targets=(attrs.evolve(target, name="other", queues=("other",)),))
+    for setup.next in (away, running):
+        assert await reloader.reload() is not None
+
+
 @pytest.mark.parametrize("change", [lambda c: c, lambda c: attrs.evolve(c, log_level="debug")])
 async def test_remaining_pools_reread_their_token_files(
     config: Config, change: Callable[[Config], Config], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

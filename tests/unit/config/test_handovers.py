@@ -96,8 +96,10 @@ def test_a_token_that_may_more_is_noted(write: Write, token: dict[str, Any]) -> 
         ({"Routes": [{"Queue": "q"}]}, "Routes[0].Class", "is missing or empty"),
         ({"Routes": [{"Class": "C"}]}, "Routes[0].Queue", "is missing or empty"),
         ({"Routes": [{"Queue": "low", "Class": "C"}]}, "Routes[0].Queue", "the target hook serves"),
-        ({"Target": "hok"}, "Target", "expected the name of a target of the kind http (hook), found"),
-        ({"Target": "ejabberd"}, "Target", "expected the name of a target of the kind http (hook), found"),
+        ({"Routes": [{"Command": "of"}]}, "Routes[0].Target", "is missing or empty"),
+        ({"Routes": [{"Arguments": {"x": 1}, "Queue": "q"}]}, "Routes[0].Queue", "stands beside Target"),
+        ({"Target": "hok"}, "Target", "expected the name of a target (ejabberd, hook), found"),
+        ({"Target": "ejabberd"}, "Arguments", "gets nothing of what is posted but by these templates"),
         ({"Command": "evnt"}, "Command", "did you mean event?"),
         ({"Token": "none"}, "Token", "There is no token of this name"),
         ({"Command": "of", "Token": "safe"}, "Token", "safe"),
@@ -131,3 +133,96 @@ def test_a_member_of_the_map_is_an_argument(write: Write) -> None:
     config: Config = write(document(POSTED | {"Command": "own", "Options": {"Map": {"tea": "/tea"}}})).config
     assert config.events is not None
     assert [place for place, _, _ in config.events.handovers] == ["Events.Sources.src"]
+
+
+TOLD: Final = {"from": "alerts@example.org", "to": "ops@example.org", "type": "chat", "subject": "", "body": "{title}"}
+TELLER: Final = {
+    "Secret": "another-secret-of-many-letters",
+    "Allow": ["send_message"],
+    "Hosts": ["example.org", "rooms.example.org"],
+    "Targets": ["chat"],
+    "Signed": True,
+}
+
+
+def to_chat(arguments: Any = TOLD, kind: str = "webhook", **more: Any) -> dict[str, Any]:
+    source = {"Kind": kind, "Path": "/p", "Target": "chat", "Command": "send_message", "Arguments": arguments}
+    if kind == "webhook":
+        source["Options"] = {"Map": {"title": "/title", "room_name": "path:0"}}
+    chat = {"Kind": "ejabberd", "URL": "http://127.0.0.1:5280/api", "Queues": ["alerts"]}
+    events = {"Listen": "127.0.0.1:8081", "Sources": {"src": source | more}}
+    return {"RedisURL": "redis://r", "Targets": {"chat": chat, "hook": HOOK}, "Tokens": {"t": TELLER}, "Events": events}
+
+
+def job_of(loaded: LoadedConfig, members: Mapping[str, Json], route: int | None = None) -> Any:
+    source = source_of(loaded)
+    handover = source.handover if route is None else source.routes[route].handover
+    return json.loads(CommandJobs(loaded.config)(handover, members, "jid", 1.0))["args"][:2]
+
+
+def test_what_is_posted_becomes_a_command_of_any_target(write: Write) -> None:
+    members = {"title": "Disk full", "from": "admin@example.org", "to": "ann@example.org", "host": "x", "body": "no"}
+    loaded = write(to_chat())
+    assert job_of(loaded, members) == ["send_message", TOLD | {"body": "Disk full"}]
+    assert "TokenTooBroad" not in {note.code for note in loaded.notes}
+
+
+def test_a_route_adds_arguments_to_its_sources(write: Write) -> None:
+    routes = [{"Only": {"Types": ["dev"]}, "Arguments": {"to": "dev@example.org"}}, {}]
+    loaded = write(to_chat(Routes=routes))
+    assert [job_of(loaded, {"title": "t"}, number)[1]["to"] for number in (0, 1)] == ["dev@example.org", TOLD["to"]]
+
+
+def test_a_sender_may_choose_a_room_of_one_host(write: Write) -> None:
+    loaded = write(to_chat(TOLD | {"to": "{room_name}@rooms.example.org"}))
+    assert job_of(loaded, {"title": "t", "room_name": "ops"})[1]["to"] == "ops@rooms.example.org"
+
+
+def test_texts_for_a_target_of_kind_http_are_not_cut(write: Write) -> None:
+    handed: dict[str, Any] = {
+        "Target": "hook",
+        "Command": "event",
+        "Arguments": {"text": "{title}", "as_it_is": [None, "{title}"]},
+    }
+    said = job_of(write(to_chat(**handed) | {"Tokens": {"t": SAFE}}), {"title": "x" * 20_000})
+    assert said == ["event", {"text": "x" * 20_000, "as_it_is": [None, "{title}"]}]
+
+
+@rows(
+    ("arguments", "more", "place", "text"),
+    [
+        ({"to": "{title}"}, {}, "Arguments.to", 'no sender may choose; write it here: "{to}@example.org".'),
+        ({"to": "ops@{title}"}, {}, "Arguments.to", "whose host no sender may choose"),
+        ({"to": "{title}@"}, {}, "Arguments.to", "whose host no sender may choose"),
+        ({"to": "a@{title}@example.org"}, {}, "Arguments.to", "whose host no sender may choose"),
+        ({"to": "{title}/a@example.org"}, {}, "Arguments.to", "whose host no sender may choose"),
+        ({"from": "a@example.org/{title}"}, {}, "Arguments.from", "whose host no sender may choose"),
+        ({"type": "a@{title}"}, {}, "Arguments.type", "whose host no sender may choose"),
+        ({"body": "{titel}"}, {}, "Arguments", "need titel, which no event has; events have body, "),
+        ({"body": "{title"}, {}, "Arguments.body", "belongs to no {name}"),
+        ({"bodi": "x"}, {}, "Arguments", "send_message has no argument 'bodi'; did you mean body?"),
+        ({"body": "<b a='{title}'/>"}, {}, "Arguments.body", "has a member within a tag"),
+        ({"body": '<b a="x>{title}"/>'}, {}, "Arguments.body", "has a member within a tag"),
+        ({"body": "<b><!-- > {title} --></b>"}, {}, "Arguments.body", "has a member within a tag"),
+        ({"to": "{title}@evil.example"}, {"Token": "t"}, "Token", "evil.example"),
+        ({}, {"kind": "prosody-rest"}, "Target", "expected the name of a target of the kind http (hook), found"),
+        ({}, {"kind": "prosody-rest", "Target": "hook", "Command": "event"}, "Arguments", "has no effect"),
+        ({}, {"Target": "hok"}, "Target", "expected the name of a target (chat, hook), found"),
+        ({}, {"Command": "send_mesage"}, "Command", "did you mean send_message"),
+        ({}, {"Command": "my_own_module"}, "Command", "Nothing is known of its arguments"),
+        ({}, {"Command": "unregister"}, "Arguments", "unregister has no argument"),
+        ({}, {"Arguments": {}}, "Arguments", "is missing or empty; the kind ejabberd gets nothing of what is posted"),
+        ({}, {"Options": {"Shape": "slack", "Body": "xml"}}, "Options.Body", "has no effect beside Shape"),
+    ],
+)
+def test_what_a_sender_would_choose_is_refused(
+    refused: Refused, arguments: dict[str, Any], more: dict[str, Any], place: str, text: str
+) -> None:
+    found = refused(to_chat(TOLD | arguments, **more))
+    assert any(problem.startswith(f"Events.Sources.src.{place}: ") and text in problem for problem in found), found
+
+
+def test_no_sender_chooses_a_host_that_an_argument_names(refused: Refused) -> None:
+    arguments = {"name": "ops", "service": "{room_name}", "host": "{room_name}"}
+    found = refused(to_chat(arguments, Command="create_room"))
+    assert any("Arguments.service: names a host, which no sender may choose" in problem for problem in found), found

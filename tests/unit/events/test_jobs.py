@@ -5,12 +5,13 @@ from typing import Any
 
 import attrs
 
-from restbroker.config.events import EventSource, Filter, Route, Shape
+from restbroker.config.events import EventSource, Filter, Handover, Route, Shape
 from restbroker.events.deliver import incoming_event, route_of
 from restbroker.job import redact
 from restbroker.job.event import ServerEvent, mark_of_sent, mark_of_test, text_of_test
 from restbroker.job.json_types import Json
 from restbroker.store.events import IncomingEvent
+from tests.support.rows import rows
 
 SOURCE = EventSource("prosody", "prosody-rest", "/e", "events", "Chat::Event")
 EVENT = ServerEvent("message", "a@b/c", "bot@d", "m1", "a secret text", None, "d", "prosody", 1000.0, {"body": "…"})
@@ -136,3 +137,14 @@ def test_a_route_says_what_an_event_looks_like() -> None:
         "server": "d", "source": "prosody", "received_at": event["received_at"], "tenant": "a", "level": 3,
     }  # fmt: skip
     assert "a secret text" not in json.dumps(redact.job(job))
+
+
+@rows(
+    ("sender", "is_dropped"),
+    [("Bot@b/x", True), ("ann@b", True), ("ops@rooms.b/nick", True), ("bob@b", False), ("x@b", False), (None, False)],
+)
+def test_what_its_own_command_may_have_said_is_dropped(sender: str | None, is_dropped: bool) -> None:
+    """Else a server that posts what is said would never end."""
+    arguments = {"from": "bot@b", "to": "ann@b", "cc": "{room}@rooms.b", "n": 1, "body": "{x}@b"}
+    source = attrs.evolve(SOURCE, handover=Handover("chat", "send_message", arguments))
+    assert (incoming_event(source, attrs.evolve(EVENT, sender=sender), "j1") is None) == is_dropped

@@ -59,10 +59,12 @@ def found(place: str | list[str], body: object, **more: Any) -> Any:
         ("/x~1y/~0", True), ("/", "empty"), ("/a", {"b": 1}), ("=hello: you", "hello: you"), ("header:x-one", "1"),
         ("header:X-One", "1"), ("header:X-Two", None), ("query:q", "a b"), ("query:none", None), ("path", "room/made"),
         ("path:0", "room"), ("path:1", "made"), ("path:2", None), (["/none", "/a/b"], 1), (["/none", "=else"], "else"),
+        ("/all/*/a/b", "1\n2"), ("/all/*", "z"), ("/all/*/c", None), ("/a/*", None), ("/*", None), ("/list/*", "x\ny"),
     ],
 )  # fmt: skip
 def test_a_place_finds_what_is_there_or_null(place: str | list[str], value: object) -> None:
-    body = {"a": {"b": 1}, "list": ["x", "y"], "x/y": {"~": True}, "": "empty"}
+    body: dict[str, Any] = {"a": {"b": 1}, "list": ["x", "y"], "x/y": {"~": True}, "": "empty"}
+    body["all"] = [{"a": {"b": 1}}, "z", {"a": {"b": 2}}]
     found = read(body, query="q=a%20b&q=c", below="room/made", headers={"X-One": "1"}, map={"it": place})
     assert found.event.more == {"it": value}
     assert found.unmapped == (("it",) if value is None else ())
@@ -337,7 +339,9 @@ def test_the_same_is_recognised_by_id_or_by_all_that_was_posted() -> None:
 
 def test_presences_are_never_doubles() -> None:
     event = read({"t": "presence"}, map={"type": "/t"}).event
-    assert (event.type, event.id, event.digest) == ("presence", None, None)
+    source = EventSource(kind="webhook", window_s=60.0, has_ids=False)
+    made = [incoming_event(source, event, jid) for jid in ("j1", "j2")]
+    assert [None if one is None else one.mark for one in made] == ["j1", "j2"], "each is known by its own job alone"
 
 
 VALUES: Final = st.recursive(

@@ -1,0 +1,68 @@
+"""Reads messages in the shape of Slack's incoming webhooks, which most programs can post. Called by `hook`.
+
+Always holds: pure; the text has what Slack shows, without Slack's markup of links and names, in Slack's order: the
+text, then each attachment; blocks count only where nothing else says anything.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from restbroker.job.json_types import Json
+
+# The field of a form that holds the message as JSON.
+FIELD: Final = "payload"
+_MARKED: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
+_ESCAPED: Final = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
+
+
+def text_of(message: Json) -> str | None:
+    """Return the text of a message; None if it has none."""
+    if not isinstance(message, Mapping):
+        return None
+    listed = message.get("attachments")
+    attachments = [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
+    said = [*_texts(message, "text"), *(part for attachment in attachments for part in _attached(attachment))]
+    parts = said or _texts_in([part.get("blocks") for part in (message, *attachments)])
+    return "\n".join(_plain(part).strip() for part in parts) or None
+
+
+def _attached(attachment: Mapping[str, Json]) -> list[str]:
+    """Return what an attachment says: its `fallback` only if it has nothing else."""
+    found = _texts(attachment, "pretext", "title", "text")
+    fields = attachment.get("fields")
+    for field in fields if isinstance(fields, list) else ():
+        if isinstance(field, Mapping) and (said := _texts(field, "title", "value")):
+            found.append(": ".join(said))
+    return found or _texts(attachment, "fallback")
+
+
+def _texts(message: Mapping[str, Json], *names: str) -> list[str]:
+    return [value for value in map(message.get, names) if isinstance(value, str) and value.strip()]
+
+
+def _texts_in(blocks: Json) -> Iterator[str]:
+    """Yield the texts in blocks, except those of buttons."""
+    match blocks:
+        case {"type": "actions"}:
+            pass
+        case {"text": str(text)}:
+            if text.strip():
+                yield text
+        case Mapping() | list():
+            for value in blocks.values() if isinstance(blocks, Mapping) else blocks:
+                yield from _texts_in(value)
+        case _:
+            pass
+
+
+def _plain(text: str) -> str:
+    """Return a text without Slack's markup: `<URL|label>` is "label (URL)", `<!here>` is "@here"."""
+    text = _MARKED.sub(lambda found: _unmarked(*found.groups()), text)
+    return re.sub("&(?:lt|gt|amp);", lambda found: _ESCAPED[found[0]], text)
+
+
+def _unmarked(sign: str, what: str, label: str | None) -> str:
+    if sign:
+        return ("#" if sign == "#" else "@") + (label or what).removeprefix("@")
+    return what if label in (None, "", what) else f"{label} ({what})"

@@ -1,0 +1,82 @@
+"""Messages in the shape of Slack, as programs post them (read in their code): one text, and Slack's answer."""
+
+import json
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import pytest
+
+from restbroker.servers.event_contract import HookRequest, MalformedEvent
+from restbroker.servers.webhook.hook import PostHook
+from restbroker.servers.webhook.options import Options
+from tests.support.rows import rows
+
+GITEA: Final[Any] = {
+    "text": "[<https://g/a/b|a/b>] <https://g/c|2 new commits> pushed by ann",
+    "attachments": [
+        {"fallback": "", "title": "https://g/a/b", "text": "<https://g/1|bffe>: Fix &lt;it&gt; &amp; - Ann"}
+    ],
+}
+GITEA_SAID: Final = """[a/b (https://g/a/b)] 2 new commits (https://g/c) pushed by ann
+https://g/a/b
+bffe (https://g/1): Fix <it> & - Ann"""
+KUMA: Final[Any] = {
+    "text": "Uptime Kuma Alert\n[T] Down",
+    "attachments": [{"blocks": [{"type": "header", "text": {"type": "plain_text", "text": "Uptime Kuma Alert"}}]}],
+}
+HEALTHCHECKS: Final[Any] = {
+    "attachments": [{"fallback": "x", "title": "Backup is DOWN.", "fields": [{"title": "Project", "value": "Home"}, 7]}]
+}
+JENKINS: Final[Any] = {
+    "attachments": [{"fallback": "no", "fields": [{"short": False, "value": "app #7 (<http://j|Open>)"}]}]
+}
+BLOCKS: Final[Any] = {
+    "blocks": [
+        {"type": "section", "fields": [{"type": "mrkdwn", "text": "*app* <!here>"}, {"type": "mrkdwn", "text": "b"}]},
+        {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "no"}}]},
+        {"type": "section", "text": {"type": "mrkdwn", "text": " "}},
+    ]
+}
+FORM: Final = "application/x-www-form-urlencoded"
+
+
+def read(body: str, kind: str) -> str | None:
+    posted = HookRequest("POST", "/s", b"/s", b"", {b"content-type": kind.encode()}, body.encode())
+    return PostHook(Options(shape="slack")).read(posted, "s", 1.0).event.body
+
+
+@rows(
+    ("message", "said"),
+    [
+        ({"text": "hello"}, "hello"),
+        (GITEA, GITEA_SAID),
+        (KUMA, "Uptime Kuma Alert\n[T] Down"),
+        (HEALTHCHECKS, "Backup is DOWN.\nProject: Home"),
+        (JENKINS, "app #7 (Open (http://j))"),
+        (BLOCKS, "*app* @here\nb"),
+        ({"attachments": [7, {"fallback": "f"}, {"pretext": "p"}]}, "f\np"),
+        (
+            {"text": "<@U1|ann> in <#C1|dev> <https://g> <https://g|https://g> <>"},
+            "@ann in #dev https://g https://g <>",
+        ),
+        ({"text": None, "attachments": "x", "blocks": 1}, None),
+        ([], None),
+    ],
+)
+def test_a_message_is_one_text(message: object, said: str | None) -> None:
+    """As JSON of any type, since some programs name none, or as a form."""
+    written = json.dumps(message)
+    for kind in ("application/json", "text/plain", "application/octet-stream", FORM):
+        assert read(f" {written}", kind) == said
+    assert read(urlencode({"channel": "#x", "payload": written}), FORM) == said
+
+
+@rows("body", ["", "hello", "payload=x", "{", "payload=%7B"])
+def test_what_is_no_message_is_refused(body: str) -> None:
+    with pytest.raises(MalformedEvent):
+        read(body, FORM)
+
+
+def test_it_is_answered_as_slack_answers() -> None:
+    answer = PostHook(Options(shape="slack")).answers.accepted()
+    assert (answer.status, answer.body, answer.content_type) == (200, b"ok", "text/plain")
