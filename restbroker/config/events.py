@@ -232,8 +232,7 @@ class EventSource:
     """The secret that the server sends: HTTP Basic's password, a bearer token, ?key=, or behind Path:
     /events/prosody/SECRET."""
     window_s: forms.Duration | None = key("DropDuplicates")
-    """Drop an event with the sender, recipient and id (for kinds without ids: text) of another within this time; what
-    has Arguments by default within 60s."""
+    """Drop an event with the sender, recipient and id (or text) of another within this time; with Arguments: 60s."""
     own_s: forms.Duration | None = key("DropOwn")
     """Drop events of messages that a mongooseim target sent within this time; for ejabberd-component those of its
     Target, by default 60s."""

@@ -67,7 +67,6 @@ _Retry: TypeAlias = Annotated[
         _read_retry,
     ),
 ]
-_ReplyId: TypeAlias = Annotated[str, word("reply id", r".{1,200}", "a text of 1 to 200 characters")]
 _Year: TypeAlias = Annotated[float, duration(366)]
 
 
@@ -101,7 +100,7 @@ class PeriodicCommand:
     """Whether a job is pushed before the last one is done: "allow", or "skip" it."""
     expire_s: _Year | None = key("Expiry")
     """Drop the job unless it is sent within this time."""
-    reply_id: _ReplyId | None = key("ReplyId")
+    reply_id: Annotated[str, word("reply id", r".{1,200}", "a text of 1 to 200 characters")] | None = key("ReplyId")
     """The id of its answers, which come to ResponseQueue; by default it has none."""
     retry: _Retry = key("Retry", default=True)
     """How often to try again: a number, true (25) or false."""

@@ -31,9 +31,7 @@ _CUT: Final = "…"
 # Colours and titles of a terminal, of which only the control character could not be sent.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|.?)")
 # What XML cannot hold, and what overrides the direction of the text that follows.
-_UNSAID: Final = re.compile(
-    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
-)
+_UNSAID: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 _WORD: Final = re.compile(r"[^\s\"&'/:<>@\\]{1,255}")
 _XML: Final = re.compile("stanza|xml|html|element")
 _TAG: Final = re.compile(r"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
@@ -118,11 +116,11 @@ def _text(
     name: str, text: TemplateText, argument: ArgumentSpec | None, members: Mapping[str, Json], longest: int | None
 ) -> _Text | None:
     """Return the text without those lines of which nothing is there; None if all of it may be missing, and is."""
-    posted = {one.name: _said(members.get(one.name), longest) for one in text.placeholders}
+    posted = {member.name: _said(members.get(member.name), longest) for member in text.placeholders}
     is_free, is_xml = _is_free(name), _is_xml(name, text)
     if posted and not any(posted.values()):
         may_be_missing = argument is None or argument.optional
-        if not (may_be_missing or is_free) or not all(one.optional for one in text.placeholders):
+        if not (may_be_missing or is_free) or not all(member.optional for member in text.placeholders):
             raise UnfitEvent(f"It has no {' or '.join(posted)}, of which the argument {name} is made.")
         return None if may_be_missing else _Text((), {}, is_xml)
     if not (is_free or all(value is None or _is_word(value) for value in posted.values())):

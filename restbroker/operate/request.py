@@ -236,6 +236,8 @@ def _request(config: Config, one: "PeriodicCommand") -> tuple[str, JobRequest]:
     if queue not in target.queues:
         serves = ", ".join(target.queues)
         raise WrongMember("Queue", f"The target {target.name} does not serve it, but {serves}.")
+    if one.reply_id is not None and config.response_queue is None:
+        raise WrongMember("ReplyId", "has no effect without ResponseQueue, to which its answers would come.")
     spec, values = fitting(target, one.command, one.arguments)
     token = token_for(config, target, queue, spec, Command(one.command, values), one.token)
     lock = None

@@ -56,6 +56,13 @@ def test_a_job_that_is_not_done_holds_back_another(shell: Shell, store: Client) 
     assert [job["jid"] for job in jobs_in(store, "queue:rest")] == [jid]
 
 
+def test_its_answer_has_the_id_of_the_file(shell: Shell, place: Path, store: Client) -> None:
+    configure(place, Periodic={"nightly": {**NIGHTLY, "ReplyId": "online"}}, ResponseQueue="replies")
+    assert shell("periodic", "run", "nightly").returncode == 0
+    (job,) = jobs_in(store, "queue:rest")
+    assert (job["args"][0], job["args"][3]) == ("status", "online")
+
+
 @pytest.mark.parametrize(
     ("members", "member", "why"),
     [
@@ -67,6 +74,7 @@ def test_a_job_that_is_not_done_holds_back_another(shell: Shell, store: Client) 
         ({"Token": "few"}, "Token", 'The token "few" does not allow the command status'),
         ({"Token": "none"}, "Token", "These are configured: default, few"),
         ({"Command": "stop"}, "Command", "controls the server itself"),
+        ({"ReplyId": "online"}, "ReplyId", "has no effect without ResponseQueue"),
         ({"Cron": "0 0 31 4 *"}, "Cron", "never due"),
         ({"TimeZone": "europe/berlin"}, "TimeZone", "did you mean Europe/Berlin?"),
     ],

@@ -9,8 +9,10 @@ import pytest
 
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.console.load_config import load_with_notices
+from restbroker.job import redact
 from restbroker.job.json_types import Json
 from restbroker.operate.handovers import CommandJobs
+from restbroker.servers import registry
 from tests.support.rows import rows
 from tests.unit.config.conftest import Refused, Write
 
@@ -167,6 +169,27 @@ def test_what_is_posted_becomes_a_command_of_any_target(write: Write) -> None:
     assert "TokenTooBroad" not in {note.code for note in loaded.notes}
 
 
+@rows(
+    ("kind", "command", "arguments"),
+    [
+        ("ejabberd", "send_message/v0", TOLD),
+        ("ejabberd", "send_stanza", {"from": "a@a", "to": "b@b", "stanza": "<message><body>{title}</body></message>"}),
+        ("mongooseim", "stanza.sendMessage", {"from": "a@a", "to": "b@b", "body": "{title}"}),
+        ("prosody-rest", "message", {"to": "b@b", "type": "chat", "body": "{title}"}),
+        ("openfire-rest", "broadcast_message", {"body": "{title}"}),
+        ("http", "event", {"text": "{title}", "topic": "alerts"}),
+    ],
+)
+def test_a_message_goes_to_every_kind_of_server(
+    write: Write, kind: str, command: str, arguments: dict[str, Any]
+) -> None:
+    target = HOOK if kind == "http" else {"Kind": kind, "URL": "http://127.0.0.1:5280", "Queues": ["alerts"]}
+    told = to_chat(arguments, Command=command) | {"Targets": {"chat": target}, "Tokens": {}, "Token": "t"}
+    said = job_of(write(told), {"title": "<Disk>"})
+    text = "&lt;Disk&gt;" if "stanza" in arguments else "<Disk>"
+    assert said == [command, {name: str(value).replace("{title}", text) for name, value in arguments.items()}]
+
+
 def test_a_route_adds_arguments_to_its_sources(write: Write) -> None:
     routes = [{"Only": {"Types": ["dev"]}, "Arguments": {"to": "dev@example.org"}}, {}]
     loaded = write(to_chat(Routes=routes))
@@ -176,6 +199,20 @@ def test_a_route_adds_arguments_to_its_sources(write: Write) -> None:
 def test_a_sender_may_choose_a_room_of_one_host(write: Write) -> None:
     loaded = write(to_chat(TOLD | {"to": "{room_name}@rooms.example.org"}))
     assert job_of(loaded, {"title": "t", "room_name": "ops"})[1]["to"] == "ops@rooms.example.org"
+
+
+def test_the_node_of_a_push_event_is_shown_nowhere(write: Write) -> None:
+    """It may be all that it takes to wake the phone."""
+    hook = HOOK | {"Options": {"Commands": {"wake": {"Body": {"topic": "{node}", "message": "New message"}}}}}
+    options = {"Name": "push.example.org", "Hosts": ["example.org"], "Pass": "pass-of-push", "Take": ["push"]}
+    source = {"Kind": "ejabberd-component", "Target": "hook", "Command": "wake", "Options": options}
+    loaded = write(document(source, hook, safe=SAFE | {"Allow": ["wake"]}))
+    fields = json.loads(CommandJobs(loaded.config)(source_of(loaded).handover, {"node": "k3JxQ0yT"}, "jid", 1.0))
+    assert fields["args"][:2] == ["wake", {"node": "k3JxQ0yT"}]
+    (target,) = (target for target in loaded.config.targets if target.name == "hook")
+    spec = registry.catalogue_of(target, None, "wake").commands["wake"]
+    shown = redact.job(fields | {"error_message": "no topic k3JxQ0yT"}, spec, show_bodies=True)
+    assert "k3JxQ0yT" not in json.dumps(shown)
 
 
 def test_texts_for_a_target_of_kind_http_are_not_cut(write: Write) -> None:

@@ -1,11 +1,15 @@
 """Messages in the shape of Slack, as programs post them (read in their code): one text, and Slack's answer."""
 
 import json
+import time
 from typing import Any, Final
 from urllib.parse import urlencode
 
 import pytest
 
+from restbroker.job import event_command
+from restbroker.job.command import CommandSpec
+from restbroker.job.template import parse_text
 from restbroker.servers.event_contract import HookRequest, MalformedEvent
 from restbroker.servers.webhook.hook import PostHook
 from restbroker.servers.webhook.options import Options
@@ -75,6 +79,25 @@ def test_a_message_is_one_text(message: object, said: str | None) -> None:
 def test_what_is_no_message_is_refused(body: str) -> None:
     with pytest.raises(MalformedEvent):
         read(body, FORM)
+
+
+@rows(
+    "message",
+    [
+        {"text": "<a" * 500_000},
+        {"text": "<" + "a|" * 500_000},
+        {"text": "\x1b]" * 150_000 + "\x1b[" * 150_000 + "&" * 100_000},
+        {"attachments": [{"title": "t", "fields": [{"title": "<a|b>"}]}] * 20_000},
+        {"blocks": [{"text": {"text": "x"}}] * 30_000},
+    ],
+)
+def test_a_post_costs_what_its_size_costs(message: object) -> None:
+    """As large as one may be: a third of a second on a slow machine, and no more than a stanza holds is said."""
+    began_s = time.thread_time()
+    text = read(json.dumps(message), "application/json")
+    said = event_command.fill({"body": parse_text("{body}")}, CommandSpec("tell", (), "unsafe"), {"body": text})["body"]
+    assert time.thread_time() - began_s < 2
+    assert 0 < len(str(said).encode()) <= event_command.MOST_BYTES
 
 
 def test_it_is_answered_as_slack_answers() -> None:
