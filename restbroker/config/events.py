@@ -19,7 +19,7 @@ from restbroker.config.key import Form, Items, Names, OptionsOf, choice, duratio
 from restbroker.config.secret import Secret
 from restbroker.config.target import CertFiles, Target
 from restbroker.config.values import BadValue
-from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES, ServerEvent, address_of, bare
+from restbroker.job.event import EVENT_MEMBERS, EVENT_TYPES, ServerEvent, address_of
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
@@ -178,14 +178,14 @@ class Handover:
         # An object of arguments has none.
         return hash((self.target, self.command, self.token, self.expire_s))
 
-    def speaks_as(self, jid: str | None) -> bool:
-        """Tell whether an argument is this address, or may be: an event from there would answer itself for ever."""
-        named = (
-            re.sub(r"\{[^{}]*\}", "*", bare(value))
+    def speaks_as(self, jid: str | None, members: Mapping[str, Json]) -> bool:
+        """Tell whether an argument is this address for an event of these members: it would answer itself for ever."""
+        addresses = (
+            address_of(re.sub(r"\{([^{}?]*)\??\}", lambda found: str(members.get(found[1])), value))
             for name, value in self.arguments.items()
-            if isinstance(value, str) and "@" in value and name.lower() not in BODY_NAMES
+            if isinstance(value, str) and name.lower() not in BODY_NAMES
         )
-        return bool(self.arguments) and _fits(address_of(jid), _patterns(tuple(named), fold_case))
+        return jid is not None and address_of(jid) in addresses
 
 
 _NO_HANDOVER = Handover()

@@ -83,8 +83,7 @@ class Deliverer:
         """Push the event and return what became of it when Redis has its job, or at once if the filters drop it.
 
         Raise `StoreUnavailable` or `StoreRefused` if Redis does not take it in time, though it may have the job all the
-        same; raise `ValueError` for what no JSON can hold, `UsageError` for what no job of a command can hold, and
-        whatever else the event leads to.
+        same; raise what `incoming_event` raises, and whatever else the event leads to.
         """
         patience_s = self.patience_s if source.patience_s is None else source.patience_s
         offer = self.offer(source, [event])
@@ -283,7 +282,7 @@ def route_of(source: EventSource, event: ServerEvent) -> Route | None:
 CommandJob: TypeAlias = Callable[[Handover, Mapping[str, Json], str, float], bytes]
 """Returns the job that an event of these members becomes, by its jid and time (epoch seconds).
 
-It raises `UsageError` if there can be no such job.
+It raises `UsageError` if there can be no such job, `UnfitEvent` if none can be made of these members.
 """
 
 
@@ -292,14 +291,16 @@ def incoming_event(
 ) -> IncomingEvent | None:
     """Return the entry to push for this event, or None if the source's filters drop it and it belongs to no test.
 
-    Raise `ValueError` for what no JSON can hold, `UsageError` for what no job of a command can hold.
+    None also if its command would answer itself. Raise `ValueError` for what no JSON can hold, `UsageError` for what no
+    job of a command can hold, `UnfitEvent` if the event lacks what its `Arguments` need.
     """
     route, test = route_of(source, event), mark_of_test(event.body)
     if route is None:
         if test is None:
             return None
         route = Route()
-    if route.handover.speaks_as(event.sender):
+    members = _apply_shape({**as_json(event), "received_at": fractional(event.received_at_s)}, route.shape)
+    if route.handover.speaks_as(event.sender, members):
         return None
     window_s = source.window_s or (_ONCE_S if route.handover.arguments else None)
     # Without a mark each is new, and known only while its push may be repeated.
@@ -308,7 +309,7 @@ def incoming_event(
     own = source.own_s is not None and None not in (event.sender, event.receiver, event.body)
     return IncomingEvent(
         queue=route.queue,
-        payload=_payload(route, event, jid, command_job),
+        payload=_payload(route, members, jid, event.received_at_s, command_job),
         record=rubyjson.dumps(_note_of(route, event, jid)),
         jid=jid,
         mark=mark or jid,
@@ -326,11 +327,10 @@ def _ms(duration_s: float | None) -> int:
     return 0 if duration_s is None else max(1, round(duration_s * 1000))
 
 
-def _payload(route: Route, event: ServerEvent, jid: str, command_job: CommandJob | None) -> bytes:
-    moment_s = fractional(event.received_at_s)
-    members = _apply_shape({**as_json(event), "received_at": moment_s}, route.shape)
+def _payload(route: Route, members: dict[str, Json], jid: str, now_s: float, command_job: CommandJob | None) -> bytes:
+    moment_s = fractional(now_s)
     if route.handover.target and command_job is not None:
-        return command_job(route.handover, members, jid, event.received_at_s)
+        return command_job(route.handover, members, jid, now_s)
     fields: dict[str, Json] = {
         "class": route.job_class,
         "args": [members],

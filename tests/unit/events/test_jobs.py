@@ -141,10 +141,14 @@ def test_a_route_says_what_an_event_looks_like() -> None:
 
 @rows(
     ("sender", "is_dropped"),
-    [("Bot@b/x", True), ("ann@b", True), ("ops@rooms.b/nick", True), ("bob@b", False), ("x@b", False), (None, False)],
+    [
+        *(("Bot@b/x", True), ("ann@b", True), ("ops@rooms.b/nick", True)),
+        *(("dev@rooms.b", False), ("bob@b", False), ("x@b", False), (None, False)),
+    ],
 )
 def test_what_its_own_command_may_have_said_is_dropped(sender: str | None, is_dropped: bool) -> None:
-    """Else a server that posts what is said would never end."""
-    arguments = {"from": "bot@b", "to": "ann@b", "cc": "{room}@rooms.b", "n": 1, "body": "{x}@b"}
+    """Else a server that posts what is said would never end; another room of the same host is another."""
+    arguments = {"from": "bot@b", "to": "ann@b", "room": "{name}@rooms.b", "n": 1, "body": "x@b"}
     source = attrs.evolve(SOURCE, handover=Handover("chat", "send_message", arguments))
-    assert (incoming_event(source, attrs.evolve(EVENT, sender=sender), "j1") is None) == is_dropped
+    event = attrs.evolve(EVENT, sender=sender, more={"name": "ops"})
+    assert (incoming_event(source, event, "j1") is None) == is_dropped
