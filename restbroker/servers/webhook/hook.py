@@ -216,7 +216,8 @@ def _point(value: Json, names: Sequence[str]) -> Json:
         match value:
             case list() if name == "*":
                 found = (_text(_point(element, names[number + 1 :])) for element in value)
-                return "\n".join(text for text in found if text) or None
+                # Git forges end the text of a commit with a newline.
+                return "\n".join(text.strip() for text in found if text and text.strip()) or None
             case Mapping():
                 value = value.get(name)
             case list() if re.fullmatch("[0-9]{1,6}", name) and int(name) < len(value):

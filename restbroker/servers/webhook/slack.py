@@ -12,7 +12,8 @@ from restbroker.job.json_types import Json
 
 # The field of a form that holds the message as JSON.
 FIELD: Final = "payload"
-_MARKED: Final = re.compile(r"<([@#!]?)([^<>|]+)(?:\|([^<>]*))?>")
+# A name or a link. Other text between these signs is what a sender wrote without escapes: free < 5 and load > 9.
+_MARKED: Final = re.compile(r"<(?:([@#!])([^<>|]+)|([A-Za-z][A-Za-z0-9+.-]*:[^<>|\s]+)\s*)(?:\|([^<>]*))?>")
 _ESCAPED: Final = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 
 
@@ -29,7 +30,10 @@ def text_of(message: Json) -> str | None:
 
 def _attached(attachment: Mapping[str, Json]) -> list[str]:
     """Return what an attachment says: its `fallback` only if it has nothing else."""
-    found = _texts(attachment, "pretext", "title", "text")
+    title, link = _texts(attachment, "title"), _texts(attachment, "title_link")
+    found = _texts(attachment, "pretext")
+    found += map(_linked, title, link or title)
+    found += _texts(attachment, "text")
     fields = attachment.get("fields")
     for field in fields if isinstance(fields, list) else ():
         if isinstance(field, Mapping) and (said := _texts(field, "title", "value")):
@@ -58,11 +62,15 @@ def _texts_in(blocks: Json) -> Iterator[str]:
 
 def _plain(text: str) -> str:
     """Return a text without Slack's markup: `<URL|label>` is "label (URL)", `<!here>` is "@here"."""
-    text = _MARKED.sub(lambda found: _unmarked(*found.groups()), text)
+    text = _MARKED.sub(lambda found: _unmarked(found[1], found[2] or found[3], (found[4] or "").strip()), text)
     return re.sub("&(?:lt|gt|amp);", lambda found: _ESCAPED[found[0]], text)
 
 
-def _unmarked(sign: str, what: str, label: str | None) -> str:
+def _unmarked(sign: str | None, what: str, label: str) -> str:
     if sign:
         return ("#" if sign == "#" else "@") + (label or what).removeprefix("@")
-    return what if label in (None, "", what) else f"{label} ({what})"
+    return _linked(label or what, what)
+
+
+def _linked(label: str, link: str) -> str:
+    return link if label == link else f"{label} ({link})"
