@@ -1,20 +1,24 @@
-"""`restbroker events`: watch events from servers, and the state of the sources that processes read by themselves.
+"""`restbroker events`: watch events from servers, see the state of their sources, post one as a sender would.
 
-Always holds: it changes nothing, and shows no message text; of a login's id, with which others could act as the user,
-only the end is shown.
+Always holds: only `send` changes anything or shows a message text, that of the file; of a login's id, with which others
+could act as the user, only the end is shown.
 """
 
 import sys
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 
 from restbroker.console import columns, completion, output
+from restbroker.console.arguments import bytes_of
 from restbroker.console.columns import Column
+from restbroker.console.exits import Exit
 from restbroker.console.lists import Verbs
-from restbroker.console.options import Output, command, option
+from restbroker.console.load_config import load_with_notices
+from restbroker.console.options import DryRunOption, Output, argument, command, option
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
 from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, ShownEvent, Tail, outcomes_text, source_rows
@@ -86,6 +90,43 @@ def sources(how: Output) -> None:
         columns.show(_COLUMNS, found, as_json=False)
     if not found:
         output.say("No process on this Redis takes events.")
+
+
+@command(app)
+def send(
+    *,
+    source: Annotated[str, argument("SOURCE", "A source that programs post to.", completion.sources)],
+    file: Annotated[Path, argument("FILE", "What to post; - is stdin.", completion.paths)],
+    header: Annotated[list[str] | None, option("--header NAME:VALUE", "A header; may be repeated.")] = None,
+    path: Annotated[str, option("PATH", "What follows the source's path, e.g. ops?level=1.")] = "",
+    media_type: Annotated[str, option("--type TYPE", "The type of the body.")] = "application/json",
+    dry_run: DryRunOption = False,
+    how: Output,
+) -> None:
+    """Post a file to a source as its sender would, with the source's secret, and show what came of it.
+
+    That is the answer's status, the job's id (-: nothing was pushed, since the source drops it or had it before), the
+    error, and by the configuration: the event's members, the queue, the command and its arguments. With --dry-run
+    nothing is posted, and neither Redis nor a running restbroker is needed. Exits with 0: it was accepted; 1: it was
+    not, or no process accepts events; 2: wrong command line or configuration; 4: the secret was refused.
+    """
+    from restbroker.operate import post_event  # slow to load
+
+    loaded = load_with_notices(how.config).config
+    place = post_event.source_of(loaded, source)
+    headers = {name.strip(): value.strip() for name, _, value in (text.partition(":") for text in header or ())}
+    posted = post_event.request_to(place, bytes_of(file), {"Content-Type": media_type, **headers}, path)
+    answer = {} if dry_run else post_event.post(loaded, place, posted)
+    told = {**answer, **post_event.preview(loaded, place, posted)}
+    if how.json:
+        output.as_json(told)
+    for name, value in () if how.json else told.items():
+        inner = value if isinstance(value, Mapping) else {}
+        lines = [f"{name}: {'' if inner else columns.cell(value)}", *(f"  {key}: {inner[key]}" for key in inner)]
+        # No line of what was posted begins where ours do.
+        output.data(*"\n".join(line.rstrip().replace("\n", "\n    ") for line in lines).split("\n"))
+    if told.get("error") is not None:
+        raise typer.Exit(Exit.REFUSED if told.get("status") == 401 else Exit.FAILED)
 
 
 def _show(found: Iterable[ShownEvent], *, as_json: bool) -> None:

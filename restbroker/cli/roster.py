@@ -5,7 +5,6 @@ each user whose roster changes gets a refresh job; an import writes a user's ros
 reports each that it refused.
 """
 
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -17,6 +16,7 @@ import typer
 
 from restbroker.config.values import duration_text
 from restbroker.console import columns, completion, output
+from restbroker.console.arguments import bytes_of
 from restbroker.console.columns import Column, cell
 from restbroker.console.confirmation import confirm
 from restbroker.console.exits import Exit
@@ -170,7 +170,7 @@ def set_roster(
     """Replace a user's whole roster."""
     with _open(config) as rosters:
         try:
-            contacts = read_roster(rubyjson.loads(_read_file(file)))
+            contacts = read_roster(rubyjson.loads(bytes_of(file)))
         except rubyjson.Unreadable as error:
             hint = "`restbroker roster show USER --json` shows one; `import` takes rosters of many users."
             raise UsageError(f"{file} is not JSON: {error}.", hint) from None
@@ -303,7 +303,7 @@ def import_(
     does no harm.
     """
     with _open(how.config) as rosters:
-        found = files.read(_read_file(file), rosters.domain)
+        found = files.read(bytes_of(file), rosters.domain)
         for roster in found.refused[:_MOST_TOLD]:
             user = "" if roster.what.startswith(roster.user) else f"{roster.user}: "
             output.say(f"line {roster.line}: {user}{roster.what}")
@@ -416,14 +416,6 @@ def serve(
     from restbroker.app.no_delivery import serve as run
 
     run(found.config, load, {"rosters", "pages"} if stats else {"rosters"}, json_logs=json_logs)
-
-
-def _read_file(file: Path) -> bytes:
-    """Return what is in a file, or on stdin for `-`; raise `UsageError` if it cannot be read."""
-    try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise UsageError(f"{file} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
 
 
 def _print_omitted(user: str, bad: BadRoster) -> None:

@@ -109,6 +109,14 @@ def text_of(name: str, path: Path) -> str:
         raise UsageError(f"The value of {name} cannot be read: {error}.", "Convert it first.") from None
 
 
+def bytes_of(file: Path) -> bytes:
+    """Return what is in a file, or on stdin for `-`; raise `UsageError` if it cannot be read."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{file} cannot be read: {error.strerror}.", "Check the name and the rights.") from error
+
+
 def _check(name: str, text: str) -> str:
     # Bytes of the command line that are not UTF-8 arrive as half surrogate pairs, which JSON cannot hold.
     if any("\ud800" <= c <= "\udfff" for c in text):

@@ -35,6 +35,7 @@ LINES: Final = (
     *("health", "enqueue status --order-key {key}", "enqueue status --unique {key} --unique-for 1h"),
     *("commands", "ctl registered_users", "find w", "find 'message = {jid}'", "find 'jid = {jid}'"),
     *("explain {jid}", "explain {queue}", "audit", "events tail --once --last 50", "events sources"),
+    "events send hook posted.json --dry-run",
     *("roster list", f"roster show {USER}", f"roster delete {USER} --dry-run", f"roster refresh {USER} --dry-run"),
     *(f"roster remove {USER} {CONTACT}", f"roster add {USER} {CONTACT} --name {{jid}}", f"roster set {USER} -"),
     *("roster export -", "roster import rosters.ndjson --dry-run", "config show", "check"),
@@ -46,6 +47,14 @@ STRANGERS_SAY_NOTHING: Final = frozenset(
 """Commands that write log lines (`tests/unit/telemetry/test_log.py`), or show nothing that comes from elsewhere."""
 TARGET: Final = {"Kind": "prosody-roster", "URL": "http://127.0.0.1:1/r", "Domain": "example.org", "Queues": ["r"]}
 
+HOOK: Final = {
+    "Kind": "webhook",
+    "Path": "/h",
+    "Queue": "hook",
+    "Class": "Hook",
+    "Options": {"Map": {"title": "/title"}},
+}
+
 
 @pytest.fixture
 def keys() -> Mapping[str, Any]:
@@ -55,6 +64,7 @@ def keys() -> Mapping[str, Any]:
         "Periodic": {"n": {"Cron": "30 4 * * *", "Command": "status"}},
         "Targets": {"rosters": TARGET},
         "Roster": {},
+        "Events": {"Sources": {"hook": HOOK}},
     }
 
 
@@ -77,6 +87,7 @@ def test_each_command_is_here_or_shows_nothing_of_strangers() -> None:
 @pytest.mark.promise("Security: who can push to the queues", "to forge a line of the log, or to trick a terminal")
 def test_no_text_of_a_stranger_acts_on_a_terminal(place: Path, store: Client) -> None:
     (place / "rosters.ndjson").write_text(json.dumps({"user": USER, "contacts": {CONTACT: {"name": TEXT}}}) + "\n")
+    (place / "posted.json").write_text(json.dumps({"title": TEXT}))
     raw, shown = [], set()
     for line in LINES:
         store.command("FLUSHDB")

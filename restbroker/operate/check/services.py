@@ -1,7 +1,7 @@
 """Checks whether restbroker's own services are there: rosters for Prosody, and the paths to which events are posted.
 
-Called by `restbroker check`. Always holds: no event is posted, and what is read of a roster is thrown away; the secrets
-go to the configured address only, and into no finding.
+Called by `restbroker check`; `operate.post_event` asks as it does. Always holds: the check posts no event, and what is
+read of a roster is thrown away; the secrets go to the configured address only, and into no finding.
 """
 
 import base64
@@ -9,7 +9,7 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Final
 from urllib.parse import quote
 
@@ -47,7 +47,7 @@ def why_unserved(events: Events, source: EventSource) -> str | None:
     try:
         socket.create_connection((_ANYWHERE.get(host, host), port), _WAIT_S).close()
     except OSError as error:
-        return _unserved_text(bind, error)
+        return unserved_text(bind, error)
     return None
 
 
@@ -64,7 +64,7 @@ def _roster(roster: Roster) -> Finding:
                 path = f"{path}?key={quote(value.reveal(), safe='')}"
             case None:
                 pass
-        status = _status(roster.bind, "GET", path, headers)
+        status = _ask(_connection(roster.bind), "GET", path, headers).status
     except ConfigError:
         return TEXTS.finding(area, "NotLookedAt-secret")
     except (OSError, HTTPException) as error:
@@ -84,16 +84,16 @@ def _events(events: Events) -> Iterator[Finding]:
         if source.path is None:
             continue
         bind = source.listen or events.listen
-        where, is_secured = _url_host(bind), source.listen is None and events.tls is not None
+        where = _url_host(bind)
         try:
-            status = _status(bind, "OPTIONS", source.path, _printable(source), is_secured=is_secured)
+            status = ask_source(events, source, "OPTIONS", source.path, {}).status
         except ConfigError:
             yield TEXTS.finding(area, "NotLookedAt-secret")
             continue
         except (OSError, HTTPException) as error:
             if bind not in told:
                 told.add(bind)
-                yield TEXTS.finding(area, "NotServing-events", message=_unserved_text(bind, error))
+                yield TEXTS.finding(area, "NotServing-events", message=unserved_text(bind, error))
             continue
         if status == 200:
             yield ok(area, "Serving", f"A process accepts events of the source {source.name} at {where}.")
@@ -101,24 +101,35 @@ def _events(events: Events) -> Iterator[Finding]:
             yield TEXTS.finding(area, "NotOurs", where=where, what=f" for the source {source.name}", status=status)
 
 
-def _printable(source: EventSource) -> Mapping[str, str]:
+def ask_source(
+    events: Events, source: EventSource, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+) -> HTTPResponse:
+    """Return the answer to a request with the source's secret; its body can still be read.
+
+    Raise `ConfigError` if the secret cannot be read, and `OSError` or `HTTPException` if there is no answer.
+    """
     secret = "" if source.secret is None else source.secret.reveal().encode().decode("latin-1")
-    return {"Authorization": f"Bearer {secret}"} if secret else {}
+    login = {"authorization": f"Bearer {secret}"} if secret else {}
+    is_secured = source.listen is None and events.tls is not None
+    connection = _connection(source.listen or events.listen, is_secured=is_secured)
+    return _ask(connection, method, path, {**login, **headers}, body)
 
 
-def _status(
-    bind: tuple[str, int], method: str, path: str, headers: Mapping[str, str], *, is_secured: bool = False
-) -> int:
-    """Return the status of one request; raise `OSError` or `HTTPException` if there is no answer."""
+def _connection(bind: tuple[str, int], *, is_secured: bool = False) -> HTTPConnection:
     host, port = bind
     where = _ANYWHERE.get(host, host)
     if is_secured:
-        connection: HTTPConnection = HTTPSConnection(where, port, timeout=_WAIT_S, context=_unverified_context())
-    else:
-        connection = HTTPConnection(where, port, timeout=_WAIT_S)
+        return HTTPSConnection(where, port, timeout=_WAIT_S, context=_unverified_context())
+    return HTTPConnection(where, port, timeout=_WAIT_S)
+
+
+def _ask(
+    connection: HTTPConnection, method: str, path: str, headers: Mapping[str, str], body: bytes | None = None
+) -> HTTPResponse:
+    """Return the answer to one request; raise `OSError` or `HTTPException` if there is none."""
     try:
-        connection.request(method, path, headers={"Connection": "close", **headers})
-        return connection.getresponse().status
+        connection.request(method, path, body, {"Connection": "close", **headers})
+        return connection.getresponse()
     finally:
         connection.close()
 
@@ -133,7 +144,8 @@ def _unverified_context() -> ssl.SSLContext:
     return context
 
 
-def _unserved_text(bind: tuple[str, int], error: OSError | HTTPException) -> str:
+def unserved_text(bind: tuple[str, int], error: OSError | HTTPException) -> str:
+    """Return the sentence that no process accepts events at this address."""
     return f"No process accepts events at {_url_host(bind)}: {_why(error)}."
 
 
