@@ -21,7 +21,7 @@ from restbroker.console.load_config import load_with_notices
 from restbroker.console.options import DryRunOption, Output, argument, command, option
 from restbroker.console.times import local, utc
 from restbroker.operate.connect import open_store
-from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, ShownEvent, Tail, outcomes_text, source_rows
+from restbroker.operate.events import ADD_SOURCE, NO_SOURCE, ShownEvent, Tail, dead_causes, outcomes_text, source_rows
 from restbroker.operate.names import require
 from restbroker.store.sources import SourceState, read_states, shown
 
@@ -81,9 +81,9 @@ def sources(how: Output) -> None:
     old. In a pipe each line is: source, user, HOST:PID, the state (read, opening, no login, no question, no process, or
     the code of what is wrong), since when (UTC), login, opened, last event, last heartbeat, what is wrong, counts.
     """
-    settings = how.settings()
+    settings = how.settings("Events")
     with open_store(settings) as client:
-        found = source_rows(read_states(client), settings.events)
+        found = source_rows(read_states(client), settings.events, dead_causes(client, settings))
     if how.json:
         output.as_json([{name: value or None for name, value in shown(state).items()} for state in found])
     else:

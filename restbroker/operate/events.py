@@ -6,21 +6,26 @@ stream is shown as far as it can be read.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.store import events
 from restbroker.store.client import Client
 from restbroker.store.sources import SourceState
 
 if TYPE_CHECKING:  # loaded when the file has it
+    from restbroker.config.core import Config
     from restbroker.config.events import Events
+    from restbroker.operate.summary import Cause
 
 NO_SOURCE: Final = "No source of events is configured."
 ADD_SOURCE: Final = "Add one to Sources of the section Events (docs/events.md)."
 _LONGEST = 500
+_DEAD_S: Final = 2.0
 _WORDS: Final = ("source", "type", "from", "to", "room", "queue", "jid")
 
 
@@ -72,15 +77,35 @@ def _read_event(noted: events.RecentEvent) -> ShownEvent:
     return ShownEvent(int(noted.name.partition("-")[0]) / 1000, text("id"), {name: text(name) for name in _WORDS})
 
 
-def source_rows(states: Sequence[SourceState], events: "Events | None") -> list[SourceState]:
-    """Return the states, and one for each source of the file without any; the first of a source has all its counts."""
+def source_rows(
+    states: Sequence[SourceState], events: "Events | None", dead: Sequence["Cause"] = ()
+) -> list[SourceState]:
+    """Return the states, and one for each source of the file without any; the first of a source has all its counts.
+
+    So it has, by the causes of the `dead` jobs, how many of its command are dead at its target, whoever pushed them.
+    """
     kinds = {} if events is None else {source.name: source.kind for source in events.sources}
     missing = kinds.keys() - {state.source for state in states}
     rows = [*states, *(SourceState(name, kinds[name], "", message="no process") for name in sorted(missing))]
     sums: dict[str, Counter[str]] = {}
     for row in rows:
         sums.setdefault(row.source, Counter()).update(row.outcomes)
+    handed = [] if events is None else [(source.name, route.handover) for _, source, route in events.handovers]
+    for name, target, command in {(name, said.target, said.command) for name, said in handed}:
+        jobs = sum(cause.jobs for cause in dead if (cause.target, cause.command) == (target, command))
+        sums[name] += Counter({f"dead {command}": jobs})
     return [attrs.evolve(row, outcomes=sums.pop(row.source, {})) for row in rows]
+
+
+def dead_causes(client: Client, config: "Config") -> "Sequence[Cause]":
+    """Return why jobs are dead, as far as that is soon told, if events become commands; nothing if not."""
+    from restbroker.operate.context import context_of  # slow to load, as are causes
+    from restbroker.operate.summary import Summaries
+
+    with suppress(StoreRefused):
+        if config.events is not None and any(config.events.handovers):
+            return Summaries("dead", context_of(config)).now(client, _DEAD_S).causes
+    return ()
 
 
 def outcomes_text(row: SourceState) -> str | None:

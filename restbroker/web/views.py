@@ -30,13 +30,13 @@ def tables(state: LiveState, word: str = "") -> tuple[Mapping[str, Sequence[obje
     With a `word`, in small letters, only rows that contain it are meant. Of too many rows those are shown, in their
     order, that have the highest numbers in a field, or none there.
     """
-    found, seen = state.figures, state.figures.system
+    found, seen, dead = state.figures, state.figures.system, causes(state)
     rows: Mapping[str, tuple[Sequence[object], str]] = {
         "targets": (found.targets, "in_progress"),
         "worker_pools": (seen.targets, "in_progress"),
         "queues": (seen.queues, "size"),
         "processes": (found.processes, "in_progress"),
-        "sources": (source_rows(seen.sources, found.config.events), "code"),
+        "sources": (source_rows(seen.sources, found.config.events, dead.causes if dead else ()), "code"),
     }
     if word:
         rows = {name: ([row for row in each if _has(row, word)], field) for name, (each, field) in rows.items()}

@@ -7,8 +7,9 @@ import attrs
 import pytest
 import trio
 
-from restbroker.config.events import Events, EventSource
+from restbroker.config.events import Events, EventSource, Handover, Route
 from restbroker.operate.events import outcomes_text, source_rows
+from restbroker.operate.summary import Cause
 from restbroker.servers import in_redis
 from restbroker.servers.findings import Problem
 from restbroker.servers.in_redis import StatesInRedis, StreamInfo
@@ -66,6 +67,17 @@ def test_each_source_of_the_file_has_a_row_with_the_sums() -> None:
         ("hook", "", "no process", None),
     ]
     assert source_rows([], None) == []
+
+
+def test_a_row_has_the_dead_jobs_of_its_commands() -> None:
+    """Those of its target; of a source with two such routes, too, and each command once."""
+    said = [Handover("chat", name, {"body": text}) for name, text in (("send_message", "a"), ("send_stanza", "b"))]
+    said.append(Handover("chat", "send_message", {"body": "c"}))
+    hook = EventSource("hook", "webhook", "/h", "q", "C", routes=tuple(Route(handover=one) for one in said))
+    causes = [("chat", "send_message", 2), ("chat", "send_message", 1), ("web", "send_message", 9), ("chat", "kick", 9)]
+    dead = [Cause("g", "k", None, target, command, "Refused", "no", jobs) for target, command, jobs in causes]
+    rows = source_rows([], Events(sources=(SOURCE, hook)), dead)
+    assert {row.source: outcomes_text(row) for row in rows} == {"mim": None, "hook": "dead send_message 3"}
 
 
 @pytest.mark.slow  # a process that starts and ends

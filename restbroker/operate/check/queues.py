@@ -21,7 +21,7 @@ from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.names import listed, nearest
 from restbroker.operate.problems import problems
-from restbroker.operate.system import Queue, Snapshot, stopped_keys, system
+from restbroker.operate.system import Queue, Snapshot, stopped_keys, system, target_state
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey
@@ -51,6 +51,7 @@ def check_queues(client: Client, config: Config, info: ServerInfo) -> Iterator[F
     yield from _new_queues(client, config, info, known)
     yield from _left_keys(client, config, seen)
     yield from _mixed_tokens(config, seen)
+    yield from _commands_of_events(config, seen)
 
 
 def check_now(client: Client, config: Config) -> Iterator[Finding]:
@@ -88,6 +89,20 @@ def _mixed_tokens(config: Config, seen: Snapshot) -> Iterator[Finding]:
     }
     for queue, process in found.items():
         yield _finding("TokensMixed", queue=queue, process=process)
+
+
+def _commands_of_events(config: Config, seen: Snapshot) -> Iterator[Finding]:
+    """Yield for each source and route with a command whether a process takes that, and whether its target is up."""
+    for place, _, route in () if config.events is None else config.events.handovers:
+        pools = [pool for pool in seen.targets if route.queue in pool.queues and pool.takes_jobs and not pool.is_gone]
+        states, said = [target_state(pool) or "unknown" for pool in pools], route.handover
+        if not pools:
+            yield TEXTS.finding("Events", "QueueUnserved-events", place=place, queue=route.queue)
+        elif "up" not in states:
+            yield TEXTS.finding("Events", "TargetDown-events", place=place, target=said.target, state=states[0])
+        else:
+            what = f"{place}: {pools[0].name} takes {said.command}, which its token allows; {said.target} is up."
+            yield ok("Events", "Commands", what)
 
 
 def _left_keys(client: Client, config: Config, seen: Snapshot) -> Iterator[Finding]:
