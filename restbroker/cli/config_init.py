@@ -21,7 +21,7 @@ import typer
 from restbroker.config.key import Members
 from restbroker.config.kind import defaults_of
 from restbroker.config.load import load
-from restbroker.config.setup import REDIS, STATS_USER, Setup, SetupAnswers, secret_names, setup
+from restbroker.config.setup import ALERTS_PATH, REDIS, STATS_USER, Setup, SetupAnswers, secret_names, setup
 from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.urls import BadUrl, redis_address, rest_address, without_login
 from restbroker.config.values import is_plain
@@ -41,6 +41,9 @@ _Read: TypeAlias = Callable[[str], str]
 _TOKEN_BYTES: Final = 24
 _STATS_PASSWORD_BYTES: Final = 12
 _PAGES: Final = "Serve web pages, for this machine alone and with a login"
+_ALERTS: Final = "Send messages from monitoring or CI to the user (empty: none)"
+_TO: Final = "ejabberd: the user who gets messages from monitoring or CI, as ops@example.org. (default: none)"
+_PASTE: Final = "Give monitoring or CI this address as Slack's webhook (while it runs)"
 _QUEUE: Final = "rest"
 _NAMES: Final = [
     f"{kind} (or {kind.removesuffix('-rest')})" if kind.endswith("-rest") else kind for kind in TARGETS if kind != HTTP
@@ -67,6 +70,7 @@ class InitOptions:
     token_file: Annotated[Path | None, option("FILE", _BEARER_FILE, completion.paths)] = None
     domain: Annotated[str | None, option("HOST", "The virtual host of the jobs. (default: the login's)")] = None
     queue: Annotated[str | None, option("QUEUE", "The queue that producers push to. (default: rest)")] = None
+    alerts_to: Annotated[str | None, option("JID", _TO)] = None
     stats: Annotated[bool | None, option("", "Serve the web pages, on loopback.", show_default=False)] = None
 
     @property
@@ -88,12 +92,17 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     kinds = registry.kinds()
     _require_valid(given)
     answers = _answers(given, kinds, ask=ask)
-    target = _write(path, setup(answers, path.stem, secrets.token_urlsafe(_TOKEN_BYTES)))
+    planned = setup(answers, path.stem, lambda: secrets.token_urlsafe(_TOKEN_BYTES))
+    target = _write(path, planned)
     if isinstance(target.credentials, IssuedLogin):
         output.say("", "Its tokens need this:", "", *str(registry.suggest(target, EVERYTHING)).split("\n"), "")
     code = _offer_test(path) if ask else None
-    password = answers.stats_password if ask else f"in {path.with_name(secret_names(path.stem)[-1])}"
+    *_, of_stats, _, of_alerts = secret_names(path.stem)
+    password = answers.stats_password if ask else f"in {path.with_name(of_stats)}"
     _print_next_steps(path, answers, password, tested=code)
+    if answers.alerts_to is not None:
+        secret = planned.secrets[of_alerts] if ask else f"SECRET (in {path.with_name(of_alerts)})"
+        output.say(f"{_PASTE}:", f"  http://127.0.0.1:8081{ALERTS_PATH}/{secret}")
     if code:
         raise typer.Exit(code)
 
@@ -141,11 +150,17 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
     if not domain:
         form = "The virtual host of the jobs (empty: each job names it)"
         domain = question(None, form, "", _optional(_read_domain))
+    queue = question(given.queue, "The queue that producers push to", _QUEUE, _read_queue)
+    if kind != FLAT and given.alerts_to is not None:
+        raise UsageError(
+            "--alerts-to is for an ejabberd.", "Leave it out, and write the source by hand (docs/events.md)."
+        )
+    to = question(given.alerts_to, _ALERTS, "", _optional(_read_user)) if kind == FLAT else ""
     return SetupAnswers(
         kind,
         url,
         redis,
-        queue=question(given.queue, "The queue that producers push to", _QUEUE, _read_queue),
+        queue=queue,
         user=_name_of(login or None, members),
         domain=domain or None,
         stats_password=secrets.token_urlsafe(_STATS_PASSWORD_BYTES) if question.confirm(given.stats, _PAGES) else None,
@@ -153,6 +168,7 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
         password=password,
         password_file=file and file.absolute(),
         token_file=token_file and token_file.absolute(),
+        alerts_to=to or None,
     )
 
 
@@ -313,10 +329,7 @@ def _read_login(text: str, members: Members) -> str:
     if "@" in usual and "@" not in text:
         raise UsageError(f"The server takes a whole JID, not {printable(text)} alone.", f"For example {usual}")
     if "@" in text:
-        try:
-            read_bare(text)
-        except BadAddress as bad:
-            raise UsageError(f"The login {printable(text)} {bad.why}.", bad.hint) from bad
+        _check_address("The login", text, read_bare)
     return text
 
 
@@ -347,10 +360,20 @@ def _read_token_file(text: str) -> str:
 
 def _read_domain(text: str) -> str:
     """Return the virtual host; raise `UsageError` if it is no domain."""
+    return _check_address("The virtual host", text, read_domain)
+
+
+def _read_user(text: str) -> str:
+    """Return the address; raise `UsageError` if it is none of a user."""
+    return _check_address("The user", text if "@" in text else f"{text}@", read_bare)
+
+
+def _check_address(what: str, text: str, read: Callable[[str], object]) -> str:
     try:
-        return read_domain(text)
+        read(text)
     except BadAddress as bad:
-        raise UsageError(f"The virtual host {printable(text)} {bad.why}.", bad.hint) from bad
+        raise UsageError(f"{what} {printable(text)} {bad.why}.", bad.hint) from bad
+    return text
 
 
 def _read_queue(text: str) -> str:

@@ -3,7 +3,7 @@
 Always holds: no secret is in the document; each is in a file of its own beside it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from restbroker.kinds import FLAT
 REDIS: Final = "redis://127.0.0.1:6379/0"
 STATS_USER: Final = "ops"
 """The user for the pages: without a login every local account could edit jobs that carry others' tokens."""
+ALERTS_PATH: Final = "/alerts"
 _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin with // or _ are comments."
 
 
@@ -25,7 +26,7 @@ class SetupAnswers:
 
     `auth` is how the login is used (`RestAuth`). `password` belongs to the login; `password_file` is a file that has it
     already. `token_file` is a file with a bearer token, which replaces the login. `stats_password` is that of the web
-    pages; None: there are none.
+    pages; None: there are none. `alerts_to`: the user at an ejabberd who gets what monitoring posts; None: nobody.
     """
 
     kind: str
@@ -39,6 +40,7 @@ class SetupAnswers:
     password: str | None = attrs.field(default=None, repr=False)
     password_file: Path | None = None
     token_file: Path | None = None
+    alerts_to: str | None = None
 
 
 @attrs.frozen
@@ -49,19 +51,21 @@ class Setup:
     secrets: Mapping[str, str] = attrs.field(repr=False)
 
 
-def secret_names(stem: str) -> tuple[str, str, str, str]:
-    """Return the names of the files that may be made: for the token and the passwords of login, Redis and pages."""
-    return f"{stem}.token", f"{stem}.password", f"{stem}.redis-password", f"{stem}.stats-password"
+def secret_names(stem: str) -> list[str]:
+    """Return the names of the files that may be made: for token, login, Redis, pages, and two for alerts."""
+    kinds = ("token", "password", "redis-password", "stats-password", "alerts-token", "alerts-secret")
+    return [f"{stem}.{kind}" for kind in kinds]
 
 
-def setup(answers: SetupAnswers, stem: str, token: str) -> Setup:
+def setup(answers: SetupAnswers, stem: str, new_secret: Callable[[], str]) -> Setup:
     """Return the configuration and secrets for these answers, whose addresses can be used.
 
-    `stem` is that of the configuration file's name, with which the names of the secrets' files begin.
+    `stem` is that of the configuration file's name, with which the names of the secrets' files begin. Pure, apart from
+    what `new_secret` returns.
     """
     redis = redis_address(answers.redis_url)
-    of_token, of_login, of_redis, of_stats = secret_names(stem)
-    secrets = {of_token: token}
+    of_token, of_login, of_redis, of_stats, *of_alerts = secret_names(stem)
+    secrets = {of_token: new_secret()}
     document: dict[str, Json] = {"//": _NOTE, "RedisURL": redis.url}
     if redis.password is not None:
         secrets[of_redis] = redis.password.reveal()
@@ -76,6 +80,9 @@ def setup(answers: SetupAnswers, stem: str, token: str) -> Setup:
     if answers.stats_password is not None:
         secrets[of_stats] = answers.stats_password
         document |= {"StatsUser": STATS_USER, "StatsPassFile": of_stats}
+    if answers.alerts_to is not None:
+        secrets |= {name: new_secret() for name in of_alerts}
+        document |= _alerts(answers, answers.alerts_to, *of_alerts)
     return Setup(document, secrets)
 
 
@@ -98,3 +105,15 @@ def _target(answers: SetupAnswers, password: str | None) -> dict[str, Json]:
     if answers.token_file is not None:
         entry["Auth"] = {"Bearer": {"TokenFile": str(answers.token_file)}}
     return {"Targets": {answers.kind: {**entry, "Queues": [answers.queue]}}}
+
+
+def _alerts(answers: SetupAnswers, to: str, of_token: str, of_source: str) -> dict[str, Json]:
+    """Return a source that sends one user what can be posted to Slack, by a token that may do nothing else."""
+    host = answers.domain or to.partition("@")[2]
+    hosts: list[Json] = [*dict.fromkeys([host, to.partition("@")[2]])]
+    said: dict[str, Json] = {"type": "chat", "from": f"alerts@{host}", "to": to, "subject": "", "body": "{body}"}
+    may: dict[str, Json] = {"Allow": ["send_message"], "Targets": [FLAT], "Hosts": hosts, "Signed": True}
+    door: dict[str, Json] = {"Kind": "webhook", "Path": ALERTS_PATH, "SecretFile": of_source}
+    does: dict[str, Json] = {"Target": FLAT, "Command": "send_message", "Token": "alerts", "Arguments": said}
+    source = {**door, "Options": {"Shape": "slack"}, **does}
+    return {"Tokens": {"alerts": {"SecretFile": of_token, **may}}, "Events": {"Sources": {"alerts": source}}}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from restbroker.config.load import load
+from restbroker.config.setup import secret_names
 from restbroker.config.target import Basic, Bearer, IssuedLogin, Target
 from restbroker.events import registry as sources
 from restbroker.servers import registry
@@ -49,10 +50,13 @@ def test_few_questions_make_a_configuration_with_private_secrets(tmp_path: Path)
         talk.answer("5. Log in with tokens that it issues (auto) or the password (basic) [auto]", "token")
         talk.answer("There is no way 'token' to log in. Write auto or basic.", "")
         talk.answer("6. The queue that producers push to [rest]", "jobs")
-        talk.answer("7. Serve web pages, for this machine alone and with a login [Y/n]", "")
+        talk.answer("7. Send messages from monitoring or CI to the user (empty: none)", "ops")
+        talk.answer("The user ops@ has no domain.", "ops@example.org")
+        talk.answer("8. Serve web pages, for this machine alone and with a login [Y/n]", "")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "n")
         assert talk.end() == 0
-    names = ("env.json", "env.token", "env.password", "env.stats-password")
+    of_alerts = ("env.alerts-token", "env.alerts-secret")
+    names = ("env.json", "env.token", "env.password", "env.stats-password", *of_alerts)
     assert private(tmp_path) == dict.fromkeys(names, True)
     of_pages = (tmp_path / "env.stats-password").read_text().strip()
     assert re.fullmatch(r"[A-Za-z0-9_-]{16}", of_pages)
@@ -63,12 +67,16 @@ def test_few_questions_make_a_configuration_with_private_secrets(tmp_path: Path)
     assert (target.default_host, password_of(target)) == ("example.org", PASSWORD)
     assert isinstance(target.credentials, IssuedLogin)
     assert "oauth_access: restbroker" in talk.shown
+    alerts_token, secret = ((tmp_path / name).read_text().strip() for name in of_alerts)
+    assert f"http://127.0.0.1:8081/alerts/{secret}\n" in talk.shown
+    assert talk.shown.count(secret) == 1
     token = (tmp_path / "env.token").read_text().strip()
     assert re.fullmatch(r"[A-Za-z0-9_-]{32}", token)
     document = (tmp_path / "env.json").read_text()
-    for secret in (PASSWORD, token):
-        assert secret not in talk.shown
-        assert secret not in document
+    for hidden in (PASSWORD, token, alerts_token):
+        assert hidden not in talk.shown
+        assert hidden not in document
+    assert secret not in document
     assert "restbroker check  " in talk.shown
 
 
@@ -101,7 +109,8 @@ def test_the_end_of_a_tested_connection_is_that_of_check(tmp_path: Path, redis_u
     given = ["--redis", redis_url, "--queue", "q", "--auth", "basic"]
     with dialogue(["config", "init", *given, *login], tmp_path) as talk:
         talk.answer("The password of admin@localhost (not shown)", PASSWORD)
-        talk.answer("1. Serve web pages", "n")
+        talk.answer("1. Send messages from monitoring", "")
+        talk.answer("2. Serve web pages", "n")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "")
         talk.until("Unreachable")
         talk.until("restbroker run")
@@ -164,6 +173,33 @@ def test_a_secret_that_is_in_a_file_already_stays_there(tmp_path: Path) -> None:
         assert (token_of(target), target.default_host) == ("a-token", "bots.example.org")
 
 
+@pytest.mark.parametrize(("domain", "sender"), [("muc.example.org", "alerts@muc.example.org"), (None, "alerts@b.org")])
+def test_what_is_asked_for_alerts_sends_them(tmp_path: Path, domain: str | None, sender: str) -> None:
+    """By a token that may do nothing else; a script is told where the secret is, and `events send` that it works."""
+    words = ["config", "init", "--yes", "--server", "ejabberd", "--alerts-to", "ops@b.org"]
+    done = run([*words, *([] if domain is None else ["--domain", domain])], directory=tmp_path)
+    assert done.returncode == 0
+    secret = (tmp_path / "env.alerts-secret").read_text().strip()
+    assert "http://127.0.0.1:8081/alerts/SECRET (in env.alerts-secret)" in done.stderr
+    assert secret not in done.stderr + (tmp_path / "env.json").read_text()
+    config = load(tmp_path / "env.json", {}, {}, registry.kinds(), sources.kinds()).config
+    token = next(token for token in config.tokens if token.name == "alerts")
+    assert (token.allow, token.targets, token.signed) == (("send_message",), ("ejabberd",), True)
+    sent = run(
+        ["events", "send", "alerts", "-", "--dry-run", "--json"], directory=tmp_path, stdin='{"text": "<b|a> {to}"}'
+    )
+    made = json.loads(sent.stdout)
+    assert (made["queue"], made["command"]) == ("rest", "send_message")
+    said = {"type": "chat", "from": sender, "to": "ops@b.org", "subject": "", "body": "a (b) {to}"}
+    assert made["arguments"] == said
+
+
+def test_other_servers_are_not_asked_for_alerts(tmp_path: Path) -> None:
+    words = ["config", "init", "--yes", "--server", "prosody", "--alerts-to", "ops@b.org"]
+    done = run(words, directory=tmp_path)
+    assert (done.returncode, "--alerts-to is for an ejabberd." in done.stderr, private(tmp_path)) == (2, True, {})
+
+
 def test_redis_password_gets_its_own_file_and_history_warning(tmp_path: Path) -> None:
     done = run(["config", "init", "--redis", "redis://:hunter2@127.0.0.1/3", "--stats"], directory=tmp_path)
     assert "Others on this machine can see a password on the command line" in done.stderr
@@ -180,7 +216,7 @@ def test_redis_password_gets_its_own_file_and_history_warning(tmp_path: Path) ->
     assert config.redis_password.reveal() == "hunter2"
 
 
-@pytest.mark.parametrize("name", ["env.json", "env.token", "env.password", "env.redis-password", "env.stats-password"])
+@pytest.mark.parametrize("name", ["env.json", *secret_names("env")])
 def test_nothing_is_overwritten_and_nothing_is_half_done(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     done = run(["config", "init", "--yes", "--server", "ejabberd"], directory=tmp_path)
