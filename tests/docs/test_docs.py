@@ -90,7 +90,6 @@ def test_each_reason_named_in_the_code_is_a_heading_of_design() -> None:
 
 
 def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("a-secret-of-many-letters\n", encoding="utf-8")
     cert, key = authority(tmp_path).pair("server")
     file, loaded = tmp_path / "env.json", 0
     for value in (json.loads(text) for page in PAGES for text in blocks(page, "json")):
@@ -99,7 +98,7 @@ def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> 
         if isinstance(value, dict) and (
             "RestQueue" in value or (value.keys() >= {"Targets", "Events"} and "PasswordsFile" not in str(value))
         ):
-            placed = _placed(value, {"CertFile": cert, "KeyFile": key}, tmp_path / "secret")
+            placed = _placed(value, {"CertFile": cert, "KeyFile": key}, tmp_path)
             file.write_text(json.dumps(placed), encoding="utf-8")
             found = load(file, {}, {}, registry.kinds(), sources.kinds()).config
             # No target beside those that are written: check would look for its server.
@@ -109,19 +108,27 @@ def test_each_json_block_parses_and_each_configuration_loads(tmp_path: Path) -> 
     assert loaded
 
 
-def _placed(value: Any, pair: Mapping[str, Path], secret: Path) -> Any:
-    """The value with files that are there."""
+def _placed(value: Any, pair: Mapping[str, Path], folder: Path) -> Any:
+    """The value with files that are there, each with a secret of its own."""
     match value:
         case dict():
             files = pair if "CertFile" in value else {}
             return {
-                key: str(files.get(key, secret)) if key.endswith("File") else _placed(item, pair, secret)
+                key: str(files.get(key) or _secret(folder, item))
+                if key.endswith("File")
+                else _placed(item, pair, folder)
                 for key, item in value.items()
             }
         case list():
-            return [_placed(item, pair, secret) for item in value]
+            return [_placed(item, pair, folder) for item in value]
         case _:
             return value
+
+
+def _secret(folder: Path, named: str) -> Path:
+    file = folder / f"secret-{Path(named).name}"
+    file.write_text(f"{file.name}-of-many-letters\n", encoding="utf-8")
+    return file
 
 
 def test_each_command_line_of_a_page_exists_with_its_options() -> None:
