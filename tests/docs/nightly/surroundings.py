@@ -37,7 +37,8 @@ PATIENCE_S: Final = NEVER_S
 _END: Final = "\x1e"
 _LOOKS: Final = re.compile(
     r"restbroker (?:(?:queues|targets|processes|dead|retries|scheduled|token) (?:list|show|peek)\b|"
-    r"(?:queues|targets|processes|dead|retries|scheduled)(?: -|$| \|)|stats|explain|find|audit|check)|"
+    r"(?:queues|targets|processes|dead|retries|scheduled|periodic)(?: -|$| \|)|"
+    r"events (?:sources|tail --last)|stats|explain|find|audit|check)|"
     r"journalctl|cat "
 )
 """What only looks, and may be typed again until it sees what the page shows."""
@@ -166,6 +167,11 @@ class Workplace:
                 broker.is_let_in()
                 status, answer = server.call("change_password", user=user, host=host, newpass=password)
                 assert status == 200, answer
+            case ["ejabberdctl", "send_message", kind, sender, receiver, subject, body]:
+                server = self.services["ejabberd"]
+                assert not isinstance(server, Broker)
+                message = {"type": kind, "from": sender, "to": receiver, "subject": subject, "body": body}
+                assert server.call("send_message", **message) == (200, "0")
             case _:
                 raise AssertionError(f"What shall {typed!r} do here?")
         return ""

@@ -1,6 +1,7 @@
-"""Every command of docs/recipes.md and of README's transcripts prints what the page shows, typed on real servers.
+"""Every command of docs/recipes.md and of other transcripts prints what the page shows, typed on real servers.
 
-With RECIPES=write in the environment, what was printed is written into the pages instead.
+What somebody reads then by a page's word, they read. With RECIPES=write in the environment, what was printed is written
+into the pages instead.
 """
 
 import json
@@ -17,15 +18,16 @@ import pytest
 
 from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, items, open_client
+from tests.docs.nightly import people
 from tests.docs.nightly.surroundings import PATIENCE_S, REDIS, SERVER, Server, workplace
 from tests.docs.nightly.transcripts import Names, Recipe, difference, recipes, rewritten
-from tests.support.ejabberd import Ejabberd
+from tests.support.ejabberd import SECRET, Ejabberd
 from tests.support.ports import free_port
 from tests.support.process import started
 from tests.support.receiver import Answer, Receiver
 from tests.support.wait import until
 
-PAGES: Final = (ROOT / "README.md", ROOT / "docs" / "tutorial.md", ROOT / "docs" / "recipes.md")
+PAGES: Final = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("tutorial", "alerts", "recipes")))
 RECIPES: Final = [recipe for page in PAGES for recipe in recipes(page)]
 DOMAIN: Final = "example.org"
 PASSWORD: Final = "s3cret"
@@ -43,6 +45,7 @@ class Setting:
     server: Server
     others: dict[str, str] = attrs.field(factory=dict)
     services: dict[str, Server] = attrs.field(factory=dict)
+    readers: people.Readers = attrs.field(factory=people.Readers)
 
 
 @contextmanager
@@ -87,6 +90,24 @@ def application(setting: Setting) -> Iterator[None]:
         setting.others |= dict.fromkeys(("https://app.example.org", "https://hooks.slack.com"), receiver.url)
         setting.others['"Commands": {'] = '"AllowPrivate": true, "Commands": {'
         setting.services["app"] = App(receiver)
+        yield
+
+
+@contextmanager
+def chat(setting: Setting) -> Iterator[None]:
+    """Users read what is sent to them and their room."""
+    setting.others[EVENTS] = f"127.0.0.1:{free_port()}"
+    with people.readers(PASSWORD) as (setting.server, setting.readers):
+        yield
+
+
+@contextmanager
+def phone(setting: Setting) -> Iterator[None]:
+    """A user is away, and can be woken."""
+    with people.phone(PASSWORD) as (server, ntfy):
+        setting.server = server
+        setting.others |= {people.NTFY: ntfy.url, '"Commands": {': '"AllowPrivate": true, "Commands": {'}
+        setting.others |= people.component_of(server)
         yield
 
 
@@ -140,6 +161,11 @@ AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] =
     "Yesterday's dead jobs of one user": dead_yesterday,
     "Call my URL when a message comes": application,
     "Post to a chat room of Slack, Discord, Mattermost": application,
+    "2. See that it works": chat,
+    "Alerts of programs that cannot post to Slack": chat,
+    "One address for each team": chat,
+    "Alerts into a room of ejabberd": chat,
+    "Wake phones by ntfy, Gotify or OneSignal, without a worker": phone,
 }
 assert set(AROUND) <= {recipe.title for recipe in RECIPES}, "A section has another title now."
 
@@ -157,6 +183,8 @@ def test_each_command_of_a_recipe_prints_what_the_page_shows(
 ) -> None:
     shown = {name: text.replace("THE-PASSWORD", PASSWORD) for name, text in recipe.files.items()}
     secrets = {"token": "THE-TOKEN\n", "app_token": "THE-TOKEN\n", "password": f"{PASSWORD}\n"}
+    secrets |= {name: f"{name}-of-many-letters\n" for name in ("alerts_token", "rooms_token", "hook")}
+    secrets["component-password"] = f"{SECRET}\n"
     setting = Setting(shared_ejabberd, redis_url, shared_ejabberd)
     names = Names()
     with AROUND.get(recipe.title, plain)(setting):
@@ -164,6 +192,7 @@ def test_each_command_of_a_recipe_prints_what_the_page_shows(
         services = {"ejabberd": setting.server, **setting.services}
         with workplace(tmp_path, {**secrets, **shown}, addresses, services) as at:
             printed = [at.type(step, names, 3.0 if WRITES else PATIENCE_S) for step in recipe.steps]
+            assert setting.readers.read(recipe.read) == recipe.read
     differs = difference(recipe, printed, names)
     if differs and WRITES:
         page = recipe.page

@@ -2,8 +2,9 @@
 
 For test_recipes.py, which types them (and writes, with RECIPES=write). A recipe is a section of a page that has
 blocks marked `console`: lines that begin with `$ ` are typed, `> ` continues one, what follows is what was printed. A
-block with a `title` is a file that the reader has. Always holds: what is compared is all that was printed; only what no
-two runs have in common counts as equal, and is listed in `CHANGES`.
+block with a `title` is a file that the reader has, or, if that is an address, a message that somebody then reads there.
+Always holds: what is compared is all that was printed; only what no two runs have in common counts as equal, and is
+listed in `CHANGES`.
 """
 
 import difflib
@@ -25,7 +26,7 @@ CHANGES: Final[Sequence[tuple[str, re.Pattern[str]]]] = (
 )
 """What differs from one run to the next. So do job ids, but the same one must come again where it is shown again."""
 
-_BLOCK: Final = re.compile(r'^```(\w+)(?: title="([\w./-]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(r'^```(\w+)(?: title="([\w./@-]+)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 _SECTION: Final = re.compile(r"(?:\A#|^##{1,2}) (.*)$", re.MULTILINE)
 
 
@@ -40,13 +41,17 @@ class Step:
 
 @attrs.frozen
 class Recipe:
-    """One section: its files by name, and what is typed, in order. `at`: where it stands in the page's text."""
+    """One section: its files by name, what is typed, in order, and what is `read` then, in order, at each address.
+
+    `at`: where it stands in the page's text.
+    """
 
     page: Path
     title: str
     at: slice
     files: Mapping[str, str]
     steps: Sequence[Step]
+    read: Mapping[str, Sequence[str]]
 
 
 def recipes(page: Path) -> list[Recipe]:
@@ -61,12 +66,20 @@ def recipes(page: Path) -> list[Recipe]:
         steps = [step for block in blocks if block[1] == "console" for step in _steps(block)]
         if steps:
             files = {**shared, **_files(blocks)}
-            found.append(Recipe(page, head[1], slice(head.start(), end), files, steps))
+            found.append(Recipe(page, head[1], slice(head.start(), end), files, steps, _read(blocks)))
     return found
 
 
 def _files(blocks: Iterable[re.Match[str]]) -> dict[str, str]:
-    return {block[2]: block[3] for block in blocks if block[2]}
+    return {block[2]: block[3] for block in blocks if block[2] and "@" not in block[2]}
+
+
+def _read(blocks: Iterable[re.Match[str]]) -> dict[str, list[str]]:
+    read: dict[str, list[str]] = {}
+    for block in blocks:
+        if "@" in (block[2] or ""):
+            read.setdefault(block[2], []).append(block[3].rstrip("\n"))
+    return read
 
 
 def _steps(block: re.Match[str]) -> Iterable[Step]:

@@ -1,0 +1,95 @@
+"""Who is at the other end of recipes: users of an ejabberd who read in a chat and a room, and a phone that is woken.
+
+For test_recipes.py. Always holds: each server is one of its own, since clients can log in there, and is killed at the
+end; what was read is compared with the page word for word.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import attrs
+
+from tests.support.ejabberd import Ejabberd
+from tests.support.receiver import Answer, Receiver
+from tests.support.wait import until
+from tests.support.xmpp import Client, Clients
+
+DOMAIN: Final = "example.org"
+ROOMS: Final = f"conference.{DOMAIN}"
+PUSH: Final = f"push.{DOMAIN}"
+TOPIC: Final = "bobs-topic"
+NTFY: Final = "https://ntfy.example.org"
+_ENABLE: Final = f"<iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='{PUSH}' node='{TOPIC}'/></iq>"
+
+
+@attrs.frozen
+class Readers:
+    """Users who are logged in."""
+
+    clients: Sequence[Client] = ()
+
+    def read(self, page: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+        """Return what was read at each address of the page, in order, once it is as much as there."""
+        until(lambda: all(len(self._at(address)) >= len(texts) for address, texts in page.items()), "all is read", 60)
+        return {address: self._at(address) for address in page}
+
+    def _at(self, address: str) -> list[str]:
+        """Return the texts that came to a user, or from a room."""
+        came = [(client.jid, message) for client in self.clients for message in client.messages.all]
+        return [
+            message.body
+            for jid, message in came
+            if message.body and address == (message.sender.partition("/")[0] if message.kind == "groupchat" else jid)
+        ]
+
+
+@contextmanager
+def readers(password: str) -> Iterator[tuple[Ejabberd, Readers]]:
+    """Yield a server with the users `ops`, who is in the room `ops` too, and `dev`."""
+    with _server(password, f"events.{DOMAIN}", ("ops", "dev")) as server, Clients(server.c2s_port, DOMAIN) as clients:
+        options = [{"name": name, "value": "true"} for name in ("persistent", "allow_subscription")]
+        made = server.call("create_room_with_opts", name="ops", service=ROOMS, host=DOMAIN, options=options)
+        assert made == (200, "0")
+        ops, dev = (clients.login(user, password) for user in ("ops", "dev"))
+        ops.join(f"ops@{ROOMS}/ops")
+        ops.messages.wait_for(lambda came: any(ROOMS in message.sender for message in came), "the room's subject comes")
+        yield server, Readers((ops, dev))
+
+
+@contextmanager
+def phone(password: str) -> Iterator[tuple[Ejabberd, Receiver]]:
+    """Yield a server with `bob`, who is away and has a phone at ntfy, and that ntfy; it got one request at the end."""
+    with (
+        _server(password, PUSH, ("ann", "bob")) as server,
+        Clients(server.c2s_port, DOMAIN) as clients,
+        Receiver(lambda _: Answer(200)) as ntfy,
+    ):
+        bob = clients.login("bob", password)
+        bob.send(_ENABLE)
+        bob.ask(DOMAIN, "<ping xmlns='urn:xmpp:ping'/>")
+        bob.logout()
+        until(lambda: server.call("user_sessions_info", user="bob", host=DOMAIN) == (200, "[]"), "bob is away", 60)
+        yield server, ntfy
+        posts = [json.loads(request.body) for request in ntfy.received if request.method == "POST"]
+        assert posts == [{"topic": TOPIC, "message": "New message"}]
+
+
+@contextmanager
+def _server(password: str, component: str, users: Sequence[str]) -> Iterator[Ejabberd]:
+    with TemporaryDirectory() as place:
+        server = Ejabberd(Path(place), (DOMAIN,), password=password, component=component).start()
+        try:
+            for user in users:
+                assert server.call("register", user=user, host=DOMAIN, password=password)[0] == 200
+            yield server
+        finally:
+            server.kill()
+
+
+def component_of(server: Ejabberd) -> dict[str, str]:
+    """Return what of a page's source stands for the listener of this server."""
+    return {f'"Name": "{PUSH}"': f'"Address": "127.0.0.1:{server.component_port}", "Name": "{PUSH}"'}
