@@ -186,11 +186,11 @@ def test_what_is_asked_for_alerts_sends_them(tmp_path: Path, domain: str | None,
     token = next(token for token in config.tokens if token.name == "alerts")
     assert (token.allow, token.targets, token.signed) == (("send_message",), ("ejabberd",), True)
     sent = run(
-        ["events", "send", "alerts", "-", "--dry-run", "--json"], directory=tmp_path, stdin='{"text": "<b|a> {to}"}'
+        ["events", "send", "alerts", "-", "--dry-run", "--json"], directory=tmp_path, stdin='{"text": "<https://b.org|a> {to}"}'
     )
     made = json.loads(sent.stdout)
     assert (made["queue"], made["command"]) == ("rest", "send_message")
-    said = {"type": "chat", "from": sender, "to": "ops@b.org", "subject": "", "body": "a (b) {to}"}
+    said = {"type": "chat", "from": sender, "to": "ops@b.org", "subject": "", "body": "a (https://b.org) {to}"}
     assert made["arguments"] == said
 
 
