@@ -35,7 +35,14 @@ _NOTICE: Final = "{http://jabber.org/protocol/pubsub#event}event"
 _SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
 _ADDED: Final = frozenset({"{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:mam:tmp}archived"})
 """What mod_mam adds and takes away, whoever wrote it: not every copy has it."""
-_HINTS: Final = frozenset({"urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp"})
+_BESIDE: Final = frozenset(
+    {
+        *("urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp", "urn:xmpp:occupant-id:0"),
+        *("urn:xmpp:delay", "jabber:x:delay", "{urn:xmpp:carbons:2}private"),
+        *("{jabber:client}thread", "{jabber:component:accept}thread"),
+    }
+)
+"""What clients, servers and rooms add to messages, by namespace or name: it tells a person nothing."""
 _IN_ROOM: Final = "{http://jabber.org/protocol/muc#user}x"
 _OF_ROOM: Final = _ADDED | {_IN_ROOM, "{urn:xmpp:occupant-id:0}occupant-id"}
 """What a room adds to a private message and takes away, whoever wrote it (measured on 23.01 and 26.07)."""
@@ -108,7 +115,7 @@ class Deriver:
         is_subscribed = room in self.rooms and bare(direct.stanza.receiver) == f"{SUBSCRIBER}@{self.name}"
         if said is None or not is_subscribed or "groupchat" not in self.takes:
             return None
-        if said.element.get("type") != "groupchat" or bare(said.sender) != room:
+        if said.element.get("type") != "groupchat" or bare(said.sender) != room or _is_silent(said.element):
             return None
         return self._event("groupchat", Stanza(said.element, said.sender, room, said.xml), domain(room), now_s)
 
@@ -169,10 +176,10 @@ class Deriver:
         match stanza.kind, stanza.element.get("type"):
             case "message" | "presence", "error":
                 return "error"
-            case "message", "groupchat":
-                return "groupchat" if self._is_said(stanza) else None
-            case "message", _:
-                return "message" if self._is_message(stanza) else None
+            case "message", word:
+                kind: EventType = "groupchat" if word == "groupchat" else "message"
+                makes_one = self._is_said(stanza) if kind == "groupchat" else self._is_message(stanza)
+                return kind if makes_one and not _is_silent(stanza.element) else None
             case "presence", (None | "unavailable"):
                 # As the user sends it to all; what reaches others has another `from` or `to`.
                 return "presence" if _has_resource(stanza.sender) and bare(stanza.sender) == stanza.receiver else None
@@ -184,12 +191,12 @@ class Deriver:
 
     def _is_said(self, stanza: Stanza) -> bool:
         """Tell whether a local user says it; what a room tells its occupants comes from none of `hosts`."""
-        is_said = domain(stanza.sender) in self.hosts and stanza.receiver not in self.rooms
-        return is_said and not _is_silent({child.tag for child in stanza.element})
+        return domain(stanza.sender) in self.hosts and stanza.receiver not in self.rooms
 
     def _is_message(self, stanza: Stanza) -> bool:
-        names, sender = {child.tag for child in stanza.element}, stanza.sender
+        sender = stanza.sender
         if not _has_resource(sender):
+            names = {child.tag for child in stanza.element}
             is_own = sender == bare(stanza.receiver) and domain(sender) in self.hosts
             if is_own and names & _CARBONS:
                 return False
@@ -197,7 +204,7 @@ class Deriver:
                 return False
             if _NOTICE in names and _BODY not in names:
                 return False
-        return not _is_silent(names)
+        return True
 
     def _is_room_here(self, sender: str) -> bool:
         of_room = domain(sender)
@@ -208,10 +215,17 @@ def _has_resource(jid: str) -> bool:
     return "/" in jid
 
 
-def _is_silent(names: Collection[str]) -> bool:
-    """Tell whether a message with these children tells only that somebody types, or has received or read one."""
-    spaces = {name[1:].partition("}")[0] for name in names}
-    return spaces <= _SILENT | _HINTS and bool(spaces & _SILENT)
+def _is_silent(element: ET.Element) -> bool:
+    """Tell whether a message tells only that somebody types, or has received or read one: nobody is to answer it."""
+    tells = False
+    for child in element:
+        space = child.tag[1:].partition("}")[0]
+        if space in _SILENT:
+            tells = True
+        # An invitation is in the element by which a room marks a private message.
+        elif not (space in _BESIDE or child.tag in _BESIDE or (child.tag == _IN_ROOM and not len(child))):
+            return False
+    return tells
 
 
 def _content(element: ET.Element) -> tuple[object, ...]:

@@ -21,6 +21,9 @@ RECEIVED: Final = "received xmlns='urn:xmpp:carbons:2'"
 ARCHIVED: Final = "result xmlns='urn:xmpp:mam:2'"
 DELAY: Final = "delay xmlns='urn:xmpp:delay'"
 COMPOSING: Final = "composing xmlns='http://jabber.org/protocol/chatstates'"
+READ: Final = "displayed xmlns='urn:xmpp:chat-markers:0' id='m1'"
+ARRIVED: Final = "received xmlns='urn:xmpp:receipts' id='m1'"
+INVITED: Final = "<x xmlns='http://jabber.org/protocol/muc#user'><invite to='bob@example.org'/></x>"
 DERIVER: Final = Deriver(
     "ejabberd", "events.example.org", frozenset({"example.org"}), frozenset({TEAM}), frozenset(TAKES)
 )
@@ -220,6 +223,41 @@ def test_rooms_own_message_reaches_the_subscriber() -> None:
 )
 def test_lookalike_of_a_rooms_message_is_none(one: Direct) -> None:
     assert DERIVER.event_of_room(one, 1.5) is None
+
+
+_SILENT: Final = [COMPOSING, READ, ARRIVED, "received xmlns='urn:xmpp:chat-markers:0' id='m1'"]
+_BESIDE: Final = [
+    (),
+    ("thread xmlns='jabber:client'",),
+    (DELAY,),
+    ("x xmlns='jabber:x:delay'",),
+    ("store xmlns='urn:xmpp:hints'", "origin-id xmlns='urn:xmpp:sid:0' id='o1'"),
+    ("x xmlns='http://jabber.org/protocol/muc#user'", "occupant-id xmlns='urn:xmpp:occupant-id:0' id='1'"),
+    ("private xmlns='urn:xmpp:carbons:2'",),
+]
+
+
+@pytest.mark.parametrize("silent", _SILENT)
+@pytest.mark.parametrize("beside", _BESIDE)
+def test_what_is_silent_is_no_event_wherever_it_is_said(silent: str, beside: tuple[str, ...]) -> None:
+    """Neither of a copy nor of a room, whatever stands beside it: a bot would answer it."""
+    children = (silent, *beside)
+    assert kind(stanza(type="chat", body=None, children=children)) is None
+    assert kind(stanza(sender=f"{TEAM}/Ann", receiver=BOB, type="chat", body=None, children=children)) is None
+    assert kind(stanza(receiver="other@conference.example.org", type="groupchat", body=None, children=children)) is None
+    in_room = stanza(sender=f"{TEAM}/Ann", type="groupchat", body=None, children=children)
+    assert DERIVER.event_of_room(_room_event(said=in_room), 1.5) is None
+
+
+@pytest.mark.promise
+@pytest.mark.parametrize("silent", _SILENT)
+def test_what_is_silent_hides_nothing_beside_it(silent: str) -> None:
+    assert kind(stanza(type="chat", body=None, children=(silent, "encrypted xmlns='urn:omemo'"))) == "message"
+    invitation = stanza(body=None, children=(silent,))
+    invitation.element.append(ET.fromstring(INVITED))  # noqa: S314  the test wrote it
+    assert kind(invitation) == "message"
+    said = stanza(sender=f"{TEAM}/Ann", type="groupchat", children=(silent,))
+    assert DERIVER.event_of_room(_room_event(said=said), 1.5) is not None
 
 
 _TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=0xD7FF), max_size=5)
