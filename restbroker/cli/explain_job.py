@@ -25,7 +25,7 @@ from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
 from restbroker.operate.edit import NEVER_EDITED
-from restbroker.operate.explain import HistoryExtent, Location, NotFound, Timeline, not_found
+from restbroker.operate.explain import TOLD, HistoryExtent, Location, NotFound, Receipts, Timeline, not_found
 from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.find import SearchLimits
 from restbroker.operate.follow import SENT
@@ -101,12 +101,26 @@ def _tell(timeline: Timeline, queues: Collection[str], fair: Collection[str]) ->
             output.say(line)
         if place.kind == "queue" and place.line is None and place.name in fair:
             output.say("It is in the list: keys take turns once a broker has looked at it.")
+    _print_receipts(timeline.receipts)
     acts = [
         ("changed by", f"{local(act.at_s)}  {act.note.who}  {act.note.action} ({act.note.place})")
         for act in timeline.acts
     ]
     if acts:
         columns.rows(("", ""), acts)
+
+
+def _print_receipts(found: Receipts) -> None:
+    if not (found.receiver or found.told):
+        return
+    rows = [
+        (TOLD[told.type], f"{local(told.at_s)}  {told.sender}  {found.warning(told)}".rstrip()) for told in found.told
+    ]
+    columns.rows(("", ""), rows or [(TOLD["receipt"], "nobody, as far as the recent events tell")])
+    reach = "none" if found.since_s is None else f"back to {local(found.since_s)}"
+    output.say(f"Recent events: {reach}. A receipt that is missing says nothing.")
+    if not found.receiver:
+        output.say("Whom it went to is not known here: anyone may send a receipt for an id that they know.")
 
 
 def _end_text(end: FoundEnd) -> str:
@@ -246,11 +260,14 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
         for act in timeline.acts
     ]
     ends: list[Json] = [{"when": utc(end.at_s), **attrs.asdict(end.ending)} for end in timeline.ends]
+    found = timeline.receipts
     return {
         "jid": timeline.jid,
         "places": list(map(_place_json, timeline.locations)),
         "ends": ends,
         "acts": acts,
+        "told": [{"when": utc(told.at_s), "warning": found.warning(told), **attrs.asdict(told)} for told in found.told],
+        "told_since": None if found.since_s is None else utc(found.since_s),
         "unseen": list(timeline.unseen),
         "refused": list(timeline.refused),
     }

@@ -29,6 +29,8 @@ EventType = Literal[
     "queue",
     "notify",
     "push",
+    "receipt",
+    "displayed",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 """All types of events.
@@ -36,7 +38,7 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 `groupchat`: a message of a room. `subscription`: a user asks for another's presence, allows or ends it. `error`: a
 stanza of any kind that came back. `chatstate`: a user writes or stops. `invitation`: into a room. `offer`: a question
 for an expert, and `offer-revoked` its end; `queue`: where one's own question stands. `notify`: any other notice of a
-server. `push`: a receiver could not be reached.
+server. `push`: a receiver could not be reached. `receipt`, `displayed`: a message, whose `id` it has, arrived or was read.
 """
 
 

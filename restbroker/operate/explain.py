@@ -13,23 +13,29 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.job import rubyjson
+from restbroker.job.event import address_of
 from restbroker.job.json_types import Json
 from restbroker.operate import audit, claims, order_wait
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.claims import Twin
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.enqueue import ServingProcess, find_holder, find_process
+from restbroker.operate.events import ShownEvent, Tail
 from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.order_wait import OrderWait
 from restbroker.operate.system import unless_refused
 from restbroker.operate.walk import FoundEnd, Kind, Match, SearchQuery, Walk
 from restbroker.operate.words import PAUSED, pause_sentence
-from restbroker.store import history, processes, queues, survey
+from restbroker.store import events, history, processes, queues, survey
 from restbroker.store.client import Client
 from restbroker.store.history import HistoryEntry
 from restbroker.store.pauses import Pause, paused_queues, paused_targets
 
+TOLD: Final = {"receipt": "received by", "displayed": "read by"}
+"""What an event of this type says of a message."""
+_REVISIONS: Final = 9
+"""Of so many edits of a job the messages are looked for."""
 _LARGEST: Final = 10**15
 """A higher number is no time that a process writes."""
 
@@ -72,6 +78,29 @@ class Location:
 
 
 @attrs.frozen
+class Receipts:
+    """What devices said of the job's message, oldest first, in the recent events, which reach back to `since_s`.
+
+    `receivers`: {id: whom it went to}, for the job as it is and as it was before edits; "": not known.
+    """
+
+    receivers: Mapping[str, str] = attrs.field(factory=dict)
+    since_s: float | None = None
+    told: tuple[ShownEvent, ...] = ()
+
+    @property
+    def receiver(self) -> str:
+        """Whom the last message went to, if its job asked for receipts within a day, and that could be noted."""
+        return next(filter(None, reversed(list(self.receivers.values()))), "")
+
+    def warning(self, event: ShownEvent) -> str:
+        """Return a warning if the message went to somebody else; to a room it went to all."""
+        receiver = self.receivers[event.id]
+        is_other = receiver not in ("", event.room) and address_of(event.sender) != address_of(receiver)
+        return f"somebody else: it went to {receiver}" if is_other else ""
+
+
+@attrs.frozen
 class Timeline:
     """What is known of one job. `locations` has several entries if a job was pushed twice, or moved during the search.
 
@@ -79,6 +108,7 @@ class Timeline:
     nowhere or in the dead set (a delivered job's copy may have been restored). `unseen`: places that were not searched
     to the end. `refused`: what Redis refused to show, and what to do. `is_searched`: all was searched where the job may
     be, or how it ended; without that, no one knows that it is nowhere. `looked_at`: {place: how many jobs were read}.
+    `receipts`: what its receivers said.
     """
 
     jid: str
@@ -89,6 +119,7 @@ class Timeline:
     refused: tuple[str, ...] = ()
     is_searched: bool = True
     looked_at: Mapping[str, int] = attrs.field(factory=dict)
+    receipts: Receipts = Receipts()
 
 
 @attrs.frozen
@@ -125,6 +156,7 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
         ends = () if places else ends
     is_searched = not walk.unseen and not walk.refused
     acts = tuple(walk.readable(search.acts()))
+    receipts = walk.ask(lambda client: _receipts(client, jid), Receipts())
     unseen = tuple(dict.fromkeys(walk.unseen))
     return Timeline(
         jid,
@@ -135,7 +167,18 @@ def explain(client: Client, jid: str, known: ConfigContext, bounds: SearchLimits
         refused=tuple(walk.refused),
         is_searched=is_searched,
         looked_at=walk.read_counts,
+        receipts=receipts,
     )
+
+
+def _receipts(client: Client, jid: str) -> Receipts:
+    """Return what the recent events have of the messages of this job, before and after edits."""
+    identities = [jid, *(f"{jid}-r{number}" for number in range(1, _REVISIONS + 1))]
+    asking = events.read_asking(client, identities)
+    receivers = dict(asking.get(identity, (identity, "")) for identity in identities)
+    recent = list(Tail(client).read_new())
+    told = tuple(event for event in recent if event.type in TOLD and event.id in receivers)
+    return Receipts(receivers, recent[0].at_s if recent else None, told)
 
 
 def acts_with(client: Client, jid: str, notes: int) -> tuple[StoredEntry, ...]:

@@ -106,11 +106,18 @@ class SentMessagesInRedis:
             if marks is not self._next:  # another's call has recorded it
                 return
             self._next = []
-            try:
-                await self.connection.call(store.remember, marks, max(1, round(self.window_s * 1000)))
-            except (StoreUnavailable, StoreRefused) as error:
-                what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
-                self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
+            await self._note(store.remember, marks, max(1, round(self.window_s * 1000)))
+
+    async def remember_asking(self, identity: str, number: str, receiver: str) -> None:
+        """Note in Redis, before it is sent, a message that asks for receipts, for who explains its job; or warn."""
+        await self._note(store.remember_asking, identity, number, receiver)
+
+    async def _note(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            await self.connection.call(do, *args, **kwargs)
+        except (StoreUnavailable, StoreRefused) as error:
+            what = f"A sent message may come back as an event: it could not be recorded. {error.message}"
+            self.report(OperatorWarning("OwnNotRemembered", what, error.hint))
 
     async def aclose(self) -> None:
         """Close the connection; a later call opens it again."""

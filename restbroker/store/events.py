@@ -13,8 +13,10 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.frozen_plain import frozen_plain
+from restbroker.job.event import bare
 from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, mapping, pair, text
 from restbroker.store.keys import RedisKeys
+from restbroker.store.paging import digest_of
 from restbroker.store.server import time_s
 
 PushResult: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]
@@ -28,6 +30,7 @@ KEPT: Final = 1000
 AGAIN_MS: Final = 60_000
 """Milliseconds for which a push is known: its repetition, and what was read with it, may wait while Redis is away."""
 _TEST_MS: Final = 3_600_000
+_ASKING_MS: Final = 86_400_000
 _READ: Final = 10 * KEPT
 """The number of entries to read: more than Redis keeps, which trims whole nodes of the stream."""
 _COPIES: Final = 100_000
@@ -100,6 +103,29 @@ def remember(client: Client, sent_marks: Sequence[str], window_ms: int) -> None:
     or `StoreRefused`.
     """
     client.commands([("SET", client.keys.event(mark), window_ms, "PX", window_ms) for mark in sent_marks])
+
+
+def remember_asking(client: Client, identity: str, number: str, receiver: str) -> None:
+    """Record for a day that the message of the command with this identity asks for receipts: its id, and its receiver.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    # Nothing but a resource has a space in it.
+    client.command("SET", _asking_key(client, identity), f"{bare(receiver)} {number}", "PX", _ASKING_MS)
+
+
+def read_asking(client: Client, identities: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return {identity: (id, bare JID)} of those commands of which `remember_asking` recorded it within a day.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    noted = client.commands([("GET", _asking_key(client, identity)) for identity in identities])
+    found = {identity: text(value).partition(" ") for identity, value in zip(identities, noted, strict=True) if value}
+    return {identity: (number, receiver) for identity, (receiver, _, number) in found.items()}
+
+
+def _asking_key(client: Client, identity: str) -> str:
+    return client.keys.event(f"asking-{digest_of(identity.encode('utf-8', 'surrogatepass'))}")
 
 
 def expect_test(client: Client, test_mark: str) -> None:

@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 
 from restbroker.operate import audit
+from restbroker.store import events
 from restbroker.store.client import Client
+from restbroker.store.events import IncomingEvent
 from tests.cli.conftest import NOW_S, Shell, jobs_in, noted, put
 from tests.operate.pools import record
 from tests.support.process import started
@@ -63,6 +65,28 @@ def test_explain_and_lists_say_how_long_a_job_waits_after_crashes(shell: Shell, 
     assert "It waits 40 s after 3 crashes, until " in explained.stdout
     assert "It was in progress in 3 crashes: it is tried again, later after each, and dies" in explained.stderr
     assert "waits 40 s after 3 crashes" in shell("scheduled").stdout
+
+
+def test_explain_says_who_received_the_message(shell: Shell, store: Client) -> None:
+    events.remember_asking(store, "j1", "j1", "bob@example.org")
+    nobody = shell("explain", "j1")
+    assert "received by\tnobody, as far as the recent events tell" in nobody.stdout
+    assert "Recent events: none. A receipt that is missing says nothing." in nobody.stderr
+    for kind, sender in (("receipt", "bob@example.org/phone"), ("displayed", "mal@example.org/x")):
+        record = json.dumps({"type": kind, "id": "j1", "from": sender}).encode()
+        store.run(*events.push_call(store.keys, [IncomingEvent("ev", b"{}", record, kind)]))
+    told = shell("explain", "j1")
+    assert re.search(r"^received by\t\S+ \S+  bob@example.org/phone$", told.stdout, re.MULTILINE)
+    assert re.search(
+        r"^read by\t.*  mal@example.org/x  somebody else: it went to bob@example.org$", told.stdout, re.MULTILINE
+    )
+    assert re.search(r"Recent events: back to \d", told.stderr)
+    as_json = json.loads(shell("explain", "j1", "--json").stdout)
+    assert [(event["type"], bool(event["warning"])) for event in as_json["told"]] == [
+        ("receipt", False),
+        ("displayed", True),
+    ]
+    assert as_json["told_since"]
 
 
 def test_a_restored_job_may_have_run_so_a_retry_asks(shell: Shell, store: Client) -> None:

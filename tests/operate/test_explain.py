@@ -4,16 +4,18 @@ import json
 import time
 
 import attrs
+import pytest
 
 from restbroker.cli import entries
 from restbroker.job.claims import at_work_value, done_value, waiting_value
 from restbroker.operate.act import Action, perform
 from restbroker.operate.act_set import SetJobs
 from restbroker.operate.context import ConfigContext
-from restbroker.operate.explain import explain
+from restbroker.operate.explain import TOLD, explain
 from restbroker.operate.find import SearchLimits
-from restbroker.store import history, pauses, queues
+from restbroker.store import events, history, pauses, queues
 from restbroker.store.client import Client
+from restbroker.store.events import IncomingEvent
 from restbroker.store.history import JobEnd
 from restbroker.store.jobs import FetchRequest
 from restbroker.store.keys import SortedSet
@@ -236,3 +238,57 @@ def test_a_job_in_the_middle_of_a_long_queue_is_found_last(client: Client, confi
         (place,) = explain(client, f"j{number}", configured, SearchLimits(seconds=60)).locations
         assert (place.kind, place.name, place.ahead, place.serving) == ("queue", "rest", number, None)
     assert explain(client, "j6000", configured, SearchLimits(seconds=60)).is_searched
+
+
+def reported(client: Client, kind: str, number: str, sender: str, room: str | None = None) -> None:
+    record = json.dumps({"type": kind, "id": number, "from": sender, "room": room, "source": "feed"}).encode()
+    call = events.push_call(client.keys, [IncomingEvent("ev", b"{}", record, f"{kind}-{sender}")])
+    client.run(*call)
+
+
+def told(client: Client, configured: ConfigContext, jid: str = "j1") -> list[tuple[str, str, bool]]:
+    found = explain(client, jid, configured).receipts
+    return [(TOLD[event.type], event.sender, bool(found.warning(event))) for event in found.told]
+
+
+@pytest.mark.promise
+def test_who_received_a_message_is_told_and_who_only_says_so(client: Client, configured: ConfigContext) -> None:
+    assert explain(client, "j1", configured).receipts.receiver == ""
+    events.remember_asking(client, "j1", "j1", "Bob@example.org/pc")
+    found = explain(client, "j1", configured).receipts
+    assert (found.receiver, found.since_s, found.told) == ("Bob@example.org", None, ())
+    reported(client, "message", "j1", "bob@example.org/phone")
+    reported(client, "receipt", "j1", "bob@example.org/phone")
+    reported(client, "receipt", "j2", "bob@example.org/phone")
+    reported(client, "displayed", "j1", "bob@example.org/pad")
+    reported(client, "receipt", "j1", "mal@example.org/x")
+    assert told(client, configured) == [
+        ("received by", "bob@example.org/phone", False),
+        ("read by", "bob@example.org/pad", False),
+        ("received by", "mal@example.org/x", True),
+    ]
+    since_s = explain(client, "j1", configured).receipts.since_s
+    assert since_s is not None
+    assert abs(since_s - time.time()) < 60
+    # Of a job that did not ask, or longer ago, nobody knows whom it went to.
+    assert told(client, configured, "j2") == [("received by", "bob@example.org/phone", False)]
+    assert explain(client, "j2", configured).receipts.receiver == ""
+
+
+def test_receipts_are_found_by_the_id_that_was_sent(client: Client, configured: ConfigContext) -> None:
+    """By the job's own, and after an edit by that of the command that it became."""
+    events.remember_asking(client, "j1", "order-7", "ann@example.org")
+    reported(client, "receipt", "order-7", "ann@example.org/phone")
+    reported(client, "receipt", "j1", "ann@example.org/pc")
+    assert told(client, configured) == [("received by", "ann@example.org/phone", False)]
+    events.remember_asking(client, "j1-r1", "j1-r1", "bob@example.org")
+    reported(client, "displayed", "j1-r1", "bob@example.org/phone")
+    reported(client, "displayed", "j1-r1", "ann@example.org/phone")
+    assert told(client, configured)[1:] == [
+        ("read by", "bob@example.org/phone", False),
+        ("read by", "ann@example.org/phone", True),
+    ]
+    assert explain(client, "j1", configured).receipts.receiver == "bob@example.org"
+    events.remember_asking(client, "j3", "j3", "team@conference.example.org")
+    reported(client, "displayed", "j3", "ann@example.org/pc", room="team@conference.example.org")
+    assert told(client, configured, "j3") == [("read by", "ann@example.org/pc", False)]

@@ -1,5 +1,6 @@
 """The pages that only show, over real HTTP: jobs, where they are, their timelines, and what people did."""
 
+import json
 import re
 
 import attrs
@@ -7,7 +8,8 @@ import attrs
 from restbroker.job.order import Order
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
-from restbroker.store import history, pauses
+from restbroker.store import events, history, pauses
+from restbroker.store.events import IncomingEvent
 from restbroker.store.history import JobEnd
 from tests.broker.conftest import Harness
 from tests.web.conftest import Open
@@ -68,6 +70,23 @@ async def test_timeline_shows_where_a_job_is_and_who_did_what(harness: Harness, 
     assert not re.search("<script>alert|[\x1b\u202e\u2028]", ended.html)
     assert [answer.status_code for answer in others] == [404, 200, 400]
     assert "It is gone" in others[0].text
+
+
+async def test_a_timeline_shows_who_received_the_message(harness: Harness, site: Open) -> None:
+    client = harness.client
+    events.remember_asking(client, "j1", "order-7", "bob@example.org")
+    for kind, sender in (("receipt", "bob@example.org/phone"), ("displayed", HOSTILE)):
+        record = json.dumps({"type": kind, "id": "order-7", "from": sender}).encode()
+        client.run(*events.push_call(client.keys, [IncomingEvent("ev", b"{}", record, kind)]))
+    async with site() as running:
+        shown = await running.get("/job?jid=j1")
+        unknown = await running.get("/job?jid=order-7")
+    text = re.sub("<[^>]*>", "", shown.text)
+    assert re.search(r"Received by\s*[^<]* bob@example.org/phone\s*$", text, re.MULTILINE)
+    assert len(re.findall("somebody else: it went to bob@example.org", text)) == 1
+    assert "The recent events reach back to" in text
+    assert not re.search("<script>alert", shown.text)
+    assert "Whom it went to is not known here" in unknown.text
 
 
 async def test_actions_of_people_are_listed_and_found_by_a_word(harness: Harness, site: Open) -> None:

@@ -8,6 +8,9 @@ client writes makes an event vanish: what is dropped here is dropped for its `fr
 a client's address always has a resource (measured on 23.01). ejabberd passes on the rest as it was written: `<delay>`,
 `<result>`, `<sent>`, an `id` that was used before.
 
+Of a receipt or marker only `from` is proven: anyone may name any message, and tell anyone. What one device tells of one
+message is one event: the copies, what reaches the component's own name, and what an app repeats.
+
 A notification is answered by `result` or by an error of type `wait`, whoever sends it and whatever is in it, since the
 server takes of any other error that the device is gone for good, and drops its registration.
 """
@@ -35,6 +38,11 @@ _NOTICE: Final = "{http://jabber.org/protocol/pubsub#event}event"
 _SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
 _ADDED: Final = frozenset({"{urn:xmpp:sid:0}stanza-id", "{urn:xmpp:mam:tmp}archived"})
 """What mod_mam adds and takes away, whoever wrote it: not every copy has it."""
+_TOLD: Final[Mapping[str, EventType]] = {
+    "{urn:xmpp:chat-markers:0}displayed": "displayed",
+    "{urn:xmpp:receipts}received": "receipt",
+    "{urn:xmpp:chat-markers:0}received": "receipt",
+}
 _BESIDE: Final = frozenset(
     {
         *("urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp", "urn:xmpp:occupant-id:0"),
@@ -77,6 +85,8 @@ class Deriver:
         then, so that an equal stanza without an id that was read since then is the same.
         """
         kind = self._kind(stanza)
+        if kind in ("message", "groupchat") and _is_silent(stanza.element):
+            return self._told(stanza, host, now_s)
         if kind is None or kind not in self.takes:
             return None
         # Of the others there is one copy: each is another event, even where it has the same bytes.
@@ -113,11 +123,37 @@ class Deriver:
         """Return the event of a room of `Rooms` that tells our subscriber of a message; None if it is none."""
         said, room = direct.said, direct.stanza.sender
         is_subscribed = room in self.rooms and bare(direct.stanza.receiver) == f"{SUBSCRIBER}@{self.name}"
-        if said is None or not is_subscribed or "groupchat" not in self.takes:
+        if said is None or not is_subscribed:
             return None
-        if said.element.get("type") != "groupchat" or bare(said.sender) != room or _is_silent(said.element):
+        if said.element.get("type") != "groupchat" or bare(said.sender) != room:
             return None
-        return self._event("groupchat", Stanza(said.element, said.sender, room, said.xml), domain(room), now_s)
+        stanza = Stanza(said.element, said.sender, room, said.xml)
+        if _is_silent(said.element):
+            return self._told(stanza, domain(room), now_s)
+        return self._event("groupchat", stanza, domain(room), now_s) if "groupchat" in self.takes else None
+
+    def event_of_answer(self, stanza: Stanza, now_s: float) -> ServerEvent | None:
+        """Return the event of a receipt or marker that a person sends the component itself; None if it is none."""
+        is_meant = stanza.kind == "message" and domain(stanza.receiver) == self.name
+        is_private = stanza.element.get("type") not in ("error", "groupchat")
+        return self._told(stanza, self.name, now_s) if is_meant and is_private and _is_silent(stanza.element) else None
+
+    def _told(self, stanza: Stanza, host: str, now_s: float) -> ServerEvent | None:
+        """Return the event of a silent message; None if it is none, or the same as its sender's own copy."""
+        element, sender, receiver = stanza.element, stanza.sender, stanza.receiver
+        named = {_TOLD[child.tag]: child.get("id") for child in element if child.tag in _TOLD}
+        kind: EventType = "displayed" if "displayed" in named else "receipt"
+        number = named.get(kind)
+        if not number or kind not in self.takes:
+            return None
+        names = {child.tag for child in element}
+        is_late = domain(sender) in self.hosts and not names.isdisjoint(_LATE)
+        # A room passes a private one on in its own name.
+        is_passed_on = _IN_ROOM in names and self._is_nick_here(sender) and element.get("type") != "groupchat"
+        if is_late or is_passed_on:
+            return None
+        event = self._event(kind, stanza, host, now_s, _digest(repr((sender, receiver, number))))
+        return attrs.evolve(event, id=number)
 
     def event_of_push(self, stanza: Stanza, now_s: float) -> ServerEvent | None:
         """Return the event of a notification from one of the hosts; None if it is none. `now_s`: epoch seconds."""
@@ -162,7 +198,7 @@ class Deriver:
             receiver=stanza.receiver,
             id=element.get("id"),
             body=None if body is None else body.text or "",
-            room=bare(stanza.receiver) if kind == "groupchat" else None,
+            room=bare(stanza.receiver) if word == "groupchat" else None,
             server=host,
             source=self.source,
             received_at_s=now_s,
@@ -179,7 +215,7 @@ class Deriver:
             case "message", word:
                 kind: EventType = "groupchat" if word == "groupchat" else "message"
                 makes_one = self._is_said(stanza) if kind == "groupchat" else self._is_message(stanza)
-                return kind if makes_one and not _is_silent(stanza.element) else None
+                return kind if makes_one else None
             case "presence", (None | "unavailable"):
                 # As the user sends it to all; what reaches others has another `from` or `to`.
                 return "presence" if _has_resource(stanza.sender) and bare(stanza.sender) == stanza.receiver else None

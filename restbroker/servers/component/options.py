@@ -29,6 +29,9 @@ from restbroker.job.jid import fold_case
 from restbroker.kinds import EJABBERD
 
 TAKES: Final[tuple[EventType, ...]] = ("message", "groupchat", "presence", "subscription", "error")
+_TOLD: Final[tuple[EventType, ...]] = ("receipt", "displayed")
+_MORE: Final[tuple[EventType, ...]] = ("push", *_TOLD)
+"""What is taken only where `Take` names it."""
 _WINDOW_S: Final = 60.0
 """The seconds within which equal stanzas with an id are copies of one."""
 _OWN_S: Final = 60.0
@@ -41,9 +44,11 @@ _MOST_STANZA: Final = 16 * 1024 * 1024
 
 _Types: TypeAlias = Annotated[
     tuple[EventType, ...],
-    Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*TAKES, "push")),
+    Items("list of types", 'a list of types such as ["message", "groupchat"]', choice(*TAKES, *_MORE)),
 ]
-_Push: TypeAlias = Annotated[tuple[str, ...], Items("list of types", 'the list ["push"]', choice("push"))]
+_Sent: TypeAlias = Annotated[
+    tuple[EventType, ...], Items("list of types", 'a list of types such as ["push"]', choice("push", *_TOLD))
+]
 _Rooms: TypeAlias = Annotated[
     tuple[str, ...],
     Items(
@@ -111,7 +116,9 @@ class Options:
     """Name is a subdomain of none of Hosts. Without the component ejabberd sends all copies to whoever has that name in
     DNS."""
     takes: _Types = key(
-        "Take", default=TAKES, meaning=f"The types of events that are taken, also push; by default {', '.join(TAKES)}."
+        "Take",
+        default=TAKES,
+        meaning=f"The types of events that are taken; by default {', '.join(TAKES)}. Others are {', '.join(_MORE)}.",
     )
     push_empty: bool = key("PushEmpty", default=True)
     """Of the events push also those without a text and sender, as of receipts and calls; false: they are answered and
@@ -199,13 +206,15 @@ class ProsodyOptions:
     DEFAULTS: ClassVar[SourceDefaults] = SourceDefaults(is_reader=True, check_reads=True)
 
     options: Options = inline(Options, Options(), _of_prosody)
-    takes: _Push = key("Take", default=("push",))
-    """Nothing but ["push"], the default: Prosody copies no messages."""
+    takes: _Sent = key("Take", default=("push",))
+    """The types of events that are taken: push, the default; receipt and displayed, of messages from an address of Name:
+    Prosody copies none."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""
         lease_s = self.options.lease_s or _LEASE_S
-        options = attrs.evolve(self.options, takes=("push",), lease_s=lease_s, software="prosody", target=None)
+        takes = self.takes or ("push",)
+        options = attrs.evolve(self.options, takes=takes, lease_s=lease_s, software="prosody", target=None)
         return options.check(source, at, problems)
 
 

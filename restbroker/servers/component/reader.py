@@ -214,6 +214,7 @@ class ComponentReader:
             return None
         now_s = self.now_s()
         event = self.deriver.event_of_room(direct, now_s) or self.deriver.event_of_push(stanza, now_s)
+        event = event or self.deriver.event_of_answer(stanza, now_s)
         if event is None:
             self.reports.count("direct")
             self._warn_of_host(stanza)

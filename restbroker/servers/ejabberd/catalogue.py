@@ -247,7 +247,7 @@ def _arguments(record: _CommandRecord) -> Iterable[ArgumentSpec]:
             nonempty=ATTRIBUTES.must_be_filled(record["name"], name),
         )
     if record["name"] == MESSAGE:
-        yield _ID
+        yield from (_ID, _RECEIPTS)
 
 
 def host_source_of(command: str, argument: str) -> HostSource | None:
@@ -262,4 +262,5 @@ def host_source_of(command: str, argument: str) -> HostSource | None:
 
 
 _ID: Final = ArgumentSpec("id", "string", optional=True)
-"""An argument of ours: a message that has it is sent as a stanza (`stanza`)."""
+_RECEIPTS: Final = ArgumentSpec("receipts", "string", optional=True)
+"""Arguments of ours: a message that has one is sent as a stanza (`request.as_stanza`)."""

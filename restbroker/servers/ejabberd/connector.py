@@ -40,13 +40,14 @@ from restbroker.servers.ejabberd.outcomes import (
     version_in,
 )
 from restbroker.servers.ejabberd.request import (
+    RECEIPTS,
     EndpointRequest,
     as_stanza,
     body_of,
     build,
     headers_of,
     host_of,
-    is_message_with_id,
+    is_own_stanza,
     question,
     route,
     unfit_argument,
@@ -124,12 +125,13 @@ class EjabberdConnector:
         # ejabberd writes into its users' streams what its API took (measured on 23.01): their clients are disconnected.
         if (unfit := unfit_argument(call.command.arguments)) is not None:
             return refused(unfit, self._target.name, call.command.endpoint)
-        await self._remember(call, link)
-        if is_message_with_id(call):
+        given = call
+        if is_own_stanza(call.command.endpoint, call.command.arguments):
             made = guard(partial(as_stanza, call), self._target.name, MESSAGE)
             if isinstance(made, Rejected):
                 return made
             call = made
+        await self._remember(given, call.identity, link)
         endpoint = call.command.endpoint
         way = self._routes.get(endpoint) or self._find(endpoint)
         if not self._session.is_issued and (headers := self._session.current_headers()) is not None:
@@ -178,12 +180,17 @@ class EjabberdConnector:
         task_status.started()
         await trio.sleep_forever()
 
-    async def _remember(self, call: Call, link: Link) -> None:
-        """Record what the call sends before it is sent, where a component would be told of it."""
+    async def _remember(self, call: Call, number: str, link: Link) -> None:
+        """Record what the call sends before it is sent, where a component would be told of it, or of its receipts.
+
+        `number`: the id of a message that is sent as a stanza.
+        """
         if self._sent is not None and (messages := messages_of(call.command)):
             await link.task()
             for message in messages:
                 await self._sent.remember(*message)
+            if RECEIPTS in call.command.arguments:
+                await self._sent.remember_asking(call.identity, number, messages[0][1])
 
     def _plan(self, endpoint: str, headers: Headers) -> Plan | None:
         way = self._routes.get(endpoint) or self._find(endpoint)
@@ -196,7 +203,7 @@ class EjabberdConnector:
         body = partial(body_of, host_names=way.host_names, default_host=host)
 
         def plain_body(arguments: Mapping[str, Json]) -> bytes | None:
-            written = None if is_message and "id" in arguments else body(arguments)
+            written = None if is_message and is_own_stanza(endpoint, arguments) else body(arguments)
             # JSON has a backslash before each control character, and U+FFFE and U+FFFF begin with these bytes.
             is_odd = written is not None and (b"\\" in written or b"\xef\xbf" in written)
             return None if is_odd and not fits_xml(arguments) else written

@@ -23,7 +23,7 @@ from restbroker.servers.api import answer as api_answer
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is
 from restbroker.servers.api.ladder import EXISTS, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import page_heading
-from restbroker.servers.ejabberd.catalogue import ALREADY_BY_RESULT, ATTRIBUTES, FAIL_BY_RESULT, UNTOLD
+from restbroker.servers.ejabberd.catalogue import ALREADY_BY_RESULT, ATTRIBUTES, FAIL_BY_RESULT, STANZA, UNTOLD
 from restbroker.transport.message import Response, text_of
 
 INTERNAL_ERROR_ATTEMPTS: Final = 3
@@ -160,6 +160,8 @@ def classify(call: Call, spec: CommandSpec | None, response: Response, now_s: fl
             return _bad_request(call, spec, answer)
         case 403:
             hint = f"Allow {_command(call)} for restbroker's account or address in ejabberd's api_permissions."
+            if _command(call) == STANZA:
+                hint += " A `send_message` with `id` or `receipts` is sent as one."
             return answer.deny(_FORBIDDEN, hint)
         case 404 if answer.code in _UNKNOWN:
             return unknown_command(answer.message, 404)

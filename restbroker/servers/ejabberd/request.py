@@ -5,8 +5,8 @@ answers 400 with an HTML page to an empty or a chunked body, and 23.01 takes an 
 command (measured on 23.01 and 24.12).
 
 A message whose job gives it an `id` becomes a stanza of its own: `send_message` makes up another id for each sending.
-The stanza is what ejabberd makes of such a message (measured on 23.01 and 24.12), but for the `id`, so that it says no
-more than a token for `send_message` may.
+The stanza is what ejabberd makes of such a message (measured on 23.01 and 24.12), but for the `id`, and with `receipts`
+the wish to be told when it arrives and is read, so that it says no more than a token for `send_message` may.
 """
 
 from collections.abc import Mapping
@@ -28,6 +28,8 @@ from restbroker.transport.message import Request
 _BY_JID: Final = 2
 _TAKES: Final = frozenset({"type", "from", "to", "subject", "body", "id"})
 """The arguments of a message with an `id`."""
+RECEIPTS: Final = "receipts"
+_WISHES: Final = {"true": (("request", "urn:xmpp:receipts"), ("markable", "urn:xmpp:chat-markers:0")), "false": ()}
 _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 
@@ -142,30 +144,38 @@ def unfit_argument(arguments: Mapping[str, Json]) -> InvalidArguments | None:
     return InvalidArguments(f"{named} has {NO_XML}")
 
 
-def is_message_with_id(call: Call) -> bool:
-    """Tell whether the call is for a message with an `id`."""
-    command = call.command
-    return "id" in command.arguments and command.endpoint.partition("/")[0] == MESSAGE
+def is_own_stanza(endpoint: str, arguments: Mapping[str, Json]) -> bool:
+    """Tell whether it is a message with `id` or `receipts`, which `send_message` does not have."""
+    return ("id" in arguments or RECEIPTS in arguments) and endpoint.partition("/")[0] == MESSAGE
 
 
 def as_stanza(call: Call) -> Call:
     """Return the call that sends this message as a stanza; raise `InvalidArguments` if its arguments make none.
 
-    They are texts that XML can hold (`unfit_argument`).
+    They are texts that XML can hold (`unfit_argument`). Its `identity` is the message's id: the job's, if it gives one.
     """
-    given = _texts(call.command.arguments)
+    wishes = _WISHES.get(str(call.command.arguments.get(RECEIPTS, False)).lower())
+    if wishes is None:
+        raise InvalidArguments(f'the argument "{RECEIPTS}" is neither "true" nor "false"')
+    given = _texts({"id": call.identity, **call.command.arguments})
+    if (unfit := unfit_argument(given)) is not None:  # of a job's own id, if the arguments fit
+        raise unfit
     message = ET.Element("message", {"type": given["type"], "id": given["id"]})
     if given["subject"] or not given["body"]:
         # As ejabberd does: an empty one stands beside an empty body alone.
         ET.SubElement(message, "subject").text = given["subject"]
     ET.SubElement(message, "body").text = given["body"]
+    for name, space in wishes:
+        ET.SubElement(message, name, {"xmlns": space})
     # A parser makes a line feed of a bare carriage return.
     written = ET.tostring(message, "unicode").replace("\r", "&#13;")
     arguments = {"from": given["from"], "to": given["to"], "stanza": written}
-    return attrs.evolve(call, command=Command(STANZA + call.command.endpoint[len(MESSAGE) :], arguments))
+    command = Command(STANZA + call.command.endpoint[len(MESSAGE) :], arguments)
+    return attrs.evolve(call, command=command, identity=given["id"])
 
 
-def _texts(given: Mapping[str, Json]) -> Mapping[str, str]:
+def _texts(arguments: Mapping[str, Json]) -> Mapping[str, str]:
+    given = {name: value for name, value in arguments.items() if name != RECEIPTS}
     if missing := sorted(_TAKES - given.keys()):
         raise InvalidArguments(f'the argument "{missing[0]}" is missing')
     if unknown := sorted(given.keys() - _TAKES):

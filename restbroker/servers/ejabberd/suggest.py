@@ -11,6 +11,7 @@ from typing import Final
 from restbroker.config.target import Basic, IssuedLogin, Target
 from restbroker.config.urls import is_loopback
 from restbroker.servers.allowed_commands import AllowedCommands
+from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
 from restbroker.servers.ejabberd.session import NEEDS_OAUTH2, SCOPE
 
 PROBES: Final = ("status", "connected_users_number")
@@ -72,6 +73,8 @@ def _permission(
     yield from (f"      {line}" for line in who)
     yield "    what:"
     yield "      # restbroker itself needs these."
+    if MESSAGE in commands:
+        own = (*own, STANZA)  # with `id` or `receipts`
     yield from (f"      - {json.dumps(name)}" for name in own)
     if jobs := [name for name in commands if name not in own]:
         yield "      # Jobs may run these."

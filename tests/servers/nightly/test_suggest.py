@@ -55,7 +55,8 @@ ALL: Mapping[str, Mapping[str, Json]] = {
     "stop": {},
 }
 """Commands with arguments that are right and have no effect (those that would have one are forbidden)."""
-MAY = {"check_account", "register", "send_message", "status", "connected_users_number"}
+MAY = {"check_account", "register", "send_message", "send_stanza", "status", "connected_users_number"}
+"""A message with `id` or `receipts` is sent as a stanza."""
 ACCOUNT_MAY = {*MAY, "registered_vhosts"}
 """Also what shows an account of 26.07 why it was refused."""
 

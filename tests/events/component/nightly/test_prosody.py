@@ -87,6 +87,21 @@ def test_message_to_an_absent_user_is_one_job(
     assert "Second component attempted to connect" not in log
 
 
+def test_a_receipt_for_the_component_is_told_once(
+    prosody: Prosody, redis_server: RedisServer, store: RedisClient, tmp_path: Path
+) -> None:
+    configure(tmp_path, redis_server.url, Take=["receipt", "displayed"])
+    with Clients(prosody.c2s_port, HOST) as clients, started(["run"], directory=tmp_path) as broker:
+        broker.wait_for(r"source\.opened source=feed")
+        bob = clients.login("bob", PASSWORD)
+        for told in ("received xmlns='urn:xmpp:receipts'", "displayed xmlns='urn:xmpp:chat-markers:0'") * 2:
+            bob.send(f"<message to='shop@{NAME}' type='chat'><{told} id='m1'/></message>")
+        bob.send(f"<message to='shop@{NAME}' type='chat'><received xmlns='urn:xmpp:receipts' id='m2'/></message>")
+        until(lambda: [event["id"] for event in events_in(store)] == ["m1", "m1", "m2"], "they are told", 60)
+        assert [event["type"] for event in events_in(store)] == ["receipt", "displayed", "receipt"]
+        assert {event["from"].partition("/")[0] for event in events_in(store)} == {f"bob@{HOST}"}
+
+
 def test_a_check_says_what_prosody_does_not_take(prosody: Prosody, redis_server: RedisServer, tmp_path: Path) -> None:
 
     def checked(**options: Any) -> list[str]:

@@ -26,7 +26,7 @@ from restbroker.transport.message import Response
 from tests.support.player import Exchange, Player, recorded
 
 COMMANDS: Final = "register, unregister, check_account, change_password, kick_user"
-ALL: Final = f"The login may call {COMMANDS}, send_message, connected_users_number."
+ALL: Final = f"The login may call {COMMANDS}, send_message, send_stanza, connected_users_number."
 RUNNING = "The node n@h is started. Status: startedejabberd 23.01-1 is running in that node"
 FORBIDDEN = '{"status":"error","code":32,"message":"AccessRules: Account does not have the right."}'
 
@@ -86,6 +86,15 @@ async def test_name_refused_before_the_rights_says_nothing_of_them() -> None:
         found = await looked(target)
     assert "SomeForbidden" not in found
     assert found["Rights"].message.endswith("restbroker could not check whether it may call kick_user.")
+
+
+@pytest.mark.parametrize("version", ["23.01", "24.12", "26.07"])
+async def test_a_missing_right_to_send_stanza_is_named(version: str) -> None:
+    """What restbroker makes of a message with `id` or `receipts`."""
+    with standing_in(version, "admin", send_stanza=(403, FORBIDDEN)) as (target, _):
+        found = (await looked(target))["SomeForbidden"]
+    assert found.message == "The login may not call send_stanza."
+    assert "`send_message` with `id` or `receipts`" in found.why
 
 
 async def test_refusal_on_a_doubtful_host_says_nothing_of_rights() -> None:

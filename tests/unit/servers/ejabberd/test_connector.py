@@ -11,10 +11,12 @@ import pytest
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Login, Target, Url
 from restbroker.job.command import Call, Command
+from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Rejected
 from restbroker.servers.contract import Connector, Plan, Planner, Ports
 from restbroker.servers.ejabberd.connector import FORBIDDEN_AT_FIRST, FORBIDDEN_IN_A_ROW, open_connector
 from restbroker.servers.ejabberd.options import Options
+from restbroker.servers.in_redis import SentMessagesInRedis
 from restbroker.transport.message import MaybeSent, NotSent, Response
 from tests.support.link import Scripted
 
@@ -192,3 +194,50 @@ async def test_what_json_escapes_is_sent() -> None:
     plan = plan_of(opened(), "send_message")
     assert plan is not None
     assert plan.body({"body": 'a "b"\n\\c \uffe6'}) is not None
+
+
+MESSAGE: dict[str, Json] = {"type": "chat", "from": "shop@x", "to": "bob@x", "subject": "", "body": "hi"}
+
+
+@attrs.define
+class Notes(SentMessagesInRedis):
+    """What would be noted in Redis."""
+
+    asking: list[tuple[str, str, str]] = attrs.field(factory=list)
+
+    async def remember(self, sender: str, receiver: str, body: str) -> None:
+        pass
+
+    async def remember_asking(self, identity: str, number: str, receiver: str) -> None:
+        self.asking.append((identity, number, receiver))
+
+
+async def test_a_message_that_asks_for_receipts_is_noted() -> None:
+    """By what names its command, with the id that is sent and its receiver."""
+    notes = Notes(1.0, None, lambda _: None)  # type: ignore[arg-type]
+    ports = Ports(lambda _: None, lambda: 0.0, services={SentMessagesInRedis: notes})
+    connector = open_connector(TARGET, ports)
+    for more in ({"receipts": True}, {"receipts": "true", "id": "order-7"}, {"id": "m1"}):
+        call = Call(Command("send_message", MESSAGE | more), identity="j1")
+        link = answering(ok())
+        await connector.deliver(call, link)
+        assert link.log == ["send /api/send_stanza"]
+    assert notes.asking == [("j1", "j1", "bob@x"), ("j1", "order-7", "bob@x")]
+    refused = Call(Command("send_message", MESSAGE | {"receipts": "perhaps"}), identity="j1")
+    assert isinstance(await connector.deliver(refused, answering()), Rejected)
+
+
+async def test_a_refused_stanza_says_which_messages_need_it() -> None:
+    call = Call(Command("send_message", MESSAGE | {"receipts": True}), identity="j1")
+    outcome = await opened().deliver(call, answering(FORBIDDEN, ok(b"3")))
+    assert isinstance(outcome, Denied)
+    hint = outcome.reason.hint or ""
+    assert "Allow send_stanza for restbroker's account" in hint
+    assert hint.endswith("A `send_message` with `id` or `receipts` is sent as one.")
+
+
+def test_a_plan_leaves_what_becomes_a_stanza_to_deliver() -> None:
+    plan = plan_of(opened(), "send_message")
+    assert plan is not None
+    assert plan.body(MESSAGE) is not None
+    assert [plan.body(MESSAGE | {name: "x"}) for name in ("id", "receipts")] == [None, None]

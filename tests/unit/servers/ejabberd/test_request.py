@@ -14,6 +14,7 @@ from restbroker.config.target import Basic, Bearer, Credentials, Target, Url
 from restbroker.errors import ConfigError
 from restbroker.job.command import Call, Command
 from restbroker.job.json_types import Json
+from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.contract import Planner, Ports
 from restbroker.servers.ejabberd import catalogue
 from restbroker.servers.ejabberd.catalogue import api_of, for_version, too_old
@@ -208,3 +209,33 @@ def test_whatever_a_text_has_stays_text(text: str) -> None:
 def test_an_empty_subject_stands_beside_an_empty_body_alone() -> None:
     stanza = as_stanza(call(body="")).command.arguments["stanza"]
     assert stanza == '<message type="chat" id="order-7"><subject /><body /></message>'
+
+
+def stanza_of(**arguments: Json) -> str:
+    """The stanza of a message whose job gives no id."""
+    given = {name: value for name, value in GIVEN.items() if name != "id"}
+    call = Call(Command("send_message", given | arguments), identity="the jid")
+    return str(as_stanza(call).command.arguments["stanza"])
+
+
+def test_a_message_with_receipts_asks_and_has_its_jobs_id() -> None:
+    asks = '<request xmlns="urn:xmpp:receipts" /><markable xmlns="urn:xmpp:chat-markers:0" /></message>'
+    rows: list[tuple[Json, bool]] = [("true", True), (True, True), ("false", False), (False, False)]
+    for word, is_asked in rows:
+        stanza = stanza_of(receipts=word)
+        assert stanza.startswith('<message type="chat" id="the jid"><body>hi</body>')
+        assert stanza.endswith(asks) is is_asked, word
+    assert 'id="order-7"' in str(as_stanza(call(receipts="true")).command.arguments["stanza"])
+
+
+@rows("word", ["yes", "", 1, None])
+def test_another_word_for_receipts_is_refused(word: Json) -> None:
+    with pytest.raises(InvalidArguments, match="receipts"):
+        stanza_of(receipts=word)
+
+
+def test_a_jid_that_xml_cannot_hold_names_no_message() -> None:
+    """Otherwise ejabberd writes it into its receiver's stream: the client is disconnected."""
+    given = {name: value for name, value in GIVEN.items() if name != "id"} | {"receipts": True}
+    with pytest.raises(InvalidArguments, match="control character"):
+        as_stanza(Call(Command("send_message", given), identity="a\x00"))
