@@ -31,6 +31,10 @@ EventType = Literal[
     "push",
     "receipt",
     "displayed",
+    "created",
+    "joined",
+    "left",
+    "destroyed",
 ]
 EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 """All types of events.
@@ -38,7 +42,8 @@ EVENT_TYPES: Final[tuple[EventType, ...]] = get_args(EventType)
 `groupchat`: a message of a room. `subscription`: a user asks for another's presence, allows or ends it. `error`: a
 stanza of any kind that came back. `chatstate`: a user writes or stops. `invitation`: into a room. `offer`: a question
 for an expert, and `offer-revoked` its end; `queue`: where one's own question stands. `notify`: any other notice of a
-server. `push`: a receiver could not be reached. `receipt`, `displayed`: a message, whose `id` it has, arrived or was read.
+server. `push`: a receiver could not be reached. `receipt`, `displayed`: a message arrived or was read; the event has
+its `id`. `created`, `joined`, `left`, `destroyed`: the life of a room.
 """
 
 

@@ -47,10 +47,6 @@ class ComponentStream:
             raise Problem("ComponentAway", f"{self.where} ended the stream: {item.why}.", _AGAIN)
         return item
 
-    def put_back(self, item: Item) -> None:
-        """Let `next` return this item again."""
-        self._came.appendleft(item)
-
     async def send(self, xml: str) -> None:
         """Send a stanza, or close the connection if the server does not take it; `next` says so then."""
         try:

@@ -32,7 +32,8 @@ SUBSCRIBER: Final = "rooms"
 _SUBSCRIPTIONS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 _CARBONS: Final = frozenset({"{urn:xmpp:carbons:2}sent", "{urn:xmpp:carbons:2}received"})
 _ARCHIVED: Final = frozenset({"{urn:xmpp:mam:1}result", "{urn:xmpp:mam:2}result"})
-_LATE: Final = _CARBONS | _ARCHIVED | {"{urn:xmpp:delay}delay", "{jabber:x:delay}x"}
+_DELAYS: Final = frozenset({"{urn:xmpp:delay}delay", "{jabber:x:delay}x"})
+_LATE: Final = _CARBONS | _ARCHIVED | _DELAYS
 _BODY: Final = "{jabber:client}body"
 _NOTICE: Final = "{http://jabber.org/protocol/pubsub#event}event"
 _SILENT: Final = frozenset({"http://jabber.org/protocol/chatstates", "urn:xmpp:receipts", "urn:xmpp:chat-markers:0"})
@@ -43,13 +44,8 @@ _TOLD: Final[Mapping[str, EventType]] = {
     "{urn:xmpp:receipts}received": "receipt",
     "{urn:xmpp:chat-markers:0}received": "receipt",
 }
-_BESIDE: Final = frozenset(
-    {
-        *("urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp", "urn:xmpp:occupant-id:0"),
-        *("urn:xmpp:delay", "jabber:x:delay", "{urn:xmpp:carbons:2}private"),
-        *("{jabber:client}thread", "{jabber:component:accept}thread"),
-    }
-)
+_HINTS: Final = frozenset({"urn:xmpp:hints", "urn:xmpp:sid:0", "urn:xmpp:mam:tmp", "urn:xmpp:occupant-id:0"})
+_BESIDE: Final = _DELAYS | {"{jabber:client}thread", "{jabber:component:accept}thread", "{urn:xmpp:carbons:2}private"}
 """What clients, servers and rooms add to messages, by namespace or name: it tells a person nothing."""
 _IN_ROOM: Final = "{http://jabber.org/protocol/muc#user}x"
 _OF_ROOM: Final = _ADDED | {_IN_ROOM, "{urn:xmpp:occupant-id:0}occupant-id"}
@@ -91,9 +87,9 @@ class Deriver:
             return None
         # Of the others there is one copy: each is another event, even where it has the same bytes.
         is_copied = kind in ("message", "error") or (kind == "groupchat" and "/" in stanza.receiver)
-        digest = _digest(repr(_content(stanza.element))) if is_copied else ""
+        digest = digest_of(repr(_content(stanza.element))) if is_copied else ""
         window_s = None if "id" in stanza.element.attrib else max(_UNNAMED_S, now_s - beat_s)
-        event = self._event(kind, stanza, host, now_s, digest, window_s)
+        event = self.event(kind, stanza, host, now_s, digest, window_s)
         return self._with_pair(event, stanza.element) if kind == "message" and event.id else event
 
     def _with_pair(self, event: ServerEvent, element: ET.Element) -> ServerEvent:
@@ -108,29 +104,26 @@ class Deriver:
             return event
         attributes = {name: value for name, value in element.attrib.items() if name not in ("from", "to")}
         children = [_content(child) for child in element if child.tag not in _OF_ROOM]
-        pair = _digest(repr((bare(receiver if is_sent else sender), attributes, element.text, children)))
+        pair = digest_of(repr((bare(receiver if is_sent else sender), attributes, element.text, children)))
         if is_sent:
-            return attrs.evolve(event, pair=(pair, f"sent:{_digest(receiver)}"))
+            return attrs.evolve(event, pair=(pair, f"sent:{digest_of(receiver)}"))
         # Each device of the receiver has a copy.
         return attrs.evolve(
-            event, pair=(pair, f"received:{_digest(sender)}"), digest=_digest(f"{sender} {bare(receiver)} {pair}")
+            event, pair=(pair, f"received:{digest_of(sender)}"), digest=digest_of(f"{sender} {bare(receiver)} {pair}")
         )
 
     def _is_nick_here(self, jid: str) -> bool:
-        return _has_resource(jid) and self._is_room_here(jid)
+        return _has_resource(jid) and is_room_here(jid, self.hosts)
 
     def event_of_room(self, direct: Direct, now_s: float) -> ServerEvent | None:
         """Return the event of a room of `Rooms` that tells our subscriber of a message; None if it is none."""
         said, room = direct.said, direct.stanza.sender
-        is_subscribed = room in self.rooms and bare(direct.stanza.receiver) == f"{SUBSCRIBER}@{self.name}"
-        if said is None or not is_subscribed:
-            return None
-        if said.element.get("type") != "groupchat" or bare(said.sender) != room:
+        if said is None or said.element.get("type") != "groupchat" or not is_of_room(direct, self):
             return None
         stanza = Stanza(said.element, said.sender, room, said.xml)
         if _is_silent(said.element):
             return self._told(stanza, domain(room), now_s)
-        return self._event("groupchat", stanza, domain(room), now_s) if "groupchat" in self.takes else None
+        return self.event("groupchat", stanza, domain(room), now_s) if "groupchat" in self.takes else None
 
     def event_of_answer(self, stanza: Stanza, now_s: float) -> ServerEvent | None:
         """Return the event of a receipt or marker that a person sends the component itself; None if it is none."""
@@ -143,16 +136,13 @@ class Deriver:
         element, sender, receiver = stanza.element, stanza.sender, stanza.receiver
         named = {_TOLD[child.tag]: child.get("id") for child in element if child.tag in _TOLD}
         kind: EventType = "displayed" if "displayed" in named else "receipt"
-        number = named.get(kind)
-        if not number or kind not in self.takes:
-            return None
-        names = {child.tag for child in element}
-        is_late = domain(sender) in self.hosts and not names.isdisjoint(_LATE)
+        number, names = named.get(kind), {child.tag for child in element}
+        is_late = domain(sender) in self.hosts and not names.isdisjoint(_DELAYS)
         # A room passes a private one on in its own name.
         is_passed_on = _IN_ROOM in names and self._is_nick_here(sender) and element.get("type") != "groupchat"
-        if is_late or is_passed_on:
+        if not number or kind not in self.takes or is_late or is_passed_on:
             return None
-        event = self._event(kind, stanza, host, now_s, _digest(repr((sender, receiver, number))))
+        event = self.event(kind, stanza, host, now_s, digest_of(repr((sender, receiver, number))))
         return attrs.evolve(event, id=number)
 
     def event_of_push(self, stanza: Stanza, now_s: float) -> ServerEvent | None:
@@ -179,13 +169,14 @@ class Deriver:
             source=self.source,
             received_at_s=now_s,
             raw={"kind": "push", "node": publish.get("node"), "options": options, "summary": summary},
-            digest=_digest(f"{sender} {number}"),
+            digest=digest_of(f"{sender} {number}"),
             more={NODE: publish.get("node")},
         )
 
-    def _event(
+    def event(
         self, kind: EventType, stanza: Stanza, host: str, now_s: float, digest: str = "", window_s: float | None = None
     ) -> ServerEvent:
+        """Return the event of this type, with what the stanza has."""
         element = stanza.element
         word = element.get("type")
         raw: dict[str, Json] = {"kind": stanza.kind, "type": word, "xml": stanza.xml}
@@ -212,10 +203,12 @@ class Deriver:
         match stanza.kind, stanza.element.get("type"):
             case "message" | "presence", "error":
                 return "error"
-            case "message", word:
-                kind: EventType = "groupchat" if word == "groupchat" else "message"
-                makes_one = self._is_said(stanza) if kind == "groupchat" else self._is_message(stanza)
-                return kind if makes_one else None
+            case "message", "groupchat":
+                # What a room tells its occupants comes from none of `hosts`.
+                is_said = domain(stanza.sender) in self.hosts and stanza.receiver not in self.rooms
+                return "groupchat" if is_said else None
+            case "message", _:
+                return "message" if self._is_message(stanza) else None
             case "presence", (None | "unavailable"):
                 # As the user sends it to all; what reaches others has another `from` or `to`.
                 return "presence" if _has_resource(stanza.sender) and bare(stanza.sender) == stanza.receiver else None
@@ -225,10 +218,6 @@ class Deriver:
             case _:
                 return None
 
-    def _is_said(self, stanza: Stanza) -> bool:
-        """Tell whether a local user says it; what a room tells its occupants comes from none of `hosts`."""
-        return domain(stanza.sender) in self.hosts and stanza.receiver not in self.rooms
-
     def _is_message(self, stanza: Stanza) -> bool:
         sender = stanza.sender
         if not _has_resource(sender):
@@ -236,15 +225,24 @@ class Deriver:
             is_own = sender == bare(stanza.receiver) and domain(sender) in self.hosts
             if is_own and names & _CARBONS:
                 return False
-            if names & _ARCHIVED and (is_own or self._is_room_here(sender)):
+            if names & _ARCHIVED and (is_own or is_room_here(sender, self.hosts)):
                 return False
             if _NOTICE in names and _BODY not in names:
                 return False
         return True
 
-    def _is_room_here(self, sender: str) -> bool:
-        of_room = domain(sender)
-        return "@" in sender and of_room not in self.hosts and any(of_room.endswith(f".{host}") for host in self.hosts)
+
+def is_room_here(jid: str, hosts: Collection[str]) -> bool:
+    """Tell whether this may be a room of the hosts' server, or an occupant of one: no user has such an address."""
+    of_room = domain(jid)
+    return "@" in jid and of_room not in hosts and any(of_room.endswith(f".{host}") for host in hosts)
+
+
+def is_of_room(direct: Direct, deriver: Deriver) -> bool:
+    """Tell whether one of `Rooms` brings our subscriber what an occupant says."""
+    said, room = direct.said, direct.stanza.sender
+    is_ours = room in deriver.rooms and bare(direct.stanza.receiver) == f"{SUBSCRIBER}@{deriver.name}"
+    return is_ours and said is not None and bare(said.sender) == room
 
 
 def _has_resource(jid: str) -> bool:
@@ -259,7 +257,7 @@ def _is_silent(element: ET.Element) -> bool:
         if space in _SILENT:
             tells = True
         # An invitation is in the element by which a room marks a private message.
-        elif not (space in _BESIDE or child.tag in _BESIDE or (child.tag == _IN_ROOM and not len(child))):
+        elif not (space in _HINTS or child.tag in _BESIDE or (child.tag == _IN_ROOM and not len(child))):
             return False
     return tells
 
@@ -270,7 +268,8 @@ def _content(element: ET.Element) -> tuple[object, ...]:
     return element.tag, element.attrib, element.text, children
 
 
-def _digest(text: str) -> str:
+def digest_of(text: str) -> str:
+    """Return what names this text among the marks of events."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 

@@ -30,7 +30,8 @@ from restbroker.kinds import EJABBERD
 
 TAKES: Final[tuple[EventType, ...]] = ("message", "groupchat", "presence", "subscription", "error")
 _TOLD: Final[tuple[EventType, ...]] = ("receipt", "displayed")
-_MORE: Final[tuple[EventType, ...]] = ("push", *_TOLD)
+ROOM_LIFE: Final[tuple[EventType, ...]] = ("created", "joined", "left", "destroyed")
+_MORE: Final[tuple[EventType, ...]] = ("push", *_TOLD, *ROOM_LIFE)
 """What is taken only where `Take` names it."""
 _WINDOW_S: Final = 60.0
 """The seconds within which equal stanzas with an id are copies of one."""
@@ -74,7 +75,8 @@ class ComponentServer:
 
     `looks_up`: why a name elsewhere is a risk; "" if the server looks none up in DNS. `no_answer`, `no_tls`: what to do
     then. `faults`: by the name of the stream's error, what it means and what to do. `lines`: of its own configuration.
-    `keys`: what else than usual a key means.
+    `keys`: what else than usual a key means. `one_reads`: what it costs that one process reads rooms' events, and what
+    to do.
     """
 
     name: str
@@ -84,6 +86,7 @@ class ComponentServer:
     faults: Mapping[str, Sequence[str]]
     lines: Mapping[str, str]
     keys: Mapping[str, str]
+    one_reads: Sequence[str] = ()
 
 
 _FILE: Final = Path(__file__).with_name("servers.toml")
@@ -116,9 +119,7 @@ class Options:
     """Name is a subdomain of none of Hosts. Without the component ejabberd sends all copies to whoever has that name in
     DNS."""
     takes: _Types = key(
-        "Take",
-        default=TAKES,
-        meaning=f"The types of events that are taken; by default {', '.join(TAKES)}. Others are {', '.join(_MORE)}.",
+        "Take", default=TAKES, meaning=f"Types of events; by default {', '.join(TAKES)}. Others are {', '.join(_MORE)}."
     )
     push_empty: bool = key("PushEmpty", default=True)
     """Of the events push also those without a text and sender, as of receipts and calls; false: they are answered and
@@ -128,7 +129,8 @@ class Options:
     _target: str | None = key("Target")
     """The target of kind ejabberd with the same server's API, whose messages DropOwn drops."""
     lease_s: forms.Duration | None = key("Lease")
-    """One process reads, for events in order; how long after it dies another takes over. By default all read."""
+    """One process reads, for events in order; how long after it dies another takes over. By default all read; with
+    created, joined, left or destroyed in Take one does, and it is 15s."""
     max_unread_s: forms.Duration = key("MaxUnread", default=_UNREAD_S, shown=f"{_UNREAD_S:g}s")
     """While Redis accepts no events: how long the stream is left unread once 32 MiB wait in memory, so that the server
     keeps the rest in its memory. After that events are read and lost, and counted."""
@@ -150,6 +152,10 @@ class Options:
         password = problems.try_secret(f"{place}.Pass", self.password) or NO_SECRET
         if source.own_s is not None and self._target is None:
             problems.refuse(at("DropOwn"), "has no effect without a Target in Options, whose messages are dropped.")
+        lease_s = self.lease_s
+        if lease_s is None and not set(ROOM_LIFE).isdisjoint(self.takes):
+            lease_s = _LEASE_S
+            problems.note("RoomsLease", *(text.format(source=source.name) for text in self.server.one_reads))
         options = attrs.evolve(
             self,
             name=name,
@@ -157,6 +163,7 @@ class Options:
             password=password,
             ca=tls_files(TlsFiles(self.ca), place, place, problems, is_used=True).ca,
             takes=self.takes or TAKES,
+            lease_s=lease_s,
             rooms=tuple(map(fold_case, self.rooms)),
             target=None,
         )
@@ -207,14 +214,13 @@ class ProsodyOptions:
 
     options: Options = inline(Options, Options(), _of_prosody)
     takes: _Sent = key("Take", default=("push",))
-    """The types of events that are taken: push, the default; receipt and displayed, of messages from an address of Name:
+    """The types of events that are taken: push, the default; receipt and displayed, of messages sent by Name.
     Prosody copies none."""
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""
         lease_s = self.options.lease_s or _LEASE_S
-        takes = self.takes or ("push",)
-        options = attrs.evolve(self.options, takes=takes, lease_s=lease_s, software="prosody", target=None)
+        options = attrs.evolve(self.options, takes=self.takes, lease_s=lease_s, software="prosody", target=None)
         return options.check(source, at, problems)
 
 

@@ -22,7 +22,8 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent, domain
 from restbroker.servers.component.connection import ComponentStream, open_stream
 from restbroker.servers.component.derive import Deriver, Kind, answer_to, answer_to_push, has_text, is_notification
-from restbroker.servers.component.options import Options, digests_of
+from restbroker.servers.component.options import ROOM_LIFE, Options, digests_of
+from restbroker.servers.component.rooms import RoomLife
 from restbroker.servers.component.stanzas import (
     FORWARDED,
     Accepted,
@@ -60,9 +61,10 @@ def open_reader(source: EventSource, ports: ReaderPorts) -> "ComponentReader":
     settings = source.options
     assert isinstance(settings, Options)  # noqa: S101  as its options judged it
     deriver = Deriver(source.name, settings.name, settings.hosts, settings.rooms, settings.takes)
+    life = None if set(ROOM_LIFE).isdisjoint(settings.takes) else RoomLife(deriver)
     reports = SourceReports(source.name, ports.report, _TEXTS, "ComponentBack", ports.states)
     offers = Offers(source, ports.intake, reports)
-    return ComponentReader(settings, deriver, offers, reports, ports.leases, ports.progress)
+    return ComponentReader(settings, deriver, life, offers, reports, ports.leases, ports.progress)
 
 
 @attrs.define(eq=False)
@@ -71,6 +73,7 @@ class ComponentReader:
 
     settings: Options
     deriver: Deriver
+    life: RoomLife | None
     offers: Offers
     reports: SourceReports
     leases: LeasesInRedis
@@ -80,6 +83,8 @@ class ComponentReader:
     _pusher: Pusher = attrs.field(init=False)
     _stream: ComponentStream | None = None
     _may_read: trio.Event = attrs.field(factory=trio.Event)
+    _made: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
+    """Events on their way into the buffer, each with its size: what was read is not read again."""
     _put: int = 0
     _pushed: int = 0
     """How many events came into the buffer, and how many of these Redis has."""
@@ -166,12 +171,14 @@ class ComponentReader:
             await self._take(item)
 
     async def _take(self, item: Item) -> None:
-        event: ServerEvent | None = None
+        events: Sequence[ServerEvent | None] = ()
         match item:
             case StanzaCopy(host, stanza):
-                event = self.deriver.event_of_copy(host, stanza, self.now_s(), self._any_beat_s)
+                now_s, beat_s = self.now_s(), self._any_beat_s
+                life = () if self.life is None else self.life.events_of_copy(stanza, now_s, beat_s)
+                events = (self.deriver.event_of_copy(host, stanza, now_s, beat_s), *life)
             case Direct():
-                event = await self._direct(item)
+                events = await self._direct(item)
             case Skipped("length"):
                 self.reports.count("too_large")
                 self.reports.warn("EventTooLarge", limit=self.settings.limit_bytes)
@@ -182,19 +189,22 @@ class ComponentReader:
                 pass
             case _:
                 assert_never(item)
-        if event is not None:
-            await self._keep(event, item)
-
-    async def _keep(self, event: ServerEvent, item: Item) -> None:
-        """Put the event into the buffer, or lose it if that is full for too long."""
         size_bytes = _EACH_BYTES + 2 * len(item.stanza.xml) if isinstance(item, StanzaCopy | Direct) else _EACH_BYTES
+        self._made.extend((event, size_bytes) for event in events if event is not None)
+        await self._keep_made()
+
+    async def _keep_made(self) -> None:
+        while self._made:
+            await self._keep(*self._made.popleft())
+
+    async def _keep(self, event: ServerEvent, size_bytes: int) -> None:
+        """Put the event into the buffer, or lose it if that is full for too long."""
         try:
             with trio.move_on_after(0.0 if self._lost else self.settings.max_unread_s) as waiting:
                 await self._buffer.put(event, size_bytes)
         except trio.Cancelled:
             # The process stops: it is not in the buffer.
-            if self._stream is not None:
-                self._stream.put_back(item)
+            self._made.appendleft((event, size_bytes))
             raise
         if waiting.cancelled_caught:
             # It may have waited in the connection since the last heartbeat came back.
@@ -206,13 +216,15 @@ class ComponentReader:
             self._put += 1
             self._event_s = self.now_s()
 
-    async def _direct(self, direct: Direct) -> ServerEvent | None:
-        """Return the event of a stanza to the component itself, if it is a room's; answer a question."""
+    async def _direct(self, direct: Direct) -> Sequence[ServerEvent | None]:
+        """Return the events of a stanza to the component itself, such as a room's; answer a question."""
         name, stanza = self.settings.name, direct.stanza
         if stanza.kind == "message" and stanza.sender == stanza.receiver == name:
             self._record_beat(stanza.element.get("id", ""))
-            return None
+            return ()
         now_s = self.now_s()
+        if self.life is not None and (found := self.life.events_of_room(direct, now_s, self._any_beat_s)):
+            return found
         event = self.deriver.event_of_room(direct, now_s) or self.deriver.event_of_push(stanza, now_s)
         event = event or self.deriver.event_of_answer(stanza, now_s)
         if event is None:
@@ -224,8 +236,8 @@ class ComponentReader:
         elif event.type == "push" and not (self.settings.push_empty or has_text(event)):
             self.reports.count("ignored")
             await self._answer("result", [event])
-            return None
-        return event
+            return ()
+        return (event,)
 
     async def _answer(self, kind: Kind, events: Iterable[ServerEvent]) -> None:
         """Answer the notifications among these events; without a connection there is nobody to tell."""
@@ -316,13 +328,14 @@ class ComponentReader:
                 self._stream = None
                 await stream.send("</stream:stream>")
                 with trio.move_on_after(_DRAIN_S), suppress(Problem):
+                    await self._keep_made()
                     while True:
                         await self._take_next(stream)
         await self._pusher.finish(_PATIENCE_S)
 
     async def _end(self) -> None:
         """Note what was pushed and what is lost, and let others read."""
-        if count := len(self._pusher.unpushed):
+        if count := len(self._pusher.unpushed) + len(self._made):
             self._lost, self._lost_since_s = self._lost + count, self._lost_since_s or self._until_s
         else:
             self._until_s = max(self._until_s, self._broken_s or self._beat_s)

@@ -119,13 +119,14 @@ def prepare(server: Ejabberd) -> None:
     subscribe(server, "rooms", NAME, TEAM)
 
 
-def subscribe(server: Ejabberd, user: str, host: str, room: str) -> None:
-    """Subscribe a user to a room's messages, as 24.12 and newer take it, else as older ones do."""
+def subscribe(server: Ejabberd, user: str, host: str, room: str, *nodes: str) -> None:
+    """Subscribe a user to nodes of a room (else its messages), as 24.12 and newer take it, else as older ones do."""
     name, _, service = room.partition("@")
-    nodes = "urn:xmpp:mucsub:nodes:messages"
-    newer = {"user": user, "host": host, "room": name, "service": service, "nodes": [nodes]}
+    names = [f"urn:xmpp:mucsub:nodes:{node}" for node in nodes or ("messages",)]
+    newer = {"user": user, "host": host, "room": name, "service": service, "nodes": names}
     if server.call("subscribe_room", nick=user, **newer)[0] != 200:
-        status, text = server.call("subscribe_room", nick=user, user=f"{user}@{host}/x", room=room, nodes=nodes)
+        older = {"user": f"{user}@{host}/x", "room": room, "nodes": ",".join(names)}
+        status, text = server.call("subscribe_room", nick=user, **older)
         assert status == 200, text
 
 

@@ -20,6 +20,7 @@ from tests.events.component.mix import (
     differences,
     event_of,
     prepare,
+    subscribe,
     without_late_copies,
 )
 from tests.events.conftest import QUEUE, events_in
@@ -27,6 +28,7 @@ from tests.support.ejabberd import PASSWORD, REMOTE, SECRET, Ejabberd
 from tests.support.process import Running, run, started
 from tests.support.redis_server import RedisServer
 from tests.support.wait import until
+from tests.support.xmpp import Client as XmppClient
 from tests.support.xmpp import Clients
 
 PUSH: Final = f"push.{HOST}"
@@ -104,6 +106,93 @@ def test_everything_users_do_comes_once(
         assert HIDDEN not in broker.output()
     assert HIDDEN not in json.dumps(events_in(store))
     assert SECRET not in broker.output()
+
+
+def register(server: Ejabberd) -> None:
+    for user in ("ann", "bob", "eve"):
+        server.call("register", user=user, host=HOST, password=PASSWORD)
+
+
+@pytest.mark.slow  # a real server, and commands as processes
+@pytest.mark.promise
+def test_who_received_a_message_is_told_and_shown(
+    speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    configure(tmp_path, speaking, redis_server, Take=["receipt", "displayed"])
+    with started(["run"], directory=tmp_path) as broker, Clients(speaking.c2s_port, HOST) as clients:
+        reads(broker)
+        register(speaking)
+        bob, eve = clients.login("bob", PASSWORD), clients.login("eve", PASSWORD)
+        words = ["type=chat", f"from=shop@{NAME}", f"to=bob@{HOST}", "subject=", "body=own", "receipts=true"]
+        jid = run(["enqueue", "send_message", *words], directory=tmp_path).stdout.strip()
+        bob.messages.wait_for_number(1)
+        for client in (eve, bob):
+            # ejabberd copies it to the sender's host, and sends it to the component itself.
+            client.send(f"<message to='shop@{NAME}'><received xmlns='urn:xmpp:receipts' id='{jid}'/></message>")
+            client.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+        until(lambda: len(events_in(store)) == 2, "both are told", 60)
+        assert [(event["type"], event["id"]) for event in events_in(store)] == [("receipt", jid)] * 2
+        told = run(["explain", jid], directory=tmp_path).stdout.splitlines()
+    received = [line for line in told if line.startswith("received by")]
+    assert [f"somebody else: it went to bob@{HOST}" in line for line in received] == [True, False]
+    assert [f"  {name}@{HOST}/" in line for name, line in zip(("eve", "bob"), received, strict=True)] == [True, True]
+
+
+@pytest.mark.promise
+def test_who_comes_into_rooms_and_leaves_is_told_once(
+    speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
+) -> None:
+    tea, shown = f"tea@conference.{HOST}", f"shown@conference.{HOST}"
+    configure(tmp_path, speaking, redis_server, Take=["created", "joined", "left", "destroyed"], Rooms=[shown])
+    with started(["run"], directory=tmp_path) as broker, Clients(speaking.c2s_port, HOST) as clients:
+        reads(broker)
+        register(speaking)
+        options = [{"name": name, "value": "true"} for name in ("persistent", "allow_subscription")]
+        made = {"name": "shown", "service": f"conference.{HOST}", "host": HOST, "options": options}
+        assert speaking.call("create_room_with_opts", **made)[0] == 200
+        subscribe(speaking, "rooms", NAME, shown, "participants", "config")
+        ann, bob = clients.login("ann", PASSWORD), clients.login("bob", PASSWORD)
+
+        def told(*expected: tuple[str, str, str, str | None]) -> None:
+            """These are the events since the last call: type, who, in which room, why."""
+
+            def found() -> list[tuple[str, str, str, str | None]]:
+                return [
+                    (event["type"], (event["from"] or "").partition("@")[0], event["room"], event["why"])
+                    for event in events_in(store)
+                ]
+
+            until(lambda: len(found()) >= len(expected), f"{expected} is told", 60)
+            assert found() == list(expected)
+            store.command("DEL", f"queue:{QUEUE}")
+
+        def do(client: XmppClient, presence: str, *expected: tuple[str, str, str, str | None]) -> None:
+            client.send(presence)
+            client.ask(HOST, "<ping xmlns='urn:xmpp:ping'/>")
+            told(*expected)
+
+        asks = "<x xmlns='http://jabber.org/protocol/muc'/>"
+        unlock = "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>"
+        do(
+            ann,
+            f"<presence to='{tea}/Ann'>{asks}</presence>",
+            ("created", "ann", tea, None),
+            ("joined", "ann", tea, None),
+        )
+        ann.send(f"<iq type='set' to='{tea}' id='unlock'>{unlock}</iq>")
+        do(bob, f"<presence to='{tea}/Bob'/>", ("joined", "bob", tea, None))
+        # A change of what the room says of him is no join.
+        bob.send(f"<presence to='{tea}/Bob'><show>away</show></presence>")
+        do(bob, f"<presence to='{shown}/Bob'>{asks}</presence>", ("joined", "bob", shown, None))
+        do(bob, f"<presence to='{tea}/Bob' type='unavailable'/>", ("left", "bob", tea, "left"))
+        assert speaking.call("destroy_room", name="tea", service=f"conference.{HOST}")[0] == 200
+        told(("destroyed", "", tea, None), ("left", "ann", tea, "destroyed"))
+        # His session ends without a word: a room of Rooms tells that.
+        assert speaking.call("kick_user", user="bob", host=HOST)[0] == 200
+        until(lambda: events_in(store), "he is gone", 60)
+        assert [(event["type"], event["nick"], event["why"]) for event in events_in(store)] == [
+            ("left", "Bob", "ended")
+        ]
 
 
 @pytest.mark.slow  # a real server, asked by checks as processes

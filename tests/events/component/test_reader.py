@@ -7,7 +7,10 @@ from typing import Final
 import pytest
 import trio
 
+from restbroker.job.event import ServerEvent
 from restbroker.servers.component import connection, reader
+from restbroker.servers.component.options import ROOM_LIFE
+from restbroker.servers.reading import EventBuffer
 from restbroker.store import sources
 from restbroker.telemetry.events import SourceOpened
 from tests.events.component.conftest import HOST, NAME, Listener, Read, Reading, epoch_s, message, wrapped
@@ -269,6 +272,40 @@ async def test_a_stop_beside_another_process_is_no_gap(reading: Read) -> None:
         await found.is_beating()
         await found.is_beating()
     assert not gaps(found)
+
+
+def in_room(sender: str, receiver: str, content: str, word: str = "") -> str:
+    """A presence to a room, or of one, as a copy has it."""
+    kind = f" type='{word}'" if word else ""
+    return wrapped(f"<presence{kind} to='{receiver}' from='{sender}' xmlns='jabber:client'>{content}</presence>")
+
+
+@pytest.mark.promise
+async def test_a_stop_amid_what_a_room_tells_loses_none_of_it(
+    reading: Read, listener: Listener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One stanza may be several events, of which some are in the buffer, and is not to be read again."""
+    put, held = EventBuffer.put, trio.Event()
+
+    async def hold(buffer: EventBuffer, event: ServerEvent, size_bytes: int) -> None:
+        if event.type == "left" and not held.is_set():
+            held.set()
+            await trio.sleep_forever()
+        await put(buffer, event, size_bytes)
+
+    monkeypatch.setattr(EventBuffer, "put", hold)
+    ann, tea = "ann@example.org/phone", "tea@conference.example.org"
+    own = "<x xmlns='http://jabber.org/protocol/muc#user'><item role='none'/>{}</x>"
+    async with reading(takes=ROOM_LIFE) as found:
+        await found.reads()
+        await listener.send(in_room(ann, f"{tea}/Ann", ""), in_room(tea, ann, ""))
+        await listener.send(in_room(f"{tea}/Ann", ann, own.format("<status code='201'/><status code='110'/>")))
+        await listener.send(in_room(f"{tea}/Ann", ann, own.format("<destroy/>"), "unavailable"))
+        await held.wait()
+        found.stop()
+        told = ["created", "joined", "destroyed", "left"]
+        await until_async(lambda: [event["type"] for event in found.jobs()] == told, "all is told", 10)
+    assert not found.warnings("EventsLost")
 
 
 @pytest.mark.promise

@@ -10,6 +10,7 @@ from restbroker.app.reload import warnings_of
 from restbroker.config.core import LoadedConfig
 from restbroker.config.target import CertFiles
 from restbroker.operate.check.config import check_config
+from restbroker.servers.component.options import ROOM_LIFE, Options
 from tests.transport.authority import Authority, authority
 from tests.unit.config.conftest import Refused, Write
 
@@ -62,6 +63,26 @@ def test_a_component_that_is_elsewhere_is_taken_if_it_is_meant(write: Write, opt
     given = {"Name": "events.example.org", "Hosts": ["example.org"], "Pass": "secret", **options}
     source = {"Kind": "ejabberd-component", "Queue": "xmpp", "Class": "Event", "Options": given}
     assert write(events(source=source)).config.events is not None
+
+
+@pytest.mark.promise
+def test_one_process_reads_events_of_rooms_and_a_note_says_so(write: Write) -> None:
+    def loaded(*takes: str, **more: str) -> tuple[LoadedConfig, float | None]:
+        given = {"Name": "events.example.org", "Hosts": ["example.org"], "Pass": "p", "Take": takes, **more}
+        found = write(events(source={"Kind": "ejabberd-component", "Queue": "x", "Class": "E", "Options": given}))
+        assert found.config.events is not None
+        options = found.config.events.sources[0].options
+        assert isinstance(options, Options)
+        return found, options.lease_s
+
+    for kind in ROOM_LIFE:
+        found, lease_s = loaded("message", kind)
+        assert lease_s == 15.0
+        (note,) = [note for note in found.notes if note.code == "RoomsLease"]
+        assert "messages too" in note.message
+    for takes, more, expected_s in ((("message", "receipt"), {}, None), (("joined",), {"Lease": "5s"}, 5.0)):
+        found, lease_s = loaded(*takes, **more)
+        assert (lease_s, "RoomsLease" in noted(found)) == (expected_s, False)
 
 
 def test_a_certificate_beside_the_configuration_is_found(write: Write, tmp_path: Path, ours: Authority) -> None:
