@@ -114,7 +114,8 @@ def _print_receipts(found: Receipts) -> None:
     if not (found.receiver or found.told):
         return
     rows = [
-        (TOLD[told.type], f"{local(told.at_s)}  {told.sender}  {found.warning(told)}".rstrip()) for told in found.told
+        (TOLD[told.words["type"] or ""], f"{local(told.at_s)}  {told.words['from']}  {found.warning(told)}".rstrip())
+        for told in found.told
     ]
     columns.rows(("", ""), rows or [(TOLD["receipt"], "nobody, as far as the recent events tell")])
     reach = "none" if found.since_s is None else f"back to {local(found.since_s)}"
@@ -266,7 +267,9 @@ def _as_json(timeline: Timeline) -> dict[str, Json]:
         "places": list(map(_place_json, timeline.locations)),
         "ends": ends,
         "acts": acts,
-        "told": [{"when": utc(told.at_s), "warning": found.warning(told), **attrs.asdict(told)} for told in found.told],
+        "told": [
+            {"when": utc(told.at_s), "id": told.id, "warning": found.warning(told), **told.words} for told in found.told
+        ],
         "told_since": None if found.since_s is None else utc(found.since_s),
         "unseen": list(timeline.unseen),
         "refused": list(timeline.refused),

@@ -95,8 +95,8 @@ class Receipts:
 
     def warning(self, event: ShownEvent) -> str:
         """Return a warning if the message went to somebody else; to a room it went to all."""
-        receiver = self.receivers[event.id]
-        is_other = receiver not in ("", event.room) and address_of(event.sender) != address_of(receiver)
+        receiver = self.receivers[event.id or ""]
+        is_other = receiver not in ("", event.words["room"]) and address_of(event.words["from"]) != address_of(receiver)
         return f"somebody else: it went to {receiver}" if is_other else ""
 
 
@@ -177,7 +177,7 @@ def _receipts(client: Client, jid: str) -> Receipts:
     asking = events.read_asking(client, identities)
     receivers = dict(asking.get(identity, (identity, "")) for identity in identities)
     recent = list(Tail(client).read_new())
-    told = tuple(event for event in recent if event.type in TOLD and event.id in receivers)
+    told = tuple(event for event in recent if event.words["type"] in TOLD and event.id in receivers)
     return Receipts(receivers, recent[0].at_s if recent else None, told)
 
 

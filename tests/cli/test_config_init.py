@@ -186,7 +186,9 @@ def test_what_is_asked_for_alerts_sends_them(tmp_path: Path, domain: str | None,
     token = next(token for token in config.tokens if token.name == "alerts")
     assert (token.allow, token.targets, token.signed) == (("send_message",), ("ejabberd",), True)
     sent = run(
-        ["events", "send", "alerts", "-", "--dry-run", "--json"], directory=tmp_path, stdin='{"text": "<https://b.org|a> {to}"}'
+        ["events", "send", "alerts", "-", "--dry-run", "--json"],
+        directory=tmp_path,
+        stdin='{"text": "<https://b.org|a> {to}"}',
     )
     made = json.loads(sent.stdout)
     assert (made["queue"], made["command"]) == ("rest", "send_message")

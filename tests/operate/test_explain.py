@@ -248,7 +248,9 @@ def reported(client: Client, kind: str, number: str, sender: str, room: str | No
 
 def told(client: Client, configured: ConfigContext, jid: str = "j1") -> list[tuple[str, str, bool]]:
     found = explain(client, jid, configured).receipts
-    return [(TOLD[event.type], event.sender, bool(found.warning(event))) for event in found.told]
+    return [
+        (TOLD[event.words["type"] or ""], event.words["from"] or "", bool(found.warning(event))) for event in found.told
+    ]
 
 
 @pytest.mark.promise
