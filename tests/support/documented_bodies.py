@@ -99,7 +99,7 @@ def said(place: Path, redis_url: str, targets: Mapping[str, Any], ways: Mapping[
     document = {
         "RedisURL": redis_url,
         "Tokens": {"alerts": {"Secret": "a-secret-of-many-letters", **allowed}},
-        "Targets": {name: {"Queues": [name], "OrderBy": ["to"], **entry} for name, entry in targets.items()},
+        "Targets": {name: {"OrderBy": ["from"], **entry, "Queues": [name]} for name, entry in targets.items()},
         "Events": {
             "Listen": f"127.0.0.1:{port}",
             "Sources": {name: sent.event_source(f"/{name}", way) for name, (way, sent) in each.items()},

@@ -33,7 +33,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
     name, _, service = ROOM.partition("@")
     options = [{"name": option, "value": "true"} for option in ("persistent", "allow_subscription")]
     room = {"name": name, "service": service}
-    subscriber = {"user": f"{TO['from']}/restbroker", "nick": NICK, "room": ROOM, "nodes": "urn:xmpp:mucsub:nodes:system"}
+    subscriber = {
+        "user": f"{TO['from']}/restbroker",
+        "nick": NICK,
+        "room": ROOM,
+        "nodes": "urn:xmpp:mucsub:nodes:system",
+    }
     for command, given in (
         ("register", {"user": "ops", "host": HOST, "password": PASSWORD}),
         ("create_room_with_opts", {**room, "host": HOST, "options": options}),
@@ -69,6 +74,7 @@ def test_a_documented_body_is_read_once_in_chat_and_room(
             "URL": prosody.rest_url,
             "Domain": HOST,
             "Auth": {"Basic": {"User": "alerts", "Pass": PASSWORD}},
+            "OrderBy": ["to"],
         },
     }
     expected = [sent.expect for sent in documented()]
