@@ -16,6 +16,7 @@ from restbroker.config.events import Events, EventSource
 from restbroker.config.target import CertFiles
 from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.job.event import ServerEvent
+from restbroker.operate.handovers import CommandJobs
 from restbroker.store import queues
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.connection import Connection
@@ -77,14 +78,16 @@ class ReadSource(Taking):
 
 
 @asynccontextmanager
-async def taking(events: Events, url: str, timeout_s: float = 10.0, looked_at: str = "") -> AsyncIterator[Taking]:
+async def taking(
+    events: Events, url: str, timeout_s: float = 10.0, looked_at: str = "", commands: CommandJobs | None = None
+) -> AsyncIterator[Taking]:
     """Takes events in until the end of the block; `looked_at`: where Redis is for the test, if elsewhere."""
     log: list[Event] = []
 
     def connection() -> Connection:
         return Connection(open_client(StoreSettings(url), timeout_s))
 
-    (receiver,) = event_services(events, connection, log.append, Room(), None)
+    *_, receiver = event_services(events, connection, log.append, Room(), commands)
     assert isinstance(receiver, Receiver)
     scope = trio.CancelScope()
 
@@ -128,18 +131,24 @@ Open = Callable[..., AbstractAsyncContextManager[Hall]]
 def hall(redis_server: RedisServer) -> Open:
     """Opens one for these sources on the run's Redis, which is empty then, and ends it at the end of the block.
 
-    `hurried`: it waits for Redis no longer than a process does. On a busy machine Redis may take its time.
+    `hurried`: it waits for Redis no longer than a process does. On a busy machine Redis may take its time. `commands`:
+    what makes the jobs of those with a target.
     """
 
     @asynccontextmanager
-    async def opened(*sources: EventSource, hurried: bool = False, tls: CertFiles | None = None) -> AsyncIterator[Hall]:
+    async def opened(
+        *sources: EventSource,
+        hurried: bool = False,
+        tls: CertFiles | None = None,
+        commands: CommandJobs | None = None,
+    ) -> AsyncIterator[Hall]:
         redis_server.flush()
         events = Events(("127.0.0.1", 0), sources or (SOURCE,), tls)
         # A connection of its own for each request, as Prosody makes one.
         once = httpx.Limits(max_keepalive_connections=0)
         async with (
             httpx.AsyncClient(timeout=60, trust_env=False, limits=once) as client,
-            taking(events, redis_server.url, 1.0 if hurried else 10.0) as it,
+            taking(events, redis_server.url, 1.0 if hurried else 10.0, commands=commands) as it,
         ):
             if not hurried:
                 it.receiver.deliverer.patience_s = 20.0
