@@ -28,6 +28,8 @@ LONGEST: Final = 4000
 # The bytes in XML of all texts of a message: servers take stanzas of 10,000 in any case (RFC 6120, 13.12).
 MOST_BYTES: Final = 8000
 _CUT: Final = "…"
+# The most bytes in XML that a character takes: a quote.
+_WIDEST: Final = len("&quot;")
 # Colours and titles of a terminal, of which only the control character could not be sent.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|.?)")
 # What XML cannot hold, and what overrides the direction of the text that follows.
@@ -102,23 +104,25 @@ def fill(
     for name, template in templates.items():
         if not isinstance(template, TemplateText):
             filled[name] = template
-        elif text := _text(name, template, spec.argument(name), members, LONGEST if is_message else None):
+        elif text := _text(name, template, spec, members, LONGEST if is_message else None):
             filled[name] = text
-    texts = [value for name, value in filled.items() if isinstance(value, _Text) and _is_free(name)]
-    most = _most_of_each(texts) if is_message else None
-    return {
-        name: value.written(most if _is_free(name) else None) if isinstance(value, _Text) else value
-        for name, value in filled.items()
-    }
+    said = {name: value.written(None) if isinstance(value, _Text) else value for name, value in filled.items()}
+    texts = {name: value for name, value in filled.items() if isinstance(value, _Text) and _is_free(name)}
+    # Nearly all fit without a look at their bytes.
+    if not is_message or sum(len(str(said[name])) for name in texts) * _WIDEST <= MOST_BYTES:
+        return said
+    most = _most_of_each([*texts.values()])
+    return {**said, **{name: text.written(most) for name, text in texts.items()}}
 
 
 def _text(
-    name: str, text: TemplateText, argument: ArgumentSpec | None, members: Mapping[str, Json], longest: int | None
+    name: str, text: TemplateText, spec: CommandSpec, members: Mapping[str, Json], longest: int | None
 ) -> _Text | None:
     """Return the text without those lines of which nothing is there; None if all of it may be missing, and is."""
     posted = {member.name: _said(members.get(member.name), longest) for member in text.placeholders}
     is_free, is_xml = _is_free(name), _is_xml(name, text)
     if posted and not any(posted.values()):
+        argument = spec.argument(name)
         may_be_missing = argument is None or argument.optional
         if not (may_be_missing or is_free) or not all(member.optional for member in text.placeholders):
             raise UnfitEvent(f"It has no {' or '.join(posted)}, of which the argument {name} is made.")
@@ -131,22 +135,13 @@ def _text(
         # An element may begin in one line and end in another.
         return is_xml or not values or any(values)
 
-    return _Text([line for line in _lines(text) if stays(line)], posted, is_xml)
+    return _Text([line for line in text.lines if stays(line)], posted, is_xml)
 
 
 def _is_word(text: str) -> bool:
     """Tell whether a text is a word, also as servers read it: to them a full-width @ is an @."""
     plain = unicodedata.normalize("NFKC", text)
     return plain.isprintable() and _WORD.fullmatch(plain) is not None
-
-
-def _lines(text: TemplateText) -> list[list[str | Placeholder]]:
-    lines: list[list[str | Placeholder]] = [[]]
-    for part in text.parts:
-        first, *rest = [part] if isinstance(part, Placeholder) else part.split("\n")
-        lines[-1].append(first)
-        lines += [[line] for line in rest]
-    return lines
 
 
 def _said(value: Json, longest: int | None) -> str | None:
