@@ -26,7 +26,7 @@ from dev.benchmarks.surroundings import LOGIN
 BARE, C = "bare Python", "C"
 LANGUAGES: Final = (C, BARE) if shutil.which("cc") else (BARE,)
 _SOURCE: Final = Path(__file__).with_name("floor.c")
-_NUMBER: Final = b"@NUMBER@"
+NUMBER: Final = b"@NUMBER@"
 """In a request, it becomes a number that no other has: an event that came before is no job."""
 _BASIC: Final = "Basic " + base64.b64encode(f"{LOGIN['User']}:{LOGIN['Pass']}".encode()).decode()
 
@@ -88,7 +88,7 @@ def main() -> None:
             if done == first:
                 began_s, before_s = time.monotonic(), _used_s()
             if sent < requests:
-                line.send(_numbered(request, sent + 1000) if _NUMBER in request else request)
+                line.send(_numbered(request, sent + 1000) if NUMBER in request else request)
                 sent += 1
     measured = done - first
     per_s, cpu_us = measured / (time.monotonic() - began_s), (_used_s() - before_s) / measured * 1e6
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def _numbered(request: bytes, number: int) -> bytes:
-    return request.replace(_NUMBER, b"%08d" % number)
+    return request.replace(NUMBER, b"%08d" % number)
 
 
 def _used_s() -> float:

@@ -27,13 +27,14 @@ _WARM_UP: Final = Load(20, rate=50)
 
 @attrs.frozen
 class Cost:
-    """One measurement; the latency, from push to request, only of jobs at a rate."""
+    """One measurement; the latency only of jobs at a rate, from push to request, and of one who posts beside others."""
 
     jobs_per_s: float
     cpu_us: float
     redis_us: float
     memory_mib: float
     p50_ms: float | None = None
+    p95_ms: float | None = None
     p99_ms: float | None = None
 
 

@@ -113,6 +113,7 @@ _PARTS: Final[Mapping[str, Callable[[Found], Sequence[str]]]] = {
     "failures": _kinds,
     "order": partial(_costs, titles=_CPU),
     "slow": _slow,
+    "posts": partial(_costs, titles={**_CPU, "jobs_per_s": "posts/s", "p50_ms": "p50, ms", "p95_ms": "p95, ms"}),
 }
 
 

@@ -1,5 +1,6 @@
 """What is measured. `SCENARIOS` has them in the order in which they run; each returns its rows."""
 
+import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,7 +15,7 @@ from dev.benchmarks.peers import BULLMQ, OURS, PEERS, REPLY, SIDEKIQ, Load, Peer
 from dev.benchmarks.processes import cpu_s, memory_mib
 from dev.benchmarks.run import Case, Found, Run
 from dev.benchmarks.surroundings import COMMAND, KINDS, SLOW_MS, wait_for
-from dev.benchmarks.visits import VISITS, visited
+from dev.benchmarks.visits import VISITS, slowly_posted, visited
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
 
@@ -30,6 +31,23 @@ for number = 1, ARGV[1] do
     '","args":["set_presence",{"user":"john","host":"example.org"},"bench"],"error_class":"ServerError"}')
 end
 """
+
+_ALERT: Final = {
+    "title": "[FIRING:1] High memory (eu-1) @NUMBER@",
+    "message": "**Firing**\n\nValue: B=22, C=1\nLabels:\n - alertname = High memory\n - zone = eu-1\n",
+    "status": "firing",
+    "alerts": [
+        {
+            "status": "firing",
+            "labels": {"alertname": "High memory", "zone": "eu-1"},
+            "annotations": {"summary": "Memory of eu-1 is nearly full"},
+            "startsAt": "2026-03-01T08:53:31Z",
+            "generatorURL": "https://grafana.example.org/alerting/grafana/m1/view",
+            "fingerprint": "c6eadffa33fcdf37",
+            "values": {"B": 22, "C": 1},
+        }
+    ],
+}
 
 
 @attrs.frozen
@@ -142,8 +160,21 @@ def events(run: Run) -> Found:
     return run.alternate([Case("10 senders", OURS, partial(_events, run))])
 
 
+def posts(run: Run) -> Found:
+    """What eight senders post becomes jobs of an application or messages, while a ninth posts once a second."""
+    map_ = {"Options": {"Map": {"title": "/title", "text": "/message"}}}
+    arguments = {"type": "chat", "from": "alerts@example.org", "to": "ops@example.org", "subject": ""}
+    said = {"Target": "target-rest0", "Command": "send_message", "Arguments": arguments | {"body": "{title}\n{text}"}}
+    rows = {
+        "jobs of an application": partial(_alerts, run, {**map_, "Queue": "alerts", "Class": "Alert"}),
+        "messages, the server is away": partial(_alerts, run, {**map_, **said}),
+        "messages, sent": partial(_alerts, run, {**map_, **said}, is_there=True),
+    }
+    return run.alternate([Case(row, OURS, measure) for row, measure in rows.items()])
+
+
 SCENARIOS: Final[Mapping[str, Callable[[Run], Found]]] = {
-    part.__name__: part for part in (full, rates, kinds, order, pages, more, slow, failures, ejabberd, events)
+    part.__name__: part for part in (full, rates, kinds, order, pages, more, slow, failures, ejabberd, events, posts)
 }
 
 
@@ -183,21 +214,45 @@ def _real(run: Run, server: Ejabberd) -> list[Case]:
 
 
 def _events(run: Run) -> Cost:
-    port, messages = free_port(), run.jobs(20_000)
-    source = {"Kind": "mongooseim-webhook", "Path": "/events/mim", "Queue": "chat", "Class": "ChatEvent"}
-    keys = {"Events": {"Listen": f"127.0.0.1:{port}", "Sources": {"mim": source}}}
-    store, around = run.around.redis, run.around
-    store.flushall()
     form = "author=alice&server=localhost&receiver=bob&message=Hello%2C+Bob%21+This+is+message+@NUMBER@"
-    with worker(PEERS[0], run.bench(Load(1, keys=keys))) as pid:
+    source = {"Kind": "mongooseim-webhook", "Queue": "chat", "Class": "ChatEvent"}
+    return _posted(run, source, form, run.jobs(20_000), senders=10)
+
+
+def _alerts(run: Run, source: Mapping[str, object], *, is_there: bool = False) -> Cost:
+    """Post alerts as Grafana does. The target's server may be there."""
+    return _posted(run, {"Kind": "webhook", **source}, _ALERT, run.jobs(100_000), 8, is_there=is_there)
+
+
+def _posted(
+    run: Run,
+    source: Mapping[str, object],
+    body: Mapping[str, object] | str,
+    posts: int,
+    senders: int,
+    *,
+    is_there: bool = True,
+) -> Cost:
+    """Measure what posts cost until each is a job, or done by the target; one more sender posts JSON once a second."""
+    port, nowhere, store, around = free_port(), free_port(), run.around.redis, run.around
+    target = {} if is_there else {"URL": f"http://127.0.0.1:{nowhere}/api"}
+    keys = {"Events": {"Listen": f"127.0.0.1:{port}", "Sources": {"posted": {"Path": "/events/in", **source}}}}
+    store.flushall()
+    with worker(PEERS[0], run.bench(Load(1, keys=keys, target=target))) as pid:
         wait_for(port, 30)
         before = cpu_s(pid), around.redis_cpu_s()
-        url = f"http://127.0.0.1:{port}/events/mim"
-        found = floor.post(around.directory, url, form, messages, connections=10, on_last=False)
-        cpu_us, redis_us = (
-            (now - then) / messages * 1e6 for now, then in zip((cpu_s(pid), around.redis_cpu_s()), before, strict=True)
-        )
+        url = f"http://127.0.0.1:{port}/events/in"
+        beside: AbstractContextManager[list[float]] = nullcontext([])
+        with beside if isinstance(body, str) else slowly_posted(url, body) as waits_ms:
+            found = floor.post(around.directory, url, body, posts, connections=senders, on_last=False)
+        of_target = "Target" in source
+        while of_target and is_there and store.llen("queue:rest0"):
+            time.sleep(0.05)
+        used = zip((cpu_s(pid), around.redis_cpu_s()), before, strict=True)
+        cpu_us, redis_us = ((now - then) / posts * 1e6 for now, then in used)
         memory = memory_mib(pid)
-    if (taken := store.llen("queue:chat")) != messages:
-        raise SystemExit(f"{messages} messages were taken, and {taken} are jobs")
-    return Cost(found.jobs_per_s, cpu_us, redis_us, memory)
+    jobs = store.llen("queue:rest0" if of_target else f"queue:{source['Queue']}")
+    if not (of_target and is_there) and jobs != posts + len(waits_ms):
+        raise SystemExit(f"{posts} were posted, and {jobs} are jobs")
+    cuts = statistics.quantiles(waits_ms, n=20) if len(waits_ms) > 1 else [None] * 19
+    return Cost(found.jobs_per_s, cpu_us, redis_us, memory, p50_ms=cuts[9], p95_ms=cuts[18])
