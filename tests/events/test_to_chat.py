@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +16,15 @@ from restbroker.config.events import EventSource, Handover
 from restbroker.servers.webhook.options import Options
 from restbroker.store.client import Client
 from tests.events.conftest import Open
+from tests.support import unfinished_jobs
 from tests.support.pages import page
 from tests.support.ports import free_port
 from tests.support.process import run_here, started
 from tests.support.receiver import Answer, Received, Receiver
 from tests.support.redis_server import RedisServer
 from tests.support.rows import rows
-from tests.support.wait import until
+from tests.support.tcp_proxy import Hold, TcpProxy
+from tests.support.wait import until, until_async
 
 SECRET: Final = "a-secret-of-many-letters"
 ARGUMENTS: Final = {
@@ -80,6 +83,28 @@ async def test_what_becomes_no_message_has_the_time_of_its_source(hall: Open) ->
         assert [len(one.jobs(queue)) for queue in ("plain", "known")] == [3, 2]
 
 
+async def test_a_post_to_a_frozen_redis_is_said_once(hall: Open) -> None:
+    """The sender heard that it was not taken, and posts it again, whatever Redis took by then."""
+    async with hall(TOLD, hurried=True) as one:
+        assert (await one.post(UP, "/in")).status_code == 202
+        one.redis.suspend()
+        try:
+            answer = await one.post(DOWN, "/in")
+        finally:
+            one.redis.resume()
+        await until_async(lambda: one.redis.command("PING"), "Redis answers")
+        again = await one.post(DOWN, "/in")
+        assert (answer.status_code, again.status_code) == (503, 202)
+        assert len(one.jobs("alerts")) == 2
+
+
+async def test_another_process_knows_what_came_last(hall: Open) -> None:
+    async with hall(TOLD) as one, hall(TOLD) as other:
+        posts = ((one, DOWN), (other, DOWN), (other, UP), (one, UP), (one, DOWN))
+        answers = [await at.post(body, "/in") for at, body in posts]
+    assert ["restbroker-job" in answer.headers for answer in answers] == [True, False, True, False, True]
+
+
 def configure(place: Path, redis: RedisServer, port: int, url: str, **more: Any) -> None:
     options = {"Map": {"id": "/id", "who": "path:0", "title": "/title", "text": "/text"}}
     source = {"Kind": "webhook", "Path": "/in", "Target": "chat", "Command": "send_message", "Arguments": ARGUMENTS}
@@ -132,6 +157,36 @@ def test_what_is_posted_is_said_once(redis_server: RedisServer, store: Client, t
     assert [one["body"] for one in said] == [*(f"t{number}" for number in range(20)), "down", "up", "down"]
     assert {(one["from"], one["to"]) for one in said} == {("alerts@example.org", "ops@example.org")}
     assert store.command("ZCARD", "dead") == 0
+
+
+@pytest.mark.promise("Events", "what is posted is said once, in order")
+def test_a_kill_before_the_answer_leaves_one_job(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
+    """Redis has it, and the sender, who heard nothing, posts it again."""
+    port, answer = free_port(), Hold(b"said once", executed=True)
+    with TcpProxy(redis_server.port) as between, ThreadPoolExecutor() as pool:
+        configure(
+            tmp_path,
+            redis_server,
+            port,
+            f"http://127.0.0.1:{free_port()}/api",
+            RedisURL=f"redis://127.0.0.1:{between.port}",
+        )
+        with started(["run"], directory=tmp_path) as broker:
+            broker.wait_for(r"listening what=events")
+            # By now Redis has the script.
+            assert post(port, {"title": "before"}).status_code == 202
+            between.holds.append(answer)
+            unheard = pool.submit(post, port, {"title": "said once"})
+            assert answer.reached.wait(60)
+            broker.process.kill()
+            assert isinstance(unheard.exception(60), httpx.TransportError)
+            answer.release.set()
+        with started(["run"], directory=tmp_path) as broker:
+            broker.wait_for(r"listening what=events")
+            again = post(port, {"title": "said once"})
+            assert (again.status_code, "restbroker-job" in again.headers) == (202, False)
+            assert broker.stop() == 0
+    assert unfinished_jobs.count(store).total() == 2
 
 
 def test_a_sender_hears_what_became_of_a_post(redis_server: RedisServer, store: Client, tmp_path: Path) -> None:
