@@ -161,7 +161,7 @@ def events(run: Run) -> Found:
 
 
 def posts(run: Run) -> Found:
-    """What eight senders post becomes jobs of an application or messages, while a ninth posts once a second."""
+    """What eight senders post becomes jobs of an application or messages, while a ninth posts ten times a second."""
     map_ = {"Options": {"Map": {"title": "/title", "text": "/message"}}}
     arguments = {"type": "chat", "from": "alerts@example.org", "to": "ops@example.org", "subject": ""}
     said = {"Target": "target-rest0", "Command": "send_message", "Arguments": arguments | {"body": "{title}\n{text}"}}
@@ -233,7 +233,7 @@ def _posted(
     *,
     is_there: bool = True,
 ) -> Cost:
-    """Measure what posts cost until each is a job, or done by the target; one more sender posts JSON once a second."""
+    """Measure what posts cost until each is a job, or done by the target; one more posts JSON ten times a second."""
     port, nowhere, store, around = free_port(), free_port(), run.around.redis, run.around
     target = {} if is_there else {"URL": f"http://127.0.0.1:{nowhere}/api"}
     keys = {"Events": {"Listen": f"127.0.0.1:{port}", "Sources": {"posted": {"Path": "/events/in", **source}}}}
