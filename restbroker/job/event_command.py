@@ -9,8 +9,9 @@ import re
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Final, TypeAlias
-from xml.sax.saxutils import escape, unescape
+from xml.sax.saxutils import escape
 
 import attrs
 
@@ -23,7 +24,7 @@ from restbroker.job.template import BadTemplate, Placeholder, TemplateText
 
 # What fills each argument: a text, or another value as it is.
 Templates: TypeAlias = Mapping[str, TemplateText | Json]
-# The characters of a member in a message, so that none takes the place of all the others.
+# The characters of a member in a message, less where all its texts would be too long.
 LONGEST: Final = 4000
 # The bytes in XML of all texts of a message: servers take stanzas of 10,000 in any case (RFC 6120, 13.12).
 MOST_BYTES: Final = 8000
@@ -49,15 +50,14 @@ def refuse_foreign(name: str, text: TemplateText, spec: ArgumentSpec | None) -> 
     if not text.placeholders:
         return
     place = None if spec is None else spec.host_source
-    literals = [part if isinstance(part, str) else "" for part in text.parts]
-    before = ("".join(literals[:number]) for number, part in enumerate(text.parts) if isinstance(part, Placeholder))
-    if _is_xml(name, text) and any(map(_is_in_tag, before)):
+    *before, last = text.filled(lambda _: "\0").split("\0")
+    if _is_xml(name, text) and any(map(_is_in_tag, accumulate(before))):
         raise BadTemplate("has a member within a tag; what is posted may only be the text of an element.")
     if place in ("host", "jids") or name == "host":
         raise BadTemplate("names a host, which no sender may choose; write it here, or in each of Routes.")
-    is_address = place == "jid" or (not _is_free(name) and "@" in "".join(literals))
-    local, _, host = literals.pop().partition("@")
-    if is_address and (not host or {"@", "/"} & {*"".join(literals), *local}):
+    local, _, host = last.partition("@")
+    is_address = place == "jid" or (not _is_free(name) and "@" in "".join((*before, last)))
+    if is_address and (not host or {"@", "/"} & {*"".join(before), *local}):
         raise BadTemplate(f'is an address, whose host no sender may choose; write it here: "{{{name}}}@example.org".')
 
 
@@ -80,17 +80,24 @@ def _is_in_tag(before: str) -> bool:
 class _Text:
     """The text of an argument, by lines, and what was posted for its members, which is escaped where it `is_xml`."""
 
-    lines: Sequence[Sequence[str | Placeholder]]
+    lines: Sequence[TemplateText]
     posted: Mapping[str, str | None]
     is_xml: bool
 
     def written(self, most: int | None) -> str:
-        """Return the text; each member has at most so many bytes in XML."""
-        said = {name: "" if text is None else _cut(text, most) for name, text in self.posted.items()}
-        if self.is_xml:
-            said = {name: _escaped(text) for name, text in said.items()}
-        lines = ("".join(part if isinstance(part, str) else said[part.name] for part in line) for line in self.lines)
-        return "\n".join(lines)
+        """Return the text with at most so many characters of each member; a cut shows."""
+
+        def value_of(name: str) -> str:
+            text = self.posted[name] or ""
+            text = text if most is None or len(text) <= most else text[:most] + _CUT
+            return _escaped(text) if self.is_xml else text
+
+        return "\n".join(line.filled(value_of) for line in self.lines)
+
+    def size(self, most: int) -> int:
+        """Return the bytes of this in XML."""
+        text = self.written(most)
+        return len((text if self.is_xml else _escaped(text)).encode())
 
 
 def fill(
@@ -100,40 +107,30 @@ def fill(
 
     The texts of a message are cut where they are too long for servers of XMPP.
     """
-    filled: dict[str, Json | _Text] = {}
-    for name, template in templates.items():
-        if not isinstance(template, TemplateText):
-            filled[name] = template
-        elif text := _text(name, template, spec, members, LONGEST if is_message else None):
-            filled[name] = text
-    said = {name: value.written(None) if isinstance(value, _Text) else value for name, value in filled.items()}
-    texts = {name: value for name, value in filled.items() if isinstance(value, _Text) and _is_free(name)}
-    # Nearly all fit without a look at their bytes.
-    if not is_message or sum(len(str(said[name])) for name in texts) * _WIDEST <= MOST_BYTES:
-        return said
-    most = _most_of_each([*texts.values()])
-    return {**said, **{name: text.written(most) for name, text in texts.items()}}
+    parsed = {name: text for name, text in templates.items() if isinstance(text, TemplateText)}
+    texts = {name: _text(name, text, spec.argument(name), members) for name, text in parsed.items()}
+    most = _most_of_each([text for name, text in texts.items() if text and _is_free(name)]) if is_message else None
+    said = {name: text and text.written(most if _is_free(name) else None) for name, text in texts.items()}
+    return {name: value for name, value in {**templates, **said}.items() if value is not None or name not in parsed}
 
 
-def _text(
-    name: str, text: TemplateText, spec: CommandSpec, members: Mapping[str, Json], longest: int | None
-) -> _Text | None:
+def _text(name: str, text: TemplateText, argument: ArgumentSpec | None, members: Mapping[str, Json]) -> _Text | None:
     """Return the text without those lines of which nothing is there; None if all of it may be missing, and is."""
-    posted = {member.name: _said(members.get(member.name), longest) for member in text.placeholders}
+    posted = {member.name: _said(members.get(member.name)) for member in text.placeholders}
     is_free, is_xml = _is_free(name), _is_xml(name, text)
     if posted and not any(posted.values()):
         argument = spec.argument(name)
         may_be_missing = argument is None or argument.optional
         if not (may_be_missing or is_free) or not all(member.optional for member in text.placeholders):
             raise UnfitEvent(f"It has no {' or '.join(posted)}, of which the argument {name} is made.")
-        return None if may_be_missing else _Text((), {}, is_xml)
+        if may_be_missing:
+            return None
     if not (is_free or all(value is None or _is_word(value) for value in posted.values())):
         raise UnfitEvent(f"The argument {name} takes only a word of it, without blanks and any of \" & ' / : < > @ \\.")
 
-    def stays(line: Sequence[str | Placeholder]) -> bool:
-        values = [posted[part.name] for part in line if isinstance(part, Placeholder)]
+    def stays(line: TemplateText) -> bool:
         # An element may begin in one line and end in another.
-        return is_xml or not values or any(values)
+        return is_xml or not line.placeholders or any(posted[member.name] for member in line.placeholders)
 
     return _Text([line for line in text.lines if stays(line)], posted, is_xml)
 
@@ -144,34 +141,30 @@ def _is_word(text: str) -> bool:
     return plain.isprintable() and _WORD.fullmatch(plain) is not None
 
 
-def _said(value: Json, longest: int | None) -> str | None:
+def _lines(text: TemplateText) -> list[TemplateText]:
+    lines: list[list[str | Placeholder]] = [[]]
+    for part in text.parts:
+        first, *rest = [part] if isinstance(part, Placeholder) else part.split("\n")
+        lines[-1].append(first)
+        lines += [[line] for line in rest]
+    return [TemplateText(tuple(line)) for line in lines]
+
+
+def _said(value: Json) -> str | None:
     """Return a member as a text that can be sent; None for one that is missing or empty, an object or a list."""
     if value is None or isinstance(value, Mapping | list):
         return None
     text = value if isinstance(value, str) else rubyjson.dumps(value).decode()
-    text = _UNSAID.sub("", _ESCAPES.sub("", text)).replace("\r\n", "\n").replace("\r", "\n").strip()
-    return (text if longest is None or len(text) <= longest else text[:longest] + _CUT) or None
+    return _UNSAID.sub("", _ESCAPES.sub("", text)).replace("\r\n", "\n").replace("\r", "\n").strip() or None
 
 
-def _most_of_each(texts: Sequence[_Text]) -> int | None:
-    """Return how many bytes each member may have so that all texts together fit; None: they do."""
+def _most_of_each(texts: Sequence[_Text]) -> int:
+    """Return how many characters each member may have so that all texts together fit."""
 
-    def size(most: int | None) -> int:
-        written = ((text.written(most), text.is_xml) for text in texts)
-        return sum(len((text if is_xml else _escaped(text)).encode()) for text, is_xml in written)
+    def size(most: int) -> int:
+        return sum(text.size(most) for text in texts)
 
-    return None if size(None) <= MOST_BYTES else bisect_right(range(MOST_BYTES), MOST_BYTES, key=size) - 1
-
-
-def _cut(text: str, most: int | None) -> str:
-    """Return the text of at most so many bytes in XML; it is cut at a character, and shows that it was."""
-    written = _escaped(text).encode() if most is not None else b""
-    if most is None or len(written) <= most:
-        return text
-    kept = written[: max(0, most - len(_CUT.encode()))].decode(errors="ignore")
-    begun = kept.rfind("&")
-    whole = kept if begun < 0 or ";" in kept[begun:] else kept[:begun]
-    return unescape(whole, {entity: quote for quote, entity in _QUOTES.items()}) + _CUT
+    return LONGEST if size(LONGEST) <= MOST_BYTES else bisect_right(range(1, LONGEST), MOST_BYTES, key=size)
 
 
 def _escaped(text: str) -> str:

@@ -5,6 +5,7 @@ found when it is parsed. `{name?}` may be missing; `{{` and `}}` are braces.
 """
 
 import re
+from collections.abc import Callable
 from functools import cached_property
 from typing import Final
 
@@ -36,19 +37,9 @@ class TemplateText:
         """The placeholders in it, from left to right."""
         return [part for part in self.parts if isinstance(part, Placeholder)]
 
-    @cached_property
-    def lines(self) -> list[list[str | Placeholder]]:
-        """The parts of each of its lines."""
-        lines: list[list[str | Placeholder]] = [[]]
-        for part in self.parts:
-            first, *rest = [part] if isinstance(part, Placeholder) else part.split("\n")
-            lines[-1].append(first)
-            lines += [[line] for line in rest]
-        return lines
-
-    def with_each(self, word: str) -> str:
-        """Return the text with this word for each placeholder."""
-        return "".join(part if isinstance(part, str) else word for part in self.parts)
+    def filled(self, value_of: Callable[[str], str]) -> str:
+        """Return the text with the value of its name for each placeholder."""
+        return "".join(part if isinstance(part, str) else value_of(part.name) for part in self.parts)
 
     @cached_property
     def whole(self) -> Placeholder | None:

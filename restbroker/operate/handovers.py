@@ -97,7 +97,7 @@ def _plan(config: Config, said: Handover) -> _Plan:
             templates[name] = parse_text(value) if isinstance(value, str) else value
     texts = {name: text for name, text in templates.items() if isinstance(text, TemplateText)}
     # Which host one names is written in it, whatever is posted.
-    sample = {**said.arguments, **{name: text.with_each("1") for name, text in texts.items()}}
+    sample = {**said.arguments, **{name: text.filled(lambda _: "1") for name, text in texts.items()}}
     with blame("Command", f"`restbroker commands --target {target.name}` lists those that are known."):
         spec = signatures_of(target, None, said.command, any_command=False).spec
     if templates:
