@@ -41,7 +41,7 @@ _TEXT: Final = "#text"
 """The member that holds the text of an element of XML, or of a body that is a text."""
 _OTHER: Final = "notify"
 """The type of an event whose sender's word can be none."""
-_BodyKind: TypeAlias = Literal["json", "form", "xml", "text"]
+_BodyKind: TypeAlias = Literal["json", "form", "xml", "text", "slack"]
 _KINDS: Final[Mapping[str, _BodyKind]] = {"json": "json", "xml": "xml", "x-www-form-urlencoded": "form"}
 """How a body is read, by the end of its media type."""
 # Grafana and Alertmanager send again what is not answered by these bytes.
@@ -64,9 +64,7 @@ class PostHook:
         """Return the posted request as an event; raise `MalformedEvent` if its body cannot be read."""
         options = self.options
         is_slack = options.shape == "slack"
-        if is_slack:
-            posted = attrs.evolve(posted, body=_message_of_slack(posted.body, options.charset))
-        kind = "json" if is_slack else _kind_of(posted.headers) if options.body == "auto" else options.body
+        kind = "slack" if is_slack else _kind_of(posted.headers) if options.body == "auto" else options.body
         body, raw = _read_body(kind, posted, options.charset)
         find = _finder(body, posted, options.charset)
         said = _text(find(options.map.get("type", ()))) or ""
@@ -113,20 +111,16 @@ def _kind_of(headers: Mapping[bytes, bytes]) -> _BodyKind:
     return kind
 
 
-def _message_of_slack(body: bytes, usual: str | None) -> bytes:
-    """Return the JSON of a message, whatever its type says: the body, or in a form one of its fields."""
-    if _MARK.sub(b"", body).lstrip()[:1] in (b"{", b"["):
-        return body
-    return _fields(body, usual).get(slack.FIELD, "").encode()
-
-
 def _read_body(kind: _BodyKind, posted: HookRequest, usual: str | None) -> tuple[Json, Json]:
     """Return what pointers point into, and what is in `raw`; raise `MalformedEvent` if the body cannot be read.
 
     `usual`: the charset of a body whose type names none.
     """
     body = posted.body
-    if kind == "json":
+    # Whatever the type says, it is JSON itself, or a form that has it in a field.
+    if kind == "slack" and _MARK.sub(b"", body).lstrip()[:1] not in (b"{", b"["):
+        body = _fields(body, usual).get(slack.FIELD, "").encode()
+    if kind in ("json", "slack"):
         # In UTF-8, whatever its type says (RFC 8259, 8.1 and 11).
         value = json_of(body)
         return value, value

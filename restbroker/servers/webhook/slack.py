@@ -7,6 +7,7 @@ text, then each attachment; blocks count only where nothing else says anything.
 import re
 from collections.abc import Iterator, Mapping
 from typing import Final
+from xml.sax.saxutils import unescape
 
 from restbroker.job.json_types import Json
 
@@ -14,15 +15,13 @@ from restbroker.job.json_types import Json
 FIELD: Final = "payload"
 # A name or a link. Other text between these signs is what a sender wrote without escapes: free < 5 and load > 9.
 _MARKED: Final = re.compile(r"<(?:([@#!])([^<>|]+)|([A-Za-z][A-Za-z0-9+.-]*:[^<>|\s]+)\s*)(?:\|([^<>]*))?>")
-_ESCAPED: Final = {"&lt;": "<", "&gt;": ">", "&amp;": "&"}
 
 
 def text_of(message: Json) -> str | None:
     """Return the text of a message; None if it has none."""
     if not isinstance(message, Mapping):
         return None
-    listed = message.get("attachments")
-    attachments = [item for item in listed if isinstance(item, Mapping)] if isinstance(listed, list) else []
+    attachments = _objects(message.get("attachments"))
     said = [*_texts(message, "text"), *(part for attachment in attachments for part in _attached(attachment))]
     parts = said or _texts_in([part.get("blocks") for part in (message, *attachments)])
     return "\n".join(_plain(part).strip() for part in parts) or None
@@ -34,11 +33,14 @@ def _attached(attachment: Mapping[str, Json]) -> list[str]:
     found = _texts(attachment, "pretext")
     found += map(_linked, title, link or title)
     found += _texts(attachment, "text")
-    fields = attachment.get("fields")
-    for field in fields if isinstance(fields, list) else ():
-        if isinstance(field, Mapping) and (said := _texts(field, "title", "value")):
+    for field in _objects(attachment.get("fields")):
+        if said := _texts(field, "title", "value"):
             found.append(": ".join(said))
     return found or _texts(attachment, "fallback")
+
+
+def _objects(value: Json) -> list[Mapping[str, Json]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list) else []
 
 
 def _texts(message: Mapping[str, Json], *names: str) -> list[str]:
@@ -50,20 +52,18 @@ def _texts_in(blocks: Json) -> Iterator[str]:
     match blocks:
         case {"type": "actions"}:
             pass
-        case {"text": str(text)}:
-            if text.strip():
-                yield text
+        case {"text": str(text)} if text.strip():
+            yield text
         case Mapping() | list():
             for value in blocks.values() if isinstance(blocks, Mapping) else blocks:
                 yield from _texts_in(value)
-        case _:
-            pass
 
 
 def _plain(text: str) -> str:
     """Return a text without Slack's markup: `<URL|label>` is "label (URL)", `<!here>` is "@here"."""
-    text = _MARKED.sub(lambda found: _unmarked(found[1], found[2] or found[3], (found[4] or "").strip()), text)
-    return re.sub("&(?:lt|gt|amp);", lambda found: _ESCAPED[found[0]], text)
+    return unescape(
+        _MARKED.sub(lambda found: _unmarked(found[1], found[2] or found[3], (found[4] or "").strip()), text)
+    )
 
 
 def _unmarked(sign: str | None, what: str, label: str) -> str:
