@@ -136,33 +136,28 @@ def _with_handovers(
     """Return the source with the queue of the target for each event that becomes a command."""
     if source.handover.target and source.more_queues:
         problems.refuse(at(where, "Target"), "cannot stand beside the queues of Options.")
-    may = _defaults(source, problems).may_command
-
-    def handed_over(one: _Handed, place: str) -> _Handed:
-        return _handed_over(one, place, targets, listens, problems, may_command=may)
-
     routes = [
-        handed_over(route, where if route.handover == source.handover else place)
+        _handed_over(source, route, where if route.handover == source.handover else place, targets, listens, problems)
         for place, route in _placed_routes(source, where)
     ]
-    return attrs.evolve(handed_over(source, where), routes=tuple(routes))
+    return attrs.evolve(_handed_over(source, source, where, targets, listens, problems), routes=tuple(routes))
 
 
 def _handed_over(
-    one: _Handed, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems, *, may_command: bool
+    source: EventSource, one: _Handed, where: str, targets: tuple[Target, ...], listens: list[Bind], problems: Problems
 ) -> _Handed:
-    """Return the source or route; if its events become commands, with the target's first queue and their class."""
+    """Return the source or its route; if its events become commands, with the target's first queue and their class."""
     said = one.handover
     if said == Handover():
         return one
     for member, value in (("Target", said.target), ("Command", said.command)):
         if not value:
             problems.refuse(at(where, member), "is missing or empty; an event that becomes a command needs both.")
-    found = next((target for target in targets if target.name == said.target), None)
-    place = at(where, "Target")
-    if found is None or not (may_command or found.kind == HTTP):
-        of_kind = "" if may_command else " of the kind http"
-        known = ", ".join(target.name for target in targets if may_command or target.kind == HTTP) or "there is none"
+    may_command, place = _defaults(source, problems).may_command, at(where, "Target")
+    usable = {target.name: target for target in targets if may_command or target.kind == HTTP}
+    found = usable.get(said.target)
+    if found is None:
+        of_kind, known = "" if may_command else " of the kind http", ", ".join(usable) or "there is none"
         problems.refuse(place, f"expected the name of a target{of_kind} ({known}), found {describe(said.target)}.")
         return one
     if said.arguments and not may_command:

@@ -116,18 +116,15 @@ def _check_arguments(plan: _Plan, source: EventSource, one: EventSource | Route)
     names = one.shape.names
     members = {names.get(member, member) for member in EVENT_MEMBERS if member not in one.shape.omit}
     members |= {*one.shape.fields, *source.more_members}
-    known, spec = ", ".join(sorted(members)), plan.spec
+    verb, needed = "needs", [argument.name for argument in plan.spec.arguments if not argument.optional]
     if plan.templates:
         texts = (text for text in plan.templates.values() if isinstance(text, TemplateText))
-        unknown = {placeholder.name for text in texts for placeholder in text.placeholders} - members
-        if unknown:
-            raise WrongMember("Arguments", f"need {min(unknown)}, which no event has; events have {known}.")
-        return
-    if "host" in members:
+        verb, needed = "need", [placeholder.name for text in texts for placeholder in text.placeholders]
+    elif "host" in members:
         raise WrongMember("Command", "gets a member host, which would choose the header Host; rename it.")
-    missing = [argument.name for argument in spec.arguments if not argument.optional and argument.name not in members]
-    if missing:
-        raise WrongMember("Command", f"needs {', '.join(missing)}, which no event has; events have {known}.")
+    if missing := ", ".join(name for name in needed if name not in members):
+        text = f"{verb} {missing}, which no event has; events have {', '.join(sorted(members))}."
+        raise WrongMember("Arguments" if plan.templates else "Command", text)
 
 
 def _filled(plan: _Plan, members: Mapping[str, Json]) -> dict[str, Json]:
