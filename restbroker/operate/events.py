@@ -6,12 +6,10 @@ stream is shown as far as it can be read.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import attrs
 
-from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.store import events
 from restbroker.store.client import Client
@@ -98,14 +96,16 @@ def source_rows(
 
 
 def dead_causes(client: Client, config: "Config") -> "Sequence[Cause]":
-    """Return why jobs are dead, as far as that is soon told, if events become commands; nothing if not."""
+    """Return why jobs are dead, as far as that is soon told, if events become commands; nothing if not.
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
     from restbroker.operate.context import context_of  # slow to load, as are causes
     from restbroker.operate.summary import Summaries
 
-    with suppress(StoreRefused):
-        if config.events is not None and any(config.events.handovers):
-            return Summaries("dead", context_of(config)).now(client, _DEAD_S).causes
-    return ()
+    if config.events is None or not any(config.events.handovers):
+        return ()
+    return Summaries("dead", context_of(config)).now(client, _DEAD_S).causes
 
 
 def outcomes_text(row: SourceState) -> str | None:

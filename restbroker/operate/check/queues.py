@@ -92,16 +92,16 @@ def _mixed_tokens(config: Config, seen: Snapshot) -> Iterator[Finding]:
 
 
 def _commands_of_events(config: Config, seen: Snapshot) -> Iterator[Finding]:
-    """Yield for each source and route with a command whether a process takes that, and whether its target is up."""
+    """Yield for each source and route with a command whether a process takes that, and that its target is up.
+
+    Of one that is not, the table of what is wrong tells.
+    """
     for place, _, route in () if config.events is None else config.events.handovers:
         pools = [pool for pool in seen.targets if route.queue in pool.queues and pool.takes_jobs and not pool.is_gone]
-        states, said = [target_state(pool) or "unknown" for pool in pools], route.handover
         if not pools:
             yield TEXTS.finding("Events", "QueueUnserved-events", place=place, queue=route.queue)
-        elif "up" not in states:
-            yield TEXTS.finding("Events", "TargetDown-events", place=place, target=said.target, state=states[0])
-        else:
-            what = f"{place}: {pools[0].name} takes {said.command}, which its token allows; {said.target} is up."
+        elif up := next((pool.name for pool in pools if target_state(pool) == "up"), None):
+            what = f"{place}: {up} takes {route.handover.command}, which its token allows; {pools[0].target} is up."
             yield ok("Events", "Commands", what)
 
 
