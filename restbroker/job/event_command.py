@@ -107,11 +107,13 @@ def fill(
 
     The texts of a message are cut where they are too long for servers of XMPP.
     """
-    parsed = {name: text for name, text in templates.items() if isinstance(text, TemplateText)}
-    texts = {name: _text(name, text, spec.argument(name), members) for name, text in parsed.items()}
-    most = _most_of_each([text for name, text in texts.items() if text and _is_free(name)]) if is_message else None
-    said = {name: text and text.written(most if _is_free(name) else None) for name, text in texts.items()}
-    return {name: value for name, value in {**templates, **said}.items() if value is not None or name not in parsed}
+    texts: dict[str, _Text] = {}
+    for name, template in templates.items():
+        if isinstance(template, TemplateText) and (text := _text(name, template, spec.argument(name), members)):
+            texts[name] = text
+    most = _most_of_each([text for name, text in texts.items() if _is_free(name)]) if is_message else None
+    said = {name: text.written(most if _is_free(name) else None) for name, text in texts.items()}
+    return {name: value for name, value in {**templates, **said}.items() if not isinstance(value, TemplateText)}
 
 
 def _text(name: str, text: TemplateText, argument: ArgumentSpec | None, members: Mapping[str, Json]) -> _Text | None:
