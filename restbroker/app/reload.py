@@ -152,7 +152,10 @@ class Reload:
 
 
 def _require_queues(started: Config, new: Config) -> None:
-    """Raise `ConfigError` if another target, or one of another kind, would get the jobs of events that are commands."""
+    """Raise `ConfigError` if another target, or one of another kind, would get the jobs of events that are commands.
+
+    They are made by the configuration of the start: so, too, if their token counts no more.
+    """
     known = {(target.name, target.kind) for target in started.targets}
     for place, _, route in () if started.events is None else started.events.handovers:
         owner = next((target for target in new.targets if route.queue in target.queues), None)
@@ -161,6 +164,15 @@ def _require_queues(started: Config, new: Config) -> None:
                 f"{place}: its events are jobs in the queue {route.queue!r}, which would be the target {owner.name}'s "
                 f"(of kind {owner.kind}). The new configuration is not used.",
                 "Restart restbroker when no such job waits any more, or give the target another queue.",
+            )
+    from restbroker.operate.handovers import CommandJobs  # slow to load
+
+    for token in CommandJobs(started).tokens:
+        if not any(other.name == token.name and token.secrets[0] in other.secrets for other in new.tokens):
+            raise ConfigError(
+                f"Events become jobs with the token {token.name or 'Token'} of the start, which would not count any "
+                "more. The new configuration is not used.",
+                "Restart restbroker, or let its old secret count until then (PreviousSecret).",
             )
 
 

@@ -183,7 +183,7 @@ class Handover:
         addresses = (
             address_of(re.sub(r"\{([^{}?]*)\??\}", lambda found: str(members.get(found[1])), value))
             for name, value in self.arguments.items()
-            if isinstance(value, str) and name.lower() not in BODY_NAMES
+            if isinstance(value, str) and "@" in value and name.lower() not in BODY_NAMES
         )
         return jid is not None and address_of(jid) in addresses
 

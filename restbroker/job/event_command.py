@@ -20,7 +20,7 @@ from restbroker.job import rubyjson
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
-from restbroker.job.template import BadTemplate, Placeholder, TemplateText
+from restbroker.job.template import BadTemplate, TemplateText
 
 # What fills each argument: a text, or another value as it is.
 Templates: TypeAlias = Mapping[str, TemplateText | Json]
@@ -29,13 +29,11 @@ LONGEST: Final = 4000
 # The bytes in XML of all texts of a message: servers take stanzas of 10,000 in any case (RFC 6120, 13.12).
 MOST_BYTES: Final = 8000
 _CUT: Final = "…"
-# The most bytes in XML that a character takes: a quote.
-_WIDEST: Final = len("&quot;")
 # Colours and titles of a terminal, of which only the control character could not be sent.
 _ESCAPES: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)|.?)")
 # What XML cannot hold, and what overrides the direction of the text that follows.
 _UNSAID: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-_WORD: Final = re.compile(r"[^\s\"&'/:<>@\\]{1,255}")
+_WORD: Final = re.compile(r"(?!\.{1,2}\Z)[^\s\"&'/:<>@\\]{1,255}")
 _XML: Final = re.compile("stanza|xml|html|element")
 _TAG: Final = re.compile(r"""<(?:[^<>"']|"[^"]*"|'[^']*')*>""")
 _QUOTES: Final = {'"': "&quot;", "'": "&apos;"}
@@ -121,14 +119,16 @@ def _text(name: str, text: TemplateText, argument: ArgumentSpec | None, members:
     posted = {member.name: _said(members.get(member.name)) for member in text.placeholders}
     is_free, is_xml = _is_free(name), _is_xml(name, text)
     if posted and not any(posted.values()):
-        argument = spec.argument(name)
         may_be_missing = argument is None or argument.optional
         if not (may_be_missing or is_free) or not all(member.optional for member in text.placeholders):
             raise UnfitEvent(f"It has no {' or '.join(posted)}, of which the argument {name} is made.")
         if may_be_missing:
             return None
-    if not (is_free or all(value is None or _is_word(value) for value in posted.values())):
-        raise UnfitEvent(f"The argument {name} takes only a word of it, without blanks and any of \" & ' / : < > @ \\.")
+    is_address = not is_free and "@" in text.filled(lambda _: "")
+    if not (is_free or all(value is None or _is_word(value, is_address=is_address) for value in posted.values())):
+        only = ", of ASCII alone" if is_address else ""
+        chars = "\" & ' / : < > @ \\"
+        raise UnfitEvent(f"The argument {name} takes only a word of it{only}, without blanks and any of {chars}.")
 
     def stays(line: TemplateText) -> bool:
         # An element may begin in one line and end in another.
@@ -137,19 +137,13 @@ def _text(name: str, text: TemplateText, argument: ArgumentSpec | None, members:
     return _Text([line for line in text.lines if stays(line)], posted, is_xml)
 
 
-def _is_word(text: str) -> bool:
-    """Tell whether a text is a word, also as servers read it: to them a full-width @ is an @."""
+def _is_word(text: str, *, is_address: bool) -> bool:
+    """Tell whether a text is a word, also as servers read it: to them a full-width @ is an @.
+
+    Which other letters an address may have differs from server to server, and what one refuses would be a dead job.
+    """
     plain = unicodedata.normalize("NFKC", text)
-    return plain.isprintable() and _WORD.fullmatch(plain) is not None
-
-
-def _lines(text: TemplateText) -> list[TemplateText]:
-    lines: list[list[str | Placeholder]] = [[]]
-    for part in text.parts:
-        first, *rest = [part] if isinstance(part, Placeholder) else part.split("\n")
-        lines[-1].append(first)
-        lines += [[line] for line in rest]
-    return [TemplateText(tuple(line)) for line in lines]
+    return plain.isprintable() and _WORD.fullmatch(plain) is not None and (text.isascii() or not is_address)
 
 
 def _said(value: Json) -> str | None:

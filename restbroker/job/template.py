@@ -37,6 +37,16 @@ class TemplateText:
         """The placeholders in it, from left to right."""
         return [part for part in self.parts if isinstance(part, Placeholder)]
 
+    @cached_property
+    def lines(self) -> "list[TemplateText]":
+        """Each of its lines."""
+        lines: list[list[str | Placeholder]] = [[]]
+        for part in self.parts:
+            first, *rest = [part] if isinstance(part, Placeholder) else part.split("\n")
+            lines[-1].append(first)
+            lines += [[line] for line in rest]
+        return [TemplateText(tuple(line)) for line in lines]
+
     def filled(self, value_of: Callable[[str], str]) -> str:
         """Return the text with the value of its name for each placeholder."""
         return "".join(part if isinstance(part, str) else value_of(part.name) for part in self.parts)

@@ -110,7 +110,8 @@ async def test_what_else_is_posted_chooses_nothing(door: Hall) -> None:
             for word in ("x/y", "x／y", "x y", "x\u00a0y", "<x>", "x'", 'x"', "x:y", "x\\y", "x&amp;y", "x\ny")
         ),
         ("x\u202e\x00\x1b[31m", "x"),
-        ("\ufb01ne", "\ufb01ne"),
+        # To servers it is "fine", which is another room than it looks like.
+        ("\ufb01ne", None),
     ],
 )
 async def test_the_name_of_a_room_is_one_word(door: Hall, word: str, said: str | None) -> None:
@@ -138,7 +139,7 @@ def title(text: str) -> bytes:
         ("/plain", title("\x1b[31m" * 100_000 + "red"), 202, "red"),
         ("/plain", title("\x1b]" * 140_000), 422, None),
         ("/list", json.dumps({"alerts": [ALERT] * 20_000}).encode(), 202, "down\n" * 700),
-        ("/slack", json.dumps({"attachments": [{"text": "<a|b>"}] * 25_000}).encode(), 200, "<a|b>\n" * 500),
+        ("/slack", json.dumps({"attachments": [{"text": "<a|b>"}] * 25_000}).encode(), 200, "<a|b>\n" * 100 + "…"),
         ("/plain", b'{"title":' + b"[" * 5000 + b"]" * 5000 + b"}", 400, None),
         ("/plain", b'{"title": "t", "x": ' + b'{"a":' * 5000 + b"1" + b"}" * 5001, 400, None),
     ],

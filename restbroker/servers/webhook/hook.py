@@ -35,6 +35,8 @@ from restbroker.servers.webhook.charset import decode
 from restbroker.servers.webhook.options import Options
 
 _MOST_FIELDS: Final = 1000
+# The elements of a list whose texts are one, each on a line.
+_MOST_ELEMENTS: Final = 1000
 _MARK: Final = re.compile(rb"\A(?:\xef\xbb\xbf|%ef%bb%bf)", re.IGNORECASE)
 """A byte-order mark, which some programs write before all else."""
 _TEXT: Final = "#text"
@@ -209,7 +211,8 @@ def _point(value: Json, names: Sequence[str]) -> Json:
     for number, name in enumerate(names):
         match value:
             case list() if name == "*":
-                found = (_text(_point(element, names[number + 1 :])) for element in value)
+                found = [_text(_point(element, names[number + 1 :])) for element in value[:_MOST_ELEMENTS]]
+                found += ["…"] if len(value) > _MOST_ELEMENTS else []
                 # Git forges end the text of a commit with a newline.
                 return "\n".join(text.strip() for text in found if text and text.strip()) or None
             case Mapping():

@@ -13,6 +13,8 @@ from restbroker.job.json_types import Json
 
 # The field of a form that holds the message as JSON.
 FIELD: Final = "payload"
+# The attachments of a message, at most, as in Slack.
+_MOST: Final = 100
 # A name or a link. Other text between these signs is what a sender wrote without escapes: free < 5 and load > 9.
 _MARKED: Final = re.compile(r"<(?:([@#!])([^<>|]+)|([A-Za-z][A-Za-z0-9+.-]*:[^<>|\s]+)\s*)(?:\|([^<>]*))?>")
 
@@ -21,10 +23,11 @@ def text_of(message: Json) -> str | None:
     """Return the text of a message; None if it has none."""
     if not isinstance(message, Mapping):
         return None
-    attachments = _objects(message.get("attachments"))
+    found = _objects(message.get("attachments"))
+    attachments, cut = found[:_MOST], ["…"] if len(found) > _MOST else []
     said = [*_texts(message, "text"), *(part for attachment in attachments for part in _attached(attachment))]
     parts = said or _texts_in([part.get("blocks") for part in (message, *attachments)])
-    return "\n".join(_plain(part).strip() for part in parts) or None
+    return "\n".join([*(_plain(part).strip() for part in parts), *cut]) or None
 
 
 def _attached(attachment: Mapping[str, Json]) -> list[str]:

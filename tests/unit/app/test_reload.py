@@ -103,8 +103,8 @@ async def test_what_cannot_be_used_changes_nothing_and_has_a_cure(config: Config
 async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None:
     """Events change only at a restart: their jobs would be commands of another server."""
     (target,) = config.targets
-    hook = attrs.evolve(target, name="hook", kind="http", queues=("hook",))
-    source = EventSource("src", "webhook", "/p", "hook", handover=Handover("hook", "event"))
+    hook = attrs.evolve(target, name="hook", queues=("hook",))
+    source = EventSource("src", "webhook", "/p", "hook", handover=Handover("hook", "status"))
     running = attrs.evolve(config, targets=(target, hook), events=Events(sources=(source,)))
     moved = attrs.evolve(target, queues=("rest", "hook"))
     setup = Setup(attrs.evolve(config, targets=(moved,)))
@@ -125,7 +125,7 @@ async def test_a_queue_of_events_goes_to_no_other_target(config: Config) -> None
 async def test_a_target_of_events_keeps_its_kind(config: Config) -> None:
     """Their jobs would be commands of another kind of server; of the kind of the start they may be, even in between."""
     (target,) = config.targets
-    source = EventSource("src", "webhook", "/p", target.queues[0], handover=Handover(target.name, "kick", {"a": "{b}"}))
+    source = EventSource("src", "webhook", "/p", target.queues[0], handover=Handover(target.name, "status"))
     running = attrs.evolve(config, events=Events(sources=(source,)))
     setup = Setup(attrs.evolve(running, targets=(attrs.evolve(target, kind="prosody-rest"),)))
     reloader = setup.reloader(running)
@@ -135,6 +135,21 @@ async def test_a_target_of_events_keeps_its_kind(config: Config) -> None:
     away = attrs.evolve(running, targets=(attrs.evolve(target, name="other", queues=("other",)),))
     for setup.next in (away, running):
         assert await reloader.reload() is not None
+
+
+async def test_the_token_of_events_counts_until_a_restart(config: Config) -> None:
+    """Their jobs are made with the secret of the start: all would be dead."""
+    (target,) = config.targets
+    source = EventSource("src", "webhook", "/p", target.queues[0], handover=Handover(target.name, "status"))
+    old, new = (Token("one", (Secret(word),)) for word in ("old", "new"))
+    running = attrs.evolve(config, tokens=(old,), events=Events(sources=(source,)))
+    setup = Setup(attrs.evolve(running, tokens=(new,)))
+    reloader = setup.reloader(running)
+    assert await reloader.reload() is None
+    (refused,) = setup.events
+    assert "with the token one of the start, which would not count any more" in str(refused)
+    setup.next = attrs.evolve(running, tokens=(attrs.evolve(new, secrets=(*new.secrets, *old.secrets)),))
+    assert await reloader.reload() is not None
 
 
 @pytest.mark.parametrize("change", [lambda c: c, lambda c: attrs.evolve(c, log_level="debug")])
