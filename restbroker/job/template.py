@@ -54,11 +54,8 @@ class TemplateText:
     @cached_property
     def whole(self) -> Placeholder | None:
         """The placeholder that is all of the text; None if there is more or none."""
-        match self.parts:
-            case (Placeholder() as only,):
-                return only
-            case _:
-                return None
+        only = self.parts[0] if len(self.parts) == 1 else None
+        return only if isinstance(only, Placeholder) else None
 
 
 def parse_text(text: str) -> TemplateText:

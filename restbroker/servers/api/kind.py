@@ -28,12 +28,12 @@ from restbroker.servers.api.request import (
     segment,
 )
 from restbroker.servers.api.table import (
+    PARTS,
     Arguments,
     dangerous_commands_of,
     fit,
     names_in,
     specs_of,
-    split_request,
     without_host,
 )
 from restbroker.servers.api.texts import parse_json
@@ -61,13 +61,9 @@ class Row:
     touches: str = ""
     tags: tuple[str, ...] = ()
     timeout_s: float | None = None
-    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False)
+    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False, default=PARTS)
     """Method, path and names of the query."""
     spec: CommandSpec = attrs.field(init=False)
-
-    @parts.default
-    def _split(self) -> tuple[str, str, tuple[str, ...]]:
-        return split_request(self.request)
 
     @parts.validator
     def _require_sense(self, _attribute: object, parts: tuple[str, str, tuple[str, ...]]) -> None:

@@ -154,6 +154,10 @@ def split_request(request: str) -> tuple[str, str, tuple[str, ...]]:
     return method, path, tuple(filter(None, query.split("&")))
 
 
+PARTS: Final = attrs.Factory(lambda row: split_request(row.request), takes_self=True)
+"""The default of a row's `parts`: those of its `request`."""
+
+
 def names_in(path: str) -> tuple[str, ...]:
     """Return the names of the arguments that stand in a path as `{name}`."""
     return tuple(part[1:-1] for part in path.split("/") if part.startswith("{"))

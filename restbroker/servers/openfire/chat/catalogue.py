@@ -19,6 +19,7 @@ from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.servers.api.table import (
+    PARTS,
     TEXT,
     Argument,
     ArgumentForm,
@@ -29,7 +30,6 @@ from restbroker.servers.api.table import (
     names_in,
     needs,
     specs_of,
-    split_request,
 )
 from restbroker.servers.openfire.chat.forms import (
     BODIES,
@@ -163,17 +163,13 @@ class ChatEntry:
     documented: bool = False
     own: tuple[Argument, ...] = ()
     same: tuple[str, str] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
-    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False)
+    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False, default=PARTS)
     """Method, path and names of the query."""
     takes: Arguments = attrs.field(init=False)
 
     @repeat.default
     def _repeat(self) -> Repeat:
         return "already_done" if self.answers_404 and self.request.startswith("DELETE ") else "safe"
-
-    @parts.default
-    def _split(self) -> tuple[str, str, tuple[str, ...]]:
-        return split_request(self.request)
 
     @takes.default
     def _takes(self) -> Arguments:

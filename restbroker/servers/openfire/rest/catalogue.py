@@ -19,6 +19,7 @@ from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
 from restbroker.servers.api.table import (
     FLAG,
+    PARTS,
     TEXT,
     WHOLE,
     Argument,
@@ -30,7 +31,6 @@ from restbroker.servers.api.table import (
     names_in,
     needs,
     specs_of,
-    split_request,
 )
 from restbroker.servers.openfire.entities import ENTITIES, GROUPNAMES, PASSWORD, ROOM_DEFAULTS, Entity, read_entries
 from restbroker.servers.openfire.forms import ADDRESS, AFFILIATION, FILLED, GROUP, GROUPS, JID, NAME, ROOM, ROOM_TYPE
@@ -111,17 +111,13 @@ class RestEntry:
     bad_input: str = ""
     own: tuple[Argument, ...] = ()
     same: tuple[str, str] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
-    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False)
+    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False, default=PARTS)
     """Method, path and names of the query."""
     takes: Arguments = attrs.field(init=False)
 
     @repeat.default
     def _repeat(self) -> Repeat:
         return "already_done" if self.effect else "safe"
-
-    @parts.default
-    def _split(self) -> tuple[str, str, tuple[str, ...]]:
-        return split_request(self.request)
 
     @takes.default
     def _takes(self) -> Arguments:
