@@ -20,7 +20,7 @@ from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.event import NODE
 from restbroker.job.format import is_large_key
 from restbroker.job.hiding import EVERYTHING, EXCERPT_LIMIT, MASK, MOST_SECRETS, Bodies, Hide, Secret, Spellings
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, are_texts
 from restbroker.job.names import BODY_NAMES, VALUES, has_a_name, has_a_sign, is_a_word, is_secret
 from restbroker.job.repair import without_tags
 from restbroker.job.retry import ATTEMPTS_FIELD, TRY_FIELDS, UNREADABLE_CLASS
@@ -84,7 +84,7 @@ class _Masking:
                 return dict(pairs)
             return [dict([pair]) if isinstance(was, dict) else [*pair] for was, pair in zip(given, pairs, strict=True)]
         shown = self.argument(given)
-        if isinstance(given, list) and given and (_takes_a_secret(self.spec) or not _is_flat(given)):
+        if isinstance(given, list) and given and (_takes_a_secret(self.spec) or not are_texts(given)):
             # It is unknown what is a name in it: any text may be the secret.
             return self._hidden()
         return MASK if isinstance(given, str) else shown
@@ -266,7 +266,7 @@ def _names_a_secret(value: Json) -> bool:
     """
     if not isinstance(value, dict | list):
         return False
-    is_flat = _is_flat(value)
+    is_flat = are_texts(value)
     named = (text for text in _texts(value) if any(map(has_a_name, hiding.readings(text))))
     return any((not is_flat and has_a_sign(text)) or any(map(is_a_word, hiding.readings(text))) for text in named)
 
@@ -286,10 +286,6 @@ def _is_secret(one: ArgumentSpec) -> bool:
 
 def _takes_a_secret(spec: CommandSpec | None) -> bool:
     return spec is not None and any(map(_is_secret, spec.arguments))
-
-
-def _is_flat(value: Json) -> bool:
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _texts(value: Json) -> Iterator[str]:

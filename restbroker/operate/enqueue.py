@@ -21,7 +21,7 @@ from restbroker.job import claims, expiry, fairness, rubyjson
 from restbroker.job.claims import Lock
 from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, as_text
 from restbroker.job.order import ORDER_KEY, is_ordered, key_of
 from restbroker.job.repair import fractional
 from restbroker.operate import words
@@ -253,10 +253,10 @@ def find_process(client: Client, queue: str) -> ServingProcess | None:
             found = _UNKNOWN
         elif known.takes_jobs:
             why = _why_down(snapshot) or _why_limited(snapshot)
-            return ServingProcess(_text(snapshot, "server_version"), why, quiet=False)
+            return ServingProcess(as_text(snapshot.get("server_version")), why, quiet=False)
         elif snapshot.get("quiet") is True and found is not _UNKNOWN:
             why = f"the process {process} is quiet: it takes no more jobs until it is restarted."
-            found = ServingProcess(_text(snapshot, "server_version"), why, quiet=True)
+            found = ServingProcess(as_text(snapshot.get("server_version")), why, quiet=True)
     return found
 
 
@@ -280,7 +280,7 @@ def find_holder(client: Client, queue: str, process: str) -> ServingProcess | No
         return None
     snapshot = known.facts
     quiet = snapshot.get("quiet") is True
-    return ServingProcess(_text(snapshot, "server_version"), _why_down(snapshot) or None, quiet=quiet)
+    return ServingProcess(as_text(snapshot.get("server_version")), _why_down(snapshot) or None, quiet=quiet)
 
 
 def _serving(client: Client, queue: str) -> Iterator[tuple[str, Registration | None]]:
@@ -298,13 +298,13 @@ def _serving(client: Client, queue: str) -> Iterator[tuple[str, Registration | N
 def _why_down(snapshot: Mapping[str, Json]) -> str:
     """Return why a worker pool's target gets no jobs, and what to do; empty if it gets some."""
     # A process that has just started asks the target within the second: nothing to tell of yet.
-    told = () if _text(snapshot, "gate_code") == "Starting" else ("gate_reason", "gate_cure")
-    return " ".join(text for name in told if (text := _text(snapshot, name)))
+    told = () if as_text(snapshot.get("gate_code")) == "Starting" else ("gate_reason", "gate_cure")
+    return " ".join(text for name in told if (text := as_text(snapshot.get(name))))
 
 
 def _why_limited(snapshot: Mapping[str, Json]) -> str | None:
     """Return what holds all jobs of a target back for longer than a moment, and what to do."""
-    limited = _text(snapshot, "limited") or ""
+    limited = as_text(snapshot.get("limited")) or ""
     if limited == "paused":
         return words.PAUSED
     hint = words.LIMIT_HINTS.get(limited)
@@ -380,11 +380,6 @@ def why_waiting(client: Client, queue: str, target: str | None) -> str | None:
     if found is None:
         return None if target is None else f"No running process serves the queue {queue}; its jobs wait for one."
     return None if found.hindrance is None else f"The server of the queue {queue} gets no jobs now: {found.hindrance}"
-
-
-def _text(snapshot: Mapping[str, Json], name: str) -> str | None:
-    value = snapshot.get(name)
-    return value if isinstance(value, str) else None
 
 
 def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | None:

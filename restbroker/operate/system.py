@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.config.target import Target as TargetConfig
 from restbroker.errors import StoreRefused
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, as_text
 from restbroker.store import pauses as pause_store
 from restbroker.store import processes
 from restbroker.store.client import Client
@@ -37,10 +37,6 @@ def _number(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST < value < _LARGEST:
         return value
     return None
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
 
 
 def _flag(value: object) -> bool | None:
@@ -77,18 +73,18 @@ class PoolState:
     busy: float | None = attrs.field(converter=_number, default=None)
     paused: Mapping[str, float | None] = attrs.field(factory=dict)
     pauses: tuple[Pause, ...] = ()
-    state: str | None = attrs.field(converter=_text, default=None)
-    code: str | None = attrs.field(converter=_text, default=None)
-    reason: str | None = attrs.field(converter=_text, default=None)
-    hint: str | None = attrs.field(converter=_text, default=None)
+    state: str | None = attrs.field(converter=as_text, default=None)
+    code: str | None = attrs.field(converter=as_text, default=None)
+    reason: str | None = attrs.field(converter=as_text, default=None)
+    hint: str | None = attrs.field(converter=as_text, default=None)
     down_for_s: float | None = attrs.field(converter=_number, default=None)
-    kind: str | None = attrs.field(converter=_text, default=None)
+    kind: str | None = attrs.field(converter=as_text, default=None)
     ahead: float | None = attrs.field(converter=_number, default=None)
     workers: float | None = attrs.field(converter=_number, default=None)
     concurrency: float | None = attrs.field(converter=_number, default=None)
     limit: float | None = attrs.field(converter=_number, default=None)
     limits: Mapping[str, Json] | None = attrs.field(converter=_members, default=None)
-    limited: str | None = attrs.field(converter=_text, default=None)
+    limited: str | None = attrs.field(converter=as_text, default=None)
     rate_per_s: float | None = attrs.field(converter=_number, default=None)
     p50_ms: float | None = attrs.field(converter=_number, default=None)
     p95_ms: float | None = attrs.field(converter=_number, default=None)
@@ -96,7 +92,7 @@ class PoolState:
     delivered: float | None = attrs.field(converter=_number, default=None)
     failed: float | None = attrs.field(converter=_number, default=None)
     outcomes: Mapping[str, Json] | None = attrs.field(converter=_members, default=None)
-    server_version: str | None = attrs.field(converter=_text, default=None)
+    server_version: str | None = attrs.field(converter=as_text, default=None)
     quiet: bool | None = attrs.field(converter=_flag, default=None)
     finishing: bool | None = attrs.field(converter=_flag, default=None)
 
@@ -416,7 +412,7 @@ def _queues(
 def _pool(one: IdentityView, paused: Mapping[str, tuple[Pause, ...]]) -> PoolState:
     known = one.registration
     snapshot = {} if known is None else known.facts
-    state = _text(snapshot.get("gate"))
+    state = as_text(snapshot.get("gate"))
     pauses = () if known is None else paused.get(known.process.target, ())
     return PoolState(
         identity=one.identity,

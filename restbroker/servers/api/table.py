@@ -14,7 +14,7 @@ import attrs
 from restbroker.job.command import ArgumentSpec, DangerousCommands, HostSource, ValueType
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.hosts import plain
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, are_texts
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.texts import NO_XML, fits_xml
 
@@ -67,11 +67,6 @@ def is_text(value: Json) -> bool:
 def is_whole(value: Json) -> bool:
     """Tell whether the value is a whole number."""
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def are_texts(value: Json) -> bool:
-    """Tell whether the value is a list of texts."""
-    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _is_jid(value: Json) -> bool:

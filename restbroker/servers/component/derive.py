@@ -16,7 +16,7 @@ server takes of any other error that the device is gone for good, and drops its 
 """
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import quoteattr
@@ -24,7 +24,7 @@ from xml.sax.saxutils import quoteattr
 import attrs
 
 from restbroker.job.event import NODE, PRESENCE, EventType, ServerEvent, bare, domain
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, as_text
 from restbroker.servers.component.stanzas import Direct, Stanza
 
 SUBSCRIBER: Final = "rooms"
@@ -160,10 +160,10 @@ class Deriver:
         options = _fields(element.find(f"{_PUBSUB}pubsub/{_PUBSUB}publish-options"))
         return ServerEvent(
             type="push",
-            sender=_text(summary, "last-message-sender"),
+            sender=as_text(summary.get("last-message-sender")),
             receiver=None,
             id=number,
-            body=_text(summary, "last-message-body"),
+            body=as_text(summary.get("last-message-body")),
             room=None,
             server=sender,
             source=self.source,
@@ -330,8 +330,3 @@ def _fields(parent: ET.Element | None) -> dict[str, Json]:
             texts = found.setdefault(name, [])
             texts += (value.text for value in field.iterfind(f"{_FORM}value") if value.text)
     return {name: texts if len(texts) > 1 else next(iter(texts), None) for name, texts in found.items()}
-
-
-def _text(summary: Mapping[str, Json], name: str) -> str | None:
-    value = summary.get(name)
-    return value if isinstance(value, str) else None

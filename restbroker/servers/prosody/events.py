@@ -25,7 +25,7 @@ import orjson
 from restbroker.config.events import EventSource
 from restbroker.config.key import key
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, as_text
 from restbroker.servers.api.xml import UnreadableXml
 from restbroker.servers.event_contract import Hook, HookRequest, MalformedEvent, PostAnswer, PostAnswers, PostedEvent
 from restbroker.servers.event_json import object_of
@@ -114,14 +114,14 @@ def event_of(stanza: dict[str, Json], source: str, now_s: float, room_in: Litera
     kind = stanza.get("kind")
     if not isinstance(kind, str) or kind not in xml_stanza.KINDS:
         raise MalformedEvent(f"its kind is not one of {', '.join(xml_stanza.KINDS)}")
-    sender, receiver, room = _text(stanza, "from"), _text(stanza, "to"), _text(stanza, room_in)
-    word = _text(stanza, "type")
+    sender, receiver, room = as_text(stanza.get("from")), as_text(stanza.get("to")), as_text(stanza.get(room_in))
+    word = as_text(stanza.get("type"))
     event = ServerEvent(
         type=_type(kind, word),
         sender=sender,
         receiver=receiver,
-        id=_text(stanza, "id"),
-        body=_text(stanza, "body"),
+        id=as_text(stanza.get("id")),
+        body=as_text(stanza.get("body")),
         room=bare(room) if word == "groupchat" and room is not None else None,
         server=domain(receiver) if receiver is not None else None,
         source=source,
@@ -169,8 +169,3 @@ def _type(kind: str, word: str | None) -> EventType:
             return "presence"
         case _:
             return "iq"
-
-
-def _text(stanza: Mapping[str, Json], member: str) -> str | None:
-    value = stanza.get(member)
-    return value if isinstance(value, str) else None

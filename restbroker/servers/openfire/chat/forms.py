@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from restbroker.job.jid import fold_case
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, are_texts
 from restbroker.servers.api import table
 from restbroker.servers.api.jid import is_local
 from restbroker.servers.api.table import (
@@ -26,7 +26,6 @@ from restbroker.servers.api.table import (
     WHOLE,
     ArgumentForm,
     InvalidArguments,
-    are_texts,
     is_text,
     is_whole,
     rows_of,
