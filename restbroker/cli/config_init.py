@@ -152,9 +152,7 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
         domain = question(None, form, "", _optional(_read_domain))
     queue = question(given.queue, "The queue that producers push to", _QUEUE, _read_queue)
     if kind != FLAT and given.alerts_to is not None:
-        raise UsageError(
-            "--alerts-to is for an ejabberd.", "Leave it out, and write the source by hand (docs/events.md)."
-        )
+        raise UsageError("--alerts-to is for an ejabberd.", "Write the source by hand (docs/events.md).")
     to = question(given.alerts_to, _ALERTS, "", _optional(_read_user)) if kind == FLAT else ""
     return SetupAnswers(
         kind,

@@ -378,13 +378,12 @@ def _no_job(error: UnfitEvent | UsageError | ValueError) -> _Refusal:
         case UnfitEvent():
             return _Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "malformed", error.message)
         case UsageError():
-            return _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", error.message)
+            return _too_large(error.message)
         case _:
             return _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply.")
 
 
-def _too_large() -> _Refusal:
-    what = f"It has more than {BODY_LIMIT_BYTES} bytes."
+def _too_large(what: str = f"It has more than {BODY_LIMIT_BYTES} bytes.") -> _Refusal:
     return _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", what)
 
 

@@ -65,8 +65,7 @@ def _is_free(name: str) -> bool:
 
 
 def _is_xml(name: str, text: TemplateText) -> bool:
-    first = next(iter(text.parts), "")
-    return _XML.search(name.lower()) is not None or (isinstance(first, str) and first.lstrip().startswith("<"))
+    return _XML.search(name.lower()) is not None or text.filled(lambda _: "\0").lstrip().startswith("<")
 
 
 def _is_in_tag(before: str) -> bool:
@@ -88,14 +87,14 @@ class _Text:
         def value_of(name: str) -> str:
             text = self.posted[name] or ""
             text = text if most is None or len(text) <= most else text[:most] + _CUT
-            return _escaped(text) if self.is_xml else text
+            return escape(text, _QUOTES) if self.is_xml else text
 
         return "\n".join(line.filled(value_of) for line in self.lines)
 
     def size(self, most: int) -> int:
         """Return the bytes of this in XML."""
         text = self.written(most)
-        return len((text if self.is_xml else _escaped(text)).encode())
+        return len((text if self.is_xml else escape(text, _QUOTES)).encode())
 
 
 def fill(
@@ -161,7 +160,3 @@ def _most_of_each(texts: Sequence[_Text]) -> int:
         return sum(text.size(most) for text in texts)
 
     return LONGEST if size(LONGEST) <= MOST_BYTES else bisect_right(range(1, LONGEST), MOST_BYTES, key=size)
-
-
-def _escaped(text: str) -> str:
-    return escape(text, _QUOTES)
