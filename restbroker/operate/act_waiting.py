@@ -18,6 +18,7 @@ from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.errors import UsageError
 from restbroker.job import hiding
+from restbroker.job.job import digest
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
@@ -34,7 +35,6 @@ from restbroker.operate.tokens import proof_of
 from restbroker.operate.where import Where, require_waiting, with_fixed_time
 from restbroker.store import key_queues, sets, unadmitted, waiting
 from restbroker.store.client import Client
-from restbroker.store.paging import digest_of
 from restbroker.store.waiting import MOST_TAKEN, QueueSnapshot, TakeRequest
 
 VERBS: Final[tuple[Verb, ...]] = ("delete", "kill")
@@ -278,7 +278,7 @@ class _QueueWalk:
         placing = act_job.plan(view, "retry", self.run.action, now_s=now_s, unique=unique)
         if isinstance(placing, Refusal):
             return placing
-        place = str(rank) if snapshot.job_key is None else f"{digest_of(snapshot.job_key)}-{rank}"
+        place = str(rank) if snapshot.job_key is None else f"{digest(snapshot.job_key)}-{rank}"
         return TakeRequest(rank, placing, self._answers(view, place, now_s) if self.run.action.verb == "kill" else ())
 
     def _answers(self, view: StoredJob, place: str, now_s: float) -> tuple[Reply, ...]:

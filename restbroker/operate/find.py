@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 import attrs
 
+from restbroker.job.job import digest
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.names import exact
@@ -23,7 +24,7 @@ from restbroker.store import key_queues, paging, queues
 from restbroker.store.client import Client
 from restbroker.store.key_queues import Cost, equal_cost
 from restbroker.store.keys import QueueName, SortedSet
-from restbroker.store.paging import Cursor, Member, SetPiece, digest_of
+from restbroker.store.paging import Cursor, Member, SetPiece
 
 T = TypeVar("T")
 PAGE: Final = 20
@@ -226,12 +227,12 @@ def jid_of(raw: bytes) -> str | None:
 _NOTHING: Final = ConfigContext({})
 
 
-def _of_key(client: Client, zset: SortedSet, score: float, digest: str, deadline: float) -> FoundJob:
+def _of_key(client: Client, zset: SortedSet, score: float, wanted: str, deadline: float) -> FoundJob:
     for part in paging.pieces(client, zset, SLICE, Cursor(score, 0), newest_first=False):
         for raw, at in part.members:
             if at != score:
                 return FoundJob(None)
-            if digest_of(raw) == digest:
+            if digest(raw) == wanted:
                 return FoundJob((raw, at))
         if time.monotonic() >= deadline:
             return FoundJob(None, complete=False)

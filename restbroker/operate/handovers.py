@@ -113,8 +113,7 @@ def _plan(config: Config, said: Handover) -> _Plan:
 
 
 def _check_arguments(plan: _Plan, source: EventSource, one: EventSource | Route) -> None:
-    names = one.shape.names
-    members = {names.get(member, member) for member in EVENT_MEMBERS if member not in one.shape.omit}
+    members = {one.shape.names.get(member, member) for member in EVENT_MEMBERS if member not in one.shape.omit}
     members |= {*one.shape.fields, *source.more_members}
     verb, needed = "needs", [argument.name for argument in plan.spec.arguments if not argument.optional]
     if plan.templates:

@@ -19,7 +19,7 @@ from restbroker.job.crashes import crash_text
 from restbroker.job.display import command_of
 from restbroker.job.failure_group import generalise, group_id
 from restbroker.job.hiding import MASK
-from restbroker.job.job import CRASHES_FIELD, UNCERTAIN_FIELD, crash_count, fields_of, may_have_run_before
+from restbroker.job.job import CRASHES_FIELD, UNCERTAIN_FIELD, crash_count, digest, fields_of, may_have_run_before
 from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS, read_count
@@ -27,7 +27,6 @@ from restbroker.job.settle import DEFERRED_AT_FIELD
 from restbroker.job.unmet import Unmet, unmet
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.where import Condition, Where
-from restbroker.store.paging import digest_of
 
 _WORD_LIMIT: Final = 200
 _TEXT_LIMIT: Final = 2000
@@ -107,7 +106,7 @@ class StoredJob:
     @property
     def key(self) -> str:
         """A name that identifies the job within its set and reveals nothing of it."""
-        return f"{self.score!r}-{digest_of(self.raw)}"
+        return f"{self.score!r}-{digest(self.raw)}"
 
     @property
     def jid(self) -> str | None:
@@ -117,7 +116,7 @@ class StoredJob:
     @property
     def jid_then(self) -> str:
         """The job's id after an action, which gives an id to a job that has none: always the same one."""
-        return self.jid or digest_of(self.raw)[:24]
+        return self.jid or digest(self.raw)[:24]
 
     @property
     def shown_jid(self) -> str | None:

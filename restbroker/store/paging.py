@@ -6,7 +6,6 @@ same wherever it begins and however large the set is; a member that is there all
 its neighbours of the same score change: then it may be found twice, never not at all.
 """
 
-import hashlib
 import math
 import re
 import time
@@ -16,6 +15,7 @@ from typing import Final, Self, TypeAlias, TypeVar
 import attrs
 
 from restbroker.errors import UsageError
+from restbroker.job import job
 from restbroker.store.client import Argument, Client, integer, items, members, text
 from restbroker.store.keys import SortedSet
 
@@ -76,12 +76,7 @@ class SetPiece:
         left = [member for n, (member, at) in enumerate(members) if at == score and n not in gone]
         start = self.start
         before, digest = (start.offset, start.digest) if start is not None and start.score == score else (0, "")
-        return Cursor(score, before + len(left), digest_of(left[-1]) if left else digest)
-
-
-def digest_of(member: bytes) -> str:
-    """Return a name for a member that reveals nothing of it."""
-    return hashlib.sha1(member, usedforsecurity=False).hexdigest()
+        return Cursor(score, before + len(left), job.digest(left[-1]) if left else digest)
 
 
 def rested(steps: Iterator[T]) -> Iterator[T]:

@@ -12,12 +12,12 @@ from typing import Final
 
 import attrs
 
+from restbroker.job.job import digest
 from restbroker.job.settlement import Reply as Answer
 from restbroker.store.client import Argument, Client, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.key_queues import name_of, read_key_queues
 from restbroker.store.keys import QueueName
-from restbroker.store.paging import digest_of
 from restbroker.store.queues import key_queue_of
 from restbroker.store.sets import Placement
 from restbroker.store.settling import Destinations
@@ -103,7 +103,7 @@ def _snapshots(
         replies = client.run_when_full(commands)
         for job_key, key, size, jobs in zip(some, places, replies[::2], replies[1::2], strict=True):
             newest = [raw(job) for job in items(jobs)]
-            first, marks = newest[0] if newest else b"", tuple(map(digest_of, newest))
+            first, marks = newest[0] if newest else b"", tuple(map(digest, newest))
             found.append(QueueSnapshot(queue, key, integer(size), first, marks, job_key=job_key, target=target))
     return found
 
