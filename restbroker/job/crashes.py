@@ -16,7 +16,7 @@ import attrs
 
 from restbroker.job import active_job, rubyjson
 from restbroker.job.job import CRASHES_FIELD, MOST_CRASHES, UNCERTAIN_FIELD, crash_count, spare_jid
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, as_count
 from restbroker.job.repair import repair
 from restbroker.job.retry import stamp
 from restbroker.job.settle import DEFERRED_AT_FIELD
@@ -60,9 +60,8 @@ def count_crash(orphan: OrphanedJob, now_s: float, *, in_order: bool, unique: in
 def with_crashes_uncertain(fields: Mapping[str, Json]) -> dict[str, Json]:
     """Return a job's fields without a count of crashes, with as many more uncertain runs, as a settlement writes it."""
     again = dict(fields)
-    crashes, uncertain = crash_count(again.pop(CRASHES_FIELD, None)), again.get(UNCERTAIN_FIELD)
-    if crashes:
-        again[UNCERTAIN_FIELD] = crashes + (uncertain if isinstance(uncertain, int) and uncertain > 0 else 0)
+    if crashes := crash_count(again.pop(CRASHES_FIELD, None)):
+        again[UNCERTAIN_FIELD] = crashes + as_count(again.get(UNCERTAIN_FIELD))
     return again
 
 

@@ -14,7 +14,7 @@ import attrs
 from restbroker.frozen_plain import frozen_plain
 from restbroker.job import active_job, retry, rubyjson
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, as_count
 from restbroker.job.outcome import Reason
 
 # The id in a payload that is no JSON, as it was cut off: two would be those of a job within another.
@@ -121,8 +121,7 @@ def may_have_run_before(fields: Mapping[str, Json]) -> bool:
 
 def revision_of(fields: Mapping[str, Json]) -> int:
     """Return how often a person made another command of the job; 0: never."""
-    times = fields.get(REVISION_FIELD)
-    return int(min(times, _MOST_REVISIONS)) if isinstance(times, int) and times > 0 else 0
+    return min(as_count(fields.get(REVISION_FIELD)), _MOST_REVISIONS)
 
 
 def spare_jid(identity: str, ticket: str) -> str:
@@ -170,10 +169,8 @@ def read(raw: bytes, queue: str, spare: str, forgotten: int = 0) -> Job | NotAJo
     if _OF_ALL.issuperset(fields):
         return Job(raw, fields, jid, queue, 1, forgotten, None, is_plain=True)
     reply_to = reply_key(fields.get("reply_to"))
-    uncertain = fields.get(UNCERTAIN_FIELD)
     crashes = crash_count(fields.pop(CRASHES_FIELD, None))
-    maybe_run = forgotten + crashes
-    maybe_run += min(uncertain, _MOST_UNCERTAIN) if isinstance(uncertain, int) and uncertain > 0 else 0
+    maybe_run = forgotten + crashes + min(as_count(fields.get(UNCERTAIN_FIELD)), _MOST_UNCERTAIN)
     count = retry.read_count(fields)
     attempt = 1 if count is None else count + 2
     return Job(raw, fields, jid, queue, attempt, maybe_run, reply_to, crashes)

@@ -11,6 +11,11 @@ def as_text(value: object) -> str | None:
     return value if isinstance(value, str) else None
 
 
+def as_count(value: object) -> int:
+    """Return the value if it is a whole number above 0, else 0."""
+    return int(value) if isinstance(value, int) and value > 0 else 0
+
+
 def are_texts(value: object) -> bool:
     """Tell whether the value is a list of texts."""
     return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -26,7 +26,7 @@ from restbroker.job.job import (
     read,
     spare_jid,
 )
-from restbroker.job.json_types import Json
+from restbroker.job.json_types import Json, as_count
 from restbroker.job.outcome import (
     Deferred,
     Delivered,
@@ -320,8 +320,7 @@ def postpone(job: Job, context: Context) -> Schedule:
 
     The wait doubles each time, up to a limit, since each round costs Redis work and a share of the rate limit.
     """
-    before = job.fields.get(CROWDED_FIELD)
-    times = min(before if isinstance(before, int) and before > 0 else 0, _CROWDED_LIMIT) + 1
+    times = min(as_count(job.fields.get(CROWDED_FIELD)), _CROWDED_LIMIT) + 1
     return _reschedule(job, {**job.fields, CROWDED_FIELD: times}, min(2.0**times, _CROWDED_LONGEST_S), context)
 
 
@@ -380,8 +379,7 @@ def _settle_deferred(job: Job, outcome: Deferred, context: Context) -> Settlemen
 
 
 def _defer(job: Job, outcome: Deferred, context: Context) -> Settlement:
-    before = job.fields.get(DEFERRED_FIELD)
-    times = (before if isinstance(before, int) and before > 0 else 0) + 1
+    times = as_count(job.fields.get(DEFERRED_FIELD)) + 1
     if outcome.max_attempts is not None and times >= outcome.max_attempts:
         return _to_dead(job, outcome.reason, outcome.text, context, outcome="failed")
     if times > FREE_DEFERRALS:
