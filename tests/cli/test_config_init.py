@@ -188,11 +188,11 @@ def test_what_is_asked_for_alerts_sends_them(tmp_path: Path, domain: str | None,
     sent = run(
         ["events", "send", "alerts", "-", "--dry-run", "--json"],
         directory=tmp_path,
-        stdin='{"text": "<https://b.org|a> {to}"}',
+        stdin='{"text": "<https://b|a> {to}"}',
     )
     made = json.loads(sent.stdout)
     assert (made["queue"], made["command"]) == ("rest", "send_message")
-    said = {"type": "chat", "from": sender, "to": "ops@b.org", "subject": "", "body": "a (https://b.org) {to}"}
+    said = {"type": "chat", "from": sender, "to": "ops@b.org", "subject": "", "body": "a (https://b) {to}"}
     assert made["arguments"] == said
 
 
