@@ -14,9 +14,9 @@ import attrs
 from restbroker.errors import StoreRefused
 from restbroker.frozen_plain import frozen_plain
 from restbroker.job.event import bare
+from restbroker.job.job import digest
 from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, mapping, pair, text
 from restbroker.store.keys import RedisKeys
-from restbroker.store.paging import digest_of
 from restbroker.store.server import time_s
 
 PushResult: TypeAlias = Literal["pushed", "duplicate", "own", "unwanted", "refused"]
@@ -125,7 +125,7 @@ def read_asking(client: Client, identities: Sequence[str]) -> dict[str, tuple[st
 
 
 def _asking_key(client: Client, identity: str) -> str:
-    return client.keys.event(f"asking-{digest_of(identity.encode('utf-8', 'surrogatepass'))}")
+    return client.keys.event(f"asking-{digest(identity.encode('utf-8', 'surrogatepass'))}")
 
 
 def expect_test(client: Client, test_mark: str) -> None:

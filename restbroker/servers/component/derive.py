@@ -16,7 +16,7 @@ server takes of any other error that the device is gone for good, and drops its 
 """
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Final, Literal
 from xml.etree import ElementTree as ET
 from xml.sax.saxutils import quoteattr
