@@ -84,7 +84,7 @@ def test_unfinished_or_forbidden_search_is_believed(
     server.raw.set("ns:retry", "of another type")
     assert holders.search(client, JID, "a") == "unsearched"
     server.raw.delete("ns:retry")
-    server.raw.execute_command("ACL", "SETUSER", "producer", "on", ">p", "~*", "+@all", "-zscan")
+    server.raw.execute_command("ACL", "SETUSER", "producer", "on", ">p", "~*", "+@all", "-zrange")
     allowed = open_client(attrs.evolve(server.settings, url=server.settings.url.replace("//", "//producer:p@")))
     assert holders.search(allowed, JID, "a") == "unsearched"
     allowed.close()

@@ -76,7 +76,7 @@ READERS: Final[Sequence[Callable[[Client], object]]] = (
     lambda client: paging.piece(client, "dead", None, 5, newest_first=True),
     lambda client: paging.piece(client, "dead", paging.Cursor(1.0, 1), 5, newest_first=False),
     lambda client: paging.counts(client, "dead", [(0.0, 1.0)]),
-    lambda client: next(paging.members_with_word(client, "dead", "word")),
+    lambda client: next(paging.members_with_word(client, "dead", "word"), None),
     lambda client: [copy.at_s for copy in dead_copies.newest(client, 5)],
     pauses.paused_queues,
     lambda client: pauses.paused_targets(client, ["e"]),
@@ -122,6 +122,9 @@ class Odd:
 
     def run(self, *_call: object) -> Reply:
         return next(self.answers)
+
+    def tell(self, *_progress: object) -> None:
+        """Nobody looks at it."""
 
     def run_many(self, _name: object, calls: Sequence[object]) -> list[Reply]:
         return self.commands(calls)
