@@ -149,7 +149,8 @@ def members_with_word(client: Client, zset: SortedSet, word: str) -> Iterator[Se
                 return
             looked_at += integer(count)
             client.tell(looked_at, integer(size), f"{looked_at:,} looked at")
-            place = (text(flat[0]), integer(flat[1]), text(flat[2]))
-            yield members(flat[3:])
+            score, passed, digest, *found = items(flat, 3)
+            place = (text(score), integer(passed), text(digest))
+            yield members(found)
 
     return rested(steps())
