@@ -200,6 +200,8 @@ class Emission:
 
     `look_at`: what to check at the server if no event comes, as a sentence for people. `members`: what the event has.
     `trial`: a command that a server with the module for such events refuses for its arguments, before anything is done.
+    `subscriber`: one of those whom the answer to the command is to name; it asks who hears the room `what`, and makes
+    no event.
     """
 
     command: Command
@@ -207,6 +209,7 @@ class Emission:
     what: str = "message"
     members: Mapping[str, str] = attrs.field(factory=dict)
     trial: Command | None = None
+    subscriber: str = ""
 
 
 Deliver: TypeAlias = Callable[[EventSource, ServerEvent], Awaitable[Delivery]]

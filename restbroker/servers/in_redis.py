@@ -146,14 +146,16 @@ class StreamInfo:
     """Facts about a user's stream; times are epoch seconds, and 0 means never.
 
     `login`: the end of the id of the login under which it was opened; "" if it needs none. `opened_s`: when it was
-    opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat. `notice`: a warning that
-    holds although it is read. `options`: by which options it is read, each as a digest.
+    opened. `event_s`, `heartbeat_s`: when it brought its last event and its last heartbeat; `room_s`: the last
+    event of a room's life. `notice`: a warning that holds although it is read. `options`: by which options it is read,
+    each as a digest.
     """
 
     login: str = ""
     opened_s: float = 0.0
     event_s: float = 0.0
     heartbeat_s: float = 0.0
+    room_s: float = 0.0
     notice: str = ""
     options: Mapping[str, str] = attrs.field(factory=dict)
 

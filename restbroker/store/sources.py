@@ -29,10 +29,10 @@ class SourceState:
     `message` and `hint` say then what is wrong and what to do about it; `code` is "" while it is read from, and where
     there is nothing to read, as `message` says. `process`: `host:pid`. `user`: whose stream it is, "" where the source
     is read as a whole. For a stream, `login` is the end of the login's id under which it was opened; `opened_s`,
-    `event_s` and `heartbeat_s` are when it was opened and brought its last event and heartbeat (epoch seconds, as of
-    the last write; 0: never). `notice`: a warning that holds although it is read. `options`: digests of the options by
-    which it is read, for `check` alone. `outcomes`: how many events of the source had each since the process started;
-    one of its states has them.
+    `event_s` and `heartbeat_s` are when it was opened and brought its last event and heartbeat, and `room_s` is when it
+    brought the last event of a room's life (epoch seconds, as of the last write; 0: never). `notice`: a warning that
+    holds although it is read. `options`: digests of the options by which it is read, for `check` alone. `outcomes`: how
+    many events of the source had each since the process started; one of its states has them.
     """
 
     source: str
@@ -47,6 +47,7 @@ class SourceState:
     opened_s: float = 0.0
     event_s: float = 0.0
     heartbeat_s: float = 0.0
+    room_s: float = 0.0
     notice: str = ""
     options: Mapping[str, str] = attrs.field(factory=dict)
     outcomes: Mapping[str, int] = attrs.field(factory=dict)

@@ -168,7 +168,9 @@ class _Trial:
 
             for event in emissions:
                 outcome = await send(event.command)
-                if isinstance(outcome, Delivered):
+                if event.subscriber:
+                    found.append(self._subscription(event, outcome))
+                elif isinstance(outcome, Delivered):
                     sent.append(event)
                 else:
                     found.append(self._refusal(event, outcome.reason, is_denied=isinstance(outcome, Denied)))
@@ -182,6 +184,11 @@ class _Trial:
                 await http.aclose()
                 if logins is not None:
                     await logins.aclose()
+
+    def _subscription(self, asked: Emission, outcome: Outcome) -> Finding:
+        text, name = outcome.text if isinstance(outcome, Delivered) else outcome.reason.message, asked.subscriber
+        case = "RoomHeard" if isinstance(outcome, Delivered) and f'"{name}"' in text else "RoomUnheard"
+        return self._finding(case, room=asked.what, who=name, said=remove_secrets(text, self.target))
 
     def _refusal(self, emission: Emission, reason: Reason, *, is_denied: bool) -> Finding:
         fault, hint = (remove_secrets(text, self.target) or "" for text in (reason.message, reason.hint))

@@ -18,7 +18,7 @@ import trio
 from restbroker.config.events import EventSource
 from restbroker.config.urls import is_loopback
 from restbroker.servers.component.connection import open_stream
-from restbroker.servers.component.options import Options, digests_of, host_of
+from restbroker.servers.component.options import ROOM_LIFE, Options, digests_of, host_of
 from restbroker.servers.findings import Cause, Finding, Problem, Texts, findings_of, moment, ok, problem_of
 from restbroker.store.sources import SourceState
 
@@ -46,9 +46,11 @@ def check(source: EventSource, states: Sequence[SourceState] = ()) -> Iterator[F
     name = options.name if host is None else f"{options.name}, a subdomain of {host}"
     for state, keys in zip(states, unlike, strict=True):
         yield from _check_state(source.name, state, name, keys)
-    is_asked = options.server.looks_up and is_loopback(options.address[0])
-    if is_asked and not _is_here(options.name):
+    if options.server.looks_up and is_loopback(options.address[0]) and not _is_here(options.name):
         yield _TEXTS.finding(_AREA, "NameElsewhere", source=source.name, name=options.name)
+    if not set(ROOM_LIFE).isdisjoint(options.takes):
+        case = "RoomCame" if (room_s := max(state.room_s for state in states)) else "EventNotTested-rooms"
+        yield _TEXTS.finding(_AREA, case, source=source.name, at=moment(room_s))
     if "push" in options.takes:
         yield from _check_pushing(source, states)
     if any(unlike):

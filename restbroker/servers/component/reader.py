@@ -99,6 +99,7 @@ class ComponentReader:
     _broken_s: float = 0.0
     """Since when events may be missing, until a stream is open again."""
     _event_s: float = 0.0
+    _room_s: float = 0.0
     _opened_s: float = 0.0
     _lost: int = 0
     _lost_since_s: float = 0.0
@@ -215,6 +216,7 @@ class ComponentReader:
         else:
             self._put += 1
             self._event_s = self.now_s()
+            self._room_s = self._event_s if event.type in ROOM_LIFE else self._room_s
 
     async def _direct(self, direct: Direct) -> Sequence[ServerEvent | None]:
         """Return the events of a stanza to the component itself, such as a room's; answer a question."""
@@ -360,4 +362,4 @@ class ComponentReader:
         self.reports.warn("EventsHeld", size=size_bytes, server=self.settings.server.name)
 
     def _info(self) -> StreamInfo:
-        return StreamInfo("", self._opened_s, self._event_s, self._beat_s, self._notice, self._options)
+        return StreamInfo("", self._opened_s, self._event_s, self._beat_s, self._room_s, self._notice, self._options)

@@ -16,6 +16,7 @@ from restbroker.job.event import domain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.api.xml import body_in, read_message
+from restbroker.servers.component.derive import SUBSCRIBER
 from restbroker.servers.component.options import Options
 from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
 from restbroker.servers.event_contract import Emission, Parties
@@ -29,7 +30,8 @@ _NOTIFICATION: Final = """<iq type='set' id='{id}'><pubsub xmlns='http://jabber.
 def emissions(source: EventSource, target: Target, parties: Parties, text: str) -> list[Emission]:
     """Return the commands that send a message from each host, and a notification from the first, with this text.
 
-    Those whose type is not taken are left out. Raise `ConfigError` if that leaves none.
+    Those whose type is not taken are left out. Of each of `Rooms` it is asked who is subscribed. Raise
+    `ConfigError` if that leaves none.
     """
     options = source.options
     assert isinstance(options, Options)  # noqa: S101  as its options judged it
@@ -57,6 +59,9 @@ def emissions(source: EventSource, target: Target, parties: Parties, text: str) 
         }
         trial = Command("delete_old_push_sessions", {"days": "not a number"})
         found.append(Emission(Command(STANZA, given), lines.capitalize(), "notification", {"type": "push"}, trial))
+    for room, service in (room.split("@") for room in options.rooms):
+        asks = Command("get_subscribers", {"name": room, "service": service})
+        found.append(Emission(asks, "", f"{room}@{service}", subscriber=f"{SUBSCRIBER}@{options.name}"))
     if not found:
         why = "Take has neither message nor push, so nothing that can be sent becomes an event."
         raise ConfigError(why, "Add one of them to test whether events come.")

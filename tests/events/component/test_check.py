@@ -340,3 +340,37 @@ async def test_a_test_notification_becomes_no_job_of_a_url(
         route["Omit"] = ["raw"]
         found = await checked(tmp_path, redis_server.url, listener, None, api, Take=["push"], Routes=[route])
     assert "SecretsSent" not in str(found)
+
+
+async def test_it_says_when_an_event_of_a_room_came(
+    redis_server: RedisServer, store: Client, listener: Listener, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_reading, "_is_alive", lambda *_: True)
+    found: list[Finding] = []
+    for room_s in (0.0, 1_700_000_000.0):
+        write(store, [SourceState("ejabberd", "ejabberd-component", "here:1", room_s=room_s)])
+        found += (await checked(tmp_path, redis_server.url, listener, Take=["message", "joined"]))[1:2]
+    assert said(found) == [("note", "EventNotTested"), ("ok", "RoomCame")]
+    assert found[1].message.endswith("the last event of a room came at 2023-11-14 22:13:20 UTC.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "level"),
+    [
+        (Answer(body=f'["rooms@{NAME}"]'.encode()), "ok"),
+        (Answer(body=b"[]"), "warning"),
+        (Answer(400, b'"The room does not exist"'), "warning"),
+    ],
+)
+async def test_it_asks_who_is_subscribed_to_a_room(
+    redis_server: RedisServer, listener: Listener, tmp_path: Path, answer: Answer, level: str
+) -> None:
+    room = f"team@conference.{HOST}"
+    with Receiver(lambda asked: answer if "subscribers" in asked.path else Answer(body=b"0")) as api:
+        found = await checked(tmp_path, redis_server.url, listener, api=api.url, Take=["joined"], Rooms=[room])
+        (asked,) = [request for request in api.received if request.path.endswith("/get_subscribers")]
+    assert json.loads(asked.body).items() >= {"name": "team", "service": f"conference.{HOST}"}.items()
+    (told,) = [finding for finding in found if room in finding.message]
+    assert told.level == level
+    assert (b"exist" in answer.body) == ("The room does not exist" in told.message)
+    assert level == "ok" or "allow_subscription" in (told.hint or "")

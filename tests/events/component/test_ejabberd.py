@@ -193,18 +193,20 @@ def test_who_comes_into_rooms_and_leaves_is_told_once(
         assert [(event["type"], event["nick"], event["why"]) for event in events_in(store)] == [
             ("left", "Bob", "ended")
         ]
+        until(lambda: "RoomCame" in checked(tmp_path), "it is known", 60)
+        assert checked(tmp_path) == ["Component", "RoomCame", "RoomHeard"]
 
 
 @pytest.mark.slow  # a real server, asked by checks as processes
 def test_a_check_says_whether_copies_come(speaking: Ejabberd, redis_server: RedisServer, tmp_path: Path) -> None:
-    configure(tmp_path, speaking, redis_server)
+    configure(tmp_path, speaking, redis_server, Rooms=[])
     assert checked(tmp_path) == ["Component", "EventCame", "NotServing"]
     with started(["run"], directory=tmp_path) as broker:
         reads(broker)
         until(lambda: f"{broker.process.pid} reads" in run(["check"], directory=tmp_path).stdout, "it is known", 60)
         assert checked(tmp_path) == ["Component", "EventCame"]
     # Its other name is none of mod_service_log's.
-    configure(tmp_path, speaking, redis_server, Name=REMOTE, ForeignName=True)
+    configure(tmp_path, speaking, redis_server, Name=REMOTE, ForeignName=True, Rooms=[])
     assert checked(tmp_path, "--events", "--within", "1s") == ["ForeignName", "Component", "EventLost", "NotServing"]
     configure(tmp_path, speaking, redis_server, Address=f"127.0.0.1:{speaking.c2s_port}")
     (found,) = findings(tmp_path)
