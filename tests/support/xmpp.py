@@ -136,6 +136,10 @@ class Client:
         presence.append(ET.Element("{http://jabber.org/protocol/muc}x"))
         self._do(self._stream.send, presence)
 
+    def acknowledge(self) -> None:
+        """Answers each message that asks for a receipt, from now on."""
+        self._do(self._stream.register_plugin, "xep_0184")
+
     def ask(self, to: str, query: str) -> tuple[str, str | None]:
         """Asks with an iq that has this XML in it; the type of the answer, and the condition where it is an error."""
         answer: tuple[str, str | None] = self._run(self._ask(to, query))
@@ -235,9 +239,9 @@ class Clients:
         assert self._thread is not None
         self._thread.join()
 
-    def login(self, user: str, password: str = PASSWORD, *, roster: bool = True) -> Client:
+    def login(self, user: str, password: str = PASSWORD, *, roster: bool = True, resource: str = "") -> Client:
         """A new session, which has asked for its roster, unless told otherwise, and sent presence."""
-        client: Client = self._run(self._log_in(f"{user}@{self.host}", password))
+        client: Client = self._run(self._log_in(f"{user}@{self.host}", password, resource))
         self._clients.append(client)
         if roster:
             client.roster()
@@ -252,8 +256,8 @@ class Clients:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
-    async def _log_in(self, jid: str, password: str) -> Client:
-        stream = _Stream(jid, password)
+    async def _log_in(self, jid: str, password: str, resource: str) -> Client:
+        stream = _Stream(f"{jid}/{resource}" if resource else jid, password)
         client = Client(jid, stream, self._run)
         ready = asyncio.Event()
         stream.add_event_handler("session_start", lambda _event: ready.set())

@@ -6,13 +6,15 @@ end; what was read is compared with the page word for word.
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import attrs
 
+from restbroker.store.client import StoreSettings, open_client
+from restbroker.store.sources import read_states
 from tests.support.ejabberd import Ejabberd
 from tests.support.receiver import Answer, Receiver
 from tests.support.wait import until
@@ -21,8 +23,10 @@ from tests.support.xmpp import Client, Clients
 DOMAIN: Final = "example.org"
 ROOMS: Final = f"conference.{DOMAIN}"
 PUSH: Final = f"push.{DOMAIN}"
+EVENTS: Final = f"events.{DOMAIN}"
 TOPIC: Final = "bobs-topic"
 NTFY: Final = "https://ntfy.example.org"
+GATEWAY: Final = "https://sms.example.org"
 _ENABLE: Final = f"<iq type='set' id='e'><enable xmlns='urn:xmpp:push:0' jid='{PUSH}' node='{TOPIC}'/></iq>"
 
 
@@ -50,7 +54,7 @@ class Readers:
 @contextmanager
 def readers(password: str) -> Iterator[tuple[Ejabberd, Readers]]:
     """Yield a server with the users `ops`, who is in the room `ops` too, and `dev`."""
-    with _server(password, f"events.{DOMAIN}", ("ops", "dev")) as server, Clients(server.c2s_port, DOMAIN) as clients:
+    with _server(password, EVENTS, ("ops", "dev")) as server, Clients(server.c2s_port, DOMAIN) as clients:
         options = [{"name": name, "value": "true"} for name in ("persistent", "allow_subscription")]
         made = server.call("create_room_with_opts", name="ops", service=ROOMS, host=DOMAIN, options=options)
         assert made == (200, "0")
@@ -79,6 +83,25 @@ def phone(password: str) -> Iterator[tuple[Ejabberd, Receiver]]:
 
 
 @contextmanager
+def guest(password: str) -> Iterator[tuple[Ejabberd, Readers]]:
+    """Yield a server with `ann`, whose `phone` is logged in and sends receipts, with the room `tea`, and with `bob`."""
+    with _server(password, EVENTS, ("ann", "bob")) as server, Clients(server.c2s_port, DOMAIN) as clients:
+        options = [{"name": "persistent", "value": "true"}]
+        assert server.call("create_room_with_opts", name="tea", service=ROOMS, host=DOMAIN, options=options)[0] == 200
+        ann = clients.login("ann", password, resource="phone")
+        ann.acknowledge()
+        yield server, Readers((ann,))
+
+
+def enter(ann: Client, redis_url: str) -> None:
+    """Enter `tea` twice, once a source is read."""
+    with closing(open_client(StoreSettings(redis_url))) as store:
+        until(lambda: any(state.is_reading for state in read_states(store)), "the source is read", 60)
+    for _ in range(2):
+        ann.join(f"tea@{ROOMS}/Ann")
+
+
+@contextmanager
 def _server(password: str, component: str, users: Sequence[str]) -> Iterator[Ejabberd]:
     with TemporaryDirectory() as place:
         server = Ejabberd(Path(place), (DOMAIN,), password=password, component=component).start()
@@ -92,4 +115,5 @@ def _server(password: str, component: str, users: Sequence[str]) -> Iterator[Eja
 
 def component_of(server: Ejabberd) -> dict[str, str]:
     """Return what of a page's source stands for the listener of this server."""
-    return {f'"Name": "{PUSH}"': f'"Address": "127.0.0.1:{server.component_port}", "Name": "{PUSH}"'}
+    name = f'"Name": "{server.component}"'
+    return {name: f'"Address": "127.0.0.1:{server.component_port}", {name}'}

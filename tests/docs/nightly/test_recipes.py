@@ -6,6 +6,7 @@ into the pages instead.
 
 import json
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -112,6 +113,21 @@ def phone(setting: Setting) -> Iterator[None]:
 
 
 @contextmanager
+def guest(setting: Setting) -> Iterator[None]:
+    """A user is there, another is away, and a gateway takes SMS."""
+    with people.guest(PASSWORD) as (server, setting.readers), Receiver(lambda _: Answer(200)) as gateway:
+        setting.server = server
+        setting.others |= {people.GATEWAY: gateway.url, '"Commands": {': '"AllowPrivate": true, "Commands": {'}
+        setting.others |= people.component_of(server)
+        entering = threading.Thread(target=people.enter, args=(setting.readers.clients[0], setting.redis_url))
+        entering.start()
+        yield
+        entering.join()
+        sent = [json.loads(request.body)["to"] for request in gateway.received if request.method == "POST"]
+        assert sent in ([], ["+4915155502"])
+
+
+@contextmanager
 def dead_yesterday(setting: Setting) -> Iterator[None]:
     """These jobs died at a broker; all but one get the time of a day ago."""
     users = ["admin", "admin", "emma", "admin"]
@@ -165,6 +181,8 @@ AROUND: Final[Mapping[str, Callable[[Setting], AbstractContextManager[None]]]] =
     "Alerts of programs that cannot post to Slack": chat,
     "One address for each team": chat,
     "Alerts into a room of ejabberd": chat,
+    "A bot that greets who enters": guest,
+    "Undelivered after ten minutes: send an SMS": guest,
     "Wake phones by ntfy, Gotify or OneSignal, without a worker": phone,
 }
 assert set(AROUND) <= {recipe.title for recipe in RECIPES}, "A section has another title now."
