@@ -219,8 +219,8 @@ class ProsodyOptions:
 
     def check(self, source: EventSource, at: At, problems: Problems) -> EventSource:
         """Return the source with `Options`, as it is to be used; add what is wrong with it to `problems`."""
-        lease_s = self.options.lease_s or _LEASE_S
-        options = attrs.evolve(self.options, takes=self.takes, lease_s=lease_s, software="prosody", target=None)
+        takes, lease_s = self.takes or ("push",), self.options.lease_s or _LEASE_S
+        options = attrs.evolve(self.options, takes=takes, lease_s=lease_s, software="prosody", target=None)
         return options.check(source, at, problems)
 
 
