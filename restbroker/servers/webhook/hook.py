@@ -68,6 +68,7 @@ class PostHook:
         is_slack = options.shape == "slack"
         kind = "slack" if is_slack else _kind_of(posted.headers) if options.body == "auto" else options.body
         body, raw = _read_body(kind, posted, options.charset)
+        message = slack.text_of(body) if is_slack else None
         find = _finder(body, posted, options.charset)
         said = _text(find(options.map.get("type", ()))) or ""
         map_ = {**options.map, **options.by_type.get(said, {})}
@@ -84,7 +85,7 @@ class PostHook:
             sender=text["from"],
             receiver=receiver,
             id=number,
-            body=text["body"] or (slack.text_of(body) if is_slack else None),
+            body=text["body"] or message,
             room=None if room is None else bare(room),
             presence=text["presence"],
             server=text["server"] or (None if at_server is None else domain(at_server)),
@@ -121,7 +122,7 @@ def _read_body(kind: _BodyKind, posted: HookRequest, usual: str | None) -> tuple
     body = posted.body
     # Whatever the type says, it is JSON itself, or a form that has it in a field.
     if kind == "slack" and _MARK.sub(b"", body).lstrip()[:1] not in (b"{", b"["):
-        body = _fields(body, usual).get(slack.FIELD, "").encode()
+        body = (_fields(body, usual).get(slack.FIELD) or "{}").encode()
     if kind in ("json", "slack"):
         # In UTF-8, whatever its type says (RFC 8259, 8.1 and 11).
         value = json_of(body)

@@ -10,9 +10,12 @@ from typing import Final
 from xml.sax.saxutils import unescape
 
 from restbroker.job.json_types import Json
+from restbroker.servers.event_contract import MalformedEvent
 
 # The field of a form that holds the message as JSON.
 FIELD: Final = "payload"
+_SHAPE: Final = ("text", "attachments", "blocks")
+_NOT_SLACK: Final = f"it is not in Slack's shape: JSON, or a form's field {FIELD}, with {' or '.join(_SHAPE)}"
 # The attachments of a message, at most, as in Slack.
 _MOST: Final = 100
 # A name or a link. Other text between these signs is what a sender wrote without escapes: free < 5 and load > 9.
@@ -20,9 +23,9 @@ _MARKED: Final = re.compile(r"<(?:([@#!])([^<>|]+)|([A-Za-z][A-Za-z0-9+.-]*:[^<>
 
 
 def text_of(message: Json) -> str | None:
-    """Return the text of a message; None if it has none."""
-    if not isinstance(message, Mapping):
-        return None
+    """Return the text of a message; None if it has none. Raise `MalformedEvent` if it is no message."""
+    if not isinstance(message, Mapping) or message.keys().isdisjoint(_SHAPE):
+        raise MalformedEvent(_NOT_SLACK)
     found = _objects(message.get("attachments"))
     attachments, cut = found[:_MOST], ["…"] if len(found) > _MOST else []
     said = [*_texts(message, "text"), *(part for attachment in attachments for part in _attached(attachment))]

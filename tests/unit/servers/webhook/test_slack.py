@@ -68,7 +68,6 @@ def read(body: str, kind: str) -> str | None:
         ({"attachments": [{"title": "t", "title_link": "https://g/1"}]}, "t (https://g/1)"),
         ({"attachments": [{"title": "https://g", "title_link": "https://g"}]}, "https://g"),
         ({"text": None, "attachments": "x", "blocks": 1}, None),
-        ([], None),
     ],
 )
 def test_a_message_is_one_text(message: object, said: str | None) -> None:
@@ -79,9 +78,22 @@ def test_a_message_is_one_text(message: object, said: str | None) -> None:
     assert read(urlencode({"channel": "#x", "payload": written}), FORM) == said
 
 
-@rows("body", ["", "hello", "payload=x", "{", "payload=%7B"])
-def test_what_is_no_message_is_refused(body: str) -> None:
-    with pytest.raises(MalformedEvent):
+@rows(
+    ("body", "why"),
+    [
+        ("", "not in Slack's shape: JSON, or a form's field payload, with text or attachments or blocks"),
+        ("hello", "not in Slack's shape"),
+        ("payload=", "not in Slack's shape"),
+        ("{}", "not in Slack's shape"),
+        ('[{"text": "t"}]', "not in Slack's shape"),
+        ('{"status": "firing", "alerts": []}', "not in Slack's shape"),
+        ("payload=x", "not JSON"),
+        ("{", "not JSON"),
+        ("payload=%7B", "not JSON"),
+    ],
+)
+def test_what_is_no_message_is_refused(body: str, why: str) -> None:
+    with pytest.raises(MalformedEvent, match=f"it is {why}"):
         read(body, FORM)
 
 
