@@ -106,9 +106,10 @@ def send(
     """Post a file to a source as its sender would, with the source's secret, and show what came of it.
 
     That is the answer's status, the job's id (-: nothing was pushed, since the source drops it or had it before), the
-    error, and by the configuration: the event's members, the queue, the command and its arguments. With --dry-run
-    nothing is posted, and neither Redis nor a running restbroker is needed. Exits with 0: it was accepted; 1: it was
-    not, or no process accepts events; 2: wrong command line or configuration; 4: the secret was refused.
+    error, and as this file fills them: the event's members, the queue, the command and its arguments, or why it cannot
+    (file_error). A process that was not restarted after a change fills them as the file was. With --dry-run nothing is
+    posted, and neither Redis nor a running restbroker is needed. Exits with 0: it was accepted; 1: it was not, or no
+    process accepts events; 2: wrong command line or configuration; 4: the secret was refused.
     """
     from restbroker.operate import post_event  # slow to load
 
@@ -116,8 +117,8 @@ def send(
     place = post_event.source_of(loaded, source)
     headers = {name.strip(): value.strip() for name, _, value in (text.partition(":") for text in header or ())}
     posted = post_event.request_to(place, bytes_of(file), {"Content-Type": media_type, **headers}, path)
-    answer = {} if dry_run else post_event.post(loaded, place, posted)
-    told = {**answer, **post_event.preview(loaded, place, posted)}
+    told = {} if dry_run else post_event.post(loaded, place, posted)
+    told |= post_event.preview(loaded, place, posted, "error" if dry_run else "file_error")
     if how.json:
         output.as_json(told)
     for name, value in () if how.json else told.items():

@@ -75,8 +75,11 @@ def post(config: Config, source: EventSource, posted: HookRequest) -> dict[str, 
     return {"status": answer.status, "jid": answer.headers["Restbroker-Job"], "error": why}
 
 
-def preview(config: Config, source: EventSource, posted: HookRequest) -> dict[str, Json]:
-    """Return what the request becomes by the file, with secrets masked; without a queue the source drops it."""
+def preview(config: Config, source: EventSource, posted: HookRequest, refusal: str) -> dict[str, Json]:
+    """Return what the request becomes by the file, with secrets masked; without a queue the source drops it.
+
+    `refusal`: under which name it says why the file makes nothing of the request.
+    """
     found: dict[str, Json] = {"members": None, "queue": None, "command": None, "arguments": None}
     try:
         event = registry.open_hook(source).read(posted, source.name, time.time()).event
@@ -84,7 +87,7 @@ def preview(config: Config, source: EventSource, posted: HookRequest) -> dict[st
         found["members"] = redact.arguments(None, said, show_bodies=True)
         made = incoming_event(source, event, "0" * 24, CommandJobs(config, lambda _: "none"))
     except (UnfitEvent, UsageError, ValueError) as error:
-        return found | {"error": getattr(error, "message", f"This is not an event: {error}.")}
+        return found | {refusal: getattr(error, "message", f"This is not an event: {error}.")}
     if made is None:
         return found
     match (rubyjson.object_of(made.payload) or {}).get("args"):

@@ -90,10 +90,14 @@ def test_a_file_is_posted_as_by_its_sender(redis_server: RedisServer, store: Cli
         code, told, errors = send(tmp_path, *words)
         again = send(tmp_path, *words)[1]
         refused = send(tmp_path, "alerts", "-", "--path", "a@b")
+        large = send(tmp_path, "alerts", "-", "--path", "ops", body="x" * 1_100_000)
         plain = send(tmp_path, "plain", "-", "--type", "text/plain", body="hello")[1]
-        (tmp_path / "secret").write_text("another-secret-of-many-letters")
         (tmp_path / "other").mkdir()
         configure(tmp_path / "other", port, redis_server.url)
+        edited = (tmp_path / "other/env.json").read_text().replace('"/title"', '"/name"')
+        (tmp_path / "other/env.json").write_text(edited)
+        unlike = send(tmp_path / "other", "alerts", "-", "--path", "unlike")
+        (tmp_path / "secret").write_text("another-secret-of-many-letters")
         (tmp_path / "other/secret").write_text("a-wrong-one-of-many-letters")
         stranger = send(tmp_path / "other", "alerts", "-", "--path", "ops")
         assert broker.stop() == 0
@@ -102,11 +106,15 @@ def test_a_file_is_posted_as_by_its_sender(redis_server: RedisServer, store: Cli
     assert (code, errors, told["status"], told["error"]) == (0, "", 202, None)
     assert (told["members"], told["queue"], told["command"]) == (members, "alerts", "send_message")
     assert told["arguments"] == said
-    (pushed,) = map(json.loads, map(raw, items(store.command("LRANGE", "queue:alerts", 0, -1))))
+    later, pushed = map(json.loads, map(raw, items(store.command("LRANGE", "queue:alerts", 0, -1))))
     assert (pushed["jid"], pushed["args"][1]) == (told["jid"], said)
     assert (again["status"], again["jid"]) == (202, None)
     assert (refused[0], refused[1]["status"], refused[1]["jid"]) == (1, 422, None)
     assert refused[1]["error"].startswith("The argument to takes only a word")
+    assert (large[0], large[1]["status"], large[1]["error"]) == (1, 413, "It has more than 1048576 bytes.")
+    assert (unlike[0], unlike[1]["status"], unlike[1]["error"]) == (0, 202, None)
+    assert unlike[1]["jid"] == later["jid"]
+    assert unlike[1]["file_error"] == "It has no level or title, of which the argument body is made."
     assert (plain["status"], plain["queue"], plain["arguments"]) == (202, "events", None)
     assert (stranger[0], stranger[1]["status"]) == (4, 401)
     assert stranger[1]["error"] == "The secret of this source is missing or wrong."
