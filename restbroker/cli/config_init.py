@@ -7,6 +7,7 @@ being shown, and neither it nor the token is ever printed; the new password of t
 
 import contextlib
 import json
+import re
 import secrets
 import shlex
 import sys
@@ -41,8 +42,8 @@ _Read: TypeAlias = Callable[[str], str]
 _TOKEN_BYTES: Final = 24
 _STATS_PASSWORD_BYTES: Final = 12
 _PAGES: Final = "Serve web pages, for this machine alone and with a login"
-_ALERTS: Final = "Send messages from monitoring or CI to the user (empty: none)"
-_TO: Final = "ejabberd: the user who gets messages from monitoring or CI, as ops@example.org. (default: none)"
+_ALERTS: Final = "The person (not a room) who gets messages from monitoring or CI (empty: nobody)"
+_TO: Final = "ejabberd: the person (not a room) who gets messages from monitoring or CI. (default: nobody)"
 _PASTE: Final = "Give monitoring or CI this address as Slack's webhook (while it runs)"
 _QUEUE: Final = "rest"
 _NAMES: Final = [
@@ -95,7 +96,7 @@ def make(path: Path, given: InitOptions, *, ask: bool) -> None:
     planned = setup(answers, path.stem, lambda: secrets.token_urlsafe(_TOKEN_BYTES))
     target = _write(path, planned)
     if isinstance(target.credentials, IssuedLogin):
-        output.say("", "Its tokens need this:", "", *str(registry.suggest(target, EVERYTHING)).split("\n"), "")
+        output.say("", "Its tokens may need this:", "", *str(registry.suggest(target, EVERYTHING)).split("\n"), "")
     code = _offer_test(path) if ask else None
     *_, of_stats, _, of_alerts = secret_names(path.stem)
     password = answers.stats_password if ask else f"in {path.with_name(of_stats)}"
@@ -153,7 +154,7 @@ def _answers(given: InitOptions, kinds: Mapping[str, Members], *, ask: bool) -> 
     queue = question(given.queue, "The queue that producers push to", _QUEUE, _read_queue)
     if kind != FLAT and given.alerts_to is not None:
         raise UsageError("--alerts-to is for an ejabberd.", "Write the source by hand (docs/events.md).")
-    to = question(given.alerts_to, _ALERTS, "", _optional(_read_user)) if kind == FLAT else ""
+    to = question(given.alerts_to, _ALERTS, "", _optional(_read_person)) if kind == FLAT else ""
     return SetupAnswers(
         kind,
         url,
@@ -361,9 +362,12 @@ def _read_domain(text: str) -> str:
     return _check_address("The virtual host", text, read_domain)
 
 
-def _read_user(text: str) -> str:
-    """Return the address; raise `UsageError` if it is none of a user."""
-    return _check_address("The user", text if "@" in text else f"{text}@", read_bare)
+def _read_person(text: str) -> str:
+    """Return the address; raise `UsageError` if it is none of a person: a room's, or with signs of a template."""
+    _check_address("The user", text if "@" in text else f"{text}@", read_bare)
+    if re.search(r"[{}]|@(conference|muc|rooms)\.", text):
+        raise UsageError(f"{printable(text)} is not a person's address.", "Rooms need more: docs/recipes.md.")
+    return text
 
 
 def _check_address(what: str, text: str, read: Callable[[str], object]) -> str:

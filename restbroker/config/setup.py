@@ -16,7 +16,7 @@ from restbroker.kinds import FLAT
 REDIS: Final = "redis://127.0.0.1:6379/0"
 STATS_USER: Final = "ops"
 """The user for the pages: without a login every local account could edit jobs that carry others' tokens."""
-ALERTS_PATH: Final = "/alerts"
+ALERTS_PATH: Final = "/slack"
 _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin with // or _ are comments."
 
 

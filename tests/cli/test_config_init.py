@@ -50,8 +50,9 @@ def test_few_questions_make_a_configuration_with_private_secrets(tmp_path: Path)
         talk.answer("5. Log in with tokens that it issues (auto) or the password (basic) [auto]", "token")
         talk.answer("There is no way 'token' to log in. Write auto or basic.", "")
         talk.answer("6. The queue that producers push to [rest]", "jobs")
-        talk.answer("7. Send messages from monitoring or CI to the user (empty: none)", "ops")
-        talk.answer("The user ops@ has no domain.", "ops@example.org")
+        talk.answer("7. The person (not a room) who gets messages from monitoring or CI (empty: nobody)", "ops")
+        talk.answer("The user ops@ has no domain.", "ops@conference.example.org")
+        talk.answer("ops@conference.example.org is not a person's address. Rooms need more:", "ops@example.org")
         talk.answer("8. Serve web pages, for this machine alone and with a login [Y/n]", "")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "n")
         assert talk.end() == 0
@@ -68,7 +69,7 @@ def test_few_questions_make_a_configuration_with_private_secrets(tmp_path: Path)
     assert isinstance(target.credentials, IssuedLogin)
     assert "oauth_access: restbroker" in talk.shown
     alerts_token, secret = ((tmp_path / name).read_text().strip() for name in of_alerts)
-    assert f"http://127.0.0.1:8081/alerts/{secret}\n" in talk.shown
+    assert f"http://127.0.0.1:8081/slack/{secret}\n" in talk.shown
     assert talk.shown.count(secret) == 1
     token = (tmp_path / "env.token").read_text().strip()
     assert re.fullmatch(r"[A-Za-z0-9_-]{32}", token)
@@ -109,7 +110,7 @@ def test_the_end_of_a_tested_connection_is_that_of_check(tmp_path: Path, redis_u
     given = ["--redis", redis_url, "--queue", "q", "--auth", "basic"]
     with dialogue(["config", "init", *given, *login], tmp_path) as talk:
         talk.answer("The password of admin@localhost (not shown)", PASSWORD)
-        talk.answer("1. Send messages from monitoring", "")
+        talk.answer("1. The person (not a room) who gets", "")
         talk.answer("2. Serve web pages", "n")
         talk.answer("Test the connection to Redis and to the server now? [Y/n]", "")
         talk.until("Unreachable")
@@ -180,7 +181,7 @@ def test_what_is_asked_for_alerts_sends_them(tmp_path: Path, domain: str | None,
     done = run([*words, *([] if domain is None else ["--domain", domain])], directory=tmp_path)
     assert done.returncode == 0
     secret = (tmp_path / "env.alerts-secret").read_text().strip()
-    assert "http://127.0.0.1:8081/alerts/SECRET (in env.alerts-secret)" in done.stderr
+    assert "http://127.0.0.1:8081/slack/SECRET (in env.alerts-secret)" in done.stderr
     assert secret not in done.stderr + (tmp_path / "env.json").read_text()
     config = load(tmp_path / "env.json", {}, {}, registry.kinds(), sources.kinds()).config
     token = next(token for token in config.tokens if token.name == "alerts")
@@ -194,6 +195,13 @@ def test_what_is_asked_for_alerts_sends_them(tmp_path: Path, domain: str | None,
     assert (made["queue"], made["command"]) == ("rest", "send_message")
     said = {"type": "chat", "from": sender, "to": "ops@b.org", "subject": "", "body": "a (https://b) {to}"}
     assert made["arguments"] == said
+
+
+@pytest.mark.parametrize("to", ["ops@conference.b.org", "ops@muc.b.org", "ops@rooms.b.org", "ops{x}@b.org", "o}@b.org"])
+def test_alerts_go_to_a_person(tmp_path: Path, to: str) -> None:
+    """A message of type chat to a room would be delivered, and nobody would hear it; braces would be a member."""
+    done = run(["config", "init", "--yes", "--server", "ejabberd", "--alerts-to", to], directory=tmp_path)
+    assert (done.returncode, f"{to} is not a person's address." in done.stderr, private(tmp_path)) == (2, True, {})
 
 
 def test_other_servers_are_not_asked_for_alerts(tmp_path: Path) -> None:
