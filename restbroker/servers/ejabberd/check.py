@@ -26,7 +26,7 @@ from restbroker.servers.ejabberd.session import TEXTS, NoToken, login_cost, read
 from restbroker.servers.findings import Finding, ok
 from restbroker.transport.message import Response, Transport
 
-_CHECK_SERVER: Final = f"Check that ejabberd runs, and that this port is its HTTP listener's. {CHECK_URL}"
+_CHECK_SERVER: Final = f"Check that ejabberd listens there (docs/servers/ejabberd.md), https:// if by TLS. {CHECK_URL}"
 _NO_HOST: Final = "restbroker.invalid"
 """A host that no server has (RFC 2606)."""
 _NOBODY: Final = "@"
