@@ -346,7 +346,9 @@ class Poller(Agent):
         standing, stood = self.standing, False
         try:
             async with until(self.quiet.wait, self.breaker.wait_to_trip):
-                stood = await standing.begin(queues, self._standing_request, self._take_standing)
+                stood = await standing.begin(
+                    queues, partial(self._request, self._reserve, stands=True), self._take_standing
+                )
                 async with until(self.acker.successor.wait, partial(trio.sleep, due_s)):
                     while stood and self._may_stand and standing.is_well:
                         with trio.move_on_after(LOOK_EVERY_S):
@@ -358,9 +360,6 @@ class Poller(Agent):
         if self._bug is not None:
             raise self._bug
         return stood
-
-    def _standing_request(self) -> FetchRequest | None:
-        return self._request(self._reserve, stands=True)
 
     @property
     def _may_stand(self) -> bool:

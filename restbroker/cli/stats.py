@@ -105,10 +105,6 @@ def _every_s(given: str | None, *, watching: bool) -> float:
     return every_s
 
 
-def _latency(row: Queue) -> str:
-    return "-" if row.latency_s is None else f"{row.latency_s}s"
-
-
 def _queue_state(row: Queue) -> str:
     if row.size is None:
         return "its key is not a list"
@@ -156,7 +152,7 @@ def _rate(row: PoolState) -> str:
 _QUEUES: Final[Sequence[Column[Queue]]] = (
     Column("QUEUE", lambda row: cell(row.name)),
     Column("JOBS", lambda row: cell(row.size), lambda row: _count(row.size), numbers=True),
-    Column("LATENCY", _latency, lambda row: duration(row.latency_s), numbers=True),
+    Column("LATENCY", lambda row: cell(row.latency_s, "s"), lambda row: duration(row.latency_s), numbers=True),
     Column("STATE", _queue_state),
     Column("OUTLOOK", words.outlook_cell, words.outlook_text),
 )

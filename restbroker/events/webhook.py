@@ -271,17 +271,22 @@ class Webhooks:
         except (StoreUnavailable, StoreRefused) as error:
             self._count_refusal(place, _not_now("unavailable", error.message))
             return place.hook.answers.not_now(incoming, RETRY_AFTER_S)
-        except (UnfitEvent, UsageError, ValueError) as error:
-            raise _no_job(error) from None
+        except UnfitEvent as error:
+            raise _Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "malformed", error.message) from None
+        except UsageError as error:
+            raise _too_large(error.message) from None
+        except ValueError:
+            raise _Refusal(
+                HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply."
+            ) from None
         verdict = delivery.verdict
         if incoming.asks and verdict == "ignored":
             return self._count(place, "refused", place.hook.answers.refused(incoming))
         # Arguments refuse what lacks something that they need.
         if incoming.unmapped and verdict != "ignored" and not place.source.has_arguments:
             self._warn("EventUnmapped", source=place.source.name, missing=", ".join(incoming.unmapped))
-        answer = place.hook.answers.accepted()
-        if delivery.jid is not None:
-            answer = attrs.evolve(answer, headers={**answer.headers, _JOB: delivery.jid})
+        answer, job = place.hook.answers.accepted(), {} if delivery.jid is None else {_JOB: delivery.jid}
+        answer = attrs.evolve(answer, headers={**answer.headers, **job})
         return self._count(place, verdict, answer, trio.current_time() - began_s)
 
     def _count(
@@ -370,17 +375,6 @@ async def _body(request: HttpRequest, holding: Holding) -> bytes:
             raise _not_now("busy", _NO_ROOM)
         return body
     raise _Refusal(HTTPStatus.REQUEST_TIMEOUT, "malformed", "The body did not arrive in time.")
-
-
-def _no_job(error: UnfitEvent | UsageError | ValueError) -> _Refusal:
-    """Return why no job can be made of an event."""
-    match error:
-        case UnfitEvent():
-            return _Refusal(HTTPStatus.UNPROCESSABLE_ENTITY, "malformed", error.message)
-        case UsageError():
-            return _too_large(error.message)
-        case _:
-            return _Refusal(HTTPStatus.BAD_REQUEST, "malformed", "This is not an event: it is nested too deeply.")
 
 
 def _too_large(what: str = f"It has more than {BODY_LIMIT_BYTES} bytes.") -> _Refusal:

@@ -141,7 +141,7 @@ def perform(
             for piece_s in _pieces(rest_s):
                 yield attrs.evolve(run.progress, rest_s=piece_s)
                 run.progress = attrs.evolve(run.progress, jids=())
-                if run.is_to_stop():
+                if run.progress.run and audit.stopped_by(run.client, run.progress.run) is not None:
                     return
         state = "ended"
     finally:
@@ -198,10 +198,6 @@ class ActionRun:
         if self.progress.run:
             with contextlib.suppress(StoreUnavailable, StoreRefused):
                 audit.write(self.client, self._entry(state))
-
-    def is_to_stop(self) -> bool:
-        """Tell whether a person has stopped the action. Raise `StoreUnavailable` or `StoreRefused`."""
-        return self.progress.run != "" and audit.stopped_by(self.client, self.progress.run) is not None
 
     def act_on(
         self,

@@ -255,7 +255,8 @@ class Walk:
     ) -> Iterator[Match]:
         cost = self.context.cost(queue)
         pieces = self._line_jobs(queue, own, places)
-        found = self._through(f"the lines of the queue {queue}", pieces, self._placed_or_none, seen=seen)
+        what = f"the lines of the queue {queue}"
+        found = self._through(what, pieces, lambda job: job if self._match_or_none(job[0]) else None, seen=seen)
         for _, (view, line, number) in self.readable(found) if lines else ():
             ahead = count_before(lines, line, number, cost)
             key = display_name(line.name, self.context)
@@ -352,9 +353,6 @@ class Walk:
     def _line_jobs(self, queue: str, own: QueueName, places: _Places) -> Iterator[Sequence[_LineJob]]:
         for piece in rested(key_queues.pieces(self.client, own, places)):
             yield [(StoredJob(raw, 0.0, self.context, queue), line, number) for line, number, raw in piece]
-
-    def _placed_or_none(self, placed: _LineJob) -> _LineJob | None:
-        return None if self._match_or_none(placed[0]) is None else placed
 
     def _registration(self, identity: str) -> identities.Registration | None:
         return self.ask(lambda client: identities.read(client, identity), None)

@@ -17,7 +17,6 @@ from restbroker.errors import StoreRefused
 from restbroker.job import expiry
 from restbroker.job.claims import KEY_FIELD, LOCK_FIELD, Lock
 from restbroker.job.fairness import BEFORE_ORDER
-from restbroker.job.json_types import Json
 from restbroker.job.rubyjson import object_of
 from restbroker.store.client import LONGEST_BLOCK_S, Argument, Client, Reply, as_score, integer, items, pair, raw, text
 from restbroker.store.client import names as texts
@@ -309,13 +308,10 @@ def longest_wait_s(jobs: Iterable[Reply], now_s: float) -> float | None:
 
 def expired_s(jobs: Iterable[Reply], now_s: float) -> float | None:
     """Return how many seconds ago the first of these jobs expired, by their own `expiry`; None: none did."""
-    found = [expiry.read(fields, None) for job in jobs if (fields := _fields_with_expiry(job)) is not None]
-    return max((now_s - at_s for at_s in found if isinstance(at_s, float) and at_s <= now_s), default=None)
-
-
-def _fields_with_expiry(job: Reply) -> dict[str, Json] | None:
     # Most say nothing of it, and are not read.
-    return object_of(job) if isinstance(job, bytes) and b'"expiry"' in job else None
+    told = [object_of(job) or {} for job in jobs if isinstance(job, bytes) and b'"expiry"' in job]
+    found = [expiry.read(fields, None) for fields in told]
+    return max((now_s - at_s for at_s in found if isinstance(at_s, float) and at_s <= now_s), default=None)
 
 
 def _longest(waits: Sequence[float | None]) -> float | None:

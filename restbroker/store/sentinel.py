@@ -90,7 +90,7 @@ class Sentinels:
         except (OSError, ErrorReply) as error:
             return describe_failure(error, self._asking.password)
         match answer:
-            case [bytes() as host, bytes() as port] if _is_port(port):
+            case [bytes() as host, bytes() as port] if re.fullmatch(rb"[0-9]{1,5}", port) and int(port) < _PORTS:
                 return Address(host.decode("ascii", "backslashreplace"), int(port))
             case None:
                 return "knows no master of this name"
@@ -118,10 +118,6 @@ def open_sentinels(settings: StoreSettings) -> Sentinels | None:
         connect_timeout_s=SENTINEL_TIMEOUT_S,
     )
     return Sentinels(settings.master, [Address(*place) for place in settings.sentinels], asking, joining)
-
-
-def _is_port(written: bytes) -> bool:
-    return re.fullmatch(rb"[0-9]{1,5}", written) is not None and int(written) < _PORTS
 
 
 def _join(endpoint: Endpoint, place: Address) -> Steps[RedisLink | str]:
