@@ -120,7 +120,9 @@ def _process_state(row: PoolState) -> str:
     if row.dying:
         return state
     reasons = [] if row.reason is None else [row.reason]
-    reasons += words.pauses_of(row) + words.limits_of(row)
+    # The state tells its own pause.
+    reasons += [words.pause_text(pause) for pause in row.pauses if pause.reason != row.state]
+    reasons += [words.LIMITS[limit]] if (limit := row.limited) is not None and limit in words.LIMITS else []
     return ": ".join([state, "; ".join(reasons)]) if reasons else state
 
 

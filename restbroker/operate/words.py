@@ -78,16 +78,6 @@ def process_state(pool: "PoolState") -> str:
     return "quiet" if pool.quiet else state_text(pool.state or "-")
 
 
-def pauses_of(pool: "PoolState") -> list[str]:
-    """Return the pauses of the target in words, without one that its state tells."""
-    return [pause_text(pause) for pause in pool.pauses if pause.reason != pool.state]
-
-
-def limits_of(pool: "PoolState") -> list[str]:
-    """Return why the last fetch took no more jobs, in words; empty if nothing held it back."""
-    return [LIMITS[limited]] if (limited := pool.limited) in LIMITS and limited is not None else []
-
-
 def limit_text(limit: object, concurrency: object) -> str:
     """Return why fewer requests than `concurrency` may be in progress."""
     return f"at most {limit} of {concurrency} at once since the server was overloaded or down; the limit rises with use"
