@@ -34,7 +34,6 @@ from restbroker.servers.event_contract import (
     MalformedEvent,
     PostAnswer,
     SignedHook,
-    UnknownMediaType,
 )
 from restbroker.servers.findings import Texts
 from restbroker.servers.loops import REFUSAL, came_from_us
@@ -260,10 +259,8 @@ class Webhooks:
     async def _take(self, place: _WebhookSource, posted: HookRequest, began_s: float) -> PostAnswer:
         try:
             incoming = place.hook.read(posted, place.source.name, self._now_s())
-        except UnknownMediaType as error:
-            raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "malformed", f"It is not read: {error}.") from None
         except MalformedEvent as error:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "malformed", f"This is not an event: {error}.") from None
+            raise _Refusal(error.status, "malformed", f"This is not an event: {error}.") from None
         if incoming.asks and place.source.iq == "refuse":
             return self._count(place, "refused", place.hook.answers.refused(incoming))
         try:

@@ -8,7 +8,7 @@ Always holds: no kind uses Redis itself; an event that Redis does not have is no
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
 import attrs
 
@@ -78,9 +78,19 @@ ANY_TYPE: Final = "*/*"
 class MalformedEvent(ValueError):
     """The body of a request is no event of the server; the text says why, and repeats nothing of the body."""
 
+    status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
+
+
+class OtherShape(MalformedEvent):
+    """The body is an event of another shape than the source takes."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+
 
 class UnknownMediaType(MalformedEvent):
     """No body of this media type is read."""
+
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
 
 
 @frozen_plain

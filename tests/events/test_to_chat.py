@@ -206,7 +206,7 @@ def test_a_sender_hears_what_became_of_a_post(redis_server: RedisServer, store: 
             explained = run_here(["explain", answer.headers["Restbroker-Job"]], directory=tmp_path)
             assert broker.stop() == 0
         said = broker.output()
-    assert [one.status_code for one in refused] == [422, 422, 400]
+    assert [one.status_code for one in refused] == [422, 422, 422]
     assert "it is not in Slack's shape" in refused[2].text
     assert "It has no title or text, of which the argument body is made." in refused[1].text
     assert [(one.status_code, one.text) for one in (answer, again)] == [(200, "ok"), (200, "ok")]

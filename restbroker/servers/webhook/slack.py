@@ -10,7 +10,7 @@ from typing import Final
 from xml.sax.saxutils import unescape
 
 from restbroker.job.json_types import Json
-from restbroker.servers.event_contract import MalformedEvent
+from restbroker.servers.event_contract import OtherShape
 
 # The field of a form that holds the message as JSON.
 FIELD: Final = "payload"
@@ -23,9 +23,9 @@ _MARKED: Final = re.compile(r"<(?:([@#!])([^<>|]+)|([A-Za-z][A-Za-z0-9+.-]*:[^<>
 
 
 def text_of(message: Json) -> str | None:
-    """Return the text of a message; None if it has none. Raise `MalformedEvent` if it is no message."""
+    """Return the text of a message; None if it has none. Raise `OtherShape` if it is no message."""
     if not isinstance(message, Mapping) or message.keys().isdisjoint(_SHAPE):
-        raise MalformedEvent(_NOT_SLACK)
+        raise OtherShape(_NOT_SLACK)
     found = _objects(message.get("attachments"))
     attachments, cut = found[:_MOST], ["…"] if len(found) > _MOST else []
     said = [*_texts(message, "text"), *(part for attachment in attachments for part in _attached(attachment))]
