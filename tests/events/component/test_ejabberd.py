@@ -139,6 +139,7 @@ def test_who_received_a_message_is_told_and_shown(
 
 
 @pytest.mark.promise
+@pytest.mark.slow  # a server, and a session whose end it has to notice
 def test_who_comes_into_rooms_and_leaves_is_told_once(
     speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
