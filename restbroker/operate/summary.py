@@ -126,12 +126,11 @@ class _ScoreSlice:
 class Summaries:
     """The causes of failure of jobs that match conditions, kept up to date.
 
-    `gives_way`: the process has other work, so this rests as long as it works.
+    Reading rests as long as it works: others on the machine, Redis among them, wait for no long turn of it.
     """
 
     zset: SortedSet
     context: ConfigContext
-    gives_way: bool = False
     where: Where = ()
     _slices: list[_ScoreSlice] = attrs.field(factory=lambda: [_ScoreSlice(-inf, inf, _NOT_READ)])
     _noted: str | None = None
@@ -239,7 +238,7 @@ class Summaries:
                 yield member
 
     def _paced(self, found: Iterable[T]) -> Iterable[T]:
-        return throttle_items(found, Throttle(), per_step=1) if self.gives_way else found
+        return throttle_items(found, Throttle(), per_step=1)
 
 
 def _summary(slices: Iterable[_ScoreSlice], total: int) -> Summary:

@@ -54,7 +54,7 @@ class Causes:
         try:
             kept = self._kept.get(zset)
             if kept is None or kept.context != known:
-                kept = self._kept[zset] = Summaries(zset, known, gives_way=True)
+                kept = self._kept[zset] = Summaries(zset, known)
             self._newest[zset] = kept.now(client, seconds)
             return self._newest[zset]
         finally:

@@ -217,7 +217,7 @@ def test_another_process_begins_with_what_was_counted(
 ) -> None:
     fill(put, "dead", range(5000))
     put("dead", NOW_S + 9000, "k1", "status", error_class="BadArgument", error_message="It says s3cret.")
-    of_pages = Summaries("dead", configured, gives_way=True)
+    of_pages = Summaries("dead", configured)
     whole = of_pages.now(client)
     pieces.clear()
     assert Summaries("dead", configured).now(client) == whole
