@@ -124,6 +124,7 @@ def suggest(source: EventSource, sources: Sequence[EventSource]) -> str:
         tls=lines["tls"].format(host=host) if options.is_tls else "",
         each="".join(lines["each"].format(name=other.name) for other in same.values()),
         copies=lines["copies"].format(names=copied) if copied else "",
+        rooms=lines["rooms"].format(target=source.target_name or "the API") if options.rooms else "",
         push=lines["push"] if any("push" in other.takes for other in same.values()) else "",
     )
 

@@ -189,7 +189,7 @@ class EjabberdConnector:
             await link.task()
             for message in messages:
                 await self._sent.remember(*message)
-            if RECEIPTS in call.command.arguments:
+            if str(call.command.arguments.get(RECEIPTS)).lower() == "true":
                 await self._sent.remember_asking(call.identity, number, messages[0][1])
 
     def _plan(self, endpoint: str, headers: Headers) -> Plan | None:
