@@ -121,7 +121,9 @@ def _print_receipts(found: Receipts) -> None:
     reach = "none" if found.since_s is None else f"back to {local(found.since_s)}"
     output.say(f"Recent events: {reach}. A receipt that is missing says nothing.")
     if not found.receiver:
-        output.say("Whom it went to is not known here: anyone may send a receipt for an id that they know.")
+        output.say(
+            "Whom it went to is not known here, or it is a room: anyone may send a receipt for an id that they know."
+        )
 
 
 def _end_text(end: FoundEnd) -> str:

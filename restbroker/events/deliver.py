@@ -318,7 +318,7 @@ def incoming_event(
         sent_mark=mark_of_sent(event.sender or "", event.receiver or "", event.body or "") if own else None,
         sent_ms=_ms(source.own_s),
         test_mark=test,
-        pair=None if event.pair is None or mark is None else _pair(source, route, *event.pair),
+        pair=None if event.pair is None or window_s is None else _pair(source, route, *event.pair),
         last=last,
     )
 

@@ -81,7 +81,7 @@ class Location:
 class Receipts:
     """What devices said of the job's message, oldest first, in the recent events, which reach back to `since_s`.
 
-    `receivers`: {id: whom it went to}, for the job as it is and as it was before edits; "": not known.
+    `receivers`: {id: whom it went to}, for the job as it is and as it was before edits; "": not known, or several.
     """
 
     receivers: Mapping[str, str] = attrs.field(factory=dict)
@@ -90,13 +90,13 @@ class Receipts:
 
     @property
     def receiver(self) -> str:
-        """Whom the last message went to, if its job asked for receipts within a day, and that could be noted."""
+        """Whom the last message went to, if it is one person, its job asked within a day, and that could be noted."""
         return next(filter(None, reversed(list(self.receivers.values()))), "")
 
     def warning(self, event: ShownEvent) -> str:
-        """Return a warning if the message went to somebody else; to a room it went to all."""
+        """Return a warning if the message went to somebody else."""
         receiver = self.receivers[event.id or ""]
-        is_other = receiver not in ("", event.words["room"]) and address_of(event.words["from"]) != address_of(receiver)
+        is_other = receiver and address_of(event.words["from"]) != address_of(receiver)
         return f"somebody else: it went to {receiver}" if is_other else ""
 
 

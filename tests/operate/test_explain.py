@@ -291,6 +291,10 @@ def test_receipts_are_found_by_the_id_that_was_sent(client: Client, configured: 
         ("read by", "ann@example.org/phone", True),
     ]
     assert explain(client, "j1", configured).receipts.receiver == "bob@example.org"
-    events.remember_asking(client, "j3", "j3", "team@conference.example.org")
+    # All in a room may answer. Whoever says so as if a person were one is not believed.
+    events.remember_asking(client, "j3", "j3", "")
     reported(client, "displayed", "j3", "ann@example.org/pc", room="team@conference.example.org")
     assert told(client, configured, "j3") == [("read by", "ann@example.org/pc", False)]
+    events.remember_asking(client, "j4", "j4", "bob@example.org")
+    reported(client, "displayed", "j4", "mal@example.org/x", room="bob@example.org")
+    assert told(client, configured, "j4") == [("read by", "mal@example.org/x", True)]

@@ -89,12 +89,12 @@ class RoomLife:
                 told = {"destroyed": None}
             case "participants", None if is_foreign:
                 told = {"joined": None}
-            case "participants", "unavailable" if _STOPPED not in codes and (is_foreign or why == "ended"):
+            case "participants", "unavailable" if codes.isdisjoint((_RENAMED, _STOPPED)) and (jid or why == "ended"):
                 # Not all stanzas from elsewhere have a language.
                 told = {"left": "left" if is_foreign and why == "ended" else why}
             case _:
                 pass  # a copy tells it, or another node
-        return self._events(said, jid or said.sender, told, now_s, beat_s)
+        return self._events(said, jid or said.sender, told, now_s, beat_s, "room")
 
     def _answered(self, stanza: Stanza, now_s: float, beat_s: float) -> list[ServerEvent]:
         """Return the events of a presence to a user that may be a room's about themselves."""
@@ -111,7 +111,7 @@ class RoomLife:
         elif _OWN in codes and codes.isdisjoint((_RENAMED, _STOPPED)):
             # Of a session that ended without a word a room of `Rooms` tells itself.
             told = {} if why == "ended" and room in self.deriver.rooms else {"left": why}
-        return self._events(stanza, user, told, now_s, beat_s)
+        return self._events(stanza, user, told, now_s, beat_s, "user")
 
     def _ask(self, question: tuple[str, str], now_s: float, beat_s: float) -> None:
         oldest = next(iter(self._asked), None)
@@ -131,15 +131,26 @@ class RoomLife:
     def _is_room(self, jid: str) -> bool:
         return jid in self.deriver.rooms or is_room_here(jid, self.deriver.hosts)
 
-    def _events(self, stanza: Stanza, who: str, told: _Told, now_s: float, beat_s: float) -> list[ServerEvent]:
-        """Return the events of what an occupant's presence from a room told; all ends of the room have one mark."""
+    def _events(
+        self, stanza: Stanza, who: str, told: _Told, now_s: float, beat_s: float, copy: str
+    ) -> list[ServerEvent]:
+        """Return the events of what an occupant's presence from a room told; all ends of the room have one mark.
+
+        Of who leaves a room of `Rooms` that shows addresses there are two: what the `room` tells, and the copy of what
+        it tells the `user`, which is missing if their session ends at once.
+        """
         room, _, nick = stanza.sender.partition("/")
         window_s, found = max(_AT_ONCE_S, now_s - beat_s), []
         for kind, why in told.items():
             is_end = kind == "destroyed"
             event = self.deriver.event(kind, stanza, domain(room), now_s, digest_of(room) if is_end else "", window_s)
             sender, more = (None, {"nick": None, "why": None}) if is_end else (who, {"nick": nick, "why": why})
-            found.append(attrs.evolve(event, sender=sender, receiver=None, id=None, room=room, more=more))
+            pair = (
+                (digest_of(f"{who} {room}"), f"{copy}:{copy}")
+                if kind == "left" and room in self.deriver.rooms
+                else None
+            )
+            found.append(attrs.evolve(event, sender=sender, receiver=None, id=None, room=room, more=more, pair=pair))
         return [event for event in found if event.type in self.deriver.takes]
 
 

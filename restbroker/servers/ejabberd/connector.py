@@ -15,6 +15,7 @@ import trio
 from restbroker.config.target import Basic, Login, Target
 from restbroker.job import redact
 from restbroker.job.command import Call, Catalogue, Command, CommandSpec
+from restbroker.job.event import domain
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
@@ -189,8 +190,13 @@ class EjabberdConnector:
             await link.task()
             for message in messages:
                 await self._sent.remember(*message)
-            if str(call.command.arguments.get(RECEIPTS)).lower() == "true":
-                await self._sent.remember_asking(call.identity, number, messages[0][1])
+            given, receiver = call.command.arguments, messages[0][1]
+            if str(given.get(RECEIPTS)).lower() == "true":
+                # All in a room may answer, and in their own name what came from a nickname.
+                is_one = given.get("type") != "groupchat" and (
+                    domain(receiver) == self._target.default_host or "/" not in receiver
+                )
+                await self._sent.remember_asking(call.identity, number, receiver if is_one else "")
 
     def _plan(self, endpoint: str, headers: Headers) -> Plan | None:
         way = self._routes.get(endpoint) or self._find(endpoint)

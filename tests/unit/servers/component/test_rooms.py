@@ -160,9 +160,12 @@ GONE: Final = at("Ann", jid=ANN, word="unavailable")
     [
         # Whom a copy tells of.
         (noticed(at("Ann", jid=ANN, lang=True)), []),
-        (noticed(at("Ann", jid=ANN, word="unavailable", lang=True)), []),
-        (noticed(at("Ann", 307, jid=ANN, word="unavailable")), []),
         (noticed(at("Ann", jid=None, lang=True)), []),
+        (noticed(at("Ann", jid=None, word="unavailable", lang=True)), []),
+        (noticed(at("Ann", 303, jid=ANN, word="unavailable", lang=True)), []),
+        # Whom one tells of, unless the session ends at once.
+        (noticed(at("Ann", jid=ANN, word="unavailable", lang=True)), [("left", ANN, "Ann", "left")]),
+        (noticed(at("Ann", 307, jid=ANN, word="unavailable")), [("left", ANN, "Ann", "kicked")]),
         # Whom none tells of.
         (noticed(GONE), [("left", ANN, "Ann", "ended")]),
         (noticed(at("Ann", jid=None, word="unavailable")), [("left", f"{TEAM}/Ann", "Ann", "ended")]),
@@ -203,6 +206,18 @@ def test_all_that_is_said_of_one_end_of_a_room_has_one_mark() -> None:
     assert {event.window_s for event in ended} == {2.0}
     # What waited while a process stood still is the same end.
     assert {event.window_s for event in events(ends[2], waited_s=40.0)} == {40.0}
+
+
+@pytest.mark.promise
+def test_two_tellers_of_one_leave_are_a_pair_and_each_its_own() -> None:
+    gone = noticed(at("Ann", jid=ANN, word="unavailable", lang=True))
+    twice = events(answer(110, room=TEAM, word="unavailable"), gone, answer(110, room=TEAM, word="unavailable"), gone)
+    made = [incoming_event(SOURCE, event, f"j{number}") for number, event in enumerate(twice)]
+    pairs = [one.pair for one in made if one is not None and one.pair is not None]
+    assert len(pairs) == 4
+    assert len({name for name, _ in pairs}) == 1
+    assert len({copy for _, copy in pairs[:2]}) == 2
+    assert len({one.mark for one in made if one is not None}) == 4, "leaving twice within a second is no repetition"
 
 
 def test_only_the_types_in_take_are_told() -> None:

@@ -213,16 +213,19 @@ class Notes(SentMessagesInRedis):
 
 
 async def test_a_message_that_asks_for_receipts_is_noted() -> None:
-    """By what names its command, with the id that is sent and its receiver."""
+    """By what names its command, with the id that is sent and its receiver, if that is one person's address."""
     notes = Notes(1.0, None, lambda _: None)  # type: ignore[arg-type]
     ports = Ports(lambda _: None, lambda: 0.0, services={SentMessagesInRedis: notes})
     connector = open_connector(TARGET, ports)
-    for more in ({"receipts": True}, {"receipts": "true", "id": "order-7"}, {"id": "m1"}):
+    room = {"receipts": True, "to": "tea@conference.x", "type": "groupchat"}
+    private = {"receipts": True, "to": "tea@conference.x/Bob"}
+    unasked = ({"id": "m1"}, {"receipts": False})
+    for more in ({"receipts": True}, {"receipts": "true", "id": "order-7"}, room, private, *unasked):
         call = Call(Command("send_message", MESSAGE | more), identity="j1")
         link = answering(ok())
         await connector.deliver(call, link)
         assert link.log == ["send /api/send_stanza"]
-    assert notes.asking == [("j1", "j1", "bob@x"), ("j1", "order-7", "bob@x")]
+    assert notes.asking == [("j1", "j1", "bob@x"), ("j1", "order-7", "bob@x"), ("j1", "j1", ""), ("j1", "j1", "")]
     refused = Call(Command("send_message", MESSAGE | {"receipts": "perhaps"}), identity="j1")
     assert isinstance(await connector.deliver(refused, answering()), Rejected)
 
