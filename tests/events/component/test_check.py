@@ -35,7 +35,7 @@ from tests.transport.authority import Authority
 HOOK: Final = {"AllowPrivate": True, "Commands": {"event": {"Idempotent": True}}}
 UNREAD: Final = ("warning", "NotServing")
 """The finding that no process reads but the check; with a test it is a problem."""
-HAS_PUSH: Final = Answer(400, b'"Arg <<110,111>> is not in format integer"')
+HAS_PUSH: Final = Answer(400, b'"Arg null is not in format integer"')
 HAS_NONE: Final = Answer(404, b'{"status":"error","code":40,"message":"Endpoint not found."}')
 HAS_NONE_24: Final = Answer(400, b'"unknown_command"')
 """As ejabberd 24.12 says it, also while it stops."""
@@ -84,7 +84,7 @@ def api_of(listener: Listener, trial: Answer, *, copies: Container[str] = (), ma
     def answer(request: Received) -> Answer:
         given = json.loads(request.body)
         if request.path.endswith("/delete_old_push_sessions"):
-            assert given == {"days": "not a number"}
+            assert given == {"days": None}
             return trial
         if "from" not in given:
             return Answer(body=b"0")
