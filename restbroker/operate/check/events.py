@@ -127,6 +127,8 @@ class _Trial:
         mark = mark_of_test(text)
         assert mark is not None  # noqa: S101  it was made a line above
         emissions = sources.emissions(source, self.target, test.parties, text)
+        if not emissions:
+            return [self._finding("EventNotTested-types")]
         if (why := why_unserved(self.config.events, source)) is not None:
             return [self._finding("EventNotTested-unserved", fault=why)]
         store.expect_test(client, mark)

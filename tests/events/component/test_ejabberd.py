@@ -118,7 +118,7 @@ def register(server: Ejabberd) -> None:
 def test_who_received_a_message_is_told_and_shown(
     speaking: Ejabberd, redis_server: RedisServer, store: Client, tmp_path: Path
 ) -> None:
-    configure(tmp_path, speaking, redis_server, Take=["receipt", "displayed"])
+    configure(tmp_path, speaking, redis_server, Take=["receipt", "displayed"], Rooms=[])
     with started(["run"], directory=tmp_path) as broker, Clients(speaking.c2s_port, HOST) as clients:
         reads(broker)
         register(speaking)
@@ -133,6 +133,7 @@ def test_who_received_a_message_is_told_and_shown(
         until(lambda: len(events_in(store)) == 2, "both are told", 60)
         assert [(event["type"], event["id"]) for event in events_in(store)] == [("receipt", jid)] * 2
         told = run(["explain", jid], directory=tmp_path).stdout.splitlines()
+        assert checked(tmp_path, "--events") == ["Component", "EventNotTested"], "nobody answers a test"
     received = [line for line in told if line.startswith("received by")]
     assert [f"somebody else: it went to bob@{HOST}" in line for line in received] == [True, False]
     assert [f"  {name}@{HOST}/" in line for name, line in zip(("eve", "bob"), received, strict=True)] == [True, True]
@@ -148,7 +149,8 @@ def test_who_comes_into_rooms_and_leaves_is_told_once(
     with started(["run"], directory=tmp_path) as broker, Clients(speaking.c2s_port, HOST) as clients:
         reads(broker)
         register(speaking)
-        options = [{"name": name, "value": "true"} for name in ("persistent", "allow_subscription")]
+        chosen = {"persistent": "true", "allow_subscription": "true", "anonymous": "false"}
+        options = [{"name": name, "value": value} for name, value in chosen.items()]
         made = {"name": "shown", "service": f"conference.{HOST}", "host": HOST, "options": options}
         assert speaking.call("create_room_with_opts", **made)[0] == 200
         subscribe(speaking, "rooms", NAME, shown, "participants", "config")
@@ -188,7 +190,11 @@ def test_who_comes_into_rooms_and_leaves_is_told_once(
         do(bob, f"<presence to='{tea}/Bob' type='unavailable'/>", ("left", "bob", tea, "left"))
         assert speaking.call("destroy_room", name="tea", service=f"conference.{HOST}")[0] == 200
         told(("destroyed", "", tea, None), ("left", "ann", tea, "destroyed"))
-        # His session ends without a word: a room of Rooms tells that.
+        # Who closes at the same moment gets no answer: a room of Rooms tells that, and once.
+        do(ann, f"<presence to='{shown}/Ann'>{asks}</presence>", ("joined", "ann", shown, None))
+        ann.send(f"<presence to='{shown}/Ann' type='unavailable'/></stream:stream>")
+        told(("left", "ann", shown, "left"))
+        # His session ends without a word: it tells that, too.
         assert speaking.call("kick_user", user="bob", host=HOST)[0] == 200
         until(lambda: events_in(store), "he is gone", 60)
         assert [(event["type"], event["nick"], event["why"]) for event in events_in(store)] == [

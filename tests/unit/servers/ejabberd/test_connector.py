@@ -217,10 +217,11 @@ async def test_a_message_that_asks_for_receipts_is_noted() -> None:
     notes = Notes(1.0, None, lambda _: None)  # type: ignore[arg-type]
     ports = Ports(lambda _: None, lambda: 0.0, services={SentMessagesInRedis: notes})
     connector = open_connector(TARGET, ports)
-    room = {"receipts": True, "to": "tea@conference.x", "type": "groupchat"}
-    private = {"receipts": True, "to": "tea@conference.x/Bob"}
-    unasked = ({"id": "m1"}, {"receipts": False})
-    for more in ({"receipts": True}, {"receipts": "true", "id": "order-7"}, room, private, *unasked):
+    room: dict[str, Json] = {"receipts": True, "to": "tea@conference.x", "type": "groupchat"}
+    private: dict[str, Json] = {"receipts": True, "to": "tea@conference.x/Bob"}
+    unasked: tuple[dict[str, Json], ...] = ({"id": "m1"}, {"receipts": False})
+    asked: tuple[dict[str, Json], ...] = ({"receipts": True}, {"receipts": "true", "id": "order-7"}, room, private)
+    for more in (*asked, *unasked):
         call = Call(Command("send_message", MESSAGE | more), identity="j1")
         link = answering(ok())
         await connector.deliver(call, link)
