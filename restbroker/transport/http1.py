@@ -50,6 +50,19 @@ LONGEST_BYTES: Final = 64 * 1024
 _HEADS: Final = 64
 """How many heads are kept."""
 _END: Final = b"\r\n\r\n"
+_ALWAYS_COMPARED: Final = frozenset(
+    b"connection content-encoding content-length proxy-connection trailer transfer-encoding upgrade "
+    b"content-type location retry-after set-cookie www-authenticate".split()
+)
+"""The headers that say how an answer is read on, and those whose values restbroker uses."""
+_MOST_DIFFERING: Final = 16
+"""How many names of headers that differ are kept."""
+_CLEAN_VALUE: Final = rb"[\t -~\x80-\xff]*"
+_CLEAN_HEAD: Final = re.compile(
+    rb"HTTP/1\.\d %b(?:\r\n[!#$%%&'*+.^_`|~0-9A-Za-z-]+:%b)*\r\n\r\n" % (_CLEAN_VALUE, _CLEAN_VALUE)
+)
+"""A head in which each line is what HTTP allows: none goes on in the next one, or has odd bytes."""
+_NOTHING: Final = re.compile(rb"(?!)")
 
 
 class MalformedAnswer(Exception):
@@ -252,9 +265,21 @@ class KnownHeads:
     Most answers of a server have the same few heads: only the second of `Date` differs. `AnswerReader` has parsed each
     head, once, with a body of the length that it names; an answer that it refuses, that has no length more than
     `LONGEST_BYTES` or an encoded body, or that ends the connection is no plain answer.
+
+    A header that differed between two heads, as a proxy's request id does, is left out when others are looked up: what
+    is left must be, letter by letter, what is left of a clean head that was parsed. So only whole, clean lines were
+    left out, of headers that have no say in how an answer is read, and `AnswerReader` would read the answer alike.
     """
 
     _known: dict[bytes, tuple[int, Headers, int] | None] = attrs.field(factory=dict)
+    _shapes: dict[bytes, tuple[int, Headers, int]] = attrs.field(factory=dict)
+    """The same by what is left of a clean head."""
+    _last: frozenset[bytes] = frozenset()
+    """The lines of the last clean head that was parsed."""
+    _differing: frozenset[bytes] = frozenset()
+    """The names of the headers that differ."""
+    _left_out: re.Pattern[bytes] = _NOTHING
+    """Finds the lines of these."""
 
     def read(self, data: bytes) -> PlainAnswer | Literal[Rest.MISSING, Rest.ODD]:
         """Return the answer in `data`, or why there is none; `data` is all that came since the request was sent."""
@@ -267,7 +292,7 @@ class KnownHeads:
         except KeyError:
             if len(self._known) >= _HEADS:
                 self._known.clear()
-            found = self._known[head] = _plain_head(head)
+            found = self._known[head] = self._read_new(head)
         if found is None:
             return Rest.ODD
         status, headers, length = found
@@ -275,6 +300,47 @@ class KnownHeads:
         if missing:
             return Rest.MISSING if missing > 0 else Rest.ODD
         return status, headers, data[at:]
+
+    def _read_new(self, head: bytes) -> tuple[int, Headers, int] | None:
+        """Return what is known of a head but for the headers that differ; if that is nothing, parse it and learn."""
+        if len(head) > _LONGEST_KNOWN_BYTES:
+            return _plain_head(head)
+        shape = self._shapes.get(self._left_out.sub(b"", head))
+        if shape is not None:
+            return shape[0], Headers(_Lines(head)), shape[2]
+        found = _plain_head(head)
+        if found is not None and _CLEAN_HEAD.fullmatch(head):
+            self._learn(head)
+            if len(self._shapes) >= _HEADS:
+                self._shapes.clear()
+            self._shapes[self._left_out.sub(b"", head)] = found
+        return found
+
+    def _learn(self, head: bytes) -> None:
+        """Note the headers that both this clean head and the last one have, with other values."""
+        last, self._last = self._last, frozenset(head.split(b"\r\n")[1:-2])
+        both = _names(self._last - last) & _names(last - self._last)
+        names = self._differing | {name for name in both if name.lower() not in _ALWAYS_COMPARED}
+        if len(self._differing) < len(names) <= _MOST_DIFFERING:
+            self._differing = names
+            any_of = b"|".join(map(re.escape, sorted(names)))
+            self._left_out = re.compile(rb"\r\n(?:%b):%b(?=\r\n)" % (any_of, _CLEAN_VALUE))
+
+
+@attrs.define(eq=False)
+class _Lines:
+    """The headers in a clean head, as `AnswerReader` has them, read when they are asked for."""
+
+    _head: bytes
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        for line in self._head.split(b"\r\n")[1:-2]:
+            name, _, value = line.partition(b":")
+            yield name, value.lstrip(b" \t")
+
+
+def _names(lines: Iterable[bytes]) -> set[bytes]:
+    return {line.partition(b":")[0] for line in lines}
 
 
 def _plain_head(head: bytes) -> tuple[int, Headers, int] | None:

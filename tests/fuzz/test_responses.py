@@ -17,9 +17,10 @@ from restbroker.servers.contract import Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.client import open_transport
-from restbroker.transport.http1 import HEAD_LIMIT_BYTES, AnswerReader, MalformedAnswer
+from restbroker.transport.http1 import HEAD_LIMIT_BYTES, AnswerReader, KnownHeads, MalformedAnswer
 from restbroker.transport.message import MaybeSent, NotSent
 from tests.fuzz.effort import FUZZING
+from tests.transport.test_known_heads import BEFORE, HOSTILE, learned
 
 TIMEOUT_S = 0.04
 GRACE_S = 5.0
@@ -65,6 +66,16 @@ tame = st.builds(
     st.binary(max_size=30) | st.sampled_from([b"0", b"1", b"{}", b'"x"', b"[" * 5000]),
 )
 answers = st.lists(wild | tame, min_size=1, max_size=4)
+lines = st.sampled_from(
+    [*HOSTILE.values(), b"X-Id: 3", b"X-Id: 4", b"Date: 1", b"Date: 2", b"A: 1\r", b" X-Id: 1", b""]
+)
+alike = st.builds(
+    lambda before, lines, length, end: before + b"HTTP/1.1 200 OK\r\n" + b"\r\n".join(lines) + length + end,
+    st.sampled_from([b"", b"", b"", *BEFORE.values()]),
+    st.lists(lines, max_size=5),
+    st.sampled_from([b"\r\nContent-Length: 1", b"\r\nX-Id: 9\r\nContent-Length: 1", b"\nContent-Length: 1", b""]),
+    st.sampled_from([b"\r\n\r\n0", b"\r\n\r\n00", b"\r\nX-Id: 7\r\n\r\n0", b"\n\r\n0"]),
+)
 
 
 @pytest.mark.slow  # answers that stall, each to its time-out
@@ -87,6 +98,14 @@ def test_an_answer_is_read_alike_however_it_is_cut(answer: bytes, places: list[i
     cuts = [0, *sorted(places), len(answer)]
     pieces = [answer[start:end] for start, end in itertools.pairwise(cuts)]
     assert read([answer], is_head) == read(pieces, is_head)
+
+
+@given(answers=st.lists(alike | tame, max_size=8))
+@FUZZING
+def test_an_answer_is_read_alike_whatever_heads_are_known(answers: list[bytes]) -> None:
+    heads = learned()
+    for answer in answers:
+        assert heads.read(answer) == KnownHeads().read(answer)
 
 
 def read(pieces: list[bytes], is_head: bool) -> tuple[int, bytes] | None:
