@@ -46,7 +46,8 @@ class HttpRequest:
     """A request. `target` is the path with its query as they came; names of headers are in lower case.
 
     `client` is the other end's address, "" if it is gone. `read_part` waits for the next part of the body and returns
-    it: b"" at the end, None if the body breaks off.
+    it: b"" at the end, None if the body breaks off. `body` is the whole one if it came with the head, as short ones do;
+    None means that it must be read.
     """
 
     method: str
@@ -54,6 +55,7 @@ class HttpRequest:
     headers: Sequence[tuple[bytes, bytes]]
     client: str = ""
     read_part: Callable[[], Awaitable[bytes | None]] = _no_part
+    body: bytes | None = None
 
     def header(self, name: bytes) -> bytes:
         """Return the first header of this name (in lower case); b"" if there is none."""
@@ -188,7 +190,8 @@ class PlainHttp:
     def _describe(self, request: IncomingRequest) -> HttpRequest:
         target = _origin(request.target)
         target = target if self.app.reads_bodies else restore_bytes(target)
-        return HttpRequest(request.method, target, request.headers, self.client, self._part)
+        body = b"".join(request.parts) if request.is_whole else None
+        return HttpRequest(request.method, target, request.headers, self.client, self._part, body)
 
     async def _part(self) -> bytes | None:
         """Return what came of the body, after waiting for some, as `Request.read_part` says."""
@@ -219,9 +222,9 @@ class PlainHttp:
         # What is left of such a body, or cannot be read, is not waited for.
         if status in _CUT_OFF or self._requests.is_broken:
             return False
-        if self.connections.is_hurried or (self._request.has_body and not self.app.reads_bodies):
+        if self.connections.is_hurried or (not self.app.reads_bodies and self._request.has_body):
             return False
-        if self._request.is_chunked and not self._request.is_whole:
+        if not self._request.is_whole and self._request.is_chunked:
             return False
         return self._request.keeps_alive
 
@@ -260,10 +263,10 @@ def _origin(target: bytes) -> bytes:
 @lru_cache(maxsize=256)
 def _head(status: int, headers: Headers) -> bytes:
     """Return the lines of an answer before its date; raise `ValueError` for a header that would be two."""
-    lines = [name + b": " + value + b"\r\n" for name, value in headers]
-    if any(line.count(b"\n") > 1 or line.count(b"\r") > 1 for line in lines):
+    lines = b"".join([name + b": " + value + b"\r\n" for name, value in headers])
+    if lines.count(b"\n") + lines.count(b"\r") > 2 * len(headers):
         raise ValueError("a header has a line break in it")
-    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() + b"".join(lines)
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n".encode() + lines
 
 
 @lru_cache(maxsize=2)

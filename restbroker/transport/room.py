@@ -116,6 +116,6 @@ class Holding:
     def free(self) -> None:
         """Give all back and wait for no more; what waits for it goes on at once."""
         room = self.share.room
-        room.line.pop(self, None)
-        self.hold(-self.held_bytes)
-        room.serve()
+        if room.line.pop(self, None) or self.held_bytes:
+            self.hold(-self.held_bytes)
+            room.serve()

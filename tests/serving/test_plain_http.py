@@ -109,6 +109,28 @@ async def test_requests_that_come_at_once_are_answered_in_their_order() -> None:
     assert answered.count(b"connection: close") == 1
 
 
+async def test_a_body_that_comes_with_its_head_is_there_at_once() -> None:
+    """One of which a part is missing is not: it must be read."""
+    found: list[bytes | None] = []
+    third = trio.Event()
+
+    async def answer(request: HttpRequest) -> HttpAnswer:
+        found.append(request.body)
+        if len(found) == 3:
+            third.set()
+        return await echo(request)
+
+    async with served(answer) as (stream, _):
+        head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\n"
+        chunks = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"
+        await stream.send_all(head + b"abc" + chunks + head + b"a")
+        await third.wait()
+        end = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        await stream.send_all(b"bc" + end)
+        assert (await rest(stream)).count(b"POST / abc") == 3
+    assert found == [b"abc", b"abc", None, b""]
+
+
 async def test_request_for_100_continue_gets_it_when_wanted() -> None:
     async with served() as (stream, _):
         head = b"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
