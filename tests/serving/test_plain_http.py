@@ -131,6 +131,29 @@ async def test_a_body_that_comes_with_its_head_is_there_at_once() -> None:
     assert found == [b"abc", b"abc", None, b""]
 
 
+async def test_others_have_their_turn_between_requests_that_come_at_once() -> None:
+    turns: list[int] = []
+
+    async def answer(_request: HttpRequest) -> HttpAnswer:
+        turns.append(-1)
+        return HttpAnswer(200, b"")
+
+    async def count() -> None:
+        while True:
+            turns.append(1)
+            await trio.lowlevel.checkpoint()
+
+    async with served(answer) as (stream, _), trio.open_nursery() as nursery:
+        nursery.start_soon(count)
+        get = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+        await stream.send_all(99 * get + get.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await rest(stream)
+        nursery.cancel_scope.cancel()
+    assert turns.count(-1) == 100
+    # Trio shuffles those that run at a time.
+    assert not any(turns[at] == turns[at + 1] == turns[at + 2] == -1 for at in range(len(turns) - 2))
+
+
 async def test_request_for_100_continue_gets_it_when_wanted() -> None:
     async with served() as (stream, _):
         head = b"POST %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
