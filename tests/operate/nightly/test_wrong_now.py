@@ -5,6 +5,7 @@ The set-up is a Redis, an ejabberd, `restbroker run` and `restbroker web`. A row
 Where the rule is to wait a minute, a moment in Redis is put back.
 """
 
+import html
 import json
 import os
 import re
@@ -443,7 +444,7 @@ def test_each_row_is_told_everywhere_and_goes(day: Day, tmp_path: Path, code: st
         seen = day.look_until(lambda look: look.tells(code))
     gone = day.look_until(lambda look: look.is_well)
     assert words in " ".join(seen.first.split())
-    assert words in seen.page
+    assert words in html.unescape(seen.page)
     assert (code in seen.checked) == (code != "NotRunning"), "a check is made before a process is started, too"
     assert (seen.exit_code != 0) == any(finding["level"] == "problem" for finding in seen.wrong.values())
     assert gone.is_well, gone.wrong
