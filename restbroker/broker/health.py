@@ -144,6 +144,11 @@ class StoreHealth:
         ours_s = time.time() - boot_time_s()
         return max(0.0, least_s - ours_s) + min(0.0, most_s - ours_s)
 
+    @property
+    def latest_redis_s(self) -> float:
+        """What Redis' clock shows now, at most, if it was not set since Redis was asked (epoch seconds)."""
+        return boot_time_s() + (0.0 if self._redis_clock_s is None else self._redis_clock_s[1])
+
     def record_clock(self, redis_s: float, sent_at_s: float) -> None:
         """Note the time `redis_s` (epoch seconds) that Redis just returned to a call of `sent_at_s` (boot time)."""
         self._redis_clock_s = redis_s - boot_time_s(), redis_s - sent_at_s

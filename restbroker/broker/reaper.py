@@ -32,6 +32,8 @@ from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning
 T = TypeVar("T")
 
 SCAN_S = 2.0
+LOOK_S = 10.0
+"""Seconds between two looks at Redis itself, and at the hands of queues, which hold up nobody who fetches."""
 FREE_AFTER_S = 60.0
 """For so much longer than its request may take, a job is in progress at most."""
 _FREE_EVERY_S = 15.0
@@ -72,6 +74,7 @@ class Reaper(ProcessTask):
     _epoch: tuple[int, str, str] | None = None
     _warned_at_s: dict[str, float] = attrs.field(factory=dict)
     _freed_at_s: float = 0.0
+    _looked_at_s: float = float("-inf")
 
     async def run(self) -> None:
         """Scan about every two seconds until cancelled. What Redis refuses is reported once."""
@@ -91,23 +94,34 @@ class Reaper(ProcessTask):
         now_s = trio.current_time()
         self._healthy_s += max(0.0, min(now_s - self._scanned_at_s, 2 * SCAN_S))
         self._scanned_at_s = now_s
-        redis = await self.until_up(server.server)
-        self._warn_of(redis)
-        epoch = (self.health.outages, redis.run_id, redis.role)
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._seen.clear()
-        # What dead processes left in the hands of our queues: of those that are paused we fetch nothing.
-        await self._unless_refused(queues.empty_hands, self.specs)
-        live = await self.until_up(identities.live_identities)
+        if now_s >= self._looked_at_s + LOOK_S or (self._epoch and self._epoch[0] != self.health.outages):
+            await self._look_at_redis()
+            # What dead processes left in the hands of our queues: of those that are paused we fetch nothing.
+            await self._unless_refused(queues.empty_hands, self.specs)
+        live, dying = await self.until_up(identities.all_identities)
         dead = await self._dead(live, self._healthy_s)
-        dying = await self.until_up(identities.fenced_identities)
+        if dead:
+            # Another one may have taken over without an outage: then no heartbeat was seen for long enough.
+            await self._look_at_redis()
+            dead = {identity: counter for identity, counter in dead.items() if identity in self._seen}
         for identity, counter in dead.items():
             if await self.until_up(heartbeats.fence, identity, counter):
                 await self._recover(identity)
         for identity in dying:
             await self._recover(identity)
+        if dead or dying:
+            await self._unless_refused(queues.empty_hands, self.specs)
         await self._free_keys()
+
+    async def _look_at_redis(self) -> None:
+        """Warn of what ails Redis; forget all that was observed if it is another one, or was away."""
+        redis = await self.until_up(server.server, with_settings=False)
+        self._looked_at_s = self._scanned_at_s
+        self._warn_of(redis)
+        epoch = (self.health.outages, redis.run_id, redis.role)
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._seen.clear()
 
     def _warn_of(self, redis: server.ServerInfo) -> None:
         """Warn that Redis refuses writes or may soon, at first and every ten minutes."""

@@ -3,14 +3,16 @@
 One task per process; several processes and Ruby's pollers may do the same at the same time. Always holds: bytes move
 unchanged, whichever program wrote them; a job that restbroker wrote goes to queues of this configuration only; an entry
 that no worker could read becomes dead, and one that stays is passed over, so that neither blocks the entries that are
-due after it; "due" is by the clock of Redis, and `StoreHealth` learns how far that is from ours.
+due after it; "due" is by the clock of Redis, and `StoreHealth` learns how far that is from ours. It asks each
+second whether anything is due, and reads the sets only then; twice a minute it asks what time it is in Redis.
 """
 
 import hashlib
+import math
 import random
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
 import attrs
@@ -21,12 +23,13 @@ from restbroker.errors import StoreRefused
 from restbroker.job import retry, rubyjson
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
-from restbroker.store import sets
+from restbroker.store import server, sets
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.sets import BEGINNING, Placement, Position
 from restbroker.telemetry.events import JobsPromoted, OperatorWarning
 
 POLL_S = 1.0
+CLOCK_S: Final = 30.0
 # In what cannot be read as JSON. If there are several, one of them may be in the arguments.
 _QUEUE: Final = re.compile(rb'"queue"\s*:\s*"([A-Za-z0-9_.:-]{1,200})"')
 _BATCH = 100
@@ -66,13 +69,27 @@ class Scheduler(ProcessTask):
     """For each set, the way behind all that stays."""
     _again: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
     """For each set, the way through what stays, and what came to lie among it."""
+    _asked_at_s: float = -math.inf
+    _outages: int = 0
 
     async def run(self) -> None:
         """Move due jobs about every second until cancelled; a full batch is followed by the next one at once."""
         while True:
-            full = [await self._try_to_move("schedule"), await self._try_to_move("retry")]
+            full = [await self._try_to_move(zset) for zset in await self._look()]
             if not any(full):
                 await trio.sleep(POLL_S * random.uniform(0.5, 1.5))  # noqa: S311 - spreads polls of many processes
+
+    async def _look(self) -> Sequence[Literal["schedule", "retry"]]:
+        """Return the sets in which something is due, as far as can be told."""
+        try:
+            if self._outages != self.health.outages or boot_time_s() >= self._asked_at_s + CLOCK_S:
+                # It may be another Redis, with another clock, or its clock was set.
+                self._outages, self._asked_at_s = self.health.outages, boot_time_s()
+                self.health.record_clock(await self.until_up(server.time_s), self._asked_at_s)
+            return await self.until_up(sets.with_due, self.health.latest_redis_s)
+        except StoreRefused:
+            # Of which set it is said below.
+            return "schedule", "retry"
 
     async def _try_to_move(self, zset: Literal["retry", "schedule"]) -> bool:
         try:

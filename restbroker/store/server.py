@@ -60,8 +60,11 @@ class ServerInfo:
         return _product(self.version, is_valkey=self.is_valkey)
 
 
-def server(client: Client) -> ServerInfo:
-    """Return the server's own description. Raise `StoreUnavailable`, or `StoreRefused` where INFO is not allowed."""
+def server(client: Client, *, with_settings: bool = True) -> ServerInfo:
+    """Return the server's own description; without `with_settings`, `appendfsync` and `save` are None.
+
+    Raise `StoreUnavailable`, or `StoreRefused` where INFO is not allowed.
+    """
     fields = info(text(client.command("INFO")))
     version, is_valkey = _version(fields)
     return ServerInfo(
@@ -73,9 +76,9 @@ def server(client: Client) -> ServerInfo:
         used_memory_bytes=_number(fields, "used_memory") - _number(fields, "mem_not_counted_for_evict"),
         policy=fields.get("maxmemory_policy", ""),
         aof_enabled=fields.get("aof_enabled") == "1",
-        appendfsync=read_setting(client, "appendfsync"),
+        appendfsync=read_setting(client, "appendfsync") if with_settings else None,
         cluster_enabled=fields.get("cluster_enabled") == "1",
-        save=read_setting(client, "save"),
+        save=read_setting(client, "save") if with_settings else None,
         disk_ok="err" not in (fields.get("rdb_last_bgsave_status"), fields.get("aof_last_write_status")),
         total_memory_bytes=_number(fields, "total_system_memory"),
         databases=_databases(fields),

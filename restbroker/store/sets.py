@@ -77,6 +77,17 @@ def due(client: Client, zset: Literal["retry", "schedule"], limit: int, after: P
     return Due(integer(seconds) + integer(micros) / 1e6, members(listed), more == 1)
 
 
+def with_due(client: Client, by_s: float) -> list[Literal["schedule", "retry"]]:
+    """Return which of the two sets have members that are due by this time (Redis' clock, epoch seconds).
+
+    Raise `StoreUnavailable` or `StoreRefused`.
+    """
+    names: list[Literal["schedule", "retry"]] = ["schedule", "retry"]
+    most = "-inf", as_score(by_s), "LIMIT", 0, 1
+    replies = client.commands([("ZRANGEBYSCORE", client.keys.sorted_set(name), *most) for name in names])
+    return [name for name, found in zip(names, replies, strict=True) if items(found)]
+
+
 def size(client: Client, zset: SortedSet) -> int:
     """Return how many members the set has. Raise `StoreUnavailable` or `StoreRefused`."""
     return integer(client.command("ZCARD", client.keys.sorted_set(zset)))

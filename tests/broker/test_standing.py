@@ -195,6 +195,7 @@ async def test_job_left_in_a_hand_is_put_back_where_none_fetches(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, by: str
 ) -> None:
     monkeypatch.setattr(reaper, "SCAN_S", 0.05 if by == "the reaper" else 3600.0)
+    monkeypatch.setattr(reaper, "LOOK_S", 0.05)
     async with harness.broker():
         await until_it_stands(harness)
         harness.control.quiet.set()

@@ -36,19 +36,24 @@ def due(harness: Harness, score: float, zset: str = "retry", **fields: Any) -> b
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sets that were looked at for what is due, one after the other."""
     zsets: list[str] = []
-    look = sets.due
+    look, ask = sets.due, sets.with_due
+
+    def asked(client: Client, by_s: float) -> Any:
+        zsets.append("a poll")
+        return ask(client, by_s)
 
     def noted(client: Client, zset: Literal["retry", "schedule"], *more: Any) -> sets.Due:
         zsets.append(zset)
         return look(client, zset, *more)
 
     monkeypatch.setattr(sets, "due", noted)
+    monkeypatch.setattr(sets, "with_due", asked)
     return zsets
 
 
 def polls(looks: list[str]) -> list[int]:
-    """How often `retry` was looked at in each poll but the last, which may go on."""
-    ends = [n for n, zset in enumerate(looks) if zset == "schedule"]
+    """How often a set was looked at in each poll but the last, which may go on."""
+    ends = [n for n, zset in enumerate(looks) if zset == "a poll"]
     return [end - start - 1 for start, end in itertools.pairwise(ends)]
 
 

@@ -72,9 +72,9 @@ class Reference:
         for identity, number in beats:
             if identity in self.data.alive:
                 self.data.alive[identity] = number
-                old = self.data.infos[identity]
-                shown = snapshot.get(identity, b"") or old.snapshot
-                self.data.infos[identity] = attrs.evolve(old, heartbeat_at_s=int(self.clock()), snapshot=shown)
+                if shown := snapshot.get(identity, b""):
+                    info = attrs.evolve(self.data.infos[identity], heartbeat_at_s=int(self.clock()), snapshot=shown)
+                    self.data.infos[identity] = info
         return [identity in self.data.alive for identity, _ in beats]
 
     def live_identities(self) -> Mapping[str, int]:
@@ -82,6 +82,9 @@ class Reference:
 
     def fenced_identities(self) -> Mapping[str, int]:
         return dict(self.data.fenced)
+
+    def all_identities(self) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        return self.live_identities(), self.fenced_identities()
 
     def read(self, identity: str) -> Registration | None:
         return self.data.infos.get(identity)
@@ -267,6 +270,12 @@ class Reference:
         page = [(member, score) for score, member in found[after.ties : after.ties + limit]]
         return Due(now_s, page, len(page) == limit)
 
+    def with_due(self, by_s: float) -> list[Literal["schedule", "retry"]]:
+        names: list[Literal["schedule", "retry"]] = ["schedule", "retry"]
+        for name in names:
+            self.data.require(name)
+        return [name for name in names if any(score <= by_s for score in self.data.sets[name].values())]
+
     def place(self, zset: SortedSet, moves: Sequence[Placement]) -> list[Code]:
         if moves:
             self.data.require(zset)
@@ -309,6 +318,9 @@ class Reference:
 
     def resume_queue(self, queue: str) -> bool:
         return pausing.resume_queue(self.data, queue)
+
+    def are_noted(self) -> bool:
+        return bool(self.data.queue_notes or self.data.target_notes)
 
     def end_due(self) -> list[PauseEnd]:
         return pausing.end_due(self.data, self._now_us())

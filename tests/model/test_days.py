@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from itertools import pairwise
 
+import attrs
 import pytest
 import trio
 from trio.testing import MockClock
@@ -27,10 +28,11 @@ from restbroker.broker import (
     upkeep,
     worker,
 )
+from restbroker.store import server
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
 from tests.model import link
 from tests.model.target import SimulatedTarget
-from tests.model.world import BEGAN_AT_S, World, simulate
+from tests.model.world import BEGAN_AT_S, FACTS, World, simulate
 
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
 BACK_WITHIN_S = 25.0
@@ -208,6 +210,37 @@ async def test_paused_queue_and_target_resume_after_two_minutes(autojump_clock: 
     ended = sorted(world.of(PauseEnded), key=lambda event: str(event.kind))
     assert ended == [PauseEnded("queue", "rest", "ann", "it moves"), PauseEnded("target", "t", "bob", None)]
     assert (world.reference.data.queue_notes, world.reference.data.target_notes) == ({}, {})
+
+
+@pytest.mark.promise("Back soon", "another Redis takes over unseen, as behind a proxy")
+async def test_what_another_redis_showed_has_nobody_fenced(
+    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked which one it is before each fence; what it knows may be old, and is watched for as long again."""
+    world.start()
+    victim = world.start()
+    await trio.sleep(MINUTE_S)
+    mine = victim.identities
+    victim.kill()
+    await trio.sleep(19)
+    monkeypatch.setattr(server, "server", lambda _reference, **_: attrs.evolve(FACTS, run_id="another"))
+    await trio.sleep(19)
+    assert not world.known_is_without(mine)
+    await until(partial(world.known_is_without, mine), "its jobs are back", 7 + BACK_WITHIN_S - 19)
+
+
+async def test_due_jobs_follow_a_clock_of_redis_that_was_set(
+    autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "POLL_S", 1.0)
+    job = {"class": "A", "jid": "j", "queue": "rest", "args": ["safe", {"jid": "j"}, "t"]}
+    world.reference.data.sets["schedule"][json.dumps(job).encode()] = BEGAN_AT_S + HOUR_S
+    world.start()
+    await trio.sleep(MINUTE_S)
+    clock = world.reference.clock
+    monkeypatch.setattr(server, "time_s", lambda _reference: clock() + HOUR_S)
+    world.reference.clock = lambda: clock() + HOUR_S
+    await until(lambda: world.target.ran, "it is sent", scheduler.CLOCK_S + 3)
 
 
 async def test_process_cut_off_for_minutes_loses_its_jobs_and_renames(autojump_clock: MockClock, world: World) -> None:

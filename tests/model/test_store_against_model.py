@@ -403,6 +403,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def a_broker_ends_the_pauses_whose_time_is_over(self) -> None:
+        self.pair.ask(pauses.are_noted)
         self.pair.ask(pauses.end_due)
 
     @rule(queue=st.sampled_from(QUEUES), paused=st.sampled_from([False, False, True]))
@@ -425,6 +426,7 @@ class Histories(RuleBasedStateMachine):
     def the_scheduler_promotes(
         self, data: st.DataObject, limit: int, after: sets.Position, wrap: bool, spoilt: str | None
     ) -> None:
+        self.pair.ask(sets.with_due, 1e9)
         name = data.draw(st.sampled_from(self.filled_sets()))
         due = self.pair.ask(sets.due, name, limit, after).members
         moves = [

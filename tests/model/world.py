@@ -69,11 +69,11 @@ OPERATIONS = {
     large: ("delete_unnamed",),
     heartbeats: ("write_heartbeats", "fence", "recover"),
     server: ("time_s",),
-    identities: ("live_identities", "fenced_identities", "read"),
-    sets: ("due", "place"),
+    identities: ("live_identities", "fenced_identities", "all_identities", "read"),
+    sets: ("due", "with_due", "place"),
     queues: ("empty_hands",),
     limits: ("pause", "resume", "pauses"),
-    pauses: ("end_due",),
+    pauses: ("end_due", "are_noted"),
     claims: ("stored_for_s",),
 }
 OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
@@ -252,7 +252,7 @@ def simulate(patch: pytest.MonkeyPatch) -> None:
     for module, names in OPERATIONS.items():
         for name in names:
             patch.setattr(module, name, _through(name))
-    patch.setattr(server, "server", lambda _reference: FACTS)
+    patch.setattr(server, "server", lambda _reference, **_: FACTS)
     patch.setattr(generation, "require_supported", lambda _reference: None)
     patch.setattr(generation, "require_none", lambda _reference, _targets: None)
     patch.setattr(generation, "time_s", lambda _reference: now_s())
