@@ -22,8 +22,11 @@ from restbroker.telemetry.events import OperatorWarning, PauseEnded, StoreRewrit
 T = TypeVar("T")
 
 PAUSES_S: Final = 2.0
+FLOODS_S: Final = 10.0
 _LARGE_S: Final = 300.0
 REWRITE_S: Final = 3.0
+LOOK_S: Final = 15.0
+"""The same once the file is whole: until then a restart of Redis that cut no connection is not seen."""
 _AGAIN_S: Final = 60.0
 """Seconds between two requests of one process, if Redis could not write the file."""
 _HINT: Final = "`restbroker dead summary` says why. Find out who sends them; delete or retry them: it goes on then."
@@ -44,13 +47,22 @@ class RedisUpkeep(ProcessTask):
     """The upkeep of one process."""
 
     dead_limit: int = 0
+    _counted_at_s: float = 0.0
 
     async def run(self) -> None:
-        """Look after all until cancelled: two small calls every two seconds, however much is paused, and a rare one."""
+        """Look after all until cancelled: small calls every two seconds, however much is paused, and a rare one."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_repeat, PAUSES_S, self._end_pauses)
-            nursery.start_soon(_repeat, PAUSES_S, self._pause_flooded)
+            nursery.start_soon(_repeat, PAUSES_S, self._look_at_queues)
             nursery.start_soon(_repeat, _LARGE_S, self._delete_large)
+
+    async def _look_at_queues(self) -> None:
+        # While a queue is paused because of a flood, the end of that is looked for each time, too.
+        are_paused, now_s = await self._call("PausesRefused", _PAUSES, pauses.are_noted), trio.current_time()
+        if are_paused:
+            await self._end_pauses()
+        if are_paused or now_s >= self._counted_at_s + FLOODS_S:
+            self._counted_at_s = now_s
+            await self._pause_flooded()
 
     async def _end_pauses(self) -> None:
         # A target's pause ends without us, and a queue's can be ended by hand.
@@ -82,20 +94,29 @@ class Rewrite(ProcessTask):
     """The run of Redis that needs nothing more of this process."""
     _requested_for: str | None = None
     _again_at_s: float = 0.0
+    _looked_at_s: float = 0.0
+    _outages: int = 0
     _reported_for: str | None = None
 
     async def run(self) -> None:
         """Call `check` every few seconds until cancelled, since a restart of Redis may show in its run id alone."""
         await self.check()
-        await _repeat(REWRITE_S, self.check)
+        await _repeat(REWRITE_S, self._check_if_due)
+
+    async def _check_if_due(self) -> None:
+        is_whole = self._done_for is not None and self._outages == self.health.outages
+        if not is_whole or trio.current_time() >= self._looked_at_s + LOOK_S:
+            await self.check()
 
     async def check(self) -> None:
         """Request a rewrite if this run of Redis needs one and no other process does; report once if it fails."""
         file = None
+        self._looked_at_s, self._outages = trio.current_time(), self.health.outages
         try:
             file = await self.until_up(rewrite.append_only_file)
             if file.run_id == self._done_for:
                 return
+            self._done_for = None
             if file.is_under_way:
                 return
             if not file.is_on or file.is_whole:

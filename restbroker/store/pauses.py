@@ -138,6 +138,12 @@ def of_notes(reply: Reply, now_us: int) -> Mapping[str, Pause]:
     return {name: _of_queue(note, now_us) for name, note in notes.items()}
 
 
+def are_noted(client: Client) -> bool:
+    """Tell whether any pause has a note. Raise `StoreUnavailable` or `StoreRefused`."""
+    keys = client.keys
+    return client.command("EXISTS", keys.queue_pauses, keys.target_pauses, keys.periodic_pauses) != 0
+
+
 def end_due(client: Client) -> list[PauseEnd]:
     """End the pauses that are due, and return them; each is returned to one caller only.
 

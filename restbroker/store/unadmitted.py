@@ -14,6 +14,7 @@ from typing import Final
 
 from restbroker.store.client import Argument, Client, Reply, integer, items, mapping, names, raw, text
 from restbroker.store.pauses import format_note
+from restbroker.store.sets import size
 
 MOST: Final = 10_000
 WHO: Final = "restbroker"
@@ -38,9 +39,10 @@ def pause_flooded(client: Client, dead_limit: int) -> frozenset[str]:
     `dead_limit`: 0 for none. Raise `StoreUnavailable` or `StoreRefused`; the next call is right.
     """
     keys = client.keys
-    counted, dead = client.commands([("HGETALL", keys.unadmitted_counts), ("ZCARD", keys.sorted_set("dead"))])
-    before = {queue: integer(count) for queue, count in mapping(counted).items()}
-    is_due = before and (max(before.values()) >= MOST or 0 < dead_limit <= integer(dead))
+    before = {
+        queue: integer(count) for queue, count in mapping(client.command("HGETALL", keys.unadmitted_counts)).items()
+    }
+    is_due = before and (max(before.values()) >= MOST or 0 < dead_limit <= size(client, "dead"))
     if not is_due or client.command("SET", keys.lease(_LEASE), 1, "NX", "PX", _EVERY_MS) is None:
         return frozenset()
     began_s = time.monotonic()
