@@ -16,7 +16,7 @@ import attrs
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
-from restbroker.store.client import Argument, Client, items, mapping, names, raw
+from restbroker.store.client import Argument, Client, integer, items, mapping, names, raw
 
 TTL_S = 60
 """Seconds for which Sidekiq shows a process that writes no more."""
@@ -53,8 +53,10 @@ class Record:
     queues: tuple[str, ...] = ()
 
 
-def write(client: Client, record: Record) -> str | None:
+def write(client: Client, record: Record) -> tuple[str | None, Mapping[str, int | None]]:
     """Write the record in one step, for the next minute, and return one request to this process; None: none.
+
+    Also return how many jobs wait in each of its queues; None for one whose key is no list.
 
     Raise `StoreUnavailable`: a request may be lost then, as with Sidekiq; or `StoreRefused`.
     """
@@ -66,8 +68,11 @@ def write(client: Client, record: Record) -> str | None:
     for thread, shown in record.work.items():
         arguments += [thread, shown]
     lists = [of(queue) for of in (keys.queue, keys.key_queue) for queue in record.queues]
-    found = client.run("record", [keys.processes, *own, keys.queues, keys.oldest_jobs, *lists], arguments)
-    return None if found is None else raw(found).decode("utf-8", "replace")
+    reply = client.run("record", [keys.processes, *own, keys.queues, keys.oldest_jobs, *lists], arguments)
+    found, lengths = items(reply, 2)
+    request = None if found is None else raw(found).decode("utf-8", "replace")
+    known = [None if length is None else integer(length) for length in items(lengths)]
+    return request, dict(zip(record.queues, known, strict=True))
 
 
 def stays_s(client: Client, queues: Sequence[str], now_s: float) -> Mapping[str, float]:

@@ -49,4 +49,4 @@ def record(client: Client, name: str, work: Mapping[str, Json] | None = None, **
     shown = {thread: json.dumps(work).encode() for thread, work in (work or {}).items()}
     raw = json.dumps(fields).encode()
     written = processes.Record(name, raw, shown, quiet=False, rss_kib=4096, rtt_us=90, concurrency=5)
-    assert processes.write(client, written) is None
+    assert processes.write(client, written)[0] is None

@@ -37,7 +37,6 @@ from restbroker.store import processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.processes import Record
-from restbroker.store.queues import sizes
 from restbroker.telemetry.events import OperatorWarning, Report
 
 RECORD_S: Final = 5.0
@@ -224,12 +223,8 @@ def _format(one: RunningJob, secrets: Spellings, *, show_bodies: bool) -> bytes:
 
 
 def _timed_write(client: Client, record: Record) -> tuple[str | None, int, Mapping[str, int | None]]:
-    waiting: Mapping[str, int | None] = {}
-    # Before a request is taken, which would be lost if this failed.
-    with suppress(StoreRefused):
-        waiting = sizes(client, record.queues)
     began_s = time.perf_counter()
-    request = processes.write(client, record)
+    request, waiting = processes.write(client, record)
     return request, int((time.perf_counter() - began_s) * 1e6), waiting
 
 
