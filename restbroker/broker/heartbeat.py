@@ -23,6 +23,8 @@ from restbroker.store.connection import Connection
 
 HEARTBEAT_S = 2.5
 _SECOND_HEARTBEAT_S = 0.5
+_SHOWN_EACH = 2
+"""A snapshot that has not changed is written with every second heartbeat: for each target it costs Redis a write."""
 
 
 @attrs.frozen
@@ -43,6 +45,7 @@ class Heartbeat:
     health: StoreHealth
     lease: Lease
     count: int = 0
+    _shown: dict[str, bytes] = attrs.field(factory=dict)
     _remembered: Mapping[str, float] = attrs.field(factory=dict)
 
     async def run(self) -> None:
@@ -56,7 +59,7 @@ class Heartbeat:
     async def _once(self) -> bool:
         self.count += 1
         identities = [member.identity for member in self.members]
-        snapshots = {member.identity.name: orjson.dumps(member.snapshot()) for member in self.members}
+        snapshots = self._snapshots()
         pairs = [(identity.name, self.count) for identity in identities]
         try:
             sent_at_s, alive = await self.health.await_until_up(
@@ -76,6 +79,14 @@ class Heartbeat:
         for identity in identities:
             identity.fenced.set()
         return False
+
+    def _snapshots(self) -> Mapping[str, bytes]:
+        """Return what is to be written of the pools, by their names."""
+        found = {member.identity.name: orjson.dumps(member.snapshot()) for member in self.members}
+        if self.count % _SHOWN_EACH:
+            found = {name: shown for name, shown in found.items() if shown != self._shown.get(name)}
+        self._shown |= found
+        return found
 
     async def _remember_use(self) -> None:
         """Write down when tokens were last used, for display; Redis' errors are ignored, since it must go on."""

@@ -73,18 +73,25 @@ class Recovered:
         return len(self.died)
 
 
+_AT_ONCE = 200
+"""Identities per heartbeat call: Redis does nothing else meanwhile."""
+
+
 def write_heartbeats(client: Client, counters: Sequence[tuple[str, int]], snapshot: Mapping[str, bytes]) -> list[bool]:
     """Write each identity's rising counter, and its snapshot (JSON) if it has one; tell for each whether it lives.
 
     `counters`: (identity, counter) of each worker pool; the answers are in their order. False: it is fenced, so stop
-    its work. Raise `StoreUnavailable` or `StoreRefused`.
+    its work. The time of the last heartbeat that is shown is that of the last snapshot. Raise `StoreUnavailable` or
+    `StoreRefused`.
     """
     keys = client.keys
-    calls: list[tuple[Sequence[str], Sequence[Argument]]] = [
-        ([keys.heartbeats, keys.info(identity)], [identity, number, snapshot.get(identity, b"")])
-        for identity, number in counters
-    ]
-    return [reply == 1 for reply in client.run_many("beat", calls)]
+    calls: list[tuple[Sequence[str], Sequence[Argument]]] = []
+    for start in range(0, len(counters), _AT_ONCE):
+        some = counters[start : start + _AT_ONCE]
+        names = [keys.heartbeats, *(keys.info(identity) for identity, _ in some)]
+        words = [word for identity, number in some for word in (identity, number, snapshot.get(identity, b""))]
+        calls.append((names, words))
+    return [code == 1 for reply in client.run_many("beat", calls) for code in items(reply)]
 
 
 def fence(client: Client, identity: str, expected_counter: int) -> bool:
