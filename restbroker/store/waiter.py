@@ -22,7 +22,7 @@ from restbroker.store.connection import Watch, on_trio
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
 from restbroker.store.redis import Argument
 
-BLOCK_S = 2.0
+BLOCK_S = 5.0
 LATE_S = 1.0
 """Seconds that Redis holds a blocking command (`BLOCK_S`), and how late its answer may be on a live connection."""
 _MOST_BYTES: Final = 4 * 1024 * 1024

@@ -1,0 +1,68 @@
+"""What an idle process asks of Redis, as docs/redis.md lists it: Redis counts no other command."""
+
+import json
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support import process
+from tests.support.answering import AnsweringServer
+from tests.support.redis_server import RedisServer
+from tests.support.several import target
+from tests.support.shared import TOKEN
+from tests.support.wait import until
+
+PAGE: Final = (Path(__file__).parents[2] / "docs/redis.md").read_text()
+MINUTE_S: Final = 60.0
+PROMISE: Final = re.compile(r"at most (\d+) commands a second.*?sends at most (\d+)\.", re.DOTALL)
+ONCE: Final = {"SCRIPT|LOAD", "CLIENT|SETNAME", "CONFIG|RESETSTAT", "HLEN", "SET", "HDEL", "SMEMBERS", "SCARD"}
+"""What is called at the start alone, or where no queue has ever had a job."""
+
+
+def is_near(times: int, expected: float) -> bool:
+    """One minute differs from another, and the start asks for some things once."""
+    return abs(times - expected) <= 0.15 * expected + 6
+
+
+def rows() -> list[tuple[float, list[str], list[str]]]:
+    """Of each row: seconds, the commands that are sent, and those that the script runs."""
+    table = PAGE.partition("## While nothing happens")[2].partition("## ")[0]
+    found = re.findall(r"^\| [^|]+ \| ([0-9.]+) \| ([^|]*)\| ([^|]*)\|$", table, re.MULTILINE)
+    return [(float(each_s), re.findall("[A-Z]+", sent), re.findall("[A-Z]+", inside)) for each_s, sent, inside in found]
+
+
+def counted(redis: RedisServer) -> Counter[str]:
+    """How often each command was called, that which asks for it aside."""
+    lines = redis.command("INFO commandstats")
+    found = Counter({name.upper(): int(calls) for name, calls in re.findall(r"cmdstat_([a-z|]+):calls=(\d+)", lines)})
+    return found - Counter(["INFO"])
+
+
+@pytest.mark.slow  # a minute is measured
+def test_idle_process_runs_only_the_commands_that_docs_list(
+    tmp_path: Path, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis, expected, sent = make_redis(), dict[str, float](), 0.0
+    for each_s, commands, inside in rows():
+        sent += len(commands) / each_s
+        for name in (*commands, *inside):
+            expected[name] = expected.get(name, 0.0) + MINUTE_S / each_s
+    with AnsweringServer(lambda _: 200) as server:
+        document = {"RedisURL": redis.url, "Token": TOKEN, "Targets": {"t": target(server.port, "rest")}}
+        (tmp_path / "env.json").write_text(json.dumps(document))
+        with process.started(["run", "--config", str(tmp_path / "env.json")], directory=tmp_path):
+            until(lambda: redis.command("HLEN restbroker:beats") == ":1\r\n", "it runs")
+            redis.command("CONFIG RESETSTAT")
+            time.sleep(MINUTE_S)
+            calls = counted(redis)
+    promise = PROMISE.search(PAGE.replace("**", ""))
+    assert promise is not None
+    assert calls.total() <= int(promise[1]) * MINUTE_S
+    assert sent <= int(promise[2])
+    far = {name: (calls[name], round(often)) for name, often in expected.items() if not is_near(calls[name], often)}
+    assert (far, calls.keys() - expected.keys() - ONCE) == ({}, set())
