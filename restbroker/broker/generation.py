@@ -27,7 +27,8 @@ from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.periodic import PeriodicPusher
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.ready_buffer import are_many
+from restbroker.broker.poller import look_after
+from restbroker.broker.ready_buffer import are_many, stretch
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.scheduler import Scheduler
@@ -36,6 +37,7 @@ from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.upkeep import RedisUpkeep, Rewrite
 from restbroker.broker.worker_pool import WorkerPool
+from restbroker.store import waiter
 from restbroker.store.connection import Connection
 from restbroker.store.older_form import require_none
 from restbroker.store.server import require_supported, time_s
@@ -95,8 +97,9 @@ class Generation:
         if shared is not None:
             store.join(shared)
         waiters = {queue: self.plan.open_waiter() for queue in plan.target.queues}
-        for waiter in waiters.values():
-            self._opened.callback(waiter.close)
+        for queue_waiter in waiters.values():
+            queue_waiter.block_s = stands_s(plan, len(self.plan.targets))
+            self._opened.callback(queue_waiter.close)
         return WorkerPool(
             plan,
             Identity(f"{self._name}:{plan.target.name}", self.plan.report),
@@ -213,6 +216,7 @@ class Generation:
                 intake.start_soon(pool.poller.run)
                 if pool.plan.target.fairness is not None:
                     intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, report).run)
+            intake.start_soon(look_after, [pool.poller for pool in pools])
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
             reaper = Reaper(
@@ -269,6 +273,14 @@ class Generation:
         complete = total.complete and not scope.cancelled_caught
         reserved = 0 if complete else sum(len(pool.reservations.jobs) for pool in pools)
         return attrs.evolve(total, complete=complete, reserved=reserved)
+
+
+def stands_s(plan: TargetPlan, pools: int) -> float:
+    """Return for how long a fetch of this target may stand: longer where most of many are idle, up to `MOST_BLOCK_S`.
+
+    Not where jobs have keys: of one that another process held, and left, nothing but the next fetch tells.
+    """
+    return waiter.BLOCK_S if plan.key_rules else min(waiter.MOST_BLOCK_S, waiter.BLOCK_S * stretch(pools))
 
 
 async def _run_connector(pool: WorkerPool, *, task_status: trio.TaskStatus[None]) -> None:

@@ -349,11 +349,10 @@ class Poller(Agent):
                 stood = await standing.begin(
                     queues, partial(self._request, self._reserve, stands=True), self._take_standing
                 )
-                async with until(self.acker.successor.wait, partial(trio.sleep, due_s)):
-                    while stood and self._may_stand and standing.is_well:
-                        with trio.move_on_after(LOOK_EVERY_S):
-                            await standing.over.wait()
-                if stood and self._may_stand and standing.is_well:
+                if stood:
+                    async with until(self.acker.successor.wait, partial(trio.sleep, due_s)):
+                        await standing.over.wait()
+                    self.look()
                     standing.over.set()
         finally:
             standing.end()
@@ -361,9 +360,14 @@ class Poller(Agent):
             raise self._bug
         return stood
 
-    @property
-    def _may_stand(self) -> bool:
-        return not (self.acker.refused or self._is_behind)
+    def look(self) -> None:
+        """End the fetches that stand if they may not any more, or one of them can no longer be answered."""
+        standing = self.standing
+        if not standing.is_open or standing.over.is_set():
+            return
+        if self.acker.refused or self._is_behind or not standing.is_well:
+            standing.close()
+            standing.over.set()
 
     def _take_standing(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
         """Take what a standing fetch brought, and return whether another may stand; keep what is to be waited for."""
@@ -449,6 +453,17 @@ class Poller(Agent):
         self.reservations.add(jobs)
         self.ready.send_nowait(jobs)
         self.standing.take_early()
+
+
+async def look_after(pollers: Sequence[Poller]) -> None:
+    """Look after the fetches that stand for these pools, for ever.
+
+    One task does it for all: with a thousand idle targets, tasks of their own would be most of what wakes up.
+    """
+    while True:
+        await trio.sleep(LOOK_EVERY_S)
+        for poller in pollers:
+            poller.look()
 
 
 def draw_order(weights: Mapping[str, int], random: Callable[[], float]) -> tuple[str, ...]:

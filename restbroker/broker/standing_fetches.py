@@ -48,7 +48,8 @@ class StandingFetches:
     _take: Callable[[FetchRequest, FetchAnswer, float], bool] = lambda _fetch, _answer, _at_s: False
     _queues: Collection[str] = ()
     """Where they may stand."""
-    _is_open: bool = False
+    is_open: bool = False
+    """Whether the next one is sent as soon as one is answered, unless `over` is set."""
     _is_lost: bool = False
     _early: dict[int, tuple[FetchRequest, FetchResult, float]] = attrs.field(factory=dict)
     """The answers that came before another one, by the number below their first ticket."""
@@ -83,7 +84,7 @@ class StandingFetches:
             # No outage yet: a full Redis refuses this wait and still lets itself be drained. The next fetch will tell.
             self._rest_a_while(trio.current_time())
             return False
-        self._is_open = True
+        self.is_open = True
         self._stand()
         return not self.over.is_set()
 
@@ -104,7 +105,7 @@ class StandingFetches:
 
     def end(self) -> None:
         """Send no more. Unless `over` is set, jobs may not be taken any more."""
-        self._is_open = False
+        self.is_open = False
         if not self.over.is_set():
             self.close()
 
@@ -165,7 +166,7 @@ class StandingFetches:
         """Have a fetch stand for each queue that has none; or have one look at all queues at once."""
         self._stood_at_s = trio.current_time()
         for queue, waiter in self.waiters.items():
-            is_possible = self._look is None and self._is_open and not self.over.is_set()
+            is_possible = self._look is None and self.is_open and not self.over.is_set()
             if queue in self._queues and waiter.fetch is None and is_possible:
                 fetch = self._make_request()
                 if fetch is None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # costs a tenth of a quick command, and few need it
 _PIECE_BYTES: Final = 65536
 _PIECES: Final = 4
 """Pieces that are read in one go: an answer of a hundred large jobs would hold Trio's loop until all of it has come."""
-_KEEPALIVE: Final = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3))
+_KEEPALIVE: Final = (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 2), ("TCP_KEEPCNT", 3))
 """Seconds, seconds, and a number of probes: while waiting for a server that is gone, the client notices that."""
 _INCOMPLETE: Final = object()
 

@@ -11,12 +11,13 @@ Always holds: a standing fetch may take jobs until it is answered, or its connec
 lost it may have taken them, as any fetch.
 """
 
+import math
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
 import trio
 
-from restbroker.errors import RestbrokerError
+from restbroker.errors import RestbrokerError, StoreUnavailable
 from restbroker.store.client import Client, evalsha
 from restbroker.store.connection import Watch, on_trio
 from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
@@ -25,6 +26,9 @@ from restbroker.store.redis import Argument
 BLOCK_S = 5.0
 LATE_S = 1.0
 """Seconds that Redis holds a blocking command (`BLOCK_S`), and how late its answer may be on a live connection."""
+MOST_BLOCK_S: Final = 30.0
+"""How long Redis may hold it where most of many queues are idle: keepalive tells that the connection is alive."""
+_WARY_S: Final = 600.0
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """How much of an answer is read: that of the wait has a whole job, of any size, which is not needed."""
 
@@ -36,10 +40,13 @@ None: it was refused or lost; what it took, if anything, the next fetch tells. I
 
 
 class Waiter:
-    """One queue's connection. `fetch`: the one that stands there, or None."""
+    """One queue's connection. `fetch`: the one that stands there, or None. `block_s`: for how long it may stand."""
 
     def __init__(self, open_client: Callable[[], Client]) -> None:
         self.fetch: FetchRequest | None = None
+        self.block_s = BLOCK_S
+        self._cut_s = self._cut_at_s = -math.inf
+        """After how many seconds the connection was cut last, and when."""
         self._open = open_client
         self._client: Client | None = None
         self._sent_at_s = self._overdue_at_s = 0.0
@@ -64,7 +71,7 @@ class Waiter:
         return True
 
     def stand(self, fetch: FetchRequest, queue: str | None) -> bool:
-        """Have this fetch stand until `queue` holds a job, `BLOCK_S` seconds at most; None: it is answered at once.
+        """Have this fetch stand until `queue` holds a job, `block_s` seconds at most; None: it is answered at once.
 
         Return False if it was not sent: then the connection has ended. To be called between `begin` and `close`, while
         none stands.
@@ -73,19 +80,24 @@ class Waiter:
         if client is None or self._watch is None:
             return False
         commands = [evalsha(fetch_call(client.keys, fetch))]
+        now_s, block_s = trio.current_time(), 0.0
         if queue is not None:
+            block_s = self.block_s
+            if now_s < self._cut_at_s + _WARY_S:
+                # Perhaps by a proxy that cuts silent connections, which would do it each time.
+                block_s = min(block_s, max(BLOCK_S, self._cut_s / 2))
             if not self._move:
                 keys = client.keys
-                self._move = ["BLMOVE", keys.queue(queue), keys.hand(queue), "RIGHT", "LEFT", f"{BLOCK_S:.3f}"]
-            commands.insert(0, self._move)
+                self._move = ["BLMOVE", keys.queue(queue), keys.hand(queue), "RIGHT", "LEFT"]
+            commands.insert(0, [*self._move, f"{block_s:.3f}"])
         try:
             was_sent = client.send(commands)
         except RestbrokerError:
             self.close()
             return False
         if was_sent:
-            self.fetch, self._sent_at_s = fetch, trio.current_time()
-            self._overdue_at_s = self._sent_at_s + LATE_S + (0.0 if queue is None else BLOCK_S)
+            self.fetch, self._sent_at_s = fetch, now_s
+            self._overdue_at_s = now_s + LATE_S + block_s
         return was_sent
 
     @property
@@ -113,6 +125,10 @@ class Waiter:
             if isinstance(fetched, RestbrokerError):
                 raise fetched
             answer = None if replies is None else read_fetch(client.keys, fetch, fetched)
+        except StoreUnavailable:
+            self._cut_at_s = trio.current_time()
+            self._cut_s = self._cut_at_s - self._sent_at_s
+            self.close()
         except RestbrokerError:
             self.close()
         answered(fetch, answer, self._sent_at_s)

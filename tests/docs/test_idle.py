@@ -4,7 +4,8 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,22 @@ def counted(redis: RedisServer) -> Counter[str]:
     return found - Counter(["INFO"])
 
 
+@contextmanager
+def idle(redis: RedisServer, place: Path, targets: int) -> Iterator[None]:
+    """A process that runs, and has nothing to do."""
+    with AnsweringServer(lambda _: 200) as server:
+        document = {
+            "RedisURL": redis.url,
+            "Token": TOKEN,
+            "LogLevel": "error",
+            "Targets": {f"t{number}": target(server.port, f"q{number}") for number in range(targets)},
+        }
+        (place / "env.json").write_text(json.dumps(document))
+        with process.started(["run", "--config", str(place / "env.json")], directory=place):
+            until(lambda: redis.command("HLEN restbroker:beats") == f":{targets}\r\n", "it runs")
+            yield
+
+
 @pytest.mark.slow  # a minute is measured
 def test_idle_process_runs_only_the_commands_that_docs_list(
     tmp_path: Path, make_redis: Callable[..., RedisServer]
@@ -52,17 +69,24 @@ def test_idle_process_runs_only_the_commands_that_docs_list(
         sent += len(commands) / each_s
         for name in (*commands, *inside):
             expected[name] = expected.get(name, 0.0) + MINUTE_S / each_s
-    with AnsweringServer(lambda _: 200) as server:
-        document = {"RedisURL": redis.url, "Token": TOKEN, "Targets": {"t": target(server.port, "rest")}}
-        (tmp_path / "env.json").write_text(json.dumps(document))
-        with process.started(["run", "--config", str(tmp_path / "env.json")], directory=tmp_path):
-            until(lambda: redis.command("HLEN restbroker:beats") == ":1\r\n", "it runs")
-            redis.command("CONFIG RESETSTAT")
-            time.sleep(MINUTE_S)
-            calls = counted(redis)
+    with idle(redis, tmp_path, 1):
+        redis.command("CONFIG RESETSTAT")
+        time.sleep(MINUTE_S)
+        calls = counted(redis)
     promise = PROMISE.search(PAGE.replace("**", ""))
     assert promise is not None
     assert calls.total() <= int(promise[1]) * MINUTE_S
     assert sent <= int(promise[2])
     far = {name: (calls[name], round(often)) for name, often in expected.items() if not is_near(calls[name], often)}
     assert (far, calls.keys() - expected.keys() - ONCE) == ({}, set())
+
+
+@pytest.mark.nightly
+def test_a_hundred_idle_targets_run_few_commands(tmp_path: Path, make_redis: Callable[..., RedisServer]) -> None:
+    """Each fetch stands for half a minute, and one call beats for all."""
+    redis = make_redis()
+    with idle(redis, tmp_path, 100):
+        time.sleep(MINUTE_S / 2)
+        redis.command("CONFIG RESETSTAT")
+        time.sleep(MINUTE_S)
+        assert counted(redis).total() <= 120 * MINUTE_S

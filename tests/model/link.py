@@ -150,6 +150,7 @@ class SimulatedWaiter:
 
     way: Way
     fetch: jobs.FetchRequest | None = None
+    block_s: float = 0.0
     _answered: Answered | None = None
     _stands: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 

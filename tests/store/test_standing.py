@@ -192,6 +192,22 @@ async def test_lost_standing_fetch_has_the_next_one_reconnect(
         assert await one.jobs(1) == [("1:1", b"job")]
 
 
+async def test_after_a_cut_the_next_fetch_stands_for_less(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that cut a silent connection would do so each time."""
+    monkeypatch.setattr(waiter, "BLOCK_S", 0.05)
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        one.waiter.block_s = 3600.0
+        await one.stand("me")
+        await until_blocked(server)
+        await trio.sleep(0.1)
+        server.raw.client_kill_filter(_type="normal", skipme=True)
+        assert await one.answer() is None
+        await one.stand("me")
+        assert await one.jobs(1) == []
+    assert one.waiter.block_s == 3600.0
+
+
 async def test_next_fetch_does_not_stand_after_an_idle_disconnect(server: Server) -> None:
     registered(server.settings)
     async with standing_on(server.settings) as one:

@@ -14,7 +14,7 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.poller import HELD_BYTES, Poller
+from restbroker.broker.poller import HELD_BYTES, Poller, look_after
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target import Target, Url
@@ -57,6 +57,7 @@ class Standing:
     until_s: float = 0.0
     is_lost: bool = False
     is_awaited: bool = False
+    is_open: bool = True
 
     @property
     def is_well(self) -> bool:
@@ -176,8 +177,11 @@ class Pool:
     async def run(self, for_s: float = 5.0, after_s: float = 0.0) -> bool:
         """Let the poller run; return whether it ended by itself."""
         await trio.sleep(after_s)
-        with trio.move_on_after(for_s) as scope:
-            await self.poller.run()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(look_after, [self.poller])
+            with trio.move_on_after(for_s) as scope:
+                await self.poller.run()
+            nursery.cancel_scope.cancel()
         return not scope.cancelled_caught
 
     def outages(self) -> list[type]:
