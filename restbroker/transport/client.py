@@ -92,15 +92,14 @@ class LeanClient:
         self.service: ExchangeService | None = None
         self._secrets = target.all_secrets
         self._known = KnownHeads()
-        self._pool = HttpPool(target, tls)
         self._is_alone = shared is None
         self._upkeep = shared or Upkeep()
+        self._pool = HttpPool(target, tls, self._upkeep.rests)
         self._share = self._upkeep.room.share(target.name)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve requests and close spent connections while it runs, as `Transport.run` promises."""
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._pool.run)
             if self._is_alone:
                 await nursery.start(self._upkeep.run)
             self.service = service = self._serve(nursery, self._upkeep)

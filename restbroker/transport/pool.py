@@ -9,7 +9,6 @@ their time, and when the server has closed them. While there is none, nothing wa
 
 import ssl
 from collections import deque
-from typing import Final
 
 import attrs
 import trio
@@ -18,10 +17,8 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.transport.connect import ConnectRamp, RampClosed, connections_for, dial
 from restbroker.transport.message import NotSent, Sender
+from restbroker.transport.readiness import Rests
 from restbroker.transport.wire import Wire
-
-LOOK_S: Final = 1.0
-"""Seconds between two searches for connections that will not be used again."""
 
 
 @attrs.define(eq=False)
@@ -51,15 +48,15 @@ class HttpConnection:
 class HttpPool:
     """The connections to one target. `idle`: those at rest, as a stack: its bottom was used least recently."""
 
-    def __init__(self, target: Target, tls: ssl.SSLContext) -> None:
+    def __init__(self, target: Target, tls: ssl.SSLContext, rests: Rests) -> None:
         self.target = target
         self.idle: deque[HttpConnection] = deque()
         self._tls = tls
         self._places = trio.Semaphore(connections_for(target))
         self._entering = 0
         self._ramp = ConnectRamp(self._keep)
-        self._lot = trio.lowlevel.ParkingLot()
-        self._rests = False
+        self._rests = rests
+        self._is_watched = False
         self._keeps_none = False
         self._closed = False
 
@@ -167,32 +164,21 @@ class HttpPool:
         self.keep_none()
         self._ramp.close()
 
-    async def run(self) -> None:
-        """Close connections that will not be used again, until cancelled."""
-        try:
-            while True:
-                if not self.idle:
-                    self._rests = True
-                    await self._lot.park()
-                await trio.sleep(LOOK_S)
-                self._close_bad()
-        finally:
-            self._rests = False
-
     def _keep(self, connection: HttpConnection) -> None:
         if self._keeps_none:
             connection.wire.close()
             return
         idle = self.idle
         idle.append(connection)
-        if self._rests:
-            self._rests = False
-            self._lot.unpark_all()
-        # Where `run` does not run, what a quieter pool does not need any more goes all the same.
+        if not self._is_watched:
+            self._is_watched = True
+            self._rests.watch(self)
+        # Where none looks, what a quieter pool does not need any more goes all the same.
         if connection.since_s > idle[0].good_until_s:
             idle.popleft().wire.close()
 
-    def _close_bad(self) -> None:
+    def close_bad(self) -> bool:
+        """Close connections that will not be used again; return whether any are left."""
         now_s = trio.current_time()
         found = list(self.idle)
         self.idle.clear()
@@ -201,3 +187,5 @@ class HttpPool:
                 self.idle.append(connection)
             else:
                 connection.wire.close()
+        self._is_watched = bool(self.idle)
+        return self._is_watched

@@ -14,8 +14,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from restbroker.config.target import Target
 from restbroker.transport.client import LeanClient
 from restbroker.transport.message import Request, Withdrawn
-from restbroker.transport.pool import LOOK_S
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.readiness import LOOK_S, Readiness
 from restbroker.transport.wire import Listener
 from tests.support.rows import rows
 from tests.transport.senders import Sender
