@@ -11,6 +11,7 @@ successor, and a job that is cut off may have run.
 
 import math
 import os
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -97,8 +98,10 @@ class Generation:
         if shared is not None:
             store.join(shared)
         waiters = {queue: self.plan.open_waiter() for queue in plan.target.queues}
+        most_s = stands_s(plan, len(self.plan.targets))
         for queue_waiter in waiters.values():
-            queue_waiter.block_s = stands_s(plan, len(self.plan.targets))
+            # Those of many targets would else come back together each time.
+            queue_waiter.block_s = random.uniform(max(waiter.BLOCK_S, 0.8 * most_s), most_s)  # noqa: S311
             self._opened.callback(queue_waiter.close)
         return WorkerPool(
             plan,
