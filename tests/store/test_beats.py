@@ -116,6 +116,21 @@ def test_scripts_that_redis_forgot_are_loaded_again(pool: Pool, server: Server) 
     ]
 
 
+def test_many_identities_beat_in_few_calls_and_each_learns_its_own(pool: Pool, server: Server) -> None:
+    names = [f"me:{number}" for number in range(401)]
+    for name in names:
+        register(pool.client, name, FACTS, ("a",))
+    heartbeats.fence(pool.client, names[300], 0)
+    shown = {names[0]: b"first", names[400]: b"last"}
+    server.raw.config_resetstat()
+    lives = heartbeats.write_heartbeats(pool.client, [(name, 7) for name in names], shown)
+    assert server.raw.info("commandstats")["cmdstat_hset"]["calls"] == 3 + len(shown)
+    assert [name for name, is_alive in zip(names, lives, strict=True) if not is_alive] == [names[300]]
+    beats = server.raw.hgetall("ns:restbroker:beats")
+    assert {name: beats.get(name.encode()) for name in names} == dict.fromkeys(names, b"7") | {names[300]: None}
+    assert server.raw.hget("ns:restbroker:info:me:400", "snapshot") == b"last"
+
+
 def test_queue_that_is_no_list_has_no_size_and_hides_no_other(pool: Pool, server: Server) -> None:
     queues.push(pool.client, "good", [b"{}"])
     server.raw.sadd("ns:queues", "bad")

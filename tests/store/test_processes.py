@@ -139,6 +139,16 @@ def test_request_reaches_its_process_and_is_gone_after_a_minute(client: Client, 
     assert server.raw.keys() == []
 
 
+def test_record_comes_back_with_the_length_of_each_queue(client: Client, server: Server) -> None:
+    names = tuple(f"q{number}" for number in range(1_001))
+    queues.push(client, "q0", [b"a", b"b"])
+    queues.push(client, "q1000", [b"c"])
+    server.raw.set(client.keys.key_queue("q1000"), 3)
+    server.raw.set(client.keys.queue("q5"), "no list")
+    lengths = write(client, attrs.evolve(RECORD, queues=names))[1]
+    assert lengths == dict.fromkeys(names, 0) | {"q0": 2, "q5": None, "q1000": 4}
+
+
 @on_both
 def test_the_oldest_job_of_each_queue_is_noted_each_minute(client: Client, server: Server) -> None:
     def stay(*names: str, later_s: float = 0.0) -> dict[str, int]:
