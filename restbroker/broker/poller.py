@@ -263,7 +263,7 @@ class Poller(Agent):
                     self._make_ready(self._new_jobs(got.jobs))
             case store_jobs.TargetPaused() | store_jobs.LimitReached():
                 self.ready.confirm(request.hwm, request.base)
-            case store_jobs.UnknownTickets() | store_jobs.IdentityUnknown():
+            case store_jobs.UnknownTickets() | store_jobs.IdentityUnknown() | store_jobs.NotPlain():
                 pass
             case _:
                 assert_never(got)
@@ -273,6 +273,9 @@ class Poller(Agent):
         match got:
             case FetchResult():
                 await self._wait_behind(got, request.count)
+            case store_jobs.NotPlain():
+                # A usual fetch tells at once what it was.
+                pass
             case store_jobs.UnknownTickets(last):
                 self._failed = not await self._is_on_its_way(last)
             case store_jobs.TargetPaused(for_ms):

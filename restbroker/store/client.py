@@ -119,6 +119,10 @@ class Client:
         """Return the steps that do what `connect` does; they can be cancelled."""
         yield from self._exchange(())
 
+    def steps_to_load(self, name: str) -> Steps[None]:
+        """Return the steps that connect and have Redis know a script, for `send`; they can be cancelled."""
+        self._check((yield from self._exchange([("SCRIPT", "LOAD", script(name).source)])))
+
     @property
     def is_open(self) -> bool:
         """Whether it is connected, to the present master as far as is known; an end may not have been noticed yet."""

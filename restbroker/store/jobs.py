@@ -23,6 +23,7 @@ from restbroker.store.client import (
     integer,
     items,
     names,
+    raw,
     text,
     unexpected_reply,
 )
@@ -35,6 +36,7 @@ from restbroker.store.tickets import MAX_BYTES
 
 _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
+_NONE: Final = frozenset[str]()
 
 
 @attrs.frozen
@@ -73,6 +75,11 @@ class FetchRequest:
     limit_bytes: int = PAYLOAD_LIMIT_BYTES
     key_rules: str = ""
     follows: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it takes whatever job is next: nothing but pauses and the dead set can keep one from it."""
+        return self.follows and not (self.key_rules or self.limits.emission_us or self.limits.in_flight)
 
 
 @attrs.frozen
@@ -141,7 +148,12 @@ class LimitReached:
     for_ms: int
 
 
-FetchAnswer: TypeAlias = FetchResult | IdentityUnknown | UnknownTickets | TargetPaused | LimitReached
+@attrs.frozen
+class NotPlain:
+    """A fetch that stood met something else than jobs that it may take, and took nothing: a usual one tells what."""
+
+
+FetchAnswer: TypeAlias = FetchResult | NotPlain | IdentityUnknown | UnknownTickets | TargetPaused | LimitReached
 
 
 def register(
@@ -234,6 +246,40 @@ def read_fetch(keys: RedisKeys, request: FetchRequest, reply: Reply | StoreRefus
             )
         case other:
             raise unexpected_reply("what was fetched", other)
+
+
+def standing_call(keys: RedisKeys, request: FetchRequest) -> ScriptCall:
+    """Return the call of a fetch that stands: that of `fetch_call`, or a cheaper one that may answer `NotPlain`."""
+    if not request.is_plain:
+        return fetch_call(keys, request)
+    most_bytes = min(request.most_bytes, request.limit_bytes)
+    numbers = [request.base, request.count, request.hwm, request.limits.dead, most_bytes]
+    names = _standing_keys(keys, request.identity, request.target, request.queues)
+    return "stand", names, [request.identity, *numbers, *request.queues]
+
+
+@lru_cache(_KNOWN)
+def _standing_keys(keys: RedisKeys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
+    fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.sorted_set("dead")]
+    rare = [keys.paused_queues, keys.pause(target), keys.busy_keys(target), keys.keys_made_by(target)]
+    rare += [keys.stopped(target), *map(keys.ready_keys, queues)]
+    return [*fixed, *rare, *list_keys(keys, queues), *map(keys.hand, queues)]
+
+
+def read_standing(keys: RedisKeys, request: FetchRequest, reply: Reply) -> FetchAnswer:
+    """Return the answer to a fetch that stood, from the reply to `standing_call`; raise what `read_fetch` does."""
+    if not request.is_plain:
+        return read_fetch(keys, request, reply)
+    if reply == b"OTHER":
+        return NotPlain()
+    issued, more, *found = items(reply, 2)
+    base = integer(issued)
+    taken = zip(found[::3], found[1::3], found[2::3], strict=True)
+    jobs = [
+        FetchedJob(f"{number}:{text(index)}", number, request.queues[integer(position) - 1], raw(job))
+        for number, (position, index, job) in enumerate(taken, base + 1)
+    ]
+    return FetchResult(tuple(jobs), _NONE, _NONE, more == 1, base=base)
 
 
 class FinishAndFetch:

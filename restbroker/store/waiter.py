@@ -1,11 +1,11 @@
 """The wait for a job in one queue, over a connection of its own, without a thread. Used by worker pools.
 
-It is BLMOVE, which wakes as BRPOP does, one of all that wait, but no job leaves Redis. It comes with the script `fetch`
-behind it in the same message: the job that comes goes to the queue's *hand*, a list, and Redis runs the fetch as soon
-as the wait has ended, and answers both at once. Each fetch first puts back what is in the hand. So a job that comes to
-an idle pool is here after half a round trip, under a ticket as ever, with all looked at by then that a fetch looks at.
-Where none runs behind, as its process died in between, the next one of any process of that queue finds it, or a reaper
-(`queues.empty_hands`).
+It is BLMOVE, which wakes as BRPOP does, one of all that wait, but no job leaves Redis. It comes with the script `stand`
+behind it in the same message, or `fetch` where limits or keys are to be looked at: the job that comes goes to the
+queue's *hand*, a list, and Redis runs the script as soon as the wait has ended, and answers both at once. Each fetch
+begins with what is in the hand. So a job that comes to an idle pool is here after half a round trip, under a ticket as
+ever, with all looked at by then that a fetch looks at. Where none runs behind, as its process died in between, the next
+one of any process of that queue finds it, or a reaper (`queues.empty_hands`).
 
 Always holds: a standing fetch may take jobs until it is answered, or its connection is closed; and if its answer is
 lost it may have taken them, as any fetch.
@@ -20,7 +20,7 @@ import trio
 from restbroker.errors import RestbrokerError, StoreUnavailable
 from restbroker.store.client import Client, evalsha
 from restbroker.store.connection import Watch, on_trio
-from restbroker.store.jobs import FetchAnswer, FetchRequest, fetch_call, read_fetch
+from restbroker.store.jobs import FetchAnswer, FetchRequest, read_standing, standing_call
 from restbroker.store.redis import Argument
 
 BLOCK_S = 5.0
@@ -79,7 +79,7 @@ class Waiter:
         client = self._client
         if client is None or self._watch is None:
             return False
-        commands = [evalsha(fetch_call(client.keys, fetch))]
+        commands = [evalsha(standing_call(client.keys, fetch))]
         now_s, block_s = trio.current_time(), 0.0
         if queue is not None:
             block_s = self.block_s
@@ -124,7 +124,7 @@ class Waiter:
                 self.close()
             if isinstance(fetched, RestbrokerError):
                 raise fetched
-            answer = None if replies is None else read_fetch(client.keys, fetch, fetched)
+            answer = None if replies is None else read_standing(client.keys, fetch, fetched)
         except StoreUnavailable:
             self._cut_at_s = trio.current_time()
             self._cut_s = self._cut_at_s - self._sent_at_s
@@ -154,6 +154,7 @@ class Waiter:
         """Make and connect a new client: there is none, its connection ended, or it leads to an old master."""
         self.close()
         client = self._open()
-        await on_trio(client.steps_to_connect())
+        # Nothing else does, and without it a fetch that stands would be lost, and a usual one be sent for each job.
+        await on_trio(client.steps_to_load("stand"))
         self._client = client
         return client

@@ -418,13 +418,15 @@ async def test_jobs_are_fetched_gently_where_waiting_is_refused(
     assert int(calls.partition("cmdstat_evalsha:calls=")[2].partition(",")[0]) < 20
 
 
-async def test_a_fetch_that_lacks_a_right_says_so(harness: Harness, make_redis: Callable[..., RedisServer]) -> None:
+async def test_a_right_that_fetches_lack_is_named_at_the_start(
+    harness: Harness, make_redis: Callable[..., RedisServer]
+) -> None:
+    """A fetch that stands does without it until a process has left a job in a hand."""
     redis = harness.on(make_redis())
     redis.command("ACL SETUSER default -lmove")
     async with harness.broker():
-        await until_it_stands(harness)
-        harness.push()
         await harness.until(lambda: "FetchRefused" in harness.warnings, "it is reported")
+        harness.push()
         redis.command("ACL SETUSER default +lmove")
         await harness.until_ended()
     (warning,) = (event for event in harness.of(OperatorWarning) if event.code == "FetchRefused")

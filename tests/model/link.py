@@ -196,7 +196,7 @@ class SimulatedWaiter:
                 await trio.lowlevel.checkpoint()
             answer = None
             if not (way.cut or way.loses()):
-                answer = Reference.fetch(way.reference, fetch)
+                answer = Reference.stand(way.reference, fetch)
                 way.waiting.unpark_all()
             await trio.sleep(ROUND_TRIP_S / 2)
             lost = way.cut or way.loses()

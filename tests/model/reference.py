@@ -28,6 +28,7 @@ from restbroker.store.jobs import (
     FetchResult,
     IdentityUnknown,
     LimitReached,
+    NotPlain,
     TargetPaused,
     UnknownTickets,
 )
@@ -130,6 +131,38 @@ class Reference:
             more,
             base=request.base,
         )
+
+    def stand(self, request: FetchRequest) -> FetchAnswer:
+        """As `fetch`, if a fetch that stands meets nothing but jobs that it may take; else nothing changes."""
+        if not request.is_plain:
+            return self.fetch(request)
+        self.empty_hands(request.queues)
+        if request.identity not in self.data.alive or self._stopped(request) is not None:
+            return NotPlain()
+        if self.data.paused_queues & set(request.queues) or set(request.queues) - self._registered(request):
+            return NotPlain()
+        own, kept = self.data.held[request.identity], min(request.most_bytes, request.limit_bytes)
+        base = max(request.base, own.last or 0)
+        taken, more = list[FetchedJob](), False
+        for queue in request.queues:
+            jobs = self.data.lists[f"queue:{queue}"]
+            more = more or (request.count > len(taken) and f"queue:{queue}" in self.data.broken)
+            while jobs and request.count > len(taken) and not more:
+                kept -= len(jobs[-1])
+                more = kept < 0
+                if not more:
+                    number = base + len(taken) + 1
+                    ticket = f"{number}:{self._held_by(request, queue)[0]}"
+                    taken.append(FetchedJob(ticket, number, queue, jobs.pop()))
+        own.jobs |= {job.ticket: job.raw for job in taken}
+        own.last = taken[-1].number if taken else own.last
+        own.hwm = max(own.hwm, min(request.hwm + base - request.base, base + len(taken)))
+        if more and not taken:
+            return NotPlain()
+        return FetchResult(tuple(taken), frozenset(), frozenset(), more, base=base)
+
+    def _registered(self, request: FetchRequest) -> set[str]:
+        return set(self.data.infos[request.identity].queues)
 
     def empty_hands(self, queues: Iterable[str]) -> None:
         for queue in queues:

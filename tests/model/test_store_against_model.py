@@ -54,7 +54,7 @@ from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.model.reference import Reference
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_dead
-from tests.support.store_calls import fetch, finish, finish_and_fetch
+from tests.support.store_calls import fetch, finish, finish_and_fetch, stand
 
 LIMIT_BYTES, MOST_BYTES = 16, 40
 JOB, CRASHED = b'{"a":1}', b'{"restbroker_crashes":'
@@ -197,6 +197,30 @@ class Histories(RuleBasedStateMachine):
     def a_pool_fetches_as(self, pool: Memory, names: list[str], want: int, hwm: int, *, lost: bool) -> None:
         answer = self.pair.ask(fetch, self.wanted(pool, tuple(names), want, hwm))
         self.a_pool_is_answered(pool, answer, lost=lost)
+
+    @precondition(lambda self: not self.limits.in_flight)
+    @rule(
+        data=st.data(),
+        names=st.sampled_from([QUEUES, QUEUES[::-1], QUEUES[:1], (*QUEUES, "c")]),
+        want=st.integers(1, 9),
+        ahead=st.integers(0, 9),
+        limit_bytes=st.sampled_from([LIMIT_BYTES, MOST_BYTES, 1000]),
+        lost=st.booleans(),
+    )
+    def a_pool_has_a_fetch_stand(
+        self, data: st.DataObject, names: tuple[str, ...], want: int, ahead: int, limit_bytes: int, lost: bool
+    ) -> None:
+        pool = data.draw(st.sampled_from(self.pools[-3:]))
+        request = self.wanted(pool, names, want, pool.base + ahead)
+        wider = attrs.evolve(request, follows=True, most_bytes=limit_bytes, limit_bytes=limit_bytes)
+        answer = self.pair.ask(stand, wider)
+        # Nobody sends it twice: it would take more.
+        self.pair.again = None
+        if isinstance(answer, FetchResult) and answer.base > pool.base:
+            # What others took stands before it, or is lost.
+            self.a_pool_reconciles(pool)
+        else:
+            self.a_pool_is_answered(pool, answer, lost=lost)
 
     def wanted(self, pool: Memory, names: tuple[str, ...], want: int, hwm: int) -> FetchRequest:
         return FetchRequest(

@@ -14,7 +14,7 @@ from restbroker.config.secret import Secret
 from restbroker.store import heartbeats, identities, jobs, pauses, waiter
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.in_progress import read_jobs
-from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, IdentityUnknown, UnknownTickets
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, IdentityUnknown, NotPlain, UnknownTickets
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
 from restbroker.transport.readiness import Readiness
@@ -36,9 +36,10 @@ class Standing:
     async def begin(self) -> bool:
         return await self.waiter.begin(self.watch, lambda _fetch, answer, _at_s: self.brought.append(answer))
 
-    async def stand(self, identity: str, base: int = 0, count: int = 10) -> None:
+    async def stand(self, identity: str, base: int = 0, count: int = 10, *, follows: bool = True) -> None:
+        """`follows`: it is a plain one, as most are."""
         assert await self.begin()
-        assert self.waiter.stand(FetchRequest(identity, "t", ("a",), base, count, 0), "a")
+        assert self.waiter.stand(FetchRequest(identity, "t", ("a",), base, count, 0, follows=follows), "a")
 
     async def answer(self, place: int = 0) -> FetchAnswer | None:
         await until_async(lambda: len(self.brought) > place, "it is answered")
@@ -66,7 +67,7 @@ async def standing_on(settings: StoreSettings, **how: Any) -> AsyncIterator[Stan
 def registered(settings: StoreSettings) -> Pool:
     client = open_client(settings)
     assert jobs.register(client, "me", FACTS, ("a",))
-    # From now on Redis knows the script.
+    # From now on Redis knows the script of a usual one.
     assert isinstance(fetch(client, FetchRequest("me", "t", ("a",), 0, 0, 0)), FetchResult)
     return Pool(client, "me")
 
@@ -114,11 +115,12 @@ async def test_standing_fetch_times_out_taking_nothing(server: Server, monkeypat
         assert await one.jobs() == []
 
 
+@pytest.mark.parametrize("is_plain", [True, False])
 @pytest.mark.parametrize("why", ["a person paused the queue", "it is fenced", "Redis knows no script any more"])
-async def test_standing_fetch_takes_only_what_a_usual_one_would(server: Server, why: str) -> None:
+async def test_standing_fetch_takes_only_what_a_usual_one_would(server: Server, why: str, is_plain: bool) -> None:
     client = registered(server.settings).client
     async with standing_on(server.settings) as one:
-        await one.stand("me")
+        await one.stand("me", follows=is_plain)
         await until_blocked(server)
         match why:
             case "a person paused the queue":
@@ -129,6 +131,9 @@ async def test_standing_fetch_takes_only_what_a_usual_one_would(server: Server, 
                 server.raw.script_flush()
         server.raw.lpush("ns:queue:a", "job")
         match await one.answer():
+            case NotPlain():
+                assert is_plain
+                assert why != "Redis knows no script any more"
             case FetchResult() as answer:
                 assert why == "a person paused the queue"
                 assert (answer.jobs, answer.paused, answer.is_plain) == ((), frozenset({"a"}), False)
@@ -138,6 +143,17 @@ async def test_standing_fetch_takes_only_what_a_usual_one_would(server: Server, 
                 assert (why, lost) == ("Redis knows no script any more", None)
                 fetch(client, FetchRequest("me", "t", ("a",), 0, 0, 0))
     assert server.raw.lrange("ns:queue:a", 0, -1) == [b"job"]
+
+
+async def test_each_new_connection_has_redis_know_the_script(server: Server) -> None:
+    registered(server.settings)
+    async with standing_on(server.settings) as one:
+        for place, base in enumerate([0, 1]):
+            server.raw.script_flush()
+            one.waiter.close()
+            await one.stand("me", base)
+            server.raw.lpush("ns:queue:a", "job")
+            assert await one.jobs(place) == [(f"{base + 1}:1", b"job")]
 
 
 async def test_closed_and_checked_fetch_takes_nothing_more(server: Server) -> None:
@@ -244,13 +260,15 @@ async def test_refused_wait_makes_a_usual_fetch_and_none_stands(
         assert not one.waiter.stand(FetchRequest("me", "t", ("a",), 1, 10, 0), "a")
 
 
-async def test_a_job_of_any_size_is_not_read_whole_and_counts_as_lost(server: Server) -> None:
+@pytest.mark.parametrize("is_plain", [True, False])
+async def test_a_job_of_any_size_is_not_read_whole_and_counts_as_lost(server: Server, is_plain: bool) -> None:
     pool = registered(server.settings)
     async with standing_on(server.settings) as one:
-        await one.stand("me")
+        await one.stand("me", follows=is_plain)
         server.raw.lpush("ns:queue:a", b"x" * 20_000_000)
         assert await one.answer() is None
-    assert dict(read_jobs(pool.client, "me").large) == {"1:1": 20_000_000}
+    assert dict(read_jobs(pool.client, "me").large) == ({} if is_plain else {"1:1": 20_000_000})
+    assert server.raw.llen("ns:queue:a") == is_plain
 
 
 async def test_over_tls_all_that_came_is_read(make_redis: Callable[..., RedisServer], tmp_path: Any) -> None:

@@ -7,7 +7,15 @@ from restbroker.store.classifying import ClassifyAnswer, classify_call, read_cla
 from restbroker.store.client import Client, Reply, ScriptCall, check_replies
 from restbroker.store.codes import Code
 from restbroker.store.in_progress import FetchedJob
-from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishAndFetch, fetch_call, read_fetch
+from restbroker.store.jobs import (
+    FetchAnswer,
+    FetchRequest,
+    FinishAndFetch,
+    fetch_call,
+    read_fetch,
+    read_standing,
+    standing_call,
+)
 from restbroker.store.redis import run_blocking
 from restbroker.store.settling import FinishRequest, FinishSteps
 
@@ -20,6 +28,14 @@ def run_each(client: Client, calls: Sequence[ScriptCall]) -> list[Reply | StoreR
 def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
     """As `Connection.fetch`."""
     return read_fetch(client.keys, request, run_each(client, [fetch_call(client.keys, request)])[0])
+
+
+def stand(client: Client, request: FetchRequest) -> FetchAnswer:
+    """As a `Waiter` whose wait has ended."""
+    (reply,) = run_each(client, [standing_call(client.keys, request)])
+    if isinstance(reply, StoreRefused):
+        raise reply
+    return read_standing(client.keys, request, reply)
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:

@@ -1,0 +1,154 @@
+"""The script of a fetch that stands: it takes jobs as `fetch` does, and where it meets anything else, nothing."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from restbroker.store import heartbeats, identities, limits, pauses
+from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.in_progress import read_jobs
+from restbroker.store.jobs import FetchRequest, FetchResult, Limits, NotPlain, register
+from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
+from tests.support.redis_server import RedisServer
+from tests.support.store_calls import stand
+
+IN_PROGRESS, HAND = "ns:restbroker:ip:me", "ns:restbroker:hand:a"
+
+
+def request(base: int = 0, count: int = 10, hwm: int = 0, **more: Any) -> FetchRequest:
+    wanted: dict[str, Any] = {"queues": QUEUES, **more}
+    return FetchRequest(identity="me", target="t", base=base, count=count, hwm=hwm, follows=True, **wanted)
+
+
+@pytest.fixture
+def pool(server: Server) -> Pool:
+    client = open_client(server.settings)
+    assert register(client, "me", FACTS, QUEUES)
+    return Pool(client, "me")
+
+
+def taken(client: Client, wanted: FetchRequest) -> list[tuple[str, bytes]]:
+    answer = stand(client, wanted)
+    assert isinstance(answer, FetchResult), answer
+    return [(job.ticket, job.raw) for job in answer.jobs]
+
+
+@on_both
+def test_jobs_come_in_their_order_those_of_hands_first(pool: Pool, server: Server) -> None:
+    server.raw.rpush(HAND, *(f"hand {number}" for number in range(20, 0, -1)))
+    server.raw.rpush("ns:queue:a", *(f"list {number}" for number in range(20, 0, -1)))
+    server.raw.rpush("ns:queue:b", "b")
+    jobs = [f"{place} {number}".encode() for place in ("hand", "list") for number in range(1, 21)]
+    expected = [(f"{number}:1", raw) for number, raw in enumerate(jobs, 1)]
+    assert taken(pool.client, request(count=41)) == [*expected, ("41:2", b"b")]
+    held = dict(read_jobs(pool.client, "me").jobs)
+    assert held == {**dict(expected), "41:2": b"b"}
+    assert server.raw.keys("ns:queue:*") == server.raw.keys("ns:restbroker:hand:*") == []
+
+
+@on_both
+@pytest.mark.parametrize("bound", ["count", "bytes"])
+def test_what_is_not_taken_of_hands_is_in_its_list_in_its_order(pool: Pool, server: Server, bound: str) -> None:
+    server.raw.rpush(HAND, *(f"hand {number}" for number in range(9, 0, -1)))
+    server.raw.rpush("ns:restbroker:hand:b", "b2", "b1")
+    server.raw.rpush("ns:queue:a", "list 1")
+    answer = stand(pool.client, request(count=3) if bound == "count" else request(most_bytes=18))
+    assert isinstance(answer, FetchResult)
+    assert [job.raw for job in answer.jobs] == [b"hand 1", b"hand 2", b"hand 3"]
+    assert answer.is_plain is (bound == "count")
+    left = [b"list 1", *(b"hand %d" % number for number in range(9, 3, -1))]
+    assert server.raw.lrange("ns:queue:a", 0, -1) == left
+    assert server.raw.lrange("ns:queue:b", 0, -1) == [b"b2", b"b1"]
+    assert server.raw.keys("ns:restbroker:hand:*") == []
+
+
+@pytest.mark.promise("No command is lost", "Redis lost its last second, and with it the numbers of tickets")
+@pytest.mark.parametrize(("base", "last", "next_one"), [(7, 3, 8), (3, 40, 41), (5, 5, 6), (10**14, 0, 10**14 + 1)])
+def test_tickets_follow_the_highest_number_that_anyone_knows(
+    pool: Pool, server: Server, base: int, last: int, next_one: int
+) -> None:
+    server.raw.hset(IN_PROGRESS, mapping={"last": last, f"{last}:1": "earlier"})
+    server.raw.lpush("ns:queue:a", "job")
+    assert taken(pool.client, request(base, hwm=base + 2)) == [(f"{next_one}:1", b"job")]
+    assert (read_jobs(pool.client, "me").last, read_jobs(pool.client, "me").hwm) == (next_one, next_one)
+
+
+def test_mark_rises_with_the_jobs_or_alone_and_never_falls(pool: Pool, server: Server) -> None:
+    def marked(base: int, hwm: int) -> int:
+        taken(pool.client, request(base, hwm=hwm))
+        return read_jobs(pool.client, "me").hwm
+
+    server.raw.lpush("ns:queue:a", "one", "two", "three")
+    assert marked(0, 2) == 2, "of three jobs"
+    assert marked(3, 3) == 3, "of none"
+    assert marked(3, 9) == 3, "no ticket is higher"
+    server.raw.lpush("ns:queue:a", "four")
+    assert marked(3, 0) == 3
+
+
+def _fence(server: Server, client: Client) -> None:
+    assert heartbeats.fence(client, "me", identities.live_identities(client)["me"])
+
+
+OTHERS: dict[str, Callable[[Server, Client], object]] = {
+    "its process was fenced": _fence,
+    "its record is gone": lambda server, _: server.raw.delete("ns:restbroker:info:me"),
+    "a queue is paused": lambda _, client: pauses.pause_queue(client, "b", "ann", "", None),
+    "the target is paused": lambda _, client: limits.pause(client, "t", "retry_after", 60.0),
+    "the dead set is full": lambda server, _: server.raw.zadd("ns:dead", {"x": 1, "y": 2}),
+    "its keys had an order": lambda server, _: server.raw.set("ns:restbroker:groups:t", "user"),
+    "jobs of keys wait": lambda server, _: server.raw.zadd("ns:restbroker:turn:b", {"key": 1}),
+    "the first job is too large": lambda server, _: server.raw.rpush(HAND, "x" * 101),
+    "the queue is no list": lambda server, _: server.raw.set("ns:queue:a", "x") and server.raw.delete(HAND),
+    "the hand is no list": lambda server, _: server.raw.delete(HAND) and server.raw.set(HAND, "x"),
+}
+
+
+@pytest.mark.parametrize("why", OTHERS)
+def test_whatever_is_not_plain_is_left_to_a_usual_fetch(pool: Pool, server: Server, why: str) -> None:
+    server.raw.rpush(HAND, "hand")
+    OTHERS[why](server, pool.client)
+    before = server.raw.hgetall(IN_PROGRESS)
+    assert stand(pool.client, request(hwm=5, limits=Limits(dead=2), limit_bytes=100)) == NotPlain()
+    assert server.raw.hgetall(IN_PROGRESS) == before == {}
+    if "no list" not in why:
+        assert b"hand" in server.raw.lrange("ns:queue:a", 0, -1)
+        assert not server.raw.exists(HAND), "others see it"
+
+
+def test_pause_of_another_queue_and_a_fuller_dead_set_make_no_difference(pool: Pool, server: Server) -> None:
+    server.raw.sadd("ns:paused", "else")
+    server.raw.zadd("ns:dead", {"x": 1, "y": 2})
+    server.raw.lpush("ns:queue:a", "job")
+    assert taken(pool.client, request(limits=Limits(dead=3))) == [("1:1", b"job")]
+
+
+@pytest.mark.parametrize(
+    "limited", [{"limits": Limits(emission_us=1)}, {"limits": Limits(in_flight=9)}, {"key_rules": '{"by":["a"]}'}]
+)
+def test_where_a_limit_or_keys_count_the_usual_script_is_asked(pool: Pool, server: Server, limited: Any) -> None:
+    assert not request(**limited).is_plain
+    server.raw.lpush("ns:queue:a", "job")
+    assert [raw for _, raw in taken(pool.client, request(**limited))] == [b"job"]
+
+
+@pytest.mark.promise("No command is lost", "Redis refuses a part of a script")
+def test_jobs_that_redis_refuses_to_have_in_progress_go_back(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    client = open_client(StoreSettings(own.url))
+    assert register(client, "me", FACTS, QUEUES)
+    own.command("RPUSH restbroker:hand:a 1")
+    own.command("RPUSH queue:a 3 2")
+    own.command("ACL SETUSER default -hset")
+    assert stand(client, request()) == NotPlain()
+    assert client.command("LRANGE", "queue:a", 0, -1) == [b"3", b"2", b"1"]
+
+
+def test_full_redis_is_drained(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    client = open_client(StoreSettings(own.url))
+    assert register(client, "me", FACTS, QUEUES)
+    own.command("LPUSH queue:a job")
+    own.command("CONFIG SET maxmemory 1")
+    assert taken(client, request(hwm=1)) == [("1:1", b"job")]
