@@ -41,6 +41,8 @@ _UNNOTICED_S = 10.0
 GATHER_S = 0.003
 BATCH_ENOUGH = 50
 """How many jobs are worth a call of their own: no more are waited for."""
+_FEW = 8
+"""Where no more are settled together, and no job waits for the mark or comes along, the next fetch tells it."""
 KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
 LOSS_S = 60.0
@@ -394,15 +396,17 @@ class Acker(Agent):
         """Return the request that settles those of these jobs that have a settlement, and takes what is wanted."""
         settlements = [(job.ticket, job.settlement) for job in batch if job.settlement is not None]
         target, records = self.plan.target, self.settler.reports.records(batch)
+        needs_mark = len(batch) > _FEW or len(self.ready) > 0 or self.plan.order is not None
         return FinishRequest(
             identity=self.identity.name,
             target=target.name,
             queues=target.queues,
-            hwm=self.ready.high_water,
+            hwm=self.ready.high_water if needs_mark else 0,
             items=settlements,
             records=records,
             key_rules=self.plan.key_rules,
             next=wanted,
+            may_be_marked=self.identity.has_marked or self.plan.limits.in_flight > 0,
         )
 
     def _take_answer(

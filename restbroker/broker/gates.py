@@ -211,6 +211,7 @@ class RedisGates:
 
     # Why: docs/design.md#marks
     async def _mark(self, tickets: list[str]) -> list[bool]:
+        self.identity.has_marked = True
         while True:
             try:
                 answer = await self.health.call_until_up(self.store, jobs.mark, self.identity.name, tickets)

@@ -26,6 +26,8 @@ class Identity:
     report: Report
     fenced: trio.Event = attrs.field(factory=trio.Event)
     is_retired: bool = False
+    has_marked: bool = False
+    """Whether Redis may have marks of its jobs: set before the first is asked for."""
     _warned_until_s: dict[str, float] = attrs.field(factory=dict)
 
     def rename(self, name: str) -> None:

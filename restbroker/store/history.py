@@ -1,7 +1,7 @@
 """How jobs ended that are in Redis no more, as a stream: those delivered, and those dropped (`"dead": false`, expired).
 
-Written by `finish.lua`, together with the settlement, where `History` asks for it; read by `operate.explain`. Always
-holds: the stream is bounded by time and by count; it has neither arguments nor a token.
+Written by `finish.lua` and `done.lua`, together with the settlement, where `History` asks for it; read by
+`operate.explain`. Always holds: the stream is bounded by time and by count; it has neither arguments nor a token.
 """
 
 from collections.abc import Iterator, Sequence

@@ -52,7 +52,8 @@ class FinishRequest:
     """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
     `records`: the history records of the jobs that end; None: none are written. `key_rules` as in `FetchRequest`.
-    `next`: what is taken with it; `hwm` then counts these jobs too.
+    `next`: what is taken with it; `hwm` then counts these jobs too. `may_be_marked`: jobs of this identity may have
+    marks, or are counted because of a bound on those in progress.
     """
 
     identity: str
@@ -63,6 +64,7 @@ class FinishRequest:
     records: Records | None = None
     key_rules: str = ""
     next: TakeNext | None = None
+    may_be_marked: bool = True
 
 
 @attrs.define(eq=False)
@@ -158,6 +160,8 @@ def _call(
     """Return the script call for the jobs at these places; the first `plain` of them (all, if it is more) are plain."""
     batch = [request.items[place] for place in places]
     plain = min(max(0, plain), len(batch))
+    if plain == len(batch) and not (request.may_be_marked or wanted or _needs_keys(batch)):
+        return _done_call(keys, request, places, now_s)
     destinations = Destinations(keys)
     recorded = 0 if request.records is None else len(batch)
     weights = _weights(request.key_rules) if _needs_keys(batch) else ""
@@ -182,6 +186,25 @@ def _call(
     return "finish", [*_common_keys(keys, request.identity, request.target, int(now_s // _DAY_S)), *lists], arguments
 
 
+def _done_call(keys: RedisKeys, request: FinishRequest, places: Sequence[int], now_s: float) -> ScriptCall:
+    """Return the call for jobs that are done, where there is nothing else to do."""
+    names = _done_keys(keys, request.identity, int(now_s // _DAY_S))
+    arguments: list[Argument] = [request.hwm, len(places), *(request.items[place][0] for place in places)]
+    if request.records is not None:
+        names = [*names, keys.history]
+        arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
+    return "done", names, arguments
+
+
+@lru_cache(_KNOWN)
+def _done_keys(keys: RedisKeys, identity: str, day: int) -> list[str]:
+    return [keys.in_progress(identity), keys.stat("processed"), keys.stat_day("processed", _date(day))]
+
+
+def _date(day: int) -> str:
+    return datetime.fromtimestamp(day * _DAY_S, UTC).strftime("%Y-%m-%d")
+
+
 @lru_cache(_KNOWN)
 def _weights(key_rules: str) -> str:
     """Return the weights of fair keys that a target has (JSON)."""
@@ -204,7 +227,7 @@ def places_of_keys(keys: RedisKeys, target: str, queues: tuple[str, ...]) -> lis
 @lru_cache(_KNOWN)
 def _common_keys(keys: RedisKeys, identity: str, target: str, day: int) -> list[str]:
     """Return the keys of all calls of one target on one day (since the epoch): each call costs a dozen names."""
-    date = datetime.fromtimestamp(day * _DAY_S, UTC).strftime("%Y-%m-%d")
+    date = _date(day)
     counters = [keys.stat("processed"), keys.stat("failed")]
     counters += [keys.stat_day("processed", date), keys.stat_day("failed", date)]
     sets = [keys.sorted_set("retry"), keys.sorted_set("dead"), keys.sorted_set("schedule")]

@@ -10,7 +10,7 @@ from typing import cast
 import attrs
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from restbroker.errors import StoreUnavailable
 from restbroker.job.fairness import Fairness
@@ -112,7 +112,7 @@ class AtOnce:
         pool = self.harness.pool
         target = pool.plan.target
         items = [(ticket, Ack()) for ticket in tickets]
-        return FinishRequest(pool.identity.name, target.name, target.queues, 0, items)
+        return FinishRequest(pool.identity.name, target.name, target.queues, 0, items, may_be_marked=False)
 
     def push(self) -> None:
         self.harness.push(first=self.pushed)
@@ -378,3 +378,44 @@ async def test_a_call_that_waits_comes_before_the_next_settlement(at_once: AtOnc
         del sends[:-1]
         await at_once.store.call(read_jobs, harness.pool.identity.name)
     assert sends == [True, False]
+
+
+async def test_mark_is_told_where_a_job_waits_for_it_or_many_are_settled(at_once: AtOnce) -> None:
+    """Else the next fetch tells it, and a settlement costs less."""
+
+    def mark(count: int) -> int:
+        return acker._request(list(acker.reservations.jobs.values())[:1] * count).hwm  # noqa: SLF001 - what it would send
+
+    harness = at_once.harness
+    harness.target.answer = held = Held()
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: len(harness.target.calls) == 1, "it is sent")
+        acker = harness.pool.acker
+        assert (mark(1), mark(8), mark(9)) == (0, 0, acker.ready.high_water)
+        harness.push(first=1, count=7)
+        await harness.until(lambda: len(acker.ready), "one waits")
+        assert mark(1) == acker.ready.high_water > 0
+        held.let.set()
+        await harness.until_ended(8)
+
+
+@pytest.mark.promise("No command is lost", "Redis is killed while jobs are settled")
+async def test_each_job_is_counted_once_though_redis_dies(
+    harness: Harness, make_redis: Callable[..., RedisServer], hurry: MockClock
+) -> None:
+    redis = harness.on(make_redis(appendonly="yes", appendfsync="always"))
+    async with harness.broker():
+        for number in range(8):
+            harness.target.answer = held = Held()
+            harness.push(first=3 * number, count=3)
+            await harness.until(lambda calls=3 * (number + 1): len(harness.target.calls) == calls, "they are sent")  # type: ignore[misc]
+            held.let.set()
+            for _ in range(number):
+                await trio.lowlevel.checkpoint()
+            redis.kill()
+            harness.client.close()
+            redis.start()
+            await harness.until_ended(3 * (number + 1))
+    assert harness.client.command("GET", "stat:processed") == b"24"
+    assert len(harness.target.sent) == 24

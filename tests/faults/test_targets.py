@@ -32,7 +32,7 @@ def test_many_targets_do_each_job_once_over_a_cut_connection(tmp_path: Path, red
         several.configure({name: target(server.port, name, Concurrency=2) for name in names})
         for place, name in enumerate(names):
             several.push(name, range(place * JOBS // 2, (place + 1) * JOBS // 2))
-        fetch, finish = Loss(script("fetch").sha.encode()), Loss(script("finish").sha.encode())
+        fetch, finish = Loss(script("fetch").sha.encode()), Loss(script("done").sha.encode())
         with started(several.command, directory=tmp_path / "run") as broker:
             for done, losses in ((JOBS, [fetch]), (2 * JOBS, [finish]), (3 * JOBS, [fetch, finish]), (4 * JOBS, [])):
                 until(partial(reached, server, done), "jobs are done")

@@ -136,24 +136,30 @@ class Reference:
         """As `fetch`, if a fetch that stands meets nothing but jobs that it may take; else nothing changes."""
         if not request.is_plain:
             return self.fetch(request)
+        answer = self._stand(request) if self._is_plain(request) else NotPlain()
         self.empty_hands(request.queues)
+        return answer
+
+    def _is_plain(self, request: FetchRequest) -> bool:
         if request.identity not in self.data.alive or self._stopped(request) is not None:
-            return NotPlain()
-        if self.data.paused_queues & set(request.queues) or set(request.queues) - self._registered(request):
-            return NotPlain()
-        own, kept = self.data.held[request.identity], min(request.most_bytes, request.limit_bytes)
-        base = max(request.base, own.last or 0)
-        taken, more = list[FetchedJob](), False
+            return False
+        registered = self.data.infos[request.identity].queues
+        return not self.data.paused_queues & set(request.queues) and set(request.queues) <= set(registered)
+
+    def _stand(self, request: FetchRequest) -> FetchAnswer:
+        own, left_bytes = self.data.held[request.identity], min(request.most_bytes, request.limit_bytes)
+        base, taken, more = max(request.base, own.last or 0), list[FetchedJob](), False
         for queue in request.queues:
-            jobs = self.data.lists[f"queue:{queue}"]
-            more = more or (request.count > len(taken) and f"queue:{queue}" in self.data.broken)
-            while jobs and request.count > len(taken) and not more:
-                kept -= len(jobs[-1])
-                more = kept < 0
-                if not more:
-                    number = base + len(taken) + 1
-                    ticket = f"{number}:{self._held_by(request, queue)[0]}"
-                    taken.append(FetchedJob(ticket, number, queue, jobs.pop()))
+            for place, jobs in enumerate([self.data.hands[queue], self.data.lists[f"queue:{queue}"]]):
+                is_wanted = request.count > len(taken) and not more
+                more = more or (is_wanted and place == 1 and f"queue:{queue}" in self.data.broken)
+                while jobs and request.count > len(taken) and not more:
+                    left_bytes -= len(jobs[-1])
+                    more = left_bytes < 0
+                    if not more:
+                        number = base + len(taken) + 1
+                        ticket = f"{number}:{self._held_by(request, queue)[0]}"
+                        taken.append(FetchedJob(ticket, number, queue, jobs.pop()))
         own.jobs |= {job.ticket: job.raw for job in taken}
         own.last = taken[-1].number if taken else own.last
         own.hwm = max(own.hwm, min(request.hwm + base - request.base, base + len(taken)))
@@ -161,13 +167,9 @@ class Reference:
             return NotPlain()
         return FetchResult(tuple(taken), frozenset(), frozenset(), more, base=base)
 
-    def _registered(self, request: FetchRequest) -> set[str]:
-        return set(self.data.infos[request.identity].queues)
-
     def empty_hands(self, queues: Iterable[str]) -> None:
         for queue in queues:
-            if self.data.hands[queue]:
-                self.data.require(f"queue:{queue}")
+            if self.data.hands[queue] and f"queue:{queue}" not in self.data.broken:
                 self.data.lists[f"queue:{queue}"] += self.data.hands.pop(queue)
 
     def finish(self, request: FinishRequest, _now_s: float) -> list[Code]:
@@ -391,7 +393,7 @@ class Reference:
         taken = Taken(request)
         registered = self.data.infos[request.identity].queues
         for queue in request.queues:
-            if queue not in registered:
+            if queue not in registered or self.data.hands[queue]:
                 bad.add(queue)
             elif queue not in self.data.paused_queues and want > len(taken.jobs) and not taken.more:
                 self._take_from_list(taken, want, queue, bad)

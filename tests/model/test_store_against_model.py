@@ -65,22 +65,28 @@ PAYLOADS = st.lists(
     min_size=1,
     max_size=6,
 )
-FATES = st.sampled_from(
-    [
-        "ack",
-        "ack",
-        "answered",
-        "signed",
-        "retry",
-        "retry",
-        "clash",
-        "dead",
-        "schedule",
-        "later",
-        "drop",
-        "back",
-        "begun",
-    ]
+FATES = st.lists(st.just("done"), min_size=1, max_size=6) | st.lists(
+    st.sampled_from(
+        [
+            "done",
+            "done",
+            "ack",
+            "ack",
+            "answered",
+            "signed",
+            "retry",
+            "retry",
+            "clash",
+            "dead",
+            "schedule",
+            "later",
+            "drop",
+            "back",
+            "begun",
+        ]
+    ),
+    min_size=1,
+    max_size=6,
 )
 REPLIES = ("restbroker:reply:r", "retry")
 SETS: tuple[SortedSet, ...] = ("retry", "schedule", "dead")
@@ -111,6 +117,7 @@ class Memory:
         self.base = 0
         self.jobs: dict[str, bytes] = {}
         self.known: set[str] = set()
+        self.has_marked = False
 
 
 @attrs.define
@@ -251,7 +258,7 @@ class Histories(RuleBasedStateMachine):
     @rule(
         data=st.data(),
         payloads=PAYLOADS,
-        fates=st.lists(FATES, min_size=1, max_size=6),
+        fates=FATES,
         marks=st.booleans(),
         spoilt=st.none() | st.sampled_from(SPOILABLE),
     )
@@ -262,6 +269,7 @@ class Histories(RuleBasedStateMachine):
         self.jobs_are_pushed("a", payloads)
         self.a_pool_fetches_as(pool, [*QUEUES, "c"], len(fates), 9, lost=False)
         if marks:
+            pool.has_marked = True
             self.pair.ask(mark, pool.identity, sorted(pool.jobs)[:2])
         with self.spoilt(spoilt):
             self.a_pool_settles_as(pool, data, fates, 9, lost=False)
@@ -289,7 +297,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(
         data=st.data(),
-        fates=st.lists(FATES, min_size=1, max_size=5),
+        fates=FATES,
         hwm=st.integers(0, 9),
         wants=st.none() | st.integers(0, 5),
         lost=st.booleans(),
@@ -305,7 +313,8 @@ class Histories(RuleBasedStateMachine):
         in_redis = dict(self.pair.data.held[pool.identity].jobs)
         settled = [(t, self.settlement(fate, pool.jobs[t])) for t, fate in zip(tickets, fates, strict=False)]
         records = self.records(settled)
-        request = FinishRequest(pool.identity, "t", QUEUES, hwm, settled, records)
+        may_be_marked = pool.has_marked or self.limits.in_flight > 0
+        request = FinishRequest(pool.identity, "t", QUEUES, hwm, settled, records, may_be_marked=may_be_marked)
         answer: object = None
         if wants is None:
             codes = self.pair.ask(finish, request, 1.0)
@@ -327,6 +336,7 @@ class Histories(RuleBasedStateMachine):
         pool = data.draw(st.sampled_from(self.pools[-3:]))
         tickets = data.draw(st.permutations(sorted(pool.jobs)))[:3]
         if tickets:
+            pool.has_marked = True
             self.pair.ask(mark, pool.identity, tickets)
 
     @rule(data=st.data(), counter=st.integers(0, 9))
@@ -383,6 +393,7 @@ class Histories(RuleBasedStateMachine):
         self.pair.ask(fetch, self.wanted(pool, QUEUES, want, hwm))
         tickets = sorted(self.pair.ask(read_jobs, identity, LIMIT_BYTES).tickets)[:marked]
         if tickets:
+            pool.has_marked = True
             self.pair.ask(mark, identity, tickets)
         assert self.pair.ask(heartbeats.fence, identity, self.pair.data.alive[identity])
         self.pair.ask(heartbeats.recover, identity, as_owed)
@@ -592,6 +603,7 @@ class Histories(RuleBasedStateMachine):
         self.serial += 1
         entry = job + b"|%d" % self.serial
         cases: dict[str, Settlement] = {
+            "done": Ack(),
             "ack": Ack((Reply(b"r", queue="out"),)),
             "answered": Ack((Reply(b"r", queue="out"), Reply(b"r", key=REPLIES[self.serial % 7 == 0], ttl_s=3600))),
             "signed": Ack(claims=(Fingerprint("t", "a", f"mark-{self.serial}", 1e6),)),
