@@ -21,6 +21,7 @@ import attrs
 import trio
 
 from restbroker.broker.agent import Agent
+from restbroker.broker.health import Lease
 from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
@@ -217,6 +218,7 @@ class Acker(Agent):
     buffer: AckBuffer
     settler: Settler
     upkeep: Upkeep
+    lease: Lease
     refused: list[JobInProgress] = attrs.field(factory=list)
     recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
     successor: trio.Event = attrs.field(factory=trio.Event)
@@ -407,6 +409,7 @@ class Acker(Agent):
             key_rules=self.plan.key_rules,
             next=wanted,
             may_be_marked=self.identity.has_marked or self.plan.limits.in_flight > 0,
+            is_ours=self.lease.is_fresh and not self.identity.fenced.is_set(),
         )
 
     def _take_answer(

@@ -78,7 +78,7 @@ class WorkerPool:
             endpoints=Endpoints(target, plan.connector, Slots(target.slots)),
             health=health,
         )
-        self.acker = acker = Acker(*shared, buffer=acks, settler=settler, upkeep=self._upkeep)
+        self.acker = acker = Acker(*shared, buffer=acks, settler=settler, upkeep=self._upkeep, lease=self.lease)
         sharing = ProbeSharing(store, health, target.name, identity)
         self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
         self.worker = self._new_worker(admission, settler, acks)

@@ -13,6 +13,7 @@ done with it (at 3,000/s a tenth of a job).
 """
 
 import contextlib
+import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -24,7 +25,7 @@ import trio
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.store import events
 from restbroker.store.client import Client, Reply, ScriptCall, evalsha
-from restbroker.store.codes import Code
+from restbroker.store.codes import APPLIED, Code
 from restbroker.store.events import IncomingEvent, PushResult
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FinishAndFetch, fetch_call, read_fetch
@@ -46,6 +47,8 @@ BUSY_S: Final = 0.0007
 
 A message costs Redis, and the process, about as much as the jobs that come in a millisecond (measured at 3,000/s).
 """
+_REFUSED_S: Final = 60.0
+"""For so long after Redis refused a settlement without a script, as a full one does, only scripts are sent."""
 _AT_ONCE_BYTES: Final = 16384
 """Any socket takes so many bytes at once, if what was sent before is answered."""
 
@@ -128,6 +131,9 @@ class Connection:
         self._watch: Watch | None = None
         """What watches it. No task uses it meanwhile."""
         self._sent: _Sent | None = None
+        self._counted_day = -1
+        """The day whose counter a script made, so that it ends in time."""
+        self._scripts_until_s = -math.inf
         self._landed = trio.lowlevel.ParkingLot()
         self._is_landing = False
         self._waiting = 0
@@ -199,8 +205,10 @@ class Connection:
             self._forget_watch()
         if self._watch is None and client.has_ended:
             return False
+        is_counted = steps.day == self._counted_day and trio.current_time() >= self._scripts_until_s
         try:
-            if not client.send([evalsha(steps.calls[0])], _AT_ONCE_BYTES):
+            commands = (steps.commands() if is_counted else None) or [evalsha(steps.calls[0])]
+            if not client.send(commands, _AT_ONCE_BYTES):
                 return False
         except StoreUnavailable:
             self._forget_watch()
@@ -241,10 +249,18 @@ class Connection:
         if replies is None:
             self._have_watched(sent.watch)
             return True
+        reply, is_alone = replies[-1], len(replies) > 1
+        if is_alone and isinstance(replies[0], RestbrokerError) and not isinstance(replies[1], RestbrokerError):
+            # A user who may not begin a transaction had each command done by itself.
+            reply = [replies[1]]
         # What is refused meets the same in the call of the acker's task, which deals with it.
-        if not isinstance(replies[0], RestbrokerError):
+        if not isinstance(reply, RestbrokerError):
             with contextlib.suppress(StoreRefused):
-                codes = sent.steps.read_replies([replies[0]])
+                codes = sent.steps.read_replies([reply])
+        if is_alone and isinstance(replies[-1], RestbrokerError):
+            self._scripts_until_s = trio.current_time() + _REFUSED_S
+        elif codes == [APPLIED] and sent.steps.calls[0][0] == "done":
+            self._counted_day = sent.steps.day
         self._end(sent, codes)
         return True
 

@@ -53,7 +53,7 @@ class FinishRequest:
 
     `records`: the history records of the jobs that end; None: none are written. `key_rules` as in `FetchRequest`.
     `next`: what is taken with it; `hwm` then counts these jobs too. `may_be_marked`: jobs of this identity may have
-    marks, or are counted because of a bound on those in progress.
+    marks, or are counted because of a bound on those in progress. `is_ours`: no other process can have taken them over.
     """
 
     identity: str
@@ -65,6 +65,7 @@ class FinishRequest:
     key_rules: str = ""
     next: TakeNext | None = None
     may_be_marked: bool = True
+    is_ours: bool = False
 
 
 @attrs.define(eq=False)
@@ -112,6 +113,24 @@ class FinishSteps:
             _call(self.keys, self.request, self._next, places=places, plain=plain - start, now_s=self.now_s)
             for start, places in self._batches
         ]
+
+    @property
+    def day(self) -> int:
+        """The day to count in, in days since the epoch."""
+        return int(self.now_s // _DAY_S)
+
+    def commands(self) -> list[Sequence[Argument]] | None:
+        """Return what settles its one plain job in one step without a script, which costs more; None: only that can.
+
+        The last reply has the job's code first. Only for jobs that are ours: each is counted, in progress or not. A
+        full Redis refuses all of it, so that no count is lost.
+        """
+        request, (name, keys, _) = self.request, self.calls[0]
+        if name != "done" or len(request.items) > 1 or request.hwm or request.records or not request.is_ours:
+            return None
+        in_progress, *counters = keys
+        count = [("INCRBY", counter, 1) for counter in counters]
+        return [("MULTI",), ("HDEL", in_progress, request.items[0][0]), *count, ("EXEC",)]
 
     def read_replies(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:
         """Return one code per item, in order, from the replies to `calls`. Raise a `StoreRefused` among them."""

@@ -419,3 +419,93 @@ async def test_each_job_is_counted_once_though_redis_dies(
             await harness.until_ended(3 * (number + 1))
     assert harness.client.command("GET", "stat:processed") == b"24"
     assert len(harness.target.sent) == 24
+
+
+def called(harness: Harness, command: str) -> int:
+    """How often Redis ran this command."""
+    stats = bytes(harness.client.command("INFO", "commandstats")).decode()  # type: ignore[arg-type]  # bytes
+    return int(stats.partition(f"cmdstat_{command}:calls=")[2].partition(",")[0] or 0)
+
+
+def counted(harness: Harness) -> list[object]:
+    """What Sidekiq's Web shows as processed: in all, and today."""
+    total, *days = sorted(harness.client.command("KEYS", "stat:processed*"))  # type: ignore[type-var,arg-type]  # bytes
+    return [int(bytes(harness.client.command("GET", key) or b"0")) for key in (total, *days)]  # type: ignore[arg-type]
+
+
+async def test_single_plain_jobs_are_settled_without_a_script(at_once: AtOnce) -> None:
+    harness = at_once.harness
+    async with at_once.opened():
+        scripts, alone = called(harness, "evalsha"), called(harness, "exec")
+        await at_once.run(JOBS)
+        assert called(harness, "exec") - alone > JOBS / 2
+        assert called(harness, "evalsha") - scripts < JOBS * 1.5, "those that took them"
+        assert counted(harness) == [JOBS + 1] * 2
+        (day,) = {*harness.client.command("KEYS", "stat:processed:*")}  # type: ignore[misc]
+        assert harness.client.command("TTL", "stat:processed") == -1
+        assert harness.client.command("TTL", day) > 157_000_000  # type: ignore[operator]
+    at_once.assert_done_once()
+
+
+@pytest.mark.promise("No command is lost", "Redis is full")
+async def test_full_redis_counts_each_job_all_the_same(
+    harness: Harness, make_redis: Callable[..., RedisServer]
+) -> None:
+    redis = harness.on(make_redis())
+    async with harness.broker():
+        for number in range(6):
+            harness.target.answer = held = Held()
+            harness.push(first=number)
+            await harness.until(lambda calls=number + 1: len(harness.target.calls) == calls, "it is sent")  # type: ignore[misc]
+            redis.command(f"CONFIG SET maxmemory {number % 2}")
+            held.let.set()
+            await harness.until_ended(number + 1)
+            redis.command("CONFIG SET maxmemory 0")
+    assert counted(harness) == [6, 6]
+    assert len(harness.target.sent) == 6
+
+
+@pytest.mark.parametrize("right", ["multi", "exec", "incrby"])
+async def test_missing_right_has_jobs_settled_and_reported_once(
+    harness: Harness, make_redis: Callable[..., RedisServer], right: str
+) -> None:
+    redis = harness.on(make_redis())
+    redis.command(f"ACL SETUSER default -{right}")
+    async with harness.broker():
+        for number in range(5):
+            harness.push(first=number)
+            await harness.until_ended(number + 1)
+            await harness.until(lambda: not harness.pool.reservations.jobs, "it is settled")
+    assert sorted(event.jid for event in harness.of(JobFinished)) == [f"jid-safe-{number}" for number in range(5)]
+    redis.command(f"ACL SETUSER default +{right}")
+    assert right == "incrby" or counted(harness) == [5, 5]
+    assert not harness.client.command("KEYS", "restbroker:ip:*")
+
+
+@pytest.mark.parametrize("why", ["its lease is old", "it was fenced"])
+async def test_jobs_that_others_may_have_taken_are_counted_by_scripts(at_once: AtOnce, why: str) -> None:
+    """Without a script each would be counted, here and where it is done again."""
+    harness = at_once.harness
+    async with at_once.opened():
+        harness.target.answer = held = Held()
+        at_once.push()
+        await harness.until(lambda: len(harness.target.calls) == 2, "it is sent")
+        pool = harness.pool
+        if why == "its lease is old":
+            pool.lease.confirm(-1e9)
+        else:
+            pool.identity.fenced.set()
+        assert not pool.acker._request(list(pool.reservations.jobs.values())).is_ours  # noqa: SLF001 - what it would send
+        held.let.set()
+
+
+async def test_first_job_of_a_day_is_settled_by_a_script(at_once: AtOnce, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the day's counter ends in time."""
+    days, ends = [0], list[object]()
+    monkeypatch.setattr("restbroker.broker.acker.time.time", lambda: 86_400.0 * days[0] + 1)
+    async with at_once.opened():
+        for day in (0, 1, 2):
+            days[0] = day
+            await at_once.run(3)
+            ends.append(at_once.harness.client.command("TTL", f"stat:processed:1970-01-0{day + 1}"))
+    assert min(ends) > 157_000_000  # type: ignore[type-var,operator]

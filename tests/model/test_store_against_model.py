@@ -34,7 +34,7 @@ from restbroker.job.settlement import (
 )
 from restbroker.store import heartbeats, limits, pauses, queues, sets
 from restbroker.store.client import Client
-from restbroker.store.codes import Applied
+from restbroker.store.codes import Applied, Gone
 from restbroker.store.history import Records
 from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import (
@@ -54,7 +54,7 @@ from tests.model.histories import run_histories
 from tests.model.pair import Pair, Slow, Snapshot
 from tests.model.reference import Reference
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Server, as_dead
-from tests.support.store_calls import fetch, finish, finish_and_fetch, stand
+from tests.support.store_calls import fetch, finish, finish_alone, finish_and_fetch, stand
 
 LIMIT_BYTES, MOST_BYTES = 16, 40
 JOB, CRASHED = b'{"a":1}', b'{"restbroker_crashes":'
@@ -330,6 +330,24 @@ class Histories(RuleBasedStateMachine):
             done = [ticket for ticket, code in zip(tickets, codes, strict=False) if code == Applied()]
             pool.jobs = {ticket: job for ticket, job in pool.jobs.items() if ticket not in done}
         self.a_pool_is_answered(pool, answer, lost=lost)
+
+    @precondition(lambda self: not self.limits.in_flight)
+    @rule(data=st.data(), lost=st.booleans())
+    def a_pool_settles_a_plain_job_without_a_script(self, data: st.DataObject, lost: bool) -> None:
+        """`lost`: its answer; it is sent again as a script, which counts nothing."""
+        pool = data.draw(st.sampled_from(self.pools[-3:]))
+        held = self.pair.data.held[pool.identity].jobs
+        tickets = sorted(pool.jobs.keys() & held.keys())
+        if pool.has_marked or pool.identity not in self.pair.data.alive or not tickets:
+            return
+        ticket = data.draw(st.sampled_from(tickets))
+        self.ledger.ended[held[ticket]] += 1
+        plain = FinishRequest(pool.identity, "t", QUEUES, 0, [(ticket, Ack())], may_be_marked=False, is_ours=True)
+        assert self.pair.ask(finish_alone, plain, 1.0) == [Applied()]
+        self.pair.again = None
+        if lost:
+            assert self.pair.ask(finish, plain, 1.0) == [Gone()]
+        del pool.jobs[ticket]
 
     @rule(data=st.data())
     def a_pool_marks(self, data: st.DataObject) -> None:

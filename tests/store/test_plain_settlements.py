@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from restbroker.errors import RestbrokerError
 from restbroker.job.settlement import Ack, Reply, Requeue, Settlement
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.codes import Applied, Gone
@@ -15,6 +16,7 @@ from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import FinishRequest, FinishSteps, TakeNext
 from tests.store.pools import FACTS, NAMESPACE, QUEUES, Pool, Server, die, on_both
 from tests.support.redis_server import RedisServer
+from tests.support.store_calls import finish_alone
 
 TOTAL, DAY = "ns:stat:processed", "ns:stat:processed:1970-01-01"
 ONE, TWO = ("1:1", Ack()), ("2:1", Ack())
@@ -136,3 +138,47 @@ def test_marks_of_jobs_go_with_them_where_there_may_be_any(pool: Pool, server: S
     mark(pool.client, pool.identity, tickets)
     assert pool.settle(*((ticket, Ack()) for ticket in tickets)) == [Applied()] * 2
     assert not server.raw.exists(f"ns:restbroker:sent:{pool.identity}")
+
+
+ALONE: dict[str, Any] = {"items": [ONE], "may_be_marked": False, "is_ours": True}
+BY_SCRIPT: dict[str, dict[str, Any]] = {
+    "others may have it": {"is_ours": False},
+    "marks": {"may_be_marked": True},
+    "a mark to tell": {"hwm": 1},
+    "records": {"records": Records(1000, [b"record"])},
+    "two jobs": {"items": [ONE, TWO]},
+    "another fate": {"items": [("1:1", Requeue())]},
+}
+
+
+@pytest.mark.parametrize("why", BY_SCRIPT)
+def test_all_but_a_single_plain_job_needs_a_script(why: str) -> None:
+    request: dict[str, Any] = {"hwm": 0, **ALONE, **BY_SCRIPT[why]}
+    steps = FinishSteps(RedisKeys(NAMESPACE), FinishRequest(identity="me", target="t", queues=QUEUES, **request), 1.0)
+    assert steps.commands() is None
+
+
+@on_both
+def test_a_single_plain_job_is_settled_and_counted_without_a_script(pool: Pool, server: Server) -> None:
+    (ticket,) = pool.start(1)
+    request = FinishRequest(pool.identity, "t", QUEUES, 0, [(ticket, Ack())], may_be_marked=False, is_ours=True)
+    assert finish_alone(pool.client, request, 1.0) == [Applied()]
+    assert counted(server) == [1, 1]
+    assert not read_jobs(pool.client, pool.identity).jobs
+    assert settle(pool, ticket) == [Gone()]
+    assert counted(server) == [1, 1]
+
+
+@pytest.mark.promise("No command is lost", "Redis is full")
+def test_full_redis_refuses_all_of_it_and_counts_by_script(make_redis: Callable[..., RedisServer]) -> None:
+    own = make_redis()
+    client = open_client(StoreSettings(own.url))
+    assert register(client, "me", FACTS, QUEUES)
+    client.command("HSET", "restbroker:ip:me", "1:1", "job", "last", 1)
+    own.command("CONFIG SET maxmemory 1")
+    request = FinishRequest("me", "t", QUEUES, 0, [ONE], may_be_marked=False, is_ours=True)
+    with pytest.raises(RestbrokerError):
+        finish_alone(client, request, 1.0)
+    assert dict(read_jobs(client, "me").jobs) == {"1:1": b"job"}
+    assert settle(Pool(client, "me"), "1:1") == [Applied()]
+    assert client.command("GET", "stat:processed") == b"1"

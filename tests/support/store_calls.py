@@ -43,6 +43,14 @@ def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
     return finish_and_take(client, request, now_s)[0]
 
 
+def finish_alone(client: Client, request: FinishRequest, now_s: float) -> list[Code]:
+    """As `Connection.send_finish` settles a plain job without a script."""
+    settling = FinishSteps(client.keys, request, now_s)
+    commands = settling.commands()
+    assert commands is not None
+    return settling.read_replies(client.commands(commands)[-1:])
+
+
 def finish_and_take(client: Client, request: FinishRequest, now_s: float) -> tuple[list[Code], tuple[FetchedJob, ...]]:
     """As `Connection.finish`."""
     settling = FinishSteps(client.keys, request, now_s)

@@ -20,7 +20,7 @@ from restbroker.broker.acker import (
     RecentlySettled,
     take_batch,
 )
-from restbroker.broker.health import StoreHealth
+from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
@@ -147,6 +147,7 @@ async def test_what_no_request_can_be_made_of_stays_to_be_settled(
         buffer=finished,
         settler=cast("Any", SimpleNamespace(reports=SimpleNamespace(records=fail))),
         upkeep=Upkeep(),
+        lease=Lease(),
     )
     async with trio.open_nursery() as nursery:
         if way == "alone":
