@@ -25,6 +25,17 @@ def pinned(command: Sequence[str], *, is_group: bool = False) -> list[str]:
 
 
 @contextmanager
+def on_last() -> Iterator[None]:
+    """Give what is started in this block the candidate's core, without a program between."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _CORES[-1:])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@contextmanager
 def first_alone(redis_pid: int) -> Iterator[None]:
     """Give what is started in this block the first core to itself: Redis goes to the next one."""
     if len(_CORES) == 1:

@@ -16,59 +16,94 @@ import attrs
 from dev.benchmarks import cores
 from dev.benchmarks.listener import listening
 from dev.benchmarks.peers import OURS, WORKERS, Bench, Load, Peer, Words
-from dev.benchmarks.processes import cpu_s, memory_mib, started
+from dev.benchmarks.processes import cpu_s, has_ended, memory_mib, started
+from dev.benchmarks.surroundings import Surroundings
 
 _DEADLINE_S: Final = 120.0
 _LOOK_S: Final = 0.01
 _PROBES: Final = 5
 """As many requests more than jobs are allowed: MongooseIM's probe goes the way of its jobs."""
 _WARM_UP: Final = Load(20, rate=50)
+_UP_S: Final = 30.0
 
 
 @attrs.frozen
 class Cost:
-    """One measurement; the latency only of jobs at a rate, from push to request, and of one who posts beside others."""
+    """One measurement; the latency only of jobs at a rate, from push to request, and of one who posts beside others.
+
+    `commands`: how many Redis executed for a job, those inside of scripts and what pushed it too.
+    """
 
     jobs_per_s: float
     cpu_us: float
     redis_us: float
+    commands: float
     memory_mib: float
     p50_ms: float | None = None
     p95_ms: float | None = None
     p99_ms: float | None = None
 
 
-Mark = tuple[float, float, float, float]
-"""How many jobs were done at one moment, the moment, and the CPU time of the candidate and of Redis so far."""
+@attrs.frozen
+class Mark:
+    """How many jobs were done at one moment, and what the candidate and Redis had used until then."""
+
+    jobs: int
+    moment_s: float
+    cpu_s: float
+    redis_s: float
+    commands: int
+
+    def since(self, start: "Mark") -> "Mark":
+        """Return what came after `start`, without the look at Redis itself."""
+        return Mark(
+            self.jobs - start.jobs,
+            self.moment_s - start.moment_s,
+            self.cpu_s - start.cpu_s,
+            self.redis_s - start.redis_s,
+            self.commands - start.commands - 1,
+        )
+
+
+def mark(around: Surroundings, pid: int, jobs: int = 0) -> Mark:
+    """Return what was used until now."""
+    return Mark(jobs, time.monotonic(), cpu_s(pid), around.redis_cpu_s(), around.commands())
 
 
 @attrs.frozen
 class Gauge:
-    """Looks at a worker; `done` counts its jobs."""
+    """Looks at a worker every `look_s`; `done` counts its jobs."""
 
     bench: Bench
     pid: int
     done: Callable[[], int]
+    look_s: float = _LOOK_S
 
     def mark(self, jobs: int) -> Mark:
         """Return what was used when this many jobs are done."""
         deadline_s = time.monotonic() + _DEADLINE_S
         while (done := self.done()) < jobs:
-            if time.monotonic() > deadline_s:
+            if time.monotonic() > deadline_s or has_ended(self.pid):
+                how = "before it ended" if has_ended(self.pid) else f"in {_DEADLINE_S:.0f} s"
                 log = (self.bench.around.directory / "worker.out").read_text(errors="replace")[-2000:]
-                raise SystemExit(f"only {done} of {jobs} jobs were done in {_DEADLINE_S:.0f} s:\n{log}")
-            time.sleep(_LOOK_S)
-        used_s = cpu_s(self.pid), self.bench.around.redis_cpu_s()
-        return done, time.monotonic(), *used_s
+                raise SystemExit(f"only {done} of {jobs} jobs were done {how}:\n{log}")
+            time.sleep(self.look_s)
+        return mark(self.bench.around, self.pid, done)
 
     def cost(self, jobs: int) -> Cost:
         """Measure between a tenth and 95 % of so many jobs."""
         start, first = self.mark(0), self.mark(jobs // 10)
         last = self.mark(jobs * 95 // 100)
         # So few jobs that all were done between two looks: with its start-up, then.
-        first = first if first[0] < last[0] else start
-        jobs_done, lasted_s, used_s, redis_s = (now - then for now, then in zip(last, first, strict=True))
-        return Cost(jobs_done / lasted_s, used_s / jobs_done * 1e6, redis_s / jobs_done * 1e6, memory_mib(self.pid))
+        used = last.since(first if first.jobs < last.jobs else start)
+        each_us = 1e6 / used.jobs
+        return Cost(
+            jobs_per_s=used.jobs / used.moment_s,
+            cpu_us=used.cpu_s * each_us,
+            redis_us=used.redis_s * each_us,
+            commands=used.commands / used.jobs,
+            memory_mib=memory_mib(self.pid),
+        )
 
 
 def full_queue(
@@ -83,7 +118,7 @@ def full_queue(
     """
     around, load = bench.around, bench.load
     around.redis.flushall()
-    _produce(peer, bench, load)
+    produce(peer, bench, load)
     if beside:
         around.redis.rename(f"queue:{load.queues[0]}", "kept")
     before = around.answered(load.server)
@@ -113,8 +148,7 @@ def at_rate(peer: Peer, bench: Bench) -> Cost:
         before = around.answered(load.server)
         with worker(peer, bench) as pid:
             gauge = Gauge(bench, pid, lambda: len(listener.waits_ms) + around.answered(load.server) - before)
-            _produce(peer, bench, attrs.evolve(_WARM_UP, server=load.server))
-            gauge.mark(_WARM_UP.jobs)
+            warm_up(peer, gauge)
             counted = attrs.evolve(gauge, done=lambda: gauge.done() - _WARM_UP.jobs)
             words, log = peer.produce(bench, load), around.directory / "producer.out"
             with started(_at_home(peer, words), log, **bench.environment):
@@ -125,6 +159,15 @@ def at_rate(peer: Peer, bench: Bench) -> Cost:
     return attrs.evolve(found, p50_ms=cuts[49], p99_ms=cuts[98])
 
 
+def warm_up(peer: Peer, gauge: Gauge) -> None:
+    """Let some jobs pass, and wait until all processes of a group are there."""
+    bench, deadline_s = gauge.bench, time.monotonic() + _UP_S
+    produce(peer, bench, attrs.evolve(_WARM_UP, server=bench.load.server))
+    gauge.mark(_WARM_UP.jobs)
+    while bench.around.redis.scard("processes") < bench.load.processes > 1 and time.monotonic() < deadline_s:
+        time.sleep(_LOOK_S)
+
+
 @contextmanager
 def worker(peer: Peer, bench: Bench) -> Iterator[int]:
     """Run a candidate on its core, or a group of processes on all; yield its process id."""
@@ -133,7 +176,8 @@ def worker(peer: Peer, bench: Bench) -> Iterator[int]:
         yield process.pid
 
 
-def _produce(peer: Peer, bench: Bench, load: Load) -> None:
+def produce(peer: Peer, bench: Bench, load: Load) -> None:
+    """Push these jobs; return when all are pushed."""
     done = subprocess.run(
         _at_home(peer, peer.produce(bench, load)),
         env={"PATH": "/usr/local/bin:/usr/bin:/bin", **bench.environment},

@@ -63,11 +63,20 @@ class Load:
 
 @attrs.frozen
 class Bench:
-    """Where a candidate runs. `original`: the Go program, "" for none."""
+    """Where a candidate runs. `original`: the Go program, "" for none.
+
+    `executable`: an installed restbroker, which alone is known of it; "" for this tree's.
+    """
 
     around: Surroundings
     load: Load
     original: str = ""
+    executable: str = ""
+
+    @property
+    def program(self) -> Sequence[str]:
+        """The words with which a command of restbroker begins."""
+        return [self.executable] if self.executable else [sys.executable, "-m", "restbroker"]
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,9 +86,13 @@ class Bench:
             "BENCH_TARGET": self.around.url(self.load.server),
             "BENCH_CONCURRENCY": str(self.load.connections),
             "NODE_ENV": "production",
-            # This process' own after them, which may name a restbroker that is not the tree's.
-            "PYTHONPATH": os.pathsep.join(filter(None, (str(WORKERS), os.environ.get("PYTHONPATH")))),
+            "PYTHONPATH": os.pathsep.join(filter(None, (str(WORKERS), self.python_path))),
         }
+
+    @property
+    def python_path(self) -> str:
+        """This process' own, which may name a restbroker that is not the tree's; none beside an installed one."""
+        return "" if self.executable else os.environ.get("PYTHONPATH", "")
 
 
 Words = Sequence[str]
@@ -128,7 +141,7 @@ def restbroker(bench: Bench) -> Words:
     path = bench.around.directory / "env.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     grouped = ["--processes", str(load.processes)] if load.processes > 1 else []
-    return [sys.executable, "-m", "restbroker", "run", "--config", str(path), *grouped]
+    return [*bench.program, "run", "--config", str(path), *grouped]
 
 
 def _original(bench: Bench) -> Words:
@@ -189,3 +202,6 @@ PEERS: Final[Sequence[Peer]] = (
     Peer(SIDEKIQ, 5_000, _push(**{"class": "Call", "queue": "default"}), _sidekiq),
     Peer("Celery", 2_000, _script(PYTHON, "celery_worker.py"), _celery),
 )
+_TRACE: Final = "00-@JID@00000000-00f067aa0ba902b7-01"
+TRACED: Final = attrs.evolve(PEERS[0], name=f"{OURS}, a trace a job", produce=_push(TOKEN, traceparent=_TRACE))
+ONE_BUSY: Final = attrs.evolve(PEERS[0], name=f"{OURS}, one busy queue", produce=_push(TOKEN, queue="rest0"))

@@ -35,6 +35,11 @@ def cpu_s(pid: int) -> float:
     return sum(_clock_s(process) for process in _family(pid))
 
 
+def has_ended(pid: int) -> bool:
+    """Return whether a process is over, though nobody has waited for it yet."""
+    return _stat(pid)[:1] in ([], ["Z"])
+
+
 def memory_mib(pid: int) -> float:
     """Return the resident memory of a process and its descendants; shared pages count for each."""
     return sum(int(found[21]) for process in _family(pid) if (found := _stat(process))) * _PAGE_BYTES / 2**20

@@ -31,13 +31,17 @@ class Case:
 
 @attrs.frozen
 class Run:
-    """`scale` multiplies numbers of jobs and durations; `only` has parts of candidates' names, none for all."""
+    """`scale` multiplies numbers of jobs and durations; `only` has parts of candidates' names, none for all.
+
+    `original` and `executable` are as in `Bench`.
+    """
 
     around: Surroundings
     rounds: int = 1
     scale: float = 1.0
     only: Sequence[str] = ()
     original: str = ""
+    executable: str = ""
 
     def jobs(self, count: float, least: int = 20) -> int:
         """Return so many, scaled."""
@@ -52,7 +56,7 @@ class Run:
 
     def bench(self, load: Load) -> Bench:
         """Return where a candidate runs with this load."""
-        return Bench(self.around, load, self.original)
+        return Bench(self.around, load, self.original, self.executable)
 
     def case(self, row: str, load: Load, peer: Peer = PEERS[0], candidate: str = "") -> Case:
         """Return a case of a full queue, or of jobs at a rate."""

@@ -10,7 +10,7 @@ from typing import Final
 import attrs
 
 from dev.benchmarks import cores, floor
-from dev.benchmarks.measure import Cost, full_queue, worker
+from dev.benchmarks.measure import Cost, full_queue, mark, worker
 from dev.benchmarks.peers import BULLMQ, OURS, PEERS, REPLY, SIDEKIQ, Load, Peer
 from dev.benchmarks.processes import cpu_s, memory_mib
 from dev.benchmarks.run import Case, Found, Run
@@ -32,7 +32,9 @@ for number = 1, ARGV[1] do
 end
 """
 
-_ALERT: Final = {
+MESSAGE: Final = "author=alice&server=localhost&receiver=bob&message=Hello%2C+Bob%21+This+is+message+@NUMBER@"
+PUSHER: Final = {"Kind": "mongooseim-webhook", "Queue": "chat", "Class": "ChatEvent"}
+ALERT: Final = {
     "title": "[FIRING:1] High memory (eu-1) @NUMBER@",
     "message": "**Firing**\n\nValue: B=22, C=1\nLabels:\n - alertname = High memory\n - zone = eu-1\n",
     "status": "firing",
@@ -214,17 +216,16 @@ def _real(run: Run, server: Ejabberd) -> list[Case]:
 
 
 def _events(run: Run) -> Cost:
-    form = "author=alice&server=localhost&receiver=bob&message=Hello%2C+Bob%21+This+is+message+@NUMBER@"
-    source = {"Kind": "mongooseim-webhook", "Queue": "chat", "Class": "ChatEvent"}
-    return _posted(run, source, form, run.jobs(20_000), senders=10)
+    return posted(run, PUSHER, MESSAGE, run.jobs(20_000), senders=10)
 
 
 def _alerts(run: Run, source: Mapping[str, object], *, is_there: bool = False) -> Cost:
     """Post alerts as Grafana does. The target's server may be there."""
-    return _posted(run, {"Kind": "webhook", **source}, _ALERT, run.jobs(100_000), 8, is_there=is_there)
+    source = {"Kind": "webhook", **source}
+    return posted(run, source, ALERT, run.jobs(100_000), 8, is_there=is_there, one_more=True)
 
 
-def _posted(
+def posted(
     run: Run,
     source: Mapping[str, object],
     body: Mapping[str, object] | str,
@@ -232,27 +233,40 @@ def _posted(
     senders: int,
     *,
     is_there: bool = True,
+    one_more: bool = False,
 ) -> Cost:
-    """Measure what posts cost until each is a job, or done by the target; one more posts JSON ten times a second."""
+    """Measure what posts cost until each is a job, or done by the target.
+
+    `one_more`: beside them, one posts JSON ten times a second, and the latency is his. A source with a secret gets it.
+    """
     port, nowhere, store, around = free_port(), free_port(), run.around.redis, run.around
     target = {} if is_there else {"URL": f"http://127.0.0.1:{nowhere}/api"}
     keys = {"Events": {"Listen": f"127.0.0.1:{port}", "Sources": {"posted": {"Path": "/events/in", **source}}}}
     store.flushall()
     with worker(PEERS[0], run.bench(Load(1, keys=keys, target=target))) as pid:
         wait_for(port, 30)
-        before = cpu_s(pid), around.redis_cpu_s()
+        before = mark(around, pid)
         url = f"http://127.0.0.1:{port}/events/in"
-        beside: AbstractContextManager[list[float]] = nullcontext([])
-        with beside if isinstance(body, str) else slowly_posted(url, body) as waits_ms:
-            found = floor.post(around.directory, url, body, posts, connections=senders, on_last=False)
+        post = partial(floor.post, around.directory, url, body, posts)
+        if "Secret" in source:
+            post = partial(post, authorization=f"Bearer {source['Secret']}")
+        nobody: AbstractContextManager[list[float]] = nullcontext([])
+        with slowly_posted(url, body) if one_more and not isinstance(body, str) else nobody as waits_ms:
+            found = post(connections=senders, on_last=False)
         of_target = "Target" in source
         while of_target and is_there and store.llen("queue:rest0"):
             time.sleep(0.05)
-        used = zip((cpu_s(pid), around.redis_cpu_s()), before, strict=True)
-        cpu_us, redis_us = ((now - then) / posts * 1e6 for now, then in used)
-        memory = memory_mib(pid)
+        used, memory = mark(around, pid).since(before), memory_mib(pid)
     jobs = store.llen("queue:rest0" if of_target else f"queue:{source['Queue']}")
     if not (of_target and is_there) and jobs != posts + len(waits_ms):
         raise SystemExit(f"{posts} were posted, and {jobs} are jobs")
     cuts = statistics.quantiles(waits_ms, n=20) if len(waits_ms) > 1 else [None] * 19
-    return Cost(found.jobs_per_s, cpu_us, redis_us, memory, p50_ms=cuts[9], p95_ms=cuts[18])
+    return Cost(
+        jobs_per_s=found.jobs_per_s,
+        cpu_us=used.cpu_s / posts * 1e6,
+        redis_us=used.redis_s / posts * 1e6,
+        commands=used.commands / posts,
+        memory_mib=memory,
+        p50_ms=cuts[9],
+        p95_ms=cuts[18],
+    )

@@ -11,13 +11,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
+from urllib.parse import quote
 
 import attrs
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from dev.benchmarks.processes import started
+from dev.benchmarks.processes import cpu_s, started
 from tests.support.ports import free_port
 from tests.transport.authority import Authority, authority
 
@@ -28,7 +29,7 @@ LOGIN: Final = {"User": "admin@example.org", "Pass": "bench"}
 _HEAD: Final = Path(__file__).with_name("nginx.conf")
 _SERVER: Final = """
   server {{
-    listen 127.0.0.1:{port} {listen};
+    listen {listen};
     {probes}
     location {path} {{ access_log {log} dot; {answer} }}
     # Not "return 500": nginx closes the connection behind that, and the reconnects would be measured too.
@@ -46,7 +47,10 @@ _MONGOOSEIM: Final = (
 
 @attrs.frozen
 class Server:
-    """A kind of server. Jobs arrive at `path`, below `base`, and are answered with `status` and `body`."""
+    """A kind of server. Jobs arrive at `path`, below `base`, and are answered with `status` and `body`.
+
+    `header`: a line of nginx's that adds one to each answer; `by_socket`: it is reached by its unix socket.
+    """
 
     kind: str
     base: str
@@ -60,11 +64,13 @@ class Server:
     tls: bool = False
     wait_s: float = 0
     fails: bool = False
+    header: str = ""
+    by_socket: bool = False
 
     def answer(self) -> str:
         """Return nginx's directives."""
         if not self.wait_s:
-            return f"{_FAILS * self.fails}return {self.status} '{self.body}';"
+            return f"{self.header}{_FAILS * self.fails}return {self.status} '{self.body}';"
         return f"echo_read_request_body; echo_sleep {self.wait_s}; echo_status {self.status}; echo -n '{self.body}';"
 
 
@@ -131,6 +137,8 @@ SERVERS: Final[Mapping[str, Server]] = MappingProxyType(
         **KINDS,
         "slow": attrs.evolve(_EJABBERD, wait_s=SLOW_MS / 1000),
         "flaky": attrs.evolve(_EJABBERD, fails=True),
+        "differing": attrs.evolve(_EJABBERD, header="add_header X-Request-Id $request_id; "),
+        "socket": attrs.evolve(_EJABBERD, by_socket=True),
     }
 )
 
@@ -141,12 +149,15 @@ class Surroundings:
 
     directory: Path
     redis: "redis.Redis"
+    redis_pid: int
     redis_url: str
     ports: Mapping[str, int]
 
     def url(self, server: str) -> str:
         """Return the URL of its API."""
         found = SERVERS[server]
+        if found.by_socket:
+            return f"http+unix://{quote(str(_socket(self.directory, server)), safe='')}{found.base}"
         return f"http{'s' * found.tls}://127.0.0.1:{self.ports[server]}{found.base}"
 
     def target(self, server: str) -> dict[str, object]:
@@ -161,8 +172,11 @@ class Surroundings:
 
     def redis_cpu_s(self) -> float:
         """Return the CPU time of Redis so far."""
-        found = self.redis.info("cpu")
-        return float(found["used_cpu_user"]) + float(found["used_cpu_sys"])
+        return cpu_s(self.redis_pid)
+
+    def commands(self) -> int:
+        """Return how many commands Redis has executed so far, those inside of scripts too; each look is one itself."""
+        return sum(int(found["calls"]) for found in self.redis.info("commandstats").values())
 
 
 @contextmanager
@@ -179,14 +193,14 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
     store = ["redis-server", "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
     nginx = ["nginx", "-c", str(config), "-e", str(directory / "nginx.log")]
     with ExitStack() as stack:
-        stack.enter_context(started(store, directory / "redis.out"))
+        redis_pid = stack.enter_context(started(store, directory / "redis.out")).pid
         stack.enter_context(started(nginx, directory / "nginx.out"))
         for port in (redis_port, *ports.values()):
             wait_for(port)
         # By itself redis-py would send again over a new connection.
         client = redis.Redis(port=redis_port, retry=Retry(NoBackoff(), 0))
         stack.callback(client.close)
-        yield Surroundings(directory, client, f"redis://127.0.0.1:{redis_port}/0", ports)
+        yield Surroundings(directory, client, redis_pid, f"redis://127.0.0.1:{redis_port}/0", ports)
 
 
 def wait_for(port: int, patience_s: float = 10) -> None:
@@ -203,15 +217,22 @@ def wait_for(port: int, patience_s: float = 10) -> None:
 
 def _block(directory: Path, name: str, port: int) -> str:
     server, (certificate, key) = SERVERS[name], Authority(directory).pair("server")
-    tls = f"ssl backlog=511; ssl_certificate {certificate}; ssl_certificate_key {key}"
+    listen = f"127.0.0.1:{port} {'ssl ' * server.tls}backlog=511"
+    if server.by_socket:
+        listen += f"; listen unix:{_socket(directory, name)} backlog=511"
+    if server.tls:
+        listen += f"; ssl_certificate {certificate}; ssl_certificate_key {key}"
     return _SERVER.format(
-        port=port,
-        listen=tls if server.tls else "backlog=511",
+        listen=listen,
         probes=server.probes,
         path=server.path,
         log=_count(directory, name),
         answer=server.answer(),
     )
+
+
+def _socket(directory: Path, server: str) -> Path:
+    return directory / f"{server}.sock"
 
 
 def _count(directory: Path, server: str) -> Path:
