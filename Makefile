@@ -11,7 +11,8 @@ PACKAGES := redis-server ejabberd erlang-p1-oauth2 prosody tinyproxy-bin \
 # What only `make nightly` and `.ci/soak` run.
 NIGHTLY_PACKAGES := prosody-modules faketime tmux zsh fish strace nodejs golang-go \
 	golang-github-gomodule-redigo-dev prometheus
-# What only `make bench` runs, Node.js with npm beside it.
+# What only `make bench` runs, Node.js with npm beside it; with --against, nothing but these.
+AGAINST_PACKAGES := redis-server nginx-light libnginx-mod-http-echo
 BENCH_PACKAGES := ruby-net-http-persistent nodejs golang-go golang-github-gomodule-redigo-dev
 SHELL := /bin/bash
 # Where Python is told to keep no compiled code, as in some containers, each of a thousand processes would compile it all.
@@ -19,7 +20,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo quick test nightly lint format docs locks wheel release image clean servers nightly-servers \
-	tested reference bench
+	tested reference bench bench-peers bench-against
 
 help:
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -132,7 +133,14 @@ $(BENCH)/bench/.done: requirements/bench.lock dev/benchmarks/workers/package-loc
 	npm install --ignore-scripts --no-save --no-audit --no-fund --loglevel=error --prefix dev/benchmarks/workers
 	@touch $@
 
-bench: servers ## Measure restbroker beside its peers and write docs/appendix/performance.md (ARGS="--only restbroker", …)
+bench: $(if $(findstring --against,$(ARGS)),bench-against,bench-peers) ## Measure restbroker beside its peers (ARGS="--only restbroker", …), or ARGS="--against COMMIT"
+
+bench-against:
+	@PYTHON=$(PYTHON) .ci/servers $(AGAINST_PACKAGES)
+	@$(MAKE) --no-print-directory venv PYTHON=$(BENCH_PYTHON) VENV=$(BENCH)
+	@$(BENCH)/bin/python -m dev.benchmarks.against $(ARGS)
+
+bench-peers: servers
 	@PYTHON=$(PYTHON) .ci/servers $(BENCH_PACKAGES)
 	@$(MAKE) --no-print-directory venv PYTHON=$(BENCH_PYTHON) VENV=$(BENCH)
 	@$(MAKE) --no-print-directory $(BENCH)/bench/.done

@@ -17,9 +17,9 @@ from dev.benchmarks import cores
 from dev.benchmarks.listener import listening
 from dev.benchmarks.peers import OURS, WORKERS, Bench, Load, Peer, Words
 from dev.benchmarks.processes import cpu_s, has_ended, memory_mib, started
-from dev.benchmarks.surroundings import Surroundings
+from dev.benchmarks.surroundings import Surroundings, is_open
 
-_DEADLINE_S: Final = 120.0
+_DEADLINE_S: Final = 300.0
 _LOOK_S: Final = 0.01
 _PROBES: Final = 5
 """As many requests more than jobs are allowed: MongooseIM's probe goes the way of its jobs."""
@@ -85,8 +85,7 @@ class Gauge:
         while (done := self.done()) < jobs:
             if time.monotonic() > deadline_s or has_ended(self.pid):
                 how = "before it ended" if has_ended(self.pid) else f"in {_DEADLINE_S:.0f} s"
-                log = (self.bench.around.directory / "worker.out").read_text(errors="replace")[-2000:]
-                raise SystemExit(f"only {done} of {jobs} jobs were done {how}:\n{log}")
+                raise SystemExit(f"only {done} of {jobs} jobs were done {how}:\n{_last_words(self.bench)}")
             time.sleep(self.look_s)
         return mark(self.bench.around, self.pid, done)
 
@@ -157,6 +156,19 @@ def at_rate(peer: Peer, bench: Bench) -> Cost:
     waits_ms = listener.waits_ms[_WARM_UP.jobs + load.jobs // 10 :]
     cuts = statistics.quantiles(waits_ms, n=100) if waits_ms else [None] * 99
     return attrs.evolve(found, p50_ms=cuts[49], p99_ms=cuts[98])
+
+
+def until_listening(bench: Bench, pid: int, port: int) -> None:
+    """Return when a worker listens there; raise `SystemExit` with what it said if it does not."""
+    deadline_s = time.monotonic() + _UP_S
+    while not is_open(port):
+        if has_ended(pid) or time.monotonic() > deadline_s:
+            raise SystemExit(f"nothing listens:\n{_last_words(bench)}")
+        time.sleep(_LOOK_S)
+
+
+def _last_words(bench: Bench) -> str:
+    return (bench.around.directory / "worker.out").read_text(errors="replace")[-2000:]
 
 
 def warm_up(peer: Peer, gauge: Gauge) -> None:

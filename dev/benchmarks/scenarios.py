@@ -10,11 +10,11 @@ from typing import Final
 import attrs
 
 from dev.benchmarks import cores, floor
-from dev.benchmarks.measure import Cost, full_queue, mark, worker
+from dev.benchmarks.measure import Cost, full_queue, mark, until_listening, worker
 from dev.benchmarks.peers import BULLMQ, OURS, PEERS, REPLY, SIDEKIQ, Load, Peer
 from dev.benchmarks.processes import cpu_s, memory_mib
 from dev.benchmarks.run import Case, Found, Run
-from dev.benchmarks.surroundings import COMMAND, KINDS, SLOW_MS, wait_for
+from dev.benchmarks.surroundings import COMMAND, KINDS, SLOW_MS
 from dev.benchmarks.visits import VISITS, slowly_posted, visited
 from tests.support.ejabberd import Ejabberd
 from tests.support.ports import free_port
@@ -237,14 +237,15 @@ def posted(
 ) -> Cost:
     """Measure what posts cost until each is a job, or done by the target.
 
-    `one_more`: beside them, one posts JSON ten times a second, and the latency is his. A source with a secret gets it.
+    `one_more`: beside them, one posts JSON ten times a second, whose latency is told. A source with a secret gets it.
     """
     port, nowhere, store, around = free_port(), free_port(), run.around.redis, run.around
     target = {} if is_there else {"URL": f"http://127.0.0.1:{nowhere}/api"}
     keys = {"Events": {"Listen": f"127.0.0.1:{port}", "Sources": {"posted": {"Path": "/events/in", **source}}}}
     store.flushall()
-    with worker(PEERS[0], run.bench(Load(1, keys=keys, target=target))) as pid:
-        wait_for(port, 30)
+    bench = run.bench(Load(1, keys=keys, target=target))
+    with worker(PEERS[0], bench) as pid:
+        until_listening(bench, pid, port)
         before = mark(around, pid)
         url = f"http://127.0.0.1:{port}/events/in"
         post = partial(floor.post, around.directory, url, body, posts)

@@ -206,13 +206,19 @@ def surroundings(directory: Path) -> Iterator[Surroundings]:
 def wait_for(port: int, patience_s: float = 10) -> None:
     """Return when something listens on it; raise `ConnectionRefusedError` if that takes too long."""
     deadline_s = time.monotonic() + patience_s
-    while True:
-        try:
-            return socket.create_connection(("127.0.0.1", port)).close()
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline_s:
-                raise
-            time.sleep(0.05)
+    while not is_open(port):
+        if time.monotonic() > deadline_s:
+            raise ConnectionRefusedError(f"nothing listens on port {port}")
+        time.sleep(0.05)
+
+
+def is_open(port: int) -> bool:
+    """Return whether something listens on it."""
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 def _block(directory: Path, name: str, port: int) -> str:

@@ -1,0 +1,1 @@
+"""Two commits beside each other, row by row: `make bench ARGS="--against COMMIT"`."""
