@@ -24,7 +24,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
-from restbroker.job import claims
+from restbroker.job import claim_changes
 from restbroker.job.settlement import Fingerprint
 from restbroker.store import claims as store_claims
 from restbroker.store import jobs
@@ -157,7 +157,7 @@ class RedisGates:
         # Of a job that is done in part, the rest is sent without.
         if job.claims is None or job.effected:
             return None
-        changes = claims.before_sending(job.claims, job.ticket, self.identity.name)
+        changes = claim_changes.before_sending(job.claims, job.ticket, self.identity.name)
         return ClaimRequest(job.ticket, job.claims.jid, changes) if changes else None
 
     async def _look_up(self, fingerprints: list[Fingerprint]) -> list[float]:

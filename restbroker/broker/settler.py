@@ -21,6 +21,7 @@ from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.values import duration_text
 from restbroker.job import arguments, claims, display, hiding, retry, rubyjson, sealing, settle, signing, unmet
+from restbroker.job.claim_changes import at_settlement
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import EFFECTED_FIELD, Job, NotAJob, spare_jid
@@ -383,7 +384,7 @@ class Settler:
             return settlement
         changes = settlement.claims
         if claimed is not None:
-            changes = claims.at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=self.identity.name)
+            changes = at_settlement(claimed, settlement, outcome, ticket=job.ticket, identity=self.identity.name)
         if signed is not None and (record := acceptance.record_of(signed, settlement, outcome)) is not None:
             changes = (*changes, record)
         return settlement if changes == settlement.claims else attrs.evolve(settlement, claims=changes)

@@ -1,17 +1,17 @@
-"""Which jobs must not be done twice: what a job says of that, and what becomes of its claims. Pure.
+"""Which jobs must not be done twice: what a job says of that, and what stands in Redis of it. Pure.
 
 Two kinds. A *lock* is taken by `enqueue --unique` in the step that pushes the job; no second job of its key is pushed
 as long as it lasts. A *claim* is taken by a broker in the instant before it sends a job with an `idempotency_key`; a
-job that finds the claim of another one is not sent. Admission reads both, the link takes the claim before the
-first byte, and the settlement says what becomes of them. Always holds: who holds one is told by its job id,
-so that a retry, a promotion and a recovery meet their own and pass; a claim also says which ticket is at work, so that
-a second push of the same job, id included, is told from the first; no job gives up what it does not hold; of a command
-and its arguments a claim has only what no one can guess who does not know the token's secret.
+job that finds the claim of another one is not sent. Admission reads both; `job.claim_changes` says what is taken before
+the first byte, and what the settlement makes of them. Always holds: who holds one is told by its job id, so that a
+retry, a promotion and a recovery meet their own and pass; a claim also says which ticket is at work, so that a second
+push of the same job, id included, is told from the first; of a command and its arguments a claim has only what no one
+can guess who does not know the token's secret.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import orjson
@@ -19,9 +19,10 @@ import orjson
 from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
-from restbroker.job.outcome import Delivered, Duplicate
 from restbroker.job.reason import Reason
-from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Requeue, Retry, Schedule, Settlement
+
+if TYPE_CHECKING:  # of use to brokers alone: what pushes a job from a shell loads little
+    from restbroker.job.outcome import Delivered
 
 KEY_FIELD: Final = "idempotency_key"
 """The text for which a command is done once, within `IdempotencyFor` of its target."""
@@ -35,8 +36,6 @@ _OF_SECRET: Final = 6
 _OF_COMMAND: Final = 16
 """So many hexadecimal digits of a mark tell of its secret, and of its command."""
 _MOST_OF_NOTE: Final = 64
-_CRASHED_S: Final = 600.0
-"""A job whose process died begins its next try within this time, unless the queue is longer (`job.crashes`)."""
 
 
 @attrs.frozen
@@ -170,7 +169,7 @@ def at_work_value(jid: str, ticket: str, identity: str, mark: str = "") -> str:
     return _written(jid, ticket, identity, mark)
 
 
-def done_value(jid: str, mark: str = "", outcome: Delivered | None = None) -> str:
+def done_value(jid: str, mark: str = "", outcome: "Delivered | None" = None) -> str:
     """Return the value of a claim whose job is done, with this outcome as far as it is known."""
     result: list[Json] = []
     if outcome is not None:
@@ -196,73 +195,6 @@ def holder(value: str) -> Holder | None:
 def lock_holder(value: str) -> str:
     """Return the id of the job that holds a lock of this value, which has a moment behind it."""
     return value.rpartition(" ")[0]
-
-
-def before_sending(claims: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:
-    """Return what is claimed in the instant before a job is sent; if its process dies, it lasts until the next try."""
-    if claims.once is None:
-        return ()
-    mine = at_work_value(claims.jid, ticket, identity, claims.mark)
-    own = (waiting_value(claims.jid, claims.mark), mine)
-    return (ClaimChange("once", claims.once, own, becomes=mine, keep_s=max(claims.keep_s, _CRASHED_S)),)
-
-
-def give_up_all(claims: JobClaims) -> tuple[ClaimChange, ...]:
-    """Return all that a job may hold, as changes that give it up."""
-    changes: tuple[ClaimChange, ...] = ()
-    if claims.once is not None:
-        changes = (ClaimChange("once", claims.once, ()),)
-    if claims.lock is not None:
-        changes = (*changes, _released(claims.jid, claims.lock))
-    return changes
-
-
-def at_settlement(
-    claims: JobClaims, settlement: Settlement, outcome: object, *, ticket: str, identity: str
-) -> tuple[ClaimChange, ...]:
-    """Return what becomes of a job's claims with this settlement, which followed from `outcome` (None: from nothing).
-
-    What is tried again keeps them for as long as a new one would be kept, from that try on.
-    """
-    until_then_s = settlement.delay_s if isinstance(settlement, Retry | Schedule) else 0.0
-    mine = at_work_value(claims.jid, ticket, identity, claims.mark)
-    changes = (
-        _once_then(claims, settlement, outcome, mine=mine, until_then_s=until_then_s),
-        _lock_then(claims, settlement, outcome, until_then_s),
-    )
-    return tuple(change for change in changes if change is not None)
-
-
-def _once_then(
-    claims: JobClaims, settlement: Settlement, outcome: object, *, mine: str, until_then_s: float
-) -> ClaimChange | None:
-    if claims.once is None or isinstance(outcome, Duplicate):
-        return None
-    jid, keep_s, waiting = claims.jid, claims.keep_s, waiting_value(claims.jid, claims.mark)
-    own = (waiting, mine)
-    if isinstance(outcome, Delivered):
-        # It is done, even if it dies of an answer that Redis refuses: then a person's retry does it once more.
-        becomes = done_value(jid, claims.mark, outcome) if isinstance(settlement, Ack) else waiting
-        return ClaimChange("once", claims.once, own, becomes=becomes, keep_s=keep_s)
-    if isinstance(settlement, Retry | Schedule | Requeue):
-        keep_s += until_then_s
-        return ClaimChange("once", claims.once, own, becomes=waiting, keep_s=keep_s, later_s=until_then_s)
-    return ClaimChange("once", claims.once, own)
-
-
-def _lock_then(claims: JobClaims, settlement: Settlement, outcome: object, until_then_s: float) -> ClaimChange | None:
-    lock = claims.lock
-    if lock is None or (isinstance(outcome, Duplicate) and outcome.jid == claims.jid):
-        return None
-    if isinstance(settlement, Ack | Dead | Drop):
-        return _released(claims.jid, lock)
-    # With a new moment, by which who looks for the job learns that it moved.
-    keep_s = lock.keep_s + until_then_s
-    return ClaimChange("unique", lock.name, (claims.jid,), becomes=claims.jid, keep_s=keep_s, later_s=0.0)
-
-
-def _released(jid: str, lock: Lock) -> ClaimChange:
-    return ClaimChange("unique", lock.name, (jid,))
 
 
 def _written(*parts: str, result: Sequence[Json] = ()) -> str:

@@ -13,6 +13,7 @@ import attrs
 
 from restbroker.job import arguments, claims, display, retry, rubyjson
 from restbroker.job.backoff import SidekiqBackoff
+from restbroker.job.claim_changes import give_up_all
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import CommandSpec
 from restbroker.job.format import large_key
@@ -223,7 +224,7 @@ def settle_crashed(orphan: OrphanedJob, now_s: float, specs: Specs = lambda _: N
     context = _job_of_orphan(orphan, job, now_s, command or "")
     replies = make_replies(job, failed_answer("uncertain", reason, None), context)
     # Not its claim, for which its token would have to be known: it may have run.
-    locks = claims.give_up_all(JobClaims(job.jid, lock=claims.lock_of(job.fields)))
+    locks = give_up_all(JobClaims(job.jid, lock=claims.lock_of(job.fields)))
     payload = rubyjson.dumps(_dead_fields(job, reason, context, outcome="uncertain"))
     return Dead(now_s, payload, replies, claims=locks)
 

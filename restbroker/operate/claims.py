@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import attrs
 
 from restbroker.job import claims, hiding
+from restbroker.job.claim_changes import give_up_all
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import StoredJob
 from restbroker.store import claims as claim_store
@@ -18,7 +19,7 @@ from restbroker.store.client import Client
 def release(client: Client, jobs: Iterable[StoredJob]) -> None:
     """Release the locks and claims of these jobs. Raise `StoreUnavailable` or `StoreRefused`: some may be released."""
     held = (job.context.claims(job.queue, job.fields or {}) for job in jobs)
-    claim_store.release(client, [(of_job.jid, claims.give_up_all(of_job)) for of_job in held if of_job is not None])
+    claim_store.release(client, [(of_job.jid, give_up_all(of_job)) for of_job in held if of_job is not None])
 
 
 def release_cleared(client: Client, queue: str, raws: Iterable[bytes], context: ConfigContext) -> None:
@@ -49,7 +50,7 @@ def twin(client: Client, view: StoredJob) -> Twin | None:
     own = view.context.claims(view.queue, view.fields or {})
     if own is None or own.once is None:
         return None
-    (value,) = claim_store.read(client, claims.give_up_all(attrs.evolve(own, lock=None)))
+    (value,) = claim_store.read(client, give_up_all(attrs.evolve(own, lock=None)))
     held = None if value is None else claims.holder(value)
     if held is None or held.jid == own.jid:
         return None

@@ -12,6 +12,7 @@ import pytest
 from restbroker.bulk import store as bulk
 from restbroker.bulk.store import Chunk, JobLock
 from restbroker.job import claims
+from restbroker.job.claim_changes import at_settlement, before_sending
 from restbroker.job.claims import JobClaims, Lock
 from restbroker.job.outcome import Delivered
 from restbroker.job.settlement import Ack, ClaimChange
@@ -47,7 +48,7 @@ def payload(jid: str) -> bytes:
 
 def after(one: JobClaims, ticket: str, identity: str) -> tuple[ClaimChange, ...]:
     delivered = Delivered("0", 0, 200)
-    return claims.at_settlement(one, Ack(), delivered, ticket=ticket, identity=identity)
+    return at_settlement(one, Ack(), delivered, ticket=ticket, identity=identity)
 
 
 @pytest.mark.nightly
@@ -61,7 +62,7 @@ def test_idempotency_key_takes_little_memory(pool: Pool, server: Server, report:
         base += len(some)
         of = [JobClaims(jid, claims.once_name("chat", "default", f"order-{jid}"), DAY_S) for jid in some]
         jobs = [(job.ticket, each) for job, each in zip(taken.jobs, of, strict=True)]
-        calls = [ClaimRequest(ticket, each.jid, claims.before_sending(each, ticket, identity)) for ticket, each in jobs]
+        calls = [ClaimRequest(ticket, each.jid, before_sending(each, ticket, identity)) for ticket, each in jobs]
         assert claims_store.claim(client, identity, calls) == [True] * len(some)
         done = [(ticket, Ack(claims=after(each, ticket, identity))) for ticket, each in jobs]
         assert finish(client, FinishRequest(identity, "chat", QUEUES, base, done), 1.0) == [Applied()] * len(some)
@@ -91,7 +92,7 @@ def test_lock_takes_little_memory(pool: Pool, server: Server, report: Report) ->
 
 def test_a_claim_outlasts_a_crash_and_a_longer_one_is_not_shortened(pool: Pool, server: Server) -> None:
     """Its key may have been claimed under a longer `IdempotencyFor`, by a process with the configuration of before."""
-    (at_work,) = claims.before_sending(JobClaims("mine", "x", 2.0), "1:1", pool.identity)
+    (at_work,) = before_sending(JobClaims("mine", "x", 2.0), "1:1", pool.identity)
     queues.push(pool.client, "a", [b"1", b"2", b"3"])
     kept = [(DAY_S, 3600.0, DAY_S), (100.0, 3600.0, 3600.0), (at_work.keep_s, 2.0, 2.0)]
     assert at_work.keep_s == 600.0

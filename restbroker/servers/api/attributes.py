@@ -94,5 +94,6 @@ def is_secret_argument(name: str) -> bool:
 
 
 def _matches(command: str, names: Collection[str]) -> bool:
-    # Most names have no wildcard, and fnmatch compiles each.
-    return command in names or any(fnmatchcase(command, name) for name in names if "*" in name)
+    # Most names have no wildcard, or begin in another way; fnmatch compiles each.
+    near = (name for name in names if "*" in name and command.startswith(name[: name.index("*")]))
+    return command in names or any(fnmatchcase(command, name) for name in near)

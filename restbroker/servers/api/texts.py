@@ -7,7 +7,6 @@ little is loaded, since a shell command that pushes one job reads a catalogue.
 import re
 import tomllib
 import zlib
-from html import unescape
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,6 +55,8 @@ def page_heading(text: str) -> str:
     """Return the title of a page of HTML, or what is in it without its tags; a text that is no page as it is."""
     if not text.lstrip().startswith("<"):
         return text
+    from html import unescape  # its table of names is large, and few servers answer with a page
+
     page = text[:_PAGE_LIMIT]
     found = _HEADING.search(page)
     return unescape(found[1] if found else _TAG.sub(" ", page)).strip()

@@ -57,7 +57,7 @@
 
 local FIXED_KEYS, HISTORY_MAX, DAY_STATS_S = 12, 1000000, 157680000
 local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
--- So long a claim lasts at least while its job is at work (job/claims.py), and no longer for that.
+-- So long a claim lasts at least while its job is at work (job/claim_changes.py), and no longer for that.
 local AT_WORK_MS = 600000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local sent, in_flight, id = KEYS[11], KEYS[12], ARGV[1]
