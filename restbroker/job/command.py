@@ -94,6 +94,11 @@ class CommandSpec:
         return next((a for a in self.arguments if name == a.name or name in a.aliases), None)
 
 
+def repeat_safe(spec: CommandSpec | None) -> bool:
+    """Tell whether sending a command twice does no harm; False for a command outside the catalogue."""
+    return spec is not None and spec.repeat != "unsafe"
+
+
 @attrs.frozen
 class DangerousCommands:
     """Names of commands, of any version, that touch what `word` says: files, cluster, database, code, server."""

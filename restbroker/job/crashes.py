@@ -10,7 +10,7 @@ import json
 import re
 from codecs import BOM_UTF8
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 
@@ -18,9 +18,10 @@ from restbroker.job import active_job, rubyjson
 from restbroker.job.job import CRASHES_FIELD, MOST_CRASHES, UNCERTAIN_FIELD, crash_count, spare_jid
 from restbroker.job.json_types import Json, as_count
 from restbroker.job.repair import repair
-from restbroker.job.retry import stamp
-from restbroker.job.settle import DEFERRED_AT_FIELD
-from restbroker.job.settlement import OrphanedJob
+from restbroker.job.retry import DEFERRED_AT_FIELD, stamp
+
+if TYPE_CHECKING:  # commands that show jobs load little
+    from restbroker.job.settlement import OrphanedJob
 
 # Why: docs/design.md#poison
 _FIRST_WAIT_S: Final = 20.0
@@ -36,7 +37,7 @@ class Counted:
     waits_s: float = 0.0
 
 
-def count_crash(orphan: OrphanedJob, now_s: float, *, in_order: bool, unique: int, jitter: float) -> Counted:
+def count_crash(orphan: "OrphanedJob", now_s: float, *, in_order: bool, unique: int, jitter: float) -> Counted:
     """Return the job after one more crash; as it was, with a count of 0, if its bytes hold no job.
 
     `in_order`: it waits in the list of its key, else in a set, and `unique` (microseconds) tells it from equal ones.
@@ -91,5 +92,5 @@ def _first(raw: bytes, name: str) -> Json:
     return next(value for found, value in pairs if found == name)
 
 
-def _spare(orphan: OrphanedJob) -> str:
+def _spare(orphan: "OrphanedJob") -> str:
     return spare_jid(orphan.identity, orphan.ticket)

@@ -53,10 +53,6 @@ EVENT_MEMBERS: Final = (
 """The members that each event has in its job."""
 PRESENCE: Final = {True: "available", False: "unavailable"}
 """A presence in XMPP's words, for a server that says of a user whether they are there."""
-
-
-# The member of a push event that names a client at a push service, and may be all that it takes to notify it.
-NODE: Final = "node"
 _TEST: Final = "restbroker tests whether its events come: "
 
 

@@ -15,7 +15,7 @@ from restbroker.frozen_plain import frozen_plain
 from restbroker.job import active_job, retry, rubyjson
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json, as_count
-from restbroker.job.outcome import Reason
+from restbroker.job.reason import Reason
 
 # The id in a payload that is no JSON, as it was cut off: two would be those of a job within another.
 _JID = re.compile(rb'"jid"\s*:\s*"([0-9A-Za-z_-]{1,64})"')

@@ -18,6 +18,8 @@ BODY_NAMES: Final = frozenset(
 
 `raw` of an event is all that its server sent, which may have texts under any name.
 """
+NODE: Final = "node"
+"""The member of a push event that names a client at a push service, and may be all that it takes to notify it."""
 VALUES: Final = frozenset({"value", "values", "val", "content", "text", "variables"})
 """Arguments that hold the value of what another argument names: an option's value, the variables of a document."""
 # What prose and JIDs are made of besides letters and digits. Any other sign may put a value beside a name.

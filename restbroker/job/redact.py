@@ -17,11 +17,10 @@ import attrs
 from restbroker.job import endpoint, hiding, rubyjson, signing
 from restbroker.job.arguments import from_list
 from restbroker.job.command import ArgumentSpec, CommandSpec
-from restbroker.job.event import NODE
 from restbroker.job.format import is_large_key
 from restbroker.job.hiding import EVERYTHING, EXCERPT_LIMIT, MASK, MOST_SECRETS, Bodies, Hide, Secret, Spellings
 from restbroker.job.json_types import Json, are_texts
-from restbroker.job.names import BODY_NAMES, VALUES, has_a_name, has_a_sign, is_a_word, is_secret
+from restbroker.job.names import BODY_NAMES, NODE, VALUES, has_a_name, has_a_sign, is_a_word, is_secret
 from restbroker.job.repair import without_tags
 from restbroker.job.retry import ATTEMPTS_FIELD, TRY_FIELDS, UNREADABLE_CLASS
 

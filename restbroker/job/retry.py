@@ -19,6 +19,7 @@ from restbroker.job.repair import duration_s, fractional, repair, scrub, without
 DEFAULT_RETRIES = 25
 ERROR_MESSAGE_LIMIT = 10_000
 """Sidekiq's own limit, in characters."""
+DEFERRED_AT_FIELD = "restbroker_deferred_at"
 ATTEMPTS_FIELD = "restbroker_attempts"
 TRY_FIELDS = ("at", "status", "outcome", "code", "ms", "excerpt")
 ATTEMPTS_KEPT = 10

@@ -15,7 +15,7 @@ from restbroker.job import arguments, claims, display, retry, rubyjson
 from restbroker.job.backoff import SidekiqBackoff
 from restbroker.job.claim_changes import give_up_all
 from restbroker.job.claims import JobClaims
-from restbroker.job.command import CommandSpec
+from restbroker.job.command import CommandSpec, repeat_safe
 from restbroker.job.format import large_key
 from restbroker.job.job import (
     MAY_HAVE_RUN_FIELD,
@@ -49,7 +49,6 @@ DEFERRED_FIELD = "restbroker_deferred"
 """The field that counts how often this job was deferred without using up a try."""
 FREE_DEFERRALS = 5
 """So often a job may be deferred for free; then each "not now" is a try, or one sick command would never end."""
-DEFERRED_AT_FIELD = "restbroker_deferred_at"
 CROWDED_FIELD = "restbroker_crowded"
 """The field that counts how often this job could not begin."""
 _CROWDED_LIMIT = 20
@@ -277,11 +276,6 @@ def may_send(job: Job, spec: CommandSpec | None, uncertain_retries: int, *, at_m
     return job.maybe_run <= uncertain_retries or repeat_safe(spec)
 
 
-def repeat_safe(spec: CommandSpec | None) -> bool:
-    """Tell whether sending a command twice does no harm; False for a command outside the catalogue."""
-    return spec is not None and spec.repeat != "unsafe"
-
-
 def drop_reply(
     job: Job, settlement: Ack | Retry | Dead | Drop, text: str, context: Context, *, was_done: bool = True
 ) -> Settlement:
@@ -308,7 +302,7 @@ def perturb(settlement: Retry | Dead | Schedule, step: int) -> Settlement:
     """Return the settlement with a time in its payload moved by `step` microseconds: its set holds an equal member."""
     fields = rubyjson.loads(settlement.payload)
     assert isinstance(fields, dict)  # noqa: S101 - our own payload
-    for name in (DEFERRED_AT_FIELD, "retried_at", "failed_at"):
+    for name in (retry.DEFERRED_AT_FIELD, "retried_at", "failed_at"):
         value = fields.get(name)
         if isinstance(value, float):
             fields[name] = retry.stamp(value, step)
@@ -401,7 +395,7 @@ def _defer(job: Job, outcome: Deferred, context: Context) -> Settlement:
 def _reschedule(job: Job, fields: Mapping[str, Json], delay_s: float, context: Context) -> Schedule:
     fixed = repair({**fields, "jid": job.jid}, retry.read_queue(fields, job.queue, context.queues))
     # Also keeps equal jobs apart: a set holds each member once.
-    fixed[DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
+    fixed[retry.DEFERRED_AT_FIELD] = retry.stamp(context.now_s, context.unique)
     if job.maybe_run:
         fixed[UNCERTAIN_FIELD] = job.maybe_run
     return Schedule(delay_s + 3.0 * context.jitter, rubyjson.dumps(fixed))

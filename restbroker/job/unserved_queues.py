@@ -9,11 +9,11 @@ from typing import Final
 
 from restbroker.job import retry
 from restbroker.job.json_types import Json
-from restbroker.job.settle import DEFERRED_AT_FIELD, DEFERRED_FIELD
+from restbroker.job.settle import DEFERRED_FIELD
 
 OVERDUE_S: Final = 60.0
 """Nothing is said of an entry that is overdue by fewer seconds: another restbroker may be about to move it."""
-_WRITTEN: Final = (retry.ATTEMPTS_FIELD, DEFERRED_FIELD, DEFERRED_AT_FIELD)
+_WRITTEN: Final = (retry.ATTEMPTS_FIELD, DEFERRED_FIELD, retry.DEFERRED_AT_FIELD)
 _NAMED: Final = 5
 _NAME_LIMIT: Final = 100
 

@@ -14,12 +14,11 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job import arguments, claims, signing
 from restbroker.job.claims import JobClaims
-from restbroker.job.command import CommandSpec
+from restbroker.job.command import CommandSpec, repeat_safe
 from restbroker.job.fairness import cost_of
 from restbroker.job.hiding import Spellings, spellings_of
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
-from restbroker.job.settle import repeat_safe
 from restbroker.servers import registry
 from restbroker.store.key_queues import Cost, equal_cost
 

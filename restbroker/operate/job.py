@@ -13,7 +13,7 @@ from typing import Final
 import attrs
 
 from restbroker.config.values import duration_text
-from restbroker.job import arguments, claims, display, expiry, hiding, redact, rubyjson
+from restbroker.job import arguments, claims, display, expiry, hiding, redact, retry, rubyjson
 from restbroker.job.arguments import Submission
 from restbroker.job.crashes import crash_text
 from restbroker.job.display import command_of
@@ -23,7 +23,6 @@ from restbroker.job.job import CRASHES_FIELD, UNCERTAIN_FIELD, crash_count, dige
 from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS, read_count
-from restbroker.job.settle import DEFERRED_AT_FIELD
 from restbroker.job.unmet import Unmet, unmet
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.where import Condition, Where
@@ -195,7 +194,7 @@ class StoredJob:
     @property
     def crash_wait_s(self) -> float | None:
         """For how many seconds the job waits in a set since processes died with it; None if it does not."""
-        since_s = self.moment(DEFERRED_AT_FIELD) if self.crashes and self.in_queue is None else None
+        since_s = self.moment(retry.DEFERRED_AT_FIELD) if self.crashes and self.in_queue is None else None
         return None if since_s is None else max(0.0, self.score - since_s)
 
     @property
@@ -247,7 +246,7 @@ class StoredJob:
     @property
     def last_failure_s(self) -> float:
         """When the job last failed or was deferred, in epoch seconds; 0 if never."""
-        moments = (self.moment(name) for name in ("retried_at", "failed_at", DEFERRED_AT_FIELD))
+        moments = (self.moment(name) for name in ("retried_at", "failed_at", retry.DEFERRED_AT_FIELD))
         return max((moment for moment in moments if moment is not None), default=0.0)
 
     @property

@@ -23,8 +23,9 @@ from xml.sax.saxutils import quoteattr
 
 import attrs
 
-from restbroker.job.event import NODE, PRESENCE, EventType, ServerEvent, bare, domain
+from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json, as_text
+from restbroker.job.names import NODE
 from restbroker.servers.component.stanzas import Direct, Stanza
 
 SUBSCRIBER: Final = "rooms"

@@ -24,8 +24,9 @@ from restbroker.config.tls import tls_files
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import too_short
 from restbroker.errors import ConfigError
-from restbroker.job.event import NODE, EventType
+from restbroker.job.event import EventType
 from restbroker.job.jid import fold_case
+from restbroker.job.names import NODE
 from restbroker.kinds import EJABBERD
 
 TAKES: Final[tuple[EventType, ...]] = ("message", "groupchat", "presence", "subscription", "error")

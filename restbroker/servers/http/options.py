@@ -22,8 +22,8 @@ from restbroker.config.target import IssuedLogin, Target
 from restbroker.config.values import BadValue, is_plain, without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
-from restbroker.job.event import NODE
 from restbroker.job.json_types import Json
+from restbroker.job.names import NODE
 from restbroker.job.template import BadTemplate, TemplateText, parse_text
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.catalogue import HttpSettings, Recipe, header_value, path_value, secrets_of
