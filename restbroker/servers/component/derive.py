@@ -26,10 +26,9 @@ import attrs
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json, as_text
 from restbroker.job.names import NODE
+from restbroker.servers.component.options import SUBSCRIBER
 from restbroker.servers.component.stanzas import Direct, Stanza
 
-SUBSCRIBER: Final = "rooms"
-"""The name, before the component's, that is to be subscribed to rooms."""
 _SUBSCRIPTIONS: Final = frozenset({"subscribe", "subscribed", "unsubscribe", "unsubscribed"})
 _CARBONS: Final = frozenset({"{urn:xmpp:carbons:2}sent", "{urn:xmpp:carbons:2}received"})
 _ARCHIVED: Final = frozenset({"{urn:xmpp:mam:1}result", "{urn:xmpp:mam:2}result"})

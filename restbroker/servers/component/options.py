@@ -34,6 +34,8 @@ _TOLD: Final[tuple[EventType, ...]] = ("receipt", "displayed")
 ROOM_LIFE: Final[tuple[EventType, ...]] = ("created", "joined", "left", "destroyed")
 _MORE: Final[tuple[EventType, ...]] = ("push", *_TOLD, *ROOM_LIFE)
 """What is taken only where `Take` names it."""
+SUBSCRIBER: Final = "rooms"
+"""The name, before the component's, that is to be subscribed to rooms."""
 _WINDOW_S: Final = 60.0
 """The seconds within which equal stanzas with an id are copies of one."""
 _OWN_S: Final = 60.0

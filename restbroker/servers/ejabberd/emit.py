@@ -15,8 +15,7 @@ from restbroker.job.event import domain
 from restbroker.job.json_types import Json
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.api.xml import body_in, read_message
-from restbroker.servers.component.derive import SUBSCRIBER
-from restbroker.servers.component.options import Options
+from restbroker.servers.component.options import SUBSCRIBER, Options
 from restbroker.servers.ejabberd.catalogue import MESSAGE, STANZA
 from restbroker.servers.event_contract import Emission, Parties
 
