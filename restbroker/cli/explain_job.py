@@ -20,11 +20,11 @@ from restbroker.console.exits import Exit
 from restbroker.console.load_config import load_quietly
 from restbroker.console.progress import progress
 from restbroker.console.times import local, milliseconds, utc
+from restbroker.job.auth import NEVER_EDITED
 from restbroker.job.crashes import crash_text
 from restbroker.job.json_types import Json
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import context_of
-from restbroker.operate.edit import NEVER_EDITED
 from restbroker.operate.explain import TOLD, HistoryExtent, Location, NotFound, Receipts, Timeline, not_found
 from restbroker.operate.explain import explain as find_timeline
 from restbroker.operate.find import SearchLimits

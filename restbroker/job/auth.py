@@ -6,13 +6,16 @@ the token (never its secret), what was refused, and what to put into the configu
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Protocol
+from typing import Final, Protocol
 
 import attrs
 
 from restbroker.job.command import DANGEROUS, Command, CommandSpec
 from restbroker.job.endpoint import quote
 from restbroker.job.reason import Reason
+
+NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
+"""A job that failed with one of these was not let in, and no edit lets it in."""
 
 
 class Grant(Protocol):

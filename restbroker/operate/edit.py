@@ -38,8 +38,6 @@ from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import EDITED, MOVED, ShownJob, StoredJob
 from restbroker.operate.request import access_of, signatures_of
 
-NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
-"""A job that failed with one of these was not let in, and no edit lets it in."""
 _OF_ITS_RUN: Final = (UNCERTAIN_FIELD, MAY_HAVE_RUN_FIELD, EFFECTED_FIELD, DEFERRED_FIELD, CROWDED_FIELD)
 _WHOLE: Final = 1_048_576
 _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
@@ -166,7 +164,7 @@ def _proof(tokens: Tokens, view: StoredJob, target: Target) -> Proof | str:
     """Return what lets the job in as it is, if that also lets in what a person makes of it; else why it does not."""
     fields, queue = view.fields or {}, view.queue or ""
     code = fields.get("error_class")
-    if isinstance(code, str) and code in NEVER_EDITED:
+    if isinstance(code, str) and code in auth.NEVER_EDITED:
         return f"It failed as {code}: an edit does not help. {_ENQUEUE}"
     submission = arguments.read(fields.get("args"), tokens.hide)
     first = signing.accepted_queue(fields)
