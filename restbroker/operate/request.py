@@ -25,7 +25,6 @@ from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
-from restbroker.job.template import BadTemplate
 from restbroker.kinds import FLAT
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.operate.names import listed, require, suggestion
@@ -207,6 +206,8 @@ class WrongMember(Exception):
 @contextmanager
 def blame(member: str, hint: str = "") -> Iterator[None]:
     """Raise a `UsageError` or `BadTemplate` of the block as the fault of this member, with this hint."""
+    from restbroker.job.template import BadTemplate  # of no use to what pushes one job
+
     try:
         yield
     except (UsageError, BadTemplate) as error:

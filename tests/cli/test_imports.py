@@ -21,7 +21,7 @@ SLOW = {
     *("pydantic", "trio", "httpx", "quart", "hypercorn", "prometheus_client", "rich", "click"),
 }
 # What decides what becomes of a job that was sent, and makes events.
-JUDGING = {"restbroker.job.settlement", "restbroker.job.outcome", "restbroker.job.event"}
+JUDGING = {f"restbroker.job.{name}" for name in ("settlement", "outcome", "event", "template")}
 # What changes jobs, for commands that show them.
 ACTING = {"restbroker.operate.act", "restbroker.operate.edit", "restbroker.cli.actions"}
 OTHERS = {"rosters", *(kind.partition("-")[0] for kind in TARGETS if kind != FLAT)}
