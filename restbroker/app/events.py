@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 
-import attrs
 import trio
 
 from restbroker.broker.plan import Service
@@ -17,6 +16,7 @@ from restbroker.events import registry as kinds
 from restbroker.events.deliver import Deliverer, Receiver
 from restbroker.events.secrets import CurrentSecret
 from restbroker.events.webhook import Webhooks
+from restbroker.light import define
 from restbroker.operate.handovers import CommandJobs
 from restbroker.servers.contract import Ports
 from restbroker.servers.event_contract import EventReader, ReaderPorts
@@ -70,7 +70,7 @@ def event_services(
     return (receiver,) if secrets is None else (secrets, receiver)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class TokenSecrets:
     """A service that reads the secrets of tokens again: a slow disk must not hold up the loop."""
 

@@ -6,7 +6,6 @@ Always holds: it costs no I/O but reading the process' own memory use; what it r
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
-import attrs
 import trio
 
 from restbroker import __version__
@@ -16,6 +15,7 @@ from restbroker.broker.worker_pool import WorkerPool
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers import registry
 from restbroker.telemetry.counters import Counters, code_label
 from restbroker.telemetry.latency import Histogram
@@ -24,7 +24,7 @@ from restbroker.telemetry.metrics import Labels, Samples, Value
 _SLEEP_S = 1.0
 
 
-@attrs.frozen
+@frozen
 class LoopLag:
     """A service that measures how late the event loop is."""
 

@@ -14,6 +14,7 @@ import trio
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError, StoreRefused
+from restbroker.light import define, field
 from restbroker.operate.connect import store_settings
 from restbroker.telemetry.events import ConfigRefused, ConfigReloaded, ConfigUnchanged, OperatorWarning, Report
 from restbroker.telemetry.log import LogSink
@@ -52,7 +53,7 @@ class ReloadObserver(Protocol):
         """Note that the reload is over, successful or not."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Reload:
     """The reload of one process. `config` is what counts now. `load` may block, and raises `ConfigError`.
 
@@ -70,9 +71,9 @@ class Reload:
     observers: Sequence[ReloadObserver] = ()
     warns: bool = True
     reload_workers: Callable[[], Awaitable[None]] | None = None
-    _started: Config = attrs.field(init=False, default=attrs.Factory(lambda self: self.config, takes_self=True))
+    _started: Config = field(init=False, default=attrs.Factory(lambda self: self.config, takes_self=True))
     """The configuration of the start, whose events are taken in."""
-    _limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _limiter: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
     _hindrance: OperatorWarning | None = None
 
     async def reload(self) -> "BrokerPlan | None":

@@ -12,10 +12,10 @@ import socket
 import time
 from collections.abc import Callable, MutableMapping, Sequence
 
-import attrs
 import trio
 
 from restbroker.broker.status.view import View
+from restbroker.light import define
 
 _LOOK_S = 0.5
 
@@ -32,7 +32,7 @@ def notifiers(environ: MutableMapping[str, str], view: Callable[[], View]) -> li
     return [Notifier(address, view, int(limit_us) / 1e6 if watched else None)] if address else []
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Notifier:
     """The connection to systemd, one per process.
 

@@ -16,6 +16,7 @@ from restbroker.broker.status.view import RunningJob, View
 from restbroker.config.core import Config
 from restbroker.config.roster import Roster
 from restbroker.errors import ConfigError
+from restbroker.light import frozen
 from restbroker.operate.connect import store_settings
 from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection, MasterWatch
@@ -43,7 +44,7 @@ def parts_of(config: Config) -> set[Part]:
     return found | {"pages"} if config.stats else found
 
 
-@attrs.frozen
+@frozen
 class ProcessView:
     """The sources of what the pages show about a process: its state (`view`), its event loop, and jobs in delivery.
 
@@ -59,7 +60,7 @@ class ProcessView:
     samples: Callable[[], Samples] = dict
 
 
-@attrs.frozen
+@frozen
 class RosterService:
     """The services that are to run, and the values for /metrics."""
 
@@ -216,7 +217,7 @@ def _health(bind: tuple[str, int], view: ProcessView, report: Report) -> Service
 _SUMMARY_S: Final = 10.0
 
 
-@attrs.frozen
+@frozen
 class LogTicker:
     """A service that calls the log's `tick` every ten seconds."""
 

@@ -28,6 +28,7 @@ from restbroker.broker.settler import Settler
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
+from restbroker.light import define, field
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.connection import BUSY_S
 from restbroker.store.in_progress import FetchedJob
@@ -61,7 +62,7 @@ def take_batch(jobs: list[JobInProgress]) -> list[JobInProgress]:
     return batch[:count]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class AckBuffer:
     """The jobs of one pool that have a settlement and wait for the acker, oldest first.
 
@@ -74,8 +75,8 @@ class AckBuffer:
     ready: ReadyBuffer
     settle_now: Callable[[], bool] = lambda: False
     """Sends what waits here in this step, or once what it sent before is answered; False: the acker's task has to."""
-    jobs: list[JobInProgress] = attrs.field(factory=list)
-    _acker: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    jobs: list[JobInProgress] = field(factory=list)
+    _acker: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
     _more: bool = False
     _gathers: bool = False
     _closed: bool = False
@@ -130,7 +131,7 @@ class AckBuffer:
         self._acker.unpark_all()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _SettledBatch:
     """What was settled together: by ticket, how, and the hash of the job's bytes."""
 
@@ -139,7 +140,7 @@ class _SettledBatch:
     jobs: dict[str, tuple[Settlement, int]]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RecentlySettled:
     """The settlements of the last seconds of one pool, in case Redis forgets them; bounded by time and size.
 
@@ -148,9 +149,9 @@ class RecentlySettled:
     then they run again, as jobs that may have run. `now_s` is the time by any rising clock, the same for all methods.
     """
 
-    _batches: deque[_SettledBatch] = attrs.field(factory=deque)
+    _batches: deque[_SettledBatch] = field(factory=deque)
     _size_bytes: int = 0
-    lost: set[int] = attrs.field(factory=set)
+    lost: set[int] = field(factory=set)
     """The hashes of the jobs of which `may_have_run` may be true."""
     _lost_until_s: float = float("-inf")
 
@@ -211,7 +212,7 @@ def _size(settlement: Settlement) -> int:
             assert_never(settlement)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Acker(Agent):
     """The acker of one pool. `refused`: jobs that Redis refuses to settle; while there is one, none is fetched."""
 
@@ -219,15 +220,15 @@ class Acker(Agent):
     settler: Settler
     upkeep: Upkeep
     lease: Lease
-    refused: list[JobInProgress] = attrs.field(factory=list)
-    recently_settled: RecentlySettled = attrs.field(factory=RecentlySettled)
-    successor: trio.Event = attrs.field(factory=trio.Event)
+    refused: list[JobInProgress] = field(factory=list)
+    recently_settled: RecentlySettled = field(factory=RecentlySettled)
+    successor: trio.Event = field(factory=trio.Event)
     """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
     ask_next: Callable[[int], TakeNext | None] = lambda _count: None
     """Returns what is taken with the settlement of so many jobs, None if nothing is; the poller knows."""
     take_next: Callable[[Sequence[FetchedJob]], object] = len
     """Hands out what was taken so."""
-    lock: trio.Lock = attrs.field(factory=trio.Lock)
+    lock: trio.Lock = field(factory=trio.Lock)
     """Held for each call by the acker's task and by fetches: the one that waits takes along what came since."""
     is_taking_next: bool = False
     """Whether jobs are being taken with a settlement without a task: nothing else may be taken meanwhile."""

@@ -26,12 +26,12 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.tokens import Proof
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job import active_job, arguments, auth, claims, expiry, hiding, redact
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.job import Job, NotAJob, oversized_job, read, spare_jid
 from restbroker.job.outcome import Reason
+from restbroker.light import define, field, frozen_plain
 from restbroker.servers.contract import Connector
 from restbroker.telemetry.events import OperatorWarning
 
@@ -40,7 +40,7 @@ _WARN_AGAIN_S = 3600.0
 """A producer that goes on asking in vain is warned of each hour."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class CallFacts:
     """The facts about one endpoint of a target.
 
@@ -58,7 +58,7 @@ class CallFacts:
     _target: str
     _default_host: str | None
     _dangerous: Mapping[str, frozenset[str]]
-    _refusals: dict[str, Reason | None] = attrs.field(factory=dict)
+    _refusals: dict[str, Reason | None] = field(factory=dict)
 
     def refusal(self, token: Token, command: Command, queue: str) -> Reason | None:
         """Return why the token does not allow `command`, whose endpoint this is, from `queue`; None if it does."""
@@ -68,14 +68,14 @@ class CallFacts:
         return refused or auth.argument_refusal(token, command, self.spec, self._default_host)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Endpoints:
     """The endpoints that jobs of one pool named so far."""
 
     _target: Target
     _connector: Connector
     _slots: Slots
-    _known: dict[str, CallFacts] = attrs.field(factory=dict)
+    _known: dict[str, CallFacts] = field(factory=dict)
 
     def get(self, endpoint: str) -> CallFacts:
         """Return the facts about this endpoint, for the version of the server that its connector knows now."""
@@ -123,7 +123,7 @@ class AdmittedJob:
     endpoint: CallFacts
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Admission:
     """The admission of one pool."""
 
@@ -131,7 +131,7 @@ class Admission:
     identity: Identity
     endpoints: Endpoints
     health: StoreHealth
-    _kept: dict[tuple[str, str, str], CallFacts] = attrs.field(factory=dict)
+    _kept: dict[tuple[str, str, str], CallFacts] = field(factory=dict)
     """By command, as jobs name it, queue and name of a token: nothing but these decides whether that lets them in."""
 
     def read(self, job: JobInProgress, started_at_s: float | None) -> Job | NotAJob:

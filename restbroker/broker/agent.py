@@ -4,17 +4,16 @@ The poller, the acker and recovery are agents; the pool makes them. Always holds
 objects.
 """
 
-import attrs
-
 from restbroker.broker.health import StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import Reservations
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
+from restbroker.light import define
 from restbroker.store.connection import Connection
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Agent:
     """The base of the agents: what each of them has."""
 

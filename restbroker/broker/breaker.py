@@ -20,20 +20,21 @@ import trio
 from restbroker.broker.rules import CALM_S, SILENT_LIMIT, Adaptive, TripRules
 from restbroker.config.values import duration_text
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
+from restbroker.light import define, field
 from restbroker.telemetry.events import Report, TargetDown, TargetUp, VersionReported
 
 TakePlace: TypeAlias = Callable[[], bool]
 """What is called, once, for a job when its place comes; it tells whether the job takes the place."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class AdaptiveSemaphore:
     """The places of one pool; at first the entrance is closed. The adaptive limit is pure: this gives it the number."""
 
     _adaptive: Adaptive
-    line: deque[TakePlace] = attrs.field(factory=deque)
+    line: deque[TakePlace] = field(factory=deque)
     """The jobs that wait for a place, in their order: who takes one is counted, and must `leave`."""
-    beside: deque[TakePlace] = attrs.field(factory=deque)
+    beside: deque[TakePlace] = field(factory=deque)
     """The jobs that wait for the entrance alone, since they need no place; what these return is dropped."""
     _in_delivery: int = 0
     _is_waking: bool = False
@@ -127,14 +128,14 @@ _BUSY = (429, 503)
 _START = Reason("Starting", "the target has not been probed yet")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Breaker:
     """The breaker of a pool. It is tripped until a probe is answered: the first job needs the server's version."""
 
     target: str
     report: Report
     concurrency: int = 20
-    rules: TripRules = attrs.field(factory=TripRules)
+    rules: TripRules = field(factory=TripRules)
     denied: Reason | None = None
     server_version: str | None = None
     stopped: bool = False
@@ -144,22 +145,22 @@ class Breaker:
     """Whether a probe was ever let in, so that a denial is news and no mistake of this process' configuration."""
     is_reported: bool = False
     """Whether it was reported that it is tripped, and not yet that it was reset."""
-    admits: bool = attrs.field(default=False, init=False)
+    admits: bool = field(default=False, init=False)
     """Whether jobs may be fetched and sent."""
-    reason: Reason | None = attrs.field(default=_START, init=False)
+    reason: Reason | None = field(default=_START, init=False)
     """Why it is tripped; None while it admits jobs."""
-    semaphore: AdaptiveSemaphore = attrs.field(init=False)
+    semaphore: AdaptiveSemaphore = field(init=False)
     answers: int = 0
     """How often the target answered a command finally, so that it works at least for some."""
     _delivered_at_s: float = float("-inf")
-    _tripped_at_s: float = attrs.field(factory=trio.current_time)
+    _tripped_at_s: float = field(factory=trio.current_time)
     _probed_at_s: float = float("-inf")
-    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
-    _clock: trio.abc.Clock = attrs.field(factory=trio.lowlevel.current_clock)
+    _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
+    _clock: trio.abc.Clock = field(factory=trio.lowlevel.current_clock)
     """What `trio.current_time` reads, at a third of its price: each job needs the time."""
-    _failing: set[str] = attrs.field(factory=set)
+    _failing: set[str] = field(factory=set)
     """Commands that tripped it and have not been delivered since."""
-    _row: deque[str] = attrs.field(factory=lambda: deque(maxlen=SILENT_LIMIT))
+    _row: deque[str] = field(factory=lambda: deque(maxlen=SILENT_LIMIT))
     """The commands of the last jobs that a gateway's answer cost a try."""
 
     def __attrs_post_init__(self) -> None:

@@ -9,7 +9,6 @@ that job dead.
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-import attrs
 import trio
 
 from restbroker.broker import signals
@@ -19,6 +18,7 @@ from restbroker.broker.plan import BrokerPlan, start_all
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.scopes import until, wait_for_any
 from restbroker.broker.signals import Control
+from restbroker.light import define, field, frozen
 from restbroker.telemetry.events import BrokerStopped, BrokerStopping
 
 Reload: TypeAlias = Callable[[], Awaitable[BrokerPlan | None]]
@@ -26,7 +26,7 @@ Reload: TypeAlias = Callable[[], Awaitable[BrokerPlan | None]]
 _CLOSE_S = 1.0
 
 
-@attrs.frozen
+@frozen
 class BrokerEnd:
     """How the broker ended.
 
@@ -81,15 +81,15 @@ async def _next(control: Control, reload: Reload) -> BrokerPlan | None:
             return plan
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Generations:
     """All generations of a process. `stop_result`: what was left of those that lived until its stop, added up."""
 
     control: Control
     health: StoreHealth
-    stop_result: StopResult = attrs.field(factory=StopResult)
-    _identities: set[str] = attrs.field(factory=set)
-    _serving: list[tuple[trio.Event, trio.Lock]] = attrs.field(factory=list)
+    stop_result: StopResult = field(factory=StopResult)
+    _identities: set[str] = field(factory=set)
+    _serving: list[tuple[trio.Event, trio.Lock]] = field(factory=list)
 
     async def serve(self, plan: BrokerPlan) -> None:
         """Run generations until the process stops or a later plan takes over; close what their targets use."""

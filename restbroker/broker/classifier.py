@@ -8,12 +8,12 @@ time.
 from collections import deque
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.broker.poller import Poller
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.light import define, field
 from restbroker.store import classifying
 from restbroker.store.classifying import ClassifyResult
 from restbroker.store.connection import Connection
@@ -23,7 +23,7 @@ _AGAIN_S: Final = 1.0
 _CALLS: Final = 8
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Classifier:
     """The classifier of one pool, with a connection of its own."""
 
@@ -31,7 +31,7 @@ class Classifier:
     store: Connection
     poller: Poller
     report: Report
-    _took_s: deque[float] = attrs.field(factory=lambda: deque(maxlen=_CALLS))
+    _took_s: deque[float] = field(factory=lambda: deque(maxlen=_CALLS))
 
     async def run(self) -> None:
         """Classify whenever a fetch said that a list is not empty, until cancelled."""

@@ -70,6 +70,7 @@ from restbroker.broker.job_in_progress import JobInProgress, Reservations
 from restbroker.broker.steps import IN_TASK, PlannedEndpoint, RedisStep, step
 from restbroker.job.command import Call
 from restbroker.job.outcome import Outcome
+from restbroker.light import define
 from restbroker.store.claims import ClaimRequest, OtherHolder
 from restbroker.transport.exchange import Exchange
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport, Withdrawn
@@ -115,7 +116,7 @@ class Driver(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SendChecks:
     """What is checked before a request of one pool leaves."""
 

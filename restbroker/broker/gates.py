@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Generic, Literal, TypeVar
 
-import attrs
 import trio
 
 from restbroker.broker.health import StoreHealth, boot_time_s
@@ -26,6 +25,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused
 from restbroker.job import claim_changes
 from restbroker.job.settlement import Fingerprint
+from restbroker.light import define, field
 from restbroker.store import claims as store_claims
 from restbroker.store import jobs
 from restbroker.store.claims import ClaimAnswer, ClaimRequest, OtherHolder, UnreadableClaim
@@ -42,7 +42,7 @@ _LEAST_ROOM = 20
 """For a place of a slot so many jobs may wait, and for the slot at least so many."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Question(Generic[T, A]):
     """One job's question at a gate. `then` is called with the answer, or with the bug over which there is none."""
 
@@ -50,7 +50,7 @@ class Question(Generic[T, A]):
     then: Callable[[A | Exception], None]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Gate(Generic[T, A]):
     """A list in which jobs wait for an answer of Redis: all that came before a call share it.
 
@@ -58,8 +58,8 @@ class Gate(Generic[T, A]):
     """
 
     _call: Callable[[list[T]], Awaitable[Sequence[A]]]
-    _waiting: list[Question[T, A]] = attrs.field(factory=list)
-    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _waiting: list[Question[T, A]] = field(factory=list)
+    _lot: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     def put(self, what: T, then: Callable[[A | Exception], None]) -> Question[T, A]:
         """Have `then` called with the answer, once, unless `withdraw` comes before; it must raise nothing."""
@@ -113,7 +113,7 @@ def _drop(_answer: object) -> None:
     """Take the answer to a question that was withdrawn."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RedisGates:
     """The gates of one pool. A job in one waits while Redis is away, and at `claims` and `marks` also while it refuses.
 
@@ -127,12 +127,12 @@ class RedisGates:
     identity: Identity
     store: Connection
     health: StoreHealth
-    has_rate: bool = attrs.field(init=False)
+    has_rate: bool = field(init=False)
     """Whether the target has a rate limit."""
-    replays: Gate[Fingerprint, float] = attrs.field(init=False)
-    shares: Gate[JobInProgress, float] = attrs.field(init=False)
-    claims: Gate[ClaimRequest, bool | OtherHolder] = attrs.field(init=False)
-    marks: Gate[str, bool] = attrs.field(init=False)
+    replays: Gate[Fingerprint, float] = field(init=False)
+    shares: Gate[JobInProgress, float] = field(init=False)
+    claims: Gate[ClaimRequest, bool | OtherHolder] = field(init=False)
+    marks: Gate[str, bool] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Find out once what does not change."""
@@ -225,15 +225,15 @@ class RedisGates:
             return answer
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Slot:
     """The jobs of one pattern of commands: `limit` of them may be in delivery at once, and `in_use` are."""
 
     limit: int
     in_use: int = 0
-    waiting: deque[Callable[[], None]] = attrs.field(factory=deque)
+    waiting: deque[Callable[[], None]] = field(factory=deque)
     """What is to be called for each job that waits, once it has a place."""
-    _admitted: deque[Callable[[], None]] = attrs.field(factory=deque)
+    _admitted: deque[Callable[[], None]] = field(factory=deque)
     """What is being called, and what follows it."""
 
     def enter(self, then: Callable[[], None]) -> Literal["in", "waiting", "full"]:
@@ -265,12 +265,12 @@ class Slot:
         return True
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Slots:
     """The slots of one pool. `_limits`: {pattern of commands: jobs at once}; the first pattern that matches counts."""
 
     _limits: Mapping[str, int]
-    _slots: dict[str, Slot] = attrs.field(factory=dict)
+    _slots: dict[str, Slot] = field(factory=dict)
 
     def find(self, command: str) -> Slot | None:
         """Return the slot of this command; None if nothing limits it."""
@@ -286,21 +286,21 @@ _UNREADABLE = "A key restbroker:once:… is not a string; whether another job di
 _MANY = 100
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Timer:
     """One moment. `then` is called when it has come, and must raise nothing; None: it was cancelled."""
 
     then: Callable[[], None] | None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Timers:
     """The moments to come, on Trio's clock. `_heap`: (time due, order in which they were set, timer)."""
 
-    _heap: list[tuple[float, int, Timer]] = attrs.field(factory=list)
+    _heap: list[tuple[float, int, Timer]] = field(factory=list)
     _count: int = 0
     _cancelled: int = 0
-    _earlier: trio.Event = attrs.field(factory=trio.Event)
+    _earlier: trio.Event = field(factory=trio.Event)
 
     def __len__(self) -> int:
         return len(self._heap)

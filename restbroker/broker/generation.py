@@ -38,6 +38,7 @@ from restbroker.broker.signals import Control
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.upkeep import RedisUpkeep, Rewrite
 from restbroker.broker.worker_pool import WorkerPool
+from restbroker.light import define, field
 from restbroker.store import waiter
 from restbroker.store.connection import Connection
 from restbroker.store.older_form import require_none
@@ -47,7 +48,7 @@ from restbroker.telemetry.events import BrokerStarted, Event, TargetDown, Target
 _SETTLE_AGAIN_S = 5.0
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Generation:
     """One generation, for one call of `run`. Setting `replaced` ends it; it holds `intake` while it takes jobs.
 
@@ -58,14 +59,14 @@ class Generation:
     plan: BrokerPlan
     control: Control
     health: StoreHealth
-    identities: set[str] = attrs.field(factory=set)
-    replaced: trio.Event = attrs.field(factory=trio.Event)
-    intake: trio.Lock = attrs.field(factory=trio.Lock)
+    identities: set[str] = field(factory=set)
+    replaced: trio.Event = field(factory=trio.Event)
+    intake: trio.Lock = field(factory=trio.Lock)
     take_over: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint
-    _name: str = attrs.field(factory=new_name)
-    _lease: Lease = attrs.field(factory=Lease)
-    _phases: Phases = attrs.field(init=False)
-    _opened: AsyncExitStack = attrs.field(factory=AsyncExitStack)
+    _name: str = field(factory=new_name)
+    _lease: Lease = field(factory=Lease)
+    _phases: Phases = field(init=False)
+    _opened: AsyncExitStack = field(factory=AsyncExitStack)
 
     def __attrs_post_init__(self) -> None:
         """Make the phases of its end."""

@@ -19,10 +19,10 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
-import attrs
 import trio
 
 from restbroker.errors import ConnectionEnded, StoreUnavailable
+from restbroker.light import define, field
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, Report, StoreBack, StoreLost, StoreOutageChanged
@@ -41,11 +41,11 @@ def boot_time_s() -> float:
     return time.clock_gettime(_BOOT_CLOCK)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Lease:
     """The right of one generation to start requests, for all its pools."""
 
-    granted: trio.Event = attrs.field(factory=trio.Event)
+    granted: trio.Event = field(factory=trio.Event)
     """Set by the first confirmation."""
     _until_s: float = float("-inf")
 
@@ -81,7 +81,7 @@ They grow since two reasons may alternate with each try.
 """
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StoreHealth:
     """The state of Redis, as this process knows it.
 
@@ -191,14 +191,14 @@ class StoreHealth:
         self._stands_s = min(self._stands_s * 2, LONGEST_CHANGE_S)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ProcessTask:
     """The base of what a process does once, beside its pools. `store`: a connection that no urgent call uses."""
 
     store: Connection
     health: StoreHealth
     report: Report
-    _reported: set[object] = attrs.field(factory=set, init=False)
+    _reported: set[object] = field(factory=set, init=False)
 
     async def until_up(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `do` as `StoreHealth.call_until_up` does."""

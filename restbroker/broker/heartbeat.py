@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
-import attrs
 import orjson
 import trio
 
@@ -17,6 +16,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.tokens import Tokens
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
+from restbroker.light import define, field, frozen
 from restbroker.store import heartbeats, records
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -27,7 +27,7 @@ _SHOWN_EACH = 2
 """A snapshot that has not changed is written with every second heartbeat: for each target it costs Redis a write."""
 
 
-@attrs.frozen
+@frozen
 class Member:
     """A pool as its heartbeat knows it. `snapshot` describes it for `restbroker stats`."""
 
@@ -36,7 +36,7 @@ class Member:
     snapshot: Callable[[], Mapping[str, Json]]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Heartbeat:
     """The heartbeat of one generation. `control` is a connection of its own."""
 
@@ -45,8 +45,8 @@ class Heartbeat:
     health: StoreHealth
     lease: Lease
     count: int = 0
-    _shown: dict[str, bytes] = attrs.field(factory=dict)
-    _remembered: Mapping[str, float] = attrs.field(factory=dict)
+    _shown: dict[str, bytes] = field(factory=dict)
+    _remembered: Mapping[str, float] = field(factory=dict)
 
     async def run(self) -> None:
         """Beat until cancelled or fenced."""

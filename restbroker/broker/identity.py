@@ -9,13 +9,13 @@ import secrets
 import socket
 import time
 
-import attrs
 import trio
 
+from restbroker.light import define, field
 from restbroker.telemetry.events import Event, IdentityFenced, OperatorWarning, Report
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Identity:
     """The identity of one pool.
 
@@ -24,11 +24,11 @@ class Identity:
 
     name: str
     report: Report
-    fenced: trio.Event = attrs.field(factory=trio.Event)
+    fenced: trio.Event = field(factory=trio.Event)
     is_retired: bool = False
     has_marked: bool = False
     """Whether Redis may have marks of its jobs: set before the first is asked for."""
-    _warned_until_s: dict[str, float] = attrs.field(factory=dict)
+    _warned_until_s: dict[str, float] = field(factory=dict)
 
     def rename(self, name: str) -> None:
         """Take the name `name`, since Redis lists another identity under the current one."""

@@ -26,6 +26,7 @@ from restbroker.job.claims import JobClaims
 from restbroker.job.job import EFFECTED_FIELD, WEIGHED_FROM_BYTES, Job, memory_bytes
 from restbroker.job.policy import Context
 from restbroker.job.settlement import Fingerprint, Settlement
+from restbroker.light import define, field
 from restbroker.telemetry.events import JobFinished
 
 ReplyId: TypeAlias = str | int | float | None
@@ -61,7 +62,7 @@ class IllegalTransition(Exception):
     """A bug: a job was to change to a state that does not follow from those that it has. The job stays as it is."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class JobInProgress:
     """One job under its ticket. `number` is the ticket's first part; it rises and is never used again by an identity.
 
@@ -281,7 +282,7 @@ class JobInProgress:
         return IllegalTransition(f"{self.delivery.name}, {self.settling.name} -> {state.name}")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Reservations:
     """All jobs that Redis lists as those of one worker pool, fetched or in progress: {ticket: job}.
 
@@ -290,12 +291,12 @@ class Reservations:
     memory all jobs take.
     """
 
-    jobs: dict[str, JobInProgress] = attrs.field(factory=dict)
+    jobs: dict[str, JobInProgress] = field(factory=dict)
     last_number: int = 0
     memory_bytes: int = 0
     old_keys_until: float = math.inf
     """The highest ticket number of a job that may have been handed out under a key of another `OrderBy`."""
-    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     def add(self, jobs: Sequence[JobInProgress]) -> None:
         """Add jobs that Redis lists, in the order of their tickets."""

@@ -20,13 +20,14 @@ from restbroker.job import hiding, redact, settle
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
+from restbroker.light import define
 from restbroker.servers.contract import NotYet
 from restbroker.transport.message import MaybeSent, NotSent
 
 _Failed: TypeAlias = Rejected | Deferred | Uncertain | Unsent | Denied
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Judge:
     """Judges the rounds of one pool."""
 

@@ -11,13 +11,13 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.broker.health import ProcessTask
 from restbroker.errors import RestbrokerError
 from restbroker.job import claims
 from restbroker.job.schedule import CronSchedule, job_id
+from restbroker.light import define, field, frozen
 from restbroker.store import holders, periodic
 from restbroker.store.periodic import DueTick
 from restbroker.store.queues import HeldLock
@@ -32,7 +32,7 @@ _MOST_COUNTED: Final = 1000
 """After an outage, at most so many missed moments are counted."""
 
 
-@attrs.frozen
+@frozen
 class PeriodicJob:
     """A periodic command, and how to make its job. `late_s`: how late a job may be pushed, in seconds.
 
@@ -44,18 +44,18 @@ class PeriodicJob:
     schedule: CronSchedule
     queue: str
     late_s: float
-    make: Callable[[str, float], bytes] = attrs.field(repr=False)
+    make: Callable[[str, float], bytes] = field(repr=False)
     lock: str | None = None
     keep_s: float = 0.0
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class PeriodicPusher(ProcessTask):
     """Pushes the jobs of these commands."""
 
     jobs: Sequence[PeriodicJob]
-    _begun: set[str] = attrs.field(factory=set)
-    _missing: dict[str, tuple[str, float]] = attrs.field(factory=dict)
+    _begun: set[str] = field(factory=set)
+    _missing: dict[str, tuple[str, float]] = field(factory=dict)
     """The locks of commands whose jobs were nowhere at a first look: their values, and when it was (Trio's clock)."""
 
     async def run(self) -> None:

@@ -8,19 +8,19 @@ commit, which ends after the work.
 import math
 from collections.abc import Sequence
 
-import attrs
 import trio
 
 from restbroker.broker.scopes import bound, wait_for_any
 from restbroker.broker.signals import Control
 from restbroker.broker.worker_pool import WorkerPool
+from restbroker.light import define, field
 
 _END_S = 5.0
 _END_AT_ONCE_S = 2.0
 """Bounds on the last settlements, in seconds: `_END_S` after a drain, `_END_AT_ONCE_S` after a second signal."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Phases:
     """The phases of one generation. `replaced`: set when a later one takes over.
 
@@ -31,10 +31,10 @@ class Phases:
     _control: Control
     _replaced: trio.Event
     _shutdown_timeout_s: float
-    settle: trio.CancelScope = attrs.field(factory=lambda: trio.CancelScope(shield=True))
-    commit: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    work: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    intake: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    settle: trio.CancelScope = field(factory=lambda: trio.CancelScope(shield=True))
+    commit: trio.CancelScope = field(factory=trio.CancelScope)
+    work: trio.CancelScope = field(factory=trio.CancelScope)
+    intake: trio.CancelScope = field(factory=trio.CancelScope)
     _lost: bool = False
     """Whether it was fenced, or an error ended it: then it is no use to wait longer for the last settlements."""
 

@@ -6,7 +6,6 @@ Always holds: nothing here names a kind of server; what outlives a generation be
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-import attrs
 import trio
 
 from restbroker.broker.periodic import PeriodicJob
@@ -15,6 +14,7 @@ from restbroker.broker.status.status import Status
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.events import Report
@@ -39,7 +39,7 @@ async def start_all(services: Sequence[Service], nursery: trio.Nursery, stop: tr
             await nursery.start(service.run)
 
 
-@attrs.frozen
+@frozen
 class BrokerPlan:
     """The parts of a broker.
 
@@ -56,7 +56,7 @@ class BrokerPlan:
     report: Report
     snapshot: Callable[[WorkerPool], Mapping[str, Json]]
     shutdown_timeout_s: float = 25.0
-    upkeep: Upkeep = attrs.field(factory=Upkeep)
+    upkeep: Upkeep = field(factory=Upkeep)
     """That of the targets' HTTP clients."""
     periodic: Sequence[PeriodicJob] = ()
-    status: Status = attrs.field(factory=Status)
+    status: Status = field(factory=Status)

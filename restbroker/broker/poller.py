@@ -15,7 +15,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import assert_never
 
-import attrs
 import trio
 
 from restbroker.broker.acker import Acker
@@ -27,6 +26,7 @@ from restbroker.broker.scopes import until
 from restbroker.broker.standing_fetches import REFUSED_WAIT_S, StandingFetches
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.light import define, field
 from restbroker.store import jobs as store_jobs
 from restbroker.store.connection import LOOK_EVERY_S
 from restbroker.store.in_progress import FetchedJob
@@ -46,7 +46,7 @@ _LOOK_AGAIN_S = 2.0
 _ON_ITS_WAY_S = 0.001
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Poller(Agent):
     """The poller of one pool.
 
@@ -66,7 +66,7 @@ class Poller(Agent):
     """
     counts: tuple[QueueCounts, ...] = ()
     """How many jobs each queue's list and lists of keys had at the last fetch, where there are keys."""
-    has_backlog: trio.Event = attrs.field(factory=trio.Event)
+    has_backlog: trio.Event = field(factory=trio.Event)
     """Set when jobs of a list are to be moved into lists of keys; the classifier puts another event in its place."""
     _outages: int = 0
     _failed: bool = False
@@ -76,9 +76,9 @@ class Poller(Agent):
     """What a standing fetch said last, if that was not plain; its jobs are handed out."""
     _bug: Exception | None = None
     """What was raised while jobs of a standing fetch were handed out."""
-    _compared: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _compared: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
     _has_ended: bool = False
-    _shares: bool = attrs.field(init=False)
+    _shares: bool = field(init=False)
     """Whether all processes share a limit: then what lies ready here is missing elsewhere, or starts too late."""
 
     def __attrs_post_init__(self) -> None:

@@ -25,6 +25,7 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target_secrets import remove_secrets
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
+from restbroker.light import define, frozen
 from restbroker.store import limits, probing
 from restbroker.store.client import Client, visible
 from restbroker.store.connection import Connection
@@ -52,7 +53,7 @@ _PROBING_S = 15.0
 """For so many seconds longer than the first minute others wait, for the result of the first probe after it."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ProbeSharing:
     """How the processes of one Redis share probes and pauses of a target. No method raises; all are safe to cancel.
 
@@ -107,7 +108,7 @@ class ProbeSharing:
         return None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Prober:
     """Resets a breaker when its target works. `ask` sends a probe; it raises `NotSent` or `MaybeSent` if unanswered.
 
@@ -235,7 +236,7 @@ def decode(text: bytes) -> ProbeFinding | None:
         return None
 
 
-@attrs.frozen
+@frozen
 class ProbeLink:
     """Sends the requests of a probe, which needs none of the checks for a job."""
 

@@ -10,10 +10,10 @@ than places.
 from collections import deque
 from collections.abc import Callable, Container, Iterable
 
-import attrs
 import trio
 
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.light import define, field
 
 MOST_AHEAD = 200
 SPAN_S = 0.025
@@ -37,7 +37,7 @@ def stretch(pools: int) -> float:
     return min(_MOST_STRETCH, max(1.0, pools / _FEW_POOLS))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class BatchSize:
     """How many jobs a pool keeps ready beyond its free places: as many as it settled in its last 25 ms, 4 to 400.
 
@@ -55,7 +55,7 @@ class BatchSize:
     _started_s: float = 0.0
     _current: int = 0
     _previous: int = 0
-    _batches: deque[int] = attrs.field(factory=lambda: deque([0], maxlen=_BATCHES))
+    _batches: deque[int] = field(factory=lambda: deque([0], maxlen=_BATCHES))
 
     def record_settled(self, count: int, now_s: float) -> None:
         """Note a batch of `count` jobs that were settled at `now_s`."""
@@ -78,19 +78,19 @@ class BatchSize:
         return max(_LEAST, min(_MOST, found))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ReadyBuffer:
     """The jobs that wait for one of the `places` of the worker."""
 
     places: int
     batch_size: BatchSize
     closed: bool = False
-    _waiting: deque[JobInProgress] = attrs.field(factory=deque)
+    _waiting: deque[JobInProgress] = field(factory=deque)
     _take: Callable[[JobInProgress], bool] | None = None
     _busy: int = 0
     """How many places are taken."""
     _is_starting: bool = False
-    _demand: trio.Event = attrs.field(factory=trio.Event)
+    _demand: trio.Event = field(factory=trio.Event)
     _allowed: int = 0
     _started: int = 0
     """The highest ticket number that the worker took."""

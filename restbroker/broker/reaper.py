@@ -23,6 +23,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import active_job, arguments, display, hiding, retry, rubyjson, settle
 from restbroker.job.crashes import crash_text
 from restbroker.job.settlement import Dead, OrphanedJob
+from restbroker.light import define, field, frozen
 from restbroker.store import heartbeats, identities, order, queues, server
 from restbroker.store.heartbeats import JobPutOff, MakeDead
 from restbroker.store.identities import Registration
@@ -44,7 +45,7 @@ _PLACES = "`restbroker check` names keys of a wrong type: queues, dead, and sche
 _LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
 
 
-@attrs.frozen
+@frozen
 class Observation:
     """A heartbeat counter, since when it has this value (in healthy seconds), and the record of its identity.
 
@@ -56,7 +57,7 @@ class Observation:
     registration: Registration | None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Reaper(ProcessTask):
     """The reaper of one process. It never reaps `our_identities`, which the process changes as generations come and go.
 
@@ -68,11 +69,11 @@ class Reaper(ProcessTask):
     our_identities: Collection[str]
     specs: Mapping[str, settle.Specs]
     ordered: Sequence[TargetPlan] = ()
-    _seen: dict[str, Observation] = attrs.field(factory=dict)
+    _seen: dict[str, Observation] = field(factory=dict)
     _healthy_s: float = 0.0
     _scanned_at_s: float = float("inf")
     _epoch: tuple[int, str, str] | None = None
-    _warned_at_s: dict[str, float] = attrs.field(factory=dict)
+    _warned_at_s: dict[str, float] = field(factory=dict)
     _freed_at_s: float = 0.0
     _looked_at_s: float = float("-inf")
 

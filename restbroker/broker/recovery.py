@@ -19,6 +19,7 @@ from restbroker.broker.settler import Settler
 from restbroker.errors import StoreRefused
 from restbroker.job.job import Job
 from restbroker.job.settlement import Requeue
+from restbroker.light import define, frozen
 from restbroker.store import in_progress, queues, server
 from restbroker.store import jobs as store_jobs
 from restbroker.store.in_progress import JobsInProgress
@@ -28,7 +29,7 @@ _LOOKS = 2
 """How often Redis' list is read at the end: a fetch may have stood there until then, and taken jobs after the first."""
 
 
-@attrs.frozen
+@frozen
 class StopResult:
     """The numbers of jobs in progress at a stop. `requeued` jobs went back to their queues unsent.
 
@@ -51,7 +52,7 @@ class StopResult:
         )
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Recovery(Agent):
     """The recovery of one pool."""
 

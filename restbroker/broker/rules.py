@@ -28,9 +28,8 @@ call takes constant time. `others`: how many jobs are in delivery beside the one
 
 from collections import deque
 
-import attrs
-
 from restbroker.config.values import duration_text
+from restbroker.light import define, field
 from restbroker.transport.message import LONGEST_PAUSE_S
 
 # Why: docs/design.md#uncertain-outcomes
@@ -52,41 +51,41 @@ _JUDGED_FROM = 5
 _OTHERS = ""
 
 
-@attrs.define
+@define
 class _TimeSlice:
     number: int
     answers: int = 0
     deferred: int = 0
 
 
-@attrs.define
+@define
 class _Window:
     """The answers to one command in the last ten seconds, in slices of half a second."""
 
-    slices: deque[_TimeSlice] = attrs.field(factory=deque)
+    slices: deque[_TimeSlice] = field(factory=deque)
     answers: int = 0
     deferred: int = 0
 
 
-@attrs.define
+@define
 class TripRules:
     """When one target gets no jobs. `reason`, `tripped_at_s`: why it is tripped, and since when; None if it is not."""
 
-    reason: str | None = attrs.field(default=None, init=False)
-    tripped_at_s: float | None = attrs.field(default=None, init=False)
-    _silent: int = attrs.field(default=0, init=False)
-    _silent_command: str | None = attrs.field(default=None, init=False)
+    reason: str | None = field(default=None, init=False)
+    tripped_at_s: float | None = field(default=None, init=False)
+    _silent: int = field(default=0, init=False)
+    _silent_command: str | None = field(default=None, init=False)
     """The one command of the row; None if there are several, or a job could not be sent at all."""
-    _answered_at_s: float = attrs.field(default=float("-inf"), init=False)
-    _number: int = attrs.field(default=0, init=False)
-    _slice_ends_s: float = attrs.field(default=0.0, init=False)
+    _answered_at_s: float = field(default=float("-inf"), init=False)
+    _number: int = field(default=0, init=False)
+    _slice_ends_s: float = field(default=0.0, init=False)
     """The time from which answers are counted in another slice."""
-    _commands: dict[str, _Window] = attrs.field(factory=dict, init=False)
-    _relapses: int = attrs.field(default=0, init=False)
-    _reset_at_s: float = attrs.field(default=float("-inf"), init=False)
-    _last_try_s: float = attrs.field(default=float("-inf"), init=False)
-    _not_before_s: float = attrs.field(default=0.0, init=False)
-    _pause_ends_s: float = attrs.field(default=0.0, init=False)
+    _commands: dict[str, _Window] = field(factory=dict, init=False)
+    _relapses: int = field(default=0, init=False)
+    _reset_at_s: float = field(default=float("-inf"), init=False)
+    _last_try_s: float = field(default=float("-inf"), init=False)
+    _not_before_s: float = field(default=0.0, init=False)
+    _pause_ends_s: float = field(default=0.0, init=False)
 
     @property
     def permits(self) -> bool:
@@ -272,17 +271,17 @@ _STEP_SHARE = 10
 _PATIENCE_S = 10.0
 
 
-@attrs.define
+@define
 class Adaptive:
     """The limit of one target in one process. It begins at `ceiling`: there is nothing to be careful about yet."""
 
     ceiling: int
-    limit: int = attrs.field(init=False)
-    _goal: int = attrs.field(init=False)
-    _before: int = attrs.field(init=False)
-    _answered: int = attrs.field(default=0, init=False)
-    _grown_at_s: float = attrs.field(default=float("-inf"), init=False)
-    _refused_at_s: float = attrs.field(default=float("-inf"), init=False)
+    limit: int = field(init=False)
+    _goal: int = field(init=False)
+    _before: int = field(init=False)
+    _answered: int = field(default=0, init=False)
+    _grown_at_s: float = field(default=float("-inf"), init=False)
+    _refused_at_s: float = field(default=float("-inf"), init=False)
 
     def __attrs_post_init__(self) -> None:
         """Begin with the limit at `ceiling`, so that nothing is held back."""

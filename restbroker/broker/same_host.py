@@ -9,12 +9,11 @@ import os
 import socket
 from pathlib import Path
 
-import attrs
-
+from restbroker.light import frozen
 from restbroker.store.identities import ProcessInfo
 
 
-@attrs.frozen
+@frozen
 class Host:
     """This machine's current boot and this process's pid namespace; "" where the system does not say."""
 

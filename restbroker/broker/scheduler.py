@@ -15,7 +15,6 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, Literal
 
-import attrs
 import trio
 
 from restbroker.broker.health import ProcessTask, boot_time_s
@@ -23,6 +22,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import retry, rubyjson
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import OVERDUE_S, counts_text, unserved_queue
+from restbroker.light import define, field, frozen
 from restbroker.store import server, sets
 from restbroker.store.codes import Applied, Clash, Refused
 from restbroker.store.sets import BEGINNING, Placement, Position
@@ -39,20 +39,20 @@ _NOT_SERVED: Final = (
 )
 
 
-@attrs.frozen
+@frozen
 class UnservedQueue:
     """A due entry that restbroker wrote for `queue`, which this configuration does not serve: it stays in its set."""
 
     queue: str
 
 
-@attrs.define
+@define
 class _Sweep:
     """A way through what is due in a set, from `begun`: how far it is, and what it met that stays, by queue."""
 
     begun: Position = BEGINNING
     after: Position = BEGINNING
-    unserved: Counter[str] = attrs.field(factory=Counter)
+    unserved: Counter[str] = field(factory=Counter)
 
     def pause(self) -> None:
         """Have the next sweep begin here; it skips nothing by number, since what stays may be gone by then."""
@@ -60,14 +60,14 @@ class _Sweep:
         self.unserved.clear()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Scheduler(ProcessTask):
     """Moves due jobs, for one process. `queues`: all that this configuration serves."""
 
     queues: Collection[str]
-    _ahead: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
+    _ahead: dict[str, _Sweep] = field(factory=lambda: defaultdict(_Sweep))
     """For each set, the way behind all that stays."""
-    _again: dict[str, _Sweep] = attrs.field(factory=lambda: defaultdict(_Sweep))
+    _again: dict[str, _Sweep] = field(factory=lambda: defaultdict(_Sweep))
     """For each set, the way through what stays, and what came to lie among it."""
     _asked_at_s: float = -math.inf
     _outages: int = 0

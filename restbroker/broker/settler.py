@@ -30,6 +30,7 @@ from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reas
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
+from restbroker.light import define
 from restbroker.store import history
 from restbroker.store.claims import OtherHolder
 from restbroker.store.history import JobEnd, Records
@@ -37,7 +38,7 @@ from restbroker.store.tickets import ticket_key
 from restbroker.telemetry.events import ORDER_STOPPED, JobFinished, JobsDelivered, OperatorWarning
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Reports:
     """Reports the settled jobs of one pool: one event with the durations of a batch, and one for each unusual job.
 
@@ -136,7 +137,7 @@ class Reports:
         return text
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Settler:
     """Decides the settlements of one pool's jobs."""
 

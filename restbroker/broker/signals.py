@@ -14,9 +14,9 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import attrs
 import trio
 
+from restbroker.light import define, field
 from restbroker.start import STOP, end_at_once
 from restbroker.telemetry.events import BrokerQuiet, Report
 
@@ -24,7 +24,7 @@ _TRIO = Path(trio.__file__).parent
 WATCHED = (*STOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGHUP)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Control:
     """Requests that signals made. `second` is the number of the signal that ended the drain; None: there was none.
 
@@ -33,10 +33,10 @@ class Control:
     meanwhile.
     """
 
-    stop: trio.Event = attrs.field(factory=trio.Event)
-    at_once: trio.Event = attrs.field(factory=trio.Event)
-    quiet: trio.Event = attrs.field(factory=trio.Event)
-    reload: trio.Event = attrs.field(factory=trio.Event)
+    stop: trio.Event = field(factory=trio.Event)
+    at_once: trio.Event = field(factory=trio.Event)
+    quiet: trio.Event = field(factory=trio.Event)
+    reload: trio.Event = field(factory=trio.Event)
     name: str = ""
     """What the process is called among those of `--processes`; empty without it."""
     why: str = ""

@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.broker.job_in_progress import Reservations
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.light import define, field
 from restbroker.store.connection import BUSY_S, LOOK_EVERY_S, Watch
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult
 from restbroker.store.waiter import Waiter
@@ -24,7 +24,7 @@ _PASSES: Final = 2
 """How often other tasks are let run until each that can has: Trio takes them in any order, us perhaps before them."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StandingFetches:
     """The fetches of one pool that stand in Redis until there is a job: one for each queue, each over its connection.
 
@@ -42,7 +42,7 @@ class StandingFetches:
     waiters: Mapping[str, Waiter]
     watch: Watch
     reservations: Reservations
-    over: trio.Event = attrs.field(factory=trio.Event)
+    over: trio.Event = field(factory=trio.Event)
     again_at_s: float = -math.inf
     _make_request: Callable[[], FetchRequest | None] = lambda: None
     _take: Callable[[FetchRequest, FetchAnswer, float], bool] = lambda _fetch, _answer, _at_s: False
@@ -51,7 +51,7 @@ class StandingFetches:
     is_open: bool = False
     """Whether the next one is sent as soon as one is answered, unless `over` is set."""
     _is_lost: bool = False
-    _early: dict[int, tuple[FetchRequest, FetchResult, float]] = attrs.field(factory=dict)
+    _early: dict[int, tuple[FetchRequest, FetchResult, float]] = field(factory=dict)
     """The answers that came before another one, by the number below their first ticket."""
     _early_at_s: float = 0.0
     _stood_at_s: float = -math.inf

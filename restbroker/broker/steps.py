@@ -23,9 +23,9 @@ import attrs
 from restbroker.broker.admission import AdmittedJob, CallFacts
 from restbroker.broker.gates import Gate
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD
 from restbroker.job.outcome import Delivered, Outcome
+from restbroker.light import define, field, frozen_plain
 from restbroker.servers.contract import Plan, Planner
 from restbroker.transport.client import LeanClient
 from restbroker.transport.http1 import whole
@@ -115,14 +115,14 @@ _NOT_PLAIN: Final = frozenset((EFFECTED_FIELD, MAY_HAVE_RUN_FIELD, "traceparent"
 """Fields of jobs that may have run, or whose request has a header of its own."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class PlannedEndpoint:
     """An endpoint with a plan. `head`: that of its requests. `_outcomes`: those of short answers."""
 
     plan: Plan
     request: Request
     head: bytes
-    _outcomes: dict[tuple[int, bytes], Delivered] = attrs.field(factory=dict)
+    _outcomes: dict[tuple[int, bytes], Delivered] = field(factory=dict)
 
     def outcome(self, response: Response) -> Delivered | None:
         """Return what the answer means, as the plan says; None: `deliver` is to say it."""
@@ -139,13 +139,13 @@ class PlannedEndpoint:
         return found
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Plans:
     """The plans of one pool's endpoints."""
 
     planner: Planner
     client: LeanClient
-    _known: dict[CallFacts, PlannedEndpoint] = attrs.field(factory=dict)
+    _known: dict[CallFacts, PlannedEndpoint] = field(factory=dict)
 
     def for_call(self, job: JobInProgress, admitted: AdmittedJob) -> tuple[PlannedEndpoint, bytes] | None:
         """Return the plan for a plain call, and the bytes of its request; None if `deliver` is to make it.

@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
-import attrs
-
 from restbroker.broker.tokens import Tokens
 from restbroker.config.target import Target
 from restbroker.job.job import Job
@@ -13,6 +11,7 @@ from restbroker.job.order import Order
 from restbroker.job.policy import Policy
 from restbroker.job.reason import Reason
 from restbroker.job.unmet import Unmet, unmet
+from restbroker.light import define, field
 from restbroker.servers.contract import Connector
 from restbroker.store.jobs import Limits
 from restbroker.transport.message import Transport
@@ -26,7 +25,7 @@ class Closable(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class TargetPlan:
     """The parts that a worker pool is made of, and what is known of its jobs' keys."""
 
@@ -35,7 +34,7 @@ class TargetPlan:
     transport: Transport
     tokens: Tokens
     policy: Policy
-    limits: Limits = attrs.field(factory=Limits)
+    limits: Limits = field(factory=Limits)
     history_s: float | None = None
     """The seconds for which Redis keeps a record of finished jobs; None: it keeps none."""
     services: tuple[Closable, ...] = ()
@@ -51,9 +50,9 @@ class TargetPlan:
     event_commands: frozenset[str] = frozenset()
     """The commands that events become, whose dead jobs are counted by themselves."""
 
-    order: Order | None = attrs.field(init=False)
+    order: Order | None = field(init=False)
     """How jobs of one key are done one after the other; None: they are not."""
-    key_rules: str = attrs.field(init=False)
+    key_rules: str = field(init=False)
     """What the target says of its order and fairness, as the store takes it; "": nothing."""
 
     def __attrs_post_init__(self) -> None:

@@ -27,6 +27,7 @@ from restbroker.job.arguments import Submission
 from restbroker.job.auth import reaches
 from restbroker.job.json_types import Json
 from restbroker.job.signing import Signature
+from restbroker.light import define, field, frozen
 from restbroker.telemetry.events import OperatorWarning, Report
 
 _LOOK_S: Final = 1.0
@@ -41,7 +42,7 @@ _REPLACED: Final = 10
 _Look: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
-@attrs.frozen
+@frozen
 class Proof:
     """The proof that a job may use a token: the token, the secret that fits, and the signature if it has one.
 
@@ -49,7 +50,7 @@ class Proof:
     """
 
     token: Token
-    secret: str = attrs.field(repr=False)
+    secret: str = field(repr=False)
     is_previous: bool
     signature: Signature | None = None
 
@@ -58,7 +59,7 @@ def _drop(_event: object) -> None:
     pass
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Tokens:
     """The configured tokens with their secrets; never empty.
 
@@ -69,14 +70,14 @@ class Tokens:
     tokens: Sequence[Token]
     report: Report = _drop
     now_s: Callable[[], float] = monotonic
-    used: dict[str, float] = attrs.field(factory=dict)
-    _secrets: tuple[Proof, ...] = attrs.field(default=(), repr=False)
-    values: tuple[str, ...] = attrs.field(default=(), repr=False)
+    used: dict[str, float] = field(factory=dict)
+    _secrets: tuple[Proof, ...] = field(default=(), repr=False)
+    values: tuple[str, ...] = field(default=(), repr=False)
     """The texts to keep out of every message: the current secrets and those that were replaced last."""
-    _encoded: tuple[bytes, ...] = attrs.field(default=(), repr=False)
-    _published: dict[tuple[str, str], Json] = attrs.field(factory=dict, repr=False)
-    _digests: dict[str, list[str]] = attrs.field(factory=dict, repr=False)
-    _unusable: set[Path] = attrs.field(factory=set)
+    _encoded: tuple[bytes, ...] = field(default=(), repr=False)
+    _published: dict[tuple[str, str], Json] = field(factory=dict, repr=False)
+    _digests: dict[str, list[str]] = field(factory=dict, repr=False)
+    _unusable: set[Path] = field(factory=set)
     _look: _Look | None = None
     _looked_at_s: float = -inf
     _read_at_s: float = -inf

@@ -11,11 +11,11 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
-import attrs
 import trio
 
 from restbroker.broker.health import ProcessTask
 from restbroker.errors import StoreRefused
+from restbroker.light import define
 from restbroker.store import large, pauses, rewrite, unadmitted
 from restbroker.telemetry.events import OperatorWarning, PauseEnded, StoreRewrite
 
@@ -42,7 +42,7 @@ async def _repeat(each_s: float, do: Callable[[], Awaitable[None]]) -> None:
         await do()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RedisUpkeep(ProcessTask):
     """The upkeep of one process."""
 
@@ -85,7 +85,7 @@ class RedisUpkeep(ProcessTask):
             return None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Rewrite(ProcessTask):
     """Requests the rewrite. `name`: this process' name in Redis."""
 

@@ -42,6 +42,7 @@ from restbroker.job.job import MOST_CRASHES, NotAJob
 from restbroker.job.order import KEY_UNCLEAR, Order, is_ordered, key_of
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected, Uncertain, Unsent
 from restbroker.job.settle import reason_of
+from restbroker.light import define, field
 from restbroker.servers.contract import NotYet, Planner
 from restbroker.store.tickets import ticket_key
 from restbroker.transport.client import LeanClient
@@ -61,7 +62,7 @@ _UNSENT_WAIT_S = 0.2
 """Seconds until a job that was not sent is tried again."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Worker:
     """The worker of one pool. Setting `stopping` ends the waits here. `probe_after_denial` is the prober's."""
 
@@ -76,24 +77,24 @@ class Worker:
     acks: AckBuffer
     stopping: trio.Event
     probe_after_denial: Callable[[Reason], Awaitable[bool]]
-    _deliveries: dict[JobInProgress, Delivery] = attrs.field(factory=dict)
-    _delayed: list[tuple[float, int, JobInProgress]] = attrs.field(factory=list)
+    _deliveries: dict[JobInProgress, Delivery] = field(factory=dict)
+    _delayed: list[tuple[float, int, JobInProgress]] = field(factory=list)
     """The jobs whose connector wants them to wait: (time due, number, job), a heap."""
-    _finished: list[tuple[Delivery, Outcome | None, Exception | None]] = attrs.field(factory=list)
+    _finished: list[tuple[Delivery, Outcome | None, Exception | None]] = field(factory=list)
     """What came of rounds, to be judged."""
     _is_judging: bool = False
-    _client: LeanClient | None = attrs.field(init=False)
+    _client: LeanClient | None = field(init=False)
     """The transport, if its requests can be made without a task."""
-    _advance: Callable[[Run, object, Exception | None], Step] | None = attrs.field(init=False)
+    _advance: Callable[[Run, object, Exception | None], Step] | None = field(init=False)
     """What advances the connector by a step; None: it needs a task."""
-    _judging: Judge = attrs.field(init=False)
-    _plans: Plans | None = attrs.field(init=False, default=None)
+    _judging: Judge = field(init=False)
+    _plans: Plans | None = field(init=False, default=None)
     """The plans of a connector that has some."""
-    _for_tasks: deque[Delivery] = attrs.field(factory=deque)
+    _for_tasks: deque[Delivery] = field(factory=deque)
     """Those for each of which a task has been started: Trio begins tasks in any order, and jobs begin in theirs."""
     _tasks: trio.Nursery | None = None
-    _timers: Timers = attrs.field(factory=Timers)
-    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _timers: Timers = field(factory=Timers)
+    _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
     _has_ended: bool = False
 
     def __attrs_post_init__(self) -> None:

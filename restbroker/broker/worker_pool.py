@@ -7,7 +7,6 @@ its constructor names.
 
 from collections.abc import Mapping
 
-import attrs
 import trio
 
 from restbroker.broker import same_host
@@ -27,6 +26,7 @@ from restbroker.broker.settler import Reports, Settler
 from restbroker.broker.standing_fetches import StandingFetches
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker import Worker
+from restbroker.light import define, field
 from restbroker.store import jobs
 from restbroker.store.connection import Connection
 from restbroker.store.waiter import Waiter
@@ -34,7 +34,7 @@ from restbroker.telemetry.events import Report
 from restbroker.transport.readiness import Upkeep
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class WorkerPool:
     """The worker of a target in one generation, with its agents. `quiet`: it takes no more jobs.
 
@@ -53,15 +53,15 @@ class WorkerPool:
     _upkeep: Upkeep
     _report_of_breaker: Report
     _pools: int
-    stopping: trio.Event = attrs.field(factory=trio.Event)
-    reservations: Reservations = attrs.field(factory=Reservations)
-    breaker: Breaker = attrs.field(init=False)
-    ready: ReadyBuffer = attrs.field(init=False)
-    acker: Acker = attrs.field(init=False)
-    recovery: Recovery = attrs.field(init=False)
-    worker: Worker = attrs.field(init=False)
-    poller: Poller = attrs.field(init=False)
-    prober: Prober = attrs.field(init=False)
+    stopping: trio.Event = field(factory=trio.Event)
+    reservations: Reservations = field(factory=Reservations)
+    breaker: Breaker = field(init=False)
+    ready: ReadyBuffer = field(init=False)
+    acker: Acker = field(init=False)
+    recovery: Recovery = field(init=False)
+    worker: Worker = field(init=False)
+    poller: Poller = field(init=False)
+    prober: Prober = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Put the agents together."""

@@ -44,6 +44,7 @@ from restbroker.console.output import counted
 from restbroker.console.progress import ShowProgress, progress
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.json_types import Json
+from restbroker.light import define, field
 from restbroker.operate.connect import open_store
 from restbroker.store.client import Client
 
@@ -77,7 +78,7 @@ def run(
     raise typer.Exit(summary.code())
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _RowBatch:
     """One batch of the rows of `table`. `batch`: its id; "" until it is known. `record`: what Redis knows of it."""
 
@@ -86,9 +87,9 @@ class _RowBatch:
     client: Client
     table: RowFile
     batch: str = ""
-    record: bulk.BatchRecord = attrs.field(factory=bulk.BatchRecord)
+    record: bulk.BatchRecord = field(factory=bulk.BatchRecord)
     _failed: int = 0
-    _said_s: float = attrs.field(factory=time.monotonic)
+    _said_s: float = field(factory=time.monotonic)
 
     @property
     def waits(self) -> bool:

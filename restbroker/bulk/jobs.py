@@ -31,6 +31,7 @@ from restbroker.job.command import Command
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
+from restbroker.light import define, field, frozen
 from restbroker.operate.enqueue import JobRequest, find_process, pause_of, payload, waiting_notes
 from restbroker.operate.request import access_of, allowing_token, signatures_of, target_of
 from restbroker.store.client import Client
@@ -54,7 +55,7 @@ OWN_COLUMNS: Final = (UNIQUE_KEY, FAIR_COLUMN, ORDER_COLUMN)
 """Columns that are no arguments."""
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class TokenFinder:
     """Finds the token for a job: the first that allows the command and its arguments.
 
@@ -89,7 +90,7 @@ class TokenFinder:
         return refused or command_refusal(token, one.command.endpoint, one.spec, one.dangerous)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Maker:
     """Makes the payloads of one command. `request`: what all jobs share; its arguments and token are not used.
 
@@ -159,7 +160,7 @@ class Maker:
         return head, proof, tail
 
 
-@attrs.frozen
+@frozen
 class BatchOptions:
     """The options of the command line. `request`: the request that all jobs share, except arguments and token."""
 
@@ -173,7 +174,7 @@ class BatchOptions:
     rate: float | None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Makers:
     """Returns the maker of jobs for the name of a command, the same each time. `request`: what all jobs share."""
 
@@ -182,8 +183,8 @@ class Makers:
     typed_arguments: TypedArguments
     client: Client
     request: JobRequest
-    _made: dict[str, Maker | UsageError] = attrs.field(factory=dict)
-    _versions: dict[str, str | None] = attrs.field(factory=dict)
+    _made: dict[str, Maker | UsageError] = field(factory=dict)
+    _versions: dict[str, str | None] = field(factory=dict)
 
     def __call__(self, command: str) -> Maker:
         """Return the maker of this command's jobs. Raise `UsageError` for an unknown command."""
@@ -233,7 +234,7 @@ class Makers:
         return self._versions[queue]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class JobReader:
     """Makes jobs of rows. `command` None: each row names its own. `skipped`: rows up to this one are pushed already."""
 

@@ -23,11 +23,11 @@ from typing import Final, TypeAlias
 import attrs
 
 from restbroker.errors import UsageError
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job import rubyjson
 from restbroker.job.argument_check import quote_name
 from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
+from restbroker.light import define, field, frozen, frozen_plain
 
 STDIN: Final = "-"
 ERROR: Final = "_error"
@@ -73,7 +73,7 @@ class Bad:
 Read: TypeAlias = FileRow | Bad
 
 
-@attrs.frozen
+@frozen
 class RowFile:
     """A file whose beginning was read. `columns` and `separator` are those of a CSV file; NDJSON has none.
 
@@ -161,12 +161,12 @@ class _TooLong(Exception):
     """A line has more characters than may be held."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Lines:
     """The lines of the source. Those of the present row are in `row_lines`: who begins another row clears them."""
 
     source: io.TextIOWrapper
-    row_lines: list[str] = attrs.field(factory=list)
+    row_lines: list[str] = field(factory=list)
     number: int = 0
 
     def __iter__(self) -> Iterator[str]:

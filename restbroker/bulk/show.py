@@ -8,19 +8,18 @@ import os
 from pathlib import Path
 from typing import IO, Final
 
-import attrs
-
 from restbroker.bulk.rows import Bad, RowFile, reject_text
 from restbroker.bulk.store import NEGATIVE, BatchRecord
 from restbroker.console import columns, output
 from restbroker.console.exits import Exit
 from restbroker.console.output import counted
 from restbroker.errors import UsageError
+from restbroker.light import define, frozen
 
 MOST_TOLD: Final = 20
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Rejects:
     """Where rejected rows go: a file that can be corrected and fed again, or else some of them to stderr.
 
@@ -71,7 +70,7 @@ def existing_file_error(path: Path) -> UsageError:
     return UsageError(f"{path} exists already.", "Name another file for the rejects, or remove it.")
 
 
-@attrs.frozen
+@frozen
 class BatchSummary:
     """How a batch ended: `record` as in Redis; how many rows were rejected, and the file that has them, if any.
 

@@ -8,13 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import attrs
-
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import rubyjson
 from restbroker.job.claims import Lock
 from restbroker.job.json_types import Json
 from restbroker.job.reply import BATCH_PREFIX
+from restbroker.light import define, field, frozen
 from restbroker.operate.enqueue import JobRequest
 from restbroker.store.client import Argument, Client, as_score, integer, items, mapping, raw, text
 
@@ -48,7 +47,7 @@ def row_of(batch: str, jid: Json) -> int | None:
         return None
 
 
-@attrs.frozen
+@frozen
 class BatchRecord:
     """The record of a batch: the last row that was pushed, and the results of the rows.
 
@@ -60,9 +59,9 @@ class BatchRecord:
     row: int = 0
     pushed: int = 0
     done: int = 0
-    failed: Mapping[str, int] = attrs.field(factory=dict)
-    uncertain: Mapping[str, int] = attrs.field(factory=dict)
-    notes: Mapping[str, str] = attrs.field(factory=dict)
+    failed: Mapping[str, int] = field(factory=dict)
+    uncertain: Mapping[str, int] = field(factory=dict)
+    notes: Mapping[str, str] = field(factory=dict)
     queued_before: int = 0
 
     @property
@@ -92,7 +91,7 @@ def write_notes(client: Client, batch: str, notes: Mapping[str, str]) -> None:
     client.transaction([("HSET", key, *fields), ("EXPIRE", key, REMEMBERED_S)])
 
 
-@attrs.frozen
+@frozen
 class JobLock:
     """The lock of a job of this id, which is the one at `rank` (from 1 on) of those of its queue."""
 
@@ -102,13 +101,13 @@ class JobLock:
     lock: Lock
 
 
-@attrs.define
+@define
 class Chunk:
     """Rows to be pushed with one call, by their queues."""
 
     last: int = 0
-    jobs: dict[str, list[bytes]] = attrs.field(factory=dict)
-    locks: list[JobLock] = attrs.field(factory=list)
+    jobs: dict[str, list[bytes]] = field(factory=dict)
+    locks: list[JobLock] = field(factory=list)
     rows: int = 0
     size: int = 0
 

@@ -23,6 +23,7 @@ from restbroker.console.progress import progress
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
 from restbroker.job.unserved_queues import counts_text
+from restbroker.light import field, frozen
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN_QUEUE
 from restbroker.operate.act_set import SetJobs, inventory
@@ -52,17 +53,17 @@ _REST: Final = 4
 """After each read, Redis is left alone for this many times as long as it took."""
 
 
-@attrs.frozen
+@frozen
 class PlannedAction:
     """An action, and how to do it; `wait_s`: for how long to follow the jobs that were sent again (None: not)."""
 
     client: Client
     action: Action
     known: ConfigContext
-    dry_run: bool = attrs.field(kw_only=True)
-    yes: bool = attrs.field(kw_only=True)
-    as_json: bool = attrs.field(kw_only=True)
-    wait_s: float | None = attrs.field(default=None, kw_only=True)
+    dry_run: bool = field(kw_only=True)
+    yes: bool = field(kw_only=True)
+    as_json: bool = field(kw_only=True)
+    wait_s: float | None = field(default=None, kw_only=True)
 
     def act(self, jobs: Jobs) -> None:
         """Do the action, after asking if it is risky; with `wait_s`, wait until the jobs have ended or the time is up.

@@ -34,6 +34,7 @@ from restbroker.errors import ConfigError, UsageError
 from restbroker.events import registry as sources
 from restbroker.job.jid import BadAddress, printable, read_bare, read_domain
 from restbroker.kinds import FLAT, HTTP, TARGETS
+from restbroker.light import field, frozen
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import AllowedCommands
 
@@ -58,7 +59,7 @@ EVERYTHING: Final = AllowedCommands(("*", "!stop", "!start"))
 _OTHERS: Final = "For any other server, write a target of kind http by hand (docs/http.md)."
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class InitOptions:
     """The options of the command line; None: the option was not used."""
 
@@ -178,12 +179,12 @@ def _piped_password(login: str, given: InitOptions) -> str:
     return _read_password(sys.stdin.readline().rstrip("\r\n"))
 
 
-@attrs.frozen
+@frozen
 class _Questions:
     """Asks questions one after the other, each with its number; or none at all."""
 
     asks: bool
-    numbers: Iterator[int] = attrs.field(factory=lambda: count(1))
+    numbers: Iterator[int] = field(factory=lambda: count(1))
 
     def __call__(self, given: str | None, question: str, default: str, read: _Read) -> str:
         """Return the value of the option, otherwise the answer; the question is repeated until its answer is usable."""

@@ -28,6 +28,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.job.command import Catalogue, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.kinds import FLAT
+from restbroker.light import frozen
 from restbroker.operate.connect import open_store
 from restbroker.operate.ctl import remove_refused
 from restbroker.operate.enqueue import (
@@ -92,7 +93,7 @@ def ctl(
                 _end(way.result(asked, found, timeout_s))
 
 
-@attrs.frozen
+@frozen
 class _CtlExchange:
     """One exchange with the server through the queue, from a command to the output for its answer."""
 

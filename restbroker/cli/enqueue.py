@@ -31,6 +31,7 @@ from restbroker.console.times import at_s, duration_s, local, waiting_s
 from restbroker.errors import UsageError
 from restbroker.job import claims
 from restbroker.job.claims import Lock
+from restbroker.light import frozen
 from restbroker.operate.enqueue import JobRequest
 from restbroker.operate.request import target_of
 
@@ -66,7 +67,7 @@ def retry(text: str) -> bool | int:
     raise UsageError("--retry takes a number, true or false.", "For example: --retry 3")
 
 
-@attrs.frozen
+@frozen
 class When:
     """When the job is due, and until when it is worth doing."""
 
@@ -96,7 +97,7 @@ class When:
         return due_s, expire_s
 
 
-@attrs.frozen
+@frozen
 class JobKeys:
     """The keys by which jobs are told from others, take turns, and are kept in order."""
 
@@ -154,7 +155,7 @@ class JobKeys:
             output.say(f'note: --order-key has no effect: no "OrderBy": "order_key" in this configuration of {names}.')
 
 
-@attrs.frozen
+@frozen
 class Many:
     """Many jobs from a file."""
 

@@ -27,6 +27,7 @@ from restbroker.job import claims
 from restbroker.job.coerce import coerce
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.operate.connect import open_store
 from restbroker.operate.enqueue import (
     AnswerWait,
@@ -46,14 +47,14 @@ _DEAD: Final = frozenset({"rejected", "failed", "uncertain", "cancelled"})
 """Outcomes after which a job of this command is in the dead set: it never has `"dead": false`."""
 
 
-@attrs.frozen
+@frozen
 class OneJob:
     """One command that is to be pushed to a queue of `target`. `request`: all of it but its arguments and token."""
 
     settings: Config
     target: Target
     request: JobRequest
-    any_command: bool = attrs.field(kw_only=True)
+    any_command: bool = field(kw_only=True)
 
     def push(self, words: Sequence[str], *, timeout_s: float, as_json: bool) -> None:
         """Push it with the arguments that were typed as `words`; print its id or the answer, and end the command.

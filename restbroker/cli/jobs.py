@@ -46,6 +46,7 @@ from restbroker.console.progress import progress
 from restbroker.console.times import at_s, waiting_s
 from restbroker.console.who import who
 from restbroker.errors import UsageError
+from restbroker.light import frozen
 from restbroker.operate import find, where
 from restbroker.operate.connect import open_store
 from restbroker.operate.context import ConfigContext, context_of
@@ -79,7 +80,7 @@ _HELP: Final = {
 _SUMMARY_S: Final = 600.0
 
 
-@attrs.frozen
+@frozen
 class JobChange:
     """What an edit changes in a job besides the values that are given."""
 

@@ -21,7 +21,6 @@ from functools import partial
 from io import TextIOWrapper
 from typing import Final, NoReturn, TypeAlias
 
-import attrs
 import typer
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -36,6 +35,7 @@ from restbroker.console.columns import Column, Row, draw
 from restbroker.console.times import local
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
 from restbroker.job.json_types import Json
+from restbroker.light import define, field
 from restbroker.operate import find
 from restbroker.operate.context import context_of
 from restbroker.operate.job import ShownJob
@@ -68,7 +68,7 @@ _DEAD_COLUMNS: Final[Sequence[Column[ShownJob]]] = (
 )
 
 
-@attrs.define
+@define
 class Sample:
     """The latest good read of the stats, `read_at_s` by a clock that never goes back, and the `error` since then.
 
@@ -79,7 +79,7 @@ class Sample:
     settings: Config
     stats: Snapshot | None = None
     error: RestbrokerError | None = None
-    per_s: Mapping[str, float] = attrs.field(factory=dict)
+    per_s: Mapping[str, float] = field(factory=dict)
     stopped: Sequence[TargetStoppedKeys] = ()
     read_at_s: float = 0.0
 
@@ -107,12 +107,12 @@ class Sample:
         self.stats, self.read_at_s = seen, now_s
 
 
-@attrs.define
+@define
 class ReadTimes:
     """When the next read is due: never twice for one moment, and late ones are left out."""
 
     every_s: float
-    _start_s: float = attrs.field(factory=time.monotonic)
+    _start_s: float = field(factory=time.monotonic)
     _count: int = 0
 
     def remaining_s(self) -> float:
@@ -199,7 +199,7 @@ def _terminal() -> Iterator[int | None]:
         termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-@attrs.define
+@define
 class Screen:
     """The live screen: what is wrong, targets, queues and the latest dead jobs, of which one is selected."""
 

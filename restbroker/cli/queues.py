@@ -10,7 +10,6 @@ from contextlib import closing
 from functools import partial
 from typing import Annotated, Any, Final
 
-import attrs
 import typer
 
 from restbroker.cli import entries
@@ -38,6 +37,7 @@ from restbroker.console.progress import progress
 from restbroker.console.times import duration
 from restbroker.console.who import who
 from restbroker.errors import RestbrokerError, UsageError
+from restbroker.light import frozen
 from restbroker.operate import find
 from restbroker.operate import queues as operate_queues
 from restbroker.operate.act import Action, Progress, Verb
@@ -209,7 +209,7 @@ def run_steps(steps: Generator[Progress], done: str) -> int:
     return so_far.done
 
 
-@attrs.frozen
+@frozen
 class MeantJobs:
     """The jobs of a queue that are meant."""
 

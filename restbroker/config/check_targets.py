@@ -18,11 +18,12 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Credentials, Proxy, Target, TlsFiles, Url, WrittenKeys, check_login
 from restbroker.config.urls import BadUrl, RestAddress, rest_address
 from restbroker.kinds import FLAT
+from restbroker.light import frozen
 
 _FAIR_WEIGHTS: Final = 200
 
 
-@attrs.frozen
+@frozen
 class _TargetEntry:
     """A target as it is written: `at` names the place of a member, `login` returns the credentials for an address."""
 

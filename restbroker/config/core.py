@@ -21,6 +21,7 @@ from restbroker.config.target import Basic, check_login
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import LogLevel
 from restbroker.job.backoff import SidekiqBackoff
+from restbroker.light import frozen
 
 if TYPE_CHECKING:  # each is loaded when the file has it, or is judged without it
     from restbroker.config.events import Events
@@ -35,7 +36,7 @@ _LEAST_TOKEN = 16
 _HINT = "give StatsUser and StatsPassFile, or use a loopback address with a reverse proxy in front of it"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class _IgnoredKeys:
     """Keys of the Go original that are understood and have no effect."""
 
@@ -53,7 +54,7 @@ class _IgnoredKeys:
     """Was derived from RestURL."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class _Login:
     """The login for the web pages, as it is written."""
 
@@ -66,7 +67,7 @@ class _Login:
     )
 
 
-@attrs.frozen(kw_only=True, repr=False)
+@frozen(kw_only=True, repr=False)
 class Config:
     """The whole configuration; the one that `config.load` returns is checked. Durations are seconds.
 
@@ -305,7 +306,7 @@ def all_keys() -> Mapping[str, Key]:
     return keys_of(Config)
 
 
-@attrs.frozen
+@frozen
 class LoadedConfig:
     """A configuration, the notes to show with it, and its file (None: it came from the environment alone)."""
 

@@ -12,8 +12,6 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
-import attrs
-
 from restbroker.config import forms
 from restbroker.config.key import Form, Items, Names, OptionsOf, choice, duration, inline, key, secret, text, word
 from restbroker.config.secret import Secret
@@ -24,6 +22,7 @@ from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
 from restbroker.kinds import SOURCES
+from restbroker.light import frozen
 
 DEFAULT_LISTEN = ("127.0.0.1", 8081)
 _MEMBER = r"[A-Za-z][A-Za-z0-9_]{0,63}"
@@ -92,7 +91,7 @@ IqRule = Literal["refuse", "accept"]
 """What to do with a client's question (an iq of type get or set), which the server has to answer."""
 
 
-@attrs.frozen
+@frozen
 class Filter:
     """Which events are meant; an empty member matches every event.
 
@@ -143,7 +142,7 @@ def _patterns(written: tuple[str, ...], fold: Callable[[str], str]) -> list[re.P
 _NO_FILTER = Filter()
 
 
-@attrs.frozen
+@frozen
 class Shape:
     """What an event looks like in its job: additional `fields`, other `names` for its members, and members to `omit`.
 
@@ -158,7 +157,7 @@ class Shape:
     """Members to remove: ["raw"]."""
 
 
-@attrs.frozen
+@frozen
 class Handover:
     """The command of a target that an event becomes, instead of a job for the application; without `target`: none."""
 
@@ -191,7 +190,7 @@ class Handover:
 _NO_HANDOVER = Handover()
 
 
-@attrs.frozen
+@frozen
 class Route:
     """Where events go that match `only` and no member of `excluded`."""
 
@@ -207,7 +206,7 @@ class Route:
     handover: Handover = inline(Handover, _NO_HANDOVER)
 
 
-@attrs.frozen
+@frozen
 class EventSource:
     """One entry of `Sources`; fields that have no key are set by its kind. Durations are seconds.
 
@@ -279,7 +278,7 @@ class EventSource:
         return any((self.handover.arguments, *(route.handover.arguments for route in self.routes)))
 
 
-@attrs.frozen
+@frozen
 class Events:
     """The section itself: the address to listen on, the sources, and the certificate for TLS (`tls`; None: no TLS)."""
 

@@ -16,6 +16,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Credentials, Target, check_bearer, check_login
 from restbroker.config.urls import RestAddress
 from restbroker.kinds import FLAT
+from restbroker.light import frozen
 
 DEFAULT_REST = "http://localhost:5281"
 _NAMES: Mapping[str, str] = {
@@ -37,7 +38,7 @@ def _flat(described: Key) -> Key | None:
     return attrs.evolve(described, of_target=described.name, aliases=aliases)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class FlatKeys:
     """What the operator wrote for the flat keys; None: nothing."""
 

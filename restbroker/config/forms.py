@@ -17,6 +17,7 @@ from restbroker.job.backoff import Backoff, ExponentialBackoff, SidekiqBackoff
 from restbroker.job.fairness import FAIR_KEY, HEAVIEST, Fairness
 from restbroker.job.json_types import Json
 from restbroker.job.order import ORDER_KEY, OnDead, Order
+from restbroker.light import frozen
 
 SENTINEL_PORT = 26379
 _MOST_PER_S = 1_000_000
@@ -37,7 +38,7 @@ _KEY_NAMES: Final = 4
 _EXPECTED_QUEUE = "a queue's name, without queue: before it, and without control characters or blanks around it"
 
 
-@attrs.frozen
+@frozen
 class Rate:
     """A rate limit: all processes together start at most `per_s` jobs per second, and `burst` at once after a pause."""
 

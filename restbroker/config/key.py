@@ -20,12 +20,13 @@ import attrs
 from restbroker.config.secret import Secret
 from restbroker.config.values import DURATION_PATTERN, BadValue, is_plain, json_or_text, seconds
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 _DIGITS = re.compile(r"[+-]?\d{1,30}", re.ASCII)
 _NO_TIME = re.compile(r"0+(?:\.0+)?(?: ?(?:ms|s|m|min|h|d|w))?", re.ASCII)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Form:
     """The form of a single value.
 
@@ -39,7 +40,7 @@ class Form:
     from_text: Callable[[str], Json] = json_or_text
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Items:
     """The form of a list; `expected` is the text of the error for another value.
 
@@ -54,7 +55,7 @@ class Items:
     weights: Any = None
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Names:
     """The form of an object whose members' names the operator chooses; they match `pattern`, described by `expected`.
 
@@ -68,7 +69,7 @@ class Names:
     is_tuple: bool = False
 
 
-@attrs.frozen
+@frozen
 class OptionsOf:
     """The form of an object whose members are the keys of a kind, which the neighbouring key `Kind` names.
 
@@ -78,14 +79,14 @@ class OptionsOf:
     of: Literal["targets", "sources"]
 
 
-@attrs.frozen
+@frozen
 class Keys:
     """The form of an object that is read as this class of keys."""
 
     members: type[attrs.AttrsInstance]
 
 
-@attrs.frozen
+@frozen
 class LateBound:
     """An attrs class of this package, whose module is loaded only when it is needed: many files have no such key."""
 
@@ -225,7 +226,7 @@ ANYTHING = Form("anything", {}, lambda value: value)
 """For keys that are understood and ignored: a wrong type of an unused value is no reason to stop."""
 
 
-@attrs.frozen
+@frozen
 class Key:
     """One key of a file. Its texts are written for the reference page; `type` is the value's type with its form.
 

@@ -9,12 +9,11 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
-import attrs
-
 from restbroker.config.key import Members, UnusableKind
 from restbroker.config.problems import Problems
 from restbroker.config.target import Target
 from restbroker.config.values import describe
+from restbroker.light import frozen
 
 if TYPE_CHECKING:
     from restbroker.config.events import EventSource
@@ -23,7 +22,7 @@ At: TypeAlias = Callable[[str], str]
 """Return the place of a member, such as `URL`, as the operator wrote it."""
 
 
-@attrs.frozen
+@frozen
 class Defaults:
     """What a kind uses where the target does not say, and whether its `Domain` is the default of the header `Host`.
 
@@ -56,7 +55,7 @@ class TargetCheck(Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class SourceDefaults:
     """What holds for every source of a kind.
 

@@ -8,17 +8,16 @@ else is ever raised for what an operator wrote.
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
-import attrs
-
 from restbroker.config import converter, document
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.config.key import NO_KINDS, Members, exclusive_pairs
 from restbroker.config.problems import Problems
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 
-@attrs.frozen
+@frozen
 class CollectedKeys:
     """The JSON value of each key, from the origin that counts, not yet read; `problems` knows these origins."""
 

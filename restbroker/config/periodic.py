@@ -17,6 +17,7 @@ from restbroker.config.values import BadValue, duration_text, is_plain
 from restbroker.job import schedule
 from restbroker.job.json_types import Json
 from restbroker.job.schedule import CronSchedule
+from restbroker.light import frozen
 
 _EXAMPLE: Final = 'a cron expression such as "30 4 * * *" or "@daily"'
 _LEAST_WITHIN_S: Final = 5.0
@@ -70,7 +71,7 @@ _Retry: TypeAlias = Annotated[
 _Year: TypeAlias = Annotated[float, duration(366)]
 
 
-@attrs.frozen
+@frozen
 class PeriodicCommand:
     """A command that becomes a job at set times. Durations are seconds."""
 

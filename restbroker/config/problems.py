@@ -12,18 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import attrs
-
 from restbroker.config.key import NO_KINDS, Members
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.values import is_plain, without_logins, words_without_logins
 from restbroker.errors import ConfigError
+from restbroker.light import define, field, frozen
 
 _TOP: Final = re.compile(r"^[^.\[]+")
 """The key of the file at the beginning of a place."""
 
 
-@attrs.frozen
+@frozen
 class Notice:
     """Something the operator should know about the configuration; it is used all the same."""
 
@@ -32,7 +31,7 @@ class Notice:
     hint: str | None = None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Problems:
     """The problems and notes found so far, and what is needed to find more.
 
@@ -40,14 +39,14 @@ class Problems:
     in. `kinds` and `sources` have the class of options of each kind.
     """
 
-    base: Path = attrs.field(factory=Path)
-    environ: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    base: Path = field(factory=Path)
+    environ: Mapping[str, str] = field(factory=dict, repr=False)
     kinds: Mapping[str, Members] = NO_KINDS
     sources: Mapping[str, Members] = NO_KINDS
-    setters: dict[str, str] = attrs.field(factory=dict)
+    setters: dict[str, str] = field(factory=dict)
     """The name of the variable or flag that has set a key of the file, by key."""
-    _by_place: dict[str, str] = attrs.field(factory=dict)
-    notes: list[Notice] = attrs.field(factory=list)
+    _by_place: dict[str, str] = field(factory=dict)
+    notes: list[Notice] = field(factory=list)
 
     @property
     def problems(self) -> list[str]:

@@ -14,11 +14,12 @@ from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret, place_of
 from restbroker.config.urls import BadUrl, RedisAddress, redis_address, redis_host
 from restbroker.errors import ConfigError
+from restbroker.light import frozen
 
 DEFAULT_REDIS = "redis://localhost:6379"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Redis:
     """What the operator wrote about Redis and its Sentinels."""
 

@@ -18,6 +18,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.config.urls import is_loopback
 from restbroker.config.values import without_logins
 from restbroker.kinds import PROSODY_ROSTER
+from restbroker.light import frozen
 
 LONGEST_S: Final = 4.0
 """How many seconds Prosody's users wait for their rosters at most."""
@@ -29,7 +30,7 @@ _SHARE: Final = 0.8
 _HINT: Final = "give Auth, or use a loopback address"
 
 
-@attrs.frozen
+@frozen
 class QueryKey:
     """A key in the query of the address, `?key=…`, which Prosody can send instead of HTTP Basic."""
 
@@ -47,7 +48,7 @@ class QueryKey:
         return QueryKey(value)
 
 
-@attrs.frozen
+@frozen
 class RosterAuth:
     """How Prosody logs in, as it is written: one of two ways."""
 
@@ -66,7 +67,7 @@ class RosterAuth:
         return None
 
 
-@attrs.frozen
+@frozen
 class Roster:
     """The section itself; in a checked one, `path` has `USER` once.
 

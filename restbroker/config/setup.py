@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import attrs
-
 from restbroker.config.urls import redis_address
 from restbroker.job.json_types import Json
 from restbroker.kinds import FLAT
+from restbroker.light import field, frozen
 
 REDIS: Final = "redis://127.0.0.1:6379/0"
 STATS_USER: Final = "ops"
@@ -20,7 +19,7 @@ ALERTS_PATH: Final = "/slack"
 _NOTE: Final = "Every key is described in docs/configuration.md. Keys that begin with // or _ are comments."
 
 
-@attrs.frozen
+@frozen
 class SetupAnswers:
     """The answers of the operator: `user` is that of the login (None: no login), `domain` the default virtual host.
 
@@ -35,20 +34,20 @@ class SetupAnswers:
     user: str | None = None
     domain: str | None = None
     queue: str = "rest"
-    stats_password: str | None = attrs.field(default=None, repr=False)
+    stats_password: str | None = field(default=None, repr=False)
     auth: str | None = None
-    password: str | None = attrs.field(default=None, repr=False)
+    password: str | None = field(default=None, repr=False)
     password_file: Path | None = None
     token_file: Path | None = None
     alerts_to: str | None = None
 
 
-@attrs.frozen
+@frozen
 class Setup:
     """The configuration to write, and the secrets by the name of the file beside it that each belongs in."""
 
     document: Mapping[str, Json]
-    secrets: Mapping[str, str] = attrs.field(repr=False)
+    secrets: Mapping[str, str] = field(repr=False)
 
 
 def secret_names(stem: str) -> list[str]:

@@ -21,12 +21,13 @@ from restbroker.config.problems import Problems, at
 from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.job.fairness import FAIR_KEY, Fairness
 from restbroker.job.order import ORDER_KEY, Order, key_rules
+from restbroker.light import frozen
 
 T = TypeVar("T")
 _COLON: Final = "must not hold a colon, which HTTP Basic cannot carry."
 
 
-@attrs.frozen
+@frozen
 class Basic:
     """HTTP Basic credentials."""
 
@@ -60,7 +61,7 @@ def check_login(user: str | None, password: Secret | None, keys: tuple[str, str]
     return None if user is None or usable is None else Basic(user, usable)
 
 
-@attrs.frozen
+@frozen
 class IssuedLogin:
     """A login for which the server issues bearer tokens; with `fallback`, HTTP Basic is used if it issues none."""
 
@@ -71,7 +72,7 @@ class IssuedLogin:
 _BEARER: Final = re.compile(r"[\x21-\x7e]+")
 
 
-@attrs.frozen
+@frozen
 class Bearer:
     """A bearer token as it is written, or the login for which the server issues one."""
 
@@ -101,7 +102,7 @@ def check_bearer(place: str, token: Secret | None, problems: Problems) -> Bearer
     return Bearer(token)
 
 
-@attrs.frozen
+@frozen
 class Auth:
     """How to log in to a target, as it is written."""
 
@@ -123,7 +124,7 @@ Login = Basic | Bearer | None
 Credentials = Login | IssuedLogin
 
 
-@attrs.frozen
+@frozen
 class Url:
     """The address of a target; `path` is "" or begins with "/" and does not end with it.
 
@@ -147,7 +148,7 @@ class Url:
         return start + self.path
 
 
-@attrs.frozen
+@frozen
 class Proxy:
     """The HTTP proxy before a target: its address, such as `http://proxy.example.org:3128`, and its login."""
 
@@ -155,7 +156,7 @@ class Proxy:
     login: Basic | None = None
 
 
-@attrs.frozen
+@frozen
 class TlsFiles:
     """PEM files for TLS to a server; `ca` has the authorities to verify its certificate with (None: the system's).
 
@@ -171,7 +172,7 @@ class TlsFiles:
     """Its key (PEM, without a passphrase), if that is not in CertFile."""
 
 
-@attrs.frozen
+@frozen
 class CertFiles:
     """The certificate with which a server of restbroker identifies itself; `key` is None if it is in the same file."""
 
@@ -185,7 +186,7 @@ class CertFiles:
 USUALLY_AT_MOST_ONCE: Final = ("announce_*",)
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class WrittenKeys:
     """Keys of a target as written; `config.check_targets` makes fields of `Target` from them.
 
@@ -229,7 +230,7 @@ _FLAT = re.compile(rf"\b({'|'.join(_MEMBERS)})\b")
 """Matches flat keys in texts for operators, in whose place the members of a target are named."""
 
 
-@attrs.frozen
+@frozen
 class Target:
     """One configured server; durations are seconds. `host_header` is sent as `Host`; None: the URL's host is.
 

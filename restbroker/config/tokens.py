@@ -14,6 +14,7 @@ from restbroker.config.key import key, secret
 from restbroker.config.problems import Problems, at
 from restbroker.config.secret import Secret, is_blank, place_of
 from restbroker.config.values import DAY_S
+from restbroker.light import frozen
 
 FLAT_TOKEN = "default"  # noqa: S105  a name
 _LEAST_SIGNED = 16
@@ -21,7 +22,7 @@ _MAKER = "restbroker token new --file FILE"
 _Placed: TypeAlias = tuple[str, Secret]
 
 
-@attrs.frozen
+@frozen
 class Token:
     """One named token; `secrets` has the current secret and, during a rotation, the previous one.
 

@@ -8,11 +8,10 @@ a `Secret`.
 import re
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit
 
-import attrs
-
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Url
 from restbroker.config.values import is_plain, without_logins
+from restbroker.light import frozen
 
 _REDIS_SCHEMES = {"redis": "redis", "rediss": "rediss", "valkey": "redis", "valkeys": "rediss", "unix": "unix"}
 _CERT_REQS = ("none", "optional", "required")
@@ -24,7 +23,7 @@ class BadUrl(ValueError):
     """An address that cannot be used; the text says why and what to write instead, without its credentials."""
 
 
-@attrs.frozen
+@frozen
 class RedisAddress:
     """The address of Redis: `url` keeps a user's name but never has a password; `database` is None if none is named.
 
@@ -37,7 +36,7 @@ class RedisAddress:
     names_host: bool = True
 
 
-@attrs.frozen
+@frozen
 class RestAddress:
     """The address of a target, the credentials that stood in its URL, and whether the scheme was missing."""
 

@@ -8,20 +8,19 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import attrs
-
 from restbroker.config import secret as secret_files
 from restbroker.console import output
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 _PAIR = re.compile(r"([^:=]+)(:=|=)(.*)", re.DOTALL)
 HOW = "Write name=text, name:=JSON, name=@FILE, or name=- to read standard input."
 
 
-@attrs.frozen
+@frozen
 class TypedArguments:
     """The arguments by name, and the names of those whose value stood in the command line, where others can see it."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 import attrs
 
 from restbroker.console import output
+from restbroker.light import frozen
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,7 +26,7 @@ _FIRST: Final = 1000
 """The letters that stay of the first column of `rows`."""
 
 
-@attrs.frozen
+@frozen
 class Column(Generic[Row]):
     """A column. A pipe gets `value`, people get `text`, or the value if that is None.
 

@@ -21,6 +21,7 @@ import typer
 from typer.core import TyperCommand
 
 from restbroker.console import completion
+from restbroker.light import frozen
 
 if TYPE_CHECKING:
     from restbroker.config.core import Config
@@ -134,7 +135,7 @@ _HEADINGS: Final = {
 _HEADING_OF: Final = {option: heading for heading, options in _HEADINGS.items() for option in options.split()}
 
 
-@attrs.frozen
+@frozen
 class Chosen:
     """The jobs that are meant: by ids, by conditions, or all."""
 
@@ -143,7 +144,7 @@ class Chosen:
     everything: AllOption = False
 
 
-@attrs.frozen
+@frozen
 class Risk:
     """What is done only if the person says so."""
 
@@ -151,7 +152,7 @@ class Risk:
     foreign_queues: ForeignQueuesOption = False
 
 
-@attrs.frozen
+@frozen
 class Consent:
     """Whether to do it, and why."""
 
@@ -160,7 +161,7 @@ class Consent:
     yes: YesOption = False
 
 
-@attrs.frozen
+@frozen
 class ReasonOptions:
     """Why, and whether only to show it, of what no one is asked about."""
 
@@ -168,7 +169,7 @@ class ReasonOptions:
     dry_run: DryRunOption = False
 
 
-@attrs.frozen
+@frozen
 class Paced:
     """Whether to do it with many jobs, why, and how fast it may go."""
 
@@ -178,7 +179,7 @@ class Paced:
     yes: YesOption = False
 
 
-@attrs.frozen
+@frozen
 class Output:
     """How to print, and the file with the configuration."""
 

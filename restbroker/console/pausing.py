@@ -6,14 +6,13 @@ Always holds: an unknown name is refused before anything is done; a dry run chan
 from collections.abc import Callable
 from typing import Final
 
-import attrs
-
 from restbroker.config.core import Config
 from restbroker.config.values import duration_text
 from restbroker.console import output, times
 from restbroker.console.load_config import Section
 from restbroker.console.options import Output, ReasonOptions
 from restbroker.console.who import who
+from restbroker.light import frozen
 from restbroker.operate import control
 from restbroker.operate.connect import open_store
 from restbroker.operate.control import Noun
@@ -22,7 +21,7 @@ from restbroker.store.client import Client
 _MOST_DAYS: Final = 366
 
 
-@attrs.frozen
+@frozen
 class Pausable:
     """A kind of thing that can be paused, by the `noun` that names it in JSON.
 

@@ -16,7 +16,6 @@ from contextlib import suppress
 from secrets import token_hex
 from typing import Final, TypeAlias
 
-import attrs
 import trio
 
 from restbroker.config.events import EventSource, Handover, Route, Shape
@@ -26,6 +25,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import ServerEvent, as_json, mark_of_sent, mark_of_test
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
+from restbroker.light import define, field
 from restbroker.servers.event_contract import Delivery, EventReader, Verdict
 from restbroker.serving.runner import Server
 from restbroker.store import events as store
@@ -49,12 +49,12 @@ _REFUSAL_GAP_S: Final = 1.0
 """Of the refusals of a source in so many seconds, one is noted: strangers may cause them."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _PendingEvent:
     """An event whose sender waits for it. `is_abandoned`: the sender waits no more."""
 
     incoming: IncomingEvent
-    done: trio.Event = attrs.field(factory=trio.Event)
+    done: trio.Event = field(factory=trio.Event)
     result: PushResult | None = None
     error: Exception | None = None
     is_on_its_way: bool = False
@@ -63,7 +63,7 @@ class _PendingEvent:
     """Whether no other goes to Redis with it, since it, or one beside it, is no event that can."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Deliverer:
     """Pushes all events of a process to Redis; `run` must be running."""
 
@@ -72,12 +72,12 @@ class Deliverer:
     """What makes the job of an event that becomes a command."""
     patience_s: float = PATIENCE_S
     new_jid: Callable[[], str] = lambda: token_hex(12)
-    _pending: deque[_PendingEvent] = attrs.field(factory=deque)
-    _came: trio.Event = attrs.field(factory=trio.Event)
-    _stopping: trio.Event = attrs.field(factory=trio.Event)
-    _refused: set[str] = attrs.field(factory=set)
+    _pending: deque[_PendingEvent] = field(factory=deque)
+    _came: trio.Event = field(factory=trio.Event)
+    _stopping: trio.Event = field(factory=trio.Event)
+    _refused: set[str] = field(factory=set)
     """The sources of which Redis does not know yet that a request was refused."""
-    _refused_at_s: dict[str, float] = attrs.field(factory=dict)
+    _refused_at_s: dict[str, float] = field(factory=dict)
 
     async def deliver(self, source: EventSource, event: ServerEvent, /) -> Delivery:
         """Push the event and return what became of it when Redis has its job, or at once if the filters drop it.
@@ -211,7 +211,7 @@ class Deliverer:
             return await self.connection.push_events(arrivals)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class EventOffer:
     """The `Offer` of events to Redis that `Deliverer.offer` made."""
 
@@ -410,7 +410,7 @@ def _delivery_path(raw: Json) -> list[str]:
     return [exchange, key.rpartition(".")[2]] if isinstance(exchange, str) and isinstance(key, str) else []
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Receiver:
     """The sources of a process, and the `deliverer`, which ends after them.
 

@@ -14,12 +14,12 @@ from functools import lru_cache
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-import attrs
 import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.urls import is_loopback
 from restbroker.errors import ConfigError
+from restbroker.light import define, field
 from restbroker.telemetry.events import OperatorWarning, Report
 
 _READ_AGAIN_S: Final = 5.0
@@ -33,17 +33,17 @@ _MOST_PARTS: Final = 8
 _HOST: Final = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([^:]*))(?::\d{1,5})?")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class CurrentSecret:
     """A secret with its current value; one that stands in no file is read once."""
 
     secret: Secret
     report: Report
-    value: bytes = attrs.field(default=b"", repr=False)
+    value: bytes = field(default=b"", repr=False)
     """The value as it was read last, in UTF-8; empty while it could not be read yet."""
     _read_at_s: float = -_READ_AGAIN_S
     _is_reported: bool = False
-    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
     """A limiter of its own: where a disk hangs, threads must not pile up, nor take the places of others."""
 
     async def current(self) -> bytes:
@@ -80,7 +80,7 @@ class CurrentSecret:
         return True
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SourceLogin:
     """The check of the secret of one source, which has a secret or takes events from this machine only."""
 

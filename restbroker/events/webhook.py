@@ -24,6 +24,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable, UsageError
 from restbroker.events import registry
 from restbroker.events.secrets import CurrentSecret, SourceLogin, beginnings
 from restbroker.job.event_command import UnfitEvent
+from restbroker.light import define, field
 from restbroker.servers.event_contract import (
     ANY_TYPE,
     Deliver,
@@ -67,7 +68,7 @@ class QuotaFull(Exception):
     """No place became free in time."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Quota:
     """The places for one source's requests, each of which needs one while it is read or waits for Redis.
 
@@ -76,9 +77,9 @@ class Quota:
 
     sources: int
     is_shared_out: bool
-    _count: int = attrs.field(init=False)
-    _room: trio.Semaphore = attrs.field(init=False)
-    _shares: WeakValueDictionary[str, trio.Semaphore] = attrs.field(factory=WeakValueDictionary)
+    _count: int = field(init=False)
+    _room: trio.Semaphore = field(init=False)
+    _shares: WeakValueDictionary[str, trio.Semaphore] = field(factory=WeakValueDictionary)
     """The share of each address: it is there while a request from there has a place or waits for one."""
 
     def __attrs_post_init__(self) -> None:
@@ -120,17 +121,17 @@ async def _take(places: trio.Semaphore, until_s: float) -> None:
         raise QuotaFull
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Refusal(Exception):
     """Why a request is refused. `outcome`: for the counts; None: no source is concerned."""
 
     status: HTTPStatus
     outcome: str | None
     detail: str
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _WebhookSource:
     """A source with what is needed to serve it."""
 

@@ -2,5 +2,5 @@
 
 Offers `job`, `arguments`, `auth`, `retry`, `settle`, `reply`, `redact` and more to every room above. Always holds: it
 is pure, with no I/O, no clock and no randomness of its own; everything here is a function of its arguments. It may
-import `errors` and `frozen_plain` alone.
+import `errors` and `light` alone.
 """

@@ -11,14 +11,13 @@ from difflib import get_close_matches
 from functools import cached_property
 from typing import Final, assert_never
 
-import attrs
-
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.coerce import coerce
 from restbroker.job.command import ArgumentSpec, CommandSpec, ValueType
 from restbroker.job.endpoint import kind_of
 from restbroker.job.json_types import Json
+from restbroker.light import define, field
 
 _SEEN_LIMIT: Final = 100
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,39}")
@@ -28,7 +27,7 @@ class BadRow(ValueError):
     """Raised with the reason why a row cannot be pushed: the text completes "line 5: …"."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Checker:
     """The rules of one command. `const`: the arguments that all rows have. `default_host` fills a missing `host`.
 
@@ -38,7 +37,7 @@ class Checker:
     spec: CommandSpec | None
     const: Mapping[str, Json]
     default_host: str | None
-    _seen: dict[tuple[str, ...], str | None] = attrs.field(factory=dict)
+    _seen: dict[tuple[str, ...], str | None] = field(factory=dict)
 
     def names(self, names: Iterable[str]) -> str | None:
         """Return what is wrong with these names, for all rows that have them; None if nothing is."""

@@ -9,13 +9,13 @@ from typing import Final
 
 import attrs
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job import endpoint as endpoints
 from restbroker.job import rubyjson
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.endpoint import Hide, kind_of, quote, truncate
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
+from restbroker.light import frozen_plain
 
 _SHAPE = "Jobs carry [command, arguments, token] and, if an answer is wanted, a reply id as the fourth element."
 _ARGUMENTS = (

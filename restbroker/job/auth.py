@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final, Protocol
 
-import attrs
-
 from restbroker.job.command import DANGEROUS, Command, CommandSpec
 from restbroker.job.endpoint import quote
 from restbroker.job.reason import Reason
+from restbroker.light import frozen
 
 NEVER_EDITED: Final = frozenset({"BadToken", "BadSignature", "SignatureNeeded", "UntimelySignature"})
 """A job that failed with one of these was not let in, and no edit lets it in."""
@@ -36,7 +35,7 @@ class Grant(Protocol):
     def queues(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-@attrs.frozen
+@frozen
 class AccessRequest:
     """A job's request, and facts about it. `spec`: the command in the catalogue; None outside of it.
 

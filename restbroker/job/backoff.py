@@ -6,18 +6,18 @@ every command reads the configuration.
 
 from typing import Final, TypeAlias, assert_never
 
-import attrs
+from restbroker.light import frozen
 
 # Beyond it a delay is longer than any job lives, and the powers grow out of a float.
 COUNT_LIMIT: Final = 1000
 
 
-@attrs.frozen
+@frozen
 class SidekiqBackoff:
     """After n retries n⁴ + 15 seconds, and up to 10·(n+1) - 1 more (Sidekiq 8; 6 and 7 spread a little less)."""
 
 
-@attrs.frozen
+@frozen
 class ExponentialBackoff:
     """After n retries a random wait from 0 to `base_s`·`factor`ⁿ seconds, at most `cap_s`: full jitter."""
 

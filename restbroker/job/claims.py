@@ -13,13 +13,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import attrs
 import orjson
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Command
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
+from restbroker.light import frozen, frozen_plain
 
 if TYPE_CHECKING:  # of use to brokers alone: what pushes a job from a shell loads little
     from restbroker.job.outcome import Delivered
@@ -38,7 +37,7 @@ _OF_COMMAND: Final = 16
 _MOST_OF_NOTE: Final = 64
 
 
-@attrs.frozen
+@frozen
 class Lock:
     """A lock that was taken for a job when it was pushed. `name` is a digest, `keep_s` how many seconds it lasts."""
 
@@ -61,7 +60,7 @@ class JobClaims:
     mark: str = ""
 
 
-@attrs.frozen
+@frozen
 class Holder:
     """The job that holds a claim. `ticket`, `identity`: who is at work on it, as far as the claim says; "": no one.
 

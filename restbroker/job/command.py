@@ -9,11 +9,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Literal
 
-import attrs
-
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
+from restbroker.light import frozen, frozen_plain
 
 Repeat = Literal["safe", "already_done", "unsafe"]
 """May a command be sent again when the first sending may have run?
@@ -35,7 +33,7 @@ DANGEROUS = "dangerous:"
 """The prefix of the tags that say what of the server itself a command touches."""
 
 
-@attrs.frozen(cache_hash=True)
+@frozen(cache_hash=True)
 class ArgumentSpec:
     """One named argument. `secret`: its value never reaches logs, pages or messages.
 
@@ -54,7 +52,7 @@ class ArgumentSpec:
     nonempty: bool = False
 
 
-@attrs.frozen(cache_hash=True)
+@frozen(cache_hash=True)
 class CommandSpec:
     """One command of one server version.
 
@@ -99,7 +97,7 @@ def repeat_safe(spec: CommandSpec | None) -> bool:
     return spec is not None and spec.repeat != "unsafe"
 
 
-@attrs.frozen
+@frozen
 class DangerousCommands:
     """Names of commands, of any version, that touch what `word` says: files, cluster, database, code, server."""
 
@@ -107,7 +105,7 @@ class DangerousCommands:
     names: re.Pattern[str]
 
 
-@attrs.frozen
+@frozen
 class Catalogue:
     """The commands of one server version. `version` is the server's own text, e.g. "24.12".
 

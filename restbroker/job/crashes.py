@@ -12,13 +12,12 @@ from codecs import BOM_UTF8
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from restbroker.job import active_job, rubyjson
 from restbroker.job.job import CRASHES_FIELD, MOST_CRASHES, UNCERTAIN_FIELD, crash_count, spare_jid
 from restbroker.job.json_types import Json, as_count
 from restbroker.job.repair import repair
 from restbroker.job.retry import DEFERRED_AT_FIELD, stamp
+from restbroker.light import frozen
 
 if TYPE_CHECKING:  # commands that show jobs load little
     from restbroker.job.settlement import OrphanedJob
@@ -28,7 +27,7 @@ _FIRST_WAIT_S: Final = 20.0
 _START: Final = re.compile(rb'(?:\xef\xbb\xbf)?\s*\{(?=\s*")')
 
 
-@attrs.frozen
+@frozen
 class Counted:
     """A job's bytes after one more crash, how many crashes that are, and for how many seconds it waits then."""
 

@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import TypeVar
 
-import attrs
-
 from restbroker.job import endpoint, hiding, redact, repair, retry, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import MASK, Hide, Spellings
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 T = TypeVar("T")
 DISPLAY_FIELD = "display_class"
@@ -34,7 +33,7 @@ _TIMES = ("created_at", "enqueued_at", "failed_at", "retried_at")
 _TEXTS = ("class", "jid", "error_class", "error_message")
 
 
-@attrs.frozen
+@frozen
 class _Limits:
     """How much of a job is shown: entries of each list and object, levels of them, and characters of each text."""
 

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, Literal, get_args
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
+from restbroker.light import frozen_plain
 
 EventType = Literal[
     "message",

@@ -13,14 +13,13 @@ from itertools import accumulate
 from typing import Final, TypeAlias
 from xml.sax.saxutils import escape
 
-import attrs
-
 from restbroker.errors import RestbrokerError
 from restbroker.job import rubyjson
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
 from restbroker.job.template import BadTemplate, TemplateText
+from restbroker.light import frozen
 
 # What fills each argument: a text, or another value as it is.
 Templates: TypeAlias = Mapping[str, TemplateText | Json]
@@ -73,7 +72,7 @@ def _is_in_tag(before: str) -> bool:
     return re.search("<[!?]", before) is not None or "<" in _TAG.sub("", before)
 
 
-@attrs.frozen
+@frozen
 class _Text:
     """The text of an argument, by lines, and what was posted for its members, which is escaped where it `is_xml`."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-import attrs
+from restbroker.light import frozen
 
 FAIR_KEY: Final = "fair_key"
 """Where `FairBy` finds the key of a job: in its own member of this name."""
@@ -26,7 +26,7 @@ _CONTROLS: Final = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _CAPITALS: Final = re.compile(r"[A-Z]+")
 
 
-@attrs.frozen
+@frozen
 class Fairness:
     """How the jobs of a target's queues take turns: by the arguments of these names, or by their member `FAIR_KEY`.
 

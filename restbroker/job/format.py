@@ -7,7 +7,7 @@ that pushes one job loads little.
 import re
 from typing import Final
 
-import attrs
+from restbroker.light import frozen
 
 PAYLOAD_LIMIT_BYTES: Final = 1024 * 1024
 _REPLY_PREFIX: Final = "restbroker:reply:"
@@ -17,7 +17,7 @@ _LARGE_NAME: Final = re.compile(rb"restbroker:large:([0-9a-f]{24})")
 _REPLY_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
-@attrs.frozen
+@frozen
 class ResponseQueue:
     """The queue that the reply jobs of dead jobs go to, and their class; a target without details has none."""
 

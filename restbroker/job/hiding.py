@@ -19,10 +19,9 @@ from itertools import chain
 from typing import Final, TypeAlias
 from urllib.parse import quote, quote_plus, unquote
 
-import attrs
-
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
+from restbroker.light import frozen
 
 MASK: Final = "***"
 HIDDEN: Final = "(hidden: it may repeat a secret of the job)"
@@ -74,7 +73,7 @@ _HEADER: Final = re.compile(r"(?i)(?:basic|bearer|token|digest|apikey) +\S|[\w.-
 _CODED: Final = ("basic", "apikey")
 
 
-@attrs.frozen
+@frozen
 class Bodies:
     """Message texts of a job. `visible`: the job's texts that are shown, one on each line."""
 

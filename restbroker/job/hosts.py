@@ -11,11 +11,10 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import assert_never
 
-import attrs
-
 from restbroker.job.command import CommandSpec, HostSource
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 # Texts with several names in them: `a@x:b@y`, `a,b`, and the two characters \n of ejabberd up to 23.10.
 _BETWEEN = re.compile(r"[\s,;:|\\]+")
@@ -24,7 +23,7 @@ _ANNOUNCE = "announce"
 _EVERYWHERE = "all-hosts"
 
 
-@attrs.frozen
+@frozen
 class HostsUnclear:
     """It is unclear which hosts the command is about. `why` completes "…, since"."""
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from encodings import idna
 from typing import Final
 
-import attrs
+from restbroker.light import frozen
 
 LONGEST_PART_BYTES: Final = 1023
 """The longest local part, and the longest domain (RFC 6122)."""
@@ -50,7 +50,7 @@ class BadAddress(ValueError):
         return f"Write {printable(self.instead)}." if self.instead else ""
 
 
-@attrs.frozen
+@frozen
 class BareJid:
     """A bare JID. `local` is None for a server's own address."""
 

@@ -11,11 +11,11 @@ from collections.abc import Mapping
 
 import attrs
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job import active_job, retry, rubyjson
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, reply_key
 from restbroker.job.json_types import Json, as_count
 from restbroker.job.reason import Reason
+from restbroker.light import frozen, frozen_plain
 
 # The id in a payload that is no JSON, as it was cut off: two would be those of a job within another.
 _JID = re.compile(rb'"jid"\s*:\s*"([0-9A-Za-z_-]{1,64})"')
@@ -100,7 +100,7 @@ class Job:
         return value if isinstance(value, str) and _TRACEPARENT.fullmatch(value) else None
 
 
-@attrs.frozen
+@frozen
 class NotAJob:
     """Bytes in a queue that are no job: dead, wrapped so that Sidekiq Web can show them.
 

@@ -9,12 +9,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, cast
 
-import attrs
-
 from restbroker.job import arguments, rubyjson
 from restbroker.job.fairness import BEFORE_ORDER, BETWEEN, FAIR_KEY, Fairness, fold, is_key
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
+from restbroker.light import frozen
 
 ORDER_KEY: Final = "order_key"
 """Where `OrderBy` finds the key of a job: in its own member of this name."""
@@ -29,7 +28,7 @@ KEY_UNCLEAR: Final = Reason(
 )
 
 
-@attrs.frozen
+@frozen
 class Order:
     """How a target keeps its jobs in order: by the arguments of these names, or by their member `ORDER_KEY`.
 

@@ -6,11 +6,9 @@ becomes `error_class` in Sidekiq's sets) and a `Reason.message` holds no secret.
 
 from typing import Literal, TypeAlias
 
-import attrs
-
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
+from restbroker.light import frozen, frozen_plain
 
 __all__ = [
     "Deferred",
@@ -51,7 +49,7 @@ class Delivered:
     by_us: bool = False
 
 
-@attrs.frozen
+@frozen
 class Rejected:
     """The server refused it and repeating cannot cure it: the job dies.
 
@@ -62,7 +60,7 @@ class Rejected:
     text: str | None = None
 
 
-@attrs.frozen
+@frozen
 class Deferred:
     """Not now. `counts`: it uses up a try. `retry_after_s`: the wait in seconds that the server wants.
 
@@ -82,7 +80,7 @@ class Deferred:
     ran: Ran = "no"
 
 
-@attrs.frozen
+@frozen
 class Uncertain:
     """Sent and not answered by the server: it may or may not have run. `pause_target`: the target was unhealthy then.
 
@@ -96,14 +94,14 @@ class Uncertain:
     is_final: bool = False
 
 
-@attrs.frozen
+@frozen
 class Unsent:
     """Nothing was sent. The worker keeps the job until the breaker admits jobs again; no try is used up."""
 
     reason: Reason
 
 
-@attrs.frozen
+@frozen
 class Denied:
     """401, or a 403 that may concern the broker itself. The connector's probe decides.
 
@@ -115,7 +113,7 @@ class Denied:
     ran: Ran = "no"
 
 
-@attrs.frozen
+@frozen
 class Expired:
     """Its expiry passed before it could be sent, or would pass before its next try: no connector returns it.
 
@@ -128,7 +126,7 @@ class Expired:
     maybe_run: bool = False
 
 
-@attrs.frozen
+@frozen
 class Duplicate:
     """Another job has its idempotency key, or the same one that was pushed twice: no connector returns it.
 
@@ -144,7 +142,7 @@ class Duplicate:
 Outcome: TypeAlias = Delivered | Rejected | Deferred | Uncertain | Unsent | Denied
 
 
-@attrs.frozen
+@frozen
 class Probe:
     """The result of a harmless request to the target. `ok`: it works for us; `denied`: it works, but refuses us.
 

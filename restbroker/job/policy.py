@@ -1,13 +1,11 @@
 """The arguments of a settlement besides job and outcome: the operator's choices, and facts about one job."""
 
-import attrs
-
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.backoff import Backoff
 from restbroker.job.format import ResponseQueue
+from restbroker.light import frozen, frozen_plain
 
 
-@attrs.frozen
+@frozen
 class Policy:
     """The operator's choices. `reply_queue` None: there is no response queue.
 

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import attrs
 
+from restbroker.light import frozen
 
-@attrs.frozen
+
+@frozen
 class Reason:
     """Why something did not work: `code` for machines, `message` for people, `hint` for what to do about it.
 

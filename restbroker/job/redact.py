@@ -12,8 +12,6 @@ import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
 
-import attrs
-
 from restbroker.job import endpoint, hiding, rubyjson, signing
 from restbroker.job.arguments import from_list
 from restbroker.job.command import ArgumentSpec, CommandSpec
@@ -23,6 +21,7 @@ from restbroker.job.json_types import Json, are_texts
 from restbroker.job.names import BODY_NAMES, NODE, VALUES, has_a_name, has_a_sign, is_a_word, is_secret
 from restbroker.job.repair import without_tags
 from restbroker.job.retry import ATTEMPTS_FIELD, TRY_FIELDS, UNREADABLE_CLASS
+from restbroker.light import define, field
 
 # The fields of a job that are texts and Sidekiq's own, not a producer's.
 _OWN: Final = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
@@ -32,7 +31,7 @@ _HOST, _USER = {"host"}, {"user"}
 _EMPTY: Final[tuple[Json, ...]] = (None, "", [], {})
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Masking:
     """Returns arguments masked, and adds to `found` what is secret in them: `EVERYTHING` if one names a secret.
 
@@ -41,8 +40,8 @@ class _Masking:
 
     spec: CommandSpec | None
     show_bodies: bool
-    found: set[Secret] = attrs.field(factory=set)
-    bodies: set[str] = attrs.field(factory=set)
+    found: set[Secret] = field(factory=set)
+    bodies: set[str] = field(factory=set)
 
     def secrets(self, shown: Json) -> frozenset[Secret]:
         """Return what was found; `shown` are the masked arguments, whose words are no secrets."""

@@ -4,13 +4,13 @@
 one only if details are configured, and for `reply_to` whenever the job has come to its end.
 """
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job import rubyjson
 from restbroker.job.job import Job
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.job.policy import Context
 from restbroker.job.settlement import Reply
+from restbroker.light import frozen_plain
 
 REPLY_LIMIT_BYTES = 1024 * 1024
 REPLY_TTL_S = 3600

@@ -9,12 +9,11 @@ import base64
 import re
 from collections.abc import Collection, Mapping
 
-import attrs
-
 from restbroker.job import signing
 from restbroker.job.backoff import COUNT_LIMIT, Backoff, delay_s
 from restbroker.job.json_types import Json
 from restbroker.job.repair import duration_s, fractional, repair, scrub, without_tags
+from restbroker.light import frozen
 
 DEFAULT_RETRIES = 25
 ERROR_MESSAGE_LIMIT = 10_000
@@ -28,7 +27,7 @@ UNREADABLE_CLASS = "Restbroker::Unreadable"
 _COUNT_TEXT = re.compile(r"-?\d{1,9}", re.ASCII)
 
 
-@attrs.frozen
+@frozen
 class RetryRule:
     """What a job says about its failures. `max_retries` 0: dead at once.
 
@@ -41,7 +40,7 @@ class RetryRule:
     to_dead: bool = True
 
 
-@attrs.frozen
+@frozen
 class FailedTry:
     """A failure: `retry_at_s` (epoch seconds, None: tries used up), `fields` the payload to write."""
 

@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Final
 
-import attrs
+from restbroker.light import frozen
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -52,7 +52,7 @@ _ZERO: Final = timedelta()
 _NO_NAMES: Final = ("localtime", "posix", "right/")
 
 
-@attrs.frozen
+@frozen
 class CronSchedule:
     """An expression of five fields, and the name of a time zone; `parse` and `zone` tell whether they can be used."""
 

@@ -7,10 +7,8 @@ what is recorded of its signature.
 
 from typing import Literal, TypeAlias
 
-import attrs
-
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.format import ResponseQueue
+from restbroker.light import frozen, frozen_plain
 
 
 @frozen_plain
@@ -28,7 +26,7 @@ class Reply:
     ttl_s: int = 0
 
 
-@attrs.frozen
+@frozen
 class OrphanedJob:
     """A job that a dead identity had in progress.
 
@@ -88,7 +86,7 @@ class Ack:
     effect: Literal["", "refused"] = ""
 
 
-@attrs.frozen
+@frozen
 class Retry:
     """To the retry set, due `delay_s` seconds after Redis settles it: counted as processed and failed.
 
@@ -101,7 +99,7 @@ class Retry:
     claims: tuple[Change, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class Dead:
     """To the dead set, with the present time `at_s` (epoch seconds): counted as processed and failed.
 
@@ -120,7 +118,7 @@ class Dead:
     effect: Literal["", "stop", "refused"] = ""
 
 
-@attrs.frozen
+@frozen
 class Drop:
     """Gone because the job itself says `"dead": false`: counted as processed and failed. `effect`: as of `Dead`."""
 
@@ -129,7 +127,7 @@ class Drop:
     effect: Literal["", "refused"] = ""
 
 
-@attrs.frozen
+@frozen
 class Schedule:
     """To the schedule set, due `delay_s` seconds after Redis settles it: not a try, not counted."""
 
@@ -138,7 +136,7 @@ class Schedule:
     claims: tuple[Change, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class Requeue:
     """Back to the end of its queue from which jobs are taken first: not a try, not counted.
 

@@ -22,11 +22,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-import attrs
-
 from restbroker.job import arguments
 from restbroker.job.arguments import BARE, Submission
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 ACCEPTED_FIELD: Final = "restbroker_accepted"
 """The payload's field that says that this job's signature was seen in time, when, and in which queue.
@@ -57,7 +56,7 @@ VERSION: Final = "v1q"
 OLD_VERSION: Final = "v1"
 
 
-@attrs.frozen
+@frozen
 class Signature:
     """The signature in a job's third argument, in parts. `text` is the whole of it.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Final
 
-import attrs
+from restbroker.light import frozen
 
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_.-]{0,63})(\?)?\}|[{}]|[^{}]+")
 
@@ -18,7 +18,7 @@ class BadTemplate(ValueError):
     """A template is broken; the text says how, and completes a sentence that begins with its place."""
 
 
-@attrs.frozen
+@frozen
 class Placeholder:
     """The place of an argument in a text; if it is `optional`, a job need not give the argument."""
 
@@ -26,7 +26,7 @@ class Placeholder:
     optional: bool
 
 
-@attrs.frozen
+@frozen
 class TemplateText:
     """A text with placeholders, or without."""
 

@@ -12,12 +12,12 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
-import attrs
 import orjson
 
 from restbroker.job import expiry, retry
 from restbroker.job.format import reply_key
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 _TEXTS, _READ, _OF_OTHERS = orjson.loads(Path(__file__).with_suffix(".json").read_bytes()).values()
 _KNOWN: Final = frozenset(chain(_READ, *_OF_OTHERS.values()))
@@ -26,7 +26,7 @@ _LONGEST: Final = 30
 _ALIKE: Final = 0.85
 
 
-@attrs.frozen
+@frozen
 class Unmet:
     """What a job asks for in vain: `what` goes on a sentence about the job, `hint` says what to do."""
 

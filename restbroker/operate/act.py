@@ -18,6 +18,7 @@ import attrs
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import hiding
+from restbroker.light import define, field, frozen
 from restbroker.operate import audit, claims, order_wait
 from restbroker.operate.act_job import FOREIGN_QUEUE, VERBS, Action, Refusal, Verb, foreign_queue, home_queue
 from restbroker.operate.audit import AuditEntry, State
@@ -52,7 +53,7 @@ _LONGEST_REST_S: Final = 1.0
 """An action that rests for longer looks meanwhile whether it is to stop."""
 
 
-@attrs.frozen
+@frozen
 class Progress:
     """Progress of an action. `matched` is `done` + `gone` + all of `refused`, except for jobs that changed meanwhile.
 
@@ -74,16 +75,16 @@ class Progress:
     matched: int = 0
     done: int = 0
     gone: int = 0
-    refused: Mapping[str, int] = attrs.field(factory=dict)
-    foreign_queues: Mapping[str, int] = attrs.field(factory=dict)
+    refused: Mapping[str, int] = field(factory=dict)
+    foreign_queues: Mapping[str, int] = field(factory=dict)
     examples: tuple[ShownJob, ...] = ()
     missing: tuple[str, ...] = ()
     previews: tuple[tuple[ShownJob, ShownJob], ...] = ()
     ended: bool = False
-    met: Inventory | None = attrs.field(default=None, repr=False)
+    met: Inventory | None = field(default=None, repr=False)
     began_s: float = 0.0
     run: str = ""
-    jids: tuple[str, ...] = attrs.field(default=(), repr=False)
+    jids: tuple[str, ...] = field(default=(), repr=False)
     unseen: int = 0
     rest_s: float = 0.0
     notes: tuple[str, ...] = ()
@@ -167,7 +168,7 @@ def _pieces(rest_s: float) -> Iterator[float]:
     yield rest_s
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ActionRun:
     """One action in the course of being carried out. `place` and `which` are those of its audit entries."""
 
@@ -180,8 +181,8 @@ class ActionRun:
     progress: Progress
     _planned: int = 0
     _noted_s: float = -_NOTE_EVERY_S
-    _stoppers: Mapping[str, tuple[str, BusyKey]] = attrs.field(factory=dict)
-    _left_keys: list[tuple[str, BusyKey]] = attrs.field(factory=list)
+    _stoppers: Mapping[str, tuple[str, BusyKey]] = field(factory=dict)
+    _left_keys: list[tuple[str, BusyKey]] = field(factory=list)
 
     def begin(self) -> None:
         """Write the action's first audit entry, unless it is written. Raise `StoreUnavailable` or `StoreRefused`."""

@@ -17,6 +17,7 @@ from restbroker.job.crashes import with_crashes_uncertain
 from restbroker.job.job import MAY_HAVE_RUN_FIELD, UNCERTAIN_FIELD
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional, repair
+from restbroker.light import frozen
 from restbroker.operate.edit import Edit, edit_job, keeps_hidden
 from restbroker.operate.job import StoredJob
 from restbroker.store.keys import SortedSet
@@ -32,7 +33,7 @@ VERBS: Final[Mapping[SortedSet, tuple[Verb, ...]]] = {
 REPLAYS: Final = frozenset({"retry", "reschedule"})
 
 
-@attrs.frozen
+@frozen
 class Action:
     """An action on jobs, and the person behind it.
 
@@ -79,7 +80,7 @@ class Action:
         return ""
 
 
-@attrs.frozen
+@frozen
 class Refusal:
     """A job stays where it is. `why` is for people; "": it already is where it should be."""
 

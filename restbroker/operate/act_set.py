@@ -12,6 +12,7 @@ from typing import Final, Self
 import attrs
 
 from restbroker.job import hiding
+from restbroker.light import frozen
 from restbroker.operate import act_job, find
 from restbroker.operate.act import EXAMPLES, ActionRun, Inventory, Outcome, Progress
 from restbroker.operate.act_job import Action, Refusal
@@ -38,7 +39,7 @@ _NOT_IN_TIME: Final = (
 )
 
 
-@attrs.frozen
+@frozen
 class SetMoment:
     """When a person saw a set: `at_s` by Redis' clock (epoch seconds), and `newest`, its greatest score then.
 
@@ -68,7 +69,7 @@ def inventory(client: Client, zset: SortedSet) -> Inventory:
     return {hash(member) for part in paging.pieces(client, zset, _PIECE) for member in part.members}
 
 
-@attrs.frozen
+@frozen
 class SetJobs:
     """The jobs of a set with these job ids or keys (`ShownJob.key`), or else all that match the conditions.
 

@@ -24,6 +24,7 @@ from restbroker.job.outcome import Reason
 from restbroker.job.policy import Policy
 from restbroker.job.settle import make_kill_replies
 from restbroker.job.settlement import OrphanedJob, Reply
+from restbroker.light import define, field, frozen
 from restbroker.operate import act_job, find
 from restbroker.operate.act import ActionRun, Progress
 from restbroker.operate.act_job import NO_TIME, Action, Refusal, Verb, kill_text
@@ -49,7 +50,7 @@ _DEAD_SET_IS_FULL: Final = Refusal(
 )
 
 
-@attrs.frozen
+@frozen
 class WaitingJobs:
     """Jobs of a queue: those of the `snapshots` that match `where`, at most `limit`.
 
@@ -165,7 +166,7 @@ def consequence(queue: str, verb: Verb, known: ConfigContext) -> str:
     return f"{callers}{order}."
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _QueueWalk:
     """One walk through these jobs, of an action or of a dry run. `room`: if more would be done, none is."""
 
@@ -173,9 +174,9 @@ class _QueueWalk:
     run: ActionRun
     room: float = math.inf
     _is_full: bool = False
-    _found: list[tuple[int, StoredJob]] = attrs.field(factory=list)
+    _found: list[tuple[int, StoredJob]] = field(factory=list)
     """Those that are to be taken out next."""
-    _unmet: Counter[str] = attrs.field(init=False)
+    _unmet: Counter[str] = field(init=False)
     """How many of each key are still to be found."""
 
     @_unmet.default

@@ -14,6 +14,7 @@ import attrs
 
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.hiding import EXCERPT_LIMIT, text
+from restbroker.light import define, frozen
 from restbroker.store import audit as store
 from restbroker.store.client import Client
 
@@ -29,7 +30,7 @@ _RUN_PAGES: Final = 10
 _STATES: Final[Mapping[str, State]] = {state: state for state in get_args(State)}
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class AuditEntry:
     """One entry of the audit log. `place` is a set, `queue:NAME`, `target:NAME` or `process:NAME`.
 
@@ -64,7 +65,7 @@ class AuditEntry:
         return self.state in ("ended", "done")
 
 
-@attrs.frozen
+@frozen
 class StoredEntry:
     """An entry with its name in the log and its time, `at_s`, by Redis' clock (epoch seconds)."""
 
@@ -112,7 +113,7 @@ def stopped_by(client: Client, run: str) -> str | None:
     return store.stop_of(client, run)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class AuditedAction:
     """An action with several entries: `with` writes that it began, and at its end its `state` and how much is `done`.
 

@@ -10,6 +10,7 @@ import attrs
 
 from restbroker.job import claims, hiding
 from restbroker.job.claim_changes import give_up_all
+from restbroker.light import frozen
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import StoredJob
 from restbroker.store import claims as claim_store
@@ -27,7 +28,7 @@ def release_cleared(client: Client, queue: str, raws: Iterable[bytes], context: 
     release(client, (StoredJob(raw, 0.0, context, queue) for raw in raws))
 
 
-@attrs.frozen
+@frozen
 class Twin:
     """Another job with the same idempotency key, which has the claim; `is_done`: it was delivered."""
 

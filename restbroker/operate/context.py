@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Final
 
-import attrs
-
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.job import arguments, claims, signing
@@ -19,6 +17,7 @@ from restbroker.job.fairness import cost_of
 from restbroker.job.hiding import Spellings, spellings_of
 from restbroker.job.json_types import Json
 from restbroker.job.names import BODY_NAMES
+from restbroker.light import define, field
 from restbroker.servers import registry
 from restbroker.store.key_queues import Cost, equal_cost
 
@@ -26,7 +25,7 @@ from restbroker.store.key_queues import Cost, equal_cost
 _LIMIT: Final = 1000
 
 
-@attrs.define
+@define
 class ConfigContext:
     """The configuration's view of jobs. `secrets`: all secrets of the configuration, in all spellings.
 
@@ -35,13 +34,13 @@ class ConfigContext:
     """
 
     targets: Mapping[str, Target]
-    secrets: Spellings = attrs.field(default=frozenset(), repr=False)
+    secrets: Spellings = field(default=frozenset(), repr=False)
     show_bodies: bool = False
-    tokens: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    tokens: Mapping[str, str] = field(factory=dict, repr=False)
     """The name of the token of each secret."""
     has_answers: bool = True
     """Whether there is a `ResponseQueue`."""
-    _specs: dict[tuple[str, str], CommandSpec | None] = attrs.field(factory=dict, repr=False, eq=False)
+    _specs: dict[tuple[str, str], CommandSpec | None] = field(factory=dict, repr=False, eq=False)
 
     @property
     def hidden(self) -> tuple[str, ...]:

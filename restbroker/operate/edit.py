@@ -11,8 +11,6 @@ from collections.abc import Callable, Collection, Mapping
 from secrets import randbelow
 from typing import Final
 
-import attrs
-
 from restbroker.broker.tokens import Proof, Tokens
 from restbroker.config.target import Target
 from restbroker.errors import UsageError
@@ -34,6 +32,7 @@ from restbroker.job.job import (
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.job.settle import CROWDED_FIELD, DEFERRED_FIELD
+from restbroker.light import field, frozen
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import EDITED, MOVED, ShownJob, StoredJob
 from restbroker.operate.request import access_of, signatures_of
@@ -43,7 +42,7 @@ _WHOLE: Final = 1_048_576
 _ENQUEUE: Final = "Push a new job (restbroker enqueue), and delete this one."
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Edit:
     """Changes to a job; None: no change.
 
@@ -52,11 +51,11 @@ class Edit:
     which returns the server's version for a queue, as a running process found it, or None.
     """
 
-    tokens: Tokens = attrs.field(repr=False)
+    tokens: Tokens = field(repr=False)
     version: Callable[[str], str | None] = lambda _queue: None
-    values: Mapping[str, Json] = attrs.field(factory=dict, repr=False)
+    values: Mapping[str, Json] = field(factory=dict, repr=False)
     unset: tuple[str, ...] = ()
-    renames: Mapping[str, str] = attrs.field(factory=dict)
+    renames: Mapping[str, str] = field(factory=dict)
     command: str | None = None
     queue: str | None = None
     retry: bool = False
@@ -83,7 +82,7 @@ class Edit:
         return left
 
 
-@attrs.frozen
+@frozen
 class EditedJob:
     """A job's new fields and its queue. `is_another`: the edit changed its command."""
 
@@ -123,7 +122,7 @@ def _text(value: Json) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-@attrs.frozen
+@frozen
 class _EditPlan:
     """A command with its arguments, and where it goes. `names`: which parts of it change."""
 
@@ -230,7 +229,7 @@ def keeps_hidden(was: Json, now: Json) -> bool:
     return MASK not in rubyjson.dumps(was).decode()
 
 
-@attrs.frozen
+@frozen
 class _Forms:
     """A command, what an edit makes of it, and what the catalogue says of each.
 
@@ -243,8 +242,8 @@ class _Forms:
     now: Command
     was_spec: CommandSpec | None
     now_spec: CommandSpec | None
-    before: Mapping[str, Json] = attrs.field(init=False)
-    after: Mapping[str, Json] = attrs.field(init=False)
+    before: Mapping[str, Json] = field(init=False)
+    after: Mapping[str, Json] = field(init=False)
 
     @before.default
     def _before(self) -> Mapping[str, Json]:

@@ -24,6 +24,7 @@ from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.job.json_types import Json, as_text
 from restbroker.job.order import ORDER_KEY, is_ordered, key_of
 from restbroker.job.repair import fractional
+from restbroker.light import field, frozen
 from restbroker.operate import words
 from restbroker.operate.connect import open_store
 from restbroker.store import identities, queues
@@ -54,7 +55,7 @@ def _require_key(_request: object, field: "attrs.Attribute[str | None]", key: st
         raise UsageError(f"{field.name} takes a string of 1 to {most} bytes without control characters.", _EXAMPLE)
 
 
-@attrs.frozen
+@frozen
 class JobRequest:
     """One job to push. `at_s` (epoch seconds) schedules it; `wants_reply`: a client will wait for the answer.
 
@@ -77,8 +78,8 @@ class JobRequest:
     expire_s: float | None = None
     lock: Lock | None = None
     reply_to: str | None = None
-    fair_key: str | None = attrs.field(default=None, validator=_require_key)
-    order_key: str | None = attrs.field(default=None, validator=_require_key)
+    fair_key: str | None = field(default=None, validator=_require_key)
+    order_key: str | None = field(default=None, validator=_require_key)
 
     def lock_at(self, now_s: float) -> Lock | None:
         """Return the lock as it is taken by a push at `now_s` (epoch seconds): it lasts from when the job is due."""
@@ -143,7 +144,7 @@ def _token(request: JobRequest, jid: str, now_s: float) -> str:
     return signing.sign(secret, request.token.name, at_s, jid=jid, submission=submission, queue=request.queue)
 
 
-@attrs.frozen
+@frozen
 class QueuedBefore:
     """The job that holds the lock, so that nothing was pushed. `is_found`: it was looked for, and not just believed."""
 
@@ -224,7 +225,7 @@ def _unknown_push_error(jid: str, error: RestbrokerError) -> StoreUnavailable:
     )
 
 
-@attrs.frozen
+@frozen
 class ServingProcess:
     """A live process that serves a queue: its server's version, and why its target gets no jobs now, with a hint.
 
@@ -322,7 +323,7 @@ def find_process_if_known(client: Client, queue: str) -> ServingProcess | None:
         return _UNKNOWN
 
 
-@attrs.frozen
+@frozen
 class PauseNotice:
     """A person's pause of the queue or target with this name. `what` is "queue" or "target".
 
@@ -398,7 +399,7 @@ def wait(client: Client, jid: str, timeout_s: float) -> Mapping[str, Json] | Non
     return details
 
 
-@attrs.frozen
+@frozen
 class AnswerWait:
     """The wait for one job, pushed at `pushed_at_s` (epoch seconds). `target`: that of its queue.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 
 from restbroker.job import rubyjson
+from restbroker.light import define, field, frozen
 from restbroker.store import events
 from restbroker.store.client import Client
 from restbroker.store.sources import SourceState
@@ -27,7 +28,7 @@ _DEAD_S: Final = 2.0
 _WORDS: Final = ("source", "type", "from", "to", "room", "queue", "jid")
 
 
-@attrs.frozen
+@frozen
 class ShownEvent:
     """One event. `at_s`: when its job was pushed, by Redis' clock (epoch seconds). `words`: its texts, by their names.
 
@@ -39,7 +40,7 @@ class ShownEvent:
     words: Mapping[str, str | None]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Tail:
     """The stream of events after the last one that was read. `source`: return only this source's events; None: all.
 
@@ -48,7 +49,7 @@ class Tail:
 
     client: Client
     source: str | None = None
-    sources: set[str] = attrs.field(factory=set)
+    sources: set[str] = field(factory=set)
     _last: str = ""
 
     def read_new(self) -> Iterator[ShownEvent]:

@@ -15,6 +15,7 @@ from restbroker.config.core import Config
 from restbroker.job import rubyjson
 from restbroker.job.event import address_of
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.operate import audit, claims, order_wait
 from restbroker.operate.audit import StoredEntry
 from restbroker.operate.claims import Twin
@@ -40,7 +41,7 @@ _LARGEST: Final = 10**15
 """A higher number is no time that a process writes."""
 
 
-@attrs.frozen
+@frozen
 class Location:
     """A place where a job is. `name`: the queue, or the process that has the job in progress.
 
@@ -77,14 +78,14 @@ class Location:
         return "it is paused." if why == PAUSED and self.pause_texts else why
 
 
-@attrs.frozen
+@frozen
 class Receipts:
     """What devices said of the job's message, oldest first, in the recent events, which reach back to `since_s`.
 
     `receivers`: {id: whom it went to}, for the job as it is and as it was before edits; "": not known, or several.
     """
 
-    receivers: Mapping[str, str] = attrs.field(factory=dict)
+    receivers: Mapping[str, str] = field(factory=dict)
     since_s: float | None = None
     told: tuple[ShownEvent, ...] = ()
 
@@ -100,7 +101,7 @@ class Receipts:
         return f"somebody else: it went to {receiver}" if is_other else ""
 
 
-@attrs.frozen
+@frozen
 class Timeline:
     """What is known of one job. `locations` has several entries if a job was pushed twice, or moved during the search.
 
@@ -118,11 +119,11 @@ class Timeline:
     ends: tuple[FoundEnd, ...] = ()
     refused: tuple[str, ...] = ()
     is_searched: bool = True
-    looked_at: Mapping[str, int] = attrs.field(factory=dict)
+    looked_at: Mapping[str, int] = field(factory=dict)
     receipts: Receipts = Receipts()
 
 
-@attrs.frozen
+@frozen
 class HistoryExtent:
     """The History of finished jobs: it keeps the last `for_s` seconds (None: off).
 
@@ -135,7 +136,7 @@ class HistoryExtent:
     since_s: float | None = None
 
 
-@attrs.frozen
+@frozen
 class NotFound:
     """Where else a job may be. `namespaces`: others on this Redis that have queues; "" is none."""
 
@@ -199,7 +200,7 @@ def _of_id(jid: str) -> SearchQuery:
     return SearchQuery(may_be_in, lambda view: view.jid == jid, lambda end: end.ending.jid == jid, may_be_in, jid=jid)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Search:
     walk: Walk
     jid: str

@@ -12,9 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Final, TypeVar
 
-import attrs
-
 from restbroker.job.job import digest
+from restbroker.light import frozen
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.names import exact
@@ -35,7 +34,7 @@ _KEY: Final = re.compile(r"([0-9a-z.+-]{1,40})-([0-9a-f]{40})", re.ASCII)
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_:.-]+", re.ASCII)
 
 
-@attrs.frozen
+@frozen
 class SearchLimits:
     """Limits of a search: `seconds` in all, and at most `jobs` of each queue and set.
 
@@ -54,7 +53,7 @@ class SearchLimits:
 _OF_A_PAGE: Final = SearchLimits(seconds=2.0, jobs=50_000)
 
 
-@attrs.frozen
+@frozen
 class ResultPage:
     """One page of results. `after` is the next page's place; None: this is the last one. `total`: the set's size.
 
@@ -67,7 +66,7 @@ class ResultPage:
     total: int
 
 
-@attrs.frozen
+@frozen
 class FoundJob:
     """A job's bytes and score; None if it was not found. `complete` False: time ran out during the search."""
 
@@ -75,7 +74,7 @@ class FoundJob:
     complete: bool = True
 
 
-@attrs.frozen
+@frozen
 class LinePlace:
     """A job's place in the line of its `key` ("": of the jobs without one), as people see that.
 

@@ -12,9 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
-import attrs
-
 from restbroker.job.hiding import MASK
+from restbroker.light import frozen
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
@@ -29,7 +28,7 @@ _JID: Final = re.compile(rb'"jid"\s*:\s*"([^"\\]*)"')
 _MOST_CAUSES: Final = 20
 
 
-@attrs.frozen
+@frozen
 class FailureCount:
     """How many jobs failed again for one cause, and the set that they are in. `message` is from one of them."""
 
@@ -40,7 +39,7 @@ class FailureCount:
     jobs: int
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ActionResult:
     """Counts of an action's jobs by where they are now.
 
@@ -65,7 +64,7 @@ class ActionResult:
         return not (self.waiting or self.in_progress or self.unknown)
 
 
-@attrs.frozen
+@frozen
 class FollowedRun:
     """An action in the audit log. `note`: the newest entry, written at `noted_s` (epoch seconds).
 

@@ -23,11 +23,12 @@ from restbroker.job.event_command import Templates, UnfitEvent
 from restbroker.job.json_types import Json
 from restbroker.job.template import TemplateText, parse_text
 from restbroker.kinds import HTTP
+from restbroker.light import define, field, frozen
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.operate.request import WrongMember, blame, fitting, signatures_of, token_for
 
 
-@attrs.frozen
+@frozen
 class _Plan:
     """A command, the queue for its jobs, their token, and what fills its `Arguments`: for XMPP, if it `is_message`."""
 
@@ -38,7 +39,7 @@ class _Plan:
     is_message: bool
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class CommandJobs:
     """Makes the jobs of events that become commands, as `events.deliver.CommandJob`.
 
@@ -47,7 +48,7 @@ class CommandJobs:
 
     config: Config
     secret_of: Callable[[Token], str] = lambda token: token.secrets[0].reveal()
-    _plans: dict[Handover, _Plan] = attrs.field(factory=dict)
+    _plans: dict[Handover, _Plan] = field(factory=dict)
 
     def __call__(self, handover: Handover, members: Mapping[str, Json], jid: str, now_s: float, /) -> bytes:
         """Return the job's bytes; raise `UsageError` if it is too large, or has too many values for a signature.

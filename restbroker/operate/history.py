@@ -16,6 +16,7 @@ import orjson
 from cattrs import Converter
 
 from restbroker.errors import StoreRefused, StoreUnavailable
+from restbroker.light import define, field, frozen
 from restbroker.operate.processes import Process
 from restbroker.operate.system import Snapshot, TargetState, target_state
 from restbroker.store import records
@@ -40,7 +41,7 @@ def window(now_s: float) -> range:
     return range(newest_s - (_MINUTES - 1) * MINUTE_S, newest_s + 1, MINUTE_S)
 
 
-@attrs.frozen
+@frozen
 class Seen:
     """What was seen within a minute, and how things stood at its end.
 
@@ -54,13 +55,13 @@ class Seen:
     troubles: Mapping[str, str]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Recorder:
     """Sums up what each look at the system finds, minute by minute, and has Redis keep it. Use one for a process."""
 
-    _kept: Mapping[int, Seen] = attrs.field(factory=dict)
+    _kept: Mapping[int, Seen] = field(factory=dict)
     _newest_s: int = 0
-    _troubles: dict[str, str] = attrs.field(factory=dict)
+    _troubles: dict[str, str] = field(factory=dict)
 
     def add(
         self, client: Client, seen: Snapshot, targets: Sequence[TargetState], processes: Iterable[Process], now_s: float

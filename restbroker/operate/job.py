@@ -24,6 +24,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.repair import seconds
 from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS, read_count
 from restbroker.job.unmet import Unmet, unmet
+from restbroker.light import field, frozen
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.where import Condition, Where
 
@@ -42,7 +43,7 @@ _RAN: Final = ("uncertain", "delivered")
 """Outcomes of tries after which a command may have run, or has. No set: a producer may have put a list there."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ShownJob:
     """One job with secrets masked, for people. Times are epoch seconds; None if the job does not say.
 
@@ -88,13 +89,13 @@ class ShownJob:
         return crash_text(self.crashes, wait) if self.crashes else ""
 
 
-@attrs.frozen(eq=False, slots=False)
+@frozen(eq=False, slots=False)
 class StoredJob:
     """A job's bytes, parsed as far as needed. `in_queue`: the queue that it is in, or was taken from."""
 
-    raw: bytes = attrs.field(repr=False)
+    raw: bytes = field(repr=False)
     score: float
-    context: ConfigContext = attrs.field(repr=False)
+    context: ConfigContext = field(repr=False)
     in_queue: str | None = None
 
     @cached_property

@@ -11,14 +11,13 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-import attrs
-
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.errors import UsageError
 from restbroker.job import hiding
 from restbroker.job.fairness import BEFORE_ORDER, BETWEEN, fold
 from restbroker.job.order import made_by
+from restbroker.light import frozen
 from restbroker.operate import act, act_waiting, find
 from restbroker.operate.act import Action, Progress
 from restbroker.operate.act_set import SetJobs
@@ -47,7 +46,7 @@ NO_KEY: Final = "(none)"
 """How the line of the jobs is called that have no key."""
 
 
-@attrs.frozen
+@frozen
 class OrderKey:
     """A key whose next job may not start, or could start now and waits for a worker.
 
@@ -214,7 +213,7 @@ def resume(
     return last.done, tuple(last.refused)
 
 
-@attrs.frozen
+@frozen
 class FairKey:
     """A key whose jobs wait in a line: how many, its weight, and its share of what is handed out while all these wait.
 
@@ -230,7 +229,7 @@ class FairKey:
     is_named: bool = True
 
 
-@attrs.frozen
+@frozen
 class FairQueue:
     """A queue with its lines: how many jobs wait in its list and in lines; the `count` of keys, and the largest."""
 

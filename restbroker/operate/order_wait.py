@@ -16,6 +16,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import hiding
 from restbroker.job.crashes import crash_text
 from restbroker.job.order import is_ordered, key_in
+from restbroker.light import frozen
 from restbroker.operate import dead_copies, find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace
@@ -37,7 +38,7 @@ _NOTED: Final = 5
 _ENDINGS: Final = {1: "st", 2: "nd", 3: "rd"}
 
 
-@attrs.frozen
+@frozen
 class OrderWait:
     """Why a job of a held key waits. `jid`, `command`, `error`: of the first job of this key; "" if unknown.
 

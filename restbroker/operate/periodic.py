@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
-import attrs
-
 from restbroker.config.periodic import PeriodicCommand
 from restbroker.job.schedule import CronSchedule
+from restbroker.light import frozen
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
@@ -30,7 +29,7 @@ from restbroker.store.server import time_s
 _BOUNDS: Final = SearchLimits(seconds=2.0, jobs=5000, ends=50_000, gives_way=True)
 
 
-@attrs.frozen
+@frozen
 class ShownPeriodic:
     """A periodic command. Times are epoch seconds; `next` and `next_utc` are the next one in its zone and in UTC.
 

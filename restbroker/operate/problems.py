@@ -12,10 +12,9 @@ from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, Literal
 
-import attrs
-
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.operate import words
 from restbroker.operate.names import nearest
 from restbroker.operate.system import PoolState, Queue, Snapshot, TargetStoppedKeys
@@ -49,7 +48,7 @@ _UNREAD: Final = "Start `restbroker run` with this configuration, reload one tha
 _STOPPED: Final = "`restbroker keys` shows them; `keys retry` retries the dead job, `keys skip` goes on without it."
 
 
-@attrs.frozen
+@frozen
 class Alarm:
     """A problem, to be shown, of its `subject`. `grave`: jobs stand still, or will; if not, it is only worth knowing.
 

@@ -14,6 +14,7 @@ from restbroker.errors import RestbrokerError
 from restbroker.job import hiding, rubyjson
 from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.operate import audit
 from restbroker.operate.audit import AuditEntry
 from restbroker.operate.context import ConfigContext
@@ -33,7 +34,7 @@ Order: TypeAlias = Literal["quiet", "stop"]
 _REQUESTS: Mapping[Order, Request] = {"quiet": "TSTP", "stop": "TERM"}
 
 
-@attrs.frozen
+@frozen
 class ProcessWork:
     """A job that a process is delivering.
 
@@ -46,7 +47,7 @@ class ProcessWork:
     job: ShownJob
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Process:
     """One process. `name` is `host:pid:nonce`, the address for requests.
 
@@ -71,7 +72,7 @@ class Process:
     rtt_us: int | None = None
     targets: tuple[str, ...]
     queues: tuple[str, ...]
-    jobs: tuple[ProcessWork, ...] = attrs.field(default=(), repr=False)
+    jobs: tuple[ProcessWork, ...] = field(default=(), repr=False)
 
     @property
     def state(self) -> Literal["running", "quiet", "silent"]:

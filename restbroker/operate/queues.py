@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from restbroker.errors import UsageError
+from restbroker.light import frozen
 from restbroker.operate.act import Progress
 from restbroker.operate.audit import AuditedAction, AuditEntry, stopped_by
 from restbroker.operate.context import ConfigContext
@@ -32,7 +33,7 @@ def count_waiting(client: Client, queue: str) -> int:
     return size_of(client, exact(client, queue))
 
 
-@attrs.frozen
+@frozen
 class QueueMoment:
     """What waited when a person was asked: how many jobs, and the newest of the list and of each key's line."""
 

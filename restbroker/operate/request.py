@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from restbroker.config.core import Config
 from restbroker.config.problems import Problems, at
 from restbroker.config.target import Target
@@ -26,6 +24,7 @@ from restbroker.job.command import Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.reason import Reason
 from restbroker.kinds import FLAT
+from restbroker.light import frozen
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.operate.names import listed, require, suggestion
 from restbroker.servers import registry
@@ -80,7 +79,7 @@ def allowing_token(tokens: Sequence[Token], access: AccessRequest) -> Token | li
     return reasons
 
 
-@attrs.frozen
+@frozen
 class Signatures:
     """What a command takes: in the form of the server's `version`, and in those of others if it is not known exactly.
 
@@ -124,7 +123,7 @@ def signatures_of(target: Target, found: str | None, command: str, *, any_comman
     return signatures
 
 
-@attrs.frozen
+@frozen
 class Fit:
     """The first form of a command that takes some arguments; if none does, that of the server's version.
 
@@ -180,7 +179,7 @@ def _ambiguous(targets: Sequence[Target], command: str) -> UsageError:
     return UsageError(f"No target is known to have a command {word!r}{meant}", hint)
 
 
-@attrs.frozen
+@frozen
 class PeriodicRequest:
     """A periodic command, the name of its target, and the job that it becomes."""
 

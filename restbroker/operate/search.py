@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Final
 
-import attrs
-
+from restbroker.light import define, frozen
 from restbroker.operate import where
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.explain import Location
@@ -32,7 +31,7 @@ _IN_BYTES: Final = ("jid", "command", "error", "message")
 _OF_ENDS: Final = ("jid", "command", "target", "error", "at")
 
 
-@attrs.frozen
+@frozen
 class SearchResult:
     """What a search found. `ends`: finished jobs, newest first. `looked_at`: {place: how many jobs were read}.
 
@@ -80,7 +79,7 @@ def search(client: Client, sought: where.SearchTerms, known: ConfigContext, boun
     )
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Query:
     """What is searched for."""
 

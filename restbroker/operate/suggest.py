@@ -6,18 +6,17 @@ secret.
 
 from collections.abc import Collection
 
-import attrs
-
 from restbroker.config.core import Config
 from restbroker.events import registry as sources
 from restbroker.job.auth import reaches
+from restbroker.light import frozen
 from restbroker.operate.enqueue import server_version_of
 from restbroker.operate.names import require
 from restbroker.servers import registry
 from restbroker.servers.allowed_commands import allowed_commands
 
 
-@attrs.frozen
+@frozen
 class Suggestion:
     """A suggestion for one target, or for one source of events, whose name `target` is then.
 

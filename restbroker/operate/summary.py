@@ -25,6 +25,7 @@ from restbroker import __version__
 from restbroker.errors import StoreNotNow, StoreRefused
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
+from restbroker.light import define, field, frozen
 from restbroker.operate import audit
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import StoredJob
@@ -55,7 +56,7 @@ _ALL: Final = 10**9
 """More than the members of any one score: a place behind so many is behind all of them."""
 
 
-@attrs.define
+@define
 class Cause:
     """A group of failed jobs. `first_s`, `last_s`: when the first and the last of them died or failed (epoch seconds).
 
@@ -74,7 +75,7 @@ class Cause:
     jobs: int = 0
     first_s: float = inf
     last_s: float = -inf
-    hours: dict[int, int] = attrs.field(factory=dict)
+    hours: dict[int, int] = field(factory=dict)
 
     def add(self, jobs: int, first_s: float, last_s: float, hours: Mapping[int, int]) -> None:
         """Count `jobs` more, which failed between `first_s` and `last_s`."""
@@ -84,7 +85,7 @@ class Cause:
             self.hours[hour] = self.hours.get(hour, 0) + count
 
 
-@attrs.frozen
+@frozen
 class Summary:
     """The causes of failure in a set, largest first.
 
@@ -110,7 +111,7 @@ class Summary:
         return self.causes
 
 
-@attrs.define
+@define
 class _ScoreSlice:
     """Members whose scores are from `low` on and below `high`: how many, how many are meant, and their causes by id."""
 
@@ -118,11 +119,11 @@ class _ScoreSlice:
     high: float
     jobs: int
     meant: int = 0
-    causes: dict[str, Cause] = attrs.field(factory=dict)
+    causes: dict[str, Cause] = field(factory=dict)
     is_stale: bool = False
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Summaries:
     """The causes of failure of jobs that match conditions, kept up to date.
 
@@ -132,7 +133,7 @@ class Summaries:
     zset: SortedSet
     context: ConfigContext
     where: Where = ()
-    _slices: list[_ScoreSlice] = attrs.field(factory=lambda: [_ScoreSlice(-inf, inf, _NOT_READ)])
+    _slices: list[_ScoreSlice] = field(factory=lambda: [_ScoreSlice(-inf, inf, _NOT_READ)])
     _noted: str | None = None
     """The newest entry of the audit log that was seen."""
     _unshared: int = 0

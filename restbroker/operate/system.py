@@ -14,6 +14,7 @@ import attrs
 from restbroker.config.target import Target as TargetConfig
 from restbroker.errors import StoreRefused
 from restbroker.job.json_types import Json, as_text
+from restbroker.light import frozen
 from restbroker.store import pauses as pause_store
 from restbroker.store import processes
 from restbroker.store.client import Client
@@ -48,7 +49,7 @@ def _members(value: object) -> Mapping[str, Json] | None:
 
 
 # Nobody compares these, and each method that attrs makes costs `restbroker stats` time at its start.
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class PoolState:
     """One target in one process.
 
@@ -137,7 +138,7 @@ LONGEST_S: Final = 30 * 86_400
 """What takes longer than this many seconds at the present rate is called steady."""
 
 
-@attrs.frozen
+@frozen
 class Queue:
     """A queue: how many jobs wait (None: its key is not a list), and for how many seconds the next one has.
 
@@ -180,7 +181,7 @@ def outlook(
     return "growing" if change_per_s > 0 else "steady", None
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class TargetState:
     """A target over all its processes.
 
@@ -222,7 +223,7 @@ class TargetState:
     per_process: tuple[PoolState, ...]
 
 
-@attrs.frozen
+@frozen
 class TargetStoppedKeys:
     """How many keys of a target a death stopped (`OnDead`), since when, and the queue whose page lists them.
 
@@ -235,7 +236,7 @@ class TargetStoppedKeys:
     since_s: float | None
 
 
-@attrs.frozen
+@frozen
 class Snapshot:
     """The system at one moment. `totals`: processed, failed, retry, schedule, dead.
 

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-import attrs
+from restbroker.light import define, field
 
 T = TypeVar("T")
 _WORK_S = 0.001
@@ -19,7 +19,7 @@ _ITEMS_PER_STEP = 16
 """Steps are made after so many items, since reading the clock takes a third of a microsecond."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Throttle:
     """Makes work in one thread rest now and then, so that other threads run.
 
@@ -28,7 +28,7 @@ class Throttle:
 
     worked_s: Callable[[], float] = time.thread_time
     rest: Callable[[float], None] = time.sleep
-    _rested_at_s: float = attrs.field(init=False)
+    _rested_at_s: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._rested_at_s = self.worked_s()

@@ -9,13 +9,12 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice
 from typing import Final
 
-import attrs
-
 from restbroker.broker.tokens import Proof, Tokens
 from restbroker.job import arguments, signing
 from restbroker.job.arguments import Submission
 from restbroker.job.job import fields_of
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.operate.find import PAGE, pieces
 from restbroker.store import paging, queues, sets
 from restbroker.store.client import Client
@@ -24,7 +23,7 @@ from restbroker.store.keys import SortedSet
 _WAITING: Final[tuple[SortedSet, ...]] = ("retry", "schedule")
 
 
-@attrs.frozen
+@frozen
 class TokenCounts:
     """How many jobs have which token, by the token's name; None: an unknown token.
 

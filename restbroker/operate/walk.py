@@ -14,6 +14,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job import hiding
+from restbroker.light import define, field, frozen
 from restbroker.operate import find
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.find import LinePlace, SearchLimits
@@ -47,7 +48,7 @@ _NAMED: Final = 10
 """So many places that there was no time for are named, the others counted."""
 
 
-@attrs.frozen
+@frozen
 class FoundEnd:
     """How and when (epoch seconds, Redis' clock) a job ended that is stored nowhere else, from `store.history`."""
 
@@ -55,7 +56,7 @@ class FoundEnd:
     ending: JobEnd
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class SearchQuery:
     """Tests for the jobs searched for. `may_be_in` quickly excludes a job by its bytes.
 
@@ -70,7 +71,7 @@ class SearchQuery:
     jid: str | None = None
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Match:
     """A job that matches. `name`: the queue or set, or the process that has the job in progress.
 
@@ -89,7 +90,7 @@ _LineJob: TypeAlias = tuple[StoredJob, KeyQueue, int]
 _Places: TypeAlias = Iterator[tuple[KeyQueue, int]]
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Rest:
     """A queue of which only its `newest` jobs, the `oldest`, and the newest jobs `in_lines` were searched."""
 
@@ -99,7 +100,7 @@ class _Rest:
     in_lines: int
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Walk:
     """One search. `unseen`: places not searched to the end. `refused`: places that Redis refuses to show, with why.
 
@@ -111,12 +112,12 @@ class Walk:
     context: ConfigContext
     bounds: SearchLimits
     query: SearchQuery
-    unseen: list[str] = attrs.field(factory=list)
-    refused: list[str] = attrs.field(factory=list)
-    read_counts: dict[str, int] = attrs.field(factory=dict)
-    _rests: dict[str, _Rest] = attrs.field(factory=dict, init=False)
-    _deadline: float = attrs.field(init=False)
-    _throttle: Throttle | None = attrs.field(init=False)
+    unseen: list[str] = field(factory=list)
+    refused: list[str] = field(factory=list)
+    read_counts: dict[str, int] = field(factory=dict)
+    _rests: dict[str, _Rest] = field(factory=dict, init=False)
+    _deadline: float = field(init=False)
+    _throttle: Throttle | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Start the time of the search."""

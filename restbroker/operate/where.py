@@ -17,14 +17,13 @@ from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from typing import Final, Literal, TypeAlias
 
-import attrs
-
 from restbroker.config.values import written_s
 from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.hiding import MASK
 from restbroker.job.json_types import Json
 from restbroker.job.names import is_secret
+from restbroker.light import frozen
 
 Op: TypeAlias = Literal["=", "!=", "~", "<", ">"]
 
@@ -54,7 +53,7 @@ EXAMPLE: Final = "For example: --where 'command = send_message' --where 'failed_
 """Examples as the command line takes them."""
 
 
-@attrs.frozen
+@frozen
 class Span:
     """A time span in epoch seconds, without `end_s`; a moment begins and ends at once."""
 
@@ -65,7 +64,7 @@ class Span:
 Value: TypeAlias = str | float | Span
 
 
-@attrs.frozen
+@frozen
 class Condition:
     """One condition. `field` is one of FIELDS, or `arg.` and an argument's name; `text` is as it was typed."""
 
@@ -132,7 +131,7 @@ def read(typed: Sequence[str], now_s: float, *, ahead: bool = False, hidden: Seq
     return tuple(_read(text, now_s, ahead=ahead, hidden=hidden) for text in typed if text.strip())
 
 
-@attrs.frozen
+@frozen
 class SearchTerms:
     """A search: `texts` that must all be in a job, in upper or lower case, and conditions."""
 

@@ -8,12 +8,12 @@ import codecs
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
 import orjson
 
 from restbroker.job import rubyjson
 from restbroker.job.jid import visible
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.rosters.rules import BadRoster, Contact, as_json, read_roster, read_user, require_writable
 
 OTHER_FILES: Final = (
@@ -24,7 +24,7 @@ OTHER_FILES: Final = (
 _EXAMPLE: Final = 'For example {"user": "john", "contacts": {"ann@example.org": {"name": "Ann"}}}'
 
 
-@attrs.frozen
+@frozen
 class RefusedRoster:
     """A roster that was refused: its `user` ("": no one is named), the error (`what`), and its line, if it has one."""
 
@@ -33,7 +33,7 @@ class RefusedRoster:
     line: int | None = None
 
 
-@attrs.frozen
+@frozen
 class FileContents:
     """The contents of a file: the rosters that can be written, {user: {JID: contact}}, and those that are refused."""
 

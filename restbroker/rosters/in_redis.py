@@ -17,6 +17,7 @@ from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.kinds import PROSODY_ROSTER
+from restbroker.light import define, frozen
 from restbroker.rosters import store as rosters
 from restbroker.rosters.refresh_target import RefreshTarget
 from restbroker.rosters.store import RefreshDelay, RefreshJobs, RosterChange, RosterUnchanged, RosterVersions
@@ -33,7 +34,7 @@ _BUSY_MS: Final = 50
 """Milliseconds until a user who is refreshed elsewhere is claimed again: there is no signal when that is over."""
 
 
-@attrs.frozen
+@frozen
 class Claim:
     """Claimed refreshes: those of `users` are under way until `RostersInRedis.end_refreshes` gets `holder`.
 
@@ -45,7 +46,7 @@ class Claim:
     wait_s: Mapping[str, float] = attrs.Factory(dict)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RostersInRedis:
     """The rosters in Redis, and whose refresh is due, for one target; users are local parts.
 

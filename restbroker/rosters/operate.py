@@ -14,6 +14,7 @@ from restbroker.config.core import Config
 from restbroker.errors import UsageError
 from restbroker.job.json_types import Json
 from restbroker.kinds import PROSODY_ROSTER
+from restbroker.light import frozen
 from restbroker.operate import audit, enqueue
 from restbroker.operate.audit import AuditedAction, AuditEntry
 from restbroker.rosters import store
@@ -29,7 +30,7 @@ _NOTE_EVERY_S: Final = 1.0
 _PATIENCE_S: Final = 2.0
 
 
-@attrs.frozen
+@frozen
 class RosterView:
     """A user's roster, its state, and for each entry that cannot be served the reason (`bad`)."""
 
@@ -38,7 +39,7 @@ class RosterView:
     bad: tuple[BadRoster, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class ImportProgress:
     """The progress of an import: users that are `done`, how many of them `changed`, and those who were refused."""
 
@@ -47,7 +48,7 @@ class ImportProgress:
     refused: tuple[RefusedRoster, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class RefreshResult:
     """The result of refreshes: users `done`, users who `failed` and are tried again alone, jobs still `waiting`.
 
@@ -60,7 +61,7 @@ class RefreshResult:
     errors: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class Rosters:
     """The rosters of a configuration, which `who` looks at or changes. `domain` is that of the users; None: any.
 

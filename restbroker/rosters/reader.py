@@ -17,11 +17,11 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate, islice
 from typing import Final, TypeAlias
 
-import attrs
 import trio
 
 from restbroker.config.values import duration_text
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.light import define, field, frozen
 from restbroker.rosters import store
 from restbroker.rosters.rules import BadRoster, as_prosody, roster_of
 from restbroker.store.client import Client
@@ -45,7 +45,7 @@ RosterHash: TypeAlias = Mapping[bytes, bytes]
 """A roster as it lies in Redis."""
 
 
-@attrs.frozen
+@frozen
 class PreparedRoster:
     """A roster as JSON, and an error for each of its entries that was left out."""
 
@@ -53,7 +53,7 @@ class PreparedRoster:
     bad: tuple[BadRoster, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class RosterCopy:
     """A roster as it was answered, and when it was read, on Trio's clock."""
 
@@ -61,7 +61,7 @@ class RosterCopy:
     read_s: float
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Copies:
     """The rosters that were read last, by user, to answer with while Redis is away. `longest_s` 0: none are kept.
 
@@ -72,7 +72,7 @@ class Copies:
     longest_s: float
     most_bytes: int
     size_bytes: int = 0
-    _copies: OrderedDict[str, RosterCopy] = attrs.field(factory=OrderedDict)
+    _copies: OrderedDict[str, RosterCopy] = field(factory=OrderedDict)
 
     def __len__(self) -> int:
         return len(self._copies)
@@ -103,7 +103,7 @@ class Copies:
         self.size_bytes -= _size(user, self._copies.pop(user))
 
 
-@attrs.frozen
+@frozen
 class ServedRoster:
     """A roster as JSON. `age_s`: for how many seconds it may have been outdated; None: it was just read."""
 
@@ -111,12 +111,12 @@ class ServedRoster:
     age_s: float | None = None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _PendingRead:
     """One user's roster, for all requests that came before it was read."""
 
-    read: trio.Event = attrs.field(factory=trio.Event)
-    done: trio.Event = attrs.field(factory=trio.Event)
+    read: trio.Event = field(factory=trio.Event)
+    done: trio.Event = field(factory=trio.Event)
     answer: PreparedRoster | RestbrokerError = _STOPPING
 
     def end(self, answer: PreparedRoster | RestbrokerError = _STOPPING) -> None:
@@ -126,7 +126,7 @@ class _PendingRead:
         self.done.set()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RosterReader:
     """The reader of rosters for requests. `domain`: the users'; None: it is not known.
 
@@ -137,21 +137,21 @@ class RosterReader:
     connection: Connection
     report: Report
     domain: str | None = None
-    copies: Copies = attrs.field(factory=lambda: Copies(0, 0))
+    copies: Copies = field(factory=lambda: Copies(0, 0))
     refresh: Callable[[Client, Sequence[str]], object] | None = None
     bound_s: float = BOUND_S
     calls: int = 0
     stale: int = 0
-    _wanted: dict[str, _PendingRead] = attrs.field(factory=dict)
-    _open: set[_PendingRead] = attrs.field(factory=set)
+    _wanted: dict[str, _PendingRead] = field(factory=dict)
+    _open: set[_PendingRead] = field(factory=set)
     """Those that someone may wait for: wanted, under way, or being written."""
-    _wake: trio.Event = attrs.field(factory=trio.Event)
-    _writing: trio.Lock = attrs.field(factory=trio.Lock)
+    _wake: trio.Event = field(factory=trio.Event)
+    _writing: trio.Lock = field(factory=trio.Lock)
     """Batches are written one after the other, in the order in which they were read."""
-    _thread: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _outdated: dict[str, float] = attrs.field(factory=dict)
+    _thread: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
+    _outdated: dict[str, float] = field(factory=dict)
     """Who got an older copy and is to be refreshed, and when that copy was read."""
-    _any_outdated: trio.Event = attrs.field(factory=trio.Event)
+    _any_outdated: trio.Event = field(factory=trio.Event)
     _is_stopping: bool = False
     _is_away: bool = False
     _heard_s: float = -math.inf

@@ -10,8 +10,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Final, Self
 
-import attrs
-
 from restbroker.config.core import Config
 from restbroker.config.target import Target
 from restbroker.config.tokens import Token
@@ -19,6 +17,7 @@ from restbroker.errors import ConfigError
 from restbroker.job.auth import AccessRequest, refusal
 from restbroker.job.command import Command
 from restbroker.kinds import PROSODY_ROSTER
+from restbroker.light import frozen
 from restbroker.operate.enqueue import JobRequest, payload
 from restbroker.rosters.store import RefreshJobs
 from restbroker.servers import registry
@@ -30,7 +29,7 @@ _USERS_PER_JOB: Final = 500
 """The most users in one job, so that several processes share the work."""
 
 
-@attrs.frozen
+@frozen
 class RefreshTarget:
     """A target whose jobs refresh rosters, and the token of these jobs."""
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Final, NoReturn
 
-import attrs
 import orjson
 
 from restbroker.job.endpoint import kind_of
@@ -28,6 +27,7 @@ from restbroker.job.jid import (
     visible,
 )
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 MOST_CONTACTS: Final = 10_000
 """The most contacts of one user. Prosody answers no client while it takes in a roster: 10,000 take 4 s (measured)."""
@@ -60,7 +60,7 @@ class BadRoster(ValueError):
         return " ".join(part for part in (f"{self.entry} {self.why}.", self.hint) if part)
 
 
-@attrs.frozen
+@frozen
 class Contact:
     """The entry of one JID in a user's roster. Prosody gives every contact the subscription `both`.
 

@@ -17,13 +17,13 @@ from collections import Counter
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-import attrs
 import trio
 
 from restbroker.config.roster import USER, QueryKey, Roster
 from restbroker.config.target import Basic
 from restbroker.errors import RestbrokerError
 from restbroker.events.secrets import CurrentSecret, basic_login
+from restbroker.light import field, frozen
 from restbroker.rosters.reader import RosterReader
 from restbroker.rosters.rules import BadRoster, read_user
 from restbroker.serving.plain import HttpAnswer, HttpRequest, error_answer
@@ -40,7 +40,7 @@ _KEY: Final = b"?key="
 _QUERY: Final = re.compile(rb"\?[^?]+=")
 
 
-@attrs.frozen
+@frozen
 class Addresses:
     """The form of one service's addresses: the bytes before and behind the user's name.
 
@@ -85,7 +85,7 @@ class Addresses:
             return None
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Login:
     """The check of one service's login: `before` and the `secret`, which Prosody sends as its address has them.
 
@@ -117,7 +117,7 @@ class Login:
         return fits if self.secret.value else None
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class RosterServer:
     """The roster service. `longest_s`: an answer that comes later could undo that to a newer request."""
 
@@ -126,9 +126,9 @@ class RosterServer:
     reader: RosterReader
     report: Report
     longest_s: float
-    _answers: Counter[int] = attrs.field(factory=Counter)
+    _answers: Counter[int] = field(factory=Counter)
     """The number of answers by status."""
-    _durations: Histogram = attrs.field(factory=lambda: Histogram(SHORT_LIMITS_S))
+    _durations: Histogram = field(factory=lambda: Histogram(SHORT_LIMITS_S))
 
     async def answer(self, request: HttpRequest) -> HttpAnswer:
         """Return the answer to this request, a roster or the reason why not; never raise."""

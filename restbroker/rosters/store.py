@@ -10,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from restbroker.light import frozen
 from restbroker.rosters.rules import MOST_BYTES, MOST_CONTACTS
 from restbroker.store.client import (
     Argument,
@@ -33,7 +34,7 @@ _MARKED_AT_ONCE: Final = 1000
 """The most users who are marked in one step; Redis does nothing else for 17 ms then (measured)."""
 
 
-@attrs.frozen
+@frozen
 class RosterChange:
     """The change of one user's roster. `put`: JID → contact, as `rosters.rules.as_stored` writes it.
 
@@ -47,21 +48,21 @@ class RosterChange:
     forget: bool = False
 
 
-@attrs.frozen
+@frozen
 class RosterVersions:
     """The changes were written. `versions`: user → version of their roster now; 0: it was forgotten."""
 
     versions: Mapping[str, int]
 
 
-@attrs.frozen
+@frozen
 class RosterUnchanged:
     """Nothing was written: the roster of this user would be too large."""
 
     user: str
 
 
-@attrs.frozen
+@frozen
 class RefreshDelay:
     """When a marked user is due: `debounce_ms` after their last change, and `longest_ms` after the first at most."""
 
@@ -69,7 +70,7 @@ class RefreshDelay:
     longest_ms: int
 
 
-@attrs.frozen
+@frozen
 class RefreshJobs:
     """How users are refreshed: the queue, and for each user a complete job."""
 
@@ -77,7 +78,7 @@ class RefreshJobs:
     payloads: Mapping[str, bytes]
 
 
-@attrs.frozen
+@frozen
 class UserState:
     """The state of a user's roster: version (0: no roster), number of contacts, bytes.
 

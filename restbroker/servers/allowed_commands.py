@@ -8,15 +8,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-import attrs
-
 from restbroker.job.auth import Grant, command_refusal
 from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec
+from restbroker.light import frozen
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,100}", re.ASCII)
 
 
-@attrs.frozen
+@frozen
 class AllowedCommands:
     """The commands that tokens allow, sorted by name; `hosts` has patterns of the hosts that jobs may name, empty: any.
 

@@ -15,12 +15,12 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Protocol, TypeVar, cast, runtime_checkable
 
-import attrs
 import trio
 
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome, Probe
+from restbroker.light import frozen
 from restbroker.telemetry.events import Report
 from restbroker.transport.message import Request, Response, Transport
 
@@ -50,7 +50,7 @@ class Link(Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class DirectLink:
     """A `Link` without a job behind it, for requests that change nothing, and for tests."""
 
@@ -118,7 +118,7 @@ class Connector(Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class Plan:
     """How to deliver the plain calls of one endpoint, exactly as `deliver` would.
 
@@ -150,7 +150,7 @@ class Planner(Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class Ports:
     """All that a connector may use besides its arguments.
 

@@ -6,13 +6,12 @@ same; `CtlOutput` is stdout, to the byte, and the exit code.
 
 from collections.abc import Callable, Mapping, Sequence
 
-import attrs
-
 from restbroker.job.command import Catalogue
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 
-@attrs.frozen
+@frozen
 class CtlCommand:
     """One command as it was read; `name` is that of the catalogue, `typed_name` the word that was typed.
 
@@ -25,7 +24,7 @@ class CtlCommand:
     typed_name: str
 
 
-@attrs.frozen
+@frozen
 class CtlOutput:
     """What goes to stdout, with its last line break, and the exit code; `note` is for a person, on stderr."""
 
@@ -34,7 +33,7 @@ class CtlOutput:
     note: str | None = None
 
 
-@attrs.frozen
+@frozen
 class CtlRefusal:
     """Why a command is refused: it belongs on the server's machine, or is not ours to do.
 
@@ -45,7 +44,7 @@ class CtlRefusal:
     hint: str
 
 
-@attrs.frozen
+@frozen
 class JobReply:
     """The end of a job, as read from its reply; `text` is the server's answer as it was sent.
 
@@ -64,7 +63,7 @@ class JobReply:
         return self.outcome in ("delivered", "negative")
 
 
-@attrs.frozen
+@frozen
 class CtlDialect:
     """How `restbroker ctl` stands in for the command line of one kind of server, which `program` names.
 

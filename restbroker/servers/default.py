@@ -6,7 +6,7 @@ Always holds: of a target of such a kind, the check sends nothing but the probe,
 import time
 from typing import TYPE_CHECKING
 
-import attrs
+from restbroker.light import frozen
 
 if TYPE_CHECKING:  # pushing a job does without them, and without Trio
     from restbroker.config.target import Target
@@ -18,7 +18,7 @@ DIALECT = None
 """The server has no command line that `restbroker ctl` stands in for."""
 
 
-@attrs.frozen
+@frozen
 class Options:
     """No options: nothing is written under `Options`."""
 

@@ -10,12 +10,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, Protocol, TypeAlias, runtime_checkable
 
-import attrs
-
 from restbroker.config.events import EventSource
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Command
 from restbroker.job.event import ServerEvent
+from restbroker.light import define, field, frozen, frozen_plain
 from restbroker.telemetry.events import Report
 
 if TYPE_CHECKING:  # the command line gets the kinds without Trio, Redis and HTTP
@@ -108,21 +106,21 @@ class HookRequest:
     query: bytes
     headers: Mapping[bytes, bytes]
     body: bytes
-    secrets: tuple[bytes, ...] = attrs.field(default=(), repr=False)
+    secrets: tuple[bytes, ...] = field(default=(), repr=False)
     below: str = ""
 
 
-@attrs.frozen
+@frozen
 class PostAnswer:
     """An HTTP answer: its status, and its body of this type if there is one."""
 
     status: int
     body: bytes = b""
     content_type: str = ""
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Forbidden(Exception):
     """The sender of a request may not post here; `why` repeats nothing of the request, and `answer` is for them."""
 
@@ -144,7 +142,7 @@ class PostedEvent:
     unmapped: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class PostAnswers:
     """How requests of one kind are answered.
 
@@ -196,7 +194,7 @@ class SignedHook(Hook, Protocol):
         ...
 
 
-@attrs.frozen
+@frozen
 class Parties:
     """The sender and the receiver of a message that tests whether events come; empty where the operator names none."""
 
@@ -204,7 +202,7 @@ class Parties:
     receiver: str = ""
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Emission:
     """The command that makes a server report a test message, or another `what`, as an event.
 
@@ -217,7 +215,7 @@ class Emission:
     command: Command
     look_at: str
     what: str = "message"
-    members: Mapping[str, str] = attrs.field(factory=dict)
+    members: Mapping[str, str] = field(factory=dict)
     trial: Command | None = None
     subscriber: str = ""
 
@@ -229,7 +227,7 @@ It raises `StoreUnavailable` or `StoreRefused`, after some seconds at most.
 """
 
 
-@attrs.frozen
+@frozen
 class ReaderPorts:
     """All that a reader may use; `target` is None unless its options name a target.
 

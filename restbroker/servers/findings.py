@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
-import attrs
+from restbroker.light import define, frozen
 
 if TYPE_CHECKING:  # a check of targets does without the store
     from restbroker.store.sources import SourceState
@@ -31,7 +31,7 @@ CAUSES: tuple[Cause, ...] = ("config", "store", "refused", "target", "other")
 """The causes in the order in which they count when there are several problems."""
 
 
-@attrs.frozen
+@frozen
 class Finding:
     """The result of one check; `area` is config, redis, Roster, Events or a target's name.
 
@@ -48,7 +48,7 @@ class Finding:
     cause: Cause = "other"
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Problem(Exception):
     """Why nothing is read from a source, or for one of its users, and what to do (`hint`); it holds no secret.
 
@@ -63,7 +63,7 @@ class Problem(Exception):
         return f"{self.message} {self.hint}"
 
 
-@attrs.frozen
+@frozen
 class Text:
     """What a finding or warning says, with `{names}` in place of what is found.
 
@@ -77,7 +77,7 @@ class Text:
     cause: Cause = "other"
 
 
-@attrs.frozen
+@frozen
 class Texts:
     """The texts of a folder, each a table of `findings.toml`: by codes, with `-CASE` behind one that has several."""
 

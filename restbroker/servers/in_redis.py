@@ -27,6 +27,7 @@ from restbroker.config.target import Target
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import mark_of_sent
 from restbroker.kinds import EJABBERD, OPENFIRE_CHAT
+from restbroker.light import define, field, frozen
 from restbroker.servers.findings import Problem
 from restbroker.store import events as store
 from restbroker.store import leases, records, sources
@@ -50,7 +51,7 @@ _STOPPED: Final = b"stopped"
 _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class LoginsInRedis:
     """The logins of a target's users, and the rooms that they are in, for all processes.
 
@@ -84,7 +85,7 @@ def logins_of(target: Target, open_connection: Callable[[], Connection]) -> Logi
     return LoginsInRedis(UserBase(target.name, "localhost" if is_here else host), open_connection())
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SentMessagesInRedis:
     """The record of sent messages; `connection` has a short time-out. `window_s`: for how many seconds each is kept.
 
@@ -94,9 +95,9 @@ class SentMessagesInRedis:
     window_s: float
     connection: Connection
     report: Report
-    _next: list[str] = attrs.field(factory=list)
+    _next: list[str] = field(factory=list)
     """The marks that the next call records."""
-    _turn: trio.Lock = attrs.field(factory=trio.Lock)
+    _turn: trio.Lock = field(factory=trio.Lock)
 
     async def remember(self, sender: str, receiver: str, body: str) -> None:
         """Note this message in Redis before it is sent; if Redis does not take the note, warn and return."""
@@ -141,7 +142,7 @@ def sent_messages_of(
     return SentMessagesInRedis(max(windows_s), open_connection(), report) if windows_s else None
 
 
-@attrs.frozen
+@frozen
 class StreamInfo:
     """Facts about a user's stream; times are epoch seconds, and 0 means never.
 
@@ -157,22 +158,22 @@ class StreamInfo:
     heartbeat_s: float = 0.0
     room_s: float = 0.0
     notice: str = ""
-    options: Mapping[str, str] = attrs.field(factory=dict)
+    options: Mapping[str, str] = field(factory=dict)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StatesInRedis:
     """The states of all sources of this process; `open_connection` makes a connection with a short time-out."""
 
     open_connection: Callable[[], Connection]
-    process: str = attrs.field(factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    process: str = field(factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     now_s: Callable[[], float] = time.time
-    _states: dict[StateKey, SourceState] = attrs.field(factory=dict)
-    _facts: dict[StateKey, Callable[[], StreamInfo]] = attrs.field(factory=dict)
-    _ended: set[StateKey] = attrs.field(factory=set)
-    _changed: trio.Event = attrs.field(factory=trio.Event)
-    _counts: dict[str, Counter[str]] = attrs.field(factory=dict)
-    _last_s: dict[str, float] = attrs.field(factory=dict)
+    _states: dict[StateKey, SourceState] = field(factory=dict)
+    _facts: dict[StateKey, Callable[[], StreamInfo]] = field(factory=dict)
+    _ended: set[StateKey] = field(factory=set)
+    _changed: trio.Event = field(factory=trio.Event)
+    _counts: dict[str, Counter[str]] = field(factory=dict)
+    _last_s: dict[str, float] = field(factory=dict)
 
     @property
     def current(self) -> Sequence[SourceState]:
@@ -250,7 +251,7 @@ class StatesInRedis:
         return attrs.evolve(state, outcomes={**outcomes}, event_s=max(state.event_s, last_s))
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class StatesOfSource:
     """The states of one source, to which its reader reports its problems."""
 
@@ -277,7 +278,7 @@ class StatesOfSource:
         self.states.end((self.source, self.states.process, user))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class LeasesInRedis:
     """The leases of one source in this process, so that one process alone reads each stream.
 
@@ -286,7 +287,7 @@ class LeasesInRedis:
 
     source: str
     connection: Connection
-    _holder: str = attrs.field(factory=lambda: secrets.token_hex(8))
+    _holder: str = field(factory=lambda: secrets.token_hex(8))
 
     async def hold(self, names: Sequence[str], lease_s: float) -> Mapping[str, Lease]:
         """Take or renew the leases of these names for `lease_s` seconds; return for each whether it is ours now.
@@ -308,7 +309,7 @@ class LeasesInRedis:
         await self.connection.aclose()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ProgressInRedis:
     """Up to when one reader of a source has all events in Redis, so that others can say what it lost if it dies.
 
@@ -319,8 +320,8 @@ class ProgressInRedis:
     source: str
     connection: Connection
     is_check: bool = False
-    _reader: str = attrs.field(factory=lambda: secrets.token_hex(8))
-    _others: dict[str, tuple[bytes, float]] = attrs.field(factory=dict)
+    _reader: str = field(factory=lambda: secrets.token_hex(8))
+    _others: dict[str, tuple[bytes, float]] = field(factory=dict)
     """What each other reader wrote last, and since when that is so (Trio's clock)."""
 
     async def put(self, until_s: float, *, takes: bool) -> Sequence[float]:

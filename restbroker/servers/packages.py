@@ -15,10 +15,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, Final
 
-import attrs
-
 from restbroker.errors import ConfigError
 from restbroker.job.reason import Reason
+from restbroker.light import frozen
 
 CONTRACT_VERSION: Final = 1
 """The version of the contract with kinds of other packages (`contract`); it rises with a change that they must follow.
@@ -27,7 +26,7 @@ A kind declares the version that it was written for as its own `CONTRACT_VERSION
 """
 
 
-@attrs.frozen
+@frozen
 class Part:
     """One part of a kind: `offers` is the name that it must have; `required` says that there is no default of it."""
 
@@ -52,7 +51,7 @@ GROUP: Final = "restbroker.servers"
 _DEFAULT: Final = "restbroker.servers.default"
 
 
-@attrs.frozen
+@frozen
 class Package:
     """A package that brings a kind: `name` and `version` as it is installed, `module` what its entry point names."""
 

@@ -15,12 +15,12 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable, UsageError, kinds_in
 from restbroker.job.event import ServerEvent
+from restbroker.light import define, field
 from restbroker.servers.event_contract import EventReader, Intake, Offer
 from restbroker.servers.findings import Problem, Texts
 from restbroker.servers.in_redis import StatesOfSource, StreamInfo
@@ -40,7 +40,7 @@ _SERVER: Final = "/"
 """What the places of problems begin with that all users share, and no user's name."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SourceReports:
     """The reports of one source, in the words of `texts`; a source without users is one of the user "".
 
@@ -53,9 +53,9 @@ class SourceReports:
     back: str
     states: StatesOfSource
     _was_open: bool = False
-    _reported: dict[str, str] = attrs.field(factory=dict)
+    _reported: dict[str, str] = field(factory=dict)
     """What is not over: a message at a user's name, or at its code if all users share the problem."""
-    _users: set[str] = attrs.field(factory=lambda: {""})
+    _users: set[str] = field(factory=lambda: {""})
 
     def add_user(self, user: str, read_info: Callable[[], StreamInfo]) -> None:
         """Note that this process reads the user's stream; `read_info` returns the stream's attributes."""
@@ -140,7 +140,7 @@ def between(since_s: float, until_s: float) -> str:
     return f"between {since} and {until}"
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Backoff:
     """The pauses between tries, each twice as long as the last one, up to five seconds."""
 
@@ -158,7 +158,7 @@ class Backoff:
         self._factor = 1.0
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class LastingReader:
     """The reader of a source that ends no other task: if one raises, another one takes its place, with back-off."""
 
@@ -186,7 +186,7 @@ class LastingReader:
             self.states.end("")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Offers:
     """The offers of one source."""
 
@@ -241,7 +241,7 @@ class Offers:
         self.warn(next(errors, "Redis does not answer."))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class EventBuffer:
     """The buffer of one source.
 
@@ -250,13 +250,13 @@ class EventBuffer:
 
     most_bytes: int
     on_full: Callable[[int], None] = lambda _: None
-    _events: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
+    _events: deque[tuple[ServerEvent, int]] = field(factory=deque)
     _size_bytes: int = 0
     """The bytes of all events, also of those that were taken last: they are in memory until Redis has them."""
     _taken_bytes: int = 0
     _waiting: int = 0
     _was_full: bool = False
-    _changed: trio.Event = attrs.field(factory=trio.Event)
+    _changed: trio.Event = field(factory=trio.Event)
 
     async def put(self, event: ServerEvent, size_bytes: int) -> None:
         """Add an event, after waiting for room; one larger than the whole buffer waits until that is empty.
@@ -316,16 +316,16 @@ class EventBuffer:
         changed.set()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Pusher:
     """Pushes what comes into the buffer. `on_pushed` is called with the events that Redis has, once for each push."""
 
     buffer: EventBuffer
     offers: Offers
     on_pushed: Callable[[Sequence[ServerEvent]], Awaitable[None]] | None = None
-    _taken: dict[int, ServerEvent] = attrs.field(factory=dict)
+    _taken: dict[int, ServerEvent] = field(factory=dict)
     """What was taken out of the buffer, and `on_pushed` was not called with."""
-    _left: dict[int, ServerEvent] = attrs.field(factory=dict)
+    _left: dict[int, ServerEvent] = field(factory=dict)
     """What of it is not known to be in Redis."""
 
     async def run(self) -> None:

@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Final, Protocol, TypeAlias
 
-import attrs
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, HTTPScope, Scope
 from quart import Response, request
@@ -23,6 +22,7 @@ from quart_trio import QuartTrio
 from werkzeug.exceptions import HTTPException
 
 from restbroker.job.json_types import Json
+from restbroker.light import define, field, frozen
 from restbroker.serving.plain import error_answer
 from restbroker.telemetry.events import OperatorWarning, Report
 
@@ -63,7 +63,7 @@ def failure(status: int, code: str, message: str, hint: str | None = None) -> Re
     return answer({"error": {"code": code, "message": message, "hint": hint}}, status)
 
 
-@attrs.frozen
+@frozen
 class AppOptions:
     """How an app differs from one that only answers JSON.
 
@@ -71,7 +71,7 @@ class AppOptions:
     body may be. `ask_for`: the hint for a client that requests an unknown address; None: it lists every address.
     """
 
-    headers: Mapping[str, str] = attrs.field(factory=dict)
+    headers: Mapping[str, str] = field(factory=dict)
     body_limit_bytes: int = 0
     refuse: Refuse = failure
     ask_for: str | None = None
@@ -137,7 +137,7 @@ def _logger(name: str, report: Report) -> logging.Logger:
     return logger
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StrictApp:
     """The guard before an `app`; `name` is for messages. A WebSocket is reported once a minute at most."""
 

@@ -13,9 +13,10 @@ import socket
 import struct
 from collections.abc import Iterator
 
-import attrs
 import trio
 from hypercorn.typing import ASGIFramework, ASGIReceiveCallable, ASGISendCallable, ASGISendEvent, Scope
+
+from restbroker.light import define, field, frozen
 
 STALLED_S = 5.0
 """Seconds that a reader may take nothing of what it is sent before it is dropped."""
@@ -31,7 +32,7 @@ _REFUSED = b"HTTP/1.1 400 \r\ncontent-length: 0\r\n"
 _DECLINED = _REFUSED + b"connection: close\r\n\r\n"
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Connections:
     """All connections of one server. After `hurry` none of them waits long for its reader.
 
@@ -42,8 +43,8 @@ class Connections:
     drop_count: int = 0
     is_hurried: bool = False
     _patience_s: float = STALLED_S
-    _waiting: set[trio.CancelScope] = attrs.field(factory=set)
-    _idle: dict[trio.CancelScope, None] = attrs.field(factory=dict)
+    _waiting: set[trio.CancelScope] = field(factory=set)
+    _idle: dict[trio.CancelScope, None] = field(factory=dict)
     """Those that wait for a request, that which waits longest first."""
 
     def hurry(self) -> None:
@@ -110,7 +111,7 @@ class Connections:
                 self._waiting.discard(scope)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class ConnectionLimits:
     """The bound on one connection while no request is under way on it."""
 
@@ -130,7 +131,7 @@ class ConnectionLimits:
         self._scope.deadline = math.inf
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class BoundedStream:
     """One connection, with the methods of Trio's stream that Hypercorn uses; cancelling `scope` ends all work for it.
 

@@ -18,9 +18,9 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Final, Protocol, TypeAlias
 
-import attrs
 import trio
 
+from restbroker.light import define, field, frozen
 from restbroker.serving.connections import ConnectionLimits, Connections
 from restbroker.serving.requests import PART_BYTES, BadRequest, IncomingRequest, RequestLines, Requests, restore_bytes
 from restbroker.telemetry.events import OperatorWarning, Report
@@ -41,7 +41,7 @@ async def _no_part() -> bytes | None:
     return b""
 
 
-@attrs.frozen
+@frozen
 class HttpRequest:
     """A request. `target` is the path with its query as they came; names of headers are in lower case.
 
@@ -62,7 +62,7 @@ class HttpRequest:
         return next((value for given, value in self.headers if given == name), b"")
 
 
-@attrs.frozen
+@frozen
 class HttpAnswer:
     """An answer; `content_type` is that of its body, b"" without one. `closing`: the connection ends behind it."""
 
@@ -87,7 +87,7 @@ def error_answer(
     return HttpAnswer(status, body, headers, closing)
 
 
-@attrs.frozen
+@frozen
 class PlainApp:
     """An app of one function. `name` is for messages.
 
@@ -126,7 +126,7 @@ class Stream(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class PlainHttp:
     """One connection. `keep_alive_s`: how many seconds it may take until a whole head is there.
 
@@ -141,9 +141,9 @@ class PlainHttp:
     rest_s: float
     client: str = ""
     """The address of the other end."""
-    _lines: RequestLines = attrs.field(factory=RequestLines)
-    _requests: Requests = attrs.field(factory=Requests)
-    _request: IncomingRequest = attrs.field(factory=IncomingRequest)
+    _lines: RequestLines = field(factory=RequestLines)
+    _requests: Requests = field(factory=Requests)
+    _request: IncomingRequest = field(factory=IncomingRequest)
     _goes_on: bool = True
     _is_answered: bool = True
     """Whether the answer to the last request has begun, so that nothing else can be said."""

@@ -15,8 +15,9 @@ from collections import deque
 from http import HTTPStatus
 from typing import Final
 
-import attrs
 import httptools
+
+from restbroker.light import define, field
 
 HEAD_LIMIT_BYTES: Final = 16 * 1024
 PART_BYTES: Final = 64 * 1024
@@ -36,15 +37,15 @@ class BadRequest(ValueError):
         self.status = status
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class IncomingRequest:
     """A request. Names of headers are in lower case. `parts`: those of its body that were not taken yet."""
 
     method: str = ""
     target: bytes = b""
     version: str = ""
-    headers: list[tuple[bytes, bytes]] = attrs.field(factory=list)
-    parts: deque[bytes] = attrs.field(factory=deque)
+    headers: list[tuple[bytes, bytes]] = field(factory=list)
+    parts: deque[bytes] = field(factory=deque)
     is_whole: bool = False
     is_continued: bool = False
     """Whether the sender was told to send the body (100 Continue)."""
@@ -72,13 +73,13 @@ class IncomingRequest:
         return any(name == b"expect" and value.lower() == b"100-continue" for name, value in self.headers)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Requests:
     """The parser of one connection: `feed` takes its bytes, `take` returns the requests, in order."""
 
-    _parser: httptools.HttpRequestParser = attrs.field(init=False)
-    _ready: deque[IncomingRequest] = attrs.field(factory=deque)
-    _current: IncomingRequest = attrs.field(factory=IncomingRequest)
+    _parser: httptools.HttpRequestParser = field(init=False)
+    _ready: deque[IncomingRequest] = field(factory=deque)
+    _current: IncomingRequest = field(factory=IncomingRequest)
     _has_head: bool = False
     """Whether the head of the request that is read now is whole."""
     _has_moved: bool = False
@@ -200,7 +201,7 @@ def restore_bytes(target: bytes) -> bytes:
     return _STAND_IN.sub(lambda found: bytes.fromhex(found[1].decode()), target)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RequestLines:
     """The encoder of what one connection receives."""
 

@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import cast
 
-import attrs
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -28,6 +27,7 @@ from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
 
 from restbroker.config.values import duration_text
 from restbroker.errors import kinds_in
+from restbroker.light import define, field
 from restbroker.serving.connections import STALLED_S, BoundedStream, Connections
 from restbroker.serving.plain import PlainApp, PlainHttp, Stream
 from restbroker.serving.tls import Certificate, failure
@@ -49,7 +49,7 @@ def _most_descriptors() -> int:
     return sys.maxsize if soft == resource.RLIM_INFINITY else soft * 7 // 8
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Server:
     """One app on one address; port 0 takes any free one. `what` and `key` (of the configuration) name it in messages.
 
@@ -71,10 +71,10 @@ class Server:
     rest_s: float = 5.0
     at_stop: Callable[[], None] = _do_nothing
     certificate: Certificate | None = None
-    most_descriptors: int = attrs.field(factory=_most_descriptors)
+    most_descriptors: int = field(factory=_most_descriptors)
     addresses: tuple[str, ...] = ()
-    _warned: set[str] = attrs.field(factory=set)
-    _connections: Connections = attrs.field(factory=Connections)
+    _warned: set[str] = field(factory=set)
+    _connections: Connections = field(factory=Connections)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until cancelled, then let running answers end within two seconds; never raise."""

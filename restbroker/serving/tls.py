@@ -10,11 +10,11 @@ import ssl
 import time
 from datetime import UTC, datetime
 
-import attrs
 import trio
 
 from restbroker.config.target import CertFiles
 from restbroker.config.tls import ends_at_s, server_context, why_unusable
+from restbroker.light import define
 from restbroker.telemetry.events import OperatorWarning, Report
 
 _LOOK_AGAIN_S = 5.0
@@ -22,7 +22,7 @@ _Stamp = tuple[tuple[int, int, int], ...]
 """What changes when a file is written again or replaced, for each file."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Certificate:
     """The certificate of one server. `key`: what names it in the configuration. The files were checked before."""
 

@@ -7,15 +7,14 @@ Redis takes them too, or nobody could delete anything there.
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
-
+from restbroker.light import frozen
 from restbroker.store.client import Argument, Client, Reply, as_fields, items, mapping, pair, text
 
 _KEPT: Final = 100_000
 _STOPS_S: Final = 86_400
 
 
-@attrs.frozen
+@frozen
 class AuditRecord:
     """One entry of the audit log. `name` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 

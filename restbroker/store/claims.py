@@ -12,11 +12,10 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Final, TypeAlias
 
-import attrs
-
 from restbroker.job import claims
 from restbroker.job.claims import Holder, Lock
 from restbroker.job.settlement import ClaimChange, Fingerprint
+from restbroker.light import frozen
 from restbroker.store.client import Argument, Client, ScriptCall, integer, items, microseconds, names, pair, raw, text
 from restbroker.store.client import number as score
 from restbroker.store.jobs import IdentityUnknown
@@ -27,7 +26,7 @@ _ROUNDS: Final = 3
 """How often a job asks again in one call that finds a claim whose ticket is gone."""
 
 
-@attrs.frozen
+@frozen
 class ClaimRequest:
     """What the job of this id claims and gives up before it is sent, under this ticket."""
 
@@ -36,7 +35,7 @@ class ClaimRequest:
     changes: tuple[ClaimChange, ...]
 
 
-@attrs.frozen
+@frozen
 class OtherHolder:
     """Another job has the claim, or the same one that was pushed twice. This one must not be sent.
 
@@ -47,7 +46,7 @@ class OtherHolder:
     due_in_s: float | None = None
 
 
-@attrs.frozen
+@frozen
 class UnreadableClaim:
     """A claim's key is of another type, so that no one can say whether another job has it."""
 

@@ -6,9 +6,8 @@ keep their order.
 
 from typing import Final, TypeAlias
 
-import attrs
-
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.light import frozen
 from restbroker.store.client import Reply, ScriptCall, exactly, integer, items, raw
 from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import places_of_keys
@@ -17,7 +16,7 @@ INTERVAL_MS: Final = 8
 LONGEST_INTERVAL_MS: Final = 2000
 
 
-@attrs.frozen
+@frozen
 class ClassifyResult:
     """How many jobs were moved into lines, and how many the list and the lines have now.
 
@@ -30,7 +29,7 @@ class ClassifyResult:
     without_key: int = 0
 
 
-@attrs.frozen
+@frozen
 class ClassifyRefused:
     """Nothing was moved: another process did it just now, the queue is paused, or its list cannot be read.
 

@@ -10,9 +10,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, TypeAlias, cast
 
-import attrs
-
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused
+from restbroker.light import define, field
 from restbroker.store.failures import ErrorReply, translate
 from restbroker.store.keys import RedisKeys
 from restbroker.store.redis import Argument, Commands, RedisLink, Replies, Reply, Steps, connect, run_blocking
@@ -34,7 +33,7 @@ ScriptCall: TypeAlias = tuple[str, ScriptKeys, Sequence[Argument]]
 """A script, its keys and its arguments."""
 
 
-@attrs.define(eq=False, repr=False)
+@define(eq=False, repr=False)
 class Client:
     """One connection to Redis, for one thread or task at a time; it connects when first used.
 
@@ -51,7 +50,7 @@ class Client:
     _link: RedisLink | None = None
     tell: Callable[[int, int | None, str], None] = lambda *_: None
     """Is told how far a walk through a set is (how many were read, of how many, words), for who waits at a terminal."""
-    timeout_s: float = attrs.field(init=False)
+    timeout_s: float = field(init=False)
     """The seconds that an answer may take."""
 
     @timeout_s.default

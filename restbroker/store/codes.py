@@ -5,29 +5,28 @@ Always holds: `Applied` and `Gone` mean that the job is no longer where it was; 
 
 from typing import TypeAlias
 
-import attrs
-
+from restbroker.light import frozen
 from restbroker.store.client import Reply, text
 
 
-@attrs.frozen
+@frozen
 class Applied:
     """The job was settled, moved or changed by this call. `is_ready`: so the next job of its key may start."""
 
     is_ready: bool = False
 
 
-@attrs.frozen
+@frozen
 class Gone:
     """Nothing was done: it was done before (a lost reply), another client moved the job, or the identity was fenced."""
 
 
-@attrs.frozen
+@frozen
 class Clash:
     """The sorted set holds an equal member, and ZADD would merge two jobs: change a byte (failed_at), and try again."""
 
 
-@attrs.frozen
+@frozen
 class Refused:
     """The change to this job was refused; `text` is Redis' error, or says why Redis was not asked."""
 

@@ -19,10 +19,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, TypeVar, cast
 
-import attrs
 import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.light import frozen
 from restbroker.store import events
 from restbroker.store.client import Client, Reply, ScriptCall, evalsha
 from restbroker.store.codes import APPLIED, Code
@@ -104,7 +104,7 @@ class DeadlineKeeper(Protocol):
         ...
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Sent:
     """A settlement that was sent without a task."""
 

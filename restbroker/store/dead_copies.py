@@ -5,14 +5,13 @@ that a flood of dead jobs pushes older ones out. Always holds: the stream keeps 
 the dead set lacks does not say why: a person may as well have retried or deleted the job.
 """
 
-import attrs
-
+from restbroker.light import frozen
 from restbroker.store.client import Client, as_score, items, mapping, pair, raw, text
 from restbroker.store.server import time_s
 from restbroker.store.tickets import MAX_BYTES
 
 
-@attrs.frozen
+@frozen
 class DeadCopy:
     """A copy of a dead job. `entry` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 

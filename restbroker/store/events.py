@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from secrets import token_hex
 from typing import Final, Literal, TypeAlias
 
-import attrs
-
 from restbroker.errors import StoreRefused
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.event import bare
 from restbroker.job.job import digest
+from restbroker.light import frozen, frozen_plain
 from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, mapping, pair, text
 from restbroker.store.keys import RedisKeys
 from restbroker.store.server import time_s
@@ -63,7 +61,7 @@ class IncomingEvent:
     last: tuple[str, str] | None = None
 
 
-@attrs.frozen
+@frozen
 class RecentEvent:
     """The record of a recent event. `name` is its id in the stream: milliseconds of Redis' clock, "-", and a number."""
 

@@ -9,8 +9,6 @@ import random
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeAlias
 
-import attrs
-
 from restbroker.errors import StoreRefused
 from restbroker.job import display
 from restbroker.job.claims import Lock, lock_of
@@ -18,6 +16,7 @@ from restbroker.job.crashes import Counted, count_crash
 from restbroker.job.job import fields_of
 from restbroker.job.order import OnDead, is_ordered, on_dead_in
 from restbroker.job.settlement import ClaimChange, Dead, OrphanedJob
+from restbroker.light import define, field, frozen
 from restbroker.store.claims import prolong, release
 from restbroker.store.client import Argument, Client, Reply, as_score, items, mapping
 from restbroker.store.codes import Refused, as_code
@@ -39,7 +38,7 @@ _DONE, _PARKED, _UNANSWERED = 1, 2, 3
 """The script's codes for a job that went back, one that died, and one that died without all its replies."""
 
 
-@attrs.frozen
+@frozen
 class JobPutOff:
     """A job that waits, since it was in progress in several crashes, and the queue that it returns to."""
 
@@ -47,7 +46,7 @@ class JobPutOff:
     job: Counted
 
 
-@attrs.define
+@define
 class Recovered:
     """What `recover` did: how many jobs went back, died, or stay.
 
@@ -61,11 +60,11 @@ class Recovered:
 
     jobs: int = 0
     maybe_run: int = 0
-    died: set[str] = attrs.field(factory=set)
+    died: set[str] = field(factory=set)
     refused: int = 0
     unanswered: int = 0
-    stopped_by: list[str] = attrs.field(factory=list)
-    put_off: list[JobPutOff] = attrs.field(factory=list)
+    stopped_by: list[str] = field(factory=list)
+    put_off: list[JobPutOff] = field(factory=list)
 
     @property
     def dead(self) -> int:
@@ -140,7 +139,7 @@ def recover(client: Client, identity: str, make_dead: MakeDead) -> Recovered:
     return done
 
 
-@attrs.frozen
+@frozen
 class _DeadIdentity:
     """A dead identity: its record, its high-water mark, its marked jobs, and how these are settled."""
 
@@ -151,7 +150,7 @@ class _DeadIdentity:
     make_dead: MakeDead
 
 
-@attrs.frozen
+@frozen
 class _Orphan:
     """A job of a dead identity: it is `dead`, or goes back as `counted` says, or else unchanged.
 

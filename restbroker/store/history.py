@@ -6,15 +6,15 @@ Written by `finish.lua` and `done.lua`, together with the settlement, where `His
 
 from collections.abc import Iterator, Sequence
 
-import attrs
 import orjson
 
+from restbroker.light import frozen
 from restbroker.store.client import Client, Reply, integer, items, mapping, pair, raw, text
 
 _TEXT_LIMIT = 200
 
 
-@attrs.frozen
+@frozen
 class JobEnd:
     """How a job ended. `outcome` is what the target said last, `code` why it was not delivered; `status` None: none.
 
@@ -31,7 +31,7 @@ class JobEnd:
     unmet: str | None = None
 
 
-@attrs.frozen
+@frozen
 class Records:
     """The records that `finish` is to write about the jobs that it settles: one for each, in their order (b"": none).
 
@@ -42,7 +42,7 @@ class Records:
     each: Sequence[bytes]
 
 
-@attrs.frozen
+@frozen
 class HistoryEntry:
     """A record in the stream. `name` is its id there: milliseconds of Redis' clock, "-", and a number."""
 

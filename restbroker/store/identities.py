@@ -6,19 +6,18 @@ error about a damaged record names it.
 
 from collections.abc import Mapping, Sequence
 
-import attrs
-
 from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.format import ResponseQueue
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.store.client import Client, Reply, counts, mapping
 
 _RESPONSE_FIELDS = ("response_queue", "response_class")
 _MOST_DIGITS = 20
 
 
-@attrs.frozen
+@frozen
 class ProcessInfo:
     """Where an identity's process runs. `started_at_ticks` is field 22 of /proc/PID/stat.
 
@@ -33,7 +32,7 @@ class ProcessInfo:
     target: str
 
 
-@attrs.frozen
+@frozen
 class Registration:
     """The record that an identity wrote at its start. `queues` are in the order of their indices, the first being 1.
 
@@ -49,7 +48,7 @@ class Registration:
     snapshot: bytes | None
     responses: ResponseQueue | None = None
     key_rules: str = ""
-    time_outs_s: Mapping[str, float] = attrs.field(factory=dict)
+    time_outs_s: Mapping[str, float] = field(factory=dict)
 
     @property
     def name(self) -> str:

@@ -7,10 +7,8 @@ read.
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-import attrs
-
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
+from restbroker.light import field, frozen, frozen_plain
 from restbroker.store.client import Client, integer, items, pair, text
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES, is_ticket
 
@@ -32,7 +30,7 @@ class FetchedJob:
     size_bytes: int = 0
 
 
-@attrs.frozen
+@frozen
 class JobsInProgress:
     """What Redis lists as in progress for an identity. `last` is its highest ticket number, `jobs` is ticket → raw.
 
@@ -45,7 +43,7 @@ class JobsInProgress:
     hwm: int
     jobs: Mapping[str, bytes]
     odd: tuple[str, ...] = ()
-    large: Mapping[str, int] = attrs.field(factory=dict)
+    large: Mapping[str, int] = field(factory=dict)
 
     @property
     def tickets(self) -> frozenset[str]:
@@ -53,7 +51,7 @@ class JobsInProgress:
         return frozenset(self.jobs.keys() | self.large.keys())
 
 
-@attrs.frozen
+@frozen
 class TicketsInProgress:
     """The tickets of what is in progress, and the rest of `JobsInProgress`, without the jobs."""
 

@@ -13,6 +13,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
+from restbroker.light import frozen
 from restbroker.store.client import (
     Argument,
     Client,
@@ -39,7 +40,7 @@ _KNOWN: Final = 256
 _NONE: Final = frozenset[str]()
 
 
-@attrs.frozen
+@frozen
 class Limits:
     """The limits of a target over all processes; zero means no limit.
 
@@ -53,7 +54,7 @@ class Limits:
     dead: int = 0
 
 
-@attrs.frozen
+@frozen
 class FetchRequest:
     """A worker pool's request for jobs. `queues` are registered names, served in this order, which may vary.
 
@@ -82,7 +83,7 @@ class FetchRequest:
         return self.follows and not (self.key_rules or self.limits.emission_us or self.limits.in_flight)
 
 
-@attrs.frozen
+@frozen
 class QueueCounts:
     """How many jobs a queue's list and its lines have; `without_key`: of those just moved, how many have no key."""
 
@@ -92,7 +93,7 @@ class QueueCounts:
     without_key: int = 0
 
 
-@attrs.frozen
+@frozen
 class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
@@ -118,12 +119,12 @@ class FetchResult:
         return not (self.bad or self.paused or self.more or self.counts or self.has_old_keys)
 
 
-@attrs.frozen
+@frozen
 class IdentityUnknown:
     """The answer that Redis does not list the identity (any more): drop its jobs, and register a new one."""
 
 
-@attrs.frozen
+@frozen
 class UnknownTickets:
     """The answer that Redis issued tickets up to `last` that the pool does not know: `read_jobs` and adopt them.
 
@@ -133,14 +134,14 @@ class UnknownTickets:
     last: int
 
 
-@attrs.frozen
+@frozen
 class TargetPaused:
     """The target is paused. Ask again after `for_ms` milliseconds, at most 1000: it may be resumed at any time."""
 
     for_ms: int
 
 
-@attrs.frozen
+@frozen
 class LimitReached:
     """A limit is reached; ask again after `for_ms` milliseconds, at most 1000. Nothing was taken."""
 
@@ -148,7 +149,7 @@ class LimitReached:
     for_ms: int
 
 
-@attrs.frozen
+@frozen
 class NotPlain:
     """A fetch that stood met something else than jobs that it may take, and took nothing: a usual one tells what."""
 

@@ -10,9 +10,8 @@ from heapq import heapify, heappop, heapreplace
 from math import inf
 from typing import Final
 
-import attrs
-
 from restbroker.job.fairness import BEFORE_ORDER, WHOLE_COST
+from restbroker.light import frozen
 from restbroker.store.client import Client, Reply, integer, items, pair, raw, text
 from restbroker.store.keys import QueueName
 from restbroker.store.queues import jobs_at, key_queue_of
@@ -24,7 +23,7 @@ _CLEAR_MS: Final = 2000
 Cost = Callable[[str], int]
 
 
-@attrs.frozen
+@frozen
 class KeyQueue:
     """The jobs of one key that wait in a queue. `time`: the virtual time of the first one; infinite if it is held.
 

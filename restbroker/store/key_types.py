@@ -7,8 +7,7 @@ every type.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
-import attrs
-
+from restbroker.light import frozen
 from restbroker.store.client import Client, text
 from restbroker.store.keys import QueueName
 
@@ -17,7 +16,7 @@ Key = TypeVar("Key", str, QueueName)
 _WORDS: Final = {"zset": "sorted set"}
 
 
-@attrs.frozen
+@frozen
 class MisusedKey:
     """A key of `actual_type` (Redis' word) where `expected_type` is needed; None: not known."""
 

@@ -7,9 +7,8 @@ Always holds: this is the only place where a key's text is made, and each begins
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias
 
-import attrs
-
 from restbroker.job.format import is_reply_key, large_key
+from restbroker.light import frozen
 
 SortedSet = Literal["retry", "schedule", "dead"]
 StatKind = Literal["processed", "failed"]
@@ -43,7 +42,7 @@ class _Fixed:
         return keys._key(self._name)  # noqa: SLF001 - it is a part of that class
 
 
-@attrs.frozen
+@frozen
 class RedisKeys:
     """Every key, with the prefix of `namespace` ("" for none). Sidekiq's own names: documented, versions 5 to 8."""
 

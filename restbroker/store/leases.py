@@ -9,12 +9,11 @@ old one may have acted late.
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-import attrs
-
+from restbroker.light import field, frozen
 from restbroker.store.client import Client, integer, items
 
 
-@attrs.frozen
+@frozen
 class LeaseHeld:
     """The caller has the lease, from its call on. `late`: how often a former holder may have acted; it only rises.
 
@@ -23,10 +22,10 @@ class LeaseHeld:
     """
 
     late: int = 0
-    lost_ms: int = attrs.field(default=0, eq=False)
+    lost_ms: int = field(default=0, eq=False)
 
 
-@attrs.frozen
+@frozen
 class LeaseTaken:
     """Another holder has the lease, for `remaining_ms` milliseconds at most, unless it renews it."""
 

@@ -11,15 +11,14 @@ import re
 from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
-import attrs
-
+from restbroker.light import field, frozen
 from restbroker.store.client import Argument, Client, integer, items, text, unexpected_reply
 
 _ENTRY: Final = re.compile("([a-z]+) ([0-9]+) (.*)", re.DOTALL)
 """An entry, as the scripts read it: what looks otherwise is not ours, as if nothing was recorded."""
 
 
-@attrs.frozen
+@frozen
 class UserBase:
     """Whose logins are meant: those of a target. `server`: its host, which all targets of one server have in common."""
 
@@ -27,36 +26,36 @@ class UserBase:
     server: str
 
 
-@attrs.frozen
+@frozen
 class LoggedIn:
     """The user is logged in, as far as is known. `number`: of all their logins only this one has it."""
 
-    stream: str = attrs.field(repr=False)
-    number: int = attrs.field(default=0, eq=False)
+    stream: str = field(repr=False)
+    number: int = field(default=0, eq=False)
 
 
-@attrs.frozen
+@frozen
 class LoggedOff:
     """A job logged the user off, and no login followed. `number`: that of the login that ended.
 
     `stream`: the one that they had, until it is known to be over.
     """
 
-    stream: str = attrs.field(default="", repr=False)
-    number: int = attrs.field(default=0, eq=False)
+    stream: str = field(default="", repr=False)
+    number: int = field(default=0, eq=False)
 
 
-@attrs.frozen
+@frozen
 class SessionUncertain:
     """The user's session may have ended, which the server does not report: log this stream off before it is used.
 
     Or they may have been logged in, by an answer that was lost: the stream has a blank then.
     """
 
-    stream: str = attrs.field(repr=False)
+    stream: str = field(repr=False)
 
 
-@attrs.frozen
+@frozen
 class AskingOnly:
     """The name has a connection because it asks a question, and is not logged in.
 
@@ -65,20 +64,20 @@ class AskingOnly:
     """
 
     claim: str
-    age_s: int = attrs.field(default=0, eq=False)
+    age_s: int = field(default=0, eq=False)
 
 
-@attrs.frozen
+@frozen
 class LoginGranted:
     """The caller has the server's lock: it may log the user in or off, or ask.
 
     `ends`: the stream to end by that ("": none).
     """
 
-    ends: str = attrs.field(default="", repr=False)
+    ends: str = field(default="", repr=False)
 
 
-@attrs.frozen
+@frozen
 class LoginBusy:
     """Another caller adds or removes a stream at the server, for `remaining_ms` milliseconds at most."""
 
@@ -96,7 +95,7 @@ LogoffReason: TypeAlias = Literal["off", "doubted"]
 """Why a login is ended: a job logs the user off, or a command may have ended their session."""
 
 
-@attrs.frozen
+@frozen
 class LoginLock:
     """The lock that a caller requests. `holder` is new for each; `lease_ms`: how long its requests may take."""
 

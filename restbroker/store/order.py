@@ -12,6 +12,7 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from restbroker.job.fairness import BEFORE_ORDER
+from restbroker.light import frozen
 from restbroker.store import identities, in_progress
 from restbroker.store.client import Argument, Client, integer, items, raw, text
 from restbroker.store.key_queues import count_each, pages, scored
@@ -33,7 +34,7 @@ _PAGE: Final = 1000
 _BETWEEN: Final = BEFORE_ORDER.encode()
 
 
-@attrs.frozen
+@frozen
 class BusyKey:
     """A key of a target that is not free: its next job may not start, or could start now and waits for a worker.
 
@@ -171,7 +172,7 @@ def all_keys(client: Client, queue: str) -> list[bytes]:
     return sorted(key.removeprefix(prefix) for key in keys)
 
 
-@attrs.frozen
+@frozen
 class OrderCounts:
     """How many keys of a target are in which state, and how many jobs are in its lines.
 
@@ -212,7 +213,7 @@ def count(client: Client, targets: Mapping[str, Sequence[str]]) -> dict[str, Ord
     return found
 
 
-@attrs.frozen
+@frozen
 class StoppedKeys:
     """The stopped keys of a target: how many there are, and the first of them, in the order in which they stopped."""
 

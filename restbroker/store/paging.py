@@ -16,6 +16,7 @@ import attrs
 
 from restbroker.errors import UsageError
 from restbroker.job import job
+from restbroker.light import frozen
 from restbroker.store.client import Argument, Client, integer, items, members, text
 from restbroker.store.keys import SortedSet
 
@@ -29,7 +30,7 @@ _LONGEST_REST_S: Final = 0.01
 _FORM: Final = re.compile(r"([0-9a-z.+-]{1,40}):(\d{1,9}):([0-9a-f]{40})?", re.ASCII)
 
 
-@attrs.frozen
+@frozen
 class Cursor:
     """A place in a set: behind `offset` members of this score, the last of which has this digest ("": not known)."""
 
@@ -53,7 +54,7 @@ class Cursor:
         raise UsageError("This place in the list cannot be read.", "Start at the list's first page.")
 
 
-@attrs.frozen
+@frozen
 class SetPiece:
     """Some members in their order. `size`: of the whole set. `start`: where they begin, None: at its beginning.
 

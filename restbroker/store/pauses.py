@@ -8,10 +8,10 @@ counts.
 
 from collections.abc import Collection, Mapping
 
-import attrs
 import orjson
 
 from restbroker.job import rubyjson
+from restbroker.light import frozen
 from restbroker.store.client import Client, Reply, items, mapping, microseconds, names, raw, text, visible
 from restbroker.store.keys import QueueName
 
@@ -21,7 +21,7 @@ _LONGEST_TEXT = 300
 _MOST_DIGITS = 20
 
 
-@attrs.frozen
+@frozen
 class Pause:
     """One pause. `remaining_s`: seconds until it ends; None: when a person resumes it.
 
@@ -35,7 +35,7 @@ class Pause:
     since_s: float | None = None
 
 
-@attrs.frozen
+@frozen
 class PauseEnd:
     """A noted pause that ended because its time was over. `kind` is "queue", "target" or "periodic"."""
 
@@ -45,7 +45,7 @@ class PauseEnd:
     why: str | None
 
 
-@attrs.frozen
+@frozen
 class _StoredPause:
     since_us: int
     until_us: int

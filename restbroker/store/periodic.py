@@ -7,9 +7,8 @@ its job, by Redis' own clock; the mark of a command never goes back, and what a 
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, cast, get_args
 
-import attrs
-
 from restbroker.errors import StoreRefused
+from restbroker.light import frozen
 from restbroker.store import pauses
 from restbroker.store.client import Argument, Client, integer, items, mapping, microseconds, text
 from restbroker.store.pauses import Pause
@@ -21,7 +20,7 @@ TickAnswer: TypeAlias = Literal[TickOutcome, "begun", "early", "done", "other"]
 _OUTCOMES: Final = get_args(TickOutcome)
 
 
-@attrs.frozen
+@frozen
 class DueTick:
     """A moment at which the command `name` is due, and its job.
 
@@ -46,7 +45,7 @@ class DueTick:
     is_missing: bool = False
 
 
-@attrs.frozen
+@frozen
 class PeriodicState:
     """What Redis knows of a periodic command. `mark_s`: up to when it was dealt with; None: it has not begun.
 

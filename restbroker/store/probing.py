@@ -7,25 +7,24 @@ probe after its lease ran out. Texts are never logged.
 
 from typing import TypeAlias
 
-import attrs
-
+from restbroker.light import field, frozen
 from restbroker.store.client import Client, integer, items, raw
 
 
-@attrs.frozen
+@frozen
 class ProbeGranted:
     """The caller has the lease: send the probe, then call `publish`."""
 
 
-@attrs.frozen
+@frozen
 class ProbeResult:
     """A process probed `age_ms` milliseconds ago by Redis' clock, and `text` is its result."""
 
-    text: bytes = attrs.field(repr=False)
+    text: bytes = field(repr=False)
     age_ms: int
 
 
-@attrs.frozen
+@frozen
 class ProbeBusy:
     """Another process is probing."""
 

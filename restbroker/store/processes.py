@@ -12,10 +12,9 @@ from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha1
 from typing import Final, Literal, TypeAlias
 
-import attrs
-
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.store.client import Argument, Client, integer, items, mapping, names, raw
 
 TTL_S = 60
@@ -35,7 +34,7 @@ The one threshold for stats, pages, `processes` and `check`.
 """
 
 
-@attrs.frozen
+@frozen
 class Record:
     """What is shown of a process. `name` is `host:pid:nonce`; `info` and the values of `work` are JSON.
 
@@ -113,7 +112,7 @@ def work_of(client: Client, pids: Collection[int] | None = None) -> list[bytes]:
     return [raw(shown) for reply in replies for shown in items(reply)]
 
 
-@attrs.frozen
+@frozen
 class ProcessRecord:
     """The record of a process as stored, by any version of Sidekiq.
 
@@ -128,7 +127,7 @@ class ProcessRecord:
     heartbeat_at_s: float | None
     rss_kib: int | None
     rtt_us: int | None
-    work: Mapping[str, bytes] = attrs.field(repr=False)
+    work: Mapping[str, bytes] = field(repr=False)
 
     @property
     def queues(self) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final
 
-import attrs
 import orjson
 
 from restbroker.errors import StoreRefused
@@ -18,6 +17,7 @@ from restbroker.job import expiry
 from restbroker.job.claims import KEY_FIELD, LOCK_FIELD, Lock
 from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.job.rubyjson import object_of
+from restbroker.light import frozen
 from restbroker.store.client import LONGEST_BLOCK_S, Argument, Client, Reply, as_score, integer, items, pair, raw, text
 from restbroker.store.client import names as texts
 from restbroker.store.key_types import types
@@ -25,7 +25,7 @@ from restbroker.store.keys import QueueName, RedisKeys
 from restbroker.store.tickets import MAX_BYTES
 
 
-@attrs.frozen
+@frozen
 class HeldLock:
     """The lock that another job holds. `is_stale`: it is so old that this job may have been deleted by now."""
 
@@ -33,7 +33,7 @@ class HeldLock:
     is_stale: bool
 
 
-@attrs.frozen
+@frozen
 class QueueSize:
     """How many jobs wait in a queue's list, and in its lines."""
 

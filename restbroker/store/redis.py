@@ -17,9 +17,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
-import attrs
 import hiredis
 
+from restbroker.light import define
 from restbroker.store.failures import ErrorReply
 from restbroker.store.settings import Endpoint, Tls
 
@@ -45,7 +45,7 @@ Commands: TypeAlias = Sequence[Sequence[Argument]]
 Replies: TypeAlias = list[Reply | ErrorReply]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Wait:
     """A step that waits to read a socket, or to write it if `for_writing`, for `timeout_s` seconds.
 
@@ -62,7 +62,7 @@ class Wait:
         return min(self.timeout_s, LONGEST_ANSWER_S - spent_s)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Lookup:
     """A step that blocks, and changes nothing: to look up a name, to read certificates. Its result is sent back."""
 

@@ -8,8 +8,7 @@ holds: of several processes that call `acquire_lock`, one learns that it may go 
 
 from typing import Final
 
-import attrs
-
+from restbroker.light import frozen
 from restbroker.store.client import Client, integer, text
 from restbroker.store.leases import LeaseHeld, acquire_in
 from restbroker.store.server import info
@@ -18,7 +17,7 @@ _LOCK_MS: Final = 600_000
 """Milliseconds that the others wait for the one that goes first: it may die, and Redis may fail to write."""
 
 
-@attrs.frozen
+@frozen
 class AppendOnlyFile:
     """The state of Redis' append-only file. `is_whole`: it was written again in this run of Redis.
 

@@ -9,8 +9,7 @@ stored as a mark that reveals nothing of it.
 import hashlib
 from typing import Final, Literal, TypeAlias
 
-import attrs
-
+from restbroker.light import field, frozen
 from restbroker.store.client import Argument, Client, integer, items, unexpected_reply
 from restbroker.store.logins import LoginBusy, LoginGranted, LoginLock
 
@@ -25,13 +24,13 @@ Need: TypeAlias = Literal["look", "need", "again"]
 """What the caller needs: "look": what is known; "need": the user in the room; "again": the lock in any case."""
 
 
-@attrs.frozen
+@frozen
 class RoomMembership:
     """A user and a room. `room`: its name and service, as `balcony@conference`. `stream`: that of the user's login."""
 
     room: str
     user: str
-    stream: str = attrs.field(repr=False)
+    stream: str = field(repr=False)
 
     @property
     def mark(self) -> str:

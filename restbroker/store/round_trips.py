@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, TypeAlias
 
-import attrs
 import trio
 
 from restbroker.errors import RestbrokerError, StoreRefused, StoreUnavailable
+from restbroker.light import define, field
 from restbroker.store.client import Reply, ScriptCall, check_replies
 
 # Why: docs/design.md#shared-calls
@@ -27,7 +27,7 @@ Replies: TypeAlias = list[Reply | RestbrokerError]
 """A reply for each script, or the error that Redis answered to it."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Waiting:
     """A task that waits, the scripts of its call, and what came of them once they were sent."""
 
@@ -43,7 +43,7 @@ class _Waiting:
         trio.lowlevel.reschedule(self.task)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RoundTrips:
     """The round trips over one connection.
 
@@ -56,7 +56,7 @@ class RoundTrips:
     leave: Callable[[], None]
     is_busy: bool = False
     """Whether a round trip is under way."""
-    _waiting: deque[_Waiting] = attrs.field(factory=deque)
+    _waiting: deque[_Waiting] = field(factory=deque)
 
     async def run(self, scripts: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
         """Run scripts when it is their turn; return each one's reply, or the `StoreRefused` that it met.

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from restbroker.errors import ConfigError, StoreUnavailable
+from restbroker.light import define, frozen
 from restbroker.store.failures import ErrorReply, describe_failure, translate
 from restbroker.store.redis import RedisLink, Steps, answers, connect
 from restbroker.store.settings import Endpoint, StoreSettings, endpoint_of
@@ -20,7 +21,7 @@ _LOOK_TIMEOUT_S = 1.0
 _PORTS = 65_536
 
 
-@attrs.frozen
+@frozen
 class Address:
     """The host and port of a server."""
 
@@ -31,7 +32,7 @@ class Address:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-@attrs.define(eq=False, repr=False)
+@define(eq=False, repr=False)
 class Sentinels:
     """The sentinels of the master `name`. All clients of a process share one: what one learns counts for all.
 

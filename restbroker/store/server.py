@@ -7,9 +7,8 @@ holds: a setting that a managed Redis hides (CONFIG) is None, not an error.
 import re
 from collections.abc import Iterator, Mapping
 
-import attrs
-
 from restbroker.errors import StoreRefused
+from restbroker.light import frozen
 from restbroker.store.client import Client, integer, mapping, microseconds, text
 
 OLDEST_REDIS = (7, 0)
@@ -22,7 +21,7 @@ GRAVE_SHARE = 0.9
 _NO_WRITES = "It refuses writes, so that no job can be taken or settled."
 
 
-@attrs.frozen
+@frozen
 class ServerInfo:
     """The server's own description (INFO). `role` is master or slave.
 
@@ -86,7 +85,7 @@ def server(client: Client, *, with_settings: bool = True) -> ServerInfo:
     )
 
 
-@attrs.frozen
+@frozen
 class RedisProblem:
     """Why Redis refuses writes, or may soon (`NearlyFull`). `check`, the log and the metrics use the same code.
 

@@ -9,13 +9,14 @@ from typing import Final, Literal, Self, TypeAlias
 
 import attrs
 
+from restbroker.light import frozen
 from restbroker.store.client import Argument, Client, as_score, integer, items, members
 from restbroker.store.codes import Code, as_code
 from restbroker.store.keys import SortedSet
 from restbroker.store.tickets import MAX_BATCH, MAX_BYTES
 
 
-@attrs.frozen
+@frozen
 class Due:
     """What is due at `now_s` (Redis' clock, epoch seconds): members as stored, with their scores, earliest first.
 
@@ -27,7 +28,7 @@ class Due:
     more: bool = False
 
 
-@attrs.frozen
+@frozen
 class Position:
     """A place in a set: behind all members below this score, and behind the first `ties` members that have it."""
 
@@ -45,7 +46,7 @@ class Position:
 BEGINNING: Final = Position()
 
 
-@attrs.frozen
+@frozen
 class Placement:
     """Where a member moves: to `queue`, to `zset`, or (both None) nowhere; as `new`, or unchanged.
 

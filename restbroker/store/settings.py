@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-import attrs
-
 from restbroker.config.secret import Secret
 from restbroker.errors import ConfigError
+from restbroker.light import frozen
 
 SENTINELS_CONNECT_S = 1.0
 """Seconds for connecting to the master that sentinels named: meanwhile they may know another one."""
@@ -23,7 +22,7 @@ Verification: TypeAlias = Literal["required", "optional", "none"]
 _VERIFICATIONS: Final[Mapping[str, Verification]] = {"required": "required", "optional": "optional", "none": "none"}
 
 
-@attrs.frozen
+@frozen
 class StoreSettings:
     """Where Redis is. `url` is redis://, rediss:// or unix://; `password` replaces the one in the URL.
 
@@ -44,7 +43,7 @@ class StoreSettings:
     sentinel_password: Secret | None = None
 
 
-@attrs.frozen
+@frozen
 class Tls:
     """How a server proves its identity, and we ours to it; files in PEM."""
 
@@ -55,7 +54,7 @@ class Tls:
     checks_name: bool = True
 
 
-@attrs.frozen
+@frozen
 class Endpoint:
     """All that a connection is made of. `path`: that of a socket, which counts instead of `host` and `port`."""
 

@@ -11,14 +11,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final, TypeAlias, assert_never
 
-import attrs
-
 from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
+from restbroker.light import define, field, frozen
 from restbroker.store.client import Argument, Reply, ScriptCall, as_score, items, raw, text
 from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
@@ -34,7 +33,7 @@ _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
 
 
-@attrs.frozen
+@frozen
 class TakeNext:
     """A settlement's request for the next jobs of the keys whose jobs are done, at most `count`.
 
@@ -47,7 +46,7 @@ class TakeNext:
     max_dead: int = 0
 
 
-@attrs.frozen
+@frozen
 class FinishRequest:
     """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
@@ -68,7 +67,7 @@ class FinishRequest:
     is_ours: bool = False
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class FinishSteps:
     """One request on its way: the `calls` that it sends, in their order, and what their replies mean.
 
@@ -80,13 +79,13 @@ class FinishSteps:
     keys: RedisKeys
     request: FinishRequest
     now_s: float
-    calls: list[ScriptCall] = attrs.field(init=False)
-    taken: tuple[FetchedJob, ...] = attrs.field(init=False, default=())
+    calls: list[ScriptCall] = field(init=False)
+    taken: tuple[FetchedJob, ...] = field(init=False, default=())
     """What came with the settlement, once its replies are read."""
-    _codes: list[Code] = attrs.field(init=False)
-    _batches: list[tuple[int, list[int]]] = attrs.field(init=False)
+    _codes: list[Code] = field(init=False)
+    _batches: list[tuple[int, list[int]]] = field(init=False)
     """The batches of the order: where each begins, and the places of its jobs."""
-    _next: TakeNext | None = attrs.field(init=False)
+    _next: TakeNext | None = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Set all codes to `Gone` (nothing is done until Redis answers), then find the order and make the calls.
@@ -296,12 +295,12 @@ def arguments_of(change: ClaimChange) -> list[Argument]:
     return [change.becomes, round(change.keep_s * 1000), len(change.was), *change.was]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Destinations:
     """The keys of one call's replies, fingerprints, locks and claims: {key: its number among the script's keys}."""
 
     keys: RedisKeys
-    lists: dict[str, int] = attrs.field(factory=dict)
+    lists: dict[str, int] = field(factory=dict)
 
     def number(self, name: str) -> int:
         """Return the number of the key of this name, from 1 on; a new key is added."""

@@ -13,6 +13,7 @@ import orjson
 
 from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.store.client import Argument, Client, as_fields, mapping, microseconds, raw, visible
 
 TTL_S: Final = 60
@@ -22,7 +23,7 @@ StateKey: TypeAlias = tuple[str, str, str]
 """The source, process and user that have one state together."""
 
 
-@attrs.frozen
+@frozen
 class SourceState:
     """How the reading stands since `since_s` (epoch seconds). `code`: that of the warning while nothing is read.
 
@@ -49,8 +50,8 @@ class SourceState:
     heartbeat_s: float = 0.0
     room_s: float = 0.0
     notice: str = ""
-    options: Mapping[str, str] = attrs.field(factory=dict)
-    outcomes: Mapping[str, int] = attrs.field(factory=dict)
+    options: Mapping[str, str] = field(factory=dict)
+    outcomes: Mapping[str, int] = field(factory=dict)
 
     @property
     def is_reading(self) -> bool:

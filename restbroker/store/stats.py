@@ -5,9 +5,8 @@ Always holds: everything comes from Redis, so every process shows the same; ages
 
 from collections.abc import Collection, Mapping, Sequence
 
-import attrs
-
 from restbroker.errors import StoreRefused
+from restbroker.light import frozen
 from restbroker.store.client import Client, Reply, counts, integer, items, mapping, names
 from restbroker.store.identities import Registration, jobs_among, read_fields
 from restbroker.store.keys import QueueName
@@ -15,7 +14,7 @@ from restbroker.store.queues import expired_s, keys_of, longest_wait_s, next_job
 from restbroker.store.server import time_s
 
 
-@attrs.frozen
+@frozen
 class QueueView:
     """A queue: jobs waiting, and how long the next one has been waiting (seconds; None: it does not say).
 
@@ -33,7 +32,7 @@ class QueueView:
     expired_s: float | None = None
 
 
-@attrs.frozen
+@frozen
 class IdentityView:
     """An identity: `age_s`, seconds since its last heartbeat (None: none yet), and jobs `in_progress`.
 
@@ -48,7 +47,7 @@ class IdentityView:
     registration: Registration | None
 
 
-@attrs.frozen
+@frozen
 class Overview:
     """Totals since the beginning, sizes now, and what runs. `now_s` is Redis' clock, epoch seconds.
 

@@ -7,8 +7,7 @@ that is shared with a cache may have millions.
 
 from collections.abc import Collection
 
-import attrs
-
+from restbroker.light import frozen
 from restbroker.store.client import Client, items, pair, raw, text
 from restbroker.store.identities import jobs_among
 from restbroker.store.keys import RedisKeys
@@ -18,7 +17,7 @@ SCAN_COUNT = 1000
 _GLOB = str.maketrans({c: f"\\{c}" for c in "\\*?[]"})
 
 
-@attrs.frozen
+@frozen
 class Orphan:
     """Jobs in progress of an identity that is neither alive nor dying. `is_described`: its queues are known."""
 

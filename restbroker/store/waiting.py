@@ -14,6 +14,7 @@ import attrs
 
 from restbroker.job.job import digest
 from restbroker.job.settlement import Reply as Answer
+from restbroker.light import define, field, frozen
 from restbroker.store.client import Argument, Client, as_score, integer, items, raw, unexpected_reply
 from restbroker.store.codes import Code, Gone, as_code
 from restbroker.store.key_queues import name_of, read_key_queues
@@ -31,7 +32,7 @@ _LOOKS: Final = 3
 """How often jobs are looked for again that are not near their ranks."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class QueueSnapshot:
     """The jobs of one list that waited at one moment: the queue's own, or the line of `job_key`, which `target` serves.
 
@@ -43,14 +44,14 @@ class QueueSnapshot:
     queue: QueueName
     key: QueueName
     size: int
-    newest: bytes = attrs.field(repr=False)
+    newest: bytes = field(repr=False)
     marks: tuple[str, ...]
     pushed_since: int = 0
     job_key: bytes | None = None
     target: str | None = None
 
 
-@attrs.frozen
+@frozen
 class SnapshotPiece:
     """Some jobs of a snapshot, the oldest first: `rank` is that of the first, and falls by one for each."""
 
@@ -63,7 +64,7 @@ class SnapshotPiece:
         return ((self.rank - place, job) for place, job in enumerate(self.jobs))
 
 
-@attrs.frozen
+@frozen
 class TakeRequest:
     """A job of a snapshot, as it was read, and where it goes: to the dead set, or nowhere (deleted).
 

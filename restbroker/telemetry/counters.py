@@ -11,8 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Final
 
-import attrs
-
+from restbroker.light import define, field
 from restbroker.telemetry.events import (
     ORDER_STOPPED,
     Event,
@@ -38,13 +37,13 @@ NO_FAILURES: Final = frozenset(("delivered", "duplicate", "expired"))
 _JOBS: Final = "restbroker_jobs_total"
 
 
-@attrs.define
+@define
 class _Recent:
     """The speed of a target in the last minute."""
 
-    latency: RecentLatency = attrs.field(factory=RecentLatency)
+    latency: RecentLatency = field(factory=RecentLatency)
     # Tries per second of the clock, for the last ten whole seconds and the one that runs.
-    per_second: dict[int, int] = attrs.field(factory=dict)
+    per_second: dict[int, int] = field(factory=dict)
 
     def add(self, now_s: float, durations_s: Sequence[float]) -> None:
         self.latency.add(now_s, durations_s)
@@ -61,7 +60,7 @@ class _Recent:
         return recent / RATE_WINDOW_S
 
 
-@attrs.define
+@define
 class Counters:
     """The counts of one process; calling it with an event counts the event.
 
@@ -70,14 +69,14 @@ class Counters:
 
     commands_of: Callable[[str], Container[str]] = lambda _target: ()
     now_s: Callable[[], float] = time.monotonic
-    _counts: dict[str, Counter[Labels]] = attrs.field(factory=lambda: defaultdict(Counter), init=False)
-    _durations: dict[str, dict[Labels, Histogram]] = attrs.field(factory=lambda: defaultdict(dict), init=False)
+    _counts: dict[str, Counter[Labels]] = field(factory=lambda: defaultdict(Counter), init=False)
+    _durations: dict[str, dict[Labels, Histogram]] = field(factory=lambda: defaultdict(dict), init=False)
     """Both by the metric's name and the values of its labels."""
-    _recent: dict[str, _Recent] = attrs.field(factory=lambda: defaultdict(_Recent), init=False)
-    _put_off_until_s: list[float] = attrs.field(factory=list, init=False)
+    _recent: dict[str, _Recent] = field(factory=lambda: defaultdict(_Recent), init=False)
+    _put_off_until_s: list[float] = field(factory=list, init=False)
     """Until when each job waits that was in progress in several crashes."""
-    _commands: set[Labels] = attrs.field(factory=set, init=False)
-    _codes: set[str] = attrs.field(factory=set, init=False)
+    _commands: set[Labels] = field(factory=set, init=False)
+    _codes: set[str] = field(factory=set, init=False)
 
     def __attrs_post_init__(self) -> None:
         # Shown before they moved, so that their first step is seen.

@@ -7,9 +7,7 @@ holds: `report` is synchronous, never blocks and never raises; no event holds a 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import ClassVar, Final, TypeAlias
 
-import attrs
-
-from restbroker.frozen_plain import frozen_plain
+from restbroker.light import field, frozen, frozen_plain
 from restbroker.telemetry.log_events import LOG_EVENTS, LogEvent
 
 
@@ -78,7 +76,7 @@ class JobsDelivered:
     each: Callable[[], Iterable[JobFinished]]
 
 
-@attrs.frozen
+@frozen
 class TargetDown(OneEvent):
     """A target is down; an error if it refuses the broker's login, which needs a person (`denied`).
 
@@ -93,16 +91,16 @@ class TargetDown(OneEvent):
     denied: bool = False
 
 
-@attrs.frozen
+@frozen
 class TargetUp(OneEvent):
     """A target is up again."""
 
     log = LOG_EVENTS["target.up"]
     target: str
-    down_for_s: float = attrs.field(converter=_tenths)
+    down_for_s: float = field(converter=_tenths)
 
 
-@attrs.frozen
+@frozen
 class VersionReported(OneEvent):
     """A target reported its version."""
 
@@ -112,7 +110,7 @@ class VersionReported(OneEvent):
     detail: str
 
 
-@attrs.frozen
+@frozen
 class StoreLost(OneEvent):
     """Redis is unavailable; once per outage, by each process."""
 
@@ -120,7 +118,7 @@ class StoreLost(OneEvent):
     message: str
 
 
-@attrs.frozen
+@frozen
 class StoreOutageChanged(OneEvent):
     """An outage of Redis lasts, and its reason has changed; it began `for_s` seconds ago."""
 
@@ -130,25 +128,25 @@ class StoreOutageChanged(OneEvent):
         texts={"what": "redis.lost", **LOG_EVENTS["redis.lost"].texts},
     )
     message: str
-    for_s: float = attrs.field(converter=_seconds)
+    for_s: float = field(converter=_seconds)
 
 
-@attrs.frozen
+@frozen
 class StoreBack(OneEvent):
     """Redis is available again."""
 
     log = LOG_EVENTS["redis.back"]
-    outage_s: float = attrs.field(converter=_tenths)
+    outage_s: float = field(converter=_tenths)
 
 
-@attrs.frozen
+@frozen
 class StoreRewrite(OneEvent):
     """This process asked Redis to rewrite its append-only file."""
 
     log = LOG_EVENTS["redis.rewrite"]
 
 
-@attrs.frozen
+@frozen
 class IdentityFenced(OneEvent):
     """This process lost its identity, and continues under another."""
 
@@ -156,7 +154,7 @@ class IdentityFenced(OneEvent):
     identity: str
 
 
-@attrs.frozen
+@frozen
 class JobsRecovered(OneEvent):
     """Jobs of a dead process were requeued or are dead now.
 
@@ -177,7 +175,7 @@ class JobsRecovered(OneEvent):
         return len(self.waits_s)
 
 
-@attrs.frozen
+@frozen
 class JobsClassified(OneEvent):
     """Jobs of a queue's list moved into the lines of their keys; `without_key` of them have no key of their own.
 
@@ -196,7 +194,7 @@ class JobsClassified(OneEvent):
         return _ms(self.took_s)
 
 
-@attrs.frozen
+@frozen
 class JobDied(OneEvent):
     """A job of a dead process died too, since it must not run again."""
 
@@ -208,7 +206,7 @@ class JobDied(OneEvent):
     message: str
 
 
-@attrs.frozen
+@frozen
 class JobsPromoted(OneEvent):
     """Due jobs went from `retry` or `schedule` to their queues; a warning if unreadable ones died (`dead`)."""
 
@@ -218,7 +216,7 @@ class JobsPromoted(OneEvent):
     dead: int = 0
 
 
-@attrs.frozen
+@frozen
 class PauseEnded(OneEvent):
     """A pause by `who` of a queue, a target or a periodic command (`kind`) has ended."""
 
@@ -229,7 +227,7 @@ class PauseEnded(OneEvent):
     why: str | None
 
 
-@attrs.frozen
+@frozen
 class PeriodicDue(OneEvent):
     """A periodic command was due `at` this time, and this process dealt with it: `outcome` is that of `store.periodic`.
 
@@ -246,7 +244,7 @@ class PeriodicDue(OneEvent):
     alarming: bool
 
 
-@attrs.frozen
+@frozen
 class BrokerStarted(OneEvent):
     """The process takes jobs. `down`: the targets that its breakers have already reported as down."""
 
@@ -259,7 +257,7 @@ class BrokerStarted(OneEvent):
     down: tuple[str, ...] = ()
 
 
-@attrs.frozen
+@frozen
 class BrokerStopping(OneEvent):
     """A drain started; jobs that are not done after `timeout_s` seconds are cut off."""
 
@@ -268,7 +266,7 @@ class BrokerStopping(OneEvent):
     timeout_s: float
 
 
-@attrs.frozen
+@frozen
 class BrokerQuiet(OneEvent):
     """The process takes no more jobs until a restart; `why` names the signal."""
 
@@ -276,7 +274,7 @@ class BrokerQuiet(OneEvent):
     why: str
 
 
-@attrs.frozen
+@frozen
 class BrokerStopped(OneEvent):
     """The end of the process; a warning if Redis did not accept the results (not `clean`).
 
@@ -307,7 +305,7 @@ class BrokerStopped(OneEvent):
         return None if self.clean else self.log.texts["left_hint" if self.reserved else "listed_hint"]
 
 
-@attrs.frozen
+@frozen
 class GroupStarted(OneEvent):
     """The supervisor of `--processes` is about to start its workers."""
 
@@ -317,7 +315,7 @@ class GroupStarted(OneEvent):
     processes: int
 
 
-@attrs.frozen
+@frozen
 class GroupStopping(OneEvent):
     """The supervisor asks all its workers to end."""
 
@@ -325,7 +323,7 @@ class GroupStopping(OneEvent):
     why: str
 
 
-@attrs.frozen
+@frozen
 class GroupFailed(OneEvent):
     """The group ends, with `code`, because none of its workers was ever ready."""
 
@@ -335,7 +333,7 @@ class GroupFailed(OneEvent):
     hint: str
 
 
-@attrs.frozen
+@frozen
 class GroupStopped(OneEvent):
     """No worker of the group is left; `code` is the supervisor's exit code (a warning unless 0)."""
 
@@ -343,7 +341,7 @@ class GroupStopped(OneEvent):
     code: int
 
 
-@attrs.frozen
+@frozen
 class ConfigReloaded(OneEvent):
     """A reloaded configuration is in use from now on, for these targets."""
 
@@ -351,14 +349,14 @@ class ConfigReloaded(OneEvent):
     targets: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen
 class ConfigUnchanged(OneEvent):
     """The configuration was reloaded and is the same."""
 
     log = LOG_EVENTS["config.unchanged"]
 
 
-@attrs.frozen
+@frozen
 class ConfigRefused(OneEvent):
     """The configuration was reloaded and cannot be used; the previous one stays."""
 
@@ -367,7 +365,7 @@ class ConfigRefused(OneEvent):
     hint: str | None = None
 
 
-@attrs.frozen
+@frozen
 class ListenerStarted(OneEvent):
     """A web app listens at these URLs."""
 
@@ -376,7 +374,7 @@ class ListenerStarted(OneEvent):
     addresses: tuple[str, ...]
 
 
-@attrs.frozen
+@frozen
 class SourceOpened(OneEvent):
     """restbroker reads events from this source for the first time; later times are `RabbitMQBack`, `OpenfireBack`."""
 
@@ -407,7 +405,7 @@ ORDER_STOPPED: Final = "OrderStopped"
 """The code of the warning that a death stopped a key, which has a target."""
 
 
-@attrs.frozen
+@frozen
 class OperatorWarning(OneEvent):
     """An operator should know this: its code says what to do."""
 

@@ -14,6 +14,8 @@ from typing import Final
 
 import attrs
 
+from restbroker.light import define, field
+
 LATENCY_LIMITS_S: Final = tuple(10 ** (number / 30 - 5) for number in range(253))
 """Limits from 10 µs on; neighbouring limits differ by 8 %, so the middle of a bucket is at most 4 % off."""
 WINDOW_S: Final = 60.0
@@ -21,7 +23,7 @@ _SLICES: Final = 6
 _SLICE_S: Final = WINDOW_S / _SLICES
 
 
-@attrs.define
+@define
 class Histogram:
     """Durations counted by size: `counts[i]` are those up to `limits_s[i]` and above the limit before it.
 
@@ -29,7 +31,7 @@ class Histogram:
     """
 
     limits_s: tuple[float, ...] = LATENCY_LIMITS_S
-    counts: list[int] = attrs.field(default=attrs.Factory(lambda self: [0] * (len(self.limits_s) + 1), takes_self=True))
+    counts: list[int] = field(default=attrs.Factory(lambda self: [0] * (len(self.limits_s) + 1), takes_self=True))
     total_s: float = 0.0
 
     def add(self, durations_s: Sequence[float]) -> None:
@@ -64,11 +66,11 @@ class Histogram:
         return None
 
 
-@attrs.define
+@define
 class RecentLatency:
     """The durations of the last minute, to ten seconds. `now_s` is any clock in seconds; it may stand still."""
 
-    _slices: deque[tuple[int, Histogram]] = attrs.field(factory=lambda: deque(maxlen=_SLICES))
+    _slices: deque[tuple[int, Histogram]] = field(factory=lambda: deque(maxlen=_SLICES))
 
     def add(self, now_s: float, durations_s: Sequence[float]) -> None:
         """Count these durations, which ended at `now_s`."""

@@ -18,9 +18,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TextIO
 
-import attrs
 import orjson
 
+from restbroker.light import define, field, frozen
 from restbroker.telemetry.events import (
     BrokerStarted,
     Event,
@@ -56,7 +56,7 @@ journald and Docker split a longer line into several, and the producer could cho
 _PLAIN = re.compile(r"[^\s\"=]+")
 
 
-@attrs.frozen
+@frozen
 class LogSettings:
     """How lines are written: those below `level` are left out; `json`: as JSON. `worker`: number of this worker."""
 
@@ -65,14 +65,14 @@ class LogSettings:
     worker: int | None = None
 
 
-@attrs.define
+@define
 class _Totals:
     delivered: int = 0
     failed: int = 0
-    latency: Histogram = attrs.field(factory=Histogram)
+    latency: Histogram = field(factory=Histogram)
 
 
-@attrs.define
+@define
 class _Problem:
     """A problem that was logged and is not over: its line and since when it lasts, by the log's clock.
 
@@ -84,20 +84,20 @@ class _Problem:
     reminded_s: float | None = None
 
 
-@attrs.define
+@define
 class LogSink:
     """A writer of events to `stream`. `now_s` returns epoch seconds for the time of each line."""
 
     settings: LogSettings = LogSettings()
-    stream: TextIO = attrs.field(factory=lambda: sys.stderr)
+    stream: TextIO = field(factory=lambda: sys.stderr)
     now_s: Callable[[], float] = time.time
-    _totals: dict[str, _Totals] = attrs.field(factory=lambda: defaultdict(_Totals), init=False)
-    _repeats: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
-    _warnings: dict[tuple[str, str], int] = attrs.field(factory=dict, init=False)
-    _event_outcomes: dict[str, Counter[str]] = attrs.field(factory=lambda: defaultdict(Counter), init=False)
-    _problems: dict[str, _Problem] = attrs.field(factory=dict, init=False)
-    _began_s: float = attrs.field(init=False)
-    _last_tick_s: float | None = attrs.field(default=None, init=False)
+    _totals: dict[str, _Totals] = field(factory=lambda: defaultdict(_Totals), init=False)
+    _repeats: dict[tuple[str, str], int] = field(factory=dict, init=False)
+    _warnings: dict[tuple[str, str], int] = field(factory=dict, init=False)
+    _event_outcomes: dict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter), init=False)
+    _problems: dict[str, _Problem] = field(factory=dict, init=False)
+    _began_s: float = field(init=False)
+    _last_tick_s: float | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._began_s = self.now_s()

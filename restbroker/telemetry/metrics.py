@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
-import attrs
-
+from restbroker.light import define, field, frozen
 from restbroker.telemetry.latency import Histogram
 
 Labels: TypeAlias = tuple[str, ...]
@@ -23,7 +22,7 @@ JOB_LIMITS_S: Final = (*(float(f"{digit}e{power}") for power in range(-3, 2) for
 SHORT_LIMITS_S: Final = tuple(float(f"{digit}e{power}") for power in range(-4, 1) for digit in (1, 2, 5))
 
 
-@attrs.frozen
+@frozen
 class Metric:
     """One metric, as `metrics.toml` has it.
 
@@ -33,7 +32,7 @@ class Metric:
     name: str
     kind: Literal["counter", "gauge", "histogram"]
     meaning: str
-    labels: Labels = attrs.field(default=(), converter=tuple)
+    labels: Labels = field(default=(), converter=tuple)
     merge: Literal["sum", "max", "min"] = "sum"
     limits_s: tuple[float, ...] = ()
 
@@ -53,7 +52,7 @@ REDIS: Final = _metrics(_DATA["redis"])
 METRICS: Final[Mapping[str, Metric]] = {metric.name: metric for metric in (*PROCESS, *REDIS)}
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class MergedMetrics:
     """The values of a group's workers as those of one process. `expected`: how many workers there should be.
 
@@ -62,9 +61,9 @@ class MergedMetrics:
     """
 
     expected: int
-    _workers: dict[int, Samples] = attrs.field(factory=dict)
+    _workers: dict[int, Samples] = field(factory=dict)
     """What each worker sent last, by its process id."""
-    _gone: Samples = attrs.field(factory=dict)
+    _gone: Samples = field(factory=dict)
     _starts: int = 0
 
     def add_worker(self, pid: int) -> None:

@@ -21,11 +21,11 @@ from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final, Generic, TypeVar
 
-import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
+from restbroker.light import define, field
 from restbroker.transport.message import NotSent, reason_of
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import Wire
@@ -47,16 +47,16 @@ class RampClosed(Exception):
     """The ramp is closed: no task in line gets a connection, or the permission to connect, any more."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Place(Generic[C]):
     """The place of one task in line. `connection`: one that another task gave back; without it, `who` may connect."""
 
     who: object
     connection: C | None = None
-    is_served: trio.Event = attrs.field(factory=trio.Event)
+    is_served: trio.Event = field(factory=trio.Event)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ConnectRamp(Generic[C]):
     """Which tasks connect, those that began longest ago first.
 
@@ -64,9 +64,9 @@ class ConnectRamp(Generic[C]):
     """
 
     _spare: Callable[[C], None]
-    line: dict[_Place[C], None] = attrs.field(factory=dict)
+    line: dict[_Place[C], None] = field(factory=dict)
     """The tasks that stand in line."""
-    _begun: dict[object, float] = attrs.field(factory=dict)
+    _begun: dict[object, float] = field(factory=dict)
     _closed: bool = False
 
     async def acquire(self, who: object, *, again: bool = False) -> C | None:

@@ -23,11 +23,11 @@ from contextlib import suppress
 from enum import Enum
 from typing import Final, Protocol
 
-import attrs
 import trio
 
 from restbroker.config.secret import Secret
 from restbroker.config.values import duration_text
+from restbroker.light import define, field
 from restbroker.transport.http1 import LONGEST_BYTES, AnswerReader, Headers, Heads, KnownHeads, MalformedAnswer, Rest
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, Withdrawn, reason_of
 from restbroker.transport.pool import HttpConnection, HttpPool
@@ -426,7 +426,7 @@ class Exchange:
             self._service.pool.leave()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ExchangeService:
     """What serves the exchanges of one client for a time: a nursery for their tasks, a listener, and deadlines.
 
@@ -442,18 +442,18 @@ class ExchangeService:
     deadlines: Deadlines
     share: Share
     """What its target may take of the room."""
-    exchanges: set[Exchange] = attrs.field(factory=set)
+    exchanges: set[Exchange] = field(factory=set)
     is_over: bool = False
     # What `trio.current_time` reads, at a third of its price: each request asks twice.
-    now_s: Callable[[], float] = attrs.field(factory=lambda: trio.lowlevel.current_clock().current_time)
-    resting: list[HttpConnection] = attrs.field(factory=list)
+    now_s: Callable[[], float] = field(factory=lambda: trio.lowlevel.current_clock().current_time)
+    resting: list[HttpConnection] = field(factory=list)
     """Those of the requests answered in this batch, each with its place."""
-    calls: list[Callable[[], None]] = attrs.field(factory=list)
+    calls: list[Callable[[], None]] = field(factory=list)
     """What `call_soon` is to call."""
-    _line: deque[Exchange] = attrs.field(factory=deque)
-    _spare: list[HttpConnection] = attrs.field(factory=list)
+    _line: deque[Exchange] = field(factory=deque)
+    _spare: list[HttpConnection] = field(factory=list)
     """Those of `resting` that are known to be quiet, while `calls` are called."""
-    _together: list[tuple[Exchange, HttpConnection]] = attrs.field(factory=list)
+    _together: list[tuple[Exchange, HttpConnection]] = field(factory=list)
     """What was started meanwhile, each with one of these connections."""
 
     def start(self, request: Request, sink: Sink, message: bytes | None = None) -> Exchange:

@@ -31,6 +31,7 @@ import attrs
 import httptools
 
 from restbroker.config.target import Target
+from restbroker.light import define, field
 from restbroker.transport.message import TRUNCATED, UNPARSED, NotSent, Request
 from restbroker.transport.room import FREE_BYTES, parsed_bytes
 
@@ -258,7 +259,7 @@ PlainAnswer: TypeAlias = tuple[int, Headers, bytes]
 """The status, the headers and the body of a whole answer whose connection may be used again."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class KnownHeads:
     """The heads of one server: {head: status, headers and length of the body, None for one that is not plain}.
 
@@ -271,8 +272,8 @@ class KnownHeads:
     left out, of headers that have no say in how an answer is read, and `AnswerReader` would read the answer alike.
     """
 
-    _known: dict[bytes, tuple[int, Headers, int] | None] = attrs.field(factory=dict)
-    _shapes: dict[bytes, tuple[int, Headers, int]] = attrs.field(factory=dict)
+    _known: dict[bytes, tuple[int, Headers, int] | None] = field(factory=dict)
+    _shapes: dict[bytes, tuple[int, Headers, int]] = field(factory=dict)
     """The same by what is left of a clean head."""
     _last: frozenset[bytes] = frozenset()
     """The lines of the last clean head that was parsed."""
@@ -327,7 +328,7 @@ class KnownHeads:
             self._left_out = re.compile(rb"\r\n(?:%b):%b(?=\r\n)" % (any_of, _CLEAN_VALUE))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Lines:
     """The headers in a clean head, as `AnswerReader` has them, read when they are asked for."""
 
@@ -407,7 +408,7 @@ def _headers_of(target: Target, request: Request) -> list[tuple[str, str]]:
     return [("Host", host), *own] if asks else [("Host", host), ACCEPT, *own]
 
 
-@attrs.define(eq=False, repr=False)
+@define(eq=False, repr=False)
 class Heads:
     """The encoded heads of one target's requests; most jobs of a command share theirs, so the last few are kept.
 
@@ -415,8 +416,8 @@ class Heads:
     """
 
     _target: Target
-    _known: dict[tuple[object, ...], bytes] = attrs.field(factory=dict)
-    _starts: dict[tuple[object, ...], bytes] = attrs.field(factory=dict)
+    _known: dict[tuple[object, ...], bytes] = field(factory=dict)
+    _starts: dict[tuple[object, ...], bytes] = field(factory=dict)
 
     def message(self, request: Request) -> bytes:
         """Return head and body of the request as bytes; raise `NotSent` if it has something that HTTP forbids."""

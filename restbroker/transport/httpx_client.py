@@ -14,13 +14,13 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final, Self
 
-import attrs
 import httpx
 import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
+from restbroker.light import define, field
 from restbroker.transport.connect import addresses_of, connections_for
 from restbroker.transport.http1 import check, decode, unsendable
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Sender, reason_of
@@ -47,7 +47,7 @@ class _Body(httpx.AsyncByteStream):
         raise StopAsyncIteration
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Connections:
     """The connections of one transport; they are closed once it `is_over` and none of them is used any more.
 
@@ -56,8 +56,8 @@ class _Connections:
     """
 
     http: httpx.AsyncHTTPTransport
-    opened_at_s: float = attrs.field(factory=trio.current_time)
-    hosts: list[str] = attrs.field(factory=list)
+    opened_at_s: float = field(factory=trio.current_time)
+    hosts: list[str] = field(factory=list)
     used: int = 0
     is_over: bool = False
 
@@ -69,7 +69,7 @@ class _Connections:
                 await self.http.aclose()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _HttpxExchange:
     """One request on its way. `has_begun`: its head was given to a connection, to the server or to a proxy.
 
@@ -83,9 +83,9 @@ class _HttpxExchange:
     holding: Holding
     has_begun: bool = False
     answer: httpx.Response | None = None
-    parts: list[bytes] = attrs.field(factory=list)
+    parts: list[bytes] = field(factory=list)
     is_cut: bool = True
-    began_s: float = attrs.field(factory=trio.current_time)
+    began_s: float = field(factory=trio.current_time)
 
     async def trace(self, name: str, info: Mapping[str, Any]) -> None:
         """Ask and notify the sender before our request's head leaves, not before that of a proxy's `CONNECT`."""

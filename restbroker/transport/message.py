@@ -14,8 +14,8 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Final, Protocol
 
 from restbroker.config.secret import Secret
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.reply import REPLY_LIMIT_BYTES
+from restbroker.light import frozen_plain
 
 if TYPE_CHECKING:  # a kind of server in one file does without Trio where a job is pushed
     import trio

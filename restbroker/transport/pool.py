@@ -10,18 +10,18 @@ their time, and when the server has closed them. While there is none, nothing wa
 import ssl
 from collections import deque
 
-import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
+from restbroker.light import define
 from restbroker.transport.connect import ConnectRamp, RampClosed, connections_for, dial
 from restbroker.transport.message import NotSent, Sender
 from restbroker.transport.readiness import Rests
 from restbroker.transport.wire import Wire
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class HttpConnection:
     """One kept-alive connection. Times are on Trio's clock: `old_at_s` is when it serves no further request.
 

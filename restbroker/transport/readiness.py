@@ -27,9 +27,9 @@ from collections.abc import Callable, Collection, Iterator, Sequence, Sized
 from contextlib import contextmanager
 from typing import Final, Protocol, TypeAlias
 
-import attrs
 import trio
 
+from restbroker.light import define, field
 from restbroker.transport.room import Room
 
 _ROUNDS: Final = 4
@@ -69,7 +69,7 @@ These are those of the batch, and perhaps others.
 """
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Readiness:
     """The listener for all connections of one or more clients. `is_kept`: `run` runs, so that `watch` may be used.
 
@@ -80,16 +80,16 @@ class Readiness:
     """The requests under way; without them, it never naps."""
     is_kept: bool = False
     is_calling: bool = False
-    afterwards: list[Afterwards] = attrs.field(factory=list)
+    afterwards: list[Afterwards] = field(factory=list)
     """What is called once, when all that came at one time was taken; who is just being called adds it.
 
     One look finds for all connections what takes a look at each otherwise: that nothing came since.
     """
-    _watched: dict[int, ReadinessListener] = attrs.field(factory=dict)
+    _watched: dict[int, ReadinessListener] = field(factory=dict)
     _descriptors: select.epoll | None = None
-    _later: list[Callable[[], None]] = attrs.field(factory=list)
-    _next: list[Callable[[], object]] = attrs.field(factory=list)
-    _due: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    _later: list[Callable[[], None]] = field(factory=list)
+    _next: list[Callable[[], object]] = field(factory=list)
+    _due: trio.CancelScope = field(factory=trio.CancelScope)
     """Ends the wait when `_later` or `_next` is to be called: a scope for each wait costs more than all else here."""
     _found: int = _BATCH
     _vain_naps: int = 0
@@ -222,14 +222,14 @@ class Expirable(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Deadlines:
     """The deadlines of one or more clients; `is_kept`: `run` runs, so that they are kept by it."""
 
     is_kept: bool = False
-    due: dict[Expirable, float] = attrs.field(factory=dict)
+    due: dict[Expirable, float] = field(factory=dict)
     """What is watched, and until when (on Trio's clock); who was in time or is gone takes itself out."""
-    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _lot: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     def watch(self, who: Expirable, due_s: float) -> None:
         """Have `who` cut off once `due_s` (on Trio's clock) has passed, unless it is out of `due` by then."""
@@ -265,12 +265,12 @@ class Resting(Protocol):
         ...
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Rests:
     """Has who is in `resting` close what is bad, once a second, until nothing is left; while none is, nothing wakes."""
 
-    resting: set[Resting] = attrs.field(factory=set)
-    _lot: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    resting: set[Resting] = field(factory=set)
+    _lot: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     def watch(self, who: Resting) -> None:
         """Have the idle connections of `who` looked at from now on."""
@@ -287,14 +287,14 @@ class Rests:
             self.resting -= {who for who in self.resting if not who.close_bad()}
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Upkeep:
     """Listens, keeps deadlines and closes what rests while `run` runs; `room`: the memory for all that is received."""
 
-    room: Room = attrs.field(factory=Room)
-    rests: Rests = attrs.field(factory=Rests)
-    deadlines: Deadlines = attrs.field(factory=Deadlines)
-    readiness: Readiness = attrs.field(init=False)
+    room: Room = field(factory=Room)
+    rests: Rests = field(factory=Rests)
+    deadlines: Deadlines = field(factory=Deadlines)
+    readiness: Readiness = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.readiness = Readiness(self.deadlines.due)

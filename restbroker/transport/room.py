@@ -10,10 +10,10 @@ itself, and nothing overtakes. The first `FREE_BYTES` of anything need no room.
 from collections.abc import Callable
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.job.job import memory_bytes
+from restbroker.light import define, field
 
 MOST_BYTES: Final = 64 * 1024 * 1024
 SHARE_BYTES: Final = 16 * 1024 * 1024
@@ -32,13 +32,13 @@ def parsed_bytes(body: bytes) -> int:
     return memory_bytes(body) + (_ELEMENT_BYTES * body.count(b"<") if is_xml else 0)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Room:
     """The room of one process. `held_bytes`: what is taken of it."""
 
     held_bytes: int = 0
-    _shares: dict[str, "Share"] = attrs.field(factory=dict)
-    line: "dict[Holding, tuple[int, Callable[[], None]]]" = attrs.field(factory=dict)
+    _shares: dict[str, "Share"] = field(factory=dict)
+    line: "dict[Holding, tuple[int, Callable[[], None]]]" = field(factory=dict)
     """What waits, for how much, and what is called once it is held; the first came first."""
 
     def share(self, name: str) -> "Share":
@@ -58,7 +58,7 @@ class Room:
                 call()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Share:
     """The part of the room that one sender holds: a target, or a source of events."""
 
@@ -71,7 +71,7 @@ class Share:
         return min(SHARE_BYTES - self.held_bytes, MOST_BYTES - self.room.held_bytes)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Holding:
     """What one answer or request holds of its sender's share, until `free`."""
 

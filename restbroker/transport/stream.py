@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
 from typing import Final, Literal, Self, TypeAlias
 
-import attrs
 import httpx
 import trio
 from httpx_sse import EventSource, ServerSentEvent, SSEError
@@ -22,7 +21,7 @@ from httpx_sse import EventSource, ServerSentEvent, SSEError
 from restbroker.config.target import Target
 from restbroker.config.tls import context_of
 from restbroker.config.values import duration_text
-from restbroker.frozen_plain import frozen_plain
+from restbroker.light import define, field, frozen_plain
 from restbroker.transport.connect import addresses_of
 from restbroker.transport.httpx_client import describe_error, open_httpx, proxy_refusal, written
 from restbroker.transport.message import NotSent, Request
@@ -62,7 +61,7 @@ class Frame:
     data: str
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StreamBytes(httpx.AsyncByteStream):
     """The bytes that come, without a byte order mark; raises `StreamEnded` if one event has more than `limit_bytes`."""
 
@@ -70,9 +69,9 @@ class StreamBytes(httpx.AsyncByteStream):
     limit_bytes: int
     size_bytes: int = 0
     """Bytes since the last event; bytes that come in one piece with its end are not counted."""
-    sent_after_s: float = attrs.field(factory=time.time)
+    sent_after_s: float = field(factory=time.time)
     """What came last was sent after this (epoch seconds), as nothing was left to read at an earlier read."""
-    _drained_s: float = attrs.field(factory=time.time)
+    _drained_s: float = field(factory=time.time)
     _parts: AsyncIterator[bytes] | None = None
     _begun: bytes | None = b""
     heartbeat_s: float = 0.0

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
-import attrs
 import trio
 
 from restbroker.config.values import duration_text
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
+from restbroker.light import define, field, frozen
 from restbroker.store.settings import StoreSettings
 from restbroker.trial.stand_in import StandIn
 from restbroker.trial.witness import DOMAIN, QUEUE, REPLIES, USER, Witness, open_redis
@@ -32,7 +32,7 @@ _PATIENCE_S: Final = 30.0
 _POLL_S: Final = 0.05
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RedisProxy:
     """Passes connections from a loopback port on to Redis at `host`:`port`, and can cut them.
 
@@ -41,7 +41,7 @@ class RedisProxy:
 
     host: str
     port: int
-    _connections: set[trio.CancelScope] = attrs.field(factory=set)
+    _connections: set[trio.CancelScope] = field(factory=set)
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Pass connections on until cancelled; report the port to connect to by `task_status`."""
@@ -71,7 +71,7 @@ class RedisProxy:
                 self._connections.discard(scope)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Broker:
     """One broker process, its configuration and its output. `wire`: its connection to Redis, if that can be cut."""
 
@@ -102,7 +102,7 @@ class Broker:
             raise RestbrokerError(f"Asked to stop, the broker ended with {code}. {self.last_words}")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Fleet:
     """The brokers of a run. `brokers` are those that were not killed, in the order of their starts.
 
@@ -115,8 +115,8 @@ class Fleet:
     witness: Witness
     stand_in: StandIn
     nursery: trio.Nursery
-    more: Mapping[str, Json] = attrs.field(factory=dict)
-    brokers: list[Broker] = attrs.field(factory=list)
+    more: Mapping[str, Json] = field(factory=dict)
+    brokers: list[Broker] = field(factory=list)
     _started: int = 0
 
     async def start(self) -> Broker:

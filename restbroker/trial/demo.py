@@ -24,12 +24,12 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
 import trio
 
 from restbroker.config.values import duration_text
 from restbroker.errors import RestbrokerError
 from restbroker.job.json_types import Json
+from restbroker.light import define, field
 from restbroker.store.settings import StoreSettings
 from restbroker.trial import redis_server
 from restbroker.trial.brokers import COMMAND, Broker, Fleet, open_fleet, without_settings
@@ -101,7 +101,7 @@ async def _main(*, stay: bool) -> int:
     return 0 if finished else 128 + signal.SIGINT
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Demo:
     """A running demo: its parts, and what it has shown on stdout.
 
@@ -113,7 +113,7 @@ class _Demo:
     pages: int
     events: int
     colour: bool
-    width: int = attrs.field(factory=lambda: min(shutil.get_terminal_size((100, 24)).columns, _WIDEST))
+    width: int = field(factory=lambda: min(shutil.get_terminal_size((100, 24)).columns, _WIDEST))
     pushed: int = 0
     promises_kept: int = 0
     """The number of promises that were seen to be kept."""

@@ -10,12 +10,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 import attrs
 
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 
 _DONE = frozenset({200, 409})
 """The statuses by which the server says that it did it, now or before."""
 
 
-@attrs.frozen
+@frozen
 class Verdict:
     """Numbers of jobs.
 
@@ -72,7 +73,7 @@ _UNANSWERED = frozenset({"Uncertain", "ConnectionLost", "TimedOut", "CutOff"})
 """The error classes with which a command that must not run twice may die here."""
 
 
-@attrs.frozen
+@frozen
 class TrialResult:
     """The result of a run. `dead_by_code` is {error class: jobs}.
 

@@ -21,10 +21,10 @@ from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, TypeAlias
 
-import attrs
 import trio
 
 from restbroker.job.json_types import Json
+from restbroker.light import define, field
 
 Answer: TypeAlias = tuple[int, Json]
 _MOST_BYTES: Final = 65536
@@ -33,7 +33,7 @@ _SLOW_S: Final = (0.3, 0.8)
 _STATUS: Final = "The node nonode@nohost is started. Status: startedejabberd 23.01-1 is running in that node"
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StandInRequest:
     """A request. `job`: the id of the job that it is for, as its traceparent says; None: a probe's, or the demo's.
 
@@ -47,7 +47,7 @@ class StandInRequest:
     status: int | None = None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StandIn:
     """The server: its administrator, its accounts, and what came to it.
 
@@ -60,18 +60,18 @@ class StandIn:
     nursery: trio.Nursery
     user: str
     password: str
-    rng: random.Random = attrs.field(factory=random.Random)
+    rng: random.Random = field(factory=random.Random)
     online: int = 3
     slow: bool = False
     resets: int = 0
     cut: int = 0
     port: int = 0
-    accounts: dict[tuple[str, str], str] = attrs.field(factory=dict)
-    requests: list[StandInRequest] = attrs.field(factory=list)
-    jobs: dict[str, list[StandInRequest]] = attrs.field(factory=lambda: defaultdict(list))
-    done: set[str] = attrs.field(factory=set)
-    _serving: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    _down: trio.Event = attrs.field(factory=trio.Event)
+    accounts: dict[tuple[str, str], str] = field(factory=dict)
+    requests: list[StandInRequest] = field(factory=list)
+    jobs: dict[str, list[StandInRequest]] = field(factory=lambda: defaultdict(list))
+    done: set[str] = field(factory=set)
+    _serving: trio.CancelScope = field(factory=trio.CancelScope)
+    _down: trio.Event = field(factory=trio.Event)
 
     async def come_up(self) -> None:
         """Serve until `go_down`, on the same port each time; return once it accepts connections."""

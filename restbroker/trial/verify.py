@@ -19,6 +19,7 @@ import attrs
 import trio
 
 from restbroker.errors import StoreUnavailable, UsageError
+from restbroker.light import define, field, frozen
 from restbroker.store.client import Client, StoreSettings, open_client
 from restbroker.store.server import NEWER_REDIS, TOO_OLD, server
 from restbroker.trial.brokers import Broker, Fleet, open_fleet
@@ -40,7 +41,7 @@ _POLL_S = 0.1
 _LOOK_S = 0.05
 
 
-@attrs.frozen
+@frozen
 class RunPlan:
     """What to run: numbers of jobs, of kills and of broker processes. The same `seed` breaks in the same order."""
 
@@ -119,7 +120,7 @@ def plan(kills: int, rng: random.Random) -> list[Fault]:
     return ["freeze", *found]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class FaultMaker:
     """Makes the faults happen, one after the other.
 
@@ -130,11 +131,11 @@ class FaultMaker:
     fleet: Fleet
     processes: int
     bound: int = 0
-    happened: Counter[Fault] = attrs.field(factory=Counter)
-    requeued_s: dict[Fault, list[float]] = attrs.field(factory=lambda: {"kill": [], "freeze": []})
+    happened: Counter[Fault] = field(factory=Counter)
+    requeued_s: dict[Fault, list[float]] = field(factory=lambda: {"kill": [], "freeze": []})
     _frozen: Broker | None = None
     _bystander: Broker | None = None
-    _thawed: trio.Event = attrs.field(factory=trio.Event)
+    _thawed: trio.Event = field(factory=trio.Event)
 
     async def do(self, fault: Fault) -> None:
         """Make one fault happen, and return when the broken part works again; for a freeze, when it has begun."""
@@ -217,14 +218,14 @@ class FaultMaker:
             self.requeued_s[fault].append(time.monotonic() - since_s)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Run:
     fleet: Fleet
     breaker: FaultMaker
     plan: RunPlan
     tell: ProgressCallback
-    acknowledged: list[str] = attrs.field(factory=list)
-    pushed: trio.Event = attrs.field(factory=trio.Event)
+    acknowledged: list[str] = field(factory=list)
+    pushed: trio.Event = field(factory=trio.Event)
 
     async def execute(self) -> TrialResult:
         """Do everything but the removal, and return what was found."""

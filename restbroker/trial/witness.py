@@ -13,13 +13,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
-import attrs
 import trio
 from redis import Redis, RedisError, Sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from restbroker.errors import StoreUnavailable
+from restbroker.light import frozen
 from restbroker.store.settings import StoreSettings, Tls, endpoint_of
 
 QUEUE: Final = "rest"
@@ -76,7 +76,7 @@ def _tls(tls: Tls) -> dict[str, Any]:
     }
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Witness:
     """Answers from Redis about one namespace. All methods block and may raise `RedisError`; `ask` calls one."""
 

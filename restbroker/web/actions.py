@@ -23,6 +23,7 @@ from werkzeug.datastructures import MultiDict
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
 from restbroker.job.unserved_queues import counts_text
+from restbroker.light import field, frozen
 from restbroker.operate import act_waiting, audit, find, where
 from restbroker.operate.act import Action, Jobs, Progress, Verb, perform
 from restbroker.operate.act_job import FOREIGN_QUEUE, MAY_HAVE_RUN, MAY_HAVE_RUN_BEFORE
@@ -59,7 +60,7 @@ _NO_QUEUE: Final = "\0"
 """The queue of a trial move whose destination is not chosen yet; no job is in it."""
 
 
-@attrs.frozen
+@frozen
 class ActionForm:
     """What a form asks to do, and with which jobs.
 
@@ -182,7 +183,7 @@ class ActionForm:
         )
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class ActPages:
     """The views for actions; `edits` keeps the changes that were typed until they are confirmed."""
 
@@ -191,7 +192,7 @@ class ActPages:
     refuse: Refuse
     redirect: Callable[[str], Response]
     actions: Actions
-    edits: TypedEdits = attrs.field(factory=TypedEdits)
+    edits: TypedEdits = field(factory=TypedEdits)
 
     @page(f"/{SET}/act", "actions on the jobs of a set", method="POST")
     @page("/queue/act", "actions on waiting jobs", method="POST")

@@ -10,11 +10,11 @@ from contextlib import suppress
 from math import inf
 from typing import Final
 
-import attrs
 import trio
 from quart_trio import QuartTrio
 
 from restbroker.errors import RestbrokerError
+from restbroker.light import define, field, frozen
 from restbroker.operate.summary import HOUR_S, Cause, Summary
 from restbroker.store.client import Client
 from restbroker.store.keys import SortedSet
@@ -31,7 +31,7 @@ _SPANS: Final = ((24, "24 hours", 1), (7 * 24, "7 days", 6), (30 * 24, "30 days"
 """The spans of the small charts: in hours, in words, and how many hours a bar has."""
 
 
-@attrs.frozen
+@frozen
 class CauseTable:
     """The causes that a page shows: the `rows`, from all in `of`; `is_one`: only those that it filters by."""
 
@@ -54,15 +54,15 @@ class CauseTable:
         return bars([sum(counts[place : place + width]) for place in range(0, hours, width)])
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class CauseCounter:
     """Counts the causes of sets for visitors, as tasks of the `app`."""
 
     app: QuartTrio
     admin: AdminConnection
-    _newest: dict[SortedSet, Summary] = attrs.field(factory=dict)
-    _visited_at_s: dict[SortedSet, float] = attrs.field(factory=dict)
-    _tasks: dict[SortedSet, trio.CancelScope] = attrs.field(factory=dict)
+    _newest: dict[SortedSet, Summary] = field(factory=dict)
+    _visited_at_s: dict[SortedSet, float] = field(factory=dict)
+    _tasks: dict[SortedSet, trio.CancelScope] = field(factory=dict)
 
     async def table(self, zset: SortedSet, at_s: float, groups: Collection[str] = ()) -> CauseTable:
         """Return the causes of a set as far as they are known at once, or only those of `groups`; count on behind.

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from math import floor, log10
 
-import attrs
+from restbroker.light import frozen
 
 HEIGHT = 100
 _MINUTE_S = 60
@@ -17,7 +17,7 @@ _TICKS_S = (300, 600, 1800)
 _LEAST_WIDTH = 0.6
 
 
-@attrs.frozen
+@frozen
 class Tick:
     """A time on the axis, `at` so many percent of the width; `is_hour`: a full one."""
 
@@ -26,7 +26,7 @@ class Tick:
     is_hour: bool
 
 
-@attrs.frozen
+@frozen
 class Mark:
     """Something that happened, as `text`, and where charts show it, in percent. `tone`: see `Series`."""
 
@@ -36,7 +36,7 @@ class Mark:
     text: str
 
 
-@attrs.frozen
+@frozen
 class Scale:
     """The time scale: `count` minutes, the first of which begins at `first_s` (epoch seconds)."""
 
@@ -73,7 +73,7 @@ class Scale:
         return Mark(at, max(_LEAST_WIDTH, round(end - at, 1)), tone, text)
 
 
-@attrs.frozen
+@frozen
 class Series:
     """The values of one line; `name` is for the legend.
 
@@ -85,7 +85,7 @@ class Series:
     values: Sequence[float | None]
 
 
-@attrs.frozen
+@frozen
 class ChartLine:
     """A series as paths: `line`, and `area` below it down to zero; `values` are for the script, "" for an unknown one.
 
@@ -100,7 +100,7 @@ class ChartLine:
     latest: float | None
 
 
-@attrs.frozen
+@frozen
 class Chart:
     """What a template draws; `top` is the value at the upper edge, 0 at the lower; `summary` is for screen readers."""
 

@@ -22,6 +22,7 @@ from quart_trio import QuartTrio
 from restbroker.broker.tokens import Tokens
 from restbroker.config.core import Config
 from restbroker.errors import RestbrokerError, StoreUnavailable
+from restbroker.light import define, field, frozen
 from restbroker.operate.act import Progress
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.edit import Edit
@@ -32,14 +33,14 @@ from restbroker.store.connection import Connection
 from restbroker.store.keys import SortedSet
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Causes:
     """The causes of failed jobs, one object for a process; `context` may read files."""
 
     context: Callable[[], ConfigContext]
-    _kept: dict[SortedSet, Summaries] = attrs.field(factory=dict)
-    _newest: dict[SortedSet, Summary] = attrs.field(factory=dict)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock)
+    _kept: dict[SortedSet, Summaries] = field(factory=dict)
+    _newest: dict[SortedSet, Summary] = field(factory=dict)
+    _lock: threading.Lock = field(factory=threading.Lock)
 
     def now(self, client: Client, zset: SortedSet, seconds: float, *, wait: bool = True) -> Summary | None:
         """Return the causes of a set after reading on for `seconds`.
@@ -65,7 +66,7 @@ T = TypeVar("T")
 TIMEOUT_S = 8.0
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class AdminConnection:
     """A connection to Redis for visitors' requests; `causes` serves live pages too.
 
@@ -76,7 +77,7 @@ class AdminConnection:
     connection: Connection
     context: Callable[[], ConfigContext]
     config: Callable[[], Config]
-    causes: Causes = attrs.field(init=False)
+    causes: Causes = field(init=False)
 
     @causes.default
     def _causes(self) -> Causes:
@@ -103,18 +104,18 @@ _MOST: Final = 100
 _LASTS_S: Final = 900.0
 
 
-@attrs.frozen
+@frozen
 class _Entry:
-    value: Edit = attrs.field(repr=False)
+    value: Edit = field(repr=False)
     about: str
     until_s: float
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class TypedEdits:
     """The edits that wait in this process; each is found only under the `about` it was kept for."""
 
-    _kept: dict[str, _Entry] = attrs.field(factory=dict, repr=False)
+    _kept: dict[str, _Entry] = field(factory=dict, repr=False)
 
     def keep(self, value: Edit, about: str) -> str:
         """Keep an edit, and return a name for it that cannot be guessed."""
@@ -136,13 +137,13 @@ class TypedEdits:
         return one.value
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Task:
     """An action that runs: its `steps`, in the connection's thread."""
 
     steps: Generator[Progress]
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    over: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    over: trio.Event = field(factory=trio.Event)
 
     def step(self, _client: Client) -> Progress | None:
         """Return how far it is after the next batch; None if it is over."""
@@ -156,13 +157,13 @@ class _Task:
         self.steps.close()
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Actions:
     """The actions that run in this process, each as a task of the `app`'s nursery, over the visitors' connection."""
 
     app: QuartTrio
     admin: AdminConnection
-    _running: set[_Task] = attrs.field(factory=set)
+    _running: set[_Task] = field(factory=set)
 
     async def start(self, steps_of: Callable[[Client], Generator[Progress]]) -> str:
         """Start the action with these steps, and return the name of its first audit entry once there is much to show.

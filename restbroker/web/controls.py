@@ -15,6 +15,7 @@ from quart import Response, request
 from restbroker.config.core import Config
 from restbroker.config.values import BadValue, seconds
 from restbroker.errors import UsageError
+from restbroker.light import frozen
 from restbroker.operate import control as operate_control
 from restbroker.operate import periodic, processes, queues
 from restbroker.operate.act import Progress
@@ -35,7 +36,7 @@ _NAME_LIMIT: Final = 400
 _MOST_DAYS: Final = 366
 
 
-@attrs.frozen
+@frozen
 class PageAction:
     """What to do with the thing called `name`; if that is a process, with its job in progress shown as `thread`.
 
@@ -55,7 +56,7 @@ class PageAction:
 Describe: TypeAlias = Callable[[Client, PageAction], str]
 
 
-@attrs.frozen
+@frozen
 class PageControl:
     """Something that can be done with one thing: `page` shows the thing, `meaning` tells the visitor what happens.
 
@@ -210,7 +211,7 @@ CONTROLS: Final[Mapping[str, PageControl]] = {
 }
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class ControlPages:
     """The views of what can be done with queues, targets, processes and single jobs.
 

@@ -17,6 +17,7 @@ from restbroker.errors import UsageError
 from restbroker.job import rubyjson
 from restbroker.job.command import ArgumentSpec
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.operate import find, where
 from restbroker.operate.edit import Edit
 from restbroker.operate.find import SearchLimits
@@ -42,7 +43,7 @@ _OUT: Final = "out"
 """The checkbox of a hidden argument that is to be removed."""
 
 
-@attrs.frozen
+@frozen
 class Field:
     """One argument in the form; `hidden`: it has a value that is not shown, `hint`: what the catalogue says about it.
 
@@ -59,7 +60,7 @@ class Field:
     is_known: bool = True
 
 
-@attrs.frozen
+@frozen
 class _Form:
     """A job, or the first of all that match, and what the form shows of it."""
 
@@ -70,7 +71,7 @@ class _Form:
     queues: tuple[str, ...]
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class EditPages:
     """The views for edits; `refuse` makes an answer without a page, `acts` confirms and carries them out."""
 

@@ -16,19 +16,19 @@ from hashlib import sha256
 from ipaddress import IPv6Address, ip_address
 from typing import Final, TypeVar
 
-import attrs
 import trio
 from quart import Response, request
 
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic
 from restbroker.errors import ConfigError
+from restbroker.light import define, field, frozen
 from restbroker.serving.app import Refuse
 from restbroker.telemetry.events import OperatorWarning, Report
 from restbroker.web import health
 
 
-@attrs.frozen
+@frozen
 class PageSettings:
     """How the pages are served: `bind` is the address or name to listen on, `names` are further names to answer to.
 
@@ -56,7 +56,7 @@ _MOST_ADDRESSES: Final = 16_384
 _KNOWN_S: Final = 24 * 60 * 60.0
 
 
-@attrs.define
+@define
 class _Bucket:
     """How many tries were left at the time `at_s`."""
 
@@ -64,7 +64,7 @@ class _Bucket:
     at_s: float
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class LoginAttempts:
     """Limits how often a wrong login may be tried from one address (IPv6: one /64); right ones do not count.
 
@@ -75,8 +75,8 @@ class LoginAttempts:
     now_s: Callable[[], float]
     per_address: int = 5
     per_known_address: int = 10
-    _buckets: OrderedDict[str, _Bucket] = attrs.field(factory=OrderedDict)
-    _known: OrderedDict[str, float] = attrs.field(factory=OrderedDict)
+    _buckets: OrderedDict[str, _Bucket] = field(factory=OrderedDict)
+    _known: OrderedDict[str, float] = field(factory=OrderedDict)
     """When someone last logged in from an address."""
 
     def may_try(self, address: str) -> bool:
@@ -100,15 +100,15 @@ class LoginAttempts:
         return most if bucket is None else min(most, bucket.tokens + (self.now_s() - bucket.at_s) * most / refill_s)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Guard:
     """The guard of one app; `refuse` makes the answer for a request that reaches no page."""
 
     settings: PageSettings
     report: Report
     refuse: Refuse
-    tries: LoginAttempts = attrs.field(factory=lambda: LoginAttempts(trio.current_time))
-    _reported_at_s: dict[str, float] = attrs.field(factory=dict)
+    tries: LoginAttempts = field(factory=lambda: LoginAttempts(trio.current_time))
+    _reported_at_s: dict[str, float] = field(factory=dict)
     """When each warning was last reported, by its code."""
 
     async def before_request(self) -> Response | None:

@@ -8,12 +8,12 @@ down, and nothing else; they cause no request to Redis or to a target.
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import attrs
 from quart import Response
 from quart_trio import QuartTrio
 
 from restbroker.broker.status.view import View
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.serving.app import answer, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web.route import add_views, page
@@ -21,7 +21,7 @@ from restbroker.web.route import add_views, page
 PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 
-@attrs.frozen
+@frozen
 class HealthSources:
     """The sources of the answers; `is_alive` tells whether the event loops of the workers turn, if there are any."""
 

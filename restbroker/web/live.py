@@ -15,6 +15,7 @@ import attrs
 import trio
 
 from restbroker.errors import ConfigError, RestbrokerError, StoreRefused
+from restbroker.light import define, field, frozen
 from restbroker.operate.history import Recorder, Seen
 from restbroker.operate.summary import Summary
 from restbroker.store.client import Client
@@ -37,7 +38,7 @@ Browsers without JavaScript load theirs every 30 s.
 """
 
 
-@attrs.frozen
+@frozen
 class Look:
     """The contents of Redis at one moment; `seen` is what is known of the last hours (`operate.history`).
 
@@ -50,7 +51,7 @@ class Look:
     dead: Summary | None = None
 
 
-@attrs.frozen
+@frozen
 class LiveState:
     """The last snapshot that succeeded, and why the one after it did not; `number` counts the attempts."""
 
@@ -74,7 +75,7 @@ class LiveState:
         return attrs.evolve(self, look=attrs.evolve(self.look, figures=figures))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SnapshotWatch:
     """Takes the snapshots; for each, `question()` returns the function that reads Redis. `now_s`: any clock in seconds.
 
@@ -86,13 +87,13 @@ class SnapshotWatch:
     report: Report
     causes: Causes | None = None
     now_s: Callable[[], float] = trio.current_time
-    state: LiveState = attrs.field(factory=LiveState)
+    state: LiveState = field(factory=LiveState)
     _looked_at_s: float = float("-inf")
     _visited_at_s: float = float("-inf")
     _took_s: float = 0.0
     _refresh_requests: int = 0
-    _recorder: Recorder = attrs.field(factory=Recorder)
-    _lock: trio.Lock = attrs.field(factory=trio.Lock)
+    _recorder: Recorder = field(factory=Recorder)
+    _lock: trio.Lock = field(factory=trio.Lock)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Take a snapshot every ten seconds for the charts, whether or not anyone looks, until cancelled.
@@ -165,20 +166,20 @@ Render = Callable[[str, LiveState, str], str]
 """Returns the fragment of a page, as HTML, with the rows that contain a word; called in a thread."""
 
 
-@attrs.frozen
+@frozen
 class Fragment:
     """The parts of a page as rendered from the state `number`; `tag` is its ETag."""
 
     number: int
     html: str
-    tag: str = attrs.field(init=False)
+    tag: str = field(init=False)
 
     @tag.default
     def _digest(self) -> str:
         return sha256(self.html.encode()).hexdigest()[:32]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Fragments:
     """The newest fragment of each page; `render` is called once for each page and state, in one thread at a time.
 
@@ -186,9 +187,9 @@ class Fragments:
     """
 
     render: Render
-    render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _newest: dict[str, Fragment] = attrs.field(factory=dict)
-    _lock: trio.Lock = attrs.field(factory=trio.Lock)
+    render_limiter: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
+    _newest: dict[str, Fragment] = field(factory=dict)
+    _lock: trio.Lock = field(factory=trio.Lock)
 
     async def make(self, page: str, state: LiveState, word: str = "") -> Fragment:
         """Return a fragment that is at least as new as `state`; wait until it is rendered."""

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from contextlib import suppress
 from typing import TypeAlias, cast
 
-import attrs
 import trio
 from quart import Response
 
@@ -24,6 +23,7 @@ from restbroker.job import display, hiding, redact, rubyjson
 from restbroker.job.command import CommandSpec
 from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.operate import processes as operated
 from restbroker.operate import system
 from restbroker.operate.context import ConfigContext
@@ -73,18 +73,18 @@ def metrics(
     }
 
 
-@attrs.frozen
+@frozen
 class Figures:
     """What the live pages show: the `system`, its targets over all processes, and every process, also those of Ruby.
 
     `unready` is why this process, which has this `config`, takes no jobs now.
     """
 
-    system: Snapshot = attrs.field(factory=Snapshot)
+    system: Snapshot = field(factory=Snapshot)
     targets: Sequence[TargetState] = ()
     processes: Sequence[Process] = ()
     stopped: Sequence[TargetStoppedKeys] = ()
-    config: Config = attrs.field(factory=Config)
+    config: Config = field(factory=Config)
     unready: str | None = None
 
 

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 from urllib.parse import urlencode
 
-import attrs
 from quart import Response, request
 
 from restbroker.errors import StoreRefused, UsageError
+from restbroker.light import frozen
 from restbroker.operate import act_waiting, audit, find, processes, where
 from restbroker.operate.act_job import VERBS
 from restbroker.operate.audit import StoredEntry
@@ -63,7 +63,7 @@ _WORD_LIMIT: Final = 200
 _EXAMPLE: Final = "For example: command = send_message, and in the next field: failed_at > yesterday."
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Pages:
     """The views of sets, queues, jobs, periodic commands and the audit log; `refuse` makes an answer without a page."""
 

@@ -10,7 +10,6 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
-import attrs
 import trio
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -18,6 +17,7 @@ from quart import g, request
 
 from restbroker import __version__
 from restbroker.console import causes
+from restbroker.light import define, field, frozen
 from restbroker.operate.events import outcomes_text
 from restbroker.operate.system import target_state
 from restbroker.operate.throttle import Throttle, throttle_items
@@ -31,7 +31,7 @@ _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=ut
 _STATIC = Path(__file__).parent / "static"
 
 
-@attrs.frozen
+@frozen
 class Asset:
     """A file's bytes, its content type, and the digest that is in its address."""
 
@@ -53,7 +53,7 @@ def _read(path: Path) -> Asset:
 _FOLDER = Path(__file__).parent / "templates"
 
 
-@attrs.frozen
+@frozen
 class Page:
     """A page that updates itself: its title, and the names of its parts (templates/parts), from top to bottom.
 
@@ -98,12 +98,12 @@ def page_of(name: str) -> Page:
     return ONE_TARGET if name.startswith("target/") else LIVE[name]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Renderer:
     """The renderer of an app; several threads may use it."""
 
     settings: PageSettings
-    _environment: Environment = attrs.field(init=False)
+    _environment: Environment = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         environment = Environment(
@@ -200,13 +200,13 @@ class Renderer:
         return self.page("live.html", name=place, page=name, title=title, fragment=html, tag=fragment.tag, word=word)
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Shell:
     """Renders pages; by `render_limiter`, one page of jobs at a time."""
 
     renderer: Renderer
     settings: PageSettings
-    render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    render_limiter: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
 
     def page(self, template: str, **values: object) -> str:
         """Return the page, made of this template and these values."""

@@ -7,14 +7,15 @@ Used by every file with views; `add_views` gives them to an app. Always holds: w
 from collections.abc import Awaitable, Callable
 from typing import Literal, TypeVar
 
-import attrs
 from quart import Response
 from quart_trio import QuartTrio
+
+from restbroker.light import frozen
 
 View = TypeVar("View", bound=Callable[..., Awaitable[Response]])
 
 
-@attrs.frozen
+@frozen
 class Route:
     """One address of a view, as the documentation shows it: with the query that it needs.
 

@@ -7,7 +7,6 @@ told to load nothing from elsewhere and to run only our one script.
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 
-import attrs
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
 from quart import Response, request
@@ -15,6 +14,7 @@ from quart_trio import QuartTrio
 
 from restbroker.errors import RestbrokerError, UsageError
 from restbroker.job.endpoint import either
+from restbroker.light import define, field, frozen
 from restbroker.serving.app import AppOptions, failure, new_app
 from restbroker.telemetry.events import Report
 from restbroker.web.actions import ActPages
@@ -96,7 +96,7 @@ def _is_live(name: str, state: LiveState) -> bool:
     return name in LIVE or name in {f"target/{target.name}" for target in state.figures.targets}
 
 
-@attrs.frozen
+@frozen
 class _StripPrefix:
     """Removes the prefix from the path if a proxy has left it there; some do, some do not."""
 
@@ -109,7 +109,7 @@ class _StripPrefix:
         await self.app(scope, receive, send)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Site:
     """The views of the app; by `render_limiter`, only one thread at a time renders pages."""
 
@@ -117,10 +117,10 @@ class _Site:
     watch: SnapshotWatch
     renderer: Renderer
     report: Report
-    guard: Guard = attrs.field(init=False)
-    render_limiter: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
-    _fragments: Fragments = attrs.field(init=False)
-    _files: dict[str, Asset] = attrs.field(factory=read_all)
+    guard: Guard = field(init=False)
+    render_limiter: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
+    _fragments: Fragments = field(init=False)
+    _files: dict[str, Asset] = field(factory=read_all)
 
     def __attrs_post_init__(self) -> None:
         self.guard = Guard(self.settings, self.report, self.refuse)

@@ -10,6 +10,7 @@ from math import inf
 
 import attrs
 
+from restbroker.light import frozen
 from restbroker.operate.events import source_rows
 from restbroker.operate.history import ALL, MINUTE_S, Seen, incidents, slowest, values, window
 from restbroker.operate.problems import Alarm, problems, target_problems
@@ -173,7 +174,7 @@ def answers(state: LiveState) -> Mapping[str, float | str | None]:
     }
 
 
-@attrs.frozen
+@frozen
 class Board:
     """Charts over one time scale, and what happened meanwhile (`marks`, the latest first)."""
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from statistics import median
 from typing import Final, TypeAlias
 
-import attrs
 import trio
 
 from restbroker import __version__
@@ -33,6 +32,7 @@ from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import display, hiding, rubyjson
 from restbroker.job.hiding import Spellings
 from restbroker.job.json_types import Json
+from restbroker.light import define, field
 from restbroker.store import processes
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
@@ -86,7 +86,7 @@ def changes_per_s(lengths: Sequence[Lengths]) -> dict[str, Json]:
     return found
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SidekiqRecord:
     """The record of this process. `connection` is its own, with a short time-out.
 
@@ -98,13 +98,13 @@ class SidekiqRecord:
     control: Control
     report: Report
     show_bodies: Callable[[], bool]
-    name: str = attrs.field(factory=new_name)
-    _started_at_s: float = attrs.field(factory=time.time)
+    name: str = field(factory=new_name)
+    _started_at_s: float = field(factory=time.time)
     _rtt_us: int = 0
     _lengths: Sequence[Lengths] = ()
-    _reported: set[str] = attrs.field(factory=set)
-    _formatted: dict[str, bytes] = attrs.field(factory=dict, repr=False)
-    _tokens: tuple[tuple[str, ...], Spellings] | None = attrs.field(default=None, repr=False)
+    _reported: set[str] = field(factory=set)
+    _formatted: dict[str, bytes] = field(factory=dict, repr=False)
+    _tokens: tuple[tuple[str, ...], Spellings] | None = field(default=None, repr=False)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Write the record every five seconds, from the first generation on, until cancelled; then remove it."""

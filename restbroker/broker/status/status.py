@@ -6,7 +6,6 @@ nothing, and `view` returns a copy; only `cancel`, which the record calls for a 
 
 from collections.abc import Iterator, Sequence
 
-import attrs
 import trio
 
 from restbroker.broker.health import Lease, StoreHealth
@@ -16,13 +15,14 @@ from restbroker.broker.status.view import Phase, RunningJob, View
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.job import spare_jid
+from restbroker.light import define, field
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Status:
     """How this process is. Empty until `broker.run` begins."""
 
-    served: trio.Event = attrs.field(factory=trio.Event)
+    served: trio.Event = field(factory=trio.Event)
     """Set once the first generation takes jobs."""
     serving: Sequence[TargetPlan] = ()
     """The targets of the generation that began last, also while it ends and until the next one begins."""
@@ -30,8 +30,8 @@ class Status:
     _health: StoreHealth | None = None
     pools: Sequence[WorkerPool] = ()
     """The pools of the newest generation."""
-    _lease: Lease = attrs.field(factory=Lease)
-    _finishing: list[Sequence[WorkerPool]] = attrs.field(factory=list)
+    _lease: Lease = field(factory=Lease)
+    _finishing: list[Sequence[WorkerPool]] = field(factory=list)
 
     def begin(self, control: Control, health: StoreHealth) -> None:
         """Note that the process has begun."""

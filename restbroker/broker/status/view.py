@@ -7,15 +7,14 @@ here, so that a supervisor stays small.
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-import attrs
-
 from restbroker.job.command import CommandSpec
 from restbroker.job.job import Job
+from restbroker.light import field, frozen
 
 Phase = Literal["starting", "serving", "quiet", "stopping"]
 
 
-@attrs.frozen
+@frozen
 class View:
     """The broker at one moment. `down_targets` is {target that gets no jobs now: code of the reason}.
 
@@ -67,7 +66,7 @@ def together(views: Sequence[View], *, stopping: bool) -> View:
     )
 
 
-@attrs.frozen
+@frozen
 class RunningJob:
     """A job that a worker has in delivery, since `started_at_s` (epoch seconds). No other job has its `thread` name.
 
@@ -80,5 +79,5 @@ class RunningJob:
     started_at_s: float
     command: str
     thread: str
-    secrets: tuple[str, ...] = attrs.field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
     spec: CommandSpec | None = None

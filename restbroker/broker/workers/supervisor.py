@@ -29,6 +29,7 @@ from restbroker.broker.workers.worker_channel import (
     read_samples,
 )
 from restbroker.config.values import duration_text
+from restbroker.light import define, field, frozen
 from restbroker.telemetry.events import GroupFailed, GroupStopping, OperatorWarning, Report
 from restbroker.telemetry.metrics import MergedMetrics
 
@@ -44,7 +45,7 @@ _LOOK_S = 1.0
 _CHUNK_BYTES = 65536
 
 
-@attrs.frozen
+@frozen
 class WorkerEnd:
     """How a worker ended, in words and as an exit code.
 
@@ -107,7 +108,7 @@ async def always() -> bool:
     return True
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Supervisor:
     """The supervisor of `count` workers. `command`, and a worker's number, starts that worker.
 
@@ -117,19 +118,19 @@ class Supervisor:
     command: Sequence[str]
     count: int
     report: Report
-    metrics: MergedMetrics = attrs.field(init=False)
-    _workers: dict[int, WorkerProcess] = attrs.field(factory=dict)
+    metrics: MergedMetrics = field(init=False)
+    _workers: dict[int, WorkerProcess] = field(factory=dict)
     _served: bool = False
     """Whether any worker was ready once."""
     _reported_at_s: float | None = None
     """When any worker reported last; None: none did yet."""
-    _orders: list[int] = attrs.field(factory=list)
+    _orders: list[int] = field(factory=list)
     """The signals that hold for workers that start later too."""
-    _codes: list[int] = attrs.field(factory=list)
-    _stop: trio.Event = attrs.field(factory=trio.Event)
-    _at_once: trio.Event = attrs.field(factory=trio.Event)
-    _reload: trio.Event = attrs.field(factory=trio.Event)
-    _changed: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    _codes: list[int] = field(factory=list)
+    _stop: trio.Event = field(factory=trio.Event)
+    _at_once: trio.Event = field(factory=trio.Event)
+    _reload: trio.Event = field(factory=trio.Event)
+    _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
     def __attrs_post_init__(self) -> None:
         self.metrics = MergedMetrics(self.count)

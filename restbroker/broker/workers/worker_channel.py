@@ -19,6 +19,7 @@ import trio
 from restbroker.broker import signals
 from restbroker.broker.signals import Control
 from restbroker.broker.status.view import View
+from restbroker.light import define, field, frozen
 from restbroker.start import STOP
 from restbroker.telemetry.events import Report
 from restbroker.telemetry.metrics import Samples, from_json, to_json
@@ -39,7 +40,7 @@ _ORIGIN = "the supervisor"
 _CHUNK_BYTES = 4096
 
 
-@attrs.frozen
+@frozen
 class WorkerReport:
     """A worker's report to its supervisor: its state, and how many reloads it has finished."""
 
@@ -73,7 +74,7 @@ def read_samples(line: bytes) -> Samples | None:
         return None
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class WorkerChannel:
     """The worker's end, a service. `line` is the socket; `samples` copies the values for /metrics, if it is served."""
 
@@ -82,7 +83,7 @@ class WorkerChannel:
     control: Control
     report: Report
     samples: Callable[[], Samples] | None = None
-    _lock: trio.CapacityLimiter = attrs.field(factory=lambda: trio.CapacityLimiter(1))
+    _lock: trio.CapacityLimiter = field(factory=lambda: trio.CapacityLimiter(1))
     _reloads: int = 0
     _is_stopping: bool = False
 
@@ -159,7 +160,7 @@ class WorkerChannel:
         return lambda: json.dumps({"samples": to_json(samples)}).encode() + b"\n"
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class WorkerProcess:
     """A worker as its supervisor knows it.
 

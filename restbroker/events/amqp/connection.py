@@ -18,7 +18,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final, Self
 
-import attrs
 import pika
 from pika import exceptions, spec
 from pika.adapters.blocking_connection import BlockingChannel
@@ -29,7 +28,7 @@ from restbroker.config.tls import context_of
 from restbroker.config.urls import BadUrl
 from restbroker.errors import ConfigError
 from restbroker.events.amqp.options import Options, RabbitAddress, RabbitExchange, RabbitServer, address
-from restbroker.frozen_plain import frozen_plain
+from restbroker.light import define, field, frozen, frozen_plain
 from restbroker.servers.findings import Problem, Texts
 
 _HEARTBEAT_S: Final = 10
@@ -66,7 +65,7 @@ class Message:
     redelivered: bool
 
 
-@attrs.frozen
+@frozen
 class AmqpConnection:
     """An open connection; `where` is the address that it goes to, without the login. Its methods raise `Problem`."""
 
@@ -125,7 +124,7 @@ class AmqpConnection:
             channel.close()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RabbitLink:
     """One connection that consumes: `run` is for a thread of its own. It calls both callbacks in this thread.
 
@@ -140,7 +139,7 @@ class RabbitLink:
     on_open: Callable[[str], None]
     _connection: pika.BlockingConnection | None = None
     _channel: BlockingChannel | None = None
-    _stopping: threading.Event = attrs.field(factory=threading.Event)
+    _stopping: threading.Event = field(factory=threading.Event)
 
     def run(self) -> None:
         """Consume until `stop` is called; raise `Problem`, and nothing else that is not a bug."""

@@ -18,6 +18,7 @@ from restbroker.config.target import TlsFiles
 from restbroker.config.tls import tls_files
 from restbroker.config.urls import BadUrl, decode, host_of, is_loopback, port_of, split
 from restbroker.errors import ConfigError
+from restbroker.light import field, frozen
 
 INSTALL: Final = "pip install --require-hashes -r requirements/amqp.lock"
 """The command that installs the extra `amqp`, in the environment and the clone that restbroker runs from."""
@@ -52,7 +53,7 @@ _BindingKeys: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen
+@frozen
 class RabbitAddress:
     """The address of one RabbitMQ and the login for it. `vhost`: its virtual host. `str` of it shows no login."""
 
@@ -61,7 +62,7 @@ class RabbitAddress:
     port: int
     vhost: str
     user: str
-    password: str = attrs.field(repr=False)
+    password: str = field(repr=False)
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -95,7 +96,7 @@ def _wrong(what: str) -> str:
     return f"The URL cannot be used: {what}. (A password with @ : / ? or # in it must be percent-encoded.)"
 
 
-@attrs.frozen
+@frozen
 class RabbitServer:
     """Where RabbitMQ is. `url`: the whole URL with its login, which may stand in a file."""
 
@@ -127,7 +128,7 @@ class RabbitServer:
         )
 
 
-@attrs.frozen
+@frozen
 class RabbitExchange:
     """One exchange, with exactly the type and durability that MongooseIM's configuration says.
 
@@ -163,7 +164,7 @@ class RabbitExchange:
         return attrs.evolve(self, carries=carries, keys=self.keys or _KEYS[carries], carries_as_written=None)
 
 
-@attrs.frozen
+@frozen
 class Options:
     """The keys under `Options`."""
 

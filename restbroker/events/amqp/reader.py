@@ -27,7 +27,6 @@ from importlib.util import find_spec
 from secrets import token_hex
 from typing import TYPE_CHECKING, Final, assert_never
 
-import attrs
 import trio
 
 from restbroker.config.events import EventSource
@@ -37,6 +36,7 @@ from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
 from restbroker.job.repair import fractional
+from restbroker.light import define, field
 from restbroker.servers.event_contract import MalformedEvent, ReaderPorts
 from restbroker.servers.event_json import object_of
 from restbroker.servers.findings import Problem, Texts
@@ -65,7 +65,7 @@ def open_reader(source: EventSource, ways: ReaderPorts) -> "RabbitReader":
     return RabbitReader(source, source.options, Offers(source, ways.intake, reports), reports)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RabbitReader:
     """A reader of one queue, over one connection after the other."""
 
@@ -74,7 +74,7 @@ class RabbitReader:
     offers: Offers
     reports: SourceReports
     now_s: Callable[[], float] = time.time
-    _pause: Backoff = attrs.field(factory=Backoff)
+    _pause: Backoff = field(factory=Backoff)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled, over a new connection after each that ended; then acknowledge events with a job."""
@@ -153,7 +153,7 @@ class RabbitReader:
             self.reports.warn("EventParked", count=len(broken))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Inbox:
     """The messages of one connection that wait for Trio, which is woken once for all that came together.
 
@@ -161,9 +161,9 @@ class _Inbox:
     it is taken out and has its job.
     """
 
-    _token: trio.lowlevel.TrioToken = attrs.field(factory=trio.lowlevel.current_trio_token)
-    _messages: "deque[Message]" = attrs.field(factory=deque)
-    _came: trio.Event = attrs.field(factory=trio.Event)
+    _token: trio.lowlevel.TrioToken = field(factory=trio.lowlevel.current_trio_token)
+    _messages: "deque[Message]" = field(factory=deque)
+    _came: trio.Event = field(factory=trio.Event)
     _is_woken: bool = False
 
     def put(self, message: "Message") -> None:

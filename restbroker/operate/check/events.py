@@ -32,6 +32,7 @@ from restbroker.job.command import Call, Command
 from restbroker.job.event import mark_of_test, text_of_test
 from restbroker.job.outcome import Delivered, Denied, Outcome, Reason, Rejected
 from restbroker.kinds import SOURCES
+from restbroker.light import define, field, frozen
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.check.services import why_unserved
 from restbroker.operate.connect import open_store, store_settings
@@ -59,7 +60,7 @@ _SEE_WARNING: Final = "The broker's warning EventUnauthorized says why."
 _finding = partial(TEXTS.finding, _AREA)
 
 
-@attrs.frozen
+@frozen
 class EventTest:
     """How to test. `targets`: the servers that emit an event; empty: all that fit.
 
@@ -109,7 +110,7 @@ async def try_source(config: Config, source: EventSource, test: EventTest) -> li
         return [_finding("EventNotTested-store", message=error.message, hint=error.hint)]
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Trial:
     """The test of one source by one target; `number` is in all that is sent."""
 
@@ -117,7 +118,7 @@ class _Trial:
     config: Config
     source: EventSource
     target: Target
-    number: str = attrs.field(factory=lambda: token_hex(16))
+    number: str = field(factory=lambda: token_hex(16))
 
     async def run(self, test: EventTest) -> list[Finding]:
         """Send, wait, and return what came of it. Raise `ConfigError`, `StoreUnavailable` or `StoreRefused`."""
@@ -293,17 +294,17 @@ def _is_alive(config: Config, names: Collection[str]) -> bool:
     return True
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _SourceReading:
     """The reading of a source by the check."""
 
     config: Config
     source: EventSource
     test: EventTest | None
-    _warnings: list[OperatorWarning] = attrs.field(factory=list)
+    _warnings: list[OperatorWarning] = field(factory=list)
     _is_open: bool = False
     _came_directly: bool = False
-    _decided: trio.Event = attrs.field(factory=trio.Event)
+    _decided: trio.Event = field(factory=trio.Event)
 
     async def run(self) -> list[Finding]:
         """Read until a test event came or is late; return what the reader and the test found."""

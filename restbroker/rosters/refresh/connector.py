@@ -8,7 +8,6 @@ are retried, dead and shown by themselves.
 from collections.abc import Callable
 from typing import Final, assert_never
 
-import attrs
 import orjson
 import trio
 
@@ -17,6 +16,7 @@ from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.light import frozen
 from restbroker.rosters.in_redis import RostersInRedis
 from restbroker.rosters.refresh import catalogue, requests
 from restbroker.rosters.refresh.options import Options
@@ -37,7 +37,7 @@ _NO_REFRESH_TARGET: Final = Reason(
 _NEEDS_NOTHING: Final = Probe(ok=True, denied=False, version=None, detail="Its commands run in Redis.")
 
 
-@attrs.frozen
+@frozen
 class RosterConnector:
     """The `Connector` of a target of kind `prosody-roster`."""
 

@@ -9,9 +9,10 @@ from restbroker.config.key import key, whole
 from restbroker.config.kind import At, Defaults
 from restbroker.config.problems import Problems
 from restbroker.config.target import Target
+from restbroker.light import frozen
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """The keys under `Options`; durations are seconds."""
 

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from itertools import groupby, islice, takewhile
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.errors import StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.light import define, field
 from restbroker.rosters.in_redis import Claim, RostersInRedis
 from restbroker.rosters.refresh.sender import Result
 from restbroker.rosters.store import RefreshDelay
@@ -33,7 +33,7 @@ _NO_DELAY: Final = RefreshDelay(0, 0)
 _ENDED: Final = NotSent("The broker stops.")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Job:
     """What one job waits for: the refreshes of `left` users. `done` is set once none is left.
 
@@ -45,10 +45,10 @@ class _Job:
     is_shared: bool = False
     at_once: bool = False
     left: int = 0
-    done: trio.Event = attrs.field(factory=trio.Event)
+    done: trio.Event = field(factory=trio.Event)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _Part:
     """The part of a job that is about one user. `result`: None until there is one; `is_gone`: it was cancelled."""
 
@@ -63,7 +63,7 @@ class _Part:
             self.job.done.set()
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class _User:
     """A user to be refreshed, not before `due_s`, for `parts` of jobs that came after the last claim in Redis."""
 
@@ -75,7 +75,7 @@ class _User:
         return any(part.job.at_once for part in self.parts)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Refresher:
     """The queue of users to refresh. `_send` refreshes users and returns a result for each.
 
@@ -89,11 +89,11 @@ class Refresher:
     _batch_size: int
     _most: int
     _delay: RefreshDelay
-    _wanted: dict[str, _User] = attrs.field(factory=dict)
-    _in_progress: set[str] = attrs.field(factory=set)
-    _spaced_s: dict[str, float] = attrs.field(factory=dict)
+    _wanted: dict[str, _User] = field(factory=dict)
+    _in_progress: set[str] = field(factory=set)
+    _spaced_s: dict[str, float] = field(factory=dict)
     """Until when the latest refresh of a user keeps the next one waiting."""
-    _changed: trio.Event = attrs.field(factory=trio.Event)
+    _changed: trio.Event = field(factory=trio.Event)
 
     async def refresh(self, user: str, attempt: int = 1, *, at_once: bool = False) -> Outcome:
         """Wait for a refresh of this user that begins after now; return its outcome, or raise `NotSent` or `MaybeSent`.

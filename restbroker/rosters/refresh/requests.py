@@ -7,12 +7,11 @@ would fail; a refusal names the wrong entry, with a hint.
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-import attrs
-
 from restbroker.job.command import Command
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
+from restbroker.light import frozen
 from restbroker.rosters.refresh import catalogue
 from restbroker.rosters.rules import (
     BadRoster,
@@ -36,7 +35,7 @@ _NO_TEXT: Final = (
 )
 
 
-@attrs.frozen
+@frozen
 class Refresh:
     """Prosody is to refresh these users' rosters; each user is there once. `at_once`: without the debounce."""
 
@@ -44,7 +43,7 @@ class Refresh:
     at_once: bool = False
 
 
-@attrs.frozen
+@frozen
 class Show:
     """The roster of this user of `domain` is to be returned."""
 

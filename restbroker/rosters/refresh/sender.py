@@ -20,6 +20,7 @@ from restbroker.config.target import Target
 from restbroker.config.values import duration_text
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Reason, Rejected
+from restbroker.light import frozen
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, authorization, harmless_request, unsent
 from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport, retry_after_s, text_of
@@ -43,7 +44,7 @@ _REFUSED: Final = frozenset({401, 403})
 _BUSY_S: Final = 5.0
 
 
-@attrs.frozen
+@frozen
 class RefreshSender:
     """The sender of refreshes. `_http` sends to Prosody; a batch takes at most `_longest_s` seconds in all."""
 

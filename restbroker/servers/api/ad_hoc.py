@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-import attrs
-
 from restbroker.job.command import Repeat
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.table import FLAG, TEXT, ArgumentForm, Arguments, InvalidArguments, rows_of
 from restbroker.servers.api.texts import read_toml
@@ -49,7 +48,7 @@ _FORMS: Final[Mapping[str, ArgumentForm]] = {
 }
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class AdHoc:
     """One ad-hoc command; `node` is the part of its node behind `ADMIN` and `#`.
 

@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final, TypeAlias, TypedDict, Unpack
 
-import attrs
-
 from restbroker.config.target_secrets import spellings_of
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Denied, Ran, Reason, Rejected, Uncertain
+from restbroker.light import field, frozen
 from restbroker.servers.api.texts import parse_json
 from restbroker.transport.message import Response, retry_after_s, text_of
 
@@ -29,14 +28,14 @@ Parse: TypeAlias = Callable[[Response, str], tuple[str, str]]
 """
 
 
-@attrs.frozen
+@frozen
 class MaskedText:
     """The masked texts of one answer; `text` is its body, masked and cut."""
 
     text: str
-    _response: Response = attrs.field(repr=False)
-    _known: hiding.Spellings = attrs.field(repr=False)
-    _hide: hiding.Hide = attrs.field(repr=False)
+    _response: Response = field(repr=False)
+    _known: hiding.Spellings = field(repr=False)
+    _hide: hiding.Hide = field(repr=False)
 
     def beginning(self, words: str) -> str:
         """Return a part of the answer as it came, but masked and cut as the body is."""
@@ -84,7 +83,7 @@ def is_of_api(response: Response) -> bool:
     return is_json or not response.body.strip() or ("xml" in kind and "html" not in kind)
 
 
-@attrs.frozen
+@frozen
 class AnswerForm:
     """How a server answers; `parse` finds the error in an answer, `secrets` are masked in each.
 
@@ -93,12 +92,12 @@ class AnswerForm:
     """
 
     parse: Parse
-    secrets: hiding.Spellings = attrs.field(default=frozenset(), repr=False)
+    secrets: hiding.Spellings = field(default=frozenset(), repr=False)
     prefix: str = "Status {status}: "
     is_own: Callable[[Response], bool] = is_of_api
 
 
-@attrs.frozen
+@frozen
 class Answer:
     """One answer. `message`: the server's message, masked, for people; `text`: its body, masked and cut.
 
@@ -109,14 +108,14 @@ class Answer:
     seconds) is for a Retry-After that names a date.
     """
 
-    response: Response = attrs.field(repr=False)
+    response: Response = field(repr=False)
     masked_text: MaskedText
     message: str
-    code: str = attrs.field(repr=False)
-    raw_message: str = attrs.field(repr=False)
+    code: str = field(repr=False)
+    raw_message: str = field(repr=False)
     now_s: float
-    _form: AnswerForm = attrs.field(repr=False)
-    body: Json = attrs.field(default=None, repr=False)
+    _form: AnswerForm = field(repr=False)
+    body: Json = field(default=None, repr=False)
     is_own: bool = True
 
     @property

@@ -10,16 +10,15 @@ from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Final
 
-import attrs
-
 from restbroker.job.command import DANGEROUS, DangerousCommands, Repeat
+from restbroker.light import field, frozen
 from restbroker.servers.api.texts import read_toml
 
 _SECRET: Final = re.compile(r"pass|secret|token", re.IGNORECASE)
 _NO_NAMES: Final[Mapping[str, str]] = MappingProxyType({})
 
 
-@attrs.frozen(eq=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Attributes:
     """The attributes of one kind's commands; in `repeat` and `timeout_s`, the first line that matches counts.
 
@@ -43,7 +42,7 @@ class Attributes:
     questions: Mapping[str, str]
     messages: Mapping[str, str] = _NO_NAMES
     types: Mapping[str, str] = _NO_NAMES
-    dangers: tuple[DangerousCommands, ...] = attrs.field(init=False)
+    dangers: tuple[DangerousCommands, ...] = field(init=False)
     """The dangerous commands; the patterns match names in lower case, as a catalogue looks them up."""
 
     @dangers.default

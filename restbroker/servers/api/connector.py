@@ -7,14 +7,13 @@ refused before anything is sent; a secret that cannot be read leaves the job uns
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeAlias, TypeVar
 
-import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Rejected
+from restbroker.light import frozen, frozen_plain
 from restbroker.servers.api.health import Health
 from restbroker.servers.api.request import lookup, refused, unsent
 from restbroker.servers.api.table import InvalidArguments
@@ -40,7 +39,7 @@ class PreparedCall(Generic[E, R]):
     link: Link
 
 
-@attrs.frozen
+@frozen
 class TableConnector(Generic[E, R]):
     """The connector of one target, as `servers.contract.Connector` describes it; it holds nothing that changes.
 

@@ -5,9 +5,8 @@ A kind's probe makes it. Always holds: unless the target is up, it has a hint.
 
 from typing import Final
 
-import attrs
-
 from restbroker.job.outcome import Probe
+from restbroker.light import frozen
 from restbroker.servers.api.answer import Answer
 
 # Only secret files are read again while it runs.
@@ -19,7 +18,7 @@ IF_NOT: Final = "Jobs wait in Redis until it does. If it does not come back, "
 """The beginning of a hint for a server that does not work now; where to look follows."""
 
 
-@attrs.frozen
+@frozen
 class Health:
     """The health of a target: the probe's result, and the `code` of the finding that `check` makes of it.
 

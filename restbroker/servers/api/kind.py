@@ -15,6 +15,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, Call, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome
+from restbroker.light import field, frozen
 from restbroker.servers.api.answer import Answer, AnswerForm, Parse, deliver_as_is, read, read_for
 from restbroker.servers.api.health import Health, standard_health
 from restbroker.servers.api.ladder import Ladder, Rung, ladder, standard
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 _BODILESS: Final = ("GET", "HEAD", "DELETE")
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Row:
     """One command. `request`: its method, its path, and the names of its query: `GET /users/{user}/rooms?limit&from`.
 
@@ -56,14 +57,14 @@ class Row:
 
     name: str
     request: str
-    repeat: Repeat = attrs.field(validator=attrs.validators.in_(get_args(Repeat)))
-    takes: Arguments = attrs.field(converter=Arguments)
+    repeat: Repeat = field(validator=attrs.validators.in_(get_args(Repeat)))
+    takes: Arguments = field(converter=Arguments)
     touches: str = ""
     tags: tuple[str, ...] = ()
     timeout_s: float | None = None
-    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False, default=PARTS)
+    parts: tuple[str, str, tuple[str, ...]] = field(init=False, default=PARTS)
     """Method, path and names of the query."""
-    spec: CommandSpec = attrs.field(init=False)
+    spec: CommandSpec = field(init=False)
 
     @parts.validator
     def _require_sense(self, _attribute: object, parts: tuple[str, str, tuple[str, ...]]) -> None:
@@ -97,7 +98,7 @@ def _by_rung(_call: Call, _row: Row, _answer: Answer) -> None:
     return None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@frozen(kw_only=True, eq=False)
 class TableKind:
     """A kind by its table. `server` is its name in messages, `version` the one that its commands are of.
 
@@ -119,7 +120,7 @@ class TableKind:
 
     server: str
     version: str
-    commands: tuple[Row, ...] = attrs.field()
+    commands: tuple[Row, ...] = field()
     probe: str
     check_url: str
     check_login: str
@@ -128,12 +129,12 @@ class TableKind:
     health: Callable[[Answer], Health | None]
     login: Callable[[Target], Headers] = lambda target: authorization(target.credentials)
     classify: Callable[[Call, Row, Answer], Outcome | None] = _by_rung
-    rungs: Ladder = attrs.field(factory=dict)
+    rungs: Ladder = field(factory=dict)
     body: Callable[[Row, Mapping[str, Json], Target], Mapping[str, Json]] = _members
     segment: Callable[[str, str, Target], str] = _segment
     one_domain: bool = False
-    _form: AnswerForm = attrs.field(init=False)
-    _ladder: Ladder = attrs.field(init=False)
+    _form: AnswerForm = field(init=False)
+    _ladder: Ladder = field(init=False)
 
     @commands.validator
     def _require_names(self, _attribute: object, commands: tuple[Row, ...]) -> None:

@@ -9,9 +9,8 @@ server that died with the request in hand, and `error_page` may make any status 
 from collections.abc import Mapping
 from typing import Final, Literal, TypeAlias, assert_never
 
-import attrs
-
 from restbroker.job.outcome import Outcome
+from restbroker.light import field, frozen
 from restbroker.servers.api.answer import Answer, Deferral
 
 RAN: Final = "{says} It may have run."
@@ -31,7 +30,7 @@ FAILED: Final = 500
 Fate: TypeAlias = Literal["rejected", "denied", "deferred", "uncertain"]
 
 
-@attrs.frozen
+@frozen
 class Rung:
     """The outcome (`fate`) for a status, with its reason; {says}, {status} and {location} in `message` are filled in.
 
@@ -44,7 +43,7 @@ class Rung:
     hint: str
     message: str = "{says}"
     waits: bool = False
-    how: Deferral = attrs.field(factory=Deferral)
+    how: Deferral = field(factory=Deferral)
 
 
 Step: TypeAlias = int | Literal["3xx", "4xx", "5xx", "other"]

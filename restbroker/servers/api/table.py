@@ -15,6 +15,7 @@ from restbroker.job.command import ArgumentSpec, DangerousCommands, HostSource, 
 from restbroker.job.endpoint import kind_of, quote
 from restbroker.job.hosts import plain
 from restbroker.job.json_types import Json, are_texts
+from restbroker.light import field, frozen
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.texts import NO_XML, fits_xml
 
@@ -93,7 +94,7 @@ class Argument(NamedTuple):
     aliases: tuple[str, ...] = ()
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class Arguments:
     """All arguments of a command, in the order in which people see them.
 
@@ -103,8 +104,8 @@ class Arguments:
 
     rows: tuple[Argument, ...]
     same: tuple[str, str] | None = None
-    by_name: Mapping[str, Argument] = attrs.field(init=False)
-    required: tuple[str, ...] = attrs.field(init=False)
+    by_name: Mapping[str, Argument] = field(init=False)
+    required: tuple[str, ...] = field(init=False)
 
     @by_name.default
     def _by_name(self) -> Mapping[str, Argument]:

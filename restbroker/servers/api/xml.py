@@ -7,21 +7,20 @@ from typing import Final
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-import attrs
-
 from restbroker.job.json_types import Json
+from restbroker.light import define, field
 from restbroker.servers.api.texts import fits_xml
 
 _DEPTH: Final = 100
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Element:
     """One element, its name as it was written; `inner` has its texts and elements in their order."""
 
     name: str
     attributes: dict[str, str]
-    inner: list["Element | str"] = attrs.field(factory=list)
+    inner: list["Element | str"] = field(factory=list)
 
     @property
     def children(self) -> list["Element"]:

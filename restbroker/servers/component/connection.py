@@ -10,12 +10,12 @@ from collections import deque
 from typing import Final
 from xml.sax.saxutils import quoteattr
 
-import attrs
 import trio
 
 from restbroker.config.target import TlsFiles
 from restbroker.config.tls import context_of
 from restbroker.errors import ConfigError
+from restbroker.light import define, field
 from restbroker.servers.component.options import Options
 from restbroker.servers.component.stanzas import Accepted, Broken, Item, Opened, StreamParser
 from restbroker.servers.findings import Problem
@@ -28,15 +28,15 @@ _SENDING_S: Final = 5.0
 _PIECE_BYTES: Final = 65_536
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ComponentStream:
     """An open connection of the component."""
 
     where: str
     _stream: trio.abc.Stream
     _parser: StreamParser
-    _came: deque[Item] = attrs.field(factory=deque)
-    _sending: trio.Lock = attrs.field(factory=trio.Lock)
+    _came: deque[Item] = field(factory=deque)
+    _sending: trio.Lock = field(factory=trio.Lock)
 
     async def next(self) -> Item:
         """Return the next item; raise `Problem` once the stream is over. Safe to cancel: nothing is lost."""

@@ -26,6 +26,7 @@ import attrs
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json, as_text
 from restbroker.job.names import NODE
+from restbroker.light import frozen
 from restbroker.servers.component.options import SUBSCRIBER
 from restbroker.servers.component.stanzas import Direct, Stanza
 
@@ -64,7 +65,7 @@ Kind = Literal["result", "wait", "cancel"]
 """How an iq is answered: by a result, or by an error of this type."""
 
 
-@attrs.frozen
+@frozen
 class Deriver:
     """Makes the events of one source: those of the types in `takes`. `hosts`: the server's own; `rooms`: `Rooms`."""
 

@@ -28,6 +28,7 @@ from restbroker.job.event import EventType
 from restbroker.job.jid import fold_case
 from restbroker.job.names import NODE
 from restbroker.kinds import EJABBERD
+from restbroker.light import frozen
 
 TAKES: Final[tuple[EventType, ...]] = ("message", "groupchat", "presence", "subscription", "error")
 _TOLD: Final[tuple[EventType, ...]] = ("receipt", "displayed")
@@ -72,7 +73,7 @@ _Hosts: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class ComponentServer:
     """One server, and what people are told of it: data in `servers.toml`.
 
@@ -96,7 +97,7 @@ _FILE: Final = Path(__file__).with_name("servers.toml")
 SERVERS: Final = {name: ComponentServer(**row) for name, row in tomllib.loads(_FILE.read_text("utf-8")).items()}
 
 
-@attrs.frozen
+@frozen
 class Options:
     """The members of `Options` in the configuration.
 
@@ -209,7 +210,7 @@ def _of_prosody(described: Key) -> Key | None:
     return attrs.evolve(described, meaning=meaning) if is_known else None
 
 
-@attrs.frozen
+@frozen
 class ProsodyOptions:
     """The members of `Options` for Prosody, which sends a component notifications alone, over one connection."""
 

@@ -14,12 +14,12 @@ from contextlib import aclosing, suppress
 from typing import Final, assert_never
 from xml.sax.saxutils import quoteattr
 
-import attrs
 import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.event import ServerEvent, domain
+from restbroker.light import define, field
 from restbroker.servers.component.connection import ComponentStream, open_stream
 from restbroker.servers.component.derive import Deriver, Kind, answer_to, answer_to_push, has_text, is_notification
 from restbroker.servers.component.options import ROOM_LIFE, Options, digests_of
@@ -67,7 +67,7 @@ def open_reader(source: EventSource, ports: ReaderPorts) -> "ComponentReader":
     return ComponentReader(settings, deriver, life, offers, reports, ports.leases, ports.progress)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ComponentReader:
     """The reader of one source, over one connection after the other. Times are epoch seconds; 0: never."""
 
@@ -79,16 +79,16 @@ class ComponentReader:
     leases: LeasesInRedis
     progress: ProgressInRedis
     now_s: Callable[[], float] = time.time
-    _buffer: EventBuffer = attrs.field(init=False)
-    _pusher: Pusher = attrs.field(init=False)
+    _buffer: EventBuffer = field(init=False)
+    _pusher: Pusher = field(init=False)
     _stream: ComponentStream | None = None
-    _may_read: trio.Event = attrs.field(factory=trio.Event)
-    _made: deque[tuple[ServerEvent, int]] = attrs.field(factory=deque)
+    _may_read: trio.Event = field(factory=trio.Event)
+    _made: deque[tuple[ServerEvent, int]] = field(factory=deque)
     """Events on their way into the buffer, each with its size: what was read is not read again."""
     _put: int = 0
     _pushed: int = 0
     """How many events came into the buffer, and how many of these Redis has."""
-    _beats: deque[tuple[int, float]] = attrs.field(factory=deque)
+    _beats: deque[tuple[int, float]] = field(factory=deque)
     """The heartbeats that came back: how many events had been put by then, and when each was sent."""
     _until_s: float = 0.0
     """Up to when all events are in Redis."""
@@ -103,9 +103,9 @@ class ComponentReader:
     _opened_s: float = 0.0
     _lost: int = 0
     _lost_since_s: float = 0.0
-    _named_hosts: set[str] = attrs.field(factory=set)
+    _named_hosts: set[str] = field(factory=set)
     _notice: str = ""
-    _options: Mapping[str, str] = attrs.field(factory=dict)
+    _options: Mapping[str, str] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._buffer = EventBuffer(_BUFFER_BYTES, self._warn_of_full)

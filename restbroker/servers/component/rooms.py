@@ -19,6 +19,7 @@ import attrs
 
 from restbroker.job.event import EventType, ServerEvent, bare, domain
 from restbroker.job.jid import fold_case
+from restbroker.light import define, field
 from restbroker.servers.component.derive import Deriver, digest_of, is_of_room, is_room_here
 from restbroker.servers.component.stanzas import Direct, Stanza
 
@@ -36,7 +37,7 @@ _Told: TypeAlias = Mapping[EventType, str | None]
 """What happened, by the type of the event, and why."""
 
 
-@attrs.define
+@define
 class _Asked:
     """What a user sent a room: how many it has not answered, since when, and whether the next answer is to a join."""
 
@@ -49,12 +50,12 @@ class _Asked:
         return beat_s > self.since_s + _ANSWER_S
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RoomLife:
     """Makes the events of rooms' life of one source, of those types that its `deriver` takes."""
 
     deriver: Deriver
-    _asked: dict[tuple[str, str], _Asked] = attrs.field(factory=dict)
+    _asked: dict[tuple[str, str], _Asked] = field(factory=dict)
     """By user and room. A room answers in the order of questions: several at once hide no join."""
 
     def events_of_copy(self, stanza: Stanza, now_s: float, beat_s: float) -> list[ServerEvent]:

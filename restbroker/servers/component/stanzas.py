@@ -19,10 +19,8 @@ from typing import Final, Literal, TypeAlias
 from xml.etree import ElementTree as ET
 from xml.parsers import expat
 
-import attrs
-
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.jid import fold_case
+from restbroker.light import define, field, frozen_plain
 
 FORWARDED: Final = "{urn:xmpp:forward:0}forwarded"
 _STREAM: Final = "{http://etherx.jabber.org/streams}stream"
@@ -121,29 +119,29 @@ class _Renewal(Exception):
     """Another parser has to read the rest of the buffer."""
 
 
-@attrs.define(eq=False, repr=False)
+@define(eq=False, repr=False)
 class StreamParser:
     """The parser of one stream. A copy counts from one of `hosts`, and to `name`."""
 
     name: str
     hosts: Collection[str]
     limit_bytes: int
-    _items: list[Item] = attrs.field(factory=list)
+    _items: list[Item] = field(factory=list)
     _buffer: bytes = b""
     """What came since the end of the last stanza, unless that is more than the limit."""
     _base: int = 0
     """The number of bytes that came before the buffer, as the parser counts them."""
     _unread_bytes: int = 0
     """What the parser keeps at most, since it does not know yet what that is."""
-    _spaces: dict[str, str] = attrs.field(factory=_SPACES.copy)
+    _spaces: dict[str, str] = field(factory=_SPACES.copy)
     """The namespaces of the prefixes that are known here."""
-    _covered: list[Mapping[str, str]] = attrs.field(factory=list)
+    _covered: list[Mapping[str, str]] = field(factory=list)
     """For each open element that is read, what `_spaces` had for the prefixes that it declares; "" for none."""
     _below: int = 0
     """How many elements are open that are left out."""
     _tree: ET.TreeBuilder | None = None
     """The stanza in progress; None between stanzas, and of one that is skipped."""
-    _cuts: list[int] = attrs.field(factory=list)
+    _cuts: list[int] = field(factory=list)
     """Where each part that is left out of the stanza begins in the buffer, and where it ends."""
     _is_empty: bool = False
     """Whether nothing came since the last element began."""
@@ -152,12 +150,12 @@ class StreamParser:
     """The name of the stream's element, as it came."""
     _held: bytes = b""
     _is_cdata: bool = False
-    _names: dict[str, str] = attrs.field(factory=dict)
+    _names: dict[str, str] = field(factory=dict)
     """pyexpat keeps here each name that it reads."""
-    _decoder: codecs.IncrementalDecoder = attrs.field(
+    _decoder: codecs.IncrementalDecoder = field(
         factory=lambda: codecs.getincrementaldecoder("utf-8")("surrogateescape")
     )
-    _parser: expat.XMLParserType = attrs.field(init=False)
+    _parser: expat.XMLParserType = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._begin("")

@@ -16,10 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache, lru_cache
 from typing import Final, Literal, NotRequired, TypedDict
 
-import attrs
-
 from restbroker.config.target import Target
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, HostSource, ValueType
+from restbroker.light import frozen
 from restbroker.servers.api.attributes import Attributes, is_secret_argument
 from restbroker.servers.api.texts import read_catalogue
 from restbroker.servers.ejabberd.options import Options
@@ -91,7 +90,7 @@ class _CommandFile(TypedDict):
     commands: list[_CommandRecord]
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class _Commands(Mapping[str, CommandSpec]):
     """Commands by name, made when they are looked up: a shell command needs one of several hundred."""
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.config.target import Basic, Login, Target
@@ -18,6 +17,7 @@ from restbroker.job.command import Call, Catalogue, Command, CommandSpec
 from restbroker.job.event import domain
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
+from restbroker.light import define, field
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, guard, refused, unsent
 from restbroker.servers.api.texts import fits_xml
@@ -72,7 +72,7 @@ _ALLOW_STATUS: Final = (
 )
 
 
-@attrs.define
+@define
 class EjabberdConnector:
     """The connector of one target. It holds the server's version, the login session, and how often it was forbidden."""
 
@@ -84,11 +84,11 @@ class EjabberdConnector:
     _version: str | None = None
     _worked: bool = False
     _forbidden: int = 0
-    _routes: dict[str, EndpointRequest] = attrs.field(factory=dict)
+    _routes: dict[str, EndpointRequest] = field(factory=dict)
     """Routes by endpoint, for the version that is known now."""
-    _plans: dict[str, Plan | None] = attrs.field(factory=dict)
+    _plans: dict[str, Plan | None] = field(factory=dict)
     """Plans by endpoint, likewise, and for these headers."""
-    _plan_headers: Headers | None = attrs.field(default=None, repr=False)
+    _plan_headers: Headers | None = field(default=None, repr=False)
 
     stepwise = True
 

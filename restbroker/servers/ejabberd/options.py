@@ -2,15 +2,14 @@
 
 from typing import Annotated, ClassVar
 
-import attrs
-
 from restbroker.config.key import key, whole
 from restbroker.config.kind import At, Defaults, note_no_login
 from restbroker.config.problems import Problems
 from restbroker.config.target import Target
+from restbroker.light import frozen
 
 
-@attrs.frozen
+@frozen
 class Options:
     """The members of `Options` in the configuration, for a target of this kind.
 

@@ -18,6 +18,7 @@ import attrs
 from restbroker.config.target import Credentials, IssuedLogin, Login, Target
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers.api.request import Headers, authorization, json_body
 from restbroker.servers.api.table import InvalidArguments
 from restbroker.servers.api.texts import NO_XML, fits_xml
@@ -33,7 +34,7 @@ _WISHES: Final = {"true": (("request", "urn:xmpp:receipts"), ("markable", "urn:x
 _HEADERS: Final = (("Content-Type", "application/json"), ("X-Admin", "true"))
 
 
-@attrs.frozen
+@frozen
 class EndpointRequest:
     """What is the same for every request of one endpoint; `spec` is None for a command outside the catalogue.
 

@@ -29,6 +29,7 @@ from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Lo
 from restbroker.config.values import duration_text
 from restbroker.errors import ConfigError
 from restbroker.job.json_types import Json
+from restbroker.light import define, field, frozen
 from restbroker.servers.api.request import Headers, unsent
 from restbroker.servers.api.texts import parse_json
 from restbroker.servers.contract import Link
@@ -60,7 +61,7 @@ _FIXED: Final = "fixed"
 """The state of headers that never change, as their secret is neither issued nor in a file."""
 
 
-@attrs.frozen
+@frozen
 class OauthToken:
     """A token, the time from which on it is to be renewed, and that of its end (seconds on Trio's clock)."""
 
@@ -69,7 +70,7 @@ class OauthToken:
     ends_at_s: float
 
 
-@attrs.frozen
+@frozen
 class NoToken:
     """Why there is no token. `denied`: the server works, and a person must do something."""
 
@@ -95,7 +96,7 @@ _HINTS: Final[Mapping[int | str, str]] = {
 """What to do if no token is issued, by the answer's status or words."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Session:
     """The login of one target in one process."""
 
@@ -108,12 +109,12 @@ class Session:
     _ask_at_s: float = float("-inf")
     _spare_at_s: float = float("-inf")
     """From when on the next token is asked for at once if one that worked is refused."""
-    _warned_hints: dict[str, str | None] = attrs.field(factory=dict)
+    _warned_hints: dict[str, str | None] = field(factory=dict)
     """By the code of a warning, the hint that it gave."""
-    _token_lock: trio.Lock = attrs.field(factory=trio.Lock)
+    _token_lock: trio.Lock = field(factory=trio.Lock)
     _measurements_left: int = 3
-    _headers: Headers | None = attrs.field(init=False, repr=False, default=None)
-    _headers_state: object = attrs.field(init=False, default=None)
+    _headers: Headers | None = field(init=False, repr=False, default=None)
+    _headers_state: object = field(init=False, default=None)
 
     @property
     def is_issued(self) -> bool:

@@ -10,21 +10,20 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Final
 
-import attrs
-
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.config.values import without_logins
 from restbroker.errors import ConfigError
 from restbroker.job.command import Catalogue, CommandSpec
 from restbroker.job.template import TemplateText
+from restbroker.light import field, frozen
 from restbroker.servers.http.template import Path, Template
 
 _PATH: Final = re.compile(r"/?[A-Za-z0-9._~!$&'()*+,;=:@%-]+(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*")
 _VALUE: Final = re.compile(r"[!-~](?:[ \t!-~]*[!-~])?", re.ASCII)
 
 
-@attrs.frozen
+@frozen
 class Recipe:
     """The request for one command.
 
@@ -35,7 +34,7 @@ class Recipe:
     method: str
     path: Path
     query: Mapping[str, TemplateText]
-    body: Template = attrs.field(repr=False)
+    body: Template = field(repr=False)
     """Not shown, as a secret may stand in it, though it should be a header."""
     encoding: str
     headers: Mapping[str, Secret]
@@ -49,7 +48,7 @@ class Recipe:
     """The headers, in lower case, whose values are secret; with those of the target."""
 
 
-@attrs.frozen
+@frozen
 class HttpSettings:
     """The options of a target of kind `http`, ready for use; `probe`: method and path, if one is configured."""
 

@@ -9,14 +9,13 @@ them.
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.config.values import duration_text
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Rejected
+from restbroker.light import define, field, frozen_plain
 from restbroker.servers.api.connector import PreparedCall, TableConnector
 from restbroker.servers.api.health import Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, unsent
@@ -42,7 +41,7 @@ class _Signed:
     signing: list[str]
 
 
-@attrs.define
+@define
 class _HttpTarget:
     """One target: what its answers say about how busy it is, and its latest probe."""
 
@@ -54,7 +53,7 @@ class _HttpTarget:
     _busy_until_s: float = float("-inf")
     _last_probe: Probe | None = None
     _last_probe_at_s: float = float("-inf")
-    _probe_lock: trio.Lock = attrs.field(factory=trio.Lock)
+    _probe_lock: trio.Lock = field(factory=trio.Lock)
 
     def request(self, call: Call, recipe: Recipe) -> _Signed:
         """Return the request of a call, signed; raise as `build` does."""

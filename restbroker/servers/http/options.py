@@ -25,6 +25,7 @@ from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.names import NODE
 from restbroker.job.template import BadTemplate, TemplateText, parse_text
+from restbroker.light import frozen
 from restbroker.servers.http import signature, template
 from restbroker.servers.http.catalogue import HttpSettings, Recipe, header_value, path_value, secrets_of
 from restbroker.servers.http.template import Path, Template
@@ -97,7 +98,7 @@ _NOTHING: Mapping[str, WrittenSecret] = MappingProxyType({})
 _NO_QUERY: Mapping[str, str] = MappingProxyType({})
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class CommandKeys:
     """The keys of one command."""
 
@@ -122,7 +123,7 @@ class CommandKeys:
     HEAD, PUT and DELETE always are."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class ProbeKeys:
     """The keys of the request that tests whether the target works."""
 
@@ -132,7 +133,7 @@ class ProbeKeys:
     """Appended to the target's URL; no template."""
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """What is written under `Options`."""
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import attrs
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job import hiding
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen, frozen_plain
 from restbroker.servers.api.answer import Answer, AnswerForm, is_of_api, mask_response
 from restbroker.servers.api.texts import page_heading, parse_json
 from restbroker.transport.message import Response
@@ -28,7 +28,7 @@ _OF_PAGE: Final = AnswerForm(lambda _response, text: ("", text))
 _OF_PROBLEM: Final = AnswerForm(lambda _response, text: ("", text), prefix="The server says: ")
 
 
-@attrs.frozen
+@frozen
 class AnswerError:
     """One error of an answer. `code` is stable, "" if the error has none.
 
@@ -38,7 +38,7 @@ class AnswerError:
 
     code: str
     path: tuple[str | int, ...]
-    message: str = attrs.field(repr=False)
+    message: str = field(repr=False)
     missing: tuple[str, ...] = ()
 
 

@@ -16,10 +16,9 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, Literal, NotRequired, TypeAlias, TypedDict
 
-import attrs
-
 from restbroker.config.target import Target
 from restbroker.job.command import ArgumentSpec, Catalogue, CommandSpec, Repeat, ValueType
+from restbroker.light import frozen
 from restbroker.servers.api.attributes import is_secret_argument
 from restbroker.servers.api.texts import read_catalogue
 from restbroker.servers.mongooseim.command_attributes import ATTRIBUTES, DOCUMENTS, host_source_of
@@ -35,7 +34,7 @@ _OWN: Final = (
 )
 
 
-@attrs.frozen
+@frozen
 class Type:
     """A type as written (`[JID!]!`), taken apart: `name` is the innermost type (`JID`).
 
@@ -48,7 +47,7 @@ class Type:
     item: "Type | None" = None
 
 
-@attrs.frozen(eq=False)
+@frozen(eq=False)
 class Operation:
     """One operation: a field of a category. `needs`: the modules and services that must be loaded for it.
 

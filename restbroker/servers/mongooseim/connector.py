@@ -13,13 +13,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.config.target import Basic, Target
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Outcome, Probe, Reason, Rejected
+from restbroker.light import define
 from restbroker.servers.api.answer import Answer
 from restbroker.servers.api.health import IF_NOT, Health, target_denied, target_down, target_up
 from restbroker.servers.api.request import Headers, guard, kept, unsent
@@ -63,7 +63,7 @@ _USER: Final = "query($user:JID!){account{checkUser(user:$user){exist}}}"
 _RUNNING: Final = "RUNNING"
 
 
-@attrs.define
+@define
 class MongooseimConnector:
     """The connector of one target, as `servers.contract.Connector` describes it.
 

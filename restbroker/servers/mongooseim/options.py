@@ -10,6 +10,7 @@ from restbroker.config.key import key
 from restbroker.config.kind import At, Defaults, note_no_login, with_broadcasts, with_slots
 from restbroker.config.problems import Problems
 from restbroker.config.target import Basic, Target
+from restbroker.light import frozen
 from restbroker.servers.mongooseim.command_attributes import BROADCAST, REGISTER
 
 Schema = Literal["admin", "domain_admin", "user"]
@@ -21,7 +22,7 @@ lengthen the wait.
 """
 
 
-@attrs.frozen
+@frozen
 class Options:
     """The options of a target. `schema`: which of the server's three endpoints the URL leads to.
 

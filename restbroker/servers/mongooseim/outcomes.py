@@ -12,11 +12,11 @@ from typing import Final, Literal
 
 import attrs
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job import hiding, redact
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Ran, Reason, Rejected, Uncertain
+from restbroker.light import frozen, frozen_plain
 from restbroker.servers.api.answer import Answer, deliver_as_is
 from restbroker.servers.api.ladder import GOES_ON, Ladder, Rung, ladder, standard
 from restbroker.servers.api.texts import parse_json, read_toml
@@ -64,7 +64,7 @@ _REFUSALS: Final[Mapping[str, tuple[str, str]]] = {
 LATER: Final = frozenset[str](_TABLES["later"])
 
 
-@attrs.frozen
+@frozen
 class FollowUp:
     """The answers to the connector's questions after an answer that leaves something open.
 

@@ -23,6 +23,7 @@ from restbroker.config.key import duration, key
 from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 from restbroker.job.event import ServerEvent
+from restbroker.light import frozen
 from restbroker.servers.event_contract import USUAL_ANSWERS, Hook, HookRequest, MalformedEvent, PostAnswers, PostedEvent
 from restbroker.servers.webhook.charset import UTF_8, decode
 
@@ -34,7 +35,7 @@ _ENCODED: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+-]*")
 _ENCODED_FIELDS: Final = re.compile(rb"[A-Za-z0-9._~*!'()%+&=-]*")
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """The members of `Options` in the configuration. Durations are in seconds."""
 
@@ -57,7 +58,7 @@ class Options:
         return attrs.evolve(source, window_s=window_s or None, patience_s=self.patience_s)
 
 
-@attrs.frozen
+@frozen
 class PushHook:
     """The hook of kind `mongooseim-webhook`, as `event_contract.Hook` describes it."""
 

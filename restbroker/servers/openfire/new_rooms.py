@@ -18,6 +18,7 @@ import trio
 
 from restbroker.job.command import Call
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason, Rejected
+from restbroker.light import define, field, frozen
 from restbroker.servers.api.ladder import EXISTS
 from restbroker.transport.message import MaybeSent, NotSent
 
@@ -33,7 +34,7 @@ Found: TypeAlias = bool | Outcome
 """Whether a room exists; if the server does not say, the outcome of a job that must know it."""
 
 
-@attrs.frozen
+@frozen
 class NewRoom:
     """One room that a call creates. `text` names it for people.
 
@@ -45,12 +46,12 @@ class NewRoom:
     text: str = "room"
 
 
-@attrs.define
+@define
 class RoomCreator:
     """Creates the rooms of one target."""
 
-    _busy: set[str] = attrs.field(factory=set)
-    _freed: trio.Event = attrs.field(factory=trio.Event)
+    _busy: set[str] = field(factory=set)
+    _freed: trio.Event = field(factory=trio.Event)
 
     async def create(
         self, call: Call, rooms: Sequence[NewRoom], send: Callable[[Sequence[bool]], Awaitable[Outcome]]

@@ -14,10 +14,9 @@ from datetime import datetime
 from functools import cache
 from typing import Final, Literal, TypeAlias, cast
 
-import attrs
-
 from restbroker.job.hiding import MASK, Spellings
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers.api.texts import read_toml
 from restbroker.servers.openfire.entities import AFFILIATIONS, ROOM_FLAGS, ROOM_LISTS
 
@@ -28,7 +27,7 @@ LOGINS: Final[Spellings] = frozenset((re.compile(_LOGIN),))
 _Scalar = Literal["whole", "flag", "date"]
 
 
-@attrs.frozen
+@frozen
 class _List:
     """A member that is a list. `old`: how a dialect calls the list or, in 1.2, the element inside.
 

@@ -17,6 +17,7 @@ import attrs
 from restbroker.config.target import Target
 from restbroker.job.command import Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers.api.ad_hoc import COMMANDS, AdHoc, dangerous_in
 from restbroker.servers.api.jid import is_jid
 from restbroker.servers.api.table import (
@@ -44,7 +45,7 @@ _BEYOND: Final = ("iq", "stanza")
 """Commands that may reach the server itself, in an administrator's name; `stanza` has its address in its XML alone."""
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class ProsodyEntry:
     """The request of one command; `path` follows the API's own, with `{name}` for an argument.
 

@@ -19,13 +19,13 @@ iqs measured with the former under Prosody 0.12.3 (tests/servers/nightly/test_pr
 from collections.abc import Mapping
 from typing import Final, Literal
 
-import attrs
 import orjson
 
 from restbroker.config.events import EventSource
 from restbroker.config.key import key
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json, as_text
+from restbroker.light import frozen
 from restbroker.servers.api.xml import UnreadableXml
 from restbroker.servers.event_contract import Hook, HookRequest, MalformedEvent, PostAnswer, PostAnswers, PostedEvent
 from restbroker.servers.event_json import object_of
@@ -36,7 +36,7 @@ TAKEN: Final = PostAnswer(202)
 _FEATURES: Json = ["http://jabber.org/protocol/disco#info", "jabber:iq:version", "urn:xmpp:ping"]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """The members of `Options` in the configuration."""
 
@@ -50,7 +50,7 @@ class Options:
     """Whose address is the room's in a groupchat: to, for ejabberd's mod_post_log."""
 
 
-@attrs.frozen
+@frozen
 class StanzaHook:
     """Reads and answers the stanzas of a source.
 

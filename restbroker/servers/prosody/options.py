@@ -18,6 +18,7 @@ from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Basic, Bearer, Credentials, IssuedLogin, Target, check_bearer
 from restbroker.config.urls import BadUrl, rest_address
+from restbroker.light import frozen
 
 Api = Literal["rest", "admin", "msg"]
 """mod_rest, mod_http_admin_api, mod_post_msg."""
@@ -25,7 +26,7 @@ _BROADCAST: Final = "announcement"
 _FIELD: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,63}"
 
 
-@attrs.frozen
+@frozen
 class ApiAddress:
     """Where one API is: the path before that of each command, and its login."""
 
@@ -33,7 +34,7 @@ class ApiAddress:
     login: Credentials
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """The members of `Options` in the configuration; `apis` are the APIs that the target has.
 

@@ -23,6 +23,7 @@ import attrs
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Outcome
+from restbroker.light import frozen
 from restbroker.servers.api.ad_hoc import ADMIN
 from restbroker.servers.api.answer import Answer, AnswerForm, deliver_as_is, is_of_api, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, GOES_ON, Fate, Ladder, Rung, apply, ladder, standard
@@ -172,7 +173,7 @@ FORM: Final = AnswerForm(_error, is_own=_is_own)
 """How Prosody answers; it has names of errors in stanzas alone."""
 
 
-@attrs.frozen
+@frozen
 class _Report:
     """For how many accounts the command was done, and for how many it failed; both 0 if the note's text is unknown."""
 

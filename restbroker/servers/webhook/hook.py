@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-import attrs
-
 from restbroker.config.events import TYPE, EventSource
 from restbroker.job import rubyjson
 from restbroker.job.event import EVENT_MEMBERS, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers.api.xml import Element, UnreadableXml, read
 from restbroker.servers.event_contract import (
     ANY_TYPE,
@@ -50,7 +49,7 @@ _KINDS: Final[Mapping[str, _BodyKind]] = {"json": "json", "xml": "xml", "x-www-f
 _AS_SLACK: Final = PostAnswers(accepted=lambda: PostAnswer(200, b"ok", "text/plain"))
 
 
-@attrs.frozen
+@frozen
 class PostHook:
     """The hook of kind `webhook`, as `event_contract.Hook` describes it."""
 

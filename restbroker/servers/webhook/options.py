@@ -14,6 +14,7 @@ from restbroker.config.problems import Problems
 from restbroker.config.values import BadValue
 from restbroker.job.event import EVENT_MEMBERS
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers.webhook import charset
 
 _OURS: Final = ("source", "received_at", "raw")
@@ -61,7 +62,7 @@ Pointers: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """The members of `Options` in the configuration."""
 

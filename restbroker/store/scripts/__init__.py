@@ -8,14 +8,14 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-import attrs
+from restbroker.light import frozen
 
 _FOLDER: Final = Path(__file__).parent
 _PARTS = ("clock", "keys", "key_queues", "hand", "moments", "moves", "reading")
 """What several scripts know: a part stands in the place of the line that names it when a script is sent."""
 
 
-@attrs.frozen
+@frozen
 class Script:
     """A script's source, and the SHA-1 that Redis knows it by."""
 

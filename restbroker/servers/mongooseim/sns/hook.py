@@ -26,6 +26,7 @@ from restbroker.config.events import EventSource
 from restbroker.config.values import duration_text
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
+from restbroker.light import frozen
 from restbroker.servers.event_contract import (
     Forbidden,
     HookRequest,
@@ -56,7 +57,7 @@ _TYPE: Final = "text/xml"
 _NAMESPACE: Final = "http://sns.amazonaws.com/doc/2010-03-31/"
 
 
-@attrs.frozen
+@frozen
 class SnsHook:
     """The hook of one source of kind `mongooseim-sns`, as `event_contract.SignedHook` describes it."""
 
@@ -128,7 +129,7 @@ def _new_name() -> str:
     return str(uuid4())
 
 
-@attrs.frozen
+@frozen
 class Notification:
     """One publication on a topic. `arn`: the topic's whole name, of which `topic` is the last part.
 

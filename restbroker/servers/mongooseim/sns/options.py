@@ -17,12 +17,13 @@ from restbroker.config.kind import At, SourceDefaults
 from restbroker.config.problems import Problems
 from restbroker.config.problems import at as place_of
 from restbroker.config.secret import Secret
+from restbroker.light import frozen
 
 _TOPIC: Final = r"[A-Za-z0-9_-]{1,256}(?:\.fifo)?"
 _ACCESS_KEY: Final = r"[A-Za-z0-9_-]{1,128}"
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class TopicKeys:
     """One entry of `Topics`."""
 
@@ -38,7 +39,7 @@ class TopicKeys:
 _NO_TOPICS: Mapping[str, TopicKeys] = MappingProxyType({})
 
 
-@attrs.frozen(kw_only=True)
+@frozen(kw_only=True)
 class Options:
     """The members of `Options` in the configuration. `skew_s` is in seconds."""
 

@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator
 from typing import Final, Literal
 from urllib.parse import quote
 
-import attrs
-
 from restbroker.config.values import duration_text
+from restbroker.light import define, field, frozen
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 _END: Final = "aws4_request"
@@ -32,7 +31,7 @@ Fault = Literal["MissingAuthenticationToken", "IncompleteSignature", "InvalidCli
 """Amazon's names: no signature; an unreadable one; one of another key; a wrong one, or one of another time."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SignatureError(Exception):
     """The request is not signed with the key. `why` is for the log and for the sender."""
 
@@ -40,7 +39,7 @@ class SignatureError(Exception):
     why: str
 
 
-@attrs.frozen
+@frozen
 class SignedRequest:
     """A request as it came: `path` and `query` as they were sent, names of headers in any case."""
 
@@ -48,10 +47,10 @@ class SignedRequest:
     path: bytes
     query: bytes
     headers: Iterable[tuple[bytes, bytes]]
-    body: bytes = attrs.field(repr=False)
+    body: bytes = field(repr=False)
 
 
-@attrs.frozen
+@frozen
 class _Claim:
     """What the request says of its signature."""
 
@@ -62,7 +61,7 @@ class _Claim:
     signature: str
 
 
-@attrs.frozen
+@frozen
 class ExpectedSignature:
     """What must be signed: a request to this service, with a key of this name, within `skew_s` seconds of now."""
 

@@ -18,6 +18,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
+from restbroker.light import field, frozen
 from restbroker.servers.api.table import (
     PARTS,
     TEXT,
@@ -131,7 +132,7 @@ _ASK_UNANSWERED: Final = Reason(
 )
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class ChatEntry:
     """One command: a row of `catalogue.toml`.
 
@@ -154,7 +155,7 @@ class ChatEntry:
     accepts: str = "application/json"
     answer: str = ""
     answers_404: bool = False
-    repeat: Repeat = attrs.field()
+    repeat: Repeat = field()
     effect: Effect = ""
     danger: Literal["", "server"] = ""
     secret_answer: bool = False
@@ -162,10 +163,10 @@ class ChatEntry:
     timeout_s: float | None = None
     documented: bool = False
     own: tuple[Argument, ...] = ()
-    same: tuple[str, str] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
-    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False, default=PARTS)
+    same: tuple[str, str] | None = field(default=None, converter=attrs.converters.optional(tuple))
+    parts: tuple[str, str, tuple[str, ...]] = field(init=False, default=PARTS)
     """Method, path and names of the query."""
-    takes: Arguments = attrs.field(init=False)
+    takes: Arguments = field(init=False)
 
     @repeat.default
     def _repeat(self) -> Repeat:

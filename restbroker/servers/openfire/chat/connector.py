@@ -14,6 +14,7 @@ from restbroker.config.target import Basic, Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.outcome import Deferred, Delivered, Outcome, Reason
 from restbroker.job.settle import before_sending
+from restbroker.light import frozen
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.connector import TableConnector, ask_once
 from restbroker.servers.api.health import Health, standard_health, target_denied, target_down, target_up
@@ -51,7 +52,7 @@ An earlier try may have deleted the user, or this one may have before it failed.
 _CREATE: Final = "create_room"
 
 
-@attrs.frozen
+@frozen
 class ChatSender:
     """Sends the commands of one target. All its methods raise what a connector's `deliver` does."""
 

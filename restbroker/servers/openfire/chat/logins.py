@@ -23,6 +23,7 @@ from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.jid import fold_case
 from restbroker.job.outcome import Denied, Rejected
+from restbroker.light import define, field, frozen
 from restbroker.servers.contract import Ports
 from restbroker.servers.in_redis import LoginsInRedis
 from restbroker.servers.openfire.chat.forms import user_name
@@ -61,16 +62,16 @@ _NOBODY: Final = ""
 T = TypeVar("T")
 
 
-@attrs.frozen
+@frozen
 class LogoffResult:
     """The server's answer to a logoff. `is_over`: the stream is over, and the name has no connection by it."""
 
-    stream: str = attrs.field(repr=False)
+    stream: str = field(repr=False)
     response: Response
     is_over: bool
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class SharedLogins:
     """One login for each of a target's users, shared by all processes; users are bare names or JIDs.
 
@@ -81,8 +82,8 @@ class SharedLogins:
     _target: Target
     store: LoginsInRedis
     _sessions: Sessions
-    _streams: dict[str, str] = attrs.field(factory=dict, repr=False)
-    _line: trio.Lock = attrs.field(factory=trio.Lock, repr=False)
+    _streams: dict[str, str] = field(factory=dict, repr=False)
+    _line: trio.Lock = field(factory=trio.Lock, repr=False)
     """Who holds it looks for all in this process whether the server's lock is free."""
 
     async def stream(self, user: str) -> str:

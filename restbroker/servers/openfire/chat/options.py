@@ -13,6 +13,7 @@ from restbroker.config.passwords import check_passwords
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
+from restbroker.light import frozen
 from restbroker.servers.openfire.access import check_access
 
 Paths = Literal["source", "documented"]
@@ -29,7 +30,7 @@ _ASK: Final = "ask"
 _ONCE: Final = ("broadcast_message", "notify_sessions")
 
 
-@attrs.frozen
+@frozen
 class Options:
     """The members of `Options` in the configuration.
 

@@ -18,6 +18,7 @@ from restbroker.config.target import Target
 from restbroker.job.command import Call
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.servers.api.request import Headers, harmless_request, json_body, path_of, query_of
 from restbroker.servers.api.table import InvalidArguments, fit
 from restbroker.servers.openfire.access import login_header
@@ -35,7 +36,7 @@ _JOIN: Final = "join_room"
 LOOK_AT_ROOM: Final = "chat_get_room"
 
 
-@attrs.frozen
+@frozen
 class ChatRequest:
     """A request that still lacks the stream of the user who acts. `user` is "" if none does.
 
@@ -43,10 +44,10 @@ class ChatRequest:
     """
 
     user: str
-    arguments: Mapping[str, Json] = attrs.field(repr=False)
-    _request: Request = attrs.field(repr=False)
-    _before: str = attrs.field(repr=False)
-    _behind: str = attrs.field(repr=False)
+    arguments: Mapping[str, Json] = field(repr=False)
+    _request: Request = field(repr=False)
+    _before: str = field(repr=False)
+    _behind: str = field(repr=False)
 
     def for_stream(self, stream: str) -> Request:
         """Return the request on this stream; the stream does not count if no user acts."""

@@ -17,14 +17,13 @@ from contextlib import suppress
 from functools import partial
 from typing import Final, TypeAlias, assert_never
 
-import attrs
-
 from restbroker.config.target import Target
 from restbroker.errors import StoreRefused
 from restbroker.job.jid import fold_case
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Denied, Outcome, Reason, Rejected
 from restbroker.job.settle import before_sending
+from restbroker.light import field, frozen
 from restbroker.servers.api.connector import PreparedCall
 from restbroker.servers.api.request import unsent
 from restbroker.servers.api.texts import parse_json
@@ -59,7 +58,7 @@ once.
 Job: TypeAlias = PreparedCall[ChatEntry, ChatRequest]
 
 
-@attrs.frozen
+@frozen
 class RoomAnswer:
     """One answer. `is_join`: it answers the join before the command, which was not sent then.
 
@@ -79,7 +78,7 @@ class NoRoom(Exception):
         self.outcome = outcome
 
 
-@attrs.frozen
+@frozen
 class Rooms:
     """Sends the commands of one target that users do in rooms, and creates rooms. Its methods raise what a link does.
 
@@ -89,7 +88,7 @@ class Rooms:
     _target: Target
     _store: LoginsInRedis
     _now_s: Callable[[], float]
-    _creator: RoomCreator = attrs.field(factory=RoomCreator)
+    _creator: RoomCreator = field(factory=RoomCreator)
 
     def need(self, entry: ChatEntry) -> Need:
         """Return what a command that a user does in a room needs to know of the two."""

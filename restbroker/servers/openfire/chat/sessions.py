@@ -9,12 +9,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final, ParamSpec, TypeVar
 from urllib.parse import quote
 
-import attrs
 import trio
 
 from restbroker.config.passwords import passwords_in
 from restbroker.config.target import Basic, Target
 from restbroker.job.outcome import Denied, Outcome, Reason
+from restbroker.light import define
 from restbroker.servers.api.request import unsent
 from restbroker.servers.openfire.chat.options import Options
 from restbroker.servers.openfire.chat.outcomes import LOGGED_IN, NO_PASSWORD, classify_login
@@ -88,7 +88,7 @@ def no_administrator() -> Denied:
     return Denied(Reason("NotAdministrator", MESSAGE, HINT, 401))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Sessions:
     """The sessions of one target's users. All methods that ask the server raise `NotSent` and `MaybeSent`."""
 

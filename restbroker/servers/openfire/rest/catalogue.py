@@ -17,6 +17,7 @@ import attrs
 
 from restbroker.job.command import DANGEROUS, Catalogue, CommandSpec, Repeat
 from restbroker.job.json_types import Json
+from restbroker.light import field, frozen
 from restbroker.servers.api.table import (
     FLAG,
     PARTS,
@@ -81,7 +82,7 @@ _BROKEN: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
-@attrs.frozen(eq=False, repr=False)
+@frozen(eq=False, repr=False)
 class RestEntry:
     """One command: a row of `catalogue.toml`.
 
@@ -100,7 +101,7 @@ class RestEntry:
     body: str = ""
     answer: str = ""
     effect: Literal["", "creates", "removes"] = ""
-    repeat: Repeat = attrs.field()
+    repeat: Repeat = field()
     since: str | None = None
     logs_in: bool = True
     danger: Literal["", "cluster", "server"] = ""
@@ -110,10 +111,10 @@ class RestEntry:
     is_question: bool = False
     bad_input: str = ""
     own: tuple[Argument, ...] = ()
-    same: tuple[str, str] | None = attrs.field(default=None, converter=attrs.converters.optional(tuple))
-    parts: tuple[str, str, tuple[str, ...]] = attrs.field(init=False, default=PARTS)
+    same: tuple[str, str] | None = field(default=None, converter=attrs.converters.optional(tuple))
+    parts: tuple[str, str, tuple[str, ...]] = field(init=False, default=PARTS)
     """Method, path and names of the query."""
-    takes: Arguments = attrs.field(init=False)
+    takes: Arguments = field(init=False)
 
     @repeat.default
     def _repeat(self) -> Repeat:

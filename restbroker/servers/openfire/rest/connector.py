@@ -15,6 +15,7 @@ import attrs
 from restbroker.config.target import Target
 from restbroker.job.command import Call, CommandSpec
 from restbroker.job.outcome import Outcome, Probe, Rejected
+from restbroker.light import define, field
 from restbroker.servers.api.answer import read
 from restbroker.servers.api.connector import PreparedCall, TableConnector
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
@@ -88,7 +89,7 @@ def health_of(response: Response) -> Health:
             return standard_health(answer, "the REST API plugin", CHECK_LOGIN, CHECK_URL)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class RestSender:
     """Sends the calls of one target, in the session that the server keeps for restbroker.
 
@@ -100,8 +101,8 @@ class RestSender:
     _now_s: Callable[[], float]
     _session: str | None = None
     """The session's id, to send as a cookie: without one the server makes a session for each request (measured)."""
-    _rooms: RoomCreator = attrs.field(factory=RoomCreator)
-    _login: Callable[[], Headers] = attrs.field(init=False)
+    _rooms: RoomCreator = field(factory=RoomCreator)
+    _login: Callable[[], Headers] = field(init=False)
 
     @_login.default
     def _keep_login(self) -> Callable[[], Headers]:

@@ -12,6 +12,7 @@ from restbroker.config.kind import At, Defaults, with_broadcasts
 from restbroker.config.problems import Problems
 from restbroker.config.secret import Secret
 from restbroker.config.target import Target
+from restbroker.light import frozen
 from restbroker.servers.openfire.access import check_access
 
 BASE: Final = "/plugins/restapi/v1"
@@ -19,7 +20,7 @@ BASE: Final = "/plugins/restapi/v1"
 _BROADCAST: Final = "broadcast_message"
 
 
-@attrs.frozen
+@frozen
 class Options:
     """The members of `Options` in the configuration. `secret` takes the place of a login."""
 

@@ -13,11 +13,11 @@ from typing import Final
 import attrs
 import orjson
 
-from restbroker.frozen_plain import frozen_plain
 from restbroker.job.command import Call, Command, CommandSpec
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Delivered, Denied, Outcome, Reason
 from restbroker.job.settle import before_sending
+from restbroker.light import frozen_plain
 from restbroker.servers.api.answer import Answer, read_for
 from restbroker.servers.api.ladder import CHECK_ARGUMENTS, EXISTS, Ladder, Rung, apply, ladder, standard
 from restbroker.servers.api.texts import parse_json

@@ -20,11 +20,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, NoReturn
 
-import attrs
-
 from restbroker.job import rubyjson
 from restbroker.job.event import PRESENCE, EventType, ServerEvent, bare, domain
 from restbroker.job.json_types import Json
+from restbroker.light import define, frozen
 from restbroker.servers.openfire.stream.stanza import StreamStanza, read_stanza
 from restbroker.transport.stream import Frame
 
@@ -42,7 +41,7 @@ _NULL: Final = "null"
 """What the plugin writes for a text that is not there (measured)."""
 
 
-@attrs.frozen
+@frozen
 class Data:
     """The data of an event. `members`: None if it cannot be read. `fault`: what is wrong with it, in words, or None."""
 
@@ -112,7 +111,7 @@ def _refuse(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class FrameReader:
     """The reader of one stream's frames. `host`: the domain of its user, None if that is not configured.
 

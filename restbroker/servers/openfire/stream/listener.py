@@ -17,11 +17,11 @@ from collections.abc import Callable
 from typing import Final, TypeAlias
 from urllib.parse import quote
 
-import attrs
 import trio
 
 from restbroker.config.target import Target
 from restbroker.job.event import ServerEvent
+from restbroker.light import define, field
 from restbroker.servers.openfire.chat.logins import SharedLogins
 from restbroker.servers.openfire.chat.sessions import NoLogin
 from restbroker.servers.openfire.stream.frames import FrameReader
@@ -69,7 +69,7 @@ _ENDS: Final = 2
 _Channel: TypeAlias = tuple[trio.MemorySendChannel[tuple[str, str]], trio.MemoryReceiveChannel[tuple[str, str]]]
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class ListenerContext:
     """The objects that the listeners of one source share."""
 
@@ -81,11 +81,11 @@ class ListenerContext:
     now_s: Callable[[], float] = time.time
     quiet_s: float = QUIET_S
     # No one comes into a room while Redis is away, so that few are told to leave one.
-    expulsions: _Channel = attrs.field(factory=lambda: trio.open_memory_channel[tuple[str, str]](math.inf))
+    expulsions: _Channel = field(factory=lambda: trio.open_memory_channel[tuple[str, str]](math.inf))
     """The two ends of a channel of users and the rooms that had them leave."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class Listener:
     """The listener of one user's stream.
 
@@ -97,22 +97,22 @@ class Listener:
     user: str
     is_asking: bool = False
     """Whether a stream may have been asked for that is not known yet to be ours."""
-    attributes: StreamAttributes = attrs.field(factory=StreamAttributes)
-    _opening: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    attributes: StreamAttributes = field(factory=StreamAttributes)
+    _opening: trio.CancelScope = field(factory=trio.CancelScope)
     _until_s: float = 0.0
     _is_lost: bool = False
-    _renewal: trio.Event = attrs.field(factory=trio.Event)
-    _wake: trio.Event = attrs.field(factory=trio.Event)
+    _renewal: trio.Event = field(factory=trio.Event)
+    _wake: trio.Event = field(factory=trio.Event)
     _last_frame_s: float = 0.0
     _is_doubtful: bool = False
     _is_proven: bool = False
     _ends: int = 0
     """The number of streams in a row that ended before they were proven."""
-    _pause: Backoff = attrs.field(factory=lambda: Backoff(2 * _LEAST_PAUSE_S))
+    _pause: Backoff = field(factory=lambda: Backoff(2 * _LEAST_PAUSE_S))
     """Before the next stream, after one that ended before it was proven."""
-    _announced: str = attrs.field(default="", repr=False)
-    state: StreamState = attrs.field(factory=StreamState)
-    _afresh: str = attrs.field(default="", repr=False)
+    _announced: str = field(default="", repr=False)
+    state: StreamState = field(factory=StreamState)
+    _afresh: str = field(default="", repr=False)
     """The login that took the place of one that led nowhere: there is one try for each stream."""
 
     def renew_until(self, until_s: float) -> None:

@@ -11,7 +11,6 @@ import base64
 import math
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.config.passwords import passwords_in
@@ -19,6 +18,7 @@ from restbroker.config.secret import Secret
 from restbroker.config.target import Target
 from restbroker.errors import ConfigError, StoreRefused
 from restbroker.job.outcome import Delivered
+from restbroker.light import define, field, frozen
 from restbroker.servers.findings import Problem, Texts
 from restbroker.servers.in_redis import StreamInfo
 from restbroker.servers.openfire.chat.sessions import NoLogin
@@ -51,7 +51,7 @@ _HIDDEN: Final = 6
 """The least number of an id's characters that are not shown."""
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class OpenStream:
     """One stream, and how its reading ends: by itself, or once it is left and empty.
 
@@ -61,8 +61,8 @@ class OpenStream:
     stream: EventStream
     last_event_s: float
     """Its last event was sent after this, or it was opened then. Epoch seconds."""
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    over: trio.Event = attrs.field(factory=trio.Event)
+    scope: trio.CancelScope = field(factory=trio.CancelScope)
+    over: trio.Event = field(factory=trio.Event)
     is_doubtful: bool = False
     is_replaced: bool = False
     is_suspended: bool = False
@@ -114,7 +114,7 @@ def as_problem(user: str, error: Problem | NoLogin | NotSent | MaybeSent | Store
             return no_answer(error.message)
 
 
-@attrs.frozen
+@frozen
 class Gap:
     """A time in which events may have been lost."""
 
@@ -123,7 +123,7 @@ class Gap:
     why: str
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StreamState:
     """The state of one user, over all streams that are opened for them in this process."""
 
@@ -229,14 +229,14 @@ async def headers_of(user: str, passwords: Secret) -> tuple[tuple[str, str], ...
     return (("Accept", "text/event-stream"), ("Authorization", basic(user, known[user])))
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StreamAttributes:
     """The facts about the stream that was opened last. Times are epoch seconds."""
 
     event_s: float = 0.0
     _login: str = ""
     _opened_s: float = 0.0
-    _stream: EventStream | None = attrs.field(default=None, repr=False)
+    _stream: EventStream | None = field(default=None, repr=False)
 
     def record_opened(self, stream: EventStream, login: str, now_s: float) -> None:
         """Note that this stream is open, under the login of this id; "" if it has none."""

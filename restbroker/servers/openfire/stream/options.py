@@ -18,6 +18,7 @@ from restbroker.config.secret import NO_SECRET, Secret
 from restbroker.config.values import too_short
 from restbroker.job.jid import fold_case
 from restbroker.kinds import OPENFIRE_CHAT
+from restbroker.light import frozen
 
 SILENCE_S: Final = 25.0
 """Two and a half heartbeats."""
@@ -42,7 +43,7 @@ _Users: TypeAlias = Annotated[
 ]
 
 
-@attrs.frozen
+@frozen
 class Options:
     """The members of `Options` in the configuration.
 

@@ -10,11 +10,11 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
-import attrs
 import trio
 
 from restbroker.config.events import EventSource
 from restbroker.errors import ConfigError, StoreRefused, StoreUnavailable
+from restbroker.light import define, field
 from restbroker.servers.event_contract import ReaderPorts
 from restbroker.servers.in_redis import LeasesInRedis
 from restbroker.servers.openfire.chat.logins import shared_logins
@@ -50,7 +50,7 @@ def open_reader(source: EventSource, ports: ReaderPorts) -> "StreamReader":
     return StreamReader(shared, ports, offers, Pusher(buffer, offers), ports.leases)
 
 
-@attrs.define(eq=False)
+@define(eq=False)
 class StreamReader:
     """Reads all streams of one source of which this process has the leases."""
 
@@ -59,8 +59,8 @@ class StreamReader:
     offers: Offers
     pusher: Pusher
     leases: LeasesInRedis
-    _listeners: dict[str, Listener] = attrs.field(factory=dict)
-    _late: dict[str, int] = attrs.field(factory=dict)
+    _listeners: dict[str, Listener] = field(factory=dict)
+    _late: dict[str, int] = field(factory=dict)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Read until cancelled; then push the remaining events within two seconds, end the leases, and disconnect."""

@@ -9,10 +9,9 @@ from collections.abc import Mapping
 from typing import Final
 from xml.etree import ElementTree as ET
 
-import attrs
-
 from restbroker.job.event import domain
 from restbroker.job.jid import fold_case
+from restbroker.light import frozen
 
 _STREAM_ERROR: Final = "{http://etherx.jabber.org/streams}error"
 _KINDS: Final = frozenset({"message", "presence", "iq", "error"})
@@ -29,7 +28,7 @@ _NOT_INSIDE: Final = "406"
 """A room's answer to a message of a user who is not in it (recorded)."""
 
 
-@attrs.frozen
+@frozen
 class Invitation:
     """An invitation into a room. The room itself sends it, for the inviter."""
 
@@ -38,7 +37,7 @@ class Invitation:
     password: str | None
 
 
-@attrs.frozen
+@frozen
 class StreamStanza:
     """A message, presence, iq, or the stream's error. `word`: its type, such as `chat`. `xml`: as it came.
 
