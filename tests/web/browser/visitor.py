@@ -166,7 +166,7 @@ class Visitor:
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
 
     def prefer(self, scheme: str) -> None:
-        """Has pages be `frozen_plain` or `dark`."""
+        """Has pages be `light` or `dark`."""
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.cdp("Emulation.setEmulatedMedia", features=features)
 
