@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -17,7 +16,15 @@ from tests.support.prosody import Prosody
 from tests.support.rabbitmq import RabbitMQ
 from tests.support.redis_server import RedisServer
 from tests.support.sidekiq_process import sidekiq_process
+from tests.support.wait import until
 from tests.web.browser.chromium import chromium
+
+
+@pytest.fixture(scope="session", autouse=True)
+def end() -> Iterator[None]:
+    """Ends the other test when one ends, which only an error does: pytest waits for it before it says which error."""
+    yield
+    _place("ended").touch()
 
 
 @pytest.fixture
@@ -26,9 +33,13 @@ def stack() -> Iterator[ExitStack]:
         yield stack
 
 
+def _place(name: str) -> Path:
+    return Path(os.environ["KILLED_IN"]) / name
+
+
 def wait_to_be_killed(name: str) -> None:
-    (Path(os.environ["KILLED_IN"]) / name).touch()
-    time.sleep(600)
+    _place(name).touch()
+    until(_place("ended").exists, "the other test ended", 600)
 
 
 def test_a_group_of_brokers_ruby_and_redis(redis_server: RedisServer, tmp_path: Path, stack: ExitStack) -> None:
