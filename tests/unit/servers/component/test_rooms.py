@@ -220,6 +220,13 @@ def test_two_tellers_of_one_leave_are_a_pair_and_each_its_own() -> None:
     assert len({one.mark for one in made if one is not None}) == 4, "leaving twice within a second is no repetition"
 
 
+@pytest.mark.promise
+def test_who_vanished_is_no_pair_with_who_leaves_later() -> None:
+    ended, left = events(noticed(GONE), answer(110, room=TEAM, word="unavailable"))
+    assert (ended.more["why"], ended.pair) == ("ended", None)
+    assert left.pair is not None
+
+
 def test_only_the_types_in_take_are_told() -> None:
     assert [event.type for event in events(sent(), HERE, answer(201, 110), teller=life("created"))] == ["created"]
 
