@@ -399,6 +399,8 @@ class Acker(Agent):
         """Return the request that settles those of these jobs that have a settlement, and takes what is wanted."""
         settlements = [(job.ticket, job.settlement) for job in batch if job.settlement is not None]
         target, records = self.plan.target, self.settler.reports.records(batch)
+        # What Redis may have settled without an answer is counted by a script alone, which sees whether it was.
+        is_new = all(job.settling is not REQUESTED for job in batch)
         needs_mark = len(batch) > _FEW or len(self.ready) > 0 or self.plan.order is not None
         return FinishRequest(
             identity=self.identity.name,
@@ -410,7 +412,7 @@ class Acker(Agent):
             key_rules=self.plan.key_rules,
             next=wanted,
             may_be_marked=self.identity.has_marked or self.plan.limits.in_flight > 0,
-            is_ours=self.lease.is_fresh and not self.identity.fenced.is_set(),
+            is_ours=is_new and self.lease.is_fresh and not self.identity.fenced.is_set(),
         )
 
     def _take_answer(
