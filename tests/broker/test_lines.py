@@ -80,6 +80,7 @@ async def test_lines_of_before_are_served_without_fairness(harness: Harness) -> 
     assert not harness.client.command("EXISTS", *LEFT)
 
 
+@pytest.mark.slow  # a fetch stands for five seconds
 async def test_jobs_returned_to_lines_by_another_are_found_in_seconds(harness: Harness) -> None:
     harness.fairness = BY_HOST
     async with harness.broker():

@@ -88,6 +88,7 @@ async def test_hostile_text_is_text_on_a_page(harness: Harness, site: Open) -> N
     assert '<script>alert(1)</script>"\\u001b[31m\\u202eevil\\u2028' in found.text
 
 
+@pytest.mark.slow  # Redis itself is looked at every ten seconds
 async def test_a_full_redis_is_on_overview_in_metrics_and_in_the_log(
     make_redis: Callable[..., RedisServer], site: Open, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -133,6 +133,7 @@ def test_who_received_a_message_is_told_and_shown(
         until(lambda: len(events_in(store)) == 2, "both are told", 60)
         assert [(event["type"], event["id"]) for event in events_in(store)] == [("receipt", jid)] * 2
         told = run(["explain", jid], directory=tmp_path).stdout.splitlines()
+        until(lambda: f"{broker.process.pid} reads" in run(["check"], directory=tmp_path).stdout, "it is known", 60)
         assert checked(tmp_path, "--events") == ["Component", "EventNotTested"], "nobody answers a test"
     received = [line for line in told if line.startswith("received by")]
     assert [f"somebody else: it went to bob@{HOST}" in line for line in received] == [True, False]
