@@ -52,8 +52,8 @@ class FinishRequest:
 
     `records`: the history records of the jobs that end; None: none are written. `key_rules` as in `FetchRequest`.
     `next`: what is taken with it; `hwm` then counts these jobs too. `may_be_marked`: jobs of this identity may have
-    marks, or are counted because of a bound on those in progress. `is_ours`: Redis was not asked for them before, and no
-    other process can have taken them over.
+    marks, or are counted because of a bound on those in progress. `is_ours`: Redis was not asked for them before, and
+    no other process can have taken them over.
     """
 
     identity: str
