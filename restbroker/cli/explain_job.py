@@ -122,7 +122,7 @@ def _print_receipts(found: Receipts) -> None:
     output.say(f"Recent events: {reach}. A receipt that is missing says nothing.")
     if not found.receiver:
         output.say(
-            "Whom it went to is not known here, or it is a room: anyone may send a receipt for an id that they know."
+            "It went to a room, or to whom is not known here: anyone may send a receipt for an id that they know."
         )
 
 

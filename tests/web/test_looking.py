@@ -86,7 +86,7 @@ async def test_a_timeline_shows_who_received_the_message(harness: Harness, site:
     assert len(re.findall("somebody else: it went to bob@example.org", text)) == 1
     assert "The recent events reach back to" in text
     assert not re.search("<script>alert", shown.text)
-    assert "Whom it went to is not known here" in unknown.text
+    assert "to whom is not known here" in unknown.text
 
 
 async def test_actions_of_people_are_listed_and_found_by_a_word(harness: Harness, site: Open) -> None:

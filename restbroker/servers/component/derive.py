@@ -114,7 +114,13 @@ class Deriver:
         )
 
     def _is_nick_here(self, jid: str) -> bool:
-        return _has_resource(jid) and is_room_here(jid, self.hosts)
+        return _has_resource(jid) and self.is_room(jid)
+
+    def is_room(self, jid: str) -> bool:
+        """Tell whether this may be a room of the hosts' server, or an occupant of one: no user has such an address."""
+        place = domain(jid)
+        is_below = place not in self.hosts and any(place.endswith(f".{host}") for host in self.hosts)
+        return bare(jid) in self.rooms or ("@" in jid and is_below)
 
     def event_of_room(self, direct: Direct, now_s: float) -> ServerEvent | None:
         """Return the event of a room of `Rooms` that tells our subscriber of a message; None if it is none."""
@@ -226,17 +232,11 @@ class Deriver:
             is_own = sender == bare(stanza.receiver) and domain(sender) in self.hosts
             if is_own and names & _CARBONS:
                 return False
-            if names & _ARCHIVED and (is_own or is_room_here(sender, self.hosts)):
+            if names & _ARCHIVED and (is_own or self.is_room(sender)):
                 return False
             if _NOTICE in names and _BODY not in names:
                 return False
         return True
-
-
-def is_room_here(jid: str, hosts: Collection[str]) -> bool:
-    """Tell whether this may be a room of the hosts' server, or an occupant of one: no user has such an address."""
-    of_room = domain(jid)
-    return "@" in jid and of_room not in hosts and any(of_room.endswith(f".{host}") for host in hosts)
 
 
 def is_of_room(direct: Direct, deriver: Deriver) -> bool:

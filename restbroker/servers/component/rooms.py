@@ -20,7 +20,7 @@ import attrs
 from restbroker.job.event import EventType, ServerEvent, bare, domain
 from restbroker.job.jid import fold_case
 from restbroker.light import define, field
-from restbroker.servers.component.derive import Deriver, digest_of, is_of_room, is_room_here
+from restbroker.servers.component.derive import Deriver, digest_of, is_of_room
 from restbroker.servers.component.stanzas import Direct, Stanza
 
 _USER: Final = "{http://jabber.org/protocol/muc#user}"
@@ -67,7 +67,7 @@ class RoomLife:
         if not stanza.element.tag.endswith("}presence"):
             return []
         if domain(sender) in self.deriver.hosts:
-            if word is None and "/" in receiver and self._is_room(bare(receiver)):
+            if word is None and "/" in receiver and self.deriver.is_room(bare(receiver)):
                 self._ask((sender, bare(receiver)), now_s, beat_s)
         elif word == "error":
             self._takes_join((receiver, bare(sender)))
@@ -98,12 +98,12 @@ class RoomLife:
                 told = {"left": "left" if is_foreign and why == "ended" else why}
             case _:
                 pass  # a copy tells it, or another node
-        return self._events(said, jid or said.sender, told, now_s, beat_s, "room")
+        return self._events(said, jid or said.sender, told, now_s, beat_s)
 
     def _answered(self, stanza: Stanza, now_s: float, beat_s: float) -> list[ServerEvent]:
         """Return the events of a presence to a user that may be a room's about themselves."""
         own, room, user = stanza.element.find(f"{_USER}x"), bare(stanza.sender), stanza.receiver
-        if own is None or not self._is_room(room):
+        if own is None or not self.deriver.is_room(room):
             return []
         codes, why = _codes(own), _why(stanza.element, own)
         told: _Told = {}
@@ -115,12 +115,11 @@ class RoomLife:
         elif _OWN in codes and codes.isdisjoint((_RENAMED, _STOPPED)):
             # Of a session that ended without a word a room of `Rooms` tells itself.
             told = {} if why == "ended" and room in self.deriver.rooms else {"left": why}
-        return self._events(stanza, user, told, now_s, beat_s, "user")
+        return self._events(stanza, user, told, now_s, beat_s)
 
     def _ask(self, question: tuple[str, str], now_s: float, beat_s: float) -> None:
-        oldest = next(iter(self._asked), None)
-        if oldest is not None and (len(self._asked) >= _MOST_ASKED or self._asked[oldest].is_over(beat_s)):
-            del self._asked[oldest]
+        if len(self._asked) >= _MOST_ASKED:
+            del self._asked[next(iter(self._asked))]
         asked = self._asked.pop(question, None)
         self._asked[question] = asked = _Asked(now_s) if asked is None or asked.is_over(beat_s) else asked
         asked.count += 1
@@ -132,18 +131,14 @@ class RoomLife:
             self._asked[question] = _Asked(asked.since_s, asked.count - 1)
         return asked is not None and asked.joins
 
-    def _is_room(self, jid: str) -> bool:
-        return jid in self.deriver.rooms or is_room_here(jid, self.deriver.hosts)
-
-    def _events(
-        self, stanza: Stanza, who: str, told: _Told, now_s: float, beat_s: float, copy: str
-    ) -> list[ServerEvent]:
+    def _events(self, stanza: Stanza, who: str, told: _Told, now_s: float, beat_s: float) -> list[ServerEvent]:
         """Return the events of what an occupant's presence from a room told; all ends of the room have one mark.
 
         Of who leaves a room of `Rooms` that shows addresses there are two: what the `room` tells, and the copy of what
         it tells the `user`, which is missing if their session ends at once.
         """
         room, _, nick = stanza.sender.partition("/")
+        copy = "user" if who == stanza.receiver else "room"
         window_s, found = max(_AT_ONCE_S, now_s - beat_s), []
         for kind, why in told.items():
             is_end = kind == "destroyed"

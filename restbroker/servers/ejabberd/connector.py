@@ -14,7 +14,6 @@ import trio
 from restbroker.config.target import Basic, Login, Target
 from restbroker.job import redact
 from restbroker.job.command import Call, Catalogue, Command, CommandSpec
-from restbroker.job.event import domain
 from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.light import define, field
@@ -193,9 +192,7 @@ class EjabberdConnector:
             given, receiver = call.command.arguments, messages[0][1]
             if str(given.get(RECEIPTS)).lower() == "true":
                 # All in a room may answer, and in their own name what came from a nickname.
-                is_one = given.get("type") != "groupchat" and (
-                    domain(receiver) == self._target.default_host or "/" not in receiver
-                )
+                is_one = given.get("type") != "groupchat" and "/" not in receiver
                 await self._sent.remember_asking(call.identity, number, receiver if is_one else "")
 
     def _plan(self, endpoint: str, headers: Headers) -> Plan | None:
