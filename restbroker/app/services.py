@@ -4,6 +4,7 @@ Called by `build` and `no_delivery`. Always holds: Quart, Hypercorn and what ser
 something is served; they cost start-up time and memory.
 """
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
@@ -158,7 +159,7 @@ def _site(
     from restbroker.web.connection import AdminConnection
     from restbroker.web.guard import PageSettings
     from restbroker.web.health import HealthSources
-    from restbroker.web.live import SnapshotWatch
+    from restbroker.web.live import IDLE_S, SnapshotWatch
     from restbroker.web.metrics import add_metrics, read_redis
     from restbroker.web.metrics_view import Glance, Question
     from restbroker.web.site import site_app
@@ -183,8 +184,12 @@ def _site(
         # In the thread of the connection, since there may be many queues.
         return lambda client: {**of_redis(client), **samples(watch.state)}
 
+    began_s = time.monotonic()
+
     def glance() -> Glance:
-        return partial(metrics_view.live_figures, config=current(), unready=view.view().unready)
+        # A broker's first look comes before its own record.
+        starts = not view.all_processes and time.monotonic() - began_s < IDLE_S
+        return partial(metrics_view.live_figures, config=current(), unready=view.view().unready, starts=starts)
 
     config = current()
     settings = PageSettings(

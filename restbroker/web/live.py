@@ -96,14 +96,11 @@ class SnapshotWatch:
     _lock: trio.Lock = field(factory=trio.Lock)
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
-        """Take a snapshot every ten seconds for the charts, whether or not anyone looks, until cancelled.
-
-        The first may be taken before this process has its own record in Redis: the second soon follows it.
-        """
+        """Take a snapshot every ten seconds for the charts, whether or not anyone looks, until cancelled."""
         task_status.started()
         while True:
             await self._refresh()
-            await trio.sleep(max(IDLE_S if self.state.number > 1 else FRESH_S, self._took_s * _REST))
+            await trio.sleep(max(IDLE_S, self._took_s * _REST))
 
     def refresh_now(self) -> None:
         """Have the next visitor wait for a new snapshot, even if one is in progress: something was just changed."""

@@ -77,7 +77,7 @@ def metrics(
 class Figures:
     """What the live pages show: the `system`, its targets over all processes, and every process, also those of Ruby.
 
-    `unready` is why this process, which has this `config`, takes no jobs now.
+    `unready` is why this process, which has this `config`, takes no jobs now. `starts`: it may not be in Redis yet.
     """
 
     system: Snapshot = field(factory=Snapshot)
@@ -86,9 +86,10 @@ class Figures:
     stopped: Sequence[TargetStoppedKeys] = ()
     config: Config = field(factory=Config)
     unready: str | None = None
+    starts: bool = False
 
 
-def live_figures(client: Client, config: Config, unready: str | None = None) -> Figures:
+def live_figures(client: Client, config: Config, unready: str | None = None, *, starts: bool = False) -> Figures:
     """Return the figures for the live pages. Raise `StoreUnavailable` or `StoreRefused`."""
     found = system.system(client, config.queues, MOST_QUEUES)
     return Figures(
@@ -99,6 +100,7 @@ def live_figures(client: Client, config: Config, unready: str | None = None) -> 
         stopped=system.stopped_keys(client, config.targets),
         config=config,
         unready=unready,
+        starts=starts,
     )
 
 

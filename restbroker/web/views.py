@@ -123,6 +123,8 @@ def alarms(state: LiveState, page: str) -> list[Alarm]:
     found = problems(seen.system, seen.config, seen.stopped, state.look.at_s)
     if page != "overview":
         found = [alarm for alarm in found if alarm.grave or alarm.page in (None, page)]
+    if seen.starts:
+        return [alarm for alarm in found if alarm.code != "NotRunning"]
     if seen.unready is None:
         return found
     return [Alarm("NotReady", "", True, seen.unready, "It takes no jobs meanwhile; they wait in Redis."), *found]

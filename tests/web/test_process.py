@@ -75,6 +75,19 @@ def test_web_serves_without_a_broker_and_ends_at_once(
     assert "Traceback" not in alone.output()
 
 
+def test_what_starts_is_nothing_that_is_wrong(configured: Callable[..., Path], tmp_path: Path) -> None:
+    def first_metrics(*command: str) -> str:
+        with started([*command, "--config", config], directory=tmp_path / command[0]) as seen:
+            return httpx.get(f"{seen.wait_for(LISTENING)[1]}/metrics", trust_env=False).text
+
+    with AnsweringServer() as server:
+        config = str(configured(StatsPort=0, Stats=True, RestURL=f"http://127.0.0.1:{server.port}/api"))
+        assert 'restbroker_problems{code="NotRunning"}' in first_metrics("web")
+        of_broker = first_metrics("run")
+    assert "restbroker_ready" in of_broker
+    assert "restbroker_problems{" not in of_broker
+
+
 def test_a_second_process_lets_people_look_as_the_page_says(configured: Callable[..., Path], tmp_path: Path) -> None:
     """The variables are those of docs/web.md, with another port and file: they win over what operators log in with."""
     variables = dict(re.findall(r"(RESTBROKER_\w+)=(\S+)", (ROOT / "docs" / "web.md").read_text("utf-8")))

@@ -16,7 +16,7 @@ from restbroker.store.client import Client, StoreSettings, integer, open_client
 from restbroker.store.connection import Connection
 from restbroker.telemetry.events import Event, OperatorWarning
 from restbroker.web.connection import Causes
-from restbroker.web.live import FRESH_S, IDLE_S, SnapshotWatch
+from restbroker.web.live import FRESH_S, SnapshotWatch
 from restbroker.web.metrics_view import Figures, Glance
 from tests.support.wait import until_async
 
@@ -106,15 +106,6 @@ async def test_causes_are_read_for_visitors_as_configured_now(watch: SnapshotWat
     assert targets(await summary()) == ["ejabberd"]
     await watch.connection.call(Client.command, "DEL", "dead")
     assert await summary() is None
-
-
-async def test_second_look_soon_follows_the_one_of_the_start(watch: SnapshotWatch, stand: Stand) -> None:
-    async with trio.open_nursery() as nursery:
-        await nursery.start(watch.run)
-        await until_async(lambda: watch.state.number == 1, "the look of the start")
-        stand.clock_s += FRESH_S
-        await until_async(lambda: watch.state.number == 2, "by now the process is in Redis itself", IDLE_S - 2)
-        nursery.cancel_scope.cancel()
 
 
 async def test_change_during_a_look_is_looked_at_again(watch: SnapshotWatch, stand: Stand) -> None:
