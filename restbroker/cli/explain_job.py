@@ -121,9 +121,7 @@ def _print_receipts(found: Receipts) -> None:
     reach = "none" if found.since_s is None else f"back to {local(found.since_s)}"
     output.say(f"Recent events: {reach}. A receipt that is missing says nothing.")
     if not found.receiver:
-        output.say(
-            "It went to a room, or to whom is not known here: anyone may send a receipt for an id that they know."
-        )
+        output.say("It went to a room, or to whom is not known here: anyone may send a receipt for an id they know.")
 
 
 def _end_text(end: FoundEnd) -> str:

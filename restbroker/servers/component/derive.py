@@ -114,7 +114,7 @@ class Deriver:
         )
 
     def _is_nick_here(self, jid: str) -> bool:
-        return _has_resource(jid) and self.is_room(jid)
+        return "/" in jid and self.is_room(jid)
 
     def is_room(self, jid: str) -> bool:
         """Tell whether this may be a room of the hosts' server, or an occupant of one: no user has such an address."""
@@ -218,16 +218,16 @@ class Deriver:
                 return "message" if self._is_message(stanza) else None
             case "presence", (None | "unavailable"):
                 # As the user sends it to all; what reaches others has another `from` or `to`.
-                return "presence" if _has_resource(stanza.sender) and bare(stanza.sender) == stanza.receiver else None
+                return "presence" if "/" in stanza.sender and bare(stanza.sender) == stanza.receiver else None
             case "presence", str(word) if word in _SUBSCRIPTIONS:
                 # The server takes the resource away from what it passes on.
-                return "subscription" if _has_resource(stanza.sender) else None
+                return "subscription" if "/" in stanza.sender else None
             case _:
                 return None
 
     def _is_message(self, stanza: Stanza) -> bool:
         sender = stanza.sender
-        if not _has_resource(sender):
+        if "/" not in sender:
             names = {child.tag for child in stanza.element}
             is_own = sender == bare(stanza.receiver) and domain(sender) in self.hosts
             if is_own and names & _CARBONS:
@@ -244,10 +244,6 @@ def is_of_room(direct: Direct, deriver: Deriver) -> bool:
     said, room = direct.said, direct.stanza.sender
     is_ours = room in deriver.rooms and bare(direct.stanza.receiver) == f"{SUBSCRIBER}@{deriver.name}"
     return is_ours and said is not None and bare(said.sender) == room
-
-
-def _has_resource(jid: str) -> bool:
-    return "/" in jid
 
 
 def _is_silent(element: ET.Element) -> bool:

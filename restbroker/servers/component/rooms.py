@@ -33,9 +33,6 @@ _WHY: Final[Mapping[str, str]] = {"307": "kicked", "301": "banned", "321": "remo
 _OWN, _NEW, _RENAMED, _STOPPED = "110", "201", "303", "332"
 """Statuses: of the occupant's own, of a new room, of a new nickname, of a room that ends, behind its `<destroy/>`."""
 
-_TOLD_ONCE: Final = ("ended", "destroyed")
-"""Of whom only a room of `Rooms`, or only the copy, tells that they are gone."""
-
 _Told: TypeAlias = Mapping[EventType, str | None]
 """What happened, by the type of the event, and why."""
 
@@ -96,8 +93,7 @@ class RoomLife:
             case "participants", "unavailable" if codes.isdisjoint((_RENAMED, _STOPPED)) and (jid or why == "ended"):
                 # Not all stanzas from elsewhere have a language.
                 told = {"left": "left" if is_foreign and why == "ended" else why}
-            case _:
-                pass  # a copy tells it, or another node
+        # All else a copy tells, or another node.
         return self._events(said, jid or said.sender, told, now_s, beat_s)
 
     def _answered(self, stanza: Stanza, now_s: float, beat_s: float) -> list[ServerEvent]:
@@ -144,7 +140,8 @@ class RoomLife:
             is_end = kind == "destroyed"
             event = self.deriver.event(kind, stanza, domain(room), now_s, digest_of(room) if is_end else "", window_s)
             sender, more = (None, {"nick": None, "why": None}) if is_end else (who, {"nick": nick, "why": why})
-            is_paired = kind == "left" and why not in _TOLD_ONCE and room in self.deriver.rooms
+            # Of the others only a room of `Rooms`, or only the copy, tells that they are gone.
+            is_paired = kind == "left" and why not in ("ended", "destroyed") and room in self.deriver.rooms
             pair = (digest_of(f"{who} {room}"), f"{copy}:{copy}") if is_paired else None
             found.append(attrs.evolve(event, sender=sender, receiver=None, id=None, room=room, more=more, pair=pair))
         return [event for event in found if event.type in self.deriver.takes]

@@ -246,7 +246,7 @@ def _arguments(record: _CommandRecord) -> Iterable[ArgumentSpec]:
             nonempty=ATTRIBUTES.must_be_filled(record["name"], name),
         )
     if record["name"] == MESSAGE:
-        yield from (_ID, _RECEIPTS)
+        yield from _OURS
 
 
 def host_source_of(command: str, argument: str) -> HostSource | None:
@@ -260,6 +260,5 @@ def host_source_of(command: str, argument: str) -> HostSource | None:
     return "name" if argument in _NAMES else None
 
 
-_ID: Final = ArgumentSpec("id", "string", optional=True)
-_RECEIPTS: Final = ArgumentSpec("receipts", "string", optional=True)
+_OURS: Final = tuple(ArgumentSpec(name, "string", optional=True) for name in ("id", "receipts"))
 """Arguments of ours: a message that has one is sent as a stanza (`request.as_stanza`)."""
