@@ -158,12 +158,12 @@ def _redact(plan: TargetPlan, outcome: _Failed, call: Call, spec: CommandSpec | 
     secrets = redact.secret_values(spec, call.command.arguments, with_texts=False, show_bodies=plan.shows_bodies)
     of_target = spellings_of(plan.target.all_secrets)
     hide = hiding.make_hide(secrets, of_target | spellings_of_texts(plan.tokens.values))
-    outcome = attrs.evolve(outcome, reason=outcome.reason.hide_secrets(hide, hiding.EXCERPT_LIMIT))
+    reason = outcome.reason.hide_secrets(hide, hiding.EXCERPT_LIMIT)
     if isinstance(outcome, Uncertain | Unsent) or outcome.text is None:
-        return outcome
+        return attrs.evolve(outcome, reason=reason)
     # Its producer's own secrets are in its own answer.
     bodies = hiding.spellings_of(secret for secret in secrets if isinstance(secret, hiding.Bodies))
-    return attrs.evolve(outcome, text=hiding.mask_secrets(outcome.text, of_target | bodies))
+    return attrs.evolve(outcome, reason=reason, text=hiding.mask_secrets(outcome.text, of_target | bodies))
 
 
 _SILENT: Final = "The server hangs or is overloaded: check its load and log."

@@ -346,13 +346,13 @@ def _repeats(masked: str, known: Spellings) -> bool:
     if len(masked) > _MOST_CHARACTERS and _ESCAPE.search(masked):
         return bool(known)
     texts, others = _split(known)
-    begins = [text[:_SHORTEST_ANYWHERE] for text in texts if len(text) > _SHORTEST_ANYWHERE]
     read = [*readings(masked)]
     # Where someone cut the text, the beginning may be all that is left.
     is_cut = any(mark in reading.casefold() for reading in read for mark in _CUT)
+    begins = [text[:_SHORTEST_ANYWHERE] for text in texts if len(text) > _SHORTEST_ANYWHERE] if is_cut else []
     return any(
         any(text in reading and any(_places(reading, text)) for text in texts)
-        or (is_cut and any(begin in reading for begin in begins))
+        or any(begin in reading for begin in begins)
         or any(_is_in(secret, reading) for secret in others)
         for reading in read
     )

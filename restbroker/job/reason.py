@@ -6,8 +6,6 @@ Sidekiq's sets), and neither message nor hint holds a secret.
 
 from collections.abc import Callable
 
-import attrs
-
 from restbroker.light import frozen
 
 
@@ -29,7 +27,7 @@ class Reason:
         A hint may name an argument too.
         """
         hint = None if self.hint is None else hide(self.hint, limit)
-        return attrs.evolve(self, message=hide(self.message, limit), hint=hint)
+        return Reason(self.code, hide(self.message, limit), hint, self.status)
 
     @property
     def text(self) -> str:

@@ -10,6 +10,7 @@ without names, where the command takes a secret.
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import lru_cache
 from typing import Final
 
 from restbroker.job import endpoint, hiding, rubyjson, signing
@@ -27,6 +28,7 @@ from restbroker.light import define, field
 _OWN: Final = ("class", "jid", "queue", "retry_queue", "display_class", "error_class", "error_message")
 # Arguments that some commands take although they do not list them.
 _HOST, _USER = {"host"}, {"user"}
+_LONGEST_NAMES: Final = 1000
 # Values that are no secret, under any name.
 _EMPTY: Final[tuple[Json, ...]] = (None, "", [], {})
 
@@ -239,22 +241,36 @@ def _tries(fields: Mapping[str, Json]) -> list[dict[str, Json]]:
     return [{name: attempt[name] for name in TRY_FIELDS if name in attempt} for attempt in listed]
 
 
-def _secret_names(spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]) -> set[str]:
+def _secret_names(spec: CommandSpec | None, values: Mapping[str, Json], also: frozenset[str]) -> frozenset[str]:
     """Return the names of what is secret among the arguments."""
-    by_name = {name for name in values if name in also or _is_secret_name(name)}
-    secret, held = set(by_name), {name for name in values if name.lower() in VALUES}
-    if spec is not None:
-        secret |= {name for name in values if (one := spec.argument(name)) and one.secret}
-        # The name of one that the command does not have may be misspelt.
-        filled = (_HOST if spec.fills_host else set()) | (_USER if spec.fills_user else set())
-        unknown = set() if spec.takes_more else {name for name in values if spec.argument(name) is None} - filled
-        given = {name for name, value in values.items() if value not in _EMPTY}
-        if unknown and any(_is_secret(arg) and given.isdisjoint((arg.name, *arg.aliases)) for arg in spec.arguments):
-            secret |= unknown
-        held |= unknown if any(arg.name.lower() in VALUES for arg in spec.arguments) else set()
+    given = frozenset(name for name, value in values.items() if value not in _EMPTY)
+    find = _by_names if sum(map(len, values)) <= _LONGEST_NAMES else _by_names.__wrapped__
+    by_name, secret, held = find(spec, tuple(values), given, also)
     if held - secret and _names_a_secret([[value for name, value in values.items() if name not in by_name]]):
         secret |= held
     return secret
+
+
+# Each command has few forms, and is asked for twice with each failure.
+@lru_cache(maxsize=256)
+def _by_names(
+    spec: CommandSpec | None, names: tuple[str, ...], given: frozenset[str], also: frozenset[str]
+) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Return what is secret by its own name, by that and the catalogue, and what holds the value of another argument.
+
+    `given`: those that have a value.
+    """
+    by_name = {name for name in names if name in also or _is_secret_name(name)}
+    secret, held = set(by_name), {name for name in names if name.lower() in VALUES}
+    if spec is not None:
+        secret |= {name for name in names if (one := spec.argument(name)) and one.secret}
+        # The name of one that the command does not have may be misspelt.
+        filled = (_HOST if spec.fills_host else set()) | (_USER if spec.fills_user else set())
+        unknown = set() if spec.takes_more else {name for name in names if spec.argument(name) is None} - filled
+        if unknown and any(_is_secret(arg) and given.isdisjoint((arg.name, *arg.aliases)) for arg in spec.arguments):
+            secret |= unknown
+        held |= unknown if any(arg.name.lower() in VALUES for arg in spec.arguments) else set()
+    return frozenset(by_name), frozenset(secret), frozenset(held)
 
 
 def _names_a_secret(value: Json) -> bool:

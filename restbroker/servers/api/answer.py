@@ -184,7 +184,9 @@ class Answer:
         return Delivered(shown.text, body, self.status, note=note)
 
 
-def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0) -> Answer:
+def read(
+    form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float = 0.0, body: Json = None
+) -> Answer:
     """Return the answer in this response, with these secrets and the login masked wherever the server repeats them."""
     shown = mask_response(response, hiding.spellings_of(secrets) | form.secrets)
     words = shown.hide(form.parse(response, shown.text)[1])
@@ -198,6 +200,7 @@ def read(form: AnswerForm, response: Response, secrets: Iterable[hiding.Secret] 
         raw_message=" ".join(raw[: hiding.START_LIMIT].split())[:WORDS_LIMIT],
         now_s=now_s,
         form=form,
+        body=body,
         is_own=form.is_own(response),
     )
 

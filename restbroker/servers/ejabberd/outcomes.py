@@ -112,8 +112,7 @@ def read(response: Response, secrets: Iterable[hiding.Secret] = (), now_s: float
     Its `body` is parsed and not masked, its `code` ejabberd's number; `is_own` if it is JSON, which ejabberd's API
     always sends.
     """
-    answer = api_answer.read(_FORM, response, secrets, now_s)
-    return attrs.evolve(answer, body=_parse(response.parsable)[0])
+    return api_answer.read(_FORM, response, secrets, now_s, _parse(response.parsable)[0])
 
 
 def _read_for(call: Call, spec: CommandSpec | None, response: Response, now_s: float) -> Answer:
