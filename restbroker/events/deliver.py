@@ -104,9 +104,10 @@ class Deliverer:
     def offer(self, source: EventSource, events: Sequence[ServerEvent]) -> "EventOffer":
         """Queue these events for a push in this order, as `Intake.offer` promises, and return at once."""
         waiting = [self._make(source, event) for event in events]
-        self._pending.extend(event for event in waiting if isinstance(event, _PendingEvent))
+        pending = [event for event in waiting if isinstance(event, _PendingEvent)]
+        self._pending.extend(pending)
         self._came.set()
-        return EventOffer(waiting)
+        return EventOffer(waiting, pending)
 
     def _make(self, source: EventSource, event: ServerEvent) -> "_PendingEvent | Verdict | Exception":
         try:
@@ -217,10 +218,8 @@ class EventOffer:
 
     _offered: Sequence[_PendingEvent | Verdict | Exception]
     """A verdict or an error stands for an event that is not pushed."""
-
-    @property
-    def _pending(self) -> list[_PendingEvent]:
-        return [event for event in self._offered if isinstance(event, _PendingEvent)]
+    _pending: Sequence[_PendingEvent]
+    """Those that are."""
 
     async def wait(self) -> None:
         """Wait until all events are decided, for as long as Redis is away."""
@@ -299,7 +298,8 @@ def incoming_event(
         if test is None:
             return None
         route = Route()
-    members = _apply_shape({**as_json(event), "received_at": fractional(event.received_at_s)}, route.shape)
+    fields, moment_s = as_json(event), fractional(event.received_at_s)
+    members = _apply_shape({**fields, "received_at": moment_s}, route.shape)
     if route.handover.speaks_as(event.sender, members):
         return None
     window_s = source.window_s or (_ONCE_S if route.handover.arguments else None)
@@ -309,8 +309,8 @@ def incoming_event(
     own = source.own_s is not None and None not in (event.sender, event.receiver, event.body)
     return IncomingEvent(
         queue=route.queue,
-        payload=_payload(route, members, jid, event.received_at_s, command_job),
-        record=rubyjson.dumps(_note_of(route, event, jid)),
+        payload=_payload(route, members, jid, moment_s, command_job),
+        record=rubyjson.dumps({**_note_of(event, fields), "queue": route.queue, "jid": jid}),
         jid=jid,
         mark=mark or jid,
         window_ms=_ms(window_s if event.window_s is None else event.window_s),
@@ -327,10 +327,11 @@ def _ms(duration_s: float | None) -> int:
     return 0 if duration_s is None else max(1, round(duration_s * 1000))
 
 
-def _payload(route: Route, members: dict[str, Json], jid: str, now_s: float, command_job: CommandJob | None) -> bytes:
-    moment_s = fractional(now_s)
+def _payload(
+    route: Route, members: dict[str, Json], jid: str, moment_s: float, command_job: CommandJob | None
+) -> bytes:
     if route.handover.target and command_job is not None:
-        return command_job(route.handover, members, jid, now_s)
+        return command_job(route.handover, members, jid, moment_s)
     fields: dict[str, Json] = {
         "class": route.job_class,
         "args": [members],
@@ -350,15 +351,13 @@ def _apply_shape(members: dict[str, Json], shape: Shape) -> dict[str, Json]:
     return {**kept, **shape.fields}
 
 
-def _note_of(route: Route, event: ServerEvent, jid: str) -> dict[str, Json]:
-    fields = as_json(event)
+def _note_of(event: ServerEvent, fields: Mapping[str, Json]) -> dict[str, Json]:
     hidden = {"raw", "body", *event.more}
-    shown = {
+    return {
         name: value[:_LONGEST_NOTE] if isinstance(value, str) else value
         for name, value in fields.items()
         if name not in hidden
     }
-    return {**shown, "queue": route.queue, "jid": jid}
 
 
 def _mark(source: EventSource, event: ServerEvent) -> str | None:

@@ -125,6 +125,8 @@ def read_form(body: bytes) -> dict[str, str]:
 
 def _text(written: bytes) -> str:
     """Decode a name or value, unless it has a character that no form has: then it was never escaped."""
+    if written.isalnum():  # as most are
+        return written.decode("ascii")
     if (b"%" in written or b"+" in written) and _ENCODED.fullmatch(written) is not None:
         written = unquote_to_bytes(written.replace(b"+", b" "))
     return decode(written, UTF_8, "its form")
