@@ -27,7 +27,17 @@ from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
-from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
+from restbroker.job.settlement import (
+    Ack,
+    Dead,
+    Drop,
+    Requeue,
+    Retry,
+    Schedule,
+    Settlement,
+    is_plain,
+    is_unchanged_requeue,
+)
 from restbroker.light import define, field
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.connection import BUSY_S
@@ -49,6 +59,7 @@ KEPT_S = 10.0
 KEPT_BYTES = 32 * 1024 * 1024
 LOSS_S = 60.0
 _OVERHEAD_BYTES = 400
+_PLAIN = Ack()
 
 
 def take_batch(jobs: list[JobInProgress]) -> list[JobInProgress]:
@@ -133,11 +144,12 @@ class AckBuffer:
 
 @define(eq=False)
 class _SettledBatch:
-    """What was settled together: by ticket, how, and the hash of the job's bytes."""
+    """What was settled together: by ticket the hash of each job's bytes, and how, unless that `is_plain`."""
 
     at_s: float
     size_bytes: int
-    jobs: dict[str, tuple[Settlement, int]]
+    jobs: dict[str, int]
+    others: dict[str, Settlement]
 
 
 @define(eq=False)
@@ -157,15 +169,16 @@ class RecentlySettled:
 
     def add(self, settled: Sequence[tuple[str, Settlement, bytes]], now_s: float) -> None:
         """Keep settlements that Redis confirmed: of each its ticket, how, and the bytes of the job."""
-        size_bytes = sum([_size(settlement) for _, settlement, _ in settled])
-        jobs = {ticket: (settlement, hash(job)) for ticket, settlement, job in settled}
-        self._batches.append(_SettledBatch(now_s, size_bytes, jobs))
+        others = {ticket: settlement for ticket, settlement, _ in settled if not is_plain(settlement)}
+        size_bytes = _OVERHEAD_BYTES * len(settled) + sum(map(_size, others.values()))
+        jobs = {ticket: hash(job) for ticket, _, job in settled}
+        self._batches.append(_SettledBatch(now_s, size_bytes, jobs, others))
         self._size_bytes += size_bytes
         self.forget(now_s)
 
     def get(self, ticket: str) -> Settlement | None:
         """Return the settlement of this ticket; None if it is not kept, or not any more."""
-        return next((batch.jobs[ticket][0] for batch in self._batches if ticket in batch.jobs), None)
+        return next((batch.others.get(ticket, _PLAIN) for batch in self._batches if ticket in batch.jobs), None)
 
     def forget(self, now_s: float) -> None:
         """Drop settlements older than `KEPT_S` seconds, and beyond `KEPT_BYTES` the oldest, but not the last batch.
@@ -181,8 +194,8 @@ class RecentlySettled:
 
         These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
         """
-        kept = (raw for batch in self._batches for raw in batch.jobs.values())
-        settled = {job for settlement, job in kept if not is_unchanged_requeue(settlement)}
+        kept = ((job, batch.others.get(ticket)) for batch in self._batches for ticket, job in batch.jobs.items())
+        settled = {job for job, settlement in kept if not is_unchanged_requeue(settlement)}
         earlier = self.lost if now_s < self._lost_until_s else set()
         self.lost = earlier | settled | {hash(job) for job in jobs}
         self._lost_until_s = now_s + LOSS_S
@@ -199,15 +212,13 @@ class RecentlySettled:
 
 
 def _size(settlement: Settlement) -> int:
-    if isinstance(settlement, Ack) and not settlement.replies:
-        return _OVERHEAD_BYTES
     match settlement:
         case Ack(replies) | Drop(replies):
-            return _OVERHEAD_BYTES + sum([len(reply.payload) for reply in replies])
+            return sum([len(reply.payload) for reply in replies])
         case Retry(_, payload, replies) | Dead(_, payload, replies):
-            return _OVERHEAD_BYTES + len(payload) + sum([len(reply.payload) for reply in replies])
+            return len(payload) + sum([len(reply.payload) for reply in replies])
         case Schedule(_, payload) | Requeue(payload):
-            return _OVERHEAD_BYTES + len(payload or b"")
+            return len(payload or b"")
         case _:
             assert_never(settlement)
 

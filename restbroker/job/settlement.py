@@ -150,6 +150,11 @@ class Requeue:
 Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Requeue
 
 
+def is_plain(settlement: Settlement) -> bool:
+    """Tell whether a job is done, with nothing else to write, as most are."""
+    return isinstance(settlement, Ack) and not (settlement.replies or settlement.claims or settlement.effect)
+
+
 def is_unchanged_requeue(settlement: Settlement | None) -> bool:
     """Tell whether the settlement puts the very bytes that came back into their queue."""
     return isinstance(settlement, Requeue) and not settlement.payload
