@@ -9,7 +9,6 @@ import io
 import os
 import sys
 
-from restbroker import start
 from restbroker.errors import RestbrokerError, UsageError
 
 _VALUED = ("--config", "--processes", "--log-level")
@@ -19,7 +18,9 @@ _VALUED = ("--config", "--processes", "--log-level")
 def main() -> None:
     """Run the command line, and end the process with its exit code."""
     if _serves(sys.argv[1:]):
-        start.listen()
+        from restbroker.start import listen  # no other command waits for what it loads
+
+        listen()
     _replace_streams()
     if sys.argv[1:] == ["--version"]:
         _tell_version()

@@ -88,6 +88,7 @@ def test_a_quick_command_loads_nothing_slow(place: Path, store: Client, line: st
     assert not [name for name in found if set(name.split(".")) & OTHERS and name.startswith("restbroker.")]
     assert "html" not in found or not line.startswith(("enqueue", "stats"))
     assert "hashlib" not in found or not line.startswith("enqueue")
+    assert "typing" not in found or line != "--version"
     # No terminal shows them.
     assert not {"restbroker.operate.summary", "restbroker.operate.context"} & found or "stats" not in line
 
