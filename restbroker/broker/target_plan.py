@@ -1,6 +1,6 @@
 """The parts that serve one target. `app` builds them from a configuration; all its generations share them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from restbroker.broker.tokens import Tokens
@@ -54,17 +54,19 @@ class TargetPlan:
     """How jobs of one key are done one after the other; None: they are not."""
     key_rules: str = field(init=False)
     """What the target says of its order and fairness, as the store takes it; "": nothing."""
+    _unread_keys: Mapping[str, str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Read once what the target says."""
         self.order, self.key_rules = self.target.order, self.target.key_rules
+        self._unread_keys = self.target.unread_keys
 
     def unmet(self, payload: Job, reply_id: Json, expires_at_s: float | None) -> Iterable[Unmet]:
         """Return what an admitted job asks for and does not get here."""
-        if payload.is_plain and reply_id is None:
-            return ()
         answered, expires = reply_id is None or self.policy.reply_queue is not None, expires_at_s is not None
-        return unmet(payload.fields, self.target.unread_keys, expires=expires, answered=answered)
+        if payload.is_plain and answered:
+            return ()
+        return unmet(payload.fields, self._unread_keys, expires=expires, answered=answered)
 
     @property
     def time_outs_s(self) -> dict[str, float]:

@@ -15,12 +15,16 @@ from typing import Final
 import orjson
 
 from restbroker.job import expiry, retry
+from restbroker.job.fairness import FAIR_KEY
 from restbroker.job.format import reply_key
 from restbroker.job.json_types import Json
+from restbroker.job.order import ORDER_KEY
 from restbroker.light import frozen
 
 _TEXTS, _READ, _OF_OTHERS = orjson.loads(Path(__file__).with_suffix(".json").read_bytes()).values()
 _KNOWN: Final = frozenset(chain(_READ, *_OF_OTHERS.values()))
+_HARMLESS: Final = _KNOWN - {"reply_to", ORDER_KEY, FAIR_KEY, expiry.RELATIVE_FIELD}
+"""What nothing is asked in vain by, whatever its value."""
 _MOST: Final = 20
 _LONGEST: Final = 30
 _ALIKE: Final = 0.85
@@ -53,6 +57,8 @@ def unmet(
     `unread`: {member that its target does not read: the key of the configuration that would make it}; `queues`: those
     of its target, if its `retry_queue` is looked at. `expires`: whether it does; `answered`: its reply id is not lost.
     """
+    if answered and not queues and fields.keys() <= _HARMLESS:  # as most are
+        return
     if fields.get("reply_to") not in (None, "") and reply_key(fields["reply_to"]) is None:
         yield found("BadReplyTo")
     yield from (found("UnusedKey", member=name, key=unread[name]) for name in unread if fields.get(name) is not None)
