@@ -236,7 +236,7 @@ class Breaker:
                 self._answered(now_s, command, in_slot=in_slot)
             case Deferred(reason):
                 self._record_deferral(now_s, outcome, command, is_retry=is_retry, once=once)
-                self._follow(attrs.evolve(reason, message=f"{reason.message}{self._pause_text()}"))
+                self._follow(reason)
                 if reason.status in _BUSY:
                     self._slow_down(now_s, command, in_slot=in_slot)
             case Unsent(reason):
@@ -381,7 +381,7 @@ class Breaker:
 
     def _follow(self, reason: Reason) -> None:
         if not self.rules.permits:
-            self._trip(reason)
+            self._trip(attrs.evolve(reason, message=f"{reason.message}{self._pause_text()}"))
 
     def _trip(self, reason: Reason) -> None:
         if self.admits:

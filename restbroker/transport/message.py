@@ -91,6 +91,8 @@ def retry_after_s(response: Response, now_s: float) -> float | None:
     """
     longest_s = LONGEST_S if response.status == _TOO_MANY else LONGEST_PAUSE_S
     text = response.headers.get("retry-after", "").strip()
+    if not text:
+        return None
     if re.fullmatch(r"[0-9]{1,9}", text):
         return min(float(text), longest_s)
     from email.utils import parsedate_to_datetime  # few servers write a date, and to push a job takes none
