@@ -27,17 +27,7 @@ from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
-from restbroker.job.settlement import (
-    Ack,
-    Dead,
-    Drop,
-    Requeue,
-    Retry,
-    Schedule,
-    Settlement,
-    is_plain,
-    is_unchanged_requeue,
-)
+from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
 from restbroker.light import define, field
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.connection import BUSY_S
@@ -144,7 +134,7 @@ class AckBuffer:
 
 @define(eq=False)
 class _SettledBatch:
-    """What was settled together: by ticket the hash of each job's bytes, and how, unless that `is_plain`."""
+    """What was settled together: by ticket the hash of each job's bytes, and how, unless `Ack.is_plain`."""
 
     at_s: float
     size_bytes: int
@@ -169,7 +159,7 @@ class RecentlySettled:
 
     def add(self, settled: Sequence[tuple[str, Settlement, bytes]], now_s: float) -> None:
         """Keep settlements that Redis confirmed: of each its ticket, how, and the bytes of the job."""
-        others = {ticket: settlement for ticket, settlement, _ in settled if not is_plain(settlement)}
+        others = {ticket: how for ticket, how, _ in settled if not (isinstance(how, Ack) and how.is_plain)}
         size_bytes = _OVERHEAD_BYTES * len(settled) + sum(map(_size, others.values()))
         jobs = {ticket: hash(job) for ticket, _, job in settled}
         self._batches.append(_SettledBatch(now_s, size_bytes, jobs, others))

@@ -327,19 +327,17 @@ def _ms(duration_s: float | None) -> int:
     return 0 if duration_s is None else max(1, round(duration_s * 1000))
 
 
-def _payload(
-    route: Route, members: dict[str, Json], jid: str, moment_s: float, command_job: CommandJob | None
-) -> bytes:
+def _payload(route: Route, members: dict[str, Json], jid: str, now_s: float, command_job: CommandJob | None) -> bytes:
     if route.handover.target and command_job is not None:
-        return command_job(route.handover, members, jid, moment_s)
+        return command_job(route.handover, members, jid, now_s)
     fields: dict[str, Json] = {
         "class": route.job_class,
         "args": [members],
         "jid": jid,
         "queue": route.queue,
         "retry": True,
-        "created_at": moment_s,
-        "enqueued_at": moment_s,
+        "created_at": now_s,
+        "enqueued_at": now_s,
     }
     return rubyjson.dumps(fields)
 

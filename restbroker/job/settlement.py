@@ -85,6 +85,11 @@ class Ack:
     claims: tuple[Change, ...] = ()
     effect: Literal["", "refused"] = ""
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is nothing else to write, as mostly."""
+        return not (self.replies or self.claims or self.effect)
+
 
 @frozen
 class Retry:
@@ -148,11 +153,6 @@ class Requeue:
 
 
 Settlement: TypeAlias = Ack | Retry | Dead | Drop | Schedule | Requeue
-
-
-def is_plain(settlement: Settlement) -> bool:
-    """Tell whether a job is done, with nothing else to write, as most are."""
-    return isinstance(settlement, Ack) and not (settlement.replies or settlement.claims or settlement.effect)
 
 
 def is_unchanged_requeue(settlement: Settlement | None) -> bool:

@@ -23,8 +23,8 @@ from restbroker.light import frozen
 
 _TEXTS, _READ, _OF_OTHERS = orjson.loads(Path(__file__).with_suffix(".json").read_bytes()).values()
 _KNOWN: Final = frozenset(chain(_READ, *_OF_OTHERS.values()))
+# Nothing is asked in vain by these, whatever their values.
 _HARMLESS: Final = _KNOWN - {"reply_to", ORDER_KEY, FAIR_KEY, expiry.RELATIVE_FIELD}
-"""What nothing is asked in vain by, whatever its value."""
 _MOST: Final = 20
 _LONGEST: Final = 30
 _ALIKE: Final = 0.85

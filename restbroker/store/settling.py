@@ -15,18 +15,7 @@ from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
 from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
-from restbroker.job.settlement import (
-    Ack,
-    ClaimChange,
-    Dead,
-    Drop,
-    Fingerprint,
-    Requeue,
-    Retry,
-    Schedule,
-    Settlement,
-    is_plain,
-)
+from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
 from restbroker.light import define, field, frozen
 from restbroker.store.client import Argument, Reply, ScriptCall, as_score, items, raw, text
@@ -108,7 +97,7 @@ class FinishSteps:
         self._codes = [_GONE] * len(self.request.items)
         order, others, back = list[int](), list[int](), list[tuple[int, int]]()
         for place, (ticket, settlement) in enumerate(self.request.items):
-            if is_plain(settlement):
+            if isinstance(settlement, Ack) and settlement.is_plain:
                 order.append(place)
             elif isinstance(settlement, Requeue):
                 back.append((-ticket_number(ticket), place))

@@ -138,12 +138,9 @@ def headers_of(credentials: Credentials) -> Headers:
 
 def unfit_argument(arguments: Mapping[str, Json]) -> InvalidArguments | None:
     """Return the error of an argument, or its name, that XML cannot hold; None if there is none."""
-    try:
-        # What can be printed XML can hold, and this is the fast way to ask.
-        if "".join([*arguments, *arguments.values()]).isprintable():  # type: ignore[list-item]
-            return None
-    except TypeError:
-        pass  # a value is no text
+    # What can be printed XML can hold, and this is the fast way to ask.
+    if all(isinstance(text, str) and text.isprintable() for text in (*arguments, *arguments.values())):
+        return None
     unfit = next((name for name, value in arguments.items() if not (fits_xml(name) and fits_xml(value))), None)
     if unfit is None:
         return None
