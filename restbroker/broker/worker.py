@@ -673,7 +673,9 @@ class Worker:
             self.breaker.semaphore.leave()
 
     def _end(self, delivery: Delivery) -> None:
-        """End a delivery: its job has a settlement, or stays reserved, or waits for its time."""
+        """End a delivery, once: its job has a settlement, or stays reserved, or waits for its time."""
+        if delivery.is_over:
+            return
         job, slot = delivery.job, delivery.admitted.endpoint.slot
         delivery.is_over = True
         self._deliveries.pop(job, None)
@@ -721,8 +723,7 @@ class Worker:
         if delivery.scope is None:
             self._stop_round(delivery)
         self.settler.settle_bug(delivery.job, error)
-        if not delivery.is_over:
-            self._end(delivery)
+        self._end(delivery)
 
     # A person cancels
     def cancel(self, job: JobInProgress) -> bool:

@@ -189,6 +189,31 @@ async def test_bug_over_a_cancelled_job_costs_that_job_alone(harness: Harness, m
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
 
 
+async def test_probe_that_raises_as_a_person_cancels_ends_once(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, cancelled = trio.Event(), trio.Event()
+
+    async def probe(_reason: Reason) -> bool:
+        asked.set()
+        with trio.CancelScope(shield=True):
+            await cancelled.wait()
+        raise ZeroDivisionError
+
+    harness.target.judge = lambda _call, _response: Denied(Reason("NotLetIn", "403", status=403))
+    async with harness.broker():
+        await harness.until(lambda: harness.of(BrokerStarted), "it serves")
+        pool = harness.pool
+        monkeypatch.setattr(pool.worker, "probe_after_denial", probe)
+        harness.push()
+        await asked.wait()
+        assert [pool.worker.cancel(job) for job in pool.reservations.jobs.values()] == [True]
+        cancelled.set()
+        await harness.until(lambda: not pool.reservations.jobs, "it is settled")
+        assert pool.ready.free_places == harness.concurrency
+    assert harness.size("dead") == 1
+
+
 async def test_bug_over_job_cut_off_at_stop_costs_no_other_settlement(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
