@@ -264,8 +264,8 @@ class KnownHeads:
     """The heads of one server: {head: status, headers and length of the body, None for one that is not plain}.
 
     Most answers of a server have the same few heads: only the second of `Date` differs. `AnswerReader` has parsed each
-    head, once, with a body of the length that it names; an answer that it refuses, that has no length more than
-    `LONGEST_BYTES` or an encoded body, or that ends the connection is no plain answer.
+    head, once, with a body of the length that it names; an answer that it refuses, that has a long head, no length
+    or one beyond `LONGEST_BYTES`, or an encoded body, or that ends the connection is no plain answer.
 
     A header that differed between two heads, as a proxy's request id does, is left out when others are looked up: what
     is left must be, letter by letter, what is left of a clean head that was parsed. So only whole, clean lines were
@@ -284,9 +284,10 @@ class KnownHeads:
 
     def read(self, data: bytes) -> PlainAnswer | Literal[Rest.MISSING, Rest.ODD]:
         """Return the answer in `data`, or why there is none; `data` is all that came since the request was sent."""
-        at = data.find(_END) + len(_END)
+        # A longer one is left to the parser, which goes on where it stopped: one that comes byte by byte is no work.
+        at = data.find(_END, 0, _LONGEST_KNOWN_BYTES) + len(_END)
         if at < len(_END):
-            return Rest.MISSING if len(data) < LONGEST_BYTES else Rest.ODD
+            return Rest.MISSING if len(data) < _LONGEST_KNOWN_BYTES else Rest.ODD
         head = data[:at]
         try:
             found = self._known[head]
@@ -304,8 +305,6 @@ class KnownHeads:
 
     def _read_new(self, head: bytes) -> tuple[int, Headers, int] | None:
         """Return what is known of a head but for the headers that differ; if that is nothing, parse it and learn."""
-        if len(head) > _LONGEST_KNOWN_BYTES:
-            return _plain_head(head)
         shape = self._shapes.get(self._left_out.sub(b"", head))
         if shape is not None:
             return shape[0], Headers(_Lines(head)), shape[2]

@@ -228,6 +228,12 @@ def test_each_answer_with_a_length_is_plain() -> None:
     assert heads.read(shape.raw + b"x") is Rest.ODD
 
 
+def test_a_long_head_is_left_to_the_parser_which_goes_on() -> None:
+    heads, head = KnownHeads(), b"HTTP/1.1 200 OK\r\nX: " + b"x" * 5000
+    assert heads.read(head) is Rest.ODD
+    assert heads.read(head + b"\r\nContent-Length: 1\r\n\r\n0") is Rest.ODD
+
+
 def test_heads_that_never_come_again_do_not_pile_up() -> None:
     heads = KnownHeads()
     for number in range(1000):
