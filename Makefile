@@ -158,6 +158,7 @@ lint: $(VENV)/.dev ## Check style, types, who imports whom, and what is written 
 	$(BIN)/mypy examples/server-kind
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/pylint restbroker/servers
+	@! grep -rnE 'suppress\((Base)?Exception\)' restbroker --include=*.py || { echo "No exception ends in silence."; exit 1; }
 	@$(BIN)/proselint check --config dev/tools/proselint.json $(PROSE) || echo "Hints on prose: nothing fails by them."
 
 docs: reference ## Write what pages have from the code, then the site in build/site (ARGS=serve shows it on port 8000)

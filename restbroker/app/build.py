@@ -47,7 +47,7 @@ from restbroker.store.older_form import require_none
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
 from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import Event, Report
+from restbroker.telemetry.events import Event, Report, report_bug
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 from restbroker.transport.client import open_transport
@@ -154,7 +154,7 @@ def _replanned(broker_plan: BrokerPlan, config: Config) -> BrokerPlan:
     report = broker_plan.report
     open_connection, open_control = broker_plan.open_connection, broker_plan.open_control
     # Of its own: that of the generation before ends with it. Its answers lie in the memory of the same process.
-    upkeep = Upkeep(broker_plan.upkeep.room)
+    upkeep = Upkeep(broker_plan.upkeep.room, partial(report_bug, report))
     tokens = Tokens(config.tokens, report)
 
     handovers = [place.handover for _, _, place in (() if config.events is None else config.events.handovers)]

@@ -25,7 +25,7 @@ from restbroker.servers.reading import LastingReader
 from restbroker.serving.runner import Server
 from restbroker.serving.tls import Certificate
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, EventHandled, ListenerStarted, Report
+from restbroker.telemetry.events import Event, EventHandled, ListenerStarted, Report, report_bug
 from restbroker.transport.client import open_transport
 from restbroker.transport.readiness import Upkeep
 from restbroker.transport.room import Room
@@ -125,5 +125,5 @@ def _target_ports(
     """Return what the connector of a source's target may use, for a kind that reads by its users' logins."""
     if target is None or (logins := logins_of(target, open_connection)) is None:
         return None
-    http = open_transport(target, shared=Upkeep(room))
+    http = open_transport(target, shared=Upkeep(room, partial(report_bug, report)))
     return Ports(report, time.time, http, {LoginsInRedis: logins})

@@ -17,7 +17,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar, assert_never
 
@@ -47,7 +46,7 @@ from restbroker.servers.contract import NotYet, Planner
 from restbroker.store.tickets import ticket_key
 from restbroker.transport.client import LeanClient
 from restbroker.transport.exchange import ExchangeState
-from restbroker.transport.message import Request, Response
+from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Withdrawn
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -451,13 +450,18 @@ class Worker:
         assert self._advance is not None and self._client is not None  # noqa: S101, PT018 - it was started so
         delivery.run = run = self.plan.connector.deliver(delivery.call(), delivery)
         first: Step | None = None
-        with suppress(Exception):
+        bug = None
+        try:
             first = self._advance(run, None, None)
+        except (StopIteration, NotYet, NotSent, MaybeSent, Withdrawn):
+            pass  # it needs no request any more
+        except Exception as raised:  # noqa: BLE001 - a connector's bug must not end the worker
+            bug = self.plan.bug("The connector", raised)
         if type(first) is not Request or delivery.is_taken_over:
             # `deliver` takes another way than its plan, while no one knows what the target made of the request.
             self._stop_round(delivery)
             was_sent = delivery.job.delivery >= SENDING
-            dropped = Uncertain(reason_of(delivery.admitted.endpoint.spec, _DROPPED)) if was_sent else None
+            dropped = Uncertain(reason_of(delivery.admitted.endpoint.spec, bug or _DROPPED)) if was_sent else None
             self.finish(delivery, dropped, None if was_sent else error)
         elif (
             isinstance(got, Response)
@@ -705,8 +709,11 @@ class Worker:
         if exchange is not None:
             exchange.cancel()
         if run is not None:
-            with suppress(Exception):  # a bug of the connector; its job has its end
+            try:
                 run.close()
+            except Exception as raised:  # noqa: BLE001 - its job has its end
+                bug = self.plan.bug("The connector", raised)
+                self.settler.identity.warn_once(bug.code, bug.message, bug.hint)
 
     def _do(
         self, delivery: Delivery, step: Callable[Concatenate[Delivery, P], None], *args: P.args, **kwargs: P.kwargs

@@ -201,7 +201,7 @@ class Deliverer:
         """Note the refusals in Redis, or forget them if that fails: no more than a hint is lost."""
         refused, self._refused = self._refused, set()
         for source in refused:
-            with suppress(Exception):
+            with suppress(StoreUnavailable, StoreRefused):
                 await self.connection.ask(store.record_refusal, source)
 
     async def _push_group(self, arrivals: list[IncomingEvent]) -> list[PushResult]:

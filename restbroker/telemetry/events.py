@@ -418,3 +418,9 @@ class OperatorWarning(OneEvent):
 
 Event: TypeAlias = OneEvent | JobsDelivered
 Report: TypeAlias = Callable[[Event], None]
+
+
+def report_bug(report: Report, bug: Exception) -> None:
+    """Warn of what was raised where nothing may be; its text, which may hold a secret, is left out."""
+    what = f"restbroker failed with {type(bug).__name__} behind an answer; its job may lack an end until the restart."
+    report(OperatorWarning("Bug", what, "Please report this."))

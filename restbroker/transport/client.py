@@ -112,7 +112,7 @@ class LeanClient:
     def _serve(self, nursery: trio.Nursery, upkeep: Upkeep) -> ExchangeService:
         pool, heads, known = self._pool, self.heads, self._known
         return ExchangeService(
-            pool, heads, known, self._secrets, nursery, upkeep.readiness, upkeep.deadlines, self._share
+            pool, heads, known, self._secrets, nursery, upkeep.readiness, upkeep.deadlines, self._share, upkeep.on_bug
         )
 
     async def send(self, request: Request, sender: Sender | None = None) -> Response:

@@ -19,8 +19,8 @@ it gives back at its end, whichever that is.
 
 from collections import deque
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from enum import Enum
+from functools import partial
 from typing import Final, Protocol
 
 import trio
@@ -404,8 +404,7 @@ class Exchange:
         self._call(self._sink.failed, error)
 
     def _call(self, say: Callable[..., None], *what: Exception) -> None:
-        with suppress(Exception):
-            say(*what)
+        self._service.call(partial(say, *what))
 
     def _part(self, *, fit: bool) -> None:
         """Give the connection back, but keep its place."""
@@ -442,6 +441,7 @@ class ExchangeService:
     deadlines: Deadlines
     share: Share
     """What its target may take of the room."""
+    on_bug: Callable[[Exception], None]
     exchanges: set[Exchange] = field(factory=set)
     is_over: bool = False
     # What `trio.current_time` reads, at a third of its price: each request asks twice.
@@ -492,16 +492,22 @@ class ExchangeService:
     def call_soon(self, call: Callable[[], None]) -> None:
         """Call `call` once all that came at this time was read; at once if nothing is being read.
 
-        What is started in it goes over the connections of those just answered, as cheaply as can be. What it raises is
-        lost.
+        What is started in it goes over the connections of those just answered, as cheaply as can be. `on_bug` gets what
+        it raises.
         """
         if not self.readiness.is_calling:
-            with suppress(Exception):
-                call()
+            self.call(call)
             return
         if not (self.resting or self.calls):
             self.readiness.afterwards.append(self.resume)
         self.calls.append(call)
+
+    def call(self, call: Callable[[], None]) -> None:
+        """Call `call`, whose bug must not end the task that listens."""
+        try:
+            call()
+        except Exception as bug:  # noqa: BLE001
+            self.on_bug(bug)
 
     def resume(self, not_quiet: Collection[object]) -> None:
         """Have the next requests sent over the connections of those answered; `not_quiet`: where something came since.
@@ -519,8 +525,7 @@ class ExchangeService:
             else:
                 self._spare.append(idle)
         for call in calls:
-            with suppress(Exception):
-                call()
+            self.call(call)
         while self._together:
             together, self._together = self._together, []
             for exchange, connection in together:

@@ -287,11 +287,20 @@ class Rests:
             self.resting -= {who for who in self.resting if not who.close_bad()}
 
 
+def raise_again(bug: Exception) -> None:
+    """End who listens: it does so for one alone."""
+    raise bug
+
+
 @define(eq=False)
 class Upkeep:
-    """Listens, keeps deadlines and closes what rests while `run` runs; `room`: the memory for all that is received."""
+    """Listens, keeps deadlines and closes what rests while `run` runs; `room`: the memory for all that is received.
+
+    `on_bug` gets what was raised where nothing may be: it must not end those that listen for others.
+    """
 
     room: Room = field(factory=Room)
+    on_bug: Callable[[Exception], None] = raise_again
     rests: Rests = field(factory=Rests)
     deadlines: Deadlines = field(factory=Deadlines)
     readiness: Readiness = field(init=False)

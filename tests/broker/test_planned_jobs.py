@@ -324,10 +324,13 @@ async def test_job_sent_with_a_replaced_login_is_sent_with_the_new_one(paths: Pa
     assert len(heads) == len({head.partition(b"Authorization: ")[2].partition(b"\r\n")[0] for head in heads}) == 2
 
 
+@pytest.mark.parametrize("code", ["Uncertain", "Bug"])
 async def test_job_dropped_after_sending_is_uncertain_whatever_is_said(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, code: str
 ) -> None:
     async def refuse(_connector: EjabberdConnector, _call: Call, _link: Link) -> Outcome:
+        if code == "Bug":
+            raise ZeroDivisionError("seeded")
         return Rejected(Reason("NotThatWay", "Another version of the server came meanwhile."))
 
     async with warmed(paths) as serving:
@@ -335,7 +338,7 @@ async def test_job_dropped_after_sending_is_uncertain_whatever_is_said(
         serving.push([job("dropped", Mood(written(500, "")), command="register")])
         await serving.until_ended(_WARM + 1)
     (event,) = (event for event in serving.finished() if event.jid == "dropped")
-    assert event.outcome == "uncertain"
+    assert (event.outcome, event.code) == ("uncertain", code)
     assert [name_of(request) for request in serving.server.requests].count("dropped") == 1
 
 

@@ -18,7 +18,7 @@ from restbroker.config.target import TlsFiles, Url
 from restbroker.transport.client import LeanClient, open_transport
 from restbroker.transport.exchange import Exchange, ExchangeService, ExchangeState
 from restbroker.transport.message import MaybeSent, NotSent, Response, Withdrawn
-from restbroker.transport.readiness import Readiness
+from restbroker.transport.readiness import Readiness, Upkeep
 from restbroker.transport.tls import TlsWire
 from restbroker.transport.wire import Wire
 from tests.support import recorder
@@ -63,16 +63,20 @@ class Noting(Sender):
 
 
 @asynccontextmanager
-async def running(ours: Authority | None = None, **changes: object) -> AsyncIterator[tuple[LeanClient, Recorder]]:
-    """A client that runs, for TLS 1.3 if there is an authority, and its server."""
+async def running(
+    ours: Authority | None = None, bugs: list[Exception] | None = None, **changes: object
+) -> AsyncIterator[tuple[LeanClient, Recorder]]:
+    """A client that runs, for TLS 1.3 if there is an authority, and its server; `bugs` gets what it is not to raise."""
+    upkeep = Upkeep() if bugs is None else Upkeep(on_bug=bugs.append)
     serving = recording() if ours is None else recording_tls(ours.served(ssl.TLSVersion.TLSv1_3))
     async with serving as server, trio.open_nursery() as nursery:
         url = Url("http" if ours is None else "https", "127.0.0.1", server.port)
         files = TlsFiles() if ours is None else TlsFiles(ours.ca)
         client = open_transport(
-            target(server.port, url=url, tls=files, concurrency=PLACES - 1, engine="lean", **changes)
+            target(server.port, url=url, tls=files, concurrency=PLACES - 1, engine="lean", **changes), shared=upkeep
         )
         assert isinstance(client, LeanClient)
+        await nursery.start(upkeep.run)
         await nursery.start(client.run)
         yield client, server
         await client.aclose()
@@ -295,7 +299,8 @@ def bug() -> None:
 async def test_a_bug_in_a_sink_costs_its_exchange_alone(
     sink: Callable[[], Noting], said: list[str], kind: type[Exception]
 ) -> None:
-    async with running() as (client, server):
+    bugs: list[Exception] = []
+    async with running(bugs=bugs) as (client, server):
         await client.send(post())
         made = sink()
         service(client).start(post(), made)
@@ -305,6 +310,7 @@ async def test_a_bug_in_a_sink_costs_its_exchange_alone(
         assert (await client.send(post())).status == 200
         assert server.connections == 1
         assert leaves_nothing(client)
+        assert len(bugs) == isinstance(made, Failing)
 
 
 @attrs.define(eq=False)
@@ -317,7 +323,8 @@ class Failing(Noting):
 
 
 async def test_bug_after_a_batch_stops_neither_listener_nor_others() -> None:
-    async with running() as (client, server):
+    bugs: list[Exception] = []
+    async with running(bugs=bugs) as (client, server):
         await client.send(post())
         called = Noting()
 
@@ -329,6 +336,7 @@ async def test_bug_after_a_batch_stops_neither_listener_nor_others() -> None:
         await called.end()
         assert (await client.send(post())).status == 200
         assert (server.connections, leaves_nothing(client)) == (1, True)
+        assert [str(raised) for raised in bugs] == ["seeded"]
 
 
 async def test_a_request_that_http_forbids_fails_before_it_begins() -> None:
