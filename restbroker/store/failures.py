@@ -33,6 +33,7 @@ _PASSING: Mapping[str, tuple[str, str]] = {
         "Find out which: redis-cli MONITOR shows each command and its client.",
     ),
 }
+_RIGHTS = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
 _AWAITED = frozenset({"READONLY", "MASTERDOWN", "CLUSTERDOWN", "NOREPLICAS", "TRYAGAIN", "UNBLOCKED"})
 """The codes of a server that a failover is about to replace, or has replaced."""
 _DEMOTED = _AWAITED - {"CLUSTERDOWN", "TRYAGAIN"}
@@ -145,10 +146,10 @@ def _from_reply(error: ErrorReply, address: str, password: Secret | None) -> Res
             reason = "WRONGTYPE: a key is of another type than restbroker needs"
             hint = "restbroker check names the key. Find out who writes it, and move it away (RENAME)."
         case "NOPERM":
-            hint = 'Give this Redis user the rights that docs/sidekiq.md names for it: "A Redis user" (ACL SETUSER).'
+            hint = _RIGHTS
         case _ if reason.startswith(_NO_RIGHT_TEXTS):
             reason = f"NOPERM: {reason}"
-            hint = '`restbroker check` names the right that the user lacks; docs/sidekiq.md has all: "A Redis user".'
+            hint = _RIGHTS
         case "MOVED" | "ASK" | "CROSSSLOT":
             hint = "Redis Cluster cannot hold Sidekiq queues; use a single Redis with replicas."
         case _ if reason.endswith("DB index is out of range"):

@@ -30,8 +30,8 @@ PASSING: list[tuple[ErrorReply, str, str]] = [
 STAYING: list[tuple[ErrorReply, str, str]] = [
     (ErrorReply("ERR DB index is out of range"), "DB index is out of range", "RedisDatabase"),
     (ErrorReply("NOPERM this user has no permissions"), "no permissions", "ACL SETUSER"),
-    (ErrorReply("ERR The user executing the script can't run this command or"), "NOPERM: The user", "restbroker check"),
-    (ErrorReply("ERR ACL failure in script: User u has no"), "NOPERM: ACL failure in script", "restbroker check"),
+    (ErrorReply("ERR The user executing the script can't run this command or"), "NOPERM: The user", "A Redis user"),
+    (ErrorReply("ERR ACL failure in script: User u has no"), "NOPERM: ACL failure in script", "A Redis user"),
     (ErrorReply("CROSSSLOT Keys in request"), "Keys in request", "Cluster cannot hold"),
     (ErrorReply("MOVED 5 127.0.0.1:1"), "refused a command: MOVED 5 127.0.0.1:1", "Cluster cannot hold"),
     (ErrorReply("ASK 5 127.0.0.1:1"), "refused a command: ASK 5 127.0.0.1:1", "Cluster cannot hold"),
