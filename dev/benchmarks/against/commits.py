@@ -4,6 +4,7 @@ Always holds: nothing of this tree is on the path of what is measured, and its w
 what was installed stays in build/against, so that a second comparison begins at once (`make clean` removes it).
 """
 
+import os
 import platform
 import shutil
 import subprocess
@@ -71,7 +72,9 @@ def _git(*words: str) -> bytes:
 
 
 def _run(*words: str, content: bytes = b"") -> bytes:
-    done = subprocess.run(words, input=content, capture_output=True, check=False)
+    # pip would take a restbroker that it finds by PYTHONPATH for the one to be installed.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(words, input=content, capture_output=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{' '.join(words)}: {done.stderr.decode(errors='replace')[-2000:]}")
     return done.stdout
