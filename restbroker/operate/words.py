@@ -24,7 +24,7 @@ LIMITS: Final[Mapping[str, str]] = {
 }
 """What held the last fetch of a process back (`limited`)."""
 LIMIT_HINTS: Final[Mapping[str, str]] = {
-    "refused": "`restbroker check` says why.",
+    "refused": "Its log has Redis' words; docs/sidekiq.md lists the rights that its Redis user needs.",
     "dead": "Retry or delete dead jobs (`restbroker dead`), or raise DeadLimit.",
     "old_order": "`restbroker keys list` shows them.",
 }

@@ -207,6 +207,12 @@ def test_right_missing_only_to_the_terminal_is_no_problem(make_redis: MakeRedis)
     assert "docs/sidekiq.md" in (note.hint or "")
 
 
+def test_user_of_one_namespace_is_refused_nothing_that_run_needs(make_redis: MakeRedis) -> None:
+    server = make_redis()
+    server.command("ACL SETUSER default resetkeys ~ns:*")
+    assert "Refused" not in looked(server.url, REDISNAMESPACE="ns")
+
+
 def test_right_missing_to_put_jobs_back_from_hands_is_a_problem(make_redis: MakeRedis) -> None:
     server = make_redis()
     server.command("ACL SETUSER default -lmove")

@@ -21,7 +21,7 @@ from restbroker.operate import migrate
 from restbroker.operate.check.config import TEXTS
 from restbroker.operate.names import listed, nearest
 from restbroker.operate.problems import problems
-from restbroker.operate.system import Queue, Snapshot, stopped_keys, system, target_state
+from restbroker.operate.system import Queue, Snapshot, stopped_keys, system, target_state, unless_refused
 from restbroker.servers import registry
 from restbroker.servers.findings import Finding, ok
 from restbroker.store import migration, sets, survey
@@ -150,7 +150,7 @@ def _pushed_elsewhere(
 ) -> Finding | None:
     """Return the finding that producers may push to another namespace or database; None if nothing suggests it."""
     queues = f"the queue {new[0]}" if len(new) == 1 else f"the queues {listed(new)}"
-    others = sorted(survey.namespaces(client) - {config.namespace})
+    others = sorted(unless_refused(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace})
     if others and not has_known:
         shown = ", ".join(other or "none" for other in others[:5])
         key = f'"RedisNamespace": "{others[0]}"' if others[0] else 'Remove "RedisNamespace".'
