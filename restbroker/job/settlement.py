@@ -8,7 +8,7 @@ what is recorded of its signature.
 from typing import Literal, TypeAlias
 
 from restbroker.job.format import ResponseQueue
-from restbroker.light import frozen, frozen_plain
+from restbroker.light import field, frozen, frozen_plain
 
 
 @frozen_plain
@@ -84,10 +84,11 @@ class Ack:
     replies: tuple[Reply, ...] = ()
     claims: tuple[Change, ...] = ()
     effect: Literal["", "refused"] = ""
+    is_plain: bool = field(init=False, eq=False, repr=False)
+    """Whether there is nothing else to write, as mostly."""
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is nothing else to write, as mostly."""
+    @is_plain.default
+    def _has_no_more(self) -> bool:
         return not (self.replies or self.claims or self.effect)
 
 

@@ -22,7 +22,7 @@ from typing import Any, Concatenate, Final, ParamSpec, Protocol, TypeAlias, Type
 import trio
 
 from restbroker.errors import ConnectionEnded, RestbrokerError, StoreRefused, StoreUnavailable
-from restbroker.light import frozen
+from restbroker.light import frozen_plain
 from restbroker.store import events
 from restbroker.store.client import Client, Reply, ScriptCall, evalsha
 from restbroker.store.codes import APPLIED, Code
@@ -104,7 +104,7 @@ class DeadlineKeeper(Protocol):
         ...
 
 
-@frozen(eq=False)
+@frozen_plain(eq=False)
 class _Sent:
     """A settlement that was sent without a task."""
 
@@ -205,7 +205,8 @@ class Connection:
             self._forget_watch()
         if self._watch is None and client.has_ended:
             return False
-        is_counted = steps.day == self._counted_day and trio.current_time() >= self._scripts_until_s
+        at_s = trio.current_time()
+        is_counted = steps.day == self._counted_day and at_s >= self._scripts_until_s
         try:
             commands = (steps.commands() if is_counted else None) or [evalsha(steps.calls[0])]
             if not client.send(commands, _AT_ONCE_BYTES):
@@ -213,8 +214,7 @@ class Connection:
         except StoreUnavailable:
             self._forget_watch()
             return False
-        now_s = trio.current_time()
-        self._sent = _Sent(steps, watch, deadlines, done, now_s, now_s + client.timeout_s)
+        self._sent = _Sent(steps, watch, deadlines, done, at_s, at_s + client.timeout_s)
         deadlines.watch(self, self._sent.due_s)
         if request.next is None:
             # Nothing waits for the answer: to be woken by it costs more than all that is done with it.

@@ -42,7 +42,7 @@ class _Fixed:
         return keys._key(self._name)  # noqa: SLF001 - it is a part of that class
 
 
-@frozen
+@frozen(cache_hash=True)
 class RedisKeys:
     """Every key, with the prefix of `namespace` ("" for none). Sidekiq's own names: documented, versions 5 to 8."""
 

@@ -288,7 +288,7 @@ def answers(link: RedisLink, commands: Commands) -> Steps[list[Reply]]:
 def pack(commands: Commands) -> bytes:
     """Return commands as the bytes that are sent."""
     # hiredis 3.5 types its argument as a tuple of exactly one word.
-    return b"".join(hiredis.pack_command(tuple(command)) for command in commands)  # type: ignore[arg-type]
+    return b"".join(map(hiredis.pack_command, map(tuple, commands)))  # type: ignore[arg-type]
 
 
 def _to_address(endpoint: Endpoint) -> Steps[socket.socket]:

@@ -17,13 +17,13 @@ from restbroker.job.fairness import BEFORE_ORDER
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, is_reply_key
 from restbroker.job.settlement import Ack, ClaimChange, Dead, Drop, Fingerprint, Requeue, Retry, Schedule, Settlement
 from restbroker.job.settlement import Reply as Answer
-from restbroker.light import define, field, frozen
+from restbroker.light import define, field, frozen_plain
 from restbroker.store.client import Argument, Reply, ScriptCall, as_score, items, raw, text
 from restbroker.store.codes import APPLIED, Code, Gone, Refused, as_code
 from restbroker.store.history import Records
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.keys import RedisKeys
-from restbroker.store.tickets import MAX_BATCH, has_key, ticket_number, ticket_queue
+from restbroker.store.tickets import has_key, ticket_number, ticket_queue
 
 TicketSettlement: TypeAlias = tuple[str, Settlement]
 """A ticket, and what becomes of its job."""
@@ -33,7 +33,7 @@ _KNOWN: Final = 256
 """For how many targets the names of keys are kept."""
 
 
-@frozen
+@frozen_plain
 class TakeNext:
     """A settlement's request for the next jobs of the keys whose jobs are done, at most `count`.
 
@@ -46,7 +46,7 @@ class TakeNext:
     max_dead: int = 0
 
 
-@frozen
+@frozen_plain
 class FinishRequest:
     """Tickets with the settlements of their jobs. `queues` as registered; `hwm` as in `FetchRequest`, 0 leaves it.
 
@@ -70,33 +70,58 @@ class FinishRequest:
 
 @define(eq=False)
 class FinishSteps:
-    """One request on its way: the `calls` that it sends, in their order, and what their replies mean.
+    """One request on its way: `calls`, the one call that it sends (none if no job needs Redis), and what it answers.
 
     Each job is settled by itself. Jobs that go back are pushed last, newest first, so that the oldest is taken first
-    again. Where a reply is lost or refused, some may be settled all the same; the same request again answers `Gone` for
-    those. `now_s` gives the day to count in.
+    again. Where the reply is lost or refused, some may be settled all the same; the same request again answers `Gone`
+    for those. `now_s` gives the day to count in.
     """
 
     keys: RedisKeys
     request: FinishRequest
     now_s: float
     calls: list[ScriptCall] = field(init=False)
+    day: int = field(init=False)
+    """The day to count in, in days since the epoch."""
     taken: tuple[FetchedJob, ...] = field(init=False, default=())
     """What came with the settlement, once its replies are read."""
     _codes: list[Code] = field(init=False)
-    _batches: list[tuple[int, list[int]]] = field(init=False)
-    """The batches of the order: where each begins, and the places of its jobs."""
-    _next: TakeNext | None = field(init=False)
+    _places: Sequence[int] = field(init=False)
+    """The jobs of the call, by their places in the request."""
+    _next: TakeNext | None = field(init=False, default=None)
 
     def __attrs_post_init__(self) -> None:
-        """Set all codes to `Gone` (nothing is done until Redis answers), then find the order and make the calls.
+        """Set all codes to `Gone` (nothing is done until Redis answers), then make the call.
 
-        Plain jobs come first: done, with nothing else to write, as most are, so that to settle one means only to remove
-        it. A job that is refused without asking Redis gets its code here.
+        Mostly all jobs are plain: done, with nothing else to write, so that to settle one means only to remove it.
         """
-        self._codes = [_GONE] * len(self.request.items)
+        request = self.request
+        self.day, self._codes, tickets = int(self.now_s // _DAY_S), [_GONE] * len(request.items), list[str]()
+        if not request.may_be_marked:
+            for ticket, settlement in request.items:
+                if not (isinstance(settlement, Ack) and settlement.is_plain) or BEFORE_ORDER in ticket:
+                    break
+                tickets.append(ticket)
+        if not tickets or len(tickets) < len(request.items):
+            self._ask_finish()
+            return
+        names = _done_keys(self.keys, request.identity, self.day)
+        arguments: list[Argument] = [request.hwm, len(tickets), *tickets]
+        if request.records is not None:
+            names = [*names, self.keys.history]
+            arguments += [request.records.keep_ms, *request.records.each]
+        self._places, self.calls = range(len(tickets)), [("done", names, arguments)]
+
+    def _ask_finish(self) -> None:
+        """Make the call of the script that knows all: plain jobs come first.
+
+        A job that is refused without asking Redis gets its code here.
+        """
+        request, has_keys = self.request, False
         order, others, back = list[int](), list[int](), list[tuple[int, int]]()
-        for place, (ticket, settlement) in enumerate(self.request.items):
+        for place, (ticket, settlement) in enumerate(request.items):
+            # Whether a key goes on, or gets a job back; no other batch pays for it.
+            has_keys = has_keys or BEFORE_ORDER in ticket or (isinstance(settlement, Requeue) and has_key(ticket))
             if isinstance(settlement, Ack) and settlement.is_plain:
                 order.append(place)
             elif isinstance(settlement, Requeue):
@@ -106,18 +131,39 @@ class FinishSteps:
             else:
                 others.append(place)
         plain = len(order)
-        order += [*others, *(place for _, place in sorted(back))]
-        self._batches = [(start, order[start : start + MAX_BATCH]) for start in range(0, len(order), MAX_BATCH)]
-        self._next = None if self.request.next is None else next_of(self.request, len(self._batches))
-        self.calls = [
-            _call(self.keys, self.request, self._next, places=places, plain=plain - start, now_s=self.now_s)
-            for start, places in self._batches
-        ]
+        order += others
+        if back:
+            order += [place for _, place in sorted(back)]
+        if has_keys and len(request.queues) == 1:
+            self._next = request.next
+        self._places, self.calls = order, [self._finish_call(order, plain, has_keys=has_keys)] if order else []
 
-    @property
-    def day(self) -> int:
-        """The day to count in, in days since the epoch."""
-        return int(self.now_s // _DAY_S)
+    def _finish_call(self, places: Sequence[int], plain: int, *, has_keys: bool) -> ScriptCall:
+        """Return the call for the jobs at these places, the first `plain` of which are plain."""
+        keys, request, wanted = self.keys, self.request, self._next
+        destinations, weights = Destinations(keys), _weights(request.key_rules) if has_keys else ""
+        recorded = 0 if request.records is None else len(places)
+        arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded, weights]
+        if wanted is None:
+            arguments += ["", ""]
+        else:
+            arguments += [wanted.base, wanted.count, request.queues[0], wanted.max_dead, PAYLOAD_LIMIT_BYTES]
+        for number, place in enumerate(places):
+            ticket, settlement = request.items[place]
+            arguments.append(ticket)
+            if number >= plain:
+                died = settlement if isinstance(settlement, Dead) else None
+                arguments += [*_script_arguments(settlement), ticket_queue(ticket)]
+                arguments += destinations.make(_replies(settlement), settlement.claims, died)
+        lists = [*list_keys(keys, request.queues), *destinations.lists]
+        if weights:
+            lists += places_of_keys(keys, request.target, request.queues)
+        if wanted is not None:
+            lists += [keys.heartbeats, keys.paused_queues, keys.pause(request.target)]
+        if request.records is not None:
+            lists.append(keys.history)
+            arguments += [request.records.keep_ms, *map(request.records.each.__getitem__, places)]
+        return "finish", [*_common_keys(keys, request.identity, request.target, self.day), *lists], arguments
 
     def commands(self) -> list[Sequence[Argument]] | None:
         """Return what settles its one plain job in one step without a script, which costs more; None: only that can.
@@ -128,23 +174,23 @@ class FinishSteps:
         request, (name, keys, _) = self.request, self.calls[0]
         if name != "done" or len(request.items) > 1 or request.hwm or request.records or not request.is_ours:
             return None
-        in_progress, *counters = keys
-        count = [("INCRBY", counter, 1) for counter in counters]
-        return [("MULTI",), ("HDEL", in_progress, request.items[0][0]), *count, ("EXEC",)]
+        in_progress, total, of_day = keys
+        settled = ("HDEL", in_progress, request.items[0][0])
+        return [("MULTI",), settled, ("INCRBY", total, 1), ("INCRBY", of_day, 1), ("EXEC",)]
 
     def read_replies(self, replies: Sequence[Reply | StoreRefused]) -> list[Code]:
         """Return one code per item, in order, from the replies to `calls`. Raise a `StoreRefused` among them."""
-        for (_, places), reply in zip(self._batches, replies, strict=True):
+        for reply in replies:
             if isinstance(reply, StoreRefused):
                 raise reply
-            answers = items(reply, len(places)) if self._next is None else self._read_both(reply)
-            for place, answer in zip(places, answers, strict=False):
+            answers = items(reply, len(self._places)) if self._next is None else self._read_both(reply, self._next.base)
+            for place, answer in zip(self._places, answers, strict=False):
                 self._codes[place] = APPLIED if answer == 1 else as_code(answer)
         return self._codes
 
-    def _read_both(self, reply: Reply) -> Sequence[Reply]:
+    def _read_both(self, reply: Reply, base: int) -> Sequence[Reply]:
         codes, found = items(reply, 2)
-        base, queue, given = 0 if self._next is None else self._next.base, self.request.queues[0], items(found)
+        queue, given = self.request.queues[0], items(found)
         numbered = enumerate(zip(given[::2], given[1::2], strict=True), base + 1)
         self.taken = tuple(
             FetchedJob(f"{number}:1:{text(key)}", number, queue, raw(job)) for number, (key, job) in numbered
@@ -157,62 +203,6 @@ def _refusal(settlement: Settlement) -> str | None:
         if reply.queue is None and not is_reply_key(reply.key or ""):
             return f"{reply.key!r} is not a key for answers (restbroker:reply:NAME)"
     return None
-
-
-def next_of(request: FinishRequest, calls: int) -> TakeNext | None:
-    """Return what is taken with a request that takes so many calls."""
-    if request.next is None or calls != 1 or len(request.queues) != 1:
-        return None
-    return request.next if _needs_keys(request.items) else None
-
-
-def _needs_keys(batch: Sequence[TicketSettlement]) -> bool:
-    """Tell whether a key goes on, or gets a job back; no other batch pays for it."""
-    return any(
-        BEFORE_ORDER in ticket or (isinstance(settlement, Requeue) and has_key(ticket)) for ticket, settlement in batch
-    )
-
-
-def _call(
-    keys: RedisKeys, request: FinishRequest, wanted: TakeNext | None, places: Sequence[int], plain: int, now_s: float
-) -> ScriptCall:
-    """Return the script call for the jobs at these places; the first `plain` of them (all, if it is more) are plain."""
-    batch = [request.items[place] for place in places]
-    plain = min(max(0, plain), len(batch))
-    if plain == len(batch) and not (request.may_be_marked or wanted or _needs_keys(batch)):
-        return _done_call(keys, request, places, now_s)
-    destinations = Destinations(keys)
-    recorded = 0 if request.records is None else len(batch)
-    weights = _weights(request.key_rules) if _needs_keys(batch) else ""
-    arguments: list[Argument] = [request.identity, request.hwm, len(request.queues), plain, recorded, weights]
-    if wanted is None:
-        arguments += ["", ""]
-    else:
-        arguments += [wanted.base, wanted.count, request.queues[0], wanted.max_dead, PAYLOAD_LIMIT_BYTES]
-    arguments += [ticket for ticket, _ in batch[:plain]]
-    for ticket, settlement in batch[plain:]:
-        arguments += [ticket, *_script_arguments(settlement), ticket_queue(ticket)]
-        died = settlement if isinstance(settlement, Dead) else None
-        arguments += destinations.make(_replies(settlement), settlement.claims, died)
-    lists = [*list_keys(keys, request.queues), *destinations.lists]
-    if weights:
-        lists += places_of_keys(keys, request.target, request.queues)
-    if wanted is not None:
-        lists += [keys.heartbeats, keys.paused_queues, keys.pause(request.target)]
-    if request.records is not None:
-        lists.append(keys.history)
-        arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
-    return "finish", [*_common_keys(keys, request.identity, request.target, int(now_s // _DAY_S)), *lists], arguments
-
-
-def _done_call(keys: RedisKeys, request: FinishRequest, places: Sequence[int], now_s: float) -> ScriptCall:
-    """Return the call for jobs that are done, where there is nothing else to do."""
-    names = _done_keys(keys, request.identity, int(now_s // _DAY_S))
-    arguments: list[Argument] = [request.hwm, len(places), *(request.items[place][0] for place in places)]
-    if request.records is not None:
-        names = [*names, keys.history]
-        arguments += [request.records.keep_ms, *(request.records.each[place] for place in places)]
-    return "done", names, arguments
 
 
 @lru_cache(_KNOWN)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from restbroker.errors import RestbrokerError
-from restbroker.job.settlement import Ack, Reply, Requeue, Settlement
+from restbroker.job.settlement import Ack, Reply, Requeue
 from restbroker.store.client import StoreSettings, open_client
 from restbroker.store.codes import Applied, Gone
 from restbroker.store.history import Records
@@ -120,17 +120,6 @@ def test_what_is_not_plain_is_settled_by_finish(why: str) -> None:
     request: dict[str, Any] = {"queues": QUEUES, "items": [ONE, TWO], "may_be_marked": False, **NOT_PLAIN[why]}
     steps = FinishSteps(RedisKeys(NAMESPACE), FinishRequest(identity="me", target="t", hwm=0, **request), 1.0)
     assert [name for name, *_ in steps.calls] == ["finish"]
-
-
-def test_of_many_jobs_those_that_are_plain_go_by_themselves(pool: Pool, server: Server) -> None:
-    tickets = pool.start(500) + [f"{number}:1" for number in range(501, 601)]
-    server.raw.hset(f"ns:restbroker:ip:{pool.identity}", mapping=dict.fromkeys(tickets, "job"))
-    settled: list[tuple[str, Settlement]] = [(ticket, Ack()) for ticket in tickets]
-    settled[550] = (tickets[550], Ack((Reply(b"r", queue="out"),)))
-    request = FinishRequest(pool.identity, "t", QUEUES, 0, settled, may_be_marked=False)
-    assert [name for name, *_ in FinishSteps(pool.client.keys, request, 1.0).calls] == ["done", "finish"]
-    assert pool.settle(*settled, may_be_marked=False) == [Applied()] * 600
-    assert counted(server) == [600, 600]
 
 
 def test_marks_of_jobs_go_with_them_where_there_may_be_any(pool: Pool, server: Server) -> None:
