@@ -1,9 +1,10 @@
 """Settles jobs in Redis, in batches: the jobs that are decided while one batch is written are the next batch.
 
 A *batch* is what one call settles. It goes one of three ways. While few jobs come, it is sent in the step in which the
-jobs are decided, without a task (`_settle_now`). A fetch of the poller takes it along, since one round trip costs less
-than two (`settle_and_fetch`). All else is done by the acker's task, one per pool: after an outage; what Redis refuses;
-and the last batches. With order the answer to each may bring the next job of a key.
+jobs are decided, without a task (`_flush`). A fetch of the poller takes it along, since one round trip costs less than
+two (`settle_and_fetch`). All else is done by the acker's task, one per pool: after an outage; what Redis refuses; and
+the last batches. Whichever way it went, `_read` notes what became of it. With order the answer to each may bring the
+next job of a key.
 
 Always holds: a job is released only when Redis has confirmed its settlement; during an outage of Redis the settlements
 wait here, never more than were fetched, and are written when it is back; the jobs that a fetch settles are released, or
@@ -12,28 +13,26 @@ back in the buffer, however the fetch ends.
 
 import math
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import assert_never
 
-import attrs
 import trio
 
 from restbroker.broker.agent import Agent
 from restbroker.broker.health import Lease
-from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress
+from restbroker.broker.job_in_progress import REQUESTED, IllegalTransition, JobInProgress, RecentlySettled
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import Settler
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job import settle
-from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Schedule, Settlement, is_unchanged_requeue
+from restbroker.job.settlement import Dead, Retry, Schedule
 from restbroker.light import define, field
 from restbroker.store.codes import Applied, Clash, Code, Gone, Refused
 from restbroker.store.connection import BUSY_S
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest
-from restbroker.store.settling import FinishRequest, TakeNext
+from restbroker.store.settling import FinishRequest, TakeNext, TicketSettlement
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.transport.readiness import Upkeep
 
@@ -45,11 +44,6 @@ BATCH_ENOUGH = 50
 """How many jobs are worth a call of their own: no more are waited for."""
 _FEW = 8
 """Where no more are settled together, and no job waits for the mark or comes along, the next fetch tells it."""
-KEPT_S = 10.0
-KEPT_BYTES = 32 * 1024 * 1024
-LOSS_S = 60.0
-_OVERHEAD_BYTES = 400
-_PLAIN = Ack()
 
 
 def take_batch(jobs: list[JobInProgress]) -> list[JobInProgress]:
@@ -57,10 +51,13 @@ def take_batch(jobs: list[JobInProgress]) -> list[JobInProgress]:
 
     A batch ends with its first oversized job, since Redis takes long to settle that.
     """
-    batch = jobs[:MAX_BATCH]
-    count = next((place for place, job in enumerate(batch, 1) if job.size_bytes), len(batch))
+    count = 0
+    for count, job in enumerate(jobs, 1):
+        if job.size_bytes or count == MAX_BATCH:
+            break
+    batch = jobs[:count]
     del jobs[:count]
-    return batch[:count]
+    return batch
 
 
 @define(eq=False)
@@ -74,9 +71,8 @@ class AckBuffer:
     """
 
     ready: ReadyBuffer
-    settle_now: Callable[[], bool] = lambda: False
-    """Sends what waits here in this step, or once what it sent before is answered; False: the acker's task has to."""
     jobs: list[JobInProgress] = field(factory=list)
+    _flush: Callable[[], object] | None = None
     _acker: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
     _more: bool = False
     _gathers: bool = False
@@ -87,6 +83,10 @@ class AckBuffer:
         """Whether a batch is being settled, or is about to be, so that a call of Redis is made anyway."""
         return bool(self.jobs) or not self._acker
 
+    def serve(self, flush: Callable[[], object]) -> None:
+        """Call `flush` when what waits here is to be settled and no more will follow soon."""
+        self._flush = flush
+
     def add(self, job: JobInProgress) -> None:
         """Add a job with its settlement. If others can be started, more will follow soon."""
         self.add_all((job,))
@@ -96,9 +96,10 @@ class AckBuffer:
         self.jobs += jobs
         self._more = more = self.ready.is_ready
         if (not self._gathers or not more or len(self.jobs) >= BATCH_ENOUGH) and self._acker:
-            if not (more or self._gathers) and self.settle_now():
-                return
-            self._acker.unpark_all()
+            if more or self._gathers or self._flush is None:
+                self._acker.unpark_all()
+            else:
+                self._flush()
 
     def wake(self) -> None:
         """Have the acker's task settle what waits here."""
@@ -133,84 +134,12 @@ class AckBuffer:
 
 
 @define(eq=False)
-class _SettledBatch:
-    """What was settled together: by ticket the hash of each job's bytes, and how, unless `Ack.is_plain`."""
+class _Batch:
+    """What one call of Redis settles. `last` is the highest ticket number that was issued before the call."""
 
-    at_s: float
-    size_bytes: int
-    jobs: dict[str, int]
-    others: dict[str, Settlement]
-
-
-@define(eq=False)
-class RecentlySettled:
-    """The settlements of the last seconds of one pool, in case Redis forgets them; bounded by time and size.
-
-    A Redis that restarts without its last second, or a replica that takes over, may list jobs as in progress that were
-    settled: they are settled again, and not run. Or it may have them in their queue, as if they had never been taken:
-    then they run again, as jobs that may have run. `now_s` is the time by any rising clock, the same for all methods.
-    """
-
-    _batches: deque[_SettledBatch] = field(factory=deque)
-    _size_bytes: int = 0
-    lost: set[int] = field(factory=set)
-    """The hashes of the jobs of which `may_have_run` may be true."""
-    _lost_until_s: float = float("-inf")
-
-    def add(self, settled: Sequence[tuple[str, Settlement, bytes]], now_s: float) -> None:
-        """Keep settlements that Redis confirmed: of each its ticket, how, and the bytes of the job."""
-        others = {ticket: how for ticket, how, _ in settled if not (isinstance(how, Ack) and how.is_plain)}
-        size_bytes = _OVERHEAD_BYTES * len(settled) + sum(map(_size, others.values()))
-        jobs = {ticket: hash(job) for ticket, _, job in settled}
-        self._batches.append(_SettledBatch(now_s, size_bytes, jobs, others))
-        self._size_bytes += size_bytes
-        self.forget(now_s)
-
-    def get(self, ticket: str) -> Settlement | None:
-        """Return the settlement of this ticket; None if it is not kept, or not any more."""
-        return next((batch.others.get(ticket, _PLAIN) for batch in self._batches if ticket in batch.jobs), None)
-
-    def forget(self, now_s: float) -> None:
-        """Drop settlements older than `KEPT_S` seconds, and beyond `KEPT_BYTES` the oldest, but not the last batch.
-
-        To be called now and then, so that an idle pool keeps none.
-        """
-        batches = self._batches
-        while batches and (now_s - batches[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(batches) > 1)):
-            self._size_bytes -= batches.popleft().size_bytes
-
-    def record_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
-        """Note that Redis may have lost its last writes: for `LOSS_S` seconds `may_have_run` is true of some jobs.
-
-        These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
-        """
-        kept = ((job, batch.others.get(ticket)) for batch in self._batches for ticket, job in batch.jobs.items())
-        settled = {job for job, settlement in kept if not is_unchanged_requeue(settlement)}
-        earlier = self.lost if now_s < self._lost_until_s else set()
-        self.lost = earlier | settled | {hash(job) for job in jobs}
-        self._lost_until_s = now_s + LOSS_S
-
-    def may_have_run(self, job: bytes, now_s: float) -> bool:
-        """Tell whether a fetched job (its bytes) is one of those that `record_loss` noted.
-
-        Each is reported once, since a second job with equal bytes is a new job.
-        """
-        if hash(job) not in self.lost:
-            return False
-        self.lost.remove(hash(job))
-        return now_s < self._lost_until_s
-
-
-def _size(settlement: Settlement) -> int:
-    match settlement:
-        case Ack(replies) | Drop(replies):
-            return sum([len(reply.payload) for reply in replies])
-        case Retry(_, payload, replies) | Dead(_, payload, replies):
-            return len(payload) + sum([len(reply.payload) for reply in replies])
-        case Schedule(_, payload) | Requeue(payload):
-            return len(payload or b"")
-        case _:
-            assert_never(settlement)
+    jobs: list[JobInProgress]
+    request: FinishRequest
+    last: int
 
 
 @define(eq=False)
@@ -225,7 +154,7 @@ class Acker(Agent):
     recently_settled: RecentlySettled = field(factory=RecentlySettled)
     successor: trio.Event = field(factory=trio.Event)
     """Set when the next job of a key may start, now or later, where they are done in order; the poller renews it."""
-    ask_next: Callable[[int], TakeNext | None] = lambda _count: None
+    ask_next: Callable[[int], TakeNext | None] | None = None
     """Returns what is taken with the settlement of so many jobs, None if nothing is; the poller knows."""
     take_next: Callable[[Sequence[FetchedJob]], object] = len
     """Hands out what was taken so."""
@@ -243,7 +172,7 @@ class Acker(Agent):
 
     async def run(self) -> None:
         """Settle until `close` and until the buffer is empty. When cancelled, what is not settled stays reserved."""
-        self.buffer.settle_now = self._settle_now
+        self.buffer.serve(self._flush)
         async with trio.open_nursery() as beside:
             beside.start_soon(self._insist)
             while await self.buffer.wait_for_batch() or self._is_sent:
@@ -257,59 +186,62 @@ class Acker(Agent):
                     await self.store.wait_for_reply()
             beside.cancel_scope.cancel()
 
-    def _settle_now(self) -> bool:
-        """Send the settlements in the buffer without a task; return False if that is not possible.
+    def _flush(self, *, may_wait: bool = True) -> None:
+        """Send the settlements in the buffer in this step, without a task; if that is not possible, wake the task.
 
-        One batch at a time: those that come meanwhile follow once it is answered, or a moment later where jobs come so
-        fast that a few can be settled together; not if no other job can come before, as with one key.
+        One batch at a time: those that come meanwhile follow once it is answered, or (`may_wait`) a moment later where
+        jobs come so fast that a few can be settled together; not if no other job can come before, as with one key.
         """
-        if self._is_sent or self._is_due:
-            return True
+        jobs, readiness = self.buffer.jobs, self.upkeep.readiness
+        if not jobs or self._is_sent or self._is_due:
+            return
         if self.refused or not self.health.is_up or self.lock.locked():
-            return False
-        readiness = self.upkeep.readiness
-        others = len(self.reservations.jobs) > len(self.buffer.jobs)
-        if others and trio.current_time() - self._sent_at_s < BUSY_S and readiness.is_kept:
-            self._is_due = True
-            readiness.call_later(self._settle_due)
-            return True
-        return self._send_batch()
-
-    def _settle_due(self) -> None:
-        self._is_due = False
-        if self.buffer.jobs and not self._is_sent and not (not self.lock.locked() and self._send_batch()):
             self.buffer.wake()
+            return
+        now_s, others = trio.current_time(), len(self.reservations.jobs) > len(jobs)
+        if may_wait and others and now_s - self._sent_at_s < BUSY_S and readiness.is_kept:
+            self._is_due = True
+            readiness.call_later(self._flush_due)
+            return
+        self._sent_at_s, taken = now_s, take_batch(jobs)
+        try:
+            batch = self._batch_of(taken)
+            self._is_sent = self.store.send_finish(
+                batch.request,
+                time.time(),
+                watch=readiness,
+                deadlines=self.upkeep.deadlines,
+                done=partial(self._answered, batch),
+            )
+            self.is_taking_next = self._is_sent and batch.request.next is not None
+        finally:
+            if not self._is_sent:
+                self.buffer.put_back(taken)
 
-    def _send_batch(self) -> bool:
-        # What is not sent stays in the buffer.
-        batch = take_batch(list(self.buffer.jobs))
-        request = self._request(batch, self.ask_next(len(batch)))
-        last, began_s = self.reservations.last_number, trio.current_time()
+    def _flush_due(self) -> None:
+        self._is_due = False
+        self._flush(may_wait=False)
 
-        def note(answer: list[Code] | StoreUnavailable | None, found: Sequence[FetchedJob]) -> None:
-            self._is_sent = self.is_taking_next = False
-            again = batch
-            try:
-                if isinstance(answer, list):
-                    self.health.record_write(began_s)
-                    again = self._take_answer(request, last, batch, answer, found, self.refused)
-                elif answer is not None:
-                    _record_request(batch)
-                    self.health.record_outage(answer, began_s)
-            except Exception as bug:  # noqa: BLE001 - it must not end the task that listens
-                self._bug = bug
-            if again:
-                self.buffer.put_back(again)
-            if self.buffer.jobs and not (isinstance(answer, list) and self._settle_now()):
-                self.buffer.wake()
-
-        self._sent_at_s = began_s
-        readiness, deadlines = self.upkeep.readiness, self.upkeep.deadlines
-        self._is_sent = self.store.send_finish(request, time.time(), watch=readiness, deadlines=deadlines, done=note)
-        self.is_taking_next = self._is_sent and request.next is not None
-        if self._is_sent:
-            del self.buffer.jobs[: len(batch)]
-        return self._is_sent
+    def _answered(
+        self, batch: _Batch, answer: list[Code] | StoreUnavailable | None, found: Sequence[FetchedJob]
+    ) -> None:
+        """Note the answer to what was sent without a task; it is as `store.connection.Settled` says."""
+        self._is_sent = self.is_taking_next = False
+        again = batch.jobs
+        try:
+            if isinstance(answer, list):
+                self.health.record_write(self._sent_at_s)
+                again = self._read(batch, answer, found, self.refused)
+            elif answer is not None:
+                _record_request(batch.jobs)
+                self.health.record_outage(answer, self._sent_at_s)
+        except Exception as bug:  # noqa: BLE001 - it must not end the task that listens
+            self._bug = bug
+        if again:
+            # Wakes the task, which deals with what Redis refused.
+            self.buffer.put_back(again)
+        if isinstance(answer, list):
+            self._flush()
 
     @property
     def is_busy(self) -> bool:
@@ -330,18 +262,15 @@ class Acker(Agent):
         refused: list[JobInProgress] = []
         rest = list(jobs)
         while rest:
-            batch = take_batch(rest)
-            request, last = self._request(batch), self.reservations.last_number
+            taken = take_batch(rest)
             try:
-                codes, found = await self.health.await_until_up(
-                    partial(self._finish, request, batch, time.time()), is_write=True
-                )
+                answer = await self.health.await_until_up(partial(self._finish, taken), is_write=True)
             except StoreRefused as error:
                 self.identity.warn_once("StoreRefused", error.message, error.hint)
-                for job in (left := batch + rest):
+                for job in (left := taken + rest):
                     job.refuse()
                 return refused + left
-            rest = self._take_answer(request, last, batch, codes, found, refused) + rest
+            rest = self._read(*answer, refused) + rest
         return refused
 
     async def settle_and_fetch(
@@ -367,18 +296,16 @@ class Acker(Agent):
 
     async def _settle_along(self, fetch: FetchRequest) -> FetchAnswer:
         """Fetch, and settle the next batch in the same call."""
-        batch = take_batch(self.buffer.jobs)
-        if not batch:
+        unsettled = taken = take_batch(self.buffer.jobs)
+        if not taken:
             return await self.store.fetch(fetch)
-        unsettled = batch
         try:
-            request = self._request(batch)
-            codes, got = await self.store.finish_and_fetch(request, time.time(), fetch)
+            batch = self._batch_of(taken, asks=False)
+            codes, got = await self.store.finish_and_fetch(batch.request, time.time(), fetch)
             if not isinstance(codes, StoreRefused):
-                self.ready.confirm(request.hwm, fetch.base)
-                unsettled = self._read(batch, codes, self.refused)
+                unsettled = self._read(batch, codes, None, self.refused)
         except StoreUnavailable:
-            _record_request(batch)
+            _record_request(taken)
             raise
         finally:
             self.buffer.put_back(unsettled)
@@ -386,101 +313,92 @@ class Acker(Agent):
             raise got
         return got
 
-    async def _finish(
-        self, request: FinishRequest, batch: Sequence[JobInProgress], now_s: float
-    ) -> tuple[list[Code], tuple[FetchedJob, ...]]:
+    async def _finish(self, jobs: list[JobInProgress]) -> tuple[_Batch, list[Code], Sequence[FetchedJob]]:
+        batch = self._batch_of(jobs, asks=not self.is_taking_next)
         try:
-            wanted = None if self.is_taking_next else self.ask_next(len(batch))
-            return await self.store.finish(attrs.evolve(request, next=wanted), now_s)
+            return batch, *await self.store.finish(batch.request, time.time())
         except StoreUnavailable:
-            _record_request(batch)
+            _record_request(jobs)
             raise
 
-    def _request(self, batch: Sequence[JobInProgress], wanted: TakeNext | None = None) -> FinishRequest:
-        """Return the request that settles those of these jobs that have a settlement, and takes what is wanted."""
-        settlements = [(job.ticket, job.settlement) for job in batch if job.settlement is not None]
-        target, records = self.plan.target, self.settler.reports.records(batch)
-        # What Redis may have settled without an answer is counted by a script alone, which sees whether it was.
-        is_new = all(job.settling is not REQUESTED for job in batch)
-        needs_mark = len(batch) > _FEW or len(self.ready) > 0 or self.plan.order is not None
-        return FinishRequest(
+    def _batch_of(self, jobs: list[JobInProgress], *, asks: bool = True) -> _Batch:
+        """Return the batch of these jobs, which have settlements; `asks`: others may be taken with it."""
+        settlements, is_new = list[TicketSettlement](), True
+        for job in jobs:
+            if job.settlement is not None:
+                settlements.append((job.ticket, job.settlement))
+            # What Redis may have settled without an answer is counted by a script alone, which sees whether it was.
+            is_new = is_new and job.settling is not REQUESTED
+        plan, target = self.plan, self.plan.target
+        needs_mark = len(jobs) > _FEW or len(self.ready) > 0 or plan.order is not None
+        request = FinishRequest(
             identity=self.identity.name,
             target=target.name,
             queues=target.queues,
             hwm=self.ready.high_water if needs_mark else 0,
             items=settlements,
-            records=records,
-            key_rules=self.plan.key_rules,
-            next=wanted,
-            may_be_marked=self.identity.has_marked or self.plan.limits.in_flight > 0,
+            records=None if plan.history_s is None else self.settler.reports.records(jobs),
+            key_rules=plan.key_rules,
+            next=self.ask_next(len(jobs)) if asks and self.ask_next is not None else None,
+            may_be_marked=self.identity.has_marked or plan.limits.in_flight > 0,
             is_ours=is_new and self.lease.is_fresh and not self.identity.fenced.is_set(),
         )
+        return _Batch(jobs, request, self.reservations.last_number)
 
-    def _take_answer(
-        self,
-        request: FinishRequest,
-        last: int,
-        batch: list[JobInProgress],
-        codes: list[Code],
-        found: Sequence[FetchedJob],
-        refused: list[JobInProgress],
+    def _read(
+        self, batch: _Batch, codes: list[Code], found: Sequence[FetchedJob] | None, refused: list[JobInProgress]
     ) -> list[JobInProgress]:
-        """Note what Redis answered as `_read` does, and hand out what was taken; `last`: the last ticket before it."""
-        self.ready.confirm(request.hwm, last + len(found))
-        if self.plan.order is not None and any(map(_changes_keys, batch, codes)):
-            self.successor.set()
-        again = self._read(batch, codes, refused)
-        if found:
-            self.take_next(found)
-        return again
-
-    def _read(self, batch: list[JobInProgress], codes: list[Code], refused: list[JobInProgress]) -> list[JobInProgress]:
         """Note what Redis answered; return the jobs that have a new settlement, to be tried at once.
 
-        What Redis refuses in every form is added to `refused`; what is settled is released and reported.
+        What Redis refuses in every form is added to `refused`; what is settled is released and reported. `found` was
+        taken with it, and is handed out; None: a fetch went along, which knows of all that may come next.
         """
-        applied: list[JobInProgress] = []
-        over: list[JobInProgress] = []
-        again: list[JobInProgress] = []
-        for job, code in zip(batch, codes, strict=True):
+        if batch.request.hwm:
+            self.ready.confirm(batch.request.hwm, batch.last + len(found or ()))
+        if found is not None and self.plan.order is not None and any(map(_changes_keys, batch.jobs, codes)):
+            self.successor.set()
+        applied, over, again = list[JobInProgress](), dict[str, JobInProgress](), list[JobInProgress]()
+        for job, code in zip(batch.jobs, codes, strict=True):
             try:
-                if isinstance(code, Applied):
-                    job.confirm()
-                    applied.append(job)
-                    over.append(job)
-                    continue
                 match code:
+                    case Applied():
+                        is_told = True
                     case Gone():
                         # Of one that was fenced another process may have done it: that one reports it.
-                        was_requested = job.settling is REQUESTED and not self.identity.fenced.is_set()
-                        job.confirm()
-                        over.append(job)
-                        if was_requested:
-                            applied.append(job)
-                    case Clash():
-                        assert isinstance(job.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
-                        job.revise(settle.perturb(job.settlement, job.number))
-                        again.append(job)
-                    case Refused(text):
-                        if self.settler.drop_reply(job, text):
-                            again.append(job)
-                        else:
-                            job.refuse()
-                            refused.append(job)
+                        is_told = job.settling is REQUESTED and not self.identity.fenced.is_set()
                     case _:
-                        assert_never(code)
+                        (again if self._revise(job, code) else refused).append(job)
+                        continue
+                job.confirm()
+                over[job.ticket] = job
+                if is_told:
+                    applied.append(job)
             except IllegalTransition as bug:
                 # Kept: Redis lists it until it is settled, or until a reaper or the next start takes it over.
                 self.identity.warn_once("Bug", f"A job was about to be settled twice ({bug}).", "Please report this.")
         now_s = trio.current_time()
-        tickets = [job.ticket for job in over]
         # What was settled just before an outage is not older after it, however long it was.
-        settled = [(job.ticket, job.settlement, job.raw) for job in over if job.settlement is not None]
-        self.recently_settled.add(settled, now_s - self.health.away_s)
-        self.reservations.release(*tickets)
-        self.ready.batch_size.record_settled(len(batch) - len(again), now_s)
+        self.recently_settled.add(over.values(), now_s - self.health.away_s)
+        self.reservations.release(*over)
+        self.ready.batch_size.record_settled(len(codes) - len(again), now_s)
         self.settler.reports.send(applied)
+        if found:
+            self.take_next(found)
         return again
+
+    def _revise(self, job: JobInProgress, code: Clash | Refused) -> bool:
+        """Give a job that could not be settled so another settlement; return False if there is none."""
+        match code:
+            case Clash():
+                assert isinstance(job.settlement, Retry | Dead | Schedule)  # noqa: S101 - only these go to a set
+                job.revise(settle.perturb(job.settlement, job.number))
+            case Refused(text):
+                if not self.settler.drop_reply(job, text):
+                    job.refuse()
+                    return False
+            case _:
+                assert_never(code)
+        return True
 
     async def _insist(self) -> None:
         """Try again and again to settle what Redis refuses; a person must repair the key's type or the rights.

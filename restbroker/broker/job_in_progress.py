@@ -1,9 +1,12 @@
 """A job that Redis lists as ours: how far its delivery is, how far its settling is, and what happened to it before.
 
-The poller makes it, the worker takes it through its delivery, the acker through its settling. Always holds: its two
-states change along the arrows below only; `SENDING` is set before the first byte of the effect can
-leave, and a settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of
-it. Fields about earlier runs (`forgotten`, `effected`, …) are no states: they never set a job back.
+Beside it stands what a pool knows of all its jobs: those that Redis lists (`Reservations`), and those that it settled
+lately, in case Redis forgets that (`RecentlySettled`).
+
+The poller makes a job, the worker takes it through its delivery, the acker through its settling. Always holds: its two
+states change along the arrows below only; `SENDING` is set before the first byte of the effect can leave, and a
+settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of it. Fields
+about earlier runs (`forgotten`, `effected`, …) are no states: they never set a job back.
 
     delivery   FETCHED ──► ADMITTED ──► MARKED ──► SENDING ──► ANSWERED
                               ▲ └─────────────────►┘ │ │
@@ -14,7 +17,8 @@ it. Fields about earlier runs (`forgotten`, `effected`, …) are no states: they
 """
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
 from enum import IntEnum
 from typing import TypeAlias
 
@@ -25,12 +29,17 @@ from restbroker.broker.tokens import Proof
 from restbroker.job.claims import JobClaims
 from restbroker.job.job import EFFECTED_FIELD, WEIGHED_FROM_BYTES, Job, memory_bytes
 from restbroker.job.policy import Context
-from restbroker.job.settlement import Fingerprint, Settlement
+from restbroker.job.settlement import Ack, Drop, Fingerprint, Requeue, Schedule, Settlement, is_unchanged_requeue
 from restbroker.light import define, field
 from restbroker.telemetry.events import JobFinished
 
 ReplyId: TypeAlias = str | int | float | None
 """Where a job's answer goes, as its producer wrote it; None: nowhere."""
+KEPT_S = 10.0
+KEPT_BYTES = 32 * 1024 * 1024
+LOSS_S = 60.0
+_OVERHEAD_BYTES = 400
+_PLAIN = Ack()
 
 
 class DeliveryState(IntEnum):
@@ -327,10 +336,92 @@ class Reservations:
 
     def release(self, *tickets: str) -> None:
         """Remove jobs that are no longer in progress here, and wake the tasks in `wait_for_release`."""
-        gone = [job for ticket in tickets if (job := self.jobs.pop(ticket, None)) is not None]
-        self.memory_bytes -= sum([job.memory_bytes for job in gone])
+        for ticket in tickets:
+            job = self.jobs.pop(ticket, None)
+            if job is not None:
+                self.memory_bytes -= job.memory_bytes
         self._changed.unpark_all()
 
     async def wait_for_release(self) -> None:
         """Wait until a job is no longer in progress here."""
         await self._changed.park()
+
+
+@define(eq=False)
+class _SettledBatch:
+    """What was settled together: by ticket the hash of each job's bytes, and how, unless `Ack.is_plain`."""
+
+    at_s: float
+    size_bytes: int
+    jobs: dict[str, int]
+    others: dict[str, Settlement]
+
+
+@define(eq=False)
+class RecentlySettled:
+    """The settlements of the last seconds of one pool, in case Redis forgets them; bounded by time and size.
+
+    A Redis that restarts without its last second, or a replica that takes over, may list jobs as in progress that were
+    settled: they are settled again, and not run. Or it may have them in their queue, as if they had never been taken:
+    then they run again, as jobs that may have run. `now_s` is the time by any rising clock, the same for all methods.
+    """
+
+    _batches: deque[_SettledBatch] = field(factory=deque)
+    _size_bytes: int = 0
+    lost: set[int] = field(factory=set)
+    """The hashes of the jobs of which `may_have_run` may be true."""
+    _lost_until_s: float = float("-inf")
+
+    def add(self, settled: Collection[JobInProgress], now_s: float) -> None:
+        """Keep the settlements of these jobs, which Redis confirmed."""
+        size_bytes, jobs, others = _OVERHEAD_BYTES * len(settled), dict[str, int](), dict[str, Settlement]()
+        for job in settled:
+            jobs[job.ticket], how = hash(job.raw), job.settlement
+            if how is not None and not (isinstance(how, Ack) and how.is_plain):
+                others[job.ticket] = how
+                size_bytes += _size(how)
+        self._batches.append(_SettledBatch(now_s, size_bytes, jobs, others))
+        self._size_bytes += size_bytes
+        self.forget(now_s)
+
+    def get(self, ticket: str) -> Settlement | None:
+        """Return the settlement of this ticket; None if it is not kept, or not any more."""
+        return next((batch.others.get(ticket, _PLAIN) for batch in self._batches if ticket in batch.jobs), None)
+
+    def forget(self, now_s: float) -> None:
+        """Drop settlements older than `KEPT_S` seconds, and beyond `KEPT_BYTES` the oldest, but not the last batch.
+
+        To be called now and then, so that an idle pool keeps none.
+        """
+        batches = self._batches
+        while batches and (now_s - batches[0].at_s > KEPT_S or (self._size_bytes > KEPT_BYTES and len(batches) > 1)):
+            self._size_bytes -= batches.popleft().size_bytes
+
+    def record_loss(self, jobs: Iterable[bytes], now_s: float) -> None:
+        """Note that Redis may have lost its last writes: for `LOSS_S` seconds `may_have_run` is true of some jobs.
+
+        These are `jobs` (their bytes) and all whose settlement is kept: they may be fetched again under new tickets.
+        """
+        kept = ((job, batch.others.get(ticket)) for batch in self._batches for ticket, job in batch.jobs.items())
+        settled = {job for job, settlement in kept if not is_unchanged_requeue(settlement)}
+        earlier = self.lost if now_s < self._lost_until_s else set()
+        self.lost = earlier | settled | {hash(job) for job in jobs}
+        self._lost_until_s = now_s + LOSS_S
+
+    def may_have_run(self, job: bytes, now_s: float) -> bool:
+        """Tell whether a fetched job (its bytes) is one of those that `record_loss` noted.
+
+        Each is reported once, since a second job with equal bytes is a new job.
+        """
+        if hash(job) not in self.lost:
+            return False
+        self.lost.remove(hash(job))
+        return now_s < self._lost_until_s
+
+
+def _size(settlement: Settlement) -> int:
+    size_bytes = 0 if isinstance(settlement, Ack | Drop) else len(settlement.payload)
+    if not isinstance(settlement, Schedule | Requeue):
+        for reply in settlement.replies:
+            size_bytes += len(reply.payload)
+    return size_bytes

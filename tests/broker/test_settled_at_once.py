@@ -384,7 +384,7 @@ async def test_mark_is_told_where_a_job_waits_for_it_or_many_are_settled(at_once
     """Else the next fetch tells it, and a settlement costs less."""
 
     def mark(count: int) -> int:
-        return acker._request(list(acker.reservations.jobs.values())[:1] * count).hwm  # noqa: SLF001 - what it would send
+        return acker._batch_of(list(acker.reservations.jobs.values())[:1] * count).request.hwm  # noqa: SLF001 - what it would send
 
     harness = at_once.harness
     harness.target.answer = held = Held()
@@ -495,7 +495,7 @@ async def test_jobs_that_others_may_have_taken_are_counted_by_scripts(at_once: A
             pool.lease.confirm(-1e9)
         else:
             pool.identity.fenced.set()
-        assert not pool.acker._request(list(pool.reservations.jobs.values())).is_ours  # noqa: SLF001 - what it would send
+        assert not pool.acker._batch_of(list(pool.reservations.jobs.values())).request.is_ours  # noqa: SLF001 - what it would send
         held.let.set()
 
 

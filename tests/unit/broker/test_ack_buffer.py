@@ -12,18 +12,15 @@ import trio.testing
 from restbroker.broker.acker import (
     BATCH_ENOUGH,
     GATHER_S,
-    KEPT_BYTES,
-    KEPT_S,
-    LOSS_S,
     AckBuffer,
     Acker,
-    RecentlySettled,
     take_batch,
 )
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress, Reservations
+from restbroker.broker.job_in_progress import KEPT_BYTES, KEPT_S, LOSS_S, JobInProgress, RecentlySettled, Reservations
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.job import settle
 from restbroker.job.settlement import Ack, Reply, Requeue, Settlement
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.transport.readiness import Upkeep
@@ -138,7 +135,7 @@ async def test_what_no_request_can_be_made_of_stays_to_be_settled(
     finished, job = acks(), item(1)
     job.decide(Ack())
     acker = Acker(
-        plan=cast("Any", SimpleNamespace(target=None)),
+        plan=cast("Any", SimpleNamespace(target=SimpleNamespace(name="t", queues=("q",)), order=None, history_s=1.0)),
         identity=Identity("me", lambda _: None),
         store=cast("Any", None),
         health=StoreHealth(lambda _: None),
@@ -217,12 +214,18 @@ async def test_putting_back_wakes_the_committer(autojump_clock: trio.testing.Moc
         finished.put_back([item(1)])
 
 
+def settled(ticket: str, how: Settlement = settle.ACK, raw: bytes = b"") -> JobInProgress:
+    job = JobInProgress(ticket, 1, "q", raw)
+    job.decide(how)
+    return job
+
+
 def test_a_settlement_is_remembered_for_ten_seconds() -> None:
     recent = RecentlySettled()
-    recent.add([("1:1", Ack(), b"")], 100.0)
-    recent.add([("2:1", Ack(), b"")], 100.0 + KEPT_S)
+    recent.add([settled("1:1")], 100.0)
+    recent.add([settled("2:1")], 100.0 + KEPT_S)
     assert recent.get("1:1") == Ack()
-    recent.add([("3:1", Ack(), b"")], 100.1 + KEPT_S)
+    recent.add([settled("3:1")], 100.1 + KEPT_S)
     assert recent.get("1:1") is None
     assert recent.get("2:1") == Ack()
 
@@ -230,7 +233,7 @@ def test_a_settlement_is_remembered_for_ten_seconds() -> None:
 def test_old_entries_are_forgotten_also_without_new_ones() -> None:
     recent = RecentlySettled()
     recent.forget(100.0)
-    recent.add([("1:1", Ack(), b"")], 100.0)
+    recent.add([settled("1:1")], 100.0)
     recent.forget(100.0 + KEPT_S)
     assert recent.get("1:1") == Ack()
     recent.forget(100.1 + KEPT_S)
@@ -241,7 +244,7 @@ def test_large_answers_push_out_older_ones() -> None:
     recent = RecentlySettled()
     large = Ack((Reply(b"x" * (1024 * 1024), queue="q"),))
     for number in range(100):
-        recent.add([(f"{number}:1", large, b"")], 100.0)
+        recent.add([settled(f"{number}:1", large)], 100.0)
     kept = sum(recent.get(f"{number}:1") is not None for number in range(100))
     assert kept * 1024 * 1024 <= KEPT_BYTES
     assert kept > 25
@@ -250,23 +253,19 @@ def test_large_answers_push_out_older_ones() -> None:
 
 def test_the_last_batch_is_remembered_whole_however_large() -> None:
     recent = RecentlySettled()
-    recent.add([("0:1", Ack(), b"")], 100.0)
+    recent.add([settled("0:1")], 100.0)
     large = Ack((Reply(b"x" * (1024 * 1024), queue="q"),))
-    recent.add([(f"{number}:1", large, b"") for number in range(1, 101)], 100.0)
+    recent.add([settled(f"{number}:1", large) for number in range(1, 101)], 100.0)
     assert [number for number in range(101) if recent.get(f"{number}:1") is not None] == list(range(1, 101))
-    recent.add([("101:1", Ack(), b"")], 100.1)
+    recent.add([settled("101:1")], 100.1)
     assert [number for number in range(102) if recent.get(f"{number}:1") is not None] == [101]
 
 
 def test_settled_and_lost_jobs_count_as_run_for_a_minute() -> None:
     """After an outage each is known to have run once."""
     recent = RecentlySettled()
-    settled: list[tuple[str, Settlement, bytes]] = [
-        ("1:1", Ack(), b"settled"),
-        ("2:1", Requeue(), b"put back"),
-        ("3:1", Requeue(b"more"), b"begun"),
-    ]
-    recent.add(settled, 100.0)
+    put_back, begun = settled("2:1", Requeue(), b"put back"), settled("3:1", Requeue(b"more"), b"begun")
+    recent.add([settled("1:1", raw=b"settled"), put_back, begun], 100.0)
     assert not recent.may_have_run(b"settled", 100.0)
     recent.record_loss([b"lost"], 101.0)
     assert [recent.may_have_run(job, 102.0) for job in (b"settled", b"settled", b"lost", b"put back", b"begun")] == [

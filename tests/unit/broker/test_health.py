@@ -7,8 +7,8 @@ import pytest
 import trio
 import trio.testing
 
-from restbroker.broker.acker import KEPT_S, RecentlySettled
 from restbroker.broker.health import FIRST_CHANGE_S, LONGEST_CHANGE_S, StoreHealth, boot_time_s
+from restbroker.broker.job_in_progress import KEPT_S, JobInProgress, RecentlySettled
 from restbroker.errors import ConnectionEnded, StoreUnavailable
 from restbroker.job.settlement import Ack
 from restbroker.telemetry.events import Event, StoreBack, StoreLost, StoreOutageChanged
@@ -23,11 +23,11 @@ async def test_jobs_settled_just_before_a_long_outage_are_remembered(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     (health, events), recent = watched(), RecentlySettled()
-    recent.add([("1:1", Ack(), b"")], trio.current_time() - health.away_s)
+    recent.add([JobInProgress("1:1", 1, "q", b"", settlement=Ack())], trio.current_time() - health.away_s)
     health.record_outage(StoreUnavailable("gone"))
     await trio.sleep(10 * KEPT_S)
     health.record_write()
-    recent.add([("2:1", Ack(), b"")], trio.current_time() - health.away_s)
+    recent.add([JobInProgress("2:1", 2, "q", b"", settlement=Ack())], trio.current_time() - health.away_s)
     assert recent.get("1:1") == Ack()
     (back,) = (event for event in events if isinstance(event, StoreBack))
     assert back.outage_s == pytest.approx(10 * KEPT_S)

@@ -9,11 +9,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker.acker import RecentlySettled
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.identity import Identity
-from restbroker.broker.job_in_progress import JobInProgress, Reservations
+from restbroker.broker.job_in_progress import JobInProgress, RecentlySettled, Reservations
 from restbroker.broker.poller import HELD_BYTES, Poller, look_after
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
