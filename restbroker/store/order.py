@@ -16,7 +16,7 @@ from restbroker.light import frozen
 from restbroker.store import identities, in_progress
 from restbroker.store.client import Argument, Client, integer, items, raw, text
 from restbroker.store.key_queues import count_each, pages, scored
-from restbroker.store.queues import STOPPED, key_queue_of, longest_wait_s, next_jobs
+from restbroker.store.queues import IN_PROGRESS, STOPPED, key_queue_of, longest_wait_s, next_jobs
 from restbroker.store.server import time_s
 from restbroker.store.survey import literal, scan_raw
 from restbroker.store.tickets import MAX_BYTES, ticket_key
@@ -25,8 +25,6 @@ State: TypeAlias = Literal["in_progress", "ready", "due", "stopped"]
 KeyAction: TypeAlias = Literal["free", "skip", "retry"]
 AT_ONCE: Final = 100
 RETURNED_AT_ONCE: Final = 200
-IN_PROGRESS: Final = 2e12
-"""Likewise a key of which a job is in progress."""
 _DUE: Final = ("-inf", f"({STOPPED:.0f}")
 _STOPPED: Final = (f"{STOPPED:.0f}", f"({IN_PROGRESS:.0f}")
 _IN_PROGRESS: Final = (f"{IN_PROGRESS:.0f}", "+inf")

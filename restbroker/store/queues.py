@@ -53,6 +53,8 @@ LEAST_MILLISECONDS = 100_000_000_000
 _HEADS: Final = 50
 STOPPED: Final = 1e12
 """A key that stopped has this, and the time at which it did, in place of the time at which it is due."""
+IN_PROGRESS: Final = 2e12
+"""Likewise a key of which a job is in progress (both: `scripts/parts/states.lua`)."""
 _REMEMBERED_S: Final = 60.0
 """For how long a push is remembered, so that it can be repeated: longer than anyone repeats one, and waits for it."""
 

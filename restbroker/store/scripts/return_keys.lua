@@ -8,13 +8,15 @@
 -- Returns: {moved, how many of these keys are done with}; {-1, 0}: the queue is not paused, and nothing was moved
 -- Sent twice: the second moves more.
 
-local CHUNK, STOPPED, IN_PROGRESS = 20, 1e12, 2e12
+local CHUNK = 20
 local list, ready_keys, key_queue, fair, busy_keys = KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local most, left_bytes, moved, ended = tonumber(ARGV[2]), tonumber(ARGV[3]), 0, 0
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return {-1, 0}
 end
 -- part: hand
+
+-- part: states
 
 -- These reads also surface a wrong type before the first write.
 redis.call('LLEN', list)
@@ -54,7 +56,7 @@ for n = 4, #ARGV do
   ended = ended + 1
 end
 -- Fewer than were allowed: there are no others.
-if ended == #ARGV - 3 and ended < most and redis.call('ZCOUNT', busy_keys, STOPPED, '(2e12') == 0
+if ended == #ARGV - 3 and ended < most and redis.call('ZCOUNT', busy_keys, STOPPED, '(' .. IN_PROGRESS) == 0
     or moved > 0 and (tonumber(redis.pcall('INCRBY', key_queue, -moved)) or 0) <= 0 then
   redis.call('DEL', key_queue)
 end

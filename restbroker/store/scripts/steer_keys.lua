@@ -15,7 +15,7 @@
 -- part: keys
 
 local count, what, codes, queues = tonumber(ARGV[1]), ARGV[2], {}, {}
-local LEAST, MOST = {retry = -1, skip = 1e12, free = 2e12}, {retry = 1e12, skip = 2e12, free = math.huge}
+local LEAST, MOST = {retry = -1, skip = STOPPED, free = IN_PROGRESS}, {retry = STOPPED, skip = IN_PROGRESS, free = math.huge}
 for n = 1, count do
   queues[n] = {ready_keys = KEYS[1 + n], key_queue = KEYS[1 + count + n], fair = KEYS[1 + 2 * count + n]}
 end

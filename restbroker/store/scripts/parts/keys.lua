@@ -15,7 +15,8 @@
 --           is held or has its turn is done first (fetch.lua).
 -- Always holds: an ordered key has one job in progress at most, and is held then; a key that waits is in `turn` or held.
 -- A ticket is `number:queue index:group`. Lists have names that are made here: each command on them may be refused.
-local STOPPED, IN_PROGRESS, WHOLE_COST, LAST = 1e12, 2e12, 25200, '\0v'
+local WHOLE_COST, LAST = 25200, '\0v'
+-- part: states
 
 -- The key of a ticket; nil for a job that was handed out of none.
 local function key_of(ticket)
