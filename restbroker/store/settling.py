@@ -9,7 +9,9 @@ import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
+
+import orjson
 
 from restbroker.errors import StoreRefused
 from restbroker.job import rubyjson
@@ -152,9 +154,7 @@ class FinishSteps:
             ticket, settlement = request.items[place]
             arguments.append(ticket)
             if number >= plain:
-                died = settlement if isinstance(settlement, Dead) else None
-                arguments += [*_script_arguments(settlement), ticket_queue(ticket)]
-                arguments += destinations.make(_replies(settlement), settlement.claims, died)
+                arguments += destinations.describe(ticket, settlement)
         lists = [*list_keys(keys, request.queues), *destinations.lists]
         if weights:
             lists += places_of_keys(keys, request.target, request.queues)
@@ -244,24 +244,6 @@ def _common_keys(keys: RedisKeys, identity: str, target: str, day: int) -> list[
     return [keys.in_progress(identity), *counters, *sets, keys.queues, keys.dead_copies, *own]
 
 
-def _script_arguments(settlement: Settlement) -> tuple[str, str, bytes]:
-    match settlement:
-        case Ack():
-            return f" {settlement.effect}".rstrip(), "0", b""
-        case Drop():
-            return f"zx {settlement.effect}".rstrip(), "0", b""
-        case Retry():
-            return "zr", as_score(settlement.delay_s), settlement.payload
-        case Dead():
-            return f"zd {settlement.effect}".rstrip(), as_score(settlement.at_s), settlement.payload
-        case Schedule():
-            return "zs", as_score(settlement.delay_s), settlement.payload
-        case Requeue(payload):
-            return "back", "0", payload
-        case _:
-            assert_never(settlement)
-
-
 def _replies(settlement: Settlement) -> tuple[Answer, ...]:
     return () if isinstance(settlement, (Requeue, Schedule)) else settlement.replies
 
@@ -297,32 +279,64 @@ class Destinations:
         """Return the number of the key of this name, from 1 on; a new key is added."""
         return self.lists.setdefault(name, len(self.lists) + 1)
 
-    def make(
-        self, replies: Sequence[Answer], changes: Sequence[ClaimChange | Fingerprint] = (), died: Dead | None = None
-    ) -> list[Argument]:
+    def of(self, reply: Answer) -> int:
+        """Return the number of the key to which a reply is pushed."""
+        return self.number(
+            self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
+        )
+
+    def make(self, replies: Sequence[Answer]) -> list[Argument]:
         """Return a script's arguments for the replies to one job: their number, then what each is.
 
         That is its destination's number, its queue ("": a key, not a queue), its time to live (seconds), and its
-        payload. `changes` of locks and claims, and fingerprints, follow as `finish` takes them, then what else is
-        written of a job that `died`: where it is counted if no token admitted it, and where its bytes are kept.
+        payload.
         """
-        unadmitted_in, large = (died.unadmitted_in, died.large) if died is not None else ("", "")
-        arguments: list[Argument] = [len(replies) + len(changes) + bool(unadmitted_in) + bool(large)]
+        arguments: list[Argument] = [len(replies)]
         for reply in replies:
-            name = self.keys.queue(reply.queue) if reply.queue is not None else self.keys.reply(reply.key or "")
-            arguments += [self.number(name), reply.queue or "", reply.ttl_s, reply.payload]
-        for change in changes:
-            if isinstance(change, Fingerprint):
-                name, keep_ms = fingerprint_set(change), round(change.keep_s * 1000)
-                member = fingerprint_members(change)[not change.is_done]
-                arguments += [self.number(self.keys.done_jobs(change.token, name)), member, "done", keep_ms]
-                arguments += [2, self.number(self.keys.done_sets(change.token)), name]
-                continue
-            value, *others = arguments_of(change)
-            later_ms = "" if change.later_s is None else round(change.later_s * 1000)
-            arguments += [self.number(claim_key(self.keys, change)), value, "claim", *others, later_ms]
-        if unadmitted_in:
-            arguments += [self.number(self.keys.unadmitted_counts), unadmitted_in, "count"]
-        if large:
-            arguments += [self.number(self.keys.large(large)), large, "large", self.number(self.keys.large_payloads)]
+            arguments += [self.of(reply), reply.queue or "", reply.ttl_s, reply.payload]
         return arguments
+
+    def describe(self, ticket: str, settlement: Settlement) -> list[Argument]:
+        """Return what `finish` takes of a job that is not plain, besides its ticket: what becomes of it, and bytes."""
+        what: dict[str, Any]
+        payload, bodies = b"", list[bytes]()
+        match settlement:
+            case Ack() | Drop():
+                what = {"fate": "" if isinstance(settlement, Ack) else "zx", "effect": settlement.effect}
+            case Retry() | Schedule():
+                fate, payload = "zr" if isinstance(settlement, Retry) else "zs", settlement.payload
+                what = {"fate": fate, "score": as_score(settlement.delay_s)}
+            case Dead():
+                what, payload = self._of_dead(settlement), settlement.payload
+            case Requeue(payload):
+                what = {"fate": "back"}
+            case _:
+                assert_never(settlement)
+        what["qidx"] = ticket_queue(ticket)
+        for reply in _replies(settlement):
+            to = {"key": self.of(reply), "queue": reply.queue or "", "ttl_s": reply.ttl_s}
+            what.setdefault("replies", []).append(to)
+            bodies.append(reply.payload)
+        for change in settlement.claims:
+            kind = "prints" if isinstance(change, Fingerprint) else "claims"
+            what.setdefault(kind, []).append(self._of_change(change))
+        return [orjson.dumps(what), payload, *bodies]
+
+    def _of_dead(self, died: Dead) -> dict[str, Any]:
+        what: dict[str, Any] = {"fate": "zd", "score": as_score(died.at_s), "effect": died.effect}
+        if died.unadmitted_in:
+            what["count"] = {"key": self.number(self.keys.unadmitted_counts), "queue": died.unadmitted_in}
+        if died.large:
+            key, all_keys = self.number(self.keys.large(died.large)), self.number(self.keys.large_payloads)
+            what["large"] = {"key": key, "jid": died.large, "all": all_keys}
+        return what
+
+    def _of_change(self, change: ClaimChange | Fingerprint) -> dict[str, Any]:
+        keep_ms = round(change.keep_s * 1000)
+        if isinstance(change, Fingerprint):
+            name, sets = fingerprint_set(change), self.number(self.keys.done_sets(change.token))
+            key, member = self.keys.done_jobs(change.token, name), fingerprint_members(change)[not change.is_done]
+            return {"key": self.number(key), "text": member, "keep_ms": keep_ms, "sets": sets, "name": name}
+        changed = {"key": self.number(claim_key(self.keys, change)), "was": change.was, "becomes": change.becomes}
+        later = {} if change.later_s is None else {"later_ms": round(change.later_s * 1000)}
+        return {**changed, "keep_ms": keep_ms, **later}

@@ -19,19 +19,10 @@
 --       7… where jobs are handed on: the highest ticket number that the client knows of, how many it takes, the one queue's
 --       name, the limit of the dead set (0: none) and how many bytes; else '', ''
 --       the tickets of the plain jobs
---       per other job: ticket, fate, score, payload, qidx, how many of these follow:
---         destination, queue name, ttl, payload: a reply. The name is '' for a key that is no queue; ttl (seconds) is for
---           such keys only
---         destination, value, 'claim', ms, n, n values, moment: a change of a lock or claim, if it has one of the n values
---           now. It gets the value ('' = it is given up), and the moment in so many milliseconds ('' = none), and lasts
---           for ms milliseconds, or as long as before if that is more; then without a moment at least AT_WORK_MS
---         destination, fingerprint, 'done', ms, 2, destination, name: what is recorded of a signed job, in a set, for ms
---           milliseconds; then the set of its token's sets, and this one's name there
---         destination, queue, 'count': of a job that no token admitted, with the key of the counts
---         destination, jid, 'large', destination: of a job that is too large, with the key that gets its bytes, and the
---           hash of all such keys
+--       per other job: ticket, what becomes of it (JSON, by the names below), payload, the payloads of its replies
 --       where there are records: for how many milliseconds they are kept, then in the order of the jobs what is written of
 --       each once it is settled ('' = nothing)
+-- What becomes of a job, with the names that are of use; `key`, `sets` and `all` are numbers of destinations:
 --   fate: ''   it is done
 --         zr   to retry
 --         zd   to dead
@@ -39,9 +30,18 @@
 --         zx   dropped, as the job itself wished
 --         back to its queue, or before the others of its key, as it came, or as its payload if there is one (it has no
 --              replies)
---         and, behind a space, what its death or loss does to its ordered key: stop (zd) | refused (zd, zx, ''): it neither
---         stops nor opens the key
---   score: of zr and zs in how many seconds it is due, of zd its place in the set
+--   qidx: its queue
+--   score: of zr and zs in how many seconds it is due, of zd its place in the set (text, since it has 16 digits)
+--   effect: what its death or loss does to its ordered key: stop (zd) | refused (zd, zx, ''): it neither stops nor opens
+--     the key | '': the next job may start
+--   replies: {key, queue, ttl_s}: queue is '' for a key that is no queue; ttl_s (seconds) is for such keys only
+--   claims: {key, was, becomes, keep_ms, later_ms}: changes of locks and claims. One that has a value in `was` now gets
+--     the value `becomes` ('' = it is given up), with the moment in later_ms if there is one, and lasts for keep_ms, or as
+--     long as before if that is more; then without a moment at least AT_WORK_MS
+--   prints: {key, text, keep_ms, sets, name}: what is recorded of a signed job, in the set `key` for keep_ms; `sets`: the
+--     set of its token's sets, `name`: this one's name there
+--   count: {key, queue}: of a job that no token admitted, with the key of the counts
+--   large: {key, jid, all}: of a job that is too large, with the key that gets its bytes, and the hash of all such keys
 -- Returns: {codes, {key, raw...}} where jobs are handed on, else codes
 --       codes: per job 1 applied | 2 applied, and the next job of its key may start
 --          | 0 was applied before, or the identity was fenced and recovered
@@ -56,7 +56,7 @@
 -- would take it.
 
 local FIXED_KEYS, HISTORY_MAX, DAY_STATS_S = 12, 1000000, 157680000
-local PRINTS_MAX, TRIMMED_AT_ONCE = 250000, 1000
+local PRINTS_MAX, TRIMMED_AT_ONCE, NONE = 250000, 1000, {}
 -- So long a claim lasts at least while its job is at work (job/claim_changes.py), and no longer for that.
 local AT_WORK_MS = 600000
 local ip, retry, dead, schedule, queues, parked = KEYS[1], KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10]
@@ -91,36 +91,18 @@ if known[1] then
   end
 end
 
+local function destination(number)
+  return KEYS[FIXED_KEYS + queue_count + number]
+end
+
 local function next_job()
-  local fate, effect = string.match(ARGV[at + 1], '^(%l*) ?(%l*)$')
-  local job = {ticket = ARGV[at], fate = fate, effect = effect ~= '' and effect or 'go', score = ARGV[at + 2], payload = ARGV[at + 3],
-               qidx = tonumber(ARGV[at + 4]), replies = {}, claims = {}}
-  local count = tonumber(ARGV[at + 5])
-  if due_later[fate] then
+  local job = cjson.decode(ARGV[at + 1])
+  job.ticket, job.payload, at = ARGV[at], ARGV[at + 2], at + 3
+  if due_later[job.fate] then
     job.score = string.format('%.6f', now_ms() / 1000 + tonumber(job.score))
   end
-  at = at + 6
-  for i = 1, count do
-    local key = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at])]
-    local kind = ARGV[at + 2]
-    if kind == 'claim' or kind == 'done' then
-      local own = tonumber(ARGV[at + 4])
-      job.claims[#job.claims + 1] = {key = key, value = ARGV[at + 1], kind = kind, ms = ARGV[at + 3],
-                                     own = {unpack(ARGV, at + 5, at + 4 + own)}}
-      at = at + 5 + own
-      if kind == 'claim' then
-        job.claims[#job.claims].later_ms, at = ARGV[at], at + 1
-      end
-    elseif kind == 'count' then
-      job.counts, job.queue = key, ARGV[at + 1]
-      at = at + 3
-    elseif kind == 'large' then
-      job.large = {key = key, jid = ARGV[at + 1], all = KEYS[FIXED_KEYS + queue_count + tonumber(ARGV[at + 3])]}
-      at = at + 4
-    else
-      job.replies[i] = {key = key, queue = ARGV[at + 1], ttl_s = tonumber(ARGV[at + 2]), payload = ARGV[at + 3]}
-      at = at + 4
-    end
+  for _, reply in ipairs(job.replies or NONE) do
+    reply.payload, at = ARGV[at], at + 1
   end
   return job
 end
@@ -172,8 +154,8 @@ end
 -- The bytes of a job that is too large stay whole in a key of their own. If the job is not settled after all, nothing
 -- names that key, and `store.large` deletes it.
 local function keep_bytes(large, raw)
-  return failure(large.all, redis.pcall('HSET', large.all, large.jid, ''))
-    or failure(large.key, redis.pcall('SET', large.key, raw))
+  local all, key = destination(large.all), destination(large.key)
+  return failure(all, redis.pcall('HSET', all, large.jid, '')) or failure(key, redis.pcall('SET', key, raw))
 end
 
 local function settle(job, raw)
@@ -181,12 +163,12 @@ local function settle(job, raw)
   if why then
     return why
   end
-  for i, reply in ipairs(job.replies) do
-    why = push_to(queues, reply.queue, reply.key, reply.payload, reply.ttl_s)
+  for i, reply in ipairs(job.replies or NONE) do
+    why = push_to(queues, reply.queue, destination(reply.key), reply.payload, reply.ttl_s)
     if why then
       -- No one saw them yet: blocked readers are served when the script ends.
       for j = i - 1, 1, -1 do
-        redis.call('LPOP', job.replies[j].key)
+        redis.call('LPOP', destination(job.replies[j].key))
       end
       unmove(job)
       return why
@@ -199,16 +181,17 @@ end
 -- What becomes of a lock or claim, if it is still this job's. Like the fingerprint this cannot fail a job whose effects
 -- are done.
 local function change(claim)
-  local holder = holder_of(redis.pcall('GET', claim.key))
-  for _, own in ipairs(claim.own) do
-    if holder == own then
-      if claim.value == '' then
-        redis.pcall('DEL', claim.key)
+  local key = destination(claim.key)
+  local holder = holder_of(redis.pcall('GET', key))
+  for _, was in ipairs(claim.was) do
+    if holder == was then
+      if claim.becomes == '' then
+        redis.pcall('DEL', key)
       else
-        local new = claim.later_ms ~= '' and with_moment(claim.value, claim.later_ms) or claim.value
-        local is_long = claim.later_ms ~= '' or redis.pcall('PTTL', claim.key) > AT_WORK_MS
-        redis.pcall('SET', claim.key, new, 'KEEPTTL')
-        redis.pcall('PEXPIRE', claim.key, claim.ms, is_long and 'GT' or 'XX')
+        local new = claim.later_ms and with_moment(claim.becomes, claim.later_ms) or claim.becomes
+        local is_long = claim.later_ms or redis.pcall('PTTL', key) > AT_WORK_MS
+        redis.pcall('SET', key, new, 'KEEPTTL')
+        redis.pcall('PEXPIRE', key, claim.keep_ms, is_long and 'GT' or 'XX')
       end
       return
     end
@@ -218,10 +201,11 @@ end
 -- Of a signed job that is done its fingerprint stays, so that a copy is not done again. Like the copy of what is
 -- dead this cannot fail a job whose effects are done.
 local function remember(print)
-  local until_ms, known = now_ms() + tonumber(print.ms), remembered[print.key]
-  redis.pcall('ZADD', print.key, 'GT', string.format('%.0f', until_ms), print.value)
-  remembered[print.key] = {until_ms = math.max(known and known.until_ms or 0, until_ms), name = print.own[2],
-                           sets = KEYS[FIXED_KEYS + queue_count + tonumber(print.own[1])]}
+  local prints, until_ms = destination(print.key), now_ms() + print.keep_ms
+  local known = remembered[prints]
+  redis.pcall('ZADD', prints, 'GT', string.format('%.0f', until_ms), print.text)
+  remembered[prints] = {until_ms = math.max(known and known.until_ms or 0, until_ms), name = print.name,
+                        sets = destination(print.sets)}
 end
 
 -- What is over goes, then what is over first; and the whole of it when its last one is over.
@@ -268,7 +252,8 @@ local function apply(job)
     redis.call('HSET', ip, job.ticket, raw)
     return why
   elseif job.key and is_ordered(job.key) and not BACK[job.fate] then
-    job.is_ready = keys.settle(job.key, job.effect, job.effect == 'stop' and jid_of(job.payload))
+    local effect = (job.effect or '') ~= '' and job.effect or 'go'
+    job.is_ready = keys.settle(job.key, effect, effect == 'stop' and jid_of(job.payload))
   end
   return job.is_ready and 2 or 1
 end
@@ -358,16 +343,19 @@ while at <= jobs_end do
       processed = processed + 1
       failed = failed + (job.fate == '' and 0 or 1)
     end
-    for _, claim in ipairs(job.claims) do
-      (claim.kind == 'done' and remember or change)(claim)
+    for _, claim in ipairs(job.claims or NONE) do
+      change(claim)
     end
-    if job.counts then
-      redis.pcall('HINCRBY', job.counts, job.queue, 1)
+    for _, print in ipairs(job.prints or NONE) do
+      remember(print)
+    end
+    if job.count then
+      redis.pcall('HINCRBY', destination(job.count.key), job.count.queue, 1)
     end
     if zsets[job.fate] == dead then
       local copy = keep_copy(parked, job.ticket, job.payload)
       if job.large and type(copy) == 'string' then
-        redis.pcall('HSET', job.large.all, job.large.jid, copy)
+        redis.pcall('HSET', destination(job.large.all), job.large.jid, copy)
       end
     end
   end
