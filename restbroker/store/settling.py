@@ -128,7 +128,7 @@ class FinishSteps:
                 order.append(place)
             elif isinstance(settlement, Requeue):
                 back.append((-ticket_number(ticket), place))
-            elif (why := _refusal(settlement)) is not None:
+            elif (replies := _replies(settlement)) and (why := _refusal(replies)) is not None:
                 self._codes[place] = Refused(why)
             else:
                 others.append(place)
@@ -159,7 +159,7 @@ class FinishSteps:
         if weights:
             lists += places_of_keys(keys, request.target, request.queues)
         if wanted is not None:
-            lists += [keys.heartbeats, keys.paused_queues, keys.pause(request.target)]
+            lists += _keys_of_next(keys, request.target)
         if request.records is not None:
             lists.append(keys.history)
             arguments += [request.records.keep_ms, *map(request.records.each.__getitem__, places)]
@@ -190,16 +190,16 @@ class FinishSteps:
 
     def _read_both(self, reply: Reply, base: int) -> Sequence[Reply]:
         codes, found = items(reply, 2)
-        queue, given = self.request.queues[0], items(found)
-        numbered = enumerate(zip(given[::2], given[1::2], strict=True), base + 1)
-        self.taken = tuple(
-            FetchedJob(f"{number}:1:{text(key)}", number, queue, raw(job)) for number, (key, job) in numbered
-        )
+        queue, given, taken = self.request.queues[0], items(found), list[FetchedJob]()
+        for key, job in zip(given[::2], given[1::2], strict=True):
+            base += 1
+            taken.append(FetchedJob(f"{base}:1:{text(key)}", base, queue, raw(job)))
+        self.taken = tuple(taken)
         return items(codes)
 
 
-def _refusal(settlement: Settlement) -> str | None:
-    for reply in _replies(settlement):
+def _refusal(replies: Sequence[Answer]) -> str | None:
+    for reply in replies:
         if reply.queue is None and not is_reply_key(reply.key or ""):
             return f"{reply.key!r} is not a key for answers (restbroker:reply:NAME)"
     return None
@@ -231,6 +231,11 @@ def places_of_keys(keys: RedisKeys, target: str, queues: tuple[str, ...]) -> lis
     """Return the places of keys as scripts take them: the target's, then all turns, all lines, all `fair` of queues."""
     of_queues = [of(queue) for of in (keys.ready_keys, keys.key_queue, keys.fair) for queue in queues]
     return [keys.busy_keys(target), keys.keys_made_by(target), keys.stopped(target), *of_queues]
+
+
+@lru_cache(_KNOWN)
+def _keys_of_next(keys: RedisKeys, target: str) -> list[str]:
+    return [keys.heartbeats, keys.paused_queues, keys.pause(target)]
 
 
 @lru_cache(_KNOWN)
