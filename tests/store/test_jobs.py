@@ -130,6 +130,26 @@ def test_requeued_jobs_are_taken_again_in_their_first_order(pool: Pool) -> None:
 
 
 @on_both
+def test_names_and_bytes_of_any_kind_are_stored_as_they_are(pool: Pool, server: Server) -> None:
+    """Names of what becomes of a job are JSON on their way, payloads are bytes that need not be UTF-8."""
+    odd, payload = 'q"\\é\n\t\x00\x1e', b'\xff\x00"{'
+    queues.push(pool.client, "a", [b"1", b"2", b"3"])
+    fates: list[Settlement] = [
+        Ack((Reply(payload, queue=odd), Reply(payload, key="restbroker:reply:x", ttl_s=60))),
+        Retry(1.5, payload, (Reply(payload, queue=odd),)),
+        Dead(NOW_S + 0.123456, payload, large=odd, unadmitted_in=odd),
+    ]
+    items = [(job.ticket, fate) for job, fate in zip(pool.take(3).jobs, fates, strict=True)]
+    assert pool.settle(*items) == [Applied()] * 3
+    assert server.raw.lrange(f"ns:queue:{odd}", 0, -1) == [payload] * 2
+    assert server.raw.lrange("ns:restbroker:reply:x", 0, -1) == [payload]
+    assert server.raw.zrange("ns:retry", 0, -1) == [payload]
+    assert server.raw.zrange("ns:dead", 0, -1, withscores=True) == [(payload, NOW_S + 0.123456)]
+    assert server.raw.get(pool.client.keys.large(odd)) == b"3"
+    assert server.raw.hgetall(pool.client.keys.unadmitted_counts) == {odd.encode(): b"1"}
+
+
+@on_both
 def test_a_full_redis_is_drained(pool: Pool, server: Server) -> None:
     payloads = [b"%d" % n + b"x" * 1000 for n in range(100)]
     queues.push(pool.client, "a", payloads)
