@@ -20,8 +20,11 @@ from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity
 from restbroker.broker.job_in_progress import KEPT_BYTES, KEPT_S, LOSS_S, JobInProgress, RecentlySettled, Reservations
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.errors import StoreUnavailable
 from restbroker.job import settle
 from restbroker.job.settlement import Ack, Reply, Requeue, Settlement
+from restbroker.store.codes import APPLIED
+from restbroker.store.settling import FinishRequest
 from restbroker.store.tickets import MAX_BATCH
 from restbroker.transport.readiness import Upkeep
 
@@ -45,6 +48,29 @@ def add(finished: AckBuffer, numbers: Iterable[int], *, more: bool) -> None:
 
 def numbers(items: Iterable[JobInProgress]) -> list[int]:
     return [item.number for item in items]
+
+
+def acker_of(finished: AckBuffer, store: object = None, **reports: object) -> Acker:
+    """An acker of a target with `History`; `store` and `reports` are what it asks."""
+    plan = SimpleNamespace(
+        target=SimpleNamespace(name="t", queues=("q",)),
+        order=None,
+        history_s=1.0,
+        key_rules="",
+        limits=SimpleNamespace(in_flight=0),
+    )
+    return Acker(
+        plan=cast("Any", plan),
+        identity=Identity("me", lambda _: None),
+        store=cast("Any", store),
+        health=StoreHealth(lambda _: None),
+        reservations=Reservations(),
+        ready=finished.ready,
+        buffer=finished,
+        settler=cast("Any", SimpleNamespace(reports=SimpleNamespace(**reports))),
+        upkeep=Upkeep(),
+        lease=Lease(),
+    )
 
 
 @asynccontextmanager
@@ -129,23 +155,9 @@ async def test_taken_jobs_are_not_awaited_and_returned_ones_go_first(
 async def test_what_no_request_can_be_made_of_stays_to_be_settled(
     way: str, autojump_clock: trio.testing.MockClock
 ) -> None:
-    def fail(_batch: object) -> None:
-        raise ZeroDivisionError
-
     finished, job = acks(), item(1)
     job.decide(Ack())
-    acker = Acker(
-        plan=cast("Any", SimpleNamespace(target=SimpleNamespace(name="t", queues=("q",)), order=None, history_s=1.0)),
-        identity=Identity("me", lambda _: None),
-        store=cast("Any", None),
-        health=StoreHealth(lambda _: None),
-        reservations=Reservations(),
-        ready=finished.ready,
-        buffer=finished,
-        settler=cast("Any", SimpleNamespace(reports=SimpleNamespace(records=fail))),
-        upkeep=Upkeep(),
-        lease=Lease(),
-    )
+    acker = acker_of(finished, records=lambda _: 1 / 0)
     async with trio.open_nursery() as nursery:
         if way == "alone":
             nursery.start_soon(acker.run)
@@ -158,6 +170,31 @@ async def test_what_no_request_can_be_made_of_stays_to_be_settled(
                 await acker.settle_and_fetch(lambda: cast("Any", "a fetch"))
         assert finished.jobs == [job]
         nursery.cancel_scope.cancel()
+
+
+async def test_the_task_settles_what_is_decided_while_redis_is_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    asked: list[object] = []
+
+    async def finish(request: FinishRequest, _now_s: float) -> object:
+        asked.append(request.items)
+        await trio.lowlevel.checkpoint()
+        return [APPLIED], ()
+
+    finished, job, told = acks(), item(1), list[JobInProgress]()
+    job.decide(Ack())
+    acker = acker_of(finished, SimpleNamespace(finish=finish), records=lambda _: None, send=told.extend)
+    acker.health.record_outage(StoreUnavailable("Redis is away."))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acker.run)
+        await trio.testing.wait_all_tasks_blocked()
+        finished.add(job)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert asked == [[("1:1", Ack())]]
+    assert told == [job]
+    assert acker.health.is_up
 
 
 async def test_committer_ends_once_closed_and_empty(autojump_clock: trio.testing.MockClock) -> None:
