@@ -167,6 +167,9 @@ class Acker(Agent):
     _sent_at_s: float = -math.inf
     _is_due: bool = False
     """Whether a batch will be sent without a task in a moment."""
+    _opened: int = 0
+    _may_be_back: int = 0
+    """The highest number that was issued when its connection was first seen to be the present one."""
     _bug: Exception | None = None
     """What was raised while its answer was noted."""
 
@@ -324,11 +327,14 @@ class Acker(Agent):
     def _batch_of(self, jobs: list[JobInProgress], *, asks: bool = True) -> _Batch:
         """Return the batch of these jobs, which have settlements; `asks`: others may be taken with it."""
         settlements, is_new = list[TicketSettlement](), True
+        if self.store.opened != self._opened:
+            self._opened, self._may_be_back = self.store.opened, self.reservations.last_number
         for job in jobs:
             if job.settlement is not None:
                 settlements.append((job.ticket, job.settlement))
-            # What Redis may have settled without an answer is counted by a script alone, which sees whether it was.
-            is_new = is_new and job.settling is not REQUESTED
+            # What Redis may have settled without an answer, or may have back in its queue since it lost its last
+            # second, is counted by a script alone, which sees whether it was.
+            is_new = is_new and job.settling is not REQUESTED and job.number > self._may_be_back
         plan, target = self.plan, self.plan.target
         needs_mark = len(jobs) > _FEW or len(self.ready) > 0 or plan.order is not None
         request = FinishRequest(

@@ -52,6 +52,8 @@ class Client:
     """Is told how far a walk through a set is (how many were read, of how many, words), for who waits at a terminal."""
     timeout_s: float = field(init=False)
     """The seconds that an answer may take."""
+    opened: int = field(init=False, default=0)
+    """How many times it connected."""
 
     @timeout_s.default
     def _find_timeout(self) -> float:
@@ -229,6 +231,7 @@ class Client:
         else:
             self._link, self._place = yield from self._sentinels.connect(self._endpoint)
             self.address = str(self._place)
+        self.opened += 1
         return self._link
 
     def _require_alive(self) -> RedisLink | None:

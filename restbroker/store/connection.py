@@ -144,6 +144,11 @@ class Connection:
         """The names of what is in Redis."""
         return self._client.keys
 
+    @property
+    def opened(self) -> int:
+        """How many times it was opened: since it was for the last time, no restart of Redis took any job back."""
+        return self._client.opened
+
     def join(self, other: "Connection") -> None:
         """From now on, have the calls without the thread go over `other`, together with those of all who joined it."""
         self.trips = other.trips

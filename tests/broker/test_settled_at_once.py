@@ -4,6 +4,7 @@ import select
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 from typing import cast
 
@@ -91,6 +92,9 @@ class AtOnce:
     @property
     def settled(self) -> int:
         return int(bytes(self.harness.client.command("GET", "stat:processed") or b"0"))  # type: ignore[arg-type]  # a number
+
+    def has_settled(self, count: int) -> bool:
+        return self.settled == count
 
     @property
     def finished(self) -> int:
@@ -497,6 +501,27 @@ async def test_jobs_that_others_may_have_taken_are_counted_by_scripts(at_once: A
             pool.identity.fenced.set()
         assert not pool.acker._batch_of(list(pool.reservations.jobs.values())).request.is_ours  # noqa: SLF001 - what it would send
         held.let.set()
+
+
+async def test_a_job_that_redis_has_back_is_counted_once(at_once: AtOnce) -> None:
+    """As after a crash that cost its last second: there the job was never taken."""
+    harness = at_once.harness
+    async with at_once.opened():
+        usual, harness.target.answer = harness.target.answer, (held := Held())
+        at_once.push()
+        await harness.until(lambda: len(harness.target.calls) == 2, "it is sent")
+        harness.target.answer = usual
+        (job,) = harness.pool.reservations.jobs.values()
+        in_progress = harness.client.keys.in_progress(harness.pool.identity.name)
+        harness.client.command("HDEL", in_progress, job.ticket)
+        harness.client.command("LPUSH", f"queue:{job.queue}", job.raw)
+        harness.client.command("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+        for count in range(2, 6):
+            await harness.until(partial(at_once.has_settled, count), "it is done again, and others after it")
+            harness.push(first=count)
+        held.let.set()
+        await harness.until(lambda: not harness.pool.reservations.jobs, "the first is settled, too")
+        assert at_once.settled == 6
 
 
 async def test_first_job_of_a_day_is_settled_by_a_script(at_once: AtOnce, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,8 @@ class SimulatedConnection:
     sent: bool = False
     """Whether a settlement was sent that no task awaits."""
     replied: trio.lowlevel.ParkingLot = attrs.field(factory=trio.lowlevel.ParkingLot)
+    opened: int = 1
+    """What is lost ends it, and the next call opens it again."""
 
     async def call(self, function: Callable[Concatenate[Reference, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The reference answers instead of Redis."""
@@ -141,6 +143,7 @@ class SimulatedConnection:
 
     def _require(self) -> None:
         if self.way.cut or self.way.loses():
+            self.opened += 1
             raise StoreUnavailable("Redis is away.")
 
 
