@@ -46,8 +46,8 @@ from restbroker.store.jobs import Limits
 from restbroker.store.older_form import require_none
 from restbroker.store.sentinel import open_sentinels
 from restbroker.store.waiter import Waiter
-from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import Event, Report, report_bug
+from restbroker.telemetry.counters import Counters, Reporter
+from restbroker.telemetry.events import Report, report_bug
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 from restbroker.transport.client import open_transport
@@ -83,14 +83,11 @@ async def _main(
     config: Config, load: Callable[[], LoadedConfig], logged: LogSettings, line: socket.socket | None
 ) -> BrokerEnd:
     log = LogSink(logged)
-    counters = Counters(now_s=trio.current_time)
-    if config.stats:
-        counters.commands_of = catalogue_commands(lambda: reload.config)
+    # Commands are shown by /metrics alone.
+    commands_of = catalogue_commands(lambda: reload.config) if config.stats else None
+    report = Reporter(log, trio.current_time, commands_of)
+    counters = report.counters
     control = Control() if line is None else Control(name=f"worker={logged.worker}" if logged.worker else "worker")
-
-    def report(event: Event) -> None:
-        log(event)
-        counters(event)
 
     plan = plan_of(config, report, counters, timed=config.stats)
     samples: Callable[[], Samples] = partial(process_samples, counters, plan.status, logged.worker)
@@ -112,8 +109,9 @@ async def _main(
     view = ProcessView(plan.status.view, plan.status.running_jobs, samples=samples)
     served = services(lambda: reload.config, parts, view, report, plan.open_control, plan.upkeep.room)
     record = SidekiqRecord(plan.open_control(), plan.status, control, report, lambda: reload.config.show_bodies)
-    own: list[Service] = [LogTicker(log), record, *([LoopLag(counters.loop_lag)] if config.stats else [])]
-    plan = attrs.evolve(plan, services=[*plan.services, *own, *served, *supervisors])
+    lag = [LoopLag(counters.loop_lag)] if config.stats else []
+    own: list[Service] = [LogTicker(report.tick), record, *lag]
+    plan = attrs.evolve(plan, services=[report, *plan.services, *own, *served, *supervisors])
     # All that is loaded by now stays. Full collections that leave it out take 5 to 9 ms of CPU, not 55; and looking for
     # cycles among the last 700 objects all the time took a twentieth of a busy broker's CPU (both measured).
     gc.freeze()

@@ -24,8 +24,8 @@ from restbroker.broker.status.view import View
 from restbroker.broker.workers.supervisor import Supervisor
 from restbroker.config.core import Config, LoadedConfig
 from restbroker.start import STOP
-from restbroker.telemetry.counters import Counters
-from restbroker.telemetry.events import Event, GroupStarted, GroupStopped
+from restbroker.telemetry.counters import Reporter
+from restbroker.telemetry.events import GroupStarted, GroupStopped
 from restbroker.telemetry.log import LogSettings, LogSink
 from restbroker.telemetry.metrics import Samples
 
@@ -54,26 +54,22 @@ def serve(config: Config, load: Load, parts: Collection[Part], *, json_logs: boo
 
 async def _supervise(config: Config, load: Load, command: Sequence[str], log: LogSink) -> int:
     # Of what it counts itself there are only events: it takes them in for all.
-    counters = Counters()
+    report = Reporter(log)
     supervisor = Supervisor(command, config.processes, log)
     systemd = notifiers(os.environ, supervisor.view)
-
-    def report(event: Event) -> None:
-        log(event)
-        counters(event)
 
     def samples() -> Samples:
         return {
             **supervisor.metrics.samples(),
             "restbroker_ready": {(): float(supervisor.view().unready is None)},
             "restbroker_build_info": {(__version__,): 1},
-            **counters.event_samples(),
+            **report.counters.event_samples(),
         }
 
     view = ProcessView(supervisor.view, pids=supervisor.pids, is_alive=supervisor.is_alive, samples=samples)
     reload = Reload(config, load, log, log, observers=systemd, reload_workers=supervisor.reload_workers)
     services: list[Service] = [
-        LogTicker(log),
+        LogTicker(report.tick),
         *local_services(lambda: reload.config, parts_of(config), view, report),
         *systemd,
     ]
@@ -89,7 +85,7 @@ async def _serve(config: Config, load: Load, parts: Collection[Part], log: LogSi
     # The version alone: this process counts nothing itself.
     samples: Samples = {"restbroker_build_info": {(__version__,): 1}}
     view = ProcessView(lambda: _VIEW, all_processes=True, samples=lambda: samples)
-    services: list[Service] = [LogTicker(log), *local_services(lambda: reload.config, parts, view, log), *systemd]
+    services: list[Service] = [LogTicker(log.tick), *local_services(lambda: reload.config, parts, view, log), *systemd]
     # Around all else: a second signal must not cut the stop of the first short.
     with receive(*_WATCHED) as signals:
         async with trio.open_nursery() as nursery:

@@ -130,7 +130,7 @@ class Reload:
         _require_queues(self._started, new)
         result = await self._replan(new)
         self.config = new
-        self.log.settings = attrs.evolve(self.log.settings, level=new.log_level)
+        self.log.set_level(new.log_level)
         if self.reload_workers is None:
             is_same = new == old
             self.report(ConfigUnchanged() if is_same else ConfigReloaded(tuple(target.name for target in new.targets)))

@@ -23,7 +23,6 @@ from restbroker.store.client import Client, open_client
 from restbroker.store.connection import Connection, MasterWatch
 from restbroker.store.sentinel import open_sentinels
 from restbroker.telemetry.events import Report
-from restbroker.telemetry.log import LogSink
 from restbroker.telemetry.metrics import Samples
 from restbroker.transport.room import Room
 
@@ -224,9 +223,9 @@ _SUMMARY_S: Final = 10.0
 
 @frozen
 class LogTicker:
-    """A service that calls the log's `tick` every ten seconds."""
+    """A service that calls `tick`, the log's, every ten seconds."""
 
-    log: LogSink
+    tick: Callable[[float], None]
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Write summaries until cancelled, and the last one then."""
@@ -234,6 +233,6 @@ class LogTicker:
         try:
             while True:
                 await trio.sleep(_SUMMARY_S)
-                self.log.tick(trio.current_time())
+                self.tick(trio.current_time())
         finally:
-            self.log.tick(trio.current_time())
+            self.tick(trio.current_time())

@@ -343,7 +343,7 @@ class Acker(Agent):
             queues=target.queues,
             hwm=self.ready.high_water if needs_mark else 0,
             items=settlements,
-            records=None if plan.history_s is None else self.settler.reports.records(jobs),
+            records=None if plan.history_s is None else self.settler.reports.records(jobs, plan.history_s),
             key_rules=plan.key_rules,
             next=self.ask_next(len(jobs)) if asks and self.ask_next is not None else None,
             may_be_marked=self.identity.has_marked or plan.limits.in_flight > 0,

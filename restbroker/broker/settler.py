@@ -30,7 +30,7 @@ from restbroker.job.outcome import Deferred, Delivered, Duplicate, Expired, Reas
 from restbroker.job.policy import Context
 from restbroker.job.settle import Final
 from restbroker.job.settlement import Ack, Dead, Drop, Requeue, Retry, Settlement
-from restbroker.light import define
+from restbroker.light import define, field
 from restbroker.store import history
 from restbroker.store.claims import OtherHolder
 from restbroker.store.history import JobEnd, Records
@@ -48,6 +48,9 @@ class Reports:
 
     plan: TargetPlan
     identity: Identity
+    _shown: dict[str, str] = field(factory=dict, repr=False)
+    """By command as `mask` has it, for these secrets: to look for them in each takes long."""
+    _secrets: Sequence[str] = field(default=(), repr=False)
 
     def of_end(
         self, job: JobInProgress, settlement: Settlement, outcome: Final, duration_s: float = 0.0
@@ -69,29 +72,28 @@ class Reports:
             return JobFinished(*self._what(job, "delivered", "ack", job.took_s), job.status, admitted=job.admitted)
         return job.event
 
-    def records(self, jobs: Iterable[JobInProgress]) -> Records | None:
-        """Return the records of these jobs, one for each that has a settlement; None if this target keeps none.
+    def records(self, jobs: Iterable[JobInProgress], keep_s: float) -> Records:
+        """Return the records of these jobs, one for each that has a settlement, to be kept for `keep_s` seconds.
 
         The record of a job that does not end with its settlement is empty.
         """
-        keep_s = self.plan.history_s
-        if keep_s is None:
-            return None
         return Records(round(keep_s * 1000), [self._record(job) for job in jobs if job.settlement is not None])
 
     def send(self, jobs: Iterable[JobInProgress]) -> None:
         """Report these jobs, which Redis has just settled."""
         delivered: list[JobInProgress] = []
-        by_endpoint: dict[str, list[float]] = {}
         took_s: dict[str, list[float]] = {}
+        if self._secrets is not self.plan.tokens.values or len(self._shown) > _MOST_SHOWN:
+            self._shown, self._secrets = {}, self.plan.tokens.values
         for job in jobs:
             if job.event is not None:
                 self.identity.report(job.event)
             elif job.status is not None:
                 delivered.append(job)
-                if job.command not in by_endpoint:
-                    by_endpoint[job.command] = took_s.setdefault(self.mask(job.command), [])
-                by_endpoint[job.command].append(job.took_s)
+                command = self._shown.get(job.command)
+                if command is None:
+                    command = self._shown[job.command] = self.mask(job.command)
+                took_s.setdefault(command, []).append(job.took_s)
         if delivered:
             self.identity.report(JobsDelivered(self.plan.target.name, took_s, partial(self._each, delivered)))
 
@@ -432,6 +434,7 @@ _CANCELLED_SENT = Reason(
     "Someone cancelled it after it was sent and before the server answered; the command may have run.",
     "Check on the server whether it was done. A retry sends it again.",
 )
+_MOST_SHOWN = 500
 _KEY_REUSED = "KeyReused"
 _WHEN_REUSED = "Push it with a key of its own."
 _NEVER_SENT = (_KEY_REUSED, KEY_UNCLEAR.code)

@@ -1,15 +1,18 @@
-"""Counts the events since the start of the process: for /metrics, and for the numbers in `stats` and on the pages.
+"""Counts the events since the start of the process: for /metrics, the numbers in `stats` and on the pages, and the log.
 
-A sink: `app` reports to it. A scrape calls `samples`, each heartbeat `snapshot`. Always holds: no label is a text that
-a producer chose, and there are never more than some hundred, no matter what producers and servers send; memory is
-bounded; jobs that come together cost what their commands cost, and each a fifth of a microsecond for its duration.
+`app` reports to a `Reporter`, which hands all to the log and to the `Counters`. A scrape calls `samples`, each
+heartbeat `snapshot`, the log's ticker `take_sums`. Always holds: no label is a text that a producer chose, and there
+are never more than some hundred, no matter what producers and servers send; memory is bounded; who reads a count finds
+in it all that was reported before.
 """
 
 import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from typing import Final
+
+import trio
 
 from restbroker.light import define, field
 from restbroker.telemetry.events import (
@@ -23,56 +26,40 @@ from restbroker.telemetry.events import (
     OneEvent,
     OperatorWarning,
     StoreLost,
+    bug_warning,
 )
-from restbroker.telemetry.latency import Histogram, RecentLatency
+from restbroker.telemetry.latency import Histogram, Speed, Sums
+from restbroker.telemetry.log import LogSink
 from restbroker.telemetry.metrics import METRICS, Labels, Metric, Samples
 
 OTHER: Final = "other"
 MOST_COMMANDS: Final = 200
 MOST_CODES: Final = 200
-RATE_WINDOW_S: Final = 10
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,63}")
 NO_FAILURES: Final = frozenset(("delivered", "duplicate", "expired"))
 """Outcomes that `failed` leaves out, as Sidekiq's own count does."""
 _JOBS: Final = "restbroker_jobs_total"
-
-
-@define
-class _Recent:
-    """The speed of a target in the last minute."""
-
-    latency: RecentLatency = field(factory=RecentLatency)
-    # Tries per second of the clock, for the last ten whole seconds and the one that runs.
-    per_second: dict[int, int] = field(factory=dict)
-
-    def add(self, now_s: float, durations_s: Sequence[float]) -> None:
-        self.latency.add(now_s, durations_s)
-        second = int(now_s)
-        if second not in self.per_second:
-            self.per_second = {old: jobs for old, jobs in self.per_second.items() if old >= second - RATE_WINDOW_S}
-            self.per_second[second] = 0
-        self.per_second[second] += len(durations_s)
-
-    def rate_per_s(self, now_s: float) -> float:
-        second = int(now_s)
-        # The second that runs is left out: it is not whole yet.
-        recent = sum(jobs for old, jobs in self.per_second.items() if second - RATE_WINDOW_S <= old < second)
-        return recent / RATE_WINDOW_S
+GATHER_S: Final = 0.1
+"""For how many seconds delivered jobs wait to be counted together."""
+MOST_WAIT: Final = 2000
+"""How many wait at most: as many as are counted in a millisecond."""
 
 
 @define
 class Counters:
     """The counts of one process; calling it with an event counts the event.
 
-    `commands_of`: target's name → the commands of its catalogue. `now_s`: any clock.
+    `commands_of`: target's name → the commands of its catalogue; None: all commands count as one. `now_s`: any clock.
+    `flush` has all counted that was reported before, and is called first by whatever reads counts.
     """
 
-    commands_of: Callable[[str], Container[str]] = lambda _target: ()
+    commands_of: Callable[[str], Container[str]] | None = None
     now_s: Callable[[], float] = time.monotonic
+    flush: Callable[[], None] = lambda: None
     _counts: dict[str, Counter[Labels]] = field(factory=lambda: defaultdict(Counter), init=False)
     _durations: dict[str, dict[Labels, Histogram]] = field(factory=lambda: defaultdict(dict), init=False)
     """Both by the metric's name and the values of its labels."""
-    _recent: dict[str, _Recent] = field(factory=lambda: defaultdict(_Recent), init=False)
+    _speeds: dict[str, Speed] = field(factory=dict, init=False)
     _put_off_until_s: list[float] = field(factory=list, init=False)
     """Until when each job waits that was in progress in several crashes."""
     _commands: set[Labels] = field(factory=set, init=False)
@@ -95,9 +82,14 @@ class Counters:
         """Count what is counted of this event. Never raises."""
         match event:
             case JobsDelivered(target, took_s):
+                jobs, speed = self._counts[_JOBS], self._speeds.get(target) or self._new_speed(target)
                 for command, durations_s in took_s.items():
-                    self._counts[_JOBS][target, self._command(target, command), "delivered"] += len(durations_s)
-                    self._add_durations(target, durations_s)
+                    labels = target, command, "delivered"
+                    if labels not in jobs:  # most are, since they came before
+                        labels = target, self._command(target, command), "delivered"
+                    jobs[labels] += len(durations_s)
+                    speed.delivered += len(durations_s)
+                    speed.add(self.now_s(), durations_s)
             case JobFinished():
                 self._count_finished(event)
             case _:
@@ -118,7 +110,8 @@ class Counters:
         The keys are `delivered`, `failed` and `outcomes` ({outcome: tries}), the `rate_per_s` of the last ten seconds,
         and, of the last minute, `p50_ms`, `p95_ms` and `p99_ms` (None: nothing was tried).
         """
-        outcomes, now_s, recent = Counter({"delivered": 0}), self.now_s(), self._recent[target]
+        self.flush()
+        outcomes, now_s, speed = Counter({"delivered": 0}), self.now_s(), self._speeds.get(target) or Speed()
         for (name, _, outcome), jobs in self._counts[_JOBS].items():
             if name == target:
                 outcomes[outcome] += jobs
@@ -126,12 +119,18 @@ class Counters:
             "delivered": outcomes["delivered"],
             "failed": sum(count for outcome, count in outcomes.items() if outcome not in NO_FAILURES),
             "outcomes": dict(outcomes),
-            "rate_per_s": recent.rate_per_s(now_s),
-            **recent.latency.of_last_minute(now_s).summary_ms(),
+            "rate_per_s": speed.rate_per_s(now_s),
+            **speed.of_last_minute(now_s).summary_ms(),
         }
+
+    def take_sums(self) -> Mapping[str, Sums]:
+        """Return by target what was tried since the last call, without targets of which nothing was."""
+        self.flush()
+        return {target: speed.take() for target, speed in self._speeds.items() if speed.delivered or speed.failed}
 
     def samples(self) -> Samples:
         """Return copies of all values."""
+        self.flush()
         durations, now_s = self._durations.items(), self.now_s()
         self._put_off_until_s = [until_s for until_s in self._put_off_until_s if until_s > now_s]
         return {
@@ -155,17 +154,21 @@ class Counters:
             self._histogram(metric.name, labels).add((amount,))
 
     def _count_finished(self, event: JobFinished) -> None:
-        self._counts[_JOBS][event.target, self._command(event.target, event.command), event.outcome] += 1
+        target, outcome = event.target, event.outcome
+        self._counts[_JOBS][target, self._command(target, event.command), outcome] += 1
+        speed = self._speeds.get(target) or self._new_speed(target)
+        speed.delivered += outcome == "delivered"
+        speed.failed += outcome not in NO_FAILURES
         # A duplicate is no try, nor is what expired unsent: it has no duration.
-        if event.outcome not in ("duplicate", "expired") or event.duration_s:
-            self._add_durations(event.target, (event.duration_s,))
+        if outcome not in ("duplicate", "expired") or event.duration_s:
+            speed.add(self.now_s(), (event.duration_s,))
         if event.fate != "ack":
             code = self._code(event.code or event.outcome)
-            self._counts["restbroker_failures_total"][event.target, code, event.fate] += 1
+            self._counts["restbroker_failures_total"][target, code, event.fate] += 1
 
-    def _add_durations(self, target: str, durations_s: Sequence[float]) -> None:
-        self._histogram("restbroker_job_duration_seconds", (target,)).add(durations_s)
-        self._recent[target].add(self.now_s(), durations_s)
+    def _new_speed(self, target: str) -> Speed:
+        speed = self._speeds[target] = Speed(self._histogram("restbroker_job_duration_seconds", (target,)))
+        return speed
 
     def _histogram(self, name: str, labels: Labels = ()) -> Histogram:
         values = self._durations[name]
@@ -178,7 +181,8 @@ class Counters:
         command = command.partition("/")[0]
         if (target, command) in self._commands:
             return command
-        if len(self._commands) >= MOST_COMMANDS or command not in self.commands_of(target):
+        known = () if self.commands_of is None or len(self._commands) >= MOST_COMMANDS else self.commands_of(target)
+        if command not in known:
             return OTHER
         self._commands.add((target, command))
         return command
@@ -199,3 +203,70 @@ class Counters:
 def code_label(code: str) -> str:
     """Return the code of a reason if it looks like one, else `other`."""
     return code if _CODE.fullmatch(code) else OTHER
+
+
+@define(eq=False)
+class Reporter:
+    """Hands each event to the log and to `counters`; delivered jobs wait, so that many are counted in one step.
+
+    What is reported of a job is decided when it is reported: kept is how long it took, and at debug level its line is
+    written at once. `flush` counts what waits; before any other event is reported, before a count is read and at the
+    end it is called anyway, and `run` calls it after `GATHER_S`. While nothing waits, nothing wakes up.
+    """
+
+    log: LogSink
+    now_s: Callable[[], float] = time.monotonic
+    commands_of: Callable[[str], Container[str]] | None = None
+    counters: Counters = field(init=False)
+    _waiting: dict[str, dict[str, list[float]]] = field(factory=dict, init=False)
+    """By target and command how many seconds each job took."""
+    _count: int = field(default=0, init=False)
+    _lot: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.counters = Counters(self.commands_of, self.now_s, self.flush)
+
+    def __call__(self, event: Event) -> None:
+        """Report the event behind all that came before, or have it wait if it is of delivered jobs. Never raises."""
+        if not isinstance(event, JobsDelivered):
+            self.flush()
+            self.log(event)
+            self.counters(event)
+            return
+        if self.log.tells_each:
+            self.log(event)
+        waiting = self._waiting.setdefault(event.target, {})
+        for command, took_s in event.took_s.items():
+            waiting.setdefault(command, []).extend(took_s)
+            self._count += len(took_s)
+        if self._count >= MOST_WAIT:
+            self.flush()
+        elif self._lot:
+            self._lot.unpark_all()
+
+    def flush(self) -> None:
+        """Count the jobs that wait. A bug costs these their count, and nothing else."""
+        if not self._waiting:
+            return
+        waiting, self._waiting, self._count = self._waiting, {}, 0
+        try:
+            for target, took_s in waiting.items():
+                self.counters(JobsDelivered(target, took_s))
+        except Exception as bug:  # noqa: BLE001 - who reads counts must go on, and who settles jobs
+            self.log(bug_warning(bug, "as it counted delivered jobs; some are in no count"))
+
+    async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
+        """Count what waits, ten times a second at most, until cancelled, and the rest then."""
+        task_status.started()
+        try:
+            while True:
+                if not self._waiting:
+                    await self._lot.park()
+                await trio.sleep(GATHER_S)
+                self.flush()
+        finally:
+            self.flush()
+
+    def tick(self, now_s: float) -> None:
+        """Have the log write its sums: `LogSink.tick`."""
+        self.log.tick(now_s, self.counters.take_sums())

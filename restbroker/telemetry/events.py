@@ -68,12 +68,12 @@ class JobsDelivered:
     """Jobs of a target that were delivered and settled together, with nothing to report about any of them.
 
     These are most jobs of most groups. `took_s`: {command: seconds that each job took}. `each` makes the event of each
-    job, which costs more than all the rest.
+    job, which costs more than all the rest; it is called at once, or never.
     """
 
     target: str
     took_s: Mapping[str, Sequence[float]]
-    each: Callable[[], Iterable[JobFinished]]
+    each: Callable[[], Iterable[JobFinished]] = tuple
 
 
 @frozen
@@ -421,6 +421,10 @@ Report: TypeAlias = Callable[[Event], None]
 
 
 def report_bug(report: Report, bug: Exception) -> None:
-    """Warn of what was raised where nothing may be; its text, which may hold a secret, is left out."""
-    what = f"restbroker failed with {type(bug).__name__} behind an answer; its job may lack an end until the restart."
-    report(OperatorWarning("Bug", what, "Please report this."))
+    """Warn of what was raised behind an answer, where nothing may be."""
+    report(bug_warning(bug, "behind an answer; its job may lack an end until the restart"))
+
+
+def bug_warning(bug: Exception, when: str) -> OperatorWarning:
+    """Return the warning of what was raised, and `when`; its text, which may hold a secret, is left out."""
+    return OperatorWarning("Bug", f"restbroker failed with {type(bug).__name__} {when}.", "Please report this.")

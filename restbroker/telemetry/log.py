@@ -1,8 +1,8 @@
 """The log: events as lines on standard error.
 
-A sink: `app` reports to it and calls `tick` every ten seconds and once at the end. Always holds: neither raises nor
-waits for anything but the stream; a stream that is gone is ignored, since jobs matter more than words; no line holds a
-line break or another control character.
+A sink: `app` reports to it and calls `tick` every ten seconds and once at the end, with what was counted since. Always
+holds: neither raises nor waits for anything but the stream; a stream that is gone is ignored, since jobs matter more
+than words; no line holds a line break or another control character.
 
 The format is stable. As text: `TIME LEVEL EVENT key=value …`, values with blanks in double quotes; as JSON: one object
 a line with `timestamp`, `level`, `event` and the same keys. Keys without a value are left out. Lines of a worker of
@@ -16,8 +16,10 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import TextIO
 
+import attrs
 import orjson
 
 from restbroker.light import define, field, frozen
@@ -35,7 +37,7 @@ from restbroker.telemetry.events import (
     TargetDown,
     TargetUp,
 )
-from restbroker.telemetry.latency import Histogram
+from restbroker.telemetry.latency import Sums
 from restbroker.telemetry.log_events import LOG_EVENTS, Fields, Level, LogLine
 
 _RANKS: Mapping[Level, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -66,13 +68,6 @@ class LogSettings:
 
 
 @define
-class _Totals:
-    delivered: int = 0
-    failed: int = 0
-    latency: Histogram = field(factory=Histogram)
-
-
-@define
 class _Problem:
     """A problem that was logged and is not over: its line and since when it lasts, by the log's clock.
 
@@ -91,16 +86,23 @@ class LogSink:
     settings: LogSettings = LogSettings()
     stream: TextIO = field(factory=lambda: sys.stderr)
     now_s: Callable[[], float] = time.time
-    _totals: dict[str, _Totals] = field(factory=lambda: defaultdict(_Totals), init=False)
     _repeats: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _warnings: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _event_outcomes: dict[str, Counter[str]] = field(factory=lambda: defaultdict(Counter), init=False)
     _problems: dict[str, _Problem] = field(factory=dict, init=False)
     _began_s: float = field(init=False)
     _last_tick_s: float | None = field(default=None, init=False)
+    tells_each: bool = field(init=False)
+    """Whether each job has a line, also if it was delivered."""
 
     def __attrs_post_init__(self) -> None:
         self._began_s = self.now_s()
+        self.set_level(self.settings.level)
+
+    def set_level(self, level: Level) -> None:
+        """Leave out lines below this level from now on."""
+        self.settings = attrs.evolve(self.settings, level=level)
+        self.tells_each = self._is_written("debug")
 
     def __call__(self, event: Event) -> None:
         """Write the event's line, if it has one at this level.
@@ -110,24 +112,25 @@ class LogSink:
         """
         match event:
             case JobsDelivered():
-                self._add_delivered_jobs(event)
+                for job in event.each() if self.tells_each else ():
+                    self._write(job.log.line(job))
             case JobFinished():
-                self._add_job(event)
+                self._write_job(event)
             case OperatorWarning():
                 self._write_warning(event)
             case EventHandled(source, outcome):
                 self._event_outcomes[source][outcome] += 1
-                if self._is_written("debug"):
+                if self.tells_each:
                     self._write(event.log.line(event))
             case _:
                 self._write(event.log.line(event))
                 self._remember(event)
 
-    def tick(self, now_s: float) -> None:
+    def tick(self, now_s: float, sums: Mapping[str, Sums] = MappingProxyType({})) -> None:
         """Write the sums since the last tick, and each minute a reminder of each problem that is not over.
 
-        The sums are repeated failures and warnings, and a summary of each busy target and source. `now_s` is any
-        clock in seconds that all ticks share.
+        The sums are repeated failures and warnings, and a summary of each busy source, and of each target that had jobs
+        since: `sums`. `now_s` is any clock in seconds that all ticks share.
         """
         elapsed_s = self.now_s() - self._began_s if self._last_tick_s is None else now_s - self._last_tick_s
         self._last_tick_s = now_s
@@ -144,11 +147,11 @@ class LogSink:
         for source, outcomes in events.items():
             rate_per_s = _rate_per_s(outcomes.total(), elapsed_s)
             self._write_sum("events", source=source, **dict(sorted(outcomes.items())), rate_per_s=rate_per_s)
-        sums, self._totals = self._totals, defaultdict(_Totals)
-        for target, sum_ in sums.items():
-            counts = {"delivered": sum_.delivered, "failed": sum_.failed}
-            rate_per_s = _rate_per_s(sum(counts.values()), elapsed_s)
-            self._write_sum("summary", target=target, **counts, rate_per_s=rate_per_s, **sum_.latency.summary_ms())
+        for target, tried in sums.items():
+            rate_per_s = _rate_per_s(tried.delivered + tried.failed, elapsed_s)
+            latency = tried.latency.summary_ms()
+            counts = {"delivered": tried.delivered, "failed": tried.failed}
+            self._write_sum("summary", target=target, **counts, rate_per_s=rate_per_s, **latency)
         for problem in self._problems.values():
             self._remind(problem, now_s)
 
@@ -179,30 +182,12 @@ class LogSink:
             first, for_s = problem.line, round(max(0.0, self.now_s() - problem.since_s))
             self._write(LogLine(first.level, "still", {"what": first.event, "for_s": for_s, **first.fields}))
 
-    def _add_delivered_jobs(self, event: JobsDelivered) -> None:
-        sums = self._totals[event.target]
-        for durations_s in event.took_s.values():
-            sums.delivered += len(durations_s)
-            sums.latency.add(durations_s)
-        if self._is_written("debug"):
-            for job in event.each():
-                self._write(job.log.line(job))
-
-    def _add_job(self, event: JobFinished) -> None:
-        if event.outcome == "duplicate":
-            # No try at all. A warning tells of one that was signed; what else comes twice is no one's fault.
-            if self._is_written("debug"):
-                self._write(event.log.line(event))
-            return
-        sums = self._totals[event.target]
-        if event.outcome != "expired":
-            sums.latency.add((event.duration_s,))
-            sums.delivered += event.outcome == "delivered"
-            sums.failed += event.outcome != "delivered"
-        # A delivered job dies when its answer could not be written.
-        if event.outcome != "delivered" or event.fate == "dead":
+    def _write_job(self, event: JobFinished) -> None:
+        # A delivered job dies when its answer could not be written. Of a duplicate that was signed a warning tells, and
+        # what else comes twice is no one's fault.
+        if event.outcome != "duplicate" and (event.outcome != "delivered" or event.fate == "dead"):
             self._write_failure(event)
-        if self._is_written("debug"):
+        if self.tells_each:
             self._write(event.log.line(event))
 
     def _write_failure(self, event: JobFinished) -> None:

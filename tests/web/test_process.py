@@ -15,7 +15,7 @@ from dev.tools.pages import ROOT
 from restbroker.store.client import StoreSettings, open_client
 from tests.support.answering import AnsweringServer
 from tests.support.ports import free_port
-from tests.support.process import started
+from tests.support.process import run_here, started
 from tests.support.redis_server import RedisServer
 from tests.support.shared import FAST_RETRIES
 from tests.support.wait import until
@@ -86,6 +86,21 @@ def test_what_starts_is_nothing_that_is_wrong(configured: Callable[..., Path], t
         of_broker = first_metrics("run")
     assert "restbroker_ready" in of_broker
     assert "restbroker_problems{" not in of_broker
+
+
+def test_a_job_that_was_waited_for_is_in_the_metrics_at_once(configured: Callable[..., Path], tmp_path: Path) -> None:
+    with AnsweringServer() as server:
+        config = str(configured(StatsPort=0, Stats=True, RestURL=f"http://127.0.0.1:{server.port}/api"))
+        with started(["run", "--config", config], directory=tmp_path / "run") as broker:
+            metrics = f"{broker.wait_for(LISTENING)[1]}/metrics"
+            broker.wait_for("broker.started")
+            words = ["enqueue", "check_account", "user=anna", "host=example.org", "--wait", "--config", config]
+            assert run_here(words).returncode == 0
+            counted = httpx.get(metrics, trust_env=False).text
+            assert broker.stop() == 0
+    assert re.search(
+        r'^restbroker_jobs_total{.*command="check_account",outcome="delivered".*} 1.0$', counted, re.MULTILINE
+    )
 
 
 def test_a_second_process_lets_people_look_as_the_page_says(configured: Callable[..., Path], tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ async def test_totals_of_a_supervisor_are_written_each_10_s_and_at_end(
     written = io.StringIO()
     log = LogSink(stream=written)
     async with trio.open_nursery() as nursery:
-        await nursery.start(LogTicker(log).run)
+        await nursery.start(LogTicker(log.tick).run)
         for _ in range(5):
             log(OperatorWarning("RequestFailed", "/stats failed"))
         await trio.sleep(11)

@@ -157,7 +157,7 @@ async def test_what_no_request_can_be_made_of_stays_to_be_settled(
 ) -> None:
     finished, job = acks(), item(1)
     job.decide(Ack())
-    acker = acker_of(finished, records=lambda _: 1 / 0)
+    acker = acker_of(finished, records=lambda *_: 1 / 0)
     async with trio.open_nursery() as nursery:
         if way == "alone":
             nursery.start_soon(acker.run)

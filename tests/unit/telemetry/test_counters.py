@@ -186,7 +186,7 @@ def test_the_rate_is_that_of_the_last_ten_whole_seconds() -> None:
     assert counters.snapshot("ejabberd")["rate_per_s"] == sum(range(20, 30)) / 10
     clock.now_s = 1050.0
     assert counters.snapshot("ejabberd")["rate_per_s"] == 0
-    assert len(counters._recent["ejabberd"].per_second) <= 11
+    assert len(counters._speeds["ejabberd"]._seconds) <= 11
 
 
 def test_jobs_reported_together_count_like_single_ones() -> None:

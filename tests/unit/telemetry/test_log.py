@@ -8,6 +8,7 @@ import attrs
 import pytest
 
 from restbroker.telemetry import events
+from restbroker.telemetry.counters import Reporter
 from restbroker.telemetry.events import (
     BrokerStarted,
     BrokerStopped,
@@ -151,14 +152,15 @@ def test_each_line_of_a_worker_has_its_number_after_a_reload_too() -> None:
 
 def test_failure_is_logged_at_once_and_its_repeats_as_a_count() -> None:
     log, stream = sink()
+    report = Reporter(log)
     for _ in range(5):
-        log(FAILED)
+        report(FAILED)
     first = stream.getvalue()
     assert first == (
         f"{STAMP} INFO    job.failed target=ejabberd code=HttpStatus500 command=register jid=j2 queue=rest "
         'outcome=deferred fate=retry attempt=2 status=500 message="said \\"no\\"" hint=Look.\n'
     )
-    log.tick(1700000010.25)
+    report.tick(1700000010.25)
     repeats, summary = stream.getvalue().removeprefix(first).splitlines()
     assert repeats == f"{STAMP} INFO    jobs.failed target=ejabberd code=HttpStatus500 count=4"
     assert "summary" in summary
@@ -210,16 +212,17 @@ def test_flood_of_warnings_fills_neither_memory_nor_disk() -> None:
 
 def test_summary_covers_the_last_ten_seconds_of_busy_targets() -> None:
     log, stream = sink()
-    log.tick(500.0)
+    report = Reporter(log)
+    report.tick(500.0)
     for _ in range(99):
-        log(DELIVERED)
-    log(FAILED)
-    log.tick(510.0)
+        report(DELIVERED)
+    report(FAILED)
+    report.tick(510.0)
     written = stream.getvalue()
     assert (
         "summary target=ejabberd delivered=99 failed=1 rate_per_s=10.0 p50_ms=9.62 p95_ms=9.62 p99_ms=9.62\n" in written
     )
-    log.tick(520.0)
+    report.tick(520.0)
     assert stream.getvalue() == written
 
 
@@ -244,8 +247,9 @@ def test_the_first_summary_counts_from_the_start() -> None:
     times = iter([1000.0, 1004.0, 1004.0])
     stream = io.StringIO()
     log = LogSink(stream=stream, now_s=lambda: next(times))
-    log(DELIVERED)
-    log.tick(77.0)
+    report = Reporter(log)
+    report(DELIVERED)
+    report.tick(77.0)
     assert " rate_per_s=0.2 " in stream.getvalue()
 
 
@@ -351,9 +355,11 @@ def test_jobs_reported_together_are_summed_with_lines_at_debug() -> None:
     levels: list[tuple[Level, int]] = [("info", 0), ("debug", 3)]
     for level, lines_each in levels:
         log, stream = sink(level)
-        log.tick(500.0)
-        log(together)
-        log.tick(510.0)
+        report = Reporter(log)
+        report.tick(500.0)
+        report(together)
+        assert stream.getvalue().count("job.done") == lines_each, "at once"
+        report.tick(510.0)
         written = stream.getvalue()
         assert written.count("DEBUG   job.done target=ejabberd command=status jid=j1") == lines_each
         assert (
@@ -397,12 +403,13 @@ def test_each_event_shows_all_it_has_in_line_and_metrics() -> None:
 
 def test_each_line_of_several_events_has_the_fields_of_its_row() -> None:
     log, stream = sink(json=True)
+    report = Reporter(log)
     for _ in range(5):
-        log(FAILED)
-        log(OperatorWarning("C", "m"))
+        report(FAILED)
+        report(OperatorWarning("C", "m"))
     for outcome in ("accepted", "duplicate"):
-        log(EventHandled("s", outcome))
-    log.tick(1.0)
+        report(EventHandled("s", outcome))
+    report.tick(1.0)
     written = {line["event"]: line for line in map(json.loads, stream.getvalue().splitlines())}
     for name in OF_SEVERAL:
         assert [*written[name]][3:] == LOG_EVENTS[name].fields.split()
