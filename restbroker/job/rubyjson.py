@@ -28,7 +28,9 @@ _MAX_DIGITS = 4300
 # orjson turns integers of more than 64 bits into floats, silently: from 19 digits on they are read otherwise.
 _LONG_NUMBER = b"0" * 19
 # Every payload passes here: both are found so in 0.4 µs, where a regular expression takes 2.5 for the digits alone.
-_SIMPLIFIED = bytes.maketrans(b"123456789{", b"000000000[")
+# What can stand before the digits of a number becomes a colon or a bracket, which those of an id in quotes do not have.
+_SIMPLIFIED = bytes.maketrans(b"123456789{, \t\n\r-+.eE", b"000000000[" + b":" * 10)
+_LONG_VALUE, _LONG_ITEM = b":" + _LONG_NUMBER, b"[" + _LONG_NUMBER
 # Of text that is known to be JSON brackets are left, and what each does to the depth: to look at them one by one in
 # Python held all up for four seconds for each 4 MiB.
 _TEXT = re.compile(rb'"(?:[^"\\]|\\.)*+"')
@@ -59,7 +61,9 @@ def loads(raw: bytes) -> Json:
     """
     text = raw.removeprefix(_BOM)
     simplified = text.translate(_SIMPLIFIED)
-    if _LONG_NUMBER in simplified:
+    if _LONG_NUMBER in simplified and (
+        _LONG_VALUE in simplified or _LONG_ITEM in simplified or simplified.startswith(_LONG_NUMBER)
+    ):
         value = _loads_exactly(text)
     else:
         try:

@@ -1,6 +1,7 @@
 """What Ruby writes and reads, measured with Ruby 3.1.2 and json 2.6.1 (json 2.9.1 is equal)."""
 
 import contextlib
+import json
 import math
 import struct
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from restbroker.job import rubyjson
 from restbroker.job.json_types import Json
 from restbroker.job.rubyjson import Unreadable, dumps, loads, nests_at_most
 from tests.support.rows import rows
@@ -149,6 +151,23 @@ def test_integer_stays_exact_at_each_limit_of_a_parser(edge: int, sign: int) -> 
     for number in range(sign * edge - 3, sign * edge + 4):
         value = loads(b"[%d]" % number)
         assert (value, dumps(value)) == ([number], b"[%d]" % number)
+
+
+@given(
+    st.integers(10**18, 10**40),
+    st.sampled_from(
+        ["%s", "[%s]", "[1,%s]", '{"a":%s}', '{"a": -%s}', "[\t-%s]", "[\n%s\r]", "[%s.5]", "[-0.%s]", "[1e-%s]"]
+    ),
+)
+def test_a_long_number_is_exact_wherever_it_stands(number: int, form: str) -> None:
+    text = form % number
+    assert loads(text.encode()) == json.loads(text)
+
+
+def test_a_long_id_in_quotes_is_read_as_fast_as_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = b'{"jid":"012345678901234567890123","args":["f12345678901234567890",{"12345678901234567890":["x"]}]}'
+    monkeypatch.setattr(rubyjson, "_loads_exactly", None)
+    assert loads(text) == json.loads(text)
 
 
 LONG = b"12345678901234567890"
