@@ -11,10 +11,10 @@ from typing import Final
 from restbroker.light import frozen
 
 _FOLDER: Final = Path(__file__).parent
-_PARTS = ("clock", "keys", "states", "key_queues", "hand", "moments", "moves", "reading")
+_PARTS = ("clock", "keys", "states", "key_queues", "size", "rate", "hand", "moments", "moves", "reading")
 """What several scripts know: a part stands in the place of the line that names it when a script is sent.
 
-A part may name one that stands behind it here.
+One that names another stands before that one here.
 """
 
 _KNOWN: Final = {"push": "fbcb7ebffff9966320dbb44826c52aab191c560d"}

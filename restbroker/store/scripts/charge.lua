@@ -4,18 +4,16 @@
 -- KEYS: rate
 -- ARGV: microseconds between two jobs, how many may follow each other at once
 -- Returns: 0 taken | milliseconds (at most 1000) until there may be one, nothing was taken
--- The same arithmetic as in fetch. Sent twice: two tokens.
+-- Sent twice: two tokens.
 
 -- part: clock
 
-local emission_us, burst, MAX_MS = tonumber(ARGV[1]), tonumber(ARGV[2]), 1000
-local now_us = clock_us()
-local furthest_us = now_us + burst * emission_us
-local full_us = math.max(now_us, math.min(tonumber(redis.call('GET', KEYS[1])) or now_us, furthest_us))
-local wait_us = math.max(0, full_us + emission_us - furthest_us)
-if wait_us == 0 then
-  full_us = full_us + emission_us
+-- part: rate
+
+local emission_us, MAX_MS = tonumber(ARGV[1]), 1000
+local count, full_us, first_us = tokens(KEYS[1], clock_us(), emission_us, tonumber(ARGV[2]))
+if count > 0 then
+  write_rate(KEYS[1], full_us + emission_us)
+  return 0
 end
--- Also without a token: what a faster clock wrote must come back.
-redis.call('SET', KEYS[1], string.format('%.0f', full_us), 'PXAT', math.ceil(full_us / 1000))
-return math.min(math.ceil(wait_us / 1000), MAX_MS)
+return math.min(math.ceil(first_us / 1000), MAX_MS)

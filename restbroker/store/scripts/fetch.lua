@@ -41,13 +41,10 @@
 --
 -- At least one job is taken, however large. Beyond the bytes, few jobs are looked at and put back.
 --
--- The rate (GCRA) is the time at which the bucket is full again; it is moved only for what was taken, and jobs that go back
--- do not move it back.
+-- The rate (parts/rate.lua) is moved only for what was taken, and jobs that go back do not move it back.
 
 local FIXED_KEYS, FIXED_ARGV, MAX_BATCH, MAX_PAUSE_MS, CLEARING = 10, 12, 500, 1000, 'clear'
 local LEAST_LOOKED_AT, LOOKED_AT, LOOKED_AT_BYTES = 20, 200, 262144
--- What restbroker stored was within the limit before, and grew by its history.
-local STORED, STORED_TIMES = '"restbroker_', 4
 -- While others hold all that is allowed, only asking again tells; few tokens at a time would cost many calls.
 local IN_FLIGHT_MS, GATHER_MS = 25, 10
 local id, base, want, hwm = ARGV[1], tonumber(ARGV[2]), math.min(tonumber(ARGV[3]), MAX_BATCH), tonumber(ARGV[4])
@@ -116,32 +113,16 @@ local function room()
   return max_in_flight - others - own, own, share
 end
 
--- Forgotten once the bucket is full.
-local function write_rate(full_us)
-  redis.call('SET', KEYS[6], string.format('%.0f', full_us), 'PXAT', math.ceil(full_us / 1000))
-end
-
--- How many tokens there are, and the time at which there will be all of them. A time further ahead than an empty
--- bucket explains was written by a faster clock (another server's): it is brought back, or nothing would move for long.
-local function tokens(now_us)
-  local full_us, furthest_us = tonumber(redis.call('GET', KEYS[6])) or now_us, now_us + burst * emission_us
-  if full_us > furthest_us then
-    full_us = furthest_us
-    write_rate(full_us)
-  end
-  full_us = math.max(full_us, now_us)
-  return math.floor((furthest_us - full_us) / emission_us), full_us
-end
+-- part: rate
 
 -- Until the next token, or until some more if they come soon: never until the bucket is full, which would waste some.
-local function rate_ms(now_us, full_us)
-  local first_us = full_us + (1 - burst) * emission_us - now_us
+local function rate_ms(first_us)
   local more_us = (math.min(want, math.floor(burst / 2)) - 1) * emission_us
   local gather_us = math.max(0, math.min(more_us, GATHER_MS * 1000 - first_us))
   return math.min(math.ceil((first_us + gather_us) / 1000), MAX_PAUSE_MS)
 end
 
-local own, share, now_us, full_us
+local own, share, full_us
 
 -- Whoever may push without a token must not stop all others: those jobs are counted by themselves.
 local function is_dead_set_full()
@@ -168,11 +149,10 @@ local function limit()
     want = math.min(want, free)
   end
   if emission_us > 0 then
-    local granted
-    now_us = clock_us()
-    granted, full_us = tokens(now_us)
+    local granted, first_us
+    granted, full_us, first_us = tokens(KEYS[6], clock_us(), emission_us, burst)
     if granted <= 0 then
-      return 'RATE', rate_ms(now_us, full_us)
+      return 'RATE', rate_ms(first_us)
     end
     want = math.min(want, granted)
   end
@@ -190,11 +170,6 @@ end
 
 local paused, bad, taken, number, more = {}, {}, {}, base, 0
 local max, min = math.max, math.min
-
-local function is_too_large(raw)
-  return #raw > limit_bytes and (#raw > STORED_TIMES * limit_bytes
-    or not string.find(raw, STORED, 1, true))
-end
 
 -- part: keys
 
@@ -246,7 +221,7 @@ local function give(raws, names)
     -- Lua itself writes fourteen digits, in half the time.
     local ticket = (number < 1e14 and number or string.format('%.0f', number)) .. index
     fields[from + 2 * n + 1], fields[from + 2 * n + 2] = names and ticket .. ':' .. names[n] or ticket, raw
-    answer[#answer + 1] = #raw > limit_bytes and is_too_large(raw) and #raw or raw
+    answer[#answer + 1] = #raw > limit_bytes and is_too_large(raw, limit_bytes) and #raw or raw
     if says then
       says[#says + 1] = names and names[n] or false
     end
@@ -350,7 +325,7 @@ end
 
 local count = number - base
 if full_us and count > 0 then
-  write_rate(full_us + count * emission_us)
+  write_rate(KEYS[6], full_us + count * emission_us)
 end
 if own and own + count ~= share then
   redis.call('HSET', KEYS[7], id, own + count)

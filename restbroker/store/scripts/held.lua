@@ -7,20 +7,18 @@
 --          fewer than tickets once they have the bytes together, and at least one
 -- Sent twice: it only reads.
 
-local STORED, STORED_TIMES = '"restbroker_', 4
+-- part: size
+
 local left_bytes, limit_bytes, found = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
 
--- As in `fetch`. What is surely too large is not even copied.
+-- What is surely too large is not even copied.
 local function seen(ticket, size)
   if size > STORED_TIMES * limit_bytes then
     return size
   end
   local raw = redis.call('HGET', KEYS[1], ticket)
   left_bytes = left_bytes - size
-  if size > limit_bytes and not string.find(raw, STORED, 1, true) then
-    return size
-  end
-  return raw
+  return is_too_large(raw, limit_bytes) and size or raw
 end
 
 for n = 3, #ARGV do

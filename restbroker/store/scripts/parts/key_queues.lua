@@ -33,9 +33,10 @@ local function pop(list, most, most_bytes, is_first)
   return raws, size, false
 end
 
+-- part: size
+
 -- said: what the target says of its keys: `by` (names of arguments) or `member` (of the job), of these the first `fair`
--- are the fair key and the rest is the order key, the default `host`. limit_bytes: of a larger job no key is read, unless
--- restbroker stored it.
+-- are the fair key and the rest is the order key, the default `host`. limit_bytes: of a larger job no key is read.
 local function key_queues_of(keys, busy_keys, stopped, said, limit_bytes)
   local LONGEST_KEY, BETWEEN, LARGEST, min, max, floor = 256, '\31', 8e15, math.min, math.max, math.floor
   local names, host, fair_count = said.by or {}, said.host, said.fair or 0
@@ -90,11 +91,6 @@ local function key_queues_of(keys, busy_keys, stopped, said, limit_bytes)
     end
   end
 
-  -- What restbroker stored was within the limit before, and grew by its history.
-  local function is_read(raw)
-    return #raw <= limit_bytes or #raw <= 4 * limit_bytes and string.find(raw, '"restbroker_', 1, true)
-  end
-
   -- The args of a job of ActiveJob without its wrapper and its notes about hashes; nil for others.
   local function unwrapped(args)
     local wrapper = args[1]
@@ -136,7 +132,7 @@ local function key_queues_of(keys, busy_keys, stopped, said, limit_bytes)
 
   -- No job is refused for its key: what has none has no order, and shares the turn of its fair key.
   local function key_in(raw)
-    local job = is_read(raw) and decode(raw)
+    local job = not is_too_large(raw, limit_bytes) and decode(raw)
     if type(job) ~= 'table' then
       return ''
     end
