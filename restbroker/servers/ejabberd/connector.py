@@ -102,7 +102,7 @@ class EjabberdConnector:
 
     def plan(self, endpoint: str) -> Plan | None:
         """Return the plan for an endpoint whose requests differ in their bodies alone; None while no login is known."""
-        headers = self._session.current_headers()
+        headers = self._session.fixed_headers or self._session.current_headers()
         if headers is not self._plan_headers:
             self._plan_headers = headers
             self._plans.clear()

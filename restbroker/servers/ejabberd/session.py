@@ -113,6 +113,8 @@ class Session:
     """By the code of a warning, the hint that it gave."""
     _token_lock: trio.Lock = field(factory=trio.Lock)
     _measurements_left: int = 3
+    fixed_headers: Headers | None = field(init=False, repr=False, default=None)
+    """What `current_headers` returns from its first call on, if the secret is neither issued nor in a file."""
     _headers: Headers | None = field(init=False, repr=False, default=None)
     _headers_state: object = field(init=False, default=None)
 
@@ -126,8 +128,8 @@ class Session:
 
         None: they are not known without `login`, or the secret's file cannot be used or has just changed.
         """
-        if self._headers_state is _FIXED:
-            return self._headers
+        if self.fixed_headers is not None:
+            return self.fixed_headers
         login: Credentials = self._target.credentials
         state: object = _FIXED
         match login:
@@ -148,6 +150,7 @@ class Session:
             except ConfigError:
                 return None  # told for each request
             self._headers_state = state
+            self.fixed_headers = self._headers if state is _FIXED else None
         return self._headers
 
     async def login(self, link: Link) -> Login | NoToken:
