@@ -14,6 +14,7 @@ a reload begins with an admission that has kept nothing.
 import time
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from typing import Final
 
 import attrs
 
@@ -30,6 +31,7 @@ from restbroker.job import active_job, arguments, auth, claims, expiry, hiding, 
 from restbroker.job.claims import JobClaims
 from restbroker.job.command import Command, CommandSpec
 from restbroker.job.job import Job, NotAJob, oversized_job, read, spare_jid
+from restbroker.job.json_types import Json
 from restbroker.job.outcome import Reason
 from restbroker.light import define, field, frozen_plain
 from restbroker.servers.contract import Connector
@@ -156,46 +158,35 @@ class Admission:
         `job` gets its command, its reply id, the proof of its token and, if it is signed, its fingerprint, as far as
         the checks came. No secret is in a reason.
         """
-        admitted = self._admit_by_kept(job, payload)
-        if admitted is None:
-            checked = self._check(job, payload)
-            if isinstance(checked, Reason):
-                return checked.hide_secrets(hiding.make_hide(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
-            admitted = checked
-        if not payload.is_plain or job.reply_id is not None:
-            for found in self.plan.unmet(payload, job.reply_id, job.expires_at_s):
-                warning = OperatorWarning(
-                    found.code, f"A job of the target {self.plan.target.name} {found.what}.", found.hint
-                )
-                self.identity.report_once(f"{found.code} {found.hint}", warning, again_s=_WARN_AGAIN_S)
-        return admitted
-
-    def _admit_by_kept(self, job: JobInProgress, payload: Job) -> AdmittedJob | None:
-        """Admit a job of the usual form whose command, queue and token were let in before.
-
-        Return None if all of it has to be checked; `job` is unchanged then.
-        """
-        fields, tokens = payload.fields, self.plan.tokens
+        fields, is_plain = payload.fields, payload.is_plain
         args = fields.get("args")
-        if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS:
-            return None
-        name, arguments, is_plain = args[0], args[1], payload.is_plain
-        reply_id = args[3] if len(args) == _MOST_ARGS else None
-        if type(name) is not str or type(arguments) is not dict or not (is_plain or _RULED.isdisjoint(fields)):
-            return None
-        if reply_id is not None and (type(reply_id) not in _REPLY_IDS or reply_id == ""):
-            return None
-        proof = tokens.of_secret(args[2])
+        if type(args) is not list or not 3 <= len(args) <= _MOST_ARGS or not (is_plain or _RULED.isdisjoint(fields)):
+            return self._check(job, payload)
+        name, given, reply_id = args[0], args[1], args[3] if len(args) == _MOST_ARGS else None
+        if type(name) is not str or type(given) is not dict or not (reply_id is None or _is_reply_id(reply_id)):
+            return self._check(job, payload)
+        # Of a usual form: what was let in before by command, queue and token is so again.
+        proof = self.plan.tokens.of_secret(args[2])
         endpoint = None if proof is None else self._kept.get((name, job.queue, proof.token.name))
         if proof is None or endpoint is None or endpoint.spec is not self.plan.connector.spec(name):
-            return None
-        expires_at_s = None if is_plain and endpoint.expire_s is None else self._expires_at_s(payload, endpoint)
+            return self._check(job, payload)
+        expires_at_s = None if is_plain and endpoint.expire_s is None else self.expires_at_s(payload, endpoint)
         if isinstance(expires_at_s, Reason):
-            return None
-        tokens.used[proof.token.name] = job.started_at_s or time.time()
-        job.address(name, reply_id)
-        job.admit(payload, proof, None, once=endpoint.at_most_once, expires_at_s=expires_at_s)
-        return AdmittedJob(payload, Command(name, arguments), endpoint)
+            return self._check(job, payload)
+        once, now_s = endpoint.at_most_once, job.started_at_s or time.time()
+        self.plan.tokens.used[proof.token.name] = now_s
+        job.admit(payload, proof, name, reply_id, once=once, expires_at_s=expires_at_s)
+        if not is_plain or reply_id is not None:
+            self._warn_of_unmet(job, payload)
+        return AdmittedJob(payload, Command(name, given), endpoint)
+
+    def _warn_of_unmet(self, job: JobInProgress, payload: Job) -> None:
+        """Warn of what the job asks for and does not get here."""
+        for found in self.plan.unmet(payload, job.reply_id, job.expires_at_s):
+            warning = OperatorWarning(
+                found.code, f"A job of the target {self.plan.target.name} {found.what}.", found.hint
+            )
+            self.identity.report_once(f"{found.code} {found.hint}", warning, again_s=_WARN_AGAIN_S)
 
     def _keep(self, proof: Proof, endpoint: CallFacts, queue: str) -> None:
         """Keep that a job was let in, unless more than its command, queue and token decided that."""
@@ -212,75 +203,131 @@ class Admission:
         queue = acceptance.let_in_from(payload, self.plan.target.queues)
         return self.plan.tokens.proof(submission.token, acceptance.own_jid(payload), submission, queue)
 
-    def _check(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
-        tokens = self.plan.tokens
-        args = payload.fields.get("args")
-        submission = active_job.refusal(payload.fields) or arguments.read(args, tokens.hide)
-        if isinstance(submission, Reason):
-            token, reply_id = arguments.token_and_reply_id(args)
-            job.address("", None if tokens.proof(token) is None else reply_id)
-            return _without_secrets(submission, payload)
-        queue = acceptance.let_in_from(payload, self.plan.target.queues)
-        proof = tokens.proof(submission.token, acceptance.own_jid(payload), submission, queue)
-        command, now_s = submission.command.endpoint, time.time()
-        if proof is None:
-            # For the log. What is in no catalogue may be a token in the wrong place.
-            if self.plan.connector.spec(command) is not None:
-                job.address(command, None)
-            return acceptance.refuse_unproven(payload, submission, tokens.tokens)
-        job.address(command, submission.reply_id)
-        # The clock of Redis is asked for only if there is a signature.
-        ahead_s = self.health.clock_ahead_s if proof.signature is not None else 0.0
-        accepted = acceptance.accept(payload, proof, queue, now_s, ahead_s=ahead_s)
-        if isinstance(accepted, Reason):
-            return accepted
-        endpoint = self.endpoints.get(command)
-        asked = arguments.name_bare_list(submission, endpoint.spec) if submission.is_bare else submission
-        fingerprint = acceptance.fingerprint_of(payload, accepted, proof, now_s + min(0.0, ahead_s))
-        if isinstance(asked, Reason):
-            job.prove(accepted, proof, fingerprint)
-            return _without_secrets(asked, payload)
-        refused = endpoint.refusal(proof.token, asked.command, job.queue)
-        if refused is not None:
-            job.prove(accepted, proof, fingerprint)
-            return _without_secrets(refused, payload)
-        expires_at_s = self._expires_at_s(accepted, endpoint)
-        if isinstance(expires_at_s, Reason):
-            job.prove(accepted, proof, fingerprint)
-            return expires_at_s
-        claimed = self._claims(accepted, proof, asked.command, endpoint.timeout_s)
-        if isinstance(claimed, Reason):
-            job.prove(accepted, proof, fingerprint)
-            return claimed
-        tokens.used[proof.token.name] = now_s
-        once = endpoint.at_most_once
-        self._keep(proof, endpoint, job.queue)
-        job.admit(accepted, proof, fingerprint, once=once, expires_at_s=expires_at_s, claims=claimed)
-        return AdmittedJob(accepted, asked.command, endpoint)
-
-    def _expires_at_s(self, payload: Job, endpoint: CallFacts) -> float | None | Reason:
+    def expires_at_s(self, payload: Job, endpoint: CallFacts) -> float | None | Reason:
         """Return when the job expires, by our clock: its producers' clocks are taken to be as Redis' is."""
         if endpoint.expire_s is None and expiry.FIELD not in payload.fields:
             return None
         found = expiry.read(payload.fields, endpoint.expire_s)
         return found if found is None or isinstance(found, Reason) else found - self.health.clock_ahead_s
 
-    def _claims(self, payload: Job, proof: Proof, command: Command, timeout_s: float) -> JobClaims | None | Reason:
-        """Return what the job claims; None: nothing. No claim ends while a request of `timeout_s` is under way."""
-        fields, target = payload.fields, self.plan.target
-        lock = None
+    def _check(self, job: JobInProgress, payload: Job) -> AdmittedJob | Reason:
+        check = _Check(self, job, payload, time.time())
+        for rule, quotes in _RULES:
+            reason = rule(check)
+            if reason is not None:
+                reason = _without_secrets(reason, payload) if quotes else reason
+                return reason.hide_secrets(hiding.make_hide(self.plan.tokens.values), hiding.EXCERPT_LIMIT)
+        admitted = check.admit()
+        self._keep(check.proof, admitted.endpoint, job.queue)
+        self._warn_of_unmet(job, payload)
+        return admitted
+
+
+@define(eq=False)
+class _Check:
+    """One job that is checked: what its rules have found out so far. Each returns why the job is refused, or None."""
+
+    admission: Admission
+    job: JobInProgress
+    payload: Job
+    """With the mark that it was accepted, from then on, if it is signed."""
+    now_s: float
+    asked: arguments.Submission = field(init=False)
+    proof: Proof = field(init=False)
+    endpoint: CallFacts = field(init=False)
+    expires_at_s: float | None = None
+    claims: JobClaims | None = None
+
+    def refuse_form(self) -> Reason | None:
+        """Read its arguments."""
+        fields, tokens = self.payload.fields, self.admission.plan.tokens
+        asked = active_job.refusal(fields) or arguments.read(fields.get("args"), tokens.hide)
+        if isinstance(asked, Reason):
+            token, reply_id = arguments.token_and_reply_id(fields.get("args"))
+            self.job.address("", None if tokens.proof(token) is None else reply_id)
+            return asked
+        self.asked = asked
+        return None
+
+    def refuse_proof(self) -> Reason | None:
+        """Find its token, and accept its signature if it has one."""
+        plan, payload, asked = self.admission.plan, self.payload, self.asked
+        queue, command = acceptance.let_in_from(payload, plan.target.queues), asked.command.endpoint
+        proof = plan.tokens.proof(asked.token, acceptance.own_jid(payload), asked, queue)
+        if proof is None:
+            # For the log. What is in no catalogue may be a token in the wrong place.
+            if plan.connector.spec(command) is not None:
+                self.job.address(command, None)
+            return acceptance.refuse_unproven(payload, asked, plan.tokens.tokens)
+        self.job.address(command, asked.reply_id)
+        # The clock of Redis is asked for only if there is a signature.
+        ahead_s = self.admission.health.clock_ahead_s if proof.signature is not None else 0.0
+        accepted = acceptance.accept(payload, proof, queue, self.now_s, ahead_s=ahead_s)
+        if isinstance(accepted, Reason):
+            return accepted
+        slower_s = self.now_s + min(0.0, ahead_s)
+        self.job.prove(accepted, proof, acceptance.fingerprint_of(payload, accepted, proof, slower_s))
+        self.payload, self.proof = accepted, proof
+        return None
+
+    def refuse_command(self) -> Reason | None:
+        """Find its command, which its token must allow."""
+        self.endpoint = self.admission.endpoints.get(self.asked.command.endpoint)
+        asked = arguments.name_bare_list(self.asked, self.endpoint.spec)
+        if isinstance(asked, Reason):
+            return asked
+        self.asked = asked
+        return self.endpoint.refusal(self.proof.token, asked.command, self.job.queue)
+
+    def refuse_expiry(self) -> Reason | None:
+        """Read when it expires."""
+        expires_at_s = self.admission.expires_at_s(self.payload, self.endpoint)
+        if isinstance(expires_at_s, Reason):
+            return expires_at_s
+        self.expires_at_s = expires_at_s
+        return None
+
+    def refuse_claims(self) -> Reason | None:
+        """Read what it claims. No claim ends while a request is under way."""
+        payload, target, token, lock, key = self.payload, self.admission.plan.target, self.proof.token.name, None, None
+        fields = payload.fields
         if claims.LOCK_FIELD in fields:
-            lock = claims.own_lock(fields, target.name, proof.token.name)
-        key = None
+            lock = claims.own_lock(fields, target.name, token)
         if target.idempotency_s and claims.KEY_FIELD in fields:
             key = claims.read_key(fields, acceptance.own_jid(payload))
         if isinstance(key, Reason):
             return key
-        if key is None:
-            return None if lock is None else JobClaims(payload.jid, lock=lock)
-        name = claims.once_name(target.name, proof.token.name, key)
-        mark = claims.command_mark(proof.secret, command)
-        return JobClaims(payload.jid, name, target.idempotency_s + timeout_s, lock=lock, mark=mark)
+        if key is not None:
+            mark = claims.command_mark(self.proof.secret, self.asked.command)
+            name, keep_s = claims.once_name(target.name, token, key), target.idempotency_s + self.endpoint.timeout_s
+            self.claims = JobClaims(payload.jid, name, keep_s, lock=lock, mark=mark)
+        elif lock is not None:
+            self.claims = JobClaims(payload.jid, lock=lock)
+        return None
+
+    def admit(self) -> AdmittedJob:
+        """Note that no rule refused it."""
+        command, reply_id, once = self.asked.command, self.asked.reply_id, self.endpoint.at_most_once
+        expires_at_s, claimed = self.expires_at_s, self.claims
+        self.admission.plan.tokens.used[self.proof.token.name] = self.now_s
+        self.job.admit(
+            self.payload, self.proof, command.endpoint, reply_id, once=once, expires_at_s=expires_at_s, claims=claimed
+        )
+        return AdmittedJob(self.payload, command, self.endpoint)
+
+
+_RULES: Final = (
+    (_Check.refuse_form, True),
+    (_Check.refuse_proof, False),
+    (_Check.refuse_command, True),
+    (_Check.refuse_expiry, False),
+    (_Check.refuse_claims, False),
+)
+"""The rules in their order; True: the reason may quote the job's arguments."""
+
+
+def _is_reply_id(given: Json) -> bool:
+    return type(given) in _REPLY_IDS and given != ""
 
 
 def _without_secrets(reason: Reason, payload: Job) -> Reason:

@@ -182,21 +182,22 @@ class JobInProgress:
         self,
         payload: Job,
         proof: Proof,
-        fingerprint: Fingerprint | None,
+        command: str,
+        reply_id: ReplyId,
         *,
         once: bool,
         expires_at_s: float | None = None,
         claims: JobClaims | None = None,
     ) -> None:
-        """Note that it is admitted; a job that waited for its slot is admitted a second time.
+        """Note that it is admitted, once more if it waited for its slot; one that is signed was `prove`d.
 
-        `once`: it must run at most once. `expires_at_s` (epoch seconds): from then on it must not be sent; None: it
-        never expires. `claims`: what it claims; None: nothing. Raise `IllegalTransition` if it is marked or sent
-        already, or its settlement is decided.
+        `command` and `reply_id` are as in `address`. `once`: it must run at most once. `expires_at_s` (epoch seconds):
+        from then on it must not be sent; None: it never expires. `claims`: what it claims; None: nothing. Raise
+        `IllegalTransition` if it is marked or sent already, or its settlement is decided.
         """
         if self.delivery > ADMITTED or self.settling:
             raise self._illegal(ADMITTED)
-        self.payload, self.proof, self.fingerprint = payload, proof, fingerprint
+        self.payload, self.proof, self.command, self.reply_id = payload, proof, command, reply_id
         self.delivery, self.admitted, self.at_most_once, self.expires_at_s = ADMITTED, True, once, expires_at_s
         self.claims = claims
 

@@ -74,7 +74,8 @@ class Tokens:
     _secrets: tuple[Proof, ...] = field(default=(), repr=False)
     values: tuple[str, ...] = field(default=(), repr=False)
     """The texts to keep out of every message: the current secrets and those that were replaced last."""
-    _encoded: tuple[bytes, ...] = field(default=(), repr=False)
+    _proofs: tuple[tuple[bytes, Proof], ...] = field(default=(), repr=False)
+    """Each secret in UTF-8, and what it proves."""
     _published: dict[tuple[str, str], Json] = field(factory=dict, repr=False)
     _digests: dict[str, list[str]] = field(factory=dict, repr=False)
     _unusable: set[Path] = field(factory=set)
@@ -102,15 +103,22 @@ class Tokens:
         found = self._signer(signature, signed)
         if found is not None or not self._refresh(misfit=True):
             return found
-        place = place_of(given, self._encoded)
-        return self._signer(signature, signed) if place is None else self._secrets[place]
+        return self.of_secret(given) or self._signer(signature, signed)
 
     def of_secret(self, given: Json) -> Proof | None:
-        """Return the token whose secret `given` is; None if it is none."""
+        """Return the token whose secret `given` is; None if it is none. An empty one never matches.
+
+        Compare with all secrets in constant time, so that the time tells nothing.
+        """
         if self.now_s() - self._looked_at_s >= _LOOK_S:
             self._refresh(misfit=False)
-        place = place_of(given, self._encoded)
-        return None if place is None else self._secrets[place]
+        if not isinstance(given, str) or not given:
+            return None
+        offered, found = given.encode("utf-8"), None
+        for secret, proof in self._proofs:
+            if hmac.compare_digest(offered, secret) and found is None:
+                found = proof
+        return found
 
     def digests(self, targets: Collection[Target]) -> dict[str, Json]:
         """Return what a heartbeat says of the tokens of these targets' queues: queue → [digest of the grants, secrets].
@@ -150,7 +158,7 @@ class Tokens:
             self._digests.setdefault(proof.token.name, []).append(digest_of(proof.secret))
         # What was replaced stays hidden: jobs that came with it may not be settled, and told of, yet.
         self.values = (*known, *(value for value in self.values if value not in known))[: len(known) + _REPLACED]
-        self._encoded = tuple(proof.encode() for proof in known)
+        self._proofs = tuple((proof.secret.encode(), proof) for proof in proofs)
 
     def _signer(self, signature: Signature | None, signed: bytes | None) -> Proof | None:
         if signature is None or signed is None:
@@ -227,20 +235,6 @@ def _stat_of(path: Path) -> tuple[int, ...] | None:
 def _grants(token: Token) -> list[str]:
     rules = [*(f"allow {pattern}" for pattern in token.allow), *(f"host {host}" for host in token.hosts)]
     return [token.name, f"{token.signed} {token.window_s}", *sorted(rules)]
-
-
-def place_of(given: Json, secrets: Sequence[bytes]) -> int | None:
-    """Return the index of the secret (in UTF-8) that `given` equals; None if there is none. An empty one never matches.
-
-    Compare with all of them in constant time, so that the time tells nothing.
-    """
-    if not isinstance(given, str) or not given:
-        return None
-    offered, found = given.encode("utf-8"), None
-    for place, secret in enumerate(secrets):
-        if hmac.compare_digest(offered, secret) and found is None:
-            found = place
-    return found
 
 
 def unlike(mine: Mapping[str, Json], snapshot: Mapping[str, Json]) -> list[str]:

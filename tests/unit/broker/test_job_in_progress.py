@@ -33,7 +33,7 @@ def shown() -> tuple[Job, Proof]:
 
 def admit(job: JobInProgress, *, once: bool) -> None:
     payload, proof = shown()
-    job.admit(payload, proof, None, once=once)
+    job.admit(payload, proof, "c", None, once=once)
 
 
 CALLS: dict[str, Callable[[JobInProgress], None]] = {
