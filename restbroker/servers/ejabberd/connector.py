@@ -18,7 +18,7 @@ from restbroker.job.json_types import Json
 from restbroker.job.outcome import Deferred, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.light import define, field
 from restbroker.servers.api.health import IF_NOT, Health, standard_health, target_denied, target_down, target_up
-from restbroker.servers.api.request import Headers, guard, refused, unsent
+from restbroker.servers.api.request import Headers, guard, json_body, refused, unsent
 from restbroker.servers.api.texts import fits_xml
 from restbroker.servers.contract import Connector, Link, Plan, Ports
 from restbroker.servers.ejabberd import catalogue
@@ -43,7 +43,6 @@ from restbroker.servers.ejabberd.request import (
     RECEIPTS,
     EndpointRequest,
     as_stanza,
-    body_of,
     build,
     headers_of,
     host_of,
@@ -51,6 +50,7 @@ from restbroker.servers.ejabberd.request import (
     question,
     route,
     unfit_argument,
+    with_host,
 )
 from restbroker.servers.ejabberd.session import NoToken, Session
 from restbroker.servers.in_redis import SentMessagesInRedis
@@ -203,13 +203,13 @@ class EjabberdConnector:
             return None
         is_message, host = endpoint.partition("/")[0] == MESSAGE, self._target.default_host
 
-        body = partial(body_of, host_names=way.host_names, default_host=host)
-
-        def plain_body(arguments: Mapping[str, Json]) -> bytes | None:
-            written = None if is_message and is_own_stanza(endpoint, arguments) else body(arguments)
+        def plain_body(given: Mapping[str, Json]) -> bytes | None:
+            if is_message and is_own_stanza(endpoint, given):
+                return None
+            written = json_body(given if host is None or "host" in given else with_host(given, way.host_names, host))
             # JSON has a backslash before each control character, and U+FFFE and U+FFFF begin with these bytes.
-            is_odd = written is not None and (b"\\" in written or b"\xef\xbf" in written)
-            return None if is_odd and not fits_xml(arguments) else written
+            is_odd = b"\\" in written or b"\xef\xbf" in written
+            return None if is_odd and not fits_xml(given) else written
 
         return Plan(
             build(Call(Command(endpoint, {})), way, headers),

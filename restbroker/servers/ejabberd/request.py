@@ -110,18 +110,12 @@ def host_of(call: Call, way: EndpointRequest) -> str | None:
     return next((str(given[name]) for name in ("host", *way.host_names) if way.host_names and name in given), None)
 
 
-def body_of(arguments: Mapping[str, Json], host_names: tuple[str, ...], default_host: str | None) -> bytes:
-    """Return the body of a call with these arguments, and the default host where they lack theirs."""
-    if default_host is not None and "host" not in arguments:
-        arguments = _with_host(arguments, host_names, default_host)
-    return json_body(arguments)
-
-
 def _arguments(call: Call, host_names: tuple[str, ...]) -> Mapping[str, Json]:
-    return _with_host(call.command.arguments, host_names, call.host)
+    return with_host(call.command.arguments, host_names, call.host)
 
 
-def _with_host(given: Mapping[str, Json], host_names: tuple[str, ...], host: str | None) -> Mapping[str, Json]:
+def with_host(given: Mapping[str, Json], host_names: tuple[str, ...], host: str | None) -> Mapping[str, Json]:
+    """Return the arguments of a call, and the default `host` where they lack theirs."""
     if host is None or "host" in given or not host_names or any(name in given for name in host_names):
         return given
     return {**given, "host": host}
