@@ -62,7 +62,7 @@ def acker_of(finished: AckBuffer, store: object = None, **reports: object) -> Ac
     return Acker(
         plan=cast("Any", plan),
         identity=Identity("me", lambda _: None),
-        store=cast("Any", store),
+        store=cast("Any", store or SimpleNamespace(opened=0)),
         health=StoreHealth(lambda _: None),
         reservations=Reservations(),
         ready=finished.ready,
@@ -184,7 +184,7 @@ async def test_the_task_settles_what_is_decided_while_redis_is_away(
 
     finished, job, told = acks(), item(1), list[JobInProgress]()
     job.decide(Ack())
-    acker = acker_of(finished, SimpleNamespace(finish=finish), records=lambda _: None, send=told.extend)
+    acker = acker_of(finished, SimpleNamespace(finish=finish, opened=0), records=lambda *_: None, send=told.extend)
     acker.health.record_outage(StoreUnavailable("Redis is away."))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(acker.run)
