@@ -62,7 +62,7 @@ def mask_response(response: Response, known: hiding.Spellings) -> MaskedText:
     """Return the texts of an answer, with the `known` spellings, its request's login and target's secrets masked."""
     known |= hiding.login_spellings(response.request_pairs) | spellings_of(response.secrets)
     # A character has four bytes at most, and one more character tells that there are more.
-    body = response.body[: 4 * (hiding.START_LIMIT + 1)].decode("utf-8", "replace")
+    body = response.body[: 4 * (hiding.START_SEARCHED + 1)].decode("utf-8", "replace")
     return MaskedText(hiding.beginning(body, known), response, known, hiding.make_hide((), known))
 
 

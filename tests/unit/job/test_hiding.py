@@ -282,6 +282,85 @@ def test_no_beginning_of_a_long_login_is_left_where_it_was_cut(form: str) -> Non
         assert shown == HIDDEN or shown.strip("z") == "", size
 
 
+def places_of_a_cut(spelling: str) -> list[int]:
+    """How much of a spelling stands before the cut: every place near its ends, and many between."""
+    return sorted({*range(1, 9), *range(9, len(spelling), 19), *range(len(spelling))[-4:]})
+
+
+def is_nothing(shown: str, way: str) -> bool:
+    """Whether nothing of a secret is left; base64 keeps some characters that are its neighbours', too."""
+    piece = shown.strip("z…")
+    if shown == HIDDEN or "base64" not in way:
+        return shown == HIDDEN or WAYS[way]("").startswith(piece.rstrip("*"))
+    return re.fullmatch(r"Y?T?\w{0,2}(\*+.{0,7})?", piece) is not None
+
+
+@pytest.mark.promise("Security: who controls a server's answers", "to have the login written where others see it")
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
+@pytest.mark.parametrize("name", ["letters", "quotes", "umlauts", "beyond the first plane"])
+def test_no_piece_is_left_where_an_excerpt_ends_in_a_secret(name: str) -> None:
+    """In each spelling, at each place of the cut."""
+    secret = SECRETS[name]
+    hide = hiding.make_hide([secret])
+    left = set[tuple[str, str]]()
+    for way, spell in WAYS.items():
+        spelling = spell(secret)
+        for before in places_of_a_cut(spelling):
+            shown = hide(("z" * 500)[before:] + spelling + "z" * 5000, 500)
+            if not is_nothing(shown, way):
+                left.add((way, shown.strip("z")))
+    assert left == set()
+
+
+LONG = "".join(random.Random(4711).choices("abcdefgh <'\"é0123", k=3000))
+
+
+@pytest.mark.promise("Security: who can read Redis", "to read passwords and texts in arguments")
+@pytest.mark.parametrize("secrets", [[LONG], [hiding.Bodies(frozenset([LONG]))]], ids=["secret", "message text"])
+def test_no_piece_of_a_long_text_is_left_where_an_excerpt_ends(secrets: list[hiding.Secret]) -> None:
+    hide = hiding.make_hide(secrets)
+    for way, spell in WAYS.items():
+        spelling = spell(LONG) if "cut" not in way else spell(LONG)[:40]
+        for before in (1, 16, 17, 499):
+            shown = hide(("z" * 500)[min(before, len(spelling)) :] + spelling + "z" * 5000, 500)
+            assert is_nothing(shown, way), (way, before)
+
+
+@rows("at", [0, 1, 8, 1000, 2047, 2048, 2984])
+def test_sixteen_characters_in_a_row_show_a_long_text(at: int) -> None:
+    for secrets in ([LONG], [hiding.Bodies(frozenset([LONG]))]):
+        assert hiding.text(f"no {LONG[at : at + 16]}!", secrets) in (HIDDEN, f"no {MASK}!")
+        assert hiding.text(f"no {quote(LONG[at : at + 16])}!", secrets) == HIDDEN
+    assert hiding.text(f"no:{LONG[at : at + 15]}", [LONG]) == " ".join(f"no:{LONG[at : at + 15]}".split())
+
+
+def test_a_long_text_is_masked_where_it_stands_as_a_whole() -> None:
+    text = LONG.replace("é", "e")
+    for spelling in (text, json.dumps(text)[1:-1], escape(text), quote(text)):
+        assert hiding.text(f"no <{spelling}> here", [text], 20_000) in (f"no <{MASK}> here", HIDDEN)
+    assert hiding.text(f"no <{text}> here", [text], 20_000) == f"no <{MASK}> here"
+
+
+def test_long_secret_in_another_form_is_not_in_its_producers_answer() -> None:
+    known = hiding.spellings_of([LONG])
+    assert hiding.mask_in_place(f"<{LONG}> and {LONG[:15]}", known) == f"<{MASK}> and {LONG[:15]}"
+    for form in (LONG[7:30], quote(LONG[5:99]), in_base64(LONG[:99]), of_bytes("\\x{:02x}")(LONG)):
+        assert hiding.mask_in_place(f"<{form}>", known) == HIDDEN, form
+
+
+def test_mark_of_a_cut_counts_also_far_behind_an_excerpt() -> None:
+    text = "no sesame-47, " + "z" * 9000
+    assert hiding.text(f"{text}...", ["sesame-4711"]) == HIDDEN
+    assert hiding.text(text, ["sesame-4711"]).startswith("no sesame-47, z")
+
+
+@rows("after", ["", "1", "%2", "10"])
+def test_a_list_of_numbers_is_read_where_it_was_cut(after: str) -> None:
+    listed = ",".join(str(byte) for byte in b"a sesame-4711")
+    assert hiding.text(f"no <<{listed},{after}", ["sesame-4711"]) == HIDDEN
+    assert hiding.text(f"no <<{quote(listed)}%2C{after}", ["sesame-4711"]) == HIDDEN
+
+
 def test_cut_refusal_keeps_its_beginning_despite_escaped_logins() -> None:
     known = hiding.login_spellings([("Authorization", "Bearer eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.e30")])
     assert hiding.beginning("Bad gateway".ljust(20_000), known).startswith("Bad gateway ")
@@ -291,6 +370,21 @@ def test_text_too_long_to_be_read_is_hidden_if_it_has_an_escape() -> None:
     known = hiding.spellings_of(["sesame4711"])
     assert hiding.mask_secrets("x" * 70_000 + "\\x73esame4711", known) == HIDDEN
     assert hiding.mask_in_place("%41 sesame4711 " * 7000, known) == f"%41 {MASK} " * 7000
+
+
+def test_beside_very_many_message_texts_nothing_is_shown() -> None:
+    few, many = ([f"text {number}" for number in range(most)] for most in (200, 201))
+    assert hiding.text("no such user", [hiding.Bodies(frozenset(few))]) == "no such user"
+    assert hiding.text("no such user", [hiding.Bodies(frozenset(many))]) == HIDDEN
+
+
+def test_secret_among_many_is_found_by_its_first_letters() -> None:
+    secrets = [f"{number:03}-sesame/é" for number in range(150)]
+    assert (
+        hiding.text("no 007-sesame/é or pa5s or 150-sesame/é", [*secrets, "pa5s"])
+        == f"no {MASK} or {MASK} or 150-sesame/é"
+    )
+    assert hiding.text("no 007-s\\x65same/é", secrets) == HIDDEN
 
 
 def test_last_of_very_many_texts_are_hidden_as_a_whole() -> None:
@@ -323,3 +417,22 @@ def test_a_text_of_a_megabyte_is_soon_looked_through(secret: str, text: str) -> 
     began_s = time.process_time()
     hide(text, 500)
     assert time.process_time() - began_s < 0.5, "a tenth of it on a quiet machine"
+
+
+ESCAPED = "\\x41&amp;%2541\\u0041+ " * 1000
+
+
+@pytest.mark.promise("Security: who can push to the queues", "to crash or stall it")
+@rows(("secrets", "answer"), [
+    ([hiding.Bodies(frozenset(["\\x41&amp;%41 " * 5000]))], ESCAPED),
+    ([hiding.Bodies(frozenset(["wörd " * 12_000]))], ESCAPED),
+    ([hiding.Bodies(frozenset(["wörd " * 12_000]))], "wörd " * 3000),
+    (["\\x41&amp;%41 " * 5000], ESCAPED),
+    ([f"{number:03}&{'a' * 70}" for number in range(200)], "a" * 20_000),
+    ([hiding.Bodies(frozenset(f"t&{number}é" for number in range(200)))], ESCAPED),
+])  # fmt: skip
+def test_a_failing_job_of_60_kb_holds_up_nobody(secrets: list[hiding.Secret], answer: str) -> None:
+    began_s = time.process_time()
+    hide = hiding.make_hide(secrets)
+    hide(answer, 500)
+    assert time.process_time() - began_s < 0.1, "a fifth of it on a quiet machine"
