@@ -3,21 +3,33 @@
 Called by connectors for the secrets of a call, by `job.display`, the stats page and the command line for jobs. Always
 holds: what the catalogue or an argument's name says to be secret is masked wherever it stands; of an argument that
 names a secret otherwise (a stanza, a form, a pair) nothing is shown, and nothing of what a server says of its job; and
-message texts are masked unless they are requested. Where a command lacks a secret that it takes, or has an empty one,
+message texts are masked unless they are requested. Of a job with too much to look through nothing is shown: a failing
+one holds all targets up meanwhile. Where a command lacks a secret that it takes, or has an empty one,
 its name may be misspelt: then every argument that the command does not have is masked. So is a list of arguments
 without names, where the command takes a secret.
 """
 
 import contextlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Final
 
 from restbroker.job import endpoint, hiding, rubyjson, signing
 from restbroker.job.arguments import from_list
 from restbroker.job.command import ArgumentSpec, CommandSpec
 from restbroker.job.format import is_large_key
-from restbroker.job.hiding import EVERYTHING, EXCERPT_LIMIT, MASK, MOST_SECRETS, Bodies, Hide, Secret, Spellings
+from restbroker.job.hiding import (
+    EVERYTHING,
+    EXCERPT_LIMIT,
+    MASK,
+    MOST_SECRETS,
+    TOO_MUCH,
+    Bodies,
+    Hide,
+    Secret,
+    Spellings,
+)
 from restbroker.job.json_types import Json, are_texts
 from restbroker.job.names import BODY_NAMES, NODE, VALUES, has_a_name, has_a_sign, is_a_word, is_secret
 from restbroker.job.repair import without_tags
@@ -29,6 +41,9 @@ _OWN: Final = ("class", "jid", "queue", "retry_queue", "display_class", "error_c
 # Arguments that some commands take although they do not list them.
 _HOST, _USER = {"host"}, {"user"}
 _LONGEST_NAMES: Final = 1000
+# So many values of a job are looked at, and in its texts so many escapes are read, in some 2 µs: that takes 50 ms.
+_MOST_VALUES: Final = 20_000
+_MOST_READ: Final = 10_000
 # Values that are no secret, under any name.
 _EMPTY: Final[tuple[Json, ...]] = (None, "", [], {})
 
@@ -38,12 +53,16 @@ class _Masking:
     """Returns arguments masked, and adds to `found` what is secret in them: `EVERYTHING` if one names a secret.
 
     `spec` is what the catalogue says of their command. Message texts are masked, and in `bodies`, unless `show_bodies`.
+    With more values in them than are looked at, `TOO_MUCH` is found; texts with escapes that are not read are taken to
+    name a secret.
     """
 
     spec: CommandSpec | None
     show_bodies: bool
     found: set[Secret] = field(factory=set)
     bodies: set[str] = field(factory=set)
+    values_left: int = _MOST_VALUES
+    readings_left: int = _MOST_READ
 
     def secrets(self, shown: Json) -> frozenset[Secret]:
         """Return what was found; `shown` are the masked arguments, whose words are no secrets."""
@@ -52,22 +71,31 @@ class _Masking:
 
     def arguments(self, values: Mapping[str, Json], also: frozenset[str] = frozenset()) -> list[tuple[str, Json]]:
         """Return each argument with its name, in order, masked as needed. `also`: names that are secret besides."""
+        if self._is_too_much(values):
+            return [(MASK, MASK)] * len(values)
         also |= {NODE} if values.get("type") == "push" else set()
         return self._members(values, _secret_names(self.spec, values, also), self.argument)
 
     def argument(self, value: Json, *, is_secret: bool = False) -> Json:
         """Return an argument, masked as needed."""
         shown = self._value(value, is_secret=is_secret)
-        return self._hidden() if not is_secret and _names_a_secret(value) else shown
+        if is_secret or not isinstance(value, dict | list):
+            return shown
+        is_unread = self.readings_left < 0 or self.values_left < 0
+        return self._hidden() if is_unread or _names_a_secret(value) else shown
 
     def by_name(self, members: Mapping[str, Json], *, is_secret: bool = False) -> dict[str, Json]:
         """Return the members of an object, masked as needed; of a notification (event `push`) node and options are."""
+        if self._is_too_much(members):
+            return {MASK: MASK}
         secret = {name for name in members if is_secret or _is_secret_name(name)}
         secret |= {NODE, "options"} if members.get("kind") == "push" else set()
         return dict(self._members(members, secret, self._value))
 
     def args(self, args: list[Json]) -> list[Json]:
         """Return a job's `args` as they may be shown, but for secrets within the endpoint."""
+        if self._is_too_much(args):
+            return [MASK] * len(args)
         shown = [arg if isinstance(endpoint.check(arg), str) else self._form(arg) for arg in args[:1]]
         shown += map(self._form, args[1:2])
         # A signature says whose the job is, and is of no use for any other.
@@ -102,6 +130,8 @@ class _Masking:
         match value:
             case dict():
                 shown = self.by_name(value, is_secret=is_secret)
+            case list() if self._is_too_much(value):
+                shown = MASK
             case [str(name), inner] if not isinstance(inner, list | dict):  # may be a pair of name and value
                 first, second = (self._value(item, is_secret=is_secret) for item in value)
                 shown = [first, self._member(name, inner, second)]
@@ -109,7 +139,7 @@ class _Masking:
                 shown = [self._value(item, is_secret=is_secret) for item in value]
             case str() if is_secret:
                 self._secret(value)
-            case str() if _is_naming(value):
+            case str() if self._is_naming(value):
                 shown = self._hidden()
             case int() | float() if is_secret and not isinstance(value, bool):
                 self.found.add(str(value))
@@ -120,9 +150,12 @@ class _Masking:
     def _secret(self, text: str) -> None:
         if len(self.found) > MOST_SECRETS:  # then nothing is shown
             return
+        if len(text) >= len(TOO_MUCH):
+            self.found.add(TOO_MUCH)
+            return
         self.found |= {text, *hiding.parts_of(text)}
         # A server may quote a secret within it alone: the password in a document of GraphQL.
-        if _is_naming(text):
+        if self._is_naming(text):
             self._hidden()
         inner = _in_json(text)
         if isinstance(inner, dict | list):
@@ -132,13 +165,34 @@ class _Masking:
 
     def _name(self, name: str) -> str:
         """Return the name of a member, or a mask for one that holds more than a name."""
-        return self._hidden() if _is_naming(name) else name
+        return self._hidden() if self._is_naming(name) else name
 
     def _member(self, name: str, value: Json, shown: Json) -> Json:
         if self.show_bodies or name.lower() not in BODY_NAMES:
             return shown
-        self.bodies.update(_texts(value), _texts(_in_json(value)))
+        texts = [*islice(chain(_texts(value), _texts(_in_json(value))), _MOST_VALUES + 1)]
+        if not self._is_too_much(texts):
+            self.bodies.update(texts)
         return MASK
+
+    def _is_too_much(self, values: Mapping[str, Json] | Sequence[Json]) -> bool:
+        """Tell whether these are more values than are left to look at; then nothing is shown."""
+        self.values_left -= len(values)
+        if isinstance(values, Mapping) and not all(map(str.isidentifier, values)):
+            self.values_left -= sum(map(_cost, values))
+        if self.values_left < 0:
+            self.found.add(TOO_MUCH)
+        return self.values_left < 0
+
+    def _is_naming(self, text: str) -> bool:
+        """Tell whether a text has a secret's name and a sign (`password=x`), so that it may hold the secret itself.
+
+        So may one with escapes, once too many were read.
+        """
+        if text.isidentifier() or not has_a_sign(text):
+            return False
+        self.readings_left -= (cost := _cost(text))
+        return cost > 0 > self.readings_left or any(map(has_a_name, hiding.readings(text)))
 
     def _hidden(self) -> str:
         self.found.add(EVERYTHING)
@@ -273,21 +327,23 @@ def _by_names(
     return frozenset(by_name), frozenset(secret), frozenset(held)
 
 
-def _names_a_secret(value: Json) -> bool:
+def _cost(text: str) -> int:
+    """Return how long it takes to read the escapes in a text, compared with a look at one value."""
+    return 8 + len(text) // 16 if hiding.has_escapes(text) else 0
+
+
+def _names_a_secret(value: dict[str, Json] | list[Json]) -> bool:
     """Tell whether a secret's name stands in an object or list otherwise than as the name of a member.
 
     That is in a pair, a field, a document, XML as JSON. Texts of one list say nothing of each other, but for words.
+    With too much in it, it may.
     """
-    if not isinstance(value, dict | list):
-        return False
+    texts = [*islice(_texts(value), _MOST_VALUES + 1)]
+    if len(texts) > _MOST_VALUES or sum(map(_cost, texts)) > _MOST_READ:
+        return True
     is_flat = are_texts(value)
-    named = (text for text in _texts(value) if any(map(has_a_name, hiding.readings(text))))
+    named = (text for text in texts if any(map(has_a_name, hiding.readings(text))))
     return any((not is_flat and has_a_sign(text)) or any(map(is_a_word, hiding.readings(text))) for text in named)
-
-
-def _is_naming(text: str) -> bool:
-    """Tell whether a text has a secret's name and a sign (`password=x`), so that it may hold the secret itself."""
-    return not text.isidentifier() and has_a_sign(text) and any(map(has_a_name, hiding.readings(text)))
 
 
 def _is_secret_name(name: str) -> bool:
