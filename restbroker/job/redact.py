@@ -33,7 +33,7 @@ from restbroker.job.hiding import (
 from restbroker.job.json_types import Json, are_texts
 from restbroker.job.names import BODY_NAMES, NODE, VALUES, has_a_name, has_a_sign, is_a_word, is_secret
 from restbroker.job.repair import without_tags
-from restbroker.job.retry import ATTEMPTS_FIELD, TRY_FIELDS, UNREADABLE_CLASS
+from restbroker.job.retry import ATTEMPTS_FIELD, ATTEMPTS_KEPT, TRY_FIELDS, UNREADABLE_CLASS
 from restbroker.light import define, field
 
 # The fields of a job that are texts and Sidekiq's own, not a producer's.
@@ -191,8 +191,10 @@ class _Masking:
         """
         if text.isidentifier() or not has_a_sign(text):
             return False
-        self.readings_left -= (cost := _cost(text))
-        return cost > 0 > self.readings_left or any(map(has_a_name, hiding.readings(text)))
+        if (cost := _cost(text)) == 0:
+            return has_a_name(text)
+        self.readings_left -= cost
+        return self.readings_left < 0 or _has_a_name(text)
 
     def _hidden(self) -> str:
         self.found.add(EVERYTHING)
@@ -289,9 +291,10 @@ def _is_ours(fields: Mapping[str, Json]) -> bool:
 
 
 def _tries(fields: Mapping[str, Json]) -> list[dict[str, Json]]:
-    """Return a job's tries, without what else a producer may have put there."""
+    """Return a job's last tries, without what else a producer may have put there."""
     tries = fields.get(ATTEMPTS_FIELD)
-    listed = [attempt for attempt in tries if isinstance(attempt, dict)] if isinstance(tries, list) else []
+    kept = tries[-ATTEMPTS_KEPT:] if isinstance(tries, list) else []
+    listed = [attempt for attempt in kept if isinstance(attempt, dict)]
     return [{name: attempt[name] for name in TRY_FIELDS if name in attempt} for attempt in listed]
 
 
@@ -332,6 +335,12 @@ def _cost(text: str) -> int:
     return 8 + len(text) // 16 if hiding.has_escapes(text) else 0
 
 
+@lru_cache(maxsize=8)  # the texts of a failing job are asked for twice, at least
+def _has_a_name(text: str) -> bool:
+    """Tell whether a secret's name is in a text, also with escapes."""
+    return any(map(has_a_name, hiding.readings(text)))
+
+
 def _names_a_secret(value: dict[str, Json] | list[Json]) -> bool:
     """Tell whether a secret's name stands in an object or list otherwise than as the name of a member.
 
@@ -342,7 +351,7 @@ def _names_a_secret(value: dict[str, Json] | list[Json]) -> bool:
     if len(texts) > _MOST_VALUES or sum(map(_cost, texts)) > _MOST_READ:
         return True
     is_flat = are_texts(value)
-    named = (text for text in texts if any(map(has_a_name, hiding.readings(text))))
+    named = filter(_has_a_name, texts)
     return any((not is_flat and has_a_sign(text)) or any(map(is_a_word, hiding.readings(text))) for text in named)
 
 

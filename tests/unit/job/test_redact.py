@@ -315,6 +315,11 @@ def test_attempts_are_shown_without_the_jobs_secrets() -> None:
     assert shown["restbroker_attempts"] == [{"code": "E", "status": 500, "excerpt": f"no {MASK}"}]
 
 
+def test_no_more_attempts_are_shown_than_are_kept() -> None:
+    attempts: list[Json] = [{"excerpt": f"no {number}"} for number in range(1000)]
+    assert redact.job({"class": "Add", "restbroker_attempts": attempts})["restbroker_attempts"] == attempts[-10:]
+
+
 def test_secrets_are_found_without_token_but_not_in_invalid_jobs() -> None:
     fields: dict[str, Json] = {"args": ["register", {"password": "hunter2-hunter2"}]}
     assert redact.look(fields, show_bodies=True)[1] == {"hunter2-hunter2"}
