@@ -72,18 +72,17 @@ class Poller(Agent):
     _failed: bool = False
     _called_at_s: float = 0.0
     """When the last call of Redis began (Trio's clock)."""
-    _brought: tuple[FetchRequest, FetchAnswer] | None = None
-    """What a standing fetch said last, if that was not plain; its jobs are handed out."""
-    _bug: Exception | None = None
-    """What was raised while jobs of a standing fetch were handed out."""
     _compared: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
     _has_ended: bool = False
+    _is_fair: bool = field(init=False)
+    """Whether its jobs wait in lines of keys until it is their turn (`FairBy`)."""
     _shares: bool = field(init=False)
     """Whether all processes share a limit: then what lies ready here is missing elsewhere, or starts too late."""
 
     def __attrs_post_init__(self) -> None:
         """Find out once what does not change."""
         plan = self.plan
+        self._is_fair = plan.target.fairness is not None
         self._shares = bool(plan.limits.emission_us or plan.limits.in_flight)
         if plan.order is not None and len(plan.target.queues) == 1 and not self._shares:
             self.acker.ask_next, self.acker.take_next = self._ask_next, self._take_next
@@ -172,7 +171,7 @@ class Poller(Agent):
             self.standing.close()
         if self._is_behind:
             await self._catch_up()
-        brought, self._brought = self._brought, None
+        brought, self.standing.brought = self.standing.brought, None
         if brought is not None:
             await self._deal_with(*brought)
             return
@@ -183,8 +182,9 @@ class Poller(Agent):
         if not (ready.is_blocked and len(ready) > reserve // 2 and self.acker.is_busy):
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
         if fetched is not None:
-            self._brought = None
+            self.standing.brought = None
             self._take(*fetched, self._called_at_s)
+            self.standing.take_early()
             await self._deal_with(*fetched)
         else:
             # Places are free, but all that the breaker permits is in delivery, or what they wait for is on its way.
@@ -245,28 +245,33 @@ class Poller(Agent):
 
     def _take_next(self, found: Sequence[FetchedJob]) -> None:
         """Hand out what came with a settlement."""
-        self._make_ready(self._new_jobs(found))
+        self.ready.send_nowait(self._reserve_jobs(found))
+        self.standing.take_early()
 
-    def _take(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> None:
-        """Note what Redis answered, and hand out the jobs that it gave."""
+    def _take(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
+        """Note what Redis answered, and hand out the jobs that it gave; return whether that is all there is to do."""
         self.health.record_write(sent_at_s)
         self.limited = None
         match got:
-            case FetchResult():
-                self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs))
+            case FetchResult(jobs=found):
                 if request.count:
-                    self.reservations.record_keys(got.base, has_old_keys=got.has_old_keys)
-                    self._report_counts(got.counts)
+                    self.counts = got.counts
+                    if got.counts and self._is_fair:
+                        self._report_counts(got.counts)
+                    if got.has_old_keys or got.base < self.reservations.old_keys_until:
+                        self.reservations.record_keys(got.base, has_old_keys=got.has_old_keys)
                 if got.bad:
                     self._complain(got)
-                if got.jobs:
-                    self._make_ready(self._new_jobs(got.jobs))
+                jobs = self._reserve_jobs(found) if found else ()
+                self.ready.confirm(request.hwm + got.base - request.base, got.base + len(found), jobs)
+                return not (got.bad or got.paused or got.more or got.counts or got.has_old_keys)
             case store_jobs.TargetPaused() | store_jobs.LimitReached():
                 self.ready.confirm(request.hwm, request.base)
             case store_jobs.UnknownTickets() | store_jobs.IdentityUnknown() | store_jobs.NotPlain():
                 pass
             case _:
                 assert_never(got)
+        return False
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
         """Wait as long as this answer asks for, before more is fetched."""
@@ -331,7 +336,7 @@ class Poller(Agent):
         due_s = math.inf if got.due_ms is None else got.due_ms / 1000
         if len(queues) < len(self.plan.target.queues):
             due_s = min(due_s, _LOOK_AGAIN_S)
-        if not await self._stand_by(queues, due_s) and not self._is_behind and self._brought is None:
+        if not await self._stand_by(queues, due_s) and not self._is_behind and self.standing.brought is None:
             # No more may stand, beside the others, until something changes here.
             is_soon = self.standing.is_awaited or not self.standing.watch.is_kept
             with trio.move_on_after(min(due_s, _FULL_WAIT_S if is_soon else REFUSED_WAIT_S)):
@@ -349,9 +354,7 @@ class Poller(Agent):
         standing, stood = self.standing, False
         try:
             async with until(self.quiet.wait, self.breaker.wait_to_trip):
-                stood = await standing.begin(
-                    queues, partial(self._request, self._reserve, stands=True), self._take_standing
-                )
+                stood = await standing.begin(queues, partial(self._request, self._reserve, stands=True), self._take)
                 if stood:
                     async with until(self.acker.successor.wait, partial(trio.sleep, due_s)):
                         await standing.over.wait()
@@ -359,8 +362,8 @@ class Poller(Agent):
                     standing.over.set()
         finally:
             standing.end()
-        if self._bug is not None:
-            raise self._bug
+        if standing.bug is not None:
+            raise standing.bug
         return stood
 
     def look(self) -> None:
@@ -371,19 +374,6 @@ class Poller(Agent):
         if self.acker.refused or self._is_behind or not standing.is_well:
             standing.close()
             standing.over.set()
-
-    def _take_standing(self, request: FetchRequest, got: FetchAnswer, sent_at_s: float) -> bool:
-        """Take what a standing fetch brought, and return whether another may stand; keep what is to be waited for."""
-        self._called_at_s = sent_at_s
-        try:
-            self._take(request, got, sent_at_s)
-        except Exception as bug:  # noqa: BLE001 - it must not end the task that calls this
-            self._bug = bug
-            return False
-        if isinstance(got, FetchResult) and got.is_plain:
-            return len(got.jobs) < request.count
-        self._brought = request, got
-        return False
 
     async def _wait_for_old_keys(self, got: FetchResult) -> None:
         self.identity.warn_once(
@@ -398,30 +388,24 @@ class Poller(Agent):
                 await self.acker.successor.wait()
 
     def _report_counts(self, counts: tuple[QueueCounts, ...]) -> None:
-        self.counts = counts
-        if self.plan.target.fairness is None:
-            return
         for queue in counts:
             if queue.without_key:
                 self.identity.report(JobsClassified(self.plan.target.name, queue.queue, queue.without_key))
-        if any(queue.in_list for queue in counts):
-            self.has_backlog.set()
+            if queue.in_list:
+                self.has_backlog.set()
 
-    def _new_jobs(self, found: Sequence[FetchedJob]) -> list[JobInProgress]:
-        recent, by_health_s = self.acker.recently_settled, trio.current_time() - self.health.away_s
-        now_s, may_be_lost = boot_time_s(), bool(recent.lost)
-        return [
-            JobInProgress(
-                job.ticket,
-                job.number,
-                job.queue,
-                job.raw,
-                job.size_bytes,
-                now_s,
-                forgotten=may_be_lost and recent.may_have_run(job.raw, by_health_s),
-            )
-            for job in found
-        ]
+    def _reserve_jobs(self, found: Sequence[FetchedJob]) -> list[JobInProgress]:
+        """Return jobs that Redis lists as ours from now on, and note that they are."""
+        jobs: list[JobInProgress] = []
+        recent, now_s = self.acker.recently_settled, boot_time_s()
+        for fetched in found:
+            raw = fetched.raw
+            job = JobInProgress(fetched.ticket, fetched.number, fetched.queue, raw, fetched.size_bytes, now_s)
+            if recent.lost:
+                job.forgotten = recent.may_have_run(raw, trio.current_time() - self.health.away_s)
+            jobs.append(job)
+        self.reservations.add(jobs)
+        return jobs
 
     def _complain(self, got: FetchResult) -> None:
         if got.bad.issuperset(self.plan.target.queues):
@@ -440,7 +424,7 @@ class Poller(Agent):
         # What they took, whether it is here or not, is found in Redis' list.
         self.standing.close()
         self.standing.clear_lost()
-        self._failed, self._brought = True, None
+        self._failed = True
         self._called_at_s = trio.current_time()
         # What comes with a settlement is either listed then, or not under way: what was sent without a task is answered
         # before the next call over this connection.
@@ -450,9 +434,6 @@ class Poller(Agent):
             jobs = await self.reconcile()
         self._failed, self._outages = False, outages
         self._compared.unpark_all()
-        self._make_ready(jobs)
-
-    def _make_ready(self, jobs: list[JobInProgress]) -> None:
         self.reservations.add(jobs)
         self.ready.send_nowait(jobs)
         self.standing.take_early()

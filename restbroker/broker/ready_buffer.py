@@ -153,12 +153,15 @@ class ReadyBuffer:
         self._allowed = number
         self._start()
 
-    def confirm(self, mark: int, last: int) -> None:
+    def confirm(self, mark: int, last: int, jobs: Iterable[JobInProgress] = ()) -> None:
         """Note that Redis knows the high-water mark `mark`, so that the jobs up to it may be started.
 
-        `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing.
+        `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing. `jobs` came with
+        that answer; they are added as by `send_nowait`.
         """
         self._allowed = max(self._allowed, min(mark, last))
+        if not self.closed:
+            self._waiting.extend(jobs)
         self._start()
 
     def drop_unless(self, known: Container[str]) -> None:

@@ -44,6 +44,10 @@ class StandingFetches:
     reservations: Reservations
     over: trio.Event = field(factory=trio.Event)
     again_at_s: float = -math.inf
+    brought: tuple[FetchRequest, FetchAnswer] | None = None
+    """What was said last that is still to be dealt with, beside the jobs; these are handed out."""
+    bug: Exception | None = None
+    """What was raised while jobs were handed out."""
     _make_request: Callable[[], FetchRequest | None] = lambda: None
     _take: Callable[[FetchRequest, FetchAnswer, float], bool] = lambda _fetch, _answer, _at_s: False
     _queues: Collection[str] = ()
@@ -68,8 +72,8 @@ class StandingFetches:
         """Have fetches stand at these queues; return whether they do. `end` must follow. Safe to cancel.
 
         `make_request` returns what is to be fetched now, or None if nothing is. `take` is called with a fetch, its
-        answer and when it was sent, also after `end`, and returns whether the next may stand; neither may wait or
-        raise. Before, it lets jobs that were just taken be sent.
+        answer and when it was sent, also after `end`, and returns whether all is dealt with; neither may wait. Before,
+        it lets jobs that were just taken be sent.
         """
         for _ in range(_PASSES):
             await trio.lowlevel.checkpoint()
@@ -85,7 +89,7 @@ class StandingFetches:
             self._rest_a_while(trio.current_time())
             return False
         self.is_open = True
-        self._stand()
+        self._stand(trio.current_time())
         return not self.over.is_set()
 
     @property
@@ -120,38 +124,43 @@ class StandingFetches:
 
     def clear_lost(self) -> None:
         """Note that all that was taken will be known by a comparison with Redis; nothing may stand."""
-        self._is_lost = False
+        self._is_lost, self.brought = False, None
 
     def take_early(self) -> None:
         """Take the answers that came too early, where their turn has come."""
         while (early := self._early.pop(self.reservations.last_number, None)) is not None:
-            self._deal_with(*early)
+            self._take_answer(*early)
 
     def _take_answer(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
+        """Deal with an answer, and send the next fetch; keep it if jobs that were taken before are not here yet."""
         if isinstance(answer, FetchResult) and answer.jobs and answer.base != self.reservations.last_number:
             self._early_at_s = self._early_at_s if self._early else trio.current_time()
             self._early[answer.base] = fetch, answer, sent_at_s
             return
-        self._deal_with(fetch, answer, sent_at_s)
-        if self._early:
-            self.take_early()
-
-    def _deal_with(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
-        was_look = fetch is self._look
+        was_look, is_done = fetch is self._look, False
         if was_look:
             self._look = None
         if answer is None:
             self._is_lost = True
             self._rest_a_while(sent_at_s)
-            self.over.set()
-        elif not self._take(fetch, answer, sent_at_s):
+        else:
+            try:
+                is_done = self._take(fetch, answer, sent_at_s)
+                if not is_done:
+                    self.brought = fetch, answer
+            except Exception as bug:  # noqa: BLE001 - it must not end the task that calls this
+                self.bug = bug
+            if self._early:
+                self.take_early()
+        came = len(answer.jobs) if isinstance(answer, FetchResult) else 0
+        if not is_done or came >= fetch.count:
             self.over.set()
         elif self._look is None:
-            came = len(answer.jobs) if isinstance(answer, FetchResult) else 0
-            if came >= _FEW if was_look else trio.current_time() - self._stood_at_s < BUSY_S:
+            now_s = trio.current_time()
+            if came >= _FEW if was_look else now_s - self._stood_at_s < BUSY_S:
                 self._stand_later()
             else:
-                self._stand()
+                self._stand(now_s)
 
     def _stand_later(self) -> None:
         if not self._is_due:
@@ -160,22 +169,25 @@ class StandingFetches:
 
     def _stand_again(self) -> None:
         self._is_due = False
-        self._stand(is_look=sum(waiter.fetch is None for waiter in self.waiters.values()) >= _FEW)
+        are_free = sum(waiter.fetch is None for waiter in self.waiters.values())
+        self._stand(trio.current_time(), is_look=are_free >= _FEW)
 
-    def _stand(self, *, is_look: bool = False) -> None:
+    def _stand(self, now_s: float, *, is_look: bool = False) -> None:
         """Have a fetch stand for each queue that has none; or have one look at all queues at once."""
-        self._stood_at_s = trio.current_time()
+        self._stood_at_s = now_s
         for queue, waiter in self.waiters.items():
-            is_possible = self._look is None and self.is_open and not self.over.is_set()
-            if queue in self._queues and waiter.fetch is None and is_possible:
-                fetch = self._make_request()
-                if fetch is None:
-                    self.over.set()
-                elif not waiter.stand(fetch, None if is_look else queue):
-                    self._rest_a_while(self._stood_at_s)
-                    self.over.set()
-                elif is_look:
-                    self._look = fetch
+            if waiter.fetch is not None or queue not in self._queues:
+                continue
+            if self._look is not None or not self.is_open or self.over.is_set():
+                return
+            fetch = self._make_request()
+            if fetch is None:
+                self.over.set()
+            elif not waiter.stand(fetch, None if is_look else queue):
+                self._rest_a_while(now_s)
+                self.over.set()
+            elif is_look:
+                self._look = fetch
 
     def _rest_a_while(self, since_s: float) -> None:
         self.again_at_s = since_s + REFUSED_WAIT_S

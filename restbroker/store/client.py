@@ -173,7 +173,11 @@ class Client:
             raise self._translated(error) from error
         if replies is None:
             return None
-        return [self._translated(reply) if isinstance(reply, ErrorReply) else reply for reply in replies]
+        read = cast("list[Reply | RestbrokerError]", replies)
+        for place, reply in enumerate(replies):
+            if isinstance(reply, ErrorReply):
+                read[place] = self._translated(reply)
+        return read
 
     @property
     def received_bytes(self) -> int:

@@ -13,7 +13,7 @@ import attrs
 
 from restbroker.errors import StoreRefused
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES, ResponseQueue
-from restbroker.light import frozen
+from restbroker.light import frozen, frozen_plain
 from restbroker.store.client import (
     Argument,
     Client,
@@ -24,7 +24,6 @@ from restbroker.store.client import (
     integer,
     items,
     names,
-    raw,
     text,
     unexpected_reply,
 )
@@ -35,9 +34,8 @@ from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import FinishRequest, FinishSteps, list_keys, places_of_keys
 from restbroker.store.tickets import MAX_BYTES
 
-_KNOWN: Final = 256
+KNOWN_TARGETS: Final = 256
 """For how many targets the names of keys are kept."""
-_NONE: Final = frozenset[str]()
 
 
 @frozen
@@ -54,7 +52,7 @@ class Limits:
     dead: int = 0
 
 
-@frozen
+@frozen_plain
 class FetchRequest:
     """A worker pool's request for jobs. `queues` are registered names, served in this order, which may vary.
 
@@ -77,11 +75,6 @@ class FetchRequest:
     key_rules: str = ""
     follows: bool = False
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether it takes whatever job is next: nothing but pauses and the dead set can keep one from it."""
-        return self.follows and not (self.key_rules or self.limits.emission_us or self.limits.in_flight)
-
 
 @frozen
 class QueueCounts:
@@ -93,7 +86,7 @@ class QueueCounts:
     without_key: int = 0
 
 
-@frozen
+@frozen_plain
 class FetchResult:
     """What was taken, oldest first by queue. `bad` queues are no lists, may not be read, or are not registered.
 
@@ -112,11 +105,6 @@ class FetchResult:
     due_ms: int | None = None
     has_old_keys: bool = False
     base: int = 0
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether there is nothing but its jobs to be dealt with, and all queues were looked at."""
-        return not (self.bad or self.paused or self.more or self.counts or self.has_old_keys)
 
 
 @frozen
@@ -199,7 +187,7 @@ def fetch_call(keys: RedisKeys, request: FetchRequest) -> ScriptCall:
     return "fetch", _fetch_keys(keys, request.identity, request.target, request.queues), arguments
 
 
-@lru_cache(_KNOWN)
+@lru_cache(KNOWN_TARGETS)
 def _fetch_keys(keys: RedisKeys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
     """Return the keys of all fetches for one target: making their names costs as much as a job."""
     fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.paused_queues, keys.pause(target)]
@@ -247,40 +235,6 @@ def read_fetch(keys: RedisKeys, request: FetchRequest, reply: Reply | StoreRefus
             )
         case other:
             raise unexpected_reply("what was fetched", other)
-
-
-def standing_call(keys: RedisKeys, request: FetchRequest) -> ScriptCall:
-    """Return the call of a fetch that stands: that of `fetch_call`, or a cheaper one that may answer `NotPlain`."""
-    if not request.is_plain:
-        return fetch_call(keys, request)
-    most_bytes = min(request.most_bytes, request.limit_bytes)
-    numbers = [request.base, request.count, request.hwm, request.limits.dead, most_bytes]
-    names = _standing_keys(keys, request.identity, request.target, request.queues)
-    return "stand", names, [request.identity, *numbers, *request.queues]
-
-
-@lru_cache(_KNOWN)
-def _standing_keys(keys: RedisKeys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
-    fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.sorted_set("dead")]
-    rare = [keys.paused_queues, keys.pause(target), keys.busy_keys(target), keys.keys_made_by(target)]
-    rare += [keys.stopped(target), *map(keys.ready_keys, queues)]
-    return [*fixed, *rare, *list_keys(keys, queues), *map(keys.hand, queues)]
-
-
-def read_standing(keys: RedisKeys, request: FetchRequest, reply: Reply) -> FetchAnswer:
-    """Return the answer to a fetch that stood, from the reply to `standing_call`; raise what `read_fetch` does."""
-    if not request.is_plain:
-        return read_fetch(keys, request, reply)
-    if reply == b"OTHER":
-        return NotPlain()
-    issued, more, *found = items(reply, 2)
-    base = integer(issued)
-    taken = zip(found[::3], found[1::3], found[2::3], strict=True)
-    jobs = [
-        FetchedJob(f"{number}:{text(index)}", number, request.queues[integer(position) - 1], raw(job))
-        for number, (position, index, job) in enumerate(taken, base + 1)
-    ]
-    return FetchResult(tuple(jobs), _NONE, _NONE, more == 1, base=base)
 
 
 class FinishAndFetch:

@@ -13,15 +13,27 @@ lost it may have taken them, as any fetch.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 import trio
 
 from restbroker.errors import RestbrokerError, StoreUnavailable
-from restbroker.store.client import Client, evalsha
+from restbroker.store.client import Client, Reply, ScriptCall, evalsha, unexpected_reply
 from restbroker.store.connection import Watch, on_trio
-from restbroker.store.jobs import FetchAnswer, FetchRequest, read_standing, standing_call
+from restbroker.store.in_progress import FetchedJob
+from restbroker.store.jobs import (
+    KNOWN_TARGETS,
+    FetchAnswer,
+    FetchRequest,
+    FetchResult,
+    NotPlain,
+    fetch_call,
+    read_fetch,
+)
+from restbroker.store.keys import RedisKeys
 from restbroker.store.redis import Argument
+from restbroker.store.settling import list_keys
 
 BLOCK_S = 5.0
 LATE_S = 1.0
@@ -31,6 +43,7 @@ MOST_BLOCK_S: Final = 30.0
 _WARY_S: Final = 600.0
 _MOST_BYTES: Final = 4 * 1024 * 1024
 """How much of an answer is read: that of the wait has a whole job, of any size, which is not needed."""
+_NONE: Final = frozenset[str]()
 
 Answered: TypeAlias = Callable[[FetchRequest, FetchAnswer | None, float], None]
 """Is called with a standing fetch, its answer, and when it was sent (Trio's clock).
@@ -54,6 +67,8 @@ class Waiter:
         """What watches the connection now, if anything does."""
         self._answered: Answered | None = None
         self._move: list[Argument] = []
+        self._is_plain = False
+        """Whether what stands runs the script `stand`."""
 
     async def begin(self, watch: Watch, answered: Answered) -> bool:
         """Connect if it is not, and call `answered` for each fetch that stands from now on until `close`.
@@ -79,7 +94,8 @@ class Waiter:
         client = self._client
         if client is None or self._watch is None:
             return False
-        commands = [evalsha(standing_call(client.keys, fetch))]
+        call = standing_call(client.keys, fetch)
+        commands, is_plain = [evalsha(call)], call[0] == "stand"
         now_s, block_s = trio.current_time(), 0.0
         if queue is not None:
             block_s = self.block_s
@@ -96,7 +112,7 @@ class Waiter:
             self.close()
             return False
         if was_sent:
-            self.fetch, self._sent_at_s = fetch, now_s
+            self.fetch, self._is_plain, self._sent_at_s = fetch, is_plain, now_s
             self._overdue_at_s = now_s + LATE_S + block_s
         return was_sent
 
@@ -124,7 +140,8 @@ class Waiter:
                 self.close()
             if isinstance(fetched, RestbrokerError):
                 raise fetched
-            answer = None if replies is None else read_standing(client.keys, fetch, fetched)
+            if replies is not None:
+                answer = read_plain(fetch, fetched) if self._is_plain else read_fetch(client.keys, fetch, fetched)
         except StoreUnavailable:
             self._cut_at_s = trio.current_time()
             self._cut_s = self._cut_at_s - self._sent_at_s
@@ -158,3 +175,47 @@ class Waiter:
         await on_trio(client.steps_to_load("stand"))
         self._client = client
         return client
+
+
+def standing_call(keys: RedisKeys, request: FetchRequest) -> ScriptCall:
+    """Return the call of a fetch that stands: `stand` if it takes whatever job is next, else `fetch`.
+
+    `stand` is cheaper. Only pauses and the dead set can keep jobs from it; then it answers `NotPlain`.
+    """
+    limits = request.limits
+    if request.key_rules or limits.emission_us or limits.in_flight or not request.follows:
+        return fetch_call(keys, request)
+    most_bytes = min(request.most_bytes, request.limit_bytes)
+    numbers = [request.base, request.count, request.hwm, limits.dead, most_bytes]
+    names = _plain_keys(keys, request.identity, request.target, request.queues)
+    return "stand", names, [request.identity, *numbers, *request.queues]
+
+
+@lru_cache(KNOWN_TARGETS)
+def _plain_keys(keys: RedisKeys, identity: str, target: str, queues: tuple[str, ...]) -> list[str]:
+    fixed = [keys.heartbeats, keys.in_progress(identity), keys.info(identity), keys.sorted_set("dead")]
+    rare = [keys.paused_queues, keys.pause(target), keys.busy_keys(target), keys.keys_made_by(target)]
+    rare += [keys.stopped(target), *map(keys.ready_keys, queues)]
+    return [*fixed, *rare, *list_keys(keys, queues), *map(keys.hand, queues)]
+
+
+def read_plain(request: FetchRequest, reply: Reply) -> FetchResult | NotPlain:
+    """Return the answer to a fetch that ran `stand`, from its reply. Raise `StoreRefused` for one of another shape."""
+    # Straight on, without the readers of `client`: each job passes here.
+    match reply:
+        case [int(base), int(more), *found] if len(found) % 3 == 0:
+            jobs: list[FetchedJob] = []
+            number, queues = base, request.queues
+            for position, index, job in zip(found[::3], found[1::3], found[2::3], strict=True):
+                if not (isinstance(position, int) and 0 < position <= len(queues)):
+                    raise unexpected_reply("the place of a queue", position)
+                if not (isinstance(index, bytes) and isinstance(job, bytes)):
+                    raise unexpected_reply("a job with its queue", [index, job])
+                number += 1
+                ticket = f"{number}:{index.decode('utf-8', 'backslashreplace')}"
+                jobs.append(FetchedJob(ticket, number, queues[position - 1], job))
+            return FetchResult(tuple(jobs), _NONE, _NONE, more == 1, base=base)
+        case b"OTHER":
+            return NotPlain()
+        case _:
+            raise unexpected_reply("what was fetched", reply)

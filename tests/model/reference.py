@@ -134,7 +134,8 @@ class Reference:
 
     def stand(self, request: FetchRequest) -> FetchAnswer:
         """As `fetch`, if a fetch that stands meets nothing but jobs that it may take; else nothing changes."""
-        if not request.is_plain:
+        limits = request.limits
+        if not request.follows or request.key_rules or limits.emission_us or limits.in_flight:
             return self.fetch(request)
         answer = self._stand(request) if self._is_plain(request) else NotPlain()
         self.empty_hands(request.queues)

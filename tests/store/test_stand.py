@@ -1,18 +1,21 @@
 """The script of a fetch that stands: it takes jobs as `fetch` does, and where it meets anything else, nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from restbroker.errors import StoreRefused
 from restbroker.store import heartbeats, identities, limits, pauses
-from restbroker.store.client import Client, StoreSettings, open_client
+from restbroker.store.client import Client, Reply, StoreSettings, open_client
 from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchRequest, FetchResult, Limits, NotPlain, register
+from restbroker.store.waiter import read_plain, standing_call
 from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
 from tests.support.redis_server import RedisServer
 from tests.support.store_calls import stand
 
+ODD_JOBS: Sequence[list[Reply]] = [[b"1", b"1", b"x"], [3, b"1", b"x"], [0, b"1", b"x"], [1, 1, b"x"], [1, b"1", None]]
 IN_PROGRESS, HAND = "ns:restbroker:ip:me", "ns:restbroker:hand:a"
 
 
@@ -56,7 +59,7 @@ def test_what_is_not_taken_of_hands_is_in_its_list_in_its_order(pool: Pool, serv
     answer = stand(pool.client, request(count=3) if bound == "count" else request(most_bytes=18))
     assert isinstance(answer, FetchResult)
     assert [job.raw for job in answer.jobs] == [b"hand 1", b"hand 2", b"hand 3"]
-    assert answer.is_plain is (bound == "count")
+    assert answer.more is (bound == "bytes")
     left = [b"list 1", *(b"hand %d" % number for number in range(9, 3, -1))]
     assert server.raw.lrange("ns:queue:a", 0, -1) == left
     assert server.raw.lrange("ns:queue:b", 0, -1) == [b"b2", b"b1"]
@@ -128,9 +131,17 @@ def test_pause_of_another_queue_and_a_fuller_dead_set_make_no_difference(pool: P
     "limited", [{"limits": Limits(emission_us=1)}, {"limits": Limits(in_flight=9)}, {"key_rules": '{"by":["a"]}'}]
 )
 def test_where_a_limit_or_keys_count_the_usual_script_is_asked(pool: Pool, server: Server, limited: Any) -> None:
-    assert not request(**limited).is_plain
+    assert standing_call(pool.client.keys, request(**limited))[0] == "fetch"
     server.raw.lpush("ns:queue:a", "job")
     assert [raw for _, raw in taken(pool.client, request(**limited))] == [b"job"]
+
+
+@pytest.mark.parametrize(
+    "reply", [b"OK", None, [], [7], [b"7", 0], [7, 0, 1, b"1"], *([7, 0, *job] for job in ODD_JOBS), [7, [0]]]
+)
+def test_answer_of_another_shape_is_refused_by_name(reply: Reply) -> None:
+    with pytest.raises(StoreRefused, match="Redis answered"):
+        read_plain(request(), reply)
 
 
 @pytest.mark.promise("No command is lost", "Redis refuses a part of a script")

@@ -136,7 +136,7 @@ async def test_standing_fetch_takes_only_what_a_usual_one_would(server: Server, 
                 assert why != "Redis knows no script any more"
             case FetchResult() as answer:
                 assert why == "a person paused the queue"
-                assert (answer.jobs, answer.paused, answer.is_plain) == ((), frozenset({"a"}), False)
+                assert (answer.jobs, answer.paused) == ((), frozenset({"a"}))
             case IdentityUnknown():
                 assert why == "it is fenced"
             case lost:

@@ -13,11 +13,10 @@ from restbroker.store.jobs import (
     FinishAndFetch,
     fetch_call,
     read_fetch,
-    read_standing,
-    standing_call,
 )
 from restbroker.store.redis import run_blocking
 from restbroker.store.settling import FinishRequest, FinishSteps
+from restbroker.store.waiter import read_plain, standing_call
 
 
 def run_each(client: Client, calls: Sequence[ScriptCall]) -> list[Reply | StoreRefused]:
@@ -32,10 +31,11 @@ def fetch(client: Client, request: FetchRequest) -> FetchAnswer:
 
 def stand(client: Client, request: FetchRequest) -> FetchAnswer:
     """As a `Waiter` whose wait has ended."""
-    (reply,) = run_each(client, [standing_call(client.keys, request)])
+    call = standing_call(client.keys, request)
+    (reply,) = run_each(client, [call])
     if isinstance(reply, StoreRefused):
         raise reply
-    return read_standing(client.keys, request, reply)
+    return read_plain(request, reply) if call[0] == "stand" else read_fetch(client.keys, request, reply)
 
 
 def finish(client: Client, request: FinishRequest, now_s: float) -> list[Code]:

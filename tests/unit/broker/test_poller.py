@@ -57,6 +57,8 @@ class Standing:
     is_lost: bool = False
     is_awaited: bool = False
     is_open: bool = True
+    brought: None = None
+    bug: None = None
 
     @property
     def is_well(self) -> bool:
