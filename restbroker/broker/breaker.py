@@ -17,6 +17,7 @@ from typing import TypeAlias, assert_never
 import attrs
 import trio
 
+from restbroker.broker.ready_buffer import Demand
 from restbroker.broker.rules import CALM_S, SILENT_LIMIT, Adaptive, TripRules
 from restbroker.config.values import duration_text
 from restbroker.job.outcome import Deferred, Delivered, Denied, Outcome, Probe, Reason, Rejected, Uncertain, Unsent
@@ -32,13 +33,18 @@ class AdaptiveSemaphore:
     """The places of one pool; at first the entrance is closed. The adaptive limit is pure: this gives it the number."""
 
     _adaptive: Adaptive
-    line: deque[TakePlace] = field(factory=deque)
+    demand: Demand
+    """Where it counts the jobs in delivery, and keeps what limits them up to date."""
+    line: deque[TakePlace] = field(init=False)
     """The jobs that wait for a place, in their order: who takes one is counted, and must `leave`."""
     beside: deque[TakePlace] = field(factory=deque)
     """The jobs that wait for the entrance alone, since they need no place; what these return is dropped."""
-    _in_delivery: int = 0
     _is_waking: bool = False
     _is_open: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        """Keep the line at hand."""
+        self.line = self.demand.line
 
     @property
     def limit(self) -> int:
@@ -48,26 +54,22 @@ class AdaptiveSemaphore:
     @property
     def capacity(self) -> int:
         """How many more jobs may be in delivery now."""
-        return max(0, self._adaptive.limit - self._in_delivery) if self._is_open else 0
-
-    @property
-    def waiting_jobs(self) -> int:
-        """How many jobs wait for a place."""
-        return len(self.line)
+        return max(0, self.demand.limit - self.demand.in_delivery)
 
     def try_enter(self) -> bool:
         """Count one more job in delivery if it need not wait; return False if it would have to.
 
         If it returns True, `leave` must follow.
         """
-        if self.line or self._in_delivery >= self._adaptive.limit or not self._is_open:
+        demand = self.demand
+        if demand.line or demand.in_delivery >= demand.limit:
             return False
-        self._in_delivery += 1
+        demand.in_delivery += 1
         return True
 
     def leave(self) -> None:
         """Note that a job that entered is no longer in delivery, and let the next ones in."""
-        self._in_delivery -= 1
+        self.demand.in_delivery -= 1
         self.wake_waiting()
 
     def wake_waiting(self) -> None:
@@ -77,41 +79,47 @@ class AdaptiveSemaphore:
         """
         if self._is_waking:
             return
-        line, self._is_waking = self.line, True
-        while line and self._in_delivery < self._adaptive.limit and self._is_open:
-            self._in_delivery += 1
+        demand, line, self._is_waking = self.demand, self.line, True
+        while line and demand.in_delivery < demand.limit:
+            demand.in_delivery += 1
             if not line.popleft()():
-                self._in_delivery -= 1
+                demand.in_delivery -= 1
         self._is_waking = False
 
     def leave_together(self, now_s: float, count: int) -> None:
         """Note that `count` jobs that entered were delivered together, and let the next ones in."""
-        others = self._in_delivery - 1
-        self._in_delivery -= count
-        if self._adaptive.limit < self._adaptive.ceiling:
-            self._adaptive.record_answers(now_s, others, count)
-        if self.line:
+        demand, adaptive = self.demand, self._adaptive
+        others = demand.in_delivery - 1
+        demand.in_delivery -= count
+        if adaptive.limit < adaptive.ceiling:
+            adaptive.record_answers(now_s, others, count)
+            self._record_limit()
+        if demand.line:
             self.wake_waiting()
 
     def record_answer(self, now_s: float) -> None:
         """Note that the target answered one of the jobs in delivery, which is to leave."""
-        self._adaptive.record_answer(now_s, max(0, self._in_delivery - 1))
+        self._adaptive.record_answer(now_s, max(0, self.demand.in_delivery - 1))
+        self._record_limit()
 
     def record_refusal(self, now_s: float) -> None:
         """Note that the target refused one of the jobs in delivery, which is to leave, or did not answer it in time."""
-        self._adaptive.record_refusal(now_s, max(0, self._in_delivery - 1))
+        self._adaptive.record_refusal(now_s, max(0, self.demand.in_delivery - 1))
+        self._record_limit()
 
     def raise_limit(self, now_s: float) -> None:
         """Raise the limit if all places have been taken for a while, and let the next job in."""
         if self.capacity == 0:
             self._adaptive.raise_limit(now_s)
+            self._record_limit()
             self.wake_waiting()
 
     def open(self, *, alone: bool) -> None:
         """Open the entrance, and let in who waits; `alone`: one job at first, as after an outage."""
         if alone:
-            self._adaptive.restart(self._in_delivery)
+            self._adaptive.restart(self.demand.in_delivery)
         self._is_open = True
+        self._record_limit()
         self.wake_waiting()
         while self.beside and self._is_open:
             self.beside.popleft()()
@@ -119,6 +127,10 @@ class AdaptiveSemaphore:
     def close(self) -> None:
         """Close the entrance; who waits goes on waiting."""
         self._is_open = False
+        self._record_limit()
+
+    def _record_limit(self) -> None:
+        self.demand.limit = self._adaptive.limit if self._is_open else 0
 
 
 _DENIED_WAIT_S = 5.0
@@ -135,6 +147,7 @@ class Breaker:
     target: str
     report: Report
     concurrency: int = 20
+    demand: Demand = field(factory=Demand)
     rules: TripRules = field(factory=TripRules)
     denied: Reason | None = None
     server_version: str | None = None
@@ -165,7 +178,7 @@ class Breaker:
 
     def __attrs_post_init__(self) -> None:
         """Make the places, at a limit that holds nothing back."""
-        self.semaphore = AdaptiveSemaphore(Adaptive(self.concurrency))
+        self.semaphore = AdaptiveSemaphore(Adaptive(self.concurrency), self.demand)
 
     @property
     def is_untried(self) -> bool:

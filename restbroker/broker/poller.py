@@ -154,7 +154,9 @@ class Poller(Agent):
     @property
     def _is_behind(self) -> bool:
         """Whether an answer of Redis may have been lost since the last comparison."""
-        return self._failed or self.standing.is_lost or self.health.outages != self._outages
+        standing = self.standing
+        is_lost = self._failed or standing.is_lost or self.health.outages != self._outages
+        return is_lost or (bool(standing.early) and standing.is_late)
 
     @property
     def _reserve(self) -> int:
@@ -179,7 +181,7 @@ class Poller(Agent):
         await self.ready.wait_for_demand(reserve)
         fetched, ready = None, self.ready
         # Not if there are enough jobs, and a settlement is on its way that lets Redis know that they may start.
-        if not (ready.is_blocked and len(ready) > reserve // 2 and self.acker.is_busy):
+        if not (ready.demand.is_blocked and len(ready) > reserve // 2 and self.acker.is_busy):
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
         if fetched is not None:
             self.standing.brought = None
@@ -197,20 +199,20 @@ class Poller(Agent):
         One that `stands` brings its share. Its count is decided now: at most one batch comes too much, as with the
         reserve.
         """
-        plan, ready, breaker = self.plan, self.ready, self.breaker
-        is_held = not ready.is_free or self.acker.refused if stands else self.acker.is_taking_next
-        if self._is_behind or is_held:
+        plan, ready, demand, reservations = self.plan, self.ready, self.ready.demand, self.reservations
+        needs_mark = bool(demand.waiting) and not demand.is_free
+        is_held = needs_mark or self.acker.refused if stands else self.acker.is_taking_next
+        if is_held or self._is_behind:
             # The acker had its turn, and waited with it for the end of an outage; or has it, and no one waits for it.
             return None
-        room = min(ready.free_places, breaker.semaphore.capacity)
-        most = plan.limits.in_flight
-        share = most - len(self.reservations.jobs) if most else MAX_BATCH
-        want = max(0, min(room + reserve - len(ready) - breaker.semaphore.waiting_jobs, share, MAX_BATCH))
+        want = min(demand.room + reserve - len(demand.waiting) - len(demand.line), MAX_BATCH)
+        if plan.limits.in_flight:
+            want = min(want, plan.limits.in_flight - len(reservations.jobs))
         # What it takes in memory shows only when it is here: one of the largest at a time.
-        most_bytes = min(PAYLOAD_LIMIT_BYTES, HELD_BYTES - self.reservations.memory_bytes)
-        if most_bytes <= 0 or self._takes_no_more:
+        most_bytes = min(PAYLOAD_LIMIT_BYTES, HELD_BYTES - reservations.memory_bytes)
+        if most_bytes <= 0 or self.quiet.is_set() or ready.closed:
             want = 0
-        if not breaker.admits or not (want or ready.is_blocked):
+        if not self.breaker.admits or not (want > 0 or demand.is_blocked):
             return None
         target = plan.target
         queues = draw_order(target.weights, random.random) if target.weights else target.queues
@@ -218,14 +220,13 @@ class Poller(Agent):
         if plan.order is not None and not stands:
             # What it was set for until now, this fetch learns.
             self.acker.successor = trio.Event()
-        last, mark = self.reservations.last_number, ready.high_water
         return FetchRequest(
             identity=self.identity.name,
             target=target.name,
             queues=queues,
-            base=last,
-            count=-(-want // len(queues)) if stands else want,
-            hwm=mark,
+            base=reservations.last_number,
+            count=-(-want // len(queues)) if stands else max(0, want),
+            hwm=ready.high_water,
             limits=plan.limits,
             most_bytes=most_bytes,
             key_rules=plan.key_rules,
@@ -234,11 +235,11 @@ class Poller(Agent):
 
     def _ask_next(self, count: int) -> TakeNext | None:
         """Return what may come with the settlement of so many jobs: the next ones of their keys."""
-        plan, ready, semaphore = self.plan, self.ready, self.breaker.semaphore
+        plan, demand = self.plan, self.ready.demand
         is_held = self._takes_no_more or not self.breaker.admits or self.acker.refused
-        if is_held or self.reservations.has_old_keys or self._is_behind or not ready.is_free:
+        if is_held or self.reservations.has_old_keys or self._is_behind or not demand.is_free:
             return None
-        room = min(count, ready.free_places, semaphore.capacity) - len(ready) - semaphore.waiting_jobs
+        room = min(count, demand.room) - len(demand.waiting) - len(demand.line)
         if room <= 0 or self.reservations.memory_bytes + PAYLOAD_LIMIT_BYTES > HELD_BYTES:
             return None
         return TakeNext(self.reservations.last_number, room, plan.limits.dead)
@@ -313,7 +314,7 @@ class Poller(Agent):
         await trio.sleep(min(for_ms, 1000) / 1000)
 
     async def _wait_behind(self, got: FetchResult, want: int) -> None:
-        if got.jobs and (self._shares or len(got.jobs) == want or got.more or not self.ready.is_free):
+        if got.jobs and (self._shares or len(got.jobs) == want or got.more or not self.ready.demand.is_free):
             return
         if got.has_old_keys:
             await self._wait_for_old_keys(got)
@@ -341,7 +342,7 @@ class Poller(Agent):
             is_soon = self.standing.is_awaited or not self.standing.watch.is_kept
             with trio.move_on_after(min(due_s, _FULL_WAIT_S if is_soon else REFUSED_WAIT_S)):
                 async with until(self.acker.successor.wait):
-                    if self.ready.is_free:
+                    if self.ready.demand.is_free:
                         await self.reservations.wait_for_release()
                     else:
                         await self.ready.wait_for_demand(0)
@@ -397,7 +398,7 @@ class Poller(Agent):
     def _reserve_jobs(self, found: Sequence[FetchedJob]) -> list[JobInProgress]:
         """Return jobs that Redis lists as ours from now on, and note that they are."""
         jobs: list[JobInProgress] = []
-        recent, now_s = self.acker.recently_settled, boot_time_s()
+        recent, now_s = self.acker.recently_settled, boot_time_s() if self._shares else 0.0
         for fetched in found:
             raw = fetched.raw
             job = JobInProgress(fetched.ticket, fetched.number, fetched.queue, raw, fetched.size_bytes, now_s)

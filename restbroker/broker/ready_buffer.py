@@ -4,7 +4,7 @@ The poller sends, and waits for demand, which bounds it; the worker takes each j
 place for it. Before a job may start, Redis must know the *high-water mark*: the highest ticket number that may have
 been started. After a crash, jobs above it have not run. Whoever gets an answer of Redis calls `confirm` with the mark
 that it sent. Always holds: no job is started above the mark that Redis has confirmed; and the worker has no more jobs
-than places.
+than places; what `Demand` says is so after each step of any task.
 """
 
 from collections import deque
@@ -79,42 +79,58 @@ class BatchSize:
 
 
 @define(eq=False)
+class Demand:
+    """What tells how many jobs a pool can use: a fetch reads this alone, and whoever changes a number writes it here.
+
+    The buffer writes the worker's `places` (0 while it takes no job), how many are `busy`, the jobs that are `waiting`
+    for one, and the highest ticket number `allowed` to start. The breaker writes how many jobs may be in delivery
+    (`limit`, 0 while its entrance is closed), how many are, and the `line` of those that wait for it.
+    """
+
+    places: int = 0
+    busy: int = 0
+    waiting: deque[JobInProgress] = field(factory=deque)
+    allowed: int = 0
+    limit: int = 0
+    in_delivery: int = 0
+    line: deque[Callable[[], bool]] = field(factory=deque)
+
+    @property
+    def room(self) -> int:
+        """How many more jobs could be sent now, if none waited."""
+        return max(0, min(self.places - self.busy, self.limit - self.in_delivery))
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether jobs wait only because Redis does not know yet that they may be started."""
+        return bool(self.waiting) and self.waiting[0].number > self.allowed
+
+    @property
+    def is_free(self) -> bool:
+        """Whether all waiting jobs may be started; True if none waits."""
+        return not self.waiting or self.waiting[-1].number <= self.allowed
+
+
+@define(eq=False)
 class ReadyBuffer:
     """The jobs that wait for one of the `places` of the worker."""
 
     places: int
     batch_size: BatchSize
+    demand: Demand = field(factory=Demand)
     closed: bool = False
-    _waiting: deque[JobInProgress] = field(factory=deque)
     _take: Callable[[JobInProgress], bool] | None = None
-    _busy: int = 0
-    """How many places are taken."""
     _is_starting: bool = False
-    _demand: trio.Event = field(factory=trio.Event)
-    _allowed: int = 0
+    _demanded: trio.Event = field(factory=trio.Event)
     _started: int = 0
     """The highest ticket number that the worker took."""
     _low_water: int = 2
 
     @property
-    def free_places(self) -> int:
-        """How many more jobs the worker could have now."""
-        return 0 if self._take is None else max(0, self.places - self._busy)
-
-    @property
     def is_ready(self) -> bool:
         """Whether the first waiting job may be started: Redis knows a high-water mark that covers it."""
-        return bool(self._waiting) and self._waiting[0].number <= self._allowed
-
-    @property
-    def is_blocked(self) -> bool:
-        """Whether jobs wait here only because Redis does not know yet that they may be started."""
-        return bool(self._waiting) and self._waiting[0].number > self._allowed
-
-    @property
-    def is_free(self) -> bool:
-        """Whether all waiting jobs may be started; True if none waits."""
-        return not self._waiting or self._waiting[-1].number <= self._allowed
+        demand = self.demand
+        return bool(demand.waiting) and demand.waiting[0].number <= demand.allowed
 
     @property
     def high_water(self) -> int:
@@ -126,7 +142,7 @@ class ReadyBuffer:
         # Why: docs/design.md#high-water-mark
         ahead = min(max(self.places, self.batch_size.lead), self.places + MOST_AHEAD)
         # What lies between the two is no longer reserved, and will never start.
-        first = self._waiting[0].number if self._waiting else 0
+        first = self.demand.waiting[0].number if self.demand.waiting else 0
         return max(self._started, first - 1) + ahead
 
     def has_started(self, number: int) -> bool:
@@ -134,23 +150,23 @@ class ReadyBuffer:
         return number <= self._started
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self.demand.waiting)
 
     def send_nowait(self, jobs: Iterable[JobInProgress]) -> None:
         """Add jobs in the order of their tickets; drop them once closed."""
         if not self.closed:
-            self._waiting.extend(jobs)
+            self.demand.waiting.extend(jobs)
             self._start()
 
     def put_back(self, *jobs: JobInProgress) -> None:
         """Put jobs that the worker had taken already in front of all others, in this order; drop them once closed."""
         if not self.closed:
-            self._waiting.extendleft(reversed(jobs))
+            self.demand.waiting.extendleft(reversed(jobs))
             self._start()
 
     def allow(self, number: int) -> None:
         """Let jobs up to this ticket number be started, and no others: this is all that Redis knows of."""
-        self._allowed = number
+        self.demand.allowed = number
         self._start()
 
     def confirm(self, mark: int, last: int, jobs: Iterable[JobInProgress] = ()) -> None:
@@ -159,65 +175,67 @@ class ReadyBuffer:
         `last` is the highest ticket number that Redis had issued then: of later ones it noted nothing. `jobs` came with
         that answer; they are added as by `send_nowait`.
         """
-        self._allowed = max(self._allowed, min(mark, last))
+        demand = self.demand
+        demand.allowed = max(demand.allowed, min(mark, last))
         if not self.closed:
-            self._waiting.extend(jobs)
+            demand.waiting.extend(jobs)
         self._start()
 
     def drop_unless(self, known: Container[str]) -> None:
         """Drop the waiting jobs whose tickets are not in `known`."""
-        self._waiting = deque(job for job in self._waiting if job.ticket in known)
+        self.demand.waiting = deque(job for job in self.demand.waiting if job.ticket in known)
 
     def waiting_tickets(self) -> frozenset[str]:
         """Return the tickets of the jobs that wait here."""
-        return frozenset([job.ticket for job in self._waiting])
+        return frozenset([job.ticket for job in self.demand.waiting])
 
     def serve(self, take: Callable[[JobInProgress], bool] | None) -> None:
         """Call `take`, which may not raise, with each job that may be started while a place is free; None ends that.
 
         It returns True if the job has its place until `release`; False if it is done with it already.
         """
-        self._take = take
+        self._take, self.demand.places = take, 0 if take is None else self.places
         self._start()
-        self._demand.set()
+        self._demanded.set()
 
     def release(self, count: int = 1) -> None:
         """Note that as many jobs gave their places back, and start the next ones."""
-        self._busy -= count
+        self.demand.busy -= count
         self._start()
         # Also if some wait: Redis may have to be told first that they may be started.
-        if self._busy < self.places:
-            self._demand.set()
+        if self.demand.busy < self.places:
+            self._demanded.set()
 
     async def wait_for_demand(self, reserve: int) -> None:
         """Wait until more jobs are needed: a place is free, or no more than half of `reserve` is left."""
         self._low_water = reserve // 2
         while True:
-            ready, free = len(self._waiting), self.free_places
+            demand = self.demand
+            ready, free = len(demand.waiting), max(0, demand.places - demand.busy)
             is_low = ready <= self._low_water
-            if (free > 0 or is_low) if self.is_blocked else (is_low and free + reserve > ready):
+            if (free > 0 or is_low) if demand.is_blocked else (is_low and free + reserve > ready):
                 return
-            self._demand = trio.Event()
-            await self._demand.wait()
+            self._demanded = trio.Event()
+            await self._demanded.wait()
 
     def close(self) -> None:
         """Start no more jobs. Those that wait here, or still come, were not started; recovery requeues them."""
         self.closed = True
-        self._waiting.clear()
+        self.demand.waiting.clear()
 
     def _start(self) -> None:
         """Have as many of the jobs started as there are places for. What ends at once makes room in the same loop."""
-        waiting, take = self._waiting, self._take
+        demand, take = self.demand, self._take
         if self._is_starting or take is None:
             return
-        self._is_starting, count = True, 0
-        while self._busy < self.places and waiting and waiting[0].number <= self._allowed:
+        waiting, self._is_starting, count = demand.waiting, True, 0
+        while waiting and demand.busy < demand.places and waiting[0].number <= demand.allowed:
             job = waiting.popleft()
             self._started = max(self._started, job.number)
             count += 1
-            self._busy += 1
+            demand.busy += 1
             if not take(job):
-                self._busy -= 1
+                demand.busy -= 1
         self._is_starting = False
-        if count and len(self._waiting) <= self._low_water:
-            self._demand.set()
+        if count and len(waiting) <= self._low_water:
+            self._demanded.set()

@@ -54,8 +54,9 @@ class StandingFetches:
     """Where they may stand."""
     is_open: bool = False
     """Whether the next one is sent as soon as one is answered, unless `over` is set."""
-    _is_lost: bool = False
-    _early: dict[int, tuple[FetchRequest, FetchResult, float]] = field(factory=dict)
+    is_lost: bool = False
+    """Whether some took jobs, perhaps, of which nothing is known."""
+    early: dict[int, tuple[FetchRequest, FetchResult, float]] = field(factory=dict)
     """The answers that came before another one, by the number below their first ticket."""
     _early_at_s: float = 0.0
     _stood_at_s: float = -math.inf
@@ -95,17 +96,18 @@ class StandingFetches:
     @property
     def is_well(self) -> bool:
         """Whether all can still be answered, and `over` is not set."""
-        return not (self.over.is_set() or self.is_lost) and all(waiter.can_answer for waiter in self.waiters.values())
+        is_over = self.over.is_set() or self.is_lost or self.is_late
+        return not is_over and all(waiter.can_answer for waiter in self.waiters.values())
 
     @property
-    def is_lost(self) -> bool:
-        """Whether some took jobs, perhaps, of which nothing is known."""
-        return self._is_lost or (bool(self._early) and trio.current_time() - self._early_at_s > LOOK_EVERY_S)
+    def is_late(self) -> bool:
+        """Whether an answer that came too early waits in vain: the one before it is lost."""
+        return bool(self.early) and trio.current_time() - self._early_at_s > LOOK_EVERY_S
 
     @property
     def is_awaited(self) -> bool:
         """Whether jobs may be on their way."""
-        return bool(self._early) or any(waiter.fetch is not None for waiter in self.waiters.values())
+        return bool(self.early) or any(waiter.fetch is not None for waiter in self.waiters.values())
 
     def end(self) -> None:
         """Send no more. Unless `over` is set, jobs may not be taken any more."""
@@ -115,8 +117,8 @@ class StandingFetches:
 
     def close(self) -> None:
         """End those that stand; they may have taken jobs."""
-        self._is_lost = self._is_lost or self.is_awaited
-        self._early.clear()
+        self.is_lost = self.is_lost or self.is_awaited
+        self.early.clear()
         self._look = None
         for waiter in self.waiters.values():
             if waiter.fetch is not None:
@@ -124,24 +126,24 @@ class StandingFetches:
 
     def clear_lost(self) -> None:
         """Note that all that was taken will be known by a comparison with Redis; nothing may stand."""
-        self._is_lost, self.brought = False, None
+        self.is_lost, self.brought = False, None
 
     def take_early(self) -> None:
         """Take the answers that came too early, where their turn has come."""
-        while (early := self._early.pop(self.reservations.last_number, None)) is not None:
+        while (early := self.early.pop(self.reservations.last_number, None)) is not None:
             self._take_answer(*early)
 
     def _take_answer(self, fetch: FetchRequest, answer: FetchAnswer | None, sent_at_s: float) -> None:
         """Deal with an answer, and send the next fetch; keep it if jobs that were taken before are not here yet."""
         if isinstance(answer, FetchResult) and answer.jobs and answer.base != self.reservations.last_number:
-            self._early_at_s = self._early_at_s if self._early else trio.current_time()
-            self._early[answer.base] = fetch, answer, sent_at_s
+            self._early_at_s = self._early_at_s if self.early else trio.current_time()
+            self.early[answer.base] = fetch, answer, sent_at_s
             return
         was_look, is_done = fetch is self._look, False
         if was_look:
             self._look = None
         if answer is None:
-            self._is_lost = True
+            self.is_lost = True
             self._rest_a_while(sent_at_s)
         else:
             try:
@@ -150,7 +152,7 @@ class StandingFetches:
                     self.brought = fetch, answer
             except Exception as bug:  # noqa: BLE001 - it must not end the task that calls this
                 self.bug = bug
-            if self._early:
+            if self.early:
                 self.take_early()
         came = len(answer.jobs) if isinstance(answer, FetchResult) else 0
         if not is_done or came >= fetch.count:

@@ -67,8 +67,8 @@ class WorkerPool:
         """Put the agents together."""
         plan, identity, store, health = self.plan, self.identity, self._store, self._health
         target = plan.target
-        self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency)
         self.ready = ReadyBuffer(plan.places, BatchSize(stretch(self._pools) * SPAN_S))
+        self.breaker = Breaker(target.name, self._report_of_breaker, target.concurrency, self.ready.demand)
         shared = plan, identity, store, health, self.reservations, self.ready
         acks = AckBuffer(self.ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)

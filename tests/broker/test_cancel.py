@@ -171,7 +171,7 @@ async def test_job_waiting_for_target_cancelled_at_the_stop_dies(
         pool = harness.pool
         harness.target.before = lambda _call: pool.breaker.trip(Reason("TargetUnwell", "It is down."))
         harness.push()
-        await harness.until(lambda: pool.breaker.semaphore.waiting_jobs, "the job waits")
+        await harness.until(lambda: len(pool.breaker.semaphore.line), "the job waits")
         thread = running(harness, "jid-safe-0").thread
         pool.stop()
         assert harness.status.cancel(thread) is True

@@ -38,9 +38,7 @@ async def test_late_connection_waits_while_breaker_is_tripped(harness: Harness, 
         breaker = harness.pool.breaker
         breaker.trip(Reason("TargetUnreachable", "It is down."))
         turns.come.set()
-        await harness.until(
-            lambda: turns.waiting == 0 and breaker.semaphore.waiting_jobs == 3, "they wait at the breaker"
-        )
+        await harness.until(lambda: turns.waiting == 0 and len(breaker.semaphore.line) == 3, "they wait at the breaker")
         assert harness.target.sent == []
         harness.target.probe_answer = FINE
         await harness.until_ended(3)

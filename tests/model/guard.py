@@ -1,5 +1,8 @@
 """Looks over the shoulders of the brokers of a simulated world in the moments that matter, with Redis in full view.
 
+After each step of any task it compares what the next fetch reads with what it is of: where an update was left out, a
+pool might never fetch again.
+
 What is found is noted, not raised: the broker takes an exception for a bug of one job, and nothing else would be seen.
 """
 
@@ -9,6 +12,7 @@ from contextlib import contextmanager
 
 import attrs
 import pytest
+import trio
 
 from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.worker_pool import WorkerPool
@@ -17,9 +21,30 @@ from tests.model.world import OWNER, Process, World
 
 
 @attrs.define(eq=False)
-class Guard:
+class Guard(trio.abc.Instrument):
+    """To be among the instruments of the run that it looks at."""
+
     broken: list[str] = attrs.field(factory=list)
     pools: list[WorkerPool] = attrs.field(factory=list)
+
+    def after_task_step(self, _task: trio.lowlevel.Task) -> None:
+        """Nothing is in the middle of anything now."""
+        for pool in self.pools:
+            self.look_at_demand(pool)
+
+    def look_at_demand(self, pool: WorkerPool) -> None:
+        """While the worker takes jobs, it says of them and of the breaker what these say themselves."""
+        demand, breaker = pool.ready.demand, pool.breaker
+        if not demand.places:
+            return
+        deliveries = list(pool.worker._deliveries.values())  # noqa: SLF001 - nothing else shows who has which place
+        limit = breaker.semaphore.limit if breaker.admits and not breaker.stopped else 0
+        free = pool.ready.places - sum(delivery.has_worker_place for delivery in deliveries)
+        capacity = limit - sum(delivery.has_breaker_place for delivery in deliveries)
+        if (demand.places - demand.busy, demand.limit - demand.in_delivery) != (free, capacity):
+            self.broken.append(f"{free} places of the worker and {capacity} of the breaker are free: {demand}")
+        if demand.line is not breaker.semaphore.line or pool.ready.waiting_tickets() - pool.reservations.jobs.keys():
+            self.broken.append(f"other jobs wait: {demand}")
 
     def look_at_sending(self, job: JobInProgress) -> None:
         """Its first byte leaves now: it is ours, our lease is fresh and the breaker admits it."""

@@ -57,6 +57,7 @@ class Standing:
     is_lost: bool = False
     is_awaited: bool = False
     is_open: bool = True
+    early: tuple[()] = ()
     brought: None = None
     bug: None = None
 
@@ -115,7 +116,7 @@ class Pool:
         self.standing = Standing(self.steps)
         self.health = StoreHealth(self.events.append)
         self.identity = Identity("me", self.events.append)
-        self.breaker = Breaker("t", self.events.append)
+        self.breaker = Breaker("t", self.events.append, demand=self.ready.demand)
         self.breaker.record_probe(Probe(ok=True, denied=False, version=None, detail="fine"))
         self.events.clear()
         lease = Lease()
@@ -491,7 +492,7 @@ async def test_fetch_that_emptied_the_queues_is_followed_by_a_wait(
 async def test_jobs_not_startable_yet_are_asked_for_without_a_wait(autojump_clock: MockClock) -> None:
     pool = Pool(answers=[taken(1)])
     pool.serve(1)
-    pool.ready.places = 0
+    pool.ready.places = pool.ready.demand.places = 0
     await pool.run(3)
     assert pool.steps[:2] == ["asks", "asks"]
 

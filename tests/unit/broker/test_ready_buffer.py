@@ -39,7 +39,7 @@ def test_no_job_starts_above_the_mark_of_a_redis_that_went_back() -> None:
     ready.confirm(5, 5)
     ready.allow(2)
     ready.send_nowait(items(2, 4))
-    assert (taken, ready.is_blocked) == ([2], True)
+    assert (taken, ready.demand.is_blocked) == ([2], True)
     ready.confirm(4, 4)
     assert taken == [2, 3, 4]
 
@@ -70,7 +70,7 @@ def test_job_ending_as_it_is_taken_leaves_its_place_to_the_next() -> None:
     ready.allow(5000)
     ready.send_nowait(items(1, 5000))
     assert taken == [*range(1, 5001)]
-    assert ready.free_places == 1
+    assert ready.demand.places - ready.demand.busy == 1
 
 
 async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(autojump_clock: trio.testing.MockClock) -> None:
@@ -84,14 +84,14 @@ async def test_more_jobs_are_wanted_when_half_of_the_reserve_is_left(autojump_cl
 
 async def test_taking_the_reserve_down_wakes_the_poller(autojump_clock: trio.testing.MockClock) -> None:
     ready, taken = served(3)
-    ready.places = 0
+    ready.demand.places = 0
     ready.send_nowait(items(1, 5))
     ready.allow(5)
     with trio.fail_after(1):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ready.wait_for_demand, 4)
             await trio.testing.wait_all_tasks_blocked()
-            ready.places = 3
+            ready.demand.places = 3
             ready.allow(5)
     assert (taken, len(ready)) == ([1, 2, 3], 2)
 
@@ -115,18 +115,18 @@ def test_starts_never_exceed_the_allowed_number_or_the_places() -> None:
     ready, taken = served(3)
     ready.allow(2)
     ready.send_nowait(items(1, 6))
-    assert (taken, ready.free_places) == ([1, 2], 1)
+    assert (taken, ready.demand.places - ready.demand.busy) == ([1, 2], 1)
     ready.allow(6)
-    assert (taken, ready.free_places, len(ready)) == ([1, 2, 3], 0, 3)
+    assert (taken, ready.demand.places - ready.demand.busy, len(ready)) == ([1, 2, 3], 0, 3)
 
 
 def test_buffer_is_free_while_all_waiting_jobs_may_start() -> None:
     ready = ReadyBuffer(1, BatchSize())
-    assert ready.is_free
+    assert ready.demand.is_free
     ready.send_nowait(items(1, 3))
     for allowed, free in ((0, False), (2, False), (3, True)):
         ready.allow(allowed)
-        assert ready.is_free is free
+        assert ready.demand.is_free is free
 
 
 def test_recently_settled_number_is_kept_ready() -> None:
