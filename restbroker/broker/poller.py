@@ -74,15 +74,12 @@ class Poller(Agent):
     """When the last call of Redis began (Trio's clock)."""
     _compared: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
     _has_ended: bool = False
-    _is_fair: bool = field(init=False)
-    """Whether its jobs wait in lines of keys until it is their turn (`FairBy`)."""
     _shares: bool = field(init=False)
     """Whether all processes share a limit: then what lies ready here is missing elsewhere, or starts too late."""
 
     def __attrs_post_init__(self) -> None:
         """Find out once what does not change."""
         plan = self.plan
-        self._is_fair = plan.target.fairness is not None
         self._shares = bool(plan.limits.emission_us or plan.limits.in_flight)
         if plan.order is not None and len(plan.target.queues) == 1 and not self._shares:
             self.acker.ask_next, self.acker.take_next = self._ask_next, self._take_next
@@ -253,26 +250,19 @@ class Poller(Agent):
         """Note what Redis answered, and hand out the jobs that it gave; return whether that is all there is to do."""
         self.health.record_write(sent_at_s)
         self.limited = None
-        match got:
-            case FetchResult(jobs=found):
-                if request.count:
-                    self.counts = got.counts
-                    if got.counts and self._is_fair:
-                        self._report_counts(got.counts)
-                    if got.has_old_keys or got.base < self.reservations.old_keys_until:
-                        self.reservations.record_keys(got.base, has_old_keys=got.has_old_keys)
-                if got.bad:
-                    self._complain(got)
-                jobs = self._reserve_jobs(found) if found else ()
-                self.ready.confirm(request.hwm + got.base - request.base, got.base + len(found), jobs)
-                return not (got.bad or got.paused or got.more or got.counts or got.has_old_keys)
-            case store_jobs.TargetPaused() | store_jobs.LimitReached():
-                self.ready.confirm(request.hwm, request.base)
-            case store_jobs.UnknownTickets() | store_jobs.IdentityUnknown() | store_jobs.NotPlain():
-                pass
-            case _:
-                assert_never(got)
-        return False
+        if not isinstance(got, FetchResult):
+            return False
+        if request.count:
+            self.counts = got.counts
+            if got.counts and self.plan.target.fairness is not None:
+                self._report_counts(got.counts)
+            if got.has_old_keys or got.base < self.reservations.old_keys_until:
+                self.reservations.record_keys(got.base, has_old_keys=got.has_old_keys)
+        if got.bad:
+            self._complain(got)
+        jobs = self._reserve_jobs(got.jobs) if got.jobs else ()
+        self.ready.confirm(request.hwm + got.base - request.base, got.base + len(got.jobs), jobs)
+        return not (got.bad or got.paused or got.more or got.counts or got.has_old_keys)
 
     async def _deal_with(self, request: FetchRequest, got: FetchAnswer) -> None:
         """Wait as long as this answer asks for, before more is fetched."""
@@ -285,9 +275,9 @@ class Poller(Agent):
             case store_jobs.UnknownTickets(last):
                 self._failed = not await self._is_on_its_way(last)
             case store_jobs.TargetPaused(for_ms):
-                await self._hold("paused", for_ms)
+                await self._hold(request, "paused", for_ms)
             case store_jobs.LimitReached(why, for_ms):
-                await self._hold(why, for_ms)
+                await self._hold(request, why, for_ms)
             case store_jobs.IdentityUnknown():
                 self.identity.fence()
                 await trio.sleep_forever()
@@ -302,7 +292,8 @@ class Poller(Agent):
                 await trio.sleep(_ON_ITS_WAY_S)
         return self.reservations.last_number >= number
 
-    async def _hold(self, why: str, for_ms: int) -> None:
+    async def _hold(self, request: FetchRequest, why: str, for_ms: int) -> None:
+        self.ready.confirm(request.hwm, request.base)
         self.limited = why
         if why == "dead":
             self.identity.warn_once(
