@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from restbroker.job.format import PAYLOAD_LIMIT_BYTES
 from restbroker.light import frozen
-from restbroker.store.client import Reply, ScriptCall, exactly, integer, items, raw
+from restbroker.store.client import Reply, ScriptCall, integer, unexpected_reply
 from restbroker.store.keys import RedisKeys
 from restbroker.store.settling import places_of_keys
 
@@ -55,11 +55,12 @@ def classify_call(keys: RedisKeys, target: str, queue: str, *, key_rules: str, t
 
 def read_classified(reply: Reply) -> ClassifyAnswer:
     """Return what came of it, from the reply to `classify_call`."""
-    answer = items(reply, 1)
-    match raw(answer[0]):
-        case b"OK":
-            return ClassifyResult(*map(integer, exactly(4, answer[1:])))
-        case b"PACE":
-            return ClassifyRefused(integer(answer[1]))
-        case _:
+    match reply:
+        case [b"OK", classified, in_list, in_lines, without_key]:
+            return ClassifyResult(*map(integer, (classified, in_list, in_lines, without_key)))
+        case [b"PACE", for_ms]:
+            return ClassifyRefused(integer(for_ms))
+        case [b"PAUSED" | b"BAD"]:
             return ClassifyRefused(0)
+        case other:
+            raise unexpected_reply("what was moved", other)

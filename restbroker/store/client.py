@@ -353,14 +353,6 @@ def items(reply: Reply, least: int = 0) -> list[Reply]:
     raise unexpected_reply(f"a list of {least} or more" if least else "a list", reply)
 
 
-def exactly(count: int, reply: Reply) -> list[Reply]:
-    """Return a list of as many items. Raise `StoreRefused` for anything else, so that no item is read as another."""
-    found = items(reply, count)
-    if len(found) > count:
-        raise unexpected_reply(f"a list of {count}", reply)
-    return found
-
-
 def number(reply: Reply) -> float:
     """Return a score, as Redis writes it; it may be infinite. Raise `StoreRefused` for anything else."""
     try:

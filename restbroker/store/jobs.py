@@ -20,7 +20,6 @@ from restbroker.store.client import (
     Reply,
     ScriptCall,
     as_fields,
-    exactly,
     integer,
     items,
     names,
@@ -36,6 +35,12 @@ from restbroker.store.tickets import MAX_BYTES
 
 KNOWN_TARGETS: Final = 256
 """For how many targets the names of keys are kept."""
+_NONE: Final = frozenset[str]()
+_LIMITS: Final[Mapping[bytes, Literal["rate", "in_flight", "dead"]]] = {
+    b"RATE": "rate",
+    b"INFLIGHT": "in_flight",
+    b"DEAD": "dead",
+}
 
 
 @frozen
@@ -205,28 +210,22 @@ def read_fetch(keys: RedisKeys, request: FetchRequest, reply: Reply | StoreRefus
     """
     if isinstance(reply, StoreRefused):
         raise _naming_keys(reply, keys, request.target)
-    answer = items(reply, 1)
-    match answer[0]:
-        case b"FENCED":
+    match reply:
+        case [b"FENCED"]:
             return IdentityUnknown()
-        case b"DUP":
-            return UnknownTickets(integer(answer[1]))
-        case b"PAUSED":
-            return TargetPaused(integer(answer[1]))
-        case b"RATE":
-            return LimitReached("rate", integer(answer[1]))
-        case b"INFLIGHT":
-            return LimitReached("in_flight", integer(answer[1]))
-        case b"DEAD":
-            return LimitReached("dead", integer(answer[1]))
-        case b"OK":
-            paused, bad, batches, more, counts, key_rules, base = exactly(7, answer[1:])
+        case [b"DUP", last]:
+            return UnknownTickets(integer(last))
+        case [b"PAUSED", for_ms]:
+            return TargetPaused(integer(for_ms))
+        case [b"RATE" | b"INFLIGHT" | b"DEAD" as why, for_ms]:
+            return LimitReached(_LIMITS[why], integer(for_ms))
+        case [b"OK", paused, bad, batches, more, counts, key_rules, base]:
             due_ms, has_old_keys, *ends = [-1, 0] if key_rules is None else items(key_rules, 2)
             due = integer(due_ms)
             return FetchResult(
                 jobs=_read_batches(request, items(batches), ends, integer(base)),
-                paused=names(paused),
-                bad=names(bad),
+                paused=names(paused) if paused else _NONE,
+                bad=names(bad) if bad else _NONE,
                 more=more == 1,
                 counts=() if counts is None else _read_counts(request.queues, counts),
                 due_ms=None if due < 0 else due,
@@ -269,9 +268,8 @@ class FinishAndFetch:
 
 
 def _read_counts(queues: Sequence[str], found: Reply) -> tuple[QueueCounts, ...]:
-    numbers = [integer(number) for number in items(found)]
-    counts = zip(queues, numbers[::3], numbers[1::3], numbers[2::3], strict=False)
-    return tuple(QueueCounts(queue, in_list, in_lines, without_key) for queue, in_list, in_lines, without_key in counts)
+    numbers = [*map(integer, items(found))]
+    return tuple(map(QueueCounts, queues, numbers[::3], numbers[1::3], numbers[2::3]))
 
 
 def _naming_keys(error: StoreRefused, keys: RedisKeys, target: str) -> StoreRefused:
@@ -320,17 +318,11 @@ def _read_batches(
     for batch in batches:
         position, queue_index, *jobs = items(batch, 2)
         queue, index = request.queues[integer(position) - 1], integer(queue_index)
-        numbered = enumerate(jobs, base + len(taken) + 1)
-        # Of a job that is too large there is but its length.
-        taken += [
-            FetchedJob(f"{number}:{index}", number, queue, job)
-            if isinstance(job, bytes)
-            else FetchedJob(ticket=f"{number}:{index}", number=number, queue=queue, raw=b"", size_bytes=integer(job))
-            for number, job in numbered
-        ]
-    if ends:
-        taken = [
-            job if end is None else attrs.evolve(job, ticket=f"{job.ticket}:{text(end)}")
-            for job, end in zip(taken, ends, strict=True)
-        ]
+        for number, job in enumerate(jobs, base + len(taken) + 1):
+            ticket = f"{number}:{index}"
+            if ends and (end := ends[len(taken)]) is not None:
+                ticket = f"{ticket}:{text(end)}"
+            # Of a job that is too large there is but its length.
+            raw, size_bytes = (job, 0) if isinstance(job, bytes) else (b"", integer(job))
+            taken.append(FetchedJob(ticket, number, queue, raw, size_bytes))
     return tuple(taken)
