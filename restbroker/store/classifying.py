@@ -63,4 +63,4 @@ def read_classified(reply: Reply) -> ClassifyAnswer:
         case [b"PAUSED" | b"BAD"]:
             return ClassifyRefused(0)
         case other:
-            raise unexpected_reply("what was moved", other)
+            raise unexpected_reply("a list of numbers", other)

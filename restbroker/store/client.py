@@ -133,7 +133,7 @@ class Client:
     @property
     def is_waiting(self) -> bool:
         """Whether an answer is still to come."""
-        return self._link is not None and self._link.answers.expected > 0
+        return self._link is not None and self._link.expected > 0
 
     @property
     def descriptor(self) -> int:
@@ -154,7 +154,7 @@ class Client:
         """
         link = self._link
         strays = self._sentinels is not None and self._sentinels.master != self._place
-        if link is None or strays or link.answers.expected:
+        if link is None or strays or link.expected:
             return False
         try:
             return link.ask(commands, most_bytes)
@@ -182,7 +182,7 @@ class Client:
     @property
     def received_bytes(self) -> int:
         """How many bytes have come of answers that have not all come yet."""
-        return 0 if self._link is None else self._link.answers.received_bytes
+        return 0 if self._link is None else self._link.received_bytes
 
     def abandon(self) -> RestbrokerError:
         """Close the connection because an answer is overdue, and return the `StoreUnavailable` to raise."""

@@ -233,7 +233,7 @@ def read_fetch(keys: RedisKeys, request: FetchRequest, reply: Reply | StoreRefus
                 base=integer(base),
             )
         case other:
-            raise unexpected_reply("what was fetched", other)
+            raise unexpected_reply("a list of jobs", other)
 
 
 class FinishAndFetch:

@@ -101,33 +101,6 @@ def _take(step: Wait | Lookup, began_s: float) -> Any:  # noqa: ANN401 - as the 
     return None
 
 
-class AnswerParser:
-    """Parses the answers to the commands that were sent from a server's bytes; does no input or output."""
-
-    def __init__(self) -> None:
-        self.reader = hiredis.Reader(protocolError=ErrorReply, replyError=ErrorReply, notEnoughData=_INCOMPLETE)
-        self._replies: Replies = []
-        self.expected = 0
-        """How many are to come, including those that came."""
-        self.received_bytes = 0
-        """How many bytes came of them."""
-
-    def feed(self, data: bytearray, count: int) -> Replies | None:
-        """Parse the first `count` bytes of `data`, read from the server.
-
-        Return all expected answers, in their order, with the last of them; None until that has come. Raise `ErrorReply`
-        if the bytes are no RESP.
-        """
-        self.received_bytes += count
-        self.reader.feed(data, 0, count)  # type: ignore[arg-type]  # hiredis 3.5 types it as bytes, and takes any buffer
-        while len(self._replies) < self.expected and (reply := self.reader.gets()) is not _INCOMPLETE:
-            self._replies.append(reply)
-        if len(self._replies) < self.expected:
-            return None
-        replies, self._replies, self.expected, self.received_bytes = self._replies, [], 0, 0
-        return replies
-
-
 class RedisLink:
     """An open connection to Redis. It raises `OSError`, also `TimeoutError`, and must be closed after any error."""
 
@@ -139,7 +112,12 @@ class RedisLink:
         self._closing.atexit = False
         self._address = address
         self._unready = unready
-        self.answers = AnswerParser()
+        self.expected = 0
+        """How many answers are to come, including those that came."""
+        self.received_bytes = 0
+        """How many bytes came of them."""
+        self._replies: Replies = []
+        self._reader = hiredis.Reader(protocolError=ErrorReply, replyError=ErrorReply, notEnoughData=_INCOMPLETE)
         self._buffer = bytearray(_PIECE_BYTES)
         self.timeout_s = timeout_s
         """Seconds that an answer, or more of it, may take."""
@@ -150,7 +128,7 @@ class RedisLink:
             return []
         message = pack(commands)
         # Before anything is sent: whatever interrupts it, an answer that may come is known of.
-        self.answers.expected = len(commands)
+        self.expected = len(commands)
         sent = self._send(message)
         if sent < len(message):
             rest = memoryview(message)
@@ -172,15 +150,15 @@ class RedisLink:
         message = pack(commands)
         if len(message) > most_bytes:
             return False
-        self.answers.expected = len(commands)
+        self.expected = len(commands)
         if self._send(message) < len(message):
             raise TimeoutError
         return True
 
     def receive(self) -> Replies | None:
-        """Read what is there, at most 256 KiB; return all replies once the last one has come, else None.
+        """Read what is there, at most 256 KiB; return all replies, in their order, with the last of them, else None.
 
-        Raise `TimeoutError`, or `ConnectionError` if the connection has ended.
+        Raise `TimeoutError`, `ConnectionError` if the connection has ended, or `ErrorReply` if the bytes are no RESP.
         """
         for _ in range(_PIECES):
             try:
@@ -193,13 +171,18 @@ class RedisLink:
                 raise ConnectionError(f"Error while reading from {self._address} : {error.args}") from error
             if not count:
                 raise ConnectionError("Connection closed by server.")
-            if (replies := self.answers.feed(self._buffer, count)) is not None:
+            self.received_bytes += count
+            self._reader.feed(self._buffer, 0, count)  # type: ignore[arg-type]  # it takes any buffer
+            while len(self._replies) < self.expected and (reply := self._reader.gets()) is not _INCOMPLETE:
+                self._replies.append(reply)
+            if len(self._replies) == self.expected:
+                replies, self._replies, self.expected, self.received_bytes = self._replies, [], 0, 0
                 return replies
         return None
 
     def has_ended(self) -> bool:
         """Tell whether it ended while no answer was due; also if there is anything to read, which is no answer then."""
-        if self.answers.reader.has_data():
+        if self._reader.has_data():
             return True
         try:
             self.socket.recv_into(self._buffer, 1)

@@ -218,4 +218,4 @@ def read_plain(request: FetchRequest, reply: Reply) -> FetchResult | NotPlain:
         case b"OTHER":
             return NotPlain()
         case _:
-            raise unexpected_reply("what was fetched", reply)
+            raise unexpected_reply("a list of jobs", reply)

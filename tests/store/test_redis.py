@@ -21,7 +21,7 @@ from restbroker.store.in_progress import read_jobs
 from restbroker.store.jobs import FetchRequest, FetchResult
 from restbroker.store.paging import members_with_word
 from restbroker.store.queues import clear
-from restbroker.store.redis import AnswerParser
+from restbroker.store.redis import RedisLink
 from restbroker.store.server import time_s
 from restbroker.store.survey import scan
 from tests.store.pools import FACTS, QUEUES, Server, redis_over_tls
@@ -37,11 +37,16 @@ WANTED = FetchRequest("h:1:abc:t", "t", QUEUES, base=0, count=5, hwm=2)
 
 def read(*pieces: bytes) -> list[Any]:
     """The answers in these pieces, of which the last one is needed for the last of them."""
-    answers = AnswerParser()
-    answers.expected = 8
-    for piece in pieces[:-1]:
-        assert answers.feed(bytearray(piece), len(piece)) is None
-    replies = answers.feed(bytearray(pieces[-1]), len(pieces[-1]))
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    link = RedisLink(ours, "here", 1.0, (BlockingIOError,))
+    link.expected = 8
+    with theirs, closing(link):
+        for piece in pieces[:-1]:
+            theirs.sendall(piece)
+            assert link.receive() is None
+        theirs.sendall(pieces[-1])
+        replies = link.receive()
     assert replies is not None
     return [str(reply) if isinstance(reply, ErrorReply) else reply for reply in replies]
 
