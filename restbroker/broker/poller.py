@@ -197,6 +197,7 @@ class Poller(Agent):
         reserve.
         """
         plan, ready, demand, reservations = self.plan, self.ready, self.ready.demand, self.reservations
+        # Another fetch, and not one that stands, tells Redis at once which of them may start.
         needs_mark = bool(demand.waiting) and not demand.is_free
         is_held = needs_mark or self.acker.refused if stands else self.acker.is_taking_next
         if is_held or self._is_behind:

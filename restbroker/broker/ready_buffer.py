@@ -80,7 +80,7 @@ class BatchSize:
 
 @define(eq=False)
 class Demand:
-    """What tells how many jobs a pool can use: a fetch reads this alone, and whoever changes a number writes it here.
+    """What tells how many jobs a pool can use: whoever changes a number writes it here, and each fetch reads it.
 
     The buffer writes the worker's `places` (0 while it takes no job), how many are `busy`, the jobs that are `waiting`
     for one, and the highest ticket number `allowed` to start. The breaker writes how many jobs may be in delivery
