@@ -431,7 +431,7 @@ async def test_a_right_that_fetches_lack_is_named_at_the_start(
         await harness.until_ended()
     (warning,) = (event for event in harness.of(OperatorWarning) if event.code == "FetchRefused")
     assert "NOPERM" in warning.message
-    assert "`restbroker check` names the right" in str(warning.hint)
+    assert "docs/sidekiq.md" in str(warning.hint)
 
 
 async def test_a_job_of_any_size_is_dealt_with_as_ever(harness: Harness) -> None:
