@@ -1,6 +1,6 @@
 """Admits a job: its payload and arguments have the right form, and its token is known and allows its command.
 
-The worker calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
+Its life calls `read` and `admit` before anything else is done for a job. Always holds: only a producer that knows
 the token is answered; no token is shown, no matter where a producer put it. The facts that are the same for all jobs of
 one endpoint are kept: to look them up took a fifth of each job's time. A `CallFacts` is made again when its connector
 has another command under that name, as when it learns the server's version; memory is bounded, though producers can

@@ -47,29 +47,29 @@ treated as a time-out.
 
 A person who cancels a job ends its wait, its request or its task, between 2 and 7, and it becomes dead.
 
-`Delivery` is one job in delivery: what it waits for, and what was sent of it. `worker.py` takes it from one number to
-the next. A *round* is one way from 4 to 7. To its connector a delivery is the link, over which it sends; to the HTTP
-client it is the sink, which gets the answer. `deliver` of a connector is a coroutine. If it waits for nothing but its
-link, the worker advances it by hand where the answer came: each `await` of the link is a *step*, a request or a
+All of that is one generator, `Life.live` (`life.py`), which yields each wait and goes on once that is over; `worker.py`
+takes its steps. `Delivery` is one job in delivery: what it waits for, and what was sent of it. A *round* is one way
+from 4 to 7. To its connector a delivery is the link, over which it sends; to the HTTP client it is the sink, which gets
+the answer; to what it waits for it is the sleeper, which that wakes. `deliver` of a connector is a coroutine. If it
+waits for nothing but its link, its life advances it by hand: each `await` of the link is a *step*, a request or a
 question for Redis. A connector that says that it is `stepwise` does so, or awaits `link.task()` before. All others have
 a task for each round, in which the same link waits. A plan of the connector can take the first step (`steps.py`).
 """
 
 import time
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
-import trio
 
 from restbroker.broker.admission import AdmittedJob
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.gates import Gate, RedisGates, Timer
+from restbroker.broker.gates import Gate, RedisGates, Slot
 from restbroker.broker.health import Lease
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.steps import IN_TASK, PlannedEndpoint, RedisStep, step
+from restbroker.broker.steps import IN_TASK, continue_as_task, step
+from restbroker.broker.waits import Asked, Wait
 from restbroker.job.command import Call
-from restbroker.job.outcome import Outcome
 from restbroker.light import define
 from restbroker.store.claims import ClaimRequest, OtherHolder
 from restbroker.transport.exchange import Exchange
@@ -104,15 +104,24 @@ class SendingStopped(Withdrawn):
     """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
 
 
-class Driver(Protocol):
-    """What takes the steps of a delivery."""
+Live: TypeAlias = Callable[["Delivery"], Generator["Wait | Delivery", None, None]]
 
-    def advance(self, delivery: "Delivery", got: object, error: Exception | None) -> None:
-        """Go on with what came of a step, or with the reason why nothing came. Raise nothing."""
+
+class Driver(Protocol):
+    """What takes the steps of lives. No method raises."""
+
+    default_host: str | None
+
+    def resume(self, delivery: "Delivery") -> None:
+        """Let its life go on now, or, if others do, behind them."""
         ...
 
-    def finish(self, delivery: "Delivery", outcome: Outcome | None, error: Exception | None) -> None:
-        """Go on with what came of a round: an outcome, or the exception of the connector. Raise nothing."""
+    def resume_soon(self, delivery: "Delivery") -> None:
+        """Let its life go on once all answers that came with its own were read."""
+        ...
+
+    def end_cancelled(self, delivery: "Delivery") -> None:
+        """End a life whose task a person's cancel ended."""
         ...
 
 
@@ -128,66 +137,147 @@ class SendChecks:
 
 
 class Delivery:
-    """One job in delivery. It waits for one thing at most, and `leave` is how that wait is ended.
+    """One job in delivery. Its life waits for one thing at most, and what came of that is in `came`.
 
-    It may have up to three places: one of the worker's, one of the breaker's, and one in the slot of its command
-    (`JobInProgress.in_slot`).
+    It may have up to three places: one of the worker's, one of the breaker's, and one in the slot of its command.
     """
 
+    ends_unsent = False
+    """As a wait for its answer: but for that, only a person ends it."""
+
     # What most deliveries leave as it is belongs to the class: an attribute of each would cost a tenth of the job.
-    is_over: bool = False
-    """Whether it has ended; what is called for it later does nothing."""
-    leave: Callable[[], None] | None = None
-    """Ends what it waits for, outside its task; None: it does not wait."""
-    is_asking: bool = False
-    """Whether it waits for an answer of Redis, which the pool's stop does not end."""
-    expiry: Timer | None = None
-    """Ends that wait when the job expires."""
+    admitted: AdmittedJob
+    wait: "Wait | Delivery | None" = None
+    """What its life waits for; None: it goes on, is about to, or is over."""
+    came: Any = None
+    """What came of its last wait: an answer, or an exception."""
     has_worker_place: bool = True
     """Whether it takes one of the worker's places; while it waits for its slot, it does not."""
     has_breaker_place: bool = False
     """Whether it has a place in the breaker."""
+    slot: Slot | None = None
+    """The slot in which it has a place, beside the breaker's limit."""
     may_be_marked: bool = False
-    """Whether it must run at most once and came back unsent: Redis may list it as marked."""
-    run: Coroutine[Any, Any, Outcome] | None = None
-    """`deliver` of its connector, while it takes steps."""
+    """Whether it must run at most once and began a round: Redis may list it as marked."""
     exchange: Exchange | None = None
     """The request that is under way as a step."""
     is_effect: bool = True
     """Whether that request has an effect, so that it is sent only if the job may be."""
-    scope: trio.CancelScope | None = None
-    """That of its task, if it has one."""
+    is_in_task: bool = False
+    """Whether its round goes on in a task."""
     cancelled: bool = False
     """Whether a person cancelled it, so that it dies unless it was answered."""
-    started_s: float = 0.0
-    """When this round began, by `time.perf_counter`."""
     unsent: int = 0
     denials: int = 0
     took: bool = False
     """Whether the last request that has an effect was sent, and not refused."""
     has_continued: bool = False
     """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
-    planned: PlannedEndpoint | None = None
-    """What made the request of this round, in place of `deliver`."""
-    message: bytes = b""
-    """The bytes of that request."""
     is_taken_over: bool = False
-    """Whether the next request of `deliver` is that one, which was sent already."""
+    """Whether the next request of `deliver` is that of its plan, which was sent already."""
+    _is_closed: bool = False
+    _drop_expiry: Callable[[], None] | None = None
+    """Ends the watch over its expiry."""
 
-    def __init__(
-        self, driver: Driver, checks: SendChecks, job: JobInProgress, admitted: AdmittedJob, default_host: str | None
-    ) -> None:
+    def __init__(self, driver: Driver, checks: SendChecks, job: JobInProgress, live: "Live") -> None:
         self.driver = driver
         self.checks = checks
         self.job = job
-        self.admitted = admitted
-        self.default_host = default_host
         self.answers = checks.breaker.answers
+        self.life = live(self)
 
-    def begin_round(self) -> None:
-        """Note that nothing of this round was sent."""
-        self.took = self.has_continued = self.is_taken_over = False
-        self.started_s = time.perf_counter()
+    # What its life waits for
+    def come(self, came: object = None) -> bool:
+        """Go on with what its wait was for; a place that came is taken."""
+        self.wait, self.came = None, came
+        if self._drop_expiry is not None:
+            self._drop_expiry()
+        self.driver.resume(self)
+        return True
+
+    def cut_short(self) -> None:
+        """End, as its task was cancelled; unless a person did that, the job stays as it is."""
+        if self.cancelled:
+            self.driver.end_cancelled(self)
+
+    def result(self) -> Any:  # noqa: ANN401 - the life knows for what it waited
+        """Return what came of its wait, or raise it."""
+        came, self.came = self.came, None
+        if isinstance(came, Exception):
+            try:
+                raise came
+            finally:
+                del came  # its traceback names this frame
+        return came
+
+    def watch_expiry(self, drop: Callable[[], None]) -> None:
+        """Note what ends the watch over its expiry, once its wait is over."""
+        self._drop_expiry = drop
+
+    def close(self) -> None:
+        """End its life where it waits: what becomes of the job is decided. Nothing more of it is sent."""
+        self._is_closed, wait, self.wait = True, self.wait, None
+        if self._drop_expiry is not None:
+            self._drop_expiry()
+        if wait is not None:
+            wait.withdraw()
+        self.life.close()
+
+    def begin(self, _sleeper: object) -> None:
+        """Do nothing: as a wait, for its answer, it began with the request."""
+
+    def withdraw(self) -> None:
+        """End its request, of which nothing comes any more."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            exchange.cancel()
+
+    def cancel(self) -> None:
+        """Note that a person cancelled it, and cancel its task, if it has one; else it goes on already."""
+        self.cancelled = True
+        if self.wait is not None:
+            self.wait.withdraw()
+
+    # Its places
+    def lend_place(self) -> None:
+        """Note that another job takes its place of the worker, while it waits for its slot."""
+        self.has_worker_place = False
+
+    def enter_slot(self, slot: Slot) -> None:
+        """Note that it has a place in its slot, and, as the job had that it follows, one of the worker."""
+        self.slot, self.has_worker_place = slot, True
+
+    def enter_breaker(self) -> None:
+        """Note that it has a place in the breaker, unless it has one in a slot."""
+        self.has_breaker_place = self.slot is None
+
+    def leave_breaker(self) -> None:
+        """Give its place in the breaker back, if it has one."""
+        if self.has_breaker_place:
+            self.has_breaker_place = False
+            self.checks.breaker.semaphore.leave()
+
+    def leave_slot(self) -> bool:
+        """Give its place in a slot back; return whether the next job has that now, and its place of the worker."""
+        slot, self.slot = self.slot, None
+        return slot is not None and slot.leave()
+
+    # Its rounds
+    def begin_round(self, message: bytes | None = None) -> None:
+        """Note that the job may be marked now; if `message` was sent, the next request of `deliver` counts as that."""
+        self.may_be_marked, self.is_taken_over = self.job.at_most_once, message is not None
+
+    def end_round(self) -> None:
+        """Note that nothing of the next round was sent."""
+        self.is_effect, self.took, self.has_continued, self.came = True, False, False, None
+
+    async def run_in_task(self, run: Coroutine[Any, Any, T]) -> T:
+        """Begin `deliver` in a task, or go on with it, so that the link waits in that, too."""
+        self.is_in_task, self.is_effect = True, True
+        try:
+            return await continue_as_task(run)
+        finally:
+            self.is_in_task = False
 
     def call(self) -> Call:
         """Return what the connector is called with."""
@@ -197,7 +287,7 @@ class Delivery:
             admitted.command,
             payload.attempt,
             payload.may_have_run or self.job.effected,
-            self.default_host,
+            self.driver.default_host,
             admitted.endpoint.timeout_s,
             payload.ok_if_exists,
             () if traceparent is None else (("traceparent", traceparent),),
@@ -224,7 +314,7 @@ class Delivery:
         """
         if self.took:
             self.has_continued = True
-        if self.scope is not None:
+        if self.is_in_task:
             return self._ask_in_task(request)
         self.is_effect = False
         return step(request)
@@ -249,17 +339,17 @@ class Delivery:
 
     async def task(self) -> None:
         """Go on in a task, unless there is one already."""
-        if self.scope is None:
+        if not self.is_in_task:
             await step(IN_TASK)
 
     def _send_now(self, request: Request) -> Coroutine[Any, Any, Response]:
-        if self.scope is not None:
+        if self.is_in_task:
             return self.checks.transport.send(request, self)
         self.is_effect = True
         return step(request)
 
     def _ask_redis(self, gate: Gate[T, A], what: T) -> Coroutine[Any, Any, A]:
-        return gate.ask(what) if self.scope is not None else step(RedisStep(gate, what))
+        return gate.ask(what) if self.is_in_task else step(Asked(gate, what, ends_unsent=False))
 
     async def _ask_in_task(self, request: Request) -> Response:
         try:
@@ -305,7 +395,7 @@ class Delivery:
             raise JobTakenAway
         if job.expires_at_s is not None and job.is_expired(time.time()):
             raise JobExpired
-        if self.is_over or not checks.breaker.admits or checks.breaker.stopped or not checks.lease.is_fresh:
+        if self._is_closed or not checks.breaker.admits or checks.breaker.stopped or not checks.lease.is_fresh:
             raise SendingStopped
 
     def start_sending(self) -> None:
@@ -321,21 +411,19 @@ class Delivery:
 
     def answered(self, response: Response) -> None:
         """Go on with the answer."""
-        self.exchange = None
-        if self.is_over:
-            return
-        if self.planned is not None and (outcome := self.planned.outcome(response)) is not None:
-            self.driver.finish(self, outcome, None)
-        else:
-            self.driver.advance(self, response, None)
+        self.came, self.exchange = response, None
+        if self.wait is not None:  # else its life goes on with it itself, or is over
+            self.wait = None
+            self.driver.resume_soon(self)
 
     def failed(self, error: Exception) -> None:
         """Go on without an answer."""
-        self.exchange = None
-        if not self.is_over:
-            if not self.is_effect and isinstance(error, MaybeSent):
-                error = self._unanswered(error)
-            self.driver.advance(self, None, error)
+        if not self.is_effect and isinstance(error, MaybeSent):
+            error = self._unanswered(error)
+        self.came, self.exchange = error, None
+        if self.wait is not None:
+            self.wait = None
+            self.driver.resume_soon(self)
 
     def abandoned(self) -> None:
         """Leave the job as it is: the client ends with the worker, or behind it."""

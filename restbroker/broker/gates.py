@@ -1,6 +1,6 @@
 """What a job passes before it is sent: the slot of its command, calls of Redis that many jobs share, and its time.
 
-The worker leads each job through them (`worker.py`), and no task waits: a job stands in a list until it is called. A
+Its life leads each job through them (`life.py`), and no task waits: a job stands in a list until it is called. A
 *gate* is such a list for one call of Redis. Always holds: a job is in a slot, in its waiting room, or in neither, and
 both are bounded, so that slow commands do not take all places; a job is a replay only if Redis lists it as done, so
 that a recovered, requeued or retried job is none; a share of the rate limit is valid for a quarter of a second only, or
@@ -14,7 +14,7 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Generic, Literal, TypeVar
+from typing import Generic, TypeVar
 
 import trio
 
@@ -47,7 +47,11 @@ class Question(Generic[T, A]):
     """One job's question at a gate. `then` is called with the answer, or with the bug over which there is none."""
 
     what: T
-    then: Callable[[A | Exception], None]
+    then: Callable[[A | Exception], object]
+
+    def withdraw(self) -> None:
+        """End a wait. Redis may have been asked; its answer is dropped then."""
+        self.then = _drop
 
 
 @define(eq=False)
@@ -61,16 +65,12 @@ class Gate(Generic[T, A]):
     _waiting: list[Question[T, A]] = field(factory=list)
     _lot: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
 
-    def put(self, what: T, then: Callable[[A | Exception], None]) -> Question[T, A]:
-        """Have `then` called with the answer, once, unless `withdraw` comes before; it must raise nothing."""
+    def put(self, what: T, then: Callable[[A | Exception], object]) -> Question[T, A]:
+        """Have `then` called with the answer, once, unless it is withdrawn before; it must raise nothing."""
         question: Question[T, A] = Question(what, then)
         self._waiting.append(question)
         self._lot.unpark_all()
         return question
-
-    def withdraw(self, question: Question[T, A]) -> None:
-        """End a wait. Redis may have been asked; its answer is dropped then."""
-        question.then = _drop
 
     async def ask(self, what: T) -> A:
         """Return the answer. Safe to cancel: Redis may have been asked then."""
@@ -84,7 +84,7 @@ class Gate(Generic[T, A]):
         question = self.put(what, then)
 
         def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
-            self.withdraw(question)
+            question.withdraw()
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
@@ -231,23 +231,21 @@ class Slot:
 
     limit: int
     in_use: int = 0
-    waiting: deque[Callable[[], None]] = field(factory=deque)
+    waiting: deque[Callable[[], bool]] = field(factory=deque)
     """What is to be called for each job that waits, once it has a place."""
-    _admitted: deque[Callable[[], None]] = field(factory=deque)
+    _admitted: deque[Callable[[], bool]] = field(factory=deque)
     """What is being called, and what follows it."""
 
-    def enter(self, then: Callable[[], None]) -> Literal["in", "waiting", "full"]:
-        """Give a job a place ("in"), or let it wait for one ("waiting"), or do neither if all are taken ("full").
+    @property
+    def is_full(self) -> bool:
+        """Whether no other job may wait for a place."""
+        return len(self.waiting) >= max(_LEAST_ROOM, _ROOM_PER_PLACE * self.limit)
 
-        One that waits has its place when `then` is called.
-        """
-        if self.in_use < self.limit:
-            self.in_use += 1
-            return "in"
-        if len(self.waiting) < max(_LEAST_ROOM, _ROOM_PER_PLACE * self.limit):
-            self.waiting.append(then)
-            return "waiting"
-        return "full"
+    def try_enter(self) -> bool:
+        """Give a job a place if there is one; tell whether there was."""
+        is_free = self.in_use < self.limit
+        self.in_use += is_free
+        return is_free
 
     def leave(self) -> bool:
         """Free a place, and give it to the job that waited longest; return False if there is none.
@@ -290,7 +288,12 @@ _MANY = 100
 class Timer:
     """One moment. `then` is called when it has come, and must raise nothing; None: it was cancelled."""
 
-    then: Callable[[], None] | None
+    then: Callable[[], object] | None
+
+    def drop(self) -> Callable[[], object] | None:
+        """Return what it would call, and keep it no longer."""
+        then, self.then = self.then, None
+        return then
 
 
 @define(eq=False)
@@ -305,7 +308,7 @@ class Timers:
     def __len__(self) -> int:
         return len(self._heap)
 
-    def at(self, due_s: float, then: Callable[[], None]) -> Timer:
+    def at(self, due_s: float, then: Callable[[], object]) -> Timer:
         """Have `then` called at this time, after all that were set for the same time before."""
         timer = Timer(then)
         self._count += 1
@@ -316,8 +319,7 @@ class Timers:
 
     def cancel(self, timer: Timer) -> None:
         """Have nothing called; what it would have called is kept by nobody."""
-        if timer.then is not None:
-            timer.then = None
+        if timer.drop() is not None:
             self._cancelled += 1
             if self._cancelled > _MANY and self._cancelled > len(self._heap) // 2:
                 self._heap = [entry for entry in self._heap if entry[2].then is not None]
@@ -331,8 +333,7 @@ class Timers:
             with trio.move_on_at(self._heap[0][0] if self._heap else math.inf):
                 await self._earlier.wait()
             while self._heap and self._heap[0][0] <= trio.current_time():
-                timer = heapq.heappop(self._heap)[2]
-                then, timer.then = timer.then, None
+                then = heapq.heappop(self._heap)[2].drop()
                 if then is not None:
                     then()
                 else:

@@ -107,8 +107,6 @@ class JobInProgress:
     """When it must not be begun any more (epoch seconds, our clock); None: it never expires."""
     claims: JobClaims | None = None
     """What it claims, if it must not be done twice; else None."""
-    in_slot: bool = False
-    """Whether it has a place in its command's slot, beside the breaker's limit."""
     effected: bool = False
     """Whether a part of it is done and the rest is not; never False again."""
     context: Context | None = None

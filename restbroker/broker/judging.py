@@ -1,6 +1,6 @@
 """What the end of a round means: the outcome that counts for the job, without secrets, noted by the breaker.
 
-The worker calls `interpret` in step 7 of a job's life (`delivery.py`), for each round that did not simply deliver its
+Its life calls `interpret` in step 7 of a job's life (`delivery.py`), for each round that did not simply deliver its
 job, and settles the job by what it returns, or has another round. Always holds: what comes out of here shows no secret,
 whatever a connector put into it; and of a job that was not sent, nothing says that it was.
 """
@@ -76,9 +76,8 @@ class Judge:
                 outcome = settle.apply_at_most_once(outcome)
         # Else it says what its connector thinks of a job, and nothing about the target.
         if counts and (job.delivery >= SENDING or not is_ours(outcome)):
-            self.breaker.observe(
-                outcome, job.command, took_s, in_slot=job.in_slot, is_retry=call.attempt > 1, once=job.at_most_once
-            )
+            in_slot, is_retry, once = delivery.slot is not None, call.attempt > 1, job.at_most_once
+            self.breaker.observe(outcome, job.command, took_s, in_slot=in_slot, is_retry=is_retry, once=once)
         return settle.apply_at_most_once(outcome) if job.at_most_once else outcome
 
     def _record_unsent(

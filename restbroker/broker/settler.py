@@ -1,6 +1,6 @@
 """Turns the outcome of a job into its settlement, and into the event that is reported about it.
 
-The worker calls it for jobs that it delivered or refused, recovery for jobs that a stop cut off. The rules are in
+A life calls it for a job that was delivered or refused, recovery for jobs that a stop cut off. The rules are in
 `job.settle`, pure; this file gives them their arguments. Always holds: a job that is stored again holds no token that
 it need not hold, says whether a part of it is done, and never names a queue that its target does not serve.
 """

@@ -8,38 +8,31 @@ has no public way to do that: its private name is looked up once, and where it i
 for each round. Our own connectors are checked by a test instead, which saves 0.3 µs a step.
 
 Requests and outcomes of plain calls may be planned ahead of `deliver` (`servers.contract.Plan`). A plan is a source of
-steps, and no second way: gates, exchange and settlement are the same. The worker sends what the plan says, without
+steps, and no second way: gates, exchange and settlement are the same. A life sends what the plan says, without
 calling `deliver`; an answer whose meaning the plan does not tell goes to `deliver`, as that to the request that it
 would have sent. Always holds: an outcome that is kept for equal answers depends on their status and body alone, as the
 plan says; where a plan raises, the job is delivered without it.
 """
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
 
 from restbroker.broker.admission import AdmittedJob, CallFacts
-from restbroker.broker.gates import Gate
 from restbroker.broker.job_in_progress import JobInProgress
+from restbroker.broker.waits import Asked
 from restbroker.job.job import EFFECTED_FIELD, MAY_HAVE_RUN_FIELD
 from restbroker.job.outcome import Delivered, Outcome
-from restbroker.light import define, field, frozen_plain
+from restbroker.light import define, field
 from restbroker.servers.contract import Plan, Planner
 from restbroker.transport.client import LeanClient
+from restbroker.transport.exchange import ExchangeService
 from restbroker.transport.http1 import whole
 from restbroker.transport.message import Request, Response
 
 T = TypeVar("T")
-
-
-@frozen_plain
-class RedisStep:
-    """A step: a question for Redis."""
-
-    gate: Gate[Any, Any]
-    what: object
 
 
 class AwaitedWithoutTask(Exception):
@@ -51,19 +44,19 @@ class _InTask:
 
 
 IN_TASK: Final = _InTask()
-Step: TypeAlias = Request | RedisStep | _InTask
+Step: TypeAlias = Request | Asked | _InTask
 
 
 # Why: docs/design.md#one-driver
 @types.coroutine
 def step(step_: Step) -> Generator[Step, Any, Any]:
-    """Have the worker take a step; its value is what came of it."""
+    """Have a life take a step; its value is what came of it."""
     return (yield step_)
 
 
 @types.coroutine
 def continue_as_task(run: Coroutine[Any, Any, T]) -> Generator[Any, Any, T]:
-    """Go on, as a task, with a coroutine that took steps so far."""
+    """Go on, as a task, with a coroutine that took steps so far, or begin it."""
     value: T = yield from run
     return value
 
@@ -100,10 +93,13 @@ def _advance_without_task(run: Run, got: object, error: Exception | None) -> Ste
         _CONTEXT.task = task
 
 
-advance_untasked: Callable[[Run, object, Exception | None], Step] | None = (
-    None if _CONTEXT is None else _advance_without_task
-)
-"""As `advance`, with no current task; None: Trio does not let it."""
+def begin_task(_run: Run, _got: object, _error: Exception | None) -> Step:
+    """Return the step of a connector that needs a task from its beginning."""
+    return IN_TASK
+
+
+advance_untasked = begin_task if _CONTEXT is None else _advance_without_task
+"""As `advance`, with no current task, if Trio lets it."""
 
 
 _SHORT_BYTES: Final = 64
@@ -124,18 +120,24 @@ class PlannedEndpoint:
     head: bytes
     _outcomes: dict[tuple[int, bytes], Delivered] = field(factory=dict)
 
-    def outcome(self, response: Response) -> Delivered | None:
-        """Return what the answer means, as the plan says; None: `deliver` is to say it."""
+    def outcome(self, response: object) -> Delivered | None:
+        """Return what the answer means, as the plan says, which gets to know it; None: `deliver` is to say it."""
+        if not isinstance(response, Response):
+            return None
         status, body = response.status, response.body
         found = self._outcomes.get((status, body))
-        if found is not None or response.note:
-            return found
-        try:
-            found = self.plan.outcome(status, body)
-        except Exception:  # noqa: BLE001 - a bug of the connector, which `deliver` meets again
-            return None
-        if found is not None and len(body) <= _SHORT_BYTES and len(self._outcomes) < _OUTCOMES:
-            self._outcomes[status, body] = found
+        if found is None:
+            if response.note:
+                return None
+            try:
+                found = self.plan.outcome(status, body)
+            except Exception:  # noqa: BLE001 - a bug of the connector, which `deliver` meets again
+                return None
+            if found is None:
+                return None
+            if len(body) <= _SHORT_BYTES and len(self._outcomes) < _OUTCOMES:
+                self._outcomes[status, body] = found
+        self.plan.on_outcome()
         return found
 
 
@@ -147,12 +149,16 @@ class Plans:
     client: LeanClient
     _known: dict[CallFacts, PlannedEndpoint] = field(factory=dict)
 
-    def for_call(self, job: JobInProgress, admitted: AdmittedJob) -> tuple[PlannedEndpoint, bytes] | None:
-        """Return the plan for a plain call, and the bytes of its request; None if `deliver` is to make it.
+    def for_call(
+        self, job: JobInProgress, admitted: AdmittedJob
+    ) -> tuple[ExchangeService, PlannedEndpoint, bytes] | None:
+        """Return what sends a plain call, its plan, and the bytes of its request; None if `deliver` is to make it.
 
         A call is not plain if the job may have run, or if it has to pass Redis, or if it has a `traceparent`.
         """
-        payload, endpoint = admitted.payload, admitted.endpoint
+        payload, endpoint, service = admitted.payload, admitted.endpoint, self.client.service
+        if service is None or service.is_over:
+            return None
         if payload.maybe_run or job.at_most_once or job.effected or job.claims is not None:
             return None
         if not (payload.is_plain or _NOT_PLAIN.isdisjoint(payload.fields)):
@@ -166,7 +172,7 @@ class Plans:
             body = known.plan.body(admitted.command.arguments)
         except Exception:  # noqa: BLE001 - a bug of the connector, or a request that `deliver` meets again
             return None
-        return None if body is None else (known, whole(known.head, body))
+        return None if body is None else (service, known, whole(known.head, body))
 
     def _make(self, endpoint: CallFacts, plan: Plan) -> PlannedEndpoint:
         if len(self._known) >= _ENDPOINTS:

@@ -18,6 +18,7 @@ from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
 from restbroker.broker.job_in_progress import Reservations
+from restbroker.broker.life import Life
 from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, ProbeSharing, probe
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
@@ -81,7 +82,7 @@ class WorkerPool:
         self.acker = acker = Acker(*shared, buffer=acks, settler=settler, upkeep=self._upkeep, lease=self.lease)
         sharing = ProbeSharing(store, health, target.name, identity)
         self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
-        self.worker = self._new_worker(admission, settler, acks)
+        self.worker = Worker(self._new_life(admission, settler, acks))
         drop_lost = self.worker.drop_lost
         self.recovery = Recovery(*shared, drop_lost=drop_lost, admission=admission, settler=settler, acker=acker)
         self.poller = Poller(
@@ -97,9 +98,9 @@ class WorkerPool:
     async def _wait_to_compare(self) -> None:
         await self.poller.wait_to_compare()
 
-    def _new_worker(self, admission: Admission, settler: Settler, acks: AckBuffer) -> Worker:
+    def _new_life(self, admission: Admission, settler: Settler, acks: AckBuffer) -> Life:
         gates = RedisGates(self.plan, self.identity, self._store, self._health)
-        return Worker(
+        return Life(
             plan=self.plan,
             reservations=self.reservations,
             ready=self.ready,

@@ -6,7 +6,7 @@ change, only the version of restbroker rises: a kind that uses the change names 
 every kind has to follow, `CONTRACT_VERSION` in `servers.packages` rises: a kind that was written for another version is
 refused, with what to do about it.
 
-`broker/worker` calls `deliver` for a job, and `probe` for the target's prober; `app` opens connectors through the
+`broker/life` calls `deliver` for a job, and `probe` for the target's prober; `app` opens connectors through the
 registry. Always holds: a connector touches Redis only through its `Ports`, tells people something only by
 `Ports.report`, and lets `NotSent` and `MaybeSent` pass unless it knows better.
 """

@@ -87,7 +87,7 @@ async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
         await harness.until(lambda: harness.status.serving, "it serves")
         pool = harness.pool
         # One that no beat confirms.
-        pool.worker.checks.lease = Lease()
+        pool.worker.life.checks.lease = Lease()
         harness.push("safe")
         breaker = pool.breaker
         await harness.until(
@@ -95,6 +95,6 @@ async def test_job_with_expired_lease_waits_unmarked_for_a_new_one(
         )
         assert harness.target.sent == []
         assert harness.client.command("KEYS", "restbroker:sent:*") == []
-        pool.worker.checks.lease.confirm(boot_time_s())
+        pool.worker.life.checks.lease.confirm(boot_time_s())
         await harness.until_ended()
     assert len(harness.target.sent) == 1

@@ -210,7 +210,7 @@ async def test_probe_that_raises_as_a_person_cancels_ends_once(
     async with harness.broker():
         await harness.until(lambda: harness.of(BrokerStarted), "it serves")
         pool = harness.pool
-        monkeypatch.setattr(pool.worker, "probe_after_denial", probe)
+        monkeypatch.setattr(pool.worker.life, "probe_after_denial", probe)
         harness.push()
         await asked.wait()
         assert [pool.worker.cancel(job) for job in pool.reservations.jobs.values()] == [True]

@@ -21,12 +21,12 @@ from restbroker.broker import (
     acker,
     health,
     heartbeat,
+    life,
     poller,
     reaper,
     rules,
     scheduler,
     upkeep,
-    worker,
 )
 from restbroker.store import server
 from restbroker.telemetry.events import IdentityFenced, JobsRecovered, PauseEnded
@@ -166,7 +166,7 @@ async def test_jobs_of_randomly_dying_processes_return_in_25_seconds(autojump_cl
 async def test_ten_hours_without_redis_cause_no_takeover(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in [(health, "LONGEST_WAIT_S"), (poller, "LONGEST_WAIT_S"), (worker, "ASK_AGAIN_S")]:
+    for module, name in [(health, "LONGEST_WAIT_S"), (poller, "LONGEST_WAIT_S"), (life, "ASK_AGAIN_S")]:
         monkeypatch.setattr(module, name, MINUTE_S)
     world.target.duration_s = lambda: 30.0
     jids = [f"j{n}" for n in range(60)]

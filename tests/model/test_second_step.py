@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import worker
+from restbroker.broker import life
 from restbroker.job.command import Call, Catalogue, CommandSpec
 from restbroker.job.outcome import Delivered, Denied, Outcome, Probe, Reason, Rejected
 from restbroker.servers.contract import Link
@@ -101,7 +101,7 @@ class Rooms:
 async def world(autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     simulate(monkeypatch)
     stretch(monkeypatch, 30)
-    monkeypatch.setattr(worker, "_UNSENT_WAIT_S", MINUTE_S)
+    monkeypatch.setattr(life, "_UNSENT_WAIT_S", MINUTE_S)
     async with trio.open_nursery() as nursery:
         yield World(cast("SimulatedTarget", Rooms()), nursery)
         nursery.cancel_scope.cancel()

@@ -16,6 +16,7 @@ from hypothesis import event, example, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
+from restbroker.broker.delivery import Delivery
 from restbroker.broker.worker import Worker
 from restbroker.broker.worker_pool import WorkerPool
 from restbroker.job.outcome import Probe, Reason
@@ -328,14 +329,18 @@ async def _jobs_wait_for_their_target_and_redis_goes_back_to_what_it_had_forgott
 
 async def _one_is_cancelled_in_the_instant_of_its_answer(story: Story) -> None:
     await _all_is_well(story)
-    finish, cancelled = Worker.finish, list[bool]()
+    cancelled = list[bool]()
 
-    def cancel_and_finish(worker: Worker, *what: Any) -> None:
-        cancelled.extend(story.first.status.cancel(job.thread) for job in story.first.status.running_jobs())
-        finish(worker, *what)
+    def cancelling(resume: Callable[[Worker, Delivery], None]) -> Callable[[Worker, Delivery], None]:
+        def cancel_and_resume(worker: Worker, delivery: Delivery) -> None:
+            cancelled.extend(story.first.status.cancel(job.thread) for job in story.first.status.running_jobs())
+            resume(worker, delivery)
+
+        return cancel_and_resume
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Worker, "finish", cancel_and_finish)
+        for resume in (Worker.resume, Worker.resume_soon):
+            patch.setattr(Worker, resume.__name__, cancelling(resume))
         story.push(1, "safe")
         await trio.sleep(1)
     assert cancelled == [True]

@@ -49,7 +49,7 @@ def drive(connector: Connector, call: Call, given: Response | Exception, questio
     """Take all steps; return whether it came to its end, and not to `link.task`, behind which it may await anything."""
     link, got, advance = Link(), None, steps.advance_untasked
     error: Exception | None = None
-    assert advance is not None, "Trio has another name for it: see steps.py"
+    assert advance is not steps.begin_task, "Trio has another name for it: see steps.py"
     run = connector.deliver(call, link)
     while True:
         try:
@@ -121,7 +121,7 @@ async def test_other_awaits_raise_and_break_nothing() -> None:
             pass
 
     lock, advance = trio.Lock(), steps.advance_untasked
-    assert advance is not None
+    assert advance is not steps.begin_task
     for what in (lock, trio.open_nursery()):
         with pytest.raises(steps.AwaitedWithoutTask):
             advance(deliver(what), None, None)  # type: ignore[arg-type]
