@@ -54,6 +54,10 @@ class _Sweep:
     after: Position = BEGINNING
     unserved: Counter[str] = field(factory=Counter)
 
+    def go_behind(self, staying: list[float]) -> None:
+        """Go on behind what stays, which has these scores."""
+        self.after = self.after.behind(staying)
+
     def pause(self) -> None:
         """Have the next sweep begin here; it skips nothing by number, since what stays may be gone by then."""
         self.begun = self.after = Position(self.after.score, self.after.ties if self.after.ties >= _BATCH else 0)
@@ -152,7 +156,7 @@ class Scheduler(ProcessTask):
         if moved:
             dead = sum(move.queue is None for move in moved)
             self.report(JobsPromoted(zset, len(moved) - dead, dead))
-        sweep.after = sweep.after.behind(staying)
+        sweep.go_behind(staying)
         return due.more, bool(moved)
 
     def _name(self, zset: str, found: Mapping[str, int]) -> None:

@@ -44,9 +44,9 @@ class Control:
     """Whether a local signal called for the stop."""
     second: int | None = None
 
-    def drain(self, why: str) -> None:
-        """Have the process drain and end; only the first reason counts."""
-        self.why = self.why or why
+    def drain(self, why: str, *, is_local: bool = False) -> None:
+        """Have the process drain and end; only the first reason counts. `is_local`: a local signal calls for it."""
+        self.why, self.is_local = self.why or why, self.is_local or is_local
         self.stop.set()
 
     def cut_short(self, number: int) -> None:
@@ -97,8 +97,7 @@ def act(number: int, control: Control, report: Report, origin: str | None = None
         case signal.SIGTERM | signal.SIGINT if origin is None and control.is_local:
             control.cut_short(number)
         case signal.SIGTERM | signal.SIGINT:
-            control.is_local = control.is_local or origin is None
-            control.drain(name)
+            control.drain(name, is_local=origin is None)
         case signal.SIGTSTP if not control.quiet.is_set():
             control.quiet.set()
             report(BrokerQuiet(name))

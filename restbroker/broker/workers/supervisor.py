@@ -233,7 +233,7 @@ class Supervisor:
                 continue
             workers = list(self._workers.values())
             for worker in workers:
-                worker.status_age_s += _LOOK_S
+                worker.age(_LOOK_S)
             hung = next((worker for worker in workers if worker.is_hung), None)
             if hung is not None and all(worker.has_reported or worker.is_hung for worker in workers):
                 await hung.end(f"did not report for {hung.status_age_s:.0f} s and was ended")

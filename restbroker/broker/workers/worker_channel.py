@@ -194,6 +194,10 @@ class WorkerProcess:
         """Note that a line came from the worker now, so that it lives."""
         self.status_age_s, self.has_reported = 0.0, True
 
+    def age(self, seconds: float) -> None:
+        """Note that so many seconds passed without a line from it."""
+        self.status_age_s += seconds
+
     @property
     def is_hung(self) -> bool:
         """Whether its last report is `STATUS_S` seconds old, or it was started `START_S` ago and never reported."""
