@@ -170,8 +170,7 @@ class Poller(Agent):
             self.standing.close()
         if self._is_behind:
             await self._catch_up()
-        brought, self.standing.brought = self.standing.brought, None
-        if brought is not None:
+        if (brought := self.standing.take_brought()) is not None:
             await self._deal_with(*brought)
             return
         reserve = self._reserve
@@ -181,7 +180,7 @@ class Poller(Agent):
         if not (ready.demand.is_blocked and len(ready) > reserve // 2 and self.acker.is_busy):
             fetched = await self.acker.settle_and_fetch(lambda: self._request(reserve))
         if fetched is not None:
-            self.standing.brought = None
+            self.standing.take_brought()
             self._take(*fetched, self._called_at_s)
             self.standing.take_early()
             await self._deal_with(*fetched)

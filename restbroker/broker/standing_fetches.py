@@ -128,6 +128,11 @@ class StandingFetches:
         """Note that all that was taken will be known by a comparison with Redis; nothing may stand."""
         self.is_lost, self.brought = False, None
 
+    def take_brought(self) -> tuple[FetchRequest, FetchAnswer] | None:
+        """Return what was brought and is still to be dealt with, once; None if nothing is."""
+        brought, self.brought = self.brought, None
+        return brought
+
     def take_early(self) -> None:
         """Take the answers that came too early, where their turn has come."""
         while (early := self.early.pop(self.reservations.last_number, None)) is not None:

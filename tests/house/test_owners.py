@@ -1,4 +1,7 @@
-"""Each object of the broker changes itself: few of its attributes are assigned from outside."""
+"""Each object of the broker changes itself: few of its attributes are assigned from outside.
+
+`Demand` is left out: it is there for those who know a number to write it.
+"""
 
 import ast
 from collections.abc import Iterator
@@ -27,7 +30,7 @@ def assigned(node: ast.AST) -> Iterator[ast.Attribute]:
 
 
 def is_own(attribute: ast.Attribute) -> bool:
-    return isinstance(attribute.value, ast.Name) and attribute.value.id in ("self", "cls")
+    return ast.unparse(attribute.value).removeprefix("self.") in ("self", "cls", "demand")
 
 
 def declared(tree: ast.Module) -> Iterator[str]:

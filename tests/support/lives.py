@@ -181,11 +181,16 @@ class Lives:
     def fates(self) -> dict[int, str]:
         return {job.number: type(job.settlement).__name__ for job in self.settled()}
 
+    @property
+    def free_places(self) -> int:
+        """How many more jobs the worker could have now."""
+        return self.life.ready.places - self.life.ready.demand.busy
+
     def assert_over(self) -> None:
         """No life is left, each job was settled once at most, and each place is free."""
         assert self.life.deliveries == {}
         assert len(set(self.settled())) == len(self.settled())
-        assert (self.life.ready.free_places, self.breaker.semaphore.capacity) == (self.life.ready.places, PLACES)
+        assert (self.free_places, self.breaker.semaphore.capacity) == (self.life.ready.places, PLACES)
         lines = [self.breaker.semaphore.line, self.breaker.semaphore.beside]
         for slot in self.slots._slots.values():  # noqa: SLF001
             assert slot.in_use == 0

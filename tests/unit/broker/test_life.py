@@ -192,9 +192,9 @@ async def test_place_of_the_worker_is_lent_while_a_job_waits_for_its_slot() -> N
     async with living(slots=SLOW) as lives:
         _, waiting = lives.put(2, "slow")
         assert lives.worker.waiting_tickets() == {waiting.ticket}
-        assert lives.life.ready.free_places == PLACES
+        assert lives.free_places == PLACES
         lives.worker.cancel(waiting)
-        assert lives.life.ready.free_places == PLACES
+        assert lives.free_places == PLACES
         await finish(lives)
         lives.assert_over()
 

@@ -58,7 +58,6 @@ class Standing:
     is_awaited: bool = False
     is_open: bool = True
     early: tuple[()] = ()
-    brought: None = None
     bug: None = None
 
     @property
@@ -74,6 +73,9 @@ class Standing:
 
     def take_early(self) -> None:
         """None came too early."""
+
+    def take_brought(self) -> None:
+        """Nothing was brought."""
 
     end = close = clear_lost = take_early
 
