@@ -313,7 +313,7 @@ class Life:
                     step = advance(run, None, came) if isinstance(came, Exception) else advance(run, came, None)
                 finally:
                     del came  # its traceback names this frame
-            yield InTask(self.tasks, partial(delivery.run_in_task, run))
+            yield InTask(self.tasks, partial(self._run_in_task, delivery, run))
             outcome: Outcome = delivery.result()
             return outcome
         except StopIteration as end:
@@ -353,13 +353,30 @@ class Life:
             delivery.result()
         return Uncertain(reason_of(delivery.admitted.endpoint.spec, bug or _DROPPED))
 
+    async def _run_in_task(self, delivery: Delivery, run: Run) -> Outcome:
+        """Have the connector go on in this task; return and raise what it does.
+
+        What its own tasks raise as they are cancelled with it would end the worker: it is told, and goes no further.
+        """
+        try:
+            return await delivery.run_in_task(run)
+        except BaseExceptionGroup as group:
+            cancelled, others = group.split(trio.Cancelled)
+            if cancelled is None or not isinstance(others, ExceptionGroup):
+                raise
+            self._tell_bug(others)
+            raise cancelled from None
+
     def _close(self, run: Run) -> None:
         """End a connector's coroutine where it waits; do nothing if it has ended."""
         try:
             run.close()
         except Exception as raised:  # noqa: BLE001 - its job has its end
-            bug = self.plan.bug("The connector", raised)
-            self.settler.identity.warn_once(bug.code, bug.message, bug.hint)
+            self._tell_bug(raised)
+
+    def _tell_bug(self, raised: Exception) -> None:
+        bug = self.plan.bug("The connector", raised)
+        self.settler.identity.warn_once(bug.code, bug.message, bug.hint)
 
     # 7. Judged
     def _judge(self, delivery: Delivery, ended: Outcome | Exception | None, took_s: float) -> _Judged:

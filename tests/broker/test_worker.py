@@ -195,6 +195,33 @@ async def test_bug_over_a_cancelled_job_costs_that_job_alone(harness: Harness, m
     assert [entry["error_class"] for entry in harness.members("dead")] == ["Bug"]
 
 
+async def test_bug_of_a_cancelled_connectors_task_ends_no_other_job(harness: Harness) -> None:
+    async def clean_up_badly() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            raise ZeroDivisionError
+
+    async def answer(_request: Request) -> Response:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(clean_up_badly)
+            await trio.sleep_forever()
+        raise AssertionError
+
+    usual, harness.target.answer = harness.target.answer, answer
+    async with harness.broker():
+        harness.push()
+        await harness.until(lambda: harness.target.sent, "it is sent")
+        harness.target.answer = usual
+        pool = harness.pool
+        assert [pool.worker.cancel(job) for job in pool.reservations.jobs.values()] == [True]
+        await harness.until(lambda: harness.members("dead"), "it is dead")
+        harness.push(first=1)
+        await harness.until_ended(2)
+    assert [entry["error_class"] for entry in harness.members("dead")] == ["Cancelled"]
+    assert [event.code for event in harness.of(OperatorWarning)] == ["Bug"]
+
+
 async def test_probe_that_raises_as_a_person_cancels_ends_once(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
