@@ -159,7 +159,7 @@ class PlannedAction:
             entries.write(seen.examples, as_json=False)
         above = len(seen.examples if action.edit is None else seen.previews)
         more = f", the first {above} of them above" if seen.done > above > 0 else ""
-        would = f"{output.jobs(seen.done)} of {seen.total} in {jobs.location} would be {_past_tense(action)}"
+        would = f"{output.jobs(seen.done)} of {seen.total:,} in {jobs.location} would be {_past_tense(action)}"
         output.say(f"{would}{more}{_foreign_text(seen, action.verb)}.")
         _print_refusals(seen)
         _warn(seen, action)

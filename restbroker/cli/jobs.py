@@ -154,7 +154,7 @@ def _list(how: Output, zset: SortedSet, typed: list[str] | None, *, limit: int, 
     entries.write(found, as_json=how.json)
     more = f"{len(found)} of {output.jobs(total)}" if total > len(found) else output.jobs(len(found))
     if after is not None and meant:
-        more = f"{output.jobs(len(found))} shown, of the first {looked_at} of {total}"
+        more = f"{output.jobs(len(found))} shown, of the first {looked_at:,} of {total:,}"
     output.say(f"{more} in the {zset} set.")
     name = entries.COMMANDS[zset]
     if found and sys.stderr.isatty():

@@ -147,7 +147,7 @@ def peek(
     found = page.entries
     if where or how.json:
         entries.write(found, as_json=how.json)
-        output.say(f"{len(found)} of {output.jobs(page.looked_at)} looked at, {page.total} waiting in {name}.")
+        output.say(f"{len(found)} of {output.jobs(page.looked_at)} looked at, {page.total:,} waiting in {name}.")
     else:
         columns.write(_WAITING, list(enumerate(found, int(after) if after and after.isdecimal() else 0)))
         output.say(f"{len(found)} of {output.jobs(page.total)} waiting in {name}.")
