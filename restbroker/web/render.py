@@ -5,7 +5,7 @@ used here; no file but those in `static` is served, each requested with its dige
 forever and still gets the new one after an update.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -152,10 +152,15 @@ class Renderer:
         }
         self._environment = environment
 
-    def compile(self) -> None:
-        """Compile all templates, with pauses, so that no visitor waits for it; call it in a thread."""
+    def compile(self, is_over: Callable[[], bool]) -> None:
+        """Compile all templates, with pauses, so that no visitor waits for it; call it in a thread.
+
+        End before the next one once `is_over`: a stop waits for the thread.
+        """
         throttle = Throttle()
         for name in self._environment.list_templates():
+            if is_over():
+                return
             self._environment.get_template(name)
             throttle.step()
 

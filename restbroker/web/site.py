@@ -6,6 +6,7 @@ told to load nothing from elsewhere and to run only our one script.
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
+from threading import Event
 
 import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, Scope
@@ -61,16 +62,22 @@ def site_app(
     app = new_app("stats", report, AppOptions(_HEADERS, FORM_LIMIT_BYTES, site.refuse, known))
     app.before_request(site.guard.before_request)
     app.register_error_handler(RestbrokerError, site.error_page)
+    is_over = Event()
+
+    @app.before_serving
+    async def compile_templates() -> None:
+        app.add_background_task(site.renderer.compile, is_over.is_set)
+
+    @app.after_serving
+    async def stop_compiling() -> None:
+        is_over.set()
+
     for name, live in LIVE.items():
         add_views(app, page("/" if name == "overview" else f"/{name}", live.about)(partial(site.live_page, name)))
     add_views(app, site, *_pages_of_jobs(app, site, admin), stats_view(watch.connection, question))
     add_health(app, health, site.guard.may_see)
     for connection in (watch.connection, admin.connection):
         app.after_serving(connection.aclose)
-
-    @app.before_serving
-    async def compile_templates() -> None:
-        app.add_background_task(site.renderer.compile)
 
     app.asgi_app = _StripPrefix(app.asgi_app, settings.prefix)  # type: ignore[method-assign]  # as Quart documents it
     return app
