@@ -17,6 +17,7 @@ from tests.support.wait import until
 
 SIGNALLED_AT_EACH_IMPORT = """
 import os, signal, sys
+import restbroker.start  # what listens: until it is there, the process is Python's alone
 from restbroker.__main__ import main
 
 class Signaller:
