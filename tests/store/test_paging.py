@@ -104,7 +104,7 @@ def test_a_word_is_found_wherever_it_is_and_means_only_itself(client: Client, se
 def test_large_members_come_few_at_a_time_but_all(
     client: Client, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(paging, "STEP_BYTES", 250)
+    monkeypatch.setattr(paging, "STEP_BYTES", 60)
     server.raw.zadd("ns:dead", {f"{n:03}" + "x" * 97: n for n in range(200)})
     found = list(members_with_word(client, "dead", "x"))
     assert {member for part in found for member, _ in part} == set(server.raw.zrange("ns:dead", 0, -1))

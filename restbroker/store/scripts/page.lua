@@ -59,20 +59,25 @@ if score ~= '' then
   rank = first + passed
 end
 
-local page = {size, passed}
-fill(page, limit, bytes, 2, function(taken, count)
-  return range(rank + taken, rank + taken + count - 1, 'WITHSCORES')
-end)
-if word == '' or not page[3] then
+if word == '' then
+  local page = {size, passed}
+  fill(page, limit, bytes, 2, function(taken, count)
+    return range(rank + taken, rank + taken + count - 1, 'WITHSCORES')
+  end)
   return page
 end
 
-local last, at = page[#page - 1], page[#page]
-local looked_at = #page / 2 - 1
+-- Few members have it: only their scores are read, and that of the last one.
+local having = {}
+local _, looked_at, last = fill(having, limit, bytes, 1, function(taken, count)
+  return range(rank + taken, rank + taken + count - 1)
+end, nil, word)
+if not last then
+  return {size, passed}
+end
+local at = redis.call('ZSCORE', zset, last)
 local reply = {size, looked_at, at, rank + looked_at - count_before(at), redis.sha1hex(last)}
-for n = 3, #page, 2 do
-  if string.find(page[n], word, 1, true) then
-    reply[#reply + 1], reply[#reply + 2] = page[n], page[n + 1]
-  end
+for _, member in ipairs(having) do
+  reply[#reply + 1], reply[#reply + 2] = member, redis.call('ZSCORE', zset, member)
 end
 return reply

@@ -7,28 +7,32 @@ local function next_count(largest, left_bytes, most)
 end
 
 -- Appends to a page up to so many entries, and one at least. read(skip, count) returns those from there on, each followed by
--- its score if width is 2; size_of(entry) the bytes of one that is no text. Returns whether the end is reached.
-local function fill(page, limit, left_bytes, width, read, size_of)
-  local taken, largest = 0, nil
+-- its score if width is 2; size_of(entry) the bytes of one that is no text. With a word it appends only those that have it.
+-- Returns whether the end is reached, how many were read, and the last of them.
+local function fill(page, limit, left_bytes, width, read, size_of, word)
+  local taken, largest, last = 0, nil, nil
   while taken < limit and left_bytes > 0 do
     local count = next_count(largest, left_bytes, limit - taken)
     local found = read(taken, count)
     for n = 1, #found, width do
-      local size = size_of and size_of(found[n]) or #found[n]
+      local entry = found[n]
+      local size = size_of and size_of(entry) or #entry
       if size > left_bytes and taken > 0 then
-        return false
+        return false, taken, last
       end
-      page[#page + 1] = found[n]
-      if width == 2 then
-        page[#page + 1] = found[n + 1]
+      if not word or string.find(entry, word, 1, true) then
+        page[#page + 1] = entry
+        if width == 2 then
+          page[#page + 1] = found[n + 1]
+        end
       end
-      taken, left_bytes, largest = taken + 1, left_bytes - size, math.max(largest or 1, size)
+      taken, left_bytes, largest, last = taken + 1, left_bytes - size, math.max(largest or 1, size), entry
     end
     if #found < count * width then
-      return true
+      return true, taken, last
     end
   end
-  return false
+  return false, taken, last
 end
 
 local function turned(found)
