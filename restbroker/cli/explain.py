@@ -5,7 +5,6 @@ Always holds: a code is explained offline, without a configuration, and loads no
 
 import gc
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Annotated, Final
 
 import typer
@@ -67,7 +66,11 @@ def _text(row: codes.Explanation) -> str:
 
 def _require_no_typo(word: str) -> None:
     """Raise `UsageError` for a word that is nearly a code: without a configuration no other answer may come."""
-    by_word = {name.casefold(): name for name in codes.names()} if word.replace(".", "").isalpha() else {}
+    if not word.replace(".", "").isalpha():
+        return
+    from difflib import get_close_matches
+
+    by_word = {name.casefold(): name for name in codes.names()}
     if near := get_close_matches(word.casefold(), by_word, n=3, cutoff=_ALIKE):
         meant = " or ".join(by_word[name] for name in near)
         raise UsageError(

@@ -9,16 +9,18 @@ from collections.abc import Iterable
 import attrs
 
 from restbroker.job import claims, hiding
-from restbroker.job.claim_changes import give_up_all
 from restbroker.light import frozen
 from restbroker.operate.context import ConfigContext
 from restbroker.operate.job import StoredJob
-from restbroker.store import claims as claim_store
 from restbroker.store.client import Client
 
 
 def release(client: Client, jobs: Iterable[StoredJob]) -> None:
     """Release the locks and claims of these jobs. Raise `StoreUnavailable` or `StoreRefused`: some may be released."""
+    # Both load what decides what becomes of a job; a timeline needs that only where a job has a key.
+    from restbroker.job.claim_changes import give_up_all
+    from restbroker.store import claims as claim_store
+
     held = (job.context.claims(job.queue, job.fields or {}) for job in jobs)
     claim_store.release(client, [(of_job.jid, give_up_all(of_job)) for of_job in held if of_job is not None])
 
@@ -51,6 +53,9 @@ def twin(client: Client, view: StoredJob) -> Twin | None:
     own = view.context.claims(view.queue, view.fields or {})
     if own is None or own.once is None:
         return None
+    from restbroker.job.claim_changes import give_up_all
+    from restbroker.store import claims as claim_store
+
     (value,) = claim_store.read(client, give_up_all(attrs.evolve(own, lock=None)))
     held = None if value is None else claims.holder(value)
     if held is None or held.jid == own.jid:

@@ -13,7 +13,6 @@ import attrs
 
 from restbroker.config.core import Config
 from restbroker.job import rubyjson
-from restbroker.job.event import address_of
 from restbroker.job.json_types import Json
 from restbroker.light import field, frozen
 from restbroker.operate import audit, claims, order_wait
@@ -25,7 +24,6 @@ from restbroker.operate.events import ShownEvent, Tail
 from restbroker.operate.find import LinePlace, SearchLimits
 from restbroker.operate.job import ShownJob, StoredJob
 from restbroker.operate.order_wait import OrderWait
-from restbroker.operate.system import unless_refused
 from restbroker.operate.walk import FoundEnd, Kind, Match, SearchQuery, Walk
 from restbroker.operate.words import PAUSED, pause_sentence
 from restbroker.store import events, history, processes, queues, survey
@@ -96,6 +94,8 @@ class Receipts:
 
     def warning(self, event: ShownEvent) -> str:
         """Return a warning if the message went to somebody else."""
+        from restbroker.job.event import address_of  # few jobs are messages
+
         receiver = self.receivers[event.id or ""]
         is_other = receiver and address_of(event.words["from"]) != address_of(receiver)
         return f"somebody else: it went to {receiver}" if is_other else ""
@@ -278,6 +278,8 @@ def _moment(value: Json) -> float | None:
 
 def not_found(client: Client, config: Config) -> NotFound:
     """Return where else the job may be. Raise `StoreUnavailable`."""
+    from restbroker.operate.system import unless_refused  # of no use to a job that is somewhere
+
     unknown: tuple[int | None, HistoryEntry | None] = None, None
     ends, oldest = unless_refused(lambda: history.extent(client), unknown)
     others = unless_refused(lambda: survey.namespaces(client), frozenset[str]()) - {config.namespace}

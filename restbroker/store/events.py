@@ -10,7 +10,6 @@ from secrets import token_hex
 from typing import Final, Literal, TypeAlias
 
 from restbroker.errors import StoreRefused
-from restbroker.job.event import bare
 from restbroker.job.job import digest
 from restbroker.light import frozen, frozen_plain
 from restbroker.store.client import Argument, Client, Reply, ScriptCall, as_score, items, mapping, pair, text
@@ -108,6 +107,8 @@ def remember_asking(client: Client, identity: str, number: str, receiver: str) -
 
     Raise `StoreUnavailable` or `StoreRefused`.
     """
+    from restbroker.job.event import bare  # of no use to who only reads
+
     # Nothing but a resource has a space in it.
     client.command("SET", _asking_key(client, identity), f"{bare(receiver)} {number}", "PX", _ASKING_MS)
 
