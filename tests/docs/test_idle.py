@@ -4,7 +4,7 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -13,6 +13,7 @@ import pytest
 
 from tests.support import process
 from tests.support.answering import AnsweringServer
+from tests.support.ports import free_port
 from tests.support.redis_server import RedisServer
 from tests.support.several import target
 from tests.support.shared import TOKEN
@@ -25,6 +26,9 @@ ONCE: Final = {"SCRIPT|LOAD", "CLIENT|SETNAME", "CONFIG|RESETSTAT", "HLEN", "SET
     *("HVALS", "SISMEMBER", "LMOVE"),  # a fetch that does not stand
 }
 """What is called at the start alone, or where no queue has ever had a job."""
+
+Keys = Mapping[str, object]
+NONE: Final[Keys] = {}
 
 
 def is_near(times: int, expected: float) -> bool:
@@ -47,14 +51,15 @@ def counted(redis: RedisServer) -> Counter[str]:
 
 
 @contextmanager
-def idle(redis: RedisServer, place: Path, targets: int) -> Iterator[None]:
-    """A process that runs, and has nothing to do."""
+def idle(redis: RedisServer, place: Path, targets: int, of_target: Keys = NONE, more: Keys = NONE) -> Iterator[None]:
+    """A process that runs, and has nothing to do. `of_target`: what its targets have besides, `more`: what it has."""
     with AnsweringServer(lambda _: 200) as server:
         document = {
             "RedisURL": redis.url,
             "Token": TOKEN,
             "LogLevel": "error",
-            "Targets": {f"t{number}": target(server.port, f"q{number}") for number in range(targets)},
+            "Targets": {f"t{number}": target(server.port, f"q{number}", **of_target) for number in range(targets)},
+            **more,
         }
         (place / "env.json").write_text(json.dumps(document))
         with process.started(["run", "--config", str(place / "env.json")], directory=place):
@@ -81,6 +86,34 @@ def test_idle_process_runs_only_the_commands_that_docs_list(
     assert sent <= int(promise[2])
     far = {name: (calls[name], round(often)) for name, often in expected.items() if not is_near(calls[name], often)}
     assert (far, calls.keys() - expected.keys() - ONCE) == ({}, set())
+
+
+LIMITS: Final[Keys] = {"RateLimit": "100/s", "MaxInFlight": 5}
+DAILY: Final = {"Cron": "30 4 * * *", "Command": "delete_old_messages", "Arguments": {"days": 30}}
+SOURCE: Final = {"Kind": "prosody-rest", "Path": "/prosody", "Queue": "events", "Class": "Event", "Secret": "s" * 32}
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("what", ["order", "fairness", "limits", "all"])
+def test_keys_of_a_target_cost_no_more_while_nothing_happens(
+    tmp_path: Path, make_redis: Callable[..., RedisServer], what: str
+) -> None:
+    """A fetch that stands learns by one question that nothing waits."""
+    redis, promise, document = make_redis(), PROMISE.search(PAGE.replace("**", "")), dict[str, object]()
+    of_targets: Mapping[str, Keys] = {
+        "order": {"OrderBy": ["user"]},
+        "fairness": {"FairBy": ["user"]},
+        "limits": LIMITS,
+        "all": {"FairBy": ["host"], "OrderBy": ["host", "user"], **LIMITS},
+    }
+    if what == "all":
+        events = {"Listen": f"127.0.0.1:{free_port()}", "Sources": {"prosody": SOURCE}}
+        document = {"History": "1h", "Periodic": {"daily": DAILY}, "Events": events}
+    with idle(redis, tmp_path, 1, of_targets[what], document):
+        redis.command("CONFIG RESETSTAT")
+        time.sleep(MINUTE_S)
+        assert promise is not None
+        assert counted(redis).total() <= int(promise[1]) * MINUTE_S
 
 
 @pytest.mark.nightly

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import pytest
 
 from restbroker.errors import StoreRefused
-from restbroker.store import heartbeats, identities, limits, pauses
+from restbroker.store import heartbeats, identities, limits, pauses, queues
 from restbroker.store.client import Client, Reply, StoreSettings, open_client
 from restbroker.store.in_progress import read_jobs
-from restbroker.store.jobs import FetchRequest, FetchResult, Limits, NotPlain, register
+from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, Limits, NotPlain, register
 from restbroker.store.waiter import read_plain, standing_call
+from tests.store.groups import BOTH, FAIR, ORDER, job
 from tests.store.pools import FACTS, QUEUES, Pool, Server, on_both
 from tests.support.redis_server import RedisServer
-from tests.support.store_calls import stand
+from tests.support.store_calls import fetch, stand
 
 ODD_JOBS: Sequence[list[Reply]] = [[b"1", b"1", b"x"], [3, b"1", b"x"], [0, b"1", b"x"], [1, 1, b"x"], [1, b"1", None]]
 IN_PROGRESS, HAND = "ns:restbroker:ip:me", "ns:restbroker:hand:a"
@@ -134,6 +136,84 @@ def test_where_a_limit_or_keys_count_the_usual_script_is_asked(pool: Pool, serve
     assert standing_call(pool.client.keys, request(**limited))[0] == "fetch"
     server.raw.lpush("ns:queue:a", "job")
     assert [raw for _, raw in taken(pool.client, request(**limited))] == [b"job"]
+
+
+RULES: dict[str, dict[str, Any]] = {
+    "order": {"key_rules": ORDER},
+    "fairness": {"key_rules": FAIR},
+    "both": {"key_rules": BOTH},
+    "a rate": {"limits": Limits(emission_us=1000, burst=5)},
+    "a rate and a bound of the dead set": {"limits": Limits(emission_us=1000, burst=5, dead=2)},
+    "a bound": {"limits": Limits(in_flight=5)},
+}
+BUSY_OR_NOT: dict[str, Callable[[Server, Client], object]] = {
+    "nothing waits": lambda _server, _client: None,
+    "what was handed out is in progress": lambda _, client: (
+        queues.push(client, "a", [job("j", "ann", "h")]),
+        fetch(client, FetchRequest("me", "t", QUEUES, 0, 1, 0, key_rules=ORDER)),
+    ),
+    "its keys were made otherwise": lambda server, _: server.raw.set("ns:restbroker:groups:t", "else"),
+    "a key is put off": lambda server, _: server.raw.zadd("ns:restbroker:held:t", {"\x1eann": 4e9}),
+    "a key is stopped": lambda server, _: server.raw.hset("ns:restbroker:stopped:t", "\x1eann", "j"),
+    "others have all jobs in progress that may be": lambda server, _: (
+        server.raw.hset("ns:restbroker:inflight:t", "other", 5),
+        server.raw.hset("ns:restbroker:dying", "other", 1),
+    ),
+    "what is written of its jobs in progress is wrong": lambda server, _: server.raw.hset(
+        "ns:restbroker:inflight:t", "me", 3
+    ),
+    "people count jobs of keys": lambda server, _: server.raw.set("ns:restbroker:line:b", "3"),
+    **{why: do for why, do in OTHERS.items() if why not in ("jobs of keys wait", "the first job is too large")},
+}
+
+
+def stored(server: Server) -> dict[bytes, object]:
+    """All that Redis has. A hash is dumped in any order."""
+    raw = server.raw
+    return {key: raw.hgetall(key) if raw.type(key) == b"hash" else raw.dump(key) for key in raw.keys("*")}
+
+
+def timeless(answer: FetchAnswer) -> object:
+    """In how many milliseconds a key is due, the clock says."""
+    if isinstance(answer, FetchResult) and answer.due_ms is not None:
+        return attrs.evolve(answer, due_ms=1)
+    return answer
+
+
+@on_both
+@pytest.mark.parametrize("rules", RULES)
+@pytest.mark.parametrize("what", BUSY_OR_NOT)
+def test_fetch_that_finds_nothing_answers_as_one_that_looks_at_all(
+    pool: Pool, server: Server, what: str, rules: str
+) -> None:
+    """And does the same: it confirms what was begun, and says by what its keys are made from now on."""
+    BUSY_OR_NOT[what](server, pool.client)
+    before = {key: server.raw.dump(key) for key in server.raw.keys("*")}
+    answer, left = stand(pool.client, request(hwm=1, **RULES[rules])), stored(server)
+    server.raw.flushdb()
+    for key, value in before.items():
+        server.raw.restore(key, 0, value)
+    last = int(server.raw.hget(IN_PROGRESS, "last") or 0)
+    looks = attrs.evolve(request(base=last, hwm=1 + last, **RULES[rules]), follows=False)
+    assert timeless(fetch(pool.client, looks)) == timeless(answer)
+    assert stored(server) == left
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_job_that_lies_in_a_hand_alone_is_taken(pool: Pool, server: Server, rules: str) -> None:
+    server.raw.rpush("ns:restbroker:hand:b", job("j", "ann", "h"))
+    assert [raw for _, raw in taken(pool.client, request(**RULES[rules]))] == [job("j", "ann", "h")]
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_fetch_that_finds_nothing_runs_few_commands(pool: Pool, server: Server, rules: str) -> None:
+    wanted = request(**RULES[rules])
+    fetch(pool.client, attrs.evolve(wanted, follows=False))
+    stand(pool.client, wanted)
+    server.raw.config_resetstat()
+    stand(pool.client, wanted)
+    calls = server.raw.info("commandstats")
+    assert sum(of["calls"] for name, of in calls.items() if name != "cmdstat_config|resetstat") <= 7
 
 
 @pytest.mark.parametrize(

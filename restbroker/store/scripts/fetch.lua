@@ -53,9 +53,24 @@ local max_in_flight, max_dead = tonumber(ARGV[7]), tonumber(ARGV[8])
 local left_bytes, limit_bytes, spec = tonumber(ARGV[9]), tonumber(ARGV[10]), ARGV[11]
 local follows, queue_count = ARGV[12] == '1', #ARGV - FIXED_ARGV
 
+local at = FIXED_KEYS + queue_count
+local busy_keys, by, stopped, first, hands = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], at + 3, at + 3 + 4 * queue_count
+
+-- Most fetches that stand end with nothing: no job is anywhere, no key, and no pause. One question tells that.
+local is_idle = follows and want > 0
+if is_idle then
+  local places = {KEYS[4], KEYS[5], busy_keys, stopped, spec == '' and by or nil}
+  for n = 1, queue_count do
+    local place = #places
+    places[place + 1], places[place + 2] = KEYS[FIXED_KEYS + n], KEYS[hands + n]
+    places[place + 3], places[place + 4] = KEYS[first + n], KEYS[first + queue_count + n]
+  end
+  is_idle = redis.call('EXISTS', unpack(places)) == 0
+end
+
 -- part: hand
 
-local stuck = empty_hands(FIXED_KEYS + 5 * queue_count + 3, FIXED_KEYS, queue_count)
+local stuck = is_idle and {} or empty_hands(hands, FIXED_KEYS, queue_count)
 
 -- Without its record no one could requeue its jobs: it has to take another name.
 if redis.call('HEXISTS', KEYS[1], id) == 0 or redis.call('EXISTS', KEYS[3]) == 0 then
@@ -158,6 +173,20 @@ local function limit()
   end
 end
 
+if is_idle and max_in_flight > 0 then
+  local free, ours, written = room()
+  is_idle = free > 0 and ours == written
+end
+if is_idle and not (max_dead > 0 and is_dead_set_full()) and
+    (spec == '' or (redis.call('GET', by) or '') == (cjson.decode(spec).order or '')) then
+  local counts = spec ~= '' and {}
+  for n = 1, counts and 3 * queue_count or 0 do
+    counts[n] = 0
+  end
+  confirm(last)
+  return {'OK', {}, {}, {}, 0, counts, counts and {-1, 0}, base}
+end
+
 local wait_ms = pause_ms()
 local why = wait_ms > 0 and 'PAUSED'
 if not why and want > 0 then
@@ -176,8 +205,6 @@ local max, min = math.max, math.min
 -- part: key_queues
 
 -- Nothing but this is asked where a target has no keys and had none.
-local at = FIXED_KEYS + queue_count
-local busy_keys, by, stopped, first = KEYS[at + 1], KEYS[at + 2], KEYS[at + 3], at + 3
 local keys, key_queues, drains, due_ms = nil, nil, false, -1
 local said, queues, counts, says = {}, {}, nil, nil
 if want > 0 and (spec ~= '' or redis.call('EXISTS', unpack(KEYS, at + 1, first + queue_count)) > 0) then
