@@ -50,7 +50,8 @@ A person who cancels a job ends its wait, its request or its task, between 2 and
 All of that is one generator, `Life.live` (`life.py`), which yields each wait and goes on once that is over; `worker.py`
 takes its steps. `Delivery` is one job in delivery: what it waits for, and what was sent of it. A *round* is one way
 from 4 to 7. To its connector a delivery is the link, over which it sends; to the HTTP client it is the sink, which gets
-the answer; to what it waits for it is the sleeper, which that wakes. `deliver` of a connector is a coroutine. If it
+the answer; to what it waits for it is the sleeper, which that wakes. What only prepares the command has a sink of its
+own, `Preparation`: so no check of the job depends on what was sent last. `deliver` of a connector is a coroutine. If it
 waits for nothing but its link, its life advances it by hand: each `await` of the link is a *step*, a request or a
 question for Redis. A connector that says that it is `stepwise` does so, or awaits `link.task()` before. All others have
 a task for each round, in which the same link waits. A plan of the connector can take the first step (`steps.py`).
@@ -58,6 +59,7 @@ a task for each round, in which the same link waits. A plan of the connector can
 
 import time
 from collections.abc import Callable, Coroutine, Generator
+from enum import Enum
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -67,7 +69,7 @@ from restbroker.broker.breaker import Breaker
 from restbroker.broker.gates import Gate, RedisGates, Slot
 from restbroker.broker.health import Lease
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.steps import IN_TASK, continue_as_task, step
+from restbroker.broker.steps import IN_TASK, Preparation, continue_as_task, step
 from restbroker.broker.waits import Asked, Wait
 from restbroker.job.command import Call
 from restbroker.light import define
@@ -103,6 +105,19 @@ class JobIsDuplicate(Withdrawn):
 class SendingStopped(Withdrawn):
     """While the job waited for a connection, the breaker tripped, the lease ran out, or the pool began to stop."""
 
+
+class Part(Enum):
+    """What a round has done of its job. `TOOK`: the last request that has an effect was sent, and not refused.
+
+    `TOOK_AND_ASKED`: a question followed that: if no other sending does, a part of the job is missing.
+    """
+
+    NONE = 0
+    TOOK = 1
+    TOOK_AND_ASKED = 2
+
+
+NONE, TOOK, TOOK_AND_ASKED = Part
 
 Live: TypeAlias = Callable[["Delivery"], Generator["Wait | Delivery", None, None]]
 
@@ -158,23 +173,17 @@ class Delivery:
     slot: Slot | None = None
     """The slot in which it has a place, beside the breaker's limit."""
     may_be_marked: bool = False
-    """Whether it must run at most once and began a round: Redis may list it as marked."""
+    """Whether Redis was asked to mark it."""
     exchange: Exchange | None = None
     """The request that is under way as a step."""
-    is_effect: bool = True
-    """Whether that request has an effect, so that it is sent only if the job may be."""
     is_in_task: bool = False
     """Whether its round goes on in a task."""
     cancelled: bool = False
     """Whether a person cancelled it, so that it dies unless it was answered."""
     unsent: int = 0
     denials: int = 0
-    took: bool = False
-    """Whether the last request that has an effect was sent, and not refused."""
-    has_continued: bool = False
-    """Whether a question followed a sending that was not refused: if no other sending follows, a part is missing."""
-    is_taken_over: bool = False
-    """Whether the next request of `deliver` is that of its plan, which was sent already."""
+    part: Part = NONE
+    """What this round has done of the job."""
     _is_closed: bool = False
     _drop_expiry: Callable[[], None] | None = None
     """Ends the watch over its expiry."""
@@ -263,17 +272,21 @@ class Delivery:
         return slot is not None and slot.leave()
 
     # Its rounds
-    def begin_round(self, message: bytes | None = None) -> None:
-        """Note that the job may be marked now; if `message` was sent, the next request of `deliver` counts as that."""
-        self.may_be_marked, self.is_taken_over = self.job.at_most_once, message is not None
-
     def end_round(self) -> None:
         """Note that nothing of the next round was sent."""
-        self.is_effect, self.took, self.has_continued, self.came = True, False, False, None
+        self.part, self.came = NONE, None
+
+    def follow(self, take: Callable[[], T]) -> T:
+        """Take the first step of `deliver` in a round whose request was sent already: that step counts as it."""
+        part, self.part = self.part, NONE
+        try:
+            return take()
+        finally:
+            self.part = part
 
     async def run_in_task(self, run: Coroutine[Any, Any, T]) -> T:
         """Begin `deliver` in a task, or go on with it, so that the link waits in that, too."""
-        self.is_in_task, self.is_effect = True, True
+        self.is_in_task = True
         try:
             return await continue_as_task(run)
         finally:
@@ -306,18 +319,24 @@ class Delivery:
         return self.denials >= _DENIAL_LIMIT
 
     # The connector's link
-    def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
+    async def ask(self, request: Request) -> Response:
         """Send a request without effect, such as a look-up, and return the answer. The job does not count as sent.
 
         Raise `NotSent`, or `MaybeSent` if there was no answer; after a `send` that the target did not refuse, raise
         `NotSent` in both cases.
         """
-        if self.took:
-            self.has_continued = True
-        if self.is_in_task:
-            return self._ask_in_task(request)
-        self.is_effect = False
-        return step(request)
+        if self.part is TOOK:
+            self.part = TOOK_AND_ASKED
+        try:
+            if self.is_in_task:
+                return await self.checks.transport.send(request)
+            answer: Response = await step(Preparation(request, self.answered))
+        except MaybeSent as problem:
+            if self.part is NONE:
+                raise
+            # Behind a sending nothing more is sent then.
+            raise NotSent(problem.message, timed_out=problem.timed_out) from problem
+        return answer
 
     def send(self, request: Request) -> Coroutine[Any, Any, Response]:
         """Send a request that has an effect, and return the answer; claim and mark the job in Redis first, if need be.
@@ -326,13 +345,10 @@ class Delivery:
         `Transport.send` raises. Await it at once. This method is not `async`, since each level of coroutines costs time
         at every wake-up.
         """
-        if self.is_taken_over:
-            self.is_taken_over = False
-            return step(request)
-        if self.took:
+        if self.part is not NONE:
             # It goes on behind what was answered; of this one no byte has left.
-            self.job.finish_part()
-            self.took = self.has_continued = False
+            self.part = NONE
+            self.job.hold(effected=True)
         if self.job.at_most_once or self.job.claims is not None:
             return self._send_through_gates(request)
         return self._send_now(request)
@@ -343,23 +359,22 @@ class Delivery:
             await step(IN_TASK)
 
     def _send_now(self, request: Request) -> Coroutine[Any, Any, Response]:
-        if self.is_in_task:
-            return self.checks.transport.send(request, self)
-        self.is_effect = True
-        return step(request)
+        return self._send_in_task(request) if self.is_in_task else step(request)
+
+    async def _send_in_task(self, request: Request) -> Response:
+        try:
+            return await self.checks.transport.send(request, self)
+        except NotSent:
+            self._take_back()
+            raise
+
+    def _take_back(self) -> None:
+        """Note that no byte of the last request left, though it may have begun."""
+        self.part = NONE
+        self.job.hold()
 
     def _ask_redis(self, gate: Gate[T, A], what: T) -> Coroutine[Any, Any, A]:
         return gate.ask(what) if self.is_in_task else step(Asked(gate, what, ends_unsent=False))
-
-    async def _ask_in_task(self, request: Request) -> Response:
-        try:
-            return await self.checks.transport.send(request)
-        except MaybeSent as problem:
-            raise self._unanswered(problem) from problem
-
-    def _unanswered(self, problem: MaybeSent) -> MaybeSent | NotSent:
-        """Return what a question raises that got no answer: behind a sending nothing more is sent then."""
-        return NotSent(problem.message, timed_out=problem.timed_out) if self.took else problem
 
     async def _send_through_gates(self, request: Request) -> Response:
         """Send the request once the job has its claims and, if it must run at most once, is marked."""
@@ -374,6 +389,7 @@ class Delivery:
                 raise JobIsDuplicate(taken)
         if job.at_most_once:
             self.may_send()
+            self.may_be_marked = True
             if not await self._ask_redis(gates.marks, job.ticket):
                 raise JobTakenAway
             job.mark()
@@ -381,14 +397,12 @@ class Delivery:
             request = attrs.evolve(request, repeatable=False)
         return await self._send_now(request)
 
-    # The sink of its requests
+    # The sink of its requests that have an effect
     def may_send(self) -> None:
         """Raise if the job must not be sent.
 
         `JobTakenAway`: it is in other hands; `JobExpired`: it expired; `SendingStopped`: nothing may be sent now.
         """
-        if not self.is_effect:
-            return
         checks = self.checks
         job = self.job
         if not checks.reservations.has(job):
@@ -400,17 +414,15 @@ class Delivery:
 
     def start_sending(self) -> None:
         """Note in the job that its first byte may leave from now on."""
-        if self.is_effect:
-            self.job.start_sending()
-            self.took = True
+        self.job.start_sending()
+        self.part = TOOK
 
     def clear_sending(self) -> None:
         """Note that the server refused the last request: the next one is no further part of the same job."""
-        if self.is_effect:
-            self.took = False
+        self.part = NONE
 
-    def answered(self, response: Response) -> None:
-        """Go on with the answer."""
+    def answered(self, response: Response | Exception) -> None:
+        """Go on with the answer, or with why there is none."""
         self.came, self.exchange = response, None
         if self.wait is not None:  # else its life goes on with it itself, or is over
             self.wait = None
@@ -418,12 +430,9 @@ class Delivery:
 
     def failed(self, error: Exception) -> None:
         """Go on without an answer."""
-        if not self.is_effect and isinstance(error, MaybeSent):
-            error = self._unanswered(error)
-        self.came, self.exchange = error, None
-        if self.wait is not None:
-            self.wait = None
-            self.driver.resume_soon(self)
+        if isinstance(error, NotSent):
+            self._take_back()
+        self.answered(error)
 
     def abandoned(self) -> None:
         """Leave the job as it is: the client ends with the worker, or behind it."""

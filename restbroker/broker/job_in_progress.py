@@ -211,12 +211,8 @@ class JobInProgress:
             raise self._illegal(SENDING)
         self.delivery = SENDING
 
-    def finish_part(self) -> None:
-        """Note that one part of it is done and that no byte of the next part has left. Raise as `hold` does."""
-        self.hold(effected=True)
-
     def hold(self, *, effected: bool = False) -> None:
-        """Note that it was not sent, or is to be sent again, so that it waits. `effected`: a part of it is done.
+        """Note that nothing of it was sent, or is to be sent again. `effected`: a part of it is done, and the rest not.
 
         Raise `IllegalTransition` if it is answered or its settlement is decided.
         """

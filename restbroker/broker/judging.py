@@ -2,7 +2,8 @@
 
 Its life calls `interpret` in step 7 of a job's life (`delivery.py`), for each round that did not simply deliver its
 job, and settles the job by what it returns, or has another round. Always holds: what comes out of here shows no secret,
-whatever a connector put into it; and of a job that was not sent, nothing says that it was.
+whatever a connector put into it; of a job that was not sent, nothing says that it was; and what comes back unsent is
+held before anything else becomes of it, so that another life of it may begin.
 """
 
 from typing import Final, TypeAlias
@@ -10,7 +11,7 @@ from typing import Final, TypeAlias
 import attrs
 
 from restbroker.broker.breaker import Breaker
-from restbroker.broker.delivery import Delivery, JobExpired, JobIsDuplicate, JobTakenAway, SendingStopped
+from restbroker.broker.delivery import Delivery, JobExpired, JobIsDuplicate, JobTakenAway, Part, SendingStopped
 from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservations
 from restbroker.broker.steps import AwaitedWithoutTask
 from restbroker.broker.target_plan import TargetPlan
@@ -24,6 +25,7 @@ from restbroker.light import define
 from restbroker.servers.contract import NotYet
 from restbroker.transport.message import MaybeSent, NotSent
 
+_UNSENT: Final = (JobTakenAway, SendingStopped, JobExpired, JobIsDuplicate)
 _Failed: TypeAlias = Rejected | Deferred | Uncertain | Unsent | Denied
 
 
@@ -35,25 +37,21 @@ class Judge:
     reservations: Reservations
     breaker: Breaker
 
-    def interpret(
-        self, delivery: Delivery, outcome: Outcome | None, error: Exception | None, took_s: float
-    ) -> Outcome | None:
+    def interpret(self, delivery: Delivery, ended: Outcome | Exception | None, took_s: float) -> Outcome | None:
         """Return what came of a round, without secrets, once the breaker has noted it; None: it is to be sent again.
 
         No text of an outcome shows a token, a secret argument, or, unless it is delivered, a secret of the target, no
         matter what the connector made of it. Raise `NotYet`, `JobExpired` and `JobIsDuplicate`, of an unsent job.
         """
         job, spec = delivery.job, delivery.admitted.endpoint.spec
-        if isinstance(error, JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate):
-            return self._record_unsent(job, error)
-        if error is None and not isinstance(outcome, Outcome):
-            error = TypeError("It returned no outcome.")
-        if error is not None:
-            outcome = outcome_of(self.plan, job, error, spec)
-        assert outcome is not None  # noqa: S101 - one of the two is there
-        outcome = self._record_outcome(delivery, outcome, took_s, counts=not isinstance(error, MemoryError))
+        if isinstance(ended, _UNSENT) or (isinstance(ended, NotYet) and not job.was_sent):
+            return self._record_unsent(job, ended)
+        if not isinstance(ended, Exception) and not isinstance(ended, Outcome):
+            ended = TypeError("It returned no outcome.")
+        outcome = outcome_of(self.plan, job, ended, spec) if isinstance(ended, Exception) else ended
+        outcome = self._record_outcome(delivery, outcome, took_s, counts=not isinstance(ended, MemoryError))
         if isinstance(outcome, Denied | Unsent):
-            job.hold(effected=delivery.has_continued)
+            job.hold(effected=delivery.part is Part.TOOK_AND_ASKED)
             return Uncertain(_PART_DONE) if job.is_uncertain else outcome
         if isinstance(outcome, Deferred) and job.effected and job.at_most_once:
             return Uncertain(_PART_DONE)
@@ -80,15 +78,13 @@ class Judge:
             self.breaker.observe(outcome, job.command, took_s, in_slot=in_slot, is_retry=is_retry, once=once)
         return settle.apply_at_most_once(outcome) if job.at_most_once else outcome
 
-    def _record_unsent(
-        self, job: JobInProgress, why: JobTakenAway | SendingStopped | JobExpired | JobIsDuplicate
-    ) -> Uncertain | None:
+    def _record_unsent(self, job: JobInProgress, why: Exception) -> Uncertain | None:
         """Note that the job was not sent, and release it if it is not ours; `Uncertain` if it must not be begun again.
 
-        None: it waits to be sent, unless it was released. Raise `JobExpired` and `JobIsDuplicate` again.
+        None: it waits to be sent, unless it was released. Raise `NotYet`, `JobExpired` and `JobIsDuplicate` again.
         """
         job.hold()
-        if isinstance(why, JobExpired | JobIsDuplicate):
+        if isinstance(why, NotYet | JobExpired | JobIsDuplicate):
             raise why
         if isinstance(why, JobTakenAway) and not self.reservations.has(job):
             return None
@@ -101,13 +97,11 @@ class Judge:
 
 
 def outcome_of(plan: TargetPlan, job: JobInProgress, problem: Exception, spec: CommandSpec | None) -> Outcome:
-    """Return the outcome for an exception that the connector raised; raise a `NotYet` again if the job was not sent.
+    """Return the outcome for an exception that the connector raised.
 
     `spec`: the command in the catalogue, None if it is in none.
     """
     match problem:
-        case NotYet() if not job.was_sent:
-            raise problem
         case NotSent(by_request=True):
             return Rejected(
                 Reason("UnsendableRequest", problem.message, "The job's values would make an invalid request.")

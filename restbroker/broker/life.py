@@ -29,7 +29,7 @@ from restbroker.broker.job_in_progress import SENDING, JobInProgress, Reservatio
 from restbroker.broker.judging import Judge
 from restbroker.broker.ready_buffer import ReadyBuffer
 from restbroker.broker.settler import SLOTS_FULL, Settler
-from restbroker.broker.steps import IN_TASK, AwaitedWithoutTask, Plans, Run, Step
+from restbroker.broker.steps import IN_TASK, AwaitedWithoutTask, Plans, Preparation, Run, Step
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.waits import Asked, Delays, InLine, InTask, Moment, Tasks, Wait
 from restbroker.job import settle
@@ -288,7 +288,6 @@ class Life:
         advance, run = self._advance, None
         service = None if self.client is None else self.client.service
         try:
-            delivery.begin_round(message)
             run = self.plan.connector.deliver(delivery.call(), delivery)
             step: Step | Uncertain | None = IN_TASK
             if message is not None:
@@ -296,11 +295,11 @@ class Life:
             elif service is not None and not service.is_over:
                 step = advance(run, None, None)
             while service is not None and step is not IN_TASK:
+                exchange = None
                 if type(step) is Request:
                     exchange = service.start(step, delivery)
-                    if delivery.came is None:
-                        delivery.exchange = exchange
-                        yield delivery
+                elif type(step) is Preparation:
+                    exchange = service.start(step.request, step)
                 elif type(step) is Asked:
                     yield step
                 elif isinstance(step, Uncertain):
@@ -308,6 +307,9 @@ class Life:
                 elif step is not None:
                     step = advance(run, None, AwaitedWithoutTask())
                     continue
+                if exchange is not None and delivery.came is None:
+                    delivery.exchange = exchange
+                    yield delivery
                 came, delivery.came = delivery.came, None
                 try:
                     step = advance(run, None, came) if isinstance(came, Exception) else advance(run, came, None)
@@ -334,13 +336,13 @@ class Life:
         first: Step | None = None
         bug = None
         try:
-            first = self._advance(run, None, None)
+            first = delivery.follow(partial(self._advance, run, None, None))
         except (StopIteration, NotYet, NotSent, MaybeSent, Withdrawn):
             pass  # it needs no request any more
         except Exception as raised:  # noqa: BLE001 - a connector's bug must not end the worker
             bug = self.plan.bug("The connector", raised)
         came = delivery.came
-        if type(first) is Request and not delivery.is_taken_over:
+        if type(first) is Request:
             is_refused = isinstance(came, Response) and came.status in _LOGIN_REFUSED
             if not is_refused or self.client.heads.message(first) == message:
                 return None
@@ -382,9 +384,8 @@ class Life:
     def _judge(self, delivery: Delivery, ended: Outcome | Exception | None, took_s: float) -> _Judged:
         """Return what came of a round, once the breaker has noted it, so that another job may take its place."""
         job, payload = delivery.job, delivery.admitted.payload
-        outcome, error = (None, ended) if isinstance(ended, Exception) else (ended, None)
         try:
-            final = self._judging.interpret(delivery, outcome, error, took_s)
+            final = self._judging.interpret(delivery, ended, took_s)
         except NotYet as why:
             if delivery.cancelled:
                 self.settle_cancelled(delivery)
@@ -399,7 +400,7 @@ class Life:
             return _OVER
         finally:
             delivery.end_round()
-            del error, ended  # its traceback names this frame
+            del ended  # its traceback names this frame
         delivery.leave_breaker()
         return Deferred(final.reason) if isinstance(final, Unsent) and delivery.count_unsent() else final
 

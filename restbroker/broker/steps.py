@@ -15,7 +15,7 @@ plan says; where a plan raises, the job is delivered without it.
 """
 
 import types
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any, Final, TypeAlias, TypeVar
 
 import attrs
@@ -44,7 +44,37 @@ class _InTask:
 
 
 IN_TASK: Final = _InTask()
-Step: TypeAlias = Request | Asked | _InTask
+
+
+@define(eq=False)
+class Preparation:
+    """A step: a request without effect. As its sink, it asks and notes nothing; `then` gets what comes of it."""
+
+    request: Request
+    then: Callable[[Response | Exception], None]
+
+    def may_send(self) -> None:
+        """Let it leave, also if the job must not be sent."""
+
+    def start_sending(self) -> None:
+        """Note nothing: the job is not sent with it."""
+
+    def clear_sending(self) -> None:
+        """Note nothing: the job was not refused with it."""
+
+    def answered(self, response: Response) -> None:
+        """Go on with the answer."""
+        self.then(response)
+
+    def failed(self, error: Exception) -> None:
+        """Go on without an answer."""
+        self.then(error)
+
+    def abandoned(self) -> None:
+        """Leave the job as it is."""
+
+
+Step: TypeAlias = Request | Preparation | Asked | _InTask
 
 
 # Why: docs/design.md#one-driver

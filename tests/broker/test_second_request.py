@@ -100,6 +100,20 @@ async def test_resending_a_refused_request_is_no_second_request(
     assert "restbroker_effected" not in harness.members("dead")[0]
 
 
+async def test_repeating_what_did_not_leave_is_no_second_request(harness: Harness) -> None:
+    async def try_again(call: Call, link: Link) -> Outcome:
+        with pytest.raises(NotSent):
+            await link.send(Request("POST", "/make", call.timeout_s))
+        found = await link.send(Request("POST", "/make", call.timeout_s))
+        return Rejected(Reason("AlreadyExists", str(found.status)))
+
+    harness.target.way = try_again
+    harness.target.answers = deque([refuse, status(409)])
+    harness.push("create")
+    await harness.serve_until(lambda: harness.size("dead"), "it is dead")
+    assert "restbroker_effected" not in harness.members("dead")[0]
+
+
 @pytest.mark.parametrize("problem", [NotSent("refused"), MaybeSent("reset")])
 async def test_unanswered_look_between_requests_leaves_job_begun(
     harness: Harness, problem: NotSent | MaybeSent

@@ -100,10 +100,15 @@ class Service:
     started: int = 0
     reads_on: bool = False
     """Whether there is always more to be read, so that it does not call."""
+    refusals: list[Exception] = attrs.field(factory=list)
+    """Why the next requests find no connection, from the last on."""
 
     def start(self, _request: Request, sink: Delivery, _message: bytes | None = None) -> Exchange:
         self.started += 1
         exchange = Exchange(sink)
+        if self.refusals:
+            exchange.fail(self.refusals.pop())
+            return exchange
         try:
             sink.may_send()
             sink.start_sending()

@@ -40,7 +40,7 @@ CALLS: dict[str, Callable[[JobInProgress], None]] = {
     "admit": lambda job: admit(job, once=True),
     "mark": JobInProgress.mark,
     "start_sending": JobInProgress.start_sending,
-    "finish_part": JobInProgress.finish_part,
+    "finish_part": lambda job: job.hold(effected=True),
     "hold": JobInProgress.hold,
     "answer": JobInProgress.answer,
     "decide": lambda job: job.decide(Requeue()),
@@ -101,7 +101,7 @@ def test_held_job_waits_as_unsent_and_its_done_part_stays_done() -> None:
     admit(job, once=True)
     job.start_sending()
     assert job.is_uncertain
-    job.finish_part()
+    job.hold(effected=True)
     assert (job.delivery, job.is_uncertain, job.was_sent) == (ADMITTED, True, True)
     job.start_sending()
     job.hold()

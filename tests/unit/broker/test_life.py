@@ -18,11 +18,11 @@ from restbroker.broker.job_in_progress import JobInProgress
 from restbroker.broker.settler import Settler
 from restbroker.broker.waits import Asked, InLine, InTask, Moment
 from restbroker.job.command import Call
-from restbroker.job.outcome import Delivered, Outcome, Reason
+from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.servers.contract import Link, NotYet
 from restbroker.transport.exchange import ExchangeState
 from restbroker.transport.message import NotSent, Request, Response
-from tests.support.lives import PLACES, Lives, by_task, living
+from tests.support.lives import PLACES, Lives, by_request, by_task, living
 
 DOWN = Reason("TargetUnwell", "It is down.")
 SLOW = {"slow": 1}
@@ -335,3 +335,66 @@ async def test_after_its_end_the_worker_begins_no_task() -> None:
         lives.service.reads_on = True
         lives.service.sent.pop().answer()
     assert (turns, job.settlement, lives.life.deliveries) == ([], None, {})
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+async def test_job_that_is_put_off_with_its_mark_runs_once_later(autojump_clock: MockClock, has_begun: bool) -> None:
+    """`has_begun`: its first byte was about to leave, as where a certificate is refused."""
+
+    async def way(call: Call, link: Link) -> Outcome:
+        try:
+            return await by_request(call, link)
+        except NotSent:
+            raise NotYet(0.05) from None
+
+    async with living(way, once=("once",)) as lives:
+        lives.service.refusals = [] if has_begun else [NotSent("refused")]
+        (job,) = lives.put(1, "once")
+        await lives.marks.come(answer=True)
+        if has_begun:
+            lives.service.sent.pop().fail(NotSent("its certificate is refused"))
+        assert (lives.fates() == {}, lives.worker.waiting_tickets()) == (True, {job.ticket})
+        await trio.sleep(0.1)
+        await finish(lives)
+        assert (lives.fates(), lives.marks.asked, lives.warned) == ({job.number: "Ack"}, [job.ticket] * 2, [])
+        lives.assert_over()
+
+
+async def test_nothing_is_marked_of_what_expires_after_a_look_up(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def way(call: Call, link: Link) -> Outcome:
+        await link.ask(Request("GET", "/", call.timeout_s))
+        return await by_request(call, link)
+
+    began, epoch_s = trio.current_time(), time.time()
+    monkeypatch.setattr(time, "time", lambda: epoch_s + trio.current_time() - began)
+    async with living(way, once=("once",)) as lives:
+        lives.fields["expiry"] = epoch_s + 0.1
+        (job,) = lives.put(1, "once")
+        await trio.sleep(0.2)
+        lives.service.sent.pop().answer()
+        await trio.testing.wait_all_tasks_blocked()
+        assert job.event is not None
+        assert (job.event.outcome, lives.marks.asked) == ("expired", [])
+        lives.assert_over()
+
+
+async def test_request_of_which_no_byte_left_is_no_part_of_its_job() -> None:
+    async def way(call: Call, link: Link) -> Outcome:
+        try:
+            await by_request(call, link)
+        except NotSent:
+            await link.ask(Request("GET", "/", call.timeout_s))
+            await by_request(call, link)
+        return Rejected(DOWN)
+
+    async with living(way) as lives:
+        (job,) = lives.put()
+        lives.service.sent.pop().fail(NotSent("its certificate is refused"))
+        assert not job.was_sent
+        lives.service.sent.pop().answer()
+        assert (job.was_sent, job.effected) == (True, False)
+        await finish(lives)
+        assert (lives.fates(), job.effected) == ({job.number: "Dead"}, False)
+        lives.assert_over()
