@@ -87,12 +87,8 @@ class AckBuffer:
         """Call `flush` when what waits here is to be settled and no more will follow soon."""
         self._flush = flush
 
-    def add(self, job: JobInProgress) -> None:
-        """Add a job with its settlement. If others can be started, more will follow soon."""
-        self.add_all((job,))
-
-    def add_all(self, jobs: Iterable[JobInProgress]) -> None:
-        """Add jobs as `add` does."""
+    def add(self, jobs: Iterable[JobInProgress]) -> None:
+        """Add jobs with their settlements. If others can be started, more will follow soon."""
         self.jobs += jobs
         self._more = more = self.ready.is_ready
         if (not self._gathers or not more or len(self.jobs) >= BATCH_ENOUGH) and self._acker:

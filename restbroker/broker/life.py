@@ -4,7 +4,7 @@ It is a generator: it yields each wait (`waits.py`), and goes on once that is ov
 worker takes its steps (`worker.py`). What ends a wait early (a person, expiry, loss, the pool's stop, a trip) decides
 first what becomes of the job (`settle_cancelled`, `settle_unsent`), and then closes the life; nothing is ever thrown
 into one. Always holds: however a life ends, its `finally` gives back each place that the job has, of the worker, of the
-breaker and in a slot, once, and hands its settlement to the acker; nothing in there waits.
+breaker and in a slot, once, and hands its settlement to the acker; nothing in there waits, or raises.
 """
 
 import math
@@ -425,8 +425,11 @@ class Life:
         """Give its places back: its job has a settlement, or stays reserved, or waits for its time."""
         job = delivery.job
         del self.deliveries[job]
-        if job.settlement is not None:
-            self.acks.add(job)
+        try:
+            if job.settlement is not None:
+                self.acks.add([job])
+        except Exception as bug:  # noqa: BLE001 - the acker's; a place that is not given back is gone for good
+            self.settler.settle_bug(job, bug)
         delivery.leave_breaker()
         is_followed = delivery.leave_slot()  # by one that has the place of the worker, too
         if delivery.has_worker_place and not is_followed:
@@ -439,7 +442,10 @@ class Life:
         for job in jobs:
             del self.deliveries[job]
             counts[job.command] = counts.get(job.command, 0) + 1
-        self.acks.add_all(jobs)
+        try:
+            self.acks.add(jobs)
+        except Exception as bug:  # noqa: BLE001 - as above
+            self.settler.settle_bug(jobs[0], bug)
         self.breaker.record_delivered(counts)
         self.ready.release(len(jobs))
 

@@ -10,6 +10,7 @@ line before it gives a place back, so that no job that comes later overtakes it.
 import heapq
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 import trio
@@ -137,8 +138,7 @@ class InTask:
 
     async def run(self) -> None:
         """Make the call, in the task."""
-        came: object = None
-        is_done = False
+        end: Callable[[], object] = self._sleeper.cut_short
         try:
             with self._scope:
                 await trio.lowlevel.checkpoint_if_cancelled()
@@ -146,13 +146,10 @@ class InTask:
                     came = await self.call()
                 except Exception as problem:  # noqa: BLE001 - the life judges it
                     came = problem
-                is_done = True
+                end = partial(self._sleeper.come, came)
         finally:
             # Also if the pool is cut off meanwhile: a person's word counts.
-            if not is_done:
-                self._sleeper.cut_short()
-        if is_done:
-            self._sleeper.come(came)
+            end()
 
 
 Wait: TypeAlias = Asked | InLine | Moment | InTask

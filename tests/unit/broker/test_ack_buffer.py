@@ -43,7 +43,7 @@ def add(finished: AckBuffer, numbers: Iterable[int], *, more: bool) -> None:
     if more:
         finished.ready.send_nowait([item(0)])
     for number in numbers:
-        finished.add(item(number))
+        finished.add([item(number)])
 
 
 def numbers(items: Iterable[JobInProgress]) -> list[int]:
@@ -163,9 +163,9 @@ async def test_what_no_request_can_be_made_of_stays_to_be_settled(
             nursery.start_soon(acker.run)
             await trio.testing.wait_all_tasks_blocked()
             with pytest.raises(ZeroDivisionError):
-                finished.add(job)
+                finished.add([job])
         else:
-            finished.add(job)
+            finished.add([job])
             with pytest.raises(ZeroDivisionError):
                 await acker.settle_and_fetch(lambda: cast("Any", "a fetch"))
         assert finished.jobs == [job]
@@ -189,7 +189,7 @@ async def test_the_task_settles_what_is_decided_while_redis_is_away(
     async with trio.open_nursery() as nursery:
         nursery.start_soon(acker.run)
         await trio.testing.wait_all_tasks_blocked()
-        finished.add(job)
+        finished.add([job])
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
     assert asked == [[("1:1", Ack())]]

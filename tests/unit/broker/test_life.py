@@ -12,6 +12,7 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
+from restbroker.broker.acker import AckBuffer
 from restbroker.broker.delivery import Delivery
 from restbroker.broker.health import Lease, boot_time_s
 from restbroker.broker.job_in_progress import JobInProgress
@@ -19,6 +20,7 @@ from restbroker.broker.settler import Settler
 from restbroker.broker.waits import Asked, InLine, InTask, Moment
 from restbroker.job.command import Call
 from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
+from restbroker.job.settlement import Ack, Dead
 from restbroker.servers.contract import Link, NotYet
 from restbroker.transport.exchange import ExchangeState
 from restbroker.transport.message import NotSent, Request, Response
@@ -397,4 +399,39 @@ async def test_request_of_which_no_byte_left_is_no_part_of_its_job() -> None:
         assert (job.was_sent, job.effected) == (True, False)
         await finish(lives)
         assert (lives.fates(), job.effected) == ({job.number: "Dead"}, False)
+        lives.assert_over()
+
+
+@wherever
+async def test_a_settlement_over_which_the_acker_fails_costs_no_place(
+    wait: Callable[[Lives], Awaitable[JobInProgress]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_what: object) -> None:
+        raise MemoryError
+
+    _, ways = WAITS[wait]
+    async with living(**ways) as lives:
+        job = await wait(lives)
+        monkeypatch.setattr(AckBuffer, "add", fail)
+        assert lives.worker.cancel(job) is True
+        await trio.testing.wait_all_tasks_blocked()
+        assert type(job.settlement) is Dead
+        assert lives.warned == ["Bug"]
+        lives.service.sent = [sent for sent in lives.service.sent if sent.delivery.job is not job]
+        await finish(lives)
+        lives.breaker.admits = True
+        lives.breaker.semaphore.open(alone=False)
+        lives.assert_over()
+
+
+async def test_jobs_over_which_the_acker_fails_leave_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_what: object) -> None:
+        raise MemoryError
+
+    async with living() as lives:
+        jobs = lives.put(PLACES)
+        monkeypatch.setattr(AckBuffer, "add", fail)
+        await finish(lives)
+        assert [type(job.settlement) for job in jobs] == [Ack] * PLACES
+        assert set(lives.warned) == {"Bug"}
         lives.assert_over()
