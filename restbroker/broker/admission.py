@@ -58,7 +58,7 @@ class CallFacts:
     expire_s: float | None
     """How many seconds after its creation a job expires that does not say when; None: it does not."""
     _target: str
-    _default_host: str | None
+    default_host: str | None
     _dangerous: Mapping[str, frozenset[str]]
     _refusals: dict[str, Reason | None] = field(factory=dict)
 
@@ -67,7 +67,7 @@ class CallFacts:
         if token.name not in self._refusals:
             self._refusals[token.name] = auth.command_refusal(token, self.endpoint, self.spec, self._dangerous)
         refused = auth.place_refusal(token, self._target, queue) or self._refusals[token.name]
-        return refused or auth.argument_refusal(token, command, self.spec, self._default_host)
+        return refused or auth.argument_refusal(token, command, self.spec, self.default_host)
 
 
 @define(eq=False)

@@ -125,8 +125,6 @@ Live: TypeAlias = Callable[["Delivery"], Generator["Wait | Delivery", None, None
 class Driver(Protocol):
     """What takes the steps of lives. No method raises."""
 
-    default_host: str | None
-
     def resume(self, delivery: "Delivery") -> None:
         """Let its life go on now, or, if others do, behind them."""
         ...
@@ -300,7 +298,7 @@ class Delivery:
             admitted.command,
             payload.attempt,
             payload.may_have_run or self.job.effected,
-            self.driver.default_host,
+            admitted.endpoint.default_host,
             admitted.endpoint.timeout_s,
             payload.ok_if_exists,
             () if traceparent is None else (("traceparent", traceparent),),

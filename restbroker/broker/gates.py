@@ -29,6 +29,7 @@ from restbroker.light import define, field
 from restbroker.store import claims as store_claims
 from restbroker.store import jobs
 from restbroker.store.claims import ClaimAnswer, ClaimRequest, OtherHolder, UnreadableClaim
+from restbroker.store.client import Client
 from restbroker.store.connection import Connection
 from restbroker.store.limits import charge
 
@@ -74,20 +75,17 @@ class Gate(Generic[T, A]):
 
     async def ask(self, what: T) -> A:
         """Return the answer. Safe to cancel: Redis may have been asked then."""
-        task = trio.lowlevel.current_task()
-        answers: list[A | Exception] = []
+        answers, has_come = list[A | Exception](), trio.Event()
 
         def then(answer: A | Exception) -> None:
             answers.append(answer)
-            trio.lowlevel.reschedule(task)
+            has_come.set()
 
         question = self.put(what, then)
-
-        def abort(_raise_cancel: object) -> trio.lowlevel.Abort:
+        try:
+            await has_come.wait()
+        finally:
             question.withdraw()
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
         (answer,) = answers
         if isinstance(answer, Exception):
             raise answer
@@ -190,17 +188,8 @@ class RedisGates:
 
     # Why: docs/design.md#done-once
     async def _claim(self, requests: list[ClaimRequest]) -> list[bool | OtherHolder]:
-        while True:
-            try:
-                answers = await self.health.call_until_up(self.store, store_claims.claim, self.identity.name, requests)
-            except StoreRefused as error:
-                self.identity.warn_once("ClaimRefused", error.message, error.hint)
-                await trio.sleep(ASK_AGAIN_S)
-                continue
-            if isinstance(answers, jobs.IdentityUnknown):
-                self.identity.fence()
-                return [False] * len(requests)
-            return [self._read_claim(answer) for answer in answers]
+        answers = await self._insist("ClaimRefused", store_claims.claim, requests)
+        return [self._read_claim(answer) for answer in answers]
 
     def _read_claim(self, answer: ClaimAnswer) -> bool | OtherHolder:
         if isinstance(answer, OtherHolder):
@@ -210,19 +199,28 @@ class RedisGates:
         return answer is not False
 
     # Why: docs/design.md#marks
-    async def _mark(self, tickets: list[str]) -> list[bool]:
+    async def _mark(self, tickets: list[str]) -> Sequence[bool]:
         self.identity.has_marked = True
+        return await self._insist("MarkRefused", jobs.mark, tickets)
+
+    async def _insist(
+        self, refused: str, do: Callable[[Client, str, list[T]], Sequence[A] | jobs.IdentityUnknown], what: list[T]
+    ) -> Sequence[A | bool]:
+        """Return what `do` answers for our identity, once Redis does not refuse it; False for each if it knows us not.
+
+        `refused`: the code of the warning meanwhile.
+        """
         while True:
             try:
-                answer = await self.health.call_until_up(self.store, jobs.mark, self.identity.name, tickets)
+                answers = await self.health.call_until_up(self.store, do, self.identity.name, what)
             except StoreRefused as error:
-                self.identity.warn_once("MarkRefused", error.message, error.hint)
+                self.identity.warn_once(refused, error.message, error.hint)
                 await trio.sleep(ASK_AGAIN_S)
                 continue
-            if isinstance(answer, jobs.IdentityUnknown):
-                self.identity.fence()
-                return [False] * len(tickets)
-            return answer
+            if not isinstance(answers, jobs.IdentityUnknown):
+                return answers
+            self.identity.fence()
+            return [False] * len(what)
 
 
 @define(eq=False)

@@ -213,31 +213,23 @@ class Generation:
             beside.start_soon(partial(pool.recovery.requeue, worker_gone=True))
 
     async def _take_in(self, pools: Sequence[WorkerPool], connection: Connection) -> None:
-        report, host = self.plan.report, same_host.this_host()
+        shared = connection, self.health, self.plan.report
         async with trio.open_nursery() as intake:
             for pool in pools:
                 intake.start_soon(pool.prober.run)
                 intake.start_soon(pool.poller.run)
                 if pool.plan.target.fairness is not None:
-                    intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, report).run)
+                    intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, self.plan.report).run)
             intake.start_soon(look_after, [pool.poller for pool in pools])
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
-            intake.start_soon(Scheduler(connection, self.health, report, frozenset(specs)).run)
-            reaper = Reaper(
-                connection,
-                self.health,
-                report,
-                host,
-                our_identities=self.identities,
-                specs=specs,
-                ordered=[pool.plan for pool in pools if pool.plan.order is not None],
-            )
-            intake.start_soon(reaper.run)
+            intake.start_soon(Scheduler(*shared, frozenset(specs)).run)
+            ordered = [pool.plan for pool in pools if pool.plan.order is not None]
+            intake.start_soon(Reaper(*shared, same_host.this_host(), self.identities, specs, ordered).run)
             dead_limit = max((target.limits.dead for target in self.plan.targets), default=0)
-            intake.start_soon(RedisUpkeep(connection, self.health, report, dead_limit).run)
+            intake.start_soon(RedisUpkeep(*shared, dead_limit).run)
             if self.plan.periodic:
-                intake.start_soon(PeriodicPusher(connection, self.health, report, self.plan.periodic).run)
-            intake.start_soon(Rewrite(connection, self.health, report, self._name).run)
+                intake.start_soon(PeriodicPusher(*shared, self.plan.periodic).run)
+            intake.start_soon(Rewrite(*shared, self._name).run)
             intake.start_soon(self._take_over, pools)
 
     async def _take_over(self, pools: Sequence[WorkerPool]) -> None:

@@ -21,11 +21,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import trio
 
-from restbroker.errors import ConnectionEnded, StoreUnavailable
+from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
 from restbroker.light import define, field
 from restbroker.store.client import Client
 from restbroker.store.connection import Connection
-from restbroker.telemetry.events import Event, Report, StoreBack, StoreLost, StoreOutageChanged
+from restbroker.telemetry.events import Event, OperatorWarning, Report, StoreBack, StoreLost, StoreOutageChanged
 
 FENCE_AFTER_S = 20.0
 """Seconds of a reaper's own healthy time for which a heartbeat stands still before the reaper fences its process."""
@@ -203,6 +203,18 @@ class ProcessTask:
     async def until_up(self, do: Callable[Concatenate[Client, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `do` as `StoreHealth.call_until_up` does."""
         return await self.health.call_until_up(self.store, do, *args, **kwargs)
+
+    async def unless_refused(self, code: str, what: str, do: Callable[..., T], *args: object) -> T | None:
+        """Call `do` as `until_up` does; return None if Redis refuses it, which is reported once, behind `what`."""
+        try:
+            return await self.until_up(do, *args)
+        except StoreRefused as error:
+            self.warn_once(code, f"{what}{error.message}", error.hint)
+            return None
+
+    def warn_once(self, code: str, message: str, hint: str | None) -> None:
+        """Report a warning, but each message of a code only once."""
+        self.report_once((code, message), OperatorWarning(code, message, hint))
 
     def report_once(self, what: object, event: Event) -> None:
         """Report `event`, unless one was reported with the same `what` before."""

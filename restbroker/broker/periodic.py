@@ -21,7 +21,7 @@ from restbroker.light import define, field, frozen
 from restbroker.store import holders, periodic
 from restbroker.store.periodic import DueTick
 from restbroker.store.queues import HeldLock
-from restbroker.telemetry.events import OperatorWarning, PeriodicDue
+from restbroker.telemetry.events import PeriodicDue
 
 _LOOK_S: Final = 30.0
 _AGAIN_S: Final = 5.0
@@ -146,5 +146,4 @@ class PeriodicPusher(ProcessTask):
 
     def _warn(self, name: str, error: RestbrokerError) -> None:
         what = "Periodic commands are not pushed" if name == "all" else f"The periodic command {name} is not pushed"
-        warning = OperatorWarning("PeriodicRefused", f"{what}: {error.message}", error.hint)
-        self.report_once((name, error.message), warning)
+        self.warn_once("PeriodicRefused", f"{what}: {error.message}", error.hint)

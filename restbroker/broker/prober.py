@@ -9,8 +9,8 @@ matter, at its start, and while Redis is away; a pause that a prober made ends b
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Concatenate, Literal, ParamSpec, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, Literal, ParamSpec, TypeVar
 
 import attrs
 import orjson
@@ -25,12 +25,13 @@ from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target_secrets import remove_secrets
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.job.outcome import Probe, Reason
-from restbroker.light import define, frozen
+from restbroker.light import define
+from restbroker.servers.contract import DirectLink
 from restbroker.store import limits, probing
 from restbroker.store.client import Client, visible
 from restbroker.store.connection import Connection
 from restbroker.store.probing import ProbeBusy, ProbeClaim, ProbeGranted, ProbeResult
-from restbroker.transport.message import MaybeSent, NotSent, Request, Response, Transport
+from restbroker.transport.message import MaybeSent, NotSent
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -236,22 +237,6 @@ def decode(text: bytes) -> ProbeFinding | None:
         return None
 
 
-@frozen
-class ProbeLink:
-    """Sends the requests of a probe, which needs none of the checks for a job."""
-
-    _transport: Transport
-
-    def ask(self, request: Request) -> Coroutine[Any, Any, Response]:
-        """Send the request and return the answer; raise `NotSent`, or `MaybeSent` if it was sent and not answered."""
-        return self._transport.send(request)
-
-    send = ask
-
-    async def task(self) -> None:
-        """Do nothing: a probe has a task."""
-
-
 async def probe(plan: TargetPlan) -> Probe:
     """Send the target a harmless request, and return what its connector makes of the answer.
 
@@ -259,7 +244,7 @@ async def probe(plan: TargetPlan) -> Probe:
     of the result has a secret of the target.
     """
     try:
-        found = await plan.connector.probe(ProbeLink(plan.transport))
+        found = await plan.connector.probe(DirectLink(plan.transport))
         return attrs.evolve(
             found,
             version=remove_secrets(found.version, plan.target),

@@ -8,8 +8,7 @@ so a long outage makes no process take over from another.
 
 import random
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 import trio
@@ -30,8 +29,6 @@ from restbroker.store.identities import Registration
 from restbroker.store.tickets import ticket_number
 from restbroker.telemetry.events import JobDied, JobsRecovered, OperatorWarning
 
-T = TypeVar("T")
-
 SCAN_S = 2.0
 LOOK_S = 10.0
 """Seconds between two looks at Redis itself, and at the hands of queues, which hold up nobody who fetches."""
@@ -41,6 +38,7 @@ _FREE_EVERY_S = 15.0
 _WARN_AGAIN_S = 600.0
 _NAMED = 3
 """So many jobs that wait after crashes are named in the log."""
+_REFUSED = "RecoveryRefused"
 _PLACES = "`restbroker check` names keys of a wrong type: queues, dead, and schedule, where jobs wait after crashes."
 _LISTS = "Check the types of the keys for answers: the response queue, restbroker:reply:NAME, and queues."
 
@@ -83,7 +81,8 @@ class Reaper(ProcessTask):
             try:
                 await self.scan()
             except StoreRefused as error:
-                self._complain(error)
+                # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
+                self.warn_once(_REFUSED, error.message, error.hint)
             await trio.sleep(SCAN_S * random.uniform(0.7, 1.0))  # noqa: S311 - spreads scans of many processes
 
     async def scan(self) -> None:
@@ -98,7 +97,7 @@ class Reaper(ProcessTask):
         if now_s >= self._looked_at_s + LOOK_S or (self._epoch and self._epoch[0] != self.health.outages):
             await self._look_at_redis()
             # What dead processes left in the hands of our queues: of those that are paused we fetch nothing.
-            await self._unless_refused(queues.empty_hands, self.specs)
+            await self.unless_refused(_REFUSED, "", queues.empty_hands, self.specs)
         live, dying = await self.until_up(identities.all_identities)
         dead = await self._dead(live, self._healthy_s)
         if dead:
@@ -111,7 +110,7 @@ class Reaper(ProcessTask):
         for identity in dying:
             await self._recover(identity)
         if dead or dying:
-            await self._unless_refused(queues.empty_hands, self.specs)
+            await self.unless_refused(_REFUSED, "", queues.empty_hands, self.specs)
         await self._free_keys()
 
     async def _look_at_redis(self) -> None:
@@ -139,7 +138,7 @@ class Reaper(ProcessTask):
                 continue
             known = self._seen.get(identity)
             if known is None:
-                facts = await self._unless_refused(identities.read, identity)
+                facts = await self.unless_refused(_REFUSED, "", identities.read, identity)
                 known = Observation(counter, healthy_s, facts)
             elif known.counter != counter:
                 known = attrs.evolve(known, counter=counter, since_s=healthy_s)
@@ -160,23 +159,11 @@ class Reaper(ProcessTask):
             longest_s = max(plan.time_outs_s.values()) + FREE_AFTER_S
             await self.until_up(order.free_lost, plan.target.name, plan.target.queues, longest_s)
 
-    async def _unless_refused(self, do: Callable[..., T], *args: object) -> T | None:
-        """Call `do` as `until_up` does, and return its result; None if Redis refuses it, which is reported once."""
-        try:
-            return await self.until_up(do, *args)
-        except StoreRefused as error:
-            self._complain(error)
-            return None
-
-    def _complain(self, error: StoreRefused) -> None:
-        # What one identity left behind can be damaged for good: said once, and the others' jobs still go back.
-        self.report_once(error.message, OperatorWarning("RecoveryRefused", error.message, error.hint))
-
     async def _recover(self, identity: str) -> None:
         elsewhere: set[str] = set()
         died: dict[str, JobDied] = {}
         make_dead = _noting(elsewhere, died, self._make_dead)
-        if (done := await self._unless_refused(heartbeats.recover, identity, make_dead)) is None:
+        if (done := await self.unless_refused(_REFUSED, "", heartbeats.recover, identity, make_dead)) is None:
             return
         if done.jobs:
             waits_s = [put_off.job.waits_s for put_off in done.put_off]
@@ -185,7 +172,7 @@ class Reaper(ProcessTask):
             self.report(_crashed_again(done.put_off))
         if done.refused:
             message = f"{done.refused} jobs of {identity}, which is gone, can neither go back to their queues nor wait."
-            self.report_once(message, OperatorWarning("RecoveryRefused", message, _PLACES))
+            self.warn_once(_REFUSED, message, _PLACES)
         for ticket in sorted(done.died & died.keys(), key=ticket_number):
             self.report(died[ticket])
         target = identity.rpartition(":")[2]

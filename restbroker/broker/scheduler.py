@@ -104,7 +104,7 @@ class Scheduler(ProcessTask):
             return False
 
     def _complain(self, zset: str, why: str, hint: str | None) -> None:
-        self.report_once((zset, why), OperatorWarning("SetRefused", f"Due jobs in {zset!r} stay there: {why}", hint))
+        self.warn_once("SetRefused", f"Due jobs in {zset!r} stay there: {why}", hint)
 
     async def _move(self, zset: Literal["retry", "schedule"]) -> bool:
         """Move what is due behind all that stays; of that, look again at one page, however much there is.
@@ -197,17 +197,9 @@ def plan(raw: bytes, now_s: float, served: Collection[str]) -> Placement | Unser
 
 
 def _name(queue: Json) -> str:
-    match queue:
-        case bool():
-            return ""
-        case str():
-            return queue
-        case int():
-            return str(queue)
-        case float():
-            return rubyjson.float_text(queue)
-        case _:
-            return ""
+    if isinstance(queue, float):
+        return rubyjson.float_text(queue)
+    return str(queue) if isinstance(queue, str | int) and not isinstance(queue, bool) else ""
 
 
 def _park(raw: bytes, message: str, now_s: float) -> Placement:

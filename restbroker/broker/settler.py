@@ -229,7 +229,8 @@ class Settler:
         # Its mark may be newer than the one that was done, and be good for longer.
         known = (signed,) if signed is not None and signed.is_stored else ()
         job.decide(Ack(claims=known), self.reports.of_replay(job))
-        self.identity.report(_replayed(job.queue))
+        message = f"A signed job of the queue {job.queue!r} had been done before and was not done again."
+        self.identity.report(OperatorWarning("JobReplayed", message, _WHEN_REPLAYED))
 
     def settle_bug(self, job: JobInProgress, error: Exception) -> None:
         """Settle a job as dead after an error in the worker itself.
@@ -415,14 +416,6 @@ def _bug(job: JobInProgress, error: Exception) -> Reason:
     return Reason("Bug", f"restbroker failed with {type(error).__name__} on this job{may}.", "Please report this.")
 
 
-def _replayed(queue: str) -> OperatorWarning:
-    return OperatorWarning(
-        "JobReplayed",
-        f"A signed job of the queue {queue!r} had been done before and was not done again.",
-        "A producer may repeat a push whose answer was lost. If none does, check who can write to Redis.",
-    )
-
-
 _CUT_OFF = Reason(
     "CutOff",
     "The broker had to stop before the server answered; the command may have run.",
@@ -439,6 +432,7 @@ _KEY_REUSED = "KeyReused"
 _WHEN_REUSED = "Push it with a key of its own."
 _NEVER_SENT = (_KEY_REUSED, KEY_UNCLEAR.code)
 _WHEN_EXPIRED = "If it should be done all the same, push it again with a later expiry."
+_WHEN_REPLAYED = "A producer may repeat a push whose answer was lost. If none does, check who can write to Redis."
 _WHEN_DUPLICATE = "Nothing: to have it done once more, push it with another idempotency_key."
 _UNSENT = ("expired", "duplicate")
 _WAS_DONE = Delivered("", None, 0)

@@ -9,7 +9,8 @@ failed, by a user that may; what Redis refuses is reported once by each process,
 
 import random
 from collections.abc import Awaitable, Callable
-from typing import Final, TypeVar
+from functools import partial
+from typing import Final
 
 import trio
 
@@ -18,8 +19,6 @@ from restbroker.errors import StoreRefused
 from restbroker.light import define
 from restbroker.store import large, pauses, rewrite, unadmitted
 from restbroker.telemetry.events import OperatorWarning, PauseEnded, StoreRewrite
-
-T = TypeVar("T")
 
 PAUSES_S: Final = 2.0
 FLOODS_S: Final = 10.0
@@ -31,11 +30,12 @@ _AGAIN_S: Final = 60.0
 """Seconds between two requests of one process, if Redis could not write the file."""
 _HINT: Final = "`restbroker dead summary` says why. Find out who sends them; delete or retry them: it goes on then."
 _SEE_LOG: Final = "Check Redis' log, and free space on its disk; restbroker asks again each minute."
-_PAUSES: Final = "Pauses of queues do not begin or end on time"
+_PAUSES: Final = "Pauses of queues do not begin or end on time: "
+_LARGE: Final = "The bytes of jobs that are too large stay in Redis: "
 _WHAT: Final = "Redis does not rewrite its append-only file, which a power loss may have cut in the middle of a change"
 
 
-async def _repeat(each_s: float, do: Callable[[], Awaitable[None]]) -> None:
+async def _repeat(each_s: float, do: Callable[[], Awaitable[object]]) -> None:
     """Call `do` about every `each_s` seconds until cancelled."""
     while True:
         await trio.sleep(each_s * random.uniform(0.7, 1.0))  # noqa: S311 - spreads looks of many processes
@@ -53,11 +53,12 @@ class RedisUpkeep(ProcessTask):
         """Look after all until cancelled: small calls every two seconds, however much is paused, and a rare one."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_repeat, PAUSES_S, self._look_at_queues)
-            nursery.start_soon(_repeat, _LARGE_S, self._delete_large)
+            delete = partial(self.unless_refused, "LargeRefused", _LARGE, large.delete_unnamed)
+            nursery.start_soon(_repeat, _LARGE_S, delete)
 
     async def _look_at_queues(self) -> None:
         # While a queue is paused because of a flood, the end of that is looked for each time, too.
-        are_paused, now_s = await self._call("PausesRefused", _PAUSES, pauses.are_noted), trio.current_time()
+        are_paused, now_s = await self.unless_refused("PausesRefused", _PAUSES, pauses.are_noted), trio.current_time()
         if are_paused:
             await self._end_pauses()
         if are_paused or now_s >= self._counted_at_s + FLOODS_S:
@@ -66,23 +67,14 @@ class RedisUpkeep(ProcessTask):
 
     async def _end_pauses(self) -> None:
         # A target's pause ends without us, and a queue's can be ended by hand.
-        for ended in await self._call("PausesRefused", _PAUSES, pauses.end_due) or ():
+        for ended in await self.unless_refused("PausesRefused", _PAUSES, pauses.end_due) or ():
             self.report(PauseEnded(ended.kind, ended.name, ended.who, ended.why))
 
     async def _pause_flooded(self) -> None:
-        for queue in await self._call("PausesRefused", _PAUSES, unadmitted.pause_flooded, self.dead_limit) or ():
+        found = await self.unless_refused("PausesRefused", _PAUSES, unadmitted.pause_flooded, self.dead_limit)
+        for queue in found or ():
             dead = f"{unadmitted.MOST:,} of its dead jobs came from events or without a right token"
             self.report(OperatorWarning("QueueFlooded", f"The queue {queue!r} is paused: {dead}.", _HINT))
-
-    async def _delete_large(self) -> None:
-        await self._call("LargeRefused", "The bytes of jobs that are too large stay in Redis", large.delete_unnamed)
-
-    async def _call(self, code: str, what: str, function: Callable[..., T], *args: object) -> T | None:
-        try:
-            return await self.until_up(function, *args)
-        except StoreRefused as error:
-            self.report_once((code, error.message), OperatorWarning(code, f"{what}: {error.message}", error.hint))
-            return None
 
 
 @define(eq=False)
@@ -96,7 +88,6 @@ class Rewrite(ProcessTask):
     _again_at_s: float = 0.0
     _looked_at_s: float = 0.0
     _outages: int = 0
-    _reported_for: str | None = None
 
     async def run(self) -> None:
         """Call `check` every few seconds until cancelled, since a restart of Redis may show in its run id alone."""
@@ -140,6 +131,4 @@ class Rewrite(ProcessTask):
 
     def _warn(self, run_id: str, why: str, hint: str | None) -> None:
         """Report this warning, once for each run of Redis."""
-        if self._reported_for != run_id:
-            self._reported_for = run_id
-            self.report(OperatorWarning("RewriteRefused", f"{_WHAT}: {why}", hint))
+        self.report_once(run_id, OperatorWarning("RewriteRefused", f"{_WHAT}: {why}", hint))

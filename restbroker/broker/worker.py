@@ -18,9 +18,9 @@ from functools import partial
 
 import trio
 
-from restbroker.broker.delivery import Delivery, SendChecks
+from restbroker.broker.delivery import Delivery
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.life import Life, Waiting
+from restbroker.broker.life import Life
 from restbroker.broker.waits import Asked, InTask
 from restbroker.light import define, field
 
@@ -30,20 +30,10 @@ class Worker:
     """The worker of one pool."""
 
     life: Life
-    default_host: str | None = field(init=False)
-    _checks: SendChecks = field(init=False)
-    _deliveries: dict[JobInProgress, Delivery] = field(init=False)
-    _live: Callable[[Delivery], Waiting[None]] = field(init=False)
     _came: list[Delivery] = field(factory=list)
     """Those whose lives begin or go on in the next turn."""
     _is_in_turn: bool = False
     _changed: trio.lowlevel.ParkingLot = field(factory=trio.lowlevel.ParkingLot)
-
-    def __attrs_post_init__(self) -> None:
-        """Find out once what does not change."""
-        life = self.life
-        self.default_host = life.plan.target.default_host
-        self._checks, self._deliveries, self._live = life.checks, life.deliveries, life.live
 
     async def run(self) -> None:
         """Take jobs until the pool stops and none is in delivery. When cancelled, jobs keep what is known of them."""
@@ -59,7 +49,7 @@ class Worker:
                         life.ready.serve(self.take)
                         await life.stopping.wait()
                         self._end_waits(lambda delivery: not isinstance(delivery.wait, Asked))
-                        while self._deliveries:
+                        while life.deliveries:
                             await self._changed.park()
                     finally:
                         # Before the tasks end: what one of them leaves must not start another job.
@@ -68,14 +58,15 @@ class Worker:
             finally:
                 # The client's listener may have ended between an answer and what follows it.
                 self._take_turn()
-                for delivery in list(self._deliveries.values()):
+                for delivery in list(life.deliveries.values()):
                     delivery.close()
             beside.cancel_scope.cancel()
 
     # One step after the other
     def take(self, job: JobInProgress) -> bool:
         """Begin the life of a job, which gives its place back by itself."""
-        delivery = self._deliveries[job] = Delivery(self, self._checks, job, self._live)
+        life = self.life
+        delivery = life.deliveries[job] = Delivery(self, life.checks, job, life.live)
         self._came.append(delivery)
         if not self._is_in_turn:
             self._take_turn()
@@ -118,7 +109,7 @@ class Worker:
                     life.leave_together()
         finally:
             self._is_in_turn = False
-        if not self._deliveries:
+        if not life.deliveries:
             self._changed.unpark_all()
 
     # What ends a wait early
@@ -136,7 +127,7 @@ class Worker:
 
     def _end_waits(self, are_over: Callable[[Delivery], bool]) -> None:
         """End the lives that wait for a round, of which `are_over` is true."""
-        for delivery in list(self._deliveries.values()):
+        for delivery in list(self.life.deliveries.values()):
             if delivery.wait is not None and delivery.wait.ends_unsent and are_over(delivery):
                 self._end(delivery, self.life.settle_unsent)
 
@@ -151,7 +142,7 @@ class Worker:
         except Exception as bug:  # noqa: BLE001 - whatever it is; its text may hold secrets
             self.life.settler.settle_bug(delivery.job, bug)
         delivery.close()
-        if not self._deliveries:
+        if not self.life.deliveries:
             self._changed.unpark_all()
 
     async def _watch_trips(self) -> None:
@@ -170,7 +161,7 @@ class Worker:
 
     def waiting_tickets(self) -> frozenset[str]:
         """Return the tickets of the jobs that wait for their slot or for their time, without a place."""
-        in_slots = [job.ticket for job, delivery in self._deliveries.items() if not delivery.has_worker_place]
+        in_slots = [job.ticket for job, delivery in self.life.deliveries.items() if not delivery.has_worker_place]
         return frozenset([*in_slots, *self.life.delays.tickets()])
 
     def cancel(self, job: JobInProgress) -> bool:
@@ -178,7 +169,7 @@ class Worker:
 
         One that has its answer already is settled as usual.
         """
-        delivery = self._deliveries.get(job)
+        delivery = self.life.deliveries.get(job)
         if delivery is None or job.settlement is not None:
             return False
         if delivery.wait is None or isinstance(delivery.wait, InTask):

@@ -81,7 +81,7 @@ class WorkerPool:
         )
         self.acker = acker = Acker(*shared, buffer=acks, settler=settler, upkeep=self._upkeep, lease=self.lease)
         sharing = ProbeSharing(store, health, target.name, identity)
-        self.prober = Prober(self.breaker, lambda: probe(plan), sharing, self._wait_to_compare)
+        self.prober = Prober(self.breaker, lambda: probe(plan), sharing, lambda: self.poller.wait_to_compare())  # noqa: PLW0108 - it is made last
         self.worker = Worker(self._new_life(admission, settler, acks))
         drop_lost = self.worker.drop_lost
         self.recovery = Recovery(*shared, drop_lost=drop_lost, admission=admission, settler=settler, acker=acker)
@@ -94,9 +94,6 @@ class WorkerPool:
             standing=StandingFetches(self._waiters, self._upkeep.readiness, self.reservations),
             reconcile=self.recovery.reconcile,
         )
-
-    async def _wait_to_compare(self) -> None:
-        await self.poller.wait_to_compare()
 
     def _new_life(self, admission: Admission, settler: Settler, acks: AckBuffer) -> Life:
         gates = RedisGates(self.plan, self.identity, self._store, self._health)

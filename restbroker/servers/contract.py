@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Link(Protocol):
-    """Sends the requests of one delivery to the target. The worker makes one for each."""
+    """Sends the requests of one delivery to the target, one after the other. The worker makes one for each."""
 
     async def ask(self, request: Request) -> Response:
         """Send a request that prepares the delivery, such as a login or a look-up, and return the answer.

@@ -9,11 +9,10 @@ import trio
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from restbroker.broker.prober import ProbeLink
 from restbroker.config.target import Engine, Target, Url
 from restbroker.job.command import Call, Command
 from restbroker.job.outcome import Deferred, Delivered, Denied, Probe, Rejected, Uncertain, Unsent
-from restbroker.servers.contract import Ports
+from restbroker.servers.contract import DirectLink, Ports
 from restbroker.servers.ejabberd.connector import open_connector
 from restbroker.servers.ejabberd.options import Options
 from restbroker.transport.client import open_transport
@@ -129,7 +128,7 @@ async def exchange(engine: Engine, answers: list[bytes], call: Call, closes: boo
         target = Target("t", "ejabberd", url, ("rest",), timeout_s=TIMEOUT_S, options=Options(), engine=engine)
         transport = open_transport(target)
         connector = open_connector(target, Ports(lambda _event: None, lambda: 1e9))
-        link = ProbeLink(transport)
+        link = DirectLink(transport)
         for _ in range(2):
             assert isinstance(await bounded(lambda: connector.deliver(call, link)), (*ANSWERS, NotSent, MaybeSent))
         assert isinstance(await bounded(lambda: connector.probe(link)), (Probe, NotSent, MaybeSent))

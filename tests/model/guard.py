@@ -37,7 +37,7 @@ class Guard(trio.abc.Instrument):
         demand, breaker = pool.ready.demand, pool.breaker
         if not demand.places:
             return
-        deliveries = list(pool.worker._deliveries.values())  # noqa: SLF001 - nothing else shows who has which place
+        deliveries = list(pool.worker.life.deliveries.values())
         limit = breaker.semaphore.limit if breaker.admits and not breaker.stopped else 0
         free = pool.ready.places - sum(delivery.has_worker_place for delivery in deliveries)
         capacity = limit - sum(delivery.has_breaker_place for delivery in deliveries)

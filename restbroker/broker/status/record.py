@@ -146,17 +146,17 @@ class SidekiqRecord:
         except StoreUnavailable:
             return None
         except StoreRefused as error:
-            self._complain("RecordRefused", _NOT_SHOWN, error)
+            self._warn_once("RecordRefused", f"{_NOT_SHOWN}: {error.message}", error.hint)
             return None
         now_s = trio.current_time()
         self._lengths = [*(length for length in self._lengths if length[0] >= now_s - TREND_S), (now_s, waiting)]
         return request
 
-    def _complain(self, code: str, what: str, error: StoreRefused) -> None:
-        """Report what Redis refuses, once for each code; that Redis is away is reported by tasks that it holds up."""
+    def _warn_once(self, code: str, message: str, hint: str | None) -> None:
+        """Warn once for each code. That Redis is away is reported by tasks that it holds up."""
         if code not in self._reported:
             self._reported.add(code)
-            self.report(OperatorWarning(code, f"{what}: {error.message}", error.hint))
+            self.report(OperatorWarning(code, message, hint))
 
     def _act(self, request: str) -> None:
         number = _REQUESTS.get(request)
@@ -165,13 +165,9 @@ class SidekiqRecord:
             self.status.cancel(request.removeprefix(processes.CANCEL))
         elif number is not None:
             signals.act(number, self.control, self.report, _ORIGIN)
-        elif "UnknownRequest" not in self._reported:
-            self._reported.add("UnknownRequest")
-            self.report(
-                OperatorWarning(
-                    "UnknownRequest", f"This process ignored a request that it does not know: {request[:20]!r}.", None
-                )
-            )
+        else:
+            message = f"This process ignored a request that it does not know: {request[:20]!r}."
+            self._warn_once("UnknownRequest", message, None)
 
     async def _record(self) -> Record:
         serving = self.status.serving
