@@ -23,7 +23,7 @@ from restbroker.job.outcome import Delivered, Outcome, Reason, Rejected
 from restbroker.job.settlement import Ack, Dead
 from restbroker.servers.contract import Link, NotYet
 from restbroker.transport.exchange import ExchangeState
-from restbroker.transport.message import NotSent, Request, Response
+from restbroker.transport.message import NotSent, Request, Response, Withdrawn
 from tests.support.lives import PLACES, Lives, by_request, by_task, living
 
 DOWN = Reason("TargetUnwell", "It is down.")
@@ -339,22 +339,25 @@ async def test_after_its_end_the_worker_begins_no_task() -> None:
     assert (turns, job.settlement, lives.life.deliveries) == ([], None, {})
 
 
-@pytest.mark.parametrize("has_begun", [False, True])
-async def test_job_that_is_put_off_with_its_mark_runs_once_later(autojump_clock: MockClock, has_begun: bool) -> None:
-    """`has_begun`: its first byte was about to leave, as where a certificate is refused."""
+@pytest.mark.parametrize("why", ["refused", "begun", "withdrawn"])
+async def test_job_that_is_put_off_with_its_mark_runs_once_later(autojump_clock: MockClock, why: str) -> None:
+    """It is not sent: there is no connection, its certificate is refused as it begins, or we may not send it."""
 
     async def way(call: Call, link: Link) -> Outcome:
         try:
             return await by_request(call, link)
-        except NotSent:
+        except (NotSent, Withdrawn):
             raise NotYet(0.05) from None
 
     async with living(way, once=("once",)) as lives:
-        lives.service.refusals = [] if has_begun else [NotSent("refused")]
+        lives.service.refusals = [NotSent("refused")] if why == "refused" else []
         (job,) = lives.put(1, "once")
+        if why == "withdrawn":
+            lives.life.checks.lease = Lease()
         await lives.marks.come(answer=True)
-        if has_begun:
+        if why == "begun":
             lives.service.sent.pop().fail(NotSent("its certificate is refused"))
+        lives.life.checks.lease.confirm(boot_time_s() + 3600)
         assert not lives.fates()
         assert lives.worker.waiting_tickets() == {job.ticket}
         await trio.sleep(0.1)
