@@ -1,6 +1,6 @@
 """What the agents of one pool share: its parts, its name, its connection and its jobs.
 
-The poller, the acker and recovery are agents; the pool makes them. Always holds: all agents of a pool have the same
+The intake, the acker and recovery are agents; the pool makes them. Always holds: all agents of a pool have the same
 objects.
 """
 

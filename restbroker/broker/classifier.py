@@ -1,6 +1,6 @@
 """Moves jobs of long lists into the lists of their keys, so that a key with few jobs waits for none with many.
 
-The generation runs one classifier for each pool whose target has `FairBy`; the poller says when there is work for it.
+The generation runs one classifier for each pool whose target has `FairBy`; the intake says when there is work for it.
 Always holds: it takes no job; all processes together move jobs at one pace, which leaves Redis three quarters of its
 time.
 """
@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-from restbroker.broker.poller import Poller
+from restbroker.broker.intake import Intake
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.light import define, field
@@ -29,21 +29,21 @@ class Classifier:
 
     plan: TargetPlan
     store: Connection
-    poller: Poller
+    intake: Intake
     report: Report
     _took_s: deque[float] = field(factory=lambda: deque(maxlen=_CALLS))
 
     async def run(self) -> None:
         """Classify whenever a fetch said that a list is not empty, until cancelled."""
         while True:
-            await self.poller.has_backlog.wait()
-            self.poller.has_backlog = trio.Event()
-            pending = [counts.queue for counts in self.poller.counts if counts.in_list]
+            await self.intake.has_backlog.wait()
+            self.intake.has_backlog = trio.Event()
+            pending = [counts.queue for counts in self.intake.counts if counts.in_list]
             while pending:
                 try:
                     pending = [queue for queue in pending if await self._classify(queue)]
                 except (StoreUnavailable, StoreRefused):
-                    # The poller learns of it too, and reports it.
+                    # The intake learns of it too, and reports it.
                     await trio.sleep(_AGAIN_S)
                     break
 

@@ -25,11 +25,11 @@ from restbroker.broker.classifier import Classifier
 from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.heartbeat import Heartbeat, Member
 from restbroker.broker.identity import Identity, new_name
+from restbroker.broker.intake import look_after
 from restbroker.broker.periodic import PeriodicPusher
 from restbroker.broker.phases import Phases
 from restbroker.broker.plan import BrokerPlan
-from restbroker.broker.poller import look_after
-from restbroker.broker.ready_buffer import are_many, stretch
+from restbroker.broker.ready_buffer import stretch
 from restbroker.broker.reaper import Reaper
 from restbroker.broker.recovery import StopResult
 from restbroker.broker.scheduler import Scheduler
@@ -81,7 +81,7 @@ class Generation:
         """
         async with self._opened:
             connection = self._open()
-            shared = self._open() if are_many(len(self.plan.targets)) else None
+            shared = self._open() if stretch(len(self.plan.targets)) > 1 else None
             pools = [self._pool(target, shared) for target in self.plan.targets]
             try:
                 return await self._serve(pools, connection) if await self._register(pools, connection) else StopResult()
@@ -217,10 +217,10 @@ class Generation:
         async with trio.open_nursery() as intake:
             for pool in pools:
                 intake.start_soon(pool.prober.run)
-                intake.start_soon(pool.poller.run)
+                intake.start_soon(pool.intake.run)
                 if pool.plan.target.fairness is not None:
-                    intake.start_soon(Classifier(pool.plan, self._open(), pool.poller, self.plan.report).run)
-            intake.start_soon(look_after, [pool.poller for pool in pools])
+                    intake.start_soon(Classifier(pool.plan, self._open(), pool.intake, self.plan.report).run)
+            intake.start_soon(look_after, [pool.intake for pool in pools])
             specs = {queue: pool.plan.connector.spec for pool in pools for queue in pool.plan.target.queues}
             intake.start_soon(Scheduler(*shared, frozenset(specs)).run)
             ordered = [pool.plan for pool in pools if pool.plan.order is not None]

@@ -3,7 +3,7 @@
 Beside it stands what a pool knows of all its jobs: those that Redis lists (`Reservations`), and those that it settled
 lately, in case Redis forgets that (`RecentlySettled`).
 
-The poller makes a job, the worker takes it through its delivery, the acker through its settling. Always holds: its two
+The intake makes a job, the worker takes it through its delivery, the acker through its settling. Always holds: its two
 states change along the arrows below only; `SENDING` is set before the first byte of the effect can leave, and a
 settlement before the job reaches the acker, so that at a stop each job shows by itself what must become of it. Fields
 about earlier runs (`forgotten`, `effected`, …) are no states: they never set a job back.
@@ -290,7 +290,7 @@ class JobInProgress:
 class Reservations:
     """All jobs that Redis lists as those of one worker pool, fetched or in progress: {ticket: job}.
 
-    The poller adds them, the acker releases them once Redis has settled them. A job that Redis lists and `jobs` lacks
+    The intake adds them, the acker releases them once Redis has settled them. A job that Redis lists and `jobs` lacks
     is added by the next reconcile. `last_number` is the highest ticket number issued, `memory_bytes` about how much
     memory all jobs take.
     """

@@ -1,6 +1,6 @@
-"""From the poller to the worker: batches in, single jobs out.
+"""From the intake to the worker: batches in, single jobs out.
 
-The poller sends, and waits for demand, which bounds it; the worker takes each job in the same turn, as soon as it has a
+The intake sends, and waits for demand, which bounds it; the worker takes each job in the same turn, as soon as it has a
 place for it. Before a job may start, Redis must know the *high-water mark*: the highest ticket number that may have
 been started. After a crash, jobs above it have not run. Whoever gets an answer of Redis calls `confirm` with the mark
 that it sent. Always holds: no job is started above the mark that Redis has confirmed; and the worker has no more jobs
@@ -24,15 +24,11 @@ _MOST = 400
 _BATCHES = 4
 
 
-def are_many(pools: int) -> bool:
-    """Tell whether a process has so many pools that it comes to each of them seldom, and each has few jobs then."""
-    return pools > _FEW_POOLS
-
-
 def stretch(pools: int) -> float:
     """Return by how much longer than alone each of so many pools of a process gathers jobs: 1 to 10.
 
-    With batches of five jobs a call of Redis costs more than the jobs.
+    With batches of five jobs a call of Redis costs more than the jobs. Where it is more than 1, the process comes to
+    each of its pools seldom, and each has few jobs then.
     """
     return min(_MOST_STRETCH, max(1.0, pools / _FEW_POOLS))
 
@@ -64,18 +60,15 @@ class BatchSize:
         elapsed_s = now_s - self._started_s
         if elapsed_s >= self.span_s:
             self._previous = self._current if elapsed_s < 2 * self.span_s else 0
-            self._current = 0
-            self._started_s = now_s
+            self._current, self._started_s = 0, now_s
         self._current += count
 
     def reserve(self, now_s: float) -> int:
         """Return how many jobs to keep ready."""
         elapsed_s = now_s - self._started_s
-        if elapsed_s < self.span_s:
-            found = max(self._current, self._previous)
-        else:
-            found = self._current if elapsed_s < 2 * self.span_s else 0
-        return max(_LEAST, min(_MOST, found))
+        current = self._current if elapsed_s < 2 * self.span_s else 0
+        previous = self._previous if elapsed_s < self.span_s else 0
+        return max(_LEAST, min(_MOST, max(current, previous)))
 
 
 @define(eq=False)
@@ -129,8 +122,7 @@ class ReadyBuffer:
     @property
     def is_ready(self) -> bool:
         """Whether the first waiting job may be started: Redis knows a high-water mark that covers it."""
-        demand = self.demand
-        return bool(demand.waiting) and demand.waiting[0].number <= demand.allowed
+        return bool(self.demand.waiting) and self.demand.waiting[0].number <= self.demand.allowed
 
     @property
     def high_water(self) -> int:

@@ -1,6 +1,6 @@
 """Compares what Redis lists as ours with what we know: after an outage, and at the end of a generation.
 
-The poller calls `reconcile` before it fetches again; the generation calls `settle_unfinished` at its end, shielded and
+The intake calls `reconcile` before it fetches again; the generation calls `settle_unfinished` at its end, shielded and
 bounded, and `requeue` before, if it was replaced. Always holds: the list is read from Redis, since memory may have lost
 track; what was sent and not answered is uncertain, and goes back only where it is safe to repeat, as one that may have
 run; what was not sent goes back; what Redis forgot to have settled is settled again if we remember how.

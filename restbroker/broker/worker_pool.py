@@ -1,4 +1,4 @@
-"""Serves one target in one generation: a worker, and the agents (poller, acker, prober, …) that work with it.
+"""Serves one target in one generation: a worker, and the agents (intake, acker, prober, …) that work with it.
 
 The generation makes a pool for each target and runs its tasks; pages and metrics read it. Always holds: a pool only
 puts its agents together; each of them owns its state and has, besides what all share (`agent`), only those others that
@@ -17,14 +17,14 @@ from restbroker.broker.delivery import SendChecks
 from restbroker.broker.gates import RedisGates, Slots
 from restbroker.broker.health import Lease, StoreHealth
 from restbroker.broker.identity import Identity, new_name
+from restbroker.broker.intake import Intake
 from restbroker.broker.job_in_progress import Reservations
 from restbroker.broker.life import Life
-from restbroker.broker.poller import Poller
 from restbroker.broker.prober import Prober, ProbeSharing, probe
 from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 from restbroker.broker.recovery import Recovery
 from restbroker.broker.settler import Reports, Settler
-from restbroker.broker.standing_fetches import StandingFetches
+from restbroker.broker.standing import Standing
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.broker.worker import Worker
 from restbroker.light import define, field
@@ -61,7 +61,7 @@ class WorkerPool:
     acker: Acker = field(init=False)
     recovery: Recovery = field(init=False)
     worker: Worker = field(init=False)
-    poller: Poller = field(init=False)
+    intake: Intake = field(init=False)
     prober: Prober = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -73,25 +73,21 @@ class WorkerPool:
         shared = plan, identity, store, health, self.reservations, self.ready
         acks = AckBuffer(self.ready)
         settler = Settler(plan, identity, Reports(plan, identity), health)
-        admission = Admission(
-            plan=plan,
-            identity=identity,
-            endpoints=Endpoints(target, plan.connector, Slots(target.slots)),
-            health=health,
-        )
+        endpoints = Endpoints(target, plan.connector, Slots(target.slots))
+        admission = Admission(plan=plan, identity=identity, endpoints=endpoints, health=health)
         self.acker = acker = Acker(*shared, buffer=acks, settler=settler, upkeep=self._upkeep, lease=self.lease)
         sharing = ProbeSharing(store, health, target.name, identity)
-        self.prober = Prober(self.breaker, lambda: probe(plan), sharing, lambda: self.poller.wait_to_compare())  # noqa: PLW0108 - it is made last
+        self.prober = Prober(self.breaker, lambda: probe(plan), sharing, lambda: self.intake.wait_to_compare())  # noqa: PLW0108 - it is made last
         self.worker = Worker(self._new_life(admission, settler, acks))
         drop_lost = self.worker.drop_lost
         self.recovery = Recovery(*shared, drop_lost=drop_lost, admission=admission, settler=settler, acker=acker)
-        self.poller = Poller(
+        self.intake = Intake(
             *shared,
             lease=self.lease,
             quiet=self.quiet,
             breaker=self.breaker,
             acker=acker,
-            standing=StandingFetches(self._waiters, self._upkeep.readiness, self.reservations),
+            standing=Standing(self._waiters, self._upkeep.readiness, self.reservations),
             reconcile=self.recovery.reconcile,
         )
 
@@ -113,8 +109,8 @@ class WorkerPool:
 
     @property
     def hindrance(self) -> str | None:
-        """Why it gets no jobs although it could run some, as a word of `Poller.limited`; None if nothing hinders it."""
-        return "refused" if self.acker.refused else self.poller.limited
+        """Why it gets no jobs although it could run some, as a word of `Intake.limited`; None if nothing hinders it."""
+        return "refused" if self.acker.refused else self.intake.limited
 
     async def register(self) -> None:
         """Register its identity in Redis, under a new name if its name is taken. Wait while Redis is away."""

@@ -1,6 +1,6 @@
 """Executes settlements: what becomes of jobs in progress.
 
-Used through `store.jobs`: by `broker.acker`, and through it by the poller and the recovery. Other files of the store
+Used through `store.jobs`: by `broker.acker`, and through it by the intake and the recovery. Other files of the store
 take only `Destinations`, for the replies of what a dead process had in progress. Always holds: a settlement is applied
 at most once, together with its replies and what is written of the job; what is due later is due by Redis' own clock.
 """

@@ -11,7 +11,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker import settler
-from restbroker.broker.standing_fetches import StandingFetches
+from restbroker.broker.standing import Standing
 from restbroker.errors import StoreRefused, StoreUnavailable
 from restbroker.store import identities, jobs
 from restbroker.store.client import StoreSettings, open_client
@@ -313,7 +313,7 @@ async def _stand_not(*_how: object) -> bool:
 async def test_recovered_job_of_lost_fetch_still_counts_as_perhaps_run(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(StandingFetches, "begin", _stand_not)
+    monkeypatch.setattr(Standing, "begin", _stand_not)
     harness.push("create", count=3)
     harness.crashed(3)
     left = lose(harness, Connection.fetch, Connection.fetch)

@@ -9,7 +9,8 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from restbroker.broker import poller, reaper, standing_fetches
+from restbroker.broker import intake, reaper
+from restbroker.broker import standing as fetches
 from restbroker.broker.recovery import Recovery
 from restbroker.errors import ConnectionEnded
 from restbroker.job.fairness import Fairness
@@ -115,7 +116,7 @@ async def test_a_paused_queue_is_left_alone_until_it_is_resumed(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other one is served all the time."""
-    monkeypatch.setattr(poller, "_LOOK_AGAIN_S", 0.1)
+    monkeypatch.setattr(intake, "_LOOK_AGAIN_S", 0.1)
     harness.queues = ("rest", "b")
     async with harness.broker():
         await until_it_stands(harness, 2)
@@ -350,7 +351,7 @@ def _lose_answers(monkeypatch: pytest.MonkeyPatch, share: float) -> Callable[[],
 async def test_jobs_of_lost_standing_answer_are_adopted_and_done_once(
     harness: Harness, monkeypatch: pytest.MonkeyPatch, queues: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(standing_fetches, "REFUSED_WAIT_S", 0.0)
+    monkeypatch.setattr(fetches, "REFUSED_WAIT_S", 0.0)
     lost, harness.queues = _lose_answers(monkeypatch, 0.3), queues
     async with harness.broker():
         for number in range(60):

@@ -21,8 +21,8 @@ from restbroker.broker import (
     acker,
     health,
     heartbeat,
+    intake,
     life,
-    poller,
     reaper,
     rules,
     scheduler,
@@ -47,7 +47,7 @@ STRETCHED = [
     (reaper, "SCAN_S"),
     (upkeep, "REWRITE_S"),
     (scheduler, "POLL_S"),
-    (poller, "LOOK_EVERY_S"),
+    (intake, "LOOK_EVERY_S"),
     (link, "BLOCK_S"),
     (rules, "_PROBE_AFTER_S"),
     (acker, "_REFUSED_WAIT_S"),
@@ -166,7 +166,7 @@ async def test_jobs_of_randomly_dying_processes_return_in_25_seconds(autojump_cl
 async def test_ten_hours_without_redis_cause_no_takeover(
     autojump_clock: MockClock, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module, name in [(health, "LONGEST_WAIT_S"), (poller, "LONGEST_WAIT_S"), (life, "ASK_AGAIN_S")]:
+    for module, name in [(health, "LONGEST_WAIT_S"), (intake, "LONGEST_WAIT_S"), (life, "ASK_AGAIN_S")]:
         monkeypatch.setattr(module, name, MINUTE_S)
     world.target.duration_s = lambda: 30.0
     jids = [f"j{n}" for n in range(60)]

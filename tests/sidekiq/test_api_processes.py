@@ -194,7 +194,7 @@ def test_dump_threads_prints_every_task_and_the_broker_goes_on(citizen: Citizen)
     broker = citizen.start()
     identity = citizen.identity(broker)
     citizen.ask("processes.rb", call="dump_threads")
-    for task in ("Worker", "Acker", "Poller", "Heartbeat", "Reaper", "Scheduler"):
+    for task in ("Worker", "Acker", "Intake", "Heartbeat", "Reaper", "Scheduler"):
         broker.wait_for(rf"{task}.*\.py:\d+")
     citizen.push(job("good1"))
     citizen.wait_until_sent(1)

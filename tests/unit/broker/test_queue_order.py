@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from restbroker.broker.poller import draw_order
+from restbroker.broker.intake import draw_order
 from tests.support.rows import rows
 
 WEIGHTS = st.dictionaries(st.text(min_size=1, max_size=5), st.integers(1, 1000), max_size=8)

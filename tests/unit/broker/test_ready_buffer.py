@@ -4,7 +4,7 @@ import trio
 import trio.testing
 
 from restbroker.broker.job_in_progress import JobInProgress
-from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, are_many, stretch
+from restbroker.broker.ready_buffer import SPAN_S, BatchSize, ReadyBuffer, stretch
 
 
 def items(first: int, last: int) -> list[JobInProgress]:
@@ -138,7 +138,7 @@ def test_recently_settled_number_is_kept_ready() -> None:
 
 
 def test_many_pools_keep_ready_what_a_longer_time_settled() -> None:
-    assert [are_many(pools) for pools in (1, 10, 11)] == [False, False, True]
+    assert [stretch(pools) > 1 for pools in (1, 10, 11)] == [False, False, True]
     assert [stretch(pools) for pools in (1, 10, 40, 100, 1000)] == [1, 1, 4, 10, 10]
     pace = BatchSize(stretch(40) * SPAN_S)
     for at_s in (100.01, 100.04, 100.07):

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from restbroker.broker.job_in_progress import JobInProgress, Reservations
-from restbroker.broker.standing_fetches import StandingFetches
+from restbroker.broker.standing import Standing
 from restbroker.store.connection import LOOK_EVERY_S, Watch
 from restbroker.store.in_progress import FetchedJob
 from restbroker.store.jobs import FetchAnswer, FetchRequest, FetchResult, TargetPaused
@@ -62,6 +62,7 @@ class Later:
     """Makes calls a moment later, by hand."""
 
     calls: list[Callable[[], None]] = attrs.field(factory=list)
+    is_kept: bool = True
 
     def call_later(self, call: Callable[[], None]) -> None:
         self.calls.append(call)
@@ -78,25 +79,28 @@ class Pool:
     def __init__(self) -> None:
         self.a, self.b, self.reservations, self.later = Fake(), Fake(), Reservations(), Later()
         self.numbers: list[int] = []
+        self.is_lost = False
         self.waiters = {"a": cast("Waiter", self.a), "b": cast("Waiter", self.b)}
-        self.standing = StandingFetches(self.waiters, cast("Watch", self.later), self.reservations)
+        self.standing = Standing(self.waiters, cast("Watch", self.later), self.reservations)
+        self.standing.serve(self.ask, self.take)
 
     def ask(self) -> FetchRequest:
         return FetchRequest("me", "t", ("a", "b"), self.reservations.last_number, 5, 5, follows=True)
 
-    def take(self, _fetch: FetchRequest, answer: FetchAnswer, _at_s: float) -> bool:
+    def take(self, fetch: FetchRequest, answer: FetchAnswer | None, _at_s: float) -> bool:
+        self.is_lost = self.is_lost or answer is None
         if not isinstance(answer, FetchResult):
             return False
         self.reservations.add([JobInProgress(job.ticket, job.number, job.queue, job.raw) for job in answer.jobs])
         self.numbers += [job.number for job in answer.jobs]
-        return True
+        return len(answer.jobs) < fetch.count
 
     @property
     def states(self) -> tuple[str, str]:
         return self.a.state, self.b.state
 
-    async def begin(self) -> StandingFetches:
-        assert await self.standing.begin(tuple(self.waiters), self.ask, self.take)
+    async def begin(self) -> Standing:
+        assert await self.standing.begin(tuple(self.waiters))
         return self.standing
 
 
@@ -104,10 +108,10 @@ async def test_early_answer_waits_for_jobs_taken_before() -> None:
     pool = Pool()
     standing = await pool.begin()
     pool.b.answer(taken(2, 3))
-    assert (pool.numbers, standing.is_late, standing.is_awaited) == ([], False, True)
+    assert (pool.numbers, standing.is_well, standing.is_awaited) == ([], True, True)
     pool.a.answer(taken(0, 2))
     assert pool.numbers == [1, 2, 3, 4, 5]
-    assert not standing.is_lost
+    assert not standing.over.is_set()
 
 
 async def test_waiter_for_a_usual_fetch_goes_on_once_that_was_handled() -> None:
@@ -124,11 +128,10 @@ async def test_vain_wait_is_followed_by_a_comparison_with_redis(autojump_clock: 
     standing = await pool.begin()
     pool.b.answer(taken(3))
     await trio.sleep(LOOK_EVERY_S + 0.01)
-    assert standing.is_late
     assert not standing.is_well
-    standing.close()
-    standing.clear_lost()
-    assert (pool.numbers, standing.is_lost, standing.is_late, standing.is_awaited) == ([], False, False, False)
+    assert standing.close()
+    assert (pool.numbers, standing.is_well, standing.is_awaited) == ([], True, False)
+    assert not standing.close()
 
 
 @pytest.mark.parametrize("answer", [None, TargetPaused(10)])
@@ -137,21 +140,19 @@ async def test_standing_fetches_are_taken_after_its_end_not_resent(answer: Fetch
     standing = await pool.begin()
     pool.a.answer(answer)
     assert standing.over.is_set()
-    standing.end()
     pool.b.answer(taken(0))
     assert (pool.numbers, pool.a.fetch, pool.b.fetch) == ([1], None, None)
-    assert standing.is_lost == (answer is None)
+    assert pool.is_lost == (answer is None)
 
 
 async def test_fetch_ended_early_may_have_taken_jobs() -> None:
     pool = Pool()
     standing = await pool.begin()
-    standing.end()
-    assert standing.is_lost
+    assert standing.close()
     assert (pool.a.fetch, pool.b.fetch) == (None, None)
 
 
-async def look_of(pool: Pool) -> StandingFetches:
+async def look_of(pool: Pool) -> Standing:
     """Return the fetches once jobs came to both queues in a moment."""
     standing = await pool.begin()
     pool.a.answer(taken(0))
@@ -213,15 +214,13 @@ async def test_a_look_that_brings_nothing_plain_is_the_last(
     pool.a.answer(answer)
     assert standing.over.is_set()
     assert pool.states == ("nothing", "nothing")
-    assert standing.is_lost == (answer is None)
+    assert pool.is_lost == (answer is None)
 
 
 async def test_a_look_that_is_ended_may_have_taken_jobs(autojump_clock: MockClock) -> None:
     pool = Pool()
     standing = await look_of(pool)
-    standing.end()
-    assert standing.is_lost
-    standing.clear_lost()
+    assert standing.close()
     await pool.begin()
     assert pool.states == ("stands", "stands")
     pool.a.answer(taken(2, 2))

@@ -1,4 +1,4 @@
-"""The poller of one pool, with a stand-in for Redis: what it asks for and when, and what it makes of the answers."""
+"""The intake of one pool, with a stand-in for Redis: what it asks for and when, and what it makes of the answers."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -12,8 +12,8 @@ from trio.testing import MockClock
 from restbroker.broker.breaker import Breaker
 from restbroker.broker.health import Lease, StoreHealth, boot_time_s
 from restbroker.broker.identity import Identity
+from restbroker.broker.intake import HELD_BYTES, Intake, look_after
 from restbroker.broker.job_in_progress import JobInProgress, RecentlySettled, Reservations
-from restbroker.broker.poller import HELD_BYTES, Poller, look_after
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target import Target, Url
@@ -54,19 +54,20 @@ class Standing:
     asked: list[FetchRequest | None] = attrs.field(factory=list)
     over: trio.Event = attrs.field(factory=trio.Event)
     until_s: float = 0.0
-    is_lost: bool = False
     is_awaited: bool = False
-    is_open: bool = True
-    early: tuple[()] = ()
     bug: None = None
+    make_request: Callable[[], FetchRequest | None] = lambda: None
 
     @property
     def is_well(self) -> bool:
         return trio.current_time() < self.until_s
 
-    async def begin(self, _queues: object, make_request: Callable[[], FetchRequest | None], _take: object) -> bool:
+    def serve(self, make_request: Callable[[], FetchRequest | None], _take: object) -> None:
+        self.make_request = make_request
+
+    async def begin(self, _queues: object) -> bool:
         self.steps.append("waits")
-        self.asked.append(make_request())
+        self.asked.append(self.make_request())
         await trio.lowlevel.checkpoint()
         self.over, self.until_s = trio.Event(), trio.current_time() + 2
         return True
@@ -74,17 +75,17 @@ class Standing:
     def take_early(self) -> None:
         """None came too early."""
 
-    def take_brought(self) -> None:
-        """Nothing was brought."""
-
-    end = close = clear_lost = take_early
+    def close(self) -> bool:
+        """They took nothing."""
+        self.over.set()
+        return False
 
 
 @attrs.define(eq=False)
 class Pool:
-    """All around a poller. Redis' answers are used up one by one, then its queues are empty; each takes a second.
+    """All around an intake. Redis' answers are used up one by one, then its queues are empty; each takes a second.
 
-    `steps`: what the poller did, in order: it "asks", "compares" what Redis lists, or "waits" while fetches stand.
+    `steps`: what the intake did, in order: it "asks", "compares" what Redis lists, or "waits" while fetches stand.
     """
 
     limits: Limits = attrs.field(factory=Limits)
@@ -112,7 +113,7 @@ class Pool:
     health: StoreHealth = attrs.field(init=False)
     identity: Identity = attrs.field(init=False)
     breaker: Breaker = attrs.field(init=False)
-    poller: Poller = attrs.field(init=False)
+    intake: Intake = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.standing = Standing(self.steps)
@@ -125,7 +126,7 @@ class Pool:
         lease.confirm(boot_time_s())
         unused, here = cast("Any", None), cast("Any", self)
         target = Target("t", "scripted", Url("http", "127.0.0.1", 1), ("rest", "slow"), order_by=self.order)
-        self.poller = Poller(
+        self.intake = Intake(
             plan=TargetPlan(target, unused, unused, unused, unused, self.limits),
             identity=self.identity,
             store=unused,
@@ -179,12 +180,12 @@ class Pool:
             self.ready.allow(numbers[-1])
 
     async def run(self, for_s: float = 5.0, after_s: float = 0.0) -> bool:
-        """Let the poller run; return whether it ended by itself."""
+        """Let the intake run; return whether it ended by itself."""
         await trio.sleep(after_s)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(look_after, [self.poller])
+            nursery.start_soon(look_after, [self.intake])
             with trio.move_on_after(for_s) as scope:
-                await self.poller.run()
+                await self.intake.run()
             nursery.cancel_scope.cancel()
         return not scope.cancelled_caught
 
@@ -192,7 +193,7 @@ class Pool:
         return [type(event) for event in self.events if isinstance(event, StoreLost | StoreBack)]
 
     def hindrance(self) -> str | None:
-        return self.poller.limited
+        return self.intake.limited
 
     def warned(self) -> list[str]:
         return [event.code for event in self.events if isinstance(event, OperatorWarning)]
@@ -200,7 +201,7 @@ class Pool:
 
 async def test_nothing_is_asked_before_the_first_heartbeat_confirmed(autojump_clock: MockClock) -> None:
     pool = Pool()
-    pool.poller.lease = Lease()
+    pool.intake.lease = Lease()
     await pool.run()
     assert pool.steps == []
 
@@ -341,7 +342,7 @@ async def test_pool_unknown_to_redis_is_fenced_and_asks_nothing_more(autojump_cl
 
 
 @pytest.mark.parametrize("how", ["stopped", "stopped while down"])
-async def test_poller_ends_with_its_pool(autojump_clock: MockClock, how: str) -> None:
+async def test_intake_ends_with_its_pool(autojump_clock: MockClock, how: str) -> None:
     pool = Pool(answers=[taken(1)])
     if how == "stopped while down":
         pool.breaker.trip(DOWN)
@@ -375,7 +376,7 @@ async def test_refusal_hinders_the_pool_and_is_retried_a_second_later(autojump_c
     assert len(pool.requests) == 1 + 5
 
 
-async def test_while_enough_jobs_are_ready_the_poller_waits_for_demand(autojump_clock: MockClock) -> None:
+async def test_while_enough_jobs_are_ready_the_intake_waits_for_demand(autojump_clock: MockClock) -> None:
     pool = Pool()
     pool.hold(*range(1, 5))
     await pool.run()
