@@ -15,6 +15,7 @@ from restbroker.broker.identity import Identity
 from restbroker.broker.intake import HELD_BYTES, Intake, look_after
 from restbroker.broker.job_in_progress import JobInProgress, RecentlySettled, Reservations
 from restbroker.broker.ready_buffer import BatchSize, ReadyBuffer
+from restbroker.broker.standing import Take
 from restbroker.broker.target_plan import TargetPlan
 from restbroker.config.target import Target, Url
 from restbroker.errors import ConnectionEnded, StoreRefused, StoreUnavailable
@@ -28,6 +29,7 @@ from restbroker.store.jobs import (
     IdentityUnknown,
     LimitReached,
     Limits,
+    QueueCounts,
     TargetPaused,
     UnknownTickets,
 )
@@ -57,13 +59,14 @@ class Standing:
     is_awaited: bool = False
     bug: None = None
     make_request: Callable[[], FetchRequest | None] = lambda: None
+    take: Take = lambda _fetch, _answer, _at_s: False
 
     @property
     def is_well(self) -> bool:
         return trio.current_time() < self.until_s
 
-    def serve(self, make_request: Callable[[], FetchRequest | None], _take: object) -> None:
-        self.make_request = make_request
+    def serve(self, make_request: Callable[[], FetchRequest | None], take: Take) -> None:
+        self.make_request, self.take = make_request, take
 
     async def begin(self, _queues: object) -> bool:
         self.steps.append("waits")
@@ -250,6 +253,37 @@ async def test_tickets_that_redis_issued_unheard_have_jobs_compared(autojump_clo
     pool = Pool(answers=[UnknownTickets(1)])
     await pool.run()
     assert pool.steps[:3] == ["asks", "compares", "asks"]
+
+
+STOOD = FetchRequest("me", "t", ("rest", "slow"), 0, 5, 5, follows=True)
+
+
+async def test_lost_answer_of_a_standing_fetch_has_jobs_compared(autojump_clock: MockClock) -> None:
+    pool = Pool()
+    pool.serve(3)
+    assert pool.standing.make_request() is not None
+    assert not pool.standing.take(STOOD, None, 0.0)
+    assert pool.standing.make_request() is None
+    await pool.run()
+    assert pool.steps[:2] == ["compares", "asks"]
+
+
+@pytest.mark.parametrize(
+    "answer", [TargetPaused(500), attrs.evolve(NOTHING, base=0, counts=(QueueCounts("rest", 0, 0),))]
+)
+async def test_standing_answer_is_dealt_with_before_more_is_taken(
+    autojump_clock: MockClock, answer: FetchAnswer
+) -> None:
+    pool = Pool()
+    pool.serve(3)
+    assert pool.standing.make_request() is not None
+    assert not pool.standing.take(STOOD, answer, 0.0)
+    assert pool.standing.make_request() is None
+    await pool.run(0.4)
+    assert pool.steps == ([] if isinstance(answer, TargetPaused) else ["waits"])
+    await pool.run(5)
+    assert "asks" in pool.steps
+    assert pool.standing.make_request() is not None
 
 
 async def test_while_redis_refuses_to_settle_nothing_is_taken(autojump_clock: MockClock) -> None:
